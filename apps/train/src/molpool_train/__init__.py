@@ -1,0 +1,1 @@
+"""Train molpool models from a table: molpool-train chemprop."""

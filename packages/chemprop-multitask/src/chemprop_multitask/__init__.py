@@ -1,0 +1,1 @@
+"""Masked multi-task Chemprop models with samplers and curricula handed in."""

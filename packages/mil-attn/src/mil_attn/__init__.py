@@ -1,0 +1,7 @@
+"""mil-attn: reserved; nothing is implemented yet."""
+
+from importlib.metadata import version
+
+__all__ = ["__version__"]
+
+__version__ = version("mil-attn")

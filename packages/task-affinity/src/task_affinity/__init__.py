@@ -1,0 +1,7 @@
+"""task-affinity: reserved; nothing is implemented yet."""
+
+from importlib.metadata import version
+
+__all__ = ["__version__"]
+
+__version__ = version("task-affinity")
