@@ -1,0 +1,274 @@
+"""YAML files to pydantic models and back, with errors that name the key, the line and the cure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from molpool_common.errors import InputError, did_you_mean
+
+Key = str | int
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class ConfigModel(BaseModel):
+    """Base of every configuration section: unknown keys are errors, assignments are checked."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class YamlDocument:
+    """A parsed YAML mapping that remembers where each key stood.
+
+    Parameters
+    ----------
+    data : dict
+        The mapping as plain Python values.
+    source : str
+        File name for messages.
+    lines : dict
+        Line (from 1) of each key, by the path of keys that leads to it.
+    """
+
+    data: dict[str, Any]
+    source: str
+    lines: Mapping[tuple[Key, ...], int] = field(default_factory=dict)
+
+    def where(self, path: Sequence[Key]) -> str:
+        """Return ``file, line n`` for a key, or for the nearest enclosing key that has a line."""
+        for end in range(len(path), 0, -1):
+            line = self.lines.get(tuple(path[:end]))
+            if line is not None:
+                return f"{self.source}, line {line}"
+        return self.source
+
+
+def read_yaml(path: str | Path) -> YamlDocument:
+    """Read a YAML mapping with the line of every key.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; an empty one is an empty mapping.
+
+    Returns
+    -------
+    YamlDocument
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not text, is not YAML, is not a mapping, or gives a key twice.
+    """
+    path = Path(path)
+    text = _read_text(path)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise _syntax_error(path, error) from None
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise InputError(
+            "--config",
+            expected="a YAML mapping of keys to values",
+            found=f"a {type(data).__name__}",
+            where=str(path),
+        )
+    lines = dict(_key_lines(node, (), path.name)) if node else {}
+    return YamlDocument(data, path.name, lines)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        siblings = sorted(p.name for p in path.parent.glob("*.y*ml"))
+        raise InputError(
+            "--config",
+            expected="an existing file",
+            found=f"no file {str(path)!r}",
+            hint=did_you_mean(path.name, siblings) if siblings else None,
+        ) from None
+    except IsADirectoryError:
+        raise InputError(
+            "--config", expected="a YAML file", found=f"the folder {str(path)!r}"
+        ) from None
+    except (UnicodeDecodeError, PermissionError) as error:
+        raise InputError(
+            "--config", expected="a readable UTF-8 text file", found=str(error), where=str(path)
+        ) from None
+
+
+def _syntax_error(path: Path, error: yaml.YAMLError) -> InputError:
+    mark = getattr(error, "problem_mark", None)
+    line = f", line {mark.line + 1}" if mark else ""
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return InputError("--config", expected="valid YAML", found=problem, where=f"{path.name}{line}")
+
+
+def _key_lines(
+    node: yaml.Node, path: tuple[Key, ...], source: str
+) -> Iterator[tuple[tuple[Key, ...], int]]:
+    """Yield the path and line of every key and list item below a node."""
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            # YAML itself keeps the last of two equal keys in silence.
+            if key.value in seen:
+                raise InputError(
+                    ".".join(map(str, (*path, key.value))),
+                    expected="each key once",
+                    found=f"it on lines {seen[key.value]} and {line}",
+                    where=source,
+                )
+            seen[key.value] = line
+            yield (*path, key.value), line
+            yield from _key_lines(value, (*path, key.value), source)
+    elif isinstance(node, yaml.SequenceNode):
+        for i, item in enumerate(node.value):
+            yield (*path, i), item.start_mark.line + 1
+            yield from _key_lines(item, (*path, i), source)
+
+
+def load_config(model: type[ModelT], path: str | Path) -> ModelT:
+    """Read a YAML file into a configuration model.
+
+    Parameters
+    ----------
+    model : type of BaseModel
+        The section to fill.
+    path : str or Path
+        The YAML file.
+
+    Returns
+    -------
+    BaseModel
+        An instance of `model`.
+
+    Raises
+    ------
+    InputError
+        Naming the key, its line, what was expected and found, and for an unknown key the nearest
+        valid one.
+    """
+    return validate_config(model, read_yaml(path))
+
+
+def validate_config(model: type[ModelT], document: YamlDocument) -> ModelT:
+    """Validate an already parsed document; see `load_config`."""
+    try:
+        return model.model_validate(document.data)
+    except ValidationError as error:
+        raise input_error(error, model, document) from None
+
+
+def validate_values(model: type[ModelT], values: Mapping[str, Any]) -> ModelT:
+    """Validate values that came from flags; see `load_config`."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise input_error(error, model, YamlDocument(dict(values), "")) from None
+
+
+def input_error(
+    error: ValidationError,
+    model: type[BaseModel],
+    document: YamlDocument,
+) -> InputError:
+    """Turn pydantic's findings into one message about the first, counting the others.
+
+    Parameters
+    ----------
+    error : ValidationError
+        What pydantic raised.
+    model : type of BaseModel
+        The root model, for the valid names beside an unknown one.
+    document : YamlDocument
+        Where the values came from, for line numbers.
+    """
+    findings = error.errors(include_url=False)
+    # An unknown key often causes a second finding (the right key missing): name it first.
+    findings.sort(key=lambda f: f["type"] != "extra_forbidden")
+    first = findings[0]
+    path = _config_path(first["loc"], document.data)
+    others = [".".join(map(str, _config_path(f["loc"], document.data))) for f in findings[1:]]
+    rest = f"Also wrong: {', '.join(dict.fromkeys(others))}." if others else None
+    if first["type"] == "extra_forbidden":
+        valid = valid_keys(model, path[:-1])
+        hint = did_you_mean(str(path[-1]), valid)
+        expected, found = "a known key", f"{str(path[-1])!r}"
+    else:
+        hint = None
+        expected = _expectation(first["type"], first["msg"], first.get("ctx", {}))
+        found = repr(first["input"]) if first["type"] != "missing" else "nothing"
+        if len(found) > 200:
+            found = found[:200] + "..."
+    return InputError(
+        ".".join(map(str, path)) or model.__name__,
+        expected=expected,
+        found=found,
+        where=document.where(path) or None,
+        hint=" ".join(filter(None, (hint, rest))) or None,
+    )
+
+
+def _config_path(loc: Sequence[Key], values: Any) -> tuple[Key, ...]:
+    """Return the keys of a pydantic location without the union branches it names on the way."""
+    path: list[Key] = []
+    for key in loc[:-1]:
+        try:
+            values = values[key]
+        except (KeyError, IndexError, TypeError):
+            continue
+        path.append(key)
+    # The last one may be a key that is missing, or a branch below a scalar.
+    if loc and (isinstance(values, dict | list) or not path):
+        path.append(loc[-1])
+    return tuple(path)
+
+
+def _expectation(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    if kind == "missing":
+        return "a value"
+    if kind == "value_error":
+        return str(context.get("error", message)).removeprefix("expected ")
+    text = message.removeprefix("Input should be ").removeprefix("Value error, ")
+    return text.split(", unable to parse")[0].removeprefix("a valid ").strip()
+
+
+def valid_keys(model: type[BaseModel], path: Sequence[Key]) -> list[str]:
+    """Return the keys a model accepts at a path below it."""
+    current: Any = model
+    for key in path:
+        info = getattr(current, "model_fields", {}).get(key)
+        inner = _model_in(info.annotation) if info is not None else None
+        if inner is None and not isinstance(key, int):
+            return []
+        current = inner or current
+    return list(getattr(current, "model_fields", {}))
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _model_in(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def dump_config(config: BaseModel) -> str:
+    """Return the YAML text that `load_config` reads back to an equal model."""
+    return yaml.safe_dump(
+        config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
+    )
