@@ -1,0 +1,185 @@
+"""What a metric is: a formula, the task type it is for, and when it is defined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from molpool_common.errors import InputError, listed
+from molpool_common.metrics import _kernels
+from molpool_common.metrics._kernels import Floats
+
+TaskType = Literal["regression", "classification"]
+Kernel = Callable[[Floats, Floats], Floats]
+
+
+class UndefinedMetricError(ValueError):
+    """The metric has no value on these data; the message says why."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What data must satisfy for a metric to be defined.
+
+    Parameters
+    ----------
+    reason : str
+        Said where it fails.
+    holds : callable
+        Truth and prediction [R, n] to a boolean [R].
+    """
+
+    reason: str
+    holds: Callable[[Floats, Floats], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of predictions, called as a function of truth and prediction.
+
+    Parameters
+    ----------
+    name : str
+        Key in tables and files.
+    task_type : {"regression", "classification"}
+        The tasks it is for.
+    higher_is_better : bool
+        Its direction.
+    kernel : callable
+        Formula over a batch: truth and prediction [R, n] to values [R].
+    conditions : tuple of Condition
+        When it is defined, besides there being a label at all.
+    """
+
+    name: str
+    task_type: TaskType
+    higher_is_better: bool
+    kernel: Kernel
+    conditions: tuple[Condition, ...] = ()
+
+    def __call__(self, y_true: ArrayLike, y_pred: ArrayLike) -> float:
+        """Return the value.
+
+        Parameters
+        ----------
+        y_true, y_pred : array_like [n]
+            Finite; for classification `y_true` is 0 or 1 and `y_pred` any score that rises with
+            the probability of 1.
+
+        Raises
+        ------
+        UndefinedMetricError
+            Where it has no value: no labels, constant truth, a single class.
+        InputError
+            If shapes differ or entries are not finite.
+        """
+        y, p = paired(y_true, y_pred)
+        self.check_labels(y)
+        if y.size == 0:
+            raise UndefinedMetricError("no labels")
+        for condition in self.conditions:
+            if not condition.holds(y[None], p[None])[0]:
+                raise UndefinedMetricError(condition.reason)
+        value = self._evaluate(y[None], p[None])[0]
+        if not np.isfinite(value):
+            raise UndefinedMetricError("too large or too small for double precision")
+        return float(value)
+
+    def batch(self, y_true: Floats, y_pred: Floats) -> Floats:
+        """Return values [R] of R sets of n rows, NaN where undefined; checks no labels.
+
+        Parameters
+        ----------
+        y_true, y_pred : ndarray [R, n]
+            Finite, n at least 1.
+        """
+        values = self._evaluate(y_true, y_pred)
+        defined = np.isfinite(values)
+        for condition in self.conditions:
+            defined &= condition.holds(y_true, y_pred)
+        return np.where(defined, values, np.nan)
+
+    def check_labels(self, y_true: Floats, where: str | None = None) -> None:
+        """Raise unless the labels suit the task type: classes are 0 and 1."""
+        if self.task_type == "classification":
+            check_binary(y_true, where)
+
+    def _evaluate(self, y: Floats, p: Floats) -> Floats:
+        # What overflows or divides by zero is reported as undefined, not warned about.
+        with np.errstate(all="ignore"):
+            return self.kernel(y, p)
+
+
+def paired(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Floats, Floats]:
+    """Return both as finite float64 vectors of one length, or raise InputError."""
+    y = np.asarray(y_true, dtype=np.float64)
+    p = np.asarray(y_pred, dtype=np.float64)
+    if y.ndim != 1 or y.shape != p.shape:
+        raise InputError(
+            "y_pred", expected="y_true and y_pred of one length [n]", found=f"{y.shape}, {p.shape}"
+        )
+    for name, values in (("y_true", y), ("y_pred", p)):
+        rows = np.flatnonzero(~np.isfinite(values))
+        if rows.size:
+            raise InputError(
+                name,
+                expected="finite numbers",
+                found=listed(values[rows].tolist(), limit=3),
+                where=f"rows {listed(rows.tolist())}",
+            )
+    return y, p
+
+
+def check_binary(y_true: Floats, where: str | None = None) -> None:
+    """Raise InputError unless every label is 0 or 1."""
+    other = np.unique(y_true[(y_true != 0) & (y_true != 1)])
+    if other.size:
+        raise InputError(
+            "y_true",
+            expected="0 or 1 in a classification task",
+            found=listed(other.tolist(), limit=3),
+            where=where,
+        )
+
+
+def _varied(x: Floats) -> NDArray[np.bool_]:
+    return np.asarray(x.max(axis=-1) > x.min(axis=-1))
+
+
+_VARIED_TRUTH = Condition("constant truth", lambda y, p: _varied(y))
+_VARIED_PREDICTION = Condition("constant prediction", lambda y, p: _varied(p))
+_TWO_CLASSES = Condition("a single class", lambda y, p: _varied(y))
+_POSITIVES = Condition("no positives", lambda y, p: np.asarray(y.max(axis=-1) > 0))
+_CORRELATED = (_VARIED_TRUTH, _VARIED_PREDICTION)
+
+mae = Metric("mae", "regression", False, _kernels.mean_absolute_error)
+"""Mean absolute error, in the unit of the target."""
+rmse = Metric("rmse", "regression", False, _kernels.root_mean_squared_error)
+"""Root mean squared error, in the unit of the target."""
+r2 = Metric("r2", "regression", True, _kernels.coefficient_of_determination, (_VARIED_TRUTH,))
+"""Coefficient of determination, 1 - SS_res / SS_tot; negative where worse than the mean."""
+pearson = Metric("pearson", "regression", True, _kernels.pearson_correlation, _CORRELATED)
+"""Pearson's product-moment correlation."""
+spearman = Metric("spearman", "regression", True, _kernels.spearman_correlation, _CORRELATED)
+"""Spearman's rank correlation, ties at their mean rank."""
+kendall = Metric("kendall", "regression", True, _kernels.kendall_tau_b, _CORRELATED)
+"""Kendall's tau-b (Kendall 1945), which corrects for ties."""
+ma_rae = Metric("ma_rae", "regression", False, _kernels.relative_absolute_error, (_VARIED_TRUTH,))
+"""Relative absolute error: MAE over the mean absolute deviation of the evaluated truth about its
+own mean. Its mean over tasks is the macro-averaged score of the OpenADMET–ExpansionRx challenge."""
+roc_auc = Metric("roc_auc", "classification", True, _kernels.roc_area, (_TWO_CLASSES,))
+"""Area under the ROC curve, as the Mann–Whitney probability."""
+average_precision = Metric(
+    "average_precision", "classification", True, _kernels.average_precision_area, (_POSITIVES,)
+)
+"""Average precision: the step-wise area under the precision-recall curve."""
+
+METRICS: dict[str, Metric] = {
+    m.name: m
+    for m in (mae, rmse, r2, pearson, spearman, kendall, ma_rae, roc_auc, average_precision)
+}
+"""Every metric by name, in the order of tables."""
