@@ -1,0 +1,113 @@
+"""The ``data`` section: which tables, which columns, which split."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+import tyro
+from pydantic import Field, field_validator, model_validator
+
+from molpool_common.config import ConfigModel
+from molpool_common.transforms import Step
+
+SplitType = Literal["random", "scaffold", "time", "cluster", "stratified"]
+
+
+class ColumnSource(ConfigModel):
+    """A target's column in one source, with the conversions to the target's unit."""
+
+    column: str = Field(description="name of the column in this source")
+    transform: list[Step] = Field(
+        default_factory=list,
+        description="conversions in order: log10, log10p1, exp10, ug_per_mL_to_uM, {multiply: x}",
+    )
+
+
+class SourceConfig(ConfigModel):
+    """One table among several that are stacked into the training data."""
+
+    path: str | None = Field(None, description="file; or give `dataset`")
+    dataset: str | None = Field(None, description="name in the data registry (molpool-data list)")
+    file: str | None = Field(None, description="which file of the data set, where it has several")
+    smiles_column: str = Field("SMILES", description="column of SMILES")
+    id_column: str | None = Field(None, description="column of molecule names")
+    quality: str | None = Field(None, description="quality label of every row of this source")
+    columns: dict[str, str | ColumnSource] = Field(
+        description="column of this source, by the target it measures", min_length=1
+    )
+    hold_out: bool = Field(
+        True,
+        description="whether rows go to validation and test; if false, all rows train, except "
+        "those of held-out molecules, which are left out",
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.dataset is None):
+            raise ValueError("expected either `path` or `dataset`")
+        return self
+
+    def column_for(self, target: str) -> ColumnSource | None:
+        """Return the column that measures a target here, if one does."""
+        column = self.columns.get(target)
+        return ColumnSource(column=column) if isinstance(column, str) else column
+
+
+class DataConfig(ConfigModel):
+    """Columns, conversions and split of the training data."""
+
+    smiles_column: Annotated[str, tyro.conf.arg(aliases=["--smiles-column"])] = Field(
+        "SMILES", description="column of SMILES"
+    )
+    target_columns: Annotated[list[str], tyro.conf.arg(aliases=["--target-columns"])] = Field(
+        default_factory=list, description="columns to predict, one task each"
+    )
+    id_column: str | None = Field(None, description="column of molecule names, kept in predictions")
+    transforms: dict[str, list[Step]] = Field(
+        default_factory=dict,
+        description="conversions of a target before training: log10, log10p1, exp10, "
+        "ug_per_mL_to_uM, {multiply: x}",
+    )
+    sources: list[SourceConfig] = Field(
+        default_factory=list,
+        description="tables to stack, with conversions and a quality label each; "
+        "instead of `data_path`",
+    )
+    split_type: SplitType = Field(
+        "random", description="how molecules are divided; no molecule is on two sides"
+    )
+    split_ratios: tuple[float, float, float] = Field(
+        (0.8, 0.1, 0.1), description="shares of training, validation and test rows"
+    )
+    split_seed: int | None = Field(None, description="seed of the split; by default the run's")
+    time_column: str | None = Field(
+        None, description="for split_type time: dates, numbers, or names whose number follows time"
+    )
+
+    @field_validator("target_columns")
+    @classmethod
+    def _distinct(cls, names: list[str]) -> list[str]:
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"expected distinct names; twice: {', '.join(twice)}")
+        return names
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if any(r < 0 for r in self.split_ratios) or abs(sum(self.split_ratios) - 1) > 1e-6:
+            raise ValueError("expected split_ratios that are not negative and sum to 1")
+        if self.split_type == "time" and self.time_column is None:
+            raise ValueError("expected `time_column` with split_type time")
+        for source in self.sources:
+            unknown = [t for t in source.columns if t not in self.target_columns]
+            if unknown:
+                raise ValueError(
+                    f"expected the columns of a source to be among target_columns; "
+                    f"{unknown[0]!r} is not"
+                )
+        unknown = [t for t in self.transforms if t not in self.target_columns]
+        if unknown:
+            raise ValueError(
+                f"expected transforms of names in target_columns; {unknown[0]!r} is not"
+            )
+        return self

@@ -1,0 +1,135 @@
+"""Tables from disk, checked column by column before anything is computed from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from molpool_common.errors import InputError, did_you_mean, listed
+
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None")
+"""How a missing value may be written in a CSV file."""
+
+
+def read_table(path: str | Path) -> pl.DataFrame:
+    """Read CSV, TSV (also gzipped) or Parquet.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; anything but ``.parquet`` is read as text with a header line.
+
+    Returns
+    -------
+    DataFrame
+        At least one row. Columns of a text file are strings, so that each is converted, and
+        complained of, only where it is used.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not a table, names a column twice, or has no row.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(
+            "data_path",
+            expected="an existing file",
+            found=f"{'the folder' if path.is_dir() else 'no file'} {str(path)!r}",
+            hint=_similar_file(path),
+        )
+    frame = _read(path)
+    repeated = [c for c in frame.columns if "_duplicated_" in c]
+    if repeated:
+        names = [c.partition("_duplicated_")[0] for c in repeated]
+        raise InputError(
+            "columns", expected="distinct names", found=f"twice {listed(names)}", where=path.name
+        )
+    if frame.height == 0:
+        raise InputError(
+            "data_path", expected="at least one row", found="a table without rows", where=path.name
+        )
+    return frame
+
+
+def _similar_file(path: Path) -> str | None:
+    folder = path.parent
+    names = [p.name for p in folder.iterdir() if p.is_file()] if folder.is_dir() else []
+    hint = did_you_mean(path.name, names) if names else ""
+    return hint if hint.startswith("Did") else None
+
+
+def _read(path: Path) -> pl.DataFrame:
+    try:
+        if path.suffix == ".parquet":
+            return pl.read_parquet(path)
+        separator = "\t" if ".tsv" in path.suffixes else ","
+        return pl.read_csv(path, separator=separator, infer_schema=False, null_values=list(MISSING))
+    except pl.exceptions.NoDataError:
+        raise InputError(
+            "data_path", expected="a header and rows", found="an empty file", where=path.name
+        ) from None
+    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        kind = "a Parquet file" if path.suffix == ".parquet" else "a UTF-8 CSV file with a header"
+        reason = str(error).splitlines()[0]
+        raise InputError("data_path", expected=kind, found=reason, where=path.name) from None
+
+
+def require_columns(frame: pl.DataFrame, names: Sequence[str], *, key: str, where: str) -> None:
+    """Raise `InputError` for the first name that is not a column; says the nearest that is."""
+    for name in names:
+        if name not in frame.columns:
+            raise InputError(
+                key,
+                expected="a column of the table",
+                found=repr(name),
+                where=where,
+                hint=did_you_mean(name, frame.columns),
+            )
+
+
+def number_column(frame: pl.DataFrame, name: str, *, where: str) -> pl.Series:
+    """Return a column as float64 with null for missing.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The table.
+    name : str
+        A column of it.
+    where : str
+        Name of the table, for messages.
+
+    Returns
+    -------
+    Series
+        Finite float64 values and nulls.
+
+    Raises
+    ------
+    InputError
+        For text or infinity, naming the first rows (the first row below the header is row 1).
+    """
+    column = frame[name]
+    numbers = column.cast(pl.Float64, strict=False).fill_nan(None)
+    text = column.is_not_null() & numbers.is_null()
+    if column.dtype.is_float():
+        text &= column.is_not_nan()
+    _refuse(frame, name, text, "a number or nothing", where)
+    _refuse(frame, name, numbers.is_infinite().fill_null(value=False), "a finite number", where)
+    return numbers.alias(name)
+
+
+def _refuse(frame: pl.DataFrame, name: str, bad: pl.Series, expected: str, where: str) -> None:
+    rows = bad.arg_true()
+    if len(rows):
+        first = rows[0]
+        raise InputError(
+            f"column {name!r}",
+            expected=f"{expected} in every row",
+            found=f"{frame[name][first]!r} in row {first + 1}",
+            where=where,
+            hint=f"Rows: {listed([r + 1 for r in rows])}." if len(rows) > 1 else None,
+        )

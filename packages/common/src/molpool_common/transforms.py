@@ -1,0 +1,74 @@
+"""Named conversions of target values, so that units and scales stand in the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molpool_common.errors import InputError, listed
+
+Array = NDArray[np.float64]
+StepName = Literal["log10", "log10p1", "exp10", "ug_per_mL_to_uM"]
+Step = StepName | dict[Literal["multiply"], float]
+"""One conversion: a name, or ``{multiply: factor}``."""
+
+
+def _micromolar(values: Array, molar_mass: Array) -> Array:
+    return values / molar_mass * 1000.0
+
+
+_STEPS: dict[StepName, Callable[[Array, Array], Array]] = {
+    "log10": lambda values, _: np.log10(values),
+    "log10p1": lambda values, _: np.log10(values + 1.0),
+    "exp10": lambda values, _: np.power(10.0, values),
+    "ug_per_mL_to_uM": _micromolar,
+}
+
+
+def transform(
+    values: Array, steps: Sequence[Step], *, molar_mass: Array, name: str, where: str
+) -> Array:
+    """Apply conversions in order.
+
+    Parameters
+    ----------
+    values : ndarray [N]
+        Values as the table has them; NaN stays NaN.
+    steps : sequence of Step
+        ``log10``, ``log10p1`` (log10(x + 1)), ``exp10`` (10^x), ``ug_per_mL_to_uM`` (by molar
+        mass), ``{multiply: factor}``.
+    molar_mass : ndarray [N]
+        g/mol, average isotopic composition.
+    name, where : str
+        Column and table, for messages.
+
+    Returns
+    -------
+    ndarray [N]
+
+    Raises
+    ------
+    InputError
+        If a conversion is undefined for a value (log10 of a negative number), naming the rows.
+    """
+    result = values.astype(np.float64, copy=True)
+    for step in steps:
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            if isinstance(step, dict):
+                converted = result * step["multiply"]
+            else:
+                converted = _STEPS[step](result, molar_mass)
+        bad = np.flatnonzero(np.isfinite(values) & ~np.isfinite(converted))
+        if bad.size:
+            raise InputError(
+                f"column {name!r}",
+                expected=f"values for which {step} is defined",
+                found=f"{values[bad[0]]:g} in row {bad[0] + 1}",
+                where=where,
+                hint=f"Rows: {listed([int(b) + 1 for b in bad])}." if bad.size > 1 else None,
+            )
+        result = converted
+    return result
