@@ -1,0 +1,125 @@
+"""Molecules as Chemprop graphs with sparse targets and row weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from chemprop.data.datasets import Datum
+from chemprop.data.molgraph import MolGraph
+from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
+from numpy.typing import NDArray
+from rdkit import Chem
+from torch.utils.data import Dataset
+
+from chemprop_multitask.errors import ChempropError
+
+
+class RowWeights(Protocol):
+    """Loss weight a row, asked for anew whenever the row is drawn."""
+
+    def __getitem__(self, row: int, /) -> float:
+        """Return the weight of a row now."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+
+class MoleculeData(Dataset[Datum]):
+    """Molecules, featurised when first used and kept, with a row of targets each.
+
+    Parameters
+    ----------
+    molecules : sequence of str or rdkit.Chem.Mol
+        N SMILES or parsed molecules.
+    targets : ndarray [N, T], optional
+        NaN where there is no label; left out for prediction.
+    task_names : sequence of str
+        Names of the T tasks.
+    weights : RowWeights, optional
+        Loss weight of each row; 1 by default. A sequence, or an object that answers by the phase
+        of a curriculum.
+
+    Raises
+    ------
+    ChempropError
+        If a SMILES does not parse (names the row), or shapes do not agree.
+    """
+
+    def __init__(
+        self,
+        molecules: Sequence[str | Chem.Mol],
+        targets: NDArray[np.float64] | None = None,
+        *,
+        task_names: Sequence[str] = (),
+        weights: RowWeights | None = None,
+    ) -> None:
+        self.mols = [_parsed(m, i) for i, m in enumerate(molecules)]
+        self.task_names = tuple(task_names)
+        self.targets = _checked_targets(targets, len(self.mols), len(self.task_names))
+        if weights is not None and len(weights) != len(self.mols):
+            raise ChempropError(
+                f"weights: expected one for each of {len(self.mols)} molecules; "
+                f"found {len(weights)}"
+            )
+        self._weights = weights
+        self._scaled = self.targets
+        self._graphs: list[MolGraph | None] = [None] * len(self.mols)
+        self._featurizer = SimpleMoleculeMolGraphFeaturizer()
+
+    def __len__(self) -> int:
+        return len(self.mols)
+
+    def __getitem__(self, row: int) -> Datum:
+        y = None if self._scaled is None else self._scaled[row]
+        weight = 1.0 if self._weights is None else self._weights[row]
+        return Datum(self.graph(row), None, None, y, weight, None, None)
+
+    def graph(self, row: int) -> MolGraph:
+        """Return the featurised graph of a row, computed once and kept in single precision."""
+        graph = self._graphs[row]
+        if graph is None:
+            raw = self._featurizer(self.mols[row])
+            graph = MolGraph(
+                raw.V.astype(np.float32),
+                raw.E.astype(np.float32),
+                raw.edge_index,
+                raw.rev_edge_index,
+            )
+            self._graphs[row] = graph
+        return graph
+
+    def scaled(self, mean: NDArray[np.float64], scale: NDArray[np.float64]) -> MoleculeData:
+        """Return the same molecules, graphs shared, with targets as (y - mean) / scale."""
+        twin = object.__new__(MoleculeData)
+        twin.__dict__.update(self.__dict__)
+        if self.targets is not None:
+            twin._scaled = (self.targets - mean) / scale
+        return twin
+
+
+def _parsed(molecule: str | Chem.Mol, row: int) -> Any:
+    mol = Chem.MolFromSmiles(molecule) if isinstance(molecule, str) else molecule
+    if mol is None:
+        raise ChempropError(
+            f"molecules: expected SMILES that RDKit parses; found {molecule!r} in row {row + 1}"
+        )
+    return mol
+
+
+def _checked_targets(
+    targets: NDArray[np.float64] | None, n: int, t: int
+) -> NDArray[np.float64] | None:
+    if targets is None:
+        return None
+    array = np.asarray(targets, dtype=np.float64)
+    if array.shape != (n, t):
+        raise ChempropError(f"targets: expected shape {(n, t)}; found {array.shape}")
+    infinite = np.argwhere(np.isinf(array))
+    if len(infinite):
+        row, task = infinite[0]
+        raise ChempropError(
+            f"targets: expected finite values or NaN; found infinity in row {row + 1}, task {task}"
+        )
+    return array
