@@ -1,0 +1,27 @@
+"""Public data sets by name: where they come from, what they must hash to, on which terms.
+
+Examples
+--------
+>>> from molpool_common.datasets import locate, registry
+>>> registry()["biogen"].licence.id
+'MIT'
+>>> path = locate("biogen")  # doctest: +SKIP
+"""
+
+from molpool_common.datasets.catalogue import dataset, registry
+from molpool_common.datasets.model import DataFile, Dataset, Licence, Source
+from molpool_common.datasets.store import DATA_VARIABLE, cache_folder, data_folders, find, locate
+
+__all__ = [
+    "DATA_VARIABLE",
+    "DataFile",
+    "Dataset",
+    "Licence",
+    "Source",
+    "cache_folder",
+    "data_folders",
+    "dataset",
+    "find",
+    "locate",
+    "registry",
+]
