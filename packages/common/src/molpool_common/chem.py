@@ -27,6 +27,8 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
+    from rdkit.Chem.rdFingerprintGenerator import FingerprintGenerator64
+    from rdkit.DataStructs import ExplicitBitVect
 
 _BLOCK_LENGTH = 14
 """Letters of an InChIKey's first block, which hashes formula, connections and hydrogens."""
@@ -167,8 +169,13 @@ def murcko_scaffold(mol: Mol) -> str:
     (1996) 2887–2893.
     """
     with rdBase.BlockLogs():
-        scaffold = MurckoScaffold.MurckoScaffoldSmiles(mol=mol)  # type: ignore[no-untyped-call]
-    return str(scaffold)
+        return _murcko_scaffold(mol)
+
+
+def murcko_scaffolds(mols: Sequence[Mol]) -> list[str]:
+    """Return `murcko_scaffold` of each molecule."""
+    with rdBase.BlockLogs():
+        return [_murcko_scaffold(mol) for mol in mols]
 
 
 def morgan_bits(mols: Sequence[Mol], radius: int = 2, n_bits: int = 2048) -> NDArray[np.uint8]:
@@ -192,11 +199,28 @@ def morgan_bits(mols: Sequence[Mol], radius: int = 2, n_bits: int = 2048) -> NDA
     ----------
     Rogers and Hahn, "Extended-connectivity fingerprints", J. Chem. Inf. Model. 50 (2010) 742–754.
     """
-    generator = rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=n_bits)
     bits = np.zeros((len(mols), n_bits), dtype=np.uint8)
+    generator = _morgan(radius, n_bits)
     for row, mol in enumerate(mols):
         bits[row] = generator.GetFingerprintAsNumPy(mol)
     return bits
+
+
+def morgan_fingerprints(
+    mols: Sequence[Mol], radius: int = 2, n_bits: int = 2048
+) -> list[ExplicitBitVect]:
+    """Return the fingerprints of `morgan_bits` as RDKit's bit vectors, for its similarities."""
+    generator = _morgan(radius, n_bits)
+    return [generator.GetFingerprint(mol) for mol in mols]
+
+
+def _morgan(radius: int, n_bits: int) -> FingerprintGenerator64:
+    return rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=n_bits)
+
+
+def _murcko_scaffold(mol: Mol) -> str:
+    scaffold = MurckoScaffold.MurckoScaffoldSmiles(mol=mol)  # type: ignore[no-untyped-call]
+    return str(scaffold)
 
 
 def _read(smiles: str, *, sanitize: bool = True) -> Mol | None:

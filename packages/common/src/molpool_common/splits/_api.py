@@ -1,0 +1,201 @@
+"""Split a table once, or into folds, by a named method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from molpool_common.errors import InputError, did_you_mean
+from molpool_common.splits import _cluster, _random, _scaffold, _stratified, _time
+from molpool_common.splits._rows import Assign, Rows, gather_rows
+from molpool_common.splits._split import Indices, Split
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+_PREPARE: dict[str, Callable[[Rows], Assign]] = {
+    "random": _random.prepare,
+    "scaffold": _scaffold.prepare,
+    "time": _time.prepare,
+    "cluster": _cluster.prepare,
+    "stratified": _stratified.prepare,
+}
+
+METHODS: tuple[str, ...] = tuple(_PREPARE)
+"""Names of the split methods."""
+
+Groups = Sequence[object] | NDArray[np.generic]
+Times = Sequence[object] | NDArray[Any]
+
+
+def split(
+    method: str,
+    ratios: Sequence[float] = (0.8, 0.1, 0.1),
+    *,
+    groups: Groups,
+    mols: Sequence[Mol] | None = None,
+    smiles: Sequence[str] | None = None,
+    times: Times | None = None,
+    targets: ArrayLike | None = None,
+    seed: int = 0,
+) -> Split:
+    """Split rows into train, validation and test so that no molecule is on two sides.
+
+    Parameters
+    ----------
+    method : {"random", "scaffold", "time", "cluster", "stratified"}
+        `random` shuffles molecules. `scaffold` and `cluster` keep molecules of one Bemis–Murcko
+        scaffold, or of one fingerprint cluster, together; sets larger than half the smallest side
+        are placed first and so mostly in train, the rest at random. `time` tests on the latest.
+        `stratified` gives each side its share of every task's labels.
+    ratios : sequence of float, length 3
+        Shares of the rows in train, val and test, sum 1; val or test may be 0. Met to within about
+        half of the largest set that has to stay together.
+    groups : sequence, length N
+        Molecule key of each row, as `molecule_groups` makes it.
+    mols, smiles : sequence, length N
+        Structure of each row; one of the two for `scaffold` and `cluster`.
+    times : sequence, length N
+        For `time`: what `parse_times` reads. A molecule has the earliest time of its rows, and
+        molecules of one time stay together.
+    targets : array_like [N, T]
+        For `stratified`: NaN = no label.
+    seed : int
+        Of the shuffles. The order of rows has no influence on where a molecule goes.
+
+    Returns
+    -------
+    Split
+        Covers every row.
+
+    Raises
+    ------
+    InputError
+        If the method is unknown, what it needs is missing, ratios do not sum to 1, or there
+        are fewer molecules (scaffolds, clusters, distinct times) than sides.
+    """
+    prepare = _prepare(method)
+    shares = _check_ratios(ratios)
+    rows = gather_rows(groups, mols, smiles, times, targets)
+    wanted = np.flatnonzero(shares)
+    _check_enough(len(rows.size), len(wanted), "ratios", f"{len(wanted)} non-empty sides")
+    members = np.arange(len(rows.size), dtype=np.int64)
+    side = wanted[prepare(rows)(members, shares[wanted], np.random.default_rng(seed))]
+    return _to_rows(rows, groups, *(members[side == s] for s in range(3)))
+
+
+def kfold(
+    method: str,
+    k: int,
+    *,
+    groups: Groups,
+    val_ratio: float = 0.1,
+    mols: Sequence[Mol] | None = None,
+    smiles: Sequence[str] | None = None,
+    times: Times | None = None,
+    targets: ArrayLike | None = None,
+    seed: int = 0,
+) -> list[Split]:
+    """Split rows into k folds by the same methods and guarantees as `split`.
+
+    The test sides partition the rows and each fold's validation side is taken, by the same method,
+    from the rows it does not test. `time` instead chains forward: the rows are cut into k + 1
+    consecutive blocks, fold i trains on blocks 0 to i, of which the latest `val_ratio` validate,
+    and tests on block i + 1; block 0 is tested by none.
+
+    Parameters
+    ----------
+    method : str
+        As for `split`.
+    k : int
+        Folds, at least 2.
+    groups, mols, smiles, times, targets, seed
+        As for `split`.
+    val_ratio : float
+        Share of the rows not tested that validate, 0 to below 1.
+
+    Returns
+    -------
+    list of Split
+        k of them.
+
+    Raises
+    ------
+    InputError
+        As `split`, and if k is too small or larger than the number of molecules.
+    """
+    prepare = _prepare(method)
+    if k < 2:
+        raise InputError("k", expected="at least 2 folds", found=str(k))
+    if not 0 <= val_ratio < 1:
+        raise InputError("val_ratio", expected="0 or more, below 1", found=str(val_ratio))
+    rows = gather_rows(groups, mols, smiles, times, targets)
+    n_blocks = k + 1 if method == "time" else k
+    _check_enough(len(rows.size), n_blocks, "k", f"{k} folds")
+    assign = prepare(rows)
+    rng = np.random.default_rng(seed)
+    members = np.arange(len(rows.size), dtype=np.int64)
+    fold = assign(members, np.full(n_blocks, 1 / n_blocks), rng)
+    folds = []
+    for tested in range(n_blocks - k, n_blocks):
+        rest = members[fold < tested] if method == "time" else members[fold != tested]
+        train, val = _hold_out(assign, rest, val_ratio, rng)
+        folds.append(_to_rows(rows, groups, train, val, members[fold == tested]))
+    return folds
+
+
+def _hold_out(
+    assign: Assign, rest: Indices, val_ratio: float, rng: np.random.Generator
+) -> tuple[Indices, Indices]:
+    if val_ratio == 0:
+        return rest, rest[:0]
+    _check_enough(len(rest), 2, "val_ratio", "train and validation in every fold")
+    side = assign(rest, np.array([1 - val_ratio, val_ratio]), rng)
+    return rest[side == 0], rest[side == 1]
+
+
+def _to_rows(rows: Rows, groups: Groups, *sides: Indices) -> Split:
+    result = Split(*(np.flatnonzero(np.isin(rows.molecule, side)) for side in sides))
+    result.check(groups)
+    return result
+
+
+def _prepare(method: str) -> Callable[[Rows], Assign]:
+    if method not in _PREPARE:
+        raise InputError(
+            "method",
+            expected="the name of a split method",
+            found=repr(method),
+            hint=did_you_mean(method, METHODS),
+        )
+    return _PREPARE[method]
+
+
+def _check_ratios(ratios: Sequence[float]) -> NDArray[np.float64]:
+    shares = np.asarray(ratios, dtype=np.float64)
+    right = (
+        shares.shape == (3,)
+        and np.isfinite(shares).all()
+        and shares[0] > 0
+        and shares.min() >= 0
+        and abs(shares.sum() - 1) <= 1e-6
+    )
+    if not right:
+        raise InputError(
+            "ratios",
+            expected="train above 0, val and test 0 or more, sum 1",
+            found=str(tuple(shares.tolist())),
+        )
+    return np.asarray(shares / shares.sum())
+
+
+def _check_enough(found: int, needed: int, parameter: str, purpose: str) -> None:
+    if found < needed:
+        raise InputError(
+            parameter,
+            expected=f"at least {needed} molecules for {purpose}",
+            found=f"{found}",
+        )
