@@ -9,6 +9,7 @@ Examples
 """
 
 from molpool_common.datasets.catalogue import dataset, registry
+from molpool_common.datasets.fetch import Outcome, Progress, fetch
 from molpool_common.datasets.model import DataFile, Dataset, Licence, Source
 from molpool_common.datasets.store import DATA_VARIABLE, cache_folder, data_folders, find, locate
 
@@ -17,10 +18,13 @@ __all__ = [
     "DataFile",
     "Dataset",
     "Licence",
+    "Outcome",
+    "Progress",
     "Source",
     "cache_folder",
     "data_folders",
     "dataset",
+    "fetch",
     "find",
     "locate",
     "registry",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -106,7 +107,7 @@ class Dataset(_Entry):
     source : Source
         Where the files come from.
     columns : mapping of str to str
-        Unit or meaning by column; a name that ends in ``*`` stands for every column that begins so.
+        Unit or meaning by column. A ``*`` in a name stands for any text.
     notes : tuple of str
         Caveats that a user must know.
     files : tuple of DataFile
@@ -156,6 +157,20 @@ class Dataset(_Entry):
     def location(self, file: DataFile) -> str:
         """Return the path of a file below a data folder, with forward slashes."""
         return f"{self.folder}/{file.name}"
+
+    def meaning(self, column: str, file: DataFile) -> str | None:
+        """Return the unit or meaning of a column of a file, or None if none is registered.
+
+        What the file says goes before what the set says, and a name before a pattern with ``*``.
+        """
+        known = {**self.columns, **file.columns}
+        if column in known:
+            return known[column]
+        for pattern in [*file.columns, *self.columns]:
+            text = ".*".join(re.escape(part) for part in pattern.split("*"))
+            if "*" in pattern and re.fullmatch(text, column):
+                return known[pattern]
+        return None
 
     def address(self, file: DataFile) -> str:
         """Return the public address of the file, or of what it was derived from."""

@@ -84,7 +84,7 @@ def verify(path: Path, entry: Dataset, file: DataFile) -> None:
     parameter = f"data file {entry.location(file)!r}"
     try:
         size = path.stat().st_size
-        digest = sha256(path) if size == file.bytes else ""
+        found = sha256(path) if size == file.bytes else ""
     except OSError as error:
         raise InputError(
             parameter,
@@ -92,23 +92,21 @@ def verify(path: Path, entry: Dataset, file: DataFile) -> None:
             found=error.strerror or type(error).__name__,
             where=str(path),
         ) from error
-    hint = f"Remove it and run: molpool-data fetch {entry.name}"
-    if size != file.bytes:
-        raise InputError(
-            parameter,
-            expected=f"{file.bytes} bytes",
-            found=f"{size} bytes",
-            where=str(path),
-            hint=hint,
-        )
-    if digest != file.sha256:
-        raise InputError(
-            parameter,
-            expected=f"SHA-256 {file.sha256}",
-            found=digest,
-            where=str(path),
-            hint=hint,
-        )
+    if found == file.sha256:
+        return
+    cure = "Replace it." if file.derived else f"Remove it and run: molpool-data fetch {entry.name}"
+    raise InputError(
+        parameter,
+        expected=f"SHA-256 {file.sha256}" if found else f"{file.bytes} bytes",
+        found=found or f"{size} bytes",
+        where=str(path),
+        hint=cure,
+    )
+
+
+def matches(path: Path, file: DataFile) -> bool:
+    """Return whether a path is a file of the registered size and checksum."""
+    return path.is_file() and path.stat().st_size == file.bytes and sha256(path) == file.sha256
 
 
 def sha256(path: Path) -> str:
