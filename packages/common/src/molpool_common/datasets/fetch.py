@@ -150,9 +150,8 @@ def _reason(error: OSError | HTTPException) -> str:
     if isinstance(error, HTTPError):
         error.close()  # it is the response, and holds the connection open
         return f"HTTP status {error.code} ({error.reason})"
-    if isinstance(error, URLError):
-        return str(error.reason)
-    return str(error) or type(error).__name__
+    reason = error.reason if isinstance(error, URLError) else error
+    return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
 
 
 def _write(

@@ -1,0 +1,69 @@
+"""The command `molpool-data demo`: the synthetic table as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from molpool_common.errors import InputError
+from molpool_common.runfolder import atomic_path
+
+SUFFIXES = (".csv", ".parquet")
+
+
+def write_demo(output: Path, *, n: int, seed: int, force: bool) -> None:
+    """Build the demo table and write it whole or not at all.
+
+    Parameters
+    ----------
+    output : Path
+        A .csv or .parquet file. Parquet carries the notice and the seed in its metadata; a comment
+        line in a CSV file would break its readers, so there the ids (DEMO-00001) must do.
+    n : int
+        Number of molecules.
+    seed : int
+        Seed of the table.
+    force : bool
+        Replace an existing file.
+
+    Raises
+    ------
+    InputError
+        If the suffix is another, the folder is missing, the file exists, or `n` or `seed` is out
+        of range.
+    """
+    suffix = _check(output, force=force)
+    # Past the checks, because RDKit and Polars take a second to import.
+    from molpool_common.demo import DEMO_NOTICE, DEMO_TASKS, build_demo
+
+    table = build_demo(n=n, seed=seed)
+    with atomic_path(output) as temporary:
+        if suffix == ".csv":
+            table.write_csv(temporary)
+        else:
+            table.write_parquet(temporary, metadata={"notice": DEMO_NOTICE, "seed": str(seed)})
+
+    from molpool_data.console import console
+
+    out = console()
+    out.print(f"wrote {output}: {n:,} molecules, seed {seed}", soft_wrap=True, markup=False)
+    labels = ", ".join(f"{task} {table[task].count():,}" for task in DEMO_TASKS)
+    out.print(f"labels: {labels}", markup=False)
+    out.print(DEMO_NOTICE, style="bold", markup=False)
+
+
+def _check(output: Path, *, force: bool) -> str:
+    suffix = output.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(
+            "--output", expected="a name that ends in .csv or .parquet", found=repr(str(output))
+        )
+    if not output.parent.is_dir():
+        raise InputError("--output", expected="a folder that exists", found=str(output.parent))
+    if output.is_dir() or (output.exists() and not force):
+        raise InputError(
+            "--output",
+            expected="a new file",
+            found=f"{str(output)!r}, which exists",
+            hint="" if output.is_dir() else "Give --force to replace it.",
+        )
+    return suffix
