@@ -1,1 +1,3 @@
-"""Train molpool models from a table: molpool-train chemprop."""
+"""The command molpool-train: a table in, a trained model and its report out."""
+
+__all__: list[str] = []

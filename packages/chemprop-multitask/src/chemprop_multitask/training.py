@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -119,6 +121,7 @@ def run(
         filename="best",
         monitor=MONITOR if val is not None else None,
         save_last=True,
+        save_on_train_epoch_end=True,  # so that last.ckpt holds whole epochs
         enable_version_counter=False,
     )
     stopping = (
@@ -139,12 +142,27 @@ def run(
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
         )
-        # Chemprop keeps classes among its hyperparameters, which weights_only refuses.
-        trainer.fit(module, train, val, ckpt_path=resume_from, weights_only=False)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        _fit(trainer, module, train, val, resume_from)
     path = Path(best.best_model_path) if best.best_model_path else None
     return FitResult(recorder.records, path)
+
+
+def _fit(
+    trainer: pl.Trainer,
+    module: pl.LightningModule,
+    train: DataLoader[Any],
+    val: DataLoader[Any] | None,
+    resume_from: Path | None,
+) -> None:
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        # Chemprop keeps classes among its hyperparameters, which weights_only refuses.
+        trainer.fit(module, train, val, ckpt_path=resume_from, weights_only=False)
+    except SystemExit:
+        # Lightning turns Ctrl-C and SIGTERM into an exit of its own and leaves Ctrl-C ignored.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, interrupt)
+        raise KeyboardInterrupt from None
 
 
 @contextmanager

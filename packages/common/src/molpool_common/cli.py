@@ -158,7 +158,7 @@ def parse_config(
     SystemExit
         With code 0 for ``--help`` and 2 for flags that do not parse (raised by tyro).
     """
-    path, rest = _take_config(argv)
+    path, rest = take_config(argv)
     document = read_yaml(path) if path else None
     if document and migrate:
         document = migrate(document)
@@ -166,7 +166,8 @@ def parse_config(
     return _parse_flags(model, rest, default, prog, description)
 
 
-def _take_config(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
+def take_config(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """Return the file that ``--config`` names, if any, and the other arguments."""
     rest: list[str] = []
     path: Path | None = None
     arguments = iter(argv)

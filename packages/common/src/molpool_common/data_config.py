@@ -62,6 +62,10 @@ class DataConfig(ConfigModel):
     target_columns: Annotated[list[str], tyro.conf.arg(aliases=["--target-columns"])] = Field(
         default_factory=list, description="columns to predict, one task each"
     )
+    dataset: str | None = Field(
+        None, description="name in the data registry (molpool-data list), or demo, for data_path"
+    )
+    file: str | None = Field(None, description="which file of the data set, where it has several")
     id_column: str | None = Field(None, description="column of molecule names, kept in predictions")
     transforms: dict[str, list[Step]] = Field(
         default_factory=dict,

@@ -38,8 +38,8 @@ def _boolean(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[bool] | None:
     if info.type is not bool:
         return None
     return PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="{true,false}",
+        nargs="*",  # so that `--resume` alone means true
+        metavar="[{true,false}]",
         instance_from_str=_read_boolean,
         is_instance=lambda value: isinstance(value, bool),
         str_from_instance=lambda value: [str(value).lower()],
@@ -47,9 +47,11 @@ def _boolean(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[bool] | None:
 
 
 def _read_boolean(arguments: list[str]) -> bool:
-    value = _WORDS.get(arguments[0].casefold())
+    if not arguments:
+        return True
+    value = _WORDS.get(arguments[0].casefold()) if len(arguments) == 1 else None
     if value is None:
-        raise ValueError(f"expected true or false, found {arguments[0]!r}")
+        raise ValueError(f"expected true or false, found {' '.join(arguments)!r}")
     return value
 
 

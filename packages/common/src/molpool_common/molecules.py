@@ -18,6 +18,9 @@ from molpool_common.errors import InputError, did_you_mean, listed
 from molpool_common.table import number_column, read_table, require_columns
 from molpool_common.transforms import transform
 
+DEMO = "demo"
+"""Name by which the embedded synthetic table is asked for, like a data set of the registry."""
+
 OnBadSmiles = Literal["error", "drop"]
 
 
@@ -112,9 +115,8 @@ def load_molecules(
     """
     if not config.target_columns:
         raise InputError("data.target_columns", expected="at least one column", found="none")
+    _check_one_origin(config, data_path)
     sources = config.sources or [_single_source(config, data_path)]
-    if config.sources and data_path is not None:
-        raise InputError("data_path", expected="either data_path or data.sources", found="both")
     parts = [_load_source(s, config, quality_column, on_bad_smiles) for s in sources]
     table = _stack(parts)
     _check_tasks(table)
@@ -123,31 +125,50 @@ def load_molecules(
     return table
 
 
-def _single_source(config: DataConfig, data_path: str | None) -> SourceConfig:
-    if data_path is None:
+def _check_one_origin(config: DataConfig, data_path: str | None) -> None:
+    given = {
+        "data_path": data_path is not None,
+        "data.dataset": config.dataset is not None,
+        "data.sources": bool(config.sources),
+    }
+    found = [name for name, there in given.items() if there]
+    if len(found) != 1:
         raise InputError(
             "data_path",
-            expected="a table (--data-path FILE, or data.sources in the configuration)",
-            found="none",
+            expected="one of data_path (--data-path FILE), data.dataset and data.sources",
+            found=" and ".join(found) or "none of them",
         )
+
+
+def _single_source(config: DataConfig, data_path: str | None) -> SourceConfig:
     columns: dict[str, str | ColumnSource] = {
         t: ColumnSource(column=t, transform=config.transforms.get(t, []))
         for t in config.target_columns
     }
     return SourceConfig(
         path=data_path,
+        dataset=config.dataset,
+        file=config.file,
         smiles_column=config.smiles_column,
         id_column=config.id_column,
         columns=columns,
     )
 
 
+def _read_source(source: SourceConfig) -> tuple[pl.DataFrame, str]:
+    """Return the table of a source and the name by which messages call it."""
+    if source.dataset == DEMO:
+        from molpool_common.demo import build_demo
+
+        return build_demo(), DEMO
+    path = Path(source.path) if source.path else locate(source.dataset or "", source.file)
+    return read_table(path), path.name
+
+
 def _load_source(
     source: SourceConfig, config: DataConfig, quality_column: str | None, on_bad: OnBadSmiles
 ) -> MoleculeTable:
-    path = Path(source.path) if source.path else locate(source.dataset or "", source.file)
-    frame = read_table(path)
-    where = path.name
+    frame, where = _read_source(source)
     require_columns(frame, [source.smiles_column], key="data.smiles_column", where=where)
     kept, mols, dropped = _parse(frame, source.smiles_column, where, on_bad)
     frame = frame.with_row_index("molpool row", offset=1)[kept]

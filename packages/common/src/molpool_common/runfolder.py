@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import distributions
@@ -129,6 +129,12 @@ class RunFolder:
         """Write a table as Parquet."""
         with atomic_path(self.path / name) as temporary:
             frame.write_parquet(temporary)
+        return self.path / name
+
+    def write_file(self, name: str, save: Callable[[Path], None]) -> Path:
+        """Let `save` write a file under a temporary name, then give it its own."""
+        with atomic_path(self.path / name) as temporary:
+            save(temporary)
         return self.path / name
 
     def log(self, event: str, **fields: Any) -> None:

@@ -1,0 +1,67 @@
+"""The run folder at the start of a run: new, replaced, or gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from molpool_common.config import dump_config, load_config
+from molpool_common.errors import InputError
+from molpool_common.runfolder import RunFolder, check_free
+
+from molpool_train.config import TrainChempropConfig
+
+CONFIG = "config.resolved.yaml"
+
+
+def check_folder(config: TrainChempropConfig, path: Path) -> None:
+    """Refuse early, before minutes of work, what could not be written or resumed."""
+    if not config.resume:
+        check_free(path, overwrite=config.overwrite)
+        return
+    if config.overwrite:
+        raise InputError("--overwrite", expected="it or --resume", found="both")
+    RunFolder.resume(path)
+    if (path / CONFIG).is_file():
+        _check_same(load_config(TrainChempropConfig, path / CONFIG), config)
+
+
+def _check_same(stored: TrainChempropConfig, config: TrainChempropConfig) -> None:
+    """Refuse to resume with other settings: the result would belong to neither."""
+    free = {"resume", "overwrite", "save_dir", "tracking"}
+    before, now = stored.model_dump(exclude=free), config.model_dump(exclude=free)
+    for key, (old, new) in _differences(before, now).items():
+        raise InputError(
+            key,
+            expected=f"{old!r}, as the run was started with",
+            found=repr(new),
+            hint="Leave it out to resume, or start another run.",
+        )
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key in old:
+        if (
+            isinstance(old[key], dict)
+            and isinstance(new[key], dict)
+            and set(old[key]) == set(new[key])
+        ):
+            found |= _differences(old[key], new[key], f"{prefix}{key}.")
+        elif old[key] != new[key]:
+            found[prefix + key] = (old[key], new[key])
+    return found
+
+
+def open_folder(config: TrainChempropConfig, path: Path, arguments: Sequence[str]) -> RunFolder:
+    """Make the run folder with its configuration, or open the one to resume."""
+    if config.resume:
+        run = RunFolder.resume(path)
+        run.log("resumed", arguments=list(arguments))
+        return run
+    run = RunFolder.create(path, overwrite=config.overwrite, arguments=arguments)
+    stored = config.model_copy(update={"resume": False, "overwrite": False})
+    run.write_text(CONFIG, dump_config(stored))
+    run.log("started", arguments=list(arguments))
+    return run

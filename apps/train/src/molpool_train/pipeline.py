@@ -1,0 +1,58 @@
+"""One training run, from table to run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from molpool_common.runfolder import default_folder
+from molpool_common.tracking import tracking
+from rich.console import Console
+
+from molpool_train.config import TrainChempropConfig
+from molpool_train.folder import check_folder, open_folder
+from molpool_train.inputs import read_inputs
+
+
+def train_chemprop(
+    config: TrainChempropConfig, *, name: str = "chemprop", arguments: Sequence[str] = ()
+) -> Path:
+    """Train a model and leave a run folder behind.
+
+    Parameters
+    ----------
+    config : TrainChempropConfig
+        The run.
+    name : str
+        Names the run folder where `config.save_dir` does not.
+    arguments : sequence of str
+        The command line, for the record.
+
+    Returns
+    -------
+    Path
+        The run folder.
+
+    Raises
+    ------
+    InputError, SamplingError, ChempropError
+        If table, configuration or folder are wrong; then nothing has been written.
+    """
+    console = Console()
+    path = Path(config.save_dir) if config.save_dir else default_folder(name)
+    check_folder(config, path)
+    inputs = read_inputs(config)
+    for note in inputs.notes:
+        console.print(note, highlight=False)
+
+    # torch and chemprop take seconds to import: what is wrong with the table was said before.
+    from molpool_train.fitting import Fitting, build_sampling
+
+    sampling = build_sampling(config.joint_sampling, inputs.tables.train)
+    run = open_folder(config, path, arguments)
+    with tracking(config.tracking, path, config.model_dump(mode="json")) as tracker:
+        fitting = Fitting(console, config, run, inputs, sampling, tracker)
+        fitting.train()
+        fitting.write()
+    fitting.close()
+    return path

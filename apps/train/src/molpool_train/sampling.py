@@ -1,0 +1,140 @@
+"""From the sampling section to what training is handed: state, sampler, loss weights, callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import polars as pol
+from molpool_common.molecules import MoleculeTable
+from sampling_core import (
+    CurriculumCallback,
+    CurriculumState,
+    JointSampler,
+    JointSamplingConfig,
+    QualityWeights,
+    TaskAwareSampler,
+    sampler_from_config,
+)
+
+Drawing = JointSampler | TaskAwareSampler | Any
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How training rows are drawn and weighted.
+
+    Parameters
+    ----------
+    sampler : Sampler or None
+        Draws rows; None shuffles.
+    state : CurriculumState or None
+        Phase of the curriculum.
+    weights : QualityWeights or None
+        Loss weight a row, for the curriculum's strategy ``weighted``.
+    callbacks : list of Callback
+        What moves the curriculum.
+    """
+
+    sampler: Drawing | None
+    state: CurriculumState | None
+    weights: QualityWeights | None
+    callbacks: list[pl.Callback]
+
+
+def build_sampling(config: JointSamplingConfig, train: MoleculeTable) -> Sampling:
+    """Build the sampler and curriculum that a configuration asks for.
+
+    Raises
+    ------
+    SamplingError
+        If the configuration does not fit the rows: no quality labels, a phase that draws nothing.
+    """
+    if not config.enabled:
+        return Sampling(None, None, None, [])
+    curriculum = config.curriculum
+    state = CurriculumState.from_config(curriculum) if curriculum.enabled else None
+    sampler = sampler_from_config(config, train.targets, train.quality, state)
+    weights = None
+    callbacks: list[pl.Callback] = []
+    if state is not None:
+        if curriculum.strategy == "weighted":
+            weights = QualityWeights(train.quality or [], state)
+        callbacks.append(
+            CurriculumCallback(
+                state,
+                monitor=curriculum.monitor,
+                reset_early_stopping_on_phase_change=curriculum.reset_early_stopping_on_phase_change,
+            )
+        )
+    return Sampling(sampler, state, weights, callbacks)
+
+
+class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types here
+    """Keeps, an epoch, the weight statistics and what was drawn of each task and quality.
+
+    Parameters
+    ----------
+    sampling : Sampling
+        With a sampler.
+    train : MoleculeTable
+        The rows drawn from.
+    """
+
+    def __init__(self, sampling: Sampling, train: MoleculeTable) -> None:
+        if sampling.sampler is None:
+            raise ValueError("sampling.sampler: expected a sampler; found None")
+        self._sampler = sampling.sampler
+        self._state = sampling.state
+        self._labelled = np.isfinite(train.targets)
+        self._tasks = train.task_names
+        self._quality = np.array(train.quality) if train.quality is not None else None
+        self.rows: list[dict[str, Any]] = []
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the epoch that begins; its draws are a pure function of seed and epoch."""
+        drawn = np.bincount(self._sampler.draws(), minlength=len(self._labelled))
+        row: dict[str, Any] = {
+            "epoch": trainer.current_epoch,
+            "phase": self._state.phase if self._state is not None else None,
+            **self._sampler.statistics().as_dict(),
+            "distinct_rows": int((drawn > 0).sum()),
+        }
+        for task, n in zip(self._tasks, drawn @ self._labelled, strict=True):
+            row[f"labels: {task}"] = int(n)
+        if self._quality is not None:
+            for label in sorted(set(self._quality.tolist())):
+                row[f"quality: {label}"] = int(drawn[self._quality == label].sum())
+        self.rows.append(row)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows, so that a resumed run keeps the epochs before."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the rows of the epochs before."""
+        self.rows = list(state_dict["rows"])
+
+    def numbers(self, prefix: str) -> dict[str, float]:
+        """Return the numbers of the latest epoch under prefixed names."""
+        row = self.rows[-1]
+        return {
+            prefix + k: v for k, v in row.items() if isinstance(v, int | float) and k != "epoch"
+        }
+
+    def frame(self) -> pol.DataFrame:
+        """Return one row an epoch."""
+        return pol.DataFrame(self.rows, infer_schema_length=None)
+
+
+def table_counts(train: MoleculeTable) -> dict[str, int]:
+    """Return how many labels of each task and rows of each quality the training table holds."""
+    counts = {
+        f"labels: {task}": int(n)
+        for task, n in zip(train.task_names, np.isfinite(train.targets).sum(axis=0), strict=True)
+    }
+    labels: Sequence[str] = train.quality or []
+    return counts | {f"quality: {q}": labels.count(q) for q in sorted(set(labels))}

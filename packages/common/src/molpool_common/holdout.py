@@ -1,0 +1,93 @@
+"""Split a molecule table whose sources may be for training only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from molpool_common.data_config import DataConfig
+from molpool_common.errors import InputError
+from molpool_common.molecules import MoleculeTable
+from molpool_common.splits import split
+
+
+@dataclass(frozen=True)
+class SplitTables:
+    """The three sides of a table.
+
+    Parameters
+    ----------
+    train, val, test : MoleculeTable
+        Disjoint in molecules. `val` and `test` hold rows of sources with ``hold_out`` only.
+    n_left_out : int
+        Rows of training-only sources left out because their molecule is held out.
+    """
+
+    train: MoleculeTable
+    val: MoleculeTable
+    test: MoleculeTable
+    n_left_out: int
+
+
+def split_table(table: MoleculeTable, config: DataConfig, seed: int) -> SplitTables:
+    """Split the rows of sources with ``hold_out``; the other sources train.
+
+    Parameters
+    ----------
+    table : MoleculeTable
+        All sources, stacked.
+    config : DataConfig
+        Split type and ratios.
+    seed : int
+        Seed of the split where the configuration gives none.
+
+    Returns
+    -------
+    SplitTables
+
+    Raises
+    ------
+    InputError
+        If no source may be held out, a side stays empty that should not, or a task has fewer than
+        two training labels.
+    """
+    rows = np.flatnonzero(table.hold_out)
+    if not rows.size:
+        raise InputError(
+            "data.sources", expected="a source with hold_out: true", found="none of them"
+        )
+    held = table.take(rows)
+    sides = split(
+        config.split_type,
+        config.split_ratios,
+        groups=held.groups,
+        mols=held.mols,
+        times=held.times,
+        targets=held.targets,
+        seed=config.split_seed if config.split_seed is not None else seed,
+    )
+    val, test = rows[sides.val], rows[sides.test]
+    unseen = {table.groups[i] for i in (*val, *test)}
+    extra = np.flatnonzero(~table.hold_out)
+    kept = np.array([i for i in extra if table.groups[i] not in unseen], dtype=np.int64)
+    tables = SplitTables(
+        train=table.take(np.concatenate([rows[sides.train], kept])),
+        val=table.take(val),
+        test=table.take(test),
+        n_left_out=extra.size - kept.size,
+    )
+    _check_training_labels(tables.train)
+    return tables
+
+
+def _check_training_labels(train: MoleculeTable) -> None:
+    labels = np.isfinite(train.targets).sum(axis=0)
+    for name, n in zip(train.task_names, labels, strict=True):
+        if n < 2:
+            raise InputError(
+                f"task {name!r}",
+                expected="at least two labels in the training part",
+                found="one" if n == 1 else "none",
+                hint="Another split_type or split_seed, or leave the task out.",
+            )
