@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import polars as pl
 import pytest
@@ -128,16 +131,23 @@ def test_noise_is_ordered_by_quality(
     assert sd["high"] < sd["medium"] < sd["low"]
 
 
-def test_noise_grows_with_the_molecule() -> None:
-    demo = build_demo(n=3000, seed=1)
-    molecules = [Chem.MolFromSmiles(s) for s in demo["SMILES"]]
+def test_noise_grows_with_the_molecule(
+    demo: pl.DataFrame, molecules: list[Chem.Mol], properties: dict[str, Values]
+) -> None:
     size = np.array([m.GetNumHeavyAtoms() for m in molecules])
     quality = np.array([QUALITY_SD[q] for q in demo["Quality"]])
-    noise = (demo["LogP"].to_numpy() - descriptor("MolLogP", molecules)) / quality
+    noise = (demo["LogP"].to_numpy() - properties["LogP"]) / quality
     known = np.isfinite(noise)
     # One-sided rank correlation; with homoscedastic noise it passes one seed in a thousand.
     result = stats.spearmanr(size[known], np.abs(noise[known]), alternative="greater")
     assert result.pvalue < 1e-3
+
+
+def test_without_rdkit_the_error_names_the_extra() -> None:
+    code = "import sys; sys.modules['rdkit'] = None; import molpool_common.demo"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "ImportError: the demo needs RDKit: install molpool-common[chem]" in done.stderr
 
 
 def test_later_assays_see_the_more_drug_like_molecules(
