@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from molpool_common.errors import InputError, did_you_mean
 from molpool_common.splits import _cluster, _random, _scaffold, _stratified, _time
-from molpool_common.splits._rows import Assign, Rows, gather_rows
+from molpool_common.splits._rows import Assign, Groups, Rows, Times, gather_rows
 from molpool_common.splits._split import Indices, Split
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ _PREPARE: dict[str, Callable[[Rows], Assign]] = {
 
 METHODS: tuple[str, ...] = tuple(_PREPARE)
 """Names of the split methods."""
-
-Groups = Sequence[object] | NDArray[np.generic]
-Times = Sequence[object] | NDArray[Any]
 
 
 def split(
@@ -52,8 +49,8 @@ def split(
         are placed first and so mostly in train, the rest at random. `time` tests on the latest.
         `stratified` gives each side its share of every task's labels.
     ratios : sequence of float, length 3
-        Shares of the rows in train, val and test, sum 1; val or test may be 0. Met to within about
-        half of the largest set that has to stay together.
+        Shares of the rows in train, val and test, sum 1; val or test may be 0. Met to within the
+        rows of the largest set that has to stay together.
     groups : sequence, length N
         Molecule key of each row, as `molecule_groups` makes it.
     mols, smiles : sequence, length N

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,8 +15,9 @@ from molpool_common.splits._split import Indices
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-T = TypeVar("T")
 Shares = NDArray[np.float64]
+Groups = Sequence[object] | NDArray[np.generic]
+Times = Sequence[object] | NDArray[Any]
 Assign = Callable[[Indices, Shares, np.random.Generator], Indices]
 """Put molecules on sides: ascending molecule indices [M], positive shares [S] that sum to 1, and a
 generator give the side of each molecule [M], every side with at least one molecule."""
@@ -26,7 +27,8 @@ generator give the side of each molecule [M], every side with at least one molec
 class Rows:
     """A table as the split methods see it; molecules are numbered in the order of their keys.
 
-    Molecule numbers do not depend on the order of rows, and so neither does a split by them.
+    Molecule numbers do not depend on the order of rows, and so neither does a split by them. What a
+    method does not ask for is neither parsed nor checked beyond its length.
 
     Parameters
     ----------
@@ -34,31 +36,46 @@ class Rows:
         Molecule of each row, 0 to U - 1.
     size : ndarray of int64 [U]
         Rows of each molecule.
-    mols : sequence of Mol, length N, or None
-        Structure of each row.
-    times : ndarray [N] or None
-        Time of each row.
-    targets : ndarray [N, T] or None
+    mols, smiles : sequence, length N, or None
+        Structure of each row, in either form.
+    times : sequence, length N, or None
+        Time of each row, as given.
+    targets : array_like [N, T] or None
         NaN = no label.
     """
 
     molecule: Indices
     size: Indices
     mols: Sequence[Mol] | None
-    times: NDArray[np.float64] | None
-    targets: NDArray[np.float64] | None
+    smiles: Sequence[str] | None
+    times: Times | None
+    targets: ArrayLike | None
 
     def need_mols(self, method: str) -> Sequence[Mol]:
         """Return the structures or raise."""
-        return _given(self.mols, "mols", "a molecule or SMILES a row", method)
+        if self.mols is not None:
+            return self.mols
+        if self.smiles is None:
+            raise _missing("mols", "a molecule or SMILES a row", method)
+        from molpool_common.chem import parse_smiles
 
-    def need_times(self) -> NDArray[np.float64]:
-        """Return the times or raise."""
-        return _given(self.times, "times", "a time a row", "time")
+        return parse_smiles(self.smiles).require_all()
+
+    def need_times(self) -> Times:
+        """Return the times as given or raise."""
+        if self.times is None:
+            raise _missing("times", "a time a row", "time")
+        return self.times
 
     def need_targets(self) -> NDArray[np.float64]:
         """Return the targets or raise."""
-        return _given(self.targets, "targets", "labels [N, T]", "stratified")
+        if self.targets is None:
+            raise _missing("targets", "labels [N, T]", "stratified")
+        targets = np.asarray(self.targets, dtype=np.float64)
+        if targets.ndim != 2:
+            raise InputError("targets", expected="labels [N, T]", found=f"shape {targets.shape}")
+        _check_length("targets", targets, len(self.molecule))
+        return targets
 
     def first_rows(self) -> Indices:
         """Return the first row of each molecule [U]."""
@@ -81,33 +98,28 @@ def molecule_groups(mols: Sequence[Mol]) -> NDArray[np.str_]:
 
 
 def gather_rows(
-    groups: Sequence[object] | NDArray[np.generic],
+    groups: Groups,
     mols: Sequence[Mol] | None,
     smiles: Sequence[str] | None,
-    times: Sequence[object] | NDArray[Any] | None,
+    times: Times | None,
     targets: ArrayLike | None,
 ) -> Rows:
     """Check what a caller gave and number its molecules."""
-    from molpool_common.splits._time import parse_times
-
     keys = _keys(groups)
     _, molecule, size = np.unique(keys, return_inverse=True, return_counts=True)
     for name, given in (("mols", mols), ("smiles", smiles), ("times", times)):
         _check_length(name, given, len(keys))
-    if mols is None and smiles is not None:
-        from molpool_common.chem import parse_smiles
-
-        mols = parse_smiles(smiles).require_all()
     return Rows(
         molecule=molecule.astype(np.int64),
         size=size.astype(np.int64),
         mols=mols,
-        times=None if times is None else parse_times(times),
-        targets=None if targets is None else _targets(targets, len(keys)),
+        smiles=smiles,
+        times=times,
+        targets=targets,
     )
 
 
-def _keys(groups: Sequence[object] | NDArray[np.generic]) -> NDArray[np.str_]:
+def _keys(groups: Groups) -> NDArray[np.str_]:
     keys = list(groups)
     if not keys:
         raise InputError("groups", expected="a molecule key a row", found="no rows")
@@ -119,20 +131,10 @@ def _keys(groups: Sequence[object] | NDArray[np.generic]) -> NDArray[np.str_]:
     return np.asarray([str(key) for key in keys], dtype=np.str_)
 
 
-def _targets(targets: ArrayLike, n_rows: int) -> NDArray[np.float64]:
-    array = np.asarray(targets, dtype=np.float64)
-    if array.ndim != 2:
-        raise InputError("targets", expected="labels [N, T]", found=f"shape {array.shape}")
-    _check_length("targets", array, n_rows)
-    return array
-
-
 def _check_length(name: str, given: Any, n_rows: int) -> None:
     if given is not None and len(given) != n_rows:
         raise InputError(name, expected=f"{n_rows} rows, as groups has", found=str(len(given)))
 
 
-def _given(value: T | None, parameter: str, expected: str, method: str) -> T:
-    if value is None:
-        raise InputError(parameter, expected=f"{expected} for method {method!r}", found="none")
-    return value
+def _missing(parameter: str, expected: str, method: str) -> InputError:
+    return InputError(parameter, expected=f"{expected} for method {method!r}", found="none")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from molpool_common.errors import InputError, listed
 from molpool_common.splits._fill import cut
-from molpool_common.splits._rows import Assign, Rows, Shares
+from molpool_common.splits._rows import Assign, Rows, Shares, Times
 from molpool_common.splits._split import Indices
 
 _NUMBERED = re.compile(r"(?P<series>.*?)(?P<number>\d+)\s*", re.DOTALL)
@@ -26,7 +25,7 @@ _NUMBERED = re.compile(r"(?P<series>.*?)(?P<number>\d+)\s*", re.DOTALL)
 def prepare(rows: Rows) -> Assign:
     """Return the assignment of molecules by time."""
     earliest = np.full(len(rows.size), np.inf)
-    np.minimum.at(earliest, rows.molecule, rows.need_times())
+    np.minimum.at(earliest, rows.molecule, parse_times(rows.need_times()))
 
     def assign(members: Indices, shares: Shares, rng: np.random.Generator) -> Indices:
         del rng  # nothing here is random
@@ -43,7 +42,7 @@ def prepare(rows: Rows) -> Assign:
     return assign
 
 
-def parse_times(values: Sequence[object] | NDArray[Any]) -> NDArray[np.float64]:
+def parse_times(values: Times) -> NDArray[np.float64]:
     """Read a column of times as numbers that rise with time.
 
     The whole column is read one way, the first that any of its values fits: numbers; ISO 8601 dates
