@@ -1,1 +1,6 @@
-"""Task-aware, curriculum and joint samplers for sparse multi-task data, exact at any number of rows."""
+"""Task-aware, curriculum and joint samplers for sparse multi-task data, at any number of rows."""
+
+import lazy_loader
+
+# Names load on first use: configuration is read without waiting for torch.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,15 @@
+from .callback import CurriculumCallback as CurriculumCallback
+from .cell_sampler import Cell as Cell
+from .config import CurriculumConfig as CurriculumConfig
+from .config import JointSamplingConfig as JointSamplingConfig
+from .config import TaskOversamplingConfig as TaskOversamplingConfig
+from .curriculum import CurriculumState as CurriculumState
+from .dynamic_curriculum import DynamicCurriculumSampler as DynamicCurriculumSampler
+from .errors import SamplingError as SamplingError
+from .factory import sampler_from_config as sampler_from_config
+from .joint import JointSampler as JointSampler
+from .legacy import map_legacy as map_legacy
+from .quality import QualityWeights as QualityWeights
+from .rare_positive import RarePositiveSampler as RarePositiveSampler
+from .statistics import WeightStatistics as WeightStatistics
+from .task_aware import TaskAwareSampler as TaskAwareSampler
