@@ -50,7 +50,7 @@ def fill_by_need(size: Indices, shares: Shares, rng: np.random.Generator) -> Ind
     shares : ndarray [S]
         Positive, sum 1.
     rng : numpy.random.Generator
-        Orders the small blocks.
+        Orders the small blocks, and large ones of one size.
 
     Returns
     -------
@@ -58,12 +58,8 @@ def fill_by_need(size: Indices, shares: Shares, rng: np.random.Generator) -> Ind
         Side of each block.
     """
     large = size > shares.min() * size.sum() / 2
-    order = np.concatenate(
-        [
-            np.flatnonzero(large)[np.argsort(-size[large], kind="stable")],
-            rng.permutation(np.flatnonzero(~large)),
-        ]
-    )
+    order = rng.permutation(len(size))
+    order = order[np.argsort(-np.where(large, size, 0)[order], kind="stable")]
     lacking = shares * size.sum()
     side = np.empty(len(size), dtype=np.int64)
     for block in order.tolist():

@@ -54,7 +54,7 @@ class Rows:
     def need_mols(self, method: str) -> Sequence[Mol]:
         """Return the structures or raise."""
         if self.mols is not None:
-            return self.mols
+            return _check_mols(self.mols)
         if self.smiles is None:
             raise _missing("mols", "a molecule or SMILES a row", method)
         from molpool_common.chem import parse_smiles
@@ -82,7 +82,7 @@ class Rows:
         return np.unique(self.molecule, return_index=True)[1].astype(np.int64)
 
 
-def molecule_groups(mols: Sequence[Mol]) -> NDArray[np.str_]:
+def molecule_groups(mols: Sequence[Mol | None]) -> NDArray[np.str_]:
     """Return the molecule key of each row: the first block of its InChIKey.
 
     Rows with one key are one molecule to every split: stereoisomers and isotopologues together.
@@ -90,11 +90,16 @@ def molecule_groups(mols: Sequence[Mol]) -> NDArray[np.str_]:
     Parameters
     ----------
     mols : sequence of Mol, length N
-        Structure of each row.
+        Structure of each row; None, as `parse_smiles` leaves it, is refused.
+
+    Raises
+    ------
+    InputError
+        If a row has no structure.
     """
     from molpool_common.chem import inchikey_blocks
 
-    return np.asarray(inchikey_blocks(mols), dtype=np.str_)
+    return np.asarray(inchikey_blocks(_check_mols(mols)), dtype=np.str_)
 
 
 def gather_rows(
@@ -134,6 +139,15 @@ def _keys(groups: Groups) -> NDArray[np.str_]:
 def _check_length(name: str, given: Any, n_rows: int) -> None:
     if given is not None and len(given) != n_rows:
         raise InputError(name, expected=f"{n_rows} rows, as groups has", found=str(len(given)))
+
+
+def _check_mols(mols: Sequence[Mol | None]) -> Sequence[Mol]:
+    missing = [row for row, mol in enumerate(mols) if mol is None]
+    if missing:
+        raise InputError(
+            "mols", expected="a molecule a row", found="none", where=f"rows {listed(missing)}"
+        )
+    return [mol for mol in mols if mol is not None]
 
 
 def _missing(parameter: str, expected: str, method: str) -> InputError:

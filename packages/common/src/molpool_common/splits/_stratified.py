@@ -52,6 +52,8 @@ def _stratify(
     while left.any():
         label = int(np.where(left > 0, left, np.iinfo(np.int64).max).argmin())
         dealt = order[(side[order] < 0) & (labels[order, label] > 0)]
+        # Molecules of many rows first, while every side still has room for them.
+        dealt = dealt[np.argsort(-labels[dealt, label], kind="stable")]
         for molecule in dealt.tolist():
             # The side that lacks most of this label; among equals, the one that lacks most rows.
             need = lacking[:, label]
