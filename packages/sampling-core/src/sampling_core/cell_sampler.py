@@ -6,7 +6,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sampling_core.cells import CellDraws, CellRows, FloatArray
+from sampling_core.cells import CellRows, FloatArray
+from sampling_core.draws import CellDraws
 from sampling_core.statistics import WeightStatistics, statistics_of_cells
 from sampling_core.stream import EpochStream
 

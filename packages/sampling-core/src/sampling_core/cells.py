@@ -1,7 +1,7 @@
-"""Weight classes and draws from them.
+"""Weight classes: rows that share a weight.
 
-A cell is a list of rows that share one weight. A draw picks a cell, then a row of it uniformly,
-which is the row distribution exactly, at a cost that does not depend on the number of rows.
+A cell is a list of rows that share one weight. To draw a cell, then a row of it uniformly, is the
+row distribution exactly, and a change of weights touches the cells alone.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ RowArray = npt.NDArray[np.signedinteger]
 
 Entries = Callable[[], Iterator[tuple[npt.NDArray[np.signedinteger], npt.NDArray[np.int64]]]]
 """Starts a pass over (cell, row) pairs, given in chunks; cell -1 belongs to no cell."""
-
-_MIN_BUCKETS = 1 << 12
-_MAX_BUCKETS = 1 << 16
 
 
 def normalized(weights: FloatArray) -> FloatArray:
@@ -111,64 +108,3 @@ def _place(
     target += np.arange(len(target))
     rows[target] = numbers[order]
     cursor += counts
-
-
-class CellDraws:
-    """Draws of rows from cells of given probability, in constant time each.
-
-    Parameters
-    ----------
-    cells : CellRows
-        The cells.
-    probabilities : ndarray of float, (cells,)
-        Probability of each cell; 0 where a cell is empty.
-
-    Notes
-    -----
-    The cell of a uniform number is looked up in a table of equal buckets of [0, 1) (the indexed
-    search of Chen and Asau, 1974); only buckets that an edge between two cells falls into need a
-    binary search. Cells of probability 0 are left out of the table, so no rounding can hit one.
-    """
-
-    def __init__(self, cells: CellRows, probabilities: FloatArray) -> None:
-        held = np.flatnonzero(probabilities > 0)
-        cumulative = np.cumsum(probabilities[held])
-        self._rows = cells.rows
-        self._starts = cells.offsets[:-1][held]
-        self._sizes = cells.sizes[held].astype(np.float64)
-        # Only the edges between two cells count, so that the last cell ends at 1 exactly.
-        self._edges = cumulative[:-1] / cumulative[-1]
-        self._buckets = _bucket_count(len(held))
-        self._guide = _guide(self._edges, self._buckets)
-
-    def rows(self, uniforms: FloatArray) -> RowArray:
-        """Return one row for each pair of uniform numbers in [0, 1) (n, 2)."""
-        cells = self._cells(uniforms[:, 0])
-        # Below the size even at the largest uniform 1 - 2^-53: the product rounds down there.
-        within = (uniforms[:, 1] * self._sizes.take(cells)).astype(np.int64)
-        within += self._starts.take(cells)
-        # Every index is in range; a mode other than "raise" spares the check.
-        return self._rows.take(within, mode="wrap")
-
-    def _cells(self, uniform: FloatArray) -> npt.NDArray[np.int64]:
-        cells = self._guide.take((uniform * self._buckets).astype(np.int64), mode="wrap")
-        split = np.flatnonzero(cells < 0)
-        if len(split):
-            cells[split] = np.searchsorted(self._edges, uniform[split], side="right")
-        return cells
-
-
-def _bucket_count(n_cells: int) -> int:
-    """Return a power of two that leaves few buckets with an edge in them."""
-    wanted = 1 << (64 * n_cells).bit_length()
-    return min(max(wanted, _MIN_BUCKETS), _MAX_BUCKETS)
-
-
-def _guide(edges: FloatArray, buckets: int) -> npt.NDArray[np.int64]:
-    """Return the cell that covers each bucket, -1 where an edge lies in it."""
-    # Multiplying by a power of two is exact, so edge and draw fall into the same bucket; an
-    # edge rounded up to 1 comes after every draw.
-    inner = edges[edges < 1.0]
-    in_bucket = np.bincount((inner * buckets).astype(np.int64), minlength=buckets)
-    before = np.cumsum(in_bucket) - in_bucket
-    return np.where(in_bucket == 0, before, -1).astype(np.int64)
