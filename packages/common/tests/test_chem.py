@@ -79,7 +79,7 @@ def test_stereoisomers_and_isotopes_share_a_block() -> None:
 
 
 def test_fallback_key_where_inchi_has_none() -> None:
-    one, same, other = (Chem.MolFromSmiles(s) for s in ("*CC(F)*", "*C(F)C*", "*CCC*"))
+    one, same, other = (Chem.MolFromSmiles(s) for s in ("*C[C@H](F)*", "*[C@H](F)C*", "*CCC*"))
     assert Chem.MolToInchiKey(one) == ""  # type: ignore[no-untyped-call]
     key = inchikey_block(one)
     assert key == inchikey_block(same)

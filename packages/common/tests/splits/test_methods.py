@@ -221,10 +221,19 @@ def test_labels_of_a_molecule_count_by_rows() -> None:
 # --- fill ---
 
 
-def test_cut_by_hand() -> None:
-    # Middles at 0.5, 2, 4.5, 7, 9 of ten rows; bounds at 6 and 8.
-    sides = cut(np.array([1, 2, 3, 2, 2]), np.array([0.6, 0.2, 0.2]))
-    assert sides.tolist() == [0, 0, 0, 1, 2]
+@pytest.mark.parametrize(
+    ("sizes", "shares", "sides"),
+    [
+        # Middles at 0.5, 2, 4.5, 7, 9 of ten rows; bounds at 6 and 8.
+        ([1, 2, 3, 2, 2], [0.6, 0.2, 0.2], [0, 0, 0, 1, 2]),
+        # A block that starts before the bound at 5 but has its middle, 6, after it.
+        ([4, 4, 2], [0.5, 0.5], [0, 1, 1]),
+        # A block that ends after the bound at 6 but has its middle, 5.5, before it.
+        ([4, 3, 3], [0.6, 0.4], [0, 0, 1]),
+    ],
+)
+def test_cut_by_hand(sizes: list[int], shares: list[float], sides: list[int]) -> None:
+    assert cut(np.array(sizes), np.array(shares)).tolist() == sides
 
 
 @pytest.mark.parametrize("sizes", [[1, 1, 100], [100, 1, 1], [1, 100, 1]])
