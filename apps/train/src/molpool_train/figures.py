@@ -37,9 +37,8 @@ def learning_curves(records: Sequence[EpochRecord], phases: Sequence[str]) -> Fi
                 epochs[best], val[best], "o", ms=9, mfc="none", mec="black", label="best, kept"
             )
         _phase_bands(axes, phases)
-        axes.set_xlabel("epoch")
+        _epoch_axis(axes, len(epochs))
         axes.set_ylabel("loss (standardised targets)")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="upper right")
         svg = figure_svg(figure)
     changes = ", ".join(name for name, _ in groupby(phases))
@@ -55,6 +54,12 @@ def learning_curves(records: Sequence[EpochRecord], phases: Sequence[str]) -> Fi
             digits=5,
         ),
     )
+
+
+def _epoch_axis(axes: Any, n: int) -> None:
+    axes.set_xlim(0.5, n + 0.5)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _phase_bands(axes: Any, phases: Sequence[str]) -> None:
@@ -135,9 +140,8 @@ def quality_by_epoch(frame: pl.DataFrame) -> Figure:
         phases = [p for p in frame["phase"].to_list() if p is not None]
         _phase_bands(axes, phases)
         axes.set_ylim(0, 100)
-        axes.set_xlabel("epoch")
+        _epoch_axis(axes, len(epochs))
         axes.set_ylabel("share of the draws, %")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
         svg = figure_svg(figure)
     heads = ["epoch", *(c.removeprefix("quality: ") + " %" for c in columns)]

@@ -173,5 +173,5 @@ def _facts(inputs: Inputs, records: Sequence[EpochRecord]) -> dict[str, str | in
         "Task type": inputs.task_type,
         "Epochs": len(records),
         "Best epoch": int(np.argmin(losses)) + 1 if losses else None,
-        "Training time, s": round(sum(r.seconds for r in records), 1),
+        "Training time, s": sum(r.seconds for r in records),
     }

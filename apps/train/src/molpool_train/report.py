@@ -14,7 +14,7 @@ from molpool_common.report import Code, Facts, Part, Section, Table, Text, rende
 from molpool_train import figures
 from molpool_train.config import TrainChempropConfig
 from molpool_train.results import LABELS, Results, mean_row
-from molpool_train.sampling import SamplingLog, table_counts
+from molpool_train.sampling import SamplingLog, label_counts
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def training_report(run: TrainingRun) -> str:
     """Return the page of a training run as self-contained HTML."""
     notes: list[Part] = [Text(note, note=True) for note in run.notes]
     sections = [
-        Section("Summary", [*notes, Facts(run.facts)]),
+        Section("Summary", [*notes, Facts(run.facts, digits=1)]),
         Section("Metrics by task", [_metrics(run.results, side) for side in _sides(run.results)]),
         Section("Learning curves", [figures.learning_curves(run.records, _phases(run))]),
         _sampling_section(run),
@@ -75,7 +75,7 @@ def _sampling_section(run: TrainingRun) -> Section:
         text = "Plain shuffling: every training row once an epoch."
         return Section(title, [Text(text)])
     frame = run.sampling.frame()
-    held = table_counts(run.train)
+    held = label_counts(run.train)
     parts: list[Part] = [
         Text(
             "The sampler draws rows with replacement. Bars compare what an average epoch drew with "

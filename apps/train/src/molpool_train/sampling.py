@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,7 +90,12 @@ class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types 
         self._state = sampling.state
         self._labelled = np.isfinite(train.targets)
         self._tasks = train.task_names
-        self._quality = np.array(train.quality) if train.quality is not None else None
+        # Of the configured labels, best first, those that stand in the table.
+        self._quality = {
+            label: np.array(train.quality) == label
+            for label in (self._state.qualities if self._state is not None else ())
+            if label in (train.quality or [])
+        }
         self.rows: list[dict[str, Any]] = []
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -105,9 +109,8 @@ class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types 
         }
         for task, n in zip(self._tasks, drawn @ self._labelled, strict=True):
             row[f"labels: {task}"] = int(n)
-        if self._quality is not None:
-            for label in sorted(set(self._quality.tolist())):
-                row[f"quality: {label}"] = int(drawn[self._quality == label].sum())
+        for label, of_label in self._quality.items():
+            row[f"quality: {label}"] = int(drawn[of_label].sum())
         self.rows.append(row)
 
     def state_dict(self) -> dict[str, Any]:
@@ -130,11 +133,7 @@ class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types 
         return pol.DataFrame(self.rows, infer_schema_length=None)
 
 
-def table_counts(train: MoleculeTable) -> dict[str, int]:
-    """Return how many labels of each task and rows of each quality the training table holds."""
-    counts = {
-        f"labels: {task}": int(n)
-        for task, n in zip(train.task_names, np.isfinite(train.targets).sum(axis=0), strict=True)
-    }
-    labels: Sequence[str] = train.quality or []
-    return counts | {f"quality: {q}": labels.count(q) for q in sorted(set(labels))}
+def label_counts(train: MoleculeTable) -> dict[str, int]:
+    """Return how many labels of each task the training table holds, named as in `SamplingLog`."""
+    counts = np.isfinite(train.targets).sum(axis=0)
+    return {f"labels: {t}": int(n) for t, n in zip(train.task_names, counts, strict=True)}
