@@ -90,7 +90,9 @@ def require_columns(frame: pl.DataFrame, names: Sequence[str], *, key: str, wher
             )
 
 
-def number_column(frame: pl.DataFrame, name: str, *, where: str) -> pl.Series:
+def number_column(
+    frame: pl.DataFrame, name: str, *, where: str, rows: Sequence[int] | pl.Series | None = None
+) -> pl.Series:
     """Return a column as float64 with null for missing.
 
     Parameters
@@ -101,6 +103,8 @@ def number_column(frame: pl.DataFrame, name: str, *, where: str) -> pl.Series:
         A column of it.
     where : str
         Name of the table, for messages.
+    rows : sequence of int, optional
+        Row numbers for messages, where `frame` is not the whole table; by default 1, 2, ...
 
     Returns
     -------
@@ -117,19 +121,22 @@ def number_column(frame: pl.DataFrame, name: str, *, where: str) -> pl.Series:
     text = column.is_not_null() & numbers.is_null()
     if column.dtype.is_float():
         text &= column.is_not_nan()
-    _refuse(frame, name, text, "a number or nothing", where)
-    _refuse(frame, name, numbers.is_infinite().fill_null(value=False), "a finite number", where)
+    numbered = range(1, frame.height + 1) if rows is None else rows
+    _refuse(column, text, "a number or nothing", where, numbered)
+    infinite = numbers.is_infinite().fill_null(value=False)
+    _refuse(column, infinite, "a finite number", where, numbered)
     return numbers.alias(name)
 
 
-def _refuse(frame: pl.DataFrame, name: str, bad: pl.Series, expected: str, where: str) -> None:
-    rows = bad.arg_true()
-    if len(rows):
-        first = rows[0]
+def _refuse(
+    column: pl.Series, bad: pl.Series, expected: str, where: str, rows: Sequence[int] | pl.Series
+) -> None:
+    at = bad.arg_true().to_list()
+    if at:
         raise InputError(
-            f"column {name!r}",
+            f"column {column.name!r}",
             expected=f"{expected} in every row",
-            found=f"{frame[name][first]!r} in row {first + 1}",
+            found=f"{column[at[0]]!r} in row {rows[at[0]]}",
             where=where,
-            hint=f"Rows: {listed([r + 1 for r in rows])}." if len(rows) > 1 else None,
+            hint=f"Rows: {listed([rows[i] for i in at])}." if len(at) > 1 else None,
         )

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from polars import Series
 
 from molpool_common.errors import InputError, listed
 
@@ -29,7 +30,13 @@ _STEPS: dict[StepName, Callable[[Array, Array], Array]] = {
 
 
 def transform(
-    values: Array, steps: Sequence[Step], *, molar_mass: Array, name: str, where: str
+    values: Array,
+    steps: Sequence[Step],
+    *,
+    molar_mass: Array,
+    name: str,
+    where: str,
+    rows: Sequence[int] | Series | None = None,
 ) -> Array:
     """Apply conversions in order.
 
@@ -44,6 +51,9 @@ def transform(
         g/mol, average isotopic composition.
     name, where : str
         Column and table, for messages.
+    rows : sequence of int, optional
+        Row numbers for messages, where `values` are not those of the whole table; by default
+        1, 2, ...
 
     Returns
     -------
@@ -61,14 +71,15 @@ def transform(
                 converted = result * step["multiply"]
             else:
                 converted = _STEPS[step](result, molar_mass)
-        bad = np.flatnonzero(np.isfinite(values) & ~np.isfinite(converted))
-        if bad.size:
+        bad = np.flatnonzero(np.isfinite(values) & ~np.isfinite(converted)).tolist()
+        if bad:
+            numbers = range(1, len(values) + 1) if rows is None else rows
             raise InputError(
                 f"column {name!r}",
                 expected=f"values for which {step} is defined",
-                found=f"{values[bad[0]]:g} in row {bad[0] + 1}",
+                found=f"{values[bad[0]]:g} in row {numbers[bad[0]]}",
                 where=where,
-                hint=f"Rows: {listed([int(b) + 1 for b in bad])}." if bad.size > 1 else None,
+                hint=f"Rows: {listed([numbers[i] for i in bad])}." if len(bad) > 1 else None,
             )
         result = converted
     return result

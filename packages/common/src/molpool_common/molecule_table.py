@@ -1,0 +1,91 @@
+"""Molecules with targets, quality and times, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class MoleculeTable:
+    """Molecules with targets, row by row; all columns have N rows.
+
+    Parameters
+    ----------
+    task_names : tuple of str
+        Names of the T tasks.
+    smiles : list of str
+        SMILES as given.
+    mols : list of rdkit.Chem.Mol
+        Parsed molecules.
+    groups : list of str
+        First block of the InChIKey: rows of equal block are one molecule.
+    targets : ndarray [N, T]
+        Values after conversion, NaN where there is no label.
+    quality : list of str or None
+        Quality label a row.
+    times : list or None
+        Raw values of the time column.
+    hold_out : ndarray of bool [N]
+        Whether a row may go to validation or test.
+    origin : DataFrame [N]
+        ``id``, ``source`` and ``row`` (from 1) of each row.
+    dropped : DataFrame
+        ``source``, ``row``, ``smiles`` and ``reason`` of the rows that do not parse.
+    """
+
+    task_names: tuple[str, ...]
+    smiles: list[str]
+    mols: list[Any]
+    groups: list[str]
+    targets: NDArray[np.float64]
+    quality: list[str] | None
+    times: list[Any] | None
+    hold_out: NDArray[np.bool_]
+    origin: pl.DataFrame
+    dropped: pl.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.smiles)
+
+    def take(self, rows: NDArray[np.int64]) -> MoleculeTable:
+        """Return the rows at these positions, in this order."""
+        return replace(
+            self,
+            smiles=[self.smiles[i] for i in rows],
+            mols=[self.mols[i] for i in rows],
+            groups=[self.groups[i] for i in rows],
+            targets=self.targets[rows],
+            quality=[self.quality[i] for i in rows] if self.quality is not None else None,
+            times=[self.times[i] for i in rows] if self.times is not None else None,
+            hold_out=self.hold_out[rows],
+            origin=self.origin[rows],
+        )
+
+
+def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
+    """Return the rows of all tables, one after the other.
+
+    Parameters
+    ----------
+    parts : sequence of MoleculeTable
+        At least one; equal tasks, and quality and times in all or in none.
+    """
+    first = parts[0]
+    return MoleculeTable(
+        task_names=first.task_names,
+        smiles=[s for p in parts for s in p.smiles],
+        mols=[m for p in parts for m in p.mols],
+        groups=[g for p in parts for g in p.groups],
+        targets=np.concatenate([p.targets for p in parts]),
+        quality=[q for p in parts for q in p.quality or []] if first.quality is not None else None,
+        times=[t for p in parts for t in p.times or []] if first.times is not None else None,
+        hold_out=np.concatenate([p.hold_out for p in parts]),
+        origin=pl.concat([p.origin for p in parts]),
+        dropped=pl.concat([p.dropped for p in parts]),
+    )

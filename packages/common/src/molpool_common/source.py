@@ -1,0 +1,184 @@
+"""One source of molecules: its file read, its columns checked and converted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from molpool_common.chem import inchikey_blocks, parse_smiles
+from molpool_common.data_config import ColumnSource, DataConfig, SourceConfig
+from molpool_common.datasets import locate
+from molpool_common.errors import InputError, listed
+from molpool_common.molecule_table import MoleculeTable
+from molpool_common.table import number_column, read_table, require_columns
+from molpool_common.transforms import transform
+
+DEMO = "demo"
+"""Name by which the embedded synthetic table is asked for, like a data set of the registry."""
+
+OnBadSmiles = Literal["error", "drop"]
+
+_ROW = "molpool row"
+"""Column added for the row numbers of messages: the first row below the header is 1."""
+
+
+def load_source(
+    source: SourceConfig, config: DataConfig, quality_column: str | None, on_bad: OnBadSmiles
+) -> MoleculeTable:
+    """Read, check and convert the table of one source.
+
+    Parameters
+    ----------
+    source : SourceConfig
+        The table and its columns.
+    config : DataConfig
+        Targets, and the split that may want times.
+    quality_column : str or None
+        Column of quality labels, where the source does not give one label for all its rows; None
+        if they are not needed.
+    on_bad : {"error", "drop"}
+        What to do about rows whose SMILES do not parse.
+
+    Raises
+    ------
+    InputError
+        For anything wrong in the table, naming file, column and rows (from 1 below the header).
+    """
+    frame, where = _read_source(source)
+    require_columns(frame, [source.smiles_column], key="data.smiles_column", where=where)
+    kept, mols, dropped = _parse(frame, source.smiles_column, where, on_bad)
+    frame = frame.with_row_index(_ROW, offset=1)[kept]
+    molar_mass = _molar_mass(mols)
+    targets = np.full((len(kept), len(config.target_columns)), np.nan)
+    for t, target in enumerate(config.target_columns):
+        column = source.column_for(target)
+        if column is not None:
+            targets[:, t] = _target(frame, column, molar_mass, where)
+    smiles = frame[source.smiles_column].cast(pl.String).to_list()
+    return MoleculeTable(
+        task_names=tuple(config.target_columns),
+        smiles=smiles,
+        mols=mols,
+        groups=inchikey_blocks(mols),
+        targets=targets,
+        quality=_quality(frame, source, quality_column, where),
+        times=_times(frame, source, config, where),
+        hold_out=np.full(len(kept), source.hold_out),
+        origin=_origin(frame, source, where),
+        dropped=dropped,
+    )
+
+
+def _parse(
+    frame: pl.DataFrame, column: str, where: str, on_bad: OnBadSmiles
+) -> tuple[NDArray[np.int64], list[Any], pl.DataFrame]:
+    smiles = frame[column].cast(pl.String).to_list()
+    parsed = parse_smiles(smiles)
+    if parsed.bad and on_bad == "error":
+        row, text, reason = parsed.bad[0]
+        raise InputError(
+            f"column {column!r}",
+            expected="SMILES that RDKit parses",
+            found=f"{text!r} in row {row + 1} ({reason})",
+            where=where,
+            hint=f"{len(parsed.bad)} such rows: {listed([b[0] + 1 for b in parsed.bad])}. "
+            "--on-bad-smiles drop leaves them out.",
+        )
+    kept = np.array([i for i, mol in enumerate(parsed.mols) if mol is not None], dtype=np.int64)
+    if not kept.size:
+        raise InputError(
+            f"column {column!r}", expected="SMILES", found="no row that parses", where=where
+        )
+    dropped = pl.DataFrame(
+        [(where, row + 1, text, reason) for row, text, reason in parsed.bad],
+        schema={"source": pl.String, "row": pl.Int64, "smiles": pl.String, "reason": pl.String},
+        orient="row",
+    )
+    return kept, [parsed.mols[i] for i in kept], dropped
+
+
+def _molar_mass(mols: Sequence[Any]) -> NDArray[np.float64]:
+    from rdkit.Chem import Descriptors
+
+    # RDKit builds this module's functions at run time, past what its stubs say.
+    weigh = Descriptors.MolWt  # type: ignore[attr-defined]
+    return np.array([weigh(mol) for mol in mols], dtype=np.float64)
+
+
+def _target(
+    frame: pl.DataFrame, column: ColumnSource, molar_mass: NDArray[np.float64], where: str
+) -> NDArray[np.float64]:
+    require_columns(frame, [column.column], key="data.target_columns", where=where)
+    rows = frame[_ROW]
+    numbers = number_column(frame, column.column, where=where, rows=rows)
+    return transform(
+        numbers.fill_null(np.nan).to_numpy().astype(np.float64),
+        column.transform,
+        molar_mass=molar_mass,
+        name=column.column,
+        where=where,
+        rows=rows,
+    )
+
+
+def _quality(
+    frame: pl.DataFrame, source: SourceConfig, column: str | None, where: str
+) -> list[str] | None:
+    if column is None:
+        return None
+    if source.quality is not None:
+        return [source.quality] * frame.height
+    require_columns(frame, [column], key="joint_sampling.curriculum.quality_col", where=where)
+    labels = frame[column].cast(pl.String)
+    missing = labels.is_null().arg_true()
+    if len(missing):
+        rows = frame[_ROW].gather(missing)
+        raise InputError(
+            f"column {column!r}",
+            expected="a quality label in every row",
+            found=f"none in row {rows[0]}",
+            where=where,
+            hint=f"Rows: {listed(rows.to_list())}." if len(rows) > 1 else None,
+        )
+    return labels.to_list()
+
+
+def _times(
+    frame: pl.DataFrame, source: SourceConfig, config: DataConfig, where: str
+) -> list[Any] | None:
+    if config.split_type != "time" or config.time_column is None:
+        return None
+    if not source.hold_out:
+        return [None] * frame.height
+    require_columns(frame, [config.time_column], key="data.time_column", where=where)
+    return frame[config.time_column].to_list()
+
+
+def _origin(frame: pl.DataFrame, source: SourceConfig, where: str) -> pl.DataFrame:
+    if source.id_column is not None:
+        require_columns(frame, [source.id_column], key="data.id_column", where=where)
+        names = frame[source.id_column].cast(pl.String)
+    else:
+        names = frame[_ROW].cast(pl.String)
+    return pl.DataFrame(
+        {
+            "id": names,
+            "source": pl.repeat(where, frame.height, eager=True, dtype=pl.String),
+            "row": frame[_ROW].cast(pl.Int64),
+        }
+    )
+
+
+def _read_source(source: SourceConfig) -> tuple[pl.DataFrame, str]:
+    """Return the table of a source and the name by which messages call it."""
+    if source.dataset == DEMO:
+        from molpool_common.demo import build_demo
+
+        return build_demo(), DEMO
+    path = Path(source.path) if source.path else locate(source.dataset or "", source.file)
+    return read_table(path), path.name
