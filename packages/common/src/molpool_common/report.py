@@ -23,9 +23,10 @@ class Text:
 
 @dataclass(frozen=True)
 class Facts:
-    """Names and values, one a line."""
+    """Names and values, one a line; floats with `digits` decimals."""
 
     facts: dict[str, Cell]
+    digits: int = 3
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Table:
     totals : int
         How many of the last rows summarise the others and stay last.
     digits : int
-        Decimals of the numbers that are not whole.
+        Decimals of floats; an int has none.
     """
 
     columns: Sequence[str]
@@ -127,7 +128,7 @@ def _render(part: Part) -> Markup:
             return Markup(f"<p{kind}>") + escape(part.text) + Markup("</p>")
         case Facts():
             rows = (
-                Markup("<dt>{}</dt><dd>{}</dd>").format(name, _show(value, 3))
+                Markup("<dt>{}</dt><dd>{}</dd>").format(name, _show(value, part.digits))
                 for name, value in part.facts.items()
             )
             return Markup("<dl>") + Markup("").join(rows) + Markup("</dl>")
@@ -169,9 +170,9 @@ def _cell(value: Cell, digits: int) -> Markup:
 def _show(value: Cell, digits: int) -> str:
     if value is None:
         return "–"
-    if isinstance(value, float) and not value.is_integer():
+    if isinstance(value, float):
         return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.{digits}e}"
-    return f"{value:,.0f}" if isinstance(value, int | float) else value
+    return f"{value:,d}" if isinstance(value, int) else value
 
 
 def _figure(figure: Figure) -> Markup:
