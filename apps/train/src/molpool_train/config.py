@@ -24,6 +24,11 @@ class TrainChempropConfig(ChempropConfig):
     on_bad_smiles: Literal["error", "drop"] = Field(
         "error", description="stop at SMILES that do not parse, or leave those rows out"
     )
+    duplicates: Literal["error", "mean", "median", "keep"] = Field(
+        "keep",
+        description="rows of one molecule (stereoisomers count as one) and quality: error refuses "
+        "different values of a task, mean and median merge them, keep leaves them",
+    )
     task_type: Literal["auto", "regression", "classification"] = Field(
         "auto", description="kind of all tasks; auto: classification if every value is 0 or 1"
     )

@@ -7,6 +7,8 @@ from typing import Literal
 
 import numpy as np
 from molpool_common.demo import DEMO_NOTICE
+from molpool_common.errors import InputError
+from molpool_common.duplicates import merge_duplicates
 from molpool_common.holdout import SplitTables, split_table
 from molpool_common.molecules import DEMO, MoleculeTable, load_molecules
 
@@ -45,9 +47,16 @@ def read_inputs(config: TrainChempropConfig) -> Inputs:
     InputError
         If anything is wrong in it.
     """
-    table = _load(config)
+    read = _load(config)
+    table = merge_duplicates(read, config.duplicates)
     tables = split_table(table, config.data, config.seed)
-    return Inputs(table, tables, _task_type(config, table), _notes(config, table, tables))
+    notes = _notes(config, table, tables)
+    if len(table) < len(read):
+        notes.append(
+            f"{len(read)} rows merged into {len(table)} by the {config.duplicates} of each "
+            "molecule's repeats; stereoisomers count as one molecule."
+        )
+    return Inputs(table, tables, _task_type(config, table), notes)
 
 
 def _load(config: TrainChempropConfig) -> MoleculeTable:
@@ -63,10 +72,18 @@ def _load(config: TrainChempropConfig) -> MoleculeTable:
 
 
 def _task_type(config: TrainChempropConfig, table: MoleculeTable) -> TaskType:
+    other = np.argwhere(np.isfinite(table.targets) & ~np.isin(table.targets, (0.0, 1.0)))
+    if config.task_type == "classification" and len(other):
+        row, task = other[0]
+        raise InputError(
+            f"task {table.task_names[task]!r}",
+            expected="classes 0 and 1 for task_type classification",
+            found=f"{table.targets[row, task]:g} in row {table.origin['row'][int(row)]}",
+            where=table.origin["source"][int(row)],
+        )
     if config.task_type != "auto":
         return config.task_type
-    labels = table.targets[np.isfinite(table.targets)]
-    return "classification" if np.isin(labels, (0.0, 1.0)).all() else "regression"
+    return "regression" if len(other) else "classification"
 
 
 def _notes(config: TrainChempropConfig, table: MoleculeTable, tables: SplitTables) -> list[str]:
