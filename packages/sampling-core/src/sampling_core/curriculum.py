@@ -152,8 +152,15 @@ class CurriculumState:
         if missing:
             raise SamplingError(f"state of the curriculum: no {listed(map(repr, missing))}")
         self.weights(state["phase"])
+        try:
+            best = math.inf if state["best"] is None else float(state["best"])
+            stale, updates = int(state["stale"]), int(state["updates"])
+            history = [(int(update), str(phase)) for update, phase in state["history"]]
+        except (TypeError, ValueError) as error:
+            raise SamplingError(
+                f"state of the curriculum: expected a number as best, stale and updates, pairs as"
+                f" history; {error}"
+            ) from error
         self._phase_index = PHASES.index(state["phase"])
-        self.best = math.inf if state["best"] is None else float(state["best"])
-        self._stale = int(state["stale"])
-        self._updates = int(state["updates"])
-        self.history = [(int(update), str(phase)) for update, phase in state["history"]]
+        self.best, self.history = best, history
+        self._stale, self._updates = stale, updates

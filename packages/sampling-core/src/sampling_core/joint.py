@@ -17,7 +17,14 @@ from sampling_core.curriculum import CurriculumState
 from sampling_core.dynamic_curriculum import class_cells
 from sampling_core.errors import SamplingError, did_you_mean, listed
 from sampling_core.quality import check_length, encode_quality, phase_vector, refuse_empty_phases
-from sampling_core.targets import Codes, Targets, as_targets, count_labels, primary_tasks
+from sampling_core.targets import (
+    Codes,
+    Targets,
+    as_targets,
+    count_codes,
+    count_labels,
+    primary_tasks,
+)
 from sampling_core.task_aware import label_cells
 from sampling_core.task_weights import COUNT_OFFSET, inverse_power
 
@@ -206,4 +213,4 @@ def _drawable_by_quality(
         )
     if codes is None:
         return np.array([len(primary) - without])
-    return np.bincount(codes[labelled], minlength=n_qualities).astype(np.int64)
+    return count_codes(np.where(labelled, codes, codes.dtype.type(-1)), n_qualities)

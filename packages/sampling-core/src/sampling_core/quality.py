@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from sampling_core.cells import FloatArray
 from sampling_core.curriculum import CurriculumState
 from sampling_core.errors import SamplingError, did_you_mean, listed
 from sampling_core.phases import PHASES
-from sampling_core.targets import Codes, Counts, row_chunks
+from sampling_core.targets import Codes, Counts, count_codes, row_chunks
 
 _MISSING = -1
 _UNKNOWN = -2
@@ -104,12 +105,10 @@ def _encode_text(labels: Any, number: dict[str, int], dtype: np.dtype[Any]) -> C
 
 
 def _plain(labels: Any) -> Iterator[Any]:
-    """Yield labels as plain Python objects, which arrays hand out many at a time."""
+    """Return an iterator of plain Python objects, which arrays hand out many at a time."""
     if not isinstance(labels, np.ndarray):
-        yield from labels
-        return
-    for rows in row_chunks(len(labels)):
-        yield from labels[rows].tolist()
+        return iter(labels)
+    return chain.from_iterable(labels[rows].tolist() for rows in row_chunks(len(labels)))
 
 
 class _LabelCodes(dict[Any, int]):
@@ -207,7 +206,7 @@ class QualityWeights:
     def __init__(self, labels: Any, state: CurriculumState) -> None:
         self._state = state
         self._codes = encode_quality(labels, state.qualities)
-        self._counts = np.bincount(self._codes, minlength=len(state.qualities)).astype(np.int64)
+        self._counts = count_codes(self._codes, len(state.qualities))
         refuse_empty_phases(state, self._counts)
         by_phase = {phase: phase_vector(state, phase, self._counts) for phase in PHASES}
         scale = len(self._codes) if state.count_normalize else 1.0

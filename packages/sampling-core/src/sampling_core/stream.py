@@ -180,8 +180,8 @@ class EpochStream(Sampler[int]):
 
     def _tracked(self, blocks: Iterator[RowArray], run: int) -> Iterator[Iterator[int]]:
         for rows in blocks:
-            # A view makes its list faster than the array does.
-            block = iter(memoryview(rows).tolist())
+            # A memory view makes its list faster than the array does.
+            block = iter(rows.data.tolist())
             if run == self._run:
                 self._restored = False
                 # A list iterator knows how much it still holds: the position costs nothing.

@@ -75,6 +75,16 @@ def count_labels(table: Targets) -> Counts:
     return counts
 
 
+def count_codes(codes: Codes, n_codes: int) -> Counts:
+    """Return how often each code from 0 on comes (n_codes,), leaving out those below 0."""
+    counts = np.zeros(n_codes, dtype=np.int64)
+    for rows in row_chunks(len(codes)):
+        # Chunk by chunk, as counting widens what it counts to eight bytes.
+        chunk = codes[rows]
+        counts += np.bincount(chunk[chunk >= 0], minlength=n_codes)
+    return counts
+
+
 def _refuse_infinite(table: Targets, rows: slice) -> None:
     infinite = np.isinf(table[rows])
     if infinite.any():

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from sampling_core import CurriculumCallback, CurriculumState, JointSampler, SamplingError
+from torch.utils.data import DataLoader, TensorDataset
+
+pytestmark = pytest.mark.filterwarnings(
+    # Lightning's advice on worker processes, and its own use of what torch deprecates.
+    "ignore:.*does not have many workers",
+    "ignore:.*num_workers",
+    "ignore::FutureWarning:lightning",
+    "ignore::DeprecationWarning:lightning",
+    "ignore:.*tensorboardX",
+    "ignore:Checkpoint directory .* exists",
+    "ignore:.*smaller than the logging interval",
+)
+
+
+class Scripted(LightningModule):  # type: ignore[misc]  # lightning is read as Any
+    """One weight; its validation losses are a script."""
+
+    def __init__(self, losses: list[float], name: str = "val_loss") -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.losses, self.name = losses, name
+        self.rows: list[list[int]] = []
+
+    def on_train_epoch_start(self) -> None:
+        self.rows.append([])
+
+    def training_step(self, batch: list[torch.Tensor]) -> torch.Tensor:
+        self.rows[-1] += batch[0].long().tolist()
+        return (self.weight * batch[0]).sum()
+
+    def validation_step(self, batch: list[torch.Tensor]) -> None:
+        epoch = 0 if self.trainer.sanity_checking else self.current_epoch
+        self.log(self.name, self.losses[epoch])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=1e-3)
+
+
+def loader(sampler: Any = None) -> DataLoader[Any]:
+    return DataLoader(TensorDataset(torch.arange(6.0)), batch_size=3, sampler=sampler)
+
+
+def trainer(folder: Path, epochs: int, *callbacks: Any, **options: Any) -> Trainer:
+    return Trainer(
+        default_root_dir=folder,
+        max_epochs=epochs,
+        callbacks=list(callbacks),
+        accelerator="cpu",
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        **{"logger": False, "enable_checkpointing": False} | options,
+    )
+
+
+def test_phase_follows_validation_and_steers_the_draws(tmp_path: Path) -> None:
+    state = CurriculumState(patience=1)
+    quality = ["high", "high", "medium", "low", "low", "low"]
+    sampler = JointSampler(torch.ones(6, 1), quality, state, num_samples=300, seed=0)
+    model = Scripted([1.0, 1.0, 0.5, 0.7])
+    fit = trainer(tmp_path, 4, CurriculumCallback(state), logger=CSVLogger(tmp_path))
+    fit.fit(model, loader(sampler), loader())
+    # The sanity check before training counted for nothing.
+    assert state.history == [(2, "expand"), (4, "robust")]
+    assert [any(row >= 3 for row in rows) for rows in model.rows] == [False, False, True, True]
+    assert (tmp_path / "lightning_logs/version_0/metrics.csv").read_text().count("curriculum_phase")
+
+
+def test_validation_outside_training_changes_nothing(tmp_path: Path) -> None:
+    state = CurriculumState(patience=1)
+    run = trainer(tmp_path, 1, CurriculumCallback(state))
+    run.validate(Scripted([1.0]), loader(), verbose=False)
+    assert state.state_dict() == CurriculumState().state_dict()
+
+
+def test_checkpoint_carries_the_curriculum(tmp_path: Path) -> None:
+    losses = [1.0, 1.1, 1.2, 1.3, 1.4]
+    whole = CurriculumState(patience=2)
+    trainer(tmp_path, 5, CurriculumCallback(whole)).fit(Scripted(losses), loader(), loader())
+    first, second = CurriculumState(patience=2), CurriculumState(patience=2)
+    save = ModelCheckpoint(dirpath=tmp_path, save_last=True, save_top_k=0)
+    run = trainer(tmp_path, 3, CurriculumCallback(first), save, enable_checkpointing=True)
+    run.fit(Scripted(losses), loader(), loader())
+    assert first.phase == "expand"
+    run = trainer(tmp_path, 5, CurriculumCallback(second), save, enable_checkpointing=True)
+    run.fit(Scripted(losses), loader(), loader(), ckpt_path=str(tmp_path / "last.ckpt"))
+    assert second.state_dict() == whole.state_dict()
+    assert second.phase == "robust"
+
+
+@pytest.mark.parametrize(("reset", "epochs"), [(False, 4), (True, 7)])
+def test_phase_change_resets_early_stopping(tmp_path: Path, reset: bool, epochs: int) -> None:
+    # Early stopping gives up after three validations without improvement. Curriculum: change at
+    # the third validation, where a reset makes that very loss the best of the new phase.
+    state = CurriculumState(patience=2, phase_weights=None)
+    stop = EarlyStopping("val_loss", patience=3)
+    model = Scripted([1.0, 2.0, 3.0, 4.0, 2.5, 3.0, 3.0, 3.0, 3.0])
+    callback = CurriculumCallback(state, reset_early_stopping_on_phase_change=reset)
+    trainer(tmp_path, 7, callback, stop).fit(model, loader(), loader())
+    assert len(model.rows) == epochs
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_reset_forgets_the_best_score(tmp_path: Path, mode: str) -> None:
+    state = CurriculumState(patience=1)
+    # It monitors a metric of its own, which only the reset touches.
+    stop = EarlyStopping("train_loss", mode=mode, patience=9, check_on_train_epoch_end=False)
+    stop.best_score, stop.wait_count = torch.tensor(0.5), 7
+    run = trainer(tmp_path, 1, CurriculumCallback(state, "val_loss", True), stop)
+    run.state.fn = "fit"
+    run.callback_metrics["val_loss"] = torch.tensor(float("nan"))
+    callback = run.callbacks[0]
+    callback.on_validation_end(run, Scripted([1.0]))
+    assert stop.wait_count == 0
+    assert stop.best_score == (torch.inf if mode == "min" else -torch.inf)
+
+
+def test_missing_metric_is_named(tmp_path: Path) -> None:
+    run = trainer(tmp_path, 1, CurriculumCallback(CurriculumState(), "val_los"))
+    message = "no metric 'val_los' after validation; did you mean 'val_loss'"
+    with pytest.raises(SamplingError, match=message):
+        run.fit(Scripted([1.0]), loader(), loader())
