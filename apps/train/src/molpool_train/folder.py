@@ -22,6 +22,8 @@ def check_folder(config: TrainChempropConfig, path: Path) -> None:
         return
     if config.overwrite:
         raise InputError("--overwrite", expected="it or --resume", found="both")
+    if config.save_dir is None:
+        raise InputError("--resume", expected="--save-dir, the folder of the run", found="none")
     RunFolder.resume(path)
     if (path / CONFIG).is_file():
         _check_same(load_config(TrainChempropConfig, path / CONFIG), config)

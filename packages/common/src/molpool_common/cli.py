@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from pydantic import BaseModel
 
 from molpool_common.config import YamlDocument, read_yaml, validate_config, validate_values
-from molpool_common.errors import USER_ERROR, InputError, did_you_mean
+from molpool_common.errors import USER_ERROR, InputError, did_you_mean, nearest
 from molpool_common.flags import Section as _Section
-from molpool_common.flags import flag_registry
+from molpool_common.flags import flag_names, flag_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,6 +99,9 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
         # The reader of our output has gone (`| head`): nobody is left to tell.
         sys.stderr.close()
         return 0
+    except SystemExit as end:
+        # tyro ends so after --help, and after its own message about a flag without a value.
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:
         code = getattr(error, "exit_code", None)
         if not isinstance(code, int):
@@ -154,9 +157,9 @@ def parse_config(
     Raises
     ------
     InputError
-        For anything wrong in the file or in a flag's value.
+        For anything wrong in the file or in a flag's value, and for an unknown flag.
     SystemExit
-        With code 0 for ``--help`` and 2 for flags that do not parse (raised by tyro).
+        With code 0 for ``--help`` and 2 for a flag without its value (raised by tyro).
     """
     path, rest = take_config(argv)
     document = read_yaml(path) if path else None
@@ -190,7 +193,7 @@ def _parse_flags(
     import tyro
 
     with flag_registry():
-        values = tyro.cli(
+        values, unknown = tyro.cli(
             model,
             args=argv,
             default=default,
@@ -198,8 +201,27 @@ def _parse_flags(
             description=f"{description}\n\n--config FILE gives any of these keys in YAML; "
             "flags override it.",
             config=(tyro.conf.FlagConversionOff,),
+            return_unknown_args=True,
         )
+    if unknown:
+        raise _unknown_argument(unknown[0], model)
     return validate_values(model, _overlay(default.model_dump(), cast("dict[str, Any]", values)))
+
+
+def _unknown_argument(argument: str, model: type[BaseModel]) -> InputError:
+    if not argument.startswith("-"):
+        return InputError(
+            "arguments", expected="--FLAG VALUE", found=f"{argument!r}, which belongs to no flag"
+        )
+    flag = argument.partition("=")[0]
+    # Two dashes would make any two flags alike.
+    close = nearest(flag.strip("-"), [name.strip("-") for name in flag_names(model)])
+    return InputError(
+        "flag",
+        expected="a known one",
+        found=repr(flag),
+        hint=f"Did you mean '--{close}'?" if close else "--help lists them.",
+    )
 
 
 def _overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from molpool_common.errors import InputError, did_you_mean
+from molpool_common.errors import InputError, did_you_mean, nearest
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Key = str | int
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_EXPECTED_FOUND = re.compile(
+    r"(?:(?P<name>[^\s:]+): )?expected (?P<expected>.*?)(?:[,;] found (?P<found>.*))?", re.DOTALL
+)
+"""How our validators word an error; `name` is of something below the key they stand at."""
 
 
 class ConfigModel(BaseModel):
@@ -200,25 +209,60 @@ def input_error(
     findings.sort(key=lambda f: f["type"] != "extra_forbidden")
     first = findings[0]
     path = _config_path(first["loc"], document.data)
+    name = ".".join(map(str, path)) or model.__name__
+    hint = None
+    if first["type"] == "extra_forbidden":
+        expected, found = "a known key", f"{str(path[-1])!r}"
+        hint = did_you_mean(str(path[-1]), valid_keys(model, path[:-1]))
+    elif first["type"] == "value_error":
+        below, expected, found = _own_words(first)
+        name += below
+    else:
+        expected, found = _pydantic_words(first)
+        hint = _nearest_choice(first)
     others = [".".join(map(str, _config_path(f["loc"], document.data))) for f in findings[1:]]
     rest = f"Also wrong: {', '.join(dict.fromkeys(others))}." if others else None
-    if first["type"] == "extra_forbidden":
-        valid = valid_keys(model, path[:-1])
-        hint = did_you_mean(str(path[-1]), valid)
-        expected, found = "a known key", f"{str(path[-1])!r}"
-    else:
-        hint = None
-        expected = _expectation(first["type"], first["msg"], first.get("ctx", {}))
-        found = repr(first["input"]) if first["type"] != "missing" else "nothing"
-        if len(found) > 200:
-            found = found[:200] + "..."
     return InputError(
-        ".".join(map(str, path)) or model.__name__,
+        name,
         expected=expected,
-        found=found,
+        found=_cut(found),
         where=document.where(path) or None,
         hint=" ".join(filter(None, (hint, rest))) or None,
     )
+
+
+def _own_words(finding: ErrorDetails) -> tuple[str, str, str]:
+    """Return name below the key, expected and found of an error that a validator of ours raised."""
+    message = str(finding.get("ctx", {}).get("error", finding["msg"]))
+    match = _EXPECTED_FOUND.fullmatch(message)
+    if match:
+        below = f".{match['name']}" if match["name"] else ""
+        return below, match["expected"], match["found"] or repr(finding["input"])
+    return "", "settings that fit together", message
+
+
+def _pydantic_words(finding: ErrorDetails) -> tuple[str, str]:
+    if finding["type"] == "missing":
+        return "a value", "nothing"
+    text = finding["msg"].removeprefix("Input should be ").split(", unable to ")[0]
+    if text.startswith("a valid "):
+        noun = text.removeprefix("a valid ")
+        text = f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+    elif text.startswith(("greater than", "less than")):
+        text = f"a number {text}"
+    return text, repr(finding["input"])
+
+
+def _nearest_choice(finding: ErrorDetails) -> str | None:
+    if finding["type"] != "literal_error":
+        return None
+    choices = re.findall("'([^']*)'", finding["ctx"]["expected"])
+    close = nearest(str(finding["input"]), choices)
+    return f"Did you mean {close!r}?" if close else None
+
+
+def _cut(text: str, limit: int = 200) -> str:
+    return text if len(text) <= limit else text[:limit] + "..."
 
 
 def _config_path(loc: Sequence[Key], values: Any) -> tuple[Key, ...]:
@@ -234,15 +278,6 @@ def _config_path(loc: Sequence[Key], values: Any) -> tuple[Key, ...]:
     if loc and (isinstance(values, dict | list) or not path):
         path.append(loc[-1])
     return tuple(path)
-
-
-def _expectation(kind: str, message: str, context: Mapping[str, Any]) -> str:
-    if kind == "missing":
-        return "a value"
-    if kind == "value_error":
-        return str(context.get("error", message)).removeprefix("expected ")
-    text = message.removeprefix("Input should be ").removeprefix("Value error, ")
-    return text.split(", unable to parse")[0].removeprefix("a valid ").strip()
 
 
 def valid_keys(model: type[BaseModel], path: Sequence[Key]) -> list[str]:

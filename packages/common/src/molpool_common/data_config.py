@@ -44,7 +44,9 @@ class SourceConfig(ConfigModel):
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if (self.path is None) == (self.dataset is None):
-            raise ValueError("expected either `path` or `dataset`")
+            raise ValueError(
+                f"expected one of path and dataset, found {'none' if self.path is None else 'both'}"
+            )
         return self
 
     def column_for(self, target: str) -> ColumnSource | None:
@@ -93,25 +95,27 @@ class DataConfig(ConfigModel):
     def _distinct(cls, names: list[str]) -> list[str]:
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
-            raise ValueError(f"expected distinct names; twice: {', '.join(twice)}")
+            raise ValueError(f"expected distinct names, found twice {', '.join(twice)}")
         return names
+
+    @field_validator("split_ratios")
+    @classmethod
+    def _shares(cls, ratios: tuple[float, float, float]) -> tuple[float, float, float]:
+        if any(r < 0 for r in ratios) or abs(sum(ratios) - 1) > 1e-6:
+            raise ValueError("expected shares that are not negative and sum to 1")
+        return ratios
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if any(r < 0 for r in self.split_ratios) or abs(sum(self.split_ratios) - 1) > 1e-6:
-            raise ValueError("expected split_ratios that are not negative and sum to 1")
         if self.split_type == "time" and self.time_column is None:
-            raise ValueError("expected `time_column` with split_type time")
+            raise ValueError("time_column: expected a column with split_type time, found none")
         for source in self.sources:
             unknown = [t for t in source.columns if t not in self.target_columns]
             if unknown:
                 raise ValueError(
-                    f"expected the columns of a source to be among target_columns; "
-                    f"{unknown[0]!r} is not"
+                    f"sources.columns: expected names in target_columns, found {unknown[0]!r}"
                 )
         unknown = [t for t in self.transforms if t not in self.target_columns]
         if unknown:
-            raise ValueError(
-                f"expected transforms of names in target_columns; {unknown[0]!r} is not"
-            )
+            raise ValueError(f"transforms: expected names in target_columns, found {unknown[0]!r}")
         return self

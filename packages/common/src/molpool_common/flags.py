@@ -7,7 +7,7 @@ lets `molpool_common.config` word every error with the full dotted key.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 from pydantic import BaseModel
 from tyro.constructors import (
@@ -27,14 +27,16 @@ class Section(dict[str, Any]):
 
 
 def flag_registry() -> ConstructorRegistry:
-    """Return the rules for booleans and configuration sections, as a context manager for tyro."""
+    """Return the rules for values and configuration sections, as a context manager for tyro."""
     registry = ConstructorRegistry()
     registry.primitive_rule(_boolean)
+    registry.primitive_rule(_number)
+    registry.primitive_rule(_choice)
     registry.struct_rule(_section)
     return registry
 
 
-def _boolean(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[bool] | None:
+def _boolean(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     if info.type is not bool:
         return None
     return PrimitiveConstructorSpec(
@@ -46,13 +48,34 @@ def _boolean(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[bool] | None:
     )
 
 
-def _read_boolean(arguments: list[str]) -> bool:
-    if not arguments:
-        return True
-    value = _WORDS.get(arguments[0].casefold()) if len(arguments) == 1 else None
-    if value is None:
-        raise ValueError(f"expected true or false, found {' '.join(arguments)!r}")
-    return value
+def _read_boolean(arguments: list[str]) -> bool | str:
+    text = " ".join(arguments)
+    return _WORDS.get(text.casefold(), text) if arguments else True
+
+
+def _number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    if info.type not in (int, float):
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="INT" if info.type is int else "FLOAT",
+        instance_from_str=lambda arguments: arguments[0],  # pydantic reads it, or says why not
+        is_instance=lambda value: isinstance(value, int | float),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def _choice(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    choices = get_args(info.type)
+    if get_origin(info.type) is not Literal or not all(isinstance(c, str) for c in choices):
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="{" + ",".join(choices) + "}",
+        instance_from_str=lambda arguments: arguments[0],
+        is_instance=lambda value: value in choices,
+        str_from_instance=lambda value: [value],
+    )
 
 
 def _section(info: StructTypeInfo) -> StructConstructorSpec | None:
@@ -68,7 +91,9 @@ def _section(info: StructTypeInfo) -> StructConstructorSpec | None:
         for name, field in info.type.model_fields.items()
         if has_flag(field.annotation)
     ]
-    return StructConstructorSpec(instantiate=Section, fields=tuple(fields))
+    # tyro heads a group of flags with the docstring of what it instantiates.
+    described = type(info.type.__name__, (Section,), {"__doc__": info.type.__doc__})
+    return StructConstructorSpec(instantiate=described, fields=tuple(fields))
 
 
 def _with_markers(annotation: Any, metadata: list[Any]) -> Any:
@@ -87,3 +112,16 @@ def has_flag(annotation: Any) -> bool:
 
 def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def flag_names(model: type[BaseModel], prefix: str = "--") -> list[str]:
+    """Return every flag of a configuration model, in the order of its keys."""
+    names: list[str] = []
+    for key, field in model.model_fields.items():
+        name = prefix + key.replace("_", "-")
+        if _is_model(field.annotation):
+            names += flag_names(cast("type[BaseModel]", field.annotation), f"{name}.")
+        elif has_flag(field.annotation):
+            names.append(name)
+            names += [alias for m in field.metadata for alias in getattr(m, "aliases", None) or ()]
+    return names

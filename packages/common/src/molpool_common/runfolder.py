@@ -146,8 +146,15 @@ class RunFolder:
 
 def check_free(path: Path, *, overwrite: bool = False) -> None:
     """Raise `InputError` unless a new run may be written to `path`; changes nothing."""
-    if path.is_file():
-        raise InputError("save_dir", expected="a folder", found=f"the file {str(path)!r}")
+    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not there.is_dir():
+        raise InputError("save_dir", expected="a folder", found=f"the file {str(there)!r}")
+    if not os.access(there, os.W_OK):
+        raise InputError(
+            "save_dir",
+            expected="a folder that may be written to",
+            found=f"{str(there)!r}, read-only",
+        )
     if not path.is_dir() or not any(path.iterdir()):
         return
     if not (path / MARKER).is_file():

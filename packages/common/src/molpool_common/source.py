@@ -84,10 +84,10 @@ def _parse(
         raise InputError(
             f"column {column!r}",
             expected="SMILES that RDKit parses",
-            found=f"{text!r} in row {row + 1} ({reason})",
+            found=f"{'nothing' if text is None else repr(text)} in row {row + 1} ({reason})",
             where=where,
-            hint=f"{len(parsed.bad)} such rows: {listed([b[0] + 1 for b in parsed.bad])}. "
-            "--on-bad-smiles drop leaves them out.",
+            hint=f"Rows: {listed([bad.row + 1 for bad in parsed.bad])} "
+            f"({len(parsed.bad)} of {len(smiles)}). --on-bad-smiles drop leaves them out.",
         )
     kept = np.array([i for i, mol in enumerate(parsed.mols) if mol is not None], dtype=np.int64)
     if not kept.size:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,6 +43,7 @@ def read_table(path: str | Path) -> pl.DataFrame:
             hint=_similar_file(path),
         )
     frame = _read(path)
+    _check_separator(frame, path)
     repeated = [c for c in frame.columns if "_duplicated_" in c]
     if repeated:
         names = [c.partition("_duplicated_")[0] for c in repeated]
@@ -65,16 +68,65 @@ def _read(path: Path) -> pl.DataFrame:
     try:
         if path.suffix == ".parquet":
             return pl.read_parquet(path)
-        separator = "\t" if ".tsv" in path.suffixes else ","
-        return pl.read_csv(path, separator=separator, infer_schema=False, null_values=list(MISSING))
+        _check_not_json(path)
+        return pl.read_csv(
+            path, separator=_separator(path), infer_schema=False, null_values=list(MISSING)
+        )
     except pl.exceptions.NoDataError:
         raise InputError(
             "data_path", expected="a header and rows", found="an empty file", where=path.name
         ) from None
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        kind = "a Parquet file" if path.suffix == ".parquet" else "a UTF-8 CSV file with a header"
-        reason = str(error).splitlines()[0]
-        raise InputError("data_path", expected=kind, found=reason, where=path.name) from None
+    except pl.exceptions.ComputeError as error:
+        raise _malformed(path, error) from None
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _malformed(path, error) from None
+
+
+def _separator(path: Path) -> str:
+    return "\t" if ".tsv" in path.suffixes else ","
+
+
+def _check_not_json(path: Path) -> None:
+    """Refuse JSON, whose first line would pass for a header."""
+    with path.open("rb") as handle:
+        start = handle.read(64).lstrip()
+    if start[:1] in (b"[", b"{"):
+        raise InputError("data_path", expected="CSV, TSV or Parquet", found="JSON", where=path.name)
+
+
+def _check_separator(frame: pl.DataFrame, path: Path) -> None:
+    """Refuse a header that only another separator would cut into columns."""
+    others = [c for c in "\t;,|" if c != _separator(path) and c in frame.columns[0]]
+    if frame.width == 1 and others and path.suffix != ".parquet":
+        raise InputError(
+            "data_path",
+            expected=f"columns separated by {_separator(path)!r}",
+            found=f"one column {frame.columns[0]!r}",
+            where=path.name,
+            hint=f"Is {others[0]!r} the separator? A tab is read in files named .tsv.",
+        )
+
+
+def _malformed(path: Path, error: Exception) -> InputError:
+    """Return what is wrong with a file that polars refused, by line where it can be told."""
+    if path.suffix == ".parquet":
+        kind, found = "a Parquet file", str(error).splitlines()[0]
+    elif "more fields" in str(error):
+        kind, found = "as many fields in each line as in the header", _longer_line(path)
+    else:
+        kind, found = "a UTF-8 CSV file with a header", str(error).splitlines()[0]
+    return InputError("data_path", expected=kind, found=found, where=path.name)
+
+
+def _longer_line(path: Path) -> str:
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8", newline="") as handle:
+        lines = csv.reader(handle, delimiter=_separator(path))
+        width = len(next(lines))
+        for fields in lines:
+            if len(fields) > width:
+                return f"{len(fields)} in line {lines.line_num}, {width} in the header"
+    return "a longer line"
 
 
 def require_columns(frame: pl.DataFrame, names: Sequence[str], *, key: str, where: str) -> None:
