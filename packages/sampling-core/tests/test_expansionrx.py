@@ -17,8 +17,8 @@ pytestmark = pytest.mark.realdata
 
 @pytest.fixture(scope="module")
 def targets() -> npt.NDArray[np.float64]:
-    beside = Path(__file__).resolve().parents[4] / "shared" / "data"
-    root = Path(os.environ.get("MOLPOOL_DATA", beside))
+    near = (p / "shared" / "data" for p in Path(__file__).resolve().parents)
+    root = Path(os.environ.get("MOLPOOL_DATA") or next(filter(Path.is_dir, near), ""))
     table = root / "admet" / "expansionrx" / "expansion_data_train.csv"
     if not table.exists():
         pytest.skip("no ExpansionRx table: set MOLPOOL_DATA to the folder of the public data sets")

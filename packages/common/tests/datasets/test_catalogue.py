@@ -17,10 +17,9 @@ FILES = [(entry.name, file.name) for entry in registry().values() for file in en
 
 def data_folder() -> Path | None:
     """Folder of the real data: of the environment, else `shared/data` beside the checkout."""
-    root = next(p for p in HERE.parents if (p / "uv.lock").exists() or (p / ".git").exists())
-    beside = root.parent / "shared" / "data"
     named = os.environ.get("MOLPOOL_DATA")
-    return Path(named) if named else beside if beside.is_dir() else None
+    beside = (p / "shared" / "data" for p in HERE.parents)
+    return Path(named) if named else next(filter(Path.is_dir, beside), None)
 
 
 # Read at import: the conftest's fixture clears the variable for every test.

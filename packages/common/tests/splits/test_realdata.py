@@ -11,13 +11,14 @@ import pytest
 from molpool_common.chem import parse_smiles
 from molpool_common.splits import molecule_groups, split
 
-_BESIDE_CHECKOUT = Path(__file__).resolve().parents[5] / "shared" / "data"
+_NEAR = (p / "shared" / "data" for p in Path(__file__).resolve().parents)
+_FOLDER = os.environ.get("MOLPOOL_DATA") or next(filter(Path.is_dir, _NEAR), "")
 _TABLE = Path("admet") / "expansionrx" / "expansion_data_train.csv"
 
 
 @pytest.fixture(scope="module")
 def table() -> pl.DataFrame:
-    path = Path(os.environ.get("MOLPOOL_DATA", _BESIDE_CHECKOUT)) / _TABLE
+    path = Path(_FOLDER) / _TABLE
     if not path.exists():
         pytest.skip(f"no {_TABLE}: set MOLPOOL_DATA to the folder of the public tables")
     return pl.read_csv(path)
