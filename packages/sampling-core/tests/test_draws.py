@@ -19,7 +19,8 @@ def cells_of(sizes: list[int]) -> CellRows:
 
 def drawn(sizes: list[int], p: list[float], words: list[int]) -> list[int]:
     probabilities = np.array(p) / sum(p)
-    return CellDraws(cells_of(sizes), probabilities).rows(np.array(words, np.uint64)).tolist()
+    rows = CellDraws(cells_of(sizes), probabilities).rows(np.array(words, np.uint64))
+    return [int(row) for row in rows]
 
 
 def test_halves_split_at_the_middle_word() -> None:

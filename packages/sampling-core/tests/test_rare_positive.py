@@ -65,7 +65,7 @@ def test_draws_follow_row_weights() -> None:
     ],
 )
 def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
-    good = {
+    good: dict[str, Any] = {
         "targets": Y,
         "rare_prev_thr": 0.5,
         "rare_oversample_mult": 2.0,
