@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 from molpool_common.demo import DEMO_NOTICE
-from molpool_common.errors import InputError
 from molpool_common.duplicates import merge_duplicates
+from molpool_common.errors import InputError
 from molpool_common.holdout import SplitTables, split_table
 from molpool_common.molecules import DEMO, MoleculeTable, load_molecules
 
