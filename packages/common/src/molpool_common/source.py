@@ -23,9 +23,6 @@ DEMO = "demo"
 
 OnBadSmiles = Literal["error", "drop"]
 
-_ROW = "molpool row"
-"""Column added for the row numbers of messages: the first row below the header is 1."""
-
 
 def load_source(
     source: SourceConfig, config: DataConfig, quality_column: str | None, on_bad: OnBadSmiles
@@ -52,13 +49,13 @@ def load_source(
     frame, where = _read_source(source)
     require_columns(frame, [source.smiles_column], key="data.smiles_column", where=where)
     kept, mols, dropped = _parse(frame, source.smiles_column, where, on_bad)
-    frame = frame.with_row_index(_ROW, offset=1)[kept]
+    rows, frame = pl.Series(kept + 1), frame[kept]  # the first row below the header is 1
     molar_mass = _molar_mass(mols)
     targets = np.full((len(kept), len(config.target_columns)), np.nan)
     for t, target in enumerate(config.target_columns):
         column = source.column_for(target)
         if column is not None:
-            targets[:, t] = _target(frame, column, molar_mass, where)
+            targets[:, t] = _target(frame, column, molar_mass, where, rows)
     smiles = frame[source.smiles_column].cast(pl.String).to_list()
     return MoleculeTable(
         task_names=tuple(config.target_columns),
@@ -66,10 +63,10 @@ def load_source(
         mols=mols,
         groups=inchikey_blocks(mols),
         targets=targets,
-        quality=_quality(frame, source, quality_column, where),
+        quality=_quality(frame, source, quality_column, where, rows),
         times=_times(frame, source, config, where),
         hold_out=np.full(len(kept), source.hold_out),
-        origin=_origin(frame, source, where),
+        origin=_origin(frame, source, where, rows),
         dropped=dropped,
     )
 
@@ -111,10 +108,13 @@ def _molar_mass(mols: Sequence[Any]) -> NDArray[np.float64]:
 
 
 def _target(
-    frame: pl.DataFrame, column: ColumnSource, molar_mass: NDArray[np.float64], where: str
+    frame: pl.DataFrame,
+    column: ColumnSource,
+    molar_mass: NDArray[np.float64],
+    where: str,
+    rows: pl.Series,
 ) -> NDArray[np.float64]:
     require_columns(frame, [column.column], key="data.target_columns", where=where)
-    rows = frame[_ROW]
     numbers = number_column(frame, column.column, where=where, rows=rows)
     return transform(
         numbers.fill_null(np.nan).to_numpy().astype(np.float64),
@@ -127,7 +127,7 @@ def _target(
 
 
 def _quality(
-    frame: pl.DataFrame, source: SourceConfig, column: str | None, where: str
+    frame: pl.DataFrame, source: SourceConfig, column: str | None, where: str, rows: pl.Series
 ) -> list[str] | None:
     if column is None:
         return None
@@ -137,7 +137,7 @@ def _quality(
     labels = frame[column].cast(pl.String)
     missing = labels.is_null().arg_true()
     if len(missing):
-        rows = frame[_ROW].gather(missing)
+        rows = rows.gather(missing)
         raise InputError(
             f"column {column!r}",
             expected="a quality label in every row",
@@ -159,17 +159,17 @@ def _times(
     return frame[config.time_column].to_list()
 
 
-def _origin(frame: pl.DataFrame, source: SourceConfig, where: str) -> pl.DataFrame:
+def _origin(frame: pl.DataFrame, source: SourceConfig, where: str, rows: pl.Series) -> pl.DataFrame:
     if source.id_column is not None:
         require_columns(frame, [source.id_column], key="data.id_column", where=where)
         names = frame[source.id_column].cast(pl.String)
     else:
-        names = frame[_ROW].cast(pl.String)
+        names = rows.cast(pl.String)
     return pl.DataFrame(
         {
             "id": names,
             "source": pl.repeat(where, frame.height, eager=True, dtype=pl.String),
-            "row": frame[_ROW].cast(pl.Int64),
+            "row": rows.cast(pl.Int64),
         }
     )
 

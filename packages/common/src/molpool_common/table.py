@@ -69,17 +69,20 @@ def _read(path: Path) -> pl.DataFrame:
         if path.suffix == ".parquet":
             return pl.read_parquet(path)
         _check_not_json(path)
-        return pl.read_csv(
+        frame = pl.read_csv(
             path, separator=_separator(path), infer_schema=False, null_values=list(MISSING)
         )
     except pl.exceptions.NoDataError:
         raise InputError(
             "data_path", expected="a header and rows", found="an empty file", where=path.name
         ) from None
-    except pl.exceptions.ComputeError as error:
-        raise _malformed(path, error) from None
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _malformed(path, error) from None
+    for name in frame.columns:
+        # polars checks the encoding of the cells but replaces what it cannot read in a header.
+        if "\N{REPLACEMENT CHARACTER}" in name:
+            raise _malformed(path, ValueError(f"the header {name!r}, which is not utf-8"))
+    return frame
 
 
 def _separator(path: Path) -> str:

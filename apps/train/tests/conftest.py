@@ -1,0 +1,93 @@
+"""Tables small enough to train on in a second, and the command as a user calls it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SMILES = [
+    "CCO",
+    "CCN",
+    "CCC",
+    "c1ccccc1",
+    "CC(=O)O",
+    "CCCl",
+    "CCBr",
+    "c1ccncc1",
+    "CCOC",
+    "CC#N",
+    "CCCC",
+    "OCCO",
+    "CCS",
+    "CCF",
+    "CC=O",
+    "CCCO",
+    "CCCN",
+    "OCC(O)CO",
+    "C1CCCCC1",
+    "c1ccoc1",
+    "CC(C)O",
+    "CC(C)N",
+    "CNC",
+    "COC",
+]
+
+Table = dict[str, list[str]]
+WriteTable = Callable[..., Path]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+def columns() -> Table:
+    """Return a table without a fault, as text by column."""
+    n = len(SMILES)
+    return {
+        "SMILES": list(SMILES),
+        "LogD": [f"{0.5 * i:g}" for i in range(n)],
+        "KSOL": [f"{(7 * i) % n}" for i in range(n)],
+        "Quality": [("high", "medium", "low")[i % 3] for i in range(n)],
+    }
+
+
+@pytest.fixture
+def write_table(tmp_path: Path) -> WriteTable:
+    """Write a table whose named cells (row from 1) or whole columns are replaced."""
+
+    def write(cells: dict[tuple[str, int], str] | None = None, **whole: Sequence[str]) -> Path:
+        table = columns() | {name: list(values) for name, values in whole.items()}
+        for (name, row), value in (cells or {}).items():
+            table[name][row - 1] = value
+        path = tmp_path / "table.csv"
+        with path.open("w", newline="", encoding="utf-8") as handle:
+            csv.writer(handle).writerows([list(table), *zip(*table.values(), strict=True)])
+        return path
+
+    return write
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run ``molpool-train chemprop`` in this process."""
+    from molpool_train.cli import main
+
+    def call(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        code = main(["chemprop", *map(str, arguments)])
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return call
