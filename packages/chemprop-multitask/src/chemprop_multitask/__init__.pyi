@@ -1,23 +1,35 @@
+from .batches import BatchLoader as BatchLoader
+from .callbacks import EpochRecord as EpochRecord
+from .censoring import censoring_from_signs as censoring_from_signs
 from .config import AggregationName as AggregationName
 from .config import ChempropConfig as ChempropConfig
+from .config import EnsembleConfig as EnsembleConfig
 from .config import FFNConfig as FFNConfig
 from .config import MessagePassingConfig as MessagePassingConfig
 from .config import ModelConfig as ModelConfig
 from .config import TrainingConfig as TrainingConfig
 from .data import MoleculeData as MoleculeData
 from .errors import ChempropError as ChempropError
+from .losses import MultiTaskLoss as MultiTaskLoss
 from .model import ChempropModel as ChempropModel
-from .training import EpochRecord as EpochRecord
+from .predictor import GroupedPredictor as GroupedPredictor
+from .tasks import TaskType as TaskType
 
 __all__ = [
     "AggregationName",
+    "BatchLoader",
     "ChempropConfig",
     "ChempropError",
     "ChempropModel",
+    "EnsembleConfig",
     "EpochRecord",
     "FFNConfig",
+    "GroupedPredictor",
     "MessagePassingConfig",
     "ModelConfig",
     "MoleculeData",
+    "MultiTaskLoss",
+    "TaskType",
     "TrainingConfig",
+    "censoring_from_signs",
 ]

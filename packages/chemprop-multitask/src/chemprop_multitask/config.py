@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Activation = Literal["relu", "leakyrelu", "prelu", "tanh", "elu"]
 AggregationName = Literal["mean", "sum", "norm"]
+LossName = Literal["auto", "mse", "mae", "huber", "bce", "focal"]
+LossAverage = Literal["task", "cell"]
+TaskWeight = Annotated[float, Field(ge=0)]
 
 
 class _Section(BaseModel):
@@ -41,6 +44,9 @@ class ModelConfig(_Section):
     aggregation: AggregationName = Field("mean", description="atoms to molecule")
     batch_norm: bool = Field(False, description="batch normalisation of the fingerprint")
     ffn: FFNConfig = Field(default_factory=FFNConfig)
+    from_foundation: str | None = Field(
+        None, description="file whose message passing weights to start from: a Chemprop model"
+    )
 
 
 class TrainingConfig(_Section):
@@ -60,7 +66,27 @@ class TrainingConfig(_Section):
     patience: int | None = Field(
         10, ge=1, description="epochs without a better validation loss before stopping; None: never"
     )
+    loss: LossName = Field(
+        "auto",
+        description="auto: mse for regression, bce for classification; in a model of both kinds a "
+        "loss named here is that of its own kind",
+    )
+    loss_average: LossAverage = Field(
+        "task",
+        description="task: mean over tasks of each task's mean; cell: mean over all labels, where "
+        "a dense task outweighs a rare one",
+    )
+    huber_delta: float = Field(
+        1.0, gt=0, description="where huber turns linear, in standard deviations of the task"
+    )
+    focal_gamma: float = Field(2.0, ge=0, description="focusing exponent of focal; 0 is bce")
+    task_weights: dict[str, TaskWeight] | None = Field(
+        None, description="factor of a task's loss, by task name; 1 where not given"
+    )
     gradient_clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
+    checkpoint_every_steps: int | None = Field(
+        200, ge=1, description="steps between checkpoints within an epoch; None: only at its end"
+    )
     accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where to train")
 
     @property
@@ -74,3 +100,13 @@ class ChempropConfig(_Section):
 
     model: ModelConfig = Field(default_factory=ModelConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
+    groups: list[list[str]] | None = Field(
+        None, description="task groups, one head each; by default one head serves all tasks"
+    )
+
+
+class EnsembleConfig(ChempropConfig):
+    """Several models of one configuration: every seed on every fold."""
+
+    n_seeds: int = Field(5, ge=1, description="models a fold, which differ by their seed")
+    n_folds: int = Field(1, ge=1, description="pairs of training and validation data")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from torch.utils.data import Dataset
 
+from chemprop_multitask.censoring import checked_censoring
 from chemprop_multitask.errors import ChempropError
 
 
@@ -41,10 +42,15 @@ class MoleculeData(Dataset[Datum]):
         Loss weight of each row; 1 by default. A sequence, or an object that answers by the phase
         of a curriculum.
 
+    censoring : ndarray of int8 [N, T], optional
+        -1 where the true value is below the target (``<``), +1 where it is above (``>``), 0 where
+        it is the target; see `censoring_from_signs`.
+
     Raises
     ------
     ChempropError
-        If a SMILES does not parse (names the row), or shapes do not agree.
+        If a SMILES does not parse (names the row), shapes do not agree, a target is infinite or a
+        sign of censoring is unknown (both name row and task).
     """
 
     def __init__(
@@ -54,10 +60,12 @@ class MoleculeData(Dataset[Datum]):
         *,
         task_names: Sequence[str] = (),
         weights: RowWeights | None = None,
+        censoring: NDArray[np.int8] | None = None,
     ) -> None:
         self.mols = [_parsed(m, i) for i, m in enumerate(molecules)]
         self.task_names = tuple(task_names)
-        self.targets = _checked_targets(targets, len(self.mols), len(self.task_names))
+        self.targets = _checked_targets(targets, len(self.mols), self.task_names)
+        self.censoring = checked_censoring(censoring, self.targets, self.task_names)
         if weights is not None and len(weights) != len(self.mols):
             raise ChempropError(
                 f"weights: expected one for each of {len(self.mols)} molecules; "
@@ -74,7 +82,10 @@ class MoleculeData(Dataset[Datum]):
     def __getitem__(self, row: int) -> Datum:
         y = None if self._scaled is None else self._scaled[row]
         weight = 1.0 if self._weights is None else self._weights[row]
-        return Datum(self.graph(row), None, None, y, weight, None, None)
+        signs = None if self.censoring is None else self.censoring[row]
+        below = None if signs is None else signs < 0
+        above = None if signs is None else signs > 0
+        return Datum(self.graph(row), None, None, y, weight, below, above)
 
     def graph(self, row: int) -> MolGraph:
         """Return the featurised graph of a row, computed once and kept in single precision."""
@@ -109,17 +120,21 @@ def _parsed(molecule: str | Chem.Mol, row: int) -> Any:
 
 
 def _checked_targets(
-    targets: NDArray[np.float64] | None, n: int, t: int
+    targets: NDArray[np.float64] | None, n: int, task_names: Sequence[str]
 ) -> NDArray[np.float64] | None:
     if targets is None:
         return None
     array = np.asarray(targets, dtype=np.float64)
-    if array.shape != (n, t):
-        raise ChempropError(f"targets: expected shape {(n, t)}; found {array.shape}")
+    if array.shape != (n, len(task_names)):
+        raise ChempropError(
+            f"targets: expected shape {(n, len(task_names))}, a row a molecule and a column a name "
+            f"in task_names; found {array.shape}"
+        )
     infinite = np.argwhere(np.isinf(array))
     if len(infinite):
         row, task = infinite[0]
         raise ChempropError(
-            f"targets: expected finite values or NaN; found infinity in row {row + 1}, task {task}"
+            "targets: expected finite values or NaN; "
+            f"found infinity in row {row + 1}, task {task_names[task]!r}"
         )
     return array

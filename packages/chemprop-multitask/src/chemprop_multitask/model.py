@@ -5,29 +5,25 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from chemprop import nn
-from chemprop.models import MPNN
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from chemprop_multitask import training
-from chemprop_multitask.config import ChempropConfig, ModelConfig, TrainingConfig
+from chemprop_multitask.batches import BatchLoader
+from chemprop_multitask.build import build_network
+from chemprop_multitask.callbacks import EpochRecord
+from chemprop_multitask.checkpoint import read_model, write_model
+from chemprop_multitask.config import ChempropConfig
 from chemprop_multitask.data import MoleculeData
 from chemprop_multitask.errors import ChempropError
+from chemprop_multitask.network import MultiTaskMPNN
+from chemprop_multitask.scaling import check_labels, label_scale
 from chemprop_multitask.shuffle import EpochShuffle
-
-TaskType = Literal["regression", "classification"]
-
-_AGGREGATION = {
-    "mean": nn.MeanAggregation,
-    "sum": nn.SumAggregation,
-    "norm": nn.NormAggregation,
-}
+from chemprop_multitask.tasks import TaskType, resolve_task_types
 
 
 class ChempropModel:
@@ -41,9 +37,9 @@ class ChempropModel:
         Architecture and training.
     task_names : sequence of str
         Names of the T tasks, in the order of the outputs.
-    task_type : {"regression", "classification"}
-        Kind of all tasks; classes are 0 and 1.
-    module : chemprop.models.MPNN
+    task_types : sequence of {"regression", "classification"}
+        Kind of each task; classes are 0 and 1.
+    module : MultiTaskMPNN
         The network.
     """
 
@@ -51,12 +47,12 @@ class ChempropModel:
         self,
         config: ChempropConfig,
         task_names: Sequence[str],
-        task_type: TaskType,
-        module: MPNN,
+        task_types: Sequence[TaskType],
+        module: MultiTaskMPNN,
     ) -> None:
         self.config = config
         self.task_names = tuple(task_names)
-        self.task_type = task_type
+        self.task_types = tuple(task_types)
         self.module = module
 
     @classmethod
@@ -66,6 +62,7 @@ class ChempropModel:
         *,
         task_names: Sequence[str],
         task_type: TaskType = "regression",
+        task_types: Sequence[TaskType] | None = None,
         seed: int = 42,
     ) -> ChempropModel:
         """Build an untrained model.
@@ -78,13 +75,42 @@ class ChempropModel:
             Names of the tasks.
         task_type : {"regression", "classification"}
             Kind of all tasks.
+        task_types : sequence of {"regression", "classification"}, optional
+            Kind of each task, instead of one for all.
         seed : int
             Seed of the initial weights; the global generator is left as it was.
+
+        Raises
+        ------
+        ChempropError
+            If names, kinds, groups, loss or weights do not fit together, or the foundation file is
+            not one of this architecture.
         """
+        kinds = resolve_task_types(task_names, task_type if task_types is None else task_types)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            module = _build(config.model, config.training, len(task_names), task_type)
-        return cls(config, task_names, task_type, module)
+            module = build_network(config, task_names, kinds)
+        return cls(config, task_names, kinds, module)
+
+    @property
+    def task_type(self) -> TaskType:
+        """Kind of all tasks.
+
+        Raises
+        ------
+        ChempropError
+            If the model has tasks of both kinds.
+        """
+        if len(set(self.task_types)) > 1:
+            raise ChempropError(
+                "task_type: expected tasks of one kind; this model has both, see task_types"
+            )
+        return self.task_types[0]
+
+    @property
+    def loss_description(self) -> str:
+        """One line for a log: which loss is trained, averaged over what."""
+        return str(self.module.criterion.description)
 
     def fit(
         self,
@@ -93,11 +119,11 @@ class ChempropModel:
         *,
         sampler: Sampler[int] | None = None,
         callbacks: Sequence[pl.Callback] = (),
-        on_epoch: Callable[[training.EpochRecord], None] | None = None,
+        on_epoch: Callable[[EpochRecord], None] | None = None,
         checkpoint_dir: str | Path | None = None,
         resume_from: str | Path | None = None,
         seed: int = 42,
-    ) -> list[training.EpochRecord]:
+    ) -> list[EpochRecord]:
         """Train, and keep the weights of the best validation loss.
 
         Parameters
@@ -105,7 +131,8 @@ class ChempropModel:
         train, val : MoleculeData
             With targets, NaN where missing. Without `val` the last epoch's weights are kept.
         sampler : Sampler, optional
-            Draws the training rows; by default every row once an epoch, shuffled.
+            Draws the training rows; by default every row once an epoch, shuffled. For exact
+            resuming its order must follow from `set_epoch` and `state_dict` alone.
         callbacks : sequence of lightning.pytorch.Callback
             For curricula, logging and progress.
         on_epoch : callable, optional
@@ -113,7 +140,8 @@ class ChempropModel:
         checkpoint_dir : str or Path, optional
             Where ``best.ckpt`` and ``last.ckpt`` stay; by default they are not kept.
         resume_from : str or Path, optional
-            A ``last.ckpt`` of the same configuration.
+            A ``last.ckpt`` of the same configuration and data. On the machine that wrote it the
+            run ends with the weights that it would have had without the break.
         seed : int
             Seed of shuffling and dropout; the global generator is left as it was.
 
@@ -124,21 +152,20 @@ class ChempropModel:
         Raises
         ------
         ChempropError
-            If the data's tasks are not the model's, or a task has no training label.
+            If the data's tasks are not the model's, a task has no training label, or a loss is
+            not finite (names epoch, rows and tasks).
         """
-        self._check(train)
+        check_labels(train, self.task_names, self.task_types)
         if val is not None:
-            self._check(val)
+            check_labels(val, self.task_names, self.task_types)
         mean, scale = self._fit_scaler(train)
-        sampler = sampler if sampler is not None else EpochShuffle(len(train), seed)
-        size = self.config.training.batch_size
         with tempfile.TemporaryDirectory() as scratch, torch.random.fork_rng():
-            torch.manual_seed(seed)
             result = training.run(
                 self.module,
                 self.config.training,
-                training.loader(train.scaled(mean, scale), size, sampler),
-                training.loader(val.scaled(mean, scale), size) if val is not None else None,
+                self._loader(train.scaled(mean, scale), sampler or EpochShuffle(len(train), seed)),
+                self._loader(val.scaled(mean, scale)) if val is not None else None,
+                seed=seed,
                 checkpoint_dir=Path(checkpoint_dir or scratch),
                 callbacks=callbacks,
                 on_epoch=on_epoch,
@@ -148,6 +175,28 @@ class ChempropModel:
                 state = torch.load(result.best, map_location="cpu", weights_only=False)
                 self.module.load_state_dict(state["state_dict"])
         return result.records
+
+    def _loader(self, data: MoleculeData, sampler: Sampler[int] | None = None) -> BatchLoader:
+        training_side = sampler is not None
+        loader = BatchLoader(
+            data,
+            self.config.training.batch_size,
+            sampler,
+            drop_single=training_side and self.config.model.batch_norm,
+        )
+        if not len(loader) and training_side:
+            raise ChempropError(f"data: expected training molecules for a batch; found {len(data)}")
+        return loader
+
+    def _fit_scaler(self, train: MoleculeData) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return mean and scale of the training labels; also set the module's unscaling."""
+        assert train.targets is not None
+        mean, scale = label_scale(train.targets, self.task_names, self.task_types)
+        if "regression" in self.task_types:
+            unscale = self.module.predictor.output_transform
+            unscale.mean.copy_(torch.as_tensor(mean, dtype=torch.float32)[None])
+            unscale.scale.copy_(torch.as_tensor(scale, dtype=torch.float32)[None])
+        return mean, scale
 
     def predict(self, molecules: MoleculeData | Sequence[str]) -> NDArray[np.float64]:
         """Predict every task of every molecule.
@@ -167,118 +216,23 @@ class ChempropModel:
         device = next(self.module.parameters()).device
         parts = []
         with torch.inference_mode():
-            for batch in training.loader(data, self.config.training.batch_size):
+            for batch in self._loader(data):
                 batch.bmg.to(device)
                 parts.append(self.module(batch.bmg).cpu().double().numpy())
         return np.concatenate(parts) if parts else np.empty((0, len(self.task_names)))
 
     def save(self, path: str | Path) -> None:
         """Write the model in Chemprop's own file format, with our configuration beside it."""
-        torch.save(
-            {
-                "hyper_parameters": self.module.hparams,
-                "state_dict": self.module.state_dict(),
-                "output_columns": list(self.task_names),
-                "chemprop_multitask": {
-                    "config": self.config.model_dump(mode="json"),
-                    "task_type": self.task_type,
-                },
-            },
-            path,
-        )
+        write_model(path, self.config, self.task_names, self.task_types, self.module)
 
     @classmethod
     def load(cls, path: str | Path) -> ChempropModel:
-        """Read a model that `save` wrote. Like any torch file, only from a trusted source.
+        """Read a model that `save` or `chemprop train` wrote, only from a trusted source.
 
         Raises
         ------
         ChempropError
-            If the file is missing, damaged, or of another program.
+            If the file is missing, damaged, of another program or of another featuriser.
         """
-        path = Path(path)
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=False)
-            extra = content["chemprop_multitask"]
-            config = ChempropConfig.model_validate(extra["config"])
-            module = MPNN.load_from_file(path, map_location="cpu")
-        except FileNotFoundError:
-            raise ChempropError(f"model: expected a saved model; found no file {path}") from None
-        except Exception as error:  # torch raises half a dozen kinds for a damaged file
-            raise ChempropError(
-                f"model: expected a file that ChempropModel.save wrote; {path} is not ({error})"
-            ) from error
-        return cls(config, content["output_columns"], extra["task_type"], module)
-
-    def _check(self, data: MoleculeData) -> None:
-        if data.targets is None or data.task_names != self.task_names:
-            raise ChempropError(
-                f"data: expected targets for {list(self.task_names)}; "
-                f"found {list(data.task_names) if data.targets is not None else 'none'}"
-            )
-        if self.task_type == "classification":
-            _check_classes(data.targets, self.task_names)
-
-    def _fit_scaler(self, train: MoleculeData) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return mean and scale of each task's training labels; also set the module's unscaling."""
-        assert train.targets is not None
-        labels = np.isfinite(train.targets).sum(axis=0)
-        if (labels == 0).any():
-            name = self.task_names[int(np.argmin(labels))]
-            raise ChempropError(f"task {name!r}: expected training labels; found none")
-        if self.task_type == "classification":
-            return np.zeros(len(labels)), np.ones(len(labels))
-        mean = np.nanmean(train.targets, axis=0)
-        scale = np.nanstd(train.targets, axis=0)
-        # A constant task is already as close to zero as it gets.
-        scale = np.where(scale > 1e-12 * np.maximum(np.abs(mean), 1), scale, 1.0)
-        unscale = self.module.predictor.output_transform
-        unscale.mean.copy_(torch.as_tensor(mean, dtype=torch.float32)[None])
-        unscale.scale.copy_(torch.as_tensor(scale, dtype=torch.float32)[None])
-        return mean, scale
-
-
-def _check_classes(targets: NDArray[np.float64], task_names: Sequence[str]) -> None:
-    bad = np.argwhere(np.isfinite(targets) & ~np.isin(targets, (0.0, 1.0)))
-    if len(bad):
-        row, task = bad[0]
-        raise ChempropError(
-            f"task {task_names[task]!r}: expected classes 0 and 1; "
-            f"found {targets[row, task]:g} in row {row + 1}"
-        )
-
-
-def _build(config: ModelConfig, train: TrainingConfig, n_tasks: int, kind: TaskType) -> Any:
-    mp = config.message_passing
-    message_passing = nn.BondMessagePassing(
-        d_h=mp.hidden_size,
-        depth=mp.depth,
-        dropout=mp.dropout,
-        activation=mp.activation,
-        bias=mp.bias,
-        undirected=mp.undirected,
-    )
-    shared = {
-        "n_tasks": n_tasks,
-        "input_dim": message_passing.output_dim,
-        "hidden_dim": config.ffn.hidden_size,
-        "n_layers": config.ffn.num_layers,
-        "dropout": config.ffn.dropout,
-    }
-    predictor = (
-        nn.RegressionFFN(
-            **shared, output_transform=nn.UnscaleTransform(np.zeros(n_tasks), np.ones(n_tasks))
-        )
-        if kind == "regression"
-        else nn.BinaryClassificationFFN(**shared)
-    )
-    return MPNN(
-        message_passing,
-        _AGGREGATION[config.aggregation](),
-        predictor,
-        batch_norm=config.batch_norm,
-        warmup_epochs=min(train.warmup_epochs, train.epochs - 1),
-        init_lr=train.init_lr or train.peak_lr / 10,
-        max_lr=train.peak_lr,
-        final_lr=train.final_lr or train.peak_lr / 10,
-    )
+        saved = read_model(path)
+        return cls(saved.config, saved.task_names, saved.task_types, saved.network)

@@ -1,0 +1,161 @@
+"""Model files: Chemprop's own format, with our configuration beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from chemprop import nn
+from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
+from pydantic import ValidationError
+
+from chemprop_multitask.build import AGGREGATION
+from chemprop_multitask.config import (
+    ChempropConfig,
+    FFNConfig,
+    MessagePassingConfig,
+    ModelConfig,
+)
+from chemprop_multitask.errors import ChempropError
+from chemprop_multitask.foundation import read_torch_file
+from chemprop_multitask.losses import MultiTaskLoss
+from chemprop_multitask.network import MultiTaskMPNN
+from chemprop_multitask.tasks import TaskType
+
+_KEY = "chemprop_multitask"
+_FOREIGN: dict[type, TaskType] = {
+    nn.RegressionFFN: "regression",
+    nn.BinaryClassificationFFN: "classification",
+}
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What a model file holds."""
+
+    config: ChempropConfig
+    task_names: tuple[str, ...]
+    task_types: tuple[TaskType, ...]
+    network: MultiTaskMPNN
+
+
+def write_model(
+    path: str | Path,
+    config: ChempropConfig,
+    task_names: Sequence[str],
+    task_types: Sequence[TaskType],
+    network: MultiTaskMPNN,
+) -> None:
+    """Write a model so that `chemprop predict` opens it."""
+    torch.save(
+        {
+            "hyper_parameters": network.hparams,
+            "state_dict": network.state_dict(),
+            "output_columns": list(task_names),
+            _KEY: {"config": _plain(config), "task_types": list(task_types)},
+        },
+        path,
+    )
+
+
+def read_model(path: str | Path) -> SavedModel:
+    """Read a model of ours, or of `chemprop train`. Only from a trusted source: it is a pickle.
+
+    Raises
+    ------
+    ChempropError
+        If the file is missing, damaged, of another program, or of a model that takes features
+        which this package does not compute.
+    """
+    content = read_torch_file(path, "model")
+    missing = [key for key in ("hyper_parameters", "state_dict") if key not in content]
+    if missing or "message_passing" not in content["hyper_parameters"]:
+        what = repr(missing[0]) if missing else "message passing"
+        raise ChempropError(f"model: expected a Chemprop model; {path} has no {what}")
+    hparams = content["hyper_parameters"]
+    _check_features(path, hparams, content["state_dict"])
+    config, kinds = _ours(path, content) if _KEY in content else _foreign(path, hparams)
+    network = MultiTaskMPNN.load_from_file(path, map_location="cpu")
+    names = content.get("output_columns") or [f"task {t + 1}" for t in range(network.n_tasks)]
+    kinds = kinds if len(kinds) == network.n_tasks else kinds * network.n_tasks
+    network.use_loss(MultiTaskLoss.from_config(config.training, names, kinds), tuple(names))
+    return SavedModel(config, tuple(names), kinds, network)
+
+
+def _plain(config: ChempropConfig) -> dict[str, Any]:
+    """Return our part of a configuration that may be an application's, with more in it."""
+    dumped = config.model_dump(mode="json")
+    return {key: dumped[key] for key in ChempropConfig.model_fields}
+
+
+def _ours(
+    path: str | Path, content: Mapping[str, Any]
+) -> tuple[ChempropConfig, tuple[TaskType, ...]]:
+    extra = content[_KEY]
+    try:
+        return ChempropConfig.model_validate(extra["config"]), tuple(extra["task_types"])
+    except (KeyError, ValidationError) as error:
+        raise ChempropError(
+            f"model: expected a file that this version of chemprop-multitask can read; {path}: "
+            f"{error}"
+        ) from error
+
+
+def _foreign(
+    path: str | Path, hparams: Mapping[str, Any]
+) -> tuple[ChempropConfig, tuple[TaskType, ...]]:
+    """Return configuration and kind of a model that `chemprop train` wrote."""
+    predictor = hparams["predictor"]
+    kind = _FOREIGN.get(predictor["cls"])
+    if kind is None:
+        raise ChempropError(
+            "model: expected RegressionFFN or BinaryClassificationFFN as predictor; "
+            f"found {predictor['cls'].__name__} in {path}"
+        )
+    mp = hparams["message_passing"]
+    names = {cls: name for name, cls in AGGREGATION.items()}
+    try:
+        model = ModelConfig(
+            message_passing=MessagePassingConfig(
+                depth=mp["depth"],
+                hidden_size=mp["d_h"],
+                dropout=mp["dropout"],
+                activation=str(mp["activation"]).lower(),
+                bias=mp["bias"],
+                undirected=mp["undirected"],
+            ),
+            aggregation=names.get(hparams["agg"]["cls"], hparams["agg"]["cls"].__name__),
+            batch_norm=hparams["batch_norm"],
+            ffn=FFNConfig(
+                num_layers=predictor["n_layers"],
+                hidden_size=predictor["hidden_dim"],
+                dropout=predictor["dropout"],
+            ),
+        )
+    except ValidationError as error:
+        raise ChempropError(
+            f"model: expected an architecture that this package has; {path}: {error}"
+        ) from error
+    return ChempropConfig(model=model), (kind,)
+
+
+def _check_features(path: str | Path, hparams: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    mp = hparams["message_passing"]
+    if not issubclass(mp["cls"], nn.BondMessagePassing):
+        raise ChempropError(
+            f"model: expected BondMessagePassing; found {mp['cls'].__name__} in {path}"
+        )
+    ours = SimpleMoleculeMolGraphFeaturizer().shape
+    if (mp["d_v"], mp["d_e"]) != ours:
+        raise ChempropError(
+            f"model: expected atom and bond features of the default featuriser, {ours[0]} and "
+            f"{ours[1]} wide; {path} is of a featuriser with {mp['d_v']} and {mp['d_e']}"
+        )
+    width = state["message_passing.W_o.weight"].shape[0]
+    if mp.get("d_vd") or hparams["predictor"]["input_dim"] != width:
+        raise ChempropError(
+            f"model: expected a model of molecules alone; {path} takes extra descriptors too"
+        )

@@ -1,0 +1,88 @@
+"""Chemprop's network with our loss: one forward pass a step, a stop at a loss not finite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from chemprop.data.collate import TrainingBatch
+from chemprop.models import MPNN
+from torch import Tensor
+
+from chemprop_multitask.errors import ChempropError, listed
+from chemprop_multitask.losses import MultiTaskLoss
+
+_PARTIAL = "train_loss_so_far"
+
+
+class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
+    """A `chemprop.models.MPNN` that is trained with a `MultiTaskLoss`.
+
+    What it is built of, and so what its files name, are the modules that it is given; the loss is
+    hung on afterwards by `use_loss`.
+    """
+
+    task_names: tuple[str, ...] = ()
+
+    def use_loss(self, loss: MultiTaskLoss, task_names: tuple[str, ...]) -> None:
+        """Train and validate with a loss of these tasks from here on."""
+        self.predictor.criterion = loss
+        self.metrics[-1] = loss.clone()
+        self.task_names = task_names
+
+    def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch.
+
+        Raises
+        ------
+        ChempropError
+            If it is not finite.
+        """
+        loss = self._loss(self.criterion, batch, "training")
+        self.log("train_loss", self.criterion, batch_size=len(batch.bmg), on_epoch=True)
+        return loss
+
+    def validation_step(self, batch: TrainingBatch, batch_idx: int = 0) -> None:
+        """Add a batch to the validation loss; Chemprop's own step would predict it twice."""
+        self._loss(self.metrics[-1], batch, "validation")
+        self.log("val_loss", self.metrics[-1], batch_size=len(batch.bmg))
+
+    def _loss(self, criterion: MultiTaskLoss, batch: TrainingBatch, stage: str) -> Tensor:
+        mask = batch.Y.isfinite()
+        targets = batch.Y.nan_to_num(nan=0.0)
+        preds = self.predictor.train_step(self.fingerprint(batch.bmg, batch.V_d, batch.X_d))
+        loss: Tensor = criterion(preds, targets, mask, batch.w, batch.lt_mask, batch.gt_mask)
+        if not loss.isfinite():
+            cells = criterion.cells(preds.detach(), targets, batch.lt_mask, batch.gt_mask)
+            raise ChempropError(self._not_finite(cells * batch.w, mask, batch, stage))
+        return loss
+
+    def _not_finite(self, cells: Tensor, mask: Tensor, batch: TrainingBatch, stage: str) -> str:
+        bad = (~cells.isfinite() & mask).nonzero().tolist()
+        rows = [row + 1 for row in batch.bmg.rows]
+        found = sorted({rows[b] for b, _ in bad}) or sorted(set(rows))
+        tasks = [self.task_names[t] for t in sorted({t for _, t in bad})] or list(self.task_names)
+        return (
+            f"{stage} loss in epoch {self.trainer.current_epoch + 1}: expected a finite number; "
+            f"found NaN or infinity in rows {listed(found)} of the {stage} data, "
+            f"tasks {listed([repr(t) for t in tasks])}. Look for extreme labels in these rows; "
+            "else lower training.learning_rate or set training.gradient_clip."
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the running epoch's loss has summed up; at its end that is over."""
+        epoch_loop = self.trainer.fit_loop.epoch_loop
+        if not epoch_loop.batch_progress.is_last_batch:
+            checkpoint[_PARTIAL] = {
+                "total_loss": self.criterion.total_loss.detach().clone(),
+                "num_samples": self.criterion.num_samples.clone(),
+                "updates": self.criterion._update_count,
+            }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the sums of the epoch that was broken off."""
+        if (partial := checkpoint.get(_PARTIAL)) is not None:
+            with torch.no_grad():
+                self.criterion.total_loss.copy_(partial["total_loss"])
+                self.criterion.num_samples.copy_(partial["num_samples"])
+            self.criterion._update_count = partial["updates"]

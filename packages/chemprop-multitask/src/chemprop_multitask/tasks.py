@@ -1,0 +1,117 @@
+"""What kind each task is, and which head serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
+
+from chemprop_multitask.errors import ChempropError, did_you_mean, listed
+
+TaskType = Literal["regression", "classification"]
+
+
+def resolve_task_types(
+    task_names: Sequence[str], kinds: TaskType | Sequence[TaskType]
+) -> tuple[TaskType, ...]:
+    """Return the kind of each task from one kind for all or one a task.
+
+    Raises
+    ------
+    ChempropError
+        If a kind is unknown, their number is not that of the tasks, or a task is named twice.
+    """
+    twice = [name for i, name in enumerate(task_names) if name in task_names[:i]]
+    if not task_names or twice:
+        found = f"{twice[0]!r} twice" if twice else "none"
+        raise ChempropError(f"task_names: expected one or more different names; found {found}")
+    each = (kinds,) * len(task_names) if isinstance(kinds, str) else tuple(kinds)
+    if len(each) != len(task_names):
+        raise ChempropError(
+            f"task_types: expected one for each of {len(task_names)} tasks; found {len(each)}"
+        )
+    for name, kind in zip(task_names, each, strict=True):
+        if kind not in get_args(TaskType):
+            raise ChempropError(
+                f"task_types: expected 'regression' or 'classification' for task {name!r}; "
+                f"found {kind!r}"
+            )
+    return each
+
+
+def resolve_groups(
+    groups: Sequence[Sequence[str | int]],
+    task_names: Sequence[str],
+    assignment: Mapping[str, int] | None = None,
+) -> tuple[tuple[int, ...], ...]:
+    """Return the columns that each group's head serves; together they are all columns, once each.
+
+    Parameters
+    ----------
+    groups : sequence of sequences of str or int
+        Tasks of each group, by name or column.
+    task_names : sequence of str
+        Names of the T columns.
+    assignment : mapping of str to int, optional
+        Which group serves a task; needed for tasks that stand in several groups.
+
+    Raises
+    ------
+    ChempropError
+        If a group is empty or names an unknown task, a task is in no group or in several without
+        an assignment, or is assigned to a group that it is not in.
+    """
+    columns = [_columns(group, g, task_names) for g, group in enumerate(groups)]
+    assigned = dict(assignment or {})
+    for name in assigned:
+        _column(name, task_names, "assignment")
+    serving = [
+        _server(name, [g for g, members in enumerate(columns) if t in members], assigned.get(name))
+        for t, name in enumerate(task_names)
+    ]
+    served = tuple(
+        tuple(t for t in members if serving[t] == g) for g, members in enumerate(columns)
+    )
+    idle = [g for g, tasks in enumerate(served) if not tasks]
+    if idle:
+        raise ChempropError(
+            f"groups: expected that every group serves a task; group {idle[0] + 1} "
+            f"({listed([task_names[t] for t in columns[idle[0]]])}) serves none"
+        )
+    return served
+
+
+def _columns(group: Sequence[str | int], g: int, task_names: Sequence[str]) -> list[int]:
+    found = [_column(task, task_names, f"groups: group {g + 1}") for task in group]
+    if not found or len(set(found)) < len(found):
+        raise ChempropError(
+            f"groups: expected one or more different tasks in group {g + 1}; found {list(group)}"
+        )
+    return found
+
+
+def _column(task: str | int, task_names: Sequence[str], where: str) -> int:
+    if isinstance(task, int) and 0 <= task < len(task_names):
+        return task
+    if isinstance(task, str) and task in task_names:
+        return list(task_names).index(task)
+    raise ChempropError(
+        f"{where}: expected tasks of the model; found {task!r}. "
+        f"{did_you_mean(str(task), list(task_names))}"
+    )
+
+
+def _server(name: str, candidates: Sequence[int], assigned: int | None) -> int:
+    """Return the group that serves a task."""
+    if assigned is not None:
+        if assigned not in candidates:
+            raise ChempropError(
+                f"assignment: expected a group that holds task {name!r} "
+                f"({listed(list(candidates)) or 'none does'}, counted from 0); found {assigned}"
+            )
+        return assigned
+    if len(candidates) != 1:
+        found = f"groups {listed([g + 1 for g in candidates])} do" if candidates else "none does"
+        raise ChempropError(
+            f"groups: expected that one group holds task {name!r}, or an assignment; {found}"
+        )
+    return candidates[0]
