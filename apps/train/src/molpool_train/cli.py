@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import tyro
 from molpool_common.cli import Command, dispatch, parse_config, take_config
+from molpool_common.errors import InputError
 
 if TYPE_CHECKING:
     from molpool_train.config import TrainChempropConfig
@@ -15,10 +18,33 @@ if TYPE_CHECKING:
 PROG = "molpool-train"
 
 
+@dataclass(frozen=True)
+class MigrateOptions:
+    """Rewrite legacy sampling keys of YAML files to `joint_sampling`; all other lines stay.
+
+    The legacy keys are optimization.task_sampling_alpha, curriculum and sampling. A file is written
+    whole or not at all, and one that fails does not stop the others (exit code 2).
+
+    Attributes
+    ----------
+    paths
+        Files, quoted globs, or folders, which are searched for .yaml and .yml.
+    dry_run
+        Print what would change as a unified diff and write nothing.
+    output
+        Write there instead of in place: a new file for one PATH, a folder for several.
+    """
+
+    paths: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
+    dry_run: bool = False
+    output: Annotated[Path | None, tyro.conf.arg(metavar="FILE|DIR")] = None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run molpool-train and return its exit code."""
     commands = {
-        "chemprop": Command("train a multi-task Chemprop model from a table of SMILES", _chemprop)
+        "chemprop": Command("train a multi-task Chemprop model from a table of SMILES", _chemprop),
+        "migrate-config": Command("rewrite legacy sampling keys to joint_sampling", _migrate),
     }
     return dispatch(PROG, "Train molpool models from a table.", commands, argv)
 
@@ -29,6 +55,21 @@ def _chemprop(argv: Sequence[str]) -> None:
     from molpool_train.pipeline import train_chemprop
 
     train_chemprop(config, name=name, arguments=[PROG, "chemprop", *argv])
+
+
+def _migrate(argv: Sequence[str]) -> int:
+    options = tyro.cli(
+        MigrateOptions,
+        prog=f"{PROG} migrate-config",
+        args=list(argv),
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    if not options.paths:
+        raise InputError("PATH", expected="files or folders to migrate", found="none")
+
+    from molpool_train.migrate import migrate_files
+
+    return migrate_files(options.paths, output=options.output, dry_run=options.dry_run)
 
 
 def _configuration(argv: Sequence[str]) -> tuple[TrainChempropConfig, str]:

@@ -32,11 +32,12 @@ def migrate(document: YamlDocument) -> YamlDocument:
         return document
     for note in notes:
         sys.stderr.write(f"{document.source}: {note}\n")
-    data = _without_legacy(document.data) | {"joint_sampling": joint}
+    data = without_legacy(document.data) | {"joint_sampling": joint}
     return YamlDocument(data, document.source, document.lines)
 
 
-def _without_legacy(data: dict[str, Any]) -> dict[str, Any]:
+def without_legacy(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration less its legacy keys, and less an `optimization` that held no more."""
     rest = {key: value for key, value in data.items() if key not in LEGACY_KEYS}
     optimization = rest.pop("optimization", None)
     if isinstance(optimization, dict):
