@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import operator
 from abc import abstractmethod
+from array import array
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,8 @@ from sampling_core.cells import RowArray
 from sampling_core.draws import CellDraws
 from sampling_core.errors import SamplingError, listed
 
-BLOCK = 1 << 15
-"""Positions that share a generator: resuming redraws one block at most, lists stay in cache."""
+BLOCK = 1 << 16
+"""Positions that share a generator: resuming redraws one block at most."""
 
 _STATE_KEYS = ("seed", "epoch", "position", "num_samples", "world_size")
 
@@ -90,7 +91,7 @@ class EpochStream(Sampler[int]):
     @property
     def position(self) -> int:
         """Draws of this epoch that this rank has handed out."""
-        return self._block_end - operator.length_hint(self._block)
+        return self._block_end - _left(self._block)
 
     def __iter__(self) -> Iterator[int]:
         """Return the rest of the epoch, or the next one if this one was broken off."""
@@ -100,7 +101,7 @@ class EpochStream(Sampler[int]):
             position = 0
         self._run += 1
         blocks = self._row_blocks(self._draws_now(), self.epoch, position)
-        # Chained lists are walked at the speed of C; a generator would be resumed for each draw.
+        # Chained arrays are walked at the speed of C; a generator would be resumed for each draw.
         return chain.from_iterable(self._tracked(blocks, self._run))
 
     def draws(self, epoch: int | None = None) -> npt.NDArray[np.int64]:
@@ -171,7 +172,7 @@ class EpochStream(Sampler[int]):
 
     def _move(self, epoch: int, position: int, *, restored: bool) -> None:
         self.epoch = epoch
-        self._block: Iterator[int] = iter([])
+        self._block: Iterator[int] = iter(array("i"))
         self._block_end = position
         # A restored position is continued from; any other means that the epoch was broken off.
         self._restored = restored
@@ -180,11 +181,11 @@ class EpochStream(Sampler[int]):
 
     def _tracked(self, blocks: Iterator[RowArray], run: int) -> Iterator[Iterator[int]]:
         for rows in blocks:
-            # A memory view makes its list faster than the array does.
-            block = iter(rows.data.tolist())
+            # An array makes each int as it is asked for, a list all of them at once, out of cache.
+            block = iter(array(rows.dtype.char, rows.tobytes()))
             if run == self._run:
                 self._restored = False
-                # A list iterator knows how much it still holds: the position costs nothing.
+                # An array's iterator knows where it stands: the position costs nothing.
                 self._block = block
                 self._block_end += len(rows)
             yield block
@@ -204,6 +205,12 @@ class EpochStream(Sampler[int]):
             rows = draws.rows(words[offset :: self.world_size])
             yield rows
             first += len(rows) * self.world_size
+
+
+def _left(block: Iterator[int]) -> int:
+    """Return how many items an array's iterator still holds, as it tells when pickled."""
+    _, (items, *_), *index = cast(tuple[Any, ...], block.__reduce__())
+    return len(items) - index[0] if index else 0
 
 
 def whole_number(name: str, value: object, *, least: int) -> int:
