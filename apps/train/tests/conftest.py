@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,15 +81,43 @@ def write_table(tmp_path: Path) -> WriteTable:
     return write
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
+@pytest.fixture(scope="session")
+def run() -> Run:
     """Run ``molpool-train chemprop`` in this process."""
     from molpool_train.cli import main
 
     def call(*arguments: object) -> Outcome:
-        capsys.readouterr()
-        code = main(["chemprop", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            code = main(["chemprop", *map(str, arguments)])
+        return Outcome(code, out.getvalue(), err.getvalue())
 
     return call
+
+
+@pytest.fixture(scope="session")
+def demo_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded demo, 150 molecules of it, as a CSV file."""
+    from molpool_common.demo import build_demo
+
+    path = tmp_path_factory.mktemp("demo") / "demo.csv"
+    build_demo(150, seed=1).write_csv(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small(demo_csv: Path) -> list[str]:
+    """Flags of a run on the demo that trains in a second."""
+    return [
+        *("--data-path", str(demo_csv)),
+        *("--target-columns", "LogP", "LogS", "QED"),
+        *("--data.id-column", "Molecule Name"),
+        *("--data.split-ratios", "0.6", "0.2", "0.2"),
+        *("--model.message-passing.depth", "2"),
+        *("--model.message-passing.hidden-size", "8"),
+        *("--model.ffn.num-layers", "1"),
+        *("--model.ffn.hidden-size", "8"),
+        *("--training.batch-size", "16"),
+        *("--training.accelerator", "cpu"),
+        *("--training.epochs", "2"),
+    ]
