@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -39,7 +40,7 @@ def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
 @pytest.mark.slow
 def test_overview_lists_the_commands() -> None:
     _, _, text = ask("-h")
-    assert "chemprop  train a multi-task Chemprop model" in text
+    assert re.search(r"chemprop +train a multi-task Chemprop model", text)
 
 
 @pytest.mark.slow
@@ -53,7 +54,7 @@ def test_help_of_a_command_shows_flags_defaults_and_sections() -> None:
         assert flag in text
     assert "--resume [{true,false}]" in text
     assert "--config FILE gives any of these keys" in text
-    assert "Draw tasks with few labels more often." in text
+    assert "Optimisation: Adam with a linear warm-up" in text
     assert "Values of one section" not in text
 
 
