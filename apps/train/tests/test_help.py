@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "lightning", "chemprop", "sklearn", "rdkit", "mlflow", "matplotlib", "pandas"}
+HEAVY = {"torch", "lightning", "chemprop", "sklearn", "rdkit", "mlflow", "matplotlib", "polars"}
 
 RUNNER = """
 import json, sys

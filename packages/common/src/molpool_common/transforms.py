@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from polars import Series
 
 from molpool_common.errors import InputError, listed
+
+if TYPE_CHECKING:
+    from polars import Series
 
 Array = NDArray[np.float64]
 StepName = Literal["log10", "log10p1", "exp10", "ug_per_mL_to_uM"]
