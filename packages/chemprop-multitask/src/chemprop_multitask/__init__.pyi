@@ -11,6 +11,7 @@ from .config import TrainingConfig as TrainingConfig
 from .data import MoleculeData as MoleculeData
 from .errors import ChempropError as ChempropError
 from .losses import MultiTaskLoss as MultiTaskLoss
+from .message_passing import FastBondMessagePassing as FastBondMessagePassing
 from .model import ChempropModel as ChempropModel
 from .predictor import GroupedPredictor as GroupedPredictor
 from .tasks import TaskType as TaskType
@@ -24,6 +25,7 @@ __all__ = [
     "EnsembleConfig",
     "EpochRecord",
     "FFNConfig",
+    "FastBondMessagePassing",
     "GroupedPredictor",
     "MessagePassingConfig",
     "ModelConfig",
