@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
 import re
+import signal
 import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -140,3 +143,11 @@ def test_without_rdkit_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     module = importlib.util.module_from_spec(spec)
     with pytest.raises(ImportError, match=r"molpool-common\[chem\]"):
         spec.loader.exec_module(module)
+
+
+def test_ctrl_c_still_reaches_python_after_inchi() -> None:
+    # RDKit's InChI leaves a handler of its own behind, which swallows the next SIGINT.
+    chem.inchikey_blocks([Chem.MolFromSmiles("CCO")])
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)

@@ -6,7 +6,10 @@ back for the length of a call and let go afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
@@ -138,13 +141,12 @@ def inchikey_block(mol: Mol) -> str:
     ----------
     Heller et al., "InChI, the IUPAC International Chemical Identifier", J. Cheminform. 7:23 (2015).
     """
-    with rdBase.BlockLogs():
-        return _inchikey_block(mol)
+    return inchikey_blocks([mol])[0]
 
 
 def inchikey_blocks(mols: Sequence[Mol]) -> list[str]:
     """Return `inchikey_block` of each molecule."""
-    with rdBase.BlockLogs():
+    with rdBase.BlockLogs(), _ctrl_c_kept():
         return [_inchikey_block(mol) for mol in mols]
 
 
@@ -221,6 +223,21 @@ def _morgan(radius: int, n_bits: int) -> FingerprintGenerator64:
 def _murcko_scaffold(mol: Mol) -> str:
     scaffold = MurckoScaffold.MurckoScaffoldSmiles(mol=mol)  # type: ignore[no-untyped-call]
     return str(scaffold)
+
+
+@contextmanager
+def _ctrl_c_kept() -> Iterator[None]:
+    """Put Python's handling of Ctrl-C back, which RDKit's InChI takes away.
+
+    Its C++ guard against being interrupted restores the handler of an inner guard, not the one it
+    found, so that the next SIGINT would be swallowed.
+    """
+    try:
+        yield
+    finally:
+        handler = signal.getsignal(signal.SIGINT)
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
 
 
 def _read(smiles: str, *, sanitize: bool = True) -> Mol | None:
