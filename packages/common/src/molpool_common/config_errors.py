@@ -1,0 +1,149 @@
+"""What pydantic finds wrong with a configuration, as one message for its author."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from molpool_common.errors import InputError, did_you_mean, nearest
+from molpool_common.yaml_document import Key, YamlDocument
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+_EXPECTED_FOUND = re.compile(
+    r"(?:(?P<name>[^\s:]+): )?expected (?P<expected>.*?)(?:[,;] found (?P<found>.*))?", re.DOTALL
+)
+"""How our validators word an error; `name` is of something below the key they stand at."""
+
+
+def input_error(
+    error: ValidationError,
+    model: type[BaseModel],
+    document: YamlDocument,
+) -> InputError:
+    """Turn pydantic's findings into one message about the first, counting the others.
+
+    Parameters
+    ----------
+    error : ValidationError
+        What pydantic raised.
+    model : type of BaseModel
+        The root model, for the valid names beside an unknown one.
+    document : YamlDocument
+        Where the values came from, for line numbers.
+    """
+    findings = error.errors(include_url=False)
+    # An unknown key often causes a second finding (the right key missing): name it first.
+    findings.sort(key=lambda f: f["type"] != "extra_forbidden")
+    first = findings[0]
+    path = _config_path(first["loc"], document.data)
+    name = ".".join(map(str, path)) or model.__name__
+    hint = None
+    if first["type"] == "extra_forbidden":
+        expected, found = "a known key", f"{str(path[-1])!r}"
+        hint = did_you_mean(str(path[-1]), valid_keys(model, path[:-1]))
+    elif first["type"] == "value_error":
+        below, expected, found = _own_words(first)
+        name += below
+    else:
+        expected, found = _pydantic_words(first)
+        hint = _nearest_choice(first)
+    others = [".".join(map(str, _config_path(f["loc"], document.data))) for f in findings[1:]]
+    rest = f"Also wrong: {', '.join(dict.fromkeys(others))}." if others else None
+    return InputError(
+        name,
+        expected=expected,
+        found=_cut(found),
+        where=document.where(path) or None,
+        hint=" ".join(filter(None, (hint, rest))) or None,
+    )
+
+
+def _own_words(finding: ErrorDetails) -> tuple[str, str, str]:
+    """Return name below the key, expected and found of an error that a validator of ours raised."""
+    message = str(finding.get("ctx", {}).get("error", finding["msg"]))
+    match = _EXPECTED_FOUND.fullmatch(message)
+    if match:
+        below = f".{match['name']}" if match["name"] else ""
+        return below, match["expected"], match["found"] or repr(finding["input"])
+    return "", "settings that fit together", message
+
+
+def _pydantic_words(finding: ErrorDetails) -> tuple[str, str]:
+    if finding["type"] == "missing":
+        return "a value", "nothing"
+    text = finding["msg"].removeprefix("Input should be ")
+    text = re.split(", (?:unable to|got) ", text)[0]
+    if text.startswith("a valid "):
+        noun = text.removeprefix("a valid ")
+        text = f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+    elif text.startswith(("greater than", "less than")):
+        text = f"a number {text}"
+    return text, repr(finding["input"])
+
+
+def _nearest_choice(finding: ErrorDetails) -> str | None:
+    if finding["type"] != "literal_error":
+        return None
+    choices = re.findall("'([^']*)'", finding["ctx"]["expected"])
+    close = nearest(str(finding["input"]), choices)
+    return f"Did you mean {close!r}?" if close else None
+
+
+def _cut(text: str, limit: int = 200) -> str:
+    return text if len(text) <= limit else text[:limit] + "..."
+
+
+def _config_path(loc: Sequence[Key], values: Any) -> tuple[Key, ...]:
+    """Return the keys of a pydantic location without the union branches it names on the way."""
+    path: list[Key] = []
+    for key in loc[:-1]:
+        try:
+            values = values[key]
+        except (KeyError, IndexError, TypeError):
+            continue
+        path.append(key)
+    # The last one may be a key that is missing, or a branch below a scalar.
+    if loc and (isinstance(values, dict | list) or not path):
+        path.append(loc[-1])
+    return tuple(path)
+
+
+def valid_keys(model: type[BaseModel], path: Sequence[Key]) -> list[str]:
+    """Return the keys a model accepts at a path below it; none where any key will do."""
+    annotation: Any = model
+    for key in path:
+        annotation = next((a for a in _alternatives(annotation) if _accepts(a, key)), None)
+        annotation = _value_type(annotation, key)
+    for alternative in _alternatives(annotation):
+        if _is_model(alternative):
+            return list(alternative.model_fields)
+    return []
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    """Return the members of a union, or the annotation alone."""
+    if get_origin(annotation) in (Union, UnionType):
+        return [a for member in get_args(annotation) for a in _alternatives(member)]
+    return [annotation]
+
+
+def _accepts(annotation: Any, key: Key) -> bool:
+    return key in annotation.model_fields if _is_model(annotation) else bool(get_args(annotation))
+
+
+def _value_type(annotation: Any, key: Key) -> Any:
+    """Return the type below a key of a model, or of the values of a mapping or list."""
+    if _is_model(annotation):
+        return annotation.model_fields[key].annotation
+    arguments = get_args(annotation)
+    return arguments[-1] if arguments else None
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
