@@ -149,5 +149,9 @@ def test_ctrl_c_still_reaches_python_after_inchi() -> None:
     # RDKit's InChI leaves a handler of its own behind, which swallows the next SIGINT.
     chem.inchikey_blocks([Chem.MolFromSmiles("CCO")])
     with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(1)
+        _press_ctrl_c()
+
+
+def _press_ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(1)
