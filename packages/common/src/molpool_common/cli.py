@@ -228,8 +228,5 @@ def _overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     """Return `base` with the values of `top`, section by section."""
     merged = dict(base)
     for key, value in top.items():
-        below = merged.get(key)
-        merged[key] = (
-            _overlay(below, value) if isinstance(value, _Section) and below is not None else value
-        )
+        merged[key] = _overlay(base[key], value) if isinstance(value, _Section) else value
     return merged

@@ -109,7 +109,7 @@ def _config_path(loc: Sequence[Key], values: Any) -> tuple[Key, ...]:
             continue
         path.append(key)
     # The last one may be a key that is missing, or a branch below a scalar.
-    if loc and (isinstance(values, dict | list) or not path):
+    if loc and (isinstance(values, dict | list | tuple) or not path):
         path.append(loc[-1])
     return tuple(path)
 

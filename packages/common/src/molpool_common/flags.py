@@ -97,7 +97,36 @@ def _section(info: StructTypeInfo) -> StructConstructorSpec | None:
 
 
 def _with_markers(annotation: Any, metadata: list[Any]) -> Any:
-    return Annotated[(annotation, *metadata)] if metadata else annotation
+    markers = [*metadata, _PAIRS] if _is_mapping(annotation) else metadata
+    return Annotated[(annotation, *markers)] if markers else annotation
+
+
+def _is_mapping(annotation: Any) -> bool:
+    members = (annotation, *get_args(annotation))
+    origins = [get_origin(m) for m in members]
+    return any(isinstance(o, type) and issubclass(o, Mapping) for o in origins)
+
+
+def _read_pairs(arguments: list[str]) -> dict[str, str] | str | None:
+    if arguments == ["None"]:
+        return None
+    if len(arguments) % 2:
+        return " ".join(arguments)
+    return dict(zip(arguments[::2], arguments[1::2], strict=True))
+
+
+def _write_pairs(value: Mapping[str, Any] | None) -> list[str]:
+    return ["None"] if value is None else [str(x) for pair in value.items() for x in pair]
+
+
+# tyro would make flags of the keys that a mapping has in the file, and accept no others.
+_PAIRS: PrimitiveConstructorSpec[Any] = PrimitiveConstructorSpec(
+    nargs="*",
+    metavar="[KEY VALUE ...]",
+    instance_from_str=_read_pairs,
+    is_instance=lambda value: value is None or isinstance(value, Mapping),
+    str_from_instance=_write_pairs,
+)
 
 
 def has_flag(annotation: Any) -> bool:
@@ -107,7 +136,8 @@ def has_flag(annotation: Any) -> bool:
         return all(get_origin(a) is None and not _is_model(a) for a in arguments)
     if origin in (list, tuple):
         return not any(_is_model(a) or get_origin(a) is not None for a in arguments)
-    return all(has_flag(a) for a in arguments)
+    # A section of its own has flags for its keys; one that may be absent has none.
+    return all(has_flag(a) and not _is_model(a) for a in arguments)
 
 
 def _is_model(annotation: Any) -> bool:

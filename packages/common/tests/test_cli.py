@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from molpool_common.cli import Command, dispatch, guarded, parse_config, take_config
+from molpool_common.config import ConfigModel, YamlDocument, dump_config
+from molpool_common.errors import InputError
+from pydantic import Field
+
+
+def stop(error: BaseException) -> Any:
+    def body() -> int | None:
+        raise error
+
+    return body
+
+
+class TestGuarded:
+    @pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (3, 3)])
+    def test_body_that_ends(self, returned: int | None, code: int) -> None:
+        assert guarded("p", lambda: returned) == code
+
+    def test_users_error_is_one_message_and_2(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert guarded("p", stop(InputError("x", expected="a", found="b"))) == 2
+        assert capsys.readouterr().err == "p: x: expected a; found b.\n"
+
+    def test_any_exception_with_an_exit_code_counts(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        class FamilyError(ValueError):
+            exit_code = 2
+
+        assert guarded("p", stop(FamilyError("of a package"))) == 2
+        assert capsys.readouterr().err == "p: of a package\n"
+
+    def test_fault_of_ours_keeps_its_traceback(self) -> None:
+        with pytest.raises(ZeroDivisionError):
+            guarded("p", stop(ZeroDivisionError()))
+
+    def test_interrupt(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert guarded("p", stop(KeyboardInterrupt())) == 130
+        assert capsys.readouterr().err == "\np: Interrupted.\n"
+
+    def test_interrupt_with_advice(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert guarded("p", stop(KeyboardInterrupt("Go on with: p --resume"))) == 130
+        assert "Go on with: p --resume" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(("value", "code"), [(0, 0), (2, 2), (None, 0), ("text", 1)])
+    def test_exit_of_a_library(self, value: Any, code: int) -> None:
+        assert guarded("p", stop(SystemExit(value))) == code
+
+    def test_sigterm_is_an_interrupt_and_the_handler_is_put_back(self) -> None:
+        before = signal.getsignal(signal.SIGTERM)
+        assert guarded("p", lambda: os.kill(os.getpid(), signal.SIGTERM)) == 130
+        assert signal.getsignal(signal.SIGTERM) is before
+
+    def test_runs_outside_the_main_thread(self) -> None:
+        codes: list[int] = []
+        thread = threading.Thread(target=lambda: codes.append(guarded("p", lambda: 7)))
+        thread.start()
+        thread.join()
+        assert codes == [7]
+
+
+PROGRAM = """
+import sys
+from molpool_common.cli import guarded
+
+def body():
+    for i in range(100_000):
+        print("a line of output that fills the pipe", i)
+
+sys.exit(guarded("p", body))
+"""
+
+
+@pytest.mark.slow
+def test_reader_that_leaves_is_no_fault() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(timeout=60) == 0
+    assert said == b""
+
+
+@pytest.mark.slow
+def test_fault_of_ours_ends_a_process_with_1() -> None:
+    code = "import sys; from molpool_common.cli import guarded; sys.exit(guarded('p', lambda: 1/0))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "Traceback" in ended.stderr
+
+
+class TestDispatch:
+    def run(self, *argv: str) -> tuple[int, list[Sequence[str]]]:
+        seen: list[Sequence[str]] = []
+
+        def fit(arguments: Sequence[str]) -> None:
+            seen.append(arguments)
+
+        commands = {"fit": Command("fit it", fit), "predict": Command("predict it", lambda _: 5)}
+        return dispatch("p", "Does things.", commands, argv), seen
+
+    def test_hands_over_the_rest(self) -> None:
+        assert self.run("fit", "--a", "fit") == (0, [["--a", "fit"]])
+
+    def test_returns_the_commands_code(self) -> None:
+        assert self.run("predict")[0] == 5
+
+    @pytest.mark.parametrize(("argv", "code"), [(("-h",), 0), (("--help",), 0), ((), 2)])
+    def test_overview(
+        self, argv: tuple[str, ...], code: int, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert self.run(*argv)[0] == code
+        text = capsys.readouterr().out
+        assert text.startswith("usage: p COMMAND")
+        assert "  fit      fit it\n  predict  predict it\n" in text
+
+    def test_unknown_command(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert self.run("pedict")[0] == 2
+        assert capsys.readouterr().err == (
+            "p: command: expected one of fit, predict; found 'pedict'. Did you mean 'predict'?\n"
+        )
+
+    def test_arguments_of_the_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "argv", ["p", "go"])
+        assert dispatch("p", "D.", {"go": Command("", lambda _: 9)}) == 9
+
+
+class TestTakeConfig:
+    @pytest.mark.parametrize("form", [["--config", "c.yaml"], ["--config=c.yaml"]])
+    def test_both_forms_anywhere(self, form: list[str]) -> None:
+        assert take_config(["--a", "1", *form, "--b"]) == (Path("c.yaml"), ["--a", "1", "--b"])
+
+    def test_none(self) -> None:
+        assert take_config(["--configure", "x"]) == (None, ["--configure", "x"])
+
+    def test_without_a_name(self) -> None:
+        with pytest.raises(InputError, match="--config: expected a file name after it"):
+            take_config(["--config"])
+
+
+class Part(ConfigModel):
+    rate: float = 1.0
+    steps: int = Field(1, ge=1)
+
+
+class Whole(ConfigModel):
+    name: str = "x"
+    part: Part = Field(default_factory=Part)
+    maybe: Part | None = None
+    table: dict[str, float] = Field(default_factory=dict)
+
+
+def parse(*argv: str, **options: Any) -> Whole:
+    return parse_config(Whole, argv, prog="p", description="D.", **options)
+
+
+class TestParseConfig:
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> str:
+        path = tmp_path / "c.yaml"
+        path.write_text("name: file\npart: {rate: 2, steps: 3}\ntable: {a: 1}\nmaybe: {steps: 4}\n")
+        return str(path)
+
+    def test_defaults(self) -> None:
+        assert parse() == Whole()
+
+    def test_flags_override_the_file_key_by_key(self, file: str) -> None:
+        config = parse("--config", file, "--part.rate", "5", "--name", "flag")
+        assert config.name == "flag"
+        assert config.part == Part(rate=5, steps=3)
+        assert config.maybe == Part(steps=4)
+
+    def test_a_mapping_is_replaced_as_a_whole(self, file: str) -> None:
+        assert parse("--config", file, "--table", "b", "2").table == {"b": 2.0}
+
+    def test_wrong_value_of_the_file_is_named_even_where_a_flag_overrides(
+        self, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "c.yaml"
+        path.write_text("part: {steps: 0}\n")
+        with pytest.raises(InputError, match=r"part\.steps \(c\.yaml, line 1\)"):
+            parse("--config", str(path), "--part.steps", "2")
+
+    def test_migration_comes_before_validation(self, tmp_path: Path) -> None:
+        path = tmp_path / "c.yaml"
+        path.write_text("old_name: y\n")
+
+        def migrate(document: YamlDocument) -> YamlDocument:
+            return YamlDocument({"name": document.data["old_name"]}, document.source)
+
+        assert parse("--config", str(path), migrate=migrate).name == "y"
+
+    @given(
+        base=st.builds(Part, rate=st.floats(-1e9, 1e9), steps=st.integers(1, 99)),
+        rate=st.none() | st.floats(-1e9, 1e9),
+        steps=st.none() | st.integers(1, 99),
+    )
+    def test_each_flag_changes_its_key_and_no_other(
+        self,
+        tmp_path_factory: pytest.TempPathFactory,
+        base: Part,
+        rate: float | None,
+        steps: int | None,
+    ) -> None:
+        path = tmp_path_factory.getbasetemp() / "overlay.yaml"
+        path.write_text(dump_config(Whole(part=base)))
+        flags = [f"--part.rate={rate!r}"] if rate is not None else []
+        flags += [f"--part.steps={steps}"] if steps is not None else []
+        given = {k: v for k, v in (("rate", rate), ("steps", steps)) if v is not None}
+        config = parse("--config", str(path), *flags)
+        assert config == Whole(part=base.model_copy(update=given))
