@@ -9,6 +9,7 @@ from .config import MessagePassingConfig as MessagePassingConfig
 from .config import ModelConfig as ModelConfig
 from .config import TrainingConfig as TrainingConfig
 from .data import MoleculeData as MoleculeData
+from .ensemble import Ensemble as Ensemble
 from .errors import ChempropError as ChempropError
 from .losses import MultiTaskLoss as MultiTaskLoss
 from .message_passing import FastBondMessagePassing as FastBondMessagePassing
@@ -22,6 +23,7 @@ __all__ = [
     "ChempropConfig",
     "ChempropError",
     "ChempropModel",
+    "Ensemble",
     "EnsembleConfig",
     "EpochRecord",
     "FFNConfig",

@@ -12,6 +12,7 @@ from chemprop import nn
 from chemprop_multitask.config import ChempropConfig
 from chemprop_multitask.foundation import load_foundation
 from chemprop_multitask.losses import MultiTaskLoss
+from chemprop_multitask.message_passing import FastBondMessagePassing
 from chemprop_multitask.network import MultiTaskMPNN
 from chemprop_multitask.predictor import GroupedPredictor
 from chemprop_multitask.tasks import TaskType
@@ -49,7 +50,7 @@ def build_network(
 
 def _message_passing(config: ChempropConfig) -> Any:
     mp = config.model.message_passing
-    block = nn.BondMessagePassing(
+    block = (FastBondMessagePassing if mp.fast else nn.BondMessagePassing)(
         d_h=mp.hidden_size,
         depth=mp.depth,
         dropout=mp.dropout,

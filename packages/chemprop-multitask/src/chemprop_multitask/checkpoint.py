@@ -22,6 +22,7 @@ from chemprop_multitask.config import (
 from chemprop_multitask.errors import ChempropError
 from chemprop_multitask.foundation import read_torch_file
 from chemprop_multitask.losses import MultiTaskLoss
+from chemprop_multitask.message_passing import FastBondMessagePassing
 from chemprop_multitask.network import MultiTaskMPNN
 from chemprop_multitask.tasks import TaskType
 
@@ -78,7 +79,11 @@ def read_model(path: str | Path) -> SavedModel:
     hparams = content["hyper_parameters"]
     _check_features(path, hparams, content["state_dict"])
     config, kinds = _ours(path, content) if _KEY in content else _foreign(path, hparams)
-    network = MultiTaskMPNN.load_from_file(path, map_location="cpu")
+    own = {}
+    if config.model.message_passing.fast:
+        sizes = {k: v for k, v in hparams["message_passing"].items() if k != "cls"}
+        own["message_passing"] = FastBondMessagePassing(**sizes)
+    network = MultiTaskMPNN.load_from_file(path, map_location="cpu", **own)
     names = content.get("output_columns") or [f"task {t + 1}" for t in range(network.n_tasks)]
     kinds = kinds if len(kinds) == network.n_tasks else kinds * network.n_tasks
     network.use_loss(MultiTaskLoss.from_config(config.training, names, kinds), tuple(names))

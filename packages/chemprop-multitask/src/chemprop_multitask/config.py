@@ -26,6 +26,9 @@ class MessagePassingConfig(_Section):
     activation: Activation = Field("relu", description="nonlinearity")
     bias: bool = Field(False, description="bias in the message weights")
     undirected: bool = Field(False, description="average the two directions of each bond")
+    fast: bool = Field(
+        True, description="sparse products for the sums; false: Chemprop's own block, same numbers"
+    )
 
 
 class FFNConfig(_Section):

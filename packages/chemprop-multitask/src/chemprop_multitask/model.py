@@ -159,6 +159,7 @@ class ChempropModel:
         if val is not None:
             check_labels(val, self.task_names, self.task_types)
         mean, scale = self._fit_scaler(train)
+        self.module.train()  # an earlier prediction left dropout switched off
         with tempfile.TemporaryDirectory() as scratch, torch.random.fork_rng():
             result = training.run(
                 self.module,

@@ -127,6 +127,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*but have no `val_dataloader`.*")
             warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.. is deprecated.*")
             yield
     finally:

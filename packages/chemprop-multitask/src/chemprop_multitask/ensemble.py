@@ -1,0 +1,168 @@
+"""Several models of one configuration: mean and spread of their predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chemprop_multitask.callbacks import EpochRecord
+from chemprop_multitask.config import EnsembleConfig
+from chemprop_multitask.data import MoleculeData
+from chemprop_multitask.errors import ChempropError
+from chemprop_multitask.model import ChempropModel
+from chemprop_multitask.tasks import TaskType, resolve_task_types
+
+Fold = tuple[MoleculeData, MoleculeData | None]
+
+
+class Ensemble:
+    """Models that share tasks and differ by seed, data or both.
+
+    Make one with `fit` or `load`.
+
+    Parameters
+    ----------
+    members : sequence of ChempropModel
+        One or more models of the same tasks.
+
+    Raises
+    ------
+    ChempropError
+        If there is no member, or tasks differ.
+    """
+
+    def __init__(self, members: Sequence[ChempropModel]) -> None:
+        if not members:
+            raise ChempropError("ensemble: expected one or more members; found none")
+        first = members[0]
+        for i, member in enumerate(members):
+            if (member.task_names, member.task_types) != (first.task_names, first.task_types):
+                raise ChempropError(
+                    f"ensemble: expected members of tasks {list(first.task_names)}; "
+                    f"member {i + 1} has {list(member.task_names)}"
+                )
+        self.members = list(members)
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """Names of the T tasks."""
+        return self.members[0].task_names
+
+    @classmethod
+    def fit(
+        cls,
+        config: EnsembleConfig,
+        folds: Sequence[Fold] | Callable[[int], Fold],
+        *,
+        task_names: Sequence[str],
+        task_types: TaskType | Sequence[TaskType] = "regression",
+        seed: int = 42,
+        on_epoch: Callable[[int, EpochRecord], None] | None = None,
+    ) -> Ensemble:
+        """Train a member for each seed on each fold, one after the other.
+
+        Parameters
+        ----------
+        config : EnsembleConfig
+            What a member is, and how many seeds and folds there are.
+        folds : sequence of (MoleculeData, MoleculeData or None), or a function of the fold
+            Training and validation data of each fold.
+        task_names : sequence of str
+            Names of the tasks.
+        task_types : {"regression", "classification"} or a sequence of them
+            Kind of all tasks, or of each.
+        seed : int
+            Seed of the seeds: member m of an ensemble is the same however many there are.
+        on_epoch : callable, optional
+            Told of the member, from 0, and each of its epochs.
+
+        Raises
+        ------
+        ChempropError
+            If the number of folds is not that of the configuration, or a member cannot be trained.
+        """
+        if not callable(folds) and len(folds) != config.n_folds:
+            raise ChempropError(
+                f"folds: expected {config.n_folds}, as n_folds has it; found {len(folds)}"
+            )
+        kinds = resolve_task_types(task_names, task_types)
+        members: list[ChempropModel] = []
+        for s in range(config.n_seeds):
+            for f in range(config.n_folds):
+                train, val = folds(f) if callable(folds) else folds[f]
+                own = int(np.random.SeedSequence(seed, spawn_key=(s, f)).generate_state(1)[0])
+                member = ChempropModel.from_config(
+                    config, task_names=task_names, task_types=kinds, seed=own
+                )
+                member.fit(train, val, seed=own, on_epoch=_numbered(on_epoch, len(members)))
+                members.append(member)
+        return cls(members)
+
+    def predict(
+        self, molecules: MoleculeData | Sequence[str]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Predict every task of every molecule, with the members' spread.
+
+        Parameters
+        ----------
+        molecules : MoleculeData or sequence of str
+            N molecules or SMILES.
+
+        Returns
+        -------
+        mean : ndarray [N, T]
+            Mean of the members' predictions.
+        sd : ndarray [N, T]
+            Their sample standard deviation; NaN for a single member, which has none.
+        """
+        data = molecules if isinstance(molecules, MoleculeData) else MoleculeData(molecules)
+        each = np.stack([member.predict(data) for member in self.members])
+        if len(each) == 1:
+            return each[0], np.full(each[0].shape, np.nan)
+        return each.mean(axis=0), each.std(axis=0, ddof=1)
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``member-000.pt`` and so on; `chemprop predict` averages such a folder.
+
+        Raises
+        ------
+        ChempropError
+            If the folder holds model files already, which would become members.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if present := _member_files(folder):
+            raise ChempropError(
+                f"ensemble: expected a folder without model files; found {present[0]}"
+            )
+        for i, member in enumerate(self.members):
+            member.save(folder / f"member-{i:03d}.pt")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Ensemble:
+        """Read a folder that `save` wrote, only from a trusted source.
+
+        Raises
+        ------
+        ChempropError
+            If it holds no model file, or one that cannot be read.
+        """
+        files = _member_files(Path(folder))
+        if not files:
+            raise ChempropError(f"ensemble: expected member-*.pt in {folder}; found none")
+        return cls([ChempropModel.load(file) for file in files])
+
+
+def _member_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("member-*.pt"))
+
+
+def _numbered(
+    report: Callable[[int, EpochRecord], None] | None, member: int
+) -> Callable[[EpochRecord], None] | None:
+    if report is None:
+        return None
+    return lambda record: report(member, record)
