@@ -47,13 +47,16 @@ def load_source(
         For anything wrong in the table, naming file, column and rows (from 1 below the header).
     """
     frame, where = _read_source(source)
+    columns = [source.column_for(target) for target in config.target_columns]
+    names = [c.column for c in columns if c is not None]
+    # Before minutes of parsing: a mistyped name is the most common fault.
     require_columns(frame, [source.smiles_column], key="data.smiles_column", where=where)
+    require_columns(frame, names, key="data.target_columns", where=where)
     kept, mols, dropped = _parse(frame, source.smiles_column, where, on_bad)
     rows, frame = pl.Series(kept + 1), frame[kept]  # the first row below the header is 1
     molar_mass = _molar_mass(mols)
     targets = np.full((len(kept), len(config.target_columns)), np.nan)
-    for t, target in enumerate(config.target_columns):
-        column = source.column_for(target)
+    for t, column in enumerate(columns):
         if column is not None:
             targets[:, t] = _target(frame, column, molar_mass, where, rows)
     smiles = frame[source.smiles_column].cast(pl.String).to_list()
@@ -114,7 +117,6 @@ def _target(
     where: str,
     rows: pl.Series,
 ) -> NDArray[np.float64]:
-    require_columns(frame, [column.column], key="data.target_columns", where=where)
     numbers = number_column(frame, column.column, where=where, rows=rows)
     return transform(
         numbers.fill_null(np.nan).to_numpy().astype(np.float64),
