@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from molpool_common.report import (
+    Cell,
+    Code,
+    Facts,
+    Figure,
+    Part,
+    Section,
+    Table,
+    Text,
+    render_report,
+)
+
+HOSTILE = '<script>alert("x")</script> & \'"><img src=x onerror=y>'
+SVG = '<svg viewBox="0 0 1 1"><path d="M0 0"/></svg>'
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Elements in order, each with its attributes, parents and text; refuses wrong nesting."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == [], "every element is closed"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.texts.setdefault(self._open[-1], []).append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def render(*parts: Part, title: str = "T", subtitle: str = "S") -> str:
+    return render_report(title, subtitle, [Section("One", list(parts))])
+
+
+EVERYTHING: tuple[Part, ...] = (
+    Text("plain"),
+    Text("beware", note=True),
+    Facts({"rows": 1234, "share": 0.5, "none": None}),
+    Table(["task", "MAE"], [["a", 0.25], ["mean", None]], caption="Errors", totals=1),
+    Figure(SVG, alt="A line", caption="How to read", data=Table(["x"], [[1]])),
+    Code("config", "a: 1"),
+)
+
+
+class TestPage:
+    def test_is_a_document_with_language_one_heading_and_landmarks(self) -> None:
+        html = render(*EVERYTHING)
+        page = Page(html)
+        assert html.startswith("<!doctype html>")
+        assert page.all("html") == [{"lang": "en"}]
+        assert page.texts["title"] == ["T"]
+        assert page.texts["h1"] == ["T"]
+        assert len(page.all("main")) == 1
+        assert page.all("nav")[0]["aria-label"] == "Sections"
+        assert {"charset": "utf-8"} in page.all("meta")
+        assert any(m.get("name") == "viewport" for m in page.all("meta"))
+
+    def test_needs_nothing_from_elsewhere(self) -> None:
+        html = render(*EVERYTHING)
+        page = Page(html)
+        assert not page.all("link")
+        assert all("src" not in attributes for _, attributes in page.elements)
+        assert all(a["href"].startswith("#") for a in page.all("a") if a["href"])
+        assert "@import" not in html
+        assert not re.search(r"url\(|https?://|//cdn", html)
+
+    def test_links_lead_to_the_sections(self) -> None:
+        page = Page(render_report("T", "S", [Section("One"), Section("Two")]))
+        ids = [h["id"] for h in page.all("h2")]
+        assert [a["href"] for a in page.all("a")] == [f"#{i}" for i in ids]
+        assert [s["aria-labelledby"] for s in page.all("section")] == ids
+        assert page.texts["h2"] == ["One", "Two"]
+
+    def test_looks_right_in_the_dark_and_on_paper(self) -> None:
+        html = render()
+        assert "color-scheme: light dark" in html
+        assert "prefers-color-scheme: dark" in html
+        assert "@media print" in html
+
+    def test_every_name_is_escaped(self) -> None:
+        parts: list[Part] = [
+            Text(HOSTILE),
+            Facts({HOSTILE: HOSTILE}),
+            Table([HOSTILE], [[HOSTILE]], caption=HOSTILE),
+            Figure(SVG, alt=HOSTILE, caption=HOSTILE, data=Table([HOSTILE], [[HOSTILE]])),
+            Code(HOSTILE, HOSTILE),
+        ]
+        html = render_report(HOSTILE, HOSTILE, [Section(HOSTILE, parts)])
+        page = Page(html)
+        assert len(page.all("script")) == 1, "ours"
+        assert not page.all("img")
+        assert "<script>alert" not in html
+        assert page.texts["h1"] == [HOSTILE], "and reads as it was written"
+        (plot,) = (d for d in page.all("div") if d.get("role") == "img")
+        assert plot["aria-label"] == HOSTILE
+
+    @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(str.strip))
+    def test_any_name_reads_as_it_was_written(self, name: str) -> None:
+        page = Page(render(Table([name], [[name]])))
+        assert "".join(page.texts["td"]) == name
+        assert "".join(page.texts["button"]) == name
+
+
+class TestTable:
+    def test_heads_are_buttons_that_sort(self) -> None:
+        page = Page(render(Table(["task", "MAE"], [["a", 0.25]])))
+        assert page.all("button") == [{"type": "button"}] * 2
+        assert page.all("th") == [{"scope": "col"}] * 2
+        assert page.texts["button"] == ["task", "MAE"]
+
+    def test_numbers_sort_by_their_exact_value(self) -> None:
+        page = Page(render(Table(["x"], [[0.123456789], [1_234_567], ["text"], [None]])))
+        assert [td.get("data-value") for td in page.all("td")] == [
+            "0.123456789", "1234567", None, None,
+        ]  # fmt: skip
+
+    def test_totals_are_marked(self) -> None:
+        page = Page(render(Table(["x"], [[1], [2], [3]], totals=2)))
+        assert [tr.get("class") for tr in page.all("tr")] == [None, None, "total", "total"]
+
+    def test_scrolls_by_keyboard(self) -> None:
+        page = Page(render(Table(["x"], [[1]])))
+        assert {"class": "scroll", "tabindex": "0"} in page.all("div")
+
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [
+            (None, "–"),
+            ("word", "word"),
+            (0, "0"),
+            (1234567, "1,234,567"),
+            (1.0, "1.000"),
+            (0.25, "0.250"),
+            (-0.5, "-0.500"),
+            (40.9, "40.900"),
+            (123456.789, "123456.789"),
+            (1.5e7, "1.500e+07"),
+        ],
+    )
+    def test_cells(self, value: Cell, text: str) -> None:
+        assert Page(render(Table(["x"], [[value]]))).texts["td"] == [text]
+
+    def test_digits(self) -> None:
+        assert Page(render(Table(["x"], [[1.0, 7]], digits=1))).texts["td"] == ["1.0", "7"]
+        assert Page(render(Facts({"s": 40.87}, digits=1))).texts["dd"] == ["40.9"]
+
+
+class TestFigure:
+    def test_has_words_caption_and_numbers(self) -> None:
+        page = Page(render(EVERYTHING[4]))
+        plot = next(d for d in page.all("div") if d.get("class") == "plot")
+        assert plot == {"class": "plot", "role": "img", "aria-label": "A line"}
+        assert page.texts["figcaption"] == ["How to read"]
+        assert page.texts["summary"] == ["Numbers"]
+
+    def test_drawing_is_kept_as_it_is(self) -> None:
+        html = render(Figure(SVG, alt="a", caption="c"))
+        assert SVG in html
+        ElementTree.fromstring(SVG)
+
+
+def test_note_is_set_off() -> None:
+    assert Page(render(Text("x", note=True))).all("p")[-1] == {"class": "note"}
