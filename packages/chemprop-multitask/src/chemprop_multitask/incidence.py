@@ -106,9 +106,9 @@ class _Product(torch.autograd.Function):
         assert in_dims[0] is not None, "only X can be batched"
         X = X.movedim(in_dims[0], 1)
         product = _product(X.flatten(1), *csr)
-        return product.unflatten(1, X.shape[1:]), 1
+        return product.reshape(len(product), *X.shape[1:]), 1
 
 
 def _product(X: Tensor, *csr: Tensor) -> Tensor:
-    product: Tensor = _Product.apply(X, *csr)  # type: ignore[no-untyped-call]
+    product: Tensor = _Product.apply(X, *csr)
     return product
