@@ -1,4 +1,4 @@
-"""The command `molpool-data`: public data sets by name, and the synthetic demo."""
+"""The command `molpool-data`: public data sets by name, profiles of tables, a synthetic demo."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 from molpool_common.cli import Command, dispatch
+from molpool_common.errors import InputError
 
 PROG = "molpool-data"
 _Options = TypeVar("_Options")
@@ -69,14 +70,55 @@ class DemoOptions:
     force: bool = False
 
 
+@dataclass(frozen=True)
+class DescribeOptions:
+    """Write a profile of a table: labels, values, overlap, scaffolds, repeats, sampling.
+
+    Rows whose SMILES do not parse are left out and listed. Rows are one molecule where the first
+    block of their InChIKey is equal, so stereoisomers count as one.
+
+    Attributes
+    ----------
+    table
+        A CSV, TSV or Parquet file; or a data set by name (`molpool-data list`), or demo.
+    file
+        Which file of the data set, where it has several.
+    config
+        Training configuration whose data section is described instead of TABLE.
+    smiles_column
+        Column of SMILES; by default SMILES in any case.
+    target_columns
+        Columns of the tasks; by default all columns of numbers.
+    quality_column
+        Column of quality labels; by default Quality where it is there.
+    id_column
+        Column of molecule names, to tell rows by.
+    output
+        Page to write.
+    force
+        Replace the page if it exists.
+    """
+
+    table: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="TABLE")] = None
+    file: str | None = None
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    smiles_column: str | None = None
+    target_columns: tuple[str, ...] = ()
+    quality_column: str | None = None
+    id_column: str | None = None
+    output: Path = Path("profile.html")
+    force: bool = False
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0 done, 2 wrong input, 1 a fault of ours."""
     return dispatch(
         PROG,
-        "Public data sets by name with checksum and licence, and a synthetic demo.",
+        "Public data sets by name with checksum and licence, profiles of tables, and a demo.",
         {
             "list": Command("the data sets, their licence and where they lie", _list),
             "fetch": Command("copy or download one, verified", _fetch),
+            "describe": Command("write an HTML profile of a table", _describe),
             "demo": Command("write the synthetic demo table", _demo),
         },
         argv,
@@ -103,6 +145,28 @@ def _fetch(argv: Sequence[str]) -> None:
     from molpool_data.fetching import fetch_and_report
 
     fetch_and_report(options.name, options.into)
+
+
+def _describe(argv: Sequence[str]) -> None:
+    options = _parse(DescribeOptions, "describe", argv)
+    if (options.table is None) == (options.config is None):
+        raise InputError(
+            "TABLE",
+            expected="a table or --config",
+            found="neither" if options.table is None else "both",
+        )
+    from molpool_data.describe.command import check_output, describe_and_report
+    from molpool_data.describe.reading import Columns, read_configured, read_named
+
+    check_output(options.output, force=options.force)
+    if options.config is not None:
+        described = read_configured(options.config, options.quality_column)
+    else:
+        columns = Columns(
+            options.smiles_column, options.id_column, options.quality_column, options.target_columns
+        )
+        described = read_named(options.table or "", options.file, columns)
+    describe_and_report(described, options.output)
 
 
 def _demo(argv: Sequence[str]) -> None:
