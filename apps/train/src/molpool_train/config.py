@@ -30,7 +30,8 @@ class TrainChempropConfig(ChempropConfig):
         "different values of a task, mean and median merge them, keep leaves them",
     )
     task_type: Literal["auto", "regression", "classification"] = Field(
-        "auto", description="kind of all tasks; auto: classification if every value is 0 or 1"
+        "auto",
+        description="kind of all tasks; auto: classification for those whose values are all 0 or 1",
     )
     data: DataConfig = Field(default_factory=DataConfig)
     joint_sampling: JointSamplingConfig = Field(default_factory=JointSamplingConfig)

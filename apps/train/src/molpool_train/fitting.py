@@ -64,7 +64,7 @@ class Fitting:
         self._model = ChempropModel.from_config(
             config,
             task_names=inputs.table.task_names,
-            task_type=inputs.task_type,
+            task_types=inputs.task_types,
             seed=config.seed,
         )
 
@@ -126,7 +126,7 @@ class Fitting:
             run.write_text("dropped_rows.csv", inputs.table.dropped.write_csv())
         model = run.write_file(MODEL, self._model.save)
         run.write_frame("predictions.parquet", self._results.predictions)
-        run.write_json("metrics.json", {s: t.to_dict() for s, t in self._results.metrics.items()})
+        run.write_json("metrics.json", self._results.to_dict())
         self._page = run.write_text("report.html", self._report())
         self._track([model, self._page])
         run.log("finished", epochs=len(self._records))
@@ -155,7 +155,7 @@ class Fitting:
     def close(self) -> None:
         """Print the table of metrics and where the report is."""
         side = self._results.reported_side
-        columns, rows = shown_rows(self._results.metrics[side], self._inputs.task_type)
+        columns, rows = shown_rows(self._results.metrics[side])
         title = f"Metrics by task, {side} molecules"
         self._console.print(metric_table(rows, columns, title))
         self._console.print(f"Report: {self._page}", highlight=False, soft_wrap=True)
@@ -170,7 +170,9 @@ def _facts(inputs: Inputs, records: Sequence[EpochRecord]) -> dict[str, str | in
         "Test rows": len(tables.test),
         "Distinct molecules": len(set(inputs.table.groups)),
         "Labels in training": int(np.isfinite(tables.train.targets).sum()),
-        "Task type": inputs.task_type,
+        "Task types": ", ".join(
+            f"{inputs.task_types.count(kind)} {kind}" for kind in sorted(set(inputs.task_types))
+        ),
         "Epochs": len(records),
         "Best epoch": int(np.argmin(losses)) + 1 if losses else None,
         "Training time, s": sum(r.seconds for r in records),

@@ -27,15 +27,15 @@ class Inputs:
         All rows.
     tables : SplitTables
         Its sides.
-    task_type : {"regression", "classification"}
-        Kind of the tasks.
+    task_types : tuple of {"regression", "classification"}
+        Kind of each task.
     notes : list of str
         What the user should know before trusting the result.
     """
 
     table: MoleculeTable
     tables: SplitTables
-    task_type: TaskType
+    task_types: tuple[TaskType, ...]
     notes: list[str]
 
 
@@ -56,7 +56,7 @@ def read_inputs(config: TrainChempropConfig) -> Inputs:
             f"{len(read)} rows merged into {len(table)} by the {config.duplicates} of each "
             "molecule's repeats; stereoisomers count as one molecule."
         )
-    return Inputs(table, tables, _task_type(config, table), notes)
+    return Inputs(table, tables, _task_types(config, table), notes)
 
 
 def _load(config: TrainChempropConfig) -> MoleculeTable:
@@ -71,10 +71,10 @@ def _load(config: TrainChempropConfig) -> MoleculeTable:
     )
 
 
-def _task_type(config: TrainChempropConfig, table: MoleculeTable) -> TaskType:
-    other = np.argwhere(np.isfinite(table.targets) & ~np.isin(table.targets, (0.0, 1.0)))
-    if config.task_type == "classification" and len(other):
-        row, task = other[0]
+def _task_types(config: TrainChempropConfig, table: MoleculeTable) -> tuple[TaskType, ...]:
+    other = np.isfinite(table.targets) & ~np.isin(table.targets, (0.0, 1.0))
+    if config.task_type == "classification" and other.any():
+        row, task = np.argwhere(other)[0]
         raise InputError(
             f"task {table.task_names[task]!r}",
             expected="classes 0 and 1 for task_type classification",
@@ -82,8 +82,9 @@ def _task_type(config: TrainChempropConfig, table: MoleculeTable) -> TaskType:
             where=table.origin["source"][int(row)],
         )
     if config.task_type != "auto":
-        return config.task_type
-    return "regression" if len(other) else "classification"
+        return (config.task_type,) * len(table.task_names)
+    has_other = np.atleast_1d(other.any(axis=0)).tolist()
+    return tuple("regression" if o else "classification" for o in has_other)
 
 
 def _notes(config: TrainChempropConfig, table: MoleculeTable, tables: SplitTables) -> list[str]:

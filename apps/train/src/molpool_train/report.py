@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import polars as pl
 from chemprop_multitask import EpochRecord
 from molpool_common.config import dump_config
+from molpool_common.metrics import Interval
 from molpool_common.molecules import MoleculeTable
 from molpool_common.report import Code, Facts, Part, Section, Table, Text, render_report
 
-from molpool_train import figures
+from molpool_train import figures, fit_figures
 from molpool_train.config import TrainChempropConfig
-from molpool_train.results import LABELS, Results, mean_row
+from molpool_train.results import LABELS, RESAMPLES, Results, mean_row
 from molpool_train.sampling import SamplingLog, label_counts
 
 
@@ -36,13 +37,41 @@ def training_report(run: TrainingRun) -> str:
     notes: list[Part] = [Text(note, note=True) for note in run.notes]
     sections = [
         Section("Summary", [*notes, Facts(run.facts, digits=1)]),
-        Section("Metrics by task", [_metrics(run.results, side) for side in _sides(run.results)]),
+        Section("Metrics by task", _metric_parts(run.results)),
+        Section("Predicted against measured", fit_figures.fits(run.results)),
         Section("Learning curves", [figures.learning_curves(run.records, _phases(run))]),
         _sampling_section(run),
         Section("Configuration", [Code("config.resolved.yaml", dump_config(run.config))]),
     ]
     subtitle = f"Multi-task Chemprop, {len(run.train.task_names)} tasks, seed {run.config.seed}"
     return render_report(run.name, subtitle, sections)
+
+
+def _metric_parts(results: Results) -> list[Part]:
+    first, *others = _sides(results)
+    return [
+        _metrics(results, first),
+        _intervals(results),
+        *(_metrics(results, s) for s in others),
+    ]
+
+
+def _intervals(results: Results) -> Table:
+    names = [n for n in LABELS if any(n in found for found in results.intervals.values())]
+    rows = [
+        [task, *(_ends(found.get(name)) for name in names)]
+        for task, found in results.intervals.items()
+    ]
+    return Table(
+        ["task", *(LABELS[n] for n in names)],
+        rows,
+        caption=f"95 % intervals of the same metrics: percentile bootstrap over the molecules, "
+        f"{RESAMPLES} resamples. They hold for new molecules like these, and for this one model.",
+    )
+
+
+def _ends(interval: Interval | None) -> str | None:
+    return None if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
 
 
 def _sides(results: Results) -> list[str]:

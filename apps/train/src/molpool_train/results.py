@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,15 @@ import numpy as np
 import polars as pl
 from chemprop_multitask import ChempropModel, MoleculeData
 from molpool_common.holdout import SplitTables
-from molpool_common.metrics import MetricTable, task_metrics
+from molpool_common.metrics import (
+    Interval,
+    MetricTable,
+    UndefinedMetricError,
+    bootstrap_interval,
+    task_metrics,
+)
 from molpool_common.molecules import MoleculeTable
+from numpy.typing import NDArray
 
 from molpool_train.inputs import TaskType
 
@@ -22,6 +29,14 @@ SHOWN: Mapping[TaskType, tuple[str, ...]] = {
     "classification": ("roc_auc", "average_precision"),
 }
 """Metrics of the closing table, by task type; the files hold all."""
+
+WITH_INTERVALS: Mapping[TaskType, tuple[str, ...]] = {
+    "regression": ("mae", "ma_rae"),
+    "classification": ("roc_auc", "average_precision"),
+}
+"""Metrics that get a bootstrap interval, by task type."""
+
+RESAMPLES = 1000
 
 IN_UNITS = frozenset({"mae", "rmse"})
 """Metrics in the unit of their task."""
@@ -49,15 +64,32 @@ class Results:
         A row a molecule: ``id, source, row, SMILES, side``, each target and ``TARGET predicted``.
     metrics : mapping of str to MetricTable
         By side; a side without rows is absent.
+    intervals : mapping of str to mapping of str to Interval
+        95 % intervals on the reported side, by task and metric; absent where undefined.
     """
 
     predictions: pl.DataFrame
     metrics: Mapping[str, MetricTable]
+    intervals: Mapping[str, Mapping[str, Interval]]
 
     @property
     def reported_side(self) -> str:
         """The side that counts: test, or validation where nothing was kept for test."""
-        return next(s for s in ("test", "val", "train") if s in self.metrics)
+        return reported_side(self.metrics)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return metrics and intervals as plain JSON values."""
+        sides: dict[str, Any] = {side: table.to_dict() for side, table in self.metrics.items()}
+        sides[self.reported_side]["intervals"] = {
+            task: {name: list(interval) for name, interval in by_metric.items()}
+            for task, by_metric in self.intervals.items()
+        }
+        return sides
+
+
+def reported_side(sides: Container[str]) -> str:
+    """Return the side that counts among those that have rows."""
+    return next(s for s in ("test", "val", "train") if s in sides)
 
 
 def evaluate(
@@ -74,19 +106,40 @@ def evaluate(
     data : mapping of str to MoleculeData
         The featurised molecules of each side.
     """
-    frames, metrics = [], {}
-    types = [model.task_type] * len(model.task_names)
+    frames, metrics, predicted = [], {}, {}
     for side in SIDES:
         table: MoleculeTable = getattr(tables, side)
         if not len(table):
             continue
-        predicted = model.predict(data[side])
-        frames.append(_frame(table, side, predicted))
-        metrics[side] = task_metrics(table.targets, predicted, table.task_names, types)
-    return Results(pl.concat(frames), metrics)
+        predicted[side] = model.predict(data[side])
+        frames.append(_frame(table, side, predicted[side]))
+        metrics[side] = task_metrics(
+            table.targets, predicted[side], table.task_names, list(model.task_types)
+        )
+    side = reported_side(metrics)
+    reported: MoleculeTable = getattr(tables, side)
+    intervals = _intervals(reported, predicted[side], model.task_types)
+    return Results(pl.concat(frames), metrics, intervals)
 
 
-def _frame(table: MoleculeTable, side: str, predicted: np.ndarray[Any, Any]) -> pl.DataFrame:
+def _intervals(
+    table: MoleculeTable, predicted: NDArray[np.float64], types: Sequence[TaskType]
+) -> dict[str, dict[str, Interval]]:
+    rng = np.random.default_rng(0)
+    found: dict[str, dict[str, Interval]] = {}
+    for t, (task, kind) in enumerate(zip(table.task_names, types, strict=True)):
+        labelled = np.isfinite(table.targets[:, t])
+        y, p = table.targets[labelled, t], predicted[labelled, t]
+        found[task] = {}
+        for name in WITH_INTERVALS[kind]:
+            try:
+                found[task][name] = bootstrap_interval(name, y, p, RESAMPLES, rng=rng)
+            except UndefinedMetricError:
+                continue  # the metric table says why
+    return found
+
+
+def _frame(table: MoleculeTable, side: str, predicted: NDArray[np.float64]) -> pl.DataFrame:
     columns: list[pl.Series] = [
         *table.origin.get_columns(),
         pl.Series("SMILES", table.smiles),
@@ -98,9 +151,10 @@ def _frame(table: MoleculeTable, side: str, predicted: np.ndarray[Any, Any]) -> 
     return pl.DataFrame(columns)
 
 
-def shown_rows(table: MetricTable, kind: TaskType) -> tuple[list[str], list[list[Any]]]:
+def shown_rows(table: MetricTable) -> tuple[list[str], list[list[Any]]]:
     """Return heads and rows of the closing table, the mean over tasks last."""
-    names = SHOWN[kind]
+    kinds = {score.task_type for score in table.tasks}
+    names = [name for kind, shown in SHOWN.items() if kind in kinds for name in shown]
     rows: list[list[Any]] = [
         [score.task, score.n, *(score.values.get(name) for name in names)] for score in table.tasks
     ]
