@@ -69,7 +69,8 @@ def _parity(panels: Sequence[Panel], side: str) -> Figure:
         ends = (low - pad, high + pad)
         axes.plot(ends, ends, color="black", lw=0.8)
         # Thousands of points as vectors would weigh megabytes.
-        axes.plot(truth, guess, ".", ms=4, alpha=0.35, mew=0, color=OKABE_ITO[0], rasterized=True)
+        points = {"ms": 5, "alpha": 0.3 if len(truth) > 500 else 0.6, "mew": 0}
+        axes.plot(truth, guess, ".", color=OKABE_ITO[0], rasterized=True, **points)
         axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel="measured", ylabel="predicted")
         axes.set_title(f"{name}\n{len(truth)} labels", fontsize=9)
 
