@@ -120,31 +120,40 @@ def _foreign(
             "model: expected RegressionFFN or BinaryClassificationFFN as predictor; "
             f"found {predictor['cls'].__name__} in {path}"
         )
-    mp = hparams["message_passing"]
-    names = {cls: name for name, cls in AGGREGATION.items()}
     try:
-        model = ModelConfig(
-            message_passing=MessagePassingConfig(
-                depth=mp["depth"],
-                hidden_size=mp["d_h"],
-                dropout=mp["dropout"],
-                activation=str(mp["activation"]).lower(),
-                bias=mp["bias"],
-                undirected=mp["undirected"],
-            ),
-            aggregation=names.get(hparams["agg"]["cls"], hparams["agg"]["cls"].__name__),
-            batch_norm=hparams["batch_norm"],
-            ffn=FFNConfig(
-                num_layers=predictor["n_layers"],
-                hidden_size=predictor["hidden_dim"],
-                dropout=predictor["dropout"],
-            ),
-        )
+        model = _architecture(hparams)
     except ValidationError as error:
         raise ChempropError(
             f"model: expected an architecture that this package has; {path}: {error}"
         ) from error
     return ChempropConfig(model=model), (kind,)
+
+
+def _architecture(hparams: Mapping[str, Any]) -> ModelConfig:
+    mp, agg, ffn = (hparams[part] for part in ("message_passing", "agg", "predictor"))
+    names = {cls: name for name, cls in AGGREGATION.items()}
+    activation = mp["activation"]
+    if isinstance(activation, torch.nn.Module):  # as Chemprop's command has it
+        activation = type(activation).__name__
+    widths = ffn["hidden_dim"]  # one, or one a layer
+    if not isinstance(widths, int) and len(set(widths)) == 1:
+        ffn = {**ffn, "n_layers": len(widths), "hidden_dim": widths[0]}
+    message_passing = MessagePassingConfig(
+        depth=mp["depth"],
+        hidden_size=mp["d_h"],
+        dropout=mp["dropout"],
+        activation=str(activation).lower(),
+        bias=mp["bias"],
+        undirected=mp["undirected"],
+    )
+    return ModelConfig(
+        message_passing=message_passing,
+        aggregation=names.get(agg["cls"], agg["cls"].__name__),
+        batch_norm=hparams["batch_norm"],
+        ffn=FFNConfig(
+            num_layers=ffn["n_layers"], hidden_size=ffn["hidden_dim"], dropout=ffn["dropout"]
+        ),
+    )
 
 
 def _check_features(path: str | Path, hparams: Mapping[str, Any], state: Mapping[str, Any]) -> None:

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import csv
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from chemprop import nn
+from chemprop.featurizers import MultiHotAtomFeaturizer
+from chemprop.models import MPNN
+from chemprop.models.utils import load_model, save_model
+from chemprop_multitask import ChempropError, ChempropModel, MoleculeData
+from numpy.typing import NDArray
+
+TASKS = ("a", "b", "c")
+
+
+def run_chemprop(monkeypatch: pytest.MonkeyPatch, folder: Path, *args: str) -> None:
+    """Run Chemprop's command in this process: starting another costs 16 s of imports."""
+    from chemprop.cli.main import main
+
+    monkeypatch.setattr(sys, "argv", ["chemprop", *args, "--logfile", str(folder / "log")])
+    root = logging.getLogger()
+    handlers = list(root.handlers)
+    try:
+        main()
+    finally:
+        for handler in [h for h in root.handlers if h not in handlers]:
+            root.removeHandler(handler)
+            handler.close()
+
+
+def write_table(path: Path, columns: dict[str, Any]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return path
+
+
+def read_columns(path: Path, names: Any) -> NDArray[np.float64]:
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return np.array([[float(row[name]) for name in names] for row in rows])
+
+
+@pytest.fixture
+def regression(data: MoleculeData, settings: Any) -> ChempropModel:
+    model = ChempropModel.from_config(
+        settings(loss="mae", task_weights={"b": 2.0}, model={"batch_norm": True}),
+        task_names=TASKS,
+    )
+    model.fit(data)
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Chemprop's command warns of what is not ours
+@pytest.mark.parametrize("kind", ["regression", "classification"])
+def test_chemprop_predict_gives_the_same_numbers(
+    kind: Any,
+    regression: ChempropModel,
+    smiles: list[str],
+    classes: NDArray[np.float64],
+    settings: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = regression
+    if kind == "classification":
+        model = ChempropModel.from_config(settings(), task_names="ab", task_type=kind)
+        model.fit(MoleculeData(smiles, classes, task_names="ab"))
+    model.save(tmp_path / "model.pt")
+    table = write_table(tmp_path / "in.csv", {"smiles": smiles})
+    run_chemprop(
+        monkeypatch, tmp_path, "predict", "-i", str(table), "--model-path",
+        str(tmp_path / "model.pt"), "-o", str(tmp_path / "out.csv"), "--accelerator", "cpu",
+    )  # fmt: skip
+    found = read_columns(tmp_path / "out.csv", model.task_names)
+    np.testing.assert_allclose(found, model.predict(smiles), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_of_chemprop_train_predicts(
+    smiles: list[str], table: NDArray[np.float64], tmp_path: Path, monkeypatch: Any
+) -> None:
+    filled = np.where(np.isnan(table), 0.0, table)
+    columns = {"smiles": smiles, "x": filled[:, 0], "y": filled[:, 1]}
+    run_chemprop(
+        monkeypatch, tmp_path, "train", "-i", str(write_table(tmp_path / "in.csv", columns)),
+        "--output-dir", str(tmp_path), "--epochs", "3", "--accelerator", "cpu",
+        "--message-hidden-dim", "16", "--ffn-hidden-dim", "8", "--aggregation", "sum",
+    )  # fmt: skip
+    path = tmp_path / "model_0" / "best.pt"
+    model = ChempropModel.load(path)
+    assert model.task_names == ("x", "y")
+    assert model.task_types == ("regression",) * 2
+    assert model.config.model.message_passing.hidden_size == 16
+    assert (model.config.model.aggregation, model.config.model.ffn.hidden_size) == ("sum", 8)
+    run_chemprop(
+        monkeypatch, tmp_path, "predict", "-i", str(tmp_path / "in.csv"), "--model-path",
+        str(path), "-o", str(tmp_path / "out.csv"), "--accelerator", "cpu", "--drop-extra-columns",
+    )  # fmt: skip
+    found = read_columns(tmp_path / "out.csv", ["x", "y"])
+    np.testing.assert_allclose(model.predict(smiles), found, rtol=1e-5, atol=1e-5)
+
+
+def test_a_file_names_chemprops_own_classes(regression: ChempropModel, tmp_path: Path) -> None:
+    regression.save(tmp_path / "model.pt")
+    content = torch.load(tmp_path / "model.pt", weights_only=False)
+    hparams = content["hyper_parameters"]
+    for part in ("message_passing", "agg", "predictor"):
+        assert hparams[part]["cls"].__module__.startswith("chemprop.nn")
+    assert b"chemprop_multitask.network" not in (tmp_path / "model.pt").read_bytes()
+    theirs = load_model(tmp_path / "model.pt")
+    assert type(theirs) is MPNN
+    assert theirs.state_dict().keys() == regression.module.state_dict().keys()
+
+
+def test_a_loaded_model_is_the_saved_one(
+    regression: ChempropModel, smiles: list[str], data: MoleculeData, tmp_path: Path
+) -> None:
+    regression.save(tmp_path / "model.pt")
+    loaded = ChempropModel.load(tmp_path / "model.pt")
+    assert loaded.config == regression.config
+    assert loaded.task_names == TASKS
+    assert loaded.loss_description == regression.loss_description
+    assert loaded.module.criterion.task_weights.tolist() == [[1.0, 2.0, 1.0]]
+    np.testing.assert_array_equal(loaded.predict(smiles), regression.predict(smiles))
+    first, second = (model.fit(data)[-1].train_loss for model in (loaded, regression))
+    assert first == second
+
+
+def test_a_grouped_model_of_both_kinds_comes_back(
+    smiles: list[str],
+    table: NDArray[np.float64],
+    classes: NDArray[np.float64],
+    settings: Any,
+    tmp_path: Path,
+) -> None:
+    names = ("x", "Cl", "y")
+    targets = np.column_stack([table[:, 0], classes[:, 0], table[:, 1]])
+    model = ChempropModel.from_config(
+        settings(groups=[["y", "x"], ["Cl"]]),
+        task_names=names,
+        task_types=("regression", "classification", "regression"),
+    )
+    model.fit(MoleculeData(smiles, targets, task_names=names))
+    model.save(tmp_path / "model.pt")
+    loaded = ChempropModel.load(tmp_path / "model.pt")
+    assert loaded.task_types == model.task_types
+    np.testing.assert_array_equal(loaded.predict(smiles), model.predict(smiles))
+    # With this package installed, Chemprop opens such a file too.
+    assert load_model(tmp_path / "model.pt").n_tasks == 3
+
+
+def test_the_file_keeps_our_part_of_an_applications_configuration(
+    settings: Any, tmp_path: Path
+) -> None:
+    base = settings()
+    wider = type("AppConfig", (type(base),), {"__annotations__": {"seed": int}})
+    model = ChempropModel.from_config(
+        wider(model=base.model, training=base.training, seed=3), task_names=TASKS
+    )
+    model.save(tmp_path / "model.pt")
+    assert ChempropModel.load(tmp_path / "model.pt").config == base
+
+
+class TestBadFiles:
+    def test_missing(self, tmp_path: Path) -> None:
+        with pytest.raises(ChempropError, match=r"found no file .*model\.pt"):
+            ChempropModel.load(tmp_path / "model.pt")
+
+    @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+    def test_cut_off(self, share: float, settings: Any, tmp_path: Path) -> None:
+        path = tmp_path / "model.pt"
+        ChempropModel.from_config(settings(), task_names=TASKS).save(path)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(ChempropError, match="is cut off, damaged or of another program"):
+            ChempropModel.load(path)
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ([1, 2], "holds a list"),
+            ({"model": 1}, "has no 'hyper_parameters'"),
+            ({"hyper_parameters": {}, "state_dict": {}}, "has no message passing"),
+        ],
+    )
+    def test_of_another_program(self, content: Any, message: str, tmp_path: Path) -> None:
+        torch.save(content, tmp_path / "model.pt")
+        with pytest.raises(ChempropError, match=message):
+            ChempropModel.load(tmp_path / "model.pt")
+
+    def test_of_another_featuriser(self, tmp_path: Path) -> None:
+        width = len(MultiHotAtomFeaturizer.v1())
+        block = nn.BondMessagePassing(d_v=width, d_h=8)
+        save_model(
+            tmp_path / "model.pt",
+            MPNN(block, nn.MeanAggregation(), nn.RegressionFFN(input_dim=8, hidden_dim=8)),
+        )
+        with pytest.raises(ChempropError, match=rf"72 and 14 wide; .* with {width} and 14"):
+            ChempropModel.load(tmp_path / "model.pt")
+
+    @pytest.mark.parametrize(
+        ("predictor", "message"),
+        [
+            (nn.MveFFN(input_dim=8), "as predictor; found MveFFN"),
+            (nn.RegressionFFN(input_dim=10), "takes extra descriptors too"),
+        ],
+    )
+    def test_of_what_is_not_supported(self, predictor: Any, message: str, tmp_path: Path) -> None:
+        model = MPNN(nn.BondMessagePassing(d_h=8), nn.MeanAggregation(), predictor)
+        save_model(tmp_path / "model.pt", model)
+        with pytest.raises(ChempropError, match=message):
+            ChempropModel.load(tmp_path / "model.pt")
