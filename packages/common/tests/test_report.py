@@ -145,9 +145,15 @@ class TestTable:
         page = Page(render(Table(["x"], [[1], [2], [3]], totals=2)))
         assert [tr.get("class") for tr in page.all("tr")] == [None, None, "total", "total"]
 
-    def test_scrolls_by_keyboard(self) -> None:
-        page = Page(render(Table(["x"], [[1]])))
-        assert {"class": "scroll", "tabindex": "0"} in page.all("div")
+    def test_scrolls_by_keyboard_below_its_caption(self) -> None:
+        page = Page(render(Table(["x"], [[1]], caption="What")))
+        names = [name for name, _ in page.elements]
+        scroll = page.elements.index(("div", {"class": "scroll", "tabindex": "0"}))
+        assert names.index("figcaption") < scroll < names.index("table")
+        assert page.texts["figcaption"] == ["What"]
+
+    def test_without_caption(self) -> None:
+        assert not Page(render(Table(["x"], [[1]]))).all("figure")
 
     @pytest.mark.parametrize(
         ("value", "text"),

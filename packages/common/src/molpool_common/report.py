@@ -154,12 +154,14 @@ def _table(table: Table) -> Markup:
         + Markup("</tr>")
         for i, row in enumerate(table.rows)
     )
-    caption = Markup("<caption>{}</caption>").format(table.caption) if table.caption else ""
-    return (
-        Markup('<div class="scroll" tabindex="0"><table>')
-        + caption
-        + Markup("<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>").format(head, body)
-    )
+    content = Markup(
+        '<div class="scroll" tabindex="0"><table><thead><tr>{}</tr></thead>'
+        "<tbody>{}</tbody></table></div>"
+    ).format(head, body)
+    if not table.caption:
+        return content
+    # Outside of what scrolls, so that a wide table does not take its caption off a phone.
+    return Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(table.caption, content)
 
 
 def _cell(value: Cell, digits: int) -> Markup:
