@@ -89,8 +89,8 @@ def test_the_page_says_what_is_in_the_table(run: Run, tmp_path: Path) -> None:
     assert ["active", "5", "3", "60.00"] in page.rows
     assert ["pIC50", "2", "4", "6"] in page.rows  # quality: high, low, all
     assert ["c1ccccc1", "2", "40.0"] in page.rows
-    worst = next(row for row in page.rows if row[-1:] == ["CCO"] and row[0] == "pIC50")
-    assert worst[2:] == ["1, 3", "1, 2", "CCO"]
+    worst = next(row for row in page.rows if "CCO" in row and row[0] == "pIC50")
+    assert worst[2:] == ["1, 3", "CCO", "1, 2"]
     assert any(row[0] == "plain shuffling" for row in page.rows if row)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from molpool_common.demo import DEMO_NOTICE
 from molpool_common.errors import InputError
 from molpool_data.describe.reading import Columns, Described, read_configured, read_named
 
@@ -85,7 +86,9 @@ def test_a_missing_file_that_is_no_data_set_either(tmp_path: Path) -> None:
 
 
 def test_the_demo_by_name() -> None:
-    table = read_named("demo", None, Columns()).table
+    described = read_named("demo", None, Columns())
+    table = described.table
+    assert described.notes == [DEMO_NOTICE]
     assert (len(table), len(table.task_names)) == (1500, 6)
     assert set(table.quality or []) == {"high", "medium", "low"}
 

@@ -229,22 +229,29 @@ def _worst_conflicts(profile: Profile) -> Table:
     rows: list[list[Cell]] = []
     for conflict, relative in profile.repeats.worst:
         values = listed([f"{v:g}" for v in conflict.values], 5)
-        places = listed([_place(profile.table, row) for row in conflict.rows], 5)
+        places = _places(profile.table, conflict.rows)
         task = profile.tasks[conflict.task].name
-        rows.append([task, relative, values, places, conflict.smiles])
+        rows.append([task, relative, values, conflict.smiles, places])
     return Table(
-        ["task", "spread in sd", "values", "rows", "molecule"],
+        ["task", "spread in sd", "values", "molecule", "rows"],
         rows,
         caption=f"The {len(rows)} largest conflicts, by spread in standard deviations of the task.",
         digits=2,
     )
 
 
-def _place(table: MoleculeTable, row: int) -> str:
-    origin = table.origin.row(row, named=True)
-    number = str(origin["row"])
-    name = number if origin["id"] in (None, number) else f"{number} ({origin['id']})"
-    return name if table.origin["source"].n_unique() == 1 else f"{origin['source']} {name}"
+def _places(table: MoleculeTable, rows: Sequence[int]) -> str:
+    """Return row numbers, with names where there are any, after the source where there are more."""
+    by_source: dict[str, list[str]] = {}
+    for origin in table.origin[list(rows)].to_dicts():
+        number = str(origin["row"])
+        name = "" if origin["id"] in (None, number) else f" ({origin['id']})"
+        by_source.setdefault(origin["source"], []).append(number + name)
+    single = table.origin["source"].n_unique() == 1
+    return "; ".join(
+        listed(numbers, 5) if single else f"{source} {listed(numbers, 5)}"
+        for source, numbers in by_source.items()
+    )
 
 
 def _drawings(profile: Profile) -> list[Part]:

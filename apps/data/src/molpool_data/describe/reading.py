@@ -9,7 +9,7 @@ import polars as pl
 from molpool_common.config import ConfigModel, read_yaml, validate_config
 from molpool_common.data_config import ColumnSource, DataConfig, SourceConfig
 from molpool_common.datasets import locate, registry
-from molpool_common.demo import DEMO_TASKS, build_demo
+from molpool_common.demo import DEMO_NOTICE, DEMO_TASKS, build_demo
 from molpool_common.errors import InputError, listed
 from molpool_common.molecule_table import MoleculeTable, stack
 from molpool_common.source import DEMO, load_source
@@ -99,7 +99,10 @@ def read_configured(config: Path, quality: str | None) -> Described:
     # Times are for splitting, which nothing here does.
     unsplit = data.model_copy(update={"split_type": "random"})
     table = stack([load_source(source, unsplit, quality, "drop") for source in sources])
-    return Described(config.name, table, [f"The data section of {config.name}, units converted."])
+    notes = [f"The data section of {config.name}, units converted."]
+    if any(source.dataset == DEMO for source in sources):
+        notes.append(DEMO_NOTICE)
+    return Described(config.name, table, notes)
 
 
 def _one_source(data: DataConfig, path: str | None) -> SourceConfig:
@@ -144,6 +147,8 @@ def read_named(table: str, file: str | None, columns: Columns) -> Described:
     if source_name == DEMO:
         columns = replace(columns, targets=columns.targets or DEMO_TASKS)
     chosen, notes = _choose(frame, columns, where)
+    if source_name == DEMO:
+        notes.append(DEMO_NOTICE)
     source = SourceConfig(
         path=None if source_name == DEMO else source_name,
         dataset=DEMO if source_name == DEMO else None,
