@@ -8,7 +8,7 @@ from chemprop_multitask import ChempropError, MoleculeData, censoring_from_signs
 
 
 def test_signs_become_numbers() -> None:
-    signs = [["<", None], [">=", "="], [" > ", ""], ["<=", None]]
+    signs: list[list[str | None]] = [["<", None], [">=", "="], [" > ", ""], ["<=", None]]
     assert censoring_from_signs(signs, ["a", "b"]).tolist() == [[-1, 0], [1, 0], [1, 0], [-1, 0]]
 
 

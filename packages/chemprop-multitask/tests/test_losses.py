@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from chemprop.nn import metrics as peers
-from chemprop_multitask import ChempropError, MultiTaskLoss, TrainingConfig
+from chemprop_multitask import ChempropError, MultiTaskLoss, TaskType, TrainingConfig
 from hypothesis import given
 from hypothesis import strategies as st
 
 NAN = math.nan
-REGRESSION = ("regression",) * 3
+REGRESSION: tuple[TaskType, ...] = ("regression",) * 3
 
 # Squared errors against 0 of this table: task a: 1, 4, 9; task b: 16; task c: none.
 PREDS = torch.tensor([[1.0, 4.0, 5.0], [2.0, 6.0, 6.0], [3.0, 7.0, 8.0]])

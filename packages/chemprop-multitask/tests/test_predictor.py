@@ -9,7 +9,7 @@ from chemprop import nn
 from chemprop_multitask import ChempropError, GroupedPredictor
 
 NAMES = ["a", "b", "c"]
-SIZES = {"input_dim": 6, "hidden_dim": 5, "n_layers": 2}
+SIZES: dict[str, Any] = {"input_dim": 6, "hidden_dim": 5, "n_layers": 2}
 
 
 @pytest.fixture
@@ -44,9 +44,14 @@ def test_one_group_is_chemprops_layout(
     assert (ours.n_tasks, ours.n_targets, ours.output_dim) == (3, 1, 3)
 
 
+def heads(predictor: GroupedPredictor) -> Any:
+    ffn: Any = predictor.ffn
+    return ffn.heads
+
+
 def test_each_column_comes_from_the_head_that_serves_it(fingerprint: torch.Tensor) -> None:
     predictor = GroupedPredictor([["c", "a"], ["b"]], NAMES, **SIZES)
-    first, second = predictor.ffn.heads
+    first, second = heads(predictor)
     expected = torch.stack(
         [first(fingerprint)[:, 1], second(fingerprint)[:, 0], first(fingerprint)[:, 0]], dim=1
     )
@@ -57,8 +62,8 @@ def test_each_column_comes_from_the_head_that_serves_it(fingerprint: torch.Tenso
 
 def test_a_task_reaches_its_own_head_only(fingerprint: torch.Tensor) -> None:
     predictor = GroupedPredictor([[0, 2], [1]], NAMES, **SIZES)
-    predictor.train_step(fingerprint)[:, 1].sum().backward()
-    first, second = predictor.ffn.heads
+    torch.autograd.backward(predictor.train_step(fingerprint)[:, 1].sum())
+    first, second = heads(predictor)
     assert all(p.grad is None or not p.grad.any() for p in first.parameters())
     assert all(p.grad is not None and p.grad.any() for p in second.parameters())
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from chemprop_multitask import ChempropError
+from chemprop_multitask import ChempropError, TaskType
 from chemprop_multitask.tasks import resolve_groups, resolve_task_types
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ NAMES = ["LogD", "KSOL", "hERG"]
 
 def test_one_kind_stands_for_all() -> None:
     assert resolve_task_types(NAMES, "regression") == ("regression",) * 3
-    both = ("regression", "classification", "regression")
+    both: tuple[TaskType, ...] = ("regression", "classification", "regression")
     assert resolve_task_types(NAMES, both) == both
 
 

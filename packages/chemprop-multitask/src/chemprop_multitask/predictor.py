@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from chemprop.nn import UnscaleTransform
@@ -96,7 +97,7 @@ class GroupedPredictor(Predictor):  # type: ignore[misc]  # chemprop has no type
         self.task_types = resolve_task_types(task_names, task_types)
         self.groups = resolve_groups(groups, task_names, assignment)
         # Chemprop rebuilds a predictor from these; groups are written as resolved.
-        self.hparams = {
+        self.hparams: dict[str, Any] = {
             "cls": type(self),
             "groups": self.groups,
             "task_names": tuple(task_names),
