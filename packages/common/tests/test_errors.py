@@ -9,9 +9,7 @@ from molpool_common.errors import InputError, did_you_mean, listed, nearest
 
 
 def test_message_has_parameter_place_expected_found_and_hint() -> None:
-    error = InputError(
-        "seed", expected="0 or more", found="-1", where="c.yaml, line 3", hint="Hm."
-    )
+    error = InputError("seed", expected="0 or more", found="-1", where="c.yaml, line 3", hint="Hm.")
     assert str(error) == "seed (c.yaml, line 3): expected 0 or more; found -1. Hm."
 
 
