@@ -50,6 +50,11 @@ def test_the_quickstart_of_the_readme_ends_with_a_table_and_a_report(tmp_path):
     assert "What was drawn" in page
 
 
+def _heed_ctrl_c() -> None:
+    # A background job, as CI may be, hands an ignored Ctrl-C down to its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_an_interrupted_run_says_how_to_go_on_and_then_does(tmp_path):
     table = tmp_path / "table.csv"
     build_demo(150).write_csv(table)
@@ -60,7 +65,12 @@ def test_an_interrupted_run_says_how_to_go_on_and_then_does(tmp_path):
     ]
     command = [PROGRAM, "chemprop", *arguments]
     with subprocess.Popen(
-        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=_heed_ctrl_c,
     ) as process:
         log = tmp_path / "run" / "log.jsonl"
         deadline = time.monotonic() + 300
