@@ -14,7 +14,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
-from chemprop_multitask import ChempropModel, EpochRecord, MoleculeData
+from chemprop_multitask import ChempropError, ChempropModel, EpochRecord, MoleculeData
 from numpy.typing import NDArray
 
 TASKS = ("a", "b", "c")
@@ -146,6 +146,26 @@ def test_best_weights_survive_resuming_and_moving(run: Run, tmp_path: Path) -> N
     (tmp_path / "here").rename(tmp_path / "there")
     (again, _, _), _ = run(tmp_path / "there", None, True)
     torch.testing.assert_close(again, kept, rtol=0, atol=0)
+
+
+def test_a_checkpoint_of_something_else_is_named(
+    data: MoleculeData, settings: Any, tmp_path: Path
+) -> None:
+    def resume(path: Path) -> None:
+        ChempropModel.from_config(settings(), task_names=TASKS).fit(data, resume_from=path)
+
+    with pytest.raises(ChempropError, match=r"resume_from: .* found no file .*last\.ckpt"):
+        resume(tmp_path / "last.ckpt")
+    wider = ChempropModel.from_config(settings(width=8), task_names=TASKS)
+    wider.save(tmp_path / "model.pt")
+    with pytest.raises(ChempropError, match=r"such as last\.ckpt; .*model\.pt is none"):
+        resume(tmp_path / "model.pt")
+    wider.fit(data, checkpoint_dir=tmp_path)
+    with pytest.raises(ChempropError, match=r"of shape \(16, 86\); found \(8, 86\) in .*last"):
+        resume(tmp_path / "last.ckpt")
+    (tmp_path / "last.ckpt").write_bytes((tmp_path / "last.ckpt").read_bytes()[:1000])
+    with pytest.raises(ChempropError, match=r"resume_from: .* is cut off"):
+        resume(tmp_path / "last.ckpt")
 
 
 @pytest.mark.slow

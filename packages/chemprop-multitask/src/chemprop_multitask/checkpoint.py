@@ -90,6 +90,30 @@ def read_model(path: str | Path) -> SavedModel:
     return SavedModel(config, tuple(names), kinds, network)
 
 
+def check_resumable(path: str | Path, network: MultiTaskMPNN) -> Path:
+    """Return the path of a training checkpoint that fits a network.
+
+    Raises
+    ------
+    ChempropError
+        If the file is missing, damaged, no training checkpoint, or of another architecture.
+    """
+    content = read_torch_file(path, "resume_from")
+    if "loops" not in content or "state_dict" not in content:
+        raise ChempropError(
+            f"resume_from: expected a training checkpoint such as last.ckpt; {path} is none"
+        )
+    found = {name: tuple(value.shape) for name, value in content["state_dict"].items()}
+    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    for name in wanted | found:
+        if found.get(name) != wanted.get(name):
+            raise ChempropError(
+                f"resume_from: expected parameter {name!r} of shape {wanted.get(name)}; "
+                f"found {found.get(name)} in {path}, a checkpoint of another model"
+            )
+    return Path(path)
+
+
 def _plain(config: ChempropConfig) -> dict[str, Any]:
     """Return our part of a configuration that may be an application's, with more in it."""
     dumped = config.model_dump(mode="json")

@@ -16,7 +16,7 @@ from chemprop_multitask import training
 from chemprop_multitask.batches import BatchLoader
 from chemprop_multitask.build import build_network
 from chemprop_multitask.callbacks import EpochRecord
-from chemprop_multitask.checkpoint import read_model, write_model
+from chemprop_multitask.checkpoint import check_resumable, read_model, write_model
 from chemprop_multitask.config import ChempropConfig
 from chemprop_multitask.data import MoleculeData
 from chemprop_multitask.errors import ChempropError
@@ -152,12 +152,13 @@ class ChempropModel:
         Raises
         ------
         ChempropError
-            If the data's tasks are not the model's, a task has no training label, or a loss is
-            not finite (names epoch, rows and tasks).
+            If the data's tasks are not the model's, a task has no training label, a loss is not
+            finite (names epoch, rows and tasks), or the checkpoint is not one of this model.
         """
         check_labels(train, self.task_names, self.task_types)
         if val is not None:
             check_labels(val, self.task_names, self.task_types)
+        resume = check_resumable(resume_from, self.module) if resume_from is not None else None
         mean, scale = self._fit_scaler(train)
         self.module.train()  # an earlier prediction left dropout switched off
         with tempfile.TemporaryDirectory() as scratch, torch.random.fork_rng():
@@ -170,7 +171,7 @@ class ChempropModel:
                 checkpoint_dir=Path(checkpoint_dir or scratch),
                 callbacks=callbacks,
                 on_epoch=on_epoch,
-                resume_from=Path(resume_from) if resume_from else None,
+                resume_from=resume,
             )
             if result.best is not None:
                 state = torch.load(result.best, map_location="cpu", weights_only=False)
