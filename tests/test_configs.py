@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from molpool_common.config import dump_config, load_config, read_yaml, validate_config
 from molpool_common.datasets import registry
+from molpool_data.cli import main as describe
 from molpool_train.config import TrainChempropConfig
 from molpool_train.inputs import read_inputs
 
@@ -30,6 +32,16 @@ def test_config_names_data_sets_of_the_registry(path):
     config = validate_config(TrainChempropConfig, read_yaml(path))
     named = {s.dataset for s in config.data.sources} | {config.data.dataset}
     assert named - {None, "demo"} <= set(registry())
+
+
+@pytest.mark.slow
+def test_the_data_of_a_training_configuration_can_be_described(tmp_path, capsys):
+    page = tmp_path / "profile.html"
+    quickstart = ROOT / "configs" / "quickstart.yaml"
+    code = describe(["describe", "--config", str(quickstart), "--output", str(page)])
+    assert code == 0
+    assert re.search(r"Molecules +1,500", capsys.readouterr().out)
+    assert page.read_text().startswith("<!doctype html>")
 
 
 @pytest.fixture(scope="module")

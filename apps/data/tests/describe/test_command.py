@@ -164,13 +164,6 @@ def test_force_replaces_the_page(run: Run) -> None:
     assert Path("profile.html").read_text() != "old"
 
 
-@pytest.mark.slow
-def test_the_shipped_configuration_of_the_demo(run: Run) -> None:
-    code, out, _ = run("--config", str(ROOT / "configs" / "quickstart.yaml"))
-    assert code == 0
-    assert re.search(r"Molecules +1,500", out)
-
-
 @pytest.mark.realdata
 def test_tox21_by_name(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     if not os.environ.get("MOLPOOL_DATA"):

@@ -82,6 +82,7 @@ class Fitting:
             On Ctrl-C or SIGTERM, with the command that goes on.
         """
         log = [self._log] if self._log else []
+        self._console.print(f"Loss: {self._model.loss_description}", highlight=False)
         try:
             self._records = self._model.fit(
                 self._data["train"],
@@ -129,14 +130,14 @@ class Fitting:
         run.write_json("metrics.json", self._results.to_dict())
         self._page = run.write_text("report.html", self._report())
         self._track([model, self._page])
-        run.log("finished", epochs=len(self._records))
+        run.log("finished", epochs=len(self._records), loss=self._model.loss_description)
 
     def _report(self) -> str:
         return training_report(
             TrainingRun(
                 name=self._run.path.name,
                 config=self._config,
-                facts=_facts(self._inputs, self._records),
+                facts=_facts(self._inputs, self._records, self._model.loss_description),
                 notes=self._inputs.notes,
                 records=self._records,
                 results=self._results,
@@ -161,7 +162,9 @@ class Fitting:
         self._console.print(f"Report: {self._page}", highlight=False, soft_wrap=True)
 
 
-def _facts(inputs: Inputs, records: Sequence[EpochRecord]) -> dict[str, str | int | float | None]:
+def _facts(
+    inputs: Inputs, records: Sequence[EpochRecord], loss: str
+) -> dict[str, str | int | float | None]:
     tables = inputs.tables
     losses = [r.val_loss for r in records if r.val_loss is not None]
     return {
@@ -173,6 +176,7 @@ def _facts(inputs: Inputs, records: Sequence[EpochRecord]) -> dict[str, str | in
         "Task types": ", ".join(
             f"{inputs.task_types.count(kind)} {kind}" for kind in sorted(set(inputs.task_types))
         ),
+        "Loss": loss,
         "Epochs": len(records),
         "Best epoch": int(np.argmin(losses)) + 1 if losses else None,
         "Training time, s": sum(r.seconds for r in records),
