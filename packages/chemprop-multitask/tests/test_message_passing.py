@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rdkit import Chem
 from torch import Tensor
+from torch.nn.utils.prune import l1_unstructured
 
 BANK = [
     "C",
@@ -239,6 +240,25 @@ def test_batched_and_forward_mode_derivatives_agree_with_chemprops() -> None:
     (theirs_vjp, theirs_jvp), (ours_vjp, ours_jvp) = derivatives
     for ours, theirs in zip((*ours_vjp, ours_jvp), (*theirs_vjp, theirs_jvp), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)  # double precision
+
+
+def test_a_pruned_weight_is_the_one_that_counts() -> None:
+    # Pruning sets the weight in a hook of the layer, which a bare product would pass by.
+    theirs, ours = pair()
+    for block in (theirs, ours):
+        l1_unstructured(block.W_h, "weight", amount=0.5)  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            block.W_h.weight_orig.mul_(2.0)
+    smiles = ["CC(C)(C)c1ccc(O)cc1", "F/C=C/F"]
+    assert_close(ours(batch(smiles)), theirs(batch(smiles)))
+
+
+def test_hooks_of_the_message_layer_are_called() -> None:
+    _, ours = pair(depth=4)
+    calls: list[int] = []
+    ours.W_h.register_forward_hook(lambda *_: calls.append(1))
+    ours(batch(["CCO"]))
+    assert len(calls) == 3
 
 
 def test_state_dicts_are_exchanged_both_ways() -> None:
