@@ -81,7 +81,10 @@ class FastBondMessagePassing(BondMessagePassing):  # type: ignore[misc]  # chemp
             updated: Tensor = super().update(M_t, H_0)
             return updated
         # The sum is taken while the product is written: one pass over memory less.
-        dropped: Tensor = self.dropout(self.tau(addmm(H_0, M_t, self.W_h.weight.T)))
+        H = addmm(H_0, M_t, self.W_h.weight.T)
+        # Nothing but ReLU's own result is needed for its gradient, so that it may overwrite.
+        H = H.relu_() if type(self.tau) is nn.ReLU else self.tau(H)
+        dropped: Tensor = self.dropout(H)
         return dropped
 
 
