@@ -32,7 +32,7 @@ def refused(run: Any, tmp_path: Path) -> Any:
     return call
 
 
-def contains(message: str, *parts: str) -> None:
+def check_contains(message: str, *parts: str) -> None:
     for part in parts:
         assert part in message
 
@@ -41,10 +41,10 @@ class TestFile:
     def test_missing_file_names_a_similar_one(self, refused: Any, write_table: Any) -> None:
         path = write_table()
         message = refused("--data-path", path.with_name("tabel.csv"), *TASKS)
-        contains(message, "data_path: expected an existing file", "tabel.csv", "'table.csv'?")
+        check_contains(message, "data_path: expected an existing file", "tabel.csv", "'table.csv'?")
 
     def test_folder(self, refused: Any, tmp_path: Path) -> None:
-        contains(refused("--data-path", tmp_path, *TASKS), "data_path", "found the folder")
+        check_contains(refused("--data-path", tmp_path, *TASKS), "data_path", "found the folder")
 
     @pytest.mark.parametrize(
         ("name", "content", "parts"),
@@ -80,112 +80,122 @@ class TestFile:
     ) -> None:
         path = tmp_path / name
         path.write_bytes(content)
-        contains(refused("--data-path", path, *TASKS), f"({name}): expected", *parts)
+        check_contains(refused("--data-path", path, *TASKS), f"({name}): expected", *parts)
 
     def test_no_table_named(self, refused: Any) -> None:
-        contains(refused(*TASKS), "data_path: expected one of", "--data-path", "none of them")
+        check_contains(refused(*TASKS), "data_path: expected one of", "--data-path", "none of them")
 
     def test_two_tables_named(self, refused: Any, write_table: Any) -> None:
         message = refused("--data-path", write_table(), "--data.dataset", "demo", *TASKS)
-        contains(message, "found data_path and data.dataset")
+        check_contains(message, "found data_path and data.dataset")
 
     def test_unknown_data_set(self, refused: Any) -> None:
-        contains(refused("--data.dataset", "expansionrxx", *TASKS), "Did you mean 'expansionrx'?")
+        check_contains(
+            refused("--data.dataset", "expansionrxx", *TASKS), "Did you mean 'expansionrx'?"
+        )
 
 
 class TestColumns:
     def test_missing_target(self, refused: Any, write_table: Any) -> None:
         message = refused("--data-path", write_table(), "--target-columns", "LogD", "KSLO")
-        contains(message, "data.target_columns (table.csv)", "'KSLO'", "Did you mean 'KSOL'?")
+        check_contains(message, "data.target_columns (table.csv)", "'KSLO'", "Did you mean 'KSOL'?")
 
     def test_missing_smiles_column(self, refused: Any, write_table: Any) -> None:
         message = refused("--data-path", write_table(), *TASKS, "--smiles-column", "smile")
-        contains(message, "data.smiles_column", "found 'smile'", "Did you mean 'SMILES'?")
+        check_contains(message, "data.smiles_column", "found 'smile'", "Did you mean 'SMILES'?")
 
     def test_missing_id_column(self, refused: Any, write_table: Any) -> None:
         message = refused("--data-path", write_table(), *TASKS, "--data.id-column", "Name")
-        contains(message, "data.id_column", "found 'Name'")
+        check_contains(message, "data.id_column", "found 'Name'")
 
     def test_no_target(self, refused: Any, write_table: Any) -> None:
-        contains(
+        check_contains(
             refused("--data-path", write_table()), "data.target_columns: expected at least one"
         )
 
     def test_target_given_twice(self, refused: Any, write_table: Any) -> None:
         message = refused("--data-path", write_table(), "--target-columns", "LogD", "LogD")
-        contains(message, "data.target_columns: expected distinct names; found twice LogD")
+        check_contains(message, "data.target_columns: expected distinct names; found twice LogD")
 
 
 class TestSmiles:
     def test_unparsable_rows_are_numbered(self, refused: Any, write_table: Any) -> None:
         path = write_table({("SMILES", 4): "nonsense", ("SMILES", 6): "C1CC"})
         message = refused("--data-path", path, *TASKS)
-        contains(message, "column 'SMILES' (table.csv)", "'nonsense' in row 4", "Rows: 4, 6 (2 of")
-        contains(message, "--on-bad-smiles drop")
+        check_contains(
+            message, "column 'SMILES' (table.csv)", "'nonsense' in row 4", "Rows: 4, 6 (2 of"
+        )
+        check_contains(message, "--on-bad-smiles drop")
 
     def test_missing_smiles(self, refused: Any, write_table: Any) -> None:
         message = refused("--data-path", write_table({("SMILES", 3): ""}), *TASKS)
-        contains(message, "found nothing in row 3")
+        check_contains(message, "found nothing in row 3")
 
     def test_none_parses(self, refused: Any, write_table: Any) -> None:
         path = write_table(SMILES=["xx"] * 24)
         message = refused("--data-path", path, *TASKS, "--on-bad-smiles", "drop")
-        contains(message, "column 'SMILES'", "no row that parses")
+        check_contains(message, "column 'SMILES'", "no row that parses")
 
 
 class TestTargets:
     def test_no_label(self, refused: Any, write_table: Any) -> None:
         message = refused("--data-path", write_table(KSOL=[""] * 24), *TASKS)
-        contains(message, "task 'KSOL': expected at least two labels; found no label at all")
+        check_contains(message, "task 'KSOL': expected at least two labels; found no label at all")
 
     def test_one_label(self, refused: Any, write_table: Any) -> None:
         message = refused("--data-path", write_table(KSOL=["1"] + [""] * 23), *TASKS)
-        contains(message, "task 'KSOL': expected at least two labels; found one label")
+        check_contains(message, "task 'KSOL': expected at least two labels; found one label")
 
     @pytest.mark.parametrize("value", ["inf", "-inf", "Infinity"])
     def test_infinity(self, refused: Any, write_table: Any, value: str) -> None:
         message = refused("--data-path", write_table({("LogD", 3): value}), *TASKS)
-        contains(message, "column 'LogD' (table.csv)", "a finite number", f"'{value}' in row 3")
+        check_contains(
+            message, "column 'LogD' (table.csv)", "a finite number", f"'{value}' in row 3"
+        )
 
     def test_text(self, refused: Any, write_table: Any) -> None:
         path = write_table({("LogD", 3): "<5", ("LogD", 8): "n.d."})
         message = refused("--data-path", path, *TASKS)
-        contains(message, "column 'LogD'", "a number or nothing", "'<5' in row 3", "Rows: 3, 8.")
+        check_contains(
+            message, "column 'LogD'", "a number or nothing", "'<5' in row 3", "Rows: 3, 8."
+        )
 
     def test_rows_are_those_of_the_file_after_others_were_dropped(
         self, refused: Any, write_table: Any
     ) -> None:
         path = write_table({("SMILES", 1): "xx", ("LogD", 8): "<5"})
         message = refused("--data-path", path, *TASKS, "--on-bad-smiles", "drop")
-        contains(message, "'<5' in row 8")
+        check_contains(message, "'<5' in row 8")
 
     def test_numbers_for_classes(self, refused: Any, write_table: Any) -> None:
         path = write_table(KSOL=["0", "1"] * 12, LogD=["0", "1"] * 11 + ["0.5", "1"])
         message = refused("--data-path", path, *TASKS, "--task-type", "classification")
-        contains(message, "task 'LogD' (table.csv)", "classes 0 and 1", "found 0.5 in row 23")
+        check_contains(message, "task 'LogD' (table.csv)", "classes 0 and 1", "found 0.5 in row 23")
 
 
 class TestQuality:
     def test_unknown_label(self, refused: Any, write_table: Any) -> None:
         path = write_table({("Quality", 5): "hihg"})
         message = refused("--data-path", path, *TASKS, *CURRICULUM)
-        contains(message, "column 'Quality' (table.csv)", "curriculum.qualities")
-        contains(message, "'hihg' in row 5", "Did you mean 'high'?")
+        check_contains(message, "column 'Quality' (table.csv)", "curriculum.qualities")
+        check_contains(message, "'hihg' in row 5", "Did you mean 'high'?")
 
     def test_missing_label(self, refused: Any, write_table: Any) -> None:
         path = write_table({("Quality", 5): "", ("Quality", 9): "NA"})
         message = refused("--data-path", path, *TASKS, *CURRICULUM)
-        contains(message, "column 'Quality'", "found none in row 5", "Rows: 5, 9.")
+        check_contains(message, "column 'Quality'", "found none in row 5", "Rows: 5, 9.")
 
     def test_missing_column(self, refused: Any, write_table: Any) -> None:
         flag = "--joint-sampling.curriculum.quality-col"
         message = refused("--data-path", write_table(), *TASKS, *CURRICULUM, flag, "quality")
-        contains(message, "curriculum.quality_col", "found 'quality'", "Did you mean 'Quality'?")
+        check_contains(
+            message, "curriculum.quality_col", "found 'quality'", "Did you mean 'Quality'?"
+        )
 
     def test_phase_that_draws_nothing(self, refused: Any, write_table: Any) -> None:
         path = write_table(Quality=["low"] * 24)
         message = refused("--data-path", path, *TASKS, *CURRICULUM)
-        contains(message, "'warmup'", "'low': 0.0", "{'low': ")
+        check_contains(message, "'warmup'", "'low': 0.0", "{'low': ")
 
 
 class TestConfiguration:
@@ -203,47 +213,51 @@ class TestConfiguration:
 
     def test_alpha_in_yaml(self, refused_yaml: Any) -> None:
         message = refused_yaml("joint_sampling:\n  task_oversampling:\n    alpha: x\n")
-        contains(message, "joint_sampling.task_oversampling.alpha (config.yaml, line 5)")
-        contains(message, "expected a number; found 'x'")
+        check_contains(message, "joint_sampling.task_oversampling.alpha (config.yaml, line 5)")
+        check_contains(message, "expected a number; found 'x'")
 
     def test_alpha_as_flag(self, refused: Any, write_table: Any) -> None:
         flag = "--joint-sampling.task-oversampling.alpha"
         message = refused("--data-path", write_table(), *TASKS, flag, "x")
-        contains(message, "joint_sampling.task_oversampling.alpha: expected a number; found 'x'")
+        check_contains(
+            message, "joint_sampling.task_oversampling.alpha: expected a number; found 'x'"
+        )
 
     def test_phase_weights_that_sum_to_zero(self, refused_yaml: Any) -> None:
         message = refused_yaml(
             "joint_sampling:\n  curriculum:\n    phase_weights:\n"
             "      warmup: {high: 0, medium: 0, low: 0}\n"
         )
-        contains(message, "curriculum.phase_weights['warmup'] (config.yaml, line 4)")
-        contains(message, "expected a weight above 0; found {'high': 0.0")
+        check_contains(message, "curriculum.phase_weights['warmup'] (config.yaml, line 4)")
+        check_contains(message, "expected a weight above 0; found {'high': 0.0")
 
     def test_unknown_key(self, refused_yaml: Any) -> None:
         message = refused_yaml("training:\n  epoch: 3\n")
-        contains(message, "training.epoch (config.yaml, line 4)", "Did you mean 'epochs'?")
+        check_contains(message, "training.epoch (config.yaml, line 4)", "Did you mean 'epochs'?")
 
     def test_unknown_section(self, refused_yaml: Any) -> None:
         message = refused_yaml("trainings: {epochs: 3}\n")
-        contains(message, "trainings (config.yaml, line 3)", "Did you mean 'training'?")
+        check_contains(message, "trainings (config.yaml, line 3)", "Did you mean 'training'?")
 
     def test_unknown_flag(self, refused: Any, write_table: Any) -> None:
         message = refused("--data-path", write_table(), *TASKS, "--training.epoch", 3)
-        contains(message, "'--training.epoch'", "Did you mean '--training.epochs'?")
+        check_contains(message, "'--training.epoch'", "Did you mean '--training.epochs'?")
 
     def test_unknown_choice(self, refused: Any, write_table: Any) -> None:
         message = refused("--data-path", write_table(), *TASKS, "--data.split-type", "scafold")
-        contains(message, "data.split_type: expected 'random', 'scaffold'", "mean 'scaffold'?")
+        check_contains(
+            message, "data.split_type: expected 'random', 'scaffold'", "mean 'scaffold'?"
+        )
 
     def test_missing_file(self, refused: Any, tmp_path: Path) -> None:
         message = refused("--config", tmp_path / "nowhere.yaml")
-        contains(message, "--config: expected an existing file; found no file")
+        check_contains(message, "--config: expected an existing file; found no file")
 
     def test_legacy_and_new_keys(self, refused_yaml: Any) -> None:
         message = refused_yaml(
             "optimization: {task_sampling_alpha: 0.5}\njoint_sampling: {enabled: true}\n"
         )
-        contains(message, "joint_sampling", "optimization.task_sampling_alpha")
+        check_contains(message, "joint_sampling", "optimization.task_sampling_alpha")
 
 
 class TestFolder:
@@ -253,26 +267,26 @@ class TestFolder:
         for more in ([], ["--overwrite"]):
             arguments = ["--data-path", write_table(), *TASKS, *more]
             message = refused(*arguments, save_dir=tmp_path / "mine")
-            contains(message, "save_dir: expected a new or empty folder", "other files")
+            check_contains(message, "save_dir: expected a new or empty folder", "other files")
 
     @pytest.mark.parametrize("below", ["", "run"])
     def test_file(self, refused: Any, write_table: Any, tmp_path: Path, below: str) -> None:
         (tmp_path / "file").write_text("x")
         message = refused("--data-path", write_table(), *TASKS, save_dir=tmp_path / "file" / below)
-        contains(message, "save_dir: expected a folder; found the file")
+        check_contains(message, "save_dir: expected a folder; found the file")
 
     def test_resume_without_a_run(self, refused: Any, write_table: Any) -> None:
         message = refused("--data-path", write_table(), *TASKS, "--resume")
-        contains(message, "--resume: expected the folder of a run; found no such folder")
+        check_contains(message, "--resume: expected the folder of a run; found no such folder")
 
     def test_resume_without_a_folder(self, run: Any, write_table: Any) -> None:
         outcome = run("--data-path", write_table(), *TASKS, "--resume")
         assert outcome.code == 2
-        contains(outcome.err, "--resume: expected --save-dir")
+        check_contains(outcome.err, "--resume: expected --save-dir")
 
 
 def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     from molpool_train.cli import main
 
     assert main(["chempro"]) == 2
-    contains(capsys.readouterr().err, "expected one of chemprop", "Did you mean 'chemprop'?")
+    check_contains(capsys.readouterr().err, "expected one of chemprop", "Did you mean 'chemprop'?")
