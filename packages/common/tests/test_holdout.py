@@ -65,12 +65,12 @@ def test_every_row_is_on_one_side_or_counted_as_left_out(
 def test_seed_of_the_split_goes_before_that_of_the_run(tmp_path: Path) -> None:
     one = table(tmp_path, [])
 
-    def test_side(seed: int, **values: object) -> list[str]:
+    def drawn_side(seed: int, **values: object) -> list[str]:
         return split_table(one, config(**values), seed).test.smiles
 
-    assert test_side(1) == test_side(1)
-    assert test_side(1) != test_side(2)
-    assert test_side(1, split_seed=7) == test_side(2, split_seed=7)
+    assert drawn_side(1) == drawn_side(1)
+    assert drawn_side(1) != drawn_side(2)
+    assert drawn_side(1, split_seed=7) == drawn_side(2, split_seed=7)
 
 
 def test_rows_come_with_their_targets(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from molpool_common.errors import InputError
 from molpool_common.runfolder import atomic_path
 
+from molpool_data.output import check_output
+
 SUFFIXES = (".csv", ".parquet")
 
 
@@ -57,13 +59,5 @@ def _check(output: Path, *, force: bool) -> str:
         raise InputError(
             "--output", expected="a name that ends in .csv or .parquet", found=repr(str(output))
         )
-    if not output.parent.is_dir():
-        raise InputError("--output", expected="a folder that exists", found=str(output.parent))
-    if output.is_dir() or (output.exists() and not force):
-        raise InputError(
-            "--output",
-            expected="a new file",
-            found=f"{str(output)!r}, which exists",
-            hint="" if output.is_dir() else "Give --force to replace it.",
-        )
+    check_output(output, force=force)
     return suffix

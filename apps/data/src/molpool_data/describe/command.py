@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from molpool_common.errors import InputError
 from molpool_common.runfolder import write_text
 from rich.table import Table
 
@@ -18,25 +17,6 @@ from molpool_data.describe.scaffolds import profile_scaffolds
 from molpool_data.describe.tasks import overlap, profile_tasks, quality_mix
 
 _ON_SCREEN = 16
-
-
-def check_output(output: Path, *, force: bool) -> None:
-    """Refuse, before anything is computed, a page that could not be written.
-
-    Raises
-    ------
-    InputError
-        If the folder is missing, or the file exists and `force` is false.
-    """
-    if not output.parent.is_dir():
-        raise InputError("--output", expected="a folder that exists", found=str(output.parent))
-    if output.is_dir() or (output.exists() and not force):
-        raise InputError(
-            "--output",
-            expected="a new file",
-            found=f"{str(output)!r}, which exists",
-            hint=None if output.is_dir() else "Give --force to replace it.",
-        )
 
 
 def describe(described: Described) -> Profile:
