@@ -21,6 +21,9 @@ class ColumnSource(ConfigModel):
         default_factory=list,
         description="conversions in order: log10, log10p1, exp10, ug_per_mL_to_uM, {multiply: x}",
     )
+    modifier: str | None = Field(
+        None, description="column of this source that says <, > or = of each value"
+    )
 
 
 class SourceConfig(ConfigModel):
@@ -34,6 +37,9 @@ class SourceConfig(ConfigModel):
     quality: str | None = Field(None, description="quality label of every row of this source")
     columns: dict[str, str | ColumnSource] = Field(
         description="column of this source, by the target it measures", min_length=1
+    )
+    modifier_suffix: str | None = Field(
+        None, description="columns COLUMN + suffix, where there are such, say <, > or = of COLUMN"
     )
     hold_out: bool = Field(
         True,
@@ -73,6 +79,16 @@ class DataConfig(ConfigModel):
         default_factory=dict,
         description="conversions of a target before training: log10, log10p1, exp10, "
         "ug_per_mL_to_uM, {multiply: x}",
+    )
+    modifier_columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="column that says <, > or = of a target's values, by target",
+    )
+    modifier_suffix: str | None = Field(
+        None, description="columns TARGET + suffix, where there are such, say <, > or = of TARGET"
+    )
+    predict_path: Annotated[str | None, tyro.conf.arg(aliases=["--predict-path"])] = Field(
+        None, description="table of other molecules, with smiles_column, to predict after training"
     )
     sources: list[SourceConfig] = Field(
         default_factory=list,
@@ -115,7 +131,8 @@ class DataConfig(ConfigModel):
                 raise ValueError(
                     f"sources.columns: expected names in target_columns, found {unknown[0]!r}"
                 )
-        unknown = [t for t in self.transforms if t not in self.target_columns]
-        if unknown:
-            raise ValueError(f"transforms: expected names in target_columns, found {unknown[0]!r}")
+        for key in ("transforms", "modifier_columns"):
+            unknown = [t for t in getattr(self, key) if t not in self.target_columns]
+            if unknown:
+                raise ValueError(f"{key}: expected names in target_columns, found {unknown[0]!r}")
         return self

@@ -18,6 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from molpool_common.errors import InputError
+from molpool_common.modifiers import exact_labels, merge_bounds
 from molpool_common.molecule_table import MoleculeTable
 
 DuplicateRule = Literal["error", "mean", "median", "keep"]
@@ -27,11 +28,12 @@ SAME = 1e-9
 """Relative difference up to which two values agree: conversions of unit round differently."""
 
 _SHOWN = 10
+_SIGN = {-1: "<", 0: "", 1: ">"}
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """A molecule with different values of one task.
+    """A molecule with values of one task that cannot all be true.
 
     Parameters
     ----------
@@ -69,7 +71,8 @@ class DuplicateReport:
     n_repeated : int
         Pairs of molecule and task with more than one label.
     conflicts : list of Conflict
-        Those of them whose labels differ, by first row, then by task.
+        Those of them whose labels differ, by first row, then by task; a bound differs from what is
+        on its wrong side.
     """
 
     n_molecules: int
@@ -99,25 +102,34 @@ def find_duplicates(table: MoleculeTable) -> DuplicateReport:
     size = np.bincount(molecule)
     labelled = np.isfinite(table.targets) & (size[molecule] > 1)[:, None]
     row, task = np.nonzero(labelled)
+    value = table.targets[row, task]
+    sign = np.zeros(len(row)) if table.censoring is None else table.censoring[row, task]
     labels = pl.DataFrame(
-        {"molecule": molecule[row], "task": task, "row": row, "value": table.targets[row, task]}
+        {
+            "molecule": molecule[row],
+            "task": task,
+            "row": row,
+            "value": value,
+            # What a label allows is an interval, of length 0 if it is exact.
+            "least": np.where(sign < 0, -np.inf, value),
+            "most": np.where(sign > 0, np.inf, value),
+        }
     )
     repeated = (
         labels.group_by("molecule", "task", maintain_order=True)
-        .agg("row", "value")
+        .agg("row", "value", pl.col("least").max(), pl.col("most").min())
         .filter(pl.col("row").list.len() > 1)
         .sort("molecule", "task")
     )
-    lowest, highest = pl.col("value").list.min(), pl.col("value").list.max()
-    tolerance = SAME * pl.max_horizontal(lowest.abs(), highest.abs())
-    different = repeated.filter(highest - lowest > tolerance)
+    magnitude = pl.col("value").list.eval(pl.element().abs()).list.max()
+    different = repeated.filter(pl.col("least") - pl.col("most") > SAME * magnitude)
     return DuplicateReport(
         n_molecules=int((size > 1).sum()),
         n_rows=int(size[size > 1].sum()),
         n_repeated=repeated.height,
         conflicts=[
             Conflict(table.smiles[rows[0]], task, tuple(rows), tuple(values))
-            for _, task, rows, values in different.iter_rows()
+            for _, task, rows, values, _, _ in different.iter_rows()
         ],
     )
 
@@ -148,7 +160,8 @@ def merge_duplicates(table: MoleculeTable, how: DuplicateRule) -> MoleculeTable:
     Notes
     -----
     Classes have no average: for a task whose labels are all 0 or 1, both ``mean`` and ``median``
-    take the majority, and leave the label out where it is a tie.
+    take the majority, and leave the label out where it is a tie. Bounds are merged only where a
+    molecule has no exact label of the task (`molpool_common.modifiers.merge_bounds`).
     """
     if how == "keep":
         return table
@@ -161,9 +174,14 @@ def merge_duplicates(table: MoleculeTable, how: DuplicateRule) -> MoleculeTable:
     if len(first) == len(table):
         return table
     merged = table.take(first)
+    exact = exact_labels(table.targets, table.censoring)
+    targets, censoring = _merged_targets(exact, molecule, how), None
+    if table.censoring is not None:
+        targets, censoring = merge_bounds(table.targets, table.censoring, molecule, targets)
     return replace(
         merged,
-        targets=_merged_targets(table.targets, molecule, how),
+        targets=targets,
+        censoring=censoring,
         times=_earliest_times(table, molecule),
     )
 
@@ -240,12 +258,17 @@ def _refuse_conflicts(table: MoleculeTable) -> None:
 
 def _describe(conflict: Conflict, table: MoleculeTable) -> str:
     places = table.origin[list(conflict.rows[:_SHOWN])]
+    signs = [_SIGN[_sign(table, row, conflict.task)] for row in conflict.rows]
     values = [
-        f"{value:g} ({source}, row {row})"
-        for value, source, row in zip(
-            conflict.values, places["source"], places["row"], strict=False
+        f"{sign}{value:g} ({source}, row {row})"
+        for sign, value, source, row in zip(
+            signs, conflict.values, places["source"], places["row"], strict=False
         )
     ]
     rest = len(conflict.rows) - _SHOWN
     more = f" and {rest} more" if rest > 0 else ""
     return f"{conflict.smiles}, {table.task_names[conflict.task]}: {', '.join(values)}{more}"
+
+
+def _sign(table: MoleculeTable, row: int, task: int) -> int:
+    return 0 if table.censoring is None else int(table.censoring[row, task])

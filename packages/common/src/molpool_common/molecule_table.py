@@ -37,6 +37,9 @@ class MoleculeTable:
         ``id``, ``source`` and ``row`` (from 1) of each row.
     dropped : DataFrame
         ``source``, ``row``, ``smiles`` and ``reason`` of the rows that do not parse.
+    censoring : ndarray of int8 [N, T] or None
+        -1 where a target is an upper bound (``<``), +1 where it is a lower one (``>``), 0 where it
+        is the value; None where no column says so.
     """
 
     task_names: tuple[str, ...]
@@ -49,6 +52,7 @@ class MoleculeTable:
     hold_out: NDArray[np.bool_]
     origin: pl.DataFrame
     dropped: pl.DataFrame
+    censoring: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
         return len(self.smiles)
@@ -65,6 +69,7 @@ class MoleculeTable:
             times=[self.times[i] for i in rows] if self.times is not None else None,
             hold_out=self.hold_out[rows],
             origin=self.origin[rows],
+            censoring=self.censoring[rows] if self.censoring is not None else None,
         )
 
 
@@ -88,4 +93,14 @@ def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
         hold_out=np.concatenate([p.hold_out for p in parts]),
         origin=pl.concat([p.origin for p in parts]),
         dropped=pl.concat([p.dropped for p in parts]),
+        censoring=_stacked_censoring(parts),
+    )
+
+
+def _stacked_censoring(parts: Sequence[MoleculeTable]) -> NDArray[np.int8] | None:
+    """Return the censoring of all rows; those of a part without modifiers are exact."""
+    if all(p.censoring is None for p in parts):
+        return None
+    return np.concatenate(
+        [np.zeros(p.targets.shape, np.int8) if p.censoring is None else p.censoring for p in parts]
     )

@@ -64,6 +64,13 @@ def _check_one_origin(config: DataConfig, data_path: str | None) -> None:
         "data.sources": bool(config.sources),
     }
     found = [name for name, there in given.items() if there]
+    if config.sources and (config.modifier_columns or config.modifier_suffix is not None):
+        raise InputError(
+            "data.modifier_columns",
+            expected="modifiers where the columns are named: columns.TARGET.modifier, or "
+            "modifier_suffix, of each of data.sources",
+            found="them beside data.sources",
+        )
     if len(found) != 1:
         raise InputError(
             "data_path",
@@ -74,7 +81,11 @@ def _check_one_origin(config: DataConfig, data_path: str | None) -> None:
 
 def _single_source(config: DataConfig, data_path: str | None) -> SourceConfig:
     columns: dict[str, str | ColumnSource] = {
-        t: ColumnSource(column=t, transform=config.transforms.get(t, []))
+        t: ColumnSource(
+            column=t,
+            transform=config.transforms.get(t, []),
+            modifier=config.modifier_columns.get(t),
+        )
         for t in config.target_columns
     }
     return SourceConfig(
@@ -84,6 +95,7 @@ def _single_source(config: DataConfig, data_path: str | None) -> SourceConfig:
         smiles_column=config.smiles_column,
         id_column=config.id_column,
         columns=columns,
+        modifier_suffix=config.modifier_suffix,
     )
 
 

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from molpool_common.chem import inchikey_blocks, parse_smiles
 from molpool_common.data_config import ColumnSource, DataConfig, SourceConfig
 from molpool_common.datasets import locate
-from molpool_common.errors import InputError, listed
+from molpool_common.errors import InputError, did_you_mean, listed
+from molpool_common.modifiers import read_signs
 from molpool_common.molecule_table import MoleculeTable
 from molpool_common.table import number_column, read_table, require_columns
-from molpool_common.transforms import transform
+from molpool_common.transforms import reverses_order, transform
 
 DEMO = "demo"
 """Name by which the embedded synthetic table is asked for, like a data set of the registry."""
@@ -52,6 +53,7 @@ def load_source(
     # Before minutes of parsing: a mistyped name is the most common fault.
     require_columns(frame, [source.smiles_column], key="data.smiles_column", where=where)
     require_columns(frame, names, key="data.target_columns", where=where)
+    modifiers = _modifiers(frame, source, columns, where)
     kept, mols, dropped = _parse(frame, source.smiles_column, where, on_bad)
     rows, frame = pl.Series(kept + 1), frame[kept]  # the first row below the header is 1
     molar_mass = _molar_mass(mols)
@@ -71,7 +73,51 @@ def load_source(
         hold_out=np.full(len(kept), source.hold_out),
         origin=_origin(frame, source, where, rows),
         dropped=dropped,
+        censoring=_censoring(frame, columns, modifiers, where, rows),
     )
+
+
+def _modifiers(
+    frame: pl.DataFrame,
+    source: SourceConfig,
+    columns: Sequence[ColumnSource | None],
+    where: str,
+) -> list[str | None]:
+    """Return the column of signs of each target, None where there is none."""
+    named = [c.modifier for c in columns if c is not None and c.modifier is not None]
+    require_columns(frame, named, key="data.modifier_columns", where=where)
+    suffix = source.modifier_suffix
+    guesses = [None if c is None or suffix is None else c.column + suffix for c in columns]
+    if suffix is not None and not any(guess in frame.columns for guess in guesses):
+        wanted = next(guess for guess in guesses if guess is not None)
+        raise InputError(
+            "data.modifier_suffix",
+            expected="an ending of columns of the table",
+            found=f"{suffix!r}, and no column {wanted!r}",
+            where=where,
+            hint=did_you_mean(wanted, frame.columns),
+        )
+    return [
+        c.modifier if c is not None and c.modifier else guess if guess in frame.columns else None
+        for c, guess in zip(columns, guesses, strict=True)
+    ]
+
+
+def _censoring(
+    frame: pl.DataFrame,
+    columns: Sequence[ColumnSource | None],
+    modifiers: Sequence[str | None],
+    where: str,
+    rows: pl.Series,
+) -> NDArray[np.int8] | None:
+    if not any(modifiers):
+        return None
+    censoring = np.zeros((frame.height, len(columns)), dtype=np.int8)
+    for t, (column, modifier) in enumerate(zip(columns, modifiers, strict=True)):
+        if column is not None and modifier is not None:
+            signs = read_signs(frame, modifier, where=where, rows=rows)
+            censoring[:, t] = -signs if reverses_order(column.transform) else signs
+    return censoring
 
 
 def _parse(

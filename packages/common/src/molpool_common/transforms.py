@@ -31,6 +31,11 @@ _STEPS: dict[StepName, Callable[[Array, Array], Array]] = {
 }
 
 
+def reverses_order(steps: Sequence[Step]) -> bool:
+    """Return whether larger values become smaller ones, so that ``<`` becomes ``>``."""
+    return sum(isinstance(step, dict) and step["multiply"] < 0 for step in steps) % 2 == 1
+
+
 def transform(
     values: Array,
     steps: Sequence[Step],
