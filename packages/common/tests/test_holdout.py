@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from molpool_common.data_config import DataConfig, SourceConfig
 from molpool_common.errors import InputError
-from molpool_common.holdout import split_table
+from molpool_common.holdout import fold_tables, split_table
 from molpool_common.molecules import MoleculeTable, load_molecules
 
 ALKANES = ["C" * n for n in range(1, 31)]
@@ -96,3 +96,32 @@ def test_no_label_left_for_training(tmp_path: Path) -> None:
     assert str(caught.value).startswith(
         "task 'y': expected at least two labels in the training part; found none."
     )
+
+
+class TestFolds:
+    def test_each_molecule_that_is_not_tested_validates_once(self, tmp_path: Path) -> None:
+        both = table(tmp_path, [*ALKANES, "CCO", "CCN"])
+        settings = config(split_ratios=(0.6, 0.2, 0.2))
+        sides = split_table(both, settings, seed=3)
+        folds = fold_tables(both, sides, settings, 3, seed=3)
+        validated = [s for fold in folds for s in fold.val.smiles]
+        assert sorted(validated) == sorted(set(ALKANES) - set(sides.test.smiles))
+        for fold in folds:
+            assert fold.test is sides.test
+            assert not set(fold.train.groups) & {*fold.val.groups, *fold.test.groups}
+            assert {"CCO", "CCN"} <= set(fold.train.smiles)
+            assert set(fold.val.origin["source"]) == {"main.csv"}
+            # 24 of main.csv that are not tested, twice each but for those that validate here.
+            assert fold.n_left_out == len(fold.val) == 8
+            assert len(fold.train) == 2 * 16 + 2
+
+    def test_one_fold_is_the_split_itself(self, tmp_path: Path) -> None:
+        one = table(tmp_path, [])
+        sides = split_table(one, config(), 0)
+        assert fold_tables(one, sides, config(), 1, 0) == [sides]
+
+    def test_more_folds_than_molecules(self, tmp_path: Path) -> None:
+        one = table(tmp_path, [])
+        sides = split_table(one, config(), 0)
+        with pytest.raises(InputError, match="at least 40 molecules for 40 folds"):
+            fold_tables(one, sides, config(), 40, 0)

@@ -114,6 +114,43 @@ class TestCreate:
         assert (old.path / "notes.txt").read_text() == "mine"
 
 
+class TestWriteFolder:
+    def test_appears_whole_and_replaces_its_own_older_state(self, tmp_path: Path) -> None:
+        run = RunFolder.create(tmp_path / "run")
+        before = set(os.listdir(run.path))
+
+        def save(folder: Path) -> None:
+            assert folder.parent == run.path
+            (folder / "a").touch()
+
+        (run.path / "models").mkdir()
+        (run.path / "models" / "old").touch()
+        assert os.listdir(run.write_folder("models", save)) == ["a"]
+        assert set(os.listdir(run.path)) == before | {"models"}
+
+    def test_a_fault_leaves_the_old_state(self, tmp_path: Path) -> None:
+        run = RunFolder.create(tmp_path / "run")
+        run.write_folder("models", lambda folder: (folder / "a").touch())
+
+        def fail(folder: Path) -> None:
+            (folder / "half").touch()
+            raise KeyboardInterrupt
+
+        before = sorted(run.path.rglob("*"))
+        with pytest.raises(KeyboardInterrupt):
+            run.write_folder("models", fail)
+        assert sorted(run.path.rglob("*")) == before
+
+    def test_overwriting_removes_an_ensemble(self, tmp_path: Path) -> None:
+        run = RunFolder.create(tmp_path / "run")
+        run.write_folder("models", lambda folder: (folder / "member-000.pt").touch())
+        (run.checkpoints / "member-000").mkdir()
+        (run.checkpoints / "member-000" / "last.ckpt").touch()
+        RunFolder.create(tmp_path / "run", overwrite=True)
+        assert sorted(os.listdir(run.path)) == ["checkpoints", MARKER]
+        assert os.listdir(run.checkpoints) == []
+
+
 class TestResume:
     def test_opens_and_keeps_everything(self, tmp_path: Path) -> None:
         RunFolder.create(tmp_path / "run").log("started")

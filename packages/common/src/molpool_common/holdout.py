@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molpool_common.data_config import DataConfig
 from molpool_common.errors import InputError
 from molpool_common.molecules import MoleculeTable
-from molpool_common.splits import split
+from molpool_common.splits import kfold, split
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,79 @@ def split_table(table: MoleculeTable, config: DataConfig, seed: int) -> SplitTab
     )
     _check_training_labels(tables.train)
     return tables
+
+
+def fold_tables(
+    table: MoleculeTable, tables: SplitTables, config: DataConfig, n_folds: int, seed: int
+) -> list[SplitTables]:
+    """Divide what is not tested into folds, each of which validates once.
+
+    Parameters
+    ----------
+    table : MoleculeTable
+        All sources, stacked.
+    tables : SplitTables
+        Its split; the test side stays as it is.
+    config : DataConfig
+        Split type: folds keep scaffolds or clusters together as the split does. Folds of a time
+        split are of random molecules, since a member trained on the earliest rows alone would be
+        a weak one; its test side is later than all of them.
+    n_folds : int
+        One gives back `tables`.
+    seed : int
+        Seed of the folds where the configuration gives none.
+
+    Returns
+    -------
+    list of SplitTables
+        Training-only sources train in each, less the molecules that are held out there.
+
+    Raises
+    ------
+    InputError
+        If there are fewer molecules (scaffolds, clusters) than folds, or a fold leaves a task with
+        fewer than two training labels.
+    """
+    if n_folds == 1:
+        return [tables]
+    tested = set(tables.test.groups)
+    pool = np.array(
+        [i for i in np.flatnonzero(table.hold_out) if table.groups[i] not in tested], dtype=np.int64
+    )
+    extra = np.array(
+        [i for i in np.flatnonzero(~table.hold_out) if table.groups[i] not in tested],
+        dtype=np.int64,
+    )
+    held = table.take(pool)
+    folds = kfold(
+        "random" if config.split_type == "time" else config.split_type,
+        n_folds,
+        groups=held.groups,
+        val_ratio=0,
+        mols=held.mols,
+        targets=held.targets,
+        seed=config.split_seed if config.split_seed is not None else seed,
+    )
+    return [_fold(table, tables, pool[f.train], pool[f.test], extra) for f in folds]
+
+
+def _fold(
+    table: MoleculeTable,
+    tables: SplitTables,
+    train: NDArray[np.int64],
+    val: NDArray[np.int64],
+    extra: NDArray[np.int64],
+) -> SplitTables:
+    unseen = {table.groups[i] for i in val}
+    kept = np.array([i for i in extra if table.groups[i] not in unseen], dtype=np.int64)
+    fold = SplitTables(
+        train=table.take(np.concatenate([train, kept])),
+        val=table.take(val),
+        test=tables.test,
+        n_left_out=extra.size - kept.size,
+    )
+    _check_training_labels(fold.train)
+    return fold
 
 
 def _check_training_labels(train: MoleculeTable) -> None:

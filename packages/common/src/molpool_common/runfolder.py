@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -137,6 +138,22 @@ class RunFolder:
             save(temporary)
         return self.path / name
 
+    def write_folder(self, name: str, save: Callable[[Path], None]) -> Path:
+        """Let `save` fill an empty folder under a temporary name, then give it its own.
+
+        A folder of this name, of the same run before it was resumed, is replaced.
+        """
+        path = self.path / name
+        temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
+        try:
+            temporary.mkdir()
+            save(temporary)
+            shutil.rmtree(path, ignore_errors=True)
+            os.replace(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return path
+
     def log(self, event: str, **fields: Any) -> None:
         """Append one line to ``log.jsonl``."""
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event}
@@ -178,8 +195,13 @@ def _remove_run(path: Path) -> None:
     for pattern in ("*.json", "*.jsonl", "*.yaml", "*.parquet", "*.csv", "*.npz", "*.html", "*.pt"):
         for file in path.glob(pattern):
             file.unlink()
-    for checkpoint in (path / "checkpoints").glob("*"):
-        checkpoint.unlink()
+    # One level of folders, of the members of an ensemble, lies below the checkpoints.
+    for pattern in ("checkpoints/*.ckpt*", "checkpoints/member-*/*.ckpt*", "models/*.pt"):
+        for file in path.glob(pattern):
+            file.unlink()
+    for folder in (*path.glob("checkpoints/member-*"), path / "models"):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def default_folder(stem: str, root: str | Path = "runs") -> Path:
