@@ -66,7 +66,8 @@ def theirs(table: Path, folder: Path, seed: int, splits: Path) -> float:
             *(str(BIN / "chemprop"), "train", "--data-path", str(table)),
             *("--smiles-columns", "SMILES", "--target-columns", *TASKS),
             *("--splits-file", str(splits), "--save-dir", str(folder)),
-            *("--pytorch-seed", str(seed), "--epochs", str(EPOCHS), "--batch-size", str(BATCH)),
+            *("--pytorch-seed", str(seed), "--data-seed", str(seed), "--epochs", str(EPOCHS)),
+            *("--batch-size", str(BATCH)),
             *("--depth", "3", "--message-hidden-dim", "300", "--aggregation", "mean"),
             *("--ffn-num-layers", "2", "--ffn-hidden-dim", "300", "--num-workers", "0"),
         ]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from chemprop.data.samplers import SeededSampler
 from chemprop_multitask.shuffle import EpochShuffle
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,3 +23,19 @@ def test_epochs_and_seeds_differ() -> None:
     sampler.set_epoch(1)
     assert list(sampler) != first
     assert list(EpochShuffle(50, 2)) != first
+
+
+def test_the_order_is_that_of_chemprops_own_sampler() -> None:
+    sampler, peer = EpochShuffle(50, 7), SeededSampler(50, 7)
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        assert list(sampler) == [int(row) for row in peer]
+
+
+def test_an_earlier_epoch_can_be_asked_for_again() -> None:
+    sampler = EpochShuffle(20, 7)
+    first = list(sampler)
+    sampler.set_epoch(4)
+    list(sampler)
+    sampler.set_epoch(0)
+    assert list(sampler) == first
