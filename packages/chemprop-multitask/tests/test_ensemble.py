@@ -10,7 +10,9 @@ from chemprop_multitask import (
     ChempropModel,
     Ensemble,
     EnsembleConfig,
+    Member,
     MoleculeData,
+    plan_members,
 )
 from numpy.typing import NDArray
 
@@ -104,3 +106,33 @@ def test_what_does_not_fit_is_named(
     members = [ChempropModel.from_config(settings(), task_names=names) for names in ("ab", "ac")]
     with pytest.raises(ChempropError, match=r"\['a', 'b'\]; member 2 has \['a', 'c'\]"):
         Ensemble(members)
+
+
+def test_members_are_planned_seed_by_seed() -> None:
+    plan = plan_members(2, 3, seed=5)
+    assert [(m.number, m.seed_number, m.fold) for m in plan] == [
+        (0, 0, 0), (1, 0, 1), (2, 0, 2), (3, 1, 0), (4, 1, 1), (5, 1, 2),
+    ]  # fmt: skip
+    assert len({m.seed for m in plan}) == 6
+    own = np.random.SeedSequence(5, spawn_key=(1, 2)).generate_state(1)[0]
+    assert plan[5] == Member(5, 1, 2, int(own))
+
+
+def test_one_path_loads_whatever_model_there_is(settings: Any, tmp_path: Path) -> None:
+    members = [ChempropModel.from_config(settings(), task_names="ab", seed=s) for s in (1, 2)]
+    one, many = tmp_path / "one", tmp_path / "many"
+    one.mkdir()
+    members[0].save(one / "model.pt")
+    Ensemble(members).save(many / "models")
+    for path in (one, one / "model.pt"):
+        (member,) = Ensemble.load(path).members
+        np.testing.assert_array_equal(member.predict(UNSEEN), members[0].predict(UNSEEN))
+        np.testing.assert_array_equal(
+            ChempropModel.load(path).predict(UNSEEN), members[0].predict(UNSEEN)
+        )
+    for path in (many, many / "models"):
+        np.testing.assert_array_equal(
+            Ensemble.load(path).predict(UNSEEN)[1], Ensemble(members).predict(UNSEEN)[1]
+        )
+    with pytest.raises(ChempropError, match=r"expected one model; found 2 in .*Ensemble\.load"):
+        ChempropModel.load(many)

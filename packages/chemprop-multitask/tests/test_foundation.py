@@ -60,3 +60,29 @@ def test_another_file_is_named(content: Any, message: str, settings: Any, tmp_pa
         torch.save(content, path)
     with pytest.raises(ChempropError, match=f"model.from_foundation: .*{message}"):
         ChempropModel.from_config(settings(model={"from_foundation": str(path)}), task_names="x")
+
+
+def test_another_featuriser_is_named_as_such(settings: Any, tmp_path: Path) -> None:
+    path = tmp_path / "foundation.pt"
+    block = nn.BondMessagePassing(d_v=133, d_h=16)
+    torch.save({"hyper_parameters": block.hparams, "state_dict": block.state_dict()}, path)
+    with pytest.raises(ChempropError, match=r"found \(16, 147\) in .* of another featuriser"):
+        ChempropModel.from_config(settings(model={"from_foundation": str(path)}), task_names="x")
+
+
+class TestFrozen:
+    def test_only_the_rest_is_trained(self, settings: Any, data: Any, tmp_path: Path) -> None:
+        path = tmp_path / "foundation.pt"
+        source = ChempropModel.from_config(settings(), task_names="x", seed=1)
+        source.save(path)
+        frozen = {"from_foundation": str(path), "freeze_encoder": True}
+        model = ChempropModel.from_config(settings(model=frozen), task_names=data.task_names)
+        head = model.module.state_dict()["predictor.ffn.0.0.weight"].clone()
+        model.fit(data)
+        wanted = encoder(source)
+        assert all(torch.equal(encoder(model)[name], wanted[name]) for name in wanted)
+        assert not torch.equal(model.module.state_dict()["predictor.ffn.0.0.weight"], head)
+
+    def test_random_weights_are_not_frozen(self, settings: Any) -> None:
+        with pytest.raises(ChempropError, match=r"freeze_encoder: expected model\.from_foundation"):
+            ChempropModel.from_config(settings(model={"freeze_encoder": True}), task_names="x")

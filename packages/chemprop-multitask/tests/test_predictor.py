@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from chemprop import nn
-from chemprop_multitask import ChempropError, GroupedPredictor
+from chemprop_multitask import ChempropError, ChempropModel, GroupedPredictor
 
 NAMES = ["a", "b", "c"]
 SIZES: dict[str, Any] = {"input_dim": 6, "hidden_dim": 5, "n_layers": 2}
@@ -95,3 +95,12 @@ def test_it_is_rebuilt_from_its_hyperparameters(fingerprint: torch.Tensor) -> No
 def test_an_unknown_task_is_named() -> None:
     with pytest.raises(ChempropError, match=r"found 'hergg'\. Did you mean 'herg'"):
         GroupedPredictor([["logd"], ["hergg"]], ["logd", "herg"])
+
+
+def test_a_configuration_says_which_group_serves_a_task(settings: Any) -> None:
+    config = settings(groups=[["a", "b"], ["b", "c"]])
+    with pytest.raises(ChempropError, match="task 'b', or an assignment; groups 1, 2 do"):
+        ChempropModel.from_config(config, task_names=NAMES)
+    config.group_assignment = {"b": 1}
+    model = ChempropModel.from_config(config, task_names=NAMES)
+    assert model.module.predictor.groups == ((0,), (1, 2))

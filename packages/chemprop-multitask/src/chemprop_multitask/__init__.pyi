@@ -10,7 +10,10 @@ from .config import ModelConfig as ModelConfig
 from .config import TrainingConfig as TrainingConfig
 from .data import MoleculeData as MoleculeData
 from .ensemble import Ensemble as Ensemble
+from .ensemble import Member as Member
+from .ensemble import plan_members as plan_members
 from .errors import ChempropError as ChempropError
+from .errors import NonFiniteLossError as NonFiniteLossError
 from .losses import MultiTaskLoss as MultiTaskLoss
 from .message_passing import FastBondMessagePassing as FastBondMessagePassing
 from .model import ChempropModel as ChempropModel
@@ -29,11 +32,14 @@ __all__ = [
     "FFNConfig",
     "FastBondMessagePassing",
     "GroupedPredictor",
+    "Member",
     "MessagePassingConfig",
     "ModelConfig",
     "MoleculeData",
     "MultiTaskLoss",
+    "NonFiniteLossError",
     "TaskType",
     "TrainingConfig",
     "censoring_from_signs",
+    "plan_members",
 ]

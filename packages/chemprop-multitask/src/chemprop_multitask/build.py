@@ -10,6 +10,7 @@ import torch
 from chemprop import nn
 
 from chemprop_multitask.config import ChempropConfig
+from chemprop_multitask.errors import ChempropError
 from chemprop_multitask.foundation import load_foundation
 from chemprop_multitask.losses import MultiTaskLoss
 from chemprop_multitask.message_passing import FastBondMessagePassing
@@ -60,6 +61,13 @@ def _message_passing(config: ChempropConfig) -> Any:
     )
     if config.model.from_foundation is not None:
         load_foundation(block, config.model.from_foundation)
+    if config.model.freeze_encoder:
+        if config.model.from_foundation is None:
+            raise ChempropError(
+                "model.freeze_encoder: expected model.from_foundation with it; found none, and "
+                "random weights are not worth keeping"
+            )
+        block.requires_grad_(False)
     return block
 
 
@@ -80,7 +88,9 @@ def _predictor(
         shared["output_transform"] = nn.UnscaleTransform(np.zeros(n_tasks), np.ones(n_tasks))
     if config.groups is not None or len(set(kinds)) > 1:
         groups = config.groups if config.groups is not None else [list(task_names)]
-        return GroupedPredictor(groups, task_names, task_types=kinds, **shared)
+        return GroupedPredictor(
+            groups, task_names, task_types=kinds, assignment=config.group_assignment, **shared
+        )
     if kinds[0] == "regression":
         return nn.RegressionFFN(n_tasks=n_tasks, **shared)
     return nn.BinaryClassificationFFN(n_tasks=n_tasks, **shared)

@@ -20,7 +20,7 @@ from chemprop_multitask.config import (
     ModelConfig,
 )
 from chemprop_multitask.errors import ChempropError
-from chemprop_multitask.foundation import read_torch_file
+from chemprop_multitask.foundation import OTHER_FEATURES, read_torch_file
 from chemprop_multitask.losses import MultiTaskLoss
 from chemprop_multitask.message_passing import FastBondMessagePassing
 from chemprop_multitask.network import MultiTaskMPNN
@@ -90,6 +90,32 @@ def read_model(path: str | Path) -> SavedModel:
     return SavedModel(config, tuple(names), kinds, network)
 
 
+def model_files(path: str | Path) -> list[Path]:
+    """Return the model files at a path.
+
+    Parameters
+    ----------
+    path : str or Path
+        A model file (given back as it is, there or not); a folder with ``member-*.pt``; or a run
+        folder, whose models are ``model.pt`` or ``models/member-*.pt``.
+
+    Raises
+    ------
+    ChempropError
+        If a folder holds no model.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [path]
+    for pattern in ("member-*.pt", "models/member-*.pt", "model.pt"):
+        if files := sorted(path.glob(pattern)):
+            return files
+    raise ChempropError(
+        f"model: expected model.pt or member-*.pt in {path}; found none. A run writes its model "
+        "when it ends."
+    )
+
+
 def check_resumable(path: str | Path, network: MultiTaskMPNN) -> Path:
     """Return the path of a training checkpoint that fits a network.
 
@@ -107,9 +133,12 @@ def check_resumable(path: str | Path, network: MultiTaskMPNN) -> Path:
     wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     for name in wanted | found:
         if found.get(name) != wanted.get(name):
+            first = name == "message_passing.W_i.weight" and name in found
+            features = first and found[name][1] != wanted[name][1]
             raise ChempropError(
                 f"resume_from: expected parameter {name!r} of shape {wanted.get(name)}; "
                 f"found {found.get(name)} in {path}, a checkpoint of another model"
+                + (f". {OTHER_FEATURES}" if features else "")
             )
     return Path(path)
 

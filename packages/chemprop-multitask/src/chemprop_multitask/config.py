@@ -50,6 +50,9 @@ class ModelConfig(_Section):
     from_foundation: str | None = Field(
         None, description="file whose message passing weights to start from: a Chemprop model"
     )
+    freeze_encoder: bool = Field(
+        False, description="leave the weights of from_foundation as they are, train the rest"
+    )
 
 
 class TrainingConfig(_Section):
@@ -105,6 +108,9 @@ class ChempropConfig(_Section):
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     groups: list[list[str]] | None = Field(
         None, description="task groups, one head each; by default one head serves all tasks"
+    )
+    group_assignment: dict[str, int] | None = Field(
+        None, description="group, from 0, that serves a task which stands in several, by task"
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chemprop_multitask.callbacks import EpochRecord
+from chemprop_multitask.checkpoint import model_files
 from chemprop_multitask.config import EnsembleConfig
 from chemprop_multitask.data import MoleculeData
 from chemprop_multitask.errors import ChempropError
@@ -16,6 +18,45 @@ from chemprop_multitask.model import ChempropModel
 from chemprop_multitask.tasks import TaskType, resolve_task_types
 
 Fold = tuple[MoleculeData, MoleculeData | None]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of an ensemble before it is trained.
+
+    Parameters
+    ----------
+    number, seed_number, fold : int
+        Which member, which of the seeds and which fold, each from 0.
+    seed : int
+        Seed of its weights, shuffling and dropout.
+    """
+
+    number: int
+    seed_number: int
+    fold: int
+    seed: int
+
+
+def plan_members(n_seeds: int, n_folds: int, seed: int) -> list[Member]:
+    """Return every seed on every fold, the folds of the first seed first.
+
+    Parameters
+    ----------
+    n_seeds, n_folds : int
+        How many.
+    seed : int
+        Seed of the seeds: those of one seed number and fold are equal however many there are.
+    """
+    return [
+        Member(s * n_folds + f, s, f, _member_seed(seed, s, f))
+        for s in range(n_seeds)
+        for f in range(n_folds)
+    ]
+
+
+def _member_seed(seed: int, seed_number: int, fold: int) -> int:
+    return int(np.random.SeedSequence(seed, spawn_key=(seed_number, fold)).generate_state(1)[0])
 
 
 class Ensemble:
@@ -90,15 +131,13 @@ class Ensemble:
             )
         kinds = resolve_task_types(task_names, task_types)
         members: list[ChempropModel] = []
-        for s in range(config.n_seeds):
-            for f in range(config.n_folds):
-                train, val = folds(f) if callable(folds) else folds[f]
-                own = int(np.random.SeedSequence(seed, spawn_key=(s, f)).generate_state(1)[0])
-                member = ChempropModel.from_config(
-                    config, task_names=task_names, task_types=kinds, seed=own
-                )
-                member.fit(train, val, seed=own, on_epoch=_numbered(on_epoch, len(members)))
-                members.append(member)
+        for plan in plan_members(config.n_seeds, config.n_folds, seed):
+            train, val = folds(plan.fold) if callable(folds) else folds[plan.fold]
+            member = ChempropModel.from_config(
+                config, task_names=task_names, task_types=kinds, seed=plan.seed
+            )
+            member.fit(train, val, seed=plan.seed, on_epoch=_numbered(on_epoch, plan.number))
+            members.append(member)
         return cls(members)
 
     def predict(
@@ -142,18 +181,21 @@ class Ensemble:
             member.save(folder / f"member-{i:03d}.pt")
 
     @classmethod
-    def load(cls, folder: str | Path) -> Ensemble:
-        """Read a folder that `save` wrote, only from a trusted source.
+    def load(cls, path: str | Path) -> Ensemble:
+        """Read what `save` wrote, or whatever model there is, only from a trusted source.
+
+        Parameters
+        ----------
+        path : str or Path
+            A folder that `save` wrote, a run folder, or a model file; a single model makes an
+            ensemble of one.
 
         Raises
         ------
         ChempropError
-            If it holds no model file, or one that cannot be read.
+            If there is no model file, or one that cannot be read.
         """
-        files = _member_files(Path(folder))
-        if not files:
-            raise ChempropError(f"ensemble: expected member-*.pt in {folder}; found none")
-        return cls([ChempropModel.load(file) for file in files])
+        return cls([ChempropModel.load(file) for file in model_files(path)])
 
 
 def _member_files(folder: Path) -> list[Path]:

@@ -12,6 +12,10 @@ from torch import Tensor, nn
 from chemprop_multitask.errors import ChempropError
 
 _PREFIX = "message_passing."
+_FIRST = "W_i.weight"
+
+OTHER_FEATURES = "It is of another featuriser: atoms and bonds have another number of features."
+"""What the width of the first weights, which multiply the features, says."""
 
 
 def load_foundation(message_passing: nn.Module, path: str | Path) -> None:
@@ -41,10 +45,12 @@ def load_foundation(message_passing: nn.Module, path: str | Path) -> None:
     for name, tensor in wanted.items():
         if name not in found or found[name].shape != tensor.shape:
             shape = tuple(found[name].shape) if name in found else "none"
+            advice = "Set model.message_passing as the foundation has it."
+            if name == _FIRST and name in found and found[name].shape[1] != tensor.shape[1]:
+                advice = OTHER_FEATURES
             raise ChempropError(
                 f"model.from_foundation: expected parameter {name!r} of shape "
-                f"{tuple(tensor.shape)}; found {shape} in {path}. "
-                "Set model.message_passing as the foundation has it."
+                f"{tuple(tensor.shape)}; found {shape} in {path}. {advice}"
             )
     # What the file holds beyond the block, such as the scaling of extra features, is not of it.
     message_passing.load_state_dict({name: found[name] for name in wanted})

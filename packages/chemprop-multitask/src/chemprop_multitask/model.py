@@ -16,7 +16,12 @@ from chemprop_multitask import training
 from chemprop_multitask.batches import BatchLoader
 from chemprop_multitask.build import build_network
 from chemprop_multitask.callbacks import EpochRecord
-from chemprop_multitask.checkpoint import check_resumable, read_model, write_model
+from chemprop_multitask.checkpoint import (
+    check_resumable,
+    model_files,
+    read_model,
+    write_model,
+)
 from chemprop_multitask.config import ChempropConfig
 from chemprop_multitask.data import MoleculeData
 from chemprop_multitask.errors import ChempropError
@@ -158,7 +163,7 @@ class ChempropModel:
         check_labels(train, self.task_names, self.task_types)
         if val is not None:
             check_labels(val, self.task_names, self.task_types)
-        resume = check_resumable(resume_from, self.module) if resume_from is not None else None
+        resume = self.check_checkpoint(resume_from) if resume_from is not None else None
         mean, scale = self._fit_scaler(train)
         self.module.train()  # an earlier prediction left dropout switched off
         with tempfile.TemporaryDirectory() as scratch, torch.random.fork_rng():
@@ -177,6 +182,17 @@ class ChempropModel:
                 state = torch.load(result.best, map_location="cpu", weights_only=False)
                 self.module.load_state_dict(state["state_dict"])
         return result.records
+
+    def check_checkpoint(self, path: str | Path) -> Path:
+        """Return the path of a training checkpoint that `fit` could go on from.
+
+        Raises
+        ------
+        ChempropError
+            If the file is missing, damaged, no training checkpoint, or of another model or
+            featuriser.
+        """
+        return check_resumable(path, self.module)
 
     def _loader(self, data: MoleculeData, sampler: Sampler[int] | None = None) -> BatchLoader:
         training_side = sampler is not None
@@ -231,10 +247,20 @@ class ChempropModel:
     def load(cls, path: str | Path) -> ChempropModel:
         """Read a model that `save` or `chemprop train` wrote, only from a trusted source.
 
+        Parameters
+        ----------
+        path : str or Path
+            The file, or a folder with one model in it; of several, see `Ensemble.load`.
+
         Raises
         ------
         ChempropError
             If the file is missing, damaged, of another program or of another featuriser.
         """
-        saved = read_model(path)
+        files = model_files(path)
+        if len(files) > 1:
+            raise ChempropError(
+                f"model: expected one model; found {len(files)} in {path}. Ensemble.load reads them"
+            )
+        saved = read_model(files[0])
         return cls(saved.config, saved.task_names, saved.task_types, saved.network)

@@ -9,7 +9,7 @@ from chemprop.data.collate import TrainingBatch
 from chemprop.models import MPNN
 from torch import Tensor
 
-from chemprop_multitask.errors import ChempropError, listed
+from chemprop_multitask.errors import NonFiniteLossError
 from chemprop_multitask.losses import MultiTaskLoss
 
 _PARTIAL = "train_loss_so_far"
@@ -35,7 +35,7 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
 
         Raises
         ------
-        ChempropError
+        NonFiniteLossError
             If it is not finite.
         """
         loss = self._loss(self.criterion, batch, "training")
@@ -54,20 +54,16 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
         loss: Tensor = criterion(preds, targets, mask, batch.w, batch.lt_mask, batch.gt_mask)
         if not loss.isfinite():
             cells = criterion.cells(preds.detach(), targets, batch.lt_mask, batch.gt_mask)
-            raise ChempropError(self._not_finite(cells * batch.w, mask, batch, stage))
+            raise self._not_finite(cells * batch.w, mask, batch, stage)
         return loss
 
-    def _not_finite(self, cells: Tensor, mask: Tensor, batch: TrainingBatch, stage: str) -> str:
+    def _not_finite(
+        self, cells: Tensor, mask: Tensor, batch: TrainingBatch, stage: str
+    ) -> NonFiniteLossError:
         bad = (~cells.isfinite() & mask).nonzero().tolist()
-        rows = [row + 1 for row in batch.bmg.rows]
-        found = sorted({rows[b] for b, _ in bad}) or sorted(set(rows))
+        rows = sorted({batch.bmg.rows[b] for b, _ in bad}) or sorted(set(batch.bmg.rows))
         tasks = [self.task_names[t] for t in sorted({t for _, t in bad})] or list(self.task_names)
-        return (
-            f"{stage} loss in epoch {self.trainer.current_epoch + 1}: expected a finite number; "
-            f"found NaN or infinity in rows {listed(found)} of the {stage} data, "
-            f"tasks {listed([repr(t) for t in tasks])}. Look for extreme labels in these rows; "
-            "else lower training.learning_rate or set training.gradient_clip."
-        )
+        return NonFiniteLossError(stage, self.trainer.current_epoch, rows, tasks)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the running epoch's loss has summed up; at its end that is over."""
