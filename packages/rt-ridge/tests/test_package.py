@@ -1,15 +1,33 @@
-"""The package claims no more than it holds."""
+from __future__ import annotations
 
-from importlib.metadata import entry_points, metadata
+import subprocess
+import sys
 
 import rt_ridge
 
 
-def test_offers_its_version_and_nothing_else():
-    assert rt_ridge.__all__ == ["__version__"]
-    assert rt_ridge.__version__ == metadata("rt-ridge")["Version"]
+def run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    return done.stdout.strip()
 
 
-def test_installs_no_command():
-    scripts = entry_points(group="console_scripts")
-    assert not [s for s in scripts if s.value.startswith("rt_ridge")]
+def test_importing_loads_nothing_heavy() -> None:
+    heavy = "{'polars', 'pandas', 'scipy', 'sklearn', 'pymc', 'arviz', 'matplotlib', 'torch'}"
+    code = f"import sys; import rt_ridge; rt_ridge.RTRidgeError; print({heavy} & set(sys.modules))"
+    assert run(code) == "set()"
+
+
+def test_every_public_name_resolves() -> None:
+    names = set(vars(rt_ridge)["__all__"]) - {"__version__"}
+    assert "SufficientStatistics" in names
+    for name in names:
+        assert getattr(rt_ridge, name).__name__ == name
+    assert names <= set(dir(rt_ridge))
+    assert rt_ridge.__version__.count(".") == 2
+
+
+def test_errors_are_those_of_wrong_input() -> None:
+    assert issubclass(rt_ridge.RTRidgeError, ValueError)
+    assert rt_ridge.RTRidgeError.exit_code == 2
