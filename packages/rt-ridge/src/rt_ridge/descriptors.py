@@ -1,0 +1,110 @@
+"""What the descriptors of a compound say of its intercept in pairs never seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rt_ridge.lookup import LineTable, find
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class HeadLevel:
+    """Deviation of descriptor coefficients from θ, below each node of one level.
+
+    Parameters
+    ----------
+    name : {"group", "parent", "global"}
+        The level; "global" has one node, with id 0 and mean 0.
+    ids : ndarray of int64, [L]
+        Nodes, ascending.
+    mean : ndarray, [L, Q]
+        Mean of the deviation.
+    cov : ndarray, [L, Q, Q]
+        Covariance of the deviation in a group below the node: for a node that is no group, that
+        of the node's own deviation and of a new group's within it.
+    """
+
+    name: str
+    ids: IntArray
+    mean: FloatArray
+    cov: FloatArray
+
+
+@dataclass(frozen=True)
+class DescriptorEffect:
+    """Intercepts by descriptor: (z - center)·(θ + deviation of the group).
+
+    Parameters
+    ----------
+    names : tuple of str
+        The Q descriptors.
+    center : ndarray, [Q]
+        What is subtracted from them.
+    ids : ndarray of int64, [C]
+        Compounds whose descriptors are known, ascending.
+    values : ndarray, [C, Q]
+        Their descriptors.
+    mean, cov : ndarray, [Q] and [Q, Q]
+        Of θ, for compounds never seen; those of compounds seen are within `CompoundEffect`.
+    blind_cov : ndarray, [D, D]
+        Covariance of the effect of a new compound whose descriptors are not known.
+    heads : tuple of HeadLevel
+        Deviations by group, by supercategory, and of new ones; empty where θ serves all.
+    """
+
+    names: tuple[str, ...]
+    center: FloatArray
+    ids: IntArray
+    values: FloatArray
+    mean: FloatArray
+    cov: FloatArray
+    blind_cov: FloatArray
+    heads: tuple[HeadLevel, ...] = ()
+
+    def rows(self, compounds: IntArray, given: FloatArray | None) -> FloatArray:
+        """Return the centred descriptors of each row, NaN where they are not known, [N, Q].
+
+        Parameters
+        ----------
+        compounds : ndarray of int64, [N]
+            Compounds of the rows.
+        given : ndarray, [N, Q], or None
+            Descriptors of compounds that the fit has not seen, NaN where unknown.
+        """
+        place = find(self.ids, compounds)
+        unknown = np.full((1, len(self.names)), np.nan)
+        z = np.concatenate([self.values, unknown])[place]
+        if given is not None:
+            z = np.where((place >= 0)[:, None], z, given)
+        centred: FloatArray = z - self.center
+        return centred
+
+    def of_new_compound(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return mean and variance of z·θ, [N], for centred descriptors [N, Q]."""
+        place = np.zeros(len(z), dtype=np.int64)
+        return LineTable(self.mean[None], self.cov[None]).moments(z, place)
+
+    def of_group(self, z: FloatArray, ids: dict[str, IntArray]) -> tuple[FloatArray, FloatArray]:
+        """Return mean and variance of z·deviation, [N], at the nearest node known.
+
+        Parameters
+        ----------
+        z : ndarray, [N, Q]
+            Centred descriptors.
+        ids : dict of str to ndarray of int64, [N]
+            Node of each row at each level.
+        """
+        mean, variance = np.zeros(len(z)), np.zeros(len(z))
+        open_rows = np.arange(len(z))
+        for head in self.heads:
+            place = find(head.ids, ids[head.name][open_rows])
+            rows, at = open_rows[place >= 0], place[place >= 0]
+            mean[rows], variance[rows] = LineTable(head.mean, head.cov).moments(z[rows], at)
+            open_rows = open_rows[place < 0]
+        return mean, variance
