@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from chemprop_multitask.config import ChempropConfig
+import tyro
+from chemprop_multitask.config import ChempropConfig, ModelConfig
+from molpool_common.config import ConfigModel
 from molpool_common.data_config import DataConfig
 from molpool_common.tracking import TrackingConfig
 from pydantic import Field
 from sampling_core.config import JointSamplingConfig
+
+
+class TrainModelConfig(ModelConfig):
+    """Architecture."""
+
+    from_foundation: Annotated[str | None, tyro.conf.arg(aliases=["--from-foundation"])] = Field(
+        None, description="file whose message passing weights to start from: a Chemprop model"
+    )
+
+
+class EnsembleSection(ConfigModel):
+    """Several models, one for each seed on each fold; their mean predicts, their spread warns."""
+
+    n_seeds: int = Field(1, ge=1, description="models a fold, which differ by their seed")
+    n_folds: int = Field(
+        1, ge=1, description="parts of all rows but the test side, each of which validates once"
+    )
+
+    @property
+    def n_members(self) -> int:
+        """Number of models."""
+        return self.n_seeds * self.n_folds
 
 
 class TrainChempropConfig(ChempropConfig):
@@ -33,6 +57,16 @@ class TrainChempropConfig(ChempropConfig):
         "auto",
         description="kind of all tasks; auto: classification for those whose values are all 0 or 1",
     )
+    task_types: dict[str, Literal["regression", "classification"]] = Field(
+        default_factory=dict, description="kind of single tasks, by name; goes before task_type"
+    )
+    groups: list[list[str]] | str | None = Field(  # type: ignore[assignment]  # read to a list
+        None,
+        description="task groups, one head each, as lists of tasks or a groups.json; by default "
+        "one head serves all tasks",
+    )
+    model: TrainModelConfig = Field(default_factory=TrainModelConfig)
+    ensemble: EnsembleSection = Field(default_factory=EnsembleSection)
     data: DataConfig = Field(default_factory=DataConfig)
     joint_sampling: JointSamplingConfig = Field(default_factory=JointSamplingConfig)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)

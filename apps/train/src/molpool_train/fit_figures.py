@@ -43,13 +43,17 @@ def _panels(frame: pl.DataFrame, table: MetricTable, kind: str) -> list[Panel]:
     for score in table.tasks:
         if score.task_type != kind or score.n == 0:
             continue
-        pair = frame.select(score.task, f"{score.task} predicted").drop_nulls(score.task)
+        exact = frame
+        if f"{score.task} modifier" in frame.columns:
+            exact = frame.filter(pl.col(f"{score.task} modifier") == "=")
+        pair = exact.select(score.task, f"{score.task} predicted").drop_nulls(score.task)
         truth, guess = pair.to_numpy().T
         panels.append((score.task, truth, guess))
     return sorted(panels, key=lambda panel: -len(panel[1])) if len(panels) > MOST else panels
 
 
-def _grid(n: int, draw: Any) -> str:
+def grid(n: int, draw: Any) -> str:
+    """Return `n` panels, `COLUMNS` a row, as SVG; ``draw(axes, i)`` fills each."""
     rows = -(-n // COLUMNS)
     with style():
         figure = new_figure(9, 3.1 * rows)
@@ -75,7 +79,7 @@ def _parity(panels: Sequence[Panel], side: str) -> Figure:
         axes.set_title(f"{name}\n{len(truth)} labels", fontsize=9)
 
     return Figure(
-        _grid(len(panels), draw),
+        grid(len(panels), draw),
         alt=f"Predicted against measured values of {len(panels)} tasks, {side} molecules.",
         caption="Each point is a molecule; on the line the prediction is right. Values as trained "
         "on, after conversions. The numbers are in predictions.parquet.",
@@ -94,7 +98,7 @@ def _roc(panels: Sequence[Panel], side: str) -> Figure:
         axes.set_title(f"{name}\n{int(truth.sum())} of {len(truth)} positive", fontsize=9)
 
     return Figure(
-        _grid(len(panels), draw),
+        grid(len(panels), draw),
         alt=f"ROC curves of {len(panels)} tasks, {side} molecules.",
         caption="The further above the diagonal, the better positives are ranked before negatives. "
         "A task with one class here has no curve.",

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-from chemprop_multitask import ChempropModel, EpochRecord, MoleculeData
-from molpool_common.molecules import MoleculeTable
+import polars as pl
+from chemprop_multitask import (
+    ChempropError,
+    Ensemble,
+    EpochRecord,
+    MoleculeData,
+    NonFiniteLossError,
+)
+from molpool_common.errors import listed
 from molpool_common.runfolder import RunFolder
 from molpool_common.tracking import Tracker
 from rich.console import Console
 
 from molpool_train.config import TrainChempropConfig
 from molpool_train.inputs import Inputs
-from molpool_train.report import TrainingRun, training_report
-from molpool_train.results import SIDES, evaluate, shown_rows
-from molpool_train.sampling import Sampling, SamplingLog, build_sampling
+from molpool_train.report import MemberRun, TrainingRun, training_report
+from molpool_train.results import evaluate, shown_rows
 from molpool_train.screen import TrainingScreen, metric_table
-
-__all__ = ["Fitting", "build_sampling"]
+from molpool_train.trainees import Trainee
+from molpool_train.unseen import write_unseen
 
 MODEL = "model.pt"
+MODELS = "models"
 
 
 class Fitting:
@@ -37,8 +43,8 @@ class Fitting:
         Where it goes.
     inputs : Inputs
         Checked tables.
-    sampling : Sampling
-        How training rows are drawn.
+    trainees : sequence of Trainee
+        The model, or the members of the ensemble.
     tracker : Tracker
         Where numbers are logged besides.
     """
@@ -49,100 +55,126 @@ class Fitting:
         config: TrainChempropConfig,
         run: RunFolder,
         inputs: Inputs,
-        sampling: Sampling,
+        trainees: Sequence[Trainee],
         tracker: Tracker,
     ) -> None:
         self._console = console
         self._config = config
         self._run = run
         self._inputs = inputs
-        self._sampling = sampling
+        self._trainees = trainees
         self._tracker = tracker
-        self._log = SamplingLog(sampling, inputs.tables.train) if sampling.sampler else None
-        self._screen = TrainingScreen(console, config.training.epochs, self._log)
-        self._data = {side: self._side(side) for side in SIDES}
-        self._model = ChempropModel.from_config(
-            config,
-            task_names=inputs.table.task_names,
-            task_types=inputs.task_types,
-            seed=config.seed,
-        )
+        self._members: list[MemberRun] = []
 
-    def _side(self, side: str) -> MoleculeData:
-        table: MoleculeTable = getattr(self._inputs.tables, side)
-        weights = self._sampling.weights if side == "train" else None
-        return MoleculeData(table.mols, table.targets, task_names=table.task_names, weights=weights)
+    @property
+    def _loss(self) -> str:
+        return self._trainees[0].model.loss_description
 
     def train(self) -> None:
-        """Fit the model; an interrupted run can be resumed.
+        """Fit each model; an interrupted run can be resumed, and goes on with the same one.
 
         Raises
         ------
         KeyboardInterrupt
             On Ctrl-C or SIGTERM, with the command that goes on.
+        ChempropError
+            If a loss is not finite, naming molecules and tasks.
         """
-        log = [self._log] if self._log else []
-        self._console.print(f"Loss: {self._model.loss_description}", highlight=False)
-        try:
-            self._records = self._model.fit(
-                self._data["train"],
-                self._data["val"] if len(self._data["val"]) else None,
-                sampler=self._sampling.sampler,
-                callbacks=[*self._sampling.callbacks, *log, self._screen],
-                on_epoch=self._epoch,
-                checkpoint_dir=self._run.checkpoints,
-                resume_from=self._checkpoint(),
-                seed=self._config.seed,
-            )
-        except KeyboardInterrupt:
-            self._run.log("interrupted")
-            raise KeyboardInterrupt(
-                "Interrupted. Go on with: molpool-train chemprop --resume "
-                f"--save-dir {self._run.path}"
-            ) from None
+        self._say(f"Loss: {self._loss}")
+        for trainee in self._trainees:
+            try:
+                records = self._fit(trainee)
+            except KeyboardInterrupt:
+                self._run.log("interrupted")
+                raise KeyboardInterrupt(
+                    "Interrupted. Go on with: molpool-train chemprop --resume "
+                    f"--save-dir {self._run.path}"
+                ) from None
+            except NonFiniteLossError as error:
+                self._run.log("failed", error=str(error))
+                raise ChempropError(error.describe(_places(error, trainee))) from None
+            self._members.append(MemberRun(trainee, records))
 
-    def _checkpoint(self) -> Path | None:
-        """Return the checkpoint to go on from; a run stopped in its first epoch has none."""
-        last = self._run.checkpoints / "last.ckpt"
-        return last if self._config.resume and last.is_file() else None
+    def _fit(self, trainee: Trainee) -> list[EpochRecord]:
+        """Fit one model; one that was through before it was interrupted comes back as it was."""
+        if trainee.member is not None:
+            self._say(f"Member {_title(trainee, len(self._trainees))}")
+        log = [trainee.log] if trainee.log else []
+        screen = TrainingScreen(self._console, self._config.training.epochs, trainee.log)
+        return trainee.model.fit(
+            trainee.train,
+            trainee.val if len(trainee.val) else None,
+            sampler=trainee.sampling.sampler,
+            callbacks=[*trainee.sampling.callbacks, *log, screen],
+            on_epoch=self._told(trainee, screen),
+            checkpoint_dir=trainee.checkpoints(self._run.path),
+            resume_from=trainee.last_checkpoint(self._run.path) if self._config.resume else None,
+            seed=trainee.seed,
+        )
 
-    def _epoch(self, record: EpochRecord) -> None:
-        """Tell of an epoch on the screen, in the log, in sampling.parquet and to the tracker."""
-        self._screen.epoch(record)
-        self._run.log("epoch", **vars(record))
-        values = {k: v for k, v in vars(record).items() if k != "epoch" and v is not None}
-        self._tracker.metrics(values, step=record.epoch)
+    def _told(self, trainee: Trainee, screen: TrainingScreen) -> Callable[[EpochRecord], None]:
+        """Return what tells of an epoch: screen, log, sampling.parquet and tracker."""
         joint = self._config.joint_sampling
-        if self._log is None or not joint.log_weight_statistics:
-            return
-        self._run.write_frame("sampling.parquet", self._log.frame())
-        if joint.log_to_mlflow:
-            self._tracker.metrics(self._log.numbers("sampling/"), step=record.epoch)
+        which = {} if trainee.member is None else {"member": trainee.member.number}
+        prefix = "" if trainee.name is None else f"{trainee.name}/"
+
+        def tell(record: EpochRecord) -> None:
+            screen.epoch(record)
+            self._run.log("epoch", **which, **vars(record))
+            values = {k: v for k, v in vars(record).items() if k != "epoch" and v is not None}
+            numbers = {prefix + k: v for k, v in values.items()}
+            if trainee.log is not None and joint.log_weight_statistics:
+                self._run.write_frame("sampling.parquet", self._drawn(trainee))
+                if joint.log_to_mlflow:
+                    numbers |= trainee.log.numbers(f"{prefix}sampling/")
+            self._tracker.metrics(numbers, step=record.epoch)
+
+        return tell
+
+    def _drawn(self, trainee: Trainee) -> pl.DataFrame:
+        """Return what was drawn so far, of ensembles with the member."""
+        if trainee.member is None:
+            assert trainee.log is not None
+            return trainee.log.frame()
+        frames = [
+            t.log.frame().select(pl.lit(t.member.number).alias("member"), pl.all())
+            for t in (*(m.trainee for m in self._members), trainee)
+            if t.log is not None and t.member is not None
+        ]
+        return pl.concat(frames, how="diagonal_relaxed")
 
     def write(self) -> None:
-        """Evaluate, and write model, predictions, metrics and report."""
+        """Evaluate, and write models, predictions, metrics and report."""
         inputs, run = self._inputs, self._run
-        self._results = evaluate(self._model, inputs.tables, self._data)
+        ensemble = Ensemble([m.trainee.model for m in self._members])
+        self._results = evaluate(inputs, self._trainees)
         if len(inputs.table.dropped):
             run.write_text("dropped_rows.csv", inputs.table.dropped.write_csv())
-        model = run.write_file(MODEL, self._model.save)
+        if len(self._trainees) == 1:
+            model = run.write_file(MODEL, self._trainees[0].model.save)
+        else:
+            model = run.write_folder(MODELS, ensemble.save)
         run.write_frame("predictions.parquet", self._results.predictions)
         run.write_json("metrics.json", self._results.to_dict())
+        files = [model]
+        if inputs.unseen is not None:
+            mean, sd = ensemble.predict(MoleculeData(inputs.unseen.mols))
+            spread = sd if len(self._trainees) > 1 else None
+            self._unseen = write_unseen(run, inputs.unseen, ensemble.task_names, mean, spread)
+            files += self._unseen
         self._page = run.write_text("report.html", self._report())
-        self._track([model, self._page])
-        run.log("finished", epochs=len(self._records), loss=self._model.loss_description)
+        self._track([*files, self._page])
+        run.log("finished", epochs=sum(len(m.records) for m in self._members), loss=self._loss)
 
     def _report(self) -> str:
         return training_report(
             TrainingRun(
                 name=self._run.path.name,
                 config=self._config,
-                facts=_facts(self._inputs, self._records, self._model.loss_description),
-                notes=self._inputs.notes,
-                records=self._records,
+                loss=self._loss,
+                inputs=self._inputs,
+                members=self._members,
                 results=self._results,
-                train=self._inputs.tables.train,
-                sampling=self._log,
             )
         )
 
@@ -154,30 +186,32 @@ class Fitting:
             self._tracker.file(file)
 
     def close(self) -> None:
-        """Print the table of metrics and where the report is."""
+        """Print the table of metrics and where the files are."""
         side = self._results.reported_side
         columns, rows = shown_rows(self._results.metrics[side])
-        title = f"Metrics by task, {side} molecules"
+        mean = f", mean of {len(self._members)} members" if len(self._members) > 1 else ""
+        title = f"Metrics by task, {side} molecules{mean}"
         self._console.print(metric_table(rows, columns, title))
-        self._console.print(f"Report: {self._page}", highlight=False, soft_wrap=True)
+        if self._inputs.unseen is not None:
+            self._say(f"Predictions: {self._unseen[-1]}")
+        self._say(f"Report: {self._page}")
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, soft_wrap=True)
 
 
-def _facts(
-    inputs: Inputs, records: Sequence[EpochRecord], loss: str
-) -> dict[str, str | int | float | None]:
-    tables = inputs.tables
-    losses = [r.val_loss for r in records if r.val_loss is not None]
-    return {
-        "Training rows": len(tables.train),
-        "Validation rows": len(tables.val),
-        "Test rows": len(tables.test),
-        "Distinct molecules": len(set(inputs.table.groups)),
-        "Labels in training": int(np.isfinite(tables.train.targets).sum()),
-        "Task types": ", ".join(
-            f"{inputs.task_types.count(kind)} {kind}" for kind in sorted(set(inputs.task_types))
-        ),
-        "Loss": loss,
-        "Epochs": len(records),
-        "Best epoch": int(np.argmin(losses)) + 1 if losses else None,
-        "Training time, s": sum(r.seconds for r in records),
-    }
+def _title(trainee: Trainee, n: int) -> str:
+    assert trainee.member is not None
+    place = f"seed {trainee.member.seed_number + 1}, fold {trainee.member.fold + 1}"
+    return f"{trainee.member.number + 1} of {n}: {place}"
+
+
+def _places(error: NonFiniteLossError, trainee: Trainee) -> str:
+    """Return the molecules of a loss that is not finite as their tables call them."""
+    table = trainee.tables.train if error.stage == "training" else trainee.tables.val
+    origin = table.origin[list(error.rows)]
+    names = [
+        f"row {row} of {source}" + ("" if name == str(row) else f" ({name})")
+        for name, source, row in origin.select("id", "source", "row").iter_rows()
+    ]
+    return listed(names)

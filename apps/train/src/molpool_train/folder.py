@@ -13,6 +13,7 @@ from molpool_common.runfolder import RunFolder, check_free
 from molpool_train.config import TrainChempropConfig
 
 CONFIG = "config.resolved.yaml"
+CHECKPOINTS = "checkpoints"
 
 
 def check_folder(config: TrainChempropConfig, path: Path) -> None:
@@ -31,7 +32,8 @@ def check_folder(config: TrainChempropConfig, path: Path) -> None:
 
 def _check_same(stored: TrainChempropConfig, config: TrainChempropConfig) -> None:
     """Refuse to resume with other settings: the result would belong to neither."""
-    free = {"resume", "overwrite", "save_dir", "tracking"}
+    free: dict[str, Any] = dict.fromkeys(("resume", "overwrite", "save_dir", "tracking"), True)
+    free["data"] = {"predict_path"}  # other molecules may be predicted at any time
     before, now = stored.model_dump(exclude=free), config.model_dump(exclude=free)
     for key, (old, new) in _differences(before, now).items():
         raise InputError(

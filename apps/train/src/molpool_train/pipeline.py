@@ -11,6 +11,7 @@ from rich.console import Console
 
 from molpool_train.config import TrainChempropConfig
 from molpool_train.folder import check_folder, open_folder
+from molpool_train.groups import with_groups
 from molpool_train.inputs import read_inputs
 
 
@@ -39,6 +40,7 @@ def train_chemprop(
         If table, configuration or folder are wrong; then nothing has been written.
     """
     console = Console()
+    config = with_groups(config)
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)
     inputs = read_inputs(config)
@@ -46,12 +48,15 @@ def train_chemprop(
         console.print(note, highlight=False)
 
     # torch and chemprop take seconds to import: what is wrong with the table was said before.
-    from molpool_train.fitting import Fitting, build_sampling
+    from molpool_train.fitting import Fitting
+    from molpool_train.trainees import build_trainees, check_checkpoints
 
-    sampling = build_sampling(config.joint_sampling, inputs.tables.train)
+    trainees = build_trainees(config, inputs)
+    if config.resume:
+        check_checkpoints(trainees, path)
     run = open_folder(config, path, arguments)
     with tracking(config.tracking, path, config.model_dump(mode="json")) as tracker:
-        fitting = Fitting(console, config, run, inputs, sampling, tracker)
+        fitting = Fitting(console, config, run, inputs, trainees, tracker)
         fitting.train()
         fitting.write()
     fitting.close()

@@ -5,17 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
-from chemprop_multitask import EpochRecord
 from molpool_common.config import dump_config
 from molpool_common.metrics import Interval
-from molpool_common.molecules import MoleculeTable
-from molpool_common.report import Code, Facts, Part, Section, Table, Text, render_report
+from molpool_common.report import (
+    Cell,
+    Code,
+    Facts,
+    Figure,
+    Part,
+    Section,
+    Table,
+    Text,
+    render_report,
+)
 
-from molpool_train import figures, fit_figures
+from molpool_train import ensemble_report, figures, fit_figures
 from molpool_train.config import TrainChempropConfig
+from molpool_train.ensemble_report import MemberRun
+from molpool_train.inputs import Inputs
 from molpool_train.results import LABELS, RESAMPLES, Results, mean_row
-from molpool_train.sampling import SamplingLog, label_counts
+from molpool_train.sampling import label_counts
+
+__all__ = ["MemberRun", "TrainingRun", "training_report"]
 
 
 @dataclass(frozen=True)
@@ -24,27 +37,66 @@ class TrainingRun:
 
     name: str
     config: TrainChempropConfig
-    facts: dict[str, str | int | float | None]
-    notes: Sequence[str]
-    records: Sequence[EpochRecord]
+    loss: str
+    inputs: Inputs
+    members: Sequence[MemberRun]
     results: Results
-    train: MoleculeTable
-    sampling: SamplingLog | None
 
 
 def training_report(run: TrainingRun) -> str:
     """Return the page of a training run as self-contained HTML."""
-    notes: list[Part] = [Text(note, note=True) for note in run.notes]
+    notes: list[Part] = [Text(note, note=True) for note in run.inputs.notes]
+    tasks = len(run.inputs.table.task_names)
+    of = "" if len(run.members) == 1 else f"{len(run.members)} members, "
+    ensemble = [ensemble_report.section(run.members, run.results)] if of else []
     sections = [
-        Section("Summary", [*notes, Facts(run.facts, digits=1)]),
+        Section("Summary", [*notes, Facts(_facts(run), digits=1)]),
         Section("Metrics by task", _metric_parts(run.results)),
+        *ensemble,
         Section("Predicted against measured", fit_figures.fits(run.results)),
-        Section("Learning curves", [figures.learning_curves(run.records, _phases(run))]),
+        Section("Learning curves", [_learning_curves(run)]),
         _sampling_section(run),
         Section("Configuration", [Code("config.resolved.yaml", dump_config(run.config))]),
     ]
-    subtitle = f"Multi-task Chemprop, {len(run.train.task_names)} tasks, seed {run.config.seed}"
+    subtitle = f"Multi-task Chemprop, {of}{tasks} tasks, seed {run.config.seed}"
     return render_report(run.name, subtitle, sections)
+
+
+def _facts(run: TrainingRun) -> dict[str, Cell]:
+    inputs, members = run.inputs, run.members
+    tables = inputs.tables
+    labelled = np.isfinite(tables.train.targets)
+    facts: dict[str, Cell] = {
+        "Training rows": len(tables.train),
+        "Validation rows": len(tables.val),
+        "Test rows": len(tables.test),
+        "Distinct molecules": len(set(inputs.table.groups)),
+        "Labels in training": int(labelled.sum()),
+    }
+    if tables.train.censoring is not None:
+        facts["Bounds among them"] = int((labelled & (tables.train.censoring != 0)).sum())
+    if len(inputs.folds) > 1:
+        del facts["Training rows"], facts["Validation rows"]
+        facts |= {"Folds of the other rows": len(inputs.folds)}
+    facts["Task types"] = ", ".join(
+        f"{inputs.task_types.count(kind)} {kind}" for kind in sorted(set(inputs.task_types))
+    )
+    facts["Loss"] = run.loss
+    if len(members) == 1:
+        best = members[0].best_epoch
+        facts |= {"Epochs": len(members[0].records), "Best epoch": best}
+    else:
+        facts |= {
+            "Members": len(members),
+            "Epochs, all members": sum(len(m.records) for m in members),
+        }
+    return facts | {"Training time, s": sum(r.seconds for m in members for r in m.records)}
+
+
+def _learning_curves(run: TrainingRun) -> Figure:
+    if len(run.members) > 1:
+        return ensemble_report.learning_curves(run.members)
+    return figures.learning_curves(run.members[0].records, _phases(run.members[0]))
 
 
 def _metric_parts(results: Results) -> list[Part]:
@@ -87,28 +139,40 @@ def _metrics(results: Results, side: str) -> Table:
     return Table(
         ["task", "labels", *(LABELS[n] for n in names)],
         rows,
-        caption=f"{long} molecules. A dash: undefined there. MA-RAE is MAE over the mean absolute "
-        "deviation of the evaluated values: 1 is no better than their mean.",
+        caption=f"{long} molecules{_of_whom(results, side)}. A dash: undefined there. MA-RAE "
+        "is MAE over the mean absolute deviation of the evaluated values: 1 is no better than "
+        "their mean.",
         totals=1,
     )
 
 
-def _phases(run: TrainingRun) -> list[str]:
-    rows = run.sampling.rows if run.sampling else []
+def _of_whom(results: Results, side: str) -> str:
+    """Return what a caption says of predictions that are not those of one model."""
+    if "fold" not in results.predictions.columns:
+        return "" if not results.is_ensemble else ", predicted by the mean of all members"
+    if side == "val":
+        return " (all that are not tested), each predicted by the members that did not see it"
+    return ", predicted by the mean of all members"
+
+
+def _phases(member: MemberRun) -> list[str]:
+    rows = member.trainee.log.rows if member.trainee.log else []
     return [row["phase"] for row in rows if row["phase"] is not None]
 
 
 def _sampling_section(run: TrainingRun) -> Section:
     title = "What was drawn"
-    if run.sampling is None:
+    first = run.members[0].trainee
+    if first.log is None:
         text = "Plain shuffling: every training row once an epoch."
         return Section(title, [Text(text)])
-    frame = run.sampling.frame()
-    held = label_counts(run.train)
+    frame = first.log.frame()
+    held = label_counts(first.tables.train)
     parts: list[Part] = [
         Text(
             "The sampler draws rows with replacement. Bars compare what an average epoch drew with "
             "what the training table holds."
+            + (" Shown is the first member; sampling.parquet has all." if first.member else "")
         ),
         figures.drawn_against_held(frame, held, "labels: ", "labels of each task"),
     ]

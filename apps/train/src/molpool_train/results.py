@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from chemprop_multitask import ChempropModel, MoleculeData
-from molpool_common.holdout import SplitTables
 from molpool_common.metrics import (
     Interval,
     MetricTable,
@@ -17,10 +15,11 @@ from molpool_common.metrics import (
     bootstrap_interval,
     task_metrics,
 )
-from molpool_common.molecules import MoleculeTable
 from numpy.typing import NDArray
 
-from molpool_train.inputs import TaskType
+from molpool_train.inputs import Inputs, TaskType
+from molpool_train.predicting import Predicted, parts_of, predict_part
+from molpool_train.trainees import Trainee
 
 SIDES = ("train", "val", "test")
 
@@ -37,6 +36,8 @@ WITH_INTERVALS: Mapping[TaskType, tuple[str, ...]] = {
 """Metrics that get a bootstrap interval, by task type."""
 
 RESAMPLES = 1000
+
+SIGNS = {-1: "<", 0: "=", 1: ">"}
 
 IN_UNITS = frozenset({"mae", "rmse"})
 """Metrics in the unit of their task."""
@@ -61,21 +62,33 @@ class Results:
     Parameters
     ----------
     predictions : DataFrame
-        A row a molecule: ``id, source, row, SMILES, side``, each target and ``TARGET predicted``.
+        A row a molecule: ``id, source, row, SMILES, side``, with folds ``fold``, and of each
+        target ``TARGET``, with modifiers ``TARGET modifier``, ``TARGET predicted`` and of
+        ensembles ``TARGET_sd``.
     metrics : mapping of str to MetricTable
-        By side; a side without rows is absent.
+        By side, of exact labels; a side without rows is absent. Those of an ensemble are of the
+        mean of its members.
     intervals : mapping of str to mapping of str to Interval
         95 % intervals on the reported side, by task and metric; absent where undefined.
+    by_member : list of MetricTable
+        Metrics of each member alone on the reported side; empty for a single model, and where
+        members predict different rows of it.
     """
 
     predictions: pl.DataFrame
     metrics: Mapping[str, MetricTable]
     intervals: Mapping[str, Mapping[str, Interval]]
+    by_member: Sequence[MetricTable] = ()
 
     @property
     def reported_side(self) -> str:
         """The side that counts: test, or validation where nothing was kept for test."""
         return reported_side(self.metrics)
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether predictions are means of several models."""
+        return any(name.endswith("_sd") for name in self.predictions.columns)
 
     def to_dict(self) -> dict[str, Any]:
         """Return metrics and intervals as plain JSON values."""
@@ -84,6 +97,8 @@ class Results:
             task: {name: list(interval) for name, interval in by_metric.items()}
             for task, by_metric in self.intervals.items()
         }
+        if self.by_member:
+            sides[self.reported_side]["members"] = [m.to_dict() for m in self.by_member]
         return sides
 
 
@@ -92,44 +107,51 @@ def reported_side(sides: Container[str]) -> str:
     return next(s for s in ("test", "val", "train") if s in sides)
 
 
-def evaluate(
-    model: ChempropModel, tables: SplitTables, data: Mapping[str, MoleculeData]
-) -> Results:
-    """Predict every row and score the held-out sides.
+def evaluate(inputs: Inputs, trainees: Sequence[Trainee]) -> Results:
+    """Predict every row and score the held-out sides, bounds left out.
 
     Parameters
     ----------
-    model : ChempropModel
-        Trained.
-    tables : SplitTables
+    inputs : Inputs
         The rows.
-    data : mapping of str to MoleculeData
-        The featurised molecules of each side.
+    trainees : sequence of Trainee
+        Trained.
     """
-    frames, metrics, predicted = [], {}, {}
+    parts = [predict_part(part, trainees) for part in parts_of(inputs, trainees)]
+    kinds, tasks = inputs.task_types, inputs.table.task_names
+    metrics = {}
     for side in SIDES:
-        table: MoleculeTable = getattr(tables, side)
-        if not len(table):
-            continue
-        predicted[side] = model.predict(data[side])
-        frames.append(_frame(table, side, predicted[side]))
-        metrics[side] = task_metrics(
-            table.targets, predicted[side], table.task_names, list(model.task_types)
-        )
-    side = reported_side(metrics)
-    reported: MoleculeTable = getattr(tables, side)
-    intervals = _intervals(reported, predicted[side], model.task_types)
-    return Results(pl.concat(frames), metrics, intervals)
+        of_side = [p for p in parts if p.side == side]
+        if of_side:
+            exact = np.concatenate([p.exact for p in of_side])
+            mean = np.concatenate([p.mean for p in of_side])
+            metrics[side] = task_metrics(exact, mean, tasks, list(kinds))
+    reported = [p for p in parts if p.side == reported_side(metrics)]
+    alone = reported[0].each if len(reported) == 1 and len(reported[0].each) > 1 else ()
+    return Results(
+        pl.concat([_frame(part) for part in parts]),
+        metrics,
+        _intervals(
+            tasks,
+            kinds,
+            np.concatenate([p.exact for p in reported]),
+            np.concatenate([p.mean for p in reported]),
+        ),
+        [task_metrics(reported[0].exact, one, tasks, list(kinds)) for one in alone],
+    )
 
 
 def _intervals(
-    table: MoleculeTable, predicted: NDArray[np.float64], types: Sequence[TaskType]
+    tasks: Sequence[str],
+    types: Sequence[TaskType],
+    targets: NDArray[np.float64],
+    predicted: NDArray[np.float64],
 ) -> dict[str, dict[str, Interval]]:
     rng = np.random.default_rng(0)
     found: dict[str, dict[str, Interval]] = {}
-    for t, (task, kind) in enumerate(zip(table.task_names, types, strict=True)):
-        labelled = np.isfinite(table.targets[:, t])
-        y, p = table.targets[labelled, t], predicted[labelled, t]
+    for t, (task, kind) in enumerate(zip(tasks, types, strict=True)):
+        labelled = np.isfinite(targets[:, t])
+        y, p = targets[labelled, t], predicted[labelled, t]
         found[task] = {}
         for name in WITH_INTERVALS[kind]:
             try:
@@ -139,15 +161,24 @@ def _intervals(
     return found
 
 
-def _frame(table: MoleculeTable, side: str, predicted: NDArray[np.float64]) -> pl.DataFrame:
+def _frame(part: Predicted) -> pl.DataFrame:
+    table = part.table
     columns: list[pl.Series] = [
         *table.origin.get_columns(),
         pl.Series("SMILES", table.smiles),
-        pl.Series("side", [side] * len(table)),
+        pl.Series("side", [part.side] * len(table)),
     ]
+    if part.with_folds:
+        fold = None if part.fold is None else part.fold + 1
+        columns.append(pl.Series("fold", [fold] * len(table), dtype=pl.Int64))
     for t, task in enumerate(table.task_names):
         columns.append(pl.Series(task, table.targets[:, t]).fill_nan(None))
-        columns.append(pl.Series(f"{task} predicted", predicted[:, t]))
+        if table.censoring is not None:
+            signs = [SIGNS[code] for code in table.censoring[:, t].tolist()]
+            columns.append(pl.Series(f"{task} modifier", signs))
+        columns.append(pl.Series(f"{task} predicted", part.mean[:, t]))
+        if part.sd is not None:
+            columns.append(pl.Series(f"{task}_sd", part.sd[:, t]).fill_nan(None))
     return pl.DataFrame(columns)
 
 

@@ -71,6 +71,14 @@ class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightni
         """Close the bar, so that the message stands alone."""
         self._progress.stop()
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best loss so far, for the star of a resumed run."""
+        return {"best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the best loss of the epochs before."""
+        self._best = float(state_dict["best"])
+
     def epoch(self, record: EpochRecord) -> None:
         """Print the line of an epoch that ended."""
         improved = record.val_loss is not None and record.val_loss < self._best

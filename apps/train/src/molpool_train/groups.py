@@ -1,0 +1,70 @@
+"""Task groups as the configuration gives them: lists of tasks, or a file that holds them.
+
+What `molpool-train chemprop` trains is always a configuration with plain lists; whatever else comes
+to choose groups (task affinity, say) belongs between here and `build_trainees`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from chemprop_multitask.tasks import resolve_groups
+from molpool_common.config import validate_values
+from molpool_common.errors import InputError
+
+from molpool_train.config import TrainChempropConfig
+
+
+def with_groups(config: TrainChempropConfig) -> TrainChempropConfig:
+    """Return the configuration with groups as lists, checked against the tasks.
+
+    Parameters
+    ----------
+    config : TrainChempropConfig
+        `groups` may name a JSON file: a list of lists of tasks, or an object with such a list as
+        ``groups`` and, for overlapping groups, ``assignment``: the group, from 0, that serves a
+        task. `group_assignment` of the configuration goes before that of the file.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or holds something else.
+    ChempropError
+        If a group names an unknown task, or a task is in none, or in several without an assignment.
+    """
+    if config.groups is None:
+        return config
+    if isinstance(config.groups, str):
+        groups, assignment = _read(Path(config.groups))
+        own = config.group_assignment
+        update = {"groups": groups, "group_assignment": assignment if own is None else own}
+        config = validate_values(TrainChempropConfig, {**config.model_dump(), **update})
+    resolve_groups(config.groups or [], config.data.target_columns, config.group_assignment)
+    return config
+
+
+def _read(path: Path) -> tuple[Any, Any]:
+    if not path.is_file():
+        raise InputError(
+            "groups", expected="lists of tasks or a JSON file", found=f"no file {path}"
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(
+            "groups", expected="a JSON file", found=f"something else ({error})", where=path.name
+        ) from None
+    groups, assignment = content, None
+    if isinstance(content, dict):
+        groups, assignment = content.get("groups"), content.get("assignment")
+    lists = isinstance(groups, list) and all(isinstance(group, list) for group in groups)
+    if not groups or not lists:
+        raise InputError(
+            "groups",
+            expected="a list of lists of tasks, alone or as 'groups' of an object",
+            found=json.dumps(content)[:100],
+            where=path.name,
+        )
+    return groups, assignment

@@ -1,0 +1,127 @@
+"""Which models predict which rows, so that no held-out row is predicted by one that saw it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from chemprop_multitask import MoleculeData
+from molpool_common.modifiers import exact_labels
+from molpool_common.molecules import MoleculeTable
+from numpy.typing import NDArray
+
+from molpool_train.inputs import Inputs
+from molpool_train.trainees import Trainee
+
+Side = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that the same models predict.
+
+    Parameters
+    ----------
+    side : {"train", "val", "test"}
+        Side of the split that they are on.
+    table : MoleculeTable
+        The rows.
+    fold : int or None
+        The fold, from 0, whose models predict them; None: all models.
+    data : MoleculeData or None
+        The rows featurised, where they are already.
+    """
+
+    side: Side
+    table: MoleculeTable
+    fold: int | None = None
+    data: MoleculeData | None = None
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A part with its predictions.
+
+    Parameters
+    ----------
+    side, table, fold
+        As in `Part`.
+    each : ndarray [K, N, T]
+        Predictions of K models.
+    with_folds : bool
+        Whether the run has folds.
+    is_ensemble : bool
+        Whether the run has several models.
+    """
+
+    side: Side
+    table: MoleculeTable
+    fold: int | None
+    each: NDArray[np.float64]
+    with_folds: bool
+    is_ensemble: bool
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Mean of the models [N, T]."""
+        # The mean of one would round its numbers' last bit on some machines.
+        mean: NDArray[np.float64] = self.each[0] if len(self.each) == 1 else self.each.mean(axis=0)
+        return mean
+
+    @property
+    def sd(self) -> NDArray[np.float64] | None:
+        """Sample standard deviation of the models [N, T], NaN of one; None for a single model."""
+        if not self.is_ensemble:
+            return None
+        if len(self.each) == 1:
+            return np.full(self.each[0].shape, np.nan)
+        sd: NDArray[np.float64] = self.each.std(axis=0, ddof=1)
+        return sd
+
+    @property
+    def exact(self) -> NDArray[np.float64]:
+        """Targets [N, T] that are no bounds."""
+        return exact_labels(self.table.targets, self.table.censoring)
+
+
+def parts_of(inputs: Inputs, trainees: Sequence[Trainee]) -> list[Part]:
+    """Return all rows that are predicted, sides in the order train, val, test.
+
+    With folds every row that is not tested validates once, predicted by the models of that fold
+    alone (out of fold); only rows of training-only sources remain as ``train``.
+    """
+    test = Part("test", inputs.tables.test)
+    first = trainees[0]
+    if len(inputs.folds) == 1:
+        sides = [
+            Part("train", first.tables.train, None, first.train),
+            Part("val", first.tables.val, None, first.val),
+        ]
+    else:
+        tested = set(inputs.tables.test.groups)
+        table = inputs.table
+        extra = [
+            i for i in np.flatnonzero(~table.hold_out).tolist() if table.groups[i] not in tested
+        ]
+        folds = {t.fold: t for t in trainees}
+        sides = [
+            Part("train", table.take(np.array(extra, dtype=np.int64))),
+            *(Part("val", t.tables.val, f, t.val) for f, t in sorted(folds.items())),
+        ]
+    return [part for part in (*sides, test) if len(part.table)]
+
+
+def predict_part(part: Part, trainees: Sequence[Trainee]) -> Predicted:
+    """Let the models of a part predict it."""
+    data = part.data if part.data is not None else MoleculeData(part.table.mols)
+    chosen = [t for t in trainees if part.fold is None or t.fold == part.fold]
+    return Predicted(
+        part.side,
+        part.table,
+        part.fold,
+        np.stack([t.model.predict(data) for t in chosen]),
+        with_folds=any(t.fold for t in trainees),
+        is_ensemble=len(trainees) > 1,
+    )

@@ -1,0 +1,148 @@
+"""Everything that a run trains: one model, or the members of an ensemble."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from chemprop_multitask import ChempropModel, Member, MoleculeData, plan_members
+from molpool_common.holdout import SplitTables
+from molpool_common.molecules import MoleculeTable
+from sampling_core import JointSamplingConfig
+
+from molpool_train.config import TrainChempropConfig
+from molpool_train.folder import CHECKPOINTS
+from molpool_train.inputs import Inputs
+from molpool_train.sampling import Sampling, SamplingLog, build_sampling
+
+LAST = "last.ckpt"
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """A model before training, with what it trains on.
+
+    Parameters
+    ----------
+    member : Member or None
+        Its place in the ensemble; None for a single model.
+    seed : int
+        Seed of weights, shuffling and dropout.
+    tables : SplitTables
+        Rows of its fold.
+    train, val : MoleculeData
+        The same, featurised; members of one fold share them.
+    sampling : Sampling
+        How training rows are drawn.
+    log : SamplingLog or None
+        What is drawn, where there is a sampler.
+    model : ChempropModel
+        Untrained.
+    """
+
+    member: Member | None
+    seed: int
+    tables: SplitTables
+    train: MoleculeData
+    val: MoleculeData
+    sampling: Sampling
+    log: SamplingLog | None
+    model: ChempropModel
+
+    @property
+    def fold(self) -> int:
+        """Number of its fold, from 0."""
+        return self.member.fold if self.member else 0
+
+    @property
+    def name(self) -> str | None:
+        """Name of its files, as the package numbers members; None for a single model."""
+        return f"member-{self.member.number:03d}" if self.member else None
+
+    def checkpoints(self, run: Path) -> Path:
+        """Return the folder of its checkpoints in a run folder."""
+        return run / CHECKPOINTS / (self.name or "")
+
+    def last_checkpoint(self, run: Path) -> Path | None:
+        """Return what to go on from; a model stopped in its first steps has nothing."""
+        last = self.checkpoints(run) / LAST
+        return last if last.is_file() else None
+
+
+def build_trainees(config: TrainChempropConfig, inputs: Inputs) -> list[Trainee]:
+    """Build every model and sampler, so that nothing is written where one cannot be built.
+
+    Parameters
+    ----------
+    config : TrainChempropConfig
+        The run, its groups as lists.
+    inputs : Inputs
+        Checked tables.
+
+    Raises
+    ------
+    SamplingError, ChempropError
+        If sampling, architecture, loss, groups or foundation do not fit.
+    """
+    if config.ensemble.n_members == 1:
+        return [_trainee(config, inputs, None, None)]
+    trainees: list[Trainee] = []
+    plan = plan_members(config.ensemble.n_seeds, config.ensemble.n_folds, config.seed)
+    for member in plan:
+        twin = next((t for t in trainees if t.fold == member.fold), None)
+        trainees.append(_trainee(config, inputs, member, twin))
+    return trainees
+
+
+def check_checkpoints(trainees: list[Trainee], run: Path) -> None:
+    """Refuse checkpoints that a resumed run could not go on from, before anything is written.
+
+    Raises
+    ------
+    ChempropError
+        If one is damaged, or of another model or featuriser.
+    """
+    for trainee in trainees:
+        if (last := trainee.last_checkpoint(run)) is not None:
+            trainee.model.check_checkpoint(last)
+
+
+def _trainee(
+    config: TrainChempropConfig, inputs: Inputs, member: Member | None, twin: Trainee | None
+) -> Trainee:
+    """Return a trainee, with the molecules of one of the same fold, if there is one."""
+    tables = inputs.folds[member.fold if member else 0]
+    seed = member.seed if member else config.seed
+    sampling = build_sampling(_own_draws(config.joint_sampling, member), tables.train)
+    model = ChempropModel.from_config(
+        config, task_names=inputs.table.task_names, task_types=inputs.task_types, seed=seed
+    )
+    log = SamplingLog(sampling, tables.train) if sampling.sampler else None
+    if twin is not None and sampling.weights is None:
+        return replace(twin, member=member, seed=seed, sampling=sampling, log=log, model=model)
+    train, val = (molecule_data(tables, side, sampling) for side in ("train", "val"))
+    return Trainee(member, seed, tables, train, val, sampling, log, model)
+
+
+def molecule_data(
+    tables: SplitTables, side: Literal["train", "val", "test"], sampling: Sampling | None = None
+) -> MoleculeData:
+    """Return the molecules of a side, with the loss weights of training rows."""
+    table: MoleculeTable = getattr(tables, side)
+    return MoleculeData(
+        table.mols,
+        table.targets,
+        task_names=table.task_names,
+        weights=sampling.weights if sampling is not None and side == "train" else None,
+        censoring=table.censoring,
+    )
+
+
+def _own_draws(config: JointSamplingConfig, member: Member | None) -> JointSamplingConfig:
+    """Return the sampling of a member: members that drew the same rows would be too much alike."""
+    if member is None or config.seed is None:
+        return config
+    mixed = np.random.SeedSequence([config.seed, member.seed]).generate_state(1)[0]
+    return config.model_copy(update={"seed": int(mixed)})
