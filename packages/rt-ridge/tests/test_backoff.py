@@ -110,6 +110,7 @@ def test_a_model_without_levels_says_nothing_of_unseen_pairs(dense_hierarchy: An
     assert found.level.tolist() == ["none", "none"]
 
 
+@settings(deadline=None)
 @given(
     ids=st.lists(st.integers(0, 30), unique=True, max_size=10),
     wanted=st.lists(st.integers(-1, 31), max_size=10),

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rt_ridge.features import FeatureMap, pooled_moments
 from sklearn.decomposition import PCA
@@ -21,6 +21,7 @@ def fitted(x: Any, **options: Any) -> FeatureMap:
     return FeatureMap.fit(NAMES, x.mean(axis=0), (x.shape[0] - 1) * np.cov(x.T), **options)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_principal_axes_are_those_of_sklearn(seed: int) -> None:
     x = table(seed)
@@ -59,6 +60,7 @@ def test_without_any_option_covariates_stay() -> None:
     np.testing.assert_array_equal(fitted(x, center="none").transform(x), x)
 
 
+@settings(deadline=None)
 @given(cuts=st.lists(st.integers(1, 29), max_size=4, unique=True), seed=st.integers(0, 10**6))
 def test_pooled_moments_are_those_of_all_rows(cuts: list[int], seed: int) -> None:
     x = table(seed)
