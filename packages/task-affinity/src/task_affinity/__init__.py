@@ -1,7 +1,13 @@
-"""task-affinity: reserved; nothing is implemented yet."""
+"""Which tasks to train together: gradient affinities with standard errors, and groups of tasks.
+
+Nothing heavy is imported until a name is used, so that command-line help stays quick.
+"""
 
 from importlib.metadata import version
 
-__all__ = ["__version__"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += ["__version__"]
 
 __version__ = version("task-affinity")

@@ -1,0 +1,2 @@
+from .config import TaskAffinityConfig as TaskAffinityConfig
+from .errors import TaskAffinityError as TaskAffinityError

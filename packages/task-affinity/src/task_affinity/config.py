@@ -1,0 +1,111 @@
+"""Configuration of affinity and grouping: what a YAML file or a command line may say.
+
+Imports neither torch nor scikit-learn, so that a command's help needs milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from molpool_common.config import ConfigModel
+from pydantic import Field, field_validator, model_validator
+
+AffinityType = Literal["cosine", "dot_product", "lookahead"]
+Estimator = Literal["auto", "exact", "probe"]
+GradientScope = Literal["encoder", "representation"]
+ClusteringMethod = Literal["agglomerative", "spectral", "tag"]
+
+DEFAULT_EXCLUSIONS = ("predictor", "predict", "ffn", "output", "readout", "head")
+"""A parameter whose name holds one of these is not the encoder's, unless patterns are given."""
+
+
+class TaskAffinityConfig(ConfigModel):
+    """Measure how tasks help each other during a short training, and group them by it."""
+
+    enabled: bool = Field(default=False, description="Measure affinities and group the tasks.")
+    n_groups: int | Literal["auto"] = Field(
+        default=3,
+        description="Number of groups, 1 to the number of tasks; auto: by silhouette.",
+    )
+    affinity_epochs: int = Field(
+        default=1, ge=1, description="Epochs of the short training that is measured."
+    )
+    affinity_batch_size: int = Field(default=64, ge=1, description="Molecules in a batch of it.")
+    affinity_lr: float = Field(
+        default=1e-3, gt=0, description="Adam's learning rate in it; the step of lookahead, too."
+    )
+    affinity_type: AffinityType = Field(
+        default="cosine",
+        description=(
+            "cosine or dot_product of the tasks' gradients; lookahead: fall of one task's loss"
+            " after a step on another's (TAG; row receives from column)."
+        ),
+    )
+    normalize_gradients: bool = Field(
+        default=True, description="Scale gradients to unit length before products."
+    )
+    estimator: Estimator = Field(
+        default="auto",
+        description=(
+            "exact: one backward product a task; probe: random forward products, whose cost does"
+            " not grow with the number of tasks; auto: by the number of tasks."
+        ),
+    )
+    n_probes: int = Field(default=8, ge=1, description="Random directions a step for probe.")
+    gradient_scope: GradientScope = Field(
+        default="encoder",
+        description=(
+            "encoder: gradients to the shared parameters; representation: to the encoder's"
+            " output, cheaper and of about the same ranks."
+        ),
+    )
+    every_n_steps: int = Field(default=1, ge=1, description="Measure one training step in n.")
+    clustering_method: ClusteringMethod = Field(
+        default="agglomerative",
+        description=(
+            "agglomerative: average linkage; spectral: graph cut; tag: groups that may overlap,"
+            " by the affinity that each task receives."
+        ),
+    )
+    n_bootstrap: int = Field(
+        default=100,
+        ge=0,
+        description="Resamples of the batches by which the groups' stability is told; 0: none.",
+    )
+    encoder_param_patterns: list[str] = Field(
+        default=[],
+        description=(
+            "Take parameters whose name holds one of these; if empty, those whose name holds none"
+            f" of {', '.join(DEFAULT_EXCLUSIONS)}."
+        ),
+    )
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="auto (CUDA if there is one), cpu, mps, cuda or cuda:N.",
+    )
+    seed: int = Field(
+        default=42, ge=0, description="Seed of the shuffling, the probes and the grouping."
+    )
+    log_affinity_matrix: bool = Field(default=True, description="Log the matrix, a row a task.")
+
+    @field_validator("n_groups")
+    @classmethod
+    def _at_least_one_group(cls, n_groups: int | str) -> int | str:
+        if isinstance(n_groups, int) and n_groups < 1:
+            raise ValueError(f"expected 'auto' or a number from 1 to that of tasks: {n_groups}")
+        return n_groups
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        if self.affinity_type == "lookahead" and self.estimator == "probe":
+            raise ValueError(
+                "estimator = 'probe' estimates products of gradients, and affinity_type ="
+                " 'lookahead' is none; use 'exact' or 'auto'"
+            )
+        if self.affinity_type == "lookahead" and self.clustering_method == "spectral":
+            raise ValueError(
+                "clustering_method = 'spectral' needs a symmetric matrix, and affinity_type ="
+                " 'lookahead' gives an asymmetric one; use 'tag' or 'agglomerative'"
+            )
+        return self

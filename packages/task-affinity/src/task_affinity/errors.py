@@ -1,0 +1,14 @@
+"""The package's exception, and the phrases that its messages share."""
+
+from molpool_common.errors import did_you_mean as did_you_mean
+from molpool_common.errors import listed as listed
+
+
+class TaskAffinityError(ValueError):
+    """What the caller gave cannot be measured or grouped.
+
+    The message says which parameter, what was expected, what was found, and for which tasks.
+    `exit_code` is what a command that stops on it returns: 2, the input is wrong.
+    """
+
+    exit_code = 2
