@@ -204,4 +204,6 @@ class _Pairs:
 def _sums_of(
     place: IntArray, rows: FloatArray, squares: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    return np.bincount(place, rows) + 0.0, np.bincount(place, squares) + 0.0
+    # Without any row numpy counts in integers.
+    counted = np.bincount(place, rows).astype(np.float64)
+    return counted, np.bincount(place, squares).astype(np.float64)
