@@ -65,19 +65,26 @@ def training_report(run: TrainingRun) -> str:
 def _facts(run: TrainingRun) -> dict[str, Cell]:
     inputs, members = run.inputs, run.members
     tables = inputs.tables
-    labelled = np.isfinite(tables.train.targets)
+    whole = len(inputs.folds) == 1
+    trained = [tables.train] if whole else [tables.train, tables.val]
+    labels = sum(int(np.isfinite(t.targets).sum()) for t in trained)
     facts: dict[str, Cell] = {
-        "Training rows": len(tables.train),
-        "Validation rows": len(tables.val),
+        **(
+            {"Training rows": len(tables.train), "Validation rows": len(tables.val)}
+            if whole
+            else {}
+        ),
+        **({} if whole else {"Rows in folds": sum(map(len, trained)), "Folds": len(inputs.folds)}),
         "Test rows": len(tables.test),
         "Distinct molecules": len(set(inputs.table.groups)),
-        "Labels in training": int(labelled.sum()),
+        f"Labels in {'training' if whole else 'folds'}": labels,
     }
-    if tables.train.censoring is not None:
-        facts["Bounds among them"] = int((labelled & (tables.train.censoring != 0)).sum())
-    if len(inputs.folds) > 1:
-        del facts["Training rows"], facts["Validation rows"]
-        facts |= {"Folds of the other rows": len(inputs.folds)}
+    if inputs.table.censoring is not None:
+        facts["Bounds among them"] = sum(
+            int((np.isfinite(t.targets) & (t.censoring != 0)).sum())
+            for t in trained
+            if t.censoring is not None
+        )
     facts["Task types"] = ", ".join(
         f"{inputs.task_types.count(kind)} {kind}" for kind in sorted(set(inputs.task_types))
     )
@@ -118,7 +125,8 @@ def _intervals(results: Results) -> Table:
         ["task", *(LABELS[n] for n in names)],
         rows,
         caption=f"95 % intervals of the same metrics: percentile bootstrap over the molecules, "
-        f"{RESAMPLES} resamples. They hold for new molecules like these, and for this one model.",
+        f"{RESAMPLES} resamples. They hold for new molecules like these, and for "
+        f"{'these members' if results.is_ensemble else 'this one model'}.",
     )
 
 

@@ -1,0 +1,231 @@
+"""Ensembles: what they leave behind, what is predicted by whom, and how they are resumed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+TASKS = ("LogP", "LogS", "QED")
+UNSEEN = ["CCCCN", "no molecule", "c1ccccc1CCO"]
+ON = ("--joint-sampling.enabled", "true")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def flags(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Two seeds on two folds, three epochs each, and molecules to predict."""
+    path = tmp_path_factory.mktemp("unseen") / "new.csv"
+    path.write_text("SMILES,price\n" + "".join(f"{s},1\n" for s in UNSEEN))
+    return [
+        *small,
+        *("--training.epochs", "3"),
+        *("--ensemble.n-seeds", "2", "--ensemble.n-folds", "2"),
+        *("--predict-path", str(path), "--on-bad-smiles", "drop"),
+        *ON,
+    ]
+
+
+@pytest.fixture(scope="module")
+def outcome(run: Any, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    result = run(*flags, "--save-dir", folder)
+    assert result.code == 0, result.err
+    return result, folder
+
+
+@pytest.fixture(scope="module")
+def folder(outcome: Any) -> Path:
+    return Path(outcome[1])
+
+
+@pytest.fixture(scope="module")
+def predictions(folder: Path) -> pl.DataFrame:
+    return pl.read_parquet(folder / "predictions.parquet")
+
+
+@pytest.fixture(scope="module")
+def members(folder: Path) -> Any:
+    from chemprop_multitask import Ensemble
+
+    return Ensemble.load(folder).members
+
+
+def columns(frame: pl.DataFrame, form: str) -> Any:
+    return frame.select(form.format(task) for task in TASKS).to_numpy()
+
+
+class TestFolder:
+    def test_members_have_folders_of_their_own(self, folder: Path) -> None:
+        names = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+        assert names == {
+            *(f"checkpoints/member-00{m}/{n}.ckpt" for m in range(4) for n in ("best", "last")),
+            *(f"models/member-00{m}.pt" for m in range(4)),
+            "config.resolved.yaml",
+            "environment.json",
+            "log.jsonl",
+            "metrics.json",
+            "predictions.parquet",
+            "predictions_new.csv",
+            "predictions_new.parquet",
+            "report.html",
+            "sampling.parquet",
+        }
+
+    def test_log_and_statistics_name_the_member(self, folder: Path) -> None:
+        lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        told = [(e["member"], e["epoch"]) for e in lines if e["event"] == "epoch"]
+        assert told == [(m, e) for m in range(4) for e in range(3)]
+        drawn = pl.read_parquet(folder / "sampling.parquet")
+        assert drawn.select("member", "epoch").rows() == told
+
+    def test_members_draw_rows_of_their_own(self, folder: Path) -> None:
+        drawn = pl.read_parquet(folder / "sampling.parquet").filter(epoch=0)
+        counts = drawn.select(c for c in drawn.columns if c.startswith(("labels", "distinct")))
+        assert len(set(counts.rows())) == 4
+
+
+class TestPredictions:
+    def test_test_rows_are_the_mean_of_all(self, predictions: pl.DataFrame, members: Any) -> None:
+        rows = predictions.filter(side="test")
+        each = np.stack([m.predict(rows["SMILES"].to_list()) for m in members])
+        assert rows["fold"].is_null().all()
+        # Batches are cut elsewhere, so sums of single precision round differently.
+        close = {"rtol": 1e-4, "atol": 1e-4}
+        np.testing.assert_allclose(columns(rows, "{} predicted"), each.mean(axis=0), **close)
+        np.testing.assert_allclose(columns(rows, "{}_sd"), each.std(axis=0, ddof=1), **close)
+
+    def test_other_rows_are_out_of_fold(self, predictions: pl.DataFrame, members: Any) -> None:
+        assert set(predictions["side"]) == {"val", "test"}
+        for fold in (1, 2):
+            rows = predictions.filter(side="val", fold=fold)
+            own = [members[fold - 1], members[fold + 1]]  # the first seed's folds come first
+            each = np.stack([m.predict(rows["SMILES"].to_list()) for m in own])
+            np.testing.assert_allclose(
+                columns(rows, "{} predicted"), each.mean(axis=0), rtol=1e-4, atol=1e-4
+            )
+
+    def test_every_row_of_the_table_once(self, predictions: pl.DataFrame) -> None:
+        assert sorted(predictions["row"]) == list(range(1, 151))
+
+    def test_unseen_molecules(self, folder: Path, members: Any) -> None:
+        said = pl.read_parquet(folder / "predictions_new.parquet")
+        heads = ["row", "SMILES", *(f"{t}{e}" for t in TASKS for e in ("", "_sd")), "error"]
+        assert said.columns == heads
+        assert said["SMILES"].to_list() == UNSEEN
+        assert said.row(1)[2:8] == (None,) * 6
+        assert [e is None for e in said["error"]] == [True, False, True]
+        each = np.stack([m.predict([UNSEEN[0], UNSEEN[2]]) for m in members])
+        right = said.filter(pl.col("error").is_null())
+        np.testing.assert_allclose(columns(right, "{}"), each.mean(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(columns(right, "{}_sd"), each.std(axis=0, ddof=1), rtol=1e-5)
+        text = pl.read_csv(folder / "predictions_new.csv")
+        np.testing.assert_allclose(columns(text, "{}"), columns(said, "{}"), rtol=1e-12)
+
+
+class TestMetrics:
+    def test_are_those_of_the_mean_and_of_each_member(
+        self, folder: Path, predictions: pl.DataFrame, members: Any
+    ) -> None:
+        scores = json.loads((folder / "metrics.json").read_text())["test"]
+        rows = predictions.filter(side="test").drop_nulls("LogP")
+        said = [rows["LogP predicted"].to_numpy()]
+        said += [m.predict(rows["SMILES"].to_list())[:, 0] for m in members]
+        for table, one in zip((scores, *scores["members"]), said, strict=True):
+            mae = np.abs(one - rows["LogP"].to_numpy()).mean()
+            # Single precision, batches cut elsewhere.
+            assert table["tasks"]["LogP"]["metrics"]["mae"] == pytest.approx(mae, rel=1e-4)
+
+    def test_report_shows_members_and_spread(self, folder: Path) -> None:
+        page = (folder / "report.html").read_text()
+        for text in ("mean of all", "Spread of the members", "a line a member", "did not see it"):
+            assert text in page
+
+    def test_screen_says_which_member(self, outcome: Any) -> None:
+        assert "Member 3 of 4: seed 2, fold 1" in outcome[0].out
+        assert "mean of 4 members" in outcome[0].out
+        assert "1 of 3 rows get no prediction" in outcome[0].out
+
+
+def stop_in(monkeypatch: pytest.MonkeyPatch, member: int, epoch: int) -> None:
+    """Press Ctrl-C in a member's epoch, both from 1."""
+    from molpool_train.screen import TrainingScreen
+
+    start, move = TrainingScreen.on_train_start, TrainingScreen.on_train_batch_end
+    started: list[None] = []
+
+    def begin(self: Any, *arguments: Any, **named: Any) -> None:
+        started.append(None)
+        start(self, *arguments, **named)
+
+    def stop(self: Any, trainer: Any, *arguments: Any, **named: Any) -> None:
+        move(self, trainer, *arguments, **named)
+        if len(started) == member and trainer.current_epoch == epoch - 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrainingScreen, "on_train_start", begin)
+    monkeypatch.setattr(TrainingScreen, "on_train_batch_end", stop)
+
+
+class TestResume:
+    def test_goes_on_in_the_third_member(
+        self, run: Any, flags: list[str], folder: Path, tmp_path: Path
+    ) -> None:
+        stopped = tmp_path / "stopped"
+        with pytest.MonkeyPatch.context() as patch:
+            stop_in(patch, member=3, epoch=2)
+            assert run(*flags, "--save-dir", stopped).code == 130
+        assert not (stopped / "models").exists()
+        assert not (stopped / "checkpoints" / "member-003").exists()
+        resumed = run("--resume", "--save-dir", stopped)
+        assert resumed.code == 0, resumed.err
+        for name in ("predictions", "predictions_new", "sampling"):
+            one, whole = (pl.read_parquet(f / f"{name}.parquet") for f in (stopped, folder))
+            assert one.equals(whole), name
+        lines = [json.loads(s) for s in (stopped / "log.jsonl").read_text().splitlines()]
+        after = lines[[e["event"] for e in lines].index("resumed") :]
+        told = [(e["member"], e["epoch"]) for e in after if e["event"] == "epoch"]
+        assert told == [(2, 1), (2, 2), (3, 0), (3, 1), (3, 2)]
+        # All epochs of all members stand in the report, also of those trained before the break.
+        assert "Epochs, all members</dt><dd>12" in (stopped / "report.html").read_text()
+
+    def test_a_finished_run_predicts_other_molecules(
+        self, run: Any, folder: Path, members: Any, tmp_path: Path
+    ) -> None:
+        more = tmp_path / "more.csv"
+        more.write_text("SMILES\nCCOCC\n")
+        before = {m: (folder / f"models/member-00{m}.pt").read_bytes() for m in range(4)}
+        outcome = run("--resume", "--save-dir", folder, "--predict-path", more)
+        assert outcome.code == 0, outcome.err
+        said = pl.read_parquet(folder / "predictions_more.parquet")
+        each = np.stack([m.predict(["CCOCC"]) for m in members])
+        np.testing.assert_allclose(columns(said, "{}"), each.mean(axis=0), rtol=1e-5)
+        assert before == {m: (folder / f"models/member-00{m}.pt").read_bytes() for m in range(4)}
+
+    def test_the_star_goes_on_from_the_best_so_far(
+        self, run: Any, small: list[str], tmp_path: Path, capsys: Any
+    ) -> None:
+        # The loss of the second epoch is made worse than that of the first by a huge step.
+        plain = [*small, "--training.epochs", "4", "--training.final-lr", "1e-3"]
+        rate = ("--training.learning-rate", "0.3", "--training.init-lr", "1e-3")
+        stopped = tmp_path / "stopped"
+        with pytest.MonkeyPatch.context() as patch:
+            stop_in(patch, member=1, epoch=2)
+            assert run(*plain, *rate, "--save-dir", stopped).code == 130
+        resumed = run("--resume", "--save-dir", stopped)
+        whole = run(*plain, *rate, "--save-dir", tmp_path / "whole")
+
+        def stars(text: str) -> list[bool]:
+            return [line.split()[2].endswith("*") for line in text.splitlines() if is_epoch(line)]
+
+        assert stars(resumed.out) == stars(whole.out)[1:]
+        assert not all(stars(resumed.out)), "an epoch that is not the best"
+
+
+def is_epoch(line: str) -> bool:
+    return line[:5].strip().isdigit() and len(line.split()) > 3
