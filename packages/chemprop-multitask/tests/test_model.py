@@ -159,7 +159,9 @@ def test_the_validation_loss_is_no_mean_of_batch_means(
     assert record.val_loss == pytest.approx(expected, rel=1e-4)
 
 
-def test_prediction_does_not_depend_on_the_batch(data: MoleculeData, settings: Any) -> None:
+def test_prediction_does_not_depend_on_the_batch(
+    smiles: list[str], data: MoleculeData, settings: Any
+) -> None:
     model = ChempropModel.from_config(
         settings(model={"batch_norm": True, "ffn": {"dropout": 0.5}}), task_names=TASKS
     )
@@ -168,7 +170,7 @@ def test_prediction_does_not_depend_on_the_batch(data: MoleculeData, settings: A
     model.config = settings(batch_size=1)
     np.testing.assert_allclose(model.predict(data), whole, rtol=1e-5, atol=1e-5)
     order = np.random.default_rng(0).permutation(32)
-    shuffled = MoleculeData([data.mols[i] for i in order])
+    shuffled = MoleculeData([smiles[i] for i in order])
     np.testing.assert_allclose(model.predict(shuffled), whole[order], rtol=1e-5, atol=1e-5)
     assert model.predict([]).shape == (0, 3)
 

@@ -14,6 +14,7 @@ from .ensemble import Member as Member
 from .ensemble import plan_members as plan_members
 from .errors import ChempropError as ChempropError
 from .errors import NonFiniteLossError as NonFiniteLossError
+from .graphs import GraphStore as GraphStore
 from .losses import MultiTaskLoss as MultiTaskLoss
 from .message_passing import FastBondMessagePassing as FastBondMessagePassing
 from .model import ChempropModel as ChempropModel
@@ -31,6 +32,7 @@ __all__ = [
     "EpochRecord",
     "FFNConfig",
     "FastBondMessagePassing",
+    "GraphStore",
     "GroupedPredictor",
     "Member",
     "MessagePassingConfig",

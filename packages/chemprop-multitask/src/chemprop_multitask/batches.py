@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 from chemprop.data.collate import BatchMolGraph, TrainingBatch
 from torch.utils.data import Sampler, SequentialSampler
 
 from chemprop_multitask.data import MoleculeData
+from chemprop_multitask.packed import PackedGraphs
 
 
 class RowBatchMolGraph(BatchMolGraph):  # type: ignore[misc]  # chemprop has no types here
@@ -19,15 +19,20 @@ class RowBatchMolGraph(BatchMolGraph):  # type: ignore[misc]  # chemprop has no 
 
     Parameters
     ----------
-    graphs : sequence of MolGraph
-        B graphs.
+    graphs : PackedGraphs
+        Featurised molecules.
     rows : sequence of int
-        Row of each, from 0.
+        The B of them that make the batch, in this order.
     """
 
-    def __init__(self, graphs: Sequence[Any], rows: Sequence[int]) -> None:
-        super().__init__(graphs)
+    def __init__(self, graphs: PackedGraphs, rows: Sequence[int]) -> None:
+        # Chemprop joins graphs one by one; here the joined arrays are gathered at once.
+        for name, array in graphs.flat(rows)._asdict().items():
+            setattr(self, name, torch.from_numpy(array))
         self.rows = tuple(rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 class BatchLoader:
@@ -82,16 +87,17 @@ class BatchLoader:
             yield self._batch(list(islice(rows, self.batch_size)))
 
     def _batch(self, rows: Sequence[int]) -> TrainingBatch:
-        data = [self.data[row] for row in rows]
-        graphs, _, _, targets, weights, below, above = zip(*data, strict=True)
+        labels = self.data.labels(rows)
+        signs = None if self.data.censoring is None else self.data.censoring[list(rows)]
+        weights = [self.data.weight(row) for row in rows]
         return TrainingBatch(
-            RowBatchMolGraph(graphs, rows),
+            RowBatchMolGraph(self.data.graphs, rows),
             None,
             None,
-            None if targets[0] is None else torch.from_numpy(np.stack(targets)).float(),
+            None if labels is None else torch.from_numpy(labels).float(),
             torch.tensor(weights, dtype=torch.float).unsqueeze(1),
-            None if below[0] is None else torch.from_numpy(np.stack(below)),
-            None if above[0] is None else torch.from_numpy(np.stack(above)),
+            None if signs is None else torch.from_numpy(signs < 0),
+            None if signs is None else torch.from_numpy(signs > 0),
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from chemprop.data.datasets import Datum
 from chemprop.data.molgraph import MolGraph
-from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
 from numpy.typing import NDArray
 from rdkit import Chem
 from torch.utils.data import Dataset
 
 from chemprop_multitask.censoring import checked_censoring
 from chemprop_multitask.errors import ChempropError
+from chemprop_multitask.graphs import GraphStore, Progress, pack
 
 
 class RowWeights(Protocol):
@@ -28,7 +29,7 @@ class RowWeights(Protocol):
 
 
 class MoleculeData(Dataset[Datum]):
-    """Molecules, featurised when first used and kept, with a row of targets each.
+    """Molecules, featurised in single precision, with a row of targets each.
 
     Parameters
     ----------
@@ -41,10 +42,19 @@ class MoleculeData(Dataset[Datum]):
     weights : RowWeights, optional
         Loss weight of each row; 1 by default. A sequence, or an object that answers by the phase
         of a curriculum.
-
     censoring : ndarray of int8 [N, T], optional
         -1 where the true value is below the target (``<``), +1 where it is above (``>``), 0 where
         it is the target; see `censoring_from_signs`.
+    cache : GraphStore, str or Path, optional
+        Where graphs of SMILES are kept between runs: a store, or its folder. By default they are
+        kept in memory only.
+    progress : callable, optional
+        Told how many molecules of how many are featurised.
+
+    Attributes
+    ----------
+    graphs : PackedGraphs
+        The featurised molecules.
 
     Raises
     ------
@@ -61,45 +71,43 @@ class MoleculeData(Dataset[Datum]):
         task_names: Sequence[str] = (),
         weights: RowWeights | None = None,
         censoring: NDArray[np.int8] | None = None,
+        cache: GraphStore | str | Path | None = None,
+        progress: Progress | None = None,
     ) -> None:
-        self.mols = [_parsed(m, i) for i, m in enumerate(molecules)]
         self.task_names = tuple(task_names)
-        self.targets = _checked_targets(targets, len(self.mols), self.task_names)
+        self.targets = _checked_targets(targets, len(molecules), self.task_names)
         self.censoring = checked_censoring(censoring, self.targets, self.task_names)
-        if weights is not None and len(weights) != len(self.mols):
+        if weights is not None and len(weights) != len(molecules):
             raise ChempropError(
-                f"weights: expected one for each of {len(self.mols)} molecules; "
+                f"weights: expected one for each of {len(molecules)} molecules; "
                 f"found {len(weights)}"
             )
         self._weights = weights
         self._scaled = self.targets
-        self._graphs: list[MolGraph | None] = [None] * len(self.mols)
-        self._featurizer = SimpleMoleculeMolGraphFeaturizer()
+        store = GraphStore(cache) if isinstance(cache, str | Path) else cache
+        self.graphs = pack(molecules, store, progress)
 
     def __len__(self) -> int:
-        return len(self.mols)
+        return len(self.graphs)
 
     def __getitem__(self, row: int) -> Datum:
         y = None if self._scaled is None else self._scaled[row]
-        weight = 1.0 if self._weights is None else self._weights[row]
         signs = None if self.censoring is None else self.censoring[row]
         below = None if signs is None else signs < 0
         above = None if signs is None else signs > 0
-        return Datum(self.graph(row), None, None, y, weight, below, above)
+        return Datum(self.graph(row), None, None, y, self.weight(row), below, above)
 
     def graph(self, row: int) -> MolGraph:
-        """Return the featurised graph of a row, computed once and kept in single precision."""
-        graph = self._graphs[row]
-        if graph is None:
-            raw = self._featurizer(self.mols[row])
-            graph = MolGraph(
-                raw.V.astype(np.float32),
-                raw.E.astype(np.float32),
-                raw.edge_index,
-                raw.rev_edge_index,
-            )
-            self._graphs[row] = graph
-        return graph
+        """Return the featurised graph of a row, in single precision."""
+        return self.graphs.graph(row)
+
+    def weight(self, row: int) -> float:
+        """Return the loss weight of a row now."""
+        return 1.0 if self._weights is None else self._weights[row]
+
+    def labels(self, rows: Sequence[int]) -> NDArray[np.float64] | None:
+        """Return the targets [B, T] of rows, scaled where the data are."""
+        return None if self._scaled is None else self._scaled[list(rows)]
 
     def scaled(self, mean: NDArray[np.float64], scale: NDArray[np.float64]) -> MoleculeData:
         """Return the same molecules, graphs shared, with targets as (y - mean) / scale."""
@@ -108,15 +116,6 @@ class MoleculeData(Dataset[Datum]):
         if self.targets is not None:
             twin._scaled = (self.targets - mean) / scale
         return twin
-
-
-def _parsed(molecule: str | Chem.Mol, row: int) -> Any:
-    mol = Chem.MolFromSmiles(molecule) if isinstance(molecule, str) else molecule
-    if mol is None:
-        raise ChempropError(
-            f"molecules: expected SMILES that RDKit parses; found {molecule!r} in row {row + 1}"
-        )
-    return mol
 
 
 def _checked_targets(

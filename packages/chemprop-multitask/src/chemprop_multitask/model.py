@@ -26,6 +26,7 @@ from chemprop_multitask.config import ChempropConfig
 from chemprop_multitask.data import MoleculeData
 from chemprop_multitask.errors import ChempropError
 from chemprop_multitask.network import MultiTaskMPNN
+from chemprop_multitask.products import quick_products
 from chemprop_multitask.scaling import check_labels, label_scale
 from chemprop_multitask.shuffle import EpochShuffle
 from chemprop_multitask.tasks import TaskType, resolve_task_types
@@ -233,7 +234,7 @@ class ChempropModel:
         self.module.eval()
         device = next(self.module.parameters()).device
         parts = []
-        with torch.inference_mode():
+        with torch.inference_mode(), quick_products():
             for batch in self._loader(data):
                 batch.bmg.to(device)
                 parts.append(self.module(batch.bmg).cpu().double().numpy())

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from chemprop.data.collate import TrainingBatch
+from chemprop.data.collate import BatchMolGraph, TrainingBatch
 from chemprop.models import MPNN
 from torch import Tensor
 
+from chemprop_multitask.aggregation import aggregate
 from chemprop_multitask.errors import NonFiniteLossError
 from chemprop_multitask.losses import MultiTaskLoss
 
@@ -29,6 +30,14 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
         self.predictor.criterion = loss
         self.metrics[-1] = loss.clone()
         self.task_names = task_names
+
+    def fingerprint(
+        self, bmg: BatchMolGraph, V_d: Tensor | None = None, X_d: Tensor | None = None
+    ) -> Tensor:
+        """Return the learned fingerprint of each molecule, [B, F]; Chemprop's numbers, sooner."""
+        H = aggregate(self.agg, self.message_passing(bmg, V_d), bmg.batch)
+        H = self.bn(H)
+        return H if X_d is None else torch.cat((H, self.X_d_transform(X_d)), dim=1)
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch.

@@ -24,6 +24,7 @@ from chemprop_multitask.callbacks import (
     StopEarly,
 )
 from chemprop_multitask.config import TrainingConfig
+from chemprop_multitask.products import quick_products
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def run(
         if val is not None and config.patience is not None
         else []
     )
-    with _quiet():
+    with _quiet(), quick_products():
         trainer = pl.Trainer(
             accelerator=config.accelerator,
             devices=1,

@@ -122,6 +122,11 @@ def parse_smiles(smiles: Sequence[str | None]) -> ParsedSmiles:
     return ParsedSmiles(mols, bad)
 
 
+def rdkit_version() -> str:
+    """Return RDKit's version, by which computed results are told apart."""
+    return str(rdBase.rdkitVersion)
+
+
 def inchikey_block(mol: Mol) -> str:
     """Return the first block of the InChIKey: the same for stereoisomers and isotopologues.
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from molpool_common.cache import user_cache
 from molpool_common.datasets.catalogue import dataset
 from molpool_common.datasets.model import DataFile, Dataset
 from molpool_common.errors import InputError
@@ -26,10 +27,7 @@ def data_folders() -> list[Path]:
 
 def cache_folder() -> Path:
     """Return the folder that `fetch` fills: ``molpool/data`` in the user's cache."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    # The XDG base directory specification says to ignore a relative path.
-    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
-    return root / "molpool" / "data"
+    return user_cache() / "data"
 
 
 def locate(name: str, file: str | None = None) -> Path:

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from chemprop_multitask import products
+from chemprop_multitask.products import MOST_ERROR, quick_products
+
+
+def relative_error() -> float:
+    generator = torch.Generator().manual_seed(1)
+    left, right = torch.randn(700, 300, generator=generator), torch.randn(300, 200)
+    exact = left.double() @ right.double()
+    return float((left @ right - exact).abs().max() / exact.abs().max())
+
+
+def test_products_are_of_float32_accuracy_inside_and_the_setting_is_restored() -> None:
+    with quick_products():
+        assert relative_error() <= MOST_ERROR
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_bfloat16_would_be_noticed() -> None:
+    left, right = torch.randn(1024, 300), torch.randn(300, 300)
+    exact = left.double() @ right.double()
+    rounded = (left.bfloat16() @ right.bfloat16()).double()
+    assert (rounded - exact).abs().max() / exact.abs().max() > 10 * MOST_ERROR
+
+
+def test_a_processor_that_rounds_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_error", lambda: 3e-3)
+    products._keeps_float32.cache_clear()
+    try:
+        with quick_products():
+            assert torch.get_float32_matmul_precision() == "highest"
+    finally:
+        products._keeps_float32.cache_clear()
+
+
+def test_a_precision_of_the_users_own_stays() -> None:
+    torch.set_float32_matmul_precision("high")
+    try:
+        with quick_products():
+            assert torch.get_float32_matmul_precision() == "high"
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_the_setting_is_restored_after_an_error() -> None:
+    with pytest.raises(KeyError), quick_products():
+        raise KeyError
+    assert torch.get_float32_matmul_precision() == "highest"
