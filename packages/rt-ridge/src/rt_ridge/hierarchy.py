@@ -1,0 +1,242 @@
+"""Marginal likelihood of the scales and exact posterior of all locations given them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rt_ridge.config import RidgeConfig
+from rt_ridge.effects import Structure, build_structure
+from rt_ridge.errors import RTRidgeError
+from rt_ridge.levels import arrange
+from rt_ridge.locations import MeanCov, pair_locations
+from rt_ridge.messages import Messages, Shrunk
+from rt_ridge.scale_layout import ScaleLayout
+from rt_ridge.spectra import decompose
+from rt_ridge.statistics import SufficientStatistics
+from rt_ridge.system import LinearSystem, Solution
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class State:
+    """A model at given scales.
+
+    Parameters
+    ----------
+    scales : ndarray
+        All standard deviations, in the layout's order.
+    sigma2 : ndarray, [G]
+        σ² of each pair.
+    messages : Messages
+        Of the pairs.
+    solution : Solution
+        Of the linear system.
+    log_likelihood : float
+        Of all rows, locations integrated (flat ones maximised over, if profiled).
+    """
+
+    scales: FloatArray
+    sigma2: FloatArray
+    messages: Messages
+    solution: Solution
+    log_likelihood: float
+
+
+class Hierarchy:
+    """A partially pooled ridge regression, its rows reduced to sufficient statistics.
+
+    Cost of an evaluation is linear in the pairs; where compounds cross groups, add the cube of the
+    coefficients of the smaller of the two (see `rt_ridge.levels.Arrangement`).
+
+    Parameters
+    ----------
+    stats : SufficientStatistics
+        Of G pairs and P regressors.
+    config : RidgeConfig
+        The model.
+    descriptors : ndarray, [G, d], or None
+        Descriptors of the compound of each pair.
+
+    Raises
+    ------
+    RTRidgeError
+        If the statistics lack what the configuration asks for.
+    """
+
+    def __init__(
+        self,
+        stats: SufficientStatistics,
+        config: RidgeConfig,
+        descriptors: FloatArray | None = None,
+    ) -> None:
+        self.stats, self.config = stats, config
+        self.structure: Structure = build_structure(stats, config, descriptors)
+        self.layout: ScaleLayout = self.structure.layout
+        self.with_head = bool(config.slope_effects) and stats.P > 0
+        self.pooled = config.intercept_prior != "flat"
+        weights = stats.n / stats.n_rows
+        self.offset = float(weights @ stats.mean_y)
+        arrangement = arrange(self.structure.factors, stats.compound_ids)
+        self.system = LinearSystem(arrangement, 1 + stats.P if self.with_head else 1)
+        self._spectra = decompose(stats.sxx, stats.sxy, stats.mean_x, self.precision_pattern())
+        self._shrunk: Shrunk | None = None
+        self._sigma_level = np.unique(stats.group_ids, return_inverse=True)[1]
+
+    @property
+    def n_flat(self) -> int:
+        """Number of effects with flat priors."""
+        return self.system.arrangement.n_flat
+
+    @property
+    def prior(self) -> tuple[float, float] | None:
+        """Mean, about the offset, and standard deviation of the grand intercept's prior."""
+        if self.config.location_sd is None or not self.pooled:
+            return None
+        return self.config.location_mean - self.offset, self.config.location_sd
+
+    def precision_pattern(self) -> FloatArray:
+        """Return the ridge precisions, [P]; ones where a common factor is estimated."""
+        given, size = self.config.lambda_slopes, self.stats.P
+        if isinstance(given, str):
+            return np.ones(size)
+        if isinstance(given, list):
+            if len(given) != size:
+                raise RTRidgeError(
+                    f"lambda_slopes: expected one number or {size}, one for each of "
+                    f"{', '.join(self.stats.covariates)}; found {len(given)}"
+                )
+            return np.array(given, dtype=float)
+        return np.full(size, float(given))
+
+    def psi(self, scales: FloatArray) -> float:
+        """Return the variance of slopes over σ², as a multiple of the inverse pattern."""
+        if self.config.lambda_slopes == "pooled":
+            return 0.0
+        place = self.layout.place("tau_slope")
+        return 1.0 if place is None else float((scales[place] / scales[0]) ** 2)
+
+    def sigma2(self, scales: FloatArray, offsets: FloatArray) -> FloatArray:
+        """Return σ² of each pair, [G]."""
+        if not self.layout.n_offsets:
+            return np.full(self.stats.G, scales[0] ** 2)
+        by_group = scales[0] ** 2 * np.exp(2 * scales[1] * offsets)
+        return np.asarray(by_group[self._sigma_level])
+
+    def group_sigma2(self, state: State) -> FloatArray:
+        """Return σ² of each group, in ascending order of ids."""
+        by_group = np.empty(int(self._sigma_level.max()) + 1)
+        by_group[self._sigma_level] = state.sigma2
+        return by_group
+
+    def state(self, point: FloatArray, *, profile: bool = False) -> State:
+        """Solve the model at a point of the layout.
+
+        Parameters
+        ----------
+        point : ndarray, [layout.size]
+            Standard deviations that are not known, and offsets of log σ.
+        profile : bool
+            Maximise over flat effects (`ml`) instead of integrating over them (`reml`).
+        """
+        scales = self.layout.full(point)
+        sigma2 = self.sigma2(scales, point[self.layout.n_free :])
+        place = self.layout.place("tau_pair")
+        tau2 = None if place is None else float(scales[place] ** 2)
+        messages = Messages(self._shrink(self.psi(scales)), sigma2, tau2, self.with_head)
+        solution = self.system.solve(
+            messages.precision, messages.linear, scales, self.prior, profile=profile
+        )
+        total = float(messages.constant.sum()) + solution.log_evidence
+        return State(scales, sigma2, messages, solution, total)
+
+    def log_likelihood(
+        self, point: FloatArray, *, profile: bool = False
+    ) -> tuple[float, FloatArray]:
+        """Return the log likelihood and its gradient by log scales and offsets."""
+        state = self.state(point, profile=profile)
+        return state.log_likelihood, self._gradient(state, point)
+
+    def log_posterior(self, phi: FloatArray) -> tuple[float, FloatArray]:
+        """Return the log density of log scales and offsets, up to the evidence, and its gradient.
+
+        Parameters
+        ----------
+        phi : ndarray, [layout.size]
+            Logarithms of the standard deviations, then offsets.
+        """
+        point = self.natural(phi)
+        value, gradient = self.log_likelihood(point)
+        prior, by_prior = self.layout.log_prior(point)
+        return value + prior, gradient + by_prior
+
+    def natural(self, phi: FloatArray) -> FloatArray:
+        """Return the point of unconstrained coordinates."""
+        n = self.layout.n_free
+        return np.concatenate([np.exp(np.clip(phi[:n], -300, 300)), phi[n:]])
+
+    def unconstrained(self, point: FloatArray) -> FloatArray:
+        """Return the unconstrained coordinates of a point."""
+        n = self.layout.n_free
+        return np.concatenate([np.log(point[:n]), point[n:]])
+
+    def pair_locations(self, state: State) -> MeanCov:
+        """Return mean [G, D] and covariance [G, D, D] of the location of each pair."""
+        return pair_locations(self.system, state.solution, state.scales)
+
+    def _shrink(self, psi: float) -> Shrunk:
+        if self._shrunk is None or self._shrunk.psi != psi:
+            stats = self.stats
+            centred = stats.mean_y - self.offset
+            if stats.mean_low is not None:
+                centred = centred + stats.mean_low[:, -1]
+            n = stats.n.astype(np.float64)
+            self._shrunk = Shrunk(self._spectra, n, centred, stats.syy, psi)
+        return self._shrunk
+
+    def _gradient(self, state: State, point: FloatArray) -> FloatArray:
+        by_psi = self.layout.place("tau_slope") is not None
+        moments = self.pair_locations(state)
+        found = state.messages.derivatives(*moments, by_psi=by_psi)
+        gradient = self._by_effects(state.solution)
+        gradient[0] += found.by_sigma.sum()
+        if by_psi:
+            gradient[0] -= found.by_psi
+            gradient[self.layout.place("tau_slope")] += found.by_psi
+        pair = self.layout.place("tau_pair")
+        if pair is not None:
+            gradient[pair] += found.by_tau
+        offsets = point[self.layout.n_free :]
+        if not len(offsets):
+            return np.asarray(gradient[self.layout.free])
+        by_group = np.bincount(self._sigma_level, found.by_sigma, len(offsets))
+        gradient[1] += state.scales[1] * float(by_group @ offsets)
+        return np.concatenate([gradient[self.layout.free], by_group * state.scales[1]])
+
+    def _by_effects(self, solution: Solution) -> FloatArray:
+        """Return derivatives by the logs of the effects' standard deviations: Σ E[ũ²] − 1."""
+        at, size = self.system.arrangement, len(self.layout.scales)
+        excess = solution.dense_mean**2 + np.diagonal(solution.dense_cov) - 1
+        # Flat columns point to the last bin, which is dropped.
+        place = np.where(at.scale < 0, size, at.scale)
+        gradient = np.bincount(place, excess, size + 1)[:size].astype(np.float64)
+        if at.eliminated is not None:
+            variance = self._level_variance(solution)
+            excess = solution.level_mean**2 + variance - 1
+            gradient += np.bincount(at.eliminated.scale.ravel(), excess.ravel(), size)
+        return gradient
+
+    def _level_variance(self, solution: Solution) -> FloatArray:
+        at, gain = self.system.arrangement, solution.gain
+        own = np.diagonal(solution.level_inverse, axis1=1, axis2=2)
+        if not at.nested:
+            R = at.n_dense
+            falls = (gain.reshape(-1, R) @ solution.dense_cov).reshape(gain.shape)
+            return np.asarray(own + np.einsum("ldr,ldr->ld", falls, gain))
+        columns = at.cell_columns
+        cov = solution.dense_cov[columns[:, :, None], columns[:, None, :]]
+        falls = np.matmul(gain, cov[self.system.level_cell])
+        return np.asarray(own + np.einsum("ldm,ldm->ld", falls, gain))

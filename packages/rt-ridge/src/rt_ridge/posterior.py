@@ -1,0 +1,144 @@
+"""From the scales to the artefact: the exact Gaussian at each point, averaged over the points."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from rt_ridge.backoff import BackoffLevel, CoefficientPredictor, CompoundEffect
+from rt_ridge.coefficients import pair_coefficients
+from rt_ridge.features import FeatureMap
+from rt_ridge.hierarchy import Hierarchy, State
+from rt_ridge.locations import MeanCov
+from rt_ridge.nodes import NodeTables
+from rt_ridge.scales.posterior import ScalePosterior
+from rt_ridge.summaries import NoiseVariance, Stage1CoeffSummaries
+
+FloatArray = npt.NDArray[np.float64]
+
+JITTER = 1e-12
+"""Added to a covariance's diagonal, relative to it: a slope that cannot vary has none."""
+
+
+class Mixture:
+    """Mean and covariance of a mixture of normals, one component at a time.
+
+    The covariance of a mixture is the mean covariance plus the covariance of the means.
+    """
+
+    def __init__(self) -> None:
+        self._first: FloatArray | None = None
+        self._mean: FloatArray = np.zeros(0)
+        self._second: FloatArray = np.zeros(0)
+        self._total = 0.0
+
+    def add(self, weight: float, moments: MeanCov) -> None:
+        """Add a component with mean [L, D] and covariance [L, D, D]."""
+        mean, cov = moments
+        if self._first is None:
+            # Means are summed about the first: their spread may be far smaller than their size.
+            self._first, self._mean = mean, np.zeros_like(mean)
+            self._second = np.zeros_like(cov)
+        off = mean - self._first
+        self._mean += weight * off
+        self._second += weight * (cov + off[:, :, None] * off[:, None, :])
+        self._total += weight
+
+    def moments(self) -> MeanCov:
+        """Return mean [L, D] and covariance [L, D, D] of the mixture."""
+        assert self._first is not None
+        off = self._mean / self._total
+        cov = self._second / self._total - off[:, :, None] * off[:, None, :]
+        return self._first + off, (cov + cov.transpose(0, 2, 1)) / 2
+
+
+def summarise(
+    hierarchy: Hierarchy, scales: ScalePosterior, features: FeatureMap
+) -> Stage1CoeffSummaries:
+    """Average the exact posterior of the locations over the points of the scales.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+        The model.
+    scales : ScalePosterior
+        Where its scales are.
+    features : FeatureMap
+        From covariates to the regressors of the statistics.
+    """
+    average = _Average(hierarchy)
+    points, weights = scales.thinned(hierarchy.config.sampling.location_draws)
+    for weight, point in zip(weights, points, strict=True):
+        average.add(weight, hierarchy.state(point))
+    stats = hierarchy.stats
+    mean, cov = average.pairs.moments()
+    predictor = CoefficientPredictor(
+        keys=stats.keys,
+        mean=mean,
+        cov=_definite(cov),
+        levels=average.levels(),
+        compound=average.compound(),
+        parents=stats.parents,
+    )
+    return Stage1CoeffSummaries(
+        group_col=stats.group_col,
+        features=features,
+        coefficients=predictor,
+        noise=average.noise(),
+        n=stats.n,
+        method=hierarchy.config.method,
+    )
+
+
+class _Average:
+    """Everything the artefact holds, averaged over states as they come."""
+
+    def __init__(self, hierarchy: Hierarchy) -> None:
+        self.hierarchy = hierarchy
+        self.tables = NodeTables(hierarchy)
+        self.pairs = Mixture()
+        self._levels = {name: Mixture() for name in self.tables.level_names}
+        self._compound, self._new_compound = Mixture(), Mixture()
+        self._sigma2: list[tuple[float, FloatArray]] = []
+
+    def add(self, weight: float, state: State) -> None:
+        self.pairs.add(weight, pair_coefficients(self.hierarchy, state))
+        for name, mixture in self._levels.items():
+            mixture.add(weight, self.tables.level(name, state))
+        effect = self.tables.compound(state)
+        if effect is not None:
+            self._compound.add(weight, effect[:2])
+            self._new_compound.add(weight, (np.zeros((1, len(effect[2]))), effect[2][None]))
+        of_group = self.hierarchy.layout.n_offsets > 0
+        sigma2 = self.hierarchy.group_sigma2(state) if of_group else state.sigma2[:1]
+        self._sigma2.append((weight, sigma2))
+
+    def levels(self) -> tuple[BackoffLevel, ...]:
+        return tuple(
+            BackoffLevel(name, self.tables.ids(name), *mixture.moments())
+            for name, mixture in self._levels.items()
+        )
+
+    def compound(self) -> CompoundEffect | None:
+        if not self.tables.has_compounds:
+            return None
+        mean, cov = self._compound.moments()
+        new = self._new_compound.moments()[1][0]
+        return CompoundEffect(self.tables.ids("compound"), mean, cov, new)
+
+    def noise(self) -> NoiseVariance:
+        weights = np.array([weight for weight, _ in self._sigma2])
+        mean = weights @ np.stack([sigma2 for _, sigma2 in self._sigma2]) / weights.sum()
+        if not self.hierarchy.layout.n_offsets:
+            return NoiseVariance(float(mean[0]))
+        ids = np.unique(self.hierarchy.stats.group_ids)
+        return NoiseVariance(float(mean.mean()), ids, mean)
+
+
+def _definite(cov: FloatArray) -> FloatArray:
+    """Return covariances with a diagonal that rounding cannot take below zero."""
+    diagonal = np.einsum("gii->gi", cov)
+    floor = JITTER * np.maximum(diagonal.max(axis=1, keepdims=True), np.finfo(float).tiny / JITTER)
+    widened = cov.copy()
+    np.einsum("gii->gi", widened)[...] = diagonal + np.maximum(JITTER * diagonal, floor)
+    return widened
