@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pytest
 from rt_ridge.backoff import BackoffLevel, CoefficientPredictor, CompoundEffect
 from rt_ridge.features import FeatureMap
@@ -121,3 +124,25 @@ class DenseHierarchy:
 @pytest.fixture(scope="session")
 def dense_hierarchy() -> Callable[..., DenseHierarchy]:
     return DenseHierarchy
+
+
+# Test files are imported on their own and see no neighbour, so the bank is handed out from here.
+BANK = runpy.run_path(str(Path(__file__).with_name("bank.py")))
+
+
+@pytest.fixture(params=BANK["LEGAL"])
+def legal_table(request: pytest.FixtureRequest) -> pl.DataFrame:
+    built: pl.DataFrame = BANK["LEGAL"][request.param]()
+    return built
+
+
+@pytest.fixture(params=BANK["ILLEGAL"])
+def illegal_table(request: pytest.FixtureRequest) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    build, phrases = BANK["ILLEGAL"][request.param]
+    return build(), phrases
+
+
+@pytest.fixture(scope="session")
+def make_table() -> Callable[..., pl.DataFrame]:
+    table: Callable[..., pl.DataFrame] = BANK["table"]
+    return table

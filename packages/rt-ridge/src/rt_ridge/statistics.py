@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from rt_ridge.accumulate import accumulate
 from rt_ridge.errors import RTRidgeError
 from rt_ridge.keys import unpack
+from rt_ridge.merging import check_alike, merged_parents
+from rt_ridge.parents import GroupParents as GroupParents
+from rt_ridge.rows import Columns
+from rt_ridge.scatter import Moments, merge_moments
+from rt_ridge.statistics_file import read_arrays, write_arrays
+from rt_ridge.streaming import CHUNK_ROWS, Paths, file_chunks, frame_chunks
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -18,23 +32,7 @@ ARRAYS = ("keys", "n", "mean_x", "mean_y", "sxx", "sxy", "syy")
 """Attributes of `SufficientStatistics` that have one row a pair."""
 
 
-@dataclass(frozen=True)
-class GroupParents:
-    """The supercategory of each group.
-
-    Parameters
-    ----------
-    group : ndarray of int64, [M]
-        Group ids, ascending.
-    parent : ndarray of int64, [M]
-        The supercategory of each.
-    """
-
-    group: IntArray
-    parent: IntArray
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SufficientStatistics:
     """Row counts, means and centred sums of squares and products of every pair.
 
@@ -80,6 +78,173 @@ class SufficientStatistics:
     parents: GroupParents | None = None
     mean_low: FloatArray | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "covariates", tuple(self.covariates))
+        G, P = self.G, self.P
+        shapes = ((G,), (G,), (G, P), (G,), (G, P, P), (G, P), (G,))
+        for name, shape in zip(ARRAYS, shapes, strict=True):
+            found = np.shape(getattr(self, name))
+            if found != shape:
+                raise RTRidgeError(f"{name}: expected shape {list(shape)}; found {list(found)}")
+
+    def __repr__(self) -> str:
+        """Name the sizes, not the millions of numbers."""
+        return f"SufficientStatistics(G={self.G}, P={self.P}, n_rows={self.n_rows})"
+
+    @classmethod
+    def from_frame(
+        cls,
+        df: pl.DataFrame | pd.DataFrame,
+        *,
+        covariates: Sequence[str],
+        group: str = "species",
+        compound: str = "comp_id",
+        parent: str | None = "species_cluster",
+        target: str = "rt",
+        threads: int | None = None,
+    ) -> SufficientStatistics:
+        """Sum up a table; the order of its rows is of no account.
+
+        Parameters
+        ----------
+        df : polars or pandas DataFrame
+            At least one row; no value of a column that is used may be missing.
+        covariates : sequence of str
+            Columns x, taken as they are (centring is the caller's); may be empty.
+        group, compound : str
+            Columns of ids, 0 <= id < 2³¹.
+        parent : str or None
+            Column of the group's supercategory; None: groups have none.
+        target : str
+            Column y, the retention time.
+        threads : int or None
+            Chunks summed at a time; None: one a processor. The result does not depend on it.
+
+        Raises
+        ------
+        RTRidgeError
+            For an unknown or repeated column, a missing or infinite value, text, an id out of
+            range, a group in two supercategories, or no row.
+        """
+        columns = Columns.of(
+            covariates, group=group, compound=compound, parent=parent, target=target
+        )
+        return cls._of(columns, *accumulate(frame_chunks(df, columns), columns, threads))
+
+    @classmethod
+    def from_parquet(
+        cls,
+        paths: Paths,
+        *,
+        covariates: Sequence[str],
+        group: str = "species",
+        compound: str = "comp_id",
+        parent: str | None = "species_cluster",
+        target: str = "rt",
+        threads: int | None = None,
+        chunk_rows: int = CHUNK_ROWS,
+    ) -> SufficientStatistics:
+        """Sum up Parquet or CSV files, in memory that does not grow with the number of rows.
+
+        Parameters
+        ----------
+        paths : path, glob, or iterable of them
+            ``.parquet`` or ``.pq`` is read as Parquet, anything else as CSV (``.tsv`` parted by
+            tabs; also gzipped).
+        covariates, group, compound, parent, target, threads
+            As in `from_frame`.
+        chunk_rows : int
+            Rows in memory at a time, for each thread and one more.
+
+        Raises
+        ------
+        RTRidgeError
+            As `from_frame`, naming the file; also for files that cannot be read.
+        """
+        columns = Columns.of(
+            covariates, group=group, compound=compound, parent=parent, target=target
+        )
+        chunks = file_chunks(paths, columns, chunk_rows)
+        return cls._of(columns, *accumulate(chunks, columns, threads))
+
+    @classmethod
+    def _of(
+        cls, columns: Columns, moments: Moments, parents: GroupParents | None
+    ) -> SufficientStatistics:
+        P = len(columns.covariates)
+        return cls(
+            keys=moments.keys,
+            n=moments.n,
+            mean_x=np.ascontiguousarray(moments.mean[:, :P]),
+            mean_y=np.ascontiguousarray(moments.mean[:, P]),
+            sxx=np.ascontiguousarray(moments.scatter[:, :P, :P]),
+            sxy=np.ascontiguousarray(moments.scatter[:, :P, P]),
+            syy=np.ascontiguousarray(moments.scatter[:, P, P]),
+            covariates=columns.covariates,
+            target=columns.target,
+            group_col=columns.group,
+            parents=parents,
+            mean_low=moments.low,
+        )
+
+    def _moments(self) -> Moments:
+        moments = Moments.empty(self.keys, self.P + 1)
+        moments.n[:] = self.n
+        moments.mean[:, :-1], moments.mean[:, -1] = self.mean_x, self.mean_y
+        if self.mean_low is not None:
+            moments.low[:] = self.mean_low
+        moments.scatter[:, :-1, :-1], moments.scatter[:, -1, -1] = self.sxx, self.syy
+        moments.scatter[:, :-1, -1] = moments.scatter[:, -1, :-1] = self.sxy
+        return moments
+
+    def merge(self, *others: SufficientStatistics) -> SufficientStatistics:
+        """Return the statistics of all rows of these tables together.
+
+        Parameters
+        ----------
+        *others : SufficientStatistics
+            Of the same covariates in the same order, target and group column.
+
+        Raises
+        ------
+        RTRidgeError
+            If those differ, if some know supercategories and some do not, or if a group lies in
+            another supercategory.
+        """
+        every = (self, *others)
+        check_alike(every)
+        columns = Columns(self.group_col, "", None, self.covariates, self.target)
+        merged = merge_moments(one._moments() for one in every)
+        return self._of(columns, merged, merged_parents(every))
+
+    def save(self, path: str | Path) -> None:
+        """Write an npz file, atomically and without pickle."""
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        for name in ("covariates", "target", "group_col"):
+            arrays[name] = np.array(getattr(self, name), dtype=np.str_)
+        if self.mean_low is not None:
+            arrays["mean_low"] = self.mean_low
+        if self.parents is not None:
+            arrays["parents_group"] = self.parents.group
+            arrays["parents_parent"] = self.parents.parent
+        write_arrays(arrays, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> SufficientStatistics:
+        """Read what `save` wrote, bit for bit; `RTRidgeError` says what is wrong with the file."""
+        arrays = read_arrays(Path(path))
+        parents = None
+        if "parents_group" in arrays:
+            parents = GroupParents(arrays["parents_group"], arrays["parents_parent"])
+        return cls(
+            **{name: arrays[name] for name in ARRAYS},
+            covariates=tuple(str(name) for name in arrays["covariates"]),
+            target=str(arrays["target"]),
+            group_col=str(arrays["group_col"]),
+            parents=parents,
+            mean_low=arrays.get("mean_low"),
+        )
+
     @property
     def G(self) -> int:  # noqa: N802
         """Number of pairs."""
@@ -113,7 +278,7 @@ class SufficientStatistics:
                 "parents: expected statistics with a parent column; found none."
                 " Name it as `parent` when they are made."
             )
-        return self.parents.parent[np.searchsorted(self.parents.group, self.group_ids)]
+        return self.parents.of(self.group_ids)
 
     def subset(self, mask: BoolArray) -> SufficientStatistics:
         """Return the statistics of some pairs.
@@ -128,10 +293,7 @@ class SufficientStatistics:
             raise RTRidgeError(
                 f"mask: expected bool [{self.G}]; found {mask.dtype} {list(mask.shape)}"
             )
-        parents = self.parents
-        if parents is not None:
-            kept = np.isin(parents.group, self.group_ids[mask])
-            parents = GroupParents(parents.group[kept], parents.parent[kept])
+        parents = self.parents and self.parents.subset(self.group_ids[mask])
         arrays = {name: getattr(self, name)[mask] for name in ARRAYS}
         low = None if self.mean_low is None else self.mean_low[mask]
         return replace(self, **arrays, parents=parents, mean_low=low)

@@ -1,0 +1,90 @@
+"""The one pass over the rows."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from rt_ridge.errors import RTRidgeError
+from rt_ridge.parents import GroupParents
+from rt_ridge.rows import Columns, read_rows
+from rt_ridge.scatter import Moments, merge_moments, moments_of
+from rt_ridge.streaming import Chunk
+
+IntArray = npt.NDArray[np.int64]
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def accumulate(
+    chunks: Iterable[Chunk], columns: Columns, threads: int | None = None
+) -> tuple[Moments, GroupParents | None]:
+    """Return the moments of [covariates, target] by pair, and the groups' supercategories.
+
+    Parameters
+    ----------
+    chunks : iterable of Chunk
+        Rows; read one by one, so that memory does not grow with their number.
+    columns : Columns
+        What to make of them.
+    threads : int or None
+        Chunks at work at a time; None: one a processor, at most 8. The result does not depend
+        on it, to the last bit.
+
+    Raises
+    ------
+    RTRidgeError
+        For rows that are not good, or none at all.
+    """
+    threads = min(8, os.cpu_count() or 1) if threads is None else threads
+    if threads < 1:
+        raise RTRidgeError(f"threads: expected at least 1; found {threads}")
+    parents: list[IntArray] = []
+
+    def summarise(chunk: Chunk) -> tuple[Moments, IntArray | None]:
+        rows = read_rows(chunk.frame, columns, chunk.where, chunk.first_row)
+        pairs = None if rows.parents is None else np.unique(rows.parents)
+        return moments_of(rows.keys, rows.values), pairs
+
+    def moments() -> Iterator[Moments]:
+        for result, pairs in _in_order(summarise, chunks, threads):
+            if pairs is not None:
+                parents[:] = [np.unique(np.concatenate([*parents, pairs]))]
+            yield result
+
+    every = moments()
+    first = next(every, None)
+    if first is None:
+        raise RTRidgeError("table: expected at least one row; found none")
+    merged = merge_moments(_chain(first, every))
+    if columns.parent is None:
+        return merged, None
+    return merged, GroupParents.from_pairs(parents, (columns.group, columns.parent))
+
+
+def _chain(first: T, rest: Iterator[T]) -> Iterator[T]:
+    yield first
+    yield from rest
+
+
+def _in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """Yield work(item) in the order of the items, `threads` of them at work ahead."""
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            # After an error the rest need not be computed.
+            for future in waiting:
+                future.cancel()

@@ -1,0 +1,168 @@
+"""Counts, means and scatter of the rows of each key, and their exact merging.
+
+Rows are centred about the mean of their own key before anything is multiplied, and means are kept
+as an unevaluated sum of two floats, so that neither a large offset nor a fine division into
+chunks costs digits. Merging is pairwise (Chan, Golub & LeVeque 1983,
+doi:10.1080/00031305.1983.10483115).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+_BLOCK_ROWS = 16_384
+"""Rows centred and multiplied at a time: with ten columns they stay in the processor's cache."""
+
+_BLOCK_FLOATS = 1 << 20
+"""Floats of scatter merged at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Moments of Q columns for each key.
+
+    Parameters
+    ----------
+    keys : ndarray of int64, [G]
+        Ascending.
+    n : ndarray of int64, [G]
+        Rows.
+    mean, low : ndarray, [G, Q]
+        The mean is mean + low, the second what rounding took off the first.
+    scatter : ndarray, [G, Q, Q]
+        Σ (z - z̄)(z - z̄)ᵀ.
+    """
+
+    keys: IntArray
+    n: IntArray
+    mean: FloatArray
+    low: FloatArray
+    scatter: FloatArray
+
+    @classmethod
+    def empty(cls, keys: IntArray, n_columns: int) -> Moments:
+        """Return moments of no rows under `keys`."""
+        shape = (len(keys), n_columns)
+        scatter = np.zeros((*shape, n_columns))
+        return cls(keys, np.zeros(len(keys), np.int64), np.zeros(shape), np.zeros(shape), scatter)
+
+
+def moments_of(keys: IntArray, rows: FloatArray) -> Moments:
+    """Return the moments of rows.
+
+    Parameters
+    ----------
+    keys : ndarray of int64, [N]
+        Key of each row, in any order, not negative.
+    rows : ndarray, [N, Q]
+        Finite, C-contiguous for speed.
+    """
+    order = np.argsort(keys)
+    ascending = keys[order]
+    starts = np.flatnonzero(np.diff(ascending, prepend=-1))
+    moments = Moments.empty(ascending[starts], rows.shape[1])
+    moments.n[:] = np.diff(starts, append=len(keys))
+    for part in _blocks(starts, moments.n):
+        first, last = starts[part][0], starts[part][-1] + moments.n[part][-1]
+        # Whole rows are gathered, then transposed in cache: columns one by one miss it each time.
+        z = np.ascontiguousarray(rows.take(order[first:last], axis=0).T)
+        _centre_and_multiply(z, moments, part)
+    return moments
+
+
+def _blocks(starts: IntArray, n: IntArray) -> Iterator[slice]:
+    """Divide keys into runs of about `_BLOCK_ROWS` rows, a larger key alone."""
+    ends = starts + n
+    first = 0
+    while first < len(starts):
+        last = int(np.searchsorted(ends, starts[first] + _BLOCK_ROWS, side="right"))
+        last = max(first + 1, last)
+        yield slice(first, last)
+        first = last
+
+
+def _centre_and_multiply(z: FloatArray, moments: Moments, part: slice) -> None:
+    """Fill in the moments of the keys of `part`, whose rows are the columns of `z`, in order."""
+    n = moments.n[part]
+    starts = np.cumsum(n) - n
+    mean = np.add.reduceat(z, starts, axis=1) / n
+    z -= np.repeat(mean, n, axis=1)
+    # The sum above rounds at the size of the offset, this one at that of the spread.
+    low = np.add.reduceat(z, starts, axis=1) / n
+    z -= np.repeat(low, n, axis=1)
+    moments.mean[part], moments.low[part] = _two_sum(mean.T, low.T)
+    rows = np.ascontiguousarray(z.T)
+    for count in np.unique(n[n > 1]):
+        at = np.flatnonzero(n == count)
+        same = rows[(starts[at, None] + np.arange(count)).ravel()]
+        same = same.reshape(len(at), count, len(z))
+        moments.scatter[part][at] = np.matmul(same.transpose(0, 2, 1), same)
+
+
+def merge_moments(every: Iterable[Moments]) -> Moments:
+    """Merge moments in the order given, at a cost near linear in their keys.
+
+    Parameters
+    ----------
+    every : iterable of Moments
+        At least one, all of the same columns; consumed one by one.
+    """
+    stack: list[Moments] = []
+    for moments in every:
+        stack.append(moments)
+        # A large sum waits until what came after is of its size, or all keys would be copied
+        # for each chunk that brings a few new ones.
+        while len(stack) > 1 and len(stack[-2].keys) <= 2 * len(stack[-1].keys):
+            last = stack.pop()
+            stack[-1] = merge_two(stack[-1], last)
+    while len(stack) > 1:
+        last = stack.pop()
+        stack[-1] = merge_two(stack[-1], last)
+    return stack[0]
+
+
+def merge_two(a: Moments, b: Moments) -> Moments:
+    """Return the moments of the rows of both."""
+    keys = a.keys if np.array_equal(a.keys, b.keys) else np.union1d(a.keys, b.keys)
+    merged = Moments.empty(keys, a.mean.shape[1])
+    at = np.searchsorted(keys, a.keys)
+    for target, source in zip(_arrays(merged), _arrays(a), strict=True):
+        target[at] = source
+    at = np.searchsorted(keys, b.keys)
+    step = max(1, _BLOCK_FLOATS // max(1, a.mean.shape[1] ** 2))
+    for first in range(0, len(at), step):
+        _add(merged, b, at[first : first + step], slice(first, first + step))
+    return merged
+
+
+def _arrays(moments: Moments) -> tuple[npt.NDArray[np.number], ...]:
+    return moments.n, moments.mean, moments.low, moments.scatter
+
+
+def _add(merged: Moments, b: Moments, at: IntArray, part: slice) -> None:
+    """Add the keys `part` of `b` to the rows `at` of `merged`, which may hold no row yet."""
+    n_a, n_b = merged.n[at].astype(np.float64), b.n[part].astype(np.float64)
+    n = n_a + n_b
+    mean, low = merged.mean[at], merged.low[at]
+    fresh = (n_a == 0)[:, None]
+    mean, low = np.where(fresh, b.mean[part], mean), np.where(fresh, b.low[part], low)
+    delta = (b.mean[part] - mean) + (b.low[part] - low)
+    merged.mean[at], merged.low[at] = _two_sum(mean, low + delta * (n_b / n)[:, None])
+    scaled = delta * np.sqrt(n_a * n_b / n)[:, None]
+    between = scaled[:, :, None] * scaled[:, None, :]
+    merged.scatter[at] += b.scatter[part] + between
+    merged.n[at] += b.n[part]
+
+
+def _two_sum(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return a + b rounded and, exactly, what rounding took off (Knuth)."""
+    total = a + b
+    shift = total - a
+    return total, (a - (total - shift)) + (b - shift)
