@@ -10,6 +10,7 @@ import numpy.typing as npt
 from rt_ridge.config import RidgeConfig
 from rt_ridge.effects import Structure, build_structure
 from rt_ridge.errors import RTRidgeError
+from rt_ridge.identifiability import check_global_slopes
 from rt_ridge.levels import arrange
 from rt_ridge.locations import MeanCov, pair_locations
 from rt_ridge.messages import Messages, Shrunk
@@ -78,6 +79,8 @@ class Hierarchy:
         self.layout: ScaleLayout = self.structure.layout
         self.with_head = bool(config.slope_effects) and stats.P > 0
         self.pooled = config.intercept_prior != "flat"
+        if self.with_head:
+            check_global_slopes(stats, flat_intercepts=not self.pooled)
         weights = stats.n / stats.n_rows
         self.offset = float(weights @ stats.mean_y)
         arrangement = arrange(self.structure.factors, stats.compound_ids)

@@ -1,0 +1,411 @@
+"""The hierarchy against dense algebra on the rows: a design with every effect written out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rt_ridge.coefficients import pair_coefficients
+from rt_ridge.config import RidgeConfig
+from rt_ridge.errors import RTRidgeError
+from rt_ridge.hierarchy import Hierarchy
+from rt_ridge.nodes import NodeTables
+from rt_ridge.statistics import GroupParents, SufficientStatistics
+
+Floats = npt.NDArray[np.float64]
+
+RELATIVE = 1e-8
+"""Of covariances and likelihoods: the dense side inverts matrices of some hundred columns."""
+
+MODELS: dict[str, dict[str, Any]] = {
+    "flat": {"intercept_prior": "flat"},
+    "flat with head": {"intercept_prior": "flat", "slope_head_mode": "global"},
+    "compounds": {"intercept_prior": "comp_hier"},
+    "compounds with head": {
+        "intercept_prior": "comp_hier",
+        "slope_head_mode": "global",
+        "lambda_slopes": "estimate",
+    },
+    "pooled slopes": {
+        "intercept_prior": "comp_hier",
+        "slope_head_mode": "cluster_supercat",
+        "lambda_slopes": "pooled",
+    },
+    "supercategories": {"intercept_prior": "comp_hier_supercat"},
+    "supercategories with heads": {
+        "intercept_prior": "comp_hier_supercat",
+        "slope_head_mode": "cluster_supercat",
+        "lambda_slopes": [0.5, 2.0],
+    },
+    "compound slopes": {
+        "intercept_prior": "comp_hier_supercat",
+        "compound_slopes": True,
+        "species_slopes": True,
+        "lambda_slopes": "estimate",
+    },
+    "one sigma a group": {"intercept_prior": "comp_hier_supercat", "sigma": "group"},
+    "known grand mean": {"intercept_prior": "comp_hier", "location_mean": 3.0, "location_sd": 2.0},
+}
+
+
+@dataclass
+class Rows:
+    """A small table; group g lies in supercategory g % 3, and some pairs have no row."""
+
+    group: npt.NDArray[np.int64]
+    compound: npt.NDArray[np.int64]
+    X: Floats
+    y: Floats
+
+    @classmethod
+    def random(
+        cls, seed: int, n_groups: int = 5, n_compounds: int = 7, n: int = 60, offset: float = 0.0
+    ) -> Rows:
+        rng = np.random.default_rng(seed)
+        group, compound = rng.integers(0, n_groups, n), rng.integers(0, n_compounds, n)
+        X = rng.normal(size=(n, 2)) + 0.7
+        y = rng.normal(size=n_groups)[group] + rng.normal(size=n_compounds)[compound]
+        y = y + X @ [0.4, -0.2] + 0.3 * rng.normal(size=n) + offset
+        return cls(group, compound, X, y)
+
+    @property
+    def keys(self) -> npt.NDArray[np.int64]:
+        return (self.group << 32) + self.compound
+
+    def statistics(self) -> SufficientStatistics:
+        """Sums by a loop over pairs."""
+        keys = np.unique(self.keys)
+        parts = [(self.X[self.keys == k], self.y[self.keys == k]) for k in keys]
+        groups = np.unique(self.group)
+        return SufficientStatistics(
+            keys=keys,
+            n=np.array([len(y) for _, y in parts]),
+            mean_x=np.stack([X.mean(axis=0) for X, _ in parts]),
+            mean_y=np.array([y.mean() for _, y in parts]),
+            sxx=np.stack([(X - X.mean(0)).T @ (X - X.mean(0)) for X, _ in parts]),
+            sxy=np.stack([(X - X.mean(0)).T @ (y - y.mean()) for X, y in parts]),
+            syy=np.array([((y - y.mean()) ** 2).sum() for _, y in parts]),
+            covariates=("is_1", "is_2"),
+            parents=GroupParents(groups, groups % 3),
+        )
+
+
+class Dense:
+    """Every effect a column of the rows' design; priors diagonal, 0 precision where flat."""
+
+    def __init__(self, rows: Rows, config: RidgeConfig, value: dict[str, float]) -> None:
+        self.rows, self.config, self.value = rows, config, value
+        self.pairs = np.unique(rows.keys)
+        self.group_of, self.compound_of = self.pairs >> 32, self.pairs & (2**32 - 1)
+        self.names: list[tuple[Any, ...]] = []
+        self.variance: list[float] = []
+        self._lay_out()
+        self.Z = np.stack(
+            [
+                self.design(g, c, x, pair=True)
+                for g, c, x in zip(rows.group, rows.compound, rows.X, strict=True)
+            ]
+        )
+        sigma = np.array([self.sigma(g) for g in rows.group])
+        self.noise = sigma**2
+        flat = np.isinf(self.variance)
+        prior = np.where(flat, 0.0, 1 / np.array(self.variance))
+        self.flat = flat
+        centre = np.zeros(len(prior))
+        if config.location_sd is not None:
+            centre[self.names.index(("t0",))] = config.location_mean
+        precision = (self.Z.T / self.noise) @ self.Z + np.diag(prior)
+        self.cov = np.linalg.inv(precision)
+        self.mean = self.cov @ (self.Z.T @ (rows.y / self.noise) + prior * centre)
+
+    def sigma(self, group: int) -> float:
+        return self.value.get(f"sigma_of[{group}]", self.value["sigma"])
+
+    def _add(self, name: tuple[Any, ...], sd: float) -> None:
+        # A standard deviation of 0 leaves the column out.
+        if sd > 0:
+            self.names.append(name)
+            self.variance.append(sd**2)
+
+    def _lay_out(self) -> None:
+        config, v = self.config, self.value
+        flat = config.intercept_prior == "flat"
+        supercat = config.intercept_prior == "comp_hier_supercat"
+        groups, compounds = np.unique(self.group_of), np.unique(self.compound_of)
+        if not flat:
+            self._add(("t0",), config.location_sd or np.inf)
+            for c in compounds:
+                self._add(("alpha", c), v["tau_compound"])
+        for s in range(3) if supercat else ():
+            self._add(("mu_s", s), v["tau_supercategory"])
+        for g in groups if supercat else ():
+            self._add(("mu_g", g), v[f"tau_group[{g % 3}]"])
+        tree = config.slope_head_mode == "cluster_supercat"
+        for j in range(2) if config.slope_effects else ():
+            self._add(("w0", j), np.inf)
+            for s in range(3) if tree else ():
+                self._add(("w_s", s, j), v["tau_slope_supercategory"])
+            for g in groups if tree or config.species_slopes else ():
+                self._add(("w_g", g, j), v["tau_slope_group"])
+            for c in compounds if config.compound_slopes else ():
+                self._add(("w_c", c, j), v["tau_slope_compound"])
+        for k, g in zip(self.pairs, self.group_of, strict=True):
+            self._add(("b", k), np.inf if flat else v["tau_pair"])
+            for j in range(2):
+                self._add(("w", k, j), self.slope_sd(g, j))
+
+    def slope_sd(self, group: int, j: int) -> float:
+        given = self.config.lambda_slopes
+        if given == "estimate":
+            # In units of the common σ, where σ differs by group.
+            return self.value["tau_slope"] * self.sigma(group) / self.value["sigma"]
+        if given == "pooled":
+            return 0.0
+        precision = given[j] if isinstance(given, list) else given
+        return self.sigma(group) / np.sqrt(precision)
+
+    def design(self, g: int, c: int, x: Floats, *, pair: bool) -> Floats:
+        """Row of the columns that act on a measurement; of new ones, none acts."""
+        k = (g << 32) + c
+        ones = {("t0",), ("alpha", c), ("mu_s", g % 3), ("mu_g", g)} | (
+            {("b", k)} if pair else set()
+        )
+        row = np.array([float(name in ones) for name in self.names])
+        for j in range(2):
+            sloped = [("w0", j), ("w_s", g % 3, j), ("w_g", g, j), ("w_c", c, j)]
+            for name in sloped + ([("w", k, j)] if pair else []):
+                if name in self.names:
+                    row[self.names.index(name)] = x[j]
+        return row
+
+    def log_likelihood(self, *, profile: bool) -> float:
+        """By the covariance of all rows; flat columns by the restricted likelihood's formula."""
+        random = self.Z[:, ~self.flat]
+        V = random @ np.diag(np.array(self.variance)[~self.flat]) @ random.T + np.diag(self.noise)
+        F = self.Z[:, self.flat]
+        y = self.rows.y.copy()
+        if self.config.location_sd is not None:
+            y -= self.config.location_mean
+        solve = np.linalg.inv(V)
+        information = F.T @ solve @ F
+        beta = np.linalg.solve(information, F.T @ solve @ y)
+        residual = y - F @ beta
+        total = len(y) * np.log(2 * np.pi) + np.linalg.slogdet(V)[1] + residual @ solve @ residual
+        if not profile:
+            total += np.linalg.slogdet(information)[1] - F.shape[1] * np.log(2 * np.pi)
+        return float(-total / 2)
+
+    def coefficients(self, k: int) -> tuple[Floats, Floats]:
+        """Mean and covariance of [b, w] of a pair with rows."""
+        g, c = int(k >> 32), int(k & (2**32 - 1))
+        b = self.design(g, c, np.zeros(2), pair=True)
+        w = [self.design(g, c, np.eye(2)[j], pair=True) - b for j in range(2)]
+        A = np.stack([b, *w])
+        return A @ self.mean, A @ self.cov @ A.T
+
+
+def scales_of(hierarchy: Hierarchy, seed: int) -> tuple[Floats, dict[str, float]]:
+    """Random scales: as a point, and by name for the dense side."""
+    rng = np.random.default_rng(seed)
+    layout = hierarchy.layout
+    point = rng.uniform(0.2, 1.5, layout.size)
+    value = dict(zip(layout.names, map(float, point), strict=True))
+    for g in range(layout.n_offsets):
+        offset = value[f"sigma_offset[{g}]"]
+        value[f"sigma_of[{g}]"] = value["sigma"] * float(np.exp(value["sigma_spread"] * offset))
+    return point, value
+
+
+def build(model: str, seed: int = 0, **shape: Any) -> tuple[Hierarchy, Rows, RidgeConfig]:
+    rows, config = Rows.random(seed, **shape), RidgeConfig(**MODELS[model])
+    return Hierarchy(rows.statistics(), config), rows, config
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (9, 3)], ids=["compounds out", "groups out"])
+@pytest.mark.parametrize("model", MODELS)
+def test_likelihood_and_posterior_equal_dense_algebra(model, shape):
+    hierarchy, rows, config = build(model, n_groups=shape[0], n_compounds=shape[1])
+    point, value = scales_of(hierarchy, 1)
+    dense = Dense(rows, config, value)
+    for profile in (False, True):
+        if model.startswith("flat") and profile:
+            continue  # flat intercepts of pairs are integrated over in either case
+        if model == "known grand mean" and profile:
+            continue  # the grand mean is then no flat effect
+        found = hierarchy.log_likelihood(point, profile=profile)[0]
+        assert found == pytest.approx(dense.log_likelihood(profile=profile), rel=RELATIVE)
+    mean, cov = pair_coefficients(hierarchy, hierarchy.state(point))
+    for i, k in enumerate(dense.pairs):
+        expected = dense.coefficients(k)
+        np.testing.assert_allclose(mean[i], expected[0], rtol=1e-7, atol=1e-8)
+        np.testing.assert_allclose(cov[i], expected[1], rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("profile", [False, True])
+@pytest.mark.parametrize("model", MODELS)
+def test_gradient_equals_differences(model, profile):
+    hierarchy, _, _ = build(model, n_groups=6)
+    point, _ = scales_of(hierarchy, 2)
+    x = hierarchy.unconstrained(point)
+    gradient = hierarchy.log_likelihood(point, profile=profile)[1]
+    step = 1e-5
+    for j in range(len(x)):
+        e = np.eye(len(x))[j] * step
+        up = hierarchy.log_likelihood(hierarchy.natural(x + e), profile=profile)[0]
+        down = hierarchy.log_likelihood(hierarchy.natural(x - e), profile=profile)[0]
+        # Central differences: error step² plus rounding 1e-13 / step.
+        assert gradient[j] == pytest.approx((up - down) / (2 * step), rel=1e-5, abs=1e-5)
+
+
+def test_gradient_of_the_prior_equals_differences():
+    hierarchy, _, _ = build("one sigma a group")
+    point, _ = scales_of(hierarchy, 3)
+    x = hierarchy.unconstrained(point)
+    gradient = hierarchy.log_posterior(x)[1]
+    for j in range(len(x)):
+        e = np.eye(len(x))[j] * 1e-5
+        slope = (hierarchy.log_posterior(x + e)[0] - hierarchy.log_posterior(x - e)[0]) / 2e-5
+        assert gradient[j] == pytest.approx(slope, rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("model", ["compounds with head", "supercategories with heads"])
+def test_a_scale_of_zero_is_the_model_without_it(model):
+    hierarchy, rows, config = build(model)
+    point, value = scales_of(hierarchy, 4)
+    for name in ("tau_pair", "tau_slope", "tau_slope_group", "tau_compound"):
+        if name in hierarchy.layout.names:
+            point[hierarchy.layout.names.index(name)] = 0.0
+            value[name] = 0.0
+    dense = Dense(rows, config, value)
+    found, gradient = hierarchy.log_likelihood(point)
+    assert found == pytest.approx(dense.log_likelihood(profile=False), rel=RELATIVE)
+    assert np.isfinite(gradient).all()
+    mean, cov = pair_coefficients(hierarchy, hierarchy.state(point))
+    for i, k in enumerate(dense.pairs):
+        np.testing.assert_allclose(mean[i], dense.coefficients(k)[0], rtol=1e-7, atol=1e-8)
+        np.testing.assert_allclose(cov[i], dense.coefficients(k)[1], rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (9, 3)], ids=["compounds out", "groups out"])
+def test_nodes_equal_dense_algebra(shape):
+    hierarchy, rows, config = build(
+        "supercategories with heads", n_groups=shape[0], n_compounds=shape[1]
+    )
+    point, value = scales_of(hierarchy, 5)
+    dense, tables = Dense(rows, config, value), NodeTables(hierarchy)
+    compounds = np.unique(rows.compound)
+    mean_effect = np.array([float(n[0] == "alpha") for n in dense.names]) / len(compounds)
+
+    def functional(*names: tuple[Any, ...]) -> Floats:
+        return np.array([float(n in names) for n in dense.names])
+
+    state = hierarchy.state(point)
+    new = np.array([value["tau_pair"] ** 2, *(dense.slope_sd(0, j) ** 2 for j in range(2))])
+    group = np.array([value["tau_slope_group"] ** 2] * 2)
+    for name, nodes in (("group", np.unique(rows.group)), ("parent", range(3)), ("global", [0])):
+        mean, cov = tables.level(name, state)
+        for i, node in enumerate(nodes):
+            s = int(node) % 3 if name == "group" else int(node)
+            b, w = [("t0",)], [[("w0", j)] for j in range(2)]
+            if name != "global":
+                b, w = [*b, ("mu_s", s)], [[*w[j], ("w_s", s, j)] for j in range(2)]
+            if name == "group":
+                b, w = [*b, ("mu_g", node)], [[*w[j], ("w_g", node, j)] for j in range(2)]
+            A = np.stack([functional(*b) + mean_effect, *(functional(*w[j]) for j in range(2))])
+            wider = new.copy()
+            taus = [value[f"tau_group[{t}]"] ** 2 for t in range(3)]
+            if name != "group":
+                of_group = (
+                    taus[s]
+                    if name == "parent"
+                    else np.mean([taus[g % 3] for g in np.unique(rows.group)])
+                )
+                wider += [of_group, *group]
+            if name == "global":
+                slope = value["tau_slope_supercategory"] ** 2
+                wider += [value["tau_supercategory"] ** 2, slope, slope]
+            np.testing.assert_allclose(mean[i], A @ dense.mean, rtol=1e-7, atol=1e-8)
+            expected = A @ dense.cov @ A.T + np.diag(wider)
+            np.testing.assert_allclose(cov[i], expected, rtol=1e-7, atol=1e-8)
+    mean, cov, new_cov = tables.compound(state)
+    for i, c in enumerate(compounds):
+        A = functional(("alpha", c)) - mean_effect
+        assert mean[i, 0] == pytest.approx(A @ dense.mean, rel=1e-7, abs=1e-8)
+        assert cov[i, 0, 0] == pytest.approx(A @ dense.cov @ A, rel=1e-7, abs=1e-8)
+    expected = value["tau_compound"] ** 2 * (1 + 1 / len(compounds))
+    assert new_cov[0, 0] == pytest.approx(expected)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000), model=st.sampled_from(sorted(MODELS)))
+def test_an_offset_of_the_target_moves_intercepts_alone(seed, model):
+    if model == "known grand mean":
+        return
+    near, far = (
+        Hierarchy(Rows.random(seed, offset=offset).statistics(), RidgeConfig(**MODELS[model]))
+        for offset in (0.0, 1e6)
+    )
+    point, _ = scales_of(near, seed)
+    # The table's own numbers are rounded at 1e-10 once 1e6 is added to them.
+    assert near.log_likelihood(point)[0] == pytest.approx(far.log_likelihood(point)[0], abs=1e-6)
+    a, b = (pair_coefficients(h, h.state(point)) for h in (near, far))
+    np.testing.assert_allclose(b[0][:, 0] - a[0][:, 0], 1e6, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(b[0][:, 1:], a[0][:, 1:], rtol=0, atol=1e-7)
+    np.testing.assert_allclose(a[1], b[1], rtol=1e-7, atol=1e-9)
+
+
+def test_pairs_with_fewer_rows_than_covariates_are_fitted():
+    rows = Rows.random(0, n=60)
+    single = Rows(rows.group[:1], rows.compound[:1], rows.X[:1], rows.y[:1])
+    hierarchy = Hierarchy(single.statistics(), RidgeConfig())
+    point = np.ones(hierarchy.layout.size)
+    mean, cov = pair_coefficients(hierarchy, hierarchy.state(point))
+    assert mean[0, 0] == pytest.approx(rows.y[0])
+    assert np.linalg.eigvalsh(cov[0]).min() > 0
+
+
+def test_a_constant_covariate_is_refused_by_a_slope_head_and_shrunk_without():
+    rows = Rows.random(0)
+    rows.X[:, 1] = 0.0
+    with pytest.raises(RTRidgeError, match="is_2 constant"):
+        Hierarchy(rows.statistics(), RidgeConfig(slope_head_mode="global"))
+    plain = Hierarchy(rows.statistics(), RidgeConfig())
+    mean, cov = pair_coefficients(plain, plain.state(plain.layout.start()))
+    assert (mean[:, 2] == 0).all()
+    assert (cov[:, 2, 2] > 0).all()
+
+
+def test_dependent_covariates_are_named_by_a_slope_head():
+    rows = Rows.random(0)
+    rows.X[:, 1] = 2 * rows.X[:, 0] - 1
+    with pytest.raises(RTRidgeError, match="is_1, is_2 linearly dependent"):
+        Hierarchy(rows.statistics(), RidgeConfig(slope_head_mode="global"))
+
+
+def test_effects_that_the_data_cannot_tell_apart_are_left_out_and_named():
+    rows = Rows.random(0)
+    rows.compound[:] = 4
+    structure = Hierarchy(rows.statistics(), RidgeConfig(slope_head_mode="global")).structure
+    assert structure.notes == ["tau_compound left out: there is one compound"]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"intercept_prior": "comp_hier_supercat"}, "supercategory of each group"),
+        ({"slope_head_mode": "cluster_supercat"}, "supercategory of each"),
+        ({"lambda_slopes": [1.0]}, "2, one for each of is_1, is_2; found 1"),
+        ({"descriptor_heads": "species"}, "expected compound descriptors"),
+    ],
+)
+def test_what_the_statistics_lack_is_named(config, message):
+    from dataclasses import replace
+
+    stats = replace(Rows.random(0).statistics(), parents=None)
+    with pytest.raises(RTRidgeError, match=message):
+        Hierarchy(stats, RidgeConfig(**config))
