@@ -145,6 +145,14 @@ class Dense:
             self._add(("mu_s", s), v["tau_supercategory"])
         for g in groups if supercat else ():
             self._add(("mu_g", g), v[f"tau_group[{g % 3}]"])
+        self._lay_out_heads(groups, compounds)
+        for k, g in zip(self.pairs, self.group_of, strict=True):
+            self._add(("b", k), np.inf if flat else v["tau_pair"])
+            for j in range(2):
+                self._add(("w", k, j), self.slope_sd(g, j))
+
+    def _lay_out_heads(self, groups: Any, compounds: Any) -> None:
+        config, v = self.config, self.value
         tree = config.slope_head_mode == "cluster_supercat"
         for j in range(2) if config.slope_effects else ():
             self._add(("w0", j), np.inf)
@@ -154,10 +162,6 @@ class Dense:
                 self._add(("w_g", g, j), v["tau_slope_group"])
             for c in compounds if config.compound_slopes else ():
                 self._add(("w_c", c, j), v["tau_slope_compound"])
-        for k, g in zip(self.pairs, self.group_of, strict=True):
-            self._add(("b", k), np.inf if flat else v["tau_pair"])
-            for j in range(2):
-                self._add(("w", k, j), self.slope_sd(g, j))
 
     def slope_sd(self, group: int, j: int) -> float:
         given = self.config.lambda_slopes

@@ -46,7 +46,7 @@ class Whitening:
             return value, gradient[:size]
 
         cov = spread(curvature(leading, centre[:size])) if size else np.zeros((0, 0))
-        return cls(hierarchy, centre, np.linalg.cholesky(cov) if size else cov)
+        return cls(hierarchy, centre, np.asarray(np.linalg.cholesky(cov), dtype=np.float64))
 
     @property
     def log_volume(self) -> float:
