@@ -163,6 +163,7 @@ def test_every_flag_of_a_model() -> None:
         (list[str], True),
         (tuple[float, float], True),
         (dict[str, float], True),
+        (dict[str, Literal["a", "b"]], True),
         (dict[str, list[str]], False),
         (dict[str, dict[str, float]], False),
         (dict[str, dict[str, float]] | None, False),

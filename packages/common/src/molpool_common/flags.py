@@ -133,7 +133,7 @@ def has_flag(annotation: Any) -> bool:
     """Return whether a field can be written as one flag; others are for the YAML file alone."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return all(get_origin(a) is None and not _is_model(a) for a in arguments)
+        return all(get_origin(a) in (None, Literal) and not _is_model(a) for a in arguments)
     if origin in (list, tuple):
         return not any(_is_model(a) or get_origin(a) is not None for a in arguments)
     # A section of its own has flags for its keys; one that may be absent has none.
