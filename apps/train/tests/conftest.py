@@ -95,6 +95,24 @@ def run() -> Run:
     return call
 
 
+@pytest.fixture
+def refused(run: Run, tmp_path: Path) -> Callable[..., str]:
+    """Run a command that must fail; return its message."""
+
+    def call(*arguments: object, save_dir: Path | None = None) -> str:
+        folder = save_dir or tmp_path / "run"
+        before = sorted(tmp_path.rglob("*"))
+        outcome = run(*arguments, "--save-dir", folder)
+        assert outcome.code == 2
+        assert sorted(tmp_path.rglob("*")) == before, "something was written"
+        assert outcome.err.startswith("molpool-train: ")
+        assert outcome.err.count("\n") == 1, "one message of one line"
+        assert "Traceback" not in outcome.err
+        return str(outcome.err)
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def demo_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded demo, 150 molecules of it, as a CSV file."""

@@ -14,24 +14,6 @@ CURRICULUM = (
 )
 
 
-@pytest.fixture
-def refused(run: Any, tmp_path: Path) -> Any:
-    """Run a command that must fail; return its message."""
-
-    def call(*arguments: object, save_dir: Path | None = None) -> str:
-        folder = save_dir or tmp_path / "run"
-        before = sorted(tmp_path.rglob("*"))
-        outcome = run(*arguments, "--save-dir", folder)
-        assert outcome.code == 2
-        assert sorted(tmp_path.rglob("*")) == before, "something was written"
-        assert outcome.err.startswith("molpool-train: ")
-        assert outcome.err.count("\n") == 1, "one message of one line"
-        assert "Traceback" not in outcome.err
-        return str(outcome.err)
-
-    return call
-
-
 def check_contains(message: str, *parts: str) -> None:
     for part in parts:
         assert part in message
