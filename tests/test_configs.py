@@ -12,6 +12,7 @@ from molpool_common.config import dump_config, load_config, read_yaml, validate_
 from molpool_common.datasets import registry
 from molpool_data.cli import main as describe
 from molpool_train.config import TrainChempropConfig
+from molpool_train.groups import with_groups
 from molpool_train.inputs import read_inputs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +35,12 @@ def test_config_names_data_sets_of_the_registry(path):
     assert named - {None, "demo"} <= set(registry())
 
 
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_groups_of_a_config_are_of_its_tasks(path):
+    config = load_config(TrainChempropConfig, path)
+    assert with_groups(config).groups == config.groups
+
+
 @pytest.mark.slow
 def test_the_data_of_a_training_configuration_can_be_described(tmp_path, capsys):
     page = tmp_path / "profile.html"
@@ -44,14 +51,32 @@ def test_the_data_of_a_training_configuration_can_be_described(tmp_path, capsys)
     assert page.read_text().startswith("<!doctype html>")
 
 
-@pytest.fixture(scope="module")
-def expansionrx():
+def real_inputs(name):
     where = os.environ.get("MOLPOOL_DATA") or (str(BESIDE) if BESIDE.is_dir() else None)
     if where is None:
         pytest.skip("no MOLPOOL_DATA, no shared/data beside the checkout")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOLPOOL_DATA", where)
-        yield read_inputs(load_config(TrainChempropConfig, ROOT / "configs/expansionrx.yaml"))
+        return read_inputs(load_config(TrainChempropConfig, ROOT / "configs" / name))
+
+
+@pytest.fixture(scope="module")
+def expansionrx():
+    return real_inputs("expansionrx.yaml")
+
+
+@pytest.mark.realdata
+@pytest.mark.slow
+def test_bounds_of_expansionrx_are_those_of_its_description():
+    inputs = real_inputs("expansionrx_ensemble.yaml")
+    # SOURCES.md of the set, where the nine columns were counted on their own.
+    counts = (
+        "LogD 16 >; KSOL 107 <, 4 >; HLM CLint 52 <; MLM CLint 10 <, 8 >; "
+        "Caco-2 Permeability Papp A>B 11 <; Caco-2 Permeability Efflux 4 >; MPPB 13 <; MBPB 4 <; "
+        "MGMB 1 <"
+    )
+    assert any(f"bounds: {counts}." in note for note in inputs.notes), inputs.notes
+    assert set(inputs.task_types) == {"regression"}
 
 
 @pytest.mark.realdata
