@@ -34,7 +34,7 @@ def accumulate(
     columns : Columns
         What to make of them.
     threads : int or None
-        Chunks at work at a time; None: one a processor, at most 8. The result does not depend
+        Chunks at work at a time; None: one a processor, at most 4. The result does not depend
         on it, to the last bit.
 
     Raises
@@ -42,7 +42,7 @@ def accumulate(
     RTRidgeError
         For rows that are not good, or none at all.
     """
-    threads = min(8, os.cpu_count() or 1) if threads is None else threads
+    threads = min(4, os.cpu_count() or 1) if threads is None else threads
     if threads < 1:
         raise RTRidgeError(f"threads: expected at least 1; found {threads}")
     parents: list[IntArray] = []

@@ -129,25 +129,33 @@ def merge_moments(every: Iterable[Moments]) -> Moments:
 
 
 def merge_two(a: Moments, b: Moments) -> Moments:
-    """Return the moments of the rows of both."""
-    keys = a.keys if np.array_equal(a.keys, b.keys) else np.union1d(a.keys, b.keys)
-    merged = Moments.empty(keys, a.mean.shape[1])
-    at = np.searchsorted(keys, a.keys)
-    for target, source in zip(_arrays(merged), _arrays(a), strict=True):
-        target[at] = source
-    at = np.searchsorted(keys, b.keys)
+    """Return the moments of the rows of both; `a` is used up where it has all keys of `b`."""
     step = max(1, _BLOCK_FLOATS // max(1, a.mean.shape[1] ** 2))
-    for first in range(0, len(at), step):
-        _add(merged, b, at[first : first + step], slice(first, first + step))
+    parts = [slice(first, first + step) for first in range(0, len(b.keys), step)]
+    if np.array_equal(a.keys, b.keys):
+        for part in parts:
+            _add(a, part, b, part)
+        return a
+    merged = _widened(a, np.union1d(a.keys, b.keys))
+    at = np.searchsorted(merged.keys, b.keys)
+    for part in parts:
+        _add(merged, at[part], b, part)
     return merged
 
 
-def _arrays(moments: Moments) -> tuple[npt.NDArray[np.number], ...]:
-    return moments.n, moments.mean, moments.low, moments.scatter
+def _widened(a: Moments, keys: IntArray) -> Moments:
+    """Return moments under more keys, those of `a` themselves if it has them all."""
+    if len(keys) == len(a.keys):
+        return a
+    wide = Moments.empty(keys, a.mean.shape[1])
+    at = np.searchsorted(keys, a.keys)
+    wide.n[at], wide.scatter[at] = a.n, a.scatter
+    wide.mean[at], wide.low[at] = a.mean, a.low
+    return wide
 
 
-def _add(merged: Moments, b: Moments, at: IntArray, part: slice) -> None:
-    """Add the keys `part` of `b` to the rows `at` of `merged`, which may hold no row yet."""
+def _add(merged: Moments, at: IntArray | slice, b: Moments, part: slice) -> None:
+    """Add the keys `part` of `b` to the entries `at` of `merged`, which may hold no row yet."""
     n_a, n_b = merged.n[at].astype(np.float64), b.n[part].astype(np.float64)
     n = n_a + n_b
     mean, low = merged.mean[at], merged.low[at]

@@ -118,7 +118,7 @@ class SufficientStatistics:
         target : str
             Column y, the retention time.
         threads : int or None
-            Chunks summed at a time; None: one a processor. The result does not depend on it.
+            Chunks summed at a time; None: one a processor, at most 4. No bit depends on it.
 
         Raises
         ------
