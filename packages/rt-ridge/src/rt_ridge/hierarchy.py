@@ -236,9 +236,7 @@ class Hierarchy:
         at, gain = self.system.arrangement, solution.gain
         own = np.diagonal(solution.level_inverse, axis1=1, axis2=2)
         if not at.nested:
-            R = at.n_dense
-            falls = (gain.reshape(-1, R) @ solution.dense_cov).reshape(gain.shape)
-            return np.asarray(own + np.einsum("ldr,ldr->ld", falls, gain))
+            return np.asarray(own + np.einsum("ldr,ldr->ld", solution.falls, gain))
         columns = at.cell_columns
         cov = solution.dense_cov[columns[:, :, None], columns[:, None, :]]
         falls = np.matmul(gain, cov[self.system.level_cell])

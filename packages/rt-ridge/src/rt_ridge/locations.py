@@ -81,8 +81,7 @@ def level_covariances(system: LinearSystem, solution: Solution, cov_cell: FloatA
         falls = np.matmul(gain, cov_cell[system.level_cell])
         own = solution.level_inverse + np.matmul(falls, gain.transpose(0, 2, 1))
         return own, -falls[at.level_of_joint]
-    R = at.n_dense
-    falls = (gain.reshape(-1, R) @ solution.dense_cov).reshape(gain.shape)
+    falls = solution.falls
     own = solution.level_inverse + np.matmul(falls, gain.transpose(0, 2, 1))
     columns = at.cell_columns[at.cell_of_joint]
     d = gain.shape[1]

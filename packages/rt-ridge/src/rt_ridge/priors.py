@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from math import lgamma
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from molpool_common.config import ConfigModel
 from pydantic import Field
-from scipy.special import gammaln
 
 FloatArray = npt.NDArray[np.float64]
 Family = Literal["half_normal", "half_t", "exponential"]
@@ -49,7 +49,7 @@ class ScalePrior(ConfigModel):
         if self.family == "exponential":
             return -np.log(scale) - x, -x
         nu = self.nu
-        constant = np.log(2) + gammaln((nu + 1) / 2) - gammaln(nu / 2)
+        constant = np.log(2) + lgamma((nu + 1) / 2) - lgamma(nu / 2)
         constant -= 0.5 * np.log(nu * np.pi) + np.log(scale)
         log_density = constant - (nu + 1) / 2 * np.log1p(x**2 / nu)
         return log_density, -(nu + 1) * x**2 / (nu + x**2)

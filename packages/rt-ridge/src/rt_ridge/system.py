@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve, lapack
+from scipy.linalg import blas, cho_solve, cholesky, lapack
 from scipy.sparse import csr_array
 
 from rt_ridge.errors import RTRidgeError
@@ -52,6 +52,12 @@ class Solution:
     level_mean: FloatArray
     level_inverse: FloatArray
     gain: FloatArray
+
+    @cached_property
+    def falls(self) -> FloatArray:
+        """Gain times dense covariance, [L, d, R]: minus the covariance of levels and columns."""
+        R = len(self.dense_mean)
+        return np.asarray((self.gain.reshape(-1, R) @ self.dense_cov).reshape(self.gain.shape))
 
 
 class LinearSystem:
@@ -126,11 +132,13 @@ class LinearSystem:
                 evidence + found[0], *found[1:], empty, empty[:, :, None], empty[:, :, None]
             )
         A, c, B = self._level_part(J, h, scales)
-        inverse, log_det = _inverse(A)
+        root, log_det = _inverse_root(A)
+        inverse = np.matmul(root.transpose(0, 2, 1), root)
         y = np.einsum("lij,lj->li", inverse, c)
-        gain = np.matmul(inverse, B)
+        half = np.matmul(root, B)
         evidence += float(np.einsum("li,li->", c, y)) / 2 - log_det / 2
-        self._subtract(S, b, B, gain, c)
+        self._subtract(S, b, half, np.einsum("lij,lj->li", root, c))
+        gain = np.matmul(root.transpose(0, 2, 1), half)
         log_evidence, mean, cov = _solve_dense(S, b, self.arrangement.n_flat, profile)
         seen = mean[self._level_columns] if self.arrangement.nested else None
         fall = gain @ mean if seen is None else np.einsum("ldm,lm->ld", gain, seen)
@@ -201,23 +209,24 @@ class LinearSystem:
         B = np.bincount(self._cross, coupling.ravel(), L * d * R).reshape(L, d, R)
         return A, c, B * s[:, :, None] * sR
 
-    def _subtract(
-        self, S: FloatArray, b: FloatArray, B: FloatArray, gain: FloatArray, c: FloatArray
-    ) -> None:
-        """Take what the eliminated factor explains out of the dense system, in place."""
+    def _subtract(self, S: FloatArray, b: FloatArray, half: FloatArray, c: FloatArray) -> None:
+        """Take what the eliminated factor explains out of the dense system, in place.
+
+        `half` and `c` are its coupling and linear term over the root of its precision; of `S` only
+        the lower triangle is kept right, the one that is factorised.
+        """
         at = self.arrangement
         R = at.n_dense
         if not at.nested:
-            flat = gain.reshape(-1, R)
-            S -= B.reshape(-1, R).T @ flat
+            flat = half.reshape(-1, R)
+            S -= blas.dsyrk(1.0, flat.T, lower=1)
             b -= flat.T @ c.ravel()
             return
         sums = segment_sum(self.level_cell, at.n_cells)
-        m = at.cell_columns.shape[1]
-        explained = np.matmul(B.transpose(0, 2, 1), gain).reshape(len(B), -1)
+        explained = np.matmul(half.transpose(0, 2, 1), half).reshape(len(half), -1)
         S -= np.bincount(self._square, (sums @ explained).ravel(), R * R).reshape(R, R)
-        terms = sums @ np.einsum("ldm,ld->lm", gain, c)
-        b -= np.bincount(at.cell_columns.ravel(), terms.reshape(-1, m).ravel(), R)
+        terms = sums @ np.einsum("ldm,ld->lm", half, c)
+        b -= np.bincount(at.cell_columns.ravel(), terms.ravel(), R)
 
 
 def dense_scales(arrangement: Arrangement, scales: FloatArray) -> FloatArray:
@@ -239,14 +248,13 @@ def _add_prior(
     return float(-np.log(sd) - (mean / sd) ** 2 / 2) - float(np.log(2 * np.pi)) / 2
 
 
-def _inverse(A: FloatArray) -> tuple[FloatArray, float]:
-    """Return the inverses of [L, d, d] positive definite blocks and their log determinant."""
+def _inverse_root(A: FloatArray) -> tuple[FloatArray, float]:
+    """Return the inverse Cholesky factors of [L, d, d] blocks and the blocks' log determinant."""
     if A.shape[1] == 1:
-        return 1 / A, float(np.log(A).sum())
+        return 1 / np.sqrt(A), float(np.log(A).sum())
     factor = np.linalg.cholesky(A)
     diagonal = np.diagonal(factor, axis1=1, axis2=2)
-    half = np.linalg.inv(factor)
-    return np.matmul(half.transpose(0, 2, 1), half), 2 * float(np.log(diagonal).sum())
+    return np.linalg.inv(factor), 2 * float(np.log(diagonal).sum())
 
 
 def _solve_dense(
@@ -257,26 +265,29 @@ def _solve_dense(
     if R == 0:
         return 0.0, b, S
     try:
-        factor = cho_factor(S, lower=True)
+        factor = cholesky(S, lower=True, check_finite=False)
     except np.linalg.LinAlgError:
         raise RTRidgeError(
-            "global effects: not determined by the data; a covariate is constant or a combination "
-            "of others, which a slope head cannot tell apart"
+            "scales: expected values at which the system of locations is positive definite; found "
+            "none within rounding, at scales many orders of magnitude apart"
         ) from None
-    mean = cho_solve(factor, b)
-    log_diagonal = np.log(np.diagonal(factor[0]))
+    mean = cho_solve((factor, True), b, check_finite=False)
+    log_diagonal = np.log(np.diagonal(factor))
     n_random = R - n_flat
     quadratic = float(b @ mean) / 2
     if not profile:
         evidence = quadratic - float(log_diagonal.sum()) + n_flat * float(np.log(2 * np.pi)) / 2
-        return evidence, mean, _symmetric(lapack.dpotri(factor[0], lower=1)[0])
+        return evidence, mean, _inverse(factor)
     cov = np.zeros_like(S)
-    if n_random:
-        lead = np.asfortranarray(factor[0][:n_random, :n_random])
-        cov[:n_random, :n_random] = _symmetric(lapack.dpotri(lead, lower=1)[0])
+    cov[:n_random, :n_random] = _inverse(factor[:n_random, :n_random])
     return quadratic - float(log_diagonal[:n_random].sum()), mean, cov
 
 
-def _symmetric(lower: FloatArray) -> FloatArray:
-    half: FloatArray = np.tril(lower)
-    return half + np.tril(half, -1).T
+def _inverse(factor: FloatArray) -> FloatArray:
+    """Return the inverse of the matrix whose Cholesky factor is given."""
+    if not len(factor):
+        return factor
+    lower = np.tril(lapack.dpotri(np.asfortranarray(factor), lower=1)[0])
+    inverse: FloatArray = lower + lower.T
+    inverse[np.diag_indices(len(factor))] /= 2
+    return inverse
