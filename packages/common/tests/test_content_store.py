@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -105,3 +106,18 @@ def test_processes_write_the_same_folder_at_once(tmp_path: Path) -> None:
     assert len(files(tmp_path)) == 4
     assert collect(ContentStore(tmp_path), TEXTS) == {t: float(t.split()[1]) for t in TEXTS}
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.slow
+def test_a_process_killed_while_it_writes_leaves_whole_files(tmp_path: Path) -> None:
+    spans = [str(start) for start in range(0, 100_000, 10)]
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), *spans])
+    try:
+        deadline = time.monotonic() + 60
+        while len(files(tmp_path)) < 20 and time.monotonic() < deadline:
+            time.sleep(0.005)
+    finally:
+        writer.kill()
+        writer.wait()
+    found = collect(ContentStore(tmp_path), TEXTS)  # a damaged file would warn, and so fail
+    assert found == {text: float(text.split()[1]) for text in TEXTS}

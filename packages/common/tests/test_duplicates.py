@@ -39,7 +39,6 @@ def table(
     return MoleculeTable(
         task_names=tuple(f"t{t}" for t in range(values.shape[1])),
         smiles=names,
-        mols=names,
         groups=list(groups),
         targets=values,
         quality=quality,
@@ -58,7 +57,6 @@ def test_mean_by_hand() -> None:
     assert merged.groups == ["a", "b", "c"]
     np.testing.assert_array_equal(merged.targets, [[2.5, NAN], [2, 9], [5, 5]])
     assert merged.smiles == ["a1", "b2", "c4"]
-    assert merged.mols == ["a1", "b2", "c4"]
     assert merged.origin["id"].to_list() == ["a1", "b2", "c4"]
     assert merged.origin["row"].to_list() == [1, 2, 4]
 

@@ -28,7 +28,6 @@ def make_table() -> MakeTable:
         return MoleculeTable(
             task_names=tuple(f"t{t}" for t in range(values.shape[1])),
             smiles=list(smiles),
-            mols=mols,
             groups=inchikey_blocks(mols),
             targets=values,
             quality=None if quality is None else list(quality),

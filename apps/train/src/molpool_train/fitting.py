@@ -158,7 +158,7 @@ class Fitting:
         run.write_json("metrics.json", self._results.to_dict())
         files = [model]
         if inputs.unseen is not None:
-            mean, sd = ensemble.predict(MoleculeData(inputs.unseen.mols))
+            mean, sd = ensemble.predict(MoleculeData(inputs.unseen.smiles, cache=inputs.graphs))
             spread = sd if len(self._trainees) > 1 else None
             self._unseen = write_unseen(run, inputs.unseen, ensemble.task_names, mean, spread)
             files += self._unseen

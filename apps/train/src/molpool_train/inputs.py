@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from molpool_common.demo import DEMO_NOTICE
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from molpool_train.config import TrainChempropConfig
 from molpool_train.unseen import Unseen, read_unseen
+
+if TYPE_CHECKING:
+    from chemprop_multitask import GraphStore
 
 TaskType = Literal["regression", "classification"]
 
@@ -38,6 +41,8 @@ class Inputs:
         What the user should know before trusting the result.
     unseen : Unseen or None
         Other molecules, to be predicted after training.
+    graphs : GraphStore or None
+        Featurised molecules, once there are such.
     """
 
     table: MoleculeTable
@@ -46,6 +51,7 @@ class Inputs:
     task_types: tuple[TaskType, ...]
     notes: list[str]
     unseen: Unseen | None = None
+    graphs: GraphStore | None = None
 
 
 def read_inputs(config: TrainChempropConfig) -> Inputs:

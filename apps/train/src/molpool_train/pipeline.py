@@ -49,8 +49,10 @@ def train_chemprop(
 
     # torch and chemprop take seconds to import: what is wrong with the table was said before.
     from molpool_train.fitting import Fitting
+    from molpool_train.graphs import with_graphs
     from molpool_train.trainees import build_trainees, check_checkpoints
 
+    inputs = with_graphs(console, config, inputs)
     trainees = build_trainees(config, inputs)
     if config.resume:
         check_checkpoints(trainees, path)

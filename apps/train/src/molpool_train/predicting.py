@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from chemprop_multitask import MoleculeData
+from chemprop_multitask import GraphStore, MoleculeData
 from molpool_common.modifiers import exact_labels
 from molpool_common.molecules import MoleculeTable
 from numpy.typing import NDArray
@@ -113,9 +113,11 @@ def parts_of(inputs: Inputs, trainees: Sequence[Trainee]) -> list[Part]:
     return [part for part in (*sides, test) if len(part.table)]
 
 
-def predict_part(part: Part, trainees: Sequence[Trainee]) -> Predicted:
-    """Let the models of a part predict it."""
-    data = part.data if part.data is not None else MoleculeData(part.table.mols)
+def predict_part(
+    part: Part, trainees: Sequence[Trainee], graphs: GraphStore | None = None
+) -> Predicted:
+    """Let the models of a part predict it; `graphs` may hold its molecules."""
+    data = part.data if part.data is not None else MoleculeData(part.table.smiles, cache=graphs)
     chosen = [t for t in trainees if part.fold is None or t.fold == part.fold]
     return Predicted(
         part.side,

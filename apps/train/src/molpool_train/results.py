@@ -117,7 +117,7 @@ def evaluate(inputs: Inputs, trainees: Sequence[Trainee]) -> Results:
     trainees : sequence of Trainee
         Trained.
     """
-    parts = [predict_part(part, trainees) for part in parts_of(inputs, trainees)]
+    parts = [predict_part(part, trainees, inputs.graphs) for part in parts_of(inputs, trainees)]
     kinds, tasks = inputs.task_types, inputs.table.task_names
     metrics = {}
     for side in SIDES:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from chemprop_multitask import ChempropModel, Member, MoleculeData, plan_members
+from chemprop_multitask import ChempropModel, GraphStore, Member, MoleculeData, plan_members
 from molpool_common.holdout import SplitTables
 from molpool_common.molecules import MoleculeTable
 from sampling_core import JointSamplingConfig
@@ -122,21 +122,25 @@ def _trainee(
     log = SamplingLog(sampling, tables.train) if sampling.sampler else None
     if twin is not None and sampling.weights is None:
         return replace(twin, member=member, seed=seed, sampling=sampling, log=log, model=model)
-    train, val = (molecule_data(tables, side, sampling) for side in ("train", "val"))
+    train, val = (molecule_data(tables, side, sampling, inputs.graphs) for side in ("train", "val"))
     return Trainee(member, seed, tables, train, val, sampling, log, model)
 
 
 def molecule_data(
-    tables: SplitTables, side: Literal["train", "val", "test"], sampling: Sampling | None = None
+    tables: SplitTables,
+    side: Literal["train", "val", "test"],
+    sampling: Sampling | None = None,
+    graphs: GraphStore | None = None,
 ) -> MoleculeData:
     """Return the molecules of a side, with the loss weights of training rows."""
     table: MoleculeTable = getattr(tables, side)
     return MoleculeData(
-        table.mols,
+        table.smiles,
         table.targets,
         task_names=table.task_names,
         weights=sampling.weights if sampling is not None and side == "train" else None,
         censoring=table.censoring,
+        cache=graphs,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -30,13 +29,13 @@ class Unseen:
     frame : DataFrame [N]
         ``row`` (from 1), ``id`` where the table has the column, ``SMILES``, and ``error``: why a
         SMILES does not parse, null where it does.
-    mols : list of rdkit.Chem.Mol
+    smiles : list of str
         The M <= N molecules that parse.
     """
 
     name: str
     frame: pl.DataFrame
-    mols: list[Any]
+    smiles: list[str]
 
     @property
     def note(self) -> str | None:
@@ -79,8 +78,9 @@ def read_unseen(config: TrainChempropConfig) -> Unseen | None:
         "SMILES": smiles,
         "error": pl.Series(errors, dtype=pl.String),
     }
-    mols = [mol for mol in parsed.mols if mol is not None]
-    return Unseen(path.name.partition(".")[0], pl.DataFrame(columns), mols)
+    table = pl.DataFrame(columns)
+    readable = table.filter(pl.col("error").is_null())["SMILES"].to_list()
+    return Unseen(path.name.partition(".")[0], table, readable)
 
 
 def _read(path: Path) -> pl.DataFrame:

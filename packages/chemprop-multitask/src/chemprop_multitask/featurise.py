@@ -20,6 +20,9 @@ from rdkit import Chem, rdBase
 
 from chemprop_multitask.packed import FlatGraph, PackedGraphs
 
+_AROMATIC_BOND, _AROMATIC_ATOM = 4, -2
+"""Columns of Chemprop's default features."""
+
 _ROUNDING = 1e-6
 """Largest difference of a feature that is rounding: masses / 100 are below 3."""
 
@@ -60,9 +63,19 @@ def _featurised(featurizer: Any, smiles: Sequence[str]) -> PackedGraphs | None:
         )
     )
     counts = np.bincount(flat.batch, minlength=len(smiles))
-    if not counts.all():
+    if not counts.all() or _has_odd_bonds(flat, smiles):
         return None
     return _exact(PackedGraphs.from_flat(flat, counts), smiles)
+
+
+def _has_odd_bonds(flat: FlatGraph, smiles: Sequence[str]) -> bool:
+    """Whether a bond may be of a type that Chemprop has no bit for, such as dative ones.
+
+    cuik-molmaker sets the bit of aromatic bonds for these.
+    """
+    called_aromatic = flat.E[:, _AROMATIC_BOND] == 1
+    ends = flat.V[flat.edge_index[0, called_aromatic], _AROMATIC_ATOM]
+    return not ends.all() or any("~" in text or "$" in text for text in smiles)
 
 
 def featurise(mols: Iterable[Any]) -> PackedGraphs:

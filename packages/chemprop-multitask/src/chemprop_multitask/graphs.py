@@ -26,7 +26,7 @@ _CHUNK = 4096
 
 
 class GraphStore:
-    """Chemprop's graphs by SMILES, in a folder that several processes may use at once.
+    """Chemprop's graphs by SMILES, in memory and in a folder that several processes may use.
 
     A graph is found by the text of its SMILES. Graphs of another version of Chemprop or RDKit are
     not: each pair of versions has a folder of its own. Files are written whole, by renaming, some
@@ -34,20 +34,23 @@ class GraphStore:
 
     Parameters
     ----------
-    folder : str or Path
-        Made when something is first stored.
+    folder : str or Path, optional
+        Made when something is first stored; by default graphs are kept in memory only.
 
     Attributes
     ----------
+    folder : Path or None
+        Where graphs of these versions are.
     hits, misses : int
-        Distinct SMILES that were found, and that had to be featurised, so far.
+        Distinct SMILES that were found in the folder, and that had to be featurised, so far.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder) / featuriser_signature()
+    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        self.folder = None if folder is None else Path(folder) / featuriser_signature()
         self.hits = 0
         self.misses = 0
-        self._files = ContentStore(self.folder)
+        self._files = None if self.folder is None else ContentStore(self.folder)
+        self._kept: list[tuple[Keys, PackedGraphs]] = []
 
     def graphs(self, smiles: Sequence[str], progress: Progress | None = None) -> PackedGraphs:
         """Return the graphs of N SMILES; those not found are featurised and stored.
@@ -67,21 +70,36 @@ class GraphStore:
         return pack(smiles, self, progress)
 
     def find(self, keys: Keys) -> tuple[list[PackedGraphs], Indices]:
-        """Return stored graphs, and the position of each key among them, -1 where not found."""
+        """Return known graphs, and the position of each key among them, -1 where not known.
+
+        Parameters
+        ----------
+        keys : ndarray of bytes [N]
+            Distinct and ascending.
+        """
         parts: list[PackedGraphs] = []
         position = np.full(len(keys), -1, dtype=np.int64)
-        n = 0
-        for arrays, there, asked in self._files.find(keys):
-            parts.append(PackedGraphs(**arrays).take(there))
-            position[asked] = n + np.arange(len(there))
-            n += len(there)
-        self.hits += n
-        self.misses += len(keys) - n
+        for theirs, graphs in self._kept:
+            there = np.minimum(np.searchsorted(theirs, keys), len(theirs) - 1)
+            asked = np.flatnonzero((theirs[there] == keys) & (position < 0))
+            position[asked] = sum(map(len, parts)) + np.arange(len(asked))
+            parts.append(graphs.take(there[asked]))
+        unknown = np.flatnonzero(position < 0)
+        for arrays, rows, asked in self._files.find(keys[unknown]) if self._files else ():
+            position[unknown[asked]] = sum(map(len, parts)) + np.arange(len(rows))
+            parts.append(PackedGraphs(**arrays).take(rows))
+            self.hits += len(rows)
+        self.misses += int(np.count_nonzero(position < 0))
         return parts, position
 
-    def add(self, keys: Keys, graphs: PackedGraphs) -> None:
-        """Store graphs under their keys."""
-        self._files.add(keys, vars(graphs))
+    def write(self, keys: Keys, graphs: PackedGraphs) -> None:
+        """Store graphs in the folder, if there is one."""
+        if self._files is not None:
+            self._files.add(keys, vars(graphs))
+
+    def keep(self, keys: Keys, graphs: PackedGraphs) -> None:
+        """Keep graphs in memory, under keys that ascend."""
+        self._kept.append((keys, graphs))
 
 
 def featuriser_signature() -> str:
@@ -118,6 +136,7 @@ def pack(
     if any(not isinstance(m, str) for m in molecules):
         return featurise(_parsed(m, row) for row, m in enumerate(molecules))
     keys, first, inverse = np.unique(text_keys(molecules), return_index=True, return_inverse=True)
+    before = store.hits + store.misses if store else 0
     parts, position = store.find(keys) if store else ([], np.full(len(keys), -1, dtype=np.int64))
     todo = np.flatnonzero(position < 0)
     todo = todo[np.argsort(first[todo])]
@@ -126,13 +145,16 @@ def pack(
         rows = todo[start : start + _CHUNK]
         part = _featurised(molecules, first[rows].tolist())
         if store is not None:
-            store.add(keys[rows], part)
+            store.write(keys[rows], part)
         parts.append(part)
         if progress is not None:
             progress(start + len(rows), len(todo))
     if not parts:
         return featurise([])
-    return PackedGraphs.concatenate(parts).take(position[inverse])
+    graphs = PackedGraphs.concatenate(parts)
+    if store is not None and store.hits + store.misses > before:
+        store.keep(keys, graphs.take(position))
+    return graphs.take(position[inverse])
 
 
 def _featurised(smiles: Sequence[str], rows: Sequence[int]) -> PackedGraphs:

@@ -105,6 +105,11 @@ class DataConfig(ConfigModel):
     time_column: str | None = Field(
         None, description="for split_type time: dates, numbers, or names whose number follows time"
     )
+    cache_dir: str = Field(
+        "auto",
+        description="folder that keeps what was computed of molecules for the next run; auto: "
+        "$MOLPOOL_CACHE or molpool/molecules in the user's cache; none: keep nothing",
+    )
 
     @field_validator("target_columns")
     @classmethod

@@ -63,7 +63,7 @@ def split_table(table: MoleculeTable, config: DataConfig, seed: int) -> SplitTab
         config.split_type,
         config.split_ratios,
         groups=held.groups,
-        mols=held.mols,
+        smiles=held.smiles,
         times=held.times,
         targets=held.targets,
         seed=config.split_seed if config.split_seed is not None else seed,
@@ -129,7 +129,7 @@ def fold_tables(
         n_folds,
         groups=held.groups,
         val_ratio=0,
-        mols=held.mols,
+        smiles=held.smiles,
         targets=held.targets,
         seed=config.split_seed if config.split_seed is not None else seed,
     )

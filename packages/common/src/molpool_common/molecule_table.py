@@ -20,9 +20,7 @@ class MoleculeTable:
     task_names : tuple of str
         Names of the T tasks.
     smiles : list of str
-        SMILES as given.
-    mols : list of rdkit.Chem.Mol
-        Parsed molecules.
+        SMILES as given; each parses.
     groups : list of str
         First block of the InChIKey: rows of equal block are one molecule.
     targets : ndarray [N, T]
@@ -44,7 +42,6 @@ class MoleculeTable:
 
     task_names: tuple[str, ...]
     smiles: list[str]
-    mols: list[Any]
     groups: list[str]
     targets: NDArray[np.float64]
     quality: list[str] | None
@@ -62,7 +59,6 @@ class MoleculeTable:
         return replace(
             self,
             smiles=[self.smiles[i] for i in rows],
-            mols=[self.mols[i] for i in rows],
             groups=[self.groups[i] for i in rows],
             targets=self.targets[rows],
             quality=[self.quality[i] for i in rows] if self.quality is not None else None,
@@ -85,7 +81,6 @@ def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
     return MoleculeTable(
         task_names=first.task_names,
         smiles=[s for p in parts for s in p.smiles],
-        mols=[m for p in parts for m in p.mols],
         groups=[g for p in parts for g in p.groups],
         targets=np.concatenate([p.targets for p in parts]),
         quality=[q for p in parts for q in p.quality or []] if first.quality is not None else None,

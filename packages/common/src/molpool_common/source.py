@@ -10,10 +10,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from molpool_common.chem import inchikey_blocks, parse_smiles
+from molpool_common.cache import cache_folder
 from molpool_common.data_config import ColumnSource, DataConfig, SourceConfig
 from molpool_common.datasets import locate
 from molpool_common.errors import InputError, did_you_mean, listed
+from molpool_common.identity import Identities, identify
 from molpool_common.modifiers import read_signs
 from molpool_common.molecule_table import MoleculeTable
 from molpool_common.table import number_column, read_table, require_columns
@@ -54,25 +55,25 @@ def load_source(
     require_columns(frame, [source.smiles_column], key="data.smiles_column", where=where)
     require_columns(frame, names, key="data.target_columns", where=where)
     modifiers = _modifiers(frame, source, columns, where)
-    kept, mols, dropped = _parse(frame, source.smiles_column, where, on_bad)
+    found = identify(_smiles(frame, source), cache_folder(config.cache_dir))
+    _check_smiles(found, source.smiles_column, where, on_bad)
+    kept = np.flatnonzero(found.blocks != "")
     rows, frame = pl.Series(kept + 1), frame[kept]  # the first row below the header is 1
-    molar_mass = _molar_mass(mols)
+    molar_mass = found.masses[kept]
     targets = np.full((len(kept), len(config.target_columns)), np.nan)
     for t, column in enumerate(columns):
         if column is not None:
             targets[:, t] = _target(frame, column, molar_mass, where, rows)
-    smiles = frame[source.smiles_column].cast(pl.String).to_list()
     return MoleculeTable(
         task_names=tuple(config.target_columns),
-        smiles=smiles,
-        mols=mols,
-        groups=inchikey_blocks(mols),
+        smiles=_smiles(frame, source),
+        groups=found.blocks[kept].tolist(),
         targets=targets,
         quality=_quality(frame, source, quality_column, where, rows),
         times=_times(frame, source, config, where),
         hold_out=np.full(len(kept), source.hold_out),
         origin=_origin(frame, source, where, rows),
-        dropped=dropped,
+        dropped=_dropped(found, where),
         censoring=_censoring(frame, columns, modifiers, where, rows),
     )
 
@@ -120,40 +121,33 @@ def _censoring(
     return censoring
 
 
-def _parse(
-    frame: pl.DataFrame, column: str, where: str, on_bad: OnBadSmiles
-) -> tuple[NDArray[np.int64], list[Any], pl.DataFrame]:
-    smiles = frame[column].cast(pl.String).to_list()
-    parsed = parse_smiles(smiles)
-    if parsed.bad and on_bad == "error":
-        row, text, reason = parsed.bad[0]
+def _smiles(frame: pl.DataFrame, source: SourceConfig) -> list[str]:
+    return frame[source.smiles_column].cast(pl.String).to_list()
+
+
+def _check_smiles(found: Identities, column: str, where: str, on_bad: OnBadSmiles) -> None:
+    if found.bad and on_bad == "error":
+        row, text, reason = found.bad[0]
         raise InputError(
             f"column {column!r}",
             expected="SMILES that RDKit parses",
             found=f"{'nothing' if text is None else repr(text)} in row {row + 1} ({reason})",
             where=where,
-            hint=f"Rows: {listed([bad.row + 1 for bad in parsed.bad])} "
-            f"({len(parsed.bad)} of {len(smiles)}). --on-bad-smiles drop leaves them out.",
+            hint=f"Rows: {listed([bad.row + 1 for bad in found.bad])} "
+            f"({len(found.bad)} of {len(found.blocks)}). --on-bad-smiles drop leaves them out.",
         )
-    kept = np.array([i for i, mol in enumerate(parsed.mols) if mol is not None], dtype=np.int64)
-    if not kept.size:
+    if len(found.bad) == len(found.blocks):
         raise InputError(
             f"column {column!r}", expected="SMILES", found="no row that parses", where=where
         )
-    dropped = pl.DataFrame(
-        [(where, row + 1, text, reason) for row, text, reason in parsed.bad],
+
+
+def _dropped(found: Identities, where: str) -> pl.DataFrame:
+    return pl.DataFrame(
+        [(where, row + 1, text, reason) for row, text, reason in found.bad],
         schema={"source": pl.String, "row": pl.Int64, "smiles": pl.String, "reason": pl.String},
         orient="row",
     )
-    return kept, [parsed.mols[i] for i in kept], dropped
-
-
-def _molar_mass(mols: Sequence[Any]) -> NDArray[np.float64]:
-    from rdkit.Chem import Descriptors
-
-    # RDKit builds this module's functions at run time, past what its stubs say.
-    weigh = Descriptors.MolWt  # type: ignore[attr-defined]
-    return np.array([weigh(mol) for mol in mols], dtype=np.float64)
 
 
 def _target(

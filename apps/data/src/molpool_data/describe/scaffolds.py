@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common.chem import murcko_scaffolds
+from molpool_common.chem import murcko_scaffolds, parse_smiles
 from molpool_common.molecule_table import MoleculeTable
 
 from molpool_data.describe.tasks import molecule_numbers
@@ -38,7 +38,8 @@ class ScaffoldProfile:
 def profile_scaffolds(table: MoleculeTable, n_largest: int = 10) -> ScaffoldProfile:
     """Count scaffolds; a molecule has that of its first row."""
     first = np.unique(molecule_numbers(table), return_index=True)[1]
-    counts = Counter(murcko_scaffolds([table.mols[i] for i in first]))
+    mols = parse_smiles([table.smiles[i] for i in first]).require_all()
+    counts = Counter(murcko_scaffolds(mols))
     n_acyclic = counts.pop("", 0)
     by_size = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ScaffoldProfile(

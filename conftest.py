@@ -1,0 +1,15 @@
+"""Tests keep what they compute out of the user's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Point ``cache_dir: auto``, also of the processes that tests start, to a folder of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOLPOOL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
