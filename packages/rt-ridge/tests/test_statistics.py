@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rt_ridge import RTRidgeError, SufficientStatistics
+from rt_ridge import FeatureMap, RTRidgeError, SufficientStatistics
 
 COVARIATES = ["is_1", "is_2"]
 ARRAYS = ("n", "mean_x", "mean_y", "sxx", "sxy", "syy")
@@ -188,64 +188,6 @@ def test_pandas_and_polars_agree_without_covariates(
     np.testing.assert_allclose(ours.syy, pairs.var(ddof=0) * pairs.size(), rtol=1e-12)
 
 
-def test_saved_and_loaded_bit_for_bit(legal_table: pl.DataFrame, tmp_path: Path) -> None:
-    path = tmp_path / "statistics.npz"
-    for stats in (summarise(legal_table), summarise(legal_table, parent=None)):
-        stats.save(path)
-        loaded = SufficientStatistics.load(path)
-        for name in (*ARRAYS, "keys", "mean_low"):
-            assert getattr(loaded, name).tobytes() == getattr(stats, name).tobytes()
-        assert loaded.covariates == stats.covariates
-        assert (loaded.target, loaded.group_col) == ("rt", "species")
-        assert (loaded.parents is None) == (stats.parents is None)
-    assert [p.name for p in tmp_path.iterdir()] == ["statistics.npz"]
-
-
-@pytest.mark.parametrize(
-    ("change", "phrase"),
-    [
-        ({"schema": np.array("other")}, "schema"),
-        ({"schema_version": np.array(9)}, "version 9"),
-        ({"sxx": None}, "lacks sxx"),
-        ({"mean_x": np.zeros((1, 2))}, "expected float64"),
-        ({"n": np.zeros(0)}, "n (stats.npz): expected int64"),
-        ({"syy": "negative"}, "syy (stats.npz): expected sums of squares"),
-        ({"mean_y": "nan"}, "mean_y (stats.npz): expected finite"),
-        ({"keys": "reversed"}, "keys (stats.npz): expected non-negative and ascending"),
-        ({"parents_group": None}, "parents"),
-    ],
-)
-def test_a_damaged_file_is_refused(
-    make_table: Callable[..., pl.DataFrame],
-    change: dict[str, object],
-    phrase: str,
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "stats.npz"
-    summarise(make_table(0)).save(path)
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    for name, value in change.items():
-        array = arrays.pop(name)
-        if isinstance(value, np.ndarray):
-            arrays[name] = value
-        elif value is not None:
-            damage = {"negative": -1 - array, "nan": array * np.nan, "reversed": array[::-1]}
-            arrays[name] = damage[str(value)]
-    np.savez(path, allow_pickle=False, **arrays)
-    with pytest.raises(RTRidgeError) as caught:
-        SufficientStatistics.load(path)
-    assert phrase in str(caught.value)
-
-
-def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "pickled.npz"
-    np.savez(path, keys=np.array([{"a": 1}], dtype=object))
-    for bad in (path, tmp_path / "absent.npz", Path(__file__)):
-        with pytest.raises(RTRidgeError, match="expected an"):
-            SufficientStatistics.load(bad)
-
-
 def test_unlike_statistics_do_not_merge(make_table: Callable[..., pl.DataFrame]) -> None:
     frame = make_table(0)
     stats = summarise(frame)
@@ -302,3 +244,23 @@ def test_a_column_that_pandas_has_twice_is_refused(
         SufficientStatistics.from_frame(twice, covariates=COVARIATES)
     with pytest.raises(RTRidgeError, match="expected a polars or pandas DataFrame; found dict"):
         SufficientStatistics.from_frame({}, covariates=COVARIATES)  # type: ignore[arg-type]
+
+
+def test_squares_of_centred_covariates_are_summed_in_the_same_pass(
+    make_table: Callable[..., pl.DataFrame], tmp_path: Path
+) -> None:
+    frame = make_table(0)
+    frame.write_csv(tmp_path / "a.csv")
+    features = FeatureMap(("is_1", "is_2"), np.array([0.5, 5.0]), None, "poly2")
+    ours = SufficientStatistics.from_parquet(
+        tmp_path / "a.csv", covariates=COVARIATES, features=features, chunk_rows=7
+    )
+    by_hand = frame.with_columns(u=pl.col("is_1") - 0.5, v=pl.col("is_2") - 5.0).with_columns(
+        uu=pl.col("u") ** 2, vv=pl.col("v") ** 2
+    )
+    theirs = SufficientStatistics.from_frame(by_hand, covariates=["u", "v", "uu", "vv"])
+    assert ours.covariates == ("is_1", "is_2", "is_1^2", "is_2^2")
+    np.testing.assert_allclose(ours.mean_x, theirs.mean_x, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(ours.sxx, theirs.sxx, rtol=1e-10, atol=1e-13)
+    with pytest.raises(RTRidgeError, match="features: expected a map of the covariates"):
+        summarise(frame, features=FeatureMap.plain(["is_2"]))

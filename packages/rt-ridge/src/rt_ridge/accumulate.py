@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rt_ridge.errors import RTRidgeError
+from rt_ridge.features import FeatureMap
 from rt_ridge.parents import GroupParents
 from rt_ridge.rows import Columns, read_rows
 from rt_ridge.scatter import Moments, merge_moments, moments_of
@@ -23,7 +24,10 @@ R = TypeVar("R")
 
 
 def accumulate(
-    chunks: Iterable[Chunk], columns: Columns, threads: int | None = None
+    chunks: Iterable[Chunk],
+    columns: Columns,
+    features: FeatureMap | None = None,
+    threads: int | None = None,
 ) -> tuple[Moments, GroupParents | None]:
     """Return the moments of [covariates, target] by pair, and the groups' supercategories.
 
@@ -33,6 +37,8 @@ def accumulate(
         Rows; read one by one, so that memory does not grow with their number.
     columns : Columns
         What to make of them.
+    features : FeatureMap or None
+        Turns the covariates into regressors, whose moments are then returned.
     threads : int or None
         Chunks at work at a time; None: one a processor, at most 4. The result does not depend
         on it, to the last bit.
@@ -45,12 +51,20 @@ def accumulate(
     threads = min(4, os.cpu_count() or 1) if threads is None else threads
     if threads < 1:
         raise RTRidgeError(f"threads: expected at least 1; found {threads}")
+    if features is not None and features.names != columns.covariates:
+        raise RTRidgeError(
+            f"features: expected a map of the covariates {list(columns.covariates)};"
+            f" found one of {list(features.names)}"
+        )
     parents: list[IntArray] = []
 
     def summarise(chunk: Chunk) -> tuple[Moments, IntArray | None]:
         rows = read_rows(chunk.frame, columns, chunk.where, chunk.first_row)
         pairs = None if rows.parents is None else np.unique(rows.parents)
-        return moments_of(rows.keys, rows.values), pairs
+        values = rows.values
+        if features is not None:
+            values = np.column_stack([features.transform(values[:, :-1]), values[:, -1]])
+        return moments_of(rows.keys, values), pairs
 
     def moments() -> Iterator[Moments]:
         for result, pairs in _in_order(summarise, chunks, threads):

@@ -1,15 +1,44 @@
-"""What statistics must share before they are merged."""
+"""Statistics as moments that merge, and what they must share to be merged."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from rt_ridge.errors import RTRidgeError
 from rt_ridge.parents import GroupParents
+from rt_ridge.scatter import Moments
 
 if TYPE_CHECKING:
     from rt_ridge.statistics import SufficientStatistics
+
+
+def split_moments(moments: Moments) -> dict[str, Any]:
+    """Return moments of [x, y], y last, as the arrays of `SufficientStatistics`."""
+    mean, scatter = moments.mean, moments.scatter
+    parts = {
+        "mean_x": mean[:, :-1],
+        "mean_y": mean[:, -1],
+        "sxx": scatter[:, :-1, :-1],
+        "sxy": scatter[:, :-1, -1],
+        "syy": scatter[:, -1, -1],
+    }
+    copies = {name: np.ascontiguousarray(part) for name, part in parts.items()}
+    return {"keys": moments.keys, "n": moments.n, "mean_low": moments.low, **copies}
+
+
+def joint_moments(stats: SufficientStatistics) -> Moments:
+    """Return the moments of [x, y] that `split_moments` took apart, as arrays of their own."""
+    moments = Moments.empty(stats.keys, stats.P + 1)
+    moments.n[:] = stats.n
+    moments.mean[:, :-1], moments.mean[:, -1] = stats.mean_x, stats.mean_y
+    if stats.mean_low is not None:
+        moments.low[:] = stats.mean_low
+    moments.scatter[:, :-1, :-1], moments.scatter[:, -1, -1] = stats.sxx, stats.syy
+    moments.scatter[:, :-1, -1] = moments.scatter[:, -1, :-1] = stats.sxy
+    return moments
 
 
 def check_alike(every: Sequence[SufficientStatistics]) -> None:

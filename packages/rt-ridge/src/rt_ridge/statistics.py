@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from rt_ridge.accumulate import accumulate
 from rt_ridge.errors import RTRidgeError
+from rt_ridge.features import FeatureMap
 from rt_ridge.keys import unpack
-from rt_ridge.merging import check_alike, merged_parents
+from rt_ridge.merging import check_alike, joint_moments, merged_parents, split_moments
 from rt_ridge.parents import GroupParents as GroupParents
 from rt_ridge.rows import Columns
-from rt_ridge.scatter import Moments, merge_moments
+from rt_ridge.scatter import merge_moments
 from rt_ridge.statistics_file import read_arrays, write_arrays
-from rt_ridge.streaming import CHUNK_ROWS, Paths, file_chunks, frame_chunks
+from rt_ridge.streaming import CHUNK_ROWS, Chunk, Paths, file_chunks, frame_chunks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,6 +102,7 @@ class SufficientStatistics:
         compound: str = "comp_id",
         parent: str | None = "species_cluster",
         target: str = "rt",
+        features: FeatureMap | None = None,
         threads: int | None = None,
     ) -> SufficientStatistics:
         """Sum up a table; the order of its rows is of no account.
@@ -117,6 +119,8 @@ class SufficientStatistics:
             Column of the group's supercategory; None: groups have none.
         target : str
             Column y, the retention time.
+        features : FeatureMap or None
+            Centres, rotates and squares the covariates, and names those of the result.
         threads : int or None
             Chunks summed at a time; None: one a processor, at most 4. No bit depends on it.
 
@@ -124,12 +128,12 @@ class SufficientStatistics:
         ------
         RTRidgeError
             For an unknown or repeated column, a missing or infinite value, text, an id out of
-            range, a group in two supercategories, or no row.
+            range, a group in two supercategories, no row, or features of other covariates.
         """
         columns = Columns.of(
             covariates, group=group, compound=compound, parent=parent, target=target
         )
-        return cls._of(columns, *accumulate(frame_chunks(df, columns), columns, threads))
+        return cls._of(frame_chunks(df, columns), columns, features, threads)
 
     @classmethod
     def from_parquet(
@@ -141,6 +145,7 @@ class SufficientStatistics:
         compound: str = "comp_id",
         parent: str | None = "species_cluster",
         target: str = "rt",
+        features: FeatureMap | None = None,
         threads: int | None = None,
         chunk_rows: int = CHUNK_ROWS,
     ) -> SufficientStatistics:
@@ -151,7 +156,7 @@ class SufficientStatistics:
         paths : path, glob, or iterable of them
             ``.parquet`` or ``.pq`` is read as Parquet, anything else as CSV (``.tsv`` parted by
             tabs; also gzipped).
-        covariates, group, compound, parent, target, threads
+        covariates, group, compound, parent, target, features, threads
             As in `from_frame`.
         chunk_rows : int
             Rows in memory at a time, for each thread and one more.
@@ -164,38 +169,24 @@ class SufficientStatistics:
         columns = Columns.of(
             covariates, group=group, compound=compound, parent=parent, target=target
         )
-        chunks = file_chunks(paths, columns, chunk_rows)
-        return cls._of(columns, *accumulate(chunks, columns, threads))
+        return cls._of(file_chunks(paths, columns, chunk_rows), columns, features, threads)
 
     @classmethod
     def _of(
-        cls, columns: Columns, moments: Moments, parents: GroupParents | None
+        cls,
+        chunks: Iterator[Chunk],
+        columns: Columns,
+        features: FeatureMap | None,
+        threads: int | None,
     ) -> SufficientStatistics:
-        P = len(columns.covariates)
+        moments, parents = accumulate(chunks, columns, features, threads)
         return cls(
-            keys=moments.keys,
-            n=moments.n,
-            mean_x=np.ascontiguousarray(moments.mean[:, :P]),
-            mean_y=np.ascontiguousarray(moments.mean[:, P]),
-            sxx=np.ascontiguousarray(moments.scatter[:, :P, :P]),
-            sxy=np.ascontiguousarray(moments.scatter[:, :P, P]),
-            syy=np.ascontiguousarray(moments.scatter[:, P, P]),
-            covariates=columns.covariates,
+            **split_moments(moments),
+            covariates=columns.covariates if features is None else features.regressors,
             target=columns.target,
             group_col=columns.group,
             parents=parents,
-            mean_low=moments.low,
         )
-
-    def _moments(self) -> Moments:
-        moments = Moments.empty(self.keys, self.P + 1)
-        moments.n[:] = self.n
-        moments.mean[:, :-1], moments.mean[:, -1] = self.mean_x, self.mean_y
-        if self.mean_low is not None:
-            moments.low[:] = self.mean_low
-        moments.scatter[:, :-1, :-1], moments.scatter[:, -1, -1] = self.sxx, self.syy
-        moments.scatter[:, :-1, -1] = moments.scatter[:, -1, :-1] = self.sxy
-        return moments
 
     def merge(self, *others: SufficientStatistics) -> SufficientStatistics:
         """Return the statistics of all rows of these tables together.
@@ -213,9 +204,8 @@ class SufficientStatistics:
         """
         every = (self, *others)
         check_alike(every)
-        columns = Columns(self.group_col, "", None, self.covariates, self.target)
-        merged = merge_moments(one._moments() for one in every)
-        return self._of(columns, merged, merged_parents(every))
+        merged = merge_moments(joint_moments(one) for one in every)
+        return replace(self, **split_moments(merged), parents=merged_parents(every))
 
     def save(self, path: str | Path) -> None:
         """Write an npz file, atomically and without pickle."""
