@@ -150,6 +150,21 @@ def test_early_stop_is_no_fault(trained: Any) -> None:
     assert events[-1]["epochs"] < 30
 
 
+def test_a_frozen_foundation_stays_as_it_was(run: Any, small: list[str], tmp_path: Path) -> None:
+    from chemprop_multitask import ChempropModel
+
+    folders = [tmp_path / name for name in ("first", "second")]
+    first = ("--target-columns", "LogP", "QED", "--save-dir", folders[0])
+    assert run(*small, *QUICK, *first).code == 0
+    foundation = ("--from-foundation", folders[0] / "model.pt", "--model.freeze-encoder", "true")
+    outcome = run(*small, *QUICK, *foundation, "--save-dir", folders[1])
+    assert outcome.code == 0, outcome.err
+    old, new = (
+        ChempropModel.load(folder).module.message_passing.state_dict() for folder in folders
+    )
+    assert all(old[name].equal(new[name]) for name in old)
+
+
 class TestResume:
     """Stopped in the second of four epochs, then gone on with."""
 

@@ -138,7 +138,7 @@ def _spread_table(spreads: Sequence[_Spread], side: str) -> Table:
             float(s.sd.mean()),
             float(s.error.mean()),
             _rank_correlation(s),
-            100 * float((s.error <= 2 * s.sd).mean()),
+            round(100 * float((s.error <= 2 * s.sd).mean())),
         ]
         for s in spreads
     ]
