@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import rt_ridge
 
@@ -31,3 +32,10 @@ def test_every_public_name_resolves() -> None:
 def test_errors_are_those_of_wrong_input() -> None:
     assert issubclass(rt_ridge.RTRidgeError, ValueError)
     assert rt_ridge.RTRidgeError.exit_code == 2
+
+
+def test_readme_example_runs() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    sizes, prediction = run(readme.split("```python\n")[1].split("```")[0]).splitlines()
+    assert sizes == "SufficientStatistics(G=119, P=1, n_rows=600)"
+    assert f"# {prediction.removesuffix(' min')}" in readme
