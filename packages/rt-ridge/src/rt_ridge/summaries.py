@@ -72,6 +72,11 @@ class Prediction:
         """Where the coefficients of each row came from, [N]; see `rt_ridge.backoff.LEVELS`."""
         return np.array(LEVELS)[self.level_code]
 
+    def take(self, rows: npt.NDArray[np.bool_] | IntArray) -> Prediction:
+        """Return the prediction of some rows, given as a mask [N] or by number."""
+        floats = (self.mean[rows], self.std[rows], self.std_mean[rows])
+        return Prediction(*floats, self.level_code[rows])
+
 
 @dataclass(frozen=True)
 class Stage1CoeffSummaries:
