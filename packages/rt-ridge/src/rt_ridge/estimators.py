@@ -13,6 +13,7 @@ from molpool_common.errors import InputError
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from rt_ridge.compound_descriptors import CompoundDescriptors
 from rt_ridge.config import (
     InterceptMode,
     InterceptPrior,
@@ -41,6 +42,7 @@ class _PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """What both estimators do; they differ in the parameters they offer."""
 
     group_col = "species"
+    _descriptors: CompoundDescriptors | None = None
 
     def ridge_config(self) -> RidgeConfig:
         """Return the validated configuration that the parameters stand for."""
@@ -150,7 +152,7 @@ class _PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _fit_statistics(
         self, stats: SufficientStatistics, config: RidgeConfig, features: FeatureMap
     ) -> None:
-        hierarchy = Hierarchy(stats, config)
+        hierarchy = Hierarchy(stats, config, self._descriptors)
         found: ScalePosterior = find_scales(hierarchy)
         self.__dict__.pop("idata_", None)
         self.scale_posterior_ = found
@@ -237,6 +239,43 @@ method, sampling, seed
         self.sampling = sampling
         self.feature_center = feature_center
         self.seed = seed
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        groups: Any = None,
+        *,
+        features: FeatureMap | None = None,
+        descriptors: CompoundDescriptors | None = None,
+    ) -> Self:
+        """Fit to rows, or to their sufficient statistics.
+
+        Parameters
+        ----------
+        X : SufficientStatistics, or array_like [N, P]
+            Statistics, whose covariates are taken as given; or the covariates of the rows.
+        y : array_like, [N]
+            Retention times, with rows.
+        groups : array_like of int, [N, 2] or [N, 3], or None
+            Group, compound and, for what is pooled by it, supercategory of each row; None: all
+            rows are of one pair.
+        features : FeatureMap or None
+            With statistics: how their covariates were made from those of a table.
+        descriptors : CompoundDescriptors or None
+            Descriptors that intercepts of compounds are regressed on.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        RTRidgeError
+            If the data lack what the parameters ask for.
+        """
+        self._descriptors = descriptors
+        return super().fit(X, y, groups, features=features)
 
 
 class SupercategoryRidge(_PooledRidge):

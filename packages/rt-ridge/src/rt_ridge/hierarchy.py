@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rt_ridge.compound_descriptors import CompoundDescriptors
 from rt_ridge.config import RidgeConfig
 from rt_ridge.effects import Structure, build_structure
 from rt_ridge.errors import RTRidgeError
@@ -59,8 +60,8 @@ class Hierarchy:
         Of G pairs and P regressors.
     config : RidgeConfig
         The model.
-    descriptors : ndarray, [G, d], or None
-        Descriptors of the compound of each pair.
+    descriptors : CompoundDescriptors or None
+        Descriptors of the compounds; they are standardised over those in the data.
 
     Raises
     ------
@@ -72,10 +73,15 @@ class Hierarchy:
         self,
         stats: SufficientStatistics,
         config: RidgeConfig,
-        descriptors: FloatArray | None = None,
+        descriptors: CompoundDescriptors | None = None,
     ) -> None:
         self.stats, self.config = stats, config
-        self.structure: Structure = build_structure(stats, config, descriptors)
+        self.described = None if descriptors is None else descriptors.of(stats.compound_ids)
+        of_pairs = None if self.described is None else self.described.of_pairs
+        self.structure: Structure = build_structure(stats, config, of_pairs)
+        if self.described is not None and self.described.undescribed:
+            count = self.described.undescribed
+            self.structure.notes.append(f"{count} compounds without descriptors taken as average")
         self.layout: ScaleLayout = self.structure.layout
         self.with_head = bool(config.slope_effects) and stats.P > 0
         self.pooled = config.intercept_prior != "flat"

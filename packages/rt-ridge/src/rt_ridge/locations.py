@@ -99,16 +99,16 @@ class Node:
         How many there are, N.
     levels : dict
         Level [N] of each factor that counts, by its name.
-    share : dict
-        Weight of the mean over all levels of a factor, added to every location.
     weights : dict
-        Weights [N, d] of a factor's columns, 1 where not given.
+        Weights [N, d] of each of those factors' columns.
+    share : dict
+        Weights [N, d] of the mean over all levels of a factor, added to the location.
     """
 
     size: int
     levels: dict[str, IntArray]
-    share: dict[str, float]
     weights: dict[str, FloatArray]
+    share: dict[str, FloatArray]
 
 
 def node_locations(
@@ -134,11 +134,11 @@ def _dense_share(on_dense: FloatArray, factor: Factor, at: Arrangement, node: No
     N = len(on_dense)
     for j, row in enumerate(factor.rows):
         if factor.name in node.levels:
-            weight = node.weights.get(factor.name)
-            value = 1.0 if weight is None else weight[:, j]
+            value = node.weights[factor.name][:, j]
             on_dense[np.arange(N), row, columns[node.levels[factor.name], j]] += value
         if factor.name in node.share:
-            on_dense[:, row, columns[:, j]] += node.share[factor.name] / factor.n_levels
+            value = node.share[factor.name][:, j, None] / factor.n_levels
+            on_dense[:, row, columns[:, j]] += value
 
 
 def _level_share(
@@ -153,22 +153,24 @@ def _level_share(
     assert e is not None
     on_dense, mean, own = into
     s = scales[e.scale]
-    level, share = node.levels.get(e.name), node.share.get(e.name, 0.0) / e.n_levels
-    weights = node.weights.get(e.name, np.ones((node.size, len(e.rows))))
+    if e.name not in node.levels and e.name not in node.share:
+        return
+    none = np.zeros((node.size, len(e.rows)))
+    level = node.levels.get(e.name, np.zeros(node.size, dtype=np.int64))
+    weights, share = node.weights.get(e.name, none), node.share.get(e.name, none) / e.n_levels
     for i, row in enumerate(e.rows):
-        if level is not None:
-            one = weights[:, i] * s[level, i]
-            mean[:, row] += one * solution.level_mean[level, i]
-            on_dense[:, row] -= one[:, None] * _gain_of(system, solution, i, level)
-        if share:
-            mean[:, row] += share * float(s[:, i] @ solution.level_mean[:, i])
-            on_dense[:, row] -= share * _gain_sum(system, solution, i, s[:, i])
+        one = weights[:, i] * s[level, i]
+        mean[:, row] += one * solution.level_mean[level, i]
+        mean[:, row] += share[:, i] * float(s[:, i] @ solution.level_mean[:, i])
+        on_dense[:, row] -= one[:, None] * _gain_of(system, solution, i, level)
+        if share[:, i].any():
+            on_dense[:, row] -= share[:, i, None] * _gain_sum(system, solution, i, s[:, i])
         for j, column in enumerate(e.rows):
             inverse = solution.level_inverse[:, i, j] * s[:, i] * s[:, j]
-            own[:, row, column] += share**2 * float(inverse.sum())
-            if level is not None:
-                both = weights[:, i] * weights[:, j] + share * (weights[:, i] + weights[:, j])
-                own[:, row, column] += both * inverse[level]
+            both = weights[:, i] * weights[:, j]
+            both = both + share[:, i] * weights[:, j] + share[:, j] * weights[:, i]
+            own[:, row, column] += both * inverse[level]
+            own[:, row, column] += share[:, i] * share[:, j] * float(inverse.sum())
 
 
 def _gain_of(system: LinearSystem, solution: Solution, i: int, level: IntArray) -> FloatArray:

@@ -60,7 +60,7 @@ class NodeTables:
         if name == "group" and "parent" in self.factors and self.parent_of_group is not None:
             chain["parent"] = self.parent_of_group
         chain["global"] = np.zeros(factor.n_levels, dtype=np.int64)
-        mean, cov = self._moments(state, chain, {"compound": 1.0})
+        mean, cov = self._moments(state, chain, 1.0)
         mean[:, 0] += self.hierarchy.offset
         cov[:, range(cov.shape[1]), range(cov.shape[1])] += self._new_below(name, state)
         return mean, cov
@@ -71,31 +71,55 @@ class NodeTables:
             return None
         factor = self.factors["compound"]
         levels = {"compound": np.arange(factor.n_levels)}
-        mean, cov = self._moments(state, levels, {"compound": -1.0})
+        if self.hierarchy.described is not None:
+            # What their descriptors say is part of the effects of compounds seen.
+            levels["global"] = np.zeros(factor.n_levels, dtype=np.int64)
+        mean, cov = self._moments(state, levels, -1.0)
         new = self._effect_variance(factor, state)[0] * (1 + 1 / factor.n_levels)
         return mean, cov, np.diag(new)
 
-    def _moments(
-        self, state: State, levels: dict[str, IntArray], share: dict[str, float]
-    ) -> MeanCov:
-        """Return moments of sums of effects, widened to 1 + P entries, a chunk at a time."""
+    def _moments(self, state: State, levels: dict[str, IntArray], share: float) -> MeanCov:
+        """Return moments of sums of effects, widened to 1 + P entries, a chunk at a time.
+
+        `share` is the weight of the mean compound in them.
+        """
         size = len(next(iter(levels.values())))
         P, system = self.hierarchy.stats.P, self.hierarchy.system
         mean, cov = np.zeros((size, 1 + P)), np.zeros((size, 1 + P, 1 + P))
         D = system.n_entries
         for part in _parts(size, D * max(system.arrangement.n_dense, 1)):
             chosen = {name: level[part] for name, level in levels.items()}
-            weights = {
-                name: self._undescribed(self.factors[name], level) for name, level in chosen.items()
-            }
-            node = Node(len(mean[part]), chosen, share, weights)
+            node = self._node(len(mean[part]), chosen, share)
             found = node_locations(system, state.solution, state.scales, node)
             mean[part, :D], cov[part, :D, :D] = found
         return mean, cov
 
-    def _undescribed(self, factor: Factor, level: IntArray) -> FloatArray:
-        """Return weights that leave descriptor columns out, [N, d]."""
-        return np.broadcast_to(~factor.described, (len(level), len(factor.rows))).astype(float)
+    def _node(self, size: int, levels: dict[str, IntArray], share: float) -> Node:
+        weights = {name: self.plain(name, size) for name in levels if name in self.factors}
+        shares = {"compound": share * self.plain("compound", size)} if self.has_compounds else {}
+        described = self.hierarchy.described
+        if "compound" in levels and described is not None:
+            z = described.values(self.factors["compound"].ids[levels["compound"]])
+            weights["global"] = self.along(z, "global")
+            shares.update({name: self.along(z, name) for name in self.heads})
+        return Node(size, levels, weights, shares)
+
+    def plain(self, name: str, size: int) -> FloatArray:
+        """Return weights [N, d] of all columns of a factor but those of descriptors."""
+        return np.tile((~self.factors[name].described).astype(float), (size, 1))
+
+    def along(self, z: FloatArray, name: str) -> FloatArray:
+        """Return weights [N, d] of the descriptor columns of a factor, for descriptors [N, Q]."""
+        described = self.factors[name].described
+        weights = np.zeros((len(z), len(described)))
+        weights[:, described] = z
+        return weights
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Levels at which descriptor coefficients deviate, nearest first."""
+        there = [n for n in ("group", "parent") if n in self.factors]
+        return tuple(n for n in there if self.factors[n].described.any())
 
     def _new_below(self, name: str, state: State) -> FloatArray:
         """Return the variance of what is new in a pair below each node, [L, 1 + P]."""

@@ -7,9 +7,11 @@ import numpy.typing as npt
 
 from rt_ridge.backoff import BackoffLevel, CoefficientPredictor, CompoundEffect
 from rt_ridge.coefficients import pair_coefficients
+from rt_ridge.descriptor_tables import DescriptorTables
+from rt_ridge.descriptors import DescriptorEffect
 from rt_ridge.features import FeatureMap
 from rt_ridge.hierarchy import Hierarchy, State
-from rt_ridge.locations import MeanCov
+from rt_ridge.mixture import Mixture
 from rt_ridge.nodes import NodeTables
 from rt_ridge.scales.posterior import ScalePosterior
 from rt_ridge.summaries import NoiseVariance, Stage1CoeffSummaries
@@ -18,38 +20,6 @@ FloatArray = npt.NDArray[np.float64]
 
 JITTER = 1e-12
 """Added to a covariance's diagonal, relative to it: a slope that cannot vary has none."""
-
-
-class Mixture:
-    """Mean and covariance of a mixture of normals, one component at a time.
-
-    The covariance of a mixture is the mean covariance plus the covariance of the means.
-    """
-
-    def __init__(self) -> None:
-        self._first: FloatArray | None = None
-        self._mean: FloatArray = np.zeros(0)
-        self._second: FloatArray = np.zeros(0)
-        self._total = 0.0
-
-    def add(self, weight: float, moments: MeanCov) -> None:
-        """Add a component with mean [L, D] and covariance [L, D, D]."""
-        mean, cov = moments
-        if self._first is None:
-            # Means are summed about the first: their spread may be far smaller than their size.
-            self._first, self._mean = mean, np.zeros_like(mean)
-            self._second = np.zeros_like(cov)
-        off = mean - self._first
-        self._mean += weight * off
-        self._second += weight * (cov + off[:, :, None] * off[:, None, :])
-        self._total += weight
-
-    def moments(self) -> MeanCov:
-        """Return mean [L, D] and covariance [L, D, D] of the mixture."""
-        assert self._first is not None
-        off = self._mean / self._total
-        cov = self._second / self._total - off[:, :, None] * off[:, None, :]
-        return self._first + off, (cov + cov.transpose(0, 2, 1)) / 2
 
 
 def summarise(
@@ -79,6 +49,7 @@ def summarise(
         levels=average.levels(),
         compound=average.compound(),
         parents=stats.parents,
+        descriptors=average.descriptors(),
     )
     return Stage1CoeffSummaries(
         group_col=stats.group_col,
@@ -100,11 +71,16 @@ class _Average:
         self._levels = {name: Mixture() for name in self.tables.level_names}
         self._compound, self._new_compound = Mixture(), Mixture()
         self._sigma2: list[tuple[float, FloatArray]] = []
+        self._described: DescriptorTables | None = None
+        if hierarchy.described is not None and hierarchy.pooled:
+            self._described = DescriptorTables(hierarchy, self.tables, hierarchy.described)
 
     def add(self, weight: float, state: State) -> None:
         self.pairs.add(weight, pair_coefficients(self.hierarchy, state))
         for name, mixture in self._levels.items():
             mixture.add(weight, self.tables.level(name, state))
+        if self._described is not None:
+            self._described.add(weight, state)
         effect = self.tables.compound(state)
         if effect is not None:
             self._compound.add(weight, effect[:2])
@@ -123,8 +99,16 @@ class _Average:
         if not self.tables.has_compounds:
             return None
         mean, cov = self._compound.moments()
-        new = self._new_compound.moments()[1][0]
-        return CompoundEffect(self.tables.ids("compound"), mean, cov, new)
+        return CompoundEffect(self.tables.ids("compound"), mean, cov, self._new_cov())
+
+    def descriptors(self) -> DescriptorEffect | None:
+        return None if self._described is None else self._described.effect(self._new_cov())
+
+    def _new_cov(self) -> FloatArray:
+        if not self.tables.has_compounds:
+            size = 1 + self.hierarchy.stats.P
+            return np.zeros((size, size))
+        return np.asarray(self._new_compound.moments()[1][0])
 
     def noise(self) -> NoiseVariance:
         weights = np.array([weight for weight, _ in self._sigma2])

@@ -1,0 +1,145 @@
+"""Descriptors of compounds, as a fit takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rt_ridge.errors import RTRidgeError, did_you_mean, listed
+from rt_ridge.lookup import find
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class CompoundDescriptors:
+    """What is known of compounds before any measurement: lipophilicity, size, ...
+
+    Parameters
+    ----------
+    ids : ndarray of int64, [C]
+        Compounds, ascending; also some that the fit does not see.
+    values : ndarray, [C, Q]
+        Their descriptors, finite.
+    names : tuple of str
+        Of the Q descriptors.
+
+    Raises
+    ------
+    RTRidgeError
+        If shapes disagree, ids repeat, or a value is not finite.
+    """
+
+    ids: IntArray
+    values: FloatArray
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        shape = (len(self.ids), len(self.names))
+        if self.values.shape != shape:
+            found = list(self.values.shape)
+            raise RTRidgeError(f"descriptors: expected shape {list(shape)}; found {found}")
+        if not self.names or not len(self.ids):
+            raise RTRidgeError(f"descriptors: expected some; found shape {list(shape)}")
+        if (np.diff(self.ids) <= 0).any():
+            place = int(np.flatnonzero(np.diff(self.ids) <= 0)[0])
+            raise RTRidgeError(
+                "descriptors: expected each compound once and ascending ids; found "
+                f"{self.ids[place + 1]} after {self.ids[place]}"
+            )
+        bad = np.argwhere(~np.isfinite(self.values))
+        if len(bad):
+            row, column = bad[0]
+            raise RTRidgeError(
+                f"descriptors: expected finite values; found {self.values[row, column]} of "
+                f"{self.names[column]!r} for compound {self.ids[row]}"
+            )
+
+    @classmethod
+    def from_frame(
+        cls, frame: Any, *, compound: str = "comp_id", columns: list[str] | None = None
+    ) -> CompoundDescriptors:
+        """Take them from a table with one row a compound.
+
+        Parameters
+        ----------
+        frame : polars.DataFrame or pandas.DataFrame
+            The table.
+        compound : str
+            Column of compound ids.
+        columns : list of str or None
+            Descriptors; None: all other columns.
+        """
+        present = [str(name) for name in frame.columns]
+        columns = [name for name in present if name != compound] if columns is None else columns
+        for name in (compound, *columns):
+            if name not in present:
+                raise RTRidgeError(
+                    f"descriptors: no column {name!r}; {did_you_mean(name, present)}"
+                )
+        ids = np.asarray(frame[compound])
+        if not np.issubdtype(ids.dtype, np.integer):
+            raise RTRidgeError(f"descriptors: expected whole {compound}; found {ids.dtype}")
+        try:
+            values = np.stack([np.asarray(frame[c], dtype=np.float64) for c in columns], axis=1)
+        except (TypeError, ValueError):
+            raise RTRidgeError(f"descriptors: expected numbers in {listed(columns)}") from None
+        order = np.argsort(ids, kind="stable")
+        return cls(ids[order].astype(np.int64), values[order], tuple(columns))
+
+    def of(self, compounds: IntArray) -> Standardised:
+        """Return descriptors of the compound of each pair, standardised over compounds.
+
+        Parameters
+        ----------
+        compounds : ndarray of int64, [G]
+            Compound of each pair. Those without descriptors are taken as average.
+
+        Raises
+        ------
+        RTRidgeError
+            If none has descriptors, or one does not differ between compounds.
+        """
+        seen = np.unique(compounds)
+        known = self.values[np.isin(self.ids, seen)]
+        if len(known) < 2:
+            raise RTRidgeError(
+                f"descriptors: expected those of compounds in the data; found {len(known)} of "
+                f"{len(seen)} compounds described"
+            )
+        center, scale = known.mean(axis=0), known.std(axis=0)
+        flat = scale <= 1e-12 * np.abs(known).max(axis=0)
+        if flat.any():
+            names = [name for name, same in zip(self.names, flat, strict=True) if same]
+            raise RTRidgeError(f"descriptors: expected values that differ; {listed(names)} do not")
+        return Standardised(self, center, scale, compounds, len(seen) - len(known))
+
+
+@dataclass(frozen=True)
+class Standardised:
+    """Descriptors of the compounds of pairs, about `center` and over `scale`, [Q] each.
+
+    `undescribed` counts the compounds that have none.
+    """
+
+    table: CompoundDescriptors
+    center: FloatArray
+    scale: FloatArray
+    compounds: IntArray
+    undescribed: int
+
+    def values(self, compounds: IntArray) -> FloatArray:
+        """Return standardised descriptors [N, Q], 0 where there are none."""
+        place = find(self.table.ids, compounds)
+        z = (self.table.values[place] - self.center) / self.scale
+        return np.asarray(np.where((place >= 0)[:, None], z, 0.0))
+
+    @cached_property
+    def of_pairs(self) -> FloatArray:
+        """Return standardised descriptors of the pairs, [G, Q]."""
+        return self.values(self.compounds)
