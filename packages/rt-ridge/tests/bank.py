@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 
@@ -27,7 +28,7 @@ def table(
     )
 
 
-def _with(frame: pl.DataFrame, **columns: object) -> pl.DataFrame:
+def _with(frame: pl.DataFrame, **columns: npt.NDArray[np.int64]) -> pl.DataFrame:
     return frame.with_columns(**{name: pl.Series(value) for name, value in columns.items()})
 
 

@@ -89,7 +89,7 @@ def test_flat_is_the_limit_of_ever_wider_intercepts(
     make_table: Callable[..., pl.DataFrame],
 ) -> None:
     stats = summarise(make_table(1))
-    known = {"lambda_slopes": 2.0, "sigma2": 0.3}
+    known: dict[str, Any] = {"lambda_slopes": 2.0, "sigma2": 0.3}
     sd = 1e5
     wide = collapsed_log_likelihood(stats, intercept="marginal", intercept_sd=sd, **known)
     flat = collapsed_log_likelihood(stats, **known)

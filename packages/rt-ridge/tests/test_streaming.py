@@ -20,7 +20,8 @@ def test_globs_are_read_in_order_of_name_and_brackets_may_be_a_name(tmp_path: Pa
         (tmp_path / name).touch()
     names = [p.name for p in expand([tmp_path / "*.csv", tmp_path / "run[1].csv"])]
     assert names == ["a.csv", "b.csv", "run[1].csv", "run[1].csv"]
-    for nothing in (tmp_path, tmp_path / "*.parquet", []):
+    none: list[Path] = []
+    for nothing in (tmp_path, tmp_path / "*.parquet", none):
         with pytest.raises(RTRidgeError, match="paths: expected"):
             expand(nothing)
 
