@@ -1,2 +1,9 @@
+from .computer import TaskAffinityComputer as TaskAffinityComputer
 from .config import TaskAffinityConfig as TaskAffinityConfig
+from .errors import NoGradientStepsError as NoGradientStepsError
 from .errors import TaskAffinityError as TaskAffinityError
+from .losses import Part as Part
+from .losses import SeparableLosses as SeparableLosses
+from .losses import TaskLosses as TaskLosses
+from .result import AffinityResult as AffinityResult
+from .run import AffinityProgress as AffinityProgress

@@ -12,3 +12,7 @@ class TaskAffinityError(ValueError):
     """
 
     exit_code = 2
+
+
+class NoGradientStepsError(TaskAffinityError, RuntimeError):
+    """No measured batch had a label of some tasks, so that nothing is known of them."""

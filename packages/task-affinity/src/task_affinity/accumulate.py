@@ -1,0 +1,171 @@
+"""Means of pairs over the batches that had both tasks, and how sure they are."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BLOCK_NUMBERS = 1 << 23
+_MIN_BLOCKS = 16
+
+
+class PairAccumulator:
+    """Adds up the affinities of batches.
+
+    Parameters
+    ----------
+    n_tasks : int
+        Number of tasks T.
+    normalize : bool
+        Divide the mean of i and j at the end by the root of the means of (i, i) and (j, j).
+
+    Attributes
+    ----------
+    counts : ndarray of int [T, T]
+        Batches that had both tasks of a pair.
+    """
+
+    def __init__(self, n_tasks: int, *, normalize: bool = False) -> None:
+        square = (n_tasks, n_tasks)
+        self.counts = np.zeros(square, np.int64)
+        self.blocks = BatchBlocks(n_tasks)
+        self._normalize = normalize
+        self._sums = np.zeros(square)
+        self._squares = np.zeros(square)
+        # Moments with the diagonal of the same batch, for the error of a ratio of means.
+        self._with_diagonal = np.zeros(square)
+        self._diagonal = np.zeros(square)
+        self._diagonal_squares = np.zeros(square)
+        self._diagonals = np.zeros(square)
+
+    def add(self, tasks: NDArray[np.int64], affinities: NDArray[np.float64]) -> None:
+        """Add a batch.
+
+        Parameters
+        ----------
+        tasks : ndarray of int [K]
+            Tasks that it has.
+        affinities : ndarray [K, K]
+            Their affinities; a value that is not finite is left out.
+        """
+        at = np.ix_(tasks, tasks)
+        known = np.isfinite(affinities)
+        x = np.where(known, affinities, 0.0)
+        self.counts[at] += known
+        self._sums[at] += x
+        self._squares[at] += x**2
+        self.blocks.add(at, x, known)
+        if self._normalize:
+            d = np.diag(x)[:, None] * known
+            self._with_diagonal[at] += x * d
+            self._diagonal[at] += d
+            self._diagonal_squares[at] += d**2
+            self._diagonals[at] += d * d.T
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """Affinities [T, T]; NaN for a pair that no batch had."""
+        mean = _ratio(self._sums, self.counts)
+        if not self._normalize:
+            return mean
+        scale = self._scale(mean)
+        normalized = mean * scale
+        # A task with itself is 1, and 0 where its gradients vanish.
+        np.fill_diagonal(normalized, np.where(np.diag(self.counts) > 0, np.diag(scale) > 0, np.nan))
+        return normalized
+
+    @property
+    def standard_errors(self) -> NDArray[np.float64]:
+        """Standard errors [T, T] over batches; NaN for a pair that fewer than two had.
+
+        Those of normalised products follow from the first order of the ratio of means.
+        """
+        mean = _ratio(self._sums, self.counts)
+        square = _ratio(self._squares, self.counts)
+        variance = square - mean**2
+        if self._normalize:
+            variance = self._ratio_variance(mean, square)
+        n = np.where(self.counts > 1, self.counts, np.nan)
+        errors: NDArray[np.float64] = np.sqrt(np.maximum(variance, 0.0) / (n - 1))
+        return errors
+
+    def _scale(self, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+        norm = np.sqrt(np.diag(mean))
+        inverse = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
+        scale: NDArray[np.float64] = inverse * inverse[:, None]
+        return scale
+
+    def _ratio_variance(
+        self, mean: NDArray[np.float64], square: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Variance of x_ij/√(D_i D_j) − A_ij/2 (x_ii/D_i + x_jj/D_j), the influence of a batch."""
+        n = self.counts
+        scale = self._scale(mean)
+        own = np.diag(mean)[:, None]
+        half = np.divide(mean * scale, 2 * own, out=np.zeros_like(mean), where=own > 0)
+        d, dd = _ratio(self._diagonal, n), _ratio(self._diagonal_squares, n)
+        dx, both = _ratio(self._with_diagonal, n), _ratio(self._diagonals, n)
+        first = mean * scale - half * d - half.T * d.T
+        second = square * scale**2 + half**2 * dd + half.T**2 * dd.T
+        second += 2 * half * half.T * both - 2 * scale * (half * dx + half.T * dx.T)
+        variance = second - first**2
+        np.fill_diagonal(variance, 0.0)
+        return variance
+
+
+class BatchBlocks:
+    """Sums over blocks of consecutive batches, few enough to be kept whatever the run's length.
+
+    A block is a batch until there is no more room; then neighbours are added up, and so on.
+
+    Parameters
+    ----------
+    n_tasks : int
+        Number of tasks T.
+    """
+
+    def __init__(self, n_tasks: int) -> None:
+        room = max(_MIN_BLOCKS, _BLOCK_NUMBERS // max(n_tasks, 1) ** 2)
+        self._room = min(room - room % 2, 4096)
+        self._n_tasks = n_tasks
+        self._sums: list[NDArray[np.float32]] = []
+        self._counts: list[NDArray[np.int32]] = []
+        self._width = 1
+        self._in_last = 0
+
+    def add(
+        self,
+        at: tuple[NDArray[np.int64], ...],
+        values: NDArray[np.float64],
+        known: NDArray[np.bool_],
+    ) -> None:
+        """Add a batch: its values at these places, where they are known."""
+        if self._in_last == 0:
+            if len(self._sums) == self._room:
+                self._halve()
+            self._sums.append(np.zeros((self._n_tasks,) * 2, np.float32))
+            self._counts.append(np.zeros((self._n_tasks,) * 2, np.int32))
+        self._sums[-1][at] += values.astype(np.float32)
+        self._counts[-1][at] += known
+        self._in_last = (self._in_last + 1) % self._width
+
+    def _halve(self) -> None:
+        self._sums = [a + b for a, b in zip(self._sums[::2], self._sums[1::2], strict=True)]
+        self._counts = [a + b for a, b in zip(self._counts[::2], self._counts[1::2], strict=True)]
+        self._width *= 2
+
+    @property
+    def sums(self) -> NDArray[np.float32]:
+        """Sums of affinities in each block, [S, T, T]."""
+        return np.array(self._sums, np.float32).reshape(-1, self._n_tasks, self._n_tasks)
+
+    @property
+    def counts(self) -> NDArray[np.int32]:
+        """Batches of each block that had the pair, [S, T, T]."""
+        return np.array(self._counts, np.int32).reshape(-1, self._n_tasks, self._n_tasks)
+
+
+def _ratio(sums: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    unknown = np.full(sums.shape, np.nan)
+    mean: NDArray[np.float64] = np.divide(sums, counts, out=unknown, where=counts > 0)
+    return mean

@@ -1,0 +1,143 @@
+"""Affinities from random directions, at a cost that does not grow with the number of tasks.
+
+For v ~ N(0, I) the derivatives J v of all T losses along v have the covariance J Jᵀ, so that the
+products of K such vectors estimate the Gramian; one forward-mode product gives J v whatever T is.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import hyp2f1
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from task_affinity.errors import TaskAffinityError
+from task_affinity.functional import FunctionalLosses, RandomState
+from task_affinity.products import cosines
+
+
+def normal_directions(inputs: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
+    """Draw a standard normal direction for tensors, on their device."""
+    return [
+        torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype) for x in inputs
+    ]
+
+
+def forward_derivatives(
+    losses: FunctionalLosses,
+    batch: Any,
+    random: RandomState,
+    parameters: Mapping[str, Tensor],
+    directions: Sequence[Tensor],
+) -> Tensor:
+    """Return the derivative of every loss along a direction, [T], in one forward pass.
+
+    Parameters
+    ----------
+    losses : FunctionalLosses
+        The losses as a function of parameters.
+    batch : object
+        What they take.
+    random : RandomState
+        Whose draws dropout repeats.
+    parameters : mapping of str to Tensor
+        Where to differentiate.
+    directions : sequence of Tensor
+        Along what, of the shapes of `parameters`.
+
+    Raises
+    ------
+    NotImplementedError
+        If the model holds an operation without a forward derivative.
+    """
+    # No graph is kept, so that memory stays that of inference, twice.
+    with torch.no_grad(), forward_ad.dual_level(), _quiet_decompositions():
+        duals = {
+            name: forward_ad.make_dual(value.detach(), direction)  # type: ignore[no-untyped-call]
+            for (name, value), direction in zip(parameters.items(), directions, strict=True)
+        }
+        values, _ = losses(batch, random, duals)
+        tangent = forward_ad.unpack_dual(values).tangent  # type: ignore[no-untyped-call]
+    return torch.zeros_like(values) if tangent is None else tangent
+
+
+def double_backward_derivatives(
+    losses: Tensor, inputs: Sequence[Tensor]
+) -> Callable[[Sequence[Tensor]], Tensor]:
+    """Return a function that gives J v, [T], from the graph of the losses.
+
+    Jᵀu is linear in u, so that the gradient of ⟨Jᵀu, v⟩ by u is J v. Every operation must be
+    twice differentiable; the cost does not depend on T, the memory is that of two backward passes.
+
+    Parameters
+    ----------
+    losses : Tensor [T]
+        The losses, with their graph, which is kept.
+    inputs : sequence of Tensor
+        What to differentiate by.
+    """
+    u = torch.zeros_like(losses, requires_grad=True)
+    grads = torch.autograd.grad(losses, inputs, u, create_graph=True, allow_unused=True)
+
+    def along(directions: Sequence[Tensor]) -> Tensor:
+        terms = [(g * v).sum() for g, v in zip(grads, directions, strict=True) if g is not None]
+        if not terms:
+            return torch.zeros_like(losses)
+        (derivatives,) = torch.autograd.grad(torch.stack(terms).sum(), u, retain_graph=True)
+        return derivatives
+
+    return along
+
+
+class ProbedCosines:
+    """Unbiased cosines of gradients from their derivatives along K random directions.
+
+    A plain ratio of estimated products is drawn towards zero. The pair of derivatives along a
+    normal direction is bivariate normal, so that the ratio is a sample correlation with known
+    means, for which r ₂F₁(½, ½; (K − 1)/2; 1 − r²) is unbiased (Olkin and Pratt 1958,
+    doi:10.1214/aoms/1177706717, with K degrees of freedom).
+
+    Parameters
+    ----------
+    n_probes : int
+        Number of directions K, at least 2.
+
+    Raises
+    ------
+    TaskAffinityError
+        If K is 1: no function of a single derivative has the cosine as its mean.
+    """
+
+    def __init__(self, n_probes: int) -> None:
+        if n_probes < 2:
+            raise TaskAffinityError(
+                f"n_probes: expected at least 2 for cosines of probed gradients; found {n_probes}"
+            )
+        # At K = 2 the function is the sign, at K = 3 it is steep at 0: nodes crowd there.
+        self._nodes = np.linspace(-1.0, 1.0, 4002) ** 3
+        series = hyp2f1(0.5, 0.5, (n_probes - 1) / 2, 1 - self._nodes**2)
+        self._values = self._nodes * series
+
+    def __call__(self, derivatives: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return estimates [T, T] from derivatives [T, K]."""
+        plain = cosines(derivatives @ derivatives.T)
+        upper = np.triu_indices(len(plain), 1)
+        plain[upper] = np.interp(plain[upper], self._nodes, self._values)
+        plain.T[upper] = plain[upper]
+        return plain
+
+
+@contextmanager
+def _quiet_decompositions() -> Iterator[None]:
+    # Forward mode loads decompositions that torch itself still scripts, with a deprecation warning.
+    with warnings.catch_warnings():
+        for category in (FutureWarning, DeprecationWarning):
+            warnings.filterwarnings("ignore", "`torch.jit.script", category)
+        yield

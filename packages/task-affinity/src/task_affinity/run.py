@@ -1,0 +1,179 @@
+"""The short training that is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence, Sized
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from task_affinity.accumulate import PairAccumulator
+from task_affinity.choose import (
+    build_measure,
+    choose_estimator,
+    choose_output,
+    measures_products,
+)
+from task_affinity.config import TaskAffinityConfig
+from task_affinity.errors import NoGradientStepsError, TaskAffinityError, listed
+from task_affinity.functional import RandomState
+from task_affinity.losses import TaskLosses
+from task_affinity.measures import Measure, Step
+from task_affinity.parameters import encoder_parameters
+from task_affinity.result import AffinityResult
+
+
+@dataclass(frozen=True)
+class AffinityProgress:
+    """Where a measurement stands.
+
+    Parameters
+    ----------
+    step : int
+        Training steps so far.
+    n_steps : int or None
+        Steps in all; None where the loader has no length.
+    pairs : PairAccumulator
+        ``pairs.matrix`` is the matrix so far.
+    """
+
+    step: int
+    n_steps: int | None
+    pairs: PairAccumulator
+
+
+class AffinityRun:
+    """One measurement: the training loop and what it has gathered."""
+
+    def __init__(
+        self,
+        config: TaskAffinityConfig,
+        model: nn.Module,
+        losses: TaskLosses,
+        encoder_output: str | nn.Module | None,
+        device: torch.device,
+    ) -> None:
+        self._config = config
+        self._model = model
+        self._losses = losses
+        self._device = device
+        self._parameters = encoder_parameters(model, config.encoder_param_patterns)
+        self._output = choose_output(config, model, encoder_output)
+        self._optimizer = torch.optim.Adam(
+            [p for p in model.parameters() if p.requires_grad], lr=config.affinity_lr
+        )
+        self._measure: Measure | None = None
+        self._estimator = ""
+        self._names: tuple[str, ...] = ()
+        self._seen = torch.zeros(0, dtype=torch.bool)
+        self._pairs = PairAccumulator(0)
+        self._steps = 0
+        self._measured = 0
+
+    def train(
+        self,
+        loader: Iterable[Any],
+        task_names: Sequence[str] | None,
+        on_step: Callable[[AffinityProgress], None] | None,
+    ) -> None:
+        """Train for the configured number of epochs."""
+        length = len(loader) if isinstance(loader, Sized) else None
+        total = None if length is None else length * self._config.affinity_epochs
+        sampler = getattr(loader, "sampler", None)
+        for epoch in range(self._config.affinity_epochs):
+            if sampler is not None and hasattr(sampler, "set_epoch"):
+                sampler.set_epoch(epoch)
+            for batch in loader:
+                self._step(batch, task_names)
+                if on_step is not None:
+                    on_step(AffinityProgress(self._steps, total, self._pairs))
+
+    def _step(self, batch: Any, task_names: Sequence[str] | None) -> None:
+        measured = self._steps % self._config.every_n_steps == 0
+        random = RandomState.now(self._device)
+        watching = self._output if measured and self._output is not None else nullcontext()
+        with watching:
+            losses, present = self._losses(self._model, batch)
+        if self._measure is None:
+            self._begin(len(losses), task_names)
+        self._seen |= present.cpu()
+        self._steps += 1
+        tasks = present.nonzero().squeeze(1)
+        if not len(tasks):
+            return
+        self._check_finite(losses, tasks)
+        if measured:
+            assert self._measure is not None
+            step = Step(batch, losses, tasks, random)
+            self._pairs.add(tasks.cpu().numpy(), self._measure(step))
+            self._measured += 1
+        self._optimizer.zero_grad()
+        losses[tasks].mean().backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+
+    def _begin(self, n_tasks: int, task_names: Sequence[str] | None) -> None:
+        names = tuple(task_names or (f"task_{t}" for t in range(n_tasks)))
+        if len(names) != n_tasks or len(set(names)) != n_tasks:
+            raise TaskAffinityError(
+                f"task_names: expected {n_tasks} different names, one for each loss; found "
+                f"{len(names)}: {listed(names)}"
+            )
+        self._names = names
+        self._seen = torch.zeros(n_tasks, dtype=torch.bool)
+        config = self._config
+        self._pairs = PairAccumulator(n_tasks, normalize=measures_products(config))
+        self._estimator = choose_estimator(config, n_tasks)
+        self._measure = build_measure(
+            config, self._estimator, self._model, self._losses, self._parameters, self._output
+        )
+
+    def _check_finite(self, losses: Tensor, tasks: Tensor) -> None:
+        finite = losses[tasks].isfinite()
+        if not finite.all():
+            bad = [self._names[t] for t in tasks[~finite].tolist()]
+            raise TaskAffinityError(
+                f"losses: expected finite numbers; at training step {self._steps} found one that "
+                f"is not for {listed(bad)}. A smaller affinity_lr or scaled targets may help"
+            )
+
+    def result(self) -> AffinityResult:
+        """Return what was measured.
+
+        Raises
+        ------
+        NoGradientStepsError
+            If there is a task of which nothing was.
+        """
+        counts = self._pairs.counts
+        lost = [name for name, n in zip(self._names, np.diag(counts), strict=True) if n == 0]
+        if lost or not self._names:
+            raise NoGradientStepsError(self._why_no_steps(lost))
+        return AffinityResult(
+            task_names=self._names,
+            matrix=self._pairs.matrix,
+            standard_errors=self._pairs.standard_errors,
+            counts=counts,
+            block_sums=self._pairs.blocks.sums,
+            block_counts=self._pairs.blocks.counts,
+            config=self._config,
+            estimator=self._estimator,
+            n_steps=self._steps,
+            n_measured=self._measured,
+        )
+
+    def _why_no_steps(self, lost: Sequence[str]) -> str:
+        if not self._steps:
+            return "No gradient steps were performed: expected batches from the loader; found none"
+        start = f"No gradient steps were performed for {listed(lost)}: expected a label of each "
+        missed = [n for n, seen in zip(self._names, self._seen.tolist(), strict=True) if seen]
+        if set(lost) <= set(missed):
+            return (
+                f"{start}in one of the {self._measured} batches that were measured of "
+                f"{self._steps}; found none. Lower every_n_steps "
+                f"({self._config.every_n_steps}) or raise affinity_epochs"
+            )
+        return f"{start}in one of {self._steps} batches; found none"
