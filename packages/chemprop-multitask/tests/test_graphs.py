@@ -93,6 +93,22 @@ def test_odd_bonds_are_left_to_chemprop(smiles: str) -> None:
     assert featurise_smiles(["CC", smiles, "c1ccccc1"]) is None
 
 
+def test_one_odd_molecule_does_not_slow_the_others_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow: list[int] = []
+
+    def count(mols: Any) -> Any:
+        read = list(mols)
+        slow.append(len(read))
+        return featurise_module.featurise(read)
+
+    monkeypatch.setattr(graphs_module, "featurise", count)
+    smiles = ["C" * n for n in range(1, 200)] + ["C~C"]
+    packed = pack(smiles)
+    for row in (0, 150, 199):
+        assert_same(packed.graph(row), chemprop_graph(smiles[row]))
+    assert sum(slow) <= 16
+
+
 def test_other_features_than_chemprops_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from chemprop.featurizers import MultiHotAtomFeaturizer
 
