@@ -1,12 +1,11 @@
-"""Regressors of tables and of statistics, by a `FeatureMap`."""
+"""From the statistics of covariates to those of regressors."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from rt_ridge.errors import RTRidgeError
 from rt_ridge.features import (
@@ -18,13 +17,7 @@ from rt_ridge.features import (
 )
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from rt_ridge.statistics import SufficientStatistics
-
-    FrameT = TypeVar("FrameT", pl.DataFrame, pl.LazyFrame)
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def fit_features(
@@ -67,7 +60,7 @@ def regressor_statistics(stats: SufficientStatistics, features: FeatureMap) -> S
     if features.expansion != "none":
         raise RTRidgeError(
             f"anchor_expansion: expected none, for statistics cannot be squared;"
-            f" found {features.expansion!r}. Add the squares to the rows with `with_regressors`."
+            f" found {features.expansion!r}. Read the rows again: `from_frame(..., features=...)`."
         )
     if features.names != stats.covariates:
         raise RTRidgeError(
@@ -82,25 +75,3 @@ def regressor_statistics(stats: SufficientStatistics, features: FeatureMap) -> S
     return replace(
         stats, mean_x=mean_x, sxx=sxx, sxy=sxy, covariates=features.regressors, mean_low=None
     )
-
-
-def with_regressors(frame: FrameT, features: FeatureMap) -> FrameT:
-    """Return a table, or a query, with a column for each of `features.regressors`.
-
-    A regressor that bears the name of its covariate replaces it.
-    """
-    import polars as pl
-
-    values = [
-        pl.col(name).cast(pl.Float64) - center
-        for name, center in zip(features.names, features.center.tolist(), strict=True)
-    ]
-    if features.rotation is not None:
-        values = [
-            pl.sum_horizontal(value * w for value, w in zip(values, axis, strict=True))
-            for axis in features.rotation.T.tolist()
-        ]
-    if features.expansion == "poly2":
-        values += [value * value for value in values]
-    named = [value.alias(name) for value, name in zip(values, features.regressors, strict=True)]
-    return frame.with_columns(named)
