@@ -49,6 +49,9 @@ LEGAL: dict[str, Callable[[], pl.DataFrame]] = {
         pl.col("species", "comp_id").cast(pl.UInt8), is_1=pl.col("is_1").round().cast(pl.Int8)
     ),
     "text that is numbers": lambda: table(9).select(pl.all().cast(pl.String)),
+    "labels that are numbers": lambda: table(12).with_columns(
+        pl.col("species", "comp_id").cast(pl.String).cast(pl.Categorical)
+    ),
     "one pair holds nearly all": lambda: (
         table(10, n_rows=400)
         .with_columns(comp_id=pl.when(pl.int_range(pl.len()) < 5).then(1).otherwise(0), species=0)
@@ -88,6 +91,10 @@ ILLEGAL: dict[str, tuple[Callable[[], pl.DataFrame], tuple[str, ...]]] = {
     "text in a covariate": (
         lambda: table(0).with_columns(is_1=pl.lit("late")),
         ("'is_1'", "'late'", "row 1"),
+    ),
+    "labels for ids": (
+        lambda: table(0).with_columns(species=pl.lit("plasma").cast(pl.Categorical)),
+        ("'species'", "'plasma'", "row 1"),
     ),
     "two supercategories": (
         lambda: table(0).with_columns(

@@ -107,7 +107,7 @@ def test_every_legal_table_has_a_likelihood(legal_table: pl.DataFrame) -> None:
         {"intercept": "explicit", "intercept_mean": y},
         {"intercept": "marginal", "intercept_mean": y, "intercept_sd": 1.0},
     ]
-    rows = by_pair(legal_table.cast(pl.Float64))
+    rows = by_pair(legal_table.cast(pl.String).cast(pl.Float64))
     for kind in kinds:
         ours = collapsed_log_likelihood(stats, lambda_slopes=[0.5, 2.0], sigma2=0.2, **kind)
         for k, (x, rt) in enumerate(rows):

@@ -27,7 +27,8 @@ def summarise(frame: pl.DataFrame, **keywords: object) -> SufficientStatistics:
 
 def exact(frame: pl.DataFrame) -> dict[int, dict[str, Floats]]:
     """Return the definitions in rational arithmetic, pair by pair."""
-    numbers = frame.with_columns(
+    text = frame.cast(pl.String)
+    numbers = text.with_columns(
         pl.col("species", "comp_id").cast(pl.Int64), pl.col(*COVARIATES, "rt").cast(pl.Float64)
     )
     pairs: dict[int, list[list[Fraction]]] = {}
@@ -91,8 +92,8 @@ def test_they_are_the_definitions_of_every_legal_table(legal_table: pl.DataFrame
         assert (np.abs(stats.sxy[row] - values["sxy"]) <= products[:2, 2] + 1e-300).all()
         assert abs(stats.syy[row] - values["syy"]) <= products[2, 2]
     assert (stats.sxx[stats.n == 1] == 0).all()
-    species = legal_table["species"].cast(pl.Int64).to_numpy()
-    clusters = legal_table["species_cluster"].cast(pl.Int64).to_numpy()
+    text = legal_table.cast(pl.String)
+    species, clusters = (text[name].cast(pl.Int64) for name in ("species", "species_cluster"))
     assert dict(zip(stats.group_ids, stats.parent_ids, strict=True)) == dict(
         zip(species, clusters, strict=True)
     )
@@ -244,6 +245,12 @@ def test_a_column_that_pandas_has_twice_is_refused(
         SufficientStatistics.from_frame(twice, covariates=COVARIATES)
     with pytest.raises(RTRidgeError, match="expected a polars or pandas DataFrame; found dict"):
         SufficientStatistics.from_frame({}, covariates=COVARIATES)  # type: ignore[arg-type]
+
+
+def test_a_date_is_no_number(make_table: Callable[..., pl.DataFrame]) -> None:
+    frame = make_table(0).with_columns(rt=pl.date(2026, 1, 1))
+    with pytest.raises(RTRidgeError, match=r"column 'rt' \(table\): expected numbers; found Date"):
+        summarise(frame)
 
 
 def test_squares_of_centred_covariates_are_summed_in_the_same_pass(

@@ -177,9 +177,17 @@ def _numbers(column: pl.Series, place: _Place) -> FloatArray:
 
 def _slowly(column: pl.Series, place: _Place) -> FloatArray:
     """Return a column that is not plainly good as float64, or say which rows are not numbers."""
+    import polars as pl
     from molpool_common.errors import InputError
     from molpool_common.table import number_column
 
+    dtype = column.dtype
+    if dtype in (pl.Categorical, pl.Enum):
+        column = column.cast(pl.String)  # its labels, not the codes that stand for them
+    elif not (dtype.is_numeric() or dtype in (pl.String, pl.Boolean, pl.Null)):
+        raise RTRidgeError(
+            f"column {column.name!r} ({place.where}): expected numbers; found {dtype}"
+        )
     rows = range(place.first_row, place.first_row + len(column))
     try:
         numbers = number_column(column.to_frame(), column.name, where=place.where, rows=rows)
