@@ -135,14 +135,24 @@ class _Builder:
     def _pair_scales(self) -> None:
         """Add the scales that pairs have, whatever lies above them."""
         config, layout, priors = self.config, self.structure.layout, self.config.priors
-        layout.add(Scale("sigma", priors.sigma, self.units.rt, config.sigma_fixed))
+        rows, pairs = self.stats.n_rows, self.stats.G
+        start = self._within_sd()
+        layout.add(Scale("sigma", priors.sigma, self.units.rt, rows, config.sigma_fixed, start))
         if config.sigma == "group":
-            layout.add(Scale("sigma_spread", priors.sigma_spread, 1.0))
+            layout.add(Scale("sigma_spread", priors.sigma_spread, 1.0, len(self.ids["group"])))
             layout.n_offsets = len(self.ids["group"])
         if self.pooled:
-            layout.add(Scale("tau_pair", priors.intercept, self.units.rt))
+            layout.add(Scale("tau_pair", priors.intercept, self.units.rt, pairs))
         if config.lambda_slopes == "estimate" and self.stats.P:
-            layout.add(Scale("tau_slope", priors.slope, self.units.slope))
+            layout.add(Scale("tau_slope", priors.slope, self.units.slope, pairs * self.stats.P))
+
+    def _within_sd(self) -> float | None:
+        """Return the standard deviation within pairs about common slopes, None if there is none."""
+        stats = self.stats
+        left = float((stats.n - 1).sum()) - stats.P
+        fit = np.linalg.lstsq(stats.sxx.sum(axis=0), stats.sxy.sum(axis=0), rcond=None)[0]
+        scatter = float(stats.syy.sum() - fit @ stats.sxy.sum(axis=0))
+        return float(np.sqrt(scatter / left)) if left > 0 and scatter > 0 else None
 
     def _intercepts(self, columns: dict[str, _Columns]) -> None:
         supercat = self.config.intercept_prior == "comp_hier_supercat"
@@ -170,9 +180,10 @@ class _Builder:
         """Add μ_g, with a standard deviation of its own for each supercategory."""
         parent_of = np.zeros(len(self.ids["group"]), dtype=np.int64)
         parent_of[self.level["group"]] = self.level["parent"]
+        counts = np.bincount(parent_of)
         places = [
-            self.structure.layout.add(Scale(f"tau_group[{s}]", prior, unit))
-            for s in self.ids["parent"]
+            self.structure.layout.add(Scale(f"tau_group[{s}]", prior, unit, int(count)))
+            for s, count in zip(self.ids["parent"], counts, strict=True)
         ]
         columns.rows.append(0)
         columns.scale.append(np.array(places)[parent_of])
@@ -217,7 +228,9 @@ class _Builder:
                 self.structure.notes.append(f"{SLOPE_SCALES[name]} left out: there is one {name}")
                 continue
             prior, unit = self.config.priors.slope, self.units.slope
-            place = self.structure.layout.add(Scale(SLOPE_SCALES[name], prior, unit))
+            place = self.structure.layout.add(
+                Scale(SLOPE_SCALES[name], prior, unit, len(self.ids[name]))
+            )
             for row in rows:
                 columns[name].rows.append(row)
                 columns[name].scale.append(np.full(len(self.ids[name]), place))
@@ -235,8 +248,8 @@ class _Builder:
         described: bool = False,
     ) -> None:
         """Add one column, or one a descriptor, that shares one scale."""
-        place = self.structure.layout.add(Scale(scale, prior, unit))
         n_levels = len(self.ids[name]) if name != "global" else 1
+        place = self.structure.layout.add(Scale(scale, prior, unit, n_levels))
         weights: list[FloatArray | None] = [None]
         if described and self.descriptors is not None:
             weights = list(self.descriptors.T)

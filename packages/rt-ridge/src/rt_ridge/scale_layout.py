@@ -24,14 +24,20 @@ class Scale:
         Used by all methods but `ml` and `reml`.
     unit : float
         What a relative prior's scale of 1 stands for.
+    count : int
+        About how many terms tell of it; their logarithm's curvature is twice that.
     fixed : float or None
         Its value where it is known.
+    start : float or None
+        Where to start looking for it.
     """
 
     name: str
     prior: ScalePrior
     unit: float
+    count: int = 1
     fixed: float | None = None
+    start: float | None = None
 
 
 @dataclass
@@ -90,9 +96,14 @@ class ScaleLayout:
         return values
 
     def start(self) -> FloatArray:
-        """Return a point to start from: a part of each scale's unit."""
-        units = [0.3 * self.scales[i].unit for i in self.free]
+        """Return a point to start from: each scale's own, or a part of its unit."""
+        units = [self.scales[i].start or 0.3 * self.scales[i].unit for i in self.free]
         return np.concatenate([units, np.zeros(self.n_offsets)])
+
+    def steps(self) -> FloatArray:
+        """Return about how far the posterior reaches in each log scale and offset."""
+        counts = np.array([self.scales[i].count for i in self.free], dtype=float)
+        return np.concatenate([1 / np.sqrt(2 * counts + 1), np.ones(self.n_offsets)])
 
     def log_prior(self, point: FloatArray) -> tuple[float, FloatArray]:
         """Return the log prior density of log scales and offsets, and its gradient by them.

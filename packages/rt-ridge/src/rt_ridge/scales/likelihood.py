@@ -70,13 +70,17 @@ class _Search:
         size = self.hierarchy.layout.size
         lower = np.full(size, 0.0)
         lower[: self.first] = -np.inf
-        best = maximise(self.objective, self._start(), lower)
+        start = self._start()
+        steps = self.hierarchy.layout.steps()
+        # Coordinates other than log σ are ratios, which scale with their size.
+        steps[self.first :] *= start[self.first :]
+        best = maximise(self.objective, start, steps, lower)
         for _ in range(3):
             best = self._to_zero(best)
             away = self._away_from_zero(best)
             if away is None:
                 break
-            best = maximise(self.objective, away, lower)
+            best = maximise(self.objective, away, steps, lower)
         return best
 
     def point(self, x: FloatArray) -> FloatArray:
@@ -98,12 +102,9 @@ class _Search:
     def _start(self) -> FloatArray:
         hierarchy = self.hierarchy
         start = hierarchy.layout.start()
-        free = float((hierarchy.stats.n - 1).sum())
-        sigma = start[0]
         if self.fixed_sigma is not None:
             return start / self.fixed_sigma
-        if free > 0 and hierarchy.stats.syy.sum() > 0:
-            sigma = float(np.sqrt(hierarchy.stats.syy.sum() / free))
+        sigma = start[0]
         return np.concatenate([[np.log(sigma)], start[1:] / sigma])
 
     def _to_zero(self, best: Optimum) -> Optimum:

@@ -45,4 +45,5 @@ def find(hierarchy: Hierarchy) -> ScalePosterior:
 
 def mode(hierarchy: Hierarchy) -> Optimum:
     """Return the mode of the log posterior of the unconstrained coordinates."""
-    return maximise(hierarchy.log_posterior, hierarchy.unconstrained(hierarchy.layout.start()))
+    start = hierarchy.unconstrained(hierarchy.layout.start())
+    return maximise(hierarchy.log_posterior, start, hierarchy.layout.steps())

@@ -15,11 +15,14 @@ Objective = Callable[[FloatArray], tuple[float, FloatArray]]
 
 GRADIENT_TOLERANCE = 1e-6
 MAX_STEPS = 500
+REACH = 2.0
+"""Of a logarithm, in one go."""
+MAX_BOXES = 20
 
 
 @dataclass(frozen=True)
 class Optimum:
-    """Where a function is largest, its value, the largest slope left and the steps taken."""
+    """Where a function is largest, its value, the largest scaled slope left and the steps taken."""
 
     at: FloatArray
     value: float
@@ -27,7 +30,9 @@ class Optimum:
     steps: int
 
 
-def maximise(objective: Objective, start: FloatArray, lower: FloatArray | None = None) -> Optimum:
+def maximise(
+    objective: Objective, start: FloatArray, steps: FloatArray, lower: FloatArray | None = None
+) -> Optimum:
     """Climb from `start` by L-BFGS-B, above `lower` where given.
 
     Parameters
@@ -36,27 +41,51 @@ def maximise(objective: Objective, start: FloatArray, lower: FloatArray | None =
         Returns value and gradient.
     start : ndarray, [size]
         First point.
+    steps : ndarray, [size]
+        What to scale the coordinates by: about how far the maximum reaches in each.
     lower : ndarray, [size], or None
-        Bounds, -inf where there is none.
+        Bounds, -inf where there is none. Coordinates without are logarithms and move by at most
+        `REACH` at a time, since far from the maximum a quadratic model of them overshoots.
     """
-    if not len(start):
-        return Optimum(start, objective(start)[0], 0.0, 0)
-    first = objective(start)[0]
+    floor = np.full(len(start), -np.inf) if lower is None else lower
+    best = Optimum(start, objective(start)[0], 0.0, 0)
+    for _ in range(MAX_BOXES if len(start) else 0):
+        free = np.isneginf(floor)
+        low = np.where(free, best.at - REACH, floor)
+        high = np.where(free, best.at + REACH, np.inf)
+        found = _climb(objective, best, steps, (low, high))
+        best = Optimum(found.at, found.value, found.slope, best.steps + found.steps)
+        if not (free & ((best.at <= low) | (best.at >= high))).any():
+            break
+    return best
+
+
+def _climb(
+    objective: Objective, start: Optimum, steps: FloatArray, box: tuple[FloatArray, FloatArray]
+) -> Optimum:
+    """Climb within a box."""
+    low, high = (side / steps for side in box)
 
     def descend(x: FloatArray) -> tuple[float, FloatArray]:
         # About the first value: relative tolerances then refer to what can be gained.
-        value, gradient = objective(x)
-        return first - value, -gradient
+        value, gradient = objective(x * steps)
+        return start.value - value, -gradient * steps
 
-    bounds = None if lower is None else [(None if b == -np.inf else b, None) for b in lower]
+    bounds = [
+        (None if a == -np.inf else a, None if b == np.inf else b)
+        for a, b in zip(low, high, strict=True)
+    ]
     options: Any = {"maxiter": MAX_STEPS, "gtol": GRADIENT_TOLERANCE, "ftol": 1e-13, "maxcor": 20}
     found: Any = minimize(
-        descend, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options
+        descend, start.at / steps, jac=True, method="L-BFGS-B", bounds=bounds, options=options
     )
-    gradient = np.asarray(found.jac)
-    if lower is not None:
-        gradient = np.where((found.x <= lower) & (gradient > 0), 0.0, gradient)
-    return Optimum(found.x, first - float(found.fun), float(np.abs(gradient).max()), found.nit)
+    gradient = np.where((found.x <= low) & (found.jac > 0), 0.0, found.jac)
+    return Optimum(
+        np.clip(found.x * steps, *box),
+        start.value - float(found.fun),
+        float(np.abs(gradient).max()),
+        found.nit,
+    )
 
 
 def curvature(objective: Objective, at: FloatArray, step: float = 1e-4) -> FloatArray:
