@@ -32,6 +32,7 @@ NAMES = [f"is_{j}" for j in range(COVARIATES)]
 CHILD = """
 import resource, sys
 from time import perf_counter
+import polars, pyarrow.parquet
 from rt_ridge import SufficientStatistics
 clock = perf_counter()
 files = sys.argv[2:]
