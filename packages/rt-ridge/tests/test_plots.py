@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from molpool_common.plotting import figure_svg
+from rt_ridge.baselines import GroupwiseRidge
+from rt_ridge.errors import RTRidgeError
+from rt_ridge.estimators import PartialPoolingRidge
+from rt_ridge.plots import plot_drift, plot_shift, plot_shrinkage, plot_slopes, plot_support
+from rt_ridge.shift import METHODS, ShiftResult
+from rt_ridge.simulate import simulate
+from rt_ridge.simulate_config import SimulateConfig
+from rt_ridge.statistics import SufficientStatistics
+from rt_ridge.summaries import Prediction
+from rt_ridge.support import SupportMetrics
+
+CONFIG = SimulateConfig(n_species=8, n_compounds=10, rare_pairs=10, unseen_pairs=10)
+
+
+@pytest.fixture(scope="module")
+def fits() -> tuple[Any, Any]:
+    train = simulate(CONFIG).train
+    stats = SufficientStatistics.from_frame(train, covariates=CONFIG.covariates)
+    pooled = PartialPoolingRidge(intercept_prior="comp_hier_supercat").fit(stats).summaries_
+    return GroupwiseRidge().fit(stats).summaries_, pooled
+
+
+def test_shrinkage_shows_every_pair_in_both(fits: Any) -> None:
+    own, pooled = fits
+    left, right, bar = plot_shrinkage(own, pooled, "run_covariate_2").axes
+    points = left.collections[0].get_offsets()
+    np.testing.assert_array_equal(points, np.stack([own.mean[:, 3], pooled.mean[:, 3]], axis=1))
+    assert right.lines[0].get_xdata()[0] == pytest.approx(2.0)  # The rare pairs' two rows.
+    moved = np.abs(own.mean[:, 3] - pooled.mean[:, 3])
+    assert right.lines[0].get_ydata()[0] == pytest.approx(np.median(moved[pooled.n == 2]))
+    assert bar.get_ylabel() == "training rows"
+
+
+def test_shrinkage_needs_pairs_and_regressors_in_common(fits: Any) -> None:
+    own, pooled = fits
+    with pytest.raises(RTRidgeError, match=r"coefficient: unknown 'run_covariate'\. Did you mean"):
+        plot_shrinkage(own, pooled, "run_covariate")
+    apart = replace(own, coefficients=replace(own.coefficients, keys=own.keys + 10**6))
+    with pytest.raises(RTRidgeError, match="expected pairs that both artefacts have"):
+        plot_shrinkage(apart, pooled)
+    other = replace(own, features=replace(own.features, names=("a", "b", "c", "d")))
+    with pytest.raises(RTRidgeError, match="regressors: expected run_covariate_0"):
+        plot_shrinkage(other, pooled)
+
+
+def test_a_pair_that_stays_put_can_be_drawn(fits: Any) -> None:
+    figure = plot_shrinkage(fits[1], fits[1])
+    assert "training rows" in figure_svg(figure)
+
+
+def test_support_shows_the_table() -> None:
+    rng = np.random.default_rng(0)
+    metrics = SupportMetrics()
+    n = 500
+    prediction = Prediction(rng.normal(size=n), np.ones(n), np.ones(n), np.zeros(n, dtype=np.int8))
+    metrics.update(rng.normal(size=n), prediction, rng.integers(1, 30, n), np.arange(n))
+    table = metrics.table()
+    left, right = plot_support({"one": table, "two": table}).axes
+    shown = left.lines[1].get_ydata()
+    np.testing.assert_array_equal(shown, table["rmse"].to_numpy()[:-1])
+    assert np.isnan(shown[0])  # No unseen pair.
+    assert [line.get_ydata()[0] for line in right.lines[-3:]] == [50, 80, 95]
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["one", "two"]
+    with pytest.raises(RTRidgeError, match="tables: expected at least one"):
+        plot_support({})
+
+
+def test_slopes_are_boxed_by_supercategory(fits: Any) -> None:
+    pooled = fits[1]
+    (axes,) = plot_slopes(pooled).axes
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["0", "1", "2", "3"]
+    medians = [line.get_ydata()[0] for line in axes.lines if line.get_color() == "#D55E00"]
+    parent = pooled.coefficients.parents.of(pooled.keys >> 32)
+    expected = [np.median(pooled.mean[parent == s, 1]) for s in range(4)]
+    np.testing.assert_allclose(medians, expected, rtol=1e-12)
+
+
+def test_drift_is_the_mean_over_the_rows_of_a_run() -> None:
+    run = [2, 1, 1, 2, 1]
+    observed = [6.0, 5.2, 5.4, 8.0, 9.0]
+    predicted = [5.5, 5.1, 5.3, 7.0, np.nan]
+    top, bottom = plot_drift(run, observed, predicted, [5.0] * 5).axes
+    np.testing.assert_allclose(top.lines[0].get_ydata(), [0.3, 2.0])
+    np.testing.assert_allclose(top.lines[1].get_ydata(), [0.2, 1.25])
+    np.testing.assert_allclose(bottom.lines[1].get_ydata(), [0.1, 0.75])
+
+
+def test_shift_has_a_panel_for_each_number_of_anchors() -> None:
+    rows = [
+        {"anchors": a, "method": m, "bin": b, "replicate": r, "mae": 1.0 + r}
+        for a in (0, 3)
+        for m in METHODS
+        for r in (0, 1)
+        for b in ("0-60", "60-100")
+    ]
+    filler = [pl.lit(0.5).alias(c) for c in ("coverage_95", "z_mean", "z_sd", "missing", "n")]
+    result = ShiftResult(pl.DataFrame(rows).with_columns(filler), ("0-60", "60-100"))
+    figure = plot_shift(result)
+    assert [axes.get_title() for axes in figure.axes] == ["0 anchors", "3 anchors"]
+    assert [len(axes.containers) for axes in figure.axes] == [3, 3]
+    np.testing.assert_allclose(figure.axes[0].containers[0].lines[0].get_ydata(), [1.5, 1.5])
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == list(METHODS)
