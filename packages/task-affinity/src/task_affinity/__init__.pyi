@@ -1,3 +1,5 @@
+from .chemprop_adapter import compute_task_affinity as compute_task_affinity
+from .chemprop_losses import ChempropLosses as ChempropLosses
 from .computer import TaskAffinityComputer as TaskAffinityComputer
 from .config import TaskAffinityConfig as TaskAffinityConfig
 from .errors import NoGradientStepsError as NoGradientStepsError
