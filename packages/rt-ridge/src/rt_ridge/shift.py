@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from rt_ridge.baselines import GroupwiseRidge
 from rt_ridge.clusters import infer_clusters
+from rt_ridge.compound_descriptors import CompoundDescriptors
 from rt_ridge.estimators import PartialPoolingRidge
 from rt_ridge.features import FeatureMap
 from rt_ridge.regressors import fit_features, regressor_statistics
@@ -175,7 +176,12 @@ def _pooled(
     features: FeatureMap,
 ) -> Prediction:
     stats = regressor_statistics(_statistics(train, features.names, "species"), features)
-    model = PartialPoolingRidge.from_config(config.ridge).fit(stats, features=features)
+    known = None
+    if config.descriptors and config.simulate.n_descriptors:
+        names = list(config.simulate.descriptors)
+        known = CompoundDescriptors.from_frame(lab.compounds, columns=names)
+    model = PartialPoolingRidge.from_config(config.ridge)
+    model.fit(stats, features=features, descriptors=known)
     ids = (test[name].to_numpy() for name in ("species", "comp_id", "species_cluster"))
     prediction: Prediction = model.summaries_.predict(test, *ids)
     return prediction
