@@ -1,4 +1,4 @@
-"""molpool-rt: reserved; nothing is implemented yet."""
+"""The command molpool-rt: from retention-time tables to calibrated intervals."""
 
 from importlib.metadata import version
 

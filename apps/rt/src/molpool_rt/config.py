@@ -1,0 +1,226 @@
+"""Everything that the commands of molpool-rt can be told."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from molpool_common.config import ConfigModel
+from pydantic import BeforeValidator, Field, field_validator
+from rt_ridge.config import RidgeConfig, SlopePooling
+from rt_ridge.simulate_config import SimulateConfig
+
+Format = Literal["png", "svg", "pdf"]
+Model = Literal["partial_pooling", "supercategory", "ridge", "lasso"]
+Count = Annotated[int, Field(ge=1)]
+
+COVARIATES = ("IS_*", "RS_*", "ES_*", "run_covariate_*")
+"""Internal, recovery and external standards, and what `simulate` calls them."""
+
+
+def _parted(value: Any) -> Any:
+    """Part at commas what the flags gave as one word: ``--libs 208,209``."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list | tuple):
+        return value
+    words = ([v] if not isinstance(v, str) else v.split(",") for v in value)
+    return [part for word in words for part in word]
+
+
+def _as_text(value: Any) -> Any:
+    """Take names that YAML reads as numbers for what they are."""
+    if not isinstance(value, list | tuple):
+        return value
+    return [str(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in value]
+
+
+Paths = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
+Names = Annotated[list[str], BeforeValidator(lambda v: _as_text(_parted(v)))]
+
+
+class FolderConfig(ConfigModel):
+    """Where a command writes."""
+
+    save_dir: str | None = Field(None, description="folder to write; by default runs/COMMAND-TIME")
+    overwrite: bool = Field(False, description="replace what an earlier run left in save_dir")
+
+
+class PrepareConfig(FolderConfig):
+    """From raw tables to ids that nest, checked, capped and without gaps."""
+
+    data: Paths = Field(default_factory=list, description="CSV or Parquet: files or quoted globs")
+    species_raw: str = Field("species_raw", description="column of the subgroup: text or ids")
+    cluster_raw: str = Field("species_group_raw", description="column of its supercategory")
+    compound_col: str = Field("comp_id", description="column of the compound: ids, or names")
+    target_col: str = Field("rt", description="column of the retention time")
+    run_col: str = Field("run", description="column of the run, for the medians of gaps")
+    covariates: Names = Field(
+        default_factory=lambda: list(COVARIATES),
+        description="columns of run covariates, or patterns with * and ?",
+    )
+    library_col: str | None = Field(None, description="column of the library: one file each")
+    libs: Names | None = Field(None, description="libraries to keep, as 208,209; needs library_col")
+    cap: Count | None = Field(None, description="most rows a (species, compound), drawn at random")
+    missing_covariates: Literal["error", "run_median"] = Field(
+        "error", description="gaps: refuse, or fill by the run's median and add an indicator"
+    )
+    like: str | None = Field(
+        None, description="folder of an earlier prepare whose ids and medians are to be used"
+    )
+    seed: int = Field(0, ge=0, description="of the cap's draw")
+
+
+class ModelConfig(RidgeConfig):
+    """One model: its kind, its features, its priors, how its scales are found."""
+
+    model: Model = Field(
+        "partial_pooling",
+        description="partial_pooling; supercategory: groups are supercategories; ridge, lasso: "
+        "every pair on its own",
+    )
+    lambda_slopes: float | list[float] | SlopePooling = Field(
+        1.0,
+        description="ridge precision of slopes over σ⁻², one or one a regressor; estimate: found "
+        "with the scales; pooled: pairs do not differ from their head",
+    )
+    alpha: float = Field(1.0, gt=0, description="ridge, lasso: weight of the penalty")
+    group_col: str = Field("species", description="column of the group: species or species_cluster")
+    anchor_expansion: Literal["none", "poly2"] = Field(
+        "none", description="poly2: squares of the covariates too"
+    )
+    feature_center: Literal["none", "global"] = Field(
+        "global", description="what is subtracted from covariates: nothing, or the training mean"
+    )
+    feature_rotation: Literal["none", "pca"] = Field(
+        "none", description="pca: principal axes of the covariates instead of themselves"
+    )
+    max_groups: Count | None = Field(
+        None, description="most (group, compound) pairs, drawn at random: for a trial"
+    )
+
+    @field_validator("lambda_slopes")
+    @classmethod
+    def _positive(cls, value: float | list[float] | str) -> float | list[float] | str:
+        numbers = value if isinstance(value, list) else [value]
+        if not numbers or any(isinstance(v, float | int) and v <= 0 for v in numbers):
+            raise ValueError(f"expected numbers > 0, estimate or pooled; found {value!r}")
+        return value
+
+    @property
+    def group_column(self) -> str:
+        """Column of the group; supercategories are their own."""
+        return "species_cluster" if self.model == "supercategory" else self.group_col
+
+
+class TableConfig(ConfigModel):
+    """Names of a table's columns."""
+
+    compound_col: str = Field("comp_id", description="column of the compound's id")
+    parent_col: str | None = Field(
+        "species_cluster", description="column of the group's supercategory"
+    )
+    target_col: str = Field("rt", description="column of the retention time")
+
+
+class FitConfig(FolderConfig, ModelConfig, TableConfig):
+    """A fit: rows, model, where it goes."""
+
+    data: Paths = Field(default_factory=list, description="CSV or Parquet: files or quoted globs")
+    covariates: Names = Field(
+        default_factory=lambda: list(COVARIATES),
+        description="columns of run covariates, or patterns with * and ?; none of them: no slopes",
+    )
+    max_train_rows: Count | None = Field(None, description="first rows to fit to: for a trial")
+    descriptors: str | None = Field(
+        None, description="table of compound descriptors: the compound's id and numbers"
+    )
+    descriptor_cols: Names | None = Field(
+        None, description="its columns; by default those called descriptor_*"
+    )
+
+
+class PredictConfig(TableConfig):
+    """Predictions for a table, row by row."""
+
+    artefact: str | None = Field(None, description="run folder of a fit, or its coefficients.npz")
+    data: Paths = Field(default_factory=list, description="CSV or Parquet: files or quoted globs")
+    output: str = Field("predictions.parquet", description="file to write, .parquet or .csv")
+    overwrite: bool = Field(False, description="replace the file if it exists")
+    keep_cols: Names = Field(default_factory=list, description="columns to carry over")
+    descriptors: str | None = Field(
+        None, description="descriptors of compounds that the fit has not seen"
+    )
+
+
+class ScoreConfig(TableConfig):
+    """What is measured of predictions, and on which rows."""
+
+    require_seen_group: bool = Field(
+        False, description="leave out rows of groups without any training row"
+    )
+    max_test_rows: Count | None = Field(None, description="first rows to evaluate")
+    support_edges: list[int] = Field(
+        default_factory=lambda: [1, 2, 5, 10, 20, 50, 100],
+        description="least number of training rows of a pair, for each bin",
+    )
+    run_col: str | None = Field("run", description="column of the run, for drift; None: no drift")
+
+
+class EvaluateConfig(FolderConfig, ScoreConfig):
+    """Errors and coverage of one or several fits on held-out rows."""
+
+    artefacts: Paths = Field(
+        default_factory=list, description="run folders of fits, or files, as NAME=PATH or PATH"
+    )
+    data: Paths = Field(default_factory=list, description="CSV or Parquet: files or quoted globs")
+
+
+class PlotConfig(FolderConfig):
+    """Figures of fits and of their evaluation."""
+
+    runs: Paths = Field(default_factory=list, description="run folders of fits")
+    evaluation: str | None = Field(None, description="folder of molpool-rt evaluate")
+    formats: list[Format] = Field(
+        default_factory=lambda: list[Format](("png", "svg")), description="files of each figure"
+    )
+
+
+class ReportConfig(ConfigModel):
+    """One page, and one PDF, of fits and of their evaluation."""
+
+    runs: Paths = Field(default_factory=list, description="run folders of fits")
+    evaluation: str | None = Field(None, description="folder of molpool-rt evaluate")
+    output: str = Field("report.html", description="page to write; the PDF goes beside it")
+    pdf: bool = Field(True, description="write the PDF too")
+    title: str = Field("Retention times, partially pooled", description="heading")
+    overwrite: bool = Field(False, description="replace the files if they exist")
+
+
+class SimulateRunConfig(FolderConfig, SimulateConfig):
+    """A synthetic laboratory, written as tables."""
+
+    format: Literal["parquet", "csv"] = Field("parquet", description="of the tables")
+
+
+class RunConfig(FolderConfig, ScoreConfig):
+    """Simulate (or take tables), fit every model, evaluate them together, report."""
+
+    simulate: SimulateConfig = Field(default_factory=SimulateConfig)
+    train: Paths = Field(
+        default_factory=list, description="training tables; none: what simulate makes"
+    )
+    test: Paths = Field(default_factory=list, description="test tables; none: as train")
+    covariates: Names = Field(
+        default_factory=lambda: list(COVARIATES), description="columns of run covariates"
+    )
+    descriptors: str | None = Field(
+        None, description="table of compound descriptors, for models that use them"
+    )
+    models: dict[str, ModelConfig] = Field(
+        default_factory=lambda: {"partial_pooling": ModelConfig()}, description="by name"
+    )
+    title: str = Field("Retention times, partially pooled", description="heading of the report")
+
+
+class ShiftRunConfig(FolderConfig):
+    """The covariate-shift study."""

@@ -1,0 +1,183 @@
+"""`molpool-rt fit`: from training rows to an artefact."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from molpool_common.config import validate_values
+from molpool_common.runfolder import RunFolder
+from rich.console import Console
+from rt_ridge import (
+    FeatureMap,
+    GroupwiseLasso,
+    GroupwiseRidge,
+    PartialPoolingRidge,
+    RidgeConfig,
+    Stage1CoeffSummaries,
+    SufficientStatistics,
+    SupercategoryRidge,
+)
+
+from molpool_rt.config import FitConfig, ModelConfig
+from molpool_rt.folder import COEFFICIENTS, METRICS, STATISTICS, free_folder, open_folder
+from molpool_rt.screen import scale_table
+from molpool_rt.tables import Table
+from molpool_rt.training import describe_covariates, training_columns, training_statistics
+
+
+def main(config: FitConfig, arguments: Sequence[str]) -> None:
+    """Fit, leave a run folder, and say what was found."""
+    console = Console(highlight=False)
+    path = free_folder(config, "fit")
+    fitted = fit_table(config, console)
+    run = open_folder(config, path, arguments)
+    fitted.write(run)
+    fitted.show(console)
+    console.print(f"{path / COEFFICIENTS}: coefficients of {fitted.stats.G:,} pairs")
+
+
+def fit_table(config: FitConfig, console: Console) -> Fitted:
+    """Fit what a configuration says; writes nothing.
+
+    Raises
+    ------
+    InputError, RTRidgeError
+        If table or configuration are wrong.
+    """
+    table = Table.find(config.data)
+    columns = training_columns(config, table)
+    estimator = build_estimator(config)
+    if config.parent_col and columns.parent is None and columns.group != config.parent_col:
+        console.print(f"No column {config.parent_col!r}: groups have no supercategories.")
+    started = time.perf_counter()
+    with console.status(f"Summing up the rows of {table.name}"):
+        stats, features = training_statistics(config, table, columns)
+    summed = time.perf_counter() - started
+    console.print(
+        f"{stats.n_rows:,} rows, {stats.G:,} pairs of {_count(stats.group_ids)} groups and"
+        f" {_count(stats.compound_ids)} compounds; {describe_covariates(features.names)}"
+        f" ({summed:.1f} s)"
+    )
+    started = time.perf_counter()
+    with console.status(f"Fitting by {config.method}"):
+        estimator.fit(stats, features=features)
+    seconds = {"statistics": summed, "fit": time.perf_counter() - started}
+    return Fitted(config, stats, features, estimator, seconds)
+
+
+def build_estimator(config: ModelConfig) -> Any:
+    """Return the estimator that a configuration stands for."""
+    if config.model == "ridge":
+        return GroupwiseRidge(config.alpha, group_col=config.group_column)
+    if config.model == "lasso":
+        return GroupwiseLasso(config.alpha, group_col=config.group_column)
+    ridge = validate_values(RidgeConfig, config.model_dump(include=set(RidgeConfig.model_fields)))
+    kinds = {"partial_pooling": PartialPoolingRidge, "supercategory": SupercategoryRidge}
+    estimator = kinds[config.model].from_config(ridge)
+    estimator.ridge_config()
+    return estimator
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fit, and all that is written of it.
+
+    Attributes
+    ----------
+    config : FitConfig
+        What was asked for.
+    stats : SufficientStatistics
+        Of the regressors.
+    features : FeatureMap
+        From covariates to regressors.
+    estimator : object
+        One of rt_ridge's, fitted.
+    seconds : dict of str to float
+        What took how long.
+    """
+
+    config: FitConfig
+    stats: SufficientStatistics
+    features: FeatureMap
+    estimator: Any
+    seconds: dict[str, float]
+
+    @property
+    def summaries(self) -> Stage1CoeffSummaries:
+        """The artefact."""
+        found: Stage1CoeffSummaries = self.estimator.summaries_
+        return found
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of the model, or estimated at exactly 0."""
+        return tuple(getattr(self.estimator, "notes_", ()))
+
+    def metrics(self) -> dict[str, Any]:
+        """Return what metrics.json holds."""
+        posterior = getattr(self.estimator, "scale_posterior_", None)
+        stats = self.stats
+        return {
+            "model": self.config.model,
+            "method": self.config.method if posterior is not None else None,
+            "rows": stats.n_rows,
+            "pairs": stats.G,
+            "groups": len(np.unique(stats.group_ids)),
+            "compounds": len(np.unique(stats.compound_ids)),
+            "supercategories": None
+            if stats.parents is None
+            else len(np.unique(stats.parents.parent)),
+            "covariates": list(self.features.names),
+            "log_likelihood": self.estimator.log_likelihood_,
+            "scales": {
+                name: {k: v if np.isfinite(v) else None for k, v in scale.items()}
+                for name, scale in self.estimator.scales_.items()
+            },
+            "diagnostics": {} if posterior is None else finite(posterior.diagnostics),
+            "notes": list(self.notes),
+            "seconds": self.seconds,
+        }
+
+    def write(self, run: RunFolder) -> None:
+        """Write the artefact, the statistics and the metrics."""
+        run.write_file(COEFFICIENTS, self.summaries.save)
+        run.write_file(STATISTICS, self.stats.save)
+        posterior = getattr(self.estimator, "scale_posterior_", None)
+        if posterior is not None and len(posterior.points) > 1:
+            draws = pl.DataFrame(posterior.points, schema=list(posterior.names))
+            run.write_frame("scales.parquet", draws.with_columns(weight=posterior.weights))
+        run.write_json(METRICS, self.metrics())
+        run.log("finished", **self.seconds)
+
+    def show(self, console: Console) -> None:
+        """Print the scales with their intervals, and what is to be said of them."""
+        console.print(scale_table(self.estimator.scales_))
+        posterior = getattr(self.estimator, "scale_posterior_", None)
+        found = {} if posterior is None else finite(posterior.diagnostics)
+        facts = [f"log likelihood {self.estimator.log_likelihood_:,.2f}"]
+        facts += [f"{name} {value:.4g}" for name, value in found.items() if value is not None]
+        console.print(", ".join(facts) + f" ({self.seconds['fit']:.1f} s)")
+        for note in self.notes:
+            console.print(f"Note: {note}")
+
+
+def _count(ids: npt.NDArray[np.int64]) -> str:
+    return f"{len(np.unique(ids)):,}"
+
+
+def finite(values: dict[str, float]) -> dict[str, float | None]:
+    """Return values with None for what JSON cannot say."""
+    return {name: float(v) if np.isfinite(v) else None for name, v in values.items()}
+
+
+def artefact_path(run: str) -> Path:
+    """Return the artefact of a run folder, or the file itself."""
+    path = Path(run)
+    return path / COEFFICIENTS if path.is_dir() else path

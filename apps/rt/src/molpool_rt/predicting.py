@@ -1,0 +1,153 @@
+"""`molpool-rt predict`: a table in, a table with intervals out, some rows at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from molpool_common.errors import InputError, listed
+from molpool_common.runfolder import atomic_path
+from rich.console import Console
+from rt_ridge.backoff import LEVELS
+from rt_ridge.support import COVERAGES
+
+from molpool_rt.artefacts import Artefact
+from molpool_rt.batches import Batch, BatchReader, predict_batch
+from molpool_rt.config import PredictConfig
+from molpool_rt.folder import check_file
+from molpool_rt.tables import PARQUET, Table
+
+QUANTILES = {0.5: 0.6744897501960817, 0.8: 1.2815515655446004, 0.95: 1.959963984540054}
+"""Standard normal quantiles at (1 + coverage) / 2."""
+
+Write = Callable[[pl.DataFrame], None]
+
+
+def main(config: PredictConfig, arguments: Sequence[str]) -> None:
+    """Predict, write the file, and say how many rows came from which level."""
+    if config.artefact is None:
+        raise InputError("artefact", expected="the run folder of a fit", found="none")
+    output = check_file(Path(config.output), overwrite=config.overwrite)
+    _check_suffix(output)
+    table = Table.find(config.data)
+    artefact = Artefact.load(config.artefact)
+    keep = [table.require(name, "keep_cols") for name in config.keep_cols]
+    reader = BatchReader(table, [artefact], config, with_target=False, extra=keep)
+    columns = output_columns(reader)
+    twice = [name for name, times in Counter(columns).items() if times > 1]
+    if twice:
+        raise InputError(
+            "keep_cols",
+            expected="columns that are not of the output anyway",
+            found=listed([repr(n) for n in twice]),
+        )
+    console = Console(highlight=False)
+    levels: Counter[str] = Counter()
+    with opened(output) as write, console.status(f"Predicting {table.name}"):
+        for batch in reader.batches():
+            frame = predicted(artefact, batch, reader).select(columns)
+            levels.update(dict(frame["level"].value_counts().iter_rows()))
+            write(frame)
+        if not levels:
+            raise InputError("data", expected="at least one row", found="none", where=table.name)
+    console.print(f"{output}: {sum(levels.values()):,} rows")
+    for level in LEVELS:
+        if levels[level]:
+            console.print(f"  {levels[level]:>12,}  {_told(level)}")
+
+
+def _told(level: str) -> str:
+    if level == "pair":
+        return "by coefficients of their own pair"
+    return "without a prediction: never seen" if level == "none" else f"by the level {level}"
+
+
+def output_columns(reader: BatchReader) -> list[str]:
+    """Return the columns of the output, in order."""
+    ends = [f"{end}_{c * 100:.0f}" for c in COVERAGES for end in ("lower", "upper")]
+    source = ["file"] if len(reader.table.files) > 1 else []
+    ids = [*source, "row", *reader.id_columns, *reader.extra]
+    return [*ids, "predicted", "sd", "sd_mean", *ends, "level", "n_train"]
+
+
+def predicted(artefact: Artefact, batch: Batch, reader: BatchReader) -> pl.DataFrame:
+    """Return the predictions of a batch.
+
+    Returns
+    -------
+    DataFrame
+        file, row, the ids, columns carried over; predicted, sd (of a new measurement), sd_mean
+        (of the expected value), the ends of the central intervals, level and n_train.
+    """
+    prediction = predict_batch(artefact, batch, reader)
+    ids = (batch.ids[artefact.group_col], batch.ids[reader.compound])
+    rows = np.arange(batch.first_row, batch.first_row + batch.frame.height)
+    columns = {
+        "file": pl.repeat(batch.where, batch.frame.height, eager=True),
+        "row": rows,
+        **batch.ids,
+        **{name: batch.frame[name] for name in reader.extra},
+        "predicted": prediction.mean,
+        "sd": prediction.std,
+        "sd_mean": prediction.std_mean,
+    }
+    for coverage in COVERAGES:
+        half = QUANTILES[coverage] * prediction.std
+        columns[f"lower_{coverage * 100:.0f}"] = prediction.mean - half
+        columns[f"upper_{coverage * 100:.0f}"] = prediction.mean + half
+    columns |= {"level": prediction.level, "n_train": artefact.summaries.support(*ids)}
+    return pl.DataFrame(columns).with_columns(pl.selectors.float().fill_nan(None))
+
+
+def _check_suffix(output: Path) -> None:
+    if output.suffix not in (*PARQUET, ".csv"):
+        raise InputError(
+            "output", expected="a name that ends in .parquet or .csv", found=repr(output.name)
+        )
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Write]:
+    """Give a function that appends frames to a file, which appears once it is whole."""
+    with atomic_path(path) as temporary:
+        writer = _CsvWriter(temporary) if path.suffix == ".csv" else _ParquetWriter(temporary)
+        try:
+            yield writer.write
+        finally:
+            writer.close()
+
+
+class _CsvWriter:
+    def __init__(self, path: Path) -> None:
+        self._handle = path.open("wb")
+        self._first = True
+
+    def write(self, frame: pl.DataFrame) -> None:
+        frame.write_csv(self._handle, include_header=self._first)
+        self._first = False
+
+    def close(self) -> None:
+        self._handle.close()
+
+
+class _ParquetWriter:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: Any = None
+
+    def write(self, frame: pl.DataFrame) -> None:
+        import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+        table = frame.to_arrow()
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._path, table.schema)
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
