@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from rt_ridge.backoff import BackoffLevel, CoefficientPredictor, CompoundEffect
 from rt_ridge.features import FeatureMap
-from rt_ridge.statistics import GroupParents
+from rt_ridge.parents import GroupParents
 from rt_ridge.summaries import NoiseVariance, Stage1CoeffSummaries
 
 Floats = npt.NDArray[np.float64]

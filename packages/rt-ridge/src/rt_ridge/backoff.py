@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rt_ridge.descriptors import DescriptorEffect
 from rt_ridge.keys import pack
 from rt_ridge.lookup import LineTable, find
-from rt_ridge.statistics import GroupParents
+from rt_ridge.parents import GroupParents
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

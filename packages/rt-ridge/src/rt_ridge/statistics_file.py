@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from molpool_common.runfolder import atomic_path
 
 from rt_ridge.errors import RTRidgeError, listed
+from rt_ridge.npz import Arrays, read_npz, write_npz
 
 SCHEMA = "rt_ridge.sufficient_statistics"
 SCHEMA_VERSION = 1
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 _SHAPES = {
     "keys": "G",
@@ -37,22 +32,12 @@ _TEXTS = ("schema", "target", "group_col")
 def write_arrays(arrays: Arrays, path: Path) -> None:
     """Write arrays and names atomically, with the schema's name and version."""
     header = {"schema": np.array(SCHEMA), "schema_version": np.array(SCHEMA_VERSION)}
-    with atomic_path(path) as temporary, temporary.open("wb") as handle:
-        np.savez(handle, allow_pickle=False, **header, **arrays)
+    write_npz({**header, **arrays}, path)
 
 
 def read_arrays(path: Path) -> Arrays:
     """Read what `write_arrays` wrote; `RTRidgeError` says what is wrong with any other file."""
-    if not path.is_file():
-        raise RTRidgeError(f"path: expected an existing file; found none at {str(path)!r}")
-    try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise RTRidgeError(
-            f"path ({path.name}): expected an npz file of numbers and text; found"
-            f" {type(error).__name__}: {error}"
-        ) from None
+    arrays = read_npz(path, "path")
     check_arrays(arrays, path.name)
     return arrays
 

@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
-from molpool_common.runfolder import atomic_path
 
 from rt_ridge.backoff import BackoffLevel, CoefficientPredictor, CompoundEffect
 from rt_ridge.descriptors import DescriptorEffect, HeadLevel
 from rt_ridge.errors import RTRidgeError, listed
 from rt_ridge.features import AnchorExpansion, FeatureMap
-from rt_ridge.statistics import GroupParents
+from rt_ridge.npz import Arrays, read_npz, write_npz
+from rt_ridge.parents import GroupParents
 from rt_ridge.summaries import SCHEMA_VERSION, NoiseVariance, Stage1CoeffSummaries
 
-Arrays = dict[str, npt.NDArray[Any]]
+SCHEMA = "rt_ridge.stage1_coeff_summaries"
 
 _PARTS = ("ids", "mean", "cov")
 _DESCRIBED = ("center", "ids", "values", "mean", "cov", "blind_cov")
 
 
 def write_summaries(summaries: Stage1CoeffSummaries, path: Path) -> None:
-    """Write the artefact atomically; equal artefacts give equal bytes."""
-    with atomic_path(path) as temporary, temporary.open("wb") as handle:
-        np.savez(handle, allow_pickle=False, **_arrays(summaries))
+    """Write the artefact; see `Stage1CoeffSummaries.save`."""
+    write_npz({"schema": np.array(SCHEMA), **_arrays(summaries)}, path)
 
 
 def read_summaries(path: Path) -> Stage1CoeffSummaries:
     """Read an artefact; see `Stage1CoeffSummaries.load`."""
-    arrays = _read(path)
-    version = int(_take(arrays, "schema_version", "iu"))
-    if version != SCHEMA_VERSION:
+    arrays = read_npz(path, "artefact")
+    found = (str(_take(arrays, "schema", "U")), int(_take(arrays, "schema_version", "iu")))
+    if found != (SCHEMA, SCHEMA_VERSION):
         raise RTRidgeError(
-            f"schema_version ({path.name}): expected {SCHEMA_VERSION}, found {version};"
-            " fit again, or read it with the release that wrote it"
+            f"schema ({path.name}): expected {SCHEMA} version {SCHEMA_VERSION};"
+            f" found {found[0]} version {found[1]}"
         )
     return Stage1CoeffSummaries(
         group_col=str(_take(arrays, "group_col", "U")),
@@ -96,19 +93,6 @@ def _descriptor_arrays(effect: DescriptorEffect | None) -> Arrays:
     return arrays
 
 
-def _read(path: Path) -> Arrays:
-    if not path.is_file():
-        raise RTRidgeError(f"artefact: expected an existing file, found none at {str(path)!r}")
-    try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise RTRidgeError(
-            f"artefact ({path.name}): expected an npz file of numbers and text, found"
-            f" {type(error).__name__}: {error}"
-        ) from None
-
-
 def _take(arrays: Arrays, name: str, kinds: str) -> Any:
     """Return an entry whose dtype is of one of the `kinds` that numpy names by a letter."""
     if name not in arrays:
@@ -122,7 +106,7 @@ def _take(arrays: Arrays, name: str, kinds: str) -> Any:
     raise RTRidgeError(f"{name}: expected one value, found shape {list(array.shape)}")
 
 
-_SCALARS = ("schema_version", "group_col", "method", "anchor_expansion", "sigma2_mean")
+_SCALARS = ("schema", "schema_version", "group_col", "method", "anchor_expansion", "sigma2_mean")
 
 
 def _features(arrays: Arrays) -> FeatureMap:
