@@ -4,6 +4,10 @@ from .computer import TaskAffinityComputer as TaskAffinityComputer
 from .config import TaskAffinityConfig as TaskAffinityConfig
 from .errors import NoGradientStepsError as NoGradientStepsError
 from .errors import TaskAffinityError as TaskAffinityError
+from .frame import affinity_matrix_to_dataframe as affinity_matrix_to_dataframe
+from .grouping.grouper import TaskGrouper as TaskGrouper
+from .grouping.grouper import select_groups as select_groups
+from .grouping.result import Grouping as Grouping
 from .losses import Part as Part
 from .losses import SeparableLosses as SeparableLosses
 from .losses import TaskLosses as TaskLosses

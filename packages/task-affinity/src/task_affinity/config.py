@@ -93,7 +93,7 @@ class TaskAffinityConfig(ConfigModel):
     @classmethod
     def _at_least_one_group(cls, n_groups: int | str) -> int | str:
         if isinstance(n_groups, int) and n_groups < 1:
-            raise ValueError(f"expected 'auto' or a number from 1 to that of tasks: {n_groups}")
+            raise ValueError("'auto' or a number from 1 to that of tasks")
         return n_groups
 
     @model_validator(mode="after")

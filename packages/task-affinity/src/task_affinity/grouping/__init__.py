@@ -1,0 +1,1 @@
+"""From a matrix of affinities to groups of tasks."""

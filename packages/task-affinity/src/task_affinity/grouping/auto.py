@@ -1,0 +1,73 @@
+"""The number of groups, by silhouette."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from task_affinity.grouping.agglomerative import Labels, distances
+from task_affinity.grouping.objective import Floats
+
+TASKS_PER_GROUP = 2.5
+
+
+def silhouette(affinity: Floats, labels: Labels) -> float:
+    """Return the mean silhouette of tasks on the distance 1 - affinity.
+
+    Parameters
+    ----------
+    affinity : ndarray [T, T]
+        Finite; an asymmetric one counts as the mean of its two directions.
+    labels : ndarray of int [T]
+        The cluster of each task.
+
+    Returns
+    -------
+    float
+        From -1 to 1; NaN unless there are 2 to T - 1 clusters.
+
+    References
+    ----------
+    Rousseeuw (1987), J. Comput. Appl. Math. 20, 53-65.
+    """
+    if not 2 <= len(np.unique(labels)) < len(labels):
+        return math.nan
+    from sklearn.metrics import silhouette_score
+
+    return float(silhouette_score(distances(affinity), labels, metric="precomputed"))
+
+
+def choose_n_groups(n_tasks: int, score: Callable[[int], float]) -> tuple[int, dict[int, float]]:
+    """Choose a number of groups near ``ceil(T / 2.5)``.
+
+    Tries that number, one more and one less, and goes on in the direction of the best for as
+    long as it lies at the edge of what was tried.
+
+    Parameters
+    ----------
+    n_tasks : int
+        Number of tasks T.
+    score : callable
+        Gives the score of a number of groups from 2 to T - 1, more being better.
+
+    Returns
+    -------
+    tuple of (int, dict of int to float)
+        The choice, the smallest of equals, and the scores of all that were tried. With fewer than
+        three tasks there is nothing to compare, and the choice is ``ceil(T / 2.5)``.
+    """
+    first = math.ceil(n_tasks / TASKS_PER_GROUP)
+    low, high = 2, n_tasks - 1
+    if low > high:
+        return first, {}
+    centre = min(max(first, low), high)
+    scores: dict[int, float] = {}
+    best = centre
+    while True:
+        around = [n for n in (best - 1, best, best + 1) if low <= n <= high and n not in scores]
+        if not around:
+            return best, dict(sorted(scores.items()))
+        scores |= {n: score(n) for n in around}
+        best = max(sorted(scores), key=lambda n: -math.inf if math.isnan(s := scores[n]) else s)
