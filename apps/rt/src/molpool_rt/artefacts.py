@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 from molpool_common.errors import InputError, listed
 from rt_ridge import Stage1CoeffSummaries
 
@@ -68,10 +66,6 @@ class Artefact:
                 where=table.name,
             )
         table.require(self.group_col, "group_col")
-
-    def seen_groups(self) -> npt.NDArray[np.int64]:
-        """Return the groups with training rows, ascending."""
-        return np.unique(self.summaries.keys >> 32)
 
 
 def load_all(given: Sequence[str]) -> list[Artefact]:

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from rt_ridge import Prediction
+from rt_ridge import CompoundDescriptors, EvaluationColumns, Prediction, predict_frame
 from rt_ridge.rows import Rows, read_rows
 from rt_ridge.streaming import Chunk
 
 from molpool_rt.artefacts import Artefact
 from molpool_rt.config import TableConfig
+from molpool_rt.descriptors import described
 from molpool_rt.tables import Table, Wanted
 
-Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 LOW = 0xFFFFFFFF
@@ -29,23 +29,20 @@ class Batch:
 
     Attributes
     ----------
-    frame : DataFrame
+    raw : DataFrame
         The columns read, as the table has them.
     first_row : int
         Number of the first row in its file, from 1 below the header.
     where : str
         The file.
-    ids : dict of str to ndarray of int64, [N]
-        Ids by column.
-    numbers : DataFrame
-        Covariates, and the target where it was asked for, float64.
+    frame : DataFrame
+        Ids (int64), covariates, and the target and descriptors where they were asked for.
     """
 
-    frame: pl.DataFrame
+    raw: pl.DataFrame
     first_row: int
     where: str
-    ids: dict[str, Ints]
-    numbers: pl.DataFrame
+    frame: pl.DataFrame
 
 
 class BatchReader:
@@ -63,6 +60,8 @@ class BatchReader:
         Whether the target is read.
     extra : sequence of str
         Further columns, taken as they are.
+    descriptors : CompoundDescriptors or None
+        Of compounds that the fits have not seen.
 
     Raises
     ------
@@ -78,6 +77,7 @@ class BatchReader:
         *,
         with_target: bool,
         extra: Sequence[str] = (),
+        descriptors: CompoundDescriptors | None = None,
     ) -> None:
         for artefact in artefacts:
             artefact.require(table)
@@ -88,7 +88,7 @@ class BatchReader:
         covariates = dict.fromkeys(n for a in artefacts for n in a.summaries.feature_names)
         target = [table.require(config.target_col, "target_col")] if with_target else []
         self.numeric = [*covariates, *(t for t in target if t not in covariates)]
-        self.extra = list(extra)
+        self.extra, self.descriptors = list(extra), descriptors
 
     @property
     def id_columns(self) -> list[str]:
@@ -114,12 +114,18 @@ class BatchReader:
         if self.parent is not None and rows.parents is not None:
             ids[self.parent] = rows.parents & LOW
         ids |= {group: read(group, ()).keys >> 32 for group in others} | {first: rows.keys >> 32}
-        numbers = pl.DataFrame(rows.values[:, :-1], schema=self.numeric)
-        return Batch(chunk.frame, chunk.first_row, chunk.where, ids, numbers)
+        frame = pl.DataFrame(rows.values[:, :-1], schema=self.numeric)
+        frame = frame.with_columns(pl.Series(name, ids[name]) for name in self.id_columns)
+        if self.descriptors is not None:
+            frame = described(frame, self.compound, self.descriptors)
+        return Batch(chunk.frame, chunk.first_row, chunk.where, frame)
 
+    def predict(self, artefact: Artefact, frame: pl.DataFrame) -> Prediction:
+        """Predict the rows of a batch by one artefact."""
+        columns = EvaluationColumns(self.compound, self.config.target_col, self.parent)
+        return predict_frame(frame, artefact.summaries, columns)
 
-def predict_batch(artefact: Artefact, batch: Batch, reader: BatchReader) -> Prediction:
-    """Predict the rows of a batch by one artefact."""
-    ids = (batch.ids[artefact.group_col], batch.ids[reader.compound])
-    parents = None if reader.parent is None else batch.ids[reader.parent]
-    return artefact.summaries.predict(batch.numbers, *ids, parents)
+    def support(self, artefact: Artefact, frame: pl.DataFrame) -> tuple[Ints, Ints]:
+        """Return the training rows of the pair of each row in one artefact, and the pairs."""
+        group, compound = (frame[c].to_numpy() for c in (artefact.group_col, self.compound))
+        return artefact.summaries.support(group, compound), (group << 32) + compound

@@ -156,7 +156,7 @@ class ScoreConfig(TableConfig):
     """What is measured of predictions, and on which rows."""
 
     require_seen_group: bool = Field(
-        False, description="leave out rows of groups without any training row"
+        False, description="leave out rows of pairs without any training row"
     )
     max_test_rows: Count | None = Field(None, description="first rows to evaluate")
     support_edges: list[int] = Field(
@@ -164,6 +164,9 @@ class ScoreConfig(TableConfig):
         description="least number of training rows of a pair, for each bin",
     )
     run_col: str | None = Field("run", description="column of the run, for drift; None: no drift")
+    descriptors: str | None = Field(
+        None, description="table of descriptors, for compounds that a fit with them has not seen"
+    )
 
 
 class EvaluateConfig(FolderConfig, ScoreConfig):

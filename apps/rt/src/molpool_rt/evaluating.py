@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from molpool_common.errors import InputError
 from molpool_common.runfolder import RunFolder
 from rich.console import Console
+from rt_ridge import CompoundDescriptors
 
 from molpool_rt.artefacts import Artefact, load_all
 from molpool_rt.batches import BatchReader
 from molpool_rt.config import EvaluateConfig, ScoreConfig
+from molpool_rt.descriptors import read_descriptors
 from molpool_rt.evaluation import Evaluation, Scored
 from molpool_rt.folder import free_folder, open_folder
 from molpool_rt.scoring import Scorer
@@ -41,16 +43,16 @@ def evaluate(
         If the table lacks what an artefact was fitted with, a value is wrong, or no row is left.
     """
     run = config.run_col if config.run_col in table else None
-    reader = BatchReader(
-        table, artefacts, config, with_target=True, extra=[] if run is None else [run]
-    )
+    extra = [] if run is None else [run]
+    known = _descriptors(config, artefacts)
+    reader = BatchReader(table, artefacts, config, with_target=True, extra=extra, descriptors=known)
     scorer = Scorer(config, artefacts, reader, run)
     with console.status(f"Evaluating on {table.name}") as status:
         for batch in reader.batches(config.max_test_rows):
             scorer.add(batch)
             status.update(f"Evaluating on {table.name}: {scorer.n_read:,} rows")
     if not scorer.n_used:
-        why = "of groups that were seen in training" if config.require_seen_group else "at all"
+        why = "of pairs that were seen in training" if config.require_seen_group else "at all"
         raise InputError(
             "data",
             expected=f"rows {why}",
@@ -58,6 +60,14 @@ def evaluate(
             where=table.name,
         )
     return scorer.evaluation()
+
+
+def _descriptors(config: ScoreConfig, artefacts: Sequence[Artefact]) -> CompoundDescriptors | None:
+    effects = (a.summaries.coefficients.descriptors for a in artefacts)
+    names = list(dict.fromkeys(n for e in effects if e is not None for n in e.names))
+    if config.descriptors is None or not names:
+        return None
+    return read_descriptors(config.descriptors, config.compound_col, names)
 
 
 def write(evaluation: Evaluation, run: RunFolder) -> None:
@@ -72,7 +82,7 @@ def write(evaluation: Evaluation, run: RunFolder) -> None:
 def show(evaluation: Evaluation, console: Console) -> None:
     """Print a table a fit and, of several, one of all on the rows that all of them predict."""
     if evaluation.n_left_out:
-        console.print(f"{evaluation.n_left_out:,} rows of groups never seen are left out.")
+        console.print(f"{evaluation.n_left_out:,} rows of pairs never seen are left out.")
     for scored in evaluation.scored:
         console.print(support_table(scored, _caption(scored)))
     if len(evaluation.scored) > 1:

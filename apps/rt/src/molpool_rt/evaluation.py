@@ -50,7 +50,7 @@ class Evaluation:
     scored : list of Scored
         In the order given.
     n_rows, n_left_out, n_common : int
-        Rows scored; left out as of groups never seen; predicted by all artefacts.
+        Rows scored; left out as of pairs never seen; predicted by all artefacts.
     drift : DataFrame or None
         artefact, run, n, then means over the rows of each run: observed, predicted, without_drift
         (predicted at the centre of the covariates), bias, z_mean; and rmse.

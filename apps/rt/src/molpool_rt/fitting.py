@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from molpool_common.config import validate_values
+from molpool_common.errors import InputError
 from molpool_common.runfolder import RunFolder
 from rich.console import Console
 from rt_ridge import (
+    CompoundDescriptors,
     FeatureMap,
     GroupwiseLasso,
     GroupwiseRidge,
@@ -26,6 +28,7 @@ from rt_ridge import (
 )
 
 from molpool_rt.config import FitConfig, ModelConfig
+from molpool_rt.descriptors import read_descriptors
 from molpool_rt.folder import COEFFICIENTS, METRICS, STATISTICS, free_folder, open_folder
 from molpool_rt.screen import scale_table
 from molpool_rt.tables import Table
@@ -54,6 +57,7 @@ def fit_table(config: FitConfig, console: Console) -> Fitted:
     table = Table.find(config.data)
     columns = training_columns(config, table)
     estimator = build_estimator(config)
+    known = _descriptors(config)
     if config.parent_col and columns.parent is None and columns.group != config.parent_col:
         console.print(f"No column {config.parent_col!r}: groups have no supercategories.")
     started = time.perf_counter()
@@ -67,9 +71,20 @@ def fit_table(config: FitConfig, console: Console) -> Fitted:
     )
     started = time.perf_counter()
     with console.status(f"Fitting by {config.method}"):
-        estimator.fit(stats, features=features)
+        if known is None:
+            estimator.fit(stats, features=features)
+        else:
+            estimator.fit(stats, features=features, descriptors=known)
     seconds = {"statistics": summed, "fit": time.perf_counter() - started}
     return Fitted(config, stats, features, estimator, seconds)
+
+
+def _descriptors(config: FitConfig) -> CompoundDescriptors | None:
+    if config.descriptors is None:
+        return None
+    if config.model != "partial_pooling":
+        raise InputError("descriptors", expected="model partial_pooling", found=config.model)
+    return read_descriptors(config.descriptors, config.compound_col, config.descriptor_cols)
 
 
 def build_estimator(config: ModelConfig) -> Any:

@@ -13,12 +13,14 @@ import polars as pl
 from molpool_common.errors import InputError, listed
 from molpool_common.runfolder import atomic_path
 from rich.console import Console
+from rt_ridge import CompoundDescriptors
 from rt_ridge.backoff import LEVELS
 from rt_ridge.support import COVERAGES
 
 from molpool_rt.artefacts import Artefact
-from molpool_rt.batches import Batch, BatchReader, predict_batch
+from molpool_rt.batches import Batch, BatchReader
 from molpool_rt.config import PredictConfig
+from molpool_rt.descriptors import read_descriptors
 from molpool_rt.folder import check_file
 from molpool_rt.tables import PARQUET, Table
 
@@ -37,7 +39,12 @@ def main(config: PredictConfig, arguments: Sequence[str]) -> None:
     table = Table.find(config.data)
     artefact = Artefact.load(config.artefact)
     keep = [table.require(name, "keep_cols") for name in config.keep_cols]
-    reader = BatchReader(table, [artefact], config, with_target=False, extra=keep)
+    known = None
+    if config.descriptors is not None:
+        known = artefact_descriptors(artefact, config.descriptors, config.compound_col)
+    reader = BatchReader(
+        table, [artefact], config, with_target=False, extra=keep, descriptors=known
+    )
     columns = output_columns(reader)
     twice = [name for name, times in Counter(columns).items() if times > 1]
     if twice:
@@ -59,6 +66,22 @@ def main(config: PredictConfig, arguments: Sequence[str]) -> None:
     for level in LEVELS:
         if levels[level]:
             console.print(f"  {levels[level]:>12,}  {_told(level)}")
+
+
+def artefact_descriptors(artefact: Artefact, path: str, compound: str) -> CompoundDescriptors:
+    """Return the descriptors of a table that a fit was made with.
+
+    Raises
+    ------
+    InputError, RTRidgeError
+        If the fit has none, or the table lacks one.
+    """
+    effect = artefact.summaries.coefficients.descriptors
+    if effect is None:
+        raise InputError(
+            "descriptors", expected="a fit with descriptors", found=f"{artefact.name} without"
+        )
+    return read_descriptors(path, compound, effect.names)
 
 
 def _told(level: str) -> str:
@@ -84,14 +107,13 @@ def predicted(artefact: Artefact, batch: Batch, reader: BatchReader) -> pl.DataF
         file, row, the ids, columns carried over; predicted, sd (of a new measurement), sd_mean
         (of the expected value), the ends of the central intervals, level and n_train.
     """
-    prediction = predict_batch(artefact, batch, reader)
-    ids = (batch.ids[artefact.group_col], batch.ids[reader.compound])
-    rows = np.arange(batch.first_row, batch.first_row + batch.frame.height)
+    frame, n_rows = batch.frame, batch.frame.height
+    prediction = reader.predict(artefact, frame)
     columns = {
-        "file": pl.repeat(batch.where, batch.frame.height, eager=True),
-        "row": rows,
-        **batch.ids,
-        **{name: batch.frame[name] for name in reader.extra},
+        "file": pl.repeat(batch.where, n_rows, eager=True),
+        "row": np.arange(batch.first_row, batch.first_row + n_rows),
+        **{name: frame[name] for name in reader.id_columns},
+        **{name: batch.raw[name] for name in reader.extra},
         "predicted": prediction.mean,
         "sd": prediction.std,
         "sd_mean": prediction.std_mean,
@@ -100,7 +122,7 @@ def predicted(artefact: Artefact, batch: Batch, reader: BatchReader) -> pl.DataF
         half = QUANTILES[coverage] * prediction.std
         columns[f"lower_{coverage * 100:.0f}"] = prediction.mean - half
         columns[f"upper_{coverage * 100:.0f}"] = prediction.mean + half
-    columns |= {"level": prediction.level, "n_train": artefact.summaries.support(*ids)}
+    columns |= {"level": prediction.level, "n_train": reader.support(artefact, frame)[0]}
     return pl.DataFrame(columns).with_columns(pl.selectors.float().fill_nan(None))
 
 

@@ -64,7 +64,7 @@ def _evaluation_chapters(evaluation: Evaluation) -> list[Chapter]:
     support, *drift = evaluation_figures(evaluation)
     pieces: list[Piece] = [Text(_headline(evaluation))]
     if evaluation.n_left_out:
-        pieces.append(Text(f"{evaluation.n_left_out:,} rows of groups never seen are left out."))
+        pieces.append(Text(f"{evaluation.n_left_out:,} rows of pairs never seen are left out."))
     if len(evaluation.scored) > 1:
         pieces.append(_comparison(evaluation))
     pieces.append(support)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,7 @@ import polars as pl
 from rt_ridge import Prediction, SupportMetrics
 
 from molpool_rt.artefacts import Artefact
-from molpool_rt.batches import Batch, BatchReader, predict_batch
+from molpool_rt.batches import Batch, BatchReader
 from molpool_rt.config import ScoreConfig
 from molpool_rt.evaluation import Evaluation, Scored
 
@@ -45,58 +44,47 @@ class Scorer:
         self.own = [SupportMetrics(config.support_edges) for _ in artefacts]
         self.common = [SupportMetrics(config.support_edges) for _ in artefacts]
         self.levels: list[Counter[str]] = [Counter() for _ in artefacts]
-        self._seen = [artefact.seen_groups() for artefact in artefacts]
         self._drift: list[pl.DataFrame] = []
         self.n_read = self.n_used = self.n_common = 0
 
     def add(self, batch: Batch) -> None:
         """Add the rows of a batch."""
-        y = batch.numbers[self.config.target_col].to_numpy()
-        used = self._used(batch)
+        frame = batch.frame
+        y = frame[self.config.target_col].to_numpy()
+        predictions = [self.reader.predict(a, frame) for a in self.artefacts]
+        pairs = [self.reader.support(a, frame) for a in self.artefacts]
+        used = np.ones(len(y), dtype=np.bool_)
+        if self.config.require_seen_group:
+            used = np.logical_and.reduce([support > 0 for support, _ in pairs])
+        common = used & np.logical_and.reduce([~np.isnan(p.mean) for p in predictions])
         self.n_read += len(y)
         self.n_used += int(used.sum())
-        predictions = [predict_batch(a, batch, self.reader) for a in self.artefacts]
-        common = used & np.logical_and.reduce([~np.isnan(p.mean) for p in predictions])
         self.n_common += int(common.sum())
-        reference, reference_keys = self._support(self.artefacts[0], batch)
         for j, (artefact, prediction) in enumerate(zip(self.artefacts, predictions, strict=True)):
-            support, keys = self._support(artefact, batch)
-            self.own[j].update(y[used], _take(prediction, used), support[used], keys[used])
-            self.common[j].update(
-                y[common], _take(prediction, common), reference[common], reference_keys[common]
-            )
-            self.levels[j].update(Counter(_take(prediction, used).level.tolist()))
+            support, keys = (column[used] for column in pairs[j])
+            mine = prediction.take(used)
+            self.own[j].update(y[used], mine, support, keys)
+            support, keys = (column[common] for column in pairs[0])
+            self.common[j].update(y[common], prediction.take(common), support, keys)
+            self.levels[j].update(Counter(mine.level.tolist()))
             self._add_drift(artefact, batch, prediction, used)
-
-    def _used(self, batch: Batch) -> Bools:
-        used = np.ones(batch.frame.height, dtype=np.bool_)
-        if self.config.require_seen_group:
-            for artefact, seen in zip(self.artefacts, self._seen, strict=True):
-                used &= np.isin(batch.ids[artefact.group_col], seen)
-        return used
-
-    def _support(
-        self, artefact: Artefact, batch: Batch
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        groups, compounds = batch.ids[artefact.group_col], batch.ids[self.reader.compound]
-        return artefact.summaries.support(groups, compounds), (groups << 32) + compounds
 
     def _add_drift(
         self, artefact: Artefact, batch: Batch, prediction: Prediction, used: Bools
     ) -> None:
         if self.run is None:
             return
-        y = batch.numbers[self.config.target_col]
+        y = batch.frame[self.config.target_col]
         center = artefact.summaries.feature_center
-        still = batch.numbers.with_columns(
+        still = batch.frame.with_columns(
             pl.lit(value).alias(name)
             for name, value in zip(artefact.summaries.feature_names, center, strict=True)
         )
-        at_center = predict_batch(artefact, replace(batch, numbers=still), self.reader)
+        at_center = self.reader.predict(artefact, still)
         error = y - prediction.mean
         frame = pl.DataFrame(
             {
-                "run": batch.frame[self.run],
+                "run": batch.raw[self.run],
                 "observed": y,
                 "predicted": prediction.mean,
                 "without_drift": at_center.mean,
@@ -139,8 +127,3 @@ class Scorer:
         return means.with_columns(pl.col("n").cast(pl.Int64), pl.col("rmse").sqrt()).sort(
             order, "run"
         )
-
-
-def _take(prediction: Prediction, rows: Bools) -> Prediction:
-    parts = ("mean", "std", "std_mean", "level_code")
-    return replace(prediction, **{name: getattr(prediction, name)[rows] for name in parts})
