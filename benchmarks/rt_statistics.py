@@ -1,9 +1,10 @@
 """Claim: from Parquet to the ridge coefficients and covariances of every pair at least 30 times
 faster than a loop of sklearn.linear_model.Ridge over the pairs, and equal to 1e-8.
 
-5 000 000 rows of 10 covariates in 50 000 pairs (500 species, 100 compounds). Ours reads the file,
-sums up and solves; the loop is given its rows in memory, already sorted and cut into pairs, and
-makes no covariances. Coefficients are compared relative to their standard deviation over pairs.
+5 000 000 rows of 10 covariates in 50 000 pairs (500 species, 100 compounds). Both do all of it:
+the loop reads the file by polars, sorts it once, and for each pair calls Ridge.fit and inverts
+XᵀX + Λ, for Ridge gives no covariance; the share of Ridge.fit alone is told too. Coefficients are
+compared relative to their standard deviation over pairs, covariances to their largest entry.
 Exit status 1 if either part of the claim fails. Arguments: rows, pairs.
 
 Physical limit: 12 columns of 5 million values are 480 MB, 0.05 s at 10 GB/s; the products are
@@ -33,8 +34,7 @@ NAMES = [f"is_{j}" for j in range(COVARIATES)]
 def main(rows: int, pairs: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.parquet"
-        frame = simulate(rows, pairs)
-        frame.write_parquet(path)
+        simulate(rows, pairs).write_parquet(path)
         print(f"{rows:,} rows, {path.stat().st_size / 1e6:.0f} MB of Parquet")
         summing, solving = [], []
         for _ in range(ROUNDS):
@@ -45,16 +45,20 @@ def main(rows: int, pairs: int) -> int:
             ridge = batched_ridge(stats, ALPHA)
             intercept = stats.mean_y - np.einsum("gp,gp->g", stats.mean_x, ridge.slopes)
             solving.append(perf_counter() - clock)
+        clock = perf_counter()
+        theirs, covariance, fitting = loop(path)
+        seconds = perf_counter() - clock
     ours = np.column_stack([intercept, ridge.slopes])
-    theirs, seconds = loop(frame)
     total = median(np.add(summing, solving))
     off = float((np.abs(ours - theirs) / theirs.std(axis=0)).max())
+    largest = np.abs(covariance).max(axis=(1, 2), keepdims=True)
+    off = max(off, float((np.abs(ridge.covariance - covariance) / largest).max()))
     print(
         f"ours    {total:7.2f} s: {median(summing):.2f} s to the statistics of {stats.G:,} pairs,"
     )
     print(f"                   {median(solving):.2f} s to coefficients and covariances")
-    print(f"sklearn {seconds:7.2f} s, its Ridge.fit alone")
-    print(f"largest difference {off:.1e} standard deviations (claim: at most {TOLERANCE:g})")
+    print(f"sklearn {seconds:7.2f} s, of which {fitting:.2f} s in Ridge.fit")
+    print(f"largest difference {off:.1e} (claim: at most {TOLERANCE:g})")
     ratio = seconds / total
     print(f"ratio {ratio:.1f} (claim: at least {CLAIM:g})")
     return 0 if ratio >= CLAIM and off <= TOLERANCE else 1
@@ -76,20 +80,24 @@ def simulate(rows: int, pairs: int) -> pl.DataFrame:
     return pl.DataFrame({**ids, **columns, "rt": rt})
 
 
-def loop(frame: pl.DataFrame) -> tuple[np.ndarray, float]:
-    frame = frame.sort("species", "comp_id")
+def loop(path: Path) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return coefficients, (XᵀX + Λ)⁻¹ of centred X, and the seconds within Ridge.fit."""
+    frame = pl.read_parquet(path).sort("species", "comp_id")
     x, y = frame.select(NAMES).to_numpy(order="c"), frame["rt"].to_numpy()
     keys = (frame["species"].to_numpy() << 32) + frame["comp_id"].to_numpy()
     starts = np.flatnonzero(np.diff(keys, prepend=-1))
     ends = np.append(starts[1:], frame.height)
     coefficients = np.empty((len(starts), 1 + COVARIATES))
+    covariances = np.empty((len(starts), COVARIATES, COVARIATES))
     seconds = 0.0
     for k, (a, b) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
         clock = perf_counter()
         model = Ridge(alpha=ALPHA).fit(x[a:b], y[a:b])
         seconds += perf_counter() - clock
         coefficients[k, 0], coefficients[k, 1:] = model.intercept_, model.coef_
-    return coefficients, seconds
+        z = x[a:b] - x[a:b].mean(axis=0)
+        covariances[k] = np.linalg.inv(z.T @ z + ALPHA * np.eye(COVARIATES))
+    return coefficients, covariances, seconds
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ def test_moments_are_numpys_whatever_the_blocks(monkeypatch: pytest.MonkeyPatch)
     rng = np.random.default_rng(0)
     keys = rng.permutation(np.repeat([0, 3, 4, 9, 2**40], [500, 1, 30, 30, 2]))
     rows = rng.normal(size=(len(keys), 3))
-    for block in (1, 31, 10_000):
-        monkeypatch.setattr(scatter, "_BLOCK_ROWS", block)
+    for block in (1, 100, 10_000):
+        monkeypatch.setattr(scatter, "_BLOCK_FLOATS", block)
         moments = moments_of(keys, rows)
         assert moments.keys.tolist() == [0, 3, 4, 9, 2**40]
         assert moments.n.tolist() == [500, 1, 30, 30, 2]

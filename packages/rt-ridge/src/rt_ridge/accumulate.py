@@ -56,11 +56,13 @@ def accumulate(
             f"features: expected a map of the covariates {list(columns.covariates)};"
             f" found one of {list(features.names)}"
         )
+    import polars as pl
+
     parents: list[IntArray] = []
 
     def summarise(chunk: Chunk) -> tuple[Moments, IntArray | None]:
         rows = read_rows(chunk.frame, columns, chunk.where, chunk.first_row)
-        pairs = None if rows.parents is None else np.unique(rows.parents)
+        pairs = None if rows.parents is None else pl.Series(rows.parents).unique().to_numpy()
         values = rows.values
         if features is not None:
             values = np.column_stack([features.transform(values[:, :-1]), values[:, -1]])

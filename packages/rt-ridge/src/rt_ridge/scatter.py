@@ -17,11 +17,8 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_BLOCK_ROWS = 16_384
-"""Rows centred and multiplied at a time: with ten columns they stay in the processor's cache."""
-
-_BLOCK_FLOATS = 1 << 20
-"""Floats of scatter merged at a time."""
+_BLOCK_FLOATS = 1 << 16
+"""Floats centred and multiplied, or merged, at a time: they stay in the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,41 +66,39 @@ def moments_of(keys: IntArray, rows: FloatArray) -> Moments:
     starts = np.flatnonzero(np.diff(ascending, prepend=-1))
     moments = Moments.empty(ascending[starts], rows.shape[1])
     moments.n[:] = np.diff(starts, append=len(keys))
-    for part in _blocks(starts, moments.n):
-        first, last = starts[part][0], starts[part][-1] + moments.n[part][-1]
-        # Whole rows are gathered, then transposed in cache: columns one by one miss it each time.
-        z = np.ascontiguousarray(rows.take(order[first:last], axis=0).T)
-        _centre_and_multiply(z, moments, part)
+    block = max(1, _BLOCK_FLOATS // rows.shape[1])
+    # One buffer for all blocks: fresh memory is zeroed by the kernel, at the price of the sums.
+    buffer = np.empty((max(block, int(moments.n.max(initial=1))), rows.shape[1]))
+    for count, at in _alike(moments.n, block):
+        place = order[(starts[at, None] + np.arange(count)).ravel()]
+        # `clip` cannot clip here; the default mode would buffer `out`.
+        z = rows.take(place, axis=0, out=buffer[: len(place)], mode="clip")
+        _fill_in(moments, at, z.reshape(len(at), count, -1))
     return moments
 
 
-def _blocks(starts: IntArray, n: IntArray) -> Iterator[slice]:
-    """Divide keys into runs of about `_BLOCK_ROWS` rows, a larger key alone."""
-    ends = starts + n
-    first = 0
-    while first < len(starts):
-        last = int(np.searchsorted(ends, starts[first] + _BLOCK_ROWS, side="right"))
-        last = max(first + 1, last)
-        yield slice(first, last)
-        first = last
+def _alike(n: IntArray, block: int) -> Iterator[tuple[int, IntArray]]:
+    """Yield row counts and keys that have as many, about `block` rows at a time."""
+    by_count = np.argsort(n, kind="stable")
+    counts, first = np.unique(n[by_count], return_index=True)
+    for count, keys in zip(counts.tolist(), np.split(by_count, first[1:]), strict=True):
+        step = max(1, block // count)
+        for start in range(0, len(keys), step):
+            yield count, keys[start : start + step]
 
 
-def _centre_and_multiply(z: FloatArray, moments: Moments, part: slice) -> None:
-    """Fill in the moments of the keys of `part`, whose rows are the columns of `z`, in order."""
-    n = moments.n[part]
-    starts = np.cumsum(n) - n
-    mean = np.add.reduceat(z, starts, axis=1) / n
-    z -= np.repeat(mean, n, axis=1)
+def _fill_in(moments: Moments, at: IntArray, z: FloatArray) -> None:
+    """Fill in the moments of the keys `at`, whose rows are `z` [., n, Q], which is overwritten."""
+    count = z.shape[1]
+    ones = np.ones(count)
+    mean = np.matmul(ones, z) / count
+    z -= mean[:, None]
     # The sum above rounds at the size of the offset, this one at that of the spread.
-    low = np.add.reduceat(z, starts, axis=1) / n
-    z -= np.repeat(low, n, axis=1)
-    moments.mean[part], moments.low[part] = _two_sum(mean.T, low.T)
-    rows = np.ascontiguousarray(z.T)
-    for count in np.unique(n[n > 1]):
-        at = np.flatnonzero(n == count)
-        same = rows[(starts[at, None] + np.arange(count)).ravel()]
-        same = same.reshape(len(at), count, len(z))
-        moments.scatter[part][at] = np.matmul(same.transpose(0, 2, 1), same)
+    low = np.matmul(ones, z) / count
+    z -= low[:, None]
+    moments.mean[at], moments.low[at] = _two_sum(mean, low)
+    if count > 1:
+        moments.scatter[at] = np.matmul(z.transpose(0, 2, 1), z)
 
 
 def merge_moments(every: Iterable[Moments]) -> Moments:
