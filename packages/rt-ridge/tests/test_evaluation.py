@@ -115,3 +115,8 @@ def test_bad_comparisons_are_refused(lab: Any, artefacts: dict[str, Any]) -> Non
         evaluate([lab.test], artefacts, reference="pool")
     with pytest.raises(RTRidgeError, match="columns: expected 'species_cluster' in the table"):
         evaluate([lab.test.drop("species_cluster")], artefacts)
+    gap = lab.test.with_row_index().with_columns(
+        rt=pl.when(pl.col("index") == 70).then(None).otherwise(pl.col("rt"))
+    )
+    with pytest.raises(RTRidgeError, match=r"rt: expected a finite .* 1 others \(rows 70\)"):
+        evaluate(gap.iter_slices(50), artefacts)

@@ -38,6 +38,19 @@ def test_ids_do_not_depend_on_the_order_of_rows() -> None:
     assert map_species(RAW.reverse()).mapping.equals(ids)
 
 
+def test_ids_are_kept_as_they_are() -> None:
+    frame = pl.DataFrame(
+        {"species": [70, 3, None], "species_cluster": [9, 9, 9], "comp_id": [1] * 3}
+    )
+    mapped = map_species(frame, MappingColumns("species", "species_cluster"))
+    assert mapped.frame.rows() == [(70, 9, 1), (3, 9, 1)]
+    assert mapped.mapping.rows() == [(3, 9, 3, 9, 1), (70, 9, 70, 9, 1)]
+    assert mapped.n_missing_species == 1
+    negative = frame.with_columns(species=pl.Series([-70, 3, 4]))
+    with pytest.raises(RTRidgeError, match="species: expected ids from 0"):
+        map_species(negative, MappingColumns("species", "species_cluster"))
+
+
 def test_libraries_are_told_apart() -> None:
     parts = map_species(RAW, MappingColumns(library="lib")).by_library("lib")
     assert {name: part["rt"].to_list() for name, part in parts.items()} == {

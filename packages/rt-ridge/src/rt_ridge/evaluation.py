@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rt_ridge.backoff import LEVELS
-from rt_ridge.errors import RTRidgeError, did_you_mean
+from rt_ridge.errors import RTRidgeError, did_you_mean, listed
 from rt_ridge.keys import pack
 from rt_ridge.summaries import Prediction, Stage1CoeffSummaries
 from rt_ridge.support import SUPPORT_EDGES, SupportMetrics
@@ -18,8 +18,7 @@ from rt_ridge.support import SUPPORT_EDGES, SupportMetrics
 if TYPE_CHECKING:
     import polars as pl
 
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -100,74 +99,83 @@ def evaluate(
     RTRidgeError
         If there is no artefact or no row, or a column is missing.
     """
-    columns = columns or EvaluationColumns()
+    reference = _reference(artefacts, reference)
+    tally = _Tally(artefacts, columns or EvaluationColumns(), reference, edges)
+    for chunk in chunks:
+        tally.add(chunk, seen=require_seen_group, common=common_support)
+    if not tally.n_read:
+        raise RTRidgeError("rows: expected at least one to evaluate; found none")
+    return tally.result()
+
+
+def _reference(artefacts: Mapping[str, Stage1CoeffSummaries], name: str | None) -> str:
     names = list(artefacts)
     if not names:
         raise RTRidgeError("artefacts: expected at least one; found none")
-    reference = reference or names[0]
-    if reference not in artefacts:
-        hint = did_you_mean(reference, names)
-        raise RTRidgeError(f"reference: no artefact is called {reference!r}. {hint}")
-    metrics = {name: SupportMetrics(edges) for name in names}
-    counts = {name: np.zeros(len(LEVELS), dtype=np.int64) for name in names}
-    n_read = n_unseen = n_not_common = 0
-    for chunk in chunks:
-        scored = _Scored.of(chunk, artefacts, columns)
-        for name, prediction in scored.predictions.items():
-            counts[name] += np.bincount(prediction.level_code, minlength=len(LEVELS))
-        kept = np.ones(chunk.height, dtype=np.bool_)
-        if require_seen_group:
-            kept = np.all([p.level_code == 0 for p in scored.predictions.values()], axis=0)
-        known = kept
-        if common_support:
-            known = kept & np.all([~np.isnan(p.mean) for p in scored.predictions.values()], axis=0)
-        n_read += chunk.height
-        n_unseen += int((~kept).sum())
-        n_not_common += int((kept & ~known).sum())
-        scored.add_to(metrics, artefacts[reference], known)
-    if not n_read:
-        raise RTRidgeError("rows: expected at least one to evaluate; found none")
-    levels = {
-        name: dict(zip(LEVELS, count.tolist(), strict=True)) for name, count in counts.items()
-    }
-    return Evaluation(metrics, levels, n_read, n_unseen, n_not_common)
+    if name is not None and name not in artefacts:
+        hint = did_you_mean(name, names)
+        raise RTRidgeError(f"reference: no artefact is called {name!r}. {hint}")
+    return name or names[0]
 
 
-@dataclass(frozen=True)
-class _Scored:
-    """A chunk and what each artefact predicts of it."""
+class _Tally:
+    """What is known of the rows read so far."""
 
-    chunk: pl.DataFrame
-    columns: EvaluationColumns
-    predictions: dict[str, Prediction]
-
-    @classmethod
-    def of(
-        cls,
-        chunk: pl.DataFrame,
+    def __init__(
+        self,
         artefacts: Mapping[str, Stage1CoeffSummaries],
         columns: EvaluationColumns,
-    ) -> _Scored:
-        needed = {columns.compound, columns.target, *(a.group_col for a in artefacts.values())}
-        missing = sorted(needed - set(chunk.columns))
+        reference: str,
+        edges: Sequence[int],
+    ) -> None:
+        self.artefacts, self.columns = artefacts, columns
+        self.reference = artefacts[reference]
+        self.metrics = {name: SupportMetrics(edges) for name in artefacts}
+        self.levels = {name: np.zeros(len(LEVELS), dtype=np.int64) for name in artefacts}
+        self.n_read = self.n_unseen = self.n_not_common = 0
+
+    def add(self, chunk: pl.DataFrame, *, seen: bool, common: bool) -> None:
+        y = self._target(chunk)
+        found = {name: predict_frame(chunk, a, self.columns) for name, a in self.artefacts.items()}
+        for name, prediction in found.items():
+            self.levels[name] += np.bincount(prediction.level_code, minlength=len(LEVELS))
+        kept = np.ones(chunk.height, dtype=np.bool_)
+        if seen:
+            kept = np.all([p.level_code == 0 for p in found.values()], axis=0)
+        known = kept
+        if common:
+            known = kept & ~np.any([np.isnan(p.mean) for p in found.values()], axis=0)
+        self.n_read += chunk.height
+        self.n_unseen += int((~kept).sum())
+        self.n_not_common += int((kept & ~known).sum())
+        ids = (self.reference.group_col, self.columns.compound)
+        groups, compounds = (chunk[name].to_numpy()[known] for name in ids)
+        support, keys = self.reference.support(groups, compounds), pack(groups, compounds)
+        for name, prediction in found.items():
+            self.metrics[name].update(y[known], prediction.take(known), support, keys)
+
+    def _target(self, chunk: pl.DataFrame) -> FloatArray:
+        groups = (a.group_col for a in self.artefacts.values())
+        missing = sorted({self.columns.compound, self.columns.target, *groups} - {*chunk.columns})
         if missing:
             hint = did_you_mean(missing[0], chunk.columns)
             raise RTRidgeError(f"columns: expected {missing[0]!r} in the table. {hint}")
-        predictions = {name: predict_frame(chunk, a, columns) for name, a in artefacts.items()}
-        return cls(chunk, columns, predictions)
+        y = chunk[self.columns.target].to_numpy().astype(np.float64)
+        bad = np.flatnonzero(~np.isfinite(y))
+        if len(bad):
+            rows = listed((self.n_read + bad).tolist())
+            raise RTRidgeError(
+                f"{self.columns.target}: expected a finite value in every row;"
+                f" found {len(bad)} others (rows {rows})"
+            )
+        return y
 
-    def add_to(
-        self,
-        metrics: Mapping[str, SupportMetrics],
-        reference: Stage1CoeffSummaries,
-        rows: BoolArray,
-    ) -> None:
-        groups = self.chunk[reference.group_col].to_numpy()[rows]
-        compounds = self.chunk[self.columns.compound].to_numpy()[rows]
-        support, keys = reference.support(groups, compounds), pack(groups, compounds)
-        y = self.chunk[self.columns.target].to_numpy()[rows].astype(np.float64)
-        for name, prediction in self.predictions.items():
-            metrics[name].update(y, prediction.take(rows), support, keys)
+    def result(self) -> Evaluation:
+        levels = {
+            name: dict(zip(LEVELS, count.tolist(), strict=True))
+            for name, count in self.levels.items()
+        }
+        return Evaluation(self.metrics, levels, self.n_read, self.n_unseen, self.n_not_common)
 
 
 def predict_frame(

@@ -79,8 +79,9 @@ def map_species(
 ) -> Mapped:
     """Give every row a species id nested in a supercategory id.
 
-    Names are numbered from 0 in their order, so that equal tables get equal ids. Rows without a
-    supercategory or a subgroup are dropped and counted.
+    Names are numbered from 0 in their order, so that equal tables get equal ids; columns of whole
+    numbers are ids already, and kept. Rows without a supercategory or a subgroup are dropped and
+    counted.
 
     Parameters
     ----------
@@ -103,8 +104,6 @@ def map_species(
         If a column is missing, a subgroup lies in two supercategories (lists them), a compound
         id is out of range, or no row is left.
     """
-    import polars as pl
-
     columns = columns or MappingColumns()
     _check_columns(frame, columns)
     raw = (columns.species_raw, columns.cluster_raw)
@@ -120,27 +119,29 @@ def map_species(
         _numbered(kept[raw[0]]).alias("species"), _numbered(kept[raw[1]]).alias("species_cluster")
     )
     _check_nesting(numbered, columns)
-    mapping = (
-        numbered.group_by(*raw, "species", "species_cluster")
-        .agg(pl.len().alias("rows"))
-        .sort("species")
-    )
     capped = numbered
     if cap is not None:
         capped = cap_pairs(numbered, cap, group="species", compound=columns.compound, seed=seed)
+    names = {"species": columns.species_raw, "species_cluster": columns.cluster_raw}
     return Mapped(
         frame=capped,
-        mapping=mapping,
+        mapping=_mapping(numbered, raw),
         n_read=frame.height,
         n_missing_group=int(blank[raw[1]].sum()),
         n_missing_species=int(without_species.sum()),
         n_capped=numbered.height - capped.height,
-        collisions=collisions_of(
-            kept,
-            {"species": columns.species_raw, "species_cluster": columns.cluster_raw},
-            columns.library,
-        ),
+        collisions=collisions_of(kept, names, columns.library),
     )
+
+
+def _mapping(numbered: pl.DataFrame, raw: tuple[str, str]) -> pl.DataFrame:
+    """Return the rows of each species, with its names and ids."""
+    import polars as pl
+
+    ids = ("species", "species_cluster")
+    names = (pl.col(raw[0]).alias("species_raw"), pl.col(raw[1]).alias("species_group_raw"))
+    grouped = numbered.select(*names, *ids).group_by(pl.all())
+    return grouped.agg(pl.len().alias("rows")).sort("species")
 
 
 def _check_columns(frame: pl.DataFrame, columns: MappingColumns) -> None:
@@ -163,9 +164,11 @@ def _is_blank(column: pl.Series) -> pl.Series:
 
 
 def _numbered(column: pl.Series) -> pl.Series:
-    """Return the place of each value among the sorted distinct ones, int64."""
+    """Return ids as they are, and names as their place among the sorted distinct ones, int64."""
     import polars as pl
 
+    if column.dtype.is_integer():
+        return pl.Series(check_ids(column.to_numpy(), column.name))
     return column.rank("dense").cast(pl.Int64) - 1
 
 
