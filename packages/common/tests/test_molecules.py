@@ -183,3 +183,16 @@ class TestTake:
         assert len(taken) == 0
         assert taken.quality == []
         assert taken.targets.shape == (0, 1)
+
+
+@pytest.mark.parametrize(("min_labels", "found"), [(3, "2 labels"), (4, "2 labels")])
+def test_tasks_need_as_many_labels_as_the_caller_says(
+    tmp_path: Path, min_labels: int, found: str
+) -> None:
+    path = tmp_path / "few.csv"
+    path.write_text("SMILES,A,B\nCCO,1,\nCCN,2,\nCCC,,\n")
+    assert refusal(path, "A", options={"min_labels": min_labels}) == (
+        f"task 'A': expected at least {min_labels} labels; found {found}. "
+        "Leave it out of data.target_columns."
+    )
+    assert load(path, "A", "B", options={"min_labels": 0}).task_names == ("A", "B")

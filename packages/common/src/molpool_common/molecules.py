@@ -21,6 +21,7 @@ def load_molecules(
     quality_column: str | None = None,
     qualities: Sequence[str] = (),
     on_bad_smiles: OnBadSmiles = "error",
+    min_labels: int = 2,
 ) -> MoleculeTable:
     """Read, check, convert and stack the tables that a configuration names.
 
@@ -36,6 +37,8 @@ def load_molecules(
         The labels that may stand there.
     on_bad_smiles : {"error", "drop"}
         What to do about rows whose SMILES do not parse.
+    min_labels : int
+        Fewest labels that a task may have.
 
     Returns
     -------
@@ -51,7 +54,7 @@ def load_molecules(
     _check_one_origin(config, data_path)
     sources = config.sources or [_single_source(config, data_path)]
     table = stack([load_source(s, config, quality_column, on_bad_smiles) for s in sources])
-    _check_tasks(table)
+    _check_tasks(table, min_labels)
     if quality_column is not None:
         _check_quality(table, quality_column, qualities)
     return table
@@ -99,14 +102,14 @@ def _single_source(config: DataConfig, data_path: str | None) -> SourceConfig:
     )
 
 
-def _check_tasks(table: MoleculeTable) -> None:
+def _check_tasks(table: MoleculeTable, min_labels: int) -> None:
     labels = np.isfinite(table.targets).sum(axis=0)
     for name, n in zip(table.task_names, labels, strict=True):
-        if n < 2:
+        if n < min_labels:
             raise InputError(
                 f"task {name!r}",
-                expected="at least two labels",
-                found="no label at all" if n == 0 else "one label",
+                expected=f"at least {'two' if min_labels == 2 else min_labels} labels",
+                found="no label at all" if n == 0 else "one label" if n == 1 else f"{n} labels",
                 hint="Leave it out of data.target_columns.",
             )
 
