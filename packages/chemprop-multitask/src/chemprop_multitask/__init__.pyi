@@ -20,6 +20,7 @@ from .message_passing import FastBondMessagePassing as FastBondMessagePassing
 from .model import ChempropModel as ChempropModel
 from .predictor import GroupedPredictor as GroupedPredictor
 from .tasks import TaskType as TaskType
+from .taskwise import TaskwiseModel as TaskwiseModel
 
 __all__ = [
     "AggregationName",
@@ -41,6 +42,7 @@ __all__ = [
     "MultiTaskLoss",
     "NonFiniteLossError",
     "TaskType",
+    "TaskwiseModel",
     "TrainingConfig",
     "censoring_from_signs",
     "plan_members",

@@ -41,6 +41,7 @@ class SavedModel:
     task_names: tuple[str, ...]
     task_types: tuple[TaskType, ...]
     network: MultiTaskMPNN
+    serves: dict[str, int] | None = None
 
 
 def write_model(
@@ -49,14 +50,19 @@ def write_model(
     task_names: Sequence[str],
     task_types: Sequence[TaskType],
     network: MultiTaskMPNN,
+    *,
+    serves: Mapping[str, int] | None = None,
 ) -> None:
     """Write a model so that `chemprop predict` opens it."""
+    ours = {"config": _plain(config), "task_types": list(task_types)}
+    if serves is not None:
+        ours["serves"] = dict(serves)
     torch.save(
         {
             "hyper_parameters": network.hparams,
             "state_dict": network.state_dict(),
             "output_columns": list(task_names),
-            _KEY: {"config": _plain(config), "task_types": list(task_types)},
+            _KEY: ours,
         },
         path,
     )
@@ -87,7 +93,8 @@ def read_model(path: str | Path) -> SavedModel:
     names = content.get("output_columns") or [f"task {t + 1}" for t in range(network.n_tasks)]
     kinds = kinds if len(kinds) == network.n_tasks else kinds * network.n_tasks
     network.use_loss(MultiTaskLoss.from_config(config.training, names, kinds), tuple(names))
-    return SavedModel(config, tuple(names), kinds, network)
+    serves = content[_KEY].get("serves") if _KEY in content else None
+    return SavedModel(config, tuple(names), kinds, network, serves)
 
 
 def model_files(path: str | Path) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,10 @@ from chemprop_multitask.data import MoleculeData
 from chemprop_multitask.errors import ChempropError
 from chemprop_multitask.model import ChempropModel
 from chemprop_multitask.tasks import TaskType, resolve_task_types
+from chemprop_multitask.taskwise import TaskwiseModel
+
+GROUP = "-group-"
+"""Stands in the file names of a member's models of some tasks each."""
 
 Fold = tuple[MoleculeData, MoleculeData | None]
 
@@ -66,7 +71,7 @@ class Ensemble:
 
     Parameters
     ----------
-    members : sequence of ChempropModel
+    members : sequence of ChempropModel or TaskwiseModel
         One or more models of the same tasks.
 
     Raises
@@ -75,7 +80,7 @@ class Ensemble:
         If there is no member, or tasks differ.
     """
 
-    def __init__(self, members: Sequence[ChempropModel]) -> None:
+    def __init__(self, members: Sequence[ChempropModel | TaskwiseModel]) -> None:
         if not members:
             raise ChempropError("ensemble: expected one or more members; found none")
         first = members[0]
@@ -130,7 +135,7 @@ class Ensemble:
                 f"folds: expected {config.n_folds}, as n_folds has it; found {len(folds)}"
             )
         kinds = resolve_task_types(task_names, task_types)
-        members: list[ChempropModel] = []
+        members: list[ChempropModel | TaskwiseModel] = []
         for plan in plan_members(config.n_seeds, config.n_folds, seed):
             train, val = folds(plan.fold) if callable(folds) else folds[plan.fold]
             member = ChempropModel.from_config(
@@ -166,6 +171,8 @@ class Ensemble:
     def save(self, folder: str | Path) -> None:
         """Write ``member-000.pt`` and so on; `chemprop predict` averages such a folder.
 
+        A `TaskwiseModel` is written as ``member-000-group-000.pt`` and so on, a file a part.
+
         Raises
         ------
         ChempropError
@@ -178,7 +185,11 @@ class Ensemble:
                 f"ensemble: expected a folder without model files; found {present[0]}"
             )
         for i, member in enumerate(self.members):
-            member.save(folder / f"member-{i:03d}.pt")
+            if isinstance(member, ChempropModel):
+                member.save(folder / f"member-{i:03d}.pt")
+                continue
+            for g, part in enumerate(member.parts):
+                part.save(folder / f"member-{i:03d}{GROUP}{g:03d}.pt")
 
     @classmethod
     def load(cls, path: str | Path) -> Ensemble:
@@ -195,7 +206,12 @@ class Ensemble:
         ChempropError
             If there is no model file, or one that cannot be read.
         """
-        return cls([ChempropModel.load(file) for file in model_files(path)])
+        of_member = groupby(model_files(path), key=lambda file: file.stem.partition(GROUP)[0])
+        return cls([_together([ChempropModel.load(f) for f in files]) for _, files in of_member])
+
+
+def _together(models: Sequence[ChempropModel]) -> ChempropModel | TaskwiseModel:
+    return models[0] if len(models) == 1 else TaskwiseModel(models)
 
 
 def _member_files(folder: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -47,6 +47,14 @@ class ChempropModel:
         Kind of each task; classes are 0 and 1.
     module : MultiTaskMPNN
         The network.
+    serves : mapping of str to int, optional
+        For a model of some tasks of a `TaskwiseModel`: the tasks that it predicts there, each with
+        its column. `predict` gives all of the model's own tasks nevertheless.
+
+    Raises
+    ------
+    ChempropError
+        If `serves` names another model's task.
     """
 
     def __init__(
@@ -55,11 +63,19 @@ class ChempropModel:
         task_names: Sequence[str],
         task_types: Sequence[TaskType],
         module: MultiTaskMPNN,
+        *,
+        serves: Mapping[str, int] | None = None,
     ) -> None:
+        for name in serves or ():
+            if name not in task_names:
+                raise ChempropError(
+                    f"serves: expected tasks of the model, {list(task_names)}; found {name!r}"
+                )
         self.config = config
         self.task_names = tuple(task_names)
         self.task_types = tuple(task_types)
         self.module = module
+        self.serves = None if serves is None else dict(serves)
 
     @classmethod
     def from_config(
@@ -69,6 +85,7 @@ class ChempropModel:
         task_names: Sequence[str],
         task_type: TaskType = "regression",
         task_types: Sequence[TaskType] | None = None,
+        serves: Mapping[str, int] | None = None,
         seed: int = 42,
     ) -> ChempropModel:
         """Build an untrained model.
@@ -83,6 +100,8 @@ class ChempropModel:
             Kind of all tasks.
         task_types : sequence of {"regression", "classification"}, optional
             Kind of each task, instead of one for all.
+        serves : mapping of str to int, optional
+            For a model of some tasks of a `TaskwiseModel`: those that it predicts there.
         seed : int
             Seed of the initial weights; the global generator is left as it was.
 
@@ -96,7 +115,7 @@ class ChempropModel:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module = build_network(config, task_names, kinds)
-        return cls(config, task_names, kinds, module)
+        return cls(config, task_names, kinds, module, serves=serves)
 
     @property
     def task_type(self) -> TaskType:
@@ -242,7 +261,9 @@ class ChempropModel:
 
     def save(self, path: str | Path) -> None:
         """Write the model in Chemprop's own file format, with our configuration beside it."""
-        write_model(path, self.config, self.task_names, self.task_types, self.module)
+        write_model(
+            path, self.config, self.task_names, self.task_types, self.module, serves=self.serves
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> ChempropModel:
@@ -264,4 +285,6 @@ class ChempropModel:
                 f"model: expected one model; found {len(files)} in {path}. Ensemble.load reads them"
             )
         saved = read_model(files[0])
-        return cls(saved.config, saved.task_names, saved.task_types, saved.network)
+        return cls(
+            saved.config, saved.task_names, saved.task_types, saved.network, serves=saved.serves
+        )
