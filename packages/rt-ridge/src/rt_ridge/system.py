@@ -20,6 +20,10 @@ MAX_DENSE = 12_000
 """Most columns that stay dense: 1.2 GB a matrix, minutes a factorisation."""
 
 
+class UnsolvableError(RTRidgeError):
+    """Scales so far apart that rounding leaves no positive definite system."""
+
+
 def segment_sum(index: IntArray, size: int) -> csr_array:
     """Return the matrix [size, len(index)] that sums rows with the same index."""
     ones = np.ones(len(index))
@@ -267,7 +271,7 @@ def _solve_dense(
     try:
         factor = cholesky(S, lower=True, check_finite=False)
     except np.linalg.LinAlgError:
-        raise RTRidgeError(
+        raise UnsolvableError(
             "scales: expected values at which the system of locations is positive definite; found "
             "none within rounding, at scales many orders of magnitude apart"
         ) from None

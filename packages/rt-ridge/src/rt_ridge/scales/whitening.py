@@ -10,6 +10,7 @@ import numpy.typing as npt
 from rt_ridge.hierarchy import Hierarchy
 from rt_ridge.scales.map_ import mode
 from rt_ridge.scales.optimum import curvature, spread
+from rt_ridge.system import UnsolvableError
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -60,8 +61,14 @@ class Whitening:
         return np.asarray(self.centre + step)
 
     def log_density(self, u: FloatArray) -> tuple[float, FloatArray]:
-        """Return the log posterior density of u, up to the evidence, and its gradient."""
-        value, gradient = self.hierarchy.log_posterior(self.phi(u))
+        """Return the log posterior density of u, up to the evidence, and its gradient.
+
+        -inf where scales are so far apart that the density cannot be computed.
+        """
+        try:
+            value, gradient = self.hierarchy.log_posterior(self.phi(u))
+        except UnsolvableError:
+            return -np.inf, np.zeros(len(u))
         size = len(self.root)
         by_u = np.concatenate([gradient[:size] @ self.root, gradient[size:]])
         return value + self.log_volume, by_u
