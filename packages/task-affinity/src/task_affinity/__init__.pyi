@@ -11,5 +11,9 @@ from .grouping.result import Grouping as Grouping
 from .losses import Part as Part
 from .losses import SeparableLosses as SeparableLosses
 from .losses import TaskLosses as TaskLosses
+from .plots import plot_task_affinity_heatmap as plot_task_affinity_heatmap
+from .plots import plot_task_dendrogram as plot_task_dendrogram
 from .result import AffinityResult as AffinityResult
 from .run import AffinityProgress as AffinityProgress
+from .stability import GroupingStability as GroupingStability
+from .stability import grouping_stability as grouping_stability

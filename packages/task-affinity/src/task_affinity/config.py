@@ -5,6 +5,7 @@ Imports neither torch nor scikit-learn, so that a command's help needs milliseco
 
 from __future__ import annotations
 
+import re
 from typing import Literal, Self
 
 from molpool_common.config import ConfigModel
@@ -80,32 +81,38 @@ class TaskAffinityConfig(ConfigModel):
         ),
     )
     device: str = Field(
-        default="auto",
-        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
-        description="auto (CUDA if there is one), cpu, mps, cuda or cuda:N.",
+        default="auto", description="auto (CUDA if there is one), cpu, mps, cuda or cuda:N."
     )
     seed: int = Field(
         default=42, ge=0, description="Seed of the shuffling, the probes and the grouping."
     )
     log_affinity_matrix: bool = Field(default=True, description="Log the matrix, a row a task.")
 
-    @field_validator("n_groups")
+    @field_validator("n_groups", mode="before")
     @classmethod
-    def _at_least_one_group(cls, n_groups: int | str) -> int | str:
-        if isinstance(n_groups, int) and n_groups < 1:
-            raise ValueError("'auto' or a number from 1 to that of tasks")
+    def _number_or_auto(cls, n_groups: object) -> object:
+        words = isinstance(n_groups, str) and n_groups != "auto" and not n_groups.isdecimal()
+        if words or (isinstance(n_groups, int) and n_groups < 1):
+            raise ValueError("expected 'auto' or a number from 1 to that of tasks")
         return n_groups
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+            raise ValueError("expected auto, cpu, mps, cuda or cuda:N")
+        return device
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         if self.affinity_type == "lookahead" and self.estimator == "probe":
             raise ValueError(
-                "estimator = 'probe' estimates products of gradients, and affinity_type ="
-                " 'lookahead' is none; use 'exact' or 'auto'"
+                "estimator: expected 'exact' or 'auto' with affinity_type 'lookahead', which is no"
+                " product of gradients; found 'probe'"
             )
         if self.affinity_type == "lookahead" and self.clustering_method == "spectral":
             raise ValueError(
-                "clustering_method = 'spectral' needs a symmetric matrix, and affinity_type ="
-                " 'lookahead' gives an asymmetric one; use 'tag' or 'agglomerative'"
+                "clustering_method: expected 'tag' or 'agglomerative' with affinity_type"
+                " 'lookahead', which is not symmetric; found 'spectral'"
             )
         return self
