@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rt_ridge.coefficients import pair_coefficients
+from rt_ridge.compound_descriptors import CompoundDescriptors
 from rt_ridge.config import RidgeConfig
+from rt_ridge.descriptor_tables import DescriptorTables
 from rt_ridge.errors import RTRidgeError
 from rt_ridge.hierarchy import Hierarchy
 from rt_ridge.nodes import NodeTables
@@ -98,8 +100,10 @@ class Rows:
 class Dense:
     """Every effect a column of the rows' design; priors diagonal, 0 precision where flat."""
 
-    def __init__(self, rows: Rows, config: RidgeConfig, value: dict[str, float]) -> None:
-        self.rows, self.config, self.value = rows, config, value
+    def __init__(
+        self, rows: Rows, config: RidgeConfig, value: dict[str, float], z: Floats | None = None
+    ) -> None:
+        self.rows, self.config, self.value, self.z = rows, config, value, z
         self.pairs = np.unique(rows.keys)
         self.group_of, self.compound_of = self.pairs >> 32, self.pairs & (2**32 - 1)
         self.names: list[tuple[Any, ...]] = []
@@ -146,6 +150,12 @@ class Dense:
         for g in groups if supercat else ():
             self._add(("mu_g", g), v[f"tau_group[{g % 3}]"])
         self._lay_out_heads(groups, compounds)
+        for q in range(0 if self.z is None else self.z.shape[1]):
+            self._add(("theta", q), v["tau_theta"])
+            for s in range(3) if config.descriptor_heads != "none" else ():
+                self._add(("theta_s", s, q), v["tau_theta_supercategory"])
+            for g in groups if config.descriptor_heads == "species" else ():
+                self._add(("theta_g", g, q), v["tau_theta_group"])
         for k, g in zip(self.pairs, self.group_of, strict=True):
             self._add(("b", k), np.inf if flat else v["tau_pair"])
             for j in range(2):
@@ -180,6 +190,10 @@ class Dense:
             {("b", k)} if pair else set()
         )
         row = np.array([float(name in ones) for name in self.names])
+        for q in range(0 if self.z is None else self.z.shape[1]):
+            for name in (("theta", q), ("theta_s", g % 3, q), ("theta_g", g, q)):
+                if name in self.names:
+                    row[self.names.index(name)] = self.z[c, q]
         for j in range(2):
             sloped = [("w0", j), ("w_s", g % 3, j), ("w_g", g, j), ("w_c", c, j)]
             for name in sloped + ([("w", k, j)] if pair else []):
@@ -343,6 +357,67 @@ def test_nodes_equal_dense_algebra(shape):
         assert cov[i, 0, 0] == pytest.approx(A @ dense.cov @ A, rel=1e-7, abs=1e-8)
     expected = value["tau_compound"] ** 2 * (1 + 1 / len(compounds))
     assert new_cov[0, 0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("heads", ["none", "cluster", "species"])
+@pytest.mark.parametrize("shape", [(5, 7), (9, 3)], ids=["compounds out", "groups out"])
+def test_descriptors_equal_dense_algebra(heads, shape):
+    rows = Rows.random(6, n_groups=shape[0], n_compounds=shape[1])
+    raw = np.random.default_rng(7).normal(size=(shape[1], 2)) * [2.0, 0.1] + [5.0, 0.0]
+    seen = raw[np.unique(rows.compound)]
+    z = (raw - seen.mean(axis=0)) / seen.std(axis=0)
+    config = RidgeConfig(
+        intercept_prior="comp_hier_supercat", slope_head_mode="global", descriptor_heads=heads
+    )
+    table = CompoundDescriptors(np.arange(len(raw)), raw, ("logp", "mass"))
+    hierarchy = Hierarchy(rows.statistics(), config, table)
+    point, value = scales_of(hierarchy, 8)
+    dense = Dense(rows, config, value, z)
+    found, gradient = hierarchy.log_likelihood(point)
+    assert found == pytest.approx(dense.log_likelihood(profile=False), rel=RELATIVE)
+    x = hierarchy.unconstrained(point)
+    for j in range(len(x)):
+        e = np.eye(len(x))[j] * 1e-5
+        up, down = (hierarchy.log_likelihood(hierarchy.natural(x + s * e))[0] for s in (1, -1))
+        assert gradient[j] == pytest.approx((up - down) / 2e-5, rel=1e-5, abs=1e-5)
+    state = hierarchy.state(point)
+    mean, cov = pair_coefficients(hierarchy, state)
+    for i, k in enumerate(dense.pairs):
+        np.testing.assert_allclose(mean[i], dense.coefficients(k)[0], rtol=1e-7, atol=1e-8)
+        np.testing.assert_allclose(cov[i], dense.coefficients(k)[1], rtol=1e-7, atol=1e-8)
+
+    # What the artefact keeps: coefficients per unit as given, deviations about their mean.
+    tables = NodeTables(hierarchy)
+    exported = DescriptorTables(hierarchy, tables, table.of(rows.compound))
+    exported.add(1.0, state)
+    effect = exported.effect(np.zeros((3, 3)))
+    groups = np.unique(rows.group)
+
+    def functional(**weights: Floats) -> Floats:
+        rows_of = np.zeros((2, len(dense.names)))
+        for i, name in enumerate(dense.names):
+            if name[0] in weights:
+                value = weights[name[0]][name[1]] if len(name) == 3 else weights[name[0]][0]
+                rows_of[name[-1], i] = value
+        return rows_of / seen.std(axis=0)[:, None]
+
+    share = {"theta_s": np.full(3, 1 / 3), "theta_g": np.full(groups.max() + 1, 1 / len(groups))}
+    A = functional(theta=np.ones(1), **share)
+    np.testing.assert_allclose(effect.mean, A @ dense.mean, rtol=1e-7, atol=1e-8)
+    np.testing.assert_allclose(effect.cov, A @ dense.cov @ A.T, rtol=1e-7, atol=1e-8)
+    for head in effect.heads:
+        if head.name != "group":
+            continue
+        for i, g in enumerate(groups):
+            one_s, one_g = np.eye(3)[g % 3], np.eye(groups.max() + 1)[g]
+            A = functional(theta_s=one_s - share["theta_s"], theta_g=one_g - share["theta_g"])
+            np.testing.assert_allclose(head.mean[i], A @ dense.mean, rtol=1e-7, atol=1e-8)
+            np.testing.assert_allclose(head.cov[i], A @ dense.cov @ A.T, rtol=1e-7, atol=1e-8)
+    assert [head.name for head in effect.heads] == {
+        "none": [],
+        "cluster": ["parent", "global"],
+        "species": ["group", "parent", "global"],
+    }[heads]
 
 
 @settings(max_examples=10, deadline=None)
