@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from molpool_common.config import ConfigModel
 from pydantic import BeforeValidator, Field, field_validator
 from rt_ridge.config import RidgeConfig, SlopePooling
+from rt_ridge.shift_config import ShiftConfig
 from rt_ridge.simulate_config import SimulateConfig
 
 Format = Literal["png", "svg", "pdf"]
@@ -61,6 +62,12 @@ class PrepareConfig(FolderConfig):
     library_col: str | None = Field(None, description="column of the library: one file each")
     libs: Names | None = Field(None, description="libraries to keep, as 208,209; needs library_col")
     cap: Count | None = Field(None, description="most rows a (species, compound), drawn at random")
+    compound_name: str | None = Field(
+        None, description="column of compound names, for the report of colliding ids"
+    )
+    missing_target: Literal["error", "drop"] = Field(
+        "error", description="rows without a retention time: refuse, or leave out and count"
+    )
     missing_covariates: Literal["error", "run_median"] = Field(
         "error", description="gaps: refuse, or fill by the run's median and add an indicator"
     )
@@ -205,6 +212,14 @@ class SimulateRunConfig(FolderConfig, SimulateConfig):
     format: Literal["parquet", "csv"] = Field("parquet", description="of the tables")
 
 
+class RunModelConfig(ModelConfig):
+    """A model of several."""
+
+    use_descriptors: bool = Field(
+        False, description="regress compounds' intercepts on the table of descriptors"
+    )
+
+
 class RunConfig(FolderConfig, ScoreConfig):
     """Simulate (or take tables), fit every model, evaluate them together, report."""
 
@@ -216,14 +231,17 @@ class RunConfig(FolderConfig, ScoreConfig):
     covariates: Names = Field(
         default_factory=lambda: list(COVARIATES), description="columns of run covariates"
     )
-    descriptors: str | None = Field(
-        None, description="table of compound descriptors, for models that use them"
-    )
-    models: dict[str, ModelConfig] = Field(
-        default_factory=lambda: {"partial_pooling": ModelConfig()}, description="by name"
+    models: dict[str, RunModelConfig] = Field(
+        default_factory=lambda: {"partial_pooling": RunModelConfig()}, description="by name"
     )
     title: str = Field("Retention times, partially pooled", description="heading of the report")
 
 
-class ShiftRunConfig(FolderConfig):
-    """The covariate-shift study."""
+class ShiftRunConfig(FolderConfig, ShiftConfig):
+    """The covariate-shift study: laboratories, model, bins, and where its results go."""
+
+    anchors: list[int] = Field(
+        default_factory=lambda: [0, 3, 5],
+        min_length=1,
+        description="numbers of anchor compounds measured in far runs too",
+    )

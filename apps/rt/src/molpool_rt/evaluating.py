@@ -29,7 +29,7 @@ def main(config: EvaluateConfig, arguments: Sequence[str]) -> None:
     run = open_folder(config, path, arguments)
     write(evaluation, run)
     show(evaluation, console)
-    console.print(f"{path}: evaluation.json, evaluation.csv")
+    console.print(f"{path}: evaluation.json, evaluation.csv", soft_wrap=True)
 
 
 def evaluate(
@@ -83,15 +83,20 @@ def show(evaluation: Evaluation, console: Console) -> None:
     """Print a table a fit and, of several, one of all on the rows that all of them predict."""
     if evaluation.n_left_out:
         console.print(f"{evaluation.n_left_out:,} rows of pairs never seen are left out.")
+    console.print(
+        "Rows by training rows of their pair. none: without a prediction; pair p99: of the pairs'"
+        " RMSE; 50, 80, 95 %: share within that interval."
+    )
     for scored in evaluation.scored:
         console.print(support_table(scored, _caption(scored)))
     if len(evaluation.scored) > 1:
+        console.print(
+            f"RMSE on the {evaluation.n_common:,} rows that all predict, by support in"
+            f" {evaluation.scored[0].name}",
+            style="bold",
+        )
         console.print(comparison_table(evaluation))
 
 
 def _caption(scored: Scored) -> str:
-    return (
-        f"{100 * scored.share_unseen:.1f} % of the rows are of pairs never seen. none: rows without"
-        " a prediction; pair p99: 99th percentile of the pairs' RMSE; 50, 80, 95 %: share of rows"
-        " within that interval."
-    )
+    return f"{100 * scored.share_unseen:.1f} % of the rows are of pairs never seen."

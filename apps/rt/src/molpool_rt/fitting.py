@@ -43,7 +43,9 @@ def main(config: FitConfig, arguments: Sequence[str]) -> None:
     run = open_folder(config, path, arguments)
     fitted.write(run)
     fitted.show(console)
-    console.print(f"{path / COEFFICIENTS}: coefficients of {fitted.stats.G:,} pairs")
+    console.print(
+        f"{path / COEFFICIENTS}: coefficients of {fitted.stats.G:,} pairs", soft_wrap=True
+    )
 
 
 def fit_table(config: FitConfig, console: Console) -> Fitted:

@@ -62,7 +62,7 @@ def main(config: PredictConfig, arguments: Sequence[str]) -> None:
             write(frame)
         if not levels:
             raise InputError("data", expected="at least one row", found="none", where=table.name)
-    console.print(f"{output}: {sum(levels.values()):,} rows")
+    console.print(f"{output}: {sum(levels.values()):,} rows", soft_wrap=True)
     for level in LEVELS:
         if levels[level]:
             console.print(f"  {levels[level]:>12,}  {_told(level)}")

@@ -39,7 +39,7 @@ def number(value: Any, digits: int = 4) -> str:
 
 def support_table(scored: Scored, caption: str) -> Table:
     """Return errors and coverage by support, pairs never seen first."""
-    title = f"{scored.name}: by training rows of the pair"
+    title = scored.name
     table = Table(title=title, title_justify="left", title_style="bold", caption=caption)
     table.caption_justify = "left"
     for head, _ in _SUPPORT:
@@ -69,11 +69,8 @@ _SUPPORT = (
 
 
 def comparison_table(evaluation: Evaluation) -> Table:
-    """Return the RMSE of each fit, side by side, on the rows that all of them predict."""
-    title = f"RMSE on the {evaluation.n_common:,} rows that all predict"
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.caption_justify = "left"
-    table.caption = f"by support in {evaluation.scored[0].name}"
+    """Return the RMSE of each fit side by side, on the rows that all of them predict."""
+    table = Table()
     table.add_column("support")
     table.add_column("rows", justify="right")
     for scored in evaluation.scored:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from molpool_common.runfolder import RunFolder, atomic_path
+from molpool_common.runfolder import atomic_path
 from rich.console import Console
 from rt_ridge import SimulateConfig, simulate
 
@@ -20,20 +20,20 @@ def main(config: SimulateRunConfig, arguments: Sequence[str]) -> None:
     path = free_folder(config, "simulate")
     run = open_folder(config, path, arguments)
     knobs = config.model_dump(include=set(SimulateConfig.model_fields))
-    sizes = write_tables(SimulateConfig(**knobs), run, config.format)
+    sizes = write_tables(SimulateConfig(**knobs), run.path, config.format)
     run.log("finished", **sizes)
-    Console(highlight=False).print(
+    Console(highlight=False, soft_wrap=True).print(
         f"{path}: {sizes['train']:,} training and {sizes['test']:,} test rows"
         f" of {sizes['species']:,} species and {sizes['compounds']:,} compounds"
     )
 
 
-def write_tables(config: SimulateConfig, run: RunFolder, suffix: str) -> dict[str, int]:
+def write_tables(config: SimulateConfig, folder: Path, suffix: str) -> dict[str, int]:
     """Simulate, write each table, and return their numbers of rows."""
     made = simulate(config)
     for name in TABLES:
         frame = getattr(made, name)
-        with atomic_path(table_path(run.path, name, suffix)) as temporary:
+        with atomic_path(table_path(folder, name, suffix)) as temporary:
             if suffix == "csv":
                 frame.write_csv(temporary)
             else:

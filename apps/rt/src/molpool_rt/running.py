@@ -1,0 +1,112 @@
+"""`molpool-rt run`: simulate or take tables, fit every model, evaluate them together, report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from molpool_common.errors import InputError
+from molpool_common.runfolder import RunFolder
+from rich.console import Console
+
+from molpool_rt.artefacts import Artefact
+from molpool_rt.config import FitConfig, ModelConfig, RunConfig
+from molpool_rt.evaluating import evaluate, show, write
+from molpool_rt.figures import FittedRun
+from molpool_rt.fitting import build_estimator, fit_table
+from molpool_rt.folder import free_folder, open_folder
+from molpool_rt.reporting import build_page, write_page
+from molpool_rt.simulating import table_path, write_tables
+from molpool_rt.tables import Table
+from molpool_rt.training import training_columns
+
+
+def main(config: RunConfig, arguments: Sequence[str]) -> None:
+    """Do all of it, and name the report."""
+    console = Console(highlight=False)
+    path = free_folder(config, "rt")
+    _check(config)
+    fits = {name: _fit_config(config, path, name) for name in config.models}
+    run = open_folder(config, path, arguments)
+    if not config.train:
+        _simulate(config, run, console)
+    for name, fit in fits.items():
+        _fit(name, fit, run, arguments, console)
+    artefacts = [Artefact.load(f"{name}={path / 'models' / name}") for name in fits]
+    score = config
+    if any(model.use_descriptors for model in config.models.values()):
+        score = config.model_copy(update={"descriptors": _descriptors(config, path)})
+    evaluation = evaluate(score, Table.find(_tables(config, path)[1], "test"), artefacts, console)
+    write(evaluation, run)
+    show(evaluation, console)
+    runs = [FittedRun.load(str(path / "models" / name)) for name in fits]
+    page = build_page(config.title, runs, evaluation)
+    write_page(page, path / "report.html", pdf=True)
+    console.print(f"{path}: report.html, report.pdf, evaluation.json, models/", soft_wrap=True)
+
+
+def _check(config: RunConfig) -> None:
+    """Refuse before anything is written what no fit could be made from."""
+    if bool(config.train) != bool(config.test):
+        given, absent = ("train", "test") if config.train else ("test", "train")
+        raise InputError(absent, expected=f"tables, as {given} has", found="none")
+    if not config.models:
+        raise InputError("models", expected="at least one", found="none")
+    for name, model in config.models.items():
+        if Path(name).name != name or name.startswith("."):
+            raise InputError("models", expected="names that a folder can have", found=repr(name))
+        build_estimator(model)
+    if config.train:
+        table = Table.find(config.train, "train")
+        Table.find(config.test, "test")
+        for name in config.models:
+            training_columns(_fit_config(config, Path(), name), table)
+
+
+def _tables(config: RunConfig, path: Path) -> tuple[list[str], list[str]]:
+    """Return the training and the test tables, given or simulated."""
+    if config.train:
+        return config.train, config.test
+    train, test = (str(table_path(path / "data", n, "parquet")) for n in ("train", "test"))
+    return [train], [test]
+
+
+def _fit_config(config: RunConfig, path: Path, name: str) -> FitConfig:
+    model = config.models[name]
+    return FitConfig(
+        **model.model_dump(include=set(ModelConfig.model_fields)),
+        data=_tables(config, path)[0],
+        covariates=config.covariates,
+        compound_col=config.compound_col,
+        parent_col=config.parent_col,
+        target_col=config.target_col,
+        descriptors=_descriptors(config, path) if model.use_descriptors else None,
+        save_dir=str(path / "models" / name),
+        overwrite=config.overwrite,
+    )
+
+
+def _descriptors(config: RunConfig, path: Path) -> str | None:
+    """Return the table of descriptors: the one given, or of a simulation its own."""
+    if config.train or config.descriptors is not None:
+        return config.descriptors
+    return str(table_path(path / "data", "compounds", "parquet"))
+
+
+def _simulate(config: RunConfig, run: RunFolder, console: Console) -> None:
+    (run.path / "data").mkdir(exist_ok=True)
+    sizes = write_tables(config.simulate, run.path / "data", "parquet")
+    console.print(
+        f"Simulated {sizes['train']:,} training and {sizes['test']:,} test rows of"
+        f" {sizes['species']:,} species and {sizes['compounds']:,} compounds."
+    )
+
+
+def _fit(
+    name: str, fit: FitConfig, run: RunFolder, arguments: Sequence[str], console: Console
+) -> None:
+    console.rule(name)
+    fitted = fit_table(fit, console)
+    folder = open_folder(fit, run.path / "models" / name, arguments)
+    fitted.write(folder)
+    fitted.show(console)
