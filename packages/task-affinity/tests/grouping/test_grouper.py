@@ -127,8 +127,16 @@ def test_auto_climbs_from_the_seeds_rule() -> None:
 
     best, scores = choose_n_groups(20, score)  # ceil(20 / 2.5) = 8
     assert best == 11
-    assert tried[:3] == [7, 8, 9]
-    assert sorted(scores) == sorted(set(tried)) == [7, 8, 9, 10, 11, 12]
+    assert tried[:5] == [8, 4, 2, 7, 9]
+    assert sorted(tried) == sorted(scores) == [2, 4, 7, 8, 9, 10, 11, 12]
+
+
+def test_auto_finds_few_families_of_many_tasks() -> None:
+    family = np.arange(120) % 6  # ceil(120 / 2.5) = 48
+    noise = 0.05 * np.random.default_rng(0).normal(size=(120, 120))
+    grouper = TaskGrouper("auto")
+    grouper.cluster(np.where(family[:, None] == family, 0.3, 0.0) + noise, names(120))
+    assert grouper.n_groups_ == 6
 
 
 def test_silhouette_by_hand() -> None:

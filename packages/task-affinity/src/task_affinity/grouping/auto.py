@@ -42,8 +42,8 @@ def silhouette(affinity: Floats, labels: Labels) -> float:
 def choose_n_groups(n_tasks: int, score: Callable[[int], float]) -> tuple[int, dict[int, float]]:
     """Choose a number of groups near ``ceil(T / 2.5)``.
 
-    Tries that number, one more and one less, and goes on in the direction of the best for as
-    long as it lies at the edge of what was tried.
+    Tries that number, one more and one less, and its halves down to 2, since many tasks may fall
+    into few families; then goes on by one from the best until both of its neighbours are worse.
 
     Parameters
     ----------
@@ -62,12 +62,20 @@ def choose_n_groups(n_tasks: int, score: Callable[[int], float]) -> tuple[int, d
     low, high = 2, n_tasks - 1
     if low > high:
         return first, {}
-    centre = min(max(first, low), high)
-    scores: dict[int, float] = {}
-    best = centre
+    best = min(max(first, low), high)
+    scores = {n: score(n) for n in _halves(best, low)}
     while True:
-        around = [n for n in (best - 1, best, best + 1) if low <= n <= high and n not in scores]
-        if not around:
+        best = max(sorted(scores), key=lambda n: -math.inf if math.isnan(scores[n]) else scores[n])
+        around = {best - 1, best + 1, first - 1, first + 1}
+        new = [n for n in sorted(around) if low <= n <= high and n not in scores]
+        if not new:
             return best, dict(sorted(scores.items()))
-        scores |= {n: score(n) for n in around}
-        best = max(sorted(scores), key=lambda n: -math.inf if math.isnan(s := scores[n]) else s)
+        scores |= {n: score(n) for n in new}
+
+
+def _halves(n: int, low: int) -> list[int]:
+    """Return n, n // 2, n // 4 and so on, as far as `low`."""
+    halves = [n]
+    while halves[-1] // 2 >= low:
+        halves.append(halves[-1] // 2)
+    return halves

@@ -30,7 +30,8 @@ class TaskGrouper:
     ----------
     n_groups : int or "auto"
         Number of groups, 1 to that of tasks; for `tag` the most that are made. ``"auto"`` starts
-        from ``ceil(T / 2.5)`` and goes where the mean silhouette on 1 - affinity rises.
+        from ``ceil(T / 2.5)`` and its halves and goes where the mean silhouette on 1 - affinity
+        rises.
     method : {"agglomerative", "spectral", "tag"}
         Average linkage on 1 - affinity; spectral clustering on (affinity + 1) / 2; or groups that
         may overlap, by the affinity that each task receives (Fifty et al. 2021).
