@@ -473,6 +473,12 @@ def test_effects_that_the_data_cannot_tell_apart_are_left_out_and_named():
     assert structure.notes == ["tau_compound left out: there is one compound"]
 
 
+def test_a_hierarchy_too_large_to_solve_is_refused(monkeypatch):
+    monkeypatch.setattr("rt_ridge.system.MAX_DENSE", 5)
+    with pytest.raises(RTRidgeError, match="7 effects of one factor cross 9 of the others"):
+        build("supercategories")
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

@@ -20,8 +20,8 @@ Precision = Annotated[float, Field(gt=0)]
 class SamplingConfig(ConfigModel):
     """Effort of the methods that sample or integrate over the scales."""
 
-    draws: int = Field(1000, ge=10, description="nuts: draws a chain; laplace, advi: points")
-    tune: int = Field(200, ge=10, description="nuts: warm-up draws a chain")
+    draws: int = Field(750, ge=10, description="nuts: draws a chain; laplace, advi: points")
+    tune: int = Field(150, ge=10, description="nuts: warm-up draws a chain")
     chains: int = Field(2, ge=1, description="nuts: chains, run side by side")
     target_accept: float = Field(0.7, gt=0.5, lt=1, description="nuts: acceptance aimed at")
     advi_steps: int = Field(2_000, ge=100, description="advi: steps of the optimiser")

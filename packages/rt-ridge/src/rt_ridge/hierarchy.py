@@ -240,9 +240,9 @@ class Hierarchy:
 
     def _level_variance(self, solution: Solution) -> FloatArray:
         at, gain = self.system.arrangement, solution.gain
-        own = np.diagonal(solution.level_inverse, axis1=1, axis2=2)
         if not at.nested:
-            return np.asarray(own + np.einsum("ldr,ldr->ld", solution.falls, gain))
+            return np.diagonal(solution.level_cov, axis1=1, axis2=2)
+        own = np.diagonal(solution.level_inverse, axis1=1, axis2=2)
         columns = at.cell_columns
         cov = solution.dense_cov[columns[:, :, None], columns[:, None, :]]
         falls = np.matmul(gain, cov[self.system.level_cell])

@@ -81,12 +81,10 @@ def level_covariances(system: LinearSystem, solution: Solution, cov_cell: FloatA
         falls = np.matmul(gain, cov_cell[system.level_cell])
         own = solution.level_inverse + np.matmul(falls, gain.transpose(0, 2, 1))
         return own, -falls[at.level_of_joint]
-    falls = solution.falls
-    own = solution.level_inverse + np.matmul(falls, gain.transpose(0, 2, 1))
     columns = at.cell_columns[at.cell_of_joint]
     d = gain.shape[1]
-    cross = falls[at.level_of_joint[:, None, None], np.arange(d)[None, :, None], columns[:, None]]
-    return own, -cross
+    places = at.level_of_joint[:, None, None], np.arange(d)[None, :, None], columns[:, None]
+    return solution.level_cov, -solution.falls[places]
 
 
 @dataclass(frozen=True)

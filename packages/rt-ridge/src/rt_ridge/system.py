@@ -16,8 +16,10 @@ from rt_ridge.levels import FLAT, Arrangement
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-MAX_DENSE = 12_000
-"""Most columns that stay dense: 1.2 GB a matrix, minutes a factorisation."""
+MAX_DENSE = 10_000
+"""Most columns that stay dense: 0.8 GB a matrix, a minute an evaluation."""
+MAX_COUPLING = 10**8
+"""Most entries of the coupling of crossed factors: 0.8 GB, of which four are kept at a time."""
 
 
 class UnsolvableError(RTRidgeError):
@@ -63,6 +65,15 @@ class Solution:
         R = len(self.dense_mean)
         return np.asarray((self.gain.reshape(-1, R) @ self.dense_cov).reshape(self.gain.shape))
 
+    @cached_property
+    def level_cov(self) -> FloatArray:
+        """Covariance of each level of an eliminated factor that crosses others, [L, d, d]."""
+        if self.gain.shape[1] == 1:
+            variance = np.einsum("lr,lr->l", self.falls[:, 0], self.gain[:, 0])
+            return np.asarray(self.level_inverse + variance[:, None, None])
+        own = np.matmul(self.falls, self.gain.transpose(0, 2, 1))
+        return np.asarray(self.level_inverse + own)
+
 
 class LinearSystem:
     """Assembles and solves the normal equations of the locations, again for each set of scales.
@@ -79,12 +90,13 @@ class LinearSystem:
         self.arrangement = arrangement
         self.n_entries = n_entries
         R = arrangement.n_dense
-        if R > MAX_DENSE:
-            widest = max(arrangement.dense, key=lambda f: f.size)
+        eliminated = 0 if arrangement.eliminated is None else arrangement.eliminated.size
+        coupling = 0 if arrangement.nested else eliminated * R
+        if R > MAX_DENSE or coupling > MAX_COUPLING:
             raise RTRidgeError(
-                f"{widest.name} effects: {R} coefficients stay coupled through "
-                f"{arrangement.eliminated.name if arrangement.eliminated else 'pairs'}, expected "
-                f"at most {MAX_DENSE}; use fewer slope or descriptor effects, or fit subsets"
+                f"hierarchy: {eliminated} effects of one factor cross {R} of the others, expected "
+                f"at most {MAX_DENSE} of the others and a product of {MAX_COUPLING:.0e}; use a "
+                "global slope head, fewer descriptor heads, or fit parts of the data"
             )
         at = arrangement
         self._to_joint = segment_sum(at.joint_of_pair, at.n_joints)
@@ -139,10 +151,10 @@ class LinearSystem:
         root, log_det = _inverse_root(A)
         inverse = np.matmul(root.transpose(0, 2, 1), root)
         y = np.einsum("lij,lj->li", inverse, c)
-        half = np.matmul(root, B)
+        half = _blockwise(root, B)
         evidence += float(np.einsum("li,li->", c, y)) / 2 - log_det / 2
         self._subtract(S, b, half, np.einsum("lij,lj->li", root, c))
-        gain = np.matmul(root.transpose(0, 2, 1), half)
+        gain = _blockwise(root.transpose(0, 2, 1), half)
         log_evidence, mean, cov = _solve_dense(S, b, self.arrangement.n_flat, profile)
         seen = mean[self._level_columns] if self.arrangement.nested else None
         fall = gain @ mean if seen is None else np.einsum("ldm,lm->ld", gain, seen)
@@ -250,6 +262,11 @@ def _add_prior(
     S[column, column] += sd**-2
     b[column] += mean / sd**2
     return float(-np.log(sd) - (mean / sd) ** 2 / 2) - float(np.log(2 * np.pi)) / 2
+
+
+def _blockwise(A: FloatArray, B: FloatArray) -> FloatArray:
+    """Return the products of [L, d, d] and [L, d, m] blocks; blocks of one entry are scaled."""
+    return A * B if A.shape[1] == 1 else np.matmul(A, B)
 
 
 def _inverse_root(A: FloatArray) -> tuple[FloatArray, float]:
