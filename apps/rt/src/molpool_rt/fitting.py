@@ -65,6 +65,8 @@ def fit_table(config: FitConfig, console: Console) -> Fitted:
     started = time.perf_counter()
     with console.status(f"Summing up the rows of {table.name}"):
         stats, features = training_statistics(config, table, columns)
+    if stats.n_rows < 2:
+        raise InputError("data", expected="two rows or more", found="1 row", where=table.name)
     summed = time.perf_counter() - started
     console.print(
         f"{stats.n_rows:,} rows, {stats.G:,} pairs of {_count(stats.group_ids)} groups and"

@@ -52,16 +52,9 @@ def _read(
     read = read_table(file)
     raw = {SPECIES: config.species_raw, CLUSTER: config.cluster_raw, COMPOUND: config.compound_col}
     texts = {new: _text(read[old]).alias(new) for new, old in raw.items()}
-    others = [
-        config.run_col,
-        config.library_col,
-        config.compound_name,
-        "species",
-        "species_cluster",
-    ]
-    for name in others:
-        if name in table.columns and name not in (config.species_raw, config.cluster_raw):
-            texts[name] = _text(read[name])
+    others = [config.run_col, config.library_col, config.compound_name]
+    others += [n for n in ("species", "species_cluster") if n not in raw.values()]
+    texts |= {n: _text(read[n]) for n in others if n is not None and n in table}
     numbers = [number_column(read, n, where=file.name) for n in (config.target_col, *covariates)]
     frame = pl.DataFrame([*texts.values(), *numbers])
     used = frame[SPECIES].is_not_null() & frame[CLUSTER].is_not_null()
