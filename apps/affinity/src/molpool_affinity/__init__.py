@@ -1,4 +1,4 @@
-"""molpool-affinity: reserved; nothing is implemented yet."""
+"""The command `molpool-affinity`: which tasks to train together, from a table of molecules."""
 
 from importlib.metadata import version
 

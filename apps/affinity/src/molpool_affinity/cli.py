@@ -1,0 +1,36 @@
+"""Entry point of molpool-affinity. Heavy imports happen once a command really runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from molpool_common.cli import guarded, parse_config
+
+PROG = "molpool-affinity"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0 done, 2 wrong input, 1 a fault of ours."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return guarded(PROG, lambda: _measure(arguments))
+
+
+def _measure(arguments: Sequence[str]) -> None:
+    from molpool_affinity.config import AffinityCommandConfig
+    from molpool_affinity.training_file import read_as_measurement
+
+    config = parse_config(
+        AffinityCommandConfig,
+        arguments,
+        prog=PROG,
+        description="Measure which tasks of a table of SMILES to train together, and group them.",
+        migrate=read_as_measurement,
+    )
+    from molpool_affinity.pipeline import measure_table
+
+    measure_table(config, arguments=[PROG, *arguments])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

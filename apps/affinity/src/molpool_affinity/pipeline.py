@@ -1,0 +1,71 @@
+"""From a table to affinities, groups and what tells of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from molpool_common.runfolder import atomic_path
+from rich.console import Console
+from task_affinity import AffinityResult, TaskAffinityError, affinity_matrix_to_dataframe
+
+from molpool_affinity.config import AffinityCommandConfig
+from molpool_affinity.inputs import read_inputs
+from molpool_affinity.measuring import Groups, group, measure
+from molpool_affinity.outcome import print_outcome
+from molpool_affinity.outputs import check_outputs, matrix_csv
+
+
+def measure_table(config: AffinityCommandConfig, *, arguments: Sequence[str] = ()) -> None:
+    """Measure the affinities of a table's tasks, group the tasks and write what was asked for.
+
+    Parameters
+    ----------
+    config : AffinityCommandConfig
+        The command.
+    arguments : sequence of str
+        The command line, for the report.
+
+    Raises
+    ------
+    InputError, TaskAffinityError
+        If the input is wrong; nothing is written then, but for the matrix where the groups alone
+        cannot be made.
+    """
+    console = Console(highlight=False)
+    check_outputs(config)
+    inputs = read_inputs(config)
+    start = time.perf_counter()
+    result = measure(config.measurement, inputs, console)
+    seconds = time.perf_counter() - start
+    written = _save_matrix(config, result)
+    groups = _group(config, result, console)
+    print_outcome(console, inputs, result, groups)
+    if config.save_groups is not None:
+        written.append(_place(config.save_groups, groups.grouping.save))
+    console.print(f"Measured in {seconds:.0f} s. Wrote {', '.join(written)}", markup=False)
+
+
+def _save_matrix(config: AffinityCommandConfig, result: AffinityResult) -> list[str]:
+    frame = affinity_matrix_to_dataframe(result.matrix, result.task_names)
+
+    def save_csv(path: Path) -> None:
+        with atomic_path(path) as unfinished:
+            frame.to_csv(unfinished)
+
+    return [_place(config.save_path, result.save), _place(matrix_csv(config), save_csv)]
+
+
+def _place(path: str | Path, save: Callable[[Path], None]) -> str:
+    """Let `save` write a file, in a folder that is made where it is missing; return its name."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    save(Path(path))
+    return str(path)
+
+
+def _group(config: AffinityCommandConfig, result: AffinityResult, console: Console) -> Groups:
+    try:
+        return group(result, console)
+    except TaskAffinityError as error:
+        raise TaskAffinityError(f"{error}. The matrix is kept in {config.save_path}.") from None
