@@ -18,6 +18,7 @@ from rt_ridge.hierarchy import Hierarchy
 from rt_ridge.priors import ScalePrior, ScalePriors
 from rt_ridge.scales import find_scales
 from rt_ridge.scales.posterior import ScalePosterior, weighted_interval
+from rt_ridge.scales.whitening import Whitening
 from rt_ridge.statistics import SufficientStatistics
 from scipy.stats import kstest, norm
 
@@ -291,6 +292,14 @@ def test_simulation_based_calibration():
         ranks.append([*rank, cdf])
     for column in np.array(ranks).T:
         assert kstest(column, "uniform").pvalue > 1e-4
+
+
+def test_points_beyond_all_reason_have_no_density():
+    whitening = Whitening.at_mode(Hierarchy(batches()[0], RidgeConfig()))
+    centre, slope = whitening.log_density(np.zeros(2))
+    np.testing.assert_allclose(slope, 0, atol=1e-3)
+    for u in ([1e3, 0.0], [-1e3, 1e3], [np.nan, 0.0]):
+        assert not whitening.log_density(np.array(u))[0] > centre
 
 
 def test_points_are_thinned_evenly_and_intervals_weighted():

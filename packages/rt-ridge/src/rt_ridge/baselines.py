@@ -9,9 +9,9 @@ from rt_ridge.backoff import CoefficientPredictor
 from rt_ridge.collapsed import collapsed_log_likelihood
 from rt_ridge.config import RidgeConfig
 from rt_ridge.errors import RTRidgeError
-from rt_ridge.estimators import _PooledRidge
 from rt_ridge.features import FeatureCenter, FeatureMap
 from rt_ridge.lasso import groupwise_lasso
+from rt_ridge.pooled_ridge import PooledRidge
 from rt_ridge.solve import batched_ridge
 from rt_ridge.statistics import SufficientStatistics
 from rt_ridge.summaries import NoiseVariance, Stage1CoeffSummaries
@@ -22,7 +22,7 @@ _NO_NOISE = 1e-12
 """Least σ² over the variance of the target, for data that a line fits without error."""
 
 
-class _Groupwise(_PooledRidge):
+class _Groupwise(PooledRidge):
     """Regressions of the pairs one by one, from their statistics."""
 
     def __init__(

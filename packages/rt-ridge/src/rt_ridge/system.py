@@ -7,9 +7,10 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import blas, cho_solve, cholesky, lapack
+from scipy.linalg import blas
 from scipy.sparse import csr_array
 
+from rt_ridge.block_algebra import blockwise, inverse_root, solve_dense
 from rt_ridge.errors import RTRidgeError
 from rt_ridge.levels import FLAT, Arrangement
 
@@ -20,10 +21,6 @@ MAX_DENSE = 10_000
 """Most columns that stay dense: 0.8 GB a matrix, a minute an evaluation."""
 MAX_COUPLING = 10**8
 """Most entries of the coupling of crossed factors: 0.8 GB, of which four are kept at a time."""
-
-
-class UnsolvableError(RTRidgeError):
-    """Scales so far apart that rounding leaves no positive definite system."""
 
 
 def segment_sum(index: IntArray, size: int) -> csr_array:
@@ -143,19 +140,19 @@ class LinearSystem:
         evidence = _add_prior(S, b, self.arrangement, prior)
         if self.arrangement.eliminated is None:
             empty = np.zeros((0, 0))
-            found = _solve_dense(S, b, self.arrangement.n_flat, profile)
+            found = solve_dense(S, b, self.arrangement.n_flat, profile)
             return Solution(
                 evidence + found[0], *found[1:], empty, empty[:, :, None], empty[:, :, None]
             )
         A, c, B = self._level_part(J, h, scales)
-        root, log_det = _inverse_root(A)
+        root, log_det = inverse_root(A)
         inverse = np.matmul(root.transpose(0, 2, 1), root)
         y = np.einsum("lij,lj->li", inverse, c)
-        half = _blockwise(root, B)
+        half = blockwise(root, B)
         evidence += float(np.einsum("li,li->", c, y)) / 2 - log_det / 2
         self._subtract(S, b, half, np.einsum("lij,lj->li", root, c))
-        gain = _blockwise(root.transpose(0, 2, 1), half)
-        log_evidence, mean, cov = _solve_dense(S, b, self.arrangement.n_flat, profile)
+        gain = blockwise(root.transpose(0, 2, 1), half)
+        log_evidence, mean, cov = solve_dense(S, b, self.arrangement.n_flat, profile)
         seen = mean[self._level_columns] if self.arrangement.nested else None
         fall = gain @ mean if seen is None else np.einsum("ldm,lm->ld", gain, seen)
         return Solution(evidence + log_evidence, mean, cov, y - fall, inverse, gain)
@@ -262,53 +259,3 @@ def _add_prior(
     S[column, column] += sd**-2
     b[column] += mean / sd**2
     return float(-np.log(sd) - (mean / sd) ** 2 / 2) - float(np.log(2 * np.pi)) / 2
-
-
-def _blockwise(A: FloatArray, B: FloatArray) -> FloatArray:
-    """Return the products of [L, d, d] and [L, d, m] blocks; blocks of one entry are scaled."""
-    return A * B if A.shape[1] == 1 else np.matmul(A, B)
-
-
-def _inverse_root(A: FloatArray) -> tuple[FloatArray, float]:
-    """Return the inverse Cholesky factors of [L, d, d] blocks and the blocks' log determinant."""
-    if A.shape[1] == 1:
-        return 1 / np.sqrt(A), float(np.log(A).sum())
-    factor = np.linalg.cholesky(A)
-    diagonal = np.diagonal(factor, axis1=1, axis2=2)
-    return np.linalg.inv(factor), 2 * float(np.log(diagonal).sum())
-
-
-def _solve_dense(
-    S: FloatArray, b: FloatArray, n_flat: int, profile: bool
-) -> tuple[float, FloatArray, FloatArray]:
-    """Return log evidence, mean and covariance; flat columns come last."""
-    R = len(b)
-    if R == 0:
-        return 0.0, b, S
-    try:
-        factor = cholesky(S, lower=True, check_finite=False)
-    except np.linalg.LinAlgError:
-        raise UnsolvableError(
-            "scales: expected values at which the system of locations is positive definite; found "
-            "none within rounding, at scales many orders of magnitude apart"
-        ) from None
-    mean = cho_solve((factor, True), b, check_finite=False)
-    log_diagonal = np.log(np.diagonal(factor))
-    n_random = R - n_flat
-    quadratic = float(b @ mean) / 2
-    if not profile:
-        evidence = quadratic - float(log_diagonal.sum()) + n_flat * float(np.log(2 * np.pi)) / 2
-        return evidence, mean, _inverse(factor)
-    cov = np.zeros_like(S)
-    cov[:n_random, :n_random] = _inverse(factor[:n_random, :n_random])
-    return quadratic - float(log_diagonal[:n_random].sum()), mean, cov
-
-
-def _inverse(factor: FloatArray) -> FloatArray:
-    """Return the inverse of the matrix whose Cholesky factor is given."""
-    if not len(factor):
-        return factor
-    lower = np.tril(lapack.dpotri(np.asfortranarray(factor), lower=1)[0])
-    inverse: FloatArray = lower + lower.T
-    inverse[np.diag_indices(len(factor))] /= 2
-    return inverse

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rt_ridge.block_algebra import UnsolvableError
 from rt_ridge.hierarchy import Hierarchy
 from rt_ridge.scales.map_ import mode
 from rt_ridge.scales.optimum import curvature, spread
-from rt_ridge.system import UnsolvableError
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -65,9 +65,12 @@ class Whitening:
 
         -inf where scales are so far apart that the density cannot be computed.
         """
-        try:
-            value, gradient = self.hierarchy.log_posterior(self.phi(u))
-        except UnsolvableError:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            try:
+                value, gradient = self.hierarchy.log_posterior(self.phi(u))
+            except UnsolvableError:
+                return -np.inf, np.zeros(len(u))
+        if not (np.isfinite(value) and np.isfinite(gradient).all()):
             return -np.inf, np.zeros(len(u))
         size = len(self.root)
         by_u = np.concatenate([gradient[:size] @ self.root, gradient[size:]])
