@@ -109,7 +109,8 @@ def test_screen_has_the_thinnest_support_first(good, lab, pooled, ridge, tmp_pat
 def test_figures_are_files(good, pooled, evaluation, tmp_path):
     out = tmp_path / "out"
     good("plot", "--runs", pooled, "--evaluation", evaluation, "--save-dir", out)
-    names = {"shrinkage_pooled", "slopes_pooled", "support", "drift_pooled", "drift_ridge"}
+    names = {"shrinkage_pooled", "slopes_pooled", "support", "support_common"}
+    names |= {"drift_pooled", "drift_ridge"}
     assert {p.stem for p in out.glob("*.png")} == names
     assert {p.stem for p in out.glob("*.svg")} == names
     assert (out / "support.png").read_bytes().startswith(b"\x89PNG")
@@ -122,7 +123,7 @@ def test_page_and_pdf_hold_the_same(good, pooled, ridge, evaluation, tmp_path):
     page = output.read_text()
     for text in ("Errors and intervals", "By support", "Drift by run", "Fit: pooled", "Fit: ridge"):
         assert text in page
-    assert page.count("<svg") == 6
+    assert page.count("<svg") == 7
     assert not re.search(r'(src|href)="(?!#|data:)', page)
     row = pl.read_csv(evaluation / "evaluation.csv").filter(
         artefact="pooled", rows="all", support="all"
@@ -130,7 +131,7 @@ def test_page_and_pdf_hold_the_same(good, pooled, ridge, evaluation, tmp_path):
     assert f'data-value="{row["rmse"].item()}"' in page
     pdf = output.with_suffix(".pdf").read_bytes()
     assert pdf.startswith(b"%PDF")
-    assert pdf.count(b"/Subtype /Image") >= 6
+    assert pdf.count(b"/Subtype /Image") >= 7
 
 
 @pytest.mark.slow
@@ -150,6 +151,10 @@ def test_one_command_does_all(good, tmp_path):
         *("report.html", "report.pdf", "evaluation.json", "evaluation.csv", "drift.csv"),
         *("data/train.parquet", "models/pooled/coefficients.npz", "models/alone/metrics.json"),
     } <= found
+    # Replacing it with other models leaves nothing of the first.
+    config.write_text(config.read_text().replace("alone:", "single:"))
+    good("run", "--config", config, "--save-dir", out, "--overwrite")
+    assert {p.name for p in (out / "models").iterdir()} == {"pooled", "single"}
     # The same from the tables that it left, without the simulation.
     again = tmp_path / "again"
     data = out / "data"

@@ -160,27 +160,33 @@ def _slope_table(run: FittedRun) -> Table:
 
 def evaluation_figures(evaluation: Evaluation) -> Iterator[Drawn]:
     """Draw error and coverage by support, and the drift of the runs."""
-    several = len(evaluation.scored) > 1
-    tables = {s.name: with_rows(s.common if several else s.table) for s in evaluation.scored}
-    among = f" on the {evaluation.n_common:,} rows that all predict" if several else ""
-    yield Drawn(
-        "support",
-        plot_support(tables),
-        "RMSE and coverage of the intervals by the number of training rows of the pair.",
-        f"Error and coverage{among}, by training rows of the pair"
-        + (f" in {evaluation.scored[0].name}" if several else "")
-        + "; dotted, what the intervals claim.",
-        Table(
-            ["model", *(ERRORS | INTERVALS).values()],
-            [
-                [name, *row]
-                for name, t in tables.items()
-                for row in t.select(*(ERRORS | INTERVALS)).rows()
-            ],
-        ),
-    )
+    own = {s.name: s.table for s in evaluation.scored}
+    yield _support("support", own, "All rows that each model predicts, by the training rows of")
+    if len(own) > 1:
+        common = {s.name: s.common for s in evaluation.scored}
+        first = evaluation.scored[0].name
+        text = (
+            f"The {evaluation.n_common:,} rows that all predict, by the training rows in {first} of"
+        )
+        yield _support("support_common", common, text)
     if evaluation.drift is not None:
         yield from map(_drift, evaluation.drift.partition_by("artefact", maintain_order=True))
+
+
+def _support(name: str, tables: dict[str, pl.DataFrame], which: str) -> Drawn:
+    filled = {bin_ for table in tables.values() for bin_ in with_rows(table)["support"]}
+    shown = {n: t.filter(pl.col("support").is_in(filled)) for n, t in tables.items()}
+    return Drawn(
+        name,
+        plot_support(shown),
+        "RMSE and coverage of the intervals by the number of training rows of the pair.",
+        f"{which} their pair: error, and share of the rows inside the 95 % (solid), 80 % (dashed) "
+        "and 50 % (dotted) intervals. Grey: what the intervals claim.",
+        Table(
+            ["model", *(ERRORS | INTERVALS).values()],
+            [[n, *row] for n, t in shown.items() for row in t.select(*(ERRORS | INTERVALS)).rows()],
+        ),
+    )
 
 
 def _drift(runs: pl.DataFrame) -> Drawn:

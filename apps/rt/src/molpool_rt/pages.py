@@ -12,6 +12,9 @@ from molpool_common.runfolder import atomic_path, write_text
 
 from molpool_rt.figures import Drawn
 
+REM_PER_INCH = 7
+"""Of a figure at its largest: text of 9 points is then that of the page."""
+
 Piece = Text | Facts | Table | Code | Drawn
 
 
@@ -56,4 +59,8 @@ def _part(piece: Piece) -> Part:
     if not isinstance(piece, Drawn):
         return piece
     with style():
-        return Figure(figure_svg(piece.picture), piece.alt, piece.caption, piece.data)
+        svg = figure_svg(piece.picture)
+    # Without a bound a narrow figure would be blown up to the width of the page.
+    widest = REM_PER_INCH * piece.picture.get_size_inches()[0]
+    svg = svg.replace("<svg ", f'<svg style="max-width: {widest:.0f}rem" ', 1)
+    return Figure(svg, piece.alt, piece.caption, piece.data)

@@ -22,6 +22,8 @@ FONT = "DejaVu"
 MARGIN = 16
 """mm."""
 DPI = 200
+ROW = 5.5
+"""Height of a row, mm, about."""
 MOST_ROWS = 60
 """Rows of a table on paper; the page has the rest."""
 
@@ -97,6 +99,8 @@ class _Pdf(FPDF):  # type: ignore[misc]  # fpdf2 has no types
                 self._figure(piece)
 
     def _table(self, table: Table) -> None:
+        if self.will_page_break(12 + ROW * min(len(table.rows) + 1, 12)):
+            self.add_page()
         if table.caption:
             self.paragraph(table.caption, grey=True, size=8)
         rows = [[_show(v, table.digits) for v in row] for row in table.rows]

@@ -61,13 +61,15 @@ def build_page(title: str, runs: Sequence[FittedRun], evaluation: Evaluation | N
 
 
 def _evaluation_chapters(evaluation: Evaluation) -> list[Chapter]:
-    support, *drift = evaluation_figures(evaluation)
+    drawn = list(evaluation_figures(evaluation))
+    support = [one for one in drawn if one.name.startswith("support")]
+    drift = [one for one in drawn if one.name.startswith("drift")]
     pieces: list[Piece] = [Text(_headline(evaluation))]
     if evaluation.n_left_out:
         pieces.append(Text(f"{evaluation.n_left_out:,} rows of pairs never seen are left out."))
     if len(evaluation.scored) > 1:
         pieces.append(_comparison(evaluation))
-    pieces.append(support)
+    pieces += support
     tables = Chapter("By support", [*_support_tables(evaluation)])
     chapters = [Chapter("Errors and intervals", pieces), tables]
     return [*chapters, Chapter("Drift by run", [*drift])] if drift else chapters
@@ -141,7 +143,7 @@ def _fit_chapter(run: FittedRun) -> Chapter:
         "Supercategories": metrics["supercategories"],
         "Covariates": ", ".join(metrics["covariates"]) or "none",
         "Log likelihood": metrics["log_likelihood"],
-        **metrics["diagnostics"],
+        **{name: f"{value:.4g}" for name, value in metrics["diagnostics"].items() if value},
     }
     told: dict[str, Cell] = {name: value for name, value in facts.items() if value is not None}
     notes: list[Piece] = [Text(note, note=True) for note in metrics["notes"]]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from molpool_common.errors import InputError
-from molpool_common.runfolder import RunFolder
+from molpool_common.runfolder import MARKER, RunFolder
 from rich.console import Console
 
 from molpool_rt.artefacts import Artefact
@@ -28,6 +28,7 @@ def main(config: RunConfig, arguments: Sequence[str]) -> None:
     _check(config)
     fits = {name: _fit_config(config, path, name) for name in config.models}
     run = open_folder(config, path, arguments)
+    _remove_others(path / "models", fits)
     if not config.train:
         _simulate(config, run, console)
     for name, fit in fits.items():
@@ -61,6 +62,17 @@ def _check(config: RunConfig) -> None:
         Table.find(config.test, "test")
         for name in config.models:
             training_columns(_fit_config(config, Path(), name), table)
+
+
+def _remove_others(models: Path, kept: Collection[str]) -> None:
+    """Remove the fits of an earlier run that is replaced, and only what a fit writes."""
+    for folder in models.glob("*/"):
+        if folder.name not in kept and (folder / MARKER).is_file():
+            emptied = RunFolder.create(folder, overwrite=True)
+            emptied.checkpoints.rmdir()
+            (folder / MARKER).unlink()
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def _tables(config: RunConfig, path: Path) -> tuple[list[str], list[str]]:

@@ -65,13 +65,13 @@ def _page(study: ShiftConfig, summary: pl.DataFrame, drawn: Drawn) -> Page:
     intro = (
         "Simulated laboratories. Partial pooling and the cluster x compound baseline are fed the "
         "same clusters. Baselines predict nothing for pairs they have not seen: that share is "
-        "the column without prediction."
+        "the column none. Distances are percentiles."
     )
     rows = [
         [r["anchors"], r["method"], r["bin"], *(r[c] for c in _COLUMNS)]
         for r in summary.iter_rows(named=True)
     ]
-    heads = ["anchors", "method", "distance, percentile", *_COLUMNS.values()]
+    heads = ["anchors", "method", "distance", *_COLUMNS.values()]
     table = Table(heads, rows, caption="Means over the replicates; ± is half the 95 % interval.")
     chapters = [
         Chapter("Error by distance", [Text(intro), drawn]),
@@ -88,7 +88,7 @@ _COLUMNS = {
     "coverage_95": "in 95 %",
     "z_mean": "z mean",
     "z_sd": "z sd",
-    "missing": "without prediction",
+    "missing": "none",
 }
 
 
