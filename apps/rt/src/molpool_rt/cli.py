@@ -13,7 +13,7 @@ from molpool_common.cli import Command, dispatch, parse_config
 PROG = "molpool-rt"
 
 # Command: its configuration, where it runs, its summary.
-_COMMANDS = {
+COMMANDS = {
     "prepare": ("PrepareConfig", "preparing", "check a table, number what nests, cap, fill gaps"),
     "fit": ("FitConfig", "fitting", "fit coefficients of every (group, compound)"),
     "predict": ("PredictConfig", "predicting", "predict a table, with intervals"),
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run molpool-rt and return its exit code: 0 done, 2 wrong input, 1 a fault of ours."""
     commands = {
         name: Command(summary, _runner(name, config, module, summary))
-        for name, (config, module, summary) in _COMMANDS.items()
+        for name, (config, module, summary) in COMMANDS.items()
     }
     return dispatch(
         PROG, "Retention times with partially pooled drift: fit, predict, judge.", commands, argv
