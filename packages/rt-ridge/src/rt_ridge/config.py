@@ -23,7 +23,14 @@ class SamplingConfig(ConfigModel):
     draws: int = Field(750, ge=10, description="nuts: draws a chain; laplace, advi: points")
     tune: int = Field(150, ge=10, description="nuts: warm-up draws a chain")
     chains: int = Field(2, ge=1, description="nuts: chains, run side by side")
-    target_accept: float = Field(0.7, gt=0.5, lt=1, description="nuts: acceptance aimed at")
+    target_accept: float = Field(0.65, gt=0.5, lt=1, description="nuts: acceptance aimed at")
+    max_depth: int | None = Field(
+        None,
+        ge=1,
+        le=12,
+        description="nuts: doublings of a trajectory; None: 2, which is enough in whitened "
+        "coordinates, or 8 where there are too many of them to whiten",
+    )
     advi_steps: int = Field(2_000, ge=100, description="advi: steps of the optimiser")
     location_draws: int = Field(
         64, ge=1, description="draws of the scales at which the locations are averaged exactly"

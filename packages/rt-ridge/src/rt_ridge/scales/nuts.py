@@ -20,6 +20,8 @@ FloatArray = npt.NDArray[np.float64]
 
 MAX_R_HAT = 1.01
 MIN_ESS = 400.0
+WHITE_DEPTH, DEPTH = 2, 8
+"""Doublings of a trajectory: three steps cross a standard normal about a quarter turn."""
 MAX_LIKELIHOODS = 200
 """Draws at which the log likelihood is evaluated again for its mean."""
 
@@ -90,6 +92,7 @@ def _sample(whitening: Whitening, seed: int) -> Any:
         cores=sampling.chains,
         seed=seed,
         target_accept=sampling.target_accept,
+        maxdepth=sampling.max_depth or (WHITE_DEPTH if whitening.complete else DEPTH),
         save_warmup=False,
         progress_bar=False,
     )

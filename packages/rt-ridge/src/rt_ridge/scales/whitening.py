@@ -50,6 +50,11 @@ class Whitening:
         return cls(hierarchy, centre, np.asarray(np.linalg.cholesky(cov), dtype=np.float64))
 
     @property
+    def complete(self) -> bool:
+        """Whether all coordinates are whitened."""
+        return len(self.root) == len(self.centre)
+
+    @property
     def log_volume(self) -> float:
         """Log determinant of φ by u."""
         return float(np.log(np.diagonal(self.root)).sum())
