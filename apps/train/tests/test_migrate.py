@@ -212,12 +212,15 @@ def test_other_sections_keep_every_line_and_are_named(
     tmp_path: Path, other: str, legacy: str, first: bool
 ) -> None:
     legacy = legacy.replace("  message_passing: {depth: 3}\n", "  mlflow: false\n")
+    other += "registry:\n  port: 5000  # of another program\n"
     text = other + "\n" + legacy if first else legacy + "\n" + other
     new = migrated(tmp_path, text)
     assert other in new
     path = tmp_path / "again.yaml"
     path.write_text(text)
-    assert any("chemprop: task_affinity" in note for note in migrate_text(path).notes)
+    notes = migrate_text(path).notes
+    assert any("chemprop: registry" in note for note in notes)
+    assert not any("task_affinity" in note for note in notes)
 
 
 def test_a_curriculum_that_is_on_overrules_alpha(tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from chemprop_multitask.config import ChempropConfig, ModelConfig
 from molpool_common.config import ConfigModel
 from molpool_common.data_config import DataConfig
 from molpool_common.tracking import TrackingConfig
-from pydantic import Field
+from pydantic import Field, model_validator
 from sampling_core.config import JointSamplingConfig
+from task_affinity.config import TaskAffinityConfig
+
+Sharing = Literal["heads", "separate"]
 
 
 class TrainModelConfig(ModelConfig):
@@ -65,8 +68,23 @@ class TrainChempropConfig(ChempropConfig):
         description="task groups, one head each, as lists of tasks or a groups.json; by default "
         "one head serves all tasks",
     )
+    sharing: Sharing = Field(
+        "heads",
+        description="heads: one model with a head for each group; separate: a model for each group",
+    )
     model: TrainModelConfig = Field(default_factory=TrainModelConfig)
     ensemble: EnsembleSection = Field(default_factory=EnsembleSection)
     data: DataConfig = Field(default_factory=DataConfig)
     joint_sampling: JointSamplingConfig = Field(default_factory=JointSamplingConfig)
+    task_affinity: TaskAffinityConfig = Field(default_factory=TaskAffinityConfig)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sharing_beside_its_section(cls, values: Any) -> Any:
+        """Take `sharing` from within `task_affinity`, where it reads as well."""
+        section = values.get("task_affinity") if isinstance(values, dict) else None
+        if not isinstance(section, dict) or "sharing" not in section or "sharing" in values:
+            return values
+        rest = {key: value for key, value in section.items() if key != "sharing"}
+        return {**values, "sharing": section["sharing"], "task_affinity": rest}

@@ -31,6 +31,15 @@ class MemberRun:
     records: Sequence[EpochRecord]
 
     @property
+    def label(self) -> str:
+        """What tables call it: member, group or both, from 1."""
+        member, group = self.trainee.member, self.trainee.group
+        words = [] if member is None else [str(member.number + 1)]
+        if group is not None:
+            words.append(f"group {group.number + 1}")
+        return ", ".join(words) or "1"
+
+    @property
     def best_epoch(self) -> int | None:
         """Epoch, from 1, whose weights were kept; None without validation."""
         losses = [r.val_loss for r in self.records if r.val_loss is not None]
@@ -58,7 +67,9 @@ def section(members: Sequence[MemberRun], results: Results) -> Section:
 
 
 def _members(members: Sequence[MemberRun], results: Results) -> Table:
-    kinds = {score.task_type for table in results.by_member for score in table.tasks}
+    # Metrics are of all tasks, and a group's model has only some.
+    alone = results.by_member if members[0].trainee.group is None else ()
+    kinds = {score.task_type for table in alone for score in table.tasks}
     names = [n for kind, shown in SHOWN.items() if kind in kinds for n in shown]
     names = [n for n in names if n not in IN_UNITS]
     rows: list[list[Cell]] = []
@@ -66,17 +77,17 @@ def _members(members: Sequence[MemberRun], results: Results) -> Table:
         plan = member.trainee.member
         assert plan is not None
         row: list[Cell] = [
-            str(plan.number + 1),
+            member.label,
             str(plan.seed_number + 1),
             str(plan.fold + 1),
             len(member.records),
             member.best_epoch,
             member.best_loss,
         ]
-        if results.by_member:
-            row += _macro(results.by_member[i], names)
+        if alone:
+            row += _macro(alone[i], names)
         rows.append(row)
-    if results.by_member:
+    if alone:
         mean = _macro(results.metrics[results.reported_side], names)
         rows.append(["mean of all", None, None, None, None, None, *mean])
     return Table(
@@ -91,8 +102,10 @@ def _members(members: Sequence[MemberRun], results: Results) -> Table:
         ],
         rows,
         caption=f"The members, and means over tasks on the {results.reported_side} molecules: of "
-        "each alone, and of the mean of their predictions.",
-        totals=1 if results.by_member else 0,
+        "each alone, and of the mean of their predictions."
+        if alone
+        else "The models of the members.",
+        totals=1 if alone else 0,
     )
 
 
@@ -173,7 +186,8 @@ def _spread_figure(spreads: Sequence[_Spread], side: str) -> Figure:
 
 
 def learning_curves(members: Sequence[MemberRun]) -> Figure:
-    """Draw training and validation loss of each member; circles mark the epochs kept."""
+    """Draw training and validation loss of each model; circles mark the epochs kept."""
+    what = "member" if members[0].trainee.group is None else "model"
     with style():
         figure = new_figure(8, 4)
         axes = figure.subplots()
@@ -195,13 +209,13 @@ def learning_curves(members: Sequence[MemberRun]) -> Figure:
         svg = figure_svg(figure)
     return Figure(
         svg,
-        alt=f"Training and validation loss an epoch, a line each for {len(members)} members.",
-        caption="Loss an epoch, a line a member. Circles mark the weights that were kept.",
+        alt=f"Training and validation loss an epoch, a line each for {len(members)} {what}s.",
+        caption=f"Loss an epoch, a line a {what}. Circles mark the weights that were kept.",
         data=Table(
-            ["member", "epoch", "training", "validation", "learning rate", "seconds"],
+            [what, "epoch", "training", "validation", "learning rate", "seconds"],
             [
-                [str(i + 1), r.epoch + 1, r.train_loss, r.val_loss, r.learning_rate, r.seconds]
-                for i, member in enumerate(members)
+                [member.label, r.epoch + 1, r.train_loss, r.val_loss, r.learning_rate, r.seconds]
+                for member in members
                 for r in member.records
             ],
             digits=5,

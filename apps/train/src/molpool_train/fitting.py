@@ -18,11 +18,13 @@ from molpool_common.runfolder import RunFolder
 from molpool_common.tracking import Tracker
 from rich.console import Console
 
+from molpool_train.affinity import Affinity
 from molpool_train.config import TrainChempropConfig
 from molpool_train.inputs import Inputs
 from molpool_train.report import MemberRun, TrainingRun, training_report
 from molpool_train.results import evaluate, shown_rows
 from molpool_train.screen import TrainingScreen, metric_table
+from molpool_train.separate import wholes
 from molpool_train.trainees import Trainee
 from molpool_train.unseen import write_unseen
 
@@ -47,6 +49,8 @@ class Fitting:
         The model, or the members of the ensemble.
     tracker : Tracker
         Where numbers are logged besides.
+    affinity : Affinity or None
+        What the groups were made from, if they were measured.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Fitting:
         inputs: Inputs,
         trainees: Sequence[Trainee],
         tracker: Tracker,
+        affinity: Affinity | None = None,
     ) -> None:
         self._console = console
         self._config = config
@@ -64,11 +69,13 @@ class Fitting:
         self._inputs = inputs
         self._trainees = trainees
         self._tracker = tracker
+        self._affinity = affinity
         self._members: list[MemberRun] = []
 
     @property
     def _loss(self) -> str:
-        return self._trainees[0].model.loss_description
+        each = dict.fromkeys(t.model.loss_description for t in self._trainees)
+        return "; ".join(each)  # groups of classes and groups of values have different ones
 
     def train(self) -> None:
         """Fit each model; an interrupted run can be resumed, and goes on with the same one.
@@ -97,8 +104,8 @@ class Fitting:
 
     def _fit(self, trainee: Trainee) -> list[EpochRecord]:
         """Fit one model; one that was through before it was interrupted comes back as it was."""
-        if trainee.member is not None:
-            self._say(f"Member {_title(trainee, len(self._trainees))}")
+        if title := _title(trainee, self._trainees):
+            self._say(title)
         log = [trainee.log] if trainee.log else []
         screen = TrainingScreen(self._console, self._config.training.epochs, trainee.log)
         return trainee.model.fit(
@@ -115,7 +122,7 @@ class Fitting:
     def _told(self, trainee: Trainee, screen: TrainingScreen) -> Callable[[EpochRecord], None]:
         """Return what tells of an epoch: screen, log, sampling.parquet and tracker."""
         joint = self._config.joint_sampling
-        which = {} if trainee.member is None else {"member": trainee.member.number}
+        which = _which(trainee)
         prefix = "" if trainee.name is None else f"{trainee.name}/"
 
         def tell(record: EpochRecord) -> None:
@@ -132,21 +139,20 @@ class Fitting:
         return tell
 
     def _drawn(self, trainee: Trainee) -> pl.DataFrame:
-        """Return what was drawn so far, of ensembles with the member."""
-        if trainee.member is None:
-            assert trainee.log is not None
-            return trainee.log.frame()
+        """Return what was drawn so far, with member and group where there are several."""
         frames = [
-            t.log.frame().select(pl.lit(t.member.number).alias("member"), pl.all())
+            t.log.frame().select(
+                *(pl.lit(number).alias(name) for name, number in _which(t).items()), pl.all()
+            )
             for t in (*(m.trainee for m in self._members), trainee)
-            if t.log is not None and t.member is not None
+            if t.log is not None
         ]
         return pl.concat(frames, how="diagonal_relaxed")
 
     def write(self) -> None:
         """Evaluate, and write models, predictions, metrics and report."""
         inputs, run = self._inputs, self._run
-        ensemble = Ensemble([m.trainee.model for m in self._members])
+        ensemble = Ensemble([whole.model for whole in wholes(self._trainees)])
         self._results = evaluate(inputs, self._trainees)
         if len(inputs.table.dropped):
             run.write_text("dropped_rows.csv", inputs.table.dropped.write_csv())
@@ -159,7 +165,7 @@ class Fitting:
         files = [model]
         if inputs.unseen is not None:
             mean, sd = ensemble.predict(MoleculeData(inputs.unseen.smiles, cache=inputs.graphs))
-            spread = sd if len(self._trainees) > 1 else None
+            spread = sd if len(ensemble.members) > 1 else None
             self._unseen = write_unseen(run, inputs.unseen, ensemble.task_names, mean, spread)
             files += self._unseen
         self._page = run.write_text("report.html", self._report())
@@ -175,6 +181,7 @@ class Fitting:
                 inputs=self._inputs,
                 members=self._members,
                 results=self._results,
+                affinity=self._affinity,
             )
         )
 
@@ -189,7 +196,8 @@ class Fitting:
         """Print the table of metrics and where the files are."""
         side = self._results.reported_side
         columns, rows = shown_rows(self._results.metrics[side])
-        mean = f", mean of {len(self._members)} members" if len(self._members) > 1 else ""
+        n = self._config.ensemble.n_members
+        mean = f", mean of {n} members" if n > 1 else ""
         title = f"Metrics by task, {side} molecules{mean}"
         self._console.print(metric_table(rows, columns, title))
         if self._inputs.unseen is not None:
@@ -200,10 +208,25 @@ class Fitting:
         self._console.print(line, highlight=False, soft_wrap=True)
 
 
-def _title(trainee: Trainee, n: int) -> str:
-    assert trainee.member is not None
-    place = f"seed {trainee.member.seed_number + 1}, fold {trainee.member.fold + 1}"
-    return f"{trainee.member.number + 1} of {n}: {place}"
+def _which(trainee: Trainee) -> dict[str, int]:
+    """Return the numbers by which log and statistics tell models of one run apart."""
+    which = {} if trainee.member is None else {"member": trainee.member.number}
+    return which if trainee.group is None else which | {"group": trainee.group.number}
+
+
+def _title(trainee: Trainee, trainees: Sequence[Trainee]) -> str:
+    """Return what the screen says before a model is trained; nothing of a single one."""
+    words = []
+    if (member := trainee.member) is not None:
+        n = len({t.member.number for t in trainees if t.member is not None})
+        words.append(
+            f"Member {member.number + 1} of {n}: seed {member.seed_number + 1}, "
+            f"fold {member.fold + 1}"
+        )
+    if (group := trainee.group) is not None:
+        n = len({t.group.number for t in trainees if t.group is not None})
+        words.append(f"Group {group.number + 1} of {n}: {', '.join(trainee.model.task_names)}")
+    return "; ".join(words)
 
 
 def _places(error: NonFiniteLossError, trainee: Trainee) -> str:

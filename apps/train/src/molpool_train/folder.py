@@ -14,6 +14,11 @@ from molpool_train.config import TrainChempropConfig
 
 CONFIG = "config.resolved.yaml"
 CHECKPOINTS = "checkpoints"
+AFFINITY = "affinity.npz"
+MATRIX = "affinity.csv"
+GROUPS = "groups.json"
+HEATMAP = "affinity_heatmap.png"
+DENDROGRAM = "affinity_dendrogram.png"
 
 
 def check_folder(config: TrainChempropConfig, path: Path) -> None:
@@ -65,6 +70,8 @@ def open_folder(config: TrainChempropConfig, path: Path, arguments: Sequence[str
         run.log("resumed", arguments=list(arguments))
         return run
     run = RunFolder.create(path, overwrite=config.overwrite, arguments=arguments)
+    for picture in (HEATMAP, DENDROGRAM):  # of a run that was replaced
+        (path / picture).unlink(missing_ok=True)
     stored = config.model_copy(update={"resume": False, "overwrite": False})
     run.write_text(CONFIG, dump_config(stored))
     run.log("started", arguments=list(arguments))

@@ -1,7 +1,7 @@
 """Task groups as the configuration gives them: lists of tasks, or a file that holds them.
 
-What `molpool-train chemprop` trains is always a configuration with plain lists; whatever else comes
-to choose groups (task affinity, say) belongs between here and `build_trainees`.
+What `molpool-train chemprop` trains is always a configuration with plain lists; groups that task
+affinity makes are put into it by `grouped`, between here and `build_trainees`.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ def with_groups(config: TrainChempropConfig) -> TrainChempropConfig:
     Raises
     ------
     InputError
-        If the file is missing or holds something else.
+        If the file is missing or holds something else, or groups are given and to be measured too,
+        or are needed and neither.
     ChempropError
         If a group names an unknown task, or a task is in none, or in several without an assignment.
     """
+    _check_origin(config)
     if config.groups is None:
         return config
     if isinstance(config.groups, str):
@@ -43,6 +45,40 @@ def with_groups(config: TrainChempropConfig) -> TrainChempropConfig:
         config = validate_values(TrainChempropConfig, {**config.model_dump(), **update})
     resolve_groups(config.groups or [], config.data.target_columns, config.group_assignment)
     return config
+
+
+def grouped(
+    config: TrainChempropConfig, groups: list[list[str]], assignment: dict[str, int]
+) -> TrainChempropConfig:
+    """Return the configuration as if these groups had been given by hand."""
+    measured_no_more = config.task_affinity.model_copy(update={"enabled": False})
+    update = {"groups": groups, "group_assignment": assignment, "task_affinity": measured_no_more}
+    return config.model_copy(update=update)
+
+
+def _check_origin(config: TrainChempropConfig) -> None:
+    given, measured = config.groups is not None, config.task_affinity.enabled
+    if given and measured:
+        raise InputError(
+            "groups",
+            expected="none where task_affinity.enabled, which makes them",
+            found="both",
+            hint="Leave groups out, or --task-affinity.enabled false.",
+        )
+    if config.sharing == "separate" and not given and not measured:
+        raise InputError(
+            "sharing",
+            expected="groups or task_affinity.enabled with 'separate', a model for each group",
+            found="neither",
+        )
+    tasks = len(config.data.target_columns)
+    n_groups = config.task_affinity.n_groups
+    if measured and tasks and n_groups != "auto" and n_groups > tasks:
+        raise InputError(
+            "task_affinity.n_groups",
+            expected=f"1 to {tasks}, the number of tasks, or auto",
+            found=str(n_groups),
+        )
 
 
 def _read(path: Path) -> tuple[Any, Any]:

@@ -36,7 +36,7 @@ def train_chemprop(
 
     Raises
     ------
-    InputError, SamplingError, ChempropError
+    InputError, SamplingError, ChempropError, TaskAffinityError
         If table, configuration or folder are wrong; then nothing has been written.
     """
     console = Console()
@@ -48,17 +48,24 @@ def train_chemprop(
         console.print(note, highlight=False)
 
     # torch and chemprop take seconds to import: what is wrong with the table was said before.
+    from molpool_train.affinity import find_affinity, write_affinity
     from molpool_train.fitting import Fitting
     from molpool_train.graphs import with_graphs
+    from molpool_train.measuring import check_measurable
     from molpool_train.trainees import build_trainees, check_checkpoints
 
+    if config.task_affinity.enabled:
+        check_measurable(config, inputs)
     inputs = with_graphs(console, config, inputs)
-    trainees = build_trainees(config, inputs)
+    affinity = find_affinity(console, config, inputs, path)
+    trainees = build_trainees(affinity.applied(config) if affinity else config, inputs)
     if config.resume:
         check_checkpoints(trainees, path)
     run = open_folder(config, path, arguments)
+    if affinity is not None:
+        write_affinity(run, affinity)
     with tracking(config.tracking, path, config.model_dump(mode="json")) as tracker:
-        fitting = Fitting(console, config, run, inputs, trainees, tracker)
+        fitting = Fitting(console, config, run, inputs, trainees, tracker, affinity)
         fitting.train()
         fitting.write()
     fitting.close()

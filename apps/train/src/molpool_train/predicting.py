@@ -8,11 +8,13 @@ from typing import Literal
 
 import numpy as np
 from chemprop_multitask import GraphStore, MoleculeData
+from molpool_common.holdout import SplitTables
 from molpool_common.modifiers import exact_labels
 from molpool_common.molecules import MoleculeTable
 from numpy.typing import NDArray
 
 from molpool_train.inputs import Inputs
+from molpool_train.separate import wholes
 from molpool_train.trainees import Trainee
 
 Side = Literal["train", "val", "test"]
@@ -93,11 +95,11 @@ def parts_of(inputs: Inputs, trainees: Sequence[Trainee]) -> list[Part]:
     alone (out of fold); only rows of training-only sources remain as ``train``.
     """
     test = Part("test", inputs.tables.test)
-    first = trainees[0]
+    folds = {t.fold: t for t in trainees}
     if len(inputs.folds) == 1:
         sides = [
-            Part("train", first.tables.train, None, first.train),
-            Part("val", first.tables.val, None, first.val),
+            _side("train", inputs.tables, None, trainees[0]),
+            _side("val", inputs.tables, None, trainees[0]),
         ]
     else:
         tested = set(inputs.tables.test.groups)
@@ -105,25 +107,33 @@ def parts_of(inputs: Inputs, trainees: Sequence[Trainee]) -> list[Part]:
         extra = [
             i for i in np.flatnonzero(~table.hold_out).tolist() if table.groups[i] not in tested
         ]
-        folds = {t.fold: t for t in trainees}
         sides = [
             Part("train", table.take(np.array(extra, dtype=np.int64))),
-            *(Part("val", t.tables.val, f, t.val) for f, t in sorted(folds.items())),
+            *(_side("val", inputs.folds[f], f, t) for f, t in sorted(folds.items())),
         ]
     return [part for part in (*sides, test) if len(part.table)]
+
+
+def _side(
+    side: Literal["train", "val"], tables: SplitTables, fold: int | None, trainee: Trainee
+) -> Part:
+    """Return a side's rows; those of a group's model are not all, so they are not its data."""
+    data = getattr(trainee, side) if trainee.group is None else None
+    return Part(side, getattr(tables, side), fold, data)
 
 
 def predict_part(
     part: Part, trainees: Sequence[Trainee], graphs: GraphStore | None = None
 ) -> Predicted:
     """Let the models of a part predict it; `graphs` may hold its molecules."""
+    members = wholes(trainees)
     data = part.data if part.data is not None else MoleculeData(part.table.smiles, cache=graphs)
-    chosen = [t for t in trainees if part.fold is None or t.fold == part.fold]
+    chosen = [m.model for m in members if part.fold is None or m.fold == part.fold]
     return Predicted(
         part.side,
         part.table,
         part.fold,
-        np.stack([t.model.predict(data) for t in chosen]),
-        with_folds=any(t.fold for t in trainees),
-        is_ensemble=len(trainees) > 1,
+        np.stack([model.predict(data) for model in chosen]),
+        with_folds=any(m.fold for m in members),
+        is_ensemble=len(members) > 1,
     )

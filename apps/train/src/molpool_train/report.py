@@ -21,7 +21,8 @@ from molpool_common.report import (
     render_report,
 )
 
-from molpool_train import ensemble_report, figures, fit_figures
+from molpool_train import ensemble_report, figures, fit_figures, group_report
+from molpool_train.affinity import Affinity
 from molpool_train.config import TrainChempropConfig
 from molpool_train.ensemble_report import MemberRun
 from molpool_train.inputs import Inputs
@@ -41,18 +42,26 @@ class TrainingRun:
     inputs: Inputs
     members: Sequence[MemberRun]
     results: Results
+    affinity: Affinity | None = None
+
+    @property
+    def n_members(self) -> int:
+        """Members of the ensemble; 1 without one, however many groups have models."""
+        return self.config.ensemble.n_members
 
 
 def training_report(run: TrainingRun) -> str:
     """Return the page of a training run as self-contained HTML."""
     notes: list[Part] = [Text(note, note=True) for note in run.inputs.notes]
     tasks = len(run.inputs.table.task_names)
-    of = "" if len(run.members) == 1 else f"{len(run.members)} members, "
+    of = "" if run.n_members == 1 else f"{run.n_members} members, "
     ensemble = [ensemble_report.section(run.members, run.results)] if of else []
+    groups = group_report.section(run.config, run.members, run.affinity)
     sections = [
         Section("Summary", [*notes, Facts(_facts(run), digits=1)]),
         Section("Metrics by task", _metric_parts(run.results)),
         *ensemble,
+        *groups,
         Section("Predicted against measured", fit_figures.fits(run.results)),
         Section("Learning curves", [_learning_curves(run)]),
         _sampling_section(run),
@@ -93,9 +102,10 @@ def _facts(run: TrainingRun) -> dict[str, Cell]:
         best = members[0].best_epoch
         facts |= {"Epochs": len(members[0].records), "Best epoch": best}
     else:
+        what = "members" if members[0].trainee.group is None else "models"
         facts |= {
-            "Members": len(members),
-            "Epochs, all members": sum(len(m.records) for m in members),
+            what.capitalize(): len(members),
+            f"Epochs, all {what}": sum(len(m.records) for m in members),
         }
     return facts | {"Training time, s": sum(r.seconds for m in members for r in m.records)}
 
@@ -171,6 +181,9 @@ def _phases(member: MemberRun) -> list[str]:
 def _sampling_section(run: TrainingRun) -> Section:
     title = "What was drawn"
     first = run.members[0].trainee
+    whose = " and ".join(
+        word for word, own in (("member", first.member), ("group", first.group)) if own is not None
+    )
     if first.log is None:
         text = "Plain shuffling: every training row once an epoch."
         return Section(title, [Text(text)])
@@ -180,7 +193,7 @@ def _sampling_section(run: TrainingRun) -> Section:
         Text(
             "The sampler draws rows with replacement. Bars compare what an average epoch drew with "
             "what the training table holds."
-            + (" Shown is the first member; sampling.parquet has all." if first.member else "")
+            + (f" Shown is the first {whose}; sampling.parquet has all." if whose else "")
         ),
         figures.drawn_against_held(frame, held, "labels: ", "labels of each task"),
     ]

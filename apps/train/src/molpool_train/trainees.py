@@ -1,4 +1,4 @@
-"""Everything that a run trains: one model, or the members of an ensemble."""
+"""Everything that a run trains: one model, or the members of an ensemble, or a model a group."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from molpool_train.config import TrainChempropConfig
 from molpool_train.folder import CHECKPOINTS
 from molpool_train.inputs import Inputs
 from molpool_train.sampling import Sampling, SamplingLog, build_sampling
+from molpool_train.separate import TaskGroup, build_model, separate_groups, tables_of
 
 LAST = "last.ckpt"
 
@@ -27,13 +28,15 @@ class Trainee:
     Parameters
     ----------
     member : Member or None
-        Its place in the ensemble; None for a single model.
+        Its place in the ensemble; None where there is none.
+    group : TaskGroup or None
+        The tasks that it is of; None for all.
     seed : int
         Seed of weights, shuffling and dropout.
     tables : SplitTables
-        Rows of its fold.
+        Rows of its fold; of a group's model those with a label of its tasks.
     train, val : MoleculeData
-        The same, featurised; members of one fold share them.
+        The same, featurised; members of one fold and group share them.
     sampling : Sampling
         How training rows are drawn.
     log : SamplingLog or None
@@ -43,6 +46,7 @@ class Trainee:
     """
 
     member: Member | None
+    group: TaskGroup | None
     seed: int
     tables: SplitTables
     train: MoleculeData
@@ -58,8 +62,11 @@ class Trainee:
 
     @property
     def name(self) -> str | None:
-        """Name of its files, as the package numbers members; None for a single model."""
-        return f"member-{self.member.number:03d}" if self.member else None
+        """Name of its files, as the package numbers them; None for a single model."""
+        if self.member is None and self.group is None:
+            return None
+        member = f"member-{self.member.number if self.member else 0:03d}"
+        return member if self.group is None else f"{member}-group-{self.group.number:03d}"
 
     def checkpoints(self, run: Path) -> Path:
         """Return the folder of its checkpoints in a run folder."""
@@ -86,13 +93,17 @@ def build_trainees(config: TrainChempropConfig, inputs: Inputs) -> list[Trainee]
     SamplingError, ChempropError
         If sampling, architecture, loss, groups or foundation do not fit.
     """
-    if config.ensemble.n_members == 1:
-        return [_trainee(config, inputs, None, None)]
+    members: list[Member | None] = [None]
+    if config.ensemble.n_members > 1:
+        ensemble = config.ensemble
+        members = [*plan_members(ensemble.n_seeds, ensemble.n_folds, config.seed)]
+    groups: list[TaskGroup | None] = [*separate_groups(config, inputs.table.task_names)]
     trainees: list[Trainee] = []
-    plan = plan_members(config.ensemble.n_seeds, config.ensemble.n_folds, config.seed)
-    for member in plan:
-        twin = next((t for t in trainees if t.fold == member.fold), None)
-        trainees.append(_trainee(config, inputs, member, twin))
+    for member in members:
+        for group in groups or [None]:
+            fold = member.fold if member else 0
+            twin = next((t for t in trainees if (t.fold, t.group) == (fold, group)), None)
+            trainees.append(_trainee(config, inputs, member, group, twin))
     return trainees
 
 
@@ -110,20 +121,24 @@ def check_checkpoints(trainees: list[Trainee], run: Path) -> None:
 
 
 def _trainee(
-    config: TrainChempropConfig, inputs: Inputs, member: Member | None, twin: Trainee | None
+    config: TrainChempropConfig,
+    inputs: Inputs,
+    member: Member | None,
+    group: TaskGroup | None,
+    twin: Trainee | None,
 ) -> Trainee:
-    """Return a trainee, with the molecules of one of the same fold, if there is one."""
+    """Return a trainee, with the molecules of one of the same fold and group, if there is one."""
     tables = inputs.folds[member.fold if member else 0]
+    if group is not None:
+        tables = tables_of(tables, group)
     seed = member.seed if member else config.seed
     sampling = build_sampling(_own_draws(config.joint_sampling, member), tables.train)
-    model = ChempropModel.from_config(
-        config, task_names=inputs.table.task_names, task_types=inputs.task_types, seed=seed
-    )
+    model = build_model(config, inputs, group, seed)
     log = SamplingLog(sampling, tables.train) if sampling.sampler else None
     if twin is not None and sampling.weights is None:
         return replace(twin, member=member, seed=seed, sampling=sampling, log=log, model=model)
     train, val = (molecule_data(tables, side, sampling, inputs.graphs) for side in ("train", "val"))
-    return Trainee(member, seed, tables, train, val, sampling, log, model)
+    return Trainee(member, group, seed, tables, train, val, sampling, log, model)
 
 
 def molecule_data(

@@ -1,0 +1,144 @@
+"""Task affinities of a run: measured on its training side with its own architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from chemprop_multitask import BatchLoader, ChempropModel
+from chemprop_multitask.products import quick_products
+from chemprop_multitask.scaling import label_scale
+from chemprop_multitask.shuffle import EpochShuffle
+from molpool_common.errors import InputError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from task_affinity import (
+    AffinityProgress,
+    AffinityResult,
+    ChempropLosses,
+    TaskAffinityComputer,
+    TaskAffinityError,
+)
+from task_affinity.device import resolve_device
+from torch import Tensor
+
+from molpool_train.config import TrainChempropConfig
+from molpool_train.inputs import Inputs
+from molpool_train.sampling import build_sampling
+from molpool_train.trainees import molecule_data
+
+
+def check_measurable(config: TrainChempropConfig, inputs: Inputs) -> None:
+    """Stop before molecules are featurised at what would stop the measurement.
+
+    Raises
+    ------
+    InputError, SamplingError
+        If a batch would be larger than the training side, there is no such device, or the rows
+        cannot be drawn as `joint_sampling` has it.
+    """
+    build_sampling(config.joint_sampling, inputs.tables.train)
+    section = config.task_affinity
+    rows = int(np.isfinite(inputs.tables.train.targets).any(axis=1).sum())
+    if section.affinity_batch_size > rows:
+        raise InputError(
+            "task_affinity.affinity_batch_size",
+            expected=f"at most the {rows} training rows that have a label",
+            found=str(section.affinity_batch_size),
+            hint="No gradient steps were performed.",
+        )
+    try:
+        resolve_device(section.device)
+    except TaskAffinityError as error:
+        raise InputError(
+            "task_affinity.device",
+            expected="a device of this machine",
+            found=f"{section.device!r} ({error})",
+            hint="--task-affinity.device auto takes CUDA where there is one, else the processor.",
+        ) from None
+
+
+def measure(console: Console, config: TrainChempropConfig, inputs: Inputs) -> AffinityResult:
+    """Train a model of the run's architecture for a short while and measure.
+
+    That model has one head, is of `task_affinity.seed` and is thrown away: the models of the run
+    start as if nothing had been measured. Held-out rows are not seen. Rows are shuffled, not
+    sampled. The training side is that of the split, also where an ensemble has folds.
+
+    Parameters
+    ----------
+    console : Console
+        Where progress is drawn.
+    config : TrainChempropConfig
+        The run.
+    inputs : Inputs
+        Checked tables.
+
+    Raises
+    ------
+    TaskAffinityError
+        If nothing of a task could be measured, or no parameter is the encoder's.
+    ChempropError
+        If architecture, loss or foundation do not fit.
+    """
+    section = config.task_affinity
+    model = ChempropModel.from_config(
+        config,
+        task_names=inputs.table.task_names,
+        task_types=inputs.task_types,
+        seed=section.seed,
+    )
+    computer = TaskAffinityComputer(section)
+    progress = _progress(console)
+    with progress, quick_products(), torch.random.fork_rng():
+        torch.manual_seed(section.seed)
+        return computer.compute(
+            model.module,
+            _loader(config, inputs),
+            ChempropLosses(_cells(model)),
+            task_names=inputs.table.task_names,
+            encoder_output=model.module.bn,
+            on_step=_shown(progress),
+        )
+
+
+def _loader(config: TrainChempropConfig, inputs: Inputs) -> BatchLoader:
+    section = config.task_affinity
+    train = molecule_data(inputs.tables, "train", graphs=inputs.graphs)
+    scale = label_scale(inputs.tables.train.targets, inputs.table.task_names, inputs.task_types)
+    return BatchLoader(
+        train.scaled(*scale),
+        section.affinity_batch_size,
+        EpochShuffle(len(train), section.seed),
+        drop_single=config.model.batch_norm,
+    )
+
+
+def _cells(model: ChempropModel) -> Callable[[Tensor, Tensor, Any], Tensor]:
+    """Return the run's own loss of a cell; bounds are bounds in it."""
+    criterion = model.module.criterion
+
+    def cells(predictions: Tensor, targets: Tensor, batch: Any) -> Tensor:
+        loss: Tensor = criterion.cells(predictions, targets, batch.lt_mask, batch.gt_mask)
+        return loss
+
+    return cells
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("Measuring task affinity"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("steps"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def _shown(progress: Progress) -> Callable[[AffinityProgress], None]:
+    bar = progress.add_task("", total=None)
+    return lambda now: progress.update(bar, completed=now.step, total=now.n_steps)
