@@ -17,6 +17,7 @@ from task_affinity.functional import RandomState
 from task_affinity.measures import EncoderGradients, Step
 from task_affinity.parameters import encoder_parameters
 
+pytest.importorskip("chemprop", reason="needs the extra task-affinity[chemprop]")
 pytestmark = pytest.mark.slow
 
 SMILES = [
@@ -153,7 +154,7 @@ def test_losses_are_masked_means_of_weighted_cells():
         (
             dict.fromkeys(TASKS, np.nan),
             ("smi", TASKS),
-            "No gradient .*logd, sol, clint, tox: .*any",
+            "No gradient .*logd, sol, clint, tox: ",
         ),
     ],
 )

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from molpool_common.chem import parse_smiles
 from numpy.typing import NDArray
 
 from task_affinity.config import TaskAffinityConfig
-from task_affinity.errors import NoGradientStepsError, TaskAffinityError, did_you_mean, listed
+from task_affinity.dataframe import column, target_table
+from task_affinity.errors import NoGradientStepsError
 from task_affinity.result import AffinityResult
 from task_affinity.run import AffinityProgress
 
@@ -80,21 +80,21 @@ def measure_dataframe(
     from task_affinity.chemprop_losses import ChempropLosses, mixed_cells
 
     config = computer.config
-    smiles = _column(df, smiles_col, "smiles_col").tolist()
-    targets = _targets(df, target_cols)
-    rows = np.flatnonzero(np.isfinite(targets).any(axis=1))
-    _check_batch(config, len(rows))
-    is_class = [bool(np.isin(y[np.isfinite(y)], (0, 1)).all()) for y in targets.T]
+    smiles = column(df, smiles_col, "smiles_col").tolist()
+    targets, is_class = target_table(df, target_cols)
+    labelled = np.isfinite(targets).any(axis=1)
+    _check_batch(config, int(labelled.sum()))
     # Weights, dropout and shuffling follow from the seed; the caller's generators stay untouched.
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         return computer.compute(
             build_model(len(target_cols)),
-            _loader(
-                parse_smiles(smiles).require_all(smiles_col),
-                _scaled(targets, is_class),
-                rows,
-                config,
+            build_loader(
+                smiles,
+                targets,
+                batch_size=config.affinity_batch_size,
+                seed=config.seed,
+                parameter=smiles_col,
             ),
             ChempropLosses(mixed_cells(is_class)),
             task_names=list(target_cols),
@@ -121,79 +121,40 @@ def build_model(n_tasks: int) -> Any:
     )
 
 
-def _loader(
-    mols: Sequence[Any],
+def build_loader(
+    smiles: Sequence[str],
     targets: NDArray[np.float64],
-    rows: NDArray[np.int64],
-    config: TaskAffinityConfig,
+    *,
+    batch_size: int,
+    seed: int,
+    parameter: str = "smiles",
 ) -> Any:
+    """Return Chemprop's loader of shuffled batches, each molecule featurised once.
+
+    Parameters
+    ----------
+    smiles : sequence of str
+        N molecules.
+    targets : ndarray [N, T]
+        Scaled values or classes, NaN where there is no label.
+    batch_size, seed : int
+        Of the shuffled batches.
+    parameter : str
+        What the SMILES are called in a message.
+
+    Raises
+    ------
+    InputError
+        If any SMILES is no molecule.
+    """
     from chemprop.data import MoleculeDatapoint, MoleculeDataset, build_dataloader
+    from molpool_common.chem import parse_smiles
 
-    dataset = MoleculeDataset([MoleculeDatapoint(mols[i], targets[i]) for i in rows])
-    dataset.cache = True  # each molecule is featurised once, not once an epoch
-    return build_dataloader(dataset, config.affinity_batch_size, seed=config.seed, drop_last=False)
-
-
-def _column(df: Any, name: str, parameter: str) -> NDArray[Any]:
-    columns = [str(c) for c in df.columns]
-    if name not in columns:
-        raise TaskAffinityError(
-            f"{parameter}: expected a column of the table; found {name!r}. "
-            f"{did_you_mean(name, columns)}"
-        )
-    return np.asarray(df[name])
-
-
-def _targets(df: Any, names: Sequence[str]) -> NDArray[np.float64]:
-    """Return the targets [N, T]; every task has a label."""
-    if not names:
-        raise TaskAffinityError("target_cols: expected at least one column; found none")
-    twice = sorted({n for n in names if list(names).count(n) > 1})
-    if twice:
-        raise TaskAffinityError(
-            f"target_cols: expected distinct names; found twice {listed(twice)}"
-        )
-    targets = np.column_stack([_numbers(_column(df, n, "target_cols"), n) for n in names])
-    empty = [n for n, y in zip(names, targets.T, strict=True) if not np.isfinite(y).any()]
-    if empty:
-        which = "any task" if len(empty) == len(names) else listed(empty)
-        raise NoGradientStepsError(
-            f"No gradient steps were performed for {listed(empty)}: expected values of "
-            f"each task; found only missing ones of {which}"
-        )
-    return targets
-
-
-def _numbers(column: NDArray[Any], name: str) -> NDArray[np.float64]:
-    try:
-        numbers = column.astype(np.float64)
-    except (TypeError, ValueError):
-        row, value = next((i, v) for i, v in enumerate(column) if not _is_number(v))
-        raise TaskAffinityError(
-            f"target_cols: expected numbers in {name!r}; found {value!r} in row {row}"
-        ) from None
-    if np.isinf(numbers).any():
-        row = int(np.flatnonzero(np.isinf(numbers))[0])
-        raise TaskAffinityError(
-            f"target_cols: expected finite numbers or NaN in {name!r}; found {numbers[row]} in "
-            f"row {row}"
-        )
-    return numbers
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        float(np.float64(value))
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _scaled(targets: NDArray[np.float64], is_class: Sequence[bool]) -> NDArray[np.float64]:
-    """Return values with mean 0 and variance 1 in each task; classes as they are."""
-    mean = np.where(is_class, 0.0, np.nanmean(targets, axis=0))
-    scale = np.where(is_class, 1.0, np.nanstd(targets, axis=0))
-    return (targets - mean) / np.where(scale > 0, scale, 1.0)
+    mols = parse_smiles(smiles).require_all(parameter)
+    points = [MoleculeDatapoint(mol, y) for mol, y in zip(mols, targets, strict=True)]
+    dataset = MoleculeDataset(points)
+    dataset.cache = True
+    return build_dataloader(dataset, batch_size, seed=seed, drop_last=False)
 
 
 def _check_batch(config: TaskAffinityConfig, n_rows: int) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from chemprop.data.collate import TrainingBatch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from task_affinity.chemprop_batches import take_rows, to_device
 from task_affinity.label_blocks import label_blocks
 from task_affinity.losses import Part
 
-CellLoss = Callable[[Tensor, Tensor, TrainingBatch], Tensor]
+if TYPE_CHECKING:
+    from chemprop.data.collate import TrainingBatch
+
+CellLoss = Callable[[Tensor, Tensor, Any], Tensor]
 """From predictions [B, T], targets [B, T] without NaN and the batch to the loss of each cell."""
 
 
@@ -37,6 +38,8 @@ class ChempropLosses:
 
     def __call__(self, model: Any, batch: TrainingBatch, /) -> tuple[Tensor, Tensor]:
         """Return the mean loss of each task [T], and whether it has a label [T]."""
+        from task_affinity.chemprop_batches import to_device
+
         batch = to_device(batch, _device(model))
         predictions = model.predictor.train_step(model.fingerprint(batch.bmg, batch.V_d, batch.X_d))
         labelled = batch.Y.isfinite()
@@ -47,6 +50,8 @@ class ChempropLosses:
 
     def parts(self, model: nn.Module, batch: TrainingBatch) -> Sequence[Part]:
         """Divide a batch by label patterns, unless the model mixes its molecules."""
+        from task_affinity.chemprop_batches import take_rows
+
         if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
             return []
         labelled = batch.Y.isfinite()

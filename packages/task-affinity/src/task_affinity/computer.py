@@ -96,7 +96,12 @@ class TaskAffinityComputer:
         return self.result_
 
     def compute_from_dataframe(
-        self, df: Any, smiles_col: str, target_cols: Sequence[str]
+        self,
+        df: Any,
+        smiles_col: str,
+        target_cols: Sequence[str],
+        *,
+        on_step: Callable[[AffinityProgress], None] | None = None,
     ) -> tuple[NDArray[np.float64], list[str]]:
         """Measure with a Chemprop model on a table of molecules.
 
@@ -107,7 +112,9 @@ class TaskAffinityComputer:
         smiles_col : str
             Column of SMILES.
         target_cols : sequence of str
-            Columns of the T tasks.
+            Columns of the T tasks. One that holds only 0 and 1 is taken as classes.
+        on_step : callable, optional
+            Told of each training step.
 
         Returns
         -------
@@ -124,7 +131,7 @@ class TaskAffinityComputer:
         """
         from task_affinity.chemprop_adapter import measure_dataframe
 
-        self.result_ = measure_dataframe(self, df, smiles_col, target_cols)
+        self.result_ = measure_dataframe(self, df, smiles_col, target_cols, on_step)
         return self.result_.matrix, list(self.result_.task_names)
 
 

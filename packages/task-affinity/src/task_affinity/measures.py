@@ -79,6 +79,9 @@ class EncoderGradients:
         self._functional = FunctionalLosses(model, losses)
         self._inputs = list(parameters.values())
         self._cosine = cosine
+        first = next(p for p in model.parameters() if p.requires_grad)
+        # Parts need a forward pass of their own, which pays where tasks go back all the way.
+        self._divides = any(p is first for p in self._inputs)
 
     def watching(self) -> AbstractContextManager[object]:
         """Nothing has to be seen of the forward pass."""
@@ -94,7 +97,7 @@ class EncoderGradients:
         jacobian = empty_jacobian(len(step.tasks), self._inputs)
         parts = (
             self._losses.parts(self._model, step.batch)
-            if isinstance(self._losses, SeparableLosses)
+            if self._divides and isinstance(self._losses, SeparableLosses)
             else []
         )
         if len(parts) < 2:
