@@ -14,6 +14,10 @@ from molpool_rt.evaluation import Evaluation, with_rows
 from molpool_rt.figures import ERRORS, INTERVALS, FittedRun, evaluation_figures, fit_figures
 from molpool_rt.folder import check_file
 from molpool_rt.pages import Chapter, Page, Piece
+from molpool_rt.screen import OFFSET
+
+MOST_SCALES = 100
+"""Scales on the page; metrics.json has all of them."""
 
 
 def main(config: ReportConfig, arguments: Sequence[str]) -> None:
@@ -155,7 +159,8 @@ def _scales(run: FittedRun) -> Table:
     rows: list[list[Cell]] = [
         [name, "0 (exactly)" if s["mean"] == 0 else s["mean"], s["low"], s["high"]]
         for name, s in run.metrics["scales"].items()
-    ]
+        if not name.startswith(OFFSET)
+    ][:MOST_SCALES]
     return Table(
         ["scale", "estimate", "95 % from", "to"],
         rows,

@@ -84,7 +84,7 @@ class Scorer:
         error = y - prediction.mean
         frame = pl.DataFrame(
             {
-                "run": batch.raw[self.run],
+                "run": batch.raw[self.run].cast(pl.String),
                 "observed": y,
                 "predicted": prediction.mean,
                 "without_drift": at_center.mean,
@@ -122,6 +122,10 @@ class Scorer:
             return None
         names = {artefact.name: j for j, artefact in enumerate(self.artefacts)}
         sums = pl.concat(self._drift).group_by("artefact", "run").sum()
+        numbers = sums["run"].cast(pl.Int64, strict=False)
+        if numbers.null_count() == sums["run"].null_count():
+            # Run 10 comes after run 9, also in tables of text.
+            sums = sums.with_columns(numbers)
         order = pl.col("artefact").replace_strict(names, return_dtype=pl.Int64)
         means = sums.with_columns(pl.exclude("artefact", "run", "n") / pl.col("n"))
         return means.with_columns(pl.col("n").cast(pl.Int64), pl.col("rmse").sqrt()).sort(

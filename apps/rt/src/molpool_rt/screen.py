@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from rich.table import Table
 
 from molpool_rt.evaluation import Evaluation, Scored, with_rows
+
+OFFSET = "sigma_offset["
+"""Before the group of an entry that is no scale but a group's offset of log σ, one each."""
 
 SHOWN = 20
 """Scales on the screen; metrics.json has all of them."""
@@ -20,11 +23,12 @@ def scale_table(scales: Mapping[str, Mapping[str, float]]) -> Table:
     table.add_column("scale")
     for name in ("estimate", "95 % from", "to"):
         table.add_column(name, justify="right")
-    for name, scale in list(scales.items())[:SHOWN]:
+    named = [item for item in scales.items() if not item[0].startswith(OFFSET)]
+    for name, scale in named[:SHOWN]:
         mean = "0 (exactly)" if scale["mean"] == 0 else number(scale["mean"])
         table.add_row(name, mean, number(scale["low"]), number(scale["high"]))
-    if len(scales) > SHOWN:
-        table.caption = f"and {len(scales) - SHOWN} more in metrics.json"
+    if len(scales) > min(len(named), SHOWN):
+        table.caption = f"and {len(scales) - min(len(named), SHOWN)} more in metrics.json"
     return table
 
 
@@ -39,32 +43,40 @@ def number(value: Any, digits: int = 4) -> str:
 
 def support_table(scored: Scored, caption: str) -> Table:
     """Return errors and coverage by support, pairs never seen first."""
-    title = scored.name
-    table = Table(title=title, title_justify="left", title_style="bold", caption=caption)
+    table = Table(title=scored.name, title_justify="left", title_style="bold", caption=caption)
     table.caption_justify = "left"
-    for head, _ in _SUPPORT:
-        table.add_column(head, justify="left" if head == "support" else "right", no_wrap=True)
-    for row in with_rows(scored.table).iter_rows(named=True):
+    filled = with_rows(scored.table)
+    shown = [c for c in _SUPPORT if c.column != "n_missing" or filled["n_missing"].sum()]
+    for column in shown:
+        justify: Literal["left", "right"] = "left" if column.column == "support" else "right"
+        table.add_column(column.head, justify=justify, no_wrap=True)
+    for row in filled.iter_rows(named=True):
         if row["support"] == "all":
             table.add_section()
-        table.add_row(*(_decimals(row[name]) for _, name in _SUPPORT))
+        table.add_row(*(_cell(row[c.column], c.digits) for c in shown))
     return table
 
 
-def _decimals(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else number(value)
+def _cell(value: Any, digits: int) -> str:
+    return f"{value:.{digits}f}" if isinstance(value, float) else number(value)
+
+
+class _Column(NamedTuple):
+    head: str
+    column: str
+    digits: int = 3
 
 
 _SUPPORT = (
-    ("support", "support"),
-    ("rows", "n"),
-    ("none", "n_missing"),
-    ("RMSE", "rmse"),
-    ("pair p99", "pair_rmse_p99"),
-    ("50 %", "coverage_50"),
-    ("80 %", "coverage_80"),
-    ("95 %", "coverage_95"),
-    ("z sd", "z_sd"),
+    _Column("support", "support"),
+    _Column("rows", "n"),
+    _Column("none", "n_missing"),
+    _Column("RMSE", "rmse"),
+    _Column("pair p99", "pair_rmse_p99"),
+    _Column("50 %", "coverage_50"),
+    _Column("80 %", "coverage_80"),
+    _Column("95 %", "coverage_95"),
+    _Column("z sd", "z_sd", 2),
 )
 
 
