@@ -63,6 +63,39 @@ def test_a_task_in_two_groups_needs_an_assignment() -> None:
         with_groups(configuration(LISTS))
 
 
+MEASURED = {"enabled": True, "n_groups": 2}
+
+
+@pytest.mark.parametrize(
+    ("groups", "more", "message"),
+    [
+        (LISTS, {"task_affinity": MEASURED}, "groups: expected none where task_affinity.enabled"),
+        (None, {"sharing": "separate"}, "sharing: expected groups or task_affinity.enabled"),
+        (
+            None,
+            {"task_affinity": MEASURED | {"n_groups": 4}},
+            "task_affinity.n_groups: expected 1 to 3, the number of tasks, or auto; found 4",
+        ),
+    ],
+)
+def test_groups_have_one_origin(groups: Any, more: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        with_groups(configuration(groups, **more))
+
+
+@pytest.mark.parametrize("affinity", [MEASURED, {"enabled": False, "n_groups": 9}])
+def test_groups_to_be_measured_are_none_yet(affinity: Any) -> None:
+    given = configuration(None, task_affinity=affinity)
+    assert with_groups(given) is given
+
+
+def test_sharing_may_stand_beside_groups_or_in_its_section() -> None:
+    inside = configuration(None, task_affinity=MEASURED | {"sharing": "separate"})
+    assert inside == configuration(None, task_affinity=MEASURED, sharing="separate")
+    with pytest.raises(InputError, match="sharing: expected 'heads' or 'separate'"):
+        configuration(None, task_affinity=MEASURED | {"sharing": "seperate"})
+
+
 @pytest.mark.slow
 def test_a_run_has_a_head_a_group(run: Any, small: list[str], tmp_path: Path) -> None:
     path = tmp_path / "groups.json"

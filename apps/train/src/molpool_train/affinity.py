@@ -58,6 +58,11 @@ class Affinity:
     grouping: Grouping
     stability: GroupingStability | None = None
 
+    @property
+    def is_tree(self) -> bool:
+        """Whether the groups are branches of the dendrogram."""
+        return self.grouping.method == "agglomerative"
+
     def applied(self, config: TrainChempropConfig) -> TrainChempropConfig:
         """Return the configuration with the groups in it, as if they had been given by hand."""
         return grouped(config, self.grouping.groups, self.grouping.assignment)
@@ -68,11 +73,10 @@ class Affinity:
         if not 1 < len(names) <= MOST_DRAWN:
             return None
         matrix, errors = self.result.matrix, self.result.standard_errors
-        is_tree = self.grouping.method == "agglomerative"
         return (
             plot_task_affinity_heatmap(matrix, names, standard_errors=errors),
             plot_task_dendrogram(
-                matrix, names, n_groups=self.grouping.n_groups if is_tree else None
+                matrix, names, n_groups=self.grouping.n_groups if self.is_tree else None
             ),
         )
 

@@ -74,7 +74,7 @@ def _affinity_parts(affinity: Affinity) -> list[Part]:
     parts: list[Part] = [Facts(_facts(affinity)), Text(_READING)]
     figures = affinity.figures()
     if figures is not None:
-        n = len(affinity.result.task_names)
+        n, how = len(affinity.result.task_names), affinity.grouping.method
         parts += [
             Figure(
                 figure_svg(figures[0]),
@@ -86,7 +86,8 @@ def _affinity_parts(affinity: Affinity) -> list[Part]:
             Figure(
                 figure_svg(figures[1]),
                 alt=f"Tree of {n} tasks by affinity.",
-                caption="Average linkage on 1 − affinity: what joins further left is more alike.",
+                caption="Average linkage on 1 − affinity: what joins further right is more alike."
+                + ("" if affinity.is_tree else f" The groups are by {how}, not cut from it."),
             ),
         ]
     elif len(affinity.result.task_names) > MOST_DRAWN:

@@ -97,7 +97,7 @@ def measure(console: Console, config: TrainChempropConfig, inputs: Inputs) -> Af
         return computer.compute(
             model.module,
             _loader(config, inputs),
-            ChempropLosses(_cells(model)),
+            losses_of(model),
             task_names=inputs.table.task_names,
             encoder_output=model.module.bn,
             on_step=_shown(progress),
@@ -116,15 +116,15 @@ def _loader(config: TrainChempropConfig, inputs: Inputs) -> BatchLoader:
     )
 
 
-def _cells(model: ChempropModel) -> Callable[[Tensor, Tensor, Any], Tensor]:
-    """Return the run's own loss of a cell; bounds are bounds in it."""
+def losses_of(model: ChempropModel) -> ChempropLosses:
+    """Return the losses that a model is trained with, task by task; bounds are bounds in them."""
     criterion = model.module.criterion
 
     def cells(predictions: Tensor, targets: Tensor, batch: Any) -> Tensor:
         loss: Tensor = criterion.cells(predictions, targets, batch.lt_mask, batch.gt_mask)
         return loss
 
-    return cells
+    return ChempropLosses(cells)
 
 
 def _progress(console: Console) -> Progress:
