@@ -36,6 +36,7 @@ def test_errors_are_those_of_wrong_input() -> None:
 
 def test_readme_example_runs() -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    sizes, prediction = run(readme.split("```python\n")[1].split("```")[0]).splitlines()
+    blocks = [part.split("```")[0] for part in readme.split("```python\n")[1:]]
+    sizes, prediction = run("\n".join(blocks)).splitlines()
     assert sizes == "SufficientStatistics(G=120, P=1, n_rows=600)"
     assert f"# {prediction.removesuffix(' min')}" in readme

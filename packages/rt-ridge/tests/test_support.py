@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rt_ridge.errors import RTRidgeError
+from rt_ridge.intervals import SUPPORT_EDGES
 from rt_ridge.summaries import Prediction
-from rt_ridge.support import SUPPORT_EDGES, SupportMetrics
+from rt_ridge.support import SupportMetrics
 from scipy.stats import norm
 
 

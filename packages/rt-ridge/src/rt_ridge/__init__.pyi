@@ -21,6 +21,8 @@ from .evaluation import predict_frame as predict_frame
 from .features import FeatureMap as FeatureMap
 from .impute import Imputer as Imputer
 from .impute import refuse_gaps as refuse_gaps
+from .intervals import IntervalCalibration as IntervalCalibration
+from .intervals import calibrate_intervals as calibrate_intervals
 from .mapping import MappingColumns as MappingColumns
 from .mapping import map_species as map_species
 from .parents import GroupParents as GroupParents

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from rt_ridge.backoff import LEVELS
 from rt_ridge.errors import RTRidgeError, did_you_mean, listed
+from rt_ridge.intervals import SUPPORT_EDGES
 from rt_ridge.keys import pack
 from rt_ridge.summaries import Prediction, Stage1CoeffSummaries
-from rt_ridge.support import SUPPORT_EDGES, SupportMetrics
+from rt_ridge.support import SupportMetrics
 
 if TYPE_CHECKING:
     import polars as pl

@@ -10,9 +10,10 @@ import numpy.typing as npt
 from molpool_common.plotting import OKABE_ITO, new_figure, style
 
 from rt_ridge.errors import RTRidgeError, did_you_mean, listed
+from rt_ridge.intervals import SUPPORT_EDGES
 from rt_ridge.keys import unpack
 from rt_ridge.lookup import find
-from rt_ridge.support import COVERAGES, SUPPORT_EDGES
+from rt_ridge.support import COVERAGES
 
 if TYPE_CHECKING:
     import polars as pl

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from rt_ridge.backoff import LEVELS, BackoffLevel, CoefficientPredictor
 from rt_ridge.errors import RTRidgeError, listed
 from rt_ridge.features import FeatureMap
+from rt_ridge.intervals import IntervalCalibration
 from rt_ridge.keys import check_ids, pack
 from rt_ridge.lookup import find
 
@@ -48,7 +50,7 @@ class NoiseVariance:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predictive distribution of N rows, normal.
+    """Predictive distribution of N rows: normal, unless its intervals were calibrated.
 
     Attributes
     ----------
@@ -60,12 +62,37 @@ class Prediction:
         Standard deviation of the expected retention time itself.
     level_code : ndarray of int8, [N]
         Index into `rt_ridge.backoff.LEVELS`.
+    support : ndarray of int64, [N], or None
+        Training rows of each row's pair, where intervals are calibrated.
+    calibration : IntervalCalibration or None
+        How far errors reached on runs held out; None: as a normal distribution's.
     """
 
     mean: FloatArray
     std: FloatArray
     std_mean: FloatArray
     level_code: npt.NDArray[np.int8]
+    support: IntArray | None = None
+    calibration: IntervalCalibration | None = None
+
+    def half_width(self, coverage: float) -> FloatArray:
+        """Return half the width of each row's central interval, [N].
+
+        Parameters
+        ----------
+        coverage : float
+            Nominal coverage, in (0, 1).
+
+        Raises
+        ------
+        RTRidgeError
+            If it is not.
+        """
+        if not 0 < coverage < 1:
+            raise RTRidgeError(f"coverage: expected a number in (0, 1); found {coverage!r}")
+        if self.calibration is None or self.support is None:
+            return self.std * NormalDist().inv_cdf((1 + coverage) / 2)
+        return self.calibration.half_width(self.std, self.support, coverage)
 
     @property
     def level(self) -> npt.NDArray[np.str_]:
@@ -75,7 +102,8 @@ class Prediction:
     def take(self, rows: npt.NDArray[np.bool_] | IntArray) -> Prediction:
         """Return the prediction of some rows, given as a mask [N] or by number."""
         floats = (self.mean[rows], self.std[rows], self.std_mean[rows])
-        return Prediction(*floats, self.level_code[rows])
+        support = None if self.support is None else self.support[rows]
+        return Prediction(*floats, self.level_code[rows], support, self.calibration)
 
 
 @dataclass(frozen=True)
@@ -96,6 +124,8 @@ class Stage1CoeffSummaries:
         Training rows of each pair.
     method : str
         How the scales were found, for the reader.
+    calibration : IntervalCalibration or None
+        How far errors reached on runs held out; see `calibrate_intervals`.
 
     Raises
     ------
@@ -110,6 +140,7 @@ class Stage1CoeffSummaries:
     noise: NoiseVariance
     n: IntArray
     method: str = ""
+    calibration: IntervalCalibration | None = None
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -200,7 +231,11 @@ class Stage1CoeffSummaries:
         located = self.coefficients.locate(group_ids, compound_ids, parent_ids)
         mean, variance = self.coefficients.moments(design, located, self._described(descriptors))
         total = variance + self.noise.of(group_ids)
-        return Prediction(mean, np.sqrt(total), np.sqrt(variance), located.level)
+        found = Prediction(mean, np.sqrt(total), np.sqrt(variance), located.level)
+        if self.calibration is None:
+            return found
+        support = self.support(group_ids, compound_ids)
+        return replace(found, support=support, calibration=self.calibration)
 
     def _described(self, descriptors: npt.ArrayLike | None) -> FloatArray | None:
         if descriptors is None:

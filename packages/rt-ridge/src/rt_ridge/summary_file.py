@@ -11,6 +11,7 @@ from rt_ridge.backoff import BackoffLevel, CoefficientPredictor, CompoundEffect
 from rt_ridge.descriptors import DescriptorEffect, HeadLevel
 from rt_ridge.errors import RTRidgeError, listed
 from rt_ridge.features import AnchorExpansion, FeatureMap
+from rt_ridge.intervals import IntervalCalibration
 from rt_ridge.npz import Arrays, read_npz, write_npz
 from rt_ridge.parents import GroupParents
 from rt_ridge.summaries import SCHEMA_VERSION, NoiseVariance, Stage1CoeffSummaries
@@ -18,6 +19,7 @@ from rt_ridge.summaries import SCHEMA_VERSION, NoiseVariance, Stage1CoeffSummari
 SCHEMA = "rt_ridge.stage1_coeff_summaries"
 
 _PARTS = ("ids", "mean", "cov")
+_CALIBRATED = ("coverages", "reach", "edges")
 _DESCRIBED = ("center", "ids", "values", "mean", "cov", "blind_cov")
 
 
@@ -46,6 +48,7 @@ def read_summaries(path: Path) -> Stage1CoeffSummaries:
         ),
         n=_take(arrays, "n", "i"),
         method=str(_take(arrays, "method", "U")),
+        calibration=_calibration(arrays),
     )
 
 
@@ -69,6 +72,9 @@ def _arrays(summaries: Stage1CoeffSummaries) -> Arrays:
     }
     if features.rotation is not None:
         arrays["feature_rotation"] = features.rotation
+    if summaries.calibration is not None:
+        of = summaries.calibration
+        arrays |= {f"calibration_{part}": getattr(of, part) for part in _CALIBRATED}
     for level in coefficients.levels:
         arrays |= {f"level_{level.name}_{part}": getattr(level, part) for part in _PARTS}
     if coefficients.compound is not None:
@@ -119,6 +125,13 @@ def _features(arrays: Arrays) -> FeatureMap:
         rotation,
         cast(AnchorExpansion, str(_take(arrays, "anchor_expansion", "U"))),
     )
+
+
+def _calibration(arrays: Arrays) -> IntervalCalibration | None:
+    if "calibration_reach" not in arrays:
+        return None
+    coverages, reach = (_take(arrays, f"calibration_{part}", "f") for part in _CALIBRATED[:2])
+    return IntervalCalibration(coverages, reach, _take(arrays, "calibration_edges", "i"))
 
 
 def _coefficients(arrays: Arrays) -> CoefficientPredictor:

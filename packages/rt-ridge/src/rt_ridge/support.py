@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rt_ridge.errors import RTRidgeError
+from rt_ridge.intervals import SUPPORT_EDGES
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,17 +20,11 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-SUPPORT_EDGES = (1, 2, 5, 10, 20, 50, 100)
-"""Least number of training rows of each bin; below the first lie the pairs never seen."""
-
 COVERAGES = (0.5, 0.8, 0.95)
 """Nominal coverage of the central intervals that are checked."""
 
 PERCENTILES = (50, 90, 99)
 """Percentiles of the pairs' RMSE."""
-
-_QUANTILES = (0.6744897501960817, 1.2815515655446004, 1.959963984540054)
-"""Standard normal quantiles at (1 + coverage) / 2; scipy would take a second to import."""
 
 _COMPACT = 200_000
 """Pairs kept unmerged before equal ones are added up."""
@@ -103,8 +98,9 @@ class SupportMetrics:
         error, std, bins = (y - prediction.mean)[there], prediction.std[there], bins[there]
         z = error / std
         columns = [np.ones_like(error), np.abs(error), error**2, z, z**2]
-        for quantile in _QUANTILES:
-            columns += [(np.abs(z) <= quantile).astype(np.float64), 2 * quantile * std]
+        for coverage in COVERAGES:
+            half = prediction.half_width(coverage)[there]
+            columns += [(np.abs(error) <= half).astype(np.float64), 2 * half]
         for j, column in enumerate(columns):
             self._sums[:, j] += np.bincount(bins, column, minlength=n_bins)
         self._pairs.add(keys[there], bins, error**2)

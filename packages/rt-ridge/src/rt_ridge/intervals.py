@@ -1,0 +1,202 @@
+"""Intervals that hold on runs never seen, whatever the noise looks like.
+
+A normal interval from one σ is too wide for quiet pairs, and too narrow where the rows of a run
+err together or a run lies beyond those trained on. How far errors reach is measured instead, on
+whole runs held out (split conformal prediction, Lei et al. 2018, doi:10.1080/01621459.2017.1307116,
+with runs for the unit that is exchanged), separately by training rows of the pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rt_ridge.errors import RTRidgeError
+
+if TYPE_CHECKING:
+    from rt_ridge.estimators import PartialPoolingRidge, SupercategoryRidge
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+SUPPORT_EDGES = (1, 2, 5, 10, 20, 50, 100)
+"""Least number of training rows of each bin; below the first lie the pairs never seen."""
+
+GRID = np.array([*np.arange(5, 100, 5), 97.5, 99.0]) / 100
+"""Coverages at which the reach of errors is kept; it is interpolated between them."""
+
+LEAST_ROWS = 200
+"""Fewest held-out rows that a bin of support is calibrated by alone: ten beyond its 95 %."""
+
+
+@dataclass(frozen=True)
+class IntervalCalibration:
+    """Half-widths of central intervals, over the predictive standard deviation.
+
+    Parameters
+    ----------
+    coverages : ndarray, [Q]
+        Nominal coverages, ascending within (0, 1).
+    reach : ndarray, [B, Q]
+        Half-width of the interval of each coverage over the standard deviation, by bin of support:
+        pairs never seen, then from each edge on.
+    edges : ndarray of int64, [B - 1]
+        Least support of each bin, ascending from 1.
+
+    Raises
+    ------
+    RTRidgeError
+        If shapes disagree, or coverages, edges or half-widths do not ascend.
+    """
+
+    coverages: FloatArray
+    reach: FloatArray
+    edges: IntArray
+
+    def __post_init__(self) -> None:
+        shape = (len(self.edges) + 1, len(self.coverages))
+        if self.reach.shape != shape or not shape[1]:
+            raise RTRidgeError(
+                f"calibration: expected reach [{shape[0]}, {shape[1]}] of edges and coverages;"
+                f" found {list(self.reach.shape)}"
+            )
+        inside = ((self.coverages > 0) & (self.coverages < 1)).all()
+        if not (inside and _ascends(self.coverages) and self.edges[:1].tolist() == [1]):
+            raise RTRidgeError("calibration: expected coverages in (0, 1) and edges from 1 on")
+        if not _ascends(self.edges) or not (np.isfinite(self.reach) & (self.reach >= 0)).all():
+            raise RTRidgeError("calibration: expected ascending edges and finite reach >= 0")
+        if (np.diff(self.reach, axis=1) < 0).any():
+            raise RTRidgeError("calibration: expected a reach that ascends with coverage")
+
+    @classmethod
+    def fit(
+        cls, z: FloatArray, support: IntArray, *, edges: Sequence[int] = SUPPORT_EDGES
+    ) -> IntervalCalibration:
+        """Measure how far errors reach.
+
+        Parameters
+        ----------
+        z : ndarray, [N]
+            Errors of held-out rows over their predictive standard deviations; NaN is left out.
+        support : ndarray of int, [N]
+            Rows of the pair that the prediction was trained on.
+        edges : sequence of int
+            See above. Bins of fewer than `LEAST_ROWS` rows take the reach of all seen pairs, or of
+            all rows for pairs never seen, where that is wider than normal intervals.
+
+        Raises
+        ------
+        RTRidgeError
+            If fewer than `LEAST_ROWS` rows have a prediction.
+        """
+        there = ~np.isnan(z)
+        size, support = np.abs(z[there]), support[there]
+        if len(size) < LEAST_ROWS:
+            raise RTRidgeError(
+                f"calibration: expected at least {LEAST_ROWS} held-out rows with a prediction; "
+                f"found {len(size)}"
+            )
+        bins = np.searchsorted(edges, support, side="right")
+        whole = _reach(size)
+        seen = _reach(size[bins > 0]) if (bins > 0).sum() >= LEAST_ROWS else whole
+        parts = (size[bins == b] for b in range(len(edges) + 1))
+        fallback = [np.maximum(whole, _normal(GRID)), *[seen] * len(edges)]
+        reach = [
+            _reach(part) if len(part) >= LEAST_ROWS else other
+            for part, other in zip(parts, fallback, strict=True)
+        ]
+        return cls(GRID, np.stack(reach), np.array(edges, dtype=np.int64))
+
+    def half_width(self, std: FloatArray, support: IntArray, coverage: float) -> FloatArray:
+        """Return the half-width of each row's central interval.
+
+        Parameters
+        ----------
+        std : ndarray, [N]
+            Predictive standard deviation.
+        support : ndarray of int, [N]
+            Training rows of the row's pair.
+        coverage : float
+            Nominal coverage. Beyond those measured, the reach is stretched as a normal one is.
+        """
+        ends = np.clip(coverage, 0.0, self.coverages[-1])
+        knots = np.concatenate([[0.0], self.coverages])
+        reach = np.array([np.interp(ends, knots, [0.0, *row]) for row in self.reach])
+        if coverage > ends:
+            reach *= _normal(np.array([coverage]))[0] / _normal(self.coverages[-1:])[0]
+        bins = np.searchsorted(self.edges, support, side="right")
+        return np.asarray(reach[bins] * std)
+
+
+def calibrate_intervals(
+    estimator: PartialPoolingRidge | SupercategoryRidge,
+    X: Any,
+    y: Any,
+    groups: Any,
+    runs: Any,
+    *,
+    n_folds: int = 10,
+    seed: int = 0,
+) -> IntervalCalibration:
+    """Fit to all but some runs, again and again, and measure the errors on those.
+
+    Parameters
+    ----------
+    estimator : PartialPoolingRidge or SupercategoryRidge
+        Not changed; clones of it are fitted.
+    X, y, groups : array_like, [N, P], [N], [N, 2] or [N, 3]
+        As for `fit`.
+    runs : array_like, [N]
+        Run of each row: rows that share what is measured of the run, and so err together.
+    n_folds : int
+        Parts that the runs are held out in.
+    seed : int
+        Of the parts.
+
+    Returns
+    -------
+    IntervalCalibration
+        For ``dataclasses.replace(estimator.summaries_, calibration=...)`` of a fit to all rows.
+
+    Raises
+    ------
+    RTRidgeError
+        If there are fewer runs than folds, or too few rows.
+    """
+    from sklearn.base import clone
+
+    X, y, ids, runs = (np.asarray(values) for values in (X, y, groups, runs))
+    unique = np.unique(runs)
+    if not 2 <= n_folds <= len(unique) or len(runs) != len(y):
+        raise RTRidgeError(
+            f"n_folds: expected 2 to the number of runs, {len(unique)}, and a run for each of "
+            f"{len(y)} rows; found {n_folds} and {len(runs)}"
+        )
+    z, support = np.empty(len(y)), np.empty(len(y), dtype=np.int64)
+    for part in np.array_split(np.random.default_rng(seed).permutation(unique), n_folds):
+        out = np.isin(runs, part)
+        model = clone(estimator).fit(X[~out], y[~out], ids[~out])
+        found = model.predict_levels(X[out], ids[out])
+        z[out] = (y[out] - found.mean) / found.std
+        support[out] = model.summaries_.support(ids[out, 0], ids[out, 1])
+    return IntervalCalibration.fit(z, support)
+
+
+def _reach(size: FloatArray) -> FloatArray:
+    """Return the quantiles of |z| that cover a next row with at least the nominal chance."""
+    levels = np.minimum(GRID * (1 + 1 / len(size)), 1.0)
+    return np.asarray(np.quantile(size, levels, method="higher"))
+
+
+def _normal(coverages: FloatArray) -> FloatArray:
+    from scipy.special import ndtri
+
+    return np.asarray(ndtri((1 + coverages) / 2))
+
+
+def _ascends(values: npt.NDArray[Any]) -> bool:
+    return bool((np.diff(values) > 0).all())
