@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,3 +105,35 @@ def evaluation(
 def train(lab: Path) -> pl.DataFrame:
     """Return the training table."""
     return pl.read_parquet(lab / "train.parquet")
+
+
+@pytest.fixture
+def refused(rt: Run, tmp_path: Path) -> Callable[..., str]:
+    """Run a command that must be refused and return its message."""
+
+    def run(*arguments: object, writes: Sequence[str] = ("out",)) -> str:
+        before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+        ended = rt(*arguments)
+        assert ended.code == 2, ended.out + ended.err
+        assert ended.err.startswith("molpool-rt: ")
+        assert ended.err.count("\n") == 1, ended.err
+        assert "Traceback" not in ended.err
+        assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
+        assert not any((tmp_path / name).exists() for name in writes)
+        return ended.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def with_value() -> Callable[..., pl.DataFrame]:
+    """Return a function that returns a table with one cell replaced."""
+
+    def replace(frame: pl.DataFrame, column: str, value: object, row: int = 4) -> pl.DataFrame:
+        at = pl.int_range(pl.len()) == row
+        dtype = pl.String if isinstance(value, str) else frame.schema[column]
+        cell = pl.lit(value, dtype=dtype)
+        changed = pl.when(at).then(cell).otherwise(pl.col(column).cast(dtype))
+        return frame.with_columns(changed.alias(column))
+
+    return replace

@@ -121,7 +121,9 @@ class _Pdf(FPDF):  # type: ignore[misc]  # fpdf2 has no types
         self.set_draw_color(200)
         # The first column names the row, the others are numbers; facts are text on both sides.
         align: Any = "LEFT" if head is None else ("LEFT", *["RIGHT"] * (len(every[0]) - 1))
-        longest = widths or [max(4, *(len(row[j]) for row in every)) for j in range(len(every[0]))]
+        longest = widths or [
+            1 + max(5, *(len(row[j]) for row in every)) for j in range(len(every[0]))
+        ]
         with self.table(
             rows=(),
             first_row_as_headings=head is not None,

@@ -12,6 +12,7 @@ from molpool_common.errors import InputError, listed
 from molpool_common.runfolder import RunFolder
 from rich.console import Console
 from rt_ridge import Imputer, MappingColumns, id_collisions, map_species
+from rt_ridge.mapping import Mapped
 
 from molpool_rt.config import PrepareConfig
 from molpool_rt.earlier import COMPOUNDS, MAPPING, RECORD, Settled, imputer_record
@@ -53,13 +54,38 @@ def prepare(
     """
     if settled is not None:
         settled.check_nesting(raw)
-    n_without_target = raw[config.target_col].null_count()
-    frame = raw.drop_nulls(config.target_col)
-    frame, imputer = _filled(config, frame, covariates, settled)
+    frame, imputer = _filled(config, raw.drop_nulls(config.target_col), covariates, settled)
     compounds = Numbering.of(frame[COMPOUND], settled.compounds if settled else None)
     frame = frame.with_columns(compounds.apply(frame[COMPOUND]).alias("comp_id"))
     columns = MappingColumns(SPECIES, CLUSTER, "comp_id", config.library_col)
     mapped = map_species(frame, columns, cap=config.cap, seed=config.seed)
+    mapping, rows = _numbered(mapped, settled)
+    collisions = mapped.collisions
+    if config.compound_name is not None:
+        named = id_collisions(frame, "comp_id", config.compound_name, config.library_col)
+        collisions = pl.concat([collisions, named])
+    kept = ["species", "species_cluster", "comp_id", config.run_col, config.library_col]
+    kept += [*covariates, *(() if imputer is None else imputer.columns), config.target_col]
+    counts = {
+        "read": raw.height,
+        "without_supercategory": mapped.n_missing_group,
+        "without_subgroup": mapped.n_missing_species,
+        "without_target": raw[config.target_col].null_count(),
+        "capped": mapped.n_capped,
+        "kept": rows.height,
+    }
+    return Prepared(
+        rows.select(name for name in dict.fromkeys(kept) if name in rows.columns),
+        mapping,
+        compounds.frame(COMPOUND, "comp_id"),
+        collisions,
+        imputer,
+        counts,
+    )
+
+
+def _numbered(mapped: Mapped, settled: Settled | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return mapping and rows with the ids that came as numbers, or were settled before."""
     species = Numbering.of(mapped.mapping[SPECIES], settled.species if settled else None)
     clusters = Numbering.of(mapped.mapping[CLUSTER], settled.clusters if settled else None)
     mapping, rows = (
@@ -69,28 +95,7 @@ def prepare(
         )
         for part in (mapped.mapping, mapped.frame)
     )
-    collisions = mapped.collisions
-    if config.compound_name is not None:
-        named = id_collisions(frame, "comp_id", config.compound_name, config.library_col)
-        collisions = pl.concat([collisions, named])
-    used = [*covariates, *(() if imputer is None else imputer.columns)]
-    kept = ["species", "species_cluster", "comp_id", config.run_col, config.library_col]
-    kept = [name for name in dict.fromkeys(kept) if name in rows.columns]
-    return Prepared(
-        rows.select(*kept, *dict.fromkeys(used), config.target_col),
-        mapping,
-        compounds.frame(COMPOUND, "comp_id"),
-        collisions,
-        imputer,
-        {
-            "read": raw.height,
-            "without_supercategory": mapped.n_missing_group,
-            "without_subgroup": mapped.n_missing_species,
-            "without_target": n_without_target,
-            "capped": mapped.n_capped,
-            "kept": rows.height,
-        },
-    )
+    return mapping, rows
 
 
 def _filled(
