@@ -1,0 +1,148 @@
+"""Panels of measured retention times: the same compounds, or features, in many runs.
+
+Every reader returns the long table that `rt_ridge` fits: run, species, species_cluster, comp_id,
+the anchors' retention times as covariates, and rt in minutes. Anchors are never targets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from molpool_common.datasets import locate
+
+N_ANCHORS = 8
+"""Anchors of a RepoRT panel, as in the published baselines."""
+
+FEWEST = 100
+"""Least compounds of a RepoRT setup: five of 70 report a handful, without any anchor."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Rows of one panel.
+
+    Parameters
+    ----------
+    name : str
+        What tables call it.
+    rows : DataFrame
+        Columns run, species, species_cluster, comp_id (all int64), the anchors, rt.
+    anchors : tuple of str
+        Names of the covariates.
+    """
+
+    name: str
+    rows: pl.DataFrame
+    anchors: tuple[str, ...]
+
+
+def stoffel(share: float = 0.0) -> Panel:
+    """Return 18 setups on one column: flow and temperature vary; species is the polarity.
+
+    Parameters
+    ----------
+    share : float
+        Keep the compounds in at least that share of the setups.
+    """
+    setups = _setups().filter(pl.col("setup").is_between(pl.lit("0187"), pl.lit("0204")))
+    polarity = pl.col("name").str.split("_").list.last()
+    return _report("Stoffel", setups.with_columns(species=polarity), share)
+
+
+def bgc(polarity: str = "") -> Panel:
+    """Return 70 setups on six columns: species is column and solvent, supercategory the column.
+
+    Parameters
+    ----------
+    polarity : {"", "pos", "neg"}
+        Keep the setups of one polarity only.
+    """
+    setups = _setups().filter(
+        pl.col("setup").is_between(pl.lit("0236"), pl.lit("0259"))
+        | pl.col("setup").is_between(pl.lit("0311"), pl.lit("0356")),
+        pl.col("name").str.contains(f"_{polarity}"),
+    )
+    solvent = pl.when(pl.col("name").str.contains("_MeOH_")).then(pl.lit("MeOH"))
+    species = pl.col("column_name") + " " + solvent.otherwise(pl.lit("ACN"))
+    return _report(f"BGC {polarity}".strip(), setups.with_columns(species=species))
+
+
+def _setups() -> pl.DataFrame:
+    path = locate("repo-rt", "report_setups.tsv")
+    return pl.read_csv(path, separator="\t", infer_schema_length=0)
+
+
+def _report(name: str, setups: pl.DataFrame, share: float = 0.0) -> Panel:
+    """Return a RepoRT panel; repeats of a structure in a setup are averaged."""
+    path = locate("repo-rt", "report_rt_long.tsv.gz")
+    times = pl.read_csv(path, separator="\t", schema_overrides={"setup": pl.String})
+    mean = times.group_by(run="setup", compound="inchikey").agg(rt=pl.col("rt_min").mean())
+    labels = setups.select("species", run="setup", species_cluster="column_name")
+    long = mean.join(labels, on="run").filter(pl.len().over("run") >= FEWEST)
+    long = long.filter(pl.len().over("compound") >= share * long["run"].n_unique())
+    return _panel(name, long, _spread(long, N_ANCHORS))
+
+
+def _spread(long: pl.DataFrame, count: int) -> list[str]:
+    """Return compounds present in every run, evenly spread over their mean retention time."""
+    found = long.group_by("compound").agg(pl.col("run").n_unique(), pl.col("rt").mean())
+    always = found.filter(pl.col("run") == long["run"].n_unique()).sort("rt", "compound")
+    places = np.linspace(0, always.height - 1, count).round().astype(int)
+    return always["compound"].gather(places).to_list()
+
+
+def peptides() -> Panel:
+    """Return CPTAC study 9.1, site 54: 15 peptides in 45 runs whose drift is real; 5 anchors."""
+    table = pl.read_csv(locate("peptide-msstatsqc", "msstatsqc_S9Site54.csv"))
+    long = table.group_by(run="AcquiredTime", compound="Precursor").agg(
+        rt=pl.col("BestRetentionTime").mean()
+    )
+    one = pl.lit("peptides")
+    return _panel("S9Site54", long.with_columns(species=one, species_cluster=one), _spread(long, 5))
+
+
+SAMPLES = ("SPL", "BQC", "TQC", "LTR")
+"""Samples with plasma in them; a blank's peak is noise."""
+
+
+def lipids_499() -> Panel:
+    """Return lipids and their labelled standards, the anchors, in 499 runs: a negative control."""
+    path = locate("lipid-midar", "midar_mrmkit_longit_499runs.tsv.gz")
+    table = pl.read_csv(path, separator="\t", infer_schema_length=None)
+    long = table.select(
+        run="raw_data_filename", compound="feature_name", species="sample_type", rt="rt_apex"
+    )
+    return _lipids("midar 499", long, sorted(set(table["internal_standard"].drop_nulls())))
+
+
+def lipids_153() -> Panel:
+    """Return lipids and 16 labelled standards, the anchors, in 153 runs: a negative control."""
+    path = locate("lipid-midar", "midar_mhquant_plasma_153runs_long.tsv.gz")
+    table = pl.read_csv(path, separator="\t", infer_schema_length=None)
+    long = table.select("run", compound="feature", species="sample_type", rt="rt_min")
+    standards = table.filter(pl.col("is_istd") == 1)["feature"].unique().sort()
+    return _lipids("midar 153", long, standards.to_list())
+
+
+def _lipids(name: str, long: pl.DataFrame, anchors: list[str]) -> Panel:
+    long = long.filter(pl.col("species").is_in(SAMPLES)).drop_nulls("rt")
+    matrix = pl.when(pl.col("species") == "SPL").then(pl.lit("study")).otherwise(pl.lit("quality"))
+    return _panel(name, long.with_columns(species_cluster=matrix), anchors)
+
+
+def _panel(name: str, long: pl.DataFrame, anchors: list[str]) -> Panel:
+    """Return a panel with labels numbered and the anchors of a run beside its other rows."""
+    wide = (
+        long.filter(pl.col("compound").is_in(anchors))
+        .pivot(on="compound", index="run", values="rt", aggregate_function="mean")
+        .rename({compound: f"anchor_{j}" for j, compound in enumerate(anchors)})
+        .drop_nulls()
+    )
+    rows = long.filter(~pl.col("compound").is_in(anchors)).join(wide, on="run")
+    labels = ("run", "species", "species_cluster", "compound")
+    numbered = rows.with_columns(pl.col(c).rank("dense").cast(pl.Int64) - 1 for c in labels)
+    names = tuple(f"anchor_{j}" for j in range(len(anchors)))
+    ordered = numbered.rename({"compound": "comp_id"}).sort("run", "comp_id")
+    return Panel(name, ordered.select(*labels[:3], "comp_id", *names, "rt"), names)
