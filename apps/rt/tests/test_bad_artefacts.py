@@ -164,3 +164,6 @@ def test_runs_need_both_tables_and_models(refused, lab, tmp_path):
     assert "model" in refused("run", "--config", config, *out)
     config.write_text("simulate: {n_species: 2}")
     assert "n_clusters" in refused("run", "--config", config, *out)
+    config.write_text("models: {a: {use_descriptors: true}}")
+    tables = ("--train", lab / "train.parquet", "--test", lab / "test.parquet")
+    assert "descriptors: expected a table" in refused("run", "--config", config, *tables, *out)

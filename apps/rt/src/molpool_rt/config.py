@@ -231,6 +231,9 @@ class RunConfig(FolderConfig, ScoreConfig):
     covariates: Names = Field(
         default_factory=lambda: list(COVARIATES), description="columns of run covariates"
     )
+    descriptor_cols: Names | None = Field(
+        None, description="columns of descriptors; by default those called descriptor_*"
+    )
     models: dict[str, RunModelConfig] = Field(
         default_factory=lambda: {"partial_pooling": RunModelConfig()}, description="by name"
     )

@@ -57,6 +57,10 @@ def _check(config: RunConfig) -> None:
         if Path(name).name != name or name.startswith("."):
             raise InputError("models", expected="names that a folder can have", found=repr(name))
         build_estimator(model)
+        if model.use_descriptors and config.train and config.descriptors is None:
+            raise InputError(
+                "descriptors", expected=f"a table of them, for the model {name}", found="none"
+            )
     if config.train:
         table = Table.find(config.train, "train")
         Table.find(config.test, "test")
@@ -93,6 +97,7 @@ def _fit_config(config: RunConfig, path: Path, name: str) -> FitConfig:
         parent_col=config.parent_col,
         target_col=config.target_col,
         descriptors=_descriptors(config, path) if model.use_descriptors else None,
+        descriptor_cols=config.descriptor_cols,
         save_dir=str(path / "models" / name),
         overwrite=config.overwrite,
     )
