@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
+import torch
+from chemprop_multitask import Ensemble, TaskwiseModel
 from molpool_common.config import dump_config, load_config, read_yaml, validate_config
 from molpool_common.datasets import registry
+from molpool_common.demo import build_demo
 from molpool_data.cli import main as describe
 from molpool_rt.config import RunConfig
+from molpool_train.cli import main as train
 from molpool_train.config import TrainChempropConfig
 from molpool_train.groups import with_groups
 from molpool_train.inputs import read_inputs
@@ -52,6 +58,78 @@ def test_the_data_of_a_training_configuration_can_be_described(tmp_path, capsys)
     assert code == 0
     assert re.search(r"Molecules +1,500", capsys.readouterr().out)
     assert page.read_text().startswith("<!doctype html>")
+
+
+TINY = [
+    *("--model.message-passing.depth", "2", "--model.message-passing.hidden-size", "8"),
+    *("--model.ffn.num-layers", "1", "--model.ffn.hidden-size", "8"),
+    *("--training.epochs", "1", "--training.accelerator", "cpu"),
+    *("--task-affinity.n-bootstrap", "2"),
+]
+
+
+@pytest.fixture(scope="module")
+def panel(tmp_path_factory):
+    """A table of 150 molecules with made-up values of every endpoint, a third of them missing."""
+    names = {
+        t for path in CONFIGS for t in load_config(TrainChempropConfig, path).data.target_columns
+    }
+    rng = np.random.default_rng(0)
+    smiles = build_demo(150, seed=1)["SMILES"]
+    columns = {name: rng.normal(size=150) for name in sorted(names)}
+    for values in columns.values():
+        values[rng.random(150) < 1 / 3] = np.nan
+    path = tmp_path_factory.mktemp("panel") / "assays.csv"
+    pl.DataFrame({"SMILES": smiles, **columns}, nan_to_null=True).write_csv(path)
+    return path
+
+
+# The seed's common configurations, and those of its command lines that are not like another.
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "flags", "n_groups"),
+    [
+        ("admet_small_affinity", [], 2),
+        ("admet_standard_affinity", [], 3),
+        ("admet_extended_affinity", [], 5),
+        ("chemprop_single_task", [], 5),
+        ("chemprop_task_affinity_advanced", ["--task-affinity.device", "cpu"], 4),
+        (
+            "chemprop",
+            [
+                *("--task-affinity.enabled", "true", "--task-affinity.n-groups", "3"),
+                *("--task-affinity.affinity-epochs", "2"),
+                *("--task-affinity.clustering-method", "spectral", "--seed", "42"),
+            ],
+            3,
+        ),
+    ],
+)
+def test_grouped_configurations_train(name, flags, n_groups, panel, tmp_path, capsys):
+    config, folder = ROOT / "configs" / f"{name}.yaml", tmp_path / "run"
+    where = ["--data-path", str(panel), "--save-dir", str(folder)]
+    assert train(["chemprop", "--config", str(config), *TINY, *flags, *where]) == 0
+    tasks = load_config(TrainChempropConfig, config).data.target_columns
+    ensemble = Ensemble.load(folder)
+    assert list(ensemble.task_names) == tasks
+    (model,) = ensemble.members
+    if isinstance(model, TaskwiseModel):
+        assert [part.task_names for part in model.parts] == [(task,) for task in tasks]
+    else:
+        assert len(model.module.predictor.groups) == n_groups
+        assert len(json.loads((folder / "groups.json").read_text())["groups"]) == n_groups
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
+def test_a_device_that_is_not_there_is_said(panel, tmp_path, capsys):
+    config = ROOT / "configs" / "chemprop_task_affinity_advanced.yaml"
+    where = ["--data-path", str(panel), "--save-dir", str(tmp_path / "run")]
+    assert train(["chemprop", "--config", str(config), *TINY, *where]) == 2
+    said = capsys.readouterr().err
+    assert "task_affinity.device: expected a device of this machine; found 'cuda'" in said
+    assert "--task-affinity.device auto" in said
+    assert not (tmp_path / "run").exists()
 
 
 def real_inputs(name):
