@@ -36,13 +36,13 @@ def test_a_run_never_seen_is_filled_from_itself_then_from_training() -> None:
 def test_a_gap_without_an_indicator_is_refused() -> None:
     imputer = Imputer.fit(TRAIN, ["a", "b"])
     new = pl.DataFrame({"run": [0, 0], "a": [1.0, 1.0], "b": [1, None]})
-    with pytest.raises(RTRidgeError, match=r"no gap in 'b', which had none in training.*row 1"):
+    with pytest.raises(RTRidgeError, match=r"no gap in 'b', which had none in training.*row 2"):
         imputer.apply(new)
 
 
 def test_without_the_switch_gaps_are_an_error() -> None:
     refuse_gaps(TRAIN, ["b"])
-    with pytest.raises(RTRidgeError, match=r"a: expected .* found 3 missing \(rows 3, 5, 6"):
+    with pytest.raises(RTRidgeError, match=r"a: expected .* found 3 missing \(rows 4, 6, 7"):
         refuse_gaps(TRAIN, ["b", "a"])
 
 

@@ -89,7 +89,7 @@ class Imputer:
             row = int(np.flatnonzero(gaps[new[0]].to_numpy())[0])
             raise RTRidgeError(
                 f"covariates: expected no gap in {listed([repr(n) for n in new])}, which had none"
-                f" in training; found one in row {row}"
+                f" in training; found one in row {row + 1}"
             )
         fill = [
             pl.when(_is_gap(name))
@@ -111,7 +111,7 @@ def refuse_gaps(frame: pl.DataFrame, covariates: Sequence[str]) -> None:
         if len(rows):
             raise RTRidgeError(
                 f"{name}: expected a value in every row; found {len(rows)} missing"
-                f" (rows {listed(rows.tolist())}). Take the run's median with an indicator by"
+                f" (rows {listed((rows + 1).tolist())}). Take the run's median with an indicator by"
                 " missing_covariates run_median, or leave the rows out."
             )
 
