@@ -34,10 +34,7 @@ def test_task_without_labels_is_named(refused: Refused, write_table: WriteTable)
         (["--smiles-column", "Smiles"], "Did you mean 'SMILES'?"),
         (["--target-columns", "LogD", "KSO", "hERG"], "Did you mean 'KSOL'?"),
         (["--device", "cuda:77"], "device: expected auto, cpu or one of"),
-        (
-            ["--affinity-type", "lookahead", "--clustering-method", "spectral"],
-            ": clustering_method: exp",
-        ),
+        (["--affinity-type", "lookahead", "--estimator", "probe"], "estimator: expected 'exact'"),
         (["--save-path", "x.npy"], "save_path: expected a name in .npz; found x.npy"),
         (["--plot-heatmap", "x.jpg"], "plot_heatmap: expected a name in .png or .svg or .pdf"),
         (["--save-path", ".."], "save_path"),

@@ -46,6 +46,30 @@ def test_seed_command_writes_matrix_groups_and_words(run: Run, small: list[str])
     )
 
 
+def test_pictures_and_page_stand_alone(run: Run, small: list[str]) -> None:
+    outcome = run(
+        *small,
+        *("--n-groups", "2", "--plot-heatmap", "out/heat.png", "--plot-dendrogram", "out/tree.svg"),
+        *("--report", "out/report.html"),
+    )
+    assert outcome.code == 0, outcome.err
+    assert Path("out/heat.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in Path("out/tree.svg").read_text()
+    page = Path("out/report.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert page.count("<svg") == 3
+    assert not re.search(r'(src|href)="(?!#|data:)', page), "the page needs another file"
+    for text in (
+        *TASKS,
+        "Go by rank and by error bar",
+        "± s.e.",
+        "of the resamples",
+        "n_groups: 2",
+    ):
+        assert text in page
+    assert sorted(p.name for p in Path("out").iterdir()) == ["heat.png", "report.html", "tree.svg"]
+
+
 def test_the_same_seed_measures_the_same(run: Run, small: list[str]) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         assert run(*small, "--save-path", f"{name}.npz", "--seed", seed).code == 0

@@ -80,6 +80,8 @@ def _check_tasks(config: AffinityCommandConfig) -> None:
             expected=f"1 to {n_tasks}, the number of tasks, or auto",
             found=str(config.n_groups),
         )
+    if n_tasks == 1 and config.plot_dendrogram is not None:
+        raise InputError("plot_dendrogram", expected="two tasks or more", found="one")
 
 
 def _check_labels(labels: dict[str, int]) -> None:

@@ -39,7 +39,7 @@ class Pair:
     batches: int
 
     @property
-    def sign(self) -> str:
+    def reading(self) -> str:
         """Whether it is clear of zero: agree, conflict, or unclear."""
         if not abs(self.affinity) > CLEAR * self.error:
             return "unclear"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from molpool_common.runfolder import atomic_path
+from molpool_common.runfolder import atomic_path, write_text
 from rich.console import Console
 from task_affinity import AffinityResult, TaskAffinityError, affinity_matrix_to_dataframe
 
@@ -15,6 +15,8 @@ from molpool_affinity.inputs import read_inputs
 from molpool_affinity.measuring import Groups, group, measure
 from molpool_affinity.outcome import print_outcome
 from molpool_affinity.outputs import check_outputs, matrix_csv
+from molpool_affinity.pictures import dendrogram, heatmap
+from molpool_affinity.report import Measurement, affinity_report
 
 
 def measure_table(config: AffinityCommandConfig, *, arguments: Sequence[str] = ()) -> None:
@@ -42,8 +44,9 @@ def measure_table(config: AffinityCommandConfig, *, arguments: Sequence[str] = (
     written = _save_matrix(config, result)
     groups = _group(config, result, console)
     print_outcome(console, inputs, result, groups)
-    if config.save_groups is not None:
-        written.append(_place(config.save_groups, groups.grouping.save))
+    measurement = Measurement(config, inputs, result, groups, seconds, arguments)
+    with console.status("Drawing"):
+        written += _save_what_was_asked_for(measurement)
     console.print(f"Measured in {seconds:.0f} s. Wrote {', '.join(written)}", markup=False)
 
 
@@ -57,7 +60,18 @@ def _save_matrix(config: AffinityCommandConfig, result: AffinityResult) -> list[
     return [_place(config.save_path, result.save), _place(matrix_csv(config), save_csv)]
 
 
-def _place(path: str | Path, save: Callable[[Path], None]) -> str:
+def _save_what_was_asked_for(measurement: Measurement) -> list[str]:
+    config, result, groups = measurement.config, measurement.result, measurement.groups
+    wanted: dict[str | None, Callable[[Path], object]] = {
+        config.save_groups: groups.grouping.save,
+        config.plot_heatmap: lambda path: heatmap(result, path),
+        config.plot_dendrogram: lambda path: dendrogram(result, groups, path),
+        config.report: lambda path: write_text(path, affinity_report(measurement)),
+    }
+    return [_place(path, save) for path, save in wanted.items() if path is not None]
+
+
+def _place(path: str | Path, save: Callable[[Path], object]) -> str:
     """Let `save` write a file, in a folder that is made where it is missing; return its name."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     save(Path(path))
