@@ -248,3 +248,29 @@ def test_logs_the_matrix(make_toy, caplog):
 def test_formats_a_matrix_as_users_know_it():
     text = format_matrix(np.array([[1, -0.156], [0.2345, 1]]), ["LogD", "hERG"])
     assert text == ("Task affinity matrix computed:\n  LogD: [1.000 -0.156]\n  hERG: [0.234 1.000]")
+
+
+class NoForward(torch.autograd.Function):
+    """Doubles, and knows no forward derivative."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, grad):
+        return 2 * grad
+
+
+def test_probes_go_backward_where_an_operation_has_no_forward_derivative(make_toy, caplog):
+    toy = make_toy(n_batches=2)
+    plain = toy._replace(losses=lambda m, b: (2 * toy.losses(m, b)[0], toy.losses(m, b)[1]))
+    odd = toy._replace(
+        losses=lambda m, b: (NoForward.apply(toy.losses(m, b)[0]), toy.losses(m, b)[1])
+    )
+    settings = {"estimator": "probe", "n_probes": 1000}
+    with caplog.at_level(logging.INFO, logger="task_affinity"):
+        backward = measure(odd, **settings).matrix
+    assert any("two backward passes" in message for message in caplog.messages)
+    # Standard errors below 1/sqrt(2000) = 0.022; six of them.
+    np.testing.assert_allclose(backward, measure(plain).matrix, atol=0.14)

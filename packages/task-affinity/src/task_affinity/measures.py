@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -54,8 +54,8 @@ class Step:
 class Measure(Protocol):
     """Affinities of the tasks of a step; leaves no trace in model or training."""
 
-    def watching(self) -> AbstractContextManager[object]:
-        """Return what the step's forward pass is to be run in."""
+    def watching(self, batch: Any, random: RandomState) -> AbstractContextManager[object]:
+        """Return what the step's forward pass is to be run in; called right before it."""
         ...
 
     def __call__(self, step: Step) -> NDArray[np.float64]:
@@ -83,7 +83,7 @@ class EncoderGradients:
         # Parts need a forward pass of their own, which pays where tasks go back all the way.
         self._divides = any(p is first for p in self._inputs)
 
-    def watching(self) -> AbstractContextManager[object]:
+    def watching(self, batch: Any, random: RandomState) -> AbstractContextManager[object]:
         """Nothing has to be seen of the forward pass."""
         return nullcontext()
 
@@ -119,7 +119,7 @@ class RepresentationGradients:
         self._output = output
         self._cosine = cosine
 
-    def watching(self) -> AbstractContextManager[object]:
+    def watching(self, batch: Any, random: RandomState) -> AbstractContextManager[object]:
         """Catch the encoder's output."""
         return self._output
 
@@ -164,46 +164,50 @@ class ProbedGradients:
     ) -> None:
         self._functional = FunctionalLosses(model, losses)
         self._parameters = parameters
+        self._inputs = list(parameters.values())
         self._output = output
         self._n_probes = n_probes
         self._generator = generator
         self._cosines = ProbedCosines(n_probes) if cosine else None
         self._forward_mode = output is None
+        self._every = torch.empty(0)
 
-    def watching(self) -> AbstractContextManager[object]:
-        """Catch the encoder's output where it is probed."""
-        return self._output if self._output is not None else nullcontext()
-
-    def __call__(self, step: Step) -> NDArray[np.float64]:
-        """Return the estimated affinities [K, K]."""
-        inputs = (
-            self._output.tensors if self._output is not None else list(self._parameters.values())
-        )
-        directions = [normal_directions(inputs, self._generator) for _ in range(self._n_probes)]
-        derivatives = self._derivatives(step, inputs, directions).double().cpu().numpy()
-        if self._cosines is not None:
-            return self._cosines(derivatives)
-        products: NDArray[np.float64] = derivatives @ derivatives.T / self._n_probes
-        return products
-
-    def _derivatives(
-        self, step: Step, inputs: Sequence[Tensor], directions: Sequence[Sequence[Tensor]]
-    ) -> Tensor:
-        """Return J v for every direction, [K, n_probes]."""
+    def watching(self, batch: Any, random: RandomState) -> AbstractContextManager[object]:
+        """Take forward derivatives, before the step's graph fills the memory."""
+        if self._output is not None:
+            return self._output
         if self._forward_mode:
             try:
-                return torch.stack([self._forward(step, v) for v in directions], dim=1)
+                self._every = self._forward_derivatives(batch, random)
             except NotImplementedError as error:
                 logger.info("probes go through two backward passes each: %s", error)
                 self._forward_mode = False
-        along = double_backward_derivatives(step.losses[step.tasks], inputs)
-        return torch.stack([along(v) for v in directions], dim=1)
+        return nullcontext()
 
-    def _forward(self, step: Step, directions: Sequence[Tensor]) -> Tensor:
-        every = forward_derivatives(
-            self._functional, step.batch, step.random, self._parameters, directions
-        )
-        return every[step.tasks]
+    def __call__(self, step: Step) -> NDArray[np.float64]:
+        """Return the estimated affinities [K, K]."""
+        if self._forward_mode:
+            derivatives = self._every[step.tasks]
+        else:
+            inputs = self._output.tensors if self._output is not None else self._inputs
+            along = double_backward_derivatives(step.losses[step.tasks], inputs)
+            derivatives = torch.stack([along(v) for v in self._directions(inputs)], dim=1)
+        numbers = derivatives.double().cpu().numpy()
+        if self._cosines is not None:
+            return self._cosines(numbers)
+        products: NDArray[np.float64] = numbers @ numbers.T / self._n_probes
+        return products
+
+    def _forward_derivatives(self, batch: Any, random: RandomState) -> Tensor:
+        """Return J v for every direction, [T, n_probes]."""
+        columns = [
+            forward_derivatives(self._functional, batch, random, self._parameters, direction)
+            for direction in self._directions(self._inputs)
+        ]
+        return torch.stack(columns, dim=1)
+
+    def _directions(self, inputs: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+        return (normal_directions(inputs, self._generator) for _ in range(self._n_probes))
 
 
 class Lookahead:
@@ -221,7 +225,7 @@ class Lookahead:
         self._parameters = parameters
         self._step = step
 
-    def watching(self) -> AbstractContextManager[object]:
+    def watching(self, batch: Any, random: RandomState) -> AbstractContextManager[object]:
         """Nothing has to be seen of the forward pass."""
         return nullcontext()
 

@@ -20,7 +20,7 @@ from task_affinity.choose import (
 )
 from task_affinity.config import TaskAffinityConfig
 from task_affinity.errors import NoGradientStepsError, TaskAffinityError, listed
-from task_affinity.functional import RandomState
+from task_affinity.functional import FunctionalLosses, RandomState
 from task_affinity.losses import TaskLosses
 from task_affinity.measures import Measure, Step
 from task_affinity.parameters import encoder_parameters
@@ -95,11 +95,10 @@ class AffinityRun:
     def _step(self, batch: Any, task_names: Sequence[str] | None) -> None:
         measured = self._steps % self._config.every_n_steps == 0
         random = RandomState.now(self._device)
-        watching = self._output if measured and self._output is not None else nullcontext()
-        with watching:
-            losses, present = self._losses(self._model, batch)
         if self._measure is None:
-            self._begin(len(losses), task_names)
+            self._measure = self._begin(batch, random, task_names)
+        with self._measure.watching(batch, random) if measured else nullcontext():
+            losses, present = self._losses(self._model, batch)
         self._seen |= present.cpu()
         self._steps += 1
         tasks = present.nonzero().squeeze(1)
@@ -107,7 +106,6 @@ class AffinityRun:
             return
         self._check_finite(losses, tasks)
         if measured:
-            assert self._measure is not None
             step = Step(batch, losses, tasks, random)
             self._pairs.add(tasks.cpu().numpy(), self._measure(step))
             self._measured += 1
@@ -115,7 +113,11 @@ class AffinityRun:
         losses[tasks].mean().backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
 
-    def _begin(self, n_tasks: int, task_names: Sequence[str] | None) -> None:
+    def _begin(self, batch: Any, random: RandomState, task_names: Sequence[str] | None) -> Measure:
+        """Learn from the first batch how many tasks there are, and return what measures them."""
+        with torch.no_grad():
+            losses, _ = FunctionalLosses(self._model, self._losses)(batch, random)
+        n_tasks = len(losses)
         names = tuple(task_names or (f"task_{t}" for t in range(n_tasks)))
         if len(names) != n_tasks or len(set(names)) != n_tasks:
             raise TaskAffinityError(
@@ -127,7 +129,7 @@ class AffinityRun:
         config = self._config
         self._pairs = PairAccumulator(n_tasks, normalize=measures_products(config))
         self._estimator = choose_estimator(config, n_tasks)
-        self._measure = build_measure(
+        return build_measure(
             config, self._estimator, self._model, self._losses, self._parameters, self._output
         )
 
