@@ -20,6 +20,7 @@ from rich.console import Console
 
 from molpool_train.affinity import Affinity
 from molpool_train.config import TrainChempropConfig
+from molpool_train.folder import AFFINITY, GROUPS
 from molpool_train.inputs import Inputs
 from molpool_train.report import MemberRun, TrainingRun, training_report
 from molpool_train.results import evaluate, shown_rows
@@ -169,6 +170,8 @@ class Fitting:
             self._unseen = write_unseen(run, inputs.unseen, ensemble.task_names, mean, spread)
             files += self._unseen
         self._page = run.write_text("report.html", self._report())
+        if self._affinity is not None:
+            files += [run.path / name for name in (AFFINITY, GROUPS)]
         self._track([*files, self._page])
         run.log("finished", epochs=sum(len(m.records) for m in self._members), loss=self._loss)
 
