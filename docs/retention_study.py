@@ -160,7 +160,7 @@ def line(row: dict[str, Any]) -> str:
     cover = " ".join(f"{100 * row[f'coverage_{q}']:4.1f}" for q in (50, 80, 95))
     return (
         f"{row['n']:6} {row['n_missing']:5} {row['rmse']:8.4f} {row['mae']:6.4f}"
-        f" {row['pair_rmse_p50']:6.4f} {cover}"
+        f" {row['pair_rmse_p50'] or np.nan:6.4f} {cover}"
         f" {row['z_sd'] or 0:5.2f} {row['width_95']:7.3f}"
     )
 
