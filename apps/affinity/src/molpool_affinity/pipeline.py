@@ -47,7 +47,7 @@ def measure_table(config: AffinityCommandConfig, *, arguments: Sequence[str] = (
     measurement = Measurement(config, inputs, result, groups, seconds, arguments)
     with console.status("Drawing"):
         written += _save_what_was_asked_for(measurement)
-    console.print(f"Measured in {seconds:.0f} s. Wrote {', '.join(written)}", markup=False)
+    console.print(f"Took {seconds:.0f} s. Wrote {', '.join(written)}", markup=False)
 
 
 def _save_matrix(config: AffinityCommandConfig, result: AffinityResult) -> list[str]:
