@@ -12,11 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rt_ridge.coefficients import pair_coefficients
 from rt_ridge.config import RidgeConfig, SamplingConfig
 from rt_ridge.hierarchy import Hierarchy
 from rt_ridge.priors import ScalePrior, ScalePriors
 from rt_ridge.scales import find_scales
+from rt_ridge.scales.optimum import maximise
 from rt_ridge.scales.posterior import ScalePosterior, weighted_interval
 from rt_ridge.scales.whitening import Whitening
 from rt_ridge.statistics import SufficientStatistics
@@ -322,3 +325,18 @@ def test_more_flat_effects_than_rows_are_refused():
 
     with pytest.raises(RTRidgeError, match="reml needs more rows"):
         fit(stats_of([1.0], [0]), method="reml")
+
+
+@given(
+    st.lists(st.floats(-30, 30), min_size=1, max_size=4),
+    st.lists(st.floats(0.01, 3), min_size=4, max_size=4),
+)
+def test_the_maximum_is_reached_however_far_and_whatever_the_steps(far, steps):
+    # A box of side 2 about each start: the sides are met at numbers that scaling rounds.
+    centre = np.array(far)
+
+    def bowl(x: Floats) -> tuple[float, Floats]:
+        return -float(((x - centre) ** 2).sum()), -2 * (x - centre)
+
+    found = maximise(bowl, np.zeros(len(centre)), np.array(steps[: len(centre)]))
+    np.testing.assert_allclose(found.at, centre, atol=1e-5)

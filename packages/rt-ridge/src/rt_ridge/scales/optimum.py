@@ -18,6 +18,8 @@ MAX_STEPS = 500
 REACH = 2.0
 """Of a logarithm, in one go."""
 MAX_BOXES = 20
+EDGE = 1e-9
+"""How near a side of its box a coordinate lies that was stopped there: scaling it rounds."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def maximise(
         high = np.where(free, best.at + REACH, np.inf)
         found = _climb(objective, best, steps, (low, high))
         best = Optimum(found.at, found.value, found.slope, best.steps + found.steps)
-        if not (free & ((best.at <= low) | (best.at >= high))).any():
+        stopped = (best.at <= low + EDGE) | (best.at >= high - EDGE)
+        if not (free & stopped).any():
             break
     return best
 
