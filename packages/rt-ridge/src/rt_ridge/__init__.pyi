@@ -33,6 +33,7 @@ from .plots import plot_slopes as plot_slopes
 from .plots import plot_support as plot_support
 from .priors import ScalePrior as ScalePrior
 from .priors import ScalePriors as ScalePriors
+from .reach_sketch import ReachSketch as ReachSketch
 from .regressors import fit_features as fit_features
 from .regressors import regressor_statistics as regressor_statistics
 from .shift import ShiftResult as ShiftResult

@@ -8,7 +8,7 @@ with runs for the unit that is exchanged), separately by training rows of the pa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 SUPPORT_EDGES = (1, 2, 5, 10, 20, 50, 100)
 """Least number of training rows of each bin; below the first lie the pairs never seen."""
@@ -95,19 +96,42 @@ class IntervalCalibration:
         """
         there = ~np.isnan(z)
         size, support = np.abs(z[there]), support[there]
-        if len(size) < LEAST_ROWS:
+        bins = np.searchsorted(edges, support, side="right")
+        counts = np.bincount(bins, minlength=len(edges) + 1)
+        return cls.of_bins(counts, lambda chosen: _reach(size[chosen[bins]]), edges)
+
+    @classmethod
+    def of_bins(
+        cls, counts: IntArray, reach_of: Callable[[BoolArray], FloatArray], edges: Sequence[int]
+    ) -> IntervalCalibration:
+        """Put together what each bin of support says, or others for bins of few rows.
+
+        Parameters
+        ----------
+        counts : ndarray of int, [B]
+            Held-out rows of each bin.
+        reach_of : callable
+            From a choice of bins, bool [B], to the reach of their rows at `GRID`, [Q].
+        edges : sequence of int, [B - 1]
+            See `fit`.
+
+        Raises
+        ------
+        RTRidgeError
+            As `fit`.
+        """
+        if counts.sum() < LEAST_ROWS:
             raise RTRidgeError(
                 f"calibration: expected at least {LEAST_ROWS} held-out rows with a prediction; "
-                f"found {len(size)}"
+                f"found {counts.sum()}"
             )
-        bins = np.searchsorted(edges, support, side="right")
-        whole = _reach(size)
-        seen = _reach(size[bins > 0]) if (bins > 0).sum() >= LEAST_ROWS else whole
-        parts = (size[bins == b] for b in range(len(edges) + 1))
+        own = np.eye(len(counts), dtype=np.bool_)
+        whole = reach_of(np.ones(len(counts), dtype=np.bool_))
+        seen = reach_of(~own[0]) if counts[1:].sum() >= LEAST_ROWS else whole
         fallback = [np.maximum(whole, _normal(GRID)), *[seen] * len(edges)]
         reach = [
-            _reach(part) if len(part) >= LEAST_ROWS else other
-            for part, other in zip(parts, fallback, strict=True)
+            reach_of(own[b]) if counts[b] >= LEAST_ROWS else other
+            for b, other in enumerate(fallback)
         ]
         return cls(GRID, np.stack(reach), np.array(edges, dtype=np.int64))
 
@@ -188,8 +212,12 @@ def calibrate_intervals(
 
 def _reach(size: FloatArray) -> FloatArray:
     """Return the quantiles of |z| that cover a next row with at least the nominal chance."""
-    levels = np.minimum(GRID * (1 + 1 / len(size)), 1.0)
-    return np.asarray(np.quantile(size, levels, method="higher"))
+    return np.asarray(np.quantile(size, levels_of(len(size)), method="higher"))
+
+
+def levels_of(n: int) -> FloatArray:
+    """Return the levels of `GRID`, raised so that quantiles of n rows hold for a next one."""
+    return np.asarray(np.minimum(GRID * (1 + 1 / n), 1.0))
 
 
 def _normal(coverages: FloatArray) -> FloatArray:

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rt_ridge.errors import RTRidgeError
+from rt_ridge.intervals import IntervalCalibration
+from rt_ridge.reach_sketch import ACCURACY, ReachSketch
+
+
+@given(
+    st.integers(200, 4_000),
+    st.integers(0, 1_000),
+    st.integers(1, 4),
+    st.sampled_from([1e-3, 1.0, 1e6, 1e12]),
+)
+def test_no_narrower_than_all_rows_at_once_and_hardly_wider(
+    n: int, seed: int, parts: int, scale: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    z, support = scale * rng.standard_t(2, n), rng.integers(0, 150, n)
+    z[rng.random(n) < 0.01] = np.nan
+    if (~np.isnan(z)).sum() < 200:
+        return
+    exact = IntervalCalibration.fit(z, support)
+    sketch = ReachSketch()
+    for rows in np.array_split(rng.permutation(n), parts):
+        sketch.update(z[rows], support[rows])
+    found = sketch.calibration()
+    assert sketch.n_rows == (~np.isnan(z)).sum()
+    assert (found.reach >= exact.reach * (1 - 1e-12)).all()
+    if scale > 1e6:  # beyond the cells the largest error stands for all
+        return
+    # Below the smallest cell, 1e-4 standard deviations, the width is absolute.
+    np.testing.assert_allclose(found.reach, exact.reach, rtol=1.001 * ACCURACY, atol=1e-4)
+
+
+def test_too_few_rows_and_wrong_edges_are_refused() -> None:
+    sketch = ReachSketch()
+    sketch.update(np.ones(199), np.ones(199, dtype=np.int64))
+    with pytest.raises(RTRidgeError, match="at least 200 held-out rows with a prediction; found"):
+        sketch.calibration()
+    with pytest.raises(RTRidgeError, match=r"ascending from 1; found \[2, 3\]"):
+        ReachSketch([2, 3])
