@@ -13,7 +13,7 @@ from molpool_common.errors import InputError
 from rt_ridge.estimators import PartialPoolingRidge
 from sklearn.linear_model import Ridge
 
-DOCS = Path(__file__).parents[3] / "docs"
+DOCS = Path(__file__).parents[1] / "docs"
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
 
