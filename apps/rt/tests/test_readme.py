@@ -37,7 +37,7 @@ def test_commands_that_are_shown_can_be_parsed(document, monkeypatch):
 
 @pytest.mark.skipif(not GUIDE.is_file(), reason="the guide lies in the workspace")
 def test_flags_that_the_guide_names_exist():
-    flags = set(re.findall(r"`(--[a-z-]+)", GUIDE.read_text(encoding="utf-8")))
+    flags = set(re.findall(r"`(--[a-z.-]+)", GUIDE.read_text(encoding="utf-8")))
     known = {f for model, *_ in COMMANDS.values() for f in flag_names(getattr(configs, model))}
     assert flags <= known
 

@@ -77,6 +77,18 @@ class PrepareConfig(FolderConfig):
     seed: int = Field(0, ge=0, description="of the cap's draw")
 
 
+class CalibrateConfig(ConfigModel):
+    """Intervals that hold on runs never seen, whatever the noise looks like."""
+
+    enabled: bool = Field(
+        False,
+        description="measure how far errors reach on whole runs held out, some at a time, and take "
+        "intervals from that; costs a fit for each fold and three more passes over the rows",
+    )
+    run_col: str = Field("run", description="column of the run: rows that err together")
+    n_folds: int = Field(5, ge=2, description="parts that the runs are held out in")
+
+
 class ModelConfig(RidgeConfig):
     """One model: its kind, its features, its priors, how its scales are found."""
 
@@ -104,6 +116,7 @@ class ModelConfig(RidgeConfig):
     max_groups: Count | None = Field(
         None, description="most (group, compound) pairs, drawn at random: for a trial"
     )
+    calibrate: CalibrateConfig = Field(default_factory=CalibrateConfig)
 
     @field_validator("lambda_slopes")
     @classmethod

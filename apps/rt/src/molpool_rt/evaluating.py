@@ -51,6 +51,9 @@ def evaluate(
         for batch in reader.batches(config.max_test_rows):
             scorer.add(batch)
             status.update(f"Evaluating on {table.name}: {scorer.n_read:,} rows")
+    calibrated = [a.name for a in artefacts if a.summaries.calibration is not None]
+    if calibrated:
+        console.print(f"Intervals calibrated on runs held out: {', '.join(calibrated)}.")
     if not scorer.n_used:
         why = "of pairs that were seen in training" if config.require_seen_group else "at all"
         raise InputError(

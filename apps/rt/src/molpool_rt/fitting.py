@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from rt_ridge import (
     SupercategoryRidge,
 )
 
+from molpool_rt.calibrating import Calibrated, calibrate
 from molpool_rt.config import FitConfig, ModelConfig
 from molpool_rt.descriptors import read_descriptors
 from molpool_rt.folder import COEFFICIENTS, METRICS, STATISTICS, free_folder, open_folder
@@ -58,7 +59,7 @@ def fit_table(config: FitConfig, console: Console) -> Fitted:
     """
     table = Table.find(config.data)
     columns = training_columns(config, table)
-    estimator = build_estimator(config)
+    build_estimator(config)
     known = _descriptors(config)
     if config.parent_col and columns.parent is None and columns.group != config.parent_col:
         console.print(f"No column {config.parent_col!r}: groups have no supercategories.")
@@ -75,12 +76,34 @@ def fit_table(config: FitConfig, console: Console) -> Fitted:
     )
     started = time.perf_counter()
     with console.status(f"Fitting by {config.method}"):
-        if known is None:
-            estimator.fit(stats, features=features)
-        else:
-            estimator.fit(stats, features=features, descriptors=known)
+        estimator = _estimated(config, stats, features, known)
     seconds = {"statistics": summed, "fit": time.perf_counter() - started}
-    return Fitted(config, stats, features, estimator, seconds)
+    if not config.calibrate.enabled:
+        return Fitted(config, stats, features, estimator, seconds)
+    started = time.perf_counter()
+    with console.status("Calibrating intervals on runs held out"):
+        calibrated = calibrate(
+            config,
+            table,
+            columns,
+            features,
+            stats.keys,
+            lambda some: _estimated(config, some, features, known).summaries_,
+            known,
+        )
+    seconds["calibration"] = time.perf_counter() - started
+    return Fitted(config, stats, features, estimator, seconds, calibrated)
+
+
+def _estimated(
+    config: FitConfig,
+    stats: SufficientStatistics,
+    features: FeatureMap,
+    known: CompoundDescriptors | None,
+) -> Any:
+    """Return a new estimator, fitted."""
+    more = {} if known is None else {"descriptors": known}
+    return build_estimator(config).fit(stats, features=features, **more)
 
 
 def _descriptors(config: FitConfig) -> CompoundDescriptors | None:
@@ -120,6 +143,8 @@ class Fitted:
         One of rt_ridge's, fitted.
     seconds : dict of str to float
         What took how long.
+    calibrated : Calibrated or None
+        Intervals measured on runs held out, where they were asked for.
     """
 
     config: FitConfig
@@ -127,12 +152,15 @@ class Fitted:
     features: FeatureMap
     estimator: Any
     seconds: dict[str, float]
+    calibrated: Calibrated | None = None
 
     @property
     def summaries(self) -> Stage1CoeffSummaries:
         """The artefact."""
         found: Stage1CoeffSummaries = self.estimator.summaries_
-        return found
+        if self.calibrated is None:
+            return found
+        return replace(found, calibration=self.calibrated.calibration)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -160,6 +188,7 @@ class Fitted:
                 for name, scale in self.estimator.scales_.items()
             },
             "diagnostics": {} if posterior is None else finite(posterior.diagnostics),
+            "calibration": None if self.calibrated is None else self.calibrated.metrics(),
             "notes": list(self.notes),
             "seconds": self.seconds,
         }
@@ -183,6 +212,8 @@ class Fitted:
         facts = [f"log likelihood {self.estimator.log_likelihood_:,.2f}"]
         facts += [f"{name} {value:.4g}" for name, value in found.items() if value is not None]
         console.print(", ".join(facts) + f" ({self.seconds['fit']:.1f} s)")
+        if self.calibrated is not None:
+            console.print(f"{self.calibrated.told()} ({self.seconds['calibration']:.1f} s)")
         for note in self.notes:
             console.print(f"Note: {note}")
 

@@ -24,9 +24,6 @@ from molpool_rt.descriptors import read_descriptors
 from molpool_rt.folder import check_file
 from molpool_rt.tables import PARQUET, Table
 
-QUANTILES = {0.5: 0.6744897501960817, 0.8: 1.2815515655446004, 0.95: 1.959963984540054}
-"""Standard normal quantiles at (1 + coverage) / 2."""
-
 Write = Callable[[pl.DataFrame], None]
 
 
@@ -63,6 +60,8 @@ def main(config: PredictConfig, arguments: Sequence[str]) -> None:
         if not levels:
             raise InputError("data", expected="at least one row", found="none", where=table.name)
     console.print(f"{output}: {sum(levels.values()):,} rows", soft_wrap=True)
+    if artefact.summaries.calibration is not None:
+        console.print("Intervals are calibrated on runs held out from the fit.")
     for level in LEVELS:
         if levels[level]:
             console.print(f"  {levels[level]:>12,}  {_told(level)}")
@@ -119,7 +118,7 @@ def predicted(artefact: Artefact, batch: Batch, reader: BatchReader) -> pl.DataF
         "sd_mean": prediction.std_mean,
     }
     for coverage in COVERAGES:
-        half = QUANTILES[coverage] * prediction.std
+        half = prediction.half_width(coverage)
         columns[f"lower_{coverage * 100:.0f}"] = prediction.mean - half
         columns[f"upper_{coverage * 100:.0f}"] = prediction.mean + half
     columns |= {"level": prediction.level, "n_train": reader.support(artefact, frame)[0]}

@@ -30,6 +30,8 @@ def training_columns(config: FitConfig, table: Table) -> Columns:
         parent = None
     if parent is not None:
         table.require(parent, "parent_col")
+    if config.calibrate.enabled:
+        table.require(config.calibrate.run_col, "calibrate.run_col")
     return Columns.of(
         matching(config.covariates, table) if config.covariates else [],
         group=group,
