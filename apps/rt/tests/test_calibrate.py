@@ -99,6 +99,20 @@ def test_a_trial_is_calibrated_on_its_own_rows_and_pairs(good, runs, tmp_path):
     assert metrics["calibration"] == {"rows": 500, "runs": 200, "folds": 5}
 
 
+def test_pairs_of_one_run_cannot_be_calibrated(rt, runs, tmp_path):
+    rows = pl.read_parquet(runs / "few.parquet").with_columns(species="run")
+    pl.concat([rows, rows]).write_parquet(tmp_path / "own.parquet")
+    run = tmp_path / "run"
+    fit = ("fit", "--data", tmp_path / "own.parquet", "--save-dir", run, *CALIBRATE)
+    ended = rt(*fit, "--max-groups", "1")
+    assert ended.code == 2
+    assert "two rows or more of the pairs that are fitted" in " ".join(ended.err.split())
+    ended = rt(*fit, "--model", "ridge")
+    assert ended.code == 2
+    assert "200 held-out rows with a prediction; found 0" in " ".join(ended.err.split())
+    assert not run.exists()
+
+
 def test_descriptors_reach_compounds_that_a_fold_has_not_seen(good, lab, tmp_path):
     train = pl.read_parquet(lab / "train.parquet")
     # A compound of one run alone is new to the fit that holds this run out.

@@ -131,6 +131,7 @@ def calibrate(
     config: FitConfig,
     table: Table,
     columns: Columns,
+    folds: RunFolds,
     features: FeatureMap,
     pairs: Ints,
     fit: Fit,
@@ -144,11 +145,13 @@ def calibrate(
     Parameters
     ----------
     config : FitConfig
-        Run column, folds, seed, rows at most.
+        Names of columns, rows at most.
     table : Table
         The training rows.
     columns : Columns
         What the fit reads of them.
+    folds : RunFolds
+        Which runs are held out together.
     features : FeatureMap
         Of the fit to all rows, and so of every fold's.
     pairs : ndarray of int64, [G]
@@ -161,17 +164,13 @@ def calibrate(
     Raises
     ------
     InputError, RTRidgeError
-        If runs cannot be told apart or are too few, or too few rows have a prediction.
+        If a fold cannot be fitted, or too few rows have a prediction.
     """
-    folds = RunFolds.read(config, table)
     sums = _sums_by_fold(config, table, columns, features, folds)
-    fits = []
-    for held_out in range(folds.n_folds):
-        first, *others = (s for fold, s in sums.items() if fold != held_out)
-        rest = first.merge(*others)
-        rest = rest.subset(np.isin(rest.keys, pairs))
-        fits.append(Artefact(f"fold {held_out}", Path(), fit(rest)))
-    del sums
+    fits = [
+        Artefact(f"fold {held_out}", Path(), fit(_without(sums, held_out, pairs)))
+        for held_out in range(folds.n_folds)
+    ]
     reader = BatchReader(
         table, fits, config, with_target=True, extra=[folds.column], descriptors=known
     )
@@ -195,6 +194,21 @@ def _sums_by_fold(
             found = SufficientStatistics.from_frame(chunk.frame.filter(rows), **roles)
             sums[fold] = sums[fold].merge(found) if fold in sums else found
     return sums
+
+
+def _without(
+    sums: dict[int, SufficientStatistics], held_out: int, pairs: Ints
+) -> SufficientStatistics:
+    first, *others = (part for fold, part in sums.items() if fold != held_out)
+    rest = first.merge(*others)
+    rest = rest.subset(np.isin(rest.keys, pairs))
+    if rest.n_rows < 2:
+        raise InputError(
+            "calibrate.n_folds",
+            expected="two rows or more of the pairs that are fitted, whatever part is held out",
+            found=f"{rest.n_rows} without part {held_out + 1} of {len(sums)}",
+        )
+    return rest
 
 
 def _measure(

@@ -26,8 +26,9 @@ from rt_ridge import (
     SufficientStatistics,
     SupercategoryRidge,
 )
+from rt_ridge.rows import Columns
 
-from molpool_rt.calibrating import Calibrated, calibrate
+from molpool_rt.calibrating import Calibrated, RunFolds, calibrate
 from molpool_rt.config import FitConfig, ModelConfig
 from molpool_rt.descriptors import read_descriptors
 from molpool_rt.folder import COEFFICIENTS, METRICS, STATISTICS, free_folder, open_folder
@@ -61,6 +62,8 @@ def fit_table(config: FitConfig, console: Console) -> Fitted:
     columns = training_columns(config, table)
     build_estimator(config)
     known = _descriptors(config)
+    # What cannot be calibrated is refused before a long fit.
+    folds = RunFolds.read(config, table) if config.calibrate.enabled else None
     if config.parent_col and columns.parent is None and columns.group != config.parent_col:
         console.print(f"No column {config.parent_col!r}: groups have no supercategories.")
     started = time.perf_counter()
@@ -78,21 +81,30 @@ def fit_table(config: FitConfig, console: Console) -> Fitted:
     with console.status(f"Fitting by {config.method}"):
         estimator = _estimated(config, stats, features, known)
     seconds = {"statistics": summed, "fit": time.perf_counter() - started}
-    if not config.calibrate.enabled:
-        return Fitted(config, stats, features, estimator, seconds)
+    fitted = Fitted(config, stats, features, estimator, seconds)
+    return fitted if folds is None else _calibrated(fitted, table, columns, folds, known, console)
+
+
+def _calibrated(
+    fitted: Fitted,
+    table: Table,
+    columns: Columns,
+    folds: RunFolds,
+    known: CompoundDescriptors | None,
+    console: Console,
+) -> Fitted:
+    """Return a fit with intervals measured on runs held out."""
+    config, features = fitted.config, fitted.features
     started = time.perf_counter()
+
+    def fit(stats: SufficientStatistics) -> Stage1CoeffSummaries:
+        found: Stage1CoeffSummaries = _estimated(config, stats, features, known).summaries_
+        return found
+
     with console.status("Calibrating intervals on runs held out"):
-        calibrated = calibrate(
-            config,
-            table,
-            columns,
-            features,
-            stats.keys,
-            lambda some: _estimated(config, some, features, known).summaries_,
-            known,
-        )
-    seconds["calibration"] = time.perf_counter() - started
-    return Fitted(config, stats, features, estimator, seconds, calibrated)
+        found = calibrate(config, table, columns, folds, features, fitted.stats.keys, fit, known)
+    seconds = fitted.seconds | {"calibration": time.perf_counter() - started}
+    return replace(fitted, seconds=seconds, calibrated=found)
 
 
 def _estimated(
