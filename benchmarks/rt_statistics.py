@@ -27,7 +27,7 @@ from rt_ridge.solve import batched_ridge
 from sklearn.linear_model import Ridge
 
 CLAIM, TOLERANCE = 30.0, 1e-8
-ROWS, PAIRS, COVARIATES, ALPHA, ROUNDS = 5_000_000, 50_000, 10, 1.0, 3
+ROWS, PAIRS, COVARIATES, ALPHA, ROUNDS = 5_000_000, 50_000, 10, 1.0, 5
 NAMES = [f"is_{j}" for j in range(COVARIATES)]
 
 

@@ -118,7 +118,14 @@ class Rows:
     parents: IntArray | None
 
 
-def read_rows(frame: pl.DataFrame, columns: Columns, where: str, first_row: int = 1) -> Rows:
+def read_rows(
+    frame: pl.DataFrame,
+    columns: Columns,
+    where: str,
+    first_row: int = 1,
+    *,
+    out: FloatArray | None = None,
+) -> Rows:
     """Check and convert the rows of a frame that has all `columns`.
 
     Parameters
@@ -131,6 +138,8 @@ def read_rows(frame: pl.DataFrame, columns: Columns, where: str, first_row: int 
         What messages call the table.
     first_row : int
         Number of the first row in messages; the first below a header is 1.
+    out : ndarray, [>= N, P + 1], or None
+        Where the values go; None: to memory of their own.
 
     Raises
     ------
@@ -145,7 +154,7 @@ def read_rows(frame: pl.DataFrame, columns: Columns, where: str, first_row: int 
         parents = (group << 32) + _ids(frame[columns.parent], place)
     names = (*columns.covariates, columns.target)
     numbers = [_numbers(frame[name], place) for name in names]
-    values = np.empty((frame.height, len(names)))
+    values = np.empty((frame.height, len(names))) if out is None else out[: frame.height]
     for first in range(0, frame.height, _BLOCK):
         for j, column in enumerate(numbers):
             values[first : first + _BLOCK, j] = column[first : first + _BLOCK]

@@ -8,8 +8,10 @@ doi:10.1080/00031305.1983.10483115).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +53,27 @@ class Moments:
         return cls(keys, np.zeros(len(keys), np.int64), np.zeros(shape), np.zeros(shape), scatter)
 
 
-def moments_of(keys: IntArray, rows: FloatArray) -> Moments:
+class Spare:
+    """Moments that are done with, whose memory serves those of the next rows with as many keys."""
+
+    def __init__(self) -> None:
+        # Given by one thread and taken by others: both are atomic.
+        self._kept: deque[Moments] = deque(maxlen=2)
+
+    def give(self, moments: Moments) -> None:
+        """Take moments that nobody reads any more."""
+        self._kept.append(moments)
+
+    def moments(self, keys: IntArray, n_columns: int) -> Moments:
+        """Return moments under `keys` with anything in them."""
+        with suppress(IndexError):
+            old = self._kept.pop()
+            if old.mean.shape == (len(keys), n_columns):
+                return replace(old, keys=keys)
+        return Moments.empty(keys, n_columns)
+
+
+def moments_of(keys: IntArray, rows: FloatArray, spare: Spare | None = None) -> Moments:
     """Return the moments of rows.
 
     Parameters
@@ -60,11 +82,13 @@ def moments_of(keys: IntArray, rows: FloatArray) -> Moments:
         Key of each row, in any order, not negative.
     rows : ndarray, [N, Q]
         Finite, C-contiguous for speed.
+    spare : Spare or None
+        Where memory comes from.
     """
     order = np.argsort(keys)
     ascending = keys[order]
     starts = np.flatnonzero(np.diff(ascending, prepend=-1))
-    moments = Moments.empty(ascending[starts], rows.shape[1])
+    moments = (spare or Spare()).moments(ascending[starts], rows.shape[1])
     moments.n[:] = np.diff(starts, append=len(keys))
     block = max(1, _BLOCK_FLOATS // rows.shape[1])
     # One buffer for all blocks: fresh memory is zeroed by the kernel, at the price of the sums.
@@ -97,29 +121,35 @@ def _fill_in(moments: Moments, at: IntArray, z: FloatArray) -> None:
     low = np.matmul(ones, z) / count
     z -= low[:, None]
     moments.mean[at], moments.low[at] = _two_sum(mean, low)
-    if count > 1:
-        moments.scatter[at] = np.matmul(z.transpose(0, 2, 1), z)
+    moments.scatter[at] = np.matmul(z.transpose(0, 2, 1), z) if count > 1 else 0.0
 
 
-def merge_moments(every: Iterable[Moments]) -> Moments:
+def merge_moments(every: Iterable[Moments], spare: Spare | None = None) -> Moments:
     """Merge moments in the order given, at a cost near linear in their keys.
 
     Parameters
     ----------
     every : iterable of Moments
         At least one, all of the same columns; consumed one by one.
+    spare : Spare or None
+        Where memory of moments that were merged goes.
     """
     stack: list[Moments] = []
+    spare = spare or Spare()
+
+    def merge_last() -> None:
+        last = stack.pop()
+        stack[-1] = merge_two(stack[-1], last)
+        spare.give(last)
+
     for moments in every:
         stack.append(moments)
         # A large sum waits until what came after is of its size, or all keys would be copied
         # for each chunk that brings a few new ones.
         while len(stack) > 1 and len(stack[-2].keys) <= 2 * len(stack[-1].keys):
-            last = stack.pop()
-            stack[-1] = merge_two(stack[-1], last)
+            merge_last()
     while len(stack) > 1:
-        last = stack.pop()
-        stack[-1] = merge_two(stack[-1], last)
+        merge_last()
     return stack[0]
 
 
