@@ -1,7 +1,13 @@
-"""mil-attn: reserved; nothing is implemented yet."""
+"""Multi-task attention over the conformers of a molecule, packed and exact.
+
+Nothing heavy is imported until a name is used, so that command-line help stays quick.
+"""
 
 from importlib.metadata import version
 
-__all__ = ["__version__"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += ["__version__"]
 
 __version__ = version("mil-attn")

@@ -1,0 +1,1 @@
+"""The network: embedders, pool over instances, mixer and heads."""
