@@ -32,6 +32,9 @@ def test_yaml_round_trip(tmp_path):
         ({"slope_head_mode": "cluster_supercat"}, ("global", "parent", "group")),
         ({"cluster_slopes": True}, ("global", "parent")),
         ({"species_slopes": True, "compound_slopes": True}, ("global", "group", "compound")),
+        ({"class_slopes": "global"}, ("global", "class")),
+        ({"class_slopes": "cluster"}, ("global", "class", "parent_class")),
+        ({"descriptor_slopes": "species"}, ("global",)),
     ],
 )
 def test_slope_effects(values, effects):
@@ -45,6 +48,7 @@ def test_slope_effects(values, effects):
         ({"lambda_slopes": 0.0}, "lambda_slopes"),
         ({"lambda_slopes": "pooled"}, "need a slope head"),
         ({"intercept_mode": "collapsed"}, "expected intercept_prior flat"),
+        ({"slope_shrinkage": "supercat"}, "slope_shrinkage: supercat is of the slopes of groups"),
         ({"sigma": "group", "method": "ml"}, "needs a prior of their spread"),
         ({"sigma": "group", "sigma_fixed": 1.0}, "expected sigma global"),
         ({"method": "mcmc"}, "method"),

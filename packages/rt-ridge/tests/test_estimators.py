@@ -237,3 +237,40 @@ def test_samplers_are_imported_only_by_the_methods_that_sample():
 
 def test_arviz_imports_without_its_notice():
     assert import_arviz().__name__ == "arviz"
+
+
+def test_slopes_follow_descriptors_that_a_species_responds_to():
+    rng = np.random.default_rng(5)
+    z = rng.normal(size=(60, 3)) @ [[1.0, 0.9, 0.0], [0.0, 0.3, 0.0], [0.0, 0.0, 4.0]] + 2
+    response = rng.normal(size=(10, 3)) * [0.3, 0.0, 0.05]
+    group, compound = rng.integers(0, 10, 3000), rng.integers(0, 50, 3000)
+    X = rng.normal(size=(3000, 1))
+    slope = 0.5 + response @ z.T
+    y = compound + slope[group, compound] * X[:, 0] + 0.05 * rng.normal(size=3000)
+    groups = np.stack([group, compound, group % 2], axis=1)
+    table = CompoundDescriptors(np.arange(60), z, ("logp", "logd", "mass"))
+    new = np.stack(np.meshgrid(np.arange(10), np.arange(50, 60)), axis=-1).reshape(-1, 2)
+    truth = slope[new[:, 0], new[:, 1]]
+    errors = {}
+    for slopes, components in (("none", None), ("species", None), ("species", 2)):
+        model = PartialPoolingRidge(
+            slope_head_mode="cluster_supercat",
+            descriptor_slopes=slopes,
+            descriptor_components=components,
+            lambda_slopes="estimate",
+        )
+        model.fit(X, y, groups, descriptors=table)
+        low, high = (model.predict(np.full((len(new), 1), x), new) for x in (-1.0, 1.0))
+        error = (high - low) / 2 - truth
+        errors[slopes, components] = float(np.sqrt(np.mean(error**2)))
+        far = model.predict_levels(np.full((len(new), 1), 1e4), new).std / 1e4
+        # 10 compounds in 10 groups: the mean square of z-scores scatters by less than a factor 3.
+        assert 0.4 < np.sqrt(np.mean((error / far) ** 2)) < 1.8
+    # Two axes leave out little of three descriptors of which two are nearly one.
+    assert errors["species", None] < 0.2 * errors["none", None]
+    assert errors["species", 2] < 0.6 * errors["none", None]
+    effect = model.summaries_.coefficients.descriptors
+    assert effect is not None
+    assert effect.names == ("logp", "logd", "mass")
+    with pytest.raises(RTRidgeError, match="descriptor_components: expected at most 3, of 3"):
+        PartialPoolingRidge(descriptor_components=4).fit(X, y, groups, descriptors=table)

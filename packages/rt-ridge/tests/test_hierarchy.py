@@ -10,7 +10,9 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rt_ridge.class_tables import ClassTables
 from rt_ridge.coefficients import pair_coefficients
+from rt_ridge.compound_classes import CompoundClasses
 from rt_ridge.compound_descriptors import CompoundDescriptors
 from rt_ridge.config import RidgeConfig
 from rt_ridge.descriptor_tables import DescriptorTables
@@ -50,9 +52,26 @@ MODELS: dict[str, dict[str, Any]] = {
         "species_slopes": True,
         "lambda_slopes": "estimate",
     },
+    "class slopes": {
+        "intercept_prior": "comp_hier_supercat",
+        "slope_head_mode": "cluster_supercat",
+        "compound_slopes": True,
+        "class_slopes": "cluster",
+        "slope_shrinkage": "supercat",
+        "lambda_slopes": "estimate",
+    },
+    "flat with classes": {
+        "intercept_prior": "flat",
+        "class_slopes": "cluster",
+        "lambda_slopes": "pooled",
+    },
     "one sigma a group": {"intercept_prior": "comp_hier_supercat", "sigma": "group"},
     "known grand mean": {"intercept_prior": "comp_hier", "location_mean": 3.0, "location_sd": 2.0},
 }
+
+
+CLASSES = CompoundClasses(np.arange(20), np.arange(20) % 2)
+"""Compounds are of two classes in turn."""
 
 
 @dataclass
@@ -156,6 +175,7 @@ class Dense:
                 self._add(("theta_s", s, q), v["tau_theta_supercategory"])
             for g in groups if config.descriptor_heads == "species" else ():
                 self._add(("theta_g", g, q), v["tau_theta_group"])
+            self._lay_out_described_slopes(groups, q)
         for k, g in zip(self.pairs, self.group_of, strict=True):
             self._add(("b", k), np.inf if flat else v["tau_pair"])
             for j in range(2):
@@ -169,9 +189,23 @@ class Dense:
             for s in range(3) if tree else ():
                 self._add(("w_s", s, j), v["tau_slope_supercategory"])
             for g in groups if tree or config.species_slopes else ():
-                self._add(("w_g", g, j), v["tau_slope_group"])
+                own = f"[{g % 3}]" if config.slope_shrinkage == "supercat" else ""
+                self._add(("w_g", g, j), v["tau_slope_group" + own])
+            for k in range(2) if config.class_slopes != "none" else ():
+                self._add(("w_k", k, j), v["tau_slope_class"])
+                for s in range(3) if config.class_slopes == "cluster" else ():
+                    self._add(("w_sk", (s, k), j), v["tau_slope_supercategory_class"])
             for c in compounds if config.compound_slopes else ():
                 self._add(("w_c", c, j), v["tau_slope_compound"])
+
+    def _lay_out_described_slopes(self, groups: Any, q: int) -> None:
+        deep, v = self.config.descriptor_slopes, self.value
+        for j in range(2) if deep != "none" else ():
+            self._add(("phi", q, j), v["tau_theta_slope"])
+            for s in range(3) if deep in ("cluster", "species") else ():
+                self._add(("phi_s", s, q, j), v["tau_theta_slope_supercategory"])
+            for g in groups if deep == "species" else ():
+                self._add(("phi_g", g, q, j), v["tau_theta_slope_group"])
 
     def slope_sd(self, group: int, j: int) -> float:
         given = self.config.lambda_slopes
@@ -194,8 +228,13 @@ class Dense:
             for name in (("theta", q), ("theta_s", g % 3, q), ("theta_g", g, q)):
                 if name in self.names:
                     row[self.names.index(name)] = self.z[c, q]
+            for j in range(2):
+                for name in (("phi", q, j), ("phi_s", g % 3, q, j), ("phi_g", g, q, j)):
+                    if name in self.names:
+                        row[self.names.index(name)] = self.z[c, q] * x[j]
         for j in range(2):
             sloped = [("w0", j), ("w_s", g % 3, j), ("w_g", g, j), ("w_c", c, j)]
+            sloped += [("w_k", c % 2, j), ("w_sk", (g % 3, c % 2), j)]
             for name in sloped + ([("w", k, j)] if pair else []):
                 if name in self.names:
                     row[self.names.index(name)] = x[j]
@@ -241,7 +280,8 @@ def scales_of(hierarchy: Hierarchy, seed: int) -> tuple[Floats, dict[str, float]
 
 def build(model: str, seed: int = 0, **shape: Any) -> tuple[Hierarchy, Rows, RidgeConfig]:
     rows, config = Rows.random(seed, **shape), RidgeConfig(**MODELS[model])
-    return Hierarchy(rows.statistics(), config), rows, config
+    classes = CLASSES if config.class_slopes != "none" else None
+    return Hierarchy(rows.statistics(), config, classes=classes), rows, config
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (9, 3)], ids=["compounds out", "groups out"])
@@ -359,15 +399,28 @@ def test_nodes_equal_dense_algebra(shape):
     assert new_cov[0, 0] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("heads", ["none", "cluster", "species"])
+@pytest.mark.parametrize(
+    ("heads", "slopes"),
+    [
+        ("none", "none"),
+        ("cluster", "none"),
+        ("species", "none"),
+        ("none", "global"),
+        ("none", "species"),
+        ("species", "cluster"),
+    ],
+)
 @pytest.mark.parametrize("shape", [(5, 7), (9, 3)], ids=["compounds out", "groups out"])
-def test_descriptors_equal_dense_algebra(heads, shape):
+def test_descriptors_equal_dense_algebra(heads, slopes, shape):
     rows = Rows.random(6, n_groups=shape[0], n_compounds=shape[1])
     raw = np.random.default_rng(7).normal(size=(shape[1], 2)) * [2.0, 0.1] + [5.0, 0.0]
     seen = raw[np.unique(rows.compound)]
     z = (raw - seen.mean(axis=0)) / seen.std(axis=0)
     config = RidgeConfig(
-        intercept_prior="comp_hier_supercat", slope_head_mode="global", descriptor_heads=heads
+        intercept_prior="comp_hier_supercat",
+        slope_head_mode="global",
+        descriptor_heads=heads,
+        descriptor_slopes=slopes,
     )
     table = CompoundDescriptors(np.arange(len(raw)), raw, ("logp", "mass"))
     hierarchy = Hierarchy(rows.statistics(), config, table)
@@ -393,16 +446,23 @@ def test_descriptors_equal_dense_algebra(heads, shape):
     effect = exported.effect(np.zeros((3, 3)))
     groups = np.unique(rows.group)
 
-    def functional(**weights: Floats) -> Floats:
-        rows_of = np.zeros((2, len(dense.names)))
-        for i, name in enumerate(dense.names):
-            if name[0] in weights:
-                value = weights[name[0]][name[1]] if len(name) == 3 else weights[name[0]][0]
-                rows_of[name[-1], i] = value
-        return rows_of / seen.std(axis=0)[:, None]
+    E = 1 if slopes == "none" else 3
+    entry_of = {"theta": 0, "phi": 1}
 
-    share = {"theta_s": np.full(3, 1 / 3), "theta_g": np.full(groups.max() + 1, 1 / len(groups))}
-    A = functional(theta=np.ones(1), **share)
+    def functional(**weights: Floats) -> Floats:
+        """Coefficients [2 E]: of a descriptor and an entry of [b, w], in this order."""
+        found = np.zeros((2, E, len(dense.names)))
+        for i, name in enumerate(dense.names):
+            kind, _, level = name[0].partition("_")
+            if kind not in entry_of or (level or "all") not in weights:
+                continue
+            place = name[1:] if level else (0, *name[1:])
+            entry = 0 if kind == "theta" else 1 + place[2]
+            found[place[1], entry, i] = weights[level or "all"][place[0]]
+        return (found / seen.std(axis=0)[:, None, None]).reshape(2 * E, -1)
+
+    share = {"s": np.full(3, 1 / 3), "g": np.full(groups.max() + 1, 1 / len(groups))}
+    A = functional(all=np.ones(1), **share)
     np.testing.assert_allclose(effect.mean, A @ dense.mean, rtol=1e-7, atol=1e-8)
     np.testing.assert_allclose(effect.cov, A @ dense.cov @ A.T, rtol=1e-7, atol=1e-8)
     for head in effect.heads:
@@ -410,14 +470,71 @@ def test_descriptors_equal_dense_algebra(heads, shape):
             continue
         for i, g in enumerate(groups):
             one_s, one_g = np.eye(3)[g % 3], np.eye(groups.max() + 1)[g]
-            A = functional(theta_s=one_s - share["theta_s"], theta_g=one_g - share["theta_g"])
+            A = functional(s=one_s - share["s"], g=one_g - share["g"])
             np.testing.assert_allclose(head.mean[i], A @ dense.mean, rtol=1e-7, atol=1e-8)
             np.testing.assert_allclose(head.cov[i], A @ dense.cov @ A.T, rtol=1e-7, atol=1e-8)
-    assert [head.name for head in effect.heads] == {
-        "none": [],
-        "cluster": ["parent", "global"],
-        "species": ["group", "parent", "global"],
-    }[heads]
+    depth = {"none": 0, "global": 0, "cluster": 1, "species": 2}
+    expected = {0: [], 1: ["parent", "global"], 2: ["group", "parent", "global"]}
+    assert [head.name for head in effect.heads] == expected[max(depth[heads], depth[slopes])]
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (9, 3)], ids=["compounds out", "groups out"])
+def test_classes_of_unseen_pairs_equal_dense_algebra(shape):  # noqa: C901
+    hierarchy, rows, config = build("class slopes", n_groups=shape[0], n_compounds=shape[1], n=90)
+    point, value = scales_of(hierarchy, 9)
+    dense, tables = Dense(rows, config, value), NodeTables(hierarchy)
+    state = hierarchy.state(point)
+    exported = ClassTables(tables, CLASSES)
+    exported.add(1.0, state)
+    effect = exported.effect()
+    compounds = np.unique(rows.compound)
+    mean_compound = {("w_c", c): 1 / len(compounds) for c in compounds}
+    mean_class = {("w_k", k): 1 / 2 for k in range(2)}
+    members = [compounds[compounds % 2 == k] for k in range(2)]
+
+    def of_class(k: int) -> dict[Any, float]:
+        """The slopes of a class and what its compounds have in common, about the mean over all."""
+        found = {name: -w for name, w in (mean_compound | mean_class).items()}
+        found["w_k", k] += 1
+        for c in members[k]:
+            found["w_c", c] += 1 / len(members[k])
+        return found
+
+    def functional(weights: dict[Any, float]) -> Floats:
+        found = np.zeros((2, len(dense.names)))
+        for i, name in enumerate(dense.names):
+            if name[:2] in weights:
+                found[name[2], i] = weights[name[:2]]
+            elif name[0] == "w0":
+                found[name[1], i] = weights.get("w0", 0.0)
+        return found
+
+    def check(mean: Floats, cov: Floats, weights: dict[Any, float]) -> None:
+        A = functional(weights)
+        np.testing.assert_allclose(mean[1:], A @ dense.mean, rtol=1e-7, atol=1e-8)
+        np.testing.assert_allclose(cov[1:, 1:], A @ dense.cov @ A.T, rtol=1e-7, atol=1e-8)
+
+    for k in range(2):
+        check(effect.own.mean[k], effect.own.cov[k], of_class(k))
+    assert effect.own.new_cov[1, 1] == pytest.approx(value["tau_slope_class"] ** 2 * 1.5)
+    for i, key in enumerate(effect.within.ids):
+        s, k = int(key) >> 32, int(key) & 1
+        seen = {int(key) & 1 for key in effect.within.ids if key >> 32 == s}
+        weights = of_class(k) | {("w_sk", (s, j)): (j == k) - 1 / len(seen) for j in seen}
+        check(effect.within.mean[i], effect.within.cov[i], weights)
+    mean, cov, _ = tables.compound(state)
+    for i, c in enumerate(compounds):
+        own = members[c % 2]
+        weights = {("w_c", other): (other == c) - 1 / len(own) for other in own}
+        check(mean[i], cov[i], weights)
+    mean, cov = tables.level("group", state)
+    new = np.array([dense.slope_sd(0, j) ** 2 for j in range(2)])
+    for i, g in enumerate(np.unique(rows.group)):
+        seen = {int(key) & 1 for key in effect.within.ids if key >> 32 == g % 3}
+        weights = {"w0": 1.0, ("w_s", g % 3): 1.0, ("w_g", g): 1.0} | mean_compound | mean_class
+        weights |= {("w_sk", (g % 3, j)): 1 / len(seen) for j in seen}
+        known = cov[i] - np.diag([0.0, *new])
+        check(mean[i], known, weights)
 
 
 @settings(max_examples=10, deadline=None)
@@ -425,10 +542,7 @@ def test_descriptors_equal_dense_algebra(heads, shape):
 def test_an_offset_of_the_target_moves_intercepts_alone(seed, model):
     if model == "known grand mean":
         return
-    near, far = (
-        Hierarchy(Rows.random(seed, offset=offset).statistics(), RidgeConfig(**MODELS[model]))
-        for offset in (0.0, 1e6)
-    )
+    near, far = (build(model, seed, offset=offset)[0] for offset in (0.0, 1e6))
     point, _ = scales_of(near, seed)
     # The table's own numbers are rounded at 1e-10 once 1e6 is added to them.
     assert near.log_likelihood(point)[0] == pytest.approx(far.log_likelihood(point)[0], abs=1e-6)
@@ -485,7 +599,13 @@ def test_a_hierarchy_too_large_to_solve_is_refused(monkeypatch):
         ({"intercept_prior": "comp_hier_supercat"}, "supercategory of each group"),
         ({"slope_head_mode": "cluster_supercat"}, "supercategory of each"),
         ({"lambda_slopes": [1.0]}, "2, one for each of is_1, is_2; found 1"),
-        ({"descriptor_heads": "species"}, "expected compound descriptors"),
+        ({"descriptor_heads": "species"}, "descriptor_heads: expected compound descriptors"),
+        ({"descriptor_slopes": "global"}, "descriptor_slopes: expected compound descriptors"),
+        ({"class_slopes": "global"}, "class_slopes: expected the class of each compound"),
+        (
+            {"species_slopes": True, "slope_shrinkage": "supercat"},
+            "slope_shrinkage: supercat needs the supercategory",
+        ),
     ],
 )
 def test_what_the_statistics_lack_is_named(config, message):

@@ -4,9 +4,12 @@ from .backoff import CompoundEffect as CompoundEffect
 from .baselines import GroupwiseLasso as GroupwiseLasso
 from .baselines import GroupwiseRidge as GroupwiseRidge
 from .cap import cap_pairs as cap_pairs
+from .classes import ClassEffect as ClassEffect
+from .classes import ClassTable as ClassTable
 from .clusters import infer_clusters as infer_clusters
 from .collapsed import collapsed_log_likelihood as collapsed_log_likelihood
 from .collisions import id_collisions as id_collisions
+from .compound_classes import CompoundClasses as CompoundClasses
 from .compound_descriptors import CompoundDescriptors as CompoundDescriptors
 from .config import RidgeConfig as RidgeConfig
 from .config import SamplingConfig as SamplingConfig

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from rt_ridge.classes import ClassEffect
 from rt_ridge.descriptors import DescriptorEffect
 from rt_ridge.keys import pack
 from rt_ridge.lookup import LineTable, find
@@ -137,6 +138,8 @@ class CoefficientPredictor:
         Supercategory of every group seen.
     descriptors : DescriptorEffect or None
         What descriptors say of pairs never seen.
+    classes : ClassEffect or None
+        What classes say of them.
     """
 
     keys: IntArray
@@ -146,6 +149,7 @@ class CoefficientPredictor:
     compound: CompoundEffect | None = None
     parents: GroupParents | None = None
     descriptors: DescriptorEffect | None = None
+    classes: ClassEffect | None = None
 
     def locate(
         self, groups: IntArray, compounds: IntArray, parents: IntArray | None = None
@@ -218,7 +222,7 @@ class CoefficientPredictor:
         descriptors: FloatArray | None,
         rows: IntArray,
     ) -> Iterator[tuple[FloatArray, FloatArray]]:
-        """Yield mean and variance of what compound and descriptors add to unseen pairs."""
+        """Yield mean and variance of what compound, class and descriptors add to unseen pairs."""
         compound = located.compound[rows]
         blind: npt.NDArray[np.bool_] = np.zeros(len(rows), dtype=np.bool_)
         effect = self.descriptors
@@ -228,9 +232,12 @@ class CoefficientPredictor:
             blind |= np.isnan(z).any(axis=1)
             # Unknown descriptors say nothing: their compound is taken as average, and wide.
             z = np.where(blind[:, None], 0.0, z)
-            new = effect.of_new_compound(np.where((compound < 0)[:, None], z, 0.0))
-            yield new
-            yield effect.of_group(z, {name: ids[rows] for name, ids in located.nodes.items()})
+            yield effect.of_new_compound(np.where((compound < 0)[:, None], z, 0.0), design[rows])
+            nodes = {name: ids[rows] for name, ids in located.nodes.items()}
+            yield effect.of_group(z, design[rows], nodes)
+        if self.classes is not None:
+            ids = (located.compound_id[rows], located.nodes["parent"][rows])
+            yield self.classes.moments(design[rows], *ids)
         if self.compound is not None:
             table = self.compound.table(None if effect is None else effect.blind_cov)
             # The last row of the table is the compound never seen and not described.

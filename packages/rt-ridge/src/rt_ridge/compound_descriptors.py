@@ -92,18 +92,21 @@ class CompoundDescriptors:
         order = np.argsort(ids, kind="stable")
         return cls(ids[order].astype(np.int64), values[order], tuple(columns))
 
-    def of(self, compounds: IntArray) -> Standardised:
+    def of(self, compounds: IntArray, n_components: int | None = None) -> Standardised:
         """Return descriptors of the compound of each pair, standardised over compounds.
 
         Parameters
         ----------
         compounds : ndarray of int64, [G]
             Compound of each pair. Those without descriptors are taken as average.
+        n_components : int or None
+            Principal axes to keep of the standardised descriptors; None: all, as they are.
 
         Raises
         ------
         RTRidgeError
-            If none has descriptors, or one does not differ between compounds.
+            If none has descriptors, one does not differ between compounds, or there are fewer
+            than `n_components`.
         """
         seen = np.unique(compounds)
         known = self.values[np.isin(self.ids, seen)]
@@ -117,29 +120,63 @@ class CompoundDescriptors:
         if flat.any():
             names = [name for name, same in zip(self.names, flat, strict=True) if same]
             raise RTRidgeError(f"descriptors: expected values that differ; {listed(names)} do not")
-        return Standardised(self, center, scale, compounds, len(seen) - len(known))
+        axes = np.eye(len(self.names))
+        if n_components is not None:
+            axes = _principal_axes((known - center) / scale, n_components)
+        return Standardised(self, center, scale, axes, compounds, len(seen) - len(known))
+
+
+def _principal_axes(z: FloatArray, count: int) -> FloatArray:
+    """Return the directions [Q, K] along which standardised descriptors [C, Q] vary most."""
+    most = min(z.shape[1], len(z) - 1)
+    if count > most:
+        raise RTRidgeError(
+            f"descriptor_components: expected at most {most}, of {z.shape[1]} descriptors of "
+            f"{len(z)} compounds; found {count}"
+        )
+    axes = np.linalg.svd(z, full_matrices=False)[2][:count].T
+    # The sign of an axis is free: its largest entry is taken as positive.
+    largest = np.abs(axes).argmax(axis=0)
+    return np.asarray(axes * np.sign(axes[largest, np.arange(count)]))
 
 
 @dataclass(frozen=True)
 class Standardised:
-    """Descriptors of the compounds of pairs, about `center` and over `scale`, [Q] each.
+    """Descriptors of the compounds of pairs, about their mean and over their spread.
 
-    `undescribed` counts the compounds that have none.
+    Attributes
+    ----------
+    table : CompoundDescriptors
+        As given, Q of them.
+    center, scale : ndarray, [Q]
+        Mean and standard deviation over the compounds in the data.
+    axes : ndarray, [Q, K]
+        Directions that a fit regresses on.
+    compounds : ndarray of int64, [G]
+        Compound of each pair.
+    undescribed : int
+        Compounds in the data that have no descriptors.
     """
 
     table: CompoundDescriptors
     center: FloatArray
     scale: FloatArray
+    axes: FloatArray
     compounds: IntArray
     undescribed: int
 
     def values(self, compounds: IntArray) -> FloatArray:
-        """Return standardised descriptors [N, Q], 0 where there are none."""
+        """Return what a fit regresses on, [N, K], 0 where there are no descriptors."""
         place = find(self.table.ids, compounds)
         z = (self.table.values[place] - self.center) / self.scale
-        return np.asarray(np.where((place >= 0)[:, None], z, 0.0))
+        return np.asarray(np.where((place >= 0)[:, None], z, 0.0) @ self.axes)
+
+    @property
+    def back(self) -> FloatArray:
+        """From coefficients of the axes to those of the descriptors as given, [Q, K]."""
+        return self.axes / self.scale[:, None]
 
     @cached_property
     def of_pairs(self) -> FloatArray:
-        """Return standardised descriptors of the pairs, [G, Q]."""
+        """Return what a fit regresses on, of the pairs, [G, K]."""
         return self.values(self.compounds)

@@ -14,6 +14,7 @@ InterceptPrior = Literal["flat", "comp_hier", "comp_hier_supercat"]
 InterceptMode = Literal["explicit", "collapsed"]
 SlopeHeadMode = Literal["none", "global", "cluster_supercat"]
 SlopePooling = Literal["estimate", "pooled"]
+Heads = Literal["none", "cluster", "species"]
 Precision = Annotated[float, Field(gt=0)]
 
 
@@ -60,9 +61,27 @@ class RidgeConfig(ConfigModel):
     compound_slopes: bool = Field(False, description="slope head: deviations by compound")
     cluster_slopes: bool = Field(False, description="slope head: deviations by supercategory")
     species_slopes: bool = Field(False, description="slope head: deviations by group")
-    descriptor_heads: Literal["none", "cluster", "species"] = Field(
+    class_slopes: Literal["none", "global", "cluster"] = Field(
+        "none",
+        description="slope head: deviations by class of compound; cluster: also by class within "
+        "each supercategory",
+    )
+    slope_shrinkage: Literal["shared", "supercat"] = Field(
+        "shared",
+        description="slopes of groups: one spread, or one for each supercategory, so that "
+        "homogeneous ones pool hard",
+    )
+    descriptor_heads: Heads = Field(
         "none",
         description="descriptor coefficients that deviate by supercategory, and by group within it",
+    )
+    descriptor_slopes: Literal["none", "global", "cluster", "species"] = Field(
+        "none",
+        description="slopes regressed on descriptors: once, or with coefficients that deviate by "
+        "supercategory, and by group within it",
+    )
+    descriptor_components: int | None = Field(
+        None, ge=1, description="principal axes of the descriptors to keep; None: all as they are"
     )
     location_mean: float = Field(0.0, description="mean of the grand intercept's normal prior")
     location_sd: float | None = Field(
@@ -88,6 +107,11 @@ class RidgeConfig(ConfigModel):
             )
         if self.sigma == "group" and self.sigma_fixed is not None:
             raise ValueError("sigma_fixed: expected sigma global; found group")
+        if self.slope_shrinkage == "supercat" and "group" not in self.slope_effects:
+            raise ValueError(
+                "slope_shrinkage: supercat is of the slopes of groups; expected slope_head_mode "
+                "cluster_supercat or species_slopes; found neither"
+            )
         if self.lambda_slopes == "pooled" and not self.slope_effects:
             raise ValueError(
                 "lambda_slopes: pooled slopes need a slope head; expected slope_head_mode global "
@@ -103,6 +127,9 @@ class RidgeConfig(ConfigModel):
             "parent": tree or self.cluster_slopes,
             "group": tree or self.species_slopes,
             "compound": self.compound_slopes,
+            "class": self.class_slopes != "none",
+            "parent_class": self.class_slopes == "cluster",
         }
         present = tuple(level for level, there in deviations.items() if there)
-        return ("global", *present) if present or self.slope_head_mode != "none" else ()
+        there = present or self.slope_head_mode != "none" or self.descriptor_slopes != "none"
+        return ("global", *present) if there else ()

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rt_ridge.config import RidgeConfig
+from rt_ridge.effect_columns import FactorColumns
 from rt_ridge.errors import RTRidgeError
-from rt_ridge.levels import FLAT, Factor
+from rt_ridge.levels import CROSSED, FLAT, NO_DESCRIPTOR, Factor
 from rt_ridge.priors import ScalePrior
 from rt_ridge.scale_layout import Scale, ScaleLayout
 from rt_ridge.statistics import SufficientStatistics
@@ -21,8 +22,16 @@ SLOPE_SCALES = {
     "parent": "tau_slope_supercategory",
     "group": "tau_slope_group",
     "compound": "tau_slope_compound",
+    "class": "tau_slope_class",
+    CROSSED: "tau_slope_supercategory_class",
 }
-HEAD_LEVELS = {"none": (), "cluster": ("parent",), "species": ("parent", "group")}
+HEAD_LEVELS = {
+    "none": (),
+    "global": ("global",),
+    "cluster": ("global", "parent"),
+    "species": ("global", "parent", "group"),
+}
+HEAD_SUFFIX = {"global": "", "parent": "_supercategory", "group": "_group"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,22 @@ class Units:
     slope: float
 
 
+@dataclass(frozen=True)
+class CompoundFacts:
+    """What is known of the compounds of G pairs besides their rows.
+
+    Parameters
+    ----------
+    descriptors : ndarray, [G, Q], or None
+        Descriptors z.
+    classes : ndarray of int64, [G], or None
+        Classes.
+    """
+
+    descriptors: FloatArray | None = None
+    classes: IntArray | None = None
+
+
 @dataclass
 class Structure:
     """Factors and scales of a model, and what was left out of it.
@@ -47,15 +72,6 @@ class Structure:
     factors: tuple[Factor, ...] = ()
     layout: ScaleLayout = field(default_factory=ScaleLayout)
     notes: list[str] = field(default_factory=list)
-
-
-@dataclass
-class _Columns:
-    """Columns of one factor while it is being built."""
-
-    rows: list[int] = field(default_factory=list)
-    scale: list[IntArray] = field(default_factory=list)
-    weights: list[FloatArray | None] = field(default_factory=list)
 
 
 def data_units(stats: SufficientStatistics) -> Units:
@@ -71,7 +87,7 @@ def data_units(stats: SufficientStatistics) -> Units:
 
 
 def build_structure(
-    stats: SufficientStatistics, config: RidgeConfig, descriptors: FloatArray | None
+    stats: SufficientStatistics, config: RidgeConfig, facts: CompoundFacts
 ) -> Structure:
     """Lay out the factors of a model.
 
@@ -81,56 +97,60 @@ def build_structure(
         Of G pairs.
     config : RidgeConfig
         Which effects there are.
-    descriptors : ndarray, [G, d], or None
-        Descriptors z of the compound of each pair.
+    facts : CompoundFacts
+        Descriptors and classes of the compound of each pair.
 
     Raises
     ------
     RTRidgeError
-        If an effect needs supercategories or descriptors that are not there.
+        If an effect needs supercategories, descriptors or classes that are not there.
     """
-    return _Builder(stats, config, descriptors).build()
+    return _Builder(stats, config, facts).build()
 
 
 class _Builder:
     def __init__(
-        self, stats: SufficientStatistics, config: RidgeConfig, descriptors: FloatArray | None
+        self, stats: SufficientStatistics, config: RidgeConfig, facts: CompoundFacts
     ) -> None:
-        self.stats, self.config, self.descriptors = stats, config, descriptors
+        self.stats, self.config, self.facts = stats, config, facts
         self.units = data_units(stats)
         self.structure = Structure()
         self.pooled = config.intercept_prior != "flat"
-        self.ids, self.level = self._indices()
+        self.columns = self._factors()
 
     def build(self) -> Structure:
         self._pair_scales()
-        columns = {name: _Columns() for name in ("global", *self.ids)}
         if self.pooled:
-            columns["global"].rows.append(0)
-            columns["global"].scale.append(np.full(1, FLAT))
-            columns["global"].weights.append(None)
-            self._intercepts(columns)
-            self._descriptors(columns)
-        self._slopes(columns)
-        ids = {"global": np.zeros(1, dtype=np.int64), **self.ids}
-        level = {"global": np.zeros(self.stats.G, dtype=np.int64), **self.level}
+            self.columns["global"].add(0, FLAT)
+            self._intercepts()
+        self._descriptors()
+        if self.stats.P:
+            self._slopes()
+            self._described_slopes()
         self.structure.factors = tuple(
-            _factor(name, ids[name], level[name], columns[name], self.stats.G)
-            for name in columns
-            if columns[name].rows
+            columns.factor(self.facts.descriptors)
+            for columns in self.columns.values()
+            if columns.rows
         )
         return self.structure
 
-    def _indices(self) -> tuple[dict[str, IntArray], dict[str, IntArray]]:
-        ids, level = {}, {}
-        if self.stats.parents is not None:
-            parents = self.stats.parents
-            of_pair = parents.parent[np.searchsorted(parents.group, self.stats.group_ids)]
-            ids["parent"], level["parent"] = np.unique(of_pair, return_inverse=True)
-        for name in ("group", "compound"):
-            of_pair = self.stats.group_ids if name == "group" else self.stats.compound_ids
-            ids[name], level[name] = np.unique(of_pair, return_inverse=True)
-        return ids, level
+    def _factors(self) -> dict[str, FactorColumns]:
+        stats, index = self.stats, {"global": np.zeros(self.stats.G, dtype=np.int64)}
+        parents = stats.parents
+        if parents is not None:
+            index["parent"] = parents.parent[np.searchsorted(parents.group, stats.group_ids)]
+        index |= {"group": stats.group_ids, "compound": stats.compound_ids}
+        if self.facts.classes is not None:
+            index["class"] = self.facts.classes
+            if parents is not None:
+                index[CROSSED] = (index["parent"] << 32) + self.facts.classes
+        return {
+            name: FactorColumns(name, *np.unique(of_pair, return_inverse=True))
+            for name, of_pair in index.items()
+        }
+
+    def _count(self, name: str) -> int:
+        return self.columns[name].n_levels if name in self.columns else 0
 
     def _pair_scales(self) -> None:
         """Add the scales that pairs have, whatever lies above them."""
@@ -139,8 +159,8 @@ class _Builder:
         start = self._within_sd()
         layout.add(Scale("sigma", priors.sigma, self.units.rt, rows, config.sigma_fixed, start))
         if config.sigma == "group":
-            layout.add(Scale("sigma_spread", priors.sigma_spread, 1.0, len(self.ids["group"])))
-            layout.n_offsets = len(self.ids["group"])
+            layout.add(Scale("sigma_spread", priors.sigma_spread, 1.0, self._count("group")))
+            layout.n_offsets = self._count("group")
         if self.pooled:
             layout.add(Scale("tau_pair", priors.intercept, self.units.rt, pairs))
         if config.lambda_slopes == "estimate" and self.stats.P:
@@ -154,122 +174,120 @@ class _Builder:
         scatter = float(stats.syy.sum() - fit @ stats.sxy.sum(axis=0))
         return float(np.sqrt(scatter / left)) if left > 0 and scatter > 0 else None
 
-    def _intercepts(self, columns: dict[str, _Columns]) -> None:
+    def _intercepts(self) -> None:
         supercat = self.config.intercept_prior == "comp_hier_supercat"
-        if supercat and "parent" not in self.ids:
-            raise RTRidgeError(
-                "intercept_prior: comp_hier_supercat needs the supercategory of each group; "
-                "expected statistics with a parent column, found none"
-            )
-        prior, unit = self.config.priors.intercept, self.units.rt
-        n_pairs, compounds = self.stats.G, len(self.ids["compound"])
+        if supercat:
+            self._need_parents("intercept_prior: comp_hier_supercat needs")
+        n_pairs, compounds = self.stats.G, self._count("compound")
         if compounds == 1 or (compounds == n_pairs and n_pairs > 1):
             why = "there is one compound" if compounds == 1 else "no compound has two pairs"
             self.structure.notes.append(f"tau_compound left out: {why}")
         else:
-            self._add(columns["compound"], "compound", 0, "tau_compound", prior, unit)
+            self.columns["compound"].add(0, self._intercept_scale("tau_compound", compounds))
         if not supercat:
             return
-        if len(self.ids["parent"]) == 1:
+        if self._count("parent") == 1:
             self.structure.notes.append("tau_supercategory left out: there is one supercategory")
         else:
-            self._add(columns["parent"], "parent", 0, "tau_supercategory", prior, unit)
-        self._group_intercepts(columns["group"], prior, unit)
+            place = self._intercept_scale("tau_supercategory", self._count("parent"))
+            self.columns["parent"].add(0, place)
+        prior, unit = self.config.priors.intercept, self.units.rt
+        self.columns["group"].add(0, self._by_parent("tau_group", prior, unit))
 
-    def _group_intercepts(self, columns: _Columns, prior: ScalePrior, unit: float) -> None:
-        """Add μ_g, with a standard deviation of its own for each supercategory."""
-        parent_of = np.zeros(len(self.ids["group"]), dtype=np.int64)
-        parent_of[self.level["group"]] = self.level["parent"]
-        counts = np.bincount(parent_of)
+    def _intercept_scale(self, name: str, count: int) -> int:
+        prior, unit = self.config.priors.intercept, self.units.rt
+        return self.structure.layout.add(Scale(name, prior, unit, count))
+
+    def _by_parent(self, name: str, prior: ScalePrior, unit: float) -> IntArray:
+        """Add a standard deviation for each supercategory; return that of each group, [L]."""
+        groups, parents = self.columns["group"], self.columns["parent"]
+        parent_of = np.zeros(groups.n_levels, dtype=np.int64)
+        parent_of[groups.level] = parents.level
         places = [
-            self.structure.layout.add(Scale(f"tau_group[{s}]", prior, unit, int(count)))
-            for s, count in zip(self.ids["parent"], counts, strict=True)
+            self.structure.layout.add(Scale(f"{name}[{s}]", prior, unit, int(count)))
+            for s, count in zip(parents.ids, np.bincount(parent_of), strict=True)
         ]
-        columns.rows.append(0)
-        columns.scale.append(np.array(places)[parent_of])
-        columns.weights.append(None)
+        return np.array(places)[parent_of]
 
-    def _descriptors(self, columns: dict[str, _Columns]) -> None:
-        if self.descriptors is None:
-            if self.config.descriptor_heads != "none":
-                raise RTRidgeError(
-                    "descriptor_heads: expected compound descriptors, found none; hand them to fit"
-                )
+    def _descriptors(self) -> None:
+        z, heads = self.facts.descriptors, self.config.descriptor_heads
+        if z is None:
+            for key in ("descriptor_heads", "descriptor_slopes"):
+                if getattr(self.config, key) != "none":
+                    raise RTRidgeError(
+                        f"{key}: expected compound descriptors, found none; hand them to fit"
+                    )
             return
-        prior, unit = self.config.priors.descriptor, self.units.rt
-        scales = {"parent": "tau_theta_supercategory", "group": "tau_theta_group"}
-        for name in ("global", *HEAD_LEVELS[self.config.descriptor_heads]):
-            if name == "global" or len(self.ids.get(name, ())) > 1:
-                self._add(
-                    columns[name],
-                    name,
-                    0,
-                    scales.get(name, "tau_theta"),
-                    prior,
-                    unit,
-                    described=True,
-                )
+        if not self.pooled:
+            self.structure.notes.append("tau_theta left out: intercepts are flat")
+            return
+        levels = HEAD_LEVELS["global" if heads == "none" else heads]
+        self._regressed("tau_theta", levels, (0,), self.config.priors.descriptor, self.units.rt)
 
-    def _slopes(self, columns: dict[str, _Columns]) -> None:
-        for name in self.config.slope_effects if self.stats.P else ():
-            rows = range(1, 1 + self.stats.P)
-            if name == "global":
-                for row in rows:
-                    columns[name].rows.append(row)
-                    columns[name].scale.append(np.full(1, FLAT))
-                    columns[name].weights.append(None)
-                continue
-            if name == "parent" and name not in self.ids:
-                raise RTRidgeError(
-                    "slope_head_mode: slopes by supercategory need the supercategory of each "
-                    "group; expected statistics with a parent column, found none"
-                )
-            if len(self.ids[name]) == 1:
-                self.structure.notes.append(f"{SLOPE_SCALES[name]} left out: there is one {name}")
-                continue
-            prior, unit = self.config.priors.slope, self.units.slope
-            place = self.structure.layout.add(
-                Scale(SLOPE_SCALES[name], prior, unit, len(self.ids[name]))
-            )
-            for row in rows:
-                columns[name].rows.append(row)
-                columns[name].scale.append(np.full(len(self.ids[name]), place))
-                columns[name].weights.append(None)
+    def _described_slopes(self) -> None:
+        """Add slopes linear in the descriptors."""
+        levels = HEAD_LEVELS[self.config.descriptor_slopes]
+        prior, unit = self.config.priors.slope, self.units.slope
+        self._regressed("tau_theta_slope", levels, self._slope_rows, prior, unit)
 
-    def _add(
+    @property
+    def _slope_rows(self) -> tuple[int, ...]:
+        return tuple(range(1, 1 + self.stats.P))
+
+    def _regressed(
         self,
-        columns: _Columns,
-        name: str,
-        row: int,
         scale: str,
+        levels: tuple[str, ...],
+        rows: tuple[int, ...],
         prior: ScalePrior,
         unit: float,
-        *,
-        described: bool = False,
     ) -> None:
-        """Add one column, or one a descriptor, that shares one scale."""
-        n_levels = len(self.ids[name]) if name != "global" else 1
-        place = self.structure.layout.add(Scale(scale, prior, unit, n_levels))
-        weights: list[FloatArray | None] = [None]
-        if described and self.descriptors is not None:
-            weights = list(self.descriptors.T)
-        for weight in weights:
-            columns.rows.append(row)
-            columns.scale.append(np.full(n_levels, place))
-            columns.weights.append(weight)
+        """Add coefficients of all descriptors in some rows, with one scale a level."""
+        z = self.facts.descriptors
+        if z is None:
+            return
+        for name in levels:
+            if name != "global" and self._count(name) <= 1:
+                continue
+            count = self._count(name)
+            place = self.structure.layout.add(Scale(scale + HEAD_SUFFIX[name], prior, unit, count))
+            for row in rows:
+                for q in range(z.shape[1]):
+                    self.columns[name].add(row, place, q)
 
+    def _slopes(self) -> None:
+        for name in self.config.slope_effects:
+            if name == "global":
+                self._slope_columns(name, FLAT)
+                continue
+            if name in ("class", CROSSED) and self.facts.classes is None:
+                raise RTRidgeError(
+                    "class_slopes: expected the class of each compound, found none; hand them to "
+                    "fit"
+                )
+            if name in ("parent", CROSSED):
+                self._need_parents("slope_head_mode: slopes by supercategory need")
+            if self._count(name) == 1:
+                label = name.replace(CROSSED, "class of one parent")
+                self.structure.notes.append(f"{SLOPE_SCALES[name]} left out: there is one {label}")
+                continue
+            self._slope_columns(name, self._slope_scale(name))
 
-def _factor(name: str, ids: IntArray, level: IntArray, columns: _Columns, n_pairs: int) -> Factor:
-    weights = None
-    if any(w is not None for w in columns.weights):
-        ones = np.ones(n_pairs)
-        weights = np.stack([ones if w is None else w for w in columns.weights], axis=1)
-    return Factor(
-        name=name,
-        ids=ids,
-        level=level,
-        rows=np.array(columns.rows, dtype=np.int64),
-        scale=np.stack(columns.scale, axis=1).astype(np.int64),
-        described=np.array([w is not None for w in columns.weights]),
-        weights=weights,
-    )
+    def _slope_scale(self, name: str) -> int | IntArray:
+        """Add the standard deviation of a level's slopes, or one for each supercategory."""
+        prior, unit = self.config.priors.slope, self.units.slope
+        if name == "group" and self.config.slope_shrinkage == "supercat":
+            self._need_parents("slope_shrinkage: supercat needs")
+            return self._by_parent(SLOPE_SCALES[name], prior, unit)
+        return self.structure.layout.add(Scale(SLOPE_SCALES[name], prior, unit, self._count(name)))
+
+    def _slope_columns(self, name: str, scale: int | IntArray) -> None:
+        for row in self._slope_rows:
+            self.columns[name].add(row, scale, NO_DESCRIPTOR)
+
+    def _need_parents(self, what: str) -> None:
+        if "parent" not in self.columns:
+            raise RTRidgeError(
+                f"{what} the supercategory of each group; expected statistics with a parent "
+                "column, found none"
+            )

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from rt_ridge.compound_classes import CompoundClasses
 from rt_ridge.compound_descriptors import CompoundDescriptors
 from rt_ridge.config import (
     InterceptMode,
@@ -31,8 +32,9 @@ class PartialPoolingRidge(PooledRidge):
     Parameters
     ----------
     intercept_mode, intercept_prior, slope_head_mode, lambda_slopes, sigma, compound_slopes, \
-cluster_slopes, species_slopes, descriptor_heads, location_mean, location_sd, sigma_fixed, priors, \
-method, sampling, seed
+cluster_slopes, species_slopes, class_slopes, slope_shrinkage, descriptor_heads, \
+descriptor_slopes, descriptor_components, location_mean, location_sd, sigma_fixed, priors, method, \
+sampling, seed
         See `RidgeConfig`.
     feature_center : {"global", "none"}
         With rows: whether covariates are centred at their mean, where the intercept then stands.
@@ -75,7 +77,11 @@ method, sampling, seed
         compound_slopes: bool = False,
         cluster_slopes: bool = False,
         species_slopes: bool = False,
+        class_slopes: str = "none",
+        slope_shrinkage: str = "shared",
         descriptor_heads: str = "none",
+        descriptor_slopes: str = "none",
+        descriptor_components: int | None = None,
         location_mean: float = 0.0,
         location_sd: float | None = None,
         sigma_fixed: float | None = None,
@@ -93,7 +99,11 @@ method, sampling, seed
         self.compound_slopes = compound_slopes
         self.cluster_slopes = cluster_slopes
         self.species_slopes = species_slopes
+        self.class_slopes = class_slopes
+        self.slope_shrinkage = slope_shrinkage
         self.descriptor_heads = descriptor_heads
+        self.descriptor_slopes = descriptor_slopes
+        self.descriptor_components = descriptor_components
         self.location_mean = location_mean
         self.location_sd = location_sd
         self.sigma_fixed = sigma_fixed
@@ -111,6 +121,7 @@ method, sampling, seed
         *,
         features: FeatureMap | None = None,
         descriptors: CompoundDescriptors | None = None,
+        classes: CompoundClasses | None = None,
     ) -> Self:
         """Fit to rows, or to their sufficient statistics.
 
@@ -126,7 +137,9 @@ method, sampling, seed
         features : FeatureMap or None
             With statistics: how their covariates were made from those of a table.
         descriptors : CompoundDescriptors or None
-            Descriptors that intercepts of compounds are regressed on.
+            Descriptors that intercepts of compounds, and slopes, are regressed on.
+        classes : CompoundClasses or None
+            Classes of compounds, for `class_slopes`.
 
         Returns
         -------
@@ -137,7 +150,7 @@ method, sampling, seed
         RTRidgeError
             If the data lack what the parameters ask for.
         """
-        self._descriptors = descriptors
+        self._descriptors, self._classes = descriptors, classes
         return super().fit(X, y, groups, features=features)
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rt_ridge.compound_classes import UNCLASSED, CompoundClasses
 from rt_ridge.compound_descriptors import CompoundDescriptors
 from rt_ridge.config import RidgeConfig
-from rt_ridge.effects import Structure, build_structure
+from rt_ridge.effects import CompoundFacts, Structure, build_structure
 from rt_ridge.errors import RTRidgeError
 from rt_ridge.identifiability import check_global_slopes
 from rt_ridge.levels import arrange
@@ -62,6 +63,8 @@ class Hierarchy:
         The model.
     descriptors : CompoundDescriptors or None
         Descriptors of the compounds; they are standardised over those in the data.
+    classes : CompoundClasses or None
+        Classes of the compounds.
 
     Raises
     ------
@@ -74,14 +77,14 @@ class Hierarchy:
         stats: SufficientStatistics,
         config: RidgeConfig,
         descriptors: CompoundDescriptors | None = None,
+        classes: CompoundClasses | None = None,
     ) -> None:
-        self.stats, self.config = stats, config
-        self.described = None if descriptors is None else descriptors.of(stats.compound_ids)
-        of_pairs = None if self.described is None else self.described.of_pairs
-        self.structure: Structure = build_structure(stats, config, of_pairs)
-        if self.described is not None and self.described.undescribed:
-            count = self.described.undescribed
-            self.structure.notes.append(f"{count} compounds without descriptors taken as average")
+        self.stats, self.config, self.classes = stats, config, classes
+        self.described = None
+        if descriptors is not None:
+            self.described = descriptors.of(stats.compound_ids, config.descriptor_components)
+        self.structure: Structure = build_structure(stats, config, self._facts())
+        self._note_unknown()
         self.layout: ScaleLayout = self.structure.layout
         self.with_head = bool(config.slope_effects) and stats.P > 0
         self.pooled = config.intercept_prior != "flat"
@@ -94,6 +97,22 @@ class Hierarchy:
         self._spectra = decompose(stats.sxx, stats.sxy, stats.mean_x, self.precision_pattern())
         self._shrunk: Shrunk | None = None
         self._sigma_level = np.unique(stats.group_ids, return_inverse=True)[1]
+
+    def _facts(self) -> CompoundFacts:
+        described, classes = self.described, self.classes
+        return CompoundFacts(
+            None if described is None else described.of_pairs,
+            None if classes is None else classes.of(self.stats.compound_ids),
+        )
+
+    def _note_unknown(self) -> None:
+        notes, described, classes = self.structure.notes, self.described, self.classes
+        if described is not None and described.undescribed:
+            notes.append(f"{described.undescribed} compounds without descriptors taken as average")
+        if classes is not None and self.config.class_slopes != "none":
+            count = int((classes.of(np.unique(self.stats.compound_ids)) == UNCLASSED).sum())
+            if count:
+                notes.append(f"{count} compounds without a class taken as a class of their own")
 
     @property
     def n_flat(self) -> int:

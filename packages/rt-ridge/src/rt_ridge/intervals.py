@@ -165,6 +165,7 @@ def calibrate_intervals(
     *,
     n_folds: int = 10,
     seed: int = 0,
+    **known: Any,
 ) -> IntervalCalibration:
     """Fit to all but some runs, again and again, and measure the errors on those.
 
@@ -180,6 +181,8 @@ def calibrate_intervals(
         Parts that the runs are held out in.
     seed : int
         Of the parts.
+    **known
+        What `fit` takes besides rows: descriptors, classes.
 
     Returns
     -------
@@ -203,7 +206,7 @@ def calibrate_intervals(
     z, support = np.empty(len(y)), np.empty(len(y), dtype=np.int64)
     for part in np.array_split(np.random.default_rng(seed).permutation(unique), n_folds):
         out = np.isin(runs, part)
-        model = clone(estimator).fit(X[~out], y[~out], ids[~out])
+        model = clone(estimator).fit(X[~out], y[~out], ids[~out], **known)
         found = model.predict_levels(X[out], ids[out])
         z[out] = (y[out] - found.mean) / found.std
         support[out] = model.summaries_.support(ids[out, 0], ids[out, 1])

@@ -13,6 +13,12 @@ IntArray = npt.NDArray[np.int64]
 FLAT = -1
 """In place of a scale: a flat prior (or the normal one of the grand intercept)."""
 
+NO_DESCRIPTOR = -1
+"""In place of a descriptor: the column adds its effect as it is."""
+
+CROSSED = "parent_class"
+"""The factor of classes within supercategories."""
+
 
 @dataclass(frozen=True)
 class Factor:
@@ -23,7 +29,7 @@ class Factor:
     Parameters
     ----------
     name : str
-        "global", "parent", "group" or "compound".
+        "global", "parent", "group", "compound", "class" or "parent_class".
     ids : ndarray of int64, [L]
         What the levels are in the data.
     level : ndarray of int64, [G]
@@ -32,8 +38,8 @@ class Factor:
         Entry of the location that each column adds to.
     scale : ndarray of int64, [L, d]
         Place of each effect's standard deviation among the scales, or `FLAT`.
-    described : ndarray of bool, [d]
-        Whether a column multiplies a descriptor.
+    descriptor : ndarray of int64, [d]
+        Number of the descriptor that multiplies each column, or `NO_DESCRIPTOR`.
     weights : ndarray, [G, d], or None
         1 unless a column multiplies a descriptor.
     """
@@ -43,8 +49,13 @@ class Factor:
     level: IntArray
     rows: IntArray
     scale: IntArray
-    described: npt.NDArray[np.bool_]
+    descriptor: IntArray
     weights: FloatArray | None = None
+
+    @property
+    def described(self) -> npt.NDArray[np.bool_]:
+        """Whether a descriptor multiplies each column, [d]."""
+        return np.asarray(self.descriptor != NO_DESCRIPTOR)
 
     @property
     def n_levels(self) -> int:

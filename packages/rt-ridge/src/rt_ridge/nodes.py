@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from rt_ridge.hierarchy import Hierarchy, State
-from rt_ridge.levels import Factor
-from rt_ridge.locations import MeanCov, Node, node_locations
+from rt_ridge.levels import CROSSED, Factor
+from rt_ridge.locations import MeanCov
+from rt_ridge.node_locations import Node, Share, node_locations
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -60,49 +62,93 @@ class NodeTables:
         if name == "group" and "parent" in self.factors and self.parent_of_group is not None:
             chain["parent"] = self.parent_of_group
         chain["global"] = np.zeros(factor.n_levels, dtype=np.int64)
-        mean, cov = self._moments(state, chain, 1.0)
+        shares = [*self.mean_compound(factor.n_levels, 1.0), *self.mean_class(factor.n_levels, 1.0)]
+        parents = chain.get("parent", self.parent_of_group if name == "group" else None)
+        if CROSSED in self.factors and parents is not None:
+            shares.append(self.mean_of_parent(parents, 1.0))
+        mean, cov = self.moments(state, self.node(factor.n_levels, chain, shares))
         mean[:, 0] += self.hierarchy.offset
         cov[:, range(cov.shape[1]), range(cov.shape[1])] += self._new_below(name, state)
         return mean, cov
 
     def compound(self, state: State) -> tuple[FloatArray, FloatArray, FloatArray] | None:
-        """Return mean, covariance and new covariance of compound effects about their mean."""
+        """Return mean, covariance and new covariance of compound effects about their mean.
+
+        Slopes are about the mean over the compound's class, where classes have slopes.
+        """
         if not self.has_compounds:
             return None
         factor = self.factors["compound"]
-        levels = {"compound": np.arange(factor.n_levels)}
+        size = factor.n_levels
+        levels = {"compound": np.arange(size)}
+        shares = self.mean_compound(size, -1.0, self.class_of_compound)
+        node = self.node(size, levels, shares)
         if self.hierarchy.described is not None:
             # What their descriptors say is part of the effects of compounds seen.
-            levels["global"] = np.zeros(factor.n_levels, dtype=np.int64)
-        mean, cov = self._moments(state, levels, -1.0)
-        new = self._effect_variance(factor, state)[0] * (1 + 1 / factor.n_levels)
-        return mean, cov, np.diag(new)
+            z = self.hierarchy.described.values(factor.ids)
+            node.levels["global"] = np.zeros(size, dtype=np.int64)
+            node.weights["global"] = self.along(z, "global")
+            along = tuple(Share(name, self.along(z, name)) for name in self.heads)
+            node = replace(node, shares=node.shares + along)
+        mean, cov = self.moments(state, node)
+        means = np.full(len(mean[0]), 1 / size)
+        if self.class_of_compound is not None:
+            means[1:] *= self.factors["class"].n_levels
+        return mean, cov, np.diag(self.effect_variance(factor, state)[0] * (1 + means))
 
-    def _moments(self, state: State, levels: dict[str, IntArray], share: float) -> MeanCov:
-        """Return moments of sums of effects, widened to 1 + P entries, a chunk at a time.
-
-        `share` is the weight of the mean compound in them.
-        """
-        size = len(next(iter(levels.values())))
-        P, system = self.hierarchy.stats.P, self.hierarchy.system
-        mean, cov = np.zeros((size, 1 + P)), np.zeros((size, 1 + P, 1 + P))
-        D = system.n_entries
-        for part in _parts(size, D * max(system.arrangement.n_dense, 1)):
-            chosen = {name: level[part] for name, level in levels.items()}
-            node = self._node(len(mean[part]), chosen, share)
-            found = node_locations(system, state.solution, state.scales, node)
-            mean[part, :D], cov[part, :D, :D] = found
+    def moments(self, state: State, node: Node) -> MeanCov:
+        """Return moments of sums of effects, widened to 1 + P entries."""
+        P, D = self.hierarchy.stats.P, self.hierarchy.system.n_entries
+        mean, cov = np.zeros((node.size, 1 + P)), np.zeros((node.size, 1 + P, 1 + P))
+        mean[:, :D], cov[:, :D, :D] = self.located(state, node)
         return mean, cov
 
-    def _node(self, size: int, levels: dict[str, IntArray], share: float) -> Node:
+    def located(self, state: State, node: Node) -> MeanCov:
+        """Return mean [N, E] and covariance [N, E, E] of what a node tells, chunk by chunk."""
+        system = self.hierarchy.system
+        E = node.n_entries or system.n_entries
+        mean, cov = np.zeros((node.size, E)), np.zeros((node.size, E, E))
+        for part in _parts(node.size, E * max(system.arrangement.n_dense, 1)):
+            found = node_locations(system, state.solution, state.scales, node.part(part))
+            mean[part], cov[part] = found
+        return mean, cov
+
+    def node(self, size: int, levels: dict[str, IntArray], shares: Sequence[Share]) -> Node:
+        """Return sums of plain effects of some levels, and of means."""
         weights = {name: self.plain(name, size) for name in levels if name in self.factors}
-        shares = {"compound": share * self.plain("compound", size)} if self.has_compounds else {}
-        described = self.hierarchy.described
-        if "compound" in levels and described is not None:
-            z = described.values(self.factors["compound"].ids[levels["compound"]])
-            weights["global"] = self.along(z, "global")
-            shares.update({name: self.along(z, name) for name in self.heads})
-        return Node(size, levels, weights, shares)
+        return Node(size, levels, weights, tuple(shares))
+
+    def mean_compound(
+        self, size: int, weight: float, of_class: IntArray | None = None
+    ) -> list[Share]:
+        """Return the mean over compounds; its slopes over those of a class [N], if given."""
+        if "compound" not in self.factors:
+            return []
+        plain, slopes = weight * self.plain("compound", size), self.factors["compound"].rows > 0
+        if of_class is None:
+            return [Share("compound", plain)]
+        over_class = Share("compound", plain * slopes, of_class, self.class_of_compound)
+        return [Share("compound", plain * ~slopes), over_class]
+
+    def mean_class(self, size: int, weight: float) -> list[Share]:
+        """Return the mean over classes."""
+        if "class" not in self.factors:
+            return []
+        return [Share("class", weight * self.plain("class", size))]
+
+    def mean_of_parent(self, parents: IntArray, weight: float) -> Share:
+        """Return the mean over the classes within a supercategory, of `parent_ids` [N]."""
+        of_level = np.searchsorted(self.parent_ids, self.factors[CROSSED].ids >> 32)
+        return Share(CROSSED, weight * self.plain(CROSSED, len(parents)), parents, of_level)
+
+    @property
+    def class_of_compound(self) -> IntArray | None:
+        """Level of the class of each compound seen, None where classes have no effects."""
+        classes = self.hierarchy.classes
+        if classes is None or not {"class", "compound"} <= set(self.factors):
+            return None
+        of_compound = classes.of(self.factors["compound"].ids)
+        return np.searchsorted(self.factors["class"].ids, of_compound)
 
     def plain(self, name: str, size: int) -> FloatArray:
         """Return weights [N, d] of all columns of a factor but those of descriptors."""
@@ -110,10 +156,8 @@ class NodeTables:
 
     def along(self, z: FloatArray, name: str) -> FloatArray:
         """Return weights [N, d] of the descriptor columns of a factor, for descriptors [N, Q]."""
-        described = self.factors[name].described
-        weights = np.zeros((len(z), len(described)))
-        weights[:, described] = z
-        return weights
+        # Place -1, of columns that no descriptor multiplies, is the last.
+        return np.concatenate([z, np.zeros((len(z), 1))], axis=1)[:, self.factors[name].descriptor]
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -133,7 +177,7 @@ class NodeTables:
         if name != "group" and "group" in self.factors:
             variance += self._group_variance(name, state)
         if name == "global" and "parent" in self.factors:
-            variance += self._effect_variance(self.factors["parent"], state)[0]
+            variance += self.effect_variance(self.factors["parent"], state)[0]
         return variance
 
     def _new_sigma2(self, name: str, state: State) -> FloatArray:
@@ -146,13 +190,13 @@ class NodeTables:
 
     def _group_variance(self, name: str, state: State) -> FloatArray:
         """Return the variance of a new group's effect below each node of a wider level."""
-        variance = self._effect_variance(self.factors["group"], state)
+        variance = self.effect_variance(self.factors["group"], state)
         if name == "global" or self.parent_of_group is None:
             return np.asarray(variance.mean(axis=0, keepdims=True))
         first = np.unique(self.parent_of_group, return_index=True)[1]
         return np.asarray(variance[first])
 
-    def _effect_variance(self, factor: Factor, state: State) -> FloatArray:
+    def effect_variance(self, factor: Factor, state: State) -> FloatArray:
         """Return the prior variance that a factor's columns give [b, w], [L, 1 + P]."""
         variance = np.zeros((factor.n_levels, 1 + self.hierarchy.stats.P))
         for j, row in enumerate(factor.rows):
@@ -160,13 +204,18 @@ class NodeTables:
                 variance[:, row] += state.scales[factor.scale[:, j]] ** 2
         return variance
 
+    @property
+    def parent_ids(self) -> IntArray:
+        """Ids of the supercategories of the pairs, ascending."""
+        known, stats = self.hierarchy.stats.parents, self.hierarchy.stats
+        assert known is not None
+        return np.unique(known.of(np.unique(stats.group_ids)))
+
     def _parents(self) -> IntArray | None:
-        group, parent = self.factors.get("group"), self.factors.get("parent")
-        if group is None or self.hierarchy.stats.parents is None:
+        group, known = self.factors.get("group"), self.hierarchy.stats.parents
+        if group is None or known is None:
             return None
-        known = self.hierarchy.stats.parents
-        ids = known.parent[np.searchsorted(known.group, group.ids)]
-        return np.searchsorted(np.unique(ids) if parent is None else parent.ids, ids)
+        return np.searchsorted(self.parent_ids, known.of(group.ids))
 
 
 def _parts(size: int, width: int) -> Iterator[slice]:

@@ -13,10 +13,10 @@ from molpool_common.errors import InputError
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from rt_ridge.algebra_threads import matched_threads
+from rt_ridge.compound_classes import CompoundClasses
 from rt_ridge.compound_descriptors import CompoundDescriptors
-from rt_ridge.config import (
-    RidgeConfig,
-)
+from rt_ridge.config import RidgeConfig
 from rt_ridge.errors import RTRidgeError
 from rt_ridge.features import FeatureMap
 from rt_ridge.fit_input import as_groups, to_statistics
@@ -40,6 +40,7 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     group_col = "species"
     _descriptors: CompoundDescriptors | None = None
+    _classes: CompoundClasses | None = None
 
     def ridge_config(self) -> RidgeConfig:
         """Return the validated configuration that the parameters stand for."""
@@ -149,11 +150,13 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _fit_statistics(
         self, stats: SufficientStatistics, config: RidgeConfig, features: FeatureMap
     ) -> None:
-        hierarchy = Hierarchy(stats, config, self._descriptors)
-        found: ScalePosterior = find_scales(hierarchy)
+        hierarchy = Hierarchy(stats, config, self._descriptors, self._classes)
+        with matched_threads(hierarchy.system.arrangement.n_dense):
+            found: ScalePosterior = find_scales(hierarchy)
+            summaries = summarise(hierarchy, found, features)
         self.__dict__.pop("idata_", None)
         self.scale_posterior_ = found
         self.scales_ = found.summary()
         self.log_likelihood_ = found.log_likelihood
         self.notes_ = found.notes
-        self.summaries_ = summarise(hierarchy, found, features)
+        self.summaries_ = summaries

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rt_ridge.backoff import BackoffLevel, CoefficientPredictor, CompoundEffect
+from rt_ridge.class_tables import ClassTables
+from rt_ridge.classes import ClassEffect
 from rt_ridge.coefficients import pair_coefficients
 from rt_ridge.descriptor_tables import DescriptorTables
 from rt_ridge.descriptors import DescriptorEffect
@@ -50,6 +52,7 @@ def summarise(
         compound=average.compound(),
         parents=stats.parents,
         descriptors=average.descriptors(),
+        classes=average.classes(),
     )
     return Stage1CoeffSummaries(
         group_col=stats.group_col,
@@ -74,6 +77,9 @@ class _Average:
         self._described: DescriptorTables | None = None
         if hierarchy.described is not None and hierarchy.pooled:
             self._described = DescriptorTables(hierarchy, self.tables, hierarchy.described)
+        self._classes: ClassTables | None = None
+        if hierarchy.classes is not None and hierarchy.pooled:
+            self._classes = ClassTables(self.tables, hierarchy.classes)
 
     def add(self, weight: float, state: State) -> None:
         self.pairs.add(weight, pair_coefficients(self.hierarchy, state))
@@ -81,6 +87,8 @@ class _Average:
             mixture.add(weight, self.tables.level(name, state))
         if self._described is not None:
             self._described.add(weight, state)
+        if self._classes is not None:
+            self._classes.add(weight, state)
         effect = self.tables.compound(state)
         if effect is not None:
             self._compound.add(weight, effect[:2])
@@ -103,6 +111,9 @@ class _Average:
 
     def descriptors(self) -> DescriptorEffect | None:
         return None if self._described is None else self._described.effect(self._new_cov())
+
+    def classes(self) -> ClassEffect | None:
+        return None if self._classes is None else self._classes.effect()
 
     def _new_cov(self) -> FloatArray:
         if not self.tables.has_compounds:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from rt_ridge.simulate_chemistry import draw_chemistry
 from rt_ridge.simulate_config import SimulateConfig
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def simulate(config: SimulateConfig | None = None) -> Simulated:
     """Make the tables of a synthetic laboratory.
 
     The intercept of a pair is mean + class + descriptors·θ + compound + cluster + species + pair;
-    its slopes are those of the compound, shifted by cluster and species. Readings of the standards
+    its slopes are those of the compound, shifted by cluster and species; classes and descriptors
+    may act on both, also in each species in its own way. Readings of the standards
     scatter about a centre of the species, and those centres about one of the cluster, so that the
     clusters can be found from the standards alone. The rows of a pair are spread over the runs as
     evenly as their number allows; with more rows than runs, some runs measure it twice.
@@ -84,10 +86,15 @@ def simulate(config: SimulateConfig | None = None) -> Simulated:
     """
     config = config or SimulateConfig()
     # One stream a purpose, so that a knob of the one leaves the draws of the others.
-    names = ("lab", "budget", "rows", "train_runs", "test_runs", "train_noise", "test_noise")
+    names = (
+        *("lab", "budget", "rows", "train_runs", "test_runs", "train_noise", "test_noise"),
+        "chemistry",
+    )
     seeds = np.random.SeedSequence(config.seed).spawn(len(names))
     streams = dict(zip(names, map(np.random.default_rng, seeds), strict=True))
     lab = _draw_lab(config, streams["lab"])
+    more = draw_chemistry(config, lab.cluster, lab.klass, lab.descriptors, streams["chemistry"])
+    lab = replace(lab, intercept=lab.intercept + more.intercept, slope=lab.slope + more.slope)
     budget, counts = _draw_counts(config, streams["budget"], streams["rows"])
     runs = _draw_runs(config, lab, streams["train_runs"], test=False)
     test_runs = _draw_runs(config, lab, streams["test_runs"], test=True)

@@ -59,6 +59,14 @@ class SimulateConfig(ConfigModel):
     gamma_sd: Scale = Field(0.3, description="of compounds' slopes about a common slope")
     cluster_gamma_sd: Scale = Field(0.2, description="of clusters' deviations of slope")
     species_gamma_sd: Scale = Field(0.1, description="of species' deviations of slope")
+    class_gamma_sd: Scale = Field(0.0, description="of classes' slopes")
+    cluster_class_gamma_sd: Scale = Field(0.0, description="of slopes of classes within a cluster")
+    species_theta_sd: Scale = Field(
+        0.0, description="share of species' own coefficients of descriptors in the intercept, min"
+    )
+    species_theta_gamma_sd: Scale = Field(
+        0.0, description="share of species' own coefficients of descriptors in the slopes"
+    )
     noise_sd: float = Field(0.1, gt=0, description="σ, min")
     noise_spread: Scale = Field(0.0, description="of log σ between species")
     curvature_sd: Scale = Field(0.0, description="of compounds' coefficients of squared readings")

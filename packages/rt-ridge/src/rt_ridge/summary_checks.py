@@ -13,6 +13,7 @@ from rt_ridge.keys import unpack
 
 if TYPE_CHECKING:
     from rt_ridge.backoff import BackoffLevel, CoefficientPredictor
+    from rt_ridge.classes import ClassEffect
     from rt_ridge.descriptors import DescriptorEffect, HeadLevel
     from rt_ridge.features import FeatureMap
     from rt_ridge.summaries import NoiseVariance, Stage1CoeffSummaries
@@ -37,6 +38,7 @@ def check_summaries(summaries: Stage1CoeffSummaries) -> None:
     _check_levels(coefficients.levels, size, "level")
     _check_compound(coefficients, size)
     _check_descriptors(coefficients.descriptors, size)
+    _check_classes(coefficients.classes, size)
     _check_parents(coefficients)
     _check_noise(summaries.noise)
 
@@ -110,11 +112,29 @@ def _check_descriptors(effect: DescriptorEffect | None, size: int) -> None:
     _check_array("descriptor: center", effect.center, (width,))
     label = _labelled("compound", effect.ids)
     _check_array("descriptor: values", effect.values, (len(effect.ids), width), label)
-    _check_array("descriptor: mean", effect.mean, (width,))
-    for name, matrix, side in (("cov", effect.cov, width), ("blind_cov", effect.blind_cov, size)):
+    # Coefficients of intercepts alone, or of slopes too.
+    length = width * (size if effect.mean.shape == (width * size,) else 1)
+    _check_array("descriptor: mean", effect.mean, (length,))
+    for name, matrix, side in (("cov", effect.cov, length), ("blind_cov", effect.blind_cov, size)):
         _check_array(f"descriptor: {name}", matrix, (side, side))
         check_definite(f"descriptor: {name}", matrix[None], lambda row: "all compounds")
-    _check_levels(effect.heads, width, "head")
+    _check_levels(effect.heads, length, "head")
+
+
+def _check_classes(effect: ClassEffect | None, size: int) -> None:
+    if effect is None:
+        return
+    _check_ids("class: compounds", effect.compounds)
+    _check_array("class: of compounds", effect.classes, effect.compounds.shape)
+    for name, table in (("class", effect.own), ("class within supercategory", effect.within)):
+        if table is None:
+            continue
+        _check_ids(f"{name}: ids", table.ids)
+        label = _labelled(name, table.ids)
+        _check_table(f"{name}: ", (table.mean, table.cov), (len(table.ids), size), label)
+        check_definite(f"{name}: cov", table.cov, label)
+        _check_array(f"{name}: new_cov", table.new_cov, (size, size))
+        check_definite(f"{name}: new_cov", table.new_cov[None], lambda row: "a new class")
 
 
 def _check_parents(coefficients: CoefficientPredictor) -> None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from rt_ridge.backoff import BackoffLevel, CoefficientPredictor, CompoundEffect
+from rt_ridge.classes import ClassEffect, ClassTable
 from rt_ridge.descriptors import DescriptorEffect, HeadLevel
 from rt_ridge.errors import RTRidgeError, listed
 from rt_ridge.features import AnchorExpansion, FeatureMap
@@ -83,7 +84,19 @@ def _arrays(summaries: Stage1CoeffSummaries) -> Arrays:
     if coefficients.parents is not None:
         arrays["parents_group"] = coefficients.parents.group
         arrays["parents_parent"] = coefficients.parents.parent
+    arrays |= _class_arrays(coefficients.classes)
     return arrays | _descriptor_arrays(coefficients.descriptors)
+
+
+def _class_arrays(effect: ClassEffect | None) -> Arrays:
+    if effect is None:
+        return {}
+    arrays: Arrays = {"class_compounds": effect.compounds, "class_of_compound": effect.classes}
+    for name, table in (("own", effect.own), ("within", effect.within)):
+        if table is not None:
+            parts = (*_PARTS, "new_cov")
+            arrays |= {f"class_{name}_{part}": getattr(table, part) for part in parts}
+    return arrays
 
 
 def _descriptor_arrays(effect: DescriptorEffect | None) -> Arrays:
@@ -150,7 +163,21 @@ def _coefficients(arrays: Arrays) -> CoefficientPredictor:
     keys = _take(arrays, "keys", "i")
     mean, cov = _take(arrays, "mean", "f"), _take(arrays, "cov", "f")
     described = _descriptors(arrays)
-    return CoefficientPredictor(keys, mean, cov, levels, compound, parents, described)
+    upper = (levels, compound, parents, described, _classes(arrays))
+    return CoefficientPredictor(keys, mean, cov, *upper)
+
+
+def _classes(arrays: Arrays) -> ClassEffect | None:
+    if "class_compounds" not in arrays:
+        return None
+    known = (_take(arrays, name, "i") for name in ("class_compounds", "class_of_compound"))
+    tables = (
+        ClassTable(*_table(arrays, f"class_{name}_"), _take(arrays, f"class_{name}_new_cov", "f"))
+        if f"class_{name}_ids" in arrays
+        else None
+        for name in ("own", "within")
+    )
+    return ClassEffect(*known, *tables)
 
 
 def _descriptors(arrays: Arrays) -> DescriptorEffect | None:
