@@ -152,6 +152,8 @@ class _LevelPart:
 
     def add(self, on_dense: FloatArray, mean: FloatArray, own: FloatArray) -> None:
         """Add means, own covariances, and what falls on the dense columns, in place."""
+        if self.level is None and not self.shares:
+            return
         for i, row in enumerate(self.rows):
             expected = self.sd[:, i] * self.solution.level_mean[:, i]
             if self.level is not None and self.weights is not None:
