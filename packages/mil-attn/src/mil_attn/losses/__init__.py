@@ -1,0 +1,1 @@
+"""What training minimises: focal loss of classes, weighted regression, weights of the tasks."""

@@ -1,0 +1,1 @@
+"""Training: the Lightning module, folds, scores and the search space."""
