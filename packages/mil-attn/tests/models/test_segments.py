@@ -1,0 +1,81 @@
+"""Held against a loop over bags with torch's own softmax and products."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mil_attn.bags import offsets_of
+from mil_attn.models.segments import Segments, segment_mean, segment_pool, segment_softmax
+from torch import Tensor
+
+sizes = st.lists(st.integers(1, 6), min_size=1, max_size=7)
+
+
+def rows_of(sizes: list[int], width: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(sum(sizes), width, dtype=torch.float64, generator=generator)
+
+
+def segments_of(sizes: list[int]) -> Segments:
+    return Segments(offsets_of(torch.tensor(sizes)))
+
+
+@settings(deadline=None)
+@given(sizes)
+def test_sorting_keeps_bags_together_and_unsorting_undoes_it(sizes: list[int]) -> None:
+    rows, segments = rows_of(sizes, 2), segments_of(sizes)
+    bags = sorted(rows.split(sizes), key=len)
+    assert segments.sort(rows).equal(torch.cat(bags))
+    assert segments.unsort(segments.sort(rows)).equal(rows)
+    firsts = torch.stack([bag[0] for bag in bags])
+    assert segments.unsort_bags(firsts).equal(torch.stack([b[0] for b in rows.split(sizes)]))
+
+
+@settings(deadline=None)
+@given(sizes, st.sampled_from([None, 1, 2, 5]))
+def test_softmax_is_that_of_each_bag(sizes: list[int], top_k: int | None) -> None:
+    scores, segments = rows_of(sizes, 3), segments_of(sizes)
+    weights = segments.unsort(segment_softmax(segments.sort(scores), segments, top_k))
+    for mine, bag in zip(weights.split(sizes), scores.split(sizes), strict=True):
+        k = len(bag) if top_k is None else min(top_k, len(bag))
+        kept = torch.full_like(bag, -torch.inf).scatter(0, bag.topk(k, 0).indices, 0) + bag
+        torch.testing.assert_close(mine, kept.softmax(0), rtol=1e-12, atol=1e-12)
+
+
+@settings(deadline=None)
+@given(sizes)
+def test_pool_is_the_product_of_each_bag(sizes: list[int]) -> None:
+    weights, rows, segments = rows_of(sizes, 3), rows_of(sizes, 4, seed=1), segments_of(sizes)
+    pooled = segment_pool(segments.sort(weights), segments.sort(rows), segments)
+    bags = zip(weights.split(sizes), rows.split(sizes), strict=True)
+    expected = torch.stack([w.T @ r for w, r in bags])
+    torch.testing.assert_close(segments.unsort_bags(pooled), expected, rtol=1e-12, atol=1e-12)
+    means = torch.stack([bag.mean(0) for bag in rows.split(sizes)])
+    mine = segments.unsort_bags(segment_mean(segments.sort(rows), segments))
+    torch.testing.assert_close(mine, means, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("sizes", [[1], [3, 3], [2, 1, 4, 2]])
+def test_gradients(sizes: list[int]) -> None:
+    segments = segments_of(sizes)
+    weights, rows = rows_of(sizes, 3).requires_grad_(), rows_of(sizes, 2, 1).requires_grad_()
+
+    def softmax(scores: Tensor) -> Tensor:
+        return segments.unsort(segment_softmax(segments.sort(scores), segments))
+
+    def pool(weights: Tensor, rows: Tensor) -> Tensor:
+        return segments.unsort_bags(
+            segment_pool(segments.sort(weights), segments.sort(rows), segments)
+        )
+
+    assert torch.autograd.gradcheck(softmax, (weights,))
+    assert torch.autograd.gradcheck(pool, (weights, rows))
+
+
+def test_equal_scores_at_the_cut_are_kept_together() -> None:
+    scores = torch.tensor([[1.0], [2.0], [2.0], [3.0]])
+    weights = segment_softmax(scores, segments_of([4]), top_k=2).flatten()
+    assert weights[0] == 0
+    assert weights[1] == weights[2] > 0
