@@ -1,24 +1,30 @@
 from .bags import Bags as Bags
 from .bags import pack_bags as pack_bags
 from .bags import pad_bags as pad_bags
+from .data.bag_data import BagData as BagData
 from .errors import MILError as MILError
 from .losses.focal import MultiTaskFocal as MultiTaskFocal
 from .losses.lambdas import normalize_lambdas as normalize_lambdas
 from .losses.regression import reg_loss_weighted as reg_loss_weighted
 from .models.pool import TaskAttentionPool as TaskAttentionPool
+from .training.folds import make_folds as make_folds
+from .training.folds import stored_folds as stored_folds
 from .training.score import fold_score as fold_score
 from .training.search_space import search_space as search_space
 
 __all__ = [
+    "BagData",
     "Bags",
     "MILError",
     "MultiTaskFocal",
     "TaskAttentionPool",
     "fold_score",
+    "make_folds",
     "normalize_lambdas",
     "pack_bags",
     "pad_bags",
     "reg_loss_weighted",
     "search_space",
+    "stored_folds",
 ]
 __version__: str
