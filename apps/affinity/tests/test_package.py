@@ -23,7 +23,7 @@ sys.stderr.write(json.dumps([code, sorted({name.partition(".")[0] for name in sy
 def test_package_installs_its_command() -> None:
     assert molpool_affinity.__version__ == metadata("molpool-affinity")["Version"]
     scripts = {s.name: s.value for s in entry_points(group="console_scripts")}
-    assert scripts["molpool-affinity"] == "molpool_affinity.cli:main"
+    assert scripts["molpool-affinity"] == "molpool_affinity.script:main"
 
 
 @pytest.mark.slow

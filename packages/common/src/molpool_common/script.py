@@ -1,0 +1,54 @@
+"""A command as a process: quick to start, quick to end.
+
+Imports nothing that could ask for a word at the exit before `run_script` has asked for the last.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import sys
+from contextlib import suppress
+from importlib import import_module
+from typing import NoReturn
+
+COLLECT_AFTER = 200_000
+"""Objects made between collections of garbage; Python's own 700 suit small heaps.
+
+torch and chemprop bring a million objects that live to the end. Looking through them again and
+again took 1.3 s of a start of 5.5 s.
+"""
+
+
+def run_script(module: str) -> NoReturn:
+    """Run ``main()`` of a module as this process.
+
+    Parameters
+    ----------
+    module : str
+        Its name; not imported yet, so that all that it imports is out of the way first at the exit.
+    """
+    leaving = _Leaving()
+    atexit.register(leaving.leave)
+    gc.set_threshold(COLLECT_AFTER)
+    leaving.code = import_module(module).main()
+    sys.exit(leaving.code)
+
+
+class _Leaving:
+    """Ends the process once all threads are joined and all other exit functions have run.
+
+    What is left then is to take the modules apart, object by object: 1.7 s with torch loaded, for
+    memory that the system takes back at once.
+    """
+
+    def __init__(self) -> None:
+        self.code = 1  # of a traceback, which comes before the exit functions
+
+    def leave(self) -> None:
+        """Write out what is written and end."""
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # closed, or the reader has gone
+                stream.flush()
+        os._exit(self.code)

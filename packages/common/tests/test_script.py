@@ -1,0 +1,55 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = "from molpool_common.script import run_script; run_script('command')"
+
+
+def ran(folder: Path, source: str) -> subprocess.CompletedProcess[str]:
+    (folder / "command.py").write_text(source)
+    return subprocess.run(
+        [sys.executable, "-c", COMMAND], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("code", [0, 2, 130])
+def test_the_process_ends_with_the_code_of_main(tmp_path: Path, code: int) -> None:
+    assert ran(tmp_path, f"def main(): return {code}").returncode == code
+
+
+def test_what_was_written_arrives_though_nothing_is_taken_apart(tmp_path: Path) -> None:
+    run = ran(
+        tmp_path,
+        "import sys\n"
+        "class Thing:\n"
+        "    def __del__(self): print('taken apart')\n"
+        "kept = Thing()\n"
+        "def main():\n"
+        "    sys.stdout.write('x' * 100_000)\n"
+        "    return 0\n",
+    )
+    assert run.stdout == "x" * 100_000
+
+
+def test_threads_end_and_exit_functions_run_first(tmp_path: Path) -> None:
+    run = ran(
+        tmp_path,
+        "import atexit, threading, time\n"
+        "def late():\n"
+        "    time.sleep(0.2)\n"
+        "    print('thread')\n"
+        "def main():\n"
+        "    atexit.register(print, 'exit function')\n"
+        "    threading.Thread(target=late).start()\n"
+        "    return 0\n",
+    )
+    assert run.stdout.split("\n") == ["thread", "exit function", ""]
+
+
+def test_a_fault_keeps_its_traceback_and_gives_1(tmp_path: Path) -> None:
+    run = ran(tmp_path, "def main(): raise RuntimeError('a fault')")
+    assert run.returncode == 1
+    assert "Traceback" in run.stderr
+    assert run.stderr.endswith("RuntimeError: a fault\n")
