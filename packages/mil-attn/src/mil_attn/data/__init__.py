@@ -1,0 +1,1 @@
+"""From SMILES or tables of features to bags: conformers, descriptors, cache and scaling."""
