@@ -11,6 +11,7 @@ from .training.folds import make_folds as make_folds
 from .training.folds import stored_folds as stored_folds
 from .training.score import fold_score as fold_score
 from .training.search_space import search_space as search_space
+from .training.thresholds import decision_thresholds as decision_thresholds
 
 __all__ = [
     "BagData",
@@ -18,6 +19,7 @@ __all__ = [
     "MILError",
     "MultiTaskFocal",
     "TaskAttentionPool",
+    "decision_thresholds",
     "fold_score",
     "make_folds",
     "normalize_lambdas",

@@ -1,0 +1,1 @@
+"""What rides along with training: epoch records, dropout's seed, early stopping, checkpoints."""
