@@ -134,6 +134,20 @@ def test_page_and_pdf_hold_the_same(good, pooled, ridge, evaluation, tmp_path):
     assert pdf.count(b"/Subtype /Image") >= 7
 
 
+def test_rare_pairs_have_rows_of_their_own(good, lab, pooled, ridge, tmp_path):
+    out = tmp_path / "out"
+    test = ("--data", lab / "test.parquet", "--rare-rows", "2", "--save-dir", out)
+    ended = good("evaluate", "--artefacts", pooled, ridge, *test)
+    assert "rare, <=2" in ended.out
+    found = pl.read_csv(out / "evaluation.csv").filter(rows="rare", artefact="pooled")
+    common = pl.read_csv(out / "evaluation.csv").filter(rows="common", artefact="pooled")
+    # No pair of this laboratory has 1, 3 or 4 training rows.
+    few = common.filter(pl.col("support").is_in(["unseen", "2-4"]))
+    assert found["support"].to_list() == ["unseen", "1-2", "<=2"]
+    assert found["n"].to_list() == [*few["n"], few["n"].sum()]
+    assert found["rmse"][1] == pytest.approx(few["rmse"][1], rel=1e-12)
+
+
 @pytest.mark.slow
 def test_one_command_does_all(good, tmp_path):
     config = tmp_path / "all.yaml"
@@ -141,7 +155,8 @@ def test_one_command_does_all(good, tmp_path):
         "simulate: {n_species: 6, n_clusters: 2, n_compounds: 8, n_classes: 2, n_covariates: 2,\n"
         "  rare_pairs: 8, unseen_pairs: 5, anchors: 1}\n"
         "models:\n"
-        "  pooled: {intercept_prior: comp_hier_supercat, use_descriptors: true}\n"
+        "  pooled: {intercept_prior: comp_hier_supercat, use_descriptors: true,\n"
+        "    class_slopes: cluster}\n"
         "  alone: {model: ridge}\n"
     )
     out = tmp_path / "out"
@@ -161,6 +176,7 @@ def test_one_command_does_all(good, tmp_path):
     good(
         *("run", "--config", config, "--save-dir", again, "--train", data / "train.parquet"),
         *("--test", data / "test.parquet", "--descriptors", data / "compounds.parquet"),
+        *("--classes", data / "compounds.parquet"),
     )
     one, two = (
         pl.read_csv(folder / "evaluation.csv").drop("artefact", "rows", "support")

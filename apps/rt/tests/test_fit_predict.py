@@ -135,6 +135,26 @@ def test_groups_are_supercategories_where_asked(good, lab, tmp_path):
     assert set((found.keys >> 32).tolist()) == {0, 1}
 
 
+def test_slopes_by_class_of_compound(good, refused, lab, tmp_path):
+    run, names = tmp_path / "run", tmp_path / "classes.csv"
+    frame = pl.read_parquet(lab / "compounds.parquet").select("comp_id", kind="class_id")
+    numbers = frame["kind"].to_list()
+    frame.with_columns(pl.format("class {}", "kind").alias("kind")).write_csv(names)
+    fit = ("fit", "--data", lab / "train.parquet", "--class-slopes", "cluster", "--save-dir", run)
+    given = ("--classes", names, "--class-col")
+    assert "classes: expected a table of them" in refused(*fit, writes=["run"])
+    assert "class_col" in refused(*fit, *given, "kid", writes=["run"])
+    wrong = refused(*fit, *given, "kind", "--model", "ridge", writes=["run"])
+    assert "classes: expected model partial_pooling" in wrong
+    good(*fit, *given, "kind")
+    effect = Stage1CoeffSummaries.load(run / "coefficients.npz").coefficients.classes
+    assert effect is not None
+    assert (
+        effect.classes.tolist() == pl.read_parquet(lab / "compounds.parquet")["class_id"].to_list()
+    )
+    assert len(effect.within.ids) == 4
+
+
 @pytest.mark.slow
 def test_sampled_scales_are_kept(good, lab, tmp_path):
     run = tmp_path / "run"

@@ -72,14 +72,26 @@ def test_all_are_scored_on_the_rows_that_all_can_predict(
     assert tables["pooled"]["mae"][-1] == pytest.approx(np.abs(error).mean(), rel=1e-12)
 
 
-def test_without_common_support_gaps_are_counted(lab: Any, artefacts: dict[str, Any]) -> None:
-    found = evaluate([lab.test], artefacts, common_support=False)
-    assert found.n_not_common == 0
-    table = found.metrics["species"].table()
+def test_gaps_of_each_are_counted_on_all_rows(lab: Any, artefacts: dict[str, Any]) -> None:
+    own = evaluate([lab.test], artefacts).own
+    table = own["species"].table()
     # Only what no row was seen of has no prediction.
     assert table["n_missing"][0] == table["n_missing"][-1] > 0
-    assert found.metrics["pooled"].share_unseen == table["n_missing"][0] / lab.test.height
-    assert found.metrics["pooled"].table()["n_missing"].sum() == 0
+    assert own["pooled"].share_unseen == table["n_missing"][0] / lab.test.height
+    assert own["pooled"].table()["n_missing"].sum() == 0
+    # Bins are of an artefact's own support: supercategories have rows of nearly every compound.
+    assert own["cluster"].share_unseen < own["pooled"].share_unseen
+
+
+def test_rare_pairs_are_told_apart(lab: Any, artefacts: dict[str, Any]) -> None:
+    found = evaluate([lab.test], {"pooled": artefacts["pooled"]})
+    counts = artefacts["pooled"].support(lab.test["species"], lab.test["comp_id"])
+    table = found.rare["pooled"].table()
+    assert table["support"].to_list() == ["unseen", "1-2", ">=3", "all"]
+    few = [(counts == 0).sum(), ((counts > 0) & (counts <= 2)).sum()]
+    assert table["n"].to_list() == [*few, 0, sum(few)]
+    with pytest.raises(RTRidgeError, match="rare_rows: expected at least 1; found 0"):
+        evaluate([lab.test], artefacts, rare_rows=0)
 
 
 def test_seen_pairs_can_be_required(lab: Any, artefacts: dict[str, Any]) -> None:

@@ -38,6 +38,16 @@ def test_clusters_do_not_depend_on_the_unit_of_a_covariate() -> None:
     assert a.equals(b)
 
 
+def test_species_belong_where_most_of_their_runs_do() -> None:
+    # Runs lie about 0 and about 10; two of the three of species 1 lie at 10.
+    x = [0.0, 0.1, 0.2, 0.0, 10.0, 10.1, 10.2, 10.0, 9.9]
+    frame = pl.DataFrame({"species": np.repeat([0, 1, 2], 3), "run": np.arange(9), "x": x})
+    found = infer_clusters(frame, ["x"], 2, run="run")
+    assert found["species_cluster"].to_list() == [0, 1, 1]
+    with pytest.raises(RTRidgeError, match="n_clusters: expected at most 9 runs; found 10"):
+        infer_clusters(frame, ["x"], 10, run="run")
+
+
 def test_more_clusters_than_species_are_refused() -> None:
     config = SimulateConfig(n_species=4, rare_pairs=0, unseen_pairs=0)
     with pytest.raises(RTRidgeError, match="n_clusters: expected at most 4 species; found 5"):

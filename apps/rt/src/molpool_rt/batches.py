@@ -122,8 +122,12 @@ class BatchReader:
 
     def predict(self, artefact: Artefact, frame: pl.DataFrame) -> Prediction:
         """Predict the rows of a batch by one artefact."""
-        columns = EvaluationColumns(self.compound, self.config.target_col, self.parent)
-        return predict_frame(frame, artefact.summaries, columns)
+        return predict_frame(frame, artefact.summaries, self.columns)
+
+    @property
+    def columns(self) -> EvaluationColumns:
+        """Where ids and target of a batch stand."""
+        return EvaluationColumns(self.compound, self.config.target_col, self.parent)
 
     def support(self, artefact: Artefact, frame: pl.DataFrame) -> tuple[Ints, Ints]:
         """Return the training rows of the pair of each row in one artefact, and the pairs."""

@@ -157,6 +157,10 @@ class FitConfig(FolderConfig, ModelConfig, TableConfig):
     descriptor_cols: Names | None = Field(
         None, description="its columns; by default those called descriptor_*"
     )
+    classes: str | None = Field(
+        None, description="table of compound classes, for class_slopes: the compound's id, class"
+    )
+    class_col: str = Field("class_id", description="its column: ids or names of classes")
 
 
 class PredictConfig(TableConfig):
@@ -182,6 +186,9 @@ class ScoreConfig(TableConfig):
     support_edges: list[int] = Field(
         default_factory=lambda: [1, 2, 5, 10, 20, 50, 100],
         description="least number of training rows of a pair, for each bin",
+    )
+    rare_rows: Count = Field(
+        2, description="most training rows of a (species, compound) that is told as rare"
     )
     run_col: str | None = Field("run", description="column of the run, for drift; None: no drift")
     descriptors: str | None = Field(
@@ -247,6 +254,10 @@ class RunConfig(FolderConfig, ScoreConfig):
     descriptor_cols: Names | None = Field(
         None, description="columns of descriptors; by default those called descriptor_*"
     )
+    classes: str | None = Field(
+        None, description="table of compound classes; none: what simulate makes"
+    )
+    class_col: str = Field("class_id", description="its column: ids or names of classes")
     models: dict[str, RunModelConfig] = Field(
         default_factory=lambda: {"partial_pooling": RunModelConfig()}, description="by name"
     )

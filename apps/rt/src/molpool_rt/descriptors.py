@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from molpool_common.errors import InputError, listed
 from molpool_common.table import number_column, read_table
-from rt_ridge import CompoundDescriptors
+from rt_ridge import CompoundClasses, CompoundDescriptors
 from rt_ridge.keys import check_ids
 
 from molpool_rt.tables import Table, matching
@@ -54,6 +54,31 @@ def read_descriptors(
         )
     whole = numbers.with_columns(pl.Series(compound, ids)).drop_nulls()
     return CompoundDescriptors.from_frame(whole, compound=compound, columns=columns)
+
+
+def read_classes(path: str, compound: str, column: str) -> CompoundClasses:
+    """Read the class of each compound; rows without one are left out.
+
+    Parameters
+    ----------
+    path : str
+        CSV or Parquet, one row a compound.
+    compound, column : str
+        Columns of the compound's id and of its class: ids or names.
+
+    Raises
+    ------
+    InputError, RTRidgeError
+        If a column is missing, an id is none, or a compound stands twice.
+    """
+    table = Table.find([path], key="classes")
+    table.require(compound, "compound_col")
+    table.require(column, "class_col")
+    frame = read_table(table.files[0])
+    numbers = number_column(frame, compound, where=table.name).alias(compound)
+    ids = check_ids(numbers.to_numpy(), f"column {compound!r} ({table.name})")
+    whole = pl.DataFrame({compound: ids, column: frame[column]}).drop_nulls()
+    return CompoundClasses.from_frame(whole, compound=compound, column=column)
 
 
 def described(frame: pl.DataFrame, compound: str, known: CompoundDescriptors) -> pl.DataFrame:

@@ -29,6 +29,8 @@ class Scored:
         Of all rows, by support in this artefact: see `rt_ridge.SupportMetrics.table`.
     common : DataFrame
         Of the rows that all artefacts predict, by support in the first.
+    rare : DataFrame
+        Of those rows, the ones of pairs with few training rows: none, some, and both together.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Scored:
     levels: dict[str, int]
     table: pl.DataFrame
     common: pl.DataFrame
+    rare: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,10 @@ class Evaluation:
                 pl.lit(scored.name).alias("artefact"), pl.lit(rows).alias("rows"), pl.all()
             )
             for scored in self.scored
-            for rows, table in (("all", scored.table), ("common", scored.common))
+            for rows, table in (
+                *(("all", scored.table), ("common", scored.common)),
+                ("rare", scored.rare),
+            )
         ]
         return pl.concat(parts, how="vertical_relaxed")
 
@@ -80,6 +86,7 @@ class Evaluation:
                 **{k: getattr(s, k) for k in _PLAIN},
                 "all": s.table.to_dicts(),
                 "common": s.common.to_dicts(),
+                "rare": s.rare.to_dicts(),
             }
             for s in self.scored
         ]
@@ -125,5 +132,7 @@ _PLAIN = ("name", "path", "method", "group_col", "share_unseen", "levels")
 
 def _scored(entry: dict[str, Any]) -> Scored:
     plain = {key: entry[key] for key in _PLAIN}
-    tables = (pl.DataFrame(entry[key], infer_schema_length=None) for key in ("all", "common"))
-    return Scored(**plain, table=next(tables), common=next(tables))
+    tables = (
+        pl.DataFrame(entry[key], infer_schema_length=None) for key in ("all", "common", "rare")
+    )
+    return Scored(**plain, table=next(tables), common=next(tables), rare=next(tables))

@@ -16,7 +16,6 @@ from molpool_common.errors import InputError
 from molpool_common.runfolder import RunFolder
 from rich.console import Console
 from rt_ridge import (
-    CompoundDescriptors,
     FeatureMap,
     GroupwiseLasso,
     GroupwiseRidge,
@@ -30,7 +29,7 @@ from rt_ridge.rows import Columns
 
 from molpool_rt.calibrating import Calibrated, RunFolds, calibrate
 from molpool_rt.config import FitConfig, ModelConfig
-from molpool_rt.descriptors import read_descriptors
+from molpool_rt.descriptors import read_classes, read_descriptors
 from molpool_rt.folder import COEFFICIENTS, METRICS, STATISTICS, free_folder, open_folder
 from molpool_rt.screen import scale_table
 from molpool_rt.tables import Table
@@ -61,7 +60,7 @@ def fit_table(config: FitConfig, console: Console) -> Fitted:
     table = Table.find(config.data)
     columns = training_columns(config, table)
     build_estimator(config)
-    known = _descriptors(config)
+    known = _known(config)
     # What cannot be calibrated is refused before a long fit.
     folds = RunFolds.read(config, table) if config.calibrate.enabled else None
     if config.parent_col and columns.parent is None and columns.group != config.parent_col:
@@ -90,7 +89,7 @@ def _calibrated(
     table: Table,
     columns: Columns,
     folds: RunFolds,
-    known: CompoundDescriptors | None,
+    known: dict[str, Any],
     console: Console,
 ) -> Fitted:
     """Return a fit with intervals measured on runs held out."""
@@ -101,8 +100,11 @@ def _calibrated(
         found: Stage1CoeffSummaries = _estimated(config, stats, features, known).summaries_
         return found
 
+    described = known.get("descriptors")
     with console.status("Calibrating intervals on runs held out"):
-        found = calibrate(config, table, columns, folds, features, fitted.stats.keys, fit, known)
+        found = calibrate(
+            config, table, columns, folds, features, fitted.stats.keys, fit, described
+        )
     seconds = fitted.seconds | {"calibration": time.perf_counter() - started}
     return replace(fitted, seconds=seconds, calibrated=found)
 
@@ -111,19 +113,26 @@ def _estimated(
     config: FitConfig,
     stats: SufficientStatistics,
     features: FeatureMap,
-    known: CompoundDescriptors | None,
+    known: dict[str, Any],
 ) -> Any:
     """Return a new estimator, fitted."""
-    more = {} if known is None else {"descriptors": known}
-    return build_estimator(config).fit(stats, features=features, **more)
+    return build_estimator(config).fit(stats, features=features, **known)
 
 
-def _descriptors(config: FitConfig) -> CompoundDescriptors | None:
-    if config.descriptors is None:
-        return None
-    if config.model != "partial_pooling":
-        raise InputError("descriptors", expected="model partial_pooling", found=config.model)
-    return read_descriptors(config.descriptors, config.compound_col, config.descriptor_cols)
+def _known(config: FitConfig) -> dict[str, Any]:
+    """Return what is known of compounds besides their rows, as a fit takes it."""
+    found: dict[str, Any] = {}
+    for key in ("descriptors", "classes"):
+        if getattr(config, key) is not None and config.model != "partial_pooling":
+            raise InputError(key, expected="model partial_pooling", found=config.model)
+    if config.descriptors is not None:
+        columns = config.descriptor_cols
+        found["descriptors"] = read_descriptors(config.descriptors, config.compound_col, columns)
+    if config.classes is not None:
+        found["classes"] = read_classes(config.classes, config.compound_col, config.class_col)
+    if config.class_slopes != "none" and "classes" not in found:
+        raise InputError("classes", expected="a table of them, for class_slopes", found="none")
+    return found
 
 
 def build_estimator(config: ModelConfig) -> Any:

@@ -61,6 +61,10 @@ def _check(config: RunConfig) -> None:
             raise InputError(
                 "descriptors", expected=f"a table of them, for the model {name}", found="none"
             )
+        if model.class_slopes != "none" and config.train and config.classes is None:
+            raise InputError(
+                "classes", expected=f"a table of them, for the model {name}", found="none"
+            )
     if config.train:
         table = Table.find(config.train, "train")
         Table.find(config.test, "test")
@@ -98,6 +102,8 @@ def _fit_config(config: RunConfig, path: Path, name: str) -> FitConfig:
         target_col=config.target_col,
         descriptors=_descriptors(config, path) if model.use_descriptors else None,
         descriptor_cols=config.descriptor_cols,
+        classes=_classes(config, path) if model.class_slopes != "none" else None,
+        class_col=config.class_col,
         save_dir=str(path / "models" / name),
         overwrite=config.overwrite,
     )
@@ -107,6 +113,13 @@ def _descriptors(config: RunConfig, path: Path) -> str | None:
     """Return the table of descriptors: the one given, or of a simulation its own."""
     if config.train or config.descriptors is not None:
         return config.descriptors
+    return str(table_path(path / "data", "compounds", "parquet"))
+
+
+def _classes(config: RunConfig, path: Path) -> str | None:
+    """Return the table of classes: the one given, or of a simulation its own."""
+    if config.train or config.classes is not None:
+        return config.classes
     return str(table_path(path / "data", "compounds", "parquet"))
 
 

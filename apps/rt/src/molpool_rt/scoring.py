@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from rt_ridge import Prediction, SupportMetrics
+from rt_ridge import Evaluator, Prediction, SupportMetrics
 
 from molpool_rt.artefacts import Artefact
 from molpool_rt.batches import Batch, BatchReader
@@ -41,33 +40,30 @@ class Scorer:
         run: str | None,
     ) -> None:
         self.config, self.artefacts, self.reader, self.run = config, artefacts, reader, run
-        self.own = [SupportMetrics(config.support_edges) for _ in artefacts]
-        self.common = [SupportMetrics(config.support_edges) for _ in artefacts]
-        self.levels: list[Counter[str]] = [Counter() for _ in artefacts]
+        self.evaluator = Evaluator(
+            {artefact.name: artefact.summaries for artefact in artefacts},
+            columns=reader.columns,
+            require_seen_group=config.require_seen_group,
+            edges=config.support_edges,
+            rare_rows=config.rare_rows,
+        )
         self._drift: list[pl.DataFrame] = []
-        self.n_read = self.n_used = self.n_common = 0
+
+    @property
+    def n_read(self) -> int:
+        """Rows read."""
+        return self.evaluator.n_read
+
+    @property
+    def n_used(self) -> int:
+        """Rows that count."""
+        return self.n_read - self.evaluator.n_unseen
 
     def add(self, batch: Batch) -> None:
         """Add the rows of a batch."""
-        frame = batch.frame
-        y = frame[self.config.target_col].to_numpy()
-        predictions = [self.reader.predict(a, frame) for a in self.artefacts]
-        pairs = [self.reader.support(a, frame) for a in self.artefacts]
-        used = np.ones(len(y), dtype=np.bool_)
-        if self.config.require_seen_group:
-            used = np.logical_and.reduce([support > 0 for support, _ in pairs])
-        common = used & np.logical_and.reduce([~np.isnan(p.mean) for p in predictions])
-        self.n_read += len(y)
-        self.n_used += int(used.sum())
-        self.n_common += int(common.sum())
-        for j, (artefact, prediction) in enumerate(zip(self.artefacts, predictions, strict=True)):
-            support, keys = (column[used] for column in pairs[j])
-            mine = prediction.take(used)
-            self.own[j].update(y[used], mine, support, keys)
-            support, keys = (column[common] for column in pairs[0])
-            self.common[j].update(y[common], prediction.take(common), support, keys)
-            self.levels[j].update(Counter(mine.level.tolist()))
-            self._add_drift(artefact, batch, prediction, used)
+        judged = self.evaluator.add(batch.frame)
+        for artefact in self.artefacts:
+            self._add_drift(artefact, batch, judged.predictions[artefact.name], judged.used)
 
     def _add_drift(
         self, artefact: Artefact, batch: Batch, prediction: Prediction, used: Bools
@@ -99,23 +95,23 @@ class Scorer:
 
     def evaluation(self) -> Evaluation:
         """Return what was found."""
+        found = self.evaluator.result()
         scored = [
             Scored(
-                name=artefact.name,
+                name=name,
                 path=str(artefact.path),
                 method=artefact.summaries.method,
                 group_col=artefact.group_col,
-                share_unseen=own.share_unseen,
-                levels=dict(levels.most_common()),
-                table=own.table(),
-                common=common.table(),
+                share_unseen=found.own[name].share_unseen,
+                levels=_filled(found.levels[name]),
+                table=found.own[name].table(),
+                common=found.metrics[name].table(),
+                rare=_rare(found.rare[name], self.config.rare_rows),
             )
-            for artefact, own, common, levels in zip(
-                self.artefacts, self.own, self.common, self.levels, strict=True
-            )
+            for name, artefact in ((a.name, a) for a in self.artefacts)
         ]
-        left_out = self.n_read - self.n_used
-        return Evaluation(scored, self.n_used, left_out, self.n_common, self._drift_table())
+        n_common = self.n_used - found.n_not_common
+        return Evaluation(scored, self.n_used, found.n_unseen, n_common, self._drift_table())
 
     def _drift_table(self) -> pl.DataFrame | None:
         if not self._drift:
@@ -131,3 +127,14 @@ class Scorer:
         return means.with_columns(pl.col("n").cast(pl.Int64), pl.col("rmse").sqrt()).sort(
             order, "run"
         )
+
+
+def _filled(levels: dict[str, int]) -> dict[str, int]:
+    """Return the levels that have rows, the most frequent first."""
+    return {name: n for name, n in sorted(levels.items(), key=lambda item: -item[1]) if n}
+
+
+def _rare(metrics: SupportMetrics, most: int) -> pl.DataFrame:
+    """Return errors of pairs never seen, of the few rows of others, and of both."""
+    table = metrics.table().filter(pl.col("support") != f">={most + 1}")
+    return table.with_columns(pl.col("support").replace("all", f"<={most}"))

@@ -93,4 +93,9 @@ def comparison_table(evaluation: Evaluation) -> Table:
             table.add_section()
         found = [scored.common["rmse"][row["place"]] for scored in evaluation.scored]
         table.add_row(row["support"], number(row["n"]), *(number(rmse) for rmse in found))
+    rare = [scored.rare.row(-1, named=True) for scored in evaluation.scored]
+    if rare[0]["n"]:
+        found = [row["rmse"] for row in rare]
+        label = f"rare, {rare[0]['support']}"
+        table.add_row(label, number(rare[0]["n"]), *(number(rmse) for rmse in found))
     return table

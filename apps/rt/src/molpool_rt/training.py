@@ -48,6 +48,9 @@ def needs_parents(config: FitConfig) -> bool:
         or config.slope_head_mode == "cluster_supercat"
         or config.cluster_slopes
         or config.descriptor_heads != "none"
+        or config.descriptor_slopes in ("cluster", "species")
+        or config.class_slopes == "cluster"
+        or config.slope_shrinkage == "supercat"
     )
 
 

@@ -19,6 +19,8 @@ from .estimators import PartialPoolingRidge as PartialPoolingRidge
 from .estimators import SupercategoryRidge as SupercategoryRidge
 from .evaluation import Evaluation as Evaluation
 from .evaluation import EvaluationColumns as EvaluationColumns
+from .evaluation import Evaluator as Evaluator
+from .evaluation import Judged as Judged
 from .evaluation import evaluate as evaluate
 from .evaluation import predict_frame as predict_frame
 from .features import FeatureMap as FeatureMap

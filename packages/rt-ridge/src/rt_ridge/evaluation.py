@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+RARE_ROWS = 2
+"""Most training rows of a rare pair."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,13 @@ class Evaluation:
     ----------
     metrics : dict of str to SupportMetrics
         Of each artefact, all on the same rows and binned by the support of the reference.
+    own : dict of str to SupportMetrics
+        Of each artefact on all rows, with and without a prediction, binned by its own support.
+    rare : dict of str to SupportMetrics
+        As `metrics`, of the rows whose pair has few training rows: none, and 1 to `rare_rows`.
     levels : dict of str to dict of str to int
-        Rows of each artefact by the level that their coefficients came from, before any was left
-        out.
+        Rows of each artefact by the level that their coefficients came from; rows of pairs never
+        seen are left out where seen ones are required.
     n_read : int
         Rows read.
     n_unseen : int
@@ -59,6 +67,8 @@ class Evaluation:
     """
 
     metrics: dict[str, SupportMetrics]
+    own: dict[str, SupportMetrics]
+    rare: dict[str, SupportMetrics]
     levels: dict[str, dict[str, int]]
     n_read: int
     n_unseen: int
@@ -72,8 +82,8 @@ def evaluate(
     columns: EvaluationColumns | None = None,
     reference: str | None = None,
     require_seen_group: bool = False,
-    common_support: bool = True,
     edges: Sequence[int] = SUPPORT_EDGES,
+    rare_rows: int = RARE_ROWS,
 ) -> Evaluation:
     """Compare artefacts on rows that come in chunks.
 
@@ -89,24 +99,27 @@ def evaluate(
         Artefact whose pairs and support define the bins; None: the first.
     require_seen_group : bool
         Leave out rows whose coefficient group, the pair, is new to any artefact.
-    common_support : bool
-        Leave out rows for which any artefact has no prediction, so that all are scored on the
-        same rows; False counts such rows as missing.
     edges : sequence of int
         See `SupportMetrics`.
+    rare_rows : int
+        Most training rows of a pair that is told as rare.
 
     Raises
     ------
     RTRidgeError
         If there is no artefact or no row, or a column is missing.
     """
-    reference = _reference(artefacts, reference)
-    tally = _Tally(artefacts, columns or EvaluationColumns(), reference, edges)
+    evaluator = Evaluator(
+        artefacts,
+        columns=columns,
+        reference=reference,
+        require_seen_group=require_seen_group,
+        edges=edges,
+        rare_rows=rare_rows,
+    )
     for chunk in chunks:
-        tally.add(chunk, seen=require_seen_group, common=common_support)
-    if not tally.n_read:
-        raise RTRidgeError("rows: expected at least one to evaluate; found none")
-    return tally.result()
+        evaluator.add(chunk)
+    return evaluator.result()
 
 
 def _reference(artefacts: Mapping[str, Stage1CoeffSummaries], name: str | None) -> str:
@@ -119,41 +132,80 @@ def _reference(artefacts: Mapping[str, Stage1CoeffSummaries], name: str | None) 
     return name or names[0]
 
 
-class _Tally:
-    """What is known of the rows read so far."""
+@dataclass(frozen=True)
+class Judged:
+    """A chunk of rows that was added.
+
+    Attributes
+    ----------
+    predictions : dict of str to Prediction
+        Of each artefact, for all rows of the chunk.
+    used : ndarray of bool, [N]
+        Rows that count.
+    """
+
+    predictions: dict[str, Prediction]
+    used: npt.NDArray[np.bool_]
+
+
+class Evaluator:
+    """Compares artefacts on rows that come in chunks; parameters as of `evaluate`."""
 
     def __init__(
         self,
         artefacts: Mapping[str, Stage1CoeffSummaries],
-        columns: EvaluationColumns,
-        reference: str,
-        edges: Sequence[int],
+        *,
+        columns: EvaluationColumns | None = None,
+        reference: str | None = None,
+        require_seen_group: bool = False,
+        edges: Sequence[int] = SUPPORT_EDGES,
+        rare_rows: int = RARE_ROWS,
     ) -> None:
-        self.artefacts, self.columns = artefacts, columns
-        self.reference = artefacts[reference]
+        if rare_rows < 1:
+            raise RTRidgeError(f"rare_rows: expected at least 1; found {rare_rows}")
+        self.artefacts, self.columns = artefacts, columns or EvaluationColumns()
+        self.reference = artefacts[_reference(artefacts, reference)]
+        self.require_seen_group, self.rare_rows = require_seen_group, rare_rows
         self.metrics = {name: SupportMetrics(edges) for name in artefacts}
+        self.own = {name: SupportMetrics(edges) for name in artefacts}
+        self.rare = {name: SupportMetrics((1, rare_rows + 1)) for name in artefacts}
         self.levels = {name: np.zeros(len(LEVELS), dtype=np.int64) for name in artefacts}
         self.n_read = self.n_unseen = self.n_not_common = 0
 
-    def add(self, chunk: pl.DataFrame, *, seen: bool, common: bool) -> None:
+    def add(self, chunk: pl.DataFrame) -> Judged:
+        """Add a chunk of rows.
+
+        Raises
+        ------
+        RTRidgeError
+            If a column is missing, or a retention time is not finite.
+        """
         y = self._target(chunk)
         found = {name: predict_frame(chunk, a, self.columns) for name, a in self.artefacts.items()}
-        for name, prediction in found.items():
-            self.levels[name] += np.bincount(prediction.level_code, minlength=len(LEVELS))
-        kept = np.ones(chunk.height, dtype=np.bool_)
-        if seen:
-            kept = np.all([p.level_code == 0 for p in found.values()], axis=0)
-        known = kept
-        if common:
-            known = kept & ~np.any([np.isnan(p.mean) for p in found.values()], axis=0)
+        used = np.ones(chunk.height, dtype=np.bool_)
+        if self.require_seen_group:
+            used = np.all([p.level_code == 0 for p in found.values()], axis=0)
+        known = used & ~np.any([np.isnan(p.mean) for p in found.values()], axis=0)
         self.n_read += chunk.height
-        self.n_unseen += int((~kept).sum())
-        self.n_not_common += int((kept & ~known).sum())
-        ids = (self.reference.group_col, self.columns.compound)
-        groups, compounds = (chunk[name].to_numpy()[known] for name in ids)
-        support, keys = self.reference.support(groups, compounds), pack(groups, compounds)
+        self.n_unseen += int((~used).sum())
+        self.n_not_common += int((used & ~known).sum())
+        support, keys = self._support(self.reference, chunk)
+        rare = known & (support <= self.rare_rows)
         for name, prediction in found.items():
-            self.metrics[name].update(y[known], prediction.take(known), support, keys)
+            own, own_keys = self._support(self.artefacts[name], chunk)
+            _update(self.own[name], used, y, prediction, own, own_keys)
+            _update(self.metrics[name], known, y, prediction, support, keys)
+            _update(self.rare[name], rare, y, prediction, support, keys)
+            self.levels[name] += np.bincount(prediction.level_code[used], minlength=len(LEVELS))
+        return Judged(found, used)
+
+    def _support(
+        self, artefact: Stage1CoeffSummaries, chunk: pl.DataFrame
+    ) -> tuple[IntArray, IntArray]:
+        """Return training rows of the pair of each row in an artefact, and the pairs."""
+        ids = (artefact.group_col, self.columns.compound)
+        groups, compounds = (chunk[name].to_numpy() for name in ids)
+        return artefact.support(groups, compounds), pack(groups, compounds)
 
     def _target(self, chunk: pl.DataFrame) -> FloatArray:
         groups = (a.group_col for a in self.artefacts.values())
@@ -172,11 +224,32 @@ class _Tally:
         return y
 
     def result(self) -> Evaluation:
+        """Return what was found.
+
+        Raises
+        ------
+        RTRidgeError
+            If there was no row.
+        """
+        if not self.n_read:
+            raise RTRidgeError("rows: expected at least one to evaluate; found none")
         levels = {
             name: dict(zip(LEVELS, count.tolist(), strict=True))
             for name, count in self.levels.items()
         }
-        return Evaluation(self.metrics, levels, self.n_read, self.n_unseen, self.n_not_common)
+        counts = (self.n_read, self.n_unseen, self.n_not_common)
+        return Evaluation(self.metrics, self.own, self.rare, levels, *counts)
+
+
+def _update(
+    metrics: SupportMetrics,
+    rows: npt.NDArray[np.bool_],
+    y: FloatArray,
+    prediction: Prediction,
+    support: IntArray,
+    keys: IntArray,
+) -> None:
+    metrics.update(y[rows], prediction.take(rows), support[rows], keys[rows])
 
 
 def predict_frame(

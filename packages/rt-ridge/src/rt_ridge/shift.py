@@ -125,8 +125,9 @@ def _study(
     train = lab.train
     test = lab.test.filter(pl.col("comp_id") >= max(config.anchors))
     if config.inferred_clusters:
-        n_clusters = config.simulate.n_clusters
-        clusters = infer_clusters(train, covariates, n_clusters, seed=config.seed)
+        n_clusters = config.n_inferred_clusters or config.simulate.n_clusters
+        run = "run" if config.clusters_of == "runs" else None
+        clusters = infer_clusters(train, covariates, n_clusters, run=run, seed=config.seed)
         train, test = (
             frame.drop("species_cluster").join(clusters, on="species", maintain_order="left")
             for frame in (train, test)

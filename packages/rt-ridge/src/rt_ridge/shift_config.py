@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from molpool_common.config import ConfigModel
 from pydantic import Field, model_validator
@@ -40,6 +40,14 @@ class ShiftConfig(ConfigModel):
     descriptors: bool = Field(True, description="give the compound descriptors to the model")
     inferred_clusters: bool = Field(
         True, description="k-means on the standards, for all methods; false: the true clusters"
+    )
+    clusters_of: Literal["species", "runs"] = Field(
+        "species",
+        description="what k-means groups: species' mean readings, or runs, of which the majority "
+        "decides for a species, so that labels are noisier",
+    )
+    n_inferred_clusters: int | None = Field(
+        None, ge=1, description="clusters that k-means makes; None: as many as there are"
     )
     seed: int = Field(0, ge=0, description="of the first laboratory; the next have the next seeds")
 
