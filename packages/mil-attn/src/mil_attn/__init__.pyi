@@ -1,11 +1,17 @@
 from .bags import Bags as Bags
 from .bags import pack_bags as pack_bags
 from .bags import pad_bags as pad_bags
+from .config import MILConfig as MILConfig
+from .config import MILModelConfig as MILModelConfig
 from .data.bag_data import BagData as BagData
 from .errors import MILError as MILError
 from .losses.focal import MultiTaskFocal as MultiTaskFocal
 from .losses.lambdas import normalize_lambdas as normalize_lambdas
 from .losses.regression import reg_loss_weighted as reg_loss_weighted
+from .models.embedder import MLPEmbedderV3Like as MLPEmbedderV3Like
+from .models.embedder import make_residual_mlp_embedder_v3 as make_residual_mlp_embedder_v3
+from .models.model import MILOutput as MILOutput
+from .models.model import MILTaskAttnMixerWithAux as MILTaskAttnMixerWithAux
 from .models.pool import TaskAttentionPool as TaskAttentionPool
 from .training.folds import make_folds as make_folds
 from .training.folds import stored_folds as stored_folds
@@ -16,12 +22,18 @@ from .training.thresholds import decision_thresholds as decision_thresholds
 __all__ = [
     "BagData",
     "Bags",
+    "MILConfig",
     "MILError",
+    "MILModelConfig",
+    "MILOutput",
+    "MILTaskAttnMixerWithAux",
+    "MLPEmbedderV3Like",
     "MultiTaskFocal",
     "TaskAttentionPool",
     "decision_thresholds",
     "fold_score",
     "make_folds",
+    "make_residual_mlp_embedder_v3",
     "normalize_lambdas",
     "pack_bags",
     "pad_bags",

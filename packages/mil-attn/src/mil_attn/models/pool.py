@@ -192,7 +192,7 @@ class TaskAttentionPool(nn.Module):
         queries = F.linear(self.queries[0] / self.temperature, w_q, b_q)
         scale = head_dim**-0.5
         by_head = (queries * scale).view(-1, n_heads, head_dim).transpose(0, 1)
-        folded = by_head @ w_k.view(n_heads, head_dim, -1)
+        folded: Tensor = by_head @ w_k.view(n_heads, head_dim, -1)
         return folded.transpose(0, 1).flatten(0, 1)
 
     def _values(self, weights: Tensor, rows: Tensor, segments: Segments) -> Tensor:
