@@ -6,6 +6,7 @@ Imports nothing that could ask for a word at the exit before `run_script` has as
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
 import os
 import sys
@@ -20,6 +21,15 @@ torch and chemprop bring a million objects that live to the end. Looking through
 again took 1.3 s of a start of 5.5 s.
 """
 
+KEPT_BLOCK, KEPT_BYTES = 32 << 20, 1 << 30
+"""Largest block that comes from the heap, the most that glibc allows, and how much of the heap's
+end stays with us once it is free.
+
+By default the memory of a training step goes back to the system and is asked for again, page by
+page, in the next: a tenth of its time.
+"""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
 
 def run_script(module: str) -> NoReturn:
     """Run ``main()`` of a module as this process.
@@ -32,8 +42,17 @@ def run_script(module: str) -> NoReturn:
     leaving = _Leaving()
     atexit.register(leaving.leave)
     gc.set_threshold(COLLECT_AFTER)
+    _keep_freed_memory()
     leaving.code = import_module(module).main()
     sys.exit(leaving.code)
+
+
+def _keep_freed_memory() -> None:
+    """Tune the allocator where it is glibc's."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, KEPT_BLOCK)
+        mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 class _Leaving:
