@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rt_ridge.baselines import GroupwiseRidge
 from rt_ridge.errors import RTRidgeError
-from rt_ridge.intervals import GRID, IntervalCalibration, calibrate_intervals
+from rt_ridge.intervals import IntervalCalibration, calibrate_intervals
+from rt_ridge.reach import GRID, Extrapolation
 from rt_ridge.summaries import Prediction, Stage1CoeffSummaries
 from scipy.stats import norm
 from scipy.stats import t as student
@@ -99,6 +100,26 @@ def test_intervals_hold_on_new_runs_where_normal_ones_do_not() -> None:
     assert np.mean(plain) > 0.6
 
 
+def test_rows_beyond_the_training_are_no_narrower_than_normal_ones() -> None:
+    rng = np.random.default_rng(0)
+    runs = np.repeat(np.arange(60), 20)
+    groups = np.stack([np.zeros_like(runs), np.tile(np.arange(20), 60)], axis=1)
+    X = rng.uniform(size=(60, 1))[runs]
+    # Most rows are far quieter than the few that σ is of.
+    noise = np.where(rng.random(len(runs)) < 0.02, 2.0, 0.01)
+    y = 5 + X[:, 0] + noise * rng.normal(size=len(runs))
+    model = GroupwiseRidge().fit(X, y, groups)
+    reach = calibrate_intervals(model, X, y, groups, runs, n_folds=5)
+    aware = replace(model.summaries_, calibration=reach)
+    rows = np.zeros(2, dtype=np.int64), np.zeros(2, dtype=np.int64)
+    found = aware.predict([[1.05], [1.3]], *rows)
+    half, normal = found.half_width(0.95), found.std * norm.ppf(0.975)
+    assert half[0] < 0.7 * normal[0]
+    assert half[1] == pytest.approx(normal[1])
+    taken = found.take(np.array([False, True]))
+    assert taken.half_width(0.95)[0] == half[1]
+
+
 def test_without_calibration_intervals_are_normal() -> None:
     none = np.zeros(1, dtype=np.int8)
     plain = Prediction(ONE, 2 * ONE, ONE, none)
@@ -108,10 +129,18 @@ def test_without_calibration_intervals_are_normal() -> None:
 
 
 def test_the_file_keeps_it(dense_hierarchy: Callable[..., Any], tmp_path: Path) -> None:
-    calibrated = replace(dense_hierarchy(0).summaries(), calibration=small())
+    ends = Extrapolation(np.zeros(1), np.ones(1), np.array([1.0, 2.0]))
+    summaries = dense_hierarchy(0).summaries()
+    calibrated = replace(summaries, calibration=small(extrapolation=ends))
     calibrated.save(tmp_path / "fit.npz")
     found = Stage1CoeffSummaries.load(tmp_path / "fit.npz").calibration
     assert found is not None
+    assert found.extrapolation is not None
+    for part in ("low", "high", "reach"):
+        np.testing.assert_array_equal(getattr(found.extrapolation, part), getattr(ends, part))
+    wide = replace(ends, low=np.zeros(2), high=np.ones(2))
+    with pytest.raises(RTRidgeError, match=r"calibration: low: expected shape \[1\]"):
+        replace(summaries, calibration=small(extrapolation=wide))
     for part in ("coverages", "reach", "edges"):
         np.testing.assert_array_equal(getattr(found, part), getattr(small(), part))
 
@@ -124,6 +153,10 @@ def test_the_file_keeps_it(dense_hierarchy: Callable[..., Any], tmp_path: Path) 
         ({"edges": np.array([2])}, "edges from 1 on"),
         ({"reach": np.array([[1.0, np.nan], [0.5, 2.0]])}, "finite reach"),
         ({"reach": np.array([[2.0, 1.0], [0.5, 2.0]])}, "ascends with coverage"),
+        (
+            {"extrapolation": Extrapolation(np.zeros(1), np.ones(1), np.ones(3))},
+            r"expected reach \[2\] of rows beyond",
+        ),
     ],
 )
 def test_what_is_no_calibration_is_refused(changes: dict[str, Any], message: str) -> None:

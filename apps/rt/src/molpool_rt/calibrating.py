@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from rt_ridge import (
     Stage1CoeffSummaries,
     SufficientStatistics,
 )
+from rt_ridge.reach import beyond
 from rt_ridge.rows import Columns
 
 from molpool_rt.artefacts import Artefact
@@ -29,6 +31,7 @@ from molpool_rt.tables import Table, Wanted
 
 Ints = npt.NDArray[np.int64]
 Fit = Callable[[SufficientStatistics], Stage1CoeffSummaries]
+Ends = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ def calibrate(
     InputError, RTRidgeError
         If a fold cannot be fitted, or too few rows have a prediction.
     """
-    sums = _sums_by_fold(config, table, columns, features, folds)
+    sums, ends = _sums_by_fold(config, table, columns, features, folds)
     fits = [
         Artefact(f"fold {held_out}", Path(), fit(_without(sums, held_out, pairs)))
         for held_out in range(folds.n_folds)
@@ -177,23 +180,39 @@ def calibrate(
     sketch = ReachSketch()
     for batch in reader.batches(config.max_train_rows):
         for held_out, rows in folds.parts(batch.raw):
-            _measure(sketch, reader, fits[held_out], batch.frame.filter(rows), pairs)
-    return Calibrated(sketch.calibration(), sketch.n_rows, len(folds.folds), folds.n_folds)
+            held = HeldOut(held_out, fits[held_out], _ends(ends, held_out))
+            _measure(sketch, reader, held, batch.frame.filter(rows), pairs)
+    found = sketch.calibration(_ends(ends))
+    return Calibrated(found, sketch.n_rows, len(folds.folds), folds.n_folds)
 
 
 def _sums_by_fold(
     config: FitConfig, table: Table, columns: Columns, features: FeatureMap, folds: RunFolds
-) -> dict[int, SufficientStatistics]:
+) -> tuple[dict[int, SufficientStatistics], dict[int, Ends]]:
     wanted = Wanted.names_of([*columns.names, folds.column])
     roles: dict[str, Any] = {"features": features, "parent": columns.parent}
     roles |= {"covariates": columns.covariates, "target": columns.target}
     roles |= {"group": columns.group, "compound": columns.compound}
     sums: dict[int, SufficientStatistics] = {}
+    ends: dict[int, Ends] = {}
     for chunk in table.chunks(wanted, config.max_train_rows):
         for fold, rows in folds.parts(chunk.frame):
-            found = SufficientStatistics.from_frame(chunk.frame.filter(rows), **roles)
+            part = chunk.frame.filter(rows)
+            found = SufficientStatistics.from_frame(part, **roles)
             sums[fold] = sums[fold].merge(found) if fold in sums else found
-    return sums
+            x = part.select(pl.col(n).cast(pl.Float64) for n in columns.covariates).to_numpy()
+            now = (x.min(axis=0), x.max(axis=0))
+            ends[fold] = _wider(ends[fold], now) if fold in ends else now
+    return sums, ends
+
+
+def _wider(a: Ends, b: Ends) -> Ends:
+    return np.minimum(a[0], b[0]), np.maximum(a[1], b[1])
+
+
+def _ends(ends: dict[int, Ends], held_out: int | None = None) -> Ends:
+    """Return the ends of the readings of all folds, or of all but one."""
+    return reduce(_wider, (found for fold, found in ends.items() if fold != held_out))
 
 
 def _without(
@@ -211,12 +230,22 @@ def _without(
     return rest
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """A part of the runs, the fit to the others, and the ends of their readings."""
+
+    part: int
+    fit: Artefact
+    ends: Ends
+
+
 def _measure(
-    sketch: ReachSketch, reader: BatchReader, held_out: Artefact, frame: pl.DataFrame, pairs: Ints
+    sketch: ReachSketch, reader: BatchReader, held: HeldOut, frame: pl.DataFrame, pairs: Ints
 ) -> None:
-    support, keys = reader.support(held_out, frame)
+    support, keys = reader.support(held.fit, frame)
     there = np.isin(keys, pairs)
     frame, support = frame.filter(there), support[there]
-    prediction = reader.predict(held_out, frame)
+    prediction = reader.predict(held.fit, frame)
     y = frame[reader.config.target_col].to_numpy()
-    sketch.update((y - prediction.mean) / prediction.std, support)
+    far = beyond(held.fit.summaries.features.covariates(frame), *held.ends)
+    sketch.update((y - prediction.mean) / prediction.std, support, held.part, far)

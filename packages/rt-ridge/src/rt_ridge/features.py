@@ -116,7 +116,7 @@ class FeatureMap:
         RTRidgeError
             If a covariate is missing, their number is another, or a value is not finite.
         """
-        z = self._matrix(X) - self.center
+        z = self.covariates(X) - self.center
         if self.rotation is not None:
             z = z @ self.rotation
         if self.expansion == "poly2":
@@ -128,7 +128,8 @@ class FeatureMap:
         z = self.transform(X)
         return np.concatenate([np.ones((len(z), 1)), z], axis=1)
 
-    def _matrix(self, X: Any) -> FloatArray:
+    def covariates(self, X: Any) -> FloatArray:
+        """Return the covariates of a table as they are, [N, P]; see `transform`."""
         columns = getattr(X, "columns", None)
         if columns is not None:
             missing = [name for name in self.names if name not in list(columns)]

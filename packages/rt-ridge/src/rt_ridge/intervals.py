@@ -3,19 +3,21 @@
 A normal interval from one σ is too wide for quiet pairs, and too narrow where the rows of a run
 err together or a run lies beyond those trained on. How far errors reach is measured instead, on
 whole runs held out (split conformal prediction, Lei et al. 2018, doi:10.1080/01621459.2017.1307116,
-with runs for the unit that is exchanged), separately by training rows of the pair.
+with runs for the unit that is exchanged), separately by training rows of the pair. Of readings that
+lie beyond those of the training nothing was measured: there an interval is at least the normal one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rt_ridge.errors import RTRidgeError
+from rt_ridge.reach import GRID, LEAST_ROWS, Extrapolation, beyond, normal_reach, reach_of
 
 if TYPE_CHECKING:
     from rt_ridge.estimators import PartialPoolingRidge, SupercategoryRidge
@@ -26,12 +28,6 @@ BoolArray = npt.NDArray[np.bool_]
 
 SUPPORT_EDGES = (1, 2, 5, 10, 20, 50, 100)
 """Least number of training rows of each bin; below the first lie the pairs never seen."""
-
-GRID = np.array([*np.arange(5, 100, 5), 97.5, 99.0]) / 100
-"""Coverages at which the reach of errors is kept; it is interpolated between them."""
-
-LEAST_ROWS = 200
-"""Fewest held-out rows that a bin of support is calibrated by alone: ten beyond its 95 %."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +43,8 @@ class IntervalCalibration:
         pairs never seen, then from each edge on.
     edges : ndarray of int64, [B - 1]
         Least support of each bin, ascending from 1.
+    extrapolation : Extrapolation or None
+        What holds for rows whose readings lie beyond those of the training.
 
     Raises
     ------
@@ -57,6 +55,7 @@ class IntervalCalibration:
     coverages: FloatArray
     reach: FloatArray
     edges: IntArray
+    extrapolation: Extrapolation | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.edges) + 1, len(self.coverages))
@@ -72,10 +71,20 @@ class IntervalCalibration:
             raise RTRidgeError("calibration: expected ascending edges and finite reach >= 0")
         if (np.diff(self.reach, axis=1) < 0).any():
             raise RTRidgeError("calibration: expected a reach that ascends with coverage")
+        if self.extrapolation is not None and self.extrapolation.reach.shape != shape[1:]:
+            found = list(self.extrapolation.reach.shape)
+            raise RTRidgeError(
+                f"calibration: expected reach [{shape[1]}] of rows beyond; found {found}"
+            )
 
     @classmethod
     def fit(
-        cls, z: FloatArray, support: IntArray, *, edges: Sequence[int] = SUPPORT_EDGES
+        cls,
+        z: FloatArray,
+        support: IntArray,
+        parts: IntArray | None = None,
+        *,
+        edges: Sequence[int] = SUPPORT_EDGES,
     ) -> IntervalCalibration:
         """Measure how far errors reach.
 
@@ -85,6 +94,8 @@ class IntervalCalibration:
             Errors of held-out rows over their predictive standard deviations; NaN is left out.
         support : ndarray of int, [N]
             Rows of the pair that the prediction was trained on.
+        parts : ndarray of int, [N], or None
+            From 0 on: which rows were held out together; see `rt_ridge.reach.reach_of`.
         edges : sequence of int
             See above. Bins of fewer than `LEAST_ROWS` rows take the reach of all seen pairs, or of
             all rows for pairs never seen, where that is wider than normal intervals.
@@ -96,13 +107,19 @@ class IntervalCalibration:
         """
         there = ~np.isnan(z)
         size, support = np.abs(z[there]), support[there]
+        part = np.zeros(len(size), dtype=np.int64) if parts is None else parts[there]
         bins = np.searchsorted(edges, support, side="right")
         counts = np.bincount(bins, minlength=len(edges) + 1)
-        return cls.of_bins(counts, lambda chosen: _reach(size[chosen[bins]]), edges)
+
+        def reach(chosen: BoolArray) -> FloatArray:
+            rows = chosen[bins]
+            return reach_of(*by_size(size[rows], part[rows]))
+
+        return cls.of_bins(counts, reach, edges)
 
     @classmethod
     def of_bins(
-        cls, counts: IntArray, reach_of: Callable[[BoolArray], FloatArray], edges: Sequence[int]
+        cls, counts: IntArray, reach: Callable[[BoolArray], FloatArray], edges: Sequence[int]
     ) -> IntervalCalibration:
         """Put together what each bin of support says, or others for bins of few rows.
 
@@ -110,7 +127,7 @@ class IntervalCalibration:
         ----------
         counts : ndarray of int, [B]
             Held-out rows of each bin.
-        reach_of : callable
+        reach : callable
             From a choice of bins, bool [B], to the reach of their rows at `GRID`, [Q].
         edges : sequence of int, [B - 1]
             See `fit`.
@@ -126,16 +143,21 @@ class IntervalCalibration:
                 f"found {counts.sum()}"
             )
         own = np.eye(len(counts), dtype=np.bool_)
-        whole = reach_of(np.ones(len(counts), dtype=np.bool_))
-        seen = reach_of(~own[0]) if counts[1:].sum() >= LEAST_ROWS else whole
-        fallback = [np.maximum(whole, _normal(GRID)), *[seen] * len(edges)]
-        reach = [
-            reach_of(own[b]) if counts[b] >= LEAST_ROWS else other
-            for b, other in enumerate(fallback)
+        whole = reach(np.ones(len(counts), dtype=np.bool_))
+        seen = reach(~own[0]) if counts[1:].sum() >= LEAST_ROWS else whole
+        fallback = [np.maximum(whole, normal_reach(GRID)), *[seen] * len(edges)]
+        table = [
+            reach(own[b]) if counts[b] >= LEAST_ROWS else other for b, other in enumerate(fallback)
         ]
-        return cls(GRID, np.stack(reach), np.array(edges, dtype=np.int64))
+        return cls(GRID, np.stack(table), np.array(edges, dtype=np.int64))
 
-    def half_width(self, std: FloatArray, support: IntArray, coverage: float) -> FloatArray:
+    def half_width(
+        self,
+        std: FloatArray,
+        support: IntArray,
+        coverage: float,
+        far: BoolArray | None = None,
+    ) -> FloatArray:
         """Return the half-width of each row's central interval.
 
         Parameters
@@ -146,14 +168,35 @@ class IntervalCalibration:
             Training rows of the row's pair.
         coverage : float
             Nominal coverage. Beyond those measured, the reach is stretched as a normal one is.
+        far : ndarray of bool, [N], or None
+            Rows whose readings lie beyond those of the training.
         """
-        ends = np.clip(coverage, 0.0, self.coverages[-1])
-        knots = np.concatenate([[0.0], self.coverages])
-        reach = np.array([np.interp(ends, knots, [0.0, *row]) for row in self.reach])
-        if coverage > ends:
-            reach *= _normal(np.array([coverage]))[0] / _normal(self.coverages[-1:])[0]
-        bins = np.searchsorted(self.edges, support, side="right")
-        return np.asarray(reach[bins] * std)
+        reach = np.array([self._at(row, coverage) for row in self.reach])
+        reach = reach[np.searchsorted(self.edges, support, side="right")]
+        if far is not None and self.extrapolation is not None:
+            least = self._at(self.extrapolation.reach, coverage)
+            reach = np.where(far, np.maximum(reach, least), reach)
+        return np.asarray(reach * std)
+
+    def _at(self, reach: FloatArray, coverage: float) -> float:
+        """Return the reach [Q] at any coverage."""
+        last = self.coverages[-1]
+        ends = np.concatenate([[0.0], self.coverages])
+        at = float(np.interp(min(coverage, last), ends, [0.0, *reach]))
+        if coverage > last:
+            at *= float(normal_reach(np.array([coverage]))[0] / normal_reach(np.array([last]))[0])
+        return at
+
+    def far(self, covariates: FloatArray) -> BoolArray | None:
+        """Return which rows [N, P] have readings beyond those of the training, if that is known."""
+        return None if self.extrapolation is None else self.extrapolation.rows(covariates)
+
+
+def by_size(size: FloatArray, part: IntArray) -> tuple[FloatArray, IntArray]:
+    """Return distinct sizes, ascending, [V], and the rows of each by part, [F, V]."""
+    values, place = np.unique(size, return_inverse=True)
+    V, F = len(values), int(part.max(initial=0)) + 1
+    return values, np.bincount(part * V + place, minlength=F * V).reshape(F, V)
 
 
 def calibrate_intervals(
@@ -203,30 +246,24 @@ def calibrate_intervals(
             f"n_folds: expected 2 to the number of runs, {len(unique)}, and a run for each of "
             f"{len(y)} rows; found {n_folds} and {len(runs)}"
         )
-    z, support = np.empty(len(y)), np.empty(len(y), dtype=np.int64)
-    for part in np.array_split(np.random.default_rng(seed).permutation(unique), n_folds):
+    z, support, parts = np.empty(len(y)), *np.empty((2, len(y)), dtype=np.int64)
+    far = np.zeros(len(y), dtype=np.bool_)
+    dealt = np.array_split(np.random.default_rng(seed).permutation(unique), n_folds)
+    for number, part in enumerate(dealt):
         out = np.isin(runs, part)
         model = clone(estimator).fit(X[~out], y[~out], ids[~out], **known)
         found = model.predict_levels(X[out], ids[out])
         z[out] = (y[out] - found.mean) / found.std
         support[out] = model.summaries_.support(ids[out, 0], ids[out, 1])
-    return IntervalCalibration.fit(z, support)
-
-
-def _reach(size: FloatArray) -> FloatArray:
-    """Return the quantiles of |z| that cover a next row with at least the nominal chance."""
-    return np.asarray(np.quantile(size, levels_of(len(size)), method="higher"))
-
-
-def levels_of(n: int) -> FloatArray:
-    """Return the levels of `GRID`, raised so that quantiles of n rows hold for a next one."""
-    return np.asarray(np.minimum(GRID * (1 + 1 / n), 1.0))
-
-
-def _normal(coverages: FloatArray) -> FloatArray:
-    from scipy.special import ndtri
-
-    return np.asarray(ndtri((1 + coverages) / 2))
+        far[out] = beyond(X[out], X[~out].min(axis=0), X[~out].max(axis=0))
+        parts[out] = number
+    far &= ~np.isnan(z)
+    if (~far & ~np.isnan(z)).sum() < LEAST_ROWS:
+        far[:] = False
+    inside = IntervalCalibration.fit(z[~far], support[~far], parts[~far])
+    outside = by_size(np.abs(z[far]), parts[far])
+    ends = (X.min(axis=0), X.max(axis=0))
+    return replace(inside, extrapolation=Extrapolation.fit(*ends, *outside))
 
 
 def _ascends(values: npt.NDArray[Any]) -> bool:

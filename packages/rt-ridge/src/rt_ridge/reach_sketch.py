@@ -8,12 +8,14 @@ order of the rows nor the chunks matter, and nothing is drawn at random.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from rt_ridge.errors import RTRidgeError
-from rt_ridge.intervals import SUPPORT_EDGES, IntervalCalibration, levels_of
+from rt_ridge.intervals import SUPPORT_EDGES, IntervalCalibration
+from rt_ridge.reach import LEAST_ROWS, Extrapolation, reach_of
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -57,15 +59,18 @@ class ReachSketch:
         if not edges or edges[0] != 1 or any(np.diff(edges) <= 0):
             raise RTRidgeError(f"edges: expected ascending from 1; found {list(edges)}")
         self.edges = tuple(int(edge) for edge in edges)
-        self._counts = np.zeros((len(self.edges) + 1, len(_CELLS) + 1), dtype=np.int64)
+        # Of each part: a row a bin of support, and one of rows whose readings lie beyond.
+        self._counts: dict[int, IntArray] = {}
         self._largest = MOST
 
     @property
     def n_rows(self) -> int:
         """Rows counted, those with a prediction."""
-        return int(self._counts.sum())
+        return int(sum(counts.sum() for counts in self._counts.values()))
 
-    def update(self, z: FloatArray, support: IntArray) -> None:
+    def update(
+        self, z: FloatArray, support: IntArray, part: int = 0, far: BoolArray | None = None
+    ) -> None:
         """Add a chunk of rows.
 
         Parameters
@@ -74,27 +79,50 @@ class ReachSketch:
             Errors over their predictive standard deviations; NaN is left out.
         support : ndarray of int, [N]
             Rows of the pair that the prediction was trained on.
+        part : int
+            Which part of the runs was held out.
+        far : ndarray of bool, [N], or None
+            Rows whose readings lie beyond those of the training.
         """
         there = ~np.isnan(z)
         size = np.abs(z[there])
+        shape = (len(self.edges) + 2, len(_CELLS) + 1)
         bins = np.searchsorted(self.edges, support[there], side="right")
-        place = bins * self._counts.shape[1] + np.searchsorted(_CELLS, size)
-        self._counts += np.bincount(place, minlength=self._counts.size).reshape(self._counts.shape)
+        if far is not None:
+            bins = np.where(far[there], shape[0] - 1, bins)
+        place = bins * shape[1] + np.searchsorted(_CELLS, size)
+        counts = self._counts.setdefault(part, np.zeros(shape, dtype=np.int64))
+        counts += np.bincount(place, minlength=counts.size).reshape(shape)
         self._largest = max(self._largest, float(size.max(initial=0.0)))
 
-    def calibration(self) -> IntervalCalibration:
+    def calibration(self, ends: tuple[FloatArray, FloatArray] | None = None) -> IntervalCalibration:
         """Return the calibration of all rows so far; see `IntervalCalibration.fit`.
+
+        Parameters
+        ----------
+        ends : tuple of ndarray, [P] each, or None
+            Lowest and highest training reading of each covariate; None: nothing is said of rows
+            beyond them, which then count as others.
 
         Raises
         ------
         RTRidgeError
             If too few rows have a prediction.
         """
-        return IntervalCalibration.of_bins(self._counts.sum(axis=1), self._reach, self.edges)
+        none = np.zeros((1, len(self.edges) + 2, len(_CELLS) + 1), dtype=np.int64)
+        counts = np.stack(list(self._counts.values())) if self._counts else none
+        values = np.append(_CELLS, self._largest)
+        inside, outside = counts[:, :-1], counts[:, -1]
+        if ends is None or inside.sum() < LEAST_ROWS:
+            # Too few to tell apart: all are then taken as pairs with rows.
+            inside = inside.copy()
+            inside[:, -1] += outside
+            outside = np.zeros_like(outside)
 
-    def _reach(self, chosen: BoolArray) -> FloatArray:
-        counts = self._counts[chosen].sum(axis=0)
-        n = int(counts.sum())
-        rank = np.ceil((n - 1) * levels_of(n))
-        cell = np.searchsorted(np.cumsum(counts), rank, side="right")
-        return np.append(_CELLS, self._largest)[cell]
+        def reach(chosen: BoolArray) -> FloatArray:
+            return reach_of(values, inside[:, chosen].sum(axis=1))
+
+        found = IntervalCalibration.of_bins(inside.sum(axis=(0, 2)), reach, self.edges)
+        if ends is None:
+            return found
+        return replace(found, extrapolation=Extrapolation.fit(*ends, values, outside))

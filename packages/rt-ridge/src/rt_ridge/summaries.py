@@ -66,6 +66,8 @@ class Prediction:
         Training rows of each row's pair, where intervals are calibrated.
     calibration : IntervalCalibration or None
         How far errors reached on runs held out; None: as a normal distribution's.
+    far : ndarray of bool, [N], or None
+        Rows whose readings lie beyond those of the training, where intervals are calibrated.
     """
 
     mean: FloatArray
@@ -74,6 +76,7 @@ class Prediction:
     level_code: npt.NDArray[np.int8]
     support: IntArray | None = None
     calibration: IntervalCalibration | None = None
+    far: npt.NDArray[np.bool_] | None = None
 
     def half_width(self, coverage: float) -> FloatArray:
         """Return half the width of each row's central interval, [N].
@@ -92,7 +95,7 @@ class Prediction:
             raise RTRidgeError(f"coverage: expected a number in (0, 1); found {coverage!r}")
         if self.calibration is None or self.support is None:
             return self.std * NormalDist().inv_cdf((1 + coverage) / 2)
-        return self.calibration.half_width(self.std, self.support, coverage)
+        return self.calibration.half_width(self.std, self.support, coverage, self.far)
 
     @property
     def level(self) -> npt.NDArray[np.str_]:
@@ -103,7 +106,8 @@ class Prediction:
         """Return the prediction of some rows, given as a mask [N] or by number."""
         floats = (self.mean[rows], self.std[rows], self.std_mean[rows])
         support = None if self.support is None else self.support[rows]
-        return Prediction(*floats, self.level_code[rows], support, self.calibration)
+        far = None if self.far is None else self.far[rows]
+        return Prediction(*floats, self.level_code[rows], support, self.calibration, far)
 
 
 @dataclass(frozen=True)
@@ -235,7 +239,8 @@ class Stage1CoeffSummaries:
         if self.calibration is None:
             return found
         support = self.support(group_ids, compound_ids)
-        return replace(found, support=support, calibration=self.calibration)
+        far = self.calibration.far(self.features.covariates(X))
+        return replace(found, support=support, calibration=self.calibration, far=far)
 
     def _described(self, descriptors: npt.ArrayLike | None) -> FloatArray | None:
         if descriptors is None:

@@ -41,6 +41,9 @@ def check_summaries(summaries: Stage1CoeffSummaries) -> None:
     _check_classes(coefficients.classes, size)
     _check_parents(coefficients)
     _check_noise(summaries.noise)
+    beyond = None if summaries.calibration is None else summaries.calibration.extrapolation
+    if beyond is not None:
+        _check_array("calibration: low", beyond.low, (len(summaries.features.names),))
 
 
 def check_features(features: FeatureMap) -> None:

@@ -15,12 +15,14 @@ from rt_ridge.features import AnchorExpansion, FeatureMap
 from rt_ridge.intervals import IntervalCalibration
 from rt_ridge.npz import Arrays, read_npz, write_npz
 from rt_ridge.parents import GroupParents
+from rt_ridge.reach import Extrapolation
 from rt_ridge.summaries import SCHEMA_VERSION, NoiseVariance, Stage1CoeffSummaries
 
 SCHEMA = "rt_ridge.stage1_coeff_summaries"
 
 _PARTS = ("ids", "mean", "cov")
 _CALIBRATED = ("coverages", "reach", "edges")
+_BEYOND = ("low", "high", "reach")
 _DESCRIBED = ("center", "ids", "values", "mean", "cov", "blind_cov")
 
 
@@ -76,6 +78,8 @@ def _arrays(summaries: Stage1CoeffSummaries) -> Arrays:
     if summaries.calibration is not None:
         of = summaries.calibration
         arrays |= {f"calibration_{part}": getattr(of, part) for part in _CALIBRATED}
+        if of.extrapolation is not None:
+            arrays |= {f"beyond_{part}": getattr(of.extrapolation, part) for part in _BEYOND}
     for level in coefficients.levels:
         arrays |= {f"level_{level.name}_{part}": getattr(level, part) for part in _PARTS}
     if coefficients.compound is not None:
@@ -144,7 +148,10 @@ def _calibration(arrays: Arrays) -> IntervalCalibration | None:
     if "calibration_reach" not in arrays:
         return None
     coverages, reach = (_take(arrays, f"calibration_{part}", "f") for part in _CALIBRATED[:2])
-    return IntervalCalibration(coverages, reach, _take(arrays, "calibration_edges", "i"))
+    beyond = None
+    if "beyond_reach" in arrays:
+        beyond = Extrapolation(*(_take(arrays, f"beyond_{part}", "f") for part in _BEYOND))
+    return IntervalCalibration(coverages, reach, _take(arrays, "calibration_edges", "i"), beyond)
 
 
 def _coefficients(arrays: Arrays) -> CoefficientPredictor:
