@@ -45,10 +45,8 @@ def test_parts_and_rows_beyond_are_told_as_from_all_rows_at_once() -> None:
     far = rng.random(n) < 0.1
     z[far] *= 4
     sketch = ReachSketch()
-    for chunk in np.array_split(np.arange(n), 3):
-        for number in range(5):
-            rows = chunk[part[chunk] == number]
-            sketch.update(z[rows], support[rows], number, far[rows])
+    for rows in np.array_split(np.arange(n), 3):
+        sketch.update(z[rows], support[rows], part[rows], far[rows])
     ends = np.zeros(2), np.ones(2)
     found = sketch.calibration(ends)
     exact = IntervalCalibration.fit(z[~far], support[~far], part[~far])

@@ -21,7 +21,7 @@ from rt_ridge import (
     Stage1CoeffSummaries,
     SufficientStatistics,
 )
-from rt_ridge.reach import beyond
+from rt_ridge.reach import MOST_PARTS, beyond
 from rt_ridge.rows import Columns
 
 from molpool_rt.artefacts import Artefact
@@ -74,14 +74,14 @@ class RunFolds:
     ----------
     column : str
         Of the run.
-    folds : dict of str to int
-        Fold of each run.
+    order : dict of str to int
+        Place of each run in that order.
     n_folds : int
-        Their number.
+        Number of folds.
     """
 
     column: str
-    folds: dict[str, int]
+    order: dict[str, int]
     n_folds: int
 
     @classmethod
@@ -115,12 +115,16 @@ class RunFolds:
                 where=table.name,
             )
         ordered = sorted(names, key=lambda run: blake2b(f"{config.seed}:{run}".encode()).digest())
-        return cls(column, {run: i % n_folds for i, run in enumerate(ordered)}, n_folds)
+        return cls(column, {run: i for i, run in enumerate(ordered)}, n_folds)
+
+    def places(self, frame: pl.DataFrame) -> Ints:
+        """Return the place of the run of each row in the order of runs, [N]."""
+        named = _names(frame[self.column])
+        return named.replace_strict(self.order, return_dtype=pl.Int64).to_numpy()
 
     def parts(self, frame: pl.DataFrame) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
         """Yield each fold that has rows of a frame, and which."""
-        code = _names(frame[self.column]).replace_strict(self.folds, return_dtype=pl.Int64)
-        every = code.to_numpy()
+        every = self.places(frame) % self.n_folds
         for fold in np.unique(every).tolist():
             yield fold, every == fold
 
@@ -180,10 +184,11 @@ def calibrate(
     sketch = ReachSketch()
     for batch in reader.batches(config.max_train_rows):
         for held_out, rows in folds.parts(batch.raw):
-            held = HeldOut(held_out, fits[held_out], _ends(ends, held_out))
-            _measure(sketch, reader, held, batch.frame.filter(rows), pairs)
+            held = HeldOut(fits[held_out], _ends(ends, held_out))
+            runs = folds.places(batch.raw)[rows]
+            _measure(sketch, reader, held, batch.frame.filter(rows), pairs, runs)
     found = sketch.calibration(_ends(ends))
-    return Calibrated(found, sketch.n_rows, len(folds.folds), folds.n_folds)
+    return Calibrated(found, sketch.n_rows, len(folds.order), folds.n_folds)
 
 
 def _sums_by_fold(
@@ -232,15 +237,19 @@ def _without(
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A part of the runs, the fit to the others, and the ends of their readings."""
+    """The fit to all runs but some, and the ends of their readings."""
 
-    part: int
     fit: Artefact
     ends: Ends
 
 
 def _measure(
-    sketch: ReachSketch, reader: BatchReader, held: HeldOut, frame: pl.DataFrame, pairs: Ints
+    sketch: ReachSketch,
+    reader: BatchReader,
+    held: HeldOut,
+    frame: pl.DataFrame,
+    pairs: Ints,
+    runs: Ints,
 ) -> None:
     support, keys = reader.support(held.fit, frame)
     there = np.isin(keys, pairs)
@@ -248,4 +257,5 @@ def _measure(
     prediction = reader.predict(held.fit, frame)
     y = frame[reader.config.target_col].to_numpy()
     far = beyond(held.fit.summaries.features.covariates(frame), *held.ends)
-    sketch.update((y - prediction.mean) / prediction.std, support, held.part, far)
+    z = (y - prediction.mean) / prediction.std
+    sketch.update(z, support, runs[there] % MOST_PARTS, far)

@@ -17,7 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from rt_ridge.errors import RTRidgeError
-from rt_ridge.reach import GRID, LEAST_ROWS, Extrapolation, beyond, normal_reach, reach_of
+from rt_ridge.reach import (
+    GRID,
+    LEAST_ROWS,
+    MOST_PARTS,
+    Extrapolation,
+    beyond,
+    normal_reach,
+    reach_of,
+)
 
 if TYPE_CHECKING:
     from rt_ridge.estimators import PartialPoolingRidge, SupercategoryRidge
@@ -95,7 +103,7 @@ class IntervalCalibration:
         support : ndarray of int, [N]
             Rows of the pair that the prediction was trained on.
         parts : ndarray of int, [N], or None
-            From 0 on: which rows were held out together; see `rt_ridge.reach.reach_of`.
+            Part of the runs that each row is of, from 0 on; see `rt_ridge.reach.reach_of`.
         edges : sequence of int
             See above. Bins of fewer than `LEAST_ROWS` rows take the reach of all seen pairs, or of
             all rows for pairs never seen, where that is wider than normal intervals.
@@ -246,17 +254,17 @@ def calibrate_intervals(
             f"n_folds: expected 2 to the number of runs, {len(unique)}, and a run for each of "
             f"{len(y)} rows; found {n_folds} and {len(runs)}"
         )
-    z, support, parts = np.empty(len(y)), *np.empty((2, len(y)), dtype=np.int64)
+    z, support = np.empty(len(y)), np.empty(len(y), dtype=np.int64)
     far = np.zeros(len(y), dtype=np.bool_)
-    dealt = np.array_split(np.random.default_rng(seed).permutation(unique), n_folds)
-    for number, part in enumerate(dealt):
+    order = np.random.default_rng(seed).permutation(len(unique))
+    parts = np.argsort(order)[np.searchsorted(unique, runs)] % MOST_PARTS
+    for part in np.array_split(unique[order], n_folds):
         out = np.isin(runs, part)
         model = clone(estimator).fit(X[~out], y[~out], ids[~out], **known)
         found = model.predict_levels(X[out], ids[out])
         z[out] = (y[out] - found.mean) / found.std
         support[out] = model.summaries_.support(ids[out, 0], ids[out, 1])
         far[out] = beyond(X[out], X[~out].min(axis=0), X[~out].max(axis=0))
-        parts[out] = number
     far &= ~np.isnan(z)
     if (~far & ~np.isnan(z)).sum() < LEAST_ROWS:
         far[:] = False

@@ -23,6 +23,9 @@ LEAST_ROWS = 200
 MARGIN = 0.1
 """Part of the range of training readings by which a reading may lie outside of it."""
 
+MOST_PARTS = 32
+"""Most parts that runs are dealt into to be held against each other."""
+
 _CANDIDATES = np.concatenate([np.arange(0.01, 0.95, 0.005), np.arange(0.95, 1.0, 0.001), [1.0]])
 """Levels that are tried."""
 
@@ -35,7 +38,8 @@ def reach_of(values: FloatArray, counts: IntArray) -> FloatArray:
     values : ndarray, [V]
         Sizes, ascending.
     counts : ndarray of int, [F, V]
-        Held-out rows of each size, by the part of the runs that was held out together.
+        Held-out rows of each size, by part of the runs: by run, or by some runs together where
+        there are more than `MOST_PARTS`.
 
     Notes
     -----

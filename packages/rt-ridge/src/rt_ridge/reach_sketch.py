@@ -69,7 +69,11 @@ class ReachSketch:
         return int(sum(counts.sum() for counts in self._counts.values()))
 
     def update(
-        self, z: FloatArray, support: IntArray, part: int = 0, far: BoolArray | None = None
+        self,
+        z: FloatArray,
+        support: IntArray,
+        parts: IntArray | None = None,
+        far: BoolArray | None = None,
     ) -> None:
         """Add a chunk of rows.
 
@@ -79,8 +83,8 @@ class ReachSketch:
             Errors over their predictive standard deviations; NaN is left out.
         support : ndarray of int, [N]
             Rows of the pair that the prediction was trained on.
-        part : int
-            Which part of the runs was held out.
+        parts : ndarray of int, [N], or None
+            Part of the runs that each row is of, from 0 on; see `rt_ridge.reach.reach_of`.
         far : ndarray of bool, [N], or None
             Rows whose readings lie beyond those of the training.
         """
@@ -91,8 +95,11 @@ class ReachSketch:
         if far is not None:
             bins = np.where(far[there], shape[0] - 1, bins)
         place = bins * shape[1] + np.searchsorted(_CELLS, size)
-        counts = self._counts.setdefault(part, np.zeros(shape, dtype=np.int64))
-        counts += np.bincount(place, minlength=counts.size).reshape(shape)
+        part = np.zeros(len(size), dtype=np.int64) if parts is None else parts[there]
+        for number in np.unique(part).tolist():
+            counts = self._counts.setdefault(number, np.zeros(shape, dtype=np.int64))
+            found = np.bincount(place[part == number], minlength=counts.size)
+            counts += found.reshape(shape)
         self._largest = max(self._largest, float(size.max(initial=0.0)))
 
     def calibration(self, ends: tuple[FloatArray, FloatArray] | None = None) -> IntervalCalibration:
