@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
@@ -107,6 +108,10 @@ class _Product(torch.autograd.Function):
         X = X.movedim(in_dims[0], 1)
         product = _product(X.flatten(1), *csr)
         return product.reshape(len(product), *X.shape[1:]), 1
+
+
+# torch asks at each product for the signature of `forward`, and Python would work it out anew.
+vars(_Product)["forward"].__func__.__signature__ = signature(_Product.forward)
 
 
 def _product(X: Tensor, *csr: Tensor) -> Tensor:
