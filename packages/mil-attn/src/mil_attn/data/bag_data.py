@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from mil_attn.bags import Bags
+from mil_attn.data.arrays import as_array, numbered, positions, take_rows, tensor, tensor_or_none
 from mil_attn.data.validation import check_data
 from mil_attn.errors import MILError
 
@@ -123,20 +124,20 @@ class BagData:
         for name in ("instance_ids", "smiles"):
             put(name, None if getattr(self, name) is None else tuple(getattr(self, name)))
         for name in ("instances", "x2d"):
-            put(name, _array(name, getattr(self, name), np.float32, 2))
+            put(name, as_array(name, getattr(self, name), np.float32, 2))
         for name in ("labels", "weights"):
-            put(name, _array(name, getattr(self, name), np.float64, 2))
-        put("energies", _array("energies", self.energies, np.float64, 1))
+            put(name, as_array(name, getattr(self, name), np.float64, 2))
+        put("energies", as_array("energies", self.energies, np.float64, 1))
         put("offsets", self._bounds())
         for name in ("aux", "aux_weights"):
             groups = getattr(self, name).items()
-            put(name, {k: _array(f"{name}[{k!r}]", v, np.float64, 2) for k, v in groups})
+            put(name, {k: as_array(f"{name}[{k!r}]", v, np.float64, 2) for k, v in groups})
         put(
             "aux_names",
-            {k: tuple(self.aux_names.get(k, _numbered(v, k))) for k, v in self.aux.items()},
+            {k: tuple(self.aux_names.get(k, numbered(v, k))) for k, v in self.aux.items()},
         )
         for name, values in (("feature_names_3d", self.instances), ("feature_names_2d", self.x2d)):
-            put(name, getattr(self, name) or _numbered(values, "f"))
+            put(name, getattr(self, name) or numbered(values, "f"))
 
     def _bounds(self) -> NDArray[np.int64]:
         if self.instances is None:
@@ -144,6 +145,27 @@ class BagData:
         if self.offsets is None:
             raise MILError("offsets: expected bounds of the bags of instances; found none.")
         return np.asarray(self.offsets).astype(np.int64, casting="same_kind")
+
+    @staticmethod
+    def from_smiles(smiles: Sequence[str | None], **options: Any) -> BagData:
+        """Compute conformers and descriptors; see `mil_attn.data.smiles.from_smiles`."""
+        from mil_attn.data.smiles import from_smiles
+
+        return from_smiles(smiles, **options)
+
+    @staticmethod
+    def from_bag_table(table: Any, **options: Any) -> BagData:
+        """Read a table with a row an instance; see `mil_attn.data.tables.from_bag_table`."""
+        from mil_attn.data.tables import from_bag_table
+
+        return from_bag_table(table, **options)
+
+    @staticmethod
+    def from_features(molecules: Any, **options: Any) -> BagData:
+        """Join tables of features to molecules; see `mil_attn.data.tables.from_features`."""
+        from mil_attn.data.tables import from_features
+
+        return from_features(molecules, **options)
 
     @property
     def bounds(self) -> NDArray[np.int64]:
@@ -185,7 +207,7 @@ class BagData:
         MILError
             If a bag is asked for twice: ids are distinct. `batch` may repeat bags.
         """
-        picked = self._positions(rows)
+        picked = positions(rows, len(self))
         if len(np.unique(picked)) != len(picked):
             raise MILError("rows: expected distinct bags; found one twice.")
         at, offsets = self._instances_of(picked)
@@ -195,11 +217,11 @@ class BagData:
             "failures": (),
         }
         for name in ("x2d", "labels", "weights"):
-            changes[name] = _rows(getattr(self, name), picked)
+            changes[name] = take_rows(getattr(self, name), picked)
         for name in ("aux", "aux_weights"):
             changes[name] = {k: v[picked] for k, v in getattr(self, name).items()}
         for name in ("instances", "energies"):
-            changes[name] = _rows(getattr(self, name), at)
+            changes[name] = take_rows(getattr(self, name), at)
         for name, where in (("smiles", picked), ("instance_ids", at)):
             values = getattr(self, name)
             changes[name] = None if values is None else tuple(values[i] for i in where)
@@ -218,9 +240,9 @@ class BagData:
         MILError
             If a feature of these bags is undefined (NaN): the data have to be scaled first.
         """
-        picked = self._positions(rows)
+        picked = positions(rows, len(self))
         at, offsets = self._instances_of(picked)
-        instances, x2d = _rows(self.instances, at), _rows(self.x2d, picked)
+        instances, x2d = take_rows(self.instances, at), take_rows(self.x2d, picked)
         if self.undefined_ok:
             for name, values in (("instances", instances), ("x2d", x2d)):
                 if values is not None and not np.isfinite(values).all():
@@ -228,35 +250,15 @@ class BagData:
                         f"{name}: expected scaled features in a batch; found undefined ones (NaN)."
                     )
         return Bags(
-            instances=_tensor(instances),
+            instances=tensor_or_none(instances),
             offsets=torch.from_numpy(offsets),
-            x2d=_tensor(x2d),
-            labels=_tensor(_rows(self.labels, picked)),
-            weights=_tensor(_rows(self.weights, picked)),
-            aux={k: _required(v[picked]) for k, v in self.aux.items()},
-            aux_weights={k: _required(v[picked]) for k, v in self.aux_weights.items()},
+            x2d=tensor_or_none(x2d),
+            labels=tensor_or_none(take_rows(self.labels, picked)),
+            weights=tensor_or_none(take_rows(self.weights, picked)),
+            aux={k: tensor(v[picked]) for k, v in self.aux.items()},
+            aux_weights={k: tensor(v[picked]) for k, v in self.aux_weights.items()},
             ids=tuple(self.ids[i] for i in picked),
         )
-
-    def _positions(self, rows: ArrayLike) -> NDArray[np.int64]:
-        given = np.asarray(rows)
-        if given.dtype == np.bool_:
-            if given.shape != (len(self),):
-                raise MILError(
-                    f"rows: expected a mask of shape [{len(self)}]; found {list(given.shape)}."
-                )
-            given = np.flatnonzero(given)
-        if given.ndim != 1 or (given.size and not np.issubdtype(given.dtype, np.integer)):
-            raise MILError(
-                f"rows: expected positions [R]; found {given.dtype}, {list(given.shape)}."
-            )
-        picked = given.astype(np.int64)
-        if picked.size and not (picked.min() >= 0 and picked.max() < len(self)):
-            raise MILError(
-                f"rows: expected positions from 0 to {len(self) - 1}; "
-                f"found {picked.min()} to {picked.max()}."
-            )
-        return picked
 
     def _instances_of(
         self, picked: NDArray[np.int64]
@@ -272,28 +274,3 @@ class BagData:
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__, **changes)
         return twin
-
-
-def _array(name: str, value: Any, dtype: type, dim: int) -> Any:
-    if value is None:
-        return None
-    array: NDArray[Any] = np.asarray(value, dtype=dtype)
-    if array.ndim != dim:
-        raise MILError(f"{name}: expected {dim} dimensions; found shape {list(array.shape)}.")
-    return array
-
-
-def _numbered(values: NDArray[Any] | None, prefix: str) -> tuple[str, ...]:
-    return () if values is None else tuple(f"{prefix}{i + 1}" for i in range(values.shape[1]))
-
-
-def _rows(values: Any, rows: NDArray[np.int64]) -> Any:
-    return None if values is None else values[rows]
-
-
-def _tensor(values: NDArray[Any] | None) -> torch.Tensor | None:
-    return None if values is None else _required(values)
-
-
-def _required(values: NDArray[Any]) -> torch.Tensor:
-    return torch.from_numpy(values.astype(np.float32, copy=False))
