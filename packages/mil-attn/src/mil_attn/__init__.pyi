@@ -1,10 +1,15 @@
 from .bags import Bags as Bags
 from .bags import pack_bags as pack_bags
 from .bags import pad_bags as pad_bags
+from .callbacks.records import EpochRecord as EpochRecord
 from .config import MILConfig as MILConfig
 from .config import MILModelConfig as MILModelConfig
 from .data.bag_data import BagData as BagData
+from .data.scaling import FeatureScaler as FeatureScaler
 from .errors import MILError as MILError
+from .fitting import FitResult as FitResult
+from .fitting import fit as fit
+from .fitting import predict as predict
 from .losses.focal import MultiTaskFocal as MultiTaskFocal
 from .losses.lambdas import normalize_lambdas as normalize_lambdas
 from .losses.regression import reg_loss_weighted as reg_loss_weighted
@@ -15,6 +20,7 @@ from .models.model import MILTaskAttnMixerWithAux as MILTaskAttnMixerWithAux
 from .models.pool import TaskAttentionPool as TaskAttentionPool
 from .training.folds import make_folds as make_folds
 from .training.folds import stored_folds as stored_folds
+from .training.module import MILModule as MILModule
 from .training.score import fold_score as fold_score
 from .training.search_space import search_space as search_space
 from .training.thresholds import decision_thresholds as decision_thresholds
@@ -22,21 +28,27 @@ from .training.thresholds import decision_thresholds as decision_thresholds
 __all__ = [
     "BagData",
     "Bags",
+    "EpochRecord",
+    "FeatureScaler",
+    "FitResult",
     "MILConfig",
     "MILError",
     "MILModelConfig",
+    "MILModule",
     "MILOutput",
     "MILTaskAttnMixerWithAux",
     "MLPEmbedderV3Like",
     "MultiTaskFocal",
     "TaskAttentionPool",
     "decision_thresholds",
+    "fit",
     "fold_score",
     "make_folds",
     "make_residual_mlp_embedder_v3",
     "normalize_lambdas",
     "pack_bags",
     "pad_bags",
+    "predict",
     "reg_loss_weighted",
     "search_space",
     "stored_folds",

@@ -1,4 +1,4 @@
-"""The best and the last epoch, each file whole at every moment."""
+"""The best and the last epoch: in files that are whole at every moment, or in memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import Checkpoint
+from torch import Tensor
 
 BEST = "best.ckpt"
 LAST = "last.ckpt"
@@ -19,20 +21,23 @@ class KeepBestAndLast(Checkpoint):  # type: ignore[misc]  # lightning has no typ
 
     Parameters
     ----------
-    folder : Path
-        Where they go.
+    folder : Path or None
+        Where they go; None: nothing is written, the best weights are kept in memory.
     monitor : str or None
         The metric that decides; None: the last epoch is the best.
     mode : {"max", "min"}
         Whether more or less of it is better.
     """
 
-    def __init__(self, folder: Path, monitor: str | None, mode: Literal["max", "min"]) -> None:
+    def __init__(
+        self, folder: Path | None, monitor: str | None, mode: Literal["max", "min"]
+    ) -> None:
         self.folder = folder
         self.monitor = monitor
         self.mode = mode
         self.best_score: float | None = None
         self.best_epoch: int | None = None
+        self._best_state: dict[str, Tensor] = {}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the epoch."""
@@ -40,14 +45,29 @@ class KeepBestAndLast(Checkpoint):  # type: ignore[misc]  # lightning has no typ
         better = self._is_better(score)
         if better:
             self.best_score, self.best_epoch = score, trainer.current_epoch
-        self.folder.mkdir(parents=True, exist_ok=True)
-        fresh = self.folder / "new.ckpt.part"
+        if self.folder is not None:
+            self._write(trainer, self.folder, better=better)
+        elif better:
+            state = pl_module.state_dict()
+            self._best_state = {name: value.detach().clone() for name, value in state.items()}
+
+    def best_state(self) -> dict[str, Tensor]:
+        """Return the weights of the best epoch."""
+        if self.folder is None:
+            return self._best_state
+        content = torch.load(self.folder / BEST, map_location="cpu", weights_only=True)
+        state: dict[str, Tensor] = content["state_dict"]
+        return state
+
+    def _write(self, trainer: pl.Trainer, folder: Path, *, better: bool) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh = folder / "new.ckpt.part"
         trainer.save_checkpoint(fresh)
         if better:
-            twin = self.folder / f"{BEST}.part"
+            twin = folder / f"{BEST}.part"
             shutil.copyfile(fresh, twin)
-            os.replace(twin, self.folder / BEST)
-        os.replace(fresh, self.folder / LAST)
+            os.replace(twin, folder / BEST)
+        os.replace(fresh, folder / LAST)
 
     def _is_better(self, score: float | None) -> bool:
         if score is None or self.best_score is None:

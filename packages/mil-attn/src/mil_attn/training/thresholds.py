@@ -98,5 +98,7 @@ def _one(
     score = metric(tp, called - tp, y.sum() - tp, len(y) - y.sum() - called + tp)
     bounds = np.concatenate([[min(0.0, values[0])], values, [max(1.0, values[-1])]])
     cuts = (bounds[:-1] + bounds[1:]) / 2
+    # Between neighbours, or at 1, rounding must not bring a cut down to what it should exclude.
+    cuts[1:] = np.maximum(cuts[1:], np.nextafter(values, np.inf))
     best = np.flatnonzero(score >= score.max() - 1e-12)
     return float(cuts[best[np.abs(cuts[best] - 0.5).argmin()]])

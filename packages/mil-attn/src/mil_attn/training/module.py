@@ -1,0 +1,265 @@
+"""The network with its losses and metrics, as Lightning trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from molpool_common.errors import listed
+from torch import Tensor
+
+from mil_attn.bags import Bags
+from mil_attn.config import MILConfig
+from mil_attn.data.bag_data import BagData
+from mil_attn.data.scaling import ColumnScale, FeatureScaler
+from mil_attn.errors import MILError
+from mil_attn.models.model import MILOutput, MILTaskAttnMixerWithAux
+from mil_attn.training.files import KEY, read_file
+from mil_attn.training.objective import Objective, by_task, positive_weights
+from mil_attn.training.score import average_precisions
+from mil_attn.training.tasks import check_aux, check_labels, resolve_tasks
+
+
+class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no types here
+    """A `MILTaskAttnMixerWithAux` that is trained with AdamW.
+
+    Logs ``train_loss``, ``val_loss`` and, for classification, ``val_macro_ap`` and ``val_min_ap``
+    over the tasks that have a positive in the validation data.
+
+    Parameters
+    ----------
+    config : MILConfig
+        Architecture, losses, optimisation.
+    task_names : sequence of str
+        Names of the T tasks.
+    in_2d, in_3d : int or None
+        Features of a bag and of an instance; of a branch in use.
+    pos_weight : sequence of float [T], optional
+        Weight of each task's positives.
+
+    Attributes
+    ----------
+    network : MILTaskAttnMixerWithAux
+        The model.
+    objective : Objective
+        The loss.
+    scaler : FeatureScaler or None
+        Scales data as the training bags were.
+    thresholds : ndarray [T]
+        Probability from which a bag counts as positive; 0.5 until chosen on validation data.
+    """
+
+    label_mean: Tensor
+    label_scale: Tensor
+
+    def __init__(
+        self,
+        config: MILConfig,
+        task_names: Sequence[str],
+        *,
+        in_2d: int | None = None,
+        in_3d: int | None = None,
+        pos_weight: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.task_names = tuple(task_names)
+        self.network = MILTaskAttnMixerWithAux.from_config(
+            config, in_2d=in_2d, in_3d=in_3d, n_tasks=len(self.task_names)
+        )
+        self.objective = Objective(config, len(self.task_names), pos_weight)
+        self.scaler: FeatureScaler | None = None
+        self.thresholds = np.full(len(self.task_names), 0.5)
+        self.register_buffer("label_mean", torch.zeros(len(self.task_names)))
+        self.register_buffer("label_scale", torch.ones(len(self.task_names)))
+        self._val_logits: list[Tensor] = []
+        self._val_labels: list[Tensor] = []
+
+    @classmethod
+    def from_data(cls, config: MILConfig, train: BagData) -> Self:
+        """Return an untrained model for training bags: their scaler, their weights of positives.
+
+        Raises
+        ------
+        MILError
+            If tasks or auxiliary groups of configuration and data differ, or a task has no label.
+        """
+        tasks = resolve_tasks(config, train)
+        check_aux(config, train)
+        check_labels(train, tasks, "training")
+        assert train.labels is not None
+        clip = by_task("loss.posw_clip", config.loss.posw_clip, len(tasks))
+        classes = config.task_kind == "classification"
+        module = cls(
+            config,
+            tasks,
+            in_2d=None if train.x2d is None else train.x2d.shape[1],
+            in_3d=None if train.instances is None else train.instances.shape[1],
+            pos_weight=positive_weights(train.labels, clip) if classes else None,
+        )
+        module.scaler = FeatureScaler.fit(train)
+        if not classes:
+            columns = ColumnScale.fit(train.labels, tasks)
+            module.label_mean.copy_(torch.as_tensor(columns.mean))
+            spread = np.where(columns.scale > 0, columns.scale, 1.0)
+            module.label_scale.copy_(torch.as_tensor(spread))
+        return module
+
+    def prepare(self, data: BagData, *, with_labels: bool = True) -> BagData:
+        """Return data scaled as the model wants them.
+
+        Parameters
+        ----------
+        data : BagData
+            Not scaled.
+        with_labels : bool
+            Whether to keep labels and auxiliary targets, scaled for training.
+
+        Raises
+        ------
+        MILError
+            If the features are not those that the model was trained on.
+        """
+        if not with_labels:
+            data = data.replace(
+                labels=None, task_names=(), weights=None, aux={}, aux_weights={}, aux_names={}
+            )
+        scaled = data if self.scaler is None else self.scaler.transform(data)
+        if self.is_classifier or scaled.labels is None:
+            return scaled
+        mean, scale = (b.cpu().double().numpy() for b in (self.label_mean, self.label_scale))
+        return scaled.replace(labels=(scaled.labels - mean) / scale)
+
+    def values(self, logits: Tensor) -> Tensor:
+        """Return probabilities of class 1, or values in the unit of the labels."""
+        return (
+            logits.sigmoid() if self.is_classifier else logits * self.label_scale + self.label_mean
+        )
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether tasks are classes."""
+        return self.config.task_kind == "classification"
+
+    @property
+    def monitor(self) -> str:
+        """Name of the metric that decides which epoch is best."""
+        return "val_macro_ap" if self.is_classifier else "val_loss"
+
+    def forward(self, bags: Bags) -> MILOutput:
+        """Return logits, auxiliary values and attention of a batch."""
+        output: MILOutput = self.network(bags)
+        return output
+
+    def training_step(self, batch: Bags, batch_idx: int) -> Tensor:
+        """Return the loss of a batch.
+
+        Raises
+        ------
+        MILError
+            If it is not finite, naming the bags.
+        """
+        loss = self._loss(self(batch), batch, "training")
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch))
+        return loss
+
+    def validation_step(self, batch: Bags, batch_idx: int = 0) -> None:
+        """Add a batch to the validation loss, and keep its logits for the epoch's metrics."""
+        output = self(batch)
+        self.log("val_loss", self._loss(output, batch, "validation"), batch_size=len(batch))
+        if self.is_classifier:
+            assert batch.labels is not None
+            self._val_logits.append(output.logits.float().cpu())
+            self._val_labels.append(batch.labels.float().cpu())
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the average precision over tasks.
+
+        Raises
+        ------
+        MILError
+            If no task has a positive in the validation data.
+        """
+        if not self.is_classifier:
+            return
+        logits, labels = torch.cat(self._val_logits), torch.cat(self._val_labels)
+        self._val_logits.clear()
+        self._val_labels.clear()
+        # Which tasks are left out was said before the first epoch.
+        scores = average_precisions(labels.numpy(), logits.numpy(), self.task_names, warn=False)
+        if scores.macro is None or scores.worst is None:
+            raise MILError(
+                "validation: expected a positive label of at least one task, to choose the best "
+                f"epoch by; found none in {len(labels)} bags."
+            )
+        self.log("val_macro_ap", scores.macro)
+        self.log("val_min_ap", scores.worst)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return AdamW over what has a gradient."""
+        parameters = [p for p in self.network.parameters() if p.requires_grad]
+        training = self.config.training
+        return torch.optim.AdamW(parameters, lr=training.lr, weight_decay=training.weight_decay)
+
+    def describe(self) -> dict[str, Any]:
+        """Return, as plain values, all that is needed to build the model again."""
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "task_names": list(self.task_names),
+            "in_2d": self.network.in_2d,
+            "in_3d": self.network.in_3d,
+            "scaler": None if self.scaler is None else self.scaler.to_dict(),
+            "thresholds": self.thresholds.tolist(),
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write the model: weights, scaler, thresholds, configuration."""
+        torch.save({KEY: self.describe(), "state_dict": self.state_dict()}, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a model that `save` wrote, or a training checkpoint.
+
+        Raises
+        ------
+        MILError
+            If the file is missing, damaged or of another program.
+        """
+        content = read_file(path)
+        ours = content[KEY]
+        module = cls(
+            MILConfig.model_validate(ours["config"]),
+            ours["task_names"],
+            in_2d=ours["in_2d"],
+            in_3d=ours["in_3d"],
+        )
+        if ours["scaler"] is not None:
+            module.scaler = FeatureScaler.from_dict(ours["scaler"])
+        module.thresholds = np.array(ours["thresholds"])
+        module.load_state_dict(content["state_dict"])
+        module.eval()
+        return module
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let a checkpoint say what it is of, so that `load` reads it."""
+        checkpoint[KEY] = self.describe()
+
+    def _loss(self, output: MILOutput, batch: Bags, stage: str) -> Tensor:
+        total: Tensor = self.objective(output, batch).total
+        if not total.isfinite():
+            raise MILError(self._not_finite(output, batch, stage))
+        return total
+
+    def _not_finite(self, output: MILOutput, batch: Bags, stage: str) -> str:
+        wrong = (~output.logits.isfinite()).any(dim=1).nonzero()[:, 0].tolist()
+        rows: list[Any] = wrong or list(range(len(batch)))
+        names = [str(r) if batch.ids is None else repr(batch.ids[r]) for r in rows]
+        return (
+            f"{stage} loss in epoch {self.current_epoch + 1}: expected a finite number; found NaN "
+            f"or infinity in the batch of bags {listed(names)}. Look for extreme values there; "
+            "else lower training.lr or set training.gradient_clip."
+        )

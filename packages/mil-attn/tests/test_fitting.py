@@ -1,0 +1,325 @@
+"""Training from data to a model: learning, resuming, refusing."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from mil_attn.callbacks.records import EpochRecord
+from mil_attn.config import MILConfig
+from mil_attn.data.bag_data import BagData
+from mil_attn.errors import MILError
+from mil_attn.fitting import FitResult, fit, predict
+from mil_attn.training.loader import Shuffle
+from mil_attn.training.module import MILModule
+from sklearn.metrics import roc_auc_score
+
+Settings = Callable[..., MILConfig]
+MakeData = Callable[..., BagData]
+NO_DROPOUT = {f"{part}_dropout": 0.0 for part in ("mol", "inst", "attn", "mixer")} | {
+    "drop_path": 0.0
+}
+
+
+class StopError(Exception):
+    """Stands in for the end of the process."""
+
+
+class StopAt(pl.Callback):  # type: ignore[misc]  # lightning has no types here
+    """Raises in a hook of an epoch."""
+
+    def __init__(self, hook: str, epoch: int) -> None:
+        def stop(trainer: pl.Trainer, *_: Any, **__: Any) -> None:
+            if trainer.current_epoch == epoch:
+                raise StopError
+
+        setattr(self, hook, stop)
+
+
+class Drawn(Shuffle):
+    """A sampler that remembers what it drew in each epoch."""
+
+    def __init__(self, n: int, seed: int) -> None:
+        super().__init__(n, seed)
+        self.seen: dict[int, list[int]] = {}
+
+    def __iter__(self) -> Any:
+        self.seen[self.epoch] = list(super().__iter__())
+        return iter(self.seen[self.epoch])
+
+
+def numbers(records: list[EpochRecord]) -> list[tuple[float | None, ...]]:
+    return [(r.epoch, r.train_loss, r.val_loss, r.val_macro_ap, r.val_min_ap) for r in records]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("branches", [(True, True), (False, True), (True, False)])
+def test_it_overfits_32_bags(
+    branches: tuple[bool, bool], settings: Settings, make_data: MakeData
+) -> None:
+    use_2d, use_3d = branches
+    data = make_data()
+    if not use_3d:  # what instances decide has to be learned by heart
+        data = data.replace(x2d=np.random.default_rng(0).normal(size=(32, 20)), feature_names_2d=())
+    model = {"use_2d": use_2d, "use_3d": use_3d, **NO_DROPOUT}
+    config = settings(model, epochs=100, batch_size=32, accumulate_grad_batches=1, lr=1e-2)
+    result = fit(config, data)
+    assert result.records[-1].train_loss < 0.01
+    assert result.best_epoch == 99
+    p = predict(result.module, data)
+    assert data.labels is not None
+    there = ~np.isnan(data.labels)
+    assert ((p > 0.5) == (data.labels == 1))[there].all()
+
+
+@pytest.mark.slow
+def test_it_learns_what_it_was_not_shown(settings: Settings, make_data: MakeData) -> None:
+    config = settings(epochs=20, patience=5, batch_size=16, accumulate_grad_batches=1)
+    result = fit(config, make_data(200), make_data(100, seed=1))
+    test = make_data(200, seed=2)
+    assert test.labels is not None
+    p = predict(result.module, test)
+    for t in range(2):
+        there = ~np.isnan(test.labels[:, t])
+        assert roc_auc_score(test.labels[there, t], p[there, t]) > 0.75
+    best = max(result.records, key=lambda r: r.val_macro_ap or 0)
+    assert best.epoch == result.best_epoch
+
+
+@pytest.mark.slow
+def test_values_are_learned_in_their_own_units(settings: Settings, make_data: MakeData) -> None:
+    config = settings(
+        NO_DROPOUT,
+        task_kind="regression",
+        epochs=40,
+        patience=10,
+        batch_size=16,
+        accumulate_grad_batches=1,
+    )
+    train, val = (make_data(n, seed=s, task_kind="regression") for n, s in ((400, 0), (100, 1)))
+    result = fit(config, train, val)
+    p = predict(result.module, val)
+    assert val.labels is not None
+    residual = np.nanmean((p - val.labels) ** 2, axis=0) / np.nanvar(val.labels, axis=0)
+    assert (residual < 0.6).all()
+    assert result.records[0].val_macro_ap is None
+    assert (result.module.thresholds == 0.5).all()
+
+
+@pytest.mark.slow
+def test_fault_missing_labels_turned_into_negatives(
+    settings: Settings, make_data: MakeData
+) -> None:
+    data = make_data(16)
+    assert data.labels is not None
+    unlabelled = make_data(16, seed=1)
+    labels = np.full((16, 2), np.nan)
+    both = BagData(
+        [*data.ids, *unlabelled.ids],
+        np.concatenate([data.instances, unlabelled.instances]),  # type: ignore[list-item]
+        np.concatenate([data.bounds, unlabelled.bounds[1:] + data.bounds[-1]]),
+        np.concatenate([data.x2d, unlabelled.x2d]),  # type: ignore[list-item]
+        labels=np.concatenate([data.labels, labels]),
+        task_names=("a", "b"),
+    )
+    # One step on one batch, without scaling by the features of the unlabelled.
+    config = settings(NO_DROPOUT, epochs=1, batch_size=32)
+    states = []
+    for part in (data, both):
+        module = MILModule(config, ("a", "b"), in_2d=12, in_3d=12)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            for p in module.network.parameters():
+                torch.nn.init.normal_(p, std=0.1)
+        loss = module._loss(module(part.batch(range(len(part)))), part.batch(range(len(part))), "t")
+        loss.backward()
+        states.append([p.grad for p in module.network.parameters() if p.grad is not None])
+    for one, other in zip(*states, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)  # float32 sums in two orders
+
+
+@pytest.mark.slow
+def test_auxiliary_targets_are_learned_and_may_be_missing(
+    settings: Settings, make_data: MakeData
+) -> None:
+    plain = make_data()
+    assert plain.x2d is not None
+    values = plain.x2d.astype(float)[:, :1] * 1000
+    values[::3] = np.nan
+    data = make_data(aux={"abs": values})
+    aux = {"abs": {"columns": ["A"], "weight": 1.0}}
+    config = settings(NO_DROPOUT, aux=aux, epochs=60, batch_size=32, lr=1e-2)
+    result = fit(config, data)
+    module = result.module.eval()
+    scaled = module.prepare(data)
+    with torch.inference_mode():
+        found = module(scaled.batch(range(len(data)))).aux["abs"].numpy()
+    there = ~np.isnan(values)
+    assert np.corrcoef(found[there], values[there])[0, 1] > 0.8
+    with pytest.raises(MILError, match="group 'abs' in the training data; found none"):
+        fit(config, plain)
+
+
+MOMENTS = [
+    ("on_train_batch_end", 1),
+    ("on_validation_start", 1),
+    ("on_train_epoch_start", 2),
+    ("on_train_end", 3),
+]
+
+
+@pytest.mark.slow
+def test_resuming_equals_no_stop(settings: Settings, make_data: MakeData, tmp_path: Path) -> None:
+    # 5 batches an epoch of 2 a step: the last step of an epoch is of one batch.
+    data, val = make_data(36), make_data(20, seed=1)
+    config = settings(epochs=3, batch_size=8, accumulate_grad_batches=2, gradient_clip=1.0)
+
+    def run(folder: Path, stop: StopAt | None, resume: bool) -> tuple[FitResult, Any, Drawn]:
+        sampler = Drawn(36, 7)
+        result = fit(
+            config,
+            data,
+            val,
+            sampler=sampler,
+            callbacks=[stop] if stop else [],
+            checkpoint_dir=folder,
+            resume_from=folder / "last.ckpt" if resume else None,
+        )
+        state = torch.load(folder / "last.ckpt", weights_only=True)
+        return result, (state["state_dict"], state["optimizer_states"]), sampler
+
+    whole, states, sampler = run(tmp_path / "whole", None, False)
+    assert sorted(sampler.seen) == [0, 1, 2]
+    assert len({tuple(rows) for rows in sampler.seen.values()}) == 3
+    for hook, epoch in MOMENTS:
+        folder = tmp_path / f"{hook}-{epoch}"
+        with pytest.raises(StopError):
+            run(folder, StopAt(hook, epoch), False)
+        resumed, again, _ = run(folder, None, True)
+        torch.testing.assert_close(again, states, rtol=0, atol=0, msg=f"{hook} {epoch}")
+        assert numbers(resumed.records) == numbers(whole.records), (hook, epoch)
+        assert resumed.best_epoch == whole.best_epoch
+        np.testing.assert_array_equal(predict(resumed.module, val), predict(whole.module, val))
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_model_and_leaves_the_generators_alone(
+    settings: Settings, make_data: MakeData
+) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first, second, other = (
+        predict(fit(settings(), make_data(), seed=seed).module, make_data(seed=1))
+        for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert not np.allclose(first, other)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(
+    settings: Settings, make_data: MakeData, tmp_path: Path
+) -> None:
+    def interrupt(record: EpochRecord) -> None:
+        if record.epoch == 1 and threading.current_thread() is threading.main_thread():
+            signal.raise_signal(signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        fit(settings(epochs=9), make_data(), on_epoch=interrupt, checkpoint_dir=tmp_path)
+    assert signal.getsignal(signal.SIGINT) is handler
+    result = fit(settings(epochs=3), make_data(), resume_from=tmp_path / "last.ckpt")
+    assert [r.epoch for r in result.records] == [0, 1, 2]
+
+
+@pytest.mark.slow
+def test_a_saved_model_predicts_the_same(
+    settings: Settings, make_data: MakeData, tmp_path: Path
+) -> None:
+    train, val = make_data(), make_data(seed=1)
+    module = fit(settings(), train, val, checkpoint_dir=tmp_path).module
+    module.save(tmp_path / "model.pt")
+    expected = predict(module, val)
+    for name in ("model.pt", "best.ckpt"):
+        again = MILModule.load(tmp_path / name)
+        np.testing.assert_array_equal(predict(again, val), expected)
+    again = MILModule.load(tmp_path / "model.pt")
+    np.testing.assert_array_equal(again.thresholds, module.thresholds)
+    assert again.task_names == ("a", "b")
+
+
+@pytest.mark.slow
+def test_thresholds_do_not_depend_on_anything_but_validation(
+    settings: Settings, make_data: MakeData
+) -> None:
+    train, val = make_data(), make_data(seed=1)
+    module = fit(settings(), train, val).module
+    from mil_attn.training.thresholds import decision_thresholds
+
+    assert val.labels is not None
+    expected = decision_thresholds(val.labels, predict(module, val))
+    np.testing.assert_array_equal(module.thresholds, expected)
+
+
+def test_what_does_not_fit_is_named(
+    settings: Settings, make_data: MakeData, tmp_path: Path
+) -> None:
+    data = make_data()
+    assert data.labels is not None
+    nothing = np.where([True, False], np.nan, data.labels)
+    no_positive = np.where(np.isnan(data.labels), np.nan, 0.0)
+    cases: list[tuple[Any, str]] = [
+        ((data.replace(labels=None, task_names=()),), "labels: expected a column for each task"),
+        ((data.replace(labels=nothing),), "task 'a': expected a label in the training data"),
+        ((data, data.replace(task_names=("a", "c"))), r"validation data: .*\['a', 'c'\]"),
+        ((data, data.replace(labels=no_positive)), "positive label of at least one task"),
+    ]
+    for given, message in cases:
+        with pytest.raises(MILError, match=message):
+            fit(settings(), *given)
+    with pytest.raises(MILError, match="task_kind: expected that of the data, 'classification'"):
+        fit(settings(task_kind="regression"), data)
+    with pytest.raises(MILError, match=r"resume_from: .* found no file"):
+        fit(settings(), data, resume_from=tmp_path / "last.ckpt")
+
+
+def test_fault_average_precision_of_a_fold_without_positives_is_left_out(
+    settings: Settings, make_data: MakeData
+) -> None:
+    val = make_data(seed=1)
+    assert val.labels is not None
+    labels = val.labels.copy()
+    labels[labels[:, 1] == 1, 1] = 0
+    with pytest.warns(UserWarning, match="no positive label of 'b': left out of val_macro_ap"):
+        result = fit(settings(epochs=1), make_data(), val.replace(labels=labels))
+    record = result.records[0]
+    assert record.val_macro_ap == record.val_min_ap
+    assert record.val_min_ap is not None
+    assert record.val_min_ap > 0
+
+
+def test_a_checkpoint_of_something_else_is_named(
+    settings: Settings, make_data: MakeData, tmp_path: Path
+) -> None:
+    data = make_data()
+    wider = fit(settings({"mixer_hidden": 8}, epochs=1), data, checkpoint_dir=tmp_path).module
+    with pytest.raises(MILError, match=r"found .* in .*last\.ckpt, a checkpoint of another model"):
+        fit(settings(), data, resume_from=tmp_path / "last.ckpt")
+    wider.save(tmp_path / "model.pt")
+    with pytest.raises(MILError, match=r"such as last\.ckpt; .*model\.pt is none"):
+        fit(settings(), data, resume_from=tmp_path / "model.pt")
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "model.pt").read_bytes()[:1000])
+    with pytest.raises(MILError, match=r"model: expected a whole file .*cut\.pt"):
+        MILModule.load(tmp_path / "cut.pt")
+    torch.save({"a": 1}, tmp_path / "other.pt")
+    with pytest.raises(MILError, match=r"other\.pt is of another program"):
+        MILModule.load(tmp_path / "other.pt")
