@@ -2,11 +2,21 @@
 
 Every reader returns the long table that `rt_ridge` fits: run, species, species_cluster, comp_id,
 the anchors' retention times as covariates, and rt in minutes. Anchors are never targets.
+
+    python docs/retention_panels.py S9Site54 panels
+
+writes a panel as molpool-rt reads tables, with names instead of numbers: every fifth run, drawn by
+the name of the run, to panels/test.csv, the others to panels/train.csv. ``MOLPOOL_DATA`` names the
+folder of the public tables, as for `molpool-data`.
 """
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -31,11 +41,15 @@ class Panel:
         Columns run, species, species_cluster, comp_id (all int64), the anchors, rt.
     anchors : tuple of str
         Names of the covariates.
+    named : DataFrame
+        The same rows with the names of run, species, species_cluster and compound, the anchors
+        called IS_0, IS_1, ..., and rt.
     """
 
     name: str
     rows: pl.DataFrame
     anchors: tuple[str, ...]
+    named: pl.DataFrame
 
 
 def stoffel(share: float = 0.0) -> Panel:
@@ -140,9 +154,44 @@ def _panel(name: str, long: pl.DataFrame, anchors: list[str]) -> Panel:
         .rename({compound: f"anchor_{j}" for j, compound in enumerate(anchors)})
         .drop_nulls()
     )
-    rows = long.filter(~pl.col("compound").is_in(anchors)).join(wide, on="run")
     labels = ("run", "species", "species_cluster", "compound")
-    numbered = rows.with_columns(pl.col(c).rank("dense").cast(pl.Int64) - 1 for c in labels)
     names = tuple(f"anchor_{j}" for j in range(len(anchors)))
-    ordered = numbered.rename({"compound": "comp_id"}).sort("run", "comp_id")
-    return Panel(name, ordered.select(*labels[:3], "comp_id", *names, "rt"), names)
+    rows = long.filter(~pl.col("compound").is_in(anchors)).join(wide, on="run")
+    rows = rows.sort("run", "compound").select(*labels, *names, "rt")
+    numbered = rows.with_columns(pl.col(c).rank("dense").cast(pl.Int64) - 1 for c in labels)
+    named = rows.rename({anchor: f"IS_{j}" for j, anchor in enumerate(names)})
+    return Panel(name, numbered.rename({"compound": "comp_id"}), names, named)
+
+
+PANELS: dict[str, Callable[[], Panel]] = {
+    "Stoffel": stoffel,
+    "Stoffel-95": lambda: stoffel(share=0.94),
+    "BGC": bgc,
+    "BGC-pos": lambda: bgc("pos"),
+    "S9Site54": peptides,
+    "midar-499": lipids_499,
+    "midar-153": lipids_153,
+}
+
+
+def write(panel: Panel, folder: Path, parts: int = 5) -> None:
+    """Write train.csv and test.csv: of the latter, one run in `parts`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    runs = panel.named["run"].unique()
+    order = sorted(runs.to_list(), key=lambda run: blake2b(str(run).encode()).digest())
+    held_out = pl.col("run").is_in(order[::parts])
+    panel.named.filter(~held_out).write_csv(folder / "train.csv")
+    panel.named.filter(held_out).write_csv(folder / "test.csv")
+
+
+def main() -> None:
+    """Read the command line and write a panel."""
+    parser = argparse.ArgumentParser(description="Measured retention times as tables")
+    parser.add_argument("panel", choices=PANELS)
+    parser.add_argument("folder", type=Path)
+    given = parser.parse_args()
+    write(PANELS[given.panel](), given.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -14,7 +14,7 @@ import argparse
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -30,15 +30,7 @@ from rt_ridge import (
     calibrate_intervals,
 )
 
-PANELS: dict[str, Callable[[], panels.Panel]] = {
-    "Stoffel": panels.stoffel,
-    "Stoffel-95": lambda: panels.stoffel(share=0.94),
-    "BGC": panels.bgc,
-    "BGC-pos": lambda: panels.bgc("pos"),
-    "S9Site54": panels.peptides,
-    "midar-499": panels.lipids_499,
-    "midar-153": panels.lipids_153,
-}
+PANELS = panels.PANELS
 
 PUBLISHED = {
     "Stoffel-95": (0.362, 0.163),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import pytest
+from rt_ridge import Stage1CoeffSummaries
 
 
 @pytest.fixture
@@ -92,6 +94,41 @@ def test_missing_values_are_named(fit, train, column, with_value):
     for message in fit(with_value(train, column, None)):
         assert column in message
         assert "rows 5" in message
+
+
+def constant(frame):
+    return frame.with_columns(run_covariate_1=pl.lit(2.5))
+
+
+def collinear(frame):
+    return frame.with_columns(run_covariate_1=3 * pl.col("run_covariate_0") - 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "phrase"), [(constant, "constant"), (collinear, "linearly dependent")]
+)
+def test_covariates_that_tell_nothing_are_shrunk_or_named(
+    fit, good, train, tmp_path, change, phrase
+):
+    for message in fit(change(train), "--slope-head-mode", "global"):
+        assert "run_covariate_1" in message
+        assert phrase in message
+    change(train).write_csv(tmp_path / "odd.csv")
+    good("fit", "--data", tmp_path / "odd.csv", "--save-dir", tmp_path / "run")
+    found = Stage1CoeffSummaries.load(tmp_path / "run" / "coefficients.npz")
+    assert np.isfinite(found.mean).all()
+    if change is constant:
+        assert np.abs(found.mean[:, 2]).max() < 1e-9
+
+
+def test_pairs_with_fewer_rows_than_covariates_are_fitted(good, train, tmp_path):
+    # One row a pair, of two covariates.
+    thin = train.unique(["species", "comp_id"], keep="first", maintain_order=True)
+    thin.write_csv(tmp_path / "thin.csv")
+    good("fit", "--data", tmp_path / "thin.csv", "--save-dir", tmp_path / "run")
+    found = Stage1CoeffSummaries.load(tmp_path / "run" / "coefficients.npz")
+    assert set(found.n.tolist()) == {1}
+    assert (np.linalg.eigvalsh(found.cov)[:, 0] > 0).all()
 
 
 def test_one_row_in_all_is_refused(fit, train):
