@@ -7,6 +7,10 @@ from .config import MILModelConfig as MILModelConfig
 from .data.bag_data import BagData as BagData
 from .data.scaling import FeatureScaler as FeatureScaler
 from .errors import MILError as MILError
+from .explain import leave_one_out as leave_one_out
+from .export import attention_frame as attention_frame
+from .export import export_attention as export_attention
+from .export import export_attention_sdf as export_attention_sdf
 from .fitting import FitResult as FitResult
 from .fitting import fit as fit
 from .fitting import predict as predict
@@ -40,9 +44,13 @@ __all__ = [
     "MLPEmbedderV3Like",
     "MultiTaskFocal",
     "TaskAttentionPool",
+    "attention_frame",
     "decision_thresholds",
+    "export_attention",
+    "export_attention_sdf",
     "fit",
     "fold_score",
+    "leave_one_out",
     "make_folds",
     "make_residual_mlp_embedder_v3",
     "normalize_lambdas",

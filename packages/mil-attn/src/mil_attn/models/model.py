@@ -142,13 +142,24 @@ class MILTaskAttnMixerWithAux(nn.Module):
         MILError
             If features that a branch needs are missing or of another width.
         """
-        branches, attention = [], None
+        return self.mix(*self.encode(bags), bags.offsets)
+
+    def encode(self, bags: Bags) -> tuple[Tensor | None, Tensor | None]:
+        """Return molecules [B, proj_dim] and instances [M, inst_hidden]; None without a branch."""
+        molecules = instances = None
         if self.in_2d is not None:
-            x2d = _present("x2d", bags.x2d, self.in_2d)
-            branches.append(self.proj2d(self.mol_enc(x2d))[:, None])
+            molecules = self.proj2d(self.mol_enc(_present("x2d", bags.x2d, self.in_2d)))
         if self.in_3d is not None:
-            instances = _present("instances", bags.instances, self.in_3d)
-            pooled, attention = self.pool(self.inst_enc(instances), bags.offsets)
+            instances = self.inst_enc(_present("instances", bags.instances, self.in_3d))
+        return molecules, instances
+
+    def mix(self, molecules: Tensor | None, instances: Tensor | None, offsets: Tensor) -> MILOutput:
+        """Predict from what `encode` returned; bags may have lost or gained instances since."""
+        branches, attention = [], None
+        if molecules is not None:
+            branches.append(molecules[:, None])
+        if instances is not None:
+            pooled, attention = self.pool(instances, offsets)
             branches.append(self.proj3d(pooled))
             branches = [branch.expand(-1, self.n_tasks, -1) for branch in branches]
         # Without instances nothing differs between tasks before the heads: mixed once.
