@@ -236,6 +236,15 @@ def test_dropout_of_a_lone_instance_drops_the_bias_with_it() -> None:
     assert any(torch.allclose(draw, nothing_kept) for draw in pooled)
 
 
+def test_mixed_precision_around_it_changes_nothing() -> None:
+    pool = pool_of(torch.float32)
+    rows, offsets = bags_of(SIZES, torch.float32)
+    calm, _ = pool(rows, offsets)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, _ = pool(rows, offsets)
+    assert mixed.equal(calm)
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [

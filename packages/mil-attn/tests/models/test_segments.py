@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mil_attn.bags import offsets_of
-from mil_attn.models.segments import Segments, segment_mean, segment_pool, segment_softmax
+from mil_attn.models import segment_values as segment_values_module
+from mil_attn.models.segment_sums import segment_mean, segment_pool, segment_softmax
+from mil_attn.models.segment_values import segment_values
+from mil_attn.models.segments import Segments
 from torch import Tensor
 
 sizes = st.lists(st.integers(1, 6), min_size=1, max_size=7)
@@ -79,3 +82,31 @@ def test_equal_scores_at_the_cut_are_kept_together() -> None:
     weights = segment_softmax(scores, segments_of([4]), top_k=2).flatten()
     assert weights[0] == 0
     assert weights[1] == weights[2] > 0
+
+
+def values_of(sizes: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights [M, 3 tasks, 2 heads], rows [M, 4], and the heads' projections [2, 2, 4]."""
+    weights = rows_of(sizes, 6).view(-1, 3, 2)
+    return weights, rows_of(sizes, 4, seed=1), rows_of([4], 4, seed=2).view(2, 2, 4)
+
+
+@pytest.mark.parametrize("run_bytes", [1, 6 * 4 * 8 * 2, 1 << 22])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sizes=sizes)
+def test_values_are_projected_rows_summed(
+    run_bytes: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segment_values_module, "RUN_BYTES", run_bytes)  # one, two, all bags a run
+    weights, rows, w_v = values_of(sizes)
+    wanted = [tensor.requires_grad_() for tensor in (weights, rows, w_v)]
+    segments = segments_of(sizes)
+    mine = segments.unsort_bags(
+        segment_values(segments.sort(weights), segments.sort(rows), w_v, segments)
+    )
+    bags = zip(weights.split(sizes), rows.split(sizes), strict=True)
+    expected = torch.stack([torch.einsum("nth,nd,hed->the", w, r, w_v) for w, r in bags])
+    torch.testing.assert_close(mine, expected, rtol=1e-12, atol=1e-12)
+    cotangent = rows_of([len(sizes)], 12, seed=3).view(-1, 3, 2, 2)
+    grads = torch.autograd.grad(mine, wanted, cotangent)
+    for ours, theirs in zip(grads, torch.autograd.grad(expected, wanted, cotangent), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11)

@@ -10,7 +10,9 @@ from torch.nn import functional as F  # noqa: N812
 
 from mil_attn.bags import check_offsets, pack_bags
 from mil_attn.errors import MILError
-from mil_attn.models.segments import Segments, segment_mean, segment_pool, segment_softmax
+from mil_attn.models.segment_sums import segment_mean, segment_pool, segment_softmax
+from mil_attn.models.segment_values import segment_values
+from mil_attn.models.segments import Segments
 
 PoolSource = Literal["attn_out", "normed_inputs", "inputs"]
 
@@ -20,7 +22,7 @@ class TaskAttentionPool(nn.Module):
 
     With ``source="attn_out"`` and the other defaults the result is
     ``mha(queries, norm(x), norm(x))`` bag by bag, to rounding, at a cost for an instance of
-    D·T·H multiply-adds in place of 2·D². Queries do not depend on the bag, so they are multiplied
+    2·D·T·H multiply-adds in place of 2·D². Queries do not depend on the bag, so they are multiplied
     into the key projection once and no key is formed; attention pools normed inputs, one row a
     bag, task and head, and the value and output projections act on those rows.
 
@@ -143,20 +145,9 @@ class TaskAttentionPool(nn.Module):
                 f"found {list(instances.shape)}."
             )
         check_offsets(offsets, len(instances))
-        segments = Segments(offsets)
-        plain = segments.sort(instances)
-        normed = self.norm(plain)
-        attention = segment_softmax(normed @ self._folded_queries().T, segments, self.top_k)
-        weights = F.dropout(attention, self.dropout, self.training)
-        rows = plain if self.source == "inputs" else normed
-        if self.source == "attn_out":
-            pooled = self.mha.out_proj(self._values(weights, rows, segments))
-        else:
-            pooled = self._pooled_instances(weights, rows, segments)
-        if self.mean_residual > 0:
-            mean = segment_mean(rows, segments)[:, None]
-            pooled = torch.lerp(pooled, mean.expand_as(pooled), self.mean_residual)
-        return segments.unsort_bags(pooled), segments.unsort(self._head_mean(attention))
+        # Sums over bags write into buffers of one type, which mixed precision knows nothing of.
+        with torch.autocast(instances.device.type, enabled=False):
+            return self._pool(instances.to(self.queries.dtype), Segments(offsets))
 
     def forward_padded(
         self, instances: Tensor, key_padding_mask: Tensor | None = None
@@ -184,50 +175,67 @@ class TaskAttentionPool(nn.Module):
         maps[slice(None) if key_padding_mask is None else ~key_padding_mask] = attention
         return pooled, maps.transpose(1, 2)
 
-    def _folded_queries(self) -> Tensor:
+    def _pool(self, instances: Tensor, segments: Segments) -> tuple[Tensor, Tensor]:
+        plain = segments.sort(instances)
+        normed = self.norm(plain)
+        w_q, w_k, w_v = self.mha.in_proj_weight.chunk(3)
+        b_q, _, b_v = self.mha.in_proj_bias.chunk(3)
+        attention = segment_softmax(normed @ self._folded(w_q, b_q, w_k).T, segments, self.top_k)
+        weights = F.dropout(attention, self.dropout, self.training)
+        rows = plain if self.source == "inputs" else normed
+        if self.source == "attn_out":
+            pooled = self.mha.out_proj(self._values(weights, rows, w_v, b_v, segments))
+        else:
+            pooled = self._pooled_instances(weights, rows, w_v, b_v, segments)
+        if self.mean_residual > 0:
+            mean = segment_mean(rows, segments)[:, None]
+            pooled = torch.lerp(pooled, mean.expand_as(pooled), self.mean_residual)
+        return segments.unsort_bags(pooled), segments.unsort(self._head_mean(attention))
+
+    def _folded(self, w_q: Tensor, b_q: Tensor, w_k: Tensor) -> Tensor:
         """Return, for each task and head, the vector [T·H, D] whose product is the score."""
         n_heads, head_dim = self.mha.num_heads, self.mha.head_dim
-        w_q, w_k, _ = self.mha.in_proj_weight.chunk(3)
-        b_q = self.mha.in_proj_bias.chunk(3)[0]
-        queries = F.linear(self.queries[0] / self.temperature, w_q, b_q)
-        scale = head_dim**-0.5
-        by_head = (queries * scale).view(-1, n_heads, head_dim).transpose(0, 1)
+        queries = F.linear(self.queries[0] / self.temperature, w_q, b_q) * head_dim**-0.5
+        by_head = queries.view(-1, n_heads, head_dim).transpose(0, 1)
         folded: Tensor = by_head @ w_k.view(n_heads, head_dim, -1)
         return folded.transpose(0, 1).flatten(0, 1)
 
-    def _values(self, weights: Tensor, rows: Tensor, segments: Segments) -> Tensor:
+    def _values(
+        self, weights: Tensor, rows: Tensor, w_v: Tensor, b_v: Tensor, segments: Segments
+    ) -> Tensor:
         """Return the heads' pooled values, side by side [B, T, D]."""
         n_heads, head_dim = self.mha.num_heads, self.mha.head_dim
-        w_v, b_v = self._value_projection()
-        pooled = segment_pool(weights, rows, segments)
-        by_head = pooled.view(-1, n_heads, pooled.shape[-1]).transpose(0, 1)
-        values = (by_head @ w_v.view(n_heads, head_dim, -1).mT).transpose(0, 1)
-        # [B·T, H, D/H]: the bias of a value counts as often as its weights sum to.
-        values = values + self._sums(weights, segments).reshape(-1, n_heads, 1) * b_v.view(
-            n_heads, head_dim
-        )
-        return values.reshape(segments.n_bags, -1, rows.shape[1])
+        by_head = w_v.view(n_heads, head_dim, -1)
+        values = segment_values(weights.view(len(rows), -1, n_heads), rows, by_head, segments)
+        sums = self._sums(weights, segments)
+        if sums is None:
+            return values.flatten(2) + b_v
+        # The bias of a value counts as often as the weights sum to.
+        sums = sums.view(segments.n_bags, -1, n_heads, 1)
+        return (values + sums * b_v.view(n_heads, head_dim)).flatten(2)
 
-    def _pooled_instances(self, weights: Tensor, rows: Tensor, segments: Segments) -> Tensor:
+    def _pooled_instances(
+        self, weights: Tensor, rows: Tensor, w_v: Tensor, b_v: Tensor, segments: Segments
+    ) -> Tensor:
+        """Return the instances pooled by the head mean [B, T, D]."""
         weights = self._head_mean(weights)
         pooled = segment_pool(weights, rows, segments)
         if not self.tie_mha_v:
             return pooled
-        w_v, b_v = self._value_projection()
-        return F.linear(pooled, w_v) + self._sums(weights, segments) * b_v
+        sums = self._sums(weights, segments)
+        return F.linear(pooled, w_v) + (b_v if sums is None else sums * b_v)
 
-    def _value_projection(self) -> tuple[Tensor, Tensor]:
-        return self.mha.in_proj_weight.chunk(3)[2], self.mha.in_proj_bias.chunk(3)[2]
-
-    def _sums(self, weights: Tensor, segments: Segments) -> Tensor:
-        """Return the sum of each bag's weights [B, R, 1], which is 1 unless some are dropped."""
-        if self.dropout > 0 and self.training:
-            return segment_pool(weights, weights.new_ones(len(weights), 1), segments)
-        return weights.new_ones(segments.n_bags, weights.shape[1], 1)
+    def _sums(self, weights: Tensor, segments: Segments) -> Tensor | None:
+        """Return the sum of each bag's weights [B, R, 1]; None where it is 1, none dropped."""
+        if self.dropout == 0 or not self.training:
+            return None
+        return segment_pool(weights, weights.new_ones(len(weights), 1), segments)
 
     def _head_mean(self, weights: Tensor) -> Tensor:
         """Return the mean over heads [M, T] of a column a task and head [M, T·H]."""
-        return weights.view(len(weights), -1, self.mha.num_heads).mean(2)
+        # As a product: torch's mean over so short an axis takes ten times as long.
+        n_heads = self.mha.num_heads
+        return weights.view(len(weights), -1, n_heads) @ weights.new_full((n_heads,), 1 / n_heads)
 
 
 def _check_range(name: str, expected: str, found: object, fits: bool) -> None:

@@ -1,73 +1,95 @@
-"""Softmax and weighted sums over the bags of packed rows, without padding and without scatters."""
+"""How packed rows fall into bags, sorted so that bags of one size are a dense batch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-@dataclass(frozen=True)
-class Bucket:
-    """Bags of one size that stand side by side once bags are sorted by size."""
+class Bucket(NamedTuple):
+    """So many bags of one size, side by side."""
 
-    first_bag: int
     n_bags: int
-    first_row: int
     size: int
 
-    def rows(self, packed: Tensor) -> Tensor:
-        """Return the bucket's part [n_bags, size, ...] of packed rows, as a view."""
-        part = packed.narrow(0, self.first_row, self.n_bags * self.size)
-        return part.view(self.n_bags, self.size, *packed.shape[1:])
 
-    def bags(self, per_bag: Tensor) -> Tensor:
-        """Return the bucket's part [n_bags, ...] of rows that are one a bag, as a view."""
-        return per_bag.narrow(0, self.first_bag, self.n_bags)
+class Run(NamedTuple):
+    """Bags ``bags`` and rows ``rows``, in sorted order, and the buckets that they are."""
+
+    bags: slice
+    rows: slice
+    buckets: list[Bucket]
+
+    def split_rows(self, rows: Tensor) -> Sequence[Tensor]:
+        """Return the run's rows [rows, ...] bucket by bucket, as views [n_bags, size, ...]."""
+        parts = rows.split_with_sizes([n_bags * size for n_bags, size in self.buckets])
+        return [p.view(*b, *p.shape[1:]) for p, b in zip(parts, self.buckets, strict=True)]
+
+    def split_bags(self, per_bag: Tensor) -> Sequence[Tensor]:
+        """Return what is one a bag [bags, ...] bucket by bucket, as views [n_bags, ...]."""
+        return per_bag.split_with_sizes([n_bags for n_bags, _ in self.buckets])
 
 
 class Segments:
     """How M packed rows fall into B bags, and the order in which bags of one size adjoin.
 
     Bags of one size are a dense batch, so that every sum over bags is one batched product a size.
-    All functions of this module take rows in that order: `sort` brings them into it, `unsort` and
-    `unsort_bags` bring results back.
+    `sort` brings rows into that order, `unsort` and `unsort_bags` bring results back.
 
     Parameters
     ----------
     offsets : LongTensor [B + 1]
         Bag b holds the rows ``offsets[b]:offsets[b + 1]``; no bag is empty.
+
+    Attributes
+    ----------
+    sizes : LongTensor [B]
+        Ascending.
+    buckets : list of Bucket
+        In sorted order.
     """
 
     def __init__(self, offsets: Tensor) -> None:
         self.n_bags = len(offsets) - 1
         self._offsets = offsets
-        sizes = offsets.diff()
-        self._order = sizes.argsort(stable=True)
-        self.sizes = sizes[self._order]
+        self.sizes, self._order = offsets.diff().sort(stable=True)
         # The only wait for the device: how many bags there are of each size.
         counts = torch.stack(torch.unique_consecutive(self.sizes, return_counts=True))
-        self.buckets: list[Bucket] = []
-        bag = row = 0
-        for size, n_bags in counts.T.tolist():
-            self.buckets.append(Bucket(bag, n_bags, row, size))
-            bag += n_bags
-            row += n_bags * size
-        self.n_rows = row
+        self.buckets = [Bucket(n_bags, size) for size, n_bags in counts.T.tolist()]
+        self.n_rows = sum(n_bags * size for n_bags, size in self.buckets)
 
-    @cached_property
-    def _permutation(self) -> tuple[Tensor, Tensor]:
-        starts = self._offsets[self._order]
-        shift = starts - (self.sizes.cumsum(0) - self.sizes)
-        row = torch.arange(self.n_rows, device=starts.device)
-        there = row + shift.repeat_interleave(self.sizes, output_size=self.n_rows)
-        back = torch.empty_like(there)
-        back[there] = row
-        return there, back
+    def whole(self) -> Run:
+        """Return all bags as one run."""
+        return _run(self.buckets, 0, 0)
+
+    def shorter_than(self, size: int) -> Run:
+        """Return the bags of fewer than `size` rows as a run, which may be empty."""
+        return _run([bucket for bucket in self.buckets if bucket.size < size], 0, 0)
+
+    def runs(self, n_bags: int, after: Run) -> Iterator[Run]:
+        """Yield what follows a run in pieces of at most `n_bags` bags."""
+        buckets: list[Bucket] = []
+        bag, row, free = after.bags.stop, after.rows.stop, n_bags
+        for count, size in self.buckets[len(after.buckets) :]:
+            while count:
+                taken = min(count, free)
+                buckets.append(Bucket(taken, size))
+                count, free = count - taken, free - taken
+                if not free:
+                    run = _run(buckets, bag, row)
+                    yield run
+                    buckets, bag, row, free = [], run.bags.stop, run.rows.stop, n_bags
+        if buckets:
+            yield _run(buckets, bag, row)
+
+    def spread(self, per_bag: Tensor) -> Tensor:
+        """Return what is one a sorted bag [B, ...] for each of its rows [M, ...]."""
+        return per_bag.repeat_interleave(self.sizes, 0, output_size=self.n_rows)
 
     def sort(self, rows: Tensor) -> Tensor:
         """Return packed rows [M, ...] with bags sorted by size."""
@@ -81,106 +103,25 @@ class Segments:
         """Return rows that are one a bag [B, ...] as the bags came."""
         if len(self.buckets) == 1:
             return per_bag
-        back = torch.empty_like(self._order)
-        back[self._order] = torch.arange(self.n_bags, device=back.device)
-        return _permuted(per_bag, back, self._order)
+        return _permuted(per_bag, _inverse(self._order), self._order)
+
+    @cached_property
+    def _permutation(self) -> tuple[Tensor, Tensor]:
+        shift = self._offsets[self._order] - (self.sizes.cumsum(0) - self.sizes)
+        there = self.spread(shift) + torch.arange(self.n_rows, device=shift.device)
+        return there, _inverse(there)
 
 
-def segment_softmax(scores: Tensor, segments: Segments, top_k: int | None = None) -> Tensor:
-    """Return the softmax over each bag of every column.
-
-    Parameters
-    ----------
-    scores : Tensor [M, R]
-        Sorted rows.
-    segments : Segments
-        The bags.
-    top_k : int, optional
-        Only the `top_k` highest scores of a bag and column, and those equal to the lowest of
-        them, get weight: ties do not depend on the order of instances.
-    """
-    weights: Tensor = _Softmax.apply(scores, segments, top_k)
-    return weights
+def _run(buckets: list[Bucket], bag: int, row: int) -> Run:
+    n_bags = sum(bucket.n_bags for bucket in buckets)
+    n_rows = sum(bucket.n_bags * bucket.size for bucket in buckets)
+    return Run(slice(bag, bag + n_bags), slice(row, row + n_rows), buckets)
 
 
-def segment_pool(weights: Tensor, rows: Tensor, segments: Segments) -> Tensor:
-    """Return the weighted sums of each bag's rows.
-
-    Parameters
-    ----------
-    weights : Tensor [M, R]
-        Sorted rows; a column each weighted sum.
-    rows : Tensor [M, D]
-        Sorted rows.
-    segments : Segments
-        The bags.
-
-    Returns
-    -------
-    Tensor [B, R, D]
-        Bags sorted by size.
-    """
-    pooled: Tensor = _Pool.apply(weights, rows, segments)
-    return pooled
-
-
-def segment_mean(rows: Tensor, segments: Segments) -> Tensor:
-    """Return the mean of each bag's rows [M, D], as [B, D]."""
-    share = (1 / segments.sizes.to(rows)).repeat_interleave(
-        segments.sizes, output_size=segments.n_rows
-    )
-    return segment_pool(share[:, None], rows, segments)[:, 0]
-
-
-class _Softmax(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, scores: Tensor, segments: Segments, top_k: int | None) -> Tensor:
-        weights = torch.empty_like(scores)
-        for bucket in segments.buckets:
-            part = bucket.rows(scores)
-            if top_k is not None and top_k < bucket.size:
-                least = part.topk(top_k, dim=1).values[:, -1:]
-                part = part.masked_fill(part < least, -torch.inf)
-            torch.softmax(part, dim=1, out=bucket.rows(weights))
-        ctx.save_for_backward(weights)
-        ctx.segments = segments
-        return weights
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (weights,) = ctx.saved_tensors
-        grad_scores = weights * grad
-        for bucket in ctx.segments.buckets:
-            part = bucket.rows(grad_scores)
-            part.sub_(bucket.rows(weights) * part.sum(1, keepdim=True))
-        return grad_scores, None, None
-
-
-class _Pool(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, weights: Tensor, rows: Tensor, segments: Segments) -> Tensor:
-        pooled = rows.new_empty(segments.n_bags, weights.shape[1], rows.shape[1])
-        for bucket in segments.buckets:
-            torch.bmm(bucket.rows(weights).mT, bucket.rows(rows), out=bucket.bags(pooled))
-        ctx.save_for_backward(weights, rows)
-        ctx.segments = segments
-        return pooled
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        weights, rows = ctx.saved_tensors
-        wants_weights, wants_rows, _ = ctx.needs_input_grad
-        grad_weights = torch.empty_like(weights) if wants_weights else None
-        grad_rows = torch.empty_like(rows) if wants_rows else None
-        for bucket in ctx.segments.buckets:
-            part = bucket.bags(grad)
-            if grad_weights is not None:
-                torch.bmm(bucket.rows(rows), part.mT, out=bucket.rows(grad_weights))
-            if grad_rows is not None:
-                torch.bmm(bucket.rows(weights), part, out=bucket.rows(grad_rows))
-        return grad_weights, grad_rows, None
+def _inverse(permutation: Tensor) -> Tensor:
+    inverse = torch.empty_like(permutation)
+    inverse[permutation] = torch.arange(len(permutation), device=permutation.device)
+    return inverse
 
 
 def _permuted(rows: Tensor, there: Tensor, back: Tensor) -> Tensor:
