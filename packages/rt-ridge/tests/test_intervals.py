@@ -65,6 +65,21 @@ def test_bins_of_few_rows_take_the_reach_of_all() -> None:
     assert half[2] >= norm.ppf(0.9)
 
 
+def test_bins_thinner_than_all_that_was_measured_are_no_narrower_than_unseen_pairs() -> None:
+    rng = np.random.default_rng(0)
+    z = np.concatenate([3 * rng.normal(size=1_000), 0.3 * rng.normal(size=5_000)])
+    found = IntervalCalibration.fit(z, np.repeat([0, 7], [1_000, 5_000]))
+    # Never seen, 1, 2-4 (not measured), 5-9, and 10-19 (not measured, thicker).
+    half = found.half_width(np.ones(5), np.array([0, 1, 3, 7, 12]), 0.95)
+    assert half[0] == half[1] == half[2] > 5
+    assert half[3] == half[4] < 0.7
+    # Without pairs never seen the model's own intervals stand in for them.
+    found = IntervalCalibration.fit(z[1_000:], np.full(5_000, 7))
+    half = found.half_width(np.ones(2), np.array([1, 7]), 0.95)
+    assert half[0] == pytest.approx(norm.ppf(0.975))
+    assert half[1] < 0.7
+
+
 def test_between_and_beyond_the_coverages_measured() -> None:
     found = small()
     one = np.array([1])

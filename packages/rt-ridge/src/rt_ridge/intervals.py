@@ -105,8 +105,9 @@ class IntervalCalibration:
         parts : ndarray of int, [N], or None
             Part of the runs that each row is of, from 0 on; see `rt_ridge.reach.reach_of`.
         edges : sequence of int
-            See above. Bins of fewer than `LEAST_ROWS` rows take the reach of all seen pairs, or of
-            all rows for pairs never seen, where that is wider than normal intervals.
+            See above. Bins of fewer than `LEAST_ROWS` rows take the reach of all seen pairs; where
+            no thinner bin of seen pairs has as many, at least that of pairs never seen, and these,
+            if they are as few, the reach of all rows, where that is wider than normal intervals.
 
         Raises
         ------
@@ -151,12 +152,16 @@ class IntervalCalibration:
                 f"found {counts.sum()}"
             )
         own = np.eye(len(counts), dtype=np.bool_)
+        enough = counts >= LEAST_ROWS
         whole = reach(np.ones(len(counts), dtype=np.bool_))
         seen = reach(~own[0]) if counts[1:].sum() >= LEAST_ROWS else whole
-        fallback = [np.maximum(whole, normal_reach(GRID)), *[seen] * len(edges)]
-        table = [
-            reach(own[b]) if counts[b] >= LEAST_ROWS else other for b, other in enumerate(fallback)
-        ]
+        normal = normal_reach(GRID)
+        table = [reach(own[0]) if enough[0] else np.maximum(whole, normal)]
+        # Thinner than all that was measured: between pairs seen and pairs never seen.
+        thin = np.maximum(seen, table[0])
+        for b in range(1, len(counts)):
+            measured = seen if enough[1:b].any() else thin
+            table.append(reach(own[b]) if enough[b] else measured)
         return cls(GRID, np.stack(table), np.array(edges, dtype=np.int64))
 
     def half_width(
