@@ -5,6 +5,12 @@ from .callbacks.records import EpochRecord as EpochRecord
 from .config import MILConfig as MILConfig
 from .config import MILModelConfig as MILModelConfig
 from .data.bag_data import BagData as BagData
+from .data.bag_data import Failure as Failure
+from .data.computed import conformers_of as conformers_of
+from .data.config import ConformerConfig as ConformerConfig
+from .data.config import Descriptors2DConfig as Descriptors2DConfig
+from .data.config import MoleculeFeaturesConfig as MoleculeFeaturesConfig
+from .data.conformers import conformer_molecule as conformer_molecule
 from .data.scaling import FeatureScaler as FeatureScaler
 from .errors import MILError as MILError
 from .explain import leave_one_out as leave_one_out
@@ -32,7 +38,10 @@ from .training.thresholds import decision_thresholds as decision_thresholds
 __all__ = [
     "BagData",
     "Bags",
+    "ConformerConfig",
+    "Descriptors2DConfig",
     "EpochRecord",
+    "Failure",
     "FeatureScaler",
     "FitResult",
     "MILConfig",
@@ -42,9 +51,12 @@ __all__ = [
     "MILOutput",
     "MILTaskAttnMixerWithAux",
     "MLPEmbedderV3Like",
+    "MoleculeFeaturesConfig",
     "MultiTaskFocal",
     "TaskAttentionPool",
     "attention_frame",
+    "conformer_molecule",
+    "conformers_of",
     "decision_thresholds",
     "export_attention",
     "export_attention_sdf",

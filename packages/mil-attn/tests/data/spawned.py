@@ -1,0 +1,66 @@
+"""What the tests run in processes of their own: spawned ones find functions by a file's name."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mil_attn.data import kept
+from mil_attn.data.config import ConformerConfig, Descriptors2DConfig, MoleculeFeaturesConfig
+from mil_attn.data.parallel import each_group, groups_of
+
+FEATURES = MoleculeFeaturesConfig(
+    conformers=ConformerConfig(count=3),
+    descriptors_3d=["usrcat"],
+    descriptors_2d=Descriptors2DConfig(descriptors=False, morgan_bits=16),
+)
+
+SMILES = ["CO", "CCN", "CCCF", "CCS", "CCCCO", "CC"]
+
+
+def squares(numbers: Sequence[int]) -> list[int]:
+    """Square numbers; die at 5."""
+    if 5 in numbers:
+        os._exit(3)
+    return [n * n for n in numbers]
+
+
+def die() -> dict[int, int]:
+    """Return what comes of a process that dies."""
+    groups = each_group(squares, groups_of(range(12), 3), 2, lambda _: -1)
+    return dict(sorted((i, r) for group, done in groups for i, r in zip(group, done, strict=True)))
+
+
+def features() -> list[object]:
+    """Return the features of some molecules, by two processes."""
+    from mil_attn import BagData
+
+    data = BagData.from_smiles(SMILES, features=FEATURES, workers=2)
+    arrays = (data.instances, data.x2d, data.offsets, data.energies)
+    return [None if array is None else array.tolist() for array in arrays]
+
+
+def killed(folder: Path) -> None:
+    """End without a word once all but the last two molecules are computed."""
+    from mil_attn import BagData
+
+    def stop(stage: str, done: int, _: int) -> None:
+        if stage == "conformers" and done >= 8:
+            os._exit(9)
+
+    kept.CHUNK = 4
+    smiles = [f"{'C' * (i + 1)}O" for i in range(12)]
+    BagData.from_smiles(smiles, features=FEATURES, cache=folder, progress=stop)
+
+
+if __name__ == "__main__":
+    mode, *rest = sys.argv[1:]
+    if mode == "die":
+        sys.stdout.write(json.dumps(die()))
+    elif mode == "features":
+        sys.stdout.write(json.dumps(features()))
+    else:
+        killed(Path(rest[0]))
