@@ -63,8 +63,11 @@ def plot_shrinkage(
         ticks = [v for v in (1, 2, 5, 10, 20, 50, 100, 1000, 10000) if n.min() <= v <= n.max()]
         bar = figure.colorbar(points, ax=left, label="training rows")
         bar.set_ticks(np.log10(ticks).tolist(), labels=[str(v) for v in ticks])
-        left.set(xlabel="fitted on its own", ylabel="pooled", title=f"{names[j]} of each pair")
-        left.legend(loc="upper left")
+        left.set(
+            xlabel="fitted on its own", ylabel="pooled", title=f"{_told(names[j])} of each pair"
+        )
+        # Below the diagonal: shrunken estimates lie above it where they are small.
+        left.legend(loc="lower right")
         move = np.abs(y - x)
         right.scatter(n, move, s=8, alpha=0.3, color=OKABE_ITO[0], rasterized=len(rows) > 2000)
         right.plot(*_medians(n, move), color=OKABE_ITO[5], marker="o", label="median")
@@ -72,6 +75,7 @@ def plot_shrinkage(
         # A log scale has no place for a pair that stays put, nor use for figures of no move.
         right.set_yscale("log" if move.max() > 0 else "linear")
         right.set_xticks(ticks, [str(v) for v in ticks])
+        right.set_xticks([], minor=True)
         right.set_title("how far pooling moves it")
         right.legend()
     return figure
@@ -144,9 +148,9 @@ def plot_slopes(summaries: Stage1CoeffSummaries, coefficient: str | None = None)
             flierprops={"markersize": 3, "alpha": 0.5},
         )
         axes.set_xticks(range(1, len(shown) + 1), [str(i) for i in shown])
-        axes.set(xlabel=_parent_label(summaries), ylabel=names[j])
+        axes.set(xlabel=_parent_label(summaries), ylabel=_told(names[j]))
         rest = len(ids) - len(shown)
-        axes.set_title(f"{names[j]} of pairs" + (f", {rest} smaller ones left out" if rest else ""))
+        axes.set_title("pairs of each" + (f", {rest} smaller ones left out" if rest else ""))
     return figure
 
 
@@ -184,8 +188,9 @@ def plot_drift(
         top.plot(at, seen, ".", markersize=4, color=OKABE_ITO[0], label="measured")
         top.plot(at, told, color=OKABE_ITO[5], linewidth=1, label="predicted by the standards")
         top.axhline(0, color="0.4", linewidth=1)
-        top.set(ylabel=f"shift of the run, {unit}", title="mean over the rows of each run")
-        top.legend()
+        top.set_ylabel(f"shift of the run, {unit}")
+        top.set_title("mean over the rows of each run", loc="left")
+        top.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
         bottom.axhline(0, color="0.4", linewidth=1)
         bottom.plot(at, seen - told, ".", markersize=4, color=OKABE_ITO[2])
         bottom.set(xlabel="run, in order", ylabel=f"left over, {unit}")
@@ -248,6 +253,10 @@ def _place(name: str, names: Sequence[str]) -> int:
     if name not in names:
         raise RTRidgeError(f"coefficient: unknown {name!r}. {did_you_mean(name, names)}")
     return list(names).index(name)
+
+
+def _told(name: str) -> str:
+    return name if name == "intercept" else f"slope of {name}"
 
 
 def _parent_label(summaries: Stage1CoeffSummaries) -> str:
