@@ -12,14 +12,15 @@ from torch.autograd.function import once_differentiable
 from mil_attn.models.segment_sums import pool_backward_into, pool_into
 from mil_attn.models.segments import Run, Segments
 
-RUN_BYTES = 1 << 22
+RUN_BYTES = 1 << 21
+"""Room for the sums of a run of bags; on the CPU about a core's own cache."""
 
 
 def segment_values(weights: Tensor, rows: Tensor, w_v: Tensor, segments: Segments) -> Tensor:
     """Return the weighted sums of each bag's values.
 
     Rows are summed first and the sums multiplied by `w_v`: as many products as bags and tasks,
-    not instances. Of bags with fewer instances than tasks the instances are multiplied instead.
+    not instances. Of bags with no more instances than tasks the instances are multiplied instead.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ class _Values(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weights: Tensor, rows: Tensor, w_v: Tensor, segments: Segments) -> Tensor:
         values = rows.new_empty(segments.n_bags, *weights.shape[1:], w_v.shape[1])
-        small = segments.shorter_than(weights.shape[1])
+        small = segments.up_to(weights.shape[1])
         _small_into(values[small.bags], weights[small.rows], rows[small.rows], w_v, small)
         flat = weights.flatten(1)
         for run, sums in _runs(flat, rows, segments, small):
@@ -70,7 +71,7 @@ class _Values(torch.autograd.Function):
         grad, flat = grad.contiguous(), weights.flatten(1)
         grad_weights, grad_rows = torch.empty_like(flat), torch.empty_like(rows)
         grad_w_v = torch.zeros_like(w_v)
-        small = segments.shorter_than(weights.shape[1])
+        small = segments.up_to(weights.shape[1])
         there = small.rows
         grads = grad_weights[there].view_as(weights[there]), grad_rows[there], grad_w_v
         _small_backward_into(grads, grad[small.bags], weights[there], rows[there], w_v, small)

@@ -67,9 +67,9 @@ class Segments:
         """Return all bags as one run."""
         return _run(self.buckets, 0, 0)
 
-    def shorter_than(self, size: int) -> Run:
-        """Return the bags of fewer than `size` rows as a run, which may be empty."""
-        return _run([bucket for bucket in self.buckets if bucket.size < size], 0, 0)
+    def up_to(self, size: int) -> Run:
+        """Return the bags of at most `size` rows as a run, which may be empty."""
+        return _run([bucket for bucket in self.buckets if bucket.size <= size], 0, 0)
 
     def runs(self, n_bags: int, after: Run) -> Iterator[Run]:
         """Yield what follows a run in pieces of at most `n_bags` bags."""
