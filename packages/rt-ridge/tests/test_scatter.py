@@ -42,3 +42,15 @@ def test_many_moments_of_few_new_keys_are_not_copied_each_time(
     assert merged.keys.tolist() == list(range(n))
     assert merged.mean[:, 0].tolist() == list(range(n))
     assert copied <= 2 * n * np.log2(n)
+
+
+@pytest.mark.parametrize("top", [0, 2**32 + 5, 2**62 + 3])
+def test_moments_do_not_depend_on_the_size_of_keys(top: int) -> None:
+    rng = np.random.default_rng(1)
+    few = rng.integers(0, 4, 40)
+    rows = rng.normal(size=(40, 2))
+    found = moments_of(few + top, rows)
+    assert found.keys.tolist() == [top, top + 1, top + 2, top + 3]
+    for k in range(4):
+        assert found.n[k] == (few == k).sum()
+        np.testing.assert_allclose(found.mean[k], rows[few == k].mean(axis=0), rtol=0, atol=1e-14)
