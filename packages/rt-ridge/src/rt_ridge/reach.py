@@ -26,7 +26,7 @@ MARGIN = 0.1
 MOST_PARTS = 32
 """Most parts that runs are dealt into to be held against each other."""
 
-_CANDIDATES = np.concatenate([np.arange(0.01, 0.95, 0.005), np.arange(0.95, 1.0, 0.001), [1.0]])
+_CANDIDATES = np.concatenate([np.arange(0.01, 0.9, 0.005), np.arange(0.9, 1.0, 0.0005), [1.0]])
 """Levels that are tried."""
 
 
