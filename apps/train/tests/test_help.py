@@ -29,7 +29,7 @@ def ask(*arguments: str) -> tuple[int, set[str], str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [("--help",), ("chemprop", "--help")])
+@pytest.mark.parametrize("arguments", [("--help",), ("chemprop", "--help"), ("mil", "--help")])
 def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     code, modules, text = ask(*arguments)
     assert code == 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import tyro
 from molpool_common.cli import Command, dispatch, parse_config, take_config
@@ -14,7 +14,9 @@ from molpool_common.errors import InputError
 
 if TYPE_CHECKING:
     from molpool_train.config import TrainChempropConfig
+    from molpool_train.mil.config import TrainMILConfig
 
+ConfigT = TypeVar("ConfigT", "TrainChempropConfig", "TrainMILConfig")
 PROG = "molpool-train"
 
 
@@ -44,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run molpool-train and return its exit code."""
     commands = {
         "chemprop": Command("train a multi-task Chemprop model from a table of SMILES", _chemprop),
+        "mil": Command("train attention over the conformers of molecules, or other bags", _mil),
         "migrate-config": Command("rewrite legacy sampling keys to joint_sampling", _migrate),
     }
     return dispatch(PROG, "Train molpool models from a table.", commands, argv)
@@ -55,6 +58,14 @@ def _chemprop(argv: Sequence[str]) -> None:
     from molpool_train.pipeline import train_chemprop
 
     train_chemprop(config, name=name, arguments=[PROG, "chemprop", *argv])
+
+
+def _mil(argv: Sequence[str]) -> None:
+    config, name = _mil_configuration(argv)
+
+    from molpool_train.mil.pipeline import train_mil
+
+    train_mil(config, name=name, arguments=[PROG, "mil", *argv])
 
 
 def _migrate(argv: Sequence[str]) -> int:
@@ -74,13 +85,23 @@ def _migrate(argv: Sequence[str]) -> int:
 
 def _configuration(argv: Sequence[str]) -> tuple[TrainChempropConfig, str]:
     """Return the configuration and the name of the run; a resumed run brings its own file."""
+    return _resumed(_parse, argv, "chemprop")
+
+
+def _mil_configuration(argv: Sequence[str]) -> tuple[TrainMILConfig, str]:
+    return _resumed(_parse_mil, argv, "mil")
+
+
+def _resumed(
+    parse: Callable[[Sequence[str]], ConfigT], argv: Sequence[str], name: str
+) -> tuple[ConfigT, str]:
     path, _ = take_config(argv)
-    config = _parse(argv)
+    config = parse(argv)
     if config.resume and config.save_dir and path is None:
         stored = Path(config.save_dir) / "config.resolved.yaml"
         if stored.is_file():
-            config = _parse(["--config", str(stored), *argv])
-    return config, path.stem if path else "chemprop"
+            config = parse(["--config", str(stored), *argv])
+    return config, path.stem if path else name
 
 
 def _parse(argv: Sequence[str]) -> TrainChempropConfig:
@@ -93,6 +114,17 @@ def _parse(argv: Sequence[str]) -> TrainChempropConfig:
         prog=f"{PROG} chemprop",
         description="Train a multi-task Chemprop model from a table of SMILES.",
         migrate=migrate,
+    )
+
+
+def _parse_mil(argv: Sequence[str]) -> TrainMILConfig:
+    from molpool_train.mil.config import TrainMILConfig
+
+    return parse_config(
+        TrainMILConfig,
+        argv,
+        prog=f"{PROG} mil",
+        description="Train attention over the conformers of molecules, or over other bags.",
     )
 
 

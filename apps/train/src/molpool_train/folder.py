@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from molpool_common.config import dump_config, load_config
 from molpool_common.errors import InputError
 from molpool_common.runfolder import RunFolder, check_free
 
-from molpool_train.config import TrainChempropConfig
+if TYPE_CHECKING:
+    from molpool_train.config import TrainChempropConfig
+    from molpool_train.mil.config import TrainMILConfig
+
+    Config = TrainChempropConfig | TrainMILConfig
 
 CONFIG = "config.resolved.yaml"
 CHECKPOINTS = "checkpoints"
@@ -21,7 +25,7 @@ HEATMAP = "affinity_heatmap.png"
 DENDROGRAM = "affinity_dendrogram.png"
 
 
-def check_folder(config: TrainChempropConfig, path: Path) -> None:
+def check_folder(config: Config, path: Path) -> None:
     """Refuse early, before minutes of work, what could not be written or resumed."""
     if not config.resume:
         check_free(path, overwrite=config.overwrite)
@@ -32,10 +36,10 @@ def check_folder(config: TrainChempropConfig, path: Path) -> None:
         raise InputError("--resume", expected="--save-dir, the folder of the run", found="none")
     RunFolder.resume(path)
     if (path / CONFIG).is_file():
-        _check_same(load_config(TrainChempropConfig, path / CONFIG), config)
+        _check_same(load_config(type(config), path / CONFIG), config)
 
 
-def _check_same(stored: TrainChempropConfig, config: TrainChempropConfig) -> None:
+def _check_same(stored: Config, config: Config) -> None:
     """Refuse to resume with other settings: the result would belong to neither."""
     free: dict[str, Any] = dict.fromkeys(("resume", "overwrite", "save_dir", "tracking"), True)
     free["data"] = {"predict_path"}  # other molecules may be predicted at any time
@@ -63,7 +67,7 @@ def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> 
     return found
 
 
-def open_folder(config: TrainChempropConfig, path: Path, arguments: Sequence[str]) -> RunFolder:
+def open_folder(config: Config, path: Path, arguments: Sequence[str]) -> RunFolder:
     """Make the run folder with its configuration, or open the one to resume."""
     if config.resume:
         run = RunFolder.resume(path)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
-from chemprop_multitask import EpochRecord
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from molpool_train.sampling import SamplingLog
+if TYPE_CHECKING:
+    from chemprop_multitask import EpochRecord
+
+    from molpool_train.sampling import SamplingLog
 
 
 class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightning has no types here

@@ -56,6 +56,7 @@ def fit(
     checkpoint_dir: str | Path | None = None,
     resume_from: str | Path | None = None,
     seed: int = 42,
+    threshold_metric: str = "f1",
 ) -> FitResult:
     """Train a model, and keep the epoch of the best validation score.
 
@@ -83,6 +84,8 @@ def fit(
         would have had without the break, on the machine that wrote it.
     seed : int
         Seed of weights, shuffling and dropout; the global generators are left as they were.
+    threshold_metric : {"f1", "accuracy", "balanced_accuracy", "mcc"}
+        What the decision thresholds maximise on `val`, see `decision_thresholds`.
 
     Returns
     -------
@@ -118,7 +121,7 @@ def fit(
     module.cpu()
     if val is not None and module.is_classifier:
         assert val.labels is not None
-        module.thresholds = decision_thresholds(val.labels, predict(module, val))
+        module.thresholds = decision_thresholds(val.labels, predict(module, val), threshold_metric)
     return FitResult(module, result.records, result.best_epoch)
 
 

@@ -1,0 +1,1 @@
+"""`molpool-train mil`: attention over the conformers of molecules, or any other bags."""

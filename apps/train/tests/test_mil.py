@@ -1,0 +1,216 @@
+"""`molpool-train mil` on a table of bags: run folder, resume, refusals."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from molpool_common.config import load_config
+from molpool_train.mil.config import TrainMILConfig
+from sklearn import metrics as peer
+
+RunMIL = Callable[..., tuple[int, str, str]]
+SMALL = [
+    *("--data.kind", "bags"),
+    *("--data.target-columns", "easy", "rare"),
+    *("--model.use-2d", "false"),
+    *("--model.inst-hidden", "16"),
+    *("--model.inst-layers", "1"),
+    *("--model.attn-heads", "4"),
+    *("--model.mixer-hidden", "16"),
+    *("--model.mixer-layers", "1"),
+    *("--model.proj-dim", "16"),
+    *("--training.batch-size", "16"),
+    *("--training.accumulate-grad-batches", "1"),
+    *("--training.lr", "0.005"),
+    *("--training.accelerator", "cpu"),
+    *("--sampling.rare-prev-thr", "0.2"),
+]
+
+
+@pytest.fixture(scope="module")
+def run() -> RunMIL:
+    """Run ``molpool-train mil`` in this process; give exit code, output and errors."""
+    from molpool_train.cli import main
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            code = main(["mil", *map(str, arguments)])
+        return code, out.getvalue(), err.getvalue()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """80 bags of 1 to 5 instances whose first feature decides two tasks, one of them rare."""
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(1, 6, 80)
+    bag = np.repeat(np.arange(80), sizes)
+    features = rng.normal(size=(len(bag), 8))
+    largest = np.array([features[bag == b, 0].max() for b in range(80)])
+    frame = pl.DataFrame(
+        {
+            "bag_id": [f"mol{b}" for b in bag],
+            "easy": (largest > 0.7).astype(int)[bag],
+            "rare": (largest > np.quantile(largest, 0.87)).astype(int)[bag],
+            "fold": (np.arange(80) % 4)[bag],
+            **{f"f{j + 1}": features[:, j] for j in range(8)},
+        }
+    )
+    path = tmp_path_factory.mktemp("bags") / "bags.csv"
+    frame.write_csv(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(run: RunMIL, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "first"
+    code, out, err = run(
+        *("--data-path", table, "--save-dir", path, "--training.epochs", 8), *SMALL
+    )
+    assert code == 0, err
+    assert "macro AP" in out
+    return path
+
+
+@pytest.mark.slow
+class TestFolder:
+    def test_holds_what_the_design_says_and_no_temporary_file(self, folder: Path) -> None:
+        names = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+        assert names == {
+            "attention_test.csv",
+            "attention_test.parquet",
+            "attention_train.csv",
+            "attention_train.parquet",
+            "checkpoints/best.ckpt",
+            "checkpoints/last.ckpt",
+            "config.resolved.yaml",
+            "environment.json",
+            "log.jsonl",
+            "metrics.json",
+            "model.pt",
+            "predictions.parquet",
+            "report.html",
+        }
+        assert load_config(TrainMILConfig, folder / "config.resolved.yaml").seed == 42
+
+    def test_metrics_are_those_of_the_predictions(self, folder: Path) -> None:
+        frame = pl.read_parquet(folder / "predictions.parquet")
+        stored = json.loads((folder / "metrics.json").read_text())
+        assert frame["side"].unique().sort().to_list() == ["test", "train", "val"]
+        for side in ("test", "val", "train"):
+            rows = frame.filter(side=side)
+            auc = peer.roc_auc_score(rows["easy"], rows["easy predicted"])
+            found = stored[side]["tasks"]["easy"]["metrics"]["roc_auc"]
+            assert found == pytest.approx(auc, rel=1e-9)
+        decided = stored["test"]["decisions"]["easy"]
+        test = frame.filter(side="test")
+        called = test.filter(pl.col("easy decision"))
+        assert decided["true_positives"] == called["easy"].sum()
+        assert (called["easy predicted"] >= decided["threshold"]).all()
+
+    def test_thresholds_are_those_of_validation_bags(self, folder: Path) -> None:
+        frame = pl.read_parquet(folder / "predictions.parquet").filter(side="val")
+        stored = json.loads((folder / "metrics.json").read_text())["test"]["decisions"]
+        cut = stored["easy"]["threshold"]
+        f1 = [
+            peer.f1_score(frame["easy"], frame["easy predicted"] >= c, zero_division=0.0)
+            for c in [cut, *frame["easy predicted"]]
+        ]
+        assert f1[0] == pytest.approx(max(f1))
+
+    def test_attention_has_a_row_an_instance_and_task(self, folder: Path, table: Path) -> None:
+        sides = pl.read_parquet(folder / "predictions.parquet").filter(side="test")
+        frame = pl.read_parquet(folder / "attention_test.parquet")
+        assert frame.height == 2 * sides["instances"].sum()
+        sums = frame.group_by("molecule_id", "task").agg(pl.col("attention").sum())
+        np.testing.assert_allclose(sums["attention"], 1, atol=1e-6)
+
+    def test_page_is_whole_and_says_what_is_rare(self, folder: Path) -> None:
+        page = (folder / "report.html").read_text()
+        assert page.rstrip().endswith("</html>")
+        for text in ("Rare tasks, drawn more often", "Learning curves", "top attention ="):
+            assert text in page
+        assert not re.search(r"(src|href)=.http", page)
+
+    def test_log_tells_each_epoch(self, folder: Path) -> None:
+        events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        epochs = [e for e in events if e["event"] == "epoch"]
+        assert [e["epoch"] for e in epochs] == list(range(len(epochs)))
+        assert {"val_macro_ap", "val_min_ap"} <= epochs[0].keys()
+        assert events[-1]["event"] == "finished"
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on_to_the_same_end(
+    run: RunMIL, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from molpool_train.mil.screen import MILScreen
+
+    epochs = ("--training.epochs", 3)
+    common = [*("--data-path", table), *epochs, *SMALL]
+    assert run(*common, "--save-dir", tmp_path / "whole")[0] == 0
+
+    def interrupt(self: MILScreen, trainer: Any, module: Any) -> None:
+        if trainer.current_epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MILScreen, "on_train_epoch_start", interrupt, raising=False)
+        code, _, err = run(*common, "--save-dir", tmp_path / "broken")
+    assert code == 130
+    assert f"molpool-train mil --resume --save-dir {tmp_path / 'broken'}" in err
+    code, _, err = run("--resume", "true", "--save-dir", tmp_path / "broken")
+    assert code == 0, err
+    whole, broken = (
+        pl.read_parquet(tmp_path / name / "predictions.parquet") for name in ("whole", "broken")
+    )
+    assert broken.equals(whole)
+
+
+@pytest.mark.slow
+def test_stored_folds_decide_who_tests(run: RunMIL, table: Path, tmp_path: Path) -> None:
+    flags = ("--split.split-type", "stored", "--split.fold-column", "fold", "--split.fold", 2)
+    code, _, err = run(
+        *("--data-path", table, "--save-dir", tmp_path / "run", "--training.epochs", 1),
+        *SMALL,
+        *flags,
+    )
+    assert code == 0, err
+    frame = pl.read_parquet(tmp_path / "run" / "predictions.parquet").filter(side="test")
+    assert sorted(frame["id"]) == sorted(f"mol{b}" for b in range(80) if b % 4 == 2)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--data.target-columns", "easi"), "Did you mean 'easy'"),
+        (("--data.kind", "smiles"), "'SMILES'"),
+        (("--model.attn-heads", "5"), "divisor of inst_hidden 16; found 5"),
+        (("--split.split-type", "stored"), "expected a column with split_type stored"),
+        (("--split.split-type", "plate", "--split.plate-column", "p"), "plate_column.*'p'"),
+        (("--split.fold", "10"), "expected 0 to 9"),
+        (("--model.use-2d", "true"), "in_2d: expected the number of features"),
+        (("--training.epoch", "3"), "Did you mean '--training.epochs'"),
+        (("--resume", "true"), "the folder of a run"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_written(
+    flags: tuple[str, ...], message: str, run: RunMIL, table: Path, tmp_path: Path
+) -> None:
+    code, _, err = run("--data-path", table, "--save-dir", tmp_path / "run", *SMALL, *flags)
+    assert code == 2, err
+    assert err.startswith("molpool-train: ")
+    assert err.count("\n") == 1
+    assert re.search(message, err), err
+    assert not (tmp_path / "run").exists()
