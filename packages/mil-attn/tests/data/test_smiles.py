@@ -140,6 +140,12 @@ def test_no_molecule_left() -> None:
         BagData.from_smiles(["C1C#C1", "xx"], features=settings())
 
 
+def test_without_rdkit_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rdkit", None)
+    with pytest.raises(ImportError, match=r"pip install 'mil-attn\[chem\]'"):
+        bags()
+
+
 def run(mode: str, *arguments: object) -> Any:
     script = Path(__file__).with_name("spawned.py")
     done = subprocess.run(
