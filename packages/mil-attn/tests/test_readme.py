@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.mark.slow
+def test_the_example_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+    exec(example, {})
+    said = capsys.readouterr().out
+    share = float(said.split()[0])
+    # Half of the bags are active: about 0.5 without having learned anything.
+    assert share > 0.85
+    assert "attention" in said
+    assert not list(tmp_path.iterdir())
