@@ -123,9 +123,16 @@ class FoldResult:
 
 
 def train(
-    make: Callable[[int], nn.Module], data: BagData, rows: Any, test: Any, epochs: int, seed: int
+    make: Callable[[int], nn.Module],
+    data: BagData,
+    rows: Any,
+    test: Any,
+    epochs: int,
+    seed: int,
+    *,
+    last_only: bool = False,
 ) -> FoldResult:
-    """Train on some bags and predict others after each epoch; nothing is chosen."""
+    """Train on some bags and predict others after each epoch, or the last; nothing is chosen."""
     part = data.take(rows)
     scaler = FeatureScaler.fit(part)
     part, held = scaler.transform(part), scaler.transform(data.take(test))
@@ -144,6 +151,8 @@ def train(
             optimiser.zero_grad()
             model.loss(bags, bags.labels[:, 0]).backward()
             optimiser.step()
+        if last_only and epoch < epochs - 1:
+            continue
         model.eval()
         with torch.inference_mode():
             found.append(model.logits(whole).sigmoid().double().numpy())

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mil_attn.config import MILConfig
 from mil_attn.errors import MILError
 from mil_attn.training.search_space import search_space
 
@@ -101,6 +102,15 @@ def test_choices_are_all_drawn(name: str, drawn: list[dict[str, Any]]) -> None:
 
 def test_heads_divide_the_width(drawn: list[dict[str, Any]]) -> None:
     assert all(d["inst_hidden"] % d["attn_heads"] == 0 for d in drawn)
+
+
+def test_what_is_drawn_is_a_configuration(drawn: list[dict[str, Any]]) -> None:
+    preset = MILConfig.preset("euos25")
+    for params in drawn[:200]:
+        config = preset.with_params(params)
+        assert config.model.inst_hidden == params["inst_hidden"]
+        assert config.loss.lam == [params[f"lam_t{t}"] for t in range(4)]
+        assert config.aux["fluo"].weight == params["lambda_aux_fluo"]
 
 
 def test_names_follow_the_number_of_tasks() -> None:

@@ -1,0 +1,70 @@
+"""The study of bags and the battery of assumptions: their arithmetic, and that they run."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(DOCS))
+    return importlib.import_module("mil_study")
+
+
+@pytest.fixture
+def battery(study: ModuleType) -> ModuleType:
+    return importlib.import_module("mil_assumptions")
+
+
+def test_what_choosing_the_epoch_on_the_test_fold_adds(study: ModuleType) -> None:
+    # After two epochs: 1 and 3 of 4 right; the last epoch counts, the best is shown beside it.
+    p = np.array([[0.9, 0.2, 0.8, 0.6], [0.4, 0.9, 0.8, 0.1]])
+    result = study.FoldResult(p[::-1], np.array([0.0, 1.0, 1.0, 0.0]))
+    assert result.correct.tolist() == [4, 1]
+    assert result.auc == pytest.approx(0.25)  # one of four pairs in order
+    assert study.FoldResult(p, np.ones(4)).auc is None
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_the_rules_of_the_battery_hold_on_either_side(battery: ModuleType, test: bool) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        for positive in (False, True):
+            keys = {name: plan(rng, positive, test)[0] for name, plan in battery.TESTS.items()}
+            assert (keys["planted key"][0] > 0) == positive
+            assert (keys["count threshold"][0] >= 3) == positive
+            assert (keys["false-positive instance"][0] > 0) == positive
+            both = keys["false frequency"]
+            assert (both[0] > 0 and both[1] > 0) == positive
+            # What training suggests besides is the other way round in test bags.
+            assert (keys["false-positive instance"][2] > 0) == (positive == test)
+
+
+@pytest.mark.slow
+def test_every_setting_trains(battery: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(battery, "N_TRAIN", 32)
+    monkeypatch.setattr(battery, "N_TEST", 8)
+    for make in battery.SETTINGS.values():
+        found = battery.scores(make, battery.planted_key, 0, 1)
+        assert ((found >= 0) & (found <= 1)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
+def test_the_study_reads_the_stored_folds(study: ModuleType) -> None:
+    try:
+        folder = study.table_folder()
+    except SystemExit as reason:
+        pytest.skip(str(reason))
+    if not (folder / "musk1.csv.gz").exists():
+        pytest.skip("no mil/musk1.csv.gz: set MOLPOOL_DATA to the folder of the public tables")
+    table = study.study("musk1", repeats=1, epochs=1, chosen=["attention pool"])
+    assert table["method"].to_list() == ["attention pool"]
+    assert 0.4 < float(table["accuracy"][0]) < 1
