@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +35,23 @@ def die() -> dict[int, int]:
     return dict(sorted((i, r) for group, done in groups for i, r in zip(group, done, strict=True)))
 
 
+def pids(numbers: Sequence[int]) -> list[int]:
+    """Return this process, a while later, for each number."""
+    time.sleep(0.2)
+    return [os.getpid() for _ in numbers]
+
+
+def leave() -> None:
+    """Tell the processes that work, and end without a word to them."""
+    found: set[int] = set()
+    for _, done in each_group(pids, groups_of(range(100), 1), 2, lambda _: -1):
+        found.update(done)
+        if len(found) == 2:
+            sys.stdout.write(json.dumps(sorted(found)))
+            sys.stdout.flush()
+            os._exit(9)
+
+
 def features() -> list[object]:
     """Return the features of some molecules, by two processes."""
     from mil_attn import BagData
@@ -60,6 +78,8 @@ if __name__ == "__main__":
     mode, *rest = sys.argv[1:]
     if mode == "die":
         sys.stdout.write(json.dumps(die()))
+    elif mode == "leave":
+        leave()
     elif mode == "features":
         sys.stdout.write(json.dumps(features()))
     else:

@@ -101,3 +101,15 @@ def test_of_a_salt_the_largest_fragment_is_embedded() -> None:
     assert embed(salt, ConformerConfig(count=1)).positions.shape == (1, 7, 3)
     whole = ConformerConfig(count=1, largest_fragment=False)
     assert embed(salt, whole).positions.shape == (1, 8, 3)
+
+
+@pytest.mark.slow
+def test_a_molecule_that_takes_too_long_is_a_failure() -> None:
+    """Cyclosporin A: minutes of distance geometry, in rdkit issue 8259 half an hour."""
+    cyclosporin = (
+        "C/C=C/C[C@@H](C)[C@@H](O)[C@H]1C(=O)N[C@@H](CC)C(=O)N(C)CC(=O)N(C)[C@@H](CC(C)C)C(=O)"
+        "N[C@@H](C(C)C)C(=O)N(C)[C@@H](CC(C)C)C(=O)N[C@@H](C)C(=O)N[C@H](C)C(=O)"
+        "N(C)[C@@H](CC(C)C)C(=O)N(C)[C@@H](CC(C)C)C(=O)N(C)[C@@H](C(C)C)C(=O)N1C"
+    )
+    found = embed(cyclosporin, ConformerConfig(count=2, max_seconds=1))
+    assert found.reason.startswith("no conformer embeds in 1 s (")

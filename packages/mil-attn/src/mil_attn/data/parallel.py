@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -118,10 +120,22 @@ class _Pool(Generic[ItemT, ResultT]):
     @staticmethod
     def _started(workers: int) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
-            workers, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_ctrl_c
+            workers, mp_context=multiprocessing.get_context("spawn"), initializer=_tie_to_parent
         )
 
 
-def _ignore_ctrl_c() -> None:
-    """Leave Ctrl-C to the process that started this one, which ends it."""
+def _tie_to_parent() -> None:
+    """End with the process that started this one, and leave Ctrl-C to it.
+
+    A worker that waits for work would wait for ever where that process is killed: the pipe stays
+    open on its own side.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
