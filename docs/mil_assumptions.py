@@ -163,8 +163,8 @@ def main() -> None:
     write = sys.stdout.write
     write(
         f"Area under the curve on test bags, {options.seeds} seeds, {options.epochs} epochs. "
-        f"Passes: {LEARNED} or more for every seed; violates: below 0.5; not learned: less than {LEARNED} "
-        "even on training bags.\n\n"
+        f"Passes: {LEARNED} or more for every seed; violates: below 0.5; not learned: less than "
+        f"{LEARNED} even on training bags.\n\n"
     )
     write("| pool | " + " | ".join(options.tests) + " |\n")
     write("| --- |" + " --- |" * len(options.tests) + "\n")
