@@ -1,0 +1,122 @@
+"""The data section of molpool-train mil: three kinds of tables, auxiliary targets, faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from mil_attn import BagData, MILError
+from molpool_common.config import validate_values
+from molpool_common.errors import InputError
+from molpool_train.mil.config import TrainMILConfig
+from molpool_train.mil.data import read_bags
+
+QUICK = {
+    "conformers": {"count": 2},
+    "descriptors_3d": ["usrcat"],
+    "descriptors_2d": {"descriptors": False, "morgan_bits": 16},
+}
+
+
+def read(path: Path, data: dict[str, Any], **values: Any) -> BagData:
+    config = validate_values(TrainMILConfig, {"data": {"cache_dir": "none", **data}, **values})
+    return read_bags(config, path)
+
+
+@pytest.fixture
+def molecules(tmp_path: Path) -> Path:
+    path = tmp_path / "molecules.csv"
+    path.write_text("ID,SMILES,y,z,t\n7,CCO,0,1,5.5\n9,xx,1,0,1\n11,CCCN,1,,\n")
+    return path
+
+
+def test_smiles_with_auxiliary_targets_of_the_same_table(molecules: Path) -> None:
+    data = read(
+        molecules,
+        {"id_column": "ID", "features": QUICK},
+        tasks=["y", "z"],
+        aux={"abs": {"columns": ["t", "t"]}},
+    )
+    assert data.ids == ("7", "11")
+    assert [f.id for f in data.failures] == ["9"]
+    np.testing.assert_array_equal(data.labels, [[0, 1], [1, np.nan]])
+    np.testing.assert_array_equal(data.aux["abs"], [[5.5, 5.5], [np.nan, np.nan]])
+    assert data.aux_names["abs"] == ("t", "t")
+    assert data.n_instances >= 2
+
+
+def test_auxiliary_targets_of_another_table_by_name(molecules: Path, tmp_path: Path) -> None:
+    other = tmp_path / "extended.csv"
+    other.write_text("ID,plate,t340\n11,P1,70.5\n8,P1,1\n")
+    data = read(
+        molecules,
+        {"id_column": "ID", "features": QUICK, "aux_path": str(other), "target_columns": ["y"]},
+        aux={"abs": {"columns": ["t340"]}},
+    )
+    np.testing.assert_array_equal(data.aux["abs"], [[np.nan], [70.5]])
+
+
+def test_bags_by_default_names(tmp_path: Path) -> None:
+    path = tmp_path / "bags.csv"
+    path.write_text("bag_id,label,conf,f1,f2\n1,1,a,1,2\n1,1,b,3,4\n2,0,c,5,6\n")
+    data = read(path, {"kind": "bags", "instance_column": "conf"})
+    assert (data.ids, data.task_names) == (("1", "2"), ("label",))
+    assert data.instance_ids == ("a", "b", "c")
+    config = validate_values(TrainMILConfig, {"data": {"kind": "bags"}})
+    unlabelled = tmp_path / "new.csv"
+    unlabelled.write_text("bag_id,f1,f2\n3,1,2\n")
+    assert read_bags(config, unlabelled, labelled=False).labels is None
+
+
+def test_features_by_name(molecules: Path, tmp_path: Path) -> None:
+    table = tmp_path / "three.parquet"
+    pl.DataFrame({"ID": [11, 7, 9, 7], "e": [0.0, 1, 0, 0], "p": [1.0, 2, 3, None]}).write_parquet(
+        table
+    )
+    section = {
+        "kind": "features",
+        "id_column": "ID",
+        "features_3d": str(table),
+        "energy_column": "e",
+        "target_columns": ["y"],
+    }
+    with pytest.raises(MILError, match="found nothing in row 4, column 'p'"):
+        read(molecules, section)
+    data = read(molecules, {**section, "allow_undefined": True})
+    assert data.ids == ("7", "9", "11")
+    np.testing.assert_array_equal(data.instances, [[2], [np.nan], [3], [1]])
+    np.testing.assert_array_equal(data.energies, [1, 0, 0, 0])
+    assert data.smiles == ("CCO", "xx", "CCCN")
+
+
+@pytest.mark.parametrize(
+    ("data", "values", "message"),
+    [
+        (
+            {"smiles_column": "smile"},
+            {"tasks": ["y"]},
+            "data.smiles_column .*Did you mean 'SMILES'",
+        ),
+        ({"target_columns": ["x"]}, {}, "data.target_columns .*found 'x'"),
+        ({}, {}, "data.target_columns: expected the columns to predict"),
+        ({"id_column": "id"}, {"tasks": ["y"]}, "data.id_column .*Did you mean 'ID'"),
+        ({"target_columns": ["ID"]}, {}, "task 'ID': expected 0, 1 or NaN .*found 7 in bag '1'"),
+        (
+            {"target_columns": ["y"]},
+            {"aux": {"abs": {"columns": ["tt"]}}},
+            r"aux\.abs\.columns .*found 'tt'",
+        ),
+        ({"target_columns": ["SMILES"]}, {}, "column 'SMILES' .*found 'CCO' in row 1"),
+        ({"kind": "features"}, {}, "expected features_3d, features_2d or both"),
+        ({"features_2d": "x.csv"}, {}, "features_2d: expected with kind features"),
+        ({"aux_path": "x.csv"}, {}, "id_column: expected with aux_path"),
+    ],
+)
+def test_refuses(
+    molecules: Path, data: dict[str, Any], values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((InputError, MILError), match=message):
+        read(molecules, data, **values)
