@@ -47,6 +47,12 @@ def test_softmax_is_that_of_each_bag(sizes: list[int], top_k: int | None) -> Non
         torch.testing.assert_close(mine, kept.softmax(0), rtol=1e-12, atol=1e-12)
 
 
+def test_softmax_of_scores_far_apart_stays_finite() -> None:
+    scores = torch.tensor([[1e4], [-1e4], [-3e38], [-3e38], [0.0]])
+    weights = segment_softmax(scores, segments_of([2, 3])).flatten()
+    assert weights.tolist() == [1, 0, 0, 0, 1]
+
+
 @settings(deadline=None)
 @given(sizes)
 def test_pool_is_the_product_of_each_bag(sizes: list[int]) -> None:
