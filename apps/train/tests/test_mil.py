@@ -191,6 +191,43 @@ def test_stored_folds_decide_who_tests(run: RunMIL, table: Path, tmp_path: Path)
     assert sorted(frame["id"]) == sorted(f"mol{b}" for b in range(80) if b % 4 == 2)
 
 
+@pytest.mark.slow
+def test_from_smiles_to_an_sd_file(run: RunMIL, tmp_path: Path) -> None:
+    chem = pytest.importorskip("rdkit.Chem")
+    ends = ("O", "N", "Cl", "OC", "C=O")
+    smiles = ["C" * n + end for n in range(1, 6) for end in ends]
+    frame = pl.DataFrame({"SMILES": smiles})
+    frame = frame.with_columns(
+        name=pl.format("m{}", pl.int_range(pl.len())), active=pl.int_range(pl.len()) % 2
+    )
+    frame.write_csv(tmp_path / "molecules.csv")
+    start = SMALL.index("--model.inst-hidden")  # past what is of bags
+    code, _, err = run(
+        *("--data-path", tmp_path / "molecules.csv", "--save-dir", tmp_path / "run"),
+        *SMALL[start:],
+        *("--data.target-columns", "active", "--data.id-column", "name"),
+        *("--data.features.conformers.count", 2, "--data.features.descriptors-2d.morgan-bits", 16),
+        *("--model.mol-hidden", 16, "--model.mol-layers", 1, "--training.epochs", 1),
+        *("--split.n-folds", 3, "--split.val-ratio", 0.3, "--export.sdf", 3),
+        *("--predict-path", tmp_path / "molecules.csv", "--data.cache-dir", tmp_path / "cache"),
+    )
+    assert code == 0, err
+    attention = pl.read_parquet(tmp_path / "run" / "attention_test.parquet")
+    supplier = chem.SDMolSupplier(str(tmp_path / "run" / "attention_test.sdf"), removeHs=False)
+    entries = {(m.GetProp("_Name"), m.GetProp("conformer_id")): m for m in supplier}
+    assert len({name for name, _ in entries}) == 3
+    for row in attention.iter_rows(named=True):
+        entry = entries.get((row["molecule_id"], row["conformer_id"]))
+        if entry is not None:
+            assert float(entry.GetProp("attention active")) == pytest.approx(row["attention"], 1e-4)
+            assert float(entry.GetProp("energy")) == pytest.approx(row["energy"])
+    unseen = pl.read_csv(tmp_path / "run" / "predictions_unseen.csv")
+    seen = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
+    both = seen.join(unseen, on="id", suffix=" again")
+    assert both.height == frame.height
+    np.testing.assert_allclose(both["active predicted"], both["active predicted again"], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

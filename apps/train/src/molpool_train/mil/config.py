@@ -57,6 +57,12 @@ class MILExportConfig(ConfigModel):
     effects: bool = Field(
         True, description="effect of leaving each conformer out, beside its attention"
     )
+    sdf: int = Field(
+        20,
+        ge=0,
+        description="molecules of kind smiles, those of highest predictions on the test side, "
+        "whose conformers are written to attention_test.sdf; 0: none",
+    )
 
 
 class TrainMILConfig(MILConfig):

@@ -13,6 +13,7 @@ from mil_attn import (
     FitResult,
     MILModule,
     export_attention,
+    export_attention_sdf,
     fit,
 )
 from mil_attn.training.files import check_resumable
@@ -26,12 +27,14 @@ from molpool_train.mil.inputs import MILInputs, check_sides
 from molpool_train.mil.report import MILRun, mil_report
 from molpool_train.mil.results import evaluate, predictions_of
 from molpool_train.mil.screen import MILScreen
+from molpool_train.mil.structures import structures, top_molecules
 from molpool_train.results import shown_rows
 from molpool_train.screen import metric_table
 
 LAST = "last.ckpt"
 MODEL = "model.pt"
 UNSEEN = "predictions_unseen"
+SDF = "attention_test.sdf"
 
 
 def check_run(config: TrainMILConfig, inputs: MILInputs, path: Path) -> None:
@@ -178,10 +181,20 @@ class MILFitting:
                 effects=export.effects,
             )
             of_test = frame if side == "test" else of_test
+        self._write_structures(of_test)
         if self._inputs.unseen is not None:
             path = self._run.path / "attention_unseen"
             export_attention(module, self._inputs.unseen, path, effects=export.effects)
         return of_test
+
+    def _write_structures(self, of_test: pl.DataFrame | None) -> None:
+        """Write the conformers of the test molecules of highest predictions."""
+        n = self._config.export.sdf
+        (self._run.path / SDF).unlink(missing_ok=True)  # of a run that was replaced
+        if self._config.data.kind != "smiles" or of_test is None or not n:
+            return
+        mols = structures(self._config, self._inputs.side("test"), top_molecules(of_test, n))
+        export_attention_sdf(of_test, mols, self._run.path / SDF)
 
     def close(self) -> None:
         """Print the table of metrics and where the files are."""
