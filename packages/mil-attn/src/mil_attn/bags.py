@@ -224,22 +224,23 @@ def check_offsets(offsets: Tensor, n_rows: int | None, ids: Sequence[str] | None
         raise MILError(f"ids: expected one a bag, {len(offsets) - 1}; found {len(ids)}.")
     if n_rows is None or offsets.device.type != "cpu":
         return
+    sizes = offsets.diff()
+    if int(offsets[0]) == 0 and int(offsets[-1]) == n_rows and int(sizes.min()) > 0:
+        return
     if offsets[0] != 0 or offsets[-1] != n_rows:
         raise MILError(
             f"offsets: expected to run from 0 to the number of instances, {n_rows}; "
             f"found {int(offsets[0])} to {int(offsets[-1])}."
         )
-    sizes = offsets.diff()
     if bool((sizes < 0).any()):
         b = int((sizes < 0).nonzero()[0])
         raise MILError(
             f"offsets: expected ascending bounds; found {int(offsets[b])} before "
             f"{int(offsets[b + 1])} at position {b}."
         )
-    if bool((sizes == 0).any()):
-        empty = (sizes == 0).nonzero()[:, 0].tolist()
-        names = [repr(ids[b]) if ids is not None else f"number {b} from 0" for b in empty]
-        raise MILError(f"bags: expected at least one instance each; found none in {listed(names)}.")
+    empty = (sizes == 0).nonzero()[:, 0].tolist()
+    names = [repr(ids[b]) if ids is not None else f"number {b} from 0" for b in empty]
+    raise MILError(f"bags: expected at least one instance each; found none in {listed(names)}.")
 
 
 def _present(values: Tensor | None, given: Tensor | None) -> Tensor | None:

@@ -12,8 +12,8 @@ from torch.autograd.function import once_differentiable
 from mil_attn.models.segment_sums import pool_backward_into, pool_into
 from mil_attn.models.segments import Run, Segments
 
-RUN_BYTES = 1 << 21
-"""Room for the sums of a run of bags; on the CPU about a core's own cache."""
+RUN_BYTES = 1 << 22
+"""Room for the sums of a run of bags, on the CPU."""
 
 
 def segment_values(weights: Tensor, rows: Tensor, w_v: Tensor, segments: Segments) -> Tensor:

@@ -89,7 +89,7 @@ class Segments:
 
     def spread(self, per_bag: Tensor) -> Tensor:
         """Return what is one a sorted bag [B, ...] for each of its rows [M, ...]."""
-        return per_bag.repeat_interleave(self.sizes, 0, output_size=self.n_rows)
+        return per_bag.index_select(0, self._bag_of_row)
 
     def sort(self, rows: Tensor) -> Tensor:
         """Return packed rows [M, ...] with bags sorted by size."""
@@ -104,6 +104,11 @@ class Segments:
         if len(self.buckets) == 1:
             return per_bag
         return _permuted(per_bag, _inverse(self._order), self._order)
+
+    @cached_property
+    def _bag_of_row(self) -> Tensor:
+        bags = torch.arange(self.n_bags, device=self.sizes.device)
+        return bags.repeat_interleave(self.sizes, output_size=self.n_rows)
 
     @cached_property
     def _permutation(self) -> tuple[Tensor, Tensor]:
