@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,15 +73,23 @@ def batched_ridge(
     m = None if slope_mean is None else broadcast("slope_mean", slope_mean, (G, P))
     sxy, syy = centred_about(stats, m)
     slopes, covariance = np.zeros((G, P)), np.zeros((G, P, P))
-    log_det = np.zeros(G)
-    for part in chunks(G, P):
-        inverse, log_det[part] = _inverse_factor(stats.sxx[part], lam[part])
-        covariance[part] = np.matmul(inverse.transpose(0, 2, 1), inverse)
+    log_det, rss = np.zeros(G), np.zeros(G)
+
+    def solve(part: slice) -> None:
+        sxx = stats.sxx[part]
+        inverse, log_det[part] = _inverse_factor(sxx, lam[part])
+        np.matmul(inverse.transpose(0, 2, 1), inverse, out=covariance[part])
         half = np.einsum("gpq,gq->gp", inverse, sxy[part])
-        slopes[part] = np.einsum("gqp,gq->gp", inverse, half)
-    # As a sum of squares about ŵ, and so free of cancellation where the fit is close.
-    residual = syy - 2 * _dot(slopes, sxy) + np.einsum("gp,gpq,gq->g", slopes, stats.sxx, slopes)
-    rss = np.maximum(residual, 0.0) + np.einsum("gp,gp,gp->g", slopes, lam, slopes)
+        w = np.einsum("gqp,gq->gp", inverse, half, out=slopes[part])
+        # As a sum of squares about ŵ, and so free of cancellation where the fit is close.
+        fitted = np.matmul(sxx, w[:, :, None])[:, :, 0]
+        residual = syy[part] - 2 * _dot(w, sxy[part]) + _dot(w, fitted)
+        rss[part] = np.maximum(residual, 0.0) + _dot(w, lam[part] * w)
+
+    # numpy leaves the interpreter to others meanwhile; each pair is solved by one thread alone.
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for _ in pool.map(solve, chunks(G, P)):
+            pass
     return RidgeSolution(slopes if m is None else slopes + m, covariance, rss, log_det)
 
 
