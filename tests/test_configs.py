@@ -21,16 +21,19 @@ from molpool_train.cli import main as train
 from molpool_train.config import TrainChempropConfig
 from molpool_train.groups import with_groups
 from molpool_train.inputs import read_inputs
+from molpool_train.mil.config import TrainMILConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 EVERY = sorted((ROOT / "configs").glob("*.yaml"))
-CONFIGS = [path for path in EVERY if not path.stem.startswith("rt_")]
+MODELS = {"rt": RunConfig, "mil": TrainMILConfig}
+"""What a file configures, by the word before its first underscore; a Chemprop run otherwise."""
+CONFIGS = [path for path in EVERY if path.stem.split("_")[0] not in MODELS]
 BESIDE = ROOT.parent / "shared" / "data"
 
 
 @pytest.mark.parametrize("path", EVERY, ids=lambda p: p.stem)
 def test_config_is_valid_and_survives_a_round_trip(path, tmp_path):
-    model = TrainChempropConfig if path in CONFIGS else RunConfig
+    model = MODELS.get(path.stem.split("_")[0], TrainChempropConfig)
     config = load_config(model, path)
     copy = tmp_path / "copy.yaml"
     copy.write_text(dump_config(config))

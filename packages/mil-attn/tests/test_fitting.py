@@ -210,6 +210,21 @@ def test_resuming_equals_no_stop(settings: Settings, make_data: MakeData, tmp_pa
 
 
 @pytest.mark.slow
+def test_a_run_that_stopped_early_stays_stopped(
+    settings: Settings, make_data: MakeData, tmp_path: Path
+) -> None:
+    def train(**options: Any) -> FitResult:
+        config = settings(epochs=30, patience=2)
+        return fit(config, make_data(), make_data(seed=1), checkpoint_dir=tmp_path, **options)
+
+    first = train()
+    assert len(first.records) < 30
+    again = train(resume_from=tmp_path / "last.ckpt")
+    assert numbers(again.records) == numbers(first.records)
+    assert again.best_epoch == first.best_epoch
+
+
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_model_and_leaves_the_generators_alone(
     settings: Settings, make_data: MakeData
 ) -> None:
