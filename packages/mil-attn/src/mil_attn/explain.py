@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mil_attn.bags import Bags
 from mil_attn.data.bag_data import BagData
 from mil_attn.errors import MILError
+from mil_attn.training.devices import prediction_device
 from mil_attn.training.loader import BagLoader
 from mil_attn.training.module import MILModule
 
@@ -51,10 +52,9 @@ def leave_one_out(
     if module.network.in_3d is None:
         raise MILError("model: expected one with a 3D branch; found one of 2D features alone.")
     scaled = module.prepare(data, with_labels=False)
-    module.eval()
-    with torch.inference_mode():
+    with prediction_device(module) as device:
         parts = [
-            _effects(module, bags.to(module.device), rows_at_once)
+            _effects(module, bags.to(device), rows_at_once)
             for bags in BagLoader(scaled, batch_size)
         ]
     found = np.concatenate(parts) if parts else np.empty((0, len(module.task_names)))

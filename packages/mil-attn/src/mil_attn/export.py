@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-import torch
 from molpool_common.errors import listed
 from molpool_common.runfolder import atomic_path
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from mil_attn.data.bag_data import BagData
 from mil_attn.errors import MILError
 from mil_attn.explain import leave_one_out
+from mil_attn.training.devices import prediction_device
 from mil_attn.training.loader import BagLoader
 from mil_attn.training.module import MILModule
 
@@ -160,11 +160,10 @@ def _write_molecule(writer: object, name: str, mol: Mol, rows: pl.DataFrame) -> 
 def _outputs(module: MILModule, data: BagData) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return attention [M, T] and predictions [N, T]."""
     scaled = module.prepare(data, with_labels=False)
-    module.eval()
     attention, values = [], []
-    with torch.inference_mode():
+    with prediction_device(module) as device:
         for bags in BagLoader(scaled, 512):
-            output = module(bags.to(module.device))
+            output = module(bags.to(device))
             attention.append(output.attention.cpu().double().numpy())
             values.append(module.values(output.logits).cpu().double().numpy())
     return np.concatenate(attention), np.concatenate(values)

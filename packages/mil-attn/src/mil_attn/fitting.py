@@ -19,6 +19,7 @@ from mil_attn.config import MILConfig
 from mil_attn.data.bag_data import BagData
 from mil_attn.errors import MILError
 from mil_attn.training import loop
+from mil_attn.training.devices import prediction_device
 from mil_attn.training.files import check_resumable
 from mil_attn.training.loader import BagLoader, Shuffle
 from mil_attn.training.module import MILModule
@@ -148,9 +149,7 @@ def predict(module: MILModule, data: BagData, *, batch_size: int = 512) -> NDArr
         If the features are others.
     """
     scaled = module.prepare(data, with_labels=False)
-    module.eval()
-    device = next(module.parameters()).device
-    with torch.inference_mode():
+    with prediction_device(module) as device:
         outputs = [module(bags.to(device)).logits for bags in BagLoader(scaled, batch_size)]
         if not outputs:
             return np.empty((0, len(module.task_names)))
