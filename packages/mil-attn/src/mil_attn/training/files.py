@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import nn
 
 from mil_attn.errors import MILError
 
@@ -42,7 +42,17 @@ def read_file(path: str | Path, parameter: str = "model") -> dict[str, Any]:
     return content
 
 
-def check_resumable(path: str | Path, module: nn.Module) -> Path:
+class Described(Protocol):
+    """A module that says what it is of."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return plain values: ``task_names``, ``scaler`` and others."""
+
+    def state_dict(self) -> Mapping[str, torch.Tensor]:
+        """Return the weights by name."""
+
+
+def check_resumable(path: str | Path, module: Described) -> Path:
     """Return the path of a training checkpoint that a module could go on from.
 
     Parameters
@@ -55,13 +65,19 @@ def check_resumable(path: str | Path, module: nn.Module) -> Path:
     Raises
     ------
     MILError
-        If it is no training checkpoint, or of another model.
+        If it is no training checkpoint, or of other tasks, features or architecture.
     """
     content = read_file(path, "resume_from")
     if "optimizer_states" not in content:
         raise MILError(
             f"resume_from: expected a training checkpoint, such as last.ckpt; {path} is none."
         )
+    for what, wanted, found in _names(module.describe(), content[KEY]):
+        if wanted != found:
+            raise MILError(
+                f"resume_from: expected a checkpoint of the same {what}; {path}: "
+                f"{_first_difference(wanted, found)}"
+            )
     wanted_shapes = {name: tuple(t.shape) for name, t in module.state_dict().items()}
     found_shapes = {name: tuple(t.shape) for name, t in content["state_dict"].items()}
     for name in sorted(wanted_shapes.keys() | found_shapes.keys()):
@@ -71,3 +87,20 @@ def check_resumable(path: str | Path, module: nn.Module) -> Path:
                 f"found {found_shapes.get(name)} in {path}, a checkpoint of another model."
             )
     return Path(path)
+
+
+def _names(
+    ours: Mapping[str, Any], theirs: Mapping[str, Any]
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield what is named: tasks and features, as this run and as the checkpoint has them."""
+    yield "tasks", list(ours["task_names"]), list(theirs["task_names"])
+    for what, key in (("3D features", "instances"), ("2D features", "x2d")):
+        columns = [(of["scaler"] or {}).get(key) or {"names": []} for of in (ours, theirs)]
+        yield what, list(columns[0]["names"]), list(columns[1]["names"])
+
+
+def _first_difference(wanted: Sequence[str], found: Sequence[str]) -> str:
+    if len(wanted) != len(found):
+        return f"expected {len(wanted)}, found {len(found)}."
+    i = next(i for i, (a, b) in enumerate(zip(wanted, found, strict=True)) if a != b)
+    return f"expected {wanted[i]!r}, found {found[i]!r} at position {i + 1}."

@@ -1,0 +1,168 @@
+"""Training that is broken off goes on to the same end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from mil_attn.callbacks.records import EpochRecord
+from mil_attn.config import MILConfig
+from mil_attn.data.bag_data import BagData
+from mil_attn.errors import MILError
+from mil_attn.fitting import FitResult, fit, predict
+from mil_attn.training.loader import Shuffle
+from mil_attn.training.module import MILModule
+
+Settings = Callable[..., MILConfig]
+MakeData = Callable[..., BagData]
+
+
+class StopError(Exception):
+    """Stands in for the end of the process."""
+
+
+class StopAt(pl.Callback):  # type: ignore[misc]  # lightning has no types here
+    """Raises in a hook of an epoch."""
+
+    def __init__(self, hook: str, epoch: int) -> None:
+        def stop(trainer: pl.Trainer, *_: Any, **__: Any) -> None:
+            if trainer.current_epoch == epoch:
+                raise StopError
+
+        setattr(self, hook, stop)
+
+
+class Drawn(Shuffle):
+    """A sampler that remembers what it drew in each epoch."""
+
+    def __init__(self, n: int, seed: int) -> None:
+        super().__init__(n, seed)
+        self.seen: dict[int, list[int]] = {}
+
+    def __iter__(self) -> Any:
+        self.seen[self.epoch] = list(super().__iter__())
+        return iter(self.seen[self.epoch])
+
+
+def numbers(records: list[EpochRecord]) -> list[tuple[float | None, ...]]:
+    return [(r.epoch, r.train_loss, r.val_loss, r.val_macro_ap, r.val_min_ap) for r in records]
+
+
+MOMENTS = [
+    ("on_train_batch_end", 1),
+    ("on_validation_start", 1),
+    ("on_train_epoch_start", 2),
+    ("on_train_end", 3),
+]
+
+
+@pytest.mark.slow
+def test_resuming_equals_no_stop(settings: Settings, make_data: MakeData, tmp_path: Path) -> None:
+    # 5 batches an epoch of 2 a step: the last step of an epoch is of one batch.
+    data, val = make_data(36), make_data(20, seed=1)
+    config = settings(epochs=3, batch_size=8, accumulate_grad_batches=2, gradient_clip=1.0)
+
+    def run(folder: Path, stop: StopAt | None, resume: bool) -> tuple[FitResult, Any, Drawn]:
+        sampler = Drawn(36, 7)
+        result = fit(
+            config,
+            data,
+            val,
+            sampler=sampler,
+            callbacks=[stop] if stop else [],
+            checkpoint_dir=folder,
+            resume_from=folder / "last.ckpt" if resume else None,
+        )
+        state = torch.load(folder / "last.ckpt", weights_only=True)
+        return result, (state["state_dict"], state["optimizer_states"]), sampler
+
+    whole, states, sampler = run(tmp_path / "whole", None, False)
+    assert sorted(sampler.seen) == [0, 1, 2]
+    assert len({tuple(rows) for rows in sampler.seen.values()}) == 3
+    for hook, epoch in MOMENTS:
+        folder = tmp_path / f"{hook}-{epoch}"
+        with pytest.raises(StopError):
+            run(folder, StopAt(hook, epoch), False)
+        resumed, again, _ = run(folder, None, True)
+        torch.testing.assert_close(again, states, rtol=0, atol=0, msg=f"{hook} {epoch}")
+        assert numbers(resumed.records) == numbers(whole.records), (hook, epoch)
+        assert resumed.best_epoch == whole.best_epoch
+        np.testing.assert_array_equal(predict(resumed.module, val), predict(whole.module, val))
+
+
+@pytest.mark.slow
+def test_a_run_that_stopped_early_stays_stopped(
+    settings: Settings, make_data: MakeData, tmp_path: Path
+) -> None:
+    def train(**options: Any) -> FitResult:
+        config = settings(epochs=30, patience=2)
+        return fit(config, make_data(), make_data(seed=1), checkpoint_dir=tmp_path, **options)
+
+    first = train()
+    assert len(first.records) < 30
+    again = train(resume_from=tmp_path / "last.ckpt")
+    assert numbers(again.records) == numbers(first.records)
+    assert again.best_epoch == first.best_epoch
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(
+    settings: Settings, make_data: MakeData, tmp_path: Path
+) -> None:
+    def interrupt(record: EpochRecord) -> None:
+        if record.epoch == 1 and threading.current_thread() is threading.main_thread():
+            signal.raise_signal(signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        fit(settings(epochs=9), make_data(), on_epoch=interrupt, checkpoint_dir=tmp_path)
+    assert signal.getsignal(signal.SIGINT) is handler
+    result = fit(settings(epochs=3), make_data(), resume_from=tmp_path / "last.ckpt")
+    assert [r.epoch for r in result.records] == [0, 1, 2]
+
+
+def test_a_checkpoint_of_something_else_is_named(
+    settings: Settings, make_data: MakeData, tmp_path: Path
+) -> None:
+    data = make_data()
+    wider = fit(settings({"mixer_hidden": 8}, epochs=1), data, checkpoint_dir=tmp_path).module
+    with pytest.raises(MILError, match=r"found .* in .*last\.ckpt, a checkpoint of another model"):
+        fit(settings(), data, resume_from=tmp_path / "last.ckpt")
+    wider.save(tmp_path / "model.pt")
+    with pytest.raises(MILError, match=r"such as last\.ckpt; .*model\.pt is none"):
+        fit(settings(), data, resume_from=tmp_path / "model.pt")
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "model.pt").read_bytes()[:1000])
+    with pytest.raises(MILError, match=r"model: expected a whole file .*cut\.pt"):
+        MILModule.load(tmp_path / "cut.pt")
+    torch.save({"a": 1}, tmp_path / "other.pt")
+    with pytest.raises(MILError, match=r"other\.pt is of another program"):
+        MILModule.load(tmp_path / "other.pt")
+
+
+def test_a_checkpoint_of_other_tasks_or_features_is_named(
+    settings: Settings, make_data: MakeData, tmp_path: Path
+) -> None:
+    data = make_data()
+    fit(settings(epochs=1), data, checkpoint_dir=tmp_path)
+    names = tuple(f"f{i + 1}" for i in range(12))
+    swapped = (names[1], names[0], *names[2:])
+    cases = [
+        (
+            data.replace(task_names=("a", "c")),
+            "same tasks; .*expected 'c', found 'b' at position 2",
+        ),
+        (data.replace(feature_names_2d=swapped), "same 2D features; .*'f2', found 'f1'"),
+        (data.replace(x2d=None, feature_names_2d=()), "same 2D features; .*expected 0, found 12"),
+        (data.replace(feature_names_3d=swapped), "same 3D features"),
+    ]
+    for other, message in cases:
+        config = settings({"use_2d": other.x2d is not None}, epochs=1)
+        with pytest.raises(MILError, match=f"resume_from: .*{message}"):
+            fit(config, other, resume_from=tmp_path / "last.ckpt")
