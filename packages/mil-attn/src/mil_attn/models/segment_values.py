@@ -56,9 +56,8 @@ class _Values(torch.autograd.Function):
         flat = weights.flatten(1)
         for run, sums in _runs(flat, rows, segments, small):
             pool_into(sums, flat[run.rows], rows[run.rows], run)
-            part = values[run.bags].flatten(0, 1)
-            for h, of_head in enumerate(_by_head(sums, w_v)):
-                torch.mm(of_head, w_v[h].T, out=part[:, h])
+            by_head = values[run.bags].flatten(0, 1).transpose(0, 1)
+            torch.bmm(_by_head(sums, w_v), w_v.mT, out=by_head)
         ctx.save_for_backward(weights, rows, w_v)
         ctx.segments = segments
         return values
@@ -77,11 +76,10 @@ class _Values(torch.autograd.Function):
         _small_backward_into(grads, grad[small.bags], weights[there], rows[there], w_v, small)
         for run, sums in _runs(flat, rows, segments, small):
             pool_into(sums, flat[run.rows], rows[run.rows], run)
-            part = grad[run.bags].flatten(0, 1)
-            for h, of_head in enumerate(_by_head(sums, w_v)):
-                grad_w_v[h].addmm_(part[:, h].T, of_head)
-                # From here on the buffer holds the gradient of the sums.
-                torch.mm(part[:, h], w_v[h], out=of_head)
+            by_head = grad[run.bags].flatten(0, 1).transpose(0, 1)
+            grad_w_v.baddbmm_(by_head.mT, _by_head(sums, w_v))
+            # From here on the buffer holds the gradient of the sums.
+            torch.bmm(by_head, w_v, out=_by_head(sums, w_v))
             there = run.rows
             pool_backward_into(
                 (grad_weights[there], grad_rows[there]), sums, flat[there], rows[there], run
@@ -102,9 +100,9 @@ def _runs(
         yield run, room[: run.bags.stop - run.bags.start]
 
 
-def _by_head(sums: Tensor, w_v: Tensor) -> tuple[Tensor, ...]:
-    """Return, for each head, the sums [bags · T, D], as views."""
-    return sums.view(-1, len(w_v), sums.shape[-1]).unbind(1)
+def _by_head(sums: Tensor, w_v: Tensor) -> Tensor:
+    """Return the sums [bags, T·H, D] head by head [H, bags · T, D], as a view."""
+    return sums.view(-1, len(w_v), sums.shape[-1]).transpose(0, 1)
 
 
 def _small_into(values: Tensor, weights: Tensor, rows: Tensor, w_v: Tensor, run: Run) -> None:
