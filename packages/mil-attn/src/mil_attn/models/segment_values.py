@@ -52,28 +52,34 @@ class _Values(torch.autograd.Function):
     def forward(ctx: Any, weights: Tensor, rows: Tensor, w_v: Tensor, segments: Segments) -> Tensor:
         values = rows.new_empty(segments.n_bags, *weights.shape[1:], w_v.shape[1])
         small = segments.up_to(weights.shape[1])
-        _small_into(values[small.bags], weights[small.rows], rows[small.rows], w_v, small)
+        of_rows = (rows[small.rows] @ w_v.flatten(0, 1).T).view(-1, *w_v.shape[:2])
+        _small_into(values[small.bags], weights[small.rows], of_rows, small)
         flat = weights.flatten(1)
         for run, sums in _runs(flat, rows, segments, small):
             pool_into(sums, flat[run.rows], rows[run.rows], run)
             by_head = values[run.bags].flatten(0, 1).transpose(0, 1)
             torch.bmm(_by_head(sums, w_v), w_v.mT, out=by_head)
-        ctx.save_for_backward(weights, rows, w_v)
+        ctx.save_for_backward(weights, rows, w_v, of_rows)
         ctx.segments = segments
         return values
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        weights, rows, w_v = ctx.saved_tensors
+        weights, rows, w_v, of_rows = ctx.saved_tensors
         segments: Segments = ctx.segments
         grad, flat = grad.contiguous(), weights.flatten(1)
         grad_weights, grad_rows = torch.empty_like(flat), torch.empty_like(rows)
-        grad_w_v = torch.zeros_like(w_v)
         small = segments.up_to(weights.shape[1])
-        there = small.rows
-        grads = grad_weights[there].view_as(weights[there]), grad_rows[there], grad_w_v
-        _small_backward_into(grads, grad[small.bags], weights[there], rows[there], w_v, small)
+        of_small = _small_backward(
+            grad_weights.view_as(weights)[small.rows],
+            grad[small.bags],
+            weights[small.rows],
+            of_rows,
+            small,
+        )
+        torch.mm(of_small, w_v.flatten(0, 1), out=grad_rows[small.rows])
+        grad_w_v = (of_small.T @ rows[small.rows]).view_as(w_v)
         for run, sums in _runs(flat, rows, segments, small):
             pool_into(sums, flat[run.rows], rows[run.rows], run)
             by_head = grad[run.bags].flatten(0, 1).transpose(0, 1)
@@ -105,32 +111,24 @@ def _by_head(sums: Tensor, w_v: Tensor) -> Tensor:
     return sums.view(-1, len(w_v), sums.shape[-1]).transpose(0, 1)
 
 
-def _small_into(values: Tensor, weights: Tensor, rows: Tensor, w_v: Tensor, run: Run) -> None:
-    if not run.buckets:
-        return
-    of_rows = (rows @ w_v.flatten(0, 1).T).view(len(rows), *w_v.shape[:2])
+def _small_into(values: Tensor, weights: Tensor, of_rows: Tensor, run: Run) -> None:
+    """Write the sums [bags, T, H, D/H] of a run's values [rows, H, D/H]."""
     parts = run.split_bags(values), run.split_rows(weights), run.split_rows(of_rows)
     for out, weight, value in zip(*parts, strict=True):
-        out.copy_(torch.einsum("bnth,bnhd->bthd", weight, value))
+        # [bags, H, T, n] by [bags, H, n, D/H]
+        out.copy_((weight.permute(0, 3, 2, 1) @ value.transpose(1, 2)).transpose(1, 2))
 
 
-def _small_backward_into(
-    grads: tuple[Tensor, Tensor, Tensor],
-    grad: Tensor,
-    weights: Tensor,
-    rows: Tensor,
-    w_v: Tensor,
-    run: Run,
-) -> None:
-    if not run.buckets:
-        return
-    flat = w_v.flatten(0, 1)
-    of_rows = (rows @ flat.T).view(len(rows), *w_v.shape[:2])
+def _small_backward(
+    grad_weights: Tensor, grad: Tensor, weights: Tensor, of_rows: Tensor, run: Run
+) -> Tensor:
+    """Write the gradient of a run's weights, and return that of its values [rows, D]."""
     grad_of_rows = torch.empty_like(of_rows)
     split = run.split_rows
-    parts = split(grads[0]), split(grad_of_rows), run.split_bags(grad), split(weights)
+    parts = split(grad_weights), split(grad_of_rows), run.split_bags(grad), split(weights)
     for grad_weight, grad_value, part, weight, value in zip(*parts, split(of_rows), strict=True):
-        grad_weight.copy_(torch.einsum("bthd,bnhd->bnth", part, value))
-        grad_value.copy_(torch.einsum("bthd,bnth->bnhd", part, weight))
-    torch.mm(grad_of_rows.flatten(1), flat, out=grads[1])
-    grads[2].flatten(0, 1).addmm_(grad_of_rows.flatten(1).T, rows)
+        by_head = part.transpose(1, 2)
+        # [bags, H, n, D/H] by [bags, H, D/H, T], then [bags, H, n, T] by [bags, H, T, D/H]
+        grad_weight.copy_((value.transpose(1, 2) @ by_head.mT).permute(0, 2, 3, 1))
+        grad_value.copy_((weight.permute(0, 3, 1, 2) @ by_head).transpose(1, 2))
+    return grad_of_rows.flatten(1)
