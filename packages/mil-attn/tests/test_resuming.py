@@ -120,10 +120,14 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(
         if record.epoch == 1 and threading.current_thread() is threading.main_thread():
             signal.raise_signal(signal.SIGINT)
 
-    handler = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        fit(settings(epochs=9), make_data(), on_epoch=interrupt, checkpoint_dir=tmp_path)
-    assert signal.getsignal(signal.SIGINT) is handler
+    # A shell starts what runs in its background with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fit(settings(epochs=9), make_data(), on_epoch=interrupt, checkpoint_dir=tmp_path)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     result = fit(settings(epochs=3), make_data(), resume_from=tmp_path / "last.ckpt")
     assert [r.epoch for r in result.records] == [0, 1, 2]
 
