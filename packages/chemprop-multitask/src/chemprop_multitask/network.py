@@ -48,7 +48,7 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
             If it is not finite.
         """
         loss = self._loss(self.criterion, batch, "training")
-        if self.trainer.is_last_batch:
+        if self._trainer is not None and self._trainer.is_last_batch:
             # The criterion has summed up the epoch itself; to log it at each step takes its time.
             self.log("train_loss", self.criterion, batch_size=len(batch.bmg), on_epoch=True)
         return loss
