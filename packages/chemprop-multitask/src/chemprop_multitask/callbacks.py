@@ -1,4 +1,4 @@
-"""What rides along with training: epoch records, dropout's seed, early stopping, checkpoints."""
+"""What rides along with training: epoch records, dropout's seed, checkpoints."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
-import torch
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from lightning.pytorch.callbacks import Checkpoint
+from molpool_common.training import seed_step
 
 from chemprop_multitask.batches import BatchLoader
 
@@ -97,22 +96,7 @@ class StepSeed(pl.Callback):  # type: ignore[misc]  # lightning has no types her
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Seed torch's generators, which `ChempropModel.fit` puts back at its end."""
-        sequence = np.random.SeedSequence(self.seed, spawn_key=(trainer.global_step,))
-        # torch takes 64 bits, signed.
-        _seed_torch(int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1)))
-
-
-def _seed_torch(seed: int) -> None:
-    """Seed the generators that are in use.
-
-    `torch.manual_seed` seeds those of devices too that nobody uses yet, by a call put off until
-    then, with the stack of now written out for a message: a millisecond and a leak a step.
-    """
-    torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.manual_seed_all(seed)
-    if torch.backends.mps.is_available():
-        torch.mps.manual_seed(seed)
+        seed_step(self.seed, trainer.global_step)
 
 
 class LoaderPosition(pl.Callback):  # type: ignore[misc]  # lightning has no types here
@@ -137,15 +121,6 @@ class LoaderPosition(pl.Callback):  # type: ignore[misc]  # lightning has no typ
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Put the loader where it was."""
         self._loader.load_state_dict(state_dict)
-
-
-class StopEarly(EarlyStopping):  # type: ignore[misc]  # lightning has no types here
-    """Early stopping that a run resumed after its last epoch remembers."""
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop at once where the patience was used up before the checkpoint."""
-        if self.wait_count >= self.patience:
-            trainer.should_stop = True
 
 
 class Checkpoints(Checkpoint):  # type: ignore[misc]  # lightning has no types here

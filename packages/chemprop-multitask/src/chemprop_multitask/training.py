@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import signal
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import lightning.pytorch as pl
+from molpool_common.training import StopEarly, interruptible, quiet
 
 from chemprop_multitask.batches import BatchLoader
 from chemprop_multitask.callbacks import (
@@ -21,7 +17,6 @@ from chemprop_multitask.callbacks import (
     LoaderPosition,
     Recorder,
     StepSeed,
-    StopEarly,
 )
 from chemprop_multitask.config import TrainingConfig
 from chemprop_multitask.products import quick_products
@@ -84,7 +79,7 @@ def run(
         if val is not None and config.patience is not None
         else []
     )
-    with _quiet(), quick_products():
+    with quiet(), quick_products():
         trainer = pl.Trainer(
             accelerator=config.accelerator,
             devices=1,
@@ -108,29 +103,6 @@ def _fit(
     val: BatchLoader | None,
     resume_from: Path | None,
 ) -> None:
-    interrupt = signal.getsignal(signal.SIGINT)
-    try:
-        # Chemprop keeps classes among its hyperparameters, which weights_only refuses.
+    # Chemprop keeps classes among its hyperparameters, which weights_only refuses.
+    with interruptible():
         trainer.fit(module, train, val, ckpt_path=resume_from, weights_only=False)
-    except SystemExit:
-        # Lightning turns Ctrl-C and SIGTERM into an exit of its own and leaves Ctrl-C ignored.
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, interrupt)
-        raise KeyboardInterrupt from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what Lightning says about our deliberate choices, and its advertisements."""
-    loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*but have no `val_dataloader`.*")
-            warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.. is deprecated.*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

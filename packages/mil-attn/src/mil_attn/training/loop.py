@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
-import threading
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,10 +11,11 @@ from typing import Literal
 
 import lightning.pytorch as pl
 import torch
+from molpool_common.training import StopEarly, interruptible, quiet
 from torch import Tensor
 
 from mil_attn.callbacks.checkpoints import KeepBestAndLast
-from mil_attn.callbacks.exact import BatchSeed, StopEarly
+from mil_attn.callbacks.exact import BatchSeed
 from mil_attn.callbacks.records import EpochRecord, Recorder
 from mil_attn.config import MILTrainingConfig
 from mil_attn.training.loader import BagLoader
@@ -77,7 +74,7 @@ def run(
         if val is not None and config.patience is not None
         else []
     )
-    with _quiet(), _deterministic():
+    with quiet(), _deterministic():
         trainer = pl.Trainer(
             accelerator=config.accelerator,
             devices=1,
@@ -104,15 +101,9 @@ def _fit(
     val: BagLoader | None,
     resume_from: Path | None,
 ) -> None:
-    interrupt = signal.getsignal(signal.SIGINT)
-    try:
-        # Of checkpoints only those that `check_checkpoint` has read before.
+    # Of checkpoints only those that `check_checkpoint` has read before.
+    with interruptible():
         trainer.fit(module, train, val, ckpt_path=resume_from, weights_only=True)
-    except SystemExit:
-        # Lightning turns Ctrl-C and SIGTERM into an exit of its own and leaves Ctrl-C ignored.
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, interrupt)
-        raise KeyboardInterrupt from None
 
 
 @contextmanager
@@ -127,20 +118,3 @@ def _deterministic() -> Iterator[None]:
         torch.use_deterministic_algorithms(before, warn_only=warn_only)
         if workspace is None:
             os.environ.pop(_CUBLAS, None)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what Lightning says about our deliberate choices, and its advertisements."""
-    loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*but have no `val_dataloader`.*")
-            warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.. is deprecated.*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
