@@ -1,0 +1,12 @@
+"""Console script of molpool-hpo."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from molpool_common.script import run_script
+
+
+def main() -> NoReturn:
+    """Run the command line of this process."""
+    run_script("molpool_hpo.cli")
