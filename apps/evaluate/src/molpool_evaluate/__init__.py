@@ -1,4 +1,4 @@
-"""molpool-evaluate: reserved; nothing is implemented yet."""
+"""molpool-evaluate: predict with, score, compare and report saved models."""
 
 from importlib.metadata import version
 

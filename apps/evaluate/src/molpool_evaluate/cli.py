@@ -1,0 +1,51 @@
+"""Entry point of molpool-evaluate. Heavy imports happen once a command really runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from molpool_common.cli import Command, dispatch, parse_config
+
+PROG = "molpool-evaluate"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run molpool-evaluate and return its exit code."""
+    commands = {
+        "predict": Command("predict the molecules of a table with a saved model", _predict),
+        "score": Command("score predictions: metrics, intervals, calibration, strata", _score),
+    }
+    return dispatch(PROG, "Predict with, score and compare saved models.", commands, argv)
+
+
+def _predict(argv: Sequence[str]) -> None:
+    from molpool_evaluate.config import PredictConfig
+
+    config = parse_config(
+        PredictConfig,
+        argv,
+        prog=f"{PROG} predict",
+        description="Predict the molecules of a table with a saved model.",
+    )
+    from molpool_evaluate.predicting import predict_table
+
+    predict_table(config)
+
+
+def _score(argv: Sequence[str]) -> None:
+    from molpool_evaluate.config import ScoreConfig
+
+    config = parse_config(
+        ScoreConfig,
+        argv,
+        prog=f"{PROG} score",
+        description="Score predictions against the truth.",
+    )
+    from molpool_evaluate.scoring import score_predictions
+
+    score_predictions(config, arguments=[PROG, "score", *argv])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
