@@ -1,6 +1,7 @@
 """Scores of predictions: each metric alone, a masked table over tasks, bootstrap intervals."""
 
 from molpool_common.metrics._bootstrap import Interval, bootstrap_interval
+from molpool_common.metrics._counted import resampled
 from molpool_common.metrics._metric import (
     METRICS,
     Metric,
@@ -34,6 +35,7 @@ __all__ = [
     "mae",
     "pearson",
     "r2",
+    "resampled",
     "rmse",
     "roc_auc",
     "spearman",
