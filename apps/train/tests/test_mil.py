@@ -192,6 +192,38 @@ def test_stored_folds_decide_who_tests(run: RunMIL, table: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
+def test_all_that_is_not_tested_may_train(
+    run: RunMIL, folder: Path, table: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "run"
+    config = tmp_path / "all.yaml"
+    config.write_text("thresholds: {easy: 0.25}\nsplit: {val_ratio: 0}\n")
+    code, _, err = run(
+        *("--config", config, "--data-path", table, "--save-dir", path, "--training.epochs", 2),
+        *SMALL,
+    )
+    assert code == 0, err
+    sides = {
+        name: pl.read_parquet(p / "predictions.parquet")
+        for name, p in (("val", folder), ("all", path))
+    }
+    tested = {name: set(f.filter(side="test")["id"]) for name, f in sides.items()}
+    assert tested["all"] == tested["val"]
+    assert sides["all"]["side"].value_counts().height == 2
+    stored = json.loads((path / "metrics.json").read_text())
+    assert "val" not in stored
+    decisions = stored["test"]["decisions"]
+    assert (decisions["easy"]["threshold"], decisions["rare"]["threshold"]) == (0.25, 0.5)
+    assert "since no bag validates" in (path / "report.html").read_text()
+    config.write_text("thresholds: {easi: 0.25}\n")
+    code, _, err = run(
+        "--config", config, "--data-path", table, "--save-dir", tmp_path / "x", *SMALL
+    )
+    assert code == 2
+    assert "thresholds: found 'easi'. Did you mean 'easy'" in err
+
+
+@pytest.mark.slow
 def test_from_smiles_to_an_sd_file(run: RunMIL, tmp_path: Path) -> None:
     chem = pytest.importorskip("rdkit.Chem")
     ends = ("O", "N", "Cl", "OC", "C=O")

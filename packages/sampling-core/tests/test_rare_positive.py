@@ -73,3 +73,12 @@ def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> Non
     }
     with pytest.raises(SamplingError, match=message):
         RarePositiveSampler(**(good | arguments))
+
+
+def test_none_where_it_would_draw_evenly() -> None:
+    targets = [[1.0, 0.0], [0.0, 0.0], [1.0, 1.0], [0.0, 0.0]]
+    assert RarePositiveSampler.if_any_rare(targets, 0.3, 0, 10) is None
+    assert RarePositiveSampler.if_any_rare(targets, 0.2, 20, 10) is None
+    sampler = RarePositiveSampler.if_any_rare(targets, 0.3, 20, 10, seed=1)
+    assert sampler is not None
+    assert sampler.rare_tasks.tolist() == [1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
+import tyro
 from pydantic import BaseModel
 from tyro.constructors import (
     ConstructorRegistry,
@@ -34,6 +35,17 @@ def flag_registry() -> ConstructorRegistry:
     registry.primitive_rule(_choice)
     registry.struct_rule(_section)
     return registry
+
+
+def short_flag(flag: str) -> Any:
+    """Return the mark of a key that has another flag than its dotted name, such as ``--n-trials``.
+
+    Parameters
+    ----------
+    flag : str
+        With its dashes. Stands in ``Annotated[int, short_flag("--n-trials")]``.
+    """
+    return tyro.conf.arg(aliases=[flag])
 
 
 def _boolean(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:

@@ -12,6 +12,8 @@ from .data.config import Descriptors2DConfig as Descriptors2DConfig
 from .data.config import MoleculeFeaturesConfig as MoleculeFeaturesConfig
 from .data.conformers import conformer_molecule as conformer_molecule
 from .data.scaling import FeatureScaler as FeatureScaler
+from .data.source import read_bags as read_bags
+from .data.source_config import MILDataConfig as MILDataConfig
 from .errors import MILError as MILError
 from .explain import leave_one_out as leave_one_out
 from .export import attention_frame as attention_frame
@@ -31,8 +33,12 @@ from .models.pool import TaskAttentionPool as TaskAttentionPool
 from .training.folds import make_folds as make_folds
 from .training.folds import stored_folds as stored_folds
 from .training.module import MILModule as MILModule
+from .training.run_config import MILRunConfig as MILRunConfig
+from .training.run_config import MILSplitConfig as MILSplitConfig
 from .training.score import fold_score as fold_score
 from .training.search_space import search_space as search_space
+from .training.sides import bag_folds as bag_folds
+from .training.sides import split_bags as split_bags
 from .training.thresholds import decision_thresholds as decision_thresholds
 
 __all__ = [
@@ -45,16 +51,20 @@ __all__ = [
     "FeatureScaler",
     "FitResult",
     "MILConfig",
+    "MILDataConfig",
     "MILError",
     "MILModelConfig",
     "MILModule",
     "MILOutput",
+    "MILRunConfig",
+    "MILSplitConfig",
     "MILTaskAttnMixerWithAux",
     "MLPEmbedderV3Like",
     "MoleculeFeaturesConfig",
     "MultiTaskFocal",
     "TaskAttentionPool",
     "attention_frame",
+    "bag_folds",
     "conformer_molecule",
     "conformers_of",
     "decision_thresholds",
@@ -69,8 +79,10 @@ __all__ = [
     "pack_bags",
     "pad_bags",
     "predict",
+    "read_bags",
     "reg_loss_weighted",
     "search_space",
+    "split_bags",
     "stored_folds",
 ]
 __version__: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +87,21 @@ class RarePositiveSampler(CellSampler):
             rank=rank,
             world_size=world_size,
         )
+
+    @classmethod
+    def if_any_rare(
+        cls,
+        targets: npt.ArrayLike,
+        rare_prev_thr: float,
+        rare_oversample_mult: float,
+        sample_weight_cap: float,
+        seed: int | None = None,
+    ) -> Self | None:
+        """Return the sampler; None where it would draw evenly: no rare task, or a factor of 0."""
+        if rare_oversample_mult == 0:
+            return None
+        sampler = cls(targets, rare_prev_thr, rare_oversample_mult, sample_weight_cap, seed=seed)
+        return sampler if len(sampler.rare_tasks) else None
 
     def _cell_probabilities(self) -> FloatArray:
         weights = self._cells.sizes * self._weights

@@ -23,7 +23,7 @@ from rich.console import Console
 from sampling_core import RarePositiveSampler
 
 from molpool_train.mil.config import TrainMILConfig
-from molpool_train.mil.inputs import MILInputs, check_sides
+from molpool_train.mil.inputs import MILInputs, check_inputs
 from molpool_train.mil.report import MILRun, mil_report
 from molpool_train.mil.results import evaluate, predictions_of
 from molpool_train.mil.screen import MILScreen
@@ -39,7 +39,7 @@ SDF = "attention_test.sdf"
 
 def check_run(config: TrainMILConfig, inputs: MILInputs, path: Path) -> None:
     """Refuse before anything is written what could not be trained or gone on with."""
-    check_sides(inputs)
+    check_inputs(config, inputs)
     rare_positive_sampler(config, inputs)
     with torch.random.fork_rng():
         module = MILModule.from_data(config, inputs.side("train"))
@@ -50,17 +50,16 @@ def check_run(config: TrainMILConfig, inputs: MILInputs, path: Path) -> None:
 
 def rare_positive_sampler(config: TrainMILConfig, inputs: MILInputs) -> RarePositiveSampler | None:
     """Return what draws molecules with a rare positive more often; None where no task is rare."""
-    sampling = config.sampling
-    if config.task_kind != "classification" or sampling.rare_oversample_mult == 0:
+    if config.task_kind != "classification":
         return None
-    sampler = RarePositiveSampler(
+    sampling = config.sampling
+    return RarePositiveSampler.if_any_rare(
         inputs.side("train").labels,  # type: ignore[arg-type]  # checked: it has labels
         sampling.rare_prev_thr,
         sampling.rare_oversample_mult,
         sampling.sample_weight_cap,
         seed=config.seed,
     )
-    return sampler if len(sampler.rare_tasks) else None
 
 
 class MILFitting:
@@ -110,7 +109,7 @@ class MILFitting:
                 self._result: FitResult = fit(
                     self._config,
                     self._inputs.side("train"),
-                    self._inputs.side("val"),
+                    self._inputs.side("val") if "val" in self._inputs.sides else None,
                     sampler=self._sampler,
                     callbacks=[screen],
                     on_epoch=self._told(screen),
@@ -124,6 +123,9 @@ class MILFitting:
             raise KeyboardInterrupt(
                 f"Interrupted. Go on with: molpool-train mil --resume --save-dir {self._run.path}"
             ) from None
+        module = self._result.module
+        for task, value in self._config.thresholds.items():
+            module.thresholds[module.task_names.index(task)] = value
         self._inputs.notes.extend(str(w.message) for w in told if w.category is UserWarning)
 
     def _told(self, screen: MILScreen) -> Callable[[EpochRecord], None]:
@@ -174,6 +176,8 @@ class MILFitting:
             return None
         export, of_test = self._config.export, None
         for side in export.attention:
+            if side not in self._inputs.sides:
+                continue
             frame = export_attention(
                 module,
                 self._inputs.side(side),

@@ -70,13 +70,15 @@ def _facts(run: MILRun) -> dict[str, Cell]:
         "Epochs": len(records),
         "Best epoch": run.result.best_epoch + 1,
         "Training time, s": sum(r.seconds for r in records),
-        "Fold score, validation": run.results.scores["val"],
+        "Fold score, validation": run.results.scores.get("val"),
         "Fold score, test": run.results.scores["test"],
     }
 
 
 def _metrics(run: MILRun) -> list[Part]:
-    return [_metric_table(run, side) for side in ("test", "val", "train")]
+    return [
+        _metric_table(run, side) for side in ("test", "val", "train") if side in run.inputs.sides
+    ]
 
 
 def _metric_table(run: MILRun, side: str) -> Table:
@@ -118,12 +120,18 @@ def _decisions(run: MILRun) -> Table:
         for d in run.results.decisions
     ]
     heads = "task,threshold,true +,false +,false −,true −,precision,recall,accuracy"
-    return Table(
-        heads.split(","),
-        rows,
-        caption="Test bags called positive from the threshold on, which was chosen on validation "
-        f"bags alone (largest {run.config.threshold_metric.replace('_', ' ')}).",
-    )
+    caption = f"Test bags called positive from the threshold on, {_origin(run)}."
+    return Table(heads.split(","), rows, caption=caption)
+
+
+def _origin(run: MILRun) -> str:
+    """Say where the thresholds are from."""
+    if all(d.task in run.config.thresholds for d in run.results.decisions):
+        return "which the configuration gives"
+    if "val" not in run.inputs.sides:
+        return "0.5 where the configuration gives none, since no bag validates"
+    metric = run.config.threshold_metric.replace("_", " ")
+    return f"which was chosen on validation bags alone (largest {metric})"
 
 
 def _attention(frame: pl.DataFrame) -> list[Part]:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 from mil_attn import BagData, MILModule, fold_score, predict
+from mil_attn.training.run_config import Side
 from molpool_common.metrics import MetricTable, task_metrics
 from numpy.typing import NDArray
 
-from molpool_train.mil.config import Side, TrainMILConfig
-from molpool_train.mil.inputs import SIDES, MILInputs
+from molpool_train.mil.config import TrainMILConfig
+from molpool_train.mil.inputs import MILInputs
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def evaluate(config: TrainMILConfig, inputs: MILInputs, module: MILModule) -> MI
     metrics: dict[str, MetricTable] = {}
     scores: dict[str, float | None] = {}
     decisions: list[Decisions] = []
-    for side in SIDES:
+    for side in inputs.sides:
         data = inputs.side(side)
         assert data.labels is not None
         p = predict(module, data)

@@ -13,8 +13,7 @@ from molpool_train.screen import TrainingScreen
 
 if TYPE_CHECKING:
     from mil_attn import EpochRecord
-
-    from molpool_train.mil.data import Progress as Told
+    from mil_attn.data.source import Progress as Told
 
 
 class MILScreen(TrainingScreen):

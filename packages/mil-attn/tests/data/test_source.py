@@ -1,4 +1,4 @@
-"""The data section of molpool-train mil: three kinds of tables, auxiliary targets, faults."""
+"""The data section of a run: three kinds of tables, auxiliary targets, faults."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from mil_attn import BagData, MILError
+from mil_attn import BagData, MILConfig, MILDataConfig, MILError, read_bags
 from molpool_common.config import validate_values
 from molpool_common.errors import InputError
-from molpool_train.mil.config import TrainMILConfig
-from molpool_train.mil.data import read_bags
 
 QUICK = {
     "conformers": {"count": 2},
@@ -22,8 +20,8 @@ QUICK = {
 
 
 def read(path: Path, data: dict[str, Any], **values: Any) -> BagData:
-    config = validate_values(TrainMILConfig, {"data": {"cache_dir": "none", **data}, **values})
-    return read_bags(config, path)
+    section = validate_values(MILDataConfig, {"cache_dir": "none", **data})
+    return read_bags(path, section, validate_values(MILConfig, values))
 
 
 @pytest.fixture
@@ -65,10 +63,10 @@ def test_bags_by_default_names(tmp_path: Path) -> None:
     data = read(path, {"kind": "bags", "instance_column": "conf"})
     assert (data.ids, data.task_names) == (("1", "2"), ("label",))
     assert data.instance_ids == ("a", "b", "c")
-    config = validate_values(TrainMILConfig, {"data": {"kind": "bags"}})
+    section = MILDataConfig(kind="bags")
     unlabelled = tmp_path / "new.csv"
     unlabelled.write_text("bag_id,f1,f2\n3,1,2\n")
-    assert read_bags(config, unlabelled, labelled=False).labels is None
+    assert read_bags(unlabelled, section, MILConfig(), labelled=False).labels is None
 
 
 def test_features_by_name(molecules: Path, tmp_path: Path) -> None:
