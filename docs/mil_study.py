@@ -5,7 +5,7 @@ called at probability 0.5. Beside it stands what the same runs would report if t
 by the accuracy on the test fold itself. ``MOLPOOL_DATA`` names the folder of the public tables, as
 for `molpool-data`. ABMIL and DSMIL are torchmil's; without it they are left out, which is said.
 
-    python docs/mil_study.py musk1 tiger elephant --repeats 5
+    python docs/mil_study.py musk1 tiger elephant --repeats 5 --results results.jsonl
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from mil_attn.data.scaling import FeatureScaler
 from mil_attn.training.loader import BagLoader, Shuffle
 from molpool_common.metrics import UndefinedMetricError, roc_auc
 from numpy.typing import NDArray
+from study_results import Results, difference, spread, table
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -51,6 +52,7 @@ MODEL = {
 LR, WEIGHT_DECAY, BATCH = 5e-4, 1e-3, 16
 
 Arrays = NDArray[np.float64]
+Row = dict[str, Any]
 
 
 class Ours(nn.Module):
@@ -72,32 +74,36 @@ class Ours(nn.Module):
 
 
 class Peer(nn.Module):
-    """A model of torchmil behind the same encoder; each bag alone, so that nothing is padded."""
+    """A model of torchmil behind the same encoder."""
 
     def __init__(self, name: str, in_3d: int) -> None:
         super().__init__()
         models = import_module("torchmil.models")
         # Our encoder, with its weights drawn as in our model.
-        encoder = Ours(in_3d).network.inst_enc
-        self.model: Any = getattr(models, name)(in_shape=(in_3d,), feat_ext=encoder)
+        self.encoder = Ours(in_3d).network.inst_enc
+        self.model: Any = getattr(models, name)(in_shape=(MODEL["inst_hidden"],))
 
     def loss(self, bags: Bags, labels: Tensor) -> Tensor:
-        """Return the mean of the model's own loss of a batch."""
-        losses = []
-        for x, y in zip(_each(bags), labels, strict=True):
-            _, terms = self.model.compute_loss(y[None], x[None])
-            losses.append(torch.stack(list(terms.values())).sum())
-        return torch.stack(losses).mean()
+        """Return the model's own loss of a batch."""
+        _, terms = self.model.compute_loss(labels, *self._padded(bags))
+        return torch.stack(list(terms.values())).sum()
 
     def logits(self, bags: Bags) -> Tensor:
         """Return logits [B]."""
-        found = [self.model.predict(x[None], return_inst_pred=False) for x in _each(bags)]
-        return torch.cat([f.reshape(1) for f in found])
+        x, mask = self._padded(bags)
+        logits: Tensor = self.model.predict(x, mask, return_inst_pred=False)
+        return logits
 
+    def _padded(self, bags: Bags) -> tuple[Tensor, Tensor]:
+        """Return encoded instances [B, N, D] and which are real.
 
-def _each(bags: Bags) -> Sequence[Tensor]:
-    assert bags.instances is not None
-    return torch.split(bags.instances, bags.sizes.tolist())
+        DSMIL looks for the critical instance without the mask, so that padding repeats a row of
+        the bag, once encoded: as exact as each bag alone.
+        """
+        encoded = self.encoder(bags.instances)
+        at = torch.arange(int(bags.sizes.max()))
+        real = at < bags.sizes[:, None]
+        return encoded[bags.offsets[:-1, None] + torch.where(real, at, 0)], real.float()
 
 
 @dataclass(frozen=True)
@@ -202,9 +208,14 @@ def table_folder() -> Path:
 
 
 def study(
-    name: str, repeats: int, epochs: int, chosen: Sequence[str] | None = None
-) -> pl.DataFrame:
-    """Return a row a method of one data set."""
+    name: str,
+    repeats: int,
+    epochs: int,
+    chosen: Sequence[str] | None = None,
+    results: Results | None = None,
+) -> Results:
+    """Add a result a method and repeat of one data set, where it is not there."""
+    results = Results() if results is None else results
     folder = table_folder()
     data = BagData.from_bag_table(folder / f"{name}.csv.gz")
     stored = pl.read_csv(folder / "cv_folds_5x10.csv").filter(dataset=name)
@@ -212,54 +223,68 @@ def study(
     order = pl.DataFrame({"bag_id": list(data.ids)}).join(stored, on="bag_id", how="left")
     assert data.labels is not None
     assert (order["label"].to_numpy() == data.labels[:, 0]).all()
-    rows = []
     for method, make in methods().items():
-        if chosen and method not in chosen:
-            continue
-        started = time.perf_counter()
-        scores = np.array(
-            [
-                repeat_scores(
-                    make,
-                    data,
-                    stored_folds(order[f"rep{r + 1}_test_fold"].to_numpy(), val_ratio=0),
-                    epochs,
-                    r,
-                )
-                for r in range(repeats)
-            ]
+        for repeat in range(repeats):
+            key = {"set": name, "method": method, "repeat": repeat, "epochs": epochs}
+            if (chosen and method not in chosen) or results.has(**key):
+                continue
+            started = time.perf_counter()
+            folds = stored_folds(order[f"rep{repeat + 1}_test_fold"].to_numpy(), val_ratio=0)
+            scores = repeat_scores(make, data, folds, epochs, repeat)
+            found = dict(zip(("accuracy", "auc", "best"), scores, strict=True))
+            results.add(**key, **found, seconds=round(time.perf_counter() - started, 1))
+    return results
+
+
+def tables(results: Results) -> str:
+    """Return a table a data set as Markdown: mean ± sd over repeats, and what choosing adds."""
+    text = ""
+    for name in dict.fromkeys(row["set"] for row in results.rows):
+        text += f"\n{name} (quoted for an untuned attention model: {QUOTED[name]})\n\n"
+        by = {
+            method: list(results.of(set=name, method=method))
+            for method in dict.fromkeys(row["method"] for row in results.of(set=name))
+        }
+        body = [_cells(method, rows, by.get("mean pool", rows)) for method, rows in by.items()]
+        text += table(
+            ["method", "accuracy", "minus mean pool", "AUC", "epoch chosen on test", "adds"], body
         )
-        row: dict[str, Any] = {"set": name, "method": method}
-        for column, values in zip(
-            ("accuracy", "AUC", "epoch chosen on test"), scores.T, strict=True
-        ):
-            sd = f" ± {values.std(ddof=1):.3f}" if repeats > 1 else ""
-            row[column] = f"{values.mean():.3f}{sd}"
-        row["inflation"] = f"+{(scores[:, 2] - scores[:, 0]).mean():.3f}"
-        row["seconds"] = round(time.perf_counter() - started)
-        rows.append(row)
-    return pl.DataFrame(rows)
+    return text
+
+
+def _cells(method: str, rows: Sequence[Row], base: Sequence[Row]) -> list[str]:
+    value = {name: [row[name] for row in rows] for name in ("accuracy", "auc", "best")}
+    of_base = {row["repeat"]: row["accuracy"] for row in base}
+    against = difference(value["accuracy"], [of_base.get(row["repeat"]) for row in rows])
+    adds = np.mean(value["best"]) - np.mean(value["accuracy"])
+    return [
+        method,
+        spread(value["accuracy"]),
+        "–" if rows is base or list(rows) == list(base) else against,
+        spread(value["auc"]),
+        spread(value["best"]),
+        f"+{adds:.3f}",
+    ]
 
 
 def main() -> None:
-    """Print a table a data set."""
+    """Train what is missing, and print a table a data set."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sets", nargs="*", default=[], help=f"of {', '.join(SETS)}")
     parser.add_argument("--sets", dest="more", nargs="+", choices=SETS, default=[])
     parser.add_argument("--repeats", type=int, default=5, choices=range(1, 6))
     parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--results", type=Path, help="file of results to go on from")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    results = Results(options.results)
+    for name in [*options.sets, *options.more] or SETS:
+        study(name, options.repeats, options.epochs, results=results)
     sys.stdout.write(
         f"Stored folds, {options.repeats} x 10; {options.epochs} epochs, the last one counts; "
-        "mean ± sd over repeats. The last but two columns: the epoch chosen on each test fold.\n"
+        "mean ± sd over repeats, paired differences with 95 % t intervals. The last two columns: "
+        "the epoch chosen on each test fold.\n" + tables(results)
     )
-    for name in [*options.sets, *options.more] or SETS:
-        sys.stdout.write(f"\n{name} (quoted for an untuned attention model: {QUOTED[name]})\n")
-        with pl.Config(
-            tbl_rows=-1, tbl_cols=-1, tbl_width_chars=140, tbl_hide_dataframe_shape=True
-        ):
-            sys.stdout.write(f"{study(name, options.repeats, options.epochs)}\n")
 
 
 if __name__ == "__main__":
