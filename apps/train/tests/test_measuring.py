@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from chemprop_multitask import BatchLoader, ChempropModel
+from chemprop_multitask import BatchLoader, ChempropModel, MoleculeData, cell_losses
 from molpool_common.config import validate_values
 from molpool_common.errors import InputError
 from molpool_train.config import TrainChempropConfig
 from molpool_train.inputs import Inputs, read_inputs
-from molpool_train.measuring import check_measurable, losses_of, measure
-from molpool_train.trainees import molecule_data
+from molpool_train.measuring import check_measurable, measure
 from rich.console import Console
-from task_affinity import AffinityResult, TaskAffinityError
+from task_affinity import AffinityResult, ChempropLosses, TaskAffinityError
 
 TASKS = ("LogP", "LogS", "QED")
 
@@ -53,7 +52,7 @@ def test_one_step_is_the_cosine_of_plain_gradients(demo_csv: Path, inputs: Input
     model = ChempropModel.from_config(config, task_names=TASKS, seed=7)
     targets = inputs.tables.train.targets
     scaled = (targets - np.nanmean(targets, axis=0)) / np.nanstd(targets, axis=0)
-    (batch,) = BatchLoader(molecule_data(inputs.tables, "train"), n)
+    (batch,) = BatchLoader(MoleculeData.from_table(inputs.tables.train), n)
     predicted = model.module.predictor.ffn(model.module.fingerprint(batch.bmg))
     gradients = []
     for t in range(3):
@@ -84,8 +83,6 @@ def test_held_out_rows_and_torch_s_generator_are_left_alone(demo_csv: Path, inpu
 @pytest.mark.parametrize("kinds", [("regression",) * 3, ("regression", "classification") * 2])
 def test_losses_are_those_that_the_run_trains(kinds: tuple[str, ...]) -> None:
     """Their mean over tasks is the model's own training loss, bounds and both kinds included."""
-    from chemprop_multitask import MoleculeData
-
     names = tuple("abcd"[: len(kinds)])
     rng = np.random.default_rng(3)
     targets = rng.normal(size=(12, len(kinds)))
@@ -101,7 +98,7 @@ def test_losses_are_those_that_the_run_trains(kinds: tuple[str, ...]) -> None:
     model = ChempropModel.from_config(config, task_names=names, task_types=kinds, seed=0)  # type: ignore[arg-type]
     model.module.train()
     (batch,) = BatchLoader(data, 12)
-    losses, present = losses_of(model)(model.module, batch)
+    losses, present = ChempropLosses(cell_losses(model))(model.module, batch)
     model.module.log = lambda *_, **__: None  # no trainer is attached
     own = model.module.training_step(batch, 0)
     assert present.all()

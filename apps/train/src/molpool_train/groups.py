@@ -6,12 +6,7 @@ affinity makes are put into it by `grouped`, between here and `build_trainees`.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
-
-from chemprop_multitask.tasks import resolve_groups
-from molpool_common.config import validate_values
+from chemprop_multitask import with_listed_groups
 from molpool_common.errors import InputError
 
 from molpool_train.config import TrainChempropConfig
@@ -36,15 +31,7 @@ def with_groups(config: TrainChempropConfig) -> TrainChempropConfig:
         If a group names an unknown task, or a task is in none, or in several without an assignment.
     """
     _check_origin(config)
-    if config.groups is None:
-        return config
-    if isinstance(config.groups, str):
-        groups, assignment = _read(Path(config.groups))
-        own = config.group_assignment
-        update = {"groups": groups, "group_assignment": assignment if own is None else own}
-        config = validate_values(TrainChempropConfig, {**config.model_dump(), **update})
-    resolve_groups(config.groups or [], config.data.target_columns, config.group_assignment)
-    return config
+    return with_listed_groups(config, config.data.target_columns)
 
 
 def grouped(
@@ -79,28 +66,3 @@ def _check_origin(config: TrainChempropConfig) -> None:
             expected=f"1 to {tasks}, the number of tasks, or auto",
             found=str(n_groups),
         )
-
-
-def _read(path: Path) -> tuple[Any, Any]:
-    if not path.is_file():
-        raise InputError(
-            "groups", expected="lists of tasks or a JSON file", found=f"no file {path}"
-        )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(
-            "groups", expected="a JSON file", found=f"something else ({error})", where=path.name
-        ) from None
-    groups, assignment = content, None
-    if isinstance(content, dict):
-        groups, assignment = content.get("groups"), content.get("assignment")
-    lists = isinstance(groups, list) and all(isinstance(group, list) for group in groups)
-    if not groups or not lists:
-        raise InputError(
-            "groups",
-            expected="a list of lists of tasks, alone or as 'groups' of an object",
-            found=json.dumps(content)[:100],
-            where=path.name,
-        )
-    return groups, assignment

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import numpy as np
+from molpool_common.data_config import TaskType
 from molpool_common.demo import DEMO_NOTICE
 from molpool_common.duplicates import merge_duplicates
-from molpool_common.errors import InputError, did_you_mean
 from molpool_common.holdout import SplitTables, fold_tables, split_table
 from molpool_common.modifiers import describe_signs
 from molpool_common.molecules import DEMO, MoleculeTable, load_molecules
-from numpy.typing import NDArray
+from molpool_common.task_types import find_task_types
 
 from molpool_train.config import TrainChempropConfig
 from molpool_train.unseen import Unseen, read_unseen
 
 if TYPE_CHECKING:
     from chemprop_multitask import GraphStore
-
-TaskType = Literal["regression", "classification"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ def read_inputs(config: TrainChempropConfig) -> Inputs:
     unseen = read_unseen(config)  # the smaller one: what is wrong with it is said first
     read = _load(config)
     table = merge_duplicates(read, config.duplicates)
-    task_types = _task_types(config, table)
+    task_types = find_task_types(config, table)
     tables = split_table(table, config.data, config.seed)
     folds = fold_tables(table, tables, config.data, config.ensemble.n_folds, config.seed)
     notes = _notes(config, table, tables)
@@ -81,54 +78,13 @@ def read_inputs(config: TrainChempropConfig) -> Inputs:
 
 def _load(config: TrainChempropConfig) -> MoleculeTable:
     joint = config.joint_sampling
-    wants_quality = joint.enabled and joint.curriculum.enabled
     return load_molecules(
         config.data,
         config.data_path,
-        quality_column=joint.curriculum.quality_col if wants_quality else None,
+        quality_column=joint.curriculum.quality_col if joint.needs_quality else None,
         qualities=joint.curriculum.qualities,
         on_bad_smiles=config.on_bad_smiles,
     )
-
-
-def _task_types(config: TrainChempropConfig, table: MoleculeTable) -> tuple[TaskType, ...]:
-    for name in config.task_types:
-        if name not in table.task_names:
-            raise InputError(
-                "task_types",
-                expected="tasks of data.target_columns",
-                found=repr(name),
-                hint=did_you_mean(name, table.task_names),
-            )
-    other = np.isfinite(table.targets) & ~np.isin(table.targets, (0.0, 1.0))
-    kinds = tuple(
-        _kind(config, name, bool(other[:, t].any())) for t, name in enumerate(table.task_names)
-    )
-    is_class = np.array([kind == "classification" for kind in kinds])
-    _refuse_cells(table, other & is_class, "classes 0 and 1 for task_type classification")
-    if table.censoring is not None:
-        bounds = (table.censoring != 0) & np.isfinite(table.targets)
-        _refuse_cells(table, bounds & is_class, "classes without a modifier < or >")
-    return kinds
-
-
-def _kind(config: TrainChempropConfig, name: str, has_other: bool) -> TaskType:
-    if name in config.task_types:
-        return config.task_types[name]
-    if config.task_type != "auto":
-        return config.task_type
-    return "regression" if has_other else "classification"
-
-
-def _refuse_cells(table: MoleculeTable, bad: NDArray[np.bool_], expected: str) -> None:
-    if bad.any():
-        row, task = np.argwhere(bad)[0]
-        raise InputError(
-            f"task {table.task_names[task]!r}",
-            expected=expected,
-            found=f"{table.targets[row, task]:g} in row {table.origin['row'][int(row)]}",
-            where=table.origin["source"][int(row)],
-        )
 
 
 def _notes(config: TrainChempropConfig, table: MoleculeTable, tables: SplitTables) -> list[str]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
-from chemprop_multitask import BatchLoader, ChempropModel
+from chemprop_multitask import (
+    BatchLoader,
+    ChempropModel,
+    MoleculeData,
+    cell_losses,
+    shuffled_batches,
+)
 from chemprop_multitask.products import quick_products
-from chemprop_multitask.scaling import label_scale
-from chemprop_multitask.shuffle import EpochShuffle
 from molpool_common.errors import InputError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from sampling_core import sampling_from_config
 from task_affinity import (
     AffinityProgress,
     AffinityResult,
@@ -21,13 +25,11 @@ from task_affinity import (
     TaskAffinityComputer,
     TaskAffinityError,
 )
+from task_affinity.chemprop_adapter import output_layer
 from task_affinity.device import resolve_device
-from torch import Tensor
 
 from molpool_train.config import TrainChempropConfig
 from molpool_train.inputs import Inputs
-from molpool_train.sampling import build_sampling
-from molpool_train.trainees import molecule_data
 
 
 def check_measurable(config: TrainChempropConfig, inputs: Inputs) -> None:
@@ -39,9 +41,10 @@ def check_measurable(config: TrainChempropConfig, inputs: Inputs) -> None:
         If a batch would be larger than the training side, there is no such device, or the rows
         cannot be drawn as `joint_sampling` has it.
     """
-    build_sampling(config.joint_sampling, inputs.tables.train)
+    train = inputs.tables.train
+    sampling_from_config(config.joint_sampling, train.targets, train.quality)
     section = config.task_affinity
-    rows = int(np.isfinite(inputs.tables.train.targets).any(axis=1).sum())
+    rows = int(np.isfinite(train.targets).any(axis=1).sum())
     if section.affinity_batch_size > rows:
         raise InputError(
             "task_affinity.affinity_batch_size",
@@ -96,35 +99,19 @@ def measure(console: Console, config: TrainChempropConfig, inputs: Inputs) -> Af
         torch.manual_seed(section.seed)
         return computer.compute(
             model.module,
-            _loader(config, inputs),
-            losses_of(model),
+            _loader(config, inputs, model),
+            ChempropLosses(cell_losses(model)),
             task_names=inputs.table.task_names,
             encoder_output=model.module.bn,
+            output_layer=output_layer(model.module),
             on_step=_shown(progress),
         )
 
 
-def _loader(config: TrainChempropConfig, inputs: Inputs) -> BatchLoader:
+def _loader(config: TrainChempropConfig, inputs: Inputs, model: ChempropModel) -> BatchLoader:
     section = config.task_affinity
-    train = molecule_data(inputs.tables, "train", graphs=inputs.graphs)
-    scale = label_scale(inputs.tables.train.targets, inputs.table.task_names, inputs.task_types)
-    return BatchLoader(
-        train.scaled(*scale),
-        section.affinity_batch_size,
-        EpochShuffle(len(train), section.seed),
-        drop_single=config.model.batch_norm,
-    )
-
-
-def losses_of(model: ChempropModel) -> ChempropLosses:
-    """Return the losses that a model is trained with, task by task; bounds are bounds in them."""
-    criterion = model.module.criterion
-
-    def cells(predictions: Tensor, targets: Tensor, batch: Any) -> Tensor:
-        loss: Tensor = criterion.cells(predictions, targets, batch.lt_mask, batch.gt_mask)
-        return loss
-
-    return ChempropLosses(cells)
+    train = MoleculeData.from_table(inputs.tables.train, cache=inputs.graphs)
+    return shuffled_batches(model, train, section.affinity_batch_size, section.seed)
 
 
 def _progress(console: Console) -> Progress:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from molpool_common.data_config import TaskType
 from molpool_common.metrics import (
     Interval,
     MetricTable,
@@ -17,7 +18,7 @@ from molpool_common.metrics import (
 )
 from numpy.typing import NDArray
 
-from molpool_train.inputs import Inputs, TaskType
+from molpool_train.inputs import Inputs
 from molpool_train.predicting import Predicted, parts_of, predict_part
 from molpool_train.trainees import Trainee
 

@@ -1,75 +1,14 @@
-"""From the sampling section to what training is handed: state, sampler, loss weights, callbacks."""
+"""What was drawn, epoch by epoch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import polars as pol
 from molpool_common.molecules import MoleculeTable
-from sampling_core import (
-    CurriculumCallback,
-    CurriculumState,
-    JointSampler,
-    JointSamplingConfig,
-    QualityWeights,
-    TaskAwareSampler,
-    sampler_from_config,
-)
-
-Drawing = JointSampler | TaskAwareSampler | Any
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How training rows are drawn and weighted.
-
-    Parameters
-    ----------
-    sampler : Sampler or None
-        Draws rows; None shuffles.
-    state : CurriculumState or None
-        Phase of the curriculum.
-    weights : QualityWeights or None
-        Loss weight a row, for the curriculum's strategy ``weighted``.
-    callbacks : list of Callback
-        What moves the curriculum.
-    """
-
-    sampler: Drawing | None
-    state: CurriculumState | None
-    weights: QualityWeights | None
-    callbacks: list[pl.Callback]
-
-
-def build_sampling(config: JointSamplingConfig, train: MoleculeTable) -> Sampling:
-    """Build the sampler and curriculum that a configuration asks for.
-
-    Raises
-    ------
-    SamplingError
-        If the configuration does not fit the rows: no quality labels, a phase that draws nothing.
-    """
-    if not config.enabled:
-        return Sampling(None, None, None, [])
-    curriculum = config.curriculum
-    state = CurriculumState.from_config(curriculum) if curriculum.enabled else None
-    sampler = sampler_from_config(config, train.targets, train.quality, state)
-    weights = None
-    callbacks: list[pl.Callback] = []
-    if state is not None:
-        if curriculum.strategy == "weighted":
-            weights = QualityWeights(train.quality or [], state)
-        callbacks.append(
-            CurriculumCallback(
-                state,
-                monitor=curriculum.monitor,
-                reset_early_stopping_on_phase_change=curriculum.reset_early_stopping_on_phase_change,
-            )
-        )
-    return Sampling(sampler, state, weights, callbacks)
+from sampling_core import Sampling
 
 
 class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types here

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from chemprop_multitask import ChempropModel, GraphStore, Member, MoleculeData, plan_members
+from chemprop_multitask import (
+    ChempropModel,
+    Member,
+    MoleculeData,
+    TaskGroup,
+    build_model,
+    plan_members,
+    separate_groups,
+)
 from molpool_common.holdout import SplitTables
-from molpool_common.molecules import MoleculeTable
-from sampling_core import JointSamplingConfig
+from sampling_core import JointSamplingConfig, Sampling, sampling_from_config
 
 from molpool_train.config import TrainChempropConfig
 from molpool_train.folder import CHECKPOINTS
 from molpool_train.inputs import Inputs
-from molpool_train.sampling import Sampling, SamplingLog, build_sampling
-from molpool_train.separate import TaskGroup, build_model, separate_groups, tables_of
+from molpool_train.sampling import SamplingLog
+from molpool_train.separate import tables_of
 
 LAST = "last.ckpt"
 
@@ -132,31 +138,16 @@ def _trainee(
     if group is not None:
         tables = tables_of(tables, group)
     seed = member.seed if member else config.seed
-    sampling = build_sampling(_own_draws(config.joint_sampling, member), tables.train)
-    model = build_model(config, inputs, group, seed)
+    draws = _own_draws(config.joint_sampling, member)
+    sampling = sampling_from_config(draws, tables.train.targets, tables.train.quality)
+    names = inputs.table.task_names
+    model = build_model(config, names, inputs.task_types, group, seed=seed)
     log = SamplingLog(sampling, tables.train) if sampling.sampler else None
     if twin is not None and sampling.weights is None:
         return replace(twin, member=member, seed=seed, sampling=sampling, log=log, model=model)
-    train, val = (molecule_data(tables, side, sampling, inputs.graphs) for side in ("train", "val"))
+    train = MoleculeData.from_table(tables.train, weights=sampling.weights, cache=inputs.graphs)
+    val = MoleculeData.from_table(tables.val, cache=inputs.graphs)
     return Trainee(member, group, seed, tables, train, val, sampling, log, model)
-
-
-def molecule_data(
-    tables: SplitTables,
-    side: Literal["train", "val", "test"],
-    sampling: Sampling | None = None,
-    graphs: GraphStore | None = None,
-) -> MoleculeData:
-    """Return the molecules of a side, with the loss weights of training rows."""
-    table: MoleculeTable = getattr(tables, side)
-    return MoleculeData(
-        table.smiles,
-        table.targets,
-        task_names=table.task_names,
-        weights=sampling.weights if sampling is not None and side == "train" else None,
-        censoring=table.censoring,
-        cache=graphs,
-    )
 
 
 def _own_draws(config: JointSamplingConfig, member: Member | None) -> JointSamplingConfig:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Activation = Literal["relu", "leakyrelu", "prelu", "tanh", "elu"]
 AggregationName = Literal["mean", "sum", "norm"]
 LossName = Literal["auto", "mse", "mae", "huber", "bce", "focal"]
 LossAverage = Literal["task", "cell"]
+Sharing = Literal["heads", "separate"]
 TaskWeight = Annotated[float, Field(ge=0)]
 
 
@@ -119,3 +120,42 @@ class EnsembleConfig(ChempropConfig):
 
     n_seeds: int = Field(5, ge=1, description="models a fold, which differ by their seed")
     n_folds: int = Field(1, ge=1, description="pairs of training and validation data")
+
+
+class EnsembleSection(_Section):
+    """Several models, one for each seed on each fold; their mean predicts, their spread warns."""
+
+    n_seeds: int = Field(1, ge=1, description="models a fold, which differ by their seed")
+    n_folds: int = Field(
+        1, ge=1, description="parts of all rows but the test side, each of which validates once"
+    )
+
+    @property
+    def n_members(self) -> int:
+        """Number of models."""
+        return self.n_seeds * self.n_folds
+
+
+class SharedChempropConfig(ChempropConfig):
+    """A model and its training, how its tasks share it, and how many of it there are."""
+
+    groups: list[list[str]] | str | None = Field(  # type: ignore[assignment]  # read to a list
+        None,
+        description="task groups, one head each, as lists of tasks or a groups.json; by default "
+        "one head serves all tasks",
+    )
+    sharing: Sharing = Field(
+        "heads",
+        description="heads: one model with a head for each group; separate: a model for each group",
+    )
+    ensemble: EnsembleSection = Field(default_factory=EnsembleSection)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sharing_beside_its_section(cls, values: Any) -> Any:
+        """Take `sharing` from within a command's `task_affinity`, where it reads as well."""
+        section = values.get("task_affinity") if isinstance(values, dict) else None
+        if not isinstance(section, dict) or "sharing" not in section or "sharing" in values:
+            return values
+        rest = {key: value for key, value in section.items() if key != "sharing"}
+        return {**values, "sharing": section["sharing"], "task_affinity": rest}

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from chemprop.data.datasets import Datum
 from chemprop.data.molgraph import MolGraph
+from molpool_common.molecule_table import MoleculeTable
 from numpy.typing import NDArray
 from rdkit import Chem
 from torch.utils.data import Dataset
@@ -86,6 +87,34 @@ class MoleculeData(Dataset[Datum]):
         self._scaled = self.targets
         store = GraphStore(cache) if isinstance(cache, str | Path) else cache
         self.graphs = pack(molecules, store, progress)
+
+    @classmethod
+    def from_table(
+        cls,
+        table: MoleculeTable,
+        *,
+        weights: RowWeights | None = None,
+        cache: GraphStore | str | Path | None = None,
+    ) -> MoleculeData:
+        """Return the molecules of a table with its targets and bounds; see the class.
+
+        Parameters
+        ----------
+        table : MoleculeTable
+            N molecules.
+        weights : RowWeights, optional
+            Loss weight of each row.
+        cache : GraphStore, str or Path, optional
+            Where graphs are kept.
+        """
+        return cls(
+            table.smiles,
+            table.targets,
+            task_names=table.task_names,
+            weights=weights,
+            censoring=table.censoring,
+            cache=cache,
+        )
 
     def __len__(self) -> int:
         return len(self.graphs)

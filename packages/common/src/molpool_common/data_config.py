@@ -11,6 +11,7 @@ from molpool_common.config import ConfigModel
 from molpool_common.transforms import Step
 
 SplitType = Literal["random", "scaffold", "time", "cluster", "stratified"]
+TaskType = Literal["regression", "classification"]
 
 
 class ColumnSource(ConfigModel):
@@ -141,3 +142,25 @@ class DataConfig(ConfigModel):
             if unknown:
                 raise ValueError(f"{key}: expected names in target_columns, found {unknown[0]!r}")
         return self
+
+
+class TableConfig(ConfigModel):
+    """The molecules of a command that trains: where they are, and what their tasks are."""
+
+    data_path: str | None = Field(None, description="table of molecules: CSV, TSV or Parquet")
+    on_bad_smiles: Literal["error", "drop"] = Field(
+        "error", description="stop at SMILES that do not parse, or leave those rows out"
+    )
+    duplicates: Literal["error", "mean", "median", "keep"] = Field(
+        "keep",
+        description="rows of one molecule (stereoisomers count as one) and quality: error refuses "
+        "different values of a task, mean and median merge them, keep leaves them",
+    )
+    task_type: Literal["auto", "regression", "classification"] = Field(
+        "auto",
+        description="kind of all tasks; auto: classification for those whose values are all 0 or 1",
+    )
+    task_types: dict[str, TaskType] = Field(
+        default_factory=dict, description="kind of single tasks, by name; goes before task_type"
+    )
+    data: DataConfig = Field(default_factory=DataConfig)

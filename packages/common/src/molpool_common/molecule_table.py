@@ -68,6 +68,16 @@ class MoleculeTable:
             censoring=self.censoring[rows] if self.censoring is not None else None,
         )
 
+    def of_tasks(self, columns: Sequence[int]) -> MoleculeTable:
+        """Return these columns of the targets, and the rows that have a label in one of them."""
+        own = replace(
+            self,
+            task_names=tuple(self.task_names[t] for t in columns),
+            targets=self.targets[:, list(columns)],
+            censoring=None if self.censoring is None else self.censoring[:, list(columns)],
+        )
+        return own.take(np.flatnonzero(np.isfinite(own.targets).any(axis=1)))
+
 
 def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
     """Return the rows of all tables, one after the other.

@@ -11,5 +11,7 @@ from .joint import JointSampler as JointSampler
 from .legacy import map_legacy as map_legacy
 from .quality import QualityWeights as QualityWeights
 from .rare_positive import RarePositiveSampler as RarePositiveSampler
+from .sampling import Sampling as Sampling
+from .sampling import sampling_from_config as sampling_from_config
 from .statistics import WeightStatistics as WeightStatistics
 from .task_aware import TaskAwareSampler as TaskAwareSampler

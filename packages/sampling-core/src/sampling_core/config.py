@@ -107,6 +107,11 @@ class JointSamplingConfig(_Section):
     )
     log_to_mlflow: bool = Field(default=True, description="Send those statistics to MLflow too.")
 
+    @property
+    def needs_quality(self) -> bool:
+        """Whether rows must have quality labels."""
+        return self.enabled and self.curriculum.enabled
+
     @model_validator(mode="before")
     @classmethod
     def _expand_task_alpha(cls, data: Any) -> Any:
