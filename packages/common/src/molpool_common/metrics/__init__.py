@@ -3,6 +3,8 @@
 from molpool_common.metrics._bootstrap import Interval, bootstrap_interval
 from molpool_common.metrics._counted import resampled
 from molpool_common.metrics._metric import (
+    IN_UNITS,
+    LABELS,
     METRICS,
     Metric,
     TaskType,
@@ -20,6 +22,8 @@ from molpool_common.metrics._metric import (
 from molpool_common.metrics._table import MacroMean, MetricTable, TaskScore, task_metrics
 
 __all__ = [
+    "IN_UNITS",
+    "LABELS",
     "METRICS",
     "Interval",
     "MacroMean",

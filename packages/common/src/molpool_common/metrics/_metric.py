@@ -183,3 +183,19 @@ METRICS: dict[str, Metric] = {
     for m in (mae, rmse, r2, pearson, spearman, kendall, ma_rae, roc_auc, average_precision)
 }
 """Every metric by name, in the order of tables."""
+
+IN_UNITS = frozenset({"mae", "rmse"})
+"""Metrics in the unit of their task: their mean over tasks means nothing."""
+
+LABELS = {
+    "mae": "MAE",
+    "ma_rae": "MA-RAE",
+    "rmse": "RMSE",
+    "r2": "R²",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "kendall": "Kendall",
+    "roc_auc": "ROC AUC",
+    "average_precision": "AP",
+}
+"""Names for readers, in the order of tables."""
