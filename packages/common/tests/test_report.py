@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
@@ -16,6 +17,7 @@ from molpool_common.report import (
     Section,
     Table,
     Text,
+    Widget,
     render_report,
 )
 
@@ -190,6 +192,31 @@ class TestFigure:
         html = render(Figure(SVG, alt="a", caption="c"))
         assert SVG in html
         ElementTree.fromstring(SVG)
+
+
+class TestWidget:
+    def test_has_style_in_the_head_and_scripts_after_all_else(self) -> None:
+        widget = Widget("<p id=here></p>", ".x { color: red }", ["let a = 1 < 2;", "a = 3;"])
+        html = render(widget, Text("after"))
+        assert html.index(".x { color: red }") < html.index("</style>") < html.index("<p id=here>")
+        assert html.index("</main>") < html.index("let a = 1 < 2;") < html.index("a = 3;")
+        assert len(Page(html).all("script")) == 3
+
+    def test_values_come_out_as_they_went_in(self) -> None:
+        values = {"name": HOSTILE + "</script><!--", "numbers": [1, 0.5, None]}
+        page = Page(render(Widget("", data={"it": values})))
+        assert {"type": "application/json", "id": "it"} in page.all("script")
+        assert json.loads(page.texts["script"][0]) == values
+
+
+def test_a_page_may_load_nothing() -> None:
+    (policy,) = (
+        m["content"] or ""
+        for m in Page(render(*EVERYTHING)).all("meta")
+        if m.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy.startswith("default-src 'none';")
+    assert "http" not in policy
 
 
 def test_note_is_set_off() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -84,7 +85,29 @@ class Code:
     text: str
 
 
-Part = Text | Facts | Table | Figure | Code
+@dataclass(frozen=True)
+class Widget:
+    """A part that scripts draw, such as molecules to turn.
+
+    Parameters
+    ----------
+    html : str
+        Markup to trust.
+    style : str
+        Style sheet; colours are the page's variables, such as ``var(--ink)``.
+    scripts : sequence of str
+        Run one after another once the whole page is there.
+    data : mapping
+        Plain values by the id of the element that holds them as JSON.
+    """
+
+    html: str
+    style: str = ""
+    scripts: Sequence[str] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+Part = Text | Facts | Table | Figure | Code | Widget
 
 
 @dataclass(frozen=True)
@@ -111,7 +134,15 @@ def render_report(title: str, subtitle: str, sections: Sequence[Section]) -> str
         HTML that needs no other file and no network.
     """
     template = _environment().get_template("report.html")
-    return template.render(title=title, subtitle=subtitle, sections=sections, render=_render)
+    widgets = [p for section in sections for p in section.parts if isinstance(p, Widget)]
+    return template.render(
+        title=title,
+        subtitle=subtitle,
+        sections=sections,
+        render=_render,
+        styles=[Markup(w.style) for w in widgets if w.style],
+        scripts=[Markup(script) for w in widgets for script in w.scripts],
+    )
 
 
 @cache
@@ -140,6 +171,8 @@ def _render(part: Part) -> Markup:
             )
         case Figure():
             return _figure(part)
+        case Widget():
+            return _widget(part)
 
 
 def _table(table: Table) -> Markup:
@@ -185,3 +218,14 @@ def _figure(figure: Figure) -> Markup:
         '<figure><div class="plot" role="img" aria-label="{}">{}</div>'
         "<figcaption>{}</figcaption>{}</figure>"
     ).format(figure.alt, Markup(figure.svg), figure.caption, data)
+
+
+def _widget(widget: Widget) -> Markup:
+    values = (
+        # `<` could end the element, or start a comment in it.
+        Markup('<script type="application/json" id="{}">{}</script>').format(
+            name, Markup(json.dumps(value, allow_nan=False).replace("<", "\\u003c"))
+        )
+        for name, value in widget.data.items()
+    )
+    return Markup(widget.html) + Markup("").join(values)
