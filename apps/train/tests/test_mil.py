@@ -253,6 +253,9 @@ def test_from_smiles_to_an_sd_file(run: RunMIL, tmp_path: Path) -> None:
         if entry is not None:
             assert float(entry.GetProp("attention active")) == pytest.approx(row["attention"], 1e-4)
             assert float(entry.GetProp("energy")) == pytest.approx(row["energy"])
+    page = (tmp_path / "run" / "attention.html").read_text()
+    assert "$3Dmol.createViewer" in page
+    assert all(f'"id": "{name}"' in page for name, _ in entries)
     unseen = pl.read_csv(tmp_path / "run" / "predictions_unseen.csv")
     seen = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
     both = seen.join(unseen, on="id", suffix=" again")

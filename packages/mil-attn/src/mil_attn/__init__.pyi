@@ -1,3 +1,4 @@
+from .attention_page import export_attention_page as export_attention_page
 from .bags import Bags as Bags
 from .bags import pack_bags as pack_bags
 from .bags import pad_bags as pad_bags
@@ -69,6 +70,7 @@ __all__ = [
     "conformers_of",
     "decision_thresholds",
     "export_attention",
+    "export_attention_page",
     "export_attention_sdf",
     "fit",
     "fold_score",

@@ -120,12 +120,7 @@ def export_attention_sdf(frame: pl.DataFrame, mols: Mapping[str, Mol], path: str
     MILError
         If a molecule has another number of conformers than the frame, or none is in the frame.
     """
-    known = frame["molecule_id"].unique(maintain_order=True).to_list()
-    if not any(name in mols for name in known):
-        raise MILError(
-            f"mols: expected molecules of the frame, such as {known[0]!r}; "
-            f"found {listed([repr(n) for n in list(mols)[:3]]) or 'none'}."
-        )
+    check_molecules(frame, mols)
     from rdkit.Chem import SDWriter
 
     with atomic_path(Path(path)) as temporary, SDWriter(str(temporary)) as writer:
@@ -134,17 +129,38 @@ def export_attention_sdf(frame: pl.DataFrame, mols: Mapping[str, Mol], path: str
                 _write_molecule(writer, str(name), mols[str(name)], rows)
 
 
+def check_molecules(frame: pl.DataFrame, mols: Mapping[str, Mol]) -> None:
+    """Raise `MILError` unless some of the molecules are in a frame of `attention_frame`."""
+    known = frame["molecule_id"].unique(maintain_order=True).to_list()
+    if not any(name in mols for name in known):
+        raise MILError(
+            f"mols: expected molecules of the frame, such as {known[0]!r}; "
+            f"found {listed([repr(n) for n in list(mols)[:3]]) or 'none'}."
+        )
+
+
+def conformers_of_frame(name: str, mol: Mol, rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """Return the rows of each conformer of a molecule, in its order.
+
+    Raises
+    ------
+    MILError
+        If the molecule has another number of conformers than the frame.
+    """
+    groups = rows.partition_by("conformer_id", maintain_order=True)
+    if mol.GetNumConformers() != len(groups):
+        raise MILError(
+            f"mols: expected {len(groups)} conformers of {name!r}, as the frame has; "
+            f"found {mol.GetNumConformers()}."
+        )
+    return groups
+
+
 def _write_molecule(writer: object, name: str, mol: Mol, rows: pl.DataFrame) -> None:
     from rdkit.Chem import Mol as Copy
 
-    conformers = list(mol.GetConformers())
-    groups = rows.partition_by("conformer_id", maintain_order=True)
-    if len(conformers) != len(groups):
-        raise MILError(
-            f"mols: expected {len(groups)} conformers of {name!r}, as the frame has; "
-            f"found {len(conformers)}."
-        )
-    for conformer, of_one in zip(conformers, groups, strict=True):
+    groups = conformers_of_frame(name, mol, rows)
+    for conformer, of_one in zip(mol.GetConformers(), groups, strict=True):
         entry = Copy(mol)
         entry.SetProp("_Name", name)
         for key in ("molecule_id", "conformer_id", "energy"):

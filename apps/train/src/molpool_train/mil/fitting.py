@@ -13,6 +13,7 @@ from mil_attn import (
     FitResult,
     MILModule,
     export_attention,
+    export_attention_page,
     export_attention_sdf,
     fit,
 )
@@ -35,6 +36,7 @@ LAST = "last.ckpt"
 MODEL = "model.pt"
 UNSEEN = "predictions_unseen"
 SDF = "attention_test.sdf"
+PAGE = "attention.html"
 
 
 def check_run(config: TrainMILConfig, inputs: MILInputs, path: Path) -> None:
@@ -192,13 +194,17 @@ class MILFitting:
         return of_test
 
     def _write_structures(self, of_test: pl.DataFrame | None) -> None:
-        """Write the conformers of the test molecules of highest predictions."""
-        n = self._config.export.sdf
-        (self._run.path / SDF).unlink(missing_ok=True)  # of a run that was replaced
+        """Write the conformers of the test molecules of highest predictions, and their page."""
+        n, files = self._config.export.sdf, [self._run.path / name for name in (SDF, PAGE)]
+        for file in files:
+            file.unlink(missing_ok=True)  # of a run that was replaced
         if self._config.data.kind != "smiles" or of_test is None or not n:
             return
-        mols = structures(self._config, self._inputs.side("test"), top_molecules(of_test, n))
-        export_attention_sdf(of_test, mols, self._run.path / SDF)
+        data = self._inputs.side("test")
+        mols = structures(self._config, data, top_molecules(of_test, n))
+        export_attention_sdf(of_test, mols, files[0])
+        title = f"{self._run.path.name}: attention to conformers"
+        export_attention_page(of_test, mols, files[1], data=data, title=title)
 
     def close(self) -> None:
         """Print the table of metrics and where the files are."""

@@ -142,7 +142,8 @@ def _attention(frame: pl.DataFrame) -> list[Part]:
         "Attention sums to 1 over the instances of a bag. A share of 1 of what even attention "
         "would give means no preference. The effect of an instance is the logit of the whole bag "
         "minus that of the bag without it; attention says where the model looks, the effect what "
-        "comes of it. attention_test.parquet and .csv hold a row an instance and task."
+        "comes of it. attention_test.parquet and .csv hold a row an instance and task; of molecules, "
+        "attention.html shows the conformers."
     )
     return [text, figures.attention(several), _by_task(several)]
 

@@ -64,7 +64,7 @@ class MILExportConfig(ConfigModel):
         20,
         ge=0,
         description="molecules of kind smiles, those of highest predictions on the test side, "
-        "whose conformers are written to attention_test.sdf; 0: none",
+        "whose conformers attention_test.sdf holds and attention.html shows; 0: none",
     )
 
 
