@@ -136,3 +136,12 @@ def test_one_path_loads_whatever_model_there_is(settings: Any, tmp_path: Path) -
         )
     with pytest.raises(ChempropError, match=r"expected one model; found 2 in .*Ensemble\.load"):
         ChempropModel.load(many)
+
+
+def test_the_batch_size_changes_rounding_alone(ensemble: Ensemble) -> None:
+    whole, spread = ensemble.predict(UNSEEN)
+    for size in (1, 2):
+        mean, sd = ensemble.predict(UNSEEN, batch_size=size)
+        # Single precision: sums of other lengths round in the last bits.
+        np.testing.assert_allclose(mean, whole, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(sd, spread, rtol=0, atol=1e-5)

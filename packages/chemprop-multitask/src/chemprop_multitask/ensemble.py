@@ -146,7 +146,7 @@ class Ensemble:
         return cls(members)
 
     def predict(
-        self, molecules: MoleculeData | Sequence[str]
+        self, molecules: MoleculeData | Sequence[str], *, batch_size: int | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Predict every task of every molecule, with the members' spread.
 
@@ -154,6 +154,8 @@ class Ensemble:
         ----------
         molecules : MoleculeData or sequence of str
             N molecules or SMILES.
+        batch_size : int, optional
+            Molecules predicted at a time, by default as in training.
 
         Returns
         -------
@@ -163,7 +165,7 @@ class Ensemble:
             Their sample standard deviation; NaN for a single member, which has none.
         """
         data = molecules if isinstance(molecules, MoleculeData) else MoleculeData(molecules)
-        each = np.stack([member.predict(data) for member in self.members])
+        each = np.stack([m.predict(data, batch_size=batch_size) for m in self.members])
         if len(each) == 1:
             return each[0], np.full(each[0].shape, np.nan)
         return each.mean(axis=0), each.std(axis=0, ddof=1)

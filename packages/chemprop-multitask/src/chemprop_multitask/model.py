@@ -236,13 +236,18 @@ class ChempropModel:
             unscale.scale.copy_(torch.as_tensor(scale, dtype=torch.float32)[None])
         return mean, scale
 
-    def predict(self, molecules: MoleculeData | Sequence[str]) -> NDArray[np.float64]:
+    def predict(
+        self, molecules: MoleculeData | Sequence[str], *, batch_size: int | None = None
+    ) -> NDArray[np.float64]:
         """Predict every task of every molecule.
 
         Parameters
         ----------
         molecules : MoleculeData or sequence of str
             N molecules or SMILES.
+        batch_size : int, optional
+            Molecules predicted at a time, by default as in training; no number depends on it beyond
+            rounding.
 
         Returns
         -------
@@ -254,7 +259,7 @@ class ChempropModel:
         device = next(self.module.parameters()).device
         parts = []
         with torch.inference_mode(), quick_products():
-            for batch in self._loader(data):
+            for batch in BatchLoader(data, batch_size or self.config.training.batch_size):
                 batch.bmg.to(device)
                 parts.append(self.module(batch.bmg).cpu().double().numpy())
         return np.concatenate(parts) if parts else np.empty((0, len(self.task_names)))

@@ -51,13 +51,17 @@ class TaskwiseModel:
         }
         return tuple(kinds[name] for name in self.task_names)
 
-    def predict(self, molecules: MoleculeData | Sequence[str]) -> NDArray[np.float64]:
+    def predict(
+        self, molecules: MoleculeData | Sequence[str], *, batch_size: int | None = None
+    ) -> NDArray[np.float64]:
         """Predict every task of every molecule.
 
         Parameters
         ----------
         molecules : MoleculeData or sequence of str
             N molecules or SMILES.
+        batch_size : int, optional
+            Molecules predicted at a time, by default as in training.
 
         Returns
         -------
@@ -67,7 +71,7 @@ class TaskwiseModel:
         data = molecules if isinstance(molecules, MoleculeData) else MoleculeData(molecules)
         predicted = np.empty((len(data), len(self.task_names)))
         for part in self.parts:
-            own = part.predict(data)
+            own = part.predict(data, batch_size=batch_size)
             for name, column in _served(part).items():
                 predicted[:, column] = own[:, part.task_names.index(name)]
         return predicted
