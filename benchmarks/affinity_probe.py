@@ -7,10 +7,12 @@ that of training alone. Memory is the largest resident set above what stands bef
 of a process of its own for each. Exit status 1 beyond any claim. In full it takes hours of a core
 for the exact side; --molecules measures less of the epoch.
 
-Physical limit: a forward product costs about three forward passes, an exact gradient of every
-task one backward pass for each label pattern that has it, some hundred a batch.
+Physical limit: a forward product costs about three forward passes, and the last layer's exact part
+40 GFLOP a batch (tasks back through the heads, and a kernel a unit), a third of a second at this
+machine's 120 GFLOP/s. An exact gradient of every task costs one backward pass for each label
+pattern that has it, some hundred a batch.
 
-    uv run python benchmarks/affinity_probe.py [--molecules 8597] [--probes 10]
+    uv run python benchmarks/affinity_probe.py [--molecules 8597] [--probes 8]
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from task_affinity import (
     TaskAffinityComputer,
     TaskAffinityConfig,
 )
-from task_affinity.chemprop_adapter import build_loader, build_model
+from task_affinity.chemprop_adapter import build_loader, build_model, output_layer
 from task_affinity.chemprop_losses import mixed_cells
 
 FASTER, RANKS, MEMORY = 10.0, 0.95, 1.5
@@ -45,7 +47,7 @@ FASTER, RANKS, MEMORY = 10.0, 0.95, 1.5
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--molecules", type=int, default=8597)
-    parser.add_argument("--probes", type=int, default=10)
+    parser.add_argument("--probes", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -106,7 +108,10 @@ def train(batches: list[Any]) -> float:
 def phase(batches: list[Any], **settings: Any) -> tuple[AffinityResult, float]:
     config = TaskAffinityConfig(device="cpu", log_affinity_matrix=False, **settings)
     start = perf_counter()
-    result = TaskAffinityComputer(config).compute(network(batches), batches, losses_of(batches))
+    model = network(batches)
+    result = TaskAffinityComputer(config).compute(
+        model, batches, losses_of(batches), output_layer=output_layer(model)
+    )
     return result, perf_counter() - start
 
 

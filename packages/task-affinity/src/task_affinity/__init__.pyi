@@ -8,6 +8,7 @@ from .frame import affinity_matrix_to_dataframe as affinity_matrix_to_dataframe
 from .grouping.grouper import TaskGrouper as TaskGrouper
 from .grouping.grouper import select_groups as select_groups
 from .grouping.result import Grouping as Grouping
+from .last_layer import OutputLayer as OutputLayer
 from .losses import Part as Part
 from .losses import SeparableLosses as SeparableLosses
 from .losses import TaskLosses as TaskLosses

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from task_affinity.config import TaskAffinityConfig
 from task_affinity.dataframe import column, target_table
 from task_affinity.errors import NoGradientStepsError
+from task_affinity.last_layer import OutputLayer
 from task_affinity.result import AffinityResult
 from task_affinity.run import AffinityProgress
 
@@ -87,8 +88,9 @@ def measure_dataframe(
     # Weights, dropout and shuffling follow from the seed; the caller's generators stay untouched.
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
+        model = build_model(len(target_cols))
         return computer.compute(
-            build_model(len(target_cols)),
+            model,
             build_loader(
                 smiles,
                 targets,
@@ -99,6 +101,7 @@ def measure_dataframe(
             ChempropLosses(mixed_cells(is_class)),
             task_names=list(target_cols),
             encoder_output=ENCODER_OUTPUT,
+            output_layer=output_layer(model),
             on_step=on_step,
         )
 
@@ -119,6 +122,21 @@ def build_model(n_tasks: int) -> Any:
     return models.MPNN(
         nn.BondMessagePassing(), nn.MeanAggregation(), nn.RegressionFFN(n_tasks=n_tasks)
     )
+
+
+def output_layer(model: Any) -> OutputLayer | None:
+    """Return where the encoder of a `chemprop.models.MPNN` ends; None where it does not say.
+
+    Parameters
+    ----------
+    model : chemprop.models.MPNN
+        With atom descriptors after the last layer its units are mixed once more.
+    """
+    block = model.message_passing
+    plain = isinstance(getattr(block, "W_o", None), torch.nn.Linear)
+    if not plain or getattr(block, "W_d", None) is not None:
+        return None
+    return OutputLayer(block.W_o, model.agg)
 
 
 def build_loader(

@@ -9,14 +9,15 @@ from torch import Tensor, nn
 
 from task_affinity.config import TaskAffinityConfig
 from task_affinity.errors import TaskAffinityError
+from task_affinity.last_layer import LastLayer, OutputLayer
 from task_affinity.losses import TaskLosses
 from task_affinity.measures import (
     EncoderGradients,
     Lookahead,
     Measure,
-    ProbedGradients,
     RepresentationGradients,
 )
+from task_affinity.probed import ProbedGradients
 from task_affinity.representation import EncoderOutput
 
 PROBE_ABOVE = 100
@@ -35,6 +36,7 @@ def build_measure(
     losses: TaskLosses,
     parameters: Mapping[str, Tensor],
     output: EncoderOutput | None,
+    output_layer: OutputLayer | None = None,
 ) -> Measure:
     """Return the measure of a configuration for a model on its device."""
     cosine = not measures_products(config)
@@ -42,6 +44,9 @@ def build_measure(
         return Lookahead(model, losses, parameters, step=config.affinity_lr)
     if estimator == "probe":
         device = next(iter(parameters.values())).device
+        last = None
+        if output_layer is not None and output is None:
+            last = LastLayer(model, losses, parameters, output_layer)
         return ProbedGradients(
             model,
             losses,
@@ -50,6 +55,7 @@ def build_measure(
             n_probes=config.n_probes,
             generator=torch.Generator(device).manual_seed(config.seed),
             cosine=cosine,
+            last=last,
         )
     if output is not None:
         return RepresentationGradients(output, cosine=cosine)

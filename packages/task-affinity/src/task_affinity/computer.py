@@ -12,6 +12,7 @@ from torch import nn
 
 from task_affinity.config import TaskAffinityConfig
 from task_affinity.device import resolve_device
+from task_affinity.last_layer import OutputLayer
 from task_affinity.losses import TaskLosses
 from task_affinity.result import AffinityResult
 from task_affinity.run import AffinityProgress, AffinityRun
@@ -46,6 +47,7 @@ class TaskAffinityComputer:
         *,
         task_names: Sequence[str] | None = None,
         encoder_output: str | nn.Module | None = None,
+        output_layer: OutputLayer | None = None,
         on_step: Callable[[AffinityProgress], None] | None = None,
     ) -> AffinityResult:
         """Train a model with Adam for `affinity_epochs`, and measure.
@@ -66,6 +68,9 @@ class TaskAffinityComputer:
             Names of the tasks; ``task_0`` and so on by default.
         encoder_output : str or Module, optional
             The encoder's last module or its name; for ``gradient_scope: representation``.
+        output_layer : OutputLayer, optional
+            Where the encoder ends, so that ``estimator: probe`` takes its last layer exactly, which
+            leaves a fraction of the noise.
         on_step : callable, optional
             Told of each training step.
 
@@ -84,7 +89,9 @@ class TaskAffinityComputer:
         device = resolve_device(self.config.device)
         home = next((p.device for p in model.parameters()), device)
         was_training = model.training
-        run = AffinityRun(self.config, model.to(device).train(), losses, encoder_output, device)
+        run = AffinityRun(
+            self.config, model.to(device).train(), losses, encoder_output, output_layer, device
+        )
         try:
             run.train(loader, task_names, on_step)
         finally:

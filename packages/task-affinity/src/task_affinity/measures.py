@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -17,16 +15,8 @@ from task_affinity.functional import FunctionalLosses, RandomState
 from task_affinity.gradients import add_gradients, empty_jacobian, gramian
 from task_affinity.lookahead import lookahead_affinities
 from task_affinity.losses import SeparableLosses, TaskLosses
-from task_affinity.probes import (
-    ProbedCosines,
-    double_backward_derivatives,
-    forward_derivatives,
-    normal_directions,
-)
 from task_affinity.products import cosines
 from task_affinity.representation import EncoderOutput
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -130,84 +120,6 @@ class RepresentationGradients:
         add_gradients(jacobian, step.losses[step.tasks], range(len(step.tasks)), inputs)
         products = gramian(jacobian).cpu().numpy()
         return cosines(products) if self._cosine else products
-
-
-class ProbedGradients:
-    """Products or cosines of gradients estimated along random directions, for any number of tasks.
-
-    Parameters
-    ----------
-    model, losses : Module, TaskLosses
-        What is trained.
-    parameters : mapping of str to Tensor
-        The shared parameters.
-    output : EncoderOutput or None
-        Probe the gradients by this instead.
-    n_probes : int
-        Directions a step.
-    generator : Generator
-        Draws them; on the model's device.
-    cosine : bool
-        Cosines, else products.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        losses: TaskLosses,
-        parameters: Mapping[str, Tensor],
-        output: EncoderOutput | None,
-        *,
-        n_probes: int,
-        generator: torch.Generator,
-        cosine: bool,
-    ) -> None:
-        self._functional = FunctionalLosses(model, losses)
-        self._parameters = parameters
-        self._inputs = list(parameters.values())
-        self._output = output
-        self._n_probes = n_probes
-        self._generator = generator
-        self._cosines = ProbedCosines(n_probes) if cosine else None
-        self._forward_mode = output is None
-        self._every = torch.empty(0)
-
-    def watching(self, batch: Any, random: RandomState) -> AbstractContextManager[object]:
-        """Take forward derivatives, before the step's graph fills the memory."""
-        if self._output is not None:
-            return self._output
-        if self._forward_mode:
-            try:
-                self._every = self._forward_derivatives(batch, random)
-            except NotImplementedError as error:
-                logger.info("probes go through two backward passes each: %s", error)
-                self._forward_mode = False
-        return nullcontext()
-
-    def __call__(self, step: Step) -> NDArray[np.float64]:
-        """Return the estimated affinities [K, K]."""
-        if self._forward_mode:
-            derivatives = self._every[step.tasks]
-        else:
-            inputs = self._output.tensors if self._output is not None else self._inputs
-            along = double_backward_derivatives(step.losses[step.tasks], inputs)
-            derivatives = torch.stack([along(v) for v in self._directions(inputs)], dim=1)
-        numbers = derivatives.double().cpu().numpy()
-        if self._cosines is not None:
-            return self._cosines(numbers)
-        products: NDArray[np.float64] = numbers @ numbers.T / self._n_probes
-        return products
-
-    def _forward_derivatives(self, batch: Any, random: RandomState) -> Tensor:
-        """Return J v for every direction, [T, n_probes]."""
-        columns = [
-            forward_derivatives(self._functional, batch, random, self._parameters, direction)
-            for direction in self._directions(self._inputs)
-        ]
-        return torch.stack(columns, dim=1)
-
-    def _directions(self, inputs: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-        return (normal_directions(inputs, self._generator) for _ in range(self._n_probes))
 
 
 class Lookahead:

@@ -120,18 +120,59 @@ class ProbedCosines:
             raise TaskAffinityError(
                 f"n_probes: expected at least 2 for cosines of probed gradients; found {n_probes}"
             )
+        self._n_probes = n_probes
         # At K = 2 the function is the sign, at K = 3 it is steep at 0: nodes crowd there.
         self._nodes = np.linspace(-1.0, 1.0, 4002) ** 3
         series = hyp2f1(0.5, 0.5, (n_probes - 1) / 2, 1 - self._nodes**2)
         self._values = self._nodes * series
 
-    def __call__(self, derivatives: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return estimates [T, T] from derivatives [T, K]."""
+    def __call__(
+        self, derivatives: NDArray[np.float64], exact: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Return estimates of cosines [T, T].
+
+        Parameters
+        ----------
+        derivatives : ndarray [T, K]
+            Derivatives of T losses along K directions.
+        exact : ndarray [T, T], optional
+            Products of the gradients by parameters that the directions leave out. The estimate
+            is then unbiased to order 1/K, which is what is left of a share of a gradient.
+        """
+        if exact is not None:
+            return _partly_exact(
+                exact, derivatives @ derivatives.T / self._n_probes, self._n_probes
+            )
         plain = cosines(derivatives @ derivatives.T)
         upper = np.triu_indices(len(plain), 1)
         plain[upper] = np.interp(plain[upper], self._nodes, self._values)
         plain.T[upper] = plain[upper]
         return plain
+
+
+def _partly_exact(
+    exact: NDArray[np.float64], probed: NDArray[np.float64], n_probes: int
+) -> NDArray[np.float64]:
+    """Return cosines from exact products plus estimates from n directions, less their bias.
+
+    The estimates q of the products, α and β of the squares have the second moments of a Wishart
+    matrix: cov(q, α) = 2qα/n, var α = 2α²/n, cov(α, β) = 2q²/n. Expanding N / √(xy) by them gives
+    the bias of order 1/n, which is taken off.
+    """
+    products = exact + probed
+    squares = np.diag(products)
+    share = np.divide(np.diag(probed), squares, out=np.zeros_like(squares), where=squares > 0)
+    plain = cosines(products)
+    lengths = np.sqrt(squares)
+    units = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    part = probed * units * units[:, None]
+    both = share + share[:, None]
+    bias = (
+        0.75 * plain * (share**2 + share[:, None] ** 2) - part * both + 0.5 * plain * part**2
+    ) / n_probes
+    unbiased: NDArray[np.float64] = plain - bias
+    np.fill_diagonal(unbiased, squares > 0)
+    return unbiased
 
 
 @contextmanager

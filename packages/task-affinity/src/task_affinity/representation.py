@@ -27,7 +27,7 @@ class EncoderOutput:
     """
 
     def __init__(self, model: nn.Module, module: str | nn.Module) -> None:
-        self._name, self._module = _find(model, module)
+        self._name, self._module = find_module(model, module, "encoder_output")
         self._caught: list[Tensor] = []
 
     def __enter__(self) -> Self:
@@ -70,19 +70,20 @@ class EncoderOutput:
         return list(self._caught)
 
 
-def _find(model: nn.Module, module: str | nn.Module) -> tuple[str, nn.Module]:
+def find_module(model: nn.Module, module: str | nn.Module, parameter: str) -> tuple[str, nn.Module]:
+    """Return a module of a model with its name within it; `parameter` names it in a message."""
     named = dict(model.named_modules())
     if isinstance(module, nn.Module):
         names = [name for name, other in named.items() if other is module]
         if names:
             return names[0], module
         raise TaskAffinityError(
-            f"encoder_output: expected a module of the model; found another {type(module).__name__}"
+            f"{parameter}: expected a module of the model; found another {type(module).__name__}"
         )
     if module in named:
         return module, named[module]
     valid = [name for name in named if name]
     raise TaskAffinityError(
-        f"encoder_output: expected a module of the model; found {module!r}. "
+        f"{parameter}: expected a module of the model; found {module!r}. "
         f"{did_you_mean(module, valid)}"
     )

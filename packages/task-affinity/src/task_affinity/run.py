@@ -21,6 +21,7 @@ from task_affinity.choose import (
 from task_affinity.config import TaskAffinityConfig
 from task_affinity.errors import NoGradientStepsError, TaskAffinityError, listed
 from task_affinity.functional import FunctionalLosses, RandomState
+from task_affinity.last_layer import OutputLayer
 from task_affinity.losses import TaskLosses
 from task_affinity.measures import Measure, Step
 from task_affinity.parameters import encoder_parameters
@@ -55,6 +56,7 @@ class AffinityRun:
         model: nn.Module,
         losses: TaskLosses,
         encoder_output: str | nn.Module | None,
+        output_layer: OutputLayer | None,
         device: torch.device,
     ) -> None:
         self._config = config
@@ -63,6 +65,7 @@ class AffinityRun:
         self._device = device
         self._parameters = encoder_parameters(model, config.encoder_param_patterns)
         self._output = choose_output(config, model, encoder_output)
+        self._output_layer = output_layer
         self._optimizer = torch.optim.Adam(
             [p for p in model.parameters() if p.requires_grad], lr=config.affinity_lr
         )
@@ -130,7 +133,13 @@ class AffinityRun:
         self._pairs = PairAccumulator(n_tasks, normalize=measures_products(config))
         self._estimator = choose_estimator(config, n_tasks)
         return build_measure(
-            config, self._estimator, self._model, self._losses, self._parameters, self._output
+            config,
+            self._estimator,
+            self._model,
+            self._losses,
+            self._parameters,
+            self._output,
+            self._output_layer,
         )
 
     def _check_finite(self, losses: Tensor, tasks: Tensor) -> None:
