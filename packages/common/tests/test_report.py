@@ -184,7 +184,7 @@ class TestFigure:
     def test_has_words_caption_and_numbers(self) -> None:
         page = Page(render(EVERYTHING[4]))
         plot = next(d for d in page.all("div") if d.get("class") == "plot")
-        assert plot == {"class": "plot", "role": "img", "aria-label": "A line"}
+        assert plot == {"class": "plot", "role": "img", "tabindex": "0", "aria-label": "A line"}
         assert page.texts["figcaption"] == ["How to read"]
         assert page.texts["summary"] == ["Numbers"]
 

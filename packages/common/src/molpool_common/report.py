@@ -215,7 +215,7 @@ def _figure(figure: Figure) -> Markup:
     if figure.data is not None:
         data = Markup("<details><summary>Numbers</summary>{}</details>").format(_table(figure.data))
     return Markup(
-        '<figure><div class="plot" role="img" aria-label="{}">{}</div>'
+        '<figure><div class="plot" role="img" tabindex="0" aria-label="{}">{}</div>'
         "<figcaption>{}</figcaption>{}</figure>"
     ).format(figure.alt, Markup(figure.svg), figure.caption, data)
 
