@@ -15,6 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = {
         "predict": Command("predict the molecules of a table with a saved model", _predict),
         "score": Command("score predictions: metrics, intervals, calibration, strata", _score),
+        "compare": Command("compare models on the same rows: who can be told to win", _compare),
     }
     return dispatch(PROG, "Predict with, score and compare saved models.", commands, argv)
 
@@ -45,6 +46,20 @@ def _score(argv: Sequence[str]) -> None:
     from molpool_evaluate.scoring import score_predictions
 
     score_predictions(config, arguments=[PROG, "score", *argv])
+
+
+def _compare(argv: Sequence[str]) -> None:
+    from molpool_evaluate.comparison.config import CompareConfig
+
+    config = parse_config(
+        CompareConfig,
+        argv,
+        prog=f"{PROG} compare",
+        description="Compare models on the same rows.",
+    )
+    from molpool_evaluate.comparing import compare
+
+    compare(config, arguments=[PROG, "compare", *argv])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Models against one another: on one test set, or on repeated folds."""
