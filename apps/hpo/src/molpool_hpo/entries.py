@@ -89,10 +89,17 @@ class Choice:
     choices: tuple[Any, ...]
     when: When = field(default_factory=dict)
 
+    @property
+    def labels(self) -> list[Any]:
+        """The choices as Optuna stores them: scalars alone, so that a list goes there as JSON."""
+        return [_label(c) for c in self.choices]
+
     def suggest(self, trial: Trial, name: str) -> Any:
-        """Draw a value. Optuna stores scalars alone, so that a list goes there as JSON."""
-        labels = [_label(c) for c in self.choices]
-        return self.choices[labels.index(trial.suggest_categorical(name, labels))]
+        """Draw a value."""
+        label = trial.suggest_categorical(name, self.labels)
+        return next(
+            c for c, known in zip(self.choices, self.labels, strict=True) if _same(known, label)
+        )
 
     def holds(self, value: Any) -> bool:
         """Return whether a value can be drawn."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +31,11 @@ class Tracker(Protocol):
     def file(self, path: Path) -> None:
         """Attach a file."""
 
+    def nested(
+        self, name: str, parameters: Mapping[str, Any], *, failed: bool = False
+    ) -> AbstractContextManager[Tracker]:
+        """Open a run below this one, such as a trial of a study."""
+
 
 class NullTracker:
     """Logs nowhere."""
@@ -40,6 +45,13 @@ class NullTracker:
 
     def file(self, path: Path) -> None:
         """Drop the file."""
+
+    @contextmanager
+    def nested(
+        self, name: str, parameters: Mapping[str, Any], *, failed: bool = False
+    ) -> Iterator[Tracker]:
+        """Give a tracker that logs nowhere either."""
+        yield self
 
 
 class MlflowTracker:
@@ -65,6 +77,31 @@ class MlflowTracker:
     def file(self, path: Path) -> None:
         """Attach a file."""
         self._client.log_artifact(self.run_id, str(path))
+
+    @contextmanager
+    def nested(
+        self, name: str, parameters: Mapping[str, Any], *, failed: bool = False
+    ) -> Iterator[Tracker]:
+        """Open a run below this one, such as a trial of a study.
+
+        Parameters
+        ----------
+        name : str
+            Name of the run.
+        parameters : mapping
+            Nested configuration, logged under dotted names.
+        failed : bool
+            What the run shows failed, though logging it did not.
+
+        Yields
+        ------
+        Tracker
+        """
+        experiment = self._client.get_run(self.run_id).info.experiment_id
+        tags = {"mlflow.parentRunId": self.run_id}
+        run_id = self._client.create_run(experiment, run_name=name, tags=tags).info.run_id
+        with _recorded(self._client, run_id, parameters, failed=failed) as tracker:
+            yield tracker
 
 
 def mlflow_name(name: str) -> str:
@@ -100,12 +137,21 @@ def tracking(
         yield NullTracker()
         return
     client, run_id = _start(config, run_dir)
+    with _recorded(client, run_id, parameters) as tracker:
+        yield tracker
+
+
+@contextmanager
+def _recorded(
+    client: Any, run_id: str, parameters: Mapping[str, Any], *, failed: bool = False
+) -> Iterator[Tracker]:
+    """Log parameters of a run, and at the end how it went."""
     for name, value in _flat(parameters).items():
         client.log_param(run_id, mlflow_name(name), str(value)[:6000])
     status = "FAILED"
     try:
         yield MlflowTracker(client, run_id)
-        status = "FINISHED"
+        status = "FAILED" if failed else "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
         raise
