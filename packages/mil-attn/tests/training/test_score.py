@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from mil_attn.errors import MILError
-from mil_attn.training.score import average_precisions, fold_score
+from mil_attn.training.score import average_precisions, fold_score, macro_ma_rae
 from sklearn.metrics import average_precision_score
 
 TASKS = ("a", "b", "c")
@@ -51,3 +51,12 @@ def test_fold_score_by_hand() -> None:
 def test_shapes_that_disagree_are_named() -> None:
     with pytest.raises(MILError, match=r"\[N, 3\] of both; found \[4, 2\] and \[4, 3\]"):
         average_precisions(np.zeros((4, 2)), np.zeros((4, 3)), TASKS)
+
+
+def test_relative_absolute_error_by_hand() -> None:
+    y = np.array([[0.0, 5.0, np.nan], [2.0, 5.0, np.nan], [4.0, np.nan, 1.0]])
+    p = np.array([[1.0, 9.0, 0.0], [2.0, 9.0, 0.0], [2.0, 9.0, 0.0]])
+    # (1 + 0 + 2)/3 over (2 + 0 + 2)/3; the constant task and that of one label are left out.
+    assert macro_ma_rae(y, p) == pytest.approx(3 / 4)
+    assert macro_ma_rae(10 * y + 3, 10 * p + 3) == pytest.approx(3 / 4)
+    assert macro_ma_rae(y[:, 1:], p[:, 1:]) is None

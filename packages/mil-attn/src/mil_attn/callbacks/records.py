@@ -26,6 +26,8 @@ class EpochRecord:
         At the end of the epoch.
     seconds : float
         Wall time.
+    val_macro_ma_rae : float
+        Mean over tasks of the relative absolute error; None for classification.
     """
 
     epoch: int
@@ -35,6 +37,7 @@ class EpochRecord:
     val_min_ap: float | None
     learning_rate: float
     seconds: float
+    val_macro_ma_rae: float | None = None
 
 
 class Recorder(pl.Callback):  # type: ignore[misc]  # lightning has no types here
@@ -60,7 +63,7 @@ class Recorder(pl.Callback):  # type: ignore[misc]  # lightning has no types her
         metrics = trainer.callback_metrics
         values = {
             name: float(metrics[name]) if name in metrics else None
-            for name in ("val_loss", "val_macro_ap", "val_min_ap")
+            for name in ("val_loss", "val_macro_ap", "val_min_ap", "val_macro_ma_rae")
         }
         record = EpochRecord(
             epoch=trainer.current_epoch,

@@ -20,7 +20,7 @@ from mil_attn.errors import MILError
 from mil_attn.models.model import MILOutput, MILTaskAttnMixerWithAux
 from mil_attn.training.files import KEY, read_file
 from mil_attn.training.objective import Objective, by_task, positive_weights
-from mil_attn.training.score import average_precisions
+from mil_attn.training.score import average_precisions, macro_ma_rae
 from mil_attn.training.tasks import check_aux, check_labels, resolve_tasks
 
 
@@ -28,7 +28,8 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
     """A `MILTaskAttnMixerWithAux` that is trained with AdamW.
 
     Logs ``train_loss``, ``val_loss`` and, for classification, ``val_macro_ap`` and ``val_min_ap``
-    over the tasks that have a positive in the validation data.
+    over the tasks that have a positive in the validation data, for regression
+    ``val_macro_ma_rae``.
 
     Parameters
     ----------
@@ -171,24 +172,27 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         """Add a batch to the validation loss, and keep its logits for the epoch's metrics."""
         output = self(batch)
         self.log("val_loss", self._loss(output, batch, "validation"), batch_size=len(batch))
-        if self.is_classifier:
-            assert batch.labels is not None
-            self._val_logits.append(output.logits.float().cpu())
-            self._val_labels.append(batch.labels.float().cpu())
+        assert batch.labels is not None
+        self._val_logits.append(output.logits.float().cpu())
+        self._val_labels.append(batch.labels.float().cpu())
 
     def on_validation_epoch_end(self) -> None:
-        """Log the average precision over tasks.
+        """Log the average precision over tasks; of values their relative absolute error.
 
         Raises
         ------
         MILError
             If no task has a positive in the validation data.
         """
-        if not self.is_classifier:
-            return
         logits, labels = torch.cat(self._val_logits), torch.cat(self._val_labels)
         self._val_logits.clear()
         self._val_labels.clear()
+        if not self.is_classifier:
+            # The scale of the labels, which is not undone here, cancels.
+            error = macro_ma_rae(labels.numpy(), logits.numpy())
+            if error is not None:
+                self.log("val_macro_ma_rae", error)
+            return
         # Which tasks are left out was said before the first epoch.
         scores = average_precisions(labels.numpy(), logits.numpy(), self.task_names, warn=False)
         if scores.macro is None or scores.worst is None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from molpool_common.errors import listed
-from molpool_common.metrics import UndefinedMetricError, average_precision
+from molpool_common.metrics import UndefinedMetricError, average_precision, ma_rae
 from numpy.typing import ArrayLike
 
 from mil_attn.errors import MILError
@@ -92,6 +93,30 @@ def _one(y: np.ndarray, p: np.ndarray) -> float | None:
         return average_precision(y[there], p[there])
     except UndefinedMetricError:
         return None
+
+
+def macro_ma_rae(values: ArrayLike, predictions: ArrayLike) -> float | None:
+    """Return the mean over tasks of MAE over the mean absolute deviation of the truth.
+
+    Parameters
+    ----------
+    values : array_like [N, T]
+        NaN where missing.
+    predictions : array_like [N, T]
+        In the same unit.
+
+    Returns
+    -------
+    float or None
+        A task that has no label, or a single value, is left out; None where all are.
+    """
+    y, p = np.asarray(values, dtype=np.float64), np.asarray(predictions, dtype=np.float64)
+    each = []
+    for t in range(y.shape[1]):
+        there = ~np.isnan(y[:, t])
+        with suppress(UndefinedMetricError):
+            each.append(ma_rae(y[there, t], p[there, t]))
+    return float(np.mean(each)) if each else None
 
 
 def fold_score(macro_ap: float, min_ap: float, min_w: float) -> float:
