@@ -30,6 +30,7 @@ from .separate import build_model as build_model
 from .separate import separate_groups as separate_groups
 from .tasks import TaskType as TaskType
 from .taskwise import TaskwiseModel as TaskwiseModel
+from .validation import ValidationPredictions as ValidationPredictions
 
 __all__ = [
     "AggregationName",
@@ -57,6 +58,7 @@ __all__ = [
     "TaskType",
     "TaskwiseModel",
     "TrainingConfig",
+    "ValidationPredictions",
     "build_model",
     "cell_losses",
     "censoring_from_signs",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from chemprop import nn
 from chemprop.data.collate import BatchMolGraph, TrainingBatch
 from chemprop.models import MPNN
 from torch import Tensor
@@ -47,7 +48,7 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
         NonFiniteLossError
             If it is not finite.
         """
-        loss = self._loss(self.criterion, batch, "training")
+        loss = self._loss(self.criterion, self._predicted(batch), batch, "training")
         if self._trainer is not None and self._trainer.is_last_batch:
             # The criterion has summed up the epoch itself; to log it at each step takes its time.
             self.log("train_loss", self.criterion, batch_size=len(batch.bmg), on_epoch=True)
@@ -60,15 +61,45 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
             group["fused"] = True
         return configured
 
-    def validation_step(self, batch: TrainingBatch, batch_idx: int = 0) -> None:
-        """Add a batch to the validation loss; Chemprop's own step would predict it twice."""
-        self._loss(self.metrics[-1], batch, "validation")
-        self.log("val_loss", self.metrics[-1], batch_size=len(batch.bmg))
+    def validation_step(self, batch: TrainingBatch, batch_idx: int = 0) -> Tensor:
+        """Add a batch to the validation loss; Chemprop's own step would predict it twice.
 
-    def _loss(self, criterion: MultiTaskLoss, batch: TrainingBatch, stage: str) -> Tensor:
+        Returns
+        -------
+        Tensor [B, T]
+            What was predicted, scaled, and logits of classes: `ValidationPredictions` reads them.
+        """
+        preds = self._predicted(batch)
+        self._loss(self.metrics[-1], preds, batch, "validation")
+        self.log("val_loss", self.metrics[-1], batch_size=len(batch.bmg))
+        return preds
+
+    def in_units(self, preds: Tensor) -> Tensor:
+        """Return scaled values and logits as `forward` gives them.
+
+        Parameters
+        ----------
+        preds : Tensor [B, T]
+            As `validation_step` returns them.
+        """
+        transform = self.predictor.output_transform
+        if isinstance(transform, nn.UnscaleTransform):  # its own forward does nothing in training
+            preds = preds * transform.scale + transform.mean
+        if isinstance(self.predictor, nn.BinaryClassificationFFN):
+            return preds.sigmoid()
+        is_class = getattr(self.predictor, "is_class", None)
+        return preds if is_class is None else torch.where(is_class, preds.sigmoid(), preds)
+
+    def _predicted(self, batch: TrainingBatch) -> Tensor:
+        fingerprint = self.fingerprint(batch.bmg, batch.V_d, batch.X_d)
+        predicted: Tensor = self.predictor.train_step(fingerprint)
+        return predicted
+
+    def _loss(
+        self, criterion: MultiTaskLoss, preds: Tensor, batch: TrainingBatch, stage: str
+    ) -> Tensor:
         mask = batch.Y.isfinite()
         targets = batch.Y.nan_to_num(nan=0.0)
-        preds = self.predictor.train_step(self.fingerprint(batch.bmg, batch.V_d, batch.X_d))
         loss: Tensor = criterion(preds, targets, mask, batch.w, batch.lt_mask, batch.gt_mask)
         if not loss.isfinite():
             cells = criterion.cells(preds.detach(), targets, batch.lt_mask, batch.gt_mask)
