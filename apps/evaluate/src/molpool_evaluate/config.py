@@ -48,7 +48,7 @@ class PredictConfig(ConfigModel):
         description="column of ids; by default that of the run's configuration, where there is one",
     )
     batch_size: int = Field(
-        512, ge=1, description="molecules predicted at a time; no prediction depends on it"
+        256, ge=1, description="molecules predicted at a time; no prediction depends on it"
     )
     chunk_rows: int = Field(
         8192, ge=1, description="rows held in memory at a time; no prediction depends on it"
