@@ -73,6 +73,18 @@ def test_seed_of_the_split_goes_before_that_of_the_run(tmp_path: Path) -> None:
     assert drawn_side(1, split_seed=7) == drawn_side(2, split_seed=7)
 
 
+def test_validation_rows_may_train_and_the_test_side_stays(tmp_path: Path) -> None:
+    both = table(tmp_path, [*ALKANES, "CCO"])
+    ratios = {"split_ratios": (0.6, 0.2, 0.2)}
+    apart = split_table(both, config(**ratios), seed=3)
+    merged = split_table(both, config(**ratios, train_on_val=True), seed=3)
+    assert merged.test.smiles == apart.test.smiles
+    assert len(merged.val) == 0
+    assert {*apart.train.groups, *apart.val.groups} == set(merged.train.groups)
+    assert not set(merged.test.groups) & set(merged.train.groups)
+    assert merged.n_left_out == 6, "the second copies of the 6 that test"
+
+
 def test_rows_come_with_their_targets(tmp_path: Path) -> None:
     sides = split_table(table(tmp_path, []), config(), 0)
     for side in (sides.train, sides.val, sides.test):

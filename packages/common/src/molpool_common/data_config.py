@@ -103,6 +103,11 @@ class DataConfig(ConfigModel):
         (0.8, 0.1, 0.1), description="shares of training, validation and test rows"
     )
     split_seed: int | None = Field(None, description="seed of the split; by default the run's")
+    train_on_val: bool = Field(
+        False,
+        description="whether rows of the validation side train too, and the last epoch is kept; "
+        "the test side stays as it is",
+    )
     time_column: str | None = Field(
         None, description="for split_type time: dates, numbers, or names whose number follows time"
     )

@@ -68,12 +68,14 @@ def split_table(table: MoleculeTable, config: DataConfig, seed: int) -> SplitTab
         targets=held.targets,
         seed=config.split_seed if config.split_seed is not None else seed,
     )
-    val, test = rows[sides.val], rows[sides.test]
+    train, val, test = (rows[side] for side in sides)
+    if config.train_on_val:
+        train, val = np.sort(np.concatenate([train, val])), val[:0]
     unseen = {table.groups[i] for i in (*val, *test)}
     extra = np.flatnonzero(~table.hold_out)
     kept = np.array([i for i in extra if table.groups[i] not in unseen], dtype=np.int64)
     tables = SplitTables(
-        train=table.take(np.concatenate([rows[sides.train], kept])),
+        train=table.take(np.concatenate([train, kept])),
         val=table.take(val),
         test=table.take(test),
         n_left_out=extra.size - kept.size,
