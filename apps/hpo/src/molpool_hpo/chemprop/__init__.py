@@ -1,0 +1,1 @@
+"""Tuning of multi-task Chemprop models."""
