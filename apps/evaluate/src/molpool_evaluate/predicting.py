@@ -14,7 +14,7 @@ from molpool_common.table import require_columns
 from rich.console import Console
 
 from molpool_evaluate.config import PredictConfig
-from molpool_evaluate.models import SavedModel, load_model, run_section
+from molpool_evaluate.models import SavedModel, check_model_path, load_model, run_section
 from molpool_evaluate.screen import molecules_bar
 from molpool_evaluate.streams import TableStream, open_table, survey, written
 
@@ -53,13 +53,15 @@ class Tally:
             self.far += int((frame["similarity"] < FAR).sum())
 
 
-def predict_table(config: PredictConfig) -> Path:
+def predict_table(config: PredictConfig, *, console: Console | None = None) -> Path:
     """Predict the molecules of a table and write one file.
 
     Parameters
     ----------
     config : PredictConfig
         Model, table, output.
+    console : Console, optional
+        Where to tell of it.
 
     Returns
     -------
@@ -71,8 +73,9 @@ def predict_table(config: PredictConfig) -> Path:
     InputError, ChempropError, MILError
         If model, table or output are wrong; then nothing is written.
     """
-    console = Console()
+    console = console or Console()
     model_path = Path(_given(config.model_dir, "--model-dir", "a saved model"))
+    check_model_path(model_path)
     table = open_table(Path(_given(config.data_path, "--data-path", "a table of molecules")))
     smiles, names = _columns(config, model_path, table)
     output = _output(config, table.path)

@@ -14,6 +14,9 @@ from molpool_evaluate.comparison.differences import Floats, resampled_scores, su
 from molpool_evaluate.comparison.multiple import holm
 from molpool_evaluate.comparison.result import MACRO, Pair, Value, judged, practical_side
 
+LEAST_OF_CLASS = 5
+"""Fewest positives, and negatives, on which a difference can be told."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -31,6 +34,8 @@ class Settings:
         Thresholds by metric.
     guard : bool
         Whether a win on folds needs the corrected t-test too.
+    min_labels : int
+        Fewest labels of a task in a test set on which a difference can be told.
     """
 
     level: float
@@ -38,11 +43,12 @@ class Settings:
     seed: int
     practical: dict[str, float]
     guard: bool = True
+    min_labels: int = 20
 
 
 @dataclass(frozen=True)
 class _Scored:
-    """Values [M] and resampled values [R, M] of one task and metric."""
+    """Values [M] and resampled values [R, M] of one task and metric; `few`: too few labels."""
 
     task: str
     metric: str
@@ -50,6 +56,7 @@ class _Scored:
     values: Floats
     resampled: Floats
     reason: str | None = None
+    few: bool = False
 
 
 def compare_on_test_set(
@@ -84,10 +91,27 @@ def score_tasks(data: Aligned, metrics: Sequence[Metric], settings: Settings) ->
     for t, task in enumerate(data.tasks):
         rows = np.flatnonzero(~np.isnan(data.y_true[:, t]))
         for metric in by_task[t]:
-            values, reason = plain_values(metric, data.y_true[rows, t], data.y_pred[:, rows, t])
-            resampled = drawn[t][metric.name]
-            scored.append(_Scored(task, metric.name, len(rows), values, resampled, reason))
+            y, resampled = data.y_true[rows, t], drawn[t][metric.name]
+            values, reason = plain_values(metric, y, data.y_pred[:, rows, t])
+            few = too_few(metric, y, settings.min_labels)
+            scored.append(
+                _Scored(task, metric.name, len(rows), values, resampled, reason or few, bool(few))
+            )
     return [*scored, *_means(scored, metrics)]
+
+
+def too_few(metric: Metric, y: Floats, least: int) -> str | None:
+    """Return why labels are too few for resamples to say how far a score could move, if so.
+
+    Resamples of a handful of rows repeat them: intervals are too narrow and p-values too small.
+    """
+    if len(y) < least:
+        return f"{len(y)} labels, fewer than {least}"
+    if metric.task_type == "classification":
+        rarer = int(min(y.sum(), (1 - y).sum()))
+        if rarer < LEAST_OF_CLASS:
+            return f"{rarer} labels of the rarer class, fewer than {LEAST_OF_CLASS}"
+    return None
 
 
 def plain_values(metric: Metric, y: Floats, p: Floats) -> tuple[Floats, str | None]:
@@ -102,11 +126,11 @@ def plain_values(metric: Metric, y: Floats, p: Floats) -> tuple[Floats, str | No
 
 
 def _means(scored: Sequence[_Scored], metrics: Sequence[Metric]) -> list[_Scored]:
-    """Return the means over the tasks that define a metric for all models."""
+    """Return the means over the tasks with labels enough that define a metric for all models."""
     means = []
     for metric in metrics:
         of = [s for s in scored if s.metric == metric.name]
-        defined = [s for s in of if np.isfinite(s.values).all()]
+        defined = [s for s in of if np.isfinite(s.values).all() and not s.few]
         if metric.name in IN_UNITS or len(of) < 2 or not defined:
             continue
         values = np.mean([s.values for s in defined], axis=0)
@@ -121,7 +145,8 @@ def _values(scored: _Scored, models: Sequence[str], settings: Settings) -> list[
     for m, model in enumerate(models):
         value = float(scored.values[m])
         defined = np.isfinite(value)
-        interval = summarise(scored.resampled[:, m], settings.level) if defined else None
+        told = defined and not scored.few
+        interval = summarise(scored.resampled[:, m], settings.level) if told else None
         found.append(
             Value(
                 scored.task,
@@ -145,6 +170,8 @@ def _pairs(scored: _Scored, models: Sequence[str], settings: Settings) -> list[P
         found = summarise(scored.resampled[:, i] - scored.resampled[:, j], settings.level)
         if not np.isfinite(difference):
             pair = replace(pair, reason=scored.reason or "undefined")
+        elif scored.few:
+            pair = replace(pair, difference=difference, reason=scored.reason)
         elif found is None:
             pair = replace(pair, difference=difference, reason="undefined on all resamples")
         else:

@@ -65,6 +65,12 @@ class CompareConfig(ConfigModel):
     common_rows: bool = Field(
         False, description="leave out rows that not all models predict, instead of refusing"
     )
+    min_labels: int = Field(
+        20,
+        ge=2,
+        description="fewest labels of a task in a test set on which a difference can be told; "
+        "tasks with fewer are not in the mean over tasks",
+    )
     level: float = Field(
         0.95, gt=0, lt=1, description="coverage of intervals; families of tests err at 1 - level"
     )
@@ -84,6 +90,9 @@ class CompareConfig(ConfigModel):
     )
     smiles_column: str | None = Field(
         None, description="column of SMILES in test_data; by default that of the runs"
+    )
+    on_bad_smiles: Literal["error", "drop"] = Field(
+        "error", description="rows of test_data whose SMILES do not parse: stop, or leave them out"
     )
     task_types: dict[str, Literal["regression", "classification"]] = Field(
         default_factory=dict,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from molpool_common.errors import InputError, listed
-from molpool_common.metrics import METRICS, Metric
+from molpool_common.metrics import LABELS, METRICS, Metric
 
 from molpool_evaluate.comparison.aligned import Aligned
 from molpool_evaluate.comparison.bootstrap import Settings, compare_on_test_set
@@ -24,12 +24,9 @@ def compare_models(data: Aligned, config: CompareConfig, notes: Sequence[str] = 
         If no metric is of any task's kind, or folds are asked for and rows have none.
     """
     metrics = _metrics(data, config)
+    practical: dict[str, float] = dict(config.practical.items())
     settings = Settings(
-        config.level,
-        config.n_bootstrap,
-        config.seed,
-        {str(name): t for name, t in config.practical.items()},
-        config.guard,
+        config.level, config.n_bootstrap, config.seed, practical, config.guard, config.min_labels
     )
     design = _design(data, config)
     folds = None
@@ -51,7 +48,7 @@ def compare_models(data: Aligned, config: CompareConfig, notes: Sequence[str] = 
         n_folds=len(data.cells) if design == "folds" else 0,
         n_resamples=config.n_bootstrap if design == "test_set" else 0,
         guard=config.guard,
-        practical={str(name): t for name, t in config.practical.items()},
+        practical=practical,
         values=tuple(values),
         pairs=tuple(pairs),
         checks=tuple(checks),
@@ -105,9 +102,16 @@ def _rows_left_out(data: Aligned) -> list[str]:
 
 
 def _undefined(pairs: Sequence[Pair]) -> list[str]:
-    """Say which task and metric has no result, and why, once each."""
-    found = {(p.task, p.metric): p.reason for p in pairs if p.reason and p.p_adjusted is None}
-    return [f"{task}, {metric}: left out, {why}." for (task, metric), why in found.items()]
+    """Say of which tasks nothing can be told by which metrics, and why."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for p in pairs:
+        if p.reason and p.p_adjusted is None:
+            names = found.setdefault((p.task, p.reason), [])
+            if LABELS[p.metric] not in names:
+                names.append(LABELS[p.metric])
+    return [
+        f"{task}, {listed(names)}: left out, {reason}." for (task, reason), names in found.items()
+    ]
 
 
 def _fold_notes(found: FoldFindings) -> list[str]:
@@ -143,10 +147,13 @@ def _resample_notes(pairs: Sequence[Pair], config: CompareConfig) -> list[str]:
             f"{config.n_bootstrap} resamples are too few for {most} pairs: no difference can be "
             f"told (smallest adjusted p {least:.2g}). --n-bootstrap {needed} or more."
         )
-    dropped = {(p.task, p.metric): p.dropped for p in pairs if p.dropped and p.task != MACRO}
-    for (task, metric), n in dropped.items():
-        notes.append(
-            f"{task}, {metric}: undefined on {n} of {config.n_bootstrap} resamples, which are left "
-            "out of its interval."
-        )
+    dropped: dict[str, int] = {}
+    for p in pairs:
+        if p.dropped and p.task != MACRO:
+            dropped[p.task] = max(p.dropped, dropped.get(p.task, 0))
+    notes += [
+        f"{task}: a metric is undefined on {n} of {config.n_bootstrap} resamples, which are left "
+        "out of its interval."
+        for task, n in dropped.items()
+    ]
     return notes
