@@ -1,6 +1,7 @@
 """One conformer or ten, 2D or both: regression on three ChEMBL sets of `mil_qsar_chembl200`.
 
-The sets are those of rank 100, 101 and 102 of 200 by size, then name. Five folds by scaffold; every
+The sets are those of rank 100, 102 and 103 of 200 by size, then name: of the SMILES of CHEMBL4354,
+at rank 101, most do not embed in the seconds given. Five folds by scaffold; every
 molecule is tested once, by a model that saw no molecule of its scaffold. Intervals are percentile
 bootstraps over the molecules of a set. ``MOLPOOL_DATA`` names the folder of the public tables.
 
@@ -31,6 +32,11 @@ from study_results import Results, table
 
 METRIC_NAMES = ("r2", "rmse", "spearman")
 RANKS = range(99, 102)
+"""From 0, once `LEFT_OUT` is left out."""
+
+LEFT_OUT = ("CHEMBL4354",)
+"""Bridged opioids, of which six in ten have no conformer after 5 s."""
+
 FOLDS, VALIDATION, RESAMPLES = 5, 0.15, 2000
 BASE = "2D"
 
@@ -74,6 +80,7 @@ def models(quick: bool) -> dict[str, mil_peers.Model]:
 def chosen_sets(frame: pl.DataFrame, ranks: Sequence[int] = RANKS) -> list[str]:
     """Return the sets of these ranks, from 0, by size and then name."""
     sizes = frame.group_by("dataset").agg(pl.len()).sort("len", "dataset")
+    sizes = sizes.filter(~pl.col("dataset").is_in(LEFT_OUT))
     return [sizes["dataset"][rank] for rank in ranks]
 
 

@@ -137,6 +137,8 @@ def train(
     seed: int,
     *,
     last_only: bool = False,
+    lr: float = LR,
+    weight_decay: float = WEIGHT_DECAY,
 ) -> FoldResult:
     """Train on some bags and predict others after each epoch, or the last; nothing is chosen."""
     part = data.take(rows)
@@ -145,7 +147,7 @@ def train(
     assert part.instances is not None
     torch.manual_seed(seed)
     model: Any = make(part.instances.shape[1])
-    optimiser = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, fused=True)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
     sampler = Shuffle(len(part), seed)
     whole = held.batch(range(len(held)))
     found = []
@@ -207,6 +209,18 @@ def table_folder() -> Path:
     return Path(folder) / "mil"
 
 
+def read_set(name: str) -> tuple[BagData, NDArray[np.int64]]:
+    """Return the bags of a set, and the fold that tests each in each repeat [N, 5]."""
+    folder = table_folder()
+    data = BagData.from_bag_table(folder / f"{name}.csv.gz")
+    stored = pl.read_csv(folder / "cv_folds_5x10.csv").filter(dataset=name)
+    stored = stored.with_columns(pl.col("bag_id").cast(pl.String))
+    order = pl.DataFrame({"bag_id": list(data.ids)}).join(stored, on="bag_id", how="left")
+    assert data.labels is not None
+    assert (order["label"].to_numpy() == data.labels[:, 0]).all()
+    return data, order.select(f"rep{r}_test_fold" for r in range(1, 6)).to_numpy()
+
+
 def study(
     name: str,
     repeats: int,
@@ -216,20 +230,14 @@ def study(
 ) -> Results:
     """Add a result a method and repeat of one data set, where it is not there."""
     results = Results() if results is None else results
-    folder = table_folder()
-    data = BagData.from_bag_table(folder / f"{name}.csv.gz")
-    stored = pl.read_csv(folder / "cv_folds_5x10.csv").filter(dataset=name)
-    stored = stored.with_columns(pl.col("bag_id").cast(pl.String))
-    order = pl.DataFrame({"bag_id": list(data.ids)}).join(stored, on="bag_id", how="left")
-    assert data.labels is not None
-    assert (order["label"].to_numpy() == data.labels[:, 0]).all()
+    data, number = read_set(name)
     for method, make in methods().items():
         for repeat in range(repeats):
             key = {"set": name, "method": method, "repeat": repeat, "epochs": epochs}
             if (chosen and method not in chosen) or results.has(**key):
                 continue
             started = time.perf_counter()
-            folds = stored_folds(order[f"rep{repeat + 1}_test_fold"].to_numpy(), val_ratio=0)
+            folds = stored_folds(number[:, repeat], val_ratio=0)
             scores = repeat_scores(make, data, folds, epochs, repeat)
             found = dict(zip(("accuracy", "auc", "best"), scores, strict=True))
             results.add(**key, **found, seconds=round(time.perf_counter() - started, 1))

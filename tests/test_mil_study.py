@@ -90,3 +90,35 @@ def test_the_study_reads_the_stored_folds(study: ModuleType) -> None:
     assert 0.4 < row["accuracy"] < 1
     assert study.study("musk1", 1, 1, ["attention pool"], found).rows == [row]
     assert "| attention pool | 0." in study.tables(found)
+
+
+def test_a_set_has_no_part_in_choosing_its_setting(study: ModuleType) -> None:
+    small = importlib.import_module("mil_small")
+    results = small.Results()
+    # The second setting is best on musk1 alone, the base on both others.
+    for name in small.SETS:
+        for setting in list(small.SETTINGS)[:2]:
+            best = (setting == small.BASE) != (name == "musk1")
+            scores = {"accuracy": 0.9 if best else 0.6, "auc": 0.9}
+            results.add(what="validate", set=name, setting=setting, **scores)
+    assert small.chosen("musk1", results) == small.BASE
+    assert small.score(small.BASE, ("tiger",), results) == pytest.approx(0.9)
+    lines = small.tables(results).splitlines()
+    assert lines[2] == f"| {small.BASE} | 0.600, 0.900 | 0.900, 0.900 | 0.900, 0.900 | 0.850 |"
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
+def test_settings_are_validated_on_training_sides(
+    study: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        study.read_set("musk1")
+    except (SystemExit, FileNotFoundError) as reason:
+        pytest.skip(str(reason))
+    small = importlib.import_module("mil_small")
+    monkeypatch.setattr(small, "EPOCHS", 1)
+    results = small.Results()
+    small.validate("musk1", [small.BASE], results)
+    (row,) = results.rows
+    assert 0.4 < row["accuracy"] < 1
