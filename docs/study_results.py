@@ -52,7 +52,7 @@ def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float | None]) -> str:
     """Return mean ± standard deviation in words; the mean alone of one value."""
     found = np.array([v for v in values if v is not None], dtype=np.float64)
     if not len(found):
@@ -61,7 +61,7 @@ def spread(values: Sequence[float]) -> str:
     return f"{found.mean():.3f}{sd}"
 
 
-def difference(ours: Sequence[float], theirs: Sequence[float]) -> str:
+def difference(ours: Sequence[float | None], theirs: Sequence[float | None]) -> str:
     """Return the mean paired difference in words, with half its 95 % t interval."""
     both = [(a, b) for a, b in zip(ours, theirs, strict=True) if None not in (a, b)]
     if not both:
