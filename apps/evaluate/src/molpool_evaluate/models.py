@@ -144,13 +144,26 @@ def load_model(path: Path) -> SavedModel:
     InputError, ChempropError, MILError
         If there is no model, or one that cannot be read or does not predict from SMILES.
     """
-    if not path.exists():
-        raise InputError("model_dir", expected="a run folder or a model file", found=f"no {path}")
     if _is_mil(path):
         return _load_mil(path)
     from chemprop_multitask import Ensemble
 
     return ChempropSaved(Ensemble.load(path))
+
+
+def check_model_path(path: Path) -> None:
+    """Raise `InputError` where there is no model; looks at names only."""
+    if not path.exists():
+        raise InputError("model_dir", expected="a run folder or a model file", found=f"no {path}")
+    patterns = ("model.pt", "member-*.pt", "models/member-*.pt")
+    if path.is_dir() and not any(next(path.glob(p), None) for p in patterns):
+        raise InputError(
+            "model_dir",
+            expected="model.pt or member-*.pt in the folder",
+            found="none",
+            where=str(path),
+            hint="A run writes its model when it ends.",
+        )
 
 
 def run_section(path: Path, section: str) -> dict[str, Any]:
