@@ -157,16 +157,16 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
 ) -> None:
     from molpool_train.mil.screen import MILScreen
 
-    epochs = ("--training.epochs", 3)
-    common = [*("--data-path", table), *epochs, *SMALL]
+    length = ("--training.epochs", 3, "--training.checkpoint-every-steps", 1)
+    common = [*("--data-path", table), *length, *SMALL]
     assert run(*common, "--save-dir", tmp_path / "whole")[0] == 0
 
-    def interrupt(self: MILScreen, trainer: Any, module: Any) -> None:
-        if trainer.current_epoch == 2:
+    def interrupt(self: MILScreen, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.current_epoch == 1 and batch_idx == 2:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(MILScreen, "on_train_epoch_start", interrupt, raising=False)
+        patch.setattr(MILScreen, "on_train_batch_start", interrupt, raising=False)
         code, _, err = run(*common, "--save-dir", tmp_path / "broken")
     assert code == 130
     assert f"molpool-train mil --resume --save-dir {tmp_path / 'broken'}" in err

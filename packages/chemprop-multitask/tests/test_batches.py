@@ -1,36 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
 from chemprop.data.collate import collate_batch
 from chemprop_multitask import BatchLoader, MoleculeData
 from chemprop_multitask.shuffle import EpochShuffle
-from torch.utils.data import Sampler
-
-
-class Stateful(Sampler[int]):
-    """Draws that follow from its seed and epoch; the seed is in its state."""
-
-    def __init__(self, n: int, seed: int) -> None:
-        self.n, self.seed, self.epoch = n, seed, 0
-
-    def __len__(self) -> int:
-        return self.n
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(np.random.default_rng([self.seed, self.epoch]).integers(self.n, size=self.n))
-
-    def state_dict(self) -> dict[str, int]:
-        return {"seed": self.seed}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self.seed = state["seed"]
 
 
 def rows(loader: BatchLoader) -> list[tuple[int, ...]]:
@@ -65,29 +40,3 @@ def test_a_single_molecule_at_the_end(
     loader = BatchLoader(MoleculeData(smiles[:n]), 4, drop_single=drop)
     assert len(loader) == len(sizes)
     assert [len(batch.bmg) for batch in loader] == sizes
-
-
-@pytest.mark.parametrize("taken", range(8))
-def test_a_restored_loader_hands_out_the_rest(data: MoleculeData, taken: int) -> None:
-    def fresh(seed: int) -> BatchLoader:
-        loader = BatchLoader(data, 5, Stateful(len(data), seed))
-        loader.sampler.set_epoch(2)
-        return loader
-
-    whole = rows(fresh(1))
-    assert len(whole) == 7
-    broken_off = fresh(1)
-    iterator = iter(broken_off)
-    for _ in range(taken):
-        next(iterator)
-    resumed = fresh(99)
-    resumed.load_state_dict(broken_off.state_dict())
-    # What was saved at an epoch's end goes on with a whole epoch.
-    assert rows(resumed) == (whole[taken:] if taken < 7 else whole)
-    assert rows(resumed) == whole
-
-
-def test_an_epoch_that_was_broken_off_does_not_shorten_the_next(data: MoleculeData) -> None:
-    loader = BatchLoader(data, 5)
-    next(iter(loader))
-    assert len(rows(loader)) == 7

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import runpy
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -29,11 +32,11 @@ class StopError(Exception):
 
 
 class StopAt(pl.Callback):  # type: ignore[misc]  # lightning has no types here
-    """Raises in a hook of an epoch."""
+    """Raises in a hook of an epoch, or of one of its batches."""
 
-    def __init__(self, hook: str, epoch: int) -> None:
-        def stop(trainer: pl.Trainer, *_: Any, **__: Any) -> None:
-            if trainer.current_epoch == epoch:
+    def __init__(self, hook: str, epoch: int, batch: int | None) -> None:
+        def stop(trainer: pl.Trainer, _: Any, *rest: Any) -> None:
+            if trainer.current_epoch == epoch and batch in (None, rest[-1] if rest else None):
                 raise StopError
 
         setattr(self, hook, stop)
@@ -55,19 +58,31 @@ def numbers(records: list[EpochRecord]) -> list[tuple[float | None, ...]]:
     return [(r.epoch, r.train_loss, r.val_loss, r.val_macro_ap, r.val_min_ap) for r in records]
 
 
+# 5 batches an epoch, 2 a step: steps 1 to 3 in epoch 0, 4 to 6 in epoch 1. Stopping in the hook of
+# a batch comes before its checkpoint. Last, the step that is resumed from.
 MOMENTS = [
-    ("on_train_batch_end", 1),
-    ("on_validation_start", 1),
-    ("on_train_epoch_start", 2),
-    ("on_train_end", 3),
+    ("on_train_batch_end", 0, 2, 1),
+    ("on_train_batch_end", 1, 1, 3),
+    ("on_train_batch_end", 1, 2, 4),
+    ("on_train_batch_end", 1, 3, 4),
+    ("on_train_batch_end", 1, 4, 5),
+    ("on_validation_start", 1, None, 5),
+    ("on_train_epoch_start", 2, None, 6),
+    ("on_train_end", 3, None, 9),
 ]
 
 
 @pytest.mark.slow
 def test_resuming_equals_no_stop(settings: Settings, make_data: MakeData, tmp_path: Path) -> None:
-    # 5 batches an epoch of 2 a step: the last step of an epoch is of one batch.
+    # The last step of an epoch is of one batch.
     data, val = make_data(36), make_data(20, seed=1)
-    config = settings(epochs=3, batch_size=8, accumulate_grad_batches=2, gradient_clip=1.0)
+    config = settings(
+        epochs=3,
+        batch_size=8,
+        accumulate_grad_batches=2,
+        gradient_clip=1.0,
+        checkpoint_every_steps=1,
+    )
 
     def run(folder: Path, stop: StopAt | None, resume: bool) -> tuple[FitResult, Any, Drawn]:
         sampler = Drawn(36, 7)
@@ -86,15 +101,37 @@ def test_resuming_equals_no_stop(settings: Settings, make_data: MakeData, tmp_pa
     whole, states, sampler = run(tmp_path / "whole", None, False)
     assert sorted(sampler.seen) == [0, 1, 2]
     assert len({tuple(rows) for rows in sampler.seen.values()}) == 3
-    for hook, epoch in MOMENTS:
-        folder = tmp_path / f"{hook}-{epoch}"
+    for hook, epoch, batch, step in MOMENTS:
+        folder = tmp_path / f"{hook}-{epoch}-{batch}"
         with pytest.raises(StopError):
-            run(folder, StopAt(hook, epoch), False)
+            run(folder, StopAt(hook, epoch, batch), False)
+        saved = torch.load(folder / "last.ckpt", weights_only=True)
+        assert saved["global_step"] == step
         resumed, again, _ = run(folder, None, True)
-        torch.testing.assert_close(again, states, rtol=0, atol=0, msg=f"{hook} {epoch}")
-        assert numbers(resumed.records) == numbers(whole.records), (hook, epoch)
+        moment = f"{hook} {epoch} {batch}"
+        torch.testing.assert_close(again, states, rtol=0, atol=0, msg=moment)
+        assert numbers(resumed.records) == numbers(whole.records), moment
         assert resumed.best_epoch == whole.best_epoch
         np.testing.assert_array_equal(predict(resumed.module, val), predict(whole.module, val))
+
+
+@pytest.mark.slow
+def test_kill_9_in_mid_epoch_then_resume(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("killed_run.py")
+    command = [sys.executable, "-W", "ignore", str(script), str(tmp_path / "broken")]
+    # Before the rest, so that it imports while this process trains.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as killed:
+        train = runpy.run_path(str(script))["train"]
+        whole = train(tmp_path / "whole")
+        assert killed.stdout is not None
+        assert killed.stdout.readline() == "step 6\n"
+        killed.kill()
+    assert killed.returncode == -signal.SIGKILL
+    saved = torch.load(tmp_path / "broken" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 5  # within the second epoch of 4 steps
+    resumed = train(tmp_path / "broken", resume=True)
+    torch.testing.assert_close(resumed, whole, rtol=0, atol=0)
+    assert {file.name for file in (tmp_path / "broken").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
 @pytest.mark.slow

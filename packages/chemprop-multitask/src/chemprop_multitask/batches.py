@@ -1,14 +1,13 @@
-"""Batches that know their rows, and a loader that knows where it stands."""
+"""Batches that know their rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from chemprop.data.collate import BatchMolGraph, TrainingBatch
-from torch.utils.data import Sampler, SequentialSampler
+from molpool_common.loading import ResumableLoader
+from torch.utils.data import Sampler
 
 from chemprop_multitask.data import MoleculeData
 from chemprop_multitask.packed import PackedGraphs
@@ -35,26 +34,16 @@ class RowBatchMolGraph(BatchMolGraph):  # type: ignore[misc]  # chemprop has no 
         return len(self.rows)
 
 
-class BatchLoader:
-    """Batches in a sampler's order; its state is the number of batches it has handed out.
-
-    An epoch's order is taken to be a function of the number given to the sampler's `set_epoch`
-    and of its `state_dict`, where it has them. So a restored loader repeats the draws of its epoch
-    and leaves out those that were handed out before, whatever the sampler.
+class BatchLoader(ResumableLoader[TrainingBatch]):
+    """Batches of molecules in a sampler's order, gone on with in the middle of an epoch.
 
     Parameters
     ----------
     data : MoleculeData
         N molecules.
-    batch_size : int
-        Molecules a batch.
-    sampler : Sampler, optional
-        Draws the rows; by default all of them in order.
-    drop_single : bool
-        Leave out a last batch of one molecule, which batch normalisation cannot be trained on.
+    batch_size, sampler, drop_single
+        As in `molpool_common.loading.ResumableLoader`.
     """
-
-    batch_sampler = None  # Lightning, having found `sampler`, asks for torch's other name too
 
     def __init__(
         self,
@@ -64,27 +53,8 @@ class BatchLoader:
         *,
         drop_single: bool = False,
     ) -> None:
+        super().__init__(data, batch_size, sampler, drop_single=drop_single)
         self.data = data
-        self.batch_size = batch_size
-        self.sampler: Any = sampler if sampler is not None else SequentialSampler(data)
-        self.drop_single = drop_single
-        self._handed_out = 0
-        self._resume_at = 0
-
-    def __len__(self) -> int:
-        whole, rest = divmod(len(self.sampler), self.batch_size)
-        return whole + (rest > (1 if self.drop_single else 0))
-
-    def __iter__(self) -> Iterator[TrainingBatch]:
-        # Lightning asks for the iterator before it tells the sampler its epoch; as this is a
-        # generator, nothing is drawn until the first batch is taken.
-        # A state taken at an epoch's end resumes with the next epoch.
-        start = self._resume_at if self._resume_at < len(self) else 0
-        self._resume_at = 0
-        rows = islice(iter(self.sampler), start * self.batch_size, None)
-        for number in range(start, len(self)):
-            self._handed_out = number + 1
-            yield self._batch(list(islice(rows, self.batch_size)))
 
     def _batch(self, rows: Sequence[int]) -> TrainingBatch:
         labels = self.data.labels(rows)
@@ -99,16 +69,3 @@ class BatchLoader:
             None if signs is None else torch.from_numpy(signs < 0),
             None if signs is None else torch.from_numpy(signs > 0),
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the number of batches handed out and, where it has one, the sampler's state."""
-        state: dict[str, Any] = {"handed_out": self._handed_out}
-        if hasattr(self.sampler, "state_dict"):
-            state["sampler"] = self.sampler.state_dict()
-        return state
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go where `state_dict` stood; the next iteration hands out the rest of that epoch."""
-        self._resume_at = int(state["handed_out"])
-        if "sampler" in state and hasattr(self.sampler, "load_state_dict"):
-            self.sampler.load_state_dict(state["sampler"])

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lightning.pytorch as pl
+from molpool_common.checkpoints import KeepBestAndLast
+from molpool_common.loading import LoaderPosition
 from molpool_common.training import StopEarly, interruptible, quiet
 
 from chemprop_multitask.batches import BatchLoader
 from chemprop_multitask.callbacks import (
     MONITOR,
-    Checkpoints,
     EpochRecord,
-    LoaderPosition,
     Recorder,
     StepSeed,
 )
@@ -69,9 +69,9 @@ def run(
     """
     recorder = Recorder(on_epoch)
     exact = [StepSeed(seed), LoaderPosition(train)]
-    kept = Checkpoints(
+    kept = KeepBestAndLast(
         checkpoint_dir,
-        monitored=val is not None,
+        MONITOR if val is not None else None,
         every_n_steps=config.checkpoint_every_steps,
     )
     stopping = (
@@ -93,7 +93,7 @@ def run(
             num_sanity_val_steps=0,
         )
         _fit(trainer, module, train, val, resume_from)
-    return FitResult(recorder.records, kept.best if kept.best_score is not None else None)
+    return FitResult(recorder.records, kept.best)
 
 
 def _fit(

@@ -91,6 +91,9 @@ class MILTrainingConfig(ConfigModel):
     batch_size: int = Field(128, ge=1, description="bags a batch")
     accumulate_grad_batches: int = Field(8, ge=1, description="batches a step")
     gradient_clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
+    checkpoint_every_steps: int | None = Field(
+        50, ge=1, description="steps between checkpoints within an epoch; None: only at its end"
+    )
     objective_mode: Literal["macro_plus_min"] = Field(
         "macro_plus_min", description="score of a fold: average precision over tasks and its least"
     )

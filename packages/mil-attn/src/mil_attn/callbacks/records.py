@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import lightning.pytorch as pl
+from molpool_common.records import EpochRecorder
 
 
 @dataclass(frozen=True)
@@ -19,7 +17,7 @@ class EpochRecord:
     epoch : int
         From 0.
     train_loss, val_loss : float
-        Total loss, means over batches; None without validation.
+        Total loss, means over bags; None without validation.
     val_macro_ap, val_min_ap : float
         Mean and least average precision over tasks; None for regression.
     learning_rate : float
@@ -40,46 +38,22 @@ class EpochRecord:
     val_macro_ma_rae: float | None = None
 
 
-class Recorder(pl.Callback):  # type: ignore[misc]  # lightning has no types here
-    """Keeps an `EpochRecord` an epoch.
+class Recorder(EpochRecorder[EpochRecord]):
+    """Keeps an `EpochRecord` an epoch."""
 
-    Parameters
-    ----------
-    report : callable or None
-        Told of each epoch as it ends.
-    """
+    record_type = EpochRecord
 
-    def __init__(self, report: Callable[[EpochRecord], None] | None = None) -> None:
-        self.records: list[EpochRecord] = []
-        self._report = report
-        self._started = 0.0
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock."""
-        self._started = time.perf_counter()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Record the epoch."""
+    def record(self, trainer: pl.Trainer, seconds: float) -> EpochRecord:
+        """Return the record of the epoch that ends."""
         metrics = trainer.callback_metrics
         values = {
             name: float(metrics[name]) if name in metrics else None
             for name in ("val_loss", "val_macro_ap", "val_min_ap", "val_macro_ma_rae")
         }
-        record = EpochRecord(
+        return EpochRecord(
             epoch=trainer.current_epoch,
             train_loss=float(metrics["train_loss"]),
             **values,
             learning_rate=float(trainer.optimizers[0].param_groups[0]["lr"]),
-            seconds=time.perf_counter() - self._started,
+            seconds=seconds,
         )
-        self.records.append(record)
-        if self._report is not None:
-            self._report(record)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the records so far."""
-        return {"records": [asdict(r) for r in self.records]}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the records of the epochs before."""
-        self.records = [EpochRecord(**r) for r in state_dict["records"]]

@@ -2,46 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from torch.utils.data import Sampler, SequentialSampler
+from molpool_common.loading import ResumableLoader
+from torch.utils.data import Sampler
 
 from mil_attn.bags import Bags
 from mil_attn.data.bag_data import BagData
 
 
-class BagLoader:
+class BagLoader(ResumableLoader[Bags]):
     """Batches of a data set, each made when it is asked for.
 
     Parameters
     ----------
     data : BagData
         N bags, scaled.
-    batch_size : int
-        Bags a batch.
-    sampler : Sampler, optional
-        Draws the bags; by default all of them in order. Lightning tells it the epoch, if it has
-        `set_epoch`.
+    batch_size, sampler
+        As in `molpool_common.loading.ResumableLoader`.
     """
 
-    batch_sampler = None  # Lightning, having found `sampler`, asks for torch's other name too
-
     def __init__(self, data: BagData, batch_size: int, sampler: Sampler[int] | None = None) -> None:
+        super().__init__(data, batch_size, sampler)
         self.data = data
-        self.batch_size = batch_size
-        self.sampler: Any = SequentialSampler(data) if sampler is None else sampler
 
-    def __len__(self) -> int:
-        return -(-len(self.sampler) // self.batch_size)
-
-    def __iter__(self) -> Iterator[Bags]:
-        # A generator: nothing is drawn before Lightning has told the sampler its epoch.
-        rows = iter(self.sampler)
-        while batch := list(islice(rows, self.batch_size)):
-            yield self.data.batch(batch)
+    def _batch(self, rows: Sequence[int]) -> Bags:
+        return self.data.batch(rows)
 
 
 class Shuffle(Sampler[int]):

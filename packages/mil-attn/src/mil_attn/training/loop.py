@@ -11,10 +11,11 @@ from typing import Literal
 
 import lightning.pytorch as pl
 import torch
+from molpool_common.checkpoints import KeepBestAndLast
+from molpool_common.loading import LoaderPosition
 from molpool_common.training import StopEarly, interruptible, quiet
 from torch import Tensor
 
-from mil_attn.callbacks.checkpoints import KeepBestAndLast
 from mil_attn.callbacks.exact import BatchSeed
 from mil_attn.callbacks.records import EpochRecord, Recorder
 from mil_attn.config import MILTrainingConfig
@@ -68,7 +69,13 @@ def run(
     """
     mode: Literal["max", "min"] = "max" if module.is_classifier else "min"
     recorder = Recorder(on_epoch)
-    kept = KeepBestAndLast(checkpoint_dir, module.monitor if val is not None else None, mode)
+    kept = KeepBestAndLast(
+        checkpoint_dir,
+        module.monitor if val is not None else None,
+        mode,
+        every_n_steps=config.checkpoint_every_steps,
+    )
+    exact = [BatchSeed(seed), LoaderPosition(train)]
     stopping = (
         [StopEarly(module.monitor, mode=mode, patience=config.patience)]
         if val is not None and config.patience is not None
@@ -82,7 +89,7 @@ def run(
             accumulate_grad_batches=config.accumulate_grad_batches,
             gradient_clip_val=config.gradient_clip,
             deterministic=True,
-            callbacks=[recorder, BatchSeed(seed), *callbacks, *stopping, kept],
+            callbacks=[recorder, *exact, *callbacks, *stopping, kept],
             logger=False,
             enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in callbacks),
             enable_model_summary=False,

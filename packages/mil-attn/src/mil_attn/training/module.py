@@ -20,8 +20,11 @@ from mil_attn.errors import MILError
 from mil_attn.models.model import MILOutput, MILTaskAttnMixerWithAux
 from mil_attn.training.files import KEY, read_file
 from mil_attn.training.objective import Objective, by_task, positive_weights
+from mil_attn.training.running_mean import RunningMean
 from mil_attn.training.score import average_precisions, macro_ma_rae
 from mil_attn.training.tasks import check_aux, check_labels, resolve_tasks
+
+_SO_FAR = "train_loss_so_far"
 
 
 class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no types here
@@ -77,6 +80,7 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         self.thresholds = np.full(len(self.task_names), 0.5)
         self.register_buffer("label_mean", torch.zeros(len(self.task_names)))
         self.register_buffer("label_scale", torch.ones(len(self.task_names)))
+        self._epoch_loss = RunningMean()
         self._val_logits: list[Tensor] = []
         self._val_labels: list[Tensor] = []
 
@@ -165,7 +169,12 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
             If it is not finite, naming the bags.
         """
         loss = self._loss(self(batch), batch, "training")
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch))
+        if self._trainer is not None:  # one may take a step without
+            self._epoch_loss.add(loss, len(batch))
+            if self._trainer.is_last_batch:
+                mean = self._epoch_loss.mean()
+                self.log("train_loss", mean, on_step=False, on_epoch=True, batch_size=1)
+                self._epoch_loss.reset()
         return loss
 
     def validation_step(self, batch: Bags, batch_idx: int = 0) -> None:
@@ -251,6 +260,11 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let a checkpoint say what it is of, so that `load` reads it."""
         checkpoint[KEY] = self.describe()
+        checkpoint[_SO_FAR] = self._epoch_loss.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the loss of the epoch that was broken off."""
+        self._epoch_loss.load_state_dict(checkpoint[_SO_FAR])
 
     def _loss(self, output: MILOutput, batch: Bags, stage: str) -> Tensor:
         total: Tensor = self.objective(output, batch).total
