@@ -16,6 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "predict": Command("predict the molecules of a table with a saved model", _predict),
         "score": Command("score predictions: metrics, intervals, calibration, strata", _score),
         "compare": Command("compare models on the same rows: who can be told to win", _compare),
+        "report": Command("one HTML page over a run, a study or a comparison", _report),
     }
     return dispatch(PROG, "Predict with, score and compare saved models.", commands, argv)
 
@@ -59,7 +60,21 @@ def _compare(argv: Sequence[str]) -> None:
     )
     from molpool_evaluate.comparing import compare
 
-    compare(config, arguments=[PROG, "compare", *argv])
+    compare(config)
+
+
+def _report(argv: Sequence[str]) -> None:
+    from molpool_evaluate.pages.config import ReportConfig
+
+    config = parse_config(
+        ReportConfig,
+        argv,
+        prog=f"{PROG} report",
+        description="One self-contained HTML page over a run, a study or a comparison.",
+    )
+    from molpool_evaluate.reporting import report
+
+    report(config)
 
 
 if __name__ == "__main__":

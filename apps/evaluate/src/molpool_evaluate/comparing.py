@@ -17,7 +17,7 @@ from molpool_evaluate.comparison.named_results import compare_values, read_resul
 from molpool_evaluate.comparison.result import Comparison
 
 
-def compare(config: CompareConfig, arguments: Sequence[str] = ()) -> Comparison:
+def compare(config: CompareConfig) -> Comparison:
     """Compare, write the files and show the table.
 
     Raises

@@ -62,6 +62,7 @@ def _said(task: StudyTask, path: Path) -> dict[str, object]:
         "journal": JOURNAL if own else None,
         "storage": None if own else _public(task.storage),
         "n_trials": task.config.n_trials,
+        "direction": task.direction,
     }
 
 

@@ -13,6 +13,9 @@ from markupsafe import Markup, escape
 
 Cell = str | float | int | None
 
+SMALLEST = 1e-12
+"""What is nearer to 0 is shown as 0: what rounding left of it."""
+
 
 @dataclass(frozen=True)
 class Text:
@@ -206,6 +209,8 @@ def _show(value: Cell, digits: int) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):
+        if SMALLEST <= abs(value) < 0.5 * 10.0**-digits:
+            return f"{value:.1e}"  # all decimals would be 0: a p-value, a learning rate
         return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.{digits}e}"
     return f"{value:,d}" if isinstance(value, int) else value
 

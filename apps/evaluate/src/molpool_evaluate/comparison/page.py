@@ -60,15 +60,15 @@ def _summary(found: Comparison) -> list[Part]:
 
 
 def _records(found: Comparison) -> Table:
-    rows: list[list[Cell]] = [
-        [model, LABELS[metric], *found.record(model, metric)]
-        for metric in found.metrics
-        for model in found.models
-    ]
+    rows: list[list[Cell]] = []
+    for model in found.models:
+        records = [found.record(model, metric) for metric in found.metrics]
+        rows.append([model, *(f"{won} – {lost} – {rest}" for won, lost, rest in records)])
     return Table(
-        ["model", "metric", "wins", "losses", CANNOT_TELL],
+        ["model", *(LABELS[metric] for metric in found.metrics)],
         rows,
-        caption="Over tasks and opponents; the mean over tasks is not counted.",
+        caption=f"Wins – losses – {CANNOT_TELL}, over tasks and opponents; the mean over tasks is "
+        "not counted.",
     )
 
 

@@ -1,0 +1,1 @@
+"""Pages over what a folder holds: a training run or a study."""
