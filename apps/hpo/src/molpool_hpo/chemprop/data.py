@@ -221,8 +221,7 @@ def _fold(rest: MoleculeTable, train: Rows, val: Rows) -> InnerFold:
             expected="a task with two training labels in every fold",
             found="a fold without one",
         )
-    if len(columns) == len(rest.task_names):
-        return InnerFold(rest.take(train), rest.take(val), columns)
+    # Rows without a label of theirs are nothing to learn from or to score.
     return InnerFold(rest.take(train).of_tasks(columns), rest.take(val).of_tasks(columns), columns)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from chemprop_multitask import with_listed_groups
 from molpool_common.errors import InputError
-from molpool_common.metrics import Metric
 
 from molpool_hpo.chemprop.config import HPOChempropConfig
 from molpool_hpo.chemprop.data import StudyData, read_study_data
@@ -56,7 +55,7 @@ def chemprop_problem(config: HPOChempropConfig) -> Problem:
         direction="maximize" if metric.higher_is_better else "minimize",
         space=space,
         defaults=default_values(config, dict.fromkeys([*space.entries, *conditions])),
-        identity=_identity(config, data, metric, space),
+        identity=_identity(config, data, space),
         resolve=partial(resolve, config),
         notes=tuple(_notes(config, data) + scorer_notes(metric, data, scorers)),
     )
@@ -168,17 +167,14 @@ def _notes(config: HPOChempropConfig, data: StudyData) -> list[str]:
     return notes
 
 
-def _identity(
-    config: HPOChempropConfig, data: StudyData, metric: Metric, space: Space
-) -> dict[str, Any]:
-    """Return what makes two studies one: rows, folds, metric, and settings no parameter sets."""
+def _identity(config: HPOChempropConfig, data: StudyData, space: Space) -> dict[str, Any]:
+    """Return what makes two studies one besides metric and space: rows, folds, other settings."""
     settings = config.model_dump(mode="json", exclude=set(_UNBOUND))
     settings["data"].pop("cache_dir")
     settings["data"].pop("predict_path")
     settings["training"].pop("accelerator")
     fixed = with_values(settings, dict.fromkeys(space.entries))
     return {
-        "metric": metric.name,
         "seed": config.seed if config.study.seed is None else config.study.seed,
         "folds": [[len(fold.train), len(fold.val)] for fold in data.folds],
         "data": _digest(data),
