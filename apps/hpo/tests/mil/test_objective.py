@@ -77,7 +77,7 @@ def test_score_by_hand(config: MakeConfig) -> None:
         0.5 * np.mean(ap) + 0.5 * min(ap), rel=1e-6
     )
     assert (found.numbers["ap easy"], found.numbers["ap rare"]) == pytest.approx(tuple(ap))
-    assert found.numbers["best_epoch"] == again.best_epoch
+    assert found.numbers["best_epoch"] == again.best_epoch + 1
     assert [e for e, _ in told] == list(range(len(again.records)))
     assert told[again.best_epoch][1] == found.value
 

@@ -101,7 +101,7 @@ def rare_positive_sampler(
 
 def _numbers(result: FitResult, val: BagData, config: MILRunConfig) -> dict[str, float]:
     best = result.records[result.best_epoch]
-    numbers = {"best_epoch": float(result.best_epoch), "epochs": float(len(result.records))}
+    numbers = {"best_epoch": result.best_epoch + 1.0, "epochs": float(len(result.records))}
     names = result.module.task_names
     p = predict(result.module, val)
     assert val.labels is not None
