@@ -1,0 +1,1 @@
+"""Scores of one model: metrics with intervals, uncertainty, classes, strata."""

@@ -1,0 +1,189 @@
+"""Curves and decisions of a classification task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+N_BINS = 10
+MOST_POINTS = 400
+"""Points of a curve that are kept: more than a figure can show."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points of a curve.
+
+    Parameters
+    ----------
+    x, y : ndarray [K]
+        False and true positive rate (ROC), or recall and precision (PR).
+    """
+
+    x: Floats
+    y: Floats
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """One classification task: probabilities against classes, and decisions.
+
+    Parameters
+    ----------
+    n, positives : int
+        Labels, and those that are 1.
+    roc, precision_recall : Curve or None
+        None where only one class is there.
+    bins : tuple of (float, float, int)
+        Mean probability, share of positives and rows, by tenths of the probability.
+    ece : float
+        Expected calibration error: mean of |probability - share| over the bins, weighted by rows.
+    brier : float
+        Mean squared difference of probability and class.
+    threshold : float or None
+        Probability from which class 1 is called; None where decisions were stored instead.
+    table : tuple of int
+        True positives, false positives, false negatives, true negatives.
+
+    References
+    ----------
+    Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning"
+    (AAAI 2015); Matthews, Biochim. Biophys. Acta 405 (1975) 442–451.
+    """
+
+    n: int
+    positives: int
+    roc: Curve | None
+    precision_recall: Curve | None
+    bins: tuple[tuple[float, float, int], ...]
+    ece: float | None
+    brier: float | None
+    threshold: float | None
+    table: tuple[int, int, int, int]
+
+    @property
+    def mcc(self) -> float | None:
+        """Matthews correlation of decisions and classes; None where either is constant."""
+        tp, fp, fn, tn = self.table
+        below = np.sqrt(float(tp + fp)) * np.sqrt(float(tp + fn))
+        below *= np.sqrt(float(tn + fp)) * np.sqrt(float(tn + fn))
+        return float((tp * tn - fp * fn) / below) if below else None
+
+    def numbers(self) -> dict[str, float | None]:
+        """Return the single numbers by name."""
+        tp, fp, fn, tn = self.table
+        recall, specificity = _share(tp, fn), _share(tn, fp)
+        both = recall is not None and specificity is not None
+        return {
+            "mcc": self.mcc,
+            "precision": _share(tp, fp),
+            "recall": recall,
+            "specificity": specificity,
+            "balanced_accuracy": (recall + specificity) / 2 if both else None,  # type: ignore[operator]
+            "f1": _share(2 * tp, fp + fn),
+            "brier": self.brier,
+            "ece": self.ece,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "n": self.n,
+            "positives": self.positives,
+            "threshold": self.threshold,
+            **self.numbers(),
+            **dict(zip(("tp", "fp", "fn", "tn"), self.table, strict=True)),
+            "calibration": [{"probability": p, "share": s, "n": n} for p, s, n in self.bins],
+            "roc": _points(self.roc, "false_positive_rate", "true_positive_rate"),
+            "precision_recall": _points(self.precision_recall, "recall", "precision"),
+        }
+
+
+def score_classes(
+    y_true: Floats, p: Floats, decisions: Floats | None = None, threshold: float = 0.5
+) -> ClassScores | None:
+    """Score the probabilities of one task.
+
+    Parameters
+    ----------
+    y_true, p : ndarray [N]
+        0 or 1, and probability of 1; NaN where there is none.
+    decisions : ndarray [N], optional
+        1 where class 1 was called; by default from `threshold` on.
+    threshold : float
+        Where there are no decisions.
+
+    Returns
+    -------
+    ClassScores or None
+        None without labels.
+    """
+    there = np.isfinite(y_true) & np.isfinite(p)
+    if not there.any():
+        return None
+    y, p = y_true[there], p[there]
+    stored = None if decisions is None else decisions[there]
+    own = stored is None or not np.isfinite(stored).all()
+    called = p >= threshold if stored is None or own else stored == 1
+    both = 0 < y.sum() < len(y)
+    # A ranking score outside 0 to 1 is no probability: it has curves and no calibration.
+    probabilities = bool(((p >= 0) & (p <= 1)).all())
+    bins = _reliability(y, p) if probabilities else ()
+    return ClassScores(
+        n=len(y),
+        positives=int(y.sum()),
+        roc=_roc(y, p) if both else None,
+        precision_recall=_precision_recall(y, p) if both else None,
+        bins=bins,
+        ece=sum(n * abs(mean - share) for mean, share, n in bins) / len(y) if bins else None,
+        brier=float(np.mean((p - y) ** 2)) if probabilities else None,
+        threshold=threshold if own else None,
+        table=(
+            int((called & (y == 1)).sum()),
+            int((called & (y == 0)).sum()),
+            int((~called & (y == 1)).sum()),
+            int((~called & (y == 0)).sum()),
+        ),
+    )
+
+
+def _reliability(y: Floats, p: Floats) -> tuple[tuple[float, float, int], ...]:
+    place = np.minimum((p * N_BINS).astype(np.int64), N_BINS - 1)
+    chosen = [place == b for b in range(N_BINS)]
+    return tuple(
+        (float(p[rows].mean()), float(y[rows].mean()), int(rows.sum()))
+        for rows in chosen
+        if rows.any()
+    )
+
+
+def _roc(y: Floats, p: Floats) -> Curve:
+    from sklearn.metrics import roc_curve
+
+    x, up, _ = roc_curve(y, p)
+    return _thinned(x, up)
+
+
+def _precision_recall(y: Floats, p: Floats) -> Curve:
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(y, p)
+    return _thinned(recall[::-1], precision[::-1])
+
+
+def _thinned(x: Floats, y: Floats) -> Curve:
+    kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), MOST_POINTS)).round().astype(np.int64))
+    return Curve(x[kept], y[kept])
+
+
+def _points(curve: Curve | None, x: str, y: str) -> dict[str, list[float]] | None:
+    return None if curve is None else {x: curve.x.tolist(), y: curve.y.tolist()}
+
+
+def _share(part: int, rest: int) -> float | None:
+    return part / (part + rest) if part + rest else None
