@@ -16,6 +16,8 @@ from molpool_common.config import dump_config, load_config, read_yaml, validate_
 from molpool_common.datasets import registry
 from molpool_common.demo import build_demo
 from molpool_data.cli import main as describe
+from molpool_hpo.chemprop.config import ChempropRunConfig, HPOChempropConfig
+from molpool_hpo.mil.config import HPOMILConfig
 from molpool_rt.config import RunConfig
 from molpool_train.cli import main as train
 from molpool_train.config import TrainChempropConfig
@@ -25,15 +27,25 @@ from molpool_train.mil.config import TrainMILConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 EVERY = sorted((ROOT / "configs").glob("*.yaml"))
-MODELS = {"rt": RunConfig, "mil": TrainMILConfig}
-"""What a file configures, by the word before its first underscore; a Chemprop run otherwise."""
-CONFIGS = [path for path in EVERY if path.stem.split("_")[0] not in MODELS]
+MODELS = {
+    "rt_": RunConfig,
+    "mil_": TrainMILConfig,
+    "hpo_mil_": HPOMILConfig,
+    "hpo_": HPOChempropConfig,
+}
+"""What a file configures, by the first of these that it begins with; a Chemprop run otherwise."""
+CONFIGS = [path for path in EVERY if not path.name.startswith(tuple(MODELS))]
 BESIDE = ROOT.parent / "shared" / "data"
+
+
+def model_of(path):
+    found = (model for start, model in MODELS.items() if path.name.startswith(start))
+    return next(found, TrainChempropConfig)
 
 
 @pytest.mark.parametrize("path", EVERY, ids=lambda p: p.stem)
 def test_config_is_valid_and_survives_a_round_trip(path, tmp_path):
-    model = MODELS.get(path.stem.split("_")[0], TrainChempropConfig)
+    model = model_of(path)
     config = load_config(model, path)
     copy = tmp_path / "copy.yaml"
     copy.write_text(dump_config(config))
@@ -45,6 +57,29 @@ def test_config_names_data_sets_of_the_registry(path):
     config = validate_config(TrainChempropConfig, read_yaml(path))
     named = {s.dataset for s in config.data.sources} | {config.data.dataset}
     assert named - {None, "demo"} <= set(registry())
+
+
+def test_a_study_takes_what_a_run_takes():
+    """No app imports another; this holds the two configurations together."""
+    run, study = (m.model_json_schema() for m in (TrainChempropConfig, ChempropRunConfig))
+    for schema in (run, study):
+        schema.pop("title")
+        schema.pop("description")
+        schema["properties"].pop("model")  # molpool-train has short flags there
+        schema["$defs"].pop("TrainModelConfig", None)
+        schema["$defs"].pop("ModelConfig", None)
+        for key in ("save_dir", "resume"):  # means the same, said for a study
+            schema["properties"][key].pop("description")
+    assert run == study
+    values = TrainChempropConfig().model_dump()
+    assert ChempropRunConfig.model_validate(values).model_dump() == values
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_a_study_reads_the_file_of_a_run(path):
+    document = read_yaml(path)
+    run, study = (validate_config(m, document) for m in (TrainChempropConfig, HPOChempropConfig))
+    assert study.model_dump(exclude={"study", "space"}) == run.model_dump()
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
