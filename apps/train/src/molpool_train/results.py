@@ -63,9 +63,9 @@ class Results:
     Parameters
     ----------
     predictions : DataFrame
-        A row a molecule: ``id, source, row, SMILES, side``, with folds ``fold``, and of each
-        target ``TARGET``, with modifiers ``TARGET modifier``, ``TARGET predicted`` and of
-        ensembles ``TARGET_sd``.
+        A row a molecule: ``id, source, row, SMILES, side``, where it is used ``quality``, with
+        folds ``fold``, and of each target ``TARGET``, with modifiers ``TARGET modifier``,
+        ``TARGET predicted`` and of ensembles ``TARGET_sd``.
     metrics : mapping of str to MetricTable
         By side, of exact labels; a side without rows is absent. Those of an ensemble are of the
         mean of its members.
@@ -169,6 +169,8 @@ def _frame(part: Predicted) -> pl.DataFrame:
         pl.Series("SMILES", table.smiles),
         pl.Series("side", [part.side] * len(table)),
     ]
+    if table.quality is not None:
+        columns.append(pl.Series("quality", table.quality))
     if part.with_folds:
         fold = None if part.fold is None else part.fold + 1
         columns.append(pl.Series("fold", [fold] * len(table), dtype=pl.Int64))
