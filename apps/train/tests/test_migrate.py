@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from molpool_train.cli import main
 from molpool_train.config import TrainChempropConfig
-from molpool_train.legacy import without_legacy
 from molpool_train.migrate import migrate_text
 from sampling_core import JointSamplingConfig, map_legacy
+from sampling_core.legacy import without_legacy
 
 Run = Callable[..., tuple[int, str, str]]
 

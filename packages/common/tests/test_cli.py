@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molpool_common.cli import Command, dispatch, guarded, parse_config, take_config
+from molpool_common.cli import (
+    Command,
+    dispatch,
+    guarded,
+    parse_config,
+    rewriting,
+    take_config,
+)
 from molpool_common.config import ConfigModel, YamlDocument, dump_config
 from molpool_common.errors import InputError
 from pydantic import Field
@@ -226,3 +233,15 @@ class TestParseConfig:
         given = {k: v for k, v in (("rate", rate), ("steps", steps)) if v is not None}
         config = parse("--config", str(path), *flags)
         assert config == Whole(part=base.model_copy(update=given))
+
+
+def test_rewritten_keys_are_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    def rewrite(data: Any) -> tuple[dict[str, Any], list[str]]:
+        return ({"new": data["old"]}, ["old: now new."]) if "old" in data else (data, [])
+
+    migrate = rewriting(rewrite)
+    untouched = YamlDocument({"new": 1}, "a.yaml")
+    assert migrate(untouched) is untouched
+    assert capsys.readouterr().err == ""
+    assert migrate(YamlDocument({"old": 1}, "a.yaml")).data == {"new": 1}
+    assert capsys.readouterr().err == "a.yaml: old: now new.\n"

@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import pytest
-from sampling_core import JointSamplingConfig, SamplingError, map_legacy
+from sampling_core import JointSamplingConfig, SamplingError, map_legacy, migrate_legacy
 
 OFF = {"enabled": False, "task_oversampling": {"enabled": False}}
 
@@ -99,3 +99,17 @@ def test_old_and_new_together_are_refused() -> None:
 def test_section_that_is_no_mapping_is_refused(key: str) -> None:
     with pytest.raises(SamplingError, match=f"{key}: expected a mapping, found True"):
         map_legacy({key: True})
+
+
+@pytest.mark.parametrize(
+    ("old", "rest"),
+    [
+        ({"optimization": {"task_sampling_alpha": 0.1}, "seed": 3}, {"seed": 3}),
+        ({"optimization": {"task_sampling_alpha": 0.1, "lr": 1}}, {"optimization": {"lr": 1}}),
+        ({"curriculum": {"enabled": True}, "sampling": {}}, {}),
+    ],
+)
+def test_a_whole_configuration_keeps_the_rest(old: dict[str, Any], rest: dict[str, Any]) -> None:
+    joint, told = map_legacy(old)
+    assert migrate_legacy(old) == ({**rest, "joint_sampling": joint}, told)
+    assert migrate_legacy(rest) == (rest, [])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from molpool_common.cli import Command, dispatch, parse_config, take_config
+from molpool_common.cli import Command, dispatch, parse_config, rewriting, take_config
 
 PROG = "molpool-hpo"
 
@@ -26,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _chemprop(argv: Sequence[str]) -> int:
+    from sampling_core.legacy import migrate_legacy
+
     from molpool_hpo.chemprop.config import HPOChempropConfig
 
     config = parse_config(
@@ -33,6 +35,7 @@ def _chemprop(argv: Sequence[str]) -> int:
         argv,
         prog=f"{PROG} chemprop",
         description="Tune a multi-task Chemprop model over inner folds of a table of SMILES.",
+        migrate=rewriting(migrate_legacy),
     )
 
     from molpool_hpo.chemprop.problem import chemprop_problem

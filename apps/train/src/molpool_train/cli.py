@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import tyro
-from molpool_common.cli import Command, dispatch, parse_config, take_config
+from molpool_common.cli import Command, dispatch, parse_config, rewriting, take_config
 from molpool_common.errors import InputError
 
 if TYPE_CHECKING:
@@ -105,15 +105,16 @@ def _resumed(
 
 
 def _parse(argv: Sequence[str]) -> TrainChempropConfig:
+    from sampling_core.legacy import migrate_legacy
+
     from molpool_train.config import TrainChempropConfig
-    from molpool_train.legacy import migrate
 
     return parse_config(
         TrainChempropConfig,
         argv,
         prog=f"{PROG} chemprop",
         description="Train a multi-task Chemprop model from a table of SMILES.",
-        migrate=migrate,
+        migrate=rewriting(migrate_legacy),
     )
 
 

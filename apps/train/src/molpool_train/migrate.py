@@ -18,10 +18,9 @@ from molpool_common.runfolder import atomic_path
 from pydantic import ValidationError
 from sampling_core.config import JointSamplingConfig
 from sampling_core.errors import SamplingError
-from sampling_core.legacy import map_legacy
+from sampling_core.legacy import map_legacy, without_legacy
 
 from molpool_train.config import TrainChempropConfig
-from molpool_train.legacy import without_legacy
 from molpool_train.legacy_text import rewrite
 
 _GLOB = frozenset("*?[")

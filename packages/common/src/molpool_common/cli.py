@@ -127,6 +127,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 
 
 Migrate = Callable[[YamlDocument], YamlDocument]
+Rewrite = Callable[[Mapping[str, Any]], tuple[dict[str, Any], list[str]]]
 
 
 def parse_config(
@@ -167,6 +168,24 @@ def parse_config(
         document = migrate(document)
     default = validate_config(model, document) if document else model()
     return _parse_flags(model, rest, default, prog, description)
+
+
+def rewriting(rewrite: Rewrite) -> Migrate:
+    """Return what `parse_config` takes to rewrite a file's keys, and tells of it on stderr.
+
+    Parameters
+    ----------
+    rewrite : callable
+        Takes the file's mapping; returns another and what became of its keys, a sentence each.
+    """
+
+    def migrate(document: YamlDocument) -> YamlDocument:
+        data, notes = rewrite(document.data)
+        for note in notes:
+            sys.stderr.write(f"{document.source}: {note}\n")
+        return YamlDocument(data, document.source, document.lines) if notes else document
+
+    return migrate
 
 
 def take_config(argv: Sequence[str]) -> tuple[Path | None, list[str]]:

@@ -9,6 +9,7 @@ from .errors import SamplingError as SamplingError
 from .factory import sampler_from_config as sampler_from_config
 from .joint import JointSampler as JointSampler
 from .legacy import map_legacy as map_legacy
+from .legacy import migrate_legacy as migrate_legacy
 from .quality import QualityWeights as QualityWeights
 from .rare_positive import RarePositiveSampler as RarePositiveSampler
 from .sampling import Sampling as Sampling

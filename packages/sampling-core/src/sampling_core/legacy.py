@@ -56,6 +56,42 @@ def map_legacy(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return _from_separate(config, notes), notes
 
 
+def migrate_legacy(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return a whole configuration with `joint_sampling` in place of its legacy keys.
+
+    Parameters
+    ----------
+    config : mapping
+        A whole configuration; not changed.
+
+    Returns
+    -------
+    config : dict
+        The same where it has no legacy key.
+    notes : list of str
+        What became of each legacy key, a sentence each.
+
+    Raises
+    ------
+    SamplingError
+        As `map_legacy`.
+    """
+    joint, notes = map_legacy(config)
+    if not notes:
+        return dict(config), []
+    return without_legacy(config) | {"joint_sampling": joint}, notes
+
+
+def without_legacy(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration less its legacy keys, and less an `optimization` that held no more."""
+    rest = {key: value for key, value in config.items() if key not in LEGACY_KEYS}
+    optimization = rest.pop("optimization", None)
+    if isinstance(optimization, dict):
+        optimization = {k: v for k, v in optimization.items() if k != "task_sampling_alpha"}
+    # An `optimization` with other keys is left for validation to name.
+    return rest | {"optimization": optimization} if optimization else rest
+
+
 def _from_separate(config: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     """Map the two samplers that excluded each other."""
     alpha = _get(config, "optimization.task_sampling_alpha")
