@@ -77,6 +77,11 @@ class StudyConfig(ConfigModel):
     default_space: bool = Field(
         True, description="whether `space` changes the model's own space or starts from nothing"
     )
+    baselines: Annotated[bool, _alias("--baselines")] = Field(
+        False,
+        description="score LightGBM and a random forest on Morgan counts and 2D descriptors under "
+        "the same folds",
+    )
     heartbeat_interval: int = Field(
         60, ge=1, description="seconds between signs of life of a running trial"
     )

@@ -45,7 +45,7 @@ class Monitor:
         self, queue: Queue, problem: Problem, run: RunFolder, screen: StudyScreen, tracker: Tracker
     ) -> None:
         self._queue = queue
-        self._problem = problem
+        self.problem = problem
         self._run = run
         self._screen = screen
         self._tracker = tracker
@@ -78,7 +78,7 @@ class Monitor:
         best = stored.complete()[:1]
         if best and best[0].number != self._best:
             self._best = best[0].number
-            self._run.write_text(BEST, best_yaml(stored, best[0], self._problem))
+            self._run.write_text(BEST, best_yaml(stored, best[0], self.problem))
         self._written = time.monotonic()
 
     def _log(self, trial: FrozenTrial, again: set[int]) -> None:
@@ -103,7 +103,7 @@ class Monitor:
                 numbers = {n: v for n, v in fold["numbers"].items() if v is not None}
                 tracker.metrics(numbers, k)
             if trial.state == TrialState.COMPLETE:
-                tracker.metrics({self._problem.metric: score(trial)})
+                tracker.metrics({self.problem.metric: score(trial)})
 
 
 def best_yaml(stored: StoredStudy, trial: FrozenTrial, problem: Problem) -> str:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from molpool_common.plotting import OKABE_ITO, figure_svg, new_figure, style
 from molpool_common.report import Cell, Figure, Part, Section, Table, Text
 
+from molpool_hpo.baseline_run import BASELINE_FILE
+
 if TYPE_CHECKING:
     import rich.table
 
-    from molpool_hpo.baselines import BaselineScore
     from molpool_hpo.optimism import OuterScore
 
 RESULT = "metrics.json"
-BASELINE_FILE = "baselines.json"
 
 _OPTIMISM = (
     "Optimism is how much better the inner score looks than the outer one, above 0 where it was "
@@ -26,15 +26,6 @@ _OPTIMISM = (
     "(later, or other scaffolds). Models of the outer test were trained on all inner rows, which "
     "works against it. Intervals: 95 %, bootstrap over rows of the outer test."
 )
-
-
-def baseline_values(scores: Sequence[BaselineScore], features: str, metric: str) -> dict[str, Any]:
-    """Return what is kept of baselines beside a study, as JSON."""
-    return {
-        "metric": metric,
-        "features": features,
-        "models": [{"name": s.name, "inner": s.value, "folds": list(s.folds)} for s in scores],
-    }
 
 
 def read_baselines(folder: Path) -> dict[str, Any] | None:
@@ -60,6 +51,24 @@ def outcome_sections(folder: Path) -> list[Section]:
         result = json.loads(file.read_text(encoding="utf-8"))
         sections.append(Section(f"Outer test: {file.parent.name}", _outer(result, len(files))))
     return sections
+
+
+def outcome_lines(folder: Path) -> list[str]:
+    """Return what a study came to, a line a model, for the terminal."""
+    lines = []
+    known = read_baselines(folder)
+    if known is not None:
+        lines.append(f"Not tuned, on the same inner folds: {known['metric']}")
+        lines += [f"  {_number(m['inner'])}  {m['name']}" for m in known["models"]]
+    for file in sorted(folder.glob(f"retrained/*/{RESULT}")):
+        result = json.loads(file.read_text(encoding="utf-8"))
+        lines.append(f"Outer test, {file.parent.name}: {result['metric']}")
+        for m in result["models"]:
+            interval = "{:.4f} to {:.4f}".format(*m["interval"]) if m["interval"] else "–"
+            lines.append(
+                f"  {_number(m['outer'])} ({interval})  {m['name']}, inner {_number(m['inner'])}"
+            )
+    return lines
 
 
 def _baselines(known: dict[str, Any]) -> Table:

@@ -21,7 +21,7 @@ from molpool_hpo.errors import HPOError
 from molpool_hpo.kinds import StudyKind, study_kind
 from molpool_hpo.members import train_member
 from molpool_hpo.optimism import Contender, OuterScore, outer_scores
-from molpool_hpo.outcome import RESULT, outcome_sections, result_table
+from molpool_hpo.outcome import RESULT, outcome_sections, read_baselines, result_table
 from molpool_hpo.outer import TestSide, check_same_rows, mean_frame, mean_unseen, read_test
 from molpool_hpo.report import study_report
 from molpool_hpo.retrain import RetrainConfig
@@ -183,17 +183,23 @@ def _scores(
     if plan.defaults is not None:
         contenders.append(Contender("defaults", sides[-1].predictions, _inner(plan.defaults)))
     if config.baselines:
-        contenders += _baselines(kind, labels)
+        contenders += _baselines(config, kind, labels)
     score = kind.score(kind.resolve(params_of(best)))
     return outer_scores(contenders, labels, kind.tasks, score, seed=kind.seed)
 
 
-def _baselines(kind: StudyKind, labels: np.ndarray[Any, Any]) -> list[Contender]:
+def _baselines(
+    config: RetrainConfig, kind: StudyKind, labels: np.ndarray[Any, Any]
+) -> list[Contender]:
     tabular, outer = kind.tabular(), kind.outer()
     if not np.array_equal(outer.test.labels, labels, equal_nan=True):
         raise HPOError("retrain: expected baselines to be tested on the same rows.")
     threads = os.cpu_count() or 1
-    inner = {s.name: s.folds for s in inner_scores(tabular, seed=kind.seed, threads=threads)}
+    known = read_baselines(config.study)
+    if known is not None:
+        inner = {m["name"]: tuple(m["folds"]) for m in known["models"]}
+    else:
+        inner = {s.name: s.folds for s in inner_scores(tabular, seed=kind.seed, threads=threads)}
     contenders = []
     for name in BASELINES:
         predictions = predict_tasks(

@@ -44,7 +44,18 @@ def main(argv: Sequence[str]) -> int:
     from molpool_hpo.stored import read_study
 
     show(read_study(options.study_dir, options.storage), options.best)
+    _show_outcome(options.study_dir)
     return 0
+
+
+def _show_outcome(folder: Path) -> None:
+    from rich.console import Console
+
+    from molpool_hpo.outcome import outcome_lines
+
+    lines = outcome_lines(folder)
+    for line in ["", *lines] if lines else []:
+        Console().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def show(stored: StoredStudy, n_best: int = 0) -> None:

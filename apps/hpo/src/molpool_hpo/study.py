@@ -13,12 +13,14 @@ from molpool_common.runfolder import RunFolder, default_folder
 from molpool_common.tracking import Tracker, TrackingConfig, tracking
 from rich.console import Console
 
+from molpool_hpo.baseline_run import write_baselines
 from molpool_hpo.config import StudyConfig
 from molpool_hpo.errors import HPOError
 from molpool_hpo.folder import check_folder, open_folder
 from molpool_hpo.monitor import Monitor, summary
 from molpool_hpo.objective import Problem
 from molpool_hpo.opening import open_study
+from molpool_hpo.outcome import outcome_sections
 from molpool_hpo.queue import Queue
 from molpool_hpo.report import study_report
 from molpool_hpo.samplers import SamplerFactory, make_pruner
@@ -103,7 +105,11 @@ def run_study(
     _say_start(screen, task, path, len(known))
     with tracking(settings.tracking, path, public.model_dump(mode="json")) as tracker:
         monitor = Monitor(queue, problem, run, screen, tracker)
-        return _work(replace(task, known=known), queue, monitor, screen, run, tracker)
+        limit = settings.study.timeout
+        deadline = None if limit is None else time.time() + limit
+        return _work(
+            replace(task, known=known, deadline=deadline), queue, monitor, screen, run, tracker
+        )
 
 
 def _work(
@@ -121,9 +127,9 @@ def _work(
                 task.work(queue, monitor.update)
             else:
                 supervise(task, queue, task.config.workers, monitor.update)
-            monitor.update()
     except KeyboardInterrupt:
-        _finish(monitor, run, tracker)
+        monitor.update()
+        monitor.write(monitor.stored())
         run.log("interrupted")
         raise KeyboardInterrupt(
             f"Interrupted. Trials that ran are tried again: repeat the command with "
@@ -132,15 +138,18 @@ def _work(
     except HPOError:
         _finish(monitor, run, tracker)
         raise
+    if task.config.baselines:
+        write_baselines(run, monitor.problem.kind, monitor.problem.metric)
     stored = _finish(monitor, run, tracker)
     run.log("ended", summary=summary(stored))
     return _say_end(screen, task, stored, run.path)
 
 
 def _finish(monitor: Monitor, run: RunFolder, tracker: Tracker) -> StoredStudy:
+    monitor.update()
     stored = monitor.stored()
     monitor.write(stored)
-    report = run.write_text(REPORT, study_report(stored, run.path))
+    report = run.write_text(REPORT, study_report(stored, run.path, outcome_sections(run.path)))
     tracker.file(report)
     if stored.complete():
         tracker.metrics({stored.metric: score(stored.complete()[0])})
@@ -174,7 +183,6 @@ def _task(settings: TuningConfig, problem: Problem, path: Path) -> StudyTask:
         space=problem.space,
         defaults=dict(problem.defaults),
         build=problem.build,
-        deadline=None if study.timeout is None else time.time() + study.timeout,
     )
 
 

@@ -56,9 +56,6 @@ class HPOMILConfig(MILRunConfig):
         False, description="of training runs; a study goes on whenever its folder is there"
     )
     overwrite: bool = Field(False, description="replace the study in save_dir")
-    baselines: bool = Field(
-        False, description="score LightGBM and a random forest on the same folds, for comparison"
-    )
     study: MILStudyConfig = Field(default_factory=MILStudyConfig)
     space: SpaceConfig = Field(
         default_factory=dict, description="what is drawn: narrows, fixes or adds to the default"
