@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 from molpool_common.config import dump_config
 from molpool_common.metrics import Interval
 from molpool_common.report import (
@@ -27,7 +26,7 @@ from molpool_train.config import TrainChempropConfig
 from molpool_train.ensemble_report import MemberRun
 from molpool_train.inputs import Inputs
 from molpool_train.results import LABELS, RESAMPLES, Results, mean_row
-from molpool_train.sampling import label_counts
+from molpool_train.sampling_tables import statistics_table
 
 __all__ = ["MemberRun", "TrainingRun", "training_report"]
 
@@ -188,39 +187,15 @@ def _sampling_section(run: TrainingRun) -> Section:
         text = "Plain shuffling: every training row once an epoch."
         return Section(title, [Text(text)])
     frame = first.log.frame()
-    held = label_counts(first.tables.train)
     parts: list[Part] = [
         Text(
             "The sampler draws rows with replacement. Bars compare what an average epoch drew with "
             "what the training table holds."
             + (f" Shown is the first {whose}; sampling.parquet has all." if whose else "")
         ),
-        figures.drawn_against_held(frame, held, "labels: ", "labels of each task"),
+        figures.drawn_against_held(frame, first.log.held, "labels: ", "labels of each task"),
     ]
     if any(c.startswith("quality: ") for c in frame.columns):
         parts.append(figures.quality_by_epoch(frame))
-    parts.append(_statistics(frame))
+    parts.append(statistics_table(frame))
     return Section(title, parts)
-
-
-def _statistics(frame: pl.DataFrame) -> Table:
-    columns = ["epoch", "phase", "min", "max", "entropy", "effective_samples", "distinct_rows"]
-    rows = frame.select(columns).with_columns(
-        pl.col("epoch") + 1,
-        pl.col("phase").fill_null("–"),
-        pl.col("min", "max").map_elements(lambda v: f"{v:.2e}", return_dtype=pl.String),
-    )
-    return Table(
-        [
-            "epoch",
-            "phase",
-            "smallest p",
-            "largest p",
-            "entropy (nats)",
-            "effective rows",
-            "distinct rows drawn",
-        ],
-        [list(row) for row in rows.iter_rows()],
-        caption="Row distribution of each epoch; effective rows are 1/Σp².",
-        digits=2,
-    )

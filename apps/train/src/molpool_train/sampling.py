@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import polars as pol
-from molpool_common.molecules import MoleculeTable
-from sampling_core import Sampling
+from numpy.typing import NDArray
+from sampling_core import CurriculumState, JointSampler, RarePositiveSampler
 
 
 class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types here
@@ -16,40 +17,57 @@ class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types 
 
     Parameters
     ----------
-    sampling : Sampling
-        With a sampler.
-    train : MoleculeTable
-        The rows drawn from.
+    sampler : JointSampler or RarePositiveSampler
+        Draws the rows.
+    targets : ndarray [N, T]
+        Labels of the rows drawn from, NaN where missing.
+    tasks : sequence of str
+        Names of the T tasks.
+    state : CurriculumState, optional
+        Phase of the curriculum.
+    quality : sequence of str, optional
+        Quality of each row, counted by the labels that the curriculum knows.
+    positives : bool
+        Whether targets are classes, whose positives are counted too.
     """
 
-    def __init__(self, sampling: Sampling, train: MoleculeTable) -> None:
-        if sampling.sampler is None:
-            raise ValueError("sampling.sampler: expected a sampler; found None")
-        self._sampler = sampling.sampler
-        self._state = sampling.state
-        self._labelled = np.isfinite(train.targets)
-        self._tasks = train.task_names
+    def __init__(
+        self,
+        sampler: JointSampler | RarePositiveSampler,
+        targets: NDArray[np.float64],
+        tasks: Sequence[str],
+        *,
+        state: CurriculumState | None = None,
+        quality: Sequence[str] | None = None,
+        positives: bool = False,
+    ) -> None:
+        self._sampler = sampler
+        self._state = state
+        self._rows = len(targets)
+        self._counted = _columns(np.isfinite(targets), "labels", tasks)
+        if positives:
+            self._counted |= _columns(targets == 1, "positives", tasks)
         # Of the configured labels, best first, those that stand in the table.
-        self._quality = {
-            label: np.array(train.quality) == label
-            for label in (self._state.qualities if self._state is not None else ())
-            if label in (train.quality or [])
-        }
+        for label in state.qualities if state is not None else ():
+            if label in (quality or []):
+                self._counted[f"quality: {label}"] = np.array(quality) == label
         self.rows: list[dict[str, Any]] = []
+
+    @property
+    def held(self) -> dict[str, int]:
+        """What the rows drawn from hold, named as the columns that count draws."""
+        return {name: int(of_rows.sum()) for name, of_rows in self._counted.items()}
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the epoch that begins; its draws are a pure function of seed and epoch."""
-        drawn = np.bincount(self._sampler.draws(), minlength=len(self._labelled))
+        drawn = np.bincount(self._sampler.draws(), minlength=self._rows)
         row: dict[str, Any] = {
             "epoch": trainer.current_epoch,
             "phase": self._state.phase if self._state is not None else None,
             **self._sampler.statistics().as_dict(),
             "distinct_rows": int((drawn > 0).sum()),
         }
-        for task, n in zip(self._tasks, drawn @ self._labelled, strict=True):
-            row[f"labels: {task}"] = int(n)
-        for label, of_label in self._quality.items():
-            row[f"quality: {label}"] = int(drawn[of_label].sum())
+        row |= {name: int(drawn[of_rows].sum()) for name, of_rows in self._counted.items()}
         self.rows.append(row)
 
     def state_dict(self) -> dict[str, Any]:
@@ -72,7 +90,7 @@ class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types 
         return pol.DataFrame(self.rows, infer_schema_length=None)
 
 
-def label_counts(train: MoleculeTable) -> dict[str, int]:
-    """Return how many labels of each task the training table holds, named as in `SamplingLog`."""
-    counts = np.isfinite(train.targets).sum(axis=0)
-    return {f"labels: {t}": int(n) for t, n in zip(train.task_names, counts, strict=True)}
+def _columns(
+    which: NDArray[np.bool_], what: str, tasks: Sequence[str]
+) -> dict[str, NDArray[np.bool_]]:
+    return {f"{what}: {task}": of_task for task, of_task in zip(tasks, which.T, strict=True)}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightning has no types here
-    """A progress bar over all steps, and a line for each epoch that ends.
+    """A progress bar over all batches, and a line for each epoch that ends.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightni
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("steps"),
+            TextColumn("batches"),
             TimeRemainingColumn(),
             console=console,
             transient=True,
@@ -51,9 +51,9 @@ class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightni
         self._progress.disable = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the bar at the step the run is at."""
+        """Open the bar at the batch the run is at."""
         total = self._epochs * trainer.num_training_batches
-        self._bar = self._progress.add_task("Training", total=total, completed=trainer.global_step)
+        self._bar = self._progress.add_task("Training", total=total, completed=_done(trainer))
         self._progress.start()
 
     def on_train_batch_end(
@@ -61,7 +61,7 @@ class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightni
     ) -> None:
         """Move the bar."""
         epoch = f"Epoch {trainer.current_epoch + 1}/{self._epochs}"
-        self._progress.update(self._bar, completed=trainer.global_step, description=epoch)
+        self._progress.update(self._bar, completed=_done(trainer), description=epoch)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""
@@ -96,6 +96,12 @@ class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightni
 
     def _print(self, line: str, style: str | None = None) -> None:
         self._progress.console.print(line, style=style, highlight=False, markup=False)
+
+
+def _done(trainer: pl.Trainer) -> int:
+    """Return the batches trained on; steps are fewer where gradients accumulate."""
+    done: int = trainer.fit_loop.epoch_loop.total_batch_idx + 1
+    return done
 
 
 def _number(key: str, form: str) -> Callable[[dict[str, Any]], str]:

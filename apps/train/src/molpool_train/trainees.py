@@ -16,6 +16,7 @@ from chemprop_multitask import (
     separate_groups,
 )
 from molpool_common.holdout import SplitTables
+from molpool_common.molecules import MoleculeTable
 from sampling_core import JointSamplingConfig, Sampling, sampling_from_config
 
 from molpool_train.config import TrainChempropConfig
@@ -142,12 +143,24 @@ def _trainee(
     sampling = sampling_from_config(draws, tables.train.targets, tables.train.quality)
     names = inputs.table.task_names
     model = build_model(config, names, inputs.task_types, group, seed=seed)
-    log = SamplingLog(sampling, tables.train) if sampling.sampler else None
+    log = _sampling_log(sampling, tables.train)
     if twin is not None and sampling.weights is None:
         return replace(twin, member=member, seed=seed, sampling=sampling, log=log, model=model)
     train = MoleculeData.from_table(tables.train, weights=sampling.weights, cache=inputs.graphs)
     val = MoleculeData.from_table(tables.val, cache=inputs.graphs)
     return Trainee(member, group, seed, tables, train, val, sampling, log, model)
+
+
+def _sampling_log(sampling: Sampling, train: MoleculeTable) -> SamplingLog | None:
+    if sampling.sampler is None:
+        return None
+    return SamplingLog(
+        sampling.sampler,
+        train.targets,
+        train.task_names,
+        state=sampling.state,
+        quality=train.quality,
+    )
 
 
 def _own_draws(config: JointSamplingConfig, member: Member | None) -> JointSamplingConfig:

@@ -57,6 +57,29 @@ def test_auxiliary_targets_of_another_table_by_name(molecules: Path, tmp_path: P
     np.testing.assert_array_equal(data.aux["abs"], [[np.nan], [70.5]])
 
 
+def test_weights_of_labels_for_all_tasks_or_by_task(molecules: Path, tmp_path: Path) -> None:
+    table = tmp_path / "weighted.csv"
+    table.write_text("id,y,z,w,v,f1\na,0,1,0.5,2,0\nb,1,,3,,0\n")
+    given = {"kind": "features", "features_2d": str(table), "target_columns": ["y", "z"]}
+    one = read(table, {**given, "weight_columns": ["w"]})
+    np.testing.assert_array_equal(one.weights, [[0.5, 0.5], [3, 3]])
+    two = read(table, {**given, "weight_columns": ["w", "v"]})
+    np.testing.assert_array_equal(two.weights, [[0.5, 2], [3, 1]])
+    assert read(table, given).weights is None
+    with pytest.raises(MILError, match=r"weights: .* found nan in bag 'b', column 1"):
+        read(table, {**given, "weight_columns": ["v"]})
+    with pytest.raises(InputError, match=r"data\.weight_columns.*one for each of 2.*found 3"):
+        read(table, {**given, "weight_columns": ["w", "v", "w"]})
+    with pytest.raises(InputError, match=r"data\.weight_columns.*'W'"):
+        read(table, {**given, "weight_columns": ["W"]})
+
+
+def test_weights_of_the_bags_of_molecules_that_are_left(molecules: Path) -> None:
+    weighted = {"id_column": "ID", "features": QUICK, "weight_columns": ["ID"]}
+    data = read(molecules, {**weighted, "target_columns": ["y"]})
+    np.testing.assert_array_equal(data.weights, [[7], [11]])
+
+
 def test_bags_by_default_names(tmp_path: Path) -> None:
     path = tmp_path / "bags.csv"
     path.write_text("bag_id,label,conf,f1,f2\n1,1,a,1,2\n1,1,b,3,4\n2,0,c,5,6\n")

@@ -30,6 +30,7 @@ from molpool_train.mil.results import evaluate, predictions_of
 from molpool_train.mil.screen import MILScreen
 from molpool_train.mil.structures import structures, top_molecules
 from molpool_train.results import shown_rows
+from molpool_train.sampling import SamplingLog
 from molpool_train.screen import metric_table
 
 LAST = "last.ckpt"
@@ -64,6 +65,12 @@ def rare_positive_sampler(config: TrainMILConfig, inputs: MILInputs) -> RarePosi
     )
 
 
+def _sampling_log(sampler: RarePositiveSampler, inputs: MILInputs) -> SamplingLog:
+    train = inputs.side("train")
+    assert train.labels is not None
+    return SamplingLog(sampler, train.labels, train.task_names, positives=True)
+
+
 class MILFitting:
     """One run from checked inputs to a full run folder: `train`, `write`, `close`, in this order.
 
@@ -95,6 +102,7 @@ class MILFitting:
         self._inputs = inputs
         self._tracker = tracker
         self._sampler = rare_positive_sampler(config, inputs)
+        self._log = None if self._sampler is None else _sampling_log(self._sampler, inputs)
 
     def train(self) -> None:
         """Fit the model; an interrupted run can be resumed.
@@ -113,7 +121,7 @@ class MILFitting:
                     self._inputs.side("train"),
                     self._inputs.side("val") if "val" in self._inputs.sides else None,
                     sampler=self._sampler,
-                    callbacks=[screen],
+                    callbacks=[*([self._log] if self._log else []), screen],
                     on_epoch=self._told(screen),
                     checkpoint_dir=self._run.checkpoints,
                     resume_from=last if self._config.resume and last.exists() else None,
@@ -131,12 +139,15 @@ class MILFitting:
         self._inputs.notes.extend(str(w.message) for w in told if w.category is UserWarning)
 
     def _told(self, screen: MILScreen) -> Callable[[EpochRecord], None]:
-        """Return what tells of an epoch: screen, log and tracker."""
+        """Return what tells of an epoch: screen, log, sampling.parquet and tracker."""
 
         def tell(record: EpochRecord) -> None:
             screen.epoch(record)
             self._run.log("epoch", **vars(record))
             values = {k: v for k, v in vars(record).items() if k != "epoch" and v is not None}
+            if self._log is not None:
+                self._run.write_frame("sampling.parquet", self._log.frame())
+                values |= self._log.numbers("sampling/")
             self._tracker.metrics(values, step=record.epoch)
 
         return tell
@@ -165,6 +176,7 @@ class MILFitting:
                 self._results,
                 attention,
                 self._sampler,
+                self._log,
             )
         )
         self._page = run.write_text("report.html", page)

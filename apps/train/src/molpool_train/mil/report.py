@@ -15,6 +15,8 @@ from molpool_train.mil.config import TrainMILConfig
 from molpool_train.mil.inputs import SIDES, MILInputs, positives
 from molpool_train.mil.results import MILResults
 from molpool_train.results import LABELS, mean_row
+from molpool_train.sampling import SamplingLog
+from molpool_train.sampling_tables import positives_table, statistics_table
 
 NAMES = {"train": "Training", "val": "Validation", "test": "Test"}
 
@@ -30,6 +32,7 @@ class MILRun:
     results: MILResults
     attention: pl.DataFrame | None
     sampler: RarePositiveSampler | None
+    log: SamplingLog | None
 
 
 def mil_report(run: MILRun) -> str:
@@ -38,6 +41,7 @@ def mil_report(run: MILRun) -> str:
         Section("Summary", [*(Text(n, note=True) for n in run.inputs.notes), Facts(_facts(run))]),
         Section("Metrics by task", _metrics(run)),
         Section("Learning curves", [figures.learning_curves(run.result)]),
+        *([Section("What was drawn", _drawn(run, run.log))] if run.log is not None else []),
         *([Section("Decisions", [_decisions(run)])] if run.results.decisions else []),
         *([Section("Attention", _attention(run.attention))] if run.attention is not None else []),
         Section("Configuration", [Code("config.resolved.yaml", dump_config(run.config))]),
@@ -104,6 +108,18 @@ def _metric_table(run: MILRun, side: str) -> Table:
     )
 
 
+def _drawn(run: MILRun, log: SamplingLog) -> list[Part]:
+    frame, sampling = log.frame(), run.config.sampling
+    text = Text(
+        f"Bags are drawn with replacement: one that is positive for k rare tasks (fewer than "
+        f"{100 * sampling.rare_prev_thr:g} % positives) with weight "
+        f"1 + {sampling.rare_oversample_mult:g} k, at most {sampling.sample_weight_cap:g}."
+    )
+    n = len(run.inputs.split.train)
+    tasks = run.result.module.task_names
+    return [text, positives_table(frame, log.held, tasks, n), statistics_table(frame)]
+
+
 def _decisions(run: MILRun) -> Table:
     rows: list[list[Cell]] = [
         [
@@ -142,8 +158,8 @@ def _attention(frame: pl.DataFrame) -> list[Part]:
         "Attention sums to 1 over the instances of a bag. A share of 1 of what even attention "
         "would give means no preference. The effect of an instance is the logit of the whole bag "
         "minus that of the bag without it; attention says where the model looks, the effect what "
-        "comes of it. attention_test.parquet and .csv hold a row an instance and task; of molecules, "
-        "attention.html shows the conformers."
+        "comes of it. attention_test.parquet and .csv hold a row an instance and task; "
+        "attention.html shows the conformers of molecules."
     )
     return [text, figures.attention(several), _by_task(several)]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class MILScreen(TrainingScreen):
-    """A progress bar over all steps, and a line for each epoch that ends.
+    """A progress bar over all batches, and a line for each epoch that ends.
 
     Parameters
     ----------

@@ -68,12 +68,17 @@ def read_bags(
     require_columns(frame, tasks, key="data.target_columns", where=where)
     if data.kind == "smiles":
         require_columns(frame, [data.smiles_column], key="data.smiles_column", where=where)
+    _check_weight_columns(data, frame, tasks, where)
     aux = _Auxiliary(data, model, path) if labelled and model.aux else None
     if data.kind == "smiles":
-        return _from_smiles(data, model.task_kind, frame, where, tasks, aux, progress)
-    has_smiles = data.smiles_column in frame.columns
-    bags = _from_tables(data, model.task_kind, path, tasks, has_smiles)
-    return bags if aux is None else bags.replace(**aux.of(bags.ids))
+        bags = _from_smiles(data, model.task_kind, frame, where, tasks, aux, progress)
+    else:
+        has_smiles = data.smiles_column in frame.columns
+        bags = _from_tables(data, model.task_kind, path, tasks, has_smiles)
+        bags = bags if aux is None else bags.replace(**aux.of(bags.ids))
+    if not (tasks and data.weight_columns):
+        return bags
+    return bags.replace(weights=_weights(data, frame, bags, where))
 
 
 def bag_column(
@@ -130,6 +135,32 @@ def bag_column(
             where=file,
         )
     return pl.Series(name, [by_id[bag] for bag in ids])
+
+
+def _check_weight_columns(
+    data: MILDataConfig, frame: pl.DataFrame, tasks: Sequence[str], where: str
+) -> None:
+    if not tasks:
+        return
+    n = len(data.weight_columns)
+    if n not in {0, 1, len(tasks)}:
+        raise InputError(
+            "data.weight_columns",
+            expected=f"one for all tasks, or one for each of {len(tasks)}",
+            found=f"{n}",
+        )
+    require_columns(frame, data.weight_columns, key="data.weight_columns", where=where)
+
+
+def _weights(
+    data: MILDataConfig, frame: pl.DataFrame, bags: BagData, where: str
+) -> NDArray[np.float64]:
+    """Return the weight of each label [N, T]; what a missing label would weigh does not matter."""
+    assert bags.labels is not None
+    values = label_matrix(frame, data.weight_columns, where)
+    rows = _first_rows(_names(frame, data.names, where))
+    of_bags = np.broadcast_to(values[[rows[name] for name in bags.ids]], bags.labels.shape)
+    return np.where(np.isnan(bags.labels) & np.isnan(of_bags), 1.0, of_bags)
 
 
 def _from_tables(

@@ -32,6 +32,11 @@ class MILDataConfig(ConfigModel):
     target_columns: Annotated[list[str], short_flag("--target-columns")] = Field(
         default_factory=list, description="columns to predict; by default `tasks`, or label"
     )
+    weight_columns: list[str] = Field(
+        default_factory=list,
+        description="columns of data_path with weights of the labels in the loss: one for all "
+        "tasks, or one a task; by default all labels weigh 1",
+    )
     feature_columns: list[str] = Field(
         default_factory=list,
         description="for kind bags: columns of features; by default f1, f2, ... or all others",
