@@ -23,6 +23,6 @@ def drawn(
         picture = draw()
         svg = figure_svg(picture)
     widest = REM_PER_INCH * picture.get_size_inches()[0]
-    return Figure(
-        svg.replace("<svg ", f'<svg style="max-width: {widest:.0f}rem" ', 1), alt, caption, data
-    )
+    # A narrow figure keeps its size on a phone too, where wide ones scroll from 34rem on.
+    size = f"max-width: {widest:.0f}rem; min-width: min(34rem, {widest:.0f}rem)"
+    return Figure(svg.replace("<svg ", f'<svg style="{size}" ', 1), alt, caption, data)

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from molpool_common.errors import InputError
+from molpool_common.errors import InputError, did_you_mean
+from molpool_common.metrics import METRICS
 
 from molpool_evaluate.comparison.config import CompareConfig
 from molpool_evaluate.prediction_table import Predictions
@@ -19,8 +20,17 @@ def sources(config: CompareConfig) -> list[Path]:
     Raises
     ------
     InputError
-        If there are fewer than two, or names are not as many.
+        If there are fewer than two, names are not as many, or a metric is unknown.
     """
+    for key, names in (("metrics", config.metrics), ("practical", [*config.practical])):
+        for name in names:
+            if name not in METRICS:
+                raise InputError(
+                    key,
+                    expected="names of metrics",
+                    found=repr(name),
+                    hint=did_you_mean(name, list(METRICS)),
+                )
     paths = [Path(p) for p in (*config.model_dirs, *config.predictions, *config.result_files)]
     if len(paths) < 2:
         raise InputError(

@@ -24,9 +24,13 @@ def compare_models(data: Aligned, config: CompareConfig, notes: Sequence[str] = 
         If no metric is of any task's kind, or folds are asked for and rows have none.
     """
     metrics = _metrics(data, config)
-    practical: dict[str, float] = dict(config.practical.items())
     settings = Settings(
-        config.level, config.n_bootstrap, config.seed, practical, config.guard, config.min_labels
+        config.level,
+        config.n_bootstrap,
+        config.seed,
+        config.practical,
+        config.guard,
+        config.min_labels,
     )
     design = _design(data, config)
     folds = None
@@ -48,7 +52,7 @@ def compare_models(data: Aligned, config: CompareConfig, notes: Sequence[str] = 
         n_folds=len(data.cells) if design == "folds" else 0,
         n_resamples=config.n_bootstrap if design == "test_set" else 0,
         guard=config.guard,
-        practical=practical,
+        practical=config.practical,
         values=tuple(values),
         pairs=tuple(pairs),
         checks=tuple(checks),

@@ -177,6 +177,7 @@ def values_figure(found: Comparison, metric: str) -> Figure:
             axes.plot(value.value, y, "o", color=color, markersize=5)
         axes.set_yticks(range(len(found.models)), found.models)
         axes.set_ylim(len(found.models) - 0.5, -0.5)
+        axes.locator_params(axis="x", nbins=5)
         axes.set_title(task)
         axes.grid(axis="y", visible=False)
     figure.supxlabel(LABELS[metric], fontsize=10)

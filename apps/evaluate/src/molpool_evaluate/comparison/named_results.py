@@ -119,7 +119,7 @@ def compare_values(
         n_folds=0,
         n_resamples=0,
         guard=config.guard,
-        practical={str(name): t for name, t in config.practical.items()},
+        practical=config.practical,
         values=tuple(v for of in values.values() for v in of),
         pairs=tuple(p for of in values.values() for p in _pairs(of)),
         notes=(
