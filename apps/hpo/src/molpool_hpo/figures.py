@@ -47,7 +47,7 @@ def history(stored: StoredStudy) -> Figure:
         _focus(axes, [score(t) for t in done])
         axes.set(xlabel="trial", ylabel=stored.metric)
         _whole_numbers(axes)
-        axes.legend(loc="upper right" if stored.direction == "minimize" else "lower right")
+        figure.legend(loc="outside upper right", ncols=3)
         svg = figure_svg(figure)
     rows: list[list[Cell]] = [[t.number, score(t), b] for t, b in zip(done, best, strict=True)]
     return Figure(
@@ -227,6 +227,7 @@ def _place(axis: Any, trials: Sequence[FrozenTrial], name: str) -> list[float]:
     if isinstance(distribution, CategoricalDistribution):
         choices = list(distribution.choices)
         axis.set_ticks(range(len(choices)), [as_text(c)[:14] for c in choices])
+        axis.axes.set_xlim(-0.5, len(choices) - 0.5)
         if len(choices) > 3:
             axis.set_tick_params(rotation=30)
         return [float(choices.index(t.params[name])) for t in trials]

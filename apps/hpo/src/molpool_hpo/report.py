@@ -77,13 +77,18 @@ def _summary(stored: StoredStudy) -> list[Part]:
         "these inner folds. molpool-hpo retrain scores it once on the outer test, which no trial "
         "has seen."
     )
-    shown = [[name, as_text(value)] for name, value in params_of(best).items()]
+    own = params_of(defaults[0]) if defaults else {}
+    shown = [
+        [name, as_text(value), as_text(own[name]) if name in own else None]
+        for name, value in params_of(best).items()
+    ]
+    heads = ["parameter", "best", "default"]
     return [
         *parts,
         Facts(comparison, digits=4),
         Text(f"By inner fold: {', '.join(f'{v:.4f}' for v in folds)}."),
         Text(note, note=True),
-        Table(["parameter", "value"], shown, caption="The best trial's parameters (best.yaml)."),
+        Table(heads, shown, caption="The best trial's parameters (best.yaml), and the defaults."),
     ]
 
 

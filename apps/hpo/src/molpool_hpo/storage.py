@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 JOURNAL = "journal.log"
+_ATTEMPTS = 5
+
 Stale = Callable[["Study", "FrozenTrial"], None]
 """What happens to a trial whose process gives no sign of life."""
 
@@ -55,17 +58,8 @@ def open_storage(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if not is_database(storage):
         return _open_journal(Path(storage))
-    address = _with_driver(storage)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            database = optuna.storages.RDBStorage(
-                address,
-                engine_kwargs=_connection(address),
-                heartbeat_interval=heartbeat_interval,
-                grace_period=grace_period,
-                heartbeat_stale_trial_callback=stale,
-            )
+        database = _open_database(_with_driver(storage), heartbeat_interval, grace_period, stale)
     except Exception as error:
         if not _is_connection_error(error):
             raise
@@ -75,6 +69,31 @@ def open_storage(
             found=f"{shown(storage)}: {_reason(error, storage)}",
         ) from None
     return optuna.storages.get_storage(database)
+
+
+def _open_database(
+    address: str, heartbeat_interval: int, grace_period: int, stale: Stale
+) -> BaseStorage:
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    attempt = 1
+    while True:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return optuna.storages.RDBStorage(
+                    address,
+                    engine_kwargs=_connection(address),
+                    heartbeat_interval=heartbeat_interval,
+                    grace_period=grace_period,
+                    heartbeat_stale_trial_callback=stale,
+                )
+        except (IntegrityError, ProgrammingError):
+            # Another process makes the same tables in an empty database at this moment.
+            if attempt == _ATTEMPTS:
+                raise
+            time.sleep(0.5 * attempt)
+            attempt += 1
 
 
 def _open_journal(path: Path) -> BaseStorage:

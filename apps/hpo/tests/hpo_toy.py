@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from molpool_common.config import ConfigModel
+from molpool_common.errors import InputError
 from molpool_common.tracking import TrackingConfig
 from molpool_hpo.config import StudyConfig
 from molpool_hpo.objective import FoldResult, Problem, Tell
@@ -58,6 +59,7 @@ class ToyObjective:
 
     def run_fold(self, params: Mapping[str, Any], fold: int, tell: Tell, seed: int) -> FoldResult:
         config = self._config
+        params = {"x": config.x, "n": config.n, **params}
         self._misbehave(fold)
         if config.marks:
             with Path(config.marks).open("a") as file:
@@ -109,6 +111,10 @@ def toy_problem(config: ToyConfig) -> Problem:
     )
 
 
+def bad_build() -> ToyObjective:
+    raise InputError("model", expected="a good one", found="a bad one")
+
+
 def resolve(config: ToyConfig, params: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("x", "n", "kind", "y", "z")
     return {key: params.get(key, getattr(config, key)) for key in keys}
@@ -127,6 +133,6 @@ def main(text: str) -> int:
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(__file__))
-    import toy  # pickled names must lead to the module, not to __main__
+    import hpo_toy  # pickled names must lead to the module, not to __main__
 
-    sys.exit(toy.main(sys.argv[1]))
+    sys.exit(hpo_toy.main(sys.argv[1]))
