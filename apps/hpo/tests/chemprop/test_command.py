@@ -58,6 +58,18 @@ def test_what_is_wrong_is_said_in_one_line(make_config: Any, tmp_path: Path, cap
     assert not folder.exists()
 
 
+def test_keys_from_before_joint_sampling_are_read(table: Path, tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "old.yaml"
+    path.write_text(
+        f"data_path: {table}\ndata: {{target_columns: [a]}}\n"
+        "optimization: {task_sampling_alpha: 0.4}\nspace: {model.widht: 8}\n"
+    )
+    assert main(["chemprop", "--config", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "old.yaml: optimization.task_sampling_alpha: now joint_sampling" in error
+    assert "space.model.widht" in error
+
+
 @pytest.mark.realdata
 def test_the_study_of_expansionrx_looks_ahead() -> None:
     if not (FOLDER / TABLE).is_file():

@@ -12,6 +12,7 @@ from molpool_common.errors import InputError
 from molpool_common.holdout import split_table
 from molpool_common.molecules import load_molecules
 from molpool_hpo.chemprop.data import read_study_data
+from molpool_hpo.chemprop.problem import chemprop_problem
 
 FOLDS = [
     {"fold_type": "random"},
@@ -157,7 +158,7 @@ def test_a_molecule_in_two_stored_folds_is_named(
             {"study": {"fold_type": "stored", "fold_column": "Flod"}},
             "study.fold_column.*Did you mean 'Fold'",
         ),
-        ({"study": {"n_folds": 70}}, "at least 70 molecules for 70 folds"),
+        ({"study": {"n_folds": 70}}, "study.n_folds: expected at least 70 molecules for 70 folds"),
     ],
 )
 def test_folds_that_cannot_be_are_refused(make_config: Any, sections: Any, message: str) -> None:
@@ -169,5 +170,8 @@ def test_quality_is_read_where_it_is(make_config: Any) -> None:
     assert set(read_study_data(make_config()).rest.quality or ()) == {"high", "medium", "low"}
     elsewhere = make_config(joint_sampling={"curriculum": {"quality_col": "Grade"}})
     assert read_study_data(elsewhere).rest.quality is None
+    declared = {"joint_sampling.curriculum.enabled": False}
+    off = make_config(joint_sampling={"curriculum": {"quality_col": "Grade"}}, space=declared)
+    assert chemprop_problem(off).space.entries["joint_sampling.curriculum.enabled"].holds(False)
     with pytest.raises(InputError, match=r"quality_col.*'Grade'"):
         read_study_data(elsewhere, needs_quality=True)

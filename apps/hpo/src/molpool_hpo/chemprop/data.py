@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from molpool_common.data_config import DataConfig, TaskType
@@ -190,17 +189,7 @@ def _divided(
 ) -> list[tuple[Rows, Rows]]:
     study = config.study
     if stored is None:
-        method: Literal["random", "scaffold", "time"] = study.fold_type  # type: ignore[assignment]
-        folds = kfold(
-            method,
-            study.n_folds,
-            groups=held.groups,
-            val_ratio=0,
-            smiles=held.smiles,
-            times=held.times if method == "time" else None,
-            seed=seed,
-        )
-        return [(fold.train, fold.test) for fold in folds]
+        return _made(study.fold_type, study.n_folds, held, seed)
     names = np.array([stored[group] for group in held.groups])
     distinct = np.unique(names)
     if len(distinct) < 2:
@@ -210,6 +199,29 @@ def _divided(
             found=f"{len(distinct)}: {listed(distinct.tolist())}",
         )
     return [(np.flatnonzero(names != name), np.flatnonzero(names == name)) for name in distinct]
+
+
+def _made(method: str, n_folds: int, held: MoleculeTable, seed: int) -> list[tuple[Rows, Rows]]:
+    try:
+        folds = kfold(
+            method,
+            n_folds,
+            groups=held.groups,
+            val_ratio=0,
+            smiles=held.smiles,
+            times=held.times if method == "time" else None,
+            seed=seed,
+        )
+    except InputError as error:
+        keys = {"k": "study.n_folds", "times": "data.time_column"}
+        raise InputError(
+            keys.get(error.parameter, error.parameter),
+            expected=error.expected,
+            found=error.found,
+            where=error.where,
+            hint=error.hint,
+        ) from None
+    return [(fold.train, fold.test) for fold in folds]
 
 
 def _fold(rest: MoleculeTable, train: Rows, val: Rows) -> InnerFold:

@@ -87,6 +87,9 @@ def _read(config_json: str) -> StudyData:
 
 def _may_use_quality(config: HPOChempropConfig) -> bool:
     """Return whether the configuration itself or `space` asks for a curriculum."""
+    switch = f"{CURRICULUM}.enabled"
+    if config.space.get(switch, True) is False:
+        return False
     named = any(name.startswith(f"{CURRICULUM}.") for name in config.space)
     return named or config.joint_sampling.needs_quality
 
