@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from molpool_common.errors import InputError
 from molpool_hpo.chemprop.config import ChempropRunConfig
 from molpool_hpo.chemprop.problem import chemprop_problem
@@ -193,3 +196,26 @@ def test_a_study_is_known_by_what_trials_see(make_config: Any) -> None:
     assert chemprop_problem(make_config(training={"batch_size": 32})).identity == first
     for other in ({"seed": 1}, {"training": {"epochs": 4}}, {"data": {"split_seed": 3}}):
         assert chemprop_problem(make_config(**other)).identity != first
+
+
+def test_the_guide_names_every_parameter() -> None:
+    guide = (Path(__file__).parents[4] / "docs" / "tuning_chemprop.md").read_text()
+    table = guide[guide.index("## What is tried") : guide.index("The first trial is")]
+    section = ""
+    said = set()
+    for name in re.findall(r"`([a-z_.]+(?:PHASE\.LABEL)?)`", table):
+        said.add(section + name if name.startswith(".") else name)
+        section = name.rpartition(".")[0] if not name.startswith(".") else section
+    drawn = {
+        re.sub(r"weights\..*", "weights.PHASE.LABEL", n) for n in full(ChempropRunConfig()).entries
+    }
+    assert drawn <= said
+
+
+def test_the_example_of_the_guide_is_a_space(make_config: Any) -> None:
+    guide = (Path(__file__).parents[4] / "docs" / "tuning_chemprop.md").read_text()
+    example = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", guide, re.S)[0])
+    space = chemprop_problem(make_config(space=example["space"])).space
+    assert set(example["space"]) <= set(space.entries)
+    drawn = [space.suggest(dice) for dice in [Dice()] for _ in range(50)]
+    assert all(("training.huber_delta" in d) == (d["training.loss"] == "huber") for d in drawn)
