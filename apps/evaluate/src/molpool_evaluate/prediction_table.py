@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from molpool_common.errors import InputError, did_you_mean, listed
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import polars as pl
 
 TaskType = Literal["regression", "classification"]
 Floats = NDArray[np.float64]
@@ -127,6 +130,26 @@ class Predictions:
             decisions=None if self.decisions is None else self.decisions[:, columns],
             n_bounds=self.n_bounds[columns] if len(self.n_bounds) else self.n_bounds,
         )
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return the table that `read_predictions` reads back, without bounds and decisions."""
+        import polars as pl
+
+        columns: dict[str, Any] = {"id": self.ids.tolist()}
+        for name in ("side", "quality", "smiles"):
+            values = getattr(self, name)
+            if values is not None:
+                columns["SMILES" if name == "smiles" else name] = values.tolist()
+        for name in ("repeat", "fold"):
+            values = getattr(self, name)
+            if values is not None:
+                columns[name] = pl.Series(name, values).replace(-1, None)
+        for t, task in enumerate(self.tasks):
+            columns[task] = pl.Series(task, self.y_true[:, t]).fill_nan(None)
+            columns[f"{task} predicted"] = pl.Series(self.y_pred[:, t]).fill_nan(None)
+            if self.sd is not None:
+                columns[f"{task}_sd"] = pl.Series(self.sd[:, t]).fill_nan(None)
+        return pl.DataFrame(columns)
 
     @property
     def keys(self) -> list[tuple[str, int, int]]:

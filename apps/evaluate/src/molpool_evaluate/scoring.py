@@ -16,7 +16,7 @@ from rich.console import Console
 
 from molpool_evaluate.config import ScoreConfig
 from molpool_evaluate.prediction_table import Predictions
-from molpool_evaluate.predictions import read_predictions
+from molpool_evaluate.predictions import PREDICTIONS, read_predictions
 from molpool_evaluate.scores.classes import score_classes
 from molpool_evaluate.scores.metrics import Resampling, score_tasks
 from molpool_evaluate.scores.result import Scores
@@ -61,6 +61,7 @@ def score_predictions(config: ScoreConfig, arguments: Sequence[str] = ()) -> Pat
     run.checkpoints.rmdir()  # nothing is trained here
     run.write_json("metrics.json", scores.to_dict())
     run.write_text("metrics.csv", scores.to_frame().write_csv())
+    run.write_frame(PREDICTIONS, found.to_frame())  # what `compare --result-files` compares
     for name, figure in score_figures(found, scores).items():
         run.write_file(name, partial(figure.savefig, format="png", dpi=160))
     show_scores(console, scores)

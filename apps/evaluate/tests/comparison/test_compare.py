@@ -123,6 +123,30 @@ def test_results_are_compared_by_the_predictions_they_name(
     assert load_comparison(output).design == "test_set"
 
 
+def test_scores_are_compared_by_their_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = []
+    for path in write_models(tmp_path):
+        folder = tmp_path / "scores" / Path(path).stem
+        flags = ["--save-dir", str(folder), "--n-bootstrap", "0"]
+        assert main(["score", "--predictions", path, *flags]) == 0
+        files.append(folder / "metrics.json")
+    output = tmp_path / "out" / "c.csv"
+    assert compare(capsys, "--result-files", *files, "--output", output)[0] == 0
+    found = load_comparison(output)
+    assert (found.models, found.design) == (("good", "poor"), "test_set")
+    for file in files:
+        (file.parent / "predictions.parquet").unlink()
+    flags = ("--overwrite", "true")
+    assert compare(capsys, "--result-files", *files, "--output", output, *flags)[0] == 0
+    alone = load_comparison(output)
+    assert alone.design == "values"
+    there = {(v.task, v.metric, v.model): v.value for v in found.values}
+    for v in alone.values:
+        assert v.value == pytest.approx(there[v.task, v.metric, v.model])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

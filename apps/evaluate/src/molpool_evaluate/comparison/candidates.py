@@ -13,6 +13,9 @@ from molpool_evaluate.comparison.config import CompareConfig
 from molpool_evaluate.prediction_table import Predictions
 from molpool_evaluate.predictions import read_predictions
 
+UNNAMED = ("metrics", "predictions")
+"""Files of a folder, whose name is the model's."""
+
 
 def sources(config: CompareConfig) -> list[Path]:
     """Return what is compared, in the order of the flags.
@@ -53,7 +56,8 @@ def model_names(config: CompareConfig, paths: Sequence[Path]) -> list[str]:
     """Return the names asked for, or as much of each path's end as tells all apart."""
     if config.names:
         return list(config.names)
-    parts = [(*p.absolute().parent.parts, p.absolute().stem) for p in paths]
+    named = [p.absolute().parent if p.stem in UNNAMED else p.absolute() for p in paths]
+    parts = [(*p.parent.parts, p.stem) for p in named]
     depth = 1
     names = ["/".join(p[-depth:]) for p in parts]
     while max(Counter(names).values()) > 1 and depth < max(map(len, parts)):

@@ -72,11 +72,30 @@ def _scores(stored: Any, side: str | None) -> dict[str, Any] | None:
         return None
     if isinstance(stored.get("tasks"), dict):
         return stored
-    for key in (side,) if side else ("metrics", *SIDES):
-        found = _scores(stored.get(key), None) if key else None
+    if isinstance(stored.get("metrics"), dict):
+        return _of_score(stored["metrics"])
+    for key in (side,) if side else SIDES:
+        found = _scores(stored.get(key), None)
         if found is not None:
             return found
     return None
+
+
+def _of_score(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return what `molpool-evaluate score` writes as a run writes it."""
+    tasks: dict[str, Any] = {}
+    for task, by_name in metrics.items():
+        known = {name: of for name, of in by_name.items() if name in METRICS}
+        if known and task != MACRO:
+            kind = METRICS[next(iter(known))].task_type
+            values = {name: of.get("value") for name, of in known.items()}
+            n = max(of.get("n") or 0 for of in known.values())
+            tasks[task] = {"type": kind, "n": n, "metrics": values}
+    macro = {
+        name: {"mean": of.get("value"), "n_tasks": of.get("n")}
+        for name, of in metrics.get(MACRO, {}).items()
+    }
+    return {"tasks": tasks, "macro": macro}
 
 
 def _predictions(path: Path, stored: dict[str, Any]) -> Path | None:
@@ -104,8 +123,8 @@ def compare_values(
     places = [
         (t, m) for t in tasks for m in metrics if METRICS[m].task_type == files[0].tasks[t]["type"]
     ]
-    if len(tasks) > 1:
-        places += [(MACRO, m) for m in metrics if m not in IN_UNITS]
+    several = [m for m in metrics if sum(name == m for _, name in places) > 1]
+    places += [(MACRO, m) for m in several if m not in IN_UNITS]
     values = {
         (t, m): [_value(f, n, t, m) for f, n in zip(files, names, strict=True)] for t, m in places
     }

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from molpool_common.metrics import METRICS
 
+from molpool_evaluate.scores.result import MACRO as MACRO
+
 if TYPE_CHECKING:
     import polars as pl
 
 KIND = "molpool comparison"
-MACRO = "mean over tasks"
 CANNOT_TELL = "cannot tell"
 
 Design = Literal["test_set", "folds", "values"]
