@@ -74,6 +74,14 @@ def test_weights_of_labels_for_all_tasks_or_by_task(molecules: Path, tmp_path: P
         read(table, {**given, "weight_columns": ["W"]})
 
 
+def test_weights_are_no_features(tmp_path: Path) -> None:
+    table = tmp_path / "bags.csv"
+    table.write_text("bag_id,label,w,size,x\na,0,0.5,1,2\na,0,0.5,3,4\nb,1,2,5,6\n")
+    data = read(table, {"kind": "bags", "weight_columns": ["w"]})
+    assert data.feature_names_3d == ("size", "x")
+    np.testing.assert_array_equal(data.weights, [[0.5], [2]])
+
+
 def test_weights_of_the_bags_of_molecules_that_are_left(molecules: Path) -> None:
     weighted = {"id_column": "ID", "features": QUICK, "weight_columns": ["ID"]}
     data = read(molecules, {**weighted, "target_columns": ["y"]})

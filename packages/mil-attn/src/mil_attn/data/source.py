@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mil_attn.config import MILConfig
 from mil_attn.data.bag_data import BagData
-from mil_attn.data.columns import label_matrix, names_of
+from mil_attn.data.columns import columns_of_features, label_matrix, names_of
 from mil_attn.data.source_config import MILDataConfig
 
 TaskKind = Literal["classification", "regression"]
@@ -73,8 +73,7 @@ def read_bags(
     if data.kind == "smiles":
         bags = _from_smiles(data, model.task_kind, frame, where, tasks, aux, progress)
     else:
-        has_smiles = data.smiles_column in frame.columns
-        bags = _from_tables(data, model.task_kind, path, tasks, has_smiles)
+        bags = _from_tables(data, model.task_kind, path, frame, tasks)
         bags = bags if aux is None else bags.replace(**aux.of(bags.ids))
     if not (tasks and data.weight_columns):
         return bags
@@ -167,8 +166,8 @@ def _from_tables(
     data: MILDataConfig,
     task_kind: TaskKind,
     path: str | Path,
+    frame: pl.DataFrame,
     tasks: Sequence[str],
-    has_smiles: bool,
 ) -> BagData:
     common: dict[str, Any] = {
         "id_column": data.names,
@@ -179,7 +178,7 @@ def _from_tables(
     if data.kind == "bags":
         return BagData.from_bag_table(
             path,
-            feature_columns=data.feature_columns or None,
+            feature_columns=data.feature_columns or _features_of_bags(data, frame, tasks, path),
             instance_column=data.instance_column,
             **common,
         )
@@ -187,11 +186,19 @@ def _from_tables(
         path,
         features_3d=data.features_3d,
         features_2d=data.features_2d,
-        smiles_column=data.smiles_column if has_smiles else None,
+        smiles_column=data.smiles_column if data.smiles_column in frame.columns else None,
         conformer_column=data.instance_column,
         energy_column=data.energy_column,
         **common,
     )
+
+
+def _features_of_bags(
+    data: MILDataConfig, frame: pl.DataFrame, tasks: Sequence[str], path: str | Path
+) -> list[str]:
+    """Return the features of a table of bags that names none: not its weights."""
+    others = [data.names, data.instance_column, *tasks, *data.weight_columns]
+    return columns_of_features(frame, [c for c in others if c is not None], Path(path).name)
 
 
 def _from_smiles(
