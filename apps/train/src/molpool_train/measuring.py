@@ -13,8 +13,8 @@ from chemprop_multitask import (
     cell_losses,
     shuffled_batches,
 )
-from chemprop_multitask.products import quick_products
 from molpool_common.errors import InputError
+from molpool_common.products import quick_products
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sampling_core import sampling_from_config

@@ -9,6 +9,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from molpool_common.products import quick_products
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
@@ -26,7 +27,6 @@ from chemprop_multitask.config import ChempropConfig
 from chemprop_multitask.data import MoleculeData
 from chemprop_multitask.errors import ChempropError
 from chemprop_multitask.network import MultiTaskMPNN
-from chemprop_multitask.products import quick_products
 from chemprop_multitask.scaling import check_labels, label_scale
 from chemprop_multitask.shuffle import EpochShuffle
 from chemprop_multitask.tasks import TaskType, resolve_task_types
@@ -258,7 +258,7 @@ class ChempropModel:
         self.module.eval()
         device = next(self.module.parameters()).device
         parts = []
-        with torch.inference_mode(), quick_products():
+        with torch.inference_mode(), quick_products(device):
             for batch in BatchLoader(data, batch_size or self.config.training.batch_size):
                 batch.bmg.to(device)
                 parts.append(self.module(batch.bmg).cpu().double().numpy())

@@ -9,6 +9,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 from molpool_common.checkpoints import KeepBestAndLast
 from molpool_common.loading import LoaderPosition
+from molpool_common.products import quick_products
 from molpool_common.training import StopEarly, interruptible, quiet
 
 from chemprop_multitask.batches import BatchLoader
@@ -19,7 +20,6 @@ from chemprop_multitask.callbacks import (
     StepSeed,
 )
 from chemprop_multitask.config import TrainingConfig
-from chemprop_multitask.products import quick_products
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def run(
         if val is not None and config.patience is not None
         else []
     )
-    with quiet(), quick_products():
+    with quiet():
         trainer = pl.Trainer(
             accelerator=config.accelerator,
             devices=1,
@@ -92,7 +92,8 @@ def run(
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
         )
-        _fit(trainer, module, train, val, resume_from)
+        with quick_products(trainer.strategy.root_device):
+            _fit(trainer, module, train, val, resume_from)
     return FitResult(recorder.records, kept.best)
 
 

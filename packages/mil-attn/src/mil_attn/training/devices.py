@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from molpool_common.products import quick_products
 
 from mil_attn.training.module import MILModule
 
@@ -29,7 +30,7 @@ def prediction_device(module: MILModule) -> Iterator[torch.device]:
     if module.config.training.accelerator != "cpu" and torch.cuda.is_available():
         module.to("cuda")
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), quick_products(module.device):
             yield module.device
     finally:
         module.to(before)

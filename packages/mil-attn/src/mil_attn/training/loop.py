@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 import torch
 from molpool_common.checkpoints import KeepBestAndLast
 from molpool_common.loading import LoaderPosition
+from molpool_common.products import quick_products
 from molpool_common.training import StopEarly, interruptible, quiet
 from torch import Tensor
 
@@ -96,7 +97,8 @@ def run(
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
         )
-        _fit(trainer, module, train, val, resume_from)
+        with quick_products(trainer.strategy.root_device):
+            _fit(trainer, module, train, val, resume_from)
     assert kept.best_epoch is not None  # at least one epoch was trained
     return Trained(recorder.records, kept.best_epoch, kept.best_state())
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from chemprop_multitask import products
-from chemprop_multitask.products import MOST_ERROR, quick_products
+from molpool_common import products
+from molpool_common.products import MOST_ERROR, quick_products
 
 
 def relative_error() -> float:
@@ -17,6 +17,12 @@ def test_products_are_of_float32_accuracy_inside_and_the_setting_is_restored() -
     with quick_products():
         assert relative_error() <= MOST_ERROR
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_a_gpu_is_left_alone() -> None:
+    with quick_products("cuda"):
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert not torch.backends.cuda.matmul.allow_tf32
 
 
 def test_bfloat16_would_be_noticed() -> None:

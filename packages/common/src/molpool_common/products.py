@@ -1,4 +1,4 @@
-"""Matrix products by the quicker of torch's two float32 libraries, where it is as accurate."""
+"""Matrix products by the quicker of torch's two float32 libraries; needs ``lightning``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Rounding to float32 leaves about 1e-6; to bfloat16, about 3e-3.
 
 
 @contextmanager
-def quick_products() -> Iterator[None]:
+def quick_products(device: torch.device | str = "cpu") -> Iterator[None]:
     """Let oneDNN compute float32 products on the processor, if that costs no accuracy.
 
     By default torch takes MKL, which runs its slow path on processors of other makers (measured:
@@ -24,9 +24,15 @@ def quick_products() -> Iterator[None]:
     whether oneDNN then rounds to bfloat16 depends on the processor. So it is tried out: where the
     result is not of float32 accuracy, or the user has set a precision of their own, nothing
     changes. What was set before is restored.
+
+    Parameters
+    ----------
+    device : torch.device or str
+        Where the products are computed. Off the processor nothing changes: the same setting would
+        let a GPU round to TensorFloat-32.
     """
     before = torch.get_float32_matmul_precision()
-    if before != "highest" or not _keeps_float32():
+    if torch.device(device).type != "cpu" or before != "highest" or not _keeps_float32():
         yield
         return
     torch.set_float32_matmul_precision("medium")
