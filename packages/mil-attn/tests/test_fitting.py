@@ -14,6 +14,7 @@ from mil_attn.data.bag_data import BagData
 from mil_attn.errors import MILError
 from mil_attn.fitting import fit, predict
 from mil_attn.training.module import MILModule
+from mil_attn.training.run_config import MILRunConfig
 from mil_attn.training.score import macro_ma_rae
 from sklearn.metrics import roc_auc_score
 
@@ -215,3 +216,15 @@ def test_fault_average_precision_of_a_fold_without_positives_is_left_out(
     assert record.val_macro_ap == record.val_min_ap
     assert record.val_min_ap is not None
     assert record.val_min_ap > 0
+
+
+def test_fault_a_model_of_a_run_that_cannot_be_read_again(
+    settings: Settings, make_data: MakeData, tmp_path: Path
+) -> None:
+    data = make_data(16)
+    run = MILRunConfig.model_validate({**settings().model_dump(), "data_path": "bags.csv"})
+    module = MILModule.from_data(run, data)
+    module.save(tmp_path / "model.pt")
+    again = MILModule.load(tmp_path / "model.pt")
+    assert again.config.model_dump() == settings().model_dump()
+    np.testing.assert_array_equal(predict(again, data), predict(module, data))

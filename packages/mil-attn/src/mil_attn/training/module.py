@@ -220,8 +220,11 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
 
     def describe(self) -> dict[str, Any]:
         """Return, as plain values, all that is needed to build the model again."""
+        own = set(
+            MILConfig.model_fields
+        )  # a run's configuration has more, which is not the model's
         return {
-            "config": self.config.model_dump(mode="json"),
+            "config": self.config.model_dump(mode="json", include=own),
             "task_names": list(self.task_names),
             "in_2d": self.network.in_2d,
             "in_3d": self.network.in_3d,
