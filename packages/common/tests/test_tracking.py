@@ -38,6 +38,8 @@ class TestOff:
             assert isinstance(tracker, NullTracker)
             tracker.metrics({"loss": 1.0}, step=3)
             tracker.file(tmp_path / "nowhere")
+            with tracker.nested("below", {"b": 2}) as below:
+                below.metrics({"loss": 1.0})
         assert os.listdir(tmp_path) == []
 
 
@@ -75,6 +77,20 @@ class TestOn:
         with pytest.raises(error), tracking(ON, store / status, {}):
             raise error
         assert read(store, status)[1].info.status == status
+
+    def test_nested_runs_lie_below_theirs(self, store: Path) -> None:
+        with tracking(ON, store / "study", {}) as tracker:
+            for name, failed in (("trial-0", False), ("trial-1", True)):
+                with tracker.nested(name, {"x": 1, "deep": {"y": 2}}, failed=failed) as trial:
+                    trial.metrics({"loss": 0.5}, step=4)
+        above = read(store, "study")[1].info.run_id
+        client, good = read(store, "trial-0")
+        _, bad = read(store, "trial-1")
+        assert {r.data.tags["mlflow.parentRunId"] for r in (good, bad)} == {above}
+        assert good.data.params == {"x": "1", "deep.y": "2"}
+        assert (good.info.status, bad.info.status) == ("FINISHED", "FAILED")
+        (point,) = client.get_metric_history(good.info.run_id, "loss")
+        assert (point.step, point.value) == (4, 0.5)
 
     def test_other_address(self, store: Path, tmp_path: Path) -> None:
         address = f"sqlite:///{store / 'mlflow.db'}"

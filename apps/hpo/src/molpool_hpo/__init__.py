@@ -1,4 +1,4 @@
-"""molpool-hpo: reserved; nothing is implemented yet."""
+"""The command `molpool-hpo`: tune molpool models over inner folds, the outer test put away."""
 
 from importlib.metadata import version
 

@@ -12,18 +12,24 @@ from typing import Any
 
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._storage import JournalOperation
+from optuna.trial import TrialState
 
-_BESIDES = {
-    JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE,
-    JournalOperation.SET_TRIAL_USER_ATTR,
-    JournalOperation.SET_TRIAL_SYSTEM_ATTR,
-    JournalOperation.SET_TRIAL_PARAM,
-}
-"""What reaches the disk with the next change of a trial's state, some of it every epoch.
+_ENDS = {state.value for state in TrialState if state.is_finished()}
 
-Other processes see it at once either way; only a machine that goes down in between forgets it, and
-the trial with it, since it was running.
-"""
+
+def _must_last(log: dict[str, Any]) -> bool:
+    """Return whether a record is forced to the disk: how a trial ended, and what a study is.
+
+    Other processes see every record at once either way. Only a machine that goes down forgets the
+    others, and the trials with them, since they were running or waiting.
+    """
+    if log["op_code"] == JournalOperation.SET_TRIAL_STATE_VALUES:
+        return log["state"] in _ENDS
+    return log["op_code"] in (
+        JournalOperation.CREATE_STUDY,
+        JournalOperation.SET_STUDY_USER_ATTR,
+        JournalOperation.SET_STUDY_SYSTEM_ATTR,
+    )
 
 
 class JournalFile(JournalFileBackend):  # type: ignore[misc]  # untyped to mypy here
@@ -50,7 +56,7 @@ class JournalFile(JournalFileBackend):  # type: ignore[misc]  # untyped to mypy 
             file.write(text.encode())
             file.truncate()
             file.flush()
-            if any(log["op_code"] not in _BESIDES for log in logs):
+            if any(map(_must_last, logs)):
                 os.fsync(file.fileno())
 
 

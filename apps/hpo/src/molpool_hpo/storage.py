@@ -33,7 +33,12 @@ def is_database(storage: str | None) -> bool:
 
 
 def open_storage(
-    storage: str, *, heartbeat_interval: int, grace_period: int, stale: Stale
+    storage: str,
+    *,
+    heartbeat_interval: int,
+    grace_period: int,
+    stale: Stale,
+    keep_connected: bool = True,
 ) -> BaseStorage:
     """Open a journal file or connect to a database.
 
@@ -45,6 +50,8 @@ def open_storage(
         Seconds between signs of life, and without one until a trial counts as dead.
     stale : callable
         Called with study and trial once one does.
+    keep_connected : bool
+        Whether connections to a database stay open between calls.
 
     Returns
     -------
@@ -59,7 +66,13 @@ def open_storage(
     if not is_database(storage):
         return _open_journal(Path(storage))
     try:
-        database = _open_database(_with_driver(storage), heartbeat_interval, grace_period, stale)
+        database = _open_database(
+            _with_driver(storage),
+            keep_connected,
+            heartbeat_interval=heartbeat_interval,
+            grace_period=grace_period,
+            heartbeat_stale_trial_callback=stale,
+        )
     except Exception as error:
         if not _is_connection_error(error):
             raise
@@ -71,9 +84,7 @@ def open_storage(
     return optuna.storages.get_storage(database)
 
 
-def _open_database(
-    address: str, heartbeat_interval: int, grace_period: int, stale: Stale
-) -> BaseStorage:
+def _open_database(address: str, keep_connected: bool, **options: Any) -> BaseStorage:
     from sqlalchemy.exc import IntegrityError, ProgrammingError
 
     attempt = 1
@@ -82,11 +93,7 @@ def _open_database(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 return optuna.storages.RDBStorage(
-                    address,
-                    engine_kwargs=_connection(address),
-                    heartbeat_interval=heartbeat_interval,
-                    grace_period=grace_period,
-                    heartbeat_stale_trial_callback=stale,
+                    address, engine_kwargs=_connection(address, keep_connected), **options
                 )
         except (IntegrityError, ProgrammingError):
             # Another process makes the same tables in an empty database at this moment.
@@ -119,9 +126,13 @@ def _with_driver(address: str) -> str:
     return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", address)
 
 
-def _connection(address: str) -> dict[str, Any]:
+def _connection(address: str, keep_connected: bool) -> dict[str, Any]:
+    from sqlalchemy.pool import NullPool
+
     # A connection that the server or a firewall has dropped meanwhile is noticed and replaced.
     options: dict[str, Any] = {"pool_pre_ping": True}
+    if not keep_connected:
+        options = {"poolclass": NullPool}
     if address.startswith("postgresql"):
         options["connect_args"] = {"connect_timeout": 10}
     return options

@@ -160,7 +160,11 @@ def read_study(folder: str | Path, storage: str | None = None) -> StoredStudy:
     if "://" not in address and not Path(address).is_file():
         raise InputError("--storage", expected="the study's journal file", found=f"no {address!r}")
     opened = open_storage(
-        address, heartbeat_interval=60, grace_period=120, stale=Retry(max_retry=0)
+        address,
+        heartbeat_interval=60,
+        grace_period=120,
+        stale=Retry(max_retry=0),
+        keep_connected=False,
     )
     try:
         study = optuna.load_study(study_name=said["name"], storage=opened)
