@@ -55,6 +55,11 @@ def _found(config: CompareConfig, paths: Sequence[Path], names: Sequence[str]) -
     models, side = read_models(config, [*paths[:n_models], *known])
     data = align(models, names, common_rows=config.common_rows)
     notes = [] if side == "all" else [f"Compared on the {side} side of each model's predictions."]
+    if config.test_data is not None:
+        from molpool_evaluate.comparison.leaks import leak_notes
+
+        n_dirs = len(config.model_dirs)
+        notes += leak_notes(paths[:n_dirs], models[:n_dirs], names[:n_dirs])
     return compare_models(data, config, notes)
 
 
