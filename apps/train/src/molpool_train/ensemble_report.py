@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 from chemprop_multitask import EpochRecord
 from matplotlib.ticker import MaxNLocator
-from molpool_common.metrics import UndefinedMetricError, spearman
+from molpool_common.metrics import IN_UNITS, LABELS, UndefinedMetricError, spearman
 from molpool_common.plotting import OKABE_ITO, figure_svg, new_figure, style
 from molpool_common.report import Cell, Figure, Part, Section, Table, Text
 from numpy.typing import NDArray
 
 from molpool_train.fit_figures import grid
-from molpool_train.results import IN_UNITS, LABELS, SHOWN, Results
+from molpool_train.results import SHOWN, Results
 from molpool_train.trainees import Trainee
 
 MOST = 24

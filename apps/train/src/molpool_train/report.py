@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from molpool_common.config import dump_config
-from molpool_common.metrics import Interval
+from molpool_common.metrics import LABELS, Interval
 from molpool_common.report import (
     Cell,
     Code,
@@ -25,7 +25,7 @@ from molpool_train.affinity import Affinity
 from molpool_train.config import TrainChempropConfig
 from molpool_train.ensemble_report import MemberRun
 from molpool_train.inputs import Inputs
-from molpool_train.results import LABELS, RESAMPLES, Results, mean_row
+from molpool_train.results import RESAMPLES, Results, mean_row
 from molpool_train.sampling_tables import statistics_table
 
 __all__ = ["MemberRun", "TrainingRun", "training_report"]

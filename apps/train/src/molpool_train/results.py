@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 from molpool_common.data_config import TaskType
 from molpool_common.metrics import (
+    IN_UNITS,
+    LABELS,
     Interval,
     MetricTable,
     UndefinedMetricError,
@@ -39,21 +41,6 @@ WITH_INTERVALS: Mapping[TaskType, tuple[str, ...]] = {
 RESAMPLES = 1000
 
 SIGNS = {-1: "<", 0: "=", 1: ">"}
-
-IN_UNITS = frozenset({"mae", "rmse"})
-"""Metrics in the unit of their task."""
-
-LABELS = {
-    "mae": "MAE",
-    "ma_rae": "MA-RAE",
-    "rmse": "RMSE",
-    "r2": "R²",
-    "pearson": "Pearson",
-    "spearman": "Spearman",
-    "kendall": "Kendall",
-    "roc_auc": "ROC AUC",
-    "average_precision": "AP",
-}
 
 
 @dataclass(frozen=True)

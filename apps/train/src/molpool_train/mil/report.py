@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 from mil_attn import BagData, FitResult
 from molpool_common.config import dump_config
+from molpool_common.metrics import LABELS
 from molpool_common.report import Cell, Code, Facts, Part, Section, Table, Text, render_report
 from sampling_core import RarePositiveSampler
 
@@ -14,7 +15,7 @@ from molpool_train.mil import figures
 from molpool_train.mil.config import TrainMILConfig
 from molpool_train.mil.inputs import SIDES, MILInputs, positives
 from molpool_train.mil.results import MILResults
-from molpool_train.results import LABELS, mean_row
+from molpool_train.results import mean_row
 from molpool_train.sampling import SamplingLog
 from molpool_train.sampling_tables import positives_table, statistics_table
 
