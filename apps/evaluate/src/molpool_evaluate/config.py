@@ -51,7 +51,7 @@ class PredictConfig(ConfigModel):
         256, ge=1, description="molecules predicted at a time; no prediction depends on it"
     )
     chunk_rows: int = Field(
-        8192, ge=1, description="rows held in memory at a time; no prediction depends on it"
+        2048, ge=1, description="rows held in memory at a time; no prediction depends on it"
     )
     threads: int | None = Field(
         None, ge=1, description="threads; by default as many as there are cores to run on"

@@ -35,8 +35,10 @@ def show_scores(console: Console, scores: Scores) -> None:
         console.print(_uncertainty(scores))
     if scores.classes:
         console.print(_decisions(scores))
-    if scores.strata:
-        console.print(_strata(scores, names))
+    for kind in ("regression", "classification"):
+        own = [m for m in names if METRICS[m].task_type == kind and m not in {"mae", "r2"}]
+        if scores.strata and own:
+            console.print(_strata(scores, own))
     if any(s.metric == "ma_rae" for s in scores.overall) and scores.strata:
         console.print("MA-RAE of a stratum is relative to the spread within it.")
     for line in (*_left_out(scores), *scores.notes):
@@ -61,7 +63,7 @@ def _overall(scores: Scores, names: Sequence[str]) -> Table:
 
 def _uncertainty(scores: Scores) -> Table:
     table = _table(
-        "Uncertainty (calibrated: area 0, in 95 % 0.95, z sd 1)",
+        "Uncertainty (calibrated: area 0, z sd 1)",
         "task", "n", "area", "in 95 %", "z sd", "ENCE", "rank corr.",
     )  # fmt: skip
     for task, u in scores.uncertainty.items():
@@ -85,13 +87,12 @@ def _decisions(scores: Scores) -> Table:
 
 def _strata(scores: Scores, names: Sequence[str]) -> Table:
     """Return the means over tasks by stratum; of a single task, its values."""
-    shown = [m for m in names if m not in {"mae", "r2"}] or list(names)
-    table = _table("Strata, means over tasks", "by", "which", "rows", *(LABELS[m] for m in shown))
+    table = _table("Strata, means over tasks", "by", "which", "rows", *(LABELS[m] for m in names))
     last = ""
     for stratum in scores.strata:
         if last and stratum.kind != last:
             table.add_section()
-        cells = (_cell(_summary(stratum, m), with_interval=True) for m in shown)
+        cells = (_cell(_summary(stratum, m), with_interval=True) for m in names)
         n = f"{stratum.n} tasks" if stratum.kind == "labels" else str(stratum.n)
         first = OF[stratum.kind] if stratum.kind != last else ""
         table.add_row(first, stratum.name, n, *cells)
