@@ -78,6 +78,8 @@ def run_folder(path: Path, model: ChempropModel | Ensemble, *, trained_on: Seque
             "row": list(range(1, n + 1)),
             "SMILES": list(trained_on),
             "side": ["train"] * n,
+            **{t: [float(i) for i in range(n)] for t in TASKS},
+            **{f"{t} predicted": [0.0] * n for t in TASKS},
         }
     ).write_parquet(path / "predictions.parquet")
     return path
