@@ -16,22 +16,23 @@ def statistics_table(frame: pl.DataFrame) -> Table:
     frame : DataFrame
         Of `SamplingLog`.
     """
-    columns = ["epoch", "phase", "min", "max", "entropy", "effective_samples", "distinct_rows"]
-    rows = frame.select(columns).with_columns(
+    heads = {
+        "epoch": "epoch",
+        "phase": "phase",
+        "min": "smallest p",
+        "max": "largest p",
+        "entropy": "entropy (nats)",
+        "effective_samples": "effective rows",
+        "distinct_rows": "distinct rows drawn",
+    }
+    if frame["phase"].is_null().all():
+        del heads["phase"]  # no curriculum
+    rows = frame.select(list(heads)).with_columns(
         pl.col("epoch") + 1,
-        pl.col("phase").fill_null("–"),
         pl.col("min", "max").map_elements(lambda v: f"{v:.2e}", return_dtype=pl.String),
     )
     return Table(
-        [
-            "epoch",
-            "phase",
-            "smallest p",
-            "largest p",
-            "entropy (nats)",
-            "effective rows",
-            "distinct rows drawn",
-        ],
+        list(heads.values()),
         [list(row) for row in rows.iter_rows()],
         caption="Row distribution of each epoch; effective rows are 1/Σp².",
         digits=2,

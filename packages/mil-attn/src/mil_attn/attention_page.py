@@ -96,7 +96,8 @@ def _reading(effects: bool) -> Iterator[str]:
         yield (
             "The effect is the molecule's logit (for regression, its value) minus what it would be "
             "without the conformer: to the right where the conformer speaks for class 1, or for a "
-            "higher value. Attention says where the model looks, the effect what comes of it."
+            "higher value. Its bars are relative to the largest shown. Attention says where the "
+            "model looks, the effect what comes of it."
         )
     yield "Drag to turn, Ctrl and wheel to zoom; energies are above the molecule's lowest."
 
