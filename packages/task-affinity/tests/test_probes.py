@@ -35,7 +35,7 @@ def test_both_ways_give_the_jacobians_product(make_toy, settings):
     expected = jacobian(values, inputs) @ torch.cat([v.flatten() for v in direction])
 
     functional = FunctionalLosses(model, losses)
-    forward = forward_derivatives(functional, batches[0], random, parameters, direction)
+    forward, _ = forward_derivatives(functional, batches[0], random, parameters, direction)
     backward = double_backward_derivatives(values, inputs)(direction)
 
     # Double precision, sums of a few hundred terms of order 1.
@@ -56,7 +56,7 @@ def test_probes_frozen_unused_and_shared_parameters(make_toy):
     v = normal_directions(inputs, torch.Generator().manual_seed(1))
     expected = jacobian(values, inputs) @ torch.cat([x.flatten() for x in v])
     functional, random = FunctionalLosses(model, losses), RandomState.now(CPU)
-    forward = forward_derivatives(functional, batches[0], random, parameters, v)
+    forward, _ = forward_derivatives(functional, batches[0], random, parameters, v)
     torch.testing.assert_close(forward, expected, rtol=0, atol=1e-10)
     backward = double_backward_derivatives(values, inputs)(v)
     torch.testing.assert_close(backward, expected, rtol=0, atol=1e-10)

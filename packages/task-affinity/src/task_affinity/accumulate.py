@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK_NUMBERS = 1 << 23
+_BLOCK_NUMBERS = 1 << 22
 _MIN_BLOCKS = 16
 
 
@@ -129,7 +131,7 @@ class BatchBlocks:
         self._room = min(room - room % 2, 4096)
         self._n_tasks = n_tasks
         self._sums: list[NDArray[np.float32]] = []
-        self._counts: list[NDArray[np.int32]] = []
+        self._counts: list[NDArray[Any]] = []
         self._width = 1
         self._in_last = 0
 
@@ -144,15 +146,21 @@ class BatchBlocks:
             if len(self._sums) == self._room:
                 self._halve()
             self._sums.append(np.zeros((self._n_tasks,) * 2, np.float32))
-            self._counts.append(np.zeros((self._n_tasks,) * 2, np.int32))
+            self._counts.append(np.zeros((self._n_tasks,) * 2, self._count_type))
         self._sums[-1][at] += values.astype(np.float32)
         self._counts[-1][at] += known
         self._in_last = (self._in_last + 1) % self._width
 
+    @property
+    def _count_type(self) -> type[np.unsignedinteger[Any]]:
+        """The smallest type that holds a block's batches: at many tasks memory is scarce."""
+        return np.uint16 if self._width < 1 << 16 else np.uint32
+
     def _halve(self) -> None:
-        self._sums = [a + b for a, b in zip(self._sums[::2], self._sums[1::2], strict=True)]
-        self._counts = [a + b for a, b in zip(self._counts[::2], self._counts[1::2], strict=True)]
         self._width *= 2
+        self._sums = [a + b for a, b in zip(self._sums[::2], self._sums[1::2], strict=True)]
+        pairs = zip(self._counts[::2], self._counts[1::2], strict=True)
+        self._counts = [np.add(a, b, dtype=self._count_type) for a, b in pairs]
 
     @property
     def sums(self) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from task_affinity.gradients import add_gradients, empty_jacobian
 from task_affinity.losses import TaskLosses
 from task_affinity.representation import EncoderOutput, find_module
 
-TASKS_AT_ONCE = 64
+TASKS_AT_ONCE = 16
 """Tasks whose gradients go back through the heads together."""
 UNITS_AT_ONCE = 30
 """Units whose products are taken together: what memory they need stays that of the gradients."""
@@ -124,11 +124,14 @@ class LastLayer:
         """
         passed = self._forward(batch, random)
         back = _gradients(passed)
-        rows = self._rows(passed.x, *self._slopes(passed), back.shape[1])
+        slopes, example = self._slopes(passed)
+        columns = self._columns(passed.x)
         if not self._is_checked:
-            self._check(batch, random, passed, back, rows)
+            weights = torch.linspace(1.0, 2.0, len(passed.tasks)).to(slopes)
+            ours = (slopes * back.combined(weights)[example]).T @ columns
+            self._check(ours, batch, random, passed.tasks, weights)
             self._is_checked = True
-        return _products(back, rows)
+        return _products(back, slopes, columns, example)
 
     def _forward(self, batch: Any, random: RandomState) -> _Pass:
         """Run the losses; only what follows the layer leaves a graph."""
@@ -168,26 +171,22 @@ class LastLayer:
         example = (weighted * slopes).sum(dim=1) / squares.where(squares > 0, 1)
         return slopes, (example.round().long() - 1).clamp(0, len(out) - 1)
 
-    def _rows(self, x: Tensor, slopes: Tensor, example: Tensor, n: int) -> Tensor:
-        """Return the derivatives of each example's units by the weights of each, [B, D, P]."""
+    def _columns(self, x: Tensor) -> Tensor:
+        """Return what the layer's tracked parameters multiply in each row, [A, P]."""
         of_key = {"weight": x, "bias": torch.ones_like(x[:, :1])}
-        columns = torch.cat([of_key[key] for key in self._names], dim=1)
-        rows = x.new_zeros(n, slopes.shape[1], columns.shape[1])
-        sizes = torch.bincount(example, minlength=n).tolist()
-        for own, which in zip(rows, torch.split(example.argsort(), sizes), strict=True):
-            torch.mm(slopes[which].T, columns[which], out=own)
-        return rows
+        return torch.cat([of_key[key] for key in self._names], dim=1)
 
     def _check(
-        self, batch: Any, random: RandomState, passed: _Pass, back: Tensor, rows: Tensor
+        self, ours: Tensor, batch: Any, random: RandomState, tasks: Tensor, weights: Tensor
     ) -> None:
-        """Compare with autograd: units that mix, or a layer that is used twice, are refused."""
-        weights = torch.linspace(1.0, 2.0, len(back), device=back.device, dtype=back.dtype)
-        ours = torch.einsum("kbd,k,bdp->dp", back, weights, rows)
+        """Compare the gradient of weighted losses [D, P] with autograd's.
+
+        They differ where units mix, or the layer is used elsewhere too.
+        """
         tracked = {name: p.detach() for name, p in self._parameters.items()}
         own = [tracked[name].requires_grad_() for name in self.names]
         losses, _ = self._functional(batch, random, tracked)
-        total = (losses[passed.tasks] * weights).sum()
+        total = (losses[tasks] * weights).sum()
         grads = torch.autograd.grad(total, own)
         theirs = torch.cat([g.reshape(len(ours), -1) for g in grads], dim=1)
         error = float((theirs - ours).norm() / theirs.norm().clamp(min=1e-30))
@@ -199,34 +198,72 @@ class LastLayer:
             )
 
 
-def _gradients(passed: _Pass) -> Tensor:
-    """Return the gradients of the tasks that have a label by the representation, [K, B, D]."""
+class _Gradients(NamedTuple):
+    """Gradients of K tasks by the representations of B examples, only where a task has a label."""
+
+    task: Tensor
+    """[L], from 0 to K - 1."""
+    example: Tensor
+    """[L], from 0 to B - 1."""
+    rows: Tensor
+    """[L, D]"""
+    shape: tuple[int, int]
+    """K and B."""
+
+    def units(self, which: slice) -> Tensor:
+        """Return the gradients by some of the units, [units, K, B]."""
+        dense = self.rows.new_zeros(self.rows[:, which].shape[1], *self.shape)
+        dense[:, self.task, self.example] = self.rows[:, which].T
+        return dense
+
+    def combined(self, weights: Tensor) -> Tensor:
+        """Return the gradient of the tasks' weighted sum, [B, D]."""
+        sums = self.rows.new_zeros(self.shape[1], self.rows.shape[1])
+        return sums.index_add(0, self.example, self.rows * weights[self.task, None])
+
+
+def _gradients(passed: _Pass) -> _Gradients:
+    """Return the gradients by the representation of the K tasks that have a label."""
     losses, out = passed.losses[passed.tasks], passed.representation
-    gradients = empty_jacobian(len(losses), [out]).view(len(losses), *out.shape)
+    tasks, examples, rows = [], [], []
+    for start in range(0, len(losses), TASKS_AT_ONCE):
+        back = _back(losses, out, range(start, min(start + TASKS_AT_ONCE, len(losses))))
+        task, example = (back != 0).any(dim=2).nonzero(as_tuple=True)
+        tasks.append(start + task)
+        examples.append(example)
+        rows.append(back[task, example])
+    shape = (len(losses), len(out))
+    return _Gradients(torch.cat(tasks), torch.cat(examples), torch.cat(rows), shape)
+
+
+def _back(losses: Tensor, out: Tensor, which: range) -> Tensor:
+    """Return the gradients of some losses by a tensor [B, D], [n, B, D]."""
+    one_each = losses.new_zeros(len(which), len(losses))
+    one_each[range(len(which)), which] = 1.0
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
-            for start in range(0, len(losses), TASKS_AT_ONCE):
-                one_each = torch.eye(len(losses), device=losses.device, dtype=losses.dtype)
-                chosen = one_each[start : start + TASKS_AT_ONCE]
-                (gradients[start : start + TASKS_AT_ONCE],) = torch.autograd.grad(
-                    losses, out, chosen, is_grads_batched=True, retain_graph=True
-                )
+            (together,) = torch.autograd.grad(
+                losses, out, one_each, is_grads_batched=True, retain_graph=True
+            )
+        return together
     except RuntimeError:  # an operation of the heads that cannot go back for many at once
-        gradients.zero_()
-        add_gradients(gradients.view(len(losses), -1), losses, range(len(losses)), [out])
-    return gradients
+        single = empty_jacobian(len(which), [out])
+        add_gradients(single, losses[which.start : which.stop], range(len(which)), [out])
+        return single.view(len(which), *out.shape)
 
 
-def _products(back: Tensor, rows: Tensor) -> Tensor:
-    """Return the sum over units of U K Uᵀ, with U [K, B] of the tasks and K [B, B] of the rows."""
-    n_tasks, _, n_units = back.shape
-    total = back.new_zeros(n_tasks, n_tasks, dtype=torch.float64)
-    for start in range(0, n_units, UNITS_AT_ONCE):
-        which = slice(start, start + UNITS_AT_ONCE)
-        own = rows[:, which].transpose(0, 1)
-        kernel = own @ own.transpose(1, 2)
-        u = back[:, :, which].permute(2, 0, 1).contiguous()
-        left = (u @ kernel).transpose(0, 1).reshape(n_tasks, -1)
+def _products(back: _Gradients, slopes: Tensor, columns: Tensor, example: Tensor) -> Tensor:
+    """Return the sum over units of U K Uᵀ: U [K, B] of the tasks, K [B, B] of the examples."""
+    n_tasks, n_examples = back.shape
+    total = slopes.new_zeros(n_tasks, n_tasks, dtype=torch.float64)
+    order = example.argsort()
+    sizes = torch.bincount(example, minlength=n_examples).tolist()
+    for start in range(0, slopes.shape[1], UNITS_AT_ONCE):
+        units = slice(start, start + UNITS_AT_ONCE)
+        own = [slopes[a, units].T @ columns[a] for a in torch.split(order, sizes)]
+        rows = torch.stack(own, dim=1)  # [units, B, P]
+        u = back.units(units)
+        left = (u @ (rows @ rows.transpose(1, 2))).transpose(0, 1).reshape(n_tasks, -1)
         total += left @ u.transpose(0, 1).reshape(n_tasks, -1).T
     return total

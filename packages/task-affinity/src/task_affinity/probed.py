@@ -22,7 +22,6 @@ from task_affinity.probes import (
     forward_derivatives,
     normal_directions,
 )
-from task_affinity.products import cosines
 from task_affinity.representation import EncoderOutput
 
 logger = logging.getLogger(__name__)
@@ -72,18 +71,22 @@ class ProbedGradients:
         self._generator = generator
         self._cosines = ProbedCosines(n_probes) if cosine else None
         self._exact: NDArray[np.float64] | None = None
-        self._forward_mode = output is None
-        self._every = torch.empty(0)
+        self._ready: NDArray[np.float64] | None = None
+        self._forward_mode = True
 
     def watching(self, batch: Any, random: RandomState) -> AbstractContextManager[object]:
-        """Take forward derivatives, before the step's graph fills the memory."""
+        """Measure what needs no graph of the step, before that fills the memory."""
+        self._ready = None
         if self._output is not None:
             return self._output
+        self._exact = None
         if self._last is not None:
             self._exact = self._last.products(batch, random).cpu().numpy()
-        if self._forward_mode and self._inputs:
+        if self._exact is not None and not self._inputs:
+            self._ready = self._estimate(torch.zeros(len(self._exact), self._n_probes))
+        elif self._forward_mode:
             try:
-                self._every = self._forward_derivatives(batch, random)
+                self._ready = self._estimate(self._forward_derivatives(batch, random))
             except NotImplementedError as error:
                 logger.info("probes go through two backward passes each: %s", error)
                 self._forward_mode = False
@@ -91,14 +94,14 @@ class ProbedGradients:
 
     def __call__(self, step: Step) -> NDArray[np.float64]:
         """Return the estimated affinities [K, K]."""
-        if self._exact is not None and not self._inputs:
-            return cosines(self._exact) if self._cosines is not None else self._exact
-        if self._forward_mode:
-            derivatives = self._every[step.tasks]
-        else:
-            inputs = self._output.tensors if self._output is not None else self._inputs
-            along = double_backward_derivatives(step.losses[step.tasks], inputs)
-            derivatives = torch.stack([along(v) for v in self._directions(inputs)], dim=1)
+        if self._ready is not None:
+            return self._ready
+        inputs = self._output.tensors if self._output is not None else self._inputs
+        along = double_backward_derivatives(step.losses[step.tasks], inputs)
+        return self._estimate(torch.stack([along(v) for v in self._directions(inputs)], dim=1))
+
+    def _estimate(self, derivatives: Tensor) -> NDArray[np.float64]:
+        """Return affinities [K, K] from derivatives [K, n_probes] and what is exact."""
         numbers = derivatives.double().cpu().numpy()
         if self._cosines is not None:
             return self._cosines(numbers, self._exact)
@@ -106,11 +109,13 @@ class ProbedGradients:
         return products if self._exact is None else products + self._exact
 
     def _forward_derivatives(self, batch: Any, random: RandomState) -> Tensor:
-        """Return J v for every direction, [T, n_probes]."""
-        columns = [
-            forward_derivatives(self._functional, batch, random, self._parameters, direction)
-            for direction in self._directions(self._inputs)
-        ]
+        """Return J v of the K tasks with a label for every direction, [K, n_probes]."""
+        columns = []
+        for direction in self._directions(self._inputs):
+            derivatives, present = forward_derivatives(
+                self._functional, batch, random, self._parameters, direction
+            )
+            columns.append(derivatives[present])
         return torch.stack(columns, dim=1)
 
     def _directions(self, inputs: Sequence[Tensor]) -> Iterator[list[Tensor]]:

@@ -36,8 +36,8 @@ def forward_derivatives(
     random: RandomState,
     parameters: Mapping[str, Tensor],
     directions: Sequence[Tensor],
-) -> Tensor:
-    """Return the derivative of every loss along a direction, [T], in one forward pass.
+) -> tuple[Tensor, Tensor]:
+    """Take the derivative of every loss along a direction in one forward pass.
 
     Parameters
     ----------
@@ -52,6 +52,12 @@ def forward_derivatives(
     directions : sequence of Tensor
         Along what, of the shapes of `parameters`.
 
+    Returns
+    -------
+    derivatives : Tensor [T]
+    present : Tensor of bool [T]
+        Which losses there are.
+
     Raises
     ------
     NotImplementedError
@@ -63,9 +69,9 @@ def forward_derivatives(
             name: forward_ad.make_dual(value.detach(), direction)  # type: ignore[no-untyped-call]
             for (name, value), direction in zip(parameters.items(), directions, strict=True)
         }
-        values, _ = losses(batch, random, duals)
+        values, present = losses(batch, random, duals)
         tangent = forward_ad.unpack_dual(values).tangent  # type: ignore[no-untyped-call]
-    return torch.zeros_like(values) if tangent is None else tangent
+    return torch.zeros_like(values) if tangent is None else tangent, present
 
 
 def double_backward_derivatives(
