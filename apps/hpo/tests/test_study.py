@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 import yaml
 from hpo_toy import ToyConfig, run, score
 from molpool_common.errors import InputError
+from molpool_common.tracking import NullTracker, Tracker
 from molpool_hpo.errors import HPOError
 from molpool_hpo.owners import Owner
 from molpool_hpo.queue import Queue
@@ -399,3 +401,44 @@ class TestFolder:
             config = ToyConfig.model_validate({"study": {"n_trials": 2, "study_name": "mine"}})
             assert run(config) == 0
         assert len(read_study(tmp_path / "runs" / "mine").trials) == 2
+
+
+class Recorder(NullTracker):
+    """Remembers what is logged, by the run it is logged to."""
+
+    def __init__(self, name: str = "study", runs: dict[str, Any] | None = None) -> None:
+        self.name = name
+        self.runs: dict[str, Any] = {} if runs is None else runs
+        self.runs[name] = {}
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        self.runs[self.name] |= {(name, step): value for name, value in values.items()}
+
+    @contextmanager
+    def nested(
+        self, name: str, parameters: Mapping[str, Any], *, failed: bool = False
+    ) -> Iterator[Tracker]:
+        yield Recorder(f"{self.name}/{name}", self.runs)
+
+
+def test_each_trial_is_tracked_below_the_study(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+
+    @contextmanager
+    def tracked(*_: Any) -> Iterator[Tracker]:
+        yield recorder
+
+    monkeypatch.setattr("molpool_hpo.study.tracking", tracked)
+    study({"n_trials": 1})
+    stored = study({"n_trials": 3, "pruner": "none"})
+    best = stored.best()[0].value
+    assert recorder.runs.pop("study") == {("toy error", None): best}
+    # The first trial was tracked when it ran.
+    assert list(recorder.runs) == [f"study/trial-{n:04d}" for n in range(3)]
+    for trial, logged in zip(stored.trials, recorder.runs.values(), strict=True):
+        assert logged["toy error", None] == trial.value
+        assert [logged["fold_value", k] for k in range(3)] == [f["value"] for f in folds_of(trial)]
+        told = {step: v for (name, step), v in logged.items() if name == "running_mean"}
+        assert told == trial.intermediate_values

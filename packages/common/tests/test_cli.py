@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from molpool_common.cli import (
     Command,
     dispatch,
     guarded,
+    heed_ctrl_c,
     parse_config,
     rewriting,
     take_config,
@@ -111,6 +113,22 @@ def test_fault_of_ours_ends_a_process_with_1() -> None:
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == 1
     assert "Traceback" in ended.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="takes the handler away as C code does")
+def test_ctrl_c_is_heeded_again_after_a_library_took_it_away() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    libc = ctypes.CDLL(None)
+    libc.signal.argtypes, libc.signal.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+    try:
+        ignore = 1
+        libc.signal(signal.SIGINT, ignore)
+        signal.raise_signal(signal.SIGINT)  # swallowed
+        heed_ctrl_c()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class TestDispatch:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from molpool_common.cli import heed_ctrl_c
 
 from molpool_hpo.config import StudyConfig
 from molpool_hpo.errors import HPOError
@@ -107,6 +108,7 @@ class StudyTask:
         samplers = SamplerFactory(self.config, self.space, self.seed)
         runner = TrialRunner(queue, objective, self.space, self.defaults, samplers, self.seed)
         while not self.is_late():
+            heed_ctrl_c()
             queue.collect_lost()
             trial = queue.take()
             if trial is not None:

@@ -11,11 +11,12 @@ from dataclasses import asdict
 from typing import Any
 
 import optuna
+from molpool_common.cli import heed_ctrl_c
 from optuna.trial import FrozenTrial, TrialState
 
 from molpool_hpo.errors import HPOError
 from molpool_hpo.objective import Objective
-from molpool_hpo.queue import Queue, origin
+from molpool_hpo.queue import INTERRUPTED, Queue, origin
 from molpool_hpo.samplers import SamplerFactory, derived_seed
 from molpool_hpo.space import Space
 
@@ -124,6 +125,7 @@ class TrialRunner:
     def _report(self, trial: optuna.Trial, fold: int, epoch: int, values: list[float]) -> None:
         step = fold * (self._objective.epochs_per_fold + 1) + epoch
         trial.report(sum(values) / len(values), step)
+        heed_ctrl_c()
         if trial.should_prune():
             raise optuna.TrialPruned(f"fold {fold + 1}, epoch {epoch + 1}")
 
@@ -161,7 +163,8 @@ def error_text(trial: FrozenTrial) -> str | None:
     """Return why a trial failed, if it did."""
     if trial.state != TrialState.FAIL:
         return None
-    return str(trial.user_attrs.get(ERROR, "its process was lost"))
+    lost = "interrupted" if trial.user_attrs.get(INTERRUPTED) else "its process was lost"
+    return str(trial.user_attrs.get(ERROR, lost))
 
 
 def params_of(trial: FrozenTrial) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -124,6 +125,17 @@ def _sigterm_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def heed_ctrl_c() -> None:
+    """Put Python's handling of Ctrl-C back where a library has taken it away.
+
+    RDKit guards long calls in C++ against being interrupted; some of its guards, left, restore the
+    handler of another one, and Ctrl-C is swallowed from then on. Costs a microsecond.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, handler)
 
 
 Migrate = Callable[[YamlDocument], YamlDocument]
