@@ -10,6 +10,11 @@ class ColumnsConfig(ConfigModel):
     """Names of columns; by default those of a run's predictions.parquet."""
 
     id: str = Field("id", description="names of molecules or bags")
+    truth_id: str | None = Field(
+        None,
+        description="names in data_path, where the truth is in a table of its own; by default the "
+        "same column, or row numbers where the predictions are numbered",
+    )
     smiles: str = Field("SMILES", description="SMILES, where there are any")
     side: str = Field("side", description="train, val or test, where rows have a side")
     quality: str = Field("quality", description="quality label, where rows have one")

@@ -74,7 +74,8 @@ class ScoreConfig(ConfigModel):
     )
     data_path: str | None = Field(
         None,
-        description="table with the truth, by id; by default it stands beside the predictions",
+        description="table with the truth, by id and in the units of the predictions; by default "
+        "it stands beside the predictions",
     )
     save_dir: str | None = Field(
         None, description="folder to write to; by default scores/NAME-TIME of the predictions"

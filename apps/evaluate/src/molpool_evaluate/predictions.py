@@ -22,6 +22,7 @@ from molpool_evaluate.prediction_table import (
     refuse_repeated,
     repeated,
 )
+from molpool_evaluate.truth import joined, text_of
 
 __all__ = ["Predictions", "TaskType", "read_predictions"]
 
@@ -44,7 +45,8 @@ def read_predictions(
     columns : ColumnsConfig, optional
         How columns are called.
     truth : str or Path, optional
-        Table with the truth, by id; every row of it must have a prediction. Tasks are then columns
+        Table with the truth, by id (or in order, where the predictions are numbered from 1 and it
+        has no ids); every row of it must have a prediction. Tasks are then columns
         that both tables have, in the predictions with or without the ending of predictions. By
         default the truth stands beside the predictions.
     task_types : mapping of str to {"regression", "classification"}, optional
@@ -65,7 +67,7 @@ def read_predictions(
     frame = read_table(file)
     require_columns(frame, [named.id], key="columns.id", where=name)
     if truth is not None:
-        frame = _joined(frame, name, Path(truth), named)
+        frame = joined(frame, name, Path(truth), named)
     tasks = _tasks(frame, named, name)
     signs = _signs(frame, tasks, named, name)
     y = _matrix(frame, tasks, name)
@@ -114,49 +116,6 @@ def _located(path: Path) -> tuple[Path, str]:
     )
 
 
-def _joined(frame: pl.DataFrame, name: str, path: Path, named: ColumnsConfig) -> pl.DataFrame:
-    """Return the rows of the truth with their predictions under the usual names."""
-    truth = read_table(path)
-    require_columns(truth, [named.id], key="columns.id", where=path.name)
-    tasks = named.tasks or _shared(frame, truth, named, path.name)
-    require_columns(truth, tasks, key="columns.tasks", where=path.name)
-    ids, known = (_text(table[named.id]) for table in (truth, frame))
-    refuse_repeated(ids, named.id, path.name)
-    refuse_repeated(known, named.id, name)
-    place = {text: row for row, text in enumerate(known)}
-    refuse_missing([i for i in ids if i not in place], len(ids), named.id, name)
-    rows = frame[[place[i] for i in ids]]
-    renamed = {t: f"{t}{named.predicted}" for t in tasks}
-    bare = {t: new for t, new in renamed.items() if new not in rows.columns}
-    require_columns(rows, list(bare), key="columns.tasks", where=name)
-    rows = rows.drop([t for t in tasks if t not in bare], strict=False).rename(bare)
-    own = [t for t in tasks if t in truth.columns]
-    extra = [
-        c
-        for c in (*(f"{t}{named.modifier}" for t in tasks), named.quality, named.smiles, named.side)
-        if c in truth.columns
-    ]
-    rows = rows.drop(extra, strict=False)
-    return pl.concat([rows, truth.select([*own, *extra])], how="horizontal")
-
-
-def _shared(
-    frame: pl.DataFrame, truth: pl.DataFrame, named: ColumnsConfig, where: str
-) -> list[str]:
-    predicted = [c.removesuffix(named.predicted) for c in frame.columns]
-    other = {named.id, named.smiles, named.side, named.quality, named.repeat, named.fold, "row"}
-    both = [t for t in dict.fromkeys(predicted) if t in truth.columns and t not in other]
-    if not both:
-        raise InputError(
-            "columns.tasks",
-            expected="tasks that both tables have",
-            found="none",
-            where=where,
-            hint=f"Columns of the predictions: {listed(frame.columns)}.",
-        )
-    return both
-
-
 def _tasks(frame: pl.DataFrame, named: ColumnsConfig, name: str) -> list[str]:
     """Return the tasks: those asked for, or those that have predictions."""
     ending = named.predicted
@@ -184,15 +143,11 @@ def _tasks(frame: pl.DataFrame, named: ColumnsConfig, name: str) -> list[str]:
 
 def _ids(frame: pl.DataFrame, named: ColumnsConfig, name: str) -> Texts:
     """Return ids; where a run's table has one twice, with the source and row it stands in."""
-    ids = _text(frame[named.id])
+    ids = text_of(frame[named.id])
     if {"source", "row"} <= set(frame.columns) and repeated(ids):
-        places = zip(ids, _text(frame["source"]), _text(frame["row"]), strict=True)
+        places = zip(ids, text_of(frame["source"]), text_of(frame["row"]), strict=True)
         ids = [f"{i} ({source} row {row})" for i, source, row in places]
     return np.array(ids, dtype=object)
-
-
-def _text(column: pl.Series) -> list[str]:
-    return column.cast(pl.String).fill_null("").to_list()
 
 
 def _texts(frame: pl.DataFrame, column: str) -> Texts | None:

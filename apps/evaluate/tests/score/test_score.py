@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 import pytest
+from molpool_common.errors import InputError
 from molpool_evaluate.cli import main
+from molpool_evaluate.columns import ColumnsConfig
 from molpool_evaluate.predictions import read_predictions
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 
@@ -104,6 +106,24 @@ def test_a_truth_of_its_own_is_joined_by_id(table: Path, tmp_path: Path) -> None
     np.testing.assert_allclose(ours.y_pred, whole.y_pred)
     np.testing.assert_allclose(ours.y_true, whole.y_true)
     assert ours.n_bounds.tolist() == whole.n_bounds.tolist()
+
+
+def test_a_truth_may_call_its_ids_otherwise_or_number_them(table: Path, tmp_path: Path) -> None:
+    frame = pl.read_parquet(table)
+    said = frame.select("id", "LogD predicted")
+    said.write_csv(tmp_path / "said.csv")
+    frame.select(pl.col("id").alias("Name"), "LogD").reverse().write_csv(tmp_path / "true.csv")
+    columns = ColumnsConfig(truth_id="Name")
+    found = read_predictions(tmp_path / "said.csv", truth=tmp_path / "true.csv", columns=columns)
+    np.testing.assert_allclose(found.y_pred[::-1, 0], frame["LogD predicted"])
+    np.testing.assert_allclose(found.y_true[::-1, 0], frame["LogD"])
+    with pytest.raises(InputError, match=r"found no column .id.\. Columns: Name, LogD"):
+        read_predictions(tmp_path / "said.csv", truth=tmp_path / "true.csv")
+    numbers = pl.Series("id", [str(i + 1) for i in range(frame.height)])
+    said.with_columns(numbers).write_csv(tmp_path / "numbered.csv")
+    frame.select("LogD").write_csv(tmp_path / "bare.csv")
+    found = read_predictions(tmp_path / "numbered.csv", truth=tmp_path / "bare.csv")
+    np.testing.assert_allclose(found.y_pred[:, 0], frame["LogD predicted"])
 
 
 def _faults(table: Path, folder: Path) -> dict[str, tuple[list[Any], str]]:
