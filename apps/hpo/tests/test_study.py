@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import hpo_toy
 import polars as pl
@@ -355,15 +355,23 @@ class TestOptions:
         with pytest.raises(InputError, match=text):
             study(settings)
 
+    SMALL: ClassVar[dict[str, Any]] = {
+        "x": {"low": -1, "high": 1, "step": 1},
+        "n": 2,
+        "kind": {"choices": ["a", "b"]},
+        "y": 1.0,
+    }
+
     @pytest.mark.parametrize("sampler", ["NSGAIISampler", "BruteForceSampler", "GridSampler"])
     def test_other_samplers(self, study: Study, sampler: str) -> None:
-        space = {
-            "x": {"low": -2, "high": 2, "step": 1},
-            "kind": {"choices": ["a", "b"]},
-            "y": {"low": 1, "high": 2, "type": "int", "when": {}},
-        }
-        stored = study({"sampler": sampler, "n_trials": 6}, space=space)
-        assert Counts.of(stored.trials).done == 6
+        stored = study({"sampler": sampler, "n_trials": 5, "pruner": "none"}, space=self.SMALL)
+        assert states(stored) == ["COMPLETE"] * 5
+
+    @pytest.mark.parametrize("sampler", ["BruteForceSampler", "GridSampler"])
+    def test_study_ends_where_the_space_does(self, study: Study, sampler: str) -> None:
+        stored = study({"sampler": sampler, "n_trials": 30, "pruner": "none"}, space=self.SMALL)
+        points = [(p["x"], p["kind"]) for p in drawn(stored)]
+        assert sorted(points) == [(x, kind) for x in (-1, 0, 1) for kind in "ab"]
 
     def test_enqueued_values_outside_are_refused(self, study: Study, tmp_path: Path) -> None:
         file = tmp_path / "first.json"

@@ -118,7 +118,8 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str 
 
 def _first_trials(task: StudyTask, problem: Problem) -> list[tuple[str, dict[str, Any]]]:
     trials: list[tuple[str, dict[str, Any]]] = []
-    if task.config.try_defaults:
+    # A grid has its own points, and counts no others.
+    if task.config.try_defaults and task.config.sampler != "GridSampler":
         trials.append(("defaults", task.space.clip(problem.defaults, problem.defaults)))
     if task.config.enqueue is not None:
         trials += [("enqueued", t) for t in _read_enqueued(Path(task.config.enqueue), task)]

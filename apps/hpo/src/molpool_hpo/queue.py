@@ -93,7 +93,8 @@ class Queue:
                     return trial
             if sum(origin(t) == t.number for t in trials) >= self.n_trials:
                 return None
-            self.study.enqueue_trial({})
+            # Not enqueued: some samplers leave all parameters of such a trial to who enqueued it.
+            self.study.add_trial(optuna.create_trial(state=TrialState.WAITING))
 
     def _claim(self, trial: FrozenTrial) -> bool:
         try:

@@ -86,7 +86,7 @@ class StudyTask:
         )
 
     def work(self, queue: Queue, after_trial: Callable[[], None] = lambda: None) -> None:
-        """Run trials until the study has all of them, none runs any more, or time is up.
+        """Run trials until the study has all of them, or the space all points, or time is up.
 
         Parameters
         ----------
@@ -114,6 +114,8 @@ class StudyTask:
             if trial is not None:
                 runner.run(trial)
                 self._check_failures(queue)
+                if runner.is_exhausted:
+                    return
             elif queue.n_running():
                 # Should its process be lost, the trial is ours.
                 time.sleep(IDLE)

@@ -59,6 +59,7 @@ class TrialRunner:
         self._defaults = defaults
         self._samplers = samplers
         self._seed = seed
+        self.is_exhausted = False
 
     def run(self, taken: FrozenTrial) -> None:
         """Run a trial and tell the study how it ended.
@@ -139,8 +140,14 @@ class TrialRunner:
     ) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            # One that another process has ended meanwhile keeps how it ended.
-            self._study.tell(taken.number, value, state=state, skip_if_finished=True)
+            try:
+                # One that another process has ended meanwhile keeps how it ended.
+                self._study.tell(taken.number, value, state=state, skip_if_finished=True)
+            except RuntimeError as error:
+                # So a sampler says that it has drawn every point, once the trial is stored.
+                if "Study.stop" not in str(error):
+                    raise
+                self.is_exhausted = True
 
 
 def steps_per_trial(n_folds: int, epochs_per_fold: int) -> int:
