@@ -15,7 +15,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from types import FrameType
 
-from molpool_common.cli import INTERRUPTED
+from molpool_common.cli import INTERRUPTED, heed_ctrl_c
+from molpool_common.script import end_process, tune_process
 
 from molpool_hpo.errors import HPOError
 from molpool_hpo.queue import Queue
@@ -75,6 +76,7 @@ def supervise(task: StudyTask, queue: Queue, n_workers: int, tick: Callable[[], 
     losses, finished = 0, -1
     try:
         while workers:
+            heed_ctrl_c()
             wait([w.process.sentinel for w in workers], timeout=_TICK)
             ended = [w for w in workers if not w.process.is_alive()]
             workers = [w for w in workers if w not in ended]
@@ -155,12 +157,16 @@ def _run(task: StudyTask, channel: Connection) -> None:
     """Work on a study as a process of its own."""
     _heed_signals()
     _end_with_parent()
+    tune_process()
+    code = 0
     try:
         task.work(task.queue())
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        code = INTERRUPTED
     except Exception as error:
         channel.send(_sendable(error))
+    # The trial is put back and told of; on a busy machine Python's own exit outlasts our patience.
+    end_process(code)
 
 
 def _heed_signals() -> None:

@@ -41,10 +41,27 @@ def run_script(module: str) -> NoReturn:
     """
     leaving = _Leaving()
     atexit.register(leaving.leave)
-    gc.set_threshold(COLLECT_AFTER)
-    _keep_freed_memory()
+    tune_process()
     leaving.code = import_module(module).main()
     sys.exit(leaving.code)
+
+
+def tune_process() -> None:
+    """Collect garbage seldom and keep freed memory: for the first line of a process that trains."""
+    gc.set_threshold(COLLECT_AFTER)
+    _keep_freed_memory()
+
+
+def end_process(code: int) -> NoReturn:
+    """Write out what is written and end, without exit functions and without waiting for threads.
+
+    What would be left is to take the modules apart, object by object: 1.7 s with torch loaded, for
+    memory that the system takes back at once.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed, or the reader has gone
+            stream.flush()
+    os._exit(code)
 
 
 def _keep_freed_memory() -> None:
@@ -56,18 +73,11 @@ def _keep_freed_memory() -> None:
 
 
 class _Leaving:
-    """Ends the process once all threads are joined and all other exit functions have run.
-
-    What is left then is to take the modules apart, object by object: 1.7 s with torch loaded, for
-    memory that the system takes back at once.
-    """
+    """Ends the process once all threads are joined and all other exit functions have run."""
 
     def __init__(self) -> None:
         self.code = 1  # of a traceback, which comes before the exit functions
 
     def leave(self) -> None:
         """Write out what is written and end."""
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):  # closed, or the reader has gone
-                stream.flush()
-        os._exit(self.code)
+        end_process(self.code)
