@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 from molpool_common.plotting import OKABE_ITO, figure_svg, new_figure, style
 from molpool_common.report import Cell, Figure, Part, Section, Table, Text
 
-from molpool_hpo.baseline_run import BASELINE_FILE
+from molpool_hpo.results import RESULT, number, read_baselines
 
 if TYPE_CHECKING:
     import rich.table
 
     from molpool_hpo.optimism import OuterScore
 
-RESULT = "metrics.json"
 
 _OPTIMISM = (
     "Optimism is how much better the inner score looks than the outer one, above 0 where it was "
@@ -26,12 +25,6 @@ _OPTIMISM = (
     "(later, or other scaffolds). Models of the outer test were trained on all inner rows, which "
     "works against it. Intervals: 95 %, bootstrap over rows of the outer test."
 )
-
-
-def read_baselines(folder: Path) -> dict[str, Any] | None:
-    """Return what is kept of baselines beside a study, if there is anything."""
-    file = folder / BASELINE_FILE
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 def outcome_sections(folder: Path) -> list[Section]:
@@ -51,24 +44,6 @@ def outcome_sections(folder: Path) -> list[Section]:
         result = json.loads(file.read_text(encoding="utf-8"))
         sections.append(Section(f"Outer test: {file.parent.name}", _outer(result, len(files))))
     return sections
-
-
-def outcome_lines(folder: Path) -> list[str]:
-    """Return what a study came to, a line a model, for the terminal."""
-    lines = []
-    known = read_baselines(folder)
-    if known is not None:
-        lines.append(f"Not tuned, on the same inner folds: {known['metric']}")
-        lines += [f"  {_number(m['inner'])}  {m['name']}" for m in known["models"]]
-    for file in sorted(folder.glob(f"retrained/*/{RESULT}")):
-        result = json.loads(file.read_text(encoding="utf-8"))
-        lines.append(f"Outer test, {file.parent.name}: {result['metric']}")
-        for m in result["models"]:
-            interval = "{:.4f} to {:.4f}".format(*m["interval"]) if m["interval"] else "–"
-            lines.append(
-                f"  {_number(m['outer'])} ({interval})  {m['name']}, inner {_number(m['inner'])}"
-            )
-    return lines
 
 
 def _baselines(known: dict[str, Any]) -> Table:
@@ -177,14 +152,10 @@ def result_table(metric: str, scores: Sequence[OuterScore]) -> rich.table.Table:
     for s in scores:
         table.add_row(
             s.name,
-            _number(s.inner),
-            _number(s.outer),
+            number(s.inner),
+            number(s.outer),
             "–" if s.interval is None else f"{s.interval.low:.4f} to {s.interval.high:.4f}",
             "–" if s.optimism is None else f"{s.optimism:+.4f}",
             "" if s.gain is None else f"{s.gain:+.4f}",
         )
     return table
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"

@@ -81,6 +81,15 @@ def mean_frame(sides: Sequence[TestSide], tasks: Sequence[str]) -> pl.DataFrame:
     return frame.with_columns(columns)
 
 
+def with_predictions(side: TestSide, tasks: Sequence[str], predictions: Floats) -> pl.DataFrame:
+    """Return the rows of the outer test with the predictions of another model [N, T]."""
+    derived = (" decision", "_sd")
+    frame = side.frame.drop([c for c in side.frame.columns if c.endswith(derived)])
+    return frame.with_columns(
+        pl.Series(f"{task} predicted", predictions[:, t]) for t, task in enumerate(tasks)
+    )
+
+
 def mean_unseen(runs: Sequence[Path]) -> pl.DataFrame | None:
     """Return the mean of several models' predictions of the leaderboard table.
 

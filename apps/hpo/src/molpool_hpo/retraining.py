@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from molpool_common.config import dump_config
@@ -16,14 +14,20 @@ from molpool_common.runfolder import MARKER, RunFolder
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from molpool_hpo.baselines import BASELINES, inner_scores, predict_tasks
-from molpool_hpo.errors import HPOError
+from molpool_hpo.baseline_run import outer_baselines
 from molpool_hpo.kinds import StudyKind, study_kind
 from molpool_hpo.members import train_member
 from molpool_hpo.optimism import Contender, OuterScore, outer_scores
-from molpool_hpo.outcome import RESULT, outcome_sections, read_baselines, result_table
-from molpool_hpo.outer import TestSide, check_same_rows, mean_frame, mean_unseen, read_test
+from molpool_hpo.outcome import outcome_sections, result_table
+from molpool_hpo.outer import (
+    TestSide,
+    check_same_rows,
+    mean_frame,
+    mean_unseen,
+    read_test,
+)
 from molpool_hpo.report import study_report
+from molpool_hpo.results import RESULT
 from molpool_hpo.retrain import RetrainConfig
 from molpool_hpo.stored import StoredStudy, read_study
 from molpool_hpo.trials import folds_of, params_of
@@ -86,7 +90,7 @@ def retrain(config: RetrainConfig, *, arguments: Sequence[str] = ()) -> Path:
     _write_models(run, kind, members)
     sides = [read_test(path, kind.tasks) for path in (*members, *([default] if default else []))]
     check_same_rows(sides)
-    scores = _scores(config, kind, plan, sides)
+    scores = _scores(run, config, kind, plan, sides)
     _write_results(run, config, stored, plan, scores, len(sides[0]))
     page = _study_page(config.study, stored)
     console.print(result_table(stored.metric, scores))
@@ -172,7 +176,7 @@ def _write_models(run: RunFolder, kind: StudyKind, members: Sequence[Path]) -> N
 
 
 def _scores(
-    config: RetrainConfig, kind: StudyKind, plan: Plan, sides: Sequence[TestSide]
+    run: RunFolder, config: RetrainConfig, kind: StudyKind, plan: Plan, sides: Sequence[TestSide]
 ) -> list[OuterScore]:
     labels, n = sides[0].labels, len(plan.trials)
     best = plan.trials[0]
@@ -183,35 +187,9 @@ def _scores(
     if plan.defaults is not None:
         contenders.append(Contender("defaults", sides[-1].predictions, _inner(plan.defaults)))
     if config.baselines:
-        contenders += _baselines(config, kind, labels)
+        contenders += outer_baselines(run, config.study, kind, sides[0])
     score = kind.score(kind.resolve(params_of(best)))
     return outer_scores(contenders, labels, kind.tasks, score, seed=kind.seed)
-
-
-def _baselines(
-    config: RetrainConfig, kind: StudyKind, labels: np.ndarray[Any, Any]
-) -> list[Contender]:
-    tabular, outer = kind.tabular(), kind.outer()
-    if not np.array_equal(outer.test.labels, labels, equal_nan=True):
-        raise HPOError("retrain: expected baselines to be tested on the same rows.")
-    threads = os.cpu_count() or 1
-    known = read_baselines(config.study)
-    if known is not None:
-        inner = {m["name"]: tuple(m["folds"]) for m in known["models"]}
-    else:
-        inner = {s.name: s.folds for s in inner_scores(tabular, seed=kind.seed, threads=threads)}
-    contenders = []
-    for name in BASELINES:
-        predictions = predict_tasks(
-            name,
-            tabular.rest,
-            outer.test.features,
-            tabular.task_types,
-            seed=kind.seed,
-            threads=threads,
-        )
-        contenders.append(Contender(name, np.nan_to_num(predictions), inner[name]))
-    return contenders
 
 
 def _write_results(

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from molpool_hpo.stored import StoredStudy
 
+MOST_SHOWN = 6
+"""Parameters of a trial that the list shows."""
+
 
 @dataclass(frozen=True)
 class ShowOptions:
@@ -51,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
 def _show_outcome(folder: Path) -> None:
     from rich.console import Console
 
-    from molpool_hpo.outcome import outcome_lines
+    from molpool_hpo.results import outcome_lines
 
     lines = outcome_lines(folder)
     for line in ["", *lines] if lines else []:
@@ -101,10 +104,13 @@ def _trials(stored: StoredStudy, n_best: int) -> Table:
         table.add_column(head, justify="right", no_wrap=True)
     for head in ("state", "folds", "parameters"):
         table.add_column(head, no_wrap=head == "state")
+    # More than a line holds stand in trials.parquet and in the report.
+    is_short = all(len(trial.params) <= MOST_SHOWN for trial in stored.trials)
     done = stored.complete()
     for trial in done[:n_best] if n_best else stored.trials:
         star = "*" if done and trial is done[0] else " "
-        params = ", ".join(f"{_last(n)} {as_text(v)}" for n, v in trial.params.items())
+        said = ", ".join(f"{_last(n)} {as_text(v)}" for n, v in trial.params.items())
+        params = said if is_short else f"{len(trial.params)} parameters"
         table.add_row(
             str(trial.number),
             (f"{score(trial):.4f}" if trial in done else "–") + star,

@@ -57,7 +57,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def config(table: Path) -> MakeConfig:
     """Return a study's configuration; keyword arguments replace or add keys of sections."""
 
