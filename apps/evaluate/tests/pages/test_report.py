@@ -80,12 +80,14 @@ def make_study(folder: Path, direction: str = "minimize") -> Path:
         }
     ).write_parquet(folder / "trials.parquet")
     (folder / "best.yaml").write_text("training: {lr: 5.0e-06}\n")
-    (folder / "retrained").mkdir()
+    retrained = folder / "retrained" / "trial-1"
+    retrained.mkdir(parents=True)
     outer = {
         "name": "best", "inner": 0.6, "folds": [0.5, 0.7], "outer": 0.8,
-        "interval": {"low": 0.7, "high": 0.9}, "by_task": {}, "optimism": 0.2,
+        "interval": [0.7, 0.9], "by_task": {}, "optimism": 0.2,
     }  # fmt: skip
-    (folder / "retrained" / "outer.json").write_text(json.dumps({"scores": [outer]}))
+    said = {"direction": direction, "outer_test_scored_before": 2, "models": [outer]}
+    (retrained / "metrics.json").write_text(json.dumps(said))
     return folder
 
 
@@ -158,6 +160,7 @@ class TestStudy:
     def test_outer_test_beside_inner_score(self, tmp_path: Path) -> None:
         text = plain(report(tmp_path, "--study", make_study(tmp_path / "study")))
         assert "best 0.6000 0.8000 0.7000 0.9000 0.2000" in text
+        assert "trial-1: the outer test had been scored 2 times before." in text
 
     def test_parameters_errors_and_small_numbers(self, tmp_path: Path) -> None:
         page = report(tmp_path, "--study", make_study(tmp_path / "study"))
@@ -165,6 +168,13 @@ class TestStudy:
         assert "training.lr 5.0e-06 0.0010" in text
         assert "deep false true" in text
         assert "ValueError: &lt;b&gt;bad&lt;/b&gt;" in page
+
+    def test_a_study_that_does_not_say_what_is_better(self, tmp_path: Path) -> None:
+        study = make_study(tmp_path / "study")
+        (study / "study.json").write_text(json.dumps({"name": "toy", "n_trials": 6}))
+        text = plain(report(tmp_path, "--study", study))
+        assert "no trial is called the best" in text
+        assert "Best trial" not in text
 
     def test_a_study_without_a_score(self, tmp_path: Path) -> None:
         study = make_study(tmp_path / "study")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from molpool_common.report import Cell, Facts, Part, Section, Table, Text, rende
 from molpool_evaluate.pages.files import configuration
 from molpool_evaluate.pages.study_figures import history, slices
 
-STUDY, TRIALS, RETRAINED = "study.json", "trials.parquet", "retrained"
+STUDY, TRIALS = "study.json", "trials.parquet"
+RETRAINED, SCORED = "retrained", "metrics.json"
 PARAM = "param: "
 OUTER = frozenset({"name", "inner", "outer", "optimism"})
 """Keys by which the scores on the outer test are known."""
@@ -75,8 +76,11 @@ def _summary(said: Mapping[str, Any], trials: pl.DataFrame, direction: str | Non
     facts: dict[str, Cell] = {"Trials asked for": said.get("n_trials")}
     facts |= {f"Trials {state}": n for state, n in states.iter_rows()}
     done = complete(trials, direction)
-    if done.is_empty() or direction is None:
+    if done.is_empty():
         return [Facts(facts), Text("No trial has a score yet.", note=True)]
+    if direction is None:
+        said_not = "study.json does not say which scores are better: no trial is called the best."
+        return [Facts(facts), Text(said_not, note=True)]
     best = done.row(0, named=True)
     facts |= {"Better": "lower" if direction == "minimize" else "higher"}
     facts |= {"Best trial": best["number"], "Its inner score": best["value"]}
@@ -117,14 +121,30 @@ def _text(value: Any) -> Cell:
 
 
 def _outer(folder: Path) -> list[Section]:
-    """Show inner against outer scores, where `molpool-hpo retrain` or baselines left them."""
-    found: dict[str, dict[str, Any]] = {}
-    for place in (folder, folder / RETRAINED):
-        for file in sorted(place.glob("*.json")):
-            for score in _outer_scores(json.loads(file.read_text(encoding="utf-8"))):
-                found[str(score["name"])] = score
-    if not found:
-        return []
+    """Show inner against outer scores, a table a retraining."""
+    parts: list[Part] = []
+    for file in sorted(folder.glob(f"{RETRAINED}/*/{SCORED}")):
+        try:
+            said = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(SCORED, expected="JSON", found=str(error), where=str(file)) from None
+        scores = _outer_scores(said)
+        if scores:
+            parts.append(_outer_table(file.parent.name, scores))
+            before = said.get("outer_test_scored_before") if isinstance(said, dict) else None
+            if before:
+                parts.append(Text(_again(file.parent.name, before), note=True))
+    return [Section("Outer test", parts)] if parts else []
+
+
+def _again(name: str, before: int) -> str:
+    return (
+        f"{name}: the outer test had been scored {before} times before. Each look at it that leads "
+        "to a choice makes the next score less honest."
+    )
+
+
+def _outer_table(name: str, scores: Sequence[Mapping[str, Any]]) -> Table:
     rows: list[list[Cell]] = [
         [
             s["name"],
@@ -135,25 +155,17 @@ def _outer(folder: Path) -> list[Section]:
             s.get("gain"),
             *_ends(s.get("gain_interval")),
         ]
-        for s in found.values()
+        for s in scores
     ]
-    heads = ["model", "inner", "outer", "from", "to", "optimism", "gain of the best", "from", "to"]
-    return [
-        Section(
-            "Outer test",
-            [
-                Table(
-                    heads,
-                    rows,
-                    caption="Scores on the inner folds and on the outer test, with 95 % intervals "
-                    "by its molecules. Optimism: how much better the inner score looks, above 0 "
-                    "is too good. Gain: how much better the best trial is than this model on the "
-                    "outer test; an interval that holds 0 tells nothing.",
-                    digits=4,
-                )
-            ],
-        )
-    ]
+    return Table(
+        ["model", "inner", "outer", "from", "to", "optimism", "gain of the best", "from", "to"],
+        rows,
+        caption=f"{name}: scores on the inner folds and on the outer test, with 95 % intervals by "
+        "its molecules. Optimism: how much better the inner score looks, above 0 is too good. "
+        "Gain: how much better the best trial is than this model on the outer test; an interval "
+        "that holds 0 tells nothing.",
+        digits=4,
+    )
 
 
 def _outer_scores(value: Any) -> list[dict[str, Any]]:
