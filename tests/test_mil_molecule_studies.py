@@ -83,9 +83,13 @@ def test_areas_weigh_molecules_by_what_they_count_for(euos: ModuleType) -> None:
     assert np.isnan(auc[[0, 2, 3]]).all()
 
 
-def test_the_middle_sets_by_size_then_name(qsar: ModuleType) -> None:
-    frame = pl.DataFrame({"dataset": [*"aaa", *"c", *"b", *"dd"]})
-    assert qsar.chosen_sets(frame, range(4)) == ["b", "c", "d", "a"]
+def test_the_sets_nearest_to_the_median_size_of_small_molecules(qsar: ModuleType) -> None:
+    pytest.importorskip("rdkit")
+    sizes = {"a": (1, 6), "b": (2, 6), "c": (3, 33), "d": (4, 32), "e": (9, 6)}
+    names = [name for name, (rows, _) in sizes.items() for _ in range(rows)]
+    frame = pl.DataFrame({"dataset": names, "SMILES": ["C" * sizes[name][1] for name in names]})
+    # Median size 3, of which the molecules are too large; then b and d by name, a, e.
+    assert qsar.chosen_sets(frame, 3) == ["b", "d", "a"]
 
 
 def test_a_difference_of_errors_resamples_the_same_molecules(qsar: ModuleType) -> None:
