@@ -138,8 +138,9 @@ def _outer(folder: Path) -> list[Section]:
 
 
 def _again(name: str, before: int) -> str:
+    often = "once" if before == 1 else f"{before} times"
     return (
-        f"{name}: the outer test had been scored {before} times before. Each look at it that leads "
+        f"{name}: the outer test had been scored {often} before. Each look at it that leads "
         "to a choice makes the next score less honest."
     )
 
