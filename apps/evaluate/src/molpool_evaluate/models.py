@@ -109,9 +109,8 @@ class MILSaved:
         from mil_attn import BagData, MILError, predict
         from molpool_common.cache import cache_folder
 
-        n, tasks = len(smiles), len(self.task_names)
-        mean = np.full((n, tasks), np.nan)
-        reasons: list[str | None] = [None] * n
+        mean = np.full((len(smiles), len(self.task_names)), np.nan)
+        reasons: list[str | None] = [None] * len(smiles)
         try:
             bags = BagData.from_smiles(
                 smiles,
@@ -119,16 +118,28 @@ class MILSaved:
                 cache=cache_folder(self._data.cache_dir),
                 workers=self._data.workers,
             )
-        except MILError as error:
-            if "found none of" not in str(error):
+        except MILError:
+            # No molecule of the chunk has features. One alone says why, in its own error.
+            reasons = [self._reason(text) for text in smiles]
+            if None in reasons:
                 raise
-            return Predicted(mean, None, None, ["no features"] * n)
-        rows = np.array([int(name) - 1 for name in bags.ids])
-        mean[rows] = predict(self._module, bags, batch_size=batch_size)
-        for failure in bags.failures:
-            reasons[failure.row] = failure.reason
+        else:
+            rows = np.array([int(name) - 1 for name in bags.ids])
+            mean[rows] = predict(self._module, bags, batch_size=batch_size)
+            for failure in bags.failures:
+                reasons[failure.row] = failure.reason
         called = mean >= self._module.thresholds if self._module.is_classifier else None
         return Predicted(mean, None, called, reasons)
+
+    def _reason(self, smiles: str) -> str | None:
+        """Return why a molecule has no features, None where it has."""
+        from mil_attn import BagData, MILError
+
+        try:
+            BagData.from_smiles([smiles], features=self._data.features)
+        except MILError as error:
+            return str(error)
+        return None
 
 
 def load_model(path: Path) -> SavedModel:

@@ -52,15 +52,11 @@ def read_predictions(
     task_types : mapping of str to {"regression", "classification"}, optional
         Kind of single tasks; by default classification where all truth is 0 or 1.
 
-    Returns
-    -------
-    Predictions
-
     Raises
     ------
     InputError
-        If a file or column is missing, rows lack a prediction (counts, first ids), ids repeat
-        (counts, first ids), a value is no number, or a class is not 0 or 1.
+        If a file or column is missing, rows lack a prediction or ids repeat (counts, first ids),
+        or a value is no number.
     """
     named = columns or ColumnsConfig()
     file, name = _located(Path(path))

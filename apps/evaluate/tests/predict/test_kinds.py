@@ -61,6 +61,10 @@ def test_a_model_over_conformers(disk: Disk, mil: Path, tmp_path: Path) -> None:
     data = tmp_path / "t.csv"
     pl.DataFrame({"Name": names, "SMILES": smiles}).write_csv(data)
     frame = predict(disk, mil, data, "--batch-size", 3, "--chunk-rows", 5)
+    alone = predict(disk, mil, data, "--chunk-rows", 1, "--applicability.enabled", "false")
+    both = ["T340 decision", "F480 decision", "id"]
+    assert alone.select(both).equals(frame.select(both))
+    assert alone["error"].is_not_null().arg_true().to_list() == [6]
     module = MILModule.load(mil / "model.pt")
     config = _Run.model_validate({"data": {"features": {"conformers": {"count": 2}}}})
     good = [i for i in range(8) if i != 6]
