@@ -139,8 +139,8 @@ def study(data: BagData, given: argparse.Namespace, results: Results) -> None:
         smiles=data.smiles,
         val_ratio=VALIDATION,
     )
-    for model, run in models(given.quick).items():
-        for k, fold in enumerate(folds):
+    for k, fold in enumerate(folds):
+        for model, run in models(given.quick).items():
             if (given.models and model not in given.models) or results.has(model=model, fold=k):
                 continue
             started = time.perf_counter()

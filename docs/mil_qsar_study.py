@@ -121,8 +121,8 @@ def study(name: str, data: BagData, given: argparse.Namespace, results: Results)
         smiles=data.smiles,
         val_ratio=VALIDATION,
     )
-    for model, run in models(given.quick).items():
-        for k, fold in enumerate(folds):
+    for k, fold in enumerate(folds):
+        for model, run in models(given.quick).items():
             key = {"set": name, "model": model, "fold": k}
             if (given.models and model not in given.models) or results.has(**key):
                 continue
