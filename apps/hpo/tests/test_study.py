@@ -172,12 +172,15 @@ class TestResume:
         ],
     )
     def test_another_study_under_the_name_is_refused(
-        self, study: Study, changes: dict[str, Any], text: str
+        self, study: Study, tmp_path: Path, changes: dict[str, Any], text: str
     ) -> None:
         study({"n_trials": 1})
         with pytest.raises(InputError, match=text) as error:
             study(**changes)
         assert "study 'study' as it was started" in str(error.value)
+        written = yaml.safe_load((tmp_path / "study" / "config.resolved.yaml").read_text())
+        assert ToyConfig.model_validate(written).study.n_folds == 3
+        assert written["space"] == {}
 
     def test_another_direction_is_refused(self, study: Study) -> None:
         stored = study({"n_trials": 1})
@@ -378,6 +381,8 @@ class TestOptions:
         file.write_text('[{"x": 0}, {"x": 3}]')
         with pytest.raises(InputError, match=r"trial 2 of first.json: x: expected .* found 3"):
             study({"enqueue": str(file)})
+        file.write_text('[{"x": 0}, {"x": 2}]')  # mended, the same command goes through
+        assert len(study({"enqueue": str(file), "n_trials": 3}).trials) == 3
 
     def test_time_limit_starts_no_further_trial(self, study: Study) -> None:
         stored = study({"n_trials": 50, "timeout": 1.0, "pruner": "none"}, seconds=0.1)

@@ -192,6 +192,7 @@ class TestStorage:
         with pytest.raises(InputError, match=text) as error:
             run(settings(tmp_path / "study", study={"storage": address}))
         assert "sesame" not in str(error.value)
+        assert not (tmp_path / "study").exists()
 
     def test_file_that_is_no_journal(self, tmp_path: Path) -> None:
         file = tmp_path / "table.csv"

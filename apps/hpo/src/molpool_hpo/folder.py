@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from molpool_common.config import ConfigModel, dump_config
 from molpool_common.errors import InputError
 from molpool_common.runfolder import MARKER, RunFolder, check_free
 
@@ -41,7 +40,7 @@ def check_folder(settings: TuningConfig, path: Path) -> None:
 
 
 def open_folder(
-    config: ConfigModel, task: StudyTask, path: Path, arguments: Sequence[str], *, overwrite: bool
+    task: StudyTask, path: Path, arguments: Sequence[str], *, overwrite: bool
 ) -> RunFolder:
     """Make the folder of a study, or open it to go on, and write down which study it is."""
     if (path / STUDY).is_file() and not overwrite:
@@ -51,7 +50,6 @@ def open_folder(
         run = RunFolder.create(path, overwrite=overwrite, arguments=arguments)
         (path / JOURNAL).unlink(missing_ok=True)
     run.write_json(STUDY, _said(task, path))
-    run.write_text(CONFIG, dump_config(config))
     return run
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from molpool_common.config import ConfigModel
+from molpool_common.config import ConfigModel, dump_config
 from molpool_common.runfolder import RunFolder, default_folder
 from molpool_common.tracking import Tracker, TrackingConfig, tracking
 from rich.console import Console
@@ -16,7 +17,7 @@ from rich.console import Console
 from molpool_hpo.baseline_run import write_baselines
 from molpool_hpo.config import StudyConfig
 from molpool_hpo.errors import HPOError
-from molpool_hpo.folder import check_folder, open_folder
+from molpool_hpo.folder import CONFIG, check_folder, open_folder
 from molpool_hpo.monitor import Monitor, summary
 from molpool_hpo.objective import Problem
 from molpool_hpo.opening import open_study
@@ -93,9 +94,13 @@ def run_study(
     make_pruner(task.config, problem.n_folds)
     public = _to_write_down(config, settings)
     arguments = [without_password(a, settings.study.storage) for a in arguments]
-    run = open_folder(public, task, path, arguments, overwrite=settings.overwrite)
+    opened = partial(open_folder, task, path, arguments, overwrite=settings.overwrite)
+    # A folder is made for its journal, but not for a database that cannot be reached.
+    run = opened() if settings.study.storage is None else None
     storage = task.open_storage()
     _, is_new = open_study(task, problem, storage)
+    run = run or opened()
+    run.write_text(CONFIG, dump_config(public))
     queue = task.queue(storage)
     if not is_new:
         queue.collect_lost()
