@@ -30,7 +30,8 @@ EVERY = sorted((ROOT / "configs").glob("*.yaml"))
 MODELS = {
     "rt_": RunConfig,
     "mil_": TrainMILConfig,
-    "hpo_mil_": HPOMILConfig,
+    "hpo_musk": HPOMILConfig,
+    "hpo_euos25": HPOMILConfig,
     "hpo_": HPOChempropConfig,
 }
 """What a file configures, by the first of these that it begins with; a Chemprop run otherwise."""
