@@ -89,7 +89,7 @@ def test_products_are_those_of_gradients_taken_one_by_one(settings):
     with torch.random.fork_rng():
         expected = expected_products(model, batch, list(model.last.parameters()))
     norm = deepcopy(model.norm.state_dict())
-    layer = LastLayer(model, losses, encoder_parameters(model), OutputLayer("last", "pool"))
+    layer = LastLayer(model, losses, encoder_parameters(model), OutputLayer("last", "norm"))
     # Double precision, sums of a few dozen terms of order 1.
     torch.testing.assert_close(layer.products(batch, random), expected, rtol=0, atol=1e-10)
     assert all(torch.equal(v, norm[k]) for k, v in model.norm.state_dict().items())
@@ -100,7 +100,7 @@ def test_a_frozen_bias_counts_as_nothing():
     model, batch = network(), batch_of(5)
     model.last.bias.requires_grad_(False)
     parameters = encoder_parameters(model)
-    layer = LastLayer(model, losses, parameters, OutputLayer(model.last, model.pool))
+    layer = LastLayer(model, losses, parameters, OutputLayer(model.last, model.norm))
     assert layer.names == ("last.weight",)
     expected = expected_products(model, batch, [model.last.weight])
     found = layer.products(batch, RandomState.now(CPU))
@@ -122,7 +122,7 @@ class OneAtATime(torch.autograd.Function):
 def test_heads_that_cannot_go_back_for_many_tasks_at_once_go_back_one_by_one():
     model, batch = network(), batch_of(5)
     model.heads = nn.Sequential(Apart(), *model.heads)
-    layer = LastLayer(model, losses, encoder_parameters(model), OutputLayer("last", "pool"))
+    layer = LastLayer(model, losses, encoder_parameters(model), OutputLayer("last", "norm"))
     expected = expected_products(model, batch, list(model.last.parameters()))
     found = layer.products(batch, RandomState.now(CPU))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
@@ -162,10 +162,14 @@ def test_an_encoder_with_atom_descriptors_after_the_layer_does_not_say_where_it_
 @pytest.mark.parametrize(
     ("where", "model", "message"),
     [
-        (OutputLayer("last", "pool"), network(mixing=True), "reach only its own unit"),
-        (OutputLayer("pool", "pool"), network(), r"torch\.nn\.Linear; found Sum as 'pool'"),
-        (OutputLayer("lost", "pool"), network(), "found 'lost'. Did you mean 'last'"),
-        (OutputLayer("first", "pool"), network(), r"a representation \[B, 5\] after it"),
+        (OutputLayer("last", "norm"), network(mixing=True), "reach only its own unit"),
+        (OutputLayer("pool", "norm"), network(), r"torch\.nn\.Linear; found Sum as 'pool'"),
+        (OutputLayer("lost", "norm"), network(), "found 'lost'. Did you mean 'last'"),
+        (
+            OutputLayer("first", "norm"),
+            network(),
+            r"a representation \[B, 5\] after it; found 1 calls.* inputs of shape \[\[9, 6\]\]",
+        ),
     ],
 )
 def test_a_layer_that_is_not_the_last_is_refused(where, model, message):
@@ -180,7 +184,7 @@ def test_a_layer_that_is_used_twice_is_refused():
     model.first = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 6), nn.Linear(6, 5)).double()
     model.first[1].weight = model.last.weight
     with pytest.raises(TaskAffinityError, match="reach only its own unit"):
-        LastLayer(model, losses, encoder_parameters(model), OutputLayer("last", "pool")).products(
+        LastLayer(model, losses, encoder_parameters(model), OutputLayer("last", "norm")).products(
             batch_of(5), RandomState.now(CPU)
         )
 
@@ -214,7 +218,7 @@ def test_noise_falls_with_the_share_that_is_exact_and_all_exact_needs_no_probe()
                     deepcopy(model),
                     [(*batch[:2], batch[2][:, :-1])] * 3,
                     four_losses(losses),
-                    output_layer=OutputLayer("last", "pool"),
+                    output_layer=OutputLayer("last", "norm"),
                 )
                 .matrix
             )
@@ -246,7 +250,7 @@ def test_hybrid_products_have_the_gramian_as_mean():
                 deepcopy(model),
                 [batch],
                 four_losses(losses),
-                output_layer=OutputLayer("last", "pool"),
+                output_layer=OutputLayer("last", "norm"),
             )
         return result.block_sums.sum(axis=0)
 

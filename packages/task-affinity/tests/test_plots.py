@@ -49,6 +49,15 @@ def test_labels_of_the_heatmap_are_whole_and_apart(n_tasks: int) -> None:
     assert all("±0.02" in t.get_text() for t in entries)
 
 
+def test_a_heatmap_of_hundreds_of_tasks_fits_into_a_picture() -> None:
+    matrix, names = affinity(201)
+    figure = plot_task_affinity_heatmap(matrix, names)
+    assert max(figure.get_size_inches()) <= 14
+    axes = figure.axes[0]
+    assert not [t for t in axes.get_yticklabels() if t.get_text()]
+    assert "201 tasks, in the order of the dendrogram" in axes.get_xlabel()
+
+
 @pytest.mark.parametrize("n_tasks", [2, 5, 9, 12, 100])
 def test_labels_of_the_dendrogram_are_whole_and_apart(n_tasks: int) -> None:
     matrix, names = affinity(n_tasks)

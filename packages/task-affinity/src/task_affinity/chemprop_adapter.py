@@ -136,7 +136,7 @@ def output_layer(model: Any) -> OutputLayer | None:
     plain = isinstance(getattr(block, "W_o", None), torch.nn.Linear)
     if not plain or getattr(block, "W_d", None) is not None:
         return None
-    return OutputLayer(block.W_o, model.agg)
+    return OutputLayer(block.W_o, model.bn)
 
 
 def build_loader(

@@ -18,7 +18,7 @@ from task_affinity.errors import TaskAffinityError
 from task_affinity.functional import FunctionalLosses, RandomState
 from task_affinity.gradients import add_gradients, empty_jacobian
 from task_affinity.losses import TaskLosses
-from task_affinity.representation import EncoderOutput, find_module
+from task_affinity.representation import find_module
 
 TASKS_AT_ONCE = 16
 """Tasks whose gradients go back through the heads together."""
@@ -36,12 +36,12 @@ class OutputLayer(NamedTuple):
     layer : str or Module
         The encoder's last linear layer, or its name within the model. After it come only functions
         that keep units apart: activations, dropout, sums or means over the rows of an example.
-    representation : str or Module
-        The module that puts out the B examples' representations [B, D], D the layer's outputs.
+    head : str or Module
+        The first module that takes the B examples' representations [B, D], D the layer's outputs.
     """
 
     layer: str | nn.Module
-    representation: str | nn.Module
+    head: str | nn.Module
 
 
 class _Pass(NamedTuple):
@@ -91,7 +91,7 @@ class LastLayer:
                 f"{self._name!r}"
             )
         self._layer = layer
-        self._output = EncoderOutput(model, where.representation)
+        self._head_name, self._head = find_module(model, where.head, "output_layer")
         self._functional = FunctionalLosses(model, losses)
         self._names = {
             key: name
@@ -136,29 +136,38 @@ class LastLayer:
     def _forward(self, batch: Any, random: RandomState) -> _Pass:
         """Run the losses; only what follows the layer leaves a graph."""
         seen: list[tuple[Tensor, Tensor]] = []
+        taken: list[Tensor] = []
 
         def cut(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             z = output.detach().requires_grad_()
             seen.append((inputs[0].detach(), z))
             return z
 
+        def take(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            taken.append(inputs[0])
+
         detached = {name: p.detach() for name, p in self._parameters.items()}
-        handle = self._layer.register_forward_hook(cut)
+        hooks = (
+            self._layer.register_forward_hook(cut),
+            self._head.register_forward_pre_hook(take),
+        )
         try:
-            with self._output:
-                losses, present = self._functional(batch, random, detached)
+            losses, present = self._functional(batch, random, detached)
         finally:
-            handle.remove()
-        outputs = self._output.tensors
-        shapes = [list(out.shape) for out in outputs]
+            for hook in hooks:
+                hook.remove()
+        self._check_shapes(seen, taken)
+        return _Pass(losses, present.nonzero().squeeze(1), *seen[0], taken[0])
+
+    def _check_shapes(self, seen: list[tuple[Tensor, Tensor]], taken: list[Tensor]) -> None:
         width = self._layer.out_features
-        if len(seen) != 1 or len(shapes) != 1 or shapes[0][1:] != [width] or seen[0][0].ndim != 2:
+        shapes = [list(tensor.shape) for tensor in taken]
+        if len(seen) != 1 or len(taken) != 1 or shapes[0][1:] != [width] or seen[0][0].ndim != 2:
             raise TaskAffinityError(
-                f"output_layer: expected {self._name!r} to take rows [A, F] once a pass, and a "
-                f"representation [B, {width}] after it; found {len(seen)} calls and outputs of "
-                f"shape {shapes}"
+                f"output_layer: expected {self._name!r} to take rows [A, F] once a pass, and "
+                f"{self._head_name!r} a representation [B, {width}] after it; found {len(seen)} "
+                f"calls of the one, and inputs of shape {shapes} of the other"
             )
-        return _Pass(losses, present.nonzero().squeeze(1), *seen[0], outputs[0])
 
     def _slopes(self, passed: _Pass) -> tuple[Tensor, Tensor]:
         """Return how each row's units move their example's [A, D], and whose the rows are [A]."""

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 ENTRIES_UP_TO = 20
 """Tasks up to which the heatmap's entries are written into it."""
+NAMED_UP_TO = 200
+"""Tasks up to which the heatmap names its rows; with more it would not fit into a picture."""
+UNNAMED_INCHES = 12.0
 POINTS_PER_INCH = 72
 DIAGONAL = "#d9d9d9"
 BRANCH = "#666666"
@@ -66,7 +69,7 @@ def plot_task_affinity_heatmap(
     -------
     Figure
         Tasks are in the order of the dendrogram's leaves. Up to 20 tasks the entries are written
-        out.
+        out; above 200 rows have no names, which the dendrogram then gives.
 
     Raises
     ------
@@ -80,8 +83,8 @@ def plot_task_affinity_heatmap(
             f"standard_errors: expected shape {matrix.shape}; found {errors.shape}"
         )
     cell = 0.75 if len(names) <= ENTRIES_UP_TO else 0.17
-    margin = _label_inches(names)
-    side = cell * len(names) + margin
+    named = len(names) <= NAMED_UP_TO
+    side = cell * len(names) + _label_inches(names) if named else UNNAMED_INCHES
     with style():
         figure = new_figure(*(figsize or (max(side + 1.0, 4.5), max(side + 0.4, 3.5))))
         axes = figure.add_subplot()
@@ -169,13 +172,22 @@ def _draw_matrix(
     symmetric = np.allclose(matrix, matrix.T, atol=1e-6 * limit)
     bar.set_label("affinity" if symmetric else "affinity that the row receives from the column")
     size = _type_size(0.75 * min(_inches(axes)) / n_tasks)
-    axes.set_xticks(range(n_tasks), names, rotation=90, fontsize=size)
-    axes.set_yticks(range(n_tasks), names, fontsize=size)
+    _name_rows(axes, names, size)
     axes.tick_params(length=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     if n_tasks <= ENTRIES_UP_TO:
         _write_entries(axes, image, shown, errors, size)
+
+
+def _name_rows(axes: Axes, names: list[str], size: float) -> None:
+    if len(names) > NAMED_UP_TO:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_xlabel(f"{len(names)} tasks, in the order of the dendrogram")
+        return
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
+    axes.set_yticks(range(len(names)), names, fontsize=size)
 
 
 def _write_entries(
