@@ -29,7 +29,7 @@ class PairAccumulator:
 
     def __init__(self, n_tasks: int, *, normalize: bool = False) -> None:
         square = (n_tasks, n_tasks)
-        self.counts = np.zeros(square, np.int64)
+        self.counts = np.zeros(square, np.int32)
         self.blocks = BatchBlocks(n_tasks)
         self._normalize = normalize
         self._sums = np.zeros(square)
@@ -154,7 +154,8 @@ class BatchBlocks:
     @property
     def _count_type(self) -> type[np.unsignedinteger[Any]]:
         """The smallest type that holds a block's batches: at many tasks memory is scarce."""
-        return np.uint16 if self._width < 1 << 16 else np.uint32
+        kinds = (np.uint8, np.uint16, np.uint32)
+        return next(kind for kind in kinds if self._width <= np.iinfo(kind).max)
 
     def _halve(self) -> None:
         self._width *= 2
@@ -173,7 +174,7 @@ class BatchBlocks:
         return np.array(self._counts, np.int32).reshape(-1, self._n_tasks, self._n_tasks)
 
 
-def _ratio(sums: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def _ratio(sums: NDArray[np.float64], counts: NDArray[np.int32]) -> NDArray[np.float64]:
     unknown = np.full(sums.shape, np.nan)
     mean: NDArray[np.float64] = np.divide(sums, counts, out=unknown, where=counts > 0)
     return mean

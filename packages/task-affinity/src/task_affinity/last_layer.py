@@ -20,7 +20,7 @@ from task_affinity.gradients import add_gradients, empty_jacobian
 from task_affinity.losses import TaskLosses
 from task_affinity.representation import find_module
 
-TASKS_AT_ONCE = 16
+TASKS_AT_ONCE = 32
 """Tasks whose gradients go back through the heads together."""
 UNITS_AT_ONCE = 30
 """Units whose products are taken together: what memory they need stays that of the gradients."""

@@ -94,8 +94,9 @@ class ProbedGradients:
 
     def __call__(self, step: Step) -> NDArray[np.float64]:
         """Return the estimated affinities [K, K]."""
-        if self._ready is not None:
-            return self._ready
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            return ready
         inputs = self._output.tensors if self._output is not None else self._inputs
         along = double_backward_derivatives(step.losses[step.tasks], inputs)
         return self._estimate(torch.stack([along(v) for v in self._directions(inputs)], dim=1))

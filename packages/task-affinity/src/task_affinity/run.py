@@ -108,13 +108,13 @@ class AffinityRun:
         if not len(tasks):
             return
         self._check_finite(losses, tasks)
-        if measured:
-            step = Step(batch, losses, tasks, random)
-            self._pairs.add(tasks.cpu().numpy(), self._measure(step))
-            self._measured += 1
+        found = self._measure(Step(batch, losses, tasks, random)) if measured else None
         self._optimizer.zero_grad()
         losses[tasks].mean().backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
+        if found is not None:  # now that the step's graph is gone, there is room
+            self._pairs.add(tasks.cpu().numpy(), found)
+            self._measured += 1
 
     def _begin(self, batch: Any, random: RandomState, task_names: Sequence[str] | None) -> Measure:
         """Learn from the first batch how many tasks there are, and return what measures them."""
@@ -167,7 +167,7 @@ class AffinityRun:
             task_names=self._names,
             matrix=self._pairs.matrix,
             standard_errors=self._pairs.standard_errors,
-            counts=counts,
+            counts=counts.astype(np.int64),
             block_sums=self._pairs.blocks.sums,
             block_counts=self._pairs.blocks.counts,
             config=self._config,
