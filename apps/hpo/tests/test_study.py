@@ -213,7 +213,11 @@ class TestInterrupt:
         )
         text = config.model_copy(update={"seconds": 1.0}).model_dump_json()
         process = subprocess.Popen(
-            [sys.executable, hpo_toy.__file__, text], stderr=subprocess.PIPE, text=True
+            [sys.executable, hpo_toy.__file__, text],
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell that runs these tests in its background has Ctrl-C ignored, and hands that on.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         until = time.monotonic() + 60
         while not (marks.exists() and marks.read_text()) and time.monotonic() < until:
