@@ -75,7 +75,7 @@ def main() -> int:
 
 
 def warm_up(batches: list[Any], n_probes: int) -> None:
-    """Load what torch loads at a first derivative, for both; a batch lacks tasks, no matter here."""
+    """Load what torch loads at a first derivative; that a batch lacks tasks is no matter here."""
     for settings in ({"estimator": "probe", "n_probes": n_probes}, {"estimator": "exact"}):
         with suppress(NoGradientStepsError):
             phase(batches, **settings)
