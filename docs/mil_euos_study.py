@@ -30,7 +30,7 @@ from mil_attn import BagData, MoleculeFeaturesConfig, make_folds
 from mil_study import table_folder
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
-from study_results import Results, difference, spread, table
+from study_results import Results, difference, paired_folds, spread, table
 
 TASKS = (
     "Transmittance_340",
@@ -162,8 +162,8 @@ Scores = NDArray[np.float64]
 def scores(rows: Sequence[dict[str, Any]], frame: pl.DataFrame) -> Scores:
     """Return the weighted areas of a model."""
     known = {row["ID"]: row for row in frame.select("ID", "weight", *TASKS).to_dicts()}
-    found = np.full((len(METRICS), len(TASKS), max(row["fold"] for row in rows) + 1), np.nan)
-    for row in rows:
+    found = np.full((len(METRICS), len(TASKS), len(rows)), np.nan)
+    for k, row in enumerate(rows):
         tested, p = [known[i] for i in row["ids"]], np.array(row["p"])
         weight = np.array([molecule["weight"] for molecule in tested])
         for t, task in enumerate(TASKS):
@@ -171,18 +171,20 @@ def scores(rows: Sequence[dict[str, Any]], frame: pl.DataFrame) -> Scores:
             if y.min() == y.max():
                 continue
             for m, metric in enumerate(METRICS.values()):
-                found[m, t, row["fold"]] = metric(y, p[:, t], sample_weight=weight)
+                found[m, t, k] = metric(y, p[:, t], sample_weight=weight)
     return found
 
 
 def tables(results: Results, frame: pl.DataFrame) -> str:
     """Return scores of each model by task, and paired differences, as Markdown."""
-    names = list(dict.fromkeys(row["model"] for row in results.rows))
-    if not names:
-        return "No results yet.\n"
-    of = {name: scores(list(results.of(model=name)), frame) for name in names}
-    first = results.rows[0]
-    text = f"{len(frame)} molecules drawn, {first['failed']} without a conformer left out.\n"
+    by, folds = paired_folds(results.rows)
+    if not folds:
+        return "No fold that every model has.\n"
+    of = {name: scores(by[name], frame) for name in models(False) if name in by}
+    text = (
+        f"{len(frame)} molecules drawn, {results.rows[0]['failed']} without a conformer left out; "
+        f"{folds} of {FOLDS} folds.\n"
+    )
     for m, metric in enumerate(METRICS):
         body = [
             [name, *(spread(_there(s[m, t])) for t in range(len(TASKS))), spread(_macro(s[m]))]
@@ -193,9 +195,7 @@ def tables(results: Results, frame: pl.DataFrame) -> str:
     for one, other in PAIRS:
         if one not in of or other not in of:
             continue
-        shared = min(of[one].shape[2], of[other].shape[2])
-        ours, theirs = of[one][:, :, :shared], of[other][:, :, :shared]
-        cells = [difference(_macro(a), _macro(b)) for a, b in zip(ours, theirs, strict=True)]
+        cells = [difference(_macro(a), _macro(b)) for a, b in zip(of[one], of[other], strict=True)]
         body.append([f"{one} minus {other}", *cells])
     return text + "\nMacro, paired by fold\n\n" + table(["", *METRICS], body)
 

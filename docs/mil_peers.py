@@ -121,7 +121,7 @@ def lightgbm(columns: Callable[[BagData], Floats], *, rounds: int = 500) -> Mode
     return run
 
 
-def forest(columns: Callable[[BagData], Floats], count: int = 500) -> Model:
+def forest(columns: Callable[[BagData], Floats], count: int = 200) -> Model:
     """Return a random forest of values on train and validation together: it never stops early."""
 
     def run(data: BagData, fold: Split, seed: int) -> Floats:

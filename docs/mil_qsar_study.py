@@ -30,7 +30,7 @@ from mil_attn import BagData, MoleculeFeaturesConfig, make_folds
 from mil_study import table_folder
 from molpool_common.metrics import METRICS, bootstrap_interval
 from numpy.typing import NDArray
-from study_results import Results, table
+from study_results import Results, paired_folds, table
 
 METRIC_NAMES = ("r2", "rmse", "spearman")
 N_SETS, HEAVY_ATOMS = 3, 32
@@ -57,16 +57,19 @@ SETTINGS: dict[str, Any] = {
 
 def models(quick: bool) -> dict[str, mil_peers.Model]:
     """Return the models by name."""
-    settings, count = SETTINGS, 500
+    settings, rounds, count = SETTINGS, 500, 200
     if quick:
-        settings, count = {**SETTINGS, "training": {**SETTINGS["training"], "epochs": 1}}, 5
-    trees = partial(mil_peers.lightgbm, rounds=count)
+        settings, rounds = {**SETTINGS, "training": {**SETTINGS["training"], "epochs": 1}}, 5
+        count = 5
+    trees = partial(mil_peers.lightgbm, rounds=rounds)
     return {
         "1 conformer": mil_peers.ours(settings, use_2d=False, conformers=1),
         "10 conformers": mil_peers.ours(settings, use_2d=False),
         "10 conformers, mean": mil_peers.ours(settings, use_2d=False, mean_residual=1.0),
+        "10 conformers, source inputs": mil_peers.ours(
+            settings, use_2d=False, pool_source="inputs"
+        ),
         "2D": mil_peers.ours(settings, use_3d=False),
-        "2D + 1 conformer": mil_peers.ours(settings, conformers=1),
         "2D + 10 conformers": mil_peers.ours(settings),
         "LightGBM, 2D": trees(mil_peers.two_d),
         "LightGBM, 2D + 3D": trees(mil_peers.both),
@@ -140,20 +143,19 @@ def study(name: str, data: BagData, given: argparse.Namespace, results: Results)
 
 
 def tables(results: Results) -> str:
-    """Return a table a set as Markdown."""
+    """Return a table a set as Markdown, of the folds that every model has."""
     text = ""
     for name in dict.fromkeys(row["set"] for row in results.rows):
-        first = next(iter(results.of(set=name)))
+        rows = list(results.of(set=name))
+        found, folds = paired_folds(rows)
         text += (
-            f"\n{name}: {first['molecules']} molecules ({first['failed']} without a conformer left "
-            f"out), {first['conformers']} conformers each\n\n"
+            f"\n{name}: {rows[0]['molecules']} molecules ({rows[0]['failed']} without a conformer "
+            f"left out), {rows[0]['conformers']} conformers each; {folds} of {FOLDS} folds\n\n"
         )
-        by = {
-            model: _joined(list(results.of(set=name, model=model)))
-            for model in dict.fromkeys(row["model"] for row in results.of(set=name))
-        }
-        head = ["model", "R²", "RMSE", "Spearman", f"RMSE minus {BASE}"]
-        text += table(head, [_cells(model, found, by.get(BASE)) for model, found in by.items()])
+        if folds:
+            by = {model: _joined(parts) for model, parts in found.items()}
+            head = ["model", "R²", "RMSE", "Spearman", f"RMSE minus {BASE}"]
+            text += table(head, [_cells(model, both, by.get(BASE)) for model, both in by.items()])
     return text
 
 
@@ -162,8 +164,7 @@ Joined = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 def _joined(rows: Sequence[dict[str, Any]]) -> Joined:
     """Return labels and predictions of all folds, fold by fold."""
-    ordered = sorted(rows, key=lambda row: row["fold"])
-    y, p = (np.concatenate([row[key] for row in ordered]) for key in ("y", "p"))
+    y, p = (np.concatenate([row[key] for row in rows]) for key in ("y", "p"))
     return y, p
 
 
@@ -172,7 +173,7 @@ def _cells(model: str, found: Joined, base: Joined | None) -> list[str]:
     for name in METRIC_NAMES:
         low, high = bootstrap_interval(name, *found, n=RESAMPLES, rng=np.random.default_rng(0))
         cells.append(f"{METRICS[name](*found):.3f} ({low:.3f} to {high:.3f})")
-    if base is None or model == BASE or len(base[0]) != len(found[0]):
+    if base is None or model == BASE:
         return [*cells, "–"]
     return [*cells, against(found, base)]
 

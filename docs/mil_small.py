@@ -112,8 +112,8 @@ def tables(results: Results) -> str:
         for name in SETS:
             row = next(iter(results.of(what="validate", set=name, setting=setting)), None)
             cells.append(f"{row['accuracy']:.3f}, {row['auc']:.3f}" if row else "–")
-        if "–" not in cells:
-            body.append([setting, *cells, f"{score(setting, SETS, results):.3f}"])
+        done = "–" not in cells
+        body.append([setting, *cells, f"{score(setting, SETS, results):.3f}" if done else "–"])
     text = table(["setting", *SETS, "mean of all"], body) + "\n"
     body = []
     for name in SETS:

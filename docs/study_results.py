@@ -46,6 +46,15 @@ class Results:
                 file.write(json.dumps(row) + "\n")
 
 
+def paired_folds(rows: Iterable[dict[str, Any]]) -> tuple[dict[str, list[dict[str, Any]]], int]:
+    """Return the results of each model in the folds that every model has, and their number."""
+    by: dict[str, dict[int, dict[str, Any]]] = {}
+    for row in rows:
+        by.setdefault(row["model"], {})[row["fold"]] = row
+    shared = sorted(set.intersection(*(set(folds) for folds in by.values()))) if by else []
+    return {name: [folds[k] for k in shared] for name, folds in by.items()}, len(shared)
+
+
 def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     """Return a table as Markdown."""
     lines = [head, ["---"] * len(head), *body]
