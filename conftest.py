@@ -1,10 +1,14 @@
-"""Tests keep what they compute out of the user's cache."""
+"""Tests keep what they compute out of the user's cache, and are not timed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)  # on a busy machine any example may be slow
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)
