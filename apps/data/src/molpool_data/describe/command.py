@@ -9,11 +9,11 @@ from rich.table import Table
 
 from molpool_data.console import console
 from molpool_data.describe.drawing import draw_settings
-from molpool_data.describe.figures import shown_tasks
 from molpool_data.describe.page import Profile, profile_page
 from molpool_data.describe.reading import Described
 from molpool_data.describe.repeats import profile_repeats
 from molpool_data.describe.scaffolds import profile_scaffolds
+from molpool_data.describe.shown import shown_tasks
 from molpool_data.describe.tasks import overlap, profile_tasks, quality_mix
 
 _ON_SCREEN = 16

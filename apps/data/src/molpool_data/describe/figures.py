@@ -11,40 +11,17 @@ from molpool_common.plotting import OKABE_ITO, figure_svg, new_figure, style
 from molpool_common.report import Cell, Figure, Table
 from numpy.typing import NDArray
 
-from molpool_data.describe.drawing import Drawing
+from molpool_data.describe.shown import SHOWN, short_name, shown_tasks
 from molpool_data.describe.tasks import TaskProfile
-
-SHOWN = 24
-"""Tasks that a figure can show legibly; of more, those with the most and the fewest labels."""
 
 _NUMBERED = 12
 """Tasks up to which a heatmap has room for numbers."""
 
 
-def shown_tasks(tasks: Sequence[TaskProfile], limit: int = SHOWN) -> tuple[list[int], str]:
-    """Return the tasks to draw, most labels first, and a sentence if they are not all.
-
-    Parameters
-    ----------
-    tasks : sequence of TaskProfile
-        All of them.
-    limit : int
-        Most to draw.
-    """
-    order = sorted(range(len(tasks)), key=lambda t: -tasks[t].labels)
-    if len(order) <= limit:
-        return order, ""
-    half = limit // 2
-    note = (
-        f" Of {len(order)} tasks, the {half} with the most and the {half} with the fewest labels."
-    )
-    return order[:half] + order[-half:], note
-
-
 def label_counts(tasks: Sequence[TaskProfile], n_rows: int) -> Figure:
     """Draw the labels of each task as bars."""
     order, note = shown_tasks(tasks)
-    names = [_short(tasks[t].name) for t in order]
+    names = [short_name(tasks[t].name) for t in order]
     with style():
         figure = new_figure(8, 1.0 + 0.27 * len(order))
         axes = figure.subplots()
@@ -85,13 +62,13 @@ def overlap_heatmap(tasks: Sequence[TaskProfile], common: NDArray[np.int64]) -> 
     own = np.diag(part)
     rarer = np.minimum.outer(own, own)
     share = np.divide(100.0 * part, rarer, out=np.zeros(part.shape), where=rarer > 0)
-    names = [_short(tasks[t].name) for t in order]
+    names = [short_name(tasks[t].name) for t in order]
     size = max(8.0, 3.4 + 0.28 * len(order))
     with style():
         figure = new_figure(size, 0.85 * size)
         axes = figure.subplots()
         image = axes.imshow(share, vmin=0, vmax=100, cmap="Blues")
-        axes.set_xticks(range(len(order)), [_short(name, 20) for name in names], rotation=90)
+        axes.set_xticks(range(len(order)), [short_name(name, 20) for name in names], rotation=90)
         axes.set_yticks(range(len(order)), names)
         axes.grid(visible=False)
         if len(order) <= _NUMBERED:
@@ -161,7 +138,7 @@ def quality_shares(
         for q, name in enumerate(names[: len(OKABE_ITO)]):
             axes.barh(range(len(order)), shares[:, q], 0.7, left, color=OKABE_ITO[q], label=name)
             left += shares[:, q]
-        axes.set_yticks(range(len(order)), [_short(tasks[t].name) for t in order])
+        axes.set_yticks(range(len(order)), [short_name(tasks[t].name) for t in order])
         axes.set_ylim(len(order) - 0.4, -0.6)
         axes.set_xlim(0, 100)
         axes.set_xlabel("share of the task's labels, %")
@@ -216,7 +193,7 @@ def _histogram(axes: Any, column: NDArray[np.float64], task: TaskProfile) -> Non
     axes.hist(labels, bins=bins, color=OKABE_ITO[0])
     for spike in task.spikes:
         axes.axvline(spike.value, color=OKABE_ITO[5], ls="--", lw=1)
-    axes.set_title(_short(task.name, 30), fontsize=9)
+    axes.set_title(short_name(task.name, 30), fontsize=9)
     axes.tick_params(labelsize=7)
     axes.locator_params(nbins=4)
 
@@ -234,7 +211,7 @@ def class_shares(tasks: Sequence[TaskProfile]) -> Figure | None:
         bars = axes.barh(range(len(order)), shares, 0.7, color=OKABE_ITO[2])
         text = [f"{s:.1f} % of {binary[t].labels:,}" for s, t in zip(shares, order, strict=True)]
         axes.bar_label(bars, text, padding=3, fontsize=8)
-        axes.set_yticks(range(len(order)), [_short(binary[t].name) for t in order])
+        axes.set_yticks(range(len(order)), [short_name(binary[t].name) for t in order])
         axes.set_ylim(len(order) - 0.4, -0.6)
         axes.margins(x=0.25)
         axes.set_xlabel("positives, % of the labels")
@@ -253,62 +230,3 @@ def class_shares(tasks: Sequence[TaskProfile]) -> Figure | None:
             digits=2,
         ),
     )
-
-
-def sampling_trade(settings: Sequence[Drawing], tasks: Sequence[TaskProfile]) -> Figure:
-    """Draw effective rows against the share of draws that label the rarest task."""
-    rarest = rarest_task(tasks)
-    with style():
-        figure = new_figure(8, 3.8)
-        axes = figure.subplots()
-        for mode, colour, marker, above in (
-            ("multiplicative", OKABE_ITO[0], "o", 4),
-            ("hierarchical", OKABE_ITO[5], "s", -10),
-        ):
-            own = [s for s in settings if s.mode == mode]
-            x = [s.effective_rows for s in own]
-            y = [100 * s.task_share[rarest] for s in own]
-            axes.plot(x, y, marker=marker, color=colour, label=mode)
-            for setting, px, py in zip(own, x, y, strict=True):
-                axes.annotate(
-                    f"α {setting.alpha:g}",
-                    (px, py),
-                    (5, above),
-                    textcoords="offset points",
-                    fontsize=8,
-                )
-        axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
-        axes.margins(0.1)
-        axes.set_xlabel("effective rows")
-        axes.set_ylabel(f"draws with a label of\n{_short(tasks[rarest].name, 30)}, %")
-        axes.legend()
-        svg = figure_svg(figure)
-    order, note = shown_tasks(tasks, limit=40)
-    return Figure(
-        svg,
-        alt="Effective rows against the share of draws that label the rarest task, by mode and α.",
-        caption="More draws of the rarest task cost effective rows. The table gives, for each task,"
-        f" how many of 1,000 drawn rows have a label of it.{note}",
-        data=Table(
-            ["task", "labels", *(f"{s.mode[:5]}. α {s.alpha:g}" for s in settings)],
-            [
-                [tasks[t].name, tasks[t].labels, *(1000 * float(s.task_share[t]) for s in settings)]
-                for t in order
-            ],
-            digits=1,
-        ),
-    )
-
-
-def rarest_task(tasks: Sequence[TaskProfile]) -> int:
-    """Return the task with the fewest labels, of those that have any."""
-    return min((t for t in range(len(tasks)) if tasks[t].labels), key=lambda t: tasks[t].labels)
-
-
-def _short(name: str, limit: int = 34) -> str:
-    """Return a name cut in its middle: names of a family differ at their ends."""
-    if len(name) <= limit:
-        return name
-    head = limit // 2
-    return f"{name[:head]}…{name[head + 1 - limit :]}"

@@ -15,7 +15,9 @@ from molpool_data.describe import figures
 from molpool_data.describe.drawing import Drawing
 from molpool_data.describe.reading import Described
 from molpool_data.describe.repeats import RepeatProfile
+from molpool_data.describe.sampling import sampling_parts
 from molpool_data.describe.scaffolds import ScaffoldProfile
+from molpool_data.describe.shown import shown_tasks
 from molpool_data.describe.tasks import SPIKE, TaskProfile
 
 _LISTED = 20
@@ -87,7 +89,7 @@ def profile_page(profile: Profile) -> str:
         *_quality(profile),
         Section("Scaffolds", _scaffolds(profile.scaffolds)),
         Section("Repeats", _repeats(profile)),
-        Section("What joint sampling would draw", _drawings(profile)),
+        Section("What joint sampling would draw", _sampling(profile)),
     ]
     subtitle = f"Profile of {len(profile.table):,} rows and {len(profile.tasks):,} tasks"
     return render_report(named, subtitle, sections)
@@ -108,7 +110,7 @@ def _values(profile: Profile) -> list[Part]:
     classes = figures.class_shares(profile.tasks)
     parts += [figure for figure in (histograms, classes) if figure is not None]
     measured = [task for task in profile.tasks if task.positives is None]
-    order, note = figures.shown_tasks(measured, limit=_LISTED)
+    order, note = shown_tasks(measured, limit=_LISTED)
     if order:
         parts.append(_value_table([measured[t] for t in order], note))
     return parts
@@ -254,52 +256,6 @@ def _places(table: MoleculeTable, rows: Sequence[int]) -> str:
     )
 
 
-def _drawings(profile: Profile) -> list[Part]:
-    if not profile.drawings:
-        return [Text("No row has a label.")]
-    rarest = figures.rarest_task(profile.tasks)
-    task = profile.tasks[rarest]
+def _sampling(profile: Profile) -> list[Part]:
     labelled = int(np.isfinite(profile.table.targets).any(axis=1).sum())
-    rows: list[list[Cell]] = [
-        [
-            d.mode,
-            f"{d.alpha:g}",
-            d.effective_rows,
-            100 * d.effective_rows / labelled,
-            d.distinct_rows,
-            1000 * float(d.task_share[rarest]),
-        ]
-        for d in profile.drawings
-    ]
-    rows.append(
-        [
-            "plain shuffling",
-            "",
-            float(labelled),
-            100.0,
-            float(labelled),
-            1000 * task.labels / labelled,
-        ]
-    )
-    return [
-        Text(
-            "multiplicative weighs a row by the label count of its rarest task to the power -α; "
-            "hierarchical draws a task, then a row of it. Without a curriculum, over the whole "
-            f"table. The rarest task is {task.name} with {task.labels:,} labels."
-        ),
-        figures.sampling_trade(profile.drawings, profile.tasks),
-        Table(
-            [
-                "mode",
-                "α",
-                "effective rows",
-                "of labelled rows %",
-                "distinct rows an epoch",
-                "rarest task in 1,000 draws",
-            ],
-            rows,
-            caption="Effective rows: 1/Σp². An epoch is as many draws as there are labelled rows.",
-            totals=1,
-            digits=1,
-        ),
-    ]
+    return sampling_parts(profile.drawings, profile.tasks, labelled)
