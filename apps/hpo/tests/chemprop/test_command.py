@@ -71,6 +71,7 @@ def test_keys_from_before_joint_sampling_are_read(table: Path, tmp_path: Path, c
 
 
 @pytest.mark.realdata
+@pytest.mark.skipif(not CONFIG.is_file(), reason="the configuration is no part of the wheel")
 def test_the_study_of_expansionrx_looks_ahead() -> None:
     if not (FOLDER / TABLE).is_file():
         pytest.skip(f"no {TABLE}: set MOLPOOL_DATA to the folder of the public tables")
