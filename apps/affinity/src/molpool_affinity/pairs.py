@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,7 @@ def ranked(
     names: Sequence[str],
     matrix: NDArray[np.float64],
     errors: NDArray[np.float64],
-    counts: NDArray[np.int64],
+    counts: NDArray[np.integer[Any]],
     *,
     symmetric: bool,
     limit: int | None = None,
