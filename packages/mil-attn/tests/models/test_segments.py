@@ -96,13 +96,15 @@ def values_of(sizes: list[int]) -> tuple[Tensor, Tensor, Tensor]:
     return weights, rows_of(sizes, 4, seed=1), rows_of([4], 4, seed=2).view(2, 2, 4)
 
 
+@pytest.mark.parametrize("least_saved", [0.0, 2.0])
 @pytest.mark.parametrize("run_bytes", [1, 6 * 4 * 8 * 2, 1 << 22])
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sizes=sizes)
 def test_values_are_projected_rows_summed(
-    run_bytes: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+    run_bytes: int, least_saved: float, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(segment_values_module, "RUN_BYTES", run_bytes)  # one, two, all bags a run
+    monkeypatch.setattr(segment_values_module, "LEAST_SAVED", least_saved)  # small bags, none
     weights, rows, w_v = values_of(sizes)
     wanted = [tensor.requires_grad_() for tensor in (weights, rows, w_v)]
     segments = segments_of(sizes)
@@ -113,6 +115,7 @@ def test_values_are_projected_rows_summed(
     expected = torch.stack([torch.einsum("nth,nd,hed->the", w, r, w_v) for w, r in bags])
     torch.testing.assert_close(mine, expected, rtol=1e-12, atol=1e-12)
     cotangent = rows_of([len(sizes)], 12, seed=3).view(-1, 3, 2, 2)
-    grads = torch.autograd.grad(mine, wanted, cotangent)
+    torch.autograd.grad(mine, wanted, cotangent, retain_graph=True)
+    grads = torch.autograd.grad(mine, wanted, cotangent)  # what was kept is as it was
     for ours, theirs in zip(grads, torch.autograd.grad(expected, wanted, cotangent), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11)

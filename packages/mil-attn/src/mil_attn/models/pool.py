@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from mil_attn.bags import check_offsets, pack_bags
 from mil_attn.errors import MILError
+from mil_attn.models.linear import quick_linear
 from mil_attn.models.segment_sums import segment_mean, segment_pool, segment_softmax
 from mil_attn.models.segment_values import segment_values
 from mil_attn.models.segments import Segments
@@ -180,11 +181,14 @@ class TaskAttentionPool(nn.Module):
         normed = self.norm(plain)
         w_q, w_k, w_v = self.mha.in_proj_weight.chunk(3)
         b_q, _, b_v = self.mha.in_proj_bias.chunk(3)
-        attention = segment_softmax(normed @ self._folded(w_q, b_q, w_k).T, segments, self.top_k)
+        scores = quick_linear(normed, self._folded(w_q, b_q, w_k))
+        attention = segment_softmax(scores, segments, self.top_k)
         weights = F.dropout(attention, self.dropout, self.training)
         rows = plain if self.source == "inputs" else normed
         if self.source == "attn_out":
-            pooled = self.mha.out_proj(self._values(weights, rows, w_v, b_v, segments))
+            values = self._values(weights, rows, w_v, b_v, segments)
+            out = self.mha.out_proj
+            pooled = quick_linear(values.flatten(0, 1), out.weight, out.bias).view_as(values)
         else:
             pooled = self._pooled_instances(weights, rows, w_v, b_v, segments)
         if self.mean_residual > 0:
@@ -223,7 +227,8 @@ class TaskAttentionPool(nn.Module):
         if not self.tie_mha_v:
             return pooled
         sums = self._sums(weights, segments)
-        return F.linear(pooled, w_v) + (b_v if sums is None else sums * b_v)
+        projected = quick_linear(pooled.flatten(0, 1), w_v).view_as(pooled)
+        return projected + (b_v if sums is None else sums * b_v)
 
     def _sums(self, weights: Tensor, segments: Segments) -> Tensor | None:
         """Return the sum of each bag's weights [B, R, 1]; None where it is 1, none dropped."""

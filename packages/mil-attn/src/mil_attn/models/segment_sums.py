@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mil_attn.models.linear import small_products
 from mil_attn.models.segments import Run, Segments
 
 
@@ -65,8 +66,9 @@ def segment_mean(rows: Tensor, segments: Segments) -> Tensor:
 def pool_into(pooled: Tensor, weights: Tensor, rows: Tensor, run: Run) -> None:
     """Write the sums [bags, R, D] of a run's rows [rows, D] by its weights [rows, R]."""
     parts = run.split_bags(pooled), run.split_rows(weights), run.split_rows(rows)
-    for out, weight, row in zip(*parts, strict=True):
-        torch.bmm(weight.mT, row, out=out)
+    with small_products(rows.device):
+        for out, weight, row in zip(*parts, strict=True):
+            torch.bmm(weight.mT, row, out=out)
 
 
 def pool_backward_into(
@@ -75,9 +77,10 @@ def pool_backward_into(
     """Write the gradients of a run's weights and rows, from that [bags, R, D] of its sums."""
     split = run.split_rows
     parts = split(grads[0]), split(grads[1]), run.split_bags(grad), split(weights), split(rows)
-    for grad_weight, grad_row, part, weight, row in zip(*parts, strict=True):
-        torch.bmm(row, part.mT, out=grad_weight)
-        torch.bmm(weight, part, out=grad_row)
+    with small_products(rows.device):
+        for grad_weight, grad_row, part, weight, row in zip(*parts, strict=True):
+            torch.bmm(row, part.mT, out=grad_weight)
+            torch.bmm(weight, part, out=grad_row)
 
 
 class _Softmax(torch.autograd.Function):

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
+from molpool_common.products import quick_products
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mil_attn.models.linear import head_products
 from mil_attn.models.segment_sums import pool_backward_into, pool_into
 from mil_attn.models.segments import Run, Segments
 
-RUN_BYTES = 1 << 22
+RUN_BYTES = 1 << 24
 """Room for the sums of a run of bags, on the CPU."""
+
+LEAST_SAVED = 0.25
+"""Share of the products with `w_v` for which small bags go another way, at a cost of its own."""
 
 
 def segment_values(weights: Tensor, rows: Tensor, w_v: Tensor, segments: Segments) -> Tensor:
     """Return the weighted sums of each bag's values.
 
     Rows are summed first and the sums multiplied by `w_v`: as many products as bags and tasks,
-    not instances. Of bags with no more instances than tasks the instances are multiplied instead.
+    not instances. Of bags with no more instances than tasks the instances are multiplied instead,
+    where that saves much.
 
     Parameters
     ----------
@@ -43,67 +48,99 @@ def segment_values(weights: Tensor, rows: Tensor, w_v: Tensor, segments: Segment
 
 
 class _Values(torch.autograd.Function):
-    """Larger bags go run by run through one buffer, as their sums are more than the rows are.
+    """The sums of larger bags are kept if they fit into one buffer.
 
-    For the gradient they are formed again, which costs little beside the products.
+    If not, they go through it run by run and are formed again for the gradient, as they are more
+    than the rows are.
     """
 
     @staticmethod
     def forward(ctx: Any, weights: Tensor, rows: Tensor, w_v: Tensor, segments: Segments) -> Tensor:
         values = rows.new_empty(segments.n_bags, *weights.shape[1:], w_v.shape[1])
-        small = segments.up_to(weights.shape[1])
-        of_rows = (rows[small.rows] @ w_v.flatten(0, 1).T).view(-1, *w_v.shape[:2])
-        _small_into(values[small.bags], weights[small.rows], of_rows, small)
-        flat = weights.flatten(1)
-        for run, sums in _runs(flat, rows, segments, small):
-            pool_into(sums, flat[run.rows], rows[run.rows], run)
-            by_head = values[run.bags].flatten(0, 1).transpose(0, 1)
-            torch.bmm(_by_head(sums, w_v), w_v.mT, out=by_head)
-        ctx.save_for_backward(weights, rows, w_v, of_rows)
+        flat, small = weights.flatten(1), _small(segments, weights.shape[1])
+        runs = _runs(flat, rows, segments, small)
+        with quick_products(rows.device):
+            of_rows = (rows[small.rows] @ w_v.flatten(0, 1).T).view(-1, *w_v.shape[:2])
+            _small_into(values[small.bags], weights[small.rows], of_rows, small)
+            sums = _room(flat, rows, runs)
+            for run in runs:
+                there = sums[: run.bags.stop - run.bags.start]
+                pool_into(there, flat[run.rows], rows[run.rows], run)
+                by_head = values[run.bags].flatten(0, 1).transpose(0, 1)
+                head_products(by_head, _by_head(there, w_v), w_v.mT, share=0)
+        kept = sums if len(runs) == 1 else None
+        ctx.save_for_backward(weights, rows, w_v, of_rows, kept)
         ctx.segments = segments
         return values
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        weights, rows, w_v, of_rows = ctx.saved_tensors
-        segments: Segments = ctx.segments
-        grad, flat = grad.contiguous(), weights.flatten(1)
-        grad_weights, grad_rows = torch.empty_like(flat), torch.empty_like(rows)
-        small = segments.up_to(weights.shape[1])
-        of_small = _small_backward(
-            grad_weights.view_as(weights)[small.rows],
-            grad[small.bags],
-            weights[small.rows],
-            of_rows,
-            small,
-        )
-        torch.mm(of_small, w_v.flatten(0, 1), out=grad_rows[small.rows])
-        grad_w_v = (of_small.T @ rows[small.rows]).view_as(w_v)
-        for run, sums in _runs(flat, rows, segments, small):
-            pool_into(sums, flat[run.rows], rows[run.rows], run)
-            by_head = grad[run.bags].flatten(0, 1).transpose(0, 1)
-            grad_w_v.baddbmm_(by_head.mT, _by_head(sums, w_v))
-            # From here on the buffer holds the gradient of the sums.
-            torch.bmm(by_head, w_v, out=_by_head(sums, w_v))
-            there = run.rows
-            pool_backward_into(
-                (grad_weights[there], grad_rows[there]), sums, flat[there], rows[there], run
+        weights, rows, w_v, of_rows, kept = ctx.saved_tensors
+        grad, n_tasks = grad.contiguous(), weights.shape[1]
+        grad_weights, grad_rows = torch.empty_like(weights), torch.empty_like(rows)
+        small = _small(ctx.segments, n_tasks)
+        with quick_products(rows.device):
+            of_small = _small_backward(
+                grad_weights[small.rows],
+                grad[small.bags],
+                weights[small.rows],
+                of_rows,
+                small,
             )
-        return grad_weights.view_as(weights), grad_rows, grad_w_v, None
+            torch.mm(of_small, w_v.flatten(0, 1), out=grad_rows[small.rows])
+            grad_w_v = (of_small.T @ rows[small.rows]).view_as(w_v)
+            grads, flat = (grad_weights.flatten(1), grad_rows, grad_w_v), weights.flatten(1)
+            runs = _runs(flat, rows, ctx.segments, small)
+            room = _room(flat, rows, runs)
+            for run in runs:
+                _run_backward(grads, grad, flat, rows, w_v, run, room, kept)
+        return grad_weights, grad_rows, grad_w_v, None
 
 
-def _runs(
-    weights: Tensor, rows: Tensor, segments: Segments, after: Run
-) -> Iterator[tuple[Run, Tensor]]:
-    """Yield the runs after a run, and room for each one's sums [bags, R, D]."""
+def _run_backward(
+    grads: tuple[Tensor, Tensor, Tensor],
+    grad: Tensor,
+    weights: Tensor,
+    rows: Tensor,
+    w_v: Tensor,
+    run: Run,
+    room: Tensor,
+    kept: Tensor | None,
+) -> None:
+    """Write a run's gradients of weights and rows, and add that of `w_v`."""
+    grad_weights, grad_rows, grad_w_v = grads
+    by_head = grad[run.bags].flatten(0, 1).transpose(0, 1)
+    sums = room[: run.bags.stop - run.bags.start]
+    if kept is None:
+        pool_into(sums, weights[run.rows], rows[run.rows], run)
+    pooled = sums if kept is None else kept
+    head_products(grad_w_v, by_head.mT, _by_head(pooled, w_v), share=1)
+    # From here on the buffer holds the gradient of the sums.
+    torch.bmm(by_head, w_v, out=_by_head(sums, w_v))
+    into = grad_weights[run.rows], grad_rows[run.rows]
+    pool_backward_into(into, sums, weights[run.rows], rows[run.rows], run)
+
+
+def _small(segments: Segments, n_tasks: int) -> Run:
+    """Return the bags whose instances, not sums, are multiplied; none if that saves little."""
+    small = segments.up_to(n_tasks)
+    saved = small.bags.stop * n_tasks - small.rows.stop
+    return small if saved >= LEAST_SAVED * segments.n_bags * n_tasks else segments.up_to(0)
+
+
+def _runs(weights: Tensor, rows: Tensor, segments: Segments, after: Run) -> list[Run]:
+    """Return what follows a run in pieces whose sums [bags, R, D] have room."""
     per_bag = weights.shape[1] * rows.shape[1] * rows.element_size()
     # Elsewhere than on the CPU each step has a cost of its own: few, large ones.
     budget = RUN_BYTES if rows.device.type == "cpu" else 64 * RUN_BYTES
-    n_bags = min(max(1, budget // per_bag), segments.n_bags)
-    room = rows.new_empty(n_bags, weights.shape[1], rows.shape[1])
-    for run in segments.runs(n_bags, after):
-        yield run, room[: run.bags.stop - run.bags.start]
+    return list(segments.runs(max(1, budget // per_bag), after))
+
+
+def _room(weights: Tensor, rows: Tensor, runs: list[Run]) -> Tensor:
+    """Return an empty buffer [bags, R, D] for the sums of any one of the runs."""
+    n_bags = max((run.bags.stop - run.bags.start for run in runs), default=0)
+    return rows.new_empty(n_bags, weights.shape[1], rows.shape[1])
 
 
 def _by_head(sums: Tensor, w_v: Tensor) -> Tensor:
