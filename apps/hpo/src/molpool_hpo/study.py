@@ -14,16 +14,13 @@ from molpool_common.runfolder import RunFolder, default_folder
 from molpool_common.tracking import Tracker, TrackingConfig, tracking
 from rich.console import Console
 
-from molpool_hpo.baseline_run import write_baselines
 from molpool_hpo.config import StudyConfig
 from molpool_hpo.errors import HPOError
 from molpool_hpo.folder import CONFIG, check_folder, open_folder
 from molpool_hpo.monitor import Monitor, summary
 from molpool_hpo.objective import Problem
 from molpool_hpo.opening import open_study
-from molpool_hpo.outcome import outcome_sections
 from molpool_hpo.queue import Queue
-from molpool_hpo.report import study_report
 from molpool_hpo.samplers import SamplerFactory, make_pruner
 from molpool_hpo.screen import StudyScreen
 from molpool_hpo.storage import journal_path, shown, without_password
@@ -144,6 +141,8 @@ def _work(
         _finish(monitor, run, tracker)
         raise
     if task.config.baselines:
+        from molpool_hpo.baseline_run import write_baselines
+
         write_baselines(run, monitor.problem.kind, monitor.problem.metric)
     stored = _finish(monitor, run, tracker)
     run.log("ended", summary=summary(stored))
@@ -151,6 +150,10 @@ def _work(
 
 
 def _finish(monitor: Monitor, run: RunFolder, tracker: Tracker) -> StoredStudy:
+    # What draws takes seconds to import, which no trial needs to wait for.
+    from molpool_hpo.outcome import outcome_sections
+    from molpool_hpo.report import study_report
+
     monitor.update()
     stored = monitor.stored()
     monitor.write(stored)
