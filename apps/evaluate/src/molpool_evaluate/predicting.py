@@ -10,13 +10,14 @@ from time import perf_counter
 
 import polars as pl
 from molpool_common.errors import InputError
+from molpool_common.frame_stream import frames_written
 from molpool_common.table import require_columns
 from rich.console import Console
 
 from molpool_evaluate.config import PredictConfig
 from molpool_evaluate.models import SavedModel, check_model_path, load_model, run_section
 from molpool_evaluate.screen import molecules_bar
-from molpool_evaluate.streams import TableStream, open_table, survey, written
+from molpool_evaluate.streams import TableStream, open_table, survey
 
 FAR = 0.3
 """Tanimoto similarity below which a molecule counts as unlike all training molecules."""
@@ -94,7 +95,7 @@ def predict_table(config: PredictConfig, *, console: Console | None = None) -> P
         console.print(predictor.note, highlight=False)
     tally = Tally()
     start = perf_counter()
-    with written(output) as writer, molecules_bar(console, "Predicting", total) as advance:
+    with frames_written(output) as writer, molecules_bar(console, "Predicting", total) as advance:
         for frame in _chunks(table, smiles, names, min(config.chunk_rows, model.most_rows)):
             done = predictor.predict(frame)
             writer.write(done)

@@ -1,4 +1,4 @@
-"""Tables larger than memory: read some rows at a time, written row group by row group."""
+"""Tables larger than memory, read some rows at a time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,7 +14,6 @@ import pyarrow as pa  # type: ignore[import-untyped]  # it has no types
 import pyarrow.csv as pc  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from molpool_common.errors import InputError, did_you_mean, listed
-from molpool_common.runfolder import atomic_path
 from molpool_common.table import MISSING
 
 _BLOCK = 1 << 20
@@ -173,60 +172,6 @@ def _refuse_repeated(table: TableStream, column: str, hashes: Any) -> None:
             f"{listed([f'{name!r} ({n} times)' for name, n in more.items()], limit=5)}",
             where=table.path.name,
         )
-
-
-class Writer(Protocol):
-    """Takes frames of the same columns, one after the other."""
-
-    def write(self, frame: pl.DataFrame) -> None:
-        """Append rows."""
-
-
-@contextmanager
-def written(path: Path) -> Iterator[Writer]:
-    """Give a writer whose rows become the file `path` when the block ends, and nothing before.
-
-    Parameters
-    ----------
-    path : Path
-        Ending in ``.parquet`` or ``.csv``. If the block raises, nothing is left of it.
-    """
-    with atomic_path(path) as temporary:
-        writer: _Parquet | _CSV
-        writer = _Parquet(temporary) if path.suffix == ".parquet" else _CSV(temporary)
-        try:
-            yield writer
-        finally:
-            writer.close()
-
-
-class _Parquet:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._writer: pq.ParquetWriter | None = None
-
-    def write(self, frame: pl.DataFrame) -> None:
-        table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(self._path, table.schema, compression="zstd")
-        self._writer.write_table(table)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
-
-class _CSV:
-    def __init__(self, path: Path) -> None:
-        self._handle = path.open("wb")
-        self._first = True
-
-    def write(self, frame: pl.DataFrame) -> None:
-        frame.write_csv(self._handle, include_header=self._first)
-        self._first = False
-
-    def close(self) -> None:
-        self._handle.close()
 
 
 @contextmanager

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 from molpool_common.errors import InputError, listed
-from molpool_common.runfolder import atomic_path
+from molpool_common.frame_stream import frames_written
 from rich.console import Console
 from rt_ridge import CompoundDescriptors
 from rt_ridge.backoff import LEVELS
@@ -23,8 +21,6 @@ from molpool_rt.config import PredictConfig
 from molpool_rt.descriptors import read_descriptors
 from molpool_rt.folder import check_file
 from molpool_rt.tables import PARQUET, Table
-
-Write = Callable[[pl.DataFrame], None]
 
 
 def main(config: PredictConfig, arguments: Sequence[str]) -> None:
@@ -52,11 +48,11 @@ def main(config: PredictConfig, arguments: Sequence[str]) -> None:
         )
     console = Console(highlight=False)
     levels: Counter[str] = Counter()
-    with opened(output) as write, console.status(f"Predicting {table.name}"):
+    with frames_written(output) as writer, console.status(f"Predicting {table.name}"):
         for batch in reader.batches():
             frame = predicted(artefact, batch, reader).select(columns)
             levels.update(dict(frame["level"].value_counts().iter_rows()))
-            write(frame)
+            writer.write(frame)
         if not levels:
             raise InputError("data", expected="at least one row", found="none", where=table.name)
     console.print(f"{output}: {sum(levels.values()):,} rows", soft_wrap=True)
@@ -130,45 +126,3 @@ def _check_suffix(output: Path) -> None:
         raise InputError(
             "output", expected="a name that ends in .parquet or .csv", found=repr(output.name)
         )
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Write]:
-    """Give a function that appends frames to a file, which appears once it is whole."""
-    with atomic_path(path) as temporary:
-        writer = _CsvWriter(temporary) if path.suffix == ".csv" else _ParquetWriter(temporary)
-        try:
-            yield writer.write
-        finally:
-            writer.close()
-
-
-class _CsvWriter:
-    def __init__(self, path: Path) -> None:
-        self._handle = path.open("wb")
-        self._first = True
-
-    def write(self, frame: pl.DataFrame) -> None:
-        frame.write_csv(self._handle, include_header=self._first)
-        self._first = False
-
-    def close(self) -> None:
-        self._handle.close()
-
-
-class _ParquetWriter:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._writer: Any = None
-
-    def write(self, frame: pl.DataFrame) -> None:
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
-
-        table = frame.to_arrow()
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(self._path, table.schema)
-        self._writer.write_table(table)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
