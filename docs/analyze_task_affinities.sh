@@ -2,14 +2,14 @@
 # Task affinities of several tables: data/NAME.csv to results/NAME_affinity.{npz,csv,png,json,html}.
 #
 #   docs/analyze_task_affinities.sh                    # the three names below
-#   docs/analyze_task_affinities.sh my_table another   # others; TASKS="A B C" names their columns
+#   docs/analyze_task_affinities.sh my_table another   # others; TASKS="A,B,C" names their columns
 set -euo pipefail
 
 datasets=("$@")
 if [ ${#datasets[@]} -eq 0 ]; then
     datasets=(admet_small admet_large admet_diverse)
 fi
-read -ra tasks <<< "${TASKS:-LogD KSOL PAMPA hERG CLint}"
+IFS=, read -ra tasks <<< "${TASKS:-LogD,KSOL,PAMPA,hERG,CLint}"
 
 for dataset in "${datasets[@]}"; do
     echo "Analyzing dataset: $dataset"

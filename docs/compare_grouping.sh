@@ -4,7 +4,7 @@
 #
 #   docs/compare_grouping.sh                       # the synthetic demo table: the machinery, in minutes
 #   EPOCHS=30 MOLECULES=1500 docs/compare_grouping.sh
-#   TRAIN=train.csv TEST=test.csv TASKS="LogD KSOL hERG" ID=Name docs/compare_grouping.sh
+#   TRAIN=train.csv TEST=test.csv TASKS="LogD,KSOL,HLM CLint" ID=Name docs/compare_grouping.sh
 #
 # Writes models/ and results/final_comparison.{csv,json,html,png,svg} below the working folder.
 set -euo pipefail
@@ -12,7 +12,7 @@ set -euo pipefail
 EPOCHS="${EPOCHS:-10}"
 GROUPS_OF_TASKS="${N_GROUPS:-3}"
 SEED="${SEED:-0}"
-read -ra tasks <<< "${TASKS:-LogP LogS QED MR TPSA Fsp3}"
+IFS=, read -ra tasks <<< "${TASKS:-LogP,LogS,QED,MR,TPSA,Fsp3}"
 id="${ID:-Molecule Name}"
 mkdir -p data models/baseline models/affinity results
 

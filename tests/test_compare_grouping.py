@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).resolve().parents[1] / "docs" / "compare_grouping.sh"
 @pytest.mark.slow
 def test_script_trains_three_models_and_compares_them(tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    settings = {"EPOCHS": "1", "MOLECULES": "150", "N_GROUPS": "2", "TASKS": "LogP LogS"}
+    settings = {"EPOCHS": "1", "MOLECULES": "150", "N_GROUPS": "2", "TASKS": "LogP,LogS"}
     ended = subprocess.run(
         ["bash", str(SCRIPT)],
         cwd=tmp_path,
