@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from molpool_evaluate.applicability import NearestTraining
 from molpool_evaluate.config import PredictConfig
-from molpool_evaluate.models import Floats, Predicted, SavedModel
+from molpool_evaluate.models import Predicted, SavedModel
+from molpool_evaluate.predicted_columns import prediction_columns, spread
 from molpool_evaluate.training_molecules import TrainingMolecules, training_molecules
 
 if TYPE_CHECKING:
@@ -88,8 +89,9 @@ class ChunkPredictor:
         read, predicted = self._predicted(smiles, frame)
         for place, reason in zip(read.rows.tolist(), predicted.reasons, strict=True):
             read.reasons[place] = reason
-        columns = [*frame.get_columns(), *self._columns(predicted, read.rows, frame.height)]
-        columns += self._similarity(read, frame.height)
+        tasks, n = self.model.task_names, frame.height
+        columns = [*frame.get_columns(), *prediction_columns(tasks, predicted, read.rows, n)]
+        columns += self._similarity(read, n)
         columns.append(pl.Series("error", read.reasons, dtype=pl.String))
         return pl.DataFrame(columns)
 
@@ -114,19 +116,6 @@ class ChunkPredictor:
         texts = [smiles[i] or "" for i in read.rows.tolist()]
         return read, self.model.predict(texts, self.batch_size)
 
-    def _columns(self, predicted: Predicted, rows: NDArray[np.int64], n: int) -> list[pl.Series]:
-        columns = []
-        for t, task in enumerate(self.model.task_names):
-            columns.append(_spread(f"{task} predicted", predicted.mean[:, t], rows, n))
-            if predicted.sd is not None:
-                columns.append(_spread(f"{task}_sd", predicted.sd[:, t], rows, n))
-            if predicted.decisions is not None:
-                called = predicted.decisions[:, t].astype(np.float64)
-                called[np.isnan(predicted.mean[:, t])] = np.nan
-                flags = _spread(f"{task} decision", called, rows, n)
-                columns.append(flags.cast(pl.Boolean))
-        return columns
-
     def _similarity(self, read: _Read, n: int) -> list[pl.Series]:
         if self.nearest is None or self.training is None:
             return []
@@ -135,16 +124,9 @@ class ChunkPredictor:
         for place, row in zip(read.rows.tolist(), found.row.tolist(), strict=True):
             ids[place] = self.training.ids[row]
         return [
-            _spread("similarity", found.similarity, read.rows, n),
+            spread("similarity", found.similarity, read.rows, n),
             pl.Series("nearest", ids, dtype=pl.String),
         ]
-
-
-def _spread(name: str, values: Floats, rows: NDArray[np.int64], n: int) -> pl.Series:
-    """Return values as a column of `n` rows, null where there is none."""
-    column = np.full(n, np.nan)
-    column[rows] = values
-    return pl.Series(name, column).fill_nan(None)
 
 
 def _not_empty(smiles: Sequence[str | None]) -> _Read:

@@ -32,7 +32,9 @@ class PredictConfig(ConfigModel):
         "file",
     )
     data_path: str | None = Field(
-        None, description="table of molecules: CSV or TSV, gzipped or not, or Parquet"
+        None,
+        description="table of molecules: CSV or TSV, gzipped or not, or Parquet; for a model over "
+        "bags of kind bags, a row an instance",
     )
     output: str | None = Field(
         None,
@@ -46,6 +48,14 @@ class PredictConfig(ConfigModel):
     id_column: str | None = Field(
         None,
         description="column of ids; by default that of the run's configuration, where there is one",
+    )
+    features_3d: str | None = Field(
+        None,
+        description="for models over bags of kind features: table with a row a conformer; by "
+        "default that of the run",
+    )
+    features_2d: str | None = Field(
+        None, description="likewise: table with a row a molecule; by default that of the run"
     )
     batch_size: int = Field(
         256, ge=1, description="molecules predicted at a time; no prediction depends on it"

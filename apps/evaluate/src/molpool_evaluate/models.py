@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chemprop_multitask import Ensemble
 
 Floats = NDArray[np.float64]
-CONFIG = "config.resolved.yaml"
+CONFIG, MODELS = "config.resolved.yaml", "models"
 _MIL_KEY = b"mil_attn"
 
 
@@ -89,59 +89,6 @@ class ChempropSaved:
         return Predicted(mean, sd if self.n_members > 1 else None, None, none)
 
 
-class MILSaved:
-    """A model of `molpool-train mil` on SMILES."""
-
-    kind: Literal["chemprop", "mil"] = "mil"
-    most_rows = 128
-
-    def __init__(self, module: Any, data: Any) -> None:
-        self._module = module
-        self._data = data
-        self.task_names = tuple(module.task_names)
-        kind: Literal["regression", "classification"]
-        kind = "classification" if module.is_classifier else "regression"
-        self.task_types = (kind,) * len(self.task_names)
-        self.n_members = 1
-
-    def predict(self, smiles: Sequence[str], batch_size: int) -> Predicted:
-        """Predict molecules; those without conformers or descriptors have a reason instead."""
-        from mil_attn import BagData, MILError, predict
-        from molpool_common.cache import cache_folder
-
-        mean = np.full((len(smiles), len(self.task_names)), np.nan)
-        reasons: list[str | None] = [None] * len(smiles)
-        try:
-            bags = BagData.from_smiles(
-                smiles,
-                features=self._data.features,
-                cache=cache_folder(self._data.cache_dir),
-                workers=self._data.workers,
-            )
-        except MILError:
-            # No molecule of the chunk has features. One alone says why, in its own error.
-            reasons = [self._reason(text) for text in smiles]
-            if None in reasons:
-                raise
-        else:
-            rows = np.array([int(name) - 1 for name in bags.ids])
-            mean[rows] = predict(self._module, bags, batch_size=batch_size)
-            for failure in bags.failures:
-                reasons[failure.row] = failure.reason
-        called = mean >= self._module.thresholds if self._module.is_classifier else None
-        return Predicted(mean, None, called, reasons)
-
-    def _reason(self, smiles: str) -> str | None:
-        """Return why a molecule has no features, None where it has."""
-        from mil_attn import BagData, MILError
-
-        try:
-            BagData.from_smiles([smiles], features=self._data.features)
-        except MILError as error:
-            return str(error)
-        return None
-
-
 def load_model(path: Path) -> SavedModel:
     """Read whatever model of ours there is, only from a trusted source.
 
@@ -153,10 +100,12 @@ def load_model(path: Path) -> SavedModel:
     Raises
     ------
     InputError, ChempropError, MILError
-        If there is no model, or one that cannot be read or does not predict from SMILES.
+        If there is no model, or one that cannot be read.
     """
-    if _is_mil(path):
-        return _load_mil(path)
+    if is_mil(path):
+        from molpool_evaluate.mil_models import MILSaved
+
+        return MILSaved.load(path)
     from chemprop_multitask import Ensemble
 
     return ChempropSaved(Ensemble.load(path))
@@ -166,7 +115,7 @@ def check_model_path(path: Path) -> None:
     """Raise `InputError` where there is no model; looks at names only."""
     if not path.exists():
         raise InputError("model_dir", expected="a run folder or a model file", found=f"no {path}")
-    patterns = ("model.pt", "member-*.pt", "models/member-*.pt")
+    patterns = ("model.pt", "member-*.pt", f"{MODELS}/member-*.pt")
     if path.is_dir() and not any(next(path.glob(p), None) for p in patterns):
         raise InputError(
             "model_dir",
@@ -177,17 +126,9 @@ def check_model_path(path: Path) -> None:
         )
 
 
-def run_section(path: Path, section: str) -> dict[str, Any]:
-    """Return a section of the configuration of a run folder; empty where there is none."""
-    file = path / CONFIG
-    if not file.is_file():
-        return {}
-    found = read_yaml(file).data.get(section)
-    return dict(found) if isinstance(found, dict) else {}
-
-
-def _is_mil(path: Path) -> bool:
-    file = path / "model.pt" if path.is_dir() else path
+def is_mil(path: Path) -> bool:
+    """Return whether a model, or the first of an ensemble, is one over bags; reads no weights."""
+    file = next(iter(mil_files(path)), path)
     if not file.is_file() or not zipfile.is_zipfile(file):
         return False
     with zipfile.ZipFile(file) as archive:
@@ -195,25 +136,25 @@ def _is_mil(path: Path) -> bool:
         return described is not None and _MIL_KEY in archive.read(described)
 
 
-def _load_mil(path: Path) -> MILSaved:
-    from mil_attn import MILModule
-    from mil_attn.data.source_config import MILDataConfig
-    from molpool_common.config import validate_values
-
+def mil_files(path: Path) -> list[Path]:
+    """Return the model of a run folder, or those of a folder of an ensemble."""
     if not path.is_dir():
-        raise InputError(
-            "model_dir",
-            expected="the run folder of a model over bags, whose configuration says what is "
-            "computed of molecules",
-            found=f"the file {str(path)!r} alone",
-        )
-    data = validate_values(MILDataConfig, run_section(path, "data"))
-    if data.kind != "smiles":
-        raise InputError(
-            "model_dir",
-            expected="a model over bags that are computed from SMILES",
-            found=f"one of kind {data.kind!r}",
-            where=path.name,
-            hint="Its bags are predicted by data.predict_path of molpool-train mil.",
-        )
-    return MILSaved(MILModule.load(path / "model.pt"), data)
+        return [path]
+    own = path / "model.pt"
+    if own.is_file():
+        return [own]
+    return sorted(path.glob("member-*.pt")) or sorted(path.glob(f"{MODELS}/member-*.pt"))
+
+
+def run_section(path: Path, section: str) -> dict[str, Any]:
+    """Return a section of the configuration of a run folder; empty where there is none.
+
+    Of an ensemble whose folder has none it is that of the first member's run.
+    """
+    root = path.parent if path.name == MODELS else path
+    for folder in (root, *sorted(root.glob("member-*"))):
+        file = folder / CONFIG
+        found = read_yaml(file).data.get(section) if file.is_file() else None
+        if isinstance(found, dict):
+            return dict(found)
+    return {}

@@ -15,7 +15,8 @@ from molpool_common.table import require_columns
 from rich.console import Console
 
 from molpool_evaluate.config import PredictConfig
-from molpool_evaluate.models import SavedModel, check_model_path, load_model, run_section
+from molpool_evaluate.models import SavedModel, check_model_path, is_mil, load_model, run_section
+from molpool_evaluate.predicting_bags import has_tables, predict_bags
 from molpool_evaluate.screen import molecules_bar
 from molpool_evaluate.streams import TableStream, open_table, survey
 
@@ -78,6 +79,9 @@ def predict_table(config: PredictConfig, *, console: Console | None = None) -> P
     model_path = Path(_given(config.model_dir, "--model-dir", "a saved model"))
     check_model_path(model_path)
     table = open_table(Path(_given(config.data_path, "--data-path", "a table of molecules")))
+    if is_mil(model_path) and has_tables(model_path):
+        return _predict_bags(config, model_path, table.path, console)
+    _refuse_features(config)
     smiles, names = _columns(config, model_path, table)
     output = _output(config, table.path)
     total = survey(table, names or smiles, distinct=names is not None)
@@ -103,6 +107,25 @@ def predict_table(config: PredictConfig, *, console: Console | None = None) -> P
             advance(done.height)
     _tell(console, tally, output, model, perf_counter() - start)
     return output
+
+
+def _predict_bags(config: PredictConfig, model: Path, table: Path, console: Console) -> Path:
+    output = _output(config, table)
+    frame = predict_bags(config, model)
+    with frames_written(output) as writer:
+        writer.write(frame)
+    console.print(f"{frame.height} bags predicted.", highlight=False)
+    console.print(f"Predictions: {output}", highlight=False, markup=False)
+    return output
+
+
+def _refuse_features(config: PredictConfig) -> None:
+    for flag, value in (
+        ("--features-3d", config.features_3d),
+        ("--features-2d", config.features_2d),
+    ):
+        if value is not None:
+            raise InputError(flag, expected="none: the model reads SMILES", found=repr(value))
 
 
 def _given(value: str | None, flag: str, expected: str) -> str:

@@ -88,6 +88,9 @@ def test_a_model_over_conformers_needs_its_run_folder(
     ended = disk.run("predict", "--model-dir", mil / "model.pt", "--data-path", data)
     assert ended.code == 2
     assert "expected the run folder of a model over bags" in ended.err
+    ended = disk.run("predict", "--model-dir", mil, "--data-path", data, "--features-3d", data)
+    assert ended.code == 2
+    assert "--features-3d: expected none: the model reads SMILES" in ended.err
 
 
 def test_models_of_task_groups_predict_together(disk: Disk, tmp_path: Path) -> None:
