@@ -188,11 +188,17 @@ def test_names_the_task_without_a_label(make_toy):
         measure(toy._replace(batches=[]))
 
 
-def test_says_when_it_was_measured_too_seldom(make_toy):
-    toy = make_toy(n_batches=3)
-    toy.batches[0][1][:, 2] = torch.nan
-    with pytest.raises(NoGradientStepsError, match=r"Lower every_n_steps \(3\)"):
-        measure(toy, every_n_steps=3)
+def test_the_first_label_of_a_rare_task_is_measured_out_of_turn(make_toy):
+    toy = make_toy(n_batches=7)
+    for k, (_, y) in enumerate(toy.batches):
+        if k not in (1, 5):
+            y[:, 2] = torch.nan
+    result = measure(toy, every_n_steps=3)
+    assert (result.n_steps, result.n_measured) == (7, 4)  # steps 0, 1, 3 and 6
+    assert result.counts[2].tolist() == [1, 1, 1]
+    assert result.counts[0, 0] == 4
+    whole = measure(make_toy(n_batches=7)._replace(batches=toy.batches[:2]))
+    np.testing.assert_allclose(result.matrix[2], whole.matrix[2], rtol=1e-6)
 
 
 def test_stops_at_a_loss_that_is_not_finite(make_toy):

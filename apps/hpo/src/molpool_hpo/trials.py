@@ -12,6 +12,7 @@ from typing import Any
 
 import optuna
 from molpool_common.cli import heed_ctrl_c
+from molpool_common.script import free_memory
 from optuna.trial import FrozenTrial, TrialState
 
 from molpool_hpo.errors import HPOError
@@ -88,6 +89,8 @@ class TrialRunner:
                 self._fail(taken, error)
             else:
                 self._tell(taken, value)
+            finally:
+                free_memory()
 
     def _folds(self, trial: optuna.Trial, params: Mapping[str, Any], number: int) -> float:
         done: list[float] = []

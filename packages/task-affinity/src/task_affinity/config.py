@@ -60,7 +60,14 @@ class TaskAffinityConfig(ConfigModel):
             " output, cheaper and of about the same ranks."
         ),
     )
-    every_n_steps: int = Field(default=1, ge=1, description="Measure one training step in n.")
+    every_n_steps: int = Field(
+        default=1,
+        ge=1,
+        description=(
+            "Measure one training step in n, and those with the first label of a task, however"
+            " rare."
+        ),
+    )
     clustering_method: ClusteringMethod = Field(
         default="agglomerative",
         description=(

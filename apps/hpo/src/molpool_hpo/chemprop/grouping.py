@@ -13,14 +13,7 @@ from chemprop_multitask import (
     shuffled_batches,
 )
 from molpool_common.products import quick_products
-from task_affinity import (
-    AffinityResult,
-    ChempropLosses,
-    NoGradientStepsError,
-    TaskAffinityComputer,
-    select_groups,
-)
-from task_affinity.config import TaskAffinityConfig
+from task_affinity import ChempropLosses, TaskAffinityComputer, select_groups
 
 from molpool_hpo.chemprop.config import ChempropRunConfig
 
@@ -73,9 +66,6 @@ def with_measured_groups(
 ) -> ChempropRunConfig:
     """Return the configuration with the groups that a measurement on these rows makes.
 
-    Where a task is so rare that none of the measured steps had a label of it, all steps are
-    measured: else every trial that groups tasks would fail in that fold.
-
     Parameters
     ----------
     config : ChempropRunConfig
@@ -91,38 +81,24 @@ def with_measured_groups(
         If nothing of a task could be measured, or it cannot be grouped.
     """
     section = config.task_affinity
-    if not section.enabled or len(train.task_names) < 2:
+    names = train.task_names
+    if not section.enabled or len(names) < 2:
         return config.model_copy(update={"sharing": "heads"}) if _alone(config) else config
-    try:
-        result = _measured(config, section, train, task_types)
-    except NoGradientStepsError:
-        if section.every_n_steps == 1:
-            raise
-        each = section.model_copy(update={"every_n_steps": 1})
-        result = _measured(config, each, train, task_types)
-    grouping = select_groups(result.matrix, train.task_names, section)
-    update = {"groups": grouping.groups, "group_assignment": grouping.assignment}
-    return config.model_copy(update=update)
-
-
-def _measured(
-    config: ChempropRunConfig,
-    section: TaskAffinityConfig,
-    train: MoleculeData,
-    task_types: tuple[TaskType, ...],
-) -> AffinityResult:
     model = ChempropModel.from_config(
-        config, task_names=train.task_names, task_types=task_types, seed=section.seed
+        config, task_names=names, task_types=task_types, seed=section.seed
     )
     with quick_products(), torch.random.fork_rng():
         torch.manual_seed(section.seed)
-        return TaskAffinityComputer(section).compute(
+        result = TaskAffinityComputer(section).compute(
             model.module,
             shuffled_batches(model, train, section.affinity_batch_size, section.seed),
             ChempropLosses(cell_losses(model)),
-            task_names=train.task_names,
+            task_names=names,
             encoder_output=model.module.bn,
         )
+    grouping = select_groups(result.matrix, names, section)
+    update = {"groups": grouping.groups, "group_assignment": grouping.assignment}
+    return config.model_copy(update=update)
 
 
 def _alone(config: ChempropRunConfig) -> bool:
