@@ -53,3 +53,26 @@ def test_a_fault_keeps_its_traceback_and_gives_1(tmp_path: Path) -> None:
     assert run.returncode == 1
     assert "Traceback" in run.stderr
     assert run.stderr.endswith("RuntimeError: a fault\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and trims glibc's heap")
+def test_holes_of_the_heap_go_back_to_the_system(tmp_path: Path) -> None:
+    """Blocks below the largest that comes from the heap, the last of them kept."""
+    run = ran(
+        tmp_path,
+        "import gc\n"
+        "from molpool_common.script import free_memory, keep_objects\n"
+        "def mb(): return int(open('/proc/self/statm').read().split()[1]) * 4096 / 2**20\n"
+        "def main():\n"
+        "    keep_objects()\n"
+        "    blocks = [bytearray(b'x') * (8 << 20) for _ in range(40)]\n"
+        "    loop = [blocks]\n"
+        "    loop.append(loop)\n"
+        "    kept = bytearray(b'x') * (1 << 20)\n"
+        "    del blocks, loop\n"
+        "    before = mb()\n"
+        "    free_memory()\n"
+        "    print(before - mb() > 300, gc.get_freeze_count() > 0)\n"
+        "    return 0\n",
+    )
+    assert run.stdout == "True True\n", run.stderr
