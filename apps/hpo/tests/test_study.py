@@ -32,7 +32,7 @@ Study = Callable[..., StoredStudy]
 @pytest.fixture(autouse=True)
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing the report takes longer than a study here; test_report.py looks at it."""
-    monkeypatch.setattr("molpool_hpo.study.study_report", lambda *_: "<p>")
+    monkeypatch.setattr("molpool_hpo.report.study_report", lambda *_: "<p>")
 
 
 @pytest.fixture

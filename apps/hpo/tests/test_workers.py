@@ -43,7 +43,7 @@ def check_each_once(stored: StoredStudy, marks: Path, n: int, tried_again: int) 
 class TestProcesses:
     @pytest.fixture(autouse=True)
     def no_report(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("molpool_hpo.study.study_report", lambda *_: "<p>")
+        monkeypatch.setattr("molpool_hpo.report.study_report", lambda *_: "<p>")
 
     def test_two_on_a_journal_one_of_which_is_killed(self, tmp_path: Path) -> None:
         flag, marks = tmp_path / "killed", tmp_path / "marks"

@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 from molpool_common.cli import heed_ctrl_c
-from molpool_common.script import keep_objects
+from molpool_common.script import objects_kept
 
 from molpool_hpo.config import StudyConfig
 from molpool_hpo.errors import HPOError
@@ -104,7 +104,10 @@ class StudyTask:
             After the trial that ran has been put back.
         """
         objective = self.build()
-        keep_objects()
+        with objects_kept():
+            self._work(queue, objective, after_trial)
+
+    def _work(self, queue: Queue, objective: Objective, after_trial: Callable[[], None]) -> None:
         steps = steps_per_trial(objective.n_folds, objective.epochs_per_fold)
         queue.study.pruner = make_pruner(self.config, steps)
         samplers = SamplerFactory(self.config, self.space, self.seed)

@@ -10,7 +10,8 @@ import ctypes
 import gc
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import NoReturn
 
@@ -52,10 +53,14 @@ def tune_process() -> None:
     _keep_freed_memory()
 
 
-def keep_objects() -> None:
-    """Have later collections of garbage pass over all that is there now, such as modules."""
-    gc.collect()
+@contextmanager
+def objects_kept() -> Iterator[None]:
+    """Have collections of garbage in the block pass over all that is there now, as modules are."""
     gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def free_memory() -> None:
