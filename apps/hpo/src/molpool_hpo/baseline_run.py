@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from molpool_common.runfolder import RunFolder
+from rich.console import Console
 
 from molpool_hpo.baselines import BASELINES, inner_scores, predict_tasks
 from molpool_hpo.errors import HPOError
@@ -15,6 +16,7 @@ from molpool_hpo.kinds import StudyKind, study_kind
 from molpool_hpo.optimism import Contender
 from molpool_hpo.outer import TestSide, with_predictions
 from molpool_hpo.results import BASELINE_FILE, read_baselines
+from molpool_hpo.tabular import Tabular
 
 
 def write_baselines(run: RunFolder, kind: str, metric: str) -> None:
@@ -33,6 +35,7 @@ def write_baselines(run: RunFolder, kind: str, metric: str) -> None:
         return
     model = study_kind(kind, run.path)
     tabular = model.tabular()
+    _say(tabular, f"{len(tabular.folds)} inner folds")
     scores = inner_scores(tabular, seed=model.seed, threads=os.cpu_count() or 1)
     known: dict[str, Any] = {
         "metric": metric,
@@ -69,6 +72,8 @@ def outer_baselines(
         raise HPOError("retrain: expected baselines to be tested on the same rows.")
     threads = os.cpu_count() or 1
     known = read_baselines(study)
+    folds = "" if known else f"{len(tabular.folds)} inner folds and "
+    _say(tabular, f"{folds}the outer test")
     if known is not None:
         inner = {m["name"]: tuple(m["folds"]) for m in known["models"]}
     else:
@@ -89,3 +94,12 @@ def outer_baselines(
         frame = with_predictions(side, kind.tasks, contenders[-1].predictions)
         run.write_frame(f"{folder.name}/predictions.parquet", frame)
     return contenders
+
+
+def _say(tabular: Tabular, where: str) -> None:
+    """Say what takes minutes on large tables."""
+    names = " and ".join(BASELINES)
+    Console().print(
+        f"Training {names}: {where}, {len(tabular.rest)} rows, {len(tabular.task_names)} tasks.",
+        highlight=False,
+    )
