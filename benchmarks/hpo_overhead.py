@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from molpool_common.runfolder import RunFolder
+from molpool_common.script import tune_process
 from molpool_common.tracking import NullTracker
 from molpool_hpo.config import StudyConfig
 from molpool_hpo.monitor import Monitor
@@ -69,6 +70,7 @@ class Training:
 
 def main() -> int:
     n_trials = int(sys.argv[1]) if len(sys.argv) > 1 else TRIALS
+    tune_process()  # as every worker does
     training = Training(calibrated())
     bare: list[float] = []
     tuned: list[float] = []
