@@ -5,7 +5,7 @@ import weakref
 from pathlib import Path
 
 import pytest
-from molpool_common.script import objects_kept
+from molpool_common.script import KEPT_SHAPES, objects_kept
 
 COMMAND = "from molpool_common.script import run_script; run_script('command')"
 
@@ -77,6 +77,17 @@ def test_holes_of_the_heap_go_back_to_the_system(tmp_path: Path) -> None:
         "    return 0\n",
     )
     assert run.stdout == "True\n", run.stderr
+
+
+def test_what_the_user_says_of_caches_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = sorted(KEPT_SHAPES)
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(names[0], "7")
+    source = f"import os\ndef main():\n    print([os.environ[n] for n in {names}])\n    return 0\n"
+    assert ran(tmp_path, source).stdout == "['7', '64']\n"
 
 
 class Node:
