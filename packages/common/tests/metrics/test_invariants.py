@@ -34,12 +34,10 @@ def _columns(data: Pairs) -> tuple[Floats, Floats]:
     return y, p
 
 
-def _same(a: float | str, b: float | str) -> None:
+def _close(value: float | str) -> object:
+    """Return what equals a value, or the reason why there is none."""
     # 1e-9: sums of up to 30 numbers below 1e5 in another order.
-    if isinstance(a, str) or isinstance(b, str):
-        assert a == b
-    else:
-        assert a == pytest.approx(b, rel=1e-9, abs=1e-9)
+    return value if isinstance(value, str) else pytest.approx(value, rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", sorted(METRICS))
@@ -47,7 +45,7 @@ def _same(a: float | str, b: float | str) -> None:
 def test_order_of_rows_does_not_matter(name: str, data: Pairs, seed: int) -> None:
     y, p = _columns(data)
     order = np.random.default_rng(seed).permutation(len(y))
-    _same(_value(name, y[order], p[order]), _value(name, y, p))
+    assert _value(name, y[order], p[order]) == _close(_value(name, y, p))
 
 
 @given(data=pairs, masked=st.lists(numbers, max_size=10), seed=st.integers(0, 1000))
@@ -64,7 +62,8 @@ def test_rows_without_label_change_nothing(data: Pairs, masked: list[float], see
     assert among.undefined == alone.undefined
     for name, value in alone.values.items():
         same = among.values[name]
-        _same("undefined" if same is None else same, "undefined" if value is None else value)
+        expected = _close("undefined" if value is None else value)
+        assert ("undefined" if same is None else same) == expected
 
 
 @pytest.mark.parametrize("name", ["ma_rae", "r2", "pearson", "spearman", "kendall"])
@@ -73,7 +72,7 @@ def test_one_affine_map_of_both_changes_nothing(
     name: str, data: Pairs, scale: float, shift: float
 ) -> None:
     y, p = _columns(data)
-    _same(_value(name, scale * y + shift, scale * p + shift), _value(name, y, p))
+    assert _value(name, scale * y + shift, scale * p + shift) == _close(_value(name, y, p))
 
 
 @pytest.mark.parametrize("name", ["mae", "rmse"])
@@ -89,7 +88,7 @@ def test_errors_scale_with_the_unit(name: str, data: Pairs, scale: float, shift:
 @given(data=pairs)
 def test_ranking_metrics_ignore_monotone_maps(name: str, data: Pairs) -> None:
     y, p = _columns(data)
-    _same(_value(name, y, p**3), _value(name, y, p))
+    assert _value(name, y, p**3) == _close(_value(name, y, p))
 
 
 @given(data=pairs)
