@@ -27,7 +27,7 @@ import polars as pl
 import torch
 from chemprop.data import MoleculeDatapoint, MoleculeDataset, build_dataloader
 from chemprop_multitask import FastBondMessagePassing
-from molpool_common.datasets import locate
+from molpool_pipelines.datasets import locate
 from task_affinity import ChempropLosses
 from task_affinity.chemprop_adapter import build_model
 from task_affinity.functional import RandomState

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from molpool_common.datasets import locate
+from molpool_pipelines.datasets import locate
 from scipy.stats import spearmanr
 from task_affinity import AffinityResult, ChempropLosses, TaskAffinityComputer, TaskAffinityConfig
 from task_affinity.chemprop_adapter import ENCODER_OUTPUT, build_loader, build_model

@@ -31,7 +31,7 @@ import numpy as np
 import polars as pl
 import torch
 from molpool_common.chem import parse_smiles
-from molpool_common.datasets import locate
+from molpool_pipelines.datasets import locate
 from scipy.stats import spearmanr
 from task_affinity import (
     AffinityResult,

@@ -26,7 +26,7 @@ from time import perf_counter
 
 import numpy as np
 import polars as pl
-from molpool_common.datasets import locate
+from molpool_pipelines.datasets import locate
 from rdkit import Chem, RDLogger
 
 BAR = 10
@@ -69,9 +69,9 @@ def start(table: Path, cache: Path) -> dict[str, float]:
     """Make a start in this process and return its seconds and bytes."""
     from chemprop_multitask import BatchLoader, GraphStore, MoleculeData
     from molpool_common.config import validate_values
-    from molpool_common.data_config import DataConfig
-    from molpool_common.holdout import split_table
-    from molpool_common.molecules import load_molecules
+    from molpool_pipelines.tables.config import DataConfig
+    from molpool_pipelines.tables.holdout import split_table
+    from molpool_pipelines.tables.molecules import load_molecules
 
     values = {"target_columns": ["y"], "cache_dir": str(cache)}
     config = validate_values(DataConfig, values)

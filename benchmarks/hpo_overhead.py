@@ -24,14 +24,14 @@ from typing import Any
 import numpy as np
 from molpool_common.runfolder import RunFolder
 from molpool_common.script import tune_process
-from molpool_common.tracking import NullTracker
-from molpool_hpo.config import StudyConfig
-from molpool_hpo.monitor import Monitor
-from molpool_hpo.objective import FoldResult, Problem, Tell
-from molpool_hpo.opening import open_study
-from molpool_hpo.screen import StudyScreen
-from molpool_hpo.space import read_space
-from molpool_hpo.task import StudyTask
+from molpool_pipelines.runs.tracking import NullTracker
+from molpool_pipelines.studies.config import StudyConfig
+from molpool_pipelines.studies.monitor import Monitor
+from molpool_pipelines.studies.objective import FoldResult, Problem, Tell
+from molpool_pipelines.studies.opening import open_study
+from molpool_pipelines.studies.screen import StudyScreen
+from molpool_pipelines.studies.space import read_space
+from molpool_pipelines.studies.task import StudyTask
 from rich.console import Console
 
 CLAIM = 1.02

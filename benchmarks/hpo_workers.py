@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 from molpool_common.config import ConfigModel
-from molpool_common.tracking import TrackingConfig
-from molpool_hpo.config import StudyConfig
-from molpool_hpo.objective import FoldResult, Problem, Tell
-from molpool_hpo.space import read_space
-from molpool_hpo.study import run_study
+from molpool_pipelines.runs.tracking import TrackingConfig
+from molpool_pipelines.studies.config import StudyConfig
+from molpool_pipelines.studies.objective import FoldResult, Problem, Tell
+from molpool_pipelines.studies.space import read_space
+from molpool_pipelines.studies.study import run_study
 from pydantic import Field
 
 CLAIM = 1.7

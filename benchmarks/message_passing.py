@@ -26,7 +26,7 @@ from chemprop.data import BatchMolGraph
 from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
 from chemprop.nn import BondMessagePassing
 from chemprop_multitask import FastBondMessagePassing
-from molpool_common.datasets import locate
+from molpool_pipelines.datasets import locate
 from rdkit import Chem
 
 AGAINST_CHEMPROP, AGAINST_PRODUCTS = 1.8, 1.25

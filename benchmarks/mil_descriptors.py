@@ -72,7 +72,7 @@ def timed(smiles: list[str], cache: Path | None, workers: int) -> tuple[BagData,
 def molecules(n: int) -> list[str]:
     """Return n different SMILES, from all over a table of measured drug-like molecules."""
     import polars as pl
-    from molpool_common.datasets import locate
+    from molpool_pipelines.datasets import locate
 
     smiles = pl.read_csv(locate("biogen"), infer_schema=False)["SMILES"].drop_nulls().unique()
     every = sorted(smiles.to_list())

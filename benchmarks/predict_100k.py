@@ -33,7 +33,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from chemprop_multitask import ChempropConfig, ChempropModel
-from molpool_common.datasets import locate
+from molpool_pipelines.datasets import locate
 
 BAR, LINEAR, FLAT = 2.0, 1.1, 1.1
 TASKS = ["LogD", "KSOL", "HLM", "MLM", "Caco", "MPPB"]

@@ -24,11 +24,11 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from molpool_common.datasets import locate
+from molpool_pipelines.datasets import locate
 
 BAR = 0.5
 EPOCHS, BATCH, SEEDS = 10, 64, (0, 1, 2)
-WARM = "import chemprop.cli.main, molpool_train.fitting"
+WARM = "import chemprop.cli.main, molpool_pipelines.fitting.run"
 BIN = Path(sys.executable).parent
 TASKS = [
     "LOG HLM_CLint (mL/min/kg)",

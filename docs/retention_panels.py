@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from molpool_common.datasets import locate
+from molpool_pipelines.datasets import locate
 
 N_ANCHORS = 8
 """Anchors of a RepoRT panel, as in the published baselines."""

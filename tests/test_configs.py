@@ -13,17 +13,17 @@ import pytest
 import torch
 from chemprop_multitask import Ensemble, TaskwiseModel
 from molpool_common.config import dump_config, load_config, read_yaml, validate_config
-from molpool_common.datasets import registry
-from molpool_common.demo import build_demo
 from molpool_data.cli import main as describe
-from molpool_hpo.chemprop.config import ChempropRunConfig, HPOChempropConfig
-from molpool_hpo.mil.config import HPOMILConfig
-from molpool_rt.config import RunConfig
+from molpool_pipelines.affinity.groups import with_groups
+from molpool_pipelines.datasets import registry
+from molpool_pipelines.demo import build_demo
+from molpool_pipelines.fitting.config import TrainChempropConfig
+from molpool_pipelines.fitting.inputs import read_inputs
+from molpool_pipelines.fitting.mil.config import TrainMILConfig
+from molpool_pipelines.retention.config import RunConfig
+from molpool_pipelines.studies.chemprop.config import ChempropRunConfig, HPOChempropConfig
+from molpool_pipelines.studies.mil.config import HPOMILConfig
 from molpool_train.cli import main as train
-from molpool_train.config import TrainChempropConfig
-from molpool_train.groups import with_groups
-from molpool_train.inputs import read_inputs
-from molpool_train.mil.config import TrainMILConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 EVERY = sorted((ROOT / "configs").glob("*.yaml"))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from molpool_common.demo import DEMO_TASKS, build_demo
+from molpool_pipelines.demo import DEMO_TASKS, build_demo
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = Path(sys.executable).with_name("molpool-train")

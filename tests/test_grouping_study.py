@@ -9,8 +9,8 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from molpool_common.datasets import locate
 from molpool_common.errors import InputError
+from molpool_pipelines.datasets import locate
 
 DOCS = Path(__file__).parents[1] / "docs"
 

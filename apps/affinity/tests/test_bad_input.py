@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from molpool_affinity import pipeline
+from molpool_pipelines.affinity import pipeline
 
 Refused = Callable[..., str]
 Run = Callable[..., Any]
@@ -69,7 +69,7 @@ def test_folder_that_is_read_only(
     refused: Refused, small: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As root every folder may be written to, so that the answer of the system is given here.
-    monkeypatch.setattr("molpool_affinity.outputs.os.access", lambda *_: False)
+    monkeypatch.setattr("molpool_pipelines.affinity.outputs.os.access", lambda *_: False)
     assert "folder that may be written to" in refused(*small, "--save-path", "x/y.npz")
 
 

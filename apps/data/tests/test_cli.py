@@ -9,8 +9,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from molpool_common.datasets import registry
 from molpool_data.cli import main
+from molpool_pipelines.datasets import registry
 
 Run = Callable[..., tuple[int, str, str]]
 CONTENT = b"SMILES,y\nCCO,1\n"
@@ -43,7 +43,7 @@ def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         update={"bytes": len(CONTENT), "sha256": hashlib.sha256(CONTENT).hexdigest(), "rows": 1}
     )
     entry = biogen.model_copy(update={"files": (file,)})
-    monkeypatch.setattr("molpool_common.datasets.catalogue.registry", lambda: {"biogen": entry})
+    monkeypatch.setattr("molpool_pipelines.datasets.catalogue.registry", lambda: {"biogen": entry})
     path = tmp_path / "named" / entry.location(file)
     path.parent.mkdir(parents=True)
     path.write_bytes(CONTENT)

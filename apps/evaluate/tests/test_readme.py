@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from molpool_common.cli import parse_config
-from molpool_evaluate.comparison.config import CompareConfig
-from molpool_evaluate.config import PredictConfig, ScoreConfig
-from molpool_evaluate.pages.config import ReportConfig
+from molpool_pipelines.reports.config import ReportConfig
+from molpool_pipelines.scores.comparison.config import CompareConfig
+from molpool_pipelines.scores.config import PredictConfig, ScoreConfig
 from pydantic import BaseModel
 
 APP = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from molpool_common.cli import parse_config
 from molpool_common.flags import flag_names
-from molpool_rt import config as configs
+from molpool_pipelines.retention import config as configs
 from molpool_rt.cli import COMMANDS
 
 APP = Path(__file__).parents[1]

@@ -116,7 +116,7 @@ def refused(run: Run, tmp_path: Path) -> Callable[..., str]:
 @pytest.fixture(scope="session")
 def demo_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded demo, 150 molecules of it, as a CSV file."""
-    from molpool_common.demo import build_demo
+    from molpool_pipelines.demo import build_demo
 
     path = tmp_path_factory.mktemp("demo") / "demo.csv"
     build_demo(150, seed=1).write_csv(path)

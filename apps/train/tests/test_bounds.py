@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 from molpool_common.config import validate_values
-from molpool_train.config import TrainChempropConfig
-from molpool_train.inputs import read_inputs
-from molpool_train.trainees import build_trainees
+from molpool_pipelines.fitting.config import TrainChempropConfig
+from molpool_pipelines.fitting.inputs import read_inputs
+from molpool_pipelines.fitting.trainees import build_trainees
 
 TASKS = ["LogD", "KSOL"]
 SIGNS = ["<", "=", ">", ""] * 6

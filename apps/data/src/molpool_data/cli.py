@@ -155,8 +155,9 @@ def _describe(argv: Sequence[str]) -> None:
             expected="a table or --config",
             found="neither" if options.table is None else "both",
         )
-    from molpool_data.describe.command import describe_and_report
-    from molpool_data.describe.reading import Columns, read_configured, read_named
+    from molpool_pipelines.tables.profile.command import describe_and_report
+    from molpool_pipelines.tables.profile.reading import Columns, read_configured, read_named
+
     from molpool_data.output import check_output
 
     check_output(options.output, force=options.force)

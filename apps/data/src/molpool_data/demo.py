@@ -35,7 +35,7 @@ def write_demo(output: Path, *, n: int, seed: int, force: bool) -> None:
     """
     suffix = _check(output, force=force)
     # Past the checks, because RDKit and Polars take a second to import.
-    from molpool_common.demo import DEMO_NOTICE, DEMO_TASKS, build_demo
+    from molpool_pipelines.demo import DEMO_NOTICE, DEMO_TASKS, build_demo
 
     table = build_demo(n=n, seed=seed)
     with atomic_path(output) as temporary:
@@ -44,7 +44,7 @@ def write_demo(output: Path, *, n: int, seed: int, force: bool) -> None:
         else:
             table.write_parquet(temporary, metadata={"notice": DEMO_NOTICE, "seed": str(seed)})
 
-    from molpool_data.console import console
+    from molpool_common.console import console
 
     out = console()
     out.print(f"wrote {output}: {n:,} molecules, seed {seed}", soft_wrap=True, markup=False)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from molpool_common.datasets import DataFile, Dataset, Outcome, dataset, fetch
+from molpool_common.console import console
+from molpool_pipelines.datasets import DataFile, Dataset, Outcome, dataset, fetch
 from rich.console import Console
 from rich.padding import Padding
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-
-from molpool_data.console import console
 
 
 class _Bar:
@@ -45,7 +44,7 @@ def fetch_and_report(name: str, into: Path | None) -> None:
     Raises
     ------
     InputError
-        As `molpool_common.datasets.fetch`; what was fetched until then is printed all the same.
+        As `molpool_pipelines.datasets.fetch`; what was fetched until then is printed all the same.
     """
     entry = dataset(name)
     bar = _Bar(entry, console(stderr=True))

@@ -9,7 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from molpool_common.datasets import (
+from molpool_common.console import console, size
+from molpool_pipelines.datasets import (
     DATA_VARIABLE,
     DataFile,
     Dataset,
@@ -18,8 +19,6 @@ from molpool_common.datasets import (
     registry,
 )
 from rich.padding import Padding
-
-from molpool_data.console import console, size
 
 
 class Place(StrEnum):

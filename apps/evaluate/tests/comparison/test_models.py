@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 from chemprop_multitask import ChempropConfig, ChempropModel
 from molpool_common.config import dump_config
-from molpool_common.data_config import TableConfig
 from molpool_common.metrics import METRICS
 from molpool_evaluate.cli import main
-from molpool_evaluate.comparison.stored import load_comparison
+from molpool_pipelines.scores.comparison.stored import load_comparison
+from molpool_pipelines.tables.config import TableConfig
 
 TASKS = ("LogD", "KSOL")
 CHAINS = [a + "C" * n for a in ("C", "O", "N", "S", "Cl", "F") for n in range(2, 10)]

@@ -14,9 +14,9 @@ import pytest
 from evaluate_tables import frame, predictions, three
 from molpool_common.metrics import METRICS
 from molpool_evaluate.cli import main
-from molpool_evaluate.comparison.aligned import align
-from molpool_evaluate.comparison.config import CompareConfig
-from molpool_evaluate.comparison.deciding import compare_models
+from molpool_pipelines.scores.comparison.aligned import align
+from molpool_pipelines.scores.comparison.config import CompareConfig
+from molpool_pipelines.scores.comparison.deciding import compare_models
 
 
 def png() -> bytes:

@@ -14,8 +14,8 @@ import polars as pl
 import pytest
 from chemprop_multitask import ChempropConfig, ChempropModel, Ensemble
 from molpool_common.config import dump_config
-from molpool_common.data_config import TableConfig
 from molpool_evaluate.cli import main
+from molpool_pipelines.tables.config import TableConfig
 from numpy.typing import NDArray
 
 TASKS = ("LogD", "KSOL", "HLM")

@@ -26,9 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _chemprop(argv: Sequence[str]) -> int:
+    from molpool_pipelines.studies.chemprop.config import HPOChempropConfig
     from sampling_core.legacy import migrate_legacy
-
-    from molpool_hpo.chemprop.config import HPOChempropConfig
 
     config = parse_config(
         HPOChempropConfig,
@@ -38,14 +37,14 @@ def _chemprop(argv: Sequence[str]) -> int:
         migrate=rewriting(migrate_legacy),
     )
 
-    from molpool_hpo.chemprop.problem import chemprop_problem
-    from molpool_hpo.study import run_study
+    from molpool_pipelines.studies.chemprop.problem import chemprop_problem
+    from molpool_pipelines.studies.study import run_study
 
     return run_study(config, chemprop_problem, name=_name(argv, "chemprop"), arguments=argv)
 
 
 def _mil(argv: Sequence[str]) -> int:
-    from molpool_hpo.mil.config import HPOMILConfig
+    from molpool_pipelines.studies.mil.config import HPOMILConfig
 
     config = parse_config(
         HPOMILConfig,
@@ -54,20 +53,20 @@ def _mil(argv: Sequence[str]) -> int:
         description="Tune attention over the conformers of molecules, or over other bags.",
     )
 
-    from molpool_hpo.mil.problem import mil_problem
-    from molpool_hpo.study import run_study
+    from molpool_pipelines.studies.mil.problem import mil_problem
+    from molpool_pipelines.studies.study import run_study
 
     return run_study(config, mil_problem, name=_name(argv, "mil"), arguments=argv)
 
 
 def _retrain(argv: Sequence[str]) -> int:
-    from molpool_hpo.retrain import main as retrain
+    from molpool_pipelines.studies.retrain import main as retrain
 
     return retrain(argv)
 
 
 def _show(argv: Sequence[str]) -> int:
-    from molpool_hpo.show import main as show
+    from molpool_pipelines.studies.show import main as show
 
     return show(argv)
 

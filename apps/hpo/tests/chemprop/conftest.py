@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import torch
 from molpool_common.config import validate_values
-from molpool_hpo.chemprop.config import HPOChempropConfig
+from molpool_pipelines.studies.chemprop.config import HPOChempropConfig
 
 MakeConfig = Callable[..., HPOChempropConfig]
 TASKS = ["a", "b", "c"]

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 import yaml
 from molpool_common.config import dump_config, load_config
-from molpool_hpo.chemprop.config import ChempropRunConfig, HPOChempropConfig
-from molpool_hpo.chemprop.problem import chemprop_problem
 from molpool_hpo.cli import main
+from molpool_pipelines.studies.chemprop.config import ChempropRunConfig, HPOChempropConfig
+from molpool_pipelines.studies.chemprop.problem import chemprop_problem
 
 CONFIG = Path(__file__).parents[4] / "configs" / "hpo_expansionrx.yaml"
 NEAR = (p / "shared" / "data" for p in Path(__file__).resolve().parents)

@@ -20,13 +20,13 @@ import pytest
 import torch
 from mil_attn import MILModule, predict, read_bags, split_bags
 from molpool_common.config import dump_config
-from molpool_hpo import members
 from molpool_hpo.cli import main
-from molpool_hpo.mil.config import HPOMILConfig
-from molpool_hpo.mil.final import final_values
-from molpool_hpo.scoring import MacroScore
-from molpool_hpo.stored import read_study
-from molpool_hpo.trials import folds_of
+from molpool_pipelines.studies import members
+from molpool_pipelines.studies.mil.config import HPOMILConfig
+from molpool_pipelines.studies.mil.final import final_values
+from molpool_pipelines.studies.scoring import MacroScore
+from molpool_pipelines.studies.stored import read_study
+from molpool_pipelines.studies.trials import folds_of
 from molpool_train.cli import main as train
 
 MakeConfig = Callable[..., HPOMILConfig]

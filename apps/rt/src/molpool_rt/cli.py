@@ -46,9 +46,9 @@ def _runner(name: str, config: str, module: str, summary: str) -> Callable[..., 
 
 
 def _run(name: str, config: str, module: str, description: str, argv: Sequence[str]) -> int | None:
-    model: Any = getattr(import_module("molpool_rt.config"), config)
+    model: Any = getattr(import_module("molpool_pipelines.retention.config"), config)
     options = parse_config(model, argv, prog=f"{PROG} {name}", description=description)
-    run: Callable[..., int | None] = import_module(f"molpool_rt.{module}").main
+    run: Callable[..., int | None] = import_module(f"molpool_pipelines.retention.{module}").main
     return run(options, [PROG, name, *argv])
 
 

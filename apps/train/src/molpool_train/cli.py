@@ -13,8 +13,8 @@ from molpool_common.cli import Command, dispatch, parse_config, rewriting, take_
 from molpool_common.errors import InputError
 
 if TYPE_CHECKING:
-    from molpool_train.config import TrainChempropConfig
-    from molpool_train.mil.config import TrainMILConfig
+    from molpool_pipelines.fitting.config import TrainChempropConfig
+    from molpool_pipelines.fitting.mil.config import TrainMILConfig
 
 ConfigT = TypeVar("ConfigT", "TrainChempropConfig", "TrainMILConfig")
 PROG = "molpool-train"
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _chemprop(argv: Sequence[str]) -> None:
     config, name = _configuration(argv)
 
-    from molpool_train.pipeline import train_chemprop
+    from molpool_pipelines.fitting.pipeline import train_chemprop
 
     train_chemprop(config, name=name, arguments=[PROG, "chemprop", *argv])
 
@@ -63,7 +63,7 @@ def _chemprop(argv: Sequence[str]) -> None:
 def _mil(argv: Sequence[str]) -> None:
     config, name = _mil_configuration(argv)
 
-    from molpool_train.mil.pipeline import train_mil
+    from molpool_pipelines.fitting.mil.pipeline import train_mil
 
     train_mil(config, name=name, arguments=[PROG, "mil", *argv])
 
@@ -78,7 +78,7 @@ def _migrate(argv: Sequence[str]) -> int:
     if not options.paths:
         raise InputError("PATH", expected="files or folders to migrate", found="none")
 
-    from molpool_train.migrate import migrate_files
+    from molpool_pipelines.migration.migrate import migrate_files
 
     return migrate_files(options.paths, output=options.output, dry_run=options.dry_run)
 
@@ -105,9 +105,8 @@ def _resumed(
 
 
 def _parse(argv: Sequence[str]) -> TrainChempropConfig:
+    from molpool_pipelines.fitting.config import TrainChempropConfig
     from sampling_core.legacy import migrate_legacy
-
-    from molpool_train.config import TrainChempropConfig
 
     return parse_config(
         TrainChempropConfig,
@@ -119,7 +118,7 @@ def _parse(argv: Sequence[str]) -> TrainChempropConfig:
 
 
 def _parse_mil(argv: Sequence[str]) -> TrainMILConfig:
-    from molpool_train.mil.config import TrainMILConfig
+    from molpool_pipelines.fitting.mil.config import TrainMILConfig
 
     return parse_config(
         TrainMILConfig,

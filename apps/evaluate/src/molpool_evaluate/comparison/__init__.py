@@ -1,1 +1,0 @@
-"""Models against one another: on one test set, or on repeated folds."""

@@ -1,1 +1,0 @@
-"""Pages over what a folder holds: a training run or a study."""

@@ -1,1 +1,0 @@
-"""Scores of one model: metrics with intervals, uncertainty, classes, strata."""

@@ -1,1 +1,0 @@
-"""Tuning of multi-task Chemprop models."""

@@ -1,1 +1,0 @@
-"""`molpool-train mil`: attention over the conformers of molecules, or any other bags."""

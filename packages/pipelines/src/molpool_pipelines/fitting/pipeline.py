@@ -1,0 +1,72 @@
+"""One training run, from table to run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from molpool_common.runfolder import default_folder
+from rich.console import Console
+
+from molpool_pipelines.affinity.groups import with_groups
+from molpool_pipelines.fitting.config import TrainChempropConfig
+from molpool_pipelines.fitting.inputs import read_inputs
+from molpool_pipelines.runs.folder import check_folder, open_folder
+from molpool_pipelines.runs.tracking import tracking
+
+
+def train_chemprop(
+    config: TrainChempropConfig, *, name: str = "chemprop", arguments: Sequence[str] = ()
+) -> Path:
+    """Train a model and leave a run folder behind.
+
+    Parameters
+    ----------
+    config : TrainChempropConfig
+        The run.
+    name : str
+        Names the run folder where `config.save_dir` does not.
+    arguments : sequence of str
+        The command line, for the record.
+
+    Returns
+    -------
+    Path
+        The run folder.
+
+    Raises
+    ------
+    InputError, SamplingError, ChempropError, TaskAffinityError
+        If table, configuration or folder are wrong; then nothing has been written.
+    """
+    console = Console()
+    config = with_groups(config)
+    path = Path(config.save_dir) if config.save_dir else default_folder(name)
+    check_folder(config, path)
+    inputs = read_inputs(config)
+    for note in inputs.notes:
+        console.print(note, highlight=False)
+
+    # torch and chemprop take seconds to import: what is wrong with the table was said before.
+    from molpool_pipelines.affinity.measuring_run import check_measurable
+    from molpool_pipelines.affinity.of_run import find_affinity, write_affinity
+    from molpool_pipelines.fitting.graphs import with_graphs
+    from molpool_pipelines.fitting.run import Fitting
+    from molpool_pipelines.fitting.trainees import build_trainees, check_checkpoints
+
+    if config.task_affinity.enabled:
+        check_measurable(config, inputs)
+    inputs = with_graphs(console, config, inputs)
+    affinity = find_affinity(console, config, inputs, path)
+    trainees = build_trainees(affinity.applied(config) if affinity else config, inputs)
+    if config.resume:
+        check_checkpoints(trainees, path)
+    run = open_folder(config, path, arguments)
+    if affinity is not None:
+        write_affinity(run, affinity)
+    with tracking(config.tracking, path, config.model_dump(mode="json")) as tracker:
+        fitting = Fitting(console, config, run, inputs, trainees, tracker, affinity)
+        fitting.train()
+        fitting.write()
+    fitting.close()
+    return path

@@ -1,0 +1,171 @@
+"""Everything that a run trains: one model, or the members of an ensemble, or a model a group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from chemprop_multitask import (
+    ChempropModel,
+    Member,
+    MoleculeData,
+    TaskGroup,
+    build_model,
+    plan_members,
+    separate_groups,
+)
+from sampling_core import JointSamplingConfig, Sampling, sampling_from_config
+
+from molpool_pipelines.fitting.config import TrainChempropConfig
+from molpool_pipelines.fitting.inputs import Inputs
+from molpool_pipelines.fitting.sampling import SamplingLog
+from molpool_pipelines.fitting.separate import tables_of
+from molpool_pipelines.runs.folder import CHECKPOINTS
+from molpool_pipelines.tables.holdout import SplitTables
+from molpool_pipelines.tables.molecules import MoleculeTable
+
+LAST = "last.ckpt"
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """A model before training, with what it trains on.
+
+    Parameters
+    ----------
+    member : Member or None
+        Its place in the ensemble; None where there is none.
+    group : TaskGroup or None
+        The tasks that it is of; None for all.
+    seed : int
+        Seed of weights, shuffling and dropout.
+    tables : SplitTables
+        Rows of its fold; of a group's model those with a label of its tasks.
+    train, val : MoleculeData
+        The same, featurised; members of one fold and group share them.
+    sampling : Sampling
+        How training rows are drawn.
+    log : SamplingLog or None
+        What is drawn, where there is a sampler.
+    model : ChempropModel
+        Untrained.
+    """
+
+    member: Member | None
+    group: TaskGroup | None
+    seed: int
+    tables: SplitTables
+    train: MoleculeData
+    val: MoleculeData
+    sampling: Sampling
+    log: SamplingLog | None
+    model: ChempropModel
+
+    @property
+    def fold(self) -> int:
+        """Number of its fold, from 0."""
+        return self.member.fold if self.member else 0
+
+    @property
+    def name(self) -> str | None:
+        """Name of its files, as the package numbers them; None for a single model."""
+        if self.member is None and self.group is None:
+            return None
+        member = f"member-{self.member.number if self.member else 0:03d}"
+        return member if self.group is None else f"{member}-group-{self.group.number:03d}"
+
+    def checkpoints(self, run: Path) -> Path:
+        """Return the folder of its checkpoints in a run folder."""
+        return run / CHECKPOINTS / (self.name or "")
+
+    def last_checkpoint(self, run: Path) -> Path | None:
+        """Return what to go on from; a model stopped in its first steps has nothing."""
+        last = self.checkpoints(run) / LAST
+        return last if last.is_file() else None
+
+
+def build_trainees(config: TrainChempropConfig, inputs: Inputs) -> list[Trainee]:
+    """Build every model and sampler, so that nothing is written where one cannot be built.
+
+    Parameters
+    ----------
+    config : TrainChempropConfig
+        The run, its groups as lists.
+    inputs : Inputs
+        Checked tables.
+
+    Raises
+    ------
+    SamplingError, ChempropError
+        If sampling, architecture, loss, groups or foundation do not fit.
+    """
+    members: list[Member | None] = [None]
+    if config.ensemble.n_members > 1:
+        ensemble = config.ensemble
+        members = [*plan_members(ensemble.n_seeds, ensemble.n_folds, config.seed)]
+    groups: list[TaskGroup | None] = [*separate_groups(config, inputs.table.task_names)]
+    trainees: list[Trainee] = []
+    for member in members:
+        for group in groups or [None]:
+            fold = member.fold if member else 0
+            twin = next((t for t in trainees if (t.fold, t.group) == (fold, group)), None)
+            trainees.append(_trainee(config, inputs, member, group, twin))
+    return trainees
+
+
+def check_checkpoints(trainees: list[Trainee], run: Path) -> None:
+    """Refuse checkpoints that a resumed run could not go on from, before anything is written.
+
+    Raises
+    ------
+    ChempropError
+        If one is damaged, or of another model or featuriser.
+    """
+    for trainee in trainees:
+        if (last := trainee.last_checkpoint(run)) is not None:
+            trainee.model.check_checkpoint(last)
+
+
+def _trainee(
+    config: TrainChempropConfig,
+    inputs: Inputs,
+    member: Member | None,
+    group: TaskGroup | None,
+    twin: Trainee | None,
+) -> Trainee:
+    """Return a trainee, with the molecules of one of the same fold and group, if there is one."""
+    tables = inputs.folds[member.fold if member else 0]
+    if group is not None:
+        tables = tables_of(tables, group)
+    seed = member.seed if member else config.seed
+    draws = _own_draws(config.joint_sampling, member)
+    sampling = sampling_from_config(draws, tables.train.targets, tables.train.quality)
+    names = inputs.table.task_names
+    model = build_model(config, names, inputs.task_types, group, seed=seed)
+    log = _sampling_log(sampling, tables.train)
+    if twin is not None and sampling.weights is None:
+        return replace(twin, member=member, seed=seed, sampling=sampling, log=log, model=model)
+    train = MoleculeData.from_table(tables.train, weights=sampling.weights, cache=inputs.graphs)
+    val = MoleculeData.from_table(tables.val, cache=inputs.graphs)
+    return Trainee(member, group, seed, tables, train, val, sampling, log, model)
+
+
+def _sampling_log(sampling: Sampling, train: MoleculeTable) -> SamplingLog | None:
+    if sampling.sampler is None:
+        return None
+    return SamplingLog(
+        sampling.sampler,
+        train.targets,
+        train.task_names,
+        state=sampling.state,
+        quality=train.quality,
+    )
+
+
+def _own_draws(config: JointSamplingConfig, member: Member | None) -> JointSamplingConfig:
+    """Return the sampling of a member: members that drew the same rows would be too much alike."""
+    if member is None or config.seed is None:
+        return config
+    mixed = np.random.SeedSequence([config.seed, member.seed]).generate_state(1)[0]
+    return config.model_copy(update={"seed": int(mixed)})

@@ -1,0 +1,154 @@
+"""Saved models over bags: one, or an ensemble of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from mil_attn import BagData, MILDataConfig, MILError, MILModule, predict
+from molpool_common.cache import cache_folder
+from molpool_common.config import validate_values
+from molpool_common.errors import InputError
+
+from molpool_pipelines.models.saved import Predicted, mil_files, run_section
+
+
+class MILSaved:
+    """Models of `molpool-train mil`, whose mean predicts.
+
+    Parameters
+    ----------
+    modules : sequence of MILModule
+        Of the same tasks.
+    data : MILDataConfig
+        What their bags are.
+    """
+
+    kind: Literal["chemprop", "mil"] = "mil"
+    most_rows = 128
+
+    def __init__(self, modules: Sequence[MILModule], data: MILDataConfig) -> None:
+        self._modules = modules
+        self.data = data
+        self.module = modules[0]
+        self.task_names = tuple(self.module.task_names)
+        kind: Literal["regression", "classification"]
+        kind = "classification" if self.module.is_classifier else "regression"
+        self.task_types = (kind,) * len(self.task_names)
+        self.n_members = len(modules)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read the run folder of a model, or the folder of an ensemble of them.
+
+        Raises
+        ------
+        InputError, MILError
+            If there is no configuration, or the members predict different tasks.
+        """
+        data = validate_values(MILDataConfig, mil_data_section(path))
+        modules = [MILModule.load(file) for file in mil_files(path)]
+        tasks = [list(module.task_names) for module in modules]
+        other = next((t for t in tasks if t != tasks[0]), None)
+        if other is not None:
+            raise InputError(
+                "model_dir",
+                expected=f"members of the same tasks {tasks[0]}",
+                found=str(other),
+                where=str(path),
+            )
+        return cls(modules, data)
+
+    def predict(self, smiles: Sequence[str], batch_size: int) -> Predicted:
+        """Predict molecules; those without conformers or descriptors have a reason instead."""
+        reasons: list[str | None] = [None] * len(smiles)
+        try:
+            bags = BagData.from_smiles(
+                smiles,
+                features=self.data.features,
+                cache=cache_folder(self.data.cache_dir),
+                workers=self.data.workers,
+            )
+        except MILError:
+            # No molecule of the chunk has features. One alone says why, in its own error.
+            reasons = [self._reason(text) for text in smiles]
+            if None in reasons:
+                raise
+            return self._nothing(reasons)
+        for failure in bags.failures:
+            reasons[failure.row] = failure.reason
+        found = self.predict_bags(bags, batch_size)
+        rows = np.array([int(name) - 1 for name in bags.ids])
+        return _spread(found, rows, reasons)
+
+    def predict_bags(self, bags: BagData, batch_size: int) -> Predicted:
+        """Predict bags whose features are there.
+
+        A class is called where the mean probability reaches the mean of the members' thresholds.
+        """
+        each = np.stack([predict(m, bags, batch_size=batch_size) for m in self._modules])
+        mean = each.mean(axis=0)
+        sd = each.std(axis=0, ddof=1) if len(each) > 1 else None
+        called = None
+        if self.module.is_classifier:
+            called = mean >= np.mean([m.thresholds for m in self._modules], axis=0)
+        return Predicted(mean, sd, called, [None] * len(mean))
+
+    def _nothing(self, reasons: list[str | None]) -> Predicted:
+        none = np.full((len(reasons), len(self.task_names)), np.nan)
+        called = np.zeros(none.shape, dtype=bool) if self.module.is_classifier else None
+        return Predicted(none, none if self.n_members > 1 else None, called, reasons)
+
+    def _reason(self, smiles: str) -> str | None:
+        """Return why a molecule has no features, None where it has."""
+        try:
+            BagData.from_smiles([smiles], features=self.data.features)
+        except MILError as error:
+            return str(error)
+        return None
+
+
+def mil_data_section(path: Path) -> Mapping[str, Any]:
+    """Return the ``data`` section of the run, or of the first member, of a model over bags.
+
+    Raises
+    ------
+    InputError
+        If there is no configuration.
+    """
+    if not path.is_dir():
+        raise InputError(
+            "model_dir",
+            expected="the run folder of a model over bags, whose configuration says what is "
+            "computed of molecules",
+            found=f"the file {str(path)!r} alone",
+        )
+    section = run_section(path, "data")
+    if not section:
+        raise InputError(
+            "model_dir",
+            expected="the configuration of a run beside the models over bags",
+            found="none",
+            where=str(path),
+        )
+    return section
+
+
+def _spread(found: Predicted, rows: Any, reasons: list[str | None]) -> Predicted:
+    """Return predictions of some rows as those of all."""
+
+    def all_rows(values: Any, fill: Any) -> Any:
+        if values is None:
+            return None
+        whole = np.full((len(reasons), values.shape[1]), fill)
+        whole[rows] = values
+        return whole
+
+    return Predicted(
+        all_rows(found.mean, np.nan),
+        all_rows(found.sd, np.nan),
+        all_rows(found.decisions, False),
+        reasons,
+    )

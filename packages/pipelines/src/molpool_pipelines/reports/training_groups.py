@@ -1,0 +1,147 @@
+"""What the page says of groups of tasks: which they are, and what made them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from molpool_common.plotting import figure_svg
+from molpool_common.report import Cell, Facts, Figure, Part, Section, Table, Text
+
+from molpool_pipelines.affinity.of_run import MOST_DRAWN, Affinity
+from molpool_pipelines.fitting.config import TrainChempropConfig
+from molpool_pipelines.reports.training_ensemble import MemberRun
+
+MOST_PAIRS = 400
+"""Rows of the table of pairs; affinity.csv has all."""
+
+
+def section(
+    config: TrainChempropConfig, members: Sequence[MemberRun], affinity: Affinity | None
+) -> list[Section]:
+    """Return the section about groups, none where all tasks share one head."""
+    groups, assignment = _groups(config, affinity)
+    if not groups:
+        return []
+    parts: list[Part] = [Text(_meaning(config)), _group_table(groups, assignment, members)]
+    if affinity is not None:
+        parts += _affinity_parts(affinity)
+    return [Section("Task groups", parts)]
+
+
+def _groups(
+    config: TrainChempropConfig, affinity: Affinity | None
+) -> tuple[Sequence[Sequence[str]], dict[str, int]]:
+    if affinity is not None:
+        return affinity.grouping.groups, affinity.grouping.assignment
+    groups = config.groups or []
+    given = config.group_assignment or {}
+    assignment = {task: k for k, group in enumerate(groups) for task in group}
+    return groups, assignment | given
+
+
+def _meaning(config: TrainChempropConfig) -> str:
+    origin = "measured" if config.task_affinity.enabled else "given by hand"
+    if config.sharing == "separate":
+        return (
+            f"Groups are {origin}. Each has a model of its own, trained on the rows that have a "
+            "label of its tasks; a task is predicted by the group that serves it."
+        )
+    return (
+        f"Groups are {origin}. All share one encoder; each has a head of its own, with an output "
+        "for every task that it serves."
+    )
+
+
+def _group_table(
+    groups: Sequence[Sequence[str]], assignment: dict[str, int], members: Sequence[MemberRun]
+) -> Table:
+    models = [m for m in members if m.trainee.group is not None]
+    one_each = len(models) == len(groups)
+    rows: list[list[Cell]] = []
+    for k, group in enumerate(groups):
+        served = [task for task in group if assignment[task] == k]
+        row: list[Cell] = [str(k + 1), ", ".join(group), ", ".join(served)]
+        if one_each:
+            run = models[k]
+            row += [len(run.trainee.tables.train), len(run.records), run.best_epoch, run.best_loss]
+        rows.append(row)
+    more = ["training rows", "epochs", "best epoch", "best loss"] if one_each else []
+    return Table(["group", "tasks", "served", *more], rows, caption="The groups.")
+
+
+def _affinity_parts(affinity: Affinity) -> list[Part]:
+    parts: list[Part] = [Facts(_facts(affinity)), Text(_READING)]
+    figures = affinity.figures()
+    if figures is not None:
+        n, how = len(affinity.result.task_names), affinity.grouping.method
+        parts += [
+            Figure(
+                figure_svg(figures[0]),
+                alt=f"Affinities of {n} tasks as a matrix of colours.",
+                caption="Affinity of each pair, similar tasks side by side; ± is one standard "
+                "error over batches. Blue: the tasks' gradients agree. Red: they oppose each "
+                "other.",
+            ),
+            Figure(
+                figure_svg(figures[1]),
+                alt=f"Tree of {n} tasks by affinity.",
+                caption="Average linkage on 1 − affinity: what joins further right is more alike."
+                + ("" if affinity.is_tree else f" The groups are by {how}, not cut from it."),
+            ),
+        ]
+    elif len(affinity.result.task_names) > MOST_DRAWN:
+        parts.append(Text("affinity.csv has the matrix of so many tasks."))
+    return [*parts, *_pairs(affinity)]
+
+
+_READING = (
+    "Affinities are read by rank and error bar: cosines of real assays lie between about 0 and "
+    "0.3, so a threshold from elsewhere says little. They were measured on training rows alone, "
+    "with a model that was then thrown away."
+)
+
+
+def _facts(affinity: Affinity) -> dict[str, Cell]:
+    result, grouping = affinity.result, affinity.grouping
+    how = result.config
+    score = grouping.score if np.isfinite(grouping.score) else None
+    facts: dict[str, Cell] = {
+        "Affinity": f"{how.affinity_type}, {result.estimator}",
+        "Steps measured": f"{result.n_measured} of {result.n_steps}",
+        "Grouped by": f"{grouping.method}, n_groups {how.n_groups}",
+        "TAG score" if grouping.method == "tag" else "Silhouette": score,
+    }
+    if grouping.silhouettes:
+        tried = sorted(grouping.silhouettes.items())
+        facts["Silhouettes tried"] = ", ".join(f"{n} groups {s:.3f}" for n, s in tried)
+    if affinity.stability is not None:
+        n = affinity.stability.n_bootstrap
+        facts[f"Agreement of {n} resamples (adjusted Rand)"] = affinity.stability.agreement
+    return facts
+
+
+def _pairs(affinity: Affinity) -> list[Part]:
+    """Return the table of pairs, the highest affinity first."""
+    result = affinity.result
+    names, matrix, errors = result.task_names, result.matrix, result.standard_errors
+    directed = result.config.affinity_type == "lookahead"
+    pairs = ~np.eye(len(names), dtype=bool) if directed else np.triu(np.ones(matrix.shape, bool), 1)
+    at = np.argwhere(pairs & np.isfinite(matrix))
+    if not len(at):
+        return []
+    order = np.argsort(-matrix[tuple(at.T)], kind="stable")
+    rows: list[list[Cell]] = []
+    for i, j in at[order[:MOST_PAIRS]].tolist():
+        error = float(errors[i, j])
+        row: list[Cell] = [names[i], names[j], float(matrix[i, j])]
+        row += [error if np.isfinite(error) else None, int(result.counts[i, j])]
+        if affinity.stability is not None:
+            row.append(round(100 * float(affinity.stability.co_assignment[i, j])))
+        rows.append(row)
+    heads = ["receives", "from"] if directed else ["task", "and"]
+    heads += ["affinity", "standard error", "batches"]
+    if affinity.stability is not None:
+        heads.append("resamples in one group, %")
+    more = f" The {MOST_PAIRS} highest of {len(at)}." if len(at) > MOST_PAIRS else ""
+    return [Table(heads, rows, caption=f"Pairs of tasks, the highest affinity first.{more}")]

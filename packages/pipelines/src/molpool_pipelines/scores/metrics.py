@@ -1,0 +1,144 @@
+"""Metrics of each task and their means, with bootstrap intervals over molecules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from molpool_common.metrics import (
+    IN_UNITS,
+    METRICS,
+    Interval,
+    Metric,
+    UndefinedMetricError,
+)
+
+from molpool_pipelines.scores.comparison.differences import Floats, resampled_scores
+from molpool_pipelines.scores.prediction_table import Predictions
+from molpool_pipelines.scores.result import MACRO, Scored
+
+NO_INTERVAL = frozenset({"kendall"})
+"""Metrics that a thousand resamples would take minutes of."""
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How intervals are made.
+
+    Parameters
+    ----------
+    n : int
+        Resamples; 0: no intervals.
+    level : float
+        Nominal coverage.
+    seed : int
+        Of the resamples.
+    """
+
+    n: int = 1000
+    level: float = 0.95
+    seed: int = 0
+
+
+def score_tasks(
+    found: Predictions,
+    resampling: Resampling,
+    *,
+    names: Sequence[str] = tuple(METRICS),
+    min_labels: int = 0,
+) -> tuple[Scored, ...]:
+    """Score each task and the mean over tasks.
+
+    Parameters
+    ----------
+    found : Predictions
+        N rows.
+    resampling : Resampling
+        How the percentile intervals are made: rows are drawn, the same for all tasks.
+    names : sequence of str
+        Metrics, each for the tasks of its type.
+    min_labels : int
+        Tasks with fewer labels are left out, and said to be.
+
+    Returns
+    -------
+    tuple of Scored
+        By task, then the means over the tasks that define a metric. Errors in the units of their
+        tasks have no mean.
+
+    References
+    ----------
+    Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), section 13.3.
+    """
+    metrics = [METRICS[name] for name in names]
+    by_task = [[m for m in metrics if m.task_type == kind] for kind in found.task_types]
+    drawn, level = _drawn(found, by_task, resampling), resampling.level
+    scores: list[Scored] = []
+    kept: dict[str, list[tuple[float, Floats | None]]] = {}
+    for t, task in enumerate(found.tasks):
+        rows = np.flatnonzero(np.isfinite(found.y_true[:, t]))
+        for metric in by_task[t]:
+            value, reason = _value(metric, found, t, rows, min_labels)
+            resampled = drawn[t].get(metric.name)
+            interval = None if value is None else _interval(resampled, level)
+            scores.append(Scored(task, metric.name, value, len(rows), interval, reason))
+            if value is not None:
+                kept.setdefault(metric.name, []).append((value, resampled))
+    return (*scores, *_means(scores, kept, level, len(found.tasks)))
+
+
+def _drawn(
+    found: Predictions, by_task: list[list[Metric]], resampling: Resampling
+) -> list[dict[str, Floats]]:
+    if resampling.n == 0 or len(found) == 0:
+        return [{} for _ in by_task]
+    wanted = [[m for m in ms if m.name not in NO_INTERVAL] for ms in by_task]
+    rng = np.random.default_rng(resampling.seed)
+    predicted = np.nan_to_num(found.y_pred)[None]  # looked at only where there is a label
+    each = resampled_scores(found.y_true, predicted, wanted, resampling.n, rng)
+    return [{name: values[:, 0] for name, values in by_name.items()} for by_name in each]
+
+
+def _value(
+    metric: Metric, found: Predictions, t: int, rows: np.ndarray, min_labels: int
+) -> tuple[float | None, str | None]:
+    if 0 < len(rows) < min_labels:
+        return None, f"fewer than {min_labels} labels"
+    try:
+        return metric(found.y_true[rows, t], found.y_pred[rows, t]), None
+    except UndefinedMetricError as undefined:
+        return None, str(undefined)
+
+
+def _interval(resampled: Floats | None, level: float) -> Interval | None:
+    if resampled is None:
+        return None
+    defined = resampled[np.isfinite(resampled)]
+    if not defined.size:
+        return None
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), level, defined.size, resampled.size - defined.size)
+
+
+def _means(
+    scores: Sequence[Scored],
+    kept: dict[str, list[tuple[float, Floats | None]]],
+    level: float,
+    n_tasks: int,
+) -> list[Scored]:
+    means = []
+    for name in dict.fromkeys(s.metric for s in scores):
+        if name in IN_UNITS or n_tasks < 2:
+            continue
+        undefined = [s.task for s in scores if s.metric == name and s.value is None]
+        note = f"without {', '.join(undefined)}" if undefined else None
+        values = kept.get(name, [])
+        if not values:
+            means.append(Scored(MACRO, name, None, 0, None, "undefined for every task"))
+            continue
+        each = [resampled for _, resampled in values if resampled is not None]
+        interval = _interval(np.mean(each, axis=0), level) if each else None
+        mean = float(np.mean([value for value, _ in values]))
+        means.append(Scored(MACRO, name, mean, len(values), interval, note))
+    return means

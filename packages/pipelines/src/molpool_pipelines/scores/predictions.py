@@ -1,0 +1,228 @@
+"""Tables of predictions from disk: a run folder, or Parquet or CSV of ours or another tool's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from molpool_common.errors import InputError, did_you_mean, listed
+from molpool_common.table import number_column, read_table, require_columns
+from numpy.typing import NDArray
+
+from molpool_pipelines.runs.columns import ColumnsConfig
+from molpool_pipelines.scores.prediction_table import (
+    Floats,
+    Predictions,
+    TaskType,
+    Texts,
+    refuse_missing,
+    refuse_repeated,
+    repeated,
+)
+from molpool_pipelines.scores.truth import joined, text_of
+from molpool_pipelines.tables.modifiers import exact_labels, read_signs
+
+__all__ = ["Predictions", "TaskType", "read_predictions"]
+
+PREDICTIONS = "predictions.parquet"
+
+
+def read_predictions(
+    path: str | Path,
+    *,
+    columns: ColumnsConfig | None = None,
+    truth: str | Path | None = None,
+    task_types: Mapping[str, TaskType] | None = None,
+) -> Predictions:
+    """Read predictions and the truth of the same rows.
+
+    Parameters
+    ----------
+    path : str or Path
+        A run folder of `molpool-train`, or a Parquet, CSV or TSV file.
+    columns : ColumnsConfig, optional
+        How columns are called.
+    truth : str or Path, optional
+        Table with the truth, by id (or in order, where the predictions are numbered from 1 and it
+        has no ids); every row of it must have a prediction. Tasks are then columns
+        that both tables have, in the predictions with or without the ending of predictions. By
+        default the truth stands beside the predictions.
+    task_types : mapping of str to {"regression", "classification"}, optional
+        Kind of single tasks; by default classification where all truth is 0 or 1.
+
+    Raises
+    ------
+    InputError
+        If a file or column is missing, rows lack a prediction or ids repeat (counts, first ids),
+        or a value is no number.
+    """
+    named = columns or ColumnsConfig()
+    file, name = _located(Path(path))
+    frame = read_table(file)
+    require_columns(frame, [named.id], key="columns.id", where=name)
+    if truth is not None:
+        frame = joined(frame, name, Path(truth), named)
+    tasks = _tasks(frame, named, name)
+    signs = _signs(frame, tasks, named, name)
+    y = _matrix(frame, tasks, name)
+    exact = exact_labels(y, signs)
+    found = Predictions(
+        name=name,
+        ids=_ids(frame, named, name),
+        tasks=tuple(tasks),
+        task_types=tuple(_kinds(exact, tasks, task_types or {})),
+        y_true=exact,
+        y_pred=_matrix(frame, [f"{t}{named.predicted}" for t in tasks], name),
+        sd=_some(frame, [f"{t}{named.sd}" for t in tasks], name),
+        decisions=_decisions(frame, [f"{t}{named.decision}" for t in tasks], name),
+        side=_texts(frame, named.side),
+        quality=_texts(frame, named.quality),
+        smiles=_texts(frame, named.smiles),
+        repeat=_numbers(frame, named.repeat, name),
+        fold=_numbers(frame, named.fold, name),
+        n_bounds=(np.isfinite(y) & ~np.isfinite(exact)).sum(axis=0),
+    )
+    refuse_repeated(_plain(found), named.id, name)
+    _refuse_unpredicted(found, named)
+    return found
+
+
+def _plain(found: Predictions) -> Sequence[object]:
+    """Return the keys by which rows are told apart, as short as they can be shown."""
+    keyed = found.repeat is not None or found.fold is not None
+    return found.keys if keyed else found.ids.tolist()
+
+
+def _located(path: Path) -> tuple[Path, str]:
+    """Return the file of predictions and the name of their model."""
+    if not path.is_dir():
+        return path, path.stem
+    if (path / PREDICTIONS).is_file():
+        return path / PREDICTIONS, path.absolute().name
+    hint = "A run writes its predictions when it ends."
+    if (path / "retrained" / PREDICTIONS).is_file():
+        hint = f"Did you mean {path / 'retrained'}?"
+    raise InputError(
+        "predictions",
+        expected=f"a run folder with {PREDICTIONS}, or a file",
+        found=f"the folder {str(path)!r} without it",
+        hint=hint,
+    )
+
+
+def _tasks(frame: pl.DataFrame, named: ColumnsConfig, name: str) -> list[str]:
+    """Return the tasks: those asked for, or those that have predictions."""
+    ending = named.predicted
+    found = [c[: -len(ending)] for c in frame.columns if ending and c.endswith(ending)]
+    if not found and not named.tasks:
+        raise InputError(
+            "columns.predicted",
+            expected=f"columns that end in {ending!r}",
+            found=f"columns {listed(frame.columns)}",
+            where=name,
+        )
+    for task in named.tasks:
+        if f"{task}{ending}" not in frame.columns:
+            raise InputError(
+                "columns.tasks",
+                expected=f"a column {f'{task}{ending}'!r} of predictions",
+                found="none",
+                where=name,
+                hint=did_you_mean(task, found) if found else None,
+            )
+    tasks = named.tasks or found
+    require_columns(frame, tasks, key="columns.tasks", where=name)
+    return list(tasks)
+
+
+def _ids(frame: pl.DataFrame, named: ColumnsConfig, name: str) -> Texts:
+    """Return ids; where a run's table has one twice, with the source and row it stands in."""
+    ids = text_of(frame[named.id])
+    if {"source", "row"} <= set(frame.columns) and repeated(ids):
+        places = zip(ids, text_of(frame["source"]), text_of(frame["row"]), strict=True)
+        ids = [f"{i} ({source} row {row})" for i, source, row in places]
+    return np.array(ids, dtype=object)
+
+
+def _texts(frame: pl.DataFrame, column: str) -> Texts | None:
+    if column not in frame.columns or frame[column].null_count() == frame.height:
+        return None
+    return np.array(frame[column].cast(pl.String).to_list(), dtype=object)
+
+
+def _numbers(frame: pl.DataFrame, column: str, where: str) -> NDArray[np.int64] | None:
+    if column not in frame.columns or frame[column].null_count() == frame.height:
+        return None
+    numbers = number_column(frame, column, where=where).fill_null(-1)
+    return numbers.cast(pl.Int64).to_numpy()
+
+
+def _matrix(frame: pl.DataFrame, names: Sequence[str], where: str) -> Floats:
+    columns = [number_column(frame, c, where=where).fill_null(np.nan).to_numpy() for c in names]
+    return np.stack(columns, axis=1) if columns else np.empty((frame.height, 0))
+
+
+def _some(frame: pl.DataFrame, names: Sequence[str], where: str) -> Floats | None:
+    """Return columns [N, T] with NaN for those that are not there; None if none is."""
+    if not any(c in frame.columns for c in names):
+        return None
+    nothing = pl.lit(None, dtype=pl.Float64)
+    absent = [nothing.alias(c) for c in names if c not in frame.columns]
+    values = _matrix(frame.with_columns(absent), names, where)
+    return values if np.isfinite(values).any() else None
+
+
+def _decisions(frame: pl.DataFrame, names: Sequence[str], where: str) -> Floats | None:
+    there = [c for c in names if c in frame.columns]
+    flags = {"true": "1", "false": "0"}
+    plain = [
+        pl.col(c).cast(pl.String).str.to_lowercase().replace(flags) for c in there
+    ]  # a CSV file has words
+    return _some(frame.with_columns(plain), names, where)
+
+
+def _signs(
+    frame: pl.DataFrame, tasks: Sequence[str], named: ColumnsConfig, where: str
+) -> NDArray[np.int8] | None:
+    there = [f"{t}{named.modifier}" in frame.columns for t in tasks]
+    if not any(there):
+        return None
+    signs = np.zeros((frame.height, len(tasks)), dtype=np.int8)
+    rows = pl.Series(range(1, frame.height + 1))
+    for t, task in enumerate(tasks):
+        if there[t]:
+            signs[:, t] = read_signs(frame, f"{task}{named.modifier}", where=where, rows=rows)
+    return signs
+
+
+def _kinds(y: Floats, tasks: Sequence[str], given: Mapping[str, TaskType]) -> list[TaskType]:
+    for task in given:
+        if task not in tasks:
+            raise InputError(
+                "task_types",
+                expected="tasks with predictions",
+                found=repr(task),
+                hint=did_you_mean(task, tasks),
+            )
+    kinds: list[TaskType] = []
+    for t, task in enumerate(tasks):
+        labels = y[np.isfinite(y[:, t]), t]
+        classes = len(labels) > 0 and bool(np.isin(labels, (0.0, 1.0)).all())
+        kinds.append(given.get(task, "classification" if classes else "regression"))
+    return kinds
+
+
+def _refuse_unpredicted(found: Predictions, named: ColumnsConfig) -> None:
+    """Stop at rows with a label and without a prediction of the same task."""
+    lacking = np.isfinite(found.y_true) & ~np.isfinite(found.y_pred)
+    for t, task in enumerate(found.tasks):
+        rows = np.flatnonzero(lacking[:, t])
+        if len(rows):
+            refuse_missing(
+                found.ids[rows].tolist(),
+                int(np.isfinite(found.y_true[:, t]).sum()),
+                f"{task}{named.predicted}",
+                found.name,
+            )

@@ -1,0 +1,151 @@
+"""Scores where it matters whether they hold: by quality, by novelty, by the size of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from molpool_common.chem import murcko_scaffolds, parse_smiles
+from numpy.typing import NDArray
+
+from molpool_pipelines.scores.applicability import NearestTraining
+from molpool_pipelines.scores.metrics import Resampling, score_tasks
+from molpool_pipelines.scores.prediction_table import Predictions
+from molpool_pipelines.scores.result import Scored, Stratum
+
+SHOWN = ("mae", "ma_rae", "rmse", "spearman", "roc_auc", "average_precision")
+"""Metrics of strata."""
+
+UNKNOWN = "not known"
+
+Score = Callable[[Predictions], tuple[Scored, ...]]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What was trained on, by which novelty is told.
+
+    Parameters
+    ----------
+    smiles : list of str
+        SMILES of the training molecules; empty: not known.
+    labels : dict of str to int
+        Training labels by task; empty: not known.
+    """
+
+    smiles: Sequence[str] = ()
+    labels: dict[str, int] | None = None
+
+
+def score_strata(
+    found: Predictions,
+    known: Known,
+    *,
+    similarity_bins: Sequence[float],
+    label_bins: Sequence[int],
+    resampling: Resampling,
+    min_rows: int,
+) -> tuple[list[Stratum], list[str]]:
+    """Score strata of the rows and of the tasks.
+
+    Parameters
+    ----------
+    found : Predictions
+        The rows.
+    known : Known
+        Training molecules and labels.
+    similarity_bins, label_bins : sequence of numbers
+        Ends of the bins, ascending.
+    resampling : Resampling
+        How intervals are made.
+    min_rows : int
+        Fewest labels of a task in a stratum.
+
+    Returns
+    -------
+    strata : list of Stratum
+    notes : list of str
+        What could not be told apart, and why.
+    """
+
+    def score(part: Predictions) -> tuple[Scored, ...]:
+        return score_tasks(part, resampling, names=SHOWN, min_labels=min_rows)
+
+    strata: list[Stratum] = []
+    notes: list[str] = []
+    if found.quality is not None:
+        strata += _split("quality", found, found.quality, score)
+    if found.smiles is None or not known.smiles:
+        lacking = "the rows have no SMILES" if found.smiles is None else "no training molecules"
+        notes.append(f"Not by novelty: {lacking}.")
+    else:
+        strata += _by_novelty(found, known.smiles, similarity_bins, score)
+    if known.labels:
+        strata += list(_by_labels(found, known.labels, label_bins, score))
+    else:
+        notes.append("Not by the number of training labels: it is not known.")
+    return strata, notes
+
+
+def _split(
+    kind: str, found: Predictions, names: NDArray[np.object_], score: Score
+) -> list[Stratum]:
+    filled = np.array([UNKNOWN if name is None else str(name) for name in names], dtype=object)
+    strata = []
+    for name in dict.fromkeys(filled.tolist()):
+        rows = filled == name
+        strata.append(Stratum(kind, name, int(rows.sum()), score(found.take(rows))))
+    return strata
+
+
+def _by_novelty(
+    found: Predictions, known: Sequence[str], ends: Sequence[float], score: Score
+) -> list[Stratum]:
+    assert found.smiles is not None
+    ours, theirs = parse_smiles(found.smiles.tolist()), parse_smiles(list(known))
+    training = [mol for mol in theirs.mols if mol is not None]
+    read = [(i, mol) for i, mol in enumerate(ours.mols) if mol is not None]
+    rows, mols = [i for i, _ in read], [mol for _, mol in read]
+    scaffolds = np.full(len(found), UNKNOWN, dtype=object)
+    bins = scaffolds.copy()
+    if training and mols:
+        seen = set(murcko_scaffolds(training))
+        scaffolds[rows] = [
+            "in training" if s in seen else "not in training" for s in murcko_scaffolds(mols)
+        ]
+        near = NearestTraining(training).find(mols).similarity
+        bins[rows] = bin_names(near, ends, closed=1.0)
+    order = [*range_names(ends, closed=1.0), UNKNOWN]
+    by_similarity = _split("similarity", found, bins, score)
+    by_similarity.sort(key=lambda s: order.index(s.name))
+    by_scaffold = _split("scaffold", found, scaffolds, score)
+    return [*sorted(by_scaffold, key=lambda s: s.name), *by_similarity]
+
+
+def _by_labels(
+    found: Predictions, labels: dict[str, int], ends: Sequence[int], score: Score
+) -> Iterator[Stratum]:
+    """Yield tasks together that have about as many training labels."""
+    counts = np.array([labels.get(task, 0) for task in found.tasks], dtype=np.float64)
+    names = bin_names(counts, ends)
+    for name in range_names(ends):
+        tasks = [task for task, own in zip(found.tasks, names, strict=True) if own == name]
+        if tasks:
+            yield Stratum("labels", name, len(tasks), score(found.of_tasks(tasks)))
+
+
+def range_names(ends: Sequence[float], closed: float | None = None) -> list[str]:
+    """Return what the ranges between ends are called: ``< a``, ``a to b``, ``>= b``."""
+    middle = [f"{a:g} to {b:g}" for a, b in pairwise(ends)]
+    last = f"{ends[-1]:g} and more" if closed is None else f"{ends[-1]:g} to {closed:g}"
+    return [f"below {ends[0]:g}", *middle, last]
+
+
+def bin_names(
+    values: NDArray[np.float64], ends: Sequence[float], closed: float | None = None
+) -> list[str]:
+    """Return the range of each value; a value at an end belongs to the range above it."""
+    names = range_names(ends, closed)
+    return [names[i] for i in np.searchsorted(np.asarray(ends, dtype=np.float64), values, "right")]

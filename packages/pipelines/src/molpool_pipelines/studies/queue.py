@@ -1,0 +1,209 @@
+"""The trials of a study as a queue: each is taken by one process, and killed ones come back.
+
+A trial waits in the storage before it runs, and Optuna lets one process alone take it. Originals
+are counted by their numbers, which the storage hands out one by one: the first `n_trials` may run,
+so that workers who add one at the same moment cannot run more than asked for.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.storages._heartbeat import BaseHeartbeat
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from molpool_pipelines.studies.owners import Owner
+
+OWNER, HEARTBEAT, LOST, INTERRUPTED = "owner", "heartbeat", "lost", "interrupted"
+_ORIGIN, _HISTORY = "failed_trial", "retry_history"
+"""Where Optuna's own retry callback notes the same."""
+
+UNCLAIMED = 30.0
+"""Seconds after which a running trial that names no process is taken for lost.
+
+A process writes its name within milliseconds of taking a trial.
+"""
+
+
+def origin(trial: FrozenTrial) -> int:
+    """Return the number of the trial that this one tries again, or its own."""
+    return int(trial.system_attrs.get(_ORIGIN, trial.number))
+
+
+def retried(trials: Sequence[FrozenTrial]) -> set[int]:
+    """Return the numbers of the trials that ended without a result and were queued again."""
+    return {number for t in trials for number in t.system_attrs.get(_HISTORY, [])}
+
+
+def in_study(trials: Sequence[FrozenTrial], n_trials: int) -> list[FrozenTrial]:
+    """Return the trials that count: the first `n_trials` originals and what tries them again."""
+    originals = sorted(t.number for t in trials if origin(t) == t.number)
+    allowed = set(originals[:n_trials])
+    return [t for t in trials if origin(t) in allowed]
+
+
+class Queue:
+    """The trials of one study, as a worker sees them.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    n_trials : int
+        How many trials it shall have.
+    max_retry : int
+        How often a trial is tried again whose process was lost.
+    grace : float
+        Seconds without a sign of life after which a process elsewhere counts as lost.
+    heartbeat : float
+        Seconds between signs of life.
+    """
+
+    def __init__(
+        self, study: Study, n_trials: int, *, max_retry: int, grace: float, heartbeat: float
+    ) -> None:
+        self.study = study
+        self.n_trials = n_trials
+        self._retry = Retry(max_retry)
+        self._grace = grace
+        self._heartbeat = heartbeat
+        self._storage: BaseStorage = study._storage
+        self._owner = Owner.here()
+
+    def trials(self) -> list[FrozenTrial]:
+        """Return the trials that count."""
+        return in_study(self.study.get_trials(deepcopy=False), self.n_trials)
+
+    def take(self) -> FrozenTrial | None:
+        """Take a waiting trial, or add one; None once there is none to be had."""
+        while True:
+            trials = self.trials()
+            for trial in trials:
+                if trial.state == TrialState.WAITING and self._claim(trial):
+                    return trial
+            if sum(origin(t) == t.number for t in trials) >= self.n_trials:
+                return None
+            # Not enqueued: some samplers leave all parameters of such a trial to who enqueued it.
+            self.study.add_trial(optuna.create_trial(state=TrialState.WAITING))
+
+    def _claim(self, trial: FrozenTrial) -> bool:
+        try:
+            taken: bool = self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return False
+        if taken:
+            self.attribute(trial, OWNER, self._owner.as_dict())
+        return taken
+
+    def n_running(self) -> int:
+        """Return how many trials run, here or elsewhere."""
+        return sum(t.state == TrialState.RUNNING for t in self.trials())
+
+    def give_back(self, trial: FrozenTrial) -> None:
+        """Let another process run a trial that this one leaves."""
+        self._end(trial, INTERRUPTED)
+
+    def collect_lost(self) -> int:
+        """Put back the trials of processes that have ended; returns how many."""
+        lost = [t for t in self.trials() if t.state == TrialState.RUNNING and self._is_lost(t)]
+        collected = sum(self._end(trial, LOST) for trial in lost)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            optuna.storages.fail_stale_trials(self.study)
+        return collected
+
+    def _is_lost(self, trial: FrozenTrial) -> bool:
+        said = trial.user_attrs.get(OWNER)
+        if said is None:
+            begun = trial.datetime_start
+            return begun is not None and (datetime.now() - begun).total_seconds() > UNCLAIMED
+        dead = Owner.from_dict(said).is_dead()
+        if dead is not None:
+            return dead
+        beat = trial.user_attrs.get(HEARTBEAT)
+        return beat is not None and time.time() - beat > self._grace
+
+    def _end(self, trial: FrozenTrial, reason: str) -> bool:
+        """Fail a running trial and queue it again; False if another process has ended it."""
+        try:
+            self.attribute(trial, reason, True)
+            self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return False
+        self._retry(self.study, self._storage.get_trial(trial._trial_id))
+        return True
+
+    def attribute(self, trial: FrozenTrial, name: str, value: Any) -> None:
+        """Note something of a running trial."""
+        self._storage.set_trial_user_attr(trial._trial_id, name, value)
+
+    @contextmanager
+    def alive(self, trial: FrozenTrial) -> Iterator[None]:
+        """Give signs of life of a trial while the block runs."""
+        self._beat(trial)
+        stop = threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(self._heartbeat):
+                try:
+                    self._beat(trial)
+                except optuna.exceptions.UpdateFinishedTrialError:
+                    return  # taken from us
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def _beat(self, trial: FrozenTrial) -> None:
+        if isinstance(self._storage, BaseHeartbeat):
+            self._storage.record_heartbeat(trial._trial_id)
+        else:
+            self.attribute(trial, HEARTBEAT, time.time())
+
+
+class Retry:
+    """Queues a trial again whose process was lost; what Optuna calls for one gone stale.
+
+    Optuna's own callback would hand the lost process's attributes on to the new trial.
+
+    Parameters
+    ----------
+    max_retry : int
+        How often. A trial that was interrupted by its user is queued again however often.
+    """
+
+    def __init__(self, max_retry: int) -> None:
+        self._max_retry = max_retry
+
+    def __call__(self, study: Study, trial: FrozenTrial) -> None:
+        """Queue a failed trial again."""
+        interrupted = trial.user_attrs.get(INTERRUPTED, False)
+        n_lost = trial.user_attrs.get("n_lost", 0) + (not interrupted)
+        if n_lost > self._max_retry:
+            return
+        history = [*trial.system_attrs.get(_HISTORY, []), trial.number]
+        kept = {k: v for k, v in trial.user_attrs.items() if k == "source"}
+        attributes = copy.deepcopy(dict(trial.system_attrs))
+        study.add_trial(
+            optuna.create_trial(
+                state=TrialState.WAITING,
+                params=trial.params,
+                distributions=trial.distributions,
+                user_attrs={**kept, "n_lost": n_lost},
+                system_attrs={**attributes, _ORIGIN: origin(trial), _HISTORY: history},
+            )
+        )

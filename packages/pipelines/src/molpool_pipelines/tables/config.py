@@ -1,0 +1,171 @@
+"""The ``data`` section: which tables, which columns, which split."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+import tyro
+from molpool_common.config import ConfigModel
+from pydantic import Field, field_validator, model_validator
+
+from molpool_pipelines.tables.transforms import Step
+
+SplitType = Literal["random", "scaffold", "time", "cluster", "stratified"]
+TaskType = Literal["regression", "classification"]
+
+
+class ColumnSource(ConfigModel):
+    """A target's column in one source, with the conversions to the target's unit."""
+
+    column: str = Field(description="name of the column in this source")
+    transform: list[Step] = Field(
+        default_factory=list,
+        description="conversions in order: log10, log10p1, exp10, ug_per_mL_to_uM, {multiply: x}",
+    )
+    modifier: str | None = Field(
+        None, description="column of this source that says <, > or = of each value"
+    )
+
+
+class SourceConfig(ConfigModel):
+    """One table among several that are stacked into the training data."""
+
+    path: str | None = Field(None, description="file; or give `dataset`")
+    dataset: str | None = Field(None, description="name in the data registry (molpool-data list)")
+    file: str | None = Field(None, description="which file of the data set, where it has several")
+    smiles_column: str = Field("SMILES", description="column of SMILES")
+    id_column: str | None = Field(None, description="column of molecule names")
+    quality: str | None = Field(None, description="quality label of every row of this source")
+    columns: dict[str, str | ColumnSource] = Field(
+        description="column of this source, by the target it measures", min_length=1
+    )
+    modifier_suffix: str | None = Field(
+        None, description="columns COLUMN + suffix, where there are such, say <, > or = of COLUMN"
+    )
+    hold_out: bool = Field(
+        True,
+        description="whether rows go to validation and test; if false, all rows train, except "
+        "those of held-out molecules, which are left out",
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.dataset is None):
+            raise ValueError(
+                f"expected one of path and dataset, found {'none' if self.path is None else 'both'}"
+            )
+        return self
+
+    def column_for(self, target: str) -> ColumnSource | None:
+        """Return the column that measures a target here, if one does."""
+        column = self.columns.get(target)
+        return ColumnSource(column=column) if isinstance(column, str) else column
+
+
+class DataConfig(ConfigModel):
+    """Columns, conversions and split of the training data."""
+
+    smiles_column: Annotated[str, tyro.conf.arg(aliases=["--smiles-column"])] = Field(
+        "SMILES", description="column of SMILES"
+    )
+    target_columns: Annotated[list[str], tyro.conf.arg(aliases=["--target-columns"])] = Field(
+        default_factory=list, description="columns to predict, one task each"
+    )
+    dataset: str | None = Field(
+        None, description="name in the data registry (molpool-data list), or demo, for data_path"
+    )
+    file: str | None = Field(None, description="which file of the data set, where it has several")
+    id_column: str | None = Field(None, description="column of molecule names, kept in predictions")
+    transforms: dict[str, list[Step]] = Field(
+        default_factory=dict,
+        description="conversions of a target before training: log10, log10p1, exp10, "
+        "ug_per_mL_to_uM, {multiply: x}",
+    )
+    modifier_columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="column that says <, > or = of a target's values, by target",
+    )
+    modifier_suffix: str | None = Field(
+        None, description="columns TARGET + suffix, where there are such, say <, > or = of TARGET"
+    )
+    predict_path: Annotated[str | None, tyro.conf.arg(aliases=["--predict-path"])] = Field(
+        None, description="table of other molecules, with smiles_column, to predict after training"
+    )
+    sources: list[SourceConfig] = Field(
+        default_factory=list,
+        description="tables to stack, with conversions and a quality label each; "
+        "instead of `data_path`",
+    )
+    split_type: SplitType = Field(
+        "random", description="how molecules are divided; no molecule is on two sides"
+    )
+    split_ratios: tuple[float, float, float] = Field(
+        (0.8, 0.1, 0.1), description="shares of training, validation and test rows"
+    )
+    split_seed: int | None = Field(None, description="seed of the split; by default the run's")
+    train_on_val: bool = Field(
+        False,
+        description="whether rows of the validation side train too, and the last epoch is kept; "
+        "the test side stays as it is",
+    )
+    time_column: str | None = Field(
+        None, description="for split_type time: dates, numbers, or names whose number follows time"
+    )
+    cache_dir: str = Field(
+        "auto",
+        description="folder that keeps what was computed of molecules for the next run; auto: "
+        "$MOLPOOL_CACHE or molpool/molecules in the user's cache; none: keep nothing",
+    )
+
+    @field_validator("target_columns")
+    @classmethod
+    def _distinct(cls, names: list[str]) -> list[str]:
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"expected distinct names, found twice {', '.join(twice)}")
+        return names
+
+    @field_validator("split_ratios")
+    @classmethod
+    def _shares(cls, ratios: tuple[float, float, float]) -> tuple[float, float, float]:
+        if any(r < 0 for r in ratios) or abs(sum(ratios) - 1) > 1e-6:
+            raise ValueError("expected shares that are not negative and sum to 1")
+        return ratios
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.split_type == "time" and self.time_column is None:
+            raise ValueError("time_column: expected a column with split_type time, found none")
+        for source in self.sources:
+            unknown = [t for t in source.columns if t not in self.target_columns]
+            if unknown:
+                raise ValueError(
+                    f"sources.columns: expected names in target_columns, found {unknown[0]!r}"
+                )
+        for key in ("transforms", "modifier_columns"):
+            unknown = [t for t in getattr(self, key) if t not in self.target_columns]
+            if unknown:
+                raise ValueError(f"{key}: expected names in target_columns, found {unknown[0]!r}")
+        return self
+
+
+class TableConfig(ConfigModel):
+    """The molecules of a command that trains: where they are, and what their tasks are."""
+
+    data_path: str | None = Field(None, description="table of molecules: CSV, TSV or Parquet")
+    on_bad_smiles: Literal["error", "drop"] = Field(
+        "error", description="stop at SMILES that do not parse, or leave those rows out"
+    )
+    duplicates: Literal["error", "mean", "median", "keep"] = Field(
+        "keep",
+        description="rows of one molecule (stereoisomers count as one) and quality: error refuses "
+        "different values of a task, mean and median merge them, keep leaves them",
+    )
+    task_type: Literal["auto", "regression", "classification"] = Field(
+        "auto",
+        description="kind of all tasks; auto: classification for those whose values are all 0 or 1",
+    )
+    task_types: dict[str, TaskType] = Field(
+        default_factory=dict, description="kind of single tasks, by name; goes before task_type"
+    )
+    data: DataConfig = Field(default_factory=DataConfig)

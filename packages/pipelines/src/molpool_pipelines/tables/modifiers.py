@@ -1,0 +1,112 @@
+"""Modifiers of measurements: the signs ``<`` and ``>``, which make a label a bound.
+
+A label's censoring is -1 where the true value is below it (``<``), +1 where it is above (``>``),
+and 0 where it is the value itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from molpool_common.errors import InputError, listed
+from numpy.typing import NDArray
+
+SIGNS = {"=": 0, "<": -1, "<=": -1, ">": 1, ">=": 1}
+"""Censoring by sign; an empty cell is ``=``."""
+
+
+def read_signs(
+    frame: pl.DataFrame, column: str, *, where: str, rows: Sequence[int] | pl.Series
+) -> NDArray[np.int8]:
+    """Return the censoring that a column of signs says.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The table, N rows.
+    column : str
+        A column of it.
+    where : str
+        Name of the table, for messages.
+    rows : sequence of int
+        Row numbers, for messages.
+
+    Returns
+    -------
+    ndarray of int8 [N]
+
+    Raises
+    ------
+    InputError
+        At an unknown sign, naming column, row and sign.
+    """
+    signs = frame[column].cast(pl.String).fill_null("").str.strip_chars()
+    unknown = [i for i, sign in enumerate(signs) if sign and sign not in SIGNS]
+    if unknown:
+        raise InputError(
+            f"column {column!r}",
+            expected=f"one of {listed(list(SIGNS))} or nothing",
+            found=f"{signs[unknown[0]]!r} in row {rows[unknown[0]]}",
+            where=where,
+            hint=f"Rows: {listed([rows[i] for i in unknown])}." if len(unknown) > 1 else None,
+        )
+    return np.array([SIGNS.get(sign, 0) for sign in signs], dtype=np.int8)
+
+
+def exact_labels(
+    targets: NDArray[np.float64], censoring: NDArray[np.int8] | None
+) -> NDArray[np.float64]:
+    """Return the targets [N, T] with NaN for those that are bounds."""
+    return targets if censoring is None else np.where(censoring == 0, targets, np.nan)
+
+
+def describe_signs(
+    targets: NDArray[np.float64], censoring: NDArray[np.int8], task_names: Sequence[str]
+) -> str:
+    """Return how many labels of each task are bounds, as ``LogD 16 >; KSOL 107 <, 4 >``."""
+    parts = []
+    labelled = np.isfinite(targets)
+    for t, name in enumerate(task_names):
+        counts = {
+            sign: int((labelled[:, t] & (censoring[:, t] == code)).sum())
+            for sign, code in (("<", -1), (">", 1))
+        }
+        if any(counts.values()):
+            parts.append(f"{name} " + ", ".join(f"{n:,} {s}" for s, n in counts.items() if n))
+    return "; ".join(parts)
+
+
+def merge_bounds(
+    targets: NDArray[np.float64],
+    censoring: NDArray[np.int8],
+    molecule: NDArray[np.int64],
+    merged: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+    """Add to merged exact labels the bounds of molecules that have nothing else.
+
+    Parameters
+    ----------
+    targets, censoring : ndarray [N, T]
+        Labels before merging.
+    molecule : ndarray of int64 [N]
+        Number of each row's molecule, 0 to M - 1.
+    merged : ndarray [M, T]
+        Merged exact labels, NaN where a molecule has none.
+
+    Returns
+    -------
+    targets : ndarray [M, T]
+        An exact label outweighs bounds. Of bounds in one direction the tightest is left; of bounds
+        in both directions none, as a label cannot hold two.
+    censoring : ndarray of int8 [M, T]
+    """
+    above, below = np.full(merged.shape, -np.inf), np.full(merged.shape, np.inf)
+    np.maximum.at(above, molecule, np.where((censoring > 0) & ~np.isnan(targets), targets, -np.inf))
+    np.minimum.at(below, molecule, np.where((censoring < 0) & ~np.isnan(targets), targets, np.inf))
+    free = np.isnan(merged)
+    only_above = free & np.isfinite(above) & np.isinf(below)
+    only_below = free & np.isfinite(below) & np.isinf(above)
+    labels = np.where(only_above, above, np.where(only_below, below, merged))
+    return labels, only_above.astype(np.int8) - only_below.astype(np.int8)

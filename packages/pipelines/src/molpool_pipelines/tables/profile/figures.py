@@ -1,0 +1,232 @@
+"""Figures of the profile, each with words and numbers beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from molpool_common.molecule_table import MoleculeTable
+from molpool_common.plotting import OKABE_ITO, figure_svg, new_figure, style
+from molpool_common.report import Cell, Figure, Table
+from numpy.typing import NDArray
+
+from molpool_pipelines.tables.profile.shown import SHOWN, short_name, shown_tasks
+from molpool_pipelines.tables.profile.tasks import TaskProfile
+
+_NUMBERED = 12
+"""Tasks up to which a heatmap has room for numbers."""
+
+
+def label_counts(tasks: Sequence[TaskProfile], n_rows: int) -> Figure:
+    """Draw the labels of each task as bars."""
+    order, note = shown_tasks(tasks)
+    names = [short_name(tasks[t].name) for t in order]
+    with style():
+        figure = new_figure(8, 1.0 + 0.27 * len(order))
+        axes = figure.subplots()
+        counts = [tasks[t].labels for t in order]
+        bars = axes.barh(range(len(order)), counts, 0.7, color=OKABE_ITO[0])
+        axes.bar_label(bars, [f"{n:,}" for n in counts], padding=3, fontsize=8)
+        axes.set_yticks(range(len(order)), names)
+        axes.set_ylim(len(order) - 0.4, -0.6)
+        axes.margins(x=0.1)
+        axes.set_xlabel("labels")
+        axes.grid(axis="y", visible=False)
+        svg = figure_svg(figure)
+    every = sorted(tasks, key=lambda task: -task.labels)
+    return Figure(
+        svg,
+        alt=f"Bars of the number of labels of {len(order)} tasks.",
+        caption=f"Labels of each task.{note}",
+        data=Table(
+            ["task", "labels", "molecules", "rows labelled %"],
+            [[t.name, t.labels, t.molecules, 100 * t.labels / n_rows] for t in every],
+            digits=1,
+        ),
+    )
+
+
+def overlap_heatmap(tasks: Sequence[TaskProfile], common: NDArray[np.int64]) -> Figure:
+    """Draw for each pair of tasks the share of the rarer one's molecules that both label.
+
+    Parameters
+    ----------
+    tasks : sequence of TaskProfile
+        The T tasks.
+    common : ndarray of int64 [T, T]
+        Molecules labelled in both.
+    """
+    order, note = shown_tasks(tasks)
+    part = common[np.ix_(order, order)]
+    own = np.diag(part)
+    rarer = np.minimum.outer(own, own)
+    share = np.divide(100.0 * part, rarer, out=np.zeros(part.shape), where=rarer > 0)
+    names = [short_name(tasks[t].name) for t in order]
+    size = max(8.0, 3.4 + 0.28 * len(order))
+    with style():
+        figure = new_figure(size, 0.85 * size)
+        axes = figure.subplots()
+        image = axes.imshow(share, vmin=0, vmax=100, cmap="Blues")
+        axes.set_xticks(range(len(order)), [short_name(name, 20) for name in names], rotation=90)
+        axes.set_yticks(range(len(order)), names)
+        axes.grid(visible=False)
+        if len(order) <= _NUMBERED:
+            _write_counts(axes, part, share)
+        figure.colorbar(image, ax=axes, label="of the rarer task's molecules, %", shrink=0.8)
+        svg = figure_svg(figure)
+    return Figure(
+        svg,
+        alt=f"Heatmap of the molecules that {len(order)} tasks have in common.",
+        caption="Molecules with labels of both tasks, as a share of the rarer task's."
+        + (" Numbers count the molecules." if len(order) <= _NUMBERED else "")
+        + note,
+        data=_overlap_numbers(tasks, common),
+    )
+
+
+def _write_counts(axes: Any, counts: NDArray[np.int64], share: NDArray[np.float64]) -> None:
+    for i, j in np.ndindex(*counts.shape):
+        ink = "white" if share[i, j] > 55 else "black"
+        axes.text(j, i, f"{counts[i, j]}", ha="center", va="center", color=ink, fontsize=7)
+
+
+def _overlap_numbers(tasks: Sequence[TaskProfile], common: NDArray[np.int64]) -> Table:
+    """Return the matrix, or for many tasks the closest and the usual partner of each."""
+    names = [task.name for task in tasks]
+    if len(tasks) <= SHOWN:
+        rows: list[list[Cell]] = [
+            [name, *map(int, row)] for name, row in zip(names, common, strict=True)
+        ]
+        return Table(["task", *names], rows, caption="Molecules labelled in both tasks.")
+    others = common.copy()
+    np.fill_diagonal(others, -1)
+    best = others.argmax(axis=1)
+    middle = [float(np.median(np.delete(row, t))) for t, row in enumerate(common)]
+    return Table(
+        ["task", "molecules", "most in common with", "molecules in common", "median over tasks"],
+        [
+            [names[t], int(common[t, t]), names[b], int(common[t, b]), middle[t]]
+            for t, b in enumerate(best)
+        ],
+        caption="Molecules in common with the closest task, and with the median task.",
+        digits=1,
+    )
+
+
+def quality_shares(
+    tasks: Sequence[TaskProfile], names: Sequence[str], counts: NDArray[np.int64]
+) -> Figure:
+    """Draw the quality mix of each task as stacked bars.
+
+    Parameters
+    ----------
+    tasks : sequence of TaskProfile
+        The T tasks.
+    names : sequence of str
+        The Q quality labels.
+    counts : ndarray of int64 [T, Q]
+        Labels.
+    """
+    order, note = shown_tasks(tasks)
+    part = counts[order].astype(float)
+    shares = 100 * part / np.maximum(part.sum(axis=1, keepdims=True), 1)
+    with style():
+        figure = new_figure(8, 1.3 + 0.27 * len(order))
+        axes = figure.subplots()
+        left = np.zeros(len(order))
+        for q, name in enumerate(names[: len(OKABE_ITO)]):
+            axes.barh(range(len(order)), shares[:, q], 0.7, left, color=OKABE_ITO[q], label=name)
+            left += shares[:, q]
+        axes.set_yticks(range(len(order)), [short_name(tasks[t].name) for t in order])
+        axes.set_ylim(len(order) - 0.4, -0.6)
+        axes.set_xlim(0, 100)
+        axes.set_xlabel("share of the task's labels, %")
+        axes.grid(axis="y", visible=False)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4)
+        svg = figure_svg(figure)
+    mix: list[list[Cell]] = [
+        [t.name, *map(int, row), t.labels] for t, row in zip(tasks, counts, strict=True)
+    ]
+    return Figure(
+        svg,
+        alt=f"Stacked bars of the qualities of the labels of {len(order)} tasks.",
+        caption=f"Quality of each task's labels.{note}",
+        data=Table(["task", *names, "all"], mix),
+    )
+
+
+def value_histograms(table: MoleculeTable, tasks: Sequence[TaskProfile]) -> Figure | None:
+    """Draw a histogram of each task that is not 0/1, its spikes marked; None if all are 0/1."""
+    wanted = [t for t, task in enumerate(tasks) if task.positives is None and task.labels]
+    chosen, note = shown_tasks([tasks[t] for t in wanted])
+    order = [wanted[i] for i in chosen]
+    if not order:
+        return None
+    columns = min(3, len(order))
+    rows = -(-len(order) // columns)
+    with style():
+        figure = new_figure(8, 0.4 + 1.9 * rows)
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for axes in grid.flat[len(order) :]:
+            axes.set_visible(False)
+        for axes, t in zip(grid.flat, order, strict=False):
+            _histogram(axes, table.targets[:, t], tasks[t])
+        svg = figure_svg(figure)
+    marked = any(task.spikes for task in tasks)
+    return Figure(
+        svg,
+        alt=f"Histograms of the values of {len(order)} tasks.",
+        caption="Values of each task, as read."
+        + (
+            " A dashed line marks a value that more than 10 % of a source's labels have."
+            if marked
+            else ""
+        )
+        + note,
+    )
+
+
+def _histogram(axes: Any, column: NDArray[np.float64], task: TaskProfile) -> None:
+    labels = column[np.isfinite(column)]
+    bins = int(np.clip(np.sqrt(labels.size), 5, 40))
+    axes.hist(labels, bins=bins, color=OKABE_ITO[0])
+    for spike in task.spikes:
+        axes.axvline(spike.value, color=OKABE_ITO[5], ls="--", lw=1)
+    axes.set_title(short_name(task.name, 30), fontsize=9)
+    axes.tick_params(labelsize=7)
+    axes.locator_params(nbins=4)
+
+
+def class_shares(tasks: Sequence[TaskProfile]) -> Figure | None:
+    """Draw the share of positives of each 0/1 task; None if there is none."""
+    binary = [task for task in tasks if task.positives is not None]
+    if not binary:
+        return None
+    order, note = shown_tasks(binary)
+    shares = [100 * (binary[t].positives or 0) / binary[t].labels for t in order]
+    with style():
+        figure = new_figure(8, 1.0 + 0.27 * len(order))
+        axes = figure.subplots()
+        bars = axes.barh(range(len(order)), shares, 0.7, color=OKABE_ITO[2])
+        text = [f"{s:.1f} % of {binary[t].labels:,}" for s, t in zip(shares, order, strict=True)]
+        axes.bar_label(bars, text, padding=3, fontsize=8)
+        axes.set_yticks(range(len(order)), [short_name(binary[t].name) for t in order])
+        axes.set_ylim(len(order) - 0.4, -0.6)
+        axes.margins(x=0.25)
+        axes.set_xlabel("positives, % of the labels")
+        axes.grid(axis="y", visible=False)
+        svg = figure_svg(figure)
+    return Figure(
+        svg,
+        alt=f"Bars of the share of positives of {len(order)} tasks.",
+        caption=f"Share of labels that are 1, for tasks of 0 and 1.{note}",
+        data=Table(
+            ["task", "labels", "positives", "positives %"],
+            [
+                [t.name, t.labels, t.positives, 100 * (t.positives or 0) / t.labels]
+                for t in sorted(binary, key=lambda t: -t.labels)
+            ],
+            digits=2,
+        ),
+    )

@@ -1,0 +1,80 @@
+"""Columns by name and pattern, ids of names, and what the screen leaves out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from molpool_common.errors import InputError
+from molpool_pipelines.retention.numbering import Numbering
+from molpool_pipelines.retention.screen import scale_table
+from molpool_pipelines.retention.tables import Table, header, matching
+from rt_ridge import RTRidgeError
+
+TABLE = Table([Path("t.csv")], ["IS_1", "IS_2", "ES_1", "rt", "a[1]"])
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        (["IS_*"], ["IS_1", "IS_2"]),
+        (["ES_1", "IS_*", "RS_*"], ["ES_1", "IS_1", "IS_2"]),
+        (["IS_2", "IS_*"], ["IS_2", "IS_1"]),
+        (["?S_1"], ["IS_1", "ES_1"]),
+        (["a[1]"], ["a[1]"]),
+    ],
+)
+def test_patterns_stand_for_columns(patterns, expected):
+    assert matching(patterns, TABLE) == expected
+
+
+def test_a_name_must_be_there():
+    with pytest.raises(InputError, match=r"'IS_3'.*Did you mean 'IS_"):
+        matching(["IS_*", "IS_3"], TABLE)
+
+
+def test_headers_are_read_without_the_rows(tmp_path):
+    (tmp_path / "t.csv").write_text('\ufeff"a, b",c\n1,2\n', encoding="utf-8")
+    (tmp_path / "t.tsv").write_text("a\tb\n", encoding="utf-8")
+    assert header(tmp_path / "t.csv") == ["a, b", "c"]
+    assert header(tmp_path / "t.tsv") == ["a", "b"]
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(InputError, match="header"):
+        header(tmp_path / "empty.csv")
+
+
+NAMES = st.lists(st.text(st.characters(categories=["L", "N"]), min_size=1), unique=True)
+
+
+@given(first=NAMES, second=NAMES)
+def test_names_have_distinct_ids_that_stay(first, second):
+    one = Numbering.of(pl.Series("n", first, dtype=pl.String))
+    two = Numbering.of(pl.Series("n", second, dtype=pl.String), one)
+    assert sorted(one.ids.values()) == list(range(len(first)))
+    assert sorted(two.ids.values()) == list(range(len({*first, *second})))
+    assert {name: two.ids[name] for name in first} == one.ids
+
+
+@given(st.lists(st.integers(0, 2**31 - 1), unique=True))
+def test_numbers_are_their_own_ids(numbers):
+    column = pl.Series("n", numbers, dtype=pl.Int64)
+    assert Numbering.of(column).apply(column).to_list() == numbers
+
+
+def test_numbers_out_of_range_are_no_ids():
+    with pytest.raises(RTRidgeError, match=r"column 'n'.*found -1"):
+        Numbering.of(pl.Series("n", [3, -1]))
+
+
+def test_screen_says_what_is_exactly_zero_and_leaves_out_offsets():
+    nothing = {"low": np.nan, "high": np.nan}
+    scales = {"sigma": {"mean": 0.1, "low": 0.05, "high": 0.2}, "tau": {"mean": 0.0, **nothing}}
+    scales |= {f"sigma_offset[{j}]": {"mean": 0.3, **nothing} for j in range(30)}
+    table = scale_table(scales)
+    assert list(table.columns[0].cells) == ["sigma", "tau"]
+    assert list(table.columns[1].cells) == ["0.1000", "0 (exactly)"]
+    assert table.caption == "and 30 more in metrics.json"

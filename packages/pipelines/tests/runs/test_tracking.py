@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from molpool_pipelines.runs.tracking import NullTracker, TrackingConfig, mlflow_name, tracking
+
+# MLflow warns of deprecations among its own dependencies.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+ON = TrackingConfig(enabled=True, experiment="ours")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs: making the tables of a new store takes seconds, so the tests share one."""
+    return tmp_path_factory.mktemp("runs")
+
+
+def read(store: Path, name: str) -> tuple[Any, Any]:
+    """Return client and run as another program finds them."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{store / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("ours")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    (run,) = (r for r in runs if r.info.run_name == name)
+    return client, run
+
+
+class TestOff:
+    def test_writes_nothing(self, tmp_path: Path) -> None:
+        with tracking(TrackingConfig(), tmp_path / "run", {"a": 1}) as tracker:
+            assert isinstance(tracker, NullTracker)
+            tracker.metrics({"loss": 1.0}, step=3)
+            tracker.file(tmp_path / "nowhere")
+            with tracker.nested("below", {"b": 2}) as below:
+                below.metrics({"loss": 1.0})
+        assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.slow
+class TestOn:
+    def test_what_is_logged_is_read_back(self, store: Path, tmp_path: Path) -> None:
+        attached = tmp_path / "report.html"
+        attached.write_text("<p>x")
+        parameters = {"seed": 1, "data": {"columns": ["a", "b"], "split": {}}, "none": None}
+        with tracking(ON, store / "first", parameters) as tracker:
+            for step, loss in enumerate([0.5, 0.25]):
+                tracker.metrics({"loss": loss}, step=step)
+            tracker.metrics({"test/R²": 0.75})
+            tracker.file(attached)
+        client, run = read(store, "first")
+        assert run.info.status == "FINISHED"
+        assert run.data.params == {
+            "seed": "1", "data.columns": "['a', 'b']", "data.split": "{}", "none": "None",
+        }  # fmt: skip
+        history = client.get_metric_history(run.info.run_id, "loss")
+        assert [(m.step, m.value) for m in history] == [(0, 0.5), (1, 0.25)]
+        assert run.data.metrics[mlflow_name("test/R²")] == 0.75
+        assert [f.path for f in client.list_artifacts(run.info.run_id)] == ["report.html"]
+
+    def test_files_lie_beside_the_runs(self, store: Path, tmp_path: Path) -> None:
+        (tmp_path / "a.txt").write_text("x")
+        with tracking(ON, store / "with file", {}) as tracker:
+            tracker.file(tmp_path / "a.txt")
+        assert list((store / "mlartifacts").rglob("a.txt"))
+
+    @pytest.mark.parametrize(
+        ("error", "status"), [(KeyboardInterrupt, "KILLED"), (RuntimeError, "FAILED")]
+    )
+    def test_how_a_run_ended(self, store: Path, error: type[BaseException], status: str) -> None:
+        with pytest.raises(error), tracking(ON, store / status, {}):
+            raise error
+        assert read(store, status)[1].info.status == status
+
+    def test_nested_runs_lie_below_theirs(self, store: Path) -> None:
+        with tracking(ON, store / "study", {}) as tracker:
+            for name, failed in (("trial-0", False), ("trial-1", True)):
+                with tracker.nested(name, {"x": 1, "deep": {"y": 2}}, failed=failed) as trial:
+                    trial.metrics({"loss": 0.5}, step=4)
+        above = read(store, "study")[1].info.run_id
+        client, good = read(store, "trial-0")
+        _, bad = read(store, "trial-1")
+        assert {r.data.tags["mlflow.parentRunId"] for r in (good, bad)} == {above}
+        assert good.data.params == {"x": "1", "deep.y": "2"}
+        assert (good.info.status, bad.info.status) == ("FINISHED", "FAILED")
+        (point,) = client.get_metric_history(good.info.run_id, "loss")
+        assert (point.step, point.value) == (4, 0.5)
+
+    def test_other_address(self, store: Path, tmp_path: Path) -> None:
+        address = f"sqlite:///{store / 'mlflow.db'}"
+        config = TrackingConfig(enabled=True, uri=address, experiment="ours")
+        with tracking(config, tmp_path / "elsewhere", {}):
+            pass
+        assert read(store, "elsewhere")[1].info.status == "FINISHED"
+        assert os.listdir(tmp_path) == []
+
+
+def test_missing_mlflow_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with (
+        pytest.raises(ImportError, match=r"molpool-common\[tracking\]"),
+        tracking(ON, tmp_path / "run", {}),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("test/mae", "test/mae"),
+        ("labels: Log D (pH 7.4)", "labels: Log D _pH 7.4_"),
+        ("a%b+c", "a_b_c"),
+    ],
+)
+def test_names_mlflow_accepts(name: str, allowed: str) -> None:
+    assert mlflow_name(name) == allowed

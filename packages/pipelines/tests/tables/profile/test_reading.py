@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from molpool_common.errors import InputError
+from molpool_pipelines.demo import DEMO_NOTICE
+from molpool_pipelines.tables.profile.reading import Columns, Described, read_configured, read_named
+
+CSV = """\
+smiles,Index,Name,A,B,Empty,Quality
+CCO,1,x,0.5,1,,high
+CCC,2,y,,0,,low
+CCN,3,z,1.5,1,,low
+nope,4,w,2.5,1,,low
+"""
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    path = tmp_path / "table.csv"
+    path.write_text(CSV)
+    return path
+
+
+def read(path: Path, **columns: str | tuple[str, ...]) -> Described:
+    return read_named(str(path), None, Columns(**columns))  # type: ignore[arg-type]
+
+
+def test_columns_are_found(csv: Path) -> None:
+    described = read(csv)
+    table = described.table
+    assert described.name == "table.csv"
+    assert table.task_names == ("A", "B")
+    assert table.smiles == ["CCO", "CCC", "CCN"]
+    assert table.quality == ["high", "low", "low"]
+    assert table.dropped["smiles"].to_list() == ["nope"]
+    (note,) = described.notes
+    assert "all 2 columns of numbers" in note
+    assert "number the rows: Index" in note
+
+
+def test_named_columns_are_used_as_they_are(csv: Path) -> None:
+    described = read(csv, targets=("B", "Index"), identity="Name")
+    assert described.table.task_names == ("B", "Index")
+    assert described.table.origin["id"].to_list() == ["x", "y", "z"]
+    assert described.notes == []
+
+
+def test_parquet_and_a_missing_quality(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    frame = pl.DataFrame({"SMILES": ["C", "CC"], "y": [1.5, None], "Quality": ["high", None]})
+    frame.write_parquet(path)
+    described = read(path)
+    assert described.table.quality is None
+    assert described.table.task_names == ("y",)
+    assert any("Quality not used: 1 row" in note for note in described.notes)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"smiles": "Smile"}, "--smiles-column.*'Smile'.*'smiles'"),
+        ({"targets": ("AA",)}, "--target-columns.*'AA'"),
+        ({"quality": "Qality"}, "--quality-column.*'Quality'"),
+        ({"identity": "Nme"}, "--id-column.*'Name'"),
+        ({"targets": ("Name",)}, "column 'Name'.*a number"),
+    ],
+)
+def test_wrong_columns(csv: Path, columns: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(csv, **columns)
+
+
+def test_no_column_of_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("SMILES,Index,Name\nC,1,a\nCC,2,b\nCCC,3,c\n")
+    with pytest.raises(InputError, match=r"--target-columns.*Index.*numbers the rows"):
+        read(path)
+
+
+def test_a_missing_file_that_is_no_data_set_either(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no file"):
+        read(tmp_path / "nothing.csv")
+
+
+def test_the_demo_by_name() -> None:
+    described = read_named("demo", None, Columns())
+    table = described.table
+    assert described.notes == [DEMO_NOTICE]
+    assert (len(table), len(table.task_names)) == (1500, 6)
+    assert set(table.quality or []) == {"high", "medium", "low"}
+
+
+def test_a_configuration_with_sources(tmp_path: Path, csv: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        f"""
+training: {{epochs: nonsense}}
+data:
+  target_columns: [A, B]
+  split_type: time
+  time_column: not read
+  sources:
+    - {{path: {csv}, smiles_column: smiles, quality: good, columns: {{A: B}}}}
+    - path: {csv}
+      smiles_column: smiles
+      quality: bad
+      columns: {{B: {{column: B, transform: [{{multiply: 2}}]}}}}
+"""
+    )
+    table = read_configured(config, None).table
+    assert table.quality == ["good"] * 3 + ["bad"] * 3
+    assert table.targets[:3, 0].tolist() == [1, 0, 1]
+    assert table.targets[3:, 1].tolist() == [2, 0, 2]
+
+
+def test_a_configuration_with_one_table_and_a_curriculum(tmp_path: Path, csv: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        f"data_path: {csv}\ndata: {{smiles_column: smiles, target_columns: [A]}}\n"
+        "joint_sampling: {enabled: true, curriculum: {enabled: true}}\n"
+    )
+    assert read_configured(config, None).table.quality == ["high", "low", "low"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data: {target_columns: [A]}\n", "data_path.*none of them"),
+        ("data: {dataset: demo, target_columns: [A]}\ndata_path: x.csv\n", "data_path and"),
+        ("data: {dataset: demo}\n", "data.target_columns"),
+        ("data: {target_colums: [A]}\n", "'target_columns'"),
+    ],
+)
+def test_wrong_configurations(tmp_path: Path, text: str, message: str) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_configured(config, None)

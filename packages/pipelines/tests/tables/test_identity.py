@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from molpool_pipelines.tables import identity
+from molpool_pipelines.tables.identity import identify
+from rdkit import Chem
+from rdkit.Chem import Descriptors
+
+SMILES = ["CCO", "OCC", "[Na+].[Cl-]", "C[C@H](N)O", "C[C@@H](N)O", "[2H]C", "*C", "[He]"]
+
+
+def test_is_what_rdkit_says_with_and_without_a_cache(tmp_path: Path) -> None:
+    mols = [Chem.MolFromSmiles(s) for s in SMILES]
+    for cache in (None, tmp_path, tmp_path):
+        found = identify(SMILES, cache)
+        for mol, block, mass in zip(mols, found.blocks, found.masses, strict=True):
+            if key := Chem.MolToInchiKey(mol):
+                assert block == key[:14]
+            assert mass == Descriptors.MolWt(mol)
+        assert found.bad == []
+    # One molecule, as stereoisomers and writings are; a deuterium is not heavier in the block.
+    assert found.blocks[0] == found.blocks[1]
+    assert found.blocks[3] == found.blocks[4]
+
+
+def test_a_second_call_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = identify(SMILES, tmp_path)
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(identity, "_compute", refuse)
+    second = identify(SMILES[::-1], tmp_path, refuse)
+    np.testing.assert_array_equal(second.blocks, first.blocks[::-1])
+    np.testing.assert_array_equal(second.masses, first.masses[::-1])
+
+
+def test_another_rdkit_computes_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    identify(SMILES, tmp_path)
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(identity, "rdkit_version", lambda: "2099.09.1")
+    identify(SMILES, tmp_path, lambda done, total: told.append((done, total)))
+    assert told == [(8, 8)]
+
+
+def test_bad_rows_are_named_each_time(tmp_path: Path) -> None:
+    smiles = ["CCO", "C1CC", None, "CCO", " ", "C1CC", "CN"]
+    for _ in range(2):
+        found = identify(smiles, tmp_path)
+        assert [(b.row, b.smiles) for b in found.bad] == [
+            (1, "C1CC"),
+            (2, None),
+            (4, " "),
+            (5, "C1CC"),
+        ]
+        assert "unclosed ring" in found.bad[0].reason or "syntax" in found.bad[0].reason
+        assert (found.blocks == "").tolist() == [False, True, True, False, True, True, False]
+        assert np.isnan(found.masses).tolist() == (found.blocks == "").tolist()
