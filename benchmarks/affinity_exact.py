@@ -28,12 +28,15 @@ import torch
 from chemprop.data import MoleculeDatapoint, MoleculeDataset, build_dataloader
 from chemprop_multitask import FastBondMessagePassing
 from molpool_pipelines.datasets import locate
-from task_affinity import ChempropLosses
-from task_affinity.chemprop_adapter import build_model
-from task_affinity.functional import RandomState
-from task_affinity.gradients import gramian
-from task_affinity.measures import EncoderGradients, Step
-from task_affinity.parameters import encoder_parameters
+from task_affinity import (
+    ChempropLosses,
+    EncoderGradients,
+    RandomState,
+    Step,
+    build_model,
+    encoder_parameters,
+    gramian,
+)
 from torch import Tensor
 from torchjd.autojac import jac
 

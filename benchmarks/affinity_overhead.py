@@ -29,8 +29,15 @@ import polars as pl
 import torch
 from molpool_pipelines.datasets import locate
 from scipy.stats import spearmanr
-from task_affinity import AffinityResult, ChempropLosses, TaskAffinityComputer, TaskAffinityConfig
-from task_affinity.chemprop_adapter import ENCODER_OUTPUT, build_loader, build_model
+from task_affinity import (
+    ENCODER_OUTPUT,
+    AffinityResult,
+    ChempropLosses,
+    TaskAffinityComputer,
+    TaskAffinityConfig,
+    build_loader,
+    build_model,
+)
 
 SHARE, RANKS, EPOCHS = 0.05, 0.95, 50
 RECOMMENDED = "last layer, every step"

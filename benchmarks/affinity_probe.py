@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from molpool_common.chem import parse_smiles
+from molpool_common import parse_smiles
 from molpool_pipelines.datasets import locate
 from scipy.stats import spearmanr
 from task_affinity import (
@@ -39,9 +39,11 @@ from task_affinity import (
     NoGradientStepsError,
     TaskAffinityComputer,
     TaskAffinityConfig,
+    build_loader,
+    build_model,
+    mixed_cells,
+    output_layer,
 )
-from task_affinity.chemprop_adapter import build_loader, build_model, output_layer
-from task_affinity.chemprop_losses import mixed_cells
 
 FASTER, RANKS, MEMORY = 10.0, 0.95, 1.5
 

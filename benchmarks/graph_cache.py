@@ -68,7 +68,7 @@ def main() -> int:
 def start(table: Path, cache: Path) -> dict[str, float]:
     """Make a start in this process and return its seconds and bytes."""
     from chemprop_multitask import BatchLoader, GraphStore, MoleculeData
-    from molpool_common.config import validate_values
+    from molpool_common import validate_values
     from molpool_pipelines.tables.config import DataConfig
     from molpool_pipelines.tables.holdout import split_table
     from molpool_pipelines.tables.molecules import load_molecules

@@ -22,8 +22,7 @@ from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
-from molpool_common.runfolder import RunFolder
-from molpool_common.script import tune_process
+from molpool_common import RunFolder, tune_process
 from molpool_pipelines.runs.tracking import NullTracker
 from molpool_pipelines.studies.config import StudyConfig
 from molpool_pipelines.studies.monitor import Monitor

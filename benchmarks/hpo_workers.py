@@ -20,7 +20,7 @@ from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
-from molpool_common.config import ConfigModel
+from molpool_common import ConfigModel
 from molpool_pipelines.runs.tracking import TrackingConfig
 from molpool_pipelines.studies.config import StudyConfig
 from molpool_pipelines.studies.objective import FoldResult, Problem, Tell

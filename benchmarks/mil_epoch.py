@@ -22,8 +22,7 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from mil_attn import BagData, MILModelConfig, MILTaskAttnMixerWithAux
-from mil_attn.training.loader import BagLoader, Shuffle
+from mil_attn import BagData, BagLoader, MILModelConfig, MILTaskAttnMixerWithAux, Shuffle
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.utils.rnn import pad_sequence

@@ -39,7 +39,7 @@ from mil_attn import (
     TaskAttentionPool,
     pad_bags,
 )
-from molpool_common.products import quick_products
+from molpool_common import quick_products
 from torch import Tensor
 
 POOL, MODEL, MEMORY = 12.0, 4.0, 1.15

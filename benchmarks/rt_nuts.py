@@ -20,8 +20,7 @@ from statistics import median
 from time import perf_counter
 
 import numpy as np
-from rt_ridge import GroupParents, PartialPoolingRidge, RidgeConfig, SufficientStatistics
-from rt_ridge.hierarchy import Hierarchy
+from rt_ridge import GroupParents, Hierarchy, PartialPoolingRidge, RidgeConfig, SufficientStatistics
 
 NUTS_SECONDS, MAP_SECONDS, R_HAT, ESS, SAME = 120.0, 10.0, 1.01, 400.0, 1.3
 SPECIES, PER_SPECIES, SUPERCATEGORIES, COVARIATES = 250, 200, 10, 4

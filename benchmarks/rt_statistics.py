@@ -22,8 +22,7 @@ from time import perf_counter
 
 import numpy as np
 import polars as pl
-from rt_ridge import SufficientStatistics
-from rt_ridge.solve import batched_ridge
+from rt_ridge import SufficientStatistics, batched_ridge
 from sklearn.linear_model import Ridge
 
 CLAIM, TOLERANCE = 30.0, 1e-8

@@ -17,10 +17,7 @@ import sys
 from time import perf_counter
 
 import numpy as np
-from task_affinity import TaskGrouper
-from task_affinity.grouping.beam import random_states
-from task_affinity.grouping.local import polished
-from task_affinity.grouping.objective import tag_score
+from task_affinity import TaskGrouper, polished, random_states, tag_score
 
 EXACT_SECONDS, BEAM_SECONDS, NOT_BELOW = 5.0, 10.0, 0.99
 MATRICES, STARTS = 4, 200

@@ -28,7 +28,7 @@ from typing import Any
 import grouping_tables
 import numpy as np
 import yaml
-from molpool_common.config import validate_values
+from molpool_common import validate_values
 from molpool_pipelines.fitting.config import TrainChempropConfig
 from molpool_pipelines.fitting.inputs import Inputs, read_inputs
 from rich.console import Console

@@ -19,9 +19,8 @@ from typing import Any
 import mil_study
 import numpy as np
 import torch
-from mil_attn import BagData
-from mil_attn.bags import Bags
-from molpool_common.metrics import roc_auc
+from mil_attn import BagData, Bags
+from molpool_common import roc_auc
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from mil_attn import BagData, MILConfig, fit, predict
-from molpool_common.splits import Split
+from molpool_common import Split
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]

@@ -28,7 +28,7 @@ import polars as pl
 import torch
 from mil_attn import BagData, MoleculeFeaturesConfig, make_folds
 from mil_study import table_folder
-from molpool_common.metrics import METRICS, bootstrap_interval
+from molpool_common import METRICS, bootstrap_interval
 from numpy.typing import NDArray
 from study_results import Results, paired_folds, table
 

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from mil_attn import stored_folds
 from mil_study import SETS
-from molpool_common.metrics import roc_auc
+from molpool_common import roc_auc
 from study_results import Results, difference, spread, table
 
 EPOCHS = 40

@@ -24,11 +24,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from mil_attn import BagData, MILModelConfig, MILTaskAttnMixerWithAux, stored_folds
-from mil_attn.bags import Bags
-from mil_attn.data.scaling import FeatureScaler
-from mil_attn.training.loader import BagLoader, Shuffle
-from molpool_common.metrics import UndefinedMetricError, roc_auc
+from mil_attn import (
+    BagData,
+    BagLoader,
+    Bags,
+    FeatureScaler,
+    MILModelConfig,
+    MILTaskAttnMixerWithAux,
+    Shuffle,
+    stored_folds,
+)
+from molpool_common import UndefinedMetricError, roc_auc
 from numpy.typing import NDArray
 from study_results import Results, difference, spread, table
 from torch import Tensor, nn

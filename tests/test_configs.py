@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import torch
 from chemprop_multitask import Ensemble, TaskwiseModel
-from molpool_common.config import dump_config, load_config, read_yaml, validate_config
+from molpool_common import dump_config, load_config, read_yaml, validate_config
 from molpool_data.cli import main as describe
 from molpool_pipelines.affinity.groups import with_groups
 from molpool_pipelines.datasets import registry

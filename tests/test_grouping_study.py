@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from molpool_pipelines.datasets import locate
 
 DOCS = Path(__file__).parents[1] / "docs"

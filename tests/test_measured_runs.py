@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from molpool_common.errors import InputError
-from rt_ridge.estimators import PartialPoolingRidge
+from molpool_common import InputError
+from rt_ridge import PartialPoolingRidge
 from sklearn.linear_model import Ridge
 
 DOCS = Path(__file__).parents[1] / "docs"

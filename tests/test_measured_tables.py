@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from molpool_rt.cli import main
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points, metadata
 
 import molpool_affinity
 import pytest
-from task_affinity.config import TaskAffinityConfig
+from task_affinity import TaskAffinityConfig
 
 HEAVY = {"torch", "chemprop", "sklearn", "rdkit", "matplotlib", "polars", "pandas", "scipy"}
 RUNNER = """

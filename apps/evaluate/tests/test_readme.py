@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from molpool_common.cli import parse_config
+from molpool_common import parse_config
 from molpool_pipelines.reports.config import ReportConfig
 from molpool_pipelines.scores.comparison.config import CompareConfig
 from molpool_pipelines.scores.config import PredictConfig, ScoreConfig

@@ -7,8 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from molpool_common.cli import parse_config
-from molpool_common.flags import flag_names
+from molpool_common import flag_names, parse_config
 from molpool_pipelines.retention import config as configs
 from molpool_rt.cli import COMMANDS
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from molpool_common.config import validate_values
+from molpool_common import validate_values
 from molpool_pipelines.fitting.config import TrainChempropConfig
 from molpool_pipelines.fitting.inputs import read_inputs
 from molpool_pipelines.fitting.trainees import build_trainees

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from molpool_common.config import load_config
+from molpool_common import load_config
 from molpool_pipelines.fitting.config import TrainChempropConfig
 from scipy import stats
 from sklearn import metrics as peer

@@ -17,7 +17,7 @@ from chemprop_multitask.featurise import featurise_smiles
 from chemprop_multitask.graphs import pack
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from molpool_common.content_store import CacheWarning
+from molpool_common import CacheWarning
 from rdkit import Chem
 
 POOL = [

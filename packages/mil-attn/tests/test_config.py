@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 from mil_attn import MILConfig, MILError, MILModelConfig, search_space
-from molpool_common.config import dump_config, load_config
-from molpool_common.errors import InputError
+from molpool_common import InputError, dump_config, load_config
 from pydantic import ValidationError
 
 RANGES: dict[str, tuple[float, float] | set[object]] = {

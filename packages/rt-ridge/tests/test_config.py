@@ -1,9 +1,8 @@
 """The configuration: what is accepted, what is refused, and what it stands for."""
 
 import pytest
-from molpool_common.config import YamlDocument, dump_config, load_config
-from molpool_common.config import validate_config as validate
-from molpool_common.errors import InputError
+from molpool_common import InputError, YamlDocument, dump_config, load_config
+from molpool_common import validate_config as validate
 from rt_ridge.config import RidgeConfig
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from molpool_common.plotting import figure_svg
+from molpool_common import figure_svg
 from rt_ridge.baselines import GroupwiseRidge
 from rt_ridge.errors import RTRidgeError
 from rt_ridge.estimators import PartialPoolingRidge

@@ -3,8 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from molpool_common.config import dump_config, load_config, validate_values
-from molpool_common.errors import InputError
+from molpool_common import InputError, dump_config, load_config, validate_values
 from task_affinity import TaskAffinityConfig
 
 SEED_DEFAULTS = {  # the "Configuration Parameters" of the seed, key by key

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from molpool_common.cli import guarded, parse_config
+from molpool_common import guarded, parse_config
 
 PROG = "molpool-affinity"
 

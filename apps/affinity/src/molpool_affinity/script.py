@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from molpool_common.script import run_script
+from molpool_common import run_script
 
 
 def main() -> NoReturn:

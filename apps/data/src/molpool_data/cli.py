@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
-from molpool_common.cli import Command, dispatch
-from molpool_common.errors import InputError
+from molpool_common import Command, InputError, dispatch
 
 PROG = "molpool-data"
 _Options = TypeVar("_Options")

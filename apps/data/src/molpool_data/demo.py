@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from molpool_common.errors import InputError
-from molpool_common.runfolder import atomic_path
+from molpool_common import InputError, atomic_path
 
 from molpool_data.output import check_output
 
@@ -44,7 +43,7 @@ def write_demo(output: Path, *, n: int, seed: int, force: bool) -> None:
         else:
             table.write_parquet(temporary, metadata={"notice": DEMO_NOTICE, "seed": str(seed)})
 
-    from molpool_common.console import console
+    from molpool_common import console
 
     out = console()
     out.print(f"wrote {output}: {n:,} molecules, seed {seed}", soft_wrap=True, markup=False)

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from molpool_common.console import console, size
+from molpool_common import console, size
 from molpool_pipelines.datasets import (
     DATA_VARIABLE,
     DataFile,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from molpool_common.errors import InputError
+from molpool_common import InputError
 
 
 def check_output(output: Path, *, force: bool) -> None:

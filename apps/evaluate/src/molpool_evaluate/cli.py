@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from molpool_common.cli import Command, dispatch, parse_config
+from molpool_common import Command, dispatch, parse_config
 
 PROG = "molpool-evaluate"
 

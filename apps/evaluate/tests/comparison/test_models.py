@@ -8,8 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from chemprop_multitask import ChempropConfig, ChempropModel
-from molpool_common.config import dump_config
-from molpool_common.metrics import METRICS
+from molpool_common import METRICS, dump_config
 from molpool_evaluate.cli import main
 from molpool_pipelines.scores.comparison.stored import load_comparison
 from molpool_pipelines.tables.config import TableConfig

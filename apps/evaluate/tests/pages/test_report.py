@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 from evaluate_tables import frame, predictions, three
-from molpool_common.metrics import METRICS
+from molpool_common import METRICS
 from molpool_evaluate.cli import main
 from molpool_pipelines.scores.comparison.aligned import align
 from molpool_pipelines.scores.comparison.config import CompareConfig

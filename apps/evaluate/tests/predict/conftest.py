@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 from chemprop_multitask import ChempropConfig, ChempropModel, Ensemble
-from molpool_common.config import dump_config
+from molpool_common import dump_config
 from molpool_evaluate.cli import main
 from molpool_pipelines.tables.config import TableConfig
 from numpy.typing import NDArray

@@ -10,10 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from mil_attn import BagData, MILConfig, MILModelConfig, MILModule
+from mil_attn import BagData, MILConfig, MILDataConfig, MILModelConfig, MILModule
 from mil_attn import predict as mil_predict
-from mil_attn.data.source_config import MILDataConfig
-from molpool_common.config import dump_config
+from molpool_common import dump_config
 from numpy.testing import assert_allclose
 from pydantic import BaseModel
 

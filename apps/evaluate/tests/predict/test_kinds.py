@@ -9,10 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 from chemprop_multitask import ChempropConfig, ChempropModel, Ensemble, TaskwiseModel
-from mil_attn import BagData, MILConfig, MILModule
+from mil_attn import BagData, MILConfig, MILDataConfig, MILModule
 from mil_attn import predict as mil_predict
-from mil_attn.data.source_config import MILDataConfig
-from molpool_common.config import dump_config
+from molpool_common import dump_config
 from numpy.testing import assert_allclose
 from pydantic import BaseModel
 

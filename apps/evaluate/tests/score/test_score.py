@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 import pytest
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from molpool_evaluate.cli import main
 from molpool_pipelines.runs.columns import ColumnsConfig
 from molpool_pipelines.scores.predictions import read_predictions

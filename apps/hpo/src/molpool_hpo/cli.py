@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from molpool_common.cli import Command, dispatch, parse_config, rewriting, take_config
+from molpool_common import Command, dispatch, parse_config, rewriting, take_config
 
 PROG = "molpool-hpo"
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _chemprop(argv: Sequence[str]) -> int:
     from molpool_pipelines.studies.chemprop.config import HPOChempropConfig
-    from sampling_core.legacy import migrate_legacy
+    from sampling_core import migrate_legacy
 
     config = parse_config(
         HPOChempropConfig,

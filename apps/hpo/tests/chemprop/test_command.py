@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
-from molpool_common.config import dump_config, load_config
+from molpool_common import dump_config, load_config
 from molpool_hpo.cli import main
 from molpool_pipelines.studies.chemprop.config import ChempropRunConfig, HPOChempropConfig
 from molpool_pipelines.studies.chemprop.problem import chemprop_problem

@@ -19,7 +19,7 @@ import polars as pl
 import pytest
 import torch
 from mil_attn import MILModule, predict, read_bags, split_bags
-from molpool_common.config import dump_config
+from molpool_common import dump_config
 from molpool_hpo.cli import main
 from molpool_pipelines.studies import members
 from molpool_pipelines.studies.mil.config import HPOMILConfig

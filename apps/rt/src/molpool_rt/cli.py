@@ -8,7 +8,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from molpool_common.cli import Command, dispatch, parse_config
+from molpool_common import Command, dispatch, parse_config
 
 PROG = "molpool-rt"
 

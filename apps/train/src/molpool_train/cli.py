@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import tyro
-from molpool_common.cli import Command, dispatch, parse_config, rewriting, take_config
-from molpool_common.errors import InputError
+from molpool_common import Command, InputError, dispatch, parse_config, rewriting, take_config
 
 if TYPE_CHECKING:
     from molpool_pipelines.fitting.config import TrainChempropConfig
@@ -106,7 +105,7 @@ def _resumed(
 
 def _parse(argv: Sequence[str]) -> TrainChempropConfig:
     from molpool_pipelines.fitting.config import TrainChempropConfig
-    from sampling_core.legacy import migrate_legacy
+    from sampling_core import migrate_legacy
 
     return parse_config(
         TrainChempropConfig,

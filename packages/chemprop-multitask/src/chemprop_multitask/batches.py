@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from chemprop.data.collate import BatchMolGraph, TrainingBatch
-from molpool_common.loading import ResumableLoader
+from molpool_common import ResumableLoader
 from torch.utils.data import Sampler
 
 from chemprop_multitask.data import MoleculeData

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
-from molpool_common.records import EpochRecorder
-from molpool_common.training import seed_step
+from molpool_common import EpochRecorder, seed_step
 
 MONITOR = "val_loss"
 

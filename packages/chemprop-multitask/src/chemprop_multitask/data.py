@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from chemprop.data.datasets import Datum
 from chemprop.data.molgraph import MolGraph
-from molpool_common.molecule_table import MoleculeTable
+from molpool_common import MoleculeTable
 from numpy.typing import NDArray
 from rdkit import Chem
 from torch.utils.data import Dataset

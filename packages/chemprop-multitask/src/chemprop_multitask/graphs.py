@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
-from molpool_common.content_store import ContentStore, Keys, text_keys
+from molpool_common import ContentStore, Keys, text_keys
 from rdkit import Chem, rdBase
 
 from chemprop_multitask.errors import ChempropError

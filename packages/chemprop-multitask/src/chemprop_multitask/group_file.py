@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from molpool_common.config import validate_values
-from molpool_common.errors import InputError
+from molpool_common import InputError, validate_values
 
 from chemprop_multitask.config import SharedChempropConfig
 from chemprop_multitask.tasks import resolve_groups

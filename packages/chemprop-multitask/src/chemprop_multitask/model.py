@@ -9,7 +9,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from molpool_common.products import quick_products
+from molpool_common import quick_products
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 

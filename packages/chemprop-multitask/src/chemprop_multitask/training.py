@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lightning.pytorch as pl
-from molpool_common.checkpoints import KeepBestAndLast
-from molpool_common.loading import LoaderPosition
-from molpool_common.products import quick_products
-from molpool_common.training import StopEarly, interruptible, quiet
+from molpool_common import (
+    KeepBestAndLast,
+    LoaderPosition,
+    StopEarly,
+    interruptible,
+    quick_products,
+    quiet,
+)
 
 from chemprop_multitask.batches import BatchLoader
 from chemprop_multitask.callbacks import (

@@ -13,7 +13,9 @@ from .data.config import Descriptors2DConfig as Descriptors2DConfig
 from .data.config import MoleculeFeaturesConfig as MoleculeFeaturesConfig
 from .data.conformers import conformer_molecule as conformer_molecule
 from .data.scaling import FeatureScaler as FeatureScaler
+from .data.source import Progress as Progress
 from .data.source import read_bags as read_bags
+from .data.source import task_columns as task_columns
 from .data.source_config import MILDataConfig as MILDataConfig
 from .errors import MILError as MILError
 from .explain import leave_one_out as leave_one_out
@@ -31,60 +33,21 @@ from .models.embedder import make_residual_mlp_embedder_v3 as make_residual_mlp_
 from .models.model import MILOutput as MILOutput
 from .models.model import MILTaskAttnMixerWithAux as MILTaskAttnMixerWithAux
 from .models.pool import TaskAttentionPool as TaskAttentionPool
+from .training.files import check_resumable as check_resumable
 from .training.folds import make_folds as make_folds
 from .training.folds import stored_folds as stored_folds
+from .training.loader import BagLoader as BagLoader
+from .training.loader import Shuffle as Shuffle
 from .training.module import MILModule as MILModule
 from .training.run_config import MILRunConfig as MILRunConfig
 from .training.run_config import MILSplitConfig as MILSplitConfig
+from .training.run_config import Side as Side
+from .training.score import average_precisions as average_precisions
 from .training.score import fold_score as fold_score
+from .training.score import macro_ma_rae as macro_ma_rae
 from .training.search_space import search_space as search_space
 from .training.sides import bag_folds as bag_folds
 from .training.sides import split_bags as split_bags
 from .training.thresholds import decision_thresholds as decision_thresholds
 
-__all__ = [
-    "BagData",
-    "Bags",
-    "ConformerConfig",
-    "Descriptors2DConfig",
-    "EpochRecord",
-    "Failure",
-    "FeatureScaler",
-    "FitResult",
-    "MILConfig",
-    "MILDataConfig",
-    "MILError",
-    "MILModelConfig",
-    "MILModule",
-    "MILOutput",
-    "MILRunConfig",
-    "MILSplitConfig",
-    "MILTaskAttnMixerWithAux",
-    "MLPEmbedderV3Like",
-    "MoleculeFeaturesConfig",
-    "MultiTaskFocal",
-    "TaskAttentionPool",
-    "attention_frame",
-    "bag_folds",
-    "conformer_molecule",
-    "conformers_of",
-    "decision_thresholds",
-    "export_attention",
-    "export_attention_page",
-    "export_attention_sdf",
-    "fit",
-    "fold_score",
-    "leave_one_out",
-    "make_folds",
-    "make_residual_mlp_embedder_v3",
-    "normalize_lambdas",
-    "pack_bags",
-    "pad_bags",
-    "predict",
-    "read_bags",
-    "reg_loss_weighted",
-    "search_space",
-    "split_bags",
-    "stored_folds",
-]
 __version__: str

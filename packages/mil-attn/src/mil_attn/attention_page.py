@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from molpool_common.report import Code, Section, Text, Widget, render_report
-from molpool_common.runfolder import write_text
+from molpool_common import Code, Section, Text, Widget, render_report, write_text
 from numpy.typing import NDArray
 
 from mil_attn.data.bag_data import BagData

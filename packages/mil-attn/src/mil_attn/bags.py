@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import torch
-from molpool_common.errors import listed
+from molpool_common import listed
 from torch import Tensor
 
 from mil_attn.errors import MILError

@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from molpool_common.config import ConfigModel, validate_values
-from molpool_common.errors import did_you_mean
+from molpool_common import ConfigModel, did_you_mean, validate_values
 from pydantic import Field, model_validator
 
 from mil_attn.errors import MILError

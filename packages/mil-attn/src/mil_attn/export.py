@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from molpool_common.errors import listed
-from molpool_common.runfolder import atomic_path
+from molpool_common import atomic_path, listed
 from numpy.typing import NDArray
 
 from mil_attn.data.bag_data import BagData

@@ -10,7 +10,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from molpool_common.errors import listed
+from molpool_common import listed
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 

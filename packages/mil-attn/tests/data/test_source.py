@@ -9,8 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from mil_attn import BagData, MILConfig, MILDataConfig, MILError, read_bags
-from molpool_common.config import validate_values
-from molpool_common.errors import InputError
+from molpool_common import InputError, validate_values
 
 QUICK = {
     "conformers": {"count": 2},

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mil_attn import BagData, MILError
-from molpool_common.errors import InputError
+from molpool_common import InputError
 
 NEAR = (p / "shared" / "data" for p in Path(__file__).resolve().parents)
 DATA = Path(os.environ.get("MOLPOOL_DATA") or next(filter(Path.is_dir, NEAR), "")) / "mil"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mil_attn.errors import MILError
 from mil_attn.training.folds import make_folds, stored_folds
-from molpool_common.splits import Split
+from molpool_common import Split
 from numpy.typing import NDArray
 
 N = 400

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from mil_attn import BagData, MILRunConfig, bag_folds, read_bags, split_bags
-from molpool_common.errors import InputError
+from molpool_common import InputError
 
 N = 60
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 from chemprop_multitask import ChempropError, ChempropModel
-from molpool_common.config import load_config, validate_values
-from molpool_common.errors import InputError
+from molpool_common import InputError, load_config, validate_values
 from molpool_pipelines.affinity.groups import with_groups
 from molpool_pipelines.fitting.config import TrainChempropConfig
 

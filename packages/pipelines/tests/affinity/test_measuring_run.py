@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 from chemprop_multitask import BatchLoader, ChempropModel, MoleculeData, cell_losses
-from molpool_common.config import validate_values
-from molpool_common.errors import InputError
+from molpool_common import InputError, validate_values
 from molpool_pipelines.affinity.measuring_run import check_measurable, measure
 from molpool_pipelines.fitting.config import TrainChempropConfig
 from molpool_pipelines.fitting.inputs import Inputs, read_inputs

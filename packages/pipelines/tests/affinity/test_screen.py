@@ -10,8 +10,7 @@ import pytest
 from molpool_pipelines.affinity import screen
 from molpool_pipelines.affinity.screen import AffinityScreen, printing_matrix
 from rich.console import Console
-from task_affinity import AffinityProgress
-from task_affinity.accumulate import PairAccumulator
+from task_affinity import AffinityProgress, PairAccumulator
 
 
 def test_terminal_shows_a_bar_and_leading_pairs(monkeypatch: pytest.MonkeyPatch) -> None:

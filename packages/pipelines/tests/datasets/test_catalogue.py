@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from molpool_pipelines.datasets import DataFile, Dataset, dataset, locate, registry
 
 HERE = Path(__file__).resolve()

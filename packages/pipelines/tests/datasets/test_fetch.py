@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from molpool_pipelines.datasets import DataFile, Dataset, Outcome, cache_folder, fetch
 
 Put = Callable[..., Path]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from molpool_pipelines.datasets import Dataset, cache_folder, data_folders, locate
 
 Put = Callable[..., Path]

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from molpool_pipelines.demo import DEMO_NOTICE, DEMO_TASKS, build_demo, label_counts
 from numpy.typing import NDArray
 from rdkit import Chem

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from molpool_pipelines.fitting.config import TrainChempropConfig
 from molpool_pipelines.migration.migrate import migrate_text
 from molpool_train.cli import main
-from sampling_core import JointSamplingConfig, map_legacy
-from sampling_core.legacy import without_legacy
+from sampling_core import JointSamplingConfig, map_legacy, without_legacy
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from molpool_pipelines.retention.numbering import Numbering
 from molpool_pipelines.retention.screen import scale_table
 from molpool_pipelines.retention.tables import Table, header, matching

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from molpool_common.metrics import bootstrap_interval
+from molpool_common import bootstrap_interval
 from molpool_pipelines.scores.metrics import Resampling, score_tasks
 from molpool_pipelines.scores.prediction_table import Predictions
 from molpool_pipelines.scores.result import MACRO, Scored

@@ -11,8 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from molpool_common.config import ConfigModel
-from molpool_common.errors import InputError
+from molpool_common import ConfigModel, InputError
 from molpool_pipelines.runs.tracking import TrackingConfig
 from molpool_pipelines.studies.config import StudyConfig
 from molpool_pipelines.studies.objective import FoldResult, Problem, Tell
@@ -126,7 +125,7 @@ def run(config: ToyConfig) -> int:
 
 def main(text: str) -> int:
     """Run a study as a process of its own, as the command does."""
-    from molpool_common.cli import guarded
+    from molpool_common import guarded
 
     return guarded("toy", lambda: run(ToyConfig.model_validate_json(text)))
 

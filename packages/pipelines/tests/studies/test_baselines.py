@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mil_attn import BagData
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from molpool_pipelines.studies import baselines
 from molpool_pipelines.studies.baselines import (
     BASELINES,

@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 import torch
 from mil_attn import BagData, FeatureScaler, MILConfig, fit, read_bags, split_bags
-from molpool_common.config import validate_values
+from molpool_common import validate_values
 from molpool_pipelines.studies import baselines
 from molpool_pipelines.studies.mil import objective
 from molpool_pipelines.studies.mil.config import HPOMILConfig

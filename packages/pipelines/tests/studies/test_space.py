@@ -9,8 +9,7 @@ import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molpool_common.config import ConfigModel
-from molpool_common.errors import InputError
+from molpool_common import ConfigModel, InputError
 from molpool_pipelines.studies.space import Space, read_space
 from pydantic import Field
 

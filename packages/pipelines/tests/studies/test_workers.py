@@ -14,7 +14,7 @@ import hpo_toy
 import optuna
 import pytest
 from hpo_toy import ToyConfig, run
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from molpool_pipelines.studies.journal import JournalFile
 from molpool_pipelines.studies.objective import Problem
 from molpool_pipelines.studies.queue import Queue, origin

@@ -3,8 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from molpool_common.config import validate_values
-from molpool_common.errors import InputError
+from molpool_common import InputError, validate_values
 from molpool_pipelines.tables.config import ColumnSource, DataConfig, SourceConfig
 
 

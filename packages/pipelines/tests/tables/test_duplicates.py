@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from molpool_pipelines.tables.duplicates import (
     DuplicateRule,
     find_duplicates,

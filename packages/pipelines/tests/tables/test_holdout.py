@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from molpool_pipelines.tables.config import DataConfig, SourceConfig
 from molpool_pipelines.tables.holdout import fold_tables, split_table
 from molpool_pipelines.tables.molecules import MoleculeTable, load_molecules

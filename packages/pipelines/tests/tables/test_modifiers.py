@@ -8,8 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molpool_common.config import validate_values
-from molpool_common.errors import InputError
+from molpool_common import InputError, validate_values
 from molpool_pipelines.tables.config import DataConfig
 from molpool_pipelines.tables.duplicates import find_duplicates, merge_duplicates
 from molpool_pipelines.tables.modifiers import (

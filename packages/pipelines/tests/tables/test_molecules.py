@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from molpool_common.config import validate_values
-from molpool_common.errors import InputError
+from molpool_common import InputError, validate_values
 from molpool_pipelines.tables.config import DataConfig
 from molpool_pipelines.tables.molecules import MoleculeTable, load_molecules
 

@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from molpool_common.config import validate_values
-from molpool_common.errors import InputError
-from molpool_common.molecule_table import MoleculeTable
+from molpool_common import InputError, MoleculeTable, validate_values
 from molpool_pipelines.tables.config import TableConfig
 from molpool_pipelines.tables.molecules import load_molecules
 from molpool_pipelines.tables.task_types import find_task_types

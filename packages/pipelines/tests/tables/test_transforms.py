@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from molpool_pipelines.tables.transforms import Step, transform
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError

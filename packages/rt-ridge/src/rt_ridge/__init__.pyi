@@ -1,3 +1,4 @@
+from .backoff import LEVELS as LEVELS
 from .backoff import BackoffLevel as BackoffLevel
 from .backoff import CoefficientPredictor as CoefficientPredictor
 from .backoff import CompoundEffect as CompoundEffect
@@ -13,6 +14,7 @@ from .compound_classes import CompoundClasses as CompoundClasses
 from .compound_descriptors import CompoundDescriptors as CompoundDescriptors
 from .config import RidgeConfig as RidgeConfig
 from .config import SamplingConfig as SamplingConfig
+from .config import SlopePooling as SlopePooling
 from .descriptors import DescriptorEffect as DescriptorEffect
 from .errors import RTRidgeError as RTRidgeError
 from .estimators import PartialPoolingRidge as PartialPoolingRidge
@@ -24,10 +26,13 @@ from .evaluation import Judged as Judged
 from .evaluation import evaluate as evaluate
 from .evaluation import predict_frame as predict_frame
 from .features import FeatureMap as FeatureMap
+from .hierarchy import Hierarchy as Hierarchy
 from .impute import Imputer as Imputer
 from .impute import refuse_gaps as refuse_gaps
 from .intervals import IntervalCalibration as IntervalCalibration
 from .intervals import calibrate_intervals as calibrate_intervals
+from .keys import check_ids as check_ids
+from .mapping import Mapped as Mapped
 from .mapping import MappingColumns as MappingColumns
 from .mapping import map_species as map_species
 from .parents import GroupParents as GroupParents
@@ -38,19 +43,29 @@ from .plots import plot_slopes as plot_slopes
 from .plots import plot_support as plot_support
 from .priors import ScalePrior as ScalePrior
 from .priors import ScalePriors as ScalePriors
+from .reach import MOST_PARTS as MOST_PARTS
+from .reach import beyond as beyond
 from .reach_sketch import ReachSketch as ReachSketch
 from .regressors import fit_features as fit_features
 from .regressors import regressor_statistics as regressor_statistics
+from .rows import Columns as Columns
+from .rows import Rows as Rows
+from .rows import read_rows as read_rows
 from .shift import ShiftResult as ShiftResult
 from .shift import run_shift as run_shift
 from .shift_config import ShiftConfig as ShiftConfig
 from .simulate import Simulated as Simulated
 from .simulate import simulate as simulate
 from .simulate_config import SimulateConfig as SimulateConfig
+from .solve import batched_ridge as batched_ridge
 from .statistics import SufficientStatistics as SufficientStatistics
+from .streaming import Chunk as Chunk
+from .streaming import expand as expand
+from .streaming import file_chunks as file_chunks
 from .summaries import NoiseVariance as NoiseVariance
 from .summaries import Prediction as Prediction
 from .summaries import Stage1CoeffSummaries as Stage1CoeffSummaries
+from .support import COVERAGES as COVERAGES
 from .support import SupportMetrics as SupportMetrics
 
 __version__: str

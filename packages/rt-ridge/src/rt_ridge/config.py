@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from molpool_common.config import ConfigModel
+from molpool_common import ConfigModel
 from pydantic import Field, model_validator
 
 from rt_ridge.priors import ScalePriors

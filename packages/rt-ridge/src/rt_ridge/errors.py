@@ -1,7 +1,7 @@
 """The package's exception, and the phrases that its messages share."""
 
-from molpool_common.errors import did_you_mean as did_you_mean
-from molpool_common.errors import listed as listed
+from molpool_common import did_you_mean as did_you_mean
+from molpool_common import listed as listed
 
 
 class RTRidgeError(ValueError):

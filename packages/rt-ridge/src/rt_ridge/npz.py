@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from molpool_common.runfolder import atomic_path
+from molpool_common import atomic_path
 
 from rt_ridge.errors import RTRidgeError
 

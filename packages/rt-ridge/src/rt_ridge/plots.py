@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from molpool_common.plotting import OKABE_ITO, new_figure, style
+from molpool_common import OKABE_ITO, new_figure, style
 
 from rt_ridge.errors import RTRidgeError, did_you_mean, listed
 from rt_ridge.intervals import SUPPORT_EDGES

@@ -8,8 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from molpool_common.config import validate_values
-from molpool_common.errors import InputError
+from molpool_common import InputError, validate_values
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from molpool_common.config import ConfigModel
+from molpool_common import ConfigModel
 from pydantic import Field
 
 FloatArray = npt.NDArray[np.float64]

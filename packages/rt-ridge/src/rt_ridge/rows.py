@@ -187,8 +187,7 @@ def _numbers(column: pl.Series, place: _Place) -> FloatArray:
 def _slowly(column: pl.Series, place: _Place) -> FloatArray:
     """Return a column that is not plainly good as float64, or say which rows are not numbers."""
     import polars as pl
-    from molpool_common.errors import InputError
-    from molpool_common.table import number_column
+    from molpool_common import InputError, number_column
 
     dtype = column.dtype
     if dtype in (pl.Categorical, pl.Enum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from molpool_common.config import ConfigModel
+from molpool_common import ConfigModel
 from pydantic import Field, model_validator
 
 Positive = Annotated[int, Field(ge=1)]

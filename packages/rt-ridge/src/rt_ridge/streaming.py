@@ -138,7 +138,7 @@ def _csv(path: Path, columns: Columns, size: int) -> Iterator[pl.DataFrame]:
     import polars as pl
     import pyarrow as pa
     import pyarrow.csv as pc  # type: ignore[import-untyped]
-    from molpool_common.table import MISSING
+    from molpool_common import MISSING
 
     separator = "\t" if ".tsv" in path.suffixes else ","
     columns.check(_header(path, separator), path.name)

@@ -166,7 +166,7 @@ def build_loader(
         If any SMILES is no molecule.
     """
     from chemprop.data import MoleculeDatapoint, MoleculeDataset, build_dataloader
-    from molpool_common.chem import parse_smiles
+    from molpool_common import parse_smiles
 
     mols = parse_smiles(smiles).require_all(parameter)
     points = [MoleculeDatapoint(mol, y) for mol, y in zip(mols, targets, strict=True)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Literal, Self
 
-from molpool_common.config import ConfigModel
+from molpool_common import ConfigModel
 from pydantic import Field, field_validator, model_validator
 
 AffinityType = Literal["cosine", "dot_product", "lookahead"]

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from molpool_common.plotting import OKABE_ITO, new_figure, style
-from molpool_common.runfolder import atomic_path
+from molpool_common import OKABE_ITO, atomic_path, new_figure, style
 
 from task_affinity.errors import TaskAffinityError
 from task_affinity.grouping.agglomerative import cut, tree

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from molpool_common.runfolder import atomic_path
+from molpool_common import atomic_path
 from numpy.typing import NDArray
 
 from task_affinity.config import TaskAffinityConfig

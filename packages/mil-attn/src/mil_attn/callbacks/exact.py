@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import lightning.pytorch as pl
-from molpool_common.training import seed_step
+from molpool_common import seed_step
 
 
 class BatchSeed(pl.Callback):  # type: ignore[misc]  # lightning has no types here

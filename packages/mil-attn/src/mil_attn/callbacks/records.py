@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import lightning.pytorch as pl
-from molpool_common.records import EpochRecorder
+from molpool_common import EpochRecorder
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from molpool_common.errors import listed
+from molpool_common import listed
 from numpy.typing import NDArray
 
 from mil_attn.errors import MILError

@@ -42,7 +42,7 @@ def require_rdkit() -> None:
 
 def read_smiles(smiles: str) -> tuple[Mol | None, str]:
     """Return a molecule, or None and the reason."""
-    from molpool_common.chem import parse_smiles
+    from molpool_common import parse_smiles
 
     parsed = parse_smiles([smiles])
     return parsed.mols[0], f"not a SMILES: {parsed.bad[0].reason}" if parsed.bad else ""

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from molpool_common.errors import listed
-from molpool_common.table import number_column, read_table, require_columns
+from molpool_common import listed, number_column, read_table, require_columns
 from numpy.typing import NDArray
 
 from mil_attn.errors import MILError

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from molpool_common.content_store import ContentStore, Keys, text_keys
+from molpool_common import ContentStore, Keys, text_keys
 
 from mil_attn.data import descriptors_2d, descriptors_3d
 from mil_attn.data.config import ConformerConfig, Descriptors2DConfig, DescriptorSet

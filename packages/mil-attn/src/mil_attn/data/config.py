@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from molpool_common.config import ConfigModel
+from molpool_common import ConfigModel
 from pydantic import Field, field_validator
 
 DescriptorSet = Literal["usrcat", "whim", "autocorr3d", "rdf", "morse", "getaway"]

@@ -9,8 +9,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
-from molpool_common.config import ConfigModel
-from molpool_common.content_store import ContentStore, Keys
+from molpool_common import ConfigModel, ContentStore, Keys
 from numpy.typing import NDArray
 
 ResultT = TypeVar("ResultT")
@@ -29,7 +28,7 @@ def store_of(
     """Return where results of these settings and this RDKit are kept."""
     if cache is None:
         return None
-    from molpool_common.chem import rdkit_version
+    from molpool_common import rdkit_version
 
     settings = config.model_dump_json() + ",".join(families)
     digest = blake2b(settings.encode(), digest_size=8).hexdigest()

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from molpool_common.errors import listed
-from molpool_common.runfolder import write_text
+from molpool_common import listed, write_text
 from numpy.typing import NDArray
 
 from mil_attn.data.bag_data import BagData

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from molpool_common.errors import listed
+from molpool_common import listed
 from numpy.typing import NDArray
 
 from mil_attn.data import descriptors_2d, descriptors_3d

@@ -8,9 +8,14 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from molpool_common.cache import cache_folder
-from molpool_common.errors import InputError, listed
-from molpool_common.table import number_column, read_table, require_columns
+from molpool_common import (
+    InputError,
+    cache_folder,
+    listed,
+    number_column,
+    read_table,
+    require_columns,
+)
 from numpy.typing import NDArray
 
 from mil_attn.config import MILConfig

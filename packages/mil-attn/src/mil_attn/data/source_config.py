@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from molpool_common.config import ConfigModel
-from molpool_common.flags import short_flag
+from molpool_common import ConfigModel, short_flag
 from pydantic import Field, model_validator
 
 from mil_attn.data.config import MoleculeFeaturesConfig

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from molpool_common.errors import listed
-from molpool_common.table import number_column, require_columns
+from molpool_common import listed, number_column, require_columns
 from numpy.typing import NDArray
 
 from mil_attn.data.bag_data import BagData, TaskKind

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import torch
-from molpool_common.errors import did_you_mean
+from molpool_common import did_you_mean
 from torch import Tensor
 
 from mil_attn.errors import MILError

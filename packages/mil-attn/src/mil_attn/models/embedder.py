@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from molpool_common.errors import did_you_mean
+from molpool_common import did_you_mean
 from torch import Tensor, nn
 
 from mil_attn.errors import MILError

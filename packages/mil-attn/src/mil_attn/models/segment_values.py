@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from molpool_common.products import quick_products
+from molpool_common import quick_products
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from molpool_common.products import quick_products
+from molpool_common import quick_products
 
 from mil_attn.training.module import MILModule
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
-from molpool_common.errors import InputError, did_you_mean, listed
-from molpool_common.splits import Split, kfold, split
+from molpool_common import InputError, Split, did_you_mean, kfold, listed, split
 from numpy.typing import ArrayLike, NDArray
 
 from mil_attn.errors import MILError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from molpool_common.loading import ResumableLoader
+from molpool_common import ResumableLoader
 from torch.utils.data import Sampler
 
 from mil_attn.bags import Bags

@@ -11,10 +11,14 @@ from typing import Literal
 
 import lightning.pytorch as pl
 import torch
-from molpool_common.checkpoints import KeepBestAndLast
-from molpool_common.loading import LoaderPosition
-from molpool_common.products import quick_products
-from molpool_common.training import StopEarly, interruptible, quiet
+from molpool_common import (
+    KeepBestAndLast,
+    LoaderPosition,
+    StopEarly,
+    interruptible,
+    quick_products,
+    quiet,
+)
 from torch import Tensor
 
 from mil_attn.callbacks.exact import BatchSeed

@@ -9,7 +9,7 @@ from typing import Any, Self
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from molpool_common.errors import listed
+from molpool_common import listed
 from torch import Tensor
 
 from mil_attn.bags import Bags

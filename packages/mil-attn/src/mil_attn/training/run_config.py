@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from molpool_common.config import ConfigModel
+from molpool_common import ConfigModel
 from pydantic import Field, model_validator
 
 from mil_attn.config import MILConfig

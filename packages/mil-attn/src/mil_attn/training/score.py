@@ -8,8 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common.errors import listed
-from molpool_common.metrics import UndefinedMetricError, average_precision, ma_rae
+from molpool_common import UndefinedMetricError, average_precision, listed, ma_rae
 from numpy.typing import ArrayLike
 
 from mil_attn.errors import MILError

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import polars as pl
-from molpool_common.chem import parse_smiles
-from molpool_common.errors import InputError
-from molpool_common.splits import Split, molecule_groups
+from molpool_common import InputError, Split, molecule_groups, parse_smiles
 
 from mil_attn.data.bag_data import BagData
 from mil_attn.data.source import bag_column

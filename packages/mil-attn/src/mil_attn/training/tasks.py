@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from molpool_common.errors import did_you_mean, listed
+from molpool_common import did_you_mean, listed
 
 from mil_attn.config import MILConfig
 from mil_attn.data.bag_data import BagData

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal, get_args
 
 import numpy as np
-from molpool_common.errors import did_you_mean
+from molpool_common import did_you_mean
 from numpy.typing import ArrayLike, NDArray
 
 from mil_attn.errors import MILError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
-from task_affinity.config import TaskAffinityConfig
+from task_affinity import TaskAffinityConfig
 
 from molpool_pipelines.tables.config import DataConfig
 

@@ -7,7 +7,7 @@ affinity makes are put into it by `grouped`, between here and `build_trainees`.
 from __future__ import annotations
 
 from chemprop_multitask import with_listed_groups
-from molpool_common.errors import InputError
+from molpool_common import InputError
 
 from molpool_pipelines.fitting.config import TrainChempropConfig
 

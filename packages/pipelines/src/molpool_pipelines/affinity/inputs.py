@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from molpool_common.errors import InputError, listed
+from molpool_common import InputError, listed
 
 from molpool_pipelines.affinity.config import AffinityCommandConfig
 from molpool_pipelines.demo import DEMO_NOTICE

@@ -13,8 +13,7 @@ from chemprop_multitask import (
     cell_losses,
     shuffled_batches,
 )
-from molpool_common.errors import InputError
-from molpool_common.products import quick_products
+from molpool_common import InputError, quick_products
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sampling_core import sampling_from_config
@@ -24,9 +23,9 @@ from task_affinity import (
     ChempropLosses,
     TaskAffinityComputer,
     TaskAffinityError,
+    output_layer,
+    resolve_device,
 )
-from task_affinity.chemprop_adapter import output_layer
-from task_affinity.device import resolve_device
 
 from molpool_pipelines.fitting.config import TrainChempropConfig
 from molpool_pipelines.fitting.inputs import Inputs

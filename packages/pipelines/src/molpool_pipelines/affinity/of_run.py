@@ -7,21 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molpool_common.errors import listed
-from molpool_common.plotting import style
-from molpool_common.runfolder import RunFolder, atomic_path
+from molpool_common import RunFolder, atomic_path, listed, style
 from rich.console import Console
 from task_affinity import (
     AffinityResult,
     Grouping,
     GroupingStability,
     affinity_matrix_to_dataframe,
+    format_matrix,
     grouping_stability,
     plot_task_affinity_heatmap,
     plot_task_dendrogram,
     select_groups,
 )
-from task_affinity.computer import format_matrix
 
 from molpool_pipelines.affinity.groups import grouped
 from molpool_pipelines.affinity.measuring_run import measure

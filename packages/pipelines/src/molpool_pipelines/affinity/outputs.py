@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from molpool_common.errors import InputError
+from molpool_common import InputError
 
 from molpool_pipelines.affinity.config import AffinityCommandConfig
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from molpool_common.plotting import new_figure, style
+from molpool_common import new_figure, style
 from task_affinity import AffinityResult, plot_task_affinity_heatmap, plot_task_dendrogram
 
 from molpool_pipelines.affinity.measuring import Groups

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from molpool_common.runfolder import atomic_path, write_text
+from molpool_common import atomic_path, write_text
 from rich.console import Console
 from task_affinity import AffinityResult, TaskAffinityError, affinity_matrix_to_dataframe
 

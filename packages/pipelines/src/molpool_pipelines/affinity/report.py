@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common.config import dump_config
-from molpool_common.plotting import figure_svg
-from molpool_common.report import (
+from molpool_common import (
     Cell,
     Code,
     Facts,
@@ -19,6 +17,8 @@ from molpool_common.report import (
     Section,
     Table,
     Text,
+    dump_config,
+    figure_svg,
     render_report,
 )
 from numpy.typing import NDArray

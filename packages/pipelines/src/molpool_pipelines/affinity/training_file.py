@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from molpool_common.config import YamlDocument
-from molpool_common.errors import InputError
+from molpool_common import InputError, YamlDocument
 
 _SECTION = "task_affinity"
 _SHARED = ("data_path", "on_bad_smiles")

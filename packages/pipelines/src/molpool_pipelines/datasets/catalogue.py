@@ -8,7 +8,7 @@ from importlib.resources import files
 from types import MappingProxyType
 
 import yaml
-from molpool_common.errors import InputError, did_you_mean
+from molpool_common import InputError, did_you_mean
 
 from molpool_pipelines.datasets.model import Dataset
 

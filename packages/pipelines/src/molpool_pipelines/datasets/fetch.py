@@ -12,8 +12,7 @@ from typing import Protocol
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from molpool_common.errors import InputError, listed
-from molpool_common.runfolder import atomic_path
+from molpool_common import InputError, atomic_path, listed
 
 from molpool_pipelines.datasets.catalogue import dataset
 from molpool_pipelines.datasets.model import DataFile, Dataset

@@ -7,8 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from molpool_common.cache import user_cache
-from molpool_common.errors import InputError
+from molpool_common import InputError, user_cache
 
 from molpool_pipelines.datasets.catalogue import dataset
 from molpool_pipelines.datasets.model import DataFile, Dataset

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from rdkit import Chem
 from rdkit.Chem import rdChemReactions
 

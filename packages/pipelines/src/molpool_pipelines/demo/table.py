@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from numpy.typing import NDArray
 from rdkit import Chem
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import tyro
-from chemprop_multitask.config import ModelConfig, SharedChempropConfig
+from chemprop_multitask import ModelConfig, SharedChempropConfig
 from pydantic import Field
-from sampling_core.config import JointSamplingConfig
-from task_affinity.config import TaskAffinityConfig
+from sampling_core import JointSamplingConfig
+from task_affinity import TaskAffinityConfig
 
 from molpool_pipelines.runs.tracking import TrackingConfig
 from molpool_pipelines.tables.config import TableConfig

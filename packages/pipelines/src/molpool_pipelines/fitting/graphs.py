@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chemprop_multitask import GraphStore
-from molpool_common.cache import cache_folder
+from molpool_common import cache_folder
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from molpool_common.metrics import (
+from molpool_common import (
     IN_UNITS,
     LABELS,
     Interval,

@@ -13,8 +13,7 @@ from chemprop_multitask import (
     MoleculeData,
     NonFiniteLossError,
 )
-from molpool_common.errors import listed
-from molpool_common.runfolder import RunFolder
+from molpool_common import RunFolder, listed
 from rich.console import Console
 
 from molpool_pipelines.affinity.of_run import Affinity

@@ -7,10 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from molpool_common.chem import parse_smiles
-from molpool_common.errors import InputError, listed
-from molpool_common.runfolder import RunFolder
-from molpool_common.table import read_table, require_columns
+from molpool_common import InputError, RunFolder, listed, parse_smiles, read_table, require_columns
 from numpy.typing import NDArray
 
 from molpool_pipelines.fitting.config import TrainChempropConfig

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from molpool_common.errors import InputError
+from molpool_common import InputError
 
 _ALPHA = "task_sampling_alpha"
 

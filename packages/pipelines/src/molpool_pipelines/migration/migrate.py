@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from molpool_common.config import YamlDocument, read_yaml, validate_config
-from molpool_common.errors import USER_ERROR, InputError
-from molpool_common.runfolder import atomic_path
+from molpool_common import (
+    USER_ERROR,
+    InputError,
+    YamlDocument,
+    atomic_path,
+    read_yaml,
+    validate_config,
+)
 from pydantic import ValidationError
-from sampling_core.config import JointSamplingConfig
-from sampling_core.errors import SamplingError
-from sampling_core.legacy import map_legacy, without_legacy
+from sampling_core import JointSamplingConfig, SamplingError, map_legacy, without_legacy
 
 from molpool_pipelines.fitting.config import TrainChempropConfig
 from molpool_pipelines.migration.legacy_text import rewrite

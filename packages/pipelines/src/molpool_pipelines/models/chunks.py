@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 from chemprop_multitask import ChempropError
-from molpool_common.chem import parse_smiles
-from molpool_common.errors import InputError, listed
+from molpool_common import InputError, listed, parse_smiles
 from numpy.typing import NDArray
 
 from molpool_pipelines.models.predicted_columns import prediction_columns, spread

@@ -9,8 +9,7 @@ from pathlib import Path
 from time import perf_counter
 
 import polars as pl
-from molpool_common.errors import InputError
-from molpool_common.table import require_columns
+from molpool_common import InputError, require_columns
 from rich.console import Console
 
 from molpool_pipelines.models.predicting_bags import has_tables, predict_bags

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from molpool_common.errors import InputError
+from molpool_common import InputError
 
 from molpool_pipelines.models.predicted_columns import prediction_columns
 from molpool_pipelines.models.saved import run_section

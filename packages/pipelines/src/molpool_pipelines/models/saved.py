@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
-from molpool_common.config import read_yaml
-from molpool_common.errors import InputError
+from molpool_common import InputError, read_yaml
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:

@@ -8,9 +8,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from mil_attn import BagData, MILDataConfig, MILError, MILModule, predict
-from molpool_common.cache import cache_folder
-from molpool_common.config import validate_values
-from molpool_common.errors import InputError
+from molpool_common import InputError, cache_folder, validate_values
 
 from molpool_pipelines.models.saved import Predicted, mil_files, run_section
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from molpool_common.metrics import LABELS, METRICS
-from molpool_common.plotting import OKABE_ITO, new_figure
+from molpool_common import LABELS, METRICS, OKABE_ITO, new_figure
 
 from molpool_pipelines.scores.comparison.result import CANNOT_TELL, Comparison, Pair
 

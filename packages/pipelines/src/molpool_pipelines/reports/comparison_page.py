@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from molpool_common.metrics import LABELS, METRICS
-from molpool_common.report import Cell, Facts, Figure, Part, Section, Table, Text, render_report
+from molpool_common import (
+    LABELS,
+    METRICS,
+    Cell,
+    Facts,
+    Figure,
+    Part,
+    Section,
+    Table,
+    Text,
+    render_report,
+)
 
 from molpool_pipelines.reports.comparison_figures import (
     differences_figure,

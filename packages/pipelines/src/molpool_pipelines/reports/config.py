@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from molpool_common.config import ConfigModel
+from molpool_common import ConfigModel
 from pydantic import Field
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from molpool_common.plotting import figure_svg, style
-from molpool_common.report import Figure, Table
+from molpool_common import Figure, Table, figure_svg, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from molpool_common.errors import InputError
-from molpool_common.report import Cell, Code, Facts, Figure, Part, Section
+from molpool_common import Cell, Code, Facts, Figure, InputError, Part, Section
 
 
 def records(path: Path, event: str) -> list[dict[str, Any]]:

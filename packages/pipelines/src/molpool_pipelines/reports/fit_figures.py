@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from molpool_common.metrics import MetricTable
-from molpool_common.plotting import OKABE_ITO, figure_svg, new_figure, style
-from molpool_common.report import Figure, Part, Text
+from molpool_common import OKABE_ITO, Figure, MetricTable, Part, Text, figure_svg, new_figure, style
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 

@@ -6,9 +6,18 @@ from dataclasses import dataclass
 
 import polars as pl
 from mil_attn import BagData, FitResult
-from molpool_common.config import dump_config
-from molpool_common.metrics import LABELS
-from molpool_common.report import Cell, Code, Facts, Part, Section, Table, Text, render_report
+from molpool_common import (
+    LABELS,
+    Cell,
+    Code,
+    Facts,
+    Part,
+    Section,
+    Table,
+    Text,
+    dump_config,
+    render_report,
+)
 from sampling_core import RarePositiveSampler
 
 from molpool_pipelines.fitting.mil.config import TrainMILConfig

@@ -8,8 +8,7 @@ import numpy as np
 import polars as pl
 from matplotlib.ticker import MaxNLocator
 from mil_attn import FitResult
-from molpool_common.plotting import OKABE_ITO, figure_svg, new_figure, style
-from molpool_common.report import Cell, Figure, Table
+from molpool_common import OKABE_ITO, Cell, Figure, Table, figure_svg, new_figure, style
 
 SHOWN_TASKS = 6
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from molpool_common.errors import InputError
-from molpool_common.runfolder import write_text
+from molpool_common import InputError, write_text
 from rich.console import Console
 
 from molpool_pipelines.reports.config import ReportConfig

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from molpool_common.errors import InputError
-from molpool_common.report import Cell, Facts, Part, Section, Table, Text, render_report
+from molpool_common import Cell, Facts, InputError, Part, Section, Table, Text, render_report
 
 from molpool_pipelines.reports.config import ReportConfig
 from molpool_pipelines.reports.files import configuration, picture, records, since_start

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from molpool_common.plotting import OKABE_ITO, new_figure
-from molpool_common.report import Cell, Figure, Table
+from molpool_common import OKABE_ITO, Cell, Figure, Table, new_figure
 
 from molpool_pipelines.reports.drawn import drawn
 from molpool_pipelines.scores.prediction_table import Floats, Predictions

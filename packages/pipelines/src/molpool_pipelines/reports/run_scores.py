@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common.metrics import (
+from molpool_common import (
     IN_UNITS,
     LABELS,
     METRICS,
+    Cell,
     Interval,
     MetricTable,
+    Table,
     UndefinedMetricError,
     bootstrap_interval,
     task_metrics,
 )
-from molpool_common.report import Cell, Table
 
 from molpool_pipelines.scores.prediction_table import Predictions
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import polars as pl
-from molpool_common.report import Cell, Table
+from molpool_common import Cell, Table
 
 
 def statistics_table(frame: pl.DataFrame) -> Table:

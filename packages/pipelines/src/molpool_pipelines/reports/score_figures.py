@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from molpool_common.metrics import LABELS
-from molpool_common.plotting import OKABE_ITO, new_figure, style
+from molpool_common import LABELS, OKABE_ITO, new_figure, style
 
 from molpool_pipelines.scores.prediction_table import Predictions
 from molpool_pipelines.scores.result import MACRO, Scores

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from molpool_common.errors import InputError
-from molpool_common.report import Cell, Facts, Part, Section, Table, Text, render_report
+from molpool_common import Cell, Facts, InputError, Part, Section, Table, Text, render_report
 
 from molpool_pipelines.reports.files import configuration
 from molpool_pipelines.reports.study_figures import history, slices

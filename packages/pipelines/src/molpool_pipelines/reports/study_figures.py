@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from molpool_common.plotting import OKABE_ITO, new_figure
-from molpool_common.report import Cell, Figure, Table
+from molpool_common import OKABE_ITO, Cell, Figure, Table, new_figure
 
 from molpool_pipelines.reports.drawn import drawn
 

@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common.config import dump_config
-from molpool_common.metrics import LABELS, Interval
-from molpool_common.report import (
+from molpool_common import (
+    LABELS,
     Cell,
     Code,
     Facts,
     Figure,
+    Interval,
     Part,
     Section,
     Table,
     Text,
+    dump_config,
     render_report,
 )
 

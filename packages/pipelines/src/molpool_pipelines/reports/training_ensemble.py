@@ -10,9 +10,22 @@ import numpy as np
 import polars as pl
 from chemprop_multitask import EpochRecord
 from matplotlib.ticker import MaxNLocator
-from molpool_common.metrics import IN_UNITS, LABELS, UndefinedMetricError, spearman
-from molpool_common.plotting import OKABE_ITO, figure_svg, new_figure, style
-from molpool_common.report import Cell, Figure, Part, Section, Table, Text
+from molpool_common import (
+    IN_UNITS,
+    LABELS,
+    OKABE_ITO,
+    Cell,
+    Figure,
+    Part,
+    Section,
+    Table,
+    Text,
+    UndefinedMetricError,
+    figure_svg,
+    new_figure,
+    spearman,
+    style,
+)
 from numpy.typing import NDArray
 
 from molpool_pipelines.fitting.results import SHOWN, Results

@@ -10,8 +10,7 @@ import numpy as np
 import polars as pl
 from chemprop_multitask import EpochRecord
 from matplotlib.ticker import MaxNLocator
-from molpool_common.plotting import OKABE_ITO, figure_svg, new_figure, style
-from molpool_common.report import Cell, Figure, Table
+from molpool_common import OKABE_ITO, Cell, Figure, Table, figure_svg, new_figure, style
 
 
 def learning_curves(records: Sequence[EpochRecord], phases: Sequence[str]) -> Figure:

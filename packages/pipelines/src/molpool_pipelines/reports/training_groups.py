@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from molpool_common.plotting import figure_svg
-from molpool_common.report import Cell, Facts, Figure, Part, Section, Table, Text
+from molpool_common import Cell, Facts, Figure, Part, Section, Table, Text, figure_svg
 
 from molpool_pipelines.affinity.of_run import MOST_DRAWN, Affinity
 from molpool_pipelines.fitting.config import TrainChempropConfig

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from molpool_common.errors import InputError, listed
+from molpool_common import InputError, listed
 from rt_ridge import Stage1CoeffSummaries
 
 from molpool_pipelines.retention.folder import COEFFICIENTS

@@ -8,9 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from rt_ridge import CompoundDescriptors, EvaluationColumns, Prediction, predict_frame
-from rt_ridge.rows import Rows, read_rows
-from rt_ridge.streaming import Chunk
+from rt_ridge import (
+    Chunk,
+    CompoundDescriptors,
+    EvaluationColumns,
+    Prediction,
+    Rows,
+    predict_frame,
+    read_rows,
+)
 
 from molpool_pipelines.retention.artefacts import Artefact
 from molpool_pipelines.retention.config import TableConfig

@@ -12,17 +12,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from molpool_common.errors import InputError, listed
+from molpool_common import InputError, listed
 from rt_ridge import (
+    MOST_PARTS,
+    Columns,
     CompoundDescriptors,
     FeatureMap,
     IntervalCalibration,
     ReachSketch,
     Stage1CoeffSummaries,
     SufficientStatistics,
+    beyond,
 )
-from rt_ridge.reach import MOST_PARTS, beyond
-from rt_ridge.rows import Columns
 
 from molpool_pipelines.retention.artefacts import Artefact
 from molpool_pipelines.retention.batches import BatchReader

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from molpool_common.config import ConfigModel
+from molpool_common import ConfigModel
 from pydantic import BeforeValidator, Field, field_validator
-from rt_ridge.config import RidgeConfig, SlopePooling
-from rt_ridge.shift_config import ShiftConfig
-from rt_ridge.simulate_config import SimulateConfig
+from rt_ridge import RidgeConfig, ShiftConfig, SimulateConfig, SlopePooling
 
 Format = Literal["png", "svg", "pdf"]
 Model = Literal["partial_pooling", "supercategory", "ridge", "lasso"]

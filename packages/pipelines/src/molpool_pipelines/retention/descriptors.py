@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-from molpool_common.errors import InputError, listed
-from molpool_common.table import number_column, read_table
-from rt_ridge import CompoundClasses, CompoundDescriptors
-from rt_ridge.keys import check_ids
+from molpool_common import InputError, listed, number_column, read_table
+from rt_ridge import CompoundClasses, CompoundDescriptors, check_ids
 
 from molpool_pipelines.retention.tables import Table, matching
 

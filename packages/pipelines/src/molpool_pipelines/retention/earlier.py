@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from rt_ridge import Imputer, MappingColumns, map_species
 
 from molpool_pipelines.retention.numbering import Numbering

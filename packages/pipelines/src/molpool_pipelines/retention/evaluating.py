@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from molpool_common.errors import InputError
-from molpool_common.runfolder import RunFolder
+from molpool_common import InputError, RunFolder
 from rich.console import Console
 from rt_ridge import CompoundDescriptors
 

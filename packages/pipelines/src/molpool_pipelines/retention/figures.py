@@ -10,11 +10,16 @@ from typing import Any
 
 import polars as pl
 from matplotlib.figure import Figure as Picture
-from molpool_common.config import load_config
-from molpool_common.errors import InputError
-from molpool_common.report import Table
-from rt_ridge import GroupwiseRidge, Stage1CoeffSummaries, SufficientStatistics
-from rt_ridge.plots import plot_drift, plot_shrinkage, plot_slopes, plot_support
+from molpool_common import InputError, Table, load_config
+from rt_ridge import (
+    GroupwiseRidge,
+    Stage1CoeffSummaries,
+    SufficientStatistics,
+    plot_drift,
+    plot_shrinkage,
+    plot_slopes,
+    plot_support,
+)
 
 from molpool_pipelines.retention.config import FitConfig
 from molpool_pipelines.retention.evaluation import Evaluation, with_rows
@@ -206,8 +211,7 @@ def _drift(runs: pl.DataFrame) -> Drawn:
 
 def save(drawn: Sequence[Drawn], folder: Path, formats: Sequence[str]) -> list[Path]:
     """Write each figure in each format and return the files."""
-    from molpool_common.plotting import style
-    from molpool_common.runfolder import atomic_path
+    from molpool_common import atomic_path, style
 
     written = []
     for one in drawn:

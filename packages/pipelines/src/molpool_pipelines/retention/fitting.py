@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from molpool_common.config import validate_values
-from molpool_common.errors import InputError
-from molpool_common.runfolder import RunFolder
+from molpool_common import InputError, RunFolder, validate_values
 from rich.console import Console
 from rt_ridge import (
+    Columns,
     FeatureMap,
     GroupwiseLasso,
     GroupwiseRidge,
@@ -25,7 +24,6 @@ from rt_ridge import (
     SufficientStatistics,
     SupercategoryRidge,
 )
-from rt_ridge.rows import Columns
 
 from molpool_pipelines.retention.calibrating import Calibrated, RunFolds, calibrate
 from molpool_pipelines.retention.config import FitConfig, ModelConfig

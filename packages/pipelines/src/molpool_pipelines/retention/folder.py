@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from molpool_common.config import dump_config
-from molpool_common.errors import InputError
-from molpool_common.runfolder import RunFolder, check_free, default_folder
+from molpool_common import InputError, RunFolder, check_free, default_folder, dump_config
 
 from molpool_pipelines.retention.config import FolderConfig
 

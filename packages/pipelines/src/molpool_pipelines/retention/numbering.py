@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import polars as pl
-from rt_ridge.keys import check_ids
+from rt_ridge import check_ids
 
 
 @dataclass(frozen=True)

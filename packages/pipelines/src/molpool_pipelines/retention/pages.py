@@ -6,9 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from molpool_common.plotting import figure_svg, style
-from molpool_common.report import Code, Facts, Figure, Part, Section, Table, Text, render_report
-from molpool_common.runfolder import atomic_path, write_text
+from molpool_common import (
+    Code,
+    Facts,
+    Figure,
+    Part,
+    Section,
+    Table,
+    Text,
+    atomic_path,
+    figure_svg,
+    render_report,
+    style,
+    write_text,
+)
 
 from molpool_pipelines.retention.figures import Drawn
 

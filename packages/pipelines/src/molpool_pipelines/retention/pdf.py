@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from fpdf import FPDF
 from fpdf.fonts import FontFace
-from molpool_common.plotting import style
-from molpool_common.report import Cell, Code, Facts, Table, Text
+from molpool_common import Cell, Code, Facts, Table, Text, style
 
 from molpool_pipelines.retention.figures import Drawn
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from rich.console import Console
 
 from molpool_pipelines.retention.config import PlotConfig

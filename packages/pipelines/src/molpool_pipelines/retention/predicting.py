@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from molpool_common.errors import InputError, listed
+from molpool_common import InputError, listed
 from rich.console import Console
-from rt_ridge import CompoundDescriptors
-from rt_ridge.backoff import LEVELS
-from rt_ridge.support import COVERAGES
+from rt_ridge import COVERAGES, LEVELS, CompoundDescriptors
 
 from molpool_pipelines.retention.artefacts import Artefact
 from molpool_pipelines.retention.batches import Batch, BatchReader

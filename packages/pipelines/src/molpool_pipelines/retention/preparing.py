@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from molpool_common.errors import InputError, listed
-from molpool_common.runfolder import RunFolder
+from molpool_common import InputError, RunFolder, listed
 from rich.console import Console
-from rt_ridge import Imputer, MappingColumns, id_collisions, map_species
-from rt_ridge.mapping import Mapped
+from rt_ridge import Imputer, Mapped, MappingColumns, id_collisions, map_species
 
 from molpool_pipelines.retention.config import PrepareConfig
 from molpool_pipelines.retention.earlier import COMPOUNDS, MAPPING, RECORD, Settled, imputer_record

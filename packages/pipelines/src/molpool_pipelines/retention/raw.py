@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
-from molpool_common.errors import InputError, did_you_mean, listed
-from molpool_common.table import MISSING, number_column, read_table
+from molpool_common import MISSING, InputError, did_you_mean, listed, number_column, read_table
 
 from molpool_pipelines.retention.config import PrepareConfig
 from molpool_pipelines.retention.tables import Table

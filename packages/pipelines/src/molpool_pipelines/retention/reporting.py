@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from molpool_common.errors import InputError
-from molpool_common.report import Cell, Code, Facts, Table, Text
+from molpool_common import Cell, Code, Facts, InputError, Table, Text
 from rich.console import Console
 
 from molpool_pipelines.retention.config import ReportConfig

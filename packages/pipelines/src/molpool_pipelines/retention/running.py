@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from molpool_common.errors import InputError
-from molpool_common.runfolder import MARKER, RunFolder
+from molpool_common import MARKER, InputError, RunFolder
 from rich.console import Console
 
 from molpool_pipelines.retention.artefacts import Artefact

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import polars as pl
-from molpool_common.config import validate_values
-from molpool_common.report import Cell, Facts, Table, Text
+from molpool_common import Cell, Facts, Table, Text, validate_values
 from rich.console import Console
 from rich.table import Table as Screen
 from rt_ridge import ShiftConfig, ShiftResult, plot_shift, run_shift

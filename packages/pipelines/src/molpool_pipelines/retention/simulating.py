@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from molpool_common.runfolder import atomic_path
+from molpool_common import atomic_path
 from rich.console import Console
 from rt_ridge import SimulateConfig, simulate
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from molpool_common.errors import InputError, did_you_mean, listed
-from rt_ridge.rows import Columns
-from rt_ridge.streaming import Chunk, expand, file_chunks
+from molpool_common import InputError, did_you_mean, listed
+from rt_ridge import Chunk, Columns, expand, file_chunks
 
 PARQUET = (".parquet", ".pq")
 

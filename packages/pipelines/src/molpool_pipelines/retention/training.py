@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from molpool_common.errors import listed
-from rt_ridge import FeatureMap, SufficientStatistics
-from rt_ridge.regressors import fit_features, regressor_statistics
-from rt_ridge.rows import Columns
+from molpool_common import listed
+from rt_ridge import Columns, FeatureMap, SufficientStatistics, fit_features, regressor_statistics
 
 from molpool_pipelines.retention.config import FitConfig
 from molpool_pipelines.retention.tables import Table, matching

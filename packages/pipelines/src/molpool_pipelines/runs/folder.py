@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molpool_common.config import dump_config, load_config
-from molpool_common.errors import InputError
-from molpool_common.runfolder import RunFolder, check_free
+from molpool_common import InputError, RunFolder, check_free, dump_config, load_config
 
 if TYPE_CHECKING:
     from molpool_pipelines.fitting.config import TrainChempropConfig

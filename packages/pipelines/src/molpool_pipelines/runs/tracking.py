@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from molpool_common.config import ConfigModel
+from molpool_common import ConfigModel
 from pydantic import Field
 
 

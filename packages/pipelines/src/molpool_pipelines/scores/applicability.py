@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from molpool_common.chem import morgan_fingerprints
+from molpool_common import morgan_fingerprints
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:

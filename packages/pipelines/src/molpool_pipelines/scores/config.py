@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import tyro
-from molpool_common.config import ConfigModel
+from molpool_common import ConfigModel
 from pydantic import Field
 
 from molpool_pipelines.runs.columns import ColumnsConfig

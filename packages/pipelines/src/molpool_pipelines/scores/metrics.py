@@ -6,13 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common.metrics import (
-    IN_UNITS,
-    METRICS,
-    Interval,
-    Metric,
-    UndefinedMetricError,
-)
+from molpool_common import IN_UNITS, METRICS, Interval, Metric, UndefinedMetricError
 
 from molpool_pipelines.scores.comparison.differences import Floats, resampled_scores
 from molpool_pipelines.scores.prediction_table import Predictions

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from molpool_common.errors import InputError, did_you_mean, listed
+from molpool_common import InputError, did_you_mean, listed
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:

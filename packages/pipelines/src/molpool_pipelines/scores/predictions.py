@@ -7,8 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from molpool_common.errors import InputError, did_you_mean, listed
-from molpool_common.table import number_column, read_table, require_columns
+from molpool_common import (
+    InputError,
+    did_you_mean,
+    listed,
+    number_column,
+    read_table,
+    require_columns,
+)
 from numpy.typing import NDArray
 
 from molpool_pipelines.runs.columns import ColumnsConfig

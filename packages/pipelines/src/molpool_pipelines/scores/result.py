@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
-from molpool_common.metrics import Interval
+from molpool_common import Interval
 
 from molpool_pipelines.scores.classes import ClassScores
 from molpool_pipelines.scores.uncertainty import Uncertainty

@@ -9,9 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from molpool_common.errors import InputError
-from molpool_common.runfolder import RunFolder, check_free, default_folder
-from molpool_common.table import read_table, require_columns
+from molpool_common import (
+    InputError,
+    RunFolder,
+    check_free,
+    default_folder,
+    read_table,
+    require_columns,
+)
 from rich.console import Console
 
 from molpool_pipelines.scores.classes import score_classes

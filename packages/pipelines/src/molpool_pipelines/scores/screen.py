@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from molpool_common.metrics import LABELS, METRICS, Interval
+from molpool_common import LABELS, METRICS, Interval
 from rich.console import Console
 from rich.table import Table
 

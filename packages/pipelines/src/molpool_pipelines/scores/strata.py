@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from molpool_common.chem import murcko_scaffolds, parse_smiles
+from molpool_common import murcko_scaffolds, parse_smiles
 from numpy.typing import NDArray
 
 from molpool_pipelines.scores.applicability import NearestTraining

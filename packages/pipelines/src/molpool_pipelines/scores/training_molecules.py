@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
-from molpool_common.chem import parse_smiles
+from molpool_common import parse_smiles
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
-from molpool_common.errors import InputError, listed
-from molpool_common.table import read_table, require_columns
+from molpool_common import InputError, listed, read_table, require_columns
 
 from molpool_pipelines.runs.columns import ColumnsConfig
 from molpool_pipelines.scores.prediction_table import refuse_missing, refuse_repeated

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from molpool_common.metrics import UndefinedMetricError, spearman
+from molpool_common import UndefinedMetricError, spearman
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from molpool_common.runfolder import RunFolder
+from molpool_common import RunFolder
 from rich.console import Console
 
 from molpool_pipelines.studies.baselines import BASELINES, inner_scores, predict_tasks

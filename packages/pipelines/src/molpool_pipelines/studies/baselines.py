@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from molpool_common.errors import InputError, did_you_mean
+from molpool_common import InputError, did_you_mean
 from numpy.typing import NDArray
 
 from molpool_pipelines.studies.objective import Direction, FoldResult, Tell

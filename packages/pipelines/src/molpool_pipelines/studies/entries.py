@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from molpool_common.errors import InputError, did_you_mean, listed
+from molpool_common import InputError, did_you_mean, listed
 
 from molpool_pipelines.studies.values import plain
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from molpool_common.errors import USER_ERROR
+from molpool_common import USER_ERROR
 
 
 class HPOError(ValueError):

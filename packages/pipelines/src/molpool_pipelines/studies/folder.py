@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from molpool_common.errors import InputError
-from molpool_common.runfolder import MARKER, RunFolder, check_free
+from molpool_common import MARKER, InputError, RunFolder, check_free
 
 from molpool_pipelines.studies.storage import JOURNAL, is_database, without_password
 from molpool_pipelines.studies.stored import STUDY

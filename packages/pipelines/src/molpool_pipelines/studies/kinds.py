@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from molpool_common.config import load_config
-from molpool_common.errors import InputError
+from molpool_common import InputError, load_config
 
 from molpool_pipelines.studies.scoring import MacroScore
 from molpool_pipelines.studies.tabular import Outer, Tabular

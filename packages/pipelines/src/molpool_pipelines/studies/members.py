@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from molpool_common.cli import INTERRUPTED
-from molpool_common.errors import InputError
-from molpool_common.runfolder import write_text
+from molpool_common import INTERRUPTED, InputError, write_text
 
 from molpool_pipelines.studies.errors import HPOError
 

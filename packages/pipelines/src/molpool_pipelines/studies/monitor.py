@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
-from molpool_common.runfolder import RunFolder
+from molpool_common import RunFolder
 from optuna.trial import FrozenTrial, TrialState
 
 from molpool_pipelines.runs.tracking import Tracker

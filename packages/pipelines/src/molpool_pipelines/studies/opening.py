@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 import yaml
-from molpool_common.errors import InputError, listed
+from molpool_common import InputError, listed
 from optuna.study import Study
 
 from molpool_pipelines.studies.objective import Problem

@@ -7,8 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molpool_common.plotting import OKABE_ITO, figure_svg, new_figure, style
-from molpool_common.report import Cell, Figure, Part, Section, Table, Text
+from molpool_common import (
+    OKABE_ITO,
+    Cell,
+    Figure,
+    Part,
+    Section,
+    Table,
+    Text,
+    figure_svg,
+    new_figure,
+    style,
+)
 
 from molpool_pipelines.studies.results import RESULT, number, read_baselines
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from molpool_common.errors import InputError, did_you_mean
+from molpool_common import InputError, did_you_mean
 from pydantic import BaseModel
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from molpool_common.report import Cell, Code, Facts, Part, Section, Table, Text, render_report
+from molpool_common import Cell, Code, Facts, Part, Section, Table, Text, render_report
 from optuna.trial import FrozenTrial, TrialState
 
 from molpool_pipelines.studies import figures

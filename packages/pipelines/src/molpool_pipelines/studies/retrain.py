@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from molpool_common.cli import parse_config
-from molpool_common.config import ConfigModel
-from molpool_common.errors import InputError
+from molpool_common import ConfigModel, InputError, parse_config
 from pydantic import Field, model_validator
 
 PROG = "molpool-hpo retrain"

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from molpool_common.config import dump_config
-from molpool_common.errors import InputError
-from molpool_common.runfolder import MARKER, RunFolder
+from molpool_common import MARKER, InputError, RunFolder, dump_config
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 

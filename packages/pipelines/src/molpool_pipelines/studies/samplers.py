@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from molpool_common.errors import InputError, did_you_mean
+from molpool_common import InputError, did_you_mean
 
 from molpool_pipelines.studies.config import StudyConfig
 from molpool_pipelines.studies.entries import Choice, Range

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from molpool_common.metrics import METRICS, UndefinedMetricError, resampled
+from molpool_common import METRICS, UndefinedMetricError, resampled
 from numpy.typing import NDArray
 
 from molpool_pipelines.studies.objective import Direction

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from molpool_common.errors import InputError
+from molpool_common import InputError
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from molpool_common.errors import InputError, did_you_mean
+from molpool_common import InputError, did_you_mean
 from pydantic import BaseModel, BeforeValidator
 
 from molpool_pipelines.studies.entries import (

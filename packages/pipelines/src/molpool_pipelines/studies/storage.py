@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from optuna.storages import BaseStorage
 
 from molpool_pipelines.studies.journal import JournalFile

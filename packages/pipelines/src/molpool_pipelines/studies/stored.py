@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from optuna.trial import FrozenTrial, TrialState
 
 from molpool_pipelines.studies.objective import Direction

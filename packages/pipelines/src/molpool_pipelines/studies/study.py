@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from molpool_common.config import ConfigModel, dump_config
-from molpool_common.runfolder import RunFolder, default_folder
+from molpool_common import ConfigModel, RunFolder, default_folder, dump_config
 from rich.console import Console
 
 from molpool_pipelines.runs.tracking import Tracker, TrackingConfig, tracking

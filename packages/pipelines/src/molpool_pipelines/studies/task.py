@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from molpool_common.cli import heed_ctrl_c
-from molpool_common.script import objects_kept
+from molpool_common import heed_ctrl_c, objects_kept
 
 from molpool_pipelines.studies.config import StudyConfig
 from molpool_pipelines.studies.errors import HPOError

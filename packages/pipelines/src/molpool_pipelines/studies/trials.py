@@ -11,8 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 import optuna
-from molpool_common.cli import heed_ctrl_c
-from molpool_common.script import free_memory
+from molpool_common import free_memory, heed_ctrl_c
 from optuna.trial import FrozenTrial, TrialState
 
 from molpool_pipelines.studies.errors import HPOError

@@ -15,8 +15,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from types import FrameType
 
-from molpool_common.cli import INTERRUPTED, heed_ctrl_c
-from molpool_common.script import end_process, tune_process
+from molpool_common import INTERRUPTED, end_process, heed_ctrl_c, tune_process
 
 from molpool_pipelines.studies.errors import HPOError
 from molpool_pipelines.studies.queue import Queue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 import tyro
-from molpool_common.config import ConfigModel
+from molpool_common import ConfigModel
 from pydantic import Field, field_validator, model_validator
 
 from molpool_pipelines.tables.transforms import Step

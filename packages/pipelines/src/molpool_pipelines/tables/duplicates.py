@@ -15,8 +15,7 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from molpool_common.errors import InputError
-from molpool_common.molecule_table import MoleculeTable
+from molpool_common import InputError, MoleculeTable
 from numpy.typing import NDArray
 
 from molpool_pipelines.tables.modifiers import exact_labels, merge_bounds
@@ -228,7 +227,7 @@ def _majority(share: NDArray[np.float64]) -> NDArray[np.float64]:
 def _earliest_times(table: MoleculeTable, molecule: NDArray[np.int64]) -> list[object] | None:
     if table.times is None:
         return None
-    from molpool_common.splits._time import parse_times
+    from molpool_common import parse_times
 
     # Rows for training only have no time, and are never merged with those that have one.
     moment = np.zeros(len(table))

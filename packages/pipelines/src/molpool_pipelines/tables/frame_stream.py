@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from molpool_common.runfolder import atomic_path
+from molpool_common import atomic_path
 
 if TYPE_CHECKING:
     import polars as pl

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common.errors import InputError
-from molpool_common.splits import kfold, split
+from molpool_common import InputError, kfold, split
 from numpy.typing import NDArray
 
 from molpool_pipelines.tables.config import DataConfig

@@ -8,8 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from molpool_common.chem import BadSmiles, inchikey_blocks, parse_smiles, rdkit_version
-from molpool_common.content_store import ContentStore, Keys, text_keys
+from molpool_common import (
+    BadSmiles,
+    ContentStore,
+    Keys,
+    inchikey_blocks,
+    parse_smiles,
+    rdkit_version,
+    text_keys,
+)
 from numpy.typing import NDArray
 
 Progress = Callable[[int, int], None]

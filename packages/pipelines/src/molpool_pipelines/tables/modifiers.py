@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-from molpool_common.errors import InputError, listed
+from molpool_common import InputError, listed
 from numpy.typing import NDArray
 
 SIGNS = {"=": 0, "<": -1, "<=": -1, ">": 1, ">=": 1}

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from molpool_common.errors import InputError, did_you_mean
-from molpool_common.molecule_table import MoleculeTable, stack
+from molpool_common import InputError, MoleculeTable, did_you_mean, stack
 
 from molpool_pipelines.tables.config import ColumnSource, DataConfig, SourceConfig
 from molpool_pipelines.tables.source import DEMO, OnBadSmiles, load_source

@@ -8,10 +8,16 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from molpool_common.cache import cache_folder
-from molpool_common.errors import InputError, did_you_mean, listed
-from molpool_common.molecule_table import MoleculeTable
-from molpool_common.table import number_column, read_table, require_columns
+from molpool_common import (
+    InputError,
+    MoleculeTable,
+    cache_folder,
+    did_you_mean,
+    listed,
+    number_column,
+    read_table,
+    require_columns,
+)
 from numpy.typing import NDArray
 
 from molpool_pipelines.datasets import locate

@@ -13,8 +13,7 @@ import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]  # it has no types
 import pyarrow.csv as pc  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
-from molpool_common.errors import InputError, did_you_mean, listed
-from molpool_common.table import MISSING
+from molpool_common import MISSING, InputError, did_you_mean, listed
 
 _BLOCK = 1 << 20
 """Bytes of text read at a time."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from molpool_common.errors import InputError, did_you_mean
-from molpool_common.molecule_table import MoleculeTable
+from molpool_common import InputError, MoleculeTable, did_you_mean
 from numpy.typing import NDArray
 
 from molpool_pipelines.tables.config import TableConfig, TaskType

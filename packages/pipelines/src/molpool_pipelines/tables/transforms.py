@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from molpool_common.errors import InputError, listed
+from molpool_common import InputError, listed
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from evaluate_tables import predictions, shuffled, three
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from molpool_pipelines.scores.comparison.aligned import align
 
 NAMES = ("good", "alike", "poor")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from evaluate_tables import predictions, shuffled, three
-from molpool_common.metrics import METRICS
+from molpool_common import METRICS
 from molpool_pipelines.scores.comparison.aligned import Aligned, align
 from molpool_pipelines.scores.comparison.bootstrap import Settings, compare_on_test_set
 from molpool_pipelines.scores.comparison.multiple import holm

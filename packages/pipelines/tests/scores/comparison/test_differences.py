@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from molpool_common.metrics import mae, spearman
+from molpool_common import mae, spearman
 from molpool_pipelines.scores.comparison.differences import draw_counts, resampled_scores, summarise
 from scipy import stats
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from evaluate_tables import predictions, shuffled, three
-from molpool_common.errors import InputError
-from molpool_common.metrics import METRICS
+from molpool_common import METRICS, InputError
 from molpool_pipelines.scores.comparison.aligned import align
 from molpool_pipelines.scores.comparison.bootstrap import Settings
 from molpool_pipelines.scores.comparison.config import CompareConfig

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from molpool_common.config import validate_values
+from molpool_common import validate_values
 from molpool_pipelines.studies.chemprop.config import HPOChempropConfig
 
 MakeConfig = Callable[..., HPOChempropConfig]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from molpool_pipelines.studies.chemprop.config import ChempropRunConfig
 from molpool_pipelines.studies.chemprop.problem import chemprop_problem
 from molpool_pipelines.studies.chemprop.space import default_space

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from molpool_pipelines.studies.chemprop.data import read_study_data
 from molpool_pipelines.studies.chemprop.problem import chemprop_problem
 from molpool_pipelines.tables.holdout import split_table

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 from chemprop_multitask import Ensemble
-from molpool_common.config import dump_config
+from molpool_common import dump_config
 from molpool_hpo.cli import main
 from molpool_pipelines.studies import baselines, members
 from molpool_pipelines.studies.chemprop.config import HPOChempropConfig

@@ -11,7 +11,7 @@ import optuna
 import polars as pl
 import pytest
 from chemprop_multitask import ChempropModel, MoleculeData
-from molpool_common.metrics import METRICS
+from molpool_common import METRICS
 from molpool_pipelines.studies.chemprop.data import InnerFold, StudyData, read_study_data
 from molpool_pipelines.studies.chemprop.grouping import of_fold
 from molpool_pipelines.studies.chemprop.problem import chemprop_problem

@@ -11,10 +11,8 @@ import numpy as np
 import optuna
 import polars as pl
 import pytest
-from mil_attn import MILError, MILRunConfig, fit, predict
-from mil_attn.config import MILConfig
-from molpool_common.config import validate_values
-from molpool_common.errors import InputError
+from mil_attn import MILConfig, MILError, MILRunConfig, fit, predict
+from molpool_common import InputError, validate_values
 from molpool_pipelines.studies.mil.config import HPOMILConfig
 from molpool_pipelines.studies.mil.data import study_bags
 from molpool_pipelines.studies.mil.objective import MILObjective, rare_positive_sampler

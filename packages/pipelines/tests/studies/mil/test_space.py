@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mil_attn import MILError
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from molpool_pipelines.studies.mil.config import HPOMILConfig
 from molpool_pipelines.studies.mil.space import default_space, mil_space, own_values, with_params
 

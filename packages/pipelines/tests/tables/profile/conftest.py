@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import polars as pl
 import pytest
-from molpool_common.chem import inchikey_blocks, parse_smiles
-from molpool_common.molecule_table import MoleculeTable
+from molpool_common import MoleculeTable, inchikey_blocks, parse_smiles
 
 MakeTable = Callable[..., MoleculeTable]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from molpool_common.molecule_table import MoleculeTable
+from molpool_common import MoleculeTable
 from molpool_pipelines.tables.profile.drawing import ALPHAS, draw_settings
 
 NAN = math.nan

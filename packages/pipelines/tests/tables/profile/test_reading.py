@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from molpool_pipelines.demo import DEMO_NOTICE
 from molpool_pipelines.tables.profile.reading import Columns, Described, read_configured, read_named
 

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable
 
 import pytest
-from molpool_common.molecule_table import MoleculeTable
+from molpool_common import MoleculeTable
 from molpool_pipelines.tables.profile.repeats import profile_repeats
 from molpool_pipelines.tables.profile.tasks import profile_tasks
 

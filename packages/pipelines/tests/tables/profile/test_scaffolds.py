@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from molpool_common.molecule_table import MoleculeTable
+from molpool_common import MoleculeTable
 from molpool_pipelines.tables.profile.scaffolds import profile_scaffolds
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from molpool_common.molecule_table import MoleculeTable
+from molpool_common import MoleculeTable
 from molpool_pipelines.tables.profile.tasks import overlap, profile_tasks, quality_mix
 
 NAN = math.nan

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from molpool_common.runfolder import write_text
+from molpool_common import write_text
 
 from task_affinity.errors import TaskAffinityError
 

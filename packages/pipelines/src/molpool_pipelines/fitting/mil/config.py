@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mil_attn.training.run_config import MILRunConfig
+from mil_attn import MILRunConfig
 from pydantic import Field
 
 from molpool_pipelines.runs.tracking import TrackingConfig

@@ -6,10 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from mil_attn import BagData, MILError, read_bags, split_bags
-from mil_attn.training.run_config import Side
-from molpool_common.errors import InputError, did_you_mean, listed
-from molpool_common.splits import Split
+from mil_attn import BagData, MILError, Side, read_bags, split_bags
+from molpool_common import InputError, Split, did_you_mean, listed
 
 from molpool_pipelines.fitting.mil.config import TrainMILConfig
 

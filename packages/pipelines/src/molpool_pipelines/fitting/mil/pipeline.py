@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from molpool_common.runfolder import default_folder
+from molpool_common import default_folder
 from rich.console import Console
 
 from molpool_pipelines.fitting.mil.config import TrainMILConfig

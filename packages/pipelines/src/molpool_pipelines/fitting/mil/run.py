@@ -12,13 +12,13 @@ from mil_attn import (
     EpochRecord,
     FitResult,
     MILModule,
+    check_resumable,
     export_attention,
     export_attention_page,
     export_attention_sdf,
     fit,
 )
-from mil_attn.training.files import check_resumable
-from molpool_common.runfolder import RunFolder
+from molpool_common import RunFolder
 from rich.console import Console
 from sampling_core import RarePositiveSampler
 

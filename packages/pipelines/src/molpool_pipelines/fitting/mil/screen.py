@@ -13,7 +13,7 @@ from molpool_pipelines.fitting.screen import TrainingScreen
 
 if TYPE_CHECKING:
     from mil_attn import EpochRecord
-    from mil_attn.data.source import Progress as Told
+    from mil_attn import Progress as Told
 
 
 class MILScreen(TrainingScreen):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 from mil_attn import BagData, conformer_molecule, conformers_of
-from molpool_common.cache import cache_folder
+from molpool_common import cache_folder
 
 from molpool_pipelines.fitting.mil.config import TrainMILConfig
 

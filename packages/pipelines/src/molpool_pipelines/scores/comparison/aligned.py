@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common.errors import InputError, listed
+from molpool_common import InputError, listed
 from numpy.typing import NDArray
 
 from molpool_pipelines.scores.prediction_table import Floats, Predictions, TaskType

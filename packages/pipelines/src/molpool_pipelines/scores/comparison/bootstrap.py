@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from molpool_common.metrics import IN_UNITS, METRICS, Metric, UndefinedMetricError
+from molpool_common import IN_UNITS, METRICS, Metric, UndefinedMetricError
 
 from molpool_pipelines.scores.comparison.aligned import Aligned
 from molpool_pipelines.scores.comparison.differences import Floats, resampled_scores, summarise

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from molpool_common.errors import InputError, did_you_mean
-from molpool_common.metrics import METRICS
+from molpool_common import METRICS, InputError, did_you_mean
 
 from molpool_pipelines.scores.comparison.config import CompareConfig
 from molpool_pipelines.scores.prediction_table import Predictions

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from molpool_common.errors import InputError
-from molpool_common.runfolder import atomic_path, write_text
+from molpool_common import InputError, atomic_path, write_text
 from rich.console import Console
 
 from molpool_pipelines.scores.comparison.aligned import align
@@ -89,7 +88,7 @@ def files_of(output: Path) -> list[Path]:
 
 def write_comparison(found: Comparison, output: Path) -> list[Path]:
     """Write table, JSON, figure and page; each appears whole."""
-    from molpool_common.plotting import style
+    from molpool_common import style
 
     from molpool_pipelines.reports.comparison_figures import summary_figure
     from molpool_pipelines.reports.comparison_page import comparison_page

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from molpool_common.errors import InputError, listed
-from molpool_common.metrics import LABELS, METRICS, Metric
+from molpool_common import LABELS, METRICS, InputError, Metric, listed
 
 from molpool_pipelines.scores.comparison.aligned import Aligned
 from molpool_pipelines.scores.comparison.bootstrap import Settings, compare_on_test_set

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common.metrics import Metric, resampled
+from molpool_common import Metric, resampled
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from molpool_common.errors import InputError
-from molpool_common.metrics import IN_UNITS, Metric
+from molpool_common import IN_UNITS, InputError, Metric
 
 from molpool_pipelines.scores.comparison.aligned import Aligned
 from molpool_pipelines.scores.comparison.assumptions import check_assumptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from molpool_common.cache import cache_folder
+from molpool_common import cache_folder
 
 from molpool_pipelines.models.saved import run_section
 from molpool_pipelines.scores.prediction_table import Predictions

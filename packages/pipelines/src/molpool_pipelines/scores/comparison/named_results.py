@@ -9,8 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from molpool_common.errors import InputError, listed
-from molpool_common.metrics import IN_UNITS, METRICS
+from molpool_common import IN_UNITS, METRICS, InputError, listed
 
 from molpool_pipelines.scores.comparison.config import CompareConfig
 from molpool_pipelines.scores.comparison.result import MACRO, Comparison, Pair, Value

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from molpool_common.config import validate_values
-from molpool_common.errors import InputError
-from molpool_common.table import read_table, require_columns
+from molpool_common import InputError, read_table, require_columns, validate_values
 from rich.console import Console
 
 from molpool_pipelines.models.predicting import predict_table

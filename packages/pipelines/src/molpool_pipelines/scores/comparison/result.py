@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from molpool_common.metrics import METRICS
+from molpool_common import METRICS
 
 from molpool_pipelines.scores.result import MACRO as MACRO
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from molpool_common.metrics import LABELS
+from molpool_common import LABELS
 from rich.console import Console
 from rich.table import Table
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from molpool_common.errors import InputError
+from molpool_common import InputError
 from pydantic import TypeAdapter, ValidationError
 
 from molpool_pipelines.scores.comparison.result import KIND, Comparison

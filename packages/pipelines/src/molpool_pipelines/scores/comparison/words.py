@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from molpool_common.metrics import LABELS
+from molpool_common import LABELS
 
 from molpool_pipelines.scores.comparison.result import CANNOT_TELL, MACRO, Comparison
 

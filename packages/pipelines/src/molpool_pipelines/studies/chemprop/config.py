@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from chemprop_multitask.config import SharedChempropConfig
+from chemprop_multitask import SharedChempropConfig
 from pydantic import Field
-from sampling_core.config import JointSamplingConfig
-from task_affinity.config import TaskAffinityConfig
+from sampling_core import JointSamplingConfig
+from task_affinity import TaskAffinityConfig
 
 from molpool_pipelines.runs.tracking import TrackingConfig
 from molpool_pipelines.studies.config import StudyConfig

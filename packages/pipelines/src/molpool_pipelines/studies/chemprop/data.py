@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common.errors import InputError, listed
-from molpool_common.splits import kfold
+from molpool_common import InputError, kfold, listed
 from numpy.typing import NDArray
 
 from molpool_pipelines.demo import DEMO_NOTICE

@@ -12,7 +12,7 @@ from chemprop_multitask import (
     cell_losses,
     shuffled_batches,
 )
-from molpool_common.products import quick_products
+from molpool_common import quick_products
 from task_affinity import ChempropLosses, TaskAffinityComputer, select_groups
 
 from molpool_pipelines.studies.chemprop.config import ChempropRunConfig

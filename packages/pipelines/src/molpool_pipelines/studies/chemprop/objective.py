@@ -17,8 +17,7 @@ from chemprop_multitask import (
     build_model,
     separate_groups,
 )
-from molpool_common.cache import cache_folder
-from molpool_common.metrics import Metric
+from molpool_common import Metric, cache_folder
 from numpy.typing import NDArray
 from sampling_core import sampling_from_config
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from chemprop_multitask import with_listed_groups
-from molpool_common.errors import InputError
+from molpool_common import InputError
 
 from molpool_pipelines.studies.chemprop.config import HPOChempropConfig
 from molpool_pipelines.studies.chemprop.data import StudyData, read_study_data

@@ -6,8 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common.errors import InputError, did_you_mean, listed
-from molpool_common.metrics import IN_UNITS, LABELS, METRICS, Metric, UndefinedMetricError
+from molpool_common import (
+    IN_UNITS,
+    LABELS,
+    METRICS,
+    InputError,
+    Metric,
+    UndefinedMetricError,
+    did_you_mean,
+    listed,
+)
 from numpy.typing import NDArray
 
 from molpool_pipelines.studies.chemprop.data import InnerFold, StudyData

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sampling_core.config import CurriculumConfig
-from sampling_core.phases import PHASES, resolve_phase_weights
+from sampling_core import PHASES, CurriculumConfig, resolve_phase_weights
 
 from molpool_pipelines.studies.chemprop.config import ChempropRunConfig
 from molpool_pipelines.studies.paths import value_at

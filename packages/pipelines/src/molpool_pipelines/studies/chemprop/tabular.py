@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from molpool_common.cache import cache_folder
+from molpool_common import cache_folder
 
 from molpool_pipelines.studies.chemprop.config import HPOChempropConfig
 from molpool_pipelines.studies.chemprop.data import InnerFold, StudyData, read_study_data

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from molpool_common.config import validate_values
-from molpool_common.errors import InputError
+from molpool_common import InputError, validate_values
 
 from molpool_pipelines.studies.chemprop.config import ChempropRunConfig
 from molpool_pipelines.studies.chemprop.space import JOINT, MAX_LR, PHASE_WEIGHTS, phase_weights

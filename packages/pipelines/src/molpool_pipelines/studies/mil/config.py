@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from mil_attn.training.run_config import MILRunConfig
-from molpool_common.flags import short_flag
+from mil_attn import MILRunConfig
+from molpool_common import short_flag
 from pydantic import Field, field_validator, model_validator
 
 from molpool_pipelines.runs.tracking import TrackingConfig

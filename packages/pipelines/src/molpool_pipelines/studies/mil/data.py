@@ -9,11 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from mil_attn import BagData, MILError, MILRunConfig, MILSplitConfig, bag_folds, read_bags
+from mil_attn import BagData, MILError, MILRunConfig, MILSplitConfig, Progress, bag_folds, read_bags
 from mil_attn import split_bags as outer_split
-from mil_attn.data.source import Progress
-from molpool_common.errors import InputError, listed
-from molpool_common.splits import Split
+from molpool_common import InputError, Split, listed
 from numpy.typing import NDArray
 
 from molpool_pipelines.studies.mil.config import HPOMILConfig

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mil_attn.data.source import task_columns
+from mil_attn import task_columns
 
 from molpool_pipelines.studies.kinds import Numbers, StudyKind, Values, middle_epoch
 from molpool_pipelines.studies.mil.config import HPOMILConfig

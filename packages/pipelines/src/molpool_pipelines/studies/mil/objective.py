@@ -6,9 +6,17 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mil_attn import EpochRecord, FitResult, MILRunConfig, fit, fold_score, predict
-from mil_attn.data.bag_data import BagData
-from mil_attn.training.score import average_precisions, macro_ma_rae
+from mil_attn import (
+    BagData,
+    EpochRecord,
+    FitResult,
+    MILRunConfig,
+    average_precisions,
+    fit,
+    fold_score,
+    macro_ma_rae,
+    predict,
+)
 from sampling_core import RarePositiveSampler
 
 from molpool_pipelines.studies.mil.config import HPOMILConfig

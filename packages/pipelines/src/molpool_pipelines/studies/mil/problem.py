@@ -8,9 +8,8 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from mil_attn import MILError
-from mil_attn.data.source import task_columns
-from molpool_common.errors import InputError
+from mil_attn import MILError, task_columns
+from molpool_common import InputError
 
 from molpool_pipelines.datasets.store import sha256
 from molpool_pipelines.studies.mil.config import HPOMILConfig

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from mil_attn import MILConfig, MILRunConfig, search_space
-from mil_attn.data.source import task_columns
-from molpool_common.errors import InputError
+from mil_attn import MILConfig, MILRunConfig, search_space, task_columns
+from molpool_common import InputError
 
 from molpool_pipelines.studies.entries import Choice, Entry, Fixed, Range
 from molpool_pipelines.studies.mil.config import HPOMILConfig

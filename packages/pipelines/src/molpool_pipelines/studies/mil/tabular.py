@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from mil_attn import BagData, read_bags
 from mil_attn import split_bags as outer_split
-from molpool_common.cache import cache_folder
+from molpool_common import cache_folder
 from numpy.typing import NDArray
 
 from molpool_pipelines.studies.mil.config import HPOMILConfig

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from molpool_common.console import console
-from molpool_common.runfolder import write_text
+from molpool_common import console, write_text
 from rich.table import Table
 
 from molpool_pipelines.tables.profile.drawing import draw_settings

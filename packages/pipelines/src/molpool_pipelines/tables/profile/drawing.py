@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common.molecule_table import MoleculeTable
+from molpool_common import MoleculeTable
 from numpy.typing import NDArray
 
 ALPHAS = (0.0, 0.3, 0.5, 1.0)

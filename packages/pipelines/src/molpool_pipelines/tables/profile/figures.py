@@ -6,9 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from molpool_common.molecule_table import MoleculeTable
-from molpool_common.plotting import OKABE_ITO, figure_svg, new_figure, style
-from molpool_common.report import Cell, Figure, Table
+from molpool_common import (
+    OKABE_ITO,
+    Cell,
+    Figure,
+    MoleculeTable,
+    Table,
+    figure_svg,
+    new_figure,
+    style,
+)
 from numpy.typing import NDArray
 
 from molpool_pipelines.tables.profile.shown import SHOWN, short_name, shown_tasks

@@ -6,9 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common.errors import listed
-from molpool_common.molecule_table import MoleculeTable
-from molpool_common.report import Cell, Facts, Part, Section, Table, Text, render_report
+from molpool_common import (
+    Cell,
+    Facts,
+    MoleculeTable,
+    Part,
+    Section,
+    Table,
+    Text,
+    listed,
+    render_report,
+)
 from numpy.typing import NDArray
 
 from molpool_pipelines.tables.profile import figures

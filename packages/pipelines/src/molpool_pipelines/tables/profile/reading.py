@@ -6,12 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
-from molpool_common.config import ConfigModel, read_yaml, validate_config
-from molpool_common.errors import InputError, listed
-from molpool_common.molecule_table import MoleculeTable, stack
-from molpool_common.table import read_table, require_columns
+from molpool_common import (
+    ConfigModel,
+    InputError,
+    MoleculeTable,
+    listed,
+    read_table,
+    read_yaml,
+    require_columns,
+    stack,
+    validate_config,
+)
 from pydantic import ConfigDict, Field
-from sampling_core.config import JointSamplingConfig
+from sampling_core import JointSamplingConfig
 
 from molpool_pipelines.datasets import locate, registry
 from molpool_pipelines.demo import DEMO_NOTICE, DEMO_TASKS, build_demo

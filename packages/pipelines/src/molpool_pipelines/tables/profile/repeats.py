@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from molpool_common.molecule_table import MoleculeTable
+from molpool_common import MoleculeTable
 
 from molpool_pipelines.tables.duplicates import Conflict, DuplicateReport, find_duplicates
 from molpool_pipelines.tables.profile.tasks import TaskProfile

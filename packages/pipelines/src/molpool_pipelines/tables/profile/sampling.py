@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from molpool_common.plotting import OKABE_ITO, figure_svg, new_figure, style
-from molpool_common.report import Cell, Figure, Part, Table, Text
+from molpool_common import OKABE_ITO, Cell, Figure, Part, Table, Text, figure_svg, new_figure, style
 
 from molpool_pipelines.tables.profile.drawing import Drawing
 from molpool_pipelines.tables.profile.shown import rarest_task, short_name, shown_tasks

@@ -6,8 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common.chem import murcko_scaffolds, parse_smiles
-from molpool_common.molecule_table import MoleculeTable
+from molpool_common import MoleculeTable, murcko_scaffolds, parse_smiles
 
 from molpool_pipelines.tables.profile.tasks import molecule_numbers
 

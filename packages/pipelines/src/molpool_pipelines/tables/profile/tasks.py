@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common.molecule_table import MoleculeTable
+from molpool_common import MoleculeTable
 from numpy.typing import NDArray
-from sampling_core.phases import DEFAULT_QUALITIES
+from sampling_core import DEFAULT_QUALITIES
 
 SPIKE = 0.10
 """Share of a task's labels from which on a single value is named."""
