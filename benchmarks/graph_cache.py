@@ -69,9 +69,7 @@ def start(table: Path, cache: Path) -> dict[str, float]:
     """Make a start in this process and return its seconds and bytes."""
     from chemprop_multitask import BatchLoader, GraphStore, MoleculeData
     from molpool_common import validate_values
-    from molpool_pipelines.tables.config import DataConfig
-    from molpool_pipelines.tables.holdout import split_table
-    from molpool_pipelines.tables.molecules import load_molecules
+    from molpool_pipelines.tables import DataConfig, load_molecules, split_table
 
     values = {"target_columns": ["y"], "cache_dir": str(cache)}
     config = validate_values(DataConfig, values)

@@ -23,14 +23,18 @@ from typing import Any
 
 import numpy as np
 from molpool_common import RunFolder, tune_process
-from molpool_pipelines.runs.tracking import NullTracker
-from molpool_pipelines.studies.config import StudyConfig
-from molpool_pipelines.studies.monitor import Monitor
-from molpool_pipelines.studies.objective import FoldResult, Problem, Tell
-from molpool_pipelines.studies.opening import open_study
-from molpool_pipelines.studies.screen import StudyScreen
-from molpool_pipelines.studies.space import read_space
-from molpool_pipelines.studies.task import StudyTask
+from molpool_pipelines.runs import NullTracker
+from molpool_pipelines.studies import (
+    FoldResult,
+    Monitor,
+    Problem,
+    StudyConfig,
+    StudyScreen,
+    StudyTask,
+    Tell,
+    open_study,
+    read_space,
+)
 from rich.console import Console
 
 CLAIM = 1.02

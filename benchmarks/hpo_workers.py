@@ -21,11 +21,8 @@ from typing import Any
 
 import numpy as np
 from molpool_common import ConfigModel
-from molpool_pipelines.runs.tracking import TrackingConfig
-from molpool_pipelines.studies.config import StudyConfig
-from molpool_pipelines.studies.objective import FoldResult, Problem, Tell
-from molpool_pipelines.studies.space import read_space
-from molpool_pipelines.studies.study import run_study
+from molpool_pipelines.runs import TrackingConfig
+from molpool_pipelines.studies import FoldResult, Problem, StudyConfig, Tell, read_space, run_study
 from pydantic import Field
 
 CLAIM = 1.7

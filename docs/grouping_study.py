@@ -29,8 +29,7 @@ import grouping_tables
 import numpy as np
 import yaml
 from molpool_common import validate_values
-from molpool_pipelines.fitting.config import TrainChempropConfig
-from molpool_pipelines.fitting.inputs import Inputs, read_inputs
+from molpool_pipelines.fitting import Inputs, TrainChempropConfig, read_inputs
 from rich.console import Console
 from task_affinity import AffinityResult, TaskGrouper
 
@@ -71,7 +70,7 @@ def configuration(seed: int, given: argparse.Namespace, **sections: Any) -> Trai
 
 def measured(inputs: Inputs, given: argparse.Namespace, **section: Any) -> AffinityResult:
     """Measure over one epoch of training."""
-    from molpool_pipelines.affinity.measuring_run import measure
+    from molpool_pipelines.affinity import measure
 
     config = configuration(0, given, task_affinity={"n_bootstrap": 0, **section})
     return measure(Console(quiet=True), config, inputs)
@@ -103,7 +102,7 @@ def settings(inputs: Inputs, seed: int, given: argparse.Namespace) -> dict[str, 
 
 def train(given: argparse.Namespace, done: set[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
     """Train each setting with each seed, by what `molpool-train chemprop` runs."""
-    from molpool_pipelines.fitting.pipeline import train_chemprop
+    from molpool_pipelines.fitting import train_chemprop
 
     inputs = read_inputs(configuration(0, given))
     for seed in given.seeds:

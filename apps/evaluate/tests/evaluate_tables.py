@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-from molpool_pipelines.scores.prediction_table import Predictions
+from molpool_pipelines.scores import Predictions
 
 TASKS = ("LogD", "KSOL", "hERG")
 NOISE = {"good": 0.5, "alike": 0.5, "poor": 1.2}

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 from molpool_common import parse_config
-from molpool_pipelines.reports.config import ReportConfig
-from molpool_pipelines.scores.comparison.config import CompareConfig
-from molpool_pipelines.scores.config import PredictConfig, ScoreConfig
+from molpool_pipelines.reports import ReportConfig
+from molpool_pipelines.scores import CompareConfig, PredictConfig, ScoreConfig
 from pydantic import BaseModel
 
 APP = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points, metadata
 
 import molpool_hpo
 import pytest
-from molpool_pipelines.studies.config import StudyConfig
+from molpool_pipelines.studies import StudyConfig
 
 HEAVY = {"torch", "chemprop", "sklearn", "rdkit", "matplotlib", "polars", "optuna", "sqlalchemy"}
 RUNNER = """

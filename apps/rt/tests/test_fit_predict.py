@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from molpool_common import load_config
-from molpool_pipelines.retention.config import FitConfig
+from molpool_pipelines.retention import FitConfig
 from rt_ridge import GroupwiseRidge, Stage1CoeffSummaries, SufficientStatistics
 from sklearn.linear_model import Ridge
 

@@ -10,7 +10,7 @@ from importlib.metadata import entry_points, metadata
 import molpool_rt
 import pytest
 from molpool_common import flag_names
-from molpool_pipelines.retention.config import FitConfig
+from molpool_pipelines.retention import FitConfig
 
 HEAVY = {"pymc", "sklearn", "scipy", "matplotlib", "polars", "pyarrow", "arviz", "fpdf", "torch"}
 

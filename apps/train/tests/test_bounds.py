@@ -10,9 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from molpool_common import validate_values
-from molpool_pipelines.fitting.config import TrainChempropConfig
-from molpool_pipelines.fitting.inputs import read_inputs
-from molpool_pipelines.fitting.trainees import build_trainees
+from molpool_pipelines.fitting import TrainChempropConfig, build_trainees, read_inputs
 
 TASKS = ["LogD", "KSOL"]
 SIGNS = ["<", "=", ">", ""] * 6

@@ -154,7 +154,7 @@ class TestMetrics:
 
 def stop_in(monkeypatch: pytest.MonkeyPatch, member: int, epoch: int) -> None:
     """Press Ctrl-C in a member's epoch, both from 1."""
-    from molpool_pipelines.fitting.screen import TrainingScreen
+    from molpool_pipelines.fitting import TrainingScreen
 
     start, move = TrainingScreen.on_train_start, TrainingScreen.on_train_batch_end
     started: list[None] = []

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 from molpool_common import load_config
-from molpool_pipelines.fitting.mil.config import TrainMILConfig
+from molpool_pipelines.fitting import TrainMILConfig
 from sklearn import metrics as peer
 
 RunMIL = Callable[..., tuple[int, str, str]]
@@ -176,7 +176,7 @@ class TestFolder:
 def test_an_interrupted_run_goes_on_to_the_same_end(
     run: RunMIL, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from molpool_pipelines.fitting.mil.screen import MILScreen
+    from molpool_pipelines.fitting import MILScreen
 
     length = ("--training.epochs", 3, "--training.checkpoint-every-steps", 1)
     common = [*("--data-path", table), *length, *SMALL]

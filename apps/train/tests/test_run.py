@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 from molpool_common import load_config
-from molpool_pipelines.fitting.config import TrainChempropConfig
+from molpool_pipelines.fitting import TrainChempropConfig
 from scipy import stats
 from sklearn import metrics as peer
 

@@ -177,7 +177,7 @@ class TestResume:
     def interrupted(
         self, run: Any, flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> Path:
-        from molpool_pipelines.fitting.screen import TrainingScreen
+        from molpool_pipelines.fitting import TrainingScreen
 
         move = TrainingScreen.on_train_batch_end
 

@@ -17,8 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure(arguments: Sequence[str]) -> None:
-    from molpool_pipelines.affinity.config import AffinityCommandConfig
-    from molpool_pipelines.affinity.training_file import read_as_measurement
+    from molpool_pipelines.affinity import AffinityCommandConfig, read_as_measurement
 
     config = parse_config(
         AffinityCommandConfig,
@@ -27,7 +26,7 @@ def _measure(arguments: Sequence[str]) -> None:
         description="Measure which tasks of a table of SMILES to train together, and group them.",
         migrate=read_as_measurement,
     )
-    from molpool_pipelines.affinity.pipeline import measure_table
+    from molpool_pipelines.affinity import measure_table
 
     measure_table(config, arguments=[PROG, *arguments])
 

@@ -154,8 +154,7 @@ def _describe(argv: Sequence[str]) -> None:
             expected="a table or --config",
             found="neither" if options.table is None else "both",
         )
-    from molpool_pipelines.tables.profile.command import describe_and_report
-    from molpool_pipelines.tables.profile.reading import Columns, read_configured, read_named
+    from molpool_pipelines.tables import Columns, describe_and_report, read_configured, read_named
 
     from molpool_data.output import check_output
 

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _predict(argv: Sequence[str]) -> None:
-    from molpool_pipelines.scores.config import PredictConfig
+    from molpool_pipelines.scores import PredictConfig
 
     config = parse_config(
         PredictConfig,
@@ -30,13 +30,13 @@ def _predict(argv: Sequence[str]) -> None:
         prog=f"{PROG} predict",
         description="Predict the molecules of a table with a saved model.",
     )
-    from molpool_pipelines.models.predicting import predict_table
+    from molpool_pipelines.models import predict_table
 
     predict_table(config)
 
 
 def _score(argv: Sequence[str]) -> None:
-    from molpool_pipelines.scores.config import ScoreConfig
+    from molpool_pipelines.scores import ScoreConfig
 
     config = parse_config(
         ScoreConfig,
@@ -44,13 +44,13 @@ def _score(argv: Sequence[str]) -> None:
         prog=f"{PROG} score",
         description="Score predictions against the truth.",
     )
-    from molpool_pipelines.scores.scoring import score_predictions
+    from molpool_pipelines.scores import score_predictions
 
     score_predictions(config, arguments=[PROG, "score", *argv])
 
 
 def _compare(argv: Sequence[str]) -> None:
-    from molpool_pipelines.scores.comparison.config import CompareConfig
+    from molpool_pipelines.scores import CompareConfig
 
     config = parse_config(
         CompareConfig,
@@ -58,13 +58,13 @@ def _compare(argv: Sequence[str]) -> None:
         prog=f"{PROG} compare",
         description="Compare models on the same rows.",
     )
-    from molpool_pipelines.scores.comparison.comparing import compare
+    from molpool_pipelines.scores import compare
 
     compare(config)
 
 
 def _report(argv: Sequence[str]) -> None:
-    from molpool_pipelines.reports.config import ReportConfig
+    from molpool_pipelines.reports import ReportConfig
 
     config = parse_config(
         ReportConfig,
@@ -72,7 +72,7 @@ def _report(argv: Sequence[str]) -> None:
         prog=f"{PROG} report",
         description="One self-contained HTML page over a run, a study or a comparison.",
     )
-    from molpool_pipelines.reports.reporting import report
+    from molpool_pipelines.reports import report
 
     report(config)
 

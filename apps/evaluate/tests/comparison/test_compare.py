@@ -11,8 +11,7 @@ import polars as pl
 import pytest
 from evaluate_tables import frame, predictions, shuffled, three
 from molpool_evaluate.cli import main
-from molpool_pipelines.scores.comparison.result import MACRO
-from molpool_pipelines.scores.comparison.stored import load_comparison
+from molpool_pipelines.scores import MACRO, load_comparison
 
 
 def write_models(

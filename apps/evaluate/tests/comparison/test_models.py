@@ -10,8 +10,8 @@ import pytest
 from chemprop_multitask import ChempropConfig, ChempropModel
 from molpool_common import METRICS, dump_config
 from molpool_evaluate.cli import main
-from molpool_pipelines.scores.comparison.stored import load_comparison
-from molpool_pipelines.tables.config import TableConfig
+from molpool_pipelines.scores import load_comparison
+from molpool_pipelines.tables import TableConfig
 
 TASKS = ("LogD", "KSOL")
 CHAINS = [a + "C" * n for a in ("C", "O", "N", "S", "Cl", "F") for n in range(2, 10)]

@@ -14,9 +14,7 @@ import pytest
 from evaluate_tables import frame, predictions, three
 from molpool_common import METRICS
 from molpool_evaluate.cli import main
-from molpool_pipelines.scores.comparison.aligned import align
-from molpool_pipelines.scores.comparison.config import CompareConfig
-from molpool_pipelines.scores.comparison.deciding import compare_models
+from molpool_pipelines.scores import CompareConfig, align, compare_models
 
 
 def png() -> bytes:

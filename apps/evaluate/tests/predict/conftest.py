@@ -15,7 +15,7 @@ import pytest
 from chemprop_multitask import ChempropConfig, ChempropModel, Ensemble
 from molpool_common import dump_config
 from molpool_evaluate.cli import main
-from molpool_pipelines.tables.config import TableConfig
+from molpool_pipelines.tables import TableConfig
 from numpy.typing import NDArray
 
 TASKS = ("LogD", "KSOL", "HLM")

@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 from molpool_common import InputError
 from molpool_evaluate.cli import main
-from molpool_pipelines.runs.columns import ColumnsConfig
-from molpool_pipelines.scores.predictions import read_predictions
+from molpool_pipelines.runs import ColumnsConfig
+from molpool_pipelines.scores import read_predictions
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 
 

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _chemprop(argv: Sequence[str]) -> int:
-    from molpool_pipelines.studies.chemprop.config import HPOChempropConfig
+    from molpool_pipelines.studies import HPOChempropConfig
     from sampling_core import migrate_legacy
 
     config = parse_config(
@@ -37,14 +37,13 @@ def _chemprop(argv: Sequence[str]) -> int:
         migrate=rewriting(migrate_legacy),
     )
 
-    from molpool_pipelines.studies.chemprop.problem import chemprop_problem
-    from molpool_pipelines.studies.study import run_study
+    from molpool_pipelines.studies import chemprop_problem, run_study
 
     return run_study(config, chemprop_problem, name=_name(argv, "chemprop"), arguments=argv)
 
 
 def _mil(argv: Sequence[str]) -> int:
-    from molpool_pipelines.studies.mil.config import HPOMILConfig
+    from molpool_pipelines.studies import HPOMILConfig
 
     config = parse_config(
         HPOMILConfig,
@@ -53,14 +52,13 @@ def _mil(argv: Sequence[str]) -> int:
         description="Tune attention over the conformers of molecules, or over other bags.",
     )
 
-    from molpool_pipelines.studies.mil.problem import mil_problem
-    from molpool_pipelines.studies.study import run_study
+    from molpool_pipelines.studies import mil_problem, run_study
 
     return run_study(config, mil_problem, name=_name(argv, "mil"), arguments=argv)
 
 
 def _retrain(argv: Sequence[str]) -> int:
-    from molpool_pipelines.studies.retrain import main as retrain
+    from molpool_pipelines.studies import main as retrain
 
     return retrain(argv)
 

@@ -11,8 +11,7 @@ import pytest
 import yaml
 from molpool_common import dump_config, load_config
 from molpool_hpo.cli import main
-from molpool_pipelines.studies.chemprop.config import ChempropRunConfig, HPOChempropConfig
-from molpool_pipelines.studies.chemprop.problem import chemprop_problem
+from molpool_pipelines.studies import ChempropRunConfig, HPOChempropConfig, chemprop_problem
 
 CONFIG = Path(__file__).parents[4] / "configs" / "hpo_expansionrx.yaml"
 NEAR = (p / "shared" / "data" for p in Path(__file__).resolve().parents)

@@ -21,12 +21,14 @@ import torch
 from mil_attn import MILModule, predict, read_bags, split_bags
 from molpool_common import dump_config
 from molpool_hpo.cli import main
-from molpool_pipelines.studies import members
-from molpool_pipelines.studies.mil.config import HPOMILConfig
-from molpool_pipelines.studies.mil.final import final_values
-from molpool_pipelines.studies.scoring import MacroScore
-from molpool_pipelines.studies.stored import read_study
-from molpool_pipelines.studies.trials import folds_of
+from molpool_pipelines.studies import (
+    HPOMILConfig,
+    MacroScore,
+    final_values,
+    folds_of,
+    members,
+    read_study,
+)
 from molpool_train.cli import main as train
 
 MakeConfig = Callable[..., HPOMILConfig]

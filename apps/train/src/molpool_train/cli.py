@@ -12,8 +12,7 @@ import tyro
 from molpool_common import Command, InputError, dispatch, parse_config, rewriting, take_config
 
 if TYPE_CHECKING:
-    from molpool_pipelines.fitting.config import TrainChempropConfig
-    from molpool_pipelines.fitting.mil.config import TrainMILConfig
+    from molpool_pipelines.fitting import TrainChempropConfig, TrainMILConfig
 
 ConfigT = TypeVar("ConfigT", "TrainChempropConfig", "TrainMILConfig")
 PROG = "molpool-train"
@@ -54,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _chemprop(argv: Sequence[str]) -> None:
     config, name = _configuration(argv)
 
-    from molpool_pipelines.fitting.pipeline import train_chemprop
+    from molpool_pipelines.fitting import train_chemprop
 
     train_chemprop(config, name=name, arguments=[PROG, "chemprop", *argv])
 
@@ -62,7 +61,7 @@ def _chemprop(argv: Sequence[str]) -> None:
 def _mil(argv: Sequence[str]) -> None:
     config, name = _mil_configuration(argv)
 
-    from molpool_pipelines.fitting.mil.pipeline import train_mil
+    from molpool_pipelines.fitting import train_mil
 
     train_mil(config, name=name, arguments=[PROG, "mil", *argv])
 
@@ -77,7 +76,7 @@ def _migrate(argv: Sequence[str]) -> int:
     if not options.paths:
         raise InputError("PATH", expected="files or folders to migrate", found="none")
 
-    from molpool_pipelines.migration.migrate import migrate_files
+    from molpool_pipelines.migration import migrate_files
 
     return migrate_files(options.paths, output=options.output, dry_run=options.dry_run)
 
@@ -104,7 +103,7 @@ def _resumed(
 
 
 def _parse(argv: Sequence[str]) -> TrainChempropConfig:
-    from molpool_pipelines.fitting.config import TrainChempropConfig
+    from molpool_pipelines.fitting import TrainChempropConfig
     from sampling_core import migrate_legacy
 
     return parse_config(
@@ -117,7 +116,7 @@ def _parse(argv: Sequence[str]) -> TrainChempropConfig:
 
 
 def _parse_mil(argv: Sequence[str]) -> TrainMILConfig:
-    from molpool_pipelines.fitting.mil.config import TrainMILConfig
+    from molpool_pipelines.fitting import TrainMILConfig
 
     return parse_config(
         TrainMILConfig,

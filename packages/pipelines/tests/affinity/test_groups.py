@@ -10,7 +10,7 @@ import pytest
 from chemprop_multitask import ChempropError, ChempropModel
 from molpool_common import InputError, load_config, validate_values
 from molpool_pipelines.affinity.groups import with_groups
-from molpool_pipelines.fitting.config import TrainChempropConfig
+from molpool_pipelines.fitting import TrainChempropConfig
 
 TASKS = ["LogP", "LogS", "QED"]
 LISTS = [["LogP", "LogS"], ["LogS", "QED"]]

@@ -12,8 +12,7 @@ import torch
 from chemprop_multitask import BatchLoader, ChempropModel, MoleculeData, cell_losses
 from molpool_common import InputError, validate_values
 from molpool_pipelines.affinity.measuring_run import check_measurable, measure
-from molpool_pipelines.fitting.config import TrainChempropConfig
-from molpool_pipelines.fitting.inputs import Inputs, read_inputs
+from molpool_pipelines.fitting import Inputs, TrainChempropConfig, read_inputs
 from rich.console import Console
 from task_affinity import AffinityResult, ChempropLosses, TaskAffinityError
 

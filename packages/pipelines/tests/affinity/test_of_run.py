@@ -190,7 +190,7 @@ class TestSeparate:
     def test_an_interrupted_run_goes_on_with_the_same_group(
         self, run: Any, separate_flags: list[str], separate: Path, tmp_path: Path
     ) -> None:
-        from molpool_pipelines.fitting.screen import TrainingScreen
+        from molpool_pipelines.fitting import TrainingScreen
 
         stopped = tmp_path / "stopped"
         start = TrainingScreen.on_train_start

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from molpool_common import ConfigModel, InputError
-from molpool_pipelines.runs.tracking import TrackingConfig
+from molpool_pipelines.runs import TrackingConfig
 from molpool_pipelines.studies.config import StudyConfig
 from molpool_pipelines.studies.objective import FoldResult, Problem, Tell
 from molpool_pipelines.studies.space import SpaceConfig, read_space

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from hpo_toy import ToyConfig, run, score
 from molpool_common import InputError
-from molpool_pipelines.runs.tracking import NullTracker, Tracker
+from molpool_pipelines.runs import NullTracker, Tracker
 from molpool_pipelines.studies.errors import HPOError
 from molpool_pipelines.studies.owners import Owner
 from molpool_pipelines.studies.queue import Queue

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from task_affinity import TaskAffinityConfig
 
-from molpool_pipelines.tables.config import DataConfig
+from molpool_pipelines.tables import DataConfig
 
 
 class AffinityCommandConfig(TaskAffinityConfig):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from chemprop_multitask import with_listed_groups
 from molpool_common import InputError
 
-from molpool_pipelines.fitting.config import TrainChempropConfig
+from molpool_pipelines.fitting import TrainChempropConfig
 
 
 def with_groups(config: TrainChempropConfig) -> TrainChempropConfig:

@@ -10,9 +10,14 @@ from molpool_common import InputError, listed
 
 from molpool_pipelines.affinity.config import AffinityCommandConfig
 from molpool_pipelines.demo import DEMO_NOTICE
-from molpool_pipelines.tables.holdout import split_table
-from molpool_pipelines.tables.modifiers import describe_signs, exact_labels
-from molpool_pipelines.tables.molecules import DEMO, MoleculeTable, load_molecules
+from molpool_pipelines.tables import (
+    DEMO,
+    MoleculeTable,
+    describe_signs,
+    exact_labels,
+    load_molecules,
+    split_table,
+)
 
 _NO_STEPS = "No gradient steps were performed."
 

@@ -27,8 +27,7 @@ from task_affinity import (
     resolve_device,
 )
 
-from molpool_pipelines.fitting.config import TrainChempropConfig
-from molpool_pipelines.fitting.inputs import Inputs
+from molpool_pipelines.fitting import Inputs, TrainChempropConfig
 
 
 def check_measurable(config: TrainChempropConfig, inputs: Inputs) -> None:

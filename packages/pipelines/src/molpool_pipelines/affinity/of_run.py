@@ -23,9 +23,8 @@ from task_affinity import (
 
 from molpool_pipelines.affinity.groups import grouped
 from molpool_pipelines.affinity.measuring_run import measure
-from molpool_pipelines.fitting.config import TrainChempropConfig
-from molpool_pipelines.fitting.inputs import Inputs
-from molpool_pipelines.runs.folder import AFFINITY, DENDROGRAM, GROUPS, HEATMAP, MATRIX
+from molpool_pipelines.fitting import Inputs, TrainChempropConfig
+from molpool_pipelines.runs import AFFINITY, DENDROGRAM, GROUPS, HEATMAP, MATRIX
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

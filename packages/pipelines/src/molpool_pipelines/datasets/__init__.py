@@ -11,7 +11,14 @@ Examples
 from molpool_pipelines.datasets.catalogue import dataset, registry
 from molpool_pipelines.datasets.fetch import Outcome, Progress, fetch
 from molpool_pipelines.datasets.model import DataFile, Dataset, Licence, Source
-from molpool_pipelines.datasets.store import DATA_VARIABLE, cache_folder, data_folders, find, locate
+from molpool_pipelines.datasets.store import (
+    DATA_VARIABLE,
+    cache_folder,
+    data_folders,
+    find,
+    locate,
+    sha256,
+)
 
 __all__ = [
     "DATA_VARIABLE",
@@ -28,4 +35,5 @@ __all__ = [
     "find",
     "locate",
     "registry",
+    "sha256",
 ]

@@ -10,8 +10,8 @@ from pydantic import Field
 from sampling_core import JointSamplingConfig
 from task_affinity import TaskAffinityConfig
 
-from molpool_pipelines.runs.tracking import TrackingConfig
-from molpool_pipelines.tables.config import TableConfig
+from molpool_pipelines.runs import TrackingConfig
+from molpool_pipelines.tables import TableConfig
 
 
 class TrainModelConfig(ModelConfig):

@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING
 from molpool_pipelines.demo import DEMO_NOTICE
 from molpool_pipelines.fitting.config import TrainChempropConfig
 from molpool_pipelines.fitting.unseen import Unseen, read_unseen
-from molpool_pipelines.tables.config import TaskType
-from molpool_pipelines.tables.duplicates import merge_duplicates
-from molpool_pipelines.tables.holdout import SplitTables, fold_tables, split_table
-from molpool_pipelines.tables.modifiers import describe_signs
-from molpool_pipelines.tables.molecules import DEMO, MoleculeTable, load_molecules
-from molpool_pipelines.tables.task_types import find_task_types
+from molpool_pipelines.tables import (
+    DEMO,
+    MoleculeTable,
+    SplitTables,
+    TaskType,
+    describe_signs,
+    find_task_types,
+    fold_tables,
+    load_molecules,
+    merge_duplicates,
+    split_table,
+)
 
 if TYPE_CHECKING:
     from chemprop_multitask import GraphStore

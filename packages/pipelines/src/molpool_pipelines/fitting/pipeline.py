@@ -8,11 +8,10 @@ from pathlib import Path
 from molpool_common import default_folder
 from rich.console import Console
 
-from molpool_pipelines.affinity.groups import with_groups
+from molpool_pipelines.affinity import with_groups
 from molpool_pipelines.fitting.config import TrainChempropConfig
 from molpool_pipelines.fitting.inputs import read_inputs
-from molpool_pipelines.runs.folder import check_folder, open_folder
-from molpool_pipelines.runs.tracking import tracking
+from molpool_pipelines.runs import check_folder, open_folder, tracking
 
 
 def train_chemprop(
@@ -48,8 +47,7 @@ def train_chemprop(
         console.print(note, highlight=False)
 
     # torch and chemprop take seconds to import: what is wrong with the table was said before.
-    from molpool_pipelines.affinity.measuring_run import check_measurable
-    from molpool_pipelines.affinity.of_run import find_affinity, write_affinity
+    from molpool_pipelines.affinity import check_measurable, find_affinity, write_affinity
     from molpool_pipelines.fitting.graphs import with_graphs
     from molpool_pipelines.fitting.run import Fitting
     from molpool_pipelines.fitting.trainees import build_trainees, check_checkpoints

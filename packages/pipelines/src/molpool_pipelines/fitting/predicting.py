@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from molpool_pipelines.fitting.inputs import Inputs
 from molpool_pipelines.fitting.separate import wholes
 from molpool_pipelines.fitting.trainees import Trainee
-from molpool_pipelines.tables.holdout import SplitTables
-from molpool_pipelines.tables.modifiers import exact_labels
-from molpool_pipelines.tables.molecules import MoleculeTable
+from molpool_pipelines.tables import MoleculeTable, SplitTables, exact_labels
 
 Side = Literal["train", "val", "test"]
 

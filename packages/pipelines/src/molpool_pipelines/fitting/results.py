@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from molpool_pipelines.fitting.inputs import Inputs
 from molpool_pipelines.fitting.predicting import Predicted, parts_of, predict_part
 from molpool_pipelines.fitting.trainees import Trainee
-from molpool_pipelines.tables.config import TaskType
+from molpool_pipelines.tables import TaskType
 
 SIDES = ("train", "val", "test")
 

@@ -16,7 +16,7 @@ from chemprop_multitask import (
 from molpool_common import RunFolder, listed
 from rich.console import Console
 
-from molpool_pipelines.affinity.of_run import Affinity
+from molpool_pipelines.affinity import Affinity
 from molpool_pipelines.fitting.config import TrainChempropConfig
 from molpool_pipelines.fitting.inputs import Inputs
 from molpool_pipelines.fitting.results import evaluate, shown_rows
@@ -24,9 +24,8 @@ from molpool_pipelines.fitting.screen import TrainingScreen, metric_table
 from molpool_pipelines.fitting.separate import wholes
 from molpool_pipelines.fitting.trainees import Trainee
 from molpool_pipelines.fitting.unseen import write_unseen
-from molpool_pipelines.reports.training import MemberRun, TrainingRun, training_report
-from molpool_pipelines.runs.folder import AFFINITY, GROUPS
-from molpool_pipelines.runs.tracking import Tracker
+from molpool_pipelines.reports import MemberRun, TrainingRun, training_report
+from molpool_pipelines.runs import AFFINITY, GROUPS, Tracker
 
 MODEL = "model.pt"
 MODELS = "models"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from chemprop_multitask import ChempropModel, TaskGroup, TaskwiseModel
 
-from molpool_pipelines.tables.holdout import SplitTables
+from molpool_pipelines.tables import SplitTables
 
 if TYPE_CHECKING:
     from molpool_pipelines.fitting.trainees import Trainee

@@ -21,9 +21,8 @@ from molpool_pipelines.fitting.config import TrainChempropConfig
 from molpool_pipelines.fitting.inputs import Inputs
 from molpool_pipelines.fitting.sampling import SamplingLog
 from molpool_pipelines.fitting.separate import tables_of
-from molpool_pipelines.runs.folder import CHECKPOINTS
-from molpool_pipelines.tables.holdout import SplitTables
-from molpool_pipelines.tables.molecules import MoleculeTable
+from molpool_pipelines.runs import CHECKPOINTS
+from molpool_pipelines.tables import MoleculeTable, SplitTables
 
 LAST = "last.ckpt"
 

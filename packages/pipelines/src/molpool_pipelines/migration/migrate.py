@@ -23,7 +23,7 @@ from molpool_common import (
 from pydantic import ValidationError
 from sampling_core import JointSamplingConfig, SamplingError, map_legacy, without_legacy
 
-from molpool_pipelines.fitting.config import TrainChempropConfig
+from molpool_pipelines.fitting import TrainChempropConfig
 from molpool_pipelines.migration.legacy_text import rewrite
 
 _GLOB = frozenset("*?[")

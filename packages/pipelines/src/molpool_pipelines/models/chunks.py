@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 
 from molpool_pipelines.models.predicted_columns import prediction_columns, spread
 from molpool_pipelines.models.saved import Predicted, SavedModel
-from molpool_pipelines.scores.applicability import NearestTraining
-from molpool_pipelines.scores.config import PredictConfig
-from molpool_pipelines.scores.training_molecules import TrainingMolecules, training_molecules
+from molpool_pipelines.scores import (
+    NearestTraining,
+    PredictConfig,
+    TrainingMolecules,
+    training_molecules,
+)
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

@@ -21,9 +21,8 @@ from molpool_pipelines.models.saved import (
     run_section,
 )
 from molpool_pipelines.models.screen import molecules_bar
-from molpool_pipelines.scores.config import PredictConfig
-from molpool_pipelines.tables.frame_stream import frames_written
-from molpool_pipelines.tables.streams import TableStream, open_table, survey
+from molpool_pipelines.scores import PredictConfig
+from molpool_pipelines.tables import TableStream, frames_written, open_table, survey
 
 FAR = 0.3
 """Tanimoto similarity below which a molecule counts as unlike all training molecules."""

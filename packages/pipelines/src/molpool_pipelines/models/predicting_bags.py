@@ -12,7 +12,7 @@ from molpool_common import InputError
 
 from molpool_pipelines.models.predicted_columns import prediction_columns
 from molpool_pipelines.models.saved import run_section
-from molpool_pipelines.scores.config import PredictConfig
+from molpool_pipelines.scores import PredictConfig
 
 
 def has_tables(path: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from molpool_common import LABELS, METRICS, OKABE_ITO, new_figure
 
-from molpool_pipelines.scores.comparison.result import CANNOT_TELL, Comparison, Pair
+from molpool_pipelines.scores import CANNOT_TELL, Comparison, Pair
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -25,8 +25,16 @@ from molpool_pipelines.reports.comparison_figures import (
     values_figure,
 )
 from molpool_pipelines.reports.drawn import drawn
-from molpool_pipelines.scores.comparison.result import CANNOT_TELL, MACRO, Comparison, Pair, verdict
-from molpool_pipelines.scores.comparison.words import families, headline, method
+from molpool_pipelines.scores import (
+    CANNOT_TELL,
+    MACRO,
+    Comparison,
+    Pair,
+    families,
+    headline,
+    method,
+    verdict,
+)
 
 
 def comparison_page(found: Comparison, name: str) -> str:

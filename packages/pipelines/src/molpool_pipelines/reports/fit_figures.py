@@ -11,7 +11,7 @@ from molpool_common import OKABE_ITO, Figure, MetricTable, Part, Text, figure_sv
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from molpool_pipelines.fitting.results import Results
+from molpool_pipelines.fitting import Results
 
 COLUMNS = 3
 MOST = 24

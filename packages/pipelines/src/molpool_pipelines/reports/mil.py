@@ -20,11 +20,15 @@ from molpool_common import (
 )
 from sampling_core import RarePositiveSampler
 
-from molpool_pipelines.fitting.mil.config import TrainMILConfig
-from molpool_pipelines.fitting.mil.inputs import SIDES, MILInputs, positives
-from molpool_pipelines.fitting.mil.results import MILResults
-from molpool_pipelines.fitting.results import mean_row
-from molpool_pipelines.fitting.sampling import SamplingLog
+from molpool_pipelines.fitting import (
+    SIDES,
+    MILInputs,
+    MILResults,
+    SamplingLog,
+    TrainMILConfig,
+    mean_row,
+    positives,
+)
 from molpool_pipelines.reports import mil_figures as figures
 from molpool_pipelines.reports.sampling_tables import positives_table, statistics_table
 

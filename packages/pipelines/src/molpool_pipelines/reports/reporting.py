@@ -65,7 +65,7 @@ def _output(config: ReportConfig, folder: Path) -> Path:
 def _page(kind: str, folder: Path, name: str, config: ReportConfig) -> str:
     if kind == "comparison":
         from molpool_pipelines.reports.comparison_page import comparison_page
-        from molpool_pipelines.scores.comparison.stored import load_comparison
+        from molpool_pipelines.scores import load_comparison
 
         return comparison_page(load_comparison(folder), name)
     if kind == "study":

@@ -11,8 +11,7 @@ from molpool_pipelines.reports.config import ReportConfig
 from molpool_pipelines.reports.files import configuration, picture, records, since_start
 from molpool_pipelines.reports.run_figures import fits, learning_curves
 from molpool_pipelines.reports.run_scores import SIDES, Resampling, metric_table, sides_of
-from molpool_pipelines.scores.prediction_table import Predictions
-from molpool_pipelines.scores.predictions import PREDICTIONS, read_predictions
+from molpool_pipelines.scores import PREDICTIONS, Predictions, read_predictions
 
 WORST = 20
 """Rows of the table of largest errors."""

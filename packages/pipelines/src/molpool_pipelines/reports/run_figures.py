@@ -9,7 +9,7 @@ import numpy as np
 from molpool_common import OKABE_ITO, Cell, Figure, Table, new_figure
 
 from molpool_pipelines.reports.drawn import drawn
-from molpool_pipelines.scores.prediction_table import Floats, Predictions
+from molpool_pipelines.scores import Floats, Predictions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,7 +18,7 @@ from molpool_common import (
     task_metrics,
 )
 
-from molpool_pipelines.scores.prediction_table import Predictions
+from molpool_pipelines.scores import Predictions
 
 SIDES = {"test": "Test", "val": "Validation", "train": "Training", "all": "All"}
 SHOWN = ("ma_rae", "mae", "rmse", "r2", "spearman", "average_precision", "roc_auc")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from molpool_common import LABELS, OKABE_ITO, new_figure, style
 
-from molpool_pipelines.scores.prediction_table import Predictions
-from molpool_pipelines.scores.result import MACRO, Scores
+from molpool_pipelines.scores import Predictions, Scores
+from molpool_pipelines.scores.result import MACRO
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,10 +21,8 @@ from molpool_common import (
     render_report,
 )
 
-from molpool_pipelines.affinity.of_run import Affinity
-from molpool_pipelines.fitting.config import TrainChempropConfig
-from molpool_pipelines.fitting.inputs import Inputs
-from molpool_pipelines.fitting.results import RESAMPLES, Results, mean_row
+from molpool_pipelines.affinity import Affinity
+from molpool_pipelines.fitting import RESAMPLES, Inputs, Results, TrainChempropConfig, mean_row
 from molpool_pipelines.reports import fit_figures
 from molpool_pipelines.reports import training_ensemble as ensemble_report
 from molpool_pipelines.reports import training_figures as figures

@@ -28,8 +28,7 @@ from molpool_common import (
 )
 from numpy.typing import NDArray
 
-from molpool_pipelines.fitting.results import SHOWN, Results
-from molpool_pipelines.fitting.trainees import Trainee
+from molpool_pipelines.fitting import SHOWN, Results, Trainee
 from molpool_pipelines.reports.fit_figures import grid
 
 MOST = 24

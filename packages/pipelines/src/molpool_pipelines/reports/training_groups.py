@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from molpool_common import Cell, Facts, Figure, Part, Section, Table, Text, figure_svg
 
-from molpool_pipelines.affinity.of_run import MOST_DRAWN, Affinity
-from molpool_pipelines.fitting.config import TrainChempropConfig
+from molpool_pipelines.affinity import MOST_DRAWN, Affinity
+from molpool_pipelines.fitting import TrainChempropConfig
 from molpool_pipelines.reports.training_ensemble import MemberRun
 
 MOST_PAIRS = 400

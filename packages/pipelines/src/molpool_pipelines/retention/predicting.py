@@ -18,7 +18,7 @@ from molpool_pipelines.retention.config import PredictConfig
 from molpool_pipelines.retention.descriptors import read_descriptors
 from molpool_pipelines.retention.folder import check_file
 from molpool_pipelines.retention.tables import PARQUET, Table
-from molpool_pipelines.tables.frame_stream import frames_written
+from molpool_pipelines.tables import frames_written
 
 
 def main(config: PredictConfig, arguments: Sequence[str]) -> None:

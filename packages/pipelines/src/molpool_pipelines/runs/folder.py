@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from molpool_common import InputError, RunFolder, check_free, dump_config, load_config
 
 if TYPE_CHECKING:
-    from molpool_pipelines.fitting.config import TrainChempropConfig
-    from molpool_pipelines.fitting.mil.config import TrainMILConfig
+    from molpool_pipelines.fitting import TrainChempropConfig, TrainMILConfig
 
     Config = TrainChempropConfig | TrainMILConfig
 

@@ -8,7 +8,7 @@ import tyro
 from molpool_common import ConfigModel
 from pydantic import Field
 
-from molpool_pipelines.runs.columns import ColumnsConfig
+from molpool_pipelines.runs import ColumnsConfig
 
 
 class ApplicabilityConfig(ConfigModel):

@@ -17,7 +17,7 @@ from molpool_common import (
 )
 from numpy.typing import NDArray
 
-from molpool_pipelines.runs.columns import ColumnsConfig
+from molpool_pipelines.runs import ColumnsConfig
 from molpool_pipelines.scores.prediction_table import (
     Floats,
     Predictions,
@@ -28,7 +28,7 @@ from molpool_pipelines.scores.prediction_table import (
     repeated,
 )
 from molpool_pipelines.scores.truth import joined, text_of
-from molpool_pipelines.tables.modifiers import exact_labels, read_signs
+from molpool_pipelines.tables import exact_labels, read_signs
 
 __all__ = ["Predictions", "TaskType", "read_predictions"]
 

@@ -59,7 +59,7 @@ def score_predictions(config: ScoreConfig, arguments: Sequence[str] = ()) -> Pat
     found, side = _side(everything, config.side)
     scores = score(found, _known(config, source, everything), config, side)
 
-    from molpool_pipelines.reports.score_figures import score_figures
+    from molpool_pipelines.reports import score_figures
     from molpool_pipelines.scores.screen import show_scores
 
     run = RunFolder.create(path, overwrite=config.overwrite, arguments=arguments)

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 from molpool_common import InputError, listed, read_table, require_columns
 
-from molpool_pipelines.runs.columns import ColumnsConfig
+from molpool_pipelines.runs import ColumnsConfig
 from molpool_pipelines.scores.prediction_table import refuse_missing, refuse_repeated
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from molpool_pipelines.studies.objective import Direction, FoldResult, Tell
 from molpool_pipelines.studies.scoring import Floats
 from molpool_pipelines.studies.tabular import Side, Tabular
-from molpool_pipelines.tables.config import TaskType
+from molpool_pipelines.tables import TaskType
 
 LIGHTGBM, FOREST = "LightGBM", "random forest"
 BASELINES = (LIGHTGBM, FOREST)

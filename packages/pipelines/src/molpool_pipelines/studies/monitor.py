@@ -10,7 +10,7 @@ import yaml
 from molpool_common import RunFolder
 from optuna.trial import FrozenTrial, TrialState
 
-from molpool_pipelines.runs.tracking import Tracker
+from molpool_pipelines.runs import Tracker
 from molpool_pipelines.studies.objective import Problem
 from molpool_pipelines.studies.queue import Queue, retried
 from molpool_pipelines.studies.screen import StudyScreen

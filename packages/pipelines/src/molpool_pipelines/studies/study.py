@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 from molpool_common import ConfigModel, RunFolder, default_folder, dump_config
 from rich.console import Console
 
-from molpool_pipelines.runs.tracking import Tracker, TrackingConfig, tracking
+from molpool_pipelines.runs import Tracker, TrackingConfig, tracking
 from molpool_pipelines.studies.config import StudyConfig
 from molpool_pipelines.studies.errors import HPOError
 from molpool_pipelines.studies.folder import CONFIG, check_folder, open_folder

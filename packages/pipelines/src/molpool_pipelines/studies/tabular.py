@@ -11,7 +11,7 @@ from mil_attn import BagData, Descriptors2DConfig, MoleculeFeaturesConfig
 from numpy.typing import NDArray
 
 from molpool_pipelines.studies.scoring import Floats, MacroScore
-from molpool_pipelines.tables.config import TaskType
+from molpool_pipelines.tables import TaskType
 
 Rows = NDArray[np.int64]
 

@@ -11,8 +11,7 @@ import pytest
 from molpool_common import InputError
 from molpool_pipelines.studies.chemprop.data import read_study_data
 from molpool_pipelines.studies.chemprop.problem import chemprop_problem
-from molpool_pipelines.tables.holdout import split_table
-from molpool_pipelines.tables.molecules import load_molecules
+from molpool_pipelines.tables import load_molecules, split_table
 
 FOLDS = [
     {"fold_type": "random"},

@@ -19,8 +19,7 @@ from molpool_pipelines.studies.chemprop.data import read_study_data
 from molpool_pipelines.studies.chemprop.final import chemprop_kind, final_values
 from molpool_pipelines.studies.chemprop.tabular import chemprop_outer, chemprop_tabular
 from molpool_pipelines.studies.scoring import MacroScore
-from molpool_pipelines.tables.holdout import split_table
-from molpool_pipelines.tables.molecules import load_molecules
+from molpool_pipelines.tables import load_molecules, split_table
 from molpool_train.cli import main as train
 
 MakeConfig = Callable[..., HPOChempropConfig]

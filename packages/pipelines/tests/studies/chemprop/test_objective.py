@@ -18,8 +18,7 @@ from molpool_pipelines.studies.chemprop.problem import chemprop_problem
 from molpool_pipelines.studies.chemprop.scoring import FoldScorer, make_scorers
 from molpool_pipelines.studies.chemprop.trial import trial_config
 from molpool_pipelines.studies.objective import FoldResult, Objective
-from molpool_pipelines.tables.holdout import split_table
-from molpool_pipelines.tables.molecules import load_molecules
+from molpool_pipelines.tables import load_molecules, split_table
 
 STORED = {"study": {"fold_type": "stored", "fold_column": "Fold"}}
 JOINT = "joint_sampling."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mil_attn import MILRunConfig
 from pydantic import Field
 
-from molpool_pipelines.runs.tracking import TrackingConfig
+from molpool_pipelines.runs import TrackingConfig
 
 
 class TrainMILConfig(MILRunConfig):

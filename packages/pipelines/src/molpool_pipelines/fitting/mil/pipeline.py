@@ -9,8 +9,7 @@ from molpool_common import default_folder
 from rich.console import Console
 
 from molpool_pipelines.fitting.mil.config import TrainMILConfig
-from molpool_pipelines.runs.folder import check_folder, open_folder
-from molpool_pipelines.runs.tracking import tracking
+from molpool_pipelines.runs import check_folder, open_folder, tracking
 
 
 def train_mil(config: TrainMILConfig, *, name: str = "mil", arguments: Sequence[str] = ()) -> Path:

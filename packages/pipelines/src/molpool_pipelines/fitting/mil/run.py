@@ -30,8 +30,8 @@ from molpool_pipelines.fitting.mil.structures import structures, top_molecules
 from molpool_pipelines.fitting.results import shown_rows
 from molpool_pipelines.fitting.sampling import SamplingLog
 from molpool_pipelines.fitting.screen import metric_table
-from molpool_pipelines.reports.mil import MILRun, mil_report
-from molpool_pipelines.runs.tracking import Tracker
+from molpool_pipelines.reports import MILRun, mil_report
+from molpool_pipelines.runs import Tracker
 
 LAST = "last.ckpt"
 MODEL = "model.pt"

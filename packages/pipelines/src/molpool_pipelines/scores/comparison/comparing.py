@@ -90,8 +90,7 @@ def write_comparison(found: Comparison, output: Path) -> list[Path]:
     """Write table, JSON, figure and page; each appears whole."""
     from molpool_common import style
 
-    from molpool_pipelines.reports.comparison_figures import summary_figure
-    from molpool_pipelines.reports.comparison_page import comparison_page
+    from molpool_pipelines.reports import comparison_page, summary_figure
 
     output.parent.mkdir(parents=True, exist_ok=True)
     table, text, *pictures, page = files_of(output)

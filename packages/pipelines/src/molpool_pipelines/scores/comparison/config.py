@@ -8,7 +8,7 @@ import tyro
 from molpool_common import ConfigModel
 from pydantic import Field
 
-from molpool_pipelines.runs.columns import ColumnsConfig
+from molpool_pipelines.runs import ColumnsConfig
 
 METRICS_SHOWN = ("ma_rae", "mae", "rmse", "r2", "spearman", "average_precision", "roc_auc")
 """Metrics that are compared unless others are asked for."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from molpool_common import cache_folder
 
-from molpool_pipelines.models.saved import run_section
+from molpool_pipelines.models import run_section
 from molpool_pipelines.scores.prediction_table import Predictions
 from molpool_pipelines.scores.training_molecules import training_molecules
-from molpool_pipelines.tables.identity import identify
+from molpool_pipelines.tables import identify
 
 
 def leak_notes(

@@ -10,15 +10,12 @@ import polars as pl
 from molpool_common import InputError, read_table, require_columns, validate_values
 from rich.console import Console
 
-from molpool_pipelines.models.predicting import predict_table
-from molpool_pipelines.models.saved import run_section
+from molpool_pipelines.models import predict_table, run_section
 from molpool_pipelines.scores.comparison.config import CompareConfig
 from molpool_pipelines.scores.config import ApplicabilityConfig, PredictConfig
 from molpool_pipelines.scores.prediction_table import Predictions
 from molpool_pipelines.scores.predictions import read_predictions
-from molpool_pipelines.tables.config import DataConfig
-from molpool_pipelines.tables.modifiers import exact_labels
-from molpool_pipelines.tables.molecules import load_molecules
+from molpool_pipelines.tables import DataConfig, exact_labels, load_molecules
 
 
 def predict_test_data(config: CompareConfig, model: Path) -> Predictions:

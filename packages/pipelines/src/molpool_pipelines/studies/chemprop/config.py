@@ -7,10 +7,10 @@ from pydantic import Field
 from sampling_core import JointSamplingConfig
 from task_affinity import TaskAffinityConfig
 
-from molpool_pipelines.runs.tracking import TrackingConfig
+from molpool_pipelines.runs import TrackingConfig
 from molpool_pipelines.studies.config import StudyConfig
 from molpool_pipelines.studies.space import SpaceConfig
-from molpool_pipelines.tables.config import TableConfig
+from molpool_pipelines.tables import TableConfig
 
 
 class ChempropRunConfig(TableConfig, SharedChempropConfig):

@@ -11,11 +11,16 @@ from numpy.typing import NDArray
 
 from molpool_pipelines.demo import DEMO_NOTICE
 from molpool_pipelines.studies.chemprop.config import HPOChempropConfig
-from molpool_pipelines.tables.config import DataConfig, TaskType
-from molpool_pipelines.tables.duplicates import merge_duplicates
-from molpool_pipelines.tables.holdout import split_table
-from molpool_pipelines.tables.molecules import DEMO, MoleculeTable, load_molecules
-from molpool_pipelines.tables.task_types import find_task_types
+from molpool_pipelines.tables import (
+    DEMO,
+    DataConfig,
+    MoleculeTable,
+    TaskType,
+    find_task_types,
+    load_molecules,
+    merge_duplicates,
+    split_table,
+)
 
 Rows = NDArray[np.int64]
 

@@ -27,7 +27,7 @@ from molpool_pipelines.studies.chemprop.grouping import of_fold, with_measured_g
 from molpool_pipelines.studies.chemprop.scoring import FoldScorer, label, make_scorers
 from molpool_pipelines.studies.chemprop.trial import trial_config
 from molpool_pipelines.studies.objective import Direction, FoldResult, Tell
-from molpool_pipelines.tables.config import TaskType
+from molpool_pipelines.tables import TaskType
 
 
 class ChempropObjective:

@@ -19,8 +19,7 @@ from molpool_common import (
 from numpy.typing import NDArray
 
 from molpool_pipelines.studies.chemprop.data import InnerFold, StudyData
-from molpool_pipelines.tables.config import TaskType
-from molpool_pipelines.tables.modifiers import exact_labels
+from molpool_pipelines.tables import TaskType, exact_labels
 
 DEFAULTS: dict[TaskType, str] = {"regression": "ma_rae", "classification": "roc_auc"}
 """Metric by kind of task where ``study.metric`` names none."""

@@ -19,11 +19,14 @@ from molpool_pipelines.studies.tabular import (
     TabularFold,
     molecule_features,
 )
-from molpool_pipelines.tables.config import DataConfig
-from molpool_pipelines.tables.duplicates import merge_duplicates
-from molpool_pipelines.tables.holdout import split_table
-from molpool_pipelines.tables.modifiers import exact_labels
-from molpool_pipelines.tables.molecules import MoleculeTable, load_molecules
+from molpool_pipelines.tables import (
+    DataConfig,
+    MoleculeTable,
+    exact_labels,
+    load_molecules,
+    merge_duplicates,
+    split_table,
+)
 
 
 @lru_cache(maxsize=1)

@@ -8,7 +8,7 @@ from mil_attn import MILRunConfig
 from molpool_common import short_flag
 from pydantic import Field, field_validator, model_validator
 
-from molpool_pipelines.runs.tracking import TrackingConfig
+from molpool_pipelines.runs import TrackingConfig
 from molpool_pipelines.studies.config import StudyConfig
 from molpool_pipelines.studies.space import SpaceConfig
 

@@ -11,7 +11,7 @@ from typing import Any
 from mil_attn import MILError, task_columns
 from molpool_common import InputError
 
-from molpool_pipelines.datasets.store import sha256
+from molpool_pipelines.datasets import sha256
 from molpool_pipelines.studies.mil.config import HPOMILConfig
 from molpool_pipelines.studies.mil.data import StudyBags, cached_bags, data_files
 from molpool_pipelines.studies.mil.objective import MILObjective, direction, metric_name

@@ -1,0 +1,10 @@
+from .config import AffinityCommandConfig as AffinityCommandConfig
+from .groups import with_groups as with_groups
+from .measuring_run import check_measurable as check_measurable
+from .measuring_run import measure as measure
+from .of_run import MOST_DRAWN as MOST_DRAWN
+from .of_run import Affinity as Affinity
+from .of_run import find_affinity as find_affinity
+from .of_run import write_affinity as write_affinity
+from .pipeline import measure_table as measure_table
+from .training_file import read_as_measurement as read_as_measurement

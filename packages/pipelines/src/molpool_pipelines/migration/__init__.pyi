@@ -1,0 +1,1 @@
+from .migrate import migrate_files as migrate_files

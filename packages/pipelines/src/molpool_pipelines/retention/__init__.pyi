@@ -1,0 +1,2 @@
+from .config import FitConfig as FitConfig
+from .config import RunConfig as RunConfig
