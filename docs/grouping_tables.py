@@ -7,10 +7,9 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray
 from scipy.stats import spearmanr, t
 
-FloatArray = npt.NDArray[np.float64]
 BASE = "one model"
 
 

@@ -14,11 +14,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 from mil_attn import BagData, MILConfig, fit, predict
-from molpool_common import Split
-from numpy.typing import NDArray
+from molpool_common import FloatArray, Split
 
-Floats = NDArray[np.float64]
-Model = Callable[[BagData, Split, int], Floats]
+Model = Callable[[BagData, Split, int], FloatArray]
 """Of all molecules, a fold and a seed: predictions of the molecules that it tests [n, T]."""
 
 MODEL = {
@@ -65,7 +63,7 @@ def ours(settings: dict[str, Any], *, conformers: int | None = None, **model: An
         {**settings, "model": {**MODEL, **settings.get("model", {}), **model}}
     )
 
-    def run(data: BagData, fold: Split, seed: int) -> Floats:
+    def run(data: BagData, fold: Split, seed: int) -> FloatArray:
         data = data if conformers is None else lowest(data, conformers)
         train, val, test = (data.take(side) for side in (fold.train, fold.val, fold.test))
         return predict(fit(config, train, val, seed=seed).module, test)
@@ -73,7 +71,7 @@ def ours(settings: dict[str, Any], *, conformers: int | None = None, **model: An
     return run
 
 
-def lightgbm(columns: Callable[[BagData], Floats], *, rounds: int = 500) -> Model:
+def lightgbm(columns: Callable[[BagData], FloatArray], *, rounds: int = 500) -> Model:
     """Return gradient-boosted trees, one model a task, stopped early on inner validation.
 
     Parameters
@@ -84,12 +82,12 @@ def lightgbm(columns: Callable[[BagData], Floats], *, rounds: int = 500) -> Mode
         Most trees.
     """
 
-    def run(data: BagData, fold: Split, seed: int) -> Floats:
+    def run(data: BagData, fold: Split, seed: int) -> FloatArray:
         x = columns(data)
         assert data.labels is not None
         return np.column_stack([one(x, y, fold, seed, data.task_kind) for y in data.labels.T])
 
-    def one(x: Floats, y: Floats, fold: Split, seed: int, kind: str) -> Floats:
+    def one(x: FloatArray, y: FloatArray, fold: Split, seed: int, kind: str) -> FloatArray:
         trees: Any = import_module("lightgbm")
         if kind == "classification" and len(np.unique(y[fold.train])) < 2:
             return np.full(len(fold.test), y[fold.train].mean())
@@ -121,10 +119,10 @@ def lightgbm(columns: Callable[[BagData], Floats], *, rounds: int = 500) -> Mode
     return run
 
 
-def forest(columns: Callable[[BagData], Floats], count: int = 200) -> Model:
+def forest(columns: Callable[[BagData], FloatArray], count: int = 200) -> Model:
     """Return a random forest of values on train and validation together: it never stops early."""
 
-    def run(data: BagData, fold: Split, seed: int) -> Floats:
+    def run(data: BagData, fold: Split, seed: int) -> FloatArray:
         ensemble: Any = import_module("sklearn.ensemble")
         x = np.nan_to_num(columns(data))
         assert data.labels is not None
@@ -151,13 +149,13 @@ def lowest(data: BagData, count: int) -> BagData:
     )
 
 
-def two_d(data: BagData) -> Floats:
+def two_d(data: BagData) -> FloatArray:
     """Return the 2D features [N, F2]."""
     assert data.x2d is not None
     return data.x2d.astype(np.float64)
 
 
-def three_d(data: BagData) -> Floats:
+def three_d(data: BagData) -> FloatArray:
     """Return mean, least and largest value of each 3D descriptor over a molecule [N, 3 F3]."""
     assert data.instances is not None
     x, starts = data.instances.astype(np.float64), data.bounds[:-1]
@@ -169,6 +167,6 @@ def three_d(data: BagData) -> Floats:
     return np.column_stack([mean, least, largest])
 
 
-def both(data: BagData) -> Floats:
+def both(data: BagData) -> FloatArray:
     """Return 2D and 3D features [N, F2 + 3 F3]."""
     return np.column_stack([two_d(data), three_d(data)])

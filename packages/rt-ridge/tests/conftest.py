@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pytest
+from molpool_common import FloatArray
 from rt_ridge.backoff import BackoffLevel, CoefficientPredictor, CompoundEffect
 from rt_ridge.features import FeatureMap
 from rt_ridge.parents import GroupParents
 from rt_ridge.summaries import NoiseVariance, Stage1CoeffSummaries
 
-Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
@@ -31,7 +31,7 @@ class DenseHierarchy:
     n_parents: int = 3
     size: int = 2
     sigma2: float = 0.3
-    scales: dict[str, Floats] = field(default_factory=dict)
+    scales: dict[str, FloatArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng(self.seed)
@@ -59,7 +59,7 @@ class DenseHierarchy:
 
     def _pick(
         self, pair: int | None = None, group: int | None = None, parent: int | None = None
-    ) -> Floats:
+    ) -> FloatArray:
         """Return the matrix that adds the blocks of a node and of all above it, [d, blocks d]."""
         if pair is not None:
             group = int(self.group[pair])
@@ -75,7 +75,7 @@ class DenseHierarchy:
             matrix[:, i * self.size : (i + 1) * self.size] = np.eye(self.size)
         return matrix
 
-    def moments(self, below: str = "", **node: int) -> tuple[Floats, Floats]:
+    def moments(self, below: str = "", **node: int) -> tuple[FloatArray, FloatArray]:
         """Return mean and covariance of a node plus new effects of the levels named `below`."""
         pick = self._pick(**node)
         cov = pick @ self.post_cov @ pick.T + sum(

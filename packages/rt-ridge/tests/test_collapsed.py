@@ -6,23 +6,24 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from molpool_common import FloatArray
 from rt_ridge import RTRidgeError, SufficientStatistics, collapsed_log_likelihood
 from scipy.stats import multivariate_normal
 
 COVARIATES = ["is_1", "is_2"]
-Floats = npt.NDArray[np.float64]
 
 
 def summarise(frame: pl.DataFrame) -> SufficientStatistics:
     return SufficientStatistics.from_frame(frame, covariates=COVARIATES, threads=1)
 
 
-def dense(x: Floats, y: Floats, *, lam: Floats, sigma2: float, m: Floats, **b: float) -> float:
+def dense(
+    x: FloatArray, y: FloatArray, *, lam: FloatArray, sigma2: float, m: FloatArray, **b: float
+) -> float:
     """Log density of y ~ N(b + x·m, σ²(I + xΛ⁻¹xᵀ) + sd² 11ᵀ); flat: ∫ db by completing squares."""
     n = len(y)
     cov = sigma2 * (np.eye(n) + (x / lam) @ x.T)
@@ -38,7 +39,7 @@ def dense(x: Floats, y: Floats, *, lam: Floats, sigma2: float, m: Floats, **b: f
     return float(-((n - 1) * np.log(2 * np.pi) + log_det + np.log(precision) + quadratic) / 2)
 
 
-def by_pair(frame: pl.DataFrame) -> list[tuple[Floats, Floats]]:
+def by_pair(frame: pl.DataFrame) -> list[tuple[FloatArray, FloatArray]]:
     parts = frame.sort("species", "comp_id").partition_by("species", "comp_id")
     return [(p.select(COVARIATES).to_numpy(), p["rt"].to_numpy()) for p in parts]
 

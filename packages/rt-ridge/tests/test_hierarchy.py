@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from molpool_common import FloatArray
 from rt_ridge.class_tables import ClassTables
 from rt_ridge.coefficients import pair_coefficients
 from rt_ridge.compound_classes import CompoundClasses
@@ -20,8 +21,6 @@ from rt_ridge.errors import RTRidgeError
 from rt_ridge.hierarchy import Hierarchy
 from rt_ridge.nodes import NodeTables
 from rt_ridge.statistics import GroupParents, SufficientStatistics
-
-Floats = npt.NDArray[np.float64]
 
 RELATIVE = 1e-8
 """Of covariances and likelihoods: the dense side inverts matrices of some hundred columns."""
@@ -80,8 +79,8 @@ class Rows:
 
     group: npt.NDArray[np.int64]
     compound: npt.NDArray[np.int64]
-    X: Floats
-    y: Floats
+    X: FloatArray
+    y: FloatArray
 
     @classmethod
     def random(
@@ -120,7 +119,7 @@ class Dense:
     """Every effect a column of the rows' design; priors diagonal, 0 precision where flat."""
 
     def __init__(
-        self, rows: Rows, config: RidgeConfig, value: dict[str, float], z: Floats | None = None
+        self, rows: Rows, config: RidgeConfig, value: dict[str, float], z: FloatArray | None = None
     ) -> None:
         self.rows, self.config, self.value, self.z = rows, config, value, z
         self.pairs = np.unique(rows.keys)
@@ -217,7 +216,7 @@ class Dense:
         precision = given[j] if isinstance(given, list) else given
         return self.sigma(group) / np.sqrt(precision)
 
-    def design(self, g: int, c: int, x: Floats, *, pair: bool) -> Floats:
+    def design(self, g: int, c: int, x: FloatArray, *, pair: bool) -> FloatArray:
         """Row of the columns that act on a measurement; of new ones, none acts."""
         k = (g << 32) + c
         ones = {("t0",), ("alpha", c), ("mu_s", g % 3), ("mu_g", g)} | (
@@ -257,7 +256,7 @@ class Dense:
             total += np.linalg.slogdet(information)[1] - F.shape[1] * np.log(2 * np.pi)
         return float(-total / 2)
 
-    def coefficients(self, k: int) -> tuple[Floats, Floats]:
+    def coefficients(self, k: int) -> tuple[FloatArray, FloatArray]:
         """Mean and covariance of [b, w] of a pair with rows."""
         g, c = int(k >> 32), int(k & (2**32 - 1))
         b = self.design(g, c, np.zeros(2), pair=True)
@@ -266,7 +265,7 @@ class Dense:
         return A @ self.mean, A @ self.cov @ A.T
 
 
-def scales_of(hierarchy: Hierarchy, seed: int) -> tuple[Floats, dict[str, float]]:
+def scales_of(hierarchy: Hierarchy, seed: int) -> tuple[FloatArray, dict[str, float]]:
     """Random scales: as a point, and by name for the dense side."""
     rng = np.random.default_rng(seed)
     layout = hierarchy.layout
@@ -359,7 +358,7 @@ def test_nodes_equal_dense_algebra(shape):
     compounds = np.unique(rows.compound)
     mean_effect = np.array([float(n[0] == "alpha") for n in dense.names]) / len(compounds)
 
-    def functional(*names: tuple[Any, ...]) -> Floats:
+    def functional(*names: tuple[Any, ...]) -> FloatArray:
         return np.array([float(n in names) for n in dense.names])
 
     state = hierarchy.state(point)
@@ -449,7 +448,7 @@ def test_descriptors_equal_dense_algebra(heads, slopes, shape):
     E = 1 if slopes == "none" else 3
     entry_of = {"theta": 0, "phi": 1}
 
-    def functional(**weights: Floats) -> Floats:
+    def functional(**weights: FloatArray) -> FloatArray:
         """Coefficients [2 E]: of a descriptor and an entry of [b, w], in this order."""
         found = np.zeros((2, E, len(dense.names)))
         for i, name in enumerate(dense.names):
@@ -500,7 +499,7 @@ def test_classes_of_unseen_pairs_equal_dense_algebra(shape):  # noqa: C901
             found["w_c", c] += 1 / len(members[k])
         return found
 
-    def functional(weights: dict[Any, float]) -> Floats:
+    def functional(weights: dict[Any, float]) -> FloatArray:
         found = np.zeros((2, len(dense.names)))
         for i, name in enumerate(dense.names):
             if name[:2] in weights:
@@ -509,7 +508,7 @@ def test_classes_of_unseen_pairs_equal_dense_algebra(shape):  # noqa: C901
                 found[name[1], i] = weights.get("w0", 0.0)
         return found
 
-    def check(mean: Floats, cov: Floats, weights: dict[Any, float]) -> None:
+    def check(mean: FloatArray, cov: FloatArray, weights: dict[Any, float]) -> None:
         A = functional(weights)
         np.testing.assert_allclose(mean[1:], A @ dense.mean, rtol=1e-7, atol=1e-8)
         np.testing.assert_allclose(cov[1:, 1:], A @ dense.cov @ A.T, rtol=1e-7, atol=1e-8)

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from molpool_common import FloatArray
 from rt_ridge.coefficients import pair_coefficients
 from rt_ridge.config import RidgeConfig, SamplingConfig
 from rt_ridge.hierarchy import Hierarchy
@@ -24,8 +25,6 @@ from rt_ridge.scales.posterior import ScalePosterior, weighted_interval
 from rt_ridge.scales.whitening import Whitening
 from rt_ridge.statistics import SufficientStatistics
 from scipy.stats import kstest, norm
-
-Floats = npt.NDArray[np.float64]
 
 _NEAR = (p / "shared" / "data" for p in Path(__file__).resolve().parents)
 _FOLDER = Path(os.environ.get("MOLPOOL_DATA") or next(filter(Path.is_dir, _NEAR), ""))
@@ -194,14 +193,14 @@ def test_nuts_has_the_published_posterior_of_eight_schools():
     assert found.summary()["tau_pair"]["mean"] == pytest.approx(3.60206, abs=tolerance)
 
 
-def batches(seed: int = 3) -> tuple[SufficientStatistics, Floats, npt.NDArray[np.int64]]:
+def batches(seed: int = 3) -> tuple[SufficientStatistics, FloatArray, npt.NDArray[np.int64]]:
     rng = np.random.default_rng(seed)
     group = np.repeat(np.arange(6), 4)
     y = 5 + rng.normal(size=6)[group] + 0.8 * rng.normal(size=24)
     return stats_of(y, group), y, group
 
 
-def quadrature(y: Floats, group: npt.NDArray[np.int64], config: RidgeConfig) -> Floats:
+def quadrature(y: FloatArray, group: npt.NDArray[np.int64], config: RidgeConfig) -> FloatArray:
     """Posterior mean of σ, τ and the mean of log τ, over a grid, with dense covariances of rows."""
     grid = np.linspace(-5, 3, 161)
     unit = float(np.std(y))
@@ -226,7 +225,7 @@ def quadrature(y: Floats, group: npt.NDArray[np.int64], config: RidgeConfig) -> 
     )
 
 
-def moments(found: ScalePosterior) -> Floats:
+def moments(found: ScalePosterior) -> FloatArray:
     return np.array([*found.mean, found.weights @ np.log(found.points[:, 1])])
 
 
@@ -335,7 +334,7 @@ def test_the_maximum_is_reached_however_far_and_whatever_the_steps(far, steps):
     # A box of side 2 about each start: the sides are met at numbers that scaling rounds.
     centre = np.array(far)
 
-    def bowl(x: Floats) -> tuple[float, Floats]:
+    def bowl(x: FloatArray) -> tuple[float, FloatArray]:
         return -float(((x - centre) ** 2).sum()), -2 * (x - centre)
 
     found = maximise(bowl, np.zeros(len(centre)), np.array(steps[: len(centre)]))

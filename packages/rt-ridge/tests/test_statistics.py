@@ -8,24 +8,23 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from molpool_common import FloatArray
 from rt_ridge import FeatureMap, RTRidgeError, SufficientStatistics
 
 COVARIATES = ["is_1", "is_2"]
 ARRAYS = ("n", "mean_x", "mean_y", "sxx", "sxy", "syy")
-Floats = npt.NDArray[np.float64]
 
 
 def summarise(frame: pl.DataFrame, **keywords: object) -> SufficientStatistics:
     return SufficientStatistics.from_frame(frame, covariates=COVARIATES, **keywords)  # type: ignore[arg-type]
 
 
-def exact(frame: pl.DataFrame) -> dict[int, dict[str, Floats]]:
+def exact(frame: pl.DataFrame) -> dict[int, dict[str, FloatArray]]:
     """Return the definitions in rational arithmetic, pair by pair."""
     text = frame.cast(pl.String)
     numbers = text.with_columns(
@@ -37,7 +36,7 @@ def exact(frame: pl.DataFrame) -> dict[int, dict[str, Floats]]:
     return {key: _exact(rows) for key, rows in sorted(pairs.items())}
 
 
-def _exact(rows: list[list[Fraction]]) -> dict[str, Floats]:
+def _exact(rows: list[list[Fraction]]) -> dict[str, FloatArray]:
     n = len(rows)
     mean = [sum(column) / n for column in zip(*rows, strict=True)]
     z = [[v - m for v, m in zip(row, mean, strict=True)] for row in rows]

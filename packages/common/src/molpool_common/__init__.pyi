@@ -1,3 +1,7 @@
+from ._arrays import BoolArray as BoolArray
+from ._arrays import Float32Array as Float32Array
+from ._arrays import FloatArray as FloatArray
+from ._arrays import IntArray as IntArray
 from .cache import cache_folder as cache_folder
 from .cache import user_cache as user_cache
 from .checkpoints import KeepBestAndLast as KeepBestAndLast

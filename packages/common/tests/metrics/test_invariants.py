@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from molpool_common import FloatArray
 from molpool_common.metrics import METRICS, UndefinedMetricError, ma_rae, r2, task_metrics
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
 Pairs = list[tuple[float, float]]
 
 # Multiples of 1/8 of moderate size: products and sums of a few are exact, so that a law is not
@@ -20,7 +19,7 @@ REGRESSION = sorted(n for n, m in METRICS.items() if m.task_type == "regression"
 CLASSIFICATION = sorted(n for n, m in METRICS.items() if m.task_type == "classification")
 
 
-def _value(name: str, y: Floats, p: Floats) -> float | str:
+def _value(name: str, y: FloatArray, p: FloatArray) -> float | str:
     if METRICS[name].task_type == "classification":
         y = (y > 0).astype(float)
     try:
@@ -29,7 +28,7 @@ def _value(name: str, y: Floats, p: Floats) -> float | str:
         return str(reason)
 
 
-def _columns(data: Pairs) -> tuple[Floats, Floats]:
+def _columns(data: Pairs) -> tuple[FloatArray, FloatArray]:
     y, p = np.array(data).T
     return y, p
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from molpool_common import FloatArray
 from molpool_common.metrics import (
     METRICS,
     average_precision,
@@ -18,21 +19,18 @@ from molpool_common.metrics import (
     roc_auc,
     spearman,
 )
-from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics as sk
-
-Floats = NDArray[np.float64]
 
 # Sums of a few hundred terms in another order: a few ulps times the condition of the sums.
 RTOL = 1e-10
 
 
-def _relative_absolute_error(y: Floats, p: Floats) -> float:
+def _relative_absolute_error(y: FloatArray, p: FloatArray) -> float:
     return float(sum(abs(p - y)) / sum(abs(y - sum(y) / len(y))))
 
 
-PEERS: dict[str, Callable[[Floats, Floats], float]] = {
+PEERS: dict[str, Callable[[FloatArray, FloatArray], float]] = {
     "mae": sk.mean_absolute_error,
     "rmse": sk.root_mean_squared_error,
     "r2": sk.r2_score,
@@ -45,7 +43,7 @@ PEERS: dict[str, Callable[[Floats, Floats], float]] = {
 }
 
 
-def _data(name: str, seed: int, n: int, ties: bool) -> tuple[Floats, Floats]:
+def _data(name: str, seed: int, n: int, ties: bool) -> tuple[FloatArray, FloatArray]:
     rng = np.random.default_rng(seed)
     y, p = rng.normal(5, 2, size=n), rng.normal(5, 2, size=n)
     p += 0.5 * y

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from molpool_common import FloatArray
 from molpool_pipelines.scores.uncertainty import calibration_curve, score_uncertainty
-from numpy.typing import NDArray
 from scipy.stats import norm, spearmanr
-
-Floats = NDArray[np.float64]
 
 
 @pytest.fixture
-def rows() -> tuple[Floats, Floats, Floats]:
+def rows() -> tuple[FloatArray, FloatArray, FloatArray]:
     """400 rows whose errors are 1.5 times as large as stated."""
     rng = np.random.default_rng(3)
     sd = rng.uniform(0.2, 2.0, 400)
@@ -20,7 +18,7 @@ def rows() -> tuple[Floats, Floats, Floats]:
     return y, y + 1.5 * sd * rng.normal(size=400), sd
 
 
-def test_numbers_are_those_of_chemprops_evaluators(rows: tuple[Floats, ...]) -> None:
+def test_numbers_are_those_of_chemprops_evaluators(rows: tuple[FloatArray, ...]) -> None:
     torch = pytest.importorskip("torch")
     peers = pytest.importorskip("chemprop.uncertainty.evaluator")
     y, p, sd = rows
@@ -38,7 +36,7 @@ def test_numbers_are_those_of_chemprops_evaluators(rows: tuple[Floats, ...]) -> 
     assert found.nll == pytest.approx(-norm.logpdf(y, p, sd).mean())
 
 
-def test_coverage_of_known_scale(rows: tuple[Floats, ...]) -> None:
+def test_coverage_of_known_scale(rows: tuple[FloatArray, ...]) -> None:
     """Errors 1.5 times as large as stated: z is N(0, 1.5²), whose coverage is known.
 
     A share of 400 rows has a standard error of at most 0.025; four of them fail once in 16 000.

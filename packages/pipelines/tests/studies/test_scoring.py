@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from molpool_common import FloatArray
 from molpool_pipelines.studies.optimism import Contender, outer_scores
-from molpool_pipelines.studies.scoring import (
-    Floats,
-    MacroScore,
-    difference_interval,
-    score_interval,
-)
+from molpool_pipelines.studies.scoring import MacroScore, difference_interval, score_interval
 from sklearn.metrics import average_precision_score, mean_absolute_error
 
 
 @pytest.fixture
-def classes() -> tuple[Floats, Floats]:
+def classes() -> tuple[FloatArray, FloatArray]:
     rng = np.random.default_rng(0)
     y = (rng.random((150, 3)) < [0.5, 0.2, 0.1]).astype(float)
     p = y + rng.normal(size=y.shape)
@@ -23,7 +19,7 @@ def classes() -> tuple[Floats, Floats]:
     return y, p
 
 
-def by_hand(y: Floats, p: Floats, weight: float) -> float:
+def by_hand(y: FloatArray, p: FloatArray, weight: float) -> float:
     each = []
     for t in range(y.shape[1]):
         there = ~np.isnan(y[:, t])
@@ -31,7 +27,7 @@ def by_hand(y: Floats, p: Floats, weight: float) -> float:
     return float((1 - weight) * np.mean(each) + weight * min(each))
 
 
-def test_macro_plus_min_by_hand(classes: tuple[Floats, Floats]) -> None:
+def test_macro_plus_min_by_hand(classes: tuple[FloatArray, FloatArray]) -> None:
     y, p = classes
     score = MacroScore(("average_precision",) * 3, 0.25)
     assert score(y, p) == pytest.approx(by_hand(y, p, 0.25), rel=1e-12)
@@ -48,7 +44,7 @@ def test_worst_is_the_largest_error() -> None:
     assert score(y, p) == pytest.approx(0.5 * np.mean(rae) + 0.5 * max(rae))
 
 
-def test_undefined_tasks_are_left_out(classes: tuple[Floats, Floats]) -> None:
+def test_undefined_tasks_are_left_out(classes: tuple[FloatArray, FloatArray]) -> None:
     y, p = classes
     y[:, 2] = 0
     score = MacroScore(("average_precision",) * 3, 0.25)
@@ -58,7 +54,7 @@ def test_undefined_tasks_are_left_out(classes: tuple[Floats, Floats]) -> None:
     assert score_interval(score, np.full((4, 3), np.nan), np.zeros((4, 3)), rng=rng) is None
 
 
-def test_resamples_are_the_score_of_the_rows_drawn(classes: tuple[Floats, Floats]) -> None:
+def test_resamples_are_the_score_of_the_rows_drawn(classes: tuple[FloatArray, FloatArray]) -> None:
     y, p = classes
     score = MacroScore(("average_precision",) * 3, 0.4)
     rows = np.random.default_rng(2).integers(len(y), size=(20, len(y)))
@@ -67,7 +63,7 @@ def test_resamples_are_the_score_of_the_rows_drawn(classes: tuple[Floats, Floats
     np.testing.assert_allclose(score.resampled(y, p, counts), expected, rtol=1e-9)
 
 
-def test_interval_is_that_of_a_bootstrap_by_hand(classes: tuple[Floats, Floats]) -> None:
+def test_interval_is_that_of_a_bootstrap_by_hand(classes: tuple[FloatArray, FloatArray]) -> None:
     y, p = classes
     score = MacroScore(("average_precision",) * 3, 0.0)
     found = score_interval(score, y, p, rng=np.random.default_rng(0), n=2000)
@@ -81,7 +77,7 @@ def test_interval_is_that_of_a_bootstrap_by_hand(classes: tuple[Floats, Floats])
     assert found.high == pytest.approx(high, abs=0.5 * np.std(values))
 
 
-def test_paired_differences_are_narrower_than_apart(classes: tuple[Floats, Floats]) -> None:
+def test_paired_differences_are_narrower_than_apart(classes: tuple[FloatArray, FloatArray]) -> None:
     y, p = classes
     score = MacroScore(("average_precision",) * 3)
     almost = p + 0.05 * np.random.default_rng(3).normal(size=p.shape)

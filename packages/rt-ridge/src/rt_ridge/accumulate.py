@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray, IntArray
 
 from rt_ridge.errors import RTRidgeError
 from rt_ridge.features import FeatureMap
@@ -19,8 +19,6 @@ from rt_ridge.rows import Columns, read_rows
 from rt_ridge.scatter import Moments, Spare, merge_moments, moments_of
 from rt_ridge.streaming import Chunk
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 T = TypeVar("T")
 R = TypeVar("R")
 

@@ -8,15 +8,13 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from molpool_common import FloatArray, IntArray
 
 from rt_ridge.classes import ClassEffect
 from rt_ridge.descriptors import DescriptorEffect
 from rt_ridge.keys import pack
 from rt_ridge.lookup import LineTable, find
 from rt_ridge.parents import GroupParents
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 LEVELS = (
     "pair",

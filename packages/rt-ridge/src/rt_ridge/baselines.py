@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray
 
 from rt_ridge.backoff import CoefficientPredictor
 from rt_ridge.collapsed import collapsed_log_likelihood
@@ -15,8 +15,6 @@ from rt_ridge.pooled_ridge import PooledRidge
 from rt_ridge.solve import batched_ridge
 from rt_ridge.statistics import SufficientStatistics
 from rt_ridge.summaries import NoiseVariance, Stage1CoeffSummaries
-
-FloatArray = npt.NDArray[np.float64]
 
 _NO_NOISE = 1e-12
 """Least σ² over the variance of the target, for data that a line fits without error."""

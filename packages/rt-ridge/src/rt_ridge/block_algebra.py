@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray
 from scipy.linalg import cho_solve, cholesky, lapack
 
 from rt_ridge.errors import RTRidgeError
-
-FloatArray = npt.NDArray[np.float64]
 
 UNSOLVABLE = (
     "scales: expected values at which the system of locations is positive definite; found none "

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray
 
 from rt_ridge.hierarchy import Hierarchy, State
 from rt_ridge.locations import MeanCov
 from rt_ridge.messages import Messages
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def pair_coefficients(hierarchy: Hierarchy, state: State) -> MeanCov:

@@ -6,12 +6,12 @@ from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+from molpool_common import FloatArray
 
 from rt_ridge.errors import RTRidgeError, did_you_mean
 from rt_ridge.solve import batched_ridge, broadcast, positive
 from rt_ridge.statistics import SufficientStatistics
 
-FloatArray = npt.NDArray[np.float64]
 Intercept = Literal["flat", "explicit", "marginal"]
 
 _LOG_2PI = float(np.log(2 * np.pi))

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import IntArray
 
 from rt_ridge.errors import RTRidgeError, did_you_mean
 from rt_ridge.keys import check_ids
 from rt_ridge.lookup import find
-
-IntArray = npt.NDArray[np.int64]
 
 UNCLASSED = 2**31 - 1
 """Class of the compounds that have none."""

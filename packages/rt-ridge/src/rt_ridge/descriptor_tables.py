@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray, IntArray
 
 from rt_ridge.compound_descriptors import Standardised
 from rt_ridge.descriptors import DescriptorEffect, HeadLevel
@@ -13,9 +13,6 @@ from rt_ridge.locations import MeanCov
 from rt_ridge.mixture import Mixture
 from rt_ridge.node_locations import Node, Share
 from rt_ridge.nodes import NodeTables
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 class DescriptorTables:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray, IntArray
 
 from rt_ridge.config import RidgeConfig
 from rt_ridge.effect_columns import FactorColumns
@@ -14,9 +14,6 @@ from rt_ridge.levels import CROSSED, FLAT, NO_DESCRIPTOR, Factor
 from rt_ridge.priors import ScalePrior
 from rt_ridge.scale_layout import Scale, ScaleLayout
 from rt_ridge.statistics import SufficientStatistics
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 SLOPE_SCALES = {
     "parent": "tau_slope_supercategory",

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-import numpy as np
-import numpy.typing as npt
-
 from rt_ridge.compound_classes import CompoundClasses
 from rt_ridge.compound_descriptors import CompoundDescriptors
 from rt_ridge.config import (
@@ -21,9 +18,6 @@ from rt_ridge.errors import RTRidgeError
 from rt_ridge.features import FeatureCenter, FeatureMap
 from rt_ridge.pooled_ridge import PooledRidge
 from rt_ridge.priors import ScalePriors
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 class PartialPoolingRidge(PooledRidge):

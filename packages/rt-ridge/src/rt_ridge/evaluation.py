@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from molpool_common import FloatArray, IntArray
 
 from rt_ridge.backoff import LEVELS
 from rt_ridge.errors import RTRidgeError, did_you_mean, listed
@@ -19,8 +20,6 @@ from rt_ridge.support import SupportMetrics
 if TYPE_CHECKING:
     import polars as pl
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 RARE_ROWS = 2
 """Most training rows of a rare pair."""

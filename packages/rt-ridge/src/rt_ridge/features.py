@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from molpool_common import FloatArray
 
 from rt_ridge.errors import RTRidgeError, listed
 
-FloatArray = npt.NDArray[np.float64]
 FeatureCenter = Literal["none", "global"]
 FeatureRotation = Literal["none", "pca"]
 AnchorExpansion = Literal["none", "poly2"]

@@ -7,14 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray, IntArray
 
 from rt_ridge.errors import RTRidgeError
 from rt_ridge.features import FeatureCenter, FeatureMap
 from rt_ridge.statistics import SufficientStatistics
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 def as_groups(groups: Any, n_rows: int) -> IntArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray
 
 from rt_ridge.compound_classes import UNCLASSED, CompoundClasses
 from rt_ridge.compound_descriptors import CompoundDescriptors
@@ -20,8 +20,6 @@ from rt_ridge.scale_layout import ScaleLayout
 from rt_ridge.spectra import decompose
 from rt_ridge.statistics import SufficientStatistics
 from rt_ridge.system import LinearSystem, Solution
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from molpool_common import BoolArray, FloatArray, IntArray
 
 from rt_ridge.errors import RTRidgeError
 from rt_ridge.reach import (
@@ -30,9 +31,6 @@ from rt_ridge.reach import (
 if TYPE_CHECKING:
     from rt_ridge.estimators import PartialPoolingRidge, SupercategoryRidge
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 SUPPORT_EDGES = (1, 2, 5, 10, 20, 50, 100)
 """Least number of training rows of each bin; below the first lie the pairs never seen."""

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from molpool_common import IntArray
 
 from rt_ridge.errors import RTRidgeError, listed
 
 ID_LIMIT = 2**31
 """Ids are below it, so that the key of a pair is a non-negative int64."""
-
-IntArray = npt.NDArray[np.int64]
 
 
 def pack(

@@ -5,9 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-import numpy.typing as npt
-
-FloatArray = npt.NDArray[np.float64]
+from molpool_common import FloatArray
 
 
 def groupwise_lasso(

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from molpool_common import FloatArray, IntArray
 
 FLAT = -1
 """In place of a scale: a flat prior (or the normal one of the grand intercept)."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray
 
 from rt_ridge.system import LinearSystem, Solution, dense_scales
 
-FloatArray = npt.NDArray[np.float64]
 MeanCov = tuple[FloatArray, FloatArray]
 
 

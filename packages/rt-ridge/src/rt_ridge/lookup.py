@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from molpool_common import FloatArray, IntArray
 
 _CHUNK = 16_384
 """Rows at a time, so that memory does not grow with the table."""

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray
 
 from rt_ridge.spectra import Spectra
 
-FloatArray = npt.NDArray[np.float64]
 LOG_2PI = float(np.log(2 * np.pi))
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray
 
-FloatArray = npt.NDArray[np.float64]
 MeanCov = tuple[FloatArray, FloatArray]
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray, IntArray
 from scipy.sparse import csr_array
 
 from rt_ridge.levels import Arrangement, Factor
 from rt_ridge.locations import MeanCov
 from rt_ridge.system import LinearSystem, Solution, dense_scales
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

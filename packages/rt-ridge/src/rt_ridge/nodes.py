@@ -6,15 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray, IntArray
 
 from rt_ridge.hierarchy import Hierarchy, State
 from rt_ridge.levels import CROSSED, Factor
 from rt_ridge.locations import MeanCov
 from rt_ridge.node_locations import Node, Share, node_locations
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 _CHUNK_ENTRIES = 2**24
 

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import IntArray
 
 from rt_ridge.errors import RTRidgeError, listed
 from rt_ridge.keys import unpack
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from molpool_common import OKABE_ITO, new_figure, style
+from molpool_common import OKABE_ITO, FloatArray, new_figure, style
 
 from rt_ridge.errors import RTRidgeError, did_you_mean, listed
 from rt_ridge.intervals import SUPPORT_EDGES
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from rt_ridge.shift import ShiftResult
     from rt_ridge.summaries import Stage1CoeffSummaries
 
-FloatArray = npt.NDArray[np.float64]
 
 _MARKERS = "osD^vP*X"
 """One a method besides its colour, for readers who see none."""

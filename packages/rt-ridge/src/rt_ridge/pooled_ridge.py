@@ -7,8 +7,7 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
-from molpool_common import InputError, validate_values
+from molpool_common import FloatArray, InputError, validate_values
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -26,9 +25,6 @@ from rt_ridge.scales import find_scales
 from rt_ridge.scales.posterior import ScalePosterior
 from rt_ridge.statistics import SufficientStatistics
 from rt_ridge.summaries import Prediction, Stage1CoeffSummaries
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray
 
 from rt_ridge.backoff import BackoffLevel, CoefficientPredictor, CompoundEffect
 from rt_ridge.class_tables import ClassTables
@@ -17,8 +17,6 @@ from rt_ridge.mixture import Mixture
 from rt_ridge.nodes import NodeTables
 from rt_ridge.scales.posterior import ScalePosterior
 from rt_ridge.summaries import NoiseVariance, Stage1CoeffSummaries
-
-FloatArray = npt.NDArray[np.float64]
 
 JITTER = 1e-12
 """Added to a covariance's diagonal, relative to it: a slope that cannot vary has none."""

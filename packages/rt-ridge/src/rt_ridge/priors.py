@@ -6,11 +6,9 @@ from math import lgamma
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
-from molpool_common import ConfigModel
+from molpool_common import ConfigModel, FloatArray
 from pydantic import Field
 
-FloatArray = npt.NDArray[np.float64]
 Family = Literal["half_normal", "half_t", "exponential"]
 
 

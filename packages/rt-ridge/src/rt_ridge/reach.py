@@ -6,13 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import BoolArray, FloatArray, IntArray
 
 from rt_ridge.errors import RTRidgeError
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 GRID = np.array([*np.arange(5, 100, 5), 97.5, 99.0]) / 100
 """Coverages at which the reach of errors is kept; it is interpolated between them."""

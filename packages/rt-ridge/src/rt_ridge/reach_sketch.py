@@ -11,15 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import BoolArray, FloatArray, IntArray
 
 from rt_ridge.errors import RTRidgeError
 from rt_ridge.intervals import SUPPORT_EDGES, IntervalCalibration
 from rt_ridge.reach import LEAST_ROWS, Extrapolation, reach_of
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 ACCURACY = 1e-3
 """Relative width of a cell: quantiles are too wide by at most as much, and never too narrow."""

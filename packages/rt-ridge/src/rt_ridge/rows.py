@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from molpool_common import FloatArray, IntArray
 
 from rt_ridge.errors import RTRidgeError, did_you_mean, listed
 from rt_ridge.keys import check_ids
@@ -16,8 +17,6 @@ from rt_ridge.keys import check_ids
 if TYPE_CHECKING:
     import polars as pl
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 _BLOCK = 8192
 """Rows copied from columns at a time: both sides stay in the processor's cache."""

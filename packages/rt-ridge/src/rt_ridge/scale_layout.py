@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from molpool_common import FloatArray
 
 from rt_ridge.priors import ScalePrior
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from molpool_common import FloatArray, IntArray
 
 _BLOCK_FLOATS = 1 << 16
-"""Floats centred and multiplied, or merged, at a time: they stay in the processor's cache."""
+"""FloatArray centred and multiplied, or merged, at a time: they stay in the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)

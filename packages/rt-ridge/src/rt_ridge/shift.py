@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray, IntArray
 
 from rt_ridge.baselines import GroupwiseRidge
 from rt_ridge.clusters import infer_clusters
@@ -26,8 +26,6 @@ from rt_ridge.support import SupportMetrics
 if TYPE_CHECKING:
     import polars as pl
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 METHODS = ("partial pooling", "cluster x compound", "species x compound")
 """The hierarchical model, and ridge regressions of every pair on its own, by two groupings."""

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from molpool_common import FloatArray, IntArray
 
 from rt_ridge.simulate_chemistry import draw_chemistry
 from rt_ridge.simulate_config import SimulateConfig
 
 if TYPE_CHECKING:
     import polars as pl
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from molpool_common import FloatArray
 
 from rt_ridge.errors import RTRidgeError
 from rt_ridge.statistics import SufficientStatistics
 
-FloatArray = npt.NDArray[np.float64]
-
 _CHUNK_FLOATS = 1 << 16
-"""Floats of matrices factored at a time: they stay in the processor's cache."""
+"""FloatArray of matrices factored at a time: they stay in the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)

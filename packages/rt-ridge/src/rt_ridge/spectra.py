@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-
-FloatArray = npt.NDArray[np.float64]
+from molpool_common import FloatArray
 
 _CHUNK_BYTES = 64 * 2**20
 

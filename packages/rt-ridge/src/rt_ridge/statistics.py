@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import BoolArray, FloatArray, IntArray
 
 from rt_ridge.accumulate import accumulate
 from rt_ridge.errors import RTRidgeError
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 ARRAYS = ("keys", "n", "mean_x", "mean_y", "sxx", "sxy", "syy")
 """Attributes of `SufficientStatistics` that have one row a pair."""

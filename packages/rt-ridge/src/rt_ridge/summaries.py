@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from molpool_common import FloatArray, IntArray
 
 from rt_ridge.backoff import LEVELS, BackoffLevel, CoefficientPredictor
 from rt_ridge.errors import RTRidgeError, listed
@@ -16,9 +17,6 @@ from rt_ridge.features import FeatureMap
 from rt_ridge.intervals import IntervalCalibration
 from rt_ridge.keys import check_ids, pack
 from rt_ridge.lookup import find
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 SCHEMA_VERSION = 1
 

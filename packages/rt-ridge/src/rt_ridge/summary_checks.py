@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from molpool_common import FloatArray, IntArray
 
 from rt_ridge.errors import RTRidgeError, did_you_mean
 from rt_ridge.keys import unpack
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from rt_ridge.features import FeatureMap
     from rt_ridge.summaries import NoiseVariance, Stage1CoeffSummaries
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 Label = Callable[[int], str]
 
 LEVEL_NAMES = ("group", "parent", "global")

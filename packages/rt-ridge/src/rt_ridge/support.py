@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray, IntArray
 
 from rt_ridge.errors import RTRidgeError
 from rt_ridge.intervals import SUPPORT_EDGES
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from rt_ridge.summaries import Prediction
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 COVERAGES = (0.5, 0.8, 0.95)
 """Nominal coverage of the central intervals that are checked."""

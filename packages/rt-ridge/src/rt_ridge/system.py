@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray, IntArray
 from scipy.linalg import blas
 from scipy.sparse import csr_array
 
 from rt_ridge.block_algebra import blockwise, inverse_root, solve_dense
 from rt_ridge.errors import RTRidgeError
 from rt_ridge.levels import FLAT, Arrangement
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 MAX_DENSE = 10_000
 """Most columns that stay dense: 0.8 GB a matrix, a minute an evaluation."""

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from molpool_common import OKABE_ITO, atomic_path, new_figure, style
+from molpool_common import OKABE_ITO, FloatArray, atomic_path, new_figure, style
 
 from task_affinity.errors import TaskAffinityError
 from task_affinity.grouping.agglomerative import cut, tree
 from task_affinity.grouping.checks import checked_affinity, checked_n_groups
-from task_affinity.grouping.objective import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -148,7 +147,7 @@ def plot_task_dendrogram(
     return figure
 
 
-def leaf_order(affinity: Floats) -> list[int]:
+def leaf_order(affinity: FloatArray) -> list[int]:
     """Return the tasks in an order in which neighbours are alike: the leaves of the tree."""
     from scipy.cluster.hierarchy import leaves_list
 
@@ -158,7 +157,7 @@ def leaf_order(affinity: Floats) -> list[int]:
 
 
 def _draw_matrix(
-    axes: Axes, matrix: Floats, errors: Floats | None, names: list[str], cmap: str
+    axes: Axes, matrix: FloatArray, errors: FloatArray | None, names: list[str], cmap: str
 ) -> None:
     n_tasks = len(names)
     shown = np.where(np.eye(n_tasks, dtype=bool), np.nan, matrix)
@@ -190,7 +189,7 @@ def _name_rows(axes: Axes, names: list[str], size: float) -> None:
 
 
 def _write_entries(
-    axes: Axes, image: Any, shown: Floats, errors: Floats | None, size: float
+    axes: Axes, image: Any, shown: FloatArray, errors: FloatArray | None, size: float
 ) -> None:
     decimals = 2 if np.nanmax(np.abs(shown), initial=1e-300) >= 0.1 else 3
     for (i, j), value in np.ndenumerate(shown):
@@ -207,7 +206,7 @@ def _write_entries(
         axes.text(j, i, text, ha="center", va="center", fontsize=size - 1, color=colour)
 
 
-def _draw_tree(axes: Axes, matrix: Floats, names: list[str], n_groups: int | None) -> None:
+def _draw_tree(axes: Axes, matrix: FloatArray, names: list[str], n_groups: int | None) -> None:
     from scipy.cluster.hierarchy import dendrogram
 
     merges = tree(matrix, ordered=len(names) > 2)
@@ -232,7 +231,7 @@ def _draw_tree(axes: Axes, matrix: Floats, names: list[str], n_groups: int | Non
     axes.set_xlabel("1 \N{MINUS SIGN} affinity, mean over pairs")
 
 
-def _branch_colours(merges: Floats, n_groups: int | None) -> Any:
+def _branch_colours(merges: FloatArray, n_groups: int | None) -> Any:
     """Return the colour of each merge, by SciPy's number of it: a colour a group of two or more."""
     from scipy.cluster.hierarchy import leaves_list
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from molpool_common import FloatArray
 from numpy.typing import NDArray
 
 from task_affinity.config import TaskAffinityConfig
 from task_affinity.errors import TaskAffinityError
 from task_affinity.grouping.grouper import select_groups
-from task_affinity.grouping.objective import Floats
 from task_affinity.grouping.result import Grouping
 
 
@@ -36,7 +36,7 @@ class GroupingStability:
     """
 
     task_names: tuple[str, ...]
-    co_assignment: Floats
+    co_assignment: FloatArray
     grouping: Grouping
     agreement: float
     n_bootstrap: int
@@ -102,8 +102,8 @@ def grouping_stability(
 
 
 def resampled(
-    sums: Floats, counts: Floats, n_resamples: int, seed: int, *, normalize: bool = False
-) -> Iterator[Floats]:
+    sums: FloatArray, counts: FloatArray, n_resamples: int, seed: int, *, normalize: bool = False
+) -> Iterator[FloatArray]:
     """Yield affinities [T, T] of batches drawn with replacement; see `grouping_stability`."""
     generator = np.random.default_rng(seed)
     n_blocks, square = len(sums), sums.shape[1:]
@@ -115,9 +115,11 @@ def resampled(
         yield _mean(drawn_sums.reshape(square), drawn_counts.reshape(square), total, normalize)
 
 
-def _mean(sums: Floats, counts: Floats, otherwise: Floats | None, normalize: bool) -> Floats:
+def _mean(
+    sums: FloatArray, counts: FloatArray, otherwise: FloatArray | None, normalize: bool
+) -> FloatArray:
     missing = np.full(sums.shape, np.nan) if otherwise is None else otherwise.copy()
-    mean: Floats = np.divide(sums, counts, out=missing, where=counts > 0)
+    mean: FloatArray = np.divide(sums, counts, out=missing, where=counts > 0)
     if not normalize:
         return mean
     norm = np.sqrt(np.diag(mean))
@@ -135,7 +137,7 @@ def _served(grouping: Grouping, names: tuple[str, ...]) -> list[int]:
     return [grouping.assignment[name] for name in names]
 
 
-def _check(sums: Floats, counts: Floats, n_tasks: int, n_bootstrap: int) -> None:
+def _check(sums: FloatArray, counts: FloatArray, n_tasks: int, n_bootstrap: int) -> None:
     if sums.ndim != 3 or sums.shape[1:] != (n_tasks, n_tasks) or counts.shape != sums.shape:
         raise TaskAffinityError(
             f"sums, counts: expected two arrays of shape (S, {n_tasks}, {n_tasks}), a row and a"

@@ -13,12 +13,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from molpool_common._arrays import FloatArray
 from molpool_common.errors import InputError
-from molpool_common.metrics._kernels import Floats
 from molpool_common.metrics._metric import Metric, paired
 
 
-def resampled(metric: Metric, y_true: ArrayLike, y_pred: ArrayLike, counts: ArrayLike) -> Floats:
+def resampled(
+    metric: Metric, y_true: ArrayLike, y_pred: ArrayLike, counts: ArrayLike
+) -> FloatArray:
     """Return the metric on each of R resamples, NaN where it is undefined.
 
     Parameters
@@ -56,7 +58,7 @@ def resampled(metric: Metric, y_true: ArrayLike, y_pred: ArrayLike, counts: Arra
     return values
 
 
-def _defined(metric: Metric, y: Floats, p: Floats, c: Floats) -> NDArray[np.bool_]:
+def _defined(metric: Metric, y: FloatArray, p: FloatArray, c: FloatArray) -> NDArray[np.bool_]:
     # A row that was not drawn is shown as the first one that was: conditions are about the set.
     first = np.argmax(c > 0, axis=1)[:, None]
     rows = np.where(c > 0, np.arange(y.size), first)
@@ -75,7 +77,7 @@ class _Order:
     last: NDArray[np.intp]
 
     @classmethod
-    def of(cls, x: Floats) -> _Order:
+    def of(cls, x: FloatArray) -> _Order:
         """Sort once."""
         rows = np.argsort(x, kind="stable")
         _, start, group, size = np.unique(
@@ -83,7 +85,7 @@ class _Order:
         )
         return cls(rows, start[group], (start + size - 1)[group])
 
-    def ranks(self, c: Floats) -> Floats:
+    def ranks(self, c: FloatArray) -> FloatArray:
         """Return the mean rank [R, n] of each row among the rows of each resample."""
         upto = np.zeros((len(c), len(self.rows) + 1))
         np.cumsum(c[:, self.rows], axis=1, out=upto[:, 1:])
@@ -96,8 +98,8 @@ class _Order:
 class _Rows:
     """Truth and prediction, with what all resamples share."""
 
-    y: Floats
-    p: Floats
+    y: FloatArray
+    p: FloatArray
 
     @cached_property
     def y_order(self) -> _Order:
@@ -108,50 +110,50 @@ class _Rows:
         return _Order.of(self.p)
 
 
-def _mae(rows: _Rows, c: Floats) -> Floats:
+def _mae(rows: _Rows, c: FloatArray) -> FloatArray:
     return np.asarray(c @ np.abs(rows.p - rows.y) / c.sum(axis=1))
 
 
-def _rmse(rows: _Rows, c: Floats) -> Floats:
+def _rmse(rows: _Rows, c: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt(c @ np.square(rows.p - rows.y) / c.sum(axis=1)))
 
 
-def _r2(rows: _Rows, c: Floats) -> Floats:
+def _r2(rows: _Rows, c: FloatArray) -> FloatArray:
     # About the mean of all rows, lest squares of large values cancel.
     y = rows.y - rows.y.mean()
     total = c @ np.square(y) - np.square(c @ y) / c.sum(axis=1)
     return np.asarray(1 - c @ np.square(rows.p - rows.y) / total)
 
 
-def _ma_rae(rows: _Rows, c: Floats) -> Floats:
+def _ma_rae(rows: _Rows, c: FloatArray) -> FloatArray:
     mean = c @ rows.y / c.sum(axis=1)
     spread = np.einsum("rn,rn->r", c, np.abs(rows.y - mean[:, None]))
     return np.asarray(c @ np.abs(rows.p - rows.y) / spread)
 
 
-def _correlation(x: Floats, z: Floats, c: Floats) -> Floats:
+def _correlation(x: FloatArray, z: FloatArray, c: FloatArray) -> FloatArray:
     x, z = (v - (np.einsum("rn,rn->r", c, v) / c.sum(axis=1))[:, None] for v in (x, z))
     x, z = (v / np.abs(v).max(axis=1, initial=0, where=c > 0)[:, None] for v in (x, z))
     norms = np.einsum("rn,rn,rn->r", c, x, x) * np.einsum("rn,rn,rn->r", c, z, z)
     return np.asarray((np.einsum("rn,rn,rn->r", c, x, z) / np.sqrt(norms)).clip(-1.0, 1.0))
 
 
-def _pearson(rows: _Rows, c: Floats) -> Floats:
+def _pearson(rows: _Rows, c: FloatArray) -> FloatArray:
     return _correlation(np.broadcast_to(rows.y, c.shape), np.broadcast_to(rows.p, c.shape), c)
 
 
-def _spearman(rows: _Rows, c: Floats) -> Floats:
+def _spearman(rows: _Rows, c: FloatArray) -> FloatArray:
     return _correlation(rows.y_order.ranks(c), rows.p_order.ranks(c), c)
 
 
-def _roc_auc(rows: _Rows, c: Floats) -> Floats:
+def _roc_auc(rows: _Rows, c: FloatArray) -> FloatArray:
     positives = c @ rows.y
     negatives = c.sum(axis=1) - positives
     above = np.einsum("rn,rn,n->r", rows.p_order.ranks(c), c, rows.y)
     return np.asarray((above - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def _average_precision(rows: _Rows, c: Floats) -> Floats:
+def _average_precision(rows: _Rows, c: FloatArray) -> FloatArray:
     order = _Order.of(-rows.p)
     c, y = c[:, order.rows], rows.y[order.rows]
     at_least = np.cumsum(c, axis=1)[:, order.last]
@@ -160,7 +162,7 @@ def _average_precision(rows: _Rows, c: Floats) -> Floats:
     return np.asarray(np.einsum("rn,rn,n->r", precision, c, y) / (c @ y))
 
 
-def _repeated(metric: Metric, y: Floats, p: Floats, c: Floats) -> Floats:
+def _repeated(metric: Metric, y: FloatArray, p: FloatArray, c: FloatArray) -> FloatArray:
     values = np.empty(len(c))
     for r, times in enumerate(c.astype(np.int64)):
         rows = np.repeat(np.arange(y.size), times)
@@ -168,7 +170,7 @@ def _repeated(metric: Metric, y: Floats, p: Floats, c: Floats) -> Floats:
     return values
 
 
-_FORMULAS: dict[str, Callable[[_Rows, Floats], Floats]] = {
+_FORMULAS: dict[str, Callable[[_Rows, FloatArray], FloatArray]] = {
     "mae": _mae,
     "rmse": _rmse,
     "r2": _r2,

@@ -9,12 +9,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from molpool_common._arrays import FloatArray
 from molpool_common.errors import InputError, listed
 from molpool_common.metrics import _kernels
-from molpool_common.metrics._kernels import Floats
 
 TaskType = Literal["regression", "classification"]
-Kernel = Callable[[Floats, Floats], Floats]
+Kernel = Callable[[FloatArray, FloatArray], FloatArray]
 
 
 class UndefinedMetricError(ValueError):
@@ -34,7 +34,7 @@ class Condition:
     """
 
     reason: str
-    holds: Callable[[Floats, Floats], NDArray[np.bool_]]
+    holds: Callable[[FloatArray, FloatArray], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Metric:
             raise UndefinedMetricError("too large or too small for double precision")
         return float(value)
 
-    def batch(self, y_true: Floats, y_pred: Floats) -> Floats:
+    def batch(self, y_true: FloatArray, y_pred: FloatArray) -> FloatArray:
         """Return values [R] of R sets of n rows, NaN where undefined; checks no labels.
 
         Parameters
@@ -103,18 +103,18 @@ class Metric:
             defined &= condition.holds(y_true, y_pred)
         return np.where(defined, values, np.nan)
 
-    def check_labels(self, y_true: Floats, where: str | None = None) -> None:
+    def check_labels(self, y_true: FloatArray, where: str | None = None) -> None:
         """Raise unless the labels suit the task type: classes are 0 and 1."""
         if self.task_type == "classification":
             check_binary(y_true, where)
 
-    def _evaluate(self, y: Floats, p: Floats) -> Floats:
+    def _evaluate(self, y: FloatArray, p: FloatArray) -> FloatArray:
         # What overflows or divides by zero is reported as undefined, not warned about.
         with np.errstate(all="ignore"):
             return self.kernel(y, p)
 
 
-def paired(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Floats, Floats]:
+def paired(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Return both as finite float64 vectors of one length, or raise InputError."""
     y = np.asarray(y_true, dtype=np.float64)
     p = np.asarray(y_pred, dtype=np.float64)
@@ -134,7 +134,7 @@ def paired(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Floats, Floats]:
     return y, p
 
 
-def check_binary(y_true: Floats, where: str | None = None) -> None:
+def check_binary(y_true: FloatArray, where: str | None = None) -> None:
     """Raise InputError unless every label is 0 or 1."""
     other = np.unique(y_true[(y_true != 0) & (y_true != 1)])
     if other.size:
@@ -146,7 +146,7 @@ def check_binary(y_true: Floats, where: str | None = None) -> None:
         )
 
 
-def _varied(x: Floats) -> NDArray[np.bool_]:
+def _varied(x: FloatArray) -> NDArray[np.bool_]:
     return np.asarray(x.max(axis=-1) > x.min(axis=-1))
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
+from molpool_common._arrays import FloatArray
 from molpool_common.errors import InputError, did_you_mean, listed
-from molpool_common.metrics._kernels import Floats
 from molpool_common.metrics._metric import METRICS, TaskType, UndefinedMetricError, check_binary
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def task_metrics(
     )
 
 
-def _check_shapes(y: Floats, p: Floats, names: Sequence[str], types: Sequence[str]) -> None:
+def _check_shapes(y: FloatArray, p: FloatArray, names: Sequence[str], types: Sequence[str]) -> None:
     if y.ndim != 2 or y.shape != p.shape:
         raise InputError(
             "y_pred",
@@ -178,7 +178,7 @@ def _check_shapes(y: Floats, p: Floats, names: Sequence[str], types: Sequence[st
         raise InputError("task_names", expected="distinct names", found=listed(repeated))
 
 
-def _score(name: str, kind: str, y: Floats, p: Floats) -> TaskScore:
+def _score(name: str, kind: str, y: FloatArray, p: FloatArray) -> TaskScore:
     task_type = _task_type(kind, name)
     labelled = ~np.isnan(y)
     _check_finite("y_true", name, np.isinf(y), y)
@@ -212,7 +212,9 @@ def _task_type(kind: str, task: str) -> TaskType:
     )
 
 
-def _check_finite(parameter: str, task: str, wrong: np.ndarray[Any, Any], values: Floats) -> None:
+def _check_finite(
+    parameter: str, task: str, wrong: np.ndarray[Any, Any], values: FloatArray
+) -> None:
     rows = np.flatnonzero(wrong)
     if rows.size:
         raise InputError(

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
+from molpool_common import FloatArray
 from numpy.typing import ArrayLike, NDArray
 
 from mil_attn.bags import Bags
@@ -16,7 +17,6 @@ from mil_attn.data.validation import check_data
 from mil_attn.errors import MILError
 
 TaskKind = Literal["classification", "regression"]
-Floats = NDArray[np.float64]
 Features = NDArray[np.float32]
 
 
@@ -94,15 +94,15 @@ class BagData:
     instances: Features | None = None
     offsets: NDArray[np.int64] | None = None
     x2d: Features | None = None
-    labels: Floats | None = None
+    labels: FloatArray | None = None
     task_names: Sequence[str] = ()
     task_kind: TaskKind = "classification"
-    weights: Floats | None = None
-    aux: Mapping[str, Floats] = field(default_factory=dict)
-    aux_weights: Mapping[str, Floats] = field(default_factory=dict)
+    weights: FloatArray | None = None
+    aux: Mapping[str, FloatArray] = field(default_factory=dict)
+    aux_weights: Mapping[str, FloatArray] = field(default_factory=dict)
     aux_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     instance_ids: Sequence[str] | None = None
-    energies: Floats | None = None
+    energies: FloatArray | None = None
     feature_names_3d: Sequence[str] = ()
     feature_names_2d: Sequence[str] = ()
     smiles: Sequence[str] | None = None

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+from molpool_common import FloatArray
 from numpy.typing import NDArray
 
-from molpool_pipelines.models.saved import Floats, Predicted
+from molpool_pipelines.models.saved import Predicted
 
 
 def prediction_columns(
@@ -40,7 +41,7 @@ def prediction_columns(
     return columns
 
 
-def spread(name: str, values: Floats, rows: NDArray[np.int64], n: int) -> pl.Series:
+def spread(name: str, values: FloatArray, rows: NDArray[np.int64], n: int) -> pl.Series:
     """Return values as a column of `n` rows, null where there is none."""
     column = np.full(n, np.nan)
     column[rows] = values

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
-from molpool_common import InputError, read_yaml
+from molpool_common import FloatArray, InputError, read_yaml
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from chemprop_multitask import Ensemble
 
-Floats = NDArray[np.float64]
 CONFIG, MODELS = "config.resolved.yaml", "models"
 _MIL_KEY = b"mil_attn"
 
@@ -36,8 +35,8 @@ class Predicted:
         Why a row has no prediction; None where it has one.
     """
 
-    mean: Floats
-    sd: Floats | None
+    mean: FloatArray
+    sd: FloatArray | None
     decisions: NDArray[np.bool_] | None
     reasons: list[str | None]
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from molpool_common import OKABE_ITO, Cell, Figure, Table, new_figure
+from molpool_common import OKABE_ITO, Cell, Figure, FloatArray, Table, new_figure
 
 from molpool_pipelines.reports.drawn import drawn
-from molpool_pipelines.scores import Floats, Predictions
+from molpool_pipelines.scores import Predictions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,21 +61,21 @@ def fits(found: Predictions, side: str) -> Figure:
     )
 
 
-def _points(found: Predictions, t: int) -> tuple[np.ndarray[Any, Any], Floats, Floats]:
+def _points(found: Predictions, t: int) -> tuple[np.ndarray[Any, Any], FloatArray, FloatArray]:
     rows = np.flatnonzero(np.isfinite(found.y_true[:, t]))
     rows = rows[np.argsort(found.y_true[rows, t], kind="stable")]
     rows = rows[:: max(1, -(-len(rows) // MOST_POINTS))]
     return found.ids[rows], found.y_true[rows, t], found.y_pred[rows, t]
 
 
-def _scatter(axes: Axes, y: Floats, p: Floats) -> None:
+def _scatter(axes: Axes, y: FloatArray, p: FloatArray) -> None:
     axes.plot(y, p, ".", markersize=4, alpha=0.6)
     ends = [float(min(y.min(), p.min())), float(max(y.max(), p.max()))]
     axes.plot(ends, ends, color="black", linewidth=0.8)
     axes.set(xlabel="measured", ylabel="predicted")
 
 
-def _classes(axes: Axes, y: Floats, p: Floats) -> None:
+def _classes(axes: Axes, y: FloatArray, p: FloatArray) -> None:
     bins = np.linspace(min(0.0, float(p.min())), max(1.0, float(p.max())), 21)
     for label, color in ((0.0, OKABE_ITO[0]), (1.0, OKABE_ITO[1])):
         values = p[y == label]

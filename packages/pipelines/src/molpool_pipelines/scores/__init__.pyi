@@ -14,7 +14,6 @@ from .comparison.words import headline as headline
 from .comparison.words import method as method
 from .config import PredictConfig as PredictConfig
 from .config import ScoreConfig as ScoreConfig
-from .prediction_table import Floats as Floats
 from .prediction_table import Predictions as Predictions
 from .predictions import PREDICTIONS as PREDICTIONS
 from .predictions import read_predictions as read_predictions

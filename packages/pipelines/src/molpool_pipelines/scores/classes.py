@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
-Floats = NDArray[np.float64]
+from molpool_common import FloatArray
 
 N_BINS = 10
 MOST_POINTS = 400
@@ -25,8 +23,8 @@ class Curve:
         False and true positive rate (ROC), or recall and precision (PR).
     """
 
-    x: Floats
-    y: Floats
+    x: FloatArray
+    y: FloatArray
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ class ClassScores:
 
 
 def score_classes(
-    y_true: Floats, p: Floats, decisions: Floats | None = None, threshold: float = 0.5
+    y_true: FloatArray, p: FloatArray, decisions: FloatArray | None = None, threshold: float = 0.5
 ) -> ClassScores | None:
     """Score the probabilities of one task.
 
@@ -152,7 +150,7 @@ def score_classes(
     )
 
 
-def _reliability(y: Floats, p: Floats) -> tuple[tuple[float, float, int], ...]:
+def _reliability(y: FloatArray, p: FloatArray) -> tuple[tuple[float, float, int], ...]:
     place = np.minimum((p * N_BINS).astype(np.int64), N_BINS - 1)
     chosen = [place == b for b in range(N_BINS)]
     return tuple(
@@ -162,21 +160,21 @@ def _reliability(y: Floats, p: Floats) -> tuple[tuple[float, float, int], ...]:
     )
 
 
-def _roc(y: Floats, p: Floats) -> Curve:
+def _roc(y: FloatArray, p: FloatArray) -> Curve:
     from sklearn.metrics import roc_curve
 
     x, up, _ = roc_curve(y, p)
     return _thinned(x, up)
 
 
-def _precision_recall(y: Floats, p: Floats) -> Curve:
+def _precision_recall(y: FloatArray, p: FloatArray) -> Curve:
     from sklearn.metrics import precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(y, p)
     return _thinned(recall[::-1], precision[::-1])
 
 
-def _thinned(x: Floats, y: Floats) -> Curve:
+def _thinned(x: FloatArray, y: FloatArray) -> Curve:
     kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), MOST_POINTS)).round().astype(np.int64))
     return Curve(x[kept], y[kept])
 

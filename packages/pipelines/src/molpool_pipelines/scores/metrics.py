@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common import IN_UNITS, METRICS, Interval, Metric, UndefinedMetricError
+from molpool_common import IN_UNITS, METRICS, FloatArray, Interval, Metric, UndefinedMetricError
 
-from molpool_pipelines.scores.comparison.differences import Floats, resampled_scores
+from molpool_pipelines.scores.comparison.differences import resampled_scores
 from molpool_pipelines.scores.prediction_table import Predictions
 from molpool_pipelines.scores.result import MACRO, Scored
 
@@ -69,7 +69,7 @@ def score_tasks(
     by_task = [[m for m in metrics if m.task_type == kind] for kind in found.task_types]
     drawn, level = _drawn(found, by_task, resampling), resampling.level
     scores: list[Scored] = []
-    kept: dict[str, list[tuple[float, Floats | None]]] = {}
+    kept: dict[str, list[tuple[float, FloatArray | None]]] = {}
     for t, task in enumerate(found.tasks):
         rows = np.flatnonzero(np.isfinite(found.y_true[:, t]))
         for metric in by_task[t]:
@@ -84,7 +84,7 @@ def score_tasks(
 
 def _drawn(
     found: Predictions, by_task: list[list[Metric]], resampling: Resampling
-) -> list[dict[str, Floats]]:
+) -> list[dict[str, FloatArray]]:
     if resampling.n == 0 or len(found) == 0:
         return [{} for _ in by_task]
     wanted = [[m for m in ms if m.name not in NO_INTERVAL] for ms in by_task]
@@ -105,7 +105,7 @@ def _value(
         return None, str(undefined)
 
 
-def _interval(resampled: Floats | None, level: float) -> Interval | None:
+def _interval(resampled: FloatArray | None, level: float) -> Interval | None:
     if resampled is None:
         return None
     defined = resampled[np.isfinite(resampled)]
@@ -117,7 +117,7 @@ def _interval(resampled: Floats | None, level: float) -> Interval | None:
 
 def _means(
     scores: Sequence[Scored],
-    kept: dict[str, list[tuple[float, Floats | None]]],
+    kept: dict[str, list[tuple[float, FloatArray | None]]],
     level: float,
     n_tasks: int,
 ) -> list[Scored]:

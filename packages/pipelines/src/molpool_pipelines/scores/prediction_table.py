@@ -7,14 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from molpool_common import InputError, did_you_mean, listed
+from molpool_common import FloatArray, InputError, did_you_mean, listed
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import polars as pl
 
 TaskType = Literal["regression", "classification"]
-Floats = NDArray[np.float64]
 Texts = NDArray[np.object_]
 
 
@@ -56,10 +55,10 @@ class Predictions:
     ids: Texts
     tasks: tuple[str, ...]
     task_types: tuple[TaskType, ...]
-    y_true: Floats
-    y_pred: Floats
-    sd: Floats | None = None
-    decisions: Floats | None = None
+    y_true: FloatArray
+    y_pred: FloatArray
+    sd: FloatArray | None = None
+    decisions: FloatArray | None = None
     side: Texts | None = None
     quality: Texts | None = None
     smiles: Texts | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from molpool_common import (
+    FloatArray,
     InputError,
     did_you_mean,
     listed,
@@ -19,7 +20,6 @@ from numpy.typing import NDArray
 
 from molpool_pipelines.runs import ColumnsConfig
 from molpool_pipelines.scores.prediction_table import (
-    Floats,
     Predictions,
     TaskType,
     Texts,
@@ -165,12 +165,12 @@ def _numbers(frame: pl.DataFrame, column: str, where: str) -> NDArray[np.int64] 
     return numbers.cast(pl.Int64).to_numpy()
 
 
-def _matrix(frame: pl.DataFrame, names: Sequence[str], where: str) -> Floats:
+def _matrix(frame: pl.DataFrame, names: Sequence[str], where: str) -> FloatArray:
     columns = [number_column(frame, c, where=where).fill_null(np.nan).to_numpy() for c in names]
     return np.stack(columns, axis=1) if columns else np.empty((frame.height, 0))
 
 
-def _some(frame: pl.DataFrame, names: Sequence[str], where: str) -> Floats | None:
+def _some(frame: pl.DataFrame, names: Sequence[str], where: str) -> FloatArray | None:
     """Return columns [N, T] with NaN for those that are not there; None if none is."""
     if not any(c in frame.columns for c in names):
         return None
@@ -180,7 +180,7 @@ def _some(frame: pl.DataFrame, names: Sequence[str], where: str) -> Floats | Non
     return values if np.isfinite(values).any() else None
 
 
-def _decisions(frame: pl.DataFrame, names: Sequence[str], where: str) -> Floats | None:
+def _decisions(frame: pl.DataFrame, names: Sequence[str], where: str) -> FloatArray | None:
     there = [c for c in names if c in frame.columns]
     flags = {"true": "1", "false": "0"}
     plain = [
@@ -203,7 +203,7 @@ def _signs(
     return signs
 
 
-def _kinds(y: Floats, tasks: Sequence[str], given: Mapping[str, TaskType]) -> list[TaskType]:
+def _kinds(y: FloatArray, tasks: Sequence[str], given: Mapping[str, TaskType]) -> list[TaskType]:
     for task in given:
         if task not in tasks:
             raise InputError(

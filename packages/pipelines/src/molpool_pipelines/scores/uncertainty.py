@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from molpool_common import UndefinedMetricError, spearman
-from numpy.typing import NDArray
-
-Floats = NDArray[np.float64]
+from molpool_common import FloatArray, UndefinedMetricError, spearman
 
 N_LEVELS = 100
 """Steps of the calibration curve."""
@@ -58,8 +55,8 @@ class Uncertainty:
 
     n: int
     n_zero: int
-    levels: Floats
-    observed: Floats
+    levels: FloatArray
+    observed: FloatArray
     miscalibration_area: float
     ence: float | None
     rank_correlation: float | None
@@ -93,7 +90,7 @@ class Uncertainty:
         }
 
 
-def score_uncertainty(y_true: Floats, y_pred: Floats, sd: Floats) -> Uncertainty | None:
+def score_uncertainty(y_true: FloatArray, y_pred: FloatArray, sd: FloatArray) -> Uncertainty | None:
     """Score the uncertainty of one task.
 
     Parameters
@@ -129,7 +126,7 @@ def score_uncertainty(y_true: Floats, y_pred: Floats, sd: Floats) -> Uncertainty
     )
 
 
-def calibration_curve(z: Floats, n_levels: int = N_LEVELS) -> tuple[Floats, Floats]:
+def calibration_curve(z: FloatArray, n_levels: int = N_LEVELS) -> tuple[FloatArray, FloatArray]:
     """Return nominal and observed coverage of central normal intervals.
 
     Parameters
@@ -151,7 +148,7 @@ def calibration_curve(z: Floats, n_levels: int = N_LEVELS) -> tuple[Floats, Floa
     return levels, np.concatenate([[0.0], inside, [1.0]])
 
 
-def _bins(error: Floats, sd: Floats) -> tuple[tuple[float, float, int], ...]:
+def _bins(error: FloatArray, sd: FloatArray) -> tuple[tuple[float, float, int], ...]:
     order = np.argsort(sd, kind="stable")
     parts = np.array_split(order, max(1, min(MOST_BINS, len(sd) // BIN_ROWS)))
     return tuple(
@@ -164,7 +161,7 @@ def _bins(error: Floats, sd: Floats) -> tuple[tuple[float, float, int], ...]:
     )
 
 
-def _rank_correlation(error: Floats, sd: Floats) -> float | None:
+def _rank_correlation(error: FloatArray, sd: FloatArray) -> float | None:
     try:
         return spearman(error, sd)
     except UndefinedMetricError:

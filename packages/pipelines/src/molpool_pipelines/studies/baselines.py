@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from molpool_common import InputError, did_you_mean
+from molpool_common import FloatArray, InputError, did_you_mean
 from numpy.typing import NDArray
 
 from molpool_pipelines.studies.objective import Direction, FoldResult, Tell
-from molpool_pipelines.studies.scoring import Floats
 from molpool_pipelines.studies.tabular import Side, Tabular
 from molpool_pipelines.tables import TaskType
 
@@ -45,7 +44,7 @@ def predict_tasks(
     seed: int,
     threads: int = 1,
     params: Mapping[str, Any] | None = None,
-) -> Floats:
+) -> FloatArray:
     """Train a baseline for each task on its labelled rows, and predict other rows.
 
     Columns that are constant in training are left out, which is the only choice of features.

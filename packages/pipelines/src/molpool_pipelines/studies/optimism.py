@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from molpool_common import FloatArray
 
 from molpool_pipelines.studies.objective import Direction
 from molpool_pipelines.studies.scoring import (
-    Floats,
     Interval,
     MacroScore,
     difference_interval,
@@ -78,13 +78,13 @@ class Contender:
     """
 
     name: str
-    predictions: Floats
+    predictions: FloatArray
     folds: tuple[float, ...] = ()
 
 
 def outer_scores(
     contenders: Sequence[Contender],
-    labels: Floats,
+    labels: FloatArray,
     tasks: Sequence[str],
     score: MacroScore,
     *,
@@ -114,7 +114,7 @@ def outer_scores(
 def _outer_score(
     one: Contender,
     best: Contender,
-    labels: Floats,
+    labels: FloatArray,
     tasks: Sequence[str],
     score: MacroScore,
     seed: int,

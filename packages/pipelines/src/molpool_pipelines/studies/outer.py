@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from molpool_common import FloatArray
 
 from molpool_pipelines.studies.errors import HPOError
-from molpool_pipelines.studies.scoring import Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +28,8 @@ class TestSide:
     __test__ = False  # not one of pytest's
 
     frame: pl.DataFrame
-    labels: Floats
-    predictions: Floats
+    labels: FloatArray
+    predictions: FloatArray
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -81,7 +81,7 @@ def mean_frame(sides: Sequence[TestSide], tasks: Sequence[str]) -> pl.DataFrame:
     return frame.with_columns(columns)
 
 
-def with_predictions(side: TestSide, tasks: Sequence[str], predictions: Floats) -> pl.DataFrame:
+def with_predictions(side: TestSide, tasks: Sequence[str], predictions: FloatArray) -> pl.DataFrame:
     """Return the rows of the outer test with the predictions of another model [N, T]."""
     derived = (" decision", "_sd")
     frame = side.frame.drop([c for c in side.frame.columns if c.endswith(derived)])
@@ -120,7 +120,7 @@ def mean_unseen(runs: Sequence[Path]) -> pl.DataFrame | None:
     return first.with_columns(columns)
 
 
-def _labels(frame: pl.DataFrame, task: str) -> Floats:
+def _labels(frame: pl.DataFrame, task: str) -> FloatArray:
     values = _numbers(frame[task])
     modifier = f"{task} modifier"
     if modifier not in frame.columns:
@@ -129,6 +129,6 @@ def _labels(frame: pl.DataFrame, task: str) -> Floats:
     return np.where(exact, values, np.nan)
 
 
-def _numbers(column: pl.Series) -> Floats:
-    numbers: Floats = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+def _numbers(column: pl.Series) -> FloatArray:
+    numbers: FloatArray = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
     return numbers

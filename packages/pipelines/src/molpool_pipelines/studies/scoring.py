@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from molpool_common import METRICS, UndefinedMetricError, resampled
-from numpy.typing import NDArray
+from molpool_common import METRICS, FloatArray, UndefinedMetricError, resampled
 
 from molpool_pipelines.studies.objective import Direction
-
-Floats = NDArray[np.float64]
 
 _CELLS = 2_000_000
 """Rows times resamples held at once: 16 MB an array."""
@@ -47,7 +44,7 @@ class MacroScore:
         better = next(METRICS[m].higher_is_better for m in self.metrics if m is not None)
         return "maximize" if better else "minimize"
 
-    def by_task(self, labels: Floats, predictions: Floats) -> list[float | None]:
+    def by_task(self, labels: FloatArray, predictions: FloatArray) -> list[float | None]:
         """Return the metric of each task; None where it is undefined.
 
         Parameters
@@ -60,12 +57,14 @@ class MacroScore:
             for t, name in enumerate(self.metrics)
         ]
 
-    def __call__(self, labels: Floats, predictions: Floats) -> float | None:
+    def __call__(self, labels: FloatArray, predictions: FloatArray) -> float | None:
         """Return the score; None where no task defines it."""
         found = [v for v in self.by_task(labels, predictions) if v is not None]
         return float(self._mix(np.array(found)[:, None])[0]) if found else None
 
-    def resampled(self, labels: Floats, predictions: Floats, counts: Floats) -> Floats:
+    def resampled(
+        self, labels: FloatArray, predictions: FloatArray, counts: FloatArray
+    ) -> FloatArray:
         """Return the score [R] of resamples, given by how often each holds each row.
 
         A task that is undefined on a resample is left out of its mean, as it is on the rows
@@ -80,7 +79,7 @@ class MacroScore:
             columns.append(resampled(METRICS[name], y, p, counts[:, there]))
         return self._mix(np.stack(columns)) if columns else np.full(len(counts), np.nan)
 
-    def _mix(self, values: Floats) -> Floats:
+    def _mix(self, values: FloatArray) -> FloatArray:
         """Return the score [R] of task values [T, R], NaN where undefined."""
         there = ~np.isnan(values)
         count = there.sum(axis=0)
@@ -93,7 +92,7 @@ class MacroScore:
         return np.where(count > 0, mixed, np.nan)
 
 
-def _one(name: str, y: Floats, p: Floats) -> float | None:
+def _one(name: str, y: FloatArray, p: FloatArray) -> float | None:
     there = ~np.isnan(y)
     try:
         return METRICS[name](y[there], p[there])
@@ -103,8 +102,8 @@ def _one(name: str, y: Floats, p: Floats) -> float | None:
 
 def score_interval(
     score: MacroScore,
-    labels: Floats,
-    predictions: Floats,
+    labels: FloatArray,
+    predictions: FloatArray,
     *,
     rng: np.random.Generator,
     n: int = 1000,
@@ -135,8 +134,8 @@ def score_interval(
 
 def difference_interval(
     score: MacroScore,
-    labels: Floats,
-    predictions: Sequence[Floats],
+    labels: FloatArray,
+    predictions: Sequence[FloatArray],
     *,
     rng: np.random.Generator,
     n: int = 1000,
@@ -145,14 +144,18 @@ def difference_interval(
     """Return the interval of the first predictions' score less the second's, on the same rows."""
     one, other = predictions
 
-    def differences(counts: Floats) -> Floats:
+    def differences(counts: FloatArray) -> FloatArray:
         return score.resampled(labels, one, counts) - score.resampled(labels, other, counts)
 
     return _interval(differences, len(labels), rng, n, level)
 
 
 def _interval(
-    of: Callable[[Floats], Floats], rows: int, rng: np.random.Generator, n: int, level: float
+    of: Callable[[FloatArray], FloatArray],
+    rows: int,
+    rng: np.random.Generator,
+    n: int,
+    level: float,
 ) -> Interval | None:
     if not rows:
         return None

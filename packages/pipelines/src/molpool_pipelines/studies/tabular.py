@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from mil_attn import BagData, Descriptors2DConfig, MoleculeFeaturesConfig
+from molpool_common import FloatArray
 from numpy.typing import NDArray
 
-from molpool_pipelines.studies.scoring import Floats, MacroScore
+from molpool_pipelines.studies.scoring import MacroScore
 from molpool_pipelines.tables import TaskType
 
 Rows = NDArray[np.int64]
@@ -29,7 +30,7 @@ class Side:
     """
 
     features: NDArray[np.float32]
-    labels: Floats
+    labels: FloatArray
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -8,7 +8,7 @@ proposal, so that the result converges to the posterior itself and not to its ap
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray
 from scipy.special import gammaln
 from scipy.stats import chi2, norm
 from scipy.stats.qmc import Sobol
@@ -16,8 +16,6 @@ from scipy.stats.qmc import Sobol
 from rt_ridge.hierarchy import Hierarchy
 from rt_ridge.scales.posterior import ScalePosterior, weighted_interval
 from rt_ridge.scales.whitening import Whitening
-
-FloatArray = npt.NDArray[np.float64]
 
 NU = 8.0
 """Degrees of freedom of the proposal: tails wider than those of the posterior."""

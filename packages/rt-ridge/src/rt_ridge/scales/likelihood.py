@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray
 from scipy.stats import norm
 
 from rt_ridge.errors import RTRidgeError
 from rt_ridge.hierarchy import Hierarchy
 from rt_ridge.scales.optimum import Optimum, curvature, maximise, spread
 from rt_ridge.scales.posterior import TAIL, ScalePosterior
-
-FloatArray = npt.NDArray[np.float64]
 
 NEGLIGIBLE = 1e-8
 """Fall of the log likelihood at which a small scale is taken for 0, relative to its size."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray
 from scipy.stats import norm
 
 from rt_ridge.hierarchy import Hierarchy
 from rt_ridge.scales.optimum import Optimum, curvature, maximise, spread
 from rt_ridge.scales.posterior import TAIL, ScalePosterior
-
-FloatArray = npt.NDArray[np.float64]
 
 MAX_CURVATURE = 200
 """Most scales whose curvature is measured, which takes two gradients each."""

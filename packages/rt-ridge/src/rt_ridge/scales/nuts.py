@@ -9,14 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray
 
 from rt_ridge.hierarchy import Hierarchy
 from rt_ridge.inference_data import import_arviz
 from rt_ridge.scales.posterior import ScalePosterior, weighted_interval
 from rt_ridge.scales.whitening import Whitening
-
-FloatArray = npt.NDArray[np.float64]
 
 MAX_R_HAT = 1.01
 MIN_ESS = 400.0

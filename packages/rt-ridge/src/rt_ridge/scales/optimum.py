@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray
 from scipy.optimize import minimize
 
-FloatArray = npt.NDArray[np.float64]
 Objective = Callable[[FloatArray], tuple[float, FloatArray]]
 
 GRADIENT_TOLERANCE = 1e-6

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-
-FloatArray = npt.NDArray[np.float64]
+from molpool_common import FloatArray
 
 TAIL = 0.025
 """On either side of an interval."""

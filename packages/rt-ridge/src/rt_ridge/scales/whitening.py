@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray
 
 from rt_ridge.block_algebra import UnsolvableError
 from rt_ridge.hierarchy import Hierarchy
 from rt_ridge.scales.map_ import mode
 from rt_ridge.scales.optimum import curvature, spread
-
-FloatArray = npt.NDArray[np.float64]
 
 MAX_CURVATURE = 200
 """Most coordinates whose curvature is measured; offsets of log σ beyond it are left as they are."""

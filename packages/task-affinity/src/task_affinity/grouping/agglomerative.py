@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import cast
 
 import numpy as np
+from molpool_common import FloatArray
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
 
-from task_affinity.grouping.objective import Floats
-
 Labels = NDArray[np.intp]
 
 
-def distances(affinity: Floats) -> Floats:
+def distances(affinity: FloatArray) -> FloatArray:
     """Return 1 - affinity between tasks, the mean of both directions, zero on the diagonal.
 
     Where an affinity exceeds 1 all distances are shifted by the same amount to stay positive,
@@ -22,12 +21,12 @@ def distances(affinity: Floats) -> Floats:
     """
     mutual = (affinity + affinity.T) / 2
     off = mutual[~np.eye(len(mutual), dtype=bool)]
-    result: Floats = max(1.0, float(off.max(initial=1.0))) - mutual
+    result: FloatArray = max(1.0, float(off.max(initial=1.0))) - mutual
     np.fill_diagonal(result, 0.0)
     return result
 
 
-def tree(affinity: Floats, *, ordered: bool = False) -> Floats:
+def tree(affinity: FloatArray, *, ordered: bool = False) -> FloatArray:
     """Return SciPy's linkage matrix [T - 1, 4]; T of at least 2.
 
     Parameters
@@ -39,10 +38,10 @@ def tree(affinity: Floats, *, ordered: bool = False) -> Floats:
     """
     condensed = squareform(distances(affinity), checks=False)
     merges = linkage(condensed, method="average")
-    return cast(Floats, optimal_leaf_ordering(merges, condensed) if ordered else merges)
+    return cast(FloatArray, optimal_leaf_ordering(merges, condensed) if ordered else merges)
 
 
-def cut(merges: Floats, n_groups: int) -> Labels:
+def cut(merges: FloatArray, n_groups: int) -> Labels:
     """Return the cluster [T] of each task after all merges but the last ``n_groups - 1``.
 
     SciPy's `fcluster` makes fewer clusters than asked for where merges tie.
@@ -55,7 +54,7 @@ def cut(merges: Floats, n_groups: int) -> Labels:
     return labels
 
 
-def agglomerative(affinity: Floats, n_groups: int) -> Labels:
+def agglomerative(affinity: FloatArray, n_groups: int) -> Labels:
     """Return the cluster [T] of each task; see `tree` and `cut`."""
     if len(affinity) == 1:
         return np.zeros(1, dtype=np.intp)

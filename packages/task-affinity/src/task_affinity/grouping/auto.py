@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from molpool_common import FloatArray
 
 from task_affinity.grouping.agglomerative import Labels, distances
-from task_affinity.grouping.objective import Floats
 
 TASKS_PER_GROUP = 2.5
 
 
-def silhouette(affinity: Floats, labels: Labels) -> float:
+def silhouette(affinity: FloatArray, labels: Labels) -> float:
     """Return the mean silhouette of tasks on the distance 1 - affinity.
 
     Parameters

@@ -6,10 +6,11 @@ Found groupings are polished, their groups join the pool, and so on until a roun
 from __future__ import annotations
 
 import numpy as np
+from molpool_common import FloatArray
 
 from task_affinity.grouping.choice import beam_choice
 from task_affinity.grouping.local import TOLERANCE, polished
-from task_affinity.grouping.objective import Floats, Members, received, tag_score
+from task_affinity.grouping.objective import Members, received, tag_score
 
 WORK = 2_000
 """Starts times tasks: many tasks take fewer starts."""
@@ -20,7 +21,7 @@ PATIENCE = 4
 
 
 def beam_search(
-    affinity: Floats,
+    affinity: FloatArray,
     n_groups: int,
     seed: int,
     start: Members | None = None,
@@ -100,7 +101,7 @@ def _covered(states: Members, generator: np.random.Generator) -> Members:
     return states
 
 
-def _pooled(pool: Members, states: Members, affinity: Floats, limit: int) -> Members:
+def _pooled(pool: Members, states: Members, affinity: FloatArray, limit: int) -> Members:
     """Return the distinct groups of pool and states that hold a task, at most `limit` of them."""
     every = np.concatenate([states.reshape(-1, states.shape[2]), pool])
     every = every[every.any(axis=1)]

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
+from molpool_common import FloatArray
 
 from task_affinity.config import ClusteringMethod
 from task_affinity.errors import TaskAffinityError, did_you_mean, listed
-from task_affinity.grouping.objective import Floats
 
 METHODS: tuple[str, ...] = get_args(ClusteringMethod)
 SYMMETRIC = 1e-5
@@ -24,7 +24,7 @@ def checked_method(method: str) -> str:
     return method
 
 
-def checked_affinity(affinity: Any, names: Sequence[str]) -> tuple[Floats, list[str]]:
+def checked_affinity(affinity: Any, names: Sequence[str]) -> tuple[FloatArray, list[str]]:
     """Return matrix and names if they can be grouped.
 
     Parameters
@@ -62,7 +62,7 @@ def checked_affinity(affinity: Any, names: Sequence[str]) -> tuple[Floats, list[
     return matrix, names
 
 
-def _check_finite(matrix: Floats, names: list[str]) -> None:
+def _check_finite(matrix: FloatArray, names: list[str]) -> None:
     bad = ~np.isfinite(matrix)
     if not bad.any():
         return
@@ -85,7 +85,7 @@ def checked_n_groups(n_groups: Any, n_tasks: int) -> int:
     return int(n_groups)
 
 
-def check_symmetric(matrix: Floats, names: list[str]) -> None:
+def check_symmetric(matrix: FloatArray, names: list[str]) -> None:
     """Raise unless the matrix is symmetric, naming the pair that differs most."""
     difference = np.abs(matrix - matrix.T)
     i, j = np.unravel_index(difference.argmax(), matrix.shape)
@@ -97,7 +97,7 @@ def check_symmetric(matrix: Floats, names: list[str]) -> None:
         )
 
 
-def check_range(matrix: Floats, names: list[str]) -> None:
+def check_range(matrix: FloatArray, names: list[str]) -> None:
     """Raise unless affinities lie between -1 and 1, as those of cosines do."""
     i, j = np.unravel_index(np.abs(matrix).argmax(), matrix.shape)
     if np.abs(matrix[i, j]) > 1 + SYMMETRIC:

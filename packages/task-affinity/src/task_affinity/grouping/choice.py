@@ -7,15 +7,16 @@ a choice is worth the sum over tasks of the best in its rows.
 from __future__ import annotations
 
 import numpy as np
+from molpool_common import FloatArray
 from numpy.typing import NDArray
 
-from task_affinity.grouping.objective import ALONE, Floats
+from task_affinity.grouping.objective import ALONE
 
 UNSERVED = 10 * ALONE
 """Stands in for a task that no chosen group holds yet, so that halves of a choice compare."""
 
 
-def beam_choice(values: Floats, n_choose: int, width: int) -> NDArray[np.intp]:
+def beam_choice(values: FloatArray, n_choose: int, width: int) -> NDArray[np.intp]:
     """Choose groups one at a time, keeping the `width` best choices after each.
 
     Parameters
@@ -48,7 +49,7 @@ def beam_choice(values: Floats, n_choose: int, width: int) -> NDArray[np.intp]:
     return chosen
 
 
-def _worth(best: Floats, values: Floats) -> Floats:
+def _worth(best: FloatArray, values: FloatArray) -> FloatArray:
     """Return the worth [B, G] of each state with each group added, in little memory."""
     worth = np.zeros((len(best), len(values)))
     for task in range(values.shape[1]):

@@ -9,11 +9,10 @@ few groups that could be in a better one; a mixed-integer program settles the re
 from __future__ import annotations
 
 import numpy as np
+from molpool_common import FloatArray
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, milp
-
-from task_affinity.grouping.objective import Floats
 
 TOLERANCE = 1e-10
 """Two choices that differ by less, relative to their worth, count as equally good."""
@@ -28,7 +27,7 @@ OPTIMAL, INFEASIBLE = 0, 2
 Indices = NDArray[np.intp]
 
 
-def best_choice(values: Floats, n_choose: int, start: Indices) -> tuple[Indices, bool]:
+def best_choice(values: FloatArray, n_choose: int, start: Indices) -> tuple[Indices, bool]:
     """Choose at most `n_choose` groups worth the most.
 
     Parameters
@@ -62,11 +61,11 @@ def best_choice(values: Floats, n_choose: int, start: Indices) -> tuple[Indices,
     return (rest[found] if better else start), proven
 
 
-def _worth(values: Floats, chosen: Indices) -> float:
+def _worth(values: FloatArray, chosen: Indices) -> float:
     return float(values[chosen].max(axis=0).sum())
 
 
-def undominated(values: Floats) -> Indices:
+def undominated(values: FloatArray) -> Indices:
     """Return the groups such that no other gives each of their tasks as much; of equals, one."""
     larger_first = np.argsort(-np.isfinite(values).sum(axis=1), kind="stable")
     values = values[larger_first]
@@ -79,7 +78,9 @@ def undominated(values: Floats) -> Indices:
     return larger_first[alive]
 
 
-def lowest_bound(values: Floats, n_choose: int, prices: Floats, bar: float) -> tuple[float, Floats]:
+def lowest_bound(
+    values: FloatArray, n_choose: int, prices: FloatArray, bar: float
+) -> tuple[float, FloatArray]:
     """Lower the bound on the worth of a choice by moving the prices along subgradients.
 
     Parameters
@@ -119,7 +120,7 @@ def lowest_bound(values: Floats, n_choose: int, prices: Floats, bar: float) -> t
     return lowest, surplus_there
 
 
-def solved(values: Floats, n_choose: int) -> tuple[Indices, bool]:
+def solved(values: FloatArray, n_choose: int) -> tuple[Indices, bool]:
     """Solve the choice as a mixed-integer program, by HiGHS's branch and bound.
 
     A group is chosen or not; a task is served once, by a chosen group that holds it.

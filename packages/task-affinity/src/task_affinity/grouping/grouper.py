@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+from molpool_common import FloatArray
 
 from task_affinity.config import ClusteringMethod, TaskAffinityConfig
 from task_affinity.grouping.agglomerative import Labels, agglomerative
@@ -17,7 +18,7 @@ from task_affinity.grouping.checks import (
     checked_method,
     checked_n_groups,
 )
-from task_affinity.grouping.objective import Floats, Members, tag_score
+from task_affinity.grouping.objective import Members, tag_score
 from task_affinity.grouping.result import Grouping
 from task_affinity.grouping.spectral import spectral
 from task_affinity.grouping.tag import serving, tag
@@ -118,7 +119,7 @@ class TaskGrouper:
         self._keep(matrix, names, *made, silhouettes)
         return self.groups_
 
-    def _groups(self, matrix: Floats, n_groups: int) -> tuple[Members, Labels, bool]:
+    def _groups(self, matrix: FloatArray, n_groups: int) -> tuple[Members, Labels, bool]:
         """Return groups [K, T] in the order of their first tasks, who serves whom, and a proof."""
         if self.method == "tag":
             members, exact = tag(matrix, n_groups, self.seed)
@@ -135,7 +136,7 @@ class TaskGrouper:
 
     def _keep(
         self,
-        matrix: Floats,
+        matrix: FloatArray,
         names: list[str],
         members: Members,
         served_by: Labels,

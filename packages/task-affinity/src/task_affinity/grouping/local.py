@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from molpool_common import FloatArray
 
-from task_affinity.grouping.objective import (
-    ALONE,
-    Floats,
-    Members,
-    received,
-    without_diagonal,
-)
+from task_affinity.grouping.objective import ALONE, Members, received, without_diagonal
 
 TOLERANCE = 1e-12
 """Gains below this, relative to the score, are rounding."""
 
 
-def polished(affinity: Floats, groups: Members) -> Members:
+def polished(affinity: FloatArray, groups: Members) -> Members:
     """Improve a grouping until no move of one task in any of its groups raises the TAG score.
 
     Parameters
@@ -41,7 +36,7 @@ def polished(affinity: Floats, groups: Members) -> Members:
     return groups
 
 
-def _settled(others: Floats, groups: Members, values: Floats, k: int) -> bool:
+def _settled(others: FloatArray, groups: Members, values: FloatArray, k: int) -> bool:
     """Bring group `k` to its best, given the other groups, in place; say whether it changed."""
     rest = np.delete(values, k, axis=0).max(axis=0, initial=-np.inf)
     changed = False
@@ -56,7 +51,7 @@ def _settled(others: Floats, groups: Members, values: Floats, k: int) -> bool:
         changed = True
 
 
-def move_gains(others: Floats, rest: Floats, members: Members) -> Floats:
+def move_gains(others: FloatArray, rest: FloatArray, members: Members) -> FloatArray:
     """Return by how much the score's sum rises if a task enters the group, or leaves it.
 
     Parameters

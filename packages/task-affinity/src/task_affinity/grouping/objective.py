@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from molpool_common import FloatArray
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
 Members = NDArray[np.bool_]
 
 ALONE = -1e6
 """What a task receives in a group of one, so that it is given company wherever it can be."""
 
 
-def received(affinity: Floats, members: Members) -> Floats:
+def received(affinity: FloatArray, members: Members) -> FloatArray:
     """Return what each task receives in each group.
 
     Parameters
@@ -36,9 +36,9 @@ def received(affinity: Floats, members: Members) -> Floats:
     return np.where(members, np.where(size == 1, ALONE, mean), -np.inf)
 
 
-def without_diagonal(affinity: Floats) -> Floats:
+def without_diagonal(affinity: FloatArray) -> FloatArray:
     """Return a copy with zeros on the diagonal."""
-    others: Floats = affinity.copy()
+    others: FloatArray = affinity.copy()
     np.fill_diagonal(others, 0.0)
     return others
 
@@ -51,7 +51,7 @@ def member_matrix(groups: Sequence[Sequence[int]], n_tasks: int) -> Members:
     return members
 
 
-def tag_score(affinity: Floats, members: Members) -> float:
+def tag_score(affinity: FloatArray, members: Members) -> float:
     """Return the mean over tasks of the most that each receives in one of its groups.
 
     Parameters

@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+from molpool_common import FloatArray
 
 from task_affinity.grouping.agglomerative import Labels
-from task_affinity.grouping.objective import Floats
 
 
-def spectral(affinity: Floats, n_groups: int, seed: int) -> Labels:
+def spectral(affinity: FloatArray, n_groups: int, seed: int) -> Labels:
     """Return the cluster [T] of each task.
 
     Parameters

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+from molpool_common import FloatArray
 
 from task_affinity.grouping.agglomerative import Labels, agglomerative
 from task_affinity.grouping.beam import beam_search
 from task_affinity.grouping.exact import best_choice
-from task_affinity.grouping.objective import Floats, Members, received
+from task_affinity.grouping.objective import Members, received
 
 EXACT_UP_TO = 12
 """Tasks up to which all 2^T - 1 groups are considered."""
 
 
-def tag(affinity: Floats, n_groups: int, seed: int) -> tuple[Members, bool]:
+def tag(affinity: FloatArray, n_groups: int, seed: int) -> tuple[Members, bool]:
     """Return at most `n_groups` groups of the best TAG score.
 
     Parameters
@@ -49,12 +50,12 @@ def tag(affinity: Floats, n_groups: int, seed: int) -> tuple[Members, bool]:
     return _that_serve(affinity, every[chosen]), proven
 
 
-def serving(affinity: Floats, members: Members) -> Labels:
+def serving(affinity: FloatArray, members: Members) -> Labels:
     """Return the group [T] in which each task receives most, the first of equals."""
     best: Labels = received(affinity, members).argmax(axis=0)
     return best
 
 
-def _that_serve(affinity: Floats, members: Members) -> Members:
+def _that_serve(affinity: FloatArray, members: Members) -> Members:
     """Drop groups in which no task receives most."""
     return members[np.unique(serving(affinity, members))]

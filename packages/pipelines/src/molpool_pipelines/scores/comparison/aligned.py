@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common import InputError, listed
+from molpool_common import FloatArray, InputError, listed
 from numpy.typing import NDArray
 
-from molpool_pipelines.scores.prediction_table import Floats, Predictions, TaskType
+from molpool_pipelines.scores.prediction_table import Predictions, TaskType
 
 Key = tuple[str, int, int]
 
@@ -44,8 +44,8 @@ class Aligned:
     tasks: tuple[str, ...]
     task_types: tuple[TaskType, ...]
     keys: list[Key]
-    y_true: Floats
-    y_pred: Floats
+    y_true: FloatArray
+    y_pred: FloatArray
     n_left_out: int = 0
 
     def __len__(self) -> int:

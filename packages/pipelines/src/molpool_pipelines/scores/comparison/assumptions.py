@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from molpool_common import FloatArray
 from numpy.typing import ArrayLike
 
-from molpool_pipelines.scores.comparison.tukey import Floats, residuals
+from molpool_pipelines.scores.comparison.tukey import residuals
 
 LARGEST_RATIO = 9.0
 """Of the variances of the models' scores; above it Ash et al. (2024) prefer a test of ranks."""
@@ -58,7 +59,7 @@ def check_assumptions(scores: ArrayLike) -> Assumptions:
     return Assumptions(normality, ratio, epsilon, _friedman(x), tuple(doubts))
 
 
-def greenhouse_geisser(scores: Floats) -> float | None:
+def greenhouse_geisser(scores: FloatArray) -> float | None:
     """Return epsilon of scores [K, M]: 1 where all differences of models vary alike.
 
     References
@@ -73,7 +74,7 @@ def greenhouse_geisser(scores: Floats) -> float | None:
     return float(np.trace(s) ** 2 / below) if below > 0 else None
 
 
-def _normality(rest: Floats) -> float | None:
+def _normality(rest: FloatArray) -> float | None:
     from scipy.stats import shapiro
 
     flat = rest.ravel()
@@ -82,14 +83,14 @@ def _normality(rest: Floats) -> float | None:
     return float(shapiro(flat).pvalue)
 
 
-def _variance_ratio(x: Floats) -> float | None:
+def _variance_ratio(x: FloatArray) -> float | None:
     variances = x.var(axis=0, ddof=1)
     if variances.max() == 0:
         return 1.0
     return float(variances.max() / variances.min()) if variances.min() > 0 else None
 
 
-def _friedman(x: Floats) -> float | None:
+def _friedman(x: FloatArray) -> float | None:
     from scipy.stats import friedmanchisquare
 
     if x.shape[1] < 3 or np.ptp(x, axis=1).max() == 0:

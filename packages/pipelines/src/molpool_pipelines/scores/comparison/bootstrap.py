@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from molpool_common import IN_UNITS, METRICS, Metric, UndefinedMetricError
+from molpool_common import IN_UNITS, METRICS, FloatArray, Metric, UndefinedMetricError
 
 from molpool_pipelines.scores.comparison.aligned import Aligned
-from molpool_pipelines.scores.comparison.differences import Floats, resampled_scores, summarise
+from molpool_pipelines.scores.comparison.differences import resampled_scores, summarise
 from molpool_pipelines.scores.comparison.multiple import holm
 from molpool_pipelines.scores.comparison.result import MACRO, Pair, Value, judged, practical_side
 
@@ -53,8 +53,8 @@ class _Scored:
     task: str
     metric: str
     n: int
-    values: Floats
-    resampled: Floats
+    values: FloatArray
+    resampled: FloatArray
     reason: str | None = None
     few: bool = False
 
@@ -100,7 +100,7 @@ def score_tasks(data: Aligned, metrics: Sequence[Metric], settings: Settings) ->
     return [*scored, *_means(scored, metrics)]
 
 
-def too_few(metric: Metric, y: Floats, least: int) -> str | None:
+def too_few(metric: Metric, y: FloatArray, least: int) -> str | None:
     """Return why labels are too few for resamples to say how far a score could move, if so.
 
     Resamples of a handful of rows repeat them: intervals are too narrow and p-values too small.
@@ -114,7 +114,7 @@ def too_few(metric: Metric, y: Floats, least: int) -> str | None:
     return None
 
 
-def plain_values(metric: Metric, y: Floats, p: Floats) -> tuple[Floats, str | None]:
+def plain_values(metric: Metric, y: FloatArray, p: FloatArray) -> tuple[FloatArray, str | None]:
     """Return values [M] of predictions [M, n], NaN where undefined, and why."""
     values, reason = np.full(len(p), np.nan), None
     for m, one in enumerate(p):

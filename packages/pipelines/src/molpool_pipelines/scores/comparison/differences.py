@@ -6,10 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common import Metric, resampled
-from numpy.typing import NDArray
-
-Floats = NDArray[np.float64]
+from molpool_common import FloatArray, Metric, resampled
 
 _CELLS = 2_000_000
 """Rows times resamples held at once: 16 MB an array."""
@@ -38,7 +35,7 @@ class Difference:
     dropped: int
 
 
-def draw_counts(n_rows: int, n: int, rng: np.random.Generator) -> Iterator[Floats]:
+def draw_counts(n_rows: int, n: int, rng: np.random.Generator) -> Iterator[FloatArray]:
     """Draw `n` resamples of the rows, as counts [r, N], some at a time."""
     chunk = max(1, _CELLS // max(n_rows, 1))
     for start in range(0, n, chunk):
@@ -49,8 +46,12 @@ def draw_counts(n_rows: int, n: int, rng: np.random.Generator) -> Iterator[Float
 
 
 def resampled_scores(
-    y_true: Floats, y_pred: Floats, metrics: list[list[Metric]], n: int, rng: np.random.Generator
-) -> list[dict[str, Floats]]:
+    y_true: FloatArray,
+    y_pred: FloatArray,
+    metrics: list[list[Metric]],
+    n: int,
+    rng: np.random.Generator,
+) -> list[dict[str, FloatArray]]:
     """Score every model and task on the same resamples of the molecules.
 
     Parameters
@@ -73,7 +74,7 @@ def resampled_scores(
         paired and so do tasks.
     """
     labelled = [np.flatnonzero(~np.isnan(y)) for y in y_true.T]
-    found: list[dict[str, list[Floats]]] = [{m.name: [] for m in ms} for ms in metrics]
+    found: list[dict[str, list[FloatArray]]] = [{m.name: [] for m in ms} for ms in metrics]
     for counts in draw_counts(len(y_true), n, rng):
         for t, rows in enumerate(labelled):
             c, y = counts[:, rows], y_true[rows, t]
@@ -83,7 +84,7 @@ def resampled_scores(
     return [{name: np.concatenate(v) for name, v in by_name.items()} for by_name in found]
 
 
-def summarise(differences: Floats, level: float) -> Difference | None:
+def summarise(differences: FloatArray, level: float) -> Difference | None:
     """Return interval and p-value of resampled differences [R], or None if none is defined.
 
     The p-value is twice the smaller share of resamples on either side of 0, each share with one

@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from molpool_common import IN_UNITS, InputError, Metric
+from molpool_common import IN_UNITS, FloatArray, InputError, Metric
 
 from molpool_pipelines.scores.comparison.aligned import Aligned
 from molpool_pipelines.scores.comparison.assumptions import check_assumptions
 from molpool_pipelines.scores.comparison.bootstrap import Settings, plain_values
 from molpool_pipelines.scores.comparison.corrected_t import corrected_resampled_t
-from molpool_pipelines.scores.comparison.differences import Floats
 from molpool_pipelines.scores.comparison.multiple import holm
 from molpool_pipelines.scores.comparison.result import (
     MACRO,
@@ -46,7 +45,7 @@ class FoldScores:
 
     task: str
     metric: str
-    scores: Floats
+    scores: FloatArray
     ratio: float
     dropped: int
     reason: str | None = None
@@ -94,7 +93,7 @@ def fold_scores(data: Aligned, metrics: Sequence[Metric]) -> list[FoldScores]:
     cells = data.cells
     rows = [data.rows_of(cell) for cell in cells]
     found: list[FoldScores] = []
-    whole: dict[str, list[Floats]] = {}
+    whole: dict[str, list[FloatArray]] = {}
     ratio = _ratio([len(r) for r in rows], cells)
     for t, (task, kind) in enumerate(zip(data.tasks, data.task_types, strict=True)):
         labelled = [r[~np.isnan(data.y_true[r, t])] for r in rows]
@@ -114,7 +113,9 @@ def fold_scores(data: Aligned, metrics: Sequence[Metric]) -> list[FoldScores]:
     return found
 
 
-def _defined(task: str, metric: str, table: Floats, ratio: float, reason: str | None) -> FoldScores:
+def _defined(
+    task: str, metric: str, table: FloatArray, ratio: float, reason: str | None
+) -> FoldScores:
     there = np.isfinite(table).all(axis=1)
     why = None if there.all() else reason
     return FoldScores(task, metric, table[there], ratio, int((~there).sum()), why)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-Floats = NDArray[np.float64]
+from molpool_common import FloatArray
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -32,16 +31,16 @@ class TukeyHSD:
         Its degrees of freedom.
     """
 
-    difference: Floats
-    low: Floats
-    high: Floats
-    p: Floats
+    difference: FloatArray
+    low: FloatArray
+    high: FloatArray
+    p: FloatArray
     half_width: float
     residual_sd: float
     df: int
 
 
-def residuals(scores: Floats) -> Floats:
+def residuals(scores: FloatArray) -> FloatArray:
     """Return scores [K, M] less the effects of fold and of model."""
     by_fold = scores.mean(axis=1, keepdims=True)
     by_model = scores.mean(axis=0, keepdims=True)
@@ -82,7 +81,7 @@ def repeated_measures_tukey(scores: ArrayLike, level: float = 0.95) -> TukeyHSD:
 
 
 def honest_differences(
-    means: Floats, n: int, mean_square: float, df: int, level: float = 0.95
+    means: FloatArray, n: int, mean_square: float, df: int, level: float = 0.95
 ) -> TukeyHSD:
     """Compare all pairs of means of a balanced design.
 

@@ -132,7 +132,7 @@ def overlap(table: MoleculeTable) -> NDArray[np.int64]:
     molecule = molecule_numbers(table)
     labelled = np.zeros((int(molecule.max()) + 1, len(table.task_names)), dtype=np.float64)
     np.maximum.at(labelled, molecule, np.isfinite(table.targets))
-    # Floats, because integers have no fast matrix product; counts below 2^53 are exact.
+    # FloatArray, because integers have no fast matrix product; counts below 2^53 are exact.
     return (labelled.T @ labelled).astype(np.int64)
 
 
