@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rt_ridge.descriptors import DescriptorEffect, HeadLevel
 from rt_ridge.errors import RTRidgeError
-from rt_ridge.lookup import find
+from rt_ridge.keys import find
 from rt_ridge.summaries import Stage1CoeffSummaries
 
 NEW = 10**6  # An id that no fit has seen.

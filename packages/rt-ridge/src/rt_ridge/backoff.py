@@ -13,7 +13,8 @@ from molpool_common import FloatArray, IntArray
 from rt_ridge.classes import ClassEffect
 from rt_ridge.descriptors import DescriptorEffect
 from rt_ridge.keys import pack
-from rt_ridge.lookup import LineTable, find
+from rt_ridge.keys import find
+from rt_ridge.lookup import LineTable
 from rt_ridge.parents import GroupParents
 
 LEVELS = (

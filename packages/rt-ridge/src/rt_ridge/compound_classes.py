@@ -10,7 +10,7 @@ from molpool_common import IntArray
 
 from rt_ridge.errors import RTRidgeError, did_you_mean
 from rt_ridge.keys import check_ids
-from rt_ridge.lookup import find
+from rt_ridge.keys import find
 
 UNCLASSED = 2**31 - 1
 """Class of the compounds that have none."""

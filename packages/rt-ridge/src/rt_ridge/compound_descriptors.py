@@ -10,7 +10,7 @@ import numpy as np
 from molpool_common import FloatArray, IntArray
 
 from rt_ridge.errors import RTRidgeError, did_you_mean, listed
-from rt_ridge.lookup import find
+from rt_ridge.keys import find
 
 
 @dataclass(frozen=True)

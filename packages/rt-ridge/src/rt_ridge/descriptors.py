@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from molpool_common import FloatArray, IntArray
 
-from rt_ridge.lookup import LineTable, find
+from rt_ridge.keys import find
+from rt_ridge.lookup import LineTable
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,14 @@ def check_ids(ids: npt.ArrayLike, name: str, *, first_row: int = 1) -> IntArray:
     return array.astype(np.int64)
 
 
+def find(ids: IntArray, wanted: IntArray) -> IntArray:
+    """Return the place of each of `wanted` in the ascending `ids`, -1 where it is not there."""
+    if not len(ids):
+        return np.full(len(wanted), -1)
+    place = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+    return np.where(ids[place] == wanted, place, -1)
+
+
 def _refuse(
     name: str, ids: npt.NDArray[Any], bad: npt.NDArray[np.bool_], expected: str, first_row: int
 ) -> None:

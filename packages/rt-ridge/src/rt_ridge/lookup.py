@@ -1,4 +1,4 @@
-"""Rows of a table found by id, and regression lines with their variances."""
+"""What is added to a regression line, with its variance: by class, and by descriptors."""
 
 from __future__ import annotations
 
@@ -7,14 +7,6 @@ from molpool_common import FloatArray, IntArray
 
 _CHUNK = 16_384
 """Rows at a time, so that memory does not grow with the table."""
-
-
-def find(ids: IntArray, wanted: IntArray) -> IntArray:
-    """Return the place of each of `wanted` in the ascending `ids`, -1 where it is not there."""
-    if not len(ids):
-        return np.full(len(wanted), -1)
-    place = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
-    return np.where(ids[place] == wanted, place, -1)
 
 
 class LineTable:

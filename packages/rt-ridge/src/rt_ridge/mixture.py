@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from molpool_common import FloatArray
 
-MeanCov = tuple[FloatArray, FloatArray]
+from rt_ridge.locations import MeanCov
 
 
 class Mixture:

@@ -12,7 +12,7 @@ from molpool_common import OKABE_ITO, FloatArray, new_figure, style
 from rt_ridge.errors import RTRidgeError, did_you_mean, listed
 from rt_ridge.intervals import SUPPORT_EDGES
 from rt_ridge.keys import unpack
-from rt_ridge.lookup import find
+from rt_ridge.keys import find
 from rt_ridge.support import COVERAGES
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
-Scale = Annotated[float, Field(ge=0)]
+Spread = Annotated[float, Field(ge=0)]
 
 
 class SimulateConfig(ConfigModel):
@@ -38,38 +38,38 @@ class SimulateConfig(ConfigModel):
     rare_rows: Positive = Field(2, description="training rows of a rare pair")
     unseen_pairs: Count = Field(100, description="pairs without any training row")
     unseen_species: Count = Field(0, description="species without training rows but of anchors")
-    cluster_covariate_sd: Scale = Field(
+    cluster_covariate_sd: Spread = Field(
         1.0, description="spread of the clusters' mean readings: their structure in the standards"
     )
-    species_covariate_sd: Scale = Field(0.3, description="of species within a cluster")
-    run_covariate_sd: Scale = Field(0.5, description="of runs within a species")
-    test_run_stretch: Scale = Field(
+    species_covariate_sd: Spread = Field(0.3, description="of species within a cluster")
+    run_covariate_sd: Spread = Field(0.5, description="of runs within a species")
+    test_run_stretch: Spread = Field(
         2.0, description="factor of run_covariate_sd in test runs; above 1 they lie farther out"
     )
     mean_rt: float = Field(8.0, description="grand mean, min")
-    class_sd: Scale = Field(1.0, description="of classes about it, min")
-    descriptor_sd: Scale = Field(0.8, description="share of descriptors in the intercept, min")
-    compound_sd: Scale = Field(0.5, description="of compounds beyond class and descriptors, min")
-    cluster_sd: Scale = Field(0.3, description="of clusters, min")
-    species_sd: Scale = Field(0.2, description="of species within a cluster, min")
+    class_sd: Spread = Field(1.0, description="of classes about it, min")
+    descriptor_sd: Spread = Field(0.8, description="share of descriptors in the intercept, min")
+    compound_sd: Spread = Field(0.5, description="of compounds beyond class and descriptors, min")
+    cluster_sd: Spread = Field(0.3, description="of clusters, min")
+    species_sd: Spread = Field(0.2, description="of species within a cluster, min")
     species_sd_ratio: float = Field(
         3.0, gt=0, description="species_sd of the most over that of the least diverse cluster"
     )
-    pair_sd: Scale = Field(0.1, description="of pairs about species and compound, min")
-    gamma_sd: Scale = Field(0.3, description="of compounds' slopes about a common slope")
-    cluster_gamma_sd: Scale = Field(0.2, description="of clusters' deviations of slope")
-    species_gamma_sd: Scale = Field(0.1, description="of species' deviations of slope")
-    class_gamma_sd: Scale = Field(0.0, description="of classes' slopes")
-    cluster_class_gamma_sd: Scale = Field(0.0, description="of slopes of classes within a cluster")
-    species_theta_sd: Scale = Field(
+    pair_sd: Spread = Field(0.1, description="of pairs about species and compound, min")
+    gamma_sd: Spread = Field(0.3, description="of compounds' slopes about a common slope")
+    cluster_gamma_sd: Spread = Field(0.2, description="of clusters' deviations of slope")
+    species_gamma_sd: Spread = Field(0.1, description="of species' deviations of slope")
+    class_gamma_sd: Spread = Field(0.0, description="of classes' slopes")
+    cluster_class_gamma_sd: Spread = Field(0.0, description="of slopes of classes within a cluster")
+    species_theta_sd: Spread = Field(
         0.0, description="share of species' own coefficients of descriptors in the intercept, min"
     )
-    species_theta_gamma_sd: Scale = Field(
+    species_theta_gamma_sd: Spread = Field(
         0.0, description="share of species' own coefficients of descriptors in the slopes"
     )
     noise_sd: float = Field(0.1, gt=0, description="σ, min")
-    noise_spread: Scale = Field(0.0, description="of log σ between species")
-    curvature_sd: Scale = Field(0.0, description="of compounds' coefficients of squared readings")
+    noise_spread: Spread = Field(0.0, description="of log σ between species")
+    curvature_sd: Spread = Field(0.0, description="of compounds' coefficients of squared readings")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -16,7 +16,7 @@ from rt_ridge.errors import RTRidgeError, listed
 from rt_ridge.features import FeatureMap
 from rt_ridge.intervals import IntervalCalibration
 from rt_ridge.keys import check_ids, pack
-from rt_ridge.lookup import find
+from rt_ridge.keys import find
 
 SCHEMA_VERSION = 1
 

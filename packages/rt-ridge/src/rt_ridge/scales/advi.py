@@ -20,7 +20,7 @@ LAST = 0.1
 """Share of the steps over which the evidence bound is averaged for the diagnostics."""
 
 
-def find(hierarchy: Hierarchy) -> ScalePosterior:
+def find_advi(hierarchy: Hierarchy) -> ScalePosterior:
     """Fit a normal with independent coordinates, whitened at the mode, and draw from it."""
     import_arviz()
     import pymc as pm

@@ -23,7 +23,7 @@ ENOUGH = 0.1
 """Share of effective points below which the weights are said to be uneven."""
 
 
-def find(hierarchy: Hierarchy) -> ScalePosterior:
+def find_laplace(hierarchy: Hierarchy) -> ScalePosterior:
     """Return weighted points; `diagnostics` holds their effective number and the log evidence."""
     whitening = Whitening.at_mode(hierarchy)
     draws, seed = hierarchy.config.sampling.draws, hierarchy.config.seed

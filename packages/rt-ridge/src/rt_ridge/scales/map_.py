@@ -16,7 +16,7 @@ OFFSET_DRAWS = 32
 """Draws of the offsets of log σ; each is taken with both signs."""
 
 
-def find(hierarchy: Hierarchy) -> ScalePosterior:
+def find_map(hierarchy: Hierarchy) -> ScalePosterior:
     """Climb to the mode; intervals are normal in the logarithms.
 
     Notes

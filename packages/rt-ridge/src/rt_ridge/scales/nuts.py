@@ -24,7 +24,7 @@ MAX_LIKELIHOODS = 200
 """Draws at which the log likelihood is evaluated again for its mean."""
 
 
-def find(hierarchy: Hierarchy) -> ScalePosterior:
+def find_nuts(hierarchy: Hierarchy) -> ScalePosterior:
     """Sample; `diagnostics` holds the largest R-hat, the least effective size, the divergences.
 
     Notes
