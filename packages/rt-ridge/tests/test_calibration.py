@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from rt_ridge.estimators import PartialPoolingRidge
-from rt_ridge.evaluation import evaluate
-from rt_ridge.regressors import fit_features, regressor_statistics
-from rt_ridge.simulate import simulate
-from rt_ridge.simulate_config import SimulateConfig
-from rt_ridge.statistics import SufficientStatistics
+from rt_ridge._config import SimulateConfig
+from rt_ridge._estimators import PartialPoolingRidge
+from rt_ridge.statistics._sufficient import SufficientStatistics, fit_features, regressor_statistics
+from rt_ridge.studies._evaluation import evaluate
+from rt_ridge.studies._simulate import simulate
 
 
 @pytest.mark.slow

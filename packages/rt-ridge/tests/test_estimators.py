@@ -18,7 +18,7 @@ from rt_ridge import (
     SufficientStatistics,
     SupercategoryRidge,
 )
-from rt_ridge.inference_data import import_arviz
+from rt_ridge.scales._sampling import import_arviz
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 

@@ -15,15 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from molpool_common import FloatArray
-from rt_ridge.coefficients import pair_coefficients
-from rt_ridge.config import RidgeConfig, SamplingConfig
-from rt_ridge.hierarchy import Hierarchy
-from rt_ridge.priors import ScalePrior, ScalePriors
+from rt_ridge._config import RidgeConfig, SamplingConfig, ScalePrior, ScalePriors
+from rt_ridge.hierarchy._hierarchy import Hierarchy
+from rt_ridge.posterior._artefact import pair_coefficients
 from rt_ridge.scales import find_scales
-from rt_ridge.scales.optimum import maximise
-from rt_ridge.scales.posterior import ScalePosterior, weighted_interval
-from rt_ridge.scales.whitening import Whitening
-from rt_ridge.statistics import SufficientStatistics
+from rt_ridge.scales._mode import Whitening, maximise
+from rt_ridge.scales._posterior import ScalePosterior, weighted_interval
+from rt_ridge.statistics._sufficient import SufficientStatistics
 from scipy.stats import kstest, norm
 
 _NEAR = (p / "shared" / "data" for p in Path(__file__).resolve().parents)
@@ -320,7 +318,7 @@ def test_points_are_thinned_evenly_and_intervals_weighted():
 
 
 def test_more_flat_effects_than_rows_are_refused():
-    from rt_ridge.errors import RTRidgeError
+    from rt_ridge._errors import RTRidgeError
 
     with pytest.raises(RTRidgeError, match="reml needs more rows"):
         fit(stats_of([1.0], [0]), method="reml")
