@@ -84,24 +84,36 @@ def modules() -> dict[str, Path]:
     return {module_name(path): path for src in SOURCES for path in src.rglob("*.py")}
 
 
-def graph(*, folders: bool) -> dict[str, set[str]]:
-    """Return which module imports which, or which folder which other folder."""
+def graph() -> dict[str, set[str]]:
+    """Return which module imports which."""
     edges: dict[str, set[str]] = defaultdict(set)
     known = modules()
-
-    def place(module: str) -> str:
-        if not folders:
-            return module
-        return module if known[module].name == "__init__.py" else module.rpartition(".")[0]
-
     for module, path in known.items():
         for found in imports(path):
             target = found.module
-            if found.name and is_module(f"{target}.{found.name}"):
+            if found.name and f"{target}.{found.name}" in known:
                 target = f"{target}.{found.name}"
-            if target in known and place(target) != place(module):
-                edges[place(module)].add(place(target))
+            if target in known and target != module:
+                edges[module].add(target)
     return edges
+
+
+def rooms(edges: dict[str, set[str]], folder: str) -> dict[str, set[str]]:
+    """Return which file or folder right in `folder` imports which other one there."""
+    depth = len(folder.split(".")) + 1
+
+    def room(module: str) -> str | None:
+        parts = module.split(".")
+        inside = module.startswith(f"{folder}.") and len(parts) >= depth
+        return ".".join(parts[:depth]) if inside else None
+
+    found: dict[str, set[str]] = defaultdict(set)
+    for module, targets in edges.items():
+        for target in targets:
+            here, there = room(module), room(target)
+            if here and there and here != there:
+                found[here].add(there)
+    return found
 
 
 def circles(edges: dict[str, set[str]]) -> list[list[str]]:
@@ -139,11 +151,13 @@ def test_circles_are_found():
 
 
 def test_no_module_imports_itself_through_others():
-    assert circles(graph(folders=False)) == []
+    assert circles(graph()) == []
 
 
 def test_no_folder_imports_itself_through_others():
-    assert circles(graph(folders=True)) == []
+    edges = graph()
+    folders = sorted(name for name, path in modules().items() if path.name == "__init__.py")
+    assert [c for folder in folders for c in circles(rooms(edges, folder))] == []
 
 
 def test_imports_go_down_the_layers():
