@@ -1,20 +1,17 @@
-"""The scales' posterior as ArviZ knows it.
+"""Methods that sample the scales: `nuts` by nutpie and `advi` by PyMC, and ArviZ for all methods.
 
-No-U-turn sampling of the scales (`nuts`) by nutpie; locations are integrated exactly.
-
-Hoffman & Gelman 2014, https://jmlr.org/papers/v15/hoffman14a.html.
-
-Automatic differentiation variational inference of the scales (`advi`) by PyMC.
-
-Kucukelbir et al. 2017, https://jmlr.org/papers/v18/16-107.html.
+Locations are integrated exactly, so that only the few log scales are sampled: by the no-U-turn
+sampler (Hoffman & Gelman 2014, https://jmlr.org/papers/v15/hoffman14a.html), or by automatic
+differentiation variational inference (Kucukelbir et al. 2017,
+https://jmlr.org/papers/v18/16-107.html). The three libraries come with the extra ``sampling``.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 from molpool_common import FloatArray
@@ -23,55 +20,46 @@ from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.scales._mode import Whitening
 from rt_ridge.scales._posterior import ScalePosterior, weighted_interval
 
-if TYPE_CHECKING:
-    from rt_ridge.scales._posterior import ScalePosterior
-
-
-POINTS = 1000
-"""Equally likely draws that weighted points are turned into."""
-
-
-def import_arviz() -> ModuleType:
-    """Import ArviZ without its notice of a coming refactoring, which is not the user's matter."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        import arviz
-
-    module: ModuleType = arviz
-    return module
-
-
-def to_inference_data(scales: ScalePosterior, seed: int) -> Any:
-    """Return an ArviZ InferenceData with one variable a scale.
-
-    Parameters
-    ----------
-    scales : ScalePosterior
-        Weighted points become equally likely draws; a single point stays one draw. A sampler's
-        own trace is returned as it is.
-    seed : int
-        Of the resampling.
-    """
-    if scales.trace is not None:
-        return scales.trace
-    arviz = import_arviz()
-    points = scales.points
-    if len(points) > 1:
-        rng = np.random.default_rng(seed)
-        # Systematic resampling: as even as weights allow, in random order.
-        places = (np.arange(POINTS) + rng.uniform()) / POINTS
-        chosen = np.searchsorted(np.cumsum(scales.weights), places * scales.weights.sum())
-        points = points[rng.permutation(np.minimum(chosen, len(points) - 1))]
-    draws = {name: points[None, :, j] for j, name in enumerate(scales.names)}
-    return arviz.from_dict(posterior=draws)
-
-
 MAX_R_HAT = 1.01
 MIN_ESS = 400.0
 WHITE_DEPTH, DEPTH = 2, 8
 """Doublings of a trajectory: three steps cross a standard normal about a quarter turn."""
 MAX_LIKELIHOODS = 200
 """Draws at which the log likelihood is evaluated again for its mean."""
+LEARNING_RATE = 0.01
+"""Of Adam: coordinates are whitened, so that a step is a hundredth of a standard deviation."""
+LAST = 0.1
+"""Share of the steps over which the evidence bound is averaged for the diagnostics."""
+POINTS = 1000
+"""Equally likely draws that weighted points are turned into."""
+
+
+def import_extra(name: str, what: str) -> Any:
+    """Import a library of the extra ``sampling``.
+
+    Parameters
+    ----------
+    name : {"arviz", "nutpie", "pymc"}
+        The library.
+    what : str
+        What needs it, for the message.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed; names the extra.
+    """
+    try:
+        with warnings.catch_warnings():
+            # ArviZ's notice of a coming refactoring is not the user's matter.
+            warnings.simplefilter("ignore", FutureWarning)
+            import_module("arviz")
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{what} needs {error.name}, which the extra `sampling` installs: "
+            "pip install 'rt-ridge[sampling]'"
+        ) from error
 
 
 def find_nuts(hierarchy: Hierarchy) -> ScalePosterior:
@@ -82,8 +70,9 @@ def find_nuts(hierarchy: Hierarchy) -> ScalePosterior:
     Chains start at random about the mode, in coordinates whitened there, so that short
     trajectories and a short warm-up do.
     """
+    nutpie = import_extra("nutpie", "method nuts")
     whitening = Whitening.at_mode(hierarchy)
-    found = _sample(whitening, hierarchy.config.seed)
+    found = _sample(nutpie, whitening, hierarchy.config.seed)
     phi = whitening.phi(np.asarray(found.posterior["u"]))
     chains = np.concatenate(
         [np.exp(phi[..., : hierarchy.layout.n_free]), phi[..., hierarchy.layout.n_free :]], axis=-1
@@ -108,10 +97,8 @@ def find_nuts(hierarchy: Hierarchy) -> ScalePosterior:
     )
 
 
-def _sample(whitening: Whitening, seed: int) -> Any:
+def _sample(nutpie: Any, whitening: Whitening, seed: int) -> Any:
     """Run the chains side by side; they share the interpreter, which numpy leaves to itself."""
-    import_arviz()
-    import nutpie
     from nutpie.compiled_pyfunc import from_pyfunc
 
     sampling = whitening.hierarchy.config.sampling
@@ -148,14 +135,14 @@ def _sample(whitening: Whitening, seed: int) -> Any:
 
 def _trace(hierarchy: Hierarchy, chains: FloatArray, stats: Any) -> Any:
     """Return an InferenceData with one variable a scale."""
-    arviz = import_arviz()
+    arviz = import_extra("arviz", "method nuts")
     draws = {name: chains[:, :, j] for j, name in enumerate(hierarchy.layout.names)}
-    kept = {name: np.asarray(stats[name]) for name in ("diverging", "n_steps", "energy")}
-    return arviz.from_dict(posterior=draws, sample_stats=kept)
+    recorded = {name: np.asarray(stats[name]) for name in ("diverging", "n_steps", "energy")}
+    return arviz.from_dict(posterior=draws, sample_stats=recorded)
 
 
 def _diagnostics(trace: Any, stats: Any) -> dict[str, float]:
-    arviz = import_arviz()
+    arviz = import_extra("arviz", "method nuts")
     r_hat, ess = arviz.rhat(trace), arviz.ess(trace)
     return {
         "r_hat": max(float(r_hat[name]) for name in r_hat),
@@ -176,17 +163,9 @@ def _warnings(diagnostics: dict[str, float]) -> list[str]:
     return notes
 
 
-LEARNING_RATE = 0.01
-"""Of Adam: coordinates are whitened, so that a step is a hundredth of a standard deviation."""
-LAST = 0.1
-"""Share of the steps over which the evidence bound is averaged for the diagnostics."""
-
-
 def find_advi(hierarchy: Hierarchy) -> ScalePosterior:
     """Fit a normal with independent coordinates, whitened at the mode, and draw from it."""
-    import_arviz()
-    import pymc as pm
-
+    pm = import_extra("pymc", "method advi")
     sampling, seed = hierarchy.config.sampling, hierarchy.config.seed
     whitening = Whitening.at_mode(hierarchy)
     with build_model(whitening):
@@ -250,3 +229,33 @@ def build_model(whitening: Whitening) -> Any:
         u = pm.Flat("u", shape=whitening.hierarchy.layout.size)
         pm.Potential("log_density", LogDensity()(u)[0])
     return model
+
+
+def to_inference_data(scales: ScalePosterior, seed: int) -> Any:
+    """Return an ArviZ InferenceData with one variable a scale.
+
+    Parameters
+    ----------
+    scales : ScalePosterior
+        Weighted points become equally likely draws; a single point stays one draw. A sampler's
+        own trace is returned as it is.
+    seed : int
+        Of the resampling.
+
+    Raises
+    ------
+    ImportError
+        If ArviZ is not installed.
+    """
+    if scales.trace is not None:
+        return scales.trace
+    arviz = import_extra("arviz", "idata_, the posterior as InferenceData,")
+    points = scales.points
+    if len(points) > 1:
+        rng = np.random.default_rng(seed)
+        # Systematic resampling: as even as weights allow, in random order.
+        places = (np.arange(POINTS) + rng.uniform()) / POINTS
+        chosen = np.searchsorted(np.cumsum(scales.weights), places * scales.weights.sum())
+        points = points[rng.permutation(np.minimum(chosen, len(points) - 1))]
+    draws = {name: points[None, :, j] for j, name in enumerate(scales.names)}
+    return arviz.from_dict(posterior=draws)
