@@ -20,10 +20,10 @@ from .prediction._backoff import BackoffLevel as BackoffLevel
 from .prediction._backoff import CoefficientPredictor as CoefficientPredictor
 from .prediction._backoff import CompoundEffect as CompoundEffect
 from .prediction._backoff import NoiseVariance as NoiseVariance
-from .prediction._conformal import MOST_PARTS as MOST_PARTS
+from .prediction._conformal import MAX_RUN_BLOCKS as MAX_RUN_BLOCKS
+from .prediction._conformal import ConformalSketch as ConformalSketch
 from .prediction._conformal import IntervalCalibration as IntervalCalibration
-from .prediction._conformal import ReachSketch as ReachSketch
-from .prediction._conformal import beyond as beyond
+from .prediction._conformal import outside_range as outside_range
 from .prediction._effects import ClassEffect as ClassEffect
 from .prediction._effects import ClassTable as ClassTable
 from .prediction._effects import DescriptorEffect as DescriptorEffect

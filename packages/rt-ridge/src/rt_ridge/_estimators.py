@@ -31,12 +31,12 @@ from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.hierarchy._linear_system import matched_threads
 from rt_ridge.posterior._artefact import summarise
 from rt_ridge.prediction._conformal import (
-    LEAST_ROWS,
-    MOST_PARTS,
+    MAX_RUN_BLOCKS,
+    MIN_ROWS,
     Extrapolation,
     IntervalCalibration,
-    beyond,
-    by_size,
+    count_scores,
+    outside_range,
 )
 from rt_ridge.prediction._summaries import Prediction, Stage1CoeffSummaries
 from rt_ridge.scales import find_scales
@@ -442,7 +442,7 @@ def calibrate_intervals(
     seed: int = 0,
     **known: Any,
 ) -> IntervalCalibration:
-    """Fit to all but some runs, again and again, and measure the errors on those.
+    """Fit to all but one fold of the runs at a time, and measure the errors on that fold.
 
     Parameters
     ----------
@@ -453,9 +453,9 @@ def calibrate_intervals(
     runs : array_like, [N]
         Run of each row: rows that share what is measured of the run, and so err together.
     n_folds : int
-        Parts that the runs are held out in.
+        Folds that the runs are held out in.
     seed : int
-        Of the parts.
+        Of the folds.
     **known
         What `fit` takes besides rows: descriptors, classes.
 
@@ -477,20 +477,20 @@ def calibrate_intervals(
             f"{len(y)} rows; found {n_folds} and {len(runs)}"
         )
     z, support = np.empty(len(y)), np.empty(len(y), dtype=np.int64)
-    far = np.zeros(len(y), dtype=np.bool_)
+    outside = np.zeros(len(y), dtype=np.bool_)
     order = np.random.default_rng(seed).permutation(len(unique))
-    parts = np.argsort(order)[np.searchsorted(unique, runs)] % MOST_PARTS
-    for part in np.array_split(unique[order], n_folds):
-        out = np.isin(runs, part)
+    blocks = np.argsort(order)[np.searchsorted(unique, runs)] % MAX_RUN_BLOCKS
+    for fold in np.array_split(unique[order], n_folds):
+        out = np.isin(runs, fold)
         model = clone(estimator).fit(X[~out], y[~out], ids[~out], **known)
         found = model.predict_levels(X[out], ids[out])
         z[out] = (y[out] - found.mean) / found.std
         support[out] = model.summaries_.support(ids[out, 0], ids[out, 1])
-        far[out] = beyond(X[out], X[~out].min(axis=0), X[~out].max(axis=0))
-    far &= ~np.isnan(z)
-    if (~far & ~np.isnan(z)).sum() < LEAST_ROWS:
-        far[:] = False
-    inside = IntervalCalibration.fit(z[~far], support[~far], parts[~far])
-    outside = by_size(np.abs(z[far]), parts[far])
+        outside[out] = outside_range(X[out], X[~out].min(axis=0), X[~out].max(axis=0))
+    outside &= ~np.isnan(z)
+    if (~outside & ~np.isnan(z)).sum() < MIN_ROWS:
+        outside[:] = False
+    inside = IntervalCalibration.fit(z[~outside], support[~outside], blocks[~outside])
+    scores = count_scores(np.abs(z[outside]), blocks[outside])
     ends = (X.min(axis=0), X.max(axis=0))
-    return replace(inside, extrapolation=Extrapolation.fit(*ends, *outside))
+    return replace(inside, extrapolation=Extrapolation.fit(*ends, *scores))

@@ -11,17 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rt_ridge._errors import RTRidgeError
 from rt_ridge._estimators import calibrate_intervals
+from rt_ridge._npz import read_npz, write_npz
 from rt_ridge.prediction._conformal import (
     ACCURACY,
     GRID,
     MARGIN,
+    ConformalSketch,
     Extrapolation,
     IntervalCalibration,
-    ReachSketch,
-    beyond,
-    by_size,
-    normal_reach,
-    reach_of,
+    conformal_quantiles,
+    count_scores,
+    normal_quantiles,
+    outside_range,
 )
 from rt_ridge.prediction._summaries import Prediction, Stage1CoeffSummaries
 from rt_ridge.studies._baselines import GroupwiseRidge
@@ -33,7 +34,7 @@ AT_95 = int(np.flatnonzero(GRID == 0.95)[0])
 
 def test_one_part_is_told_by_its_quantiles() -> None:
     size = np.abs(np.random.default_rng(0).normal(size=5_000))
-    found = reach_of(*by_size(size, np.zeros(5_000, dtype=np.int64)))
+    found = conformal_quantiles(*count_scores(size, np.zeros(5_000, dtype=np.int64)))
     expected = np.quantile(size, np.minimum(GRID * (1 + 1 / 5_000), 1), method="higher")
     np.testing.assert_array_equal(found, expected)
 
@@ -47,44 +48,51 @@ def test_runs_that_differ_are_covered_when_they_are_new() -> None:
     for _ in range(400):
         spread = np.exp(rng.normal(size=10))
         size = np.abs(rng.normal(size=(10, 100))) * spread[:, None]
-        part = np.repeat(np.arange(10), 100)
+        block = np.repeat(np.arange(10), 100)
         new = np.exp(rng.normal(size=100))
 
-        def covered(reach: float, new: Any = new) -> float:
-            return float(np.mean(2 * norm.cdf(reach / new) - 1))
+        def covered(quantile: float, new: Any = new) -> float:
+            return float(np.mean(2 * norm.cdf(quantile / new) - 1))
 
         plain.append(covered(float(np.quantile(size, 0.95))))
-        raised.append(covered(reach_of(*by_size(size.ravel(), part))[AT_95]))
+        raised.append(covered(conformal_quantiles(*count_scores(size.ravel(), block))[AT_95]))
     assert np.mean(plain) < 0.94
     assert abs(np.mean(raised) - 0.95) < 0.01
 
 
 @given(st.integers(0, 1_000), st.integers(2, 6))
-def test_parts_only_widen_and_their_order_is_of_no_account(seed: int, n_parts: int) -> None:
+def test_blocks_only_widen_and_their_order_is_of_no_account(seed: int, n_blocks: int) -> None:
     rng = np.random.default_rng(seed)
-    size, part = np.abs(rng.standard_t(2, 300)), rng.integers(0, n_parts, 300)
-    found = reach_of(*by_size(size, part))
+    size, block = np.abs(rng.standard_t(2, 300)), rng.integers(0, n_blocks, 300)
+    found = conformal_quantiles(*count_scores(size, block))
     assert (np.diff(found) >= 0).all()
-    assert (found >= reach_of(*by_size(size, np.zeros(300, dtype=np.int64)))).all()
-    np.testing.assert_array_equal(found, reach_of(*by_size(size, n_parts - 1 - part)))
+    assert (found >= conformal_quantiles(*count_scores(size, np.zeros(300, dtype=np.int64)))).all()
+    np.testing.assert_array_equal(
+        found, conformal_quantiles(*count_scores(size, n_blocks - 1 - block))
+    )
 
 
-def test_readings_beyond_are_those_outside_the_range_and_its_margin() -> None:
+def test_readings_outside_the_range_are_those_outside_its_margin_too() -> None:
     low, high = np.array([0.0, -1.0]), np.array([10.0, 1.0])
     inside = [[10.0 * (1 + MARGIN) - 1e-9, 0.0], [5.0, -1.0 - 2 * MARGIN + 1e-9]]
     outside = [[10.0 * (1 + MARGIN) + 1e-9, 0.0], [5.0, -1.0 - 2 * MARGIN - 1e-9]]
-    assert beyond(np.array(inside + outside), low, high).tolist() == [False, False, True, True]
-    assert beyond(np.zeros((3, 0)), np.zeros(0), np.zeros(0)).tolist() == [False] * 3
+    assert outside_range(np.array(inside + outside), low, high).tolist() == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert outside_range(np.zeros((3, 0)), np.zeros(0), np.zeros(0)).tolist() == [False] * 3
 
 
-def test_beyond_nothing_is_narrower_than_the_model_says() -> None:
+def test_outside_the_range_nothing_is_narrower_than_the_model_says() -> None:
     ends = np.zeros(1), np.ones(1)
-    few = Extrapolation.fit(*ends, *by_size(np.full(199, 9.0), np.zeros(199, dtype=np.int64)))
-    np.testing.assert_array_equal(few.reach, normal_reach(GRID))
-    quiet = Extrapolation.fit(*ends, *by_size(np.full(300, 0.01), np.arange(300) % 3))
-    np.testing.assert_array_equal(quiet.reach, normal_reach(GRID))
-    wild = Extrapolation.fit(*ends, *by_size(np.full(300, 9.0), np.arange(300) % 3))
-    assert (wild.reach == 9.0).all()
+    few = Extrapolation.fit(*ends, *count_scores(np.full(199, 9.0), np.zeros(199, dtype=np.int64)))
+    np.testing.assert_array_equal(few.quantiles, normal_quantiles(GRID))
+    quiet = Extrapolation.fit(*ends, *count_scores(np.full(300, 0.01), np.arange(300) % 3))
+    np.testing.assert_array_equal(quiet.quantiles, normal_quantiles(GRID))
+    wild = Extrapolation.fit(*ends, *count_scores(np.full(300, 9.0), np.arange(300) % 3))
+    assert (wild.quantiles == 9.0).all()
 
 
 @pytest.mark.parametrize(
@@ -93,11 +101,11 @@ def test_beyond_nothing_is_narrower_than_the_model_says() -> None:
         ({"low": np.zeros(2)}, "expected ends of each covariate"),
         ({"low": np.full(1, 2.0)}, "low <= high"),
         ({"high": np.full(1, np.inf)}, "finite ends"),
-        ({"reach": -np.arange(3.0)}, "ascends with coverage"),
+        ({"quantiles": -np.arange(3.0)}, "ascend with coverage"),
     ],
 )
 def test_what_is_no_range_is_refused(changes: dict[str, Any], message: str) -> None:
-    values = {"low": np.zeros(1), "high": np.ones(1), "reach": np.arange(3.0)}
+    values = {"low": np.zeros(1), "high": np.ones(1), "quantiles": np.arange(3.0)}
     with pytest.raises(RTRidgeError, match=message):
         Extrapolation(**(values | changes))
 
@@ -108,13 +116,13 @@ ONE = np.ones(1)
 def small(**changes: Any) -> IntervalCalibration:
     values = {
         "coverages": np.array([0.5, 0.9]),
-        "reach": np.array([[1.0, 4.0], [0.5, 2.0]]),
+        "quantiles": np.array([[1.0, 4.0], [0.5, 2.0]]),
         "edges": np.array([1]),
     }
     return IntervalCalibration(**(values | changes))
 
 
-def test_reach_is_that_of_the_noise() -> None:
+def test_quantiles_are_those_of_the_noise() -> None:
     # Quantiles of 99 999 points of t with 3 degrees, and of a normal distribution, by scipy.
     p = (np.arange(99_999) + 1) / 100_000
     z = np.concatenate([student.ppf(p, 3), norm.ppf(p)])
@@ -137,7 +145,7 @@ def test_each_interval_holds_its_share_of_the_held_out_rows(n: int, seed: int) -
     assert (hit <= GRID + 2 / n + 1e-12).all()
 
 
-def test_bins_of_few_rows_take_the_reach_of_all() -> None:
+def test_bins_of_few_rows_take_the_conformal_quantiles_all() -> None:
     rng = np.random.default_rng(0)
     z = np.concatenate([rng.normal(size=5_000), 9 * rng.normal(size=50)])
     found = IntervalCalibration.fit(z, np.repeat([30, 1], [5_000, 50]))
@@ -165,7 +173,7 @@ def test_bins_thinner_than_all_that_was_measured_are_no_narrower_than_unseen_pai
     assert half[1] < 0.7
 
 
-def test_between_and_beyond_the_coverages_measured() -> None:
+def test_between_and_above_the_coverages_measured() -> None:
     found = small()
     one = np.array([1])
     assert found.half_width(ONE, one, 0.25) == pytest.approx(0.25)
@@ -188,9 +196,13 @@ def test_intervals_hold_on_new_runs_where_normal_ones_do_not() -> None:
         y = 5 + X[:, 0] + rng.standard_t(2, 600)[runs] + 0.1 * rng.normal(size=len(runs))
         kept = runs < 200
         model = GroupwiseRidge().fit(X[kept], y[kept], groups[kept])
-        reach = calibrate_intervals(model, X[kept], y[kept], groups[kept], runs[kept], n_folds=5)
+        calibration = calibrate_intervals(
+            model, X[kept], y[kept], groups[kept], runs[kept], n_folds=5
+        )
         new = model.summaries_.predict(X[~kept], *groups[~kept].T)
-        aware = replace(model.summaries_, calibration=reach).predict(X[~kept], *groups[~kept].T)
+        aware = replace(model.summaries_, calibration=calibration).predict(
+            X[~kept], *groups[~kept].T
+        )
         error = np.abs(y[~kept] - new.mean)
         calibrated.append([(error <= aware.half_width(c)).mean() for c in (0.5, 0.95)])
         plain.append((error <= new.half_width(0.5)).mean())
@@ -200,7 +212,7 @@ def test_intervals_hold_on_new_runs_where_normal_ones_do_not() -> None:
     assert np.mean(plain) > 0.6
 
 
-def test_rows_beyond_the_training_are_no_narrower_than_normal_ones() -> None:
+def test_rows_outside_the_training_are_no_narrower_than_normal_ones() -> None:
     rng = np.random.default_rng(0)
     runs = np.repeat(np.arange(60), 20)
     groups = np.stack([np.zeros_like(runs), np.tile(np.arange(20), 60)], axis=1)
@@ -209,8 +221,8 @@ def test_rows_beyond_the_training_are_no_narrower_than_normal_ones() -> None:
     noise = np.where(rng.random(len(runs)) < 0.02, 2.0, 0.01)
     y = 5 + X[:, 0] + noise * rng.normal(size=len(runs))
     model = GroupwiseRidge().fit(X, y, groups)
-    reach = calibrate_intervals(model, X, y, groups, runs, n_folds=5)
-    aware = replace(model.summaries_, calibration=reach)
+    calibration = calibrate_intervals(model, X, y, groups, runs, n_folds=5)
+    aware = replace(model.summaries_, calibration=calibration)
     rows = np.zeros(2, dtype=np.int64), np.zeros(2, dtype=np.int64)
     found = aware.predict([[1.05], [1.3]], *rows)
     half, normal = found.half_width(0.95), found.std * norm.ppf(0.975)
@@ -236,26 +248,39 @@ def test_the_file_keeps_it(dense_hierarchy: Callable[..., Any], tmp_path: Path) 
     found = Stage1CoeffSummaries.load(tmp_path / "fit.npz").calibration
     assert found is not None
     assert found.extrapolation is not None
-    for part in ("low", "high", "reach"):
+    for part in ("low", "high", "quantiles"):
         np.testing.assert_array_equal(getattr(found.extrapolation, part), getattr(ends, part))
     wide = replace(ends, low=np.zeros(2), high=np.ones(2))
     with pytest.raises(RTRidgeError, match=r"calibration: low: expected shape \[1\]"):
         replace(summaries, calibration=small(extrapolation=wide))
-    for part in ("coverages", "reach", "edges"):
+    for part in ("coverages", "quantiles", "edges"):
         np.testing.assert_array_equal(getattr(found, part), getattr(small(), part))
+
+
+def test_files_of_version_1_are_read(dense_hierarchy: Callable[..., Any], tmp_path: Path) -> None:
+    ends = Extrapolation(np.zeros(1), np.ones(1), np.array([1.0, 2.0]))
+    summaries = replace(dense_hierarchy(0).summaries(), calibration=small(extrapolation=ends))
+    summaries.save(tmp_path / "fit.npz")
+    arrays = read_npz(tmp_path / "fit.npz", "artefact") | {"schema_version": np.array(1)}
+    arrays["calibration_reach"] = arrays.pop("calibration_quantiles")
+    for part, before in (("low", "low"), ("high", "high"), ("quantiles", "reach")):
+        arrays[f"beyond_{before}"] = arrays.pop(f"extrapolation_{part}")
+    write_npz(arrays, tmp_path / "earlier.npz")
+    Stage1CoeffSummaries.load(tmp_path / "earlier.npz").save(tmp_path / "again.npz")
+    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "fit.npz").read_bytes()
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"reach": np.ones((3, 2))}, r"expected reach \[2, 2\]"),
+        ({"quantiles": np.ones((3, 2))}, r"expected quantiles \[2, 2\]"),
         ({"coverages": np.array([0.5, 1.0])}, r"coverages in \(0, 1\)"),
         ({"edges": np.array([2])}, "edges from 1 on"),
-        ({"reach": np.array([[1.0, np.nan], [0.5, 2.0]])}, "finite reach"),
-        ({"reach": np.array([[2.0, 1.0], [0.5, 2.0]])}, "ascends with coverage"),
+        ({"quantiles": np.array([[1.0, np.nan], [0.5, 2.0]])}, "finite quantiles"),
+        ({"quantiles": np.array([[2.0, 1.0], [0.5, 2.0]])}, "ascend with coverage"),
         (
             {"extrapolation": Extrapolation(np.zeros(1), np.ones(1), np.ones(3))},
-            r"expected reach \[2\] of rows beyond",
+            r"expected quantiles \[2\] outside the range",
         ),
     ],
 )
@@ -288,42 +313,42 @@ def test_no_narrower_than_all_rows_at_once_and_hardly_wider(
     if (~np.isnan(z)).sum() < 200:
         return
     exact = IntervalCalibration.fit(z, support)
-    sketch = ReachSketch()
+    sketch = ConformalSketch()
     for rows in np.array_split(rng.permutation(n), parts):
         sketch.update(z[rows], support[rows])
     found = sketch.calibration()
     assert sketch.n_rows == (~np.isnan(z)).sum()
-    assert (found.reach >= exact.reach * (1 - 1e-12)).all()
-    if scale > 1e6:  # beyond the cells the largest error stands for all
+    assert (found.quantiles >= exact.quantiles * (1 - 1e-12)).all()
+    if scale > 1e6:  # above the cells the largest error stands for all
         return
     # Below the smallest cell, 1e-4 standard deviations, the width is absolute.
-    np.testing.assert_allclose(found.reach, exact.reach, rtol=1.001 * ACCURACY, atol=1e-4)
+    np.testing.assert_allclose(found.quantiles, exact.quantiles, rtol=1.001 * ACCURACY, atol=1e-4)
 
 
-def test_parts_and_rows_beyond_are_told_as_from_all_rows_at_once() -> None:
+def test_blocks_and_rows_outside_the_range_agree_with_all_rows_at_once() -> None:
     rng = np.random.default_rng(0)
     n = 6_000
-    part, support = rng.integers(0, 5, n), rng.integers(0, 150, n)
-    z = rng.normal(size=n) * np.array([0.5, 1.0, 2.0, 1.0, 0.2])[part]
+    block, support = rng.integers(0, 5, n), rng.integers(0, 150, n)
+    z = rng.normal(size=n) * np.array([0.5, 1.0, 2.0, 1.0, 0.2])[block]
     far = rng.random(n) < 0.1
     z[far] *= 4
-    sketch = ReachSketch()
+    sketch = ConformalSketch()
     for rows in np.array_split(np.arange(n), 3):
-        sketch.update(z[rows], support[rows], part[rows], far[rows])
+        sketch.update(z[rows], support[rows], block[rows], far[rows])
     ends = np.zeros(2), np.ones(2)
     found = sketch.calibration(ends)
-    exact = IntervalCalibration.fit(z[~far], support[~far], part[~far])
-    outside = Extrapolation.fit(*ends, *by_size(np.abs(z[far]), part[far]))
+    exact = IntervalCalibration.fit(z[~far], support[~far], block[~far])
+    outside = Extrapolation.fit(*ends, *count_scores(np.abs(z[far]), block[far]))
     # A candidate level more or less, of 0.1 % where it matters, beside the width of a cell.
-    np.testing.assert_allclose(found.reach[:, 9:], exact.reach[:, 9:], rtol=0.03)
+    np.testing.assert_allclose(found.quantiles[:, 9:], exact.quantiles[:, 9:], rtol=0.03)
     assert found.extrapolation is not None
-    np.testing.assert_allclose(found.extrapolation.reach, outside.reach, rtol=0.03)
+    np.testing.assert_allclose(found.extrapolation.quantiles, outside.quantiles, rtol=0.03)
 
 
 def test_too_few_rows_and_wrong_edges_are_refused() -> None:
-    sketch = ReachSketch()
+    sketch = ConformalSketch()
     sketch.update(np.ones(199), np.ones(199, dtype=np.int64))
     with pytest.raises(RTRidgeError, match="at least 200 held-out rows with a prediction; found"):
         sketch.calibration()
     with pytest.raises(RTRidgeError, match=r"ascending from 1; found \[2, 3\]"):
-        ReachSketch([2, 3])
+        ConformalSketch([2, 3])

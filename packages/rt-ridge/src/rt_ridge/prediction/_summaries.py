@@ -1,6 +1,7 @@
-"""The artefact of a fit: coefficients of every pair, and what is expected of any other.
+"""The artefact of a fit: coefficients of every pair, what is expected of any other, and its file.
 
-The artefact as one npz file, without pickle.
+The file is one npz without pickle. In version 1 conformal quantiles were called reach; such files
+are read as well.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from molpool_common import FloatArray, IntArray
+from molpool_common import BoolArray, FloatArray, IntArray
 
 from rt_ridge._errors import RTRidgeError, listed
 from rt_ridge._npz import Arrays, read_npz, write_npz
@@ -29,7 +30,20 @@ from rt_ridge.prediction._effects import ClassEffect, ClassTable, DescriptorEffe
 from rt_ridge.tables._features import AnchorExpansion, FeatureMap
 from rt_ridge.tables._keys import GroupParents, check_ids, find, pack
 
-SCHEMA_VERSION = 1
+SCHEMA = "rt_ridge.stage1_coeff_summaries"
+SCHEMA_VERSION = 2
+
+_SCALARS = ("schema", "schema_version", "group_col", "method", "anchor_expansion", "sigma2_mean")
+_PARTS = ("ids", "mean", "cov")
+_CALIBRATED = ("coverages", "quantiles", "edges")
+_EXTRAPOLATED = ("low", "high", "quantiles")
+_DESCRIBED = ("center", "ids", "values", "mean", "cov", "blind_cov")
+_VERSION_1 = {
+    "calibration_reach": "calibration_quantiles",
+    **{f"beyond_{part}": f"extrapolation_{part}" for part in ("low", "high")},
+    "beyond_reach": "extrapolation_quantiles",
+}
+"""Names of arrays in files of version 1, and what they are called now."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +59,14 @@ class Prediction:
     std_mean : ndarray, [N]
         Standard deviation of the expected retention time itself.
     level_code : ndarray of int8, [N]
-        Index into `rt_ridge.prediction._backoff.LEVELS`.
+        Index into `LEVELS`.
     support : ndarray of int64, [N], or None
         Training rows of each row's pair, where intervals are calibrated.
     calibration : IntervalCalibration or None
-        How far errors reached on runs held out; None: as a normal distribution's.
-    far : ndarray of bool, [N], or None
-        Rows whose readings lie beyond those of the training, where intervals are calibrated.
+        Conformal quantiles of runs held out; None: those of a normal distribution.
+    extrapolated : ndarray of bool, [N], or None
+        Rows whose readings lie outside the range of the training, where intervals are
+        calibrated.
     """
 
     mean: FloatArray
@@ -60,7 +75,7 @@ class Prediction:
     level_code: npt.NDArray[np.int8]
     support: IntArray | None = None
     calibration: IntervalCalibration | None = None
-    far: npt.NDArray[np.bool_] | None = None
+    extrapolated: BoolArray | None = None
 
     def half_width(self, coverage: float) -> FloatArray:
         """Return half the width of each row's central interval, [N].
@@ -79,19 +94,19 @@ class Prediction:
             raise RTRidgeError(f"coverage: expected a number in (0, 1); found {coverage!r}")
         if self.calibration is None or self.support is None:
             return self.std * NormalDist().inv_cdf((1 + coverage) / 2)
-        return self.calibration.half_width(self.std, self.support, coverage, self.far)
+        return self.calibration.half_width(self.std, self.support, coverage, self.extrapolated)
 
     @property
     def level(self) -> npt.NDArray[np.str_]:
-        """Where the coefficients of each row came from, [N]; see `rt_ridge.prediction._backoff.LEVELS`."""
+        """Where the coefficients of each row came from, [N]; see `LEVELS`."""
         return np.array(LEVELS)[self.level_code]
 
-    def take(self, rows: npt.NDArray[np.bool_] | IntArray) -> Prediction:
+    def take(self, rows: BoolArray | IntArray) -> Prediction:
         """Return the prediction of some rows, given as a mask [N] or by number."""
         floats = (self.mean[rows], self.std[rows], self.std_mean[rows])
         support = None if self.support is None else self.support[rows]
-        far = None if self.far is None else self.far[rows]
-        return Prediction(*floats, self.level_code[rows], support, self.calibration, far)
+        outside = None if self.extrapolated is None else self.extrapolated[rows]
+        return Prediction(*floats, self.level_code[rows], support, self.calibration, outside)
 
 
 @dataclass(frozen=True)
@@ -113,7 +128,7 @@ class Stage1CoeffSummaries:
     method : str
         How the scales were found, for the reader.
     calibration : IntervalCalibration or None
-        How far errors reached on runs held out; see `calibrate_intervals`.
+        Conformal quantiles of runs held out; see `calibrate_intervals`.
 
     Raises
     ------
@@ -221,8 +236,8 @@ class Stage1CoeffSummaries:
         if self.calibration is None:
             return found
         support = self.support(group_ids, compound_ids)
-        far = self.calibration.far(self.features.covariates(X))
-        return replace(found, support=support, calibration=self.calibration, far=far)
+        outside = self.calibration.extrapolated(self.features.covariates(X))
+        return replace(found, support=support, calibration=self.calibration, extrapolated=outside)
 
     def _described(self, descriptors: npt.ArrayLike | None) -> FloatArray | None:
         if descriptors is None:
@@ -244,7 +259,7 @@ class Stage1CoeffSummaries:
 
     def save(self, path: str | Path) -> None:
         """Write an npz file without pickle, whole or not at all."""
-        write_summaries(self, Path(path))
+        write_npz({"schema": np.array(SCHEMA), **_arrays(self)}, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Stage1CoeffSummaries:
@@ -255,7 +270,28 @@ class Stage1CoeffSummaries:
         RTRidgeError
             If the file is no artefact, of another schema, or wrong in any way listed above.
         """
-        return read_summaries(Path(path))
+        arrays = read_npz(Path(path), "artefact")
+        found = (str(_take(arrays, "schema", "U")), int(_take(arrays, "schema_version", "iu")))
+        if found == (SCHEMA, 1):
+            arrays = {_VERSION_1.get(name, name): array for name, array in arrays.items()}
+        elif found != (SCHEMA, SCHEMA_VERSION):
+            raise RTRidgeError(
+                f"schema ({Path(path).name}): expected {SCHEMA} version {SCHEMA_VERSION};"
+                f" found {found[0]} version {found[1]}"
+            )
+        return cls(
+            group_col=str(_take(arrays, "group_col", "U")),
+            features=_features(arrays),
+            coefficients=_coefficients(arrays),
+            noise=NoiseVariance(
+                float(_take(arrays, "sigma2_mean", "f")),
+                _take(arrays, "sigma2_group_ids", "i"),
+                _take(arrays, "sigma2_group_mean", "f"),
+            ),
+            n=_take(arrays, "n", "i"),
+            method=str(_take(arrays, "method", "U")),
+            calibration=_calibration(arrays),
+        )
 
 
 def _column(values: npt.ArrayLike, n_rows: int, name: str) -> IntArray:
@@ -266,43 +302,6 @@ def _column(values: npt.ArrayLike, n_rows: int, name: str) -> IntArray:
         # Unknown supercategories are written -1, which is no id.
         return np.where(ids == -1, -1, check_ids(np.where(ids == -1, 0, ids), name))
     return check_ids(ids, name)
-
-
-SCHEMA = "rt_ridge.stage1_coeff_summaries"
-
-_PARTS = ("ids", "mean", "cov")
-_CALIBRATED = ("coverages", "reach", "edges")
-_BEYOND = ("low", "high", "reach")
-_DESCRIBED = ("center", "ids", "values", "mean", "cov", "blind_cov")
-
-
-def write_summaries(summaries: Stage1CoeffSummaries, path: Path) -> None:
-    """Write the artefact; see `Stage1CoeffSummaries.save`."""
-    write_npz({"schema": np.array(SCHEMA), **_arrays(summaries)}, path)
-
-
-def read_summaries(path: Path) -> Stage1CoeffSummaries:
-    """Read an artefact; see `Stage1CoeffSummaries.load`."""
-    arrays = read_npz(path, "artefact")
-    found = (str(_take(arrays, "schema", "U")), int(_take(arrays, "schema_version", "iu")))
-    if found != (SCHEMA, SCHEMA_VERSION):
-        raise RTRidgeError(
-            f"schema ({path.name}): expected {SCHEMA} version {SCHEMA_VERSION};"
-            f" found {found[0]} version {found[1]}"
-        )
-    return Stage1CoeffSummaries(
-        group_col=str(_take(arrays, "group_col", "U")),
-        features=_features(arrays),
-        coefficients=_coefficients(arrays),
-        noise=NoiseVariance(
-            float(_take(arrays, "sigma2_mean", "f")),
-            _take(arrays, "sigma2_group_ids", "i"),
-            _take(arrays, "sigma2_group_mean", "f"),
-        ),
-        n=_take(arrays, "n", "i"),
-        method=str(_take(arrays, "method", "U")),
-        calibration=_calibration(arrays),
-    )
 
 
 def _arrays(summaries: Stage1CoeffSummaries) -> Arrays:
@@ -329,7 +328,8 @@ def _arrays(summaries: Stage1CoeffSummaries) -> Arrays:
         of = summaries.calibration
         arrays |= {f"calibration_{part}": getattr(of, part) for part in _CALIBRATED}
         if of.extrapolation is not None:
-            arrays |= {f"beyond_{part}": getattr(of.extrapolation, part) for part in _BEYOND}
+            outside = of.extrapolation
+            arrays |= {f"extrapolation_{part}": getattr(outside, part) for part in _EXTRAPOLATED}
     for level in coefficients.levels:
         arrays |= {f"level_{level.name}_{part}": getattr(level, part) for part in _PARTS}
     if coefficients.compound is not None:
@@ -379,9 +379,6 @@ def _take(arrays: Arrays, name: str, kinds: str) -> Any:
     raise RTRidgeError(f"{name}: expected one value, found shape {list(array.shape)}")
 
 
-_SCALARS = ("schema", "schema_version", "group_col", "method", "anchor_expansion", "sigma2_mean")
-
-
 def _features(arrays: Arrays) -> FeatureMap:
     rotation = None
     if "feature_rotation" in arrays:
@@ -395,13 +392,18 @@ def _features(arrays: Arrays) -> FeatureMap:
 
 
 def _calibration(arrays: Arrays) -> IntervalCalibration | None:
-    if "calibration_reach" not in arrays:
+    if "calibration_quantiles" not in arrays:
         return None
-    coverages, reach = (_take(arrays, f"calibration_{part}", "f") for part in _CALIBRATED[:2])
-    beyond = None
-    if "beyond_reach" in arrays:
-        beyond = Extrapolation(*(_take(arrays, f"beyond_{part}", "f") for part in _BEYOND))
-    return IntervalCalibration(coverages, reach, _take(arrays, "calibration_edges", "i"), beyond)
+    extrapolation = None
+    if "extrapolation_quantiles" in arrays:
+        parts = (_take(arrays, f"extrapolation_{part}", "f") for part in _EXTRAPOLATED)
+        extrapolation = Extrapolation(*parts)
+    return IntervalCalibration(
+        _take(arrays, "calibration_coverages", "f"),
+        _take(arrays, "calibration_quantiles", "f"),
+        _take(arrays, "calibration_edges", "i"),
+        extrapolation,
+    )
 
 
 def _coefficients(arrays: Arrays) -> CoefficientPredictor:

@@ -1,1 +1,1 @@
-"""What the model is held against: baselines, evaluations, a simulated laboratory, covariate shift."""
+"""Baselines, evaluation by support, a simulated laboratory and the covariate-shift study."""

@@ -16,7 +16,7 @@ from molpool_common import FloatArray, IntArray
 
 from rt_ridge._errors import RTRidgeError, did_you_mean, listed
 from rt_ridge.prediction._backoff import LEVELS
-from rt_ridge.prediction._conformal import SUPPORT_EDGES
+from rt_ridge.prediction._conformal import SUPPORT_EDGES, check_edges
 from rt_ridge.prediction._summaries import Prediction, Stage1CoeffSummaries
 from rt_ridge.tables._keys import pack
 
@@ -53,9 +53,7 @@ class SupportMetrics:
     """
 
     def __init__(self, edges: Sequence[int] = SUPPORT_EDGES) -> None:
-        if not edges or edges[0] != 1 or any(np.diff(edges) <= 0):
-            raise RTRidgeError(f"edges: expected ascending from 1; found {list(edges)}")
-        self.edges = tuple(int(edge) for edge in edges)
+        self.edges = check_edges(edges)
         n_bins = len(self.edges) + 1
         # Of rows, |e|, e², z, z²; then of hits and widths of each interval.
         self._sums = np.zeros((n_bins, 5 + 2 * len(COVERAGES)))

@@ -335,7 +335,7 @@ def _parquet(path: Path, columns: Columns, size: int) -> Iterator[pl.DataFrame]:
 
 
 def _csv(path: Path, columns: Columns, size: int) -> Iterator[pl.DataFrame]:
-    """Yield the cells as text: `rt_ridge.tables._rows` says of each that is no number where it stands."""
+    """Yield the cells as text: `read_rows` says of each that is no number where it stands."""
     import polars as pl
     import pyarrow as pa
     import pyarrow.csv as pc  # type: ignore[import-untyped]
