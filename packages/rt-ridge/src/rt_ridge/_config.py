@@ -1,10 +1,6 @@
-"""Priors of standard deviations: half-normal, half-t and exponential.
+"""Configuration of fits, of the simulated laboratory and of the covariate-shift study.
 
-What a partially pooled ridge is made of and how its scales are found.
-
-Knobs of the synthetic laboratory.
-
-What the covariate-shift study runs over.
+Priors are those of standard deviations: half-normal, half-t and exponential.
 """
 
 from __future__ import annotations
@@ -17,6 +13,16 @@ from molpool_common import ConfigModel, FloatArray
 from pydantic import Field, model_validator
 
 Family = Literal["half_normal", "half_t", "exponential"]
+Method = Literal["map", "ml", "reml", "laplace", "nuts", "advi"]
+InterceptPrior = Literal["flat", "comp_hier", "comp_hier_supercat"]
+InterceptMode = Literal["explicit", "collapsed"]
+SlopeHeadMode = Literal["none", "global", "cluster_supercat"]
+SlopePooling = Literal["estimate", "pooled"]
+Heads = Literal["none", "cluster", "species"]
+Precision = Annotated[float, Field(gt=0)]
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Spread = Annotated[float, Field(ge=0)]
 
 
 class ScalePrior(ConfigModel):
@@ -79,15 +85,6 @@ class ScalePriors(ConfigModel):
     descriptor: ScalePrior = Field(
         default_factory=ScalePrior, description="of descriptor coefficients, at each level"
     )
-
-
-Method = Literal["map", "ml", "reml", "laplace", "nuts", "advi"]
-InterceptPrior = Literal["flat", "comp_hier", "comp_hier_supercat"]
-InterceptMode = Literal["explicit", "collapsed"]
-SlopeHeadMode = Literal["none", "global", "cluster_supercat"]
-SlopePooling = Literal["estimate", "pooled"]
-Heads = Literal["none", "cluster", "species"]
-Precision = Annotated[float, Field(gt=0)]
 
 
 class SamplingConfig(ConfigModel):
@@ -205,11 +202,6 @@ class RidgeConfig(ConfigModel):
         present = tuple(level for level, there in deviations.items() if there)
         there = present or self.slope_head_mode != "none" or self.descriptor_slopes != "none"
         return ("global", *present) if there else ()
-
-
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
-Spread = Annotated[float, Field(ge=0)]
 
 
 class SimulateConfig(ConfigModel):

@@ -1,9 +1,4 @@
-"""Whether the data tell the global slopes apart.
-
-Posterior moments of the locations of the pairs seen.
-
-Marginal likelihood of the scales and exact posterior of all locations given them.
-"""
+"""Marginal likelihood of the scales and exact posterior of all locations given them."""
 
 from __future__ import annotations
 
@@ -23,113 +18,7 @@ from rt_ridge.tables._compounds import UNCLASSED, CompoundClasses, CompoundDescr
 SMALLEST = 1e-12
 """Eigenvalue of the covariates' correlation below which they are taken for dependent."""
 
-
-def check_global_slopes(stats: SufficientStatistics, *, flat_intercepts: bool) -> None:
-    """Raise `RTRidgeError`, naming covariates, if slopes with flat priors are not determined.
-
-    Parameters
-    ----------
-    stats : SufficientStatistics
-        Of the pairs.
-    flat_intercepts : bool
-        Whether only what varies within a pair counts.
-    """
-    scatter = stats.sxx.sum(axis=0)
-    if not flat_intercepts:
-        off = stats.mean_x - np.average(stats.mean_x, axis=0, weights=stats.n)
-        scatter = scatter + (off * stats.n[:, None]).T @ off
-    sd = np.sqrt(np.diagonal(scatter))
-    size = np.sqrt((stats.n[:, None] * stats.mean_x**2).sum(axis=0)) + sd
-    constant = sd <= 1e-10 * size
-    if constant.any():
-        names = [name for name, bad in zip(stats.covariates, constant, strict=True) if bad]
-        what = f"found {listed(names)} constant{' within pairs' if flat_intercepts else ''}"
-    else:
-        values, vectors = np.linalg.eigh(scatter / np.outer(sd, sd))
-        if values[0] > SMALLEST:
-            return
-        involved = np.abs(vectors[:, 0]) > 1e-3
-        names = [name for name, bad in zip(stats.covariates, involved, strict=True) if bad]
-        what = f"found {listed(names)} linearly dependent"
-    raise RTRidgeError(
-        f"slope head: expected covariates whose global slopes the data determine; {what}. "
-        "Leave such covariates out, or use slope_head_mode none."
-    )
-
-
 MeanCov = tuple[FloatArray, FloatArray]
-
-
-def pair_locations(system: LinearSystem, solution: Solution, scales: FloatArray) -> MeanCov:
-    """Return mean [G, D] and covariance [G, D, D] of the location of every pair."""
-    at = system.arrangement
-    entry = np.zeros((len(at.rows), system.n_entries))
-    entry[np.arange(len(at.rows)), at.rows] = 1
-    weights = dense_scales(at, scales)[at.cell_columns]
-    if at.cell_weights is not None:
-        weights = weights * at.cell_weights
-    spread = weights[:, :, None] * entry  # [n_cells, m, D]
-    mean = np.einsum("cm,cmd->cd", solution.dense_mean[at.cell_columns], spread)
-    cov_cell = solution.dense_cov[at.cell_columns[:, :, None], at.cell_columns[:, None, :]]
-    cov = np.matmul(spread.transpose(0, 2, 1), np.matmul(cov_cell, spread))
-    mean, cov = mean[at.cell_of_joint], cov[at.cell_of_joint]
-    if at.eliminated is not None:
-        _add_level(system, solution, scales, cov_cell, spread, (mean, cov))
-    return mean[at.joint_of_pair], cov[at.joint_of_pair]
-
-
-def _add_level(
-    system: LinearSystem,
-    solution: Solution,
-    scales: FloatArray,
-    cov_cell: FloatArray,
-    spread: FloatArray,
-    moments: MeanCov,
-) -> None:
-    """Add the eliminated factor's share to the moments of the joints, in place."""
-    at = system.arrangement
-    e = at.eliminated
-    assert e is not None
-    mean, cov = moments
-    level, cell = at.level_of_joint, at.cell_of_joint
-    weights = scales[e.scale][level]
-    if at.joint_weights is not None:
-        weights = weights * at.joint_weights
-    own, cross = level_covariances(system, solution, cov_cell)
-    own, cross = own[level], np.matmul(cross, spread[cell])  # [n, d, d], [n, d, D]
-    for i, row in enumerate(e.rows):
-        mean[:, row] += weights[:, i] * solution.level_mean[level, i]
-        share = weights[:, i, None] * cross[:, i]
-        cov[:, row, :] += share
-        cov[:, :, row] += share
-        for j, column in enumerate(e.rows):
-            cov[:, row, column] += weights[:, i] * weights[:, j] * own[:, i, j]
-
-
-def level_covariances(system: LinearSystem, solution: Solution, cov_cell: FloatArray) -> MeanCov:
-    """Return the eliminated factor's covariances.
-
-    Parameters
-    ----------
-    system, solution : LinearSystem, Solution
-        The system and its solution.
-    cov_cell : ndarray, [n_cells, m, m]
-        Covariance of each cell's columns.
-
-    Returns
-    -------
-    own, cross : ndarray, [L, d, d], [n_joints, d, m]
-        Covariance of each level, and with the columns of each joint's cell.
-    """
-    at, gain = system.arrangement, solution.gain
-    if at.nested:
-        falls = np.matmul(gain, cov_cell[system.level_cell])
-        own = solution.level_inverse + np.matmul(falls, gain.transpose(0, 2, 1))
-        return own, -falls[at.level_of_joint]
-    columns = at.cell_columns[at.cell_of_joint]
-    d = gain.shape[1]
-    places = at.level_of_joint[:, None, None], np.arange(d)[None, :, None], columns[:, None]
-    return solution.level_cov, -solution.falls[places]
 
 
 @dataclass(frozen=True)
@@ -374,3 +263,108 @@ class Hierarchy:
         cov = solution.dense_cov[columns[:, :, None], columns[:, None, :]]
         falls = np.matmul(gain, cov[self.system.level_cell])
         return np.asarray(own + np.einsum("ldm,ldm->ld", falls, gain))
+
+
+def check_global_slopes(stats: SufficientStatistics, *, flat_intercepts: bool) -> None:
+    """Raise `RTRidgeError`, naming covariates, if slopes with flat priors are not determined.
+
+    Parameters
+    ----------
+    stats : SufficientStatistics
+        Of the pairs.
+    flat_intercepts : bool
+        Whether only what varies within a pair counts.
+    """
+    scatter = stats.sxx.sum(axis=0)
+    if not flat_intercepts:
+        off = stats.mean_x - np.average(stats.mean_x, axis=0, weights=stats.n)
+        scatter = scatter + (off * stats.n[:, None]).T @ off
+    sd = np.sqrt(np.diagonal(scatter))
+    size = np.sqrt((stats.n[:, None] * stats.mean_x**2).sum(axis=0)) + sd
+    constant = sd <= 1e-10 * size
+    if constant.any():
+        names = [name for name, bad in zip(stats.covariates, constant, strict=True) if bad]
+        what = f"found {listed(names)} constant{' within pairs' if flat_intercepts else ''}"
+    else:
+        values, vectors = np.linalg.eigh(scatter / np.outer(sd, sd))
+        if values[0] > SMALLEST:
+            return
+        involved = np.abs(vectors[:, 0]) > 1e-3
+        names = [name for name, bad in zip(stats.covariates, involved, strict=True) if bad]
+        what = f"found {listed(names)} linearly dependent"
+    raise RTRidgeError(
+        f"slope head: expected covariates whose global slopes the data determine; {what}. "
+        "Leave such covariates out, or use slope_head_mode none."
+    )
+
+
+def pair_locations(system: LinearSystem, solution: Solution, scales: FloatArray) -> MeanCov:
+    """Return mean [G, D] and covariance [G, D, D] of the location of every pair."""
+    at = system.arrangement
+    entry = np.zeros((len(at.rows), system.n_entries))
+    entry[np.arange(len(at.rows)), at.rows] = 1
+    weights = dense_scales(at, scales)[at.cell_columns]
+    if at.cell_weights is not None:
+        weights = weights * at.cell_weights
+    spread = weights[:, :, None] * entry  # [n_cells, m, D]
+    mean = np.einsum("cm,cmd->cd", solution.dense_mean[at.cell_columns], spread)
+    cov_cell = solution.dense_cov[at.cell_columns[:, :, None], at.cell_columns[:, None, :]]
+    cov = np.matmul(spread.transpose(0, 2, 1), np.matmul(cov_cell, spread))
+    mean, cov = mean[at.cell_of_joint], cov[at.cell_of_joint]
+    if at.eliminated is not None:
+        _add_level(system, solution, scales, cov_cell, spread, (mean, cov))
+    return mean[at.joint_of_pair], cov[at.joint_of_pair]
+
+
+def _add_level(
+    system: LinearSystem,
+    solution: Solution,
+    scales: FloatArray,
+    cov_cell: FloatArray,
+    spread: FloatArray,
+    moments: MeanCov,
+) -> None:
+    """Add the eliminated factor's share to the moments of the joints, in place."""
+    at = system.arrangement
+    e = at.eliminated
+    assert e is not None
+    mean, cov = moments
+    level, cell = at.level_of_joint, at.cell_of_joint
+    weights = scales[e.scale][level]
+    if at.joint_weights is not None:
+        weights = weights * at.joint_weights
+    own, cross = level_covariances(system, solution, cov_cell)
+    own, cross = own[level], np.matmul(cross, spread[cell])  # [n, d, d], [n, d, D]
+    for i, row in enumerate(e.rows):
+        mean[:, row] += weights[:, i] * solution.level_mean[level, i]
+        share = weights[:, i, None] * cross[:, i]
+        cov[:, row, :] += share
+        cov[:, :, row] += share
+        for j, column in enumerate(e.rows):
+            cov[:, row, column] += weights[:, i] * weights[:, j] * own[:, i, j]
+
+
+def level_covariances(system: LinearSystem, solution: Solution, cov_cell: FloatArray) -> MeanCov:
+    """Return the eliminated factor's covariances.
+
+    Parameters
+    ----------
+    system, solution : LinearSystem, Solution
+        The system and its solution.
+    cov_cell : ndarray, [n_cells, m, m]
+        Covariance of each cell's columns.
+
+    Returns
+    -------
+    own, cross : ndarray, [L, d, d], [n_joints, d, m]
+        Covariance of each level, and with the columns of each joint's cell.
+    """
+    at, gain = system.arrangement, solution.gain
+    if at.nested:
+        falls = np.matmul(gain, cov_cell[system.level_cell])
+        own = solution.level_inverse + np.matmul(falls, gain.transpose(0, 2, 1))
+        return own, -falls[at.level_of_joint]
+    columns = at.cell_columns[at.cell_of_joint]
+    d = gain.shape[1]
+    places = at.level_of_joint[:, None, None], np.arange(d)[None, :, None], columns[:, None]
+    return solution.level_cov, -solution.falls[places]

@@ -1,10 +1,7 @@
-"""The levels above the pairs, as columns of one linear system.
+"""The joint Gaussian of all locations given the scales, solved by block elimination.
 
-Cholesky algebra of small blocks by the thousand, and of one dense system.
-
-The joint Gaussian of all locations given the scales, solved by block elimination.
-
-Threads of the linear algebra library, as many as the matrices are worth.
+The levels above the pairs are columns of one linear system. The largest factor leaves it first, in
+small Cholesky blocks by the thousand; what is left is dense.
 """
 
 from __future__ import annotations
@@ -31,6 +28,23 @@ NO_DESCRIPTOR = -1
 
 CROSSED = "parent_class"
 """The factor of classes within supercategories."""
+
+UNSOLVABLE = (
+    "scales: expected values at which the system of locations is positive definite; found none "
+    "within rounding, at scales many orders of magnitude apart"
+)
+MAX_DENSE = 10_000
+"""Most columns that stay dense: 0.8 GB a matrix, a minute an evaluation."""
+
+MAX_COUPLING = 10**8
+"""Most entries of the coupling of crossed factors: 0.8 GB, of which four are kept at a time."""
+
+WORTH_THREADS = 1_000
+"""Dense coefficients from which on one product is worth sharing.
+
+At 261 of them two threads that wait for each other take twice the time of one, and thrice where
+two chains run side by side.
+"""
 
 
 @dataclass(frozen=True)
@@ -218,78 +232,6 @@ def _weights(factors: tuple[Factor, ...], pairs: IntArray) -> FloatArray:
         one if f.weights is None else f.weights[pairs] for f, one in zip(factors, ones, strict=True)
     ]
     return np.concatenate(parts, axis=1) if parts else np.ones((len(pairs), 0))
-
-
-UNSOLVABLE = (
-    "scales: expected values at which the system of locations is positive definite; found none "
-    "within rounding, at scales many orders of magnitude apart"
-)
-
-
-class UnsolvableError(RTRidgeError):
-    """Scales so far apart that rounding leaves no positive definite system."""
-
-
-def blockwise(A: FloatArray, B: FloatArray) -> FloatArray:
-    """Return the products of [L, d, d] and [L, d, m] blocks; blocks of one entry are scaled."""
-    return A * B if A.shape[1] == 1 else np.matmul(A, B)
-
-
-def inverse_root(A: FloatArray) -> tuple[FloatArray, float]:
-    """Return the inverse Cholesky factors of [L, d, d] blocks and the blocks' log determinant."""
-    if A.shape[1] == 1:
-        return 1 / np.sqrt(A), float(np.log(A).sum())
-    try:
-        factor = np.linalg.cholesky(A)
-    except np.linalg.LinAlgError:
-        raise UnsolvableError(UNSOLVABLE) from None
-    diagonal = np.diagonal(factor, axis1=1, axis2=2)
-    return np.linalg.inv(factor), 2 * float(np.log(diagonal).sum())
-
-
-def solve_dense(
-    S: FloatArray, b: FloatArray, n_flat: int, profile: bool
-) -> tuple[float, FloatArray, FloatArray]:
-    """Return log evidence, mean and covariance; flat columns come last."""
-    R = len(b)
-    if R == 0:
-        return 0.0, b, S
-    try:
-        factor = cholesky(S, lower=True, check_finite=False)
-    except np.linalg.LinAlgError:
-        raise UnsolvableError(UNSOLVABLE) from None
-    mean = cho_solve((factor, True), b, check_finite=False)
-    log_diagonal = np.log(np.diagonal(factor))
-    n_random = R - n_flat
-    quadratic = float(b @ mean) / 2
-    if not profile:
-        evidence = quadratic - float(log_diagonal.sum()) + n_flat * float(np.log(2 * np.pi)) / 2
-        return evidence, mean, _inverse(factor)
-    cov = np.zeros_like(S)
-    cov[:n_random, :n_random] = _inverse(factor[:n_random, :n_random])
-    return quadratic - float(log_diagonal[:n_random].sum()), mean, cov
-
-
-def _inverse(factor: FloatArray) -> FloatArray:
-    """Return the inverse of the matrix whose Cholesky factor is given."""
-    if not len(factor):
-        return factor
-    lower = np.tril(lapack.dpotri(np.asfortranarray(factor), lower=1)[0])
-    inverse: FloatArray = lower + lower.T
-    inverse[np.diag_indices(len(factor))] /= 2
-    return inverse
-
-
-MAX_DENSE = 10_000
-"""Most columns that stay dense: 0.8 GB a matrix, a minute an evaluation."""
-MAX_COUPLING = 10**8
-"""Most entries of the coupling of crossed factors: 0.8 GB, of which four are kept at a time."""
-
-
-def segment_sum(index: IntArray, size: int) -> csr_array:
-    """Return the matrix [size, len(index)] that sums rows with the same index."""
-    ones = np.ones(len(index))
-    return csr_array((ones, (index, np.arange(len(index)))), shape=(size, len(index)))
 
 
 @dataclass(frozen=True)
@@ -511,6 +453,12 @@ def dense_scales(arrangement: Arrangement, scales: FloatArray) -> FloatArray:
     return np.append(scales, 1.0)[arrangement.scale]
 
 
+def segment_sum(index: IntArray, size: int) -> csr_array:
+    """Return the matrix [size, len(index)] that sums rows with the same index."""
+    ones = np.ones(len(index))
+    return csr_array((ones, (index, np.arange(len(index)))), shape=(size, len(index)))
+
+
 def _add_prior(
     S: FloatArray, b: FloatArray, arrangement: Arrangement, prior: tuple[float, float] | None
 ) -> float:
@@ -524,12 +472,58 @@ def _add_prior(
     return float(-np.log(sd) - (mean / sd) ** 2 / 2) - float(np.log(2 * np.pi)) / 2
 
 
-WORTH_THREADS = 1_000
-"""Dense coefficients from which on one product is worth sharing.
+class UnsolvableError(RTRidgeError):
+    """Scales so far apart that rounding leaves no positive definite system."""
 
-At 261 of them two threads that wait for each other take twice the time of one, and thrice where
-two chains run side by side.
-"""
+
+def blockwise(A: FloatArray, B: FloatArray) -> FloatArray:
+    """Return the products of [L, d, d] and [L, d, m] blocks; blocks of one entry are scaled."""
+    return A * B if A.shape[1] == 1 else np.matmul(A, B)
+
+
+def inverse_root(A: FloatArray) -> tuple[FloatArray, float]:
+    """Return the inverse Cholesky factors of [L, d, d] blocks and the blocks' log determinant."""
+    if A.shape[1] == 1:
+        return 1 / np.sqrt(A), float(np.log(A).sum())
+    try:
+        factor = np.linalg.cholesky(A)
+    except np.linalg.LinAlgError:
+        raise UnsolvableError(UNSOLVABLE) from None
+    diagonal = np.diagonal(factor, axis1=1, axis2=2)
+    return np.linalg.inv(factor), 2 * float(np.log(diagonal).sum())
+
+
+def solve_dense(
+    S: FloatArray, b: FloatArray, n_flat: int, profile: bool
+) -> tuple[float, FloatArray, FloatArray]:
+    """Return log evidence, mean and covariance; flat columns come last."""
+    R = len(b)
+    if R == 0:
+        return 0.0, b, S
+    try:
+        factor = cholesky(S, lower=True, check_finite=False)
+    except np.linalg.LinAlgError:
+        raise UnsolvableError(UNSOLVABLE) from None
+    mean = cho_solve((factor, True), b, check_finite=False)
+    log_diagonal = np.log(np.diagonal(factor))
+    n_random = R - n_flat
+    quadratic = float(b @ mean) / 2
+    if not profile:
+        evidence = quadratic - float(log_diagonal.sum()) + n_flat * float(np.log(2 * np.pi)) / 2
+        return evidence, mean, _inverse(factor)
+    cov = np.zeros_like(S)
+    cov[:n_random, :n_random] = _inverse(factor[:n_random, :n_random])
+    return quadratic - float(log_diagonal[:n_random].sum()), mean, cov
+
+
+def _inverse(factor: FloatArray) -> FloatArray:
+    """Return the inverse of the matrix whose Cholesky factor is given."""
+    if not len(factor):
+        return factor
+    lower = np.tril(lapack.dpotri(np.asfortranarray(factor), lower=1)[0])
+    inverse: FloatArray = lower + lower.T
+    inverse[np.diag_indices(len(factor))] /= 2
+    return inverse
 
 
 @contextmanager

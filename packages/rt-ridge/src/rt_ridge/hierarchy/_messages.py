@@ -1,11 +1,10 @@
-"""Within-pair sums in the coordinates where ridge shrinkage is a number a direction.
-
-What the rows of each pair say of its location, its own coefficients integrated out.
+"""What the rows of each pair say of its location, its own coefficients integrated out.
 
 A pair k has intercept b ~ N(η, τ²) and slopes w ~ N(m, σ²ψΛ⁻¹) about its location v = [η, m].
 Given the scales its rows are summed up by two independent statistics: the scatter within the pair,
 which speaks of m alone, and r = ȳ − x̄·ŵ, normal about η + a·m with variance
-s = τ² + σ²(1/n + q).
+s = τ² + σ²(1/n + q). Both are computed in the eigen-coordinates of the scatter, where ridge
+shrinkage is one number per direction.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import numpy as np
 from molpool_common import FloatArray
 
 _CHUNK_BYTES = 64 * 2**20
+LOG_2PI = float(np.log(2 * np.pi))
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,6 @@ def decompose(
     z = np.einsum("gpq,gp->gq", inverse, sxy)
     h = np.einsum("gpq,gp->gq", inverse, mean_x)
     return Spectra(root, d, basis, np.where(d > 0, z, 0.0), h)
-
-
-LOG_2PI = float(np.log(2 * np.pi))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,4 @@
-"""Names, priors and units of the standard deviations of a model.
-
-Columns of a factor while a model is being laid out.
-
-From a configuration and the pairs' statistics to factors and scales.
-"""
+"""From a configuration and the pairs' statistics to the effects (factors) and scales of a model."""
 
 from __future__ import annotations
 
@@ -17,6 +12,21 @@ from rt_ridge._config import RidgeConfig, ScalePrior
 from rt_ridge._errors import RTRidgeError
 from rt_ridge.hierarchy._linear_system import CROSSED, FLAT, NO_DESCRIPTOR, Factor
 from rt_ridge.statistics._sufficient import SufficientStatistics
+
+SLOPE_SCALES = {
+    "parent": "tau_slope_supercategory",
+    "group": "tau_slope_group",
+    "compound": "tau_slope_compound",
+    "class": "tau_slope_class",
+    CROSSED: "tau_slope_supercategory_class",
+}
+HEAD_LEVELS = {
+    "none": (),
+    "global": ("global",),
+    "cluster": ("global", "parent"),
+    "species": ("global", "parent", "group"),
+}
+HEAD_SUFFIX = {"global": "", "parent": "_supercategory", "group": "_group"}
 
 
 @dataclass(frozen=True)
@@ -194,22 +204,6 @@ class FactorColumns:
             descriptor=descriptor,
             weights=weights,
         )
-
-
-SLOPE_SCALES = {
-    "parent": "tau_slope_supercategory",
-    "group": "tau_slope_group",
-    "compound": "tau_slope_compound",
-    "class": "tau_slope_class",
-    CROSSED: "tau_slope_supercategory_class",
-}
-HEAD_LEVELS = {
-    "none": (),
-    "global": ("global",),
-    "cluster": ("global", "parent"),
-    "species": ("global", "parent", "group"),
-}
-HEAD_SUFFIX = {"global": "", "parent": "_supercategory", "group": "_group"}
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,4 @@
-"""What is added to a regression line, with its variance: by class, and by descriptors.
-
-What the class of a compound says of its slopes in pairs never seen.
-
-What the descriptors of a compound say of its intercept in pairs never seen.
-"""
+"""What the class and the descriptors of a compound add to the coefficients of pairs never seen."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Ridge regression of every pair at once, from its statistics.
-
-The likelihood of every pair's rows with its slopes integrated out.
-"""
+"""Ridge regression of every pair at once from its statistics, and the likelihood of its rows."""
 
 from __future__ import annotations
 
@@ -20,6 +17,9 @@ from rt_ridge.statistics._sufficient import SufficientStatistics
 
 _CHUNK_FLOATS = 1 << 16
 """FloatArray of matrices factored at a time: they stay in the processor's cache."""
+
+Intercept = Literal["flat", "explicit", "marginal"]
+_LOG_2PI = float(np.log(2 * np.pi))
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,46 +135,6 @@ def _invert_lower(factor: FloatArray) -> FloatArray:
     return inverse
 
 
-def chunks(n_pairs: int, n_covariates: int) -> Iterator[slice]:
-    """Divide pairs into runs whose matrices are half a megabyte."""
-    step = max(1, _CHUNK_FLOATS // max(1, n_covariates**2))
-    for first in range(0, n_pairs, step):
-        yield slice(first, first + step)
-
-
-def broadcast(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> FloatArray:
-    """Return a finite float64 array of `shape`, or raise `RTRidgeError`."""
-    array = np.asarray(value, dtype=np.float64)
-    try:
-        array = np.broadcast_to(array, shape)
-    except ValueError:
-        raise RTRidgeError(
-            f"{name}: expected a number or an array that fits {list(shape)};"
-            f" found shape {list(array.shape)}"
-        ) from None
-    if not np.isfinite(array).all():
-        bad = array[~np.isfinite(array)][0]
-        raise RTRidgeError(f"{name}: expected finite values; found {bad}")
-    return array
-
-
-def positive(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> FloatArray:
-    """Return a positive, finite float64 array of `shape`, or raise `RTRidgeError`."""
-    array = broadcast(name, value, shape)
-    if not (array > 0).all():
-        raise RTRidgeError(f"{name}: expected more than 0; found {float(array.min())!r}")
-    return array
-
-
-def _dot(a: FloatArray, b: FloatArray) -> FloatArray:
-    return np.asarray(np.einsum("gp,gp->g", a, b))
-
-
-Intercept = Literal["flat", "explicit", "marginal"]
-
-_LOG_2PI = float(np.log(2 * np.pi))
-
-
 def collapsed_log_likelihood(
     stats: SufficientStatistics,
     *,
@@ -261,3 +221,38 @@ def _check_intercept(intercept: str, mean: object, sd: object) -> None:
     for name in refused.get(intercept, ()):
         if given[name] is not None:
             raise RTRidgeError(f"{name}: expected none with intercept {intercept!r}; found a value")
+
+
+def chunks(n_pairs: int, n_covariates: int) -> Iterator[slice]:
+    """Divide pairs into runs whose matrices are half a megabyte."""
+    step = max(1, _CHUNK_FLOATS // max(1, n_covariates**2))
+    for first in range(0, n_pairs, step):
+        yield slice(first, first + step)
+
+
+def broadcast(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> FloatArray:
+    """Return a finite float64 array of `shape`, or raise `RTRidgeError`."""
+    array = np.asarray(value, dtype=np.float64)
+    try:
+        array = np.broadcast_to(array, shape)
+    except ValueError:
+        raise RTRidgeError(
+            f"{name}: expected a number or an array that fits {list(shape)};"
+            f" found shape {list(array.shape)}"
+        ) from None
+    if not np.isfinite(array).all():
+        bad = array[~np.isfinite(array)][0]
+        raise RTRidgeError(f"{name}: expected finite values; found {bad}")
+    return array
+
+
+def positive(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> FloatArray:
+    """Return a positive, finite float64 array of `shape`, or raise `RTRidgeError`."""
+    array = broadcast(name, value, shape)
+    if not (array > 0).all():
+        raise RTRidgeError(f"{name}: expected more than 0; found {float(array.min())!r}")
+    return array
+
+
+def _dot(a: FloatArray, b: FloatArray) -> FloatArray:
+    return np.asarray(np.einsum("gp,gp->g", a, b))

@@ -1,11 +1,4 @@
-"""Sufficient statistics as one npz file, without pickle.
-
-What the rows of each pair say of its coefficients, in a few centred sums.
-
-Statistics as moments that merge, and what they must share to be merged.
-
-From the statistics of covariates to those of regressors.
-"""
+"""What the rows of each pair say of its coefficients: a few centred sums, merged and stored."""
 
 from __future__ import annotations
 
@@ -35,10 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
-
 SCHEMA = "rt_ridge.sufficient_statistics"
 SCHEMA_VERSION = 1
-
 _SHAPES = {
     "keys": "G",
     "n": "G",
@@ -54,96 +45,6 @@ _SHAPES = {
 _OPTIONAL = ("mean_low", "parents_group", "parents_parent")
 _WHOLE = ("keys", "n", "parents_group", "parents_parent")
 _TEXTS = ("schema", "target", "group_col")
-
-
-def write_arrays(arrays: Arrays, path: Path) -> None:
-    """Write arrays and names atomically, with the schema's name and version."""
-    header = {"schema": np.array(SCHEMA), "schema_version": np.array(SCHEMA_VERSION)}
-    write_npz({**header, **arrays}, path)
-
-
-def read_arrays(path: Path) -> Arrays:
-    """Read what `write_arrays` wrote; `RTRidgeError` says what is wrong with any other file."""
-    arrays = read_npz(path, "path")
-    check_arrays(arrays, path.name)
-    return arrays
-
-
-def check_arrays(arrays: Arrays, where: str) -> None:
-    """Raise `RTRidgeError` unless every array is there, of its shape and type, and in range."""
-    _check_header(arrays, where)
-    sizes = {"G": len(arrays["keys"]), "P": len(arrays["covariates"])}
-    sizes |= {"Q": sizes["P"] + 1, "M": np.size(arrays.get("parents_group", []))}
-    for name, letters in _SHAPES.items():
-        if name not in arrays:
-            continue
-        array = arrays[name]
-        expected = tuple(sizes[letter] for letter in letters)
-        dtype = np.int64 if name in _WHOLE else np.float64
-        if array.shape != expected or array.dtype != dtype:
-            raise RTRidgeError(
-                f"{name} ({where}): expected {np.dtype(dtype)} {list(expected)}; found"
-                f" {array.dtype} {list(array.shape)}"
-            )
-        if not np.isfinite(array).all():
-            row = int(np.argwhere(~np.isfinite(array))[0][0])
-            raise RTRidgeError(
-                f"{name} ({where}): expected finite values; found others at key"
-                f" {arrays['keys'][row]}"
-            )
-    _check_values(arrays, where)
-
-
-def _check_header(arrays: Arrays, where: str) -> None:
-    required = [name for name in _SHAPES if name not in _OPTIONAL]
-    wanted = [*_TEXTS, "schema_version", "covariates", *required]
-    absent = [name for name in wanted if name not in arrays]
-    if absent:
-        raise RTRidgeError(
-            f"statistics ({where}): lacks {listed(absent)}; it has {listed(sorted(arrays), 20)}"
-        )
-    found = (str(arrays["schema"]), str(arrays["schema_version"]))
-    if found != (SCHEMA, str(SCHEMA_VERSION)):
-        raise RTRidgeError(
-            f"schema ({where}): expected {SCHEMA} version {SCHEMA_VERSION};"
-            f" found {found[0]} version {found[1]}"
-        )
-    for name in ("keys", "covariates"):
-        if arrays[name].ndim != 1:
-            raise RTRidgeError(
-                f"{name} ({where}): expected one dimension; found {list(arrays[name].shape)}"
-            )
-    if ("parents_group" in arrays) != ("parents_parent" in arrays):
-        raise RTRidgeError(f"parents ({where}): expected groups and their parents; found one")
-
-
-def _check_values(arrays: Arrays, where: str) -> None:
-    for name in ("keys", "parents_group"):
-        ids = arrays.get(name, np.zeros(0, np.int64))
-        if (np.diff(ids) <= 0).any() or (len(ids) and ids[0] < 0):
-            raise RTRidgeError(
-                f"{name} ({where}): expected non-negative and ascending;"
-                f" found {listed(ids.tolist(), 5)}"
-            )
-    diagonal = np.einsum("gpp->gp", arrays["sxx"])
-    for name, bad in (
-        ("n", arrays["n"] < 1),
-        ("syy", arrays["syy"] < 0),
-        ("sxx", (diagonal < 0).any(axis=1)),
-    ):
-        if bad.any():
-            key = arrays["keys"][np.flatnonzero(bad)[0]]
-            low = "at least 1" if name == "n" else "sums of squares, not negative"
-            raise RTRidgeError(f"{name} ({where}): expected {low}; found less at key {key}")
-    if "parents_group" in arrays:
-        lost = np.setdiff1d(arrays["keys"] >> 32, arrays["parents_group"])
-        if len(lost):
-            raise RTRidgeError(
-                f"parents ({where}): expected one for each group;"
-                f" found none for {listed(lost.tolist())}"
-            )
-
-
 ARRAYS = ("keys", "n", "mean_x", "mean_y", "sxx", "sxy", "syy")
 """Attributes of `SufficientStatistics` that have one row a pair."""
 
@@ -404,55 +305,6 @@ class SufficientStatistics:
         return replace(self, **arrays, parents=parents, mean_low=low)
 
 
-def split_moments(moments: Moments) -> dict[str, Any]:
-    """Return moments of [x, y], y last, as the arrays of `SufficientStatistics`."""
-    mean, scatter = moments.mean, moments.scatter
-    parts = {
-        "mean_x": mean[:, :-1],
-        "mean_y": mean[:, -1],
-        "sxx": scatter[:, :-1, :-1],
-        "sxy": scatter[:, :-1, -1],
-        "syy": scatter[:, -1, -1],
-    }
-    copies = {name: np.ascontiguousarray(part) for name, part in parts.items()}
-    return {"keys": moments.keys, "n": moments.n, "mean_low": moments.low, **copies}
-
-
-def joint_moments(stats: SufficientStatistics) -> Moments:
-    """Return the moments of [x, y] that `split_moments` took apart, as arrays of their own."""
-    moments = Moments.empty(stats.keys, stats.P + 1)
-    moments.n[:] = stats.n
-    moments.mean[:, :-1], moments.mean[:, -1] = stats.mean_x, stats.mean_y
-    if stats.mean_low is not None:
-        moments.low[:] = stats.mean_low
-    moments.scatter[:, :-1, :-1], moments.scatter[:, -1, -1] = stats.sxx, stats.syy
-    moments.scatter[:, :-1, -1] = moments.scatter[:, -1, :-1] = stats.sxy
-    return moments
-
-
-def check_alike(every: Sequence[SufficientStatistics]) -> None:
-    """Raise `RTRidgeError` unless all have the first one's covariates, target and group column."""
-    for name in ("covariates", "target", "group_col"):
-        expected = getattr(every[0], name)
-        for number, other in enumerate(every[1:], start=1):
-            if getattr(other, name) != expected:
-                raise RTRidgeError(
-                    f"{name} (other {number}): expected {expected!r}; found"
-                    f" {getattr(other, name)!r}"
-                )
-
-
-def merged_parents(every: Sequence[SufficientStatistics]) -> GroupParents | None:
-    """Return the supercategories that all know together; they may not contradict each other."""
-    known = [one.parents for one in every if one.parents is not None]
-    if known and len(known) < len(every):
-        raise RTRidgeError(
-            f"parents: expected in all statistics or in none; found in {len(known)} of {len(every)}"
-        )
-    names = (every[0].group_col, "supercategory")
-    return GroupParents.from_pairs([one.pairs for one in known], names) if known else None
-
-
 def fit_features(
     stats: SufficientStatistics,
     *,
@@ -508,3 +360,140 @@ def regressor_statistics(stats: SufficientStatistics, features: FeatureMap) -> S
     return replace(
         stats, mean_x=mean_x, sxx=sxx, sxy=sxy, covariates=features.regressors, mean_low=None
     )
+
+
+def split_moments(moments: Moments) -> dict[str, Any]:
+    """Return moments of [x, y], y last, as the arrays of `SufficientStatistics`."""
+    mean, scatter = moments.mean, moments.scatter
+    parts = {
+        "mean_x": mean[:, :-1],
+        "mean_y": mean[:, -1],
+        "sxx": scatter[:, :-1, :-1],
+        "sxy": scatter[:, :-1, -1],
+        "syy": scatter[:, -1, -1],
+    }
+    copies = {name: np.ascontiguousarray(part) for name, part in parts.items()}
+    return {"keys": moments.keys, "n": moments.n, "mean_low": moments.low, **copies}
+
+
+def joint_moments(stats: SufficientStatistics) -> Moments:
+    """Return the moments of [x, y] that `split_moments` took apart, as arrays of their own."""
+    moments = Moments.empty(stats.keys, stats.P + 1)
+    moments.n[:] = stats.n
+    moments.mean[:, :-1], moments.mean[:, -1] = stats.mean_x, stats.mean_y
+    if stats.mean_low is not None:
+        moments.low[:] = stats.mean_low
+    moments.scatter[:, :-1, :-1], moments.scatter[:, -1, -1] = stats.sxx, stats.syy
+    moments.scatter[:, :-1, -1] = moments.scatter[:, -1, :-1] = stats.sxy
+    return moments
+
+
+def check_alike(every: Sequence[SufficientStatistics]) -> None:
+    """Raise `RTRidgeError` unless all have the first one's covariates, target and group column."""
+    for name in ("covariates", "target", "group_col"):
+        expected = getattr(every[0], name)
+        for number, other in enumerate(every[1:], start=1):
+            if getattr(other, name) != expected:
+                raise RTRidgeError(
+                    f"{name} (other {number}): expected {expected!r}; found"
+                    f" {getattr(other, name)!r}"
+                )
+
+
+def merged_parents(every: Sequence[SufficientStatistics]) -> GroupParents | None:
+    """Return the supercategories that all know together; they may not contradict each other."""
+    known = [one.parents for one in every if one.parents is not None]
+    if known and len(known) < len(every):
+        raise RTRidgeError(
+            f"parents: expected in all statistics or in none; found in {len(known)} of {len(every)}"
+        )
+    names = (every[0].group_col, "supercategory")
+    return GroupParents.from_pairs([one.pairs for one in known], names) if known else None
+
+
+def write_arrays(arrays: Arrays, path: Path) -> None:
+    """Write arrays and names atomically, with the schema's name and version."""
+    header = {"schema": np.array(SCHEMA), "schema_version": np.array(SCHEMA_VERSION)}
+    write_npz({**header, **arrays}, path)
+
+
+def read_arrays(path: Path) -> Arrays:
+    """Read what `write_arrays` wrote; `RTRidgeError` says what is wrong with any other file."""
+    arrays = read_npz(path, "path")
+    check_arrays(arrays, path.name)
+    return arrays
+
+
+def check_arrays(arrays: Arrays, where: str) -> None:
+    """Raise `RTRidgeError` unless every array is there, of its shape and type, and in range."""
+    _check_header(arrays, where)
+    sizes = {"G": len(arrays["keys"]), "P": len(arrays["covariates"])}
+    sizes |= {"Q": sizes["P"] + 1, "M": np.size(arrays.get("parents_group", []))}
+    for name, letters in _SHAPES.items():
+        if name not in arrays:
+            continue
+        array = arrays[name]
+        expected = tuple(sizes[letter] for letter in letters)
+        dtype = np.int64 if name in _WHOLE else np.float64
+        if array.shape != expected or array.dtype != dtype:
+            raise RTRidgeError(
+                f"{name} ({where}): expected {np.dtype(dtype)} {list(expected)}; found"
+                f" {array.dtype} {list(array.shape)}"
+            )
+        if not np.isfinite(array).all():
+            row = int(np.argwhere(~np.isfinite(array))[0][0])
+            raise RTRidgeError(
+                f"{name} ({where}): expected finite values; found others at key"
+                f" {arrays['keys'][row]}"
+            )
+    _check_values(arrays, where)
+
+
+def _check_header(arrays: Arrays, where: str) -> None:
+    required = [name for name in _SHAPES if name not in _OPTIONAL]
+    wanted = [*_TEXTS, "schema_version", "covariates", *required]
+    absent = [name for name in wanted if name not in arrays]
+    if absent:
+        raise RTRidgeError(
+            f"statistics ({where}): lacks {listed(absent)}; it has {listed(sorted(arrays), 20)}"
+        )
+    found = (str(arrays["schema"]), str(arrays["schema_version"]))
+    if found != (SCHEMA, str(SCHEMA_VERSION)):
+        raise RTRidgeError(
+            f"schema ({where}): expected {SCHEMA} version {SCHEMA_VERSION};"
+            f" found {found[0]} version {found[1]}"
+        )
+    for name in ("keys", "covariates"):
+        if arrays[name].ndim != 1:
+            raise RTRidgeError(
+                f"{name} ({where}): expected one dimension; found {list(arrays[name].shape)}"
+            )
+    if ("parents_group" in arrays) != ("parents_parent" in arrays):
+        raise RTRidgeError(f"parents ({where}): expected groups and their parents; found one")
+
+
+def _check_values(arrays: Arrays, where: str) -> None:
+    for name in ("keys", "parents_group"):
+        ids = arrays.get(name, np.zeros(0, np.int64))
+        if (np.diff(ids) <= 0).any() or (len(ids) and ids[0] < 0):
+            raise RTRidgeError(
+                f"{name} ({where}): expected non-negative and ascending;"
+                f" found {listed(ids.tolist(), 5)}"
+            )
+    diagonal = np.einsum("gpp->gp", arrays["sxx"])
+    for name, bad in (
+        ("n", arrays["n"] < 1),
+        ("syy", arrays["syy"] < 0),
+        ("sxx", (diagonal < 0).any(axis=1)),
+    ):
+        if bad.any():
+            key = arrays["keys"][np.flatnonzero(bad)[0]]
+            low = "at least 1" if name == "n" else "sums of squares, not negative"
+            raise RTRidgeError(f"{name} ({where}): expected {low}; found less at key {key}")
+    if "parents_group" in arrays:
+        lost = np.setdiff1d(arrays["keys"] >> 32, arrays["parents_group"])
+        if len(lost):
+            raise RTRidgeError(
+                f"parents ({where}): expected one for each group;"
+                f" found none for {listed(lost.tolist())}"
+            )

@@ -1,7 +1,4 @@
-"""A synthetic laboratory whose coefficients are known.
-
-Slopes and intercepts that depend on species and chemistry together, for the simulator.
-"""
+"""A synthetic laboratory whose coefficients are known."""
 
 from __future__ import annotations
 

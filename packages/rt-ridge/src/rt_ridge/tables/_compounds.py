@@ -1,7 +1,4 @@
-"""Classes of compounds, as a fit takes them.
-
-Descriptors of compounds, as a fit takes them.
-"""
+"""Classes and descriptors of compounds, as a fit takes them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""One 64-bit key for each pair of group and compound.
-
-Which supercategory each group lies in; exactly one.
-"""
+"""One 64-bit key for each pair of group and compound, and the supercategory of each group."""
 
 from __future__ import annotations
 
@@ -82,14 +79,6 @@ def check_ids(ids: npt.ArrayLike, name: str, *, first_row: int = 1) -> IntArray:
     return array.astype(np.int64)
 
 
-def find(ids: IntArray, wanted: IntArray) -> IntArray:
-    """Return the place of each of `wanted` in the ascending `ids`, -1 where it is not there."""
-    if not len(ids):
-        return np.full(len(wanted), -1)
-    place = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
-    return np.where(ids[place] == wanted, place, -1)
-
-
 def _refuse(
     name: str, ids: npt.NDArray[Any], bad: npt.NDArray[np.bool_], expected: str, first_row: int
 ) -> None:
@@ -97,6 +86,14 @@ def _refuse(
     if at:
         rows = listed([row + first_row for row in at])
         raise RTRidgeError(f"{name}: expected {expected}; found {ids[at[0]]} (rows {rows})")
+
+
+def find(ids: IntArray, wanted: IntArray) -> IntArray:
+    """Return the place of each of `wanted` in the ascending `ids`, -1 where it is not there."""
+    if not len(ids):
+        return np.full(len(wanted), -1)
+    place = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+    return np.where(ids[place] == wanted, place, -1)
 
 
 @dataclass(frozen=True, eq=False)

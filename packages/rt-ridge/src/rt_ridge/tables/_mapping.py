@@ -1,12 +1,8 @@
-"""From what a laboratory calls things to ids that nest: the check before any fit.
+"""From what a laboratory calls things to ids that nest, and what else is checked before a fit.
 
-At most so many rows a pair.
-
-Ids that mean two things, as happens where libraries number their own.
-
-Missing run covariates: an error, or by switch the run's own median and an indicator.
-
-Supercategories of species from the readings of their standards alone.
+Species are numbered within supercategories (or supercategories inferred from the standards), ids
+that mean two things are reported, pairs are thinned to so many rows, and missing run covariates are
+an error, or by switch the run's own median and an indicator.
 """
 
 from __future__ import annotations
@@ -22,6 +18,10 @@ from rt_ridge.tables._keys import check_ids
 
 if TYPE_CHECKING:
     import polars as pl
+
+MissingCovariates = Literal["error", "run_median"]
+INDICATOR = "_missing"
+"""Ending of the column that is 1 where a covariate was missing."""
 
 
 @dataclass(frozen=True)
@@ -313,12 +313,6 @@ def _schema() -> dict[str, type[pl.DataType]]:
 
     text = dict.fromkeys(("column", "kind", "id", "name", "libraries"), pl.String)
     return {**text, "id": pl.Int64, "rows": pl.UInt32}
-
-
-MissingCovariates = Literal["error", "run_median"]
-
-INDICATOR = "_missing"
-"""Ending of the column that is 1 where a covariate was missing."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""From a table to keys and numbers: every column that is used is checked, row by row.
+"""From tables of any length, some rows at a time, to checked keys and numbers.
 
-Tables of any length, some rows at a time: a frame, or Parquet and CSV files.
+A frame, or Parquet and CSV files; every column that is used is checked, row by row.
 """
 
 from __future__ import annotations
@@ -25,9 +25,14 @@ from rt_ridge.tables._keys import check_ids
 if TYPE_CHECKING:
     import polars as pl
 
-
 _BLOCK = 8192
 """Rows copied from columns at a time: both sides stay in the processor's cache."""
+
+CHUNK_ROWS = 1_000_000
+"""Rows in memory at a time, for each thread."""
+
+_CSV_BLOCK_BYTES = 1 << 26
+Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
 @dataclass(frozen=True)
@@ -104,126 +109,6 @@ class Columns:
         twice = [name for name, times in Counter(table).items() if times > 1 and name in self.names]
         if twice:
             raise RTRidgeError(f"columns ({where}): expected distinct names; found twice {twice}")
-
-
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Checked rows.
-
-    Parameters
-    ----------
-    keys : ndarray of int64, [N]
-        (group << 32) + compound.
-    values : ndarray, [N, P + 1]
-        Covariates and target, finite.
-    parents : ndarray of int64, [N], or None
-        (group << 32) + parent.
-    """
-
-    keys: IntArray
-    values: FloatArray
-    parents: IntArray | None
-
-
-def read_rows(
-    frame: pl.DataFrame,
-    columns: Columns,
-    where: str,
-    first_row: int = 1,
-    *,
-    out: FloatArray | None = None,
-) -> Rows:
-    """Check and convert the rows of a frame that has all `columns`.
-
-    Parameters
-    ----------
-    frame : polars DataFrame
-        Rows.
-    columns : Columns
-        Which columns.
-    where : str
-        What messages call the table.
-    first_row : int
-        Number of the first row in messages; the first below a header is 1.
-    out : ndarray, [>= N, P + 1], or None
-        Where the values go; None: to memory of their own.
-
-    Raises
-    ------
-    RTRidgeError
-        For missing values, text, infinities and ids out of range: column, how many, first rows.
-    """
-    place = _Place(where, first_row)
-    group = _ids(frame[columns.group], place)
-    compound = group if columns.compound == columns.group else _ids(frame[columns.compound], place)
-    parents = None
-    if columns.parent is not None:
-        parents = (group << 32) + _ids(frame[columns.parent], place)
-    names = (*columns.covariates, columns.target)
-    numbers = [_numbers(frame[name], place) for name in names]
-    values = np.empty((frame.height, len(names))) if out is None else out[: frame.height]
-    for first in range(0, frame.height, _BLOCK):
-        for j, column in enumerate(numbers):
-            values[first : first + _BLOCK, j] = column[first : first + _BLOCK]
-    return Rows((group << 32) + compound, values, parents)
-
-
-@dataclass(frozen=True)
-class _Place:
-    where: str
-    first_row: int
-
-
-def _ids(column: pl.Series, place: _Place) -> IntArray:
-    fast = column.dtype.is_integer() and not column.null_count()
-    array: npt.NDArray[Any] = column.to_numpy() if fast else _slowly(column, place)
-    name = f"column {column.name!r} ({place.where})"
-    return check_ids(array, name, first_row=place.first_row)
-
-
-def _numbers(column: pl.Series, place: _Place) -> FloatArray:
-    import polars as pl
-
-    if column.dtype.is_numeric() and not column.null_count():
-        array = column.cast(pl.Float64).to_numpy()
-        if np.isfinite(array).all():
-            return array
-    return _slowly(column, place)
-
-
-def _slowly(column: pl.Series, place: _Place) -> FloatArray:
-    """Return a column that is not plainly good as float64, or say which rows are not numbers."""
-    import polars as pl
-    from molpool_common import InputError, number_column
-
-    dtype = column.dtype
-    if dtype in (pl.Categorical, pl.Enum):
-        column = column.cast(pl.String)  # its labels, not the codes that stand for them
-    elif not (dtype.is_numeric() or dtype in (pl.String, pl.Boolean, pl.Null)):
-        raise RTRidgeError(
-            f"column {column.name!r} ({place.where}): expected numbers; found {dtype}"
-        )
-    rows = range(place.first_row, place.first_row + len(column))
-    try:
-        numbers = number_column(column.to_frame(), column.name, where=place.where, rows=rows)
-    except InputError as error:
-        raise RTRidgeError(str(error)) from None
-    missing = numbers.is_null().arg_true().to_list()
-    if missing:
-        raise RTRidgeError(
-            f"column {column.name!r} ({place.where}): expected a number in every row; found"
-            f" {len(missing)} missing in rows {rows[0]} to {rows[-1]}"
-            f" (rows {listed([rows[i] for i in missing])})"
-        )
-    return numbers.to_numpy()
-
-
-CHUNK_ROWS = 1_000_000
-"""Rows in memory at a time, for each thread."""
-
-_CSV_BLOCK_BYTES = 1 << 26
-
-Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
 @dataclass(frozen=True)
@@ -373,3 +258,115 @@ def _frame(converted: pl.DataFrame | pl.Series) -> pl.DataFrame:
 
     assert isinstance(converted, pl.DataFrame)
     return converted
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Checked rows.
+
+    Parameters
+    ----------
+    keys : ndarray of int64, [N]
+        (group << 32) + compound.
+    values : ndarray, [N, P + 1]
+        Covariates and target, finite.
+    parents : ndarray of int64, [N], or None
+        (group << 32) + parent.
+    """
+
+    keys: IntArray
+    values: FloatArray
+    parents: IntArray | None
+
+
+def read_rows(
+    frame: pl.DataFrame,
+    columns: Columns,
+    where: str,
+    first_row: int = 1,
+    *,
+    out: FloatArray | None = None,
+) -> Rows:
+    """Check and convert the rows of a frame that has all `columns`.
+
+    Parameters
+    ----------
+    frame : polars DataFrame
+        Rows.
+    columns : Columns
+        Which columns.
+    where : str
+        What messages call the table.
+    first_row : int
+        Number of the first row in messages; the first below a header is 1.
+    out : ndarray, [>= N, P + 1], or None
+        Where the values go; None: to memory of their own.
+
+    Raises
+    ------
+    RTRidgeError
+        For missing values, text, infinities and ids out of range: column, how many, first rows.
+    """
+    place = _Place(where, first_row)
+    group = _ids(frame[columns.group], place)
+    compound = group if columns.compound == columns.group else _ids(frame[columns.compound], place)
+    parents = None
+    if columns.parent is not None:
+        parents = (group << 32) + _ids(frame[columns.parent], place)
+    names = (*columns.covariates, columns.target)
+    numbers = [_numbers(frame[name], place) for name in names]
+    values = np.empty((frame.height, len(names))) if out is None else out[: frame.height]
+    for first in range(0, frame.height, _BLOCK):
+        for j, column in enumerate(numbers):
+            values[first : first + _BLOCK, j] = column[first : first + _BLOCK]
+    return Rows((group << 32) + compound, values, parents)
+
+
+@dataclass(frozen=True)
+class _Place:
+    where: str
+    first_row: int
+
+
+def _ids(column: pl.Series, place: _Place) -> IntArray:
+    fast = column.dtype.is_integer() and not column.null_count()
+    array: npt.NDArray[Any] = column.to_numpy() if fast else _slowly(column, place)
+    name = f"column {column.name!r} ({place.where})"
+    return check_ids(array, name, first_row=place.first_row)
+
+
+def _numbers(column: pl.Series, place: _Place) -> FloatArray:
+    import polars as pl
+
+    if column.dtype.is_numeric() and not column.null_count():
+        array = column.cast(pl.Float64).to_numpy()
+        if np.isfinite(array).all():
+            return array
+    return _slowly(column, place)
+
+
+def _slowly(column: pl.Series, place: _Place) -> FloatArray:
+    """Return a column that is not plainly good as float64, or say which rows are not numbers."""
+    import polars as pl
+    from molpool_common import InputError, number_column
+
+    dtype = column.dtype
+    if dtype in (pl.Categorical, pl.Enum):
+        column = column.cast(pl.String)  # its labels, not the codes that stand for them
+    elif not (dtype.is_numeric() or dtype in (pl.String, pl.Boolean, pl.Null)):
+        raise RTRidgeError(
+            f"column {column.name!r} ({place.where}): expected numbers; found {dtype}"
+        )
+    rows = range(place.first_row, place.first_row + len(column))
+    try:
+        numbers = number_column(column.to_frame(), column.name, where=place.where, rows=rows)
+    except InputError as error:
+        raise RTRidgeError(str(error)) from None
+    missing = numbers.is_null().arg_true().to_list()
+    if missing:
+        raise RTRidgeError(
+            f"column {column.name!r} ({place.where}): expected a number in every row; found"
+            f" {len(missing)} missing in rows {rows[0]} to {rows[-1]}"
+            f" (rows {listed([rows[i] for i in missing])})"
+        )
+    return numbers.to_numpy()
