@@ -13,11 +13,11 @@ import polars as pl
 import pytest
 from molpool_common import FloatArray
 from rt_ridge.prediction._backoff import (
-    BackoffLevel,
     CoefficientPredictor,
     CompoundEffect,
     NoiseVariance,
 )
+from rt_ridge.prediction._effects import BackoffLevel
 from rt_ridge.prediction._summaries import Stage1CoeffSummaries
 from rt_ridge.tables._features import FeatureMap
 from rt_ridge.tables._keys import GroupParents

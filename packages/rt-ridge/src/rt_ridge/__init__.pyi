@@ -16,7 +16,6 @@ from ._plots import plot_slopes as plot_slopes
 from ._plots import plot_support as plot_support
 from .hierarchy._hierarchy import Hierarchy as Hierarchy
 from .prediction._backoff import LEVELS as LEVELS
-from .prediction._backoff import BackoffLevel as BackoffLevel
 from .prediction._backoff import CoefficientPredictor as CoefficientPredictor
 from .prediction._backoff import CompoundEffect as CompoundEffect
 from .prediction._backoff import NoiseVariance as NoiseVariance
@@ -24,6 +23,7 @@ from .prediction._conformal import MAX_RUN_BLOCKS as MAX_RUN_BLOCKS
 from .prediction._conformal import ConformalSketch as ConformalSketch
 from .prediction._conformal import IntervalCalibration as IntervalCalibration
 from .prediction._conformal import outside_range as outside_range
+from .prediction._effects import BackoffLevel as BackoffLevel
 from .prediction._effects import ClassEffect as ClassEffect
 from .prediction._effects import ClassTable as ClassTable
 from .prediction._effects import DescriptorEffect as DescriptorEffect
@@ -37,10 +37,10 @@ from .statistics._sufficient import regressor_statistics as regressor_statistics
 from .studies._baselines import GroupwiseLasso as GroupwiseLasso
 from .studies._baselines import GroupwiseRidge as GroupwiseRidge
 from .studies._evaluation import COVERAGES as COVERAGES
+from .studies._evaluation import EvaluatedChunk as EvaluatedChunk
 from .studies._evaluation import Evaluation as Evaluation
 from .studies._evaluation import EvaluationColumns as EvaluationColumns
 from .studies._evaluation import Evaluator as Evaluator
-from .studies._evaluation import Judged as Judged
 from .studies._evaluation import SupportMetrics as SupportMetrics
 from .studies._evaluation import evaluate as evaluate
 from .studies._evaluation import predict_frame as predict_frame
@@ -56,11 +56,11 @@ from .tables._keys import check_ids as check_ids
 from .tables._mapping import Imputer as Imputer
 from .tables._mapping import Mapped as Mapped
 from .tables._mapping import MappingColumns as MappingColumns
-from .tables._mapping import cap_pairs as cap_pairs
 from .tables._mapping import id_collisions as id_collisions
 from .tables._mapping import infer_clusters as infer_clusters
 from .tables._mapping import map_species as map_species
 from .tables._mapping import refuse_gaps as refuse_gaps
+from .tables._mapping import subsample_pairs as subsample_pairs
 from .tables._rows import Chunk as Chunk
 from .tables._rows import Columns as Columns
 from .tables._rows import Rows as Rows

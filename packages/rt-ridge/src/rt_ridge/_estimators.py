@@ -140,7 +140,7 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """Predict, and say from which level each row was; see `predict`."""
         check_is_fitted(self, "summaries_")
         if groups is None and self._with_groups:
-            raise RTRidgeError("groups: expected as in fit, one row a prediction; found None")
+            raise RTRidgeError("groups: expected as in fit, one row per prediction; found None")
         X = validate_data(self, X, dtype=np.float64, reset=False)
         ids = as_groups(groups, len(X))
         parents = ids[:, 2] if ids.shape[1] == 3 else None
@@ -336,19 +336,12 @@ sampling, seed
         descriptors: CompoundDescriptors | None = None,
         classes: CompoundClasses | None = None,
     ) -> Self:
-        """Fit to rows, or to their sufficient statistics.
+        """Fit to rows, or to their sufficient statistics; see `PooledRidge.fit` for the rest.
 
         Parameters
         ----------
-        X : SufficientStatistics, or array_like [N, P]
-            Statistics, whose covariates are taken as given; or the covariates of the rows.
-        y : array_like, [N]
-            Retention times, with rows.
-        groups : array_like of int, [N, 2] or [N, 3], or None
-            Group, compound and, for what is pooled by it, supercategory of each row; None: all
-            rows are of one pair.
-        features : FeatureMap or None
-            With statistics: how their covariates were made from those of a table.
+        X, y, groups, features
+            Statistics, or the covariates [N, P], retention times [N] and ids [N, 2] or [N, 3].
         descriptors : CompoundDescriptors or None
             Descriptors that intercepts of compounds, and slopes, are regressed on.
         classes : CompoundClasses or None

@@ -34,7 +34,7 @@ def read_npz(path: Path, parameter: str) -> Arrays:
     Raises
     ------
     RTRidgeError
-        If there is no file, or one that is torn, of another kind, or pickled; the message starts
+        If there is no file, or it is truncated, of another kind, or pickled; the message starts
         with `parameter`.
     """
     if not path.is_file():

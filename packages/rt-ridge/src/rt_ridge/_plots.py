@@ -26,7 +26,7 @@ _MARKERS = "osD^vP*X"
 """One a method besides its colour, for readers who see none."""
 
 _MOST_POINTS = 20_000
-"""Points of a scatter; of more an even selection is drawn."""
+"""Points of a scatter; of more an even selection."""
 
 
 def plot_shrinkage(
@@ -62,7 +62,9 @@ def plot_shrinkage(
         bar = figure.colorbar(points, ax=left, label="training rows")
         bar.set_ticks(np.log10(ticks).tolist(), labels=[str(v) for v in ticks])
         left.set(
-            xlabel="fitted on its own", ylabel="pooled", title=f"{_told(names[j])} of each pair"
+            xlabel="fitted on its own",
+            ylabel="pooled",
+            title=f"{_coefficient_label(names[j])} of each pair",
         )
         # Below the diagonal: shrunken estimates lie above it where they are small.
         left.legend(loc="lower right")
@@ -131,10 +133,10 @@ def plot_slopes(summaries: Stage1CoeffSummaries, coefficient: str | None = None)
     parent = group if parents is None else parents.of(group)
     ids, counts = np.unique(parent, return_counts=True)
     # More boxes than a page can hold: those with the most pairs.
-    shown = np.sort(ids[np.argsort(-counts, kind="stable")[:40]])
-    values = [summaries.mean[parent == i, j] for i in shown]
+    largest = np.sort(ids[np.argsort(-counts, kind="stable")[:40]])
+    values = [summaries.mean[parent == i, j] for i in largest]
     with style():
-        figure = new_figure(max(5.0, 1.5 + 0.32 * len(shown)), 3.9)
+        figure = new_figure(max(5.0, 1.5 + 0.32 * len(largest)), 3.9)
         axes = figure.subplots()
         axes.axhline(0, color="0.4", linewidth=1)
         axes.boxplot(
@@ -145,9 +147,9 @@ def plot_slopes(summaries: Stage1CoeffSummaries, coefficient: str | None = None)
             medianprops={"color": OKABE_ITO[5]},
             flierprops={"markersize": 3, "alpha": 0.5},
         )
-        axes.set_xticks(range(1, len(shown) + 1), [str(i) for i in shown])
-        axes.set(xlabel=_parent_label(summaries), ylabel=_told(names[j]))
-        rest = len(ids) - len(shown)
+        axes.set_xticks(range(1, len(largest) + 1), [str(i) for i in largest])
+        axes.set(xlabel=_parent_label(summaries), ylabel=_coefficient_label(names[j]))
+        rest = len(ids) - len(largest)
         axes.set_title("pairs of each" + (f", {rest} smaller ones left out" if rest else ""))
     return figure
 
@@ -174,23 +176,25 @@ def plot_drift(
         Of the retention times.
     """
     columns = [np.asarray(column) for column in (observed, predicted, intercept)]
-    kept = ~np.isnan(np.stack([column.astype(np.float64) for column in columns])).any(axis=0)
-    runs, place = np.unique(np.asarray(run)[kept], return_inverse=True)
-    y, mean, base = (column[kept] for column in columns)
+    complete = ~np.isnan(np.stack([column.astype(np.float64) for column in columns])).any(axis=0)
+    runs, place = np.unique(np.asarray(run)[complete], return_inverse=True)
+    y, mean, base = (column[complete] for column in columns)
     counts = np.bincount(place)
-    seen, told = (np.bincount(place, v - base) / counts for v in (y, mean))
+    observed_shift, predicted_shift = (np.bincount(place, v - base) / counts for v in (y, mean))
     at = np.arange(len(runs))
     with style():
         figure = new_figure(9.0, 4.6)
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
-        top.plot(at, seen, ".", markersize=4, color=OKABE_ITO[0], label="measured")
-        top.plot(at, told, color=OKABE_ITO[5], linewidth=1, label="predicted by the standards")
+        top.plot(at, observed_shift, ".", markersize=4, color=OKABE_ITO[0], label="measured")
+        top.plot(
+            at, predicted_shift, color=OKABE_ITO[5], linewidth=1, label="predicted by the standards"
+        )
         top.axhline(0, color="0.4", linewidth=1)
         top.set_ylabel(f"shift of the run, {unit}")
         top.set_title("mean over the rows of each run", loc="left")
         top.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
         bottom.axhline(0, color="0.4", linewidth=1)
-        bottom.plot(at, seen - told, ".", markersize=4, color=OKABE_ITO[2])
+        bottom.plot(at, observed_shift - predicted_shift, ".", markersize=4, color=OKABE_ITO[2])
         bottom.set(xlabel="run, in order", ylabel=f"left over, {unit}")
     return figure
 
@@ -239,8 +243,8 @@ def _look(k: int) -> dict[str, Any]:
 
 def _column(table: pl.DataFrame, name: str) -> FloatArray:
     """Return a column without the row of all bins, NaN where it is null."""
-    kept = table.filter(table["support"] != "all") if "support" in table.columns else table
-    return np.asarray(kept[name].to_numpy(), dtype=np.float64)
+    bins = table.filter(table["support"] != "all") if "support" in table.columns else table
+    return np.asarray(bins[name].to_numpy(), dtype=np.float64)
 
 
 def _coefficients(summaries: Stage1CoeffSummaries) -> tuple[str, ...]:
@@ -253,7 +257,7 @@ def _place(name: str, names: Sequence[str]) -> int:
     return list(names).index(name)
 
 
-def _told(name: str) -> str:
+def _coefficient_label(name: str) -> str:
     return name if name == "intercept" else f"slope of {name}"
 
 

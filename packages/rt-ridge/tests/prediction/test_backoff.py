@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rt_ridge._errors import RTRidgeError
-from rt_ridge.prediction._effects import DescriptorEffect, HeadLevel
+from rt_ridge.prediction._effects import BackoffLevel, DescriptorEffect
 from rt_ridge.prediction._summaries import Stage1CoeffSummaries
 from rt_ridge.tables._keys import find
 
@@ -125,8 +125,8 @@ def described(dense_hierarchy: Any) -> Any:
     """Return an artefact with compound effects and two descriptors known for compound 2."""
     summaries = dense_hierarchy(seed=1).summaries()
     heads = (
-        HeadLevel("group", np.array([4]), np.array([[0.3, 0.0]]), np.full((1, 2, 2), 0.02)),
-        HeadLevel("global", np.array([0]), np.zeros((1, 2)), 0.5 * np.eye(2)[None]),
+        BackoffLevel("group", np.array([4]), np.array([[0.3, 0.0]]), np.full((1, 2, 2), 0.02)),
+        BackoffLevel("global", np.array([0]), np.zeros((1, 2)), 0.5 * np.eye(2)[None]),
     )
     effect = DescriptorEffect(
         ("mass", "logp"),

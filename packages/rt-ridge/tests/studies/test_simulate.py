@@ -130,7 +130,7 @@ def test_clusters_show_in_the_standards() -> None:
     assert within["run_covariate_0"].max() < centers["run_covariate_0"].std()  # type: ignore[operator]
 
 
-def test_long_tails_reach_the_cap() -> None:
+def test_long_tails_end_at_the_limit() -> None:
     _, made = small(
         fixed_runs_per_species_compound=None, max_rows_per_pair=50, n_compounds=200, anchors=0
     )

@@ -11,11 +11,11 @@ from rt_ridge._errors import RTRidgeError
 from rt_ridge.tables._mapping import (
     Imputer,
     MappingColumns,
-    cap_pairs,
     collisions_of,
     id_collisions,
     map_species,
     refuse_gaps,
+    subsample_pairs,
 )
 
 RAW = pl.DataFrame(
@@ -34,7 +34,7 @@ def test_names_are_numbered_in_order_and_gaps_counted() -> None:
     assert mapped.frame["species"].to_list() == [2, 1, 0, 0]
     assert mapped.frame["species_cluster"].to_list() == [1, 0, 0, 0]
     assert mapped.frame["rt"].to_list() == [1.0, 2.0, 3.0, 5.0]
-    counts = (mapped.n_read, mapped.n_missing_group, mapped.n_missing_species, mapped.n_capped)
+    counts = (mapped.n_read, mapped.n_missing_group, mapped.n_missing_species, mapped.n_over_limit)
     assert counts == (7, 1, 2, 0)
     assert mapped.mapping.rows() == [
         ("man blood", "fluid", 0, 0, 2),
@@ -90,9 +90,9 @@ def test_a_planted_collision_is_reported() -> None:
     ]
 
 
-def test_capped_rows_are_counted() -> None:
-    mapped = map_species(RAW, cap=1)
-    assert (mapped.frame.height, mapped.n_capped) == (3, 1)
+def test_rows_over_the_limit_are_counted() -> None:
+    mapped = map_species(RAW, max_rows_per_pair=1)
+    assert (mapped.frame.height, mapped.n_over_limit) == (3, 1)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_capped_rows_are_counted() -> None:
     [
         ({"comp_id": [-1] * 7}, {}, "comp_id: expected ids from 0"),
         ({"species_group_raw": [None] * 7}, {}, "found none in 7"),
-        ({}, {"cap": 0}, "cap: expected at least 1; found 0"),
+        ({}, {"max_rows_per_pair": 0}, "max_rows_per_pair: expected at least 1; found 0"),
         (
             {},
             {"columns": MappingColumns(species_raw="species_row")},
@@ -120,10 +120,10 @@ def test_bad_tables_are_refused(change: Any, options: Any, message: str) -> None
     cap=st.integers(1, 5),
     seed=st.integers(0, 100),
 )
-def test_the_cap_holds_for_every_pair(pairs: Any, cap: int, seed: int) -> None:
+def test_the_limit_holds_for_every_pair(pairs: Any, cap: int, seed: int) -> None:
     frame = pl.DataFrame(pairs, schema=["species", "comp_id"], orient="row").with_row_index()
-    kept = cap_pairs(frame, cap, seed=seed)
-    assert kept.equals(cap_pairs(frame, cap, seed=seed))
+    kept = subsample_pairs(frame, cap, seed=seed)
+    assert kept.equals(subsample_pairs(frame, cap, seed=seed))
     assert kept["index"].is_sorted()
     for (a, b), rows in frame.group_by("species", "comp_id"):
         left = kept.filter(species=a, comp_id=b)
@@ -131,9 +131,9 @@ def test_the_cap_holds_for_every_pair(pairs: Any, cap: int, seed: int) -> None:
         assert set(left["index"]) <= set(rows["index"])
 
 
-def test_the_cap_draws_without_favour() -> None:
+def test_samples_favour_no_row() -> None:
     frame = pl.DataFrame({"species": [0] * 20, "comp_id": [0] * 20}).with_row_index()
-    draws = pl.concat([cap_pairs(frame, 5, seed=seed) for seed in range(400)])
+    draws = pl.concat([subsample_pairs(frame, 5, seed=seed) for seed in range(400)])
     counts = draws["index"].value_counts()["count"]
     # Each row is drawn 100 ± 8.7 times; one of 20 is 5 sd off once in 10^5 runs.
     assert counts.len() == 20
@@ -141,9 +141,9 @@ def test_the_cap_draws_without_favour() -> None:
     assert counts.max() < 144  # type: ignore[operator]
 
 
-def test_a_cap_of_nothing_is_refused() -> None:
-    with pytest.raises(RTRidgeError, match="cap: expected at least 1; found 0"):
-        cap_pairs(pl.DataFrame({"species": [0], "comp_id": [0]}), 0)
+def test_a_limit_of_nothing_is_refused() -> None:
+    with pytest.raises(RTRidgeError, match="max_rows_per_pair: expected at least 1; found 0"):
+        subsample_pairs(pl.DataFrame({"species": [0], "comp_id": [0]}), 0)
 
 
 def test_ids_that_are_one_to_one_do_not_collide() -> None:

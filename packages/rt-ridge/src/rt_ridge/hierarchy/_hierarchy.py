@@ -11,7 +11,7 @@ from rt_ridge._config import RidgeConfig
 from rt_ridge._errors import RTRidgeError, listed
 from rt_ridge.hierarchy._linear_system import LinearSystem, Solution, arrange, dense_scales
 from rt_ridge.hierarchy._messages import Messages, Shrunk, decompose
-from rt_ridge.hierarchy._structure import CompoundFacts, ScaleLayout, Structure, build_structure
+from rt_ridge.hierarchy._structure import CompoundFacts, ScaleLayout, Structure, StructureBuilder
 from rt_ridge.statistics._sufficient import SufficientStatistics
 from rt_ridge.tables._compounds import UNCLASSED, CompoundClasses, CompoundDescriptors
 
@@ -80,7 +80,7 @@ class Hierarchy:
         self.described = None
         if descriptors is not None:
             self.described = descriptors.of(stats.compound_ids, config.descriptor_components)
-        self.structure: Structure = build_structure(stats, config, self._facts())
+        self.structure: Structure = StructureBuilder(stats, config, self._facts()).build()
         self._note_unknown()
         self.layout: ScaleLayout = self.structure.layout
         self.with_head = bool(config.slope_effects) and stats.P > 0

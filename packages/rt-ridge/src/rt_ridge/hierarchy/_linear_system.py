@@ -34,10 +34,10 @@ UNSOLVABLE = (
     "within rounding, at scales many orders of magnitude apart"
 )
 MAX_DENSE = 10_000
-"""Most columns that stay dense: 0.8 GB a matrix, a minute an evaluation."""
+"""Most columns that stay dense: 0.8 GB per matrix, a minute per evaluation."""
 
 MAX_COUPLING = 10**8
-"""Most entries of the coupling of crossed factors: 0.8 GB, of which four are kept at a time."""
+"""Most entries of the coupling of crossed factors: 0.8 GB, of which four exist at a time."""
 
 WORTH_THREADS = 1_000
 """Dense coefficients from which on one product is worth sharing.
@@ -431,7 +431,7 @@ class LinearSystem:
         """Take what the eliminated factor explains out of the dense system, in place.
 
         `half` and `c` are its coupling and linear term over the root of its precision; of `S` only
-        the lower triangle is kept right, the one that is factorised.
+        the lower triangle is right, the one that is factorised.
         """
         at = self.arrangement
         R = at.n_dense

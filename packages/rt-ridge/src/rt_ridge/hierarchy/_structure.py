@@ -42,7 +42,7 @@ class Scale:
     unit : float
         What a relative prior's scale of 1 stands for.
     count : int
-        About how many terms tell of it; their logarithm's curvature is twice that.
+        About how many terms inform it; their logarithm's curvature is twice that.
     fixed : float or None
         Its value where it is known.
     start : float or None
@@ -118,7 +118,7 @@ class ScaleLayout:
         return np.concatenate([units, np.zeros(self.n_offsets)])
 
     def steps(self) -> FloatArray:
-        """Return about how far the posterior reaches in each log scale and offset."""
+        """Return about the posterior's width in each log scale and offset."""
         counts = np.array([self.scales[i].count for i in self.free], dtype=float)
         return np.concatenate([1 / np.sqrt(2 * counts + 1), np.ones(self.n_offsets)])
 
@@ -238,7 +238,7 @@ class CompoundFacts:
 class Structure:
     """Factors and scales of a model, and what was left out of it.
 
-    `notes` holds a sentence for each effect that the data cannot tell from another.
+    `notes` holds a sentence for each effect that the data cannot separate from another.
     """
 
     factors: tuple[Factor, ...] = ()
@@ -258,10 +258,8 @@ def data_units(stats: SufficientStatistics) -> Units:
     return Units(rt, rt / float(x) if x > 0 else rt)
 
 
-def build_structure(
-    stats: SufficientStatistics, config: RidgeConfig, facts: CompoundFacts
-) -> Structure:
-    """Lay out the factors of a model.
+class StructureBuilder:
+    """Lays out the factors of a model.
 
     Parameters
     ----------
@@ -277,10 +275,7 @@ def build_structure(
     RTRidgeError
         If an effect needs supercategories, descriptors or classes that are not there.
     """
-    return _Builder(stats, config, facts).build()
 
-
-class _Builder:
     def __init__(
         self, stats: SufficientStatistics, config: RidgeConfig, facts: CompoundFacts
     ) -> None:
@@ -291,6 +286,7 @@ class _Builder:
         self.columns = self._factors()
 
     def build(self) -> Structure:
+        """Return factors, scales, and notes of what was left out."""
         self._pair_scales()
         if self.pooled:
             self.columns["global"].add(0, FLAT)
@@ -414,7 +410,7 @@ class _Builder:
         prior: ScalePrior,
         unit: float,
     ) -> None:
-        """Add coefficients of all descriptors in some rows, with one scale a level."""
+        """Add coefficients of all descriptors in some rows, with one scale per level."""
         z = self.facts.descriptors
         if z is None:
             return

@@ -12,12 +12,11 @@ from rt_ridge.hierarchy._linear_system import CROSSED, Factor
 from rt_ridge.hierarchy._messages import Messages
 from rt_ridge.posterior._nodes import Node, NodeTables, Share
 from rt_ridge.prediction._backoff import (
-    BackoffLevel,
     CoefficientPredictor,
     CompoundEffect,
     NoiseVariance,
 )
-from rt_ridge.prediction._effects import ClassEffect, ClassTable, DescriptorEffect, HeadLevel
+from rt_ridge.prediction._effects import BackoffLevel, ClassEffect, ClassTable, DescriptorEffect
 from rt_ridge.prediction._summaries import Stage1CoeffSummaries
 from rt_ridge.scales._posterior import ScalePosterior
 from rt_ridge.tables._compounds import CompoundClasses, Standardised
@@ -241,7 +240,7 @@ class ClassTables:
     -----
     As compounds are about the mean of their class, classes are about the mean over all, and what
     a supercategory adds is about the mean over the classes seen there; the levels above take the
-    means in. A class within a supercategory is told with the class itself: the two may be far from
+    means in. A class within a supercategory is given with the class itself: the two may be far from
     independent.
     """
 
@@ -284,7 +283,7 @@ class ClassTables:
             levels["class"] = np.searchsorted(tables.ids("class"), factor.ids & 0xFFFFFFFF)
             shares += tables.mean_class(size, -1.0)
             if tables.class_of_compound is not None:
-                # What its compounds have in common is told of the class.
+                # What its compounds have in common is part of the class.
                 slopes = tables.mean_compound(size, 1.0, levels["class"])[1]
                 shares += [slopes, replace(slopes, weights=-slopes.weights, node=None, level=None)]
         return tables.moments(state, tables.node(size, levels, shares))
@@ -305,7 +304,7 @@ class DescriptorTables:
     tables : NodeTables
         Of the same model.
     described : Standardised
-        The descriptors; coefficients are told per unit of the descriptors as given.
+        The descriptors; coefficients are per unit of the descriptors as given.
 
     Notes
     -----
@@ -364,11 +363,11 @@ class DescriptorTables:
         blind[:D, :D] += theta.T @ spread @ theta
         blind[:D, :D] += np.einsum("qr,qarb->ab", spread, theta_cov)
         heads = [
-            HeadLevel(name, self.tables.ids(name), *mixture.moments())
+            BackoffLevel(name, self.tables.ids(name), *mixture.moments())
             for name, mixture in self.heads.items()
         ]
         if heads:
-            heads.append(HeadLevel("global", np.zeros(1, dtype=np.int64), *self.new.moments()))
+            heads.append(BackoffLevel("global", np.zeros(1, dtype=np.int64), *self.new.moments()))
         return DescriptorEffect(
             names=table.names,
             center=self.described.center,

@@ -26,7 +26,7 @@ _CHUNK_ENTRIES = 2**24
 
 
 class NodeTables:
-    """Locations of groups, supercategories, compounds and the whole, widened for what is new.
+    """Locations of groups, supercategories, compounds and the grand mean, widened for what is new.
 
     Parameters
     ----------
@@ -35,9 +35,9 @@ class NodeTables:
 
     Notes
     -----
-    Locations of groups and above are told at the mean of the compounds seen, and compounds about
+    Locations of groups and above are given at the mean of the compounds seen, and compounds about
     that mean: the two are then nearly independent, where about the grand mean they would share
-    the whole uncertainty of the compounds' level.
+    all the uncertainty of the compounds' level.
     """
 
     def __init__(self, hierarchy: Hierarchy) -> None:
@@ -110,7 +110,7 @@ class NodeTables:
         return mean, cov
 
     def located(self, state: State, node: Node) -> MeanCov:
-        """Return mean [N, E] and covariance [N, E, E] of what a node tells, chunk by chunk."""
+        """Return mean [N, E] and covariance [N, E, E] of the location of a node, chunk by chunk."""
         system = self.hierarchy.system
         E = node.n_entries or system.n_entries
         mean, cov = np.zeros((node.size, E)), np.zeros((node.size, E, E))
@@ -232,7 +232,7 @@ def _parts(size: int, width: int) -> Iterator[slice]:
 
 @dataclass(frozen=True)
 class Share:
-    """A mean over levels of a factor, which is part of what a node tells.
+    """A mean over levels of a factor, which is part of the location of a node.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Node:
-    """Locations to be told of: sums of effects of some factors.
+    """Locations of interest: sums of effects of some factors.
 
     Parameters
     ----------
@@ -283,9 +283,9 @@ class Node:
     shares : tuple of Share
         Means over levels that are added.
     entries : dict
-        Entry [d] of what is told that each column adds to; by default its entry of the location.
+        Entry [d] of the result that each column adds to; by default its entry of the location.
     n_entries : int or None
-        Number of entries of what is told; None: as of a location.
+        Number of entries of the result; None: as of a location.
     """
 
     size: int
@@ -349,7 +349,7 @@ def _dense_part(on_dense: FloatArray, factor: Factor, at: Arrangement, node: Nod
 class _LevelPart:
     """What nodes owe to the eliminated factor.
 
-    Given the dense columns its effects are independent between levels: each is told as its own
+    Given the dense columns its effects are independent between levels: each enters as its own
     scatter, and as a fall where the dense columns rise.
     """
 

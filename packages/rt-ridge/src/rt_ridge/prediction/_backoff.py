@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from molpool_common import FloatArray, IntArray
 
-from rt_ridge.prediction._effects import ClassEffect, DescriptorEffect, LineTable
+from rt_ridge.prediction._effects import BackoffLevel, ClassEffect, DescriptorEffect, LineTable
 from rt_ridge.tables._keys import GroupParents, find, pack
 
 LEVELS = (
@@ -27,30 +27,6 @@ LEVELS = (
 
 
 @dataclass(frozen=True)
-class BackoffLevel:
-    """What is expected of a pair never seen, below each node of one level.
-
-    Parameters
-    ----------
-    name : {"group", "parent", "global"}
-        The level; "global" has one node, with id 0.
-    ids : ndarray of int64, [L]
-        Nodes, ascending.
-    mean : ndarray, [L, D]
-        Mean of [b, w].
-    cov : ndarray, [L, D, D]
-        Covariance of [b, w] of a *new* pair below the node: that of the node's own location and
-        of every level between it and the pair. Where the model has compound effects their part
-        is left out, since it is added by `CompoundEffect`.
-    """
-
-    name: str
-    ids: IntArray
-    mean: FloatArray
-    cov: FloatArray
-
-
-@dataclass(frozen=True)
 class CompoundEffect:
     """What a compound adds to the coefficients of a new pair, whatever its group.
 
@@ -64,7 +40,7 @@ class CompoundEffect:
         Its covariance.
     new_cov : ndarray, [D, D]
         Covariance of the effect of a compound never seen, which has mean 0, or what its
-        descriptors say: see `rt_ridge.prediction._effects.DescriptorEffect`.
+        descriptors say: see `DescriptorEffect`.
 
     Notes
     -----

@@ -10,9 +10,13 @@ import numpy.typing as npt
 from molpool_common import FloatArray, IntArray
 
 from rt_ridge._errors import RTRidgeError, did_you_mean
-from rt_ridge.prediction._backoff import BackoffLevel, CoefficientPredictor, NoiseVariance
+from rt_ridge.prediction._backoff import (
+    CoefficientPredictor,
+    CompoundEffect,
+    NoiseVariance,
+)
 from rt_ridge.prediction._conformal import IntervalCalibration
-from rt_ridge.prediction._effects import ClassEffect, DescriptorEffect, HeadLevel
+from rt_ridge.prediction._effects import BackoffLevel, ClassEffect, ClassTable, DescriptorEffect
 from rt_ridge.tables._features import FeatureMap
 from rt_ridge.tables._keys import unpack
 
@@ -37,7 +41,7 @@ def check_summaries(
     size = features.n_coefficients
     _check_pairs(coefficients, n, size)
     _check_levels(coefficients.levels, size, "level")
-    _check_compound(coefficients, size)
+    _check_effect(coefficients.compound, size, "compound")
     _check_descriptors(coefficients.descriptors, size)
     _check_classes(coefficients.classes, size)
     _check_parents(coefficients)
@@ -78,7 +82,7 @@ def _check_pairs(coefficients: CoefficientPredictor, n: IntArray, size: int) -> 
         raise RTRidgeError(f"n: expected at least 1, found {n[row]} for {label(row)}")
 
 
-def _check_levels(levels: Sequence[BackoffLevel | HeadLevel], size: int, kind: str) -> None:
+def _check_levels(levels: Sequence[BackoffLevel], size: int, kind: str) -> None:
     names = [level.name for level in levels]
     for name in names:
         if name not in LEVEL_NAMES:
@@ -95,16 +99,15 @@ def _check_levels(levels: Sequence[BackoffLevel | HeadLevel], size: int, kind: s
         _check_definite(prefix + "cov", level.cov, label)
 
 
-def _check_compound(coefficients: CoefficientPredictor, size: int) -> None:
-    effect = coefficients.compound
+def _check_effect(effect: CompoundEffect | ClassTable | None, size: int, name: str) -> None:
     if effect is None:
         return
-    _check_ids("compound: ids", effect.ids)
-    label = _labelled("compound", effect.ids)
-    _check_table("compound: ", (effect.mean, effect.cov), (len(effect.ids), size), label)
-    _check_definite("compound: cov", effect.cov, label)
-    _check_array("compound: new_cov", effect.new_cov, (size, size))
-    _check_definite("compound: new_cov", effect.new_cov[None], lambda row: "a new compound")
+    _check_ids(f"{name}: ids", effect.ids)
+    label = _labelled(name, effect.ids)
+    _check_table(f"{name}: ", (effect.mean, effect.cov), (len(effect.ids), size), label)
+    _check_definite(f"{name}: cov", effect.cov, label)
+    _check_array(f"{name}: new_cov", effect.new_cov, (size, size))
+    _check_definite(f"{name}: new_cov", effect.new_cov[None], lambda row: f"a new {name}")
 
 
 def _check_descriptors(effect: DescriptorEffect | None, size: int) -> None:
@@ -129,15 +132,8 @@ def _check_classes(effect: ClassEffect | None, size: int) -> None:
         return
     _check_ids("class: compounds", effect.compounds)
     _check_array("class: of compounds", effect.classes, effect.compounds.shape)
-    for name, table in (("class", effect.own), ("class within supercategory", effect.within)):
-        if table is None:
-            continue
-        _check_ids(f"{name}: ids", table.ids)
-        label = _labelled(name, table.ids)
-        _check_table(f"{name}: ", (table.mean, table.cov), (len(table.ids), size), label)
-        _check_definite(f"{name}: cov", table.cov, label)
-        _check_array(f"{name}: new_cov", table.new_cov, (size, size))
-        _check_definite(f"{name}: new_cov", table.new_cov[None], lambda row: "a new class")
+    _check_effect(effect.own, size, "class")
+    _check_effect(effect.within, size, "class within supercategory")
 
 
 def _check_parents(coefficients: CoefficientPredictor) -> None:

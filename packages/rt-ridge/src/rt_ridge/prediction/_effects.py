@@ -44,6 +44,30 @@ class LineTable:
 
 
 @dataclass(frozen=True)
+class BackoffLevel:
+    """What is expected below each node of one level, of a pair never seen.
+
+    Parameters
+    ----------
+    name : {"group", "parent", "global"}
+        The level; "global" has one node, with id 0.
+    ids : ndarray of int64, [L]
+        Nodes, ascending.
+    mean : ndarray, [L, D]
+        Mean of [b, w]; or, among descriptors' heads, of the deviation of the coefficients.
+    cov : ndarray, [L, D, D]
+        Its covariance in a *new* pair below the node: that of the node's own location and of
+        every level between it and the pair. Where the model has compound effects their part is
+        left out, since it is added by `CompoundEffect`.
+    """
+
+    name: str
+    ids: IntArray
+    mean: FloatArray
+    cov: FloatArray
+
+
+@dataclass(frozen=True)
 class ClassTable:
     """Effects of classes, or of classes within supercategories.
 
@@ -116,29 +140,6 @@ class ClassEffect:
 
 
 @dataclass(frozen=True)
-class HeadLevel:
-    """Deviation of descriptor coefficients from θ, below each node of one level.
-
-    Parameters
-    ----------
-    name : {"group", "parent", "global"}
-        The level; "global" has one node, with id 0 and mean 0.
-    ids : ndarray of int64, [L]
-        Nodes, ascending.
-    mean : ndarray, [L, K]
-        Mean of the deviation of the coefficients.
-    cov : ndarray, [L, K, K]
-        Covariance of the deviation in a group below the node: for a node that is no group, that
-        of the node's own deviation and of a new group's within it.
-    """
-
-    name: str
-    ids: IntArray
-    mean: FloatArray
-    cov: FloatArray
-
-
-@dataclass(frozen=True)
 class DescriptorEffect:
     """Intercepts, and slopes, by descriptor: (z - center)·(θ + deviation of the group).
 
@@ -158,7 +159,7 @@ class DescriptorEffect:
         alone (E = 1), or of slopes too.
     blind_cov : ndarray, [D, D]
         Covariance of the effect of a new compound whose descriptors are not known.
-    heads : tuple of HeadLevel
+    heads : tuple of BackoffLevel
         Deviations by group, by supercategory, and of new ones; empty where θ serves all.
     """
 
@@ -169,7 +170,7 @@ class DescriptorEffect:
     mean: FloatArray
     cov: FloatArray
     blind_cov: FloatArray
-    heads: tuple[HeadLevel, ...] = ()
+    heads: tuple[BackoffLevel, ...] = ()
 
     def rows(self, compounds: IntArray, given: FloatArray | None) -> FloatArray:
         """Return the centred descriptors of each row, NaN where they are not known, [N, Q].

@@ -19,14 +19,13 @@ from rt_ridge._errors import RTRidgeError, listed
 from rt_ridge._npz import Arrays, read_npz, write_npz
 from rt_ridge.prediction._backoff import (
     LEVELS,
-    BackoffLevel,
     CoefficientPredictor,
     CompoundEffect,
     NoiseVariance,
 )
 from rt_ridge.prediction._checks import check_summaries
 from rt_ridge.prediction._conformal import Extrapolation, IntervalCalibration
-from rt_ridge.prediction._effects import ClassEffect, ClassTable, DescriptorEffect, HeadLevel
+from rt_ridge.prediction._effects import BackoffLevel, ClassEffect, ClassTable, DescriptorEffect
 from rt_ridge.tables._features import AnchorExpansion, FeatureMap
 from rt_ridge.tables._keys import GroupParents, check_ids, find, pack
 
@@ -446,7 +445,7 @@ def _descriptors(arrays: Arrays) -> DescriptorEffect | None:
     return DescriptorEffect(
         names=tuple(str(name) for name in _take(arrays, "descriptor_names", "U")),
         heads=tuple(
-            HeadLevel(str(name), *_table(arrays, f"head_{name}_"))
+            BackoffLevel(str(name), *_table(arrays, f"head_{name}_"))
             for name in _take(arrays, "descriptor_heads", "U")
         ),
         **{part: _take(arrays, f"descriptor_{part}", kinds.get(part, "f")) for part in _DESCRIBED},

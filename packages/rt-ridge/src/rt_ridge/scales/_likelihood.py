@@ -23,7 +23,7 @@ def find_ml(hierarchy: Hierarchy) -> ScalePosterior:
     Raises
     ------
     RTRidgeError
-        If there are no rows left over to tell σ from.
+        If there are no rows left over to estimate σ from.
     """
     search = _Search(hierarchy)
     best = search.run()

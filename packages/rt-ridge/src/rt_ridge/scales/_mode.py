@@ -21,17 +21,17 @@ from scipy.stats.qmc import Sobol
 
 from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.hierarchy._linear_system import UnsolvableError
-from rt_ridge.scales._posterior import TAIL, ScalePosterior, weighted_interval
+from rt_ridge.scales._posterior import TAIL, ScalePosterior
 
 Objective = Callable[[FloatArray], tuple[float, FloatArray]]
 GRADIENT_TOLERANCE = 1e-6
 MAX_STEPS = 500
-REACH = 2.0
-"""Of a logarithm, in one go."""
+MAX_MOVE = 2.0
+"""Of a logarithm, in one box."""
 
 MAX_BOXES = 20
 EDGE = 1e-9
-"""How near a side of its box a coordinate lies that was stopped there: scaling it rounds."""
+"""How near a bound of its box a coordinate lies that was stopped there: scaling it rounds."""
 
 MAX_CURVATURE = 200
 """Most scales whose curvature is measured, which takes two gradients each."""
@@ -83,7 +83,7 @@ def _around(hierarchy: Hierarchy, centre: FloatArray) -> FloatArray:
         return hierarchy.natural(centre)[None]
     shift = np.zeros(len(centre))
     shift[first:] = step
-    # One group's σ hardly tells of another's, so that all may move at once.
+    # One group's σ hardly depends on another's, so that all may move at once.
     slopes = [hierarchy.log_posterior(centre + sign * shift)[1][first:] for sign in (-1, 1)]
     sd = 1 / np.sqrt(np.maximum((slopes[0] - slopes[1]) / (2 * step), 1.0))
     draws = np.random.default_rng(hierarchy.config.seed).normal(size=(OFFSET_DRAWS, len(sd)))
@@ -118,13 +118,10 @@ def find_laplace(hierarchy: Hierarchy) -> ScalePosterior:
             f"laplace: {effective:.0f} of {len(points)} points are effective; the posterior of the "
             "scales is far from normal, nuts is the safer method"
         )
-    low, high = weighted_interval(points, weights)
-    return ScalePosterior(
-        names=hierarchy.layout.names,
-        points=points,
-        weights=weights,
-        low=low,
-        high=high,
+    return ScalePosterior.of_sample(
+        hierarchy.layout.names,
+        points,
+        weights,
         log_likelihood=float(weights @ log_likelihood),
         diagnostics={"ess": effective, "log_evidence": evidence},
         notes=tuple(notes),
@@ -229,17 +226,17 @@ def maximise(
     start : ndarray, [size]
         First point.
     steps : ndarray, [size]
-        What to scale the coordinates by: about how far the maximum reaches in each.
+        What to scale the coordinates by: about the width of the maximum in each.
     lower : ndarray, [size], or None
         Bounds, -inf where there is none. Coordinates without are logarithms and move by at most
-        `REACH` at a time, since far from the maximum a quadratic model of them overshoots.
+        `MAX_MOVE` at a time, since far from the maximum a quadratic model of them overshoots.
     """
     floor = np.full(len(start), -np.inf) if lower is None else lower
     best = Optimum(start, objective(start)[0], 0.0, 0)
     for _ in range(MAX_BOXES if len(start) else 0):
         free = np.isneginf(floor)
-        low = np.where(free, best.at - REACH, floor)
-        high = np.where(free, best.at + REACH, np.inf)
+        low = np.where(free, best.at - MAX_MOVE, floor)
+        high = np.where(free, best.at + MAX_MOVE, np.inf)
         found = _climb(objective, best, steps, (low, high))
         best = Optimum(found.at, found.value, found.slope, best.steps + found.steps)
         stopped = (best.at <= low + EDGE) | (best.at >= high - EDGE)
@@ -252,7 +249,7 @@ def _climb(
     objective: Objective, start: Optimum, steps: FloatArray, box: tuple[FloatArray, FloatArray]
 ) -> Optimum:
     """Climb within a box."""
-    low, high = (side / steps for side in box)
+    low, high = (bound / steps for bound in box)
 
     def descend(x: FloatArray) -> tuple[float, FloatArray]:
         # About the first value: relative tolerances then refer to what can be gained.

@@ -46,6 +46,19 @@ class ScalePosterior:
     notes: tuple[str, ...] = ()
     trace: Any = None
 
+    @classmethod
+    def of_sample(
+        cls,
+        names: tuple[str, ...],
+        points: FloatArray,
+        weights: FloatArray | None = None,
+        **rest: Any,
+    ) -> ScalePosterior:
+        """Return a sample [S, size], equally weighted by default, with its central intervals."""
+        weights = np.full(len(points), 1 / len(points)) if weights is None else weights
+        low, high = weighted_interval(points, weights)
+        return cls(names=names, points=points, weights=weights, low=low, high=high, **rest)
+
     @property
     def mean(self) -> FloatArray:
         """Weighted mean of the points, [size]."""

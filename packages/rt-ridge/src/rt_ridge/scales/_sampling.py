@@ -18,7 +18,7 @@ from molpool_common import FloatArray
 
 from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.scales._mode import Whitening
-from rt_ridge.scales._posterior import ScalePosterior, weighted_interval
+from rt_ridge.scales._posterior import ScalePosterior
 
 MAX_R_HAT = 1.01
 MIN_ESS = 400.0
@@ -80,16 +80,11 @@ def find_nuts(hierarchy: Hierarchy) -> ScalePosterior:
     points = chains.reshape(-1, chains.shape[-1])
     trace = _trace(hierarchy, chains, found.sample_stats)
     diagnostics = _diagnostics(trace, found.sample_stats)
-    weights = np.full(len(points), 1 / len(points))
-    low, high = weighted_interval(points, weights)
     step = max(1, len(points) // MAX_LIKELIHOODS)
     likelihood = [hierarchy.state(point).log_likelihood for point in points[::step]]
-    return ScalePosterior(
-        names=hierarchy.layout.names,
-        points=points,
-        weights=weights,
-        low=low,
-        high=high,
+    return ScalePosterior.of_sample(
+        hierarchy.layout.names,
+        points,
         log_likelihood=float(np.mean(likelihood)),
         diagnostics=diagnostics,
         notes=(*hierarchy.structure.notes, *_warnings(diagnostics)),
@@ -134,7 +129,7 @@ def _sample(nutpie: Any, whitening: Whitening, seed: int) -> Any:
 
 
 def _trace(hierarchy: Hierarchy, chains: FloatArray, stats: Any) -> Any:
-    """Return an InferenceData with one variable a scale."""
+    """Return an InferenceData with one variable per scale."""
     arviz = import_extra("arviz", "method nuts")
     draws = {name: chains[:, :, j] for j, name in enumerate(hierarchy.layout.names)}
     recorded = {name: np.asarray(stats[name]) for name in ("diverging", "n_steps", "energy")}
@@ -179,16 +174,11 @@ def find_advi(hierarchy: Hierarchy) -> ScalePosterior:
         found = approximation.sample(sampling.draws, random_seed=seed)
     u = np.asarray(found.posterior["u"])[0]
     points = np.array([hierarchy.natural(phi) for phi in whitening.phi(u)])
-    weights = np.full(len(points), 1 / len(points))
-    low, high = weighted_interval(points, weights)
     likelihood = [hierarchy.state(point).log_likelihood for point in points]
     last = approximation.hist[-max(1, int(LAST * sampling.advi_steps)) :]
-    return ScalePosterior(
-        names=hierarchy.layout.names,
-        points=points,
-        weights=weights,
-        low=low,
-        high=high,
+    return ScalePosterior.of_sample(
+        hierarchy.layout.names,
+        points,
         log_likelihood=float(np.mean(likelihood)),
         diagnostics={"elbo": -float(np.mean(last)), "steps": float(sampling.advi_steps)},
         notes=tuple(hierarchy.structure.notes),
@@ -232,7 +222,7 @@ def build_model(whitening: Whitening) -> Any:
 
 
 def to_inference_data(scales: ScalePosterior, seed: int) -> Any:
-    """Return an ArviZ InferenceData with one variable a scale.
+    """Return an ArviZ InferenceData with one variable per scale.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Counts, means and scatter of the rows of each key: the one pass over the rows, and exact merging.
 
-Rows are centred about the mean of their own key before anything is multiplied, and means are kept
+Rows are centred about the mean of their own key before anything is multiplied, and means are held
 as an unevaluated sum of two floats, so that neither a large offset nor a fine division into
 chunks costs digits. Merging is pairwise (Chan, Golub & LeVeque 1983,
 doi:10.1080/00031305.1983.10483115).
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -89,7 +90,7 @@ def accumulate(
     first = next(every, None)
     if first is None:
         raise RTRidgeError("table: expected at least one row; found none")
-    merged = merge_moments(_chain(first, every), spare)
+    merged = merge_moments(chain([first], every), spare)
     if columns.parent is None:
         return merged, None
     return merged, GroupParents.from_pairs(parents, (columns.group, columns.parent))
@@ -324,8 +325,3 @@ def _two_sum(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
     total = a + b
     shift = total - a
     return total, (a - (total - shift)) + (b - shift)
-
-
-def _chain(first: T, rest: Iterator[T]) -> Iterator[T]:
-    yield first
-    yield from rest

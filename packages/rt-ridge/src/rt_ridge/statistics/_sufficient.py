@@ -46,7 +46,7 @@ _OPTIONAL = ("mean_low", "parents_group", "parents_parent")
 _WHOLE = ("keys", "n", "parents_group", "parents_parent")
 _TEXTS = ("schema", "target", "group_col")
 ARRAYS = ("keys", "n", "mean_x", "mean_y", "sxx", "sxy", "syy")
-"""Attributes of `SufficientStatistics` that have one row a pair."""
+"""Attributes of `SufficientStatistics` that have one row per pair."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,7 +76,7 @@ class SufficientStatistics:
     target, group_col : str
         Names of the columns of the target and of the group.
     parents : GroupParents or None
-        Supercategory of every group, where the table told it.
+        Supercategory of every group, where the table had it.
     mean_low : ndarray, [G, P + 1], or None
         What rounding to float64 took off the means of [x, y]; it keeps merging exact to the
         spread within a pair even where the target lies far from zero.
@@ -340,7 +340,7 @@ def regressor_statistics(stats: SufficientStatistics, features: FeatureMap) -> S
     Raises
     ------
     RTRidgeError
-        If the map adds squares, which the statistics cannot tell, or is of other covariates.
+        If the map adds squares, which the statistics do not hold, or is of other covariates.
     """
     if features.expansion != "none":
         raise RTRidgeError(

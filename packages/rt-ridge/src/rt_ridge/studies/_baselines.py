@@ -106,10 +106,8 @@ class GroupwiseLasso(_Groupwise):
     ----------
     alpha : float
         Weight of the absolute slopes against half the mean squared error, > 0.
-    group_col : str
-        What the group is called, for the artefact.
-    feature_center : {"global", "none"}
-        Whether covariates are centred at their mean, where the intercept then stands.
+    group_col, feature_center
+        As in `GroupwiseRidge`.
 
     Attributes
     ----------

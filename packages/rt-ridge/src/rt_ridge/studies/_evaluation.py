@@ -29,7 +29,7 @@ PERCENTILES = (50, 90, 99)
 """Percentiles of the pairs' RMSE."""
 
 _COMPACT = 200_000
-"""Pairs kept unmerged before equal ones are added up."""
+"""Pairs that may wait unmerged before equal ones are added up."""
 
 RARE_ROWS = 2
 """Most training rows of a rare pair."""
@@ -111,7 +111,7 @@ def evaluate(
     edges : sequence of int
         See `SupportMetrics`.
     rare_rows : int
-        Most training rows of a pair that is told as rare.
+        Most training rows of a rare pair.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def evaluate(
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluatedChunk:
     """A chunk of rows that was added.
 
     Attributes
@@ -171,7 +171,7 @@ class Evaluator:
         self.levels = {name: np.zeros(len(LEVELS), dtype=np.int64) for name in artefacts}
         self.n_read = self.n_unseen = self.n_not_common = 0
 
-    def add(self, chunk: pl.DataFrame) -> Judged:
+    def add(self, chunk: pl.DataFrame) -> EvaluatedChunk:
         """Add a chunk of rows.
 
         Raises
@@ -196,7 +196,7 @@ class Evaluator:
             _update(self.metrics[name], known, y, prediction, support, keys)
             _update(self.rare[name], rare, y, prediction, support, keys)
             self.levels[name] += np.bincount(prediction.level_code[used], minlength=len(LEVELS))
-        return Judged(found, used)
+        return EvaluatedChunk(found, used)
 
     def _support(
         self, artefact: Stage1CoeffSummaries, chunk: pl.DataFrame
@@ -381,7 +381,7 @@ class SupportMetrics:
         return merged
 
     def table(self) -> pl.DataFrame:
-        """Return one row a bin, the least support first, and one of all rows.
+        """Return one row per bin, the least support first, and one of all rows.
 
         Returns
         -------

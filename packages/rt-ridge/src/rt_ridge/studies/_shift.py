@@ -37,7 +37,7 @@ class ShiftResult:
     ----------
     runs : DataFrame
         anchors, replicate, method, bin, n, missing (share without a prediction), mae (min),
-        rmse, coverage_95, z_mean, z_sd; a row a bin.
+        rmse, coverage_95, z_mean, z_sd; one row per bin.
     bins : tuple of str
         The bins, from near to far.
     """
@@ -84,7 +84,7 @@ def run_shift(
     config : ShiftConfig or None
         What to run; None takes the defaults.
     progress : callable or None
-        Told a sentence after every fit.
+        Called with a sentence after every fit.
     """
     import polars as pl
 
@@ -107,8 +107,8 @@ def run_shift(
 
 
 def _lab_config(config: ShiftConfig, replicate: int, anchors: int) -> SimulateConfig:
-    knobs = config.simulate.model_dump()
-    return SimulateConfig(**(knobs | {"seed": config.seed + replicate, "anchors": anchors}))
+    values = config.simulate.model_dump()
+    return SimulateConfig(**(values | {"seed": config.seed + replicate, "anchors": anchors}))
 
 
 def _study(

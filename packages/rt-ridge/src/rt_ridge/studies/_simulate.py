@@ -22,14 +22,14 @@ class Simulated:
     Attributes
     ----------
     train, test : DataFrame
-        A row a measurement: species, species_cluster, comp_id, run, the covariates, rt (min).
+        One row per measurement: species, species_cluster, comp_id, run, the covariates, rt (min).
     compounds : DataFrame
         comp_id, class_id, is_anchor and the descriptors.
     species : DataFrame
         species, species_cluster, sigma (min).
     pairs : DataFrame
         species, comp_id, n_train, budget ("anchor", "rare", "unseen" or "common"), and the true
-        coefficients: intercept at covariates 0 (min) and a slope a covariate.
+        coefficients: intercept at covariates 0 (min) and one slope per covariate.
     """
 
     train: pl.DataFrame
@@ -41,7 +41,7 @@ class Simulated:
 
 @dataclass(frozen=True)
 class _Lab:
-    """What is drawn once: S species, C compounds, P covariates, Q descriptors."""
+    """What is sampled once: S species, C compounds, P covariates, Q descriptors."""
 
     cluster: IntArray  # [S]
     klass: IntArray  # [C]
@@ -74,7 +74,7 @@ def simulate(config: SimulateConfig | None = None) -> Simulated:
     Parameters
     ----------
     config : SimulateConfig or None
-        The knobs; None takes their defaults.
+        Its parameters; None takes their defaults.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def simulate(config: SimulateConfig | None = None) -> Simulated:
         Equal for equal configurations.
     """
     config = config or SimulateConfig()
-    # One stream a purpose, so that a knob of the one leaves the draws of the others.
+    # One stream per purpose, so that a parameter of the one leaves the draws of the others.
     names = (
         *("lab", "budget", "rows", "train_runs", "test_runs", "train_noise", "test_noise"),
         "chemistry",
@@ -90,8 +90,8 @@ def simulate(config: SimulateConfig | None = None) -> Simulated:
     seeds = np.random.SeedSequence(config.seed).spawn(len(names))
     streams = dict(zip(names, map(np.random.default_rng, seeds), strict=True))
     lab = _draw_lab(config, streams["lab"])
-    more = draw_chemistry(config, lab.cluster, lab.klass, lab.descriptors, streams["chemistry"])
-    lab = replace(lab, intercept=lab.intercept + more.intercept, slope=lab.slope + more.slope)
+    intercept, slope = _interactions(config, lab, streams["chemistry"])
+    lab = replace(lab, intercept=lab.intercept + intercept, slope=lab.slope + slope)
     budget, counts = _draw_counts(config, streams["budget"], streams["rows"])
     runs = _draw_runs(config, lab, streams["train_runs"], test=False)
     test_runs = _draw_runs(config, lab, streams["test_runs"], test=True)
@@ -282,47 +282,22 @@ def _pair_frame(
     )
 
 
-@dataclass(frozen=True)
-class Chemistry:
-    """What classes and descriptors add to the coefficients of S species and C compounds.
+def _interactions(
+    config: SimulateConfig, lab: _Lab, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """Return what species and chemistry together add to intercepts [S, C] and slopes [S, C, P].
 
-    Attributes
-    ----------
-    intercept : ndarray, [S, C]
-        Of species' own coefficients of the descriptors, min.
-    slope : ndarray, [S, C, P]
-        Of classes, of classes within clusters, and of species' own coefficients.
-    """
-
-    intercept: FloatArray
-    slope: FloatArray
-
-
-def draw_chemistry(
-    config: SimulateConfig,
-    cluster: IntArray,
-    klass: IntArray,
-    descriptors: FloatArray,
-    rng: np.random.Generator,
-) -> Chemistry:
-    """Draw the interactions of a laboratory; all are 0 by default.
-
-    Parameters
-    ----------
-    config : SimulateConfig
-        Their spreads.
-    cluster, klass : ndarray of int64, [S], [C]
-        Cluster of each species, class of each compound.
-    descriptors : ndarray, [C, Q]
-        Of the compounds.
-    rng : Generator
-        Of these draws alone.
+    Intercepts: the species' own coefficients of the descriptors. Slopes: those too, classes, and
+    classes within clusters. All are 0 by default.
     """
     S, P, Q = config.n_species, config.n_covariates, config.n_descriptors
     each = 1 / np.sqrt(max(Q, 1))
     of_class = rng.normal(size=(config.n_classes, P)) * config.class_gamma_sd
     crossed = rng.normal(size=(config.n_clusters, config.n_classes, P))
-    slope = of_class[klass] + (crossed * config.cluster_class_gamma_sd)[cluster][:, klass]
+    slope = (
+        of_class[lab.klass] + (crossed * config.cluster_class_gamma_sd)[lab.cluster][:, lab.klass]
+    )
     theta = rng.normal(size=(S, Q)) * config.species_theta_sd * each
     gamma = rng.normal(size=(S, Q, P)) * config.species_theta_gamma_sd * each
-    return Chemistry(theta @ descriptors.T, slope + np.einsum("cq,sqp->scp", descriptors, gamma))
+    slope = slope + np.einsum("cq,sqp->scp", lab.descriptors, gamma)
+    return theta @ lab.descriptors.T, slope

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from molpool_common import FloatArray, IntArray
 
 from rt_ridge._errors import RTRidgeError, did_you_mean, listed
@@ -42,12 +43,7 @@ class CompoundClasses:
             raise RTRidgeError(f"classes: expected one a compound; found shapes {found}")
         check_ids(self.ids, "classes: compounds")
         check_ids(self.classes, "classes")
-        if (np.diff(self.ids) <= 0).any():
-            place = int(np.flatnonzero(np.diff(self.ids) <= 0)[0])
-            raise RTRidgeError(
-                "classes: expected each compound once and ascending ids; found "
-                f"{self.ids[place + 1]} after {self.ids[place]}"
-            )
+        _check_ascending(self.ids, "classes")
         if (self.classes == UNCLASSED).any():
             raise RTRidgeError(f"classes: expected ids below {UNCLASSED}; found that one")
 
@@ -55,7 +51,7 @@ class CompoundClasses:
     def from_frame(
         cls, frame: Any, *, compound: str = "comp_id", column: str = "class_id"
     ) -> CompoundClasses:
-        """Take them from a table with one row a compound.
+        """Take them from a table with one row per compound.
 
         Parameters
         ----------
@@ -66,13 +62,10 @@ class CompoundClasses:
         column : str
             Column of the class: whole numbers, or names, which are numbered in their order.
         """
-        present = [str(name) for name in frame.columns]
-        for name in (compound, column):
-            if name not in present:
-                raise RTRidgeError(f"classes: no column {name!r}; {did_you_mean(name, present)}")
-        ids, classes = np.asarray(frame[compound]), np.asarray(frame[column])
-        if not np.issubdtype(ids.dtype, np.integer):
-            raise RTRidgeError(f"classes: expected whole {compound}; found {ids.dtype}")
+        ids, classes = (
+            _compound_ids(frame, compound, [column], "classes"),
+            np.asarray(frame[column]),
+        )
         if not np.issubdtype(classes.dtype, np.integer):
             empty = [i for i, value in enumerate(classes) if not isinstance(value, str)]
             if empty:
@@ -119,12 +112,7 @@ class CompoundDescriptors:
             raise RTRidgeError(f"descriptors: expected shape {list(shape)}; found {found}")
         if not self.names or not len(self.ids):
             raise RTRidgeError(f"descriptors: expected some; found shape {list(shape)}")
-        if (np.diff(self.ids) <= 0).any():
-            place = int(np.flatnonzero(np.diff(self.ids) <= 0)[0])
-            raise RTRidgeError(
-                "descriptors: expected each compound once and ascending ids; found "
-                f"{self.ids[place + 1]} after {self.ids[place]}"
-            )
+        _check_ascending(self.ids, "descriptors")
         bad = np.argwhere(~np.isfinite(self.values))
         if len(bad):
             row, column = bad[0]
@@ -137,7 +125,7 @@ class CompoundDescriptors:
     def from_frame(
         cls, frame: Any, *, compound: str = "comp_id", columns: list[str] | None = None
     ) -> CompoundDescriptors:
-        """Take them from a table with one row a compound.
+        """Take them from a table with one row per compound.
 
         Parameters
         ----------
@@ -148,16 +136,9 @@ class CompoundDescriptors:
         columns : list of str or None
             Descriptors; None: all other columns.
         """
-        present = [str(name) for name in frame.columns]
-        columns = [name for name in present if name != compound] if columns is None else columns
-        for name in (compound, *columns):
-            if name not in present:
-                raise RTRidgeError(
-                    f"descriptors: no column {name!r}; {did_you_mean(name, present)}"
-                )
-        ids = np.asarray(frame[compound])
-        if not np.issubdtype(ids.dtype, np.integer):
-            raise RTRidgeError(f"descriptors: expected whole {compound}; found {ids.dtype}")
+        if columns is None:
+            columns = [name for name in map(str, frame.columns) if name != compound]
+        ids = _compound_ids(frame, compound, columns, "descriptors")
         try:
             values = np.stack([np.asarray(frame[c], dtype=np.float64) for c in columns], axis=1)
         except (TypeError, ValueError):
@@ -197,6 +178,28 @@ class CompoundDescriptors:
         if n_components is not None:
             axes = _principal_axes((known - center) / scale, n_components)
         return Standardised(self, center, scale, axes, compounds, len(seen) - len(known))
+
+
+def _compound_ids(frame: Any, compound: str, columns: list[str], what: str) -> npt.NDArray[Any]:
+    """Return the whole ids of a table that has all `columns`."""
+    present = [str(name) for name in frame.columns]
+    for name in (compound, *columns):
+        if name not in present:
+            raise RTRidgeError(f"{what}: no column {name!r}; {did_you_mean(name, present)}")
+    ids = np.asarray(frame[compound])
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise RTRidgeError(f"{what}: expected whole {compound}; found {ids.dtype}")
+    return ids
+
+
+def _check_ascending(ids: IntArray, what: str) -> None:
+    repeated = np.flatnonzero(np.diff(ids) <= 0)
+    if len(repeated):
+        place = int(repeated[0])
+        raise RTRidgeError(
+            f"{what}: expected each compound once and ascending ids; found "
+            f"{ids[place + 1]} after {ids[place]}"
+        )
 
 
 def _principal_axes(z: FloatArray, count: int) -> FloatArray:

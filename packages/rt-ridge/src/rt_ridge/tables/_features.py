@@ -95,7 +95,7 @@ class FeatureMap:
 
     @property
     def n_coefficients(self) -> int:
-        """Number D of coefficients: the intercept and a slope a regressor."""
+        """Number D of coefficients: the intercept and one slope per regressor."""
         return 1 + len(self.names) * (1 if self.expansion == "none" else 2)
 
     def transform(self, X: Any) -> FloatArray:

@@ -153,5 +153,5 @@ class GroupParents:
 
     def subset(self, groups: IntArray) -> GroupParents:
         """Return the parents of those groups alone."""
-        kept = np.isin(self.group, groups)
-        return GroupParents(self.group[kept], self.parent[kept])
+        chosen = np.isin(self.group, groups)
+        return GroupParents(self.group[chosen], self.parent[chosen])

@@ -57,11 +57,11 @@ class Mapped:
     Attributes
     ----------
     frame : DataFrame
-        The rows kept, in their order, with the columns species and species_cluster (int64).
+        The rows left, in their order, with the columns species and species_cluster (int64).
     mapping : DataFrame
         species_raw, species_group_raw, species, species_cluster, rows.
-    n_read, n_missing_group, n_missing_species, n_capped : int
-        Rows read; dropped for want of a supercategory, or of a subgroup; dropped by the cap.
+    n_read, n_missing_group, n_missing_species, n_over_limit : int
+        Rows read; dropped for want of a supercategory, or of a subgroup; over the limit per pair.
     collisions : DataFrame
         See `rt_ridge.tables._mapping.id_collisions`; without rows where no ids came with the table.
     """
@@ -71,7 +71,7 @@ class Mapped:
     n_read: int
     n_missing_group: int
     n_missing_species: int
-    n_capped: int
+    n_over_limit: int
     collisions: pl.DataFrame
 
     def by_library(self, column: str) -> dict[str, pl.DataFrame]:
@@ -84,25 +84,25 @@ def map_species(
     frame: pl.DataFrame,
     columns: MappingColumns | None = None,
     *,
-    cap: int | None = None,
+    max_rows_per_pair: int | None = None,
     seed: int = 0,
 ) -> Mapped:
     """Give every row a species id nested in a supercategory id.
 
     Names are numbered from 0 in their order, so that equal tables get equal ids; columns of whole
-    numbers are ids already, and kept. Rows without a supercategory or a subgroup are dropped and
+    numbers are ids already and stay. Rows without a supercategory or a subgroup are dropped and
     counted.
 
     Parameters
     ----------
     frame : DataFrame
-        A row a measurement.
+        One row per measurement.
     columns : MappingColumns or None
         Where things stand; None takes the defaults.
-    cap : int or None
-        Most rows a pair of species and compound; of more, so many are drawn at random.
+    max_rows_per_pair : int or None
+        Most rows per pair of species and compound; of more, a random sample stays.
     seed : int
-        Of that draw. Equal tables and seeds keep equal rows.
+        Of that sample. Equal tables and seeds give equal rows.
 
     Returns
     -------
@@ -119,28 +119,31 @@ def map_species(
     raw = (columns.species_raw, columns.cluster_raw)
     blank = {name: _is_blank(frame[name]) for name in raw}
     without_species = blank[raw[0]] & ~blank[raw[1]]
-    kept = frame.filter(~(blank[raw[0]] | blank[raw[1]]))
-    if not kept.height:
+    complete = frame.filter(~(blank[raw[0]] | blank[raw[1]]))
+    if not complete.height:
         raise RTRidgeError(
             f"rows: expected some with both {raw[0]!r} and {raw[1]!r}; found none in {frame.height}"
         )
-    check_ids(kept[columns.compound].to_numpy(), columns.compound)
-    numbered = kept.with_columns(
-        _numbered(kept[raw[0]]).alias("species"), _numbered(kept[raw[1]]).alias("species_cluster")
+    check_ids(complete[columns.compound].to_numpy(), columns.compound)
+    numbered = complete.with_columns(
+        _numbered(complete[raw[0]]).alias("species"),
+        _numbered(complete[raw[1]]).alias("species_cluster"),
     )
     _check_nesting(numbered, columns)
-    capped = numbered
-    if cap is not None:
-        capped = cap_pairs(numbered, cap, group="species", compound=columns.compound, seed=seed)
+    sampled = numbered
+    if max_rows_per_pair is not None:
+        sampled = subsample_pairs(
+            numbered, max_rows_per_pair, group="species", compound=columns.compound, seed=seed
+        )
     names = {"species": columns.species_raw, "species_cluster": columns.cluster_raw}
     return Mapped(
-        frame=capped,
+        frame=sampled,
         mapping=_mapping(numbered, raw),
         n_read=frame.height,
         n_missing_group=int(blank[raw[1]].sum()),
         n_missing_species=int(without_species.sum()),
-        n_capped=numbered.height - capped.height,
-        collisions=collisions_of(kept, names, columns.library),
+        n_over_limit=numbered.height - sampled.height,
+        collisions=collisions_of(complete, names, columns.library),
     )
 
 
@@ -186,58 +189,58 @@ def _check_nesting(numbered: pl.DataFrame, columns: MappingColumns) -> None:
     import polars as pl
 
     clusters = pl.col(columns.cluster_raw)
-    torn = (
+    split = (
         numbered.group_by(columns.species_raw)
         .agg(clusters.unique().sort())
         .filter(clusters.list.len() > 1)
         .sort(columns.species_raw)
     )
-    if torn.height:
+    if split.height:
         lines = [
-            f"{name!r} in {listed([repr(p) for p in parents])}" for name, parents in torn.rows()
+            f"{name!r} in {listed([repr(p) for p in parents])}" for name, parents in split.rows()
         ]
         raise RTRidgeError(
             f"{columns.species_raw}: expected each in one {columns.cluster_raw};"
-            f" found {torn.height} in several: {'; '.join(lines[:10])}"
-            + (f" and {torn.height - 10} more" if torn.height > 10 else "")
+            f" found {split.height} in several: {'; '.join(lines[:10])}"
+            + (f" and {split.height - 10} more" if split.height > 10 else "")
         )
 
 
-def cap_pairs(
+def subsample_pairs(
     frame: pl.DataFrame,
-    cap: int,
+    max_rows: int,
     *,
     group: str = "species",
     compound: str = "comp_id",
     seed: int = 0,
 ) -> pl.DataFrame:
-    """Keep at most `cap` rows of each pair, drawn at random, in their order.
+    """Return at most `max_rows` rows of each pair, a random sample, in their order.
 
     Parameters
     ----------
     frame : DataFrame
-        A row a measurement.
-    cap : int
-        Most rows a pair, at least 1.
+        One row per measurement.
+    max_rows : int
+        Most rows per pair, at least 1.
     group, compound : str
         Columns of the pair.
     seed : int
-        Of the draw.
+        Of the sample.
 
     Raises
     ------
     RTRidgeError
-        If `cap` is below 1.
+        If `max_rows` is below 1.
     """
-    if cap < 1:
-        raise RTRidgeError(f"cap: expected at least 1; found {cap}")
+    if max_rows < 1:
+        raise RTRidgeError(f"max_rows_per_pair: expected at least 1; found {max_rows}")
     ids = (frame[group].to_numpy(), frame[compound].to_numpy())
     order = np.lexsort((np.random.default_rng(seed).random(frame.height), *ids))
     first = np.ones(len(order), dtype=np.bool_)
     first[1:] = (np.diff(ids[0][order]) != 0) | (np.diff(ids[1][order]) != 0)
     start = np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
-    kept = order[np.arange(len(order)) - start < cap]
-    return frame[np.sort(kept)]
+    chosen = order[np.arange(len(order)) - start < max_rows]
+    return frame[np.sort(chosen)]
 
 
 def id_collisions(
@@ -252,7 +255,7 @@ def id_collisions(
     id_column, name_column : str
         What the ids are, and what they are said to stand for.
     library : str or None
-        Column of the library, to tell where each was seen.
+        Column of the library, to report where each was seen.
 
     Returns
     -------

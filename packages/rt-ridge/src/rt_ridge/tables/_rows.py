@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _BLOCK = 8192
-"""Rows copied from columns at a time: both sides stay in the processor's cache."""
+"""Rows copied from columns at a time: both stay in the processor's cache."""
 
 CHUNK_ROWS = 1_000_000
 """Rows in memory at a time, for each thread."""

@@ -6,6 +6,7 @@ from fractions import Fraction
 from functools import partial, reduce
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from molpool_common import FloatArray
-from rt_ridge import FeatureMap, RTRidgeError, SufficientStatistics
+from rt_ridge import (
+    FeatureMap,
+    RTRidgeError,
+    SufficientStatistics,
+    fit_features,
+    regressor_statistics,
+)
 
 COVARIATES = ["is_1", "is_2"]
 ARRAYS = ("n", "mean_x", "mean_y", "sxx", "sxy", "syy")
@@ -270,3 +277,111 @@ def test_squares_of_centred_covariates_are_summed_in_the_same_pass(
     np.testing.assert_allclose(ours.sxx, theirs.sxx, rtol=1e-10, atol=1e-13)
     with pytest.raises(RTRidgeError, match="features: expected a map of the covariates"):
         summarise(frame, features=FeatureMap.plain(["is_2"]))
+
+
+STORED = ("keys", "n", "mean_x", "mean_y", "sxx", "sxy", "syy", "mean_low")
+
+
+def test_saved_and_loaded_bit_for_bit(legal_table: pl.DataFrame, tmp_path: Path) -> None:
+    path = tmp_path / "statistics.npz"
+    for stats in (summarise(legal_table), summarise(legal_table, parent=None)):
+        stats.save(path)
+        loaded = SufficientStatistics.load(path)
+        for name in STORED:
+            assert getattr(loaded, name).tobytes() == getattr(stats, name).tobytes()
+        assert loaded.covariates == stats.covariates
+        assert (loaded.target, loaded.group_col) == ("rt", "species")
+        assert (loaded.parents is None) == (stats.parents is None)
+    assert [p.name for p in tmp_path.iterdir()] == ["statistics.npz"]
+
+
+@pytest.mark.parametrize(
+    ("change", "phrase"),
+    [
+        ({"schema": np.array("other")}, "schema"),
+        ({"schema_version": np.array(9)}, "version 9"),
+        ({"sxx": None}, "lacks sxx"),
+        ({"mean_x": np.zeros((1, 2))}, "expected float64"),
+        ({"n": np.zeros(0)}, "n (stats.npz): expected int64"),
+        ({"syy": "negative"}, "syy (stats.npz): expected sums of squares"),
+        ({"mean_y": "nan"}, "mean_y (stats.npz): expected finite"),
+        ({"keys": "reversed"}, "keys (stats.npz): expected non-negative and ascending"),
+        ({"parents_group": None}, "parents"),
+    ],
+)
+def test_a_damaged_file_is_refused(
+    make_table: Callable[..., pl.DataFrame],
+    change: dict[str, object],
+    phrase: str,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "stats.npz"
+    summarise(make_table(0)).save(path)
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    for name, value in change.items():
+        array = arrays.pop(name)
+        if isinstance(value, np.ndarray):
+            arrays[name] = value
+        elif value is not None:
+            damage = {"negative": -1 - array, "nan": array * np.nan, "reversed": array[::-1]}
+            arrays[name] = damage[str(value)]
+    np.savez(path, allow_pickle=False, **arrays)
+    with pytest.raises(RTRidgeError) as caught:
+        SufficientStatistics.load(path)
+    assert phrase in str(caught.value)
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pickled.npz"
+    np.savez(path, keys=np.array([{"a": 1}], dtype=object))
+    for bad in (path, tmp_path / "absent.npz", Path(__file__)):
+        with pytest.raises(RTRidgeError, match="expected an"):
+            SufficientStatistics.load(bad)
+
+
+X = ["a", "b", "c"]
+
+
+def rows(offset: float = 0.0) -> pl.DataFrame:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3)) @ rng.normal(size=(3, 3)) + offset
+    ids = {"species": rng.integers(0, 3, 60), "comp_id": rng.integers(0, 4, 60)}
+    return pl.DataFrame({**ids, **dict(zip(X, x.T, strict=True)), "rt": rng.normal(size=60)})
+
+
+def summed(frame: pl.DataFrame, covariates: Any) -> SufficientStatistics:
+    return SufficientStatistics.from_frame(frame, parent=None, covariates=covariates)
+
+
+def test_the_map_is_fitted_to_all_rows() -> None:
+    frame = rows(5.0)
+    features = fit_features(summed(frame, X), rotation="pca")
+    z = features.transform(frame)
+    np.testing.assert_allclose(z.mean(axis=0), 0, atol=1e-13)
+    spread = np.cov(z.T)
+    np.testing.assert_allclose(spread, np.diag(np.diag(spread)), atol=1e-12)
+    assert (np.diff(np.diag(spread)) <= 0).all()
+
+
+@pytest.mark.parametrize("rotation", ["none", "pca"])
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_statistics_turn_as_their_rows_do(rotation: Any, offset: float) -> None:
+    frame = rows(offset)
+    stats = summed(frame, X)
+    features = fit_features(stats, rotation=rotation)
+    ours = regressor_statistics(stats, features)
+    theirs = SufficientStatistics.from_frame(frame, parent=None, covariates=X, features=features)
+    # The centred rows themselves carry the rounding of the offset, 1e6 ulp.
+    tolerance = 1e-12 * (1 + offset)
+    for name in ("mean_x", "mean_y", "sxx", "sxy", "syy"):
+        np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), atol=tolerance)
+    assert ours.covariates == theirs.covariates == features.regressors
+
+
+def test_statistics_cannot_be_squared() -> None:
+    stats = summed(rows(), X)
+    with pytest.raises(RTRidgeError, match="anchor_expansion: expected none"):
+        regressor_statistics(stats, fit_features(stats, expansion="poly2"))
+    with pytest.raises(RTRidgeError, match=r"covariates: expected .* found \['a'\]"):
+        regressor_statistics(summed(rows(), ["a"]), fit_features(stats))
