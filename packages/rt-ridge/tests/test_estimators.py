@@ -167,7 +167,7 @@ def test_undescribed_compounds_are_taken_as_average_and_said():
     [
         ({"intercept_prior": "comp_heir"}, "intercept_prior"),
         ({"intercept_mode": "collapsed"}, "expected intercept_prior flat"),
-        ({"sigma": "group", "method": "reml"}, "one a group needs a prior"),
+        ({"sigma": "group", "method": "reml"}, "one per group needs a prior"),
         ({"lambda_slopes": "pooled"}, "need a slope head"),
         ({"lambda_slopes": -1.0}, "lambda_slopes"),
         ({"lambda_slopes": [1.0, 2.0]}, "expected one number or 1"),

@@ -90,8 +90,8 @@ class ScalePriors(ConfigModel):
 class SamplingConfig(ConfigModel):
     """Effort of the methods that sample or integrate over the scales."""
 
-    draws: int = Field(750, ge=10, description="nuts: draws a chain; laplace, advi: points")
-    tune: int = Field(150, ge=10, description="nuts: warm-up draws a chain")
+    draws: int = Field(750, ge=10, description="nuts: draws per chain; laplace, advi: points")
+    tune: int = Field(150, ge=10, description="nuts: warm-up draws per chain")
     chains: int = Field(2, ge=1, description="nuts: chains, run side by side")
     target_accept: float = Field(0.65, gt=0.5, lt=1, description="nuts: acceptance aimed at")
     max_depth: int | None = Field(
@@ -121,11 +121,11 @@ class RidgeConfig(ConfigModel):
     )
     lambda_slopes: Precision | list[Precision] | SlopePooling = Field(
         1.0,
-        description="ridge precision of slopes over σ⁻², one or one a regressor; estimate: found "
+        description="ridge precision of slopes over σ⁻², one or one per regressor; estimate: found "
         "with the scales; pooled: pairs do not differ from their head",
     )
     sigma: Literal["global", "group"] = Field(
-        "global", description="one σ, or one a group, their logarithms pooled"
+        "global", description="one σ, or one per group, their logarithms pooled"
     )
     compound_slopes: bool = Field(False, description="slope head: deviations by compound")
     cluster_slopes: bool = Field(False, description="slope head: deviations by supercategory")
@@ -171,7 +171,7 @@ class RidgeConfig(ConfigModel):
             )
         if self.sigma == "group" and self.method in ("ml", "reml"):
             raise ValueError(
-                f"sigma: one a group needs a prior of their spread; method {self.method} has "
+                f"sigma: one per group needs a prior of their spread; method {self.method} has "
                 "none, expected map, laplace, nuts or advi"
             )
         if self.sigma == "group" and self.sigma_fixed is not None:

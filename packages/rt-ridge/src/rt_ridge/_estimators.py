@@ -161,9 +161,11 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self, stats: SufficientStatistics, config: RidgeConfig, features: FeatureMap
     ) -> None:
         hierarchy = Hierarchy(stats, config, self._descriptors, self._classes)
+        # Threads of BLAS that wait for each other cost more than small systems gain.
         with matched_threads(hierarchy.system.arrangement.n_dense):
             found: ScalePosterior = find_scales(hierarchy)
             summaries = summarise(hierarchy, found, features)
+        # A cached posterior would be that of the fit before.
         self.__dict__.pop("idata_", None)
         self.scale_posterior_ = found
         self.scales_ = found.summary()
@@ -466,6 +468,7 @@ def calibrate_intervals(
         )
     z, support = np.empty(len(y)), np.empty(len(y), dtype=np.int64)
     outside = np.zeros(len(y), dtype=np.bool_)
+    # Folds are for the refits, blocks for the correction of quantiles: a fold holds several.
     order = np.random.default_rng(seed).permutation(len(unique))
     blocks = np.argsort(order)[np.searchsorted(unique, runs)] % MAX_RUN_BLOCKS
     for fold in np.array_split(unique[order], n_folds):
@@ -476,6 +479,7 @@ def calibrate_intervals(
         support[out] = model.summaries_.support(ids[out, 0], ids[out, 1])
         outside[out] = outside_range(X[out], X[~out].min(axis=0), X[~out].max(axis=0))
     outside &= ~np.isnan(z)
+    # Too few inside the range to be calibrated by alone.
     if (~outside & ~np.isnan(z)).sum() < MIN_ROWS:
         outside[:] = False
     inside = IntervalCalibration.fit(z[~outside], support[~outside], blocks[~outside])

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from molpool_common import atomic_path
 from rich.console import Console
-from rt_ridge import SimulateConfig
-from rt_ridge.studies import _simulate as simulate
+from rt_ridge import SimulateConfig, simulate
 
 from molpool_pipelines.retention.config import SimulateRunConfig
 from molpool_pipelines.retention.folder import free_folder, open_folder

@@ -88,6 +88,7 @@ class Hierarchy:
         if self.with_head:
             check_global_slopes(stats, flat_intercepts=not self.pooled)
         weights = stats.n / stats.n_rows
+        # Times about their mean: its size costs no digits in the sums that follow.
         self.offset = float(weights @ stats.mean_y)
         arrangement = arrange(self.structure.factors, stats.compound_ids)
         self.system = LinearSystem(arrangement, 1 + stats.P if self.with_head else 1)
@@ -139,6 +140,7 @@ class Hierarchy:
 
     def psi(self, scales: FloatArray) -> float:
         """Return the variance of slopes over σ², as a multiple of the inverse pattern."""
+        # Pairs that do not differ from their head are the limit λ → ∞.
         if self.config.lambda_slopes == "pooled":
             return 0.0
         place = self.layout.place("tau_slope")
@@ -201,6 +203,7 @@ class Hierarchy:
     def natural(self, phi: FloatArray) -> FloatArray:
         """Return the point of unconstrained coordinates."""
         n = self.layout.n_free
+        # A line search may try what `exp` cannot hold.
         return np.concatenate([np.exp(np.clip(phi[:n], -300, 300)), phi[n:]])
 
     def unconstrained(self, point: FloatArray) -> FloatArray:
@@ -213,6 +216,7 @@ class Hierarchy:
         return pair_locations(self.system, state.solution, state.scales)
 
     def _shrink(self, psi: float) -> Shrunk:
+        # ψ moves only where λ is estimated; steps in other scales reuse what hangs on it alone.
         if self._shrunk is None or self._shrunk.psi != psi:
             stats = self.stats
             centred = stats.mean_y - self.offset
@@ -229,6 +233,7 @@ class Hierarchy:
         gradient = self._by_effects(state.solution)
         gradient[0] += found.by_sigma.sum()
         if by_psi:
+            # ψ = (τ_slope / σ)²: log σ enters with the opposite sign.
             gradient[0] -= found.by_psi
             gradient[self.layout.place("tau_slope")] += found.by_psi
         pair = self.layout.place("tau_pair")
@@ -238,6 +243,7 @@ class Hierarchy:
         if not len(offsets):
             return np.asarray(gradient[self.layout.free])
         by_group = np.bincount(self._sigma_level, found.by_sigma, len(offsets))
+        # log σ_g = log σ + spread·offset_g, differentiated by log spread and by the offsets.
         gradient[1] += state.scales[1] * float(by_group @ offsets)
         return np.concatenate([gradient[self.layout.free], by_group * state.scales[1]])
 
@@ -258,6 +264,7 @@ class Hierarchy:
         at, gain = self.system.arrangement, solution.gain
         if not at.nested:
             return np.diagonal(solution.level_cov, axis1=1, axis2=2)
+        # Law of total variance: given the dense columns, and what these carry over.
         own = np.diagonal(solution.level_inverse, axis1=1, axis2=2)
         columns = at.cell_columns
         cov = solution.dense_cov[columns[:, :, None], columns[:, None, :]]
@@ -276,6 +283,7 @@ def check_global_slopes(stats: SufficientStatistics, *, flat_intercepts: bool) -
         Whether only what varies within a pair counts.
     """
     scatter = stats.sxx.sum(axis=0)
+    # Pooled intercepts leave what differs between pairs to the slopes too.
     if not flat_intercepts:
         off = stats.mean_x - np.average(stats.mean_x, axis=0, weights=stats.n)
         scatter = scatter + (off * stats.n[:, None]).T @ off
@@ -286,6 +294,7 @@ def check_global_slopes(stats: SufficientStatistics, *, flat_intercepts: bool) -
         names = [name for name, bad in zip(stats.covariates, constant, strict=True) if bad]
         what = f"found {listed(names)} constant{' within pairs' if flat_intercepts else ''}"
     else:
+        # Of the correlation, so that the units of covariates do not matter.
         values, vectors = np.linalg.eigh(scatter / np.outer(sd, sd))
         if values[0] > SMALLEST:
             return

@@ -175,10 +175,12 @@ def arrange(factors: tuple[Factor, ...], compound: IntArray) -> Arrangement:
         Compound of each pair, on which the weights of descriptors depend.
     """
     candidates = [f for f in factors if f.name != "global"]
+    # The rest is dense and costs its cube, so the largest factor leaves.
     eliminated = max(candidates, key=lambda f: f.size, default=None)
     dense = tuple(f for f in factors if f is not eliminated)
     columns, scale = _number(dense)
     weighted = any(f.weights is not None for f in factors)
+    # Weights of descriptors differ by compound: only its own pairs may then share a cell.
     keys = [f.level for f in dense] + ([compound] if weighted else [])
     n_pairs = len(compound)
     cell_first, cell = _distinct(keys, n_pairs)
@@ -202,6 +204,7 @@ def arrange(factors: tuple[Factor, ...], compound: IntArray) -> Arrangement:
 def _number(dense: tuple[Factor, ...]) -> tuple[dict[str, IntArray], IntArray]:
     """Place the columns of the dense factors, flat ones last."""
     scale = np.concatenate([f.scale.ravel() for f in dense]) if dense else np.zeros(0, np.int64)
+    # Flat columns last: `solve_dense` profiles the trailing block.
     order = np.argsort(scale == FLAT, kind="stable")
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
@@ -216,6 +219,7 @@ def _distinct(keys: list[IntArray], n_pairs: int) -> tuple[IntArray, IntArray]:
     """Return the first pair of each distinct combination, and the combination of each pair."""
     code = np.zeros(n_pairs, dtype=np.int64)
     for key in keys:
+        # Renumbered after each key, so that no code overflows.
         joined = code * (int(key.max()) + 1) + key
         code = np.unique(joined, return_inverse=True)[1]
     _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
@@ -340,6 +344,8 @@ class LinearSystem:
         profile : bool
             Maximise over flat columns (`ml`) instead of integrating over them.
         """
+        # Columns are over their standard deviations: prior precisions are 1, and a scale of
+        # exactly 0 is an ordinary value.
         J, h = self._joints(precision, linear)
         S, b = self._dense_part(J, h, scales)
         evidence = _add_prior(S, b, self.arrangement, prior)
@@ -355,6 +361,7 @@ class LinearSystem:
         y = np.einsum("lij,lj->li", inverse, c)
         half = blockwise(root, B)
         evidence += float(np.einsum("li,li->", c, y)) / 2 - log_det / 2
+        # Schur complement S − BᵀA⁻¹B, as half = A^(−½)B.
         self._subtract(S, b, half, np.einsum("lij,lj->li", root, c))
         gain = blockwise(root.transpose(0, 2, 1), half)
         log_evidence, mean, cov = solve_dense(S, b, self.arrangement.n_flat, profile)
@@ -396,6 +403,7 @@ class LinearSystem:
         sums = np.bincount(self._square, blocks.ravel(), R * R).reshape(R, R)
         b = np.bincount(at.cell_columns.ravel(), terms.ravel(), R)
         S: FloatArray = sums * s[:, None] * s[None, :]
+        # Prior precision: 1 of a standardised effect, 0 of a flat one.
         S[np.diag_indices(R)] += at.scale != FLAT
         return S, b * s
 
@@ -418,6 +426,7 @@ class LinearSystem:
         s = scales[e.scale]
         A = (self._to_level @ own.reshape(len(own), -1)).reshape(L, d, d)
         A = A * s[:, :, None] * s[:, None, :]
+        # Prior precision of the standardised effects.
         A[:, np.arange(d), np.arange(d)] += 1
         c = (self._to_level @ terms) * s
         sR = dense_scales(at, scales)
@@ -466,6 +475,7 @@ def _add_prior(
     if prior is None:
         return 0.0
     mean, sd = prior
+    # The grand intercept is the first flat column.
     column = arrangement.n_dense - arrangement.n_flat
     S[column, column] += sd**-2
     b[column] += mean / sd**2
@@ -508,9 +518,11 @@ def solve_dense(
     log_diagonal = np.log(np.diagonal(factor))
     n_random = R - n_flat
     quadratic = float(b @ mean) / 2
+    # Integrated with density 1 each flat column adds ½ log 2π to the evidence.
     if not profile:
         evidence = quadratic - float(log_diagonal.sum()) + n_flat * float(np.log(2 * np.pi)) / 2
         return evidence, mean, _inverse(factor)
+    # Maximised over, flat columns count as known and add no determinant.
     cov = np.zeros_like(S)
     cov[:n_random, :n_random] = _inverse(factor[:n_random, :n_random])
     return quadratic - float(log_diagonal[:n_random].sum()), mean, cov
@@ -520,6 +532,7 @@ def _inverse(factor: FloatArray) -> FloatArray:
     """Return the inverse of the matrix whose Cholesky factor is given."""
     if not len(factor):
         return factor
+    # `dpotri` fills one triangle alone.
     lower = np.tril(lapack.dpotri(np.asfortranarray(factor), lower=1)[0])
     inverse: FloatArray = lower + lower.T
     inverse[np.diag_indices(len(factor))] /= 2

@@ -125,6 +125,7 @@ class Shrunk:
     @cached_property
     def rss(self) -> FloatArray:
         """S_yy − S_xyᵀ(S_xx + Λ)⁻¹S_xy, [G]."""
+        # Rounding may take a perfect fit below 0.
         z = self.spectra.z
         return np.asarray(
             np.maximum(self.syy - self.psi * np.einsum("gp,gp,gp->g", z, z, self.t), 0.0)
@@ -247,18 +248,21 @@ class Messages:
         s, sp, p = self.shrunk, self.shrunk.spectra, self.p
         rho = s.r - np.einsum("gd,gd->g", self.e, mean)
         var_rho = np.einsum("gd,gde,ge->g", self.e, cov, self.e)
+        # Twice the derivative of log N(ρ | 0, s) by s; ds / dlog τ = 2τ² makes up for the factor.
         by_variance = p**2 * (rho**2 + var_rho) - p
         rss = s.rss.copy()
         if self.with_head:
             m, M = mean[:, 1:], cov[:, 1:, 1:]
             rss += np.einsum("gpq,gpq->g", s.within, M + m[:, :, None] * m[:, None, :])
             rss -= 2 * np.einsum("gp,gp->g", s.linear, m)
+        # n − 1 rows of a pair inform σ within it; their mean does through s.
         by_sigma = (1 - s.n) + rss / self.sigma2 + self.noise * by_variance
         by_tau = 0.0 if self.tau2 is None else self.tau2 * float(by_variance.sum())
         if not by_psi:
             return Derivatives(by_sigma, by_tau, 0.0)
         head = self.slopes(mean, cov)
         psi, t = s.psi, s.t
+        # Residuals along each direction about the slope head; its uncertainty adds d² variance.
         residual = sp.z - sp.d * head.mean
         squared = residual**2 + sp.d**2 * head.variance
         total = (psi * t**2 * squared / self.sigma2[:, None]).sum() - (psi * sp.d * t).sum()

@@ -114,11 +114,13 @@ class ScaleLayout:
 
     def start(self) -> FloatArray:
         """Return a point to start from: each scale's own, or a part of its unit."""
+        # A scale explains part of the spread, seldom all of it.
         units = [self.scales[i].start or 0.3 * self.scales[i].unit for i in self.free]
         return np.concatenate([units, np.zeros(self.n_offsets)])
 
     def steps(self) -> FloatArray:
         """Return about the posterior's width in each log scale and offset."""
+        # The log of a scale informed by n normal terms has curvature 2n; a prior adds about 1.
         counts = np.array([self.scales[i].count for i in self.free], dtype=float)
         return np.concatenate([1 / np.sqrt(2 * counts + 1), np.ones(self.n_offsets)])
 
@@ -254,6 +256,7 @@ def data_units(stats: SufficientStatistics) -> Units:
     rt = np.sqrt((stats.syy.sum() + n @ (stats.mean_y - centre) ** 2) / total)
     squares = np.einsum("gpp->", stats.sxx) + (n[:, None] * stats.mean_x**2).sum()
     x = np.sqrt(squares / (total * max(stats.P, 1)))
+    # Constant times and covariates have no unit of their own.
     rt = float(rt) if rt > 0 else 1.0
     return Units(rt, rt / float(x) if x > 0 else rt)
 
@@ -347,6 +350,7 @@ class StructureBuilder:
         if supercat:
             self._need_parents("intercept_prior: comp_hier_supercat needs")
         n_pairs, compounds = self.stats.G, self._count("compound")
+        # One level cannot be separated from the grand mean, one pair per level not from the pairs.
         if compounds == 1 or (compounds == n_pairs and n_pairs > 1):
             why = "there is one compound" if compounds == 1 else "no compound has two pairs"
             self.structure.notes.append(f"tau_compound left out: {why}")
@@ -415,6 +419,7 @@ class StructureBuilder:
         if z is None:
             return
         for name in levels:
+            # One node deviates from nothing; its coefficients are θ.
             if name != "global" and self._count(name) <= 1:
                 continue
             count = self._count(name)

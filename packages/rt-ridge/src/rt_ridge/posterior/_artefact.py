@@ -129,6 +129,7 @@ class _Average:
         if not self.hierarchy.layout.n_offsets:
             return NoiseVariance(float(mean[0]))
         ids = np.unique(self.hierarchy.stats.group_ids)
+        # Groups never seen take the mean over groups.
         return NoiseVariance(float(mean.mean()), ids, mean)
 
 
@@ -205,6 +206,7 @@ def _given_location(messages: Messages) -> tuple[FloatArray, FloatArray, FloatAr
         gain_b, gain_w = np.ones(n_pairs), np.zeros((n_pairs, size))
         cov_bb, cov_bw = messages.noise, -drift
     else:
+        # The intercept takes the share τ² / (τ² + noise) of the residual.
         gain_b, gain_w = messages.tau2 * messages.p, messages.p[:, None] * drift
         cov_bb, cov_bw = gain_b * messages.noise, -gain_b[:, None] * drift
     mean = np.empty((n_pairs, 1 + size))
@@ -255,6 +257,7 @@ class ClassTables:
         for name, mixture in self._known.items():
             mixture.add(weight, self._moments(name, state))
             variance = self.tables.effect_variance(self.tables.factors[name], state)[0]
+            # About the mean of the classes seen, which is not certain either.
             new = np.diag(variance * (1 + 1 / self._size(name)))[None]
             self._new[name].add(weight, (np.zeros(new.shape[:2]), new))
 
@@ -359,6 +362,8 @@ class DescriptorTables:
         Q = len(table.names)
         spread = np.cov(table.values, rowvar=False, bias=True).reshape(Q, Q)
         theta, theta_cov = mean.reshape(Q, D), cov.reshape(Q, D, Q, D)
+        # Unknown descriptors scatter as those of the table do:
+        # Var(z·θ) = E[θ]ᵀ Cov(z) E[θ] + tr(Cov(z) Cov(θ)).
         blind = new_compound.copy()
         blind[:D, :D] += theta.T @ spread @ theta
         blind[:D, :D] += np.einsum("qr,qarb->ab", spread, theta_cov)

@@ -68,6 +68,7 @@ class NodeTables:
         if name == "group" and "parent" in self.factors and self.parent_of_group is not None:
             chain["parent"] = self.parent_of_group
         chain["global"] = np.zeros(factor.n_levels, dtype=np.int64)
+        # What all compounds share belongs to the levels; see the notes of the class.
         shares = [*self.mean_compound(factor.n_levels, 1.0), *self.mean_class(factor.n_levels, 1.0)]
         parents = chain.get("parent", self.parent_of_group if name == "group" else None)
         if CROSSED in self.factors and parents is not None:
@@ -97,6 +98,8 @@ class NodeTables:
             along = tuple(Share(name, self.along(z, name)) for name in self.heads)
             node = replace(node, shares=node.shares + along)
         mean, cov = self.moments(state, node)
+        # A new effect is about the mean of those seen, which varies by 1 / their number; slopes are
+        # about the mean of a class, which has fewer.
         means = np.full(len(mean[0]), 1 / size)
         if self.class_of_compound is not None:
             means[1:] *= self.factors["class"].n_levels
@@ -198,7 +201,9 @@ class NodeTables:
         """Return the variance of a new group's effect below each node of a wider level."""
         variance = self.effect_variance(self.factors["group"], state)
         if name == "global" or self.parent_of_group is None:
+            # A group of an unknown supercategory has the average spread.
             return np.asarray(variance.mean(axis=0, keepdims=True))
+        # Groups of a supercategory share their spread: its first group stands for all.
         first = np.unique(self.parent_of_group, return_index=True)[1]
         return np.asarray(variance[first])
 
@@ -323,6 +328,7 @@ def node_locations(
     on_dense = np.zeros((N, D, R))
     for factor in at.dense:
         _dense_part(on_dense, factor, at, node)
+    # Columns are standardised: an effect is scale times column.
     on_dense *= dense_scales(at, scales)
     mean = on_dense @ solution.dense_mean
     own = np.zeros((N, D, D))
@@ -373,6 +379,7 @@ class _LevelPart:
             if self.level is not None and self.weights is not None:
                 weight = self.weights[:, i]
                 mean[:, row] += weight * expected[self.level]
+                # The level falls by its gain as the dense columns rise.
                 fall = weight * self.sd[self.level, i]
                 on_dense[:, row] -= fall[:, None] * self._gain(i, self.level)
             for share, means in zip(self.shares, self.means, strict=True):

@@ -63,7 +63,7 @@ class CompoundEffect:
 
 @dataclass(frozen=True)
 class NoiseVariance:
-    """Posterior mean of σ², one for all rows or one a group.
+    """Posterior mean of σ², one for all rows or one per group.
 
     Parameters
     ----------

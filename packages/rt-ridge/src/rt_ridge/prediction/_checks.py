@@ -58,6 +58,7 @@ def _check_features(features: FeatureMap) -> None:
     _check_array("feature_center", features.center, (size,))
     if features.rotation is not None:
         _check_array("feature_rotation", features.rotation, (size, size))
+        # Centred readings must be turned, not stretched: slopes are in the covariates' unit.
         turned = features.rotation.T @ features.rotation
         if not np.allclose(turned, np.eye(size), rtol=0, atol=1e-8):
             raise RTRidgeError("feature_rotation: expected an orthogonal matrix, found another")
@@ -171,6 +172,7 @@ def _check_definite(name: str, cov: FloatArray, label: Label, *, strictly: bool 
     largest = np.abs(cov).max(axis=(1, 2))
     skew = np.abs(cov - cov.transpose(0, 2, 1)).max(axis=(1, 2))
     _refuse(f"{name}: expected symmetric", skew > ROUNDING * largest, skew, "asymmetry", label)
+    # Quick where all is well; eigenvalues are for naming the pair that fails.
     if strictly and _has_cholesky(cov):
         return
     smallest = np.linalg.eigvalsh(cov)[:, 0]

@@ -72,11 +72,13 @@ def conformal_quantiles(scores: FloatArray, counts: IntArray) -> FloatArray:
     by_block = np.cumsum(counts, axis=1)
     every = by_block.sum(axis=0)
     n = int(every[-1])
+    # The next row is one of n + 1 that are exchangeable.
     level = np.minimum(GRID * (1 + 1 / n), 1.0)
     filled = by_block[by_block[:, -1] > 0]
     if len(filled) > 1:
         covered = sum(_covered(block, every - block) for block in filled) / n
         enough = np.maximum.accumulate(covered)
+        # Rounding of the shares must not ask for one level more.
         place = np.searchsorted(enough, GRID - 1e-12)
         level = np.maximum(level, np.append(_LEVELS, 1.0)[place])
     return np.asarray(scores[_places(every, level)])
@@ -317,6 +319,7 @@ class IntervalCalibration:
     def _at(self, quantiles: FloatArray, coverage: float) -> float:
         """Return the quantile at any coverage, from those [Q] at the coverages measured."""
         last = self.coverages[-1]
+        # An interval of coverage 0 has no width.
         ends = np.concatenate([[0.0], self.coverages])
         at = float(np.interp(min(coverage, last), ends, [0.0, *quantiles]))
         if coverage > last:

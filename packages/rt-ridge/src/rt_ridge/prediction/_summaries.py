@@ -230,6 +230,7 @@ class Stage1CoeffSummaries:
         parent_ids = None if parents is None else _column(parents, len(design), "parents")
         located = self.coefficients.locate(group_ids, compound_ids, parent_ids)
         mean, variance = self.coefficients.moments(design, located, self._described(descriptors))
+        # A new measurement scatters about the expected time by its group's noise.
         total = variance + self.noise.of(group_ids)
         found = Prediction(mean, np.sqrt(total), np.sqrt(variance), located.level)
         if self.calibration is None:

@@ -66,6 +66,7 @@ class _Search:
     def run(self) -> Optimum:
         """Climb, then try every scale at 0 and every scale that stands at 0 away from it."""
         size = self.hierarchy.layout.size
+        # Only log σ is free of a bound.
         lower = np.full(size, 0.0)
         lower[: self.first] = -np.inf
         start = self._start()
@@ -92,7 +93,9 @@ class _Search:
         ratios = x[self.first :]
         gradient = by_log.copy()
         if self.first:
+            # τ = ratio · σ: log σ moves all standard deviations together.
             gradient[0] = by_log.sum()
+        # The likelihood is even in τ: its slope at 0 is 0.
         safe = np.where(ratios > 1e-9, ratios, 1.0)
         gradient[self.first :] = np.where(ratios > 1e-9, by_log[self.first :] / safe, 0.0)
         return value, gradient

@@ -108,6 +108,7 @@ def find_laplace(hierarchy: Hierarchy) -> ScalePosterior:
     log_likelihood = np.array([hierarchy.state(point).log_likelihood for point in points])
     log_prior = np.array([hierarchy.layout.log_prior(point)[0] for point in points])
     log_ratio = log_likelihood + log_prior + whitening.log_volume - log_proposal
+    # About the largest, so that `exp` stays in range.
     weights = np.exp(log_ratio - log_ratio.max())
     evidence = float(log_ratio.max() + np.log(weights.mean()))
     weights /= weights.sum()
@@ -132,8 +133,10 @@ def _propose(size: int, count: int, seed: int) -> tuple[FloatArray, FloatArray]:
     """Return standard t points [count, size] and their log densities; one point of no entries."""
     if not size:
         return np.zeros((1, 0)), np.zeros(1)
+    # The last dimension is the chi-square of the t distribution.
     sobol = Sobol(size + 1, scramble=True, rng=np.random.default_rng(seed))
     uniform = sobol.random(2 ** int(np.ceil(np.log2(count))))[:count]
+    # Quantiles of 0 and 1 are infinite.
     uniform = np.clip(uniform, 1e-12, 1 - 1e-12)
     t = norm.ppf(uniform[:, :size]) * np.sqrt(NU / chi2.ppf(uniform[:, size:], NU))
     log_density = gammaln((NU + size) / 2) - gammaln(NU / 2) - size / 2 * np.log(NU * np.pi)
@@ -168,6 +171,7 @@ class Whitening:
             value, gradient = hierarchy.log_posterior(np.concatenate([head, centre[size:]]))
             return value, gradient[:size]
 
+        # Offsets of log σ left out are nearly standard normal by their prior.
         cov = spread(curvature(leading, centre[:size])) if size else np.zeros((0, 0))
         return cls(hierarchy, centre, np.asarray(np.linalg.cholesky(cov), dtype=np.float64))
 
@@ -233,6 +237,7 @@ def maximise(
     """
     floor = np.full(len(start), -np.inf) if lower is None else lower
     best = Optimum(start, objective(start)[0], 0.0, 0)
+    # The box follows the best point until no free coordinate is stopped by it.
     for _ in range(MAX_BOXES if len(start) else 0):
         free = np.isneginf(floor)
         low = np.where(free, best.at - MAX_MOVE, floor)

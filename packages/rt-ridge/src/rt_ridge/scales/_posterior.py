@@ -73,6 +73,7 @@ class ScalePosterior:
         """Return at most `size` points and their weights, evenly along the cumulated weight."""
         if len(self.points) <= size:
             return self.points, self.weights
+        # Systematic resampling: as even as the weights allow, and the same at every call.
         middle = (np.arange(size) + 0.5) / size
         chosen = np.searchsorted(np.cumsum(self.weights), middle * self.weights.sum())
         place, count = np.unique(np.minimum(chosen, len(self.points) - 1), return_counts=True)

@@ -50,7 +50,7 @@ def accumulate(
     features : FeatureMap or None
         Turns the covariates into regressors, whose moments are then returned.
     threads : int or None
-        Chunks at work at a time; None: one a processor, at most 4. The result does not depend
+        Chunks at work at a time; None: one per processor, at most 4. The result does not depend
         on it, to the last bit.
 
     Raises
@@ -97,14 +97,14 @@ def accumulate(
 
 
 class _Scratch(threading.local):
-    """Memory for the rows of a chunk, one a thread, used again for the next chunk.
+    """Memory for the rows of a chunk, one per thread, used again for the next chunk.
 
     The first touch of memory costs more than the sums.
 
     Parameters
     ----------
     n_columns : int
-        Numbers a row.
+        Numbers per row.
     """
 
     def __init__(self, n_columns: int) -> None:

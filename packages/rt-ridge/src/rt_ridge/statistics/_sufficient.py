@@ -138,7 +138,7 @@ class SufficientStatistics:
         features : FeatureMap or None
             Centres, rotates and squares the covariates, and names those of the result.
         threads : int or None
-            Chunks summed at a time; None: one a processor, at most 4. No bit depends on it.
+            Chunks summed at a time; None: one per processor, at most 4. No bit depends on it.
 
         Raises
         ------
@@ -352,6 +352,7 @@ def regressor_statistics(stats: SufficientStatistics, features: FeatureMap) -> S
             f"covariates: expected {list(features.names)}; found {list(stats.covariates)}"
         )
     low = 0.0 if stats.mean_low is None else stats.mean_low[:, : stats.P]
+    # The low parts count once the offset, large beside them, is gone.
     mean_x, sxx, sxy = (stats.mean_x - features.center) + low, stats.sxx, stats.sxy
     turn = features.rotation
     if turn is not None:

@@ -139,6 +139,7 @@ def _noise_variance(
     stats: SufficientStatistics, slopes: FloatArray, precision: FloatArray
 ) -> float:
     """Return σ² that maximises the collapsed likelihood of flat intercepts."""
+    # Each pair spends a row on its flat intercept.
     freedom = int((stats.n - 1).sum())
     if freedom == 0:
         raise RTRidgeError(
@@ -160,6 +161,7 @@ def _with_intercept(
     mean[:, 0] = stats.mean_y - np.einsum("gp,gp->g", stats.mean_x, slopes)
     lever = np.einsum("gpq,gq->gp", inverse, stats.mean_x)
     cov = np.empty((stats.G, stats.P + 1, stats.P + 1))
+    # b = ȳ − x̄·w, where ȳ and w are independent.
     cov[:, 0, 0] = 1 / stats.n + np.einsum("gp,gp->g", stats.mean_x, lever)
     cov[:, 0, 1:] = cov[:, 1:, 0] = -lever
     cov[:, 1:, 1:] = inverse

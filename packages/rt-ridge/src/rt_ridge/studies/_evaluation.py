@@ -184,6 +184,7 @@ class Evaluator:
         used = np.ones(chunk.height, dtype=np.bool_)
         if self.require_seen_group:
             used = np.all([p.level_code == 0 for p in found.values()], axis=0)
+        # Artefacts are compared on rows that each of them predicts.
         known = used & ~np.any([np.isnan(p.mean) for p in found.values()], axis=0)
         self.n_read += chunk.height
         self.n_unseen += int((~used).sum())

@@ -108,6 +108,7 @@ def run_shift(
 
 def _lab_config(config: ShiftConfig, replicate: int, anchors: int) -> SimulateConfig:
     values = config.simulate.model_dump()
+    # The same seed for each number of anchors: laboratories differ in nothing else.
     return SimulateConfig(**(values | {"seed": config.seed + replicate, "anchors": anchors}))
 
 

@@ -40,7 +40,7 @@ class CompoundClasses:
     def __post_init__(self) -> None:
         if self.classes.shape != self.ids.shape or self.ids.ndim != 1 or not len(self.ids):
             found = f"{list(self.ids.shape)} and {list(self.classes.shape)}"
-            raise RTRidgeError(f"classes: expected one a compound; found shapes {found}")
+            raise RTRidgeError(f"classes: expected one per compound; found shapes {found}")
         check_ids(self.ids, "classes: compounds")
         check_ids(self.classes, "classes")
         _check_ascending(self.ids, "classes")
@@ -170,6 +170,7 @@ class CompoundDescriptors:
                 f"{len(seen)} compounds described"
             )
         center, scale = known.mean(axis=0), known.std(axis=0)
+        # Equal values may still differ by rounding.
         flat = scale <= 1e-12 * np.abs(known).max(axis=0)
         if flat.any():
             names = [name for name, same in zip(self.names, flat, strict=True) if same]

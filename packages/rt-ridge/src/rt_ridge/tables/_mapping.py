@@ -235,6 +235,7 @@ def subsample_pairs(
     if max_rows < 1:
         raise RTRidgeError(f"max_rows_per_pair: expected at least 1; found {max_rows}")
     ids = (frame[group].to_numpy(), frame[compound].to_numpy())
+    # Sorted by pair, within it at random: the first so many of each are a sample.
     order = np.lexsort((np.random.default_rng(seed).random(frame.height), *ids))
     first = np.ones(len(order), dtype=np.bool_)
     first[1:] = (np.diff(ids[0][order]) != 0) | (np.diff(ids[1][order]) != 0)
