@@ -12,11 +12,7 @@ import numpy.typing as npt
 import polars as pl
 import pytest
 from molpool_common import FloatArray
-from rt_ridge.prediction._backoff import (
-    CoefficientPredictor,
-    CompoundEffect,
-    NoiseVariance,
-)
+from rt_ridge.prediction._backoff import CoefficientPredictor, CompoundEffect, NoiseVariance
 from rt_ridge.prediction._effects import BackoffLevel
 from rt_ridge.prediction._summaries import Stage1CoeffSummaries
 from rt_ridge.tables._features import FeatureMap

@@ -158,7 +158,9 @@ class RidgeConfig(ConfigModel):
     )
     sigma_fixed: float | None = Field(None, gt=0, description="σ where it is known")
     priors: ScalePriors = Field(default_factory=ScalePriors, description="priors of the scales")
-    method: Method = Field("map", description="how the scales are found")
+    method: Method = Field(
+        "map", description="how the scales are found; nuts, advi: need rt-ridge[sampling]"
+    )
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
     seed: int = Field(0, ge=0, description="of every random draw")
 

@@ -97,6 +97,8 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         ------
         RTRidgeError
             If the data lack what the parameters ask for.
+        ImportError
+            If `method` is "nuts" or "advi" and the extra ``sampling`` is not installed.
         """
         config = self.ridge_config()
         if isinstance(X, SufficientStatistics):
@@ -149,7 +151,7 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     @cached_property
     def idata_(self) -> Any:
-        """Posterior of the scales as ArviZ InferenceData."""
+        """Posterior of the scales as ArviZ InferenceData; needs the extra ``sampling``."""
         check_is_fitted(self, "summaries_")
         return to_inference_data(self.scale_posterior_, self.ridge_config().seed)
 

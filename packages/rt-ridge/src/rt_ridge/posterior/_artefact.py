@@ -11,11 +11,7 @@ from rt_ridge.hierarchy._hierarchy import Hierarchy, MeanCov, State
 from rt_ridge.hierarchy._linear_system import CROSSED, Factor
 from rt_ridge.hierarchy._messages import Messages
 from rt_ridge.posterior._nodes import Node, NodeTables, Share
-from rt_ridge.prediction._backoff import (
-    CoefficientPredictor,
-    CompoundEffect,
-    NoiseVariance,
-)
+from rt_ridge.prediction._backoff import CoefficientPredictor, CompoundEffect, NoiseVariance
 from rt_ridge.prediction._effects import BackoffLevel, ClassEffect, ClassTable, DescriptorEffect
 from rt_ridge.prediction._summaries import Stage1CoeffSummaries
 from rt_ridge.scales._posterior import ScalePosterior

@@ -10,11 +10,7 @@ import numpy.typing as npt
 from molpool_common import FloatArray, IntArray
 
 from rt_ridge._errors import RTRidgeError, did_you_mean
-from rt_ridge.prediction._backoff import (
-    CoefficientPredictor,
-    CompoundEffect,
-    NoiseVariance,
-)
+from rt_ridge.prediction._backoff import CoefficientPredictor, CompoundEffect, NoiseVariance
 from rt_ridge.prediction._conformal import IntervalCalibration
 from rt_ridge.prediction._effects import BackoffLevel, ClassEffect, ClassTable, DescriptorEffect
 from rt_ridge.tables._features import FeatureMap

@@ -17,12 +17,7 @@ from molpool_common import BoolArray, FloatArray, IntArray
 
 from rt_ridge._errors import RTRidgeError, listed
 from rt_ridge._npz import Arrays, read_npz, write_npz
-from rt_ridge.prediction._backoff import (
-    LEVELS,
-    CoefficientPredictor,
-    CompoundEffect,
-    NoiseVariance,
-)
+from rt_ridge.prediction._backoff import LEVELS, CoefficientPredictor, CompoundEffect, NoiseVariance
 from rt_ridge.prediction._checks import check_summaries
 from rt_ridge.prediction._conformal import Extrapolation, IntervalCalibration
 from rt_ridge.prediction._effects import BackoffLevel, ClassEffect, ClassTable, DescriptorEffect

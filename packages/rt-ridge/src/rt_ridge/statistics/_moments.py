@@ -27,7 +27,7 @@ from rt_ridge.tables._keys import GroupParents
 from rt_ridge.tables._rows import Chunk, Columns, read_rows
 
 _BLOCK_FLOATS = 1 << 16
-"""FloatArray centred and multiplied, or merged, at a time: they stay in the processor's cache."""
+"""Numbers centred and multiplied, or merged, at a time: they stay in the processor's cache."""
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -16,7 +16,7 @@ from rt_ridge._errors import RTRidgeError, did_you_mean
 from rt_ridge.statistics._sufficient import SufficientStatistics
 
 _CHUNK_FLOATS = 1 << 16
-"""FloatArray of matrices factored at a time: they stay in the processor's cache."""
+"""Entries of matrices factored at a time: they stay in the processor's cache."""
 
 Intercept = Literal["flat", "explicit", "marginal"]
 _LOG_2PI = float(np.log(2 * np.pi))
