@@ -28,7 +28,7 @@ SCHEMA = "rt_ridge.stage1_coeff_summaries"
 SCHEMA_VERSION = 2
 
 _SCALARS = ("schema", "schema_version", "group_col", "method", "anchor_expansion", "sigma2_mean")
-_PARTS = ("ids", "mean", "cov")
+_TABLE = ("ids", "mean", "cov")
 _CALIBRATED = ("coverages", "quantiles", "edges")
 _EXTRAPOLATED = ("low", "high", "quantiles")
 _DESCRIBED = ("center", "ids", "values", "mean", "cov", "blind_cov")
@@ -302,7 +302,7 @@ def _column(values: npt.ArrayLike, n_rows: int, name: str) -> IntArray:
 def _arrays(summaries: Stage1CoeffSummaries) -> Arrays:
     coefficients, features = summaries.coefficients, summaries.features
     arrays: Arrays = {
-        "schema_version": np.array(summaries.schema_version),
+        "schema_version": np.array(SCHEMA_VERSION),
         "group_col": np.array(summaries.group_col),
         "method": np.array(summaries.method),
         "feature_names": np.array(features.names, dtype=np.str_),
@@ -320,19 +320,15 @@ def _arrays(summaries: Stage1CoeffSummaries) -> Arrays:
     if features.rotation is not None:
         arrays["feature_rotation"] = features.rotation
     if summaries.calibration is not None:
-        of = summaries.calibration
-        arrays |= {f"calibration_{part}": getattr(of, part) for part in _CALIBRATED}
-        if of.extrapolation is not None:
-            outside = of.extrapolation
-            arrays |= {f"extrapolation_{part}": getattr(outside, part) for part in _EXTRAPOLATED}
+        arrays |= _parts("calibration", summaries.calibration, _CALIBRATED)
+        if summaries.calibration.extrapolation is not None:
+            arrays |= _parts("extrapolation", summaries.calibration.extrapolation, _EXTRAPOLATED)
     for level in coefficients.levels:
-        arrays |= {f"level_{level.name}_{part}": getattr(level, part) for part in _PARTS}
+        arrays |= _parts(f"level_{level.name}", level, _TABLE)
     if coefficients.compound is not None:
-        parts = (*_PARTS, "new_cov")
-        arrays |= {f"compound_{part}": getattr(coefficients.compound, part) for part in parts}
+        arrays |= _parts("compound", coefficients.compound, (*_TABLE, "new_cov"))
     if coefficients.parents is not None:
-        arrays["parents_group"] = coefficients.parents.group
-        arrays["parents_parent"] = coefficients.parents.parent
+        arrays |= _parts("parents", coefficients.parents, ("group", "parent"))
     arrays |= _class_arrays(coefficients.classes)
     return arrays | _descriptor_arrays(coefficients.descriptors)
 
@@ -343,8 +339,7 @@ def _class_arrays(effect: ClassEffect | None) -> Arrays:
     arrays: Arrays = {"class_compounds": effect.compounds, "class_of_compound": effect.classes}
     for name, table in (("own", effect.own), ("within", effect.within)):
         if table is not None:
-            parts = (*_PARTS, "new_cov")
-            arrays |= {f"class_{name}_{part}": getattr(table, part) for part in parts}
+            arrays |= _parts(f"class_{name}", table, (*_TABLE, "new_cov"))
     return arrays
 
 
@@ -355,10 +350,14 @@ def _descriptor_arrays(effect: DescriptorEffect | None) -> Arrays:
         "descriptor_names": np.array(effect.names, dtype=np.str_),
         "descriptor_heads": np.array([head.name for head in effect.heads], dtype=np.str_),
     }
-    arrays |= {f"descriptor_{part}": getattr(effect, part) for part in _DESCRIBED}
+    arrays |= _parts("descriptor", effect, _DESCRIBED)
     for head in effect.heads:
-        arrays |= {f"head_{head.name}_{part}": getattr(head, part) for part in _PARTS}
+        arrays |= _parts(f"head_{head.name}", head, _TABLE)
     return arrays
+
+
+def _parts(prefix: str, of: object, names: tuple[str, ...]) -> Arrays:
+    return {f"{prefix}_{name}": getattr(of, name) for name in names}
 
 
 def _take(arrays: Arrays, name: str, kinds: str) -> Any:
