@@ -233,12 +233,14 @@ class SufficientStatistics:
         if self.parents is not None:
             arrays["parents_group"] = self.parents.group
             arrays["parents_parent"] = self.parents.parent
-        write_arrays(arrays, Path(path))
+        header = {"schema": np.array(SCHEMA), "schema_version": np.array(SCHEMA_VERSION)}
+        write_npz({**header, **arrays}, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> SufficientStatistics:
         """Read what `save` wrote, bit for bit; `RTRidgeError` says what is wrong with the file."""
-        arrays = read_arrays(Path(path))
+        arrays = read_npz(Path(path), "path")
+        _check_arrays(arrays, Path(path).name)
         parents = None
         if "parents_group" in arrays:
             parents = GroupParents(arrays["parents_group"], arrays["parents_parent"])
@@ -412,20 +414,7 @@ def merged_parents(every: Sequence[SufficientStatistics]) -> GroupParents | None
     return GroupParents.from_pairs([one.pairs for one in known], names) if known else None
 
 
-def write_arrays(arrays: Arrays, path: Path) -> None:
-    """Write arrays and names atomically, with the schema's name and version."""
-    header = {"schema": np.array(SCHEMA), "schema_version": np.array(SCHEMA_VERSION)}
-    write_npz({**header, **arrays}, path)
-
-
-def read_arrays(path: Path) -> Arrays:
-    """Read what `write_arrays` wrote; `RTRidgeError` says what is wrong with any other file."""
-    arrays = read_npz(path, "path")
-    check_arrays(arrays, path.name)
-    return arrays
-
-
-def check_arrays(arrays: Arrays, where: str) -> None:
+def _check_arrays(arrays: Arrays, where: str) -> None:
     """Raise `RTRidgeError` unless every array is there, of its shape and type, and in range."""
     _check_header(arrays, where)
     sizes = {"G": len(arrays["keys"]), "P": len(arrays["covariates"])}
