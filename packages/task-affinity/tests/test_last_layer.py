@@ -6,16 +6,13 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chi2
-from task_affinity.chemprop_adapter import build_loader, build_model, output_layer
-from task_affinity.chemprop_losses import ChempropLosses
-from task_affinity.computer import TaskAffinityComputer
-from task_affinity.config import TaskAffinityConfig
-from task_affinity.errors import TaskAffinityError
-from task_affinity.functional import RandomState
-from task_affinity.gradients import add_gradients, empty_jacobian
-from task_affinity.last_layer import LastLayer, OutputLayer
-from task_affinity.parameters import encoder_parameters
-from task_affinity.probes import ProbedCosines
+from task_affinity._chemprop import ChempropLosses, build_loader, build_model, output_layer
+from task_affinity._config import TaskAffinityConfig
+from task_affinity._errors import TaskAffinityError
+from task_affinity._gradients import RandomState, add_gradients, empty_jacobian, encoder_parameters
+from task_affinity._last_layer import LastLayer, OutputLayer
+from task_affinity._probes import ProbedCosines
+from task_affinity._run import TaskAffinityComputer
 from torch import nn
 
 CPU = torch.device("cpu")

@@ -19,7 +19,7 @@ def run(code: str) -> str:
     "statement",
     [
         "import task_affinity",
-        "from task_affinity.config import TaskAffinityConfig",
+        "from task_affinity._config import TaskAffinityConfig",
         "from task_affinity import TaskAffinityConfig, TaskAffinityError",
     ],
 )

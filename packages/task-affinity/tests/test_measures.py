@@ -4,9 +4,8 @@ from copy import deepcopy
 
 import pytest
 import torch
-from task_affinity.functional import FunctionalLosses, RandomState
-from task_affinity.lookahead import lookahead_affinities
-from task_affinity.parameters import encoder_parameters
+from task_affinity._gradients import FunctionalLosses, RandomState, encoder_parameters
+from task_affinity._measures import lookahead_affinities
 
 
 @pytest.mark.parametrize("settings", [{}, {"dropout": 0.5}, {"batch_norm": True}])

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from molpool_common import OKABE_ITO, FloatArray, atomic_path, new_figure, style
 
-from task_affinity.errors import TaskAffinityError
-from task_affinity.grouping.agglomerative import cut, tree
-from task_affinity.grouping.checks import checked_affinity, checked_n_groups
+from task_affinity._clustering import cut, tree
+from task_affinity._errors import TaskAffinityError
+from task_affinity._grouping import checked_affinity, checked_n_groups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,9 +6,9 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
-from task_affinity.computer import TaskAffinityComputer, format_matrix
-from task_affinity.config import TaskAffinityConfig
-from task_affinity.errors import NoGradientStepsError, TaskAffinityError
+from task_affinity._config import TaskAffinityConfig
+from task_affinity._errors import NoGradientStepsError, TaskAffinityError
+from task_affinity._run import TaskAffinityComputer, format_matrix
 
 KINDS = [
     {},

@@ -10,17 +10,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from task_affinity import TaskGrouper
-from task_affinity.grouping import exact
-from task_affinity.grouping.beam import beam_search, random_states
-from task_affinity.grouping.local import move_gains, polished
-from task_affinity.grouping.objective import (
+from task_affinity import _tag as exact
+from task_affinity._tag import (
     ALONE,
+    beam_search,
     member_matrix,
+    move_gains,
+    polished,
+    random_states,
     received,
+    tag,
     tag_score,
     without_diagonal,
 )
-from task_affinity.grouping.tag import tag
 
 
 def by_loops(matrix: np.ndarray, groups: list[tuple[int, ...]]) -> float:

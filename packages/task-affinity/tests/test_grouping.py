@@ -19,7 +19,7 @@ from task_affinity import (
     affinity_matrix_to_dataframe,
     select_groups,
 )
-from task_affinity.grouping.auto import choose_n_groups, silhouette
+from task_affinity._clustering import choose_n_groups, silhouette
 
 METHODS = ("agglomerative", "spectral", "tag")
 SEED = np.array(  # "Reading the Affinity Matrix" of the seed

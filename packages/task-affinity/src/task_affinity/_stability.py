@@ -10,10 +10,9 @@ import numpy as np
 from molpool_common import FloatArray
 from numpy.typing import NDArray
 
-from task_affinity.config import TaskAffinityConfig
-from task_affinity.errors import TaskAffinityError
-from task_affinity.grouping.grouper import select_groups
-from task_affinity.grouping.result import Grouping
+from task_affinity._config import TaskAffinityConfig
+from task_affinity._errors import TaskAffinityError
+from task_affinity._grouping import Grouping, select_groups
 
 
 @dataclass(frozen=True, eq=False)

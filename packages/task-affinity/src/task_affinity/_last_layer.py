@@ -14,11 +14,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from task_affinity.errors import TaskAffinityError
-from task_affinity.functional import FunctionalLosses, RandomState
-from task_affinity.gradients import add_gradients, empty_jacobian
-from task_affinity.losses import TaskLosses
-from task_affinity.representation import find_module
+from task_affinity._errors import TaskAffinityError
+from task_affinity._gradients import (
+    FunctionalLosses,
+    RandomState,
+    TaskLosses,
+    add_gradients,
+    empty_jacobian,
+    find_module,
+)
 
 TASKS_AT_ONCE = 32
 """Tasks whose gradients go back through the heads together."""

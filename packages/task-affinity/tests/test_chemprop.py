@@ -10,12 +10,10 @@ import polars as pl
 import pytest
 import torch
 from task_affinity import TaskAffinityComputer, TaskAffinityConfig, compute_task_affinity
-from task_affinity.chemprop_adapter import build_model
-from task_affinity.chemprop_losses import ChempropLosses, mixed_cells
-from task_affinity.errors import TaskAffinityError
-from task_affinity.functional import RandomState
-from task_affinity.measures import EncoderGradients, Step
-from task_affinity.parameters import encoder_parameters
+from task_affinity._chemprop import ChempropLosses, build_model, mixed_cells
+from task_affinity._errors import TaskAffinityError
+from task_affinity._gradients import RandomState, encoder_parameters
+from task_affinity._measures import EncoderGradients, Step
 
 pytest.importorskip("chemprop", reason="needs the extra task-affinity[chemprop]")
 pytestmark = pytest.mark.slow

@@ -1,11 +1,29 @@
-"""Means of pairs over the batches that had both tasks, and how sure they are."""
+"""Means of pairs over the batches that had both tasks, and how sure they are.
+
+What a measurement gives, and its file.
+
+An affinity matrix as a table.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from molpool_common import atomic_path
 from numpy.typing import NDArray
+
+from task_affinity._config import TaskAffinityConfig
+from task_affinity._errors import TaskAffinityError, listed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 _BLOCK_NUMBERS = 1 << 22
 _MIN_BLOCKS = 16
@@ -178,3 +196,137 @@ def _ratio(sums: NDArray[np.float64], counts: NDArray[np.int32]) -> NDArray[np.f
     unknown = np.full(sums.shape, np.nan)
     mean: NDArray[np.float64] = np.divide(sums, counts, out=unknown, where=counts > 0)
     return mean
+
+
+_ARRAYS = ("matrix", "standard_errors", "counts", "block_sums", "block_counts")
+
+
+@dataclass(frozen=True, eq=False)
+class AffinityResult:
+    """Affinities of T tasks.
+
+    Parameters
+    ----------
+    task_names : tuple of str
+        Names of the tasks, in the order of rows and columns.
+    matrix : ndarray [T, T]
+        Affinities; row i receives from column j. NaN for a pair that no measured batch had.
+    standard_errors : ndarray [T, T]
+        Their standard errors over batches; NaN for a pair that fewer than two had.
+    counts : ndarray of int [T, T]
+        Measured batches that had both tasks.
+    block_sums : ndarray [S, T, T]
+        Sums of affinities in blocks of consecutive batches, of a batch each in a short run; before
+        normalisation where `dot_product` is normalised.
+    block_counts : ndarray of int [S, T, T]
+        Batches of each block that had the pair.
+    config : TaskAffinityConfig
+        How it was measured.
+    estimator : str
+        ``exact`` or ``probe``: what ran.
+    n_steps : int
+        Training steps that were taken.
+    n_measured : int
+        How many of them were measured.
+    """
+
+    task_names: tuple[str, ...]
+    matrix: NDArray[np.float64]
+    standard_errors: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    block_sums: NDArray[np.float32]
+    block_counts: NDArray[np.int32]
+    config: TaskAffinityConfig
+    estimator: str
+    n_steps: int
+    n_measured: int
+
+    @property
+    def samples(self) -> NDArray[np.float32]:
+        """Mean affinities of each block of batches, [S, T, T]; NaN where a block had no pair."""
+        missing = np.full(self.block_sums.shape, np.nan, np.float32)
+        return np.divide(
+            self.block_sums, self.block_counts, out=missing, where=self.block_counts > 0
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to an npz file, which numpy opens without pickle.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to write or replace; it appears whole or not at all.
+        """
+        about = {
+            "config": self.config.model_dump(mode="json"),
+            "estimator": self.estimator,
+            "n_steps": self.n_steps,
+            "n_measured": self.n_measured,
+        }
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in _ARRAYS}
+        arrays["task_names"] = np.array(self.task_names, dtype=np.str_)
+        arrays["about"] = np.array(json.dumps(about))
+        with atomic_path(Path(path)) as unfinished, unfinished.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> AffinityResult:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        TaskAffinityError
+            If the file is missing, damaged or something else.
+        """
+        try:
+            # Opened here, as numpy leaves a damaged archive's file open.
+            with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                arrays = dict(file)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise TaskAffinityError(
+                f"{path}: expected an npz file of affinities; found {error}"
+            ) from None
+        except TypeError:
+            arrays = {}  # a single array, which is no archive
+        missing = [name for name in (*_ARRAYS, "task_names", "about") if name not in arrays]
+        if missing:
+            raise TaskAffinityError(
+                f"{path}: expected an npz file of affinities; found one without {listed(missing)}"
+            )
+        about = json.loads(str(arrays.pop("about")))
+        about["config"] = TaskAffinityConfig.model_validate(about["config"])
+        names = tuple(str(name) for name in arrays.pop("task_names"))
+        return cls(task_names=names, **{name: arrays[name] for name in _ARRAYS}, **about)
+
+
+def affinity_matrix_to_dataframe(affinity: Any, task_names: Sequence[str]) -> pd.DataFrame:
+    """Return the matrix with the tasks as labels of rows and columns.
+
+    Parameters
+    ----------
+    affinity : array_like [T, T]
+        Row i receives from column j; entries may be NaN.
+    task_names : sequence of str
+        The tasks, in the order of rows and columns.
+
+    Returns
+    -------
+    DataFrame [T, T]
+        The values, unchanged.
+
+    Raises
+    ------
+    TaskAffinityError
+        If the matrix is not of a row and a column a name.
+    """
+    import numpy as np
+    import pandas as pd
+
+    matrix = np.asarray(affinity)
+    names = list(task_names)
+    if matrix.shape != (len(names), len(names)):
+        raise TaskAffinityError(
+            f"task_names: expected a name for each row and column of the matrix of shape"
+            f" {matrix.shape}; found {len(names)}"
+        )
+    return pd.DataFrame(matrix, index=names, columns=names)

@@ -1,0 +1,410 @@
+"""SMILES and targets of a table, of pandas or polars.
+
+Rows of a batch of molecular graphs.
+
+Task losses of a Chemprop model, on batches that can be divided by their labels.
+
+From a table of molecules to task affinities, with a Chemprop model of default size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from chemprop.data import BatchMolGraph
+from chemprop.data.collate import TrainingBatch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from task_affinity._config import TaskAffinityConfig
+from task_affinity._errors import NoGradientStepsError, TaskAffinityError, did_you_mean, listed
+from task_affinity._gradients import Part, label_blocks
+from task_affinity._last_layer import OutputLayer
+from task_affinity._result import AffinityResult
+from task_affinity._run import AffinityProgress
+
+if TYPE_CHECKING:
+    from chemprop.data.collate import TrainingBatch
+
+    from task_affinity._run import TaskAffinityComputer
+
+
+def column(df: Any, name: str, parameter: str) -> NDArray[Any]:
+    """Return a column of a table; `parameter` is what named it."""
+    columns = [str(c) for c in df.columns]
+    if name not in columns:
+        raise TaskAffinityError(
+            f"{parameter}: expected a column of the table; found {name!r}. "
+            f"{did_you_mean(name, columns)}"
+        )
+    return np.asarray(df[name])
+
+
+def target_table(df: Any, names: Sequence[str]) -> tuple[NDArray[np.float64], list[bool]]:
+    """Return scaled targets, and which tasks have classes.
+
+    Parameters
+    ----------
+    df : DataFrame
+        Of pandas or polars.
+    names : sequence of str
+        Columns of the T tasks.
+
+    Returns
+    -------
+    targets : ndarray [N, T]
+        Values with mean 0 and variance 1 in each task; classes as they are; NaN without a label.
+    is_class : list of bool
+        Tasks that hold only 0 and 1.
+
+    Raises
+    ------
+    TaskAffinityError
+        If a column is missing, given twice or no number, or there is none.
+    NoGradientStepsError
+        If a task has no label.
+    """
+    if not names:
+        raise TaskAffinityError("target_cols: expected at least one column; found none")
+    twice = sorted({n for n in names if list(names).count(n) > 1})
+    if twice:
+        raise TaskAffinityError(
+            f"target_cols: expected distinct names; found twice {listed(twice)}"
+        )
+    targets = np.column_stack([_numbers(column(df, n, "target_cols"), n) for n in names])
+    empty = [n for n, y in zip(names, targets.T, strict=True) if not np.isfinite(y).any()]
+    if empty:
+        raise NoGradientStepsError(
+            f"No gradient steps were performed for {listed(empty)}: expected values of "
+            f"each task; found only missing ones"
+        )
+    is_class = [bool(np.isin(y[np.isfinite(y)], (0, 1)).all()) for y in targets.T]
+    return _scaled(targets, is_class), is_class
+
+
+def _numbers(column: NDArray[Any], name: str) -> NDArray[np.float64]:
+    try:
+        numbers = column.astype(np.float64)
+    except (TypeError, ValueError):
+        row, value = next((i, v) for i, v in enumerate(column) if not _is_number(v))
+        raise TaskAffinityError(
+            f"target_cols: expected numbers in {name!r}; found {value!r} in row {row}"
+        ) from None
+    if np.isinf(numbers).any():
+        row = int(np.flatnonzero(np.isinf(numbers))[0])
+        raise TaskAffinityError(
+            f"target_cols: expected finite numbers or NaN in {name!r}; found {numbers[row]} in "
+            f"row {row}"
+        )
+    return numbers
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(np.float64(value))
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _scaled(targets: NDArray[np.float64], is_class: Sequence[bool]) -> NDArray[np.float64]:
+    mean = np.where(is_class, 0.0, np.nanmean(targets, axis=0))
+    scale = np.where(is_class, 1.0, np.nanstd(targets, axis=0))
+    return (targets - mean) / np.where(scale > 0, scale, 1.0)
+
+
+class Subgraphs(BatchMolGraph):  # type: ignore[misc]  # chemprop has no types here
+    """Some of the molecules of a batch.
+
+    Parameters
+    ----------
+    whole : BatchMolGraph
+        The batch.
+    rows : Tensor of int [R]
+        Molecules to keep, ascending.
+    """
+
+    def __init__(self, whole: BatchMolGraph, rows: Tensor) -> None:
+        place = torch.full((len(whole),), -1, device=rows.device)
+        place[rows] = torch.arange(len(rows), device=rows.device)
+        self.atoms = place[whole.batch] >= 0
+        bonds = self.atoms[whole.edge_index[0]]
+        self.V = whole.V[self.atoms]
+        self.E = whole.E[bonds]
+        self.edge_index = (self.atoms.cumsum(0) - 1)[whole.edge_index[:, bonds]]
+        self.rev_edge_index = (bonds.cumsum(0) - 1)[whole.rev_edge_index[bonds]]
+        self.batch = place[whole.batch[self.atoms]]
+        self._length = len(rows)
+
+    def __len__(self) -> int:
+        return self._length
+
+
+def take_rows(batch: TrainingBatch, rows: Tensor) -> TrainingBatch:
+    """Return some rows of a batch, ascending, as a batch."""
+    graphs = Subgraphs(batch.bmg, rows)
+
+    def of(values: Tensor | None) -> Tensor | None:
+        return None if values is None else values[rows]
+
+    return TrainingBatch(
+        graphs,
+        None if batch.V_d is None else batch.V_d[graphs.atoms],
+        of(batch.X_d),
+        of(batch.Y),
+        of(batch.w),
+        of(batch.lt_mask),
+        of(batch.gt_mask),
+    )
+
+
+def to_device(batch: TrainingBatch, device: torch.device) -> TrainingBatch:
+    """Return a batch on a device; the graphs of the given one go there too."""
+    batch.bmg.to(device)
+    rest = (None if x is None else x.to(device) for x in batch[1:])
+    return TrainingBatch(batch.bmg, *rest)
+
+
+CellLoss = Callable[[Tensor, Tensor, Any], Tensor]
+"""From predictions [B, T], targets [B, T] without NaN and the batch to the loss of each cell."""
+
+
+class ChempropLosses:
+    """Mean loss of each task of a `chemprop.models.MPNN` on a `TrainingBatch`.
+
+    Parameters
+    ----------
+    cells : callable, optional
+        ``cells(predictions, targets, batch)`` gives the loss of each cell [B, T] before row
+        weights and mask; squared errors by default.
+
+    See Also
+    --------
+    mixed_cells : squared errors and cross-entropies side by side.
+    """
+
+    def __init__(self, cells: CellLoss | None = None) -> None:
+        self._cells = cells if cells is not None else _squared_errors
+
+    def __call__(self, model: Any, batch: TrainingBatch, /) -> tuple[Tensor, Tensor]:
+        """Return the mean loss of each task [T], and whether it has a label [T]."""
+
+        batch = to_device(batch, _device(model))
+        predictions = model.predictor.train_step(model.fingerprint(batch.bmg, batch.V_d, batch.X_d))
+        labelled = batch.Y.isfinite()
+        cells = self._cells(predictions, batch.Y.nan_to_num(nan=0.0), batch) * batch.w
+        counts = labelled.sum(dim=0)
+        losses = torch.where(labelled, cells, 0.0).sum(dim=0) / counts.clamp(min=1)
+        return losses, counts > 0
+
+    def parts(self, model: nn.Module, batch: TrainingBatch) -> Sequence[Part]:
+        """Divide a batch by label patterns, unless the model mixes its molecules."""
+
+        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+            return []
+        labelled = batch.Y.isfinite()
+        bonds = torch.bincount(
+            batch.bmg.batch[batch.bmg.edge_index[0]], minlength=len(labelled)
+        ).double()
+        sizes = (bonds / bonds.mean().clamp(min=1)).cpu().numpy()
+        blocks = label_blocks(labelled.cpu().numpy(), sizes)
+        if len(blocks) < 2:
+            return []
+        totals = labelled.sum(dim=0).clamp(min=1)
+        rows = [torch.from_numpy(block).to(labelled.device) for block in blocks]
+        return [
+            Part(take_rows(batch, r), (labelled[r].sum(dim=0) / totals.to(batch.Y.dtype)))
+            for r in rows
+        ]
+
+
+def mixed_cells(is_class: Sequence[bool]) -> CellLoss:
+    """Return squared errors, and for classes 0 and 1 the cross-entropy of logits.
+
+    Parameters
+    ----------
+    is_class : sequence of bool [T]
+        Which tasks have classes.
+    """
+    classes = torch.tensor(list(is_class))
+
+    def cells(predictions: Tensor, targets: Tensor, batch: TrainingBatch) -> Tensor:
+        values = _squared_errors(predictions, targets, batch)
+        logits = functional.binary_cross_entropy_with_logits(predictions, targets, reduction="none")
+        return torch.where(classes.to(values.device), logits, values)
+
+    return cells
+
+
+def _squared_errors(predictions: Tensor, targets: Tensor, batch: TrainingBatch) -> Tensor:
+    return functional.mse_loss(predictions, targets, reduction="none")
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+ENCODER_OUTPUT = "bn"
+"""Module of a `chemprop.models.MPNN` that puts out the fingerprint, batch norm or not."""
+
+
+def compute_task_affinity(
+    df_train: Any,
+    smiles_col: str,
+    target_cols: Sequence[str],
+    config: TaskAffinityConfig | None = None,
+) -> tuple[NDArray[np.float64], list[str], list[list[str]]]:
+    """Measure the affinities of the tasks of a table of molecules, and group the tasks.
+
+    Parameters
+    ----------
+    df_train : DataFrame
+        Of pandas or polars; NaN or null where there is no label.
+    smiles_col : str
+        Column of SMILES.
+    target_cols : sequence of str
+        Columns of the T tasks. One that holds only 0 and 1 is taken as classes.
+    config : TaskAffinityConfig, optional
+        What to measure and how to group; the defaults otherwise.
+
+    Returns
+    -------
+    matrix : ndarray [T, T]
+        Affinities; row i receives from column j.
+    task_names : list of str
+    groups : list of lists of str
+
+    Raises
+    ------
+    TaskAffinityError
+        If a column is missing or no number, a task has no label, or a batch would be larger than
+        the table.
+    ImportError
+        Without the extra ``task-affinity[chemprop]``.
+    """
+    from task_affinity._grouping import checked_n_groups, select_groups
+    from task_affinity._run import TaskAffinityComputer
+
+    config = config if config is not None else TaskAffinityConfig()
+    if target_cols and config.n_groups != "auto":
+        checked_n_groups(config.n_groups, len(target_cols))  # before minutes of training
+    computer = TaskAffinityComputer(config)
+    matrix, names = computer.compute_from_dataframe(df_train, smiles_col, target_cols)
+    return matrix, names, select_groups(matrix, names, config).groups
+
+
+def measure_dataframe(
+    computer: TaskAffinityComputer,
+    df: Any,
+    smiles_col: str,
+    target_cols: Sequence[str],
+    on_step: Callable[[AffinityProgress], None] | None = None,
+) -> AffinityResult:
+    """Measure on a table; see `TaskAffinityComputer.compute_from_dataframe`."""
+    _require_chemprop()
+
+    config = computer.config
+    smiles = column(df, smiles_col, "smiles_col").tolist()
+    targets, is_class = target_table(df, target_cols)
+    labelled = np.isfinite(targets).any(axis=1)
+    _check_batch(config, int(labelled.sum()))
+    # Weights, dropout and shuffling follow from the seed; the caller's generators stay untouched.
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        model = build_model(len(target_cols))
+        return computer.compute(
+            model,
+            build_loader(
+                smiles,
+                targets,
+                batch_size=config.affinity_batch_size,
+                seed=config.seed,
+                parameter=smiles_col,
+            ),
+            ChempropLosses(mixed_cells(is_class)),
+            task_names=list(target_cols),
+            encoder_output=ENCODER_OUTPUT,
+            output_layer=output_layer(model),
+            on_step=on_step,
+        )
+
+
+def _require_chemprop() -> None:
+    try:
+        import chemprop  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "compute_from_dataframe: expected chemprop; install task-affinity[chemprop]"
+        ) from error
+
+
+def build_model(n_tasks: int) -> Any:
+    """Return a Chemprop network of default size for T tasks; torch's generator draws it."""
+    from chemprop import models, nn
+
+    return models.MPNN(
+        nn.BondMessagePassing(), nn.MeanAggregation(), nn.RegressionFFN(n_tasks=n_tasks)
+    )
+
+
+def output_layer(model: Any) -> OutputLayer | None:
+    """Return where the encoder of a `chemprop.models.MPNN` ends; None where it does not say.
+
+    Parameters
+    ----------
+    model : chemprop.models.MPNN
+        With atom descriptors after the last layer its units are mixed once more.
+    """
+    block = model.message_passing
+    plain = isinstance(getattr(block, "W_o", None), torch.nn.Linear)
+    if not plain or getattr(block, "W_d", None) is not None:
+        return None
+    return OutputLayer(block.W_o, model.bn)
+
+
+def build_loader(
+    smiles: Sequence[str],
+    targets: NDArray[np.float64],
+    *,
+    batch_size: int,
+    seed: int,
+    parameter: str = "smiles",
+) -> Any:
+    """Return Chemprop's loader of shuffled batches, each molecule featurised once.
+
+    Parameters
+    ----------
+    smiles : sequence of str
+        N molecules.
+    targets : ndarray [N, T]
+        Scaled values or classes, NaN where there is no label.
+    batch_size, seed : int
+        Of the shuffled batches.
+    parameter : str
+        What the SMILES are called in a message.
+
+    Raises
+    ------
+    InputError
+        If any SMILES is no molecule.
+    """
+    from chemprop.data import MoleculeDatapoint, MoleculeDataset, build_dataloader
+    from molpool_common import parse_smiles
+
+    mols = parse_smiles(smiles).require_all(parameter)
+    points = [MoleculeDatapoint(mol, y) for mol, y in zip(mols, targets, strict=True)]
+    dataset = MoleculeDataset(points)
+    dataset.cache = True
+    return build_dataloader(dataset, batch_size, seed=seed, drop_last=False)
+
+
+def _check_batch(config: TaskAffinityConfig, n_rows: int) -> None:
+    if config.affinity_batch_size > n_rows:
+        raise NoGradientStepsError(
+            "No gradient steps were performed: affinity_batch_size: expected at most the "
+            f"{n_rows} molecules that have a label; found {config.affinity_batch_size}"
+        )
