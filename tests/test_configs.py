@@ -163,7 +163,7 @@ def test_a_device_that_is_not_there_is_said(panel, tmp_path, capsys):
     where = ["--data-path", str(panel), "--save-dir", str(tmp_path / "run")]
     assert train(["chemprop", "--config", str(config), *TINY, *where]) == 2
     said = capsys.readouterr().err
-    assert "task_affinity._run: expected a device of this machine; found 'cuda'" in said
+    assert "task_affinity.device: expected a device of this machine; found 'cuda'" in said
     assert "--task-affinity.device auto" in said
     assert not (tmp_path / "run").exists()
 

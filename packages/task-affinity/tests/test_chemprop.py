@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
-
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -169,17 +167,4 @@ def test_a_batch_larger_than_the_table(table):
 def test_smiles_that_are_no_molecule(table):
     table.loc[4, "smi"] = "C1CC"
     with pytest.raises(ValueError, match=r"smi \(rows 4\): expected SMILES that RDKit reads"):
-        compute_task_affinity(table, "smi", TASKS, SMALL)
-
-
-def test_says_which_extra_is_missing(table, monkeypatch):
-    real = builtins.__import__
-
-    def without_chemprop(name, *args, **kwargs):
-        if name == "chemprop":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without_chemprop)
-    with pytest.raises(ImportError, match=r"task-affinity\[chemprop\]"):
         compute_task_affinity(table, "smi", TASKS, SMALL)

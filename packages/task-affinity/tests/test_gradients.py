@@ -10,7 +10,6 @@ from task_affinity._errors import TaskAffinityError
 from task_affinity._gradients import (
     EncoderOutput,
     add_gradients,
-    cosines,
     empty_jacobian,
     encoder_parameters,
     gramian,
@@ -113,11 +112,6 @@ def test_gramian_is_the_product_whatever_the_chunk():
     exact = jacobian.double() @ jacobian.double().T
     # Single precision inside a chunk: 37 terms of order 1.
     torch.testing.assert_close(gramian(jacobian, chunk=5), exact, rtol=0, atol=1e-5)
-
-
-def test_cosine_of_zero_is_zero():
-    products = np.array([[4.0, -2.0, 0.0], [-2.0, 4.0, 0.0], [0.0, 0.0, 0.0]])
-    assert cosines(products).tolist() == [[1, -0.5, 0], [-0.5, 1, 0], [0, 0, 0]]
 
 
 def test_catches_the_output_for_the_losses_to_be_differentiated_by(make_toy):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from task_affinity._config import TaskAffinityConfig
 from task_affinity._errors import TaskAffinityError
-from task_affinity._result import AffinityResult, BatchBlocks, PairAccumulator
+from task_affinity._result import AffinityResult, BatchBlocks, PairAccumulator, cosines
 from task_affinity._run import TaskAffinityComputer
 
 RNG = np.random.default_rng(0)
@@ -139,3 +139,8 @@ def test_names_a_file_that_is_missing_or_of_other_arrays(tmp_path):
     for name in ("other.npz", "one.npy"):
         with pytest.raises(TaskAffinityError, match="found one without"):
             AffinityResult.load(tmp_path / name)
+
+
+def test_cosine_of_zero_is_zero():
+    products = np.array([[4.0, -2.0, 0.0], [-2.0, 4.0, 0.0], [0.0, 0.0, 0.0]])
+    assert cosines(products).tolist() == [[1, -0.5, 0], [-0.5, 1, 0], [0, 0, 0]]

@@ -14,7 +14,6 @@ from task_affinity import _tag as exact
 from task_affinity._tag import (
     ALONE,
     beam_search,
-    member_matrix,
     move_gains,
     polished,
     random_states,
@@ -196,7 +195,3 @@ def test_polishing_ends_where_no_move_helps() -> None:
             moved = groups.copy()
             moved[k, task] ^= True
             assert tag_score(affinity, moved) <= tag_score(affinity, groups) + 1e-12
-
-
-def test_members() -> None:
-    assert member_matrix([[0, 2], [1]], 3).tolist() == [[True, False, True], [False, True, False]]

@@ -2,7 +2,6 @@ from ._chemprop import ENCODER_OUTPUT as ENCODER_OUTPUT
 from ._chemprop import ChempropLosses as ChempropLosses
 from ._chemprop import build_loader as build_loader
 from ._chemprop import build_model as build_model
-from ._chemprop import compute_task_affinity as compute_task_affinity
 from ._chemprop import mixed_cells as mixed_cells
 from ._chemprop import output_layer as output_layer
 from ._config import TaskAffinityConfig as TaskAffinityConfig
@@ -27,6 +26,7 @@ from ._result import PairAccumulator as PairAccumulator
 from ._result import affinity_matrix_to_dataframe as affinity_matrix_to_dataframe
 from ._run import AffinityProgress as AffinityProgress
 from ._run import TaskAffinityComputer as TaskAffinityComputer
+from ._run import compute_task_affinity as compute_task_affinity
 from ._run import format_matrix as format_matrix
 from ._run import resolve_device as resolve_device
 from ._stability import GroupingStability as GroupingStability

@@ -1,9 +1,4 @@
-"""Average-linkage clustering of tasks on the distance 1 - affinity.
-
-Spectral clustering of tasks, with (affinity + 1) / 2 as the weights of the graph.
-
-The number of groups, by silhouette.
-"""
+"""Clusters of tasks: average linkage, spectral; the number of groups by silhouette."""
 
 from __future__ import annotations
 
@@ -13,12 +8,9 @@ from collections.abc import Callable
 from typing import cast
 
 import numpy as np
-from molpool_common import FloatArray
-from numpy.typing import NDArray
+from molpool_common import FloatArray, IntArray
 from scipy.cluster.hierarchy import linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
-
-Labels = NDArray[np.intp]
 
 
 def distances(affinity: FloatArray) -> FloatArray:
@@ -49,7 +41,7 @@ def tree(affinity: FloatArray, *, ordered: bool = False) -> FloatArray:
     return cast(FloatArray, optimal_leaf_ordering(merges, condensed) if ordered else merges)
 
 
-def cut(merges: FloatArray, n_groups: int) -> Labels:
+def cut(merges: FloatArray, n_groups: int) -> IntArray:
     """Return the cluster [T] of each task after all merges but the last ``n_groups - 1``.
 
     SciPy's `fcluster` makes fewer clusters than asked for where merges tie.
@@ -62,14 +54,14 @@ def cut(merges: FloatArray, n_groups: int) -> Labels:
     return labels
 
 
-def agglomerative(affinity: FloatArray, n_groups: int) -> Labels:
+def agglomerative(affinity: FloatArray, n_groups: int) -> IntArray:
     """Return the cluster [T] of each task; see `tree` and `cut`."""
     if len(affinity) == 1:
         return np.zeros(1, dtype=np.intp)
     return cut(tree(affinity), n_groups)
 
 
-def spectral(affinity: FloatArray, n_groups: int, seed: int) -> Labels:
+def spectral(affinity: FloatArray, n_groups: int, seed: int) -> IntArray:
     """Return the cluster [T] of each task.
 
     Parameters
@@ -95,7 +87,7 @@ def spectral(affinity: FloatArray, n_groups: int, seed: int) -> Labels:
     return _filled(np.asarray(labels, dtype=np.intp), n_groups)
 
 
-def _filled(labels: Labels, n_groups: int) -> Labels:
+def _filled(labels: IntArray, n_groups: int) -> IntArray:
     """Split the largest clusters until there are `n_groups`: k-means merges equal points."""
     labels = labels.copy()
     for label in range(n_groups):
@@ -108,7 +100,7 @@ def _filled(labels: Labels, n_groups: int) -> Labels:
 TASKS_PER_GROUP = 2.5
 
 
-def silhouette(affinity: FloatArray, labels: Labels) -> float:
+def silhouette(affinity: FloatArray, labels: IntArray) -> float:
     """Return the mean silhouette of tasks on the distance 1 - affinity.
 
     Parameters

@@ -31,7 +31,7 @@ class TaskAffinityConfig(ConfigModel):
     affinity_epochs: int = Field(
         default=1, ge=1, description="Epochs of the short training that is measured."
     )
-    affinity_batch_size: int = Field(default=64, ge=1, description="Molecules in a batch of it.")
+    affinity_batch_size: int = Field(default=64, ge=1, description="Molecules per batch of it.")
     affinity_lr: float = Field(
         default=1e-3, gt=0, description="Adam's learning rate in it; the step of lookahead, too."
     )
@@ -48,11 +48,11 @@ class TaskAffinityConfig(ConfigModel):
     estimator: Estimator = Field(
         default="auto",
         description=(
-            "exact: one backward product a task; probe: random forward products, whose cost does"
+            "exact: one backward pass per task; probe: random forward derivatives, whose cost does"
             " not grow with the number of tasks; auto: by the number of tasks."
         ),
     )
-    n_probes: int = Field(default=8, ge=1, description="Random directions a step for probe.")
+    n_probes: int = Field(default=8, ge=1, description="Random directions per step for probe.")
     gradient_scope: GradientScope = Field(
         default="encoder",
         description=(
@@ -78,7 +78,7 @@ class TaskAffinityConfig(ConfigModel):
     n_bootstrap: int = Field(
         default=100,
         ge=0,
-        description="Resamples of the batches by which the groups' stability is told; 0: none.",
+        description="Resamples of the batches that show how stable the groups are; 0: none.",
     )
     encoder_param_patterns: list[str] = Field(
         default=[],
@@ -93,7 +93,12 @@ class TaskAffinityConfig(ConfigModel):
     seed: int = Field(
         default=42, ge=0, description="Seed of the shuffling, the probes and the grouping."
     )
-    log_affinity_matrix: bool = Field(default=True, description="Log the matrix, a row a task.")
+    log_affinity_matrix: bool = Field(default=True, description="Log the matrix, one row per task.")
+
+    @property
+    def normalizes_means(self) -> bool:
+        """Whether means of dot products are normalised at the end, not batch by batch."""
+        return self.affinity_type == "dot_product" and not self.normalize_gradients
 
     @field_validator("n_groups", mode="before")
     @classmethod

@@ -1,7 +1,4 @@
-"""The package's exception, and the phrases that its messages share."""
-
-from molpool_common import did_you_mean as did_you_mean
-from molpool_common import listed as listed
+"""The package's exceptions."""
 
 
 class TaskAffinityError(ValueError):

@@ -1,16 +1,10 @@
-"""What a caller hands in: the loss of each task on a batch, and how a batch may be divided.
+"""The gradients of the tasks' losses, exactly: what they are of, by what, and how they are taken.
 
-Losses at other weights, evaluated without a trace in the model or in training's randomness.
-
-Examples of a batch put together by the tasks that they have labels of.
-
-Which parameters the tasks share.
-
-From products of gradients to one batch's affinities.
-
-Exact gradients of every task, one vector-Jacobian product each.
-
-The encoder's output, caught in the middle of a forward pass.
+A caller hands in the losses of a batch (`TaskLosses`), and perhaps how a batch may be divided
+(`SeparableLosses`, `label_blocks`). `FunctionalLosses` evaluates them at other weights without a
+trace in the model or in training's randomness. Gradients are by the shared parameters
+(`encoder_parameters`) or by what the encoder puts out (`EncoderOutput`), one vector-Jacobian
+product per task.
 """
 
 from __future__ import annotations
@@ -23,12 +17,15 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from molpool_common import BoolArray, FloatArray, IntArray, did_you_mean, listed
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from task_affinity._config import DEFAULT_EXCLUSIONS
-from task_affinity._errors import TaskAffinityError, did_you_mean, listed
+from task_affinity._errors import TaskAffinityError
+
+OVERHEAD = 2.0
+"""What a backward pass costs however small, in examples of mean size."""
 
 
 class TaskLosses(Protocol):
@@ -178,13 +175,9 @@ class _WithLosses(nn.Module):
         return self._losses(self.model, batch)
 
 
-OVERHEAD = 2.0
-"""What a backward pass costs however small, in examples of mean size."""
-
-
 def label_blocks(
-    labelled: NDArray[np.bool_], sizes: NDArray[np.float64], overhead: float = OVERHEAD
-) -> list[NDArray[np.int64]]:
+    labelled: BoolArray, sizes: FloatArray, overhead: float = OVERHEAD
+) -> list[IntArray]:
     """Divide examples so that going back once a task and block costs little in all.
 
     A block costs its size and the overhead for each task that any of its examples has, and once
@@ -221,9 +214,7 @@ def label_blocks(
     return members
 
 
-def _best_union(
-    tasks: NDArray[np.float64], size: NDArray[np.float64], overhead: float
-) -> tuple[int, int]:
+def _best_union(tasks: FloatArray, size: FloatArray, overhead: float) -> tuple[int, int]:
     """Return the two blocks whose union saves most, or one block twice where none saves."""
     n = tasks.sum(axis=1)
     together = n[:, None] + n - tasks @ tasks.T
@@ -234,10 +225,8 @@ def _best_union(
     return int(first), int(second)
 
 
-def _cost(
-    n_tasks: NDArray[np.float64], size: NDArray[np.float64], overhead: float
-) -> NDArray[np.float64]:
-    cost: NDArray[np.float64] = (n_tasks + 1) * (size + overhead)
+def _cost(n_tasks: FloatArray, size: FloatArray, overhead: float) -> FloatArray:
+    cost: FloatArray = (n_tasks + 1) * (size + overhead)
     return cost
 
 
@@ -283,25 +272,6 @@ def _is_encoder(name: str, patterns: Sequence[str]) -> bool:
     if patterns:
         return any(pattern.lower() in lower for pattern in patterns)
     return not any(pattern in lower for pattern in DEFAULT_EXCLUSIONS)
-
-
-def cosines(products: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return cosines of gradients from their products; 0 for a gradient of zero.
-
-    Parameters
-    ----------
-    products : ndarray [T, T]
-        Products of all gradients with all, symmetric.
-
-    Returns
-    -------
-    ndarray [T, T]
-    """
-    norms = np.sqrt(np.diag(products))
-    units = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
-    ratios = np.clip(products * units * units[:, None], -1.0, 1.0)
-    np.fill_diagonal(ratios, norms > 0)
-    return ratios
 
 
 def add_gradients(

@@ -1,9 +1,4 @@
-"""Refuse what cannot be grouped, naming parameter, expected and found.
-
-What a grouping is, and its file.
-
-Groups of tasks from a matrix of affinities, by any of the methods.
-"""
+"""Groups of tasks from a matrix of affinities, by any of the methods, and their file."""
 
 from __future__ import annotations
 
@@ -16,12 +11,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from molpool_common import FloatArray, write_text
+from molpool_common import BoolArray, FloatArray, IntArray, did_you_mean, listed, write_text
 
-from task_affinity._clustering import Labels, agglomerative, choose_n_groups, silhouette, spectral
+from task_affinity._clustering import agglomerative, choose_n_groups, silhouette, spectral
 from task_affinity._config import ClusteringMethod, TaskAffinityConfig
-from task_affinity._errors import TaskAffinityError, did_you_mean, listed
-from task_affinity._tag import Members, serving, tag, tag_score
+from task_affinity._errors import TaskAffinityError
+from task_affinity._tag import serving, tag, tag_score
 
 METHODS: tuple[str, ...] = get_args(ClusteringMethod)
 SYMMETRIC = 1e-5
@@ -277,7 +272,7 @@ class TaskGrouper:
             check_symmetric(matrix, names)
             check_range(matrix, names)
         if self.n_groups == "auto":
-            found: dict[int, tuple[Members, Labels, bool]] = {}
+            found: dict[int, tuple[BoolArray, IntArray, bool]] = {}
 
             def score(n_groups: int) -> float:
                 found[n_groups] = self._groups(matrix, n_groups)
@@ -291,7 +286,7 @@ class TaskGrouper:
         self._keep(matrix, names, *made, silhouettes)
         return self.groups_
 
-    def _groups(self, matrix: FloatArray, n_groups: int) -> tuple[Members, Labels, bool]:
+    def _groups(self, matrix: FloatArray, n_groups: int) -> tuple[BoolArray, IntArray, bool]:
         """Return groups [K, T] in the order of their first tasks, who serves whom, and a proof."""
         if self.method == "tag":
             members, exact = tag(matrix, n_groups, self.seed)
@@ -310,8 +305,8 @@ class TaskGrouper:
         self,
         matrix: FloatArray,
         names: list[str],
-        members: Members,
-        served_by: Labels,
+        members: BoolArray,
+        served_by: IntArray,
         exact: bool,
         silhouettes: dict[int, float],
     ) -> None:

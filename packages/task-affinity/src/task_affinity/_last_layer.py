@@ -1,8 +1,8 @@
-"""Exact products of gradients by an encoder's last layer, for any number of tasks.
+"""Exact dot products of gradients by an encoder's last layer, for any number of tasks.
 
 An output of that layer reaches only its own unit of each example's representation, so that the
-gradient of a task by the weights of one output is a combination of one row an example: with B
-examples and D units, D products of matrices B wide give what T backward passes would.
+gradient of a task by the weights of one output is a combination of one row per example: with B
+examples and D units, D matmuls of width B give what T backward passes would.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from task_affinity._gradients import (
 TASKS_AT_ONCE = 32
 """Tasks whose gradients go back through the heads together."""
 UNITS_AT_ONCE = 30
-"""Units whose products are taken together: what memory they need stays that of the gradients."""
+"""Units that are multiplied together: what memory they need stays that of the gradients."""
 MOST_ERROR = 1e-2
 """Largest difference of the layer's gradients from autograd's, as a share: float32 leaves 1e-5."""
 
@@ -64,7 +64,7 @@ class _Pass(NamedTuple):
 
 
 class LastLayer:
-    """Products of the tasks' gradients by an encoder's last layer.
+    """Dot products of the tasks' gradients by an encoder's last layer.
 
     Parameters
     ----------
@@ -111,8 +111,8 @@ class LastLayer:
         """Names of its parameters among the shared ones; none where it is not shared or frozen."""
         return tuple(self._names.values())
 
-    def products(self, batch: Any, random: RandomState) -> Tensor:
-        """Return the products of the gradients of the tasks that have a label, [K, K] of float64.
+    def gramian(self, batch: Any, random: RandomState) -> Tensor:
+        """Return the dot products of the K labelled tasks' gradients, [K, K] of float64.
 
         Parameters
         ----------
@@ -135,7 +135,7 @@ class LastLayer:
             ours = (slopes * back.combined(weights)[example]).T @ columns
             self._check(ours, batch, random, passed.tasks, weights)
             self._is_checked = True
-        return _products(back, slopes, columns, example)
+        return _gramian(back, slopes, columns, example)
 
     def _forward(self, batch: Any, random: RandomState) -> _Pass:
         """Run the losses; only what follows the layer leaves a graph."""
@@ -266,7 +266,7 @@ def _back(losses: Tensor, out: Tensor, which: range) -> Tensor:
         return single.view(len(which), *out.shape)
 
 
-def _products(back: _Gradients, slopes: Tensor, columns: Tensor, example: Tensor) -> Tensor:
+def _gramian(back: _Gradients, slopes: Tensor, columns: Tensor, example: Tensor) -> Tensor:
     """Return the sum over units of U K Uᵀ: U [K, B] of the tasks, K [B, B] of the examples."""
     n_tasks, n_examples = back.shape
     total = slopes.new_zeros(n_tasks, n_tasks, dtype=torch.float64)

@@ -1,8 +1,8 @@
 """What is measured at a training step: the kinds of affinity behind one interface.
 
-How a step for one task changes the loss of every other: TAG proper.
-
-From a configuration to what is measured.
+Exact gradients by the shared parameters, gradients by the encoder's output, and TAG's own
+lookahead: how a step for one task changes the loss of every other. `_probes` has the random
+estimate.
 """
 
 from __future__ import annotations
@@ -12,13 +12,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from molpool_common import FloatArray
 from torch import Tensor, nn
 
-from task_affinity._config import TaskAffinityConfig
-from task_affinity._errors import TaskAffinityError
 from task_affinity._gradients import (
     EncoderOutput,
     FunctionalLosses,
@@ -26,12 +23,10 @@ from task_affinity._gradients import (
     SeparableLosses,
     TaskLosses,
     add_gradients,
-    cosines,
     empty_jacobian,
     gramian,
 )
-from task_affinity._last_layer import LastLayer, OutputLayer
-from task_affinity._probes import ProbedGradients
+from task_affinity._result import cosines
 
 
 @dataclass(frozen=True)
@@ -63,13 +58,13 @@ class Measure(Protocol):
         """Return what the step's forward pass is to be run in; called right before it."""
         ...
 
-    def __call__(self, step: Step) -> NDArray[np.float64]:
+    def __call__(self, step: Step) -> FloatArray:
         """Return the affinities [K, K] of the tasks that have a label."""
         ...
 
 
 class EncoderGradients:
-    """Products or cosines of exact gradients by the shared parameters."""
+    """Dot products or cosines of exact gradients by the shared parameters."""
 
     def __init__(
         self,
@@ -92,10 +87,9 @@ class EncoderGradients:
         """Nothing has to be seen of the forward pass."""
         return nullcontext()
 
-    def __call__(self, step: Step) -> NDArray[np.float64]:
+    def __call__(self, step: Step) -> FloatArray:
         """Return the affinities [K, K]."""
-        products = gramian(self.jacobian(step)).cpu().numpy()
-        return cosines(products) if self._cosine else products
+        return _affinities(self.jacobian(step), cosine=self._cosine)
 
     def jacobian(self, step: Step) -> Tensor:
         """Return the gradients of the tasks that have a label, [K, P]."""
@@ -118,7 +112,7 @@ class EncoderGradients:
 
 
 class RepresentationGradients:
-    """Products or cosines of gradients by the encoder's output, for which only heads go back."""
+    """Dot products or cosines of gradients by the encoder's output: only heads go back."""
 
     def __init__(self, output: EncoderOutput, *, cosine: bool) -> None:
         self._output = output
@@ -128,13 +122,18 @@ class RepresentationGradients:
         """Catch the encoder's output."""
         return self._output
 
-    def __call__(self, step: Step) -> NDArray[np.float64]:
+    def __call__(self, step: Step) -> FloatArray:
         """Return the affinities [K, K]."""
         inputs = self._output.tensors
         jacobian = empty_jacobian(len(step.tasks), inputs)
         add_gradients(jacobian, step.losses[step.tasks], range(len(step.tasks)), inputs)
-        products = gramian(jacobian).cpu().numpy()
-        return cosines(products) if self._cosine else products
+        return _affinities(jacobian, cosine=self._cosine)
+
+
+def _affinities(jacobian: Tensor, *, cosine: bool) -> FloatArray:
+    """Return cosines or dot products [K, K] of gradients [K, P]."""
+    products: FloatArray = gramian(jacobian).cpu().numpy()
+    return cosines(products) if cosine else products
 
 
 class Lookahead:
@@ -156,7 +155,7 @@ class Lookahead:
         """Nothing has to be seen of the forward pass."""
         return nullcontext()
 
-    def __call__(self, step: Step) -> NDArray[np.float64]:
+    def __call__(self, step: Step) -> FloatArray:
         """Return the affinities [K, K]; row i receives from column j."""
         affinities = lookahead_affinities(
             self._functional,
@@ -226,78 +225,3 @@ def _stepped(loss: Tensor, parameters: Mapping[str, Tensor], step: float) -> dic
         name: value.detach() if grad is None else value.detach() - step * grad
         for (name, value), grad in zip(parameters.items(), grads, strict=True)
     }
-
-
-PROBE_ABOVE = 100
-"""Number of tasks above which ``auto`` estimates encoder gradients with probes."""
-
-
-def measures_products(config: TaskAffinityConfig) -> bool:
-    """Return whether products are measured: those of unit gradients are cosines."""
-    return config.affinity_type == "dot_product" and not config.normalize_gradients
-
-
-def build_measure(
-    config: TaskAffinityConfig,
-    estimator: str,
-    model: nn.Module,
-    losses: TaskLosses,
-    parameters: Mapping[str, Tensor],
-    output: EncoderOutput | None,
-    output_layer: OutputLayer | None = None,
-) -> Measure:
-    """Return the measure of a configuration for a model on its device."""
-    cosine = not measures_products(config)
-    if config.affinity_type == "lookahead":
-        return Lookahead(model, losses, parameters, step=config.affinity_lr)
-    if estimator == "probe":
-        device = next(iter(parameters.values())).device
-        last = None
-        if output_layer is not None and output is None:
-            last = LastLayer(model, losses, parameters, output_layer)
-        return ProbedGradients(
-            model,
-            losses,
-            parameters,
-            output,
-            n_probes=config.n_probes,
-            generator=torch.Generator(device).manual_seed(config.seed),
-            cosine=cosine,
-            last=last,
-        )
-    if output is not None:
-        return RepresentationGradients(output, cosine=cosine)
-    return EncoderGradients(model, losses, parameters, cosine=cosine)
-
-
-def choose_estimator(config: TaskAffinityConfig, n_tasks: int) -> str:
-    """Return ``exact`` or ``probe``; heads alone go back quickly for any number of tasks."""
-    if config.estimator != "auto":
-        return config.estimator
-    products = config.affinity_type != "lookahead" and config.gradient_scope == "encoder"
-    return "probe" if products and n_tasks > PROBE_ABOVE else "exact"
-
-
-def choose_output(
-    config: TaskAffinityConfig, model: nn.Module, encoder_output: str | nn.Module | None
-) -> EncoderOutput | None:
-    """Return what catches the encoder's output, None for encoder gradients.
-
-    Raises
-    ------
-    TaskAffinityError
-        If the scope and the type do not fit, or it was not said where the encoder ends.
-    """
-    if config.gradient_scope == "encoder":
-        return None
-    if config.affinity_type == "lookahead":
-        raise TaskAffinityError(
-            "gradient_scope: expected 'encoder' with affinity_type = 'lookahead', which steps the "
-            "encoder's parameters; found 'representation'"
-        )
-    if encoder_output is None:
-        raise TaskAffinityError(
-            "encoder_output: expected the encoder's last module or its name, as gradient_scope is "
-            "'representation'; found none"
-        )
-    return EncoderOutput(model, encoder_output)

@@ -1,9 +1,9 @@
 """Affinities from random directions, at a cost that does not grow with the number of tasks.
 
 For v ~ N(0, I) the derivatives J v of all T losses along v have the covariance J Jᵀ, so that the
-products of K such vectors estimate the Gramian; one forward-mode product gives J v whatever T is.
-
-Affinities at a training step from random directions, with the last layer exact where known.
+dot products of K such vectors estimate the Gramian; one forward-mode pass gives J v for any T. The
+encoder's last layer, where it is known, is taken exactly (`_last_layer`): the noise is that of the
+small rest.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from molpool_common import FloatArray
 from scipy.special import hyp2f1
 from torch import Tensor, nn
 from torch.autograd import forward_ad
@@ -27,10 +27,12 @@ from task_affinity._gradients import (
     FunctionalLosses,
     RandomState,
     TaskLosses,
-    cosines,
 )
 from task_affinity._last_layer import LastLayer
 from task_affinity._measures import Step
+from task_affinity._result import cosines, inverse_lengths
+
+logger = logging.getLogger(__name__)
 
 
 def normal_directions(inputs: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
@@ -142,9 +144,7 @@ class ProbedCosines:
         series = hyp2f1(0.5, 0.5, (n_probes - 1) / 2, 1 - self._nodes**2)
         self._values = self._nodes * series
 
-    def __call__(
-        self, derivatives: NDArray[np.float64], exact: NDArray[np.float64] | None = None
-    ) -> NDArray[np.float64]:
+    def __call__(self, derivatives: FloatArray, exact: FloatArray | None = None) -> FloatArray:
         """Return estimates of cosines [T, T].
 
         Parameters
@@ -152,7 +152,7 @@ class ProbedCosines:
         derivatives : ndarray [T, K]
             Derivatives of T losses along K directions.
         exact : ndarray [T, T], optional
-            Products of the gradients by parameters that the directions leave out. The estimate
+            Dot products of the gradients by parameters that the directions leave out. The estimate
             is then unbiased to order 1/K, which is what is left of a share of a gradient.
         """
         if exact is not None:
@@ -166,9 +166,7 @@ class ProbedCosines:
         return plain
 
 
-def _partly_exact(
-    exact: NDArray[np.float64], probed: NDArray[np.float64], n_probes: int
-) -> NDArray[np.float64]:
+def _partly_exact(exact: FloatArray, probed: FloatArray, n_probes: int) -> FloatArray:
     """Return cosines from exact products plus estimates from n directions, less their bias.
 
     The estimates q of the products, α and β of the squares have the second moments of a Wishart
@@ -179,14 +177,13 @@ def _partly_exact(
     squares = np.diag(products)
     share = np.divide(np.diag(probed), squares, out=np.zeros_like(squares), where=squares > 0)
     plain = cosines(products)
-    lengths = np.sqrt(squares)
-    units = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    units = inverse_lengths(products)
     part = probed * units * units[:, None]
     both = share + share[:, None]
     bias = (
         0.75 * plain * (share**2 + share[:, None] ** 2) - part * both + 0.5 * plain * part**2
     ) / n_probes
-    unbiased: NDArray[np.float64] = plain - bias
+    unbiased: FloatArray = plain - bias
     np.fill_diagonal(unbiased, squares > 0)
     return unbiased
 
@@ -200,11 +197,8 @@ def _quiet_decompositions() -> Iterator[None]:
         yield
 
 
-logger = logging.getLogger(__name__)
-
-
 class ProbedGradients:
-    """Products or cosines of gradients estimated along random directions, for any number of tasks.
+    """Dot products or cosines of gradients, estimated along random directions.
 
     Parameters
     ----------
@@ -215,11 +209,11 @@ class ProbedGradients:
     output : EncoderOutput or None
         Probe the gradients by this instead.
     n_probes : int
-        Directions a step.
+        Directions per step.
     generator : Generator
         Draws them; on the model's device.
     cosine : bool
-        Cosines, else products.
+        Cosines, else dot products.
     last : LastLayer, optional
         Takes the gradients by the encoder's last layer exactly; the other parameters are probed.
         They hold most of the gradients' length, so that what noise is left is small.
@@ -246,8 +240,8 @@ class ProbedGradients:
         self._n_probes = n_probes
         self._generator = generator
         self._cosines = ProbedCosines(n_probes) if cosine else None
-        self._exact: NDArray[np.float64] | None = None
-        self._ready: NDArray[np.float64] | None = None
+        self._exact: FloatArray | None = None
+        self._ready: FloatArray | None = None
         self._forward_mode = True
 
     def watching(self, batch: Any, random: RandomState) -> AbstractContextManager[object]:
@@ -257,7 +251,7 @@ class ProbedGradients:
             return self._output
         self._exact = None
         if self._last is not None:
-            self._exact = self._last.products(batch, random).cpu().numpy()
+            self._exact = self._last.gramian(batch, random).cpu().numpy()
         if self._exact is not None and not self._inputs:
             self._ready = self._estimate(torch.zeros(len(self._exact), self._n_probes))
         elif self._forward_mode:
@@ -268,7 +262,7 @@ class ProbedGradients:
                 self._forward_mode = False
         return nullcontext()
 
-    def __call__(self, step: Step) -> NDArray[np.float64]:
+    def __call__(self, step: Step) -> FloatArray:
         """Return the estimated affinities [K, K]."""
         ready, self._ready = self._ready, None
         if ready is not None:
@@ -277,12 +271,12 @@ class ProbedGradients:
         along = double_backward_derivatives(step.losses[step.tasks], inputs)
         return self._estimate(torch.stack([along(v) for v in self._directions(inputs)], dim=1))
 
-    def _estimate(self, derivatives: Tensor) -> NDArray[np.float64]:
+    def _estimate(self, derivatives: Tensor) -> FloatArray:
         """Return affinities [K, K] from derivatives [K, n_probes] and what is exact."""
         numbers = derivatives.double().cpu().numpy()
         if self._cosines is not None:
             return self._cosines(numbers, self._exact)
-        products: NDArray[np.float64] = numbers @ numbers.T / self._n_probes
+        products: FloatArray = numbers @ numbers.T / self._n_probes
         return products if self._exact is None else products + self._exact
 
     def _forward_derivatives(self, batch: Any, random: RandomState) -> Tensor:

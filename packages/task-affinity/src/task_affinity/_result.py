@@ -1,8 +1,6 @@
-"""Means of pairs over the batches that had both tasks, and how sure they are.
+"""What a measurement gives: cosines of a batch, means over the batches, their errors, and the file.
 
-What a measurement gives, and its file.
-
-An affinity matrix as a table.
+A pair of tasks has an affinity in those batches only that had labels of both.
 """
 
 from __future__ import annotations
@@ -15,18 +13,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from molpool_common import atomic_path
+from molpool_common import BoolArray, Float32Array, FloatArray, IntArray, atomic_path, listed
 from numpy.typing import NDArray
 
 from task_affinity._config import TaskAffinityConfig
-from task_affinity._errors import TaskAffinityError, listed
+from task_affinity._errors import TaskAffinityError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+_ARRAYS = ("matrix", "standard_errors", "counts", "block_sums", "block_counts")
+
 _BLOCK_NUMBERS = 1 << 22
+"""Entries [S, T, T] of all blocks together: 16 MB of float32 sums."""
 _MIN_BLOCKS = 16
+
+
+def cosines(gramian: FloatArray) -> FloatArray:
+    """Return cosines of gradients from their dot products; 0 for a gradient of zero.
+
+    Parameters
+    ----------
+    gramian : ndarray [T, T]
+        Dot products of all gradients with all, symmetric.
+
+    Returns
+    -------
+    ndarray [T, T]
+    """
+    units = inverse_lengths(gramian)
+    ratios = np.clip(gramian * units * units[:, None], -1.0, 1.0)
+    np.fill_diagonal(ratios, units > 0)
+    return ratios
+
+
+def inverse_lengths(gramian: FloatArray) -> FloatArray:
+    """Return 1 / length of T vectors by their dot products [T, T]; 0 for a vector of zero."""
+    lengths = np.sqrt(np.diag(gramian))
+    inverse: FloatArray = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    return inverse
 
 
 class PairAccumulator:
@@ -58,7 +84,7 @@ class PairAccumulator:
         self._diagonal_squares = np.zeros(square)
         self._diagonals = np.zeros(square)
 
-    def add(self, tasks: NDArray[np.int64], affinities: NDArray[np.float64]) -> None:
+    def add(self, tasks: IntArray, affinities: FloatArray) -> None:
         """Add a batch.
 
         Parameters
@@ -83,7 +109,7 @@ class PairAccumulator:
             self._diagonals[at] += d * d.T
 
     @property
-    def matrix(self) -> NDArray[np.float64]:
+    def matrix(self) -> FloatArray:
         """Affinities [T, T]; NaN for a pair that no batch had."""
         mean = _ratio(self._sums, self.counts)
         if not self._normalize:
@@ -95,7 +121,7 @@ class PairAccumulator:
         return normalized
 
     @property
-    def standard_errors(self) -> NDArray[np.float64]:
+    def standard_errors(self) -> FloatArray:
         """Standard errors [T, T] over batches; NaN for a pair that fewer than two had.
 
         Those of normalised products follow from the first order of the ratio of means.
@@ -106,18 +132,15 @@ class PairAccumulator:
         if self._normalize:
             variance = self._ratio_variance(mean, square)
         n = np.where(self.counts > 1, self.counts, np.nan)
-        errors: NDArray[np.float64] = np.sqrt(np.maximum(variance, 0.0) / (n - 1))
+        errors: FloatArray = np.sqrt(np.maximum(variance, 0.0) / (n - 1))
         return errors
 
-    def _scale(self, mean: NDArray[np.float64]) -> NDArray[np.float64]:
-        norm = np.sqrt(np.diag(mean))
-        inverse = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
-        scale: NDArray[np.float64] = inverse * inverse[:, None]
+    def _scale(self, mean: FloatArray) -> FloatArray:
+        inverse = inverse_lengths(mean)
+        scale: FloatArray = inverse * inverse[:, None]
         return scale
 
-    def _ratio_variance(
-        self, mean: NDArray[np.float64], square: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def _ratio_variance(self, mean: FloatArray, square: FloatArray) -> FloatArray:
         """Variance of x_ij/√(D_i D_j) − A_ij/2 (x_ii/D_i + x_jj/D_j), the influence of a batch."""
         n = self.counts
         scale = self._scale(mean)
@@ -148,16 +171,16 @@ class BatchBlocks:
         room = max(_MIN_BLOCKS, _BLOCK_NUMBERS // max(n_tasks, 1) ** 2)
         self._room = min(room - room % 2, 4096)
         self._n_tasks = n_tasks
-        self._sums: list[NDArray[np.float32]] = []
+        self._sums: list[Float32Array] = []
         self._counts: list[NDArray[Any]] = []
         self._width = 1
         self._in_last = 0
 
     def add(
         self,
-        at: tuple[NDArray[np.int64], ...],
-        values: NDArray[np.float64],
-        known: NDArray[np.bool_],
+        at: tuple[IntArray, ...],
+        values: FloatArray,
+        known: BoolArray,
     ) -> None:
         """Add a batch: its values at these places, where they are known."""
         if self._in_last == 0:
@@ -182,7 +205,7 @@ class BatchBlocks:
         self._counts = [np.add(a, b, dtype=self._count_type) for a, b in pairs]
 
     @property
-    def sums(self) -> NDArray[np.float32]:
+    def sums(self) -> Float32Array:
         """Sums of affinities in each block, [S, T, T]."""
         return np.array(self._sums, np.float32).reshape(-1, self._n_tasks, self._n_tasks)
 
@@ -192,13 +215,10 @@ class BatchBlocks:
         return np.array(self._counts, np.int32).reshape(-1, self._n_tasks, self._n_tasks)
 
 
-def _ratio(sums: NDArray[np.float64], counts: NDArray[np.int32]) -> NDArray[np.float64]:
+def _ratio(sums: FloatArray, counts: NDArray[np.int32]) -> FloatArray:
     unknown = np.full(sums.shape, np.nan)
-    mean: NDArray[np.float64] = np.divide(sums, counts, out=unknown, where=counts > 0)
+    mean: FloatArray = np.divide(sums, counts, out=unknown, where=counts > 0)
     return mean
-
-
-_ARRAYS = ("matrix", "standard_errors", "counts", "block_sums", "block_counts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,10 +251,10 @@ class AffinityResult:
     """
 
     task_names: tuple[str, ...]
-    matrix: NDArray[np.float64]
-    standard_errors: NDArray[np.float64]
-    counts: NDArray[np.int64]
-    block_sums: NDArray[np.float32]
+    matrix: FloatArray
+    standard_errors: FloatArray
+    counts: IntArray
+    block_sums: Float32Array
     block_counts: NDArray[np.int32]
     config: TaskAffinityConfig
     estimator: str
@@ -242,7 +262,7 @@ class AffinityResult:
     n_measured: int
 
     @property
-    def samples(self) -> NDArray[np.float32]:
+    def samples(self) -> Float32Array:
         """Mean affinities of each block of batches, [S, T, T]; NaN where a block had no pair."""
         missing = np.full(self.block_sums.shape, np.nan, np.float32)
         return np.divide(
@@ -317,9 +337,8 @@ def affinity_matrix_to_dataframe(affinity: Any, task_names: Sequence[str]) -> pd
     Raises
     ------
     TaskAffinityError
-        If the matrix is not of a row and a column a name.
+        If the matrix has not one row and one column per name.
     """
-    import numpy as np
     import pandas as pd
 
     matrix = np.asarray(affinity)

@@ -1,36 +1,47 @@
-"""Where the affinity phase runs.
+"""Trains a model for a little while and measures how its tasks' gradients agree.
 
-The short training that is measured.
-
-Trains a model for a little while and measures how its tasks' gradients agree.
+`TaskAffinityComputer` is the entrance; `AffinityRun` is the training loop of one measurement. The
+configuration chooses the device and what is measured.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from molpool_common import FloatArray, listed
 from torch import Tensor, nn
 
 from task_affinity._config import TaskAffinityConfig
-from task_affinity._errors import NoGradientStepsError, TaskAffinityError, listed
-from task_affinity._gradients import FunctionalLosses, RandomState, TaskLosses, encoder_parameters
-from task_affinity._last_layer import OutputLayer
-from task_affinity._measures import (
-    Measure,
-    Step,
-    build_measure,
-    choose_estimator,
-    choose_output,
-    measures_products,
+from task_affinity._errors import NoGradientStepsError, TaskAffinityError
+from task_affinity._gradients import (
+    EncoderOutput,
+    FunctionalLosses,
+    RandomState,
+    TaskLosses,
+    encoder_parameters,
 )
+from task_affinity._grouping import checked_n_groups, select_groups
+from task_affinity._last_layer import LastLayer, OutputLayer
+from task_affinity._measures import (
+    EncoderGradients,
+    Lookahead,
+    Measure,
+    RepresentationGradients,
+    Step,
+)
+from task_affinity._probes import ProbedGradients
 from task_affinity._result import AffinityResult, PairAccumulator
+
+logger = logging.getLogger(__name__)
+
+PROBE_ABOVE = 100
+"""Number of tasks above which ``auto`` estimates encoder gradients with probes."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -52,6 +63,72 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise TaskAffinityError(f"device: expected auto or cpu; found {name!r}, not available here")
     return device
+
+
+def build_measure(
+    config: TaskAffinityConfig,
+    estimator: str,
+    model: nn.Module,
+    losses: TaskLosses,
+    parameters: Mapping[str, Tensor],
+    output: EncoderOutput | None,
+    output_layer: OutputLayer | None = None,
+) -> Measure:
+    """Return the measure of a configuration for a model on its device."""
+    cosine = not config.normalizes_means  # dot products of unit gradients are cosines
+    if config.affinity_type == "lookahead":
+        return Lookahead(model, losses, parameters, step=config.affinity_lr)
+    if estimator == "probe":
+        device = next(iter(parameters.values())).device
+        last = None
+        if output_layer is not None and output is None:
+            last = LastLayer(model, losses, parameters, output_layer)
+        return ProbedGradients(
+            model,
+            losses,
+            parameters,
+            output,
+            n_probes=config.n_probes,
+            generator=torch.Generator(device).manual_seed(config.seed),
+            cosine=cosine,
+            last=last,
+        )
+    if output is not None:
+        return RepresentationGradients(output, cosine=cosine)
+    return EncoderGradients(model, losses, parameters, cosine=cosine)
+
+
+def choose_estimator(config: TaskAffinityConfig, n_tasks: int) -> str:
+    """Return ``exact`` or ``probe``; heads alone go back quickly for any number of tasks."""
+    if config.estimator != "auto":
+        return config.estimator
+    of_encoder = config.affinity_type != "lookahead" and config.gradient_scope == "encoder"
+    return "probe" if of_encoder and n_tasks > PROBE_ABOVE else "exact"
+
+
+def choose_output(
+    config: TaskAffinityConfig, model: nn.Module, encoder_output: str | nn.Module | None
+) -> EncoderOutput | None:
+    """Return what catches the encoder's output, None for encoder gradients.
+
+    Raises
+    ------
+    TaskAffinityError
+        If the scope and the type do not fit, or it was not said where the encoder ends.
+    """
+    if config.gradient_scope == "encoder":
+        return None
+    if config.affinity_type == "lookahead":
+        raise TaskAffinityError(
+            "gradient_scope: expected 'encoder' with affinity_type = 'lookahead', which steps the "
+            "encoder's parameters; found 'representation'"
+        )
+    if encoder_output is None:
+        raise TaskAffinityError(
+            "encoder_output: expected the encoder's last module or its name, as gradient_scope is "
+            "'representation'; found none"
+        )
+    return EncoderOutput(model, encoder_output)
 
 
 @dataclass(frozen=True)
@@ -167,7 +244,7 @@ class AffinityRun:
         self._names = names
         self._lacking = torch.ones(n_tasks, dtype=torch.bool)
         config = self._config
-        self._pairs = PairAccumulator(n_tasks, normalize=measures_products(config))
+        self._pairs = PairAccumulator(n_tasks, normalize=config.normalizes_means)
         self._estimator = choose_estimator(config, n_tasks)
         return build_measure(
             config,
@@ -222,9 +299,6 @@ class AffinityRun:
         )
 
 
-logger = logging.getLogger(__name__)
-
-
 class TaskAffinityComputer:
     """Measures the affinities of tasks while a model is trained.
 
@@ -277,7 +351,7 @@ class TaskAffinityComputer:
             Where the encoder ends, so that ``estimator: probe`` takes its last layer exactly, which
             leaves a fraction of the noise.
         on_step : callable, optional
-            Told of each training step.
+            Called after each training step.
 
         Returns
         -------
@@ -307,6 +381,39 @@ class TaskAffinityComputer:
             logger.info("%s", format_matrix(self.result_.matrix, self.result_.task_names))
         return self.result_
 
+    def compute_chemprop(
+        self,
+        model: nn.Module,
+        loader: Iterable[Any],
+        losses: TaskLosses,
+        *,
+        task_names: Sequence[str] | None = None,
+        on_step: Callable[[AffinityProgress], None] | None = None,
+    ) -> AffinityResult:
+        """Train a `chemprop.models.MPNN` and measure; see `compute`.
+
+        The model says where its encoder ends, so that no caller can leave that out: without it
+        ``estimator: probe`` would be another, noisier estimator.
+
+        Raises
+        ------
+        TaskAffinityError
+            As `compute`.
+        ImportError
+            Without the extra ``task-affinity[chemprop]``.
+        """
+        from task_affinity._chemprop import ENCODER_OUTPUT, output_layer
+
+        return self.compute(
+            model,
+            loader,
+            losses,
+            task_names=task_names,
+            encoder_output=ENCODER_OUTPUT,
+            output_layer=output_layer(model),
+            on_step=on_step,
+        )
+
     def compute_from_dataframe(
         self,
         df: Any,
@@ -314,7 +421,7 @@ class TaskAffinityComputer:
         target_cols: Sequence[str],
         *,
         on_step: Callable[[AffinityProgress], None] | None = None,
-    ) -> tuple[NDArray[np.float64], list[str]]:
+    ) -> tuple[FloatArray, list[str]]:
         """Measure with a Chemprop model on a table of molecules.
 
         Parameters
@@ -326,7 +433,7 @@ class TaskAffinityComputer:
         target_cols : sequence of str
             Columns of the T tasks. One that holds only 0 and 1 is taken as classes.
         on_step : callable, optional
-            Told of each training step.
+            Called after each training step.
 
         Returns
         -------
@@ -341,14 +448,63 @@ class TaskAffinityComputer:
         ImportError
             Without the extra ``task-affinity[chemprop]``.
         """
-        from task_affinity._chemprop import measure_dataframe
+        from task_affinity._chemprop import build_model, table_of_molecules
 
-        self.result_ = measure_dataframe(self, df, smiles_col, target_cols, on_step)
-        return self.result_.matrix, list(self.result_.task_names)
+        loader, losses = table_of_molecules(df, smiles_col, target_cols, self.config)
+        # Weights, dropout and shuffling follow from the seed; the caller's generators stay as
+        # they are.
+        with torch.random.fork_rng():
+            torch.manual_seed(self.config.seed)
+            result = self.compute_chemprop(
+                build_model(len(target_cols)),
+                loader,
+                losses,
+                task_names=list(target_cols),
+                on_step=on_step,
+            )
+        return result.matrix, list(result.task_names)
 
 
-def format_matrix(matrix: NDArray[np.float64], task_names: Sequence[str]) -> str:
-    """Return the text that `log_affinity_matrix` logs: a row a task."""
+def compute_task_affinity(
+    df_train: Any,
+    smiles_col: str,
+    target_cols: Sequence[str],
+    config: TaskAffinityConfig | None = None,
+) -> tuple[FloatArray, list[str], list[list[str]]]:
+    """Measure the affinities of the tasks of a table of molecules, and group the tasks.
+
+    Parameters
+    ----------
+    df_train, smiles_col, target_cols
+        As of `TaskAffinityComputer.compute_from_dataframe`.
+    config : TaskAffinityConfig, optional
+        What to measure and how to group; the defaults otherwise.
+
+    Returns
+    -------
+    matrix : ndarray [T, T]
+        Affinities; row i receives from column j.
+    task_names : list of str
+    groups : list of lists of str
+
+    Raises
+    ------
+    TaskAffinityError
+        If a column is missing or no number, a task has no label, or a batch would be larger than
+        the table.
+    ImportError
+        Without the extra ``task-affinity[chemprop]``.
+    """
+    config = config if config is not None else TaskAffinityConfig()
+    if target_cols and config.n_groups != "auto":
+        checked_n_groups(config.n_groups, len(target_cols))  # before minutes of training
+    computer = TaskAffinityComputer(config)
+    matrix, names = computer.compute_from_dataframe(df_train, smiles_col, target_cols)
+    return matrix, names, select_groups(matrix, names, config).groups
+
+
+def format_matrix(matrix: FloatArray, task_names: Sequence[str]) -> str:
+    """Return the text that `log_affinity_matrix` logs, one row per task."""
     rows = (
         f"  {name}: [{' '.join(f'{value:.3f}' for value in row)}]"
         for name, row in zip(task_names, matrix, strict=True)

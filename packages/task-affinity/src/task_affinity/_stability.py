@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from molpool_common import FloatArray
-from numpy.typing import NDArray
+from molpool_common import BoolArray, FloatArray
 
 from task_affinity._config import TaskAffinityConfig
 from task_affinity._errors import TaskAffinityError
 from task_affinity._grouping import Grouping, select_groups
+from task_affinity._result import inverse_lengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,14 +121,13 @@ def _mean(
     mean: FloatArray = np.divide(sums, counts, out=missing, where=counts > 0)
     if not normalize:
         return mean
-    norm = np.sqrt(np.diag(mean))
-    inverse = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
+    inverse = inverse_lengths(mean)
     return mean * inverse * inverse[:, None]
 
 
-def _share_a_group(grouping: Grouping, names: tuple[str, ...]) -> NDArray[np.bool_]:
+def _share_a_group(grouping: Grouping, names: tuple[str, ...]) -> BoolArray:
     members = np.array([[name in group for name in names] for group in map(set, grouping.groups)])
-    shared: NDArray[np.bool_] = members.T @ members
+    shared: BoolArray = members.T @ members
     return shared
 
 
@@ -139,8 +138,8 @@ def _served(grouping: Grouping, names: tuple[str, ...]) -> list[int]:
 def _check(sums: FloatArray, counts: FloatArray, n_tasks: int, n_bootstrap: int) -> None:
     if sums.ndim != 3 or sums.shape[1:] != (n_tasks, n_tasks) or counts.shape != sums.shape:
         raise TaskAffinityError(
-            f"sums, counts: expected two arrays of shape (S, {n_tasks}, {n_tasks}), a row and a"
-            f" column a task; found {sums.shape} and {counts.shape}"
+            f"sums, counts: expected two arrays of shape (S, {n_tasks}, {n_tasks}), one row and"
+            f" column per task; found {sums.shape} and {counts.shape}"
         )
     if len(sums) < 2:
         raise TaskAffinityError(

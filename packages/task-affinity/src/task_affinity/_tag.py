@@ -1,45 +1,51 @@
-"""TAG's objective: the mean over tasks of the affinity that each receives in its best group.
+"""TAG's groups, which may overlap: exact for few tasks, by beam search for many.
 
-Local search on a grouping: one task into or out of one group at a time.
+The objective is the mean over tasks of the affinity that each receives in its best group (Fifty et
+al. 2021). From top to bottom: the objective; a local search that moves one task at a time; a beam
+search that chooses a few of many groups; the beam search over whole groupings, whose polished
+groups form the pool that the next round chooses from; and the proof.
 
-Choose a few of many groups: a beam search, quick and without a proof.
-
-A group is here the row of what each task receives in it, minus infinity where it is no member;
-a choice is worth the sum over tasks of the best in its rows.
-
-The best choice of a few of many groups, proven by branch and bound.
-
-With a price for serving each task, no choice of k groups is worth more than the prices together
-and the k largest surpluses of a group over them (Lagrangian relaxation of "each task is served
-once"). Good prices make that bound so tight that it mostly proves the choice at hand, and leave
-few groups that could be in a better one; a mixed-integer program settles the rest.
-
-Groups of many tasks: local searches give a pool of good groups, a beam search chooses of them.
-
-Found groupings are polished, their groups join the pool, and so on until a round brings nothing.
-
-TAG's groups, which may overlap: exact for few tasks, by beam search for many.
+Proven is a choice by branch and bound: with a price for serving each task, no choice of k groups is
+worth more than the prices together and the k largest surpluses of a group over them (Lagrangian
+relaxation of "each task is served once"). Good prices make that bound so tight that it mostly
+proves the choice at hand, and leave few groups that could be in a better one; a mixed-integer
+program settles the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from molpool_common import FloatArray
-from numpy.typing import NDArray
+from molpool_common import BoolArray, FloatArray, IntArray
 from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from task_affinity._clustering import Labels, agglomerative
-
-Members = NDArray[np.bool_]
+from task_affinity._clustering import agglomerative
 
 ALONE = -1e6
 """What a task receives in a group of one, so that it is given company wherever it can be."""
+GAIN_TOLERANCE = 1e-12
+"""Gains below this, relative to the score, are rounding."""
+UNSERVED = 10 * ALONE
+"""Stands in for a task that no chosen group holds yet, so that halves of a choice compare."""
+PROOF_TOLERANCE = 1e-10
+"""Two choices that differ by less, relative to their worth, count as equally good."""
+STEPS = 400
+SPREAD = 1e3
+"""Width to which values are scaled for the solver, whose own tolerance is 1e-6."""
+TIME_LIMIT = 120.0
+"""Seconds after which the solver gives its best without a proof."""
+OPTIMAL, INFEASIBLE = 0, 2
+WORK = 2_000
+"""Starts times tasks: many tasks take fewer starts."""
+ENTRIES = 4_000_000
+"""Additions in one step of the beam search: many tasks take a smaller pool."""
+ROUNDS = 20
+PATIENCE = 4
+EXACT_UP_TO = 12
+"""Tasks up to which all 2^T - 1 groups are considered."""
 
 
-def received(affinity: FloatArray, members: Members) -> FloatArray:
+def received(affinity: FloatArray, members: BoolArray) -> FloatArray:
     """Return what each task receives in each group.
 
     Parameters
@@ -68,15 +74,7 @@ def without_diagonal(affinity: FloatArray) -> FloatArray:
     return others
 
 
-def member_matrix(groups: Sequence[Sequence[int]], n_tasks: int) -> Members:
-    """Return groups of task indices as a boolean matrix [K, T]."""
-    members = np.zeros((len(groups), n_tasks), dtype=bool)
-    for row, group in zip(members, groups, strict=True):
-        row[list(group)] = True
-    return members
-
-
-def tag_score(affinity: FloatArray, members: Members) -> float:
+def tag_score(affinity: FloatArray, members: BoolArray) -> float:
     """Return the mean over tasks of the most that each receives in one of its groups.
 
     Parameters
@@ -98,11 +96,7 @@ def tag_score(affinity: FloatArray, members: Members) -> float:
     return float(received(affinity, members).max(axis=0).mean())
 
 
-GAIN_TOLERANCE = 1e-12
-"""Gains below this, relative to the score, are rounding."""
-
-
-def polished(affinity: FloatArray, groups: Members) -> Members:
+def polished(affinity: FloatArray, groups: BoolArray) -> BoolArray:
     """Improve a grouping until no move of one task in any of its groups raises the TAG score.
 
     Parameters
@@ -127,7 +121,7 @@ def polished(affinity: FloatArray, groups: Members) -> Members:
     return groups
 
 
-def _settled(others: FloatArray, groups: Members, values: FloatArray, k: int) -> bool:
+def _settled(others: FloatArray, groups: BoolArray, values: FloatArray, k: int) -> bool:
     """Bring group `k` to its best, given the other groups, in place; say whether it changed."""
     rest = np.delete(values, k, axis=0).max(axis=0, initial=-np.inf)
     changed = False
@@ -142,7 +136,7 @@ def _settled(others: FloatArray, groups: Members, values: FloatArray, k: int) ->
         changed = True
 
 
-def move_gains(others: FloatArray, rest: FloatArray, members: Members) -> FloatArray:
+def move_gains(others: FloatArray, rest: FloatArray, members: BoolArray) -> FloatArray:
     """Return by how much the score's sum rises if a task enters the group, or leaves it.
 
     Parameters
@@ -179,11 +173,7 @@ def move_gains(others: FloatArray, rest: FloatArray, members: Members) -> FloatA
     return gains
 
 
-UNSERVED = 10 * ALONE
-"""Stands in for a task that no chosen group holds yet, so that halves of a choice compare."""
-
-
-def beam_choice(values: FloatArray, n_choose: int, width: int) -> NDArray[np.intp]:
+def beam_choice(values: FloatArray, n_choose: int, width: int) -> IntArray:
     """Choose groups one at a time, keeping the `width` best choices after each.
 
     Parameters
@@ -224,20 +214,102 @@ def _worth(best: FloatArray, values: FloatArray) -> FloatArray:
     return worth
 
 
-PROOF_TOLERANCE = 1e-10
-"""Two choices that differ by less, relative to their worth, count as equally good."""
-STEPS = 400
-SPREAD = 1e3
-"""Width to which values are scaled for the solver, whose own tolerance is 1e-6."""
+def beam_search(
+    affinity: FloatArray,
+    n_groups: int,
+    seed: int,
+    start: BoolArray | None = None,
+    patience: int = PATIENCE,
+) -> BoolArray:
+    """Return at most `n_groups` groups with a high TAG score.
 
-TIME_LIMIT = 120.0
-"""Seconds after which the solver gives its best without a proof."""
-OPTIMAL, INFEASIBLE = 0, 2
+    Parameters
+    ----------
+    affinity : ndarray [T, T]
+        Row i receives from column j.
+    n_groups : int
+        The most groups to make.
+    seed : int
+        Seed of the random starts.
+    start : ndarray of bool [K, T] or None
+        A grouping to start from beside the random ones.
+    patience : int
+        Rounds without a better grouping after which to stop.
 
-Indices = NDArray[np.intp]
+    Returns
+    -------
+    ndarray of bool [K, T]
+        Groups that may overlap; each task is in one at least.
+    """
+    n_tasks = len(affinity)
+    width = int(np.clip(WORK // n_tasks, 4, 64))
+    generator = np.random.default_rng(seed)
+    states = random_states(n_tasks, n_groups, width, generator)
+    if start is not None:
+        states[0] = 0
+        states[0, : len(start)] = start
+    pool: BoolArray = np.empty((0, n_tasks), dtype=bool)
+    best: BoolArray
+    best, best_score, waited = states[0], -np.inf, 0
+    for _ in range(ROUNDS):
+        states = np.array([polished(affinity, state) for state in states])
+        scores = np.array([tag_score(affinity, state) for state in states])
+        waited = (
+            0 if scores.max() > best_score + GAIN_TOLERANCE * (1 + abs(best_score)) else waited + 1
+        )
+        if scores.max() > best_score:
+            best, best_score = states[scores.argmax()], scores.max()
+        if waited == patience:
+            break
+        pool = _pooled(pool, states, affinity, limit=ENTRIES // (n_tasks * width))
+        chosen = pool[beam_choice(received(affinity, pool), n_groups, width)[: width // 2]]
+        kicks = kicked(best, width - len(chosen), generator)
+        states = _covered(np.concatenate([chosen, kicks]), generator)
+    return best
 
 
-def best_choice(values: FloatArray, n_choose: int, start: Indices) -> tuple[Indices, bool]:
+def random_states(
+    n_tasks: int, n_groups: int, n_states: int, generator: np.random.Generator
+) -> BoolArray:
+    """Return random groupings [S, K, T]; in every second one, tasks stand in further groups too."""
+    states = np.zeros((n_states, n_groups, n_tasks), dtype=bool)
+    home = generator.integers(n_groups, size=(n_states, n_tasks))
+    np.put_along_axis(states, home[:, None, :], True, axis=1)
+    states[::2] |= generator.random(states[::2].shape) < 1 / n_groups
+    return states
+
+
+def kicked(state: BoolArray, n_states: int, generator: np.random.Generator) -> BoolArray:
+    """Return copies of a grouping [S, K, T] with one group of each redrawn."""
+    states = np.repeat(state[None], n_states, axis=0)
+    for copy in states:
+        k = generator.integers(len(copy))
+        size = generator.integers(2, max(3, 2 * int(copy.sum(axis=1).mean()) + 1))
+        copy[k] = False
+        copy[k, generator.permutation(copy.shape[1])[:size]] = True
+    return states
+
+
+def _covered(states: BoolArray, generator: np.random.Generator) -> BoolArray:
+    """Put tasks that a grouping leaves out into a random group of it."""
+    state, task = np.nonzero(~states.any(axis=1))
+    states[state, generator.integers(states.shape[1], size=len(task)), task] = True
+    return states
+
+
+def _pooled(pool: BoolArray, states: BoolArray, affinity: FloatArray, limit: int) -> BoolArray:
+    """Return the distinct groups of pool and states that hold a task, at most `limit` of them."""
+    every = np.concatenate([states.reshape(-1, states.shape[2]), pool])
+    every = every[every.any(axis=1)]
+    _, first = np.unique(np.packbits(every, axis=1), axis=0, return_index=True)
+    every = every[np.sort(first)]
+    if len(every) <= limit:
+        return every
+    worth = np.where(every, received(affinity, every), 0.0).sum(axis=1)
+    return every[np.argsort(-worth, kind="stable")[:limit]]
+
+
+def best_choice(values: FloatArray, n_choose: int, start: IntArray) -> tuple[IntArray, bool]:
     """Choose at most `n_choose` groups worth the most.
 
     Parameters
@@ -271,11 +343,11 @@ def best_choice(values: FloatArray, n_choose: int, start: Indices) -> tuple[Indi
     return (rest[found] if better else start), proven
 
 
-def _worth_of(values: FloatArray, chosen: Indices) -> float:
+def _worth_of(values: FloatArray, chosen: IntArray) -> float:
     return float(values[chosen].max(axis=0).sum())
 
 
-def undominated(values: FloatArray) -> Indices:
+def undominated(values: FloatArray) -> IntArray:
     """Return the groups such that no other gives each of their tasks as much; of equals, one."""
     larger_first = np.argsort(-np.isfinite(values).sum(axis=1), kind="stable")
     values = values[larger_first]
@@ -330,7 +402,7 @@ def lowest_bound(
     return lowest, surplus_there
 
 
-def solved(values: FloatArray, n_choose: int) -> tuple[Indices, bool]:
+def solved(values: FloatArray, n_choose: int) -> tuple[IntArray, bool]:
     """Solve the choice as a mixed-integer program, by HiGHS's branch and bound.
 
     A group is chosen or not; a task is served once, by a chosen group that holds it.
@@ -368,114 +440,7 @@ def solved(values: FloatArray, n_choose: int) -> tuple[Indices, bool]:
     return np.flatnonzero(answer.x[:n_groups] > 0.5), answer.status == OPTIMAL
 
 
-WORK = 2_000
-"""Starts times tasks: many tasks take fewer starts."""
-ENTRIES = 4_000_000
-"""Additions in one step of the beam search: many tasks take a smaller pool."""
-ROUNDS = 20
-PATIENCE = 4
-
-
-def beam_search(
-    affinity: FloatArray,
-    n_groups: int,
-    seed: int,
-    start: Members | None = None,
-    patience: int = PATIENCE,
-) -> Members:
-    """Return at most `n_groups` groups with a high TAG score.
-
-    Parameters
-    ----------
-    affinity : ndarray [T, T]
-        Row i receives from column j.
-    n_groups : int
-        The most groups to make.
-    seed : int
-        Seed of the random starts.
-    start : ndarray of bool [K, T] or None
-        A grouping to start from beside the random ones.
-    patience : int
-        Rounds without a better grouping after which to stop.
-
-    Returns
-    -------
-    ndarray of bool [K, T]
-        Groups that may overlap; each task is in one at least.
-    """
-    n_tasks = len(affinity)
-    width = int(np.clip(WORK // n_tasks, 4, 64))
-    generator = np.random.default_rng(seed)
-    states = random_states(n_tasks, n_groups, width, generator)
-    if start is not None:
-        states[0] = 0
-        states[0, : len(start)] = start
-    pool: Members = np.empty((0, n_tasks), dtype=bool)
-    best: Members
-    best, best_score, waited = states[0], -np.inf, 0
-    for _ in range(ROUNDS):
-        states = np.array([polished(affinity, state) for state in states])
-        scores = np.array([tag_score(affinity, state) for state in states])
-        waited = (
-            0 if scores.max() > best_score + GAIN_TOLERANCE * (1 + abs(best_score)) else waited + 1
-        )
-        if scores.max() > best_score:
-            best, best_score = states[scores.argmax()], scores.max()
-        if waited == patience:
-            break
-        pool = _pooled(pool, states, affinity, limit=ENTRIES // (n_tasks * width))
-        chosen = pool[beam_choice(received(affinity, pool), n_groups, width)[: width // 2]]
-        kicks = kicked(best, width - len(chosen), generator)
-        states = _covered(np.concatenate([chosen, kicks]), generator)
-    return best
-
-
-def random_states(
-    n_tasks: int, n_groups: int, n_states: int, generator: np.random.Generator
-) -> Members:
-    """Return random groupings [S, K, T]; in every second one, tasks stand in further groups too."""
-    states = np.zeros((n_states, n_groups, n_tasks), dtype=bool)
-    home = generator.integers(n_groups, size=(n_states, n_tasks))
-    np.put_along_axis(states, home[:, None, :], True, axis=1)
-    states[::2] |= generator.random(states[::2].shape) < 1 / n_groups
-    return states
-
-
-def kicked(state: Members, n_states: int, generator: np.random.Generator) -> Members:
-    """Return copies of a grouping [S, K, T] with one group of each redrawn."""
-    states = np.repeat(state[None], n_states, axis=0)
-    for copy in states:
-        k = generator.integers(len(copy))
-        size = generator.integers(2, max(3, 2 * int(copy.sum(axis=1).mean()) + 1))
-        copy[k] = False
-        copy[k, generator.permutation(copy.shape[1])[:size]] = True
-    return states
-
-
-def _covered(states: Members, generator: np.random.Generator) -> Members:
-    """Put tasks that a grouping leaves out into a random group of it."""
-    state, task = np.nonzero(~states.any(axis=1))
-    states[state, generator.integers(states.shape[1], size=len(task)), task] = True
-    return states
-
-
-def _pooled(pool: Members, states: Members, affinity: FloatArray, limit: int) -> Members:
-    """Return the distinct groups of pool and states that hold a task, at most `limit` of them."""
-    every = np.concatenate([states.reshape(-1, states.shape[2]), pool])
-    every = every[every.any(axis=1)]
-    _, first = np.unique(np.packbits(every, axis=1), axis=0, return_index=True)
-    every = every[np.sort(first)]
-    if len(every) <= limit:
-        return every
-    worth = np.where(every, received(affinity, every), 0.0).sum(axis=1)
-    return every[np.argsort(-worth, kind="stable")[:limit]]
-
-
-EXACT_UP_TO = 12
-"""Tasks up to which all 2^T - 1 groups are considered."""
-
-
-def tag(affinity: FloatArray, n_groups: int, seed: int) -> tuple[Members, bool]:
+def tag(affinity: FloatArray, n_groups: int, seed: int) -> tuple[BoolArray, bool]:
     """Return at most `n_groups` groups of the best TAG score.
 
     Parameters
@@ -511,12 +476,12 @@ def tag(affinity: FloatArray, n_groups: int, seed: int) -> tuple[Members, bool]:
     return _that_serve(affinity, every[chosen]), proven
 
 
-def serving(affinity: FloatArray, members: Members) -> Labels:
+def serving(affinity: FloatArray, members: BoolArray) -> IntArray:
     """Return the group [T] in which each task receives most, the first of equals."""
-    best: Labels = received(affinity, members).argmax(axis=0)
+    best: IntArray = received(affinity, members).argmax(axis=0)
     return best
 
 
-def _that_serve(affinity: FloatArray, members: Members) -> Members:
+def _that_serve(affinity: FloatArray, members: BoolArray) -> BoolArray:
     """Drop groups in which no task receives most."""
     return members[np.unique(serving(affinity, members))]

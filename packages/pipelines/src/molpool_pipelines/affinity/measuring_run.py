@@ -54,7 +54,7 @@ def check_measurable(config: TrainChempropConfig, inputs: Inputs) -> None:
         resolve_device(section.device)
     except TaskAffinityError as error:
         raise InputError(
-            "task_affinity._run",
+            "task_affinity.device",
             expected="a device of this machine",
             found=f"{section.device!r} ({error})",
             hint="--task-affinity.device auto takes CUDA where there is one, else the processor.",
