@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from mil_attn import BagData, MILError
-from mil_attn.data import computed
-from mil_attn.data.config import ConformerConfig, Descriptors2DConfig, MoleculeFeaturesConfig
+from mil_attn._config import ConformerConfig, Descriptors2DConfig, MoleculeFeaturesConfig
+from mil_attn.data import _smiles as computed
 
 SMILES = ["CCO", None, "OCCN", "C1C#C1", "c1ccccc1O", "CCO", "xx"]
 LABELS = np.array([[0.0], [1], [1], [0], [np.nan], [1], [0]])

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mil_attn.errors import MILError
-from mil_attn.training.folds import make_folds, stored_folds
+from mil_attn._errors import MILError
+from mil_attn.training._folds import make_folds, stored_folds
 from molpool_common import Split
 from numpy.typing import NDArray
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mil_attn.bags import Bags
-from mil_attn.config import MILConfig
-from mil_attn.errors import MILError
-from mil_attn.losses.focal import MultiTaskFocal
-from mil_attn.models.model import MILOutput
-from mil_attn.training.objective import Objective, positive_weights
+from mil_attn._bags import Bags
+from mil_attn._config import MILConfig
+from mil_attn._errors import MILError
+from mil_attn._losses import MultiTaskFocal
+from mil_attn.models._model import MILOutput
+from mil_attn.training._objective import Objective, positive_weights
 
 Settings = Callable[..., MILConfig]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from molpool_common import FloatArray, did_you_mean, listed, parse_smiles
+from molpool_common import FloatArray, did_you_mean, listed
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -32,6 +32,7 @@ try:
         build_dataloader,
     )
     from chemprop.data.collate import TrainingBatch
+    from molpool_common import parse_smiles
 except ImportError as error:
     raise ImportError(
         "task_affinity: affinities of a table of SMILES need Chemprop, which the extra `chemprop` "

@@ -1,0 +1,123 @@
+"""What training minimises: losses of tasks, weighted, plus those of the auxiliary groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mil_attn._bags import Bags
+from mil_attn._config import MILConfig
+from mil_attn._errors import MILError
+from mil_attn._losses import MultiTaskFocal, normalize_lambdas, reg_loss_by_task, reg_loss_weighted
+from mil_attn.models._model import MILOutput
+
+
+@dataclass(frozen=True, eq=False)
+class LossTerms:
+    """The loss of a batch and what it is made of.
+
+    Attributes
+    ----------
+    total : Tensor []
+        mean over tasks of lam · by_task, plus lambda_aux · aux of each group.
+    by_task : Tensor [T]
+        Losses of the tasks, before their factors.
+    aux : dict of str to Tensor []
+        Losses of the auxiliary groups, before their factors.
+    """
+
+    total: Tensor
+    by_task: Tensor
+    aux: dict[str, Tensor]
+
+
+class Objective(nn.Module):
+    """Loss of a batch of T tasks.
+
+    Parameters
+    ----------
+    config : MILConfig
+        Losses, their factors, auxiliary groups.
+    n_tasks : int
+        Number of tasks T.
+    pos_weight : sequence of float [T], optional
+        Weight of positives, from `positive_weights`; 1 by default.
+
+    Raises
+    ------
+    MILError
+        If the configuration gives numbers for another number of tasks.
+    """
+
+    lam: Tensor
+
+    def __init__(
+        self, config: MILConfig, n_tasks: int, pos_weight: Sequence[float] | None = None
+    ) -> None:
+        super().__init__()
+        loss = config.loss
+        raw = by_task("loss.lam", loss.lam, n_tasks)
+        lam = normalize_lambdas(raw, loss.lam_floor, loss.lam_ceil)
+        self.register_buffer("lam", lam.to(torch.get_default_dtype()))
+        self.kind = loss.reg_loss_type
+        self.aux_weights = {name: group.weight for name, group in config.aux.items()}
+        self.focal = (
+            MultiTaskFocal(
+                [1.0] * n_tasks if pos_weight is None else list(pos_weight),
+                by_task("loss.gamma", loss.gamma, n_tasks),
+            )
+            if config.task_kind == "classification"
+            else None
+        )
+
+    def forward(self, output: MILOutput, bags: Bags) -> LossTerms:
+        """Return the loss of a batch with labels."""
+        assert bags.labels is not None
+        given = (output.logits, bags.labels, bags.mask, bags.weights)
+        tasks = self.focal(*given) if self.focal else reg_loss_by_task(*given, kind=self.kind)
+        total = (self.lam * tasks).mean()
+        aux = {
+            name: reg_loss_weighted(
+                output.aux[name],
+                values,
+                bags.aux_mask.get(name),
+                bags.aux_weights.get(name),
+                self.kind,
+            )
+            for name, values in bags.aux.items()
+            if name in output.aux
+        }
+        for name, value in aux.items():
+            total = total + self.aux_weights[name] * value
+        return LossTerms(total, tasks, aux)
+
+
+def by_task(name: str, value: float | Sequence[float], n_tasks: int) -> list[float]:
+    """Return one number a task of one for all, or of as many as there are tasks."""
+    if isinstance(value, int | float):
+        return [float(value)] * n_tasks
+    if len(value) != n_tasks:
+        raise MILError(f"{name}: expected one number, or one a task ({n_tasks}); found {value!r}.")
+    return list(value)
+
+
+def positive_weights(labels: NDArray[np.float64], clip: Sequence[float]) -> list[float]:
+    """Return negatives over positives of each task, at most `clip`.
+
+    Parameters
+    ----------
+    labels : ndarray [N, T]
+        Of the training fold: 0, 1 or NaN.
+    clip : sequence of float [T]
+        Largest weight of each task; that of a task without a positive, which has no use for one.
+    """
+    positives = (labels == 1).sum(axis=0)
+    negatives = (labels == 0).sum(axis=0)
+    ratio = np.divide(negatives, positives, out=np.full(len(clip), np.inf), where=positives > 0)
+    # A task without negatives would not be trained on at all.
+    return [float(min(r, c)) if r > 0 else 1.0 for r, c in zip(ratio, clip, strict=True)]
