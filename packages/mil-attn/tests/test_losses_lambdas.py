@@ -34,7 +34,7 @@ def test_mean_1_and_no_unit(raw: list[float], floor: float, ceil: float, unit: f
     [
         ([1.0, 0.0], 0.5, 2.0, "found 0 of task 1"),
         ([1.0, float("nan")], 0.5, 2.0, "found nan of task 1"),
-        ([], 0.5, 2.0, "one weight a task"),
+        ([], 0.5, 2.0, "one weight per task"),
         ([1.0], 2.0, 0.5, "floor <= ceil; found 2 and 0.5"),
         ([1.0], 0.0, 0.5, "0 < floor"),
     ],

@@ -185,8 +185,8 @@ def test_what_spectral_refuses(change: Callable[[np.ndarray], np.ndarray], messa
 @pytest.mark.parametrize(
     ("matrix", "tasks", "message"),
     [
-        (SEED[:3], SEED_TASKS, r"square matrix, a row a task; found shape \(3, 5\)"),
-        (SEED, SEED_TASKS[:3], "one a row of the matrix, 5; found 3"),
+        (SEED[:3], SEED_TASKS, r"square matrix, one row per task; found shape \(3, 5\)"),
+        (SEED, SEED_TASKS[:3], "one per row of the matrix, 5; found 3"),
         (SEED, [*SEED_TASKS[:4], "LogD"], "each task once; found twice: LogD"),
         (np.empty((0, 0)), [], "square matrix"),
     ],

@@ -1,9 +1,4 @@
-"""What a prediction rests on: the effect of leaving out one instance.
-
-Attention as tables and SD files: one row a conformer and task.
-
-A page of conformers to turn, beside the attention that each task pays them.
-"""
+"""What a prediction rests on: attention and leave-one-out effects, as tables, SD files, a page."""
 
 from __future__ import annotations
 
@@ -17,6 +12,8 @@ import polars as pl
 import torch
 from molpool_common import (
     Code,
+    FloatArray,
+    IntArray,
     Section,
     Text,
     Widget,
@@ -25,7 +22,6 @@ from molpool_common import (
     render_report,
     write_text,
 )
-from numpy.typing import NDArray
 
 from mil_attn._bags import Bags
 from mil_attn._errors import MILError
@@ -36,16 +32,15 @@ from mil_attn.training._module import MILModule, prediction_device
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-
-Indices = NDArray[np.int64]
+DRAWN_BY = "3Dmol.js 2.5.5 (BSD-3-Clause)"
 
 
 def leave_one_out(
     module: MILModule, data: BagData, *, batch_size: int = 512, rows_at_once: int = 1 << 17
-) -> NDArray[np.float64]:
+) -> FloatArray:
     """Return how much of a bag's logit is owed to each instance.
 
-    The logit of the whole bag minus that of the bag without the instance: positive where the
+    The logit of the complete bag minus that of the bag without the instance: positive where the
     instance speaks for class 1. Attention says where a model looks, this what comes of it. Each
     instance is encoded once.
 
@@ -82,32 +77,32 @@ def leave_one_out(
     found = np.concatenate(parts) if parts else np.empty((0, len(module.task_names)))
     if module.is_classifier:
         return found
-    scale: NDArray[np.float64] = module.label_scale.cpu().double().numpy()
+    scale: FloatArray = module.label_scale.cpu().double().numpy()
     return found * scale
 
 
-def _effects(module: MILModule, bags: Bags, rows_at_once: int) -> NDArray[np.float64]:
+def _effects(module: MILModule, bags: Bags, rows_at_once: int) -> FloatArray:
     network = module.network
     molecules, instances = network.encode(bags)
     assert instances is not None
-    whole = network.mix(molecules, instances, bags.offsets).logits
-    effects = whole.new_full((len(instances), whole.shape[1]), torch.nan)
+    complete = network.mix(molecules, instances, bags.offsets).logits
+    effects = complete.new_full((len(instances), complete.shape[1]), torch.nan)
     offsets = bags.offsets.cpu().numpy()
     for left_out, bag, rows, bounds in _reduced(offsets, rows_at_once):
-        at = torch.from_numpy(bag).to(whole.device)
+        at = torch.from_numpy(bag).to(complete.device)
         reduced = network.mix(
             None if molecules is None else molecules[at],
-            instances[torch.from_numpy(rows).to(whole.device)],
-            torch.from_numpy(bounds).to(whole.device),
+            instances[torch.from_numpy(rows).to(complete.device)],
+            torch.from_numpy(bounds).to(complete.device),
         ).logits
-        effects[torch.from_numpy(left_out).to(whole.device)] = whole[at] - reduced
-    result: NDArray[np.float64] = effects.cpu().double().numpy()
+        effects[torch.from_numpy(left_out).to(complete.device)] = complete[at] - reduced
+    result: FloatArray = effects.cpu().double().numpy()
     return result
 
 
 def _reduced(
-    offsets: Indices, rows_at_once: int
-) -> Iterator[tuple[Indices, Indices, Indices, Indices]]:
+    offsets: IntArray, rows_at_once: int
+) -> Iterator[tuple[IntArray, IntArray, IntArray, IntArray]]:
     """Yield chunks of bags less one instance.
 
     Each is what was left out [R], its bag [R], the instances that remain, and their bounds [R + 1].
@@ -182,7 +177,7 @@ def export_attention(
     module, data, effects
         As for `attention_frame`.
     path : str or Path
-        Without an ending: ``PATH.parquet`` and ``PATH.csv`` are written, each whole or not at all.
+        Without an ending: ``PATH.parquet`` and ``PATH.csv`` are written, each atomically.
 
     Returns
     -------
@@ -276,7 +271,7 @@ def _write_molecule(writer: object, name: str, mol: Mol, rows: pl.DataFrame) -> 
         writer.write(entry, confId=conformer.GetId())  # type: ignore[attr-defined]
 
 
-def _outputs(module: MILModule, data: BagData) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _outputs(module: MILModule, data: BagData) -> tuple[FloatArray, FloatArray]:
     """Return attention [M, T] and predictions [N, T]."""
     scaled = module.prepare(data, with_labels=False)
     attention, values = [], []
@@ -286,9 +281,6 @@ def _outputs(module: MILModule, data: BagData) -> tuple[NDArray[np.float64], NDA
             attention.append(output.attention.cpu().double().numpy())
             values.append(module.values(output.logits).cpu().double().numpy())
     return np.concatenate(attention), np.concatenate(values)
-
-
-DRAWN_BY = "3Dmol.js 2.5.5 (BSD-3-Clause)"
 
 
 def export_attention_page(
@@ -312,7 +304,7 @@ def export_attention_page(
         The molecules by id, in the order in which they are offered, with their conformers in the
         order of the instances.
     path : str or Path
-        The file, whole or not there at all.
+        The file, written atomically.
     data : BagData, optional
         Its labels stand beside the predictions.
     conformers : int
@@ -402,7 +394,7 @@ def _molecule(name: str, mol: Mol, rows: pl.DataFrame, n_tasks: int, most: int) 
     }
 
 
-def _drawing(mol: Mol) -> tuple[dict[str, Any], NDArray[np.float64]]:
+def _drawing(mol: Mol) -> tuple[dict[str, Any], FloatArray]:
     """Return SMILES, elements and bonds, and the positions [K, A, 3] in Å, laid over another."""
     from rdkit.Chem import Kekulize, MolToSmiles, RemoveHs
     from rdkit.Chem import Mol as Copy

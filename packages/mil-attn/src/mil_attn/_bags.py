@@ -27,7 +27,7 @@ class Bags:
     x2d : Tensor [B, F2] or None
         Features of the bags (molecules).
     labels : Tensor [B, T] or None
-        One column a task, NaN where the label is missing.
+        One column per task, NaN where the label is missing.
     mask : BoolTensor [B, T] or None
         Whether a label counts. A missing label never does, whatever is given here.
     weights : Tensor [B, T] or None
@@ -182,7 +182,7 @@ def pad_bags(rows: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
     Parameters
     ----------
     rows : Tensor [M, F]
-        Instances of a batch, or anything else of which there is a row an instance (attention).
+        Instances of a batch, or anything else of which there is one row per instance (attention).
     offsets : LongTensor [B + 1]
         Bounds of the bags.
 
@@ -221,7 +221,7 @@ def check_offsets(offsets: Tensor, n_rows: int | None, ids: Sequence[str] | None
             f"found {offsets.dtype} of shape {list(offsets.shape)}."
         )
     if ids is not None and len(ids) != len(offsets) - 1:
-        raise MILError(f"ids: expected one a bag, {len(offsets) - 1}; found {len(ids)}.")
+        raise MILError(f"ids: expected one per bag, {len(offsets) - 1}; found {len(ids)}.")
     if n_rows is None or offsets.device.type != "cpu":
         return
     sizes = offsets.diff()

@@ -1,10 +1,7 @@
-"""Architecture, losses and optimisation of a model, with the names of the literature's search.
+"""Configuration of a run: the model, its training, its data, the split and what is exported.
 
-Settings of conformers and descriptors.
-
-The ``data`` section: what a table of molecules or bags is, and which columns count.
-
-What a run of a model starts from: a table, a split, a model and its training.
+Names and ranges of `MILConfig` are those of the literature's search. Imports neither torch nor
+RDKit, so that a command's help needs milliseconds.
 """
 
 from __future__ import annotations
@@ -18,9 +15,18 @@ from pydantic import Field, field_validator, model_validator
 
 from mil_attn._errors import MILError
 
+DescriptorSet = Literal["usrcat", "whim", "autocorr3d", "rdf", "morse", "getaway"]
+"""Families of 3D descriptors that RDKit computes."""
+
+Kind = Literal["smiles", "bags", "features"]
+
+SplitName = Literal["train", "val", "test"]
+
+
 ActivationName = Literal["GELU", "SiLU", "Mish", "ReLU", "LeakyReLU"]
 SourceName = Literal["attn_out", "normed_inputs", "inputs"]
 PresetName = Literal["euos25"]
+TaskKind = Literal["classification", "regression"]
 
 Width = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -94,8 +100,8 @@ class MILTrainingConfig(ConfigModel):
     )
     lr: Positive = Field(3e-4, description="learning rate")
     weight_decay: NotNegative = Field(3e-5, description="weight decay of AdamW")
-    batch_size: int = Field(128, ge=1, description="bags a batch")
-    accumulate_grad_batches: int = Field(8, ge=1, description="batches a step")
+    batch_size: int = Field(128, ge=1, description="bags per batch")
+    accumulate_grad_batches: int = Field(8, ge=1, description="batches per step")
     gradient_clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
     checkpoint_every_steps: int | None = Field(
         50, ge=1, description="steps between checkpoints within an epoch; None: only at its end"
@@ -108,7 +114,7 @@ class MILTrainingConfig(ConfigModel):
 
 
 class MILLossConfig(ConfigModel):
-    """Losses; what is one number a task may be given as one for all."""
+    """Losses; what is one number per task may be given as one for all."""
 
     posw_clip: Positive | list[Positive] = Field(
         50.0, description="highest weight of positives, negatives over positives otherwise; by task"
@@ -157,9 +163,7 @@ class MILConfig(ConfigModel):
     tasks: list[str] = Field(
         default_factory=list, description="names of the tasks; by default those of the data"
     )
-    task_kind: Literal["classification", "regression"] = Field(
-        "classification", description="classes, or values of bags"
-    )
+    task_kind: TaskKind = Field("classification", description="classes, or values of bags")
     aux: dict[str, AuxGroupConfig] = Field(
         default_factory=dict, description="auxiliary groups by name"
     )
@@ -176,7 +180,7 @@ class MILConfig(ConfigModel):
             given = getattr(self.loss, name)
             if self.tasks and isinstance(given, list) and len(given) != len(self.tasks):
                 raise ValueError(
-                    f"loss.{name}: expected one number, or one a task ({len(self.tasks)}); "
+                    f"loss.{name}: expected one number, or one per task ({len(self.tasks)}); "
                     f"found {len(given)}"
                 )
         return self
@@ -262,10 +266,6 @@ _PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-DescriptorSet = Literal["usrcat", "whim", "autocorr3d", "rdf", "morse", "getaway"]
-"""Families of 3D descriptors that RDKit computes."""
-
-
 class ConformerConfig(ConfigModel):
     """Conformers of a molecule: ETKDGv3, then MMFF94, then pruning."""
 
@@ -273,7 +273,7 @@ class ConformerConfig(ConfigModel):
     energy_window: float | None = Field(
         10.0,
         gt=0,
-        description="kcal/mol above the lowest within which conformers are kept; null: all",
+        description="kcal/mol above the lowest within which conformers stay; null: all",
     )
     rmsd: float = Field(
         0.5,
@@ -305,7 +305,7 @@ class Descriptors2DConfig(ConfigModel):
 
 
 def _default_families() -> list[DescriptorSet]:
-    # 254 values in 0.3 ms; the others take a millisecond each and triple what is kept.
+    # 254 values in 0.3 ms; the others take a millisecond each and triple the cache.
     return ["usrcat", "whim", "autocorr3d"]
 
 
@@ -329,16 +329,13 @@ class MoleculeFeaturesConfig(ConfigModel):
         return names
 
 
-Kind = Literal["smiles", "bags", "features"]
-
-
 class MILDataConfig(ConfigModel):
     """Which tables, which columns, and what is computed of molecules."""
 
     kind: Kind = Field(
         "smiles",
-        description="what data_path is: a row a molecule whose conformers are computed (smiles) or "
-        "whose features are in other tables (features), or a row an instance (bags)",
+        description="what data_path is: one row per molecule, its conformers computed (smiles) or "
+        "its features in other tables (features), or one row per instance (bags)",
     )
     id_column: str | None = Field(
         None,
@@ -354,14 +351,14 @@ class MILDataConfig(ConfigModel):
     weight_columns: list[str] = Field(
         default_factory=list,
         description="columns of data_path with weights of the labels in the loss: one for all "
-        "tasks, or one a task; by default all labels weigh 1",
+        "tasks, or one per task; by default all labels weigh 1",
     )
     feature_columns: list[str] = Field(
         default_factory=list,
         description="for kind bags: columns of features; by default f1, f2, ... or all others",
     )
-    features_3d: str | None = Field(None, description="for kind features: a row a conformer")
-    features_2d: str | None = Field(None, description="for kind features: a row a molecule")
+    features_3d: str | None = Field(None, description="for kind features: one row per conformer")
+    features_2d: str | None = Field(None, description="for kind features: one row per molecule")
     instance_column: str | None = Field(
         None, description="column of instance names: in data_path (bags) or features_3d (features)"
     )
@@ -405,14 +402,11 @@ class MILDataConfig(ConfigModel):
         return self.id_column or {"bags": "bag_id", "features": "id"}.get(self.kind)
 
 
-Side = Literal["train", "val", "test"]
-
-
 class MILSplitConfig(ConfigModel):
     """Folds, of which one tests; validation is drawn from the rest."""
 
     split_type: Literal["multilabel", "stratified", "scaffold", "plate", "random", "stored"] = (
-        Field("multilabel", description="how bags are divided; no molecule is on two sides")
+        Field("multilabel", description="how bags are divided; no molecule is in two splits")
     )
     n_folds: int = Field(10, ge=2, description="number of folds; with stored folds theirs counts")
     fold: int = Field(0, ge=0, description="the fold that tests, from 0")
@@ -448,9 +442,9 @@ class MILSplitConfig(ConfigModel):
 class MILExportConfig(ConfigModel):
     """Which attention is written."""
 
-    attention: list[Side] = Field(
+    attention: list[SplitName] = Field(
         ["train", "test"],
-        description="sides whose attention is written, beside that of predict_path",
+        description="splits whose attention is written, beside that of predict_path",
     )
     effects: bool = Field(
         True, description="effect of leaving each conformer out, beside its attention"
@@ -458,7 +452,7 @@ class MILExportConfig(ConfigModel):
     sdf: int = Field(
         20,
         ge=0,
-        description="molecules of kind smiles, those of highest predictions on the test side, "
+        description="molecules of kind smiles, those of highest predictions in the test split, "
         "whose conformers attention_test.sdf holds and attention.html shows; 0: none",
     )
 

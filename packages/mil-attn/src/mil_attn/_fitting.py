@@ -1,7 +1,4 @@
-"""Whether data and configuration speak of the same tasks.
-
-Train a model on bags, and predict with it.
-"""
+"""Train a model on bags, and predict with it."""
 
 from __future__ import annotations
 
@@ -13,8 +10,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from molpool_common import did_you_mean, listed
-from numpy.typing import NDArray
+from molpool_common import FloatArray, did_you_mean, listed
 from torch.utils.data import Sampler
 
 from mil_attn._config import MILConfig
@@ -119,7 +115,7 @@ def fit(
     config : MILConfig
         The model and its training. Tasks are those of the data where it names none.
     train, val : BagData
-        With labels, NaN where missing. Without `val` the last epoch is kept, and every decision
+        With labels, NaN where missing. Without `val` the last epoch counts, and every decision
         threshold is 0.5.
     sampler : Sampler, optional
         Draws training bags, as `sampling_core.RarePositiveSampler`; by default every bag once an
@@ -127,9 +123,9 @@ def fit(
     callbacks : sequence of lightning.pytorch.Callback
         For logging and progress.
     on_epoch : callable, optional
-        Told of each epoch as it ends.
+        Called with the record of each epoch at its end.
     checkpoint_dir : str or Path, optional
-        Where ``best.ckpt`` and ``last.ckpt`` stay; by default they are not kept.
+        Where ``best.ckpt`` and ``last.ckpt`` stay; by default nowhere.
     resume_from : str or Path, optional
         A ``last.ckpt`` of the same configuration and data: the run ends with the weights that it
         would have had without the break, on the machine that wrote it.
@@ -176,7 +172,7 @@ def fit(
     return FitResult(module, result.records, result.best_epoch)
 
 
-def predict(module: MILModule, data: BagData, *, batch_size: int = 512) -> NDArray[np.float64]:
+def predict(module: MILModule, data: BagData, *, batch_size: int = 512) -> FloatArray:
     """Predict every task of every bag.
 
     Parameters
@@ -203,7 +199,7 @@ def predict(module: MILModule, data: BagData, *, batch_size: int = 512) -> NDArr
         outputs = [module(bags.to(device)).logits for bags in BagLoader(scaled, batch_size)]
         if not outputs:
             return np.empty((0, len(module.task_names)))
-        values: NDArray[np.float64] = module.values(torch.cat(outputs)).cpu().double().numpy()
+        values: FloatArray = module.values(torch.cat(outputs)).cpu().double().numpy()
     return values
 
 

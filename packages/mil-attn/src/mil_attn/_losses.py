@@ -1,11 +1,4 @@
-"""Means over the labels that are there.
-
-Focal loss of several tasks with missing labels.
-
-Losses of values: auxiliary heads and regression tasks.
-
-Weights of the tasks in the loss.
-"""
+"""Losses over the labels that are there: focal loss, squared errors, weights of the tasks."""
 
 from __future__ import annotations
 
@@ -18,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from mil_attn._errors import MILError
+
+RegLoss = Literal["mse"]
 
 
 def masked_mean(
@@ -33,7 +28,7 @@ def masked_mean(
     Parameters
     ----------
     cells : Tensor [B, T]
-        A loss a label.
+        One loss per label.
     labels : Tensor [B, T]
         NaN where missing.
     mask : BoolTensor [B, T] or None
@@ -94,7 +89,7 @@ class MultiTaskFocal(nn.Module):
         exponent = torch.as_tensor(gamma, dtype=torch.get_default_dtype())
         if weight.dim() != 1 or weight.shape != exponent.shape:
             raise MILError(
-                "pos_weight, gamma: expected one number a task each; "
+                "pos_weight, gamma: expected one number per task each; "
                 f"found shapes {list(weight.shape)} and {list(exponent.shape)}."
             )
         _check("pos_weight", weight, "above 0", weight > 0)
@@ -149,9 +144,6 @@ def _check(name: str, values: Tensor, expected: str, right: Tensor) -> None:
         raise MILError(
             f"{name}: expected finite numbers {expected}; found {values[t].item():g} of task {t}."
         )
-
-
-RegLoss = Literal["mse"]
 
 
 def reg_loss_weighted(
@@ -233,7 +225,7 @@ def normalize_lambdas(raw: Sequence[float] | Tensor, floor: float, ceil: float) 
     """
     values = torch.as_tensor(raw, dtype=torch.float64)
     if values.dim() != 1 or not len(values):
-        raise MILError(f"raw: expected one weight a task; found shape {list(values.shape)}.")
+        raise MILError(f"raw: expected one weight per task; found shape {list(values.shape)}.")
     wrong = ~((values > 0) & values.isfinite())
     if bool(wrong.any()):
         t = int(wrong.nonzero()[0])

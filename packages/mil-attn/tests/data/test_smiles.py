@@ -118,7 +118,7 @@ def test_one_kind_of_features_alone() -> None:
     [
         ({"labels": LABELS + 2}, "task 'y': expected 0, 1 or NaN"),
         ({"ids": ["a"] * 7}, "ids: expected distinct values; found twice 'a'"),
-        ({"ids": ["a"]}, "smiles: expected one a bag, 1; found 7"),
+        ({"ids": ["a"]}, "smiles: expected one per bag, 1; found 7"),
         ({"workers": 0}, "workers: expected at least 1; found 0"),
         ({"features": settings(descriptors_3d=[], use_2d=False)}, "found neither"),
         (

@@ -14,12 +14,12 @@ from mil_attn.models import _pool as segment_values_module
 from mil_attn.models._pool import segment_values
 from mil_attn.models._segments import (
     Segments,
-    head_products,
+    head_matmul,
     quick_linear,
     segment_mean,
     segment_pool,
     segment_softmax,
-    small_products,
+    small_matmul,
 )
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
@@ -169,21 +169,21 @@ def test_a_frozen_map_gets_no_gradient() -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_head_products_write_into_views(share: float) -> None:
+def test_head_matmul_write_into_views(share: float) -> None:
     before = torch.full((6, 2, 4), 3.0 if share else torch.nan, dtype=torch.float64)
     out, left, right = before.clone(), drawn(2, 6, 5), drawn(2, 4, 5, seed=1)
-    head_products(out.transpose(0, 1), left, right.mT, share=share)
+    head_matmul(out.transpose(0, 1), left, right.mT, share=share)
     expected = torch.einsum("hnd,hkd->nhk", left, right) + (before if share else 0)
     torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_small_products_are_mkls_and_the_setting_is_restored() -> None:
+def test_small_matmul_are_mkls_and_the_setting_is_restored() -> None:
     torch.set_float32_matmul_precision("medium")
     try:
-        with small_products(CPU):
+        with small_matmul(CPU):
             assert torch.get_float32_matmul_precision() == "highest"
         assert torch.get_float32_matmul_precision() == "medium"
-        with small_products(torch.device("cuda")):  # where it would forbid what the user allowed
+        with small_matmul(torch.device("cuda")):  # where it would forbid what the user allowed
             assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")

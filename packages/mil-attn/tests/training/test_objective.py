@@ -59,5 +59,5 @@ def test_weights_of_positives_are_ratios_up_to_the_clip() -> None:
 
 
 def test_numbers_for_other_tasks_are_refused(settings: Settings) -> None:
-    with pytest.raises(MILError, match=r"loss\.gamma: .*one a task \(2\); found \[1\.0, 2\.0, 3"):
+    with pytest.raises(MILError, match=r"loss\.gamma: .*one per task \(2\); found \[1\.0, 2\.0, 3"):
         Objective(settings(loss={"gamma": [1.0, 2, 3]}), 2)

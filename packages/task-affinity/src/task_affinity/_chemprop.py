@@ -120,22 +120,22 @@ class Subgraphs(BatchMolGraph):  # type: ignore[misc]  # chemprop has no types h
 
     Parameters
     ----------
-    whole : BatchMolGraph
+    batch : BatchMolGraph
         The batch.
     rows : Tensor of int [R]
         Molecules to keep, ascending.
     """
 
-    def __init__(self, whole: BatchMolGraph, rows: Tensor) -> None:
-        place = torch.full((len(whole),), -1, device=rows.device)
+    def __init__(self, batch: BatchMolGraph, rows: Tensor) -> None:
+        place = torch.full((len(batch),), -1, device=rows.device)
         place[rows] = torch.arange(len(rows), device=rows.device)
-        self.atoms = place[whole.batch] >= 0
-        bonds = self.atoms[whole.edge_index[0]]
-        self.V = whole.V[self.atoms]
-        self.E = whole.E[bonds]
-        self.edge_index = (self.atoms.cumsum(0) - 1)[whole.edge_index[:, bonds]]
-        self.rev_edge_index = (bonds.cumsum(0) - 1)[whole.rev_edge_index[bonds]]
-        self.batch = place[whole.batch[self.atoms]]
+        self.atoms = place[batch.batch] >= 0
+        bonds = self.atoms[batch.edge_index[0]]
+        self.V = batch.V[self.atoms]
+        self.E = batch.E[bonds]
+        self.edge_index = (self.atoms.cumsum(0) - 1)[batch.edge_index[:, bonds]]
+        self.rev_edge_index = (bonds.cumsum(0) - 1)[batch.rev_edge_index[bonds]]
+        self.batch = place[batch.batch[self.atoms]]
         self._length = len(rows)
 
     def __len__(self) -> int:

@@ -43,7 +43,7 @@ class TaskAffinityConfig(ConfigModel):
         ),
     )
     normalize_gradients: bool = Field(
-        default=True, description="Scale gradients to unit length before products."
+        default=True, description="Scale gradients to unit length before dot products."
     )
     estimator: Estimator = Field(
         default="auto",
@@ -120,7 +120,7 @@ class TaskAffinityConfig(ConfigModel):
         if self.affinity_type == "lookahead" and self.estimator == "probe":
             raise ValueError(
                 "estimator: expected 'exact' or 'auto' with affinity_type 'lookahead', which is no"
-                " product of gradients; found 'probe'"
+                " dot product of gradients; found 'probe'"
             )
         if self.affinity_type == "lookahead" and self.clustering_method == "spectral":
             raise ValueError(

@@ -178,7 +178,7 @@ class _WithLosses(nn.Module):
 def label_blocks(
     labelled: BoolArray, sizes: FloatArray, overhead: float = OVERHEAD
 ) -> list[IntArray]:
-    """Divide examples so that going back once a task and block costs little in all.
+    """Divide examples so that going back once per task and block costs little in all.
 
     A block costs its size and the overhead for each task that any of its examples has, and once
     more for its forward pass. Examples of one label pattern stay together; starting from the
@@ -284,7 +284,7 @@ def add_gradients(
     jacobian : Tensor [T, P]
         Written to in place.
     losses : Tensor [K]
-        The losses, with their graph, which is kept.
+        The losses, with their graph, which stays.
     rows : sequence of int [K]
         Row of each loss.
     inputs : sequence of Tensor
@@ -312,19 +312,19 @@ def empty_jacobian(n_tasks: int, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def gramian(jacobian: Tensor, chunk: int = 1 << 16) -> Tensor:
-    """Return the products of all rows with all rows, [T, T], summed in double precision.
+    """Return the dot products of all rows with all rows, [T, T], summed in double precision.
 
     Parameters
     ----------
     jacobian : Tensor [T, P]
-        A gradient a row.
+        One gradient per row.
     chunk : int
         Columns that are multiplied at once in the Jacobian's own precision.
     """
-    products = jacobian.new_zeros(len(jacobian), len(jacobian), dtype=torch.float64)
+    total = jacobian.new_zeros(len(jacobian), len(jacobian), dtype=torch.float64)
     for columns in torch.split(jacobian, chunk, dim=1):
-        products += columns @ columns.T
-    return products
+        total += columns @ columns.T
+    return total
 
 
 class EncoderOutput:
@@ -372,7 +372,7 @@ class EncoderOutput:
 
     @property
     def tensors(self) -> list[Tensor]:
-        """What the module put out, a tensor a call.
+        """What the module put out, one tensor per call.
 
         Raises
         ------

@@ -53,12 +53,12 @@ def checked_affinity(affinity: Any, names: Sequence[str]) -> tuple[FloatArray, l
     matrix = np.array(affinity, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) == 0:
         raise TaskAffinityError(
-            f"affinity: expected a square matrix, a row a task; found shape {matrix.shape}"
+            f"affinity: expected a square matrix, one row per task; found shape {matrix.shape}"
         )
     names = [str(name) for name in names]
     if len(names) != len(matrix):
         raise TaskAffinityError(
-            f"names: expected one a row of the matrix, {len(matrix)}; found {len(names)}"
+            f"names: expected one per row of the matrix, {len(matrix)}; found {len(names)}"
         )
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
@@ -83,8 +83,8 @@ def _check_finite(matrix: FloatArray, names: list[str]) -> None:
 
 def checked_n_groups(n_groups: Any, n_tasks: int) -> int:
     """Return `n_groups` if that many groups can be made of the tasks."""
-    whole = isinstance(n_groups, int | np.integer) and not isinstance(n_groups, bool)
-    if not whole or not 1 <= n_groups <= n_tasks:
+    is_integer = isinstance(n_groups, int | np.integer) and not isinstance(n_groups, bool)
+    if not is_integer or not 1 <= n_groups <= n_tasks:
         raise TaskAffinityError(
             f"n_groups: expected 1 to {n_tasks}, the number of tasks, or 'auto'; found {n_groups!r}"
         )
@@ -127,7 +127,7 @@ class Grouping:
     method : str
         ``agglomerative``, ``spectral``, ``tag`` exact or ``tag`` by beam search (see `exact`).
     score : float
-        What the method is judged by. `tag`: the mean over tasks of the affinity received in the
+        What the method maximises. `tag`: the mean over tasks of the affinity received in the
         group that serves each; otherwise the mean silhouette on 1 - affinity, NaN for a single
         group or as many groups as tasks.
     exact : bool
@@ -283,7 +283,7 @@ class TaskGrouper:
         else:
             silhouettes = {}
             made = self._groups(matrix, checked_n_groups(self.n_groups, len(matrix)))
-        self._keep(matrix, names, *made, silhouettes)
+        self._take(matrix, names, *made, silhouettes)
         return self.groups_
 
     def _groups(self, matrix: FloatArray, n_groups: int) -> tuple[BoolArray, IntArray, bool]:
@@ -301,7 +301,7 @@ class TaskGrouper:
         members = labels == labels[np.sort(first)][:, None]
         return members, members.argmax(axis=0), False
 
-    def _keep(
+    def _take(
         self,
         matrix: FloatArray,
         names: list[str],
@@ -335,7 +335,7 @@ class TaskGrouper:
 
     @property
     def score_(self) -> float:
-        """What the method is judged by."""
+        """The method's own score."""
         return self.grouping_.score
 
     @property

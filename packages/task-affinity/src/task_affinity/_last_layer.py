@@ -168,7 +168,7 @@ class LastLayer:
         shapes = [list(tensor.shape) for tensor in taken]
         if len(seen) != 1 or len(taken) != 1 or shapes[0][1:] != [width] or seen[0][0].ndim != 2:
             raise TaskAffinityError(
-                f"output_layer: expected {self._name!r} to take rows [A, F] once a pass, and "
+                f"output_layer: expected {self._name!r} to take rows [A, F] once per pass, and "
                 f"{self._head_name!r} a representation [B, {width}] after it; found {len(seen)} "
                 f"calls of the one, and inputs of shape {shapes} of the other"
             )
@@ -177,7 +177,7 @@ class LastLayer:
         """Return how each row's units move their example's [A, D], and whose the rows are [A]."""
         out, z = passed.representation, passed.z
         (slopes,) = torch.autograd.grad(out.sum(), z, retain_graph=True)
-        # Examples weighted by their number tell by the same slopes which one a row belongs to.
+        # Examples weighted by their number show by the same slopes whose row it is.
         number = torch.arange(1, len(out) + 1, device=out.device, dtype=out.dtype)
         (weighted,) = torch.autograd.grad((out * number[:, None]).sum(), z, retain_graph=True)
         squares = (slopes * slopes).sum(dim=1)

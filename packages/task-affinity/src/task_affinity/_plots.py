@@ -105,7 +105,7 @@ def plot_task_dendrogram(
     *,
     n_groups: int | None = None,
 ) -> Figure:
-    """Draw the tree of average linkage on 1 - affinity, a task a line.
+    """Draw the tree of average linkage on 1 - affinity, one line per task.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def _draw_tree(axes: Axes, matrix: FloatArray, names: list[str], n_groups: int |
 
 
 def _branch_colours(merges: FloatArray, n_groups: int | None) -> Any:
-    """Return the colour of each merge, by SciPy's number of it: a colour a group of two or more."""
+    """Return the colour of each merge, by SciPy's number of it; groups of two or more have one."""
     from scipy.cluster.hierarchy import leaves_list
 
     n_tasks = len(merges) + 1

@@ -75,7 +75,7 @@ def forward_derivatives(
     NotImplementedError
         If the model holds an operation without a forward derivative.
     """
-    # No graph is kept, so that memory stays that of inference, twice.
+    # Without a graph, so that memory stays that of inference, twice.
     with torch.no_grad(), forward_ad.dual_level(), _quiet_decompositions():
         duals = {
             name: forward_ad.make_dual(value.detach(), direction)  # type: ignore[no-untyped-call]
@@ -97,7 +97,7 @@ def double_backward_derivatives(
     Parameters
     ----------
     losses : Tensor [T]
-        The losses, with their graph, which is kept.
+        The losses, with their graph, which stays.
     inputs : sequence of Tensor
         What to differentiate by.
     """

@@ -124,7 +124,7 @@ class PairAccumulator:
     def standard_errors(self) -> FloatArray:
         """Standard errors [T, T] over batches; NaN for a pair that fewer than two had.
 
-        Those of normalised products follow from the first order of the ratio of means.
+        Those of normalised dot products follow from the first order of the ratio of means.
         """
         mean = _ratio(self._sums, self.counts)
         square = _ratio(self._squares, self.counts)
@@ -157,7 +157,7 @@ class PairAccumulator:
 
 
 class BatchBlocks:
-    """Sums over blocks of consecutive batches, few enough to be kept whatever the run's length.
+    """Sums over blocks of consecutive batches, few enough to hold whatever the run's length.
 
     A block is a batch until there is no more room; then neighbours are added up, and so on.
 
@@ -275,7 +275,7 @@ class AffinityResult:
         Parameters
         ----------
         path : str or Path
-            File to write or replace; it appears whole or not at all.
+            File to write or replace, atomically.
         """
         about = {
             "config": self.config.model_dump(mode="json"),

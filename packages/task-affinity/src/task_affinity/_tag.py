@@ -2,7 +2,7 @@
 
 The objective is the mean over tasks of the affinity that each receives in its best group (Fifty et
 al. 2021). From top to bottom: the objective; a local search that moves one task at a time; a beam
-search that chooses a few of many groups; the beam search over whole groupings, whose polished
+search that chooses a few of many groups; the beam search over complete groupings, whose polished
 groups form the pool that the next round chooses from; and the proof.
 
 Proven is a choice by branch and bound: with a price for serving each task, no choice of k groups is
@@ -161,8 +161,8 @@ def move_gains(others: FloatArray, rest: FloatArray, members: BoolArray) -> Floa
 
     entering = (sums[:, None] + others[np.ix_(inside, outside)]) / max(len(inside), 1)
     own = others[np.ix_(outside, inside)].sum(axis=1) / len(inside) if len(inside) else ALONE
-    kept = np.maximum(floor[:, None], entering).sum(axis=0)
-    gains[outside] = kept - now + np.maximum(own - rest[outside], 0.0)
+    joined = np.maximum(floor[:, None], entering).sum(axis=0)
+    gains[outside] = joined - now + np.maximum(own - rest[outside], 0.0)
 
     if len(inside) > 2:
         left = (sums[:, None] - others[np.ix_(inside, inside)]) / (len(inside) - 2)
@@ -174,7 +174,7 @@ def move_gains(others: FloatArray, rest: FloatArray, members: BoolArray) -> Floa
 
 
 def beam_choice(values: FloatArray, n_choose: int, width: int) -> IntArray:
-    """Choose groups one at a time, keeping the `width` best choices after each.
+    """Choose groups one at a time, going on with the `width` best choices after each.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def beam_choice(values: FloatArray, n_choose: int, width: int) -> IntArray:
     n_choose : int
         How many to choose.
     width : int
-        Choices kept.
+        Choices that go on to the next step.
 
     Returns
     -------

@@ -1,20 +1,19 @@
-"""A data set of bags, in NumPy arrays.
-
-Check of a whole data set when it is made.
-"""
+"""A data set of bags in NumPy arrays, made of SMILES, tables or arrays and checked then."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple, Self
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
-from molpool_common import FloatArray
-from numpy.typing import ArrayLike, NDArray
+from molpool_common import Float32Array, FloatArray, IntArray, listed
+from numpy.typing import ArrayLike
 
 from mil_attn._bags import Bags
+from mil_attn._config import MoleculeFeaturesConfig, TaskKind
 from mil_attn._errors import MILError
 from mil_attn.data._checks import (
     as_array,
@@ -31,30 +30,9 @@ from mil_attn.data._checks import (
     tensor,
     tensor_or_none,
 )
-
-TaskKind = Literal["classification", "regression"]
-Features = NDArray[np.float32]
-
-
-class Failure(NamedTuple):
-    """A molecule of which no bag could be made.
-
-    Parameters
-    ----------
-    id : str
-        Its name.
-    row : int
-        Index from 0 in what was given.
-    smiles : str
-        Its SMILES, "" where there was none.
-    reason : str
-        Why it was left out.
-    """
-
-    id: str
-    row: int
-    smiles: str
-    reason: str
+from mil_attn.data._molecule_features import require_rdkit
+from mil_attn.data._smiles import Failure, SmilesFeatures, StageProgress, check_request
+from mil_attn.data._tables import Table, bag_table_fields, joined_fields
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +46,11 @@ class BagData:
     ids : sequence of str [N]
         Distinct names of the bags.
     instances : ndarray of float32 [M, F3] or None
-        Features of the instances, bag after bag; None for bags that have 2D features alone.
+        Float32Array of the instances, bag after bag; None for bags that have 2D features alone.
     offsets : ndarray of int64 [N + 1] or None
         Bag b holds the rows ``offsets[b]:offsets[b + 1]`` of `instances`.
     x2d : ndarray of float32 [N, F2] or None
-        Features of the bags.
+        Float32Array of the bags.
     labels : ndarray of float64 [N, T] or None
         NaN where a label is missing; else 0 or 1 for classification. None for prediction.
     task_names : sequence of str [T]
@@ -107,9 +85,9 @@ class BagData:
     """
 
     ids: Sequence[str]
-    instances: Features | None = None
-    offsets: NDArray[np.int64] | None = None
-    x2d: Features | None = None
+    instances: Float32Array | None = None
+    offsets: IntArray | None = None
+    x2d: Float32Array | None = None
     labels: FloatArray | None = None
     task_names: Sequence[str] = ()
     task_kind: TaskKind = "classification"
@@ -155,42 +133,215 @@ class BagData:
         for name, values in (("feature_names_3d", self.instances), ("feature_names_2d", self.x2d)):
             put(name, getattr(self, name) or numbered(values, "f"))
 
-    def _bounds(self) -> NDArray[np.int64]:
+    def _bounds(self) -> IntArray:
         if self.instances is None:
             return np.zeros(len(self.ids) + 1, dtype=np.int64)
         if self.offsets is None:
             raise MILError("offsets: expected bounds of the bags of instances; found none.")
         return np.asarray(self.offsets).astype(np.int64, casting="same_kind")
 
-    @staticmethod
-    def from_smiles(smiles: Sequence[str | None], **options: Any) -> BagData:
-        """Compute conformers and descriptors; see `mil_attn.data._smiles.from_smiles`."""
-        from mil_attn.data._smiles import from_smiles
+    @classmethod
+    def from_smiles(
+        cls,
+        smiles: Sequence[str | None],
+        *,
+        ids: Sequence[str] | None = None,
+        labels: FloatArray | None = None,
+        task_names: Sequence[str] = (),
+        task_kind: TaskKind = "classification",
+        weights: FloatArray | None = None,
+        aux: Mapping[str, FloatArray] | None = None,
+        aux_weights: Mapping[str, FloatArray] | None = None,
+        aux_names: Mapping[str, Sequence[str]] | None = None,
+        features: MoleculeFeaturesConfig | None = None,
+        cache: str | Path | None = None,
+        workers: int = 1,
+        progress: StageProgress | None = None,
+    ) -> Self:
+        """Return the molecules of SMILES with conformers, their descriptors and 2D features.
 
-        return from_smiles(smiles, **options)
+        Conformers are embedded with ETKDGv3, relaxed with MMFF94 and pruned; they are a molecule's
+        instances, lowest first. A molecule of which none embeds, or that is no molecule, is left
+        out and listed in ``failures``. Descriptors that are not defined for a molecule are NaN:
+        scale the data before use.
 
-    @staticmethod
-    def from_bag_table(table: Any, **options: Any) -> BagData:
-        """Read a table with a row an instance; see `mil_attn.data._tables.from_bag_table`."""
-        from mil_attn.data._tables import from_bag_table
+        Parameters
+        ----------
+        smiles : sequence of str or None [N]
+            Each different text is computed once.
+        ids : sequence of str [N], optional
+            Distinct names; by default 1, 2, ...
+        labels, task_names, task_kind, weights, aux, aux_weights, aux_names
+            As of `BagData`, one row per SMILES.
+        features : MoleculeFeaturesConfig, optional
+            What to compute; without `descriptors_3d` there are no conformers.
+        cache : str or Path, optional
+            Folder in which several processes may cache what they compute. A run that is killed
+            loses at most some dozen molecules.
+        workers : int
+            Processes. More than 1 are spawned: a script needs ``if __name__ == "__main__":``.
+        progress : callable, optional
+            Called with what is computed and how many molecules of how many are done.
 
-        return from_bag_table(table, **options)
+        Raises
+        ------
+        MILError
+            If no molecule is left, ids or labels are wrong, or nothing is to be computed.
+        ImportError
+            Without RDKit.
+        """
+        require_rdkit()
+        config = features or MoleculeFeaturesConfig()
+        check_request(config, workers)
+        names = [str(i + 1) for i in range(len(smiles))] if ids is None else [str(i) for i in ids]
+        texts = tuple(text or "" for text in smiles)
+        frame = cls(  # the labels are checked before minutes of work
+            names,
+            x2d=np.zeros((len(names), 0), dtype=np.float32),
+            labels=labels,
+            task_names=task_names,
+            task_kind=task_kind,
+            weights=weights,
+            aux=aux or {},
+            aux_weights=aux_weights or {},
+            aux_names=aux_names or {},
+            smiles=texts,
+        )
+        computed = SmilesFeatures(texts, config, cache, workers, progress)
+        failures = computed.failures(frame.ids, texts)
+        failed = {failure.row for failure in failures}
+        remaining = [row for row in range(len(frame)) if row not in failed]
+        if not remaining:
+            reasons = [f"{f.smiles!r} in row {f.row + 1}: {f.reason}" for f in failures]
+            raise MILError(
+                f"smiles: expected at least one molecule that can be computed; found none of "
+                f"{len(frame)}{f' ({listed(reasons, 3)})' if reasons else ''}."
+            )
+        data = frame.take(remaining)
+        return data.replace(
+            failures=failures,
+            undefined_ok=True,
+            **computed.fields(data.ids, [texts[row] for row in remaining]),
+        )
 
-    @staticmethod
-    def from_features(molecules: Any, **options: Any) -> BagData:
-        """Join tables of features to molecules; see `mil_attn.data._tables.from_features`."""
-        from mil_attn.data._tables import from_features
+    @classmethod
+    def from_bag_table(
+        cls,
+        table: Table,
+        *,
+        id_column: str = "bag_id",
+        label_columns: Sequence[str] = ("label",),
+        feature_columns: Sequence[str] | None = None,
+        instance_column: str | None = None,
+        task_kind: TaskKind = "classification",
+        undefined_ok: bool = False,
+    ) -> Self:
+        """Return the bags of a table with one row per instance, as MUSK's is written.
 
-        return from_features(molecules, **options)
+        Parameters
+        ----------
+        table : str, Path or polars.DataFrame
+            CSV, TSV or Parquet. Rows of a bag may stand anywhere; bags keep the order of first
+            rows.
+        id_column, instance_column : str
+            Names of bags and, if given, of instances.
+        label_columns : sequence of str [T]
+            Labels, equal in all rows of a bag; none for prediction.
+        feature_columns : sequence of str, optional
+            By default ``f1``, ``f2``, ... or, without such columns, all others.
+        task_kind : {"classification", "regression"}
+            Kind of the tasks.
+        undefined_ok : bool
+            Whether features may be missing.
+
+        Raises
+        ------
+        InputError, MILError
+            For a file that is no table, a column that is not there, a missing name, features that
+            are not finite (row and column), labels that differ within a bag (named).
+        """
+        fields = bag_table_fields(
+            table,
+            id_column=id_column,
+            label_columns=label_columns,
+            feature_columns=feature_columns,
+            instance_column=instance_column,
+            undefined_ok=undefined_ok,
+        )
+        return cls(**fields, task_kind=task_kind, undefined_ok=undefined_ok)
+
+    @classmethod
+    def from_features(
+        cls,
+        molecules: Table,
+        *,
+        features_3d: Table | None = None,
+        features_2d: Table | None = None,
+        id_column: str = "id",
+        label_columns: Sequence[str] = (),
+        aux_columns: Mapping[str, Sequence[str]] | None = None,
+        smiles_column: str | None = None,
+        conformer_column: str | None = None,
+        energy_column: str | None = None,
+        columns_3d: Sequence[str] | None = None,
+        columns_2d: Sequence[str] | None = None,
+        task_kind: TaskKind = "classification",
+        undefined_ok: bool = False,
+    ) -> Self:
+        """Return the molecules of a table with features that were computed before.
+
+        Parameters
+        ----------
+        molecules : str, Path or polars.DataFrame
+            One row per molecule: its name, labels, auxiliary targets.
+        features_3d, features_2d : str, Path or polars.DataFrame, optional
+            One row per conformer, and one per molecule, named in `id_column`. Other molecules may
+            be there.
+        id_column, smiles_column : str
+            Names of the molecules in all tables; SMILES, if given.
+        label_columns : sequence of str [T]
+            Labels; none for prediction.
+        aux_columns : mapping of str to sequence of str
+            Columns of auxiliary targets by group.
+        conformer_column, energy_column : str, optional
+            Names and energies (kcal/mol) of conformers in the 3D table.
+        columns_3d, columns_2d : sequence of str, optional
+            Features; by default ``f1``, ``f2``, ... or, without such columns, all others.
+        task_kind : {"classification", "regression"}
+            Kind of the tasks.
+        undefined_ok : bool
+            Whether features may be missing.
+
+        Raises
+        ------
+        InputError, MILError
+            If a table of features lacks a molecule (named) or has one twice where it may stand
+            once; else as `from_bag_table`.
+        """
+        fields = joined_fields(
+            molecules,
+            features_3d=features_3d,
+            features_2d=features_2d,
+            id_column=id_column,
+            label_columns=label_columns,
+            aux_columns=aux_columns,
+            smiles_column=smiles_column,
+            conformer_column=conformer_column,
+            energy_column=energy_column,
+            columns_3d=columns_3d,
+            columns_2d=columns_2d,
+            undefined_ok=undefined_ok,
+        )
+        return cls(**fields, task_kind=task_kind, undefined_ok=undefined_ok)
 
     @property
-    def bounds(self) -> NDArray[np.int64]:
+    def bounds(self) -> IntArray:
         """`offsets` as an array; zeros where there are no instances."""
         assert self.offsets is not None  # set when made
         return self.offsets
 
     @property
-    def sizes(self) -> NDArray[np.int64]:
+    def sizes(self) -> IntArray:
         """Number of instances of each bag [N]; zeros where there are none."""
         return np.diff(self.bounds)
 
@@ -276,9 +427,7 @@ class BagData:
             ids=tuple(self.ids[i] for i in picked),
         )
 
-    def _instances_of(
-        self, picked: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _instances_of(self, picked: IntArray) -> tuple[IntArray, IntArray]:
         """Return the rows of the instances of some bags, and their new bounds."""
         sizes = self.sizes[picked]
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -304,7 +453,7 @@ def _check_features(data: BagData) -> None:
     if data.instances is None and data.x2d is None:
         raise MILError("features: expected instances, x2d or both; found neither.")
     if data.smiles is not None and len(data.smiles) != n:
-        raise MILError(f"smiles: expected one a bag, {n}; found {len(data.smiles)}.")
+        raise MILError(f"smiles: expected one per bag, {n}; found {len(data.smiles)}.")
     if data.x2d is not None:
         check_shape("x2d", data.x2d, n, len(data.feature_names_2d))
         check_features(
@@ -318,14 +467,14 @@ def _check_features(data: BagData) -> None:
         _check_instances(data, data.instances)
 
 
-def _check_instances(data: BagData, instances: NDArray[np.float32]) -> None:
+def _check_instances(data: BagData, instances: Float32Array) -> None:
     m = len(instances)
     check_shape("instances", instances, m, len(data.feature_names_3d))
     check_bounds(data.bounds, data.ids, m)
     for name in ("instance_ids", "energies"):
         value = getattr(data, name)
         if value is not None and len(value) != m:
-            raise MILError(f"{name}: expected one an instance, {m}; found {len(value)}.")
+            raise MILError(f"{name}: expected one per instance, {m}; found {len(value)}.")
     check_features(
         "instances",
         instances,

@@ -1,7 +1,4 @@
-"""Checks of what data hold: bounds, shapes, features, labels.
-
-Small steps from what is given to arrays and tensors.
-"""
+"""Checks of what data hold (bounds, shapes, features, labels), and steps to arrays and tensors."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from molpool_common import listed
+from molpool_common import Float32Array, FloatArray, IntArray, listed
 from numpy.typing import ArrayLike, NDArray
 
 from mil_attn._errors import MILError
@@ -25,7 +22,7 @@ def check_shape(name: str, array: NDArray[np.generic], rows: int, columns: int) 
         raise MILError(f"{name}: expected shape [{rows}, {columns}]; found {list(array.shape)}.")
 
 
-def check_bounds(offsets: NDArray[np.int64], ids: Sequence[str], n_rows: int) -> None:
+def check_bounds(offsets: IntArray, ids: Sequence[str], n_rows: int) -> None:
     """Raise MILError unless `offsets` bound non-empty bags with these ids; names the bags."""
     if offsets.shape != (len(ids) + 1,):
         raise MILError(
@@ -65,7 +62,7 @@ def check_distinct(name: str, values: Sequence[str]) -> None:
 
 def check_features(
     name: str,
-    values: NDArray[np.float32],
+    values: Float32Array,
     columns: Sequence[str],
     row_name: Callable[[int], str],
     *,
@@ -109,9 +106,7 @@ def check_features(
         )
 
 
-def check_classes(
-    labels: NDArray[np.float64], task_names: Sequence[str], ids: Sequence[str]
-) -> None:
+def check_classes(labels: FloatArray, task_names: Sequence[str], ids: Sequence[str]) -> None:
     """Raise MILError at a label that is not 0, 1 or NaN; names bag and task."""
     bad = np.argwhere(~(np.isnan(labels) | np.isin(labels, (0.0, 1.0))))
     if len(bad):
@@ -124,7 +119,7 @@ def check_classes(
 
 
 def check_targets(
-    name: str, values: NDArray[np.float64], columns: Sequence[str], ids: Sequence[str]
+    name: str, values: FloatArray, columns: Sequence[str], ids: Sequence[str]
 ) -> None:
     """Raise MILError at an infinite target; names bag and column."""
     bad = np.argwhere(np.isinf(values))
@@ -136,7 +131,7 @@ def check_targets(
         )
 
 
-def check_weights(name: str, weights: NDArray[np.float64], ids: Sequence[str]) -> None:
+def check_weights(name: str, weights: FloatArray, ids: Sequence[str]) -> None:
     """Raise MILError at a weight that is negative or not finite; names the bag."""
     bad = np.argwhere(~(np.isfinite(weights) & (weights >= 0)))
     if len(bad):
@@ -147,7 +142,7 @@ def check_weights(name: str, weights: NDArray[np.float64], ids: Sequence[str]) -
         )
 
 
-def positions(rows: ArrayLike, n: int) -> NDArray[np.int64]:
+def positions(rows: ArrayLike, n: int) -> IntArray:
     """Return positions among n bags, given so or as a mask.
 
     Raises
@@ -185,7 +180,7 @@ def numbered(values: NDArray[Any] | None, prefix: str) -> tuple[str, ...]:
     return () if values is None else tuple(f"{prefix}{i + 1}" for i in range(values.shape[1]))
 
 
-def take_rows(values: Any, rows: NDArray[np.int64]) -> Any:
+def take_rows(values: Any, rows: IntArray) -> Any:
     """Return some rows; None of None."""
     return None if values is None else values[rows]
 

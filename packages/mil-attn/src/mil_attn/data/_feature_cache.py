@@ -1,6 +1,8 @@
-"""Results by SMILES that are kept on disk, file by file as they are computed.
+"""The cache of what was computed of SMILES: files of a few arrays, each of some dozen molecules.
 
-Results of many molecules as the few arrays that a file of the cache holds.
+A file is written as soon as it is full and never changed; results are found by a hash of the
+SMILES. The folder's name holds a hash of the settings and RDKit's version, so that other settings
+find none.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from types import TracebackType
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
-from molpool_common import ConfigModel, ContentStore, Keys
+from molpool_common import ConfigModel, ContentStore, Float32Array, FloatArray, IntArray, Keys
 from numpy.typing import NDArray
 
 from mil_attn._config import DescriptorSet
@@ -22,7 +24,7 @@ ResultT = TypeVar("ResultT")
 Arrays = Mapping[str, NDArray[Any]]
 
 CHUNK = 64
-"""Molecules a file: half a minute of work, the most that a killed run loses beside the few that
+"""Molecules per file: half a minute of work, the most that a killed run loses beside the few that
 were being computed."""
 
 _FORMAT = 1
@@ -31,7 +33,7 @@ _FORMAT = 1
 def store_of(
     cache: Path | None, name: str, config: ConfigModel, families: Sequence[str] = ()
 ) -> ContentStore | None:
-    """Return where results of these settings and this RDKit are kept."""
+    """Return the store of results of these settings and this RDKit; None without a cache."""
     if cache is None:
         return None
     from molpool_common import rdkit_version
@@ -44,17 +46,17 @@ def store_of(
 def found(
     keys: Keys,
     store: ContentStore | None,
-    unpack: Callable[[Arrays, NDArray[np.int64]], Iterator[ResultT]],
+    unpack: Callable[[Arrays, IntArray], Iterator[ResultT]],
 ) -> Iterator[tuple[int, ResultT]]:
-    """Yield position and result of each key [N] that is kept, file by file."""
+    """Yield position and result of each key [N] in the store, file by file."""
     if store is None or not len(keys):
         return
     for arrays, there, asked in store.find(keys):
         yield from zip(asked.tolist(), unpack(arrays, there), strict=True)
 
 
-class Shelf(Generic[ResultT]):
-    """Results on their way to a store, written some at a time and at the end, come what may."""
+class CacheWriter(Generic[ResultT]):
+    """Writes results to a store some at a time, and the rest at the end, come what may."""
 
     def __init__(
         self, store: ContentStore | None, pack: Callable[[Sequence[ResultT]], Arrays]
@@ -104,8 +106,8 @@ class Instances(NamedTuple):
         Why there is no conformer, "" where there is.
     """
 
-    values: NDArray[np.float32]
-    energies: NDArray[np.float64]
+    values: Float32Array
+    energies: FloatArray
     reason: str
 
 
@@ -126,7 +128,7 @@ def pack_conformers(parts: Sequence[Conformers]) -> Arrays:
     }
 
 
-def unpack_conformers(arrays: Arrays, rows: NDArray[np.int64]) -> Iterator[Conformers]:
+def unpack_conformers(arrays: Arrays, rows: IntArray) -> Iterator[Conformers]:
     """Yield the conformers of some molecules of a file."""
     count, atoms = arrays["count"], arrays["atoms"]
     ends, atom_ends = np.cumsum(count), np.cumsum(count * atoms)
@@ -150,7 +152,7 @@ def pack_instances(parts: Sequence[Instances]) -> Arrays:
     }
 
 
-def unpack_instances(arrays: Arrays, rows: NDArray[np.int64]) -> Iterator[Instances]:
+def unpack_instances(arrays: Arrays, rows: IntArray) -> Iterator[Instances]:
     """Yield the descriptors of some molecules of a file."""
     ends = np.cumsum(arrays["count"])
     for row in rows.tolist():
@@ -170,7 +172,7 @@ def pack_described(parts: Sequence[Described]) -> Arrays:
     }
 
 
-def unpack_described(arrays: Arrays, rows: NDArray[np.int64]) -> Iterator[Described]:
+def unpack_described(arrays: Arrays, rows: IntArray) -> Iterator[Described]:
     """Yield the 2D features of some molecules of a file."""
     for row in rows.tolist():
         yield Described(arrays["values"][row], arrays["counts"][row], str(arrays["reason"][row]))

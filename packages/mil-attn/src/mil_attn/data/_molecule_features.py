@@ -1,10 +1,7 @@
-"""RDKit, quiet, and what it raises for a molecule that it cannot handle.
+"""Conformers and descriptors of one molecule, by RDKit.
 
-Conformers of one molecule: embedded, relaxed, pruned.
-
-Descriptors of a conformer, by RDKit.
-
-Features of a molecule as a whole: RDKit's descriptors and Morgan counts.
+Nothing here raises for what a molecule is: results hold the reason where there is none. RDKit's
+log is held back.
 """
 
 from __future__ import annotations
@@ -16,19 +13,34 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from molpool_common import BoolArray, Float32Array, FloatArray
 from numpy.typing import NDArray
 
 from mil_attn._config import ConformerConfig, Descriptors2DConfig, DescriptorSet
 from mil_attn._errors import MILError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rdkit.Chem import Mol
-
 
 RDKIT_ERRORS = (RuntimeError, ValueError, ArithmeticError, IndexError)
 """What RDKit raises for one molecule: broken invariants, failed sanitisation, unknown atoms."""
+
+_MATCHES = 1000
+"""Symmetries tried: rings and tert-butyls multiply; past this the best of those tried counts."""
+
+SIZES: dict[DescriptorSet, int] = {
+    "usrcat": 60,
+    "whim": 114,
+    "autocorr3d": 80,
+    "rdf": 210,
+    "morse": 224,
+    "getaway": 273,
+}
+"""Values of each family. USRCAT: Schreyer and Blundell, J. Cheminform. 4:27 (2012); the others:
+Todeschini and Consonni, "Molecular Descriptors for Chemoinformatics" (2009)."""
+
+LEFT_OUT = ("Ipc",)
+"""Grows exponentially with the molecule, past single precision; AvgIpc says the same."""
 
 
 @contextmanager
@@ -85,8 +97,8 @@ class Conformers(NamedTuple):
         Why there is none, "" where there are some.
     """
 
-    positions: NDArray[np.float32]
-    energies: NDArray[np.float64]
+    positions: Float32Array
+    energies: FloatArray
     reason: str = ""
 
 
@@ -148,8 +160,8 @@ def _embed(heavy: Mol, config: ConformerConfig) -> Conformers:
     usable = np.isfinite(positions).all(axis=(1, 2)) & ~np.isinf(energies)
     if not usable.any():
         return no_conformers("no conformer of finite energy")
-    kept = _kept(mol, energies, usable, config)
-    return Conformers(positions[kept], energies[kept] - energies[kept[0]])
+    stay = _pruned(mol, energies, usable, config)
+    return Conformers(positions[stay], energies[stay] - energies[stay[0]])
 
 
 def _with_hydrogens(mol: Mol, config: ConformerConfig) -> Mol:
@@ -187,7 +199,7 @@ def _rdkit_seed(seed: int) -> int:
     return 1 + int(np.random.SeedSequence(seed).generate_state(1)[0]) % 2**20
 
 
-def _relax(mol: Mol, config: ConformerConfig) -> NDArray[np.float64]:
+def _relax(mol: Mol, config: ConformerConfig) -> FloatArray:
     """Relax in place and return energies [K], NaN where no force field knows the molecule.
 
     An energy that is not finite becomes infinite.
@@ -207,8 +219,8 @@ def _relax(mol: Mol, config: ConformerConfig) -> NDArray[np.float64]:
     return np.where(np.isfinite(energies), energies, np.inf)
 
 
-def _kept(
-    mol: Mol, energies: NDArray[np.float64], usable: NDArray[np.bool_], config: ConformerConfig
+def _pruned(
+    mol: Mol, energies: FloatArray, usable: BoolArray, config: ConformerConfig
 ) -> list[int]:
     """Return which conformers stay, lowest first; in their order where energies are not known."""
     order = np.argsort(energies, kind="stable")
@@ -220,20 +232,16 @@ def _kept(
     return _apart(_distances(mol), order.tolist(), config.rmsd)
 
 
-def _apart(distances: NDArray[np.float64], order: list[int], least: float) -> list[int]:
+def _apart(distances: FloatArray, order: list[int], least: float) -> list[int]:
     """Return each of an order that is at least so far from all before it that stay."""
-    kept: list[int] = []
+    stay: list[int] = []
     for i in order:
-        if not kept or distances[i, kept].min() >= least:
-            kept.append(i)
-    return kept
+        if not stay or distances[i, stay].min() >= least:
+            stay.append(i)
+    return stay
 
 
-_MATCHES = 1000
-"""Symmetries tried: rings and tert-butyls multiply; past this the best of those tried counts."""
-
-
-def _distances(mol: Mol) -> NDArray[np.float64]:
+def _distances(mol: Mol) -> FloatArray:
     """Return the RMSD [K, K] between conformers, heavy atoms, best of all symmetries, in Å."""
     from rdkit import Chem
     from rdkit.Chem import rdMolAlign
@@ -246,24 +254,12 @@ def _distances(mol: Mol) -> NDArray[np.float64]:
     return distances + distances.T
 
 
-SIZES: dict[DescriptorSet, int] = {
-    "usrcat": 60,
-    "whim": 114,
-    "autocorr3d": 80,
-    "rdf": 210,
-    "morse": 224,
-    "getaway": 273,
-}
-"""Values of each family. USRCAT: Schreyer and Blundell, J. Cheminform. 4:27 (2012); the others:
-Todeschini and Consonni, "Molecular Descriptors for Chemoinformatics" (2009)."""
-
-
 def names_3d(families: Sequence[DescriptorSet]) -> tuple[str, ...]:
     """Return the names of the columns of `describe`: ``whim_1`` to ``whim_114``, ..."""
     return tuple(f"{family}_{i + 1}" for family in families for i in range(SIZES[family]))
 
 
-def describe_conformers(mol: Mol, families: Sequence[DescriptorSet]) -> NDArray[np.float32]:
+def describe_conformers(mol: Mol, families: Sequence[DescriptorSet]) -> Float32Array:
     """Return the descriptors [K, F] of the conformers of a molecule with hydrogens.
 
     NaN where a descriptor is not defined: USRCAT of two atoms, WHIM of a point.
@@ -274,7 +270,7 @@ def describe_conformers(mol: Mol, families: Sequence[DescriptorSet]) -> NDArray[
     return np.concatenate([np.zeros((len(ids), 0), dtype=np.float32), *blocks], axis=1)
 
 
-def _family(mol: Mol, ids: Sequence[int], family: DescriptorSet) -> NDArray[np.float32]:
+def _family(mol: Mol, ids: Sequence[int], family: DescriptorSet) -> Float32Array:
     values = np.full((len(ids), SIZES[family]), np.nan)
     compute = _function(family)
     for row, conformer in enumerate(ids):
@@ -285,7 +281,7 @@ def _family(mol: Mol, ids: Sequence[int], family: DescriptorSet) -> NDArray[np.f
     return defined(values)
 
 
-def defined(values: NDArray[np.float64]) -> NDArray[np.float32]:
+def defined(values: FloatArray) -> Float32Array:
     """Return values in single precision; NaN where infinite or out of its range."""
     inside = np.abs(values) <= np.finfo(np.float32).max
     return np.where(inside, values, np.nan).astype(np.float32)
@@ -305,10 +301,6 @@ def _function(family: DescriptorSet) -> Callable[..., Sequence[float]]:
     return functions[family]
 
 
-LEFT_OUT = ("Ipc",)
-"""Grows exponentially with the molecule, past single precision; AvgIpc says the same."""
-
-
 class Described(NamedTuple):
     """The features of one molecule.
 
@@ -322,7 +314,7 @@ class Described(NamedTuple):
         Why the molecule has no features, "" where it has.
     """
 
-    values: NDArray[np.float32]
+    values: Float32Array
     counts: NDArray[np.uint16]
     reason: str = ""
 

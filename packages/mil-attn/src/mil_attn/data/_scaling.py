@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from molpool_common import listed, write_text
+from molpool_common import Float32Array, FloatArray, listed, write_text
 from numpy.typing import NDArray
 
 from mil_attn._errors import MILError
@@ -37,8 +37,8 @@ class ColumnScale:
     """
 
     names: tuple[str, ...]
-    mean: NDArray[np.float64]
-    scale: NDArray[np.float64]
+    mean: FloatArray
+    scale: FloatArray
 
     @classmethod
     def fit(cls, values: NDArray[Any], names: Sequence[str]) -> Self:
@@ -56,12 +56,12 @@ class ColumnScale:
         scale = np.sqrt(squares / np.maximum(count, 1))
         return cls(tuple(names), mean, np.where(scale > _ROUNDING * np.abs(mean), scale, 0.0))
 
-    def transform(self, values: NDArray[Any]) -> NDArray[np.float64]:
+    def transform(self, values: NDArray[Any]) -> FloatArray:
         """Return (values - mean) / scale; 0 in columns that were constant."""
         inverse = np.divide(1.0, self.scale, out=np.zeros_like(self.scale), where=self.scale > 0)
         return (values - self.mean) * inverse
 
-    def inverse(self, values: NDArray[Any]) -> NDArray[np.float64]:
+    def inverse(self, values: NDArray[Any]) -> FloatArray:
         """Return values · scale + mean: a column that was constant is its mean."""
         return values * self.scale + self.mean
 
@@ -194,14 +194,12 @@ class FeatureScaler:
             ) from None
 
 
-def _blocks(values: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
+def _blocks(values: NDArray[Any]) -> Iterator[FloatArray]:
     for start in range(0, len(values), _BLOCK):
         yield values[start : start + _BLOCK].astype(np.float64)
 
 
-def _features(
-    scale: ColumnScale | None, values: NDArray[np.float32] | None
-) -> NDArray[np.float32] | None:
+def _features(scale: ColumnScale | None, values: Float32Array | None) -> Float32Array | None:
     if scale is None or values is None:
         return None
     scaled = np.empty_like(values)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
 from molpool_common import (
+    FloatArray,
     InputError,
     cache_folder,
     listed,
@@ -16,13 +17,11 @@ from molpool_common import (
     read_table,
     require_columns,
 )
-from numpy.typing import NDArray
 
-from mil_attn._config import MILConfig, MILDataConfig
+from mil_attn._config import MILConfig, MILDataConfig, TaskKind
 from mil_attn.data._bag_data import BagData
 from mil_attn.data._tables import columns_of_features, label_matrix, names_of
 
-SourceTaskKind = Literal["classification", "regression"]
 Progress = Callable[[str, int, int], None]
 
 
@@ -58,7 +57,7 @@ def read_bags(
     labelled : bool
         Whether to read targets.
     progress : callable, optional
-        Told of molecules computed.
+        Called as molecules are computed.
 
     Raises
     ------
@@ -155,9 +154,7 @@ def _check_weight_columns(
     require_columns(frame, data.weight_columns, key="data.weight_columns", where=where)
 
 
-def _weights(
-    data: MILDataConfig, frame: pl.DataFrame, bags: BagData, where: str
-) -> NDArray[np.float64]:
+def _weights(data: MILDataConfig, frame: pl.DataFrame, bags: BagData, where: str) -> FloatArray:
     """Return the weight of each label [N, T]; what a missing label would weigh does not matter."""
     assert bags.labels is not None
     values = label_matrix(frame, data.weight_columns, where)
@@ -168,7 +165,7 @@ def _weights(
 
 def _from_tables(
     data: MILDataConfig,
-    task_kind: SourceTaskKind,
+    task_kind: TaskKind,
     path: str | Path,
     frame: pl.DataFrame,
     tasks: Sequence[str],
@@ -207,7 +204,7 @@ def _features_of_bags(
 
 def _from_smiles(
     data: MILDataConfig,
-    task_kind: SourceTaskKind,
+    task_kind: TaskKind,
     frame: pl.DataFrame,
     where: str,
     tasks: Sequence[str],
@@ -239,7 +236,7 @@ class _Auxiliary:
             frame, [data.names] if data.names else [], key="data.id_column", where=where
         )
         self.columns = {name: group.columns for name, group in model.aux.items()}
-        self.values: dict[str, NDArray[np.float64]] = {}
+        self.values: dict[str, FloatArray] = {}
         for name, columns in self.columns.items():
             require_columns(frame, columns, key=f"aux.{name}.columns", where=where)
             self.values[name] = label_matrix(frame, columns, where)

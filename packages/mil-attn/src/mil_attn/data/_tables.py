@@ -1,6 +1,7 @@
-"""Columns of a table as names of bags, features and labels.
+"""Tables of bags: one row per instance with labels, or features beside a table of molecules.
 
-Bags from tables: one of instances with labels, or features beside a table of molecules.
+Columns become names, features and labels first; rows are then sorted by bag. `BagData` takes the
+fields that `bag_table_fields` and `joined_fields` return.
 """
 
 from __future__ import annotations
@@ -12,11 +13,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from molpool_common import listed, number_column, read_table, require_columns
-from numpy.typing import NDArray
+from molpool_common import (
+    Float32Array,
+    FloatArray,
+    IntArray,
+    listed,
+    number_column,
+    read_table,
+    require_columns,
+)
 
 from mil_attn._errors import MILError
-from mil_attn.data._bag_data import BagData, TaskKind
 
 _NUMBERED = re.compile(r"f\d+")
 
@@ -66,7 +73,7 @@ def columns_of_features(frame: pl.DataFrame, others: Sequence[str], where: str) 
 
 def feature_matrix(
     frame: pl.DataFrame, columns: Sequence[str], where: str, *, undefined_ok: bool = False
-) -> NDArray[np.float32]:
+) -> Float32Array:
     """Return features [R, F] in single precision.
 
     Raises
@@ -93,7 +100,7 @@ def feature_matrix(
 
 def _refuse(
     frame: pl.DataFrame,
-    matrix: NDArray[np.float32],
+    matrix: Float32Array,
     columns: Sequence[str],
     where: str,
     undefined_ok: bool,
@@ -115,7 +122,7 @@ def _refuse(
     )
 
 
-def label_matrix(frame: pl.DataFrame, columns: Sequence[str], where: str) -> NDArray[np.float64]:
+def label_matrix(frame: pl.DataFrame, columns: Sequence[str], where: str) -> FloatArray:
     """Return labels [R, T], NaN where missing.
 
     Raises
@@ -147,43 +154,20 @@ class _Rows(NamedTuple):
     """
 
     bags: list[str]
-    order: NDArray[np.int64]
-    offsets: NDArray[np.int64]
+    order: IntArray
+    offsets: IntArray
 
 
-def from_bag_table(
+def bag_table_fields(
     table: Table,
     *,
-    id_column: str = "bag_id",
-    label_columns: Sequence[str] = ("label",),
-    feature_columns: Sequence[str] | None = None,
-    instance_column: str | None = None,
-    task_kind: TaskKind = "classification",
-    undefined_ok: bool = False,
-) -> BagData:
-    """Return the bags of a table with a row an instance, as MUSK's is written.
-
-    Parameters
-    ----------
-    table : str, Path or polars.DataFrame
-        CSV, TSV or Parquet. Rows of a bag may stand anywhere; bags keep the order of first rows.
-    id_column, instance_column : str
-        Names of bags and, if given, of instances.
-    label_columns : sequence of str [T]
-        Labels, equal in all rows of a bag; none for prediction.
-    feature_columns : sequence of str, optional
-        By default ``f1``, ``f2``, ... or, without such columns, all others.
-    task_kind : {"classification", "regression"}
-        Kind of the tasks.
-    undefined_ok : bool
-        Whether features may be missing.
-
-    Raises
-    ------
-    InputError, MILError
-        For a file that is no table, a column that is not there, a missing name, features that are
-        not finite (row and column), labels that differ within a bag (named).
-    """
+    id_column: str,
+    label_columns: Sequence[str],
+    feature_columns: Sequence[str] | None,
+    instance_column: str | None,
+    undefined_ok: bool,
+) -> dict[str, Any]:
+    """Return the fields of `BagData` for a table with one row per instance; see there."""
     frame, where = table_of(table, "bag table")
     names = names_of(frame, id_column, where)
     others = [id_column, *label_columns, *_given(instance_column)]
@@ -191,64 +175,33 @@ def from_bag_table(
     matrix = feature_matrix(frame, features, where, undefined_ok=undefined_ok)
     labels = label_matrix(frame, label_columns, where)
     rows = _by_bag(names)
-    return BagData(
-        ids=rows.bags,
-        instances=matrix[rows.order],
-        offsets=rows.offsets,
-        labels=_of_bags(labels, rows, label_columns, where) if label_columns else None,
-        task_names=label_columns,
-        task_kind=task_kind,
-        instance_ids=_texts(frame, instance_column, rows.order, where),
-        feature_names_3d=features,
-        undefined_ok=undefined_ok,
-    )
+    return {
+        "ids": rows.bags,
+        "instances": matrix[rows.order],
+        "offsets": rows.offsets,
+        "labels": _of_bags(labels, rows, label_columns, where) if label_columns else None,
+        "task_names": label_columns,
+        "instance_ids": _texts(frame, instance_column, rows.order, where),
+        "feature_names_3d": features,
+    }
 
 
-def from_features(
+def joined_fields(
     molecules: Table,
     *,
-    features_3d: Table | None = None,
-    features_2d: Table | None = None,
-    id_column: str = "id",
-    label_columns: Sequence[str] = (),
-    aux_columns: Mapping[str, Sequence[str]] | None = None,
-    smiles_column: str | None = None,
-    conformer_column: str | None = None,
-    energy_column: str | None = None,
-    columns_3d: Sequence[str] | None = None,
-    columns_2d: Sequence[str] | None = None,
-    task_kind: TaskKind = "classification",
-    undefined_ok: bool = False,
-) -> BagData:
-    """Return the molecules of a table with features that were computed before.
-
-    Parameters
-    ----------
-    molecules : str, Path or polars.DataFrame
-        A row a molecule: its name, labels, auxiliary targets.
-    features_3d, features_2d : str, Path or polars.DataFrame, optional
-        A row a conformer, and a row a molecule, named in `id_column`. Other molecules may be there.
-    id_column, smiles_column : str
-        Names of the molecules in all tables; SMILES, if given.
-    label_columns : sequence of str [T]
-        Labels; none for prediction.
-    aux_columns : mapping of str to sequence of str
-        Columns of auxiliary targets by group.
-    conformer_column, energy_column : str, optional
-        Names and energies (kcal/mol) of conformers in the 3D table.
-    columns_3d, columns_2d : sequence of str, optional
-        Features; by default ``f1``, ``f2``, ... or, without such columns, all others.
-    task_kind : {"classification", "regression"}
-        Kind of the tasks.
-    undefined_ok : bool
-        Whether features may be missing.
-
-    Raises
-    ------
-    InputError, MILError
-        If a table of features lacks a molecule (named) or has one twice where it may stand once;
-        else as `from_bag_table`.
-    """
+    features_3d: Table | None,
+    features_2d: Table | None,
+    id_column: str,
+    label_columns: Sequence[str],
+    aux_columns: Mapping[str, Sequence[str]] | None,
+    smiles_column: str | None,
+    conformer_column: str | None,
+    energy_column: str | None,
+    columns_3d: Sequence[str] | None,
+    columns_2d: Sequence[str] | None,
+    undefined_ok: bool,
+) -> dict[str, Any]:
+    """Return the fields of `BagData` for a table of molecules and its features; see there."""
     frame, where = table_of(molecules, "molecules")
     ids = names_of(frame, id_column, where).to_list()
     parts: dict[str, Any] = {}
@@ -259,17 +212,15 @@ def from_features(
         table = _Features(features_2d, "features_2d", ids, id_column, undefined_ok)
         parts |= table.per_bag(columns_2d)
     aux = dict(aux_columns or {})
-    return BagData(
-        ids=ids,
-        labels=label_matrix(frame, label_columns, where) if label_columns else None,
-        task_names=label_columns,
-        task_kind=task_kind,
-        aux={key: label_matrix(frame, columns, where) for key, columns in aux.items()},
-        aux_names=aux,
-        smiles=_texts(frame, smiles_column, np.arange(frame.height), where),
-        undefined_ok=undefined_ok,
+    return {
+        "ids": ids,
+        "labels": label_matrix(frame, label_columns, where) if label_columns else None,
+        "task_names": label_columns,
+        "aux": {key: label_matrix(frame, columns, where) for key, columns in aux.items()},
+        "aux_names": aux,
+        "smiles": _texts(frame, smiles_column, np.arange(frame.height), where),
         **parts,
-    )
+    }
 
 
 class _Features:
@@ -278,15 +229,15 @@ class _Features:
     def __init__(
         self, table: Table, name: str, ids: Sequence[str], id_column: str, undefined_ok: bool
     ) -> None:
-        whole, self.where = table_of(table, name)
-        names = names_of(whole, id_column, self.where)
+        frame, self.where = table_of(table, name)
+        names = names_of(frame, id_column, self.where)
         lacking = sorted(set(ids) - set(names.unique()))
         if lacking:
             raise MILError(
                 f"{name} ({self.where}): expected rows of every molecule; "
                 f"found none of {listed([repr(i) for i in lacking])}."
             )
-        self.frame = whole.filter(names.is_in(ids))
+        self.frame = frame.filter(names.is_in(ids))
         self.undefined_ok = undefined_ok
         self.id_column = id_column
         self.ids = ids
@@ -316,7 +267,7 @@ class _Features:
         several = np.flatnonzero(np.diff(rows.offsets) > 1).tolist()
         if several:
             raise MILError(
-                f"features_2d ({self.where}): expected one row a molecule; "
+                f"features_2d ({self.where}): expected one row per molecule; "
                 f"found several of {listed([repr(self.ids[b]) for b in several])}."
             )
         features = self._columns(columns, [])
@@ -330,7 +281,7 @@ class _Features:
             columns or columns_of_features(self.frame, [self.id_column, *others], self.where)
         )
 
-    def _matrix(self, columns: Sequence[str]) -> NDArray[np.float32]:
+    def _matrix(self, columns: Sequence[str]) -> Float32Array:
         return feature_matrix(self.frame, columns, self.where, undefined_ok=self.undefined_ok)
 
 
@@ -348,9 +299,7 @@ def _by_bag(names: pl.Series, bags: Sequence[str] | None = None) -> _Rows:
     return _Rows(order, np.argsort(codes, kind="stable"), offsets)
 
 
-def _of_bags(
-    labels: NDArray[np.float64], rows: _Rows, columns: Sequence[str], where: str
-) -> NDArray[np.float64]:
+def _of_bags(labels: FloatArray, rows: _Rows, columns: Sequence[str], where: str) -> FloatArray:
     """Return the labels [N, T] of bags from those of their instances, which agree."""
     first = labels[rows.order[rows.offsets[:-1]]]
     bag = np.repeat(np.arange(len(rows.bags)), np.diff(rows.offsets))
@@ -367,7 +316,7 @@ def _of_bags(
 
 
 def _texts(
-    frame: pl.DataFrame, column: str | None, order: NDArray[np.int64], where: str
+    frame: pl.DataFrame, column: str | None, order: IntArray, where: str
 ) -> list[str] | None:
     if column is None:
         return None

@@ -40,8 +40,8 @@ class DropPath(nn.Module):
         """Return x [rows, ...] with some rows dropped."""
         if self.rate == 0 or not self.training:
             return x
-        kept = torch.empty(len(x), *[1] * (x.dim() - 1), device=x.device, dtype=x.dtype)
-        return x * kept.bernoulli_(1 - self.rate).div_(1 - self.rate)
+        stays = torch.empty(len(x), *[1] * (x.dim() - 1), device=x.device, dtype=x.dtype)
+        return x * stays.bernoulli_(1 - self.rate).div_(1 - self.rate)
 
     def extra_repr(self) -> str:
         """Return the rate, for printing."""

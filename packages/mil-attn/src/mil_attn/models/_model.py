@@ -1,7 +1,4 @@
-"""Linear heads on task embeddings.
-
-The model: molecule and instance branches, attention a task, mixer and heads.
-"""
+"""The model: molecule and instance branches, attention per task, mixer and heads."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from mil_attn.models._pool import TaskAttentionPool
 
 
 class TaskHeads(nn.Module):
-    """One linear head a task, on that task's own embedding.
+    """One linear head per task, on that task's own embedding.
 
     Parameters
     ----------
@@ -43,7 +40,7 @@ class TaskHeads(nn.Module):
 
 
 class AuxHeads(nn.ModuleDict):
-    """Shared linear heads, one a group, on the mean of the task embeddings.
+    """Shared linear heads, one per group, on the mean of the task embeddings.
 
     Parameters
     ----------
@@ -88,7 +85,7 @@ class MILTaskAttnMixerWithAux(nn.Module):
     """Predict tasks of a molecule from its own features and those of its conformers.
 
     Molecule features are encoded and shared by the tasks; conformers are encoded one by one and
-    pooled by attention, once a task; a mixer joins the two.
+    pooled by attention, once per task; a mixer joins the two.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Weighted sums of each bag's values, where a value is a product of a row.
+"""Attention of learned task queries over the instances of packed bags.
 
-Attention of learned task queries over the instances of packed bags.
+`segment_values` sums the values of each bag by attention; `TaskAttentionPool` is the module.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mil_attn._errors import MILError
 from mil_attn.models._segments import (
     Run,
     Segments,
-    head_products,
+    head_matmul,
     pool_backward_into,
     pool_into,
     quick_linear,
@@ -27,17 +27,20 @@ from mil_attn.models._segments import (
     segment_softmax,
 )
 
+PoolSource = Literal["attn_out", "normed_inputs", "inputs"]
+
+
 RUN_BYTES = 1 << 24
 """Room for the sums of a run of bags, on the CPU."""
 
 LEAST_SAVED = 0.25
-"""Share of the products with `w_v` for which small bags go another way, at a cost of its own."""
+"""Share of the matmul with `w_v` that is worth the other way of small bags, which costs too."""
 
 
 def segment_values(weights: Tensor, rows: Tensor, w_v: Tensor, segments: Segments) -> Tensor:
     """Return the weighted sums of each bag's values.
 
-    Rows are summed first and the sums multiplied by `w_v`: as many products as bags and tasks,
+    Rows are summed first and the sums multiplied by `w_v`: as many rows as bags and tasks,
     not instances. Of bags with no more instances than tasks the instances are multiplied instead,
     where that saves much.
 
@@ -62,9 +65,9 @@ def segment_values(weights: Tensor, rows: Tensor, w_v: Tensor, segments: Segment
 
 
 class _Values(torch.autograd.Function):
-    """The sums of larger bags are kept if they fit into one buffer.
+    """The sums of larger bags are saved for the gradient if they fit into one buffer.
 
-    If not, they go through it run by run and are formed again for the gradient, as they are more
+    If not, they go through it run by run and are formed again, as they are more
     than the rows are.
     """
 
@@ -81,16 +84,16 @@ class _Values(torch.autograd.Function):
                 there = sums[: run.bags.stop - run.bags.start]
                 pool_into(there, flat[run.rows], rows[run.rows], run)
                 by_head = values[run.bags].flatten(0, 1).transpose(0, 1)
-                head_products(by_head, _by_head(there, w_v), w_v.mT, share=0)
-        kept = sums if len(runs) == 1 else None
-        ctx.save_for_backward(weights, rows, w_v, of_rows, kept)
+                head_matmul(by_head, _by_head(there, w_v), w_v.mT, share=0)
+        saved = sums if len(runs) == 1 else None
+        ctx.save_for_backward(weights, rows, w_v, of_rows, saved)
         ctx.segments = segments
         return values
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        weights, rows, w_v, of_rows, kept = ctx.saved_tensors
+        weights, rows, w_v, of_rows, saved = ctx.saved_tensors
         grad, n_tasks = grad.contiguous(), weights.shape[1]
         grad_weights, grad_rows = torch.empty_like(weights), torch.empty_like(rows)
         small = _small(ctx.segments, n_tasks)
@@ -108,7 +111,7 @@ class _Values(torch.autograd.Function):
             runs = _runs(flat, rows, ctx.segments, small)
             room = _room(flat, rows, runs)
             for run in runs:
-                _run_backward(grads, grad, flat, rows, w_v, run, room, kept)
+                _run_backward(grads, grad, flat, rows, w_v, run, room, saved)
         return grad_weights, grad_rows, grad_w_v, None
 
 
@@ -120,16 +123,16 @@ def _run_backward(
     w_v: Tensor,
     run: Run,
     room: Tensor,
-    kept: Tensor | None,
+    saved: Tensor | None,
 ) -> None:
     """Write a run's gradients of weights and rows, and add that of `w_v`."""
     grad_weights, grad_rows, grad_w_v = grads
     by_head = grad[run.bags].flatten(0, 1).transpose(0, 1)
     sums = room[: run.bags.stop - run.bags.start]
-    if kept is None:
+    if saved is None:
         pool_into(sums, weights[run.rows], rows[run.rows], run)
-    pooled = sums if kept is None else kept
-    head_products(grad_w_v, by_head.mT, _by_head(pooled, w_v), share=1)
+    pooled = sums if saved is None else saved
+    head_matmul(grad_w_v, by_head.mT, _by_head(pooled, w_v), share=1)
     # From here on the buffer holds the gradient of the sums.
     torch.bmm(by_head, w_v, out=_by_head(sums, w_v))
     into = grad_weights[run.rows], grad_rows[run.rows]
@@ -185,11 +188,8 @@ def _small_backward(
     return grad_of_rows.flatten(1)
 
 
-PoolSource = Literal["attn_out", "normed_inputs", "inputs"]
-
-
 class TaskAttentionPool(nn.Module):
-    """Pool each bag once a task, by multi-head attention of one learned query a task.
+    """Pool each bag once per task, by multi-head attention of one learned query per task.
 
     With ``source="attn_out"`` and the other defaults the result is
     ``mha(queries, norm(x), norm(x))`` bag by bag, to rounding, at a cost for an instance of
@@ -301,7 +301,7 @@ class TaskAttentionPool(nn.Module):
         Returns
         -------
         pooled : Tensor [B, T, D]
-            One row a bag and task.
+            One row per bag and task.
         attention : Tensor [M, T]
             Mean attention of the heads; sums to 1 over each bag.
 
@@ -407,8 +407,8 @@ class TaskAttentionPool(nn.Module):
         return segment_pool(weights, weights.new_ones(len(weights), 1), segments)
 
     def _head_mean(self, weights: Tensor) -> Tensor:
-        """Return the mean over heads [M, T] of a column a task and head [M, T·H]."""
-        # As a product: torch's mean over so short an axis takes ten times as long.
+        """Return the mean over heads [M, T] of a column per task and head [M, T·H]."""
+        # As a matmul: torch's mean over so short an axis takes ten times as long.
         n_heads = self.mha.num_heads
         return weights.view(len(weights), -1, n_heads) @ weights.new_full((n_heads,), 1 / n_heads)
 

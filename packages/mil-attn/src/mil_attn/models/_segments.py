@@ -1,10 +1,8 @@
-"""How packed rows fall into bags, sorted so that bags of one size are a dense batch.
+"""Softmax and weighted sums over the bags of packed rows, without padding and without scatters.
 
-Linear maps of the pool, their products by the quicker of torch's two libraries.
-
-Softmax and weighted sums over the bags of packed rows, without padding and without scatters.
-
-All rows here are in the order of `Segments.sort`.
+`Segments` sorts bags by size, so that bags of one size are a dense batch and every sum over bags
+is one batched matmul per size. All rows of the functions here are in that order. `quick_linear`
+and its neighbours choose the quicker of torch's two libraries for a matmul.
 """
 
 from __future__ import annotations
@@ -40,14 +38,14 @@ class Run(NamedTuple):
         return [p.view(*b, *p.shape[1:]) for p, b in zip(parts, self.buckets, strict=True)]
 
     def split_bags(self, per_bag: Tensor) -> Sequence[Tensor]:
-        """Return what is one a bag [bags, ...] bucket by bucket, as views [n_bags, ...]."""
+        """Return rows of bags [bags, ...] bucket by bucket, as views [n_bags, ...]."""
         return per_bag.split_with_sizes([n_bags for n_bags, _ in self.buckets])
 
 
 class Segments:
     """How M packed rows fall into B bags, and the order in which bags of one size adjoin.
 
-    Bags of one size are a dense batch, so that every sum over bags is one batched product a size.
+    Bags of one size are a dense batch, so that every sum over bags is one batched matmul per size.
     `sort` brings rows into that order, `unsort` and `unsort_bags` bring results back.
 
     Parameters
@@ -72,7 +70,7 @@ class Segments:
         self.buckets = [Bucket(n_bags, size) for size, n_bags in counts.T.tolist()]
         self.n_rows = sum(n_bags * size for n_bags, size in self.buckets)
 
-    def whole(self) -> Run:
+    def all_bags(self) -> Run:
         """Return all bags as one run."""
         return _run(self.buckets, 0, 0)
 
@@ -97,7 +95,7 @@ class Segments:
             yield _run(buckets, bag, row)
 
     def spread(self, per_bag: Tensor) -> Tensor:
-        """Return what is one a sorted bag [B, ...] for each of its rows [M, ...]."""
+        """Return what each sorted bag has [B, ...] for each of its rows [M, ...]."""
         return per_bag.index_select(0, self._bag_of_row)
 
     def sort(self, rows: Tensor) -> Tensor:
@@ -109,7 +107,7 @@ class Segments:
         return rows if len(self.buckets) == 1 else _permuted(rows, *reversed(self._permutation))
 
     def unsort_bags(self, per_bag: Tensor) -> Tensor:
-        """Return rows that are one a bag [B, ...] as the bags came."""
+        """Return rows of bags [B, ...] as the bags came."""
         if len(self.buckets) == 1:
             return per_bag
         return _permuted(per_bag, _inverse(self._order), self._order)
@@ -181,8 +179,8 @@ def quick_linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
     return mapped
 
 
-def head_products(out: Tensor, left: Tensor, right: Tensor, *, share: float) -> None:
-    """Write `share` of what is there plus ``left @ right`` [H, N, K], a product a head.
+def head_matmul(out: Tensor, left: Tensor, right: Tensor, *, share: float) -> None:
+    """Write `share` of what is there plus ``left @ right`` [H, N, K], one matmul per head.
 
     On the CPU they go one by one: as a batch with rows that do not adjoin, oneDNN takes 1.2 to 2
     times as long.
@@ -195,8 +193,8 @@ def head_products(out: Tensor, left: Tensor, right: Tensor, *, share: float) -> 
 
 
 @contextmanager
-def small_products(device: torch.device) -> Iterator[None]:
-    """Leave products on the CPU to MKL: oneDNN would prepare for longer than they take."""
+def small_matmul(device: torch.device) -> Iterator[None]:
+    """Leave small matmuls on the CPU to MKL: oneDNN would prepare for longer than they take."""
     before = torch.get_float32_matmul_precision()
     if device.type != "cpu" or before == "highest":
         yield
@@ -243,8 +241,8 @@ def segment_softmax(scores: Tensor, segments: Segments, top_k: int | None = None
     """
     if top_k is not None:
         with torch.no_grad():
-            kept = _is_highest(scores, segments, top_k)
-        scores = scores.masked_fill(~kept, -torch.inf)
+            highest = _is_highest(scores, segments, top_k)
+        scores = scores.masked_fill(~highest, -torch.inf)
     weights: Tensor = _Softmax.apply(scores, segments)
     return weights
 
@@ -279,7 +277,7 @@ def segment_mean(rows: Tensor, segments: Segments) -> Tensor:
 def pool_into(pooled: Tensor, weights: Tensor, rows: Tensor, run: Run) -> None:
     """Write the sums [bags, R, D] of a run's rows [rows, D] by its weights [rows, R]."""
     parts = run.split_bags(pooled), run.split_rows(weights), run.split_rows(rows)
-    with small_products(rows.device):
+    with small_matmul(rows.device):
         for out, weight, row in zip(*parts, strict=True):
             torch.bmm(weight.mT, row, out=out)
 
@@ -290,7 +288,7 @@ def pool_backward_into(
     """Write the gradients of a run's weights and rows, from that [bags, R, D] of its sums."""
     split = run.split_rows
     parts = split(grads[0]), split(grads[1]), run.split_bags(grad), split(weights), split(rows)
-    with small_products(rows.device):
+    with small_matmul(rows.device):
         for grad_weight, grad_row, part, weight, row in zip(*parts, strict=True):
             torch.bmm(row, part.mT, out=grad_weight)
             torch.bmm(weight, part, out=grad_row)
@@ -319,7 +317,7 @@ class _Pool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weights: Tensor, rows: Tensor, segments: Segments) -> Tensor:
         pooled = rows.new_empty(segments.n_bags, weights.shape[1], rows.shape[1])
-        pool_into(pooled, weights, rows, segments.whole())
+        pool_into(pooled, weights, rows, segments.all_bags())
         ctx.save_for_backward(weights, rows)
         ctx.segments = segments
         return pooled
@@ -329,7 +327,7 @@ class _Pool(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weights, rows = ctx.saved_tensors
         grads = torch.empty_like(weights), torch.empty_like(rows)
-        pool_backward_into(grads, grad, weights, rows, ctx.segments.whole())
+        pool_backward_into(grads, grad, weights, rows, ctx.segments.all_bags())
         return *grads, None
 
 
@@ -338,9 +336,9 @@ def _reduced(rows: Tensor, segments: Segments, how: str) -> Tensor:
 
 
 def _is_highest(scores: Tensor, segments: Segments, top_k: int) -> Tensor:
-    kept = torch.ones_like(scores, dtype=torch.bool)
-    run = segments.whole()
-    for out, part in zip(run.split_rows(kept), run.split_rows(scores), strict=True):
+    highest = torch.ones_like(scores, dtype=torch.bool)
+    run = segments.all_bags()
+    for out, part in zip(run.split_rows(highest), run.split_rows(scores), strict=True):
         if top_k < part.shape[1]:
             torch.ge(part, part.topk(top_k, dim=1).values[:, -1:], out=out)
-    return kept
+    return highest

@@ -1,7 +1,4 @@
-"""Folds: stored ones, stratified by one or many labels, by scaffold, by plate.
-
-Which bags train, validate and test, as the ``split`` section says.
-"""
+"""Folds and splits of bags: stored, stratified by one or many labels, by scaffold, by plate."""
 
 from __future__ import annotations
 
@@ -11,16 +8,17 @@ from typing import Any, Literal, get_args
 import numpy as np
 import polars as pl
 from molpool_common import (
+    FloatArray,
     InputError,
+    IntArray,
     Split,
     did_you_mean,
     kfold,
     listed,
     molecule_groups,
-    parse_smiles,
     split,
 )
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from mil_attn._config import MILRunConfig
 from mil_attn._errors import MILError
@@ -109,18 +107,18 @@ def stored_folds(
     val_ratio: float = 0.1,
     seed: int = 0,
 ) -> list[Split]:
-    """Return folds whose test sides are given; validation is drawn from the rest of each.
+    """Return folds whose test bags are given; validation is drawn from the rest of each.
 
     Parameters
     ----------
     test_fold : array_like of int [N]
         The fold that tests each bag.
     labels : array_like [N, T], optional
-        Stratifies the validation sides by combination of labels.
+        Stratifies validation by combination of labels.
     val_ratio : float
         Share of the bags not tested that validate; 0 for none.
     seed : int
-        Of the validation sides.
+        Of the choice of validation bags.
 
     Returns
     -------
@@ -154,12 +152,12 @@ def stored_folds(
 
 
 def _hold_out(
-    rest: NDArray[np.int64], patterns: NDArray[np.float64] | None, val_ratio: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    rest: IntArray, patterns: FloatArray | None, val_ratio: float, seed: int
+) -> tuple[IntArray, IntArray]:
     if val_ratio == 0:
         return rest, rest[:0]
     try:
-        sides = split(
+        parts = split(
             "random" if patterns is None else "stratified",
             (1 - val_ratio, val_ratio, 0),
             groups=rest.tolist(),
@@ -168,10 +166,10 @@ def _hold_out(
         )
     except InputError as error:
         raise MILError(str(error)) from error
-    return rest[sides.train], rest[sides.val]
+    return rest[parts.train], rest[parts.val]
 
 
-def _combinations(labels: ArrayLike | None) -> NDArray[np.float64]:
+def _combinations(labels: ArrayLike | None) -> FloatArray:
     """Return a column of 0 and 1 for each distinct row of labels [N, P]; missing is a label."""
     table = np.asarray(labels, dtype=np.float64)
     table = table[:, None] if table.ndim == 1 else table
@@ -183,7 +181,7 @@ def _combinations(labels: ArrayLike | None) -> NDArray[np.float64]:
 
 
 def split_bags(bags: BagData, config: MILRunConfig) -> Split:
-    """Return the sides of bags: the fold that ``split.fold`` names.
+    """Return the split of bags: the fold that ``split.fold`` names.
 
     Parameters
     ----------
@@ -257,5 +255,7 @@ def molecule_keys(bags: BagData) -> Sequence[str]:
     """Return the key of each bag's molecule: its InChIKey block, or its own name."""
     if bags.smiles is None:
         return bags.ids
+    from molpool_common import parse_smiles  # needs the extra `chem`
+
     keys: list[str] = molecule_groups(parse_smiles(bags.smiles).require_all()).tolist()
     return keys

@@ -1,10 +1,7 @@
-"""What makes a resumed run the run that was not interrupted.
+"""The training loop: batches, what rides along with an epoch, and Lightning's trainer.
 
-A record of each epoch, kept through checkpoints.
-
-Batches of bags in a sampler's order.
-
-Lightning's trainer, set up to be quiet, deterministic and resumable.
+Order and dropout follow from seed, epoch and batch alone, so that a run which is resumed is the run
+that was not interrupted.
 """
 
 from __future__ import annotations
@@ -37,6 +34,8 @@ from mil_attn._bags import Bags
 from mil_attn._config import MILTrainingConfig
 from mil_attn.data._bag_data import BagData
 from mil_attn.training._module import MILModule
+
+_CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 
 
 class BatchSeed(pl.Callback):  # type: ignore[misc]  # lightning has no types here
@@ -91,7 +90,7 @@ class EpochRecord:
 
 
 class Recorder(EpochRecorder[EpochRecord]):
-    """Keeps an `EpochRecord` an epoch."""
+    """Records an `EpochRecord` per epoch."""
 
     record_type = EpochRecord
 
@@ -131,7 +130,7 @@ class BagLoader(ResumableLoader[Bags]):
 
 
 class Shuffle(Sampler[int]):
-    """Every bag once an epoch, in an order that follows from seed and epoch alone.
+    """Every bag once per epoch, in an order that follows from seed and epoch alone.
 
     Parameters
     ----------
@@ -158,12 +157,9 @@ class Shuffle(Sampler[int]):
         return iter(rng.permutation(self.n).tolist())
 
 
-_CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
-
-
 @dataclass(frozen=True)
 class Trained:
-    """What the loop left behind: a record an epoch, which was the best, and its weights."""
+    """What the loop left behind: a record per epoch, which was the best, and its weights."""
 
     records: list[EpochRecord]
     best_epoch: int
@@ -199,13 +195,13 @@ def run(
     callbacks : sequence of Callback
         Beside our own.
     on_epoch : callable, optional
-        Told of each epoch as it ends.
+        Called with the record of each epoch at its end.
     resume_from : Path, optional
         A ``last.ckpt`` to go on from.
     """
     mode: Literal["max", "min"] = "max" if module.is_classifier else "min"
     recorder = Recorder(on_epoch)
-    kept = KeepBestAndLast(
+    checkpoints = KeepBestAndLast(
         checkpoint_dir,
         module.monitor if val is not None else None,
         mode,
@@ -225,7 +221,7 @@ def run(
             accumulate_grad_batches=config.accumulate_grad_batches,
             gradient_clip_val=config.gradient_clip,
             deterministic=True,
-            callbacks=[recorder, *exact, *callbacks, *stopping, kept],
+            callbacks=[recorder, *exact, *callbacks, *stopping, checkpoints],
             logger=False,
             enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in callbacks),
             enable_model_summary=False,
@@ -234,8 +230,8 @@ def run(
         )
         with quick_products(trainer.strategy.root_device):
             _fit(trainer, module, train, val, resume_from)
-    assert kept.best_epoch is not None  # at least one epoch was trained
-    return Trained(recorder.records, kept.best_epoch, kept.best_state())
+    assert checkpoints.best_epoch is not None  # at least one epoch was trained
+    return Trained(recorder.records, checkpoints.best_epoch, checkpoints.best_state())
 
 
 def _fit(

@@ -1,10 +1,6 @@
-"""A mean over the batches of an epoch that a checkpoint within the epoch carries on.
+"""The network with its losses and metrics, as Lightning trains it, and its files.
 
-Model files and training checkpoints: plain values and tensors, so that reading runs no code.
-
-The network with its losses and metrics, as Lightning trains it.
-
-Where a trained model predicts.
+Model files and training checkpoints hold plain values and tensors, so that reading runs no code.
 """
 
 from __future__ import annotations
@@ -30,6 +26,10 @@ from mil_attn.data._scaling import ColumnScale, FeatureScaler
 from mil_attn.models._model import MILOutput, MILTaskAttnMixerWithAux
 from mil_attn.training._objective import Objective, by_task, positive_weights
 from mil_attn.training._score import average_precisions, macro_ma_rae
+
+KEY = "mil_attn"
+
+_SO_FAR = "train_loss_so_far"
 
 
 class RunningMean:
@@ -64,9 +64,6 @@ class RunningMean:
         self._sum, self._weight = float(state["sum"]), int(state["weight"])
 
 
-KEY = "mil_attn"
-
-
 def read_file(path: str | Path, parameter: str = "model") -> dict[str, Any]:
     """Return the content of a model file or checkpoint of this package.
 
@@ -86,7 +83,7 @@ def read_file(path: str | Path, parameter: str = "model") -> dict[str, Any]:
     except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0][:120]
         raise MILError(
-            f"{parameter}: expected a whole file that this package wrote; {path}: {reason}"
+            f"{parameter}: expected a complete file that this package wrote; {path}: {reason}"
         ) from error
     if not isinstance(content, dict) or KEY not in content or "state_dict" not in content:
         raise MILError(
@@ -157,9 +154,6 @@ def _first_difference(wanted: Sequence[str], found: Sequence[str]) -> str:
         return f"expected {len(wanted)}, found {len(found)}."
     i = next(i for i, (a, b) in enumerate(zip(wanted, found, strict=True)) if a != b)
     return f"expected {wanted[i]!r}, found {found[i]!r} at position {i + 1}."
-
-
-_SO_FAR = "train_loss_so_far"
 
 
 class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no types here

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from molpool_common import FloatArray
 from torch import Tensor, nn
 
 from mil_attn._bags import Bags
@@ -98,15 +98,17 @@ class Objective(nn.Module):
 
 
 def by_task(name: str, value: float | Sequence[float], n_tasks: int) -> list[float]:
-    """Return one number a task of one for all, or of as many as there are tasks."""
+    """Return one number per task, of one for all or of as many as there are tasks."""
     if isinstance(value, int | float):
         return [float(value)] * n_tasks
     if len(value) != n_tasks:
-        raise MILError(f"{name}: expected one number, or one a task ({n_tasks}); found {value!r}.")
+        raise MILError(
+            f"{name}: expected one number, or one per task ({n_tasks}); found {value!r}."
+        )
     return list(value)
 
 
-def positive_weights(labels: NDArray[np.float64], clip: Sequence[float]) -> list[float]:
+def positive_weights(labels: FloatArray, clip: Sequence[float]) -> list[float]:
     """Return negatives over positives of each task, at most `clip`.
 
     Parameters

@@ -1,7 +1,4 @@
-"""Average precision over tasks, and the score of a fold.
-
-Decision thresholds, chosen on validation data only.
-"""
+"""Scores over tasks, and the decision thresholds that validation data choose."""
 
 from __future__ import annotations
 
@@ -12,10 +9,19 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from molpool_common import UndefinedMetricError, average_precision, did_you_mean, listed, ma_rae
-from numpy.typing import ArrayLike, NDArray
+from molpool_common import (
+    FloatArray,
+    UndefinedMetricError,
+    average_precision,
+    did_you_mean,
+    listed,
+    ma_rae,
+)
+from numpy.typing import ArrayLike
 
 from mil_attn._errors import MILError
+
+ThresholdMetric = Literal["f1", "accuracy", "balanced_accuracy", "mcc"]
 
 
 @dataclass(frozen=True)
@@ -142,28 +148,26 @@ def fold_score(macro_ap: float, min_ap: float, min_w: float) -> float:
     return (1 - min_w) * macro_ap + min_w * min_ap
 
 
-Counts = NDArray[np.float64]
-ThresholdMetric = Literal["f1", "accuracy", "balanced_accuracy", "mcc"]
-
-
-def _f1(tp: Counts, fp: Counts, fn: Counts, tn: Counts) -> Counts:
+def _f1(tp: FloatArray, fp: FloatArray, fn: FloatArray, tn: FloatArray) -> FloatArray:
     return 2 * tp / (2 * tp + fp + fn)
 
 
-def _accuracy(tp: Counts, fp: Counts, fn: Counts, tn: Counts) -> Counts:
+def _accuracy(tp: FloatArray, fp: FloatArray, fn: FloatArray, tn: FloatArray) -> FloatArray:
     return (tp + tn) / (tp + fp + fn + tn)
 
 
-def _balanced_accuracy(tp: Counts, fp: Counts, fn: Counts, tn: Counts) -> Counts:
+def _balanced_accuracy(
+    tp: FloatArray, fp: FloatArray, fn: FloatArray, tn: FloatArray
+) -> FloatArray:
     return (tp / (tp + fn) + tn / (tn + fp)) / 2
 
 
-def _mcc(tp: Counts, fp: Counts, fn: Counts, tn: Counts) -> Counts:
+def _mcc(tp: FloatArray, fp: FloatArray, fn: FloatArray, tn: FloatArray) -> FloatArray:
     product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
     return (tp * tn - fp * fn) / np.sqrt(np.where(product > 0, product, 1.0))
 
 
-_METRICS: dict[str, Callable[[Counts, Counts, Counts, Counts], Counts]] = {
+_METRICS: dict[str, Callable[[FloatArray, FloatArray, FloatArray, FloatArray], FloatArray]] = {
     "f1": _f1,
     "accuracy": _accuracy,
     "balanced_accuracy": _balanced_accuracy,
@@ -173,7 +177,7 @@ _METRICS: dict[str, Callable[[Counts, Counts, Counts, Counts], Counts]] = {
 
 def decision_thresholds(
     labels: ArrayLike, probabilities: ArrayLike, metric: str = "f1"
-) -> NDArray[np.float64]:
+) -> FloatArray:
     """Return, for each task, the probability from which a bag counts as positive.
 
     Of all cuts between distinct probabilities the one at which the metric is largest, halfway
@@ -215,9 +219,9 @@ def decision_thresholds(
 
 
 def _threshold(
-    y: NDArray[np.float64],
-    p: NDArray[np.float64],
-    metric: Callable[[Counts, Counts, Counts, Counts], Counts],
+    y: FloatArray,
+    p: FloatArray,
+    metric: Callable[[FloatArray, FloatArray, FloatArray, FloatArray], FloatArray],
 ) -> float:
     if len(np.unique(y)) < 2:
         return 0.5

@@ -18,7 +18,7 @@ class Trial(Protocol):
         """Return a number between two bounds."""
 
     def suggest_int(self, name: str, low: int, high: int) -> int:
-        """Return a whole number between two bounds."""
+        """Return an integer between two bounds."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """Return one of the choices."""
