@@ -10,67 +10,16 @@ from pathlib import Path
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from molpool_common import FloatArray, did_you_mean, listed
+from molpool_common import FloatArray, listed
 from torch.utils.data import Sampler
 
 from mil_attn._config import MILConfig
 from mil_attn._errors import MILError
 from mil_attn.data._bag_data import BagData
-from mil_attn.training import _loop as loop
-from mil_attn.training._loop import BagLoader, EpochRecord, Shuffle
+from mil_attn.training._loop import BagLoader, EpochRecord, Shuffle, train_epochs
 from mil_attn.training._module import MILModule, check_resumable, prediction_device
+from mil_attn.training._objective import check_labels
 from mil_attn.training._score import decision_thresholds
-
-
-def resolve_tasks(config: MILConfig, data: BagData) -> tuple[str, ...]:
-    """Return the names of the tasks: the configuration's, or else the data's.
-
-    Raises
-    ------
-    MILError
-        If the data have no labels, or their tasks are others or of another kind.
-    """
-    if data.labels is None or not data.task_names:
-        raise MILError("labels: expected a column for each task in the training data; found none.")
-    if data.task_kind != config.task_kind:
-        raise MILError(
-            f"task_kind: expected that of the data, {data.task_kind!r}; found {config.task_kind!r}."
-        )
-    if config.tasks and tuple(config.tasks) != tuple(data.task_names):
-        raise MILError(
-            f"tasks: expected those of the data, {list(data.task_names)}; found {config.tasks}."
-        )
-    return tuple(data.task_names)
-
-
-def check_aux(config: MILConfig, data: BagData) -> None:
-    """Raise MILError unless the data have the auxiliary groups of the configuration."""
-    for name, group in config.aux.items():
-        if name not in data.aux:
-            raise MILError(
-                f"aux: expected the group {name!r} in the training data; "
-                f"found {listed([repr(k) for k in data.aux]) or 'none'}. "
-                + (did_you_mean(name, list(data.aux)) if data.aux else "")
-            )
-        if data.aux[name].shape[1] != len(group.columns):
-            raise MILError(
-                f"aux.{name}: expected {len(group.columns)} columns, {group.columns}; "
-                f"found {data.aux[name].shape[1]} in the data."
-            )
-
-
-def check_labels(data: BagData, task_names: tuple[str, ...], stage: str, *, least: int = 1) -> None:
-    """Raise MILError unless the data have these tasks, and labels of each."""
-    if data.labels is None or tuple(data.task_names) != task_names:
-        found = "none" if data.labels is None else f"{list(data.task_names)}"
-        raise MILError(f"{stage} data: expected labels of {list(task_names)}; found {found}.")
-    counts = (~np.isnan(data.labels)).sum(axis=0)
-    for name, n in zip(task_names, counts, strict=True):
-        if n < least:
-            raise MILError(
-                f"task {name!r}: expected a label in the {stage} data; found none "
-                f"in {len(data)} bags."
-            )
 
 
 @dataclass(frozen=True)
@@ -153,7 +102,7 @@ def fit(
         if scaled_val is not None:
             _check_validation(scaled_val, module.task_names)
         size = module.config.training.batch_size
-        result = loop.run(
+        result = train_epochs(
             module,
             module.config.training,
             BagLoader(scaled, size, sampler if sampler is not None else Shuffle(len(train), seed)),

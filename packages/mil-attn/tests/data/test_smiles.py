@@ -74,7 +74,7 @@ def test_failures_are_listed_and_labels_stay_with_their_molecules() -> None:
 def test_second_run_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = bags(tmp_path)
     monkeypatch.setattr(computed, "embed", refuse)
-    monkeypatch.setattr(computed.descriptors_2d, "describe", refuse)
+    monkeypatch.setattr(computed, "describe_molecule", refuse)
     second = bags(tmp_path, progress=refuse)
     same(first, second)
     assert second.failures == first.failures
@@ -131,7 +131,7 @@ def test_refuses_before_it_computes(
     changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(computed, "embed", refuse)
-    monkeypatch.setattr(computed.descriptors_2d, "describe", refuse)
+    monkeypatch.setattr(computed, "describe_molecule", refuse)
     with pytest.raises(MILError, match=message):
         bags(**changes)
 

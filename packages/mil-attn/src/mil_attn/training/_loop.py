@@ -166,7 +166,7 @@ class Trained:
     best_state: dict[str, Tensor]
 
 
-def run(
+def train_epochs(
     module: MILModule,
     config: MILTrainingConfig,
     train: BagLoader,

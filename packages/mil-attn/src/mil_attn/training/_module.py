@@ -9,7 +9,7 @@ import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import lightning.pytorch as pl
 import numpy as np
@@ -20,11 +20,17 @@ from torch import Tensor
 from mil_attn._bags import Bags
 from mil_attn._config import MILConfig
 from mil_attn._errors import MILError
-from mil_attn._fitting import check_aux, check_labels, resolve_tasks
 from mil_attn.data._bag_data import BagData
 from mil_attn.data._scaling import ColumnScale, FeatureScaler
 from mil_attn.models._model import MILOutput, MILTaskAttnMixerWithAux
-from mil_attn.training._objective import Objective, by_task, positive_weights
+from mil_attn.training._objective import (
+    Objective,
+    by_task,
+    check_aux,
+    check_labels,
+    positive_weights,
+    resolve_tasks,
+)
 from mil_attn.training._score import average_precisions, macro_ma_rae
 
 KEY = "mil_attn"
@@ -90,70 +96,6 @@ def read_file(path: str | Path, parameter: str = "model") -> dict[str, Any]:
             f"{parameter}: expected a file that this package wrote; {path} is of another program."
         )
     return content
-
-
-class Described(Protocol):
-    """A module that says what it is of."""
-
-    def describe(self) -> dict[str, Any]:
-        """Return plain values: ``task_names``, ``scaler`` and others."""
-
-    def state_dict(self) -> Mapping[str, torch.Tensor]:
-        """Return the weights by name."""
-
-
-def check_resumable(path: str | Path, module: Described) -> Path:
-    """Return the path of a training checkpoint that a module could go on from.
-
-    Parameters
-    ----------
-    path : str or Path
-        The checkpoint.
-    module : Module
-        The untrained model of the run.
-
-    Raises
-    ------
-    MILError
-        If it is no training checkpoint, or of other tasks, features or architecture.
-    """
-    content = read_file(path, "resume_from")
-    if "optimizer_states" not in content:
-        raise MILError(
-            f"resume_from: expected a training checkpoint, such as last.ckpt; {path} is none."
-        )
-    for what, wanted, found in _names(module.describe(), content[KEY]):
-        if wanted != found:
-            raise MILError(
-                f"resume_from: expected a checkpoint of the same {what}; {path}: "
-                f"{_first_difference(wanted, found)}"
-            )
-    wanted_shapes = {name: tuple(t.shape) for name, t in module.state_dict().items()}
-    found_shapes = {name: tuple(t.shape) for name, t in content["state_dict"].items()}
-    for name in sorted(wanted_shapes.keys() | found_shapes.keys()):
-        if wanted_shapes.get(name) != found_shapes.get(name):
-            raise MILError(
-                f"resume_from: expected parameter {name!r} of shape {wanted_shapes.get(name)}; "
-                f"found {found_shapes.get(name)} in {path}, a checkpoint of another model."
-            )
-    return Path(path)
-
-
-def _names(
-    ours: Mapping[str, Any], theirs: Mapping[str, Any]
-) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Yield what is named: tasks and features, as this run and as the checkpoint has them."""
-    yield "tasks", list(ours["task_names"]), list(theirs["task_names"])
-    for what, key in (("3D features", "instances"), ("2D features", "x2d")):
-        columns = [(of["scaler"] or {}).get(key) or {"names": []} for of in (ours, theirs)]
-        yield what, list(columns[0]["names"]), list(columns[1]["names"])
-
-
-def _first_difference(wanted: Sequence[str], found: Sequence[str]) -> str:
-    if len(wanted) != len(found):
-        return f"expected {len(wanted)}, found {len(found)}."
-    i = next(i for i, (a, b) in enumerate(zip(wanted, found, strict=True)) if a != b)
-    return f"expected {wanted[i]!r}, found {found[i]!r} at position {i + 1}."
 
 
 class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no types here
@@ -413,6 +355,60 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
             f"or infinity in the batch of bags {listed(names)}. Look for extreme values there; "
             "else lower training.lr or set training.gradient_clip."
         )
+
+
+def check_resumable(path: str | Path, module: MILModule) -> Path:
+    """Return the path of a training checkpoint that a module could go on from.
+
+    Parameters
+    ----------
+    path : str or Path
+        The checkpoint.
+    module : MILModule
+        The untrained model of the run.
+
+    Raises
+    ------
+    MILError
+        If it is no training checkpoint, or of other tasks, features or architecture.
+    """
+    content = read_file(path, "resume_from")
+    if "optimizer_states" not in content:
+        raise MILError(
+            f"resume_from: expected a training checkpoint, such as last.ckpt; {path} is none."
+        )
+    for what, wanted, found in _names(module.describe(), content[KEY]):
+        if wanted != found:
+            raise MILError(
+                f"resume_from: expected a checkpoint of the same {what}; {path}: "
+                f"{_first_difference(wanted, found)}"
+            )
+    wanted_shapes = {name: tuple(t.shape) for name, t in module.state_dict().items()}
+    found_shapes = {name: tuple(t.shape) for name, t in content["state_dict"].items()}
+    for name in sorted(wanted_shapes.keys() | found_shapes.keys()):
+        if wanted_shapes.get(name) != found_shapes.get(name):
+            raise MILError(
+                f"resume_from: expected parameter {name!r} of shape {wanted_shapes.get(name)}; "
+                f"found {found_shapes.get(name)} in {path}, a checkpoint of another model."
+            )
+    return Path(path)
+
+
+def _names(
+    ours: Mapping[str, Any], theirs: Mapping[str, Any]
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield what is named: tasks and features, as this run and as the checkpoint has them."""
+    yield "tasks", list(ours["task_names"]), list(theirs["task_names"])
+    for what, key in (("3D features", "instances"), ("2D features", "x2d")):
+        columns = [(of["scaler"] or {}).get(key) or {"names": []} for of in (ours, theirs)]
+        yield what, list(columns[0]["names"]), list(columns[1]["names"])
+
+
+def _first_difference(wanted: Sequence[str], found: Sequence[str]) -> str:
+    if len(wanted) != len(found):
+        return f"expected {len(wanted)}, found {len(found)}."
+    i = next(i for i, (a, b) in enumerate(zip(wanted, found, strict=True)) if a != b)
+    return f"expected {wanted[i]!r}, found {found[i]!r} at position {i + 1}."
 
 
 @contextmanager

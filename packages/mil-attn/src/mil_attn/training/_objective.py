@@ -1,4 +1,4 @@
-"""What training minimises: losses of tasks, weighted, plus those of the auxiliary groups."""
+"""What training minimises: weighted losses of tasks and auxiliary groups; the data that takes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from molpool_common import FloatArray
+from molpool_common import FloatArray, did_you_mean, listed
 from torch import Tensor, nn
 
 from mil_attn._bags import Bags
 from mil_attn._config import MILConfig
 from mil_attn._errors import MILError
 from mil_attn._losses import MultiTaskFocal, normalize_lambdas, reg_loss_by_task, reg_loss_weighted
+from mil_attn.data._bag_data import BagData
 from mil_attn.models._model import MILOutput
 
 
@@ -123,3 +124,54 @@ def positive_weights(labels: FloatArray, clip: Sequence[float]) -> list[float]:
     ratio = np.divide(negatives, positives, out=np.full(len(clip), np.inf), where=positives > 0)
     # A task without negatives would not be trained on at all.
     return [float(min(r, c)) if r > 0 else 1.0 for r, c in zip(ratio, clip, strict=True)]
+
+
+def resolve_tasks(config: MILConfig, data: BagData) -> tuple[str, ...]:
+    """Return the names of the tasks: the configuration's, or else the data's.
+
+    Raises
+    ------
+    MILError
+        If the data have no labels, or their tasks are others or of another kind.
+    """
+    if data.labels is None or not data.task_names:
+        raise MILError("labels: expected a column for each task in the training data; found none.")
+    if data.task_kind != config.task_kind:
+        raise MILError(
+            f"task_kind: expected that of the data, {data.task_kind!r}; found {config.task_kind!r}."
+        )
+    if config.tasks and tuple(config.tasks) != tuple(data.task_names):
+        raise MILError(
+            f"tasks: expected those of the data, {list(data.task_names)}; found {config.tasks}."
+        )
+    return tuple(data.task_names)
+
+
+def check_aux(config: MILConfig, data: BagData) -> None:
+    """Raise MILError unless the data have the auxiliary groups of the configuration."""
+    for name, group in config.aux.items():
+        if name not in data.aux:
+            raise MILError(
+                f"aux: expected the group {name!r} in the training data; "
+                f"found {listed([repr(k) for k in data.aux]) or 'none'}. "
+                + (did_you_mean(name, list(data.aux)) if data.aux else "")
+            )
+        if data.aux[name].shape[1] != len(group.columns):
+            raise MILError(
+                f"aux.{name}: expected {len(group.columns)} columns, {group.columns}; "
+                f"found {data.aux[name].shape[1]} in the data."
+            )
+
+
+def check_labels(data: BagData, task_names: tuple[str, ...], stage: str, *, least: int = 1) -> None:
+    """Raise MILError unless the data have these tasks, and labels of each."""
+    if data.labels is None or tuple(data.task_names) != task_names:
+        found = "none" if data.labels is None else f"{list(data.task_names)}"
+        raise MILError(f"{stage} data: expected labels of {list(task_names)}; found {found}.")
+    counts = (~np.isnan(data.labels)).sum(axis=0)
+    for name, n in zip(task_names, counts, strict=True):
+        if n < least:
+            raise MILError(
+                f"task {name!r}: expected a label in the {stage} data; found none "
+                f"in {len(data)} bags."
+            )

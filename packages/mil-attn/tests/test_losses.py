@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mil_attn._errors import MILError
-from mil_attn._losses import MultiTaskFocal
+from mil_attn._losses import MultiTaskFocal, normalize_lambdas, reg_loss_by_task, reg_loss_weighted
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 T = 3
@@ -118,3 +119,72 @@ def test_gradients() -> None:
 def test_wrong_weights_are_named(weight: list[float], gamma: list[float], message: str) -> None:
     with pytest.raises(MILError, match=message):
         MultiTaskFocal(weight, gamma)
+
+
+def test_it_is_numpys_weighted_mean_over_what_is_there() -> None:
+    rng = np.random.default_rng(0)
+    pred, y = rng.normal(size=(2, 30, 4))
+    weights = rng.uniform(0.1, 2, size=(30, 4))
+    y[rng.random(y.shape) < 0.3] = np.nan
+    mask = rng.random(y.shape) < 0.8
+    given = [torch.from_numpy(a) for a in (pred, y, mask, weights)]
+    counts = mask & ~np.isnan(y)
+    squares = (pred - y) ** 2
+    expected = np.average(squares[counts], weights=weights[counts])
+    np.testing.assert_allclose(reg_loss_weighted(*given).item(), expected, rtol=1e-12)
+    by_task = [
+        np.average(squares[counts[:, t], t], weights=weights[counts[:, t], t]) for t in range(4)
+    ]
+    np.testing.assert_allclose(reg_loss_by_task(*given).numpy(), by_task, rtol=1e-12)
+
+
+def test_nothing_there_is_0_without_a_gradient() -> None:
+    pred = torch.randn(3, 2, requires_grad=True)
+    loss = reg_loss_weighted(pred, torch.full((3, 2), torch.nan))
+    loss.backward()
+    assert loss == 0
+    assert pred.grad is not None
+    assert (pred.grad == 0).all()
+
+
+def test_an_unknown_kind_is_named() -> None:
+    with pytest.raises(MILError, match=r"kind: .*'mes'. Did you mean 'mse'"):
+        reg_loss_weighted(torch.zeros(1, 1), torch.zeros(1, 1), kind="mes")
+
+
+def test_by_hand() -> None:
+    # mean 2: 0.25, 0.5, 0.75, 2.5; clipped to 0.5 .. 2: 0.5, 0.5, 0.75, 2, whose mean is 0.9375
+    found = normalize_lambdas([0.5, 1.0, 1.5, 5.0], floor=0.5, ceil=2.0)
+    expected = torch.tensor([8 / 15, 8 / 15, 12 / 15, 32 / 15], dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=1e-14, atol=0)
+
+
+@given(
+    st.lists(st.floats(0.25, 3.0), min_size=1, max_size=8),
+    st.floats(0.25, 1.0),
+    st.floats(1.0, 3.5),
+    st.floats(0.1, 10.0),
+)
+def test_mean_1_and_no_unit(raw: list[float], floor: float, ceil: float, unit: float) -> None:
+    found = normalize_lambdas(raw, floor, ceil)
+    torch.testing.assert_close(found.mean().item(), 1.0, rtol=1e-12, atol=0)
+    assert found.max() / found.min() <= ceil / floor * (1 + 1e-12)
+    scaled = normalize_lambdas([unit * v for v in raw], floor, ceil)
+    torch.testing.assert_close(scaled, found, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("raw", "floor", "ceil", "message"),
+    [
+        ([1.0, 0.0], 0.5, 2.0, "found 0 of task 1"),
+        ([1.0, float("nan")], 0.5, 2.0, "found nan of task 1"),
+        ([], 0.5, 2.0, "one weight per task"),
+        ([1.0], 2.0, 0.5, "floor <= ceil; found 2 and 0.5"),
+        ([1.0], 0.0, 0.5, "0 < floor"),
+    ],
+)
+def test_wrong_task_weights_are_named(
+    raw: list[float], floor: float, ceil: float, message: str
+) -> None:
+    with pytest.raises(MILError, match=message):
+        normalize_lambdas(raw, floor, ceil)
