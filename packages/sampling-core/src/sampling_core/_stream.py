@@ -1,26 +1,35 @@
-"""The stream of an epoch: seeded, split over ranks, resumable at any position."""
+"""What all samplers share: an epoch's stream of draws, and the cells that it draws from.
+
+The stream is seeded, split over ranks and resumable at any position.
+"""
 
 from __future__ import annotations
 
-import operator
 from abc import abstractmethod
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray, IntArray
 from torch.utils.data import Sampler
 
-from sampling_core.cells import RowArray
-from sampling_core.draws import CellDraws
-from sampling_core.errors import SamplingError, listed
+from sampling_core._cells import (
+    CellDraws,
+    CellRows,
+    Codes,
+    WeightStatistics,
+    Words,
+    statistics_of_cells,
+)
+from sampling_core._errors import SamplingError, require_keys, whole_number
 
 BLOCK = 1 << 16
 """Positions that share a generator: resuming redraws one block at most."""
 
-_STATE_KEYS = ("seed", "epoch", "position", "num_samples", "world_size")
+_STREAM_KEYS = ("seed", "epoch", "position", "num_samples", "world_size")
 
 
 class EpochStream(Sampler[int]):
@@ -104,7 +113,7 @@ class EpochStream(Sampler[int]):
         # Chained arrays are walked at the speed of C; a generator would be resumed for each draw.
         return chain.from_iterable(self._tracked(blocks, self._run))
 
-    def draws(self, epoch: int | None = None) -> npt.NDArray[np.int64]:
+    def draws(self, epoch: int | None = None) -> IntArray:
         """Return what this rank draws in an epoch under the weights of now, moving nothing.
 
         Parameters
@@ -149,9 +158,7 @@ class EpochStream(Sampler[int]):
         SamplingError
             If a key is missing, a number is out of range, or the stream is another one.
         """
-        missing = [key for key in _STATE_KEYS if key not in state]
-        if missing:
-            raise SamplingError(f"state of the sampler: no {listed(map(repr, missing))}")
+        require_keys(state, _STREAM_KEYS, "state of the sampler")
         for key in ("num_samples", "world_size"):
             if state[key] != getattr(self, key):
                 raise SamplingError(
@@ -179,7 +186,7 @@ class EpochStream(Sampler[int]):
         # Iterators of before go on, but no longer move the stream.
         self._run += 1
 
-    def _tracked(self, blocks: Iterator[RowArray], run: int) -> Iterator[Iterator[int]]:
+    def _tracked(self, blocks: Iterator[Codes], run: int) -> Iterator[Iterator[int]]:
         for rows in blocks:
             # An array makes each int as it is asked for, a list all of them at once, out of cache.
             block = iter(array(rows.dtype.char, rows.tobytes()))
@@ -192,7 +199,7 @@ class EpochStream(Sampler[int]):
         if run == self._run:
             self.set_epoch(self.epoch + 1)
 
-    def _row_blocks(self, draws: CellDraws, epoch: int, position: int) -> Iterator[RowArray]:
+    def _row_blocks(self, draws: CellDraws, epoch: int, position: int) -> Iterator[Codes]:
         """Yield the rows of this rank from a position on, block by block of the global stream."""
         first = self.rank + position * self.world_size
         key = epoch if self.increment_seed_per_epoch else 0
@@ -201,7 +208,7 @@ class EpochStream(Sampler[int]):
             length = min(BLOCK, self.num_samples - block * BLOCK)
             sequence = np.random.SeedSequence(self.seed, spawn_key=(key, block))
             # A generator's raw words come first to last, so a shorter block is a prefix.
-            words: npt.NDArray[np.uint64] = np.random.PCG64DXSM(sequence).random_raw(length)
+            words: Words = np.random.PCG64DXSM(sequence).random_raw(length)
             rows = draws.rows(words[offset :: self.world_size])
             yield rows
             first += len(rows) * self.world_size
@@ -213,17 +220,109 @@ def _left(block: Iterator[int]) -> int:
     return len(items) - index[0] if index else 0
 
 
-def whole_number(name: str, value: object, *, least: int) -> int:
-    """Return a whole number, or say what is wrong with it."""
-    try:
-        number = -1 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = -1
-    if number < least:
-        raise SamplingError(f"{name}: expected a whole number >= {least}, found {value!r}")
-    return number
-
-
 def _fresh_seed() -> int:
     # 63 bits fit every format that a checkpoint or a tracker stores numbers in.
     return int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One weight class, as reports show it.
+
+    Attributes
+    ----------
+    task : int or None
+        Column of the task: the primary one of the rows, or the one that is drawn.
+    quality : str or None
+        Quality label.
+    rare_positives : int or None
+        Number of rare tasks that the rows are positive for.
+    size : int
+        Rows in the cell.
+    probability : float
+        Probability that a draw falls into the cell.
+    """
+
+    task: int | None = None
+    quality: str | None = None
+    rare_positives: int | None = None
+    size: int = 0
+    probability: float = 0.0
+
+
+class CellSampler(EpochStream):
+    """Base of the samplers that draw a cell, then a row of it uniformly.
+
+    Parameters
+    ----------
+    cells : CellRows
+        The rows of each cell.
+    num_samples : int or None
+        Draws an epoch, the number of rows if None.
+    seed, increment_seed_per_epoch, rank, world_size
+        As in `EpochStream`.
+    """
+
+    def __init__(
+        self,
+        cells: CellRows,
+        num_samples: int | None,
+        seed: int | None,
+        *,
+        increment_seed_per_epoch: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__(
+            cells.n_rows if num_samples is None else num_samples,
+            seed,
+            increment_seed_per_epoch=increment_seed_per_epoch,
+            rank=rank,
+            world_size=world_size,
+        )
+        self._cells = cells
+        self._summary: tuple[bytes, WeightStatistics] | None = None
+
+    @abstractmethod
+    def _cell_probabilities(self) -> FloatArray:
+        """Return the probability of each cell under the weights of this moment."""
+
+    @abstractmethod
+    def _cell_keys(self) -> Sequence[Cell]:
+        """Return what names each cell."""
+
+    def _draws_now(self) -> CellDraws:
+        return CellDraws(self._cells, self._cell_probabilities())
+
+    def probabilities(self) -> FloatArray:
+        """Return the probability of each row under the weights of now.
+
+        Returns
+        -------
+        ndarray of float64, (N,)
+            Sums to 1.
+        """
+        return self._cells.row_probabilities(self._cell_probabilities())
+
+    def statistics(self) -> WeightStatistics:
+        """Summarise the row distribution under the weights of now.
+
+        Costs as much as there are cells; where rows are in several cells (draws of a task first)
+        as much as there are labels, once for each set of weights.
+        """
+        probabilities = self._cell_probabilities()
+        weights = probabilities.tobytes()
+        if self._summary is None or self._summary[0] != weights:
+            self._summary = weights, statistics_of_cells(self._cells, probabilities)
+        return self._summary[1]
+
+    def cell_table(self) -> list[Cell]:
+        """Return the cells that hold a row, with size and probability under the weights of now."""
+        table = zip(
+            self._cell_keys(), self._cells.sizes.tolist(), self._cell_probabilities(), strict=True
+        )
+        return [
+            Cell(key.task, key.quality, key.rare_positives, size, float(probability))
+            for key, size, probability in table
+            if size
+        ]

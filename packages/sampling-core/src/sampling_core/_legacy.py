@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from sampling_core.errors import SamplingError, listed
+from molpool_common import listed
+
+from sampling_core._errors import SamplingError
 
 LEGACY_KEYS = ("optimization.task_sampling_alpha", "curriculum", "sampling")
 """Dotted keys that `joint_sampling` replaces."""

@@ -1,4 +1,4 @@
-"""Where the curriculum stands, and when it moves on."""
+"""The curriculum: its phases, the weight of each quality label in them, and when it moves on."""
 
 from __future__ import annotations
 
@@ -6,13 +6,136 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from sampling_core.errors import SamplingError, did_you_mean, listed
-from sampling_core.phases import DEFAULT_QUALITIES, PHASES, resolve_phase_weights
+from molpool_common import did_you_mean, listed
+
+from sampling_core._errors import SamplingError, is_finite_number, require_keys, whole_number
 
 if TYPE_CHECKING:
-    from sampling_core.config import CurriculumConfig
+    from sampling_core._config import CurriculumConfig
 
-_STATE_KEYS = ("phase", "best", "stale", "updates", "history")
+PHASES = ("warmup", "expand", "robust", "polish")
+"""Phases in the order in which they are passed; the last one is kept."""
+
+DEFAULT_QUALITIES = ("high", "medium", "low")
+
+DEFAULT_WEIGHTS: Mapping[str, tuple[float, float, float]] = {
+    "warmup": (0.90, 0.10, 0.00),
+    "expand": (0.60, 0.30, 0.10),
+    "robust": (0.50, 0.35, 0.15),
+    "polish": (0.70, 0.20, 0.10),
+}
+"""Weights of high, medium and low, by phase."""
+
+PhaseWeights = dict[str, dict[str, float]]
+
+
+def check_qualities(qualities: Sequence[str]) -> tuple[str, ...]:
+    """Return the quality labels as a tuple.
+
+    Raises
+    ------
+    SamplingError
+        If there are none, if one is no text, is empty or stands twice.
+    """
+    if isinstance(qualities, str) or not qualities:
+        raise SamplingError(f"qualities: expected a list of labels, found {qualities!r}")
+    for label in qualities:
+        if not isinstance(label, str) or not label:
+            raise SamplingError(f"qualities: expected labels of text, found {label!r}")
+    twice = [q for i, q in enumerate(qualities) if q in qualities[:i]]
+    if twice:
+        raise SamplingError(f"qualities: expected each label once, found again {listed(twice)}")
+    return tuple(qualities)
+
+
+def resolve_phase_weights(
+    qualities: Sequence[str],
+    phase_weights: Mapping[str, Mapping[str, float]] | None = None,
+) -> PhaseWeights:
+    """Return the weight of every label in every phase.
+
+    Parameters
+    ----------
+    qualities : sequence of str
+        The quality labels.
+    phase_weights : mapping of phase to mapping of label to weight, or None
+        Weights >= 0; a phase that is left out keeps its default weights.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        Phases in their order, labels in the order of `qualities`.
+
+    Raises
+    ------
+    SamplingError
+        If a phase or label is unknown, a label is left out of a given phase, a weight is negative
+        or not finite, the weights of a phase sum to 0, or there is no default to fall back to.
+
+    Notes
+    -----
+    The defaults are those of high, medium and low by name. Up to three other labels take them by
+    position, from best to worst, renormalised to sum to 1.
+    """
+    labels = check_qualities(qualities)
+    given = {} if phase_weights is None else _check_mapping(phase_weights, "phase_weights")
+    for phase in given:
+        if phase not in PHASES:
+            raise SamplingError(
+                f"phase_weights: unknown phase {phase!r}. {did_you_mean(phase, PHASES)}"
+            )
+    return {
+        phase: _check_phase(phase, given[phase], labels)
+        if phase in given
+        else _default_phase(phase, labels)
+        for phase in PHASES
+    }
+
+
+def _check_phase(phase: str, weights: object, labels: tuple[str, ...]) -> dict[str, float]:
+    name = f"phase_weights[{phase!r}]"
+    mapping = _check_mapping(weights, name)
+    for label in mapping:
+        if label not in labels:
+            raise SamplingError(
+                f"{name}: unknown label {label!r}. {did_you_mean(str(label), labels)}"
+            )
+    left_out = [label for label in labels if label not in mapping]
+    if left_out:
+        raise SamplingError(f"{name}: no weight for {listed([repr(q) for q in left_out])}")
+    checked = {label: _check_weight(mapping[label], f"{name}[{label!r}]") for label in labels}
+    if not math.fsum(checked.values()) > 0.0:
+        raise SamplingError(f"{name}: expected a weight above 0, found {checked}")
+    return checked
+
+
+def _check_mapping(value: object, name: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise SamplingError(f"{name}: expected a mapping, found {value!r}")
+    return value
+
+
+def _check_weight(weight: object, name: str) -> float:
+    if not is_finite_number(weight) or weight < 0:
+        raise SamplingError(f"{name}: expected a finite weight >= 0, found {weight!r}")
+    return float(weight)
+
+
+def _default_phase(phase: str, labels: tuple[str, ...]) -> dict[str, float]:
+    defaults = DEFAULT_WEIGHTS[phase]
+    if set(labels) == set(DEFAULT_QUALITIES):
+        by_name = dict(zip(DEFAULT_QUALITIES, defaults, strict=True))
+        return {label: by_name[label] for label in labels}
+    if len(labels) > len(defaults):
+        raise SamplingError(
+            f"phase_weights: the {len(labels)} qualities {listed([repr(q) for q in labels])} have"
+            f" no default weights in phase {phase!r}; give them"
+        )
+    total = math.fsum(defaults[: len(labels)])
+    return {label: w / total for label, w in zip(labels, defaults, strict=False)}
+
+
+_CURRICULUM_KEYS = ("phase", "best", "stale", "updates", "history")
 
 
 class CurriculumState:
@@ -57,13 +180,11 @@ class CurriculumState:
         min_delta: float = 0.0,
         count_normalize: bool = False,
     ) -> None:
-        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:
-            raise SamplingError(f"patience: expected a whole number >= 1, found {patience!r}")
         if not (math.isfinite(min_delta) and min_delta >= 0):
             raise SamplingError(f"min_delta: expected a finite number >= 0, found {min_delta!r}")
         self._weights = resolve_phase_weights(qualities, phase_weights)
         self.qualities = tuple(qualities)
-        self.patience = patience
+        self.patience = whole_number("patience", patience, least=1)
         self.min_delta = min_delta
         self.count_normalize = count_normalize
         self.best = math.inf
@@ -102,7 +223,7 @@ class CurriculumState:
             If there is no such phase.
         """
         if phase not in self._weights:
-            raise SamplingError(f"phase: unknown {phase!r}; {did_you_mean(phase, PHASES)}")
+            raise SamplingError(f"phase: unknown {phase!r}. {did_you_mean(phase, PHASES)}")
         return dict(self._weights[phase])
 
     def sampling_probs(self) -> dict[str, float]:
@@ -148,9 +269,7 @@ class CurriculumState:
         SamplingError
             If a key is missing or the phase is unknown; the state is then as before.
         """
-        missing = [key for key in _STATE_KEYS if key not in state]
-        if missing:
-            raise SamplingError(f"state of the curriculum: no {listed(map(repr, missing))}")
+        require_keys(state, _CURRICULUM_KEYS, "state of the curriculum")
         self.weights(state["phase"])
         try:
             best = math.inf if state["best"] is None else float(state["best"])

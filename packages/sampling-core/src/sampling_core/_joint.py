@@ -7,26 +7,26 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import BoolArray, FloatArray, IntArray, did_you_mean, listed
+from numpy.typing import ArrayLike
 
-from sampling_core.alpha import check_alpha
-from sampling_core.cell_sampler import Cell, CellSampler
-from sampling_core.cells import CellRows, FloatArray, normalized
-from sampling_core.config import CompositionMode
-from sampling_core.curriculum import CurriculumState
-from sampling_core.dynamic_curriculum import class_cells
-from sampling_core.errors import SamplingError, did_you_mean, listed
-from sampling_core.quality import check_length, encode_quality, phase_vector, refuse_empty_phases
-from sampling_core.targets import (
-    Codes,
+from sampling_core._cells import CellRows, Codes, normalized
+from sampling_core._config import CompositionMode
+from sampling_core._curriculum import CurriculumState
+from sampling_core._errors import SamplingError, check_alpha
+from sampling_core._quality import check_length, encode_quality, phase_vector, refuse_empty_phases
+from sampling_core._stream import Cell, CellSampler
+from sampling_core._targets import (
+    COUNT_OFFSET,
     Targets,
     as_targets,
+    class_cells,
     count_codes,
     count_labels,
+    inverse_power,
+    label_cells,
     primary_tasks,
 )
-from sampling_core.task_aware import label_cells
-from sampling_core.task_weights import COUNT_OFFSET, inverse_power
 
 
 class JointSampler(CellSampler):
@@ -60,7 +60,7 @@ class JointSampler(CellSampler):
     increment_seed_per_epoch : bool
         False repeats the draws of epoch 0 in every epoch.
     rank, world_size : int
-        This process and their number: see `sampling_core.stream.EpochStream`.
+        This process and their number; the ranks share one stream of draws.
 
     Raises
     ------
@@ -77,7 +77,7 @@ class JointSampler(CellSampler):
 
     def __init__(
         self,
-        targets: npt.ArrayLike,
+        targets: ArrayLike,
         quality_labels: Any = None,
         curriculum_state: CurriculumState | None = None,
         task_alpha: float | None = None,
@@ -137,7 +137,7 @@ class JointSampler(CellSampler):
         weights = sizes * task[:, None] * self._phase_weights(self._quality_counts)
         return normalized(weights.ravel())
 
-    def _hierarchical(self, sizes: npt.NDArray[np.int64]) -> FloatArray:
+    def _hierarchical(self, sizes: IntArray) -> FloatArray:
         """Return p(task) · p(quality | task) (T, Q) for label counts by task and quality (T, Q)."""
         assert self.task_alpha is not None
         state = self.curriculum_state
@@ -153,19 +153,19 @@ class JointSampler(CellSampler):
         probabilities: FloatArray = within * share[:, None]
         return probabilities
 
-    def _phase_weights(self, counts: npt.NDArray[np.int64]) -> FloatArray:
+    def _phase_weights(self, counts: IntArray) -> FloatArray:
         if self.curriculum_state is None:
             return np.ones(1)
         return phase_vector(self.curriculum_state, self.curriculum_state.phase, counts)
 
-    def _warn_left_out(self, drawable: npt.NDArray[np.bool_]) -> None:
+    def _warn_left_out(self, drawable: BoolArray) -> None:
         left_out = np.flatnonzero(~drawable & (self.label_counts > 0))
         state = self.curriculum_state
         if state is None or not len(left_out) or state.phase in self._warned_phases:
             return
         self._warned_phases.add(state.phase)
         warnings.warn(
-            f"phase {state.phase!r} gives every row of task {listed(left_out)} weight 0;"
+            f"phase {state.phase!r} gives every row of task {listed(left_out.tolist())} weight 0;"
             " the other tasks are drawn without it",
             UserWarning,
             stacklevel=2,
@@ -181,7 +181,7 @@ class JointSampler(CellSampler):
 def _check_mode(mode: str, task_alpha: float | None) -> None:
     modes = get_args(CompositionMode)
     if mode not in modes:
-        raise SamplingError(f"composition_mode: unknown {mode!r}; {did_you_mean(mode, modes)}")
+        raise SamplingError(f"composition_mode: unknown {mode!r}. {did_you_mean(mode, modes)}")
     if mode == "hierarchical" and task_alpha is None:
         raise SamplingError(
             "task_alpha: composition_mode='hierarchical' draws a task first and needs a number,"
@@ -199,9 +199,7 @@ def _quality_codes(labels: Any, state: CurriculumState | None, n_rows: int) -> C
     return encode_quality(labels, state.qualities)
 
 
-def _drawable_by_quality(
-    primary: Codes, codes: Codes | None, n_qualities: int
-) -> npt.NDArray[np.int64]:
+def _drawable_by_quality(primary: Codes, codes: Codes | None, n_qualities: int) -> IntArray:
     """Return the labelled rows of each quality (Q,), and warn of rows without labels."""
     labelled = primary >= 0
     without = len(primary) - np.count_nonzero(labelled)

@@ -8,26 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from molpool_common import ConfigModel
+from pydantic import Field, field_validator, model_validator
 
-from sampling_core.alpha import check_alpha
-from sampling_core.phases import DEFAULT_QUALITIES, resolve_phase_weights
+from sampling_core._curriculum import DEFAULT_QUALITIES, resolve_phase_weights
+from sampling_core._errors import check_alpha
 
 CompositionMode = Literal["multiplicative", "hierarchical"]
 CurriculumStrategy = Literal["sampled", "weighted"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class TaskOversamplingConfig(_Section):
+class TaskOversamplingConfig(ConfigModel):
     """Draw tasks with few labels more often."""
 
     enabled: bool = Field(default=True, description="Weigh rows by the label count of their task.")
     alpha: float = Field(
         default=0.3,
-        allow_inf_nan=False,
         description="Exponent of the label count: 0 none of it, 1 in inverse proportion.",
     )
 
@@ -37,7 +33,7 @@ class TaskOversamplingConfig(_Section):
         return check_alpha(alpha, "task_oversampling.alpha")
 
 
-class CurriculumConfig(_Section):
+class CurriculumConfig(ConfigModel):
     """Pass from clean data to all data, by the quality label of each row."""
 
     enabled: bool = Field(default=False, description="Weigh rows by their quality.")
@@ -67,7 +63,6 @@ class CurriculumConfig(_Section):
     min_delta: float = Field(
         default=0.0,
         ge=0,
-        allow_inf_nan=False,
         description="Fall of the metric below which it counts as no improvement.",
     )
 
@@ -77,7 +72,7 @@ class CurriculumConfig(_Section):
         return self
 
 
-class JointSamplingConfig(_Section):
+class JointSamplingConfig(ConfigModel):
     """How training rows are drawn.
 
     `task_alpha: x` is accepted as a short form of `task_oversampling: {alpha: x}`, and

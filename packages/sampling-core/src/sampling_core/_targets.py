@@ -1,4 +1,4 @@
-"""The label table: which row carries a label of which task.
+"""The label table: which row carries a label of which task, and how rare a task is.
 
 Everything walks the table in chunks of rows, so that no mask of its full size is ever held.
 """
@@ -8,19 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import BoolArray, FloatArray, IntArray, listed
+from numpy.typing import ArrayLike, NDArray
 
-from sampling_core.errors import SamplingError, listed
+from sampling_core._cells import CellRows, Codes, group_rows
+from sampling_core._errors import SamplingError
 
-Targets = npt.NDArray[np.generic]
-Counts = npt.NDArray[np.int64]
-Codes = npt.NDArray[np.signedinteger]
+Targets = NDArray[np.generic]
+
+COUNT_OFFSET = 1e-6
+"""Added to a count in the multiplicative weight, as its definition has it."""
 
 CHUNK_ENTRIES = 1 << 21
 """Entries of the table looked at in one go: temporaries stay at some tens of MB."""
 
 
-def as_targets(targets: npt.ArrayLike) -> Targets:
+def as_targets(targets: ArrayLike) -> Targets:
     """Return the label table as a numeric array (N, T), without a copy where it is one already.
 
     Raises
@@ -52,13 +55,13 @@ def row_chunks(n_rows: int, n_columns: int = 1) -> Iterator[slice]:
         yield slice(start, min(start + step, n_rows))
 
 
-def label_masks(table: Targets) -> Iterator[tuple[slice, npt.NDArray[np.bool_]]]:
+def label_masks(table: Targets) -> Iterator[tuple[slice, BoolArray]]:
     """Yield for each chunk of rows its slice and its mask (n, T) of labels."""
     for rows in row_chunks(*table.shape):
         yield rows, ~np.isnan(table[rows])
 
 
-def count_labels(table: Targets) -> Counts:
+def count_labels(table: Targets) -> IntArray:
     """Return the number of labels of each task (T,).
 
     Raises
@@ -75,7 +78,7 @@ def count_labels(table: Targets) -> Counts:
     return counts
 
 
-def count_codes(codes: Codes, n_codes: int) -> Counts:
+def count_codes(codes: Codes, n_codes: int) -> IntArray:
     """Return how often each code from 0 on comes (n_codes,), leaving out those below 0."""
     counts = np.zeros(n_codes, dtype=np.int64)
     for rows in row_chunks(len(codes)):
@@ -94,7 +97,7 @@ def _refuse_infinite(table: Targets, rows: slice) -> None:
         )
 
 
-def primary_tasks(table: Targets, counts: Counts) -> Codes:
+def primary_tasks(table: Targets, counts: IntArray) -> Codes:
     """Return the labelled task with the fewest labels of each row (N,), -1 where there is none.
 
     Of tasks with equally many labels the lowest column is primary.
@@ -107,3 +110,41 @@ def primary_tasks(table: Targets, counts: Counts) -> Codes:
             np.copyto(chunk, task, where=labelled[:, task], casting="unsafe")
         primary[rows] = chunk
     return primary
+
+
+def inverse_power(counts: IntArray, alpha: float, offset: float = 0.0) -> FloatArray:
+    """Return (counts + offset)^-α, scaled so that the largest is 1; exactly 0 for counts of 0.
+
+    The scale cancels in every probability. In logarithms no α over- or underflows all of them.
+    """
+    weights = np.zeros(len(counts))
+    labelled = counts > 0
+    log = -alpha * np.log(counts[labelled] + offset)
+    weights[labelled] = np.exp(log - log.max())
+    return weights
+
+
+def label_cells(table: Targets, quality: Codes | None = None, n_qualities: int = 1) -> CellRows:
+    """Return for each task and quality the rows with that label: cell t · Q + q.
+
+    A row is in one cell for each of its labels.
+    """
+    n_rows, n_tasks = table.shape
+
+    def entries() -> Iterator[tuple[IntArray, IntArray]]:
+        for rows, labelled in label_masks(table):
+            task, row = np.nonzero(labelled.T)
+            row += rows.start
+            yield (task if quality is None else task * n_qualities + quality[row]), row
+
+    return group_rows(entries, n_tasks * n_qualities, n_rows, disjoint=n_tasks == 1)
+
+
+def class_cells(codes: Codes, n_classes: int) -> CellRows:
+    """Return the rows of each class; code -1 is in none."""
+
+    def entries() -> Iterator[tuple[Codes, IntArray]]:
+        for rows in row_chunks(len(codes)):
+            yield codes[rows], np.arange(rows.start, rows.stop)
+
+    return group_rows(entries, n_classes, len(codes), disjoint=True)

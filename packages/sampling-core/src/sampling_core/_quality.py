@@ -8,13 +8,13 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from molpool_common import FloatArray, IntArray, did_you_mean, listed
+from numpy.typing import NDArray
 
-from sampling_core.cells import FloatArray
-from sampling_core.curriculum import CurriculumState
-from sampling_core.errors import SamplingError, did_you_mean, listed
-from sampling_core.phases import PHASES
-from sampling_core.targets import Codes, Counts, count_codes, row_chunks
+from sampling_core._cells import Codes
+from sampling_core._curriculum import PHASES, CurriculumState
+from sampling_core._errors import SamplingError
+from sampling_core._targets import count_codes, row_chunks
 
 _MISSING = -1
 _UNKNOWN = -2
@@ -89,7 +89,7 @@ def _encode_pandas(labels: Any, number: dict[str, int], dtype: np.dtype[Any]) ->
 
 
 def _encode_numbers(
-    codes: npt.NDArray[np.integer], number: dict[str, int], dtype: np.dtype[Any]
+    codes: NDArray[np.integer], number: dict[str, int], dtype: np.dtype[Any]
 ) -> Codes:
     encoded = np.empty(len(codes), dtype=dtype)
     for rows in row_chunks(len(codes)):
@@ -130,7 +130,7 @@ def _refuse_missing(encoded: Codes) -> None:
     if len(rows):
         raise SamplingError(
             f"quality_labels: expected a label for every row, found none in {len(rows)} rows:"
-            f" {listed(rows[:10])}{' ...' if len(rows) > 10 else ''}"
+            f" {listed(rows.tolist())}"
         )
 
 
@@ -140,13 +140,13 @@ def _refuse_unknown(encoded: Codes, labels: Any, qualities: Sequence[str]) -> No
         at = operator.attrgetter("iloc")(labels) if hasattr(labels, "iloc") else labels
         label = at[int(rows[0])]
         raise SamplingError(
-            f"quality_labels: unknown label {str(label)!r} in row {rows[0]};"
-            f" {did_you_mean(label, qualities)}; rows with an unknown label: {len(rows)}"
-            f" ({listed(rows[:10])}{' ...' if len(rows) > 10 else ''})"
+            f"quality_labels: unknown label {str(label)!r} in row {rows[0]}; rows with an"
+            f" unknown label: {len(rows)} ({listed(rows.tolist())})."
+            f" {did_you_mean(str(label), qualities)}"
         )
 
 
-def phase_vector(state: CurriculumState, phase: str, counts: Counts) -> FloatArray:
+def phase_vector(state: CurriculumState, phase: str, counts: IntArray) -> FloatArray:
     """Return the weight of one row of each quality in a phase (Q,).
 
     Parameters
@@ -164,7 +164,7 @@ def phase_vector(state: CurriculumState, phase: str, counts: Counts) -> FloatArr
     return share
 
 
-def refuse_empty_phases(state: CurriculumState, counts: Counts) -> None:
+def refuse_empty_phases(state: CurriculumState, counts: IntArray) -> None:
     """Refuse data that the current phase, or one after it, gives no weight at all.
 
     A later phase counts too: it would stop the training hours later.

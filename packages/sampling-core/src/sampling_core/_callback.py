@@ -6,9 +6,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import torch
+from molpool_common import did_you_mean
 
-from sampling_core.curriculum import CurriculumState
-from sampling_core.errors import SamplingError, did_you_mean
+from sampling_core._curriculum import CurriculumState
+from sampling_core._errors import SamplingError
 
 try:
     from lightning.pytorch.callbacks import Callback, EarlyStopping
@@ -80,7 +81,7 @@ class CurriculumCallback(Callback):  # type: ignore[misc]  # lightning is read a
         metrics = trainer.callback_metrics
         if self.monitor not in metrics:
             raise SamplingError(
-                f"monitor: no metric {self.monitor!r} after validation;"
+                f"monitor: no metric {self.monitor!r} after validation."
                 f" {did_you_mean(self.monitor, sorted(metrics))}"
             )
         return float(trainer.strategy.reduce(metrics[self.monitor], reduce_op="mean"))
