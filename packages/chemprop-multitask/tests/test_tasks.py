@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from chemprop_multitask import ChempropError, TaskType
-from chemprop_multitask.tasks import resolve_groups, resolve_task_types
+from chemprop_multitask._tasks import resolve_groups, resolve_task_types
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,23 +1,208 @@
-"""Several models of one configuration: mean and spread of their predictions."""
+"""A model for each group of tasks: which tasks train it, which it predicts, how it is built.
+
+Several models of some tasks each, which together predict all.
+
+Several models of one configuration: mean and spread of their predictions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chemprop_multitask.callbacks import EpochRecord
-from chemprop_multitask.checkpoint import model_files
-from chemprop_multitask.config import EnsembleConfig
-from chemprop_multitask.data import MoleculeData
-from chemprop_multitask.errors import ChempropError
-from chemprop_multitask.model import ChempropModel
-from chemprop_multitask.tasks import TaskType, resolve_task_types
-from chemprop_multitask.taskwise import TaskwiseModel
+from chemprop_multitask._checkpoint import model_files
+from chemprop_multitask._config import ChempropConfig, EnsembleConfig, SharedChempropConfig
+from chemprop_multitask._data import MoleculeData
+from chemprop_multitask._errors import ChempropError, listed
+from chemprop_multitask._losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
+from chemprop_multitask._model import ChempropModel
+from chemprop_multitask._tasks import TaskType, resolve_groups, resolve_task_types
+from chemprop_multitask._training import EpochRecord
+
+
+@dataclass(frozen=True)
+class TaskGroup:
+    """Tasks that have a model of their own.
+
+    Parameters
+    ----------
+    number : int
+        Which group, from 0.
+    columns : tuple of int
+        The tasks that train it, by column of all tasks.
+    served : tuple of int
+        Those among them that it predicts.
+    """
+
+    number: int
+    columns: tuple[int, ...]
+    served: tuple[int, ...]
+
+    def names(self, task_names: Sequence[str]) -> list[str]:
+        """Return the names of the tasks that train it."""
+        return [task_names[t] for t in self.columns]
+
+
+def separate_groups(config: SharedChempropConfig, task_names: Sequence[str]) -> list[TaskGroup]:
+    """Return the groups that have models of their own; none where all tasks share one.
+
+    Parameters
+    ----------
+    config : SharedChempropConfig
+        Its groups as lists.
+    task_names : sequence of str
+        All tasks.
+
+    Raises
+    ------
+    ChempropError
+        If groups and tasks do not fit together.
+    """
+    if config.sharing == "heads" or config.groups is None:
+        return []
+    served = resolve_groups(config.groups, task_names, config.group_assignment)
+    names = list(task_names)
+    return [
+        TaskGroup(g, tuple(names.index(task) for task in tasks), served[g])
+        for g, tasks in enumerate(config.groups)
+    ]
+
+
+def build_model(
+    config: ChempropConfig,
+    task_names: Sequence[str],
+    task_types: Sequence[TaskType],
+    group: TaskGroup | None = None,
+    *,
+    seed: int,
+) -> ChempropModel:
+    """Return an untrained model of all tasks or of a group.
+
+    Parameters
+    ----------
+    config : ChempropConfig
+        Of all tasks.
+    task_names : sequence of str
+        All tasks.
+    task_types : sequence of {"regression", "classification"}
+        Their kinds.
+    group : TaskGroup, optional
+        The tasks that the model is of; by default all.
+    seed : int
+        Seed of its weights.
+
+    Raises
+    ------
+    ChempropError
+        If architecture, loss, groups or foundation do not fit.
+    """
+    if group is None:
+        return ChempropModel.from_config(
+            config, task_names=task_names, task_types=task_types, seed=seed
+        )
+    own = [task_types[t] for t in group.columns]
+    return ChempropModel.from_config(
+        _config_of(config, group.names(task_names), own),
+        task_names=group.names(task_names),
+        task_types=own,
+        serves={task_names[t]: t for t in group.served},
+        seed=seed,
+    )
+
+
+def _config_of(
+    config: ChempropConfig, tasks: Sequence[str], kinds: Sequence[TaskType]
+) -> ChempropConfig:
+    """Return the configuration of a group's model: what is of other tasks is left out."""
+    training = config.training
+    changes: dict[str, Any] = {}
+    if training.task_weights is not None:
+        own = {name: w for name, w in training.task_weights.items() if name in tasks}
+        changes["task_weights"] = own
+    # In a run of both kinds a named loss is that of its own kind; a group may be of the other.
+    known = {"regression": REGRESSION_LOSSES, "classification": CLASSIFICATION_LOSSES}
+    if not any(training.loss in known[kind] for kind in kinds):
+        changes["loss"] = "auto"
+    update = {"groups": None, "group_assignment": None}
+    return config.model_copy(update={**update, "training": training.model_copy(update=changes)})
+
+
+class TaskwiseModel:
+    """Models of groups of tasks; each task is predicted by the model that serves it.
+
+    Groups may overlap: a task then helps to train several models and is predicted by one.
+
+    Parameters
+    ----------
+    parts : sequence of ChempropModel
+        Models whose `serves` together name the columns 0 to T - 1, each once.
+
+    Raises
+    ------
+    ChempropError
+        If a column is served by no model or by several.
+    """
+
+    def __init__(self, parts: Sequence[ChempropModel]) -> None:
+        self.parts = list(parts)
+        served = [(column, name) for part in parts for name, column in _served(part).items()]
+        columns = sorted(column for column, _ in served)
+        if not served or columns != list(range(len(served))):
+            names = listed([name for _, name in sorted(served)])
+            raise ChempropError(
+                "parts: expected models that serve each task once, in columns from 0; found "
+                f"{names or 'none'} in columns {columns}"
+            )
+        self.task_names: tuple[str, ...] = tuple(name for _, name in sorted(served))
+
+    @property
+    def task_types(self) -> tuple[TaskType, ...]:
+        """Kind of each task."""
+        kinds = {
+            name: part.task_types[part.task_names.index(name)]
+            for part in self.parts
+            for name in _served(part)
+        }
+        return tuple(kinds[name] for name in self.task_names)
+
+    def predict(
+        self, molecules: MoleculeData | Sequence[str], *, batch_size: int | None = None
+    ) -> NDArray[np.float64]:
+        """Predict every task of every molecule.
+
+        Parameters
+        ----------
+        molecules : MoleculeData or sequence of str
+            N molecules or SMILES.
+        batch_size : int, optional
+            Molecules predicted at a time, by default as in training.
+
+        Returns
+        -------
+        ndarray [N, T]
+            Values in the unit of the training targets, or probabilities of class 1.
+        """
+        data = molecules if isinstance(molecules, MoleculeData) else MoleculeData(molecules)
+        predicted = np.empty((len(data), len(self.task_names)))
+        for part in self.parts:
+            own = part.predict(data, batch_size=batch_size)
+            for name, column in _served(part).items():
+                predicted[:, column] = own[:, part.task_names.index(name)]
+        return predicted
+
+
+def _served(part: ChempropModel) -> Mapping[str, int]:
+    """Return the columns of the tasks that a model serves; all of its own if it does not say."""
+    if part.serves is not None:
+        return part.serves
+    return {name: column for column, name in enumerate(part.task_names)}
+
 
 GROUP = "-group-"
 """Stands in the file names of a member's models of some tasks each."""

@@ -11,10 +11,9 @@ from chemprop.data.collate import BatchMolGraph
 from chemprop.data.molgraph import MolGraph
 from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
 from chemprop_multitask import ChempropError, ChempropModel, GraphStore, MoleculeData
-from chemprop_multitask import featurise as featurise_module
-from chemprop_multitask import graphs as graphs_module
-from chemprop_multitask.featurise import featurise_smiles
-from chemprop_multitask.graphs import pack
+from chemprop_multitask import _featurise as featurise_module
+from chemprop_multitask import _featurise as graphs_module
+from chemprop_multitask._featurise import featurise_smiles, pack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from molpool_common import CacheWarning

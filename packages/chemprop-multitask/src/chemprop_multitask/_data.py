@@ -1,4 +1,9 @@
-"""Molecules as Chemprop graphs with sparse targets and row weights."""
+"""Molecules as Chemprop graphs with sparse targets and row weights.
+
+Labels that are bounds: the signs ``<`` and ``>`` of a measurement.
+
+Each task's mean and standard deviation, and the check of what is scaled.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +19,9 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from torch.utils.data import Dataset
 
-from chemprop_multitask.censoring import checked_censoring
-from chemprop_multitask.errors import ChempropError
-from chemprop_multitask.graphs import GraphStore, Progress, pack
+from chemprop_multitask._errors import ChempropError, listed
+from chemprop_multitask._featurise import GraphStore, Progress, pack
+from chemprop_multitask._tasks import TaskType
 
 
 class RowWeights(Protocol):
@@ -166,3 +171,116 @@ def _checked_targets(
             f"found infinity in row {row + 1}, task {task_names[task]!r}"
         )
     return array
+
+
+_SIGNS = {"": 0, "=": 0, "<": -1, "<=": -1, ">": 1, ">=": 1}
+
+
+def censoring_from_signs(
+    signs: Sequence[Sequence[str | None]], task_names: Sequence[str]
+) -> NDArray[np.int8]:
+    """Return -1 for ``<`` and ``<=``, +1 for ``>`` and ``>=``, 0 for ``=``, empty and None.
+
+    Parameters
+    ----------
+    signs : sequence of sequences of str or None
+        N rows of T signs.
+    task_names : sequence of str
+        Names of the T tasks, for messages.
+
+    Raises
+    ------
+    ChempropError
+        At an unknown sign; names row and task.
+    """
+    out = np.zeros((len(signs), len(task_names)), dtype=np.int8)
+    for i, row in enumerate(signs):
+        for t, (name, sign) in enumerate(zip(task_names, row, strict=True)):
+            key = (sign or "").strip()
+            if key not in _SIGNS:
+                raise ChempropError(
+                    f"modifier of task {name!r}: expected one of "
+                    f"{listed([repr(s) for s in _SIGNS if s])} or nothing; "
+                    f"found {sign!r} in row {i + 1}"
+                )
+            out[i, t] = _SIGNS[key]
+    return out
+
+
+def checked_censoring(
+    censoring: NDArray[np.int8] | None,
+    targets: NDArray[np.float64] | None,
+    task_names: Sequence[str],
+) -> NDArray[np.int8] | None:
+    """Return censoring of the targets' shape with no sign but -1, 0 and 1; None stays None."""
+    if censoring is None:
+        return None
+    array = np.asarray(censoring)
+    shape = None if targets is None else targets.shape
+    if array.shape != shape:
+        raise ChempropError(
+            f"censoring: expected the shape of the targets, {shape}; found {array.shape}"
+        )
+    unknown = np.argwhere(~np.isin(array, (-1, 0, 1)))
+    if len(unknown):
+        row, task = unknown[0]
+        raise ChempropError(
+            f"censoring: expected -1, 0 or 1; found {array[row, task]} in row {row + 1}, "
+            f"task {task_names[task]!r}"
+        )
+    return array.astype(np.int8)
+
+
+def label_scale(
+    targets: NDArray[np.float64], task_names: Sequence[str], kinds: Sequence[TaskType]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and scale [T] of each regression task's labels; 0 and 1 for classes.
+
+    A task whose labels are all equal has scale 1. A bound counts as its value.
+
+    Raises
+    ------
+    ChempropError
+        If a task has no label.
+    """
+    labels = np.isfinite(targets).sum(axis=0)
+    if (labels == 0).any():
+        name = task_names[int(np.argmin(labels))]
+        raise ChempropError(f"task {name!r}: expected training labels; found none")
+    mean = np.nanmean(targets, axis=0)
+    scale = np.nanstd(targets, axis=0)
+    # A constant task is already as close to zero as it gets.
+    scale = np.where(scale > 1e-12 * np.maximum(np.abs(mean), 1), scale, 1.0)
+    is_class = np.array([kind == "classification" for kind in kinds])
+    return np.where(is_class, 0.0, mean), np.where(is_class, 1.0, scale)
+
+
+def check_labels(data: MoleculeData, task_names: Sequence[str], kinds: Sequence[TaskType]) -> None:
+    """Stop at labels that are not of these tasks.
+
+    Raises
+    ------
+    ChempropError
+        If the data have other tasks or no targets, a class is not 0 or 1, or a class is censored.
+    """
+    if data.targets is None or data.task_names != tuple(task_names):
+        raise ChempropError(
+            f"data: expected targets for {list(task_names)}; "
+            f"found {list(data.task_names) if data.targets is not None else 'none'}"
+        )
+    is_class = np.array([kind == "classification" for kind in kinds])
+    bad = np.argwhere(np.isfinite(data.targets) & ~np.isin(data.targets, (0.0, 1.0)) & is_class)
+    if len(bad):
+        row, task = bad[0]
+        raise ChempropError(
+            f"task {task_names[task]!r}: expected classes 0 and 1; "
+            f"found {data.targets[row, task]:g} in row {row + 1}"
+        )
+    if data.censoring is not None:
+        bad = np.argwhere((data.censoring != 0) & is_class)
+        if len(bad):
+            row, task = bad[0]
+            raise ChempropError(
+                f"task {task_names[task]!r}: expected classes without < and >; "
+                f"found one in row {row + 1}"
+            )

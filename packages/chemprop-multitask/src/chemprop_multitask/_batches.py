@@ -1,16 +1,20 @@
-"""Batches that know their rows."""
+"""Batches that know their rows.
+
+Plain shuffling whose order is a pure function of seed and epoch: Chemprop's own order.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from chemprop.data.collate import BatchMolGraph, TrainingBatch
 from molpool_common import ResumableLoader
 from torch.utils.data import Sampler
 
-from chemprop_multitask.data import MoleculeData
-from chemprop_multitask.packed import PackedGraphs
+from chemprop_multitask._data import MoleculeData
+from chemprop_multitask._packed import PackedGraphs
 
 
 class RowBatchMolGraph(BatchMolGraph):  # type: ignore[misc]  # chemprop has no types here
@@ -69,3 +73,44 @@ class BatchLoader(ResumableLoader[TrainingBatch]):
             None if signs is None else torch.from_numpy(signs < 0),
             None if signs is None else torch.from_numpy(signs > 0),
         )
+
+
+class EpochShuffle(Sampler[int]):
+    """Every row once an epoch; `set_epoch` chooses the order, so that a resumed run repeats it.
+
+    The order of epoch e is what e + 1 shuffles with one generator leave, as in Chemprop's
+    `SeededSampler`: with its seeds, ``chemprop train`` sees the same batches.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+    seed : int
+        Seed of all orders; Chemprop's ``--data-seed``.
+    """
+
+    def __init__(self, n: int, seed: int) -> None:
+        self.n = n
+        self.seed = seed
+        self.epoch = 0
+        self._restart()
+
+    def _restart(self) -> None:
+        self._rng = np.random.default_rng(self.seed)
+        self._order = np.arange(self.n)
+        self._shuffles = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next; Lightning calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __iter__(self) -> Iterator[int]:
+        if self._shuffles > self.epoch + 1:
+            self._restart()
+        while self._shuffles <= self.epoch:
+            self._rng.shuffle(self._order)
+            self._shuffles += 1
+        return iter(self._order.tolist())

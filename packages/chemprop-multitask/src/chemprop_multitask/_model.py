@@ -1,35 +1,36 @@
-"""A multi-task Chemprop model: build, fit, predict, save, load."""
+"""A multi-task Chemprop model: build, fit, predict, save, load.
+
+What a measurement of task affinity asks of a model: its training batches, its losses by cell.
+"""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from molpool_common import quick_products
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Sampler
 
-from chemprop_multitask import training
-from chemprop_multitask.batches import BatchLoader
-from chemprop_multitask.build import build_network
-from chemprop_multitask.callbacks import EpochRecord
-from chemprop_multitask.checkpoint import (
+from chemprop_multitask._batches import BatchLoader, EpochShuffle
+from chemprop_multitask._checkpoint import (
     check_resumable,
     model_files,
     read_model,
     write_model,
 )
-from chemprop_multitask.config import ChempropConfig
-from chemprop_multitask.data import MoleculeData
-from chemprop_multitask.errors import ChempropError
-from chemprop_multitask.network import MultiTaskMPNN
-from chemprop_multitask.scaling import check_labels, label_scale
-from chemprop_multitask.shuffle import EpochShuffle
-from chemprop_multitask.tasks import TaskType, resolve_task_types
+from chemprop_multitask._config import ChempropConfig
+from chemprop_multitask._data import MoleculeData, check_labels, label_scale
+from chemprop_multitask._errors import ChempropError
+from chemprop_multitask._network import MultiTaskMPNN, build_network
+from chemprop_multitask._tasks import TaskType, resolve_task_types
+from chemprop_multitask._training import EpochRecord, run
 
 
 class ChempropModel:
@@ -187,7 +188,7 @@ class ChempropModel:
         mean, scale = self._fit_scaler(train)
         self.module.train()  # an earlier prediction left dropout switched off
         with tempfile.TemporaryDirectory() as scratch, torch.random.fork_rng():
-            result = training.run(
+            result = run(
                 self.module,
                 self.config.training,
                 self._loader(train.scaled(mean, scale), sampler or EpochShuffle(len(train), seed)),
@@ -293,3 +294,52 @@ class ChempropModel:
         return cls(
             saved.config, saved.task_names, saved.task_types, saved.network, serves=saved.serves
         )
+
+
+def shuffled_batches(
+    model: ChempropModel, train: MoleculeData, batch_size: int, seed: int
+) -> BatchLoader:
+    """Return training data as the model would see them: scaled, shuffled, in batches.
+
+    Parameters
+    ----------
+    model : ChempropModel
+        Its tasks and their kinds say how targets are scaled.
+    train : MoleculeData
+        With targets; they alone decide the scale.
+    batch_size : int
+        Molecules a batch.
+    seed : int
+        Seed of the order.
+
+    Raises
+    ------
+    ChempropError
+        If there are no targets, or a task has no label.
+    """
+    if train.targets is None:
+        raise ChempropError("data: expected targets; found none")
+    scale = label_scale(train.targets, model.task_names, model.task_types)
+    return BatchLoader(
+        train.scaled(*scale),
+        batch_size,
+        EpochShuffle(len(train), seed),
+        drop_single=model.config.model.batch_norm,
+    )
+
+
+def cell_losses(model: ChempropModel) -> Callable[[Tensor, Tensor, Any], Tensor]:
+    """Return the loss that a model is trained with, cell by cell; bounds are bounds in it.
+
+    Returns
+    -------
+    callable
+        Predictions [B, T], scaled targets [B, T] and the batch to losses [B, T].
+    """
+    criterion = model.module.criterion
+
+    def cells(predictions: Tensor, targets: Tensor, batch: Any) -> Tensor:
+        loss: Tensor = criterion.cells(predictions, targets, batch.lt_mask, batch.gt_mask)
+        return loss
+
+    return cells

@@ -9,9 +9,9 @@ from chemprop.nn.metrics import ChempropMetric
 from torch import Tensor
 from torch.nn import functional
 
-from chemprop_multitask.config import LossAverage, TrainingConfig
-from chemprop_multitask.errors import ChempropError, did_you_mean
-from chemprop_multitask.tasks import TaskType
+from chemprop_multitask._config import LossAverage, TrainingConfig
+from chemprop_multitask._errors import ChempropError, did_you_mean
+from chemprop_multitask._tasks import TaskType
 
 REGRESSION_LOSSES = ("mse", "mae", "huber")
 CLASSIFICATION_LOSSES = ("bce", "focal")
