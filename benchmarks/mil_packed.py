@@ -39,7 +39,7 @@ from mil_attn import (
     TaskAttentionPool,
     pad_bags,
 )
-from molpool_common import quick_products
+from molpool_common import fast_matmul
 from torch import Tensor
 
 POOL, MODEL, MEMORY = 12.0, 4.0, 1.15
@@ -157,7 +157,7 @@ def compare(packed: Step, padded: Step, rounds: int) -> float:
 
 def quick(step: Step) -> Step:
     def quicker() -> list[Tensor]:
-        with quick_products():
+        with fast_matmul():
             return step()
 
     return quicker

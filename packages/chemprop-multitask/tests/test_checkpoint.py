@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import logging
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from chemprop import nn
 from chemprop.featurizers import MultiHotAtomFeaturizer
 from chemprop.models import MPNN
 from chemprop.models.utils import load_model, save_model
-from chemprop_multitask import ChempropError, ChempropModel, MoleculeData
+from chemprop_multitask import ChempropError, ChempropModel, GroupedPredictor, MoleculeData
 from numpy.typing import NDArray
 
 TASKS = ("a", "b", "c")
@@ -116,7 +117,7 @@ def test_a_file_names_chemprops_own_classes(regression: ChempropModel, tmp_path:
     hparams = content["hyper_parameters"]
     for part in ("message_passing", "agg", "predictor"):
         assert hparams[part]["cls"].__module__.startswith("chemprop.nn")
-    assert b"chemprop_multitask._network" not in (tmp_path / "model.pt").read_bytes()
+    assert b"GroupedPredictor" not in (tmp_path / "model.pt").read_bytes()
     theirs = load_model(tmp_path / "model.pt")
     assert type(theirs) is MPNN
     assert theirs.state_dict().keys() == regression.module.state_dict().keys()
@@ -157,6 +158,21 @@ def test_a_grouped_model_of_both_kinds_comes_back(
     np.testing.assert_array_equal(loaded.predict(smiles), model.predict(smiles))
     # With this package installed, Chemprop opens such a file too.
     assert load_model(tmp_path / "model.pt").n_tasks == 3
+
+
+@pytest.mark.parametrize("path", ["chemprop_multitask", "chemprop_multitask.predictor"])
+def test_files_of_several_heads_name_a_path_that_stays(
+    path: str, settings: Any, smiles: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The public one today, that of the module it once stood in before."""
+    assert GroupedPredictor.__module__ == "chemprop_multitask"
+    model = ChempropModel.from_config(settings(groups=[["a"], ["b", "c"]]), task_names=TASKS)
+    import_module("chemprop_multitask.predictor")
+    monkeypatch.setattr(GroupedPredictor, "__module__", path)
+    model.save(tmp_path / "model.pt")
+    assert f"c{path}\nGroupedPredictor\n".encode() in (tmp_path / "model.pt").read_bytes()
+    loaded = ChempropModel.load(tmp_path / "model.pt")
+    np.testing.assert_array_equal(loaded.predict(smiles), model.predict(smiles))
 
 
 def test_the_file_keeps_our_part_of_an_applications_configuration(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,11 @@ from chemprop.data.molgraph import MolGraph
 from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
 from chemprop_multitask import ChempropError, ChempropModel, GraphStore, MoleculeData
 from chemprop_multitask import _featurise as featurise_module
-from chemprop_multitask import _featurise as graphs_module
-from chemprop_multitask._featurise import featurise_smiles, pack
+from chemprop_multitask._featurise import featurise, featurise_smiles, pack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from molpool_common import CacheWarning
-from rdkit import Chem
+from rdkit import Chem, rdBase
 
 POOL = [
     "C",
@@ -82,7 +82,7 @@ def test_the_quick_way_is_taken_and_agrees_with_the_other() -> None:
     usual = [smiles for smiles in POOL if smiles not in ODD_BONDS]
     quick = featurise_smiles(usual)
     assert quick is not None
-    slow = featurise_module.featurise(map(Chem.MolFromSmiles, usual))
+    slow = featurise(map(Chem.MolFromSmiles, usual))
     for name, array in vars(slow).items():
         np.testing.assert_array_equal(getattr(quick, name), array)
 
@@ -98,9 +98,9 @@ def test_one_odd_molecule_does_not_slow_the_others_down(monkeypatch: pytest.Monk
     def count(mols: Any) -> Any:
         read = list(mols)
         slow.append(len(read))
-        return featurise_module.featurise(read)
+        return featurise(read)
 
-    monkeypatch.setattr(graphs_module, "featurise", count)
+    monkeypatch.setattr(featurise_module, "featurise", count)
     smiles = ["C" * n for n in range(1, 200)] + ["C~C"]
     packed = pack(smiles)
     for row in (0, 150, 199):
@@ -132,7 +132,7 @@ def test_what_the_quick_way_does_not_read_is_chemprops(odd: str) -> None:
 
 def test_a_second_store_finds_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, int]] = []
-    monkeypatch.setattr(graphs_module, "_CHUNK", 7)
+    monkeypatch.setattr(featurise_module, "_CHUNK", 7)
     first = GraphStore(tmp_path)
     first.graphs([*POOL, *POOL], lambda done, total: told.append((done, total)))
     assert (first.hits, first.misses) == (0, len(POOL))
@@ -162,8 +162,9 @@ def test_graphs_of_other_versions_are_not_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     GraphStore(tmp_path).graphs(["CCO"])
-    other: Any = {"version": lambda _: "99.0", "rdBase": type("R", (), {"rdkitVersion": "99.0"})}
-    monkeypatch.setattr(graphs_module, what, other[what])
+    rdkit = SimpleNamespace(rdkitVersion="99.0", BlockLogs=rdBase.BlockLogs)
+    other: Any = {"version": lambda _: "99.0", "rdBase": rdkit}
+    monkeypatch.setattr(featurise_module, what, other[what])
     store = GraphStore(tmp_path)
     store.graphs(["CCO"])
     assert store.misses == 1

@@ -99,7 +99,7 @@ def test_an_unknown_task_is_named() -> None:
 
 def test_a_configuration_says_which_group_serves_a_task(settings: Any) -> None:
     config = settings(groups=[["a", "b"], ["b", "c"]])
-    with pytest.raises(ChempropError, match="task 'b', or an assignment; groups 1, 2 do"):
+    with pytest.raises(ChempropError, match="task 'b', or an assignment; groups 0, 1 do"):
         ChempropModel.from_config(config, task_names=NAMES)
     config.group_assignment = {"b": 1}
     model = ChempropModel.from_config(config, task_names=NAMES)

@@ -13,11 +13,9 @@ from ._data import MoleculeData as MoleculeData
 from ._data import censoring_from_signs as censoring_from_signs
 from ._ensemble import Ensemble as Ensemble
 from ._ensemble import Member as Member
-from ._ensemble import TaskGroup as TaskGroup
-from ._ensemble import TaskwiseModel as TaskwiseModel
+from ._ensemble import SeparateModels as SeparateModels
 from ._ensemble import build_model as build_model
 from ._ensemble import plan_members as plan_members
-from ._ensemble import separate_groups as separate_groups
 from ._errors import ChempropError as ChempropError
 from ._errors import NonFiniteLossError as NonFiniteLossError
 from ._featurise import GraphStore as GraphStore
@@ -27,7 +25,9 @@ from ._model import ChempropModel as ChempropModel
 from ._model import cell_losses as cell_losses
 from ._model import shuffled_batches as shuffled_batches
 from ._network import GroupedPredictor as GroupedPredictor
+from ._tasks import TaskGroup as TaskGroup
 from ._tasks import TaskType as TaskType
+from ._tasks import separate_groups as separate_groups
 from ._tasks import with_listed_groups as with_listed_groups
 from ._training import EpochRecord as EpochRecord
 from ._training import ValidationPredictions as ValidationPredictions

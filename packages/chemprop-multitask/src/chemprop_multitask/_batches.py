@@ -1,7 +1,4 @@
-"""Batches that know their rows.
-
-Plain shuffling whose order is a pure function of seed and epoch: Chemprop's own order.
-"""
+"""Batches that know their rows, in Chemprop's own order of shuffling."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from chemprop.data.collate import BatchMolGraph, TrainingBatch
-from molpool_common import ResumableLoader
+from molpool_common import EpochShuffle, ResumableLoader
 from torch.utils.data import Sampler
 
 from chemprop_multitask._data import MoleculeData
@@ -46,7 +43,7 @@ class BatchLoader(ResumableLoader[TrainingBatch]):
     data : MoleculeData
         N molecules.
     batch_size, sampler, drop_single
-        As in `molpool_common.loading.ResumableLoader`.
+        As in `molpool_common.ResumableLoader`.
     """
 
     def __init__(
@@ -75,8 +72,8 @@ class BatchLoader(ResumableLoader[TrainingBatch]):
         )
 
 
-class EpochShuffle(Sampler[int]):
-    """Every row once an epoch; `set_epoch` chooses the order, so that a resumed run repeats it.
+class ChempropShuffle(EpochShuffle):
+    """Every row once per epoch, in Chemprop's order.
 
     The order of epoch e is what e + 1 shuffles with one generator leave, as in Chemprop's
     `SeededSampler`: with its seeds, ``chemprop train`` sees the same batches.
@@ -90,22 +87,13 @@ class EpochShuffle(Sampler[int]):
     """
 
     def __init__(self, n: int, seed: int) -> None:
-        self.n = n
-        self.seed = seed
-        self.epoch = 0
+        super().__init__(n, seed)
         self._restart()
 
     def _restart(self) -> None:
         self._rng = np.random.default_rng(self.seed)
         self._order = np.arange(self.n)
         self._shuffles = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next; Lightning calls this."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.n
 
     def __iter__(self) -> Iterator[int]:
         if self._shuffles > self.epoch + 1:

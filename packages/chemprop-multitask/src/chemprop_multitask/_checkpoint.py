@@ -1,7 +1,4 @@
-"""Model files: Chemprop's own format, with our configuration beside it.
-
-Message passing weights from a pretrained model.
-"""
+"""Files: models in Chemprop's own format, with our configuration beside it; foundations."""
 
 from __future__ import annotations
 
@@ -30,6 +27,12 @@ from chemprop_multitask._network import AGGREGATION, MultiTaskMPNN
 from chemprop_multitask._tasks import TaskType
 
 _KEY = "chemprop_multitask"
+_PREFIX = "message_passing."
+_FIRST = "W_i.weight"
+
+OTHER_FEATURES = "It is of another featuriser: atoms and bonds have another number of features."
+"""What the width of the first weights, which multiply the features, says."""
+
 _FOREIGN: dict[type, TaskType] = {
     nn.RegressionFFN: "regression",
     nn.BinaryClassificationFFN: "classification",
@@ -198,7 +201,7 @@ def _architecture(hparams: Mapping[str, Any]) -> ModelConfig:
     activation = mp["activation"]
     if isinstance(activation, torch.nn.Module):  # as Chemprop's command has it
         activation = type(activation).__name__
-    widths = ffn["hidden_dim"]  # one, or one a layer
+    widths = ffn["hidden_dim"]  # one, or one per layer
     if not isinstance(widths, int) and len(set(widths)) == 1:
         ffn = {**ffn, "n_layers": len(widths), "hidden_dim": widths[0]}
     message_passing = MessagePassingConfig(
@@ -238,11 +241,23 @@ def _check_features(path: str | Path, hparams: Mapping[str, Any], state: Mapping
         )
 
 
-_PREFIX = "message_passing."
-_FIRST = "W_i.weight"
+def use_foundation(message_passing: Module, config: ModelConfig) -> None:
+    """Start a message passing block from the foundation that a configuration names, if any.
 
-OTHER_FEATURES = "It is of another featuriser: atoms and bonds have another number of features."
-"""What the width of the first weights, which multiply the features, says."""
+    Raises
+    ------
+    ChempropError
+        If the file is missing, damaged or of another architecture, or there is none to freeze.
+    """
+    if config.from_foundation is not None:
+        load_foundation(message_passing, config.from_foundation)
+    if config.freeze_encoder:
+        if config.from_foundation is None:
+            raise ChempropError(
+                "model.freeze_encoder: expected model.from_foundation with it; found none, and "
+                "random weights are not worth keeping"
+            )
+        message_passing.requires_grad_(False)
 
 
 def load_foundation(message_passing: Module, path: str | Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from molpool_common import ConfigModel
+from pydantic import Field, model_validator
 
 Activation = Literal["relu", "leakyrelu", "prelu", "tanh", "elu"]
 AggregationName = Literal["mean", "sum", "norm"]
@@ -14,11 +15,7 @@ Sharing = Literal["heads", "separate"]
 TaskWeight = Annotated[float, Field(ge=0)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
-
-
-class MessagePassingConfig(_Section):
+class MessagePassingConfig(ConfigModel):
     """Directed bond message passing (Yang et al. 2019, doi:10.1021/acs.jcim.9b00237)."""
 
     depth: int = Field(3, ge=1, description="number of message passing steps")
@@ -28,11 +25,11 @@ class MessagePassingConfig(_Section):
     bias: bool = Field(False, description="bias in the message weights")
     undirected: bool = Field(False, description="average the two directions of each bond")
     fast: bool = Field(
-        True, description="sparse products for the sums; false: Chemprop's own block, same numbers"
+        True, description="sparse matmul for the sums; false: Chemprop's own block, same numbers"
     )
 
 
-class FFNConfig(_Section):
+class FFNConfig(ConfigModel):
     """The predictor on top of the molecule's fingerprint."""
 
     num_layers: int = Field(2, ge=1, description="hidden layers")
@@ -40,7 +37,7 @@ class FFNConfig(_Section):
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout before each layer")
 
 
-class ModelConfig(_Section):
+class ModelConfig(ConfigModel):
     """Architecture."""
 
     type: Literal["chemprop"] = Field("chemprop", description="kind of model")
@@ -56,11 +53,11 @@ class ModelConfig(_Section):
     )
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(ConfigModel):
     """Optimisation: Adam with a linear warm-up and an exponential decay."""
 
     epochs: int = Field(50, ge=1, description="most epochs to train")
-    batch_size: int = Field(64, ge=1, description="molecules a step")
+    batch_size: int = Field(64, ge=1, description="molecules per step")
     learning_rate: float = Field(1e-3, gt=0, description="highest learning rate")
     max_lr: float | None = Field(None, gt=0, description="the same, where given")
     init_lr: float | None = Field(
@@ -102,7 +99,7 @@ class TrainingConfig(_Section):
         return self.max_lr or self.learning_rate
 
 
-class ChempropConfig(_Section):
+class ChempropConfig(ConfigModel):
     """A model and its training."""
 
     model: ModelConfig = Field(default_factory=ModelConfig)
@@ -118,16 +115,16 @@ class ChempropConfig(_Section):
 class EnsembleConfig(ChempropConfig):
     """Several models of one configuration: every seed on every fold."""
 
-    n_seeds: int = Field(5, ge=1, description="models a fold, which differ by their seed")
+    n_seeds: int = Field(5, ge=1, description="models per fold, which differ by their seed")
     n_folds: int = Field(1, ge=1, description="pairs of training and validation data")
 
 
-class EnsembleSection(_Section):
+class EnsembleSection(ConfigModel):
     """Several models, one for each seed on each fold; their mean predicts, their spread warns."""
 
-    n_seeds: int = Field(1, ge=1, description="models a fold, which differ by their seed")
+    n_seeds: int = Field(1, ge=1, description="models per fold, which differ by their seed")
     n_folds: int = Field(
-        1, ge=1, description="parts of all rows but the test side, each of which validates once"
+        1, ge=1, description="parts of all rows but the test split, each of which validates once"
     )
 
     @property

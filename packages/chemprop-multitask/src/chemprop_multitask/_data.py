@@ -1,8 +1,7 @@
 """Molecules as Chemprop graphs with sparse targets and row weights.
 
-Labels that are bounds: the signs ``<`` and ``>`` of a measurement.
-
-Each task's mean and standard deviation, and the check of what is scaled.
+A label may be a bound, the ``<`` or ``>`` of a measurement. Regression labels are scaled by each
+task's mean and standard deviation.
 """
 
 from __future__ import annotations
@@ -14,18 +13,18 @@ from typing import Protocol
 import numpy as np
 from chemprop.data.datasets import Datum
 from chemprop.data.molgraph import MolGraph
-from molpool_common import MoleculeTable
+from molpool_common import FloatArray, MoleculeTable, listed
 from numpy.typing import NDArray
 from rdkit import Chem
 from torch.utils.data import Dataset
 
-from chemprop_multitask._errors import ChempropError, listed
+from chemprop_multitask._errors import ChempropError
 from chemprop_multitask._featurise import GraphStore, Progress, pack
 from chemprop_multitask._tasks import TaskType
 
 
 class RowWeights(Protocol):
-    """Loss weight a row, asked for anew whenever the row is drawn."""
+    """Loss weight per row, asked for anew whenever the row is drawn."""
 
     def __getitem__(self, row: int, /) -> float:
         """Return the weight of a row now."""
@@ -52,10 +51,10 @@ class MoleculeData(Dataset[Datum]):
         -1 where the true value is below the target (``<``), +1 where it is above (``>``), 0 where
         it is the target; see `censoring_from_signs`.
     cache : GraphStore, str or Path, optional
-        Where graphs of SMILES are kept between runs: a store, or its folder. By default they are
-        kept in memory only.
+        Where graphs of SMILES are cached between runs: a store, or its folder. By default they are
+        cached in memory only.
     progress : callable, optional
-        Told how many molecules of how many are featurised.
+        Called with how many molecules of how many are featurised.
 
     Attributes
     ----------
@@ -72,7 +71,7 @@ class MoleculeData(Dataset[Datum]):
     def __init__(
         self,
         molecules: Sequence[str | Chem.Mol],
-        targets: NDArray[np.float64] | None = None,
+        targets: FloatArray | None = None,
         *,
         task_names: Sequence[str] = (),
         weights: RowWeights | None = None,
@@ -110,7 +109,7 @@ class MoleculeData(Dataset[Datum]):
         weights : RowWeights, optional
             Loss weight of each row.
         cache : GraphStore, str or Path, optional
-            Where graphs are kept.
+            Where graphs are cached.
         """
         return cls(
             table.smiles,
@@ -139,11 +138,11 @@ class MoleculeData(Dataset[Datum]):
         """Return the loss weight of a row now."""
         return 1.0 if self._weights is None else self._weights[row]
 
-    def labels(self, rows: Sequence[int]) -> NDArray[np.float64] | None:
+    def labels(self, rows: Sequence[int]) -> FloatArray | None:
         """Return the targets [B, T] of rows, scaled where the data are."""
         return None if self._scaled is None else self._scaled[list(rows)]
 
-    def scaled(self, mean: NDArray[np.float64], scale: NDArray[np.float64]) -> MoleculeData:
+    def scaled(self, mean: FloatArray, scale: FloatArray) -> MoleculeData:
         """Return the same molecules, graphs shared, with targets as (y - mean) / scale."""
         twin = object.__new__(MoleculeData)
         twin.__dict__.update(self.__dict__)
@@ -153,15 +152,15 @@ class MoleculeData(Dataset[Datum]):
 
 
 def _checked_targets(
-    targets: NDArray[np.float64] | None, n: int, task_names: Sequence[str]
-) -> NDArray[np.float64] | None:
+    targets: FloatArray | None, n: int, task_names: Sequence[str]
+) -> FloatArray | None:
     if targets is None:
         return None
     array = np.asarray(targets, dtype=np.float64)
     if array.shape != (n, len(task_names)):
         raise ChempropError(
-            f"targets: expected shape {(n, len(task_names))}, a row a molecule and a column a name "
-            f"in task_names; found {array.shape}"
+            f"targets: expected shape {(n, len(task_names))}, a row per molecule and a column "
+            f"per name in task_names; found {array.shape}"
         )
     infinite = np.argwhere(np.isinf(array))
     if len(infinite):
@@ -209,7 +208,7 @@ def censoring_from_signs(
 
 def checked_censoring(
     censoring: NDArray[np.int8] | None,
-    targets: NDArray[np.float64] | None,
+    targets: FloatArray | None,
     task_names: Sequence[str],
 ) -> NDArray[np.int8] | None:
     """Return censoring of the targets' shape with no sign but -1, 0 and 1; None stays None."""
@@ -232,8 +231,8 @@ def checked_censoring(
 
 
 def label_scale(
-    targets: NDArray[np.float64], task_names: Sequence[str], kinds: Sequence[TaskType]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    targets: FloatArray, task_names: Sequence[str], kinds: Sequence[TaskType]
+) -> tuple[FloatArray, FloatArray]:
     """Return mean and scale [T] of each regression task's labels; 0 and 1 for classes.
 
     A task whose labels are all equal has scale 1. A bound counts as its value.

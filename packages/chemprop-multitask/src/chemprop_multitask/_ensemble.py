@@ -1,9 +1,4 @@
-"""A model for each group of tasks: which tasks train it, which it predicts, how it is built.
-
-Several models of some tasks each, which together predict all.
-
-Several models of one configuration: mean and spread of their predictions.
-"""
+"""Several models: one per group of tasks (`SeparateModels`), one per seed and fold (`Ensemble`)."""
 
 from __future__ import annotations
 
@@ -14,64 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from molpool_common import FloatArray, listed
 
 from chemprop_multitask._checkpoint import model_files
-from chemprop_multitask._config import ChempropConfig, EnsembleConfig, SharedChempropConfig
+from chemprop_multitask._config import ChempropConfig, EnsembleConfig
 from chemprop_multitask._data import MoleculeData
-from chemprop_multitask._errors import ChempropError, listed
+from chemprop_multitask._errors import ChempropError
 from chemprop_multitask._losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
 from chemprop_multitask._model import ChempropModel
-from chemprop_multitask._tasks import TaskType, resolve_groups, resolve_task_types
+from chemprop_multitask._tasks import TaskGroup, TaskType, resolve_task_types
 from chemprop_multitask._training import EpochRecord
-
-
-@dataclass(frozen=True)
-class TaskGroup:
-    """Tasks that have a model of their own.
-
-    Parameters
-    ----------
-    number : int
-        Which group, from 0.
-    columns : tuple of int
-        The tasks that train it, by column of all tasks.
-    served : tuple of int
-        Those among them that it predicts.
-    """
-
-    number: int
-    columns: tuple[int, ...]
-    served: tuple[int, ...]
-
-    def names(self, task_names: Sequence[str]) -> list[str]:
-        """Return the names of the tasks that train it."""
-        return [task_names[t] for t in self.columns]
-
-
-def separate_groups(config: SharedChempropConfig, task_names: Sequence[str]) -> list[TaskGroup]:
-    """Return the groups that have models of their own; none where all tasks share one.
-
-    Parameters
-    ----------
-    config : SharedChempropConfig
-        Its groups as lists.
-    task_names : sequence of str
-        All tasks.
-
-    Raises
-    ------
-    ChempropError
-        If groups and tasks do not fit together.
-    """
-    if config.sharing == "heads" or config.groups is None:
-        return []
-    served = resolve_groups(config.groups, task_names, config.group_assignment)
-    names = list(task_names)
-    return [
-        TaskGroup(g, tuple(names.index(task) for task in tasks), served[g])
-        for g, tasks in enumerate(config.groups)
-    ]
 
 
 def build_model(
@@ -133,7 +80,7 @@ def _config_of(
     return config.model_copy(update={**update, "training": training.model_copy(update=changes)})
 
 
-class TaskwiseModel:
+class SeparateModels:
     """Models of groups of tasks; each task is predicted by the model that serves it.
 
     Groups may overlap: a task then helps to train several models and is predicted by one.
@@ -173,7 +120,7 @@ class TaskwiseModel:
 
     def predict(
         self, molecules: MoleculeData | Sequence[str], *, batch_size: int | None = None
-    ) -> NDArray[np.float64]:
+    ) -> FloatArray:
         """Predict every task of every molecule.
 
         Parameters
@@ -256,7 +203,7 @@ class Ensemble:
 
     Parameters
     ----------
-    members : sequence of ChempropModel or TaskwiseModel
+    members : sequence of ChempropModel or SeparateModels
         One or more models of the same tasks.
 
     Raises
@@ -265,7 +212,7 @@ class Ensemble:
         If there is no member, or tasks differ.
     """
 
-    def __init__(self, members: Sequence[ChempropModel | TaskwiseModel]) -> None:
+    def __init__(self, members: Sequence[ChempropModel | SeparateModels]) -> None:
         if not members:
             raise ChempropError("ensemble: expected one or more members; found none")
         first = members[0]
@@ -273,7 +220,7 @@ class Ensemble:
             if (member.task_names, member.task_types) != (first.task_names, first.task_types):
                 raise ChempropError(
                     f"ensemble: expected members of tasks {list(first.task_names)}; "
-                    f"member {i + 1} has {list(member.task_names)}"
+                    f"member {i} has {list(member.task_names)}"
                 )
         self.members = list(members)
 
@@ -308,7 +255,7 @@ class Ensemble:
         seed : int
             Seed of the seeds: member m of an ensemble is the same however many there are.
         on_epoch : callable, optional
-            Told of the member, from 0, and each of its epochs.
+            Called with the member, from 0, and the record of each of its epochs.
 
         Raises
         ------
@@ -320,7 +267,7 @@ class Ensemble:
                 f"folds: expected {config.n_folds}, as n_folds has it; found {len(folds)}"
             )
         kinds = resolve_task_types(task_names, task_types)
-        members: list[ChempropModel | TaskwiseModel] = []
+        members: list[ChempropModel | SeparateModels] = []
         for plan in plan_members(config.n_seeds, config.n_folds, seed):
             train, val = folds(plan.fold) if callable(folds) else folds[plan.fold]
             member = ChempropModel.from_config(
@@ -332,7 +279,7 @@ class Ensemble:
 
     def predict(
         self, molecules: MoleculeData | Sequence[str], *, batch_size: int | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    ) -> tuple[FloatArray, FloatArray]:
         """Predict every task of every molecule, with the members' spread.
 
         Parameters
@@ -358,7 +305,7 @@ class Ensemble:
     def save(self, folder: str | Path) -> None:
         """Write ``member-000.pt`` and so on; `chemprop predict` averages such a folder.
 
-        A `TaskwiseModel` is written as ``member-000-group-000.pt`` and so on, a file a part.
+        A `SeparateModels` is written as ``member-000-group-000.pt`` and so on, a file per group.
 
         Raises
         ------
@@ -397,8 +344,8 @@ class Ensemble:
         return cls([_together([ChempropModel.load(f) for f in files]) for _, files in of_member])
 
 
-def _together(models: Sequence[ChempropModel]) -> ChempropModel | TaskwiseModel:
-    return models[0] if len(models) == 1 else TaskwiseModel(models)
+def _together(models: Sequence[ChempropModel]) -> ChempropModel | SeparateModels:
+    return models[0] if len(models) == 1 else SeparateModels(models)
 
 
 def _member_files(folder: Path) -> list[Path]:

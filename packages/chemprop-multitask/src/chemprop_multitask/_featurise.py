@@ -6,7 +6,7 @@ parsing. It rounds the atoms' masses differently in the last bit, so each differ
 is then replaced with the one that Chemprop makes of an atom that has it; the result is Chemprop's
 to the last bit either way.
 
-Featurised graphs kept on disk between runs.
+Graphs of SMILES are cached in memory and, in a `GraphStore` with a folder, on disk between runs.
 """
 
 from __future__ import annotations
@@ -20,12 +20,22 @@ from typing import Any
 import numpy as np
 from chemprop.data.molgraph import MolGraph
 from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
-from molpool_common import ContentStore, Keys, text_keys
+from molpool_common import ContentStore, Float32Array, IntArray, Keys, text_keys
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
 from chemprop_multitask._errors import ChempropError
-from chemprop_multitask._packed import FlatGraph, Indices, PackedGraphs
+from chemprop_multitask._packed import FlatGraph, PackedGraphs
+
+Progress = Callable[[int, int], None]
+"""Called with how many molecules of how many are featurised."""
+
+_FORMAT = 1
+_CHUNK = 4096
+"""Molecules per file: a second of work, the most that a killed run loses."""
+
+_FEW = 16
+"""Molecules among which it is not worth while to look for the one that is read slowly."""
 
 _AROMATIC_BOND, _AROMATIC_ATOM = 4, -2
 """Columns of Chemprop's default features."""
@@ -55,10 +65,10 @@ def featurise_smiles(smiles: Sequence[str]) -> PackedGraphs | None:
     except ImportError:  # Chemprop 2.2 without its extra
         return None
     with rdBase.BlockLogs():
-        return _packed_exactly(featurizer, smiles)
+        return _by_cuikmolmaker(featurizer, smiles)
 
 
-def _packed_exactly(featurizer: Any, smiles: Sequence[str]) -> PackedGraphs | None:
+def _by_cuikmolmaker(featurizer: Any, smiles: Sequence[str]) -> PackedGraphs | None:
     try:
         batch = featurizer(list(smiles))
     except RuntimeError:  # a faulty extension of a SMILES
@@ -146,11 +156,11 @@ def _exact(graphs: PackedGraphs, smiles: Sequence[str]) -> PackedGraphs | None:
 
 
 def _own_rows(
-    rows: NDArray[np.float32],
+    rows: Float32Array,
     codes: NDArray[Any],
-    start: NDArray[np.int64],
+    start: IntArray,
     features: Callable[[int, int], Any],
-) -> NDArray[np.float32] | None:
+) -> Float32Array | None:
     """Return what Chemprop makes of the first atom or bond that has each row."""
     own = np.empty_like(rows)
     used, first = np.unique(codes, return_index=True)
@@ -158,17 +168,6 @@ def _own_rows(
         molecule = int(np.searchsorted(start, position, side="right")) - 1
         own[code] = features(molecule, position - int(start[molecule]))
     return own if np.allclose(own, rows, rtol=0, atol=_ROUNDING) else None
-
-
-Progress = Callable[[int, int], None]
-"""Told how many molecules of how many are featurised."""
-
-_FORMAT = 1
-_CHUNK = 4096
-"""Molecules a file: a second of work, the most that a killed run loses."""
-
-_FEW = 16
-"""Molecules among which it is not worth while to look for the one that is read slowly."""
 
 
 class GraphStore:
@@ -181,7 +180,7 @@ class GraphStore:
     Parameters
     ----------
     folder : str or Path, optional
-        Made when something is first stored; by default graphs are kept in memory only.
+        Made when something is first stored; by default graphs are cached in memory only.
 
     Attributes
     ----------
@@ -196,7 +195,7 @@ class GraphStore:
         self.hits = 0
         self.misses = 0
         self._files = None if self.folder is None else ContentStore(self.folder)
-        self._kept: list[tuple[Keys, PackedGraphs]] = []
+        self._cached: list[tuple[Keys, PackedGraphs]] = []
 
     def graphs(self, smiles: Sequence[str], progress: Progress | None = None) -> PackedGraphs:
         """Return the graphs of N SMILES; those not found are featurised and stored.
@@ -206,7 +205,7 @@ class GraphStore:
         smiles : sequence of str
             N SMILES.
         progress : callable, optional
-            Told how far the featurisation is; never called where all are found.
+            Called as the featurisation goes on; never where all are found.
 
         Raises
         ------
@@ -215,7 +214,7 @@ class GraphStore:
         """
         return pack(smiles, self, progress)
 
-    def find(self, keys: Keys) -> tuple[list[PackedGraphs], Indices]:
+    def find(self, keys: Keys) -> tuple[list[PackedGraphs], IntArray]:
         """Return known graphs, and the position of each key among them, -1 where not known.
 
         Parameters
@@ -225,7 +224,7 @@ class GraphStore:
         """
         parts: list[PackedGraphs] = []
         position = np.full(len(keys), -1, dtype=np.int64)
-        for theirs, graphs in self._kept:
+        for theirs, graphs in self._cached:
             there = np.minimum(np.searchsorted(theirs, keys), len(theirs) - 1)
             asked = np.flatnonzero((theirs[there] == keys) & (position < 0))
             position[asked] = sum(map(len, parts)) + np.arange(len(asked))
@@ -243,9 +242,9 @@ class GraphStore:
         if self._files is not None:
             self._files.add(keys, vars(graphs))
 
-    def keep(self, keys: Keys, graphs: PackedGraphs) -> None:
-        """Keep graphs in memory, under keys that ascend."""
-        self._kept.append((keys, graphs))
+    def cache(self, keys: Keys, graphs: PackedGraphs) -> None:
+        """Cache graphs in memory, under keys that ascend."""
+        self._cached.append((keys, graphs))
 
 
 def featuriser_signature() -> str:
@@ -269,10 +268,10 @@ def pack(
     molecules : sequence of str or rdkit.Chem.Mol
         N SMILES or parsed molecules.
     store : GraphStore, optional
-        Where graphs of SMILES are looked for and kept; those of parsed molecules, whose atoms may
+        Where graphs of SMILES are looked for and cached; those of parsed molecules, whose atoms may
         be in any order, are not.
     progress : callable, optional
-        Told how far it is.
+        Called as the featurisation goes on.
 
     Raises
     ------
@@ -299,7 +298,7 @@ def pack(
         return featurise([])
     graphs = PackedGraphs.concatenate(parts)
     if store is not None and store.hits + store.misses > before:
-        store.keep(keys, graphs.take(position))
+        store.cache(keys, graphs.take(position))
     return graphs.take(position[inverse])
 
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import torch
 from chemprop.nn.metrics import ChempropMetric
+from molpool_common import did_you_mean
 from torch import Tensor
 from torch.nn import functional
 
 from chemprop_multitask._config import LossAverage, TrainingConfig
-from chemprop_multitask._errors import ChempropError, did_you_mean
+from chemprop_multitask._errors import ChempropError
 from chemprop_multitask._tasks import TaskType
 
 REGRESSION_LOSSES = ("mse", "mae", "huber")

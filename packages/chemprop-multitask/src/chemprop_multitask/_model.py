@@ -1,11 +1,11 @@
 """A multi-task Chemprop model: build, fit, predict, save, load.
 
-What a measurement of task affinity asks of a model: its training batches, its losses by cell.
+Measuring task affinity asks two things of a model besides: `shuffled_batches` as training sees
+them, and `cell_losses`.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,16 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from molpool_common import quick_products
-from numpy.typing import NDArray
+from molpool_common import FloatArray, StepSeed, fast_matmul, fit_module
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from chemprop_multitask._batches import BatchLoader, EpochShuffle
+from chemprop_multitask._batches import BatchLoader, ChempropShuffle
 from chemprop_multitask._checkpoint import (
     check_resumable,
     model_files,
     read_model,
+    use_foundation,
     write_model,
 )
 from chemprop_multitask._config import ChempropConfig
@@ -30,11 +30,11 @@ from chemprop_multitask._data import MoleculeData, check_labels, label_scale
 from chemprop_multitask._errors import ChempropError
 from chemprop_multitask._network import MultiTaskMPNN, build_network
 from chemprop_multitask._tasks import TaskType, resolve_task_types
-from chemprop_multitask._training import EpochRecord, run
+from chemprop_multitask._training import MONITOR, EpochRecord, Recorder
 
 
 class ChempropModel:
-    """A message passing network with one output a task, missing labels masked.
+    """A message passing network with one output per task, missing labels masked.
 
     Make one with `from_config` or `load`.
 
@@ -49,7 +49,7 @@ class ChempropModel:
     module : MultiTaskMPNN
         The network.
     serves : mapping of str to int, optional
-        For a model of some tasks of a `TaskwiseModel`: the tasks that it predicts there, each with
+        For a model of some tasks of a `SeparateModels`: the tasks that it predicts there, each with
         its column. `predict` gives all of the model's own tasks nevertheless.
 
     Raises
@@ -102,7 +102,7 @@ class ChempropModel:
         task_types : sequence of {"regression", "classification"}, optional
             Kind of each task, instead of one for all.
         serves : mapping of str to int, optional
-            For a model of some tasks of a `TaskwiseModel`: those that it predicts there.
+            For a model of some tasks of a `SeparateModels`: those that it predicts there.
         seed : int
             Seed of the initial weights; the global generator is left as it was.
 
@@ -116,6 +116,7 @@ class ChempropModel:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module = build_network(config, task_names, kinds)
+        use_foundation(module.message_passing, config.model)
         return cls(config, task_names, kinds, module, serves=serves)
 
     @property
@@ -162,9 +163,10 @@ class ChempropModel:
         callbacks : sequence of lightning.pytorch.Callback
             For curricula, logging and progress.
         on_epoch : callable, optional
-            Told of each epoch as it ends.
+            Called with the record of each epoch.
         checkpoint_dir : str or Path, optional
-            Where ``best.ckpt`` and ``last.ckpt`` stay; by default they are not kept.
+            Where ``best.ckpt`` and ``last.ckpt`` stay; by default beside `resume_from`, and without
+            that they are not written.
         resume_from : str or Path, optional
             A ``last.ckpt`` of the same configuration and data. On the machine that wrote it the
             run ends with the weights that it would have had without the break.
@@ -187,22 +189,28 @@ class ChempropModel:
         resume = self.check_checkpoint(resume_from) if resume_from is not None else None
         mean, scale = self._fit_scaler(train)
         self.module.train()  # an earlier prediction left dropout switched off
-        with tempfile.TemporaryDirectory() as scratch, torch.random.fork_rng():
-            result = run(
+        recorder = Recorder(on_epoch)
+        # A resumed run may find no better epoch than the best before, which lies there.
+        folder = resume.parent if checkpoint_dir is None and resume else checkpoint_dir
+        with torch.random.fork_rng():
+            kept = fit_module(
                 self.module,
-                self.config.training,
-                self._loader(train.scaled(mean, scale), sampler or EpochShuffle(len(train), seed)),
+                self._loader(
+                    train.scaled(mean, scale), sampler or ChempropShuffle(len(train), seed)
+                ),
                 self._loader(val.scaled(mean, scale)) if val is not None else None,
-                seed=seed,
-                checkpoint_dir=Path(checkpoint_dir or scratch),
+                self.config.training,
+                monitor=MONITOR,
+                seed=StepSeed(seed),
+                recorder=recorder,
+                checkpoint_dir=None if folder is None else Path(folder),
                 callbacks=callbacks,
-                on_epoch=on_epoch,
                 resume_from=resume,
+                # Chemprop keeps classes among its hyperparameters.
+                weights_only=False,
             )
-            if result.best is not None:
-                state = torch.load(result.best, map_location="cpu", weights_only=False)
-                self.module.load_state_dict(state["state_dict"])
-        return result.records
+            self.module.load_state_dict(kept.best_state(weights_only=False))
+        return recorder.records
 
     def check_checkpoint(self, path: str | Path) -> Path:
         """Return the path of a training checkpoint that `fit` could go on from.
@@ -216,18 +224,18 @@ class ChempropModel:
         return check_resumable(path, self.module)
 
     def _loader(self, data: MoleculeData, sampler: Sampler[int] | None = None) -> BatchLoader:
-        training_side = sampler is not None
+        training_data = sampler is not None
         loader = BatchLoader(
             data,
             self.config.training.batch_size,
             sampler,
-            drop_single=training_side and self.config.model.batch_norm,
+            drop_single=training_data and self.config.model.batch_norm,
         )
-        if not len(loader) and training_side:
+        if not len(loader) and training_data:
             raise ChempropError(f"data: expected training molecules for a batch; found {len(data)}")
         return loader
 
-    def _fit_scaler(self, train: MoleculeData) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _fit_scaler(self, train: MoleculeData) -> tuple[FloatArray, FloatArray]:
         """Return mean and scale of the training labels; also set the module's unscaling."""
         assert train.targets is not None
         mean, scale = label_scale(train.targets, self.task_names, self.task_types)
@@ -239,7 +247,7 @@ class ChempropModel:
 
     def predict(
         self, molecules: MoleculeData | Sequence[str], *, batch_size: int | None = None
-    ) -> NDArray[np.float64]:
+    ) -> FloatArray:
         """Predict every task of every molecule.
 
         Parameters
@@ -259,7 +267,7 @@ class ChempropModel:
         self.module.eval()
         device = next(self.module.parameters()).device
         parts = []
-        with torch.inference_mode(), quick_products(device):
+        with torch.inference_mode(), fast_matmul(device):
             for batch in BatchLoader(data, batch_size or self.config.training.batch_size):
                 batch.bmg.to(device)
                 parts.append(self.module(batch.bmg).cpu().double().numpy())
@@ -308,7 +316,7 @@ def shuffled_batches(
     train : MoleculeData
         With targets; they alone decide the scale.
     batch_size : int
-        Molecules a batch.
+        Molecules per batch.
     seed : int
         Seed of the order.
 
@@ -323,7 +331,7 @@ def shuffled_batches(
     return BatchLoader(
         train.scaled(*scale),
         batch_size,
-        EpochShuffle(len(train), seed),
+        ChempropShuffle(len(train), seed),
         drop_single=model.config.model.batch_norm,
     )
 

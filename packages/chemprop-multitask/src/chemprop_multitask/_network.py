@@ -1,9 +1,4 @@
-"""One feed-forward head a task group, behind the interface of Chemprop's predictors.
-
-Chemprop's network with our loss: one forward pass a step, a stop at a loss not finite.
-
-From a configuration to a network of Chemprop's own modules.
-"""
+"""Chemprop's network with our loss, a head per task group, and how a configuration builds it."""
 
 from __future__ import annotations
 
@@ -22,12 +17,19 @@ from chemprop.nn.predictors import Predictor
 from torch import Tensor
 from torch.nn import Identity, Module, ModuleList, Sequential
 
-from chemprop_multitask._checkpoint import load_foundation
-from chemprop_multitask._config import ChempropConfig
-from chemprop_multitask._errors import ChempropError, NonFiniteLossError
+from chemprop_multitask._config import ChempropConfig, MessagePassingConfig
+from chemprop_multitask._errors import NonFiniteLossError
 from chemprop_multitask._losses import MultiTaskLoss
 from chemprop_multitask._message_passing import FastBondMessagePassing, aggregate
 from chemprop_multitask._tasks import TaskType, resolve_groups, resolve_task_types
+
+_PARTIAL = "train_loss_so_far"
+
+AGGREGATION = {
+    "mean": nn.MeanAggregation,
+    "sum": nn.SumAggregation,
+    "norm": nn.NormAggregation,
+}
 
 
 class _Heads(Module):
@@ -146,7 +148,7 @@ class GroupedPredictor(Predictor):  # type: ignore[misc]  # chemprop has no type
 
     @property
     def output_dim(self) -> int:
-        """Number of outputs, one a task."""
+        """Number of outputs, one per task."""
         return len(self.task_types)
 
     def train_step(self, Z: Tensor) -> Tensor:
@@ -167,7 +169,8 @@ class GroupedPredictor(Predictor):  # type: ignore[misc]  # chemprop has no type
         return hidden
 
 
-_PARTIAL = "train_loss_so_far"
+# Files name the class by its public path, which does not change when a module is moved.
+GroupedPredictor.__module__ = "chemprop_multitask"
 
 
 class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
@@ -286,13 +289,6 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
             self.criterion._update_count = partial["updates"]
 
 
-AGGREGATION = {
-    "mean": nn.MeanAggregation,
-    "sum": nn.SumAggregation,
-    "norm": nn.NormAggregation,
-}
-
-
 def build_network(
     config: ChempropConfig, task_names: Sequence[str], kinds: Sequence[TaskType]
 ) -> MultiTaskMPNN:
@@ -302,7 +298,7 @@ def build_network(
     opens its files without this package.
     """
     model, train = config.model, config.training
-    message_passing = _message_passing(config)
+    message_passing = _message_passing(config.model.message_passing)
     network = MultiTaskMPNN(
         message_passing,
         AGGREGATION[model.aggregation](),
@@ -317,9 +313,8 @@ def build_network(
     return network
 
 
-def _message_passing(config: ChempropConfig) -> Any:
-    mp = config.model.message_passing
-    block = (FastBondMessagePassing if mp.fast else nn.BondMessagePassing)(
+def _message_passing(mp: MessagePassingConfig) -> Any:
+    return (FastBondMessagePassing if mp.fast else nn.BondMessagePassing)(
         d_h=mp.hidden_size,
         depth=mp.depth,
         dropout=mp.dropout,
@@ -327,16 +322,6 @@ def _message_passing(config: ChempropConfig) -> Any:
         bias=mp.bias,
         undirected=mp.undirected,
     )
-    if config.model.from_foundation is not None:
-        load_foundation(block, config.model.from_foundation)
-    if config.model.freeze_encoder:
-        if config.model.from_foundation is None:
-            raise ChempropError(
-                "model.freeze_encoder: expected model.from_foundation with it; found none, and "
-                "random weights are not worth keeping"
-            )
-        block.requires_grad_(False)
-    return block
 
 
 def _predictor(

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from chemprop.data.molgraph import MolGraph
+from molpool_common import Float32Array, IntArray
 from numpy.typing import NDArray
 
-Indices = NDArray[np.int64]
 Codes = NDArray[np.unsignedinteger[Any]]
 
 
@@ -36,11 +36,11 @@ class FlatGraph(NamedTuple):
         Molecule of each atom, from 0.
     """
 
-    V: NDArray[np.float32]
-    E: NDArray[np.float32]
-    edge_index: Indices
-    rev_edge_index: Indices
-    batch: Indices
+    V: Float32Array
+    E: Float32Array
+    edge_index: IntArray
+    rev_edge_index: IntArray
+    batch: IntArray
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ class PackedGraphs:
         Atoms of each bond, from 0 in their molecule.
     """
 
-    atom_rows: NDArray[np.float32]
-    bond_rows: NDArray[np.float32]
-    atom_start: Indices
-    bond_start: Indices
+    atom_rows: Float32Array
+    bond_rows: Float32Array
+    atom_start: IntArray
+    bond_start: IntArray
     atoms: Codes
     bonds: Codes
     begin: Codes
@@ -80,7 +80,7 @@ class PackedGraphs:
         """Bytes of all arrays."""
         return sum(array.nbytes for array in vars(self).values())
 
-    def flat(self, rows: Sequence[int] | Indices) -> FlatGraph:
+    def flat(self, rows: Sequence[int] | IntArray) -> FlatGraph:
         """Return the molecules of these rows as one graph, in this order."""
         chosen = np.asarray(rows, dtype=np.int64)
         atoms, atom_start = _spans(self.atom_start, chosen)
@@ -104,7 +104,7 @@ class PackedGraphs:
         flat = self.flat([row])
         return MolGraph(flat.V, flat.E, flat.edge_index, flat.rev_edge_index)
 
-    def take(self, rows: Indices) -> PackedGraphs:
+    def take(self, rows: IntArray) -> PackedGraphs:
         """Return the molecules of these rows, in this order."""
         atoms, atom_start = _spans(self.atom_start, rows)
         bonds, bond_start = _spans(self.bond_start, rows)
@@ -119,14 +119,12 @@ class PackedGraphs:
             self.end[bonds],
         )
 
-    def with_rows(
-        self, atom_rows: NDArray[np.float32], bond_rows: NDArray[np.float32]
-    ) -> PackedGraphs:
+    def with_rows(self, atom_rows: Float32Array, bond_rows: Float32Array) -> PackedGraphs:
         """Return the same molecules with other rows of features, as many as before."""
         return replace(self, atom_rows=atom_rows, bond_rows=bond_rows)
 
     @classmethod
-    def from_flat(cls, flat: FlatGraph, n_atoms: Indices) -> PackedGraphs:
+    def from_flat(cls, flat: FlatGraph, n_atoms: IntArray) -> PackedGraphs:
         """Pack molecules that lie side by side.
 
         Parameters
@@ -192,11 +190,11 @@ class PackedGraphs:
         )
 
 
-def _starts(counts: NDArray[Any]) -> Indices:
+def _starts(counts: NDArray[Any]) -> IntArray:
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
 
 
-def _spans(start: Indices, rows: Indices) -> tuple[Indices, Indices]:
+def _spans(start: IntArray, rows: IntArray) -> tuple[IntArray, IntArray]:
     """Return the positions of all members of these rows, and where each row's begin among them."""
     counts = start[rows + 1] - start[rows]
     new = _starts(counts)
@@ -207,7 +205,7 @@ def _compact(values: NDArray[Any]) -> Codes:
     return values.astype(np.min_scalar_type(int(values.max(initial=0))))
 
 
-def _distinct(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], Codes]:
+def _distinct(rows: Float32Array) -> tuple[Float32Array, Codes]:
     """Return the different rows, compared as bits, and the number of each row's."""
     number: dict[bytes, int] = {}
     texts = rows.view(f"V{rows.shape[1] * rows.itemsize}").ravel().tolist()
@@ -217,8 +215,8 @@ def _distinct(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], Codes]:
 
 
 def _merged(
-    parts: Sequence[tuple[NDArray[np.float32], Codes]],
-) -> tuple[NDArray[np.float32], Codes]:
+    parts: Sequence[tuple[Float32Array, Codes]],
+) -> tuple[Float32Array, Codes]:
     """Return the different rows of all parts, and all codes as codes of these."""
     rows, code = _distinct(np.concatenate([table for table, _ in parts]))
     first = _starts(np.array([len(table) for table, _ in parts]))

@@ -1,19 +1,17 @@
-"""What kind each task is, and which head serves it.
-
-Task groups of a configuration as lists, also where it names a file of them.
-"""
+"""What kind each task is, and which group of tasks, hence which head or model, serves it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from molpool_common import InputError, validate_values
+from molpool_common import InputError, did_you_mean, listed, validate_values
 
 from chemprop_multitask._config import SharedChempropConfig
-from chemprop_multitask._errors import ChempropError, did_you_mean, listed
+from chemprop_multitask._errors import ChempropError
 
 TaskType = Literal["regression", "classification"]
 
@@ -21,7 +19,7 @@ TaskType = Literal["regression", "classification"]
 def resolve_task_types(
     task_names: Sequence[str], kinds: TaskType | Sequence[TaskType]
 ) -> tuple[TaskType, ...]:
-    """Return the kind of each task from one kind for all or one a task.
+    """Return the kind of each task from one kind for all or one per task.
 
     Raises
     ------
@@ -82,17 +80,17 @@ def resolve_groups(
     idle = [g for g, tasks in enumerate(served) if not tasks]
     if idle:
         raise ChempropError(
-            f"groups: expected that every group serves a task; group {idle[0] + 1} "
+            f"groups: expected that every group serves a task; group {idle[0]} "
             f"({listed([task_names[t] for t in columns[idle[0]]])}) serves none"
         )
     return served
 
 
 def _columns(group: Sequence[str | int], g: int, task_names: Sequence[str]) -> list[int]:
-    found = [_column(task, task_names, f"groups: group {g + 1}") for task in group]
+    found = [_column(task, task_names, f"groups: group {g}") for task in group]
     if not found or len(set(found)) < len(found):
         raise ChempropError(
-            f"groups: expected one or more different tasks in group {g + 1}; found {list(group)}"
+            f"groups: expected one or more different tasks in group {g}; found {list(group)}"
         )
     return found
 
@@ -114,11 +112,11 @@ def _server(name: str, candidates: Sequence[int], assigned: int | None) -> int:
         if assigned not in candidates:
             raise ChempropError(
                 f"assignment: expected a group that holds task {name!r} "
-                f"({listed(list(candidates)) or 'none does'}, counted from 0); found {assigned}"
+                f"({listed(candidates) or 'none does'}, counted from 0); found {assigned}"
             )
         return assigned
     if len(candidates) != 1:
-        found = f"groups {listed([g + 1 for g in candidates])} do" if candidates else "none does"
+        found = f"groups {listed(candidates)} do" if candidates else "none does"
         raise ChempropError(
             f"groups: expected that one group holds task {name!r}, or an assignment; {found}"
         )
@@ -150,7 +148,7 @@ def with_listed_groups(config: ConfigT, task_names: Sequence[str]) -> ConfigT:
     if config.groups is None:
         return config
     if isinstance(config.groups, str):
-        groups, assignment = _read(Path(config.groups))
+        groups, assignment = _read_groups(Path(config.groups))
         own = config.group_assignment
         update = {"groups": groups, "group_assignment": assignment if own is None else own}
         config = validate_values(type(config), {**config.model_dump(), **update})
@@ -158,7 +156,7 @@ def with_listed_groups(config: ConfigT, task_names: Sequence[str]) -> ConfigT:
     return config
 
 
-def _read(path: Path) -> tuple[Any, Any]:
+def _read_groups(path: Path) -> tuple[Any, Any]:
     if not path.is_file():
         raise InputError(
             "groups", expected="lists of tasks or a JSON file", found=f"no file {path}"
@@ -181,3 +179,51 @@ def _read(path: Path) -> tuple[Any, Any]:
             where=path.name,
         )
     return groups, assignment
+
+
+@dataclass(frozen=True)
+class TaskGroup:
+    """Tasks that have a model of their own.
+
+    Parameters
+    ----------
+    number : int
+        Which group, from 0.
+    columns : tuple of int
+        The tasks that train it, by column of all tasks.
+    served : tuple of int
+        Those among them that it predicts.
+    """
+
+    number: int
+    columns: tuple[int, ...]
+    served: tuple[int, ...]
+
+    def names(self, task_names: Sequence[str]) -> list[str]:
+        """Return the names of the tasks that train it."""
+        return [task_names[t] for t in self.columns]
+
+
+def separate_groups(config: SharedChempropConfig, task_names: Sequence[str]) -> list[TaskGroup]:
+    """Return the groups that have models of their own; none where all tasks share one.
+
+    Parameters
+    ----------
+    config : SharedChempropConfig
+        Its groups as lists.
+    task_names : sequence of str
+        All tasks.
+
+    Raises
+    ------
+    ChempropError
+        If groups and tasks do not fit together.
+    """
+    if config.sharing == "heads" or config.groups is None:
+        return []
+    served = resolve_groups(config.groups, task_names, config.group_assignment)
+    names = list(task_names)
+    return [
+        TaskGroup(g, tuple(names.index(task) for task in tasks), served[g])
+        for g, tasks in enumerate(config.groups)
+    ]

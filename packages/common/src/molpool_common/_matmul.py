@@ -1,4 +1,4 @@
-"""Matrix products by the quicker of torch's two float32 libraries; needs ``lightning``."""
+"""Matrix multiplication by the faster of torch's two float32 libraries; needs ``lightning``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Rounding to float32 leaves about 1e-6; to bfloat16, about 3e-3.
 
 
 @contextmanager
-def quick_products(device: torch.device | str = "cpu") -> Iterator[None]:
-    """Let oneDNN compute float32 products on the processor, if that costs no accuracy.
+def fast_matmul(device: torch.device | str = "cpu") -> Iterator[None]:
+    """Let oneDNN multiply float32 matrices on the processor, if that costs no accuracy.
 
     By default torch takes MKL, which runs its slow path on processors of other makers (measured:
-    2.4 times slower on an AMD EPYC). torch hands products to oneDNN where bfloat16 is allowed;
+    2.4 times slower on an AMD EPYC). torch hands them to oneDNN where bfloat16 is allowed;
     whether oneDNN then rounds to bfloat16 depends on the processor. So it is tried out: where the
     result is not of float32 accuracy, or the user has set a precision of their own, nothing
     changes. What was set before is restored.
@@ -28,7 +28,7 @@ def quick_products(device: torch.device | str = "cpu") -> Iterator[None]:
     Parameters
     ----------
     device : torch.device or str
-        Where the products are computed. Off the processor nothing changes: the same setting would
+        Where the matrices are. Off the processor nothing changes: the same setting would
         let a GPU round to TensorFloat-32.
     """
     before = torch.get_float32_matmul_precision()
@@ -44,7 +44,7 @@ def quick_products(device: torch.device | str = "cpu") -> Iterator[None]:
 
 @cache
 def _keeps_float32() -> bool:
-    """Return whether products stay of float32 accuracy where bfloat16 is allowed."""
+    """Return whether a matmul stays of float32 accuracy where bfloat16 is allowed."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
@@ -60,3 +60,7 @@ def _error() -> float:
     right = torch.randn(300, 300, generator=generator)
     exact = left.double() @ right.double()
     return float((left @ right - exact).abs().max() / exact.abs().max())
+
+
+quick_products = fast_matmul
+"""The earlier name, as long as a package still asks for it."""

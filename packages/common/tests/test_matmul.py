@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from molpool_common import products
-from molpool_common.products import MOST_ERROR, quick_products
+from molpool_common import _matmul as matmul
+from molpool_common._matmul import MOST_ERROR, fast_matmul
 
 
 def relative_error() -> float:
@@ -13,14 +13,14 @@ def relative_error() -> float:
     return float((left @ right - exact).abs().max() / exact.abs().max())
 
 
-def test_products_are_of_float32_accuracy_inside_and_the_setting_is_restored() -> None:
-    with quick_products():
+def test_matmul_is_of_float32_accuracy_inside_and_the_setting_is_restored() -> None:
+    with fast_matmul():
         assert relative_error() <= MOST_ERROR
     assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_a_gpu_is_left_alone() -> None:
-    with quick_products("cuda"):
+    with fast_matmul("cuda"):
         assert torch.get_float32_matmul_precision() == "highest"
         assert not torch.backends.cuda.matmul.allow_tf32
 
@@ -33,19 +33,19 @@ def test_bfloat16_would_be_noticed() -> None:
 
 
 def test_a_processor_that_rounds_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "_error", lambda: 3e-3)
-    products._keeps_float32.cache_clear()
+    monkeypatch.setattr(matmul, "_error", lambda: 3e-3)
+    matmul._keeps_float32.cache_clear()
     try:
-        with quick_products():
+        with fast_matmul():
             assert torch.get_float32_matmul_precision() == "highest"
     finally:
-        products._keeps_float32.cache_clear()
+        matmul._keeps_float32.cache_clear()
 
 
 def test_a_precision_of_the_users_own_stays() -> None:
     torch.set_float32_matmul_precision("high")
     try:
-        with quick_products():
+        with fast_matmul():
             assert torch.get_float32_matmul_precision() == "high"
         assert torch.get_float32_matmul_precision() == "high"
     finally:
@@ -53,6 +53,6 @@ def test_a_precision_of_the_users_own_stays() -> None:
 
 
 def test_the_setting_is_restored_after_an_error() -> None:
-    with pytest.raises(KeyError), quick_products():
+    with pytest.raises(KeyError), fast_matmul():
         raise KeyError
     assert torch.get_float32_matmul_precision() == "highest"
