@@ -88,10 +88,10 @@ class JointSamplingConfig(ConfigModel):
     )
     composition_mode: CompositionMode = Field(
         default="multiplicative",
-        description="multiplicative: one weight a row; hierarchical: a task, then a row of it.",
+        description="multiplicative: one weight per row; hierarchical: a task, then a row of it.",
     )
     num_samples: int | None = Field(
-        default=None, ge=1, description="Draws an epoch; the number of rows if left out."
+        default=None, ge=1, description="Draws per epoch; the number of rows if left out."
     )
     seed: int | None = Field(default=42, ge=0, description="Seed of the draws; null: a fresh one.")
     increment_seed_per_epoch: bool = Field(

@@ -87,7 +87,7 @@ class Sampling:
     state : CurriculumState or None
         Phase of the curriculum.
     weights : QualityWeights or None
-        Loss weight a row, for the curriculum's strategy ``weighted``.
+        Loss weight per row, for the curriculum's strategy ``weighted``.
     callbacks : list of lightning.pytorch.Callback
         What moves the curriculum.
     """
