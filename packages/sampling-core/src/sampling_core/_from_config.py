@@ -7,8 +7,8 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from sampling_core._config import CurriculumConfig, JointSamplingConfig
-from sampling_core._curriculum import CurriculumState
+from sampling_core._config import JointSamplingConfig
+from sampling_core._curriculum import CurriculumConfig, CurriculumState
 from sampling_core._errors import SamplingError
 from sampling_core._joint import JointSampler
 from sampling_core._quality import QualityWeights
