@@ -13,7 +13,7 @@ from chemprop_multitask import (
     cell_losses,
     shuffled_batches,
 )
-from molpool_common import InputError, quick_products
+from molpool_common import InputError, fast_matmul
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sampling_core import sampling_from_config
@@ -93,7 +93,7 @@ def measure(console: Console, config: TrainChempropConfig, inputs: Inputs) -> Af
     )
     computer = TaskAffinityComputer(section)
     progress = _progress(console)
-    with progress, quick_products(), torch.random.fork_rng():
+    with progress, fast_matmul(), torch.random.fork_rng():
         torch.manual_seed(section.seed)
         return computer.compute(
             model.module,

@@ -12,7 +12,7 @@ from chemprop_multitask import (
     cell_losses,
     shuffled_batches,
 )
-from molpool_common import quick_products
+from molpool_common import fast_matmul
 from task_affinity import ChempropLosses, TaskAffinityComputer, select_groups
 
 from molpool_pipelines.studies.chemprop.config import ChempropRunConfig
@@ -87,7 +87,7 @@ def with_measured_groups(
     model = ChempropModel.from_config(
         config, task_names=names, task_types=task_types, seed=section.seed
     )
-    with quick_products(), torch.random.fork_rng():
+    with fast_matmul(), torch.random.fork_rng():
         torch.manual_seed(section.seed)
         result = TaskAffinityComputer(section).compute(
             model.module,
