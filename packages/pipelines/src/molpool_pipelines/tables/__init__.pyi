@@ -1,8 +1,10 @@
+from ._table_files import TableChunk as TableChunk
+from ._table_files import TableFiles as TableFiles
+from ._table_files import survey as survey
 from .config import DataConfig as DataConfig
 from .config import TableConfig as TableConfig
 from .config import TaskType as TaskType
 from .duplicates import merge_duplicates as merge_duplicates
-from .frame_stream import frames_written as frames_written
 from .holdout import SplitTables as SplitTables
 from .holdout import fold_tables as fold_tables
 from .holdout import split_table as split_table
@@ -17,7 +19,4 @@ from .profile.command import describe_and_report as describe_and_report
 from .profile.reading import Columns as Columns
 from .profile.reading import read_configured as read_configured
 from .profile.reading import read_named as read_named
-from .streams import TableStream as TableStream
-from .streams import open_table as open_table
-from .streams import survey as survey
 from .task_types import find_task_types as find_task_types
