@@ -19,7 +19,7 @@ from molpool_pipelines.tables.duplicates import (
     find_duplicates,
     merge_duplicates,
 )
-from molpool_pipelines.tables.molecules import MoleculeTable
+from molpool_common import MoleculeTable
 
 NAN = math.nan
 

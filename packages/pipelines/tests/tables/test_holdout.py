@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from molpool_common import InputError
 from molpool_pipelines.tables.config import DataConfig, SourceConfig
 from molpool_pipelines.tables.holdout import fold_tables, split_table
-from molpool_pipelines.tables.molecules import MoleculeTable, load_molecules
+from molpool_common import MoleculeTable
+from molpool_pipelines.tables.molecules import load_molecules
 
 ALKANES = ["C" * n for n in range(1, 31)]
 

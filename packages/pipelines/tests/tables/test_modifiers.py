@@ -17,7 +17,8 @@ from molpool_pipelines.tables.modifiers import (
     merge_bounds,
     read_signs,
 )
-from molpool_pipelines.tables.molecules import MoleculeTable, load_molecules
+from molpool_common import MoleculeTable
+from molpool_pipelines.tables.molecules import load_molecules
 
 NAN = np.nan
 

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 from molpool_common import InputError, validate_values
 from molpool_pipelines.tables.config import DataConfig
-from molpool_pipelines.tables.molecules import MoleculeTable, load_molecules
+from molpool_common import MoleculeTable
+from molpool_pipelines.tables.molecules import load_molecules
 
 
 @pytest.fixture

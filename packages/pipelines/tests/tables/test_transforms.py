@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from molpool_common import InputError
-from molpool_pipelines.tables.transforms import Step, transform
+from molpool_pipelines.tables.config import Step
+from molpool_pipelines.tables.transforms import transform
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 

@@ -12,8 +12,7 @@ from .identity import identify as identify
 from .modifiers import describe_signs as describe_signs
 from .modifiers import exact_labels as exact_labels
 from .modifiers import read_signs as read_signs
-from .molecules import DEMO as DEMO
-from .molecules import MoleculeTable as MoleculeTable
+from .source import DEMO as DEMO
 from .molecules import load_molecules as load_molecules
 from .profile.command import describe_and_report as describe_and_report
 from .profile.reading import Columns as Columns

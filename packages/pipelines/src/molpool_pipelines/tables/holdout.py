@@ -9,7 +9,7 @@ from molpool_common import InputError, kfold, split
 from numpy.typing import NDArray
 
 from molpool_pipelines.tables.config import DataConfig
-from molpool_pipelines.tables.molecules import MoleculeTable
+from molpool_common import MoleculeTable
 
 
 @dataclass(frozen=True)

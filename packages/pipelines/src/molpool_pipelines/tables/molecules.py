@@ -8,9 +8,7 @@ import numpy as np
 from molpool_common import InputError, MoleculeTable, did_you_mean, stack
 
 from molpool_pipelines.tables.config import ColumnSource, DataConfig, SourceConfig
-from molpool_pipelines.tables.source import DEMO, OnBadSmiles, load_source
-
-__all__ = ["DEMO", "MoleculeTable", "OnBadSmiles", "load_molecules"]
+from molpool_pipelines.tables.source import OnBadSmiles, load_source
 
 
 def load_molecules(

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-from molpool_common import InputError, listed
-from numpy.typing import NDArray
+from molpool_common import FloatArray, InputError, listed
+
+from molpool_pipelines.tables.config import Step, StepName
 
 if TYPE_CHECKING:
     from polars import Series
 
-Array = NDArray[np.float64]
-StepName = Literal["log10", "log10p1", "exp10", "ug_per_mL_to_uM"]
-Step = StepName | dict[Literal["multiply"], float]
-"""One conversion: a name, or ``{multiply: factor}``."""
-
-
-def _micromolar(values: Array, molar_mass: Array) -> Array:
+def _micromolar(values: FloatArray, molar_mass: FloatArray) -> FloatArray:
     return values / molar_mass * 1000.0
 
 
-_STEPS: dict[StepName, Callable[[Array, Array], Array]] = {
+_STEPS: dict[StepName, Callable[[FloatArray, FloatArray], FloatArray]] = {
     "log10": lambda values, _: np.log10(values),
     "log10p1": lambda values, _: np.log10(values + 1.0),
     "exp10": lambda values, _: np.power(10.0, values),
@@ -36,14 +31,14 @@ def reverses_order(steps: Sequence[Step]) -> bool:
 
 
 def transform(
-    values: Array,
+    values: FloatArray,
     steps: Sequence[Step],
     *,
-    molar_mass: Array,
+    molar_mass: FloatArray,
     name: str,
     where: str,
     rows: Sequence[int] | Series | None = None,
-) -> Array:
+) -> FloatArray:
     """Apply conversions in order.
 
     Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from molpool_common import console, write_text
-from rich.table import Table
+from rich.table import Table as ScreenTable
 
 from molpool_pipelines.tables.profile.drawing import draw_settings
 from molpool_pipelines.tables.profile.page import Profile, profile_page
@@ -50,7 +50,7 @@ def _print(profile: Profile, output: Path) -> None:
         shown = f"{value:,}" if isinstance(value, int) else value
         out.print(f"{name:<{width}}  {shown}", markup=False)
     order, note = shown_tasks(profile.tasks, limit=_ON_SCREEN)
-    table = Table(box=None, pad_edge=False)
+    table = ScreenTable(box=None, pad_edge=False)
     table.add_column("task", overflow="ellipsis", no_wrap=True)
     for column in ("labels", "min", "median", "max", "differ"):
         table.add_column(column, justify="right")

@@ -19,7 +19,7 @@ from molpool_common import (
 )
 from numpy.typing import NDArray
 
-from molpool_pipelines.tables.profile import figures
+from molpool_pipelines.tables.profile.figures import class_shares, label_counts, overlap_heatmap, quality_shares, value_histograms
 from molpool_pipelines.tables.profile.drawing import Drawing
 from molpool_pipelines.tables.profile.reading import Described
 from molpool_pipelines.tables.profile.repeats import RepeatProfile
@@ -91,7 +91,7 @@ def profile_page(profile: Profile) -> str:
     notes: list[Part] = [Text(note) for note in profile.described.notes]
     sections = [
         Section("Summary", [Facts(profile.facts()), *notes, *_bad_smiles(profile.table)]),
-        Section("Labels", [figures.label_counts(profile.tasks, len(profile.table))]),
+        Section("Labels", [label_counts(profile.tasks, len(profile.table))]),
         Section("Values", _values(profile)),
         *_overlap(profile),
         *_quality(profile),
@@ -114,8 +114,8 @@ def _bad_smiles(table: MoleculeTable) -> list[Part]:
 
 def _values(profile: Profile) -> list[Part]:
     parts = _spikes(profile.tasks)
-    histograms = figures.value_histograms(profile.table, profile.tasks)
-    classes = figures.class_shares(profile.tasks)
+    histograms = value_histograms(profile.table, profile.tasks)
+    classes = class_shares(profile.tasks)
     parts += [figure for figure in (histograms, classes) if figure is not None]
     measured = [task for task in profile.tasks if task.positives is None]
     order, note = shown_tasks(measured, limit=_LISTED)
@@ -163,14 +163,14 @@ def _value_table(tasks: Sequence[TaskProfile], note: str) -> Table:
 def _overlap(profile: Profile) -> list[Section]:
     if len(profile.tasks) < 2:
         return []
-    return [Section("Task overlap", [figures.overlap_heatmap(profile.tasks, profile.common)])]
+    return [Section("Task overlap", [overlap_heatmap(profile.tasks, profile.common)])]
 
 
 def _quality(profile: Profile) -> list[Section]:
     names, counts = profile.qualities
     if not names:
         return []
-    return [Section("Quality mix", [figures.quality_shares(profile.tasks, names, counts)])]
+    return [Section("Quality mix", [quality_shares(profile.tasks, names, counts)])]
 
 
 def _scaffolds(scaffolds: ScaffoldProfile) -> list[Part]:
