@@ -2,6 +2,8 @@ from ._arrays import BoolArray as BoolArray
 from ._arrays import Float32Array as Float32Array
 from ._arrays import FloatArray as FloatArray
 from ._arrays import IntArray as IntArray
+from ._arrays import SignArray as SignArray
+from ._arrays import StrArray as StrArray
 from .cache import cache_folder as cache_folder
 from .cache import user_cache as user_cache
 from .checkpoints import KeepBestAndLast as KeepBestAndLast

@@ -30,7 +30,7 @@ def test_molecule_groups_join_stereoisomers() -> None:
     mols = [Chem.MolFromSmiles(s) for s in ("C[C@H](N)O", "CCO", "C[C@@H](N)O")]
     a, b, c = molecule_groups(mols)
     assert a == c != b
-    with pytest.raises(InputError, match=r"mols \(rows 1\): expected a molecule a row"):
+    with pytest.raises(InputError, match=r"mols \(rows 1\): expected a molecule of each row"):
         molecule_groups([mols[0], None])
 
 

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from molpool_common._arrays import FloatArray
+from molpool_common._arrays import BoolArray, FloatArray
 from molpool_common.errors import InputError
 from molpool_common.metrics._metric import Metric, paired
 
@@ -58,7 +58,7 @@ def resampled(
     return values
 
 
-def _defined(metric: Metric, y: FloatArray, p: FloatArray, c: FloatArray) -> NDArray[np.bool_]:
+def _defined(metric: Metric, y: FloatArray, p: FloatArray, c: FloatArray) -> BoolArray:
     # A row that was not drawn is shown as the first one that was: conditions are about the set.
     first = np.argmax(c > 0, axis=1)[:, None]
     rows = np.where(c > 0, np.arange(y.size), first)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from molpool_common._arrays import FloatArray
+from molpool_common._arrays import BoolArray, FloatArray
 from molpool_common.errors import InputError, listed
 from molpool_common.metrics import _kernels
 
@@ -34,7 +34,7 @@ class Condition:
     """
 
     reason: str
-    holds: Callable[[FloatArray, FloatArray], NDArray[np.bool_]]
+    holds: Callable[[FloatArray, FloatArray], BoolArray]
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def check_binary(y_true: FloatArray, where: str | None = None) -> None:
         )
 
 
-def _varied(x: FloatArray) -> NDArray[np.bool_]:
+def _varied(x: FloatArray) -> BoolArray:
     return np.asarray(x.max(axis=-1) > x.min(axis=-1))
 
 

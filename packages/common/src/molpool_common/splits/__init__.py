@@ -1,4 +1,4 @@
-"""Splits of a table that keep every molecule on one side, by five methods."""
+"""Splits of a table that keep every molecule in one split, by five methods."""
 
 from molpool_common.splits._api import METHODS, kfold, split
 from molpool_common.splits._rows import molecule_groups

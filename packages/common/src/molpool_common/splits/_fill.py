@@ -1,4 +1,4 @@
-"""Two ways to put blocks of rows on sides: cut an order, or fill by need."""
+"""Two ways to assign blocks of rows to splits: cut an order, or fill by need."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from molpool_common.splits._split import Indices
 
 
 def cut(size: Indices, shares: Shares) -> Indices:
-    """Cut blocks, in their order, into sides with the given shares of the rows.
+    """Cut blocks, in their order, into splits with the given shares of the rows.
 
     A block goes where its middle row falls, so that each boundary is at most half a block off;
-    boundaries then move as little as needed to leave no side without a block.
+    boundaries then move as little as needed to leave no split without a block.
 
     Parameters
     ----------
@@ -29,19 +29,19 @@ def cut(size: Indices, shares: Shares) -> Indices:
     """
     middle = np.cumsum(size) - size / 2
     bounds = np.searchsorted(middle, np.cumsum(shares)[:-1] * size.sum())
-    for side in range(len(bounds)):
-        at_least = bounds[side - 1] + 1 if side else 1
-        at_most = len(size) - (len(bounds) - side)
-        bounds[side] = min(max(int(bounds[side]), at_least), at_most)
+    for split in range(len(bounds)):
+        at_least = bounds[split - 1] + 1 if split else 1
+        at_most = len(size) - (len(bounds) - split)
+        bounds[split] = min(max(int(bounds[split]), at_least), at_most)
     return np.searchsorted(bounds, np.arange(len(size)), side="right").astype(np.int64)
 
 
 def fill_by_need(size: Indices, shares: Shares, rng: np.random.Generator) -> Indices:
-    """Give each block to the side that lacks most rows, large blocks first.
+    """Give each block to the split that lacks most rows, large blocks first.
 
-    Blocks larger than half the smallest side go first, in falling size: in a split such as
+    Blocks larger than half the smallest split go first, in falling size: in a split such as
     0.8/0.1/0.1 they end in train, where they disturb the shares least. The others follow in random
-    order, and so every side gets small ones.
+    order, and so every split gets small ones.
 
     Parameters
     ----------
@@ -61,26 +61,26 @@ def fill_by_need(size: Indices, shares: Shares, rng: np.random.Generator) -> Ind
     order = rng.permutation(len(size))
     order = order[np.argsort(-np.where(large, size, 0)[order], kind="stable")]
     lacking = shares * size.sum()
-    side = np.empty(len(size), dtype=np.int64)
+    split = np.empty(len(size), dtype=np.int64)
     for block in order.tolist():
-        side[block] = np.argmax(lacking)
-        lacking[side[block]] -= size[block]
-    return fill_empty(side, size, len(shares))
+        split[block] = np.argmax(lacking)
+        lacking[split[block]] -= size[block]
+    return fill_empty(split, size, len(shares))
 
 
-def fill_empty(side: Indices, size: Indices, n_sides: int) -> Indices:
-    """Give every empty side the smallest block of the side that has most blocks."""
-    side = side.copy()
-    while (blocks := np.bincount(side, minlength=n_sides)).min() == 0:
-        members = np.flatnonzero(side == blocks.argmax())
-        side[members[size[members].argmin()]] = blocks.argmin()
-    return side
+def fill_empty(split: Indices, size: Indices, n_splits: int) -> Indices:
+    """Give every empty split the smallest block of the split that has most blocks."""
+    split = split.copy()
+    while (blocks := np.bincount(split, minlength=n_splits)).min() == 0:
+        members = np.flatnonzero(split == blocks.argmax())
+        split[members[size[members].argmin()]] = blocks.argmin()
+    return split
 
 
 def assign_blocks(
     kind: str, block: Indices, size: Indices, shares: Shares, rng: np.random.Generator
 ) -> Indices:
-    """Put molecules on sides so that no block is torn.
+    """Assign molecules to splits so that no block is torn.
 
     Parameters
     ----------
@@ -98,13 +98,13 @@ def assign_blocks(
     Raises
     ------
     InputError
-        If there are fewer blocks than sides.
+        If there are fewer blocks than splits.
     """
     blocks, member = np.unique(block, return_inverse=True)
     if len(blocks) < len(shares):
         raise InputError(
             kind,
-            expected=f"at least {len(shares)} of them, one a side",
+            expected=f"at least {len(shares)} of them, one per split",
             found=str(len(blocks)),
         )
     rows = np.bincount(member, weights=size).astype(np.int64)

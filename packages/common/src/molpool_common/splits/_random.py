@@ -14,8 +14,8 @@ def prepare(rows: Rows) -> Assign:
 
     def assign(members: Indices, shares: Shares, rng: np.random.Generator) -> Indices:
         order = rng.permutation(len(members))
-        side = np.empty(len(members), dtype=np.int64)
-        side[order] = cut(rows.size[members[order]], shares)
-        return side
+        split = np.empty(len(members), dtype=np.int64)
+        split[order] = cut(rows.size[members[order]], shares)
+        return split
 
     return assign

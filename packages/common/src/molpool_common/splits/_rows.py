@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from molpool_common._arrays import FloatArray, StrArray
 from molpool_common.errors import InputError, listed
 from molpool_common.splits._split import Indices
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-Shares = NDArray[np.float64]
+Shares = FloatArray
 Groups = Sequence[object] | NDArray[np.generic]
 Times = Sequence[object] | NDArray[Any]
 Assign = Callable[[Indices, Shares, np.random.Generator], Indices]
-"""Put molecules on sides: ascending molecule indices [M], positive shares [S] that sum to 1, and a
-generator give the side of each molecule [M], every side with at least one molecule."""
+"""Assign molecules to splits: ascending molecule indices [M], positive shares [S] that sum to 1, and a
+generator give the split of each molecule [M], every split with at least one molecule."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Rows:
         if self.mols is not None:
             return _check_mols(self.mols)
         if self.smiles is None:
-            raise _missing("mols", "a molecule or SMILES a row", method)
+            raise _missing("mols", "a molecule or SMILES of each row", method)
         from molpool_common.chem import parse_smiles
 
         return parse_smiles(self.smiles).require_all()
@@ -64,10 +65,10 @@ class Rows:
     def need_times(self) -> Times:
         """Return the times as given or raise."""
         if self.times is None:
-            raise _missing("times", "a time a row", "time")
+            raise _missing("times", "a time of each row", "time")
         return self.times
 
-    def need_targets(self) -> NDArray[np.float64]:
+    def need_targets(self) -> FloatArray:
         """Return the targets or raise."""
         if self.targets is None:
             raise _missing("targets", "labels [N, T]", "stratified")
@@ -82,7 +83,7 @@ class Rows:
         return np.unique(self.molecule, return_index=True)[1].astype(np.int64)
 
 
-def molecule_groups(mols: Sequence[Mol | None]) -> NDArray[np.str_]:
+def molecule_groups(mols: Sequence[Mol | None]) -> StrArray:
     """Return the molecule key of each row: the first block of its InChIKey.
 
     Rows with one key are one molecule to every split: stereoisomers and isotopologues together.
@@ -124,14 +125,17 @@ def gather_rows(
     )
 
 
-def _keys(groups: Groups) -> NDArray[np.str_]:
+def _keys(groups: Groups) -> StrArray:
     keys = list(groups)
     if not keys:
-        raise InputError("groups", expected="a molecule key a row", found="no rows")
+        raise InputError("groups", expected="a molecule key of each row", found="no rows")
     missing = [row for row, key in enumerate(keys) if key is None or key != key or key == ""]
     if missing:
         raise InputError(
-            "groups", expected="a molecule key a row", found="none", where=f"rows {listed(missing)}"
+            "groups",
+            expected="a molecule key of each row",
+            found="none",
+            where=f"rows {listed(missing)}",
         )
     return np.asarray([str(key) for key in keys], dtype=np.str_)
 
@@ -145,7 +149,7 @@ def _check_mols(mols: Sequence[Mol | None]) -> Sequence[Mol]:
     missing = [row for row, mol in enumerate(mols) if mol is None]
     if missing:
         raise InputError(
-            "mols", expected="a molecule a row", found="none", where=f"rows {listed(missing)}"
+            "mols", expected="a molecule of each row", found="none", where=f"rows {listed(missing)}"
         )
     return [mol for mol in mols if mol is not None]
 

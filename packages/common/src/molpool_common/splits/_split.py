@@ -9,9 +9,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from molpool_common._arrays import IntArray
 from molpool_common.errors import InputError, listed
 
-Indices = NDArray[np.int64]
+Indices = IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class Split:
         yield self.test
 
     def check(self, groups: Sequence[object] | NDArray[np.generic]) -> None:
-        """Raise if a group has rows on two sides.
+        """Raise if a group has rows in two splits.
 
         Parameters
         ----------
@@ -44,17 +45,17 @@ class Split:
         Raises
         ------
         InputError
-            Naming the groups and the sides.
+            Naming the groups and the splits.
         """
-        sides = {
+        splits = {
             name: {groups[row] for row in rows.tolist()}
             for name, rows in zip(("train", "val", "test"), self, strict=True)
         }
-        for (one, left), (other, right) in combinations(sides.items(), 2):
+        for (one, left), (other, right) in combinations(splits.items(), 2):
             shared = sorted(str(g) for g in left & right)
             if shared:
                 raise InputError(
                     "split",
-                    expected="every group on one side",
+                    expected="every group in one split",
                     found=f"{len(shared)} in both {one} and {other}: {listed(shared, limit=3)}",
                 )

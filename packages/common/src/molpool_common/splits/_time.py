@@ -1,7 +1,7 @@
 """Time split: the latest molecules are tested on, as a model in use is.
 
 A molecule has the earliest time of its rows. Molecules of one time stay together, so that each
-side is strictly later than the one before it.
+split is strictly later than the one before it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from molpool_common._arrays import FloatArray
 from molpool_common.errors import InputError, listed
 from molpool_common.splits._fill import cut
 from molpool_common.splits._rows import Assign, Rows, Shares, Times
@@ -33,7 +33,7 @@ def prepare(rows: Rows) -> Assign:
         if len(times) < len(shares):
             raise InputError(
                 "times",
-                expected=f"at least {len(shares)} distinct times, one a side",
+                expected=f"at least {len(shares)} distinct times, one per split",
                 found=str(len(times)),
             )
         size = np.bincount(moment, weights=rows.size[members]).astype(np.int64)
@@ -42,7 +42,7 @@ def prepare(rows: Rows) -> Assign:
     return assign
 
 
-def parse_times(values: Times) -> NDArray[np.float64]:
+def parse_times(values: Times) -> FloatArray:
     """Read a column of times as numbers that rise with time.
 
     The whole column is read one way, the first that any of its values fits: numbers; ISO 8601 dates
@@ -101,7 +101,7 @@ def _moment(value: object) -> float | None:
     return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
 
 
-def _series_numbers(given: list[Any]) -> NDArray[np.float64]:
+def _series_numbers(given: list[Any]) -> FloatArray:
     matches = [_NUMBERED.fullmatch(v) if isinstance(v, str) else None for v in given]
     numbers = [None if m is None else float(m["number"]) for m in matches]
     times = _all_read(numbers, given, "a number, an ISO 8601 date or an id with a trailing number")
@@ -116,7 +116,7 @@ def _series_numbers(given: list[Any]) -> NDArray[np.float64]:
     return times
 
 
-def _all_read(read: list[float | None], given: list[Any], expected: str) -> NDArray[np.float64]:
+def _all_read(read: list[float | None], given: list[Any], expected: str) -> FloatArray:
     wrong = [row for row, r in enumerate(read) if r is None]
     if wrong:
         raise InputError(
