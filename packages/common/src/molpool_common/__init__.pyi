@@ -22,10 +22,10 @@ from .cli import parse_config as parse_config
 from .cli import rewriting as rewriting
 from .cli import take_config as take_config
 from .config import ConfigModel as ConfigModel
-from .config import YamlDocument as YamlDocument
+from .yaml_document import YamlDocument as YamlDocument
 from .config import dump_config as dump_config
 from .config import load_config as load_config
-from .config import read_yaml as read_yaml
+from .yaml_document import read_yaml as read_yaml
 from .config import validate_config as validate_config
 from .config import validate_values as validate_values
 from .console import console as console

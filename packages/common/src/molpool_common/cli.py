@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel
 
-from molpool_common.config import YamlDocument, read_yaml, validate_config, validate_values
+from molpool_common.config import validate_config, validate_values
+from molpool_common.yaml_document import YamlDocument, read_yaml
 from molpool_common.errors import USER_ERROR, InputError, did_you_mean, nearest
-from molpool_common.flags import Section as _Section
-from molpool_common.flags import flag_names, flag_registry
+from molpool_common.flags import Section, flag_names, flag_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -259,5 +259,5 @@ def _overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     """Return `base` with the values of `top`, section by section."""
     merged = dict(base)
     for key, value in top.items():
-        merged[key] = _overlay(base[key], value) if isinstance(value, _Section) else value
+        merged[key] = _overlay(base[key], value) if isinstance(value, Section) else value
     return merged

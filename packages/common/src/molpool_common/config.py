@@ -12,16 +12,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from molpool_common.config_errors import input_error
 from molpool_common.yaml_document import YamlDocument, read_yaml
 
-__all__ = [
-    "ConfigModel",
-    "YamlDocument",
-    "dump_config",
-    "load_config",
-    "read_yaml",
-    "validate_config",
-    "validate_values",
-]
-
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from molpool_common._arrays import BoolArray, FloatArray
 from molpool_common.errors import InputError, listed
-from molpool_common.metrics import _kernels
+from molpool_common.metrics._kernels import average_precision_area, coefficient_of_determination, kendall_tau_b, mean_absolute_error, pearson_correlation, relative_absolute_error, roc_area, root_mean_squared_error, spearman_correlation
 
 TaskType = Literal["regression", "classification"]
 Kernel = Callable[[FloatArray, FloatArray], FloatArray]
@@ -156,25 +156,25 @@ _TWO_CLASSES = Condition("a single class", lambda y, p: _varied(y))
 _POSITIVES = Condition("no positives", lambda y, p: np.asarray(y.max(axis=-1) > 0))
 _CORRELATED = (_VARIED_TRUTH, _VARIED_PREDICTION)
 
-mae = Metric("mae", "regression", False, _kernels.mean_absolute_error)
+mae = Metric("mae", "regression", False, mean_absolute_error)
 """Mean absolute error, in the unit of the target."""
-rmse = Metric("rmse", "regression", False, _kernels.root_mean_squared_error)
+rmse = Metric("rmse", "regression", False, root_mean_squared_error)
 """Root mean squared error, in the unit of the target."""
-r2 = Metric("r2", "regression", True, _kernels.coefficient_of_determination, (_VARIED_TRUTH,))
+r2 = Metric("r2", "regression", True, coefficient_of_determination, (_VARIED_TRUTH,))
 """Coefficient of determination, 1 - SS_res / SS_tot; negative where worse than the mean."""
-pearson = Metric("pearson", "regression", True, _kernels.pearson_correlation, _CORRELATED)
+pearson = Metric("pearson", "regression", True, pearson_correlation, _CORRELATED)
 """Pearson's product-moment correlation."""
-spearman = Metric("spearman", "regression", True, _kernels.spearman_correlation, _CORRELATED)
+spearman = Metric("spearman", "regression", True, spearman_correlation, _CORRELATED)
 """Spearman's rank correlation, ties at their mean rank."""
-kendall = Metric("kendall", "regression", True, _kernels.kendall_tau_b, _CORRELATED)
+kendall = Metric("kendall", "regression", True, kendall_tau_b, _CORRELATED)
 """Kendall's tau-b (Kendall 1945), which corrects for ties."""
-ma_rae = Metric("ma_rae", "regression", False, _kernels.relative_absolute_error, (_VARIED_TRUTH,))
+ma_rae = Metric("ma_rae", "regression", False, relative_absolute_error, (_VARIED_TRUTH,))
 """Relative absolute error: MAE over the mean absolute deviation of the evaluated truth about its
 own mean. Its mean over tasks is the macro-averaged score of the OpenADMET–ExpansionRx challenge."""
-roc_auc = Metric("roc_auc", "classification", True, _kernels.roc_area, (_TWO_CLASSES,))
+roc_auc = Metric("roc_auc", "classification", True, roc_area, (_TWO_CLASSES,))
 """Area under the ROC curve, as the Mann–Whitney probability."""
 average_precision = Metric(
-    "average_precision", "classification", True, _kernels.average_precision_area, (_POSITIVES,)
+    "average_precision", "classification", True, average_precision_area, (_POSITIVES,)
 )
 """Average precision: the step-wise area under the precision-recall curve."""
 
