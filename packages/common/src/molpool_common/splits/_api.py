@@ -10,7 +10,11 @@ from numpy.typing import ArrayLike
 
 from molpool_common._arrays import FloatArray
 from molpool_common.errors import InputError, did_you_mean
-from molpool_common.splits import _cluster, _random, _scaffold, _stratified, _time
+from molpool_common.splits._cluster import prepare_cluster
+from molpool_common.splits._random import prepare_random
+from molpool_common.splits._scaffold import prepare_scaffold
+from molpool_common.splits._stratified import prepare_stratified
+from molpool_common.splits._time import prepare_time
 from molpool_common.splits._rows import Assign, Groups, Rows, Times, gather_rows
 from molpool_common.splits._split import Indices, Split
 
@@ -18,11 +22,11 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 _PREPARE: dict[str, Callable[[Rows], Assign]] = {
-    "random": _random.prepare,
-    "scaffold": _scaffold.prepare,
-    "time": _time.prepare,
-    "cluster": _cluster.prepare,
-    "stratified": _stratified.prepare,
+    "random": prepare_random,
+    "scaffold": prepare_scaffold,
+    "time": prepare_time,
+    "cluster": prepare_cluster,
+    "stratified": prepare_stratified,
 }
 
 METHODS: tuple[str, ...] = tuple(_PREPARE)

@@ -23,7 +23,7 @@ _RADIUS = 0.65
 """Tanimoto distance within which molecules count as alike: the usual Butina cut-off for ECFP4."""
 
 
-def prepare(rows: Rows) -> Assign:
+def prepare_cluster(rows: Rows) -> Assign:
     """Return the assignment of molecules by cluster."""
     mols = rows.need_mols("cluster")
     cluster = sphere_exclusion([mols[row] for row in rows.first_rows().tolist()])

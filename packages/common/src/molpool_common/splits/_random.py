@@ -9,7 +9,7 @@ from molpool_common.splits._rows import Assign, Rows, Shares
 from molpool_common.splits._split import Indices
 
 
-def prepare(rows: Rows) -> Assign:
+def prepare_random(rows: Rows) -> Assign:
     """Return the assignment of molecules by a shuffle."""
 
     def assign(members: Indices, shares: Shares, rng: np.random.Generator) -> Indices:

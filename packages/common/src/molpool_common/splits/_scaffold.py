@@ -14,7 +14,7 @@ from molpool_common.splits._rows import Assign, Rows, Shares
 from molpool_common.splits._split import Indices
 
 
-def prepare(rows: Rows) -> Assign:
+def prepare_scaffold(rows: Rows) -> Assign:
     """Return the assignment of molecules by scaffold."""
     from molpool_common.chem import murcko_scaffolds
 

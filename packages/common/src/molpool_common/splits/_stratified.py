@@ -18,7 +18,7 @@ from molpool_common.splits._rows import Assign, Rows, Shares
 from molpool_common.splits._split import Indices
 
 
-def prepare(rows: Rows) -> Assign:
+def prepare_stratified(rows: Rows) -> Assign:
     """Return the assignment of molecules by iterative stratification."""
     labels = molecule_labels(rows)
 

@@ -22,7 +22,7 @@ from molpool_common.splits._split import Indices
 _NUMBERED = re.compile(r"(?P<series>.*?)(?P<number>\d+)\s*", re.DOTALL)
 
 
-def prepare(rows: Rows) -> Assign:
+def prepare_time(rows: Rows) -> Assign:
     """Return the assignment of molecules by time."""
     earliest = np.full(len(rows.size), np.inf)
     np.minimum.at(earliest, rows.molecule, parse_times(rows.need_times()))
