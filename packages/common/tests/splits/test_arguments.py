@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from molpool_common.errors import InputError
+from molpool_common._errors import InputError
 from molpool_common.splits import Split, kfold, parse_times, split
 
 

@@ -11,12 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molpool_common.chem import morgan_bits, murcko_scaffold
-from molpool_common.errors import InputError
+from molpool_common._chem import morgan_bits, murcko_scaffold
+from molpool_common._errors import InputError
 from molpool_common.splits import Split, kfold, molecule_groups, split
-from molpool_common.splits._cluster import sphere_exclusion
-from molpool_common.splits._fill import cut, fill_by_need
-from molpool_common.splits._scaffold import connected
+from molpool_common.splits._methods import connected, cut, fill_by_need, sphere_exclusion
 from rdkit import Chem
 from sklearn.model_selection import StratifiedShuffleSplit
 

@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from molpool_common._arrays import FloatArray
-from molpool_common.errors import InputError, did_you_mean
-from molpool_common.splits._cluster import prepare_cluster
-from molpool_common.splits._random import prepare_random
-from molpool_common.splits._scaffold import prepare_scaffold
-from molpool_common.splits._stratified import prepare_stratified
-from molpool_common.splits._time import prepare_time
-from molpool_common.splits._rows import Assign, Groups, Rows, Times, gather_rows
-from molpool_common.splits._split import Indices, Split
+from molpool_common._errors import InputError, did_you_mean
+from molpool_common.splits._methods import (
+    prepare_cluster,
+    prepare_random,
+    prepare_scaffold,
+    prepare_stratified,
+    prepare_time,
+)
+from molpool_common.splits._rows import Assign, Groups, Indices, Rows, Split, Times, gather_rows
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -104,9 +105,9 @@ def kfold(
     """Split rows into k folds by the same methods and guarantees as `split`.
 
     The test splits partition the rows, and each fold's validation split is taken, by the same
-    method, from the rows it does not test. `time` instead chains forward: the rows are cut into k + 1
-    consecutive blocks, fold i trains on blocks 0 to i, of which the latest `val_ratio` validate,
-    and tests on block i + 1; block 0 is tested by none.
+    method, from the rows it does not test. `time` instead chains forward: the rows are cut into
+    k + 1 consecutive blocks, fold i trains on blocks 0 to i, of which the latest `val_ratio`
+    validate, and tests on block i + 1; block 0 is tested by none.
 
     Parameters
     ----------

@@ -1,26 +1,76 @@
-"""What is split: rows, the molecules they belong to, and what the methods look at."""
+"""What is split: rows, the molecules they belong to, what the methods look at; and the result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from molpool_common._arrays import FloatArray, StrArray
-from molpool_common.errors import InputError, listed
-from molpool_common.splits._split import Indices
+from molpool_common._arrays import FloatArray, IntArray, StrArray
+from molpool_common._errors import InputError, listed
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
+
+
+Indices = IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Rows to train on, to validate on and to test on; unpacks as `train, val, test`.
+
+    Parameters
+    ----------
+    train, val, test : ndarray of int64
+        Row indices, ascending and disjoint.
+    """
+
+    train: Indices
+    val: Indices
+    test: Indices
+
+    def __iter__(self) -> Iterator[Indices]:
+        yield self.train
+        yield self.val
+        yield self.test
+
+    def check(self, groups: Sequence[object] | NDArray[np.generic]) -> None:
+        """Raise if a group has rows in two splits.
+
+        Parameters
+        ----------
+        groups : sequence, length N
+            Key of each row of the table.
+
+        Raises
+        ------
+        InputError
+            Naming the groups and the splits.
+        """
+        splits = {
+            name: {groups[row] for row in rows.tolist()}
+            for name, rows in zip(("train", "val", "test"), self, strict=True)
+        }
+        for (one, left), (other, right) in combinations(splits.items(), 2):
+            shared = sorted(str(g) for g in left & right)
+            if shared:
+                raise InputError(
+                    "split",
+                    expected="every group in one split",
+                    found=f"{len(shared)} in both {one} and {other}: {listed(shared, limit=3)}",
+                )
+
 
 Shares = FloatArray
 Groups = Sequence[object] | NDArray[np.generic]
 Times = Sequence[object] | NDArray[Any]
 Assign = Callable[[Indices, Shares, np.random.Generator], Indices]
-"""Assign molecules to splits: ascending molecule indices [M], positive shares [S] that sum to 1, and a
+"""Assign molecules to splits: ascending molecule indices [M], positive shares [S] of sum 1, and a
 generator give the split of each molecule [M], every split with at least one molecule."""
 
 
@@ -58,7 +108,7 @@ class Rows:
             return _check_mols(self.mols)
         if self.smiles is None:
             raise _missing("mols", "a molecule or SMILES of each row", method)
-        from molpool_common.chem import parse_smiles
+        from molpool_common._chem import parse_smiles
 
         return parse_smiles(self.smiles).require_all()
 
@@ -98,7 +148,7 @@ def molecule_groups(mols: Sequence[Mol | None]) -> StrArray:
     InputError
         If a row has no structure.
     """
-    from molpool_common.chem import inchikey_blocks
+    from molpool_common._chem import inchikey_blocks
 
     return np.asarray(inchikey_blocks(_check_mols(mols)), dtype=np.str_)
 

@@ -15,7 +15,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molpool_common.errors import InputError
+from molpool_common._errors import InputError
 
 if TYPE_CHECKING:
     import polars as pl
