@@ -7,9 +7,9 @@ from ._arrays import StrArray as StrArray
 from ._cache import CacheWarning as CacheWarning
 from ._cache import ContentStore as ContentStore
 from ._cache import Keys as Keys
-from ._cache import cache_folder as cache_folder
+from ._folders import cache_folder as cache_folder
 from ._cache import text_keys as text_keys
-from ._cache import user_cache as user_cache
+from ._folders import user_cache as user_cache
 from ._chem import BadSmiles as BadSmiles
 from ._chem import inchikey_blocks as inchikey_blocks
 from ._chem import morgan_fingerprints as morgan_fingerprints
