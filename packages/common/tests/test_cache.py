@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from molpool_common._cache import CacheWarning, ContentStore, cache_folder, text_keys
+from molpool_common import cache_folder
+from molpool_common._cache import CacheWarning, ContentStore, text_keys
 
 TEXTS = [f"molecule {i}" for i in range(40)]
 

@@ -7,9 +7,7 @@ from ._arrays import StrArray as StrArray
 from ._cache import CacheWarning as CacheWarning
 from ._cache import ContentStore as ContentStore
 from ._cache import Keys as Keys
-from ._folders import cache_folder as cache_folder
 from ._cache import text_keys as text_keys
-from ._folders import user_cache as user_cache
 from ._chem import BadSmiles as BadSmiles
 from ._chem import inchikey_blocks as inchikey_blocks
 from ._chem import morgan_fingerprints as morgan_fingerprints
@@ -38,6 +36,14 @@ from ._errors import did_you_mean as did_you_mean
 from ._errors import listed as listed
 from ._flags import flag_names as flag_names
 from ._flags import short_flag as short_flag
+from ._folders import MARKER as MARKER
+from ._folders import RunFolder as RunFolder
+from ._folders import atomic_path as atomic_path
+from ._folders import cache_folder as cache_folder
+from ._folders import check_free as check_free
+from ._folders import default_folder as default_folder
+from ._folders import user_cache as user_cache
+from ._folders import write_text as write_text
 from ._molecule_table import MoleculeTable as MoleculeTable
 from ._molecule_table import stack as stack
 from ._plotting import OKABE_ITO as OKABE_ITO
@@ -60,12 +66,6 @@ from ._report import Table as Table
 from ._report import Text as Text
 from ._report import Widget as Widget
 from ._report import render_report as render_report
-from ._run_folder import MARKER as MARKER
-from ._run_folder import RunFolder as RunFolder
-from ._run_folder import atomic_path as atomic_path
-from ._run_folder import check_free as check_free
-from ._run_folder import default_folder as default_folder
-from ._run_folder import write_text as write_text
 from ._tables import CHUNK_ROWS as CHUNK_ROWS
 from ._tables import MISSING as MISSING
 from ._tables import check_file as check_file

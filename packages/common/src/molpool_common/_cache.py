@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molpool_common._arrays import BoolArray, IntArray
-from molpool_common._run_folder import atomic_path
+from molpool_common._folders import atomic_path
 
 Keys = NDArray[np.bytes_]
 _KEYS = "keys"

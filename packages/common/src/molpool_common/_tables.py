@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from molpool_common._errors import InputError, did_you_mean, listed
-from molpool_common._run_folder import atomic_path
+from molpool_common._folders import atomic_path
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None")
 """How a missing value may be written in a CSV file."""

@@ -183,6 +183,8 @@ def _download(address: str) -> Generator[bytes]:
 
 
 def _reason(error: BaseException) -> str:
+    from urllib3.exceptions import IncompleteRead
+
     response = getattr(error, "response", None)
     if response is not None:
         return f"HTTP status {response.status_code} ({response.reason})"
@@ -191,6 +193,8 @@ def _reason(error: BaseException) -> str:
     while inner is not None:
         if isinstance(inner, OSError) and inner.strerror:
             return inner.strerror
+        if isinstance(inner, IncompleteRead):
+            return f"{inner.partial} bytes, {inner.expected} less than it promised"
         inner = inner.__cause__ or inner.__context__
     return str(error) or type(error).__name__
 
