@@ -14,7 +14,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from molpool_pipelines.fitting import TrainChempropConfig
-from molpool_pipelines.migration.migrate import migrate_text
+from molpool_pipelines.migration._migrate import migrate_text
 from molpool_train.cli import main
 from sampling_core import JointSamplingConfig, map_legacy, without_legacy
 

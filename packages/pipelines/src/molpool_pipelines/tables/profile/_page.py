@@ -16,11 +16,11 @@ from molpool_common import (
     Section,
     Table,
     Text,
+    console,
     listed,
     render_report,
     write_text,
 )
-from molpool_common import _cli as console
 from rich.table import Table as ScreenTable
 
 from molpool_pipelines.tables.profile._figures import (

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from molpool_pipelines.demo.blocks import BLOCKS, REACTIONS, SUZUKI, Reaction
+from molpool_pipelines.demo._library import BLOCKS, REACTIONS, SUZUKI, Reaction
 from rdkit import Chem
 from rdkit.Chem import rdChemReactions
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from molpool_common import InputError
+from molpool_common import InputError, atomic_path
 from numpy.typing import NDArray
 from rdkit import Chem
 
-from molpool_pipelines.demo.library import enumerate_molecules, heavy_atoms
-from molpool_pipelines.demo.properties import compute
+from molpool_pipelines.demo._library import enumerate_molecules, heavy_atoms
+from molpool_pipelines.demo._properties import compute
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -120,3 +121,28 @@ def _labelled(qed: NDArray[np.float64], rng: Generator) -> NDArray[np.bool_]:
             score[~labelled[:, 0]] = np.inf
         labelled[np.argsort(-score, kind="stable")[:count], t] = True
     return labelled
+
+
+def write_demo(output: Path, *, n: int, seed: int) -> pl.DataFrame:
+    """Build the demo table, write it whole or not at all, and return it.
+
+    Parameters
+    ----------
+    output : Path
+        A .csv or .parquet file. Parquet carries the notice and the seed in its metadata; a comment
+        line in a CSV file would break its readers, so there the ids (DEMO-00001) must do.
+    n, seed : int
+        As for `build_demo`.
+
+    Raises
+    ------
+    InputError
+        If `n` or `seed` is out of range.
+    """
+    table = build_demo(n=n, seed=seed)
+    with atomic_path(output) as temporary:
+        if output.suffix.lower() == ".csv":
+            table.write_csv(temporary)
+        else:
+            table.write_parquet(temporary, metadata={"notice": DEMO_NOTICE, "seed": str(seed)})
+    return table

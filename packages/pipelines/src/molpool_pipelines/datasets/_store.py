@@ -9,8 +9,7 @@ from pathlib import Path
 
 from molpool_common import InputError, user_cache
 
-from molpool_pipelines.datasets.catalogue import dataset
-from molpool_pipelines.datasets.model import DataFile, Dataset
+from molpool_pipelines.datasets._registry import DataFile, Dataset, dataset
 
 DATA_VARIABLE = "MOLPOOL_DATA"
 """Environment variable with one or more data folders, separated as in ``PATH``."""

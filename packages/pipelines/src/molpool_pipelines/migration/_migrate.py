@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from sampling_core import JointSamplingConfig, SamplingError, map_legacy, without_legacy
 
 from molpool_pipelines.fitting import TrainChempropConfig
-from molpool_pipelines.migration.legacy_text import rewrite
+from molpool_pipelines.migration._legacy_text import rewrite
 
 _GLOB = frozenset("*?[")
 

@@ -12,9 +12,8 @@ from typing import Protocol
 
 from molpool_common import InputError, listed
 
-from molpool_pipelines.datasets.catalogue import dataset
-from molpool_pipelines.datasets.model import DataFile, Dataset
-from molpool_pipelines.datasets.store import (
+from molpool_pipelines.datasets._registry import DataFile, Dataset, dataset
+from molpool_pipelines.datasets._store import (
     DATA_VARIABLE,
     cache_folder,
     data_folders,
