@@ -151,7 +151,7 @@ class ContentStore:
             self._writable = False
             warnings.warn(
                 f"cache folder {str(self.folder)!r}: expected one that can be written to; found "
-                f"{error.strerror or error}. Nothing more is kept.",
+                f"{error.strerror or error}. Nothing more is cached.",
                 CacheWarning,
                 stacklevel=3,
             )

@@ -172,7 +172,7 @@ def parse_config(
 
 
 def rewriting(rewrite: Rewrite) -> Migrate:
-    """Return what `parse_config` takes to rewrite a file's keys, and tells of it on stderr.
+    """Return what `parse_config` takes to rewrite a file's keys, with a note on stderr.
 
     Parameters
     ----------

@@ -129,21 +129,21 @@ def load_source(
     modifiers = _modifiers(frame, source, columns, where)
     found = identify(_smiles(frame, source), cache_folder(config.cache_dir))
     _check_smiles(found, source.smiles_column, where, on_bad)
-    kept = np.flatnonzero(found.blocks != "")
-    rows, frame = pl.Series(kept + 1), frame[kept]  # the first row below the header is 1
-    molar_mass = found.masses[kept]
-    targets = np.full((len(kept), len(config.target_columns)), np.nan)
+    parsed = np.flatnonzero(found.blocks != "")
+    rows, frame = pl.Series(parsed + 1), frame[parsed]  # the first row below the header is 1
+    molar_mass = found.masses[parsed]
+    targets = np.full((len(parsed), len(config.target_columns)), np.nan)
     for t, column in enumerate(columns):
         if column is not None:
             targets[:, t] = _target(frame, column, molar_mass, where, rows)
     return MoleculeTable(
         task_names=tuple(config.target_columns),
         smiles=_smiles(frame, source),
-        groups=found.blocks[kept].tolist(),
+        groups=found.blocks[parsed].tolist(),
         targets=targets,
         quality=_quality(frame, source, quality_column, where, rows),
         times=_times(frame, source, config, where),
-        hold_out=np.full(len(kept), source.hold_out),
+        hold_out=np.full(len(parsed), source.hold_out),
         origin=_origin(frame, source, where, rows),
         dropped=_dropped(found, where),
         censoring=_censoring(frame, columns, modifiers, where, rows),

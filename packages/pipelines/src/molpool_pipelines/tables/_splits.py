@@ -68,17 +68,7 @@ def split_table(table: MoleculeTable, config: DataConfig, seed: int) -> SplitTab
     train, val, test = (rows[part] for part in splits)
     if config.train_on_val:
         train, val = np.sort(np.concatenate([train, val])), val[:0]
-    unseen = {table.groups[i] for i in (*val, *test)}
-    extra = np.flatnonzero(~table.hold_out)
-    kept = np.array([i for i in extra if table.groups[i] not in unseen], dtype=np.int64)
-    tables = SplitTables(
-        train=table.take(np.concatenate([train, kept])),
-        val=table.take(val),
-        test=table.take(test),
-        n_left_out=extra.size - kept.size,
-    )
-    _check_training_labels(tables.train)
-    return tables
+    return _assembled(table, train, val, table.take(test), np.flatnonzero(~table.hold_out))
 
 
 def fold_tables(
@@ -132,26 +122,23 @@ def fold_tables(
         targets=held.targets,
         seed=config.split_seed if config.split_seed is not None else seed,
     )
-    return [_fold(table, tables, pool[f.train], pool[f.test], extra) for f in folds]
+    return [_assembled(table, pool[f.train], pool[f.test], tables.test, extra) for f in folds]
 
 
-def _fold(
-    table: MoleculeTable,
-    tables: SplitTables,
-    train: IntArray,
-    val: IntArray,
-    extra: IntArray,
+def _assembled(
+    table: MoleculeTable, train: IntArray, val: IntArray, test: MoleculeTable, extra: IntArray
 ) -> SplitTables:
-    unseen = {table.groups[i] for i in val}
-    kept = np.array([i for i in extra if table.groups[i] not in unseen], dtype=np.int64)
-    fold = SplitTables(
-        train=table.take(np.concatenate([train, kept])),
+    """Add to the training rows those of `extra` whose molecule is not held out."""
+    unseen = {table.groups[i] for i in val} | set(test.groups)
+    added = np.array([i for i in extra if table.groups[i] not in unseen], dtype=np.int64)
+    tables = SplitTables(
+        train=table.take(np.concatenate([train, added])),
         val=table.take(val),
-        test=tables.test,
-        n_left_out=extra.size - kept.size,
+        test=test,
+        n_left_out=extra.size - added.size,
     )
-    _check_training_labels(fold.train)
-    return fold
+    _check_training_labels(tables.train)
+    return tables
 
 
 def _check_training_labels(train: MoleculeTable) -> None:

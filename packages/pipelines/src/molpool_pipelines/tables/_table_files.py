@@ -183,17 +183,17 @@ class TableFiles:
 
         A model's batches then do not depend on how the file is laid out.
         """
-        kept: list[pl.DataFrame] = []
+        parts: list[pl.DataFrame] = []
         waiting = 0
         for chunk in self.chunks(names, rows=rows):
-            kept.append(chunk.frame.with_columns(pl.all().cast(pl.String)))
+            parts.append(chunk.frame.with_columns(pl.all().cast(pl.String)))
             waiting += chunk.frame.height
             if waiting >= rows:
-                joined = pl.concat(kept)
+                joined = pl.concat(parts)
                 yield joined.head(rows)
-                kept, waiting = [joined.slice(rows)], waiting - rows
+                parts, waiting = [joined.slice(rows)], waiting - rows
         if waiting:
-            yield pl.concat(kept)
+            yield pl.concat(parts)
 
 
 def _expanded(text: str, key: str) -> list[Path]:

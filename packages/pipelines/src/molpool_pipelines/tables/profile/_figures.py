@@ -67,19 +67,9 @@ _NUMBERED = 12
 def label_counts(tasks: Sequence[TaskProfile], n_rows: int) -> Figure:
     """Draw the labels of each task as bars."""
     order, note = selected_tasks(tasks)
-    names = [short_name(tasks[t].name) for t in order]
-    with style():
-        figure = new_figure(8, 1.0 + 0.27 * len(order))
-        axes = figure.subplots()
-        counts = [tasks[t].labels for t in order]
-        bars = axes.barh(range(len(order)), counts, 0.7, color=OKABE_ITO[0])
-        axes.bar_label(bars, [f"{n:,}" for n in counts], padding=3, fontsize=8)
-        axes.set_yticks(range(len(order)), names)
-        axes.set_ylim(len(order) - 0.4, -0.6)
-        axes.margins(x=0.1)
-        axes.set_xlabel("labels")
-        axes.grid(axis="y", visible=False)
-        svg = figure_svg(figure)
+    counts = [tasks[t].labels for t in order]
+    names = [tasks[t].name for t in order]
+    svg = _bars(names, counts, [f"{n:,}" for n in counts], "labels", OKABE_ITO[0], 0.1)
     every = sorted(tasks, key=lambda task: -task.labels)
     return Figure(
         svg,
@@ -91,6 +81,28 @@ def label_counts(tasks: Sequence[TaskProfile], n_rows: int) -> Figure:
             digits=1,
         ),
     )
+
+
+def _bars(
+    names: Sequence[str],
+    lengths: Sequence[float],
+    texts: Sequence[str],
+    label: str,
+    colour: str,
+    margin: float,
+) -> str:
+    """Draw a bar for each task, a text at its end, and return the figure as SVG."""
+    with style():
+        figure = new_figure(8, 1.0 + 0.27 * len(names))
+        axes = figure.subplots()
+        bars = axes.barh(range(len(names)), lengths, 0.7, color=colour)
+        axes.bar_label(bars, list(texts), padding=3, fontsize=8)
+        axes.set_yticks(range(len(names)), [short_name(name) for name in names])
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.margins(x=margin)
+        axes.set_xlabel(label)
+        axes.grid(axis="y", visible=False)
+        return figure_svg(figure)
 
 
 def overlap_heatmap(tasks: Sequence[TaskProfile], common: IntArray) -> Figure:
@@ -249,18 +261,9 @@ def class_shares(tasks: Sequence[TaskProfile]) -> Figure | None:
         return None
     order, note = selected_tasks(binary)
     shares = [100 * (binary[t].positives or 0) / binary[t].labels for t in order]
-    with style():
-        figure = new_figure(8, 1.0 + 0.27 * len(order))
-        axes = figure.subplots()
-        bars = axes.barh(range(len(order)), shares, 0.7, color=OKABE_ITO[2])
-        text = [f"{s:.1f} % of {binary[t].labels:,}" for s, t in zip(shares, order, strict=True)]
-        axes.bar_label(bars, text, padding=3, fontsize=8)
-        axes.set_yticks(range(len(order)), [short_name(binary[t].name) for t in order])
-        axes.set_ylim(len(order) - 0.4, -0.6)
-        axes.margins(x=0.25)
-        axes.set_xlabel("positives, % of the labels")
-        axes.grid(axis="y", visible=False)
-        svg = figure_svg(figure)
+    texts = [f"{s:.1f} % of {binary[t].labels:,}" for s, t in zip(shares, order, strict=True)]
+    names = [binary[t].name for t in order]
+    svg = _bars(names, shares, texts, "positives, % of the labels", OKABE_ITO[2], 0.25)
     return Figure(
         svg,
         alt=f"Bars of the share of positives of {len(order)} tasks.",
