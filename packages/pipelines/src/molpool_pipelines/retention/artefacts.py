@@ -11,7 +11,7 @@ from molpool_common import InputError, listed
 from rt_ridge import Stage1CoeffSummaries
 
 from molpool_pipelines.retention.folder import COEFFICIENTS
-from molpool_pipelines.retention.tables import Table
+from molpool_pipelines.tables import TableFiles
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Artefact:
         """Column that its groups are read from."""
         return self.summaries.group_col
 
-    def require(self, table: Table) -> None:
+    def require(self, table: TableFiles) -> None:
         """Raise `InputError` unless a table has the columns that the fit was made with."""
         fitted = self.summaries.feature_names
         missing = [name for name in fitted if name not in table]

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from rt_ridge import (
-    Chunk,
     CompoundDescriptors,
     EvaluationColumns,
     Prediction,
@@ -21,7 +20,8 @@ from rt_ridge import (
 from molpool_pipelines.retention.artefacts import Artefact
 from molpool_pipelines.retention.config import TableConfig
 from molpool_pipelines.retention.descriptors import described
-from molpool_pipelines.retention.tables import Table, Wanted
+from molpool_pipelines.retention.tables import Wanted
+from molpool_pipelines.tables import TableChunk, TableFiles
 
 Ints = npt.NDArray[np.int64]
 
@@ -56,7 +56,7 @@ class BatchReader:
 
     Parameters
     ----------
-    table : Table
+    table: TableFiles
         The files.
     artefacts : sequence of Artefact
         Whose covariates and groups are read.
@@ -77,7 +77,7 @@ class BatchReader:
 
     def __init__(
         self,
-        table: Table,
+        table: TableFiles,
         artefacts: Sequence[Artefact],
         config: TableConfig,
         *,
@@ -104,11 +104,11 @@ class BatchReader:
 
     def batches(self, most: int | None = None) -> Iterator[Batch]:
         """Yield the rows, at most the first `most`."""
-        wanted = Wanted.names_of([*self.id_columns, *self.numeric, *self.extra])
+        wanted = [*self.id_columns, *self.numeric, *self.extra]
         for chunk in self.table.chunks(wanted, most):
             yield self._batch(chunk)
 
-    def _batch(self, chunk: Chunk) -> Batch:
+    def _batch(self, chunk: TableChunk) -> Batch:
         def read(group: str, numeric: Sequence[str]) -> Rows:
             # Rows always have a target; without one of its own the compound's id stands for it.
             columns = Wanted(group, self.compound, self.parent, tuple(numeric), self.compound)

@@ -28,7 +28,7 @@ from rt_ridge import (
 from molpool_pipelines.retention.artefacts import Artefact
 from molpool_pipelines.retention.batches import BatchReader
 from molpool_pipelines.retention.config import FitConfig
-from molpool_pipelines.retention.tables import Table, Wanted
+from molpool_pipelines.tables import TableFiles
 
 Ints = npt.NDArray[np.int64]
 Fit = Callable[[SufficientStatistics], Stage1CoeffSummaries]
@@ -86,7 +86,7 @@ class RunFolds:
     n_folds: int
 
     @classmethod
-    def read(cls, config: FitConfig, table: Table) -> RunFolds:
+    def read(cls, config: FitConfig, table: TableFiles) -> RunFolds:
         """Deal out the runs of a table.
 
         Raises
@@ -97,7 +97,7 @@ class RunFolds:
         column = table.require(config.calibrate.run_col, "calibrate.run_col")
         n_folds = config.calibrate.n_folds
         names: set[str] = set()
-        for chunk in table.chunks(Wanted.names_of([column]), config.max_train_rows):
+        for chunk in table.chunks([column], config.max_train_rows):
             runs = _names(chunk.frame[column])
             gaps = runs.is_null().arg_true() + chunk.first_row
             if len(gaps):
@@ -137,7 +137,7 @@ def _names(runs: pl.Series) -> pl.Series:
 
 def calibrate(
     config: FitConfig,
-    table: Table,
+    table: TableFiles,
     columns: Columns,
     folds: RunFolds,
     features: FeatureMap,
@@ -154,7 +154,7 @@ def calibrate(
     ----------
     config : FitConfig
         Names of columns, rows at most.
-    table : Table
+    table: TableFiles
         The training rows.
     columns : Columns
         What the fit reads of them.
@@ -193,15 +193,14 @@ def calibrate(
 
 
 def _sums_by_fold(
-    config: FitConfig, table: Table, columns: Columns, features: FeatureMap, folds: RunFolds
+    config: FitConfig, table: TableFiles, columns: Columns, features: FeatureMap, folds: RunFolds
 ) -> tuple[dict[int, SufficientStatistics], dict[int, Ends]]:
-    wanted = Wanted.names_of([*columns.names, folds.column])
     roles: dict[str, Any] = {"features": features, "parent": columns.parent}
     roles |= {"covariates": columns.covariates, "target": columns.target}
     roles |= {"group": columns.group, "compound": columns.compound}
     sums: dict[int, SufficientStatistics] = {}
     ends: dict[int, Ends] = {}
-    for chunk in table.chunks(wanted, config.max_train_rows):
+    for chunk in table.chunks([*columns.names, folds.column], config.max_train_rows):
         for fold, rows in folds.parts(chunk.frame):
             part = chunk.frame.filter(rows)
             found = SufficientStatistics.from_frame(part, **roles)

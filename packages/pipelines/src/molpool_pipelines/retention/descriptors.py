@@ -9,7 +9,7 @@ import polars as pl
 from molpool_common import InputError, listed, number_column, read_table
 from rt_ridge import CompoundClasses, CompoundDescriptors, check_ids
 
-from molpool_pipelines.retention.tables import Table, matching
+from molpool_pipelines.tables import TableFiles
 
 PATTERN = "descriptor_*"
 """What `molpool-rt simulate` calls them."""
@@ -34,9 +34,9 @@ def read_descriptors(
     InputError, RTRidgeError
         If a column is missing, holds text, or a compound stands twice.
     """
-    table = Table.find([path], key="descriptors")
+    table = TableFiles.find([path], key="descriptors")
     table.require(compound, "compound_col")
-    columns = matching(names or [PATTERN], table, key="descriptor_cols")
+    columns = table.matching(names or [PATTERN], "descriptor_cols")
     frame = read_table(table.files[0])
     numbers = pl.DataFrame(
         [number_column(frame, c, where=table.name).alias(c) for c in (compound, *columns)]
@@ -69,7 +69,7 @@ def read_classes(path: str, compound: str, column: str) -> CompoundClasses:
     InputError, RTRidgeError
         If a column is missing, an id is none, or a compound stands twice.
     """
-    table = Table.find([path], key="classes")
+    table = TableFiles.find([path], key="classes")
     table.require(compound, "compound_col")
     table.require(column, "class_col")
     frame = read_table(table.files[0])

@@ -16,7 +16,7 @@ from molpool_pipelines.retention.evaluation import Evaluation, Scored
 from molpool_pipelines.retention.folder import free_folder, open_folder
 from molpool_pipelines.retention.scoring import Scorer
 from molpool_pipelines.retention.screen import comparison_table, support_table
-from molpool_pipelines.retention.tables import Table
+from molpool_pipelines.tables import TableFiles
 
 
 def main(config: EvaluateConfig, arguments: Sequence[str]) -> None:
@@ -24,7 +24,7 @@ def main(config: EvaluateConfig, arguments: Sequence[str]) -> None:
     console = Console(highlight=False)
     path = free_folder(config, "evaluate")
     artefacts = load_all(config.artefacts)
-    evaluation = evaluate(config, Table.find(config.data), artefacts, console)
+    evaluation = evaluate(config, TableFiles.find(config.data, "data"), artefacts, console)
     run = open_folder(config, path, arguments)
     write(evaluation, run)
     show(evaluation, console)
@@ -32,7 +32,7 @@ def main(config: EvaluateConfig, arguments: Sequence[str]) -> None:
 
 
 def evaluate(
-    config: ScoreConfig, table: Table, artefacts: Sequence[Artefact], console: Console
+    config: ScoreConfig, table: TableFiles, artefacts: Sequence[Artefact], console: Console
 ) -> Evaluation:
     """Score every artefact on the rows of a table, some at a time.
 

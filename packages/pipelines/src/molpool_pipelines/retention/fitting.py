@@ -36,12 +36,12 @@ from molpool_pipelines.retention.folder import (
     open_folder,
 )
 from molpool_pipelines.retention.screen import scale_table
-from molpool_pipelines.retention.tables import Table
 from molpool_pipelines.retention.training import (
     describe_covariates,
     training_columns,
     training_statistics,
 )
+from molpool_pipelines.tables import TableFiles
 
 
 def main(config: FitConfig, arguments: Sequence[str]) -> None:
@@ -65,7 +65,7 @@ def fit_table(config: FitConfig, console: Console) -> Fitted:
     InputError, RTRidgeError
         If table or configuration are wrong.
     """
-    table = Table.find(config.data)
+    table = TableFiles.find(config.data, "data")
     columns = training_columns(config, table)
     build_estimator(config)
     known = _known(config)
@@ -94,7 +94,7 @@ def fit_table(config: FitConfig, console: Console) -> Fitted:
 
 def _calibrated(
     fitted: Fitted,
-    table: Table,
+    table: TableFiles,
     columns: Columns,
     folds: RunFolds,
     known: dict[str, Any],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from molpool_common import InputError, listed
+from molpool_common import InputError, frames_written, is_parquet, listed
 from rich.console import Console
 from rt_ridge import COVERAGES, LEVELS, CompoundDescriptors
 
@@ -17,8 +17,7 @@ from molpool_pipelines.retention.batches import Batch, BatchReader
 from molpool_pipelines.retention.config import PredictConfig
 from molpool_pipelines.retention.descriptors import read_descriptors
 from molpool_pipelines.retention.folder import check_file
-from molpool_pipelines.retention.tables import PARQUET, Table
-from molpool_pipelines.tables import frames_written
+from molpool_pipelines.tables import TableFiles
 
 
 def main(config: PredictConfig, arguments: Sequence[str]) -> None:
@@ -27,7 +26,7 @@ def main(config: PredictConfig, arguments: Sequence[str]) -> None:
         raise InputError("artefact", expected="the run folder of a fit", found="none")
     output = check_file(Path(config.output), overwrite=config.overwrite)
     _check_suffix(output)
-    table = Table.find(config.data)
+    table = TableFiles.find(config.data, "data")
     artefact = Artefact.load(config.artefact)
     keep = [table.require(name, "keep_cols") for name in config.keep_cols]
     known = None
@@ -120,7 +119,7 @@ def predicted(artefact: Artefact, batch: Batch, reader: BatchReader) -> pl.DataF
 
 
 def _check_suffix(output: Path) -> None:
-    if output.suffix not in (*PARQUET, ".csv"):
+    if not is_parquet(output) and output.suffix != ".csv":
         raise InputError(
             "output", expected="a name that ends in .parquet or .csv", found=repr(output.name)
         )

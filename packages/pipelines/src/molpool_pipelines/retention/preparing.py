@@ -17,7 +17,7 @@ from molpool_pipelines.retention.earlier import COMPOUNDS, MAPPING, RECORD, Sett
 from molpool_pipelines.retention.folder import free_folder, open_folder
 from molpool_pipelines.retention.numbering import Numbering
 from molpool_pipelines.retention.raw import CLUSTER, COMPOUND, SPECIES, read_raw
-from molpool_pipelines.retention.tables import Table, matching
+from molpool_pipelines.tables import TableFiles
 
 
 def main(config: PrepareConfig, arguments: Sequence[str]) -> None:
@@ -27,8 +27,8 @@ def main(config: PrepareConfig, arguments: Sequence[str]) -> None:
     settled = None if config.like is None else Settled.load(config.like)
     if settled is not None and settled.imputer is not None:
         config = config.model_copy(update={"missing_covariates": "run_median"})
-    table = Table.find(config.data)
-    covariates = matching(config.covariates, table) if config.covariates else []
+    table = TableFiles.find(config.data, "data")
+    covariates = table.matching(config.covariates, "covariates") if config.covariates else []
     with console.status(f"Reading {table.name}"):
         raw = read_raw(config, table, covariates)
     prepared = prepare(config, raw, covariates, settled)

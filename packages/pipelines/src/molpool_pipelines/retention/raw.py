@@ -9,13 +9,13 @@ import polars as pl
 from molpool_common import MISSING, InputError, did_you_mean, listed, number_column, read_table
 
 from molpool_pipelines.retention.config import PrepareConfig
-from molpool_pipelines.retention.tables import Table
+from molpool_pipelines.tables import TableFiles
 
 SPECIES, CLUSTER, COMPOUND = "species_raw", "species_group_raw", "compound_raw"
 """What the columns are called from here on."""
 
 
-def read_raw(config: PrepareConfig, table: Table, covariates: Sequence[str]) -> pl.DataFrame:
+def read_raw(config: PrepareConfig, table: TableFiles, covariates: Sequence[str]) -> pl.DataFrame:
     """Read all files into one table.
 
     Returns
@@ -46,7 +46,7 @@ def read_raw(config: PrepareConfig, table: Table, covariates: Sequence[str]) -> 
 
 
 def _read(
-    config: PrepareConfig, table: Table, file: Path, covariates: Sequence[str]
+    config: PrepareConfig, table: TableFiles, file: Path, covariates: Sequence[str]
 ) -> pl.DataFrame:
     read = read_table(file)
     raw = {SPECIES: config.species_raw, CLUSTER: config.cluster_raw, COMPOUND: config.compound_col}

@@ -16,8 +16,8 @@ from molpool_pipelines.retention.fitting import build_estimator, fit_table
 from molpool_pipelines.retention.folder import free_folder, open_folder
 from molpool_pipelines.retention.reporting import build_page, write_page
 from molpool_pipelines.retention.simulating import table_path, write_tables
-from molpool_pipelines.retention.tables import Table
 from molpool_pipelines.retention.training import training_columns
+from molpool_pipelines.tables import TableFiles
 
 
 def main(config: RunConfig, arguments: Sequence[str]) -> None:
@@ -36,7 +36,9 @@ def main(config: RunConfig, arguments: Sequence[str]) -> None:
     score = config
     if any(model.use_descriptors for model in config.models.values()):
         score = config.model_copy(update={"descriptors": _descriptors(config, path)})
-    evaluation = evaluate(score, Table.find(_tables(config, path)[1], "test"), artefacts, console)
+    evaluation = evaluate(
+        score, TableFiles.find(_tables(config, path)[1], "test"), artefacts, console
+    )
     write(evaluation, run)
     show(evaluation, console)
     runs = [FittedRun.load(str(path / "models" / name)) for name in fits]
@@ -65,8 +67,8 @@ def _check(config: RunConfig) -> None:
                 "classes", expected=f"a table of them, for the model {name}", found="none"
             )
     if config.train:
-        table = Table.find(config.train, "train")
-        Table.find(config.test, "test")
+        table = TableFiles.find(config.train, "train")
+        TableFiles.find(config.test, "test")
         for name in config.models:
             training_columns(_fit_config(config, Path(), name), table)
 

@@ -11,10 +11,10 @@ from molpool_common import listed
 from rt_ridge import Columns, FeatureMap, SufficientStatistics, fit_features, regressor_statistics
 
 from molpool_pipelines.retention.config import FitConfig
-from molpool_pipelines.retention.tables import Table, matching
+from molpool_pipelines.tables import TableFiles
 
 
-def training_columns(config: FitConfig, table: Table) -> Columns:
+def training_columns(config: FitConfig, table: TableFiles) -> Columns:
     """Return the columns that a fit reads, all of them there.
 
     Raises
@@ -31,7 +31,7 @@ def training_columns(config: FitConfig, table: Table) -> Columns:
     if config.calibrate.enabled:
         table.require(config.calibrate.run_col, "calibrate.run_col")
     return Columns.of(
-        matching(config.covariates, table) if config.covariates else [],
+        table.matching(config.covariates, "covariates") if config.covariates else [],
         group=group,
         compound=table.require(config.compound_col, "compound_col"),
         parent=parent,
@@ -53,7 +53,7 @@ def needs_parents(config: FitConfig) -> bool:
 
 
 def training_statistics(
-    config: FitConfig, table: Table, columns: Columns
+    config: FitConfig, table: TableFiles, columns: Columns
 ) -> tuple[SufficientStatistics, FeatureMap]:
     """Sum up the training rows and fit the features to them.
 
@@ -61,7 +61,7 @@ def training_statistics(
     ----------
     config : FitConfig
         Features, and how many rows and pairs at most.
-    table : Table
+    table: TableFiles
         The files.
     columns : Columns
         What is read of them.
@@ -89,7 +89,7 @@ def training_statistics(
 
 
 def _summed(
-    config: FitConfig, table: Table, columns: Columns, features: FeatureMap | None
+    config: FitConfig, table: TableFiles, columns: Columns, features: FeatureMap | None
 ) -> SufficientStatistics:
     roles: dict[str, Any] = {"features": features, "parent": columns.parent}
     roles |= {"covariates": columns.covariates, "target": columns.target}
@@ -97,7 +97,7 @@ def _summed(
     if config.max_train_rows is None:
         return SufficientStatistics.from_parquet(table.files, **roles)
     # The rows of a trial fit into memory.
-    chunks = [chunk.frame for chunk in table.chunks(columns, config.max_train_rows)]
+    chunks = [chunk.frame for chunk in table.chunks(columns.names, config.max_train_rows)]
     frame = pl.concat(chunks) if chunks else pl.DataFrame(schema=columns.names)
     return SufficientStatistics.from_frame(frame, **roles)
 

@@ -1,0 +1,13 @@
+from ._tracking import NullTracker as NullTracker
+from ._tracking import Tracker as Tracker
+from ._tracking import TrackingConfig as TrackingConfig
+from ._tracking import tracking as tracking
+from .columns import ColumnsConfig as ColumnsConfig
+from .folder import AFFINITY as AFFINITY
+from .folder import CHECKPOINTS as CHECKPOINTS
+from .folder import DENDROGRAM as DENDROGRAM
+from .folder import GROUPS as GROUPS
+from .folder import HEATMAP as HEATMAP
+from .folder import MATRIX as MATRIX
+from .folder import check_folder as check_folder
+from .folder import open_folder as open_folder
