@@ -1,4 +1,4 @@
-"""Tables of any length by name of column: headers first, then some rows at a time."""
+"""Tables of measurements, read in chunks, and tables of compounds, read whole."""
 
 from __future__ import annotations
 
@@ -9,8 +9,18 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from molpool_common import InputError, did_you_mean, listed
-from rt_ridge import Chunk, Columns, expand, file_chunks
+import numpy as np
+import polars as pl
+from molpool_common import InputError, did_you_mean, listed, number_column, read_table
+from rt_ridge import (
+    Chunk,
+    Columns,
+    CompoundClasses,
+    CompoundDescriptors,
+    check_ids,
+    expand,
+    file_chunks,
+)
 
 PARQUET = (".parquet", ".pq")
 
@@ -81,17 +91,17 @@ class Table:
                 return
 
 
-class Wanted(Columns):
-    """Any columns of a table, whatever they are for."""
+class AnyColumns(Columns):
+    """Columns of a table whatever their role, which those check who give them one."""
 
     @classmethod
-    def names_of(cls, names: Sequence[str]) -> Wanted:
+    def named(cls, names: Sequence[str]) -> AnyColumns:
         """Return what reads `names`, each once."""
         first, *others = dict.fromkeys(names)
         return cls(first, first, None, tuple(others), first)
 
     def __post_init__(self) -> None:
-        """Leave the check of roles to those who give the columns one."""
+        """Skip the check of roles."""
 
 
 def header(path: Path) -> list[str]:
@@ -168,3 +178,78 @@ def matching(patterns: Sequence[str], table: Table, key: str = "covariates") -> 
             hint=f"Name them by --{key.replace('_', '-')}.",
         )
     return list(found)
+
+
+def read_descriptors(
+    path: str, compound: str, names: Sequence[str] | None = None
+) -> CompoundDescriptors:
+    """Read the descriptors of compounds; compounds that lack one are left out.
+
+    Parameters
+    ----------
+    path : str
+        CSV or Parquet, one row per compound.
+    compound : str
+        Column of the compound's id.
+    names : sequence of str or None
+        Columns, or patterns; None: ``descriptor_*``.
+
+    Raises
+    ------
+    InputError, RTRidgeError
+        If a column is missing, holds text, or a compound has several rows.
+    """
+    table, frame = _compounds(path, "descriptors", compound)
+    columns = matching(names or ["descriptor_*"], table, key="descriptor_cols")
+    repeated, counts = np.unique(frame[compound], return_counts=True)
+    if (counts > 1).any():
+        raise InputError(
+            "descriptors",
+            expected="one row per compound",
+            found=f"several of {listed(repeated[counts > 1].tolist())}",
+            where=table.name,
+        )
+    numbers = [number_column(frame, c, where=table.name).alias(c) for c in columns]
+    complete = pl.DataFrame([frame[compound], *numbers]).drop_nulls()
+    return CompoundDescriptors.from_frame(complete, compound=compound, columns=columns)
+
+
+def read_classes(path: str, compound: str, column: str) -> CompoundClasses:
+    """Read the class of each compound; compounds without one are left out.
+
+    Parameters
+    ----------
+    path : str
+        CSV or Parquet, one row per compound.
+    compound, column : str
+        Columns of the compound's id and of its class: ids or names.
+
+    Raises
+    ------
+    InputError, RTRidgeError
+        If a column is missing, an id is invalid, or a compound has several rows.
+    """
+    table, frame = _compounds(path, "classes", compound)
+    table.require(column, "class_col")
+    complete = frame.select(list(dict.fromkeys([compound, column]))).drop_nulls()
+    return CompoundClasses.from_frame(complete, compound=compound, column=column)
+
+
+def _compounds(path: str, key: str, compound: str) -> tuple[Table, pl.DataFrame]:
+    """Return a table of compounds, its ids checked."""
+    table = Table.find([path], key=key)
+    table.require(compound, "compound_col")
+    frame = read_table(table.files[0])
+    numbers = number_column(frame, compound, where=table.name)
+    ids = check_ids(numbers.to_numpy(), f"column {compound!r} ({table.name})")
+    return table, frame.with_columns(pl.Series(compound, ids))
+
+
+def with_descriptors(
+    frame: pl.DataFrame, compound: str, descriptors: CompoundDescriptors
+) -> pl.DataFrame:
+    """Return rows with the descriptors of their compounds, NaN where there are none."""
+    table = pl.DataFrame(descriptors.values, schema=list(descriptors.names))
+    table = table.with_columns(pl.Series(compound, descriptors.ids))
+    joined = frame.join(table, on=compound, how="left", maintain_order="left")
+    return joined.with_columns(pl.col(descriptors.names).fill_null(float("nan")))
