@@ -89,10 +89,16 @@ from .splits import kfold as kfold
 from .splits import molecule_groups as molecule_groups
 from .splits import split as split
 from .splits._time import parse_times as parse_times
+from .table import CHUNK_ROWS as CHUNK_ROWS
 from .table import MISSING as MISSING
+from .table import check_file as check_file
+from .table import frames_written as frames_written
+from .table import is_parquet as is_parquet
 from .table import number_column as number_column
 from .table import read_table as read_table
 from .table import require_columns as require_columns
+from .table import table_chunks as table_chunks
+from .table import table_header as table_header
 from .training import StopEarly as StopEarly
 from .training import interruptible as interruptible
 from .training import quiet as quiet

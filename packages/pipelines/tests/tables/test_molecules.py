@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from molpool_common import InputError, validate_values
-from molpool_pipelines.tables.config import DataConfig
-from molpool_pipelines.tables.molecules import MoleculeTable, load_molecules
+from molpool_common import InputError, MoleculeTable, validate_values
+from molpool_pipelines.tables._molecules import load_molecules
+from molpool_pipelines.tables._table_config import DataConfig
 
 
 @pytest.fixture

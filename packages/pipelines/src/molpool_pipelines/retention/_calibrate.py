@@ -26,7 +26,6 @@ from rt_ridge import (
 )
 
 from molpool_pipelines.retention._predict import Artefact, BatchReader
-from molpool_pipelines.retention._table import AnyColumns
 from molpool_pipelines.retention._training import RunFolds, Training, statistics_roles
 
 Fit = Callable[[SufficientStatistics], Stage1CoeffSummaries]
@@ -104,7 +103,7 @@ def _sums_by_fold(
     roles = statistics_roles(columns, training.features)
     sums: dict[int, SufficientStatistics] = {}
     ranges: dict[int, Range] = {}
-    for chunk in training.table.chunks(AnyColumns.named([*columns.names, folds.column]), most):
+    for chunk in training.table.chunks([*columns.names, folds.column], most):
         for fold, rows in folds.split(chunk.frame):
             part = chunk.frame.filter(rows)
             stats = SufficientStatistics.from_frame(part, **roles)

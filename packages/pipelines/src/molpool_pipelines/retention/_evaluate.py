@@ -18,6 +18,7 @@ import polars as pl
 from molpool_common import BoolArray, InputError, RunFolder, listed
 from rt_ridge import CompoundDescriptors, Evaluator, Prediction, SupportMetrics
 
+from molpool_pipelines.retention._compounds import read_descriptors
 from molpool_pipelines.retention._config import (
     EVALUATION,
     EvaluateConfig,
@@ -26,7 +27,7 @@ from molpool_pipelines.retention._config import (
     silent,
 )
 from molpool_pipelines.retention._predict import Artefact, Batch, BatchReader
-from molpool_pipelines.retention._table import Table, read_descriptors
+from molpool_pipelines.tables import TableFiles
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
         value is wrong, or no row is left.
     """
     artefacts = load_artefacts(config.artefacts)
-    table = Table.find(config.data)
+    table = TableFiles.find(config.data, "data")
     run = config.run_col if config.run_col in table else None
     reader = BatchReader(
         table,

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from molpool_common import InputError, IntArray, listed
+from molpool_common import InputError, IntArray, frames_written, is_parquet, listed
 from rt_ridge import (
     COVERAGES,
     LEVELS,
-    Chunk,
+    Columns,
     CompoundDescriptors,
     EvaluationColumns,
     Prediction,
@@ -36,14 +36,8 @@ from molpool_pipelines.retention._config import (
     free_file,
     silent,
 )
-from molpool_pipelines.retention._table import (
-    PARQUET,
-    AnyColumns,
-    Table,
-    read_descriptors,
-    with_descriptors,
-)
-from molpool_pipelines.tables import frames_written
+from molpool_pipelines.retention._compounds import read_descriptors, with_descriptors
+from molpool_pipelines.tables import TableChunk, TableFiles
 
 _LOW = 0xFFFFFFFF
 """The half of a key that holds the compound, or the parent."""
@@ -90,7 +84,7 @@ class Artefact:
         """Column that its groups are read from."""
         return self.summaries.group_col
 
-    def require(self, table: Table) -> None:
+    def require(self, table: TableFiles) -> None:
         """Raise `InputError` unless a table has the columns that the fit was made with."""
         fitted = self.summaries.feature_names
         missing = [name for name in fitted if name not in table]
@@ -126,12 +120,19 @@ class Batch:
     frame: pl.DataFrame
 
 
+class _AnyColumns(Columns):
+    """Columns whose roles may overlap, as where the compound's id stands in for the target."""
+
+    def __post_init__(self) -> None:
+        """Skip the check of roles."""
+
+
 class BatchReader:
     """Reads what some artefacts need of a table.
 
     Parameters
     ----------
-    table : Table
+    table : TableFiles
         The files.
     artefacts : sequence of Artefact
         Whose covariates and groups are read.
@@ -152,7 +153,7 @@ class BatchReader:
 
     def __init__(
         self,
-        table: Table,
+        table: TableFiles,
         artefacts: Sequence[Artefact],
         config: TableConfig,
         *,
@@ -179,14 +180,14 @@ class BatchReader:
 
     def batches(self, most: int | None = None) -> Iterator[Batch]:
         """Yield the rows, at most the first `most`."""
-        columns = AnyColumns.named([*self.id_columns, *self.numeric, *self.extra])
-        for chunk in self.table.chunks(columns, most):
+        wanted = [*self.id_columns, *self.numeric, *self.extra]
+        for chunk in self.table.chunks(wanted, most):
             yield self._batch(chunk)
 
-    def _batch(self, chunk: Chunk) -> Batch:
+    def _batch(self, chunk: TableChunk) -> Batch:
         def read(group: str, numeric: Sequence[str]) -> Rows:
             # Rows always have a target; without one of its own the compound's id stands for it.
-            columns = AnyColumns(group, self.compound, self.parent, tuple(numeric), self.compound)
+            columns = _AnyColumns(group, self.compound, self.parent, tuple(numeric), self.compound)
             return read_rows(chunk.frame, columns, chunk.where, chunk.first_row)
 
         first, *others = self.groups
@@ -251,7 +252,7 @@ def predict(config: PredictConfig, progress: Progress = silent) -> PredictionFil
         If the file exists, the artefact or the table is wrong, or there is no row.
     """
     output = free_file(config.output, overwrite=config.overwrite)
-    if output.suffix not in (*PARQUET, ".csv"):
+    if output.suffix != ".csv" and not is_parquet(output):
         raise InputError(
             "output", expected="a name that ends in .parquet or .csv", found=repr(output.name)
         )
@@ -285,7 +286,7 @@ def predict_frames(config: PredictConfig) -> Iterator[pl.DataFrame]:
 def _open(config: PredictConfig) -> tuple[Artefact, BatchReader]:
     if config.artefact is None:
         raise InputError("artefact", expected="the run folder of a fit", found="none")
-    table = Table.find(config.data)
+    table = TableFiles.find(config.data, "data")
     artefact = Artefact.load(config.artefact)
     extra = [table.require(name, "keep_cols") for name in config.keep_cols]
     descriptors = None

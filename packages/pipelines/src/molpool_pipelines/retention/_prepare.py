@@ -28,7 +28,7 @@ from molpool_common import (
 from rt_ridge import Imputer, MappingColumns, check_ids, id_collisions, map_species
 
 from molpool_pipelines.retention._config import PrepareConfig, Progress, silent
-from molpool_pipelines.retention._table import Table, matching
+from molpool_pipelines.tables import TableFiles
 
 SPECIES, CLUSTER, COMPOUND = "species_raw", "species_group_raw", "compound_raw"
 """Columns of names, whatever the raw table calls them."""
@@ -55,8 +55,8 @@ def prepare(config: PrepareConfig, progress: Progress = silent) -> Prepared:
     previous = None if config.like is None else Previous.load(config.like)
     if previous is not None and previous.imputer is not None:
         config = config.model_copy(update={"missing_covariates": "run_median"})
-    table = Table.find(config.data)
-    covariates = matching(config.covariates, table)
+    table = TableFiles.find(config.data, "data")
+    covariates = table.matching(config.covariates, "covariates")
     progress(f"Reading {table.name}")
     raw = read_raw(config, table, covariates)
     if previous is not None:
@@ -194,7 +194,7 @@ def _by_library(config: PrepareConfig, rows: pl.DataFrame) -> dict[str, pl.DataF
 # --- the raw table ---
 
 
-def read_raw(config: PrepareConfig, table: Table, covariates: Sequence[str]) -> pl.DataFrame:
+def read_raw(config: PrepareConfig, table: TableFiles, covariates: Sequence[str]) -> pl.DataFrame:
     """Read all files into one table, every column that is used checked.
 
     Returns
@@ -221,7 +221,7 @@ def read_raw(config: PrepareConfig, table: Table, covariates: Sequence[str]) -> 
 
 
 def _read_file(
-    config: PrepareConfig, table: Table, file: Path, covariates: Sequence[str]
+    config: PrepareConfig, table: TableFiles, file: Path, covariates: Sequence[str]
 ) -> pl.DataFrame:
     read = read_table(file)
     raw = {SPECIES: config.species_raw, CLUSTER: config.cluster_raw, COMPOUND: config.compound_col}

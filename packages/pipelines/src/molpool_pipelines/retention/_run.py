@@ -22,13 +22,13 @@ from molpool_pipelines.retention._evaluate import Evaluation, evaluate
 from molpool_pipelines.retention._fit import Fitted, fit
 from molpool_pipelines.retention._report import report
 from molpool_pipelines.retention._simulate import simulate, write_tables
-from molpool_pipelines.retention._table import Table
 from molpool_pipelines.retention._training import (
     Training,
     build_estimator,
     read_training,
     training_columns,
 )
+from molpool_pipelines.tables import TableFiles
 
 Step = dict[str, int] | Training | Fitted | Evaluation
 """Rows of the simulated tables, by table; then two results per model; then their evaluation."""
@@ -106,8 +106,8 @@ def _check(config: RunConfig) -> None:
                     key, expected=f"a table of them, for the model {name}", found="none"
                 )
     if config.train:
-        table = Table.find(config.train, "train")
-        Table.find(config.test, "test")
+        table = TableFiles.find(config.train, "train")
+        TableFiles.find(config.test, "test")
         for name in config.models:
             training_columns(_fit_config(config, Path(), name), table)
 

@@ -31,13 +31,8 @@ from rt_ridge import (
 )
 
 from molpool_pipelines.retention._config import FitConfig, ModelConfig, Progress, silent
-from molpool_pipelines.retention._table import (
-    AnyColumns,
-    Table,
-    matching,
-    read_classes,
-    read_descriptors,
-)
+from molpool_pipelines.retention._compounds import read_classes, read_descriptors
+from molpool_pipelines.tables import TableFiles
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,7 @@ class Training:
     ----------
     config : FitConfig
         What is asked for.
-    table : Table
+    table : TableFiles
         The training rows, on disk.
     columns : Columns
         What is read of them.
@@ -67,7 +62,7 @@ class Training:
     """
 
     config: FitConfig
-    table: Table
+    table: TableFiles
     columns: Columns
     stats: SufficientStatistics
     features: FeatureMap
@@ -110,7 +105,7 @@ def read_training(config: FitConfig, progress: Progress = silent) -> Training:
     InputError, RTRidgeError
         If tables or configuration are wrong.
     """
-    table = Table.find(config.data)
+    table = TableFiles.find(config.data, "data")
     columns = training_columns(config, table)
     build_estimator(config)
     descriptors, classes = _read_compounds(config)
@@ -125,7 +120,7 @@ def read_training(config: FitConfig, progress: Progress = silent) -> Training:
     return Training(config, table, columns, stats, features, descriptors, classes, folds, seconds)
 
 
-def training_columns(config: FitConfig, table: Table) -> Columns:
+def training_columns(config: FitConfig, table: TableFiles) -> Columns:
     """Return the columns that a fit reads, all of them there.
 
     Raises
@@ -142,7 +137,7 @@ def training_columns(config: FitConfig, table: Table) -> Columns:
     if config.calibrate.enabled:
         table.require(config.calibrate.run_col, "calibrate.run_col")
     return Columns.of(
-        matching(config.covariates, table),
+        table.matching(config.covariates, "covariates"),
         group=group,
         compound=table.require(config.compound_col, "compound_col"),
         parent=parent,
@@ -198,7 +193,7 @@ def build_estimator(config: ModelConfig) -> Any:
 
 
 def _statistics(
-    config: FitConfig, table: Table, columns: Columns
+    config: FitConfig, table: TableFiles, columns: Columns
 ) -> tuple[SufficientStatistics, FeatureMap]:
     """Sum up the rows and fit the features to them."""
     plain = _summed(config, table, columns, None)
@@ -217,13 +212,13 @@ def _statistics(
 
 
 def _summed(
-    config: FitConfig, table: Table, columns: Columns, features: FeatureMap | None
+    config: FitConfig, table: TableFiles, columns: Columns, features: FeatureMap | None
 ) -> SufficientStatistics:
     roles = statistics_roles(columns, features)
     if config.max_train_rows is None:
         return SufficientStatistics.from_parquet(table.files, **roles)
     # The rows of a trial fit into memory.
-    chunks = [chunk.frame for chunk in table.chunks(columns, config.max_train_rows)]
+    chunks = [chunk.frame for chunk in table.chunks(columns.names, config.max_train_rows)]
     frame = pl.concat(chunks) if chunks else pl.DataFrame(schema=columns.names)
     return SufficientStatistics.from_frame(frame, **roles)
 
@@ -273,7 +268,7 @@ class RunFolds:
     n_folds: int
 
     @classmethod
-    def read(cls, config: FitConfig, table: Table) -> RunFolds:
+    def read(cls, config: FitConfig, table: TableFiles) -> RunFolds:
         """Assign the runs of a table to folds.
 
         Raises
@@ -284,7 +279,7 @@ class RunFolds:
         column = table.require(config.calibrate.run_col, "calibrate.run_col")
         n_folds = config.calibrate.n_folds
         names: set[str] = set()
-        for chunk in table.chunks(AnyColumns.named([column]), config.max_train_rows):
+        for chunk in table.chunks([column], config.max_train_rows):
             runs = _run_names(chunk.frame[column])
             gaps = runs.is_null().arg_true() + chunk.first_row
             if len(gaps):

@@ -6,7 +6,12 @@ import polars as pl
 import pytest
 from molpool_common import InputError
 from molpool_pipelines.demo import DEMO_NOTICE
-from molpool_pipelines.tables.profile.reading import Columns, Described, read_configured, read_named
+from molpool_pipelines.tables.profile._reading import (
+    Columns,
+    Described,
+    read_configured,
+    read_named,
+)
 
 CSV = """\
 smiles,Index,Name,A,B,Empty,Quality

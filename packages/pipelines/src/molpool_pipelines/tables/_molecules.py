@@ -1,4 +1,9 @@
-"""One source of molecules: its file read, its columns checked and converted."""
+"""One source of molecules: its file read, its columns checked and converted.
+
+From tables to one validated set of molecules with targets, quality and times.
+
+The kind of each task: said by the configuration, or seen from the labels.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +22,20 @@ from molpool_common import (
     number_column,
     read_table,
     require_columns,
+    stack,
 )
 from numpy.typing import NDArray
 
 from molpool_pipelines.datasets import locate
-from molpool_pipelines.tables.config import ColumnSource, DataConfig, SourceConfig
-from molpool_pipelines.tables.identity import Identities, identify
-from molpool_pipelines.tables.modifiers import read_signs
-from molpool_pipelines.tables.transforms import reverses_order, transform
+from molpool_pipelines.tables._identity import Identities, identify
+from molpool_pipelines.tables._table_config import (
+    ColumnSource,
+    DataConfig,
+    SourceConfig,
+    TableConfig,
+    TaskType,
+)
+from molpool_pipelines.tables._values import read_signs, reverses_order, transform
 
 DEMO = "demo"
 """Name by which the embedded synthetic table is asked for, like a data set of the registry."""
@@ -230,3 +241,170 @@ def _read_source(source: SourceConfig) -> tuple[pl.DataFrame, str]:
         return build_demo(), DEMO
     path = Path(source.path) if source.path else locate(source.dataset or "", source.file)
     return read_table(path), path.name
+
+
+def load_molecules(
+    config: DataConfig,
+    data_path: str | None,
+    *,
+    quality_column: str | None = None,
+    qualities: Sequence[str] = (),
+    on_bad_smiles: OnBadSmiles = "error",
+    min_labels: int = 2,
+) -> MoleculeTable:
+    """Read, check, convert and stack the tables that a configuration names.
+
+    Parameters
+    ----------
+    config : DataConfig
+        Columns and sources.
+    data_path : str or None
+        The table, where `config.sources` is empty.
+    quality_column : str or None
+        Column of quality labels of a single table; None if they are not needed.
+    qualities : sequence of str
+        The labels that may stand there.
+    on_bad_smiles : {"error", "drop"}
+        What to do about rows whose SMILES do not parse.
+    min_labels : int
+        Fewest labels that a task may have.
+
+    Returns
+    -------
+    MoleculeTable
+
+    Raises
+    ------
+    InputError
+        For anything wrong in the tables, naming file, column and rows.
+    """
+    if not config.target_columns:
+        raise InputError("data.target_columns", expected="at least one column", found="none")
+    _check_one_origin(config, data_path)
+    sources = config.sources or [_single_source(config, data_path)]
+    table = stack([load_source(s, config, quality_column, on_bad_smiles) for s in sources])
+    _check_tasks(table, min_labels)
+    if quality_column is not None:
+        _check_quality(table, quality_column, qualities)
+    return table
+
+
+def _check_one_origin(config: DataConfig, data_path: str | None) -> None:
+    given = {
+        "data_path": data_path is not None,
+        "data.dataset": config.dataset is not None,
+        "data.sources": bool(config.sources),
+    }
+    found = [name for name, there in given.items() if there]
+    if config.sources and (config.modifier_columns or config.modifier_suffix is not None):
+        raise InputError(
+            "data.modifier_columns",
+            expected="modifiers where the columns are named: columns.TARGET.modifier, or "
+            "modifier_suffix, of each of data.sources",
+            found="them beside data.sources",
+        )
+    if len(found) != 1:
+        raise InputError(
+            "data_path",
+            expected="one of data_path (--data-path FILE), data.dataset and data.sources",
+            found=" and ".join(found) or "none of them",
+        )
+
+
+def _single_source(config: DataConfig, data_path: str | None) -> SourceConfig:
+    columns: dict[str, str | ColumnSource] = {
+        t: ColumnSource(
+            column=t,
+            transform=config.transforms.get(t, []),
+            modifier=config.modifier_columns.get(t),
+        )
+        for t in config.target_columns
+    }
+    return SourceConfig(
+        path=data_path,
+        dataset=config.dataset,
+        file=config.file,
+        smiles_column=config.smiles_column,
+        id_column=config.id_column,
+        columns=columns,
+        modifier_suffix=config.modifier_suffix,
+    )
+
+
+def _check_tasks(table: MoleculeTable, min_labels: int) -> None:
+    labels = np.isfinite(table.targets).sum(axis=0)
+    for name, n in zip(table.task_names, labels, strict=True):
+        if n < min_labels:
+            raise InputError(
+                f"task {name!r}",
+                expected=f"at least {'two' if min_labels == 2 else min_labels} labels",
+                found="no label at all" if n == 0 else "one label" if n == 1 else f"{n} labels",
+                hint="Leave it out of data.target_columns.",
+            )
+
+
+def _check_quality(table: MoleculeTable, column: str, qualities: Sequence[str]) -> None:
+    for i, label in enumerate(table.quality or []):
+        if label not in qualities:
+            source, row = table.origin["source"][i], table.origin["row"][i]
+            raise InputError(
+                f"column {column!r}",
+                expected="a label of joint_sampling.curriculum.qualities",
+                found=f"{label!r} in row {row}",
+                where=source,
+                hint=did_you_mean(label, qualities),
+            )
+
+
+def find_task_types(config: TableConfig, table: MoleculeTable) -> tuple[TaskType, ...]:
+    """Return the kind of each task of a table.
+
+    Parameters
+    ----------
+    config : TableConfig
+        ``task_types`` by name, before ``task_type`` for all.
+    table : MoleculeTable
+        With T tasks; one whose labels are all 0 or 1 is classification, where nothing is said.
+
+    Raises
+    ------
+    InputError
+        If a task is unknown, or one of classes has another value or a bound, naming the row.
+    """
+    for name in config.task_types:
+        if name not in table.task_names:
+            raise InputError(
+                "task_types",
+                expected="tasks of data.target_columns",
+                found=repr(name),
+                hint=did_you_mean(name, table.task_names),
+            )
+    other = np.isfinite(table.targets) & ~np.isin(table.targets, (0.0, 1.0))
+    kinds = tuple(
+        _kind(config, name, bool(other[:, t].any())) for t, name in enumerate(table.task_names)
+    )
+    is_class = np.array([kind == "classification" for kind in kinds])
+    _refuse_cells(table, other & is_class, "classes 0 and 1 for task_type classification")
+    if table.censoring is not None:
+        bounds = (table.censoring != 0) & np.isfinite(table.targets)
+        _refuse_cells(table, bounds & is_class, "classes without a modifier < or >")
+    return kinds
+
+
+def _kind(config: TableConfig, name: str, has_other: bool) -> TaskType:
+    if name in config.task_types:
+        return config.task_types[name]
+    if config.task_type != "auto":
+        return config.task_type
+    return "regression" if has_other else "classification"
+
+
+def _refuse_cells(table: MoleculeTable, bad: NDArray[np.bool_], expected: str) -> None:
+    if bad.any():
+        row, task = np.argwhere(bad)[0]
+        raise InputError(
+            f"task {table.task_names[task]!r}",
+            expected=expected,
+            found=f"{table.targets[row, task]:g} in row {table.origin['row'][int(row)]}",
+            where=table.origin["source"][int(row)],
+        )

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from molpool_common import MoleculeTable
-from molpool_pipelines.tables.profile.scaffolds import profile_scaffolds
+from molpool_pipelines.tables.profile._statistics import profile_scaffolds
 
 
 def test_scaffolds_by_hand(make_table: Callable[..., MoleculeTable]) -> None:

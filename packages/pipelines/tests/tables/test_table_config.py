@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from molpool_common import InputError, validate_values
-from molpool_pipelines.tables.config import ColumnSource, DataConfig, SourceConfig
+from molpool_pipelines.tables._table_config import ColumnSource, DataConfig, SourceConfig
 
 
 def refusal(**values: Any) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common import InputError, kfold, split
+from molpool_common import InputError, MoleculeTable, kfold, split
 from numpy.typing import NDArray
 
-from molpool_pipelines.tables.config import DataConfig
-from molpool_pipelines.tables.molecules import MoleculeTable
+from molpool_pipelines.tables._table_config import DataConfig
 
 
 @dataclass(frozen=True)

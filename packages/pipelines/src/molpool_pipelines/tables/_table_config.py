@@ -8,10 +8,11 @@ import tyro
 from molpool_common import ConfigModel
 from pydantic import Field, field_validator, model_validator
 
-from molpool_pipelines.tables.transforms import Step
-
 SplitType = Literal["random", "scaffold", "time", "cluster", "stratified"]
 TaskType = Literal["regression", "classification"]
+StepName = Literal["log10", "log10p1", "exp10", "ug_per_mL_to_uM"]
+Step = StepName | dict[Literal["multiply"], float]
+"""One conversion: a name, or ``{multiply: factor}``."""
 
 
 class ColumnSource(ConfigModel):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from molpool_common import MoleculeTable
-from molpool_pipelines.tables.profile.drawing import ALPHAS, draw_settings
+from molpool_pipelines.tables.profile._statistics import ALPHAS, draw_settings
 
 NAN = math.nan
 TARGETS = np.array(

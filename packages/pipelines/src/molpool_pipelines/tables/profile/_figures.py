@@ -1,4 +1,9 @@
-"""Figures of the profile, each with words and numbers beside it."""
+"""Which tasks a page shows, and under what names.
+
+Figures of the profile, each with words and numbers beside it.
+
+What drawing rows by task gains the rarest one, and costs in effective rows.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +16,53 @@ from molpool_common import (
     Cell,
     Figure,
     MoleculeTable,
+    Part,
     Table,
+    Text,
     figure_svg,
     new_figure,
     style,
 )
 from numpy.typing import NDArray
 
-from molpool_pipelines.tables.profile.shown import SHOWN, short_name, shown_tasks
-from molpool_pipelines.tables.profile.tasks import TaskProfile
+from molpool_pipelines.tables.profile._statistics import Drawing, TaskProfile
+
+SHOWN = 24
+"""Tasks that a figure can show legibly; of more, those with the most and the fewest labels."""
+
+
+def shown_tasks(tasks: Sequence[TaskProfile], limit: int = SHOWN) -> tuple[list[int], str]:
+    """Return the tasks to draw, most labels first, and a sentence if they are not all.
+
+    Parameters
+    ----------
+    tasks : sequence of TaskProfile
+        All of them.
+    limit : int
+        Most to draw.
+    """
+    order = sorted(range(len(tasks)), key=lambda t: -tasks[t].labels)
+    if len(order) <= limit:
+        return order, ""
+    half = limit // 2
+    note = (
+        f" Of {len(order)} tasks, the {half} with the most and the {half} with the fewest labels."
+    )
+    return order[:half] + order[-half:], note
+
+
+def rarest_task(tasks: Sequence[TaskProfile]) -> int:
+    """Return the task with the fewest labels, of those that have any."""
+    return min((t for t in range(len(tasks)) if tasks[t].labels), key=lambda t: tasks[t].labels)
+
+
+def short_name(name: str, limit: int = 34) -> str:
+    """Return a name cut in its middle: names of a family differ at their ends."""
+    if len(name) <= limit:
+        return name
+    head = limit // 2
+    return f"{name[:head]}…{name[head + 1 - limit :]}"
+
 
 _NUMBERED = 12
 """Tasks up to which a heatmap has room for numbers."""
@@ -235,5 +278,114 @@ def class_shares(tasks: Sequence[TaskProfile]) -> Figure | None:
                 for t in sorted(binary, key=lambda t: -t.labels)
             ],
             digits=2,
+        ),
+    )
+
+
+def sampling_parts(
+    drawings: Sequence[Drawing], tasks: Sequence[TaskProfile], labelled: int
+) -> list[Part]:
+    """Return what the page says of drawing rows by task.
+
+    Parameters
+    ----------
+    drawings : sequence of Drawing
+        Each mode and α.
+    tasks : sequence of TaskProfile
+        All tasks.
+    labelled : int
+        Rows with a label.
+    """
+    if not drawings:
+        return [Text("No row has a label.")]
+    rarest = rarest_task(tasks)
+    task = tasks[rarest]
+    rows: list[list[Cell]] = [
+        [
+            d.mode,
+            f"{d.alpha:g}",
+            d.effective_rows,
+            100 * d.effective_rows / labelled,
+            d.distinct_rows,
+            1000 * float(d.task_share[rarest]),
+        ]
+        for d in drawings
+    ]
+    rows.append(
+        [
+            "plain shuffling",
+            "",
+            float(labelled),
+            100.0,
+            float(labelled),
+            1000 * task.labels / labelled,
+        ]
+    )
+    return [
+        Text(
+            "multiplicative weighs a row by the label count of its rarest task to the power -α; "
+            "hierarchical draws a task, then a row of it. Without a curriculum, over the whole "
+            f"table. The rarest task is {task.name} with {task.labels:,} labels."
+        ),
+        sampling_trade(drawings, tasks),
+        Table(
+            [
+                "mode",
+                "α",
+                "effective rows",
+                "of labelled rows %",
+                "distinct rows an epoch",
+                "rarest task in 1,000 draws",
+            ],
+            rows,
+            caption="Effective rows: 1/Σp². An epoch is as many draws as there are labelled rows.",
+            totals=1,
+            digits=1,
+        ),
+    ]
+
+
+def sampling_trade(settings: Sequence[Drawing], tasks: Sequence[TaskProfile]) -> Figure:
+    """Draw effective rows against the share of draws that label the rarest task."""
+    rarest = rarest_task(tasks)
+    with style():
+        figure = new_figure(8, 3.8)
+        axes = figure.subplots()
+        for mode, colour, marker, above in (
+            ("multiplicative", OKABE_ITO[0], "o", 4),
+            ("hierarchical", OKABE_ITO[5], "s", -10),
+        ):
+            own = [s for s in settings if s.mode == mode]
+            x = [s.effective_rows for s in own]
+            y = [100 * s.task_share[rarest] for s in own]
+            axes.plot(x, y, marker=marker, color=colour, label=mode)
+            for setting, px, py in zip(own, x, y, strict=True):
+                axes.annotate(
+                    f"α {setting.alpha:g}",
+                    (px, py),
+                    (5, above),
+                    textcoords="offset points",
+                    fontsize=8,
+                )
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        axes.margins(0.1)
+        axes.set_xlabel("effective rows")
+        axes.set_ylabel(f"draws with a label of\n{short_name(tasks[rarest].name, 30)}, %")
+        axes.legend()
+        svg = figure_svg(figure)
+    order, note = shown_tasks(tasks, limit=40)
+    return Figure(
+        svg,
+        alt="Effective rows against the share of draws that label the rarest task, by mode and α.",
+        caption="More draws of the rarest task cost effective rows. The table gives, for each task,"
+        f" how many of 1,000 drawn rows have a label of it.{note}",
+        data=Table(
+            ["task", "labels", *(f"{s.mode[:5]}. α {s.alpha:g}" for s in settings)],
+            [
+                [tasks[t].name, tasks[t].labels, *(1000 * float(s.task_share[t]) for s in settings)]
+                for t in order
+            ],
+            digits=1,
         ),
     )

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from molpool_common import InputError
-from molpool_pipelines.tables.config import DataConfig, SourceConfig
-from molpool_pipelines.tables.holdout import fold_tables, split_table
-from molpool_pipelines.tables.molecules import MoleculeTable, load_molecules
+from molpool_common import InputError, MoleculeTable
+from molpool_pipelines.tables._molecules import load_molecules
+from molpool_pipelines.tables._splits import fold_tables, split_table
+from molpool_pipelines.tables._table_config import DataConfig, SourceConfig
 
 ALKANES = ["C" * n for n in range(1, 31)]
 

@@ -22,8 +22,8 @@ from sampling_core import JointSamplingConfig
 
 from molpool_pipelines.datasets import locate, registry
 from molpool_pipelines.demo import DEMO_NOTICE, DEMO_TASKS, build_demo
-from molpool_pipelines.tables.config import ColumnSource, DataConfig, SourceConfig
-from molpool_pipelines.tables.source import DEMO, load_source
+from molpool_pipelines.tables._molecules import DEMO, load_source
+from molpool_pipelines.tables._table_config import ColumnSource, DataConfig, SourceConfig
 
 QUALITY = "Quality"
 """Column of quality labels that is used where it is there and none is named."""

@@ -1,9 +1,13 @@
-"""The page of a profile."""
+"""The page of a profile.
+
+From a table to its page and a summary on the screen.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from molpool_common import (
@@ -14,19 +18,37 @@ from molpool_common import (
     Section,
     Table,
     Text,
+    console,
     listed,
     render_report,
+    write_text,
 )
 from numpy.typing import NDArray
+from rich.table import Table as ScreenTable
 
-from molpool_pipelines.tables.profile import figures
-from molpool_pipelines.tables.profile.drawing import Drawing
-from molpool_pipelines.tables.profile.reading import Described
-from molpool_pipelines.tables.profile.repeats import RepeatProfile
-from molpool_pipelines.tables.profile.sampling import sampling_parts
-from molpool_pipelines.tables.profile.scaffolds import ScaffoldProfile
-from molpool_pipelines.tables.profile.shown import shown_tasks
-from molpool_pipelines.tables.profile.tasks import SPIKE, TaskProfile
+from molpool_pipelines.tables.profile._figures import (
+    class_shares,
+    label_counts,
+    overlap_heatmap,
+    quality_shares,
+    sampling_parts,
+    shown_tasks,
+    value_histograms,
+)
+from molpool_pipelines.tables.profile._reading import Described
+from molpool_pipelines.tables.profile._statistics import (
+    SPIKE,
+    Drawing,
+    RepeatProfile,
+    ScaffoldProfile,
+    TaskProfile,
+    draw_settings,
+    overlap,
+    profile_repeats,
+    profile_scaffolds,
+    profile_tasks,
+    quality_mix,
+)
 
 _LISTED = 20
 """Rows up to which a table stands open on the page."""
@@ -91,7 +113,7 @@ def profile_page(profile: Profile) -> str:
     notes: list[Part] = [Text(note) for note in profile.described.notes]
     sections = [
         Section("Summary", [Facts(profile.facts()), *notes, *_bad_smiles(profile.table)]),
-        Section("Labels", [figures.label_counts(profile.tasks, len(profile.table))]),
+        Section("Labels", [label_counts(profile.tasks, len(profile.table))]),
         Section("Values", _values(profile)),
         *_overlap(profile),
         *_quality(profile),
@@ -114,8 +136,8 @@ def _bad_smiles(table: MoleculeTable) -> list[Part]:
 
 def _values(profile: Profile) -> list[Part]:
     parts = _spikes(profile.tasks)
-    histograms = figures.value_histograms(profile.table, profile.tasks)
-    classes = figures.class_shares(profile.tasks)
+    histograms = value_histograms(profile.table, profile.tasks)
+    classes = class_shares(profile.tasks)
     parts += [figure for figure in (histograms, classes) if figure is not None]
     measured = [task for task in profile.tasks if task.positives is None]
     order, note = shown_tasks(measured, limit=_LISTED)
@@ -163,14 +185,14 @@ def _value_table(tasks: Sequence[TaskProfile], note: str) -> Table:
 def _overlap(profile: Profile) -> list[Section]:
     if len(profile.tasks) < 2:
         return []
-    return [Section("Task overlap", [figures.overlap_heatmap(profile.tasks, profile.common)])]
+    return [Section("Task overlap", [overlap_heatmap(profile.tasks, profile.common)])]
 
 
 def _quality(profile: Profile) -> list[Section]:
     names, counts = profile.qualities
     if not names:
         return []
-    return [Section("Quality mix", [figures.quality_shares(profile.tasks, names, counts)])]
+    return [Section("Quality mix", [quality_shares(profile.tasks, names, counts)])]
 
 
 def _scaffolds(scaffolds: ScaffoldProfile) -> list[Part]:
@@ -267,3 +289,55 @@ def _places(table: MoleculeTable, rows: Sequence[int]) -> str:
 def _sampling(profile: Profile) -> list[Part]:
     labelled = int(np.isfinite(profile.table.targets).any(axis=1).sum())
     return sampling_parts(profile.drawings, profile.tasks, labelled)
+
+
+_ON_SCREEN = 16
+
+
+def describe(described: Described) -> Profile:
+    """Compute the profile of a table."""
+    table = described.table
+    tasks = profile_tasks(table)
+    return Profile(
+        described,
+        tasks,
+        overlap(table),
+        quality_mix(table),
+        profile_scaffolds(table),
+        profile_repeats(table, tasks),
+        draw_settings(table),
+    )
+
+
+def describe_and_report(described: Described, output: Path) -> None:
+    """Compute the profile, write its page atomically, and print a summary."""
+    profile = describe(described)
+    write_text(output, profile_page(profile))
+    _print(profile, output)
+
+
+def _print(profile: Profile, output: Path) -> None:
+    out = console()
+    for note in profile.described.notes:
+        out.print(note, markup=False)
+    facts = profile.facts()
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        shown = f"{value:,}" if isinstance(value, int) else value
+        out.print(f"{name:<{width}}  {shown}", markup=False)
+    order, note = shown_tasks(profile.tasks, limit=_ON_SCREEN)
+    table = ScreenTable(box=None, pad_edge=False)
+    table.add_column("task", overflow="ellipsis", no_wrap=True)
+    for column in ("labels", "min", "median", "max", "differ"):
+        table.add_column(column, justify="right")
+    differ = {c.name: c.conflicts for c in profile.repeats.by_task}
+    for t in order:
+        task = profile.tasks[t]
+        q = task.quantiles
+        numbers = ["–"] * 3 if q is None else [f"{v:.4g}" for v in (q[0], q[2], q[4])]
+        table.add_row(task.name, f"{task.labels:,}", *numbers, f"{differ.get(task.name, 0):,}")
+    out.print()
+    out.print(table)
+    if note:
+        out.print(note.strip(), style="dim", markup=False)
+    out.print(f"\nwrote {output}", soft_wrap=True, markup=False)

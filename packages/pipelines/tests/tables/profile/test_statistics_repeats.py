@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from molpool_common import MoleculeTable
-from molpool_pipelines.tables.profile.repeats import profile_repeats
-from molpool_pipelines.tables.profile.tasks import profile_tasks
+from molpool_pipelines.tables.profile._statistics import profile_repeats, profile_tasks
 
 NAN = math.nan
 SMILES = ["CCO", "OCC", "CCC", "CCC", "CCN", "CCN"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from molpool_common import MoleculeTable
-from molpool_pipelines.tables.profile.tasks import overlap, profile_tasks, quality_mix
+from molpool_pipelines.tables.profile._statistics import overlap, profile_tasks, quality_mix
 
 NAN = math.nan
 MakeTable = Callable[..., MoleculeTable]

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from molpool_common import InputError, MoleculeTable, validate_values
-from molpool_pipelines.tables.config import TableConfig
-from molpool_pipelines.tables.molecules import load_molecules
-from molpool_pipelines.tables.task_types import find_task_types
+from molpool_pipelines.tables._molecules import find_task_types, load_molecules
+from molpool_pipelines.tables._table_config import TableConfig
 
 CSV = "SMILES,a,b,c,sign\nCCO,1,0.5,0,=\nCCN,0,2,,<\nCCC,,1,1,=\n"
 

@@ -18,7 +18,7 @@ import polars as pl
 from molpool_common import InputError, MoleculeTable
 from numpy.typing import NDArray
 
-from molpool_pipelines.tables.modifiers import exact_labels, merge_bounds
+from molpool_pipelines.tables._values import exact_labels, merge_bounds
 
 DuplicateRule = Literal["error", "mean", "median", "keep"]
 """What becomes of repeats: refused if they differ, merged, or left as they are."""
@@ -160,7 +160,7 @@ def merge_duplicates(table: MoleculeTable, how: DuplicateRule) -> MoleculeTable:
     -----
     Classes have no average: for a task whose labels are all 0 or 1, both ``mean`` and ``median``
     take the majority, and leave the label out where it is a tie. Bounds are merged only where a
-    molecule has no exact label of the task (`molpool_pipelines.tables.modifiers.merge_bounds`).
+    molecule has no exact label of the task (`molpool_pipelines.tables._values.merge_bounds`).
     """
     if how == "keep":
         return table
