@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import molpool_pipelines.retention as rt
 from molpool_common import console
-from molpool_pipelines import retention as rt
 
 from molpool_rt import _screen as screen
 

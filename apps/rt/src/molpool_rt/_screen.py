@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any, Literal, NamedTuple
 
+import molpool_pipelines.retention as rt
 from molpool_common import listed
-from molpool_pipelines import retention as rt
 from rich.console import Console
 from rich.table import Table
 

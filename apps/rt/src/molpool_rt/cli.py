@@ -8,8 +8,8 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
+import molpool_pipelines.retention as rt
 from molpool_common import Command, dispatch, parse_config
-from molpool_pipelines import retention
 
 PROG = "molpool-rt"
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(name: str, argv: Sequence[str]) -> None:
     config, summary = COMMANDS[name]
-    model: Any = getattr(retention, config)
+    model: Any = getattr(rt, config)
     description = summary[0].upper() + summary[1:] + "."
     options = parse_config(model, argv, prog=f"{PROG} {name}", description=description)
     getattr(import_module("molpool_rt._commands"), name)(options, [PROG, name, *argv])

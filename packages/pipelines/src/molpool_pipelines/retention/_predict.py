@@ -28,6 +28,7 @@ from rt_ridge import (
     read_rows,
 )
 
+from molpool_pipelines.retention._compounds import read_descriptors, with_descriptors
 from molpool_pipelines.retention._config import (
     COEFFICIENTS,
     PredictConfig,
@@ -36,7 +37,6 @@ from molpool_pipelines.retention._config import (
     free_file,
     silent,
 )
-from molpool_pipelines.retention._compounds import read_descriptors, with_descriptors
 from molpool_pipelines.tables import TableChunk, TableFiles
 
 _LOW = 0xFFFFFFFF

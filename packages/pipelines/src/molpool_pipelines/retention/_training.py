@@ -30,8 +30,8 @@ from rt_ridge import (
     regressor_statistics,
 )
 
-from molpool_pipelines.retention._config import FitConfig, ModelConfig, Progress, silent
 from molpool_pipelines.retention._compounds import read_classes, read_descriptors
+from molpool_pipelines.retention._config import FitConfig, ModelConfig, Progress, silent
 from molpool_pipelines.tables import TableFiles
 
 
