@@ -114,10 +114,15 @@ def free_file(path: str | Path, *, overwrite: bool) -> Path:
     return path
 
 
-class PrepareConfig(FolderConfig):
-    """From raw tables to nested ids, checked, capped and imputed."""
+class DataConfig(ConfigModel):
+    """The rows that a command reads."""
 
     data: Paths = Field(default_factory=list, description="CSV or Parquet: files or quoted globs")
+
+
+class PrepareConfig(FolderConfig, DataConfig):
+    """From raw tables to nested ids, checked, capped and imputed."""
+
     species_raw: str = Field("species_raw", description="column of the subgroup: text or ids")
     cluster_raw: str = Field("species_group_raw", description="column of its supercategory")
     compound_col: str = Field("comp_id", description="column of the compound: ids, or names")
@@ -212,32 +217,35 @@ class TableConfig(ConfigModel):
     target_col: str = Field("rt", description="column of the retention time")
 
 
-class FitConfig(FolderConfig, ModelConfig, TableConfig):
-    """A fit: its rows, its model, its run folder."""
+class TrainingColumnsConfig(TableConfig):
+    """Names of the columns that a fit reads besides."""
 
-    data: Paths = Field(default_factory=list, description="CSV or Parquet: files or quoted globs")
     covariates: Names = Field(
         default_factory=lambda: list(COVARIATES),
         description="columns of run covariates, or patterns with * and ?; none of them: no slopes",
     )
+    descriptor_cols: Names | None = Field(
+        None, description="columns of descriptors; by default those called descriptor_*"
+    )
+    class_col: str = Field("class_id", description="column of classes: ids or names")
+
+
+class FitConfig(FolderConfig, ModelConfig, DataConfig, TrainingColumnsConfig):
+    """A fit: its rows, its model, its run folder."""
+
     max_train_rows: Count | None = Field(None, description="first rows to fit to: for a trial")
     descriptors: str | None = Field(
         None, description="table of compound descriptors: the compound's id and numbers"
     )
-    descriptor_cols: Names | None = Field(
-        None, description="its columns; by default those called descriptor_*"
-    )
     classes: str | None = Field(
         None, description="table of compound classes, for class_slopes: the compound's id, class"
     )
-    class_col: str = Field("class_id", description="its column: ids or names of classes")
 
 
-class PredictConfig(TableConfig):
+class PredictConfig(DataConfig, TableConfig):
     """Predictions for a table, row by row."""
 
     artefact: str | None = Field(None, description="run folder of a fit, or its coefficients.npz")
-    data: Paths = Field(default_factory=list, description="CSV or Parquet: files or quoted globs")
     output: str = Field("predictions.parquet", description="file to write, .parquet or .csv")
     overwrite: bool = Field(False, description="replace the file if it exists")
     keep_cols: Names = Field(default_factory=list, description="columns to carry over")
@@ -267,30 +275,32 @@ class ScoreConfig(TableConfig):
     )
 
 
-class EvaluateConfig(FolderConfig, ScoreConfig):
+class EvaluateConfig(FolderConfig, DataConfig, ScoreConfig):
     """Errors and coverage of one or several fits on held-out rows."""
 
     artefacts: Paths = Field(
         default_factory=list, description="run folders of fits, or files, as NAME=PATH or PATH"
     )
-    data: Paths = Field(default_factory=list, description="CSV or Parquet: files or quoted globs")
 
 
-class PlotConfig(FolderConfig):
-    """Figures of fits and of their evaluation."""
+class ResultsConfig(ConfigModel):
+    """What figures and reports are made from."""
 
     runs: Paths = Field(default_factory=list, description="run folders of fits")
     evaluation: str | None = Field(None, description="folder of molpool-rt evaluate")
+
+
+class PlotConfig(FolderConfig, ResultsConfig):
+    """Figures of fits and of their evaluation."""
+
     formats: list[Format] = Field(
         default_factory=lambda: list[Format](("png", "svg")), description="files of each figure"
     )
 
 
-class ReportConfig(ConfigModel):
+class ReportConfig(ResultsConfig):
     """One HTML page, and one PDF, of fits and of their evaluation."""
 
-    runs: Paths = Field(default_factory=list, description="run folders of fits")
-    evaluation: str | None = Field(None, description="folder of molpool-rt evaluate")
     output: str = Field("report.html", description="page to write; the PDF goes beside it")
     pdf: bool = Field(True, description="write the PDF too")
     title: str = Field("Retention times, partially pooled", description="heading")
@@ -311,7 +321,7 @@ class RunModelConfig(ModelConfig):
     )
 
 
-class RunConfig(FolderConfig, ScoreConfig):
+class RunConfig(FolderConfig, ScoreConfig, TrainingColumnsConfig):
     """Simulate (or take tables), fit every model, evaluate them together, report."""
 
     simulate: SimulateConfig = Field(default_factory=SimulateConfig)
@@ -319,16 +329,9 @@ class RunConfig(FolderConfig, ScoreConfig):
         default_factory=list, description="training tables; none: what simulate makes"
     )
     test: Paths = Field(default_factory=list, description="test tables; none: as train")
-    covariates: Names = Field(
-        default_factory=lambda: list(COVARIATES), description="columns of run covariates"
-    )
-    descriptor_cols: Names | None = Field(
-        None, description="columns of descriptors; by default those called descriptor_*"
-    )
     classes: str | None = Field(
         None, description="table of compound classes; none: what simulate makes"
     )
-    class_col: str = Field("class_id", description="its column: ids or names of classes")
     models: dict[str, RunModelConfig] = Field(
         default_factory=lambda: {"partial_pooling": RunModelConfig()}, description="by name"
     )

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import polars as pl
 from matplotlib.figure import Figure
-from molpool_common import Table, atomic_path, style
+from molpool_common import InputError, Table, atomic_path, style
 from rt_ridge import GroupwiseRidge, plot_drift, plot_shrinkage, plot_slopes, plot_support
 
-from molpool_pipelines.retention._config import PlotConfig
+from molpool_pipelines.retention._config import PlotConfig, ResultsConfig
 from molpool_pipelines.retention._evaluate import Evaluation, nonempty
-from molpool_pipelines.retention._fit import FittedRun, load_runs
+from molpool_pipelines.retention._fit import FittedRun
 
 ERRORS = {
     "support": "training rows",
@@ -69,11 +69,17 @@ def plot(config: PlotConfig) -> list[Plot]:
     InputError, RTRidgeError
         If neither is given, or a folder holds something else.
     """
-    runs = load_runs(config.runs, config.evaluation)
+    runs, evaluation = load_results(config)
     plots = [figure for run in runs for figure in fit_plots(run)]
-    if config.evaluation is not None:
-        plots += evaluation_plots(Evaluation.load(config.evaluation))
-    return plots
+    return plots if evaluation is None else [*plots, *evaluation_plots(evaluation)]
+
+
+def load_results(config: ResultsConfig) -> tuple[list[FittedRun], Evaluation | None]:
+    """Read fits and their evaluation, at least one of either."""
+    if not config.runs and config.evaluation is None:
+        raise InputError("runs", expected="folders of fits, or --evaluation", found="neither")
+    runs = [FittedRun.load(folder) for folder in config.runs]
+    return runs, None if config.evaluation is None else Evaluation.load(config.evaluation)
 
 
 def fit_plots(run: FittedRun) -> Iterator[Plot]:
@@ -140,7 +146,7 @@ def _support(name: str, tables: dict[str, pl.DataFrame], which: str) -> Plot:
         plot_support(shown),
         "RMSE and coverage of the intervals by the number of training rows of the pair.",
         f"{which} their pair: error, and share of the rows inside the 95 % (solid), 80 % (dashed) "
-        "and 50 % (dotted) intervals. Grey: what the intervals claim.",
+        "and 50 % (dotted) intervals. Grey: nominal coverage.",
         Table(
             ["model", *(ERRORS | INTERVALS).values()],
             [[n, *row] for n, t in shown.items() for row in t.select(*(ERRORS | INTERVALS)).rows()],

@@ -196,13 +196,6 @@ class FittedRun:
         )
 
 
-def load_runs(folders: list[str], evaluation: str | None) -> list[FittedRun]:
-    """Read run folders of fits; refuse to have neither one nor an evaluation."""
-    if not folders and evaluation is None:
-        raise InputError("runs", expected="folders of fits, or --evaluation", found="neither")
-    return [FittedRun.load(folder) for folder in folders]
-
-
 def _lines(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in values.items():
         if isinstance(value, dict):

@@ -40,8 +40,9 @@ from molpool_pipelines.retention._figures import (
     Plot,
     evaluation_plots,
     fit_plots,
+    load_results,
 )
-from molpool_pipelines.retention._fit import FittedRun, load_runs, standard_deviations
+from molpool_pipelines.retention._fit import FittedRun, standard_deviations
 
 MOST_SCALES = 100
 """Scales on the page; metrics.json has all of them."""
@@ -65,9 +66,7 @@ def report(config: ReportConfig) -> list[Path]:
     files = [output, output.with_suffix(".pdf")] if config.pdf else [output]
     for file in files:
         free_file(file, overwrite=config.overwrite)
-    runs = load_runs(config.runs, config.evaluation)
-    evaluation = None if config.evaluation is None else Evaluation.load(config.evaluation)
-    page = build_page(config.title, runs, evaluation)
+    page = build_page(config.title, *load_results(config))
     page.write_html(output)
     if config.pdf:
         page.write_pdf(output.with_suffix(".pdf"))
@@ -105,27 +104,27 @@ def _evaluation_chapters(evaluation: Evaluation) -> list[Chapter]:
 
 def _headline(evaluation: Evaluation) -> str:
     best = min(evaluation.scored, key=lambda s: s.common["rmse"][-1] or float("inf"))
-    whole = best.common.row(-1, named=True)
-    if whole["rmse"] is None:
+    overall = best.common.row(-1, named=True)
+    if overall["rmse"] is None:
         return "No row is predicted by all models."
     several = len(evaluation.scored) > 1
     least = f"Least error on the {evaluation.n_common:,} rows that all models predict: {best.name},"
     return (
         (least if several else f"{best.name}:")
-        + f" RMSE {whole['rmse']:.3f}, MAE {whole['mae']:.3f}. Of its 95 % intervals"
-        f" {100 * whole['coverage_95']:.1f} % hold the measured time."
+        + f" RMSE {overall['rmse']:.3f}, MAE {overall['mae']:.3f}. Of its 95 % intervals"
+        f" {100 * overall['coverage_95']:.1f} % hold the measured time."
     )
 
 
 def _comparison(evaluation: Evaluation) -> Table:
     rows: list[list[Cell]] = []
     for scored in evaluation.scored:
-        whole, own = scored.common.row(-1, named=True), scored.table.row(-1, named=True)
+        overall, own = scored.common.row(-1, named=True), scored.table.row(-1, named=True)
         rows.append(
             [
                 scored.name,
-                *(whole[c] for c in ("rmse", "mae", "coverage_50", "coverage_80", "coverage_95")),
-                whole["pair_rmse_p99"],
+                *(overall[c] for c in ("rmse", "mae", "coverage_50", "coverage_80", "coverage_95")),
+                overall["pair_rmse_p99"],
                 own["n_missing"],
             ]
         )
@@ -161,6 +160,7 @@ def _support_tables(evaluation: Evaluation) -> Iterator[Table]:
 
 def _fit_chapter(run: FittedRun) -> Chapter:
     metrics = run.metrics
+    diagnostics = {k: v for k, v in metrics["diagnostics"].items() if v is not None}
     facts: dict[str, Cell] = {
         "Model": metrics["model"].replace("_", " "),
         "Method": metrics["method"],
@@ -171,7 +171,7 @@ def _fit_chapter(run: FittedRun) -> Chapter:
         "Supercategories": metrics["supercategories"],
         "Covariates": ", ".join(metrics["covariates"]) or "none",
         "Log likelihood": metrics["log_likelihood"],
-        **{name: f"{value:.4g}" for name, value in metrics["diagnostics"].items() if value},
+        **{name: f"{value:.4g}" for name, value in diagnostics.items()},
     }
     facts = {name: value for name, value in facts.items() if value is not None}
     notes: list[Piece] = [Text(note, note=True) for note in metrics["notes"]]

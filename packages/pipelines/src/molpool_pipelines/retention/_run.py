@@ -16,6 +16,7 @@ from molpool_pipelines.retention._config import (
     RunConfig,
     ScoreConfig,
     SimulateRunConfig,
+    TrainingColumnsConfig,
     silent,
 )
 from molpool_pipelines.retention._evaluate import Evaluation, evaluate
@@ -143,15 +144,10 @@ def _fit_config(config: RunConfig, path: Path, name: str) -> FitConfig:
     model = config.models[name]
     return FitConfig(
         **model.model_dump(include=set(ModelConfig.model_fields)),
+        **config.model_dump(include=set(TrainingColumnsConfig.model_fields)),
         data=config.train or [_simulated(path, "train")],
-        covariates=config.covariates,
-        compound_col=config.compound_col,
-        parent_col=config.parent_col,
-        target_col=config.target_col,
         descriptors=_compounds(config, path, "descriptors") if model.use_descriptors else None,
-        descriptor_cols=config.descriptor_cols,
         classes=_compounds(config, path, "classes") if model.class_slopes != "none" else None,
-        class_col=config.class_col,
         save_dir=str(path / "models" / name),
         overwrite=config.overwrite,
     )
