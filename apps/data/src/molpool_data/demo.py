@@ -43,7 +43,7 @@ def write_demo(output: Path, *, n: int, seed: int, force: bool) -> None:
         else:
             table.write_parquet(temporary, metadata={"notice": DEMO_NOTICE, "seed": str(seed)})
 
-    from molpool_common import console
+    from molpool_common import _cli as console
 
     out = console()
     out.print(f"wrote {output}: {n:,} molecules, seed {seed}", soft_wrap=True, markup=False)

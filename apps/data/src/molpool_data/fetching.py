@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from molpool_common import console
+from molpool_common import _cli as console
 from molpool_pipelines.datasets import DataFile, Dataset, Outcome, dataset, fetch
 from rich.console import Console
 from rich.padding import Padding

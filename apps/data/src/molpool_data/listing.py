@@ -9,7 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from molpool_common import console, size
+from molpool_common import _cli as console
+from molpool_common import size
 from molpool_pipelines.datasets import (
     DATA_VARIABLE,
     DataFile,

@@ -1,7 +1,5 @@
 """Scores of predictions: each metric alone, a masked table over tasks, bootstrap intervals."""
 
-from molpool_common.metrics._bootstrap import Interval, bootstrap_interval
-from molpool_common.metrics._counted import resampled
 from molpool_common.metrics._metric import (
     IN_UNITS,
     LABELS,
@@ -19,6 +17,7 @@ from molpool_common.metrics._metric import (
     roc_auc,
     spearman,
 )
+from molpool_common.metrics._resampling import Interval, bootstrap_interval, resampled
 from molpool_common.metrics._table import MacroMean, MetricTable, TaskScore, task_metrics
 
 __all__ = [

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from enum import StrEnum
-from http.client import HTTPException
 from pathlib import Path
 from typing import Protocol
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
 
-from molpool_common import InputError, atomic_path, listed
+from molpool_common import InputError, listed
 
 from molpool_pipelines.datasets.catalogue import dataset
 from molpool_pipelines.datasets.model import DataFile, Dataset
@@ -39,13 +37,13 @@ class Outcome(StrEnum):
 
 
 class Progress(Protocol):
-    """Hears of a fetch as it goes on."""
+    """Is called as a fetch goes on."""
 
     def advanced(self, file: DataFile, count: int) -> None:
-        """Hear that `count` more bytes of a file have come."""
+        """Take note that `count` more bytes of a file have come."""
 
     def finished(self, file: DataFile, path: Path, outcome: Outcome) -> None:
-        """Hear that a file is whole, verified and in its place."""
+        """Take note that a file is complete, verified and in its place."""
 
 
 def fetch(
@@ -64,7 +62,7 @@ def fetch(
     into : path or None
         A data folder, laid out as `MOLPOOL_DATA` expects; by default the user's cache.
     progress : Progress or None
-        Hears of bytes and of finished files.
+        Is called with bytes that came and with finished files.
 
     Returns
     -------
@@ -104,13 +102,10 @@ def _bring(
     local = _local(entry, file)
     if local is not None:
         verify(local, entry, file)
-        _write(target, _read(local), entry, file, str(local), progress)
-        return Outcome.COPIED
-    if file.derived:
+    elif file.derived:
         return None
-    address = entry.address(file)
-    _write(target, _download(address), entry, file, address, progress)
-    return Outcome.DOWNLOADED
+    _retrieve(entry, file, target, local, progress)
+    return Outcome.DOWNLOADED if local is None else Outcome.COPIED
 
 
 def _local(entry: Dataset, file: DataFile) -> Path | None:
@@ -118,55 +113,24 @@ def _local(entry: Dataset, file: DataFile) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _read(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            yield block
-
-
-def _download(address: str) -> Iterator[bytes]:
-    """Yield the bytes at an address.
-
-    Raises
-    ------
-    InputError
-        If it does not answer, or stops.
-    """
-    request = Request(address, headers={"User-Agent": "molpool-data"})
-    try:
-        with urlopen(request, timeout=TIMEOUT) as response:
-            while block := response.read(_BLOCK):
-                yield block
-    except (OSError, HTTPException) as error:
-        raise InputError(
-            "download",
-            expected=f"an answer from {address}",
-            found=_reason(error),
-            hint=f"Try again, or set {DATA_VARIABLE} to a folder that has the file.",
-        ) from error
-
-
-def _reason(error: OSError | HTTPException) -> str:
-    if isinstance(error, HTTPError):
-        error.close()  # it is the response, and holds the connection open
-        return f"HTTP status {error.code} ({error.reason})"
-    reason = error.reason if isinstance(error, URLError) else error
-    return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-
-
-def _write(
-    target: Path,
-    blocks: Iterator[bytes],
-    entry: Dataset,
-    file: DataFile,
-    origin: str,
-    progress: Progress | None,
+def _retrieve(
+    entry: Dataset, file: DataFile, target: Path, local: Path | None, progress: Progress | None
 ) -> None:
-    """Write blocks to a temporary name and rename it once they are the registered file."""
+    """Let pooch write a file, from a folder or from its address, and rename it once it is right."""
+    import pooch  # type: ignore[import-untyped]  # it has no types
+
+    address = entry.address(file)
+    origin, blocks = (address, _download(address)) if local is None else (local, _read(local))
+
+    def bring(_url: str, output: str, _pooch: object) -> None:
+        with closing(blocks):
+            size = _write(Path(output), blocks, file, progress)
+        # pooch compares checksums too, but does not say where, nor how long the file is.
+        _check(entry, file, size, pooch.file_hash(output), str(origin))
+
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(target) as temporary:
-            _write_checked(temporary, blocks, entry, file, origin, progress)
+        with _quiet(pooch.get_logger()):
+            pooch.retrieve(address, file.sha256, target.name, target.parent, downloader=bring)
     except OSError as error:
         raise InputError(
             "data folder",
@@ -176,33 +140,88 @@ def _write(
         ) from error
 
 
-def _write_checked(
-    temporary: Path,
-    blocks: Iterator[bytes],
-    entry: Dataset,
-    file: DataFile,
-    origin: str,
-    progress: Progress | None,
-) -> None:
-    digest = hashlib.sha256()
+@contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    """Hold back what pooch logs of each file: `Progress` is called with the same."""
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _read(path: Path) -> Generator[bytes]:
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            yield block
+
+
+def _download(address: str) -> Generator[bytes]:
+    """Yield the bytes at an address.
+
+    Raises
+    ------
+    InputError
+        If it does not answer, or stops.
+    """
+    import requests
+    from urllib3.exceptions import HTTPError
+
+    headers = {"User-Agent": "molpool-data"}
+    try:
+        with requests.get(address, stream=True, timeout=TIMEOUT, headers=headers) as response:
+            response.raise_for_status()
+            yield from iter(lambda: response.raw.read(_BLOCK, decode_content=True), b"")
+    except (requests.RequestException, HTTPError) as error:
+        raise InputError(
+            "download",
+            expected=f"an answer from {address}",
+            found=_reason(error),
+            hint=f"Try again, or set {DATA_VARIABLE} to a folder that has the file.",
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    from urllib3.exceptions import IncompleteRead
+
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"HTTP status {response.status_code} ({response.reason})"
+    # The words of the system stand at the end of a chain of wrappers.
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror
+        if isinstance(inner, IncompleteRead):
+            return f"{inner.partial} bytes, {inner.expected} less than it promised"
+        inner = inner.__cause__ or inner.__context__
+    return str(error) or type(error).__name__
+
+
+def _write(path: Path, blocks: Iterator[bytes], file: DataFile, progress: Progress | None) -> int:
+    """Write blocks and return how many bytes they have, or had when they were too many."""
     size = 0
-    with temporary.open("wb") as stream:
+    with path.open("wb") as stream:
         for block in blocks:
             stream.write(block)
-            digest.update(block)
             size += len(block)
             # An address that has become something else may have no end.
             if size > file.bytes:
                 break
             if progress is not None:
                 progress.advanced(file, len(block))
-    if (size, digest.hexdigest()) == (file.bytes, file.sha256):
+    return size
+
+
+def _check(entry: Dataset, file: DataFile, size: int, digest: str, origin: str) -> None:
+    if (size, digest) == (file.bytes, file.sha256):
         return
     length = f"more than {file.bytes}" if size > file.bytes else str(size)
     raise InputError(
         f"data file {entry.location(file)!r}",
         expected=f"{file.bytes} bytes with SHA-256 {file.sha256}",
-        found=f"{length} bytes with {digest.hexdigest()}",
+        found=f"{length} bytes with {digest}",
         where=origin,
         hint="Nothing was written.",
     )

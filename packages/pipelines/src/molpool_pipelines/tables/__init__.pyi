@@ -1,6 +1,7 @@
 from ._duplicates import merge_duplicates as merge_duplicates
 from ._identity import identify as identify
 from ._molecules import DEMO as DEMO
+from ._molecules import MoleculeTable as MoleculeTable
 from ._molecules import find_task_types as find_task_types
 from ._molecules import load_molecules as load_molecules
 from ._splits import SplitTables as SplitTables

@@ -3,7 +3,7 @@
 Rows are one molecule where the first block of their InChIKey is equal, as for every split:
 stereoisomers and isotopologues count as repeats of each other. Only rows of one quality label are
 ever compared or merged, and rows for training only stay apart from rows that may be held out: a
-merged row then still has one quality and one side, and the tiers of a curriculum stay what they
+merged row then still has one quality and one split, and the tiers of a curriculum stay what they
 were.
 """
 
@@ -15,8 +15,7 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from molpool_common import InputError, MoleculeTable
-from numpy.typing import NDArray
+from molpool_common import FloatArray, InputError, IntArray, MoleculeTable
 
 from molpool_pipelines.tables._values import exact_labels, merge_bounds
 
@@ -185,8 +184,8 @@ def merge_duplicates(table: MoleculeTable, how: DuplicateRule) -> MoleculeTable:
     )
 
 
-def _molecule_numbers(table: MoleculeTable) -> NDArray[np.int64]:
-    """Return the number [N] of each row's molecule within its quality and side."""
+def _molecule_numbers(table: MoleculeTable) -> IntArray:
+    """Return the number [N] of each row's molecule within its quality and split."""
     numbers: dict[tuple[str, str | None, bool], int] = {}
     qualities = repeat(None) if table.quality is None else table.quality
     keys = zip(table.groups, qualities, table.hold_out.tolist(), strict=False)
@@ -194,8 +193,8 @@ def _molecule_numbers(table: MoleculeTable) -> NDArray[np.int64]:
 
 
 def _merged_targets(
-    targets: NDArray[np.float64], molecule: NDArray[np.int64], how: Literal["mean", "median"]
-) -> NDArray[np.float64]:
+    targets: FloatArray, molecule: IntArray, how: Literal["mean", "median"]
+) -> FloatArray:
     tasks = pl.exclude("molecule")
     average = tasks.mean() if how == "mean" else tasks.median()
     frame = pl.from_numpy(targets, schema=[str(t) for t in range(targets.shape[1])])
@@ -217,14 +216,14 @@ def _merged_targets(
     return merged
 
 
-def _majority(share: NDArray[np.float64]) -> NDArray[np.float64]:
+def _majority(share: FloatArray) -> FloatArray:
     """Return the class that more than half of the labels have, NaN for none of them."""
     tie = np.isnan(share) | (share == 0.5)
-    majority: NDArray[np.float64] = np.where(tie, np.nan, np.round(share))
+    majority: FloatArray = np.where(tie, np.nan, np.round(share))
     return majority
 
 
-def _earliest_times(table: MoleculeTable, molecule: NDArray[np.int64]) -> list[object] | None:
+def _earliest_times(table: MoleculeTable, molecule: IntArray) -> list[object] | None:
     if table.times is None:
         return None
     from molpool_common import parse_times

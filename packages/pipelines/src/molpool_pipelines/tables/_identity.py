@@ -1,4 +1,4 @@
-"""What a table needs to know of each SMILES, computed once and kept between runs."""
+"""What a table needs to know of each SMILES, computed once and cached between runs."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import numpy as np
 from molpool_common import (
     BadSmiles,
     ContentStore,
+    FloatArray,
     Keys,
+    StrArray,
     inchikey_blocks,
     parse_smiles,
     rdkit_version,
     text_keys,
 )
-from numpy.typing import NDArray
 
 Progress = Callable[[int, int], None]
-"""Told how many molecules of how many are done."""
+"""Called with how many molecules are done, of how many."""
 
 _FORMAT = 1
 _CHUNK = 4096
-"""Molecules a file: two seconds of work, the most that a killed run loses."""
+"""Molecules per file: two seconds of work, the most that a killed run loses."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,14 @@ class Identities:
         Those that are no molecule, by row.
     """
 
-    blocks: NDArray[np.str_]
-    masses: NDArray[np.float64]
+    blocks: StrArray
+    masses: FloatArray
     bad: list[BadSmiles]
 
 
 class _Part(NamedTuple):
-    blocks: NDArray[np.str_]
-    masses: NDArray[np.float64]
+    blocks: StrArray
+    masses: FloatArray
 
 
 def identify(
@@ -61,9 +62,9 @@ def identify(
     smiles : sequence of str or None, length N
         Empty text and None count as bad.
     cache : Path, optional
-        Folder that keeps results between runs; those of another RDKit are not used.
+        Cache folder of results of other runs; those of another RDKit are not used.
     progress : callable, optional
-        Told how far it is, where something has to be computed.
+        Called with molecules done and in all, where something has to be computed.
     """
     texts = [text if isinstance(text, str) else "" for text in smiles]
     keys, first, inverse = np.unique(text_keys(texts), return_index=True, return_inverse=True)
@@ -96,8 +97,8 @@ def _identify_distinct(
         blocks[rows], masses[rows] = _compute([smiles[i] for i in rows.tolist()])
         if store is not None:
             # A SMILES that is no molecule is read again each time, for the reason.
-            kept = rows[blocks[rows] != ""]
-            store.add(keys[kept], {"block": blocks[kept], "mass": masses[kept]})
+            good = rows[blocks[rows] != ""]
+            store.add(keys[good], {"block": blocks[good], "mass": masses[good]})
         if progress is not None:
             progress(start + len(rows), len(todo))
     return _Part(blocks, masses)

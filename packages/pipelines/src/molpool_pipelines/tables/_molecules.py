@@ -1,8 +1,8 @@
-"""One source of molecules: its file read, its columns checked and converted.
+"""From tables to one validated set of molecules with targets, quality, times and bounds.
 
-From tables to one validated set of molecules with targets, quality and times.
-
-The kind of each task: said by the configuration, or seen from the labels.
+Which columns are read is said once, by `DataConfig.tables`; training and the profile of a table
+(`molpool-data describe`) both come through `load_sources`, and so agree. Each source is read,
+checked before minutes of parsing, parsed, and converted to the units of the targets.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 from molpool_common import (
+    BoolArray,
+    FloatArray,
     InputError,
-    MoleculeTable,
+    SignArray,
     cache_folder,
     did_you_mean,
     listed,
@@ -24,7 +26,7 @@ from molpool_common import (
     require_columns,
     stack,
 )
-from numpy.typing import NDArray
+from molpool_common import MoleculeTable as MoleculeTable
 
 from molpool_pipelines.datasets import locate
 from molpool_pipelines.tables._identity import Identities, identify
@@ -41,6 +43,59 @@ DEMO = "demo"
 """Name by which the embedded synthetic table is asked for, like a data set of the registry."""
 
 OnBadSmiles = Literal["error", "drop"]
+
+
+def load_molecules(
+    config: DataConfig,
+    data_path: str | None,
+    *,
+    quality_column: str | None = None,
+    qualities: Sequence[str] = (),
+    on_bad_smiles: OnBadSmiles = "error",
+    min_labels: int = 2,
+) -> MoleculeTable:
+    """Read, check, convert and stack the tables that a configuration names.
+
+    Parameters
+    ----------
+    config : DataConfig
+        Columns and sources.
+    data_path : str or None
+        The table, where `config.sources` is empty.
+    quality_column : str or None
+        Column of quality labels of a single table; None if they are not needed.
+    qualities : sequence of str
+        The labels that may stand there.
+    on_bad_smiles : {"error", "drop"}
+        What to do about rows whose SMILES do not parse.
+    min_labels : int
+        Fewest labels that a task may have.
+
+    Returns
+    -------
+    MoleculeTable
+
+    Raises
+    ------
+    InputError
+        For anything wrong in the tables, naming file, column and rows.
+    """
+    sources = config.tables(data_path)
+    table = load_sources(sources, config, quality_column, on_bad_smiles)
+    _check_tasks(table, min_labels)
+    if quality_column is not None:
+        _check_quality(table, quality_column, qualities)
+    return table
+
+
+def load_sources(
+    sources: Sequence[SourceConfig],
+    config: DataConfig,
+    quality_column: str | None,
+    on_bad: OnBadSmiles,
+) -> MoleculeTable:
+    """Read, check and convert tables, and stack their rows; see `load_source`."""
+    return stack([load_source(source, config, quality_column, on_bad) for source in sources])
 
 
 def load_source(
@@ -127,7 +182,7 @@ def _censoring(
     modifiers: Sequence[str | None],
     where: str,
     rows: pl.Series,
-) -> NDArray[np.int8] | None:
+) -> SignArray | None:
     if not any(modifiers):
         return None
     censoring = np.zeros((frame.height, len(columns)), dtype=np.int8)
@@ -170,10 +225,10 @@ def _dropped(found: Identities, where: str) -> pl.DataFrame:
 def _target(
     frame: pl.DataFrame,
     column: ColumnSource,
-    molar_mass: NDArray[np.float64],
+    molar_mass: FloatArray,
     where: str,
     rows: pl.Series,
-) -> NDArray[np.float64]:
+) -> FloatArray:
     numbers = number_column(frame, column.column, where=where, rows=rows)
     return transform(
         numbers.fill_null(np.nan).to_numpy().astype(np.float64),
@@ -241,94 +296,6 @@ def _read_source(source: SourceConfig) -> tuple[pl.DataFrame, str]:
         return build_demo(), DEMO
     path = Path(source.path) if source.path else locate(source.dataset or "", source.file)
     return read_table(path), path.name
-
-
-def load_molecules(
-    config: DataConfig,
-    data_path: str | None,
-    *,
-    quality_column: str | None = None,
-    qualities: Sequence[str] = (),
-    on_bad_smiles: OnBadSmiles = "error",
-    min_labels: int = 2,
-) -> MoleculeTable:
-    """Read, check, convert and stack the tables that a configuration names.
-
-    Parameters
-    ----------
-    config : DataConfig
-        Columns and sources.
-    data_path : str or None
-        The table, where `config.sources` is empty.
-    quality_column : str or None
-        Column of quality labels of a single table; None if they are not needed.
-    qualities : sequence of str
-        The labels that may stand there.
-    on_bad_smiles : {"error", "drop"}
-        What to do about rows whose SMILES do not parse.
-    min_labels : int
-        Fewest labels that a task may have.
-
-    Returns
-    -------
-    MoleculeTable
-
-    Raises
-    ------
-    InputError
-        For anything wrong in the tables, naming file, column and rows.
-    """
-    if not config.target_columns:
-        raise InputError("data.target_columns", expected="at least one column", found="none")
-    _check_one_origin(config, data_path)
-    sources = config.sources or [_single_source(config, data_path)]
-    table = stack([load_source(s, config, quality_column, on_bad_smiles) for s in sources])
-    _check_tasks(table, min_labels)
-    if quality_column is not None:
-        _check_quality(table, quality_column, qualities)
-    return table
-
-
-def _check_one_origin(config: DataConfig, data_path: str | None) -> None:
-    given = {
-        "data_path": data_path is not None,
-        "data.dataset": config.dataset is not None,
-        "data.sources": bool(config.sources),
-    }
-    found = [name for name, there in given.items() if there]
-    if config.sources and (config.modifier_columns or config.modifier_suffix is not None):
-        raise InputError(
-            "data.modifier_columns",
-            expected="modifiers where the columns are named: columns.TARGET.modifier, or "
-            "modifier_suffix, of each of data.sources",
-            found="them beside data.sources",
-        )
-    if len(found) != 1:
-        raise InputError(
-            "data_path",
-            expected="one of data_path (--data-path FILE), data.dataset and data.sources",
-            found=" and ".join(found) or "none of them",
-        )
-
-
-def _single_source(config: DataConfig, data_path: str | None) -> SourceConfig:
-    columns: dict[str, str | ColumnSource] = {
-        t: ColumnSource(
-            column=t,
-            transform=config.transforms.get(t, []),
-            modifier=config.modifier_columns.get(t),
-        )
-        for t in config.target_columns
-    }
-    return SourceConfig(
-        path=data_path,
-        dataset=config.dataset,
-        file=config.file,
-        smiles_column=config.smiles_column,
-        id_column=config.id_column,
-        columns=columns,
-        modifier_suffix=config.modifier_suffix,
-    )
 
 
 def _check_tasks(table: MoleculeTable, min_labels: int) -> None:
@@ -399,7 +366,7 @@ def _kind(config: TableConfig, name: str, has_other: bool) -> TaskType:
     return "regression" if has_other else "classification"
 
 
-def _refuse_cells(table: MoleculeTable, bad: NDArray[np.bool_], expected: str) -> None:
+def _refuse_cells(table: MoleculeTable, bad: BoolArray, expected: str) -> None:
     if bad.any():
         row, task = np.argwhere(bad)[0]
         raise InputError(

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common import InputError, MoleculeTable, kfold, split
-from numpy.typing import NDArray
+from molpool_common import InputError, IntArray, MoleculeTable, kfold, split
 
 from molpool_pipelines.tables._table_config import DataConfig
 
 
 @dataclass(frozen=True)
 class SplitTables:
-    """The three sides of a table.
+    """The three splits of a table.
 
     Parameters
     ----------
@@ -48,7 +47,7 @@ def split_table(table: MoleculeTable, config: DataConfig, seed: int) -> SplitTab
     Raises
     ------
     InputError
-        If no source may be held out, a side stays empty that should not, or a task has fewer than
+        If no source may be held out, a split stays empty that should not, or a task has fewer than
         two training labels.
     """
     rows = np.flatnonzero(table.hold_out)
@@ -57,7 +56,7 @@ def split_table(table: MoleculeTable, config: DataConfig, seed: int) -> SplitTab
             "data.sources", expected="a source with hold_out: true", found="none of them"
         )
     held = table.take(rows)
-    sides = split(
+    splits = split(
         config.split_type,
         config.split_ratios,
         groups=held.groups,
@@ -66,7 +65,7 @@ def split_table(table: MoleculeTable, config: DataConfig, seed: int) -> SplitTab
         targets=held.targets,
         seed=config.split_seed if config.split_seed is not None else seed,
     )
-    train, val, test = (rows[side] for side in sides)
+    train, val, test = (rows[part] for part in splits)
     if config.train_on_val:
         train, val = np.sort(np.concatenate([train, val])), val[:0]
     unseen = {table.groups[i] for i in (*val, *test)}
@@ -92,11 +91,11 @@ def fold_tables(
     table : MoleculeTable
         All sources, stacked.
     tables : SplitTables
-        Its split; the test side stays as it is.
+        Its split; the test split stays as it is.
     config : DataConfig
         Split type: folds keep scaffolds or clusters together as the split does. Folds of a time
         split are of random molecules, since a member trained on the earliest rows alone would be
-        a weak one; its test side is later than all of them.
+        a weak one; its test split is later than all of them.
     n_folds : int
         One gives back `tables`.
     seed : int
@@ -139,9 +138,9 @@ def fold_tables(
 def _fold(
     table: MoleculeTable,
     tables: SplitTables,
-    train: NDArray[np.int64],
-    val: NDArray[np.int64],
-    extra: NDArray[np.int64],
+    train: IntArray,
+    val: IntArray,
+    extra: IntArray,
 ) -> SplitTables:
     unseen = {table.groups[i] for i in val}
     kept = np.array([i for i in extra if table.groups[i] not in unseen], dtype=np.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 import tyro
-from molpool_common import ConfigModel
+from molpool_common import ConfigModel, InputError
 from pydantic import Field, field_validator, model_validator
 
 SplitType = Literal["random", "scaffold", "time", "cluster", "stratified"]
@@ -76,7 +76,9 @@ class DataConfig(ConfigModel):
         None, description="name in the data registry (molpool-data list), or demo, for data_path"
     )
     file: str | None = Field(None, description="which file of the data set, where it has several")
-    id_column: str | None = Field(None, description="column of molecule names, kept in predictions")
+    id_column: str | None = Field(
+        None, description="column of molecule names, carried over to predictions"
+    )
     transforms: dict[str, list[Step]] = Field(
         default_factory=dict,
         description="conversions of a target before training: log10, log10p1, exp10, "
@@ -98,7 +100,7 @@ class DataConfig(ConfigModel):
         "instead of `data_path`",
     )
     split_type: SplitType = Field(
-        "random", description="how molecules are divided; no molecule is on two sides"
+        "random", description="how molecules are divided; no molecule is in two splits"
     )
     split_ratios: tuple[float, float, float] = Field(
         (0.8, 0.1, 0.1), description="shares of training, validation and test rows"
@@ -106,16 +108,16 @@ class DataConfig(ConfigModel):
     split_seed: int | None = Field(None, description="seed of the split; by default the run's")
     train_on_val: bool = Field(
         False,
-        description="whether rows of the validation side train too, and the last epoch is kept; "
-        "the test side stays as it is",
+        description="whether rows of the validation split train too, and the last epoch is used; "
+        "the test split stays as it is",
     )
     time_column: str | None = Field(
         None, description="for split_type time: dates, numbers, or names whose number follows time"
     )
     cache_dir: str = Field(
         "auto",
-        description="folder that keeps what was computed of molecules for the next run; auto: "
-        "$MOLPOOL_CACHE or molpool/molecules in the user's cache; none: keep nothing",
+        description="cache folder of what was computed of molecules, for the next run; auto: "
+        "$MOLPOOL_CACHE or molpool/molecules in the user's cache; none: no cache",
     )
 
     @field_validator("target_columns")
@@ -148,6 +150,66 @@ class DataConfig(ConfigModel):
             if unknown:
                 raise ValueError(f"{key}: expected names in target_columns, found {unknown[0]!r}")
         return self
+
+    def tables(self, data_path: str | None) -> list[SourceConfig]:
+        """Return the tables to read, each with the columns that are read of it.
+
+        Parameters
+        ----------
+        data_path : str or None
+            The table, where neither `dataset` nor `sources` gives any.
+
+        Returns
+        -------
+        list of SourceConfig
+            `sources` as they are, or one that says what the keys of this section say.
+
+        Raises
+        ------
+        InputError
+            If no target is named, or none or several of the three places of tables are given.
+        """
+        if not self.target_columns:
+            raise InputError("data.target_columns", expected="at least one column", found="none")
+        given = {
+            "data_path": data_path is not None,
+            "data.dataset": self.dataset is not None,
+            "data.sources": bool(self.sources),
+        }
+        found = [name for name, there in given.items() if there]
+        if self.sources and (self.modifier_columns or self.modifier_suffix is not None):
+            raise InputError(
+                "data.modifier_columns",
+                expected="modifiers where the columns are named: columns.TARGET.modifier, or "
+                "modifier_suffix, of each of data.sources",
+                found="them beside data.sources",
+            )
+        if len(found) != 1:
+            raise InputError(
+                "data_path",
+                expected="one of data_path (--data-path FILE), data.dataset and data.sources",
+                found=" and ".join(found) or "none of them",
+            )
+        return self.sources or [self._single_table(data_path)]
+
+    def _single_table(self, data_path: str | None) -> SourceConfig:
+        columns: dict[str, str | ColumnSource] = {
+            target: ColumnSource(
+                column=target,
+                transform=self.transforms.get(target, []),
+                modifier=self.modifier_columns.get(target),
+            )
+            for target in self.target_columns
+        }
+        return SourceConfig(
+            path=data_path,
+            dataset=self.dataset,
+            file=self.file,
+            smiles_column=self.smiles_column,
+            id_column=self.id_column,
+            columns=columns,
+            modifier_suffix=self.modifier_suffix,
+        )
 
 
 class TableConfig(ConfigModel):

@@ -1,6 +1,4 @@
-"""Named conversions of target values, so that units and scales stand in the configuration.
-
-Modifiers of measurements: the signs ``<`` and ``>``, which make a label a bound.
+"""Measured values: conversions to the target's unit, and signs that make a label a bound.
 
 A label's censoring is -1 where the true value is below it (``<``), +1 where it is above (``>``),
 and 0 where it is the value itself.
@@ -13,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from molpool_common import FloatArray, InputError, listed
-from numpy.typing import NDArray
+from molpool_common import FloatArray, InputError, IntArray, SignArray, listed
 
 from molpool_pipelines.tables._table_config import Step, StepName
 
@@ -101,7 +98,7 @@ SIGNS = {"=": 0, "<": -1, "<=": -1, ">": 1, ">=": 1}
 
 def read_signs(
     frame: pl.DataFrame, column: str, *, where: str, rows: Sequence[int] | pl.Series
-) -> NDArray[np.int8]:
+) -> SignArray:
     """Return the censoring that a column of signs says.
 
     Parameters
@@ -137,16 +134,12 @@ def read_signs(
     return np.array([SIGNS.get(sign, 0) for sign in signs], dtype=np.int8)
 
 
-def exact_labels(
-    targets: NDArray[np.float64], censoring: NDArray[np.int8] | None
-) -> NDArray[np.float64]:
+def exact_labels(targets: FloatArray, censoring: SignArray | None) -> FloatArray:
     """Return the targets [N, T] with NaN for those that are bounds."""
     return targets if censoring is None else np.where(censoring == 0, targets, np.nan)
 
 
-def describe_signs(
-    targets: NDArray[np.float64], censoring: NDArray[np.int8], task_names: Sequence[str]
-) -> str:
+def describe_signs(targets: FloatArray, censoring: SignArray, task_names: Sequence[str]) -> str:
     """Return how many labels of each task are bounds, as ``LogD 16 >; KSOL 107 <, 4 >``."""
     parts = []
     labelled = np.isfinite(targets)
@@ -161,11 +154,11 @@ def describe_signs(
 
 
 def merge_bounds(
-    targets: NDArray[np.float64],
-    censoring: NDArray[np.int8],
-    molecule: NDArray[np.int64],
-    merged: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+    targets: FloatArray,
+    censoring: SignArray,
+    molecule: IntArray,
+    merged: FloatArray,
+) -> tuple[FloatArray, SignArray]:
     """Add to merged exact labels the bounds of molecules that have nothing else.
 
     Parameters

@@ -1,9 +1,4 @@
-"""Which tasks a page shows, and under what names.
-
-Figures of the profile, each with words and numbers beside it.
-
-What drawing rows by task gains the rarest one, and costs in effective rows.
-"""
+"""Figures of a profile, each with words and numbers beside it, legible for hundreds of tasks."""
 
 from __future__ import annotations
 
@@ -15,6 +10,8 @@ from molpool_common import (
     OKABE_ITO,
     Cell,
     Figure,
+    FloatArray,
+    IntArray,
     MoleculeTable,
     Part,
     Table,
@@ -23,15 +20,14 @@ from molpool_common import (
     new_figure,
     style,
 )
-from numpy.typing import NDArray
 
-from molpool_pipelines.tables.profile._statistics import Drawing, TaskProfile
+from molpool_pipelines.tables.profile._statistics import SamplingSetting, TaskProfile
 
-SHOWN = 24
+MOST_TASKS = 24
 """Tasks that a figure can show legibly; of more, those with the most and the fewest labels."""
 
 
-def shown_tasks(tasks: Sequence[TaskProfile], limit: int = SHOWN) -> tuple[list[int], str]:
+def selected_tasks(tasks: Sequence[TaskProfile], limit: int = MOST_TASKS) -> tuple[list[int], str]:
     """Return the tasks to draw, most labels first, and a sentence if they are not all.
 
     Parameters
@@ -70,7 +66,7 @@ _NUMBERED = 12
 
 def label_counts(tasks: Sequence[TaskProfile], n_rows: int) -> Figure:
     """Draw the labels of each task as bars."""
-    order, note = shown_tasks(tasks)
+    order, note = selected_tasks(tasks)
     names = [short_name(tasks[t].name) for t in order]
     with style():
         figure = new_figure(8, 1.0 + 0.27 * len(order))
@@ -97,7 +93,7 @@ def label_counts(tasks: Sequence[TaskProfile], n_rows: int) -> Figure:
     )
 
 
-def overlap_heatmap(tasks: Sequence[TaskProfile], common: NDArray[np.int64]) -> Figure:
+def overlap_heatmap(tasks: Sequence[TaskProfile], common: IntArray) -> Figure:
     """Draw for each pair of tasks the share of the rarer one's molecules that both label.
 
     Parameters
@@ -107,7 +103,7 @@ def overlap_heatmap(tasks: Sequence[TaskProfile], common: NDArray[np.int64]) -> 
     common : ndarray of int64 [T, T]
         Molecules labelled in both.
     """
-    order, note = shown_tasks(tasks)
+    order, note = selected_tasks(tasks)
     part = common[np.ix_(order, order)]
     own = np.diag(part)
     rarer = np.minimum.outer(own, own)
@@ -135,16 +131,16 @@ def overlap_heatmap(tasks: Sequence[TaskProfile], common: NDArray[np.int64]) -> 
     )
 
 
-def _write_counts(axes: Any, counts: NDArray[np.int64], share: NDArray[np.float64]) -> None:
+def _write_counts(axes: Any, counts: IntArray, share: FloatArray) -> None:
     for i, j in np.ndindex(*counts.shape):
         ink = "white" if share[i, j] > 55 else "black"
         axes.text(j, i, f"{counts[i, j]}", ha="center", va="center", color=ink, fontsize=7)
 
 
-def _overlap_numbers(tasks: Sequence[TaskProfile], common: NDArray[np.int64]) -> Table:
+def _overlap_numbers(tasks: Sequence[TaskProfile], common: IntArray) -> Table:
     """Return the matrix, or for many tasks the closest and the usual partner of each."""
     names = [task.name for task in tasks]
-    if len(tasks) <= SHOWN:
+    if len(tasks) <= MOST_TASKS:
         rows: list[list[Cell]] = [
             [name, *map(int, row)] for name, row in zip(names, common, strict=True)
         ]
@@ -164,9 +160,7 @@ def _overlap_numbers(tasks: Sequence[TaskProfile], common: NDArray[np.int64]) ->
     )
 
 
-def quality_shares(
-    tasks: Sequence[TaskProfile], names: Sequence[str], counts: NDArray[np.int64]
-) -> Figure:
+def quality_shares(tasks: Sequence[TaskProfile], names: Sequence[str], counts: IntArray) -> Figure:
     """Draw the quality mix of each task as stacked bars.
 
     Parameters
@@ -178,7 +172,7 @@ def quality_shares(
     counts : ndarray of int64 [T, Q]
         Labels.
     """
-    order, note = shown_tasks(tasks)
+    order, note = selected_tasks(tasks)
     part = counts[order].astype(float)
     shares = 100 * part / np.maximum(part.sum(axis=1, keepdims=True), 1)
     with style():
@@ -207,9 +201,9 @@ def quality_shares(
 
 
 def value_histograms(table: MoleculeTable, tasks: Sequence[TaskProfile]) -> Figure | None:
-    """Draw a histogram of each task that is not 0/1, its spikes marked; None if all are 0/1."""
+    """Draw a histogram of each task, frequent values marked; None if all tasks are 0/1."""
     wanted = [t for t, task in enumerate(tasks) if task.positives is None and task.labels]
-    chosen, note = shown_tasks([tasks[t] for t in wanted])
+    chosen, note = selected_tasks([tasks[t] for t in wanted])
     order = [wanted[i] for i in chosen]
     if not order:
         return None
@@ -223,7 +217,7 @@ def value_histograms(table: MoleculeTable, tasks: Sequence[TaskProfile]) -> Figu
         for axes, t in zip(grid.flat, order, strict=False):
             _histogram(axes, table.targets[:, t], tasks[t])
         svg = figure_svg(figure)
-    marked = any(task.spikes for task in tasks)
+    marked = any(task.frequent_values for task in tasks)
     return Figure(
         svg,
         alt=f"Histograms of the values of {len(order)} tasks.",
@@ -237,12 +231,12 @@ def value_histograms(table: MoleculeTable, tasks: Sequence[TaskProfile]) -> Figu
     )
 
 
-def _histogram(axes: Any, column: NDArray[np.float64], task: TaskProfile) -> None:
+def _histogram(axes: Any, column: FloatArray, task: TaskProfile) -> None:
     labels = column[np.isfinite(column)]
     bins = int(np.clip(np.sqrt(labels.size), 5, 40))
     axes.hist(labels, bins=bins, color=OKABE_ITO[0])
-    for spike in task.spikes:
-        axes.axvline(spike.value, color=OKABE_ITO[5], ls="--", lw=1)
+    for value in task.frequent_values:
+        axes.axvline(value.value, color=OKABE_ITO[5], ls="--", lw=1)
     axes.set_title(short_name(task.name, 30), fontsize=9)
     axes.tick_params(labelsize=7)
     axes.locator_params(nbins=4)
@@ -253,7 +247,7 @@ def class_shares(tasks: Sequence[TaskProfile]) -> Figure | None:
     binary = [task for task in tasks if task.positives is not None]
     if not binary:
         return None
-    order, note = shown_tasks(binary)
+    order, note = selected_tasks(binary)
     shares = [100 * (binary[t].positives or 0) / binary[t].labels for t in order]
     with style():
         figure = new_figure(8, 1.0 + 0.27 * len(order))
@@ -283,20 +277,20 @@ def class_shares(tasks: Sequence[TaskProfile]) -> Figure | None:
 
 
 def sampling_parts(
-    drawings: Sequence[Drawing], tasks: Sequence[TaskProfile], labelled: int
+    settings: Sequence[SamplingSetting], tasks: Sequence[TaskProfile], labelled: int
 ) -> list[Part]:
     """Return what the page says of drawing rows by task.
 
     Parameters
     ----------
-    drawings : sequence of Drawing
+    settings : sequence of SamplingSetting
         Each mode and α.
     tasks : sequence of TaskProfile
         All tasks.
     labelled : int
         Rows with a label.
     """
-    if not drawings:
+    if not settings:
         return [Text("No row has a label.")]
     rarest = rarest_task(tasks)
     task = tasks[rarest]
@@ -309,7 +303,7 @@ def sampling_parts(
             d.distinct_rows,
             1000 * float(d.task_share[rarest]),
         ]
-        for d in drawings
+        for d in settings
     ]
     rows.append(
         [
@@ -327,14 +321,14 @@ def sampling_parts(
             "hierarchical draws a task, then a row of it. Without a curriculum, over the whole "
             f"table. The rarest task is {task.name} with {task.labels:,} labels."
         ),
-        sampling_trade(drawings, tasks),
+        sampling_trade(settings, tasks),
         Table(
             [
                 "mode",
                 "α",
                 "effective rows",
                 "of labelled rows %",
-                "distinct rows an epoch",
+                "distinct rows per epoch",
                 "rarest task in 1,000 draws",
             ],
             rows,
@@ -345,7 +339,7 @@ def sampling_parts(
     ]
 
 
-def sampling_trade(settings: Sequence[Drawing], tasks: Sequence[TaskProfile]) -> Figure:
+def sampling_trade(settings: Sequence[SamplingSetting], tasks: Sequence[TaskProfile]) -> Figure:
     """Draw effective rows against the share of draws that label the rarest task."""
     rarest = rarest_task(tasks)
     with style():
@@ -374,7 +368,7 @@ def sampling_trade(settings: Sequence[Drawing], tasks: Sequence[TaskProfile]) ->
         axes.set_ylabel(f"draws with a label of\n{short_name(tasks[rarest].name, 30)}, %")
         axes.legend()
         svg = figure_svg(figure)
-    order, note = shown_tasks(tasks, limit=40)
+    order, note = selected_tasks(tasks, limit=40)
     return Figure(
         svg,
         alt="Effective rows against the share of draws that label the rarest task, by mode and α.",

@@ -1,7 +1,4 @@
-"""The page of a profile.
-
-From a table to its page and a summary on the screen.
-"""
+"""The page of a profile, and its summary on the screen."""
 
 from __future__ import annotations
 
@@ -13,17 +10,17 @@ import numpy as np
 from molpool_common import (
     Cell,
     Facts,
+    IntArray,
     MoleculeTable,
     Part,
     Section,
     Table,
     Text,
-    console,
     listed,
     render_report,
     write_text,
 )
-from numpy.typing import NDArray
+from molpool_common import _cli as console
 from rich.table import Table as ScreenTable
 
 from molpool_pipelines.tables.profile._figures import (
@@ -32,22 +29,22 @@ from molpool_pipelines.tables.profile._figures import (
     overlap_heatmap,
     quality_shares,
     sampling_parts,
-    shown_tasks,
+    selected_tasks,
     value_histograms,
 )
 from molpool_pipelines.tables.profile._reading import Described
 from molpool_pipelines.tables.profile._statistics import (
-    SPIKE,
-    Drawing,
-    RepeatProfile,
+    FREQUENT,
+    DuplicateProfile,
+    SamplingSetting,
     ScaffoldProfile,
     TaskProfile,
-    draw_settings,
     overlap,
-    profile_repeats,
+    profile_duplicates,
     profile_scaffolds,
     profile_tasks,
     quality_mix,
+    sampling_settings,
 )
 
 _LISTED = 20
@@ -70,19 +67,19 @@ class Profile:
         Quality labels, and labels of each by task.
     scaffolds : ScaffoldProfile
         Scaffolds of the molecules.
-    repeats : RepeatProfile
-        Repeated labels.
-    drawings : list of Drawing
-        What joint sampling would draw.
+    duplicates : DuplicateProfile
+        Duplicate labels.
+    settings : list of SamplingSetting
+        Joint sampling.
     """
 
     described: Described
     tasks: list[TaskProfile]
-    common: NDArray[np.int64]
-    qualities: tuple[list[str], NDArray[np.int64]]
+    common: IntArray
+    qualities: tuple[list[str], IntArray]
     scaffolds: ScaffoldProfile
-    repeats: RepeatProfile
-    drawings: list[Drawing]
+    duplicates: DuplicateProfile
+    settings: list[SamplingSetting]
 
     @property
     def table(self) -> MoleculeTable:
@@ -93,7 +90,7 @@ class Profile:
         """Return the figures that page and screen begin with."""
         targets = self.table.targets
         labels = np.isfinite(targets)
-        within = self.repeats.within
+        within = self.duplicates.within
         return {
             "Rows": len(self.table),
             "Rows whose SMILES do not parse": self.table.dropped.height,
@@ -103,7 +100,7 @@ class Profile:
             "Labels": int(labels.sum()),
             "Cells with a label": f"{100 * labels.mean():.1f} %",
             "Scaffolds": self.scaffolds.n_scaffolds,
-            "Repeated labels": f"{within.n_repeated:,}, {len(within.conflicts):,} of them differ",
+            "Duplicate labels": f"{within.n_repeated:,}, {len(within.conflicts):,} of them differ",
         }
 
 
@@ -118,8 +115,8 @@ def profile_page(profile: Profile) -> str:
         *_overlap(profile),
         *_quality(profile),
         Section("Scaffolds", _scaffolds(profile.scaffolds)),
-        Section("Repeats", _repeats(profile)),
-        Section("What joint sampling would draw", _sampling(profile)),
+        Section("Duplicates", _duplicates(profile)),
+        Section("Joint sampling", _sampling(profile)),
     ]
     subtitle = f"Profile of {len(profile.table):,} rows and {len(profile.tasks):,} tasks"
     return render_report(named, subtitle, sections)
@@ -135,36 +132,36 @@ def _bad_smiles(table: MoleculeTable) -> list[Part]:
 
 
 def _values(profile: Profile) -> list[Part]:
-    parts = _spikes(profile.tasks)
+    parts = _frequent_values(profile.tasks)
     histograms = value_histograms(profile.table, profile.tasks)
     classes = class_shares(profile.tasks)
     parts += [figure for figure in (histograms, classes) if figure is not None]
     measured = [task for task in profile.tasks if task.positives is None]
-    order, note = shown_tasks(measured, limit=_LISTED)
+    order, note = selected_tasks(measured, limit=_LISTED)
     if order:
         parts.append(_value_table([measured[t] for t in order], note))
     return parts
 
 
-def _spikes(tasks: Sequence[TaskProfile]) -> list[Part]:
+def _frequent_values(tasks: Sequence[TaskProfile]) -> list[Part]:
     rows: list[list[Cell]] = [
         [task.name, f"{s.value:g}", 100 * s.share, s.place, s.source or None]
         for task in tasks
-        for s in task.spikes
+        for s in task.frequent_values
     ]
     if not rows:
         return []
     more = f" The first {_LISTED} of {len(rows)}." if len(rows) > _LISTED else ""
     return [
         Text(
-            f"Single values hold more than {100 * SPIKE:.0f} % of a source's labels of a task. At "
-            "the floor or the ceiling they may be limits of the measurement rather than values.",
+            f"More than {100 * FREQUENT:.0f} % of a source's labels of a task have one value. At "
+            "the floor or the ceiling it may be a limit of the measurement rather than a value.",
             note=True,
         ),
         Table(
             ["task", "value", "of its labels %", "place", "source"],
             rows[:_LISTED],
-            caption=f"Values that hold many labels.{more}",
+            caption=f"Values that many labels have.{more}",
             digits=1,
         ),
     ]
@@ -200,7 +197,7 @@ def _scaffolds(scaffolds: ScaffoldProfile) -> list[Part]:
         "Scaffolds": scaffolds.n_scaffolds,
         "Scaffolds of one molecule": scaffolds.n_singletons,
         "Molecules without a ring": scaffolds.n_acyclic,
-        "Molecules a scaffold": (scaffolds.n_molecules - scaffolds.n_acyclic)
+        "Molecules per scaffold": (scaffolds.n_molecules - scaffolds.n_acyclic)
         / max(scaffolds.n_scaffolds, 1),
     }
     if not scaffolds.largest:
@@ -215,24 +212,24 @@ def _scaffolds(scaffolds: ScaffoldProfile) -> list[Part]:
     ]
 
 
-def _repeats(profile: Profile) -> list[Part]:
-    repeats, within = profile.repeats, profile.repeats.within
+def _duplicates(profile: Profile) -> list[Part]:
+    duplicates, within = profile.duplicates, profile.duplicates.within
     facts: dict[str, Cell] = {
         "Molecules with several rows": within.n_molecules,
         "Their rows": within.n_rows,
-        "Labels repeated (molecule and task)": within.n_repeated,
-        "Repeats that agree": within.n_agree,
-        "Repeats that differ": len(within.conflicts),
+        "Duplicate labels (molecule and task)": within.n_repeated,
+        "Duplicates that agree": within.n_agree,
+        "Duplicates that differ": len(within.conflicts),
     }
     if profile.qualities[0] or not profile.table.hold_out.all():
-        across = repeats.across
-        facts["Repeated over all qualities and sources"] = across.n_repeated
+        across = duplicates.across
+        facts["Duplicates over all qualities and sources"] = across.n_repeated
         facts["Of these, differ"] = len(across.conflicts)
     parts: list[Part] = [
         Text(
             "Rows are one molecule where the first block of their InChIKey is equal, so "
             "stereoisomers count as one. Rows of different quality are not compared unless said. "
-            "Training merges repeats with --duplicates mean or median, and stops at conflicts with "
+            "Training merges them with --duplicates mean or median, and stops at conflicts with "
             "--duplicates error."
         ),
         Facts(facts),
@@ -243,7 +240,7 @@ def _repeats(profile: Profile) -> list[Part]:
 
 
 def _conflicts_by_task(profile: Profile) -> Table:
-    every = profile.repeats.by_task
+    every = profile.duplicates.by_task
     rows = [
         [c.name, c.conflicts, c.median_spread, c.largest_spread, c.relative]
         for c in every[:_LISTED]
@@ -259,7 +256,7 @@ def _conflicts_by_task(profile: Profile) -> Table:
 
 def _worst_conflicts(profile: Profile) -> Table:
     rows: list[list[Cell]] = []
-    for conflict, relative in profile.repeats.worst:
+    for conflict, relative in profile.duplicates.worst:
         values = listed([f"{v:g}" for v in conflict.values], 5)
         places = _places(profile.table, conflict.rows)
         task = profile.tasks[conflict.task].name
@@ -288,7 +285,7 @@ def _places(table: MoleculeTable, rows: Sequence[int]) -> str:
 
 def _sampling(profile: Profile) -> list[Part]:
     labelled = int(np.isfinite(profile.table.targets).any(axis=1).sum())
-    return sampling_parts(profile.drawings, profile.tasks, labelled)
+    return sampling_parts(profile.settings, profile.tasks, labelled)
 
 
 _ON_SCREEN = 16
@@ -304,8 +301,8 @@ def describe(described: Described) -> Profile:
         overlap(table),
         quality_mix(table),
         profile_scaffolds(table),
-        profile_repeats(table, tasks),
-        draw_settings(table),
+        profile_duplicates(table, tasks),
+        sampling_settings(table),
     )
 
 
@@ -325,12 +322,12 @@ def _print(profile: Profile, output: Path) -> None:
     for name, value in facts.items():
         shown = f"{value:,}" if isinstance(value, int) else value
         out.print(f"{name:<{width}}  {shown}", markup=False)
-    order, note = shown_tasks(profile.tasks, limit=_ON_SCREEN)
+    order, note = selected_tasks(profile.tasks, limit=_ON_SCREEN)
     table = ScreenTable(box=None, pad_edge=False)
     table.add_column("task", overflow="ellipsis", no_wrap=True)
     for column in ("labels", "min", "median", "max", "differ"):
         table.add_column(column, justify="right")
-    differ = {c.name: c.conflicts for c in profile.repeats.by_task}
+    differ = {c.name: c.conflicts for c in profile.duplicates.by_task}
     for t in order:
         task = profile.tasks[t]
         q = task.quantiles

@@ -14,7 +14,6 @@ from molpool_common import (
     read_table,
     read_yaml,
     require_columns,
-    stack,
     validate_config,
 )
 from pydantic import ConfigDict, Field
@@ -22,8 +21,9 @@ from sampling_core import JointSamplingConfig
 
 from molpool_pipelines.datasets import locate, registry
 from molpool_pipelines.demo import DEMO_NOTICE, DEMO_TASKS, build_demo
-from molpool_pipelines.tables._molecules import DEMO, load_source
-from molpool_pipelines.tables._table_config import ColumnSource, DataConfig, SourceConfig
+from molpool_pipelines.tables._molecules import DEMO, load_source, load_sources
+from molpool_pipelines.tables._table_config import DataConfig, SourceConfig
+from molpool_pipelines.tables._values import describe_signs
 
 QUALITY = "Quality"
 """Column of quality labels that is used where it is there and none is named."""
@@ -95,43 +95,21 @@ def read_configured(config: Path, quality: str | None) -> Described:
     """
     run = validate_config(_RunFile, read_yaml(config))
     data = run.data
-    if not data.target_columns:
-        raise InputError(
-            "data.target_columns", expected="at least one column", found="none", where=config.name
-        )
-    sources = data.sources or [_one_source(data, run.data_path)]
+    sources = data.tables(run.data_path)
     curriculum = run.joint_sampling.curriculum
     tiered = all(source.quality is not None for source in sources)
     if quality is None and (tiered or (run.joint_sampling.enabled and curriculum.enabled)):
         quality = curriculum.quality_col
     # Times are for splitting, which nothing here does.
     unsplit = data.model_copy(update={"split_type": "random"})
-    table = stack([load_source(source, unsplit, quality, "drop") for source in sources])
+    table = load_sources(sources, unsplit, quality, "drop")
     notes = [f"The data section of {config.name}, units converted."]
+    if table.censoring is not None:
+        bounds = describe_signs(table.targets, table.censoring, table.task_names)
+        notes.append(f"Labels that are bounds, and count as labels here: {bounds or 'none'}.")
     if any(source.dataset == DEMO for source in sources):
         notes.append(DEMO_NOTICE)
     return Described(config.name, table, notes)
-
-
-def _one_source(data: DataConfig, path: str | None) -> SourceConfig:
-    if (path is None) == (data.dataset is None):
-        raise InputError(
-            "data_path",
-            expected="one of data_path, data.dataset and data.sources",
-            found="none of them" if path is None else "data_path and data.dataset",
-        )
-    columns: dict[str, str | ColumnSource] = {
-        name: ColumnSource(column=name, transform=data.transforms.get(name, []))
-        for name in data.target_columns
-    }
-    return SourceConfig(
-        path=path,
-        dataset=data.dataset,
-        file=data.file,
-        smiles_column=data.smiles_column,
-        id_column=data.id_column,
-        columns=columns,
-    )
 
 
 def read_named(table: str, file: str | None, columns: Columns) -> Described:

@@ -1,10 +1,7 @@
-"""Numbers of each task: labels, values, spikes, quality mix, overlap.
+"""Statistics of a table, computed before anything is drawn or written.
 
-Molecules that were measured more than once, and how far their values lie apart.
-
-How molecules gather on scaffolds.
-
-What joint sampling would draw from the table, by mode and exponent.
+Of tasks: labels, quantiles, frequent values, quality mix, overlap. Of molecules: duplicates, how
+far their values lie apart, and scaffolds. Of joint sampling: the distribution of rows.
 """
 
 from __future__ import annotations
@@ -13,18 +10,18 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
-from molpool_common import MoleculeTable, murcko_scaffolds, parse_smiles
+from molpool_common import FloatArray, IntArray, MoleculeTable, murcko_scaffolds, parse_smiles
 from numpy.typing import NDArray
 from sampling_core import DEFAULT_QUALITIES
 
 from molpool_pipelines.tables._duplicates import Conflict, DuplicateReport, find_duplicates
 
-SPIKE = 0.10
+FREQUENT = 0.10
 """Share of a task's labels from which on a single value is named."""
 
 
 @dataclass(frozen=True)
-class Spike:
+class FrequentValue:
     """A single value that many labels have.
 
     Parameters
@@ -61,20 +58,20 @@ class TaskProfile:
         Standard deviation; None with fewer than two labels.
     positives : int or None
         Labels that are 1, where all labels are 0 or 1.
-    spikes : list of Spike
-        For other tasks, the values that more than `SPIKE` of the labels of a source have.
+    frequent_values : list of FrequentValue
+        For other tasks, the values that more than `FREQUENT` of the labels of a source have.
     """
 
     name: str
     labels: int
     molecules: int
-    quantiles: NDArray[np.float64] | None
+    quantiles: FloatArray | None
     sd: float | None
     positives: int | None
-    spikes: list[Spike]
+    frequent_values: list[FrequentValue]
 
 
-def molecule_numbers(table: MoleculeTable) -> NDArray[np.int64]:
+def molecule_numbers(table: MoleculeTable) -> IntArray:
     """Return the number [N] of each row's molecule: 0, 1, ... as they first come."""
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(g, len(numbers)) for g in table.groups], dtype=np.int64)
@@ -92,8 +89,8 @@ def profile_tasks(table: MoleculeTable) -> list[TaskProfile]:
 
 def _profile(
     name: str,
-    column: NDArray[np.float64],
-    molecule: NDArray[np.int64],
+    column: FloatArray,
+    molecule: IntArray,
     source: NDArray[np.object_],
 ) -> TaskProfile:
     held = np.isfinite(column)
@@ -106,35 +103,39 @@ def _profile(
         quantiles=np.quantile(labels, (0, 0.25, 0.5, 0.75, 1)) if labels.size else None,
         sd=float(labels.std(ddof=1)) if labels.size > 1 else None,
         positives=int(labels.sum()) if binary else None,
-        spikes=[] if binary else _spikes_by_source(labels, source[held], np.unique(source)),
+        frequent_values=[]
+        if binary
+        else _frequent_by_source(labels, source[held], np.unique(source)),
     )
 
 
-def _spikes_by_source(
-    labels: NDArray[np.float64], source: NDArray[np.object_], names: NDArray[np.object_]
-) -> list[Spike]:
+def _frequent_by_source(
+    labels: FloatArray, source: NDArray[np.object_], names: NDArray[np.object_]
+) -> list[FrequentValue]:
     # A limit of one laboratory's assay is inside the range of another's.
     if len(names) == 1:
-        return _spikes(labels, "")
-    return [spike for name in names for spike in _spikes(labels[source == name], str(name))]
+        return _frequent_values(labels, "")
+    return [
+        value for name in names for value in _frequent_values(labels[source == name], str(name))
+    ]
 
 
-def _spikes(labels: NDArray[np.float64], source: str) -> list[Spike]:
+def _frequent_values(labels: FloatArray, source: str) -> list[FrequentValue]:
     values, counts = np.unique(labels, return_counts=True)
     if len(values) < 2:
-        return [Spike(float(v), 1.0, "floor", source) for v in values]
-    spikes = []
+        return [FrequentValue(float(v), 1.0, "floor", source) for v in values]
+    frequent_values = []
     for i in np.argsort(-counts, kind="stable"):
         share = counts[i] / labels.size
         # Among a handful of labels every value holds more than a tenth.
-        if share <= SPIKE or counts[i] < 3:
+        if share <= FREQUENT or counts[i] < 3:
             break
         place = {0: "floor", len(values) - 1: "ceiling"}.get(int(i), "inside")
-        spikes.append(Spike(float(values[i]), float(share), place, source))
-    return spikes
+        frequent_values.append(FrequentValue(float(values[i]), float(share), place, source))
+    return frequent_values
 
 
-def overlap(table: MoleculeTable) -> NDArray[np.int64]:
+def overlap(table: MoleculeTable) -> IntArray:
     """Return how many molecules have labels of both tasks [T, T]; the diagonal counts one task's.
 
     A molecule counts once, on whichever of its rows the labels stand.
@@ -146,7 +147,7 @@ def overlap(table: MoleculeTable) -> NDArray[np.int64]:
     return (labelled.T @ labelled).astype(np.int64)
 
 
-def quality_mix(table: MoleculeTable) -> tuple[list[str], NDArray[np.int64]]:
+def quality_mix(table: MoleculeTable) -> tuple[list[str], IntArray]:
     """Return the quality labels, best first, and the labels of each by task [T, Q].
 
     Labels other than high, medium and low come after these, most rows first.
@@ -187,8 +188,8 @@ class TaskConflicts:
 
 
 @dataclass(frozen=True)
-class RepeatProfile:
-    """Repeats within a quality, and over all rows.
+class DuplicateProfile:
+    """Duplicates within a quality, and over all rows.
 
     Parameters
     ----------
@@ -208,16 +209,16 @@ class RepeatProfile:
     worst: list[tuple[Conflict, float]]
 
 
-def profile_repeats(
+def profile_duplicates(
     table: MoleculeTable, tasks: list[TaskProfile], n_worst: int = 20
-) -> RepeatProfile:
+) -> DuplicateProfile:
     """Compare repeated labels within each quality, and over all rows."""
     within = find_duplicates(table)
     one_tier = replace(table, quality=None, hold_out=np.ones(len(table), dtype=np.bool_))
     across = find_duplicates(one_tier)
     relative = [(c, c.spread / (tasks[c.task].sd or np.inf)) for c in within.conflicts]
     relative.sort(key=lambda pair: -pair[1])
-    return RepeatProfile(within, across, _by_task(within, tasks), relative[:n_worst])
+    return DuplicateProfile(within, across, _by_task(within, tasks), relative[:n_worst])
 
 
 def _by_task(report: DuplicateReport, tasks: list[TaskProfile]) -> list[TaskConflicts]:
@@ -278,7 +279,7 @@ ALPHAS = (0.0, 0.3, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
-class Drawing:
+class SamplingSetting:
     """The row distribution of one setting.
 
     Parameters
@@ -299,10 +300,10 @@ class Drawing:
     alpha: float
     effective_rows: float
     distinct_rows: float
-    task_share: NDArray[np.float64]
+    task_share: FloatArray
 
 
-def draw_settings(table: MoleculeTable) -> list[Drawing]:
+def sampling_settings(table: MoleculeTable) -> list[SamplingSetting]:
     """Return the distributions of both modes at each of `ALPHAS`, without a curriculum.
 
     Parameters
@@ -312,7 +313,7 @@ def draw_settings(table: MoleculeTable) -> list[Drawing]:
 
     Returns
     -------
-    list of Drawing
+    list of SamplingSetting
         Empty for a table without labels.
     """
     # Imports torch, which takes seconds: only once everything else has been computed.
@@ -329,7 +330,7 @@ def draw_settings(table: MoleculeTable) -> list[Drawing]:
             sampler = JointSampler(targets, task_alpha=alpha, composition_mode=mode, seed=0)
             p = sampler.probabilities()
             settings.append(
-                Drawing(
+                SamplingSetting(
                     mode,
                     alpha,
                     effective_rows=sampler.statistics().effective_samples,

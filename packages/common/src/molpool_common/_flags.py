@@ -1,7 +1,7 @@
 """How tyro sees the configuration models: raw values for flags, checked once and as a whole.
 
 tyro would build each section by itself and report pydantic's text; collecting plain values instead
-lets `molpool_common.config` word every error with the full dotted key.
+lets `molpool_common._config` word every error with the full dotted key.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from tyro.constructors import (
     StructFieldSpec,
     StructTypeInfo,
 )
+
+from molpool_common._config import is_model
 
 _WORDS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
@@ -145,15 +147,11 @@ def has_flag(annotation: Any) -> bool:
     """Return whether a field can be written as one flag; others are for the YAML file alone."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return all(get_origin(a) in (None, Literal) and not _is_model(a) for a in arguments)
+        return all(get_origin(a) in (None, Literal) and not is_model(a) for a in arguments)
     if origin in (list, tuple):
-        return not any(_is_model(a) or get_origin(a) is not None for a in arguments)
+        return not any(is_model(a) or get_origin(a) is not None for a in arguments)
     # A section of its own has flags for its keys; one that may be absent has none.
-    return all(has_flag(a) and not _is_model(a) for a in arguments)
-
-
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return all(has_flag(a) and not is_model(a) for a in arguments)
 
 
 def flag_names(model: type[BaseModel], prefix: str = "--") -> list[str]:
@@ -161,7 +159,7 @@ def flag_names(model: type[BaseModel], prefix: str = "--") -> list[str]:
     names: list[str] = []
     for key, field in model.model_fields.items():
         name = prefix + key.replace("_", "-")
-        if _is_model(field.annotation):
+        if is_model(field.annotation):
             names += flag_names(cast("type[BaseModel]", field.annotation), f"{name}.")
         elif has_flag(field.annotation):
             names.append(name)

@@ -5,9 +5,9 @@ import weakref
 from pathlib import Path
 
 import pytest
-from molpool_common.script import KEPT_SHAPES, objects_kept
+from molpool_common._process import KEPT_SHAPES, objects_kept
 
-COMMAND = "from molpool_common.script import run_script; run_script('command')"
+COMMAND = "from molpool_common._process import run_script; run_script('command')"
 
 
 def ran(folder: Path, source: str) -> subprocess.CompletedProcess[str]:
@@ -63,7 +63,7 @@ def test_holes_of_the_heap_go_back_to_the_system(tmp_path: Path) -> None:
     """Blocks below the largest that comes from the heap, the last of them kept."""
     run = ran(
         tmp_path,
-        "from molpool_common.script import free_memory\n"
+        "from molpool_common._process import free_memory\n"
         "def mb(): return int(open('/proc/self/statm').read().split()[1]) * 4096 / 2**20\n"
         "def main():\n"
         "    blocks = [bytearray(b'x') * (8 << 20) for _ in range(40)]\n"

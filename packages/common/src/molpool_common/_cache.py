@@ -1,4 +1,4 @@
-"""Arrays kept on disk by the content of the text that they were computed from.
+"""Arrays cached on disk by the content of the text that they were computed from.
 
 A store is a folder of whole files, each with the results of some thousand texts and their keys. A
 file is written under a temporary name and then renamed, and its name follows from its keys: several
@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from molpool_common.runfolder import atomic_path
+from molpool_common._arrays import BoolArray, IntArray
+from molpool_common._folders import atomic_path
 
 Keys = NDArray[np.bytes_]
 _KEYS = "keys"
@@ -46,8 +47,8 @@ class Found(NamedTuple):
     """
 
     arrays: Mapping[str, NDArray[Any]]
-    there: NDArray[np.int64]
-    asked: NDArray[np.int64]
+    there: IntArray
+    asked: IntArray
 
 
 def text_keys(texts: Sequence[str]) -> Keys:
@@ -95,8 +96,8 @@ class ContentStore:
         self,
         path: Path,
         ordered: Keys,
-        order: NDArray[np.int64],
-        missing: NDArray[np.bool_],
+        order: IntArray,
+        missing: BoolArray,
     ) -> Found | None:
         """Return what a file holds of the missing keys; drop it where it is damaged."""
         try:

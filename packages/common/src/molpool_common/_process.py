@@ -9,7 +9,9 @@ import atexit
 import ctypes
 import gc
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -94,6 +96,18 @@ def end_process(code: int) -> NoReturn:
         with suppress(OSError, ValueError):  # closed, or the reader has gone
             stream.flush()
     os._exit(code)
+
+
+def heed_ctrl_c() -> None:
+    """Put Python's handling of Ctrl-C back where a library has taken it away.
+
+    RDKit guards long calls in C++ (InChI among them) against being interrupted; some of its guards,
+    left, restore the handler of another one, and Ctrl-C is swallowed from then on. Costs a
+    microsecond.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, handler)
 
 
 def _keep_freed_memory() -> None:

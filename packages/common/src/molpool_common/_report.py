@@ -65,7 +65,7 @@ class Figure:
     Parameters
     ----------
     svg : str
-        An ``<svg>`` element, from `molpool_common.plotting.figure_svg`.
+        An ``<svg>`` element, from `molpool_common._plotting.figure_svg`.
     alt : str
         What the figure shows, in words.
     caption : str

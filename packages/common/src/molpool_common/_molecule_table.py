@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+
+from molpool_common._arrays import BoolArray, FloatArray, IntArray, SignArray
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class MoleculeTable:
     targets : ndarray [N, T]
         Values after conversion, NaN where there is no label.
     quality : list of str or None
-        Quality label a row.
+        Quality label of each row.
     times : list or None
         Raw values of the time column.
     hold_out : ndarray of bool [N]
@@ -43,18 +44,18 @@ class MoleculeTable:
     task_names: tuple[str, ...]
     smiles: list[str]
     groups: list[str]
-    targets: NDArray[np.float64]
+    targets: FloatArray
     quality: list[str] | None
     times: list[Any] | None
-    hold_out: NDArray[np.bool_]
+    hold_out: BoolArray
     origin: pl.DataFrame
     dropped: pl.DataFrame
-    censoring: NDArray[np.int8] | None = None
+    censoring: SignArray | None = None
 
     def __len__(self) -> int:
         return len(self.smiles)
 
-    def take(self, rows: NDArray[np.int64]) -> MoleculeTable:
+    def take(self, rows: IntArray) -> MoleculeTable:
         """Return the rows at these positions, in this order."""
         return replace(
             self,
@@ -102,7 +103,7 @@ def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
     )
 
 
-def _stacked_censoring(parts: Sequence[MoleculeTable]) -> NDArray[np.int8] | None:
+def _stacked_censoring(parts: Sequence[MoleculeTable]) -> SignArray | None:
     """Return the censoring of all rows; those of a part without modifiers are exact."""
     if all(p.censoring is None for p in parts):
         return None

@@ -12,7 +12,7 @@ import pytest
 from molpool_data.cli import main
 
 Run = Callable[..., tuple[int, str, str]]
-ROOT = Path(__file__).resolve().parents[5]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_the_page_says_what_is_in_the_table(run: Run, tmp_path: Path) -> None:
     Path("t.csv").write_text(TABLE)
     code, out, err = run("t.csv")
     assert (code, err) == (0, "")
-    assert re.search(r"Repeated labels +2, 2 of them differ", out)
+    assert re.search(r"Duplicate labels +2, 2 of them differ", out)
     text = (tmp_path / "profile.html").read_text()
     page = Page(text)
     assert [h.strip() for h in page.headings if h.strip()] == [
@@ -81,8 +81,8 @@ def test_the_page_says_what_is_in_the_table(run: Run, tmp_path: Path) -> None:
         "Task overlap",
         "Quality mix",
         "Scaffolds",
-        "Repeats",
-        "What joint sampling would draw",
+        "Duplicates",
+        "Joint sampling",
     ]
     assert ["pIC50", "1", "50.0", "floor", "–"] in page.rows
     assert ["pIC50", "6", "5", "100.0"] in page.rows

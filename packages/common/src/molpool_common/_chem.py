@@ -6,10 +6,7 @@ back for the length of a call and let go afterwards.
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from molpool_common.errors import InputError, listed
+from molpool_common._errors import InputError, listed
+from molpool_common._process import heed_ctrl_c
 
 try:
     from rdkit import Chem, rdBase
@@ -151,8 +149,11 @@ def inchikey_block(mol: Mol) -> str:
 
 def inchikey_blocks(mols: Sequence[Mol]) -> list[str]:
     """Return `inchikey_block` of each molecule."""
-    with rdBase.BlockLogs(), _ctrl_c_kept():
-        return [_inchikey_block(mol) for mol in mols]
+    with rdBase.BlockLogs():
+        try:
+            return [_inchikey_block(mol) for mol in mols]
+        finally:
+            heed_ctrl_c()
 
 
 def murcko_scaffold(mol: Mol) -> str:
@@ -228,21 +229,6 @@ def _morgan(radius: int, n_bits: int) -> FingerprintGenerator64:
 def _murcko_scaffold(mol: Mol) -> str:
     scaffold = MurckoScaffold.MurckoScaffoldSmiles(mol=mol)  # type: ignore[no-untyped-call]
     return str(scaffold)
-
-
-@contextmanager
-def _ctrl_c_kept() -> Iterator[None]:
-    """Put Python's handling of Ctrl-C back, which RDKit's InChI takes away.
-
-    Its C++ guard against being interrupted restores the handler of an inner guard, not the one it
-    found, so that the next SIGINT would be swallowed.
-    """
-    try:
-        yield
-    finally:
-        handler = signal.getsignal(signal.SIGINT)
-        if handler is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)
 
 
 def _read(smiles: str, *, sanitize: bool = True) -> Mol | None:

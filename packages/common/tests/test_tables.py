@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molpool_common.errors import InputError
-from molpool_common.table import MISSING, number_column, read_table, require_columns
+from molpool_common._errors import InputError
+from molpool_common._tables import MISSING, number_column, read_table, require_columns
 
 
 def refusal(path: Path) -> str:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from molpool_common import runfolder
-from molpool_common.errors import InputError
-from molpool_common.runfolder import MARKER, RunFolder, atomic_path, check_free, default_folder
+from molpool_common import _folders as runfolder
+from molpool_common._errors import InputError
+from molpool_common._folders import MARKER, RunFolder, atomic_path, check_free, default_folder
 
 
 class TestAtomicPath:

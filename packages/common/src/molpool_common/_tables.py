@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from molpool_common.errors import InputError, did_you_mean, listed
-from molpool_common.runfolder import atomic_path
+from molpool_common._errors import InputError, did_you_mean, listed
+from molpool_common._folders import atomic_path
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None")
 """How a missing value may be written in a CSV file."""

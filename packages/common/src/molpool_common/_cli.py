@@ -1,4 +1,4 @@
-"""What every command shares: flags from configuration models, exit codes, signals.
+"""What every command shares: flags from configuration models, exit codes, signals, the screen.
 
 Exit codes: 0 done, 2 the user's input is wrong (one message, no traceback), 1 a fault of ours,
 130 interrupted by Ctrl-C or SIGTERM.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,14 +16,15 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel
+from rich.console import Console
 
-from molpool_common.config import YamlDocument, read_yaml, validate_config, validate_values
-from molpool_common.errors import USER_ERROR, InputError, did_you_mean, nearest
-from molpool_common.flags import Section as _Section
-from molpool_common.flags import flag_names, flag_registry
+from molpool_common._config import YamlDocument, read_yaml, validate_config, validate_values
+from molpool_common._errors import USER_ERROR, InputError, did_you_mean, nearest
+from molpool_common._flags import Section, flag_names, flag_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 INTERRUPTED = 130
@@ -125,17 +125,6 @@ def _sigterm_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-def heed_ctrl_c() -> None:
-    """Put Python's handling of Ctrl-C back where a library has taken it away.
-
-    RDKit guards long calls in C++ against being interrupted; some of its guards, left, restore the
-    handler of another one, and Ctrl-C is swallowed from then on. Costs a microsecond.
-    """
-    handler = signal.getsignal(signal.SIGINT)
-    if handler is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, handler)
 
 
 Migrate = Callable[[YamlDocument], YamlDocument]
@@ -259,5 +248,19 @@ def _overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     """Return `base` with the values of `top`, section by section."""
     merged = dict(base)
     for key, value in top.items():
-        merged[key] = _overlay(base[key], value) if isinstance(value, _Section) else value
+        merged[key] = _overlay(base[key], value) if isinstance(value, Section) else value
     return merged
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that keeps words whole and colours nothing by guess."""
+    return Console(stderr=stderr, highlight=False)
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in the largest unit that leaves at least one, powers of 1000."""
+    if count < 1000:
+        return f"{count} B"
+    if count < 1_000_000:
+        return f"{count / 1000:.0f} kB"
+    return f"{count / 1_000_000:.1f} MB"

@@ -1,0 +1,15 @@
+from .catalogue import dataset as dataset
+from .catalogue import registry as registry
+from .fetch import Outcome as Outcome
+from .fetch import Progress as Progress
+from .fetch import fetch as fetch
+from .model import DataFile as DataFile
+from .model import Dataset as Dataset
+from .model import Licence as Licence
+from .model import Source as Source
+from .store import DATA_VARIABLE as DATA_VARIABLE
+from .store import cache_folder as cache_folder
+from .store import data_folders as data_folders
+from .store import find as find
+from .store import locate as locate
+from .store import sha256 as sha256
