@@ -146,7 +146,7 @@ def test_training_that_was_read_before_gives_the_same_fit(folder):
     found = fit(config, training).summaries
     stored = Stage1CoeffSummaries.load(folder / "fit" / "coefficients.npz")
     np.testing.assert_array_equal(found.mean, stored.mean)
-    np.testing.assert_array_equal(found.calibration.reach, stored.calibration.reach)
+    np.testing.assert_array_equal(found.calibration.quantiles, stored.calibration.quantiles)
 
 
 def test_a_report_holds_the_figures(folder, tmp_path):

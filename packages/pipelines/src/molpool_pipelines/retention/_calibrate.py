@@ -17,12 +17,12 @@ import numpy as np
 import polars as pl
 from molpool_common import FloatArray, InputError, IntArray
 from rt_ridge import (
-    MOST_PARTS,
+    MAX_RUN_BLOCKS,
+    ConformalSketch,
     IntervalCalibration,
-    ReachSketch,
     Stage1CoeffSummaries,
     SufficientStatistics,
-    beyond,
+    outside_range,
 )
 
 from molpool_pipelines.retention._predict import Artefact, BatchReader
@@ -86,7 +86,7 @@ def calibrate(training: Training, folds: RunFolds, fit: Fit) -> Calibrated:
         extra=[folds.column],
         descriptors=training.descriptors,
     )
-    sketch = ReachSketch()
+    sketch = ConformalSketch()
     for batch in reader.batches(training.config.max_train_rows):
         for fold, rows in folds.split(batch.raw):
             runs = folds.positions(batch.raw)[rows]
@@ -139,7 +139,7 @@ def _without(
 
 
 def _add_errors(
-    sketch: ReachSketch,
+    sketch: ConformalSketch,
     reader: BatchReader,
     fit: Artefact,
     frame: pl.DataFrame,
@@ -153,5 +153,5 @@ def _add_errors(
     frame, support, runs = frame.filter(known), support[known], runs[known]
     prediction = reader.predict(fit, frame)
     z = (frame[reader.config.target_col].to_numpy() - prediction.mean) / prediction.std
-    far = beyond(fit.summaries.features.covariates(frame), *trained)
-    sketch.update(z, support, runs % MOST_PARTS, far)
+    extrapolated = outside_range(fit.summaries.features.covariates(frame), *trained)
+    sketch.update(z, support, runs % MAX_RUN_BLOCKS, extrapolated)

@@ -65,7 +65,7 @@ def prepare(config: PrepareConfig, progress: Progress = silent) -> Prepared:
     compounds = Identifiers.of(frame[COMPOUND], previous.compounds if previous else None)
     frame = frame.with_columns(compounds.apply(frame[COMPOUND]).alias("comp_id"))
     columns = MappingColumns(SPECIES, CLUSTER, "comp_id", config.library_col)
-    mapped = map_species(frame, columns, cap=config.cap, seed=config.seed)
+    mapped = map_species(frame, columns, max_rows_per_pair=config.cap, seed=config.seed)
     mapping, rows = _identified(mapped.mapping, mapped.frame, previous)
     collisions = mapped.collisions
     if config.compound_name is not None:
@@ -79,7 +79,7 @@ def prepare(config: PrepareConfig, progress: Progress = silent) -> Prepared:
         "without_supercategory": mapped.n_missing_group,
         "without_subgroup": mapped.n_missing_species,
         "without_target": raw[config.target_col].null_count(),
-        "capped": mapped.n_capped,
+        "capped": mapped.n_over_limit,
         "kept": rows.height,
     }
     files = _by_library(config, rows)
