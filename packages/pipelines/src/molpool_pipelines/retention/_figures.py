@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
-from matplotlib.figure import Figure as Picture
-from molpool_common import InputError, Table, load_config
-from rt_ridge import (
-    GroupwiseRidge,
-    Stage1CoeffSummaries,
-    SufficientStatistics,
-    plot_drift,
-    plot_shrinkage,
-    plot_slopes,
-    plot_support,
-)
+from matplotlib.figure import Figure
+from molpool_common import InputError, Table, atomic_path, style
+from rt_ridge import GroupwiseRidge, plot_drift, plot_shrinkage, plot_slopes, plot_support
 
-from molpool_pipelines.retention.config import FitConfig
-from molpool_pipelines.retention.evaluation import Evaluation, with_rows
-from molpool_pipelines.retention.folder import COEFFICIENTS, CONFIG, METRICS, STATISTICS
+from molpool_pipelines.retention._config import PlotConfig, ResultsConfig
+from molpool_pipelines.retention._evaluate import Evaluation, nonempty
+from molpool_pipelines.retention._fit import FittedRun
 
 ERRORS = {
     "support": "training rows",
@@ -36,7 +26,7 @@ ERRORS = {
     "pair_rmse_p90": "p90",
     "pair_rmse_p99": "p99",
 }
-"""Columns of an evaluation that say how far off the means are, as readers see them."""
+"""Columns of an evaluation about errors, and their heads."""
 
 INTERVALS = {
     "support": "training rows",
@@ -49,95 +39,65 @@ INTERVALS = {
     "z_mean": "z mean",
     "z_sd": "z sd",
 }
-"""Columns that say how honest the intervals are."""
+"""Columns of an evaluation about intervals, and their heads."""
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Plot:
     """A figure with a name for its file, words for those who cannot see it, and its numbers."""
 
     name: str
-    picture: Picture
+    figure: Figure
     alt: str
     caption: str
     data: Table | None = None
 
+    def save(self, folder: Path, formats: Sequence[str]) -> list[Path]:
+        """Write the figure in each format and return the files."""
+        files = [folder / f"{self.name}.{suffix}" for suffix in formats]
+        for file in files:
+            with style(), atomic_path(file) as temporary:
+                self.figure.savefig(temporary, format=file.suffix[1:], dpi=160)
+        return files
 
-@dataclass(frozen=True)
-class FittedRun:
-    """The folder that `molpool-rt fit` left.
 
-    Attributes
-    ----------
-    name : str
-        Of the folder.
-    summaries : Stage1CoeffSummaries
-        The artefact.
-    metrics : dict
-        metrics.json.
-    config : str
-        Its keys that are not at their default, dotted, one a line.
-    statistics : SufficientStatistics or None
-        Of the regressors.
+def plot(config: PlotConfig) -> list[Plot]:
+    """Return the figures of fits and of their evaluation; writes nothing.
+
+    Raises
+    ------
+    InputError, RTRidgeError
+        If neither is given, or a folder holds something else.
     """
-
-    name: str
-    summaries: Stage1CoeffSummaries
-    metrics: dict[str, Any]
-    config: str
-    statistics: SufficientStatistics | None
-
-    @classmethod
-    def load(cls, folder: str) -> FittedRun:
-        """Read a run folder, or raise `InputError` or `RTRidgeError`."""
-        path = Path(folder)
-        absent = [n for n in (COEFFICIENTS, METRICS, CONFIG) if not (path / n).is_file()]
-        if absent:
-            raise InputError(
-                "runs",
-                expected="folders of molpool-rt fit",
-                found=f"{folder!r} without {absent[0]}",
-            )
-        statistics = path / STATISTICS
-        return cls(
-            path.resolve().name,
-            Stage1CoeffSummaries.load(path / COEFFICIENTS),
-            json.loads((path / METRICS).read_text(encoding="utf-8")),
-            _settings(path / CONFIG),
-            SufficientStatistics.load(statistics) if statistics.is_file() else None,
-        )
+    runs, evaluation = load_results(config)
+    plots = [figure for run in runs for figure in fit_plots(run)]
+    return plots if evaluation is None else [*plots, *evaluation_plots(evaluation)]
 
 
-def _settings(path: Path) -> str:
-    config = load_config(FitConfig, path)
-    changed = config.model_dump(mode="json", exclude_defaults=True)
-    return "\n".join(_lines(changed))
+def load_results(config: ResultsConfig) -> tuple[list[FittedRun], Evaluation | None]:
+    """Read fits and their evaluation, at least one of either."""
+    if not config.runs and config.evaluation is None:
+        raise InputError("runs", expected="folders of fits, or --evaluation", found="neither")
+    runs = [FittedRun.load(folder) for folder in config.runs]
+    return runs, None if config.evaluation is None else Evaluation.load(config.evaluation)
 
 
-def _lines(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _lines(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}: {json.dumps(value, ensure_ascii=False)}"
-
-
-def fit_figures(run: FittedRun) -> Iterator[Drawn]:
+def fit_plots(run: FittedRun) -> Iterator[Plot]:
     """Draw what pooling did, and the slopes of the supercategories."""
     regressors = run.summaries.features.regressors
     what = regressors[0] if regressors else "intercept"
     pooled = run.metrics["model"] in ("partial_pooling", "supercategory")
     if pooled and run.statistics is not None:
         own = GroupwiseRidge().fit(run.statistics, features=run.summaries.features).summaries_
-        yield Drawn(
+        yield Plot(
             f"shrinkage_{run.name}",
             plot_shrinkage(own, run.summaries, what),
-            f"Estimates of {what} of each pair on its own against pooled ones.",
-            f"Left: {what} of every pair, fitted on its own (ridge, penalty 1) and pooled. Right: "
-            "how far pooling moved it, by the training rows of the pair.",
+            f"Estimates of {what} of each pair, unpooled against pooled.",
+            f"Left: {what} of every pair, fitted alone (ridge, penalty 1) and pooled. Right: the "
+            "difference that pooling makes, by the training rows of the pair.",
         )
     if regressors:
-        yield Drawn(
+        yield Plot(
             f"slopes_{run.name}",
             plot_slopes(run.summaries, what),
             f"Boxes of the slopes of {what} by supercategory.",
@@ -163,7 +123,7 @@ def _slope_table(run: FittedRun) -> Table:
     return Table(means.columns, rows, caption="Mean slope of the pairs of each supercategory.")
 
 
-def evaluation_figures(evaluation: Evaluation) -> Iterator[Drawn]:
+def evaluation_plots(evaluation: Evaluation) -> Iterator[Plot]:
     """Draw error and coverage by support, and the drift of the runs."""
     own = {s.name: s.table for s in evaluation.scored}
     yield _support("support", own, "All rows that each model predicts, by the training rows of")
@@ -178,15 +138,15 @@ def evaluation_figures(evaluation: Evaluation) -> Iterator[Drawn]:
         yield from map(_drift, evaluation.drift.partition_by("artefact", maintain_order=True))
 
 
-def _support(name: str, tables: dict[str, pl.DataFrame], which: str) -> Drawn:
-    filled = {bin_ for table in tables.values() for bin_ in with_rows(table)["support"]}
+def _support(name: str, tables: dict[str, pl.DataFrame], which: str) -> Plot:
+    filled = {bin_ for table in tables.values() for bin_ in nonempty(table)["support"]}
     shown = {n: t.filter(pl.col("support").is_in(filled)) for n, t in tables.items()}
-    return Drawn(
+    return Plot(
         name,
         plot_support(shown),
         "RMSE and coverage of the intervals by the number of training rows of the pair.",
         f"{which} their pair: error, and share of the rows inside the 95 % (solid), 80 % (dashed) "
-        "and 50 % (dotted) intervals. Grey: what the intervals claim.",
+        "and 50 % (dotted) intervals. Grey: nominal coverage.",
         Table(
             ["model", *(ERRORS | INTERVALS).values()],
             [[n, *row] for n, t in shown.items() for row in t.select(*(ERRORS | INTERVALS)).rows()],
@@ -194,11 +154,11 @@ def _support(name: str, tables: dict[str, pl.DataFrame], which: str) -> Drawn:
     )
 
 
-def _drift(runs: pl.DataFrame) -> Drawn:
+def _drift(runs: pl.DataFrame) -> Plot:
     name = runs["artefact"][0]
     columns = ("run", "observed", "predicted", "without_drift")
     rows = runs.select("run", "n", "observed", "predicted", "bias", "rmse").head(1000).rows()
-    return Drawn(
+    return Plot(
         f"drift_{name}",
         plot_drift(*(runs[c].to_numpy() for c in columns)),
         f"Mean shift of each run, as measured and as {name} predicts it, and what is left over.",
@@ -207,17 +167,3 @@ def _drift(runs: pl.DataFrame) -> Drawn:
         " standards leave unexplained.",
         Table(["run", "rows", "measured", "predicted", "bias", "RMSE"], rows),
     )
-
-
-def save(drawn: Sequence[Drawn], folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Write each figure in each format and return the files."""
-    from molpool_common import atomic_path, style
-
-    written = []
-    for one in drawn:
-        for suffix in formats:
-            path = folder / f"{one.name}.{suffix}"
-            with style(), atomic_path(path) as temporary:
-                one.picture.savefig(temporary, format=suffix, dpi=160)
-            written.append(path)
-    return written

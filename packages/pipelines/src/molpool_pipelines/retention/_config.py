@@ -1,10 +1,23 @@
-"""Everything that the commands of molpool-rt can be told."""
+"""Configurations of retention times, one per command, and where a command may write.
+
+`PrepareConfig`, `FitConfig`, `PredictConfig`, `EvaluateConfig`, `PlotConfig`, `ReportConfig`,
+`SimulateRunConfig`, `ShiftRunConfig` and `RunConfig` are what the functions of the same names take.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from molpool_common import ConfigModel
+from molpool_common import (
+    ConfigModel,
+    InputError,
+    RunFolder,
+    check_free,
+    default_folder,
+    dump_config,
+)
 from pydantic import BeforeValidator, Field, field_validator
 from rt_ridge import RidgeConfig, ShiftConfig, SimulateConfig, SlopePooling
 
@@ -16,8 +29,22 @@ COVARIATES = ("IS_*", "RS_*", "ES_*", "run_covariate_*")
 """Internal, recovery and external standards, and what `simulate` calls them."""
 
 
-def _parted(value: Any) -> Any:
-    """Part at commas what the flags gave as one word: ``--libs 208,209``."""
+CONFIG = "config.resolved.yaml"
+COEFFICIENTS = "coefficients.npz"
+STATISTICS = "statistics.npz"
+METRICS = "metrics.json"
+EVALUATION = "evaluation.json"
+
+Progress = Callable[[str], None]
+"""Called with what is being done, for a status line."""
+
+
+def silent(message: str) -> None:
+    """Show no progress."""
+
+
+def _split_at_commas(value: Any) -> Any:
+    """Split what the flags gave as one word: ``--libs 208,209``."""
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list | tuple):
@@ -34,20 +61,68 @@ def _as_text(value: Any) -> Any:
 
 
 Paths = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
-Names = Annotated[list[str], BeforeValidator(lambda v: _as_text(_parted(v)))]
+Names = Annotated[list[str], BeforeValidator(lambda v: _as_text(_split_at_commas(v)))]
 
 
 class FolderConfig(ConfigModel):
     """Where a command writes."""
 
     save_dir: str | None = Field(None, description="folder to write; by default runs/COMMAND-TIME")
-    overwrite: bool = Field(False, description="replace what an earlier run left in save_dir")
+    overwrite: bool = Field(False, description="replace the run that is in save_dir")
+
+    def free_folder(self, command: str) -> Path:
+        """Return where a command may write, or raise `InputError`; makes nothing yet."""
+        path = Path(self.save_dir) if self.save_dir else default_folder(command)
+        check_free(path, overwrite=self.overwrite)
+        return path
+
+    def open_folder(self, path: str | Path, arguments: Sequence[str] = ()) -> RunFolder:
+        """Make a run folder that holds this configuration.
+
+        Parameters
+        ----------
+        path : str or Path
+            New, empty, or, with `overwrite`, a run.
+        arguments : sequence of str
+            The command line, for the record.
+
+        Raises
+        ------
+        InputError
+            If the folder holds something else.
+        """
+        run = RunFolder.create(path, overwrite=self.overwrite, arguments=arguments)
+        run.checkpoints.rmdir()
+        stored = self.model_copy(update={"overwrite": False, "save_dir": str(path)})
+        run.write_text(CONFIG, dump_config(stored))
+        run.log("started", arguments=list(arguments))
+        return run
 
 
-class PrepareConfig(FolderConfig):
-    """From raw tables to ids that nest, checked, capped and without gaps."""
+def free_file(path: str | Path, *, overwrite: bool) -> Path:
+    """Return the file that a command may write, or raise `InputError`."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise InputError("output", expected="a folder that exists", found=repr(str(path.parent)))
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise InputError(
+            "output",
+            expected="a new file",
+            found=f"{str(path)!r}, which exists",
+            hint=None if path.is_dir() else "Give --overwrite true to replace it.",
+        )
+    return path
+
+
+class DataConfig(ConfigModel):
+    """The rows that a command reads."""
 
     data: Paths = Field(default_factory=list, description="CSV or Parquet: files or quoted globs")
+
+
+class PrepareConfig(FolderConfig, DataConfig):
+    """From raw tables to nested ids, checked, capped and imputed."""
+
     species_raw: str = Field("species_raw", description="column of the subgroup: text or ids")
     cluster_raw: str = Field("species_group_raw", description="column of its supercategory")
     compound_col: str = Field("comp_id", description="column of the compound: ids, or names")
@@ -59,7 +134,9 @@ class PrepareConfig(FolderConfig):
     )
     library_col: str | None = Field(None, description="column of the library: one file each")
     libs: Names | None = Field(None, description="libraries to keep, as 208,209; needs library_col")
-    cap: Count | None = Field(None, description="most rows a (species, compound), drawn at random")
+    cap: Count | None = Field(
+        None, description="most rows per (species, compound), drawn at random"
+    )
     compound_name: str | None = Field(
         None, description="column of compound names, for the report of colliding ids"
     )
@@ -70,34 +147,34 @@ class PrepareConfig(FolderConfig):
         "error", description="gaps: refuse, or fill by the run's median and add an indicator"
     )
     like: str | None = Field(
-        None, description="folder of an earlier prepare whose ids and medians are to be used"
+        None, description="folder of a previous prepare whose ids and medians are used again"
     )
-    seed: int = Field(0, ge=0, description="of the cap's draw")
+    seed: int = Field(0, ge=0, description="of the random draw of the cap")
 
 
 class CalibrateConfig(ConfigModel):
-    """Intervals that hold on runs never seen, whatever the noise looks like."""
+    """Intervals that hold on new runs, whatever the distribution of the errors."""
 
     enabled: bool = Field(
         False,
-        description="measure how far errors reach on whole runs held out, some at a time, and take "
-        "intervals from that; costs a fit for each fold and three more passes over the rows",
+        description="take intervals from conformal quantiles of the errors on held-out runs, by "
+        "cross-validation; costs a fit per fold and three more passes over the rows",
     )
-    run_col: str = Field("run", description="column of the run: rows that err together")
-    n_folds: int = Field(5, ge=2, description="parts that the runs are held out in")
+    run_col: str = Field("run", description="column of the run: its rows have errors in common")
+    n_folds: int = Field(5, ge=2, description="folds of runs")
 
 
 class ModelConfig(RidgeConfig):
-    """One model: its kind, its features, its priors, how its scales are found."""
+    """One model: its kind, features, priors, and how its scales are estimated."""
 
     model: Model = Field(
         "partial_pooling",
         description="partial_pooling; supercategory: groups are supercategories; ridge, lasso: "
-        "every pair on its own",
+        "every pair separately",
     )
     lambda_slopes: float | list[float] | SlopePooling = Field(
         1.0,
-        description="ridge precision of slopes over σ⁻², one or one a regressor; estimate: found "
+        description="ridge precision of slopes over σ⁻², one or one per regressor; estimate: "
         "with the scales; pooled: pairs do not differ from their head",
     )
     alpha: float = Field(1.0, gt=0, description="ridge, lasso: weight of the penalty")
@@ -140,32 +217,35 @@ class TableConfig(ConfigModel):
     target_col: str = Field("rt", description="column of the retention time")
 
 
-class FitConfig(FolderConfig, ModelConfig, TableConfig):
-    """A fit: rows, model, where it goes."""
+class TrainingColumnsConfig(TableConfig):
+    """Names of the columns that a fit reads besides."""
 
-    data: Paths = Field(default_factory=list, description="CSV or Parquet: files or quoted globs")
     covariates: Names = Field(
         default_factory=lambda: list(COVARIATES),
         description="columns of run covariates, or patterns with * and ?; none of them: no slopes",
     )
+    descriptor_cols: Names | None = Field(
+        None, description="columns of descriptors; by default those called descriptor_*"
+    )
+    class_col: str = Field("class_id", description="column of classes: ids or names")
+
+
+class FitConfig(FolderConfig, ModelConfig, DataConfig, TrainingColumnsConfig):
+    """A fit: its rows, its model, its run folder."""
+
     max_train_rows: Count | None = Field(None, description="first rows to fit to: for a trial")
     descriptors: str | None = Field(
         None, description="table of compound descriptors: the compound's id and numbers"
     )
-    descriptor_cols: Names | None = Field(
-        None, description="its columns; by default those called descriptor_*"
-    )
     classes: str | None = Field(
         None, description="table of compound classes, for class_slopes: the compound's id, class"
     )
-    class_col: str = Field("class_id", description="its column: ids or names of classes")
 
 
-class PredictConfig(TableConfig):
+class PredictConfig(DataConfig, TableConfig):
     """Predictions for a table, row by row."""
 
     artefact: str | None = Field(None, description="run folder of a fit, or its coefficients.npz")
-    data: Paths = Field(default_factory=list, description="CSV or Parquet: files or quoted globs")
     output: str = Field("predictions.parquet", description="file to write, .parquet or .csv")
     overwrite: bool = Field(False, description="replace the file if it exists")
     keep_cols: Names = Field(default_factory=list, description="columns to carry over")
@@ -175,7 +255,7 @@ class PredictConfig(TableConfig):
 
 
 class ScoreConfig(TableConfig):
-    """What is measured of predictions, and on which rows."""
+    """How predictions are scored, and on which rows."""
 
     require_seen_group: bool = Field(
         False, description="leave out rows of pairs without any training row"
@@ -186,38 +266,41 @@ class ScoreConfig(TableConfig):
         description="least number of training rows of a pair, for each bin",
     )
     rare_rows: Count = Field(
-        2, description="most training rows of a (species, compound) that is told as rare"
+        2, description="most training rows of a (species, compound) that is scored as rare"
     )
     run_col: str | None = Field("run", description="column of the run, for drift; None: no drift")
     descriptors: str | None = Field(
-        None, description="table of descriptors, for compounds that a fit with them has not seen"
+        None,
+        description="table of descriptors, for compounds that a fit with descriptors has not seen",
     )
 
 
-class EvaluateConfig(FolderConfig, ScoreConfig):
+class EvaluateConfig(FolderConfig, DataConfig, ScoreConfig):
     """Errors and coverage of one or several fits on held-out rows."""
 
     artefacts: Paths = Field(
         default_factory=list, description="run folders of fits, or files, as NAME=PATH or PATH"
     )
-    data: Paths = Field(default_factory=list, description="CSV or Parquet: files or quoted globs")
 
 
-class PlotConfig(FolderConfig):
-    """Figures of fits and of their evaluation."""
+class ResultsConfig(ConfigModel):
+    """What figures and reports are made from."""
 
     runs: Paths = Field(default_factory=list, description="run folders of fits")
     evaluation: str | None = Field(None, description="folder of molpool-rt evaluate")
+
+
+class PlotConfig(FolderConfig, ResultsConfig):
+    """Figures of fits and of their evaluation."""
+
     formats: list[Format] = Field(
         default_factory=lambda: list[Format](("png", "svg")), description="files of each figure"
     )
 
 
-class ReportConfig(ConfigModel):
-    """One page, and one PDF, of fits and of their evaluation."""
+class ReportConfig(ResultsConfig):
+    """One HTML page, and one PDF, of fits and of their evaluation."""
 
-    runs: Paths = Field(default_factory=list, description="run folders of fits")
-    evaluation: str | None = Field(None, description="folder of molpool-rt evaluate")
     output: str = Field("report.html", description="page to write; the PDF goes beside it")
     pdf: bool = Field(True, description="write the PDF too")
     title: str = Field("Retention times, partially pooled", description="heading")
@@ -238,7 +321,7 @@ class RunModelConfig(ModelConfig):
     )
 
 
-class RunConfig(FolderConfig, ScoreConfig):
+class RunConfig(FolderConfig, ScoreConfig, TrainingColumnsConfig):
     """Simulate (or take tables), fit every model, evaluate them together, report."""
 
     simulate: SimulateConfig = Field(default_factory=SimulateConfig)
@@ -246,16 +329,9 @@ class RunConfig(FolderConfig, ScoreConfig):
         default_factory=list, description="training tables; none: what simulate makes"
     )
     test: Paths = Field(default_factory=list, description="test tables; none: as train")
-    covariates: Names = Field(
-        default_factory=lambda: list(COVARIATES), description="columns of run covariates"
-    )
-    descriptor_cols: Names | None = Field(
-        None, description="columns of descriptors; by default those called descriptor_*"
-    )
     classes: str | None = Field(
         None, description="table of compound classes; none: what simulate makes"
     )
-    class_col: str = Field("class_id", description="its column: ids or names of classes")
     models: dict[str, RunModelConfig] = Field(
         default_factory=lambda: {"partial_pooling": RunModelConfig()}, description="by name"
     )
