@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[1] / "docs" / "compare_grouping.sh"
+SCRIPT = Path(__file__).resolve().parents[1] / "studies" / "compare_grouping.sh"
 
 
 @pytest.mark.slow

@@ -12,12 +12,12 @@ import pytest
 from molpool_common import InputError
 from molpool_pipelines.datasets import locate
 
-DOCS = Path(__file__).parents[1] / "docs"
+STUDIES = Path(__file__).parents[1] / "studies"
 
 
 @pytest.fixture
 def docs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(DOCS))
+    monkeypatch.syspath_prepend(str(STUDIES))
 
 
 @pytest.fixture

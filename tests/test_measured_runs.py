@@ -13,7 +13,7 @@ from molpool_common import InputError
 from rt_ridge import PartialPoolingRidge
 from sklearn.linear_model import Ridge
 
-DOCS = Path(__file__).parents[1] / "docs"
+STUDIES = Path(__file__).parents[1] / "studies"
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.realdata, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def study() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(DOCS))
+        patch.syspath_prepend(str(STUDIES))
         yield importlib.import_module("retention_study")
 
 

@@ -12,7 +12,7 @@ import pytest
 from molpool_common import InputError
 from molpool_rt.cli import main
 
-DOCS = Path(__file__).parents[1] / "docs"
+STUDIES = Path(__file__).parents[1] / "studies"
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
 
@@ -22,7 +22,7 @@ Pipeline = Callable[..., pl.DataFrame]
 @pytest.fixture
 def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Pipeline:
     """Return a function that takes a panel through all commands and returns evaluation.csv."""
-    monkeypatch.syspath_prepend(str(DOCS))
+    monkeypatch.syspath_prepend(str(STUDIES))
     panels = importlib.import_module("retention_panels")
 
     def rt(*arguments: object) -> None:

@@ -12,12 +12,12 @@ import polars as pl
 import pytest
 from mil_attn import BagData
 
-DOCS = Path(__file__).parents[1] / "docs"
+STUDIES = Path(__file__).parents[1] / "studies"
 
 
 @pytest.fixture
 def peers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(DOCS))
+    monkeypatch.syspath_prepend(str(STUDIES))
     return importlib.import_module("mil_peers")
 
 

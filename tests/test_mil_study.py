@@ -11,12 +11,12 @@ import pytest
 import torch
 from mil_attn import pack_bags
 
-DOCS = Path(__file__).parents[1] / "docs"
+STUDIES = Path(__file__).parents[1] / "studies"
 
 
 @pytest.fixture
 def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(DOCS))
+    monkeypatch.syspath_prepend(str(STUDIES))
     return importlib.import_module("mil_study")
 
 

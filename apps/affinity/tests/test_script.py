@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[3] / "docs" / "analyze_task_affinities.sh"
+SCRIPT = Path(__file__).resolve().parents[3] / "studies" / "analyze_task_affinities.sh"
 
 
 @pytest.mark.slow

@@ -72,7 +72,7 @@ def two(study: Path) -> dict[str, Any]:
 
     flags = ("--k", 2, "--defaults", "true", "--baselines", "true")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(members, "_run", here)
+        patch.setattr(members, "_run_process", here)
         code, out, err = call("retrain", "--study-dir", study, *flags)
     assert code == 0, err
     assert "gain" in out

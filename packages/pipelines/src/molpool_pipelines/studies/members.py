@@ -49,7 +49,7 @@ def train_member(kind: str, values: dict[str, Any], path: Path) -> None:
         flags += ["--resume", "true"]
     elif path.is_dir() and any(path.iterdir()):
         flags += ["--overwrite", "true"]
-    _run([sys.executable, "-m", _TRAIN, kind, *flags], path)
+    _run_process([sys.executable, "-m", _TRAIN, kind, *flags], path)
 
 
 def is_done(path: Path) -> bool:
@@ -61,7 +61,7 @@ def is_done(path: Path) -> bool:
     return bool(lines) and json.loads(lines[-1]).get("event") == "finished"
 
 
-def _run(command: list[str], path: Path) -> None:
+def _run_process(command: list[str], path: Path) -> None:
     # In a session of its own: a Ctrl-C reaches us alone, and we pass it on once.
     process = subprocess.Popen(command, start_new_session=True)
     try:

@@ -47,7 +47,7 @@ def read_test(run: Path, tasks: Sequence[str]) -> TestSide:
     if frame.is_empty():
         raise HPOError(f"retrain: expected rows of the outer test in {run}; found none.")
     labels = np.stack([_labels(frame, task) for task in tasks], axis=1)
-    predictions = np.stack([_numbers(frame[f"{task} predicted"]) for task in tasks], axis=1)
+    predictions = np.stack([_as_numbers(frame[f"{task} predicted"]) for task in tasks], axis=1)
     return TestSide(frame, labels, predictions)
 
 
@@ -114,14 +114,14 @@ def mean_unseen(runs: Sequence[Path]) -> pl.DataFrame | None:
     numbers = [c for c, kind in first.schema.items() if kind.is_float() and not c.endswith("_sd")]
     columns = []
     for name in numbers:
-        each = np.stack([_numbers(frame[name]) for frame in frames])
+        each = np.stack([_as_numbers(frame[name]) for frame in frames])
         columns.append(pl.Series(name, each.mean(axis=0)))
         columns.append(pl.Series(f"{name}_sd", each.std(axis=0, ddof=1)))
     return first.with_columns(columns)
 
 
 def _labels(frame: pl.DataFrame, task: str) -> FloatArray:
-    values = _numbers(frame[task])
+    values = _as_numbers(frame[task])
     modifier = f"{task} modifier"
     if modifier not in frame.columns:
         return values
@@ -129,6 +129,6 @@ def _labels(frame: pl.DataFrame, task: str) -> FloatArray:
     return np.where(exact, values, np.nan)
 
 
-def _numbers(column: pl.Series) -> FloatArray:
+def _as_numbers(column: pl.Series) -> FloatArray:
     numbers: FloatArray = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
     return numbers

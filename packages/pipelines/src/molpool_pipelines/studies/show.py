@@ -78,7 +78,7 @@ def show(stored: StoredStudy, n_best: int = 0) -> None:
     identity = stored.identity
     say(f"Study {stored.name} of {identity['kind']}: {stored.metric}, {stored.direction}")
     say(summary(stored))
-    console.print(_trials(stored, n_best))
+    console.print(_trials_table(stored, n_best))
     for trial in stored.complete()[:1]:
         say(f"\nBest: trial {trial.number}, {stored.metric} {score(trial):.4f}")
         for name, value in params_of(trial).items():
@@ -90,7 +90,7 @@ def show(stored: StoredStudy, n_best: int = 0) -> None:
             say(f"  {share:5.2f}  {name}")
 
 
-def _trials(stored: StoredStudy, n_best: int) -> Table:
+def _trials_table(stored: StoredStudy, n_best: int) -> Table:
     from rich.table import Table
 
     from molpool_pipelines.studies.queue import retried

@@ -77,7 +77,7 @@ def test_the_two_best_become_one_ensemble(
         # A process each is tried in the tests of bags; it takes seconds to start.
         assert train(command[3:]) == 0
 
-    monkeypatch.setattr(members, "_run", here)
+    monkeypatch.setattr(members, "_run_process", here)
     config = make_config(
         study={"n_trials": 2, "default_space": False, "baselines": True},
         space={"training.max_lr": {"low": 1e-3, "high": 1e-2, "log": True}},

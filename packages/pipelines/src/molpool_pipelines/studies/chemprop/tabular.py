@@ -30,13 +30,13 @@ from molpool_pipelines.tables import (
 
 
 @lru_cache(maxsize=1)
-def _read(config_json: str) -> StudyData:
+def _read_again(config_json: str) -> StudyData:
     return read_study_data(HPOChempropConfig.model_validate_json(config_json))
 
 
 def chemprop_score(config: HPOChempropConfig) -> MacroScore:
     """Return the study's score, which tasks of another kind have no part in."""
-    data = _read(config.model_dump_json())
+    data = _read_again(config.model_dump_json())
     metric = choose_metric(config.study.metric, data.task_types)
     return MacroScore(
         tuple(metric.name if kind == metric.task_type else None for kind in data.task_types)
@@ -45,7 +45,7 @@ def chemprop_score(config: HPOChempropConfig) -> MacroScore:
 
 def chemprop_tabular(config: HPOChempropConfig) -> Tabular:
     """Return rows and inner folds of a study of molecules; labels that are bounds are left out."""
-    data = _read(config.model_dump_json())
+    data = _read_again(config.model_dump_json())
     metric = choose_metric(config.study.metric, data.task_types)
     place = {key: row for row, key in enumerate(_keys(data.rest))}
 

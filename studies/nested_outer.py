@@ -1,6 +1,6 @@
 """Pool the outer tests of several studies of one table: nested cross-validation.
 
-    python docs/nested_outer.py runs/musk1-*
+    python studies/nested_outer.py runs/musk1-*
 
 Each study holds one outer fold; `molpool-hpo retrain --defaults --baselines` has scored it.
 Accuracy is that of decisions at each model's own threshold, which no test bag has chosen; trees

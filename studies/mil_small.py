@@ -5,9 +5,9 @@ scores it on the fourth; ``test`` runs, for each set, the setting that did best 
 the *other two* sets, in the stored 5 x 10 folds, beside the settings of `mil_study`. So no bag
 of a set has a part in choosing what the set is tested with.
 
-    python docs/mil_small.py validate results.jsonl
-    python docs/mil_small.py test results.jsonl
-    python docs/mil_small.py tables results.jsonl
+    python studies/mil_small.py validate results.jsonl
+    python studies/mil_small.py test results.jsonl
+    python studies/mil_small.py tables results.jsonl
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ what was drawn as it is; areas under curves weigh each tested molecule by the in
 and so estimate those of the whole set. Five folds by scaffold. ``MOLPOOL_DATA`` names the folder
 of the public tables, as for `molpool-data`.
 
-    python docs/mil_euos_study.py results.jsonl --cache features --workers 2
-    python docs/mil_euos_study.py results.jsonl --tables
+    python studies/mil_euos_study.py results.jsonl --cache features --workers 2
+    python studies/mil_euos_study.py results.jsonl --tables
 """
 
 from __future__ import annotations

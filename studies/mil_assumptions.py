@@ -6,7 +6,7 @@ the curve near 1), one that learned the suggestion does not (0.5), or ranks them
 After Raff and Holt, "Reproducibility in multiple instance learning: a case for algorithmic unit
 tests", NeurIPS (2023), arXiv:2310.17867; the generators are our own.
 
-    python docs/mil_assumptions.py --seeds 3
+    python studies/mil_assumptions.py --seeds 3
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ Both append a JSON line a result to a file and leave out what is there already, 
 on where it was stopped; ``tables`` prints what is there. ``MOLPOOL_DATA`` names the folder of the
 public tables, as for `molpool-data`.
 
-    python docs/grouping_study.py train results.jsonl --seeds 0 1 2
-    python docs/grouping_study.py affinity results.jsonl --seeds 0 1 2
-    python docs/grouping_study.py tables results.jsonl
+    python studies/grouping_study.py train results.jsonl --seeds 0 1 2
+    python studies/grouping_study.py affinity results.jsonl --seeds 0 1 2
+    python studies/grouping_study.py tables results.jsonl
 """
 
 from __future__ import annotations

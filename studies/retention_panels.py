@@ -3,7 +3,7 @@
 Every reader returns the long table that `rt_ridge` fits: run, species, species_cluster, comp_id,
 the anchors' retention times as covariates, and rt in minutes. Anchors are never targets.
 
-    python docs/retention_panels.py S9Site54 panels
+    python studies/retention_panels.py S9Site54 panels
 
 writes a panel as molpool-rt reads tables, with names instead of numbers: every fifth run, drawn by
 the name of the run, to panels/test.csv, the others to panels/train.csv. ``MOLPOOL_DATA`` names the

@@ -5,8 +5,8 @@ heavy atoms: ten conformers of much larger ones take minutes each. Five folds by
 molecule is tested once, by a model that saw no molecule of its scaffold. Intervals are percentile
 bootstraps over the molecules of a set. ``MOLPOOL_DATA`` names the folder of the public tables.
 
-    python docs/mil_qsar_study.py results.jsonl --cache features --workers 2
-    python docs/mil_qsar_study.py results.jsonl --tables
+    python studies/mil_qsar_study.py results.jsonl --cache features --workers 2
+    python studies/mil_qsar_study.py results.jsonl --tables
 """
 
 from __future__ import annotations

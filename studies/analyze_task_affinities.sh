@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Task affinities of several tables: data/NAME.csv to results/NAME_affinity.{npz,csv,png,json,html}.
 #
-#   docs/analyze_task_affinities.sh                    # the three names below
-#   docs/analyze_task_affinities.sh my_table another   # others; TASKS="A,B,C" names their columns
+#   studies/analyze_task_affinities.sh                    # the three names below
+#   studies/analyze_task_affinities.sh my_table another   # others; TASKS="A,B,C" names their columns
 set -euo pipefail
 
 datasets=("$@")

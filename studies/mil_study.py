@@ -5,7 +5,7 @@ called at probability 0.5. Beside it stands what the same runs would report if t
 by the accuracy on the test fold itself. ``MOLPOOL_DATA`` names the folder of the public tables, as
 for `molpool-data`. ABMIL and DSMIL are torchmil's; without it they are left out, which is said.
 
-    python docs/mil_study.py musk1 tiger elephant --repeats 5 --results results.jsonl
+    python studies/mil_study.py musk1 tiger elephant --repeats 5 --results results.jsonl
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 # A model a task, one model of all tasks, and one with a head a group of tasks, on the same test
 # molecules: who can be told to win?
 #
-#   docs/compare_grouping.sh                       # the synthetic demo table: the machinery, in minutes
-#   EPOCHS=30 MOLECULES=1500 docs/compare_grouping.sh
-#   TRAIN=train.csv TEST=test.csv TASKS="LogD,KSOL,HLM CLint" ID=Name docs/compare_grouping.sh
+#   studies/compare_grouping.sh                       # the synthetic demo table: the machinery, in minutes
+#   EPOCHS=30 MOLECULES=1500 studies/compare_grouping.sh
+#   TRAIN=train.csv TEST=test.csv TASKS="LogD,KSOL,HLM CLint" ID=Name studies/compare_grouping.sh
 #
 # Writes models/ and results/final_comparison.{csv,json,html,png,svg} below the working folder.
 set -euo pipefail

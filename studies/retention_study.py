@@ -5,7 +5,7 @@ from its anchors. Prints one table of models a panel, and one by training rows o
 last. ``--calibrate`` repeats models with intervals calibrated on training runs held out in turn.
 ``MOLPOOL_DATA`` names the folder of the public tables, as for `molpool-data`.
 
-    python docs/retention_study.py Stoffel S9Site54 --calibrate "flat none"
+    python studies/retention_study.py Stoffel S9Site54 --calibrate "flat none"
 """
 
 from __future__ import annotations

@@ -1,0 +1,57 @@
+"""Molecular property models where data are thin: the names that a notebook starts from.
+
+``import molpool`` imports nothing else; a name loads what it needs on first use. All of each
+area is in `molpool_pipelines` and in the packages.
+
+Examples
+--------
+>>> import molpool
+>>> table = molpool.build_demo(n=200, seed=0)
+>>> table.height
+200
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_HOMES = {
+    "AffinityCommandConfig": "molpool_pipelines.affinity",
+    "CompareConfig": "molpool_pipelines.scores",
+    "CurriculumState": "sampling_core",
+    "JointSampler": "sampling_core",
+    "PredictConfig": "molpool_pipelines.scores",
+    "ScoreConfig": "molpool_pipelines.scores",
+    "TrainChempropConfig": "molpool_pipelines.fitting",
+    "TrainMILConfig": "molpool_pipelines.fitting",
+    "build_demo": "molpool_pipelines.demo",
+    "compare": "molpool_pipelines.scores",
+    "load_molecules": "molpool_pipelines.tables",
+    "measure_table": "molpool_pipelines.affinity",
+    "predict_table": "molpool_pipelines.models",
+    "score_predictions": "molpool_pipelines.scores",
+    "train_chemprop": "molpool_pipelines.fitting",
+    "train_mil": "molpool_pipelines.fitting",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        # importlib.metadata alone takes a third of the time that `import molpool` may take.
+        from importlib.metadata import version
+
+        value: Any = version("molpool")
+    elif name in _HOMES:
+        from importlib import import_module
+
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module 'molpool' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

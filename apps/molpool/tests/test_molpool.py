@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import distribution
+
+import molpool
+import pytest
+from molpool.cli import SUMMARIES, main
+
+HEAVY = {"torch", "pymc", "rdkit", "mlflow", "polars", "pydantic", "numpy"}
+
+
+def test_import_is_light() -> None:
+    code = f"import sys, molpool; print({HEAVY} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("name", [n for n in molpool.__all__ if n != "__version__"])
+def test_names_lead_somewhere(name: str) -> None:
+    assert getattr(molpool, name).__name__ == name
+    assert name in dir(molpool)
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = molpool.no_such_name
+
+
+def test_every_command_is_a_script_of_this_distribution() -> None:
+    scripts = {s.name: s.value for s in distribution("molpool").entry_points}
+    assert scripts == {"molpool": "molpool.script:main"} | {
+        f"molpool-{name}": f"molpool_{name}.script:main" for name in SUMMARIES
+    }
+
+
+@pytest.mark.parametrize("name", sorted(SUMMARIES))
+def test_one_word_more_is_the_same_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--help"]) == 0
+    assert f"usage: molpool-{name}" in capsys.readouterr().out
+
+
+def test_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trian", "chemprop"]) == 2
+    assert "train" in capsys.readouterr().err

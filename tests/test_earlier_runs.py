@@ -1,0 +1,318 @@
+"""What earlier commands left behind is read by today's, with equal numbers.
+
+`fixtures/make.sh` says how the archive was made. Commands are found by the names of their scripts,
+not of their modules, and files are compared by what they held then: more keys and columns are fine.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+ARCHIVE = Path(__file__).parent / "fixtures" / "runs_2026_11.tar.xz"
+
+RENAMED = {"side": "split"}
+"""What columns and keys were called, and what they may be called today."""
+
+UNTOLD = {"time", "seconds", "arguments", "packages", "python", "platform", "cpus"}
+"""Keys that tell of the machine and the day."""
+
+
+class Tolerance(NamedTuple):
+    rtol: float
+    atol: float
+
+
+PREDICTED = Tolerance(1e-5, 1e-6)
+"""Float32 models, in batches and on processors of any kind."""
+TRAINED = Tolerance(1e-4, 1e-5)
+"""Likewise, after some epochs of float32 steps."""
+EXACT = Tolerance(1e-8, 1e-8)
+"""Retention times are computed in float64."""
+
+pytestmark = pytest.mark.slow
+
+
+def command(script: str) -> Callable[[Sequence[str]], int]:
+    """Return ``main(argv)`` behind a console script, wherever it lies."""
+    (entry,) = entry_points(group="console_scripts", name=script)
+    start = entry.load()
+    modules: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        # The script would end this process; it names the module that it would run.
+        patch.setitem(start.__globals__, "run_script", modules.append)
+        assert "run_script" in start.__code__.co_names, "the script starts its module otherwise"
+        start()
+    main: Callable[[Sequence[str]], int] = import_module(modules[0]).main
+    return main
+
+
+def run(script: str, *arguments: object) -> str:
+    """Run a command, which must succeed; return what it said."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = command(script)([str(a) for a in arguments])
+    assert code == 0, err.getvalue()
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("earlier")
+    with tarfile.open(ARCHIVE) as tar:
+        tar.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def folder(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a copy of the archive, since its paths are relative and some tests write there."""
+    copy = tmp_path / "work"
+    shutil.copytree(archive, copy)
+    monkeypatch.chdir(copy)
+    return copy
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # as when the archive was made: the order of sums
+    yield
+    torch.set_num_threads(before)
+
+
+def today(name: str, names: Sequence[str] | Mapping[str, Any]) -> str:
+    """Return what a column or key of the archive is called today; it must not be lost."""
+    found = next((n for n in (name, RENAMED.get(name, name)) if n in names), None)
+    assert found is not None, f"{name} is not among {list(names)}"
+    return found
+
+
+def read(path: str | Path) -> pl.DataFrame:
+    path = Path(path)
+    return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path)
+
+
+def same_table(found: str | Path, expected: str | Path, tolerance: Tolerance) -> None:
+    """Compare each column of the earlier table, numbers within the tolerance."""
+    new, old = read(found), read(expected)
+    assert new.height == old.height > 0
+    for name in old.columns:
+        column, wanted = new[today(name, new.columns)], old[name]
+        if wanted.dtype.is_float():
+            a, b = (c.cast(pl.Float64).fill_null(np.nan).to_numpy() for c in (column, wanted))
+            np.testing.assert_allclose(a, b, *tolerance, err_msg=name)
+        else:
+            assert column.to_list() == wanted.to_list(), name
+
+
+def same_values(found: Any, expected: Any, tolerance: Tolerance, at: str = "") -> int:
+    """Compare each number of the earlier JSON; return how many there were."""
+    if isinstance(expected, dict):
+        keys = [k for k in expected if k not in UNTOLD]
+        return sum(
+            same_values(found[today(k, found)], expected[k], tolerance, f"{at}.{k}") for k in keys
+        )
+    if isinstance(expected, list):
+        assert len(found) == len(expected), at
+        pairs = enumerate(zip(found, expected, strict=True))
+        return sum(same_values(new, old, tolerance, f"{at}[{i}]") for i, (new, old) in pairs)
+    if isinstance(expected, str):  # names and notes; words may change
+        return 0
+    if isinstance(expected, float) and not math.isnan(expected):
+        np.testing.assert_allclose(found, expected, *tolerance, err_msg=at)
+    elif not isinstance(expected, float):
+        assert found == expected, at
+    return 1
+
+
+def same_json(found: str | Path, expected: str | Path, tolerance: Tolerance) -> None:
+    new, old = (json.loads(Path(p).read_text()) for p in (found, expected))
+    assert same_values(new, old, tolerance) > 0
+
+
+def is_page(path: str) -> bool:
+    page = Path(path).read_text().rstrip()
+    return page.startswith("<!doctype html>") and page.endswith("</html>")
+
+
+MODELS = {
+    "single": ("runs/single", "unseen.csv"),
+    "ensemble": ("runs/ensemble", "unseen.csv"),
+    "grouped": ("runs/grouped", "unseen.csv"),
+    "separate": ("runs/separate", "unseen.csv"),
+    "best-2": ("studies/chemprop/retrained/best-2", "unseen.csv"),
+    "bags": ("runs/bags", "unseen_bags.csv"),
+    "bags_more": ("runs/bags_more", "unseen_bags.csv"),
+    "retrained_bags": ("studies/bags/retrained/best", "unseen_bags.csv"),
+    "conformers": ("runs/conformers", "molecules.csv"),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_predict_what_they_did(name: str) -> None:
+    model, table = MODELS[name]
+    (expected,) = Path("expected/predict").glob(f"{name}.*")
+    output = f"out{expected.suffix}"
+    flags = ("--model-dir", model, "--data-path", table, "--output", output)
+    run("molpool-evaluate", "predict", *flags)
+    same_table(output, expected, PREDICTED)
+
+
+UNSEEN = ("expected/predict/ensemble.parquet", "--data-path", "unseen.csv")
+SCORED = {name: (f"runs/{name}",) for name in ("single", "ensemble", "grouped", "bags")} | {
+    "bags_more": ("runs/bags_more",),
+    "conformers": ("runs/conformers",),
+    "unseen": (*UNSEEN, "--columns.truth-id", "Molecule Name"),
+}
+
+
+@pytest.mark.parametrize("name", SCORED)
+def test_scores_are_what_they_were(name: str) -> None:
+    flags = ("--predictions", *SCORED[name], "--n-bootstrap", 100, "--save-dir", "scores")
+    run("molpool-evaluate", "score", *flags)
+    for file in ("metrics.json", "metrics.csv"):
+        same = same_json if file.endswith(".json") else same_table
+        same(f"scores/{file}", f"expected/score/{name}/{file}", PREDICTED)
+
+
+TWO = ("single", "grouped")
+REGRESSION = ("--metrics", "mae", "spearman")
+COMMON = ("--common-rows", "true")
+COMPARED = {
+    "models": (
+        *("--model-dirs", "runs/single", "runs/ensemble", "runs/grouped"),
+        *("--test-data", "unseen.csv", *REGRESSION),
+    ),
+    "runs": ("--predictions", *(f"runs/{n}" for n in TWO), *COMMON, *REGRESSION),
+    "results": (
+        *("--result-files", *(f"expected/score/{n}/metrics.json" for n in TWO)),
+        *("--names", "one", "two", *COMMON, *REGRESSION),
+    ),
+    "bags": (
+        *("--predictions", "runs/bags", "runs/bags_more", *COMMON),
+        *("--metrics", "roc_auc", "average_precision"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_comparisons_say_what_they_said(name: str) -> None:
+    flags = ("--n-bootstrap", 200, "--min-labels", 5, "--output", "now/comparison.csv")
+    run("molpool-evaluate", "compare", *COMPARED[name], *flags)
+    for file, same in (("comparison.json", same_json), ("comparison.csv", same_table)):
+        same(f"now/{file}", f"expected/compare/{name}/{file}", PREDICTED)
+    assert is_page("now/comparison.html")
+
+
+@pytest.mark.parametrize(
+    ("what", "path"),
+    [
+        ("run", "runs/single"),
+        ("run", "runs/ensemble"),
+        ("run", "runs/bags"),
+        ("study", "studies/chemprop"),
+        ("study", "studies/bags"),
+        ("comparison", "expected/compare/models"),
+        ("comparison", "expected/compare/bags"),
+    ],
+)
+def test_pages_are_written_of_them(what: str, path: str) -> None:
+    flags = () if what != "run" else ("--n-bootstrap", 100)
+    run("molpool-evaluate", "report", f"--{what}", path, "--output", "page.html", *flags)
+    assert is_page("page.html")
+
+
+@pytest.mark.parametrize(("kind", "name"), [("chemprop", "halted"), ("mil", "bags_halted")])
+def test_interrupted_runs_come_to_the_end_of_undisturbed_ones(kind: str, name: str) -> None:
+    path = f"runs/{name}"
+    run("molpool-train", kind, "--resume", "true", "--save-dir", path)
+    for file, same in (("metrics.json", same_json), ("predictions.parquet", same_table)):
+        same(f"{path}/{file}", f"expected/resumed/{name}/{file}", TRAINED)
+    events = [json.loads(line) for line in Path(path, "log.jsonl").read_text().splitlines()]
+    told = [e["event"] for e in events if e["event"] != "epoch"]
+    assert told == ["started", "interrupted", "resumed", "finished"]
+    assert {e["epoch"] for e in events if e["event"] == "epoch"} == set(range(12))
+
+
+def test_a_finished_ensemble_predicts_other_molecules() -> None:
+    shutil.copy("unseen.csv", "more.csv")
+    flags = ("--save-dir", "runs/ensemble", "--predict-path", "more.csv")
+    run("molpool-train", "chemprop", "--resume", *flags)
+    earlier = "runs/ensemble/predictions_unseen.parquet"
+    same_table("runs/ensemble/predictions_more.parquet", earlier, PREDICTED)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "config", "n"),
+    [
+        ("chemprop", "chemprop", "configs/study.yaml", 4),
+        ("mil", "bags", "configs/study_bags.yaml", 3),
+    ],
+)
+def test_studies_go_on(kind: str, name: str, config: str, n: int) -> None:
+    path, expected = f"studies/{name}", Path("expected/studies", name)
+    run("molpool-hpo", kind, "--config", config, "--save-dir", path, "--n-trials", n)
+    found, before = read(f"{path}/trials.parquet"), read(expected / "trials.parquet")
+    assert found.height == n == before.height + 1
+    assert found["state"].to_list() == ["complete"] * n
+    # What was told then stands as it was told: started, by whom, drawn, found.
+    assert found.head(n - 1).select(before.columns).equals(before)
+    # The last trial draws what it drew then, and comes to the same score.
+    last, wanted = (f.row(-1, named=True) for f in (found, read(expected / "one_more.parquet")))
+    kept = [c for c in wanted if c.startswith(("param: ", "fold_")) or c in ("number", "value")]
+    assert kept
+    same_values(last, {c: wanted[c] for c in kept}, TRAINED)
+    assert "trial" in run("molpool-hpo", "show", "--study-dir", path)
+
+
+def test_groups_of_an_earlier_measurement_are_taken() -> None:
+    path = "expected/affinity/groups.json"
+    groups = json.loads(Path(path).read_text())["groups"]
+    config = Path("configs/chemprop.yaml").read_text() + f"groups: {path}\n"
+    Path("grouped.yaml").write_text(config)
+    flags = ("--config", "grouped.yaml", "--save-dir", "taken", "--training.epochs", 1)
+    run("molpool-train", "chemprop", *flags)
+    assert len(groups) == 2
+    tasks = {t for group in groups for t in group}
+    assert {f"{t} predicted" for t in tasks} <= set(read("taken/predictions.parquet").columns)
+
+
+FITS = ("pooled", "calibrated", "described", "laplace", "ridge")
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_retention_times_are_predicted_as_they_were(name: str) -> None:
+    flags = ("--data", "rt/test/rows.parquet", "--keep-cols", "rt", "run", "--output", "o.parquet")
+    run("molpool-rt", "predict", "--artefact", f"rt/{name}", *flags)
+    same_table("o.parquet", f"expected/rt/predictions/{name}.parquet", EXACT)
+
+
+def test_fits_of_retention_times_are_judged_as_they_were() -> None:
+    artefacts = [f"rt/{name}" for name in FITS]
+    flags = ("--data", "rt/test/rows.parquet", "--save-dir", "judged")
+    run("molpool-rt", "evaluate", "--artefacts", *artefacts, *flags)
+    same_json("judged/evaluation.json", "expected/rt/evaluation/evaluation.json", EXACT)
+    for file in ("evaluation.csv", "drift.csv"):
+        same_table(f"judged/{file}", f"expected/rt/evaluation/{file}", EXACT)
+
+
+def test_tables_are_prepared_like_earlier_ones() -> None:
+    flags = ("--species-raw", "species", "--cluster-raw", "species_cluster")
+    like = ("--data", "rt/lab/test.parquet", "--like", "rt/prepared", "--save-dir", "again")
+    run("molpool-rt", "prepare", *flags, *like)
+    same_table("again/rows.parquet", "rt/test/rows.parquet", EXACT)
