@@ -1,0 +1,13 @@
+from .columns import ColumnsConfig as ColumnsConfig
+from .folder import AFFINITY as AFFINITY
+from .folder import CHECKPOINTS as CHECKPOINTS
+from .folder import DENDROGRAM as DENDROGRAM
+from .folder import GROUPS as GROUPS
+from .folder import HEATMAP as HEATMAP
+from .folder import MATRIX as MATRIX
+from .folder import check_folder as check_folder
+from .folder import open_folder as open_folder
+from .tracking import NullTracker as NullTracker
+from .tracking import Tracker as Tracker
+from .tracking import TrackingConfig as TrackingConfig
+from .tracking import tracking as tracking
