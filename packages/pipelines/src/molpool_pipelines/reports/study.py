@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 from molpool_common import Cell, Facts, InputError, Part, Section, Table, Text, render_report
 
-from molpool_pipelines.reports.files import configuration
+from molpool_pipelines.reports._parts import configuration
 from molpool_pipelines.reports.study_figures import history, slices
 
 STUDY, TRIALS = "study.json", "trials.parquet"

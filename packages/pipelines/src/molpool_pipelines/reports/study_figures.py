@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from molpool_common import OKABE_ITO, Cell, Figure, Table, new_figure
 
-from molpool_pipelines.reports.drawn import drawn
+from molpool_pipelines.reports._parts import drawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
