@@ -18,7 +18,7 @@ from molpool_common import (
 )
 from numpy.typing import NDArray
 
-from molpool_pipelines.runs import ColumnsConfig
+from molpool_pipelines.runs import PREDICTIONS, ColumnsConfig, with_split
 from molpool_pipelines.scores.prediction_table import (
     Predictions,
     TaskType,
@@ -30,9 +30,7 @@ from molpool_pipelines.scores.prediction_table import (
 from molpool_pipelines.scores.truth import joined, text_of
 from molpool_pipelines.tables import exact_labels, read_signs
 
-__all__ = ["Predictions", "TaskType", "read_predictions"]
-
-PREDICTIONS = "predictions.parquet"
+__all__ = ["PREDICTIONS", "Predictions", "TaskType", "read_predictions"]
 
 
 def read_predictions(
@@ -66,7 +64,7 @@ def read_predictions(
     """
     named = columns or ColumnsConfig()
     file, name = _located(Path(path))
-    frame = read_table(file)
+    frame = with_split(read_table(file), named.split)
     require_columns(frame, [named.id], key="columns.id", where=name)
     if truth is not None:
         frame = joined(frame, name, Path(truth), named)
@@ -83,7 +81,7 @@ def read_predictions(
         y_pred=_matrix(frame, [f"{t}{named.predicted}" for t in tasks], name),
         sd=_some(frame, [f"{t}{named.sd}" for t in tasks], name),
         decisions=_decisions(frame, [f"{t}{named.decision}" for t in tasks], name),
-        side=_texts(frame, named.side),
+        side=_texts(frame, named.split),
         quality=_texts(frame, named.quality),
         smiles=_texts(frame, named.smiles),
         repeat=_numbers(frame, named.repeat, name),

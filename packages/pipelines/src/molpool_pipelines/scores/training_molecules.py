@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 from molpool_common import parse_smiles
 
+from molpool_pipelines.runs import PREDICTIONS, split_column
+
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
-
-PREDICTIONS = "predictions.parquet"
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ def training_molecules(path: Path) -> TrainingMolecules | None:
     file = path / PREDICTIONS
     if not file.is_file():
         return None
-    names = pl.read_parquet_schema(file)
-    if not {"id", "SMILES", "side"} <= set(names):
+    names = list(pl.read_parquet_schema(file))
+    split = split_column(names)
+    if split is None or not {"id", "SMILES"} <= set(names):
         return None
-    wanted = [str(c) for c in ("id", "SMILES", "side", "fold") if c in names]
-    frame = pl.read_parquet(file, columns=wanted)
-    sides = ["train", "val"] if "fold" in names else ["train"]
-    rows = frame.filter(pl.col("side").is_in(sides)).unique(
+    frame = pl.read_parquet(file, columns=["id", "SMILES", split])
+    trained = ["train", "val"] if "fold" in names else ["train"]
+    rows = frame.filter(pl.col(split).is_in(trained)).unique(
         "SMILES", keep="first", maintain_order=True
     )
     parsed = parse_smiles(rows["SMILES"].to_list())

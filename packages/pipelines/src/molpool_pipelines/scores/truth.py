@@ -53,7 +53,12 @@ def joined(frame: pl.DataFrame, name: str, path: Path, named: ColumnsConfig) -> 
     own = [t for t in tasks if t in truth.columns]
     extra = [
         c
-        for c in (*(f"{t}{named.modifier}" for t in tasks), named.quality, named.smiles, named.side)
+        for c in (
+            *(f"{t}{named.modifier}" for t in tasks),
+            named.quality,
+            named.smiles,
+            named.split,
+        )
         if c in truth.columns
     ]
     rows = rows.drop(extra, strict=False)
@@ -84,7 +89,7 @@ def _shared(
     frame: pl.DataFrame, truth: pl.DataFrame, named: ColumnsConfig, where: str
 ) -> list[str]:
     predicted = [c.removesuffix(named.predicted) for c in frame.columns]
-    other = {named.id, named.smiles, named.side, named.quality, named.repeat, named.fold, "row"}
+    other = {named.id, named.smiles, named.split, named.quality, named.repeat, named.fold, "row"}
     both = [t for t in dict.fromkeys(predicted) if t in truth.columns and t not in other]
     if not both:
         raise InputError(
