@@ -25,9 +25,9 @@ from molpool_pipelines.reports._comparison_figures import (
     values_figure,
 )
 from molpool_pipelines.reports._parts import drawn
+from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores import (
     CANNOT_TELL,
-    MACRO,
     Comparison,
     Pair,
     families,

@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from evaluate_tables import predictions, shuffled, three
 from molpool_common import METRICS, InputError
+from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores._config import CompareConfig
 from molpool_pipelines.scores.comparison._compare import compare_models
-from molpool_pipelines.scores.comparison._comparison import CANNOT_TELL, MACRO
+from molpool_pipelines.scores.comparison._comparison import CANNOT_TELL
 from molpool_pipelines.scores.comparison._folds import (
     check_assumptions,
     compare_on_folds,

@@ -13,9 +13,9 @@ from evaluate_tables import predictions, shuffled, three
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from molpool_common import METRICS, mae, resampled_scores, spearman
+from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores.comparison._comparison import (
     CANNOT_TELL,
-    MACRO,
     Pair,
     Value,
     practical_verdict,

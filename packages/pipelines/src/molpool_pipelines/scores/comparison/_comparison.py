@@ -12,7 +12,7 @@ import polars as pl
 from molpool_common import METRICS, InputError
 from pydantic import TypeAdapter, ValidationError
 
-from molpool_pipelines.scores._metrics import MACRO
+from molpool_pipelines.runs import MACRO
 
 KIND = "molpool comparison"
 CANNOT_TELL = "cannot tell"

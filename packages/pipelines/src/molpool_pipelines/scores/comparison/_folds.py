@@ -16,7 +16,7 @@ import numpy as np
 from molpool_common import IN_UNITS, FloatArray, InputError, Metric
 from numpy.typing import ArrayLike
 
-from molpool_pipelines.scores._metrics import MACRO
+from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores.comparison._comparison import (
     Checks,
     Pair,
