@@ -8,7 +8,6 @@ import torch
 from chemprop_multitask import (
     ChempropModel,
     MoleculeData,
-    TaskType,
     cell_losses,
     shuffled_batches,
 )
@@ -16,6 +15,7 @@ from molpool_common import quick_products
 from task_affinity import ChempropLosses, TaskAffinityComputer, select_groups
 
 from molpool_pipelines.studies.chemprop.config import ChempropRunConfig
+from molpool_pipelines.tables import TaskType
 
 
 def of_fold(
