@@ -26,12 +26,12 @@ from molpool_common import RunFolder, tune_process
 from molpool_pipelines.runs import NullTracker
 from molpool_pipelines.studies import (
     FoldResult,
-    Monitor,
+    StudyRecorder,
     Problem,
     StudyConfig,
     StudyScreen,
-    StudyTask,
-    Tell,
+    StudyWorker,
+    OnEpochEnd,
     open_study,
     read_space,
 )
@@ -58,7 +58,7 @@ class Training:
             here = np.sin(here)
         return float(here[0])
 
-    def run_fold(self, params: Mapping[str, Any], fold: int, tell: Tell, seed: int) -> FoldResult:
+    def run_fold(self, params: Mapping[str, Any], fold: int, tell: OnEpochEnd, seed: int) -> FoldResult:
         value = 0.0
         for epoch in range(EPOCHS):
             # All score alike, so that none is pruned: each trial is as long as a bare one.
@@ -112,13 +112,13 @@ def study(training: Training, folder: Path, n_trials: int) -> Callable[[], None]
     )
     run = RunFolder.create(folder)
     config = StudyConfig(n_trials=n_trials)
-    task = StudyTask(
+    task = StudyWorker(
         "overhead", str(folder / "journal.log"), config, 0, "minimize", space, {}, problem.build
     )
     storage = task.open_storage()
     open_study(task, problem, storage)
     queue = task.queue(storage)
-    monitor = Monitor(
+    monitor = StudyRecorder(
         queue, problem, run, StudyScreen(Console(stderr=True), n_trials), NullTracker()
     )
 

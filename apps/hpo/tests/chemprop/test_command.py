@@ -79,5 +79,5 @@ def test_the_study_of_expansionrx_looks_ahead() -> None:
         problem = chemprop_problem(load_config(HPOChempropConfig, CONFIG))
     assert (problem.n_folds, problem.metric) == (3, "macro MA-RAE")
     assert any("neither trains nor scores MGMB" in note for note in problem.notes)
-    assert "joint_sampling.curriculum.phase_weights.polish.low" in problem.space.entries
-    assert problem.space.entries["model.message_passing.hidden_size"].high == 300  # type: ignore[union-attr]
+    assert "joint_sampling.curriculum.phase_weights.polish.low" in problem.space.parameters
+    assert problem.space.parameters["model.message_passing.hidden_size"].high == 300  # type: ignore[union-attr]

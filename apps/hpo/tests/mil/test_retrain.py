@@ -21,14 +21,8 @@ import torch
 from mil_attn import MILModule, predict, read_bags, split_bags
 from molpool_common import dump_config
 from molpool_hpo.cli import main
-from molpool_pipelines.studies import (
-    HPOMILConfig,
-    MacroScore,
-    final_values,
-    folds_of,
-    members,
-    read_study,
-)
+from molpool_pipelines.studies import HPOMILConfig, MacroScore, final_values, folds_of, read_study
+from molpool_pipelines.studies import _retraining as members
 from molpool_train.cli import main as train
 
 MakeConfig = Callable[..., HPOMILConfig]

@@ -9,12 +9,15 @@ from typing import Any
 
 import optuna
 import pytest
-from molpool_pipelines.studies.importances import importances
-from molpool_pipelines.studies.opening import IDENTITY
+from molpool_pipelines.studies._show import show
+from molpool_pipelines.studies._snapshot import (
+    IDENTITY,
+    StudySnapshot,
+    importances,
+    take_snapshot,
+    trials_frame,
+)
 from molpool_pipelines.studies.report import study_report
-from molpool_pipelines.studies.show import show
-from molpool_pipelines.studies.stored import StoredStudy, stored_study
-from molpool_pipelines.studies.table import trials_frame
 from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
@@ -30,7 +33,7 @@ SPACE = {
 }
 
 
-def stored(n: int, direction: str = "minimize", value: Any = None) -> StoredStudy:
+def stored(n: int, direction: str = "minimize", value: Any = None) -> StudySnapshot:
     """Return a study whose value is x plus a thousandth of n, unless given."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
@@ -47,10 +50,10 @@ def stored(n: int, direction: str = "minimize", value: Any = None) -> StoredStud
         trial.set_user_attr("folds", [{"value": score, "numbers": {}, "seconds": 1.0}] * 2)
         trial.report(score, 0)
         study.tell(trial, score)
-    return stored_study(study, n + 5)
+    return take_snapshot(study, n + 5)
 
 
-def more(study: StoredStudy) -> StoredStudy:
+def more(study: StudySnapshot) -> StudySnapshot:
     """Add a pruned, a failed and a waiting trial."""
     pruned = study.study.ask(SPACE)
     pruned.report(0.5, 3)
@@ -59,7 +62,7 @@ def more(study: StoredStudy) -> StoredStudy:
     failed.set_user_attr("error", "SamplingError: phase 'polish' <has> no weight")
     study.study.tell(failed, state=TrialState.FAIL)
     study.study.enqueue_trial({})
-    return stored_study(study.study, study.n_trials)
+    return take_snapshot(study.study, study.n_trials)
 
 
 def test_page_has_every_figure_with_its_words_and_numbers(tmp_path: Path) -> None:
@@ -90,7 +93,7 @@ def test_importance_is_that_of_the_parameter_that_decides() -> None:
     [stored(0), stored(1), stored(5, value=0.25), more(stored(0)), stored(5, "maximize")],
     ids=["empty", "one", "all alike", "none complete", "maximize"],
 )
-def test_page_of_odd_studies(study: StoredStudy, tmp_path: Path) -> None:
+def test_page_of_odd_studies(study: StudySnapshot, tmp_path: Path) -> None:
     page = study_report(study, tmp_path)
     assert "</html>" in page
     assert ("No trial is complete yet" in page) == (not study.complete())

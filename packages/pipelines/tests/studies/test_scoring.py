@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from molpool_common import FloatArray
-from molpool_pipelines.studies.optimism import Contender, outer_scores
-from molpool_pipelines.studies.scoring import MacroScore, difference_interval, score_interval
+from molpool_pipelines.studies._scoring import (
+    Contender,
+    MacroScore,
+    difference_interval,
+    outer_scores,
+    score_interval,
+)
 from sklearn.metrics import average_precision_score, mean_absolute_error
 
 

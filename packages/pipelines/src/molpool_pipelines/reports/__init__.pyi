@@ -1,3 +1,4 @@
+from ._study_page import study_page as study_page
 from .comparison_figures import summary_figure as summary_figure
 from .comparison_page import comparison_page as comparison_page
 from .config import ReportConfig as ReportConfig

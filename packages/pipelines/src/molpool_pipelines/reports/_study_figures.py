@@ -239,9 +239,7 @@ def timeline(study: StudyTables) -> Figure:
     )
 
 
-def outer_scores(
-    models: Sequence[Mapping[str, Any]], metric: str, direction: str | None
-) -> Figure:
+def outer_scores(models: Sequence[Mapping[str, Any]], metric: str, direction: str | None) -> Figure:
     """Draw the score of each model on the outer test, with its interval, and on the inner folds."""
     scored = [m for m in models if m["outer"] is not None]
 

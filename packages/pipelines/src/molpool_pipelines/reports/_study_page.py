@@ -136,9 +136,7 @@ def _outer_tests(study: StudyTables) -> list[Section]:
     ]
 
 
-def _outer_test(
-    study: StudyTables, name: str, result: Mapping[str, Any], looks: int
-) -> list[Part]:
+def _outer_test(study: StudyTables, name: str, result: Mapping[str, Any], looks: int) -> list[Part]:
     models: list[Mapping[str, Any]] = result["models"]
     metric = str(result.get("metric", study.metric))
     parts: list[Part] = [Text(_sentence(metric, result))]

@@ -69,7 +69,7 @@ def _page(kind: str, folder: Path, name: str, config: ReportConfig) -> str:
 
         return comparison_page(load_comparison(folder), name)
     if kind == "study":
-        from molpool_pipelines.reports.study import study_page
+        from molpool_pipelines.reports._study_page import study_page
 
         return study_page(folder, name)
     from molpool_pipelines.reports.run import run_page

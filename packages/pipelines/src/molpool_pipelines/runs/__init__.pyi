@@ -1,3 +1,15 @@
+from ._study_folder import BASELINES as BASELINES
+from ._study_folder import IMPORTANCES as IMPORTANCES
+from ._study_folder import OUTER_SCORES as OUTER_SCORES
+from ._study_folder import PARAMETER as PARAMETER
+from ._study_folder import RETRAINED as RETRAINED
+from ._study_folder import RETRIED as RETRIED
+from ._study_folder import STUDY as STUDY
+from ._study_folder import TRIALS as TRIALS
+from ._study_folder import StudyTables as StudyTables
+from ._study_folder import read_baselines as read_baselines
+from ._study_folder import read_outer_scores as read_outer_scores
+from ._study_folder import read_study_tables as read_study_tables
 from .columns import ColumnsConfig as ColumnsConfig
 from .folder import AFFINITY as AFFINITY
 from .folder import CHECKPOINTS as CHECKPOINTS

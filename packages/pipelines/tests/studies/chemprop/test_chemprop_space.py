@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 import yaml
 from molpool_common import InputError
-from molpool_pipelines.studies.chemprop.config import ChempropRunConfig
-from molpool_pipelines.studies.chemprop.problem import chemprop_problem
-from molpool_pipelines.studies.chemprop.space import default_space
-from molpool_pipelines.studies.chemprop.trial import trial_config
-from molpool_pipelines.studies.entries import Choice, Range
-from molpool_pipelines.studies.paths import value_at
-from molpool_pipelines.studies.space import Space, read_space
+from molpool_pipelines.studies._parameters import Choice, Range
+from molpool_pipelines.studies._space import Space, read_space, value_at
+from molpool_pipelines.studies.chemprop._config import ChempropRunConfig
+from molpool_pipelines.studies.chemprop._problem import chemprop_problem
+from molpool_pipelines.studies.chemprop._space import default_space, trial_config
 
 GUIDE = Path(__file__).parents[5] / "docs" / "tuning_chemprop.md"
 guided = pytest.mark.skipif(not GUIDE.is_file(), reason="the guide is no part of the wheel")
@@ -58,18 +56,18 @@ def test_ten_thousand_draws_stay_in_range_and_build() -> None:
     for n in range(10_000):
         params = space.suggest(dice)
         for name, value in params.items():
-            entry = space.entries[name]
-            if isinstance(entry, Range):
-                assert entry.low <= value <= entry.high, name
-            elif isinstance(entry, Choice):
-                assert value in entry.choices, name
+            parameter = space.parameters[name]
+            if isinstance(parameter, Range):
+                assert parameter.low <= value <= parameter.high, name
+            elif isinstance(parameter, Choice):
+                assert value in parameter.choices, name
         seen |= set(params)
         built = trial_config(config, params)
         if n % 20 == 0:  # each drawn value stands in the configuration
             values = built.model_dump()
             assert {name: value_at(values, name) for name in params} == params
         assert built.training.init_lr <= built.training.max_lr  # type: ignore[operator]
-    assert seen == set(space.entries)
+    assert seen == set(space.parameters)
 
 
 def test_conditions_follow_what_they_are_of() -> None:
@@ -185,10 +183,10 @@ def test_defaults_are_the_configuration_s_own(make_config: Any) -> None:
 
 def test_learning_rate_takes_the_place_of_the_highest(make_config: Any) -> None:
     declared = {"training.learning_rate": {"low": 1e-4, "high": 1e-3, "log": True}}
-    entries = chemprop_problem(make_config(space=declared)).space.entries
-    assert "training.max_lr" not in entries
+    parameters = chemprop_problem(make_config(space=declared)).space.parameters
+    assert "training.max_lr" not in parameters
     alone = make_config(space=declared, study={"default_space": False})
-    assert list(chemprop_problem(alone).space.entries) == list(declared)
+    assert list(chemprop_problem(alone).space.parameters) == list(declared)
 
 
 def test_a_study_is_known_by_what_trials_see(make_config: Any) -> None:
@@ -210,7 +208,7 @@ def test_the_guide_names_every_parameter() -> None:
         said.add(section + name if name.startswith(".") else name)
         section = name.rpartition(".")[0] if not name.startswith(".") else section
     drawn = {
-        re.sub(r"weights\..*", "weights.PHASE.LABEL", n) for n in full(ChempropRunConfig()).entries
+        re.sub(r"weights\..*", "weights.PHASE.LABEL", n) for n in full(ChempropRunConfig()).parameters
     }
     assert drawn <= said
 
@@ -220,6 +218,6 @@ def test_the_example_of_the_guide_is_a_space(make_config: Any) -> None:
     guide = GUIDE.read_text()
     example = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", guide, re.S)[0])
     space = chemprop_problem(make_config(space=example["space"])).space
-    assert set(example["space"]) <= set(space.entries)
+    assert set(example["space"]) <= set(space.parameters)
     drawn = [space.suggest(dice) for dice in [Dice()] for _ in range(50)]
     assert all(("training.huber_delta" in d) == (d["training.loss"] == "huber") for d in drawn)

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 from molpool_common import InputError
-from molpool_pipelines.studies.chemprop.data import read_study_data
-from molpool_pipelines.studies.chemprop.problem import chemprop_problem
+from molpool_pipelines.studies.chemprop._data import read_study_data
+from molpool_pipelines.studies.chemprop._problem import chemprop_problem
 from molpool_pipelines.tables import load_molecules, split_table
 
 FOLDS = [
@@ -171,6 +171,6 @@ def test_quality_is_read_where_it_is(make_config: Any) -> None:
     assert read_study_data(elsewhere).rest.quality is None
     declared = {"joint_sampling.curriculum.enabled": False}
     off = make_config(joint_sampling={"curriculum": {"quality_col": "Grade"}}, space=declared)
-    assert chemprop_problem(off).space.entries["joint_sampling.curriculum.enabled"].holds(False)
+    assert chemprop_problem(off).space.parameters["joint_sampling.curriculum.enabled"].holds(False)
     with pytest.raises(InputError, match=r"quality_col.*'Grade'"):
         read_study_data(elsewhere, needs_quality=True)

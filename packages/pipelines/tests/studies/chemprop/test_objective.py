@@ -5,19 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import molpool_pipelines.studies.chemprop.objective as objective_module
+import molpool_pipelines.studies.chemprop._objective as objective_module
 import numpy as np
 import optuna
 import polars as pl
 import pytest
 from chemprop_multitask import ChempropModel, MoleculeData
 from molpool_common import METRICS
-from molpool_pipelines.studies.chemprop.data import InnerFold, StudyData, read_study_data
-from molpool_pipelines.studies.chemprop.grouping import of_fold
-from molpool_pipelines.studies.chemprop.problem import chemprop_problem
-from molpool_pipelines.studies.chemprop.scoring import FoldScorer, make_scorers
-from molpool_pipelines.studies.chemprop.trial import trial_config
-from molpool_pipelines.studies.objective import FoldResult, Objective
+from molpool_pipelines.studies._trials import FoldResult, Objective
+from molpool_pipelines.studies.chemprop._data import (
+    FoldScorer,
+    InnerFold,
+    StudyData,
+    make_scorers,
+    read_study_data,
+)
+from molpool_pipelines.studies.chemprop._objective import for_tasks
+from molpool_pipelines.studies.chemprop._problem import chemprop_problem
+from molpool_pipelines.studies.chemprop._space import trial_config
 from molpool_pipelines.tables import load_molecules, split_table
 
 STORED = {"study": {"fold_type": "stored", "fold_column": "Fold"}}
@@ -210,11 +215,11 @@ def test_groups_of_a_fold_leave_its_missing_tasks_out(make_config: Any) -> None:
         group_assignment={"b": 1, "c": 2},
         training={"task_weights": {"a": 2.0, "c": 3.0}},
     )
-    part = of_fold(config, ("a", "b"), ("a", "b", "c"))
+    part = for_tasks(config, ("a", "b"), ("a", "b", "c"))
     assert part.groups == [["a", "b"], ["b"]]
     assert part.group_assignment == {"a": 0, "b": 1}
     assert part.training.task_weights == {"a": 2.0}
-    assert of_fold(config, ("a", "b", "c"), ("a", "b", "c")) is config
+    assert for_tasks(config, ("a", "b", "c"), ("a", "b", "c")) is config
 
 
 def _with(table: Any, **changes: Any) -> Any:
