@@ -43,6 +43,7 @@ from .loading import ResumableLoader as ResumableLoader
 from .metrics import IN_UNITS as IN_UNITS
 from .metrics import LABELS as LABELS
 from .metrics import METRICS as METRICS
+from .metrics import N_RESAMPLES as N_RESAMPLES
 from .metrics import Interval as Interval
 from .metrics import Metric as Metric
 from .metrics import MetricTable as MetricTable
@@ -51,7 +52,10 @@ from .metrics import average_precision as average_precision
 from .metrics import bootstrap_interval as bootstrap_interval
 from .metrics import ma_rae as ma_rae
 from .metrics import mae as mae
+from .metrics import mean_over_tasks as mean_over_tasks
+from .metrics import percentile_interval as percentile_interval
 from .metrics import resampled as resampled
+from .metrics import resampled_scores as resampled_scores
 from .metrics import roc_auc as roc_auc
 from .metrics import spearman as spearman
 from .metrics import task_metrics as task_metrics

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from molpool_common.config_errors import input_error
 from molpool_common.yaml_document import YamlDocument, read_yaml
@@ -26,9 +26,28 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class ConfigModel(BaseModel):
-    """Base of every configuration section: unknown keys are errors, assignments are checked."""
+    """Base of every configuration section: unknown keys are errors, assignments are checked.
+
+    Attributes
+    ----------
+    earlier_keys : mapping of str to str
+        Names that keys had in earlier versions, with today's. Files and flags may use them; help
+        and written files do not.
+    """
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
+    earlier_keys: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_todays_keys(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or cls.earlier_keys.keys().isdisjoint(values):
+            return values
+        # One that stands beside today's name keeps its own, and is then an unknown key.
+        return {
+            new if (new := cls.earlier_keys.get(key, key)) not in values else key: value
+            for key, value in values.items()
+        }
 
 
 def load_config(model: type[ModelT], path: str | Path) -> ModelT:

@@ -53,7 +53,7 @@ def test_intervals_are_those_of_a_plain_bootstrap(made: Made) -> None:
     for name in ("mae", "ma_rae", "spearman", "r2"):
         ours = found["t0", name].interval
         assert ours is not None
-        plain = bootstrap_interval(name, y[:, 0], p[:, 0], 4000, 0.9, rng=rng)
+        plain = bootstrap_interval(name, y[:, 0], p[:, 0], 4000, 0.9, seed=rng)
         width = plain.high - plain.low
         assert ours.low == pytest.approx(plain.low, abs=0.06 * width)
         assert ours.high == pytest.approx(plain.high, abs=0.06 * width)

@@ -1,6 +1,13 @@
 """Scores of predictions: each metric alone, a masked table over tasks, bootstrap intervals."""
 
-from molpool_common.metrics._bootstrap import Interval, bootstrap_interval
+from molpool_common.metrics._bootstrap import (
+    N_RESAMPLES,
+    Interval,
+    bootstrap_interval,
+    mean_over_tasks,
+    percentile_interval,
+    resampled_scores,
+)
 from molpool_common.metrics._counted import resampled
 from molpool_common.metrics._metric import (
     IN_UNITS,
@@ -25,6 +32,7 @@ __all__ = [
     "IN_UNITS",
     "LABELS",
     "METRICS",
+    "N_RESAMPLES",
     "Interval",
     "MacroMean",
     "Metric",
@@ -37,9 +45,12 @@ __all__ = [
     "kendall",
     "ma_rae",
     "mae",
+    "mean_over_tasks",
     "pearson",
+    "percentile_interval",
     "r2",
     "resampled",
+    "resampled_scores",
     "rmse",
     "roc_auc",
     "spearman",

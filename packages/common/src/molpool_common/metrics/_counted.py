@@ -1,7 +1,7 @@
 """Metrics of many resamples of the same rows, each given by how often it holds a row.
 
 A resample of n rows with replacement is n counts. Sorting the rows once then serves the ranks of
-every resample, and sums over rows become products of matrices.
+every resample, and sums over rows become products with the counts.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def resampled(
     """
     y, p = paired(y_true, y_pred)
     metric.check_labels(y)
-    c = np.asarray(counts, dtype=np.float64)
+    c = np.ascontiguousarray(counts, dtype=np.float64)
     if c.ndim != 2 or c.shape[1] != y.size:
         raise InputError("counts", expected=f"one for each of {y.size} rows", found=f"{c.shape}")
     if y.size == 0:
@@ -110,25 +110,33 @@ class _Rows:
         return _Order.of(self.p)
 
 
+def _total(c: FloatArray, v: FloatArray) -> FloatArray:
+    """Return sums [R] over the rows that resamples hold.
+
+    Not `c @ v`: BLAS adds in an order that depends on how many resamples there are at a time.
+    """
+    return np.asarray(np.einsum("rn,n->r", c, v))
+
+
 def _mae(rows: _Rows, c: FloatArray) -> FloatArray:
-    return np.asarray(c @ np.abs(rows.p - rows.y) / c.sum(axis=1))
+    return np.asarray(_total(c, np.abs(rows.p - rows.y)) / c.sum(axis=1))
 
 
 def _rmse(rows: _Rows, c: FloatArray) -> FloatArray:
-    return np.asarray(np.sqrt(c @ np.square(rows.p - rows.y) / c.sum(axis=1)))
+    return np.asarray(np.sqrt(_total(c, np.square(rows.p - rows.y)) / c.sum(axis=1)))
 
 
 def _r2(rows: _Rows, c: FloatArray) -> FloatArray:
     # About the mean of all rows, lest squares of large values cancel.
     y = rows.y - rows.y.mean()
-    total = c @ np.square(y) - np.square(c @ y) / c.sum(axis=1)
-    return np.asarray(1 - c @ np.square(rows.p - rows.y) / total)
+    total = _total(c, np.square(y)) - np.square(_total(c, y)) / c.sum(axis=1)
+    return np.asarray(1 - _total(c, np.square(rows.p - rows.y)) / total)
 
 
 def _ma_rae(rows: _Rows, c: FloatArray) -> FloatArray:
-    mean = c @ rows.y / c.sum(axis=1)
+    mean = _total(c, rows.y) / c.sum(axis=1)
     spread = np.einsum("rn,rn->r", c, np.abs(rows.y - mean[:, None]))
-    return np.asarray(c @ np.abs(rows.p - rows.y) / spread)
+    return np.asarray(_total(c, np.abs(rows.p - rows.y)) / spread)
 
 
 def _correlation(x: FloatArray, z: FloatArray, c: FloatArray) -> FloatArray:
@@ -147,7 +155,7 @@ def _spearman(rows: _Rows, c: FloatArray) -> FloatArray:
 
 
 def _roc_auc(rows: _Rows, c: FloatArray) -> FloatArray:
-    positives = c @ rows.y
+    positives = _total(c, rows.y)
     negatives = c.sum(axis=1) - positives
     above = np.einsum("rn,rn,n->r", rows.p_order.ranks(c), c, rows.y)
     return np.asarray((above - positives * (positives + 1) / 2) / (positives * negatives))
@@ -159,7 +167,7 @@ def _average_precision(rows: _Rows, c: FloatArray) -> FloatArray:
     at_least = np.cumsum(c, axis=1)[:, order.last]
     hits = np.cumsum(c * y, axis=1)[:, order.last]
     precision = np.divide(hits, at_least, out=np.zeros_like(c), where=at_least > 0)
-    return np.asarray(np.einsum("rn,rn,n->r", precision, c, y) / (c @ y))
+    return np.asarray(np.einsum("rn,rn,n->r", precision, c, y) / _total(c, y))
 
 
 def _repeated(metric: Metric, y: FloatArray, p: FloatArray, c: FloatArray) -> FloatArray:

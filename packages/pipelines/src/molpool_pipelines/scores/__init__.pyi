@@ -14,6 +14,8 @@ from .comparison.words import headline as headline
 from .comparison.words import method as method
 from .config import PredictConfig as PredictConfig
 from .config import ScoreConfig as ScoreConfig
+from .metrics import Resampling as Resampling
+from .metrics import score_tasks as score_tasks
 from .prediction_table import Predictions as Predictions
 from .predictions import PREDICTIONS as PREDICTIONS
 from .predictions import read_predictions as read_predictions

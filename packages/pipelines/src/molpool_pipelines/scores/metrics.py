@@ -6,9 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common import IN_UNITS, METRICS, FloatArray, Interval, Metric, UndefinedMetricError
+from molpool_common import (
+    IN_UNITS,
+    METRICS,
+    N_RESAMPLES,
+    FloatArray,
+    Metric,
+    UndefinedMetricError,
+    mean_over_tasks,
+    percentile_interval,
+    resampled_scores,
+)
 
-from molpool_pipelines.scores.comparison.differences import resampled_scores
 from molpool_pipelines.scores.prediction_table import Predictions
 from molpool_pipelines.scores.result import MACRO, Scored
 
@@ -30,7 +39,7 @@ class Resampling:
         Of the resamples.
     """
 
-    n: int = 1000
+    n: int = N_RESAMPLES
     level: float = 0.95
     seed: int = 0
 
@@ -75,7 +84,11 @@ def score_tasks(
         for metric in by_task[t]:
             value, reason = _value(metric, found, t, rows, min_labels)
             resampled = drawn[t].get(metric.name)
-            interval = None if value is None else _interval(resampled, level)
+            interval = (
+                None
+                if value is None or resampled is None
+                else percentile_interval(resampled, level)
+            )
             scores.append(Scored(task, metric.name, value, len(rows), interval, reason))
             if value is not None:
                 kept.setdefault(metric.name, []).append((value, resampled))
@@ -88,9 +101,14 @@ def _drawn(
     if resampling.n == 0 or len(found) == 0:
         return [{} for _ in by_task]
     wanted = [[m for m in ms if m.name not in NO_INTERVAL] for ms in by_task]
-    rng = np.random.default_rng(resampling.seed)
-    predicted = np.nan_to_num(found.y_pred)[None]  # looked at only where there is a label
-    each = resampled_scores(found.y_true, predicted, wanted, resampling.n, rng)
+    each = resampled_scores(
+        found.y_true,
+        found.y_pred[None],
+        wanted,
+        keys=found.keys,
+        n=resampling.n,
+        seed=resampling.seed,
+    )
     return [{name: values[:, 0] for name, values in by_name.items()} for by_name in each]
 
 
@@ -103,16 +121,6 @@ def _value(
         return metric(found.y_true[rows, t], found.y_pred[rows, t]), None
     except UndefinedMetricError as undefined:
         return None, str(undefined)
-
-
-def _interval(resampled: FloatArray | None, level: float) -> Interval | None:
-    if resampled is None:
-        return None
-    defined = resampled[np.isfinite(resampled)]
-    if not defined.size:
-        return None
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high), level, defined.size, resampled.size - defined.size)
 
 
 def _means(
@@ -132,7 +140,7 @@ def _means(
             means.append(Scored(MACRO, name, None, 0, None, "undefined for every task"))
             continue
         each = [resampled for _, resampled in values if resampled is not None]
-        interval = _interval(np.mean(each, axis=0), level) if each else None
+        interval = percentile_interval(mean_over_tasks(each), level) if each else None
         mean = float(np.mean([value for value, _ in values]))
         means.append(Scored(MACRO, name, mean, len(values), interval, note))
     return means

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from molpool_common import mae, spearman
-from molpool_pipelines.scores.comparison.differences import draw_counts, resampled_scores, summarise
+from molpool_common import mae, resampled_scores, spearman
+from molpool_pipelines.scores.comparison.differences import summarise
 from scipy import stats
 
 
@@ -26,31 +26,11 @@ def test_interval_is_that_of_scipy() -> None:
         (p[0] - y, p[1] - y), difference, paired=True, vectorized=True, method="percentile",
         n_resamples=20_000, rng=np.random.default_rng(1),
     ).confidence_interval  # fmt: skip
-    rng = np.random.default_rng(2)
-    drawn = resampled_scores(y[:, None], p[:, :, None], [[mae]], 20_000, rng)[0]["mae"]
+    drawn = resampled_scores(y[:, None], p[:, :, None], [[mae]], n=20_000, seed=2)[0]["mae"]
     found = summarise(drawn[:, 0] - drawn[:, 1], 0.95)
     assert found is not None
     assert (found.low, found.high) == pytest.approx(tuple(peer), abs=0.004)
     assert (found.n, found.dropped) == (20_000, 0)
-
-
-def test_resamples_are_of_all_rows() -> None:
-    counts = np.concatenate(list(draw_counts(7, 1000, np.random.default_rng(0))))
-    assert counts.shape == (1000, 7)
-    assert (counts.sum(axis=1) == 7).all()
-    # Each row is drawn 1000 times in the mean, sd below 31: five of them.
-    assert np.abs(counts.sum(axis=0) - 1000).max() < 155
-
-
-def test_tasks_share_their_resamples() -> None:
-    """A task and its copy move together, however labels of another are missing."""
-    y, p = sample(3)
-    gaps = np.where(np.arange(len(y)) % 3 == 0, np.nan, y)
-    truth = np.column_stack([y, gaps, y])
-    rng = np.random.default_rng(0)
-    drawn = resampled_scores(truth, np.stack([p] * 3, axis=2), [[mae]] * 3, 50, rng)
-    np.testing.assert_array_equal(drawn[0]["mae"], drawn[2]["mae"])
-    assert not np.array_equal(drawn[0]["mae"], drawn[1]["mae"])
 
 
 def test_same_errors_are_the_same_model() -> None:
@@ -88,8 +68,7 @@ def test_covers_the_true_difference() -> None:
     covered = 0
     for seed in range(200):
         y, p = sample(1000 + seed, 60)
-        rng = np.random.default_rng(seed)
-        drawn = resampled_scores(y[:, None], p[:, :, None], [[mae]], 400, rng)[0]["mae"]
+        drawn = resampled_scores(y[:, None], p[:, :, None], [[mae]], n=400, seed=seed)[0]["mae"]
         found = summarise(drawn[:, 0] - drawn[:, 1], 0.95)
         assert found is not None
         covered += found.low <= true <= found.high
@@ -104,7 +83,9 @@ def test_equal_models_are_told_apart_no_more_often_than_said() -> None:
         rng = np.random.default_rng(seed)
         y = rng.normal(size=60)
         p = y + rng.normal(0, 0.5, (2, 60))
-        drawn = resampled_scores(y[:, None], p[:, :, None], [[spearman]], 400, rng)[0]["spearman"]
+        drawn = resampled_scores(y[:, None], p[:, :, None], [[spearman]], n=400, seed=rng)[0][
+            "spearman"
+        ]
         found = summarise(drawn[:, 0] - drawn[:, 1], 0.95)
         assert found is not None
         false += found.p <= 0.05

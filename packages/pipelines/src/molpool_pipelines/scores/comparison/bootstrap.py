@@ -7,10 +7,20 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from molpool_common import IN_UNITS, METRICS, FloatArray, Metric, UndefinedMetricError
+from molpool_common import (
+    IN_UNITS,
+    METRICS,
+    N_RESAMPLES,
+    FloatArray,
+    Metric,
+    UndefinedMetricError,
+    mean_over_tasks,
+    percentile_interval,
+    resampled_scores,
+)
 
 from molpool_pipelines.scores.comparison.aligned import Aligned
-from molpool_pipelines.scores.comparison.differences import resampled_scores, summarise
+from molpool_pipelines.scores.comparison.differences import summarise
 from molpool_pipelines.scores.comparison.multiple import holm
 from molpool_pipelines.scores.comparison.result import MACRO, Pair, Value, judged, practical_side
 
@@ -48,7 +58,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class _Scored:
-    """Values [M] and resampled values [R, M] of one task and metric; `few`: too few labels."""
+    """Values [M] and resampled values [K, R, M] of one metric of one task, or of K in a mean.
+
+    `few`: too few labels.
+    """
 
     task: str
     metric: str
@@ -85,13 +98,19 @@ def compare_on_test_set(
 def score_tasks(data: Aligned, metrics: Sequence[Metric], settings: Settings) -> list[_Scored]:
     """Score the rows and their resamples, task by task and then the mean over tasks."""
     by_task = [[m for m in metrics if m.task_type == kind] for kind in data.task_types]
-    rng = np.random.default_rng(settings.seed)
-    drawn = resampled_scores(data.y_true, data.y_pred, by_task, settings.n_resamples, rng)
+    drawn = resampled_scores(
+        data.y_true,
+        data.y_pred,
+        by_task,
+        keys=data.keys,
+        n=settings.n_resamples,
+        seed=settings.seed,
+    )
     scored = []
     for t, task in enumerate(data.tasks):
         rows = np.flatnonzero(~np.isnan(data.y_true[:, t]))
         for metric in by_task[t]:
-            y, resampled = data.y_true[rows, t], drawn[t][metric.name]
+            y, resampled = data.y_true[rows, t], drawn[t][metric.name][None]
             values, reason = plain_values(metric, y, data.y_pred[:, rows, t])
             few = too_few(metric, y, settings.min_labels)
             scored.append(
@@ -134,7 +153,7 @@ def _means(scored: Sequence[_Scored], metrics: Sequence[Metric]) -> list[_Scored
         if metric.name in IN_UNITS or len(of) < 2 or not defined:
             continue
         values = np.mean([s.values for s in defined], axis=0)
-        resampled = np.mean([s.resampled for s in defined], axis=0)
+        resampled = np.concatenate([s.resampled for s in defined])
         n = sum(s.n for s in defined)
         means.append(_Scored(MACRO, metric.name, n, values, resampled))
     return means
@@ -142,11 +161,13 @@ def _means(scored: Sequence[_Scored], metrics: Sequence[Metric]) -> list[_Scored
 
 def _values(scored: _Scored, models: Sequence[str], settings: Settings) -> list[Value]:
     found = []
+    # As many as everywhere: a value has one interval, however many the p-values of pairs take.
+    each = mean_over_tasks(scored.resampled[:, :N_RESAMPLES])
     for m, model in enumerate(models):
         value = float(scored.values[m])
         defined = np.isfinite(value)
         told = defined and not scored.few
-        interval = summarise(scored.resampled[:, m], settings.level) if told else None
+        interval = percentile_interval(each[:, m], settings.level) if told else None
         found.append(
             Value(
                 scored.task,
@@ -167,7 +188,8 @@ def _pairs(scored: _Scored, models: Sequence[str], settings: Settings) -> list[P
     for i, j in combinations(range(len(models)), 2):
         pair = Pair(scored.task, scored.metric, models[i], models[j], n=scored.n)
         difference = float(scored.values[i] - scored.values[j])
-        found = summarise(scored.resampled[:, i] - scored.resampled[:, j], settings.level)
+        gaps = scored.resampled[..., i] - scored.resampled[..., j]
+        found = summarise(mean_over_tasks(gaps), settings.level)
         if not np.isfinite(difference):
             pair = replace(pair, reason=scored.reason or "undefined")
         elif scored.few:
