@@ -48,7 +48,9 @@ class Training:
         self._numbers = np.random.default_rng(0).normal(size=SIZE)
         self._n_sines = n_sines
 
-    def run_fold(self, params: Mapping[str, Any], fold: int, tell: OnEpochEnd, seed: int) -> FoldResult:
+    def run_fold(
+        self, params: Mapping[str, Any], fold: int, on_epoch_end: OnEpochEnd, seed: int
+    ) -> FoldResult:
         here = self._numbers
         for _ in range(self._n_sines):
             here = np.sin(here)

@@ -56,7 +56,9 @@ class ToyObjective:
         self.epochs_per_fold = config.epochs
         self._config = config
 
-    def run_fold(self, params: Mapping[str, Any], fold: int, tell: OnEpochEnd, seed: int) -> FoldResult:
+    def run_fold(
+        self, params: Mapping[str, Any], fold: int, on_epoch_end: OnEpochEnd, seed: int
+    ) -> FoldResult:
         config = self._config
         params = {"x": config.x, "n": config.n, **params}
         self._misbehave(fold)
@@ -67,7 +69,7 @@ class ToyObjective:
         for epoch in range(config.epochs):
             time.sleep(config.seconds / config.epochs)
             value = score(params, fold, epoch)
-            tell(epoch, value)
+            on_epoch_end(epoch, value)
         return FoldResult(value, {"best_epoch": config.epochs - 1, "seed": seed})
 
     def _misbehave(self, fold: int) -> None:

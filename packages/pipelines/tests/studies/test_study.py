@@ -30,8 +30,11 @@ Study = Callable[..., StudySnapshot]
 
 @pytest.fixture(autouse=True)
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing the report takes longer than a study here; test_report.py looks at it."""
-    monkeypatch.setattr("molpool_pipelines.studies.report.study_report", lambda *_: "<p>")
+    """Drawing the report takes longer than a study here; test_snapshot.py looks at it."""
+    monkeypatch.setattr(
+        "molpool_pipelines.studies._study.write_page",
+        lambda run, _study: run.write_text("report.html", "<p>"),
+    )
 
 
 @pytest.fixture
@@ -291,7 +294,7 @@ class TestFailures:
         self, study: Study, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(hpo_toy, "score", lambda *_: float("nan"))
-        with pytest.raises(HPOError, match="fold 1 of 3: expected a finite toy error; found nan"):
+        with pytest.raises(HPOError, match="fold 0 .of 3.: expected a finite toy error; found nan"):
             study({"n_trials": 2, "pruner": "none"})
 
 

@@ -43,7 +43,10 @@ def check_each_once(stored: StudySnapshot, marks: Path, n: int, retried: int) ->
 class TestProcesses:
     @pytest.fixture(autouse=True)
     def no_report(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("molpool_pipelines.studies.report.study_report", lambda *_: "<p>")
+        monkeypatch.setattr(
+            "molpool_pipelines.studies._study.write_page",
+            lambda run, _study: run.write_text("report.html", "<p>"),
+        )
 
     def test_two_on_a_journal_one_of_which_is_killed(self, tmp_path: Path) -> None:
         flag, marks = tmp_path / "killed", tmp_path / "marks"
@@ -135,7 +138,7 @@ class TestQueue:
         own = queue(path, 3)
         trial = own.take()
         assert trial is not None
-        with own.alive(trial):
+        with own.heartbeats(trial):
             pass
         own.attribute(trial, "owner", {**first_owner(own), "machine": "elsewhere"})
         assert queue(path, 3).requeue_lost() == 0

@@ -1,4 +1,4 @@
-"""The page of a study and what `show` prints: what stands there, also of odd studies."""
+"""A study as tables, as a page and on the terminal: what stands there, also of odd studies."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
+from molpool_common import RunFolder
 from molpool_pipelines.studies._show import show
 from molpool_pipelines.studies._snapshot import (
     IDENTITY,
@@ -16,8 +17,8 @@ from molpool_pipelines.studies._snapshot import (
     importances,
     take_snapshot,
     trials_frame,
+    write_page,
 )
-from molpool_pipelines.studies.report import study_report
 from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
@@ -65,8 +66,14 @@ def more(study: StudySnapshot) -> StudySnapshot:
     return take_snapshot(study.study, study.n_trials)
 
 
+def page_of(study: StudySnapshot, folder: Path) -> str:
+    run = RunFolder.create(folder / "study")
+    run.write_json("study.json", {"name": "toy", "n_trials": study.n_trials})
+    return write_page(run, study).read_text()
+
+
 def test_page_has_every_figure_with_its_words_and_numbers(tmp_path: Path) -> None:
-    page = study_report(more(stored(8)), tmp_path)
+    page = page_of(more(stored(8)), tmp_path)
     headings = re.findall(r"<h2[^>]*>(.*?)</h2>", page)
     assert headings == [
         "Summary", "History", "Importances", "Slices", "Parallel coordinates", "Timeline",
@@ -94,9 +101,9 @@ def test_importance_is_that_of_the_parameter_that_decides() -> None:
     ids=["empty", "one", "all alike", "none complete", "maximize"],
 )
 def test_page_of_odd_studies(study: StudySnapshot, tmp_path: Path) -> None:
-    page = study_report(study, tmp_path)
+    page = page_of(study, tmp_path)
     assert "</html>" in page
-    assert ("No trial is complete yet" in page) == (not study.complete())
+    assert ("No trial has a score yet" in page) == (not study.complete())
 
 
 def test_best_goes_by_direction_and_equal_scores_by_number() -> None:
@@ -110,7 +117,7 @@ def test_table_keeps_types_and_leaves_scores_of_pruned_trials_out() -> None:
     frame = trials_frame(more(stored(3)))
     assert frame["state"].to_list() == ["complete"] * 3 + ["pruned", "failed", "waiting"]
     assert frame["value"].null_count() == 3
-    assert frame["last_told"][3] == 0.5
+    assert frame["last_value"][3] == 0.5
     assert frame["fold_1"].null_count() == 3
     kinds = {name: str(frame[f"param: {name}"].dtype) for name in SPACE}
     assert kinds == {"model.x": "Float64", "lr": "Float64", "n": "Int64", "kind": "String"}
