@@ -26,12 +26,12 @@ from molpool_common import RunFolder, tune_process
 from molpool_pipelines.runs import NullTracker
 from molpool_pipelines.studies import (
     FoldResult,
-    StudyRecorder,
+    OnEpochEnd,
     Problem,
     StudyConfig,
+    StudyRecorder,
     StudyScreen,
     StudyWorker,
-    OnEpochEnd,
     open_study,
     read_space,
 )

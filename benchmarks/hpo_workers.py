@@ -22,7 +22,14 @@ from typing import Any
 import numpy as np
 from molpool_common import ConfigModel
 from molpool_pipelines.runs import TrackingConfig
-from molpool_pipelines.studies import FoldResult, Problem, StudyConfig, OnEpochEnd, read_space, run_study
+from molpool_pipelines.studies import (
+    FoldResult,
+    OnEpochEnd,
+    Problem,
+    StudyConfig,
+    read_space,
+    run_study,
+)
 from pydantic import Field
 
 CLAIM = 1.7

@@ -16,7 +16,7 @@ from molpool_pipelines.runs import TrackingConfig
 from molpool_pipelines.studies._config import StudyConfig
 from molpool_pipelines.studies._space import SpaceConfig, read_space
 from molpool_pipelines.studies._study import run_study
-from molpool_pipelines.studies._trials import FoldResult, Problem, OnEpochEnd
+from molpool_pipelines.studies._trials import FoldResult, OnEpochEnd, Problem
 from pydantic import Field
 
 SPACE = {

@@ -19,8 +19,8 @@ from molpool_pipelines.studies._baselines import (
 )
 from molpool_pipelines.studies._kinds import (
     FeatureRows,
-    TabularStudy,
     TabularFold,
+    TabularStudy,
     molecule_features,
     pooled_features,
 )

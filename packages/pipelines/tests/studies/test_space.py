@@ -20,7 +20,7 @@ class Inner(ConfigModel):
     weights: dict[str, float] = Field(default_factory=dict)
 
 
-class OuterTest(ConfigModel):
+class Root(ConfigModel):
     inner: Inner = Field(default_factory=Inner)
     enabled: bool = True
     name: str | None = None
@@ -81,7 +81,7 @@ class TestDraws:
                 "inner.layers": {"low": 1, "high": 3},
                 "inner.weights.high": {"low": 0, "high": 1},
             },
-            model=OuterTest,
+            model=Root,
         )
         kinds = {name: parameter["type"] for name, parameter in space.describe().items()}
         assert kinds == {
@@ -173,12 +173,12 @@ class TestRefused:
     )
     def test_unknown_path(self, name: str, text: str) -> None:
         with pytest.raises(InputError, match=f"space.{name}") as error:
-            read_space({name: {"low": 0, "high": 1}}, model=OuterTest)
+            read_space({name: {"low": 0, "high": 1}}, model=Root)
         assert text in str(error.value)
 
     def test_condition_on_an_unknown_path(self) -> None:
         with pytest.raises(InputError, match="Did you mean 'enabled'"):
-            read_space({"inner.rate": {"low": 0, "high": 1, "when": {"enable": True}}}, model=OuterTest)
+            read_space({"inner.rate": {"low": 0, "high": 1, "when": {"enable": True}}}, model=Root)
 
     def test_enqueued_point_outside(self) -> None:
         space = read_space({"rate": {"low": 0.0, "high": 1.0}})

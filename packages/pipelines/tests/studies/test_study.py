@@ -20,7 +20,7 @@ from hpo_toy import ToyConfig, run, score
 from molpool_common import InputError
 from molpool_pipelines.runs import NullTracker, Tracker
 from molpool_pipelines.studies._config import HPOError
-from molpool_pipelines.studies._queue import WorkerProcess, Queue
+from molpool_pipelines.studies._queue import Queue, WorkerProcess
 from molpool_pipelines.studies._snapshot import Counts, StudySnapshot, read_study
 from molpool_pipelines.studies._trials import folds_of, params_of
 from optuna.trial import FrozenTrial, TrialState
@@ -294,7 +294,9 @@ class TestFailures:
         self, study: Study, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(hpo_toy, "score", lambda *_: float("nan"))
-        with pytest.raises(HPOError, match="fold 0 .of 3.: expected a finite toy error; found nan"):
+        with pytest.raises(
+            HPOError, match=r"fold 0 \(of 3\): expected a finite toy error; found nan"
+        ):
             study({"n_trials": 2, "pruner": "none"})
 
 

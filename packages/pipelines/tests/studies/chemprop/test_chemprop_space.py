@@ -208,7 +208,8 @@ def test_the_guide_names_every_parameter() -> None:
         said.add(section + name if name.startswith(".") else name)
         section = name.rpartition(".")[0] if not name.startswith(".") else section
     drawn = {
-        re.sub(r"weights\..*", "weights.PHASE.LABEL", n) for n in full(ChempropRunConfig()).parameters
+        re.sub(r"weights\..*", "weights.PHASE.LABEL", n)
+        for n in full(ChempropRunConfig()).parameters
     }
     assert drawn <= said
 

@@ -115,7 +115,7 @@ def test_a_task_without_labels_in_a_fold_is_left_out_of_it(
     data = read_study_data(config)
     assert [fold.columns for fold in data.folds] == [(0, 1), (0, 1), (0, 1, 2)]
     assert data.folds[0].train.task_names == data.folds[0].val.task_names == ("a", "b")
-    assert "Fold 2 neither trains nor scores c: fewer than two training labels." in data.notes
+    assert "Fold 1 neither trains nor scores c: fewer than two training labels." in data.notes
 
 
 @pytest.mark.parametrize(

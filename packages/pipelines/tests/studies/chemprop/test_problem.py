@@ -8,24 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 from chemprop_multitask import Ensemble
-from molpool_common import dump_config
-from molpool_hpo.cli import main
 from molpool_pipelines.studies import _baselines as baselines
-from molpool_pipelines.studies import _retraining as members
+from molpool_pipelines.studies import _member, _retraining
+from molpool_pipelines.studies._config import RetrainConfig
+from molpool_pipelines.studies._outer_test import read_test_predictions
 from molpool_pipelines.studies._scoring import MacroScore
+from molpool_pipelines.studies._study import run_study
 from molpool_pipelines.studies.chemprop._config import HPOChempropConfig
 from molpool_pipelines.studies.chemprop._data import read_study_data
 from molpool_pipelines.studies.chemprop._problem import (
     chemprop_kind,
     chemprop_outer,
+    chemprop_problem,
     chemprop_tabular,
     final_values,
 )
 from molpool_pipelines.tables import load_molecules, split_table
-from molpool_train.cli import main as train
 
 MakeConfig = Callable[..., HPOChempropConfig]
 
@@ -55,11 +55,11 @@ def test_final_training_is_on_all_but_the_outer_test(make_config: MakeConfig) ->
     assert (values["training"]["epochs"], values["training"]["patience"]) == (5, None)
     final = HPOChempropConfig.model_validate(values)
     table = load_molecules(final.data, final.data_path)
-    sides = split_table(table, final.data, final.seed)
+    tables = split_table(table, final.data, final.seed)
     study = read_study_data(config)
-    assert set(sides.train.smiles) == set(study.rest.smiles)
-    assert list(sides.test.smiles) == list(chemprop_outer(config).ids)
-    assert len(sides.val) == 0
+    assert set(tables.train.smiles) == set(study.rest.smiles)
+    assert list(tables.test.smiles) == list(chemprop_outer(config).ids)
+    assert len(tables.val) == 0
 
 
 def test_a_curriculum_keeps_what_it_moves_on_by() -> None:
@@ -80,24 +80,21 @@ def test_the_two_best_become_one_ensemble(
 
     def here(command: list[str], _path: Path) -> None:
         # A process each is tried in the tests of bags; it takes seconds to start.
-        assert train(command[3:]) == 0
+        assert _member.main(command[3:]) == 0
 
-    monkeypatch.setattr(members, "_run_process", here)
+    monkeypatch.setattr(_retraining, "_run_process", here)
     config = make_config(
         study={"n_trials": 2, "default_space": False, "baselines": True},
         space={"training.max_lr": {"low": 1e-3, "high": 1e-2, "log": True}},
     )
-    file, study = tmp_path / "study.yaml", tmp_path / "study"
-    file.write_text(dump_config(config))
-    assert main(["chemprop", "--config", str(file), "--save-dir", str(study)]) == 0
-    assert main(["retrain", "--study-dir", str(study), "--k", "2", "--baselines"]) == 0
+    study = tmp_path / "study"
+    config = config.model_copy(update={"save_dir": str(study)})
+    assert run_study(config, chemprop_problem, name="study") == 0
+    _retraining.retrain(RetrainConfig(study_dir=str(study), k=2, baselines=True))
     folder = study / "retrained" / "best-2"
     result = json.loads((folder / "metrics.json").read_text())
     tasks = config.data.target_columns
-    each = [
-        pl.read_parquet(folder / f"member-00{i}" / "predictions.parquet").filter(side="test")
-        for i in range(2)
-    ]
+    each = [read_test_predictions(folder / f"member-00{i}", tasks).frame for i in range(2)]
     y = each[0].select(tasks).to_numpy().astype(float)
     p = [m.select(f"{t} predicted" for t in tasks).to_numpy() for m in each]
     score = MacroScore(("ma_rae",) * len(tasks))

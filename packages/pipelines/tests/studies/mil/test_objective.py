@@ -160,7 +160,7 @@ def test_identity_knows_the_data_and_what_no_parameter_sets(
 @pytest.mark.parametrize(
     ("change", "sections", "message"),
     [
-        ({"rare": 0}, {}, "inner fold 1 of 3: expected positive labels of 'rare' in training"),
+        ({"rare": 0}, {}, r"inner fold 0 \(of 3\): expected positive labels of 'rare' in training"),
         ({}, {"study": {"metric": "auc"}}, "study.metric: expected 'macro_plus_min'"),
         ({}, {"study": {"fold_type": "stored", "fold_column": "g"}}, "fold_column.*'g'"),
         ({}, {"study": {"fold_type": "plate"}}, "split.plate_column: expected a column"),

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +19,36 @@ import polars as pl
 import pytest
 import torch
 from mil_attn import MILModule, predict, read_bags, split_bags
-from molpool_common import dump_config
-from molpool_hpo.cli import main
-from molpool_pipelines.studies import HPOMILConfig, MacroScore, final_values, folds_of, read_study
-from molpool_pipelines.studies import _retraining as members
-from molpool_train.cli import main as train
+from molpool_common import InputError
+from molpool_pipelines.studies import _member, _retraining
+from molpool_pipelines.studies._config import RetrainConfig
+from molpool_pipelines.studies._outer_test import read_test_predictions
+from molpool_pipelines.studies._retraining import retrain
+from molpool_pipelines.studies._scoring import MacroScore
+from molpool_pipelines.studies._show import show
+from molpool_pipelines.studies._snapshot import read_study
+from molpool_pipelines.studies._study import run_study
+from molpool_pipelines.studies._trials import folds_of
+from molpool_pipelines.studies.mil._config import HPOMILConfig
+from molpool_pipelines.studies.mil._problem import final_values, mil_problem
 
+RETRAIN = """
+import sys
+from molpool_common import guarded
+from molpool_pipelines.studies import RetrainConfig, retrain
+config = RetrainConfig(study_dir=sys.argv[1], trial=int(sys.argv[2]))
+sys.exit(guarded("retrain", lambda: 0 if retrain(config) else 1))
+"""
+TASKS = ("easy", "rare")
 MakeConfig = Callable[..., HPOMILConfig]
 
 
-def call(*arguments: object) -> tuple[int, str, str]:
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = main([*map(str, arguments)])
-    return code, out.getvalue(), err.getvalue()
-
-
-def finished_study(config: HPOMILConfig, folder: Path) -> Path:
-    file = folder / "study.yaml"
-    file.write_text(dump_config(config))
-    code, _, err = call("mil", "--config", file, "--save-dir", folder / "study")
-    assert code == 0, err
-    return folder / "study"
+def retrained(study: Path, **settings: Any) -> str:
+    """Retrain from a study; returns what is printed."""
+    out = io.StringIO()
+    with redirect_stdout(out):
+        retrain(RetrainConfig(study_dir=str(study), **settings))
+    return out.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -55,21 +63,21 @@ def made(config: MakeConfig, table: Path) -> HPOMILConfig:
 @pytest.fixture(scope="module")
 def study(made: HPOMILConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
-    return finished_study(made, tmp_path_factory.mktemp("studies"))
+    folder = tmp_path_factory.mktemp("studies") / "study"
+    config = made.model_copy(update={"save_dir": str(folder)})
+    assert run_study(config, mil_problem, name="study") == 0
+    return folder
 
 
 @pytest.fixture(scope="module")
 def two(study: Path) -> dict[str, Any]:
     def here(command: list[str], _path: Path) -> None:
         # A process each is tried below; it takes seconds to start.
-        assert train(command[3:]) == 0
+        assert _member.main(command[3:]) == 0
 
-    flags = ("--k", 2, "--defaults", "true", "--baselines", "true")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(members, "_run_process", here)
-        code, out, err = call("retrain", "--study-dir", study, *flags)
-    assert code == 0, err
-    assert "gain" in out
+        patch.setattr(_retraining, "_run_process", here)
+        assert "gain" in retrained(study, k=2, defaults=True, baselines=True)
     result: dict[str, Any] = json.loads((study / "retrained/best-2/metrics.json").read_text())
     return result
 
@@ -83,9 +91,9 @@ class TestTwoBest:
         bags = read_bags(made.data_path, made.data, made)
         tested = {bags.ids[i] for i in split_bags(bags, made).test}
         for member in ("member-000", "member-001", "defaults"):
-            frame = pl.read_parquet(study / "retrained/best-2" / member / "predictions.parquet")
-            assert set(frame.filter(side="test")["id"]) == tested
-            assert frame.filter(side="train").height == 80 - len(tested)
+            run = study / "retrained/best-2" / member
+            assert set(read_test_predictions(run, TASKS).frame["id"]) == tested
+            assert len(pl.read_parquet(run / "predictions.parquet")) == 80
         assert two["outer_test_rows"] == len(tested)
 
     def test_epochs_and_thresholds_are_medians_of_the_inner_folds(
@@ -105,7 +113,7 @@ class TestTwoBest:
         folder = study / "retrained/best-2"
         score = MacroScore(("average_precision",) * 2, 0.3)
         members = [
-            pl.read_parquet(folder / m / "predictions.parquet").filter(side="test")
+            read_test_predictions(folder / m, TASKS).frame
             for m in ("member-000", "member-001", "defaults")
         ]
         y = members[0].select("easy", "rare").to_numpy().astype(float)
@@ -143,45 +151,34 @@ class TestTwoBest:
         np.testing.assert_allclose(unseen["easy predicted"], np.mean(each, axis=0)[:, 0], rtol=1e-6)
         assert (folder / "member-000/attention_unseen.parquet").is_file()
 
-    def test_page_and_terminal_show_it(self, study: Path, two: dict[str, Any]) -> None:
+    def test_page_and_terminal_show_it(
+        self, study: Path, two: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    ) -> None:
         page = (study / "report.html").read_text()
         for text in ("Outer test: best-2", "Optimism is how much better", "random forest"):
             assert text in page
-        code, out, _ = call("show", "--study-dir", study)
-        assert code == 0
-        assert f"{two['models'][0]['outer']:.4f}" in out
+        show(read_study(study), folder=study)
+        assert f"{two['models'][0]['outer']:.4f}" in capsys.readouterr().out
 
     def test_repeating_it_trains_nothing_again(self, study: Path, two: dict[str, Any]) -> None:
         model = study / "retrained/best-2/member-000/model.pt"
         before = model.stat().st_mtime_ns
-        code, _, err = call("retrain", "--study-dir", study, "--k", 2)
-        assert code == 0, err
+        retrained(study, k=2)
         assert model.stat().st_mtime_ns == before
 
     @pytest.mark.parametrize(
-        ("flags", "message"),
+        ("settings", "message"),
         [
-            (("--k", "9"), "expected at least 9 complete trials; found 3"),
-            (("--trial", "9"), "--trial: expected a complete trial"),
-            (("--trial", "1", "--k", "2"), "expected one trial, or k of the best"),
-            (("--k", "1", "--name", "best-2"), "retrained from trials"),
-            (("--name", "a/b"), "expected the name of a folder"),
-            (("--kk", "1"), "--kk"),
+            ({"k": 9}, "expected at least 9 complete trials; found 3"),
+            ({"trial": 9}, "--trial: expected a complete trial"),
+            ({"k": 1, "name": "best-2"}, "retrained from trials"),
         ],
     )
     def test_refuses(
-        self, study: Path, two: dict[str, Any], flags: tuple[str, ...], message: str
+        self, study: Path, two: dict[str, Any], settings: dict[str, Any], message: str
     ) -> None:
-        code, _, err = call("retrain", "--study-dir", study, *flags)
-        assert code == 2
-        assert message in err
-
-
-def test_needs_a_study(tmp_path: Path) -> None:
-    for flags in ((), ("--study-dir", tmp_path)):
-        code, _, err = call("retrain", *flags)
-        assert code == 2
-        assert "--study-dir: expected the folder of a study" in err
+        with pytest.raises(InputError, match=message):
+            retrained(study, **settings)
 
 
 def test_final_configuration_by_hand() -> None:
@@ -200,9 +197,8 @@ def test_interrupted_it_goes_on_and_counts_as_another_look(
     study: Path, two: dict[str, Any]
 ) -> None:
     second = two["trials"][1]
-    command = [sys.executable, "-m", "molpool_hpo.cli", "retrain", "--study-dir", str(study)]
     process = subprocess.Popen(
-        [*command, "--trial", str(second)],
+        [sys.executable, "-c", RETRAIN, str(study), str(second)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -218,8 +214,7 @@ def test_interrupted_it_goes_on_and_counts_as_another_look(
     assert process.returncode == 130
     assert "Repeat the command to go on." in err
     assert "Traceback" not in err
-    code, _, err = call("retrain", "--study-dir", study, "--trial", second)
-    assert code == 0, err
+    retrained(study, trial=second)
     # The same trial, configuration and seed: the same model, up to the rounding of two processes
     # that may have different numbers of threads.
     models = [
