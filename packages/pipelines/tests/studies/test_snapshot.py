@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 import pytest
 from molpool_common import RunFolder
+from molpool_pipelines.reports import study_page
 from molpool_pipelines.studies._show import show
 from molpool_pipelines.studies._snapshot import (
     IDENTITY,
@@ -86,6 +87,11 @@ def test_page_has_every_figure_with_its_words_and_numbers(tmp_path: Path) -> Non
     assert "phase &#39;polish&#39; &lt;has&gt; no weight" in page
     assert "<i>" not in page
     assert not re.search(r'(?:src|href)="(?!#|data:)', page)
+
+
+def test_both_commands_write_one_page(tmp_path: Path) -> None:
+    page = page_of(more(stored(6)), tmp_path)
+    assert study_page(tmp_path / "study", "toy") == page
 
 
 def test_importance_is_that_of_the_parameter_that_decides() -> None:

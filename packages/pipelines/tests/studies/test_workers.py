@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -173,6 +174,24 @@ class TestJournal:
         study.enqueue_trial({"x": 2})
         assert len(optuna.load_study(study_name="s", storage=storage(path)).trials) == 2
         assert len(study.trials) == 2
+
+    def test_what_is_forced_to_the_disk(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A study made, its attributes and the end of a trial; not what a running one reports."""
+        path, forced = tmp_path / "journal.log", []
+        monkeypatch.setattr(os, "fsync", forced.append)
+        study = optuna.create_study(study_name="s", storage=storage(path))
+        assert len(forced) == 1
+        study.set_user_attr("molpool", {})
+        assert len(forced) == 2
+        trial = study.ask()
+        trial.suggest_float("x", 0, 1)
+        trial.report(1.0, 0)
+        trial.set_user_attr("folds", [])
+        assert len(forced) == 2
+        study.tell(trial, 1.0)
+        assert len(forced) == 3
 
     def test_plain_optuna_reads_it(self, tmp_path: Path) -> None:
         path = tmp_path / "journal.log"

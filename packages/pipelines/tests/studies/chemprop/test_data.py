@@ -11,7 +11,7 @@ import pytest
 from molpool_common import InputError
 from molpool_pipelines.studies.chemprop._data import read_study_data
 from molpool_pipelines.studies.chemprop._problem import chemprop_problem
-from molpool_pipelines.tables import load_molecules, split_table
+from molpool_pipelines.tables import fold_tables, load_molecules, split_table
 
 FOLDS = [
     {"fold_type": "random"},
@@ -174,3 +174,16 @@ def test_quality_is_read_where_it_is(make_config: Any) -> None:
     assert chemprop_problem(off).space.parameters["joint_sampling.curriculum.enabled"].holds(False)
     with pytest.raises(InputError, match=r"quality_col.*'Grade'"):
         read_study_data(elsewhere, needs_quality=True)
+
+
+@pytest.mark.parametrize("method", ["random", "scaffold"])
+def test_inner_folds_are_those_of_an_ensemble(make_config: Any, method: str) -> None:
+    """One way to make folds: with one seed, members and trials validate the same molecules."""
+    config = make_config(study={"fold_type": method, "n_folds": 3, "seed": 7})
+    table = load_molecules(config.data, config.data_path)
+    split = split_table(table, config.data, config.seed)
+    settings = config.data.model_copy(update={"split_type": method})
+    members = fold_tables(table, split, settings, 3, 7)
+    for fold, member in zip(read_study_data(config).folds, members, strict=True):
+        assert list(fold.val.smiles) == list(member.val.of_tasks(fold.columns).smiles)
+        assert list(fold.train.smiles) == list(member.train.of_tasks(fold.columns).smiles)
