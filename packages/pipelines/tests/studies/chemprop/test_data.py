@@ -122,7 +122,7 @@ def test_a_task_without_labels_in_a_fold_is_left_out_of_it(
     ("column", "message"),
     [
         (pl.Series(["x", None, "y"] * 24), r"a fold in 'F'.* none in 24 rows: row 2 of t\.csv"),
-        (pl.Series(["x"] * 72), "two folds or more outside the test side; found 1: x"),
+        (pl.Series(["x"] * 72), "two folds or more outside the test split; found 1: x"),
     ],
 )
 def test_stored_folds_are_checked(
@@ -179,11 +179,11 @@ def test_quality_is_read_where_it_is(make_config: Any) -> None:
 @pytest.mark.parametrize("method", ["random", "scaffold"])
 def test_inner_folds_are_those_of_an_ensemble(make_config: Any, method: str) -> None:
     """One way to make folds: with one seed, members and trials validate the same molecules."""
-    config = make_config(study={"fold_type": method, "n_folds": 3, "seed": 7})
+    config = make_config(study={"fold_type": method, "n_folds": 2, "seed": 7})
     table = load_molecules(config.data, config.data_path)
     split = split_table(table, config.data, config.seed)
     settings = config.data.model_copy(update={"split_type": method})
-    members = fold_tables(table, split, settings, 3, 7)
+    members = fold_tables(table, split, settings, 2, 7)
     for fold, member in zip(read_study_data(config).folds, members, strict=True):
         assert list(fold.val.smiles) == list(member.val.of_tasks(fold.columns).smiles)
         assert list(fold.train.smiles) == list(member.train.of_tasks(fold.columns).smiles)

@@ -205,7 +205,7 @@ def test_a_fold_without_positives_is_named(
     assert (problem.metric, problem.direction) == ("macro ROC AUC", "maximize")
     assert "Fold 1 does not score d (a single class)." in problem.notes
     alone = make_config(**STORED, data_path=str(path), data={"target_columns": ["d"]})
-    with pytest.raises(ValueError, match=r"'roc_auc', undefined in fold 2: d \(a single class\)"):
+    with pytest.raises(ValueError, match=r"'roc_auc', undefined in fold 1: d \(a single class\)"):
         chemprop_problem(alone)
 
 
