@@ -14,7 +14,7 @@ import pytest
 from evaluate_tables import frame, predictions, three
 from molpool_common import METRICS
 from molpool_evaluate.cli import main
-from molpool_pipelines.scores import CompareConfig, align, compare_models
+from molpool_pipelines.scores import CompareConfig, compare_models, pair_rows
 
 
 def png() -> bytes:
@@ -90,7 +90,7 @@ def make_study(folder: Path, direction: str = "minimize") -> Path:
 
 
 def make_comparison(file: Path) -> Path:
-    data = align(three(), ("good", "alike", "poor"))
+    data = pair_rows(three(), ("good", "alike", "poor"))
     config = CompareConfig(n_bootstrap=200, practical={"ma_rae": 0.05})
     file.write_text(compare_models(data, config).to_json())
     return file

@@ -47,6 +47,7 @@ from .metrics import N_RESAMPLES as N_RESAMPLES
 from .metrics import Interval as Interval
 from .metrics import Metric as Metric
 from .metrics import MetricTable as MetricTable
+from .metrics import TaskType as TaskType
 from .metrics import UndefinedMetricError as UndefinedMetricError
 from .metrics import average_precision as average_precision
 from .metrics import bootstrap_interval as bootstrap_interval

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import polars as pl
-from molpool_pipelines.scores.prediction_table import Predictions
+from molpool_pipelines.scores import Predictions
 
 TASKS = ("LogD", "KSOL", "hERG")
 NOISE = {"good": 0.5, "alike": 0.5, "poor": 1.2}
@@ -38,21 +37,6 @@ def predictions(
         repeat=np.repeat(np.arange(repeats), n) if folds else None,
         fold=fold if folds else None,
     )
-
-
-def frame(found: Predictions, side: str | None = "test") -> pl.DataFrame:
-    """Return the table that a run would write."""
-    columns: dict[str, object] = {"id": found.ids.tolist()}
-    if side is not None:
-        columns["side"] = [side] * len(found)
-    for name in ("repeat", "fold"):
-        values = getattr(found, name)
-        if values is not None:
-            columns[name] = values.tolist()
-    for t, task in enumerate(found.tasks):
-        columns[task] = pl.Series(task, found.y_true[:, t]).fill_nan(None)
-        columns[f"{task} predicted"] = found.y_pred[:, t]
-    return pl.DataFrame(columns)
 
 
 def shuffled(found: Predictions, seed: int = 0) -> Predictions:

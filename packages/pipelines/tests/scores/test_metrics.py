@@ -7,9 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from molpool_common import bootstrap_interval
-from molpool_pipelines.scores.metrics import Resampling, score_tasks
-from molpool_pipelines.scores.prediction_table import Predictions
-from molpool_pipelines.scores.result import MACRO, Scored
+from molpool_pipelines.scores._metrics import MACRO, Resampling, Scored, score_tasks
+from molpool_pipelines.scores._predictions import Predictions
 from scipy import stats
 from sklearn import metrics as peer
 

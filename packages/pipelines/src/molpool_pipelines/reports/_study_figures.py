@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from molpool_common import OKABE_ITO, Cell, Figure, FloatArray, Table, new_figure
 
-from molpool_pipelines.reports.drawn import drawn
+from molpool_pipelines.reports._parts import drawn
 from molpool_pipelines.runs import PARAMETER, StudyTables
 
 if TYPE_CHECKING:

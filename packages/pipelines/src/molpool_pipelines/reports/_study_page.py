@@ -11,7 +11,7 @@ import polars as pl
 from molpool_common import Cell, Code, Facts, Part, Section, Table, Text, render_report
 
 from molpool_pipelines.reports import _study_figures as figures
-from molpool_pipelines.reports.files import configuration
+from molpool_pipelines.reports._parts import configuration
 from molpool_pipelines.runs import PARAMETER, StudyTables, read_study_tables
 
 _STATES = ("complete", "pruned", "failed", "retried", "running", "waiting")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from molpool_common import OKABE_ITO, Cell, Figure, FloatArray, Table, new_figure
 
-from molpool_pipelines.reports.drawn import drawn
+from molpool_pipelines.reports._parts import drawn
 from molpool_pipelines.scores import Predictions
 
 if TYPE_CHECKING:

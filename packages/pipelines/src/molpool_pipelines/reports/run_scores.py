@@ -38,10 +38,9 @@ class Resampling:
 
 def sides_of(found: Predictions) -> dict[str, Predictions]:
     """Return the rows of each side, the one that counts first."""
-    if found.side is None:
+    if found.split is None:
         return {"all": found}
-    there = set(found.side.tolist())
-    return {side: found.of_side(side) for side in SIDES if side in there}
+    return {split: found.of_split(split) for split in SIDES if split in found.splits}
 
 
 def metrics_of(found: Predictions) -> MetricTable:
