@@ -167,7 +167,7 @@ class TestRefused:
         ("name", "text"),
         [
             ("inner.ratee", "Did you mean 'inner.rate'?"),
-            ("inner", "a whole section"),
+            ("inner", "a section"),
             ("enabled.x", "expected a key of the configuration"),
         ],
     )

@@ -25,7 +25,7 @@ class StudyConfig(ConfigModel):
     """Trials, folds, sampler, pruner and storage of a study."""
 
     n_trials: Annotated[int, short_flag("--n-trials")] = Field(
-        50, ge=1, description="trials of the whole study, over all workers and resumes"
+        50, ge=1, description="trials of the study, over all workers and resumes"
     )
     n_folds: Annotated[int, short_flag("--n-folds")] = Field(
         3, ge=2, description="inner folds; a trial's score is the mean over them"
@@ -89,10 +89,10 @@ class StudyConfig(ConfigModel):
         60, ge=1, description="seconds between signs of life of a running trial"
     )
     grace_period: int | None = Field(
-        None, ge=1, description="seconds without one after which it is tried again; by default 2 x"
+        None, ge=1, description="seconds without one after which it is retried; by default 2 x"
     )
     max_retry: int = Field(
-        2, ge=0, description="how often a trial is tried again whose worker was killed"
+        2, ge=0, description="how often a trial is retried whose worker was killed"
     )
     max_failures: int = Field(
         3, ge=1, description="failures in a row at the start after which the study stops"

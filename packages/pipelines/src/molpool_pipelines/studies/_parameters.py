@@ -77,11 +77,11 @@ class Range:
         return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
 
     def holds(self, value: Any) -> bool:
-        """Return whether a value can be drawn."""
+        """Return whether a value can be sampled."""
         return _is_number(value) and self.clip(value) == value
 
     def clip(self, value: Any) -> float | int:
-        """Return the nearest number that can be drawn; the lowest for what is no number."""
+        """Return the nearest number that can be sampled; the lowest for what is no number."""
         if not _is_number(value):
             value = self.low
         inside = min(max(value, self.low), self.high)
@@ -129,7 +129,7 @@ class Choice:
         )
 
     def holds(self, value: Any) -> bool:
-        """Return whether a value can be drawn."""
+        """Return whether a value can be sampled."""
         return any(_same(c, value) for c in self.choices)
 
     def clip(self, value: Any) -> Any:

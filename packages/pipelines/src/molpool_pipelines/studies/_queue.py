@@ -141,7 +141,7 @@ class Queue:
     n_trials : int
         How many trials it shall have.
     max_retry : int
-        How often a trial is tried again whose process was lost.
+        How often a trial is retried whose process was lost.
     grace : float
         Seconds without a sign of life after which a process elsewhere counts as lost.
     heartbeat : float

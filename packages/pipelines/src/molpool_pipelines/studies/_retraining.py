@@ -65,7 +65,7 @@ def train_member(kind: str, values: dict[str, Any], path: Path) -> None:
     Raises
     ------
     HPOError
-        If training fails; it has said why.
+        If training fails; it has printed why.
     KeyboardInterrupt
         On Ctrl-C or SIGTERM, once the run can be resumed.
     """
@@ -156,12 +156,10 @@ def retrain(config: RetrainConfig, *, arguments: Sequence[str] = ()) -> Path:
     run = _open(config, plan, arguments)
     members = [_train(kind, t, run.path / f"member-{i:03d}") for i, t in enumerate(plan.trials)]
     default = _train(kind, plan.defaults, run.path / "defaults") if plan.defaults else None
-    _write_models(run, kind, members)
-    tests = [
-        read_test_predictions(path, kind.tasks)
-        for path in (*members, *([default] if default else []))
-    ]
+    runs = [*members, default] if default else members
+    tests = [read_test_predictions(path, kind.tasks) for path in runs]
     check_same_rows(tests)
+    _write_models(run, kind, members, tests[: len(members)])
     scores = _scores(run, config, kind, plan, tests)
     _write_results(run, config, snapshot, plan, scores, len(tests[0]))
     page = write_page(RunFolder.resume(config.study), snapshot)
@@ -231,9 +229,10 @@ def _train(kind: StudyKind, trial: FrozenTrial, path: Path) -> Path:
     return path
 
 
-def _write_models(run: RunFolder, kind: StudyKind, members: Sequence[Path]) -> None:
+def _write_models(
+    run: RunFolder, kind: StudyKind, members: Sequence[Path], tests: Sequence[TestPredictions]
+) -> None:
     run.write_folder("models", lambda folder: kind.join(members, folder))
-    tests = [read_test_predictions(path, kind.tasks) for path in members]
     run.write_frame("predictions.parquet", mean_frame(tests, kind.tasks))
     unseen = mean_unseen(members)
     if unseen is not None:

@@ -114,7 +114,7 @@ def make_pruner(config: StudyConfig, total_steps: int) -> optuna.pruners.BasePru
     config : StudyConfig
         Name and options.
     total_steps : int
-        Steps of a whole trial: what hyperband divides.
+        Steps of a full trial: what hyperband divides.
 
     Raises
     ------

@@ -262,7 +262,7 @@ class Counts:
 
     @property
     def done(self) -> int:
-        """Trials that have ended and are not tried again."""
+        """Trials that have ended and are not retried."""
         return self.complete + self.pruned + self.failed
 
     @classmethod

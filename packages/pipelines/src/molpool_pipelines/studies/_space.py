@@ -40,7 +40,7 @@ def annotation_at(model: type[BaseModel], path: str, *, parameter: str | None = 
     Raises
     ------
     InputError
-        If there is no such key, or it is a whole section, naming the nearest key.
+        If there is no such key, or it is a section, naming the nearest key.
     """
     here: Any = model
     for key in path.split("."):
@@ -51,7 +51,7 @@ def annotation_at(model: type[BaseModel], path: str, *, parameter: str | None = 
         raise InputError(
             parameter or path,
             expected="a key of the configuration",
-            found=repr(path) + (", a whole section" if here is not None else ""),
+            found=repr(path) + (", a section" if here is not None else ""),
             hint=did_you_mean(path, leaf_paths(model)),
         )
     return here
@@ -233,7 +233,7 @@ class Space:
         return read
 
     def describe(self) -> dict[str, Any]:
-        """Return the whole space as ``space:`` declares it."""
+        """Return the space as ``space:`` declares it."""
         return {name: parameter.describe() for name, parameter in sorted(self.parameters.items())}
 
     def _holds(

@@ -66,7 +66,7 @@ class StudyScreen:
     console : Console
         Where to draw.
     n_trials : int
-        Trials of the whole study.
+        Trials of the study.
     """
 
     def __init__(self, console: Console, n_trials: int) -> None:
@@ -160,7 +160,7 @@ class StudyRecorder:
         self._run = run
         self._screen = screen
         self._tracker = tracker
-        # A resumed study has said before what it did then.
+        # A resumed study has reported before what it did then.
         self._seen = {t.number for t in queue.trials() if t.state.is_finished()}
         self._written = time.monotonic()
         self._best: int | None = None
@@ -400,7 +400,7 @@ def _work(
         recorder.write(recorder.snapshot())
         run.log("interrupted")
         raise KeyboardInterrupt(
-            f"Interrupted. Trials that ran are tried again: repeat the command with "
+            f"Interrupted. Trials that ran are retried: repeat the command with "
             f"--save-dir {run.path} to go on."
         ) from None
     except HPOError:

@@ -80,7 +80,7 @@ class Objective(Protocol):
         on_epoch_end : callable
             To be called with epoch and score as they come. What it raises must pass through.
         seed : int
-            Of weights, shuffling and dropout; the same when a killed trial is tried again.
+            Of weights, shuffling and dropout; the same when a killed trial is retried.
 
         Returns
         -------
@@ -102,14 +102,14 @@ class Problem:
     n_folds, metric, direction
         As the objective has them, known without building it.
     space : Space
-        What is drawn.
+        The search space.
     defaults : mapping of str to Any
         The configuration's own value of each parameter of the space: the first trial.
     identity : mapping of str to Any
         What a study must not change while it goes on, as JSON: digest of the data, kind of folds,
         seed, the settings that no parameter sets. A resumed study with another is refused.
     resolve : callable
-        Turns parameters into a whole configuration that ``molpool-train`` takes: best.yaml.
+        Turns parameters into a full configuration that ``molpool-train`` takes: best.yaml.
     notes : tuple of str
         Printed at the start.
     """
@@ -140,7 +140,7 @@ class TrialRunner:
     objective : Objective
         The model over the folds.
     space : Space
-        What is drawn.
+        The search space.
     defaults : mapping of str to Any
         The configuration's own values, which conditions may name.
     samplers : SamplerFactory
@@ -252,14 +252,14 @@ class TrialRunner:
                 # One that another process has ended meanwhile keeps how it ended.
                 self._study.tell(taken.number, value, state=state, skip_if_finished=True)
             except RuntimeError as error:
-                # So a sampler says that it has drawn every point, once the trial is stored.
+                # So a sampler says that it has tried every point, once the trial is stored.
                 if "Study.stop" not in str(error):
                     raise
                 self.is_exhausted = True
 
 
 def steps_per_trial(n_folds: int, epochs_per_fold: int) -> int:
-    """Return how many values a whole trial reports."""
+    """Return how many values a full trial reports."""
     return n_folds * (epochs_per_fold + 1) - 1
 
 
@@ -320,7 +320,7 @@ class StudyWorker:
     direction : {"minimize", "maximize"}
         Which scores are better.
     space : Space
-        What is drawn.
+        The search space.
     defaults : mapping of str to Any
         The configuration's own values.
     build : callable

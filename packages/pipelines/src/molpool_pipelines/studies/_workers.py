@@ -164,7 +164,7 @@ def _run(task: StudyWorker, channel: Connection) -> None:
         code = INTERRUPTED
     except Exception as error:
         channel.send(_sendable(error))
-    # The trial is put back and told of; on a busy machine Python's own exit outlasts our patience.
+    # The trial is queued again; on a busy machine Python's own exit outlasts our patience.
     end_process(code)
 
 

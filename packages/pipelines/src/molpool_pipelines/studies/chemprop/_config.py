@@ -1,4 +1,4 @@
-"""Everything `molpool-hpo chemprop` can be told."""
+"""The configuration of a study of Chemprop models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything `molpool-hpo mil` can be told: what `molpool-train mil` knows, study and space."""
+"""The configuration of a study of bags: that of `molpool-train mil`, with study and space."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class MILStudyConfig(StudyConfig):
     fold_type: Annotated[MILFoldType, short_flag("--fold-type")] = Field(  # type: ignore[assignment]  # bags have more kinds, and no time
         "multilabel",
         description="inner folds: the labels of each task dealt out evenly (multilabel), their "
-        "combinations (stratified), whole scaffolds, whole plates, random molecules, or those of "
-        "fold_column (stored); no molecule is in two",
+        "combinations (stratified), scaffolds or plates kept together, random molecules, or "
+        "those of fold_column (stored); no molecule is in two",
     )
     min_w: str | float | None = Field(
         None,
@@ -58,7 +58,7 @@ class HPOMILConfig(MILRunConfig):
     overwrite: bool = Field(False, description="replace the study in save_dir")
     study: MILStudyConfig = Field(default_factory=MILStudyConfig)
     space: SpaceConfig = Field(
-        default_factory=dict, description="what is drawn: narrows, fixes or adds to the default"
+        default_factory=dict, description="what is tried: narrows, fixes or adds to the default"
     )
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
 

@@ -85,7 +85,7 @@ def mil_problem(config: HPOMILConfig) -> Problem:
 def build_objective(config_json: str) -> MILObjective:
     """Return the objective of a configuration as JSON: what a worker process calls."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # said once, when the study began
+        warnings.simplefilter("ignore", UserWarning)  # printed once, when the study began
         bags = cached_bags(config_json)
     return MILObjective(HPOMILConfig.model_validate_json(config_json), bags)
 
@@ -145,7 +145,7 @@ def _notes(config: HPOMILConfig, bags: StudyBags) -> list[str]:
     n_tasks = len(task_columns(config.data, config))
     left_out = without_effect(config, n_tasks) if config.study.default_space else []
     if left_out:
-        notes.append(f"Not drawn, since without effect here: {', '.join(left_out)}.")
+        notes.append(f"Not sampled, since without effect here: {', '.join(left_out)}.")
     if config.task_kind == "classification" and n_tasks > 1:
         notes.append(_weight_note(config))
     return notes
@@ -155,8 +155,8 @@ def _weight_note(config: HPOMILConfig) -> str:
     weight = config.score_weight
     if weight is None:
         return (
-            "min_w is drawn and weighs each trial's own score: since the worst task is never above "
-            "the mean, a trial gains by drawing a small one. Trials of different min_w are not "
+            "min_w is sampled and weighs each trial's own score: since the worst task is never "
+            "above the mean, a trial gains by a small one. Trials of different min_w are not "
             "compared like with like; study.min_w NUMBER compares all at one."
         )
     return (
