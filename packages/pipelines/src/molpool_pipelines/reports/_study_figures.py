@@ -332,6 +332,8 @@ class _Scale:
             axes.set_xlim(-0.5, len(labels) - 0.5)
         elif self.is_log:
             axes.set_xscale("log")
+            # Within a decade each minor tick would be labelled, over one another.
+            axes.xaxis.set_minor_formatter("")
 
 
 def as_text(value: Any) -> str:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,18 +92,44 @@ def is_done(path: Path) -> bool:
 
 
 def _run_process(command: list[str], path: Path) -> None:
-    # In a session of its own: a Ctrl-C reaches us alone, and we pass it on once.
-    process = subprocess.Popen(command, start_new_session=True)
+    process = None
     try:
+        with _interrupts_deferred():
+            # In a session of its own: a Ctrl-C reaches us alone, and we pass it on once.
+            process = subprocess.Popen(command, start_new_session=True)
         code = process.wait()
     except KeyboardInterrupt:
-        process.terminate()
-        process.wait()
-        code = INTERRUPTED
+        if process is not None:
+            process.terminate()
+            process.wait()
+        raise
     if code == INTERRUPTED:
-        raise KeyboardInterrupt("Interrupted. Repeat the command to go on.")
+        raise KeyboardInterrupt
     if code:
         raise HPOError(f"retrain: training failed with exit code {code}, in {path}.")
+
+
+@contextmanager
+def _interrupts_deferred() -> Iterator[None]:
+    """Raise what interrupts the block at its end.
+
+    Within `Popen`, between the start of a process and the return of its number, an interrupt would
+    leave a process behind that nobody ends.
+    """
+    received: list[int] = []
+    stops = (signal.SIGINT, signal.SIGTERM)
+    try:
+        before = [signal.signal(stop, lambda number, _: received.append(number)) for stop in stops]
+    except ValueError:  # not the main thread, which no signal interrupts
+        yield
+        return
+    try:
+        yield
+    finally:
+        for stop, handler in zip(stops, before, strict=True):
+            signal.signal(stop, handler)
+    if received:
+        raise KeyboardInterrupt
 
 
 @dataclass(frozen=True)
@@ -154,8 +182,11 @@ def retrain(config: RetrainConfig, *, arguments: Sequence[str] = ()) -> Path:
     kind = study_kind(snapshot.identity["kind"], config.study)
     plan = _plan(config, snapshot)
     run = _open(config, plan, arguments)
-    members = [_train(kind, t, run.path / f"member-{i:03d}") for i, t in enumerate(plan.trials)]
-    default = _train(kind, plan.defaults, run.path / "defaults") if plan.defaults else None
+    try:
+        members = [_train(kind, t, run.path / f"member-{i:03d}") for i, t in enumerate(plan.trials)]
+        default = _train(kind, plan.defaults, run.path / "defaults") if plan.defaults else None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("Interrupted. Repeat the command to go on.") from None
     runs = [*members, default] if default else members
     tests = [read_test_predictions(path, kind.tasks) for path in runs]
     check_same_rows(tests)
