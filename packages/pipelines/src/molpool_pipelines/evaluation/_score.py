@@ -20,8 +20,8 @@ from molpool_common import (
 
 from molpool_pipelines.evaluation._test_data import predict_test_data
 from molpool_pipelines.reports import score_figures
+from molpool_pipelines.runs import PREDICTIONS
 from molpool_pipelines.scores import (
-    PREDICTIONS,
     Predictions,
     ScoreConfig,
     Scores,

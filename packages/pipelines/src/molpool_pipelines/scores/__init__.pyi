@@ -8,7 +8,6 @@ from ._metrics import MACRO as MACRO
 from ._metrics import Resampling as Resampling
 from ._metrics import Scored as Scored
 from ._metrics import score_tasks as score_tasks
-from ._predictions import PREDICTIONS as PREDICTIONS
 from ._predictions import Predictions as Predictions
 from ._predictions import TrainingMolecules as TrainingMolecules
 from ._predictions import training_molecules as training_molecules

@@ -20,13 +20,10 @@ from molpool_common import (
 )
 from numpy.typing import NDArray
 
+from molpool_pipelines.runs import PREDICTIONS, split_column
+
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
-
-PREDICTIONS = "predictions.parquet"
-
-SPLIT_COLUMNS = ("split", "side")
-"""Of the split of a row: today's name of the column, and the earlier one."""
 
 Texts = NDArray[np.object_]
 
@@ -247,8 +244,8 @@ def training_molecules(path: Path) -> TrainingMolecules | None:
     file = path / PREDICTIONS
     if not file.is_file():
         return None
-    names = pl.read_parquet_schema(file)
-    split = next((c for c in SPLIT_COLUMNS if c in names), None)
+    names = list(pl.read_parquet_schema(file))
+    split = split_column(names)
     if split is None or not {"id", "SMILES"} <= set(names):
         return None
     with_folds = "fold" in names

@@ -23,10 +23,8 @@ from molpool_common import (
 )
 from numpy.typing import NDArray
 
-from molpool_pipelines.runs import ColumnsConfig
+from molpool_pipelines.runs import EARLIER_SPLIT, PREDICTIONS, SPLIT, ColumnsConfig, with_split
 from molpool_pipelines.scores._predictions import (
-    PREDICTIONS,
-    SPLIT_COLUMNS,
     Predictions,
     Texts,
     refuse_missing,
@@ -67,7 +65,7 @@ def read_predictions(
     """
     named = columns or ColumnsConfig()
     file, name = _located(Path(path))
-    frame = read_table(file)
+    frame = with_split(read_table(file), named.split)
     require_columns(frame, [named.id], key="columns.id", where=name)
     if truth is not None:
         frame = _joined(frame, name, Path(truth), named)
@@ -91,6 +89,7 @@ def predictions_of(
         Of the model.
     """
     named = columns or ColumnsConfig()
+    frame = with_split(frame, named.split)
     tasks = _tasks(frame, named, name)
     signs = _signs(frame, tasks, named, name)
     y = _matrix(frame, tasks, name)
@@ -104,7 +103,7 @@ def predictions_of(
         y_pred=_matrix(frame, [f"{t}{named.predicted}" for t in tasks], name),
         sd=_some(frame, [f"{t}{named.sd}" for t in tasks], name),
         decisions=_decisions(frame, [f"{t}{named.decision}" for t in tasks], name),
-        split=_texts(frame, _split_column(frame.columns, named)),
+        split=_texts(frame, named.split),
         quality=_texts(frame, named.quality),
         smiles=_texts(frame, named.smiles),
         repeat=_numbers(frame, named.repeat, name),
@@ -171,12 +170,6 @@ def _ids(frame: pl.DataFrame, named: ColumnsConfig, name: str) -> Texts:
         places = zip(ids, _text_of(frame["source"]), _text_of(frame["row"]), strict=True)
         ids = [f"{i} ({source} row {row})" for i, source, row in places]
     return np.array(ids, dtype=object)
-
-
-def _split_column(names: Sequence[str], named: ColumnsConfig) -> str:
-    if named.side in names or named.side not in SPLIT_COLUMNS:
-        return named.side
-    return next((c for c in SPLIT_COLUMNS if c in names), named.side)
 
 
 def _texts(frame: pl.DataFrame, column: str) -> Texts | None:
@@ -285,7 +278,7 @@ def _joined(frame: pl.DataFrame, name: str, path: Path, named: ColumnsConfig) ->
     InputError
         If a column or a task is missing, ids repeat, or a row of the truth has no prediction.
     """
-    truth = read_table(path)
+    truth = with_split(read_table(path), named.split)
     known = _text_of(frame[named.id])
     column, ids = _truth_ids(truth, known, named, path.name)
     tasks = named.tasks or _shared(frame, truth, named, path.name)
@@ -300,14 +293,17 @@ def _joined(frame: pl.DataFrame, name: str, path: Path, named: ColumnsConfig) ->
     require_columns(rows, list(bare), key="columns.tasks", where=name)
     rows = rows.drop([t for t in tasks if t not in bare], strict=False).rename(bare)
     own = [t for t in tasks if t in truth.columns]
-    split = _split_column(truth.columns, named)
     extra = [
         c
-        for c in (*(f"{t}{named.modifier}" for t in tasks), named.quality, named.smiles, split)
+        for c in (
+            *(f"{t}{named.modifier}" for t in tasks),
+            named.quality,
+            named.smiles,
+            named.split,
+        )
         if c in truth.columns
     ]
-    replaced = [*extra, *(SPLIT_COLUMNS if split in extra else ())]
-    rows = rows.drop(replaced, strict=False)
+    rows = rows.drop(extra, strict=False)
     return pl.concat([rows, truth.select([*own, *extra])], how="horizontal")
 
 
@@ -338,8 +334,9 @@ def _shared(
     other = {
         named.id,
         named.smiles,
-        *SPLIT_COLUMNS,
-        named.side,
+        named.split,
+        SPLIT,
+        EARLIER_SPLIT,
         named.quality,
         named.repeat,
         named.fold,

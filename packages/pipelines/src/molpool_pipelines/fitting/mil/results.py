@@ -12,7 +12,7 @@ from mil_attn import BagData, MILModule, Side, fold_score, predict
 from molpool_common import MetricTable, task_metrics
 from numpy.typing import NDArray
 
-from molpool_pipelines.fitting.mil.config import TrainMILConfig
+from molpool_pipelines.fitting.config import TrainMILConfig
 from molpool_pipelines.fitting.mil.inputs import MILInputs
 
 

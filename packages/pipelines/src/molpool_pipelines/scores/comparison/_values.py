@@ -11,9 +11,9 @@ from typing import Any
 
 from molpool_common import IN_UNITS, METRICS, InputError, listed
 
+from molpool_pipelines.runs import PREDICTIONS
 from molpool_pipelines.scores._config import CompareConfig
 from molpool_pipelines.scores._metrics import MACRO
-from molpool_pipelines.scores._predictions import PREDICTIONS
 from molpool_pipelines.scores.comparison._comparison import Comparison, Pair, Value
 
 SPLITS = ("test", "val", "train", "all")
