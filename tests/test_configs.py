@@ -14,10 +14,14 @@ import torch
 from chemprop_multitask import Ensemble, TaskwiseModel
 from molpool_common import dump_config, load_config, read_yaml, validate_config
 from molpool_data.cli import main as describe
-from molpool_pipelines.affinity import with_groups
 from molpool_pipelines.datasets import registry
 from molpool_pipelines.demo import build_demo
-from molpool_pipelines.fitting import TrainChempropConfig, TrainMILConfig, read_inputs
+from molpool_pipelines.fitting import (
+    TrainChempropConfig,
+    TrainMILConfig,
+    read_inputs,
+    with_groups,
+)
 from molpool_pipelines.retention import RunConfig
 from molpool_pipelines.studies import ChempropRunConfig, HPOChempropConfig, HPOMILConfig
 from molpool_train.cli import main as train

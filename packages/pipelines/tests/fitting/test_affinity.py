@@ -11,8 +11,8 @@ import pytest
 import torch
 from chemprop_multitask import BatchLoader, ChempropModel, MoleculeData, cell_losses
 from molpool_common import InputError, validate_values
-from molpool_pipelines.affinity.measuring_run import check_measurable, measure
-from molpool_pipelines.fitting import Inputs, TrainChempropConfig, read_inputs
+from molpool_pipelines.fitting import Inputs, TrainChempropConfig, measure_run, read_inputs
+from molpool_pipelines.fitting._affinity import check_affinity
 from rich.console import Console
 from task_affinity import AffinityResult, ChempropLosses, TaskAffinityError
 
@@ -33,7 +33,7 @@ def configuration(path: Path, affinity: Settings, **more: Any) -> TrainChempropC
 
 
 def measured(config: TrainChempropConfig, inputs: Inputs) -> AffinityResult:
-    return measure(Console(quiet=True), config, inputs)
+    return measure_run(Console(quiet=True), config, inputs)
 
 
 @pytest.fixture(scope="module")
@@ -139,4 +139,4 @@ def test_what_cannot_be_measured_is_said_early(
     demo_csv: Path, inputs: Inputs, affinity: Settings, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        check_measurable(configuration(demo_csv, affinity), inputs)
+        check_affinity(configuration(demo_csv, affinity), inputs)

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chemprop_multitask import ChempropError, ChempropModel
-from molpool_common import InputError, load_config, validate_values
-from molpool_pipelines.affinity.groups import with_groups
-from molpool_pipelines.fitting import TrainChempropConfig
+from chemprop_multitask import ChempropError
+from molpool_common import InputError, validate_values
+from molpool_pipelines.fitting import TrainChempropConfig, with_groups
 
 TASKS = ["LogP", "LogS", "QED"]
 LISTS = [["LogP", "LogS"], ["LogS", "QED"]]
@@ -93,18 +92,3 @@ def test_sharing_may_stand_beside_groups_or_in_its_section() -> None:
     assert inside == configuration(None, task_affinity=MEASURED, sharing="separate")
     with pytest.raises(InputError, match="sharing: expected 'heads' or 'separate'"):
         configuration(None, task_affinity=MEASURED | {"sharing": "seperate"})
-
-
-@pytest.mark.slow
-def test_a_run_has_a_head_a_group(run: Any, small: list[str], tmp_path: Path) -> None:
-    path = tmp_path / "groups.json"
-    path.write_text(json.dumps({"groups": LISTS, "assignment": {"LogS": 1}}))
-    config = tmp_path / "grouped.yaml"
-    config.write_text(f"groups: {path}\n")
-    folder = tmp_path / "run"
-    outcome = run("--config", config, *small, "--training.epochs", 1, "--save-dir", folder)
-    assert outcome.code == 0, outcome.err
-    model = ChempropModel.load(folder / "model.pt")
-    assert model.module.predictor.groups == ((0,), (1, 2))
-    # The run folder stands alone: the file may change or go.
-    assert load_config(TrainChempropConfig, folder / "config.resolved.yaml").groups == LISTS

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molpool_pipelines.affinity.pairs import Pair, ranked
-from molpool_pipelines.affinity.partners import best_partners
+from molpool_pipelines.affinity._group import Pair, best_partners, ranked_pairs
 from task_affinity import AffinityResult, TaskAffinityConfig
 
 
@@ -32,8 +31,8 @@ def test_pairs_are_those_of_a_loop(n_tasks: int, seed: int, symmetric: bool, lim
     ]
     every.sort(key=lambda entry: -entry[0])
     expected = [Pair(k + 1, a, b, v, e, n) for k, (v, a, b, e, n) in enumerate(every)]
-    assert ranked(names, matrix, errors, counts, symmetric=symmetric) == expected
-    ends = ranked(names, matrix, errors, counts, symmetric=symmetric, limit=limit)
+    assert ranked_pairs(names, matrix, errors, counts, symmetric=symmetric) == expected
+    ends = ranked_pairs(names, matrix, errors, counts, symmetric=symmetric, limit=limit)
     assert ends == (
         expected if len(expected) <= 2 * limit else expected[:limit] + expected[-limit:]
     )

@@ -7,14 +7,14 @@ import logging
 
 import numpy as np
 import pytest
-from molpool_pipelines.affinity import screen
-from molpool_pipelines.affinity.screen import AffinityScreen, printing_matrix
+from molpool_pipelines.affinity import _words
+from molpool_pipelines.affinity._words import AffinityScreen, printing_matrix
 from rich.console import Console
 from task_affinity import AffinityProgress, PairAccumulator
 
 
 def test_terminal_shows_a_bar_and_leading_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(screen, "_SECONDS", 0.0)
+    monkeypatch.setattr(_words, "_SECONDS", 0.0)
     drawn = io.StringIO()
     console = Console(file=drawn, force_terminal=True, width=80, height=24)
     pairs = PairAccumulator(2)

@@ -11,6 +11,8 @@ import polars as pl
 import pytest
 import torch
 from chemprop_multitask import ChempropModel, Ensemble
+from molpool_common import load_config
+from molpool_pipelines.fitting import TrainChempropConfig
 
 TASKS = ("LogP", "LogS", "QED")
 MEASURED = (
@@ -83,7 +85,7 @@ class TestHeads:
             for n, r in zip(TASKS, matrix, strict=True)
         ]
         assert "Task affinity matrix computed:\n" + "\n".join(rows) in out
-        assert f"  1: {', '.join(groups['groups'][0])}\n" in out
+        assert f"  0: {', '.join(groups['groups'][0])}\n" in out
         events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
         (event,) = [e for e in events if e["event"] == "task_affinity"]
         assert event["groups"] == groups["groups"]
@@ -91,7 +93,7 @@ class TestHeads:
 
     def test_report(self, folder: Path) -> None:
         page = (folder / "report.html").read_text()
-        for text in ("Groups are measured", "Task dendrogram", "resamples in one group, %"):
+        for text in ("Groups are measured", "Dendrogram of 3 tasks", "resamples in one group, %"):
             assert text in page
 
     def test_groups_given_by_hand_end_at_the_same_weights(
@@ -107,17 +109,18 @@ class TestHeads:
     def test_resume_does_not_measure_again(
         self, run: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        import molpool_pipelines.affinity.of_run
+        import molpool_pipelines.fitting._affinity
 
-        monkeypatch.setattr(molpool_pipelines.affinity.of_run, "measure", None)
+        monkeypatch.setattr(molpool_pipelines.fitting._affinity, "measure_run", None)
         before = (folder / "affinity.npz").stat().st_mtime_ns
         outcome = run("--resume", "--save-dir", folder)
         assert outcome.code == 0, outcome.err
         assert "from the run folder, not measured again" in outcome.out
         assert (folder / "affinity.npz").stat().st_mtime_ns == before
-        assert "Task dendrogram" in (folder / "report.html").read_text()
+        assert "Dendrogram of 3 tasks" in (folder / "report.html").read_text()
 
 
+LISTS = [["LogP", "LogS"], ["LogS", "QED"]]
 OVERLAPPING = {"groups": [["LogP", "LogS"], ["QED", "LogS"]], "assignment": {"LogS": 1}}
 
 
@@ -253,13 +256,27 @@ def test_groups_of_one_kind_have_losses_of_their_kind(
 def test_interrupted_while_measuring_nothing_is_written(
     run: Any, small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import molpool_pipelines.affinity.measuring_run
+    import molpool_pipelines.fitting._affinity
 
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(molpool_pipelines.affinity.measuring_run, "_loader", interrupt)
+    monkeypatch.setattr(molpool_pipelines.fitting._affinity, "measure_affinity", interrupt)
     outcome = run(*small, *MEASURED, "--save-dir", tmp_path / "run")
     assert outcome.code == 130
     assert "Interrupted while task affinity was measured; nothing was written." in outcome.err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_has_a_head_a_group(run: Any, small: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "groups.json"
+    path.write_text(json.dumps({"groups": LISTS, "assignment": {"LogS": 1}}))
+    config = tmp_path / "grouped.yaml"
+    config.write_text(f"groups: {path}\n")
+    folder = tmp_path / "run"
+    outcome = run("--config", config, *small, "--training.epochs", 1, "--save-dir", folder)
+    assert outcome.code == 0, outcome.err
+    model = ChempropModel.load(folder / "model.pt")
+    assert model.module.predictor.groups == ((0,), (1, 2))
+    # The run folder stands alone: the file may change or go.
+    assert load_config(TrainChempropConfig, folder / "config.resolved.yaml").groups == LISTS

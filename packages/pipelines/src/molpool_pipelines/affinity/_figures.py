@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from molpool_common import new_figure, style
-from task_affinity import AffinityResult, plot_task_affinity_heatmap, plot_task_dendrogram
+from task_affinity import plot_task_affinity_heatmap, plot_task_dendrogram
 
-from molpool_pipelines.affinity.measuring import Groups
+from molpool_pipelines.affinity._group import Affinity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,14 +21,17 @@ TITLES = {
     "dot_product": "Normalised product of the tasks' gradients",
     "lookahead": "Share of a task's loss that a step on another removes",
 }
+MOST_DRAWN = 200
+"""Tasks up to which heatmap and dendrogram of a training run are drawn."""
 _WRITTEN_UP_TO = 20
 """Tasks up to which shares are written into the picture."""
 _NAMED_UP_TO = 100
 """Tasks up to which rows and columns of shares are named; more names take a minute to lay out."""
 
 
-def heatmap(result: AffinityResult, path: Path | None = None) -> Figure:
+def heatmap(affinity: Affinity, path: Path | None = None) -> Figure:
     """Return the matrix with standard errors as a figure, and write it where `path` says."""
+    result = affinity.result
     return plot_task_affinity_heatmap(
         result.matrix,
         result.task_names,
@@ -38,32 +41,31 @@ def heatmap(result: AffinityResult, path: Path | None = None) -> Figure:
     )
 
 
-def dendrogram(result: AffinityResult, groups: Groups, path: Path | None = None) -> Figure:
+def dendrogram(affinity: Affinity, path: Path | None = None) -> Figure:
     """Return the tree of tasks, coloured by groups where those are cuts of it."""
-    grouping = groups.grouping
     return plot_task_dendrogram(
-        result.matrix,
-        result.task_names,
+        affinity.result.matrix,
+        affinity.result.task_names,
         title="Average linkage of the tasks",
         save_path=path,
-        n_groups=grouping.n_groups if grouping.method == "agglomerative" else None,
+        n_groups=affinity.grouping.n_groups if affinity.is_tree else None,
     )
 
 
-def co_assignment(groups: Groups) -> Figure:
+def co_assignment(affinity: Affinity) -> Figure:
     """Return the shares of resamples in which tasks share a group, as a figure.
 
     Tasks are in the order of the groups that serve them, with a line between groups.
     """
-    stability = groups.stability
+    stability = affinity.stability
     assert stability is not None
     names = list(stability.task_names)
-    served = np.array([groups.grouping.assignment[name] for name in names])
+    served = np.array([affinity.grouping.assignment[name] for name in names])
     order = np.argsort(served, kind="stable")
     written = len(names) <= _WRITTEN_UP_TO
-    side = (0.5 if written else 0.17) * min(len(names), _NAMED_UP_TO) + 0.08 * max(map(len, names))
+    width = (0.5 if written else 0.17) * min(len(names), _NAMED_UP_TO) + 0.08 * max(map(len, names))
     with style():
-        figure = new_figure(max(side + 1.2, 4.5), max(side + 0.4, 3.5))
+        figure = new_figure(max(width + 1.2, 4.5), max(width + 0.4, 3.5))
         axes = figure.add_subplot()
         shares = stability.co_assignment[np.ix_(order, order)]
         image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import polars as pl
 from molpool_common import InputError, listed
 
-from molpool_pipelines.affinity.config import AffinityCommandConfig
+from molpool_pipelines.affinity._config import AffinityCommandConfig
 from molpool_pipelines.demo import DEMO_NOTICE
 from molpool_pipelines.tables import (
     DEMO,
     MoleculeTable,
+    TaskType,
     describe_signs,
     exact_labels,
     load_molecules,
@@ -28,21 +28,18 @@ class Inputs:
 
     Parameters
     ----------
-    frame : DataFrame [N, 1 + T]
-        SMILES and targets, null where there is no label.
-    smiles_column : str
-        Its column of SMILES.
-    task_names : tuple of str
-        The T tasks.
+    table : MoleculeTable
+        Rows that have a label, with exact labels alone.
+    task_types : tuple of {"regression", "classification"}
+        Kind of each task: classes where all labels are 0 or 1.
     labels : dict of str to int
         Labels of each task.
     notes : list of str
         What the user should know before trusting the result.
     """
 
-    frame: pl.DataFrame
-    smiles_column: str
-    task_names: tuple[str, ...]
+    table: MoleculeTable
+    task_types: tuple[TaskType, ...]
     labels: dict[str, int]
     notes: list[str]
 
@@ -65,15 +62,12 @@ def read_inputs(config: AffinityCommandConfig) -> Inputs:
     _check_labels(labels)
     labelled = np.isfinite(exact).any(axis=1)
     _check_batch(config, int(labelled.sum()))
-    smiles = _free_name(config.data.smiles_column, table.task_names)
-    columns = {smiles: table.smiles} | dict(zip(table.task_names, exact.T, strict=True))
-    return Inputs(
-        frame=pl.DataFrame(columns).filter(pl.Series(labelled)),
-        smiles_column=smiles,
-        task_names=table.task_names,
-        labels=labels,
-        notes=_notes(config, read, table),
-    )
+    kinds: list[TaskType] = [
+        "classification" if np.isin(y[np.isfinite(y)], (0.0, 1.0)).all() else "regression"
+        for y in exact.T
+    ]
+    measured = replace(table, targets=exact, censoring=None).take(np.flatnonzero(labelled))
+    return Inputs(measured, tuple(kinds), labels, _notes(config, read, table))
 
 
 def _check_tasks(config: AffinityCommandConfig) -> None:
@@ -110,12 +104,6 @@ def _check_batch(config: AffinityCommandConfig, n_rows: int) -> None:
         )
 
 
-def _free_name(name: str, taken: tuple[str, ...]) -> str:
-    while name in taken:
-        name += "_"
-    return name
-
-
 def _notes(config: AffinityCommandConfig, read: MoleculeTable, table: MoleculeTable) -> list[str]:
     notes = []
     if config.data.dataset == DEMO or any(s.dataset == DEMO for s in config.data.sources):
@@ -124,7 +112,7 @@ def _notes(config: AffinityCommandConfig, read: MoleculeTable, table: MoleculeTa
         notes.append(f"{len(read.dropped)} rows left out: their SMILES do not parse.")
     if config.rows == "train":
         notes.append(
-            f"Measured on the training side of split_type {config.data.split_type},"
+            f"Measured on the training split of split_type {config.data.split_type},"
             f" {len(table):,} of {len(read):,} rows."
         )
     if table.censoring is not None and (
