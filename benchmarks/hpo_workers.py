@@ -20,6 +20,7 @@ from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
+from claims import Claim, settle
 from molpool_common import ConfigModel
 from molpool_pipelines.runs import TrackingConfig
 from molpool_pipelines.studies import (
@@ -81,8 +82,8 @@ def main() -> int:
             seconds[workers] = timed(partial(command, config.model_dump_json()))
         print(f"{n_trials} trials, {workers} workers: {seconds[workers]:.1f} s")
     ratio = seconds[1] / seconds[2]
-    print(f"ratio {ratio:.2f} (claim: at least {CLAIM:g})")
-    return 0 if ratio >= CLAIM else 1
+    two, one = f"{seconds[2]:.1f} s", f"{seconds[1]:.1f} s"
+    return settle(Claim("two workers against one", ratio, CLAIM, ours=two, peer=one))
 
 
 def command(config: str) -> None:
