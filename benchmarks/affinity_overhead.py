@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from claims import Claim, settle
 from molpool_pipelines.datasets import locate
 from scipy.stats import spearmanr
 from task_affinity import (
@@ -70,9 +71,10 @@ def main() -> int:
             ranks[name].append(spearman(result, exact))
             print(f"  {name:28s}{share:6.1%} of {EPOCHS} epochs, Spearman {ranks[name][-1]:.3f}")
     ratio, rank = median(shares[RECOMMENDED]), median(ranks[RECOMMENDED])
-    print(f"ratio {ratio:.3f} of {EPOCHS} epochs of training (claim: at most {SHARE:g})")
-    print(f"Spearman {rank:.3f} to exact cosines of every step (claim: at least {RANKS:g})")
-    return 0 if ratio <= SHARE and rank >= RANKS else 1
+    return settle(
+        Claim(f"time of measuring, of {EPOCHS} epochs of training", ratio, SHARE, at_most=True),
+        Claim("Spearman to exact cosines of every step", rank, RANKS),
+    )
 
 
 def expansion_table(n_molecules: int) -> tuple[list[str], np.ndarray]:

@@ -17,6 +17,7 @@ from collections import deque
 from time import perf_counter
 
 import numpy as np
+from claims import Claim, settle
 from sampling_core import CurriculumState, JointSampler
 from torch.utils.data import WeightedRandomSampler
 
@@ -55,8 +56,11 @@ def main() -> int:
     print(f"torch at 2^24 + 1 rows {peer}")
     print(f"build {built:.1f} s, {DRAWS:,} draws {drawn * 1e3:.0f} ms")
     print(f"peak growth {growth:.2f} GB, of which the input {given:.2f} GB")
-    print(f"ratio to the input {growth / given:.2f} (claim: at most {CLAIM_GB:g} GB)")
-    return 0 if growth <= CLAIM_GB else 1
+    return settle(
+        Claim(
+            "GB for 100 000 000 rows", growth, CLAIM_GB, at_most=True, peer=peer.partition(":")[0]
+        )
+    )
 
 
 def peak_gb() -> float:

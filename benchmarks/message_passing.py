@@ -26,6 +26,7 @@ from chemprop.data import BatchMolGraph
 from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
 from chemprop.nn import BondMessagePassing
 from chemprop_multitask import FastBondMessagePassing
+from claims import Claim, settle
 from molpool_pipelines.datasets import locate
 from rdkit import Chem
 
@@ -55,9 +56,18 @@ def main() -> int:
     )
     ratio = median(times["chemprop"] / times["ours"])
     over = median(times["ours"] / times["products alone"])
-    print(f"ratio {ratio:.2f} against chemprop (claim: at least {AGAINST_CHEMPROP:g})")
-    print(f"ratio {over:.2f} of the products alone (claim: at most {AGAINST_PRODUCTS:g})")
-    return 0 if ratio >= AGAINST_CHEMPROP and over <= AGAINST_PRODUCTS else 1
+    mine, theirs_, linear = (f"{median(t) * 1e3:.1f} ms" for t in times.values())
+    return settle(
+        Claim("training step against chemprop", ratio, AGAINST_CHEMPROP, ours=mine, peer=theirs_),
+        Claim(
+            "training step, of its matrix products alone",
+            over,
+            AGAINST_PRODUCTS,
+            at_most=True,
+            ours=mine,
+            peer=linear,
+        ),
+    )
 
 
 def batch() -> BatchMolGraph:

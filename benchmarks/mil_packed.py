@@ -32,6 +32,7 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from claims import Claim, settle
 from mil_attn import (
     Bags,
     MILModelConfig,
@@ -65,12 +66,11 @@ def main() -> int:
     factor = BAGS * int(sizes.max()) / int(sizes.sum())
     print(f"{BAGS} bags, {sizes.sum()} rows, longest {sizes.max()}: padding factor {factor:.1f}")
     print(f"{given.threads} threads")
-    fits = [
-        claim("pool", compare(*pools(offsets), given.rounds), POOL),
-        claim("whole model", compare(*models(offsets), given.rounds), MODEL),
+    return settle(
+        compare("pool against the padded one", POOL, *pools(offsets), given.rounds),
+        compare("whole model against the padded one", MODEL, *models(offsets), given.rounds),
         memory(),
-    ]
-    return 0 if all(fits) else 1
+    )
 
 
 def pools(offsets: Tensor) -> tuple[Step, Step]:
@@ -134,25 +134,27 @@ def attend_padded(pool: TaskAttentionPool, x: Tensor, padding: Tensor) -> Tensor
     return pooled
 
 
-def compare(packed: Step, padded: Step, rounds: int) -> float:
+def compare(name: str, bar: float, packed: Step, padded: Step, rounds: int) -> Claim:
     steps = {"packed": packed, "padded": padded, "padded, oneDNN": quick(padded)}
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(WARM_UP + rounds):
         results = []
-        for name, step in steps.items():
+        for which, step in steps.items():
             start = perf_counter()
             results.append(step())
-            seconds[name].append(perf_counter() - start)
+            seconds[which].append(perf_counter() - start)
         for mine, other in zip(*results[:2], strict=True):
             error = ((mine - other).abs().max() / other.abs().max()).item()
             if error > TOLERANCE:
                 raise SystemExit(f"results differ by {error:.1e} of the largest")
-    times = {name: s[WARM_UP:] for name, s in seconds.items()}
-    for name, t in times.items():
-        print(f"{name:15s}{median(t) * 1e3:8.1f} ms  (least {min(t) * 1e3:.1f})")
+    times = {which: s[WARM_UP:] for which, s in seconds.items()}
+    for which, t in times.items():
+        print(f"{which:15s}{median(t) * 1e3:8.1f} ms  (least {min(t) * 1e3:.1f})")
     alike = median(b / a for a, b in zip(times["packed"], times["padded, oneDNN"], strict=True))
-    print(f"ratio {alike:.2f} against oneDNN on both sides (no claim)")
-    return median(b / a for a, b in zip(times["packed"], times["padded"], strict=True))
+    print(f"{alike:.2f} times as fast with oneDNN on both sides (no claim)")
+    ratio = median(b / a for a, b in zip(times["packed"], times["padded"], strict=True))
+    ours, peer = (f"{median(times[which]) * 1e3:.1f} ms" for which in ("packed", "padded"))
+    return Claim(name, ratio, bar, ours=ours, peer=peer)
 
 
 def quick(step: Step) -> Step:
@@ -163,12 +165,7 @@ def quick(step: Step) -> Step:
     return quicker
 
 
-def claim(what: str, ratio: float, bar: float) -> bool:
-    print(f"ratio {ratio:.2f} of the {what} (claim: at least {bar:g})")
-    return ratio >= bar
-
-
-def memory() -> bool:
+def memory() -> Claim:
     even = np.full(MUSK_BAGS, MUSK_ROWS // MUSK_BAGS)
     even[: MUSK_ROWS - even.sum()] += 1
     # Most bags small, one of 1 044, as in MUSK2.
@@ -186,8 +183,8 @@ def memory() -> bool:
     for name, peak in peaks.items():
         print(f"peak {name:12s}{peak / 2**20:8.0f} MiB, {peak / row_bytes:6.1f} times the rows")
     ratio = peaks["like MUSK2"] / peaks["even bags"]
-    print(f"ratio {ratio:.2f} of memory against even bags (claim: at most {MEMORY:g})")
-    return ratio <= MEMORY
+    ours, even_bags = (f"{peaks[name] / 2**20:.0f} MiB" for name in ("like MUSK2", "even bags"))
+    return Claim("memory, of even bags'", ratio, MEMORY, at_most=True, ours=ours, peer=even_bags)
 
 
 def peak_bytes(sizes: list[int], padded: bool) -> int:

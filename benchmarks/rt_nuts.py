@@ -20,6 +20,7 @@ from statistics import median
 from time import perf_counter
 
 import numpy as np
+from claims import Claim, settle
 from rt_ridge import GroupParents, Hierarchy, PartialPoolingRidge, RidgeConfig, SufficientStatistics
 
 NUTS_SECONDS, MAP_SECONDS, R_HAT, ESS, SAME = 120.0, 10.0, 1.01, 400.0, 1.3
@@ -38,13 +39,13 @@ def main(species: int, per_species: int) -> int:
     diagnostics = model.scale_posterior_.diagnostics
     times = [gradient(stats), gradient(replace(stats, n=stats.n * 100, syy=stats.syy * 100))]
     print(f"a gradient {times[0] * 1e3:.1f} ms, of 100 times the rows {times[1] * 1e3:.1f} ms")
-    print(f"ratio {NUTS_SECONDS / seconds['nuts']:.2f} of {NUTS_SECONDS:g} s for nuts (at least 1)")
-    print(f"ratio {MAP_SECONDS / seconds['map']:.2f} of {MAP_SECONDS:g} s for map (at least 1)")
-    print(f"ratio {times[1] / times[0]:.2f} of gradients (claim: at most {SAME:g})")
-    print(f"R-hat {diagnostics['r_hat']:.4f}, {diagnostics['ess']:.0f} effective draws")
-    converged = diagnostics["r_hat"] < R_HAT and diagnostics["ess"] > ESS
-    fast = seconds["nuts"] <= NUTS_SECONDS and seconds["map"] <= MAP_SECONDS
-    return 0 if converged and fast and times[1] <= SAME * times[0] else 1
+    return settle(
+        Claim("seconds of nuts", seconds["nuts"], NUTS_SECONDS, at_most=True),
+        Claim("seconds of map", seconds["map"], MAP_SECONDS, at_most=True),
+        Claim("gradient at 100 times the rows", times[1] / times[0], SAME, at_most=True),
+        Claim("R-hat", diagnostics["r_hat"], R_HAT, at_most=True),
+        Claim("effective draws", diagnostics["ess"], ESS),
+    )
 
 
 def gradient(stats: SufficientStatistics) -> float:

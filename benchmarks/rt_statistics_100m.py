@@ -24,6 +24,7 @@ from time import perf_counter
 
 import numpy as np
 import polars as pl
+from claims import Claim, settle
 
 CLAIM_GIB, LINEAR, GROWTH = 3.0, 1.25, 1.10
 FILES, ROWS, PAIRS, COVARIATES = 200, 500_000, 50_000, 10
@@ -55,11 +56,14 @@ def main(files: int, rows: int) -> int:
     print(f"{few_rows:13,.0f} rows {peer:7.1f} s by polars' group_by, sums not centred")
     ratio = (all_s / all_rows) / (few_s / few_rows)
     growth = all_gib / few_gib
-    print(
-        f"memory {all_gib:.2f} GiB (claim: at most {CLAIM_GIB:g}), {growth:.2f} times the quarter's"
+    ours, polars_s = f"{few_s:.1f} s", f"{peer:.1f} s"
+    return settle(
+        Claim(
+            "time per row, of a quarter's", ratio, LINEAR, at_most=True, ours=ours, peer=polars_s
+        ),
+        Claim("GiB of memory", all_gib, CLAIM_GIB, at_most=True),
+        Claim("memory, of a quarter's", growth, GROWTH, at_most=True),
     )
-    print(f"ratio {ratio:.2f} of the times a row (claim: at most {LINEAR:g})")
-    return 0 if all_gib <= CLAIM_GIB and growth <= GROWTH and ratio <= LINEAR else 1
 
 
 def write(folder: Path, files: int, rows: int) -> list[str]:

@@ -4,6 +4,7 @@ from .config import TaskType as TaskType
 from .duplicates import merge_duplicates as merge_duplicates
 from .frame_stream import frames_written as frames_written
 from .holdout import SplitTables as SplitTables
+from .holdout import fold_rows as fold_rows
 from .holdout import fold_tables as fold_tables
 from .holdout import split_table as split_table
 from .identity import identify as identify
