@@ -13,6 +13,7 @@ from molpool_pipelines.reports import ReportConfig
 from molpool_pipelines.reports.run_scores import Resampling, metric_table
 from molpool_pipelines.runs import MACRO, read_metrics
 from molpool_pipelines.scores import CompareConfig, ScoreConfig, read_predictions
+from molpool_pipelines.studies._scoring import Contender, MacroScore, outer_scores
 
 TASKS = ("LogD", "KSOL", "hERG")
 
@@ -41,7 +42,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return folders
 
 
-def test_page_score_and_comparison_have_one_interval(runs: list[Path], tmp_path: Path) -> None:
+def test_page_score_comparison_and_study_have_one_interval(
+    runs: list[Path], tmp_path: Path
+) -> None:
     scores, folder = score_predictions(
         ScoreConfig(predictions=str(runs[0]), save_dir=str(tmp_path / "scores"))
     )
@@ -81,6 +84,13 @@ def test_page_score_and_comparison_have_one_interval(runs: list[Path], tmp_path:
     assert macro.interval is not None
     one = values[MACRO, "ma_rae"]
     assert (one.low, one.high) == tuple(macro.interval)
+    contender = [Contender("best", found.y_pred)]
+    for metrics, task in ((("ma_rae", "ma_rae", None), MACRO), (("ma_rae", None, None), "LogD")):
+        of_study = outer_scores(
+            contender, found.y_true, TASKS, MacroScore(metrics), keys=found.keys
+        )[0].interval
+        assert of_study is not None
+        assert tuple(of_study) == tuple(scores.of(task, "ma_rae").interval)  # type: ignore[union-attr,arg-type]
 
 
 def test_all_configurations_ask_for_the_same_resamples() -> None:

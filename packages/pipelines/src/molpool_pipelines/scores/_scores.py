@@ -66,7 +66,7 @@ class Scores:
         return next((s for s in self.overall if (s.task, s.metric) == (task, metric)), None)
 
     def to_frame(self) -> pl.DataFrame:
-        """Return a row a number: ``stratum_of, stratum, task, metric, value, low, high, n``."""
+        """Return a row per number: ``stratum_of, stratum, task, metric, value, low, high, n``."""
         return pl.DataFrame(
             list(self._rows()),
             schema={
