@@ -146,9 +146,9 @@ def _figures(found: Comparison) -> list[Part]:
                 metric,
                 values_figure,
                 "{0} of each model with its interval, a panel per task.",
-                "Blue: the best value; orange: significantly worse; grey: not distinguishable from it."
+                "Blue: the best value; orange: significantly worse; grey: not distinguishable."
                 + (
-                    " Intervals are simultaneous: two are apart where Tukey's test finds a difference."
+                    " Intervals are simultaneous: two are apart where Tukey's test says so."
                     if found.design == "folds"
                     else " Intervals of each model alone may overlap though the paired difference "
                     "is significant."
