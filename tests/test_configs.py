@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from chemprop_multitask import Ensemble, TaskwiseModel
+from chemprop_multitask import Ensemble, SeparateModels
 from molpool_common import dump_config, load_config, read_yaml, validate_config
 from molpool_data.cli import main as describe
 from molpool_pipelines.datasets import registry
@@ -144,7 +144,7 @@ def test_grouped_configurations_train(name, flags, n_groups, panel, tmp_path, ca
     ensemble = Ensemble.load(folder)
     assert list(ensemble.task_names) == tasks
     (model,) = ensemble.members
-    if isinstance(model, TaskwiseModel):
+    if isinstance(model, SeparateModels):
         assert [part.task_names for part in model.parts] == [(task,) for task in tasks]
     else:
         assert len(model.module.predictor.groups) == n_groups

@@ -15,13 +15,12 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
-from mil_attn.callbacks.records import EpochRecord
-from mil_attn.config import MILConfig
-from mil_attn.data.bag_data import BagData
-from mil_attn.errors import MILError
-from mil_attn.fitting import FitResult, fit, predict
-from mil_attn.training.loader import Shuffle
-from mil_attn.training.module import MILModule
+from mil_attn._config import MILConfig
+from mil_attn._errors import MILError
+from mil_attn._fitting import FitResult, fit, predict
+from mil_attn.data._bag_data import BagData
+from mil_attn.training._loop import EpochRecord, Shuffle
+from mil_attn.training._module import MILModule
 
 Settings = Callable[..., MILConfig]
 MakeData = Callable[..., BagData]
@@ -180,7 +179,7 @@ def test_a_checkpoint_of_something_else_is_named(
     with pytest.raises(MILError, match=r"such as last\.ckpt; .*model\.pt is none"):
         fit(settings(), data, resume_from=tmp_path / "model.pt")
     (tmp_path / "cut.pt").write_bytes((tmp_path / "model.pt").read_bytes()[:1000])
-    with pytest.raises(MILError, match=r"model: expected a whole file .*cut\.pt"):
+    with pytest.raises(MILError, match=r"model: expected a complete file .*cut\.pt"):
         MILModule.load(tmp_path / "cut.pt")
     torch.save({"a": 1}, tmp_path / "other.pt")
     with pytest.raises(MILError, match=r"other\.pt is of another program"):
