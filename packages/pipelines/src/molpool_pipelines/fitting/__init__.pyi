@@ -1,7 +1,9 @@
+from ._affinity import measure_run as measure_run
 from .config import TrainChempropConfig as TrainChempropConfig
+from .config import TrainMILConfig as TrainMILConfig
 from .inputs import Inputs as Inputs
 from .inputs import read_inputs as read_inputs
-from .mil.config import TrainMILConfig as TrainMILConfig
+from .inputs import with_groups as with_groups
 from .mil.inputs import SIDES as SIDES
 from .mil.inputs import MILInputs as MILInputs
 from .mil.inputs import positives as positives

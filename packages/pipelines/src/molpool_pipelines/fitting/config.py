@@ -1,4 +1,4 @@
-"""Everything `molpool-train chemprop` can be told."""
+"""Configuration of training runs: everything that `molpool-train` takes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import Annotated
 
 import tyro
 from chemprop_multitask import ModelConfig, SharedChempropConfig
+from mil_attn import MILRunConfig
 from pydantic import Field
 from sampling_core import JointSamplingConfig
 from task_affinity import TaskAffinityConfig
 
-from molpool_pipelines.runs import TrackingConfig
+from molpool_pipelines.runs import RunConfig
 from molpool_pipelines.tables import TableConfig
 
 
@@ -22,16 +23,17 @@ class TrainModelConfig(ModelConfig):
     )
 
 
-class TrainChempropConfig(TableConfig, SharedChempropConfig):
-    """A training run: data, sampling, model, training, where it goes."""
+class TrainChempropConfig(RunConfig, TableConfig, SharedChempropConfig):
+    """A training run: data, sampling, model, training, where it goes.
 
-    save_dir: str | None = Field(
-        None, description="run folder; by default runs/NAME-TIME of the configuration's name"
-    )
+    Studies configure their trials by it too.
+    """
+
     seed: int = Field(42, ge=0, description="seed of split, weights, shuffling and dropout")
-    resume: bool = Field(False, description="go on with the run in save_dir")
-    overwrite: bool = Field(False, description="replace the run in save_dir")
     model: TrainModelConfig = Field(default_factory=TrainModelConfig)
     joint_sampling: JointSamplingConfig = Field(default_factory=JointSamplingConfig)
     task_affinity: TaskAffinityConfig = Field(default_factory=TaskAffinityConfig)
-    tracking: TrackingConfig = Field(default_factory=TrackingConfig)
+
+
+class TrainMILConfig(RunConfig, MILRunConfig):
+    """A training run: data, split, model, training, where it goes."""

@@ -8,9 +8,8 @@ from pathlib import Path
 from molpool_common import default_folder
 from rich.console import Console
 
-from molpool_pipelines.affinity import with_groups
 from molpool_pipelines.fitting.config import TrainChempropConfig
-from molpool_pipelines.fitting.inputs import read_inputs
+from molpool_pipelines.fitting.inputs import read_inputs, with_groups
 from molpool_pipelines.runs import check_folder, open_folder, tracking
 
 
@@ -47,16 +46,20 @@ def train_chemprop(
         console.print(note, highlight=False)
 
     # torch and chemprop take seconds to import: what is wrong with the table was said before.
-    from molpool_pipelines.affinity import check_measurable, find_affinity, write_affinity
+    from molpool_pipelines.fitting._affinity import (
+        applied,
+        check_affinity,
+        find_affinity,
+        write_affinity,
+    )
     from molpool_pipelines.fitting.graphs import with_graphs
     from molpool_pipelines.fitting.run import Fitting
     from molpool_pipelines.fitting.trainees import build_trainees, check_checkpoints
 
-    if config.task_affinity.enabled:
-        check_measurable(config, inputs)
+    check_affinity(config, inputs)
     inputs = with_graphs(console, config, inputs)
     affinity = find_affinity(console, config, inputs, path)
-    trainees = build_trainees(affinity.applied(config) if affinity else config, inputs)
+    trainees = build_trainees(applied(config, affinity.grouping) if affinity else config, inputs)
     if config.resume:
         check_checkpoints(trainees, path)
     run = open_folder(config, path, arguments)

@@ -135,15 +135,13 @@ def _intervals(
     targets: NDArray[np.float64],
     predicted: NDArray[np.float64],
 ) -> dict[str, dict[str, Interval]]:
-    rng = np.random.default_rng(0)
     found: dict[str, dict[str, Interval]] = {}
     for t, (task, kind) in enumerate(zip(tasks, types, strict=True)):
-        labelled = np.isfinite(targets[:, t])
-        y, p = targets[labelled, t], predicted[labelled, t]
+        y, p = targets[:, t], predicted[:, t]
         found[task] = {}
         for name in WITH_INTERVALS[kind]:
             try:
-                found[task][name] = bootstrap_interval(name, y, p, RESAMPLES, rng=rng)
+                found[task][name] = bootstrap_interval(name, y, p, RESAMPLES)
             except UndefinedMetricError:
                 continue  # the metric table says why
     return found

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 from molpool_common import Cell, Facts, InputError, Part, Section, Table, Text, render_report
 
-from molpool_pipelines.reports.config import ReportConfig
-from molpool_pipelines.reports.files import configuration, picture, records, since_start
+from molpool_pipelines.reports._config import ReportConfig
+from molpool_pipelines.reports._parts import configuration, picture, records, since_start
 from molpool_pipelines.reports.run_figures import fits, learning_curves
 from molpool_pipelines.reports.run_scores import SIDES, Resampling, metric_table, sides_of
-from molpool_pipelines.scores import PREDICTIONS, Predictions, read_predictions
+from molpool_pipelines.runs import PREDICTIONS
+from molpool_pipelines.scores import Predictions, read_predictions
 
 WORST = 20
 """Rows of the table of largest errors."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from molpool_common import (
     IN_UNITS,
     LABELS,
@@ -13,12 +13,11 @@ from molpool_common import (
     Interval,
     MetricTable,
     Table,
-    UndefinedMetricError,
-    bootstrap_interval,
     task_metrics,
 )
 
-from molpool_pipelines.scores import Predictions
+from molpool_pipelines.scores import Predictions, score_tasks
+from molpool_pipelines.scores import Resampling as Scheme
 
 SIDES = {"test": "Test", "val": "Validation", "train": "Training", "all": "All"}
 SHOWN = ("ma_rae", "mae", "rmse", "r2", "spearman", "average_precision", "roc_auc")
@@ -39,10 +38,9 @@ class Resampling:
 
 def sides_of(found: Predictions) -> dict[str, Predictions]:
     """Return the rows of each side, the one that counts first."""
-    if found.side is None:
+    if found.split is None:
         return {"all": found}
-    there = set(found.side.tolist())
-    return {side: found.of_side(side) for side in SIDES if side in there}
+    return {split: found.of_split(split) for split in SIDES if split in found.splits}
 
 
 def metrics_of(found: Predictions) -> MetricTable:
@@ -57,13 +55,14 @@ def metric_table(side: str, found: Predictions, with_intervals: Resampling | Non
     heads = ["task", "labels"]
     for name in names:
         heads += [LABELS[name]] + (["from", "to"] if with_intervals else [])
+    intervals = _intervals(found, names, with_intervals) if with_intervals else {}
     rows: list[list[Cell]] = []
-    for t, of in enumerate(scores.tasks):
+    for of in scores.tasks:
         row: list[Cell] = [of.task, of.n]
         for name in names:
             row.append(of.values.get(name))
             if with_intervals:
-                ends = _interval(found, t, name, with_intervals)
+                ends = intervals.get((of.task, name))
                 row += [ends.low, ends.high] if ends else [None, None]
         rows.append(row)
     macro = scores.macro()
@@ -85,16 +84,9 @@ def metric_table(side: str, found: Predictions, with_intervals: Resampling | Non
     )
 
 
-def _interval(found: Predictions, t: int, name: str, how: Resampling) -> Interval | None:
-    if METRICS[name].task_type != found.task_types[t]:
-        return None
-    rows = np.isfinite(found.y_true[:, t])
-    if rows.sum() < LEAST:
-        return None
-    rng = np.random.default_rng([how.seed, t])
-    try:
-        return bootstrap_interval(
-            name, found.y_true[rows, t], found.y_pred[rows, t], how.n, how.level, rng=rng
-        )
-    except UndefinedMetricError:
-        return None  # the value beside it is a dash
+def _intervals(
+    found: Predictions, names: Sequence[str], how: Resampling
+) -> dict[tuple[str, str], Interval | None]:
+    """Return intervals by task and metric, none of tasks with few labels."""
+    scored = score_tasks(found, Scheme(how.n, how.level, how.seed), names=names)
+    return {(s.task, s.metric): s.interval for s in scored if s.n >= LEAST}

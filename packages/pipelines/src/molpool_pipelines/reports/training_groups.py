@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from molpool_common import Cell, Facts, Figure, Part, Section, Table, Text, figure_svg
+from molpool_common import Cell, Facts, Part, Section, Table, Text
 
-from molpool_pipelines.affinity import MOST_DRAWN, Affinity
+from molpool_pipelines.affinity import Affinity, affinity_sections
 from molpool_pipelines.fitting import TrainChempropConfig
 from molpool_pipelines.reports.training_ensemble import MemberRun
-
-MOST_PAIRS = 400
-"""Rows of the table of pairs; affinity.csv has all."""
 
 
 def section(
@@ -60,7 +57,7 @@ def _group_table(
     rows: list[list[Cell]] = []
     for k, group in enumerate(groups):
         served = [task for task in group if assignment[task] == k]
-        row: list[Cell] = [str(k + 1), ", ".join(group), ", ".join(served)]
+        row: list[Cell] = [str(k), ", ".join(group), ", ".join(served)]
         if one_each:
             run = models[k]
             row += [len(run.trainee.tables.train), len(run.records), run.best_epoch, run.best_loss]
@@ -70,28 +67,8 @@ def _group_table(
 
 
 def _affinity_parts(affinity: Affinity) -> list[Part]:
-    parts: list[Part] = [Facts(_facts(affinity)), Text(_READING)]
-    figures = affinity.figures()
-    if figures is not None:
-        n, how = len(affinity.result.task_names), affinity.grouping.method
-        parts += [
-            Figure(
-                figure_svg(figures[0]),
-                alt=f"Affinities of {n} tasks as a matrix of colours.",
-                caption="Affinity of each pair, similar tasks side by side; ± is one standard "
-                "error over batches. Blue: the tasks' gradients agree. Red: they oppose each "
-                "other.",
-            ),
-            Figure(
-                figure_svg(figures[1]),
-                alt=f"Tree of {n} tasks by affinity.",
-                caption="Average linkage on 1 − affinity: what joins further right is more alike."
-                + ("" if affinity.is_tree else f" The groups are by {how}, not cut from it."),
-            ),
-        ]
-    elif len(affinity.result.task_names) > MOST_DRAWN:
-        parts.append(Text("affinity.csv has the matrix of so many tasks."))
-    return [*parts, *_pairs(affinity)]
+    sections = affinity_sections(affinity)
+    return [Facts(_facts(affinity)), Text(_READING), *(p for s in sections for p in s.parts)]
 
 
 _READING = (
@@ -118,29 +95,3 @@ def _facts(affinity: Affinity) -> dict[str, Cell]:
         n = affinity.stability.n_bootstrap
         facts[f"Agreement of {n} resamples (adjusted Rand)"] = affinity.stability.agreement
     return facts
-
-
-def _pairs(affinity: Affinity) -> list[Part]:
-    """Return the table of pairs, the highest affinity first."""
-    result = affinity.result
-    names, matrix, errors = result.task_names, result.matrix, result.standard_errors
-    directed = result.config.affinity_type == "lookahead"
-    pairs = ~np.eye(len(names), dtype=bool) if directed else np.triu(np.ones(matrix.shape, bool), 1)
-    at = np.argwhere(pairs & np.isfinite(matrix))
-    if not len(at):
-        return []
-    order = np.argsort(-matrix[tuple(at.T)], kind="stable")
-    rows: list[list[Cell]] = []
-    for i, j in at[order[:MOST_PAIRS]].tolist():
-        error = float(errors[i, j])
-        row: list[Cell] = [names[i], names[j], float(matrix[i, j])]
-        row += [error if np.isfinite(error) else None, int(result.counts[i, j])]
-        if affinity.stability is not None:
-            row.append(round(100 * float(affinity.stability.co_assignment[i, j])))
-        rows.append(row)
-    heads = ["receives", "from"] if directed else ["task", "and"]
-    heads += ["affinity", "standard error", "batches"]
-    if affinity.stability is not None:
-        heads.append("resamples in one group, %")
-    more = f" The {MOST_PAIRS} highest of {len(at)}." if len(at) > MOST_PAIRS else ""
-    return [Table(heads, rows, caption=f"Pairs of tasks, the highest affinity first.{more}")]

@@ -10,7 +10,7 @@ from mil_attn import BagData, MILError, read_bags, split_bags
 from mil_attn import SplitName as Side
 from molpool_common import InputError, Split, did_you_mean, listed
 
-from molpool_pipelines.fitting.mil.config import TrainMILConfig
+from molpool_pipelines.fitting.config import TrainMILConfig
 
 SIDES: tuple[Side, ...] = ("train", "val", "test")
 Progress = Callable[[str, int, int], None]

@@ -8,7 +8,7 @@ from pathlib import Path
 from molpool_common import default_folder
 from rich.console import Console
 
-from molpool_pipelines.fitting.mil.config import TrainMILConfig
+from molpool_pipelines.fitting.config import TrainMILConfig
 from molpool_pipelines.runs import check_folder, open_folder, tracking
 
 

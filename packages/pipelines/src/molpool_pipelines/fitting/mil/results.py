@@ -13,7 +13,7 @@ from mil_attn import SplitName as Side
 from molpool_common import MetricTable, task_metrics
 from numpy.typing import NDArray
 
-from molpool_pipelines.fitting.mil.config import TrainMILConfig
+from molpool_pipelines.fitting.config import TrainMILConfig
 from molpool_pipelines.fitting.mil.inputs import MILInputs
 
 

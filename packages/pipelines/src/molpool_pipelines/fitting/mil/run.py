@@ -22,7 +22,7 @@ from molpool_common import RunFolder
 from rich.console import Console
 from sampling_core import RarePositiveSampler
 
-from molpool_pipelines.fitting.mil.config import TrainMILConfig
+from molpool_pipelines.fitting.config import TrainMILConfig
 from molpool_pipelines.fitting.mil.inputs import MILInputs, check_inputs
 from molpool_pipelines.fitting.mil.results import evaluate, predictions_of
 from molpool_pipelines.fitting.mil.screen import MILScreen

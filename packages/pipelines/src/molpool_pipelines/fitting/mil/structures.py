@@ -8,7 +8,7 @@ import polars as pl
 from mil_attn import BagData, conformer_molecule, conformers_of
 from molpool_common import cache_folder
 
-from molpool_pipelines.fitting.mil.config import TrainMILConfig
+from molpool_pipelines.fitting.config import TrainMILConfig
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
