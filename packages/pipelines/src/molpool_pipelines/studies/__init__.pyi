@@ -18,7 +18,6 @@ from ._trials import Problem as Problem
 from ._trials import StudyWorker as StudyWorker
 from ._trials import folds_of as folds_of
 from ._trials import params_of as params_of
-from .chemprop._config import ChempropRunConfig as ChempropRunConfig
 from .chemprop._config import HPOChempropConfig as HPOChempropConfig
 from .chemprop._problem import chemprop_problem as chemprop_problem
 from .mil._config import HPOMILConfig as HPOMILConfig

@@ -9,26 +9,24 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from chemprop_multitask import (
     ChempropModel,
     EpochRecord,
     GraphStore,
     MoleculeData,
+    SeparateModels,
     TaskGroup,
-    TaskwiseModel,
     ValidationPredictions,
     build_model,
-    cell_losses,
     separate_groups,
-    shuffled_batches,
 )
-from molpool_common import Metric, cache_folder, quick_products
+from molpool_common import Metric, cache_folder
 from sampling_core import sampling_from_config
-from task_affinity import ChempropLosses, TaskAffinityComputer, select_groups
+from task_affinity import select_groups
 
+from molpool_pipelines.affinity import measure_affinity
+from molpool_pipelines.fitting import TrainChempropConfig
 from molpool_pipelines.studies._trials import Direction, FoldResult, OnEpochEnd
-from molpool_pipelines.studies.chemprop._config import ChempropRunConfig
 from molpool_pipelines.studies.chemprop._data import (
     FoldScorer,
     InnerFold,
@@ -41,13 +39,13 @@ from molpool_pipelines.tables import TaskType
 
 
 def for_tasks(
-    config: ChempropRunConfig, task_names: tuple[str, ...], all_names: tuple[str, ...]
-) -> ChempropRunConfig:
+    config: TrainChempropConfig, task_names: tuple[str, ...], all_names: tuple[str, ...]
+) -> TrainChempropConfig:
     """Return the configuration without tasks that a fold does not train.
 
     Parameters
     ----------
-    config : ChempropRunConfig
+    config : TrainChempropConfig
         Of all tasks, its groups as lists.
     task_names, all_names : tuple of str
         Tasks of the fold and of the study.
@@ -68,7 +66,7 @@ def for_tasks(
     return config.model_copy(update=update)
 
 
-def _groups_of(config: ChempropRunConfig, task_names: tuple[str, ...]) -> dict[str, Any]:
+def _groups_of(config: TrainChempropConfig, task_names: tuple[str, ...]) -> dict[str, Any]:
     """Return given groups less other tasks, and less groups that serve none of these."""
     assert isinstance(config.groups, list)
     assignment = config.group_assignment or {}
@@ -84,13 +82,13 @@ def _groups_of(config: ChempropRunConfig, task_names: tuple[str, ...]) -> dict[s
 
 
 def with_measured_groups(
-    config: ChempropRunConfig, train: MoleculeData, task_types: tuple[TaskType, ...]
-) -> ChempropRunConfig:
+    config: TrainChempropConfig, train: MoleculeData, task_types: tuple[TaskType, ...]
+) -> TrainChempropConfig:
     """Return the configuration with the groups that a measurement on these rows makes.
 
     Parameters
     ----------
-    config : ChempropRunConfig
+    config : TrainChempropConfig
         ``task_affinity`` says whether and how; the model measured is of its architecture.
     train : MoleculeData
         The training rows of a fold, with their T tasks.
@@ -106,24 +104,13 @@ def with_measured_groups(
     names = train.task_names
     if not section.enabled or len(names) < 2:
         return config.model_copy(update={"sharing": "heads"}) if _alone(config) else config
-    model = ChempropModel.from_config(
-        config, task_names=names, task_types=task_types, seed=section.seed
-    )
-    with quick_products(), torch.random.fork_rng():
-        torch.manual_seed(section.seed)
-        result = TaskAffinityComputer(section).compute(
-            model.module,
-            shuffled_batches(model, train, section.affinity_batch_size, section.seed),
-            ChempropLosses(cell_losses(model)),
-            task_names=names,
-            encoder_output=model.module.bn,
-        )
+    result = measure_affinity(section, config, train, task_types)
     grouping = select_groups(result.matrix, names, section)
     update = {"groups": grouping.groups, "group_assignment": grouping.assignment}
     return config.model_copy(update=update)
 
 
-def _alone(config: ChempropRunConfig) -> bool:
+def _alone(config: TrainChempropConfig) -> bool:
     return config.sharing == "separate" and config.groups is None
 
 
@@ -135,7 +122,7 @@ class ChempropObjective:
 
     Parameters
     ----------
-    config : ChempropRunConfig
+    config : TrainChempropConfig
         What no parameter sets, groups as lists.
     data : StudyData
         Rows and folds.
@@ -146,7 +133,7 @@ class ChempropObjective:
     """
 
     def __init__(
-        self, config: ChempropRunConfig, data: StudyData, metric: Metric, epochs: int
+        self, config: TrainChempropConfig, data: StudyData, metric: Metric, epochs: int
     ) -> None:
         self.n_folds = len(data.folds)
         self.epochs_per_fold = epochs
@@ -195,7 +182,7 @@ class _Run:
     """One trial's training on one fold."""
 
     def __init__(
-        self, config: ChempropRunConfig, fold: _Fold, scorer: FoldScorer, metric: str, seed: int
+        self, config: TrainChempropConfig, fold: _Fold, scorer: FoldScorer, metric: str, seed: int
     ) -> None:
         # Nothing is resumed within a fold.
         update = {"checkpoint_every_steps": None}
@@ -244,7 +231,7 @@ class _Run:
             parts.append(model)
             best.append(_best(records))
             epochs = max(epochs, len(records))
-        scores = self._scorer(TaskwiseModel(parts).predict(self._fold.val))
+        scores = self._scorer(SeparateModels(parts).predict(self._fold.val))
         on_epoch_end(epochs - 1, _mean(scores))
         return self._result(scores, best, epochs)
 

@@ -8,8 +8,8 @@ from typing import Any
 from molpool_common import InputError, validate_values
 from sampling_core import PHASES, CurriculumConfig, resolve_phase_weights
 
+from molpool_pipelines.fitting import TrainChempropConfig
 from molpool_pipelines.studies._space import Space, value_at, with_values
-from molpool_pipelines.studies.chemprop._config import ChempropRunConfig
 
 Declared = dict[str, Any]
 
@@ -22,7 +22,7 @@ MOST_GROUPS = 8
 
 
 def default_space(
-    config: ChempropRunConfig, n_tasks: int, qualities: Sequence[str] | None
+    config: TrainChempropConfig, n_tasks: int, qualities: Sequence[str] | None
 ) -> Declared:
     """Return the default space, in the form of `space:`.
 
@@ -32,7 +32,7 @@ def default_space(
 
     Parameters
     ----------
-    config : ChempropRunConfig
+    config : TrainChempropConfig
         What is not tuned, and what tuning must agree with: a foundation, given groups.
     n_tasks : int
         Number of tasks; groups need two.
@@ -45,12 +45,12 @@ def default_space(
     return space
 
 
-def default_values(config: ChempropRunConfig, space: Mapping[str, Any]) -> dict[str, Any]:
+def default_values(config: TrainChempropConfig, space: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration's own value of each parameter: what it comes to where it is None.
 
     Parameters
     ----------
-    config : ChempropRunConfig
+    config : TrainChempropConfig
         Without any parameter set.
     space : mapping of str to Any
         Parameters by name.
@@ -78,7 +78,7 @@ def phase_weights(config: CurriculumConfig) -> dict[str, dict[str, float]]:
     return resolve_phase_weights(config.qualities, config.phase_weights)
 
 
-def _architecture(config: ChempropRunConfig) -> Declared:
+def _architecture(config: TrainChempropConfig) -> Declared:
     space: Declared = {
         "model.message_passing.dropout": {"low": 0.0, "high": 0.4, "step": 0.05},
         "model.aggregation": {"choices": ["mean", "sum", "norm"]},
@@ -93,7 +93,7 @@ def _architecture(config: ChempropRunConfig) -> Declared:
     return space
 
 
-def _optimiser(config: ChempropRunConfig) -> Declared:
+def _optimiser(config: TrainChempropConfig) -> Declared:
     space: Declared = {
         MAX_LR: {"low": 1e-4, "high": 1e-2, "log": True},
         "training.init_lr": {"low": 1e-6, "high": 1e-4, "log": True},
@@ -125,7 +125,7 @@ def _sampling(qualities: Sequence[str] | None) -> Declared:
     return space
 
 
-def _grouping(config: ChempropRunConfig, n_tasks: int) -> Declared:
+def _grouping(config: TrainChempropConfig, n_tasks: int) -> Declared:
     section = config.task_affinity
     on = {f"{AFFINITY}.enabled": True}
     kinds = ["cosine", "dot_product"]
@@ -143,7 +143,7 @@ TASKS = f"{JOINT}.task_oversampling.enabled"
 LEARNING_RATE = "training.learning_rate"
 
 
-def trial_config(config: ChempropRunConfig, params: Mapping[str, Any]) -> ChempropRunConfig:
+def trial_config(config: TrainChempropConfig, params: Mapping[str, Any]) -> TrainChempropConfig:
     """Return the configuration that a trial trains, which `molpool-train chemprop` takes too.
 
     What a parameter makes meaningless follows it: an α that is sampled is also used, the
@@ -152,7 +152,7 @@ def trial_config(config: ChempropRunConfig, params: Mapping[str, Any]) -> Chempr
 
     Parameters
     ----------
-    config : ChempropRunConfig
+    config : TrainChempropConfig
         What no parameter sets.
     params : mapping of str to Any
         Values by dotted key.
@@ -162,7 +162,7 @@ def trial_config(config: ChempropRunConfig, params: Mapping[str, Any]) -> Chempr
     InputError
         If the values make no valid configuration.
     """
-    values = config.model_dump(mode="json", include=set(ChempropRunConfig.model_fields))
+    values = config.model_dump(mode="json", include=set(TrainChempropConfig.model_fields))
     if any(name.startswith(f"{PHASE_WEIGHTS}.") for name in params):
         weights = phase_weights(config.joint_sampling.curriculum)
         values[JOINT]["curriculum"]["phase_weights"] = weights
@@ -174,7 +174,7 @@ def trial_config(config: ChempropRunConfig, params: Mapping[str, Any]) -> Chempr
     _drop_empty_sampling(values[JOINT])
     if values["groups"] is None and not values["task_affinity"]["enabled"]:
         values["sharing"] = "heads"
-    return validate_values(ChempropRunConfig, values)
+    return validate_values(TrainChempropConfig, values)
 
 
 def _drop_empty_sampling(joint: dict[str, Any]) -> None:
@@ -184,12 +184,12 @@ def _drop_empty_sampling(joint: dict[str, Any]) -> None:
     joint["enabled"] = joint["curriculum"]["enabled"]
 
 
-def check_values(config: ChempropRunConfig, space: Space) -> None:
+def check_values(config: TrainChempropConfig, space: Space) -> None:
     """Build the configuration of each end of each range and of each choice.
 
     Parameters
     ----------
-    config : ChempropRunConfig
+    config : TrainChempropConfig
         What no parameter sets.
     space : Space
         The search space.
