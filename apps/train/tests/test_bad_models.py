@@ -139,9 +139,9 @@ class TestTasks:
     @pytest.mark.parametrize(
         ("groups", "parts"),
         [
-            ("[[LogD], [KSLO]]", ("group 2: expected tasks of the model", "Did you mean 'KSOL'?")),
+            ("[[LogD], [KSLO]]", ("group 1: expected tasks of the model", "Did you mean 'KSOL'?")),
             ("[[LogD]]", ("one group holds task 'KSOL'", "none does")),
-            ("[[LogD], [LogD, KSOL]]", ("task 'LogD', or an assignment; groups 1, 2 do",)),
+            ("[[LogD], [LogD, KSOL]]", ("task 'LogD', or an assignment; groups 0, 1 do",)),
             ("nowhere.json", ("found no file nowhere.json",)),
         ],
     )

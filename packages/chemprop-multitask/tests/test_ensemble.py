@@ -104,7 +104,7 @@ def test_what_does_not_fit_is_named(
     with pytest.raises(ChempropError, match=r"member-\*\.pt in .*; found none"):
         Ensemble.load(tmp_path)
     members = [ChempropModel.from_config(settings(), task_names=names) for names in ("ab", "ac")]
-    with pytest.raises(ChempropError, match=r"\['a', 'b'\]; member 2 has \['a', 'c'\]"):
+    with pytest.raises(ChempropError, match=r"\['a', 'b'\]; member 1 has \['a', 'c'\]"):
         Ensemble(members)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from chemprop_multitask import ChempropError, TaskType
-from chemprop_multitask.tasks import resolve_groups, resolve_task_types
+from chemprop_multitask._tasks import resolve_groups, resolve_task_types
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,15 +51,15 @@ def test_an_assignment_decides_who_serves_a_shared_task() -> None:
 @pytest.mark.parametrize(
     ("groups", "assignment", "message"),
     [
-        ([["LogD", "KSOL", "hERGG"]], None, r"group 1: .*'hERGG'. Did you mean 'hERG'\?"),
+        ([["LogD", "KSOL", "hERGG"]], None, r"group 0: .*'hERGG'. Did you mean 'hERG'\?"),
         ([[0, 1, 3]], None, "found 3"),
         ([["LogD"], ["KSOL"]], None, "one group holds task 'hERG', or an assignment; none does"),
-        ([["LogD", "KSOL"], ["KSOL", "hERG"]], None, "'KSOL', or an assignment; groups 1, 2 do"),
+        ([["LogD", "KSOL"], ["KSOL", "hERG"]], None, "'KSOL', or an assignment; groups 0, 1 do"),
         ([["LogD", "KSOL"], ["hERG"]], {"LogD": 1}, "'LogD' .0, counted from 0.; found 1"),
         ([NAMES], {"logd": 0}, "assignment: .*Did you mean 'LogD'"),
-        ([NAMES, []], None, "group 2; found"),
-        ([["LogD", "LogD"], ["KSOL", "hERG"]], None, "different tasks in group 1"),
-        ([["KSOL"], NAMES], {"KSOL": 1}, "group 1 .KSOL. serves none"),
+        ([NAMES, []], None, "group 1; found"),
+        ([["LogD", "LogD"], ["KSOL", "hERG"]], None, "different tasks in group 0"),
+        ([["KSOL"], NAMES], {"KSOL": 1}, "group 0 .KSOL. serves none"),
     ],
 )
 def test_groups_say_what_is_wrong(groups: Any, assignment: Any, message: str) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mil_attn.config import MILConfig
-from mil_attn.data.bag_data import BagData
+from mil_attn._config import MILConfig
+from mil_attn.data._bag_data import BagData
 from numpy.typing import NDArray
 
 Settings = Callable[..., MILConfig]

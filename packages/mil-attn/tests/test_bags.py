@@ -81,7 +81,7 @@ def test_offsets_must_bound_bags(offsets: list[int], message: str) -> None:
         ({"mask": torch.ones(2, 1)}, "mask: expected shape that of labels"),
         ({"aux": {"abs": torch.ones(1, 2)}}, r"aux\['abs'\]: expected shape"),
         ({"aux_weights": {"fluo": torch.ones(2, 1)}}, "groups of aux: none; found 'fluo'"),
-        ({"ids": ("a",)}, "ids: expected one a bag, 2; found 1"),
+        ({"ids": ("a",)}, "ids: expected one per bag, 2; found 1"),
     ],
 )
 def test_shapes_must_agree(fields: dict[str, object], message: str) -> None:

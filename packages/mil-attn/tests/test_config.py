@@ -113,7 +113,7 @@ def test_unknown_or_incomplete_parameters_are_named() -> None:
         (MILModelConfig, {"use_2d": False, "use_3d": False}, "at least one branch; found neither"),
         (MILModelConfig, {"top_k": 1}, "greater than or equal to 2"),
         (MILConfig, {"tasks": ["a", "a"]}, "each name once"),
-        (MILConfig, {"tasks": ["a"], "loss": {"gamma": [1, 2]}}, r"one a task \(1\); found 2"),
+        (MILConfig, {"tasks": ["a"], "loss": {"gamma": [1, 2]}}, r"one per task \(1\); found 2"),
         (MILConfig, {"loss": {"lam_floor": 3, "lam_ceil": 2}}, "at most lam_ceil 2; found 3"),
         (MILConfig, {"epochs": 3}, "Extra inputs are not permitted"),
     ],

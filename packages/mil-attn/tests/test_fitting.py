@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mil_attn.config import MILConfig
-from mil_attn.data.bag_data import BagData
-from mil_attn.errors import MILError
-from mil_attn.fitting import fit, predict
-from mil_attn.training.module import MILModule
-from mil_attn.training.run_config import MILRunConfig
-from mil_attn.training.score import macro_ma_rae
+from mil_attn._config import MILConfig, MILRunConfig
+from mil_attn._errors import MILError
+from mil_attn._fitting import fit, predict
+from mil_attn.data._bag_data import BagData
+from mil_attn.training._module import MILModule
+from mil_attn.training._score import macro_ma_rae
 from sklearn.metrics import roc_auc_score
 
 Settings = Callable[..., MILConfig]
@@ -174,7 +173,7 @@ def test_thresholds_do_not_depend_on_anything_but_validation(
 ) -> None:
     train, val = make_data(), make_data(seed=1)
     module = fit(settings(), train, val).module
-    from mil_attn.training.thresholds import decision_thresholds
+    from mil_attn.training._score import decision_thresholds
 
     assert val.labels is not None
     expected = decision_thresholds(val.labels, predict(module, val))

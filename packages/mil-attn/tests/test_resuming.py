@@ -15,13 +15,12 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
-from mil_attn.callbacks.records import EpochRecord
-from mil_attn.config import MILConfig
-from mil_attn.data.bag_data import BagData
-from mil_attn.errors import MILError
-from mil_attn.fitting import FitResult, fit, predict
-from mil_attn.training.loader import Shuffle
-from mil_attn.training.module import MILModule
+from mil_attn._config import MILConfig
+from mil_attn._errors import MILError
+from mil_attn._fitting import FitResult, fit, predict
+from mil_attn.data._bag_data import BagData
+from mil_attn.training._loop import EpochRecord, Shuffle
+from mil_attn.training._module import MILModule
 
 Settings = Callable[..., MILConfig]
 MakeData = Callable[..., BagData]

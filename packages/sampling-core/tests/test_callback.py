@@ -128,6 +128,6 @@ def test_reset_forgets_the_best_score(tmp_path: Path, mode: str) -> None:
 
 def test_missing_metric_is_named(tmp_path: Path) -> None:
     run = trainer(tmp_path, 1, CurriculumCallback(CurriculumState(), "val_los"))
-    message = "no metric 'val_los' after validation; did you mean 'val_loss'"
+    message = "no metric 'val_los' after validation. Did you mean 'val_loss'"
     with pytest.raises(SamplingError, match=message):
         run.fit(Scripted([1.0]), loader(), loader())

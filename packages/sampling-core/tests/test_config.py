@@ -88,7 +88,7 @@ def test_alpha_outside_the_unit_interval_warns(alpha: float) -> None:
         ({"curriculum": {"qualities": ["a", "a"]}}, "each label once"),
         ({"curriculum": {"qualities": []}}, "at least 1 item"),
         ({"curriculum": {"qualities": ["a", "b", "c", "d"]}}, "no default weights"),
-        ({"curriculum": {"phase_weights": {"polihs": {}}}}, "did you mean 'polish'"),
+        ({"curriculum": {"phase_weights": {"polihs": {}}}}, "Did you mean 'polish'"),
         ({"curriculum": {"patience": 0}}, "greater than or equal to 1"),
         ({"curriculum": {"strategy": "drawn"}}, "'sampled' or 'weighted'"),
         ({"composition_mode": "sum"}, "'multiplicative' or 'hierarchical'"),

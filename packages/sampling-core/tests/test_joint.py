@@ -14,7 +14,7 @@ from sampling_core import (
     SamplingError,
     TaskAwareSampler,
 )
-from sampling_core import targets as targets_module
+from sampling_core import _targets as targets_module
 from scipy.stats import chisquare
 
 NAN = np.nan
@@ -198,7 +198,7 @@ def test_later_phase_without_weight_is_refused_at_once() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"composition_mode": "multiplicativ"}, "did you mean 'multiplicative'"),
+        ({"composition_mode": "multiplicativ"}, "Did you mean 'multiplicative'"),
         ({"composition_mode": "hierarchical"}, "task_alpha: .* needs a number"),
         ({"curriculum_state": CurriculumState()}, "a curriculum needs the quality"),
         ({"quality_labels": ["high"]}, "expected 2, one a row, found 1"),

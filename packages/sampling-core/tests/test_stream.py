@@ -19,8 +19,8 @@ from sampling_core import (
     SamplingError,
     TaskAwareSampler,
 )
-from sampling_core import stream as stream_module
-from sampling_core.stream import EpochStream
+from sampling_core import _stream as stream_module
+from sampling_core._stream import EpochStream
 from torch.utils.data import DataLoader, TensorDataset
 
 NAN = np.nan

@@ -6,16 +6,13 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chi2
-from task_affinity.chemprop_adapter import build_loader, build_model, output_layer
-from task_affinity.chemprop_losses import ChempropLosses
-from task_affinity.computer import TaskAffinityComputer
-from task_affinity.config import TaskAffinityConfig
-from task_affinity.errors import TaskAffinityError
-from task_affinity.functional import RandomState
-from task_affinity.gradients import add_gradients, empty_jacobian
-from task_affinity.last_layer import LastLayer, OutputLayer
-from task_affinity.parameters import encoder_parameters
-from task_affinity.probes import ProbedCosines
+from task_affinity._chemprop import ChempropLosses, build_loader, build_model, output_layer
+from task_affinity._config import TaskAffinityConfig
+from task_affinity._errors import TaskAffinityError
+from task_affinity._gradients import RandomState, add_gradients, empty_jacobian, encoder_parameters
+from task_affinity._last_layer import LastLayer, OutputLayer
+from task_affinity._probes import ProbedCosines
+from task_affinity._run import TaskAffinityComputer
 from torch import nn
 
 CPU = torch.device("cpu")
@@ -72,7 +69,7 @@ def network(n_tasks=5, **kwargs):
         return Pooled(n_tasks, **kwargs).double()
 
 
-def expected_products(model, batch, inputs):
+def expected_gramian(model, batch, inputs):
     values, present = losses(model, batch)
     chosen = values[present]
     J = empty_jacobian(len(chosen), inputs)
@@ -83,15 +80,15 @@ def expected_products(model, batch, inputs):
 @pytest.mark.parametrize(
     "settings", [{}, {"dropout": 0.4}, {"bias": False}, {"batch_norm": True, "dropout": 0.2}]
 )
-def test_products_are_those_of_gradients_taken_one_by_one(settings):
+def test_dot_products_are_those_of_gradients_taken_one_by_one(settings):
     model, batch = network(**settings), batch_of(5)
     random = RandomState.now(CPU)
     with torch.random.fork_rng():
-        expected = expected_products(model, batch, list(model.last.parameters()))
+        expected = expected_gramian(model, batch, list(model.last.parameters()))
     norm = deepcopy(model.norm.state_dict())
     layer = LastLayer(model, losses, encoder_parameters(model), OutputLayer("last", "norm"))
     # Double precision, sums of a few dozen terms of order 1.
-    torch.testing.assert_close(layer.products(batch, random), expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(layer.gramian(batch, random), expected, rtol=0, atol=1e-10)
     assert all(torch.equal(v, norm[k]) for k, v in model.norm.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
 
@@ -102,8 +99,8 @@ def test_a_frozen_bias_counts_as_nothing():
     parameters = encoder_parameters(model)
     layer = LastLayer(model, losses, parameters, OutputLayer(model.last, model.norm))
     assert layer.names == ("last.weight",)
-    expected = expected_products(model, batch, [model.last.weight])
-    found = layer.products(batch, RandomState.now(CPU))
+    expected = expected_gramian(model, batch, [model.last.weight])
+    found = layer.gramian(batch, RandomState.now(CPU))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
@@ -123,8 +120,8 @@ def test_heads_that_cannot_go_back_for_many_tasks_at_once_go_back_one_by_one():
     model, batch = network(), batch_of(5)
     model.heads = nn.Sequential(Apart(), *model.heads)
     layer = LastLayer(model, losses, encoder_parameters(model), OutputLayer("last", "norm"))
-    expected = expected_products(model, batch, list(model.last.parameters()))
-    found = layer.products(batch, RandomState.now(CPU))
+    expected = expected_gramian(model, batch, list(model.last.parameters()))
+    found = layer.gramian(batch, RandomState.now(CPU))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
@@ -148,7 +145,7 @@ def test_chemprops_last_layer_is_found_and_agrees_with_autograd():
     J = empty_jacobian(3, inputs)
     add_gradients(J, values, range(3), inputs)
     expected = (J.double() @ J.double().T).float()
-    found = layer.products(batch, RandomState.now(CPU)).float()
+    found = layer.gramian(batch, RandomState.now(CPU)).float()
     # Single precision, sums of thousands of terms: 1e-4 of the largest.
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * float(expected.max()))
 
@@ -174,7 +171,7 @@ def test_an_encoder_with_atom_descriptors_after_the_layer_does_not_say_where_it_
 )
 def test_a_layer_that_is_not_the_last_is_refused(where, model, message):
     with pytest.raises(TaskAffinityError, match=f"output_layer: expected.*{message}"):
-        LastLayer(model, losses, encoder_parameters(model), where).products(
+        LastLayer(model, losses, encoder_parameters(model), where).gramian(
             batch_of(5), RandomState.now(CPU)
         )
 
@@ -184,7 +181,7 @@ def test_a_layer_that_is_used_twice_is_refused():
     model.first = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 6), nn.Linear(6, 5)).double()
     model.first[1].weight = model.last.weight
     with pytest.raises(TaskAffinityError, match="reach only its own unit"):
-        LastLayer(model, losses, encoder_parameters(model), OutputLayer("last", "norm")).products(
+        LastLayer(model, losses, encoder_parameters(model), OutputLayer("last", "norm")).gramian(
             batch_of(5), RandomState.now(CPU)
         )
 
@@ -236,7 +233,7 @@ def four_losses(five):
     return four
 
 
-def test_hybrid_products_have_the_gramian_as_mean():
+def test_hybrid_dot_products_have_the_gramian_as_mean():
     model, batch = network(dropout=0.3), batch_of(5)
     batch = (*batch[:2], batch[2][:, :-1])
     n_seeds = 400

@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chi2
-from task_affinity.errors import TaskAffinityError
-from task_affinity.functional import FunctionalLosses, RandomState
-from task_affinity.gradients import add_gradients, empty_jacobian
-from task_affinity.parameters import encoder_parameters
-from task_affinity.probes import (
+from task_affinity._errors import TaskAffinityError
+from task_affinity._gradients import (
+    FunctionalLosses,
+    RandomState,
+    add_gradients,
+    empty_jacobian,
+    encoder_parameters,
+)
+from task_affinity._probes import (
     ProbedCosines,
     double_backward_derivatives,
     forward_derivatives,

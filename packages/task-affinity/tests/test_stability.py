@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from task_affinity import TaskAffinityConfig, TaskAffinityError, TaskGrouper, grouping_stability
-from task_affinity.stability import resampled
+from task_affinity._stability import resampled
 
 NAMES = ["a", "b", "c", "d"]
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
-from chemprop_multitask import ChempropConfig, ChempropModel, Ensemble, TaskwiseModel
+from chemprop_multitask import ChempropConfig, ChempropModel, Ensemble, SeparateModels
 from mil_attn import BagData, MILConfig, MILDataConfig, MILModule
 from mil_attn import predict as mil_predict
 from molpool_common import dump_config
@@ -98,7 +98,7 @@ def test_models_of_task_groups_predict_together(disk: Disk, tmp_path: Path) -> N
     second = ChempropModel.from_config(
         config, task_names=["a", "c"], serves={"a": 0, "c": 2}, seed=2
     )
-    whole = Ensemble([TaskwiseModel([first, second])])
+    whole = Ensemble([SeparateModels([first, second])])
     whole.save(tmp_path / "models")
     data = tmp_path / "t.csv"
     pl.DataFrame({"SMILES": SMILES}).write_csv(data)

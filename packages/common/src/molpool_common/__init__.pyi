@@ -2,9 +2,22 @@ from ._arrays import BoolArray as BoolArray
 from ._arrays import Float32Array as Float32Array
 from ._arrays import FloatArray as FloatArray
 from ._arrays import IntArray as IntArray
+from ._lightning import EpochRecorder as EpochRecorder
+from ._lightning import EpochShuffle as EpochShuffle
+from ._lightning import KeepBestAndLast as KeepBestAndLast
+from ._lightning import LoaderPosition as LoaderPosition
+from ._lightning import LoopSettings as LoopSettings
+from ._lightning import ResumableLoader as ResumableLoader
+from ._lightning import StepSeed as StepSeed
+from ._lightning import StopEarly as StopEarly
+from ._lightning import fit_module as fit_module
+from ._lightning import interruptible as interruptible
+from ._lightning import quiet as quiet
+from ._lightning import seed_step as seed_step
+from ._matmul import fast_matmul as fast_matmul
+from ._matmul import quick_products as quick_products
 from .cache import cache_folder as cache_folder
 from .cache import user_cache as user_cache
-from .checkpoints import KeepBestAndLast as KeepBestAndLast
 from .chem import BadSmiles as BadSmiles
 from .chem import inchikey_blocks as inchikey_blocks
 from .chem import morgan_fingerprints as morgan_fingerprints
@@ -38,8 +51,6 @@ from .errors import did_you_mean as did_you_mean
 from .errors import listed as listed
 from .flags import flag_names as flag_names
 from .flags import short_flag as short_flag
-from .loading import LoaderPosition as LoaderPosition
-from .loading import ResumableLoader as ResumableLoader
 from .metrics import IN_UNITS as IN_UNITS
 from .metrics import LABELS as LABELS
 from .metrics import METRICS as METRICS
@@ -66,8 +77,6 @@ from .plotting import OKABE_ITO as OKABE_ITO
 from .plotting import figure_svg as figure_svg
 from .plotting import new_figure as new_figure
 from .plotting import style as style
-from .products import quick_products as quick_products
-from .records import EpochRecorder as EpochRecorder
 from .report import Cell as Cell
 from .report import Code as Code
 from .report import Facts as Facts
@@ -98,9 +107,5 @@ from .table import MISSING as MISSING
 from .table import number_column as number_column
 from .table import read_table as read_table
 from .table import require_columns as require_columns
-from .training import StopEarly as StopEarly
-from .training import interruptible as interruptible
-from .training import quiet as quiet
-from .training import seed_step as seed_step
 
 __version__: str

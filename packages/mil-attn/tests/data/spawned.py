@@ -9,9 +9,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mil_attn.data import kept
-from mil_attn.data.config import ConformerConfig, Descriptors2DConfig, MoleculeFeaturesConfig
-from mil_attn.data.parallel import each_group, groups_of
+from mil_attn._config import ConformerConfig, Descriptors2DConfig, MoleculeFeaturesConfig
+from mil_attn.data import _feature_cache as kept
+from mil_attn.data._parallel import each_group, groups_of
 
 FEATURES = MoleculeFeaturesConfig(
     conformers=ConformerConfig(count=3),

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from mil_attn import BagData, MILError
-from mil_attn.data import computed
-from mil_attn.data.config import ConformerConfig, Descriptors2DConfig, MoleculeFeaturesConfig
+from mil_attn._config import ConformerConfig, Descriptors2DConfig, MoleculeFeaturesConfig
+from mil_attn.data import _smiles as computed
 
 SMILES = ["CCO", None, "OCCN", "C1C#C1", "c1ccccc1O", "CCO", "xx"]
 LABELS = np.array([[0.0], [1], [1], [0], [np.nan], [1], [0]])
@@ -74,7 +74,7 @@ def test_failures_are_listed_and_labels_stay_with_their_molecules() -> None:
 def test_second_run_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = bags(tmp_path)
     monkeypatch.setattr(computed, "embed", refuse)
-    monkeypatch.setattr(computed.descriptors_2d, "describe", refuse)
+    monkeypatch.setattr(computed, "describe_molecule", refuse)
     second = bags(tmp_path, progress=refuse)
     same(first, second)
     assert second.failures == first.failures
@@ -118,7 +118,7 @@ def test_one_kind_of_features_alone() -> None:
     [
         ({"labels": LABELS + 2}, "task 'y': expected 0, 1 or NaN"),
         ({"ids": ["a"] * 7}, "ids: expected distinct values; found twice 'a'"),
-        ({"ids": ["a"]}, "smiles: expected one a bag, 1; found 7"),
+        ({"ids": ["a"]}, "smiles: expected one per bag, 1; found 7"),
         ({"workers": 0}, "workers: expected at least 1; found 0"),
         ({"features": settings(descriptors_3d=[], use_2d=False)}, "found neither"),
         (
@@ -131,7 +131,7 @@ def test_refuses_before_it_computes(
     changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(computed, "embed", refuse)
-    monkeypatch.setattr(computed.descriptors_2d, "describe", refuse)
+    monkeypatch.setattr(computed, "describe_molecule", refuse)
     with pytest.raises(MILError, match=message):
         bags(**changes)
 

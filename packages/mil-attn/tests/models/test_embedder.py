@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from mil_attn import MILError, make_residual_mlp_embedder_v3
-from mil_attn.models.embedder import DropPath, ResidualBlock
+from mil_attn.models._embedder import DropPath, ResidualBlock
 from torch.nn import functional as F  # noqa: N812
 
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mil_attn import MILError, TaskAttentionPool, pack_bags, pad_bags
-from mil_attn.bags import offsets_of
+from mil_attn._bags import offsets_of
 from torch import Tensor
 
 DIM, TASKS, HEADS = 12, 3, 4

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mil_attn.bags import Bags
-from mil_attn.config import MILConfig
-from mil_attn.errors import MILError
-from mil_attn.losses.focal import MultiTaskFocal
-from mil_attn.models.model import MILOutput
-from mil_attn.training.objective import Objective, positive_weights
+from mil_attn._bags import Bags
+from mil_attn._config import MILConfig
+from mil_attn._errors import MILError
+from mil_attn._losses import MultiTaskFocal
+from mil_attn.models._model import MILOutput
+from mil_attn.training._objective import Objective, positive_weights
 
 Settings = Callable[..., MILConfig]
 
@@ -59,5 +59,5 @@ def test_weights_of_positives_are_ratios_up_to_the_clip() -> None:
 
 
 def test_numbers_for_other_tasks_are_refused(settings: Settings) -> None:
-    with pytest.raises(MILError, match=r"loss\.gamma: .*one a task \(2\); found \[1\.0, 2\.0, 3"):
+    with pytest.raises(MILError, match=r"loss\.gamma: .*one per task \(2\); found \[1\.0, 2\.0, 3"):
         Objective(settings(loss={"gamma": [1.0, 2, 3]}), 2)

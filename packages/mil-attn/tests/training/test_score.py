@@ -4,8 +4,16 @@ import warnings
 
 import numpy as np
 import pytest
-from mil_attn.errors import MILError
-from mil_attn.training.score import average_precisions, fold_score, macro_ma_rae
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mil_attn._errors import MILError
+from mil_attn.training._score import (
+    average_precisions,
+    decision_thresholds,
+    fold_score,
+    macro_ma_rae,
+)
+from sklearn import metrics
 from sklearn.metrics import average_precision_score
 
 TASKS = ("a", "b", "c")
@@ -60,3 +68,37 @@ def test_relative_absolute_error_by_hand() -> None:
     assert macro_ma_rae(y, p) == pytest.approx(3 / 4)
     assert macro_ma_rae(10 * y + 3, 10 * p + 3) == pytest.approx(3 / 4)
     assert macro_ma_rae(y[:, 1:], p[:, 1:]) is None
+
+
+PEERS = {
+    "f1": lambda y, c: metrics.f1_score(y, c, zero_division=0.0),
+    "accuracy": metrics.accuracy_score,
+    "balanced_accuracy": metrics.balanced_accuracy_score,
+    "mcc": metrics.matthews_corrcoef,
+}
+
+
+@pytest.mark.parametrize("name", PEERS)
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None)
+def test_no_cut_is_better_by_sklearns_metrics(name: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(4, 30))
+    y = np.r_[0.0, 1.0, rng.integers(0, 2, n)]
+    p = np.round(rng.random(n + 2), 1)  # with ties
+    (found,) = decision_thresholds(y[:, None], p[:, None], name)
+    best = max(PEERS[name](y, p >= cut) for cut in [*np.unique(p), 2.0])
+    assert PEERS[name](y, p >= found) == pytest.approx(best, abs=1e-12)
+
+
+def test_halfway_between_what_is_told_apart() -> None:
+    y = np.array([[0.0, 0.0], [1.0, np.nan], [1.0, 0.0], [np.nan, np.nan]])
+    p = np.array([[0.1, 0.9], [0.3, 0.9], [0.9, 0.9], [0.2, 0.2]])
+    np.testing.assert_allclose(decision_thresholds(y, p, "accuracy"), [0.2, 0.5])
+
+
+def test_wrong_arguments_are_named() -> None:
+    with pytest.raises(MILError, match="Did you mean 'f1'"):
+        decision_thresholds(np.zeros((2, 1)), np.zeros((2, 1)), "F2")
+    with pytest.raises(MILError, match=r"found \[2, 1\] and \[3, 1\]"):
+        decision_thresholds(np.zeros((2, 1)), np.zeros((3, 1)))

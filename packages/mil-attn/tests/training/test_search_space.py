@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mil_attn.config import MILConfig
-from mil_attn.errors import MILError
-from mil_attn.training.search_space import search_space
+from mil_attn._config import MILConfig
+from mil_attn._errors import MILError
+from mil_attn.training._search_space import search_space
 
 N = 10_000
 LOG = True

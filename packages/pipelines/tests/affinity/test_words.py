@@ -39,7 +39,7 @@ def test_nothing_is_drawn_where_there_is_no_terminal() -> None:
 @pytest.mark.parametrize(("n_tasks", "printed"), [(3, "matrix [x]\n"), (41, "")])
 def test_large_matrices_are_left_to_the_file(n_tasks: int, printed: str) -> None:
     drawn = io.StringIO()
-    logger = logging.getLogger("task_affinity.computer")
+    logger = logging.getLogger("task_affinity._run")
     with printing_matrix(Console(file=drawn), n_tasks):
         logger.info("matrix [x]")
     logger.info("later")

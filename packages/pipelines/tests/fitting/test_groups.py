@@ -57,7 +57,7 @@ def test_another_file_is_named(tmp_path: Path, content: str | None, message: str
 
 
 def test_a_task_in_two_groups_needs_an_assignment() -> None:
-    with pytest.raises(ChempropError, match=r"task 'LogS', or an assignment; groups 1, 2 do"):
+    with pytest.raises(ChempropError, match=r"task 'LogS', or an assignment; groups 0, 1 do"):
         with_groups(configuration(LISTS))
 
 

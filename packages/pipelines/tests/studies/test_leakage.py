@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mil_attn.fitting
+import mil_attn
 import numpy as np
 import polars as pl
 import pytest
@@ -194,10 +194,10 @@ def leak_constant_columns(patch: pytest.MonkeyPatch, test: BagData) -> None:
 
 def leak_thresholds(patch: pytest.MonkeyPatch, test: BagData) -> None:
     """Choose the threshold by the share of positives in the test."""
-    honest = mil_attn.fitting.decision_thresholds
+    honest = mil_attn.decision_thresholds
     assert test.labels is not None
     share = test.labels.mean(axis=0)
-    patch.setattr(mil_attn.fitting, "decision_thresholds", lambda *a: 0 * honest(*a) + (1 - share))
+    patch.setattr(f"{fit.__module__}.decision_thresholds", lambda *a: 0 * honest(*a) + (1 - share))
 
 
 def leak_early_stopping(patch: pytest.MonkeyPatch, test: BagData) -> None:

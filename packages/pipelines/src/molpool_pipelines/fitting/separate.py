@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from chemprop_multitask import ChempropModel, TaskGroup, TaskwiseModel
+from chemprop_multitask import ChempropModel, SeparateModels, TaskGroup
 
 from molpool_pipelines.tables import SplitTables
 
@@ -22,12 +22,12 @@ class Whole:
     ----------
     fold : int
         The fold that it is of, from 0.
-    model : ChempropModel or TaskwiseModel
+    model : ChempropModel or SeparateModels
         Of all tasks.
     """
 
     fold: int
-    model: ChempropModel | TaskwiseModel
+    model: ChempropModel | SeparateModels
 
 
 def wholes(trainees: Sequence[Trainee]) -> list[Whole]:
@@ -41,7 +41,7 @@ def wholes(trainees: Sequence[Trainee]) -> list[Whole]:
             parts[0].fold,
             parts[0].model
             if parts[0].group is None
-            else TaskwiseModel([part.model for part in parts]),
+            else SeparateModels([part.model for part in parts]),
         )
         for parts in of_member.values()
     ]

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from mil_attn import BagData, MILError, Side, read_bags, split_bags
+from mil_attn import BagData, MILError, read_bags, split_bags
+from mil_attn import SplitName as Side
 from molpool_common import InputError, Split, did_you_mean, listed
 
 from molpool_pipelines.fitting.config import TrainMILConfig

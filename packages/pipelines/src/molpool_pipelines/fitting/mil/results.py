@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from mil_attn import BagData, MILModule, Side, fold_score, predict
+from mil_attn import BagData, MILModule, fold_score, predict
+from mil_attn import SplitName as Side
 from molpool_common import MetricTable, task_metrics
 from numpy.typing import NDArray
 

@@ -14,8 +14,8 @@ from chemprop_multitask import (
     EpochRecord,
     GraphStore,
     MoleculeData,
+    SeparateModels,
     TaskGroup,
-    TaskwiseModel,
     ValidationPredictions,
     build_model,
     separate_groups,
@@ -231,7 +231,7 @@ class _Run:
             parts.append(model)
             best.append(_best(records))
             epochs = max(epochs, len(records))
-        scores = self._scorer(TaskwiseModel(parts).predict(self._fold.val))
+        scores = self._scorer(SeparateModels(parts).predict(self._fold.val))
         on_epoch_end(epochs - 1, _mean(scores))
         return self._result(scores, best, epochs)
 

@@ -1,0 +1,104 @@
+"""Batches that know their rows, in Chemprop's own order of shuffling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from chemprop.data.collate import BatchMolGraph, TrainingBatch
+from molpool_common import EpochShuffle, ResumableLoader
+from torch.utils.data import Sampler
+
+from chemprop_multitask._data import MoleculeData
+from chemprop_multitask._packed import PackedGraphs
+
+
+class RowBatchMolGraph(BatchMolGraph):  # type: ignore[misc]  # chemprop has no types here
+    """Chemprop's batch of graphs, with the rows of the data that they come from.
+
+    Parameters
+    ----------
+    graphs : PackedGraphs
+        Featurised molecules.
+    rows : sequence of int
+        The B of them that make the batch, in this order.
+    """
+
+    def __init__(self, graphs: PackedGraphs, rows: Sequence[int]) -> None:
+        # Chemprop joins graphs one by one; here the joined arrays are gathered at once.
+        for name, array in graphs.flat(rows)._asdict().items():
+            setattr(self, name, torch.from_numpy(array))
+        self.rows = tuple(rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class BatchLoader(ResumableLoader[TrainingBatch]):
+    """Batches of molecules in a sampler's order, gone on with in the middle of an epoch.
+
+    Parameters
+    ----------
+    data : MoleculeData
+        N molecules.
+    batch_size, sampler, drop_single
+        As in `molpool_common.ResumableLoader`.
+    """
+
+    def __init__(
+        self,
+        data: MoleculeData,
+        batch_size: int,
+        sampler: Sampler[int] | None = None,
+        *,
+        drop_single: bool = False,
+    ) -> None:
+        super().__init__(data, batch_size, sampler, drop_single=drop_single)
+        self.data = data
+
+    def _batch(self, rows: Sequence[int]) -> TrainingBatch:
+        labels = self.data.labels(rows)
+        signs = None if self.data.censoring is None else self.data.censoring[list(rows)]
+        weights = [self.data.weight(row) for row in rows]
+        return TrainingBatch(
+            RowBatchMolGraph(self.data.graphs, rows),
+            None,
+            None,
+            None if labels is None else torch.from_numpy(labels).float(),
+            torch.tensor(weights, dtype=torch.float).unsqueeze(1),
+            None if signs is None else torch.from_numpy(signs < 0),
+            None if signs is None else torch.from_numpy(signs > 0),
+        )
+
+
+class ChempropShuffle(EpochShuffle):
+    """Every row once per epoch, in Chemprop's order.
+
+    The order of epoch e is what e + 1 shuffles with one generator leave, as in Chemprop's
+    `SeededSampler`: with its seeds, ``chemprop train`` sees the same batches.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+    seed : int
+        Seed of all orders; Chemprop's ``--data-seed``.
+    """
+
+    def __init__(self, n: int, seed: int) -> None:
+        super().__init__(n, seed)
+        self._restart()
+
+    def _restart(self) -> None:
+        self._rng = np.random.default_rng(self.seed)
+        self._order = np.arange(self.n)
+        self._shuffles = 0
+
+    def __iter__(self) -> Iterator[int]:
+        if self._shuffles > self.epoch + 1:
+            self._restart()
+        while self._shuffles <= self.epoch:
+            self._rng.shuffle(self._order)
+            self._shuffles += 1
+        return iter(self._order.tolist())

@@ -1,0 +1,285 @@
+"""Molecules as Chemprop graphs with sparse targets and row weights.
+
+A label may be a bound, the ``<`` or ``>`` of a measurement. Regression labels are scaled by each
+task's mean and standard deviation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from chemprop.data.datasets import Datum
+from chemprop.data.molgraph import MolGraph
+from molpool_common import FloatArray, MoleculeTable, listed
+from numpy.typing import NDArray
+from rdkit import Chem
+from torch.utils.data import Dataset
+
+from chemprop_multitask._errors import ChempropError
+from chemprop_multitask._featurise import GraphStore, Progress, pack
+from chemprop_multitask._tasks import TaskType
+
+
+class RowWeights(Protocol):
+    """Loss weight per row, asked for anew whenever the row is drawn."""
+
+    def __getitem__(self, row: int, /) -> float:
+        """Return the weight of a row now."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+
+class MoleculeData(Dataset[Datum]):
+    """Molecules, featurised in single precision, with a row of targets each.
+
+    Parameters
+    ----------
+    molecules : sequence of str or rdkit.Chem.Mol
+        N SMILES or parsed molecules.
+    targets : ndarray [N, T], optional
+        NaN where there is no label; left out for prediction.
+    task_names : sequence of str
+        Names of the T tasks.
+    weights : RowWeights, optional
+        Loss weight of each row; 1 by default. A sequence, or an object that answers by the phase
+        of a curriculum.
+    censoring : ndarray of int8 [N, T], optional
+        -1 where the true value is below the target (``<``), +1 where it is above (``>``), 0 where
+        it is the target; see `censoring_from_signs`.
+    cache : GraphStore, str or Path, optional
+        Where graphs of SMILES are cached between runs: a store, or its folder. By default they are
+        cached in memory only.
+    progress : callable, optional
+        Called with how many molecules of how many are featurised.
+
+    Attributes
+    ----------
+    graphs : PackedGraphs
+        The featurised molecules.
+
+    Raises
+    ------
+    ChempropError
+        If a SMILES does not parse (names the row), shapes do not agree, a target is infinite or a
+        sign of censoring is unknown (both name row and task).
+    """
+
+    def __init__(
+        self,
+        molecules: Sequence[str | Chem.Mol],
+        targets: FloatArray | None = None,
+        *,
+        task_names: Sequence[str] = (),
+        weights: RowWeights | None = None,
+        censoring: NDArray[np.int8] | None = None,
+        cache: GraphStore | str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.task_names = tuple(task_names)
+        self.targets = _checked_targets(targets, len(molecules), self.task_names)
+        self.censoring = checked_censoring(censoring, self.targets, self.task_names)
+        if weights is not None and len(weights) != len(molecules):
+            raise ChempropError(
+                f"weights: expected one for each of {len(molecules)} molecules; "
+                f"found {len(weights)}"
+            )
+        self._weights = weights
+        self._scaled = self.targets
+        store = GraphStore(cache) if isinstance(cache, str | Path) else cache
+        self.graphs = pack(molecules, store, progress)
+
+    @classmethod
+    def from_table(
+        cls,
+        table: MoleculeTable,
+        *,
+        weights: RowWeights | None = None,
+        cache: GraphStore | str | Path | None = None,
+    ) -> MoleculeData:
+        """Return the molecules of a table with its targets and bounds; see the class.
+
+        Parameters
+        ----------
+        table : MoleculeTable
+            N molecules.
+        weights : RowWeights, optional
+            Loss weight of each row.
+        cache : GraphStore, str or Path, optional
+            Where graphs are cached.
+        """
+        return cls(
+            table.smiles,
+            table.targets,
+            task_names=table.task_names,
+            weights=weights,
+            censoring=table.censoring,
+            cache=cache,
+        )
+
+    def __len__(self) -> int:
+        return len(self.graphs)
+
+    def __getitem__(self, row: int) -> Datum:
+        y = None if self._scaled is None else self._scaled[row]
+        signs = None if self.censoring is None else self.censoring[row]
+        below = None if signs is None else signs < 0
+        above = None if signs is None else signs > 0
+        return Datum(self.graph(row), None, None, y, self.weight(row), below, above)
+
+    def graph(self, row: int) -> MolGraph:
+        """Return the featurised graph of a row, in single precision."""
+        return self.graphs.graph(row)
+
+    def weight(self, row: int) -> float:
+        """Return the loss weight of a row now."""
+        return 1.0 if self._weights is None else self._weights[row]
+
+    def labels(self, rows: Sequence[int]) -> FloatArray | None:
+        """Return the targets [B, T] of rows, scaled where the data are."""
+        return None if self._scaled is None else self._scaled[list(rows)]
+
+    def scaled(self, mean: FloatArray, scale: FloatArray) -> MoleculeData:
+        """Return the same molecules, graphs shared, with targets as (y - mean) / scale."""
+        twin = object.__new__(MoleculeData)
+        twin.__dict__.update(self.__dict__)
+        if self.targets is not None:
+            twin._scaled = (self.targets - mean) / scale
+        return twin
+
+
+def _checked_targets(
+    targets: FloatArray | None, n: int, task_names: Sequence[str]
+) -> FloatArray | None:
+    if targets is None:
+        return None
+    array = np.asarray(targets, dtype=np.float64)
+    if array.shape != (n, len(task_names)):
+        raise ChempropError(
+            f"targets: expected shape {(n, len(task_names))}, a row per molecule and a column "
+            f"per name in task_names; found {array.shape}"
+        )
+    infinite = np.argwhere(np.isinf(array))
+    if len(infinite):
+        row, task = infinite[0]
+        raise ChempropError(
+            "targets: expected finite values or NaN; "
+            f"found infinity in row {row + 1}, task {task_names[task]!r}"
+        )
+    return array
+
+
+_SIGNS = {"": 0, "=": 0, "<": -1, "<=": -1, ">": 1, ">=": 1}
+
+
+def censoring_from_signs(
+    signs: Sequence[Sequence[str | None]], task_names: Sequence[str]
+) -> NDArray[np.int8]:
+    """Return -1 for ``<`` and ``<=``, +1 for ``>`` and ``>=``, 0 for ``=``, empty and None.
+
+    Parameters
+    ----------
+    signs : sequence of sequences of str or None
+        N rows of T signs.
+    task_names : sequence of str
+        Names of the T tasks, for messages.
+
+    Raises
+    ------
+    ChempropError
+        At an unknown sign; names row and task.
+    """
+    out = np.zeros((len(signs), len(task_names)), dtype=np.int8)
+    for i, row in enumerate(signs):
+        for t, (name, sign) in enumerate(zip(task_names, row, strict=True)):
+            key = (sign or "").strip()
+            if key not in _SIGNS:
+                raise ChempropError(
+                    f"modifier of task {name!r}: expected one of "
+                    f"{listed([repr(s) for s in _SIGNS if s])} or nothing; "
+                    f"found {sign!r} in row {i + 1}"
+                )
+            out[i, t] = _SIGNS[key]
+    return out
+
+
+def checked_censoring(
+    censoring: NDArray[np.int8] | None,
+    targets: FloatArray | None,
+    task_names: Sequence[str],
+) -> NDArray[np.int8] | None:
+    """Return censoring of the targets' shape with no sign but -1, 0 and 1; None stays None."""
+    if censoring is None:
+        return None
+    array = np.asarray(censoring)
+    shape = None if targets is None else targets.shape
+    if array.shape != shape:
+        raise ChempropError(
+            f"censoring: expected the shape of the targets, {shape}; found {array.shape}"
+        )
+    unknown = np.argwhere(~np.isin(array, (-1, 0, 1)))
+    if len(unknown):
+        row, task = unknown[0]
+        raise ChempropError(
+            f"censoring: expected -1, 0 or 1; found {array[row, task]} in row {row + 1}, "
+            f"task {task_names[task]!r}"
+        )
+    return array.astype(np.int8)
+
+
+def label_scale(
+    targets: FloatArray, task_names: Sequence[str], kinds: Sequence[TaskType]
+) -> tuple[FloatArray, FloatArray]:
+    """Return mean and scale [T] of each regression task's labels; 0 and 1 for classes.
+
+    A task whose labels are all equal has scale 1. A bound counts as its value.
+
+    Raises
+    ------
+    ChempropError
+        If a task has no label.
+    """
+    labels = np.isfinite(targets).sum(axis=0)
+    if (labels == 0).any():
+        name = task_names[int(np.argmin(labels))]
+        raise ChempropError(f"task {name!r}: expected training labels; found none")
+    mean = np.nanmean(targets, axis=0)
+    scale = np.nanstd(targets, axis=0)
+    # A constant task is already as close to zero as it gets.
+    scale = np.where(scale > 1e-12 * np.maximum(np.abs(mean), 1), scale, 1.0)
+    is_class = np.array([kind == "classification" for kind in kinds])
+    return np.where(is_class, 0.0, mean), np.where(is_class, 1.0, scale)
+
+
+def check_labels(data: MoleculeData, task_names: Sequence[str], kinds: Sequence[TaskType]) -> None:
+    """Stop at labels that are not of these tasks.
+
+    Raises
+    ------
+    ChempropError
+        If the data have other tasks or no targets, a class is not 0 or 1, or a class is censored.
+    """
+    if data.targets is None or data.task_names != tuple(task_names):
+        raise ChempropError(
+            f"data: expected targets for {list(task_names)}; "
+            f"found {list(data.task_names) if data.targets is not None else 'none'}"
+        )
+    is_class = np.array([kind == "classification" for kind in kinds])
+    bad = np.argwhere(np.isfinite(data.targets) & ~np.isin(data.targets, (0.0, 1.0)) & is_class)
+    if len(bad):
+        row, task = bad[0]
+        raise ChempropError(
+            f"task {task_names[task]!r}: expected classes 0 and 1; "
+            f"found {data.targets[row, task]:g} in row {row + 1}"
+        )
+    if data.censoring is not None:
+        bad = np.argwhere((data.censoring != 0) & is_class)
+        if len(bad):
+            row, task = bad[0]
+            raise ChempropError(
+                f"task {task_names[task]!r}: expected classes without < and >; "
+                f"found one in row {row + 1}"
+            )

@@ -1,0 +1,353 @@
+"""A multi-task Chemprop model: build, fit, predict, save, load.
+
+Measuring task affinity asks two things of a model besides: `shuffled_batches` as training sees
+them, and `cell_losses`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from molpool_common import FloatArray, StepSeed, fast_matmul, fit_module
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from chemprop_multitask._batches import BatchLoader, ChempropShuffle
+from chemprop_multitask._checkpoint import (
+    check_resumable,
+    model_files,
+    read_model,
+    use_foundation,
+    write_model,
+)
+from chemprop_multitask._config import ChempropConfig
+from chemprop_multitask._data import MoleculeData, check_labels, label_scale
+from chemprop_multitask._errors import ChempropError
+from chemprop_multitask._network import MultiTaskMPNN, build_network
+from chemprop_multitask._tasks import TaskType, resolve_task_types
+from chemprop_multitask._training import MONITOR, EpochRecord, Recorder
+
+
+class ChempropModel:
+    """A message passing network with one output per task, missing labels masked.
+
+    Make one with `from_config` or `load`.
+
+    Parameters
+    ----------
+    config : ChempropConfig
+        Architecture and training.
+    task_names : sequence of str
+        Names of the T tasks, in the order of the outputs.
+    task_types : sequence of {"regression", "classification"}
+        Kind of each task; classes are 0 and 1.
+    module : MultiTaskMPNN
+        The network.
+    serves : mapping of str to int, optional
+        For a model of some tasks of a `SeparateModels`: the tasks that it predicts there, each with
+        its column. `predict` gives all of the model's own tasks nevertheless.
+
+    Raises
+    ------
+    ChempropError
+        If `serves` names another model's task.
+    """
+
+    def __init__(
+        self,
+        config: ChempropConfig,
+        task_names: Sequence[str],
+        task_types: Sequence[TaskType],
+        module: MultiTaskMPNN,
+        *,
+        serves: Mapping[str, int] | None = None,
+    ) -> None:
+        for name in serves or ():
+            if name not in task_names:
+                raise ChempropError(
+                    f"serves: expected tasks of the model, {list(task_names)}; found {name!r}"
+                )
+        self.config = config
+        self.task_names = tuple(task_names)
+        self.task_types = tuple(task_types)
+        self.module = module
+        self.serves = None if serves is None else dict(serves)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: ChempropConfig,
+        *,
+        task_names: Sequence[str],
+        task_type: TaskType = "regression",
+        task_types: Sequence[TaskType] | None = None,
+        serves: Mapping[str, int] | None = None,
+        seed: int = 42,
+    ) -> ChempropModel:
+        """Build an untrained model.
+
+        Parameters
+        ----------
+        config : ChempropConfig
+            Architecture and training.
+        task_names : sequence of str
+            Names of the tasks.
+        task_type : {"regression", "classification"}
+            Kind of all tasks.
+        task_types : sequence of {"regression", "classification"}, optional
+            Kind of each task, instead of one for all.
+        serves : mapping of str to int, optional
+            For a model of some tasks of a `SeparateModels`: those that it predicts there.
+        seed : int
+            Seed of the initial weights; the global generator is left as it was.
+
+        Raises
+        ------
+        ChempropError
+            If names, kinds, groups, loss or weights do not fit together, or the foundation file is
+            not one of this architecture.
+        """
+        kinds = resolve_task_types(task_names, task_type if task_types is None else task_types)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = build_network(config, task_names, kinds)
+        use_foundation(module.message_passing, config.model)
+        return cls(config, task_names, kinds, module, serves=serves)
+
+    @property
+    def task_type(self) -> TaskType:
+        """Kind of all tasks.
+
+        Raises
+        ------
+        ChempropError
+            If the model has tasks of both kinds.
+        """
+        if len(set(self.task_types)) > 1:
+            raise ChempropError(
+                "task_type: expected tasks of one kind; this model has both, see task_types"
+            )
+        return self.task_types[0]
+
+    @property
+    def loss_description(self) -> str:
+        """One line for a log: which loss is trained, averaged over what."""
+        return str(self.module.criterion.description)
+
+    def fit(
+        self,
+        train: MoleculeData,
+        val: MoleculeData | None = None,
+        *,
+        sampler: Sampler[int] | None = None,
+        callbacks: Sequence[pl.Callback] = (),
+        on_epoch: Callable[[EpochRecord], None] | None = None,
+        checkpoint_dir: str | Path | None = None,
+        resume_from: str | Path | None = None,
+        seed: int = 42,
+    ) -> list[EpochRecord]:
+        """Train, and keep the weights of the best validation loss.
+
+        Parameters
+        ----------
+        train, val : MoleculeData
+            With targets, NaN where missing. Without `val` the last epoch's weights are kept.
+        sampler : Sampler, optional
+            Draws the training rows; by default every row once an epoch, shuffled. For exact
+            resuming its order must follow from `set_epoch` and `state_dict` alone.
+        callbacks : sequence of lightning.pytorch.Callback
+            For curricula, logging and progress.
+        on_epoch : callable, optional
+            Called with the record of each epoch.
+        checkpoint_dir : str or Path, optional
+            Where ``best.ckpt`` and ``last.ckpt`` stay; by default beside `resume_from`, and without
+            that they are not written.
+        resume_from : str or Path, optional
+            A ``last.ckpt`` of the same configuration and data. On the machine that wrote it the
+            run ends with the weights that it would have had without the break.
+        seed : int
+            Seed of shuffling and dropout; the global generator is left as it was.
+
+        Returns
+        -------
+        list of EpochRecord
+
+        Raises
+        ------
+        ChempropError
+            If the data's tasks are not the model's, a task has no training label, a loss is not
+            finite (names epoch, rows and tasks), or the checkpoint is not one of this model.
+        """
+        check_labels(train, self.task_names, self.task_types)
+        if val is not None:
+            check_labels(val, self.task_names, self.task_types)
+        resume = self.check_checkpoint(resume_from) if resume_from is not None else None
+        mean, scale = self._fit_scaler(train)
+        self.module.train()  # an earlier prediction left dropout switched off
+        recorder = Recorder(on_epoch)
+        # A resumed run may find no better epoch than the best before, which lies there.
+        folder = resume.parent if checkpoint_dir is None and resume else checkpoint_dir
+        with torch.random.fork_rng():
+            kept = fit_module(
+                self.module,
+                self._loader(
+                    train.scaled(mean, scale), sampler or ChempropShuffle(len(train), seed)
+                ),
+                self._loader(val.scaled(mean, scale)) if val is not None else None,
+                self.config.training,
+                monitor=MONITOR,
+                seed=StepSeed(seed),
+                recorder=recorder,
+                checkpoint_dir=None if folder is None else Path(folder),
+                callbacks=callbacks,
+                resume_from=resume,
+                # Chemprop keeps classes among its hyperparameters.
+                weights_only=False,
+            )
+            self.module.load_state_dict(kept.best_state(weights_only=False))
+        return recorder.records
+
+    def check_checkpoint(self, path: str | Path) -> Path:
+        """Return the path of a training checkpoint that `fit` could go on from.
+
+        Raises
+        ------
+        ChempropError
+            If the file is missing, damaged, no training checkpoint, or of another model or
+            featuriser.
+        """
+        return check_resumable(path, self.module)
+
+    def _loader(self, data: MoleculeData, sampler: Sampler[int] | None = None) -> BatchLoader:
+        training_data = sampler is not None
+        loader = BatchLoader(
+            data,
+            self.config.training.batch_size,
+            sampler,
+            drop_single=training_data and self.config.model.batch_norm,
+        )
+        if not len(loader) and training_data:
+            raise ChempropError(f"data: expected training molecules for a batch; found {len(data)}")
+        return loader
+
+    def _fit_scaler(self, train: MoleculeData) -> tuple[FloatArray, FloatArray]:
+        """Return mean and scale of the training labels; also set the module's unscaling."""
+        assert train.targets is not None
+        mean, scale = label_scale(train.targets, self.task_names, self.task_types)
+        if "regression" in self.task_types:
+            unscale = self.module.predictor.output_transform
+            unscale.mean.copy_(torch.as_tensor(mean, dtype=torch.float32)[None])
+            unscale.scale.copy_(torch.as_tensor(scale, dtype=torch.float32)[None])
+        return mean, scale
+
+    def predict(
+        self, molecules: MoleculeData | Sequence[str], *, batch_size: int | None = None
+    ) -> FloatArray:
+        """Predict every task of every molecule.
+
+        Parameters
+        ----------
+        molecules : MoleculeData or sequence of str
+            N molecules or SMILES.
+        batch_size : int, optional
+            Molecules predicted at a time, by default as in training; no number depends on it beyond
+            rounding.
+
+        Returns
+        -------
+        ndarray [N, T]
+            Values in the unit of the training targets, or probabilities of class 1.
+        """
+        data = molecules if isinstance(molecules, MoleculeData) else MoleculeData(molecules)
+        self.module.eval()
+        device = next(self.module.parameters()).device
+        parts = []
+        with torch.inference_mode(), fast_matmul(device):
+            for batch in BatchLoader(data, batch_size or self.config.training.batch_size):
+                batch.bmg.to(device)
+                parts.append(self.module(batch.bmg).cpu().double().numpy())
+        return np.concatenate(parts) if parts else np.empty((0, len(self.task_names)))
+
+    def save(self, path: str | Path) -> None:
+        """Write the model in Chemprop's own file format, with our configuration beside it."""
+        write_model(
+            path, self.config, self.task_names, self.task_types, self.module, serves=self.serves
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> ChempropModel:
+        """Read a model that `save` or `chemprop train` wrote, only from a trusted source.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file, or a folder with one model in it; of several, see `Ensemble.load`.
+
+        Raises
+        ------
+        ChempropError
+            If the file is missing, damaged, of another program or of another featuriser.
+        """
+        files = model_files(path)
+        if len(files) > 1:
+            raise ChempropError(
+                f"model: expected one model; found {len(files)} in {path}. Ensemble.load reads them"
+            )
+        saved = read_model(files[0])
+        return cls(
+            saved.config, saved.task_names, saved.task_types, saved.network, serves=saved.serves
+        )
+
+
+def shuffled_batches(
+    model: ChempropModel, train: MoleculeData, batch_size: int, seed: int
+) -> BatchLoader:
+    """Return training data as the model would see them: scaled, shuffled, in batches.
+
+    Parameters
+    ----------
+    model : ChempropModel
+        Its tasks and their kinds say how targets are scaled.
+    train : MoleculeData
+        With targets; they alone decide the scale.
+    batch_size : int
+        Molecules per batch.
+    seed : int
+        Seed of the order.
+
+    Raises
+    ------
+    ChempropError
+        If there are no targets, or a task has no label.
+    """
+    if train.targets is None:
+        raise ChempropError("data: expected targets; found none")
+    scale = label_scale(train.targets, model.task_names, model.task_types)
+    return BatchLoader(
+        train.scaled(*scale),
+        batch_size,
+        ChempropShuffle(len(train), seed),
+        drop_single=model.config.model.batch_norm,
+    )
+
+
+def cell_losses(model: ChempropModel) -> Callable[[Tensor, Tensor, Any], Tensor]:
+    """Return the loss that a model is trained with, cell by cell; bounds are bounds in it.
+
+    Returns
+    -------
+    callable
+        Predictions [B, T], scaled targets [B, T] and the batch to losses [B, T].
+    """
+    criterion = model.module.criterion
+
+    def cells(predictions: Tensor, targets: Tensor, batch: Any) -> Tensor:
+        loss: Tensor = criterion.cells(predictions, targets, batch.lt_mask, batch.gt_mask)
+        return loss
+
+    return cells

@@ -1,0 +1,349 @@
+"""Chemprop's network with our loss, a head per task group, and how a configuration builds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from chemprop import nn
+from chemprop.data.collate import BatchMolGraph, TrainingBatch
+from chemprop.models import MPNN
+from chemprop.nn import UnscaleTransform
+from chemprop.nn.ffn import MLP
+from chemprop.nn.metrics import MSE, ChempropMetric
+from chemprop.nn.predictors import Predictor
+from torch import Tensor
+from torch.nn import Identity, Module, ModuleList, Sequential
+
+from chemprop_multitask._config import ChempropConfig, MessagePassingConfig
+from chemprop_multitask._errors import NonFiniteLossError
+from chemprop_multitask._losses import MultiTaskLoss
+from chemprop_multitask._message_passing import FastBondMessagePassing, aggregate
+from chemprop_multitask._tasks import TaskType, resolve_groups, resolve_task_types
+
+_PARTIAL = "train_loss_so_far"
+
+AGGREGATION = {
+    "mean": nn.MeanAggregation,
+    "sum": nn.SumAggregation,
+    "norm": nn.NormAggregation,
+}
+
+
+class _Heads(Module):
+    """Heads side by side, their outputs put in the order of the tasks."""
+
+    def __init__(self, heads: Sequence[MLP], columns: Sequence[Sequence[int]]) -> None:
+        super().__init__()
+        self.heads = ModuleList(heads)
+        self.order: Tensor
+        flat = torch.tensor([t for group in columns for t in group])
+        self.register_buffer("order", torch.argsort(flat), persistent=False)
+
+    def forward(self, Z: Tensor) -> Tensor:
+        out = torch.cat([head(Z) for head in self.heads], dim=1)
+        return out.index_select(1, self.order)
+
+    def encode(self, Z: Tensor, i: int) -> Tensor:
+        layers = [head[:i] for head in self.heads if isinstance(head, Sequential)]
+        return torch.cat([hidden(Z) for hidden in layers], dim=1)
+
+
+class GroupedPredictor(Predictor):  # type: ignore[misc]  # chemprop has no types here
+    """A head for each group of tasks; regression and classification may stand side by side.
+
+    With one group its parameters have the names and shapes of Chemprop's own predictors.
+
+    Parameters
+    ----------
+    groups : sequence of sequences of str or int
+        Tasks of each group, by name or column. Each task has one output, in the group that serves
+        it.
+    task_names : sequence of str
+        Names of the T tasks, in the order of the outputs.
+    task_types : {"regression", "classification"} or a sequence of them
+        Kind of all tasks, or of each.
+    assignment : mapping of str to int, optional
+        Group, from 0, that serves a task which stands in several.
+    input_dim : int
+        Width of the fingerprint.
+    hidden_dim : int
+        Width of a hidden layer of each head.
+    n_layers : int
+        Hidden layers of each head.
+    dropout : float
+        Dropout before each layer but the first.
+    activation : str
+        Nonlinearity.
+    criterion : ChempropMetric, optional
+        Loss; squared error by default.
+    task_weights : Tensor [T], optional
+        Weights of the default loss.
+    output_transform : UnscaleTransform, optional
+        From scaled to real values, with mean 0 and scale 1 for classes.
+
+    Raises
+    ------
+    ChempropError
+        If a group names an unknown task, or a task has no group or several.
+    """
+
+    n_targets = 1
+    _T_default_criterion = MSE
+    _T_default_metric = MSE
+
+    def __init__(
+        self,
+        groups: Sequence[Sequence[str | int]],
+        task_names: Sequence[str],
+        *,
+        task_types: TaskType | Sequence[TaskType] = "regression",
+        assignment: Mapping[str, int] | None = None,
+        input_dim: int = 300,
+        hidden_dim: int = 300,
+        n_layers: int = 1,
+        dropout: float = 0.0,
+        activation: str = "relu",
+        criterion: ChempropMetric | None = None,
+        task_weights: Tensor | None = None,
+        output_transform: UnscaleTransform | None = None,
+    ) -> None:
+        super().__init__()
+        self.task_types = resolve_task_types(task_names, task_types)
+        self.groups = resolve_groups(groups, task_names, assignment)
+        # Chemprop rebuilds a predictor from these; groups are written as resolved.
+        self.hparams: dict[str, Any] = {
+            "cls": type(self),
+            "groups": self.groups,
+            "task_names": tuple(task_names),
+            "task_types": self.task_types,
+            "input_dim": input_dim,
+            "hidden_dim": hidden_dim,
+            "n_layers": n_layers,
+            "dropout": dropout,
+            "activation": activation,
+            "criterion": criterion,
+            "task_weights": task_weights,
+            "output_transform": output_transform,
+        }
+        heads = [
+            MLP.build(input_dim, len(group), hidden_dim, n_layers, dropout, activation)
+            for group in self.groups
+        ]
+        self.input_dim = input_dim
+        in_order = self.groups == (tuple(range(len(task_names))),)
+        self.ffn = heads[0] if in_order else _Heads(heads, self.groups)
+        weights = torch.ones(len(task_names)) if task_weights is None else task_weights
+        self.criterion = criterion if criterion is not None else MSE(weights)
+        self.output_transform = output_transform if output_transform is not None else Identity()
+        is_class = torch.tensor([kind == "classification" for kind in self.task_types])
+        self.register_buffer("is_class", is_class, persistent=False)
+
+    @property
+    def n_tasks(self) -> int:
+        """Number of tasks."""
+        return len(self.task_types)
+
+    @property
+    def output_dim(self) -> int:
+        """Number of outputs, one per task."""
+        return len(self.task_types)
+
+    def train_step(self, Z: Tensor) -> Tensor:
+        """Return what the loss takes, [B, T]: values, scaled in training, and logits."""
+        Y: Tensor = self.output_transform(self.ffn(Z))
+        return Y
+
+    def forward(self, Z: Tensor) -> Tensor:
+        """Return predictions [B, T]: values, and probabilities of class 1."""
+        Y = self.train_step(Z)
+        return torch.where(self.is_class, Y.sigmoid(), Y)
+
+    def encode(self, Z: Tensor, i: int) -> Tensor:
+        """Return the hidden representation after layer `i` of every head, side by side."""
+        if isinstance(self.ffn, _Heads):
+            return self.ffn.encode(Z, i)
+        hidden: Tensor = self.ffn[:i](Z)
+        return hidden
+
+
+# Files name the class by its public path, which does not change when a module is moved.
+GroupedPredictor.__module__ = "chemprop_multitask"
+
+
+class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
+    """A `chemprop.models.MPNN` that is trained with a `MultiTaskLoss`.
+
+    What it is built of, and so what its files name, are the modules that it is given; the loss is
+    hung on afterwards by `use_loss`.
+    """
+
+    task_names: tuple[str, ...] = ()
+
+    def use_loss(self, loss: MultiTaskLoss, task_names: tuple[str, ...]) -> None:
+        """Train and validate with a loss of these tasks from here on."""
+        self.predictor.criterion = loss
+        self.metrics[-1] = loss.clone()
+        self.task_names = task_names
+
+    def fingerprint(
+        self, bmg: BatchMolGraph, V_d: Tensor | None = None, X_d: Tensor | None = None
+    ) -> Tensor:
+        """Return the learned fingerprint of each molecule, [B, F]; Chemprop's numbers, sooner."""
+        H = aggregate(self.agg, self.message_passing(bmg, V_d), bmg.batch)
+        H = self.bn(H)
+        return H if X_d is None else torch.cat((H, self.X_d_transform(X_d)), dim=1)
+
+    def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch.
+
+        Raises
+        ------
+        NonFiniteLossError
+            If it is not finite.
+        """
+        loss = self._loss(self.criterion, self._predicted(batch), batch, "training")
+        if self._trainer is not None and self._trainer.is_last_batch:
+            # The criterion has summed up the epoch itself; to log it at each step takes its time.
+            self.log("train_loss", self.criterion, batch_size=len(batch.bmg), on_epoch=True)
+        return loss
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Return Chemprop's optimiser and schedule, with all of Adam's step in one kernel."""
+        configured: dict[str, Any] = super().configure_optimizers()
+        for group in configured["optimizer"].param_groups:
+            group["fused"] = True
+        return configured
+
+    def validation_step(self, batch: TrainingBatch, batch_idx: int = 0) -> Tensor:
+        """Add a batch to the validation loss; Chemprop's own step would predict it twice.
+
+        Returns
+        -------
+        Tensor [B, T]
+            What was predicted, scaled, and logits of classes: `ValidationPredictions` reads them.
+        """
+        preds = self._predicted(batch)
+        self._loss(self.metrics[-1], preds, batch, "validation")
+        self.log("val_loss", self.metrics[-1], batch_size=len(batch.bmg))
+        return preds
+
+    def in_units(self, preds: Tensor) -> Tensor:
+        """Return scaled values and logits as `forward` gives them.
+
+        Parameters
+        ----------
+        preds : Tensor [B, T]
+            As `validation_step` returns them.
+        """
+        transform = self.predictor.output_transform
+        if isinstance(transform, nn.UnscaleTransform):  # its own forward does nothing in training
+            preds = preds * transform.scale + transform.mean
+        if isinstance(self.predictor, nn.BinaryClassificationFFN):
+            return preds.sigmoid()
+        is_class = getattr(self.predictor, "is_class", None)
+        return preds if is_class is None else torch.where(is_class, preds.sigmoid(), preds)
+
+    def _predicted(self, batch: TrainingBatch) -> Tensor:
+        fingerprint = self.fingerprint(batch.bmg, batch.V_d, batch.X_d)
+        predicted: Tensor = self.predictor.train_step(fingerprint)
+        return predicted
+
+    def _loss(
+        self, criterion: MultiTaskLoss, preds: Tensor, batch: TrainingBatch, stage: str
+    ) -> Tensor:
+        mask = batch.Y.isfinite()
+        targets = batch.Y.nan_to_num(nan=0.0)
+        loss: Tensor = criterion(preds, targets, mask, batch.w, batch.lt_mask, batch.gt_mask)
+        if not loss.isfinite():
+            cells = criterion.cells(preds.detach(), targets, batch.lt_mask, batch.gt_mask)
+            raise self._not_finite(cells * batch.w, mask, batch, stage)
+        return loss
+
+    def _not_finite(
+        self, cells: Tensor, mask: Tensor, batch: TrainingBatch, stage: str
+    ) -> NonFiniteLossError:
+        bad = (~cells.isfinite() & mask).nonzero().tolist()
+        rows = sorted({batch.bmg.rows[b] for b, _ in bad}) or sorted(set(batch.bmg.rows))
+        tasks = [self.task_names[t] for t in sorted({t for _, t in bad})] or list(self.task_names)
+        return NonFiniteLossError(stage, self.trainer.current_epoch, rows, tasks)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the running epoch's loss has summed up; at its end that is over."""
+        epoch_loop = self.trainer.fit_loop.epoch_loop
+        if not epoch_loop.batch_progress.is_last_batch:
+            checkpoint[_PARTIAL] = {
+                "total_loss": self.criterion.total_loss.detach().clone(),
+                "num_samples": self.criterion.num_samples.clone(),
+                "updates": self.criterion._update_count,
+            }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the sums of the epoch that was broken off."""
+        if (partial := checkpoint.get(_PARTIAL)) is not None:
+            with torch.no_grad():
+                self.criterion.total_loss.copy_(partial["total_loss"])
+                self.criterion.num_samples.copy_(partial["num_samples"])
+            self.criterion._update_count = partial["updates"]
+
+
+def build_network(
+    config: ChempropConfig, task_names: Sequence[str], kinds: Sequence[TaskType]
+) -> MultiTaskMPNN:
+    """Build an untrained network; torch's generator draws its weights.
+
+    A model of one kind and one head is made of Chemprop's own classes alone, so that Chemprop
+    opens its files without this package.
+    """
+    model, train = config.model, config.training
+    message_passing = _message_passing(config.model.message_passing)
+    network = MultiTaskMPNN(
+        message_passing,
+        AGGREGATION[model.aggregation](),
+        _predictor(config, task_names, kinds, message_passing.output_dim),
+        batch_norm=model.batch_norm,
+        warmup_epochs=min(train.warmup_epochs, train.epochs - 1),
+        init_lr=train.init_lr or train.peak_lr / 10,
+        max_lr=train.peak_lr,
+        final_lr=train.final_lr or train.peak_lr / 10,
+    )
+    network.use_loss(MultiTaskLoss.from_config(train, task_names, kinds), tuple(task_names))
+    return network
+
+
+def _message_passing(mp: MessagePassingConfig) -> Any:
+    return (FastBondMessagePassing if mp.fast else nn.BondMessagePassing)(
+        d_h=mp.hidden_size,
+        depth=mp.depth,
+        dropout=mp.dropout,
+        activation=mp.activation,
+        bias=mp.bias,
+        undirected=mp.undirected,
+    )
+
+
+def _predictor(
+    config: ChempropConfig, task_names: Sequence[str], kinds: Sequence[TaskType], width: int
+) -> Any:
+    n_tasks = len(task_names)
+    ffn = config.model.ffn
+    weights = config.training.task_weights or {}
+    shared: dict[str, Any] = {
+        "input_dim": width,
+        "hidden_dim": ffn.hidden_size,
+        "n_layers": ffn.num_layers,
+        "dropout": ffn.dropout,
+        "task_weights": torch.tensor([weights.get(name, 1.0) for name in task_names]),
+    }
+    if "regression" in kinds:
+        shared["output_transform"] = nn.UnscaleTransform(np.zeros(n_tasks), np.ones(n_tasks))
+    if config.groups is not None or len(set(kinds)) > 1:
+        groups = config.groups if config.groups is not None else [list(task_names)]
+        return GroupedPredictor(
+            groups, task_names, task_types=kinds, assignment=config.group_assignment, **shared
+        )
+    if kinds[0] == "regression":
+        return nn.RegressionFFN(n_tasks=n_tasks, **shared)
+    return nn.BinaryClassificationFFN(n_tasks=n_tasks, **shared)

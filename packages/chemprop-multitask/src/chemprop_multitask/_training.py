@@ -1,0 +1,76 @@
+"""What rides along with training: a record per epoch, what validation predicted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from molpool_common import EpochRecorder, FloatArray
+from torch import Tensor
+
+MONITOR = "val_loss"
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch of training ended with; losses in units of the scaled targets."""
+
+    epoch: int
+    train_loss: float
+    val_loss: float | None
+    learning_rate: float
+    seconds: float
+
+
+class Recorder(EpochRecorder[EpochRecord]):
+    """One `EpochRecord` per epoch."""
+
+    record_type = EpochRecord
+
+    def record(self, trainer: pl.Trainer, seconds: float) -> EpochRecord:
+        """Return the record of the epoch that ends."""
+        metrics = trainer.callback_metrics
+        return EpochRecord(
+            epoch=trainer.current_epoch,
+            train_loss=float(metrics["train_loss_epoch"]),
+            val_loss=float(metrics[MONITOR]) if MONITOR in metrics else None,
+            learning_rate=float(trainer.optimizers[0].param_groups[0]["lr"]),
+            seconds=seconds,
+        )
+
+
+class ValidationPredictions(pl.Callback):  # type: ignore[misc]  # lightning has no types here
+    """Keeps what was predicted in the latest validation.
+
+    Attributes
+    ----------
+    latest : ndarray [N, T]
+        Values in the unit of the training targets, or probabilities of class 1, of the validation
+        rows in their order, as `ChempropModel.predict` would give them at that moment.
+    """
+
+    def __init__(self) -> None:
+        self.latest: FloatArray = np.empty((0, 0))
+        self._parts: list[Tensor] = []
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget the validation before."""
+        self._parts = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Tensor,
+        *_: Any,
+        **__: Any,
+    ) -> None:
+        """Take the predictions of a batch."""
+        self._parts.append(outputs)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Turn them into the unit of the targets."""
+        self.latest = pl_module.in_units(torch.cat(self._parts)).cpu().double().numpy()

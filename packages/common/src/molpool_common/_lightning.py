@@ -1,0 +1,519 @@
+"""What every training with Lightning shares: order of the rows, seeds, records, checkpoints, loop.
+
+A run that is stopped at any moment and resumed ends with the weights of one that was not: the rows
+follow from seed and epoch (`EpochShuffle`), the batch at which an epoch goes on from
+`ResumableLoader`, dropout from seed and step (`StepSeed`), and `KeepBestAndLast` writes files that
+are whole at every moment. Needs the extra ``lightning``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import threading
+import time
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from torch import Tensor
+from torch.utils.data import Sampler, SequentialSampler
+
+from molpool_common._matmul import fast_matmul
+
+Batch = TypeVar("Batch")
+Record = TypeVar("Record")
+
+BEST = "best.ckpt"
+LAST = "last.ckpt"
+
+
+class EpochShuffle(Sampler[int]):
+    """Every row once per epoch, in an order that follows from seed and epoch alone.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+    seed : int
+        Seed of all orders.
+    """
+
+    def __init__(self, n: int, seed: int) -> None:
+        self.n = n
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next; Lightning calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        return iter(rng.permutation(self.n).tolist())
+
+
+class ResumableLoader(ABC, Generic[Batch]):
+    """Batches in a sampler's order; its state is the number of batches it has handed out.
+
+    An epoch's order is taken to be a function of the number given to the sampler's `set_epoch`
+    and of its `state_dict`, where it has them. So a restored loader repeats the draws of its epoch
+    and leaves out those that were handed out before, whatever the sampler.
+
+    Parameters
+    ----------
+    data : sized
+        N rows.
+    batch_size : int
+        Rows per batch.
+    sampler : Sampler, optional
+        Draws the rows; by default all of them in order. Lightning tells it the epoch, if it has
+        `set_epoch`.
+    drop_single : bool
+        Leave out a last batch of one row, which batch normalisation cannot be trained on.
+    """
+
+    batch_sampler = None  # Lightning, having found `sampler`, asks for torch's other name too
+
+    def __init__(
+        self,
+        data: Sized,
+        batch_size: int,
+        sampler: Sampler[int] | None = None,
+        *,
+        drop_single: bool = False,
+    ) -> None:
+        self.batch_size = batch_size
+        self.sampler: Any = SequentialSampler(data) if sampler is None else sampler
+        self.drop_single = drop_single
+        self._handed_out = 0
+        self._resume_at = 0
+
+    @abstractmethod
+    def _batch(self, rows: Sequence[int]) -> Batch:
+        """Return the batch of some rows."""
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.sampler), self.batch_size)
+        return whole + (rest > (1 if self.drop_single else 0))
+
+    def __iter__(self) -> Iterator[Batch]:
+        # Lightning asks for the iterator before it tells the sampler its epoch; as this is a
+        # generator, nothing is drawn until the first batch is taken.
+        # A state taken at an epoch's end resumes with the next epoch.
+        start = self._resume_at if self._resume_at < len(self) else 0
+        self._resume_at = 0
+        rows = islice(iter(self.sampler), start * self.batch_size, None)
+        for number in range(start, len(self)):
+            self._handed_out = number + 1
+            yield self._batch(list(islice(rows, self.batch_size)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the number of batches handed out and, where it has one, the sampler's state."""
+        state: dict[str, Any] = {"handed_out": self._handed_out}
+        if hasattr(self.sampler, "state_dict"):
+            state["sampler"] = self.sampler.state_dict()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go where `state_dict` stood; the next iteration hands out the rest of that epoch."""
+        self._resume_at = int(state["handed_out"])
+        if "sampler" in state and hasattr(self.sampler, "load_state_dict"):
+            self.sampler.load_state_dict(state["sampler"])
+
+
+class LoaderPosition(pl.Callback):  # type: ignore[misc]  # lightning has no types here
+    """Carries the training loader's position through checkpoints.
+
+    Lightning does so itself, but only where the loader is set up after the checkpoint is read; a
+    learning rate schedule that asks for its length sets it up before.
+
+    Parameters
+    ----------
+    loader : ResumableLoader
+        The training loader.
+    """
+
+    def __init__(self, loader: ResumableLoader[Any]) -> None:
+        self._loader = loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the loader's state."""
+        return self._loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Put the loader where it was."""
+        self._loader.load_state_dict(state_dict)
+
+
+def seed_step(seed: int, *place: int) -> None:
+    """Seed torch's generators that are in use by where training stands.
+
+    `torch.manual_seed` seeds those of devices too that nobody uses yet, by a call put off until
+    then, with the stack of now written out for a message: a millisecond and a leak per step.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the run.
+    *place : int
+        The step, or epoch and batch.
+    """
+    sequence = np.random.SeedSequence(seed, spawn_key=place)
+    # torch takes 64 bits, signed.
+    number = int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+    torch.default_generator.manual_seed(number)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed_all(number)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(number)
+
+
+class StepSeed(pl.Callback):  # type: ignore[misc]  # lightning has no types here
+    """Seeds dropout by where training stands, so that a resumed run draws what another would.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the run.
+    per_batch : bool
+        By epoch and batch instead of the optimiser's step, which all batches of one accumulation
+        of gradients have in common.
+    """
+
+    def __init__(self, seed: int, *, per_batch: bool = False) -> None:
+        self.seed = seed
+        self.per_batch = per_batch
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Seed torch's generators; who trains puts them back at the end."""
+        if self.per_batch:
+            seed_step(self.seed, trainer.current_epoch, batch_idx)
+        else:
+            seed_step(self.seed, trainer.global_step)
+
+
+class EpochRecorder(pl.Callback, ABC, Generic[Record]):  # type: ignore[misc]  # lightning: no types
+    """One record per epoch; the seconds of an epoch that is resumed count on.
+
+    Parameters
+    ----------
+    report : callable, optional
+        Called with the record of each epoch.
+
+    Attributes
+    ----------
+    record_type : type
+        A dataclass of plain values.
+    """
+
+    record_type: ClassVar[type]
+
+    def __init__(self, report: Callable[[Record], None] | None = None) -> None:
+        self.records: list[Record] = []
+        self._report = report
+        self._started = 0.0
+        self._before = 0.0
+
+    @abstractmethod
+    def record(self, trainer: pl.Trainer, seconds: float) -> Record:
+        """Return the record of the epoch that ends."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock of an epoch that is resumed."""
+        self._started = time.perf_counter() - self._before
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock of a new epoch."""
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the epoch."""
+        record = self.record(trainer, time.perf_counter() - self._started)
+        self.records.append(record)
+        if self._report is not None:
+            self._report(record)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the records and how long the epoch has run."""
+        return {
+            "records": [asdict(r) for r in self.records],  # type: ignore[call-overload]
+            "seconds": time.perf_counter() - self._started,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the records of the epochs before."""
+        self.records = [self.record_type(**r) for r in state_dict["records"]]
+        self._before = float(state_dict["seconds"])
+
+
+class StopEarly(EarlyStopping):  # type: ignore[misc]  # lightning has no types here
+    """Early stopping that a run resumed after its last epoch remembers."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop at once where the patience was used up before the checkpoint."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
+class KeepBestAndLast(Checkpoint):  # type: ignore[misc]  # lightning has no types here
+    """Writes ``last.ckpt`` as training goes on and ``best.ckpt`` where an epoch is the best so far.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where they go; None: nothing is written, the best weights are kept in memory.
+    monitor : str or None
+        The metric that decides; None: the last epoch is the best.
+    mode : {"max", "min"}
+        Whether more or less of it is better.
+    every_n_steps : int or None
+        Steps of the optimiser between checkpoints within an epoch; None: only at its end.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        monitor: str | None,
+        mode: Literal["max", "min"] = "min",
+        *,
+        every_n_steps: int | None = None,
+    ) -> None:
+        self.folder = folder
+        self.monitor = monitor
+        self.mode = mode
+        self.every_n_steps = every_n_steps
+        self.best_score: float | None = None
+        self.best_epoch: int | None = None
+        self._written_at = 0
+        self._best_state: dict[str, Tensor] = {}
+
+    @property
+    def best(self) -> Path | None:
+        """The file of the best epoch; None where there is none."""
+        return None if self.folder is None or self.best_epoch is None else self.folder / BEST
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any, **__: Any
+    ) -> None:
+        """Write ``last.ckpt`` within an epoch.
+
+        Not after an epoch's last batch: Lightning would resume there past the validation. And only
+        where a step has just been made: gradients of a step that is not complete are not kept.
+        """
+        step = trainer.global_step
+        due = self.every_n_steps and step % self.every_n_steps == 0 and step != self._written_at
+        within = not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if due and within and self.folder is not None:
+            self._write(trainer, self.folder, LAST)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write ``last.ckpt``, and ``best.ckpt`` where the epoch is the best so far."""
+        score = None if self.monitor is None else float(trainer.callback_metrics[self.monitor])
+        better = self._is_better(score)
+        if better:
+            self.best_score, self.best_epoch = score, trainer.current_epoch
+        if self.folder is not None:
+            self._write(trainer, self.folder, *([BEST] if better else []), LAST)
+        elif better:
+            state = pl_module.state_dict()
+            self._best_state = {name: value.detach().clone() for name, value in state.items()}
+
+    def best_state(self, *, weights_only: bool = True) -> dict[str, Tensor]:
+        """Return the weights of the best epoch.
+
+        Parameters
+        ----------
+        weights_only : bool
+            Refuse a checkpoint that holds more than plain values and tensors.
+        """
+        if self.best is None:
+            return self._best_state
+        content = torch.load(self.best, map_location="cpu", weights_only=weights_only)
+        state: dict[str, Tensor] = content["state_dict"]
+        return state
+
+    def _write(self, trainer: pl.Trainer, folder: Path, *names: str) -> None:
+        """Write one checkpoint under several names, the last of them by renaming."""
+        self._written_at = trainer.global_step
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh = folder / "new.ckpt.part"
+        trainer.save_checkpoint(fresh)
+        for name in names[:-1]:
+            twin = folder / f"{name}.part"
+            shutil.copyfile(fresh, twin)
+            os.replace(twin, folder / name)
+        os.replace(fresh, folder / names[-1])
+
+    def _is_better(self, score: float | None) -> bool:
+        if score is None or self.best_score is None:
+            return True
+        return score > self.best_score if self.mode == "max" else score < self.best_score
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best score so far, its epoch, and the step of this checkpoint."""
+        return {
+            "best_score": self.best_score,
+            "best_epoch": self.best_epoch,
+            "written_at": self._written_at,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the best score of the epochs before."""
+        self.best_score = state_dict["best_score"]
+        self.best_epoch = state_dict["best_epoch"]
+        self._written_at = state_dict["written_at"]
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise KeyboardInterrupt where Lightning turns Ctrl-C and SIGTERM into an exit of its own.
+
+    It also leaves Ctrl-C ignored; the handler of before is put back.
+    """
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, interrupt)
+        raise KeyboardInterrupt from None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what Lightning says about our deliberate choices, and its advertisements."""
+    loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*but have no `val_dataloader`.*")
+            warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.. is deprecated.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+class LoopSettings(Protocol):
+    """What a training section of any package says about the loop."""
+
+    @property
+    def epochs(self) -> int:
+        """Most epochs."""
+
+    @property
+    def patience(self) -> int | None:
+        """Epochs without a better validation before stopping; None: never."""
+
+    @property
+    def gradient_clip(self) -> float | None:
+        """Largest norm of the gradient."""
+
+    @property
+    def checkpoint_every_steps(self) -> int | None:
+        """Steps between checkpoints within an epoch; None: only at its end."""
+
+    @property
+    def accelerator(self) -> str:
+        """Where to train."""
+
+
+def fit_module(
+    module: pl.LightningModule,
+    train: ResumableLoader[Any],
+    val: ResumableLoader[Any] | None,
+    settings: LoopSettings,
+    *,
+    monitor: str,
+    seed: StepSeed,
+    recorder: EpochRecorder[Any],
+    mode: Literal["max", "min"] = "min",
+    checkpoint_dir: Path | None,
+    callbacks: Sequence[pl.Callback] = (),
+    resume_from: Path | None = None,
+    weights_only: bool = True,
+    **options: Any,
+) -> KeepBestAndLast:
+    """Train a module, exactly resumable, and keep its best and its last epoch.
+
+    Parameters
+    ----------
+    module : LightningModule
+        Trained in place; ends with the weights of the last epoch.
+    train, val : ResumableLoader
+        Batches; without `val` there is no early stopping and the last epoch is the best.
+    settings : LoopSettings
+        Epochs, patience, clipping, checkpoints, accelerator.
+    monitor : str
+        The logged metric that decides which epoch is best.
+    seed : StepSeed
+        Seeds dropout.
+    recorder : EpochRecorder
+        Takes down each epoch.
+    mode : {"max", "min"}
+        Whether more or less of the metric is better.
+    checkpoint_dir : Path or None
+        Where ``best.ckpt`` and ``last.ckpt`` go; None: nowhere.
+    callbacks : sequence of Callback
+        Run after recorder and seed, before early stopping and checkpoints, which see their work.
+    resume_from : Path, optional
+        A ``last.ckpt`` to go on from.
+    weights_only : bool
+        Refuse a checkpoint that holds more than plain values and tensors.
+    **options
+        Further ones of `lightning.pytorch.Trainer`.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        At Ctrl-C and SIGTERM; ``last.ckpt`` stands.
+    """
+    validated = val is not None
+    checkpoints = KeepBestAndLast(
+        checkpoint_dir,
+        monitor if validated else None,
+        mode,
+        every_n_steps=settings.checkpoint_every_steps,
+    )
+    stopping = (
+        [StopEarly(monitor, mode=mode, patience=settings.patience)]
+        if validated and settings.patience is not None
+        else []
+    )
+    exact = [recorder, seed, LoaderPosition(train)]
+    with quiet():
+        trainer = pl.Trainer(
+            accelerator=settings.accelerator,
+            devices=1,
+            max_epochs=settings.epochs,
+            gradient_clip_val=settings.gradient_clip,
+            callbacks=[*exact, *callbacks, *stopping, checkpoints],
+            logger=False,
+            enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in callbacks),
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            **options,
+        )
+        with fast_matmul(trainer.strategy.root_device), interruptible():
+            trainer.fit(module, train, val, ckpt_path=resume_from, weights_only=weights_only)
+    return checkpoints

@@ -1,1 +1,0 @@
-"""What rides along with training: epoch records, dropout's seed, early stopping, checkpoints."""

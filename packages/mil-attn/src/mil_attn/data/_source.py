@@ -1,0 +1,263 @@
+"""Bags of a table, as the ``data`` section describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from molpool_common import (
+    FloatArray,
+    InputError,
+    cache_folder,
+    listed,
+    number_column,
+    read_table,
+    require_columns,
+)
+
+from mil_attn._config import MILConfig, MILDataConfig, TaskKind
+from mil_attn.data._bag_data import BagData
+from mil_attn.data._tables import columns_of_features, label_matrix, names_of
+
+Progress = Callable[[str, int, int], None]
+
+
+def task_columns(data: MILDataConfig, model: MILConfig) -> list[str]:
+    """Return the columns to predict."""
+    default = ["label"] if data.kind == "bags" else []
+    columns = data.target_columns or model.tasks or default
+    if not columns:
+        raise InputError(
+            "data.target_columns", expected="the columns to predict, one task each", found="none"
+        )
+    return columns
+
+
+def read_bags(
+    path: str | Path,
+    data: MILDataConfig,
+    model: MILConfig,
+    *,
+    labelled: bool = True,
+    progress: Progress | None = None,
+) -> BagData:
+    """Return the bags of a table.
+
+    Parameters
+    ----------
+    path : str or Path
+        The table.
+    data : MILDataConfig
+        What it is, and which columns count.
+    model : MILConfig
+        Its tasks, their kind and auxiliary groups.
+    labelled : bool
+        Whether to read targets.
+    progress : callable, optional
+        Called as molecules are computed.
+
+    Raises
+    ------
+    InputError, MILError
+        If a column is missing or a value is wrong, naming row and column.
+    """
+    frame, where = read_table(path), Path(path).name
+    tasks = task_columns(data, model) if labelled else []
+    # Before minutes of computing: a mistyped name is the most common fault.
+    require_columns(frame, [data.names] if data.names else [], key="data.id_column", where=where)
+    require_columns(frame, tasks, key="data.target_columns", where=where)
+    if data.kind == "smiles":
+        require_columns(frame, [data.smiles_column], key="data.smiles_column", where=where)
+    _check_weight_columns(data, frame, tasks, where)
+    aux = _Auxiliary(data, model, path) if labelled and model.aux else None
+    if data.kind == "smiles":
+        bags = _from_smiles(data, model.task_kind, frame, where, tasks, aux, progress)
+    else:
+        bags = _from_tables(data, model.task_kind, path, frame, tasks)
+        bags = bags if aux is None else bags.replace(**aux.of(bags.ids))
+    if not (tasks and data.weight_columns):
+        return bags
+    return bags.replace(weights=_weights(data, frame, bags, where))
+
+
+def bag_column(
+    path: str | Path,
+    name: str,
+    ids: Sequence[str],
+    data: MILDataConfig,
+    *,
+    key: str,
+    where: Mapping[str, str] | None = None,
+    numbers: bool = False,
+) -> pl.Series:
+    """Return a column of a table in the order of bags.
+
+    Parameters
+    ----------
+    path : str or Path
+        The table, with the column of names that `data` says.
+    name : str
+        The column.
+    ids : sequence of str
+        Names of the bags.
+    data : MILDataConfig
+        Column of names.
+    key : str
+        What the configuration calls the column, for messages.
+    where : mapping of str to str, optional
+        Rows that count, as column and value.
+    numbers : bool
+        Whether the column must hold numbers.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, a bag has no value, or a value is no number.
+    """
+    file, conditions = Path(path).name, where or {}
+    frame = read_table(path)
+    require_columns(frame, [name, *conditions], key=key, where=file)
+    for column, value in conditions.items():
+        frame = frame.filter(pl.col(column).cast(pl.String) == value)
+    names = data.names
+    if names is None:
+        frame, names = frame.with_row_index("row", offset=1), "row"
+    require_columns(frame, [names], key="data.id_column", where=file)
+    values = number_column(frame, name, where=file) if numbers else frame[name]
+    by_id = dict(zip(frame[names].cast(pl.String).to_list(), values.to_list(), strict=True))
+    missing = [bag for bag in ids if by_id.get(bag) is None]
+    if missing:
+        raise InputError(
+            key,
+            expected="a value for each bag",
+            found=f"none for {listed([repr(bag) for bag in missing])}",
+            where=file,
+        )
+    return pl.Series(name, [by_id[bag] for bag in ids])
+
+
+def _check_weight_columns(
+    data: MILDataConfig, frame: pl.DataFrame, tasks: Sequence[str], where: str
+) -> None:
+    if not tasks:
+        return
+    n = len(data.weight_columns)
+    if n not in {0, 1, len(tasks)}:
+        raise InputError(
+            "data.weight_columns",
+            expected=f"one for all tasks, or one for each of {len(tasks)}",
+            found=f"{n}",
+        )
+    require_columns(frame, data.weight_columns, key="data.weight_columns", where=where)
+
+
+def _weights(data: MILDataConfig, frame: pl.DataFrame, bags: BagData, where: str) -> FloatArray:
+    """Return the weight of each label [N, T]; what a missing label would weigh does not matter."""
+    assert bags.labels is not None
+    values = label_matrix(frame, data.weight_columns, where)
+    rows = _first_rows(_names(frame, data.names, where))
+    of_bags = np.broadcast_to(values[[rows[name] for name in bags.ids]], bags.labels.shape)
+    return np.where(np.isnan(bags.labels) & np.isnan(of_bags), 1.0, of_bags)
+
+
+def _from_tables(
+    data: MILDataConfig,
+    task_kind: TaskKind,
+    path: str | Path,
+    frame: pl.DataFrame,
+    tasks: Sequence[str],
+) -> BagData:
+    common: dict[str, Any] = {
+        "id_column": data.names,
+        "label_columns": tasks,
+        "task_kind": task_kind,
+        "undefined_ok": data.allow_undefined,
+    }
+    if data.kind == "bags":
+        return BagData.from_bag_table(
+            path,
+            feature_columns=data.feature_columns or _features_of_bags(data, frame, tasks, path),
+            instance_column=data.instance_column,
+            **common,
+        )
+    return BagData.from_features(
+        path,
+        features_3d=data.features_3d,
+        features_2d=data.features_2d,
+        smiles_column=data.smiles_column if data.smiles_column in frame.columns else None,
+        conformer_column=data.instance_column,
+        energy_column=data.energy_column,
+        **common,
+    )
+
+
+def _features_of_bags(
+    data: MILDataConfig, frame: pl.DataFrame, tasks: Sequence[str], path: str | Path
+) -> list[str]:
+    """Return the features of a table of bags that names none: not its weights."""
+    others = [data.names, data.instance_column, *tasks, *data.weight_columns]
+    return columns_of_features(frame, [c for c in others if c is not None], Path(path).name)
+
+
+def _from_smiles(
+    data: MILDataConfig,
+    task_kind: TaskKind,
+    frame: pl.DataFrame,
+    where: str,
+    tasks: Sequence[str],
+    aux: _Auxiliary | None,
+    progress: Progress | None,
+) -> BagData:
+    ids = _names(frame, data.names, where)
+    return BagData.from_smiles(
+        frame[data.smiles_column].to_list(),
+        ids=ids,
+        labels=label_matrix(frame, tasks, where) if tasks else None,
+        task_names=tasks,
+        task_kind=task_kind,
+        features=data.features,
+        cache=cache_folder(data.cache_dir),
+        workers=data.workers,
+        progress=progress,
+        **({} if aux is None else aux.of(ids)),
+    )
+
+
+class _Auxiliary:
+    """Auxiliary targets by group and by name of bag."""
+
+    def __init__(self, data: MILDataConfig, model: MILConfig, path: str | Path) -> None:
+        source = Path(data.aux_path or path)
+        frame, where = read_table(source), source.name
+        require_columns(
+            frame, [data.names] if data.names else [], key="data.id_column", where=where
+        )
+        self.columns = {name: group.columns for name, group in model.aux.items()}
+        self.values: dict[str, FloatArray] = {}
+        for name, columns in self.columns.items():
+            require_columns(frame, columns, key=f"aux.{name}.columns", where=where)
+            self.values[name] = label_matrix(frame, columns, where)
+        self.rows = _first_rows(_names(frame, data.names, where))
+
+    def of(self, ids: Sequence[str]) -> dict[str, Any]:
+        """Return what `BagData` wants of auxiliary targets; missing where there is no row."""
+        rows = np.array([self.rows.get(name, -1) for name in ids], dtype=np.int64)
+        there = rows[:, None] >= 0
+        aux = {name: np.where(there, v[rows], np.nan) for name, v in self.values.items()}
+        return {"aux": aux, "aux_names": self.columns}
+
+
+def _first_rows(names: Sequence[str]) -> dict[str, int]:
+    rows: dict[str, int] = {}
+    for row, name in enumerate(names):
+        rows.setdefault(name, row)
+    return rows
+
+
+def _names(frame: pl.DataFrame, column: str | None, where: str) -> list[str]:
+    if column is None:
+        return [str(row + 1) for row in range(frame.height)]
+    return list(names_of(frame, column, where))

@@ -1,1 +1,0 @@
-"""What training minimises: focal loss of classes, weighted regression, weights of the tasks."""

@@ -1,0 +1,285 @@
+"""The curriculum: its phases, the weight of each quality label in them, and when it moves on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from molpool_common import did_you_mean, listed
+
+from sampling_core._errors import SamplingError, is_finite_number, require_keys, whole_number
+
+if TYPE_CHECKING:
+    from sampling_core._config import CurriculumConfig
+
+PHASES = ("warmup", "expand", "robust", "polish")
+"""Phases in the order in which they are passed; the last one is kept."""
+
+DEFAULT_QUALITIES = ("high", "medium", "low")
+
+DEFAULT_WEIGHTS: Mapping[str, tuple[float, float, float]] = {
+    "warmup": (0.90, 0.10, 0.00),
+    "expand": (0.60, 0.30, 0.10),
+    "robust": (0.50, 0.35, 0.15),
+    "polish": (0.70, 0.20, 0.10),
+}
+"""Weights of high, medium and low, by phase."""
+
+PhaseWeights = dict[str, dict[str, float]]
+
+
+def check_qualities(qualities: Sequence[str]) -> tuple[str, ...]:
+    """Return the quality labels as a tuple.
+
+    Raises
+    ------
+    SamplingError
+        If there are none, if one is no text, is empty or stands twice.
+    """
+    if isinstance(qualities, str) or not qualities:
+        raise SamplingError(f"qualities: expected a list of labels, found {qualities!r}")
+    for label in qualities:
+        if not isinstance(label, str) or not label:
+            raise SamplingError(f"qualities: expected labels of text, found {label!r}")
+    twice = [q for i, q in enumerate(qualities) if q in qualities[:i]]
+    if twice:
+        raise SamplingError(f"qualities: expected each label once, found again {listed(twice)}")
+    return tuple(qualities)
+
+
+def resolve_phase_weights(
+    qualities: Sequence[str],
+    phase_weights: Mapping[str, Mapping[str, float]] | None = None,
+) -> PhaseWeights:
+    """Return the weight of every label in every phase.
+
+    Parameters
+    ----------
+    qualities : sequence of str
+        The quality labels.
+    phase_weights : mapping of phase to mapping of label to weight, or None
+        Weights >= 0; a phase that is left out keeps its default weights.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        Phases in their order, labels in the order of `qualities`.
+
+    Raises
+    ------
+    SamplingError
+        If a phase or label is unknown, a label is left out of a given phase, a weight is negative
+        or not finite, the weights of a phase sum to 0, or there is no default to fall back to.
+
+    Notes
+    -----
+    The defaults are those of high, medium and low by name. Up to three other labels take them by
+    position, from best to worst, renormalised to sum to 1.
+    """
+    labels = check_qualities(qualities)
+    given = {} if phase_weights is None else _check_mapping(phase_weights, "phase_weights")
+    for phase in given:
+        if phase not in PHASES:
+            raise SamplingError(
+                f"phase_weights: unknown phase {phase!r}. {did_you_mean(phase, PHASES)}"
+            )
+    return {
+        phase: _check_phase(phase, given[phase], labels)
+        if phase in given
+        else _default_phase(phase, labels)
+        for phase in PHASES
+    }
+
+
+def _check_phase(phase: str, weights: object, labels: tuple[str, ...]) -> dict[str, float]:
+    name = f"phase_weights[{phase!r}]"
+    mapping = _check_mapping(weights, name)
+    for label in mapping:
+        if label not in labels:
+            raise SamplingError(
+                f"{name}: unknown label {label!r}. {did_you_mean(str(label), labels)}"
+            )
+    left_out = [label for label in labels if label not in mapping]
+    if left_out:
+        raise SamplingError(f"{name}: no weight for {listed([repr(q) for q in left_out])}")
+    checked = {label: _check_weight(mapping[label], f"{name}[{label!r}]") for label in labels}
+    if not math.fsum(checked.values()) > 0.0:
+        raise SamplingError(f"{name}: expected a weight above 0, found {checked}")
+    return checked
+
+
+def _check_mapping(value: object, name: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise SamplingError(f"{name}: expected a mapping, found {value!r}")
+    return value
+
+
+def _check_weight(weight: object, name: str) -> float:
+    if not is_finite_number(weight) or weight < 0:
+        raise SamplingError(f"{name}: expected a finite weight >= 0, found {weight!r}")
+    return float(weight)
+
+
+def _default_phase(phase: str, labels: tuple[str, ...]) -> dict[str, float]:
+    defaults = DEFAULT_WEIGHTS[phase]
+    if set(labels) == set(DEFAULT_QUALITIES):
+        by_name = dict(zip(DEFAULT_QUALITIES, defaults, strict=True))
+        return {label: by_name[label] for label in labels}
+    if len(labels) > len(defaults):
+        raise SamplingError(
+            f"phase_weights: the {len(labels)} qualities {listed([repr(q) for q in labels])} have"
+            f" no default weights in phase {phase!r}; give them"
+        )
+    total = math.fsum(defaults[: len(labels)])
+    return {label: w / total for label, w in zip(labels, defaults, strict=False)}
+
+
+_CURRICULUM_KEYS = ("phase", "best", "stale", "updates", "history")
+
+
+class CurriculumState:
+    """Phase of a curriculum over data of different quality.
+
+    The phases are passed in the order warmup, expand, robust, polish. The state moves on when the
+    validation loss has not improved on its best for `patience` updates in a row, and never back.
+
+    Parameters
+    ----------
+    qualities : sequence of str
+        Quality labels, from best to worst.
+    patience : int
+        Updates without improvement after which the phase changes, at least 1.
+    phase_weights : mapping of phase to mapping of label to weight, or None
+        Weights >= 0 that replace the defaults; needed for more than three labels of your own.
+    min_delta : float
+        The loss must fall by more than this below the best one to count as improved.
+    count_normalize : bool
+        Read the weights as target shares of the draws: samplers then divide each weight by the
+        number of rows of that quality.
+
+    Attributes
+    ----------
+    best : float
+        Lowest finite validation loss so far, infinity before the first.
+    history : list of tuple of (int, str)
+        Each change: the update at which it came, counted from 1, and the phase entered.
+
+    Raises
+    ------
+    SamplingError
+        If labels, weights, patience or min_delta are not as described.
+    """
+
+    def __init__(
+        self,
+        qualities: Sequence[str] = DEFAULT_QUALITIES,
+        patience: int = 5,
+        phase_weights: Mapping[str, Mapping[str, float]] | None = None,
+        *,
+        min_delta: float = 0.0,
+        count_normalize: bool = False,
+    ) -> None:
+        if not (math.isfinite(min_delta) and min_delta >= 0):
+            raise SamplingError(f"min_delta: expected a finite number >= 0, found {min_delta!r}")
+        self._weights = resolve_phase_weights(qualities, phase_weights)
+        self.qualities = tuple(qualities)
+        self.patience = whole_number("patience", patience, least=1)
+        self.min_delta = min_delta
+        self.count_normalize = count_normalize
+        self.best = math.inf
+        self.history: list[tuple[int, str]] = []
+        self._phase_index = 0
+        self._stale = 0
+        self._updates = 0
+
+    @classmethod
+    def from_config(cls, config: CurriculumConfig) -> Self:
+        """Build the state that a configuration describes, in its first phase."""
+        return cls(
+            config.qualities,
+            config.patience,
+            config.phase_weights,
+            min_delta=config.min_delta,
+            count_normalize=config.count_normalize,
+        )
+
+    @property
+    def phase(self) -> str:
+        """Name of the current phase."""
+        return PHASES[self._phase_index]
+
+    @property
+    def phase_index(self) -> int:
+        """Number of the current phase, from 0."""
+        return self._phase_index
+
+    def weights(self, phase: str) -> dict[str, float]:
+        """Return the weight of each label in a phase, as configured.
+
+        Raises
+        ------
+        SamplingError
+            If there is no such phase.
+        """
+        if phase not in self._weights:
+            raise SamplingError(f"phase: unknown {phase!r}. {did_you_mean(phase, PHASES)}")
+        return dict(self._weights[phase])
+
+    def sampling_probs(self) -> dict[str, float]:
+        """Return the weights of the current phase, scaled to sum to 1."""
+        weights = self._weights[self.phase]
+        total = math.fsum(weights.values())
+        return {label: weight / total for label, weight in weights.items()}
+
+    def update(self, val_loss: float) -> bool:
+        """Take in one validation loss; return True when it moved the curriculum on.
+
+        A loss that is not finite counts as no improvement.
+        """
+        loss = float(val_loss)
+        self._updates += 1
+        if math.isfinite(loss) and loss < self.best - self.min_delta:
+            self.best = loss
+            self._stale = 0
+            return False
+        self._stale += 1
+        if self._stale < self.patience or self._phase_index == len(PHASES) - 1:
+            return False
+        self._phase_index += 1
+        self._stale = 0
+        self.history.append((self._updates, self.phase))
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what changes during training as a plain dict that JSON can hold."""
+        return {
+            "phase": self.phase,
+            "best": self.best if math.isfinite(self.best) else None,
+            "stale": self._stale,
+            "updates": self._updates,
+            "history": [list(change) for change in self.history],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned.
+
+        Raises
+        ------
+        SamplingError
+            If a key is missing or the phase is unknown; the state is then as before.
+        """
+        require_keys(state, _CURRICULUM_KEYS, "state of the curriculum")
+        self.weights(state["phase"])
+        try:
+            best = math.inf if state["best"] is None else float(state["best"])
+            stale, updates = int(state["stale"]), int(state["updates"])
+            history = [(int(update), str(phase)) for update, phase in state["history"]]
+        except (TypeError, ValueError) as error:
+            raise SamplingError(
+                f"state of the curriculum: expected a number as best, stale and updates, pairs as"
+                f" history; {error}"
+            ) from error
+        self._phase_index = PHASES.index(state["phase"])
+        self.best, self.history = best, history
+        self._stale, self._updates = stale, updates

@@ -1,0 +1,227 @@
+"""What is measured at a training step: the kinds of affinity behind one interface.
+
+Exact gradients by the shared parameters, gradients by the encoder's output, and TAG's own
+lookahead: how a step for one task changes the loss of every other. `_probes` has the random
+estimate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from molpool_common import FloatArray
+from torch import Tensor, nn
+
+from task_affinity._gradients import (
+    EncoderOutput,
+    FunctionalLosses,
+    RandomState,
+    SeparableLosses,
+    TaskLosses,
+    add_gradients,
+    empty_jacobian,
+    gramian,
+)
+from task_affinity._result import cosines
+
+
+@dataclass(frozen=True)
+class Step:
+    """A training step between its forward and its backward pass.
+
+    Parameters
+    ----------
+    batch : object
+        What the losses take.
+    losses : Tensor [T]
+        Loss of each task, with the graph of the training step.
+    tasks : Tensor of int [K]
+        Tasks with a label in the batch.
+    random : RandomState
+        Where torch's generators stood before the forward pass.
+    """
+
+    batch: Any
+    losses: Tensor
+    tasks: Tensor
+    random: RandomState
+
+
+class Measure(Protocol):
+    """Affinities of the tasks of a step; leaves no trace in model or training."""
+
+    def watching(self, batch: Any, random: RandomState) -> AbstractContextManager[object]:
+        """Return what the step's forward pass is to be run in; called right before it."""
+        ...
+
+    def __call__(self, step: Step) -> FloatArray:
+        """Return the affinities [K, K] of the tasks that have a label."""
+        ...
+
+
+class EncoderGradients:
+    """Dot products or cosines of exact gradients by the shared parameters."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        losses: TaskLosses,
+        parameters: Mapping[str, Tensor],
+        *,
+        cosine: bool,
+    ) -> None:
+        self._model = model
+        self._losses = losses
+        self._functional = FunctionalLosses(model, losses)
+        self._inputs = list(parameters.values())
+        self._cosine = cosine
+        first = next(p for p in model.parameters() if p.requires_grad)
+        # Parts need a forward pass of their own, which pays where tasks go back all the way.
+        self._divides = any(p is first for p in self._inputs)
+
+    def watching(self, batch: Any, random: RandomState) -> AbstractContextManager[object]:
+        """Nothing has to be seen of the forward pass."""
+        return nullcontext()
+
+    def __call__(self, step: Step) -> FloatArray:
+        """Return the affinities [K, K]."""
+        return _affinities(self.jacobian(step), cosine=self._cosine)
+
+    def jacobian(self, step: Step) -> Tensor:
+        """Return the gradients of the tasks that have a label, [K, P]."""
+        jacobian = empty_jacobian(len(step.tasks), self._inputs)
+        parts = (
+            self._losses.parts(self._model, step.batch)
+            if self._divides and isinstance(self._losses, SeparableLosses)
+            else []
+        )
+        if len(parts) < 2:
+            add_gradients(jacobian, step.losses[step.tasks], range(len(step.tasks)), self._inputs)
+            return jacobian
+        row_of = {task: row for row, task in enumerate(step.tasks.tolist())}
+        for part in parts:
+            losses, present = self._functional(part.batch, step.random)
+            tasks = present.nonzero().squeeze(1)
+            rows = [row_of[task] for task in tasks.tolist()]
+            add_gradients(jacobian, (losses * part.weights)[tasks], rows, self._inputs)
+        return jacobian
+
+
+class RepresentationGradients:
+    """Dot products or cosines of gradients by the encoder's output: only heads go back."""
+
+    def __init__(self, output: EncoderOutput, *, cosine: bool) -> None:
+        self._output = output
+        self._cosine = cosine
+
+    def watching(self, batch: Any, random: RandomState) -> AbstractContextManager[object]:
+        """Catch the encoder's output."""
+        return self._output
+
+    def __call__(self, step: Step) -> FloatArray:
+        """Return the affinities [K, K]."""
+        inputs = self._output.tensors
+        jacobian = empty_jacobian(len(step.tasks), inputs)
+        add_gradients(jacobian, step.losses[step.tasks], range(len(step.tasks)), inputs)
+        return _affinities(jacobian, cosine=self._cosine)
+
+
+def _affinities(jacobian: Tensor, *, cosine: bool) -> FloatArray:
+    """Return cosines or dot products [K, K] of gradients [K, P]."""
+    products: FloatArray = gramian(jacobian).cpu().numpy()
+    return cosines(products) if cosine else products
+
+
+class Lookahead:
+    """Falls of every task's loss after a gradient step on each."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        losses: TaskLosses,
+        parameters: Mapping[str, Tensor],
+        *,
+        step: float,
+    ) -> None:
+        self._functional = FunctionalLosses(model, losses)
+        self._parameters = parameters
+        self._step = step
+
+    def watching(self, batch: Any, random: RandomState) -> AbstractContextManager[object]:
+        """Nothing has to be seen of the forward pass."""
+        return nullcontext()
+
+    def __call__(self, step: Step) -> FloatArray:
+        """Return the affinities [K, K]; row i receives from column j."""
+        affinities = lookahead_affinities(
+            self._functional,
+            step.batch,
+            step.random,
+            step.losses,
+            step.tasks,
+            self._parameters,
+            self._step,
+        )
+        return affinities.double().cpu().numpy()
+
+
+def lookahead_affinities(
+    functional: FunctionalLosses,
+    batch: Any,
+    random: RandomState,
+    losses: Tensor,
+    tasks: Tensor,
+    parameters: Mapping[str, Tensor],
+    step: float,
+) -> Tensor:
+    """Return the share of each task's loss that a step on another task's gradient takes away.
+
+    Parameters
+    ----------
+    functional : FunctionalLosses
+        The losses as a function of parameters.
+    batch : object
+        What they take.
+    random : RandomState
+        Where the generators stood before the forward pass that gave `losses`.
+    losses : Tensor [T]
+        Losses at the present parameters, with their graph.
+    tasks : Tensor of int [K]
+        Tasks with a label in the batch.
+    parameters : mapping of str to Tensor
+        The shared parameters, θ.
+    step : float
+        Length η of the step.
+
+    Returns
+    -------
+    Tensor [K, K]
+        Row i receives from column j: 1 − Lᵢ(θ − η gⱼ) / Lᵢ(θ); not finite where Lᵢ is 0.
+
+    Notes
+    -----
+    Fifty et al. 2021, arXiv:2109.04617, equation 1. Heads stay where they are.
+    """
+    before = losses.detach()[tasks]
+    columns = []
+    for task in tasks.tolist():
+        after = before
+        if losses[task].requires_grad:
+            stepped = _stepped(losses[task], parameters, step)
+            with torch.no_grad():
+                after = functional(batch, random, stepped)[0][tasks]
+        columns.append(1 - after / before)
+    return torch.stack(columns, dim=1)
+
+
+def _stepped(loss: Tensor, parameters: Mapping[str, Tensor], step: float) -> dict[str, Tensor]:
+    values = list(parameters.values())
+    grads = torch.autograd.grad(loss, values, retain_graph=True, allow_unused=True)
+    return {
+        name: value.detach() if grad is None else value.detach() - step * grad
+        for (name, value), grad in zip(parameters.items(), grads, strict=True)
+    }

@@ -1,1 +1,0 @@
-"""From a matrix of affinities to groups of tasks."""
