@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from molpool_common import OKABE_ITO, Cell, Figure, FloatArray, Table, new_figure
 
-from molpool_pipelines.reports._parts import drawn
+from molpool_pipelines.reports._parts import page_figure
 from molpool_pipelines.scores import Predictions
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def fits(found: Predictions, side: str) -> Figure:
     if "classification" in kinds:
         words.append("how scores of either class are spread")
     text = " and ".join(words)
-    return drawn(
+    return page_figure(
         draw,
         alt=f"{text.capitalize()}, a panel for each of {len(shown)} tasks.",
         caption=f"{text.capitalize()}; {side} rows.",
@@ -118,7 +118,7 @@ def learning_curves(epochs: Sequence[dict[str, Any]]) -> Figure:
         for e in entries
     ]
     n = len(models)
-    return drawn(
+    return page_figure(
         draw,
         alt=f"Training and validation loss of {n} {'model' if n == 1 else 'models'} by epoch.",
         caption="Loss by epoch" + (f", a line for each of {n} models." if n > 1 else "."),
