@@ -20,7 +20,7 @@ from chemprop_multitask import (
     cell_losses,
     shuffled_batches,
 )
-from molpool_common import InputError, quick_products
+from molpool_common import InputError, fast_matmul
 from task_affinity import (
     AffinityProgress,
     AffinityResult,
@@ -113,7 +113,7 @@ def measure_affinity(
     model = ChempropModel.from_config(
         architecture, task_names=names, task_types=tuple(task_types), seed=section.seed
     )
-    with quick_products(), torch.random.fork_rng():
+    with fast_matmul(), torch.random.fork_rng():
         torch.manual_seed(section.seed)
         return TaskAffinityComputer(section).compute(
             model.module,
