@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from molpool_common import validate_values
-from molpool_pipelines.fitting import TrainChempropConfig, build_trainees, read_inputs
+from molpool_pipelines.fitting import TrainChempropConfig, build_jobs, read_inputs
 
 TASKS = ["LogD", "KSOL"]
 SIGNS = ["<", "=", ">", ""] * 6
@@ -31,7 +31,7 @@ def test_the_model_is_told_of_them(signed: Path) -> None:
         },
     )
     inputs = read_inputs(config)
-    (trainee,) = build_trainees(config, inputs)
+    (trainee,) = build_jobs(config, inputs)
     wanted = {"<": -1, ">": 1}
     for data, table in ((trainee.train, inputs.tables.train), (trainee.val, inputs.tables.val)):
         signs = [wanted.get(SIGNS[row - 1], 0) for row in table.origin["row"]]
