@@ -55,10 +55,10 @@ def test_a_run_with_bounds(run: Any, small: list[str], signed: Path, tmp_path: P
     # An empty cell is a value, as "=" is.
     assert said["LogD modifier"].to_list() == [SIGNS[row - 1] or "=" for row in said["row"]]
     assert set(said["KSOL modifier"]) == {"="}
-    test = said.filter(side="test")
+    test = said.filter(split="test")
     exact = test.filter(pl.col("LogD modifier") == "=")
     assert 0 < len(exact) < len(test)
-    tasks = json.loads((folder / "metrics.json").read_text())["test"]["tasks"]
+    tasks = json.loads((folder / "metrics.json").read_text())["splits"]["test"]["tasks"]
     assert (tasks["LogD"]["n"], tasks["KSOL"]["n"]) == (len(exact), len(test))
     mae = (exact["LogD"] - exact["LogD predicted"]).abs().mean()
-    assert tasks["LogD"]["metrics"]["mae"] == pytest.approx(mae, rel=1e-9)
+    assert tasks["LogD"]["metrics"]["mae"]["value"] == pytest.approx(mae, rel=1e-9)

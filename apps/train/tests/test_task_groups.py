@@ -145,7 +145,7 @@ def separate(run: Any, separate_flags: list[str], tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("runs") / "separate"
     result = run(*separate_flags, "--save-dir", folder)
     assert result.code == 0, result.err
-    assert "Member 2 of 2: seed 2, fold 1; Group 2 of 2: QED, LogS" in result.out
+    assert "Member 1 (2 in all): seed 1, fold 0; Group 1 (2 in all): QED, LogS" in result.out
     return folder
 
 
@@ -187,7 +187,12 @@ class TestSeparate:
 
     def test_report_has_a_line_a_model(self, separate: Path) -> None:
         page = (separate / "report.html").read_text()
-        for text in ("Groups are given by hand", "a line a model", "2, group 2", "Models</dt>"):
+        for text in (
+            "Groups are given by hand",
+            "a line for each of 4 models",
+            "member 1, group 1",
+            "Models</dt>",
+        ):
             assert text in page
 
     def test_an_interrupted_run_goes_on_with_the_same_group(

@@ -52,7 +52,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_undefined_metrics_say_why() -> None:
     of = member_metrics(task_metrics([[1.0], [1.0]], [[0.4], [0.5]], ["c"], ["classification"]))
     auc = of.tasks["c"].metrics["roc_auc"]
-    assert auc.value is None and auc.note
+    assert auc.value is None
+    assert auc.note
     assert (of.macro["roc_auc"].n, of.macro["roc_auc"].n_left_out) == (0, 1)
 
 
@@ -91,9 +92,11 @@ def test_earlier_mil_score_and_retraining_are_read(tmp_path: Path) -> None:
     found = read_metrics(written(tmp_path, score))
     of = found.of_reported
     assert (found.kind, found.reported, found.level, of.n) == ("score", "val", 0.9, 6)
-    assert of.tasks["a"].n == 4 and of.tasks["a"].metrics["mae"].high == 0.7
+    assert of.tasks["a"].n == 4
+    assert of.tasks["a"].metrics["mae"].high == 0.7
     assert of.macro["r2"].note == "undefined for every task"
-    assert of.strata[0].tasks == of.tasks and of.strata[0].of == "quality"
+    assert of.strata[0].tasks == of.tasks
+    assert of.strata[0].of == "quality"
     again = {"study": "s", "metric": "macro MAE", "models": [{"outer": 1.0}]}
     found = read_metrics(written(tmp_path, again))
     assert (found.kind, found.retraining) == ("retraining", again)

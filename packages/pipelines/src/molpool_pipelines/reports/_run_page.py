@@ -186,7 +186,8 @@ def _summary(run: _Run) -> list[Part]:
         epochs = [e for m in models for e in m.epochs]
         facts["Models"] = len(models)
         facts["Epochs" if len(models) == 1 else "Epochs, all models"] = len(epochs)
-        facts["Training time, s"] = sum(float(e.get("seconds") or 0) for e in epochs)
+        seconds = sum(float(e.get("seconds") or 0) for e in epochs)
+        facts["Training time, s"] = f"{seconds:.1f}"
     ended = records(run.folder / LOG, "finished")
     facts |= dict(ended[-1].get("facts", {})) if ended else {}
     if run.metrics is not None:
