@@ -118,14 +118,15 @@ def study(training: Training, folder: Path, n_trials: int) -> Callable[[], None]
         "benchmark", lambda: training, FOLDS, "error", "minimize", space, {}, {}, dict
     )
     run = RunFolder.create(folder)
+    run.write_json("study.json", {"name": "overhead", "n_trials": n_trials})
     config = StudyConfig(n_trials=n_trials)
-    task = StudyWorker(
+    worker = StudyWorker(
         "overhead", str(folder / "journal.log"), config, 0, "minimize", space, {}, problem.build
     )
-    storage = task.open_storage()
-    open_study(task, problem, storage)
-    queue = task.queue(storage)
-    monitor = StudyRecorder(
+    storage = worker.open_storage()
+    open_study(worker, problem, storage)
+    queue = worker.queue(storage)
+    recorder = StudyRecorder(
         queue, problem, run, StudyScreen(Console(stderr=True), n_trials), NullTracker()
     )
 
@@ -133,7 +134,7 @@ def study(training: Training, folder: Path, n_trials: int) -> Callable[[], None]
         # One trial more than there are: the loop that a worker runs, a turn at a time.
         done = sum(t.state.is_finished() for t in queue.trials())
         queue.n_trials = done + 1
-        task.work(queue, monitor.update)
+        worker.work(queue, recorder.update)
         queue.n_trials = n_trials
 
     return step

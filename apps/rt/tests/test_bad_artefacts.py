@@ -49,7 +49,7 @@ def _lacking(arrays):
     [
         (_nan, ("mean", "finite")),
         (_indefinite, ("cov", "positive definite")),
-        (_schema, ("version 1;", "version 99")),
+        (_schema, ("version 2;", "version 99")),
         (_shape, ("mean", "shape")),
         (_lacking, ("lacks 'sigma2_mean'",)),
     ],

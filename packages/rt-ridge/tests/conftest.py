@@ -12,10 +12,11 @@ import numpy.typing as npt
 import polars as pl
 import pytest
 from molpool_common import FloatArray
-from rt_ridge.backoff import BackoffLevel, CoefficientPredictor, CompoundEffect
-from rt_ridge.features import FeatureMap
-from rt_ridge.parents import GroupParents
-from rt_ridge.summaries import NoiseVariance, Stage1CoeffSummaries
+from rt_ridge.prediction._backoff import CoefficientPredictor, CompoundEffect, NoiseVariance
+from rt_ridge.prediction._effects import BackoffLevel
+from rt_ridge.prediction._summaries import Stage1CoeffSummaries
+from rt_ridge.tables._features import FeatureMap
+from rt_ridge.tables._keys import GroupParents
 
 Ints = npt.NDArray[np.int64]
 

@@ -18,7 +18,7 @@ from rt_ridge import (
     SufficientStatistics,
     SupercategoryRidge,
 )
-from rt_ridge.inference_data import import_arviz
+from rt_ridge.scales._sampling import import_extra
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -167,7 +167,7 @@ def test_undescribed_compounds_are_taken_as_average_and_said():
     [
         ({"intercept_prior": "comp_heir"}, "intercept_prior"),
         ({"intercept_mode": "collapsed"}, "expected intercept_prior flat"),
-        ({"sigma": "group", "method": "reml"}, "one a group needs a prior"),
+        ({"sigma": "group", "method": "reml"}, "one per group needs a prior"),
         ({"lambda_slopes": "pooled"}, "need a slope head"),
         ({"lambda_slopes": -1.0}, "lambda_slopes"),
         ({"lambda_slopes": [1.0, 2.0]}, "expected one number or 1"),
@@ -224,19 +224,49 @@ def test_configuration_and_parameters_are_the_same_thing():
     assert PartialPoolingRidge().ridge_config() == RidgeConfig()
 
 
+WITHOUT_EXTRA = """
+import sys
+for name in ("pymc", "nutpie", "arviz", "pytensor"):
+    sys.modules[name] = None
+import numpy as np
+from rt_ridge import GroupwiseRidge, PartialPoolingRidge, SamplingConfig
+rng = np.random.default_rng(0)
+groups = np.stack([np.repeat(np.arange(8), 10), np.tile(np.arange(5), 16)], axis=1)
+X = rng.normal(size=(80, 1))
+y = 5 + groups[:, 1] + 0.2 * X[:, 0] + rng.normal(scale=0.05, size=80)
+few = SamplingConfig(draws=16)
+fits = [PartialPoolingRidge(method=m, sampling=few) for m in ("map", "laplace", "reml")]
+for model in [*fits, GroupwiseRidge()]:
+    mean = model.fit(X, y, groups).predict(X, groups)
+    print(float(np.abs(mean - y).mean()) < 0.2)
+print("matplotlib" in sys.modules)
+calls = [
+    lambda: PartialPoolingRidge(method="nuts").fit(X, y, groups),
+    lambda: PartialPoolingRidge(method="advi").fit(X, y, groups),
+    lambda: fits[0].idata_,
+]
+for call in calls:
+    try:
+        call()
+    except ImportError as error:
+        print(error)
+"""
+
+
 @pytest.mark.slow
-def test_samplers_are_imported_only_by_the_methods_that_sample():
-    code = (
-        "import sys, numpy as np; from rt_ridge import PartialPoolingRidge as R;"
-        "R().fit(np.arange(9.)[:, None] % 4, np.arange(9.));"
-        "print([m for m in ('pymc', 'arviz', 'nutpie', 'matplotlib') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+def test_fits_and_predicts_without_the_samplers_and_names_the_extra_where_they_are_needed():
+    command = [sys.executable, "-c", WITHOUT_EXTRA]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    *good, plotting, nuts, advi, idata = done.stdout.splitlines()
+    assert good == ["True"] * 4
+    assert plotting == "False"
+    for message, what in ((nuts, "method nuts"), (advi, "method advi"), (idata, "idata_")):
+        assert message.startswith(what)
+        assert message.endswith("pip install 'rt-ridge[sampling]'")
 
 
 def test_arviz_imports_without_its_notice():
-    assert import_arviz().__name__ == "arviz"
+    assert import_extra("arviz", "this test").__name__ == "arviz"
 
 
 def test_slopes_follow_descriptors_that_a_species_responds_to():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rt_ridge.npz import read_npz, write_npz
+from rt_ridge._npz import read_npz, write_npz
 
 
 def test_numpy_reads_what_is_written(tmp_path: Path) -> None:

@@ -7,16 +7,16 @@ import numpy as np
 import polars as pl
 import pytest
 from molpool_common import figure_svg
-from rt_ridge.baselines import GroupwiseRidge
-from rt_ridge.errors import RTRidgeError
-from rt_ridge.estimators import PartialPoolingRidge
-from rt_ridge.plots import plot_drift, plot_shift, plot_shrinkage, plot_slopes, plot_support
-from rt_ridge.shift import METHODS, ShiftResult
-from rt_ridge.simulate import simulate
-from rt_ridge.simulate_config import SimulateConfig
-from rt_ridge.statistics import SufficientStatistics
-from rt_ridge.summaries import Prediction
-from rt_ridge.support import SupportMetrics
+from rt_ridge._config import SimulateConfig
+from rt_ridge._errors import RTRidgeError
+from rt_ridge._estimators import PartialPoolingRidge
+from rt_ridge._plots import plot_drift, plot_shift, plot_shrinkage, plot_slopes, plot_support
+from rt_ridge.prediction._summaries import Prediction
+from rt_ridge.statistics._sufficient import SufficientStatistics
+from rt_ridge.studies._baselines import GroupwiseRidge
+from rt_ridge.studies._evaluation import SupportMetrics
+from rt_ridge.studies._shift import METHODS, ShiftResult
+from rt_ridge.studies._simulate import simulate
 
 CONFIG = SimulateConfig(n_species=8, n_compounds=10, rare_pairs=10, unseen_pairs=10)
 

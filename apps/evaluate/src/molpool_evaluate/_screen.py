@@ -8,8 +8,8 @@ from pathlib import Path
 
 from molpool_common import LABELS, METRICS, Interval
 from molpool_pipelines.models import FAR, PredictedTable
+from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores import (
-    MACRO,
     Comparison,
     Scored,
     Scores,

@@ -140,9 +140,9 @@ class TestRun:
     def test_runs_without_test_rows_warn(self, tmp_path: Path) -> None:
         run = make_run(tmp_path / "run")
         file = run / "predictions.parquet"
-        pl.read_parquet(file).filter(pl.col("side") != "test").write_parquet(file)
+        pl.read_parquet(file).filter(pl.col("split") != "test").write_parquet(file)
         assert "No row was kept for test." in report(tmp_path, "--run", run)
-        pl.read_parquet(file).filter(pl.col("side") == "train").write_parquet(file)
+        pl.read_parquet(file).filter(pl.col("split") == "train").write_parquet(file)
         page = report(tmp_path, "--run", run, "--overwrite", "true")
         assert "All rows were trained on" in page
 
@@ -185,7 +185,8 @@ def test_comparison(tmp_path: Path) -> None:
     page = report(tmp_path, "--comparison", make_comparison(tmp_path / "c.json"))
     text = plain(page)
     assert (
-        "MA-RAE, mean over tasks: good over poor, alike over poor; 1 pair cannot be told." in text
+        "MA-RAE, mean over tasks: good over poor, alike over poor; 1 pair is indistinguishable."
+        in text
     )
     assert page.count('role="img"') == page.count("<summary>Numbers</summary>") == 6
 

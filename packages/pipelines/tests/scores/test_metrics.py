@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from molpool_common import bootstrap_interval
-from molpool_pipelines.scores._metrics import MACRO, Resampling, Scored, score_tasks
+from molpool_pipelines.runs import MACRO
+from molpool_pipelines.scores._metrics import Resampling, Scored, score_tasks
 from molpool_pipelines.scores._predictions import Predictions
 from scipy import stats
 from sklearn import metrics as peer

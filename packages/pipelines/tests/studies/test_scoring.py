@@ -108,7 +108,7 @@ def test_interval_is_the_one_of_the_score_and_of_the_page(tmp_path: Path) -> Non
     frame = pl.DataFrame(
         {
             "id": [f"m{i}" for i in rng.permutation(40)],
-            "side": ["test"] * 40,
+            "split": ["test"] * 40,
             **{t: pl.Series(y[:, i]).fill_nan(None) for i, t in enumerate("ab")},
             **{f"{t} predicted": p[:, i] for i, t in enumerate("ab")},
         }

@@ -20,7 +20,7 @@ from molpool_common import (
 
 from molpool_pipelines.evaluation._test_data import predict_test_data
 from molpool_pipelines.reports import score_figures
-from molpool_pipelines.runs import PREDICTIONS
+from molpool_pipelines.runs import METRICS, PREDICTIONS
 from molpool_pipelines.scores import (
     Predictions,
     ScoreConfig,
@@ -64,7 +64,7 @@ def score_predictions(config: ScoreConfig, arguments: Sequence[str] = ()) -> tup
     scores = score(found, _training_set(config, source, everything), config, split)
     run = RunFolder.create(path, overwrite=config.overwrite, arguments=arguments)
     run.checkpoints.rmdir()  # nothing is trained here
-    run.write_json("metrics.json", scores.to_dict())
+    run.write_json(METRICS, scores.to_metrics().to_dict())
     run.write_text("metrics.csv", scores.to_frame().write_csv())
     run.write_frame(PREDICTIONS, found.to_frame())  # what `compare --result-files` compares
     for name, figure in score_figures(found, scores).items():

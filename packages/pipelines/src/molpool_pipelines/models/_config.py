@@ -31,7 +31,7 @@ class PredictConfig(ConfigModel):
     data_path: str | None = Field(
         None,
         description="table of molecules: CSV or TSV, gzipped or not, or Parquet; for a model over "
-        "bags of kind bags, a row an instance",
+        "bags of kind bags, a row per instance",
     )
     output: str | None = Field(
         None,
@@ -48,11 +48,11 @@ class PredictConfig(ConfigModel):
     )
     features_3d: str | None = Field(
         None,
-        description="for models over bags of kind features: table with a row a conformer; by "
+        description="for models over bags of kind features: table with a row per conformer; by "
         "default that of the run",
     )
     features_2d: str | None = Field(
-        None, description="likewise: table with a row a molecule; by default that of the run"
+        None, description="likewise: table with a row per molecule; by default that of the run"
     )
     batch_size: int = Field(
         256, ge=1, description="molecules predicted at a time; no prediction depends on it"

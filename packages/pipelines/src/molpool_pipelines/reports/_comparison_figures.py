@@ -24,7 +24,7 @@ MOST_NAMED = 6
 """Models up to which a panel of similarity has numbers in it."""
 
 BEST, WORSE, OPEN = OKABE_ITO[0], OKABE_ITO[5], "#888888"
-"""Of the model of the best value, of those told to be worse, and of the rest."""
+"""Of the model of the best value, of those significantly worse, and of the rest."""
 
 
 def summary_figure(found: Comparison) -> Figure:
@@ -59,7 +59,7 @@ def best_model(found: Comparison, task: str, metric: str) -> str | None:
 
 
 def differences_figure(found: Comparison, metric: str) -> Figure:
-    """Draw the difference of each pair with its interval, a panel a task.
+    """Draw the difference of each pair with its interval, a panel per task.
 
     The plot of confidence intervals of Ash et al. (2024).
     """
@@ -99,10 +99,10 @@ def _differences(axes: Axes, found: Comparison, task: str, metric: str) -> None:
 
 
 def similarity_figure(found: Comparison, metric: str) -> Figure:
-    """Draw each difference as a colour, and what is told as stars, a panel a task.
+    """Draw each difference as a colour, and what is significant as stars, a panel per task.
 
     The plot of multiple comparisons by similarity (MCSim) of Ash et al. (2024); blue: the model of
-    the row is better. A star: the pair is told apart; a dot: it cannot be.
+    the row is better. A star: the difference is significant; a dot: it is not.
     """
     tasks = _tasks(found, metric)
     size = 1.3 + 0.5 * len(found.models)
@@ -145,7 +145,7 @@ def _matrix(
 
 
 def stars(pair: Pair) -> str:
-    """Return stars by the adjusted p-value of a pair that is told apart, else a dot."""
+    """Return stars by the adjusted p-value of a significant difference, else a dot."""
     if pair.winner == CANNOT_TELL:
         return "·"
     p = max(pair.p_adjusted or 0.0, pair.p_guard or 0.0)
@@ -153,7 +153,7 @@ def stars(pair: Pair) -> str:
 
 
 def values_figure(found: Comparison, metric: str) -> Figure:
-    """Draw each model's value with its interval, a panel a task.
+    """Draw each model's value with its interval, a panel per task.
 
     On folds the intervals are simultaneous: two models differ by Tukey's test where theirs are
     apart (Hochberg and Tamhane 1987, section 3.2).

@@ -24,10 +24,10 @@ from molpool_pipelines.reports._comparison_figures import (
     similarity_figure,
     values_figure,
 )
-from molpool_pipelines.reports._parts import drawn
+from molpool_pipelines.reports._parts import page_figure
+from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores import (
     CANNOT_TELL,
-    MACRO,
     Comparison,
     Pair,
     families,
@@ -114,8 +114,8 @@ def _interval_words(found: Comparison) -> str:
     percent = f"{100 * found.level:g} %"
     return {
         "test_set": f", with {percent} intervals over molecules, of each model alone",
-        "folds": ", mean over folds, with intervals that are apart where Tukey's test tells two "
-        f"models apart ({percent})",
+        "folds": ", mean over folds, with intervals that are apart where two models differ by "
+        f"Tukey's test ({percent})",
         "values": "",
     }[found.design]
 
@@ -128,7 +128,7 @@ def _figures(found: Comparison) -> list[Part]:
                 found,
                 metric,
                 differences_figure,
-                "Differences of {0} between models with their intervals, a panel a task.",
+                "Differences of {0} between models with their intervals, a panel per task.",
                 "Blue: the first model wins; orange: the second; grey: cannot tell. A grey band: "
                 "differences below the practical threshold.",
             ),
@@ -136,21 +136,22 @@ def _figures(found: Comparison) -> list[Part]:
                 found,
                 metric,
                 similarity_figure,
-                "Differences of {0} between all models as a matrix of colours, a panel a task.",
-                "{0} of the row less that of the column. Blue: the row is better; stars: it is "
-                "told (p below 0.05, 0.01, 0.001 or the level asked for); a dot: cannot tell.",
+                "Differences of {0} between all models as a matrix of colours, a panel per task.",
+                "{0} of the row less that of the column. Blue: the row is better; stars: the "
+                "difference is significant (p below 0.05, 0.01, 0.001 or the level asked for); a "
+                "dot: cannot tell.",
             ),
             _figure(
                 found,
                 metric,
                 values_figure,
-                "{0} of each model with its interval, a panel a task.",
-                "Blue: the best value; orange: told to be worse than it; grey: not told from it."
+                "{0} of each model with its interval, a panel per task.",
+                "Blue: the best value; orange: significantly worse; grey: not distinguishable."
                 + (
-                    " Intervals are simultaneous: two are apart where Tukey's test tells them so."
+                    " Intervals are simultaneous: two are apart where Tukey's test says so."
                     if found.design == "folds"
                     else " Intervals of each model alone may overlap though the paired difference "
-                    "is told."
+                    "is significant."
                 ),
             ),
         ]
@@ -162,7 +163,7 @@ def _figure(
 ) -> Figure:
     label = LABELS[metric]
     data = _values(found, metric) if draw is values_figure else _pairs(found, metric)
-    return drawn(
+    return page_figure(
         partial(draw, found, metric),  # type: ignore[arg-type]  # any of the three above
         alt=f"{alt.format(label)} {headline(found)}",
         caption=caption.format(label),
@@ -185,8 +186,8 @@ def _pairs(found: Comparison, metric: str) -> Table:
 def _pair_row(pair: Pair, folds: bool, practical: bool) -> list[Cell]:
     row: list[Cell] = [pair.task, pair.a, pair.b, pair.difference, pair.low, pair.high]
     row += [pair.p_adjusted, pair.p_guard] if folds else [pair.p_adjusted]
-    told = verdict(pair) + (f" ({pair.reason})" if pair.reason else "")
-    row += [pair.n, told]
+    text = verdict(pair) + (f" ({pair.reason})" if pair.reason else "")
+    row += [pair.n, text]
     return [*row, pair.practical] if practical else row
 
 

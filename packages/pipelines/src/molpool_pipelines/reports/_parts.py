@@ -1,7 +1,4 @@
-"""Figures of matplotlib as parts of a page.
-
-Files that folders may hold, as parts of a page.
-"""
+"""Parts of a page: figures of matplotlib, and the files that a folder may hold."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ REM_PER_INCH = 7
 """Of a figure at its largest: text of 9 points is then that of the page."""
 
 
-def drawn(
+def page_figure(
     draw: Callable[[], Picture], *, alt: str, caption: str, data: Table | None = None
 ) -> Figure:
     """Return what `draw` makes as a part of a page, no wider than its text is worth."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from molpool_common import LABELS, OKABE_ITO, new_figure, style
 
-from molpool_pipelines.scores import MACRO, Predictions, Scores
+from molpool_pipelines.runs import MACRO
+from molpool_pipelines.scores import Predictions, Scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

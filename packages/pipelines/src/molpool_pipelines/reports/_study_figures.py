@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from molpool_common import OKABE_ITO, Cell, Figure, FloatArray, Table, new_figure
 
-from molpool_pipelines.reports._parts import drawn
+from molpool_pipelines.reports._parts import page_figure
 from molpool_pipelines.runs import PARAMETER, StudyTables
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def history(study: StudyTables) -> Figure:
         if len(at_last)
         else ""
     )
-    return drawn(
+    return page_figure(
         draw,
         alt=f"{study.metric} of {done.height} complete trials in order; the best goes from "
         f"{best[0]:.4f} to {best[-1]:.4f}.",
@@ -98,7 +98,7 @@ def importance(shares: Mapping[str, float]) -> Figure:
         axes.set_xlabel("share of the variance of scores")
         return figure
 
-    return drawn(
+    return page_figure(
         draw,
         alt="Bars of importance: " + ", ".join(f"{n} {shares[n]:.2f}" for n in names[:5]) + ".",
         caption="Functional ANOVA over complete trials. With few trials it is a hint, no more: it "
@@ -138,7 +138,7 @@ def slices(study: StudyTables, names: Sequence[str]) -> Figure:
         return figure
 
     left = f" The first {len(shown)} of {len(names)}." if len(names) > len(shown) else ""
-    return drawn(
+    return page_figure(
         draw,
         alt=f"{study.metric} of complete trials against each of {len(shown)} parameters.",
         caption=f"A point per complete trial; later ones are lighter.{left}",
@@ -174,7 +174,7 @@ def parallel_coordinates(study: StudyTables, names: Sequence[str]) -> Figure:
         _label_axes(axes, ["score", *map(_short, shown)], ends)
         return figure
 
-    return drawn(
+    return page_figure(
         draw,
         alt=f"Parallel coordinates of {len(values)} complete trials over {', '.join(shown)}.",
         caption="A line per complete trial, dark and thick for the best, light for the worst. "
@@ -231,7 +231,7 @@ def timeline(study: StudyTables) -> Figure:
     states = drawn_trials["state"].value_counts(sort=True)
     counts = ", ".join(f"{n} {state}" for state, n in states.iter_rows())
     rows = [list(r) for r in ran.select("number", "state", "process", "begun", "seconds").rows()]
-    return drawn(
+    return page_figure(
         draw,
         alt=f"Timeline of {ran.height} trials over {len(workers)} processes: {counts}.",
         caption="A row per process, a bar per trial.",
@@ -262,7 +262,7 @@ def outer_scores(models: Sequence[Mapping[str, Any]], metric: str, direction: st
 
     values = "; ".join(f"{m['name']} {m['outer']:.4f}" for m in scored)
     better = "right" if direction == "maximize" else "left"
-    return drawn(
+    return page_figure(
         draw,
         alt=f"{metric} on the outer test: {values}.",
         caption=f"Further {better} is better. The gap between diamond and dot is the optimism.",

@@ -14,15 +14,15 @@ import numpy.typing as npt
 import polars as pl
 from molpool_common import InputError, listed
 from rt_ridge import (
-    MOST_PARTS,
+    MAX_RUN_BLOCKS,
     Columns,
     CompoundDescriptors,
+    ConformalSketch,
     FeatureMap,
     IntervalCalibration,
-    ReachSketch,
     Stage1CoeffSummaries,
     SufficientStatistics,
-    beyond,
+    outside_range,
 )
 
 from molpool_pipelines.retention.artefacts import Artefact
@@ -182,7 +182,7 @@ def calibrate(
     reader = BatchReader(
         table, fits, config, with_target=True, extra=[folds.column], descriptors=known
     )
-    sketch = ReachSketch()
+    sketch = ConformalSketch()
     for batch in reader.batches(config.max_train_rows):
         for held_out, rows in folds.parts(batch.raw):
             held = HeldOut(fits[held_out], _ends(ends, held_out))
@@ -245,7 +245,7 @@ class HeldOut:
 
 
 def _measure(
-    sketch: ReachSketch,
+    sketch: ConformalSketch,
     reader: BatchReader,
     held: HeldOut,
     frame: pl.DataFrame,
@@ -257,6 +257,6 @@ def _measure(
     frame, support = frame.filter(there), support[there]
     prediction = reader.predict(held.fit, frame)
     y = frame[reader.config.target_col].to_numpy()
-    far = beyond(held.fit.summaries.features.covariates(frame), *held.ends)
+    far = outside_range(held.fit.summaries.features.covariates(frame), *held.ends)
     z = (y - prediction.mean) / prediction.std
-    sketch.update(z, support, runs[there] % MOST_PARTS, far)
+    sketch.update(z, support, runs[there] % MAX_RUN_BLOCKS, far)

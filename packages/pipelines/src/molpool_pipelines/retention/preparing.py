@@ -56,7 +56,7 @@ def prepare(
     compounds = Numbering.of(frame[COMPOUND], settled.compounds if settled else None)
     frame = frame.with_columns(compounds.apply(frame[COMPOUND]).alias("comp_id"))
     columns = MappingColumns(SPECIES, CLUSTER, "comp_id", config.library_col)
-    mapped = map_species(frame, columns, cap=config.cap, seed=config.seed)
+    mapped = map_species(frame, columns, max_rows_per_pair=config.cap, seed=config.seed)
     mapping, rows = _numbered(mapped, settled)
     collisions = mapped.collisions
     if config.compound_name is not None:
@@ -69,7 +69,7 @@ def prepare(
         "without_supercategory": mapped.n_missing_group,
         "without_subgroup": mapped.n_missing_species,
         "without_target": raw[config.target_col].null_count(),
-        "capped": mapped.n_capped,
+        "capped": mapped.n_over_limit,
         "kept": rows.height,
     }
     return Prepared(

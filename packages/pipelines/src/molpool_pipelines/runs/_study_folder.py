@@ -16,6 +16,8 @@ from typing import Any
 import polars as pl
 from molpool_common import InputError
 
+from molpool_pipelines.runs._folder import METRICS
+
 STUDY = "study.json"
 """Which study it is and where it is stored; by this file a folder is known as that of a study."""
 TRIALS = "trials.parquet"
@@ -26,7 +28,7 @@ BASELINES = "baselines.json"
 """Scores of baselines under the inner folds."""
 RETRAINED = "retrained"
 """Folder of the retrained models, a folder below it for each choice of trials."""
-OUTER_SCORES = "metrics.json"
+OUTER_SCORES = METRICS
 """Of a retraining, in its folder: scores on the outer test split."""
 PARAMETER = "param: "
 

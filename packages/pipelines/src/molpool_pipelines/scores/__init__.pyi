@@ -4,7 +4,6 @@ from ._calibration import score_classes as score_classes
 from ._calibration import score_uncertainty as score_uncertainty
 from ._config import CompareConfig as CompareConfig
 from ._config import ScoreConfig as ScoreConfig
-from ._metrics import MACRO as MACRO
 from ._metrics import Resampling as Resampling
 from ._metrics import Scored as Scored
 from ._metrics import score_tasks as score_tasks

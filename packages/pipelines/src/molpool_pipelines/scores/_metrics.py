@@ -19,9 +19,8 @@ from molpool_common import (
     resampled_scores,
 )
 
+from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores._predictions import Predictions
-
-MACRO = "mean over tasks"
 
 NO_INTERVAL = frozenset({"kendall"})
 """Metrics that a thousand resamples would take minutes of."""

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
+from molpool_common import METRICS
 
+from molpool_pipelines.runs import Metrics, SplitMetrics, scores_by_task
+from molpool_pipelines.runs import Stratum as StratumMetrics
 from molpool_pipelines.scores._calibration import (
     ClassScores,
     Uncertainty,
@@ -63,7 +66,7 @@ class Scores:
         return next((s for s in self.overall if (s.task, s.metric) == (task, metric)), None)
 
     def to_frame(self) -> pl.DataFrame:
-        """Return a row a number: ``stratum_of, stratum, task, metric, value, low, high, n``."""
+        """Return a row per number: ``stratum_of, stratum, task, metric, value, low, high, n``."""
         return pl.DataFrame(
             list(self._rows()),
             schema={
@@ -80,22 +83,26 @@ class Scores:
             orient="row",
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "name": self.name,
-            "split": self.split,
-            "n": self.n,
-            "level": self.level,
-            "metrics": _by_task(self.overall),
-            "uncertainty": {task: u.to_dict() for task, u in self.uncertainty.items()},
-            "classes": {task: c.to_dict() for task, c in self.classes.items()},
-            "strata": [
-                {"of": s.kind, "name": s.name, "n": s.n, "metrics": _by_task(s.scores)}
+    def to_metrics(self) -> Metrics:
+        """Return what ``metrics.json`` holds."""
+        split = SplitMetrics(
+            n=self.n,
+            **_by_task(self.overall),
+            uncertainty={task: u.to_dict() for task, u in self.uncertainty.items()},
+            classes={task: c.to_dict() for task, c in self.classes.items()},
+            strata=[
+                StratumMetrics(of=s.kind, name=s.name, n=s.n, **_by_task(s.scores))
                 for s in self.strata
             ],
-            "notes": list(self.notes),
-        }
+        )
+        return Metrics(
+            kind="score",
+            name=self.name,
+            level=self.level,
+            reported=self.split,
+            splits={self.split: split},
+            notes=list(self.notes),
+        )
 
     def _rows(self) -> Iterator[tuple[Any, ...]]:
         for s in self.overall:
@@ -172,12 +179,5 @@ def _row(kind: str | None, stratum: str, s: Scored) -> tuple[Any, ...]:
 
 
 def _by_task(scores: Sequence[Scored]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for s in scores:
-        entry: dict[str, Any] = {"value": s.value, "n": s.n}
-        if s.interval is not None:
-            entry |= {"low": s.interval.low, "high": s.interval.high}
-        if s.reason is not None:
-            entry["note"] = s.reason
-        found.setdefault(s.task, {})[s.metric] = entry
-    return found
+    found = scores_by_task(scores, {s.task: METRICS[s.metric].task_type for s in scores})
+    return {"tasks": found.tasks, "macro": found.macro}

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 from molpool_common import FloatArray
 
-from molpool_pipelines.runs import ColumnsConfig
-from molpool_pipelines.scores import PREDICTIONS, read_predictions
+from molpool_pipelines.runs import SPLIT, ColumnsConfig, read_run_predictions
+from molpool_pipelines.scores import predictions_of
 from molpool_pipelines.studies._config import HPOError
 
 
@@ -49,12 +49,12 @@ def read_test_predictions(run: Path, tasks: Sequence[str]) -> TestPredictions:
     HPOError
         If it has none.
     """
-    frame = pl.read_parquet(run / PREDICTIONS)
-    # Runs of earlier versions call the column `side`.
-    tested = frame["split" if "split" in frame.columns else "side"] == "test"
+    frame = read_run_predictions(run)
+    tested = frame[SPLIT] == "test"
     if not tested.any():
         raise HPOError(f"retrain: expected rows of the outer test in {run}; found none.")
-    found = read_predictions(run, columns=ColumnsConfig(tasks=list(tasks)))
+    # Of all rows, since a name that is there twice has its place beside it in the key.
+    found = predictions_of(frame, run.name, columns=ColumnsConfig(tasks=list(tasks)))
     found = found.take(tested.to_numpy())
     return TestPredictions(frame.filter(tested), found.y_true, found.y_pred, found.keys)
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from molpool_common import InputError, load_config
 
+from molpool_pipelines.runs import CONFIG
 from molpool_pipelines.studies._kinds import StudyKind
-
-_CONFIG = "config.resolved.yaml"
 
 
 def study_kind(name: str, folder: Path) -> StudyKind:
@@ -30,10 +29,10 @@ def study_kind(name: str, folder: Path) -> StudyKind:
         from molpool_pipelines.studies.mil._config import HPOMILConfig
         from molpool_pipelines.studies.mil._problem import mil_kind
 
-        return mil_kind(load_config(HPOMILConfig, folder / _CONFIG))
+        return mil_kind(load_config(HPOMILConfig, folder / CONFIG))
     if name == "chemprop":
         from molpool_pipelines.studies.chemprop._config import HPOChempropConfig
         from molpool_pipelines.studies.chemprop._problem import chemprop_kind
 
-        return chemprop_kind(load_config(HPOChempropConfig, folder / _CONFIG))
+        return chemprop_kind(load_config(HPOChempropConfig, folder / CONFIG))
     raise InputError("--study-dir", expected="a study of chemprop or mil", found=repr(name))

@@ -29,7 +29,18 @@ from molpool_common import (
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from molpool_pipelines.runs import OUTER_SCORES, RETRAINED
+from molpool_pipelines.runs import (
+    CHECKPOINTS,
+    CONFIG,
+    LAST_CHECKPOINT,
+    LOG,
+    MODELS,
+    OUTER_SCORES,
+    PREDICTIONS,
+    REPORT,
+    RETRAINED,
+    predictions_of_table,
+)
 from molpool_pipelines.studies import _member
 from molpool_pipelines.studies._baselines import outer_baselines
 from molpool_pipelines.studies._config import HPOError, RetrainConfig
@@ -48,8 +59,6 @@ from molpool_pipelines.studies._snapshot import StudySnapshot, read_study, write
 from molpool_pipelines.studies._trials import folds_of, params_of
 
 PLAN = "plan.json"
-_DONE = "report.html"
-"""Written last by a run."""
 
 
 def train_member(kind: str, values: dict[str, Any], path: Path) -> None:
@@ -73,7 +82,7 @@ def train_member(kind: str, values: dict[str, Any], path: Path) -> None:
     """
     if is_done(path):
         return
-    begun = any((path / "checkpoints").rglob("last.ckpt"))
+    begun = any((path / CHECKPOINTS).rglob(LAST_CHECKPOINT))
     replaces = not begun and path.is_dir() and any(path.iterdir())
     run = {"save_dir": str(path), "resume": begun, "overwrite": replaces}
     file = path.with_name(f"{path.name}.yaml")
@@ -84,8 +93,8 @@ def train_member(kind: str, values: dict[str, Any], path: Path) -> None:
 
 def is_done(path: Path) -> bool:
     """Return whether the run of a folder came to its end."""
-    log = path / "log.jsonl"
-    if not (path / _DONE).is_file() or not log.is_file():
+    log = path / LOG
+    if not (path / REPORT).is_file() or not log.is_file():
         return False
     lines = log.read_text(encoding="utf-8").splitlines()
     return bool(lines) and json.loads(lines[-1]).get("event") == "finished"
@@ -242,7 +251,7 @@ def _open(config: RetrainConfig, plan: Plan, arguments: Sequence[str]) -> RunFol
             else:
                 old.unlink()
     run.write_json(PLAN, wanted)
-    run.write_text("config.resolved.yaml", dump_config(config))
+    run.write_text(CONFIG, dump_config(config))
     return run
 
 
@@ -263,12 +272,12 @@ def _train(kind: StudyKind, trial: FrozenTrial, path: Path) -> Path:
 def _write_models(
     run: RunFolder, kind: StudyKind, members: Sequence[Path], tests: Sequence[TestPredictions]
 ) -> None:
-    run.write_folder("models", lambda folder: kind.join(members, folder))
-    run.write_frame("predictions.parquet", mean_frame(tests, kind.tasks))
+    run.write_folder(MODELS, lambda folder: kind.join(members, folder))
+    run.write_frame(PREDICTIONS, mean_frame(tests, kind.tasks))
     unseen = mean_unseen(members)
     if unseen is not None:
-        run.write_frame("predictions_unseen.parquet", unseen)
-        run.write_text("predictions_unseen.csv", unseen.write_csv())
+        run.write_frame(predictions_of_table("unseen"), unseen)
+        run.write_text(predictions_of_table("unseen", ".csv"), unseen.write_csv())
 
 
 def _scores(

@@ -21,7 +21,7 @@ from optuna.importance import FanovaImportanceEvaluator
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from molpool_pipelines.runs import IMPORTANCES, PARAMETER, RETRIED, STUDY, TRIALS
+from molpool_pipelines.runs import IMPORTANCES, PARAMETER, REPORT, RETRIED, STUDY, TRIALS
 from molpool_pipelines.studies._queue import (
     PROCESS,
     Retry,
@@ -40,7 +40,6 @@ from molpool_pipelines.studies._trials import (
     params_of,
 )
 
-REPORT = "report.html"
 IDENTITY = "molpool"
 """Attribute of a study: what it must not change while it goes on."""
 

@@ -32,7 +32,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from molpool_pipelines.runs import STUDY, Tracker, TrackingConfig, tracking
+from molpool_pipelines.runs import CONFIG, STUDY, Tracker, TrackingConfig, tracking
 from molpool_pipelines.studies._config import HPOError, StudyConfig
 from molpool_pipelines.studies._queue import Queue, retried
 from molpool_pipelines.studies._samplers import SamplerFactory, make_pruner
@@ -129,7 +129,7 @@ class StudyScreen:
         self._console.print(text, highlight=False, markup=False, style=style, soft_wrap=True)
 
 
-BEST, CONFIG = "best.yaml", "config.resolved.yaml"
+BEST = "best.yaml"
 
 _EVERY = 15.0
 """Seconds between tables, which take longer the more trials there are."""

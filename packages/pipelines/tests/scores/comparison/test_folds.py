@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from evaluate_tables import predictions, shuffled, three
 from molpool_common import METRICS, InputError
+from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores._config import CompareConfig
 from molpool_pipelines.scores.comparison._compare import compare_models
-from molpool_pipelines.scores.comparison._comparison import CANNOT_TELL, MACRO
+from molpool_pipelines.scores.comparison._comparison import CANNOT_TELL
 from molpool_pipelines.scores.comparison._folds import (
     check_assumptions,
     compare_on_folds,
@@ -28,6 +28,7 @@ from molpool_pipelines.scores.comparison._paired import pair_rows
 from molpool_pipelines.scores.comparison._test_set import Settings, holm
 from scipy import stats
 from statsmodels.stats.anova import AnovaRM
+from three_models import predictions, shuffled, three
 
 NAMES = ("good", "alike", "poor")
 CHOSEN = [METRICS[m] for m in ("ma_rae", "roc_auc")]

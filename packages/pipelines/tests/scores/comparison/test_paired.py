@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from evaluate_tables import predictions, shuffled, three
 from molpool_common import InputError
 from molpool_pipelines.scores.comparison._paired import pair_rows
+from three_models import predictions, shuffled, three
 
 NAMES = ("good", "alike", "poor")
 

@@ -9,13 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from evaluate_tables import predictions, shuffled, three
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from molpool_common import METRICS, mae, resampled_scores, spearman
+from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores.comparison._comparison import (
     CANNOT_TELL,
-    MACRO,
     Pair,
     Value,
     practical_verdict,
@@ -29,6 +28,7 @@ from molpool_pipelines.scores.comparison._test_set import (
 )
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+from three_models import predictions, shuffled, three
 
 NAMES = ("good", "alike", "poor")
 CHOSEN = [METRICS[m] for m in ("ma_rae", "mae", "spearman", "roc_auc")]

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from chemprop_multitask import ChempropModel, MoleculeData
 from molpool_common import METRICS
+from molpool_pipelines.affinity import group_tasks, measure_affinity
 from molpool_pipelines.studies._trials import FoldResult, Objective
 from molpool_pipelines.studies.chemprop._data import (
     FoldScorer,
@@ -20,10 +21,11 @@ from molpool_pipelines.studies.chemprop._data import (
     make_scorers,
     read_study_data,
 )
-from molpool_pipelines.studies.chemprop._objective import for_tasks
+from molpool_pipelines.studies.chemprop._objective import for_tasks, with_measured_groups
 from molpool_pipelines.studies.chemprop._problem import chemprop_problem
 from molpool_pipelines.studies.chemprop._space import trial_config
 from molpool_pipelines.tables import load_molecules, split_table
+from task_affinity import AffinityResult
 
 STORED = {"study": {"fold_type": "stored", "fold_column": "Fold"}}
 JOINT = "joint_sampling."
@@ -226,3 +228,24 @@ def _with(table: Any, **changes: Any) -> Any:
     from dataclasses import replace
 
     return replace(table, **changes)
+
+
+def test_affinity_is_measured_as_training_does(
+    make_config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same rows, architecture and seed give the same matrix: one estimator."""
+    config = make_config(task_affinity={"enabled": True, "affinity_batch_size": 16, "n_groups": 2})
+    fold = read_study_data(config).folds[0]
+    train, kinds = MoleculeData.from_table(fold.train), ("regression",) * len(fold.columns)
+    found: list[AffinityResult] = []
+
+    def recorded(*arguments: Any) -> AffinityResult:
+        found.append(measure_affinity(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(objective_module, "measure_affinity", recorded)
+    trial = trial_config(config, {})
+    grouped = with_measured_groups(trial, train, kinds)
+    expected = measure_affinity(trial.task_affinity, trial, train, kinds)
+    np.testing.assert_array_equal(found[0].matrix, expected.matrix)
+    assert grouped.groups == group_tasks(expected).grouping.groups

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from molpool_common import LABELS, METRICS, InputError, Metric, listed
 
+from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores._config import CompareConfig
-from molpool_pipelines.scores._metrics import MACRO
 from molpool_pipelines.scores.comparison._comparison import (
     CANNOT_TELL,
     Comparison,

@@ -12,7 +12,7 @@ import polars as pl
 from molpool_common import METRICS, InputError
 from pydantic import TypeAdapter, ValidationError
 
-from molpool_pipelines.scores._metrics import MACRO
+from molpool_pipelines.runs import MACRO
 
 KIND = "molpool comparison"
 CANNOT_TELL = "cannot tell"
@@ -172,7 +172,7 @@ class Comparison:
         return json.dumps({"kind": KIND, **asdict(self)}, indent=2, allow_nan=False) + "\n"
 
     def to_frame(self) -> pl.DataFrame:
-        """Return a row a pair, task and metric, with both values and the verdict in words."""
+        """Return a row per pair, task and metric, with both values and the verdict in words."""
         value = {(v.task, v.metric, v.model): v.value for v in self.values}
         rows = [
             {

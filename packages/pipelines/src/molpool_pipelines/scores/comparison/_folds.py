@@ -16,7 +16,7 @@ import numpy as np
 from molpool_common import IN_UNITS, FloatArray, InputError, Metric
 from numpy.typing import ArrayLike
 
-from molpool_pipelines.scores._metrics import MACRO
+from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores.comparison._comparison import (
     Checks,
     Pair,
@@ -37,7 +37,7 @@ class FoldScores:
     task, metric : str
         Which; the task may be `MACRO`.
     scores : ndarray [K, M]
-        One row a fold.
+        One row per fold.
     ratio : float
         Test labels over training labels, the mean over folds.
     dropped : int
@@ -350,7 +350,7 @@ def corrected_resampled_t(
     Parameters
     ----------
     differences : array_like [K]
-        One a fold, K at least 2.
+        One per fold, K at least 2.
     test_to_train : float
         Test rows over training rows; 1 / (k - 1) for k folds, repeated or not.
     level : float

@@ -19,7 +19,7 @@ from molpool_common import (
     resampled_scores,
 )
 
-from molpool_pipelines.scores._metrics import MACRO
+from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores.comparison._comparison import (
     Pair,
     Value,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -11,12 +11,15 @@ from typing import Any
 
 from molpool_common import IN_UNITS, METRICS, InputError, listed
 
-from molpool_pipelines.runs import PREDICTIONS
+from molpool_pipelines.runs import (
+    MACRO,
+    PREDICTIONS,
+    MemberMetrics,
+    read_metrics,
+    reported_split,
+)
 from molpool_pipelines.scores._config import CompareConfig
-from molpool_pipelines.scores._metrics import MACRO
 from molpool_pipelines.scores.comparison._comparison import Comparison, Pair, Value
-
-SPLITS = ("test", "val", "train", "all")
 
 
 @dataclass(frozen=True)
@@ -27,22 +30,19 @@ class ResultFile:
     ----------
     path : Path
         The file.
-    tasks : dict
-        By task, as `MetricTable.to_dict` has them.
-    macro : dict
-        Means over tasks by metric.
+    metrics : MemberMetrics
+        By task, and means over tasks.
     predictions : Path or None
         The rows that they are of, where they are still there.
     """
 
     path: Path
-    tasks: dict[str, Any]
-    macro: dict[str, Any]
+    metrics: MemberMetrics
     predictions: Path | None
 
 
 def read_result(path: Path, split: str | None) -> ResultFile:
-    """Read metrics from JSON.
+    """Read metrics from JSON: of training, of a score, or a table of metrics by task.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def read_result(path: Path, split: str | None) -> ResultFile:
         raise InputError(
             "result_files", expected="metrics as JSON", found=str(error), where=str(path)
         ) from None
-    found = _scores(stored, split)
+    found = _metrics(path, stored, split)
     if found is None:
         keys = listed(list(stored)) if isinstance(stored, dict) else type(stored).__name__
         raise InputError(
@@ -64,38 +64,41 @@ def read_result(path: Path, split: str | None) -> ResultFile:
             found=keys,
             where=str(path),
         )
-    return ResultFile(path, found["tasks"], found.get("macro", {}), _predictions(path, stored))
+    return ResultFile(path, found, _predictions(path, stored))
 
 
-def _scores(stored: Any, split: str | None) -> dict[str, Any] | None:
+def _metrics(path: Path, stored: Any, split: str | None) -> MemberMetrics | None:
     if not isinstance(stored, dict):
         return None
     if isinstance(stored.get("tasks"), dict):
-        return stored
-    if isinstance(stored.get("metrics"), dict):
-        return _of_score(stored["metrics"])
-    for key in (split,) if split else SPLITS:
-        found = _scores(stored.get(key), None)
-        if found is not None:
-            return found
-    return None
+        return _of_table(stored)
+    try:
+        found = read_metrics(path)
+    except InputError:
+        return None
+    # A score has the one split that was asked for then.
+    wanted = split if found.kind != "score" else found.reported
+    return found.splits.get(wanted or reported_split(found.splits))
 
 
-def _of_score(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return what `molpool-evaluate score` writes as a run writes it."""
-    tasks: dict[str, Any] = {}
-    for task, by_name in metrics.items():
-        known = {name: of for name, of in by_name.items() if name in METRICS}
-        if known and task != MACRO:
-            kind = METRICS[next(iter(known))].task_type
-            values = {name: of.get("value") for name, of in known.items()}
-            n = max(of.get("n") or 0 for of in known.values())
-            tasks[task] = {"type": kind, "n": n, "metrics": values}
-    macro = {
-        name: {"mean": of.get("value"), "n_tasks": of.get("n")}
-        for name, of in metrics.get(MACRO, {}).items()
-    }
-    return {"tasks": tasks, "macro": macro}
+def _of_table(stored: Mapping[str, Any]) -> MemberMetrics | None:
+    """Return what `MetricTable.to_dict` holds."""
+    try:
+        tasks = {
+            task: {
+                "type": of["type"],
+                "n": of.get("n") or 0,
+                "metrics": {name: {"value": value} for name, value in of["metrics"].items()},
+            }
+            for task, of in stored["tasks"].items()
+        }
+        macro = {
+            name: {"value": of.get("mean"), "n": of.get("n_tasks")}
+            for name, of in stored.get("macro", {}).items()
+        }
+        return MemberMetrics.model_validate({"tasks": tasks, "macro": macro})
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return None
 
 
 def _predictions(path: Path, stored: dict[str, Any]) -> Path | None:
@@ -117,12 +120,9 @@ def compare_values(
         If the files are of different tasks.
     """
     _check_tasks(files, names)
-    tasks = list(files[0].tasks)
-    kinds = {files[0].tasks[t]["type"] for t in tasks}
-    metrics = [m for m in dict.fromkeys(config.metrics) if METRICS[m].task_type in kinds]
-    places = [
-        (t, m) for t in tasks for m in metrics if METRICS[m].task_type == files[0].tasks[t]["type"]
-    ]
+    kinds = {task: of.type for task, of in files[0].metrics.tasks.items()}
+    metrics = [m for m in dict.fromkeys(config.metrics) if METRICS[m].task_type in kinds.values()]
+    places = [(t, m) for t in kinds for m in metrics if METRICS[m].task_type == kinds[t]]
     several = [m for m in metrics if sum(name == m for _, name in places) > 1]
     places += [(MACRO, m) for m in several if m not in IN_UNITS]
     values = {
@@ -130,7 +130,7 @@ def compare_values(
     }
     return Comparison(
         models=tuple(names),
-        tasks=tuple(tasks),
+        tasks=tuple(kinds),
         metrics=tuple(metrics),
         design="values",
         level=config.level,
@@ -149,10 +149,11 @@ def compare_values(
 
 
 def _check_tasks(files: Sequence[ResultFile], names: Sequence[str]) -> None:
-    first = set(files[0].tasks)
+    first = set(files[0].metrics.tasks)
     for file, name in zip(files[1:], names[1:], strict=True):
-        if set(file.tasks) != first:
-            only, more = sorted(first - set(file.tasks)), sorted(set(file.tasks) - first)
+        own = set(file.metrics.tasks)
+        if own != first:
+            only, more = sorted(first - own), sorted(own - first)
             parts = [f"only in {n}: {listed(t)}" for n, t in ((names[0], only), (name, more)) if t]
             raise InputError(
                 "models", expected="the same tasks in all of them", found="; ".join(parts)
@@ -161,11 +162,12 @@ def _check_tasks(files: Sequence[ResultFile], names: Sequence[str]) -> None:
 
 def _value(file: ResultFile, model: str, task: str, metric: str) -> Value:
     if task == MACRO:
-        mean = file.macro.get(metric) or {}
-        return Value(task, metric, model, mean.get("mean"), None, None, mean.get("n_tasks") or 0)
-    of = file.tasks[task]
-    value = of["metrics"].get(metric)
-    return Value(task, metric, model, value, None, None, of.get("n") or 0)
+        found = file.metrics.macro.get(metric)
+        n = (found.n if found else None) or 0
+    else:
+        found = file.metrics.tasks[task].metrics.get(metric)
+        n = file.metrics.tasks[task].n
+    return Value(task, metric, model, found.value if found else None, None, None, n)
 
 
 def _pairs(values: Sequence[Value]) -> list[Pair]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from molpool_common import LABELS
 
-from molpool_pipelines.scores._metrics import MACRO
+from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores.comparison._comparison import CANNOT_TELL, Comparison
 
 

@@ -8,7 +8,7 @@ from mil_attn import MILRunConfig
 from molpool_common import short_flag
 from pydantic import Field, field_validator, model_validator
 
-from molpool_pipelines.runs import TrackingConfig
+from molpool_pipelines.fitting import TrainMILConfig
 from molpool_pipelines.studies._config import StudyConfig
 from molpool_pipelines.studies._space import SpaceConfig
 
@@ -46,7 +46,7 @@ class MILStudyConfig(StudyConfig):
         return number
 
 
-class HPOMILConfig(MILRunConfig):
+class HPOMILConfig(TrainMILConfig):
     """A study: data, outer split, model, training as of `molpool-train mil`, study and space."""
 
     save_dir: str | None = Field(
@@ -55,12 +55,10 @@ class HPOMILConfig(MILRunConfig):
     resume: bool = Field(
         False, description="of training runs; a study goes on whenever its folder is there"
     )
-    overwrite: bool = Field(False, description="replace the study in save_dir")
     study: MILStudyConfig = Field(default_factory=MILStudyConfig)
     space: SpaceConfig = Field(
         default_factory=dict, description="what is tried: narrows, fixes or adds to the default"
     )
-    tracking: TrackingConfig = Field(default_factory=TrackingConfig)
 
     @model_validator(mode="after")
     def _plates(self) -> Self:

@@ -1,0 +1,49 @@
+"""Arrays of numbers and text in one npz file, without pickle."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from molpool_common import atomic_path
+
+from rt_ridge._errors import RTRidgeError
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def write_npz(arrays: Mapping[str, npt.NDArray[Any]], path: Path) -> None:
+    """Write arrays, whole or not at all; equal arrays give equal bytes.
+
+    `numpy.load` reads the file. An array of objects is refused rather than pickled.
+    """
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
+        for name, array in arrays.items():
+            # A bare ZipInfo bears the same date always.
+            with file.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
+
+
+def read_npz(path: Path, parameter: str) -> Arrays:
+    """Read all arrays of a file.
+
+    Raises
+    ------
+    RTRidgeError
+        If there is no file, or it is truncated, of another kind, or pickled; the message starts
+        with `parameter`.
+    """
+    if not path.is_file():
+        raise RTRidgeError(f"{parameter}: expected an existing file; found none at {str(path)!r}")
+    try:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise RTRidgeError(
+            f"{parameter} ({path.name}): expected an npz file of numbers and text; found"
+            f" {type(error).__name__}: {error}"
+        ) from None

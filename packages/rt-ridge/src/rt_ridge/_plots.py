@@ -1,0 +1,279 @@
+"""Figures of a fit, an evaluation and the covariate-shift study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from molpool_common import OKABE_ITO, FloatArray, new_figure, style
+
+from rt_ridge._errors import RTRidgeError, did_you_mean, listed
+from rt_ridge.prediction._conformal import SUPPORT_EDGES
+from rt_ridge.studies._evaluation import COVERAGES
+from rt_ridge.tables._keys import find, unpack
+
+if TYPE_CHECKING:
+    import polars as pl
+    from matplotlib.figure import Figure
+
+    from rt_ridge.prediction._summaries import Stage1CoeffSummaries
+    from rt_ridge.studies._shift import ShiftResult
+
+
+_MARKERS = "osD^vP*X"
+"""One a method besides its colour, for readers who see none."""
+
+_MOST_POINTS = 20_000
+"""Points of a scatter; of more an even selection."""
+
+
+def plot_shrinkage(
+    own: Stage1CoeffSummaries, pooled: Stage1CoeffSummaries, coefficient: str | None = None
+) -> Figure:
+    """Show how far pooling moves the estimates of pairs, and which.
+
+    Parameters
+    ----------
+    own : Stage1CoeffSummaries
+        Fits of every pair on its own: `GroupwiseRidge`.
+    pooled : Stage1CoeffSummaries
+        The pooled fit of the same table.
+    coefficient : str or None
+        A regressor, "intercept", or None for the first regressor.
+    """
+    names = _coefficients(pooled)
+    if _coefficients(own) != names:
+        raise RTRidgeError(
+            f"regressors: expected {listed(names[1:])}; found {listed(_coefficients(own)[1:])}"
+        )
+    j = _place(coefficient or names[min(1, len(names) - 1)], names)
+    place = find(own.keys, pooled.keys)
+    rows = _thinned(np.flatnonzero(place >= 0))
+    x, y, n = own.mean[place[rows], j], pooled.mean[rows, j], pooled.n[rows]
+    with style():
+        figure = new_figure(9.0, 3.9)
+        left, right = figure.subplots(1, 2)
+        ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+        left.plot(ends, ends, color="0.5", linewidth=1, label="not moved")
+        points = left.scatter(x, y, c=np.log10(n), s=8, cmap="viridis", rasterized=len(rows) > 2000)
+        ticks = [v for v in (1, 2, 5, 10, 20, 50, 100, 1000, 10000) if n.min() <= v <= n.max()]
+        bar = figure.colorbar(points, ax=left, label="training rows")
+        bar.set_ticks(np.log10(ticks).tolist(), labels=[str(v) for v in ticks])
+        left.set(
+            xlabel="fitted on its own",
+            ylabel="pooled",
+            title=f"{_coefficient_label(names[j])} of each pair",
+        )
+        # Below the diagonal: shrunken estimates lie above it where they are small.
+        left.legend(loc="lower right")
+        move = np.abs(y - x)
+        right.scatter(n, move, s=8, alpha=0.3, color=OKABE_ITO[0], rasterized=len(rows) > 2000)
+        right.plot(*_medians(n, move), color=OKABE_ITO[5], marker="o", label="median")
+        right.set(xscale="log", xlabel="training rows", ylabel="|pooled - own|")
+        # A log scale has no place for a pair that stays put, nor use for figures of no move.
+        right.set_yscale("log" if move.max() > 0 else "linear")
+        right.set_xticks(ticks, [str(v) for v in ticks])
+        right.set_xticks([], minor=True)
+        right.set_title("how far pooling moves it")
+        right.legend()
+    return figure
+
+
+def plot_support(tables: Mapping[str, pl.DataFrame], *, unit: str = "min") -> Figure:
+    """Show error and interval coverage by the number of training rows.
+
+    Parameters
+    ----------
+    tables : mapping of str to DataFrame
+        `SupportMetrics.table` of each artefact, by name.
+    unit : str
+        Of the retention times.
+    """
+    first = next(iter(tables.values()), None)
+    if first is None:
+        raise RTRidgeError("tables: expected at least one; found none")
+    bins = first["support"].to_list()[:-1]
+    with style():
+        figure = new_figure(9.0, 3.9)
+        left, right = figure.subplots(1, 2)
+        for k, (name, table) in enumerate(tables.items()):
+            look = _look(k)
+            left.plot(bins, _column(table, "rmse"), label=name, **look)
+            for coverage, line in zip(COVERAGES, (":", "--", "-"), strict=True):
+                found = _column(table, f"coverage_{coverage * 100:.0f}")
+                right.plot(bins, 100 * found, linestyle=line, **look)
+        for coverage in COVERAGES:
+            right.axhline(100 * coverage, color="0.4", linewidth=1)
+        left.set(ylabel=f"RMSE, {unit}", title="error", xlabel="training rows of the pair")
+        left.set_ylim(bottom=0)
+        right.set(ylim=(0, 104), ylabel="rows inside, %", xlabel="training rows of the pair")
+        right.set_title("coverage of 50, 80 and 95 % intervals")
+        left.legend()
+        for axes in (left, right):
+            axes.tick_params(axis="x", rotation=35)
+    return figure
+
+
+def plot_slopes(summaries: Stage1CoeffSummaries, coefficient: str | None = None) -> Figure:
+    """Show the slopes of pairs, supercategory by supercategory.
+
+    Parameters
+    ----------
+    summaries : Stage1CoeffSummaries
+        The fit; the group itself stands for the supercategory where it has no parents.
+    coefficient : str or None
+        A regressor, "intercept", or None for the first regressor.
+    """
+    names = _coefficients(summaries)
+    j = _place(coefficient or names[min(1, len(names) - 1)], names)
+    group = unpack(summaries.keys)[0]
+    parents = summaries.coefficients.parents
+    parent = group if parents is None else parents.of(group)
+    ids, counts = np.unique(parent, return_counts=True)
+    # More boxes than a page can hold: those with the most pairs.
+    largest = np.sort(ids[np.argsort(-counts, kind="stable")[:40]])
+    values = [summaries.mean[parent == i, j] for i in largest]
+    with style():
+        figure = new_figure(max(5.0, 1.5 + 0.32 * len(largest)), 3.9)
+        axes = figure.subplots()
+        axes.axhline(0, color="0.4", linewidth=1)
+        axes.boxplot(
+            values,
+            widths=0.6,
+            patch_artist=True,
+            boxprops={"facecolor": OKABE_ITO[4], "alpha": 0.6},
+            medianprops={"color": OKABE_ITO[5]},
+            flierprops={"markersize": 3, "alpha": 0.5},
+        )
+        axes.set_xticks(range(1, len(largest) + 1), [str(i) for i in largest])
+        axes.set(xlabel=_parent_label(summaries), ylabel=_coefficient_label(names[j]))
+        rest = len(ids) - len(largest)
+        axes.set_title("pairs of each" + (f", {rest} smaller ones left out" if rest else ""))
+    return figure
+
+
+def plot_drift(
+    run: npt.ArrayLike,
+    observed: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    intercept: npt.ArrayLike,
+    *,
+    unit: str = "min",
+) -> Figure:
+    """Show the drift of runs, and what the covariates explain of it.
+
+    Parameters
+    ----------
+    run : array_like, [N]
+        Run of each row, in the order of measurement.
+    observed, predicted : array_like, [N]
+        Measured and predicted retention times; rows with NaN are left out.
+    intercept : array_like, [N]
+        Prediction at the centre of the covariates: what the row would be without drift.
+    unit : str
+        Of the retention times.
+    """
+    columns = [np.asarray(column) for column in (observed, predicted, intercept)]
+    complete = ~np.isnan(np.stack([column.astype(np.float64) for column in columns])).any(axis=0)
+    runs, place = np.unique(np.asarray(run)[complete], return_inverse=True)
+    y, mean, base = (column[complete] for column in columns)
+    counts = np.bincount(place)
+    observed_shift, predicted_shift = (np.bincount(place, v - base) / counts for v in (y, mean))
+    at = np.arange(len(runs))
+    with style():
+        figure = new_figure(9.0, 4.6)
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
+        top.plot(at, observed_shift, ".", markersize=4, color=OKABE_ITO[0], label="measured")
+        top.plot(
+            at, predicted_shift, color=OKABE_ITO[5], linewidth=1, label="predicted by the standards"
+        )
+        top.axhline(0, color="0.4", linewidth=1)
+        top.set_ylabel(f"shift of the run, {unit}")
+        top.set_title("mean over the rows of each run", loc="left")
+        top.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
+        bottom.axhline(0, color="0.4", linewidth=1)
+        bottom.plot(at, observed_shift - predicted_shift, ".", markersize=4, color=OKABE_ITO[2])
+        bottom.set(xlabel="run, in order", ylabel=f"left over, {unit}")
+    return figure
+
+
+def plot_shift(result: ShiftResult, *, unit: str = "min") -> Figure:
+    """Show the error by distance of the run, a panel for each number of anchors.
+
+    Parameters
+    ----------
+    result : ShiftResult
+        The study.
+    unit : str
+        Of the retention times.
+    """
+    import polars as pl
+
+    summary = result.summary()
+    anchors = summary["anchors"].unique(maintain_order=True).to_list()
+    at = np.arange(len(result.bins))
+    with style():
+        figure = new_figure(1.5 + 3.0 * len(anchors), 3.7)
+        panels = figure.subplots(1, len(anchors), sharey=True, squeeze=False)[0]
+        for axes, number in zip(panels, anchors, strict=True):
+            part = summary.filter(pl.col("anchors") == number)
+            for k, (method, rows) in enumerate(_by_method(part)):
+                x = at + 0.08 * (k - 1)
+                spread = _column(rows, "mae_95")
+                axes.errorbar(x, _column(rows, "mae"), spread, capsize=2, label=method, **_look(k))
+            axes.set_xticks(at, result.bins, rotation=35)
+            axes.set(title=f"{number} anchors", xlabel="percentile of distance")
+            axes.set_ylim(bottom=0)
+        panels[0].set_ylabel(f"MAE, {unit} (± 95 %)")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _by_method(summary: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+    parts = summary.partition_by("method", as_dict=True, maintain_order=True)
+    return [(str(key[0]), part) for key, part in parts.items()]
+
+
+def _look(k: int) -> dict[str, Any]:
+    marker = _MARKERS[k % len(_MARKERS)]
+    return {"color": OKABE_ITO[k % len(OKABE_ITO)], "marker": marker, "markersize": 4}
+
+
+def _column(table: pl.DataFrame, name: str) -> FloatArray:
+    """Return a column without the row of all bins, NaN where it is null."""
+    bins = table.filter(table["support"] != "all") if "support" in table.columns else table
+    return np.asarray(bins[name].to_numpy(), dtype=np.float64)
+
+
+def _coefficients(summaries: Stage1CoeffSummaries) -> tuple[str, ...]:
+    return ("intercept", *summaries.features.regressors)
+
+
+def _place(name: str, names: Sequence[str]) -> int:
+    if name not in names:
+        raise RTRidgeError(f"coefficient: unknown {name!r}. {did_you_mean(name, names)}")
+    return list(names).index(name)
+
+
+def _coefficient_label(name: str) -> str:
+    return name if name == "intercept" else f"slope of {name}"
+
+
+def _parent_label(summaries: Stage1CoeffSummaries) -> str:
+    return summaries.group_col if summaries.coefficients.parents is None else "supercategory"
+
+
+def _medians(n: npt.NDArray[np.int64], values: FloatArray) -> tuple[list[float], list[float]]:
+    """Return the middle of each bin of support, and the median of the values in it."""
+    bins = np.searchsorted(SUPPORT_EDGES, n, side="right")
+    there = np.unique(bins)
+    middle = [float(np.exp(np.log(n[bins == b]).mean())) for b in there]
+    return middle, [float(np.median(values[bins == b])) for b in there]
+
+
+def _thinned(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    if not len(rows):
+        raise RTRidgeError("keys: expected pairs that both artefacts have; found none")
+    return rows[:: max(1, len(rows) // _MOST_POINTS)]

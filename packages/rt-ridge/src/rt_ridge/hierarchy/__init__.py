@@ -1,0 +1,1 @@
+"""The partially pooled model: its effects, and the exact Gaussian given the scales."""

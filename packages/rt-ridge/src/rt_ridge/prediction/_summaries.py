@@ -1,0 +1,452 @@
+"""The artefact of a fit: coefficients of every pair, what is expected of any other, and its file.
+
+The file is one npz without pickle. In version 1 conformal quantiles were called reach; such files
+are read as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from molpool_common import BoolArray, FloatArray, IntArray
+
+from rt_ridge._errors import RTRidgeError, listed
+from rt_ridge._npz import Arrays, read_npz, write_npz
+from rt_ridge.prediction._backoff import LEVELS, CoefficientPredictor, CompoundEffect, NoiseVariance
+from rt_ridge.prediction._checks import check_summaries
+from rt_ridge.prediction._conformal import Extrapolation, IntervalCalibration
+from rt_ridge.prediction._effects import BackoffLevel, ClassEffect, ClassTable, DescriptorEffect
+from rt_ridge.tables._features import AnchorExpansion, FeatureMap
+from rt_ridge.tables._keys import GroupParents, check_ids, find, pack
+
+SCHEMA = "rt_ridge.stage1_coeff_summaries"
+SCHEMA_VERSION = 2
+
+_SCALARS = ("schema", "schema_version", "group_col", "method", "anchor_expansion", "sigma2_mean")
+_TABLE = ("ids", "mean", "cov")
+_CALIBRATED = ("coverages", "quantiles", "edges")
+_EXTRAPOLATED = ("low", "high", "quantiles")
+_DESCRIBED = ("center", "ids", "values", "mean", "cov", "blind_cov")
+_VERSION_1 = {
+    "calibration_reach": "calibration_quantiles",
+    **{f"beyond_{part}": f"extrapolation_{part}" for part in ("low", "high")},
+    "beyond_reach": "extrapolation_quantiles",
+}
+"""Names of arrays in files of version 1, and what they are called now."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predictive distribution of N rows: normal, unless its intervals were calibrated.
+
+    Attributes
+    ----------
+    mean : ndarray, [N]
+        Expected retention time, in the unit of the target; NaN where nothing is known.
+    std : ndarray, [N]
+        Standard deviation of a new measurement.
+    std_mean : ndarray, [N]
+        Standard deviation of the expected retention time itself.
+    level_code : ndarray of int8, [N]
+        Index into `LEVELS`.
+    support : ndarray of int64, [N], or None
+        Training rows of each row's pair, where intervals are calibrated.
+    calibration : IntervalCalibration or None
+        Conformal quantiles of runs held out; None: those of a normal distribution.
+    extrapolated : ndarray of bool, [N], or None
+        Rows whose readings lie outside the range of the training, where intervals are
+        calibrated.
+    """
+
+    mean: FloatArray
+    std: FloatArray
+    std_mean: FloatArray
+    level_code: npt.NDArray[np.int8]
+    support: IntArray | None = None
+    calibration: IntervalCalibration | None = None
+    extrapolated: BoolArray | None = None
+
+    def half_width(self, coverage: float) -> FloatArray:
+        """Return half the width of each row's central interval, [N].
+
+        Parameters
+        ----------
+        coverage : float
+            Nominal coverage, in (0, 1).
+
+        Raises
+        ------
+        RTRidgeError
+            If it is not.
+        """
+        if not 0 < coverage < 1:
+            raise RTRidgeError(f"coverage: expected a number in (0, 1); found {coverage!r}")
+        if self.calibration is None or self.support is None:
+            return self.std * NormalDist().inv_cdf((1 + coverage) / 2)
+        return self.calibration.half_width(self.std, self.support, coverage, self.extrapolated)
+
+    @property
+    def level(self) -> npt.NDArray[np.str_]:
+        """Where the coefficients of each row came from, [N]; see `LEVELS`."""
+        return np.array(LEVELS)[self.level_code]
+
+    def take(self, rows: BoolArray | IntArray) -> Prediction:
+        """Return the prediction of some rows, given as a mask [N] or by number."""
+        floats = (self.mean[rows], self.std[rows], self.std_mean[rows])
+        support = None if self.support is None else self.support[rows]
+        outside = None if self.extrapolated is None else self.extrapolated[rows]
+        return Prediction(*floats, self.level_code[rows], support, self.calibration, outside)
+
+
+@dataclass(frozen=True)
+class Stage1CoeffSummaries:
+    """Posterior of the coefficients [b, w] of every (group, compound), as a file keeps it.
+
+    Parameters
+    ----------
+    group_col : str
+        Column that the group id is read from: ``species`` or ``species_cluster``.
+    features : FeatureMap
+        From covariates to regressors.
+    coefficients : CoefficientPredictor
+        Keys, means and covariances, and the levels that unseen pairs back off to.
+    noise : NoiseVariance
+        σ².
+    n : ndarray of int64, [G]
+        Training rows of each pair.
+    method : str
+        How the scales were found, for the reader.
+    calibration : IntervalCalibration or None
+        Conformal quantiles of runs held out; see `calibrate_intervals`.
+
+    Raises
+    ------
+    RTRidgeError
+        If shapes disagree, ids do not ascend, a value is not finite, or a covariance is not
+        positive definite; the message names the table and the pair.
+    """
+
+    group_col: str
+    features: FeatureMap
+    coefficients: CoefficientPredictor
+    noise: NoiseVariance
+    n: IntArray
+    method: str = ""
+    calibration: IntervalCalibration | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        check_summaries(self.features, self.coefficients, self.noise, self.n, self.calibration)
+
+    @property
+    def keys(self) -> IntArray:
+        """Pairs seen, ascending, [G]."""
+        return self.coefficients.keys
+
+    @property
+    def mean(self) -> FloatArray:
+        """Mean of [b, w], the intercept at the centre first, [G, D]."""
+        return self.coefficients.mean
+
+    @property
+    def cov(self) -> FloatArray:
+        """Covariance of [b, w], [G, D, D]."""
+        return self.coefficients.cov
+
+    @property
+    def levels(self) -> tuple[BackoffLevel, ...]:
+        """What unseen pairs back off to, nearest first."""
+        return self.coefficients.levels
+
+    @property
+    def sigma2_mean(self) -> float:
+        """Posterior mean of σ², of groups without their own."""
+        return self.noise.mean
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The covariates."""
+        return self.features.names
+
+    @property
+    def feature_center(self) -> FloatArray:
+        """What is subtracted from the covariates, [P]."""
+        return self.features.center
+
+    @property
+    def feature_rotation(self) -> FloatArray | None:
+        """Rotation of the centred covariates, [P, P]."""
+        return self.features.rotation
+
+    @property
+    def anchor_expansion(self) -> str:
+        """Whether squares are added: "none" or "poly2"."""
+        return self.features.expansion
+
+    def predict(
+        self,
+        X: Any,
+        groups: npt.ArrayLike,
+        compounds: npt.ArrayLike,
+        parents: npt.ArrayLike | None = None,
+        descriptors: npt.ArrayLike | None = None,
+    ) -> Prediction:
+        """Predict rows, each from the nearest level that knows its pair.
+
+        Parameters
+        ----------
+        X : array_like, [N, P], or DataFrame
+            Covariates, as `features` names them.
+        groups, compounds : array_like of int, [N]
+            Ids of the rows; `groups` as in the column `group_col`.
+        parents : array_like of int, [N], or None
+            Supercategory of each row, for groups that the fit has not seen; -1 where unknown.
+        descriptors : array_like, [N, Q], or None
+            Descriptors of compounds that the fit has not seen; NaN where unknown.
+
+        Returns
+        -------
+        Prediction
+            NaN where the model says nothing of a pair never seen.
+
+        Raises
+        ------
+        RTRidgeError
+            If lengths differ, a covariate is missing or not finite, or an id is out of range.
+        """
+        design = self.features.design(X)
+        group_ids = _column(groups, len(design), "groups")
+        compound_ids = _column(compounds, len(design), "compounds")
+        parent_ids = None if parents is None else _column(parents, len(design), "parents")
+        located = self.coefficients.locate(group_ids, compound_ids, parent_ids)
+        mean, variance = self.coefficients.moments(design, located, self._described(descriptors))
+        # A new measurement scatters about the expected time by its group's noise.
+        total = variance + self.noise.of(group_ids)
+        found = Prediction(mean, np.sqrt(total), np.sqrt(variance), located.level)
+        if self.calibration is None:
+            return found
+        support = self.support(group_ids, compound_ids)
+        outside = self.calibration.extrapolated(self.features.covariates(X))
+        return replace(found, support=support, calibration=self.calibration, extrapolated=outside)
+
+    def _described(self, descriptors: npt.ArrayLike | None) -> FloatArray | None:
+        if descriptors is None:
+            return None
+        effect = self.coefficients.descriptors
+        names = () if effect is None else effect.names
+        z = np.asarray(descriptors, dtype=np.float64)
+        if z.ndim != 2 or z.shape[1] != len(names):
+            raise RTRidgeError(
+                f"descriptors: expected [N, {len(names)}] for {listed(names) or 'a fit without'},"
+                f" found shape {list(z.shape)}"
+            )
+        return z
+
+    def support(self, groups: npt.ArrayLike, compounds: npt.ArrayLike) -> IntArray:
+        """Return the training rows of the pair of each row, 0 for a pair never seen, [N]."""
+        place = find(self.keys, pack(np.asarray(groups), np.asarray(compounds)))
+        return np.append(self.n, 0)[place]
+
+    def save(self, path: str | Path) -> None:
+        """Write an npz file without pickle, whole or not at all."""
+        write_npz({"schema": np.array(SCHEMA), **_arrays(self)}, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Stage1CoeffSummaries:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        RTRidgeError
+            If the file is no artefact, of another schema, or wrong in any way listed above.
+        """
+        arrays = read_npz(Path(path), "artefact")
+        found = (str(_take(arrays, "schema", "U")), int(_take(arrays, "schema_version", "iu")))
+        if found == (SCHEMA, 1):
+            arrays = {_VERSION_1.get(name, name): array for name, array in arrays.items()}
+        elif found != (SCHEMA, SCHEMA_VERSION):
+            raise RTRidgeError(
+                f"schema ({Path(path).name}): expected {SCHEMA} version {SCHEMA_VERSION};"
+                f" found {found[0]} version {found[1]}"
+            )
+        return cls(
+            group_col=str(_take(arrays, "group_col", "U")),
+            features=_features(arrays),
+            coefficients=_coefficients(arrays),
+            noise=NoiseVariance(
+                float(_take(arrays, "sigma2_mean", "f")),
+                _take(arrays, "sigma2_group_ids", "i"),
+                _take(arrays, "sigma2_group_mean", "f"),
+            ),
+            n=_take(arrays, "n", "i"),
+            method=str(_take(arrays, "method", "U")),
+            calibration=_calibration(arrays),
+        )
+
+
+def _column(values: npt.ArrayLike, n_rows: int, name: str) -> IntArray:
+    ids = np.asarray(values)
+    if ids.shape != (n_rows,):
+        raise RTRidgeError(f"{name}: expected shape [{n_rows}]; found {list(ids.shape)}")
+    if name == "parents":
+        # Unknown supercategories are written -1, which is no id.
+        return np.where(ids == -1, -1, check_ids(np.where(ids == -1, 0, ids), name))
+    return check_ids(ids, name)
+
+
+def _arrays(summaries: Stage1CoeffSummaries) -> Arrays:
+    coefficients, features = summaries.coefficients, summaries.features
+    arrays: Arrays = {
+        "schema_version": np.array(SCHEMA_VERSION),
+        "group_col": np.array(summaries.group_col),
+        "method": np.array(summaries.method),
+        "feature_names": np.array(features.names, dtype=np.str_),
+        "feature_center": features.center,
+        "anchor_expansion": np.array(features.expansion),
+        "keys": coefficients.keys,
+        "mean": coefficients.mean,
+        "cov": coefficients.cov,
+        "n": summaries.n,
+        "sigma2_mean": np.array(summaries.noise.mean),
+        "sigma2_group_ids": summaries.noise.group_ids,
+        "sigma2_group_mean": summaries.noise.group_mean,
+        "levels": np.array([level.name for level in coefficients.levels], dtype=np.str_),
+    }
+    if features.rotation is not None:
+        arrays["feature_rotation"] = features.rotation
+    if summaries.calibration is not None:
+        arrays |= _parts("calibration", summaries.calibration, _CALIBRATED)
+        if summaries.calibration.extrapolation is not None:
+            arrays |= _parts("extrapolation", summaries.calibration.extrapolation, _EXTRAPOLATED)
+    for level in coefficients.levels:
+        arrays |= _parts(f"level_{level.name}", level, _TABLE)
+    if coefficients.compound is not None:
+        arrays |= _parts("compound", coefficients.compound, (*_TABLE, "new_cov"))
+    if coefficients.parents is not None:
+        arrays |= _parts("parents", coefficients.parents, ("group", "parent"))
+    arrays |= _class_arrays(coefficients.classes)
+    return arrays | _descriptor_arrays(coefficients.descriptors)
+
+
+def _class_arrays(effect: ClassEffect | None) -> Arrays:
+    if effect is None:
+        return {}
+    arrays: Arrays = {"class_compounds": effect.compounds, "class_of_compound": effect.classes}
+    for name, table in (("own", effect.own), ("within", effect.within)):
+        if table is not None:
+            arrays |= _parts(f"class_{name}", table, (*_TABLE, "new_cov"))
+    return arrays
+
+
+def _descriptor_arrays(effect: DescriptorEffect | None) -> Arrays:
+    if effect is None:
+        return {}
+    arrays: Arrays = {
+        "descriptor_names": np.array(effect.names, dtype=np.str_),
+        "descriptor_heads": np.array([head.name for head in effect.heads], dtype=np.str_),
+    }
+    arrays |= _parts("descriptor", effect, _DESCRIBED)
+    for head in effect.heads:
+        arrays |= _parts(f"head_{head.name}", head, _TABLE)
+    return arrays
+
+
+def _parts(prefix: str, of: object, names: tuple[str, ...]) -> Arrays:
+    return {f"{prefix}_{name}": getattr(of, name) for name in names}
+
+
+def _take(arrays: Arrays, name: str, kinds: str) -> Any:
+    """Return an entry whose dtype is of one of the `kinds` that numpy names by a letter."""
+    if name not in arrays:
+        raise RTRidgeError(f"artefact: lacks {name!r}; it has {listed(sorted(arrays), 30)}")
+    array = arrays[name]
+    if array.dtype.kind not in kinds or (kinds in ("i", "f") and array.dtype.itemsize != 8):
+        names = {"i": "int64", "f": "float64", "U": "text", "iu": "a whole number"}
+        raise RTRidgeError(f"{name}: expected {names[kinds]}, found {array.dtype}")
+    if array.ndim == 0 or name not in _SCALARS:
+        return array
+    raise RTRidgeError(f"{name}: expected one value, found shape {list(array.shape)}")
+
+
+def _features(arrays: Arrays) -> FeatureMap:
+    rotation = None
+    if "feature_rotation" in arrays:
+        rotation = _take(arrays, "feature_rotation", "f")
+    return FeatureMap(
+        tuple(str(name) for name in _take(arrays, "feature_names", "U")),
+        _take(arrays, "feature_center", "f"),
+        rotation,
+        cast(AnchorExpansion, str(_take(arrays, "anchor_expansion", "U"))),
+    )
+
+
+def _calibration(arrays: Arrays) -> IntervalCalibration | None:
+    if "calibration_quantiles" not in arrays:
+        return None
+    extrapolation = None
+    if "extrapolation_quantiles" in arrays:
+        parts = (_take(arrays, f"extrapolation_{part}", "f") for part in _EXTRAPOLATED)
+        extrapolation = Extrapolation(*parts)
+    return IntervalCalibration(
+        _take(arrays, "calibration_coverages", "f"),
+        _take(arrays, "calibration_quantiles", "f"),
+        _take(arrays, "calibration_edges", "i"),
+        extrapolation,
+    )
+
+
+def _coefficients(arrays: Arrays) -> CoefficientPredictor:
+    levels = tuple(
+        BackoffLevel(str(name), *_table(arrays, f"level_{name}_"))
+        for name in _take(arrays, "levels", "U")
+    )
+    compound = None
+    if "compound_ids" in arrays:
+        new_cov = _take(arrays, "compound_new_cov", "f")
+        compound = CompoundEffect(*_table(arrays, "compound_"), new_cov)
+    parents = None
+    if "parents_group" in arrays:
+        group = _take(arrays, "parents_group", "i")
+        parents = GroupParents(group, _take(arrays, "parents_parent", "i"))
+    keys = _take(arrays, "keys", "i")
+    mean, cov = _take(arrays, "mean", "f"), _take(arrays, "cov", "f")
+    described = _descriptors(arrays)
+    upper = (levels, compound, parents, described, _classes(arrays))
+    return CoefficientPredictor(keys, mean, cov, *upper)
+
+
+def _classes(arrays: Arrays) -> ClassEffect | None:
+    if "class_compounds" not in arrays:
+        return None
+    known = (_take(arrays, name, "i") for name in ("class_compounds", "class_of_compound"))
+    tables = (
+        ClassTable(*_table(arrays, f"class_{name}_"), _take(arrays, f"class_{name}_new_cov", "f"))
+        if f"class_{name}_ids" in arrays
+        else None
+        for name in ("own", "within")
+    )
+    return ClassEffect(*known, *tables)
+
+
+def _descriptors(arrays: Arrays) -> DescriptorEffect | None:
+    if "descriptor_names" not in arrays:
+        return None
+    kinds = {"ids": "i"}
+    return DescriptorEffect(
+        names=tuple(str(name) for name in _take(arrays, "descriptor_names", "U")),
+        heads=tuple(
+            BackoffLevel(str(name), *_table(arrays, f"head_{name}_"))
+            for name in _take(arrays, "descriptor_heads", "U")
+        ),
+        **{part: _take(arrays, f"descriptor_{part}", kinds.get(part, "f")) for part in _DESCRIBED},
+    )
+
+
+def _table(arrays: Arrays, prefix: str) -> tuple[Any, Any, Any]:
+    ids = _take(arrays, prefix + "ids", "i")
+    return ids, _take(arrays, prefix + "mean", "f"), _take(arrays, prefix + "cov", "f")

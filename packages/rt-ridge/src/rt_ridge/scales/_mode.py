@@ -1,0 +1,299 @@
+"""The posterior mode of the log scales (`map`), and integration about it (`laplace`).
+
+For `laplace` the log posterior is expanded to second order at its mode; points are drawn from a
+t distribution of that centre and covariance, evenly by a scrambled Sobol sequence, and weighted by
+posterior over proposal, so that the result converges to the posterior itself and not to its
+approximation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from molpool_common import FloatArray
+from scipy.optimize import minimize
+from scipy.special import gammaln
+from scipy.stats import chi2, norm
+from scipy.stats.qmc import Sobol
+
+from rt_ridge.hierarchy._hierarchy import Hierarchy
+from rt_ridge.hierarchy._linear_system import UnsolvableError
+from rt_ridge.scales._posterior import TAIL, ScalePosterior
+
+Objective = Callable[[FloatArray], tuple[float, FloatArray]]
+GRADIENT_TOLERANCE = 1e-6
+MAX_STEPS = 500
+MAX_MOVE = 2.0
+"""Of a logarithm, in one box."""
+
+MAX_BOXES = 20
+EDGE = 1e-9
+"""How near a bound of its box a coordinate lies that was stopped there: scaling it rounds."""
+
+MAX_CURVATURE = 200
+"""Most scales whose curvature is measured, which takes two gradients each."""
+
+OFFSET_DRAWS = 32
+"""Draws of the offsets of log σ; each is taken with both signs."""
+
+NU = 8.0
+"""Degrees of freedom of the proposal: tails wider than those of the posterior."""
+
+ENOUGH = 0.1
+"""Share of effective points below which the weights are said to be uneven."""
+
+
+def find_map(hierarchy: Hierarchy) -> ScalePosterior:
+    """Climb to the mode; intervals are normal in the logarithms.
+
+    Notes
+    -----
+    The mode is that of the logarithms, so a scale never collapses to 0 as it may in `reml`: where
+    the data say nothing of it, it stays near its prior's scale. Where σ differs by group, the
+    offsets of log σ are averaged over a normal about their mode: a group of few rows knows little
+    of its σ, and an interval at the most likely one is too narrow.
+    """
+    best = mode(hierarchy)
+    size = len(best.at)
+    half = np.full(size, np.nan)
+    if 0 < size <= MAX_CURVATURE:
+        cov = spread(curvature(hierarchy.log_posterior, best.at))
+        half = norm.isf(TAIL) * np.sqrt(np.diagonal(cov))
+    point = hierarchy.natural(best.at)
+    points = _around(hierarchy, best.at)
+    return ScalePosterior(
+        names=hierarchy.layout.names,
+        points=points,
+        weights=np.full(len(points), 1 / len(points)),
+        low=hierarchy.natural(best.at - half),
+        high=hierarchy.natural(best.at + half),
+        log_likelihood=hierarchy.state(point).log_likelihood,
+        diagnostics={"steps": float(best.steps), "gradient": best.slope},
+        notes=tuple(hierarchy.structure.notes),
+    )
+
+
+def _around(hierarchy: Hierarchy, centre: FloatArray) -> FloatArray:
+    """Return the mode, or where there are offsets of log σ, points that differ in them alone."""
+    first, step = hierarchy.layout.n_free, 1e-3
+    if not hierarchy.layout.n_offsets:
+        return hierarchy.natural(centre)[None]
+    shift = np.zeros(len(centre))
+    shift[first:] = step
+    # One group's σ hardly depends on another's, so that all may move at once.
+    slopes = [hierarchy.log_posterior(centre + sign * shift)[1][first:] for sign in (-1, 1)]
+    sd = 1 / np.sqrt(np.maximum((slopes[0] - slopes[1]) / (2 * step), 1.0))
+    draws = np.random.default_rng(hierarchy.config.seed).normal(size=(OFFSET_DRAWS, len(sd)))
+    offsets = np.concatenate([draws, -draws]) * sd
+    points = np.tile(centre, (len(offsets), 1))
+    points[:, first:] += offsets
+    return np.array([hierarchy.natural(phi) for phi in points])
+
+
+def mode(hierarchy: Hierarchy) -> Optimum:
+    """Return the mode of the log posterior of the unconstrained coordinates."""
+    start = hierarchy.unconstrained(hierarchy.layout.start())
+    return maximise(hierarchy.log_posterior, start, hierarchy.layout.steps())
+
+
+def find_laplace(hierarchy: Hierarchy) -> ScalePosterior:
+    """Return weighted points; `diagnostics` holds their effective number and the log evidence."""
+    whitening = Whitening.at_mode(hierarchy)
+    draws, seed = hierarchy.config.sampling.draws, hierarchy.config.seed
+    u, log_proposal = _propose(hierarchy.layout.size, draws, seed)
+    points = np.array([hierarchy.natural(phi) for phi in whitening.phi(u)])
+    log_likelihood = np.array([hierarchy.state(point).log_likelihood for point in points])
+    log_prior = np.array([hierarchy.layout.log_prior(point)[0] for point in points])
+    log_ratio = log_likelihood + log_prior + whitening.log_volume - log_proposal
+    # About the largest, so that `exp` stays in range.
+    weights = np.exp(log_ratio - log_ratio.max())
+    evidence = float(log_ratio.max() + np.log(weights.mean()))
+    weights /= weights.sum()
+    effective = float(1 / (weights**2).sum())
+    notes = list(hierarchy.structure.notes)
+    if effective < ENOUGH * len(points):
+        notes.append(
+            f"laplace: {effective:.0f} of {len(points)} points are effective; the posterior of the "
+            "scales is far from normal, nuts is the safer method"
+        )
+    return ScalePosterior.of_sample(
+        hierarchy.layout.names,
+        points,
+        weights,
+        log_likelihood=float(weights @ log_likelihood),
+        diagnostics={"ess": effective, "log_evidence": evidence},
+        notes=tuple(notes),
+    )
+
+
+def _propose(size: int, count: int, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Return standard t points [count, size] and their log densities; one point of no entries."""
+    if not size:
+        return np.zeros((1, 0)), np.zeros(1)
+    # The last dimension is the chi-square of the t distribution.
+    sobol = Sobol(size + 1, scramble=True, rng=np.random.default_rng(seed))
+    uniform = sobol.random(2 ** int(np.ceil(np.log2(count))))[:count]
+    # Quantiles of 0 and 1 are infinite.
+    uniform = np.clip(uniform, 1e-12, 1 - 1e-12)
+    t = norm.ppf(uniform[:, :size]) * np.sqrt(NU / chi2.ppf(uniform[:, size:], NU))
+    log_density = gammaln((NU + size) / 2) - gammaln(NU / 2) - size / 2 * np.log(NU * np.pi)
+    return t, log_density - (NU + size) / 2 * np.log1p((t**2).sum(axis=1) / NU)
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """φ = centre + root·u for the leading coordinates, φ = centre + u for the rest.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+        Whose log posterior is meant.
+    centre : ndarray, [size]
+        Its mode, in unconstrained coordinates.
+    root : ndarray, [m, m]
+        Triangular root of the covariance that the curvature at the mode stands for.
+    """
+
+    hierarchy: Hierarchy
+    centre: FloatArray
+    root: FloatArray
+
+    @classmethod
+    def at_mode(cls, hierarchy: Hierarchy) -> Whitening:
+        """Climb to the mode and measure the curvature there."""
+        centre = mode(hierarchy).at
+        size = len(centre) if len(centre) <= MAX_CURVATURE else hierarchy.layout.n_free
+
+        def leading(head: FloatArray) -> tuple[float, FloatArray]:
+            value, gradient = hierarchy.log_posterior(np.concatenate([head, centre[size:]]))
+            return value, gradient[:size]
+
+        # Offsets of log σ left out are nearly standard normal by their prior.
+        cov = spread(curvature(leading, centre[:size])) if size else np.zeros((0, 0))
+        return cls(hierarchy, centre, np.asarray(np.linalg.cholesky(cov), dtype=np.float64))
+
+    @property
+    def complete(self) -> bool:
+        """Whether all coordinates are whitened."""
+        return len(self.root) == len(self.centre)
+
+    @property
+    def log_volume(self) -> float:
+        """Log determinant of φ by u."""
+        return float(np.log(np.diagonal(self.root)).sum())
+
+    def phi(self, u: FloatArray) -> FloatArray:
+        """Return the unconstrained coordinates of u, [size] or [S, size]."""
+        size = len(self.root)
+        step = np.concatenate([u[..., :size] @ self.root.T, u[..., size:]], axis=-1)
+        return np.asarray(self.centre + step)
+
+    def log_density(self, u: FloatArray) -> tuple[float, FloatArray]:
+        """Return the log posterior density of u, up to the evidence, and its gradient.
+
+        -inf where scales are so far apart that the density cannot be computed.
+        """
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            try:
+                value, gradient = self.hierarchy.log_posterior(self.phi(u))
+            except UnsolvableError:
+                return -np.inf, np.zeros(len(u))
+        if not (np.isfinite(value) and np.isfinite(gradient).all()):
+            return -np.inf, np.zeros(len(u))
+        size = len(self.root)
+        by_u = np.concatenate([gradient[:size] @ self.root, gradient[size:]])
+        return value + self.log_volume, by_u
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """Where a function is largest, its value, the largest scaled slope left and the steps taken."""
+
+    at: FloatArray
+    value: float
+    slope: float
+    steps: int
+
+
+def maximise(
+    objective: Objective, start: FloatArray, steps: FloatArray, lower: FloatArray | None = None
+) -> Optimum:
+    """Climb from `start` by L-BFGS-B, above `lower` where given.
+
+    Parameters
+    ----------
+    objective : callable
+        Returns value and gradient.
+    start : ndarray, [size]
+        First point.
+    steps : ndarray, [size]
+        What to scale the coordinates by: about the width of the maximum in each.
+    lower : ndarray, [size], or None
+        Bounds, -inf where there is none. Coordinates without are logarithms and move by at most
+        `MAX_MOVE` at a time, since far from the maximum a quadratic model of them overshoots.
+    """
+    floor = np.full(len(start), -np.inf) if lower is None else lower
+    best = Optimum(start, objective(start)[0], 0.0, 0)
+    # The box follows the best point until no free coordinate is stopped by it.
+    for _ in range(MAX_BOXES if len(start) else 0):
+        free = np.isneginf(floor)
+        low = np.where(free, best.at - MAX_MOVE, floor)
+        high = np.where(free, best.at + MAX_MOVE, np.inf)
+        found = _climb(objective, best, steps, (low, high))
+        best = Optimum(found.at, found.value, found.slope, best.steps + found.steps)
+        stopped = (best.at <= low + EDGE) | (best.at >= high - EDGE)
+        if not (free & stopped).any():
+            break
+    return best
+
+
+def _climb(
+    objective: Objective, start: Optimum, steps: FloatArray, box: tuple[FloatArray, FloatArray]
+) -> Optimum:
+    """Climb within a box."""
+    low, high = (bound / steps for bound in box)
+
+    def descend(x: FloatArray) -> tuple[float, FloatArray]:
+        # About the first value: relative tolerances then refer to what can be gained.
+        value, gradient = objective(x * steps)
+        return start.value - value, -gradient * steps
+
+    bounds = [
+        (None if a == -np.inf else a, None if b == np.inf else b)
+        for a, b in zip(low, high, strict=True)
+    ]
+    options: Any = {"maxiter": MAX_STEPS, "gtol": GRADIENT_TOLERANCE, "ftol": 1e-13, "maxcor": 20}
+    found: Any = minimize(
+        descend, start.at / steps, jac=True, method="L-BFGS-B", bounds=bounds, options=options
+    )
+    gradient = np.where((found.x <= low) & (found.jac > 0), 0.0, found.jac)
+    return Optimum(
+        np.clip(found.x * steps, *box),
+        start.value - float(found.fun),
+        float(np.abs(gradient).max()),
+        found.nit,
+    )
+
+
+def curvature(objective: Objective, at: FloatArray, step: float = 1e-4) -> FloatArray:
+    """Return the negative Hessian at a maximum, by central differences of the gradient."""
+    size = len(at)
+    H = np.empty((size, size))
+    for j in range(size):
+        shift = np.zeros(size)
+        shift[j] = step
+        H[j] = (objective(at - shift)[1] - objective(at + shift)[1]) / (2 * step)
+    return (H + H.T) / 2
+
+
+def spread(H: FloatArray, widest: float = 4.0) -> FloatArray:
+    """Return the covariance that a negative Hessian stands for.
+
+    Directions in which it is flat or wrongly curved get the standard deviation `widest`.
+    """
+    values, vectors = np.linalg.eigh(H)
+    variance = np.where(values > widest**-2, 1 / np.maximum(values, widest**-2), widest**2)
+    return np.asarray((vectors * variance) @ vectors.T)

@@ -1,0 +1,251 @@
+"""Methods that sample the scales: `nuts` by nutpie and `advi` by PyMC, and ArviZ for all methods.
+
+Locations are integrated exactly, so that only the few log scales are sampled: by the no-U-turn
+sampler (Hoffman & Gelman 2014, https://jmlr.org/papers/v15/hoffman14a.html), or by automatic
+differentiation variational inference (Kucukelbir et al. 2017,
+https://jmlr.org/papers/v18/16-107.html). The three libraries come with the extra ``sampling``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from molpool_common import FloatArray
+
+from rt_ridge.hierarchy._hierarchy import Hierarchy
+from rt_ridge.scales._mode import Whitening
+from rt_ridge.scales._posterior import ScalePosterior
+
+MAX_R_HAT = 1.01
+MIN_ESS = 400.0
+WHITE_DEPTH, DEPTH = 2, 8
+"""Doublings of a trajectory: three steps cross a standard normal about a quarter turn."""
+MAX_LIKELIHOODS = 200
+"""Draws at which the log likelihood is evaluated again for its mean."""
+LEARNING_RATE = 0.01
+"""Of Adam: coordinates are whitened, so that a step is a hundredth of a standard deviation."""
+LAST = 0.1
+"""Share of the steps over which the evidence bound is averaged for the diagnostics."""
+POINTS = 1000
+"""Equally likely draws that weighted points are turned into."""
+
+
+def import_extra(name: str, what: str) -> Any:
+    """Import a library of the extra ``sampling``.
+
+    Parameters
+    ----------
+    name : {"arviz", "nutpie", "pymc"}
+        The library.
+    what : str
+        What needs it, for the message.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed; names the extra.
+    """
+    try:
+        with warnings.catch_warnings():
+            # ArviZ's notice of a coming refactoring is not the user's matter.
+            warnings.simplefilter("ignore", FutureWarning)
+            import_module("arviz")
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{what} needs {error.name}, which the extra `sampling` installs: "
+            "pip install 'rt-ridge[sampling]'"
+        ) from error
+
+
+def find_nuts(hierarchy: Hierarchy) -> ScalePosterior:
+    """Sample; `diagnostics` holds the largest R-hat, the least effective size, the divergences.
+
+    Notes
+    -----
+    Chains start at random about the mode, in coordinates whitened there, so that short
+    trajectories and a short warm-up do.
+    """
+    nutpie = import_extra("nutpie", "method nuts")
+    whitening = Whitening.at_mode(hierarchy)
+    found = _sample(nutpie, whitening, hierarchy.config.seed)
+    phi = whitening.phi(np.asarray(found.posterior["u"]))
+    chains = np.concatenate(
+        [np.exp(phi[..., : hierarchy.layout.n_free]), phi[..., hierarchy.layout.n_free :]], axis=-1
+    )
+    points = chains.reshape(-1, chains.shape[-1])
+    trace = _trace(hierarchy, chains, found.sample_stats)
+    diagnostics = _diagnostics(trace, found.sample_stats)
+    step = max(1, len(points) // MAX_LIKELIHOODS)
+    likelihood = [hierarchy.state(point).log_likelihood for point in points[::step]]
+    return ScalePosterior.of_sample(
+        hierarchy.layout.names,
+        points,
+        log_likelihood=float(np.mean(likelihood)),
+        diagnostics=diagnostics,
+        notes=(*hierarchy.structure.notes, *_warnings(diagnostics)),
+        trace=trace,
+    )
+
+
+def _sample(nutpie: Any, whitening: Whitening, seed: int) -> Any:
+    """Run the chains side by side; they share the interpreter, which numpy leaves to itself."""
+    from nutpie.compiled_pyfunc import from_pyfunc
+
+    sampling = whitening.hierarchy.config.sampling
+    size = whitening.hierarchy.layout.size
+
+    def make_log_density() -> Callable[[FloatArray], tuple[float, FloatArray]]:
+        return whitening.log_density
+
+    def make_expand(*_: int) -> Callable[[FloatArray], dict[str, FloatArray]]:
+        return lambda u: {"u": u.copy()}
+
+    model = from_pyfunc(
+        size,
+        make_log_density,
+        make_expand,
+        [np.dtype("float64")],
+        [(size,)],
+        ["u"],
+        make_initial_point_fn=lambda start: np.random.default_rng(start).normal(size=size),
+    )
+    return nutpie.sample(
+        model,
+        draws=sampling.draws,
+        tune=sampling.tune,
+        chains=sampling.chains,
+        cores=sampling.chains,
+        seed=seed,
+        target_accept=sampling.target_accept,
+        maxdepth=sampling.max_depth or (WHITE_DEPTH if whitening.complete else DEPTH),
+        save_warmup=False,
+        progress_bar=False,
+    )
+
+
+def _trace(hierarchy: Hierarchy, chains: FloatArray, stats: Any) -> Any:
+    """Return an InferenceData with one variable per scale."""
+    arviz = import_extra("arviz", "method nuts")
+    draws = {name: chains[:, :, j] for j, name in enumerate(hierarchy.layout.names)}
+    recorded = {name: np.asarray(stats[name]) for name in ("diverging", "n_steps", "energy")}
+    return arviz.from_dict(posterior=draws, sample_stats=recorded)
+
+
+def _diagnostics(trace: Any, stats: Any) -> dict[str, float]:
+    arviz = import_extra("arviz", "method nuts")
+    r_hat, ess = arviz.rhat(trace), arviz.ess(trace)
+    return {
+        "r_hat": max(float(r_hat[name]) for name in r_hat),
+        "ess": min(float(ess[name]) for name in ess),
+        "divergences": float(np.asarray(stats["diverging"]).sum()),
+        "steps": float(np.asarray(stats["n_steps"]).mean()),
+    }
+
+
+def _warnings(diagnostics: dict[str, float]) -> list[str]:
+    notes = []
+    if not diagnostics["r_hat"] < MAX_R_HAT:
+        notes.append(f"nuts: R-hat {diagnostics['r_hat']:.3f}, expected below {MAX_R_HAT}")
+    if not diagnostics["ess"] > MIN_ESS:
+        notes.append(f"nuts: {diagnostics['ess']:.0f} effective draws, expected over {MIN_ESS:.0f}")
+    if diagnostics["divergences"]:
+        notes.append(f"nuts: {diagnostics['divergences']:.0f} divergences")
+    return notes
+
+
+def find_advi(hierarchy: Hierarchy) -> ScalePosterior:
+    """Fit a normal with independent coordinates, whitened at the mode, and draw from it."""
+    pm = import_extra("pymc", "method advi")
+    sampling, seed = hierarchy.config.sampling, hierarchy.config.seed
+    whitening = Whitening.at_mode(hierarchy)
+    with build_model(whitening):
+        approximation = pm.fit(
+            n=sampling.advi_steps,
+            method="advi",
+            random_seed=seed,
+            progressbar=False,
+            obj_optimizer=pm.adam(learning_rate=LEARNING_RATE),
+        )
+        found = approximation.sample(sampling.draws, random_seed=seed)
+    u = np.asarray(found.posterior["u"])[0]
+    points = np.array([hierarchy.natural(phi) for phi in whitening.phi(u)])
+    likelihood = [hierarchy.state(point).log_likelihood for point in points]
+    last = approximation.hist[-max(1, int(LAST * sampling.advi_steps)) :]
+    return ScalePosterior.of_sample(
+        hierarchy.layout.names,
+        points,
+        log_likelihood=float(np.mean(likelihood)),
+        diagnostics={"elbo": -float(np.mean(last)), "steps": float(sampling.advi_steps)},
+        notes=tuple(hierarchy.structure.notes),
+    )
+
+
+def build_model(whitening: Whitening) -> Any:
+    """Return a PyMC model of the whitened coordinates, its density a Potential.
+
+    Parameters
+    ----------
+    whitening : Whitening
+        Its log density and gradient are those of the model.
+    """
+    import pymc as pm
+    from pytensor import tensor as pt
+    from pytensor.graph.basic import Apply
+    from pytensor.graph.op import Op
+
+    class LogDensity(Op):  # type: ignore[misc]
+        """Value and gradient at once: the gradient of the value needs no second evaluation."""
+
+        def make_node(self, u: Any) -> Any:
+            return Apply(self, [pt.as_tensor_variable(u)], [pt.dscalar(), pt.dvector()])
+
+        def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
+            value, gradient = whitening.log_density(np.asarray(inputs[0]))
+            output_storage[0][0] = np.asarray(value)
+            output_storage[1][0] = gradient
+
+        def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
+            return [cotangents[0] * outputs[1]]
+
+        # The same under the name that PyTensor 2 knows.
+        L_op = pullback
+
+    with pm.Model() as model:
+        u = pm.Flat("u", shape=whitening.hierarchy.layout.size)
+        pm.Potential("log_density", LogDensity()(u)[0])
+    return model
+
+
+def to_inference_data(scales: ScalePosterior, seed: int) -> Any:
+    """Return an ArviZ InferenceData with one variable per scale.
+
+    Parameters
+    ----------
+    scales : ScalePosterior
+        Weighted points become equally likely draws; a single point stays one draw. A sampler's
+        own trace is returned as it is.
+    seed : int
+        Of the resampling.
+
+    Raises
+    ------
+    ImportError
+        If ArviZ is not installed.
+    """
+    if scales.trace is not None:
+        return scales.trace
+    arviz = import_extra("arviz", "idata_, the posterior as InferenceData,")
+    points = scales.points
+    if len(points) > 1:
+        rng = np.random.default_rng(seed)
+        # Systematic resampling: as even as weights allow, in random order.
+        places = (np.arange(POINTS) + rng.uniform()) / POINTS
+        chosen = np.searchsorted(np.cumsum(scales.weights), places * scales.weights.sum())
+        points = points[rng.permutation(np.minimum(chosen, len(points) - 1))]
+    draws = {name: points[None, :, j] for j, name in enumerate(scales.names)}
+    return arviz.from_dict(posterior=draws)

@@ -1,0 +1,1 @@
+"""Baselines, evaluation by support, a simulated laboratory and the covariate-shift study."""

@@ -1,0 +1,263 @@
+"""Every pair on its own: what partial pooling is to be better than."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from molpool_common import FloatArray
+
+from rt_ridge._config import RidgeConfig
+from rt_ridge._errors import RTRidgeError
+from rt_ridge._estimators import PooledRidge
+from rt_ridge.prediction._backoff import CoefficientPredictor, NoiseVariance
+from rt_ridge.prediction._summaries import Stage1CoeffSummaries
+from rt_ridge.statistics._ridge import batched_ridge, collapsed_log_likelihood
+from rt_ridge.statistics._sufficient import SufficientStatistics
+from rt_ridge.tables._features import FeatureCenter, FeatureMap
+
+_NO_NOISE = 1e-12
+"""Least σ² over the variance of the target, for data that a line fits without error."""
+
+
+class _Groupwise(PooledRidge):
+    """Regressions of the pairs one by one, from their statistics."""
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        group_col: str = "species",
+        feature_center: FeatureCenter = "global",
+    ) -> None:
+        self.alpha = alpha
+        self.group_col = group_col
+        self.feature_center = feature_center
+
+    def ridge_config(self) -> RidgeConfig:
+        """Return the model that the intervals stand for: flat intercepts, ridge slopes."""
+        if not (np.isfinite(self.alpha) and self.alpha > 0):
+            raise RTRidgeError(f"alpha: expected a number > 0; found {self.alpha!r}")
+        return RidgeConfig(
+            intercept_mode="collapsed", intercept_prior="flat", lambda_slopes=float(self.alpha)
+        )
+
+    def _fit_statistics(
+        self, stats: SufficientStatistics, config: RidgeConfig, features: FeatureMap
+    ) -> None:
+        slopes, precision = self._slopes(stats)
+        sigma2 = _noise_variance(stats, slopes, precision)
+        covariance = batched_ridge(stats, precision).covariance
+        mean, cov = _with_intercept(stats, slopes, sigma2, covariance)
+        sigma = float(np.sqrt(sigma2))
+        self.scales_ = {"sigma": {"mean": sigma, "low": np.nan, "high": np.nan}}
+        self.log_likelihood_ = float(
+            collapsed_log_likelihood(stats, lambda_slopes=precision, sigma2=sigma2).sum()
+        )
+        self.summaries_ = Stage1CoeffSummaries(
+            group_col=stats.group_col,
+            features=features,
+            coefficients=CoefficientPredictor(stats.keys, mean, cov, parents=stats.parents),
+            noise=NoiseVariance(sigma2),
+            n=stats.n,
+            method=type(self).__name__,
+        )
+
+    def _slopes(self, stats: SufficientStatistics) -> tuple[FloatArray, FloatArray]:
+        """Return slopes, and the diagonals of the Λ of a normal prior that gives them, [G, P]."""
+        raise NotImplementedError
+
+
+class GroupwiseRidge(_Groupwise):
+    """Ridge regression of every pair on its own; an unseen pair has no prediction.
+
+    The coefficients are those of ``sklearn.linear_model.Ridge(alpha)`` fitted pair by pair,
+    computed for all pairs at once.
+
+    Parameters
+    ----------
+    alpha : float
+        Weight of the squared slopes against the sum of squared errors, > 0.
+    group_col : str
+        What the group is called, for the artefact.
+    feature_center : {"global", "none"}
+        Whether covariates are centred at their mean, where the intercept then stands.
+
+    Attributes
+    ----------
+    summaries_ : Stage1CoeffSummaries
+        Coefficients, and their covariances under a flat prior of intercepts, a normal one of
+        slopes, and one σ that maximises the collapsed likelihood.
+    scales_ : dict
+        That σ, in the unit of the target.
+    """
+
+    def _slopes(self, stats: SufficientStatistics) -> tuple[FloatArray, FloatArray]:
+        precision = np.full((stats.G, stats.P), float(self.alpha))
+        return batched_ridge(stats, precision).slopes, precision
+
+
+class GroupwiseLasso(_Groupwise):
+    """Lasso of every pair on its own; an unseen pair has no prediction.
+
+    The coefficients are those of ``sklearn.linear_model.Lasso(alpha)`` fitted pair by pair.
+
+    Parameters
+    ----------
+    alpha : float
+        Weight of the absolute slopes against half the mean squared error, > 0.
+    group_col, feature_center
+        As in `GroupwiseRidge`.
+
+    Attributes
+    ----------
+    summaries_ : Stage1CoeffSummaries
+        Coefficients, and covariances by the local quadratic approximation of the penalty (Fan
+        and Li 2001, doi:10.1198/016214501753382273): a slope of 0 is held there.
+    scales_ : dict
+        σ, in the unit of the target.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.01,
+        *,
+        group_col: str = "species",
+        feature_center: FeatureCenter = "global",
+    ) -> None:
+        super().__init__(alpha, group_col=group_col, feature_center=feature_center)
+
+    def _slopes(self, stats: SufficientStatistics) -> tuple[FloatArray, FloatArray]:
+        penalty = self.alpha * stats.n.astype(np.float64)
+        slopes = groupwise_lasso(stats.sxx, stats.sxy, penalty)
+        # |w| is about w² / 2|w0| + |w0| / 2 near w0; the floor keeps slopes at 0 definite.
+        floor = 1e-6 * max(float(np.abs(slopes).max(initial=0.0)), 1e-6)
+        return slopes, penalty[:, None] / np.maximum(np.abs(slopes), floor)
+
+
+def _noise_variance(
+    stats: SufficientStatistics, slopes: FloatArray, precision: FloatArray
+) -> float:
+    """Return σ² that maximises the collapsed likelihood of flat intercepts."""
+    # Each pair spends a row on its flat intercept.
+    freedom = int((stats.n - 1).sum())
+    if freedom == 0:
+        raise RTRidgeError(
+            f"rows: expected a pair with two or more to measure the noise; found pairs of one row"
+            f" each, n_samples = {stats.G}"
+        )
+    rss = stats.syy - 2 * np.einsum("gp,gp->g", slopes, stats.sxy)
+    rss += np.einsum("gp,gpq,gq->g", slopes, stats.sxx, slopes)
+    total = float(np.maximum(rss, 0.0).sum() + (precision * slopes**2).sum())
+    return max(total, _NO_NOISE * (float(stats.syy.sum()) or 1.0)) / freedom
+
+
+def _with_intercept(
+    stats: SufficientStatistics, slopes: FloatArray, sigma2: float, inverse: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return mean and covariance of [b, w]; the line turns about the mean of its rows."""
+    mean = np.empty((stats.G, stats.P + 1))
+    mean[:, 1:] = slopes
+    mean[:, 0] = stats.mean_y - np.einsum("gp,gp->g", stats.mean_x, slopes)
+    lever = np.einsum("gpq,gq->gp", inverse, stats.mean_x)
+    cov = np.empty((stats.G, stats.P + 1, stats.P + 1))
+    # b = ȳ − x̄·w, where ȳ and w are independent.
+    cov[:, 0, 0] = 1 / stats.n + np.einsum("gp,gp->g", stats.mean_x, lever)
+    cov[:, 0, 1:] = cov[:, 1:, 0] = -lever
+    cov[:, 1:, 1:] = inverse
+    return mean, sigma2 * cov
+
+
+def groupwise_lasso(
+    sxx: FloatArray,
+    sxy: FloatArray,
+    penalty: FloatArray,
+    *,
+    max_iter: int = 10_000,
+    tol: float = 1e-9,
+) -> FloatArray:
+    """Minimise ½ w·S_xx w - w·S_xy + penalty |w|₁ of each group.
+
+    Parameters
+    ----------
+    sxx : ndarray, [G, P, P]
+        Centred cross products of the covariates.
+    sxy : ndarray, [G, P]
+        Those of covariates and target.
+    penalty : ndarray, [G]
+        Weight of the sum of absolute slopes.
+    max_iter : int
+        Sweeps over the covariates.
+    tol : float
+        A group is done when its optimality conditions hold to `tol` times its largest |S_xy|.
+        Slopes of collinear covariates may wander on; what they predict does not.
+
+    Returns
+    -------
+    ndarray, [G, P]
+        Slopes; 0 for a constant covariate.
+
+    Warns
+    -----
+    UserWarning
+        If groups are left after `max_iter` sweeps.
+
+    Notes
+    -----
+    The sweeps of Friedman et al. (2010, doi:10.18637/jss.v033.i01), over groups side by side, and
+    after each a step to the optimum for the signs at hand, as in the feature-sign search of Lee
+    et al. (2006, NIPS 19), which ends the crawl that collinear covariates would cause.
+    """
+    slopes = np.zeros_like(sxy)
+    open_groups = np.arange(len(sxy))
+    for _ in range(max_iter):
+        if not len(open_groups):
+            return slopes
+        w, part = slopes[open_groups], (sxx[open_groups], sxy[open_groups], penalty[open_groups])
+        _sweep(w, *part)
+        w = _along_signs(w, *part)
+        slopes[open_groups] = w
+        largest = np.abs(part[1]).max(axis=1, initial=0.0)
+        open_groups = open_groups[_violation(w, *part) > tol * largest]
+    if len(open_groups):
+        warnings.warn(
+            f"lasso: {len(open_groups)} of {len(sxy)} groups are not done after {max_iter} sweeps",
+            UserWarning,
+            stacklevel=2,
+        )
+    return slopes
+
+
+def _sweep(w: FloatArray, sxx: FloatArray, sxy: FloatArray, penalty: FloatArray) -> None:
+    """Minimise over every slope once, in place."""
+    diagonal = np.einsum("gpp->gp", sxx)
+    for j in range(w.shape[1]):
+        gradient = sxy[:, j] - np.einsum("gp,gp->g", sxx[:, j], w) + diagonal[:, j] * w[:, j]
+        shrunk = np.sign(gradient) * np.maximum(np.abs(gradient) - penalty, 0.0)
+        w[:, j] = np.divide(shrunk, diagonal[:, j], out=np.zeros(len(w)), where=diagonal[:, j] > 0)
+
+
+def _along_signs(
+    w: FloatArray, sxx: FloatArray, sxy: FloatArray, penalty: FloatArray
+) -> FloatArray:
+    """Go to the optimum for the signs at hand, or as far as to the first slope that reaches 0."""
+    active = w != 0
+    system = sxx * (active[:, :, None] & active[:, None, :])
+    diagonal = np.einsum("gpp->gp", system)
+    # A hair of ridge: with more slopes than rows the penalty alone says where to go, and far.
+    diagonal += np.where(active, 1e-12 * diagonal, 1.0)
+    right = np.where(active, sxy - np.sign(w) * penalty[:, None], 0.0)
+    solved = np.linalg.solve(system, right[..., None])[..., 0] if w.size else w
+    crosses = active & (np.sign(solved) != np.sign(w))
+    step = np.divide(w, w - solved, out=np.ones_like(w), where=crosses)
+    shortest = step.min(axis=1, keepdims=True, initial=1.0)
+    moved = w + shortest * (solved - w)
+    return np.where(crosses & (step == shortest), 0.0, moved)
+
+
+def _violation(w: FloatArray, sxx: FloatArray, sxy: FloatArray, penalty: FloatArray) -> FloatArray:
+    """Return how far each group is from |gradient| <= penalty, with = and the sign where w ≠ 0."""
+    gradient = sxy - np.einsum("gpq,gq->gp", sxx, w)
+    bound = penalty[:, None]
+    off = np.where(w != 0, np.abs(gradient - np.sign(w) * bound), np.abs(gradient) - bound)
+    return np.asarray(np.maximum(off, 0.0).max(axis=1, initial=0.0))
