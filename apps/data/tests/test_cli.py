@@ -43,7 +43,7 @@ def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         update={"bytes": len(CONTENT), "sha256": hashlib.sha256(CONTENT).hexdigest(), "rows": 1}
     )
     entry = biogen.model_copy(update={"files": (file,)})
-    monkeypatch.setattr("molpool_pipelines.datasets.catalogue.registry", lambda: {"biogen": entry})
+    monkeypatch.setattr("molpool_pipelines.datasets._registry.registry", lambda: {"biogen": entry})
     path = tmp_path / "named" / entry.location(file)
     path.parent.mkdir(parents=True)
     path.write_bytes(CONTENT)
@@ -188,7 +188,7 @@ def test_a_fault_of_ours_keeps_its_traceback(run: Run, monkeypatch: pytest.Monke
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("ours")
 
-    monkeypatch.setattr("molpool_data.demo.write_demo", broken)
+    monkeypatch.setattr("molpool_pipelines.demo.write_demo", broken)
     with pytest.raises(RuntimeError, match="ours"):
         run("demo")
 

@@ -50,8 +50,8 @@ def coverage(good, folder, run):
 
 
 def test_intervals_hold_on_new_runs_where_plain_ones_do_not(good, runs, tmp_path):
-    # 20 % of 300 and of 400 runs are off; the 95 % reach leaves out a quarter of those rows. Their
-    # number scatters by 12 and 10 %, and so the share left out by 0.8 points: 3 are 3.8 sd.
+    # 20 % of 300 and of 400 runs are off; the 95 % quantile leaves out a quarter of those rows.
+    # Their number scatters by 12 and 10 %, and so the share left out by 0.8 points: 3 are 3.8 sd.
     fit = ("fit", "--data", runs / "train.parquet")
     plain = good(*fit, "--save-dir", tmp_path / "plain")
     ended = good(*fit, "--save-dir", tmp_path / "calibrated", *CALIBRATE)
@@ -62,9 +62,8 @@ def test_intervals_hold_on_new_runs_where_plain_ones_do_not(good, runs, tmp_path
     assert abs(after - 0.95) < 0.03
     assert said.count("Intervals are calibrated on runs held out from the fit.") == 1
     assert "Intervals calibrated on runs held out: calibrated." in said
-    assert "calibrated on 3,600 rows of 300 runs, held out in 5 parts" in " ".join(
-        ended.out.split()
-    )
+    said = " ".join(ended.out.split())
+    assert "calibrated on 3,600 rows of 300 held-out runs in 5 folds" in said
     metrics = json.loads((tmp_path / "calibrated" / "metrics.json").read_text())
     assert metrics["calibration"] == {"rows": 3600, "runs": 300, "folds": 5}
     assert json.loads((tmp_path / "plain" / "metrics.json").read_text())["calibration"] is None
@@ -113,7 +112,7 @@ def test_pairs_of_one_run_cannot_be_calibrated(rt, runs, tmp_path):
     assert not run.exists()
 
 
-def test_descriptors_reach_compounds_that_a_fold_has_not_seen(good, lab, tmp_path):
+def test_descriptors_predict_compounds_that_a_fold_has_not_seen(good, lab, tmp_path):
     train = pl.read_parquet(lab / "train.parquet")
     # A compound of one run alone is new to the fit that holds this run out.
     lone = train.filter(comp_id=0)["run"][0]

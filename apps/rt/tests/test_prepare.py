@@ -81,7 +81,7 @@ def test_cap_and_libraries(good, raw, tmp_path):
     assert all(rows(again, name).equals(rows(out, name)) for name in files)
 
 
-def test_gaps_are_the_median_of_the_run_and_told(good, raw, tmp_path):
+def test_gaps_are_the_median_of_the_run_and_marked(good, raw, tmp_path):
     one = (pl.col("run") == 2) & (pl.int_range(pl.len()).over("run") < 2)
     gaps = raw.with_columns(
         pl.when(one).then(None).otherwise("run_covariate_1").alias("run_covariate_1")
@@ -91,8 +91,8 @@ def test_gaps_are_the_median_of_the_run_and_told(good, raw, tmp_path):
     prepare = ("prepare", "--data", tmp_path / "raw.csv", *RAW, "--save-dir")
     ended = good(*prepare, out, "--missing-covariates", "run_median")
     assert "Gaps of run_covariate_1 are the run's median" in ended.out
-    found, told = rows(out), "run_covariate_1_missing"
-    filled = found.filter(pl.col(told) == 1)
+    found, marked = rows(out), "run_covariate_1_missing"
+    filled = found.filter(pl.col(marked) == 1)
     assert 0 < filled.height <= 2
     expected = raw.filter(pl.col("run") == 2)["run_covariate_1"].median()
     assert filled["run_covariate_1"].to_list() == pytest.approx([expected] * filled.height)
@@ -101,7 +101,7 @@ def test_gaps_are_the_median_of_the_run_and_told(good, raw, tmp_path):
     raw[:50].write_csv(tmp_path / "raw.csv")
     good(*prepare, later, "--like", out)
     assert rows(later).columns == found.columns
-    assert rows(later)[told].sum() == 0
+    assert rows(later)[marked].sum() == 0
 
 
 def test_later_tables_get_the_ids_of_the_first(good, raw, tmp_path):

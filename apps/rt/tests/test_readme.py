@@ -6,9 +6,9 @@ import re
 import shlex
 from pathlib import Path
 
+import molpool_pipelines.retention as rt
 import pytest
 from molpool_common import flag_names, parse_config
-from molpool_pipelines.retention import config as configs
 from molpool_rt.cli import COMMANDS
 
 APP = Path(__file__).parents[1]
@@ -33,21 +33,21 @@ def test_commands_that_are_shown_can_be_parsed(document, monkeypatch):
     shown = list(commands(document.read_text(encoding="utf-8")))
     assert shown
     for name, *arguments in shown:
-        model = getattr(configs, COMMANDS[name][0])
+        model = getattr(rt, COMMANDS[name][0])
         assert parse_config(model, arguments, prog=name, description="")
 
 
 @pytest.mark.skipif(not GUIDE.is_file(), reason="the guide lies in the workspace")
 def test_flags_that_the_guide_names_exist():
     flags = set(re.findall(r"`(--[a-z.-]+)", GUIDE.read_text(encoding="utf-8")))
-    known = {f for model, *_ in COMMANDS.values() for f in flag_names(getattr(configs, model))}
+    known = {f for model, *_ in COMMANDS.values() for f in flag_names(getattr(rt, model))}
     assert flags <= known
 
 
 @pytest.mark.skipif(not GUIDE.is_file(), reason="the guide lies in the workspace")
 def test_the_guide_names_the_keys_of_fit():
     text = GUIDE.read_text(encoding="utf-8")
-    for key in configs.FitConfig.model_fields:
+    for key in rt.FitConfig.model_fields:
         shared = {"location_mean", "location_sd", "sigma_fixed", "priors", "sampling", "overwrite"}
         if key not in shared | {"data", "seed", "save_dir"}:
             assert f"`{key}`" in text, key

@@ -54,7 +54,7 @@ def test_it_learns_classes(
     smiles: list[str], classes: NDArray[np.float64], settings: Any, loss: str
 ) -> None:
     data = MoleculeData(smiles, classes, task_names=("Cl", "ring"))
-    config = settings(epochs=100, width=64, learning_rate=5e-3, loss=loss)
+    config = settings(epochs=60, width=64, learning_rate=1e-2, loss=loss)
     model = ChempropModel.from_config(config, task_names=("Cl", "ring"), task_type="classification")
     model.fit(data)
     predicted = model.predict(smiles)

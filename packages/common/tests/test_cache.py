@@ -1,9 +1,127 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
-from molpool_common.cache import cache_folder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from molpool_common import cache_folder
+from molpool_common._cache import CacheWarning, ContentStore, text_keys
+
+TEXTS = [f"molecule {i}" for i in range(40)]
+
+
+def collect(store: ContentStore, texts: list[str]) -> dict[str, float]:
+    return {
+        texts[asked]: float(found.arrays["value"][there])
+        for found in store.find(text_keys(texts))
+        for there, asked in zip(found.there, found.asked, strict=True)
+    }
+
+
+def add(folder: Path, texts: list[str]) -> None:
+    values = np.array([float(text.split()[1]) for text in texts])
+    ContentStore(folder).add(text_keys(texts), {"value": values})
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.chunk"))
+
+
+def test_what_was_added_is_found_under_its_own_text(tmp_path: Path) -> None:
+    add(tmp_path, TEXTS[:10])
+    add(tmp_path, TEXTS[5:30])  # overlaps the first
+    asked = TEXTS[::-3]
+    expected = {text: float(text.split()[1]) for text in asked if text in TEXTS[:30]}
+    assert collect(ContentStore(tmp_path), asked) == expected
+
+
+def test_an_empty_or_missing_folder_holds_nothing(tmp_path: Path) -> None:
+    store = ContentStore(tmp_path / "none")
+    assert collect(store, TEXTS) == {}
+    store.add(text_keys([]), {"value": np.empty(0)})
+    assert not store.folder.exists()
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_any_damaged_byte_or_end_is_noticed(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("damaged")
+    add(folder, TEXTS[:4])
+    add(folder, TEXTS[4:8])
+    path = files(folder)[0]
+    content = bytearray(path.read_bytes())
+    at = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        content[at] ^= data.draw(st.integers(1, 255))
+    else:
+        del content[at:]
+    path.write_bytes(content)
+    with pytest.warns(CacheWarning, match="damaged file"):
+        found = collect(ContentStore(folder), TEXTS[:8])
+    assert len(found) == 4
+    assert not path.exists()
+    assert collect(ContentStore(folder), TEXTS[:8]) == found
+
+
+def test_what_a_killed_process_leaves_is_never_read(tmp_path: Path) -> None:
+    add(tmp_path, TEXTS[:4])
+    whole = files(tmp_path)[0].read_bytes()
+    (tmp_path / ".half.chunk.1.tmp").write_bytes(whole[: len(whole) // 2])
+    assert len(collect(ContentStore(tmp_path), TEXTS)) == 4
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_once(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    store = ContentStore(blocked / "cache")
+    with pytest.warns(CacheWarning, match="can be written to"):
+        store.add(text_keys(TEXTS[:2]), {"value": np.zeros(2)})
+    store.add(text_keys(TEXTS[:2]), {"value": np.zeros(2)})  # silent
+
+
+WRITER = """
+import sys, numpy as np
+from pathlib import Path
+from molpool_common._cache import ContentStore, text_keys
+for start in map(int, sys.argv[2:]):
+    texts = [f"molecule {i}" for i in range(start, start + 10)]
+    values = np.arange(start, start + 10, dtype=float)
+    ContentStore(Path(sys.argv[1])).add(text_keys(texts), {"value": values})
+"""
+
+
+@pytest.mark.slow
+def test_processes_write_the_same_folder_at_once(tmp_path: Path) -> None:
+    spans = [("0", "10", "20", "30"), ("30", "0", "10"), ("0", "10", "20")]
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), *span]) for span in spans
+    ]
+    assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
+    assert len(files(tmp_path)) == 4
+    assert collect(ContentStore(tmp_path), TEXTS) == {t: float(t.split()[1]) for t in TEXTS}
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.slow
+def test_a_process_killed_while_it_writes_leaves_whole_files(tmp_path: Path) -> None:
+    spans = [str(start) for start in range(0, 100_000, 10)]
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), *spans])
+    try:
+        deadline = time.monotonic() + 60
+        while len(files(tmp_path)) < 20 and time.monotonic() < deadline:
+            time.sleep(0.005)
+    finally:
+        writer.kill()
+        writer.wait()
+    found = collect(ContentStore(tmp_path), TEXTS)  # a damaged file would warn, and so fail
+    assert found == {text: float(text.split()[1]) for text in TEXTS}
 
 
 def test_settings_of_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

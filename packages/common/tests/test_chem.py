@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from molpool_common import chem
-from molpool_common.chem import (
+from molpool_common import _chem as chem
+from molpool_common._chem import (
     inchikey_block,
     inchikey_blocks,
     morgan_bits,
@@ -23,7 +23,7 @@ from molpool_common.chem import (
     murcko_scaffolds,
     parse_smiles,
 )
-from molpool_common.errors import InputError
+from molpool_common._errors import InputError
 from rdkit import Chem, DataStructs
 
 BAD: list[tuple[Any, str]] = [

@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molpool_common.cli import (
+from molpool_common._cli import (
     Command,
     dispatch,
     guarded,
-    heed_ctrl_c,
     parse_config,
     rewriting,
     take_config,
 )
-from molpool_common.config import ConfigModel, YamlDocument, dump_config
-from molpool_common.errors import InputError
+from molpool_common._config import ConfigModel, YamlDocument, dump_config
+from molpool_common._errors import InputError
+from molpool_common._process import heed_ctrl_c
 from pydantic import Field
 
 
@@ -83,7 +83,7 @@ class TestGuarded:
 
 PROGRAM = """
 import sys
-from molpool_common.cli import guarded
+from molpool_common._cli import guarded
 
 def body():
     for i in range(100_000):
@@ -109,7 +109,9 @@ def test_reader_that_leaves_is_no_fault() -> None:
 
 @pytest.mark.slow
 def test_fault_of_ours_ends_a_process_with_1() -> None:
-    code = "import sys; from molpool_common.cli import guarded; sys.exit(guarded('p', lambda: 1/0))"
+    code = (
+        "import sys; from molpool_common._cli import guarded; sys.exit(guarded('p', lambda: 1/0))"
+    )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == 1
     assert "Traceback" in ended.stderr

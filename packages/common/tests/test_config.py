@@ -6,15 +6,15 @@ from typing import Any, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molpool_common.config import (
+from molpool_common._config import (
     ConfigModel,
     dump_config,
     load_config,
     read_yaml,
+    valid_keys,
     validate_values,
 )
-from molpool_common.config_errors import valid_keys
-from molpool_common.errors import InputError
+from molpool_common._errors import InputError
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 

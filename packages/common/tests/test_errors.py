@@ -5,7 +5,7 @@ import pickle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molpool_common.errors import InputError, did_you_mean, listed, nearest
+from molpool_common._errors import InputError, did_you_mean, listed, nearest
 
 
 def test_message_has_parameter_place_expected_found_and_hint() -> None:

@@ -4,10 +4,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 import tyro
-from molpool_common.cli import parse_config
-from molpool_common.config import ConfigModel, validate_values
-from molpool_common.errors import InputError
-from molpool_common.flags import flag_names, has_flag
+from molpool_common._cli import parse_config
+from molpool_common._config import ConfigModel, validate_values
+from molpool_common._errors import InputError
+from molpool_common._flags import flag_names, has_flag
 from pydantic import Field
 
 

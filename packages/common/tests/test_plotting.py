@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import matplotlib as mpl
 import pytest
-from molpool_common.plotting import OKABE_ITO, figure_svg, new_figure, style
+from molpool_common._plotting import OKABE_ITO, figure_svg, new_figure, style
 
 
 def draw(text: str = "label") -> str:

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molpool_common.report import (
+from molpool_common._report import (
     Cell,
     Code,
     Facts,

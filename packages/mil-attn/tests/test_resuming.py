@@ -179,7 +179,7 @@ def test_a_checkpoint_of_something_else_is_named(
     with pytest.raises(MILError, match=r"such as last\.ckpt; .*model\.pt is none"):
         fit(settings(), data, resume_from=tmp_path / "model.pt")
     (tmp_path / "cut.pt").write_bytes((tmp_path / "model.pt").read_bytes()[:1000])
-    with pytest.raises(MILError, match=r"model: expected a whole file .*cut\.pt"):
+    with pytest.raises(MILError, match=r"model: expected a complete file .*cut\.pt"):
         MILModule.load(tmp_path / "cut.pt")
     torch.save({"a": 1}, tmp_path / "other.pt")
     with pytest.raises(MILError, match=r"other\.pt is of another program"):

@@ -4,8 +4,8 @@ from copy import deepcopy
 
 import pytest
 import torch
-from task_affinity._gradients import FunctionalLosses, RandomState, encoder_parameters
-from task_affinity._measures import lookahead_affinities
+from task_affinity._gradients import RandomState, encoder_parameters
+from task_affinity._measures import Lookahead, Step
 
 
 @pytest.mark.parametrize("settings", [{}, {"dropout": 0.5}, {"batch_norm": True}])
@@ -17,15 +17,8 @@ def test_agrees_with_copying_stepping_and_evaluating_again(make_toy, settings):
     values, _ = losses(model, batch)
     buffers = {name: b.clone() for name, b in model.named_buffers()}
     tasks = torch.tensor([0, 2])
-    Z = lookahead_affinities(
-        FunctionalLosses(model, losses),
-        batch,
-        random,
-        values,
-        tasks,
-        encoder_parameters(model),
-        step,
-    )
+    measure = Lookahead(model, losses, encoder_parameters(model), step=step)
+    Z = torch.from_numpy(measure(Step(batch, values, tasks, random)))
 
     for column, j in enumerate(tasks.tolist()):
         copy = deepcopy(before)
@@ -46,13 +39,7 @@ def test_agrees_with_copying_stepping_and_evaluating_again(make_toy, settings):
 def test_a_step_on_its_own_loss_helps_a_task(make_toy):
     model, batches, losses = make_toy()
     values, present = losses(model, batches[0])
-    Z = lookahead_affinities(
-        FunctionalLosses(model, losses),
-        batches[0],
-        RandomState.now(torch.device("cpu")),
-        values,
-        present.nonzero().squeeze(1),
-        encoder_parameters(model),
-        1e-3,
-    )
-    assert (Z.diag() > 0).all()
+    random, tasks = RandomState.now(torch.device("cpu")), present.nonzero().squeeze(1)
+    measure = Lookahead(model, losses, encoder_parameters(model), step=1e-3)
+    Z = measure(Step(batches[0], values, tasks, random))
+    assert (Z.diagonal() > 0).all()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
-from molpool_common import Command, InputError, dispatch
+from molpool_common import Command, InputError, console, dispatch
 
 PROG = "molpool-data"
 _Options = TypeVar("_Options")
@@ -71,7 +71,7 @@ class DemoOptions:
 
 @dataclass(frozen=True)
 class DescribeOptions:
-    """Write a profile of a table: labels, values, overlap, scaffolds, repeats, sampling.
+    """Write a profile of a table: labels, values, overlap, scaffolds, duplicates, sampling.
 
     Rows whose SMILES do not parse are left out and listed. Rows are one molecule where the first
     block of their InChIKey is equal, so stereoisomers count as one.
@@ -131,7 +131,7 @@ def _parse(options: Callable[..., _Options], command: str, argv: Sequence[str]) 
 
 def _list(argv: Sequence[str]) -> None:
     options = _parse(ListOptions, "list", argv)
-    from molpool_data.listing import print_json, print_table
+    from molpool_data._data_sets import print_json, print_table
 
     if options.json:
         print_json()
@@ -141,7 +141,7 @@ def _list(argv: Sequence[str]) -> None:
 
 def _fetch(argv: Sequence[str]) -> None:
     options = _parse(FetchOptions, "fetch", argv)
-    from molpool_data.fetching import fetch_and_report
+    from molpool_data._data_sets import fetch_and_report
 
     fetch_and_report(options.name, options.into)
 
@@ -156,9 +156,7 @@ def _describe(argv: Sequence[str]) -> None:
         )
     from molpool_pipelines.tables import Columns, describe_and_report, read_configured, read_named
 
-    from molpool_data.output import check_output
-
-    check_output(options.output, force=options.force)
+    _check_output(options.output, force=options.force)
     if options.config is not None:
         described = read_configured(options.config, options.quality_column)
     else:
@@ -171,6 +169,32 @@ def _describe(argv: Sequence[str]) -> None:
 
 def _demo(argv: Sequence[str]) -> None:
     options = _parse(DemoOptions, "demo", argv)
-    from molpool_data.demo import write_demo
+    output = options.output
+    if output.suffix.lower() not in (".csv", ".parquet"):
+        raise InputError(
+            "--output", expected="a name that ends in .csv or .parquet", found=repr(str(output))
+        )
+    _check_output(output, force=options.force)
+    # Past the checks, because RDKit and Polars take a second to import.
+    from molpool_pipelines.demo import DEMO_NOTICE, DEMO_TASKS, write_demo
 
-    write_demo(options.output, n=options.n, seed=options.seed, force=options.force)
+    table = write_demo(output, n=options.n, seed=options.seed)
+    out = console()
+    note = f"wrote {output}: {options.n:,} molecules, seed {options.seed}"
+    out.print(note, soft_wrap=True, markup=False)
+    labels = ", ".join(f"{task} {table[task].count():,}" for task in DEMO_TASKS)
+    out.print(f"labels: {labels}", markup=False)
+    out.print(DEMO_NOTICE, style="bold", markup=False)
+
+
+def _check_output(output: Path, *, force: bool) -> None:
+    """Refuse, before anything is computed, a file that could not be written."""
+    if not output.parent.is_dir():
+        raise InputError("--output", expected="a folder that exists", found=str(output.parent))
+    if output.is_dir() or (output.exists() and not force):
+        raise InputError(
+            "--output",
+            expected="a new file",
+            found=f"{str(output)!r}, which exists",
+            hint=None if output.is_dir() else "Give --force to replace it.",
+        )

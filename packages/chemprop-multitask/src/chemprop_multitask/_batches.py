@@ -36,7 +36,7 @@ class RowBatchMolGraph(BatchMolGraph):  # type: ignore[misc]  # chemprop has no 
 
 
 class BatchLoader(ResumableLoader[TrainingBatch]):
-    """Batches of molecules in a sampler's order, gone on with in the middle of an epoch.
+    """Batches of molecules in a sampler's order, resumable in the middle of an epoch.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ CLASSIFICATION_LOSSES = ("bce", "focal")
 class MultiTaskLoss(ChempropMetric):  # type: ignore[misc]  # chemprop has no types here
     """Mean loss over tasks (or over labels), a loss of its own kind for each column.
 
-    As a metric it keeps a sum and a count a task, so that a whole validation set is averaged as a
+    As a metric it keeps a sum and a count per task, so that a whole validation set is averaged as a
     single batch is: first within each task, then over the tasks that have a label.
 
     Parameters
@@ -63,7 +63,7 @@ class MultiTaskLoss(ChempropMetric):  # type: ignore[misc]  # chemprop has no ty
         self.focal_gamma = focal_gamma
         is_class = torch.tensor([kind == "classification" for kind in kinds])
         self.register_buffer("is_class", is_class, persistent=False)
-        # The parent's states of the same names are one number each; a task mean needs one a task.
+        # The parent's states of the same names are one number each; a task mean needs one per task.
         self.add_state("total_loss", torch.zeros(len(kinds)), dist_reduce_fx="sum")
         self.add_state("num_samples", torch.zeros(len(kinds), dtype=torch.long), "sum")
 

@@ -1,6 +1,6 @@
 """Chemprop's directed bond message passing and aggregation, each sum as one sparse matmul.
 
-The sums over neighbours and over a molecule's atoms are products with sparse matrices of ones,
+The sums over neighbours and over a molecule's atoms are matmuls with sparse matrices of ones,
 which are differentiable linear maps.
 """
 
@@ -89,7 +89,7 @@ class _Matmul(torch.autograd.Function):
 
     @staticmethod
     def forward(X: Tensor, crow: Tensor, col: Tensor, crow_t: Tensor, col_t: Tensor) -> Tensor:
-        # A sum over bags of rows is this product without a stored value for each one, two to three
+        # A sum over bags of rows is this matmul without a stored value for each one, two to three
         # times quicker than that of `torch.sparse_csr_tensor` and without its beta warning.
         return embedding_bag(col, X.contiguous(), crow, mode="sum", include_last_offset=True)
 
@@ -112,14 +112,14 @@ class _Matmul(torch.autograd.Function):
     def vmap(
         info: Any, in_dims: tuple[int | None, ...], X: Tensor, *csr: Tensor
     ) -> tuple[Tensor, int]:
-        # All examples share the matrix, so that they become further columns of one product.
+        # All examples share the matrix, so that they become further columns of one matmul.
         assert in_dims[0] is not None, "only X can be batched"
         X = X.movedim(in_dims[0], 1)
         sums = _matmul(X.flatten(1), *csr)
         return sums.reshape(len(sums), *X.shape[1:]), 1
 
 
-# torch asks at each product for the signature of `forward`, and Python would work it out anew.
+# torch asks at each matmul for the signature of `forward`, and Python would work it out anew.
 vars(_Matmul)["forward"].__func__.__signature__ = signature(_Matmul.forward)
 
 
@@ -196,7 +196,7 @@ class FastBondMessagePassing(BondMessagePassing):  # type: ignore[misc]  # chemp
         if not _is_plain(self.W_h):
             updated: Tensor = super().update(M_t, H_0)
             return updated
-        # The sum is taken while the product is written: one pass over memory less.
+        # The sum is taken while the matmul is written: one pass over memory less.
         H = addmm(H_0, M_t, self.W_h.weight.T)
         # Nothing but ReLU's own result is needed for its gradient, so that it may overwrite.
         H = H.relu_() if type(self.tau) is ReLU else self.tau(H)
@@ -205,7 +205,7 @@ class FastBondMessagePassing(BondMessagePassing):  # type: ignore[misc]  # chemp
 
 
 def _is_plain(layer: Module) -> bool:
-    """Return whether calling a layer is its bare product: no bias, no hook, no parametrisation."""
+    """Return whether calling a layer is a bare matmul: no bias, no hook, no parametrisation."""
     hooked = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks
     return type(layer) is Linear and not hooked and layer._parameters["bias"] is None
 

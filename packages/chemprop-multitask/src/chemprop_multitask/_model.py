@@ -158,7 +158,7 @@ class ChempropModel:
         train, val : MoleculeData
             With targets, NaN where missing. Without `val` the last epoch's weights are kept.
         sampler : Sampler, optional
-            Draws the training rows; by default every row once an epoch, shuffled. For exact
+            Draws the training rows; by default every row once per epoch, shuffled. For exact
             resuming its order must follow from `set_epoch` and `state_dict` alone.
         callbacks : sequence of lightning.pytorch.Callback
             For curricula, logging and progress.
@@ -193,7 +193,7 @@ class ChempropModel:
         # A resumed run may find no better epoch than the best before, which lies there.
         folder = resume.parent if checkpoint_dir is None and resume else checkpoint_dir
         with torch.random.fork_rng():
-            kept = fit_module(
+            checkpoints = fit_module(
                 self.module,
                 self._loader(
                     train.scaled(mean, scale), sampler or ChempropShuffle(len(train), seed)
@@ -209,7 +209,7 @@ class ChempropModel:
                 # Chemprop keeps classes among its hyperparameters.
                 weights_only=False,
             )
-            self.module.load_state_dict(kept.best_state(weights_only=False))
+            self.module.load_state_dict(checkpoints.best_state(weights_only=False))
         return recorder.records
 
     def check_checkpoint(self, path: str | Path) -> Path:

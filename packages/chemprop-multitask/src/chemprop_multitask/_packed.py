@@ -1,8 +1,8 @@
 """Graphs of many molecules in flat arrays, a sixtieth of their size as Chemprop's graphs.
 
 Atoms of drug-like molecules have some hundred different feature rows, bonds some ten. Each row is
-kept once, in single precision, and an atom or bond is a small number that refers to it: under 200
-bytes a molecule of 27 atoms instead of 13 000. What comes out is bit for bit what went in.
+stored once, in single precision, and an atom or bond is a small number that refers to it: under 200
+bytes per molecule of 27 atoms instead of 13 000. What comes out is bit for bit what went in.
 """
 
 from __future__ import annotations

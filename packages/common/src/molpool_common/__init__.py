@@ -1,8 +1,6 @@
-"""What the molpool packages and commands share.
+"""What the molpool packages share: errors, configuration, tables, splits, metrics, pages.
 
-The names most used are here; the rest is in the modules: `molpool_common.config`, `.errors`,
-`.runfolder`, `.splits`, `.metrics`, `.table`, `.datasets`, `.demo`, `.tracking`, `.plotting`,
-`.report` and `.cli`.
+Every public name is here; the modules behind them may move.
 """
 
 from importlib.metadata import version

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from molpool_common.errors import InputError
+from molpool_common._errors import InputError
 from molpool_common.metrics import MacroMean, MetricTable, task_metrics
 from sklearn import metrics as sk
 

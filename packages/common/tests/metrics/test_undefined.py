@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from molpool_common.errors import InputError
+from molpool_common._errors import InputError
 from molpool_common.metrics import METRICS, UndefinedMetricError, mae, roc_auc
 from numpy.typing import ArrayLike
 

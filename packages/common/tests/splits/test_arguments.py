@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from molpool_common.errors import InputError
+from molpool_common._errors import InputError
 from molpool_common.splits import Split, kfold, parse_times, split
 
 
@@ -24,11 +24,11 @@ from molpool_common.splits import Split, kfold, parse_times, split
         ({"ratios": (np.nan, 0.5, 0.5)}, "ratios: .*found"),
         ({"groups": []}, "groups: .*no rows"),
         ({"groups": ["a", None, "b", ""]}, r"groups \(rows 1, 3\)"),
-        ({"groups": ["a", "b"]}, "at least 3 molecules for 3 non-empty sides; found 2"),
-        ({"method": "time"}, "times: expected a time a row for method 'time'; found none"),
-        ({"method": "scaffold"}, "mols: expected a molecule or SMILES a row for method"),
+        ({"groups": ["a", "b"]}, "at least 3 molecules for 3 non-empty splits; found 2"),
+        ({"method": "time"}, "times: expected a time of each row for method 'time'; found none"),
+        ({"method": "scaffold"}, "mols: expected a molecule or SMILES of each row for method"),
         ({"method": "cluster", "mols": [None] * 4}, r"mols \(rows 0, 1, 2, 3\): expected a mol"),
-        ({"method": "cluster"}, "mols: expected a molecule or SMILES a row for method"),
+        ({"method": "cluster"}, "mols: expected a molecule or SMILES of each row for method"),
         ({"method": "stratified"}, r"targets: expected labels \[N, T\] for method"),
         ({"method": "stratified", "targets": [1.0] * 4}, r"targets: .*found shape \(4,\)"),
         ({"method": "stratified", "targets": [[1.0]]}, "targets: expected 4 rows.*found 1"),

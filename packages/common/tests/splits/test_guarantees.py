@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from molpool_common.errors import InputError
+from molpool_common._errors import InputError
 from molpool_common.splits import METHODS, Split, kfold, split
 from numpy.typing import NDArray
 from rdkit import Chem

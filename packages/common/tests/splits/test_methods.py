@@ -11,12 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molpool_common.chem import morgan_bits, murcko_scaffold
-from molpool_common.errors import InputError
+from molpool_common._chem import morgan_bits, murcko_scaffold
+from molpool_common._errors import InputError
 from molpool_common.splits import Split, kfold, molecule_groups, split
-from molpool_common.splits._cluster import sphere_exclusion
-from molpool_common.splits._fill import cut, fill_by_need
-from molpool_common.splits._scaffold import connected
+from molpool_common.splits._methods import connected, cut, fill_by_need, sphere_exclusion
 from rdkit import Chem
 from sklearn.model_selection import StratifiedShuffleSplit
 
@@ -30,7 +28,7 @@ def test_molecule_groups_join_stereoisomers() -> None:
     mols = [Chem.MolFromSmiles(s) for s in ("C[C@H](N)O", "CCO", "C[C@@H](N)O")]
     a, b, c = molecule_groups(mols)
     assert a == c != b
-    with pytest.raises(InputError, match=r"mols \(rows 1\): expected a molecule a row"):
+    with pytest.raises(InputError, match=r"mols \(rows 1\): expected a molecule of each row"):
         molecule_groups([mols[0], None])
 
 

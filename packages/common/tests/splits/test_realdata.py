@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from molpool_common.chem import parse_smiles
+from molpool_common._chem import parse_smiles
 from molpool_common.splits import molecule_groups, split
 
 _NEAR = (p / "shared" / "data" for p in Path(__file__).resolve().parents)

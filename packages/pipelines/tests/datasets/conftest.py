@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from molpool_pipelines.datasets import catalogue, store
-from molpool_pipelines.datasets.model import Dataset
+from molpool_pipelines.datasets import _registry as catalogue
+from molpool_pipelines.datasets import _store as store
+from molpool_pipelines.datasets._registry import Dataset
 
 CONTENT = {"first.csv": b"SMILES,y\nCCO,1\n", "second.csv": b"SMILES,y\nCCN,2\nCCC,3\n"}
 

@@ -64,7 +64,7 @@ def server() -> Iterator[str]:
 def verbatim(toy: Dataset, monkeypatch: pytest.MonkeyPatch) -> Dataset:
     """The toy data set with its verbatim file alone."""
     entry = toy.model_copy(update={"files": toy.files[:1]})
-    monkeypatch.setattr("molpool_pipelines.datasets.catalogue.registry", lambda: {"toy": entry})
+    monkeypatch.setattr("molpool_pipelines.datasets._registry.registry", lambda: {"toy": entry})
     return entry
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from molpool_pipelines.demo.properties import PROPERTIES, compute, esol
+from molpool_pipelines.demo._properties import PROPERTIES, compute, esol
 from rdkit import Chem
 
 

@@ -14,8 +14,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from molpool_pipelines.fitting import TrainChempropConfig
-from molpool_pipelines.migration.migrate import migrate_text
-from molpool_train.cli import main
+from molpool_pipelines.migration._migrate import migrate_files, migrate_text
 from sampling_core import JointSamplingConfig, map_legacy, without_legacy
 
 Run = Callable[..., tuple[int, str, str]]
@@ -142,8 +141,10 @@ data:
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("COLUMNS", "200")
 
-    def runner(*argv: str | Path) -> tuple[int, str, str]:
-        code = main(["migrate-config", *map(str, argv)])
+    def runner(
+        *paths: str | Path, output: Path | None = None, dry_run: bool = False
+    ) -> tuple[int, str, str]:
+        code = migrate_files([str(path) for path in paths], output=output, dry_run=dry_run)
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
@@ -346,7 +347,7 @@ def test_dry_run_prints_a_patch_and_writes_nothing(
     monkeypatch.chdir(tmp_path)
     path = Path("config.yaml")
     path.write_text(UNIFIED)
-    code, out, err = run(path, "--dry-run")
+    code, out, err = run(path, dry_run=True)
     assert code == 0
     changed = [line for line in out.splitlines() if line[:1] in "+-" and line[:3] not in "+++---"]
     assert changed == ["-sampling:", "+joint_sampling:"]
@@ -369,13 +370,13 @@ def test_output_of_one_file_and_of_a_folder(run: Run, tmp_path: Path) -> None:
     (old / "deep").mkdir(parents=True)
     (old / "a.yaml").write_text(PRODUCTION)
     (old / "deep" / "a.yaml").write_text(UNIFIED)
-    assert run(old / "a.yaml", "--output", tmp_path / "one.yaml")[0] == 0
+    assert run(old / "a.yaml", output=tmp_path / "one.yaml")[0] == 0
     assert (tmp_path / "one.yaml").read_text() == PRODUCTION_MIGRATED
-    assert run(old, "--output", tmp_path / "new")[0] == 0
+    assert run(old, output=tmp_path / "new")[0] == 0
     assert (tmp_path / "new" / "a.yaml").read_text() == PRODUCTION_MIGRATED
     assert (tmp_path / "new" / "deep" / "a.yaml").read_text() == "joint_" + UNIFIED
     assert (old / "a.yaml").read_text() == PRODUCTION
-    code, out, _ = run(old, "--output", tmp_path / "new")
+    code, out, _ = run(old, output=tmp_path / "new")
     assert code == 2
     assert "which exists" in " ".join(out.split())
 
@@ -395,7 +396,6 @@ def test_globs_permissions_and_links(run: Run, tmp_path: Path) -> None:
 def test_missing_paths(run: Run, tmp_path: Path) -> None:
     code, out, _ = run(tmp_path / "no.yaml", str(tmp_path / "*.yml"))
     assert (code, "2 failed" in out) == (2, True)
-    assert run()[0] == 2
 
 
 def test_the_migrated_file_is_a_training_configuration(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from molpool_pipelines.runs.tracking import NullTracker, TrackingConfig, mlflow_name, tracking
+from molpool_pipelines.runs._tracking import NullTracker, TrackingConfig, mlflow_name, tracking
 
 # MLflow warns of deprecations among its own dependencies.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

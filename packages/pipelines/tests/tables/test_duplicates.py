@@ -13,13 +13,12 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molpool_common import InputError
-from molpool_pipelines.tables.duplicates import (
+from molpool_common import InputError, MoleculeTable
+from molpool_pipelines.tables._duplicates import (
     DuplicateRule,
     find_duplicates,
     merge_duplicates,
 )
-from molpool_pipelines.tables.molecules import MoleculeTable
 
 NAN = math.nan
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from molpool_pipelines.tables import identity
-from molpool_pipelines.tables.identity import identify
+from molpool_pipelines.tables import _identity as identity
+from molpool_pipelines.tables._identity import identify
 from rdkit import Chem
 from rdkit.Chem import Descriptors
 

@@ -1,10 +1,10 @@
 from ._callback import CurriculumCallback as CurriculumCallback
 from ._cells import WeightStatistics as WeightStatistics
-from ._config import CurriculumConfig as CurriculumConfig
 from ._config import JointSamplingConfig as JointSamplingConfig
 from ._config import TaskOversamplingConfig as TaskOversamplingConfig
 from ._curriculum import DEFAULT_QUALITIES as DEFAULT_QUALITIES
 from ._curriculum import PHASES as PHASES
+from ._curriculum import CurriculumConfig as CurriculumConfig
 from ._curriculum import CurriculumState as CurriculumState
 from ._curriculum import resolve_phase_weights as resolve_phase_weights
 from ._errors import SamplingError as SamplingError

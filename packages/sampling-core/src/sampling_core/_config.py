@@ -11,11 +11,10 @@ from typing import Any, Literal, Self
 from molpool_common import ConfigModel
 from pydantic import Field, field_validator, model_validator
 
-from sampling_core._curriculum import DEFAULT_QUALITIES, resolve_phase_weights
+from sampling_core._curriculum import CurriculumConfig
 from sampling_core._errors import check_alpha
 
 CompositionMode = Literal["multiplicative", "hierarchical"]
-CurriculumStrategy = Literal["sampled", "weighted"]
 
 
 class TaskOversamplingConfig(ConfigModel):
@@ -31,45 +30,6 @@ class TaskOversamplingConfig(ConfigModel):
     @classmethod
     def _alpha_in_range(cls, alpha: float) -> float:
         return check_alpha(alpha, "task_oversampling.alpha")
-
-
-class CurriculumConfig(ConfigModel):
-    """Pass from clean data to all data, by the quality label of each row."""
-
-    enabled: bool = Field(default=False, description="Weigh rows by their quality.")
-    quality_col: str = Field(default="Quality", description="Column with the quality labels.")
-    qualities: list[str] = Field(
-        default=list(DEFAULT_QUALITIES),
-        min_length=1,
-        description="Quality labels, from best to worst.",
-    )
-    patience: int = Field(
-        default=5, ge=1, description="Validations without improvement before the next phase."
-    )
-    strategy: CurriculumStrategy = Field(
-        default="sampled",
-        description="sampled: weights steer the draws; weighted: they multiply the row's loss.",
-    )
-    reset_early_stopping_on_phase_change: bool = Field(
-        default=False, description="Give early stopping its full patience in each phase."
-    )
-    count_normalize: bool = Field(
-        default=False, description="Weights are shares of the draws, not weights of a row."
-    )
-    phase_weights: dict[str, dict[str, float]] | None = Field(
-        default=None, description="Weight of each label in each phase; default if left out."
-    )
-    monitor: str = Field(default="val_loss", description="Logged metric that falls as we improve.")
-    min_delta: float = Field(
-        default=0.0,
-        ge=0,
-        description="Fall of the metric below which it counts as no improvement.",
-    )
-
-    @model_validator(mode="after")
-    def _weights_are_valid(self) -> Self:
-        resolve_phase_weights(self.qualities, self.phase_weights)
-        return self
 
 
 class JointSamplingConfig(ConfigModel):
@@ -88,10 +48,10 @@ class JointSamplingConfig(ConfigModel):
     )
     composition_mode: CompositionMode = Field(
         default="multiplicative",
-        description="multiplicative: one weight a row; hierarchical: a task, then a row of it.",
+        description="multiplicative: one weight per row; hierarchical: a task, then a row of it.",
     )
     num_samples: int | None = Field(
-        default=None, ge=1, description="Draws an epoch; the number of rows if left out."
+        default=None, ge=1, description="Draws per epoch; the number of rows if left out."
     )
     seed: int | None = Field(default=42, ge=0, description="Seed of the draws; null: a fresh one.")
     increment_seed_per_epoch: bool = Field(

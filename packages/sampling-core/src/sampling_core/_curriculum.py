@@ -1,17 +1,18 @@
-"""The curriculum: its phases, the weight of each quality label in them, and when it moves on."""
+"""The curriculum: its phases, the weight of each quality label in them, and when it moves on.
+
+Imports neither torch nor lightning, so that a command's help needs milliseconds.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Literal, Self
 
-from molpool_common import did_you_mean, listed
+from molpool_common import ConfigModel, did_you_mean, listed
+from pydantic import Field, model_validator
 
 from sampling_core._errors import SamplingError, is_finite_number, require_keys, whole_number
-
-if TYPE_CHECKING:
-    from sampling_core._config import CurriculumConfig
 
 PHASES = ("warmup", "expand", "robust", "polish")
 """Phases in the order in which they are passed; the last one is kept."""
@@ -27,6 +28,7 @@ DEFAULT_WEIGHTS: Mapping[str, tuple[float, float, float]] = {
 """Weights of high, medium and low, by phase."""
 
 PhaseWeights = dict[str, dict[str, float]]
+CurriculumStrategy = Literal["sampled", "weighted"]
 
 
 def check_qualities(qualities: Sequence[str]) -> tuple[str, ...]:
@@ -136,6 +138,45 @@ def _default_phase(phase: str, labels: tuple[str, ...]) -> dict[str, float]:
 
 
 _CURRICULUM_KEYS = ("phase", "best", "stale", "updates", "history")
+
+
+class CurriculumConfig(ConfigModel):
+    """Pass from clean data to all data, by the quality label of each row."""
+
+    enabled: bool = Field(default=False, description="Weigh rows by their quality.")
+    quality_col: str = Field(default="Quality", description="Column with the quality labels.")
+    qualities: list[str] = Field(
+        default=list(DEFAULT_QUALITIES),
+        min_length=1,
+        description="Quality labels, from best to worst.",
+    )
+    patience: int = Field(
+        default=5, ge=1, description="Validations without improvement before the next phase."
+    )
+    strategy: CurriculumStrategy = Field(
+        default="sampled",
+        description="sampled: weights steer the draws; weighted: they multiply the row's loss.",
+    )
+    reset_early_stopping_on_phase_change: bool = Field(
+        default=False, description="Give early stopping its full patience in each phase."
+    )
+    count_normalize: bool = Field(
+        default=False, description="Weights are shares of the draws, not weights of a row."
+    )
+    phase_weights: dict[str, dict[str, float]] | None = Field(
+        default=None, description="Weight of each label in each phase; default if left out."
+    )
+    monitor: str = Field(default="val_loss", description="Logged metric that falls as we improve.")
+    min_delta: float = Field(
+        default=0.0,
+        ge=0,
+        description="Fall of the metric below which it counts as no improvement.",
+    )
+
+    @model_validator(mode="after")
+    def _weights_are_valid(self) -> Self:
+        resolve_phase_weights(self.qualities, self.phase_weights)
+        return self
 
 
 class CurriculumState:

@@ -7,8 +7,8 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from sampling_core._config import CurriculumConfig, JointSamplingConfig
-from sampling_core._curriculum import CurriculumState
+from sampling_core._config import JointSamplingConfig
+from sampling_core._curriculum import CurriculumConfig, CurriculumState
 from sampling_core._errors import SamplingError
 from sampling_core._joint import JointSampler
 from sampling_core._quality import QualityWeights
@@ -87,7 +87,7 @@ class Sampling:
     state : CurriculumState or None
         Phase of the curriculum.
     weights : QualityWeights or None
-        Loss weight a row, for the curriculum's strategy ``weighted``.
+        Loss weight per row, for the curriculum's strategy ``weighted``.
     callbacks : list of lightning.pytorch.Callback
         What moves the curriculum.
     """

@@ -54,7 +54,7 @@ class JointSampler(CellSampler):
     composition_mode : {"multiplicative", "hierarchical"}
         See above.
     num_samples : int or None
-        Draws an epoch, N if None.
+        Draws per epoch, N if None.
     seed : int or None
         Seed of the stream; None draws a fresh one.
     increment_seed_per_epoch : bool

@@ -42,7 +42,7 @@ def encode_quality(labels: Any, qualities: Sequence[str]) -> Codes:
     """
     dtype = np.min_scalar_type(-max(len(qualities), 2))
     number = {label: i for i, label in enumerate(qualities)}
-    # Told by what they offer, so that neither pandas nor polars need be installed.
+    # Recognised by what they offer, so that neither pandas nor polars need be installed.
     if hasattr(labels, "to_physical") and hasattr(labels.dtype, "categories"):
         encoded = _encode_polars(labels, number, dtype)
     elif hasattr(getattr(labels, "dtype", None), "categories"):
@@ -59,7 +59,7 @@ def encode_quality(labels: Any, qualities: Sequence[str]) -> Codes:
 def check_length(labels: Any, n_rows: int) -> None:
     """Refuse labels of another number than that of rows."""
     if len(labels) != n_rows:
-        raise SamplingError(f"quality_labels: expected {n_rows}, one a row, found {len(labels)}")
+        raise SamplingError(f"quality_labels: expected {n_rows}, one per row, found {len(labels)}")
 
 
 def _encode_polars(labels: Any, number: dict[str, int], dtype: np.dtype[Any]) -> Codes:

@@ -39,7 +39,7 @@ class TaskAwareSampler(CellSampler):
     alpha : float
         The exponent α; outside [0, 1] it warns and works.
     num_samples : int or None
-        Draws an epoch, N if None.
+        Draws per epoch, N if None.
     seed : int or None
         Seed of the stream; None draws a fresh one.
     increment_seed_per_epoch : bool
@@ -99,7 +99,7 @@ class DynamicCurriculumSampler(CellSampler):
     curriculum_state : CurriculumState
         Holds the phase; something else moves it on, `CurriculumCallback` for one.
     num_samples : int or None
-        Draws an epoch, N if None.
+        Draws per epoch, N if None.
     seed : int or None
         Seed of the stream; None draws a fresh one.
     increment_seed_per_epoch : bool
@@ -163,7 +163,7 @@ class RarePositiveSampler(CellSampler):
     sample_weight_cap : float
         Largest weight of a row, >= 1.
     num_samples : int or None
-        Draws an epoch, N if None.
+        Draws per epoch, N if None.
     seed : int or None
         Seed of the stream; None draws a fresh one.
     increment_seed_per_epoch : bool

@@ -46,7 +46,7 @@ class EpochStream(Sampler[int]):
     Parameters
     ----------
     num_samples : int
-        Draws an epoch, over all ranks.
+        Draws per epoch, over all ranks.
     seed : int or None
         Seed of the stream; None draws a fresh one, which `state_dict` then keeps.
     increment_seed_per_epoch : bool
@@ -94,7 +94,7 @@ class EpochStream(Sampler[int]):
         """Return the draws under the weights of this moment."""
 
     def __len__(self) -> int:
-        """Return the number of draws an epoch of this rank."""
+        """Return the number of draws per epoch of this rank."""
         return len(range(self.rank, self.num_samples, self.world_size))
 
     @property
@@ -258,7 +258,7 @@ class CellSampler(EpochStream):
     cells : CellRows
         The rows of each cell.
     num_samples : int or None
-        Draws an epoch, the number of rows if None.
+        Draws per epoch, the number of rows if None.
     seed, increment_seed_per_epoch, rank, world_size
         As in `EpochStream`.
     """

@@ -137,7 +137,21 @@ def _affinities(jacobian: Tensor, *, cosine: bool) -> FloatArray:
 
 
 class Lookahead:
-    """Falls of every task's loss after a gradient step on each."""
+    """The share of each task's loss that a step on another task's gradient takes away.
+
+    Parameters
+    ----------
+    model, losses : Module, TaskLosses
+        What is trained.
+    parameters : mapping of str to Tensor
+        The shared parameters, θ; heads stay where they are.
+    step : float
+        Length η of the step.
+
+    Notes
+    -----
+    Fifty et al. 2021, arXiv:2109.04617, equation 1.
+    """
 
     def __init__(
         self,
@@ -156,66 +170,17 @@ class Lookahead:
         return nullcontext()
 
     def __call__(self, step: Step) -> FloatArray:
-        """Return the affinities [K, K]; row i receives from column j."""
-        affinities = lookahead_affinities(
-            self._functional,
-            step.batch,
-            step.random,
-            step.losses,
-            step.tasks,
-            self._parameters,
-            self._step,
-        )
-        return affinities.double().cpu().numpy()
-
-
-def lookahead_affinities(
-    functional: FunctionalLosses,
-    batch: Any,
-    random: RandomState,
-    losses: Tensor,
-    tasks: Tensor,
-    parameters: Mapping[str, Tensor],
-    step: float,
-) -> Tensor:
-    """Return the share of each task's loss that a step on another task's gradient takes away.
-
-    Parameters
-    ----------
-    functional : FunctionalLosses
-        The losses as a function of parameters.
-    batch : object
-        What they take.
-    random : RandomState
-        Where the generators stood before the forward pass that gave `losses`.
-    losses : Tensor [T]
-        Losses at the present parameters, with their graph.
-    tasks : Tensor of int [K]
-        Tasks with a label in the batch.
-    parameters : mapping of str to Tensor
-        The shared parameters, θ.
-    step : float
-        Length η of the step.
-
-    Returns
-    -------
-    Tensor [K, K]
-        Row i receives from column j: 1 − Lᵢ(θ − η gⱼ) / Lᵢ(θ); not finite where Lᵢ is 0.
-
-    Notes
-    -----
-    Fifty et al. 2021, arXiv:2109.04617, equation 1. Heads stay where they are.
-    """
-    before = losses.detach()[tasks]
-    columns = []
-    for task in tasks.tolist():
-        after = before
-        if losses[task].requires_grad:
-            stepped = _stepped(losses[task], parameters, step)
-            with torch.no_grad():
-                after = functional(batch, random, stepped)[0][tasks]
-        columns.append(1 - after / before)
-    return torch.stack(columns, dim=1)
+        """Return the affinities [K, K]: 1 − Lᵢ(θ − η gⱼ) / Lᵢ(θ); not finite where Lᵢ is 0."""
+        before = step.losses.detach()[step.tasks]
+        columns = []
+        for task in step.tasks.tolist():
+            after = before
+            if step.losses[task].requires_grad:
+                stepped = _stepped(step.losses[task], self._parameters, self._step)
+                with torch.no_grad():
+                    after = self._functional(step.batch, step.random, stepped)[0][step.tasks]
+            columns.append(1 - after / before)
+        return torch.stack(columns, dim=1).double().cpu().numpy()
 
 
 def _stepped(loss: Tensor, parameters: Mapping[str, Tensor], step: float) -> dict[str, Tensor]:

@@ -1,14 +1,5 @@
 """Scores of predictions: each metric alone, a masked table over tasks, bootstrap intervals."""
 
-from molpool_common.metrics._bootstrap import (
-    N_RESAMPLES,
-    Interval,
-    bootstrap_interval,
-    mean_over_tasks,
-    percentile_interval,
-    resampled_scores,
-)
-from molpool_common.metrics._counted import resampled
 from molpool_common.metrics._metric import (
     IN_UNITS,
     LABELS,
@@ -25,6 +16,15 @@ from molpool_common.metrics._metric import (
     rmse,
     roc_auc,
     spearman,
+)
+from molpool_common.metrics._resampling import (
+    N_RESAMPLES,
+    Interval,
+    bootstrap_interval,
+    mean_over_tasks,
+    percentile_interval,
+    resampled,
+    resampled_scores,
 )
 from molpool_common.metrics._table import MacroMean, MetricTable, TaskScore, task_metrics
 

@@ -1,4 +1,8 @@
-"""What a metric is: a formula, the task type it is for, and when it is defined."""
+"""What a metric is: a formula, the task type it is for, and when it is defined.
+
+Formulas are over a batch, truth and prediction [R, n] to values [R]: the bootstrap would take a
+thousand Python calls otherwise. They assume that their metric is defined; `Metric` sees to it.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from molpool_common._arrays import FloatArray
-from molpool_common.errors import InputError, listed
-from molpool_common.metrics import _kernels
+from molpool_common._arrays import BoolArray, FloatArray
+from molpool_common._errors import InputError, listed
 
 TaskType = Literal["regression", "classification"]
 Kernel = Callable[[FloatArray, FloatArray], FloatArray]
@@ -34,7 +37,7 @@ class Condition:
     """
 
     reason: str
-    holds: Callable[[FloatArray, FloatArray], NDArray[np.bool_]]
+    holds: Callable[[FloatArray, FloatArray], BoolArray]
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,80 @@ def check_binary(y_true: FloatArray, where: str | None = None) -> None:
         )
 
 
-def _varied(x: FloatArray) -> NDArray[np.bool_]:
+def mean_absolute_error(y: FloatArray, p: FloatArray) -> FloatArray:
+    """Mean of |p - y|."""
+    return np.asarray(np.abs(p - y).mean(axis=-1))
+
+
+def root_mean_squared_error(y: FloatArray, p: FloatArray) -> FloatArray:
+    """Square root of the mean of (p - y)²."""
+    return np.asarray(np.sqrt(np.square(p - y).mean(axis=-1)))
+
+
+def coefficient_of_determination(y: FloatArray, p: FloatArray) -> FloatArray:
+    """1 - residual over total sum of squares, the total about the mean of y."""
+    return np.asarray(1 - np.square(p - y).sum(axis=-1) / np.square(_centred(y)).sum(axis=-1))
+
+
+def relative_absolute_error(y: FloatArray, p: FloatArray) -> FloatArray:
+    """Mean absolute error over that of the constant prediction mean(y)."""
+    return np.asarray(mean_absolute_error(y, p) / np.abs(_centred(y)).mean(axis=-1))
+
+
+def pearson_correlation(y: FloatArray, p: FloatArray) -> FloatArray:
+    """Cosine of the centred vectors."""
+    cosine: FloatArray = (_unit(_centred(y)) * _unit(_centred(p))).sum(axis=-1)
+    # Rounding can put a perfect correlation an ulp past 1.
+    return np.asarray(cosine.clip(-1.0, 1.0))
+
+
+def spearman_correlation(y: FloatArray, p: FloatArray) -> FloatArray:
+    """Pearson correlation of the ranks, ties at their mean rank."""
+    return pearson_correlation(_ranks(y), _ranks(p))
+
+
+def kendall_tau_b(y: FloatArray, p: FloatArray) -> FloatArray:
+    """Tau-b, which corrects for ties."""
+    from scipy.stats import kendalltau
+
+    return np.array([kendalltau(a, b).statistic for a, b in zip(y, p, strict=True)], dtype=float)
+
+
+def roc_area(y: FloatArray, p: FloatArray) -> FloatArray:
+    """Mann–Whitney statistic over its maximum: P(a positive scores above a negative), ties half."""
+    positives = y.sum(axis=-1)
+    negatives = y.shape[-1] - positives
+    above = (_ranks(p) * y).sum(axis=-1) - positives * (positives + 1) / 2
+    return np.asarray(above / (positives * negatives))
+
+
+def average_precision_area(y: FloatArray, p: FloatArray) -> FloatArray:
+    """Mean over the positives of the precision among all that score at least as high."""
+    from scipy.stats import rankdata
+
+    at_least = rankdata(-p, method="max", axis=-1).astype(np.int64)
+    order = np.argsort(-p, axis=-1, kind="stable")
+    hits = np.take_along_axis(np.cumsum(np.take_along_axis(y, order, -1), -1), at_least - 1, -1)
+    return np.asarray((y * hits / at_least).sum(axis=-1) / y.sum(axis=-1))
+
+
+def _centred(x: FloatArray) -> FloatArray:
+    return np.asarray(x - x.mean(axis=-1, keepdims=True))
+
+
+def _unit(x: FloatArray) -> FloatArray:
+    # Scaled by the largest entry first: squares of very small or large entries leave float64.
+    x = x / np.abs(x).max(axis=-1, keepdims=True)
+    return np.asarray(x / np.linalg.norm(x, axis=-1, keepdims=True))
+
+
+def _ranks(x: FloatArray) -> FloatArray:
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(x, axis=-1), dtype=np.float64)
+
+
+def _varied(x: FloatArray) -> BoolArray:
     return np.asarray(x.max(axis=-1) > x.min(axis=-1))
 
 
@@ -156,25 +232,25 @@ _TWO_CLASSES = Condition("a single class", lambda y, p: _varied(y))
 _POSITIVES = Condition("no positives", lambda y, p: np.asarray(y.max(axis=-1) > 0))
 _CORRELATED = (_VARIED_TRUTH, _VARIED_PREDICTION)
 
-mae = Metric("mae", "regression", False, _kernels.mean_absolute_error)
+mae = Metric("mae", "regression", False, mean_absolute_error)
 """Mean absolute error, in the unit of the target."""
-rmse = Metric("rmse", "regression", False, _kernels.root_mean_squared_error)
+rmse = Metric("rmse", "regression", False, root_mean_squared_error)
 """Root mean squared error, in the unit of the target."""
-r2 = Metric("r2", "regression", True, _kernels.coefficient_of_determination, (_VARIED_TRUTH,))
+r2 = Metric("r2", "regression", True, coefficient_of_determination, (_VARIED_TRUTH,))
 """Coefficient of determination, 1 - SS_res / SS_tot; negative where worse than the mean."""
-pearson = Metric("pearson", "regression", True, _kernels.pearson_correlation, _CORRELATED)
+pearson = Metric("pearson", "regression", True, pearson_correlation, _CORRELATED)
 """Pearson's product-moment correlation."""
-spearman = Metric("spearman", "regression", True, _kernels.spearman_correlation, _CORRELATED)
+spearman = Metric("spearman", "regression", True, spearman_correlation, _CORRELATED)
 """Spearman's rank correlation, ties at their mean rank."""
-kendall = Metric("kendall", "regression", True, _kernels.kendall_tau_b, _CORRELATED)
+kendall = Metric("kendall", "regression", True, kendall_tau_b, _CORRELATED)
 """Kendall's tau-b (Kendall 1945), which corrects for ties."""
-ma_rae = Metric("ma_rae", "regression", False, _kernels.relative_absolute_error, (_VARIED_TRUTH,))
+ma_rae = Metric("ma_rae", "regression", False, relative_absolute_error, (_VARIED_TRUTH,))
 """Relative absolute error: MAE over the mean absolute deviation of the evaluated truth about its
 own mean. Its mean over tasks is the macro-averaged score of the OpenADMET–ExpansionRx challenge."""
-roc_auc = Metric("roc_auc", "classification", True, _kernels.roc_area, (_TWO_CLASSES,))
+roc_auc = Metric("roc_auc", "classification", True, roc_area, (_TWO_CLASSES,))
 """Area under the ROC curve, as the Mann–Whitney probability."""
 average_precision = Metric(
-    "average_precision", "classification", True, _kernels.average_precision_area, (_POSITIVES,)
+    "average_precision", "classification", True, average_precision_area, (_POSITIVES,)
 )
 """Average precision: the step-wise area under the precision-recall curve."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from molpool_common._arrays import FloatArray
-from molpool_common.errors import InputError, did_you_mean, listed
+from molpool_common._errors import InputError, did_you_mean, listed
 from molpool_common.metrics._metric import METRICS, TaskType, UndefinedMetricError, check_binary
 
 if TYPE_CHECKING:

@@ -1,8 +1,7 @@
-"""Splits of a table that keep every molecule on one side, by five methods."""
+"""Splits of a table that keep every molecule in one split, by five methods."""
 
 from molpool_common.splits._api import METHODS, kfold, split
-from molpool_common.splits._rows import molecule_groups
-from molpool_common.splits._split import Split
-from molpool_common.splits._time import parse_times
+from molpool_common.splits._methods import parse_times
+from molpool_common.splits._rows import Split, molecule_groups
 
 __all__ = ["METHODS", "Split", "kfold", "molecule_groups", "parse_times", "split"]

@@ -6,22 +6,28 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from molpool_common.errors import InputError, did_you_mean
-from molpool_common.splits import _cluster, _random, _scaffold, _stratified, _time
-from molpool_common.splits._rows import Assign, Groups, Rows, Times, gather_rows
-from molpool_common.splits._split import Indices, Split
+from molpool_common._arrays import FloatArray
+from molpool_common._errors import InputError, did_you_mean
+from molpool_common.splits._methods import (
+    prepare_cluster,
+    prepare_random,
+    prepare_scaffold,
+    prepare_stratified,
+    prepare_time,
+)
+from molpool_common.splits._rows import Assign, Groups, Indices, Rows, Split, Times, gather_rows
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 _PREPARE: dict[str, Callable[[Rows], Assign]] = {
-    "random": _random.prepare,
-    "scaffold": _scaffold.prepare,
-    "time": _time.prepare,
-    "cluster": _cluster.prepare,
-    "stratified": _stratified.prepare,
+    "random": prepare_random,
+    "scaffold": prepare_scaffold,
+    "time": prepare_time,
+    "cluster": prepare_cluster,
+    "stratified": prepare_stratified,
 }
 
 METHODS: tuple[str, ...] = tuple(_PREPARE)
@@ -39,15 +45,15 @@ def split(
     targets: ArrayLike | None = None,
     seed: int = 0,
 ) -> Split:
-    """Split rows into train, validation and test so that no molecule is on two sides.
+    """Split rows into train, validation and test so that no molecule is in two splits.
 
     Parameters
     ----------
     method : {"random", "scaffold", "time", "cluster", "stratified"}
         `random` shuffles molecules. `scaffold` and `cluster` keep molecules of one Bemis–Murcko
-        scaffold, or of one fingerprint cluster, together; sets larger than half the smallest side
+        scaffold, or of one fingerprint cluster, together; sets larger than half the smallest split
         are placed first and so mostly in train, the rest at random. `time` tests on the latest.
-        `stratified` gives each side its share of every task's labels.
+        `stratified` gives each split its share of every task's labels.
     ratios : sequence of float, length 3
         Shares of the rows in train, val and test, sum 1; val or test may be 0. Met to within the
         rows of the largest set that has to stay together.
@@ -72,16 +78,16 @@ def split(
     ------
     InputError
         If the method is unknown, what it needs is missing, ratios do not sum to 1, or there
-        are fewer molecules (scaffolds, clusters, distinct times) than sides.
+        are fewer molecules (scaffolds, clusters, distinct times) than splits.
     """
     prepare = _prepare(method)
     shares = _check_ratios(ratios)
     rows = gather_rows(groups, mols, smiles, times, targets)
     wanted = np.flatnonzero(shares)
-    _check_enough(len(rows.size), len(wanted), "ratios", f"{len(wanted)} non-empty sides")
+    _check_enough(len(rows.size), len(wanted), "ratios", f"{len(wanted)} non-empty splits")
     members = np.arange(len(rows.size), dtype=np.int64)
-    side = wanted[prepare(rows)(members, shares[wanted], np.random.default_rng(seed))]
-    return _to_rows(rows, groups, *(members[side == s] for s in range(3)))
+    part = wanted[prepare(rows)(members, shares[wanted], np.random.default_rng(seed))]
+    return _to_rows(rows, groups, *(members[part == s] for s in range(3)))
 
 
 def kfold(
@@ -98,10 +104,10 @@ def kfold(
 ) -> list[Split]:
     """Split rows into k folds by the same methods and guarantees as `split`.
 
-    The test sides partition the rows and each fold's validation side is taken, by the same method,
-    from the rows it does not test. `time` instead chains forward: the rows are cut into k + 1
-    consecutive blocks, fold i trains on blocks 0 to i, of which the latest `val_ratio` validate,
-    and tests on block i + 1; block 0 is tested by none.
+    The test splits partition the rows, and each fold's validation split is taken, by the same
+    method, from the rows it does not test. `time` instead chains forward: the rows are cut into
+    k + 1 consecutive blocks, fold i trains on blocks 0 to i, of which the latest `val_ratio`
+    validate, and tests on block i + 1; block 0 is tested by none.
 
     Parameters
     ----------
@@ -150,12 +156,12 @@ def _hold_out(
     if val_ratio == 0:
         return rest, rest[:0]
     _check_enough(len(rest), 2, "val_ratio", "train and validation in every fold")
-    side = assign(rest, np.array([1 - val_ratio, val_ratio]), rng)
-    return rest[side == 0], rest[side == 1]
+    part = assign(rest, np.array([1 - val_ratio, val_ratio]), rng)
+    return rest[part == 0], rest[part == 1]
 
 
-def _to_rows(rows: Rows, groups: Groups, *sides: Indices) -> Split:
-    result = Split(*(np.flatnonzero(np.isin(rows.molecule, side)) for side in sides))
+def _to_rows(rows: Rows, groups: Groups, *splits: Indices) -> Split:
+    result = Split(*(np.flatnonzero(np.isin(rows.molecule, part)) for part in splits))
     result.check(groups)
     return result
 
@@ -171,7 +177,7 @@ def _prepare(method: str) -> Callable[[Rows], Assign]:
     return _PREPARE[method]
 
 
-def _check_ratios(ratios: Sequence[float]) -> NDArray[np.float64]:
+def _check_ratios(ratios: Sequence[float]) -> FloatArray:
     shares = np.asarray(ratios, dtype=np.float64)
     right = (
         shares.shape == (3,)

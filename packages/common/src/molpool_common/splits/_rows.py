@@ -1,26 +1,77 @@
-"""What is split: rows, the molecules they belong to, and what the methods look at."""
+"""What is split: rows, the molecules they belong to, what the methods look at; and the result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from molpool_common.errors import InputError, listed
-from molpool_common.splits._split import Indices
+from molpool_common._arrays import FloatArray, IntArray, StrArray
+from molpool_common._errors import InputError, listed
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-Shares = NDArray[np.float64]
+
+Indices = IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Rows to train on, to validate on and to test on; unpacks as `train, val, test`.
+
+    Parameters
+    ----------
+    train, val, test : ndarray of int64
+        Row indices, ascending and disjoint.
+    """
+
+    train: Indices
+    val: Indices
+    test: Indices
+
+    def __iter__(self) -> Iterator[Indices]:
+        yield self.train
+        yield self.val
+        yield self.test
+
+    def check(self, groups: Sequence[object] | NDArray[np.generic]) -> None:
+        """Raise if a group has rows in two splits.
+
+        Parameters
+        ----------
+        groups : sequence, length N
+            Key of each row of the table.
+
+        Raises
+        ------
+        InputError
+            Naming the groups and the splits.
+        """
+        splits = {
+            name: {groups[row] for row in rows.tolist()}
+            for name, rows in zip(("train", "val", "test"), self, strict=True)
+        }
+        for (one, left), (other, right) in combinations(splits.items(), 2):
+            shared = sorted(str(g) for g in left & right)
+            if shared:
+                raise InputError(
+                    "split",
+                    expected="every group in one split",
+                    found=f"{len(shared)} in both {one} and {other}: {listed(shared, limit=3)}",
+                )
+
+
+Shares = FloatArray
 Groups = Sequence[object] | NDArray[np.generic]
 Times = Sequence[object] | NDArray[Any]
 Assign = Callable[[Indices, Shares, np.random.Generator], Indices]
-"""Put molecules on sides: ascending molecule indices [M], positive shares [S] that sum to 1, and a
-generator give the side of each molecule [M], every side with at least one molecule."""
+"""Assign molecules to splits: ascending molecule indices [M], positive shares [S] of sum 1, and a
+generator give the split of each molecule [M], every split with at least one molecule."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +107,18 @@ class Rows:
         if self.mols is not None:
             return _check_mols(self.mols)
         if self.smiles is None:
-            raise _missing("mols", "a molecule or SMILES a row", method)
-        from molpool_common.chem import parse_smiles
+            raise _missing("mols", "a molecule or SMILES of each row", method)
+        from molpool_common._chem import parse_smiles
 
         return parse_smiles(self.smiles).require_all()
 
     def need_times(self) -> Times:
         """Return the times as given or raise."""
         if self.times is None:
-            raise _missing("times", "a time a row", "time")
+            raise _missing("times", "a time of each row", "time")
         return self.times
 
-    def need_targets(self) -> NDArray[np.float64]:
+    def need_targets(self) -> FloatArray:
         """Return the targets or raise."""
         if self.targets is None:
             raise _missing("targets", "labels [N, T]", "stratified")
@@ -82,7 +133,7 @@ class Rows:
         return np.unique(self.molecule, return_index=True)[1].astype(np.int64)
 
 
-def molecule_groups(mols: Sequence[Mol | None]) -> NDArray[np.str_]:
+def molecule_groups(mols: Sequence[Mol | None]) -> StrArray:
     """Return the molecule key of each row: the first block of its InChIKey.
 
     Rows with one key are one molecule to every split: stereoisomers and isotopologues together.
@@ -97,7 +148,7 @@ def molecule_groups(mols: Sequence[Mol | None]) -> NDArray[np.str_]:
     InputError
         If a row has no structure.
     """
-    from molpool_common.chem import inchikey_blocks
+    from molpool_common._chem import inchikey_blocks
 
     return np.asarray(inchikey_blocks(_check_mols(mols)), dtype=np.str_)
 
@@ -124,14 +175,17 @@ def gather_rows(
     )
 
 
-def _keys(groups: Groups) -> NDArray[np.str_]:
+def _keys(groups: Groups) -> StrArray:
     keys = list(groups)
     if not keys:
-        raise InputError("groups", expected="a molecule key a row", found="no rows")
+        raise InputError("groups", expected="a molecule key of each row", found="no rows")
     missing = [row for row, key in enumerate(keys) if key is None or key != key or key == ""]
     if missing:
         raise InputError(
-            "groups", expected="a molecule key a row", found="none", where=f"rows {listed(missing)}"
+            "groups",
+            expected="a molecule key of each row",
+            found="none",
+            where=f"rows {listed(missing)}",
         )
     return np.asarray([str(key) for key in keys], dtype=np.str_)
 
@@ -145,7 +199,7 @@ def _check_mols(mols: Sequence[Mol | None]) -> Sequence[Mol]:
     missing = [row for row, mol in enumerate(mols) if mol is None]
     if missing:
         raise InputError(
-            "mols", expected="a molecule a row", found="none", where=f"rows {listed(missing)}"
+            "mols", expected="a molecule of each row", found="none", where=f"rows {listed(missing)}"
         )
     return [mol for mol in mols if mol is not None]
 

@@ -8,32 +8,6 @@ Examples
 >>> path = locate("biogen")  # doctest: +SKIP
 """
 
-from molpool_pipelines.datasets.catalogue import dataset, registry
-from molpool_pipelines.datasets.fetch import Outcome, Progress, fetch
-from molpool_pipelines.datasets.model import DataFile, Dataset, Licence, Source
-from molpool_pipelines.datasets.store import (
-    DATA_VARIABLE,
-    cache_folder,
-    data_folders,
-    find,
-    locate,
-    sha256,
-)
+import lazy_loader
 
-__all__ = [
-    "DATA_VARIABLE",
-    "DataFile",
-    "Dataset",
-    "Licence",
-    "Outcome",
-    "Progress",
-    "Source",
-    "cache_folder",
-    "data_folders",
-    "dataset",
-    "fetch",
-    "find",
-    "locate",
-    "registry",
-    "sha256",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

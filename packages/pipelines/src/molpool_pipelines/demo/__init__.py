@@ -9,10 +9,16 @@ Examples
 """
 
 try:
-    from molpool_pipelines.demo.table import DEMO_NOTICE, DEMO_TASKS, build_demo, label_counts
+    from molpool_pipelines.demo._table import (
+        DEMO_NOTICE,
+        DEMO_TASKS,
+        build_demo,
+        label_counts,
+        write_demo,
+    )
 except ModuleNotFoundError as error:
     if error.name != "rdkit":
         raise
     raise ImportError("the demo needs RDKit: install molpool-common[chem]") from error
 
-__all__ = ["DEMO_NOTICE", "DEMO_TASKS", "build_demo", "label_counts"]
+__all__ = ["DEMO_NOTICE", "DEMO_TASKS", "build_demo", "label_counts", "write_demo"]

@@ -1,1 +1,1 @@
-from .migrate import migrate_files as migrate_files
+from ._migrate import migrate_files as migrate_files

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 from chemprop_multitask import ChempropError
-from molpool_common import InputError, IntArray, listed, parse_smiles, require_columns
+from molpool_common import InputError, IntArray, frames_written, listed, parse_smiles
 
 from molpool_pipelines.models._config import PredictConfig
 from molpool_pipelines.models._files import (
@@ -23,7 +23,7 @@ from molpool_pipelines.models._files import (
 )
 from molpool_pipelines.models._protocol import Predicted, SavedModel, spread
 from molpool_pipelines.scores import NearestTraining, TrainingMolecules, training_molecules
-from molpool_pipelines.tables import TableStream, frames_written, open_table, survey
+from molpool_pipelines.tables import TableFiles, survey
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -100,12 +100,13 @@ def predict_table(
     """
     model_path = Path(_given(config.model_dir, "--model-dir", "a saved model"))
     check_model_path(model_path)
-    table = open_table(Path(_given(config.data_path, "--data-path", "a table of molecules")))
+    table = TableFiles.find([_given(config.data_path, "--data-path", "a table of molecules")])
+    path = table.files[0]
     if reads_feature_tables(model_path):
-        return _predict_feature_tables(config, model_path, table.path)
+        return _predict_feature_tables(config, model_path, path)
     _refuse_features(config)
     smiles, names = _columns(config, model_path, table)
-    output = _output(config, table.path)
+    output = _output(config, path)
     total = survey(table, names or smiles, distinct=names is not None)
     # torch takes seconds to import: what is wrong with the table was said before.
     if config.threads is not None:
@@ -180,22 +181,15 @@ def _given(value: str | None, flag: str, expected: str) -> str:
     return value
 
 
-def _columns(config: PredictConfig, model_path: Path, table: TableStream) -> tuple[str, str | None]:
+def _columns(config: PredictConfig, model_path: Path, table: TableFiles) -> tuple[str, str | None]:
     """Return the columns of SMILES and of ids; None where rows are numbered."""
     section = run_section(model_path, "data")
-    where = table.path.name
     smiles = config.smiles_column or section.get("smiles_column") or "SMILES"
-    _require(table, smiles, "--smiles-column", where)
+    table.require(smiles, "--smiles-column")
     if config.id_column is not None:
-        _require(table, config.id_column, "--id-column", where)
-        return smiles, config.id_column
+        return smiles, table.require(config.id_column, "--id-column")
     named = section.get("id_column")
     return smiles, named if named in table.columns else None
-
-
-def _require(table: TableStream, name: str, key: str, where: str) -> None:
-    header = pl.DataFrame(schema=dict.fromkeys(table.columns, pl.String))
-    require_columns(header, [name], key=key, where=where)
 
 
 def _output(config: PredictConfig, table: Path) -> Path:
@@ -221,12 +215,10 @@ def _output(config: PredictConfig, table: Path) -> Path:
     return path
 
 
-def _chunks(
-    table: TableStream, smiles: str, names: str | None, rows: int
-) -> Iterator[pl.DataFrame]:
+def _chunks(table: TableFiles, smiles: str, names: str | None, rows: int) -> Iterator[pl.DataFrame]:
     """Yield ``row`` (from 1), ``id`` and ``SMILES``."""
     done = 0
-    for frame in table.chunks([smiles, *([] if names is None else [names])], rows):
+    for frame in table.texts([smiles, *([] if names is None else [names])], rows):
         row = pl.Series("row", range(done + 1, done + frame.height + 1), dtype=pl.Int64)
         ids = row.cast(pl.String) if names is None else frame[names]
         yield pl.DataFrame([row, ids.alias("id"), frame[smiles].alias("SMILES")])

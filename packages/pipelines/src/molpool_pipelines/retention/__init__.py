@@ -1,4 +1,4 @@
-"""retention."""
+"""Retention times: prepare tables, fit partially pooled drift, predict, evaluate, report."""
 
 import lazy_loader
 

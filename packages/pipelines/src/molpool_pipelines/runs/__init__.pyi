@@ -55,7 +55,7 @@ from ._study_folder import StudyTables as StudyTables
 from ._study_folder import read_baselines as read_baselines
 from ._study_folder import read_outer_scores as read_outer_scores
 from ._study_folder import read_study_tables as read_study_tables
-from .tracking import NullTracker as NullTracker
-from .tracking import Tracker as Tracker
-from .tracking import TrackingConfig as TrackingConfig
-from .tracking import tracking as tracking
+from ._tracking import NullTracker as NullTracker
+from ._tracking import Tracker as Tracker
+from ._tracking import TrackingConfig as TrackingConfig
+from ._tracking import tracking as tracking

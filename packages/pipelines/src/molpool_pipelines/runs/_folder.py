@@ -21,7 +21,7 @@ from molpool_common import (
 )
 from pydantic import Field
 
-from molpool_pipelines.runs.tracking import TrackingConfig
+from molpool_pipelines.runs._tracking import TrackingConfig
 
 CONFIG = "config.resolved.yaml"
 ENVIRONMENT = MARKER

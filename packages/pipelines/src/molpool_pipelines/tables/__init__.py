@@ -1,4 +1,4 @@
-"""tables."""
+"""Tables of molecules: which columns mean what, reading, identity, duplicates, splits, profile."""
 
 import lazy_loader
 

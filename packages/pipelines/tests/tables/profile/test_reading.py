@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
-from molpool_common import InputError
+from molpool_common import InputError, MoleculeTable, load_config
 from molpool_pipelines.demo import DEMO_NOTICE
-from molpool_pipelines.tables.profile.reading import Columns, Described, read_configured, read_named
+from molpool_pipelines.tables import TableConfig, load_molecules
+from molpool_pipelines.tables.profile._reading import (
+    Columns,
+    Described,
+    read_configured,
+    read_named,
+)
 
 CSV = """\
 smiles,Index,Name,A,B,Empty,Quality
@@ -123,6 +131,35 @@ def test_a_configuration_with_one_table_and_a_curriculum(tmp_path: Path, csv: Pa
         "joint_sampling: {enabled: true, curriculum: {enabled: true}}\n"
     )
     assert read_configured(config, None).table.quality == ["high", "low", "low"]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "modifier_columns: {A: sign}, transforms: {A: [{multiply: -1}]}",
+        "modifier_suffix: ' sign', id_column: Name",
+        "transforms: {B: [log10p1]}",
+        "",
+    ],
+)
+def test_a_configuration_is_described_as_it_is_trained(tmp_path: Path, keys: str) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("smiles,Name,A,A sign,sign,B\nCCO,x,1,<,>,2\nCCC,y,2,,=,\nCCN,z,3,>,,4\n")
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        f"data_path: {table}\ndata: {{smiles_column: smiles, target_columns: [A, B], {keys}}}\n"
+    )
+    described = read_configured(path, None)
+    config = load_config(TableConfig, path)
+    trained = load_molecules(config.data, config.data_path)
+    for field in fields(MoleculeTable):
+        ours, theirs = (getattr(t, field.name) for t in (described.table, trained))
+        if isinstance(theirs, pl.DataFrame):
+            assert ours.equals(theirs)
+        else:
+            np.testing.assert_array_equal(ours, theirs)
+    assert (trained.censoring is not None) == ("modifier" in keys)
+    assert ("A 1 <" in " ".join(described.notes)) == ("modifier" in keys)
 
 
 @pytest.mark.parametrize(

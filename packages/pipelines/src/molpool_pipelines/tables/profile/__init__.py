@@ -1,1 +1,1 @@
-"""profile."""
+"""The profile of a table that `molpool-data describe` writes."""

@@ -1,0 +1,104 @@
+"""What each command does: call the pipeline, leave its files, print what it returned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import molpool_pipelines.retention as rt
+from molpool_common import console
+
+from molpool_rt import _screen as screen
+
+
+def prepare(config: rt.PrepareConfig, arguments: Sequence[str]) -> None:
+    """Prepare, leave a folder, and say what was dropped, capped and filled."""
+    out, path = console(), config.free_folder("prepare")
+    with out.status("Preparing") as status:
+        prepared = rt.prepare(config, status.update)
+    prepared.write(prepared.config.open_folder(path, arguments))
+    screen.show_prepared(out, prepared)
+    for name, rows in prepared.files.items():
+        out.print(f"{path / name}: {rows.height:,} rows", soft_wrap=True)
+
+
+def fit(config: rt.FitConfig, arguments: Sequence[str]) -> None:
+    """Fit, leave a run folder, and print the scales."""
+    out, path = console(), config.free_folder("fit")
+    with out.status("Reading") as status:
+        training = rt.read_training(config, status.update)
+    screen.show_training(out, training)
+    with out.status("Fitting") as status:
+        fitted = rt.fit(config, training, status.update)
+    fitted.write(config.open_folder(path, arguments))
+    screen.show_fitted(out, fitted)
+    file, n_pairs = path / "coefficients.npz", training.stats.G
+    out.print(f"{file}: coefficients of {n_pairs:,} pairs", soft_wrap=True)
+
+
+def predict(config: rt.PredictConfig, arguments: Sequence[str]) -> None:
+    """Predict, write the file, and say how many rows came from which level."""
+    out = console()
+    with out.status("Predicting") as status:
+        predictions = rt.predict(config, status.update)
+    screen.show_predictions(out, predictions)
+
+
+def evaluate(config: rt.EvaluateConfig, arguments: Sequence[str]) -> None:
+    """Evaluate, leave a folder, and print the tables, the thinnest support first."""
+    out, path = console(), config.free_folder("evaluate")
+    with out.status("Evaluating") as status:
+        evaluation = rt.evaluate(config, status.update)
+    evaluation.write(config.open_folder(path, arguments))
+    screen.show_evaluation(out, evaluation)
+    out.print(f"{path}: evaluation.json, evaluation.csv", soft_wrap=True)
+
+
+def plot(config: rt.PlotConfig, arguments: Sequence[str]) -> None:
+    """Write every figure, and name the files."""
+    path = config.free_folder("plot")
+    plots = rt.plot(config)
+    run = config.open_folder(path, arguments)
+    for one in plots:
+        _name_files(one.save(run.path, config.formats))
+    run.log("finished", figures=len(plots))
+
+
+def report(config: rt.ReportConfig, arguments: Sequence[str]) -> None:
+    """Write the page and the PDF, and name them."""
+    _name_files(rt.report(config))
+
+
+def simulate(config: rt.SimulateRunConfig, arguments: Sequence[str]) -> None:
+    """Write the tables and say where."""
+    path = config.free_folder("simulate")
+    made = rt.simulate(config)
+    run = config.open_folder(path, arguments)
+    sizes = rt.write_tables(made, run.path, config.format)
+    run.log("finished", **sizes)
+    console().print(f"{path}: {screen.sizes(sizes)}", soft_wrap=True)
+
+
+def shift(config: rt.ShiftRunConfig, arguments: Sequence[str]) -> None:
+    """Run the study, leave tables, figure and page, and print the errors."""
+    out, path = console(), config.free_folder("shift")
+    with out.status("Simulating") as status:
+        study = rt.shift(config, status.update)
+    study.write(config.open_folder(path, arguments))
+    out.print(screen.shift_table(study))
+    files = "shift.csv, shift.json, runs.csv, shift.png, report.html, report.pdf"
+    out.print(f"{path}: {files}", soft_wrap=True)
+
+
+def run(config: rt.RunConfig, arguments: Sequence[str]) -> None:
+    """Do all of it, print each result as it comes, and name the report."""
+    out = console()
+    with out.status("Starting") as status:
+        path = rt.run(config, arguments, screen.Steps(out), status.update)
+    files = "report.html, report.pdf, evaluation.json, models/"
+    out.print(f"{path}: {files}", soft_wrap=True)
+
+
+def _name_files(files: Sequence[Path]) -> None:
+    for file in files:
+        console().print(str(file), soft_wrap=True)

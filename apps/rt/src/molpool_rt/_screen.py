@@ -1,0 +1,231 @@
+"""Results on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any, Literal, NamedTuple
+
+import molpool_pipelines.retention as rt
+from molpool_common import listed
+from rich.console import Console
+from rich.table import Table
+
+MOST_SCALES = 20
+"""Scales on the screen; metrics.json has all of them."""
+
+
+def show_prepared(console: Console, prepared: rt.Prepared) -> None:
+    """Print what became of the rows."""
+    counts, mapping = prepared.counts, prepared.mapping
+    console.print(
+        f"{counts['read']:,} rows read, {counts['kept']:,} kept:"
+        f" {mapping['species'].n_unique():,} species in"
+        f" {mapping['species_cluster'].n_unique():,} supercategories"
+    )
+    dropped = {
+        "without_supercategory": "without a supercategory are dropped",
+        "without_subgroup": "without a subgroup are dropped",
+        "without_target": "without a retention time are dropped",
+        "capped": "are beyond the cap",
+    }
+    for key, what in dropped.items():
+        if counts[key]:
+            console.print(f"{counts[key]:,} rows {what}")
+    for name in () if prepared.imputer is None else prepared.imputer.indicated:
+        console.print(f"Gaps of {name} are the run's median, marked in {name}_missing.")
+    if prepared.collisions.height:
+        n = prepared.collisions.height
+        console.print(f"Warning: {n:,} ids or names collide; collisions.csv lists them.")
+
+
+def show_training(console: Console, training: rt.Training) -> None:
+    """Print what a fit is made from."""
+    if training.without_parents:
+        parent = training.config.parent_col
+        console.print(f"No column {parent!r}: groups have no supercategories.")
+    counts, names = training.counts(), training.features.names
+    console.print(
+        f"{counts['rows']:,} rows, {counts['pairs']:,} pairs of {counts['groups']:,} groups and"
+        f" {counts['compounds']:,} compounds; "
+        + (f"{len(names)} covariates: {listed(names, 6)}" if names else "no covariates")
+        + f" ({training.seconds:.1f} s)"
+    )
+
+
+def show_fitted(console: Console, fitted: rt.Fitted) -> None:
+    """Print the scales with their intervals, diagnostics and notes."""
+    console.print(scale_table(fitted.estimator.scales_))
+    facts = [f"log likelihood {fitted.estimator.log_likelihood_:,.2f}"]
+    facts += [f"{name} {v:.4g}" for name, v in fitted.diagnostics.items() if v is not None]
+    console.print(", ".join(facts) + f" ({fitted.seconds['fit']:.1f} s)")
+    found = fitted.calibrated
+    if found is not None:
+        console.print(
+            f"Intervals are calibrated on {found.n_rows:,} rows of {found.n_runs:,} held-out runs"
+            f" in {found.n_folds} folds ({fitted.seconds['calibration']:.1f} s)"
+        )
+    for note in fitted.notes:
+        console.print(f"Note: {note}")
+
+
+def show_predictions(console: Console, predictions: rt.PredictionFile) -> None:
+    """Print how many rows were predicted by which level."""
+    n_rows = sum(predictions.levels.values())
+    console.print(f"{predictions.path}: {n_rows:,} rows", soft_wrap=True)
+    if predictions.calibrated:
+        console.print("Intervals are calibrated on runs held out from the fit.")
+    said = {"pair": "by coefficients of their own pair", "none": "without a prediction: never seen"}
+    for level, n in predictions.levels.items():
+        console.print(f"  {n:>12,}  {said.get(level, f'by the level {level}')}")
+
+
+def show_evaluation(console: Console, evaluation: rt.Evaluation) -> None:
+    """Print a table per fit and, of several, one of all on the rows that all of them predict."""
+    calibrated = [scored.name for scored in evaluation.scored if scored.calibrated]
+    if calibrated:
+        console.print(f"Intervals calibrated on runs held out: {', '.join(calibrated)}.")
+    if evaluation.n_left_out:
+        console.print(f"{evaluation.n_left_out:,} rows of pairs never seen are left out.")
+    console.print(
+        "Rows by training rows of their pair. none: without a prediction; pair p99: of the pairs'"
+        " RMSE; 50, 80, 95 %: share within that interval."
+    )
+    for scored in evaluation.scored:
+        console.print(_support_table(scored))
+    if len(evaluation.scored) > 1:
+        console.print(
+            f"RMSE on the {evaluation.n_common:,} rows that all predict, by support in"
+            f" {evaluation.scored[0].name}",
+            style="bold",
+        )
+        console.print(_comparison_table(evaluation))
+
+
+class Steps:
+    """Prints each result of a run of everything once it is there."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __call__(self, name: str, step: rt.Step) -> None:
+        """Print one result; `name` is that of the model."""
+        match step:
+            case rt.Training():
+                self._console.rule(name)
+                show_training(self._console, step)
+            case rt.Fitted():
+                show_fitted(self._console, step)
+            case rt.Evaluation():
+                show_evaluation(self._console, step)
+            case _:
+                self._console.print(f"Simulated {sizes(step)}.")
+
+
+def sizes(rows: Mapping[str, int]) -> str:
+    """Return the sizes of a simulated laboratory as a sentence has them."""
+    return (
+        f"{rows['train']:,} training and {rows['test']:,} test rows"
+        f" of {rows['species']:,} species and {rows['compounds']:,} compounds"
+    )
+
+
+def scale_table(scales: Mapping[str, Mapping[str, float]]) -> Table:
+    """Return the scales with their 95 % intervals; a scale at exactly 0 is said to be."""
+    table = Table(title="Standard deviations", title_justify="left", title_style="bold")
+    table.add_column("scale")
+    for head in ("estimate", "95 % from", "to"):
+        table.add_column(head, justify="right")
+    shown = list(rt.standard_deviations(scales).items())[:MOST_SCALES]
+    for name, scale in shown:
+        mean = "0 (exactly)" if scale["mean"] == 0 else _number(scale["mean"])
+        table.add_row(name, mean, _number(scale["low"]), _number(scale["high"]))
+    if len(scales) > len(shown):
+        table.caption = f"and {len(scales) - len(shown)} more in metrics.json"
+    return table
+
+
+def _number(value: Any, digits: int = 4) -> str:
+    """Return a number for the screen; a dash where there is none."""
+    if value is None or (isinstance(value, float) and not isfinite(value)):
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.{digits}g}" if abs(value) < 1e-3 and value else f"{value:.{digits}f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+class _Column(NamedTuple):
+    head: str
+    column: str
+    digits: int = 3
+
+
+_SUPPORT = (
+    _Column("support", "support"),
+    _Column("rows", "n"),
+    _Column("none", "n_missing"),
+    _Column("RMSE", "rmse"),
+    _Column("pair p99", "pair_rmse_p99"),
+    _Column("50 %", "coverage_50"),
+    _Column("80 %", "coverage_80"),
+    _Column("95 %", "coverage_95"),
+    _Column("z sd", "z_sd", 2),
+)
+
+
+def _support_table(scored: rt.Scored) -> Table:
+    """Return errors and coverage by support, pairs never seen first."""
+    caption = f"{100 * scored.share_unseen:.1f} % of the rows are of pairs never seen."
+    table = Table(title=scored.name, title_justify="left", title_style="bold", caption=caption)
+    table.caption_justify = "left"
+    filled = rt.nonempty(scored.table)
+    shown = [c for c in _SUPPORT if c.column != "n_missing" or filled["n_missing"].sum()]
+    for column in shown:
+        justify: Literal["left", "right"] = "left" if column.column == "support" else "right"
+        table.add_column(column.head, justify=justify, no_wrap=True)
+    for row in filled.iter_rows(named=True):
+        if row["support"] == "all":
+            table.add_section()
+        table.add_row(*(_cell(row[c.column], c.digits) for c in shown))
+    return table
+
+
+def _cell(value: Any, digits: int) -> str:
+    return f"{value:.{digits}f}" if isinstance(value, float) else _number(value)
+
+
+def _comparison_table(evaluation: rt.Evaluation) -> Table:
+    """Return the RMSE of each fit side by side, on the rows that all of them predict."""
+    table = Table()
+    table.add_column("support")
+    table.add_column("rows", justify="right")
+    for scored in evaluation.scored:
+        table.add_column(scored.name, justify="right")
+    first = evaluation.scored[0].common.with_row_index("place")
+    for row in rt.nonempty(first).iter_rows(named=True):
+        if row["support"] == "all":
+            table.add_section()
+        found = [scored.common["rmse"][row["place"]] for scored in evaluation.scored]
+        table.add_row(row["support"], _number(row["n"]), *map(_number, found))
+    rare = [scored.rare.row(-1, named=True) for scored in evaluation.scored]
+    if rare[0]["n"]:
+        label = f"rare, {rare[0]['support']}"
+        table.add_row(label, _number(rare[0]["n"]), *(_number(row["rmse"]) for row in rare))
+    return table
+
+
+def shift_table(study: rt.ShiftStudy) -> Table:
+    """Return the errors by number of anchors, method and distance."""
+    title = "MAE by distance of the run, percentiles"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("anchors", justify="right")
+    table.add_column("method")
+    bins = study.result.bins
+    for name in bins:
+        table.add_column(name, justify="right")
+    grouped = study.summary.group_by("anchors", "method", maintain_order=True)
+    for (anchors, method), part in grouped:
+        found = dict(zip(part["bin"], part["mae"], strict=True))
+        cells = ("–" if found[b] is None else f"{found[b]:.3f}" for b in bins)
+        table.add_row(str(anchors), str(method), *cells)
+    return table

@@ -1,0 +1,157 @@
+"""Arrays cached on disk by the content of the text that they were computed from.
+
+A store is a folder of whole files, each with the results of some thousand texts and their keys. A
+file is written under a temporary name and then renamed, and its name follows from its keys: several
+processes may write at once, and one that is killed loses the file it was at. Files start with a
+checksum; one that is damaged is left out with a warning, and what it held is computed again.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molpool_common._arrays import BoolArray, IntArray
+from molpool_common._folders import atomic_path
+
+Keys = NDArray[np.bytes_]
+_KEYS = "keys"
+_SUFFIX = ".chunk"
+_DIGEST = 16
+"""Bytes of the BLAKE2b digest that a file starts with; an npz file of NumPy follows."""
+
+
+class CacheWarning(UserWarning):
+    """A cache could not be read or written; the result is the same, it only takes longer."""
+
+
+class Found(NamedTuple):
+    """What one file holds of what was asked for.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        All arrays of the file, without its keys.
+    there : ndarray of int64 [H]
+        Positions of the hits in the file.
+    asked : ndarray of int64 [H]
+        Their positions among the keys that were asked for.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    there: IntArray
+    asked: IntArray
+
+
+def text_keys(texts: Sequence[str]) -> Keys:
+    """Return the key [N] of each text: 16 bytes of its BLAKE2b digest."""
+    digests = [
+        blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts
+    ]
+    return np.array(digests, dtype="S16")
+
+
+class ContentStore:
+    """Arrays by key, in a folder that several processes may use at once.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when something is first added. What the arrays are computed with (versions) belongs in
+        its name, so that results of other versions are never found.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._writable = True
+
+    def find(self, keys: Keys) -> Iterator[Found]:
+        """Yield what is stored of these keys, each key at most once.
+
+        Parameters
+        ----------
+        keys : ndarray of bytes [N]
+            Distinct keys, as `text_keys` makes them.
+        """
+        order = np.argsort(keys, kind="stable")
+        ordered = keys[order]
+        missing = np.ones(len(keys), dtype=np.bool_)
+        for path in sorted(self.folder.glob(f"*{_SUFFIX}")):
+            if not missing.any():
+                return
+            found = self._read(path, ordered, order, missing)
+            if found is not None:
+                missing[found.asked] = False
+                yield found
+
+    def _read(
+        self,
+        path: Path,
+        ordered: Keys,
+        order: IntArray,
+        missing: BoolArray,
+    ) -> Found | None:
+        """Return what a file holds of the missing keys; drop it where it is damaged."""
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return None
+        if blake2b(content[_DIGEST:], digest_size=_DIGEST).digest() != content[:_DIGEST]:
+            self._drop(path)
+            return None
+        with np.load(io.BytesIO(content[_DIGEST:]), allow_pickle=False) as file:
+            theirs = file[_KEYS]
+            at = np.minimum(np.searchsorted(ordered, theirs), len(ordered) - 1)
+            there = np.flatnonzero((ordered[at] == theirs) & missing[order[at]])
+            if not there.size:
+                return None
+            arrays = {name: file[name] for name in file.files if name != _KEYS}
+        return Found(arrays, there, order[at[there]])
+
+    def _drop(self, path: Path) -> None:
+        with suppress(OSError):
+            path.unlink()
+        warnings.warn(
+            f"cache file {str(path)!r}: expected content of its checksum; found a damaged file. "
+            "It is removed, and what it held is computed again.",
+            CacheWarning,
+            stacklevel=4,
+        )
+
+    def add(self, keys: Keys, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Store arrays under these keys, or warn where the folder cannot be written to.
+
+        Parameters
+        ----------
+        keys : ndarray of bytes [N]
+            Distinct.
+        arrays : mapping of str to ndarray
+            What was computed, by name.
+        """
+        if not self._writable or not len(keys):
+            return
+        buffer = io.BytesIO()
+        named: dict[str, Any] = {_KEYS: keys, **arrays}
+        np.savez(buffer, **named)
+        content = buffer.getvalue()
+        name = blake2b(b"".join(sorted(keys.tolist())), digest_size=_DIGEST).hexdigest()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with atomic_path(self.folder / f"{name}{_SUFFIX}") as temporary:
+                temporary.write_bytes(blake2b(content, digest_size=_DIGEST).digest() + content)
+        except OSError as error:
+            self._writable = False
+            warnings.warn(
+                f"cache folder {str(self.folder)!r}: expected one that can be written to; found "
+                f"{error.strerror or error}. Nothing more is cached.",
+                CacheWarning,
+                stacklevel=3,
+            )

@@ -1,0 +1,267 @@
+"""Molecules from SMILES: parsing with reasons, identity keys, scaffolds and fingerprints.
+
+Needs RDKit, which is the extra `molpool-common[chem]`. Nothing here prints: RDKit's own log is held
+back for the length of a call and let go afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molpool_common._errors import InputError, listed
+from molpool_common._process import heed_ctrl_c
+
+try:
+    from rdkit import Chem, rdBase
+    from rdkit.Chem import rdFingerprintGenerator
+    from rdkit.Chem.Scaffolds import MurckoScaffold
+except ImportError as error:
+    raise ImportError(
+        "molecules need RDKit, which the extra `chem` installs: pip install 'molpool-common[chem]'"
+    ) from error
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+    from rdkit.Chem.rdFingerprintGenerator import FingerprintGenerator64
+    from rdkit.DataStructs import ExplicitBitVect
+
+_BLOCK_LENGTH = 14
+"""Letters of an InChIKey's first block, which hashes formula, connections and hydrogens."""
+
+
+class BadSmiles(NamedTuple):
+    """A SMILES that is no molecule.
+
+    Parameters
+    ----------
+    row : int
+        Index from 0 in what was given.
+    smiles : str or None
+        The text, None where there was none.
+    reason : str
+        Why, in RDKit's words where it has some.
+    """
+
+    row: int
+    smiles: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class ParsedSmiles:
+    """Molecules in the order of their SMILES.
+
+    Parameters
+    ----------
+    mols : list of Mol or None
+        None where the SMILES is no molecule.
+    bad : list of BadSmiles
+        Those rows, ascending.
+    """
+
+    mols: list[Mol | None]
+    bad: list[BadSmiles]
+
+    def require_all(self, parameter: str = "smiles") -> list[Mol]:
+        """Return the molecules, every one of them.
+
+        Parameters
+        ----------
+        parameter : str
+            What the SMILES are called in the message: a column, a file.
+
+        Raises
+        ------
+        InputError
+            If any SMILES is no molecule.
+        """
+        if self.bad:
+            found = listed([f"{b.smiles!r} ({b.reason})" for b in self.bad], limit=3)
+            raise InputError(
+                parameter,
+                expected="SMILES that RDKit reads",
+                found=f"{len(self.bad)} that it does not: {found}",
+                where=f"rows {listed([b.row for b in self.bad])}",
+            )
+        return [mol for mol in self.mols if mol is not None]
+
+
+def parse_smiles(smiles: Sequence[str | None]) -> ParsedSmiles:
+    """Parse SMILES and keep the reason for each that fails.
+
+    Parameters
+    ----------
+    smiles : sequence of str
+        Empty text, None and NaN count as bad.
+
+    Returns
+    -------
+    ParsedSmiles
+        As many molecules as SMILES, None where bad, and the bad rows.
+    """
+    mols: list[Mol | None] = []
+    bad: list[BadSmiles] = []
+    with rdBase.BlockLogs():
+        for row, text in enumerate(smiles):
+            # A numeric NaN stands for an empty cell in what pandas reads.
+            given = text if isinstance(text, str) else None
+            mol = _read(given) if given and given.strip() else None
+            if mol is not None and mol.GetNumAtoms() == 0:
+                mol = None
+            mols.append(mol)
+            if mol is None:
+                bad.append(BadSmiles(row, given, _reason(given)))
+    return ParsedSmiles(mols, bad)
+
+
+def rdkit_version() -> str:
+    """Return RDKit's version, by which computed results are told apart."""
+    return str(rdBase.rdkitVersion)
+
+
+def inchikey_block(mol: Mol) -> str:
+    """Return the first block of the InChIKey: the same for stereoisomers and isotopologues.
+
+    Parameters
+    ----------
+    mol : Mol
+        A sanitised molecule.
+
+    Returns
+    -------
+    str
+        14 capital letters; where InChI gives no key (polymers, some organometallics, query atoms),
+        `"#"` and 13 hexadecimal digits of the SHA-256 of the canonical SMILES without stereo, which
+        no InChIKey block can equal.
+
+    References
+    ----------
+    Heller et al., "InChI, the IUPAC International Chemical Identifier", J. Cheminform. 7:23 (2015).
+    """
+    return inchikey_blocks([mol])[0]
+
+
+def inchikey_blocks(mols: Sequence[Mol]) -> list[str]:
+    """Return `inchikey_block` of each molecule."""
+    with rdBase.BlockLogs():
+        try:
+            return [_inchikey_block(mol) for mol in mols]
+        finally:
+            heed_ctrl_c()
+
+
+def murcko_scaffold(mol: Mol) -> str:
+    """Return the canonical SMILES of the Bemis–Murcko scaffold: rings and their linkers.
+
+    Atoms bonded to these by a double bond are kept, stereo is dropped.
+
+    Parameters
+    ----------
+    mol : Mol
+        A sanitised molecule.
+
+    Returns
+    -------
+    str
+        `""` for a molecule without rings.
+
+    References
+    ----------
+    Bemis and Murcko, "The properties of known drugs. 1. Molecular frameworks", J. Med. Chem. 39
+    (1996) 2887–2893.
+    """
+    with rdBase.BlockLogs():
+        return _murcko_scaffold(mol)
+
+
+def murcko_scaffolds(mols: Sequence[Mol]) -> list[str]:
+    """Return `murcko_scaffold` of each molecule."""
+    with rdBase.BlockLogs():
+        return [_murcko_scaffold(mol) for mol in mols]
+
+
+def morgan_bits(mols: Sequence[Mol], radius: int = 2, n_bits: int = 2048) -> NDArray[np.uint8]:
+    """Return folded Morgan (ECFP-like) fingerprints.
+
+    Parameters
+    ----------
+    mols : sequence of Mol, length N
+        Sanitised molecules.
+    radius : int
+        In bonds; 2 is ECFP4.
+    n_bits : int
+        Length of the fingerprint.
+
+    Returns
+    -------
+    ndarray of uint8 [N, n_bits]
+        1 where the bit is set.
+
+    References
+    ----------
+    Rogers and Hahn, "Extended-connectivity fingerprints", J. Chem. Inf. Model. 50 (2010) 742–754.
+    """
+    bits = np.zeros((len(mols), n_bits), dtype=np.uint8)
+    generator = _morgan(radius, n_bits)
+    for row, mol in enumerate(mols):
+        bits[row] = generator.GetFingerprintAsNumPy(mol)
+    return bits
+
+
+def morgan_fingerprints(
+    mols: Sequence[Mol], radius: int = 2, n_bits: int = 2048
+) -> list[ExplicitBitVect]:
+    """Return the fingerprints of `morgan_bits` as RDKit's bit vectors, for its similarities."""
+    generator = _morgan(radius, n_bits)
+    return [generator.GetFingerprint(mol) for mol in mols]
+
+
+def _morgan(radius: int, n_bits: int) -> FingerprintGenerator64:
+    return rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=n_bits)
+
+
+def _murcko_scaffold(mol: Mol) -> str:
+    scaffold = MurckoScaffold.MurckoScaffoldSmiles(mol=mol)  # type: ignore[no-untyped-call]
+    return str(scaffold)
+
+
+def _read(smiles: str, *, sanitize: bool = True) -> Mol | None:
+    # RDKit's stubs promise a molecule; it returns None where it cannot read one.
+    mol: Mol | None = Chem.MolFromSmiles(smiles, sanitize=sanitize)
+    return mol
+
+
+def _inchikey_block(mol: Mol) -> str:
+    key = str(Chem.MolToInchiKey(mol))  # type: ignore[no-untyped-call]
+    if key:
+        return key[:_BLOCK_LENGTH]
+    smiles = Chem.MolToSmiles(mol, isomericSmiles=False)
+    return "#" + sha256(smiles.encode()).hexdigest()[: _BLOCK_LENGTH - 1]
+
+
+def _reason(smiles: str | None) -> str:
+    if smiles is None or not smiles.strip():
+        return "empty"
+    mol: Mol | None = _read(smiles, sanitize=False)
+    if mol is None:
+        return _syntax_message(smiles)
+    if mol.GetNumAtoms() == 0:
+        return "no atoms"
+    problems = [p.Message() for p in Chem.DetectChemistryProblems(mol)]
+    return problems[0] if problems else "RDKit refused it without a reason"
+
+
+def _syntax_message(smiles: str) -> str:
+    # RDKit can hand its messages over since 2026.03; before, they go to its own stream only.
+    if not hasattr(rdBase, "CaptureErrorLog"):
+        return "SMILES syntax error"
+    with rdBase.CaptureErrorLog() as log:
+        Chem.MolFromSmiles(smiles)
+    lines = [line.strip() for line in log.messages.splitlines() if line.strip()]
+    return lines[0].partition("] ")[2] or lines[0] if lines else "SMILES syntax error"

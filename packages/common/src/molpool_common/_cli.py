@@ -1,0 +1,273 @@
+"""What every command shares: flags from configuration models, exit codes, signals, the screen.
+
+Exit codes: 0 done, 2 the user's input is wrong (one message, no traceback), 1 a fault of ours,
+130 interrupted by Ctrl-C or SIGTERM.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from pydantic import BaseModel
+from rich.console import Console
+
+from molpool_common._config import YamlDocument, read_yaml, validate_config, validate_values
+from molpool_common._errors import USER_ERROR, InputError, did_you_mean, nearest
+from molpool_common._flags import Section, flag_names, flag_registry, todays_flags
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand: its one-line summary and what runs it on the remaining arguments."""
+
+    summary: str
+    run: Callable[[Sequence[str]], int | None]
+
+
+def dispatch(
+    prog: str, description: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None
+) -> int:
+    """Run the subcommand that `argv` names and return the exit code of the process.
+
+    Parameters
+    ----------
+    prog : str
+        Name of the program.
+    description : str
+        One sentence for ``--help``.
+    commands : mapping of str to Command
+        The subcommands.
+    argv : sequence of str, optional
+        Arguments without the program name; those of the process by default.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return guarded(prog, lambda: _select(prog, description, commands, arguments))
+
+
+def _select(
+    prog: str, description: str, commands: Mapping[str, Command], arguments: list[str]
+) -> int | None:
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        _print_overview(prog, description, commands)
+        return 0 if arguments else USER_ERROR
+    name = arguments[0]
+    if name not in commands:
+        raise InputError(
+            "command",
+            expected=f"one of {', '.join(commands)}",
+            found=repr(name),
+            hint=did_you_mean(name, list(commands)),
+        )
+    return commands[name].run(arguments[1:])
+
+
+def _print_overview(prog: str, description: str, commands: Mapping[str, Command]) -> None:
+    width = max(map(len, commands))
+    lines = [f"usage: {prog} COMMAND [OPTIONS]", "", description, "", "commands:"]
+    lines += [f"  {name:<{width}}  {command.summary}" for name, command in commands.items()]
+    lines += ["", f"'{prog} COMMAND --help' lists the options of a command."]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def guarded(prog: str, body: Callable[[], int | None]) -> int:
+    """Run `body` and turn what it raises into an exit code and one message on stderr.
+
+    An exception with an attribute ``exit_code`` (`InputError` and the packages' own families) is
+    the user's to mend and prints its message alone; any other keeps its traceback and gives 1.
+    """
+    try:
+        with _sigterm_as_interrupt():
+            return body() or 0
+    except KeyboardInterrupt as interrupt:
+        note = str(interrupt) or "Interrupted."
+        sys.stderr.write(f"\n{prog}: {note}\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): nobody is left to tell.
+        sys.stderr.close()
+        return 0
+    except SystemExit as end:
+        # tyro ends so after --help, and after its own message about a flag without a value.
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except Exception as error:
+        code = getattr(error, "exit_code", None)
+        if not isinstance(code, int):
+            raise
+        sys.stderr.write(f"{prog}: {error}\n")
+        return code
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    def interrupt(_signum: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        previous = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread: a test or a notebook runs the command
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+Migrate = Callable[[YamlDocument], YamlDocument]
+Rewrite = Callable[[Mapping[str, Any]], tuple[dict[str, Any], list[str]]]
+
+
+def parse_config(
+    model: type[ModelT],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    description: str,
+    migrate: Migrate | None = None,
+) -> ModelT:
+    """Fill a configuration model from ``--config FILE`` and from flags that override it.
+
+    Parameters
+    ----------
+    model : type of BaseModel
+        Every key becomes a flag: ``training.batch_size`` is ``--training.batch-size``.
+    argv : sequence of str
+        Arguments of the command.
+    prog, description : str
+        For ``--help``.
+    migrate : callable, optional
+        Rewrites the parsed file before validation (legacy keys).
+
+    Returns
+    -------
+    BaseModel
+
+    Raises
+    ------
+    InputError
+        For anything wrong in the file or in a flag's value, and for an unknown flag.
+    SystemExit
+        With code 0 for ``--help`` and 2 for a flag without its value (raised by tyro).
+    """
+    path, rest = take_config(argv)
+    document = read_yaml(path) if path else None
+    if document and migrate:
+        document = migrate(document)
+    default = validate_config(model, document) if document else model()
+    return _parse_flags(model, rest, default, prog, description)
+
+
+def rewriting(rewrite: Rewrite) -> Migrate:
+    """Return what `parse_config` takes to rewrite a file's keys, with a note on stderr.
+
+    Parameters
+    ----------
+    rewrite : callable
+        Takes the file's mapping; returns another and what became of its keys, a sentence each.
+    """
+
+    def migrate(document: YamlDocument) -> YamlDocument:
+        data, notes = rewrite(document.data)
+        for note in notes:
+            sys.stderr.write(f"{document.source}: {note}\n")
+        return YamlDocument(data, document.source, document.lines) if notes else document
+
+    return migrate
+
+
+def take_config(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """Return the file that ``--config`` names, if any, and the other arguments."""
+    rest: list[str] = []
+    path: Path | None = None
+    arguments = iter(argv)
+    for argument in arguments:
+        if argument == "--config":
+            value = next(arguments, None)
+            if value is None:
+                raise InputError("--config", expected="a file name after it", found="nothing")
+            path = Path(value)
+        elif argument.startswith("--config="):
+            path = Path(argument.partition("=")[2])
+        else:
+            rest.append(argument)
+    return path, rest
+
+
+def _parse_flags(
+    model: type[ModelT], argv: list[str], default: ModelT, prog: str, description: str
+) -> ModelT:
+    import tyro
+
+    renamed = todays_flags(model)
+    argv = [_todays_flag(argument, renamed) for argument in argv] if renamed else argv
+    with flag_registry():
+        values, unknown = tyro.cli(
+            model,
+            args=argv,
+            default=default,
+            prog=prog,
+            description=f"{description}\n\n--config FILE gives any of these keys in YAML; "
+            "flags override it.",
+            config=(tyro.conf.FlagConversionOff,),
+            return_unknown_args=True,
+        )
+    if unknown:
+        raise _unknown_argument(unknown[0], model)
+    return validate_values(model, _overlay(default.model_dump(), cast("dict[str, Any]", values)))
+
+
+def _todays_flag(argument: str, renamed: Mapping[str, str]) -> str:
+    flag, equals, value = argument.partition("=")
+    return renamed.get(flag.replace("_", "-"), flag) + equals + value
+
+
+def _unknown_argument(argument: str, model: type[BaseModel]) -> InputError:
+    if not argument.startswith("-"):
+        return InputError(
+            "arguments", expected="--FLAG VALUE", found=f"{argument!r}, which belongs to no flag"
+        )
+    flag = argument.partition("=")[0]
+    # Two dashes would make any two flags alike.
+    close = nearest(flag.strip("-"), [name.strip("-") for name in flag_names(model)])
+    return InputError(
+        "flag",
+        expected="a known one",
+        found=repr(flag),
+        hint=f"Did you mean '--{close}'?" if close else "--help lists them.",
+    )
+
+
+def _overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `top`, section by section."""
+    merged = dict(base)
+    for key, value in top.items():
+        merged[key] = _overlay(base[key], value) if isinstance(value, Section) else value
+    return merged
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that keeps words whole and colours nothing by guess."""
+    return Console(stderr=stderr, highlight=False)
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in the largest unit that leaves at least one, powers of 1000."""
+    if count < 1000:
+        return f"{count} B"
+    if count < 1_000_000:
+        return f"{count / 1000:.0f} kB"
+    return f"{count / 1_000_000:.1f} MB"

@@ -1,0 +1,351 @@
+"""YAML files to pydantic models and back, with errors that name the key, the line and the cure.
+
+A document remembers the line of every key. What pydantic finds wrong becomes one message for the
+author of the file: the first finding, with the dotted key, and the keys of the others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from molpool_common._errors import InputError, did_you_mean, nearest
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class ConfigModel(BaseModel):
+    """Base of every configuration section: unknown keys are errors, assignments are checked.
+
+    Attributes
+    ----------
+    earlier_keys : mapping of str to str
+        Names that keys had in earlier versions, with today's. Files and flags may use them; help
+        and written files do not.
+    """
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
+    earlier_keys: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_todays_keys(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or cls.earlier_keys.keys().isdisjoint(values):
+            return values
+        # One that stands beside today's name keeps its own, and is then an unknown key.
+        return {
+            new if (new := cls.earlier_keys.get(key, key)) not in values else key: value
+            for key, value in values.items()
+        }
+
+
+def load_config(model: type[ModelT], path: str | Path) -> ModelT:
+    """Read a YAML file into a configuration model.
+
+    Parameters
+    ----------
+    model : type of BaseModel
+        The section to fill.
+    path : str or Path
+        The YAML file.
+
+    Returns
+    -------
+    BaseModel
+        An instance of `model`.
+
+    Raises
+    ------
+    InputError
+        Naming the key, its line, what was expected and found, and for an unknown key the nearest
+        valid one.
+    """
+    return validate_config(model, read_yaml(path))
+
+
+def validate_config(model: type[ModelT], document: YamlDocument) -> ModelT:
+    """Validate an already parsed document; see `load_config`."""
+    try:
+        return model.model_validate(document.data)
+    except ValidationError as error:
+        raise input_error(error, model, document) from None
+
+
+def validate_values(model: type[ModelT], values: Mapping[str, Any]) -> ModelT:
+    """Validate values that came from flags; see `load_config`."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise input_error(error, model, YamlDocument(dict(values), "")) from None
+
+
+def dump_config(config: BaseModel) -> str:
+    """Return the YAML text that `load_config` reads back to an equal model."""
+    return yaml.safe_dump(
+        config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
+    )
+
+
+Key = str | int
+
+
+@dataclass(frozen=True)
+class YamlDocument:
+    """A parsed YAML mapping that remembers where each key stood.
+
+    Parameters
+    ----------
+    data : dict
+        The mapping as plain Python values.
+    source : str
+        File name for messages.
+    lines : dict
+        Line (from 1) of each key, by the path of keys that leads to it.
+    """
+
+    data: dict[str, Any]
+    source: str
+    lines: Mapping[tuple[Key, ...], int] = field(default_factory=dict)
+
+    def where(self, path: Sequence[Key]) -> str:
+        """Return ``file, line n`` for a key, or for the nearest enclosing key that has a line."""
+        for end in range(len(path), 0, -1):
+            line = self.lines.get(tuple(path[:end]))
+            if line is not None:
+                return f"{self.source}, line {line}"
+        return self.source
+
+
+def read_yaml(path: str | Path) -> YamlDocument:
+    """Read a YAML mapping with the line of every key.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; an empty one is an empty mapping.
+
+    Returns
+    -------
+    YamlDocument
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not text, is not YAML, is not a mapping, or gives a key twice.
+    """
+    path = Path(path)
+    text = _read_text(path)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise _syntax_error(path, error) from None
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise InputError(
+            "--config",
+            expected="a YAML mapping of keys to values",
+            found=f"a {type(data).__name__}",
+            where=str(path),
+        )
+    lines = dict(_key_lines(node, (), path.name)) if node else {}
+    return YamlDocument(data, path.name, lines)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        siblings = sorted(p.name for p in path.parent.glob("*.y*ml"))
+        raise InputError(
+            "--config",
+            expected="an existing file",
+            found=f"no file {str(path)!r}",
+            hint=did_you_mean(path.name, siblings) if siblings else None,
+        ) from None
+    except IsADirectoryError:
+        raise InputError(
+            "--config", expected="a YAML file", found=f"the folder {str(path)!r}"
+        ) from None
+    except (UnicodeDecodeError, PermissionError) as error:
+        raise InputError(
+            "--config", expected="a readable UTF-8 text file", found=str(error), where=str(path)
+        ) from None
+
+
+def _syntax_error(path: Path, error: yaml.YAMLError) -> InputError:
+    mark = getattr(error, "problem_mark", None)
+    line = f", line {mark.line + 1}" if mark else ""
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return InputError("--config", expected="valid YAML", found=problem, where=f"{path.name}{line}")
+
+
+def _key_lines(
+    node: yaml.Node, path: tuple[Key, ...], source: str
+) -> Iterator[tuple[tuple[Key, ...], int]]:
+    """Yield the path and line of every key and list item below a node."""
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            # YAML itself keeps the last of two equal keys in silence.
+            if key.value in seen:
+                raise InputError(
+                    ".".join(map(str, (*path, key.value))),
+                    expected="each key once",
+                    found=f"it on lines {seen[key.value]} and {line}",
+                    where=source,
+                )
+            seen[key.value] = line
+            yield (*path, key.value), line
+            yield from _key_lines(value, (*path, key.value), source)
+    elif isinstance(node, yaml.SequenceNode):
+        for i, item in enumerate(node.value):
+            yield (*path, i), item.start_mark.line + 1
+            yield from _key_lines(item, (*path, i), source)
+
+
+_EXPECTED_FOUND = re.compile(
+    r"(?:(?P<name>[^\s:]+): )?expected (?P<expected>.*?)(?:[,;] found (?P<found>.*))?", re.DOTALL
+)
+"""How our validators word an error; `name` is of something below the key they stand at."""
+
+
+def input_error(
+    error: ValidationError,
+    model: type[BaseModel],
+    document: YamlDocument,
+) -> InputError:
+    """Turn pydantic's findings into one message about the first, counting the others.
+
+    Parameters
+    ----------
+    error : ValidationError
+        What pydantic raised.
+    model : type of BaseModel
+        The root model, for the valid names beside an unknown one.
+    document : YamlDocument
+        Where the values came from, for line numbers.
+    """
+    findings = error.errors(include_url=False)
+    # An unknown key often causes a second finding (the right key missing): name it first.
+    findings.sort(key=lambda f: f["type"] != "extra_forbidden")
+    first = findings[0]
+    path = _config_path(first["loc"], document.data)
+    name = ".".join(map(str, path)) or model.__name__
+    hint = None
+    if first["type"] == "extra_forbidden":
+        expected, found = "a known key", f"{str(path[-1])!r}"
+        hint = did_you_mean(str(path[-1]), valid_keys(model, path[:-1]))
+    elif first["type"] == "value_error":
+        below, expected, found = _own_words(first)
+        name += below
+    else:
+        expected, found = _pydantic_words(first)
+        hint = _nearest_choice(first)
+    others = [".".join(map(str, _config_path(f["loc"], document.data))) for f in findings[1:]]
+    rest = f"Also wrong: {', '.join(dict.fromkeys(others))}." if others else None
+    return InputError(
+        name,
+        expected=expected,
+        found=_cut(found),
+        where=document.where(path) or None,
+        hint=" ".join(filter(None, (hint, rest))) or None,
+    )
+
+
+def _own_words(finding: ErrorDetails) -> tuple[str, str, str]:
+    """Return name below the key, expected and found of an error that a validator of ours raised."""
+    message = str(finding.get("ctx", {}).get("error", finding["msg"]))
+    match = _EXPECTED_FOUND.fullmatch(message)
+    if match:
+        below = f".{match['name']}" if match["name"] else ""
+        return below, match["expected"], match["found"] or repr(finding["input"])
+    return "", "settings that fit together", message
+
+
+def _pydantic_words(finding: ErrorDetails) -> tuple[str, str]:
+    if finding["type"] == "missing":
+        return "a value", "nothing"
+    text = finding["msg"].removeprefix("Input should be ")
+    text = re.split(", (?:unable to|got) ", text)[0]
+    if text.startswith("a valid "):
+        noun = text.removeprefix("a valid ")
+        text = f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+    elif text.startswith(("greater than", "less than")):
+        text = f"a number {text}"
+    return text, repr(finding["input"])
+
+
+def _nearest_choice(finding: ErrorDetails) -> str | None:
+    if finding["type"] != "literal_error":
+        return None
+    choices = re.findall("'([^']*)'", finding["ctx"]["expected"])
+    close = nearest(str(finding["input"]), choices)
+    return f"Did you mean {close!r}?" if close else None
+
+
+def _cut(text: str, limit: int = 200) -> str:
+    return text if len(text) <= limit else text[:limit] + "..."
+
+
+def _config_path(loc: Sequence[Key], values: Any) -> tuple[Key, ...]:
+    """Return the keys of a pydantic location without the union branches it names on the way."""
+    path: list[Key] = []
+    for key in loc[:-1]:
+        try:
+            values = values[key]
+        except (KeyError, IndexError, TypeError):
+            continue
+        path.append(key)
+    # The last one may be a key that is missing, or a branch below a scalar.
+    if loc and (isinstance(values, dict | list | tuple) or not path):
+        path.append(loc[-1])
+    return tuple(path)
+
+
+def valid_keys(model: type[BaseModel], path: Sequence[Key]) -> list[str]:
+    """Return the keys a model accepts at a path below it; none where any key will do."""
+    annotation: Any = model
+    for key in path:
+        annotation = next((a for a in _alternatives(annotation) if _accepts(a, key)), None)
+        annotation = _value_type(annotation, key)
+    for alternative in _alternatives(annotation):
+        if is_model(alternative):
+            return list(alternative.model_fields)
+    return []
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    """Return the members of a union, or the annotation alone."""
+    if get_origin(annotation) in (Union, UnionType):
+        return [a for member in get_args(annotation) for a in _alternatives(member)]
+    return [annotation]
+
+
+def _accepts(annotation: Any, key: Key) -> bool:
+    return key in annotation.model_fields if is_model(annotation) else bool(get_args(annotation))
+
+
+def _value_type(annotation: Any, key: Key) -> Any:
+    """Return the type below a key of a model, or of the values of a mapping or list."""
+    if is_model(annotation):
+        return annotation.model_fields[key].annotation
+    arguments = get_args(annotation)
+    return arguments[-1] if arguments else None
+
+
+def is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

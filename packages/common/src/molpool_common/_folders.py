@@ -1,0 +1,257 @@
+"""Folders: of a run, every file of it whole or absent; and of caches."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from molpool_common._errors import InputError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MARKER = "environment.json"
+"""The file by which a folder is known as a run: the first one written."""
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary name to write to and rename it to `path` once all bytes are on disk.
+
+    Parameters
+    ----------
+    path : Path
+        The final name; its folder must exist.
+
+    Yields
+    ------
+    Path
+        A name in the same folder. It is removed if the block raises.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+class RunFolder:
+    """The files of one run.
+
+    Make one with `create` or `resume`; neither touches a folder that holds something else.
+
+    Parameters
+    ----------
+    path : Path
+        An existing run folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints.mkdir(exist_ok=True)
+
+    @classmethod
+    def create(
+        cls, path: str | Path, *, overwrite: bool = False, arguments: Sequence[str] = ()
+    ) -> RunFolder:
+        """Make a new run folder.
+
+        Parameters
+        ----------
+        path : str or Path
+            A folder that does not exist, is empty, or (with `overwrite`) holds a run.
+        overwrite : bool
+            Remove the files of the run that is there.
+        arguments : sequence of str
+            The command line, for ``environment.json``.
+
+        Raises
+        ------
+        InputError
+            If the folder holds a run and `overwrite` is false, or holds something else.
+        """
+        path = Path(path)
+        check_free(path, overwrite=overwrite)
+        path.mkdir(parents=True, exist_ok=True)
+        if overwrite:
+            _remove_run(path)
+        write_text(path / MARKER, json.dumps(environment(arguments), indent=2))
+        return cls(path)
+
+    @classmethod
+    def resume(cls, path: str | Path) -> RunFolder:
+        """Open the folder of a run that was interrupted.
+
+        Raises
+        ------
+        InputError
+            If the folder is missing or is not a run.
+        """
+        path = Path(path)
+        if not (path / MARKER).is_file():
+            found = "a folder without one" if path.is_dir() else "no such folder"
+            raise InputError("--resume", expected="the folder of a run", found=f"{found}: {path}")
+        return cls(path)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a text file and return its path."""
+        write_text(self.path / name, text)
+        return self.path / name
+
+    def write_json(self, name: str, value: Any) -> Path:
+        """Write a JSON file; NaN and infinity are refused, since JSON has none."""
+        return self.write_text(name, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+    def write_frame(self, name: str, frame: pl.DataFrame) -> Path:
+        """Write a table as Parquet."""
+        with atomic_path(self.path / name) as temporary:
+            frame.write_parquet(temporary)
+        return self.path / name
+
+    def write_file(self, name: str, save: Callable[[Path], None]) -> Path:
+        """Let `save` write a file under a temporary name, then give it its own."""
+        with atomic_path(self.path / name) as temporary:
+            save(temporary)
+        return self.path / name
+
+    def write_folder(self, name: str, save: Callable[[Path], None]) -> Path:
+        """Let `save` fill an empty folder under a temporary name, then give it its own.
+
+        A folder of this name, of the same run before it was resumed, is replaced.
+        """
+        path = self.path / name
+        temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
+        try:
+            temporary.mkdir()
+            save(temporary)
+            shutil.rmtree(path, ignore_errors=True)
+            os.replace(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return path
+
+    def log(self, event: str, **fields: Any) -> None:
+        """Append one line to ``log.jsonl``."""
+        line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event}
+        with (self.path / "log.jsonl").open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps({**line, **fields}, default=str) + "\n")
+
+
+def check_free(path: Path, *, overwrite: bool = False) -> None:
+    """Raise `InputError` unless a new run may be written to `path`; changes nothing."""
+    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not there.is_dir():
+        raise InputError("save_dir", expected="a folder", found=f"the file {str(there)!r}")
+    if not os.access(there, os.W_OK):
+        raise InputError(
+            "save_dir",
+            expected="a folder that may be written to",
+            found=f"{str(there)!r}, read-only",
+        )
+    if not path.is_dir() or not any(path.iterdir()):
+        return
+    if not (path / MARKER).is_file():
+        raise InputError(
+            "save_dir",
+            expected="a new or empty folder, or one that holds a run",
+            found=f"{str(path)!r}, which holds other files",
+        )
+    if not overwrite:
+        raise InputError(
+            "save_dir",
+            expected="a new or empty folder",
+            found=f"{str(path)!r}, which holds a run",
+            hint="Give --resume true to go on with it, --overwrite true to replace it, "
+            "or another --save-dir.",
+        )
+
+
+def _remove_run(path: Path) -> None:
+    """Remove what a run writes, and only that: a stray file of the user's stays."""
+    for pattern in ("*.json", "*.jsonl", "*.yaml", "*.parquet", "*.csv", "*.npz", "*.html", "*.pt"):
+        for file in path.glob(pattern):
+            file.unlink()
+    # One level of folders, of the members of an ensemble, lies below the checkpoints.
+    for pattern in ("checkpoints/*.ckpt*", "checkpoints/member-*/*.ckpt*", "models/*.pt"):
+        for file in path.glob(pattern):
+            file.unlink()
+    for folder in (*path.glob("checkpoints/member-*"), path / "models"):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def default_folder(stem: str, root: str | Path = "runs") -> Path:
+    """Return a folder name that no earlier run has: ``runs/STEM-YYYYMMDD-HHMMSS``."""
+    base = Path(root) / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    candidate, n = base, 1
+    while candidate.exists():
+        n += 1
+        candidate = base.with_name(f"{base.name}-{n}")
+    return candidate
+
+
+def environment(arguments: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what a later reader needs to repeat a run: versions, platform, command line."""
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "arguments": list(arguments),
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "packages": dict(
+            sorted({d.metadata["Name"]: d.version for d in distributions() if d.metadata}.items())
+        ),
+    }
+
+
+CACHE_VARIABLE = "MOLPOOL_CACHE"
+"""Environment variable with the folder that ``auto`` stands for."""
+
+
+def user_cache() -> Path:
+    """Return the folder ``molpool`` in the user's cache, which need not exist."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    # The XDG base directory specification says to ignore a relative path.
+    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
+    return root / "molpool"
+
+
+def cache_folder(setting: str | None) -> Path | None:
+    """Return the folder that a ``cache_dir`` setting stands for.
+
+    Parameters
+    ----------
+    setting : str or None
+        A folder; ``auto`` for the one that `MOLPOOL_CACHE` names or else ``molpool/molecules`` in
+        the user's cache; ``none`` or None for no cache.
+    """
+    if setting is None or setting == "none":
+        return None
+    if setting != "auto":
+        return Path(setting).expanduser()
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named).expanduser() if named else user_cache() / "molecules"

@@ -1,0 +1,112 @@
+"""Molecules with targets, quality and times, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from molpool_common._arrays import BoolArray, FloatArray, IntArray, SignArray
+
+
+@dataclass(frozen=True)
+class MoleculeTable:
+    """Molecules with targets, row by row; all columns have N rows.
+
+    Parameters
+    ----------
+    task_names : tuple of str
+        Names of the T tasks.
+    smiles : list of str
+        SMILES as given; each parses.
+    groups : list of str
+        First block of the InChIKey: rows of equal block are one molecule.
+    targets : ndarray [N, T]
+        Values after conversion, NaN where there is no label.
+    quality : list of str or None
+        Quality label of each row.
+    times : list or None
+        Raw values of the time column.
+    hold_out : ndarray of bool [N]
+        Whether a row may go to validation or test.
+    origin : DataFrame [N]
+        ``id``, ``source`` and ``row`` (from 1) of each row.
+    dropped : DataFrame
+        ``source``, ``row``, ``smiles`` and ``reason`` of the rows that do not parse.
+    censoring : ndarray of int8 [N, T] or None
+        -1 where a target is an upper bound (``<``), +1 where it is a lower one (``>``), 0 where it
+        is the value; None where no column says so.
+    """
+
+    task_names: tuple[str, ...]
+    smiles: list[str]
+    groups: list[str]
+    targets: FloatArray
+    quality: list[str] | None
+    times: list[Any] | None
+    hold_out: BoolArray
+    origin: pl.DataFrame
+    dropped: pl.DataFrame
+    censoring: SignArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.smiles)
+
+    def take(self, rows: IntArray) -> MoleculeTable:
+        """Return the rows at these positions, in this order."""
+        return replace(
+            self,
+            smiles=[self.smiles[i] for i in rows],
+            groups=[self.groups[i] for i in rows],
+            targets=self.targets[rows],
+            quality=[self.quality[i] for i in rows] if self.quality is not None else None,
+            times=[self.times[i] for i in rows] if self.times is not None else None,
+            hold_out=self.hold_out[rows],
+            origin=self.origin[rows],
+            censoring=self.censoring[rows] if self.censoring is not None else None,
+        )
+
+    def of_tasks(self, columns: Sequence[int]) -> MoleculeTable:
+        """Return these columns of the targets, and the rows that have a label in one of them."""
+        own = replace(
+            self,
+            task_names=tuple(self.task_names[t] for t in columns),
+            targets=self.targets[:, list(columns)],
+            censoring=None if self.censoring is None else self.censoring[:, list(columns)],
+        )
+        return own.take(np.flatnonzero(np.isfinite(own.targets).any(axis=1)))
+
+
+def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
+    """Return the rows of all tables, one after the other.
+
+    Parameters
+    ----------
+    parts : sequence of MoleculeTable
+        At least one; equal tasks, and quality and times in all or in none.
+    """
+    first = parts[0]
+    return MoleculeTable(
+        task_names=first.task_names,
+        smiles=[s for p in parts for s in p.smiles],
+        groups=[g for p in parts for g in p.groups],
+        targets=np.concatenate([p.targets for p in parts]),
+        quality=[q for p in parts for q in p.quality or []] if first.quality is not None else None,
+        times=[t for p in parts for t in p.times or []] if first.times is not None else None,
+        hold_out=np.concatenate([p.hold_out for p in parts]),
+        origin=pl.concat([p.origin for p in parts]),
+        dropped=pl.concat([p.dropped for p in parts]),
+        censoring=_stacked_censoring(parts),
+    )
+
+
+def _stacked_censoring(parts: Sequence[MoleculeTable]) -> SignArray | None:
+    """Return the censoring of all rows; those of a part without modifiers are exact."""
+    if all(p.censoring is None for p in parts):
+        return None
+    return np.concatenate(
+        [np.zeros(p.targets.shape, np.int8) if p.censoring is None else p.censoring for p in parts]
+    )

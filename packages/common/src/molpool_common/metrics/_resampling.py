@@ -1,0 +1,379 @@
+"""How far a score could move had other molecules been drawn: the one scheme of every interval.
+
+A metric's interval on a run's page, in its score, in a comparison and in a study is the percentile
+interval of the same resamples, so that it is the same to the last digit: rows are put in the order
+of their keys, whole rows are drawn (with all tasks and models, which stay paired), and seed and
+number of resamples have one default.
+
+A resample of n rows with replacement is n counts. Sorting the rows once then serves the ranks of
+every resample, and sums over rows become products with the counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from molpool_common._arrays import BoolArray, FloatArray
+from molpool_common._errors import InputError, did_you_mean
+from molpool_common.metrics._metric import METRICS, Metric, UndefinedMetricError, paired
+
+N_RESAMPLES = 1000
+"""Resamples of an interval, unless others are asked for."""
+
+_CELLS = 2_000_000
+"""Rows times resamples held at once: 16 MB an array."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A percentile interval; unpacks as `low, high`.
+
+    Parameters
+    ----------
+    low, high : float
+        Its ends.
+    level : float
+        Its nominal coverage.
+    n : int
+        Resamples it rests on.
+    dropped : int
+        Resamples on which the metric was undefined.
+    """
+
+    low: float
+    high: float
+    level: float
+    n: int
+    dropped: int
+
+    def __iter__(self) -> Iterator[float]:
+        yield self.low
+        yield self.high
+
+
+def bootstrap_interval(
+    metric: str | Metric,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    n: int = N_RESAMPLES,
+    level: float = 0.95,
+    *,
+    keys: Sequence[Any] | None = None,
+    seed: int | np.random.Generator = 0,
+) -> Interval:
+    """Return the percentile bootstrap interval of a metric over rows.
+
+    Parameters
+    ----------
+    metric : str or Metric
+        What is scored.
+    y_true : array_like [N]
+        NaN where there is no label: such rows are drawn with the others and not scored.
+    y_pred : array_like [N]
+        Finite wherever there is a label.
+    n : int
+        Resamples.
+    level : float
+        Nominal coverage, between 0 and 1.
+    keys : sequence of N, optional
+        See `resampled_scores`.
+    seed : int or numpy.random.Generator
+        Of the resamples.
+
+    Raises
+    ------
+    UndefinedMetricError
+        If the metric is undefined on the rows themselves or on every resample.
+    InputError
+        If an argument is out of its range or a metric unknown.
+
+    References
+    ----------
+    Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), section 13.3.
+    """
+    metric = _named(metric)
+    if n < 1:
+        raise InputError("n", expected="at least 1 resample", found=str(n))
+    if not 0 < level < 1:
+        raise InputError("level", expected="a number between 0 and 1", found=str(level))
+    y, p = np.asarray(y_true, dtype=np.float64), np.asarray(y_pred, dtype=np.float64)
+    labelled = ~np.isnan(y)
+    metric(y[labelled], p[labelled])
+    drawn = resampled_scores(y[:, None], p[None, :, None], [[metric]], keys=keys, n=n, seed=seed)
+    interval = percentile_interval(drawn[0][metric.name][:, 0], level)
+    if interval is None:
+        raise UndefinedMetricError(f"undefined on all {n} resamples")
+    return interval
+
+
+def resampled_scores(
+    y_true: FloatArray,
+    y_pred: FloatArray,
+    metrics: Sequence[Sequence[Metric]],
+    *,
+    keys: Sequence[Any] | None = None,
+    n: int = N_RESAMPLES,
+    seed: int | np.random.Generator = 0,
+) -> list[dict[str, FloatArray]]:
+    """Score every model and task on the same resamples of the molecules.
+
+    Parameters
+    ----------
+    y_true : ndarray [N, T]
+        NaN where there is no label.
+    y_pred : ndarray [M, N, T]
+        Of M models; finite wherever there is a label.
+    metrics : sequence of sequence of Metric, length T
+        Of each task.
+    keys : sequence of N, optional
+        Distinct names of the rows, which sort: the resamples then do not depend on the order of
+        the rows. None: they are drawn as they stand.
+    n : int
+        Resamples R.
+    seed : int or numpy.random.Generator
+        Of the resamples.
+
+    Returns
+    -------
+    list of dict of str to ndarray [R, M]
+        By task and metric; NaN where undefined. A resample draws whole rows, so that models stay
+        paired and so do tasks.
+    """
+    if keys is not None:
+        order = np.array(sorted(range(len(y_true)), key=keys.__getitem__), dtype=np.intp)
+        y_true, y_pred = y_true[order], y_pred[:, order]
+    labelled = [np.flatnonzero(~np.isnan(y)) for y in y_true.T]
+    found: list[dict[str, list[FloatArray]]] = [{m.name: [] for m in ms} for ms in metrics]
+    for counts in draw_counts(len(y_true), n, np.random.default_rng(seed)):
+        for t, rows in enumerate(labelled):
+            c, y = counts[:, rows], y_true[rows, t]
+            for metric in metrics[t]:
+                values = [resampled(metric, y, p[rows, t], c) for p in y_pred]
+                found[t][metric.name].append(np.stack(values, axis=1))
+    return [{name: np.concatenate(v) for name, v in by_name.items()} for by_name in found]
+
+
+def draw_counts(n_rows: int, n: int, rng: np.random.Generator) -> Iterator[FloatArray]:
+    """Draw `n` resamples of the rows, as counts [r, N], some at a time."""
+    if n_rows == 0:
+        yield np.zeros((n, 0))
+        return
+    chunk = max(1, _CELLS // n_rows)
+    for start in range(0, n, chunk):
+        r = min(chunk, n - start)
+        drawn = rng.integers(n_rows, size=(r, n_rows)) + n_rows * np.arange(r)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=r * n_rows)
+        yield counts.reshape(r, n_rows).astype(np.float64)
+
+
+def percentile_interval(values: FloatArray, level: float = 0.95) -> Interval | None:
+    """Return the central interval of resampled values [R]; None where all are undefined (NaN)."""
+    defined = values[~np.isnan(values)]
+    if not defined.size:
+        return None
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), level, defined.size, values.size - defined.size)
+
+
+def mean_over_tasks(values: Sequence[FloatArray] | FloatArray) -> FloatArray:
+    """Return the mean of resampled values [K, ...] over K tasks, each where it is defined.
+
+    A task without a value on a resample is left out there, as it is left out of the mean over
+    tasks of the rows themselves. NaN where none has one.
+    """
+    each = np.asarray(values)
+    defined = ~np.isnan(each)
+    n = defined.sum(axis=0)
+    total = np.where(defined, each, 0.0).sum(axis=0)
+    return np.asarray(np.where(n > 0, total / np.maximum(n, 1), np.nan))
+
+
+def _named(metric: str | Metric) -> Metric:
+    if isinstance(metric, Metric):
+        return metric
+    if metric not in METRICS:
+        raise InputError(
+            "metric",
+            expected="the name of a metric",
+            found=repr(metric),
+            hint=did_you_mean(metric, list(METRICS)),
+        )
+    return METRICS[metric]
+
+
+def resampled(
+    metric: Metric, y_true: ArrayLike, y_pred: ArrayLike, counts: ArrayLike
+) -> FloatArray:
+    """Return the metric on each of R resamples, NaN where it is undefined.
+
+    Parameters
+    ----------
+    metric : Metric
+        What is scored.
+    y_true, y_pred : array_like [n]
+        Finite.
+    counts : array_like [R, n]
+        How often each resample holds each row, whole numbers from 0; a resample may be empty.
+
+    Returns
+    -------
+    ndarray [R]
+        The same, up to rounding, as the metric of the rows repeated so often.
+
+    Raises
+    ------
+    InputError
+        If shapes differ, an entry is not finite, or a class is not 0 or 1.
+    """
+    y, p = paired(y_true, y_pred)
+    metric.check_labels(y)
+    c = np.ascontiguousarray(counts, dtype=np.float64)
+    if c.ndim != 2 or c.shape[1] != y.size:
+        raise InputError("counts", expected=f"one for each of {y.size} rows", found=f"{c.shape}")
+    if y.size == 0:
+        return np.full(len(c), np.nan)
+    formula = _FORMULAS.get(metric.name)
+    values = np.full(len(c), np.nan)
+    defined = _defined(metric, y, p, c)
+    with np.errstate(all="ignore"):
+        found = formula(_Rows(y, p), c[defined]) if formula else _repeated(metric, y, p, c[defined])
+    values[defined] = np.where(np.isfinite(found), found, np.nan)
+    return values
+
+
+def _defined(metric: Metric, y: FloatArray, p: FloatArray, c: FloatArray) -> BoolArray:
+    # A row that was not drawn is shown as the first one that was: conditions are about the set.
+    first = np.argmax(c > 0, axis=1)[:, None]
+    rows = np.where(c > 0, np.arange(y.size), first)
+    holds = c.sum(axis=1) > 0
+    for condition in metric.conditions:
+        holds &= condition.holds(y[rows], p[rows])
+    return np.asarray(holds)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """Rows in rising order of a value, ties together."""
+
+    rows: NDArray[np.intp]
+    first: NDArray[np.intp]
+    last: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, x: FloatArray) -> _Order:
+        """Sort once."""
+        rows = np.argsort(x, kind="stable")
+        _, start, group, size = np.unique(
+            x[rows], return_index=True, return_inverse=True, return_counts=True
+        )
+        return cls(rows, start[group], (start + size - 1)[group])
+
+    def ranks(self, c: FloatArray) -> FloatArray:
+        """Return the mean rank [R, n] of each row among the rows of each resample."""
+        upto = np.zeros((len(c), len(self.rows) + 1))
+        np.cumsum(c[:, self.rows], axis=1, out=upto[:, 1:])
+        ranks = np.empty_like(c)
+        ranks[:, self.rows] = (upto[:, self.first] + 1 + upto[:, self.last + 1]) / 2
+        return ranks
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Truth and prediction, with what all resamples share."""
+
+    y: FloatArray
+    p: FloatArray
+
+    @cached_property
+    def y_order(self) -> _Order:
+        return _Order.of(self.y)
+
+    @cached_property
+    def p_order(self) -> _Order:
+        return _Order.of(self.p)
+
+
+def _total(c: FloatArray, v: FloatArray) -> FloatArray:
+    """Return sums [R] over the rows that resamples hold.
+
+    Not `c @ v`: BLAS adds in an order that depends on how many resamples there are at a time.
+    """
+    return np.asarray(np.einsum("rn,n->r", c, v))
+
+
+def _mae(rows: _Rows, c: FloatArray) -> FloatArray:
+    return np.asarray(_total(c, np.abs(rows.p - rows.y)) / c.sum(axis=1))
+
+
+def _rmse(rows: _Rows, c: FloatArray) -> FloatArray:
+    return np.asarray(np.sqrt(_total(c, np.square(rows.p - rows.y)) / c.sum(axis=1)))
+
+
+def _r2(rows: _Rows, c: FloatArray) -> FloatArray:
+    # About the mean of all rows, lest squares of large values cancel.
+    y = rows.y - rows.y.mean()
+    total = _total(c, np.square(y)) - np.square(_total(c, y)) / c.sum(axis=1)
+    return np.asarray(1 - _total(c, np.square(rows.p - rows.y)) / total)
+
+
+def _ma_rae(rows: _Rows, c: FloatArray) -> FloatArray:
+    mean = _total(c, rows.y) / c.sum(axis=1)
+    spread = np.einsum("rn,rn->r", c, np.abs(rows.y - mean[:, None]))
+    return np.asarray(_total(c, np.abs(rows.p - rows.y)) / spread)
+
+
+def _correlation(x: FloatArray, z: FloatArray, c: FloatArray) -> FloatArray:
+    x, z = (v - (np.einsum("rn,rn->r", c, v) / c.sum(axis=1))[:, None] for v in (x, z))
+    x, z = (v / np.abs(v).max(axis=1, initial=0, where=c > 0)[:, None] for v in (x, z))
+    norms = np.einsum("rn,rn,rn->r", c, x, x) * np.einsum("rn,rn,rn->r", c, z, z)
+    return np.asarray((np.einsum("rn,rn,rn->r", c, x, z) / np.sqrt(norms)).clip(-1.0, 1.0))
+
+
+def _pearson(rows: _Rows, c: FloatArray) -> FloatArray:
+    return _correlation(np.broadcast_to(rows.y, c.shape), np.broadcast_to(rows.p, c.shape), c)
+
+
+def _spearman(rows: _Rows, c: FloatArray) -> FloatArray:
+    return _correlation(rows.y_order.ranks(c), rows.p_order.ranks(c), c)
+
+
+def _roc_auc(rows: _Rows, c: FloatArray) -> FloatArray:
+    positives = _total(c, rows.y)
+    negatives = c.sum(axis=1) - positives
+    above = np.einsum("rn,rn,n->r", rows.p_order.ranks(c), c, rows.y)
+    return np.asarray((above - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def _average_precision(rows: _Rows, c: FloatArray) -> FloatArray:
+    order = _Order.of(-rows.p)
+    c, y = c[:, order.rows], rows.y[order.rows]
+    at_least = np.cumsum(c, axis=1)[:, order.last]
+    hits = np.cumsum(c * y, axis=1)[:, order.last]
+    precision = np.divide(hits, at_least, out=np.zeros_like(c), where=at_least > 0)
+    return np.asarray(np.einsum("rn,rn,n->r", precision, c, y) / _total(c, y))
+
+
+def _repeated(metric: Metric, y: FloatArray, p: FloatArray, c: FloatArray) -> FloatArray:
+    values = np.empty(len(c))
+    for r, times in enumerate(c.astype(np.int64)):
+        rows = np.repeat(np.arange(y.size), times)
+        values[r] = metric.kernel(y[rows][None], p[rows][None])[0]
+    return values
+
+
+_FORMULAS: dict[str, Callable[[_Rows, FloatArray], FloatArray]] = {
+    "mae": _mae,
+    "rmse": _rmse,
+    "r2": _r2,
+    "ma_rae": _ma_rae,
+    "pearson": _pearson,
+    "spearman": _spearman,
+    "roc_auc": _roc_auc,
+    "average_precision": _average_precision,
+}

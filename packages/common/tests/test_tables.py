@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import gzip
+import math
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from molpool_common._errors import InputError
+from molpool_common._tables import MISSING, number_column, read_table, require_columns
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        read_table(path)
+    return str(caught.value)
+
+
+class TestRead:
+    TEXT = "SMILES,y\nCCO,1.5\nCCN,NA\n"
+
+    FRAME = pl.DataFrame({"SMILES": ["CCO", "CCN"], "y": ["1.5", None]})
+
+    def test_csv(self, tmp_path: Path) -> None:
+        (tmp_path / "t.csv").write_text(self.TEXT)
+        assert read_table(tmp_path / "t.csv").equals(self.FRAME)
+
+    def test_tsv(self, tmp_path: Path) -> None:
+        (tmp_path / "t.tsv").write_text(self.TEXT.replace(",", "\t"))
+        assert read_table(tmp_path / "t.tsv").equals(self.FRAME)
+
+    @pytest.mark.parametrize("name", ["t.csv.gz", "t.tsv.gz"])
+    def test_gzip(self, tmp_path: Path, name: str) -> None:
+        text = self.TEXT if "csv" in name else self.TEXT.replace(",", "\t")
+        (tmp_path / name).write_bytes(gzip.compress(text.encode()))
+        assert read_table(tmp_path / name).equals(self.FRAME)
+
+    def test_windows_file(self, tmp_path: Path) -> None:
+        (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbf" + self.TEXT.replace("\n", "\r\n").encode())
+        assert read_table(tmp_path / "t.csv").equals(self.FRAME)
+
+    def test_parquet_keeps_its_types(self, tmp_path: Path) -> None:
+        frame = pl.DataFrame({"SMILES": ["CCO"], "y": [1.5]})
+        frame.write_parquet(tmp_path / "t.parquet")
+        assert read_table(tmp_path / "t.parquet").equals(frame)
+
+    def test_quoted_commas_and_line_breaks(self, tmp_path: Path) -> None:
+        (tmp_path / "t.csv").write_text('SMILES,name\nCCO,"a, b\nc"\n')
+        assert read_table(tmp_path / "t.csv")["name"].to_list() == ["a, b\nc"]
+
+    @pytest.mark.parametrize("word", MISSING)
+    def test_words_for_missing(self, tmp_path: Path, word: str) -> None:
+        (tmp_path / "t.csv").write_text(f"SMILES,y\nCCO,{word}\n")
+        assert read_table(tmp_path / "t.csv")["y"].to_list() == [None]
+
+
+class TestRefuse:
+    def test_missing_file(self, tmp_path: Path) -> None:
+        (tmp_path / "train.csv").touch()
+        assert "no file" in refusal(tmp_path / "trian.csv")
+        assert refusal(tmp_path / "trian.csv").endswith("Did you mean 'train.csv'?")
+
+    def test_missing_folder(self, tmp_path: Path) -> None:
+        assert "expected an existing file; found no file" in refusal(tmp_path / "no" / "t.csv")
+
+    def test_name_with_the_mark_of_a_duplicate(self, tmp_path: Path) -> None:
+        (tmp_path / "t.csv").write_text("SMILES,y,z,y\nCCO,1,2,3\n")
+        assert refusal(tmp_path / "t.csv") == (
+            "columns (t.csv): expected distinct names; found twice y."
+        )
+
+    def test_longer_line_inside_gzip(self, tmp_path: Path) -> None:
+        content = gzip.compress(b"SMILES,y\nCCO,1\nCCN,2,3\n")
+        (tmp_path / "t.csv.gz").write_bytes(content)
+        assert "found 3 in line 3, 2 in the header" in refusal(tmp_path / "t.csv.gz")
+
+    def test_damaged_gzip(self, tmp_path: Path) -> None:
+        (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"SMILES,y\nCCO,1\n" * 100)[:-20])
+        assert "t.csv.gz" in refusal(tmp_path / "t.csv.gz")
+
+    @pytest.mark.parametrize(
+        ("name", "separator"), [("t.csv", ";"), ("t.csv", "\t"), ("t.csv", "|"), ("t.tsv", ",")]
+    )
+    def test_other_separator(self, tmp_path: Path, name: str, separator: str) -> None:
+        (tmp_path / name).write_text(f"SMILES{separator}y\nCCO{separator}1\n")
+        assert f"Is {separator!r} the separator?" in refusal(tmp_path / name)
+
+    def test_one_column_is_a_table(self, tmp_path: Path) -> None:
+        (tmp_path / "t.csv").write_text("SMILES\nCCO\n")
+        assert read_table(tmp_path / "t.csv").shape == (1, 1)
+
+
+class TestRequireColumns:
+    def test_only_what_is_absent_is_refused(self) -> None:
+        frame = pl.DataFrame({"a": [1], "b": [2]})
+        require_columns(frame, ["b", "a"], key="k", where="t.csv")
+        with pytest.raises(InputError, match="found 'c'"):
+            require_columns(frame, ["b", "c", "a"], key="k", where="t.csv")
+
+    def test_absent(self) -> None:
+        with pytest.raises(InputError) as caught:
+            require_columns(pl.DataFrame({"LogD": [1]}), ["LodG"], key="data.x", where="t.csv")
+        assert str(caught.value) == (
+            "data.x (t.csv): expected a column of the table; found 'LodG'. Did you mean 'LogD'?"
+        )
+
+
+class TestNumberColumn:
+    def test_text_to_numbers(self) -> None:
+        frame = pl.DataFrame({"y": ["1", "-2.5e-3", None, " 4"]})
+        # polars reads no number after a space, and neither would a user's next program.
+        with pytest.raises(InputError, match=r"' 4' in row 4"):
+            number_column(frame, "y", where="t")
+        assert number_column(frame[:3], "y", where="t").to_list() == [1.0, -0.0025, None]
+
+    def test_numbers_of_other_types(self) -> None:
+        frame = pl.DataFrame({"i": [1, None], "b": [True, False], "f": [math.nan, 2.0]})
+        assert number_column(frame, "i", where="t").to_list() == [1.0, None]
+        assert number_column(frame, "b", where="t").to_list() == [1.0, 0.0]
+        assert number_column(frame, "f", where="t").to_list() == [None, 2.0]
+
+    def test_text_is_refused_by_row(self) -> None:
+        frame = pl.DataFrame({"y": ["1", ">5", None, "x"]})
+        with pytest.raises(InputError) as caught:
+            number_column(frame, "y", where="t.csv")
+        assert str(caught.value) == (
+            "column 'y' (t.csv): expected a number or nothing in every row; "
+            "found '>5' in row 2. Rows: 2, 4."
+        )
+
+    def test_rows_given(self) -> None:
+        frame = pl.DataFrame({"y": ["1", "x", "z"]})
+        with pytest.raises(InputError, match=r"'x' in row 20\. Rows: 20, 30\."):
+            number_column(frame, "y", where="t", rows=[10, 20, 30])
+
+    @pytest.mark.parametrize("value", ["inf", "-inf", math.inf])
+    def test_infinity(self, value: str | float) -> None:
+        with pytest.raises(InputError, match=r"expected a finite number in every row.*row 1"):
+            number_column(pl.DataFrame({"y": [value]}), "y", where="t")
+
+    @given(st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False)))
+    def test_numbers_written_as_text_come_back(self, values: list[float | None]) -> None:
+        text = pl.Series("y", [None if v is None else repr(v) for v in values], dtype=pl.String)
+        assert number_column(text.to_frame(), "y", where="t").to_list() == values

@@ -1,0 +1,15 @@
+from ._fetch import Outcome as Outcome
+from ._fetch import Progress as Progress
+from ._fetch import fetch as fetch
+from ._registry import DataFile as DataFile
+from ._registry import Dataset as Dataset
+from ._registry import Licence as Licence
+from ._registry import Source as Source
+from ._registry import dataset as dataset
+from ._registry import registry as registry
+from ._store import DATA_VARIABLE as DATA_VARIABLE
+from ._store import cache_folder as cache_folder
+from ._store import data_folders as data_folders
+from ._store import find as find
+from ._store import locate as locate
+from ._store import sha256 as sha256

@@ -1,0 +1,157 @@
+"""Intervals from conformal quantiles of the errors on held-out runs.
+
+Every fold of runs is predicted by a fit to the others, and the absolute errors over their standard
+deviation are counted by training rows of the pair: cross-conformal intervals whose exchangeable
+units are runs, not rows (Barber et al. 2021, doi:10.1214/20-AOS1965). One pass over the rows sums
+up each fold, one predicts: statistics and fits of all folds are in memory, never the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from molpool_common import FloatArray, InputError, IntArray
+from rt_ridge import (
+    MAX_RUN_BLOCKS,
+    ConformalSketch,
+    IntervalCalibration,
+    Stage1CoeffSummaries,
+    SufficientStatistics,
+    outside_range,
+)
+
+from molpool_pipelines.retention._predict import Artefact, BatchReader
+from molpool_pipelines.retention._training import RunFolds, Training, statistics_roles
+
+Fit = Callable[[SufficientStatistics], Stage1CoeffSummaries]
+Range = tuple[FloatArray, FloatArray]
+"""Least and greatest reading of each covariate, [P] and [P]."""
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Conformal quantiles, and on how much they rest.
+
+    Attributes
+    ----------
+    calibration : IntervalCalibration
+        For the artefact.
+    n_rows, n_runs, n_folds : int
+        Held-out rows with a prediction, runs, and folds.
+    """
+
+    calibration: IntervalCalibration
+    n_rows: int
+    n_runs: int
+    n_folds: int
+
+    def metrics(self) -> dict[str, int]:
+        """Return what metrics.json holds of it."""
+        return {"rows": self.n_rows, "runs": self.n_runs, "folds": self.n_folds}
+
+
+def calibrate(training: Training, folds: RunFolds, fit: Fit) -> Calibrated:
+    """Fit to all but one fold of runs, fold by fold, and take quantiles of the errors on it.
+
+    Parameters
+    ----------
+    training : Training
+        Rows and features of the fit to all rows; rows of pairs that it does not know are left out.
+    folds : RunFolds
+        Which runs are held out together.
+    fit : callable
+        From the statistics of some rows to a fit.
+
+    Raises
+    ------
+    InputError, RTRidgeError
+        If a fold cannot be fitted, or too few rows have a prediction.
+    """
+    sums, ranges = _sums_by_fold(training, folds)
+    pairs = training.stats.keys
+    fits = [
+        Artefact(f"fold {fold}", Path(), fit(_without(fold, sums, pairs)))
+        for fold in range(folds.n_folds)
+    ]
+    reader = BatchReader(
+        training.table,
+        fits,
+        training.config,
+        with_target=True,
+        extra=[folds.column],
+        descriptors=training.descriptors,
+    )
+    sketch = ConformalSketch()
+    for batch in reader.batches(training.config.max_train_rows):
+        for fold, rows in folds.split(batch.raw):
+            runs = folds.positions(batch.raw)[rows]
+            held_out = batch.frame.filter(rows)
+            _add_errors(sketch, reader, fits[fold], held_out, runs, pairs, _joint(ranges, fold))
+    calibration = sketch.calibration(_joint(ranges))
+    return Calibrated(calibration, sketch.n_rows, len(folds.order), folds.n_folds)
+
+
+def _sums_by_fold(
+    training: Training, folds: RunFolds
+) -> tuple[dict[int, SufficientStatistics], dict[int, Range]]:
+    columns, most = training.columns, training.config.max_train_rows
+    roles = statistics_roles(columns, training.features)
+    sums: dict[int, SufficientStatistics] = {}
+    ranges: dict[int, Range] = {}
+    for chunk in training.table.chunks([*columns.names, folds.column], most):
+        for fold, rows in folds.split(chunk.frame):
+            part = chunk.frame.filter(rows)
+            stats = SufficientStatistics.from_frame(part, **roles)
+            sums[fold] = sums[fold].merge(stats) if fold in sums else stats
+            x = part.select(pl.col(n).cast(pl.Float64) for n in columns.covariates).to_numpy()
+            range_ = (x.min(axis=0), x.max(axis=0))
+            ranges[fold] = _wider(ranges[fold], range_) if fold in ranges else range_
+    return sums, ranges
+
+
+def _wider(a: Range, b: Range) -> Range:
+    return np.minimum(a[0], b[0]), np.maximum(a[1], b[1])
+
+
+def _joint(ranges: dict[int, Range], held_out: int | None = None) -> Range:
+    """Return the range of the readings of all folds, or of all but one."""
+    return reduce(_wider, (r for fold, r in ranges.items() if fold != held_out))
+
+
+def _without(
+    held_out: int, sums: dict[int, SufficientStatistics], pairs: IntArray
+) -> SufficientStatistics:
+    first, *others = (stats for fold, stats in sums.items() if fold != held_out)
+    rest = first.merge(*others)
+    rest = rest.subset(np.isin(rest.keys, pairs))
+    if rest.n_rows < 2:
+        raise InputError(
+            "calibrate.n_folds",
+            expected="two rows or more of the pairs that are fitted, whatever fold is held out",
+            found=f"{rest.n_rows} without fold {held_out} of 0 to {len(sums) - 1}",
+        )
+    return rest
+
+
+def _add_errors(
+    sketch: ConformalSketch,
+    reader: BatchReader,
+    fit: Artefact,
+    frame: pl.DataFrame,
+    runs: IntArray,
+    pairs: IntArray,
+    trained: Range,
+) -> None:
+    """Count the errors of a fit on held-out rows of known pairs."""
+    support, keys = reader.support(fit, frame)
+    known = np.isin(keys, pairs)
+    frame, support, runs = frame.filter(known), support[known], runs[known]
+    prediction = reader.predict(fit, frame)
+    z = (frame[reader.config.target_col].to_numpy() - prediction.mean) / prediction.std
+    extrapolated = outside_range(fit.summaries.features.covariates(frame), *trained)
+    sketch.update(z, support, runs % MAX_RUN_BLOCKS, extrapolated)

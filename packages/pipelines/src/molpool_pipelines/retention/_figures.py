@@ -1,0 +1,169 @@
+"""Figures of fits and evaluations, each with words and numbers beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from matplotlib.figure import Figure
+from molpool_common import InputError, Table, atomic_path, style
+from rt_ridge import GroupwiseRidge, plot_drift, plot_shrinkage, plot_slopes, plot_support
+
+from molpool_pipelines.retention._config import PlotConfig, ResultsConfig
+from molpool_pipelines.retention._evaluate import Evaluation, nonempty
+from molpool_pipelines.retention._fit import FittedRun
+
+ERRORS = {
+    "support": "training rows",
+    "n": "rows",
+    "n_missing": "no prediction",
+    "n_pairs": "pairs",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "pair_rmse_p50": "pair RMSE p50",
+    "pair_rmse_p90": "p90",
+    "pair_rmse_p99": "p99",
+}
+"""Columns of an evaluation about errors, and their heads."""
+
+INTERVALS = {
+    "support": "training rows",
+    "coverage_50": "in 50 %",
+    "coverage_80": "in 80 %",
+    "coverage_95": "in 95 %",
+    "width_50": "width 50 %",
+    "width_80": "width 80 %",
+    "width_95": "width 95 %",
+    "z_mean": "z mean",
+    "z_sd": "z sd",
+}
+"""Columns of an evaluation about intervals, and their heads."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure with a name for its file, words for those who cannot see it, and its numbers."""
+
+    name: str
+    figure: Figure
+    alt: str
+    caption: str
+    data: Table | None = None
+
+    def save(self, folder: Path, formats: Sequence[str]) -> list[Path]:
+        """Write the figure in each format and return the files."""
+        files = [folder / f"{self.name}.{suffix}" for suffix in formats]
+        for file in files:
+            with style(), atomic_path(file) as temporary:
+                self.figure.savefig(temporary, format=file.suffix[1:], dpi=160)
+        return files
+
+
+def plot(config: PlotConfig) -> list[Plot]:
+    """Return the figures of fits and of their evaluation; writes nothing.
+
+    Raises
+    ------
+    InputError, RTRidgeError
+        If neither is given, or a folder holds something else.
+    """
+    runs, evaluation = load_results(config)
+    plots = [figure for run in runs for figure in fit_plots(run)]
+    return plots if evaluation is None else [*plots, *evaluation_plots(evaluation)]
+
+
+def load_results(config: ResultsConfig) -> tuple[list[FittedRun], Evaluation | None]:
+    """Read fits and their evaluation, at least one of either."""
+    if not config.runs and config.evaluation is None:
+        raise InputError("runs", expected="folders of fits, or --evaluation", found="neither")
+    runs = [FittedRun.load(folder) for folder in config.runs]
+    return runs, None if config.evaluation is None else Evaluation.load(config.evaluation)
+
+
+def fit_plots(run: FittedRun) -> Iterator[Plot]:
+    """Draw what pooling did, and the slopes of the supercategories."""
+    regressors = run.summaries.features.regressors
+    what = regressors[0] if regressors else "intercept"
+    pooled = run.metrics["model"] in ("partial_pooling", "supercategory")
+    if pooled and run.statistics is not None:
+        own = GroupwiseRidge().fit(run.statistics, features=run.summaries.features).summaries_
+        yield Plot(
+            f"shrinkage_{run.name}",
+            plot_shrinkage(own, run.summaries, what),
+            f"Estimates of {what} of each pair, unpooled against pooled.",
+            f"Left: {what} of every pair, fitted alone (ridge, penalty 1) and pooled. Right: the "
+            "difference that pooling makes, by the training rows of the pair.",
+        )
+    if regressors:
+        yield Plot(
+            f"slopes_{run.name}",
+            plot_slopes(run.summaries, what),
+            f"Boxes of the slopes of {what} by supercategory.",
+            f"Slope of {what} of all pairs in each supercategory: box, quartiles; line, median; "
+            "whiskers, 1.5 box lengths.",
+            _slope_table(run),
+        )
+
+
+def _slope_table(run: FittedRun) -> Table:
+    summaries = run.summaries
+    group = summaries.keys >> 32
+    parents = summaries.coefficients.parents
+    parent = group if parents is None else parents.of(group)
+    names = summaries.features.regressors
+    frame = pl.DataFrame(summaries.mean[:, 1:], schema=list(names)).with_columns(
+        pl.Series("supercategory", parent)
+    )
+    means = frame.group_by("supercategory").agg(
+        pl.len().cast(pl.Int64).alias("pairs"), pl.col(names).mean()
+    )
+    rows = means.sort("supercategory").head(200).rows()
+    return Table(means.columns, rows, caption="Mean slope of the pairs of each supercategory.")
+
+
+def evaluation_plots(evaluation: Evaluation) -> Iterator[Plot]:
+    """Draw error and coverage by support, and the drift of the runs."""
+    own = {s.name: s.table for s in evaluation.scored}
+    yield _support("support", own, "All rows that each model predicts, by the training rows of")
+    if len(own) > 1:
+        common = {s.name: s.common for s in evaluation.scored}
+        first = evaluation.scored[0].name
+        text = (
+            f"The {evaluation.n_common:,} rows that all predict, by the training rows in {first} of"
+        )
+        yield _support("support_common", common, text)
+    if evaluation.drift is not None:
+        yield from map(_drift, evaluation.drift.partition_by("artefact", maintain_order=True))
+
+
+def _support(name: str, tables: dict[str, pl.DataFrame], which: str) -> Plot:
+    filled = {bin_ for table in tables.values() for bin_ in nonempty(table)["support"]}
+    shown = {n: t.filter(pl.col("support").is_in(filled)) for n, t in tables.items()}
+    return Plot(
+        name,
+        plot_support(shown),
+        "RMSE and coverage of the intervals by the number of training rows of the pair.",
+        f"{which} their pair: error, and share of the rows inside the 95 % (solid), 80 % (dashed) "
+        "and 50 % (dotted) intervals. Grey: nominal coverage.",
+        Table(
+            ["model", *(ERRORS | INTERVALS).values()],
+            [[n, *row] for n, t in shown.items() for row in t.select(*(ERRORS | INTERVALS)).rows()],
+        ),
+    )
+
+
+def _drift(runs: pl.DataFrame) -> Plot:
+    name = runs["artefact"][0]
+    columns = ("run", "observed", "predicted", "without_drift")
+    rows = runs.select("run", "n", "observed", "predicted", "bias", "rmse").head(1000).rows()
+    return Plot(
+        f"drift_{name}",
+        plot_drift(*(runs[c].to_numpy() for c in columns)),
+        f"Mean shift of each run, as measured and as {name} predicts it, and what is left over.",
+        f"Drift by run, {name}: mean over the rows of each run of the measured and of the predicted"
+        " shift against what the pair would elute at with average standards. Below: what the"
+        " standards leave unexplained.",
+        Table(["run", "rows", "measured", "predicted", "bias", "RMSE"], rows),
+    )

@@ -1,0 +1,204 @@
+"""Fit a model to training rows, and read again what a fit left in its run folder.
+
+`fit` returns a `Fitted`; `Fitted.write` leaves `coefficients.npz` (the artefact that predictions
+are made from), `statistics.npz`, `metrics.json` and, where the scales were sampled,
+`scales.parquet`; `FittedRun.load` reads them for figures and reports.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from molpool_common import InputError, RunFolder, load_config
+from rt_ridge import Stage1CoeffSummaries, SufficientStatistics
+
+from molpool_pipelines.retention._calibrate import Calibrated, calibrate
+from molpool_pipelines.retention._config import (
+    COEFFICIENTS,
+    CONFIG,
+    METRICS,
+    STATISTICS,
+    FitConfig,
+    Progress,
+    silent,
+)
+from molpool_pipelines.retention._training import Training, build_estimator, read_training
+
+
+def fit(config: FitConfig, training: Training | None = None, progress: Progress = silent) -> Fitted:
+    """Fit what a configuration says; writes nothing.
+
+    Parameters
+    ----------
+    config : FitConfig
+        Rows, model, and whether intervals are calibrated.
+    training : Training or None
+        What `read_training` returned for this configuration, where it was called before.
+    progress : callable
+        Called with what is being done.
+
+    Raises
+    ------
+    InputError, RTRidgeError
+        If tables or configuration are wrong.
+    """
+    training = read_training(config, progress) if training is None else training
+    known = {"descriptors": training.descriptors, "classes": training.classes}
+    known = {name: given for name, given in known.items() if given is not None}
+
+    def estimated(stats: SufficientStatistics) -> Any:
+        return build_estimator(config).fit(stats, features=training.features, **known)
+
+    progress(f"Fitting by {config.method}")
+    started = time.perf_counter()
+    estimator = estimated(training.stats)
+    seconds = {"statistics": training.seconds, "fit": time.perf_counter() - started}
+    if training.folds is None:
+        return Fitted(config, training, estimator, seconds)
+    progress("Calibrating intervals on held-out runs")
+    started = time.perf_counter()
+    calibrated = calibrate(training, training.folds, lambda stats: estimated(stats).summaries_)
+    seconds["calibration"] = time.perf_counter() - started
+    return Fitted(config, training, estimator, seconds, calibrated)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fit, and all that is written of it.
+
+    Attributes
+    ----------
+    config : FitConfig
+        What was asked for.
+    training : Training
+        Its rows, summed up.
+    estimator : object
+        One of rt_ridge's, fitted.
+    seconds : dict of str to float
+        What took how long.
+    calibrated : Calibrated or None
+        Conformal quantiles, where intervals were to be calibrated.
+    """
+
+    config: FitConfig
+    training: Training
+    estimator: Any
+    seconds: dict[str, float]
+    calibrated: Calibrated | None = None
+
+    @property
+    def summaries(self) -> Stage1CoeffSummaries:
+        """The artefact."""
+        found: Stage1CoeffSummaries = self.estimator.summaries_
+        if self.calibrated is None:
+            return found
+        return replace(found, calibration=self.calibrated.calibration)
+
+    @property
+    def diagnostics(self) -> dict[str, float | None]:
+        """Of the method that estimated the scales; None for what JSON has no number for."""
+        posterior = getattr(self.estimator, "scale_posterior_", None)
+        return {} if posterior is None else _finite(posterior.diagnostics)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of the model, or estimated at exactly 0."""
+        return tuple(getattr(self.estimator, "notes_", ()))
+
+    def metrics(self) -> dict[str, Any]:
+        """Return what metrics.json holds."""
+        sampled = getattr(self.estimator, "scale_posterior_", None) is not None
+        return {
+            "model": self.config.model,
+            "method": self.config.method if sampled else None,
+            **self.training.counts(),
+            "covariates": list(self.training.features.names),
+            "log_likelihood": self.estimator.log_likelihood_,
+            "scales": {name: _finite(scale) for name, scale in self.estimator.scales_.items()},
+            "diagnostics": self.diagnostics,
+            "calibration": None if self.calibrated is None else self.calibrated.metrics(),
+            "notes": list(self.notes),
+            "seconds": self.seconds,
+        }
+
+    def write(self, run: RunFolder) -> None:
+        """Write the artefact, the statistics and the metrics."""
+        run.write_file(COEFFICIENTS, self.summaries.save)
+        run.write_file(STATISTICS, self.training.stats.save)
+        posterior = getattr(self.estimator, "scale_posterior_", None)
+        if posterior is not None and len(posterior.points) > 1:
+            draws = pl.DataFrame(posterior.points, schema=list(posterior.names))
+            run.write_frame("scales.parquet", draws.with_columns(weight=posterior.weights))
+        run.write_json(METRICS, self.metrics())
+        run.log("finished", **self.seconds)
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: float(v) if np.isfinite(v) else None for name, v in values.items()}
+
+
+def standard_deviations(scales: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the scales without the groups' offsets of log σ, of which there is one per group."""
+    return {name: scale for name, scale in scales.items() if not name.startswith("sigma_offset[")}
+
+
+@dataclass(frozen=True)
+class FittedRun:
+    """The run folder of a fit, read again.
+
+    Attributes
+    ----------
+    name : str
+        Of the folder.
+    summaries : Stage1CoeffSummaries
+        The artefact.
+    metrics : dict
+        metrics.json.
+    settings : str
+        Keys of the configuration that are not at their default, dotted, one per line.
+    statistics : SufficientStatistics or None
+        Of the regressors.
+    """
+
+    name: str
+    summaries: Stage1CoeffSummaries
+    metrics: dict[str, Any]
+    settings: str
+    statistics: SufficientStatistics | None
+
+    @classmethod
+    def load(cls, folder: str) -> FittedRun:
+        """Read a run folder, or raise `InputError` or `RTRidgeError`."""
+        path = Path(folder)
+        absent = [n for n in (COEFFICIENTS, METRICS, CONFIG) if not (path / n).is_file()]
+        if absent:
+            raise InputError(
+                "runs",
+                expected="folders of molpool-rt fit",
+                found=f"{folder!r} without {absent[0]}",
+            )
+        statistics = path / STATISTICS
+        config = load_config(FitConfig, path / CONFIG)
+        changed = config.model_dump(mode="json", exclude_defaults=True)
+        return cls(
+            path.resolve().name,
+            Stage1CoeffSummaries.load(path / COEFFICIENTS),
+            json.loads((path / METRICS).read_text(encoding="utf-8")),
+            "\n".join(_lines(changed)),
+            SufficientStatistics.load(statistics) if statistics.is_file() else None,
+        )
+
+
+def _lines(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _lines(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}: {json.dumps(value, ensure_ascii=False)}"

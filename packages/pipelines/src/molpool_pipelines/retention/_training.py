@@ -1,0 +1,318 @@
+"""What a fit is made from: rows summed up by pair, features, estimator, compounds, folds of runs.
+
+The rows are read some at a time and only their sufficient statistics are held: one pass, two where
+covariates are squared, and one more over the column of the run where intervals are calibrated.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import polars as pl
+from molpool_common import BoolArray, InputError, IntArray, listed, validate_values
+from rt_ridge import (
+    Columns,
+    CompoundClasses,
+    CompoundDescriptors,
+    FeatureMap,
+    GroupwiseLasso,
+    GroupwiseRidge,
+    PartialPoolingRidge,
+    RidgeConfig,
+    SufficientStatistics,
+    SupercategoryRidge,
+    fit_features,
+    regressor_statistics,
+)
+
+from molpool_pipelines.retention._compounds import read_classes, read_descriptors
+from molpool_pipelines.retention._config import FitConfig, ModelConfig, Progress, silent
+from molpool_pipelines.tables import TableFiles
+
+
+@dataclass(frozen=True)
+class Training:
+    """All that a fit is made from.
+
+    Attributes
+    ----------
+    config : FitConfig
+        What is asked for.
+    table : TableFiles
+        The training rows, on disk.
+    columns : Columns
+        What is read of them.
+    stats : SufficientStatistics
+        Of the regressors.
+    features : FeatureMap
+        From covariates to regressors.
+    descriptors : CompoundDescriptors or None
+        Of the compounds.
+    classes : CompoundClasses or None
+        Of the compounds.
+    folds : RunFolds or None
+        Runs that are held out together, where intervals are to be calibrated.
+    seconds : float
+        What summing up took.
+    """
+
+    config: FitConfig
+    table: TableFiles
+    columns: Columns
+    stats: SufficientStatistics
+    features: FeatureMap
+    descriptors: CompoundDescriptors | None
+    classes: CompoundClasses | None
+    folds: RunFolds | None
+    seconds: float
+
+    @property
+    def without_parents(self) -> bool:
+        """Whether the configured column of supercategories is not in the table."""
+        parent = self.config.parent_col
+        return bool(parent) and self.columns.parent is None and self.columns.group != parent
+
+    def counts(self) -> dict[str, int | None]:
+        """Return the numbers of rows, pairs, groups, compounds and supercategories."""
+        stats = self.stats
+        parents = None if stats.parents is None else len(np.unique(stats.parents.parent))
+        return {
+            "rows": stats.n_rows,
+            "pairs": stats.G,
+            "groups": len(np.unique(stats.group_ids)),
+            "compounds": len(np.unique(stats.compound_ids)),
+            "supercategories": parents,
+        }
+
+
+def read_training(config: FitConfig, progress: Progress = silent) -> Training:
+    """Read what a fit is made from; writes nothing.
+
+    Parameters
+    ----------
+    config : FitConfig
+        Tables, columns, features, and how many rows and pairs at most.
+    progress : callable
+        Called with what is being done.
+
+    Raises
+    ------
+    InputError, RTRidgeError
+        If tables or configuration are wrong.
+    """
+    table = TableFiles.find(config.data, "data")
+    columns = training_columns(config, table)
+    build_estimator(config)
+    descriptors, classes = _read_compounds(config)
+    # What cannot be calibrated is refused before a long fit.
+    folds = RunFolds.read(config, table) if config.calibrate.enabled else None
+    progress(f"Summing up the rows of {table.name}")
+    started = time.perf_counter()
+    stats, features = _statistics(config, table, columns)
+    if stats.n_rows < 2:
+        raise InputError("data", expected="two rows or more", found="1 row", where=table.name)
+    seconds = time.perf_counter() - started
+    return Training(config, table, columns, stats, features, descriptors, classes, folds, seconds)
+
+
+def training_columns(config: FitConfig, table: TableFiles) -> Columns:
+    """Return the columns that a fit reads, all of them there.
+
+    Raises
+    ------
+    InputError
+        If a column is missing.
+    """
+    group = table.require(config.group_column, "group_col")
+    parent = config.parent_col
+    if parent == group or (parent not in table and not _needs_parents(config)):
+        parent = None
+    if parent is not None:
+        table.require(parent, "parent_col")
+    if config.calibrate.enabled:
+        table.require(config.calibrate.run_col, "calibrate.run_col")
+    return Columns.of(
+        table.matching(config.covariates, "covariates"),
+        group=group,
+        compound=table.require(config.compound_col, "compound_col"),
+        parent=parent,
+        target=table.require(config.target_col, "target_col"),
+    )
+
+
+def _needs_parents(config: FitConfig) -> bool:
+    """Whether a model has effects of supercategories."""
+    return config.model == "partial_pooling" and (
+        config.intercept_prior == "comp_hier_supercat"
+        or config.slope_head_mode == "cluster_supercat"
+        or config.cluster_slopes
+        or config.descriptor_heads != "none"
+        or config.descriptor_slopes in ("cluster", "species")
+        or config.class_slopes == "cluster"
+        or config.slope_shrinkage == "supercat"
+    )
+
+
+def _read_compounds(
+    config: FitConfig,
+) -> tuple[CompoundDescriptors | None, CompoundClasses | None]:
+    """Return what is known of compounds besides their rows."""
+    for key in ("descriptors", "classes"):
+        if getattr(config, key) is not None and config.model != "partial_pooling":
+            raise InputError(key, expected="model partial_pooling", found=config.model)
+    descriptors = classes = None
+    if config.descriptors is not None:
+        columns = config.descriptor_cols
+        descriptors = read_descriptors(config.descriptors, config.compound_col, columns)
+    if config.classes is not None:
+        classes = read_classes(config.classes, config.compound_col, config.class_col)
+    elif config.class_slopes != "none":
+        raise InputError("classes", expected="a table of them, for class_slopes", found="none")
+    return descriptors, classes
+
+
+def build_estimator(config: ModelConfig) -> Any:
+    """Return the estimator that a configuration stands for, its settings checked."""
+    if config.model == "ridge":
+        return GroupwiseRidge(config.alpha, group_col=config.group_column)
+    if config.model == "lasso":
+        return GroupwiseLasso(config.alpha, group_col=config.group_column)
+    ridge = validate_values(RidgeConfig, config.model_dump(include=set(RidgeConfig.model_fields)))
+    kinds = {"partial_pooling": PartialPoolingRidge, "supercategory": SupercategoryRidge}
+    estimator = kinds[config.model].from_config(ridge)
+    estimator.ridge_config()
+    return estimator
+
+
+# --- sums over the rows ---
+
+
+def _statistics(
+    config: FitConfig, table: TableFiles, columns: Columns
+) -> tuple[SufficientStatistics, FeatureMap]:
+    """Sum up the rows and fit the features to them."""
+    plain = _summed(config, table, columns, None)
+    features = fit_features(
+        plain,
+        center=config.feature_center,
+        rotation=config.feature_rotation if plain.P else "none",
+        expansion=config.anchor_expansion if plain.P else "none",
+    )
+    if features.expansion == "none":
+        stats = regressor_statistics(plain, features)
+    else:
+        # Squares are about the centre, which was not known before: the rows are read once more.
+        stats = _summed(config, table, columns, features)
+    return _at_most(config.max_groups, stats, config.seed), features
+
+
+def _summed(
+    config: FitConfig, table: TableFiles, columns: Columns, features: FeatureMap | None
+) -> SufficientStatistics:
+    roles = statistics_roles(columns, features)
+    if config.max_train_rows is None:
+        return SufficientStatistics.from_parquet(table.files, **roles)
+    # The rows of a trial fit into memory.
+    chunks = [chunk.frame for chunk in table.chunks(columns.names, config.max_train_rows)]
+    frame = pl.concat(chunks) if chunks else pl.DataFrame(schema=columns.names)
+    return SufficientStatistics.from_frame(frame, **roles)
+
+
+def statistics_roles(columns: Columns, features: FeatureMap | None) -> dict[str, Any]:
+    """Return columns and features as `SufficientStatistics` takes them."""
+    return {
+        "covariates": columns.covariates,
+        "group": columns.group,
+        "compound": columns.compound,
+        "parent": columns.parent,
+        "target": columns.target,
+        "features": features,
+    }
+
+
+def _at_most(n_pairs: int | None, stats: SufficientStatistics, seed: int) -> SufficientStatistics:
+    if n_pairs is None or n_pairs >= stats.G:
+        return stats
+    mask = np.zeros(stats.G, dtype=np.bool_)
+    mask[np.random.default_rng(seed).permutation(stats.G)[:n_pairs]] = True
+    return stats.subset(mask)
+
+
+# --- folds of runs ---
+
+
+@dataclass(frozen=True)
+class RunFolds:
+    """Which runs are held out together.
+
+    Runs are put in the order of a hash of their names and dealt out in turn, so that neither the
+    order of the rows nor the format of the file matters.
+
+    Parameters
+    ----------
+    column : str
+        Of the run.
+    order : dict of str to int
+        Position of each run in that order.
+    n_folds : int
+        Number of folds.
+    """
+
+    column: str
+    order: dict[str, int]
+    n_folds: int
+
+    @classmethod
+    def read(cls, config: FitConfig, table: TableFiles) -> RunFolds:
+        """Assign the runs of a table to folds.
+
+        Raises
+        ------
+        InputError
+            If the column is missing or has gaps, or there are fewer runs than folds.
+        """
+        column = table.require(config.calibrate.run_col, "calibrate.run_col")
+        n_folds = config.calibrate.n_folds
+        names: set[str] = set()
+        for chunk in table.chunks([column], config.max_train_rows):
+            runs = _run_names(chunk.frame[column])
+            gaps = runs.is_null().arg_true() + chunk.first_row
+            if len(gaps):
+                raise InputError(
+                    "calibrate.run_col",
+                    expected="a run in every row",
+                    found=f"{len(gaps)} missing in {column!r} (rows {listed(gaps.to_list())})",
+                    where=chunk.where,
+                )
+            names.update(runs.unique().to_list())
+        if len(names) < n_folds:
+            raise InputError(
+                "calibrate.n_folds",
+                expected=f"at most the number of runs, {len(names)}",
+                found=str(n_folds),
+                where=table.name,
+            )
+        ordered = sorted(names, key=lambda run: blake2b(f"{config.seed}:{run}".encode()).digest())
+        return cls(column, {run: i for i, run in enumerate(ordered)}, n_folds)
+
+    def positions(self, frame: pl.DataFrame) -> IntArray:
+        """Return the position of the run of each row in the order of runs, [N]."""
+        names = _run_names(frame[self.column])
+        return names.replace_strict(self.order, return_dtype=pl.Int64).to_numpy()
+
+    def split(self, frame: pl.DataFrame) -> Iterator[tuple[int, BoolArray]]:
+        """Yield each fold that has rows of a frame, and which."""
+        folds = self.positions(frame) % self.n_folds
+        for fold in np.unique(folds).tolist():
+            yield fold, folds == fold
+
+
+def _run_names(runs: pl.Series) -> pl.Series:
+    """Return names as text, those of one run alike whether a file holds 3 or "3"."""
+    exact = runs.cast(pl.Int64) if runs.dtype.is_integer() else runs
+    return (exact.fill_nan(None) if exact.dtype.is_float() else exact).cast(pl.String)

@@ -1,0 +1,272 @@
+"""Rows that repeat a molecule: found, compared, merged.
+
+Rows are one molecule where the first block of their InChIKey is equal, as for every split:
+stereoisomers and isotopologues count as repeats of each other. Only rows of one quality label are
+ever compared or merged, and rows for training only stay apart from rows that may be held out: a
+merged row then still has one quality and one split, and the tiers of a curriculum stay what they
+were.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import repeat
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from molpool_common import FloatArray, InputError, IntArray, MoleculeTable
+
+from molpool_pipelines.tables._values import exact_labels, merge_bounds
+
+DuplicateRule = Literal["error", "mean", "median", "keep"]
+"""What becomes of repeats: refused if they differ, merged, or left as they are."""
+
+SAME = 1e-9
+"""Relative difference up to which two values agree: conversions of unit round differently."""
+
+_SHOWN = 10
+_SIGN = {-1: "<", 0: "", 1: ">"}
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A molecule with values of one task that cannot all be true.
+
+    Parameters
+    ----------
+    smiles : str
+        SMILES of its first row.
+    task : int
+        Column of the task.
+    rows : tuple of int
+        Positions in the table of the labelled rows, from 0 and ascending.
+    values : tuple of float
+        Their values.
+    """
+
+    smiles: str
+    task: int
+    rows: tuple[int, ...]
+    values: tuple[float, ...]
+
+    @property
+    def spread(self) -> float:
+        """Largest value less the smallest."""
+        return max(self.values) - min(self.values)
+
+
+@dataclass(frozen=True)
+class DuplicateReport:
+    """What repeats there are and whether they agree.
+
+    Parameters
+    ----------
+    n_molecules : int
+        Molecules, each within one quality, that have more than one row.
+    n_rows : int
+        Rows of these.
+    n_repeated : int
+        Pairs of molecule and task with more than one label.
+    conflicts : list of Conflict
+        Those of them whose labels differ, by first row, then by task; a bound differs from what is
+        on its wrong side.
+    """
+
+    n_molecules: int
+    n_rows: int
+    n_repeated: int
+    conflicts: list[Conflict]
+
+    @property
+    def n_agree(self) -> int:
+        """Pairs of molecule and task with more than one label, all of them equal."""
+        return self.n_repeated - len(self.conflicts)
+
+
+def find_duplicates(table: MoleculeTable) -> DuplicateReport:
+    """Compare the labels of rows that repeat a molecule.
+
+    Parameters
+    ----------
+    table : MoleculeTable
+        Any table.
+
+    Returns
+    -------
+    DuplicateReport
+    """
+    molecule = _molecule_numbers(table)
+    size = np.bincount(molecule)
+    labelled = np.isfinite(table.targets) & (size[molecule] > 1)[:, None]
+    row, task = np.nonzero(labelled)
+    value = table.targets[row, task]
+    sign = np.zeros(len(row)) if table.censoring is None else table.censoring[row, task]
+    labels = pl.DataFrame(
+        {
+            "molecule": molecule[row],
+            "task": task,
+            "row": row,
+            "value": value,
+            # What a label allows is an interval, of length 0 if it is exact.
+            "least": np.where(sign < 0, -np.inf, value),
+            "most": np.where(sign > 0, np.inf, value),
+        }
+    )
+    repeated = (
+        labels.group_by("molecule", "task", maintain_order=True)
+        .agg("row", "value", pl.col("least").max(), pl.col("most").min())
+        .filter(pl.col("row").list.len() > 1)
+        .sort("molecule", "task")
+    )
+    magnitude = pl.col("value").list.eval(pl.element().abs()).list.max()
+    different = repeated.filter(pl.col("least") - pl.col("most") > SAME * magnitude)
+    return DuplicateReport(
+        n_molecules=int((size > 1).sum()),
+        n_rows=int(size[size > 1].sum()),
+        n_repeated=repeated.height,
+        conflicts=[
+            Conflict(table.smiles[rows[0]], task, tuple(rows), tuple(values))
+            for _, task, rows, values, _, _ in different.iter_rows()
+        ],
+    )
+
+
+def merge_duplicates(table: MoleculeTable, how: DuplicateRule) -> MoleculeTable:
+    """Return the table with the repeats of a molecule treated by a rule.
+
+    Parameters
+    ----------
+    table : MoleculeTable
+        Any table; it is not changed.
+    how : {"error", "mean", "median", "keep"}
+        ``keep`` leaves every row. ``error`` does too, but refuses labels that differ. ``mean`` and
+        ``median`` make one row of each molecule, which stands where its first row stood and has
+        that row's SMILES, id, source and row number, the quality of its rows, and the earliest of
+        their times, which is the time of a molecule in a time split.
+
+    Returns
+    -------
+    MoleculeTable
+        A task that no row of a molecule measured stays without a label.
+
+    Raises
+    ------
+    InputError
+        With ``error``, listing the molecules whose labels differ.
+
+    Notes
+    -----
+    Classes have no average: for a task whose labels are all 0 or 1, both ``mean`` and ``median``
+    take the majority, and leave the label out where it is a tie. Bounds are merged only where a
+    molecule has no exact label of the task (`molpool_pipelines.tables._values.merge_bounds`).
+    """
+    if how == "keep":
+        return table
+    if how == "error":
+        _refuse_conflicts(table)
+        return table
+    molecule = _molecule_numbers(table)
+    # Molecules are numbered as they first come, so their first rows ascend.
+    first = np.unique(molecule, return_index=True)[1].astype(np.int64)
+    if len(first) == len(table):
+        return table
+    merged = table.take(first)
+    exact = exact_labels(table.targets, table.censoring)
+    targets, censoring = _merged_targets(exact, molecule, how), None
+    if table.censoring is not None:
+        targets, censoring = merge_bounds(table.targets, table.censoring, molecule, targets)
+    return replace(
+        merged,
+        targets=targets,
+        censoring=censoring,
+        times=_earliest_times(table, molecule),
+    )
+
+
+def _molecule_numbers(table: MoleculeTable) -> IntArray:
+    """Return the number [N] of each row's molecule within its quality and split."""
+    numbers: dict[tuple[str, str | None, bool], int] = {}
+    qualities = repeat(None) if table.quality is None else table.quality
+    keys = zip(table.groups, qualities, table.hold_out.tolist(), strict=False)
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+
+
+def _merged_targets(
+    targets: FloatArray, molecule: IntArray, how: Literal["mean", "median"]
+) -> FloatArray:
+    tasks = pl.exclude("molecule")
+    average = tasks.mean() if how == "mean" else tasks.median()
+    frame = pl.from_numpy(targets, schema=[str(t) for t in range(targets.shape[1])])
+    merged = (
+        frame.fill_nan(None)
+        .with_columns(molecule=molecule)
+        .group_by("molecule", maintain_order=True)
+        .agg(average)
+        .drop("molecule")
+        .cast(pl.Float64)
+        .fill_null(np.nan)
+        .to_numpy()
+        .copy()
+    )
+    for task in range(targets.shape[1]):
+        labels = targets[:, task]
+        if np.isin(labels[np.isfinite(labels)], (0.0, 1.0)).all():
+            merged[:, task] = _majority(merged[:, task])
+    return merged
+
+
+def _majority(share: FloatArray) -> FloatArray:
+    """Return the class that more than half of the labels have, NaN for none of them."""
+    tie = np.isnan(share) | (share == 0.5)
+    majority: FloatArray = np.where(tie, np.nan, np.round(share))
+    return majority
+
+
+def _earliest_times(table: MoleculeTable, molecule: IntArray) -> list[object] | None:
+    if table.times is None:
+        return None
+    from molpool_common import parse_times
+
+    # Rows for training only have no time, and are never merged with those that have one.
+    moment = np.zeros(len(table))
+    moment[table.hold_out] = parse_times([table.times[i] for i in np.flatnonzero(table.hold_out)])
+    order = np.lexsort((moment, molecule))
+    earliest = order[np.unique(molecule[order], return_index=True)[1]]
+    return [table.times[i] for i in earliest]
+
+
+def _refuse_conflicts(table: MoleculeTable) -> None:
+    report = find_duplicates(table)
+    if not report.conflicts:
+        return
+    lines = [f"  {_describe(conflict, table)}" for conflict in report.conflicts[:_SHOWN]]
+    rest = len(report.conflicts) - _SHOWN
+    if rest > 0:
+        lines.append(f"  and {rest} more")
+    raise InputError(
+        "duplicates",
+        expected="equal values wherever a task of a molecule is repeated",
+        found=f"{len(report.conflicts)} of {report.n_repeated} repeats with different values "
+        f"({report.n_agree} agree)",
+        hint="mean or median merges them, keep leaves them as they are. Stereoisomers count as one "
+        "molecule (first block of the InChIKey).\n" + "\n".join(lines),
+    )
+
+
+def _describe(conflict: Conflict, table: MoleculeTable) -> str:
+    places = table.origin[list(conflict.rows[:_SHOWN])]
+    signs = [_SIGN[_sign(table, row, conflict.task)] for row in conflict.rows]
+    values = [
+        f"{sign}{value:g} ({source}, row {row})"
+        for sign, value, source, row in zip(
+            signs, conflict.values, places["source"], places["row"], strict=False
+        )
+    ]
+    rest = len(conflict.rows) - _SHOWN
+    more = f" and {rest} more" if rest > 0 else ""
+    return f"{conflict.smiles}, {table.task_names[conflict.task]}: {', '.join(values)}{more}"
+
+
+def _sign(table: MoleculeTable, row: int, task: int) -> int:
+    return 0 if table.censoring is None else int(table.censoring[row, task])

@@ -1,0 +1,224 @@
+"""Split a molecule table whose sources may be for training only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from molpool_common import InputError, IntArray, MoleculeTable, kfold, listed, split
+
+from molpool_pipelines.tables._table_config import DataConfig
+
+
+@dataclass(frozen=True)
+class SplitTables:
+    """The three splits of a table.
+
+    Parameters
+    ----------
+    train, val, test : MoleculeTable
+        Disjoint in molecules. `val` and `test` hold rows of sources with ``hold_out`` only.
+    n_left_out : int
+        Rows of training-only sources left out because their molecule is held out.
+    """
+
+    train: MoleculeTable
+    val: MoleculeTable
+    test: MoleculeTable
+    n_left_out: int
+
+
+def split_table(table: MoleculeTable, config: DataConfig, seed: int) -> SplitTables:
+    """Split the rows of sources with ``hold_out``; the other sources train.
+
+    Parameters
+    ----------
+    table : MoleculeTable
+        All sources, stacked.
+    config : DataConfig
+        Split type and ratios.
+    seed : int
+        Seed of the split where the configuration gives none.
+
+    Returns
+    -------
+    SplitTables
+
+    Raises
+    ------
+    InputError
+        If no source may be held out, a split stays empty that should not, or a task has fewer than
+        two training labels.
+    """
+    rows = np.flatnonzero(table.hold_out)
+    if not rows.size:
+        raise InputError(
+            "data.sources", expected="a source with hold_out: true", found="none of them"
+        )
+    held = table.take(rows)
+    splits = split(
+        config.split_type,
+        config.split_ratios,
+        groups=held.groups,
+        smiles=held.smiles,
+        times=held.times,
+        targets=held.targets,
+        seed=config.split_seed if config.split_seed is not None else seed,
+    )
+    train, val, test = (rows[part] for part in splits)
+    if config.train_on_val:
+        train, val = np.sort(np.concatenate([train, val])), val[:0]
+    return _assembled(table, train, val, table.take(test), np.flatnonzero(~table.hold_out))
+
+
+def fold_tables(
+    table: MoleculeTable, tables: SplitTables, config: DataConfig, n_folds: int, seed: int
+) -> list[SplitTables]:
+    """Divide what is not tested into folds, each of which validates once.
+
+    Parameters
+    ----------
+    table : MoleculeTable
+        All sources, stacked.
+    tables : SplitTables
+        Its split; the test split stays as it is.
+    config : DataConfig
+        Split type: folds keep scaffolds or clusters together as the split does. Folds of a time
+        split are of random molecules, since a member trained on the earliest rows alone would be
+        a weak one; its test split is later than all of them.
+    n_folds : int
+        One gives back `tables`.
+    seed : int
+        Seed of the folds where the configuration gives none.
+
+    Returns
+    -------
+    list of SplitTables
+        Training-only sources train in each, less the molecules that are held out there.
+
+    Raises
+    ------
+    InputError
+        If there are fewer molecules (scaffolds, clusters) than folds, or a fold leaves a task with
+        fewer than two training labels.
+    """
+    if n_folds == 1:
+        return [tables]
+    tested = set(tables.test.groups)
+    rest = table.take(np.flatnonzero([group not in tested for group in table.groups]))
+    folds = fold_rows(
+        rest,
+        "random" if config.split_type == "time" else config.split_type,
+        n_folds,
+        seed=config.split_seed if config.split_seed is not None else seed,
+    )
+    return [_fold(rest, tables, train, val) for train, val in folds]
+
+
+def fold_rows(
+    table: MoleculeTable,
+    method: str,
+    n_folds: int,
+    *,
+    seed: int,
+    names: Mapping[str, str] | None = None,
+) -> list[tuple[IntArray, IntArray]]:
+    """Divide the rows of a table into folds: what an ensemble and a study alike train and validate.
+
+    Parameters
+    ----------
+    table : MoleculeTable
+        All rows that may be seen: none of the test split.
+    method : str
+        As `molpool_common.kfold` knows it. Folds of ``time`` chain forward: each validates the
+        molecules after those that it trains on, and the earliest validate in none.
+    n_folds : int
+        How many.
+    seed : int
+        Of the folds.
+    names : mapping of str to str, optional
+        Fold of each molecule that may be held out, by its group: then each name validates once, in
+        order, and method, number and seed do not count.
+
+    Returns
+    -------
+    list of (ndarray, ndarray)
+        Rows to train on and rows to validate on. Sources for training only train in each fold, less
+        the molecules that validate there.
+
+    Raises
+    ------
+    InputError
+        As `molpool_common.kfold`; or for fewer than two names.
+    """
+    rows, extra = np.flatnonzero(table.hold_out), np.flatnonzero(~table.hold_out)
+    held = table.take(rows)
+    if names is None:
+        made = kfold(
+            method,
+            n_folds,
+            groups=held.groups,
+            val_ratio=0,
+            smiles=held.smiles,
+            times=held.times if method == "time" else None,
+            targets=held.targets,
+            seed=seed,
+        )
+        parts = [(fold.train, fold.test) for fold in made]
+    else:
+        named = np.array([names[group] for group in held.groups])
+        distinct = np.unique(named)
+        if len(distinct) < 2:
+            raise InputError(
+                "names",
+                expected="two folds or more outside the test split",
+                found=f"{len(distinct)}: {listed(distinct.tolist())}",
+            )
+        parts = [(np.flatnonzero(named != n), np.flatnonzero(named == n)) for n in distinct]
+    folds = []
+    for train, val in parts:
+        validated = {held.groups[i] for i in val}
+        free = [i for i in extra if table.groups[i] not in validated]
+        folds.append((np.concatenate([rows[train], np.array(free, dtype=np.int64)]), rows[val]))
+    return folds
+
+
+def _fold(rest: MoleculeTable, tables: SplitTables, train: IntArray, val: IntArray) -> SplitTables:
+    n_extra = int((~rest.hold_out).sum())
+    fold = SplitTables(
+        train=rest.take(train),
+        val=rest.take(val),
+        test=tables.test,
+        n_left_out=n_extra - int((~rest.hold_out[train]).sum()),
+    )
+    _check_training_labels(fold.train)
+    return fold
+
+
+def _assembled(
+    table: MoleculeTable, train: IntArray, val: IntArray, test: MoleculeTable, extra: IntArray
+) -> SplitTables:
+    """Add to the training rows those of `extra` whose molecule is not held out."""
+    unseen = {table.groups[i] for i in val} | set(test.groups)
+    added = np.array([i for i in extra if table.groups[i] not in unseen], dtype=np.int64)
+    tables = SplitTables(
+        train=table.take(np.concatenate([train, added])),
+        val=table.take(val),
+        test=test,
+        n_left_out=extra.size - added.size,
+    )
+    _check_training_labels(tables.train)
+    return tables
+
+
+def _check_training_labels(train: MoleculeTable) -> None:
+    labels = np.isfinite(train.targets).sum(axis=0)
+    for name, n in zip(train.task_names, labels, strict=True):
+        if n < 2:
+            raise InputError(
+                f"task {name!r}",
+                expected="at least two labels in the training part",
+                found="one" if n == 1 else "none",
+                hint="Another split_type or split_seed, or leave the task out.",
+            )

@@ -1,0 +1,234 @@
+"""The ``data`` section: which tables, which columns, which split."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+import tyro
+from molpool_common import ConfigModel, InputError
+from pydantic import Field, field_validator, model_validator
+
+SplitType = Literal["random", "scaffold", "time", "cluster", "stratified"]
+TaskType = Literal["regression", "classification"]
+StepName = Literal["log10", "log10p1", "exp10", "ug_per_mL_to_uM"]
+Step = StepName | dict[Literal["multiply"], float]
+"""One conversion: a name, or ``{multiply: factor}``."""
+
+
+class ColumnSource(ConfigModel):
+    """A target's column in one source, with the conversions to the target's unit."""
+
+    column: str = Field(description="name of the column in this source")
+    transform: list[Step] = Field(
+        default_factory=list,
+        description="conversions in order: log10, log10p1, exp10, ug_per_mL_to_uM, {multiply: x}",
+    )
+    modifier: str | None = Field(
+        None, description="column of this source that says <, > or = of each value"
+    )
+
+
+class SourceConfig(ConfigModel):
+    """One table among several that are stacked into the training data."""
+
+    path: str | None = Field(None, description="file; or give `dataset`")
+    dataset: str | None = Field(None, description="name in the data registry (molpool-data list)")
+    file: str | None = Field(None, description="which file of the data set, where it has several")
+    smiles_column: str = Field("SMILES", description="column of SMILES")
+    id_column: str | None = Field(None, description="column of molecule names")
+    quality: str | None = Field(None, description="quality label of every row of this source")
+    columns: dict[str, str | ColumnSource] = Field(
+        description="column of this source, by the target it measures", min_length=1
+    )
+    modifier_suffix: str | None = Field(
+        None, description="columns COLUMN + suffix, where there are such, say <, > or = of COLUMN"
+    )
+    hold_out: bool = Field(
+        True,
+        description="whether rows go to validation and test; if false, all rows train, except "
+        "those of held-out molecules, which are left out",
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.dataset is None):
+            raise ValueError(
+                f"expected one of path and dataset, found {'none' if self.path is None else 'both'}"
+            )
+        return self
+
+    def column_for(self, target: str) -> ColumnSource | None:
+        """Return the column that measures a target here, if one does."""
+        column = self.columns.get(target)
+        return ColumnSource(column=column) if isinstance(column, str) else column
+
+
+class DataConfig(ConfigModel):
+    """Columns, conversions and split of the training data."""
+
+    smiles_column: Annotated[str, tyro.conf.arg(aliases=["--smiles-column"])] = Field(
+        "SMILES", description="column of SMILES"
+    )
+    target_columns: Annotated[list[str], tyro.conf.arg(aliases=["--target-columns"])] = Field(
+        default_factory=list, description="columns to predict, one task each"
+    )
+    dataset: str | None = Field(
+        None, description="name in the data registry (molpool-data list), or demo, for data_path"
+    )
+    file: str | None = Field(None, description="which file of the data set, where it has several")
+    id_column: str | None = Field(
+        None, description="column of molecule names, carried over to predictions"
+    )
+    transforms: dict[str, list[Step]] = Field(
+        default_factory=dict,
+        description="conversions of a target before training: log10, log10p1, exp10, "
+        "ug_per_mL_to_uM, {multiply: x}",
+    )
+    modifier_columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="column that says <, > or = of a target's values, by target",
+    )
+    modifier_suffix: str | None = Field(
+        None, description="columns TARGET + suffix, where there are such, say <, > or = of TARGET"
+    )
+    predict_path: Annotated[str | None, tyro.conf.arg(aliases=["--predict-path"])] = Field(
+        None, description="table of other molecules, with smiles_column, to predict after training"
+    )
+    sources: list[SourceConfig] = Field(
+        default_factory=list,
+        description="tables to stack, with conversions and a quality label each; "
+        "instead of `data_path`",
+    )
+    split_type: SplitType = Field(
+        "random", description="how molecules are divided; no molecule is in two splits"
+    )
+    split_ratios: tuple[float, float, float] = Field(
+        (0.8, 0.1, 0.1), description="shares of training, validation and test rows"
+    )
+    split_seed: int | None = Field(None, description="seed of the split; by default the run's")
+    train_on_val: bool = Field(
+        False,
+        description="whether rows of the validation split train too, and the last epoch is used; "
+        "the test split stays as it is",
+    )
+    time_column: str | None = Field(
+        None, description="for split_type time: dates, numbers, or names whose number follows time"
+    )
+    cache_dir: str = Field(
+        "auto",
+        description="cache folder of what was computed of molecules, for the next run; auto: "
+        "$MOLPOOL_CACHE or molpool/molecules in the user's cache; none: no cache",
+    )
+
+    @field_validator("target_columns")
+    @classmethod
+    def _distinct(cls, names: list[str]) -> list[str]:
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"expected distinct names, found twice {', '.join(twice)}")
+        return names
+
+    @field_validator("split_ratios")
+    @classmethod
+    def _shares(cls, ratios: tuple[float, float, float]) -> tuple[float, float, float]:
+        if any(r < 0 for r in ratios) or abs(sum(ratios) - 1) > 1e-6:
+            raise ValueError("expected shares that are not negative and sum to 1")
+        return ratios
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.split_type == "time" and self.time_column is None:
+            raise ValueError("time_column: expected a column with split_type time, found none")
+        for source in self.sources:
+            unknown = [t for t in source.columns if t not in self.target_columns]
+            if unknown:
+                raise ValueError(
+                    f"sources.columns: expected names in target_columns, found {unknown[0]!r}"
+                )
+        for key in ("transforms", "modifier_columns"):
+            unknown = [t for t in getattr(self, key) if t not in self.target_columns]
+            if unknown:
+                raise ValueError(f"{key}: expected names in target_columns, found {unknown[0]!r}")
+        return self
+
+    def tables(self, data_path: str | None) -> list[SourceConfig]:
+        """Return the tables to read, each with the columns that are read of it.
+
+        Parameters
+        ----------
+        data_path : str or None
+            The table, where neither `dataset` nor `sources` gives any.
+
+        Returns
+        -------
+        list of SourceConfig
+            `sources` as they are, or one that says what the keys of this section say.
+
+        Raises
+        ------
+        InputError
+            If no target is named, or none or several of the three places of tables are given.
+        """
+        if not self.target_columns:
+            raise InputError("data.target_columns", expected="at least one column", found="none")
+        given = {
+            "data_path": data_path is not None,
+            "data.dataset": self.dataset is not None,
+            "data.sources": bool(self.sources),
+        }
+        found = [name for name, there in given.items() if there]
+        if self.sources and (self.modifier_columns or self.modifier_suffix is not None):
+            raise InputError(
+                "data.modifier_columns",
+                expected="modifiers where the columns are named: columns.TARGET.modifier, or "
+                "modifier_suffix, of each of data.sources",
+                found="them beside data.sources",
+            )
+        if len(found) != 1:
+            raise InputError(
+                "data_path",
+                expected="one of data_path (--data-path FILE), data.dataset and data.sources",
+                found=" and ".join(found) or "none of them",
+            )
+        return self.sources or [self._single_table(data_path)]
+
+    def _single_table(self, data_path: str | None) -> SourceConfig:
+        columns: dict[str, str | ColumnSource] = {
+            target: ColumnSource(
+                column=target,
+                transform=self.transforms.get(target, []),
+                modifier=self.modifier_columns.get(target),
+            )
+            for target in self.target_columns
+        }
+        return SourceConfig(
+            path=data_path,
+            dataset=self.dataset,
+            file=self.file,
+            smiles_column=self.smiles_column,
+            id_column=self.id_column,
+            columns=columns,
+            modifier_suffix=self.modifier_suffix,
+        )
+
+
+class TableConfig(ConfigModel):
+    """The molecules of a command that trains: where they are, and what their tasks are."""
+
+    data_path: str | None = Field(None, description="table of molecules: CSV, TSV or Parquet")
+    on_bad_smiles: Literal["error", "drop"] = Field(
+        "error", description="stop at SMILES that do not parse, or leave those rows out"
+    )
+    duplicates: Literal["error", "mean", "median", "keep"] = Field(
+        "keep",
+        description="rows of one molecule (stereoisomers count as one) and quality: error refuses "
+        "different values of a task, mean and median merge them, keep leaves them",
+    )
+    task_type: Literal["auto", "regression", "classification"] = Field(
+        "auto",
+        description="kind of all tasks; auto: classification for those whose values are all 0 or 1",
+    )
+    task_types: dict[str, TaskType] = Field(
+        default_factory=dict, description="kind of single tasks, by name; goes before task_type"
+    )
+    data: DataConfig = Field(default_factory=DataConfig)

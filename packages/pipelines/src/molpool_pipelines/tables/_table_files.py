@@ -1,0 +1,270 @@
+"""Tables of any length: files with the same columns, found by name or pattern, read in chunks.
+
+One file is what prediction reads; retention times come in many. What is read and how is
+`molpool_common.table_chunks`; here are the files, their common columns and the rows' numbers.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from molpool_common import (
+    CHUNK_ROWS,
+    InputError,
+    check_file,
+    did_you_mean,
+    listed,
+    table_chunks,
+    table_header,
+)
+
+_SURVEY_ROWS = 65_536
+_WILD = frozenset("*?[")
+
+
+@dataclass(frozen=True)
+class TableChunk:
+    """Consecutive rows of a table.
+
+    Parameters
+    ----------
+    frame : polars DataFrame
+        The columns asked for.
+    where : str
+        What messages call the table.
+    first_row : int
+        Number of the first row, from 1 below the header of its file.
+    """
+
+    frame: pl.DataFrame
+    where: str
+    first_row: int
+
+
+@dataclass(frozen=True)
+class TableFiles:
+    """Files with the same columns, read as one table.
+
+    Make one with `find`.
+
+    Parameters
+    ----------
+    files : list of Path
+        In the order in which they are read.
+    columns : list of str
+        Names that all of them have, in the order of the first.
+    key : str
+        The configuration key that named them, for messages.
+    """
+
+    files: list[Path]
+    columns: list[str]
+    key: str = "data_path"
+
+    @classmethod
+    def find(cls, paths: Sequence[str | Path], key: str = "data_path") -> TableFiles:
+        """Return the files that names and globs stand for, their headers read.
+
+        Parameters
+        ----------
+        paths : sequence of str or Path
+            CSV or TSV, gzipped or not, or Parquet; the files of a glob come in order of name.
+        key : str
+            The configuration key that names them, for messages.
+
+        Raises
+        ------
+        InputError
+            If none is given, a name stands for no file, or a file is no table.
+        """
+        if not paths:
+            raise InputError(key, expected="at least one file or glob", found="none")
+        files = [file for path in paths for file in _expanded(str(path), key)]
+        headers = [table_header(file, key) for file in files]
+        shared = set(headers[0]).intersection(*headers[1:])
+        return cls(files, [name for name in headers[0] if name in shared], key)
+
+    def __contains__(self, column: object) -> bool:
+        return column in self.columns
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        more = len(self.files) - 1
+        return self.files[0].name + (f" and {more} more" if more else "")
+
+    def require(self, column: str, key: str) -> str:
+        """Return `column`, or raise `InputError` naming the key and the nearest column."""
+        if column not in self:
+            raise InputError(
+                key,
+                expected="a column of the table",
+                found=repr(column),
+                where=self.name,
+                hint=did_you_mean(column, self.columns),
+            )
+        return column
+
+    def matching(self, patterns: Sequence[str], key: str) -> list[str]:
+        """Return the columns that names and patterns stand for, in the order of the table.
+
+        Parameters
+        ----------
+        patterns : sequence of str
+            A name without ``*``, ``?`` or ``[`` must be there; a pattern may match nothing, but
+            not all of them.
+        key : str
+            The configuration key that holds them, for messages.
+
+        Raises
+        ------
+        InputError
+            If a name is no column, or no pattern matches.
+        """
+        found: dict[str, None] = {}
+        for pattern in patterns:
+            if pattern in self:
+                found[pattern] = None
+            elif _WILD & set(pattern):
+                found |= dict.fromkeys(c for c in self.columns if fnmatchcase(c, pattern))
+            else:
+                self.require(pattern, key)
+        if patterns and not found:
+            raise InputError(
+                key,
+                expected=f"columns that match {listed(patterns)}",
+                found=f"none among {listed([repr(c) for c in self.columns], 20)}",
+                where=self.name,
+                hint=f"Name them by --{key.replace('_', '-')}.",
+            )
+        return list(found)
+
+    def chunks(
+        self, names: Iterable[str], most: int | None = None, *, rows: int = CHUNK_ROWS
+    ) -> Iterator[TableChunk]:
+        """Yield the rows of all files, at most the first `most`, of some columns.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Columns of the table; a name given twice is read once.
+        most : int or None
+            Rows after which to stop.
+        rows : int
+            Most rows of a chunk.
+
+        Raises
+        ------
+        InputError
+            At a line that does not fit the header, or a damaged file.
+        """
+        wanted = list(dict.fromkeys(names))
+        left = most
+        for file in self.files:
+            first_row = 1
+            for frame in table_chunks(file, wanted, rows, self.key):
+                chunk = frame if left is None else frame.head(left)
+                yield TableChunk(chunk, file.name, first_row)
+                first_row += frame.height
+                if left is not None:
+                    left -= chunk.height
+                    if not left:
+                        return
+
+    def texts(self, names: Iterable[str], rows: int) -> Iterator[pl.DataFrame]:
+        """Yield the columns as text, in frames of exactly `rows` rows but the last.
+
+        A model's batches then do not depend on how the file is laid out.
+        """
+        parts: list[pl.DataFrame] = []
+        waiting = 0
+        for chunk in self.chunks(names, rows=rows):
+            parts.append(chunk.frame.with_columns(pl.all().cast(pl.String)))
+            waiting += chunk.frame.height
+            if waiting >= rows:
+                joined = pl.concat(parts)
+                yield joined.head(rows)
+                parts, waiting = [joined.slice(rows)], waiting - rows
+        if waiting:
+            yield pl.concat(parts)
+
+
+def _expanded(text: str, key: str) -> list[Path]:
+    # A name with brackets may be a file rather than a pattern.
+    if Path(text).is_file() or not _WILD & set(text):
+        check_file(Path(text), key)
+        return [Path(text)]
+    found = [path for path in sorted(map(Path, glob.glob(text))) if path.is_file()]
+    if not found:
+        raise InputError(
+            key, expected="a pattern that matches a file", found=f"nothing at {text!r}"
+        )
+    return found
+
+
+def survey(table: TableFiles, column: str, *, distinct: bool) -> int:
+    """Read one column to its end and return the number of rows.
+
+    Parameters
+    ----------
+    table : TableFiles
+        The table.
+    column : str
+        One of its columns.
+    distinct : bool
+        Whether each of its values must be there, once.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged or has no row, or values are missing or stand more than once (with
+        counts and the first of them).
+    """
+    n = 0
+    missing: list[int] = []
+    hashes = []
+    for frame in table.texts([column], _SURVEY_ROWS):
+        if distinct:
+            missing += (frame[column].is_null().arg_true() + n + 1).to_list()
+            # 8 bytes for each id: all the ids of a long table may not fit in memory.
+            hashes.append(frame[column].hash().to_numpy())
+        n += frame.height
+    if n == 0:
+        raise InputError(table.key, expected="at least one row", found="none", where=table.name)
+    if missing:
+        raise InputError(
+            f"column {column!r}",
+            expected="an id in every row",
+            found=f"none in {len(missing)} rows: {listed(missing, limit=5)}",
+            where=table.name,
+        )
+    if distinct:
+        _refuse_repeated(table, column, np.sort(np.concatenate(hashes)))
+    return n
+
+
+def _refuse_repeated(table: TableFiles, column: str, hashes: Any) -> None:
+    twice = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
+    if not len(twice):
+        return
+    counts: dict[str, int] = {}
+    for frame in table.texts([column], _SURVEY_ROWS):
+        suspects = frame[column].filter(frame[column].hash().is_in(pl.Series(twice).implode()))
+        for name in suspects.to_list():
+            counts[name] = counts.get(name, 0) + 1
+    more = {name: n for name, n in counts.items() if n > 1}
+    if more:  # two texts may have one hash
+        raise InputError(
+            f"column {column!r}",
+            expected="each id once",
+            found=f"{len(more)} ids more than once: "
+            f"{listed([f'{name!r} ({n} times)' for name, n in more.items()], limit=5)}",
+            where=table.name,
+        )

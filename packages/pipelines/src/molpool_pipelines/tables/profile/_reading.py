@@ -1,0 +1,211 @@
+"""The table to describe: its columns chosen, its molecules read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+from molpool_common import (
+    ConfigModel,
+    InputError,
+    MoleculeTable,
+    listed,
+    read_table,
+    read_yaml,
+    require_columns,
+    validate_config,
+)
+from pydantic import ConfigDict, Field
+from sampling_core import JointSamplingConfig
+
+from molpool_pipelines.datasets import locate, registry
+from molpool_pipelines.demo import DEMO_NOTICE, DEMO_TASKS, build_demo
+from molpool_pipelines.tables._molecules import DEMO, load_source, load_sources
+from molpool_pipelines.tables._table_config import DataConfig, SourceConfig
+from molpool_pipelines.tables._values import describe_signs
+
+QUALITY = "Quality"
+"""Column of quality labels that is used where it is there and none is named."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the user said about the columns.
+
+    Parameters
+    ----------
+    smiles, identity, quality : str or None
+        Columns of SMILES, molecule names and quality labels.
+    targets : tuple of str
+        Tasks; empty for all columns of numbers.
+    """
+
+    smiles: str | None = None
+    identity: str | None = None
+    quality: str | None = None
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Described:
+    """A table to describe.
+
+    Parameters
+    ----------
+    name : str
+        What the page calls it.
+    table : MoleculeTable
+        Rows whose SMILES parse.
+    notes : list of str
+        What was chosen for the user.
+    """
+
+    name: str
+    table: MoleculeTable
+    notes: list[str]
+
+
+class _RunFile(ConfigModel):
+    """What of a training configuration concerns its table."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    data_path: str | None = None
+    data: DataConfig = Field(default_factory=DataConfig)
+    joint_sampling: JointSamplingConfig = Field(default_factory=JointSamplingConfig)
+
+
+def read_configured(config: Path, quality: str | None) -> Described:
+    """Read the tables of the ``data`` section of a training configuration.
+
+    Parameters
+    ----------
+    config : Path
+        The YAML file; keys other than ``data_path``, ``data`` and ``joint_sampling`` are not looked
+        at.
+    quality : str or None
+        Column of quality labels for sources that do not give one label for all their rows; by
+        default that of the curriculum, where it is on.
+
+    Raises
+    ------
+    InputError
+        For anything wrong in the section or in the tables.
+    """
+    run = validate_config(_RunFile, read_yaml(config))
+    data = run.data
+    sources = data.tables(run.data_path)
+    curriculum = run.joint_sampling.curriculum
+    tiered = all(source.quality is not None for source in sources)
+    if quality is None and (tiered or (run.joint_sampling.enabled and curriculum.enabled)):
+        quality = curriculum.quality_col
+    # Times are for splitting, which nothing here does.
+    unsplit = data.model_copy(update={"split_type": "random"})
+    table = load_sources(sources, unsplit, quality, "drop")
+    notes = [f"The data section of {config.name}, units converted."]
+    if table.censoring is not None:
+        bounds = describe_signs(table.targets, table.censoring, table.task_names)
+        notes.append(f"Labels that are bounds, and count as labels here: {bounds or 'none'}.")
+    if any(source.dataset == DEMO for source in sources):
+        notes.append(DEMO_NOTICE)
+    return Described(config.name, table, notes)
+
+
+def read_named(table: str, file: str | None, columns: Columns) -> Described:
+    """Read a file, a data set of the registry, or the demo.
+
+    Parameters
+    ----------
+    table : str
+        A file, or a name where there is no such file.
+    file : str or None
+        Which file of the data set.
+    columns : Columns
+        What is in it.
+
+    Raises
+    ------
+    InputError
+        For anything wrong in the table, a column that is not there, or no column of numbers.
+    """
+    frame, source_name, where = _open(table, file)
+    if source_name == DEMO:
+        columns = replace(columns, targets=columns.targets or DEMO_TASKS)
+    chosen, notes = _choose(frame, columns, where)
+    if source_name == DEMO:
+        notes.append(DEMO_NOTICE)
+    source = SourceConfig(
+        path=None if source_name == DEMO else source_name,
+        dataset=DEMO if source_name == DEMO else None,
+        smiles_column=chosen.smiles or "",
+        id_column=chosen.identity,
+        columns={name: name for name in chosen.targets},
+    )
+    data = DataConfig(target_columns=list(chosen.targets))
+    return Described(where, load_source(source, data, chosen.quality, "drop"), notes)
+
+
+def _open(table: str, file: str | None) -> tuple[pl.DataFrame, str, str]:
+    """Return the table (of the demo, its first rows), its path, and what messages call it."""
+    if Path(table).exists() or (table != DEMO and table not in registry()):
+        return read_table(table), table, Path(table).name
+    if table == DEMO:
+        # Only its columns are looked at here, and all of it takes seconds to build.
+        return build_demo(n=100), DEMO, DEMO
+    path = locate(table, file)
+    return read_table(path), str(path), path.name
+
+
+def _choose(frame: pl.DataFrame, columns: Columns, where: str) -> tuple[Columns, list[str]]:
+    """Fill in the columns that the user did not name, and say which."""
+    notes = []
+    smiles = columns.smiles or _smiles_column(frame)
+    require_columns(frame, [smiles], key="--smiles-column", where=where)
+    if columns.identity is not None:
+        require_columns(frame, [columns.identity], key="--id-column", where=where)
+    quality = columns.quality
+    if quality is not None:
+        require_columns(frame, [quality], key="--quality-column", where=where)
+    elif QUALITY in frame.columns:
+        missing = frame[QUALITY].null_count()
+        quality = None if missing else QUALITY
+        if missing:
+            notes.append(f"Column {QUALITY} not used: {missing} rows have no label in it.")
+    targets = columns.targets
+    require_columns(frame, targets, key="--target-columns", where=where)
+    if not targets:
+        others = [c for c in frame.columns if c not in (smiles, quality, columns.identity)]
+        targets, note = _number_columns(frame.select(others), where)
+        notes.append(note)
+    return Columns(smiles, columns.identity, quality, targets), notes
+
+
+def _smiles_column(frame: pl.DataFrame) -> str:
+    names = {c.casefold(): c for c in reversed(frame.columns)}
+    return names.get("smiles", "SMILES")
+
+
+def _number_columns(frame: pl.DataFrame, where: str) -> tuple[tuple[str, ...], str]:
+    """Return the columns of numbers that can be tasks, and a sentence about the choice."""
+    tasks: list[str] = []
+    counted: list[str] = []
+    for column in frame.iter_columns():
+        numbers = column.cast(pl.Float64, strict=False).drop_nulls()
+        if len(numbers) != column.count() or numbers.is_empty():
+            continue
+        # A number that differs in every row, without a fraction, numbers the rows.
+        is_index = len(numbers) == frame.height > 2 and numbers.n_unique() == frame.height
+        (counted if is_index and (numbers % 1 == 0).all() else tasks).append(column.name)
+    if not tasks:
+        raise InputError(
+            "--target-columns",
+            expected="a column of numbers in the table",
+            found=f"none among {listed(frame.columns)}" if frame.width else "no other column",
+            where=where,
+            hint=f"{listed(counted)}: numbers the rows; name it to use it." if counted else None,
+        )
+    note = f"Tasks are all {len(tasks)} columns of numbers, as no --target-columns were given"
+    if counted:
+        note += f"; left out, because they number the rows: {listed(counted)}"
+    return tuple(tasks), f"{note}."

@@ -1,0 +1,343 @@
+"""Statistics of a table, computed before anything is drawn or written.
+
+Of tasks: labels, quantiles, frequent values, quality mix, overlap. Of molecules: duplicates, how
+far their values lie apart, and scaffolds. Of joint sampling: the distribution of rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+from molpool_common import FloatArray, IntArray, MoleculeTable, murcko_scaffolds, parse_smiles
+from numpy.typing import NDArray
+from sampling_core import DEFAULT_QUALITIES
+
+from molpool_pipelines.tables._duplicates import Conflict, DuplicateReport, find_duplicates
+
+FREQUENT = 0.10
+"""Share of a task's labels from which on a single value is named."""
+
+
+@dataclass(frozen=True)
+class FrequentValue:
+    """A single value that many labels have.
+
+    Parameters
+    ----------
+    value : float
+        The value.
+    share : float
+        Share of the task's labels in the source.
+    place : {"floor", "ceiling", "inside"}
+        Whether it is the lowest or the highest value of the source, as limits of a measurement are.
+    source : str
+        The source; empty where the table has only one.
+    """
+
+    value: float
+    share: float
+    place: str
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class TaskProfile:
+    """One task.
+
+    Parameters
+    ----------
+    name : str
+        The task.
+    labels, molecules : int
+        Labelled rows, and distinct molecules among them.
+    quantiles : ndarray [5] or None
+        Minimum, quartiles and maximum; None without a label.
+    sd : float or None
+        Standard deviation; None with fewer than two labels.
+    positives : int or None
+        Labels that are 1, where all labels are 0 or 1.
+    frequent_values : list of FrequentValue
+        For other tasks, the values that more than `FREQUENT` of the labels of a source have.
+    """
+
+    name: str
+    labels: int
+    molecules: int
+    quantiles: FloatArray | None
+    sd: float | None
+    positives: int | None
+    frequent_values: list[FrequentValue]
+
+
+def molecule_numbers(table: MoleculeTable) -> IntArray:
+    """Return the number [N] of each row's molecule: 0, 1, ... as they first come."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(g, len(numbers)) for g in table.groups], dtype=np.int64)
+
+
+def profile_tasks(table: MoleculeTable) -> list[TaskProfile]:
+    """Return the profile of each task, in the order of the table."""
+    molecule = molecule_numbers(table)
+    source = table.origin["source"].to_numpy()
+    return [
+        _profile(name, labels, molecule, source)
+        for name, labels in zip(table.task_names, table.targets.T, strict=True)
+    ]
+
+
+def _profile(
+    name: str,
+    column: FloatArray,
+    molecule: IntArray,
+    source: NDArray[np.object_],
+) -> TaskProfile:
+    held = np.isfinite(column)
+    labels = column[held]
+    binary = bool(labels.size) and bool(np.isin(labels, (0.0, 1.0)).all())
+    return TaskProfile(
+        name=name,
+        labels=int(labels.size),
+        molecules=len(np.unique(molecule[held])),
+        quantiles=np.quantile(labels, (0, 0.25, 0.5, 0.75, 1)) if labels.size else None,
+        sd=float(labels.std(ddof=1)) if labels.size > 1 else None,
+        positives=int(labels.sum()) if binary else None,
+        frequent_values=[]
+        if binary
+        else _frequent_by_source(labels, source[held], np.unique(source)),
+    )
+
+
+def _frequent_by_source(
+    labels: FloatArray, source: NDArray[np.object_], names: NDArray[np.object_]
+) -> list[FrequentValue]:
+    # A limit of one laboratory's assay is inside the range of another's.
+    if len(names) == 1:
+        return _frequent_values(labels, "")
+    return [
+        value for name in names for value in _frequent_values(labels[source == name], str(name))
+    ]
+
+
+def _frequent_values(labels: FloatArray, source: str) -> list[FrequentValue]:
+    values, counts = np.unique(labels, return_counts=True)
+    if len(values) < 2:
+        return [FrequentValue(float(v), 1.0, "floor", source) for v in values]
+    frequent_values = []
+    for i in np.argsort(-counts, kind="stable"):
+        share = counts[i] / labels.size
+        # Among a handful of labels every value holds more than a tenth.
+        if share <= FREQUENT or counts[i] < 3:
+            break
+        place = {0: "floor", len(values) - 1: "ceiling"}.get(int(i), "inside")
+        frequent_values.append(FrequentValue(float(values[i]), float(share), place, source))
+    return frequent_values
+
+
+def overlap(table: MoleculeTable) -> IntArray:
+    """Return how many molecules have labels of both tasks [T, T]; the diagonal counts one task's.
+
+    A molecule counts once, on whichever of its rows the labels stand.
+    """
+    molecule = molecule_numbers(table)
+    labelled = np.zeros((int(molecule.max()) + 1, len(table.task_names)), dtype=np.float64)
+    np.maximum.at(labelled, molecule, np.isfinite(table.targets))
+    # FloatArray, because integers have no fast matrix product; counts below 2^53 are exact.
+    return (labelled.T @ labelled).astype(np.int64)
+
+
+def quality_mix(table: MoleculeTable) -> tuple[list[str], IntArray]:
+    """Return the quality labels, best first, and the labels of each by task [T, Q].
+
+    Labels other than high, medium and low come after these, most rows first.
+    """
+    if table.quality is None:
+        return [], np.zeros((len(table.task_names), 0), dtype=np.int64)
+    quality = np.array(table.quality)
+    names, rows = np.unique(quality, return_counts=True)
+    known = {name: i for i, name in enumerate(DEFAULT_QUALITIES)}
+    rank = [(known.get(name, len(known)), -n) for name, n in zip(names, rows, strict=True)]
+    names = names[sorted(range(len(names)), key=rank.__getitem__)]
+    labelled = np.isfinite(table.targets)
+    counts = np.stack([labelled[quality == name].sum(axis=0) for name in names], axis=1)
+    return names.tolist(), counts.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class TaskConflicts:
+    """Conflicts of one task.
+
+    Parameters
+    ----------
+    name : str
+        The task.
+    conflicts : int
+        Molecules whose labels differ.
+    median_spread, largest_spread : float
+        Largest less smallest label of such a molecule.
+    relative : float or None
+        Median spread in standard deviations of the task.
+    """
+
+    name: str
+    conflicts: int
+    median_spread: float
+    largest_spread: float
+    relative: float | None
+
+
+@dataclass(frozen=True)
+class DuplicateProfile:
+    """Duplicates within a quality, and over all rows.
+
+    Parameters
+    ----------
+    within : DuplicateReport
+        What ``--duplicates`` of training would compare.
+    across : DuplicateReport
+        The same with qualities and sources put together.
+    by_task : list of TaskConflicts
+        Tasks with conflicts, most of them first.
+    worst : list of (Conflict, float)
+        Conflicts with the largest spread in standard deviations of their task, largest first.
+    """
+
+    within: DuplicateReport
+    across: DuplicateReport
+    by_task: list[TaskConflicts]
+    worst: list[tuple[Conflict, float]]
+
+
+def profile_duplicates(
+    table: MoleculeTable, tasks: list[TaskProfile], n_worst: int = 20
+) -> DuplicateProfile:
+    """Compare repeated labels within each quality, and over all rows."""
+    within = find_duplicates(table)
+    one_tier = replace(table, quality=None, hold_out=np.ones(len(table), dtype=np.bool_))
+    across = find_duplicates(one_tier)
+    relative = [(c, c.spread / (tasks[c.task].sd or np.inf)) for c in within.conflicts]
+    relative.sort(key=lambda pair: -pair[1])
+    return DuplicateProfile(within, across, _by_task(within, tasks), relative[:n_worst])
+
+
+def _by_task(report: DuplicateReport, tasks: list[TaskProfile]) -> list[TaskConflicts]:
+    spreads: dict[int, list[float]] = {}
+    for conflict in report.conflicts:
+        spreads.setdefault(conflict.task, []).append(conflict.spread)
+    rows = []
+    for task, values in spreads.items():
+        median, sd = float(np.median(values)), tasks[task].sd
+        rows.append(
+            TaskConflicts(
+                tasks[task].name, len(values), median, max(values), median / sd if sd else None
+            )
+        )
+    return sorted(rows, key=lambda row: -row.conflicts)
+
+
+@dataclass(frozen=True)
+class ScaffoldProfile:
+    """Bemis-Murcko scaffolds of the distinct molecules.
+
+    Parameters
+    ----------
+    n_molecules : int
+        Molecules; each counts once.
+    n_acyclic : int
+        Those without a ring, which have no scaffold.
+    n_scaffolds, n_singletons : int
+        Distinct scaffolds, and those of one molecule.
+    largest : list of (str, int)
+        SMILES and molecules of the most frequent scaffolds, most frequent first.
+    """
+
+    n_molecules: int
+    n_acyclic: int
+    n_scaffolds: int
+    n_singletons: int
+    largest: list[tuple[str, int]]
+
+
+def profile_scaffolds(table: MoleculeTable, n_largest: int = 10) -> ScaffoldProfile:
+    """Count scaffolds; a molecule has that of its first row."""
+    first = np.unique(molecule_numbers(table), return_index=True)[1]
+    mols = parse_smiles([table.smiles[i] for i in first]).require_all()
+    counts = Counter(murcko_scaffolds(mols))
+    n_acyclic = counts.pop("", 0)
+    by_size = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ScaffoldProfile(
+        n_molecules=len(first),
+        n_acyclic=n_acyclic,
+        n_scaffolds=len(counts),
+        n_singletons=sum(n == 1 for n in counts.values()),
+        largest=by_size[:n_largest],
+    )
+
+
+ALPHAS = (0.0, 0.3, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class SamplingSetting:
+    """The row distribution of one setting.
+
+    Parameters
+    ----------
+    mode : str
+        ``multiplicative`` or ``hierarchical``.
+    alpha : float
+        Exponent of the label count.
+    effective_rows : float
+        1 / Σp².
+    distinct_rows : float
+        Expected number of distinct rows among as many draws as there are rows.
+    task_share : ndarray [T]
+        Probability that a drawn row has a label of the task.
+    """
+
+    mode: str
+    alpha: float
+    effective_rows: float
+    distinct_rows: float
+    task_share: FloatArray
+
+
+def sampling_settings(table: MoleculeTable) -> list[SamplingSetting]:
+    """Return the distributions of both modes at each of `ALPHAS`, without a curriculum.
+
+    Parameters
+    ----------
+    table : MoleculeTable
+        Rows without a label are left out, as samplers never draw them.
+
+    Returns
+    -------
+    list of SamplingSetting
+        Empty for a table without labels.
+    """
+    # Imports torch, which takes seconds: only once everything else has been computed.
+    from sampling_core import JointSampler
+
+    labelled = np.isfinite(table.targets)
+    rows = labelled.any(axis=1)
+    if not rows.any():
+        return []
+    targets, labelled = table.targets[rows], labelled[rows].astype(np.float64)
+    settings = []
+    for mode in ("multiplicative", "hierarchical"):
+        for alpha in ALPHAS:
+            sampler = JointSampler(targets, task_alpha=alpha, composition_mode=mode, seed=0)
+            p = sampler.probabilities()
+            settings.append(
+                SamplingSetting(
+                    mode,
+                    alpha,
+                    effective_rows=sampler.statistics().effective_samples,
+                    distinct_rows=float(-np.expm1(len(p) * np.log1p(-p)).sum())
+                    if len(p) > 1
+                    else 1.0,
+                    task_share=p @ labelled,
+                )
+            )
+    return settings
