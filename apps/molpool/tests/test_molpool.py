@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.metadata import distribution
+from importlib.metadata import distribution, version
 
 import molpool
 import pytest
@@ -44,3 +44,17 @@ def test_one_word_more_is_the_same_command(name: str, capsys: pytest.CaptureFixt
 def test_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trian", "chemprop"]) == 2
     assert "train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], *([name] for name in sorted(SUMMARIES))])
+def test_every_command_tells_its_version(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--version"]) == 0
+    name = "-".join(["molpool", *arguments])
+    assert capsys.readouterr().out == f"{name} {version(name)}\n"
+
+
+def test_subcommands_tell_the_version_of_their_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "chemprop", "--version"]) == 0
+    assert capsys.readouterr().out == f"molpool-train {version('molpool-train')}\n"

@@ -1,3 +1,7 @@
 """The command molpool-train: a table in, a trained model and its report out."""
 
-__all__: list[str] = []
+from importlib.metadata import version
+
+__all__ = ["__version__"]
+
+__version__ = version("molpool-train")

@@ -64,6 +64,8 @@ def _select(
     if not arguments or arguments[0] in {"-h", "--help"}:
         _print_overview(prog, description, commands)
         return 0 if arguments else USER_ERROR
+    if arguments[0] == "--version":
+        return _print_version(prog)
     name = arguments[0]
     if name not in commands:
         raise InputError(
@@ -81,6 +83,15 @@ def _print_overview(prog: str, description: str, commands: Mapping[str, Command]
     lines += [f"  {name:<{width}}  {command.summary}" for name, command in commands.items()]
     lines += ["", f"'{prog} COMMAND --help' lists the options of a command."]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _print_version(prog: str) -> int:
+    # A program is named like the distribution that it comes with.
+    from importlib.metadata import version
+
+    name = prog.partition(" ")[0]
+    sys.stdout.write(f"{name} {version(name)}\n")
+    return 0
 
 
 def guarded(prog: str, body: Callable[[], int | None]) -> int:
@@ -161,8 +172,10 @@ def parse_config(
     InputError
         For anything wrong in the file or in a flag's value, and for an unknown flag.
     SystemExit
-        With code 0 for ``--help`` and 2 for a flag without its value (raised by tyro).
+        With code 0 for ``--help`` and ``--version``, 2 for a flag without its value (by tyro).
     """
+    if "--version" in argv:
+        raise SystemExit(_print_version(prog))
     path, rest = take_config(argv)
     document = read_yaml(path) if path else None
     if document and migrate:

@@ -79,7 +79,7 @@ def test_an_empty_file_among_others_is_passed_over(
     ("name", "content", "phrase"),
     [
         ("a.parquet", b"species,comp_id", "expected a Parquet file"),
-        ("a.csv", b"", "expected a column of the table"),
+        ("a.csv", b"", "expected a header line"),
         ("a.csv", b"species,comp_id,species_cluster,is_1,is_2,rt\n1,2\n", "expected a UTF-8 CSV"),
         ("a.csv", b"\xff\xfe", "expected a UTF-8 CSV"),
         ("a.csv", b"species,species,comp_id,species_cluster,is_1,is_2,rt\n", "found twice"),

@@ -5,9 +5,7 @@ A frame, or Parquet and CSV files; every column that is used is checked, row by 
 
 from __future__ import annotations
 
-import csv
 import glob
-import gzip
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,7 +29,6 @@ _BLOCK = 8192
 CHUNK_ROWS = 1_000_000
 """Rows in memory at a time, for each thread."""
 
-_CSV_BLOCK_BYTES = 1 << 26
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
@@ -161,13 +158,17 @@ def file_chunks(paths: Paths, columns: Columns, size: int = CHUNK_ROWS) -> Itera
     size : int
         Rows at a time.
     """
+    from molpool_common import InputError, table_chunks, table_header
+
     for path in expand(paths):
         first_row = 1
-        read = _parquet if path.suffix in (".parquet", ".pq") else _csv
-        for frame in _named_errors(read(path, columns, size), path):
-            if frame.height:
+        try:
+            columns.check(table_header(path, "paths"), path.name)
+            for frame in table_chunks(path, columns.names, size, "paths"):
                 yield Chunk(frame, path.name, first_row)
-            first_row += frame.height
+                first_row += frame.height
+        except InputError as error:
+            raise RTRidgeError(str(error)) from None
 
 
 def expand(paths: Paths) -> list[Path]:
@@ -195,69 +196,6 @@ def expand(paths: Paths) -> list[Path]:
     if not found:
         raise RTRidgeError("paths: expected at least one file; found none")
     return found
-
-
-def _named_errors(frames: Iterator[pl.DataFrame], path: Path) -> Iterator[pl.DataFrame]:
-    import pyarrow as pa  # type: ignore[import-untyped]
-
-    try:
-        yield from frames
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        kind = "a Parquet file" if path.suffix in (".parquet", ".pq") else "a UTF-8 CSV file"
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RTRidgeError(f"paths ({path.name}): expected {kind}; found {reason}") from None
-
-
-def _parquet(path: Path, columns: Columns, size: int) -> Iterator[pl.DataFrame]:
-    import polars as pl
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
-
-    # Read ahead, all bytes would be copied once more, and the sums take both cores anyway.
-    with pq.ParquetFile(path, pre_buffer=False) as file:
-        columns.check(file.schema_arrow.names, path.name)
-        for batch in file.iter_batches(size, columns=columns.names):
-            yield _frame(pl.from_arrow(batch))
-
-
-def _csv(path: Path, columns: Columns, size: int) -> Iterator[pl.DataFrame]:
-    """Yield the cells as text: `read_rows` says of each that is no number where it stands."""
-    import polars as pl
-    import pyarrow as pa
-    import pyarrow.csv as pc  # type: ignore[import-untyped]
-    from molpool_common import MISSING
-
-    separator = "\t" if ".tsv" in path.suffixes else ","
-    columns.check(_header(path, separator), path.name)
-    stream = pc.open_csv(
-        path,
-        pc.ReadOptions(block_size=_CSV_BLOCK_BYTES),
-        pc.ParseOptions(delimiter=separator),
-        pc.ConvertOptions(
-            include_columns=columns.names,
-            column_types=dict.fromkeys(columns.names, pa.string()),
-            null_values=list(MISSING),
-            strings_can_be_null=True,
-        ),
-    )
-    with stream:
-        for batch in stream:
-            frame = _frame(pl.from_arrow(batch))
-            yield from (frame.slice(first, size) for first in range(0, frame.height, size))
-
-
-def _header(path: Path, separator: str) -> Sequence[str]:
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8-sig", newline="") as handle:
-        names: list[str] = next(csv.reader(handle, delimiter=separator), [])
-    return names
-
-
-def _frame(converted: pl.DataFrame | pl.Series) -> pl.DataFrame:
-    # A record batch always converts to a frame, which polars' type leaves open.
-    import polars as pl
-
-    assert isinstance(converted, pl.DataFrame)
-    return converted
 
 
 @dataclass(frozen=True, eq=False)
