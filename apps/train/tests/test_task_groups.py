@@ -109,9 +109,8 @@ class TestHeads:
     def test_resume_does_not_measure_again(
         self, run: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        import molpool_pipelines.fitting._affinity
 
-        monkeypatch.setattr(molpool_pipelines.fitting._affinity, "measure_run", None)
+        monkeypatch.setattr("molpool_pipelines.fitting._affinity.measure_run", None)
         before = (folder / "affinity.npz").stat().st_mtime_ns
         outcome = run("--resume", "--save-dir", folder)
         assert outcome.code == 0, outcome.err
@@ -261,12 +260,11 @@ def test_groups_of_one_kind_have_losses_of_their_kind(
 def test_interrupted_while_measuring_nothing_is_written(
     run: Any, small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import molpool_pipelines.fitting._affinity
 
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(molpool_pipelines.fitting._affinity, "measure_affinity", interrupt)
+    monkeypatch.setattr("molpool_pipelines.fitting._affinity.measure_affinity", interrupt)
     outcome = run(*small, *MEASURED, "--save-dir", tmp_path / "run")
     assert outcome.code == 130
     assert "Interrupted while task affinity was measured; nothing was written." in outcome.err
