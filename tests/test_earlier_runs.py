@@ -54,7 +54,8 @@ pytestmark = pytest.mark.slow
 
 def command(script: str) -> Callable[[Sequence[str]], int]:
     """Return ``main(argv)`` behind a console script, wherever it lies."""
-    (entry,) = entry_points(group="console_scripts", name=script)
+    # The umbrella declares the scripts of the commands too: the same entry, twice.
+    (entry,) = {e.value: e for e in entry_points(group="console_scripts", name=script)}.values()
     start = entry.load()
     modules: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
