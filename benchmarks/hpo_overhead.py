@@ -1,13 +1,13 @@
 """Claim: a study costs at most 2 % on top of the training that it does.
 
-A trial "trains" 3 folds of 10 epochs, 2 s of sines on one thread in all, and tells each epoch's
+A trial "trains" 3 folds of 10 epochs, 2 s of sines on one thread in all, and reports each epoch's
 score. It runs once in a bare loop and once in a study: drawn by TPE, looked at by the median
 pruner after each epoch, written to the journal, heartbeat and log, with the table of trials and
 screen kept up to date. The two take turns in this process; the ratio is the median over the trials.
 What a study does once, at its start and its end, is not counted. Exit status 1 if the ratio is
 beyond the claim. It means something on a quiet machine only.
 
-Physical limit: the journal forces one record a trial to the disk, 1 to 10 ms; some 50 records in
+Physical limit: the journal forces one record per trial to the disk, 1 to 10 ms; some 50 records in
 between are written and read back, 0.1 ms each.
 """
 
@@ -27,12 +27,12 @@ from molpool_common import RunFolder, tune_process
 from molpool_pipelines.runs import NullTracker
 from molpool_pipelines.studies import (
     FoldResult,
-    Monitor,
+    OnEpochEnd,
     Problem,
     StudyConfig,
+    StudyRecorder,
     StudyScreen,
-    StudyTask,
-    Tell,
+    StudyWorker,
     open_study,
     read_space,
 )
@@ -59,12 +59,14 @@ class Training:
             here = np.sin(here)
         return float(here[0])
 
-    def run_fold(self, params: Mapping[str, Any], fold: int, tell: Tell, seed: int) -> FoldResult:
+    def run_fold(
+        self, params: Mapping[str, Any], fold: int, on_epoch_end: OnEpochEnd, seed: int
+    ) -> FoldResult:
         value = 0.0
         for epoch in range(EPOCHS):
             # All score alike, so that none is pruned: each trial is as long as a bare one.
             value = 0.0 * self.epoch() - epoch
-            tell(epoch, value)
+            on_epoch_end(epoch, value)
         return FoldResult(value, {"best_epoch": EPOCHS - 1})
 
     def bare(self) -> None:
@@ -90,8 +92,8 @@ def main() -> int:
             busy += process_time() - before
     print(f"{n_trials} trials of {FOLDS} folds x {EPOCHS} epochs")
     for name, seconds in (("bare loop", bare), ("study", tuned)):
-        print(f"{name:10s} {median(seconds):.3f} s a trial")
-    print(f"of which this process computed {busy / n_trials * 1e3:.0f} ms a trial more")
+        print(f"{name:10s} {median(seconds):.3f} s per trial")
+    print(f"of which this process computed {busy / n_trials * 1e3:.0f} ms per trial more")
     ratio = median([t / b for t, b in zip(tuned, bare, strict=True)])
     ours, peer = (f"{median(seconds):.3f} s" for seconds in (tuned, bare))
     return settle(
@@ -116,14 +118,15 @@ def study(training: Training, folder: Path, n_trials: int) -> Callable[[], None]
         "benchmark", lambda: training, FOLDS, "error", "minimize", space, {}, {}, dict
     )
     run = RunFolder.create(folder)
+    run.write_json("study.json", {"name": "overhead", "n_trials": n_trials})
     config = StudyConfig(n_trials=n_trials)
-    task = StudyTask(
+    worker = StudyWorker(
         "overhead", str(folder / "journal.log"), config, 0, "minimize", space, {}, problem.build
     )
-    storage = task.open_storage()
-    open_study(task, problem, storage)
-    queue = task.queue(storage)
-    monitor = Monitor(
+    storage = worker.open_storage()
+    open_study(worker, problem, storage)
+    queue = worker.queue(storage)
+    recorder = StudyRecorder(
         queue, problem, run, StudyScreen(Console(stderr=True), n_trials), NullTracker()
     )
 
@@ -131,7 +134,7 @@ def study(training: Training, folder: Path, n_trials: int) -> Callable[[], None]
         # One trial more than there are: the loop that a worker runs, a turn at a time.
         done = sum(t.state.is_finished() for t in queue.trials())
         queue.n_trials = done + 1
-        task.work(queue, monitor.update)
+        worker.work(queue, recorder.update)
         queue.n_trials = n_trials
 
     return step

@@ -23,7 +23,14 @@ import numpy as np
 from claims import Claim, settle
 from molpool_common import ConfigModel
 from molpool_pipelines.runs import TrackingConfig
-from molpool_pipelines.studies import FoldResult, Problem, StudyConfig, Tell, read_space, run_study
+from molpool_pipelines.studies import (
+    FoldResult,
+    OnEpochEnd,
+    Problem,
+    StudyConfig,
+    read_space,
+    run_study,
+)
 from pydantic import Field
 
 CLAIM = 1.7
@@ -49,7 +56,9 @@ class Training:
         self._numbers = np.random.default_rng(0).normal(size=SIZE)
         self._n_sines = n_sines
 
-    def run_fold(self, params: Mapping[str, Any], fold: int, tell: Tell, seed: int) -> FoldResult:
+    def run_fold(
+        self, params: Mapping[str, Any], fold: int, on_epoch_end: OnEpochEnd, seed: int
+    ) -> FoldResult:
         here = self._numbers
         for _ in range(self._n_sines):
             here = np.sin(here)

@@ -70,10 +70,10 @@ def configuration(seed: int, given: argparse.Namespace, **sections: Any) -> Trai
 
 def measured(inputs: Inputs, given: argparse.Namespace, **section: Any) -> AffinityResult:
     """Measure over one epoch of training."""
-    from molpool_pipelines.affinity import measure
+    from molpool_pipelines.fitting import measure_run
 
     config = configuration(0, given, task_affinity={"n_bootstrap": 0, **section})
-    return measure(Console(quiet=True), config, inputs)
+    return measure_run(Console(quiet=True), config, inputs)
 
 
 def settings(inputs: Inputs, seed: int, given: argparse.Namespace) -> dict[str, Callable[[], Any]]:

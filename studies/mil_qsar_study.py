@@ -171,7 +171,7 @@ def _joined(rows: Sequence[dict[str, Any]]) -> Joined:
 def _cells(model: str, found: Joined, base: Joined | None) -> list[str]:
     cells = [model]
     for name in METRIC_NAMES:
-        low, high = bootstrap_interval(name, *found, n=RESAMPLES, rng=np.random.default_rng(0))
+        low, high = bootstrap_interval(name, *found, n=RESAMPLES)
         cells.append(f"{METRICS[name](*found):.3f} ({low:.3f} to {high:.3f})")
     if base is None or model == BASE:
         return [*cells, "–"]

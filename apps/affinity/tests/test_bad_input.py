@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from molpool_pipelines.affinity import pipeline
 
 Refused = Callable[..., str]
 Run = Callable[..., Any]
@@ -69,17 +68,17 @@ def test_folder_that_is_read_only(
     refused: Refused, small: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As root every folder may be written to, so that the answer of the system is given here.
-    monkeypatch.setattr("molpool_pipelines.affinity.outputs.os.access", lambda *_: False)
+    monkeypatch.setattr("molpool_pipelines.affinity._config.os.access", lambda *_: False)
     assert "folder that may be written to" in refused(*small, "--save-path", "x/y.npz")
 
 
 def test_interrupted_command_writes_nothing(
     run: Run, small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "measure", interrupted)
+    monkeypatch.setattr("molpool_pipelines.affinity._command.measure_affinity", interrupted)
     outcome = run(*small, "--save-path", "results/a.npz", "--save-groups", "results/a.json")
     assert outcome.code == 130
     assert list((tmp_path / "work").iterdir()) == []

@@ -91,7 +91,7 @@ def test_a_training_configuration_says_what_to_measure(
     outcome = run("--config", path, "--save-groups", "groups.json", "--device", "cpu")
     assert outcome.code == 0, outcome.err
     assert outcome.err == "train.yaml: a training configuration; not read: model, training\n"
-    assert "Measured on the training side of split_type random, 12 of 20 rows." in outcome.out
+    assert "Measured on the training split of split_type random, 12 of 20 rows." in outcome.out
     result = AffinityResult.load("task_affinity.npz")
     assert result.n_steps == 3
     assert Grouping.load("groups.json").n_groups == 1  # ceil(2 / 2.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -40,19 +41,10 @@ def predictions(
     )
 
 
-def frame(found: Predictions, side: str | None = "test") -> pl.DataFrame:
+def frame(found: Predictions, split: str | None = "test") -> pl.DataFrame:
     """Return the table that a run would write."""
-    columns: dict[str, object] = {"id": found.ids.tolist()}
-    if side is not None:
-        columns["side"] = [side] * len(found)
-    for name in ("repeat", "fold"):
-        values = getattr(found, name)
-        if values is not None:
-            columns[name] = values.tolist()
-    for t, task in enumerate(found.tasks):
-        columns[task] = pl.Series(task, found.y_true[:, t]).fill_nan(None)
-        columns[f"{task} predicted"] = found.y_pred[:, t]
-    return pl.DataFrame(columns)
+    column = None if split is None else np.full(len(found), split, dtype=object)
+    return replace(found, split=column).to_frame()
 
 
 def shuffled(found: Predictions, seed: int = 0) -> Predictions:

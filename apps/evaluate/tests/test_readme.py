@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from molpool_common import parse_config
+from molpool_pipelines.models import PredictConfig
 from molpool_pipelines.reports import ReportConfig
-from molpool_pipelines.scores import CompareConfig, PredictConfig, ScoreConfig
+from molpool_pipelines.scores import CompareConfig, ScoreConfig
 from pydantic import BaseModel
 
 APP = Path(__file__).parents[1]

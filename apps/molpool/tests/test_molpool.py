@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.metadata import distribution, version
+from pathlib import Path
 
 import molpool
 import pytest
@@ -21,6 +23,12 @@ def test_import_is_light() -> None:
 def test_names_lead_somewhere(name: str) -> None:
     assert getattr(molpool, name).__name__ == name
     assert name in dir(molpool)
+
+
+def test_the_stub_lists_the_same_names() -> None:
+    stub = Path(molpool.__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+    found = re.findall(r"^from (\S+) import (\w+) as (\w+)$", stub, re.M)
+    assert {name: home for home, name, _ in found} == molpool._HOMES
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

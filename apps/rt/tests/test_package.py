@@ -27,8 +27,8 @@ def test_version_is_that_of_the_distribution():
 
 
 def test_the_command_is_installed():
-    (script,) = (s for s in entry_points(group="console_scripts") if s.name == "molpool-rt")
-    assert script.value == "molpool_rt.script:main"
+    scripts = {s.name: s.value for s in entry_points(group="console_scripts")}
+    assert scripts["molpool-rt"] == "molpool_rt.script:main"
 
 
 @pytest.mark.slow

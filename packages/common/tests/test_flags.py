@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 import tyro
 from molpool_common._cli import parse_config
-from molpool_common._config import ConfigModel
+from molpool_common._config import ConfigModel, validate_values
 from molpool_common._errors import InputError
 from molpool_common._flags import flag_names, has_flag
 from pydantic import Field
@@ -190,3 +190,45 @@ def test_help_has_lower_case_booleans_and_the_models_own_words(
     assert "Things further down." in text
     assert "molecules a step (default: 64)" in text
     assert "--below.nested" not in text
+
+
+class Renamed(ConfigModel):
+    """Keys that were called otherwise."""
+
+    earlier_keys: ClassVar[dict[str, str]] = {"below": "section", "side_name": "split"}
+
+    split: str = "test"
+    section: Below = Field(default_factory=Below)
+
+
+class WithRenamed(ConfigModel):
+    """A section that has them."""
+
+    part: Renamed = Field(default_factory=Renamed)
+
+
+@pytest.mark.parametrize(
+    "flag", ["--part.side-name", "--part.side_name", "--part.split", "--part.side-name=val"]
+)
+def test_an_earlier_flag_is_taken_for_todays(flag: str) -> None:
+    arguments = [flag] if "=" in flag else [flag, "val"]
+    assert parse_config(WithRenamed, arguments, prog="p", description="D.").part.split == "val"
+
+
+def test_earlier_keys_are_read_and_not_written() -> None:
+    found = WithRenamed.model_validate({"part": {"side_name": "val", "below": {"clip": 2.0}}})
+    assert found.part == Renamed(split="val", section=Below(clip=2.0))
+    assert found.model_dump()["part"].keys() == {"split", "section"}
+    flags = ["--part.below.clip", "3"]
+    assert parse_config(WithRenamed, flags, prog="p", description="D.").part.section.clip == 3.0
+    with pytest.raises(InputError, match="a known key; found 'side_name'"):
+        validate_values(WithRenamed, {"part": {"side_name": "val", "split": "test"}})
+
+
+def test_earlier_flags_are_not_in_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_config(WithRenamed, ["--help"], prog="p", description="D.")
+    text = capsys.readouterr().out
+    assert "--part.split" in text
+    assert "side-name" not in text
+    assert "below" not in text

@@ -15,14 +15,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = {
         "predict": Command("predict the molecules of a table with a saved model", _predict),
         "score": Command("score predictions: metrics, intervals, calibration, strata", _score),
-        "compare": Command("compare models on the same rows: who can be told to win", _compare),
+        "compare": Command("compare models on the same rows: which of them wins", _compare),
         "report": Command("one HTML page over a run, a study or a comparison", _report),
     }
     return dispatch(PROG, "Predict with, score and compare saved models.", commands, argv)
 
 
 def _predict(argv: Sequence[str]) -> None:
-    from molpool_pipelines.scores import PredictConfig
+    from molpool_pipelines.models import PredictConfig
 
     config = parse_config(
         PredictConfig,
@@ -31,8 +31,14 @@ def _predict(argv: Sequence[str]) -> None:
         description="Predict the molecules of a table with a saved model.",
     )
     from molpool_pipelines.models import predict_table
+    from rich.console import Console
 
-    predict_table(config)
+    from molpool_evaluate._screen import molecules_bar, show_prediction
+
+    console = Console()
+    with molecules_bar(console) as on_progress:
+        done = predict_table(config, on_progress=on_progress)
+    show_prediction(done, console)
 
 
 def _score(argv: Sequence[str]) -> None:
@@ -44,9 +50,13 @@ def _score(argv: Sequence[str]) -> None:
         prog=f"{PROG} score",
         description="Score predictions against the truth.",
     )
-    from molpool_pipelines.scores import score_predictions
+    from molpool_pipelines.evaluation import score_predictions
+    from rich.console import Console
 
-    score_predictions(config, arguments=[PROG, "score", *argv])
+    from molpool_evaluate._screen import show_scores
+
+    scores, folder = score_predictions(config, arguments=[PROG, "score", *argv])
+    show_scores(scores, folder, Console())
 
 
 def _compare(argv: Sequence[str]) -> None:
@@ -58,9 +68,13 @@ def _compare(argv: Sequence[str]) -> None:
         prog=f"{PROG} compare",
         description="Compare models on the same rows.",
     )
-    from molpool_pipelines.scores import compare
+    from molpool_pipelines.evaluation import compare
+    from rich.console import Console
 
-    compare(config)
+    from molpool_evaluate._screen import show_comparison
+
+    found, files = compare(config)
+    show_comparison(found, files, Console(highlight=False))
 
 
 def _report(argv: Sequence[str]) -> None:
@@ -72,9 +86,10 @@ def _report(argv: Sequence[str]) -> None:
         prog=f"{PROG} report",
         description="One self-contained HTML page over a run, a study or a comparison.",
     )
-    from molpool_pipelines.reports import report
+    from molpool_pipelines.evaluation import report
+    from rich.console import Console
 
-    report(config)
+    Console(highlight=False, soft_wrap=True).print(str(report(config)), markup=False)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 from evaluate_tables import frame, predictions, shuffled, three
 from molpool_evaluate.cli import main
-from molpool_pipelines.scores import MACRO, load_comparison
+from molpool_pipelines.runs import MACRO
+from molpool_pipelines.scores import load_comparison
 
 
 def write_models(
@@ -45,8 +46,9 @@ def test_files_and_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     )
     assert one["verdict"] == "good wins"
     assert float(one["difference"]) == pytest.approx(float(one["value_a"]) - float(one["value_b"]))
-    assert "MA-RAE, mean over tasks: good over poor, alike over poor; 1 pair cannot be told." in (
-        " ".join(out.split())
+    assert (
+        "MA-RAE, mean over tasks: good over poor, alike over poor; 1 pair is indistinguishable."
+        in (" ".join(out.split()))
     )
     assert all(len(line) <= 80 for line in out.splitlines() if "/" not in line)
     assert output.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
@@ -153,7 +155,7 @@ def test_scores_are_compared_by_their_rows(
         (lambda f: pl.concat([f, f.head(2)]), "2 ids more than once"),
         (lambda f: f.drop("hERG", "hERG predicted"), "only in good: hERG"),
         (lambda f: f.with_columns(pl.col("LogD") + 1), "labels that differ"),
-        (lambda f: f.with_columns(side=pl.lit("train")), "one of train; found 'test'"),
+        (lambda f: f.with_columns(split=pl.lit("train")), "one of train; found 'test'"),
     ],
 )
 def test_bad_tables_end_with_one_message_and_no_file(

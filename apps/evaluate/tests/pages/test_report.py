@@ -14,7 +14,7 @@ import pytest
 from evaluate_tables import frame, predictions, three
 from molpool_common import METRICS
 from molpool_evaluate.cli import main
-from molpool_pipelines.scores import CompareConfig, align, compare_models
+from molpool_pipelines.scores import CompareConfig, compare_models, pair_rows
 
 
 def png() -> bytes:
@@ -90,7 +90,7 @@ def make_study(folder: Path, direction: str = "minimize") -> Path:
 
 
 def make_comparison(file: Path) -> Path:
-    data = align(three(), ("good", "alike", "poor"))
+    data = pair_rows(three(), ("good", "alike", "poor"))
     config = CompareConfig(n_bootstrap=200, practical={"ma_rae": 0.05})
     file.write_text(compare_models(data, config).to_json())
     return file
@@ -140,9 +140,9 @@ class TestRun:
     def test_runs_without_test_rows_warn(self, tmp_path: Path) -> None:
         run = make_run(tmp_path / "run")
         file = run / "predictions.parquet"
-        pl.read_parquet(file).filter(pl.col("side") != "test").write_parquet(file)
+        pl.read_parquet(file).filter(pl.col("split") != "test").write_parquet(file)
         assert "No row was kept for test." in report(tmp_path, "--run", run)
-        pl.read_parquet(file).filter(pl.col("side") == "train").write_parquet(file)
+        pl.read_parquet(file).filter(pl.col("split") == "train").write_parquet(file)
         page = report(tmp_path, "--run", run, "--overwrite", "true")
         assert "All rows were trained on" in page
 
@@ -185,7 +185,8 @@ def test_comparison(tmp_path: Path) -> None:
     page = report(tmp_path, "--comparison", make_comparison(tmp_path / "c.json"))
     text = plain(page)
     assert (
-        "MA-RAE, mean over tasks: good over poor, alike over poor; 1 pair cannot be told." in text
+        "MA-RAE, mean over tasks: good over poor, alike over poor; 1 pair is indistinguishable."
+        in text
     )
     assert page.count('role="img"') == page.count("<summary>Numbers</summary>") == 6
 

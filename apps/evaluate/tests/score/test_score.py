@@ -72,22 +72,30 @@ def test_files_hold_what_the_table_says(table: Path, tmp_path: Path) -> None:
     frame = pl.read_parquet(table)
     test = frame.filter(pl.col("side") == "test")
     exact = test.filter(pl.col("LogD modifier") == "=")
-    mae = found["metrics"]["LogD"]["mae"]
+    assert (found["schema_version"], found["kind"], found["reported"]) == (2, "score", "test")
+    test_split = found["splits"]["test"]
+    tasks = test_split["tasks"]
+    mae = tasks["LogD"]["metrics"]["mae"]
     assert mae["value"] == pytest.approx(
         mean_absolute_error(exact["LogD"], exact["LogD predicted"])
     )
-    assert (mae["n"], found["n"]) == (exact.height, 40)
+    assert (tasks["LogD"]["n"], test_split["n"]) == (exact.height, 40)
     assert mae["low"] < mae["value"] < mae["high"]
     auc = roc_auc_score(test["tox"], test["tox predicted"])
-    assert found["metrics"]["tox"]["roc_auc"]["value"] == pytest.approx(auc)
-    assert found["uncertainty"]["LogD"]["n"] == exact.height
-    assert {s["of"] for s in found["strata"]} == {"quality", "scaffold", "similarity", "labels"}
+    assert tasks["tox"]["metrics"]["roc_auc"]["value"] == pytest.approx(auc)
+    assert test_split["uncertainty"]["LogD"]["n"] == exact.height
+    assert {s["of"] for s in test_split["strata"]} == {
+        "quality",
+        "scaffold",
+        "similarity",
+        "labels",
+    }
     csv = pl.read_csv(tmp_path / "out" / "metrics.csv", infer_schema_length=None)
     row = csv.filter(
         pl.col("stratum_of").is_null(), pl.col("task") == "LogD", pl.col("metric") == "mae"
     )
     assert row["value"].item() == pytest.approx(mae["value"])
-    assert "labels of all sides are bounds" in ended.out
+    assert "labels of all splits are bounds" in ended.out
     assert max(len(line) for line in ended.out.splitlines()) <= 80
 
 
@@ -198,5 +206,6 @@ def test_a_metric_without_value_is_left_out_and_said(table: Path, tmp_path: Path
     words = " ".join(ended.out.split())
     assert "Left out (a single class): tox on all rows" in words
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    auc = found["metrics"]["tox"]["roc_auc"]
-    assert auc == {"value": None, "n": 40, "note": "a single class"}
+    tox = found["splits"]["test"]["tasks"]["tox"]
+    assert tox["n"] == 40
+    assert tox["metrics"]["roc_auc"] == {"value": None, "note": "a single class"}

@@ -1,17 +1,36 @@
-"""Entry point of molpool-hpo. Heavy imports happen once a command really runs.
-
-A kind of model is a package here with ``config`` (the configuration: that of molpool-train and the
-sections `study` and `space`) and ``problem`` (which makes a `Problem` of it).
-"""
+"""Entry point of molpool-hpo. Heavy imports happen once a command really runs."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
-from molpool_common import Command, dispatch, parse_config, rewriting, take_config
+import tyro
+from molpool_common import Command, InputError, dispatch, parse_config, rewriting, take_config
 
 PROG = "molpool-hpo"
+
+
+@dataclass(frozen=True)
+class ShowOptions:
+    """List the trials of a study, its best parameters and what mattered.
+
+    Attributes
+    ----------
+    study_dir
+        Folder of the study.
+    storage
+        Where the study is kept, if the folder's note of it lacks the password.
+    best
+        How many of the best trials to list; 0 lists all trials in order.
+    """
+
+    study_dir: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    storage: Annotated[str | None, tyro.conf.arg(metavar="URL|FILE")] = None
+    best: int = 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,16 +76,30 @@ def _mil(argv: Sequence[str]) -> int:
     return run_study(config, mil_problem, name=_name(argv, "mil"), arguments=argv)
 
 
-def _retrain(argv: Sequence[str]) -> int:
-    from molpool_pipelines.studies import main as retrain
+def _retrain(argv: Sequence[str]) -> None:
+    from molpool_pipelines.studies import RetrainConfig
 
-    return retrain(argv)
+    config = parse_config(
+        RetrainConfig,
+        argv,
+        prog=f"{PROG} retrain",
+        description="Train the best trials of a study on all rows but the outer test, and score "
+        "them there once.",
+    )
+
+    from molpool_pipelines.studies import retrain
+
+    retrain(config, arguments=[PROG, "retrain", *argv])
 
 
-def _show(argv: Sequence[str]) -> int:
-    from molpool_pipelines.studies.show import main as show
+def _show(argv: Sequence[str]) -> None:
+    options = tyro.cli(ShowOptions, prog=f"{PROG} show", args=list(argv))
+    if options.best < 0:
+        raise InputError("--best", expected="0 or more", found=str(options.best))
 
-    return show(argv)
+    from molpool_pipelines.studies import read_study, show
+
+    show(read_study(options.study_dir, options.storage), options.best, options.study_dir)
 
 
 def _name(argv: Sequence[str], kind: str) -> str:

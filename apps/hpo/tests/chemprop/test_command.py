@@ -11,7 +11,8 @@ import pytest
 import yaml
 from molpool_common import dump_config, load_config
 from molpool_hpo.cli import main
-from molpool_pipelines.studies import ChempropRunConfig, HPOChempropConfig, chemprop_problem
+from molpool_pipelines.fitting import TrainChempropConfig
+from molpool_pipelines.studies import HPOChempropConfig, chemprop_problem
 
 CONFIG = Path(__file__).parents[4] / "configs" / "hpo_expansionrx.yaml"
 NEAR = (p / "shared" / "data" for p in Path(__file__).resolve().parents)
@@ -37,11 +38,11 @@ def test_a_study_of_the_table(make_config: Any, tmp_path: Path, capsys: Any) -> 
     assert main(["chemprop", *flags, "4"]) == 0, "the same command goes on"
     trials = pl.read_parquet(folder / "trials.parquet")
     assert len(trials) == 4
-    best = load_config(ChempropRunConfig, folder / "best.yaml")
+    best = load_config(TrainChempropConfig, folder / "best.yaml")
     assert best.model.ffn.hidden_size in (8, 12)
     assert best.data_path == make_config().data_path
     assert set(yaml.safe_load((folder / "best.yaml").read_text())) == set(
-        ChempropRunConfig.model_fields
+        TrainChempropConfig.model_fields
     )
 
 
@@ -79,5 +80,5 @@ def test_the_study_of_expansionrx_looks_ahead() -> None:
         problem = chemprop_problem(load_config(HPOChempropConfig, CONFIG))
     assert (problem.n_folds, problem.metric) == (3, "macro MA-RAE")
     assert any("neither trains nor scores MGMB" in note for note in problem.notes)
-    assert "joint_sampling.curriculum.phase_weights.polish.low" in problem.space.entries
-    assert problem.space.entries["model.message_passing.hidden_size"].high == 300  # type: ignore[union-attr]
+    assert "joint_sampling.curriculum.phase_weights.polish.low" in problem.space.parameters
+    assert problem.space.parameters["model.message_passing.hidden_size"].high == 300  # type: ignore[union-attr]

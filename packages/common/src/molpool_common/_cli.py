@@ -20,7 +20,7 @@ from rich.console import Console
 
 from molpool_common._config import YamlDocument, read_yaml, validate_config, validate_values
 from molpool_common._errors import USER_ERROR, InputError, did_you_mean, nearest
-from molpool_common._flags import Section, flag_names, flag_registry
+from molpool_common._flags import Section, flag_names, flag_registry, todays_flags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -225,6 +225,8 @@ def _parse_flags(
 ) -> ModelT:
     import tyro
 
+    renamed = todays_flags(model)
+    argv = [_todays_flag(argument, renamed) for argument in argv] if renamed else argv
     with flag_registry():
         values, unknown = tyro.cli(
             model,
@@ -239,6 +241,11 @@ def _parse_flags(
     if unknown:
         raise _unknown_argument(unknown[0], model)
     return validate_values(model, _overlay(default.model_dump(), cast("dict[str, Any]", values)))
+
+
+def _todays_flag(argument: str, renamed: Mapping[str, str]) -> str:
+    flag, equals, value = argument.partition("=")
+    return renamed.get(flag.replace("_", "-"), flag) + equals + value
 
 
 def _unknown_argument(argument: str, model: type[BaseModel]) -> InputError:

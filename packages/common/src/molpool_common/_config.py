@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from molpool_common._errors import InputError, did_you_mean, nearest
 
@@ -26,9 +26,28 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class ConfigModel(BaseModel):
-    """Base of every configuration section: unknown keys are errors, assignments are checked."""
+    """Base of every configuration section: unknown keys are errors, assignments are checked.
+
+    Attributes
+    ----------
+    earlier_keys : mapping of str to str
+        Names that keys had in earlier versions, with today's. Files and flags may use them; help
+        and written files do not.
+    """
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
+    earlier_keys: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_todays_keys(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or cls.earlier_keys.keys().isdisjoint(values):
+            return values
+        # One that stands beside today's name keeps its own, and is then an unknown key.
+        return {
+            new if (new := cls.earlier_keys.get(key, key)) not in values else key: value
+            for key, value in values.items()
+        }
 
 
 def load_config(model: type[ModelT], path: str | Path) -> ModelT:

@@ -154,11 +154,35 @@ def has_flag(annotation: Any) -> bool:
     return all(has_flag(a) and not is_model(a) for a in arguments)
 
 
+def todays_flags(model: type[BaseModel], prefix: str = "--") -> dict[str, str]:
+    """Return the flags of `ConfigModel.earlier_keys`, with those of today."""
+    flags = {
+        _flag(prefix, old): _flag(prefix, new)
+        for old, new in getattr(model, "earlier_keys", {}).items()
+    }
+    for key, field in model.model_fields.items():
+        if is_model(field.annotation):
+            section = cast("type[BaseModel]", field.annotation)
+            flags |= todays_flags(section, f"{_flag(prefix, key)}.")
+    for old, new in getattr(model, "earlier_keys", {}).items():
+        if is_model(model.model_fields[new].annotation):
+            section = cast("type[BaseModel]", model.model_fields[new].annotation)
+            flags |= {
+                f"{_flag(prefix, old)}.{name}": f"{_flag(prefix, new)}.{name}"
+                for name in (f.removeprefix("--") for f in flag_names(section))
+            }
+    return flags
+
+
+def _flag(prefix: str, key: str) -> str:
+    return prefix + key.replace("_", "-")
+
+
 def flag_names(model: type[BaseModel], prefix: str = "--") -> list[str]:
     """Return every flag of a configuration model, in the order of its keys."""
     names: list[str] = []
     for key, field in model.model_fields.items():
-        name = prefix + key.replace("_", "-")
+        name = _flag(prefix, key)
         if is_model(field.annotation):
             names += flag_names(cast("type[BaseModel]", field.annotation), f"{name}.")
         elif has_flag(field.annotation):

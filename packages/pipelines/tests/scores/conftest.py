@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from molpool_pipelines.scores.prediction_table import Predictions
+from molpool_pipelines.scores._predictions import Predictions
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from molpool_common import bootstrap_interval
-from molpool_pipelines.scores.metrics import Resampling, score_tasks
-from molpool_pipelines.scores.prediction_table import Predictions
-from molpool_pipelines.scores.result import MACRO, Scored
+from molpool_pipelines.runs import MACRO
+from molpool_pipelines.scores._metrics import Resampling, Scored, score_tasks
+from molpool_pipelines.scores._predictions import Predictions
 from scipy import stats
 from sklearn import metrics as peer
 
@@ -53,7 +53,7 @@ def test_intervals_are_those_of_a_plain_bootstrap(made: Made) -> None:
     for name in ("mae", "ma_rae", "spearman", "r2"):
         ours = found["t0", name].interval
         assert ours is not None
-        plain = bootstrap_interval(name, y[:, 0], p[:, 0], 4000, 0.9, rng=rng)
+        plain = bootstrap_interval(name, y[:, 0], p[:, 0], 4000, 0.9, seed=rng)
         width = plain.high - plain.low
         assert ours.low == pytest.approx(plain.low, abs=0.06 * width)
         assert ours.high == pytest.approx(plain.high, abs=0.06 * width)

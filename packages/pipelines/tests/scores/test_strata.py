@@ -7,13 +7,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from molpool_common import mae
-from molpool_pipelines.scores.metrics import Resampling
-from molpool_pipelines.scores.prediction_table import Predictions
-from molpool_pipelines.scores.result import Stratum
-from molpool_pipelines.scores.strata import Known, bin_names, range_names, score_strata
+from molpool_pipelines.scores._metrics import Resampling
+from molpool_pipelines.scores._predictions import Predictions
+from molpool_pipelines.scores._strata import (
+    Stratum,
+    TrainingSet,
+    bin_names,
+    range_names,
+    score_strata,
+)
 
 SMILES = ["c1ccccc1C", "c1ccccc1CC", "C1CCNCC1", "CCO", "CCCCN", "c1ccncc1", "CCO", "O1CCCC1"]
-KNOWN = Known(["c1ccccc1CCC", "CCO"], {"t0": 50, "t1": 500})
+KNOWN = TrainingSet(["c1ccccc1CCC", "CCO"], {"t0": 50, "t1": 500})
 
 
 @pytest.fixture
@@ -25,7 +30,9 @@ def found(made: Callable[..., Predictions]) -> Predictions:
     return made(y, y + rng.normal(size=(8, 2)), smiles=smiles, quality=quality)
 
 
-def strata(found: Predictions, known: Known = KNOWN, least: int = 0) -> tuple[list[Stratum], ...]:
+def strata(
+    found: Predictions, known: TrainingSet = KNOWN, least: int = 0
+) -> tuple[list[Stratum], ...]:
     scored, notes = score_strata(
         found,
         known,
@@ -84,7 +91,7 @@ def test_few_labels_are_left_out_and_said(found: Predictions) -> None:
 
 
 def test_what_is_not_known_is_said(found: Predictions) -> None:
-    scored, notes = strata(found, Known())
+    scored, notes = strata(found, TrainingSet())
     assert {s.kind for s in scored} == {"quality"}
     assert notes == [
         "Not by novelty: no training molecules.",

@@ -13,10 +13,10 @@ from typing import Any
 
 from molpool_common import ConfigModel, InputError
 from molpool_pipelines.runs import TrackingConfig
-from molpool_pipelines.studies.config import StudyConfig
-from molpool_pipelines.studies.objective import FoldResult, Problem, Tell
-from molpool_pipelines.studies.space import SpaceConfig, read_space
-from molpool_pipelines.studies.study import run_study
+from molpool_pipelines.studies._config import StudyConfig
+from molpool_pipelines.studies._space import SpaceConfig, read_space
+from molpool_pipelines.studies._study import run_study
+from molpool_pipelines.studies._trials import FoldResult, OnEpochEnd, Problem
 from pydantic import Field
 
 SPACE = {
@@ -56,7 +56,9 @@ class ToyObjective:
         self.epochs_per_fold = config.epochs
         self._config = config
 
-    def run_fold(self, params: Mapping[str, Any], fold: int, tell: Tell, seed: int) -> FoldResult:
+    def run_fold(
+        self, params: Mapping[str, Any], fold: int, on_epoch_end: OnEpochEnd, seed: int
+    ) -> FoldResult:
         config = self._config
         params = {"x": config.x, "n": config.n, **params}
         self._misbehave(fold)
@@ -67,7 +69,7 @@ class ToyObjective:
         for epoch in range(config.epochs):
             time.sleep(config.seconds / config.epochs)
             value = score(params, fold, epoch)
-            tell(epoch, value)
+            on_epoch_end(epoch, value)
         return FoldResult(value, {"best_epoch": config.epochs - 1, "seed": seed})
 
     def _misbehave(self, fold: int) -> None:
@@ -104,7 +106,7 @@ def toy_problem(config: ToyConfig) -> Problem:
         metric="toy error",
         direction="minimize",
         space=space,
-        defaults={name: getattr(config, name) for name in space.entries},
+        defaults={name: getattr(config, name) for name in space.parameters},
         identity={"data": {"z": config.z}},
         resolve=partial(resolve, config),
     )

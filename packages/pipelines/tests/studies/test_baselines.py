@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from mil_attn import BagData
 from molpool_common import InputError
-from molpool_pipelines.studies import baselines
-from molpool_pipelines.studies.baselines import (
+from molpool_pipelines.studies import _baselines as baselines
+from molpool_pipelines.studies._baselines import (
     BASELINES,
     FOREST,
     BaselineObjective,
@@ -17,14 +17,14 @@ from molpool_pipelines.studies.baselines import (
     predict_tasks,
     varied_columns,
 )
-from molpool_pipelines.studies.scoring import MacroScore
-from molpool_pipelines.studies.tabular import (
-    Side,
-    Tabular,
+from molpool_pipelines.studies._kinds import (
+    FeatureRows,
     TabularFold,
+    TabularStudy,
     molecule_features,
     pooled_features,
 )
+from molpool_pipelines.studies._scoring import MacroScore
 from sklearn.ensemble import RandomForestRegressor
 
 FEW = {name: {**settings, "n_estimators": 30} for name, settings in baselines.DEFAULTS.items()}
@@ -37,7 +37,7 @@ def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def side() -> Side:
+def side() -> FeatureRows:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(120, 5)).astype(np.float32)
     x[rng.random(x.shape) < 0.05] = np.nan
@@ -45,13 +45,13 @@ def side() -> Side:
     signal = np.nan_to_num(x[:, 0])
     y = np.stack([signal + 0.1 * rng.normal(size=120), (signal > 0).astype(float)], axis=1)
     y[rng.random(y.shape) < 0.2] = np.nan
-    return Side(x, y)
+    return FeatureRows(x, y)
 
 
 KINDS = ("regression", "classification")
 
 
-def test_forest_is_sklearns_on_labelled_rows_and_varied_columns(side: Side) -> None:
+def test_forest_is_sklearns_on_labelled_rows_and_varied_columns(side: FeatureRows) -> None:
     found = predict_tasks(FOREST, side, side.features, KINDS, seed=3)
     there = ~np.isnan(side.labels[:, 0])
     peer = RandomForestRegressor(**FEW[FOREST], random_state=3)
@@ -60,7 +60,7 @@ def test_forest_is_sklearns_on_labelled_rows_and_varied_columns(side: Side) -> N
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_what_can_be_learned_is(side: Side, name: str) -> None:
+def test_what_can_be_learned_is(side: FeatureRows, name: str) -> None:
     train, val = side.take(np.arange(80)), side.take(np.arange(80, 120))
     p = predict_tasks(name, train, val.features, KINDS, seed=0)
     assert p.shape == (40, 2)
@@ -75,11 +75,11 @@ def test_what_can_be_learned_is(side: Side, name: str) -> None:
     np.testing.assert_array_equal(p, again)
 
 
-def test_missing_labels_and_single_classes(side: Side) -> None:
+def test_missing_labels_and_single_classes(side: FeatureRows) -> None:
     labels = side.labels.copy()
     labels[:, 0] = np.nan
     labels[:, 1] = np.where(np.isnan(labels[:, 1]), np.nan, 1)
-    p = predict_tasks(FOREST, Side(side.features, labels), side.features[:3], KINDS, seed=0)
+    p = predict_tasks(FOREST, FeatureRows(side.features, labels), side.features[:3], KINDS, seed=0)
     assert np.isnan(p[:, 0]).all()
     assert (p[:, 1] == 1).all()
     with pytest.raises(InputError, match="Did you mean 'random forest'"):
@@ -91,12 +91,12 @@ def test_varied_columns() -> None:
     assert varied_columns(x).tolist() == [False, True, False, False]
 
 
-def test_scores_are_of_the_validation_rows_and_tasks_of_each_fold(side: Side) -> None:
+def test_scores_are_of_the_validation_rows_and_tasks_of_each_fold(side: FeatureRows) -> None:
     first, rest = np.arange(40), np.arange(40, 120)
     both = np.array([True, True])
     folds = [TabularFold(rest, first, both), TabularFold(first, rest, np.array([True, False]))]
     score = MacroScore(("ma_rae", None))
-    data = Tabular(side, folds, ("a", "b"), KINDS, score, "x")
+    data = TabularStudy(side, folds, ("a", "b"), KINDS, score, "x")
     scores = inner_scores(data, seed=5)
     assert [s.name for s in scores] == list(BASELINES)
     p = predict_tasks(FOREST, side.take(rest), side.take(first).features, KINDS, seed=5)

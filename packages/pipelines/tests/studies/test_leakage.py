@@ -18,13 +18,13 @@ import pytest
 import torch
 from mil_attn import BagData, FeatureScaler, MILConfig, fit, read_bags, split_bags
 from molpool_common import validate_values
-from molpool_pipelines.studies import baselines
-from molpool_pipelines.studies.mil import objective
-from molpool_pipelines.studies.mil.config import HPOMILConfig
-from molpool_pipelines.studies.mil.problem import mil_problem
-from molpool_pipelines.studies.stored import StoredStudy, read_study
-from molpool_pipelines.studies.study import run_study
-from molpool_pipelines.studies.trials import folds_of, params_of
+from molpool_pipelines.studies import _baselines as baselines
+from molpool_pipelines.studies._snapshot import StudySnapshot, read_study
+from molpool_pipelines.studies._study import run_study
+from molpool_pipelines.studies._trials import folds_of, params_of
+from molpool_pipelines.studies.mil import _objective as objective
+from molpool_pipelines.studies.mil._config import HPOMILConfig
+from molpool_pipelines.studies.mil._problem import mil_problem
 
 pytestmark = pytest.mark.slow
 
@@ -184,7 +184,7 @@ def leak_scaling(patch: pytest.MonkeyPatch, test: BagData) -> None:
 def leak_constant_columns(patch: pytest.MonkeyPatch, test: BagData) -> None:
     """Keep the columns that vary in training or test."""
     honest = baselines.varied_columns
-    from molpool_pipelines.studies.tabular import pooled_features
+    from molpool_pipelines.studies._kinds import pooled_features
 
     def of_all(features: Any) -> Any:
         return honest(np.concatenate([features, pooled_features(test)]))
@@ -211,15 +211,15 @@ def leak_early_stopping(patch: pytest.MonkeyPatch, test: BagData) -> None:
 
 def leak_choice(patch: pytest.MonkeyPatch, test: BagData) -> None:
     """Turn the order of trials round if the test says so."""
-    honest = StoredStudy.complete
+    honest = StudySnapshot.complete
     assert test.labels is not None
     turned = bool(test.labels[0, 0] == 1)
 
-    def by_test(self: StoredStudy) -> Any:
+    def by_test(self: StudySnapshot) -> Any:
         done = honest(self)
         return done[::-1] if turned else done
 
-    patch.setattr(StoredStudy, "complete", by_test)
+    patch.setattr(StudySnapshot, "complete", by_test)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import polars as pl
 import pytest
 from molpool_common import FloatArray
-from molpool_pipelines.studies.optimism import Contender, outer_scores
-from molpool_pipelines.studies.scoring import MacroScore, difference_interval, score_interval
+from molpool_pipelines.scores import Resampling, read_predictions, score_tasks
+from molpool_pipelines.studies._outer_test import read_test_predictions
+from molpool_pipelines.studies._scoring import (
+    Contender,
+    Ends,
+    MacroScore,
+    outer_scores,
+)
 from sklearn.metrics import average_precision_score, mean_absolute_error
 
 
@@ -50,23 +59,23 @@ def test_undefined_tasks_are_left_out(classes: tuple[FloatArray, FloatArray]) ->
     score = MacroScore(("average_precision",) * 3, 0.25)
     assert score(y, p) == pytest.approx(by_hand(y[:, :2], p[:, :2], 0.25))
     assert score(np.full((4, 3), np.nan), np.zeros((4, 3))) is None
-    rng = np.random.default_rng(0)
-    assert score_interval(score, np.full((4, 3), np.nan), np.zeros((4, 3)), rng=rng) is None
+    drawn = score.resampled(np.full((4, 3), np.nan), np.zeros((1, 4, 3)), n=10)
+    assert Ends.of(drawn[:, 0]) is None
 
 
 def test_resamples_are_the_score_of_the_rows_drawn(classes: tuple[FloatArray, FloatArray]) -> None:
     y, p = classes
     score = MacroScore(("average_precision",) * 3, 0.4)
     rows = np.random.default_rng(2).integers(len(y), size=(20, len(y)))
-    counts = np.stack([np.bincount(r, minlength=len(y)) for r in rows]).astype(float)
     expected = [by_hand(y[r], p[r], 0.4) for r in rows]
-    np.testing.assert_allclose(score.resampled(y, p, counts), expected, rtol=1e-9)
+    found = score.resampled(y, p[None], n=20, seed=2)
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-9)
 
 
 def test_interval_is_that_of_a_bootstrap_by_hand(classes: tuple[FloatArray, FloatArray]) -> None:
     y, p = classes
     score = MacroScore(("average_precision",) * 3, 0.0)
-    found = score_interval(score, y, p, rng=np.random.default_rng(0), n=2000)
+    found = Ends.of(score.resampled(y, p[None], n=2000)[:, 0])
     rng = np.random.default_rng(1)
     values = [by_hand(y[r], p[r], 0.0) for r in rng.integers(len(y), size=(2000, len(y)))]
     low, high = np.quantile(values, [0.025, 0.975])
@@ -81,14 +90,41 @@ def test_paired_differences_are_narrower_than_apart(classes: tuple[FloatArray, F
     y, p = classes
     score = MacroScore(("average_precision",) * 3)
     almost = p + 0.05 * np.random.default_rng(3).normal(size=p.shape)
-    rng = np.random.default_rng
-    same = difference_interval(score, y, (p, p), rng=rng(0), n=200)
-    assert same == (0.0, 0.0)
-    difference = difference_interval(score, y, (p, almost), rng=rng(0), n=200)
-    alone = score_interval(score, y, p, rng=rng(0), n=200)
-    assert difference is not None
-    assert alone is not None
-    assert difference.high - difference.low < 0.5 * (alone.high - alone.low)
+    models = [Contender(name, q) for name, q in (("best", p), ("same", p), ("almost", almost))]
+    alone, same, difference = outer_scores(models, y, ["a", "b", "c"], score, n=200)
+    assert same.gain_interval == (0.0, 0.0)
+    assert difference.gain_interval is not None
+    assert alone.interval is not None
+    width = difference.gain_interval.high - difference.gain_interval.low
+    assert width < 0.5 * (alone.interval.high - alone.interval.low)
+
+
+def test_interval_is_the_one_of_the_score_and_of_the_page(tmp_path: Path) -> None:
+    """One run, one interval: `molpool-evaluate score` reads the same file."""
+    rng = np.random.default_rng(7)
+    y = rng.normal(size=(40, 2))
+    y[rng.random(y.shape) < 0.3] = np.nan
+    p = np.nan_to_num(y) + 0.5 * rng.normal(size=y.shape)
+    frame = pl.DataFrame(
+        {
+            "id": [f"m{i}" for i in rng.permutation(40)],
+            "split": ["test"] * 40,
+            **{t: pl.Series(y[:, i]).fill_nan(None) for i, t in enumerate("ab")},
+            **{f"{t} predicted": p[:, i] for i, t in enumerate("ab")},
+        }
+    )
+    frame.write_parquet(tmp_path / "predictions.parquet")
+    test = read_test_predictions(tmp_path, ["a", "b"])
+    models = [Contender("best", test.predictions)]
+    (study,) = outer_scores(
+        models, test.labels, ["a", "b"], MacroScore(("ma_rae",) * 2), keys=test.keys
+    )
+    scored = score_tasks(read_predictions(tmp_path), Resampling(), names=["ma_rae"])
+    mean = next(s for s in scored if s.task not in ("a", "b"))
+    assert study.interval is not None
+    assert mean.interval is not None
+    assert study.outer == pytest.approx(mean.value, rel=1e-12)
+    assert tuple(study.interval) == pytest.approx(tuple(mean.interval), rel=1e-12)
 
 
 @pytest.mark.parametrize("metric", ["mae", "average_precision"])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from molpool_common import ConfigModel, InputError
-from molpool_pipelines.studies.space import Space, read_space
+from molpool_pipelines.studies._space import Space, read_space
 from pydantic import Field
 
 
@@ -20,7 +20,7 @@ class Inner(ConfigModel):
     weights: dict[str, float] = Field(default_factory=dict)
 
 
-class Outer(ConfigModel):
+class Root(ConfigModel):
     inner: Inner = Field(default_factory=Inner)
     enabled: bool = True
     name: str | None = None
@@ -54,7 +54,7 @@ class TestDraws:
         assert {d["size"] for d in drawn} == {300, 600}
         assert {tuple(d["hidden"]) for d in drawn} == {(1, 2), (3,)}
         assert {d["batch"] for d in drawn} == {64}
-        assert space.drawn == ["rate", "layers", "even", "size", "hidden"]
+        assert space.sampled == ["rate", "layers", "even", "size", "hidden"]
 
     def test_condition_decides_what_is_drawn_whatever_the_order(self) -> None:
         space = read_space(
@@ -81,9 +81,9 @@ class TestDraws:
                 "inner.layers": {"low": 1, "high": 3},
                 "inner.weights.high": {"low": 0, "high": 1},
             },
-            model=Outer,
+            model=Root,
         )
-        kinds = {name: entry["type"] for name, entry in space.describe().items()}
+        kinds = {name: parameter["type"] for name, parameter in space.describe().items()}
         assert kinds == {
             "inner.rate": "float", "inner.layers": "int", "inner.weights.high": "float",
         }  # fmt: skip
@@ -167,18 +167,18 @@ class TestRefused:
         ("name", "text"),
         [
             ("inner.ratee", "Did you mean 'inner.rate'?"),
-            ("inner", "a whole section"),
+            ("inner", "a section"),
             ("enabled.x", "expected a key of the configuration"),
         ],
     )
     def test_unknown_path(self, name: str, text: str) -> None:
         with pytest.raises(InputError, match=f"space.{name}") as error:
-            read_space({name: {"low": 0, "high": 1}}, model=Outer)
+            read_space({name: {"low": 0, "high": 1}}, model=Root)
         assert text in str(error.value)
 
     def test_condition_on_an_unknown_path(self) -> None:
         with pytest.raises(InputError, match="Did you mean 'enabled'"):
-            read_space({"inner.rate": {"low": 0, "high": 1, "when": {"enable": True}}}, model=Outer)
+            read_space({"inner.rate": {"low": 0, "high": 1, "when": {"enable": True}}}, model=Root)
 
     def test_enqueued_point_outside(self) -> None:
         space = read_space({"rate": {"low": 0.0, "high": 1.0}})

@@ -19,27 +19,29 @@ import yaml
 from hpo_toy import ToyConfig, run, score
 from molpool_common import InputError
 from molpool_pipelines.runs import NullTracker, Tracker
-from molpool_pipelines.studies.errors import HPOError
-from molpool_pipelines.studies.owners import Owner
-from molpool_pipelines.studies.queue import Queue
-from molpool_pipelines.studies.stored import Counts, StoredStudy, read_study
-from molpool_pipelines.studies.trials import folds_of, params_of
+from molpool_pipelines.studies._config import HPOError
+from molpool_pipelines.studies._queue import Queue, WorkerProcess
+from molpool_pipelines.studies._snapshot import Counts, StudySnapshot, read_study
+from molpool_pipelines.studies._trials import folds_of, params_of
 from optuna.trial import FrozenTrial, TrialState
 
-Study = Callable[..., StoredStudy]
+Study = Callable[..., StudySnapshot]
 
 
 @pytest.fixture(autouse=True)
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing the report takes longer than a study here; test_report.py looks at it."""
-    monkeypatch.setattr("molpool_pipelines.studies.report.study_report", lambda *_: "<p>")
+    """Drawing the report takes longer than a study here; test_snapshot.py looks at it."""
+    monkeypatch.setattr(
+        "molpool_pipelines.studies._study.write_page",
+        lambda run, _study: run.write_text("report.html", "<p>"),
+    )
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
     """Run a toy study of the given settings in one folder, and read it back."""
 
-    def run_it(study: dict[str, Any] | None = None, **settings: Any) -> StoredStudy:
+    def run_it(study: dict[str, Any] | None = None, **settings: Any) -> StudySnapshot:
         settings = {"save_dir": str(tmp_path / "study"), **settings}
         config = ToyConfig.model_validate({"study": {"n_trials": 8, **(study or {})}, **settings})
         assert run(config) == 0
@@ -48,11 +50,11 @@ def study(tmp_path: Path) -> Study:
     return run_it
 
 
-def drawn(stored: StoredStudy) -> list[dict[str, Any]]:
+def drawn(stored: StudySnapshot) -> list[dict[str, Any]]:
     return [params_of(t) for t in stored.trials]
 
 
-def states(stored: StoredStudy) -> list[str]:
+def states(stored: StudySnapshot) -> list[str]:
     return [t.state.name for t in stored.trials]
 
 
@@ -240,17 +242,17 @@ class TestInterrupt:
         lines = [line.split()[1:] for line in marks.read_text().splitlines()]
         assert lines[0] == lines[1]
 
-    def leave(self, stored: StoredStudy) -> None:
+    def leave(self, stored: StudySnapshot) -> None:
         """Take a trial as a process does that is killed then."""
         taken = stored.study.ask()
         # Process 1 was not started when the machine was, one tick after.
-        taken.set_user_attr("owner", {**Owner.here().as_dict(), "pid": 1, "started": 1})
+        taken.set_user_attr("owner", {**WorkerProcess.here().as_dict(), "pid": 1, "started": 1})
 
     def test_trial_of_a_process_that_died_is_tried_again(self, study: Study) -> None:
         self.leave(study({"n_trials": 2}))
         stored = study({"n_trials": 3})
         assert Counts.of(stored.trials).done == 3
-        assert Counts.of(stored.trials).tried_again == 1
+        assert Counts.of(stored.trials).retried == 1
 
     def test_trial_that_kills_its_process_is_given_up(self, study: Study) -> None:
         stored = study({"n_trials": 2})
@@ -258,10 +260,10 @@ class TestInterrupt:
             # Optuna gives out waiting trials first.
             self.leave(stored)
             queue = Queue(stored.study, 3, max_retry=2, grace=9, heartbeat=9)
-            assert queue.collect_lost() == 1
+            assert queue.requeue_lost() == 1
         stored = study({"n_trials": 3})
         counts = Counts.of(stored.trials)
-        assert (counts.done, counts.failed, counts.tried_again) == (3, 1, 2)
+        assert (counts.done, counts.failed, counts.retried) == (3, 1, 2)
 
 
 class TestFailures:
@@ -292,7 +294,9 @@ class TestFailures:
         self, study: Study, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(hpo_toy, "score", lambda *_: float("nan"))
-        with pytest.raises(HPOError, match="fold 1 of 3: expected a finite toy error; found nan"):
+        with pytest.raises(
+            HPOError, match=r"fold 0 \(of 3\): expected a finite toy error; found nan"
+        ):
             study({"n_trials": 2, "pruner": "none"})
 
 
@@ -447,7 +451,7 @@ def test_each_trial_is_tracked_below_the_study(
     def tracked(*_: Any) -> Iterator[Tracker]:
         yield recorder
 
-    monkeypatch.setattr("molpool_pipelines.studies.study.tracking", tracked)
+    monkeypatch.setattr("molpool_pipelines.studies._study.tracking", tracked)
     study({"n_trials": 1})
     stored = study({"n_trials": 3, "pruner": "none"})
     best = stored.best()[0].value

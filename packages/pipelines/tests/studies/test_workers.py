@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -15,11 +16,11 @@ import optuna
 import pytest
 from hpo_toy import ToyConfig, run
 from molpool_common import InputError
-from molpool_pipelines.studies.journal import JournalFile
-from molpool_pipelines.studies.objective import Problem
-from molpool_pipelines.studies.queue import Queue, origin
-from molpool_pipelines.studies.stored import Counts, StoredStudy, read_study
-from molpool_pipelines.studies.study import run_study
+from molpool_pipelines.studies._queue import Queue, origin
+from molpool_pipelines.studies._snapshot import Counts, StudySnapshot, read_study
+from molpool_pipelines.studies._storage import JournalFile
+from molpool_pipelines.studies._study import run_study
+from molpool_pipelines.studies._trials import Problem
 from optuna.trial import TrialState
 
 
@@ -29,10 +30,10 @@ def settings(folder: Path, **changes: Any) -> ToyConfig:
     return ToyConfig.model_validate({"study": study, **own})
 
 
-def check_each_once(stored: StoredStudy, marks: Path, n: int, tried_again: int) -> None:
+def check_each_once(stored: StudySnapshot, marks: Path, n: int, retried: int) -> None:
     """Each trial was trained once on each fold: seeds tell trials and folds apart."""
     counts = Counts.of(stored.trials)
-    assert (counts.complete, counts.tried_again) == (n, tried_again)
+    assert (counts.complete, counts.retried) == (n, retried)
     assert len({origin(t) for t in stored.trials}) == n
     seeds = Counter(line.split()[3] for line in marks.read_text().splitlines())
     assert len(seeds) == 3 * n
@@ -43,7 +44,10 @@ def check_each_once(stored: StoredStudy, marks: Path, n: int, tried_again: int) 
 class TestProcesses:
     @pytest.fixture(autouse=True)
     def no_report(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("molpool_pipelines.studies.report.study_report", lambda *_: "<p>")
+        monkeypatch.setattr(
+            "molpool_pipelines.studies._study.write_page",
+            lambda run, _study: run.write_text("report.html", "<p>"),
+        )
 
     def test_two_on_a_journal_one_of_which_is_killed(self, tmp_path: Path) -> None:
         flag, marks = tmp_path / "killed", tmp_path / "marks"
@@ -53,7 +57,7 @@ class TestProcesses:
         assert run(config) == 0
         assert flag.exists()
         stored = read_study(tmp_path / "study")
-        check_each_once(stored, marks, n=12, tried_again=1)
+        check_each_once(stored, marks, n=12, retried=1)
         assert len({t.user_attrs["owner"]["pid"] for t in stored.trials}) >= 2
 
     def test_two_commands_on_postgresql_one_of_which_is_killed(
@@ -73,7 +77,7 @@ class TestProcesses:
         codes = sorted(command.wait(timeout=300) for command in commands)
         assert codes == [-9, 0]
         stored = read_study(tmp_path / "one", postgres)
-        check_each_once(stored, marks, n=12, tried_again=1)
+        check_each_once(stored, marks, n=12, retried=1)
         for path in (*tmp_path.glob("*/*.json*"), *tmp_path.glob("*/*.yaml")):
             assert "sesame" not in path.read_text(), path
 
@@ -122,12 +126,12 @@ class TestQueue:
         x = optuna.trial.Trial(own.study, first._trial_id).suggest_float("x", 0, 1)
         own.attribute(first, "owner", {**first_owner(own), "started": 1})
         other = queue(path, 3)
-        assert other.collect_lost() == 1
+        assert other.requeue_lost() == 1
         again = other.take()
         assert again is not None
         assert origin(again) == first.number
         assert optuna.trial.Trial(other.study, again._trial_id).suggest_float("x", 0, 1) == x
-        assert other.collect_lost() == 0  # we live
+        assert other.requeue_lost() == 0  # we live
 
     def test_process_elsewhere_is_lost_without_signs_of_life(self, tmp_path: Path) -> None:
         path = tmp_path / "journal.log"
@@ -135,12 +139,12 @@ class TestQueue:
         own = queue(path, 3)
         trial = own.take()
         assert trial is not None
-        with own.alive(trial):
+        with own.heartbeats(trial):
             pass
         own.attribute(trial, "owner", {**first_owner(own), "machine": "elsewhere"})
-        assert queue(path, 3).collect_lost() == 0
+        assert queue(path, 3).requeue_lost() == 0
         own.attribute(trial, "heartbeat", 0.0)
-        assert queue(path, 3).collect_lost() == 1
+        assert queue(path, 3).requeue_lost() == 1
 
 
 def first_owner(queue: Queue) -> dict[str, Any]:
@@ -170,6 +174,24 @@ class TestJournal:
         study.enqueue_trial({"x": 2})
         assert len(optuna.load_study(study_name="s", storage=storage(path)).trials) == 2
         assert len(study.trials) == 2
+
+    def test_what_is_forced_to_the_disk(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A study made, its attributes and the end of a trial; not what a running one reports."""
+        path, forced = tmp_path / "journal.log", []
+        monkeypatch.setattr(os, "fsync", forced.append)
+        study = optuna.create_study(study_name="s", storage=storage(path))
+        assert len(forced) == 1
+        study.set_user_attr("molpool", {})
+        assert len(forced) == 2
+        trial = study.ask()
+        trial.suggest_float("x", 0, 1)
+        trial.report(1.0, 0)
+        trial.set_user_attr("folds", [])
+        assert len(forced) == 2
+        study.tell(trial, 1.0)
+        assert len(forced) == 3
 
     def test_plain_optuna_reads_it(self, tmp_path: Path) -> None:
         path = tmp_path / "journal.log"
@@ -204,7 +226,7 @@ class TestStorage:
     def test_study_of_another_program(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("molpool_pipelines.studies.opening._PATIENCE", 0.1)
+        monkeypatch.setattr("molpool_pipelines.studies._snapshot._PATIENCE", 0.1)
         file = tmp_path / "theirs.log"
         optuna.create_study(study_name="shared", storage=storage(file)).enqueue_trial({"q": 1})
         with pytest.raises(InputError, match="made by something else"):

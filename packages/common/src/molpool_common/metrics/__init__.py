@@ -17,13 +17,22 @@ from molpool_common.metrics._metric import (
     roc_auc,
     spearman,
 )
-from molpool_common.metrics._resampling import Interval, bootstrap_interval, resampled
+from molpool_common.metrics._resampling import (
+    N_RESAMPLES,
+    Interval,
+    bootstrap_interval,
+    mean_over_tasks,
+    percentile_interval,
+    resampled,
+    resampled_scores,
+)
 from molpool_common.metrics._table import MacroMean, MetricTable, TaskScore, task_metrics
 
 __all__ = [
     "IN_UNITS",
     "LABELS",
     "METRICS",
+    "N_RESAMPLES",
     "Interval",
     "MacroMean",
     "Metric",
@@ -36,9 +45,12 @@ __all__ = [
     "kendall",
     "ma_rae",
     "mae",
+    "mean_over_tasks",
     "pearson",
+    "percentile_interval",
     "r2",
     "resampled",
+    "resampled_scores",
     "rmse",
     "roc_auc",
     "spearman",

@@ -1,14 +1,20 @@
-"""Metrics of many resamples of the same rows, and how far a score could move had others been drawn.
+"""How far a score could move had other molecules been drawn: the one scheme of every interval.
+
+A metric's interval on a run's page, in its score, in a comparison and in a study is the percentile
+interval of the same resamples, so that it is the same to the last digit: rows are put in the order
+of their keys, whole rows are drawn (with all tasks and models, which stay paired), and seed and
+number of resamples have one default.
 
 A resample of n rows with replacement is n counts. Sorting the rows once then serves the ranks of
-every resample, and sums over rows become products of matrices.
+every resample, and sums over rows become products with the counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,8 +23,11 @@ from molpool_common._arrays import BoolArray, FloatArray
 from molpool_common._errors import InputError, did_you_mean
 from molpool_common.metrics._metric import METRICS, Metric, UndefinedMetricError, paired
 
-_CELLS = 1_000_000
-"""Rows times resamples held at once: 8 MB an array."""
+N_RESAMPLES = 1000
+"""Resamples of an interval, unless others are asked for."""
+
+_CELLS = 2_000_000
+"""Rows times resamples held at once: 16 MB an array."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +61,11 @@ def bootstrap_interval(
     metric: str | Metric,
     y_true: ArrayLike,
     y_pred: ArrayLike,
-    n: int = 1000,
+    n: int = N_RESAMPLES,
     level: float = 0.95,
     *,
-    rng: np.random.Generator,
+    keys: Sequence[Any] | None = None,
+    seed: int | np.random.Generator = 0,
 ) -> Interval:
     """Return the percentile bootstrap interval of a metric over rows.
 
@@ -63,14 +73,18 @@ def bootstrap_interval(
     ----------
     metric : str or Metric
         What is scored.
-    y_true, y_pred : array_like [rows]
-        Finite.
+    y_true : array_like [N]
+        NaN where there is no label: such rows are drawn with the others and not scored.
+    y_pred : array_like [N]
+        Finite wherever there is a label.
     n : int
         Resamples.
     level : float
         Nominal coverage, between 0 and 1.
-    rng : numpy.random.Generator
-        Draws the resamples.
+    keys : sequence of N, optional
+        See `resampled_scores`.
+    seed : int or numpy.random.Generator
+        Of the resamples.
 
     Raises
     ------
@@ -88,18 +102,96 @@ def bootstrap_interval(
         raise InputError("n", expected="at least 1 resample", found=str(n))
     if not 0 < level < 1:
         raise InputError("level", expected="a number between 0 and 1", found=str(level))
-    y, p = paired(y_true, y_pred)
-    metric(y, p)
-    chunk = max(1, _CELLS // y.size)
-    values = np.empty(n)
-    for start in range(0, n, chunk):
-        rows = rng.integers(y.size, size=(min(chunk, n - start), y.size))
-        values[start : start + len(rows)] = metric.batch(y[rows], p[rows])
-    defined = values[~np.isnan(values)]
-    if defined.size == 0:
+    y, p = np.asarray(y_true, dtype=np.float64), np.asarray(y_pred, dtype=np.float64)
+    labelled = ~np.isnan(y)
+    metric(y[labelled], p[labelled])
+    drawn = resampled_scores(y[:, None], p[None, :, None], [[metric]], keys=keys, n=n, seed=seed)
+    interval = percentile_interval(drawn[0][metric.name][:, 0], level)
+    if interval is None:
         raise UndefinedMetricError(f"undefined on all {n} resamples")
+    return interval
+
+
+def resampled_scores(
+    y_true: FloatArray,
+    y_pred: FloatArray,
+    metrics: Sequence[Sequence[Metric]],
+    *,
+    keys: Sequence[Any] | None = None,
+    n: int = N_RESAMPLES,
+    seed: int | np.random.Generator = 0,
+) -> list[dict[str, FloatArray]]:
+    """Score every model and task on the same resamples of the molecules.
+
+    Parameters
+    ----------
+    y_true : ndarray [N, T]
+        NaN where there is no label.
+    y_pred : ndarray [M, N, T]
+        Of M models; finite wherever there is a label.
+    metrics : sequence of sequence of Metric, length T
+        Of each task.
+    keys : sequence of N, optional
+        Distinct names of the rows, which sort: the resamples then do not depend on the order of
+        the rows. None: they are drawn as they stand.
+    n : int
+        Resamples R.
+    seed : int or numpy.random.Generator
+        Of the resamples.
+
+    Returns
+    -------
+    list of dict of str to ndarray [R, M]
+        By task and metric; NaN where undefined. A resample draws whole rows, so that models stay
+        paired and so do tasks.
+    """
+    if keys is not None:
+        order = np.array(sorted(range(len(y_true)), key=keys.__getitem__), dtype=np.intp)
+        y_true, y_pred = y_true[order], y_pred[:, order]
+    labelled = [np.flatnonzero(~np.isnan(y)) for y in y_true.T]
+    found: list[dict[str, list[FloatArray]]] = [{m.name: [] for m in ms} for ms in metrics]
+    for counts in draw_counts(len(y_true), n, np.random.default_rng(seed)):
+        for t, rows in enumerate(labelled):
+            c, y = counts[:, rows], y_true[rows, t]
+            for metric in metrics[t]:
+                values = [resampled(metric, y, p[rows, t], c) for p in y_pred]
+                found[t][metric.name].append(np.stack(values, axis=1))
+    return [{name: np.concatenate(v) for name, v in by_name.items()} for by_name in found]
+
+
+def draw_counts(n_rows: int, n: int, rng: np.random.Generator) -> Iterator[FloatArray]:
+    """Draw `n` resamples of the rows, as counts [r, N], some at a time."""
+    if n_rows == 0:
+        yield np.zeros((n, 0))
+        return
+    chunk = max(1, _CELLS // n_rows)
+    for start in range(0, n, chunk):
+        r = min(chunk, n - start)
+        drawn = rng.integers(n_rows, size=(r, n_rows)) + n_rows * np.arange(r)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=r * n_rows)
+        yield counts.reshape(r, n_rows).astype(np.float64)
+
+
+def percentile_interval(values: FloatArray, level: float = 0.95) -> Interval | None:
+    """Return the central interval of resampled values [R]; None where all are undefined (NaN)."""
+    defined = values[~np.isnan(values)]
+    if not defined.size:
+        return None
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high), level, defined.size, n - defined.size)
+    return Interval(float(low), float(high), level, defined.size, values.size - defined.size)
+
+
+def mean_over_tasks(values: Sequence[FloatArray] | FloatArray) -> FloatArray:
+    """Return the mean of resampled values [K, ...] over K tasks, each where it is defined.
+
+    A task without a value on a resample is left out there, as it is left out of the mean over
+    tasks of the rows themselves. NaN where none has one.
+    """
+    each = np.asarray(values)
+    defined = ~np.isnan(each)
+    n = defined.sum(axis=0)
+    total = np.where(defined, each, 0.0).sum(axis=0)
+    return np.asarray(np.where(n > 0, total / np.maximum(n, 1), np.nan))
 
 
 def _named(metric: str | Metric) -> Metric:
@@ -141,7 +233,7 @@ def resampled(
     """
     y, p = paired(y_true, y_pred)
     metric.check_labels(y)
-    c = np.asarray(counts, dtype=np.float64)
+    c = np.ascontiguousarray(counts, dtype=np.float64)
     if c.ndim != 2 or c.shape[1] != y.size:
         raise InputError("counts", expected=f"one for each of {y.size} rows", found=f"{c.shape}")
     if y.size == 0:
@@ -207,25 +299,33 @@ class _Rows:
         return _Order.of(self.p)
 
 
+def _total(c: FloatArray, v: FloatArray) -> FloatArray:
+    """Return sums [R] over the rows that resamples hold.
+
+    Not `c @ v`: BLAS adds in an order that depends on how many resamples there are at a time.
+    """
+    return np.asarray(np.einsum("rn,n->r", c, v))
+
+
 def _mae(rows: _Rows, c: FloatArray) -> FloatArray:
-    return np.asarray(c @ np.abs(rows.p - rows.y) / c.sum(axis=1))
+    return np.asarray(_total(c, np.abs(rows.p - rows.y)) / c.sum(axis=1))
 
 
 def _rmse(rows: _Rows, c: FloatArray) -> FloatArray:
-    return np.asarray(np.sqrt(c @ np.square(rows.p - rows.y) / c.sum(axis=1)))
+    return np.asarray(np.sqrt(_total(c, np.square(rows.p - rows.y)) / c.sum(axis=1)))
 
 
 def _r2(rows: _Rows, c: FloatArray) -> FloatArray:
     # About the mean of all rows, lest squares of large values cancel.
     y = rows.y - rows.y.mean()
-    total = c @ np.square(y) - np.square(c @ y) / c.sum(axis=1)
-    return np.asarray(1 - c @ np.square(rows.p - rows.y) / total)
+    total = _total(c, np.square(y)) - np.square(_total(c, y)) / c.sum(axis=1)
+    return np.asarray(1 - _total(c, np.square(rows.p - rows.y)) / total)
 
 
 def _ma_rae(rows: _Rows, c: FloatArray) -> FloatArray:
-    mean = c @ rows.y / c.sum(axis=1)
+    mean = _total(c, rows.y) / c.sum(axis=1)
     spread = np.einsum("rn,rn->r", c, np.abs(rows.y - mean[:, None]))
-    return np.asarray(c @ np.abs(rows.p - rows.y) / spread)
+    return np.asarray(_total(c, np.abs(rows.p - rows.y)) / spread)
 
 
 def _correlation(x: FloatArray, z: FloatArray, c: FloatArray) -> FloatArray:
@@ -244,7 +344,7 @@ def _spearman(rows: _Rows, c: FloatArray) -> FloatArray:
 
 
 def _roc_auc(rows: _Rows, c: FloatArray) -> FloatArray:
-    positives = c @ rows.y
+    positives = _total(c, rows.y)
     negatives = c.sum(axis=1) - positives
     above = np.einsum("rn,rn,n->r", rows.p_order.ranks(c), c, rows.y)
     return np.asarray((above - positives * (positives + 1) / 2) / (positives * negatives))
@@ -256,7 +356,7 @@ def _average_precision(rows: _Rows, c: FloatArray) -> FloatArray:
     at_least = np.cumsum(c, axis=1)[:, order.last]
     hits = np.cumsum(c * y, axis=1)[:, order.last]
     precision = np.divide(hits, at_least, out=np.zeros_like(c), where=at_least > 0)
-    return np.asarray(np.einsum("rn,rn,n->r", precision, c, y) / (c @ y))
+    return np.asarray(np.einsum("rn,rn,n->r", precision, c, y) / _total(c, y))
 
 
 def _repeated(metric: Metric, y: FloatArray, p: FloatArray, c: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""affinity."""
+"""Measuring which tasks help one another, and grouping them: for the command, training, studies."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""models."""
+"""Saved models of every kind behind one protocol, and predicting tables with them."""
 
 import lazy_loader
 

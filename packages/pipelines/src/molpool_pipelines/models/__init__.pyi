@@ -1,2 +1,9 @@
-from .predicting import predict_table as predict_table
-from .saved import run_section as run_section
+from ._config import ApplicabilityConfig as ApplicabilityConfig
+from ._config import PredictConfig as PredictConfig
+from ._files import run_section as run_section
+from ._predict_table import FAR as FAR
+from ._predict_table import PredictedTable as PredictedTable
+from ._predict_table import load_model as load_model
+from ._predict_table import predict_table as predict_table
+from ._protocol import Predicted as Predicted
+from ._protocol import SavedModel as SavedModel

@@ -1,10 +1,6 @@
-from .comparison_figures import summary_figure as summary_figure
-from .comparison_page import comparison_page as comparison_page
-from .config import ReportConfig as ReportConfig
-from .mil import MILRun as MILRun
-from .mil import mil_report as mil_report
-from .reporting import report as report
-from .score_figures import score_figures as score_figures
-from .training import MemberRun as MemberRun
-from .training import TrainingRun as TrainingRun
-from .training import training_report as training_report
+from ._comparison_figures import summary_figure as summary_figure
+from ._comparison_page import comparison_page as comparison_page
+from ._config import ReportConfig as ReportConfig
+from ._run_page import run_page as run_page
+from ._score_figures import score_figures as score_figures
+from ._study_page import study_page as study_page

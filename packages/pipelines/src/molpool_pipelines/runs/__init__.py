@@ -1,4 +1,4 @@
-"""runs."""
+"""The run folder: names of files and columns, schema of metrics, start, resume, tracking."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""scores."""
+"""Scores of predictions with intervals, calibration and strata, and comparisons of models."""
 
 import lazy_loader
 

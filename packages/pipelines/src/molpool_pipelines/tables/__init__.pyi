@@ -5,6 +5,7 @@ from ._molecules import MoleculeTable as MoleculeTable
 from ._molecules import find_task_types as find_task_types
 from ._molecules import load_molecules as load_molecules
 from ._splits import SplitTables as SplitTables
+from ._splits import fold_rows as fold_rows
 from ._splits import fold_tables as fold_tables
 from ._splits import split_table as split_table
 from ._table_config import DataConfig as DataConfig

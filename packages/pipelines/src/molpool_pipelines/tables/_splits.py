@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common import InputError, IntArray, MoleculeTable, kfold, split
+from molpool_common import InputError, IntArray, MoleculeTable, kfold, listed, split
 
 from molpool_pipelines.tables._table_config import DataConfig
 
@@ -105,24 +106,94 @@ def fold_tables(
     if n_folds == 1:
         return [tables]
     tested = set(tables.test.groups)
-    pool = np.array(
-        [i for i in np.flatnonzero(table.hold_out) if table.groups[i] not in tested], dtype=np.int64
-    )
-    extra = np.array(
-        [i for i in np.flatnonzero(~table.hold_out) if table.groups[i] not in tested],
-        dtype=np.int64,
-    )
-    held = table.take(pool)
-    folds = kfold(
+    rest = table.take(np.flatnonzero([group not in tested for group in table.groups]))
+    folds = fold_rows(
+        rest,
         "random" if config.split_type == "time" else config.split_type,
         n_folds,
-        groups=held.groups,
-        val_ratio=0,
-        smiles=held.smiles,
-        targets=held.targets,
         seed=config.split_seed if config.split_seed is not None else seed,
     )
-    return [_assembled(table, pool[f.train], pool[f.test], tables.test, extra) for f in folds]
+    return [_fold(rest, tables, train, val) for train, val in folds]
+
+
+def fold_rows(
+    table: MoleculeTable,
+    method: str,
+    n_folds: int,
+    *,
+    seed: int,
+    names: Mapping[str, str] | None = None,
+) -> list[tuple[IntArray, IntArray]]:
+    """Divide the rows of a table into folds: what an ensemble and a study alike train and validate.
+
+    Parameters
+    ----------
+    table : MoleculeTable
+        All rows that may be seen: none of the test split.
+    method : str
+        As `molpool_common.kfold` knows it. Folds of ``time`` chain forward: each validates the
+        molecules after those that it trains on, and the earliest validate in none.
+    n_folds : int
+        How many.
+    seed : int
+        Of the folds.
+    names : mapping of str to str, optional
+        Fold of each molecule that may be held out, by its group: then each name validates once, in
+        order, and method, number and seed do not count.
+
+    Returns
+    -------
+    list of (ndarray, ndarray)
+        Rows to train on and rows to validate on. Sources for training only train in each fold, less
+        the molecules that validate there.
+
+    Raises
+    ------
+    InputError
+        As `molpool_common.kfold`; or for fewer than two names.
+    """
+    rows, extra = np.flatnonzero(table.hold_out), np.flatnonzero(~table.hold_out)
+    held = table.take(rows)
+    if names is None:
+        made = kfold(
+            method,
+            n_folds,
+            groups=held.groups,
+            val_ratio=0,
+            smiles=held.smiles,
+            times=held.times if method == "time" else None,
+            targets=held.targets,
+            seed=seed,
+        )
+        parts = [(fold.train, fold.test) for fold in made]
+    else:
+        named = np.array([names[group] for group in held.groups])
+        distinct = np.unique(named)
+        if len(distinct) < 2:
+            raise InputError(
+                "names",
+                expected="two folds or more outside the test split",
+                found=f"{len(distinct)}: {listed(distinct.tolist())}",
+            )
+        parts = [(np.flatnonzero(named != n), np.flatnonzero(named == n)) for n in distinct]
+    folds = []
+    for train, val in parts:
+        validated = {held.groups[i] for i in val}
+        free = [i for i in extra if table.groups[i] not in validated]
+        folds.append((np.concatenate([rows[train], np.array(free, dtype=np.int64)]), rows[val]))
+    return folds
+
+
+def _fold(rest: MoleculeTable, tables: SplitTables, train: IntArray, val: IntArray) -> SplitTables:
+    n_extra = int((~rest.hold_out).sum())
+    fold = SplitTables(
+        train=rest.take(train),
+        val=rest.take(val),
+        test=tables.test,
+        n_left_out=n_extra - int((~rest.hold_out[train]).sum()),
+    )
+    _check_training_labels(fold.train)
+    return fold
 
 
 def _assembled(

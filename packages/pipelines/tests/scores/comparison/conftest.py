@@ -5,5 +5,5 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# `evaluate_tables` stands beside the folders of tests, which are no packages.
+# `three_models` stands beside the folders of tests, which are no packages.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import torch
 from molpool_common import validate_values
-from molpool_pipelines.studies.chemprop.config import HPOChempropConfig
+from molpool_pipelines.studies.chemprop._config import HPOChempropConfig
 
 MakeConfig = Callable[..., HPOChempropConfig]
 TASKS = ["a", "b", "c"]

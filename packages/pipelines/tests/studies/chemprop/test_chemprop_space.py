@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 import yaml
 from molpool_common import InputError
-from molpool_pipelines.studies.chemprop.config import ChempropRunConfig
-from molpool_pipelines.studies.chemprop.problem import chemprop_problem
-from molpool_pipelines.studies.chemprop.space import default_space
-from molpool_pipelines.studies.chemprop.trial import trial_config
-from molpool_pipelines.studies.entries import Choice, Range
-from molpool_pipelines.studies.paths import value_at
-from molpool_pipelines.studies.space import Space, read_space
+from molpool_pipelines.fitting import TrainChempropConfig
+from molpool_pipelines.studies._parameters import Choice, Range
+from molpool_pipelines.studies._space import Space, read_space, value_at
+from molpool_pipelines.studies.chemprop._problem import chemprop_problem
+from molpool_pipelines.studies.chemprop._space import default_space, trial_config
 
 GUIDE = Path(__file__).parents[5] / "docs" / "tuning_chemprop.md"
 guided = pytest.mark.skipif(not GUIDE.is_file(), reason="the guide is no part of the wheel")
@@ -47,33 +45,33 @@ class Dice:
         return choices[self.rng.integers(len(choices))]
 
 
-def full(config: ChempropRunConfig, n_tasks: int = 5) -> Space:
-    return read_space({}, default_space(config, n_tasks, QUALITIES), ChempropRunConfig)
+def full(config: TrainChempropConfig, n_tasks: int = 5) -> Space:
+    return read_space({}, default_space(config, n_tasks, QUALITIES), TrainChempropConfig)
 
 
 def test_ten_thousand_draws_stay_in_range_and_build() -> None:
-    config = ChempropRunConfig()
+    config = TrainChempropConfig()
     space, dice = full(config), Dice()
     seen: set[str] = set()
     for n in range(10_000):
         params = space.suggest(dice)
         for name, value in params.items():
-            entry = space.entries[name]
-            if isinstance(entry, Range):
-                assert entry.low <= value <= entry.high, name
-            elif isinstance(entry, Choice):
-                assert value in entry.choices, name
+            parameter = space.parameters[name]
+            if isinstance(parameter, Range):
+                assert parameter.low <= value <= parameter.high, name
+            elif isinstance(parameter, Choice):
+                assert value in parameter.choices, name
         seen |= set(params)
         built = trial_config(config, params)
         if n % 20 == 0:  # each drawn value stands in the configuration
             values = built.model_dump()
             assert {name: value_at(values, name) for name in params} == params
         assert built.training.init_lr <= built.training.max_lr  # type: ignore[operator]
-    assert seen == set(space.entries)
+    assert seen == set(space.parameters)
 
 
 def test_conditions_follow_what_they_are_of() -> None:
-    space, dice = full(ChempropRunConfig()), Dice()
+    space, dice = full(TrainChempropConfig()), Dice()
     for _ in range(300):
         params = space.suggest(dice)
         joint = params["joint_sampling.enabled"]
@@ -95,14 +93,14 @@ def test_conditions_follow_what_they_are_of() -> None:
     ],
 )
 def test_what_makes_no_sense_is_not_tried(values: Any, n_tasks: int, absent: str) -> None:
-    space = default_space(ChempropRunConfig.model_validate(values), n_tasks, None)
+    space = default_space(TrainChempropConfig.model_validate(values), n_tasks, None)
     assert not [name for name in space if name.startswith(absent)]
     assert not [name for name in space if "curriculum" in name], "there are no quality labels"
 
 
 @pytest.mark.parametrize("section", [{"clustering_method": "spectral"}, {"estimator": "probe"}])
 def test_lookahead_is_tried_where_it_can_be(section: Any) -> None:
-    config = ChempropRunConfig.model_validate({"task_affinity": section})
+    config = TrainChempropConfig.model_validate({"task_affinity": section})
     kinds = default_space(config, 3, None)["task_affinity.affinity_type"]["choices"]
     assert kinds == ["cosine", "dot_product"]
 
@@ -111,12 +109,12 @@ class TestTrialConfig:
     """What a parameter makes meaningless follows it."""
 
     def test_a_learning_rate_that_is_drawn_counts(self) -> None:
-        config = ChempropRunConfig.model_validate({"training": {"max_lr": 1e-3}})
+        config = TrainChempropConfig.model_validate({"training": {"max_lr": 1e-3}})
         assert trial_config(config, {"training.learning_rate": 0.01}).training.peak_lr == 0.01
 
     def test_alpha_switches_tasks_on(self) -> None:
         off = {"task_oversampling": {"enabled": False}}
-        config = ChempropRunConfig.model_validate({"joint_sampling": off})
+        config = TrainChempropConfig.model_validate({"joint_sampling": off})
         params = {"joint_sampling.enabled": True, "joint_sampling.task_oversampling.alpha": 0.5}
         assert trial_config(config, params).joint_sampling.task_oversampling.enabled
 
@@ -126,18 +124,18 @@ class TestTrialConfig:
             "joint_sampling.task_oversampling.enabled": False,
             "joint_sampling.composition_mode": "hierarchical",
         }
-        joint = trial_config(ChempropRunConfig(), params).joint_sampling
+        joint = trial_config(TrainChempropConfig(), params).joint_sampling
         assert (joint.enabled, joint.composition_mode) == (False, "multiplicative")
 
     def test_one_weight_leaves_the_others(self) -> None:
         name = "joint_sampling.curriculum.phase_weights.warmup.low"
-        weights = trial_config(ChempropRunConfig(), {name: 0.4}).joint_sampling.curriculum
+        weights = trial_config(TrainChempropConfig(), {name: 0.4}).joint_sampling.curriculum
         assert weights.phase_weights is not None
         assert weights.phase_weights["warmup"] == {"high": 0.9, "medium": 0.1, "low": 0.4}
         assert weights.phase_weights["polish"] == {"high": 0.7, "medium": 0.2, "low": 0.1}
 
     def test_models_of_groups_need_groups(self) -> None:
-        config = ChempropRunConfig.model_validate({"sharing": "separate"})
+        config = TrainChempropConfig.model_validate({"sharing": "separate"})
         assert trial_config(config, {"task_affinity.enabled": False}).sharing == "heads"
         assert trial_config(config, {"task_affinity.enabled": True}).sharing == "separate"
 
@@ -185,10 +183,10 @@ def test_defaults_are_the_configuration_s_own(make_config: Any) -> None:
 
 def test_learning_rate_takes_the_place_of_the_highest(make_config: Any) -> None:
     declared = {"training.learning_rate": {"low": 1e-4, "high": 1e-3, "log": True}}
-    entries = chemprop_problem(make_config(space=declared)).space.entries
-    assert "training.max_lr" not in entries
+    parameters = chemprop_problem(make_config(space=declared)).space.parameters
+    assert "training.max_lr" not in parameters
     alone = make_config(space=declared, study={"default_space": False})
-    assert list(chemprop_problem(alone).space.entries) == list(declared)
+    assert list(chemprop_problem(alone).space.parameters) == list(declared)
 
 
 def test_a_study_is_known_by_what_trials_see(make_config: Any) -> None:
@@ -210,7 +208,8 @@ def test_the_guide_names_every_parameter() -> None:
         said.add(section + name if name.startswith(".") else name)
         section = name.rpartition(".")[0] if not name.startswith(".") else section
     drawn = {
-        re.sub(r"weights\..*", "weights.PHASE.LABEL", n) for n in full(ChempropRunConfig()).entries
+        re.sub(r"weights\..*", "weights.PHASE.LABEL", n)
+        for n in full(TrainChempropConfig()).parameters
     }
     assert drawn <= said
 
@@ -220,6 +219,6 @@ def test_the_example_of_the_guide_is_a_space(make_config: Any) -> None:
     guide = GUIDE.read_text()
     example = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", guide, re.S)[0])
     space = chemprop_problem(make_config(space=example["space"])).space
-    assert set(example["space"]) <= set(space.entries)
+    assert set(example["space"]) <= set(space.parameters)
     drawn = [space.suggest(dice) for dice in [Dice()] for _ in range(50)]
     assert all(("training.huber_delta" in d) == (d["training.loss"] == "huber") for d in drawn)

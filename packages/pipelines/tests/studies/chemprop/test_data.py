@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 from molpool_common import InputError
-from molpool_pipelines.studies.chemprop.data import read_study_data
-from molpool_pipelines.studies.chemprop.problem import chemprop_problem
-from molpool_pipelines.tables import load_molecules, split_table
+from molpool_pipelines.studies.chemprop._data import read_study_data
+from molpool_pipelines.studies.chemprop._problem import chemprop_problem
+from molpool_pipelines.tables import fold_tables, load_molecules, split_table
 
 FOLDS = [
     {"fold_type": "random"},
@@ -115,14 +115,14 @@ def test_a_task_without_labels_in_a_fold_is_left_out_of_it(
     data = read_study_data(config)
     assert [fold.columns for fold in data.folds] == [(0, 1), (0, 1), (0, 1, 2)]
     assert data.folds[0].train.task_names == data.folds[0].val.task_names == ("a", "b")
-    assert "Fold 2 neither trains nor scores c: fewer than two training labels." in data.notes
+    assert "Fold 1 neither trains nor scores c: fewer than two training labels." in data.notes
 
 
 @pytest.mark.parametrize(
     ("column", "message"),
     [
         (pl.Series(["x", None, "y"] * 24), r"a fold in 'F'.* none in 24 rows: row 2 of t\.csv"),
-        (pl.Series(["x"] * 72), "two folds or more outside the test side; found 1: x"),
+        (pl.Series(["x"] * 72), "two folds or more outside the test split; found 1: x"),
     ],
 )
 def test_stored_folds_are_checked(
@@ -171,6 +171,19 @@ def test_quality_is_read_where_it_is(make_config: Any) -> None:
     assert read_study_data(elsewhere).rest.quality is None
     declared = {"joint_sampling.curriculum.enabled": False}
     off = make_config(joint_sampling={"curriculum": {"quality_col": "Grade"}}, space=declared)
-    assert chemprop_problem(off).space.entries["joint_sampling.curriculum.enabled"].holds(False)
+    assert chemprop_problem(off).space.parameters["joint_sampling.curriculum.enabled"].holds(False)
     with pytest.raises(InputError, match=r"quality_col.*'Grade'"):
         read_study_data(elsewhere, needs_quality=True)
+
+
+@pytest.mark.parametrize("method", ["random", "scaffold"])
+def test_inner_folds_are_those_of_an_ensemble(make_config: Any, method: str) -> None:
+    """One way to make folds: with one seed, members and trials validate the same molecules."""
+    config = make_config(study={"fold_type": method, "n_folds": 2, "seed": 7})
+    table = load_molecules(config.data, config.data_path)
+    split = split_table(table, config.data, config.seed)
+    settings = config.data.model_copy(update={"split_type": method})
+    members = fold_tables(table, split, settings, 2, 7)
+    for fold, member in zip(read_study_data(config).folds, members, strict=True):
+        assert list(fold.val.smiles) == list(member.val.of_tasks(fold.columns).smiles)
+        assert list(fold.train.smiles) == list(member.train.of_tasks(fold.columns).smiles)

@@ -5,20 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import molpool_pipelines.studies.chemprop.objective as objective_module
+import molpool_pipelines.studies.chemprop._objective as objective_module
 import numpy as np
 import optuna
 import polars as pl
 import pytest
 from chemprop_multitask import ChempropModel, MoleculeData
 from molpool_common import METRICS
-from molpool_pipelines.studies.chemprop.data import InnerFold, StudyData, read_study_data
-from molpool_pipelines.studies.chemprop.grouping import of_fold
-from molpool_pipelines.studies.chemprop.problem import chemprop_problem
-from molpool_pipelines.studies.chemprop.scoring import FoldScorer, make_scorers
-from molpool_pipelines.studies.chemprop.trial import trial_config
-from molpool_pipelines.studies.objective import FoldResult, Objective
+from molpool_pipelines.affinity import group_tasks, measure_affinity
+from molpool_pipelines.studies._trials import FoldResult, Objective
+from molpool_pipelines.studies.chemprop._data import (
+    FoldScorer,
+    InnerFold,
+    StudyData,
+    make_scorers,
+    read_study_data,
+)
+from molpool_pipelines.studies.chemprop._objective import for_tasks, with_measured_groups
+from molpool_pipelines.studies.chemprop._problem import chemprop_problem
+from molpool_pipelines.studies.chemprop._space import trial_config
 from molpool_pipelines.tables import load_molecules, split_table
+from task_affinity import AffinityResult
 
 STORED = {"study": {"fold_type": "stored", "fold_column": "Fold"}}
 JOINT = "joint_sampling."
@@ -198,9 +205,9 @@ def test_a_fold_without_positives_is_named(
     both = make_config(**STORED, data_path=str(path), data={"target_columns": ["d", "e"]})
     problem = chemprop_problem(both)
     assert (problem.metric, problem.direction) == ("macro ROC AUC", "maximize")
-    assert "Fold 2 does not score d (a single class)." in problem.notes
+    assert "Fold 1 does not score d (a single class)." in problem.notes
     alone = make_config(**STORED, data_path=str(path), data={"target_columns": ["d"]})
-    with pytest.raises(ValueError, match=r"'roc_auc', undefined in fold 2: d \(a single class\)"):
+    with pytest.raises(ValueError, match=r"'roc_auc', undefined in fold 1: d \(a single class\)"):
         chemprop_problem(alone)
 
 
@@ -210,14 +217,35 @@ def test_groups_of_a_fold_leave_its_missing_tasks_out(make_config: Any) -> None:
         group_assignment={"b": 1, "c": 2},
         training={"task_weights": {"a": 2.0, "c": 3.0}},
     )
-    part = of_fold(config, ("a", "b"), ("a", "b", "c"))
+    part = for_tasks(config, ("a", "b"), ("a", "b", "c"))
     assert part.groups == [["a", "b"], ["b"]]
     assert part.group_assignment == {"a": 0, "b": 1}
     assert part.training.task_weights == {"a": 2.0}
-    assert of_fold(config, ("a", "b", "c"), ("a", "b", "c")) is config
+    assert for_tasks(config, ("a", "b", "c"), ("a", "b", "c")) is config
 
 
 def _with(table: Any, **changes: Any) -> Any:
     from dataclasses import replace
 
     return replace(table, **changes)
+
+
+def test_affinity_is_measured_as_training_does(
+    make_config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same rows, architecture and seed give the same matrix: one estimator."""
+    config = make_config(task_affinity={"enabled": True, "affinity_batch_size": 16, "n_groups": 2})
+    fold = read_study_data(config).folds[0]
+    train, kinds = MoleculeData.from_table(fold.train), ("regression",) * len(fold.columns)
+    found: list[AffinityResult] = []
+
+    def recorded(*arguments: Any) -> AffinityResult:
+        found.append(measure_affinity(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(objective_module, "measure_affinity", recorded)
+    trial = trial_config(config, {})
+    grouped = with_measured_groups(trial, train, kinds)
+    expected = measure_affinity(trial.task_affinity, trial, train, kinds)
+    np.testing.assert_array_equal(found[0].matrix, expected.matrix)
+    assert grouped.groups == group_tasks(expected).grouping.groups

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import torch
 from molpool_common import validate_values
-from molpool_pipelines.studies.mil.config import HPOMILConfig
+from molpool_pipelines.studies.mil._config import HPOMILConfig
 
 MakeConfig = Callable[..., HPOMILConfig]
 N_BAGS = 80

@@ -13,10 +13,9 @@ import polars as pl
 import pytest
 from mil_attn import MILConfig, MILError, MILRunConfig, fit, predict
 from molpool_common import InputError, validate_values
-from molpool_pipelines.studies.mil.config import HPOMILConfig
-from molpool_pipelines.studies.mil.data import study_bags
-from molpool_pipelines.studies.mil.objective import MILObjective, rare_positive_sampler
-from molpool_pipelines.studies.mil.problem import mil_problem
+from molpool_pipelines.studies.mil._config import HPOMILConfig
+from molpool_pipelines.studies.mil._objective import MILObjective, rare_positive_sampler, study_bags
+from molpool_pipelines.studies.mil._problem import mil_problem
 from sklearn.metrics import average_precision_score
 
 MakeConfig = Callable[..., HPOMILConfig]
@@ -142,7 +141,7 @@ def test_best_configuration_is_one_of_training(config: MakeConfig) -> None:
     assert (resolved.training.lr, resolved.training.batch_size) == (4e-3, 128)
     assert resolved.loss.gamma == [1.0, 2.0]
     assert resolved.training.min_w == 0.3  # that of the comparison, not the drawn one
-    assert set(problem.defaults) == set(problem.space.entries)
+    assert set(problem.defaults) == set(problem.space.parameters)
 
 
 def test_identity_knows_the_data_and_what_no_parameter_sets(
@@ -161,7 +160,7 @@ def test_identity_knows_the_data_and_what_no_parameter_sets(
 @pytest.mark.parametrize(
     ("change", "sections", "message"),
     [
-        ({"rare": 0}, {}, "inner fold 1 of 3: expected positive labels of 'rare' in training"),
+        ({"rare": 0}, {}, r"inner fold 0 \(of 3\): expected positive labels of 'rare' in training"),
         ({}, {"study": {"metric": "auc"}}, "study.metric: expected 'macro_plus_min'"),
         ({}, {"study": {"fold_type": "stored", "fold_column": "g"}}, "fold_column.*'g'"),
         ({}, {"study": {"fold_type": "plate"}}, "split.plate_column: expected a column"),

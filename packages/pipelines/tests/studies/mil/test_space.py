@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from mil_attn import MILError
 from molpool_common import InputError
-from molpool_pipelines.studies.mil.config import HPOMILConfig
-from molpool_pipelines.studies.mil.space import default_space, mil_space, own_values, with_params
+from molpool_pipelines.studies.mil._config import HPOMILConfig
+from molpool_pipelines.studies.mil._space import default_space, mil_space, own_values, with_params
 
 MakeConfig = Callable[..., HPOMILConfig]
 EUOS25 = {
@@ -88,7 +88,7 @@ class Drawn:
 
 def test_ten_thousand_draws_stay_in_the_ranges_and_fill_them() -> None:
     space = mil_space(FULL)
-    assert set(space.entries) == {*CHOICES, *WHOLE, *LOG, *LINEAR}
+    assert set(space.parameters) == {*CHOICES, *WHOLE, *LOG, *LINEAR}
     trial = Drawn(0)
     draws = [space.suggest(trial) for _ in range(10_000)]
     for name, choices in CHOICES.items():
@@ -140,7 +140,7 @@ def test_dotted_paths_narrow_fix_and_add(config: MakeConfig) -> None:
             }
         )
     )
-    assert "gamma_t0" not in space.entries
+    assert "gamma_t0" not in space.parameters
     trial = Drawn(1)
     draws = [space.suggest(trial) for _ in range(200)]
     assert {d["inst_hidden"] for d in draws} == {64, 128}
@@ -154,13 +154,13 @@ def test_space_from_nothing(config: MakeConfig) -> None:
     space = mil_space(
         config(space={"lr": {"low": 1e-4, "high": 1e-3}}, study={"default_space": False})
     )
-    assert list(space.entries) == ["lr"]
+    assert list(space.parameters) == ["lr"]
 
 
 def test_first_trial_is_the_configuration(config: MakeConfig) -> None:
     made = config(loss={"gamma": [1.0, 3.0]}, training={"lr": 2e-4})
     space = mil_space(made)
-    own = own_values(made, list(space.entries))
+    own = own_values(made, list(space.parameters))
     assert (own["gamma_t0"], own["gamma_t1"], own["posw_clip_t1"]) == (1.0, 3.0, 50.0)
     assert own["lr"] == 2e-4
     # The default of 16 is not a width that can be drawn: the nearest is.

@@ -1,1 +1,1 @@
-"""chemprop."""
+"""Studies of Chemprop models."""

@@ -1,1 +1,1 @@
-"""mil."""
+"""Studies of attention over bags."""

@@ -1,0 +1,97 @@
+"""`molpool-affinity`: from a table to affinities, groups and what tells of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from chemprop_multitask import ChempropConfig, GraphStore, MoleculeData
+from molpool_common import atomic_path, cache_folder, write_text
+from rich.console import Console
+from task_affinity import AffinityResult, TaskAffinityError, affinity_matrix_to_dataframe
+
+from molpool_pipelines.affinity._config import AffinityCommandConfig, check_outputs, matrix_csv
+from molpool_pipelines.affinity._figures import dendrogram, heatmap
+from molpool_pipelines.affinity._group import Affinity, group_tasks
+from molpool_pipelines.affinity._inputs import Inputs, read_inputs
+from molpool_pipelines.affinity._measure import measure_affinity
+from molpool_pipelines.affinity._page import Measurement, affinity_report
+from molpool_pipelines.affinity._words import AffinityScreen, print_outcome, printing_matrix
+
+
+def measure_table(config: AffinityCommandConfig, *, arguments: Sequence[str] = ()) -> None:
+    """Measure the affinities of a table's tasks, group the tasks and write what was asked for.
+
+    Parameters
+    ----------
+    config : AffinityCommandConfig
+        The command.
+    arguments : sequence of str
+        The command line, for the report.
+
+    Raises
+    ------
+    InputError, TaskAffinityError
+        If the input is wrong; nothing is written then, but for the matrix where the groups alone
+        cannot be made.
+    """
+    console = Console(highlight=False)
+    check_outputs(config)
+    inputs = read_inputs(config)
+    start = time.perf_counter()
+    result = _measure(config, inputs, console)
+    seconds = time.perf_counter() - start
+    written = _save_matrix(config, result)
+    affinity = _group(config, result, console)
+    print_outcome(console, inputs.notes, affinity)
+    measurement = Measurement(config, inputs, affinity, seconds, arguments)
+    with console.status("Drawing"):
+        written += _save_what_was_asked_for(measurement)
+    console.print(f"Took {seconds:.0f} s. Wrote {', '.join(written)}", markup=False)
+
+
+def _measure(config: AffinityCommandConfig, inputs: Inputs, console: Console) -> AffinityResult:
+    """Measure with the architecture of a training run that says nothing of it."""
+    store = GraphStore(cache_folder(config.data.cache_dir))
+    train = MoleculeData.from_table(inputs.table, cache=store)
+    names, section = train.task_names, config.measurement
+    screen = AffinityScreen(console, names, symmetric=section.affinity_type != "lookahead")
+    with printing_matrix(console, len(names)), screen.showing():
+        return measure_affinity(section, ChempropConfig(), train, inputs.task_types, on_step=screen)
+
+
+def _group(config: AffinityCommandConfig, result: AffinityResult, console: Console) -> Affinity:
+    try:
+        with console.status(f"Grouping {result.config.n_bootstrap} resamples of the batches"):
+            return group_tasks(result)
+    except TaskAffinityError as error:
+        raise TaskAffinityError(f"{error}. The matrix is kept in {config.save_path}.") from None
+
+
+def _save_matrix(config: AffinityCommandConfig, result: AffinityResult) -> list[str]:
+    frame = affinity_matrix_to_dataframe(result.matrix, result.task_names)
+
+    def save_csv(path: Path) -> None:
+        with atomic_path(path) as unfinished:
+            frame.to_csv(unfinished)
+
+    return [_place(config.save_path, result.save), _place(matrix_csv(config), save_csv)]
+
+
+def _save_what_was_asked_for(measurement: Measurement) -> list[str]:
+    config, affinity = measurement.config, measurement.affinity
+    wanted: dict[str | None, Callable[[Path], object]] = {
+        config.save_groups: affinity.grouping.save,
+        config.plot_heatmap: lambda path: heatmap(affinity, path),
+        config.plot_dendrogram: lambda path: dendrogram(affinity, path),
+        config.report: lambda path: write_text(path, affinity_report(measurement)),
+    }
+    return [_place(path, save) for path, save in wanted.items() if path is not None]
+
+
+def _place(path: str | Path, save: Callable[[Path], object]) -> str:
+    """Let `save` write a file, in a folder that is made where it is missing; return its name."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    save(Path(path))
+    return str(path)

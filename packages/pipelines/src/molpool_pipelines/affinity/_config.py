@@ -1,0 +1,183 @@
+"""Everything `molpool-affinity` takes: its keys, a training file read as them, where it writes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from molpool_common import InputError, YamlDocument
+from pydantic import Field, model_validator
+from task_affinity import TaskAffinityConfig
+
+from molpool_pipelines.tables import DataConfig
+
+_SECTION = "task_affinity"
+_SHARED = ("data_path", "on_bad_smiles")
+_OF_TRAINING = {_SECTION, "model", "training", "joint_sampling", "ensemble"}
+"""Keys by which a file is known as one of `molpool-train chemprop`."""
+
+_PICTURES = (".png", ".svg", ".pdf")
+_ENDINGS = {
+    "save_path": (".npz",),
+    "plot_heatmap": _PICTURES,
+    "plot_dendrogram": _PICTURES,
+    "save_groups": (".json",),
+    "report": (".html", ".htm"),
+}
+
+
+class AffinityCommandConfig(TaskAffinityConfig):
+    """One measurement: which table, how it is measured and grouped, what is written."""
+
+    enabled: bool = Field(
+        default=True, description="As in a training configuration; this command always measures."
+    )
+    data_path: str | None = Field(
+        default=None, description="Table of molecules: CSV, TSV or Parquet."
+    )
+    rows: Literal["all", "train"] = Field(
+        default="all",
+        description=(
+            "all: every row of the table; train: those of the training split of data.split_type, as"
+            " molpool-train with this seed divides it."
+        ),
+    )
+    on_bad_smiles: Literal["error", "drop"] = Field(
+        default="error", description="Stop at SMILES that do not parse, or leave those rows out."
+    )
+    save_path: str = Field(
+        default="task_affinity.npz",
+        description="File of the matrix with standard errors; a .csv of the matrix lies beside it.",
+    )
+    plot_heatmap: str | None = Field(
+        default=None, description="Picture of the matrix: .png, .svg or .pdf."
+    )
+    plot_dendrogram: str | None = Field(
+        default=None, description="Picture of the tree of tasks: .png, .svg or .pdf."
+    )
+    save_groups: str | None = Field(
+        default=None, description="JSON file of the groups, for molpool-train's key groups."
+    )
+    report: str | None = Field(default=None, description="Self-contained HTML page of it all.")
+    data: DataConfig = Field(default_factory=DataConfig)
+
+    @model_validator(mode="after")
+    def _measures(self) -> Self:
+        if not self.enabled:
+            raise ValueError("enabled: expected true, as this command measures; found false")
+        return self
+
+    @property
+    def measurement(self) -> TaskAffinityConfig:
+        """The keys of measuring and grouping alone."""
+        return TaskAffinityConfig(**{k: getattr(self, k) for k in TaskAffinityConfig.model_fields})
+
+
+def read_as_measurement(document: YamlDocument) -> YamlDocument:
+    """Return a configuration of `molpool-train chemprop` as one of this command.
+
+    Keys of its section `task_affinity`, `data`, `data_path` and `on_bad_smiles` are kept, rows are
+    those of the training split, and stderr says what is not read.
+
+    Parameters
+    ----------
+    document : YamlDocument
+        A parsed configuration file.
+
+    Returns
+    -------
+    YamlDocument
+        The same document where it is none of training.
+
+    Raises
+    ------
+    InputError
+        If the section `task_affinity` is no mapping.
+    """
+    if not _OF_TRAINING & set(document.data):
+        return document
+    section = document.data.get(_SECTION, {})
+    if not isinstance(section, dict):
+        raise InputError(
+            _SECTION, expected="a section of keys", found=repr(section), where=document.source
+        )
+    ignored = [key for key in document.data if key not in {_SECTION, "data", "seed", *_SHARED}]
+    if ignored:
+        sys.stderr.write(
+            f"{document.source}: a training configuration; not read: {', '.join(ignored)}\n"
+        )
+    lines = {
+        path[1:] if path[0] == _SECTION and len(path) > 1 else path: line
+        for path, line in document.lines.items()
+    }
+    return YamlDocument(_measurement(document.data, section), document.source, lines)
+
+
+def _measurement(training: dict[str, Any], section: dict[str, Any]) -> dict[str, Any]:
+    data = dict(training.get("data") or {})
+    if data.get("split_seed") is None:  # the run's, 42 where it says nothing
+        data["split_seed"] = training.get("seed", 42)
+    shared = {key: training[key] for key in _SHARED if key in training}
+    # `sharing` is how the groups are trained, which is not this command's matter.
+    measured = {key: value for key, value in section.items() if key != "sharing"}
+    return {**shared, **measured, "enabled": True, "rows": "train", "data": data}
+
+
+def matrix_csv(config: AffinityCommandConfig) -> Path:
+    """Return the file of the plain matrix, beside the npz."""
+    return Path(config.save_path).with_suffix(".csv")
+
+
+def check_outputs(config: AffinityCommandConfig) -> None:
+    """Refuse files that could not be written, or that would replace something else.
+
+    Results of an earlier run are replaced.
+
+    Raises
+    ------
+    InputError
+        If a name has another ending than its kind, lies where nothing may be written, or is
+        given twice; or if the csv beside `save_path` is there without its npz.
+    """
+    named = {key: Path(getattr(config, key)) for key in _ENDINGS if getattr(config, key)}
+    for key, path in named.items():
+        if path.suffix.lower() not in _ENDINGS[key]:
+            raise InputError(key, expected=f"a name in {_either(_ENDINGS[key])}", found=str(path))
+        _check_writable(key, path)
+    _check_distinct(named)
+    csv = matrix_csv(config)
+    if csv.exists() and not Path(config.save_path).exists():
+        raise InputError(
+            "save_path",
+            expected="a name beside which no other table lies",
+            found=f"{str(csv)!r}, which the matrix would replace",
+        )
+    _check_writable("save_path", csv)
+
+
+def _either(endings: tuple[str, ...]) -> str:
+    return " or ".join(endings)
+
+
+def _check_distinct(named: dict[str, Path]) -> None:
+    first: dict[Path, str] = {}
+    for key, path in named.items():
+        other = first.setdefault(path.absolute(), key)
+        if other != key:
+            raise InputError(key, expected=f"another file than {other}", found=str(path))
+
+
+def _check_writable(key: str, path: Path) -> None:
+    if path.is_dir():
+        raise InputError(key, expected="a file", found=f"the folder {str(path)!r}")
+    there = next(p for p in path.absolute().parents if p.exists())
+    if not there.is_dir():
+        raise InputError(key, expected="a file in a folder", found=f"one below {str(there)!r}")
+    if not os.access(there, os.W_OK):
+        raise InputError(
+            key,
+            expected="a folder that may be written to",
+            found=f"{str(there)!r}, read-only",
+        )

@@ -1,0 +1,195 @@
+"""Comparing: several models on the same rows, and which of them are distinguishable."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from molpool_common import METRICS, InputError, atomic_path, did_you_mean, style, write_text
+
+from molpool_pipelines.evaluation._test_data import overlap_notes, predict_test_data
+from molpool_pipelines.reports import comparison_page, summary_figure
+from molpool_pipelines.scores import (
+    CompareConfig,
+    Comparison,
+    Predictions,
+    compare_models,
+    compare_values,
+    pair_rows,
+    read_predictions,
+    read_result,
+)
+
+FOLDER_FILES = ("metrics", "predictions")
+"""Stems of files that are called after their folder."""
+
+
+def compare(config: CompareConfig) -> tuple[Comparison, list[Path]]:
+    """Compare models and write table, JSON, figures and page.
+
+    Returns
+    -------
+    comparison : Comparison
+    files : list of Path
+        What was written.
+
+    Raises
+    ------
+    InputError
+        If the models cannot be compared; nothing is written then.
+    """
+    output = Path(config.output)
+    _check_output(output, overwrite=config.overwrite)
+    paths = _sources(config)
+    found = _compared(config, paths, _model_names(config, paths))
+    return found, write_comparison(found, output)
+
+
+def _compared(config: CompareConfig, paths: Sequence[Path], names: Sequence[str]) -> Comparison:
+    n_models = len(paths) - len(config.result_files)
+    results = [read_result(path, config.split) for path in paths[n_models:]]
+    rows = [r.predictions for r in results]
+    known = [path for path in rows if path is not None]
+    if results and len(known) < len(results):
+        if n_models:
+            lacking = [str(r.path) for r in results if r.predictions is None]
+            raise InputError(
+                "result_files",
+                expected="files beside their predictions, to compare with models",
+                found=f"none beside {lacking[0]}",
+            )
+        return compare_values(results, names, config)
+    models, split = _read_models(config, [*paths[:n_models], *known])
+    data = pair_rows(models, names, common_rows=config.common_rows)
+    notes = [] if split == "all" else [f"Compared on the {split} rows of each model's predictions."]
+    if config.test_data is not None:
+        n_dirs = len(config.model_dirs)
+        notes += overlap_notes(paths[:n_dirs], models[:n_dirs], names[:n_dirs])
+    return compare_models(data, config, notes)
+
+
+def _sources(config: CompareConfig) -> list[Path]:
+    """Return what is compared, in the order of the flags.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two, names are not as many, or a metric is unknown.
+    """
+    for key, names in (("metrics", config.metrics), ("practical", [*config.practical])):
+        for name in names:
+            if name not in METRICS:
+                raise InputError(
+                    key,
+                    expected="names of metrics",
+                    found=repr(name),
+                    hint=did_you_mean(name, list(METRICS)),
+                )
+    paths = [Path(p) for p in (*config.model_dirs, *config.predictions, *config.result_files)]
+    if len(paths) < 2:
+        raise InputError(
+            "models",
+            expected="at least two of --model-dirs, --predictions or --result-files",
+            found=str(len(paths)),
+        )
+    if config.names and len(config.names) != len(paths):
+        raise InputError(
+            "names",
+            expected=f"one for each of {len(paths)} models",
+            found=str(len(config.names)),
+        )
+    if config.test_data and not config.model_dirs:
+        raise InputError("test_data", expected="--model-dirs, which predict it", found="none")
+    return paths
+
+
+def _model_names(config: CompareConfig, paths: Sequence[Path]) -> list[str]:
+    """Return the names asked for, or as much of each path's end as is unique."""
+    if config.names:
+        return list(config.names)
+    named = [p.absolute().parent if p.stem in FOLDER_FILES else p.absolute() for p in paths]
+    parts = [(*p.parent.parts, p.stem) for p in named]
+    depth = 1
+    names = ["/".join(p[-depth:]) for p in parts]
+    while max(Counter(names).values()) > 1 and depth < max(map(len, parts)):
+        depth += 1
+        names = ["/".join(p[-depth:]) for p in parts]
+    return names
+
+
+def _read_models(config: CompareConfig, paths: Sequence[Path]) -> tuple[list[Predictions], str]:
+    """Return the predictions of all models of one split, and which that is.
+
+    Raises
+    ------
+    InputError
+        If a table or model cannot be read, or has no such split.
+    """
+    read = [_read(config, path, n < len(config.model_dirs)) for n, path in enumerate(paths)]
+    split = config.split or _split_of_all(read)
+    if split == "all":
+        return read, split
+    return [m if m.split is None else m.of_split(split) for m in read], split
+
+
+def _split_of_all(models: Sequence[Predictions]) -> str:
+    """Return the split to compare: test where all that have splits have it, else validation."""
+    splits = [m.splits for m in models if m.splits]
+    if not splits:
+        return "all"
+    return next((s for s in ("test", "val") if all(s in have for have in splits)), "test")
+
+
+def _read(config: CompareConfig, path: Path, is_model: bool) -> Predictions:
+    if is_model and config.test_data is not None:
+        return predict_test_data(
+            path,
+            config.test_data,
+            columns=config.columns,
+            task_types=config.task_types,
+            id_column=config.id_column,
+            smiles_column=config.smiles_column,
+            on_bad_smiles=config.on_bad_smiles,
+        )
+    return read_predictions(path, columns=config.columns, task_types=config.task_types)
+
+
+def _check_output(output: Path, *, overwrite: bool) -> None:
+    """Refuse a name that cannot be written before anything is read."""
+    if output.suffix != ".csv":
+        raise InputError(
+            "output", expected="the name of a .csv file; the others go beside it", found=output.name
+        )
+    there = next(p for p in (output, *output.absolute().parents) if p.exists())
+    if there != output and not there.is_dir():
+        raise InputError("output", expected="a name in a folder", found=f"the file {str(there)!r}")
+    taken = [f for f in _files_of(output) if f.exists()]
+    if taken and not overwrite:
+        raise InputError(
+            "output",
+            expected="a new file",
+            found=f"{str(taken[0])!r}, which is there",
+            hint="--overwrite true replaces it.",
+        )
+
+
+def _files_of(output: Path) -> list[Path]:
+    """Return all that a comparison writes."""
+    return [output.with_suffix(s) for s in (".csv", ".json", ".png", ".svg", ".html")]
+
+
+def write_comparison(found: Comparison, output: Path) -> list[Path]:
+    """Write table, JSON, figure and page; each appears whole."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    table, text, *pictures, page = _files_of(output)
+    with atomic_path(table) as temporary:
+        found.to_frame().write_csv(temporary)
+    write_text(text, found.to_json())
+    with style():
+        figure = summary_figure(found)
+        for picture in pictures:
+            with atomic_path(picture) as temporary:
+                figure.savefig(temporary, format=picture.suffix[1:], dpi=160)
+    write_text(page, comparison_page(found, output.stem))
+    return [table, text, *pictures, page]

@@ -1,0 +1,145 @@
+"""Scoring: how good predictions are, where, and how sure one can be of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from molpool_common import (
+    InputError,
+    RunFolder,
+    check_free,
+    default_folder,
+    read_table,
+    require_columns,
+)
+
+from molpool_pipelines.evaluation._test_data import predict_test_data
+from molpool_pipelines.reports import score_figures
+from molpool_pipelines.runs import METRICS, PREDICTIONS
+from molpool_pipelines.scores import (
+    Predictions,
+    ScoreConfig,
+    Scores,
+    TrainingSet,
+    read_predictions,
+    score,
+    training_molecules,
+)
+
+
+def score_predictions(config: ScoreConfig, arguments: Sequence[str] = ()) -> tuple[Scores, Path]:
+    """Score predictions and write the files.
+
+    Parameters
+    ----------
+    config : ScoreConfig
+        What is scored.
+    arguments : sequence of str
+        The command line, for the record.
+
+    Returns
+    -------
+    scores : Scores
+    folder : Path
+        With ``metrics.json``, ``metrics.csv``, the predictions and figures.
+
+    Raises
+    ------
+    InputError, ChempropError, MILError
+        If predictions or truth are wrong; nothing is written then.
+    """
+    source = _source(config)
+    path = Path(config.save_dir) if config.save_dir else default_folder(source.stem, "scores")
+    check_free(path, overwrite=config.overwrite)
+    _check_bins(config)
+    everything = _read(config, source)
+    by_default = (s for s in ("test", "val", "train") if s in everything.splits)
+    split = config.split or next(by_default, "all")
+    found = everything if split == "all" else everything.of_split(split)
+    scores = score(found, _training_set(config, source, everything), config, split)
+    run = RunFolder.create(path, overwrite=config.overwrite, arguments=arguments)
+    run.checkpoints.rmdir()  # nothing is trained here
+    run.write_json(METRICS, scores.to_metrics().to_dict())
+    run.write_text("metrics.csv", scores.to_frame().write_csv())
+    run.write_frame(PREDICTIONS, found.to_frame())  # what `compare --result-files` compares
+    for name, figure in score_figures(found, scores).items():
+        run.write_file(name, partial(figure.savefig, format="png", dpi=160))
+    return scores, path
+
+
+def _source(config: ScoreConfig) -> Path:
+    given = {"--predictions": config.predictions, "--model-dir": config.model_dir}
+    there = [flag for flag, value in given.items() if value is not None]
+    if len(there) != 1:
+        raise InputError(
+            "--predictions",
+            expected="one of --predictions and --model-dir",
+            found=" and ".join(there) or "neither",
+        )
+    if config.model_dir is not None and config.data_path is None:
+        raise InputError("--data-path", expected="a table to predict and score", found="none")
+    return Path(config.predictions or config.model_dir or "")
+
+
+def _check_bins(config: ScoreConfig) -> None:
+    for key in ("similarity_bins", "label_bins"):
+        ends = getattr(config, key)
+        if not ends or any(a >= b for a, b in pairwise(ends)):
+            raise InputError(key, expected="one or more ascending numbers", found=str(ends))
+
+
+def _read(config: ScoreConfig, source: Path) -> Predictions:
+    if config.model_dir is None:
+        return read_predictions(
+            source, columns=config.columns, truth=config.data_path, task_types=config.task_types
+        )
+    return predict_test_data(
+        source, config.data_path or "", columns=config.columns, task_types=config.task_types
+    )
+
+
+def _training_set(config: ScoreConfig, source: Path, found: Predictions) -> TrainingSet:
+    """Return what trained the model: of train_path, the run folder, or the training rows."""
+    if config.train_path is not None:
+        path = Path(config.train_path)
+        if path.is_dir():
+            return _of_run(config, path)
+        table = read_table(path)
+        name = config.columns.smiles
+        require_columns(table, [name], key="columns.smiles", where=path.name)
+        labels = {
+            t: int(table[t].cast(pl.String).is_not_null().sum())
+            for t in found.tasks
+            if t in table.columns
+        }
+        return TrainingSet(table[name].drop_nulls().to_list(), labels)
+    if config.model_dir is not None:
+        return _of_run(config, source)
+    return _of_rows(found)
+
+
+def _of_run(config: ScoreConfig, path: Path) -> TrainingSet:
+    molecules = training_molecules(path) if path.is_dir() else None
+    if molecules is None:
+        return TrainingSet()
+    return _of_rows(read_predictions(path, columns=config.columns))
+
+
+def _of_rows(found: Predictions) -> TrainingSet:
+    """Return the training molecules and labels among predicted rows."""
+    if found.split is None:
+        return TrainingSet()
+    trained = ("train", "val") if found.fold is not None else ("train",)
+    train = found.take(np.isin(found.split, trained))
+    if not len(train):
+        return TrainingSet()
+    counts = np.isfinite(train.y_true).sum(axis=0)
+    smiles = () if train.smiles is None else [s for s in train.smiles if s is not None]
+    return TrainingSet(
+        list(dict.fromkeys(smiles)), dict(zip(found.tasks, counts.tolist(), strict=True))
+    )

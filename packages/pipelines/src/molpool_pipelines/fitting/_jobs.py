@@ -1,0 +1,251 @@
+"""What a run trains: a job for each ensemble member and group of tasks, planned in one place.
+
+A member is trained on its fold with its seed; with a model for each group of tasks it has as many
+jobs as there are groups, whose models together predict all tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from chemprop_multitask import (
+    ChempropModel,
+    GraphStore,
+    Member,
+    MoleculeData,
+    SeparateModels,
+    TaskGroup,
+    build_model,
+    plan_members,
+    separate_groups,
+)
+from molpool_common import cache_folder
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from sampling_core import JointSamplingConfig, Sampling, sampling_from_config
+
+from molpool_pipelines.fitting._config import TrainChempropConfig
+from molpool_pipelines.fitting._inputs import Inputs
+from molpool_pipelines.fitting._loop import SamplingLog
+from molpool_pipelines.runs import CHECKPOINTS, LAST_CHECKPOINT
+from molpool_pipelines.tables import MoleculeTable, SplitTables
+
+
+def with_graphs(console: Console, config: TrainChempropConfig, inputs: Inputs) -> Inputs:
+    """Return the inputs with the graphs of all their molecules.
+
+    Parameters
+    ----------
+    console : Console
+        Where the cache's share is printed.
+    config : TrainChempropConfig
+        ``data.cache_dir``.
+    inputs : Inputs
+        Molecules of the table and, where there are such, of the table to predict.
+    """
+    store = GraphStore(cache_folder(config.data.cache_dir))
+    smiles = inputs.table.smiles + (inputs.unseen.smiles if inputs.unseen is not None else [])
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("molecules"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+    with progress:
+        bar = progress.add_task("Featurising", total=None)
+        store.graphs(smiles, lambda n, total: progress.update(bar, completed=n, total=total))
+    console.print(
+        f"Graphs: {store.hits} from the cache, {store.misses} featurised.", highlight=False
+    )
+    return replace(inputs, graphs=store)
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """A model before training, with what it trains on.
+
+    Parameters
+    ----------
+    member : Member or None
+        Its place in the ensemble; None where there is none.
+    group : TaskGroup or None
+        The tasks that it is of; None for all.
+    seed : int
+        Seed of weights, shuffling and dropout.
+    tables : SplitTables
+        Rows of its fold; of a group's model those with a label of its tasks.
+    train, val : MoleculeData
+        The same, featurised; members of one fold and group share them.
+    sampling : Sampling
+        How training rows are drawn.
+    log : SamplingLog or None
+        What is drawn, where there is a sampler.
+    model : ChempropModel
+        Untrained.
+    """
+
+    member: Member | None
+    group: TaskGroup | None
+    seed: int
+    tables: SplitTables
+    train: MoleculeData
+    val: MoleculeData
+    sampling: Sampling
+    log: SamplingLog | None
+    model: ChempropModel
+
+    @property
+    def fold(self) -> int:
+        """Number of its fold, from 0."""
+        return self.member.fold if self.member else 0
+
+    @property
+    def name(self) -> str | None:
+        """Name of its files, as the package numbers them; None for a single model."""
+        if self.member is None and self.group is None:
+            return None
+        member = f"member-{self.member.number if self.member else 0:03d}"
+        return member if self.group is None else f"{member}-group-{self.group.number:03d}"
+
+    def checkpoints(self, run: Path) -> Path:
+        """Return the folder of its checkpoints in a run folder."""
+        return run / CHECKPOINTS / (self.name or "")
+
+    def last_checkpoint(self, run: Path) -> Path | None:
+        """Return what to go on from; a model stopped in its first steps has nothing."""
+        last = self.checkpoints(run) / LAST_CHECKPOINT
+        return last if last.is_file() else None
+
+
+def build_jobs(config: TrainChempropConfig, inputs: Inputs) -> list[TrainingJob]:
+    """Build every model and sampler, so that nothing is written where one cannot be built.
+
+    Parameters
+    ----------
+    config : TrainChempropConfig
+        The run, its groups as lists.
+    inputs : Inputs
+        Checked tables.
+
+    Raises
+    ------
+    SamplingError, ChempropError
+        If sampling, architecture, loss, groups or foundation do not fit.
+    """
+    members: list[Member | None] = [None]
+    if config.ensemble.n_members > 1:
+        ensemble = config.ensemble
+        members = [*plan_members(ensemble.n_seeds, ensemble.n_folds, config.seed)]
+    groups: list[TaskGroup | None] = [*separate_groups(config, inputs.table.task_names)]
+    jobs: list[TrainingJob] = []
+    for member in members:
+        for group in groups or [None]:
+            fold = member.fold if member else 0
+            twin = next((t for t in jobs if (t.fold, t.group) == (fold, group)), None)
+            jobs.append(_build(config, inputs, member, group, twin))
+    return jobs
+
+
+def check_checkpoints(jobs: list[TrainingJob], run: Path) -> None:
+    """Refuse checkpoints that a resumed run could not go on from, before anything is written.
+
+    Raises
+    ------
+    ChempropError
+        If one is damaged, or of another model or featuriser.
+    """
+    for job in jobs:
+        if (last := job.last_checkpoint(run)) is not None:
+            job.model.check_checkpoint(last)
+
+
+def _build(
+    config: TrainChempropConfig,
+    inputs: Inputs,
+    member: Member | None,
+    group: TaskGroup | None,
+    twin: TrainingJob | None,
+) -> TrainingJob:
+    """Return a job, with the molecules of one of the same fold and group, if there is one."""
+    tables = inputs.folds[member.fold if member else 0]
+    if group is not None:
+        tables = tables_of(tables, group)
+    seed = member.seed if member else config.seed
+    draws = _own_draws(config.joint_sampling, member)
+    sampling = sampling_from_config(draws, tables.train.targets, tables.train.quality)
+    names = inputs.table.task_names
+    model = build_model(config, names, inputs.task_types, group, seed=seed)
+    log = _sampling_log(sampling, tables.train)
+    if twin is not None and sampling.weights is None:
+        return replace(twin, member=member, seed=seed, sampling=sampling, log=log, model=model)
+    train = MoleculeData.from_table(tables.train, weights=sampling.weights, cache=inputs.graphs)
+    val = MoleculeData.from_table(tables.val, cache=inputs.graphs)
+    return TrainingJob(member, group, seed, tables, train, val, sampling, log, model)
+
+
+def _sampling_log(sampling: Sampling, train: MoleculeTable) -> SamplingLog | None:
+    if sampling.sampler is None:
+        return None
+    return SamplingLog(
+        sampling.sampler,
+        train.targets,
+        train.task_names,
+        state=sampling.state,
+        quality=train.quality,
+    )
+
+
+def _own_draws(config: JointSamplingConfig, member: Member | None) -> JointSamplingConfig:
+    """Return the sampling of a member: members that drew the same rows would be too much alike."""
+    if member is None or config.seed is None:
+        return config
+    mixed = np.random.SeedSequence([config.seed, member.seed]).generate_state(1)[0]
+    return config.model_copy(update={"seed": int(mixed)})
+
+
+@dataclass(frozen=True)
+class EnsembleMember:
+    """What predicts all tasks: a model, or the models of one member's groups.
+
+    Parameters
+    ----------
+    fold : int
+        The fold that it is of, from 0.
+    model : ChempropModel or SeparateModels
+        Of all tasks.
+    """
+
+    fold: int
+    model: ChempropModel | SeparateModels
+
+
+def ensemble_members(jobs: Sequence[TrainingJob]) -> list[EnsembleMember]:
+    """Return what predicts all tasks, one for each member, in their order."""
+    of_member: dict[int, list[TrainingJob]] = {}
+    for job in jobs:
+        number = job.member.number if job.member else 0
+        of_member.setdefault(number, []).append(job)
+    return [
+        EnsembleMember(
+            parts[0].fold,
+            parts[0].model
+            if parts[0].group is None
+            else SeparateModels([part.model for part in parts]),
+        )
+        for parts in of_member.values()
+    ]
+
+
+def tables_of(tables: SplitTables, group: TaskGroup) -> SplitTables:
+    """Return the columns of a group's tasks and the training and validation rows that have any."""
+    return replace(
+        tables,
+        train=tables.train.of_tasks(group.columns),
+        val=tables.val.of_tasks(group.columns),
+    )

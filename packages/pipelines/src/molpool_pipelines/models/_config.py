@@ -1,0 +1,70 @@
+"""What `predict_table` can be asked: keys of `molpool-evaluate predict`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from molpool_common import ConfigModel
+from pydantic import Field
+
+
+class ApplicabilityConfig(ConfigModel):
+    """How near each molecule is to what the model was trained on."""
+
+    enabled: bool = Field(
+        True,
+        description="add the highest Tanimoto similarity to a training molecule, and its id; needs "
+        "a run folder, whose predictions name the training molecules",
+    )
+    radius: int = Field(2, ge=0, le=6, description="radius of the Morgan fingerprint, in bonds")
+    n_bits: int = Field(2048, ge=64, multiple_of=64, description="length of the fingerprint")
+
+
+class PredictConfig(ConfigModel):
+    """Predict the molecules of a table with a saved model."""
+
+    model_dir: str | None = Field(
+        None,
+        description="run folder of molpool-train chemprop or mil, folder of an ensemble, or model "
+        "file",
+    )
+    data_path: str | None = Field(
+        None,
+        description="table of molecules: CSV or TSV, gzipped or not, or Parquet; for a model over "
+        "bags of kind bags, a row per instance",
+    )
+    output: str | None = Field(
+        None,
+        description="file to write, .parquet or .csv; by default DATA_predictions.parquet in the "
+        "working folder",
+    )
+    overwrite: bool = Field(False, description="replace the output that is there")
+    smiles_column: str | None = Field(
+        None, description="column of SMILES; by default that of the run's configuration, or SMILES"
+    )
+    id_column: str | None = Field(
+        None,
+        description="column of ids; by default that of the run's configuration, where there is one",
+    )
+    features_3d: str | None = Field(
+        None,
+        description="for models over bags of kind features: table with a row per conformer; by "
+        "default that of the run",
+    )
+    features_2d: str | None = Field(
+        None, description="likewise: table with a row per molecule; by default that of the run"
+    )
+    batch_size: int = Field(
+        256, ge=1, description="molecules predicted at a time; no prediction depends on it"
+    )
+    chunk_rows: int = Field(
+        2048, ge=1, description="rows held in memory at a time; no prediction depends on it"
+    )
+    threads: int | None = Field(
+        None, ge=1, description="threads; by default as many as there are cores to run on"
+    )
+    on_bad_smiles: Literal["error", "null"] = Field(
+        "null",
+        description="SMILES that do not parse: stop, or keep the row without predictions",
+    )
+    applicability: ApplicabilityConfig = Field(default_factory=ApplicabilityConfig)

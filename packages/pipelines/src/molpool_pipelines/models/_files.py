@@ -1,0 +1,65 @@
+"""What the names and files of a saved model say before any of its weights are read."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from molpool_common import InputError, read_yaml
+
+CONFIG, MODELS = "config.resolved.yaml", "models"
+_MIL_KEY = b"mil_attn"
+
+
+def check_model_path(path: Path) -> None:
+    """Raise `InputError` where there is no model; looks at names only."""
+    if not path.exists():
+        raise InputError("model_dir", expected="a run folder or a model file", found=f"no {path}")
+    if path.is_dir() and not model_files(path):
+        raise InputError(
+            "model_dir",
+            expected="model.pt or member-*.pt in the folder",
+            found="none",
+            where=str(path),
+            hint="A run writes its model when it ends.",
+        )
+
+
+def model_files(path: Path) -> list[Path]:
+    """Return the model of a run folder, or those of a folder of an ensemble."""
+    if not path.is_dir():
+        return [path]
+    own = path / "model.pt"
+    if own.is_file():
+        return [own]
+    return sorted(path.glob("member-*.pt")) or sorted(path.glob(f"{MODELS}/member-*.pt"))
+
+
+def is_mil(path: Path) -> bool:
+    """Return whether a model, or the first of an ensemble, is one over bags; reads no weights."""
+    file = next(iter(model_files(path)), path)
+    if not file.is_file() or not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        described = next((n for n in archive.namelist() if n.endswith("/data.pkl")), None)
+        return described is not None and _MIL_KEY in archive.read(described)
+
+
+def reads_feature_tables(path: Path) -> bool:
+    """Return whether a model over bags takes features from tables, not from SMILES."""
+    return is_mil(path) and str(run_section(path, "data").get("kind", "smiles")) != "smiles"
+
+
+def run_section(path: Path, section: str) -> dict[str, Any]:
+    """Return a section of the configuration of a run folder; empty where there is none.
+
+    Of an ensemble whose folder has none it is that of the first member's run.
+    """
+    root = path.parent if path.name == MODELS else path
+    for folder in (root, *sorted(root.glob("member-*"))):
+        file = folder / CONFIG
+        found = read_yaml(file).data.get(section) if file.is_file() else None
+        if isinstance(found, dict):
+            return dict(found)
+    return {}

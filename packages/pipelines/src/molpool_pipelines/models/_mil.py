@@ -1,0 +1,228 @@
+"""Models of `molpool-train mil`, over bags of instances.
+
+Bags are computed from SMILES, or their features stand in tables, which fit into memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+from mil_attn import (
+    BagData,
+    MILConfig,
+    MILDataConfig,
+    MILError,
+    MILModule,
+    predict,
+    read_bags,
+)
+from molpool_common import InputError, TaskType, cache_folder, validate_values
+
+from molpool_pipelines.models._config import PredictConfig
+from molpool_pipelines.models._files import model_files, run_section
+from molpool_pipelines.models._protocol import Kind, Predicted
+
+
+class MILModel:
+    """Models over bags of one set of tasks, whose mean predicts.
+
+    Parameters
+    ----------
+    modules : sequence of MILModule
+        Of the same tasks.
+    data : MILDataConfig
+        What their bags are.
+    """
+
+    kind: Kind = "mil"
+    chunk_rows = 128
+
+    def __init__(self, modules: Sequence[MILModule], data: MILDataConfig) -> None:
+        self._modules = modules
+        self.data = data
+        self.module = modules[0]
+        self.task_names = tuple(self.module.task_names)
+        kind: TaskType = "classification" if self.module.is_classifier else "regression"
+        self.task_types = (kind,) * len(self.task_names)
+        self.n_members = len(modules)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read the run folder of a model, or the folder of an ensemble of them.
+
+        Raises
+        ------
+        InputError, MILError
+            If there is no configuration, or the members predict different tasks.
+        """
+        data = validate_values(MILDataConfig, _data_section(path))
+        modules = [MILModule.load(file) for file in model_files(path)]
+        tasks = [list(module.task_names) for module in modules]
+        other = next((t for t in tasks if t != tasks[0]), None)
+        if other is not None:
+            raise InputError(
+                "model_dir",
+                expected=f"members of the same tasks {tasks[0]}",
+                found=str(other),
+                where=str(path),
+            )
+        return cls(modules, data)
+
+    def predict(self, smiles: Sequence[str], batch_size: int) -> Predicted:
+        """Predict molecules; those without conformers or descriptors have a reason instead."""
+        reasons: list[str | None] = [None] * len(smiles)
+        try:
+            bags = BagData.from_smiles(
+                smiles,
+                features=self.data.features,
+                cache=cache_folder(self.data.cache_dir),
+                workers=self.data.workers,
+            )
+        except MILError:
+            # No molecule of the chunk has features. One alone says why, in its own error.
+            reasons = [self._reason(text) for text in smiles]
+            if None in reasons:
+                raise
+            return self._nothing(reasons)
+        for failure in bags.failures:
+            reasons[failure.row] = failure.reason
+        found = self.predict_bags(bags, batch_size)
+        return _of_rows(found, np.array([int(name) - 1 for name in bags.ids]), reasons)
+
+    def predict_bags(self, bags: BagData, batch_size: int) -> Predicted:
+        """Predict bags whose features are there.
+
+        A class is called where the mean probability reaches the mean of the members' thresholds.
+        """
+        each = np.stack([predict(m, bags, batch_size=batch_size) for m in self._modules])
+        mean = each.mean(axis=0)
+        sd = each.std(axis=0, ddof=1) if len(each) > 1 else None
+        called = None
+        if self.module.is_classifier:
+            called = mean >= np.mean([m.thresholds for m in self._modules], axis=0)
+        return Predicted(mean, sd, called, [None] * len(mean))
+
+    def _nothing(self, reasons: list[str | None]) -> Predicted:
+        none = np.full((len(reasons), len(self.task_names)), np.nan)
+        called = np.zeros(none.shape, dtype=bool) if self.module.is_classifier else None
+        return Predicted(none, none if self.n_members > 1 else None, called, reasons)
+
+    def _reason(self, smiles: str) -> str | None:
+        """Return why a molecule has no features, None where it has."""
+        try:
+            BagData.from_smiles([smiles], features=self.data.features)
+        except MILError as error:
+            return str(error)
+        return None
+
+
+def _data_section(path: Path) -> Mapping[str, Any]:
+    """Return the ``data`` section of the run, or of the first member, of a model over bags.
+
+    Raises
+    ------
+    InputError
+        If there is no configuration.
+    """
+    if not path.is_dir():
+        raise InputError(
+            "model_dir",
+            expected="the run folder of a model over bags, whose configuration says what is "
+            "computed of molecules",
+            found=f"the file {str(path)!r} alone",
+        )
+    section = run_section(path, "data")
+    if not section:
+        raise InputError(
+            "model_dir",
+            expected="the configuration of a run beside the models over bags",
+            found="none",
+            where=str(path),
+        )
+    return section
+
+
+def _of_rows(found: Predicted, rows: Any, reasons: list[str | None]) -> Predicted:
+    """Return predictions of some rows as those of all."""
+
+    def all_rows(values: Any, fill: Any) -> Any:
+        if values is None:
+            return None
+        whole = np.full((len(reasons), values.shape[1]), fill)
+        whole[rows] = values
+        return whole
+
+    return Predicted(
+        all_rows(found.mean, np.nan),
+        all_rows(found.sd, np.nan),
+        all_rows(found.decisions, False),
+        reasons,
+    )
+
+
+def predict_bags(config: PredictConfig, model: MILModel) -> pl.DataFrame:
+    """Return the predictions of a table's bags.
+
+    Parameters
+    ----------
+    config : PredictConfig
+        Names the table and, for kind ``features``, those of features.
+    model : MILModel
+        Predicts them.
+
+    Returns
+    -------
+    DataFrame
+        ``row`` (of the bag, from 1), ``id``, ``SMILES`` where the table has them; of each task
+        ``TASK predicted``, ``TASK_sd`` and ``TASK decision`` where the model has these;
+        ``instances``, how many a bag has; ``error``, always null: a bag that cannot be
+        predicted stops all.
+
+    Raises
+    ------
+    InputError, MILError
+        If the tables do not fit the model.
+    """
+    assert config.data_path is not None
+    section = model.data.model_copy(update=_tables(config, model))
+    tasks = MILConfig(task_kind=model.task_types[0])
+    bags = read_bags(config.data_path, section, tasks, labelled=False)
+    found = model.predict_bags(bags, config.batch_size)
+    columns = [
+        pl.Series("row", range(1, len(bags) + 1), dtype=pl.Int64),
+        pl.Series("id", bags.ids, dtype=pl.String),
+    ]
+    if bags.smiles is not None:
+        columns.append(pl.Series("SMILES", bags.smiles, dtype=pl.String))
+    columns += found.to_columns(model.task_names, np.arange(len(bags)), len(bags))
+    columns.append(pl.Series("instances", bags.sizes, dtype=pl.Int64))
+    columns.append(pl.Series("error", [None] * len(bags), dtype=pl.String))
+    return pl.DataFrame(columns)
+
+
+def _tables(config: PredictConfig, model: MILModel) -> Mapping[str, Any]:
+    """Return what the ``data`` section of the run says otherwise for this table."""
+    update: dict[str, Any] = {}
+    if config.id_column is not None:
+        update["id_column"] = config.id_column
+    if config.smiles_column is not None:
+        update["smiles_column"] = config.smiles_column
+    scaler = model.module.scaler
+    if model.data.kind == "bags" and scaler is not None and scaler.instances is not None:
+        # Else all columns but ids would be features, the labels of a table that has them too.
+        update["feature_columns"] = list(scaler.instances.names)
+    for key in ("features_3d", "features_2d"):
+        given, trained = getattr(config, key), getattr(model.data, key)
+        if given is not None and trained is None:
+            raise InputError(
+                f"--{key.replace('_', '-')}",
+                expected=f"none: the model has no {key}",
+                found=repr(given),
+            )
+        if given is not None:
+            update[key] = given
+    return update

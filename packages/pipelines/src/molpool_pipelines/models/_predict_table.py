@@ -1,0 +1,358 @@
+"""Predict a table that may be larger than memory, some thousand rows at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import polars as pl
+from chemprop_multitask import ChempropError
+from molpool_common import InputError, IntArray, frames_written, listed, parse_smiles
+
+from molpool_pipelines.models._config import PredictConfig
+from molpool_pipelines.models._files import (
+    check_model_path,
+    is_mil,
+    reads_feature_tables,
+    run_section,
+)
+from molpool_pipelines.models._protocol import Predicted, SavedModel, spread
+from molpool_pipelines.scores import NearestTraining, TrainingMolecules, training_molecules
+from molpool_pipelines.tables import TableFiles, survey
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+
+FAR = 0.3
+"""Tanimoto similarity below which a molecule counts as unlike all training molecules."""
+
+_FIRST = 5
+"""Rows without a prediction that are named."""
+
+
+@dataclass
+class PredictedTable:
+    """What `predict_table` wrote.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    n_tasks, n_members : int
+        Of the model.
+    of_bags : bool
+        Whether rows are bags whose features stood in tables.
+    note : str or None
+        What the user should know.
+    rows, bad, far : int
+        Rows written, those without a prediction, and those of molecules less similar than `FAR` to
+        any training molecule.
+    first_bad : list of str
+        Row and reason of the first without a prediction.
+    seconds : float
+        That predicting took.
+    """
+
+    path: Path
+    n_tasks: int
+    n_members: int
+    of_bags: bool = False
+    note: str | None = None
+    rows: int = 0
+    bad: int = 0
+    far: int = 0
+    first_bad: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Count the rows of a chunk."""
+        wrong = frame.filter(pl.col("error").is_not_null())
+        self.rows += frame.height
+        self.bad += wrong.height
+        named = wrong.select("row", "error").head(_FIRST - len(self.first_bad)).rows()
+        self.first_bad += [f"{row} ({reason})" for row, reason in named]
+        if "similarity" in frame.columns:
+            self.far += int((frame["similarity"] < FAR).sum())
+
+
+def predict_table(
+    config: PredictConfig, *, on_progress: Callable[[int, int], None] | None = None
+) -> PredictedTable:
+    """Predict the molecules of a table and write one file.
+
+    Parameters
+    ----------
+    config : PredictConfig
+        Model, table, output.
+    on_progress : callable, optional
+        Called with the rows that are done, and with all.
+
+    Raises
+    ------
+    InputError, ChempropError, MILError
+        If model, table or output are wrong; then nothing is written.
+    """
+    model_path = Path(_given(config.model_dir, "--model-dir", "a saved model"))
+    check_model_path(model_path)
+    table = TableFiles.find([_given(config.data_path, "--data-path", "a table of molecules")])
+    path = table.files[0]
+    if reads_feature_tables(model_path):
+        return _predict_feature_tables(config, model_path, path)
+    _refuse_features(config)
+    smiles, names = _columns(config, model_path, table)
+    output = _output(config, path)
+    total = survey(table, names or smiles, distinct=names is not None)
+    # torch takes seconds to import: what is wrong with the table was said before.
+    if config.threads is not None:
+        import torch
+
+        torch.set_num_threads(config.threads)
+    model = load_model(model_path)
+    predictor = ChunkPredictor.from_config(config, model, model_path)
+    done = PredictedTable(output, len(model.task_names), model.n_members, note=predictor.note)
+    start = perf_counter()
+    with frames_written(output) as writer:
+        for frame in _chunks(table, smiles, names, min(config.chunk_rows, model.chunk_rows)):
+            predicted = predictor.predict(frame)
+            writer.write(predicted)
+            done.add(predicted)
+            if on_progress is not None:
+                on_progress(done.rows, total)
+    done.seconds = perf_counter() - start
+    return done
+
+
+def load_model(path: Path) -> SavedModel:
+    """Read whatever model of ours there is, only from a trusted source.
+
+    Parameters
+    ----------
+    path : Path
+        A run folder, a folder of an ensemble, or a model file.
+
+    Raises
+    ------
+    InputError, ChempropError, MILError
+        If there is no model, or one that cannot be read.
+    """
+    # Each kind imports its own framework, which takes seconds.
+    if is_mil(path):
+        from molpool_pipelines.models._mil import MILModel
+
+        return MILModel.load(path)
+    from molpool_pipelines.models._chemprop import ChempropModel
+
+    return ChempropModel.load(path)
+
+
+def _predict_feature_tables(config: PredictConfig, model: Path, table: Path) -> PredictedTable:
+    from molpool_pipelines.models._mil import MILModel, predict_bags
+
+    output = _output(config, table)
+    start = perf_counter()
+    saved = MILModel.load(model)
+    frame = predict_bags(config, saved)
+    with frames_written(output) as writer:
+        writer.write(frame)
+    done = PredictedTable(output, len(saved.task_names), saved.n_members, of_bags=True)
+    done.add(frame)
+    done.seconds = perf_counter() - start
+    return done
+
+
+def _refuse_features(config: PredictConfig) -> None:
+    for flag, value in (
+        ("--features-3d", config.features_3d),
+        ("--features-2d", config.features_2d),
+    ):
+        if value is not None:
+            raise InputError(flag, expected="none: the model reads SMILES", found=repr(value))
+
+
+def _given(value: str | None, flag: str, expected: str) -> str:
+    if value is None:
+        raise InputError(flag, expected=expected, found="none")
+    return value
+
+
+def _columns(config: PredictConfig, model_path: Path, table: TableFiles) -> tuple[str, str | None]:
+    """Return the columns of SMILES and of ids; None where rows are numbered."""
+    section = run_section(model_path, "data")
+    smiles = config.smiles_column or section.get("smiles_column") or "SMILES"
+    table.require(smiles, "--smiles-column")
+    if config.id_column is not None:
+        return smiles, table.require(config.id_column, "--id-column")
+    named = section.get("id_column")
+    return smiles, named if named in table.columns else None
+
+
+def _output(config: PredictConfig, table: Path) -> Path:
+    stem = table.name.partition(".")[0]
+    path = Path(config.output) if config.output else Path(f"{stem}_predictions.parquet")
+    if path.suffix not in {".parquet", ".csv"}:
+        raise InputError("--output", expected="a .parquet or .csv file", found=repr(str(path)))
+    if not path.absolute().parent.is_dir():
+        raise InputError(
+            "--output", expected="a file in an existing folder", found=f"{str(path)!r}"
+        )
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise InputError("--output", expected="a folder that may be written to", found=str(path))
+    if path.exists() and path.samefile(table):
+        raise InputError("--output", expected="another file than data_path", found=str(path))
+    if path.exists() and not config.overwrite:
+        raise InputError(
+            "--output",
+            expected="a new file",
+            found=f"{str(path)!r}, which is there",
+            hint="--overwrite true replaces it.",
+        )
+    return path
+
+
+def _chunks(table: TableFiles, smiles: str, names: str | None, rows: int) -> Iterator[pl.DataFrame]:
+    """Yield ``row`` (from 1), ``id`` and ``SMILES``."""
+    done = 0
+    for frame in table.texts([smiles, *([] if names is None else [names])], rows):
+        row = pl.Series("row", range(done + 1, done + frame.height + 1), dtype=pl.Int64)
+        ids = row.cast(pl.String) if names is None else frame[names]
+        yield pl.DataFrame([row, ids.alias("id"), frame[smiles].alias("SMILES")])
+        done += frame.height
+
+
+class _Read(NamedTuple):
+    """Which of N SMILES are molecules: their positions, molecules, and why the others are none."""
+
+    rows: IntArray
+    mols: list[Mol]
+    reasons: list[str | None]
+
+
+@dataclass(frozen=True)
+class ChunkPredictor:
+    """Predicts chunks of a table.
+
+    Parameters
+    ----------
+    model : SavedModel
+        The model.
+    batch_size : int
+        Molecules predicted at a time.
+    stop_at_bad : bool
+        Whether a SMILES that does not parse is an error.
+    nearest : NearestTraining or None
+        Finds the nearest training molecule, where that is asked for.
+    training : TrainingMolecules or None
+        Those molecules.
+    note : str or None
+        What the user should know.
+    """
+
+    model: SavedModel
+    batch_size: int = 256
+    stop_at_bad: bool = False
+    nearest: NearestTraining | None = None
+    training: TrainingMolecules | None = None
+    note: str | None = None
+
+    @classmethod
+    def from_config(cls, config: PredictConfig, model: SavedModel, path: Path) -> ChunkPredictor:
+        """Return the predictor of a configuration; reads the training molecules of the run."""
+        stop = config.on_bad_smiles == "error"
+        section = config.applicability
+        if not section.enabled:
+            return cls(model, config.batch_size, stop)
+        training = training_molecules(path)
+        if training is None:
+            note = "No similarity to training molecules: model_dir is no run that names them."
+            return cls(model, config.batch_size, stop, note=note)
+        nearest = NearestTraining(training.mols, section.radius, section.n_bits)
+        return cls(model, config.batch_size, stop, nearest, training)
+
+    def predict(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows of a chunk (``row, id, SMILES``) with their predictions.
+
+        Of each task ``TASK predicted`` and, where the model has them, ``TASK_sd`` and
+        ``TASK decision``; ``similarity`` and ``nearest``, the id of the most similar training
+        molecule; and ``error``, why a row has no prediction.
+
+        Raises
+        ------
+        InputError
+            At SMILES that do not parse, if these are errors.
+        """
+        smiles = frame["SMILES"].to_list()
+        read, predicted = self._predicted(smiles, frame)
+        for place, reason in zip(read.rows.tolist(), predicted.reasons, strict=True):
+            read.reasons[place] = reason
+        tasks, n = self.model.task_names, frame.height
+        columns = [*frame.get_columns(), *predicted.to_columns(tasks, read.rows, n)]
+        columns += self._similarity(read, n)
+        columns.append(pl.Series("error", read.reasons, dtype=pl.String))
+        return pl.DataFrame(columns)
+
+    def _predicted(
+        self, smiles: Sequence[str | None], frame: pl.DataFrame
+    ) -> tuple[_Read, Predicted]:
+        """Return predictions of the rows that are molecules."""
+        if self.nearest is None and self.model.kind == "chemprop":
+            # Featurising reads SMILES itself; only where it stops is it worth while to read them.
+            read = _not_empty(smiles)
+            try:
+                return self._of_read(read, smiles, frame)
+            except ChempropError:
+                pass
+        return self._of_read(_parsed(smiles), smiles, frame)
+
+    def _of_read(
+        self, read: _Read, smiles: Sequence[str | None], frame: pl.DataFrame
+    ) -> tuple[_Read, Predicted]:
+        if self.stop_at_bad:
+            _refuse_bad(frame, read.reasons)
+        texts = [smiles[i] or "" for i in read.rows.tolist()]
+        return read, self.model.predict(texts, self.batch_size)
+
+    def _similarity(self, read: _Read, n: int) -> list[pl.Series]:
+        if self.nearest is None or self.training is None:
+            return []
+        found = self.nearest.find(read.mols)
+        ids: list[str | None] = [None] * n
+        for place, row in zip(read.rows.tolist(), found.row.tolist(), strict=True):
+            ids[place] = self.training.ids[row]
+        return [
+            spread("similarity", found.similarity, read.rows, n),
+            pl.Series("nearest", ids, dtype=pl.String),
+        ]
+
+
+def _not_empty(smiles: Sequence[str | None]) -> _Read:
+    reasons = [None if text and text.strip() else "empty" for text in smiles]
+    rows = np.flatnonzero([reason is None for reason in reasons])
+    return _Read(rows, [], list(reasons))
+
+
+def _parsed(smiles: Sequence[str | None]) -> _Read:
+    parsed = parse_smiles(smiles)
+    reasons: list[str | None] = [None] * len(smiles)
+    for bad in parsed.bad:
+        reasons[bad.row] = bad.reason
+    rows = np.flatnonzero([reason is None for reason in reasons])
+    return _Read(rows, [mol for mol in parsed.mols if mol is not None], reasons)
+
+
+def _refuse_bad(frame: pl.DataFrame, reasons: Sequence[str | None]) -> None:
+    bad = [i for i, reason in enumerate(reasons) if reason is not None]
+    if bad:
+        text, row = frame["SMILES"][bad[0]], frame["row"][bad[0]]
+        raise InputError(
+            "SMILES",
+            expected="SMILES that RDKit parses",
+            found=f"{'nothing' if text is None else repr(text)} in row {row} ({reasons[bad[0]]})",
+            hint=f"Rows: {listed([frame['row'][i] for i in bad])}. --on-bad-smiles null keeps them "
+            "without predictions.",
+        )

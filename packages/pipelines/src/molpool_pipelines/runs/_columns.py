@@ -1,0 +1,100 @@
+"""Names of the columns in tables of predictions, and a reader for the names of earlier ones.
+
+Of each task ``TASK`` holds the truth, ``TASK modifier`` whether it is a bound, ``TASK predicted``
+the prediction, ``TASK_sd`` its uncertainty and ``TASK decision`` a class at a threshold. Folds and
+repeats are numbered from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from molpool_common import ConfigModel
+from pydantic import Field
+
+from molpool_pipelines.runs._folder import PREDICTIONS
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SplitName = Literal["train", "val", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+
+SPLIT = "split"
+EARLIER_SPLIT = "side"
+"""What the column of the split was called in 2026; folds were numbered from 1 beside it."""
+
+
+class ColumnsConfig(ConfigModel):
+    """Names of columns; by default those of a run's predictions.parquet."""
+
+    earlier_keys: ClassVar[Mapping[str, str]] = {"side": "split"}
+
+    id: str = Field("id", description="names of molecules or bags")
+    truth_id: str | None = Field(
+        None,
+        description="names in data_path, where the truth is in a table of its own; by default the "
+        "same column, or row numbers where the predictions are numbered",
+    )
+    smiles: str = Field("SMILES", description="SMILES, where there are any")
+    split: str = Field(SPLIT, description="train, val or test, where rows are of a split")
+    quality: str = Field("quality", description="quality label, where rows have one")
+    repeat: str = Field("repeat", description="which repeat of repeated folds, where there are any")
+    fold: str = Field("fold", description="which fold predicted the row, where there are any")
+    predicted: str = Field(
+        " predicted", description="ending of a task's predictions: TASK predicted"
+    )
+    sd: str = Field("_sd", description="ending of a task's uncertainty, a standard deviation")
+    modifier: str = Field(" modifier", description="ending of a task's signs <, = and > of bounds")
+    decision: str = Field(" decision", description="ending of a task's decisions at a threshold")
+    tasks: list[str] = Field(
+        default_factory=list,
+        description="tasks, each with a column of this name that holds the truth; by default all "
+        "that have predictions",
+    )
+
+
+def split_column(names: Collection[str], wanted: str = SPLIT) -> str | None:
+    """Return the column of the split among a table's names, by its earlier name where that is it.
+
+    Parameters
+    ----------
+    names : collection of str
+        Columns of a table.
+    wanted : str
+        What it is called; another name than `SPLIT` has no earlier one.
+    """
+    if wanted in names:
+        return wanted
+    return EARLIER_SPLIT if wanted == SPLIT and EARLIER_SPLIT in names else None
+
+
+def with_split(frame: pl.DataFrame, wanted: str = SPLIT) -> pl.DataFrame:
+    """Return predictions as they are written today: the column `SPLIT`, and folds from 0.
+
+    Parameters
+    ----------
+    frame : DataFrame [N]
+        Predictions, written today or earlier, or another tool's.
+    wanted : str
+        What the column of the split is called.
+    """
+    import polars as pl
+
+    if split_column(frame.columns, wanted) != EARLIER_SPLIT or wanted == EARLIER_SPLIT:
+        return frame
+    frame = frame.rename({EARLIER_SPLIT: SPLIT})
+    folds = frame["fold"] if "fold" in frame.columns else pl.Series(dtype=pl.Null)
+    # Another tool's table may have a column of this name and count from 0.
+    if folds.dtype.is_integer() and folds.min() == 1:
+        frame = frame.with_columns(pl.col("fold") - 1)
+    return frame
+
+
+def read_run_predictions(folder: str | Path) -> pl.DataFrame:
+    """Return ``predictions.parquet`` of a run folder, written today or earlier."""
+    import polars as pl
+
+    return with_split(pl.read_parquet(Path(folder) / PREDICTIONS))

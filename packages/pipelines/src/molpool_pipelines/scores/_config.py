@@ -1,0 +1,156 @@
+"""What scoring and comparing can be asked: keys of `molpool-evaluate score` and `compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+import tyro
+from molpool_common import ConfigModel
+from pydantic import Field
+
+from molpool_pipelines.runs import ColumnsConfig
+
+
+class ScoreConfig(ConfigModel):
+    """Score predictions against the truth."""
+
+    earlier_keys: ClassVar[Mapping[str, str]] = {"side": "split"}
+
+    predictions: Annotated[str | None, tyro.conf.arg(metavar="DIR|FILE")] = Field(
+        None, description="run folder, or table of predictions: Parquet, CSV or TSV"
+    )
+    model_dir: str | None = Field(
+        None, description="instead of predictions: a saved model, which predicts data_path first"
+    )
+    data_path: str | None = Field(
+        None,
+        description="table with the truth, by id and in the units of the predictions; by default "
+        "it stands beside the predictions",
+    )
+    save_dir: str | None = Field(
+        None, description="folder to write to; by default scores/NAME-TIME of the predictions"
+    )
+    overwrite: bool = Field(False, description="replace the scores in save_dir")
+    split: str | None = Field(
+        None,
+        description="split to score: train, val, test or all; by default test where rows have a "
+        "split, or val where none is test",
+    )
+    train_path: str | None = Field(
+        None,
+        description="table or run folder whose molecules count as known, for novelty; by default "
+        "the training rows of the predictions",
+    )
+    n_bootstrap: int = Field(1000, ge=0, description="bootstrap resamples; 0: no intervals")
+    level: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals")
+    seed: int = Field(0, ge=0, description="seed of the resamples")
+    min_rows: int = Field(10, ge=2, description="fewest labels of a stratum that is scored")
+    similarity_bins: list[float] = Field(
+        default_factory=lambda: [0.3, 0.5, 0.7],
+        description="ends of the bins of similarity to the nearest training molecule",
+    )
+    label_bins: list[int] = Field(
+        default_factory=lambda: [100, 1000],
+        description="ends of the bins of tasks by their number of training labels",
+    )
+    task_types: dict[str, Literal["regression", "classification"]] = Field(
+        default_factory=dict,
+        description="kind of single tasks; by default classification where all truth is 0 or 1",
+    )
+    columns: ColumnsConfig = Field(default_factory=ColumnsConfig)
+
+
+METRICS_SHOWN = ("ma_rae", "mae", "rmse", "r2", "spearman", "average_precision", "roc_auc")
+"""Metrics that are compared unless others are asked for."""
+
+
+class CompareConfig(ConfigModel):
+    """Compare models on the same rows."""
+
+    earlier_keys: ClassVar[Mapping[str, str]] = {"side": "split"}
+
+    model_dirs: Annotated[list[str], tyro.conf.arg(metavar="[DIR ...]")] = Field(
+        default_factory=list,
+        description="saved models; they predict test_data, or bring what they predicted when they "
+        "were trained",
+    )
+    test_data: str | None = Field(
+        None, description="table with the truth, which all model_dirs predict"
+    )
+    predictions: Annotated[list[str], tyro.conf.arg(metavar="[DIR|FILE ...]")] = Field(
+        default_factory=list,
+        description="run folders or tables of predictions: Parquet, CSV or TSV; with columns "
+        "repeat and fold, of repeated folds",
+    )
+    result_files: Annotated[list[str], tyro.conf.arg(metavar="[FILE ...]")] = Field(
+        default_factory=list,
+        description="metrics as JSON, of molpool-evaluate score or of runs; of values alone "
+        "no difference is significant, so that they are compared by the predictions they name",
+    )
+    names: list[str] = Field(
+        default_factory=list,
+        description="what to call the models, in the order of model_dirs, predictions and "
+        "result_files; by default their folders' or files' names",
+    )
+    output: str = Field(
+        "comparison/comparison.csv",
+        description="table to write; beside it go the same name .json, .html, .png and .svg",
+    )
+    overwrite: bool = Field(False, description="replace the comparison that is there")
+    metrics: list[str] = Field(
+        list(METRICS_SHOWN),
+        description="what to compare by, each on the tasks of its kind; figures show the first",
+    )
+    split: str | None = Field(
+        None,
+        description="split to compare: train, val, test or all; by default test where rows have a "
+        "split, or val where none is test",
+    )
+    design: Literal["auto", "test_set", "folds"] = Field(
+        "auto",
+        description="over the molecules of one test set (paired bootstrap) or over folds (Tukey); "
+        "auto: folds where rows have them",
+    )
+    common_rows: bool = Field(
+        False, description="leave out rows that not all models predict, instead of refusing"
+    )
+    min_labels: int = Field(
+        20,
+        ge=2,
+        description="fewest labels of a task in a test set on which differences are tested; "
+        "tasks with fewer are not in the mean over tasks",
+    )
+    level: float = Field(
+        0.95, gt=0, lt=1, description="coverage of intervals; families of tests err at 1 - level"
+    )
+    n_bootstrap: int = Field(
+        5000,
+        ge=100,
+        description="resamples of the molecules for the differences; values have the interval of "
+        "the first 1000, as everywhere",
+    )
+    seed: int = Field(0, ge=0, description="seed of the resamples")
+    practical: dict[str, float] = Field(
+        default_factory=dict,
+        description="smallest difference that matters, by metric: ma_rae 0.05",
+    )
+    guard: bool = Field(
+        True,
+        description="on folds, a win needs the corrected resampled t-test too, since folds share "
+        "training rows",
+    )
+    id_column: str | None = Field(
+        None, description="column of ids in test_data; by default that of the runs"
+    )
+    smiles_column: str | None = Field(
+        None, description="column of SMILES in test_data; by default that of the runs"
+    )
+    on_bad_smiles: Literal["error", "drop"] = Field(
+        "error", description="rows of test_data whose SMILES do not parse: stop, or leave them out"
+    )
+    task_types: dict[str, Literal["regression", "classification"]] = Field(
+        default_factory=dict,
+        description="kind of single tasks; by default classification where all truth is 0 or 1",
+    )
+    columns: ColumnsConfig = Field(default_factory=ColumnsConfig)

@@ -1,0 +1,354 @@
+"""Predictions from disk: a run folder, or a table of ours or of another tool.
+
+The truth stands beside them, or in a table of its own, to which they are joined by id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from molpool_common import (
+    FloatArray,
+    InputError,
+    IntArray,
+    TaskType,
+    did_you_mean,
+    listed,
+    number_column,
+    read_table,
+    require_columns,
+)
+from numpy.typing import NDArray
+
+from molpool_pipelines.runs import EARLIER_SPLIT, PREDICTIONS, SPLIT, ColumnsConfig, with_split
+from molpool_pipelines.scores._predictions import (
+    Predictions,
+    Texts,
+    refuse_missing,
+    refuse_repeated,
+    repeated,
+)
+from molpool_pipelines.tables import exact_labels, read_signs
+
+
+def read_predictions(
+    path: str | Path,
+    *,
+    columns: ColumnsConfig | None = None,
+    truth: str | Path | None = None,
+    task_types: Mapping[str, TaskType] | None = None,
+) -> Predictions:
+    """Read predictions and the truth of the same rows.
+
+    Parameters
+    ----------
+    path : str or Path
+        A run folder of `molpool-train`, or a Parquet, CSV or TSV file.
+    columns : ColumnsConfig, optional
+        How columns are called.
+    truth : str or Path, optional
+        Table with the truth, by id (or in order, where the predictions are numbered from 1 and it
+        has no ids); every row of it must have a prediction. Tasks are then columns
+        that both tables have, in the predictions with or without the ending of predictions. By
+        default the truth stands beside the predictions.
+    task_types : mapping of str to {"regression", "classification"}, optional
+        Kind of single tasks; by default classification where all truth is 0 or 1.
+
+    Raises
+    ------
+    InputError
+        If a file or column is missing, rows lack a prediction or ids repeat (counts, first ids),
+        or a value is no number.
+    """
+    named = columns or ColumnsConfig()
+    file, name = _located(Path(path))
+    frame = with_split(read_table(file), named.split)
+    require_columns(frame, [named.id], key="columns.id", where=name)
+    if truth is not None:
+        frame = _joined(frame, name, Path(truth), named)
+    return predictions_of(frame, name, columns=named, task_types=task_types)
+
+
+def predictions_of(
+    frame: pl.DataFrame,
+    name: str,
+    *,
+    columns: ColumnsConfig | None = None,
+    task_types: Mapping[str, TaskType] | None = None,
+) -> Predictions:
+    """Return the predictions of a table in memory; see `read_predictions`.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As a run writes it, with the truth.
+    name : str
+        Of the model.
+    """
+    named = columns or ColumnsConfig()
+    frame = with_split(frame, named.split)
+    tasks = _tasks(frame, named, name)
+    signs = _signs(frame, tasks, named, name)
+    y = _matrix(frame, tasks, name)
+    exact = exact_labels(y, signs)
+    found = Predictions(
+        name=name,
+        ids=_ids(frame, named, name),
+        tasks=tuple(tasks),
+        task_types=tuple(_kinds(exact, tasks, task_types or {})),
+        y_true=exact,
+        y_pred=_matrix(frame, [f"{t}{named.predicted}" for t in tasks], name),
+        sd=_some(frame, [f"{t}{named.sd}" for t in tasks], name),
+        decisions=_decisions(frame, [f"{t}{named.decision}" for t in tasks], name),
+        split=_texts(frame, named.split),
+        quality=_texts(frame, named.quality),
+        smiles=_texts(frame, named.smiles),
+        repeat=_numbers(frame, named.repeat, name),
+        fold=_numbers(frame, named.fold, name),
+        n_bounds=(np.isfinite(y) & ~np.isfinite(exact)).sum(axis=0),
+    )
+    refuse_repeated(_plain(found), named.id, name)
+    _refuse_unpredicted(found, named)
+    return found
+
+
+def _plain(found: Predictions) -> Sequence[object]:
+    """Return the keys that identify rows, as short as they can be shown."""
+    keyed = found.repeat is not None or found.fold is not None
+    return found.keys if keyed else found.ids.tolist()
+
+
+def _located(path: Path) -> tuple[Path, str]:
+    """Return the file of predictions and the name of their model."""
+    if not path.is_dir():
+        return path, path.stem
+    if (path / PREDICTIONS).is_file():
+        return path / PREDICTIONS, path.absolute().name
+    hint = "A run writes its predictions when it ends."
+    if (path / "retrained" / PREDICTIONS).is_file():
+        hint = f"Did you mean {path / 'retrained'}?"
+    raise InputError(
+        "predictions",
+        expected=f"a run folder with {PREDICTIONS}, or a file",
+        found=f"the folder {str(path)!r} without it",
+        hint=hint,
+    )
+
+
+def _tasks(frame: pl.DataFrame, named: ColumnsConfig, name: str) -> list[str]:
+    """Return the tasks: those asked for, or those that have predictions."""
+    ending = named.predicted
+    found = [c[: -len(ending)] for c in frame.columns if ending and c.endswith(ending)]
+    if not found and not named.tasks:
+        raise InputError(
+            "columns.predicted",
+            expected=f"columns that end in {ending!r}",
+            found=f"columns {listed(frame.columns)}",
+            where=name,
+        )
+    for task in named.tasks:
+        if f"{task}{ending}" not in frame.columns:
+            raise InputError(
+                "columns.tasks",
+                expected=f"a column {f'{task}{ending}'!r} of predictions",
+                found="none",
+                where=name,
+                hint=did_you_mean(task, found) if found else None,
+            )
+    tasks = named.tasks or found
+    require_columns(frame, tasks, key="columns.tasks", where=name)
+    return list(tasks)
+
+
+def _ids(frame: pl.DataFrame, named: ColumnsConfig, name: str) -> Texts:
+    """Return ids; where a run's table has one twice, with the source and row it stands in."""
+    ids = _text_of(frame[named.id])
+    if {"source", "row"} <= set(frame.columns) and repeated(ids):
+        places = zip(ids, _text_of(frame["source"]), _text_of(frame["row"]), strict=True)
+        ids = [f"{i} ({source} row {row})" for i, source, row in places]
+    return np.array(ids, dtype=object)
+
+
+def _texts(frame: pl.DataFrame, column: str) -> Texts | None:
+    if column not in frame.columns or frame[column].null_count() == frame.height:
+        return None
+    return np.array(frame[column].cast(pl.String).to_list(), dtype=object)
+
+
+def _numbers(frame: pl.DataFrame, column: str, where: str) -> IntArray | None:
+    if column not in frame.columns or frame[column].null_count() == frame.height:
+        return None
+    numbers = number_column(frame, column, where=where).fill_null(-1)
+    return numbers.cast(pl.Int64).to_numpy()
+
+
+def _matrix(frame: pl.DataFrame, names: Sequence[str], where: str) -> FloatArray:
+    columns = [number_column(frame, c, where=where).fill_null(np.nan).to_numpy() for c in names]
+    return np.stack(columns, axis=1) if columns else np.empty((frame.height, 0))
+
+
+def _some(frame: pl.DataFrame, names: Sequence[str], where: str) -> FloatArray | None:
+    """Return columns [N, T] with NaN for those that are not there; None if none is."""
+    if not any(c in frame.columns for c in names):
+        return None
+    nothing = pl.lit(None, dtype=pl.Float64)
+    absent = [nothing.alias(c) for c in names if c not in frame.columns]
+    values = _matrix(frame.with_columns(absent), names, where)
+    return values if np.isfinite(values).any() else None
+
+
+def _decisions(frame: pl.DataFrame, names: Sequence[str], where: str) -> FloatArray | None:
+    there = [c for c in names if c in frame.columns]
+    flags = {"true": "1", "false": "0"}
+    plain = [
+        pl.col(c).cast(pl.String).str.to_lowercase().replace(flags) for c in there
+    ]  # a CSV file has words
+    return _some(frame.with_columns(plain), names, where)
+
+
+def _signs(
+    frame: pl.DataFrame, tasks: Sequence[str], named: ColumnsConfig, where: str
+) -> NDArray[np.int8] | None:
+    there = [f"{t}{named.modifier}" in frame.columns for t in tasks]
+    if not any(there):
+        return None
+    signs = np.zeros((frame.height, len(tasks)), dtype=np.int8)
+    rows = pl.Series(range(1, frame.height + 1))
+    for t, task in enumerate(tasks):
+        if there[t]:
+            signs[:, t] = read_signs(frame, f"{task}{named.modifier}", where=where, rows=rows)
+    return signs
+
+
+def _kinds(y: FloatArray, tasks: Sequence[str], given: Mapping[str, TaskType]) -> list[TaskType]:
+    for task in given:
+        if task not in tasks:
+            raise InputError(
+                "task_types",
+                expected="tasks with predictions",
+                found=repr(task),
+                hint=did_you_mean(task, tasks),
+            )
+    kinds: list[TaskType] = []
+    for t, task in enumerate(tasks):
+        labels = y[np.isfinite(y[:, t]), t]
+        classes = len(labels) > 0 and bool(np.isin(labels, (0.0, 1.0)).all())
+        kinds.append(given.get(task, "classification" if classes else "regression"))
+    return kinds
+
+
+def _refuse_unpredicted(found: Predictions, named: ColumnsConfig) -> None:
+    """Stop at rows with a label and without a prediction of the same task."""
+    lacking = np.isfinite(found.y_true) & ~np.isfinite(found.y_pred)
+    for t, task in enumerate(found.tasks):
+        rows = np.flatnonzero(lacking[:, t])
+        if len(rows):
+            refuse_missing(
+                found.ids[rows].tolist(),
+                int(np.isfinite(found.y_true[:, t]).sum()),
+                f"{task}{named.predicted}",
+                found.name,
+            )
+
+
+def _text_of(column: pl.Series) -> list[str]:
+    """Return a column as text, empty where there is none."""
+    return column.cast(pl.String).fill_null("").to_list()
+
+
+def _joined(frame: pl.DataFrame, name: str, path: Path, named: ColumnsConfig) -> pl.DataFrame:
+    """Return the rows of a table of truth with their predictions under the usual names.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Predictions.
+    name : str
+        Of their model, for messages.
+    path : Path
+        The table of truth.
+    named : ColumnsConfig
+        How columns are called.
+
+    Raises
+    ------
+    InputError
+        If a column or a task is missing, ids repeat, or a row of the truth has no prediction.
+    """
+    truth = with_split(read_table(path), named.split)
+    known = _text_of(frame[named.id])
+    column, ids = _truth_ids(truth, known, named, path.name)
+    tasks = named.tasks or _shared(frame, truth, named, path.name)
+    require_columns(truth, tasks, key="columns.tasks", where=path.name)
+    refuse_repeated(ids, column, path.name)
+    refuse_repeated(known, named.id, name)
+    place = {text: row for row, text in enumerate(known)}
+    refuse_missing([i for i in ids if i not in place], len(ids), named.id, name)
+    rows = frame[[place[i] for i in ids]]
+    renamed = {t: f"{t}{named.predicted}" for t in tasks}
+    bare = {t: new for t, new in renamed.items() if new not in rows.columns}
+    require_columns(rows, list(bare), key="columns.tasks", where=name)
+    rows = rows.drop([t for t in tasks if t not in bare], strict=False).rename(bare)
+    own = [t for t in tasks if t in truth.columns]
+    extra = [
+        c
+        for c in (
+            *(f"{t}{named.modifier}" for t in tasks),
+            named.quality,
+            named.smiles,
+            named.split,
+        )
+        if c in truth.columns
+    ]
+    rows = rows.drop(extra, strict=False)
+    return pl.concat([rows, truth.select([*own, *extra])], how="horizontal")
+
+
+def _truth_ids(
+    truth: pl.DataFrame, known: Sequence[str], named: ColumnsConfig, where: str
+) -> tuple[str, list[str]]:
+    """Return the column of ids and the ids; row numbers where the predictions have these."""
+    if named.truth_id is not None:
+        require_columns(truth, [named.truth_id], key="columns.truth_id", where=where)
+    column = named.truth_id or named.id
+    if column in truth.columns:
+        return column, _text_of(truth[column])
+    if list(known) == [str(row + 1) for row in range(len(known))]:
+        return "row", [str(row + 1) for row in range(truth.height)]
+    raise InputError(
+        "columns.truth_id",
+        expected="the column of ids in data_path",
+        found=f"no column {column!r}",
+        where=where,
+        hint=f"Columns: {listed(truth.columns)}.",
+    )
+
+
+def _shared(
+    frame: pl.DataFrame, truth: pl.DataFrame, named: ColumnsConfig, where: str
+) -> list[str]:
+    predicted = [c.removesuffix(named.predicted) for c in frame.columns]
+    other = {
+        named.id,
+        named.smiles,
+        named.split,
+        SPLIT,
+        EARLIER_SPLIT,
+        named.quality,
+        named.repeat,
+        named.fold,
+        "row",
+    }
+    both = [t for t in dict.fromkeys(predicted) if t in truth.columns and t not in other]
+    if not both:
+        raise InputError(
+            "columns.tasks",
+            expected="tasks that both tables have",
+            found="none",
+            where=where,
+            hint=f"Columns of the predictions: {listed(frame.columns)}.",
+        )
+    return both

@@ -1,0 +1,183 @@
+"""All that scoring finds of one model's predictions, and its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+from molpool_common import METRICS
+
+from molpool_pipelines.runs import Metrics, SplitMetrics, scores_by_task
+from molpool_pipelines.runs import Stratum as StratumMetrics
+from molpool_pipelines.scores._calibration import (
+    ClassScores,
+    Uncertainty,
+    score_classes,
+    score_uncertainty,
+)
+from molpool_pipelines.scores._config import ScoreConfig
+from molpool_pipelines.scores._metrics import Resampling, Scored, score_tasks
+from molpool_pipelines.scores._predictions import Predictions
+from molpool_pipelines.scores._strata import Stratum, TrainingSet, score_strata
+
+ALL = "all rows"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Everything found of one model's predictions.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    split : str
+        That was scored.
+    n : int
+        Rows.
+    overall : tuple of Scored
+        Each task and metric, and the means over tasks.
+    uncertainty : mapping of str to Uncertainty
+        By task, where there is any.
+    classes : mapping of str to ClassScores
+        By classification task.
+    strata : tuple of Stratum
+        By what, in order.
+    notes : tuple of str
+        What was left out.
+    level : float
+        Of the intervals.
+    """
+
+    name: str
+    split: str
+    n: int
+    overall: tuple[Scored, ...]
+    uncertainty: Mapping[str, Uncertainty] = field(default_factory=dict)
+    classes: Mapping[str, ClassScores] = field(default_factory=dict)
+    strata: tuple[Stratum, ...] = ()
+    notes: tuple[str, ...] = ()
+    level: float = 0.95
+
+    def of(self, task: str, metric: str) -> Scored | None:
+        """Return one of the overall scores, if it is there."""
+        return next((s for s in self.overall if (s.task, s.metric) == (task, metric)), None)
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row per number: ``stratum_of, stratum, task, metric, value, low, high, n``."""
+        return pl.DataFrame(
+            list(self._rows()),
+            schema={
+                "stratum_of": pl.String,
+                "stratum": pl.String,
+                "task": pl.String,
+                "metric": pl.String,
+                "value": pl.Float64,
+                "low": pl.Float64,
+                "high": pl.Float64,
+                "n": pl.Int64,
+                "note": pl.String,
+            },
+            orient="row",
+        )
+
+    def to_metrics(self) -> Metrics:
+        """Return what ``metrics.json`` holds."""
+        split = SplitMetrics(
+            n=self.n,
+            **_by_task(self.overall),
+            uncertainty={task: u.to_dict() for task, u in self.uncertainty.items()},
+            classes={task: c.to_dict() for task, c in self.classes.items()},
+            strata=[
+                StratumMetrics(of=s.kind, name=s.name, n=s.n, **_by_task(s.scores))
+                for s in self.strata
+            ],
+        )
+        return Metrics(
+            kind="score",
+            name=self.name,
+            level=self.level,
+            reported=self.split,
+            splits={self.split: split},
+            notes=list(self.notes),
+        )
+
+    def _rows(self) -> Iterator[tuple[Any, ...]]:
+        for s in self.overall:
+            yield _row(None, ALL, s)
+        for task, u in self.uncertainty.items():
+            for name, value in u.numbers().items():
+                yield (None, ALL, task, name, value, None, None, u.n, None)
+        for task, c in self.classes.items():
+            for name, value in c.numbers().items():
+                yield (None, ALL, task, name, value, None, None, c.n, None)
+        for stratum in self.strata:
+            for s in stratum.scores:
+                yield _row(stratum.kind, stratum.name, s)
+
+
+def score(found: Predictions, known: TrainingSet, config: ScoreConfig, split: str) -> Scores:
+    """Return all scores of rows.
+
+    Parameters
+    ----------
+    found : Predictions
+        The rows.
+    known : TrainingSet
+        What was trained on.
+    config : ScoreConfig
+        Intervals and bins.
+    split : str
+        That the rows are of, for the record.
+    """
+    resampling = Resampling(config.n_bootstrap, config.level, config.seed)
+    strata, notes = score_strata(
+        found,
+        known,
+        similarity_bins=config.similarity_bins,
+        label_bins=config.label_bins,
+        resampling=resampling,
+        min_rows=config.min_rows,
+    )
+    columns = range(len(found.tasks))
+    of_kind = {k: [t for t in columns if found.task_types[t] == k] for k in found.task_types}
+    uncertain = {
+        found.tasks[t]: score_uncertainty(found.y_true[:, t], found.y_pred[:, t], found.sd[:, t])
+        for t in of_kind.get("regression", [])
+        if found.sd is not None
+    }
+    calls = found.decisions
+    classes = {
+        found.tasks[t]: score_classes(
+            found.y_true[:, t], found.y_pred[:, t], None if calls is None else calls[:, t]
+        )
+        for t in of_kind.get("classification", [])
+    }
+    return Scores(
+        name=found.name,
+        split=split,
+        n=len(found),
+        overall=score_tasks(found, resampling),
+        uncertainty={task: u for task, u in uncertain.items() if u is not None},
+        classes={task: c for task, c in classes.items() if c is not None},
+        strata=tuple(strata),
+        notes=(*_bounds_note(found), *notes),
+        level=config.level,
+    )
+
+
+def _bounds_note(found: Predictions) -> list[str]:
+    total = int(found.n_bounds.sum())
+    return [f"{total} labels of all splits are bounds (<, >) and left out."] if total else []
+
+
+def _row(kind: str | None, stratum: str, s: Scored) -> tuple[Any, ...]:
+    low, high = (None, None) if s.interval is None else s.interval
+    return (kind, stratum, s.task, s.metric, s.value, low, high, s.n, s.reason)
+
+
+def _by_task(scores: Sequence[Scored]) -> dict[str, Any]:
+    found = scores_by_task(scores, {s.task: METRICS[s.metric].task_type for s in scores})
+    return {"tasks": found.tasks, "macro": found.macro}

@@ -1,0 +1,254 @@
+"""Scores where it matters whether they hold: by quality, by novelty, by the size of a task.
+
+Novelty is how near a molecule is to those that a model was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from molpool_common import morgan_fingerprints, murcko_scaffolds, parse_smiles
+from numpy.typing import NDArray
+
+from molpool_pipelines.scores._metrics import Resampling, Scored, score_tasks
+from molpool_pipelines.scores._predictions import Predictions
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+
+SHOWN = ("mae", "ma_rae", "rmse", "spearman", "roc_auc", "average_precision")
+"""Metrics of strata."""
+
+UNKNOWN = "not known"
+
+_BLOCK = 4096
+"""Training molecules compared at a time: 8 MB of their bits stay in the processor's cache."""
+
+Score = Callable[[Predictions], tuple[Scored, ...]]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What was trained on, against which novelty is measured.
+
+    Parameters
+    ----------
+    smiles : list of str
+        SMILES of the training molecules; empty: not known.
+    labels : dict of str to int
+        Training labels by task; empty: not known.
+    """
+
+    smiles: Sequence[str] = ()
+    labels: dict[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Scores of some of the rows, or of some of the tasks.
+
+    Parameters
+    ----------
+    kind : str
+        What rows are split by: ``quality``, ``scaffold``, ``similarity``, ``labels``.
+    name : str
+        Which of them.
+    n : int
+        Rows, or for ``labels`` tasks.
+    scores : tuple of Scored
+        Of each task and metric.
+    """
+
+    kind: str
+    name: str
+    n: int
+    scores: tuple[Scored, ...]
+
+
+def score_strata(
+    found: Predictions,
+    known: TrainingSet,
+    *,
+    similarity_bins: Sequence[float],
+    label_bins: Sequence[int],
+    resampling: Resampling,
+    min_rows: int,
+) -> tuple[list[Stratum], list[str]]:
+    """Score strata of the rows and of the tasks.
+
+    Parameters
+    ----------
+    found : Predictions
+        The rows.
+    known : TrainingSet
+        Training molecules and labels.
+    similarity_bins, label_bins : sequence of numbers
+        Ends of the bins, ascending.
+    resampling : Resampling
+        How intervals are made.
+    min_rows : int
+        Fewest labels of a task in a stratum.
+
+    Returns
+    -------
+    strata : list of Stratum
+    notes : list of str
+        Which strata are missing, and why.
+    """
+
+    def score(part: Predictions) -> tuple[Scored, ...]:
+        return score_tasks(part, resampling, names=SHOWN, min_labels=min_rows)
+
+    strata: list[Stratum] = []
+    notes: list[str] = []
+    if found.quality is not None:
+        strata += _split("quality", found, found.quality, score)
+    if found.smiles is None or not known.smiles:
+        lacking = "the rows have no SMILES" if found.smiles is None else "no training molecules"
+        notes.append(f"Not by novelty: {lacking}.")
+    else:
+        strata += _by_novelty(found, known.smiles, similarity_bins, score)
+    if known.labels:
+        strata += list(_by_labels(found, known.labels, label_bins, score))
+    else:
+        notes.append("Not by the number of training labels: it is not known.")
+    return strata, notes
+
+
+def _split(
+    kind: str, found: Predictions, names: NDArray[np.object_], score: Score
+) -> list[Stratum]:
+    filled = np.array([UNKNOWN if name is None else str(name) for name in names], dtype=object)
+    strata = []
+    for name in dict.fromkeys(filled.tolist()):
+        rows = filled == name
+        strata.append(Stratum(kind, name, int(rows.sum()), score(found.take(rows))))
+    return strata
+
+
+def _by_novelty(
+    found: Predictions, known: Sequence[str], ends: Sequence[float], score: Score
+) -> list[Stratum]:
+    assert found.smiles is not None
+    ours, theirs = parse_smiles(found.smiles.tolist()), parse_smiles(list(known))
+    training = [mol for mol in theirs.mols if mol is not None]
+    read = [(i, mol) for i, mol in enumerate(ours.mols) if mol is not None]
+    rows, mols = [i for i, _ in read], [mol for _, mol in read]
+    scaffolds = np.full(len(found), UNKNOWN, dtype=object)
+    bins = scaffolds.copy()
+    if training and mols:
+        seen = set(murcko_scaffolds(training))
+        scaffolds[rows] = [
+            "in training" if s in seen else "not in training" for s in murcko_scaffolds(mols)
+        ]
+        near = NearestTraining(training).find(mols).similarity
+        bins[rows] = bin_names(near, ends, closed=1.0)
+    order = [*range_names(ends, closed=1.0), UNKNOWN]
+    by_similarity = _split("similarity", found, bins, score)
+    by_similarity.sort(key=lambda s: order.index(s.name))
+    by_scaffold = _split("scaffold", found, scaffolds, score)
+    return [*sorted(by_scaffold, key=lambda s: s.name), *by_similarity]
+
+
+def _by_labels(
+    found: Predictions, labels: dict[str, int], ends: Sequence[int], score: Score
+) -> Iterator[Stratum]:
+    """Yield tasks together that have about as many training labels."""
+    counts = np.array([labels.get(task, 0) for task in found.tasks], dtype=np.float64)
+    names = bin_names(counts, ends)
+    for name in range_names(ends):
+        tasks = [task for task, own in zip(found.tasks, names, strict=True) if own == name]
+        if tasks:
+            yield Stratum("labels", name, len(tasks), score(found.of_tasks(tasks)))
+
+
+def range_names(ends: Sequence[float], closed: float | None = None) -> list[str]:
+    """Return what the ranges between ends are called: ``< a``, ``a to b``, ``>= b``."""
+    middle = [f"{a:g} to {b:g}" for a, b in pairwise(ends)]
+    last = f"{ends[-1]:g} and more" if closed is None else f"{ends[-1]:g} to {closed:g}"
+    return [f"below {ends[0]:g}", *middle, last]
+
+
+def bin_names(
+    values: NDArray[np.float64], ends: Sequence[float], closed: float | None = None
+) -> list[str]:
+    """Return the range of each value; a value at an end belongs to the range above it."""
+    names = range_names(ends, closed)
+    return [names[i] for i in np.searchsorted(np.asarray(ends, dtype=np.float64), values, "right")]
+
+
+class Nearest(NamedTuple):
+    """The most similar training molecule of each of N molecules.
+
+    Parameters
+    ----------
+    similarity : ndarray [N]
+        Tanimoto similarity, 0 to 1.
+    row : ndarray of int64 [N]
+        Position of the training molecule; of several as near, the first.
+    """
+
+    similarity: NDArray[np.float64]
+    row: NDArray[np.int64]
+
+
+class NearestTraining:
+    """Finds nearest training molecules by Tanimoto similarity of Morgan fingerprints, exactly.
+
+    Parameters
+    ----------
+    mols : sequence of Mol, length M
+        At least one.
+    radius, n_bits : int
+        Of the fingerprint.
+
+    References
+    ----------
+    Rogers and Hahn, "Extended-connectivity fingerprints", J. Chem. Inf. Model. 50 (2010) 742–754;
+    Sheridan et al., "Similarity to molecules in the training set is a good discriminator for
+    prediction accuracy in QSAR", J. Chem. Inf. Comput. Sci. 44 (2004) 1912–1928.
+    """
+
+    def __init__(self, mols: Sequence[Mol], radius: int = 2, n_bits: int = 2048) -> None:
+        self._radius, self._n_bits = radius, n_bits
+        self._packed, self._counts = self._fingerprints(mols)
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def find(self, mols: Sequence[Mol]) -> Nearest:
+        """Return the nearest training molecule of each of N molecules."""
+        packed, counts = self._fingerprints(mols)
+        best = np.full(len(mols), -1.0)
+        row = np.zeros(len(mols), dtype=np.int64)
+        # The bits that are on pick rows of the transposed block; their sum counts shared bits.
+        on = [np.flatnonzero(bits) for bits in _unpacked(packed)]
+        for start in range(0, len(self), _BLOCK):
+            block = np.ascontiguousarray(_unpacked(self._packed[start : start + _BLOCK]).T)
+            sizes = self._counts[start : start + _BLOCK]
+            for i, bits in enumerate(on):
+                shared = block[bits].sum(axis=0, dtype=np.uint8 if len(bits) < 256 else np.uint16)
+                union = sizes + counts[i] - shared
+                similarity = shared / np.maximum(union, 1)
+                at = int(similarity.argmax())
+                if similarity[at] > best[i]:
+                    best[i], row[i] = similarity[at], start + at
+        return Nearest(best, row)
+
+    def _fingerprints(self, mols: Sequence[Mol]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        """Return packed bits [N, n_bits / 8] and their number [N]."""
+        from rdkit.DataStructs import BitVectToBinaryText
+
+        prints = morgan_fingerprints(mols, self._radius, self._n_bits)
+        raw = b"".join(BitVectToBinaryText(bits) for bits in prints)
+        packed = np.frombuffer(raw, dtype=np.uint8).reshape(len(mols), self._n_bits // 8)
+        return packed, np.bitwise_count(packed).sum(axis=1, dtype=np.int32)
+
+
+def _unpacked(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.unpackbits(packed, axis=1, bitorder="little")

@@ -1,0 +1,47 @@
+"""One training run of a retraining as a process of its own: ``python -m`` this module.
+
+A study's models are trained one after another; a process each gives all memory back, and a Ctrl-C
+leaves a run folder that the next attempt resumes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from molpool_common import guarded, load_config
+
+
+def train(kind: str, file: Path) -> None:
+    """Train a model by the configuration in a file, which names its run folder.
+
+    Parameters
+    ----------
+    kind : {"chemprop", "mil"}
+        Of the model.
+    file : Path
+        Configuration in YAML.
+    """
+    arguments = [f"molpool-train {kind}", "--config", str(file)]
+    if kind == "chemprop":
+        from molpool_pipelines.fitting import TrainChempropConfig, train_chemprop
+
+        train_chemprop(load_config(TrainChempropConfig, file), arguments=arguments)
+    else:
+        from molpool_pipelines.fitting import TrainMILConfig, train_mil
+
+        train_mil(load_config(TrainMILConfig, file), arguments=arguments)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train the model of the command line, KIND and FILE; returns the exit code."""
+    kind, file = sys.argv[1:] if argv is None else argv
+    return guarded("molpool-hpo retrain", lambda: train(kind, Path(file)))
+
+
+if __name__ == "__main__":
+    # Not `main` of this module: what it imports has to be out of the way first at the exit.
+    from molpool_common import run_script
+
+    run_script("molpool_pipelines.studies._member")

@@ -1,0 +1,38 @@
+"""The kinds of models that a study can be of, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from molpool_common import InputError, load_config
+
+from molpool_pipelines.runs import CONFIG
+from molpool_pipelines.studies._kinds import StudyKind
+
+
+def study_kind(name: str, folder: Path) -> StudyKind:
+    """Return what follows a study, as its kind of model does it.
+
+    Parameters
+    ----------
+    name : str
+        ``chemprop`` or ``mil``.
+    folder : Path
+        Of the study.
+
+    Raises
+    ------
+    InputError
+        If it is of another kind.
+    """
+    if name == "mil":
+        from molpool_pipelines.studies.mil._config import HPOMILConfig
+        from molpool_pipelines.studies.mil._problem import mil_kind
+
+        return mil_kind(load_config(HPOMILConfig, folder / CONFIG))
+    if name == "chemprop":
+        from molpool_pipelines.studies.chemprop._config import HPOChempropConfig
+        from molpool_pipelines.studies.chemprop._problem import chemprop_kind
+
+        return chemprop_kind(load_config(HPOChempropConfig, folder / CONFIG))
+    raise InputError("--study-dir", expected="a study of chemprop or mil", found=repr(name))

@@ -1,0 +1,237 @@
+"""Where a study is kept: a journal file here, or a database for several machines."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from filelock import FileLock
+from molpool_common import InputError
+from optuna.storages import BaseStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+
+JOURNAL = "journal.log"
+_ATTEMPTS = 5
+
+Stale = Callable[["Study", "FrozenTrial"], None]
+"""What happens to a trial whose process gives no sign of life."""
+
+_SET_STATE = 6
+_OF_STUDY = (0, 2, 3)
+"""``op_code`` of records in Optuna's journal, a file format: a trial's state; a study made, and its
+attributes."""
+_FINISHED = {state.value for state in TrialState if state.is_finished()}
+
+
+class JournalFile(JournalFileBackend):  # type: ignore[misc]  # untyped to mypy here
+    """A journal file under a lock of the operating system.
+
+    Optuna's own lock is a link that a killed process leaves behind, upon which all others wait for
+    half a minute; this one ends with its process.
+
+    Parameters
+    ----------
+    path : Path
+        The file, made if there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(os.fspath(path))
+        self._path = path
+        # Not NAME.lock: so Optuna calls a link of its own, which plain Optuna would wait for.
+        self._file_lock = FileLock(f"{path}.flock")
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write records after those of all other processes, in place of one that is torn."""
+        text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        with self._file_lock.acquire(poll_interval=0.001), self._path.open("r+b") as file:
+            file.seek(_end_of_records(file.fileno()))
+            file.write(text.encode())
+            file.truncate()
+            file.flush()
+            if any(map(_is_forced, logs)):
+                os.fsync(file.fileno())
+
+
+def _is_forced(record: dict[str, Any]) -> bool:
+    """Return whether a record is forced to the disk: how a trial ended, and what a study is.
+
+    Other processes see every record at once either way. Only a machine that goes down forgets the
+    others, and the trials with them, since they were running or waiting.
+    """
+    if record["op_code"] == _SET_STATE:
+        return record["state"] in _FINISHED
+    return record["op_code"] in _OF_STUDY
+
+
+def _end_of_records(descriptor: int) -> int:
+    """Return where the last record ends: a process that died writing leaves half a one."""
+    end = os.fstat(descriptor).st_size
+    while end:
+        start = max(0, end - 65536)
+        found = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+def is_database(storage: str | None) -> bool:
+    """Return whether a storage is a database address rather than a file."""
+    return storage is not None and "://" in storage
+
+
+def open_storage(
+    storage: str,
+    *,
+    heartbeat_interval: int,
+    grace_period: int,
+    stale: Stale,
+    keep_connected: bool = True,
+) -> BaseStorage:
+    """Open a journal file or connect to a database.
+
+    Parameters
+    ----------
+    storage : str
+        Address of a database (``postgresql://USER@HOST/NAME``), or name of a journal file.
+    heartbeat_interval, grace_period : int
+        Seconds between signs of life, and without one until a trial counts as dead.
+    stale : callable
+        Called with study and trial once one does.
+    keep_connected : bool
+        Whether connections to a database stay open between calls.
+
+    Returns
+    -------
+    BaseStorage
+
+    Raises
+    ------
+    InputError
+        If it cannot be reached or read; without the password.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if not is_database(storage):
+        return _open_journal(Path(storage))
+    try:
+        database = _open_database(
+            _with_driver(storage),
+            keep_connected,
+            heartbeat_interval=heartbeat_interval,
+            grace_period=grace_period,
+            heartbeat_stale_trial_callback=stale,
+        )
+    except Exception as error:
+        if not _is_connection_error(error):
+            raise
+        raise InputError(
+            "study.storage",
+            expected="a database that can be reached",
+            found=f"{masked(storage)}: {_reason(error, storage)}",
+        ) from None
+    return optuna.storages.get_storage(database)
+
+
+def _open_database(address: str, keep_connected: bool, **options: Any) -> BaseStorage:
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    attempt = 1
+    while True:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return optuna.storages.RDBStorage(
+                    address, engine_kwargs=_connection(address, keep_connected), **options
+                )
+        except (IntegrityError, ProgrammingError):
+            # Another process makes the same tables in an empty database at this moment.
+            if attempt == _ATTEMPTS:
+                raise
+            time.sleep(0.5 * attempt)
+            attempt += 1
+
+
+def _open_journal(path: Path) -> BaseStorage:
+    if not path.parent.is_dir():
+        raise InputError(
+            "study.storage",
+            expected="a journal file in an existing folder, or a database address",
+            found=repr(str(path)),
+        )
+    try:
+        path.open("ab").close()
+        return optuna.storages.JournalStorage(JournalFile(path))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            "study.storage",
+            expected="a journal of Optuna that can be read and written",
+            found=f"{str(path)!r}: {error}",
+        ) from None
+
+
+def _with_driver(address: str) -> str:
+    """Name psycopg 3, which is what we bring, where the address leaves the driver open."""
+    return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", address)
+
+
+def _connection(address: str, keep_connected: bool) -> dict[str, Any]:
+    from sqlalchemy.pool import NullPool
+
+    # A connection that the server or a firewall has dropped meanwhile is noticed and replaced.
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if not keep_connected:
+        options = {"poolclass": NullPool}
+    if address.startswith("postgresql"):
+        options["connect_args"] = {"connect_timeout": 10}
+    return options
+
+
+def _is_connection_error(error: Exception) -> bool:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    wrong_schema = isinstance(error, RuntimeError)
+    return isinstance(error, SQLAlchemyError | ImportError | OSError) or wrong_schema
+
+
+def _reason(error: Exception, storage: str) -> str:
+    cause = getattr(error, "orig", None) or error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    text = re.sub(r"\(Background on this error.*\)", "", lines[0] if lines else repr(cause))
+    password = _password(storage)
+    return text.replace(password, "…") if password else text
+
+
+def _password(storage: str) -> str | None:
+    match = re.match(r"[^:]+://[^:@/]*:(?P<password>.*)@", storage)
+    return match["password"] if match else None
+
+
+def masked(storage: str) -> str:
+    """Return a storage as it may be printed: without a password."""
+    password = _password(storage)
+    return storage.replace(f":{password}@", ":…@", 1) if password else storage
+
+
+def journal_path(storage: str | None, folder: Path) -> str:
+    """Return the storage of a study whose configuration names none: a journal in its folder."""
+    return storage if storage is not None else os.fspath(folder / JOURNAL)
+
+
+def without_password(text: str, storage: str | None) -> str:
+    """Return a text in which a storage may stand as it may be written down: without password."""
+    password = _password(storage) if storage else None
+    return text.replace(f":{password}@", "@") if password else text

@@ -1,0 +1,24 @@
+"""The configuration of a study of Chemprop models."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from molpool_pipelines.fitting import TrainChempropConfig
+from molpool_pipelines.studies._config import StudyConfig
+from molpool_pipelines.studies._space import SpaceConfig
+
+
+class HPOChempropConfig(TrainChempropConfig):
+    """A study: a training configuration, what is tried in its place, and how."""
+
+    save_dir: str | None = Field(
+        None, description="study folder; by default runs/NAME-TIME of the configuration's name"
+    )
+    resume: bool = Field(False, description="read by molpool-train; a study always goes on")
+    study: StudyConfig = Field(default_factory=StudyConfig)
+    space: SpaceConfig = Field(
+        default_factory=dict,
+        description="parameters to narrow, fix or add, by dotted key: a value, "
+        "{low: …, high: …, log: true} or {choices: […]}, with when: {KEY: VALUE}",
+    )

@@ -1,0 +1,332 @@
+"""A study of Chemprop models, checked and ready to be run, and what follows it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from chemprop_multitask import with_listed_groups
+from molpool_common import InputError, cache_folder
+
+from molpool_pipelines.studies._kinds import (
+    MOLECULE_FEATURES,
+    FeatureRows,
+    Numbers,
+    OuterTest,
+    StudyKind,
+    TabularFold,
+    TabularStudy,
+    Values,
+    median_best_epoch,
+    molecule_features,
+)
+from molpool_pipelines.studies._parameters import Parameter
+from molpool_pipelines.studies._scoring import MacroScore
+from molpool_pipelines.studies._space import Space, read_space, with_values
+from molpool_pipelines.studies._trials import Objective, Problem
+from molpool_pipelines.studies.chemprop._config import HPOChempropConfig
+from molpool_pipelines.studies.chemprop._data import (
+    FoldScorer,
+    InnerFold,
+    StudyData,
+    choose_metric,
+    label,
+    make_scorers,
+    read_study_data,
+    scorer_notes,
+)
+from molpool_pipelines.studies.chemprop._space import (
+    AFFINITY,
+    CURRICULUM,
+    JOINT,
+    check_values,
+    default_space,
+    default_values,
+    trial_config,
+)
+from molpool_pipelines.tables import (
+    DataConfig,
+    MoleculeTable,
+    exact_labels,
+    load_molecules,
+    merge_duplicates,
+    split_table,
+)
+
+EPOCHS = "training.epochs"
+_UNBOUND = ("save_dir", "resume", "overwrite", "tracking", "study", "space", "ensemble")
+"""Keys that change nothing about a trial."""
+
+
+def chemprop_problem(config: HPOChempropConfig) -> Problem:
+    """Read the data of a study, and make its space.
+
+    Parameters
+    ----------
+    config : HPOChempropConfig
+        The study.
+
+    Raises
+    ------
+    InputError, ChempropError
+        If table, split, folds, metric, groups or space are wrong, or do not fit together.
+    """
+    config = with_listed_groups(config, config.data.target_columns)
+    data = _read(config.model_dump_json())
+    space = _space(config, data)
+    _check_groups(config, data, space)
+    check_values(config, space)
+    metric = choose_metric(config.study.metric, data.task_types)
+    scorers = make_scorers(metric, data)
+    conditions = [name for parameter in space.parameters.values() for name in parameter.when]
+    return Problem(
+        kind="chemprop",
+        build=partial(build_objective, config.model_dump_json()),
+        n_folds=len(data.folds),
+        metric=label(metric, len(data.task_names)),
+        direction="maximize" if metric.higher_is_better else "minimize",
+        space=space,
+        defaults=default_values(config, dict.fromkeys([*space.parameters, *conditions])),
+        identity=_identity(config, data, space),
+        resolve=partial(resolve, config),
+        notes=tuple(_notes(config, data) + scorer_notes(metric, data, scorers)),
+    )
+
+
+def build_objective(config_json: str) -> Objective:
+    """Return the objective; called in each worker with the configuration as JSON."""
+    from molpool_pipelines.studies.chemprop._objective import ChempropObjective
+
+    config = HPOChempropConfig.model_validate_json(config_json)
+    data = _read(config_json)
+    metric = choose_metric(config.study.metric, data.task_types)
+    space = _space(config, data)
+    return ChempropObjective(config, data, metric, _most_epochs(config, space))
+
+
+def resolve(config: HPOChempropConfig, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `molpool-train chemprop` takes to train with parameters of a trial."""
+    values = trial_config(config, params).model_dump(mode="json")
+    return values | {"save_dir": None, "resume": False, "overwrite": False}
+
+
+@lru_cache(maxsize=2)
+def _read(config_json: str) -> StudyData:
+    """Read the data once a process, not again to build the objective."""
+    config = HPOChempropConfig.model_validate_json(config_json)
+    return read_study_data(config, needs_quality=_may_use_quality(config))
+
+
+def _may_use_quality(config: HPOChempropConfig) -> bool:
+    """Return whether the configuration itself or `space` asks for a curriculum."""
+    switch = f"{CURRICULUM}.enabled"
+    if config.space.get(switch, True) is False:
+        return False
+    named = any(name.startswith(f"{CURRICULUM}.") for name in config.space)
+    return named or config.joint_sampling.needs_quality
+
+
+def _space(config: HPOChempropConfig, data: StudyData) -> Space:
+    default: dict[str, Any] = {}
+    if config.study.default_space:
+        labels = set(data.rest.quality or ())
+        qualities = config.joint_sampling.curriculum.qualities if len(labels) > 1 else None
+        default = default_space(config, len(data.task_names), qualities)
+        if "training.learning_rate" in config.space:  # max_lr would go before it
+            del default["training.max_lr"]
+    return read_space(config.space, default, type(config))
+
+
+def _check_groups(config: HPOChempropConfig, data: StudyData, space: Space) -> None:
+    measured = _may_be(
+        config.task_affinity.enabled, space.parameters.get(f"{AFFINITY}.enabled"), True
+    )
+    if not measured:
+        if config.sharing == "separate" and config.groups is None:
+            raise InputError(
+                "sharing",
+                expected="groups or task_affinity.enabled with 'separate', a model for each group",
+                found="neither",
+            )
+        return
+    if config.groups is not None:
+        raise InputError(
+            "groups",
+            expected="none where task_affinity.enabled, which makes them",
+            found="both",
+            hint="Leave groups out, or --task-affinity.enabled false.",
+        )
+    parameter = space.parameters.get(f"{AFFINITY}.n_groups")
+    n_groups = (config.task_affinity.n_groups,) if parameter is None else parameter.extremes()
+    wrong = [n for n in n_groups if isinstance(n, int | float) and n > len(data.task_names)]
+    if wrong:
+        raise InputError(
+            f"{'space.' if parameter else ''}{AFFINITY}.n_groups",
+            expected=f"1 to {len(data.task_names)}, the number of tasks, or auto",
+            found=str(wrong[-1]),
+        )
+    rows = min(int(np.isfinite(f.train.targets).any(axis=1).sum()) for f in data.folds)
+    if config.task_affinity.affinity_batch_size > rows:
+        raise InputError(
+            f"{AFFINITY}.affinity_batch_size",
+            expected=f"at most the {rows} labelled training rows of the smallest fold",
+            found=str(config.task_affinity.affinity_batch_size),
+        )
+
+
+def _may_be(own: Any, parameter: Parameter | None, value: Any) -> bool:
+    return own == value if parameter is None else parameter.holds(value)
+
+
+def _most_epochs(config: HPOChempropConfig, space: Space) -> int:
+    parameter = space.parameters.get(EPOCHS)
+    return config.training.epochs if parameter is None else int(max(parameter.extremes()))
+
+
+def _notes(config: HPOChempropConfig, data: StudyData) -> list[str]:
+    notes = [
+        *data.notes,
+        f"{data.n_test} rows of the outer test split are left out of everything here.",
+    ]
+    if data.rest.quality is None or len(set(data.rest.quality)) < 2:
+        notes.append(f"No curriculum is tried: rows have no quality labels ({JOINT}).")
+    if config.ensemble.n_members > 1:
+        notes.append(
+            f"A trial trains one model per fold; the {config.ensemble.n_members} members of "
+            "`ensemble` are for retraining."
+        )
+    return notes
+
+
+def _identity(config: HPOChempropConfig, data: StudyData, space: Space) -> dict[str, Any]:
+    """Return what makes two studies one besides metric and space: rows, folds, other settings."""
+    settings = config.model_dump(mode="json", exclude=set(_UNBOUND))
+    settings["data"].pop("cache_dir")
+    settings["data"].pop("predict_path")
+    settings["training"].pop("accelerator")
+    fixed = with_values(settings, dict.fromkeys(space.parameters))
+    return {
+        "seed": config.seed if config.study.seed is None else config.study.seed,
+        "folds": [[len(fold.train), len(fold.val)] for fold in data.folds],
+        "data": _digest(data),
+        "settings": fixed,
+    }
+
+
+def _digest(data: StudyData) -> str:
+    """Return a digest of all that trials see: no row of the outer test."""
+    digest = hashlib.sha256()
+    for table in (data.rest, *(t for fold in data.folds for t in (fold.train, fold.val))):
+        digest.update("\n".join([*table.task_names, *table.smiles]).encode())
+        digest.update(table.targets.tobytes())
+        digest.update("\n".join(table.quality or []).encode())
+        if table.censoring is not None:
+            digest.update(table.censoring.tobytes())
+    return digest.hexdigest()
+
+
+def chemprop_score(config: HPOChempropConfig) -> MacroScore:
+    """Return the study's score, which tasks of another kind have no part in."""
+    data = _read(config.model_dump_json())
+    metric = choose_metric(config.study.metric, data.task_types)
+    return MacroScore(
+        tuple(metric.name if kind == metric.task_type else None for kind in data.task_types)
+    )
+
+
+def chemprop_tabular(config: HPOChempropConfig) -> TabularStudy:
+    """Return rows and inner folds of a study of molecules; labels that are bounds are left out."""
+    data = _read(config.model_dump_json())
+    metric = choose_metric(config.study.metric, data.task_types)
+    place = {key: row for row, key in enumerate(_keys(data.rest))}
+
+    def rows(fold: InnerFold) -> TabularFold:
+        scorer = FoldScorer(metric, fold, data.task_types)
+        scored = np.zeros(len(data.task_names), dtype=bool)
+        scored[list(fold.columns)] = [n not in scorer.left_out for n in fold.val.task_names]
+        train, val = (
+            np.array([place[key] for key in _keys(table)], dtype=np.int64)
+            for table in (fold.train, fold.val)
+        )
+        return TabularFold(train, val, scored)
+
+    return TabularStudy(
+        rest=_feature_rows(config.data, data.rest),
+        folds=[rows(fold) for fold in data.folds],
+        task_names=data.task_names,
+        task_types=data.task_types,
+        score=chemprop_score(config),
+        features=MOLECULE_FEATURES,
+    )
+
+
+def chemprop_outer(config: HPOChempropConfig) -> OuterTest:
+    """Return the outer test of a study of molecules."""
+    table = merge_duplicates(
+        load_molecules(config.data, config.data_path, on_bad_smiles=config.on_bad_smiles),
+        config.duplicates,
+    )
+    test = split_table(table, config.data, config.seed).test
+    return OuterTest(_feature_rows(config.data, test), tuple(test.smiles))
+
+
+def _feature_rows(config: DataConfig, table: MoleculeTable) -> FeatureRows:
+    features = molecule_features(table.smiles, cache=cache_folder(config.cache_dir))
+    return FeatureRows(features, exact_labels(table.targets, table.censoring))
+
+
+def _keys(table: MoleculeTable) -> list[tuple[str, int]]:
+    return list(table.origin.select("source", "row").iter_rows())
+
+
+def chemprop_kind(config: HPOChempropConfig) -> StudyKind:
+    """Return what retraining needs to know of a study of Chemprop models."""
+    config = with_listed_groups(config, config.data.target_columns)
+    return StudyKind(
+        name="chemprop",
+        tasks=tuple(config.data.target_columns),
+        seed=config.seed,
+        resolve=partial(resolve, config),
+        final=final_values,
+        score=lambda _values: chemprop_score(config),
+        tabular=partial(chemprop_tabular, config),
+        outer=partial(chemprop_outer, config),
+        join=join,
+    )
+
+
+def final_values(values: Values, folds: Sequence[Numbers]) -> Values:
+    """Return the configuration that trains on all rows but those of the outer test.
+
+    Nothing validates then: the number of epochs is the median over the inner folds of the best, and
+    the schedule of the learning rate ends there. A curriculum moves on by the validation loss: it
+    keeps the validation part of the configuration's split, and stops early by it.
+
+    Parameters
+    ----------
+    values : dict
+        A full configuration.
+    folds : sequence of mapping
+        Numbers of each inner fold of the trial.
+    """
+    joint = values["joint_sampling"]
+    if joint["enabled"] and joint["curriculum"]["enabled"]:
+        return values
+    training = values["training"]
+    epochs = median_best_epoch(folds) or training["epochs"]
+    return {
+        **values,
+        "data": {**values["data"], "train_on_val": True},
+        "training": {**training, "epochs": epochs, "patience": None},
+    }
+
+
+def join(runs: Sequence[Path], folder: Path) -> None:
+    """Write the models of run folders as one `Ensemble`, which `chemprop predict` averages too."""
+    from chemprop_multitask import Ensemble
+
+    Ensemble([m for run in runs for m in Ensemble.load(run).members]).save(folder)

@@ -1,0 +1,79 @@
+"""The configuration of a study of bags: that of `molpool-train mil`, with study and space."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from mil_attn import MILRunConfig
+from molpool_common import short_flag
+from pydantic import Field, field_validator, model_validator
+
+from molpool_pipelines.fitting import TrainMILConfig
+from molpool_pipelines.studies._config import StudyConfig
+from molpool_pipelines.studies._space import SpaceConfig
+
+MILFoldType = Literal["multilabel", "stratified", "scaffold", "plate", "random", "stored"]
+DRAWN = "drawn"
+
+
+class MILStudyConfig(StudyConfig):
+    """Trials, folds, sampler, pruner and storage of a study of bags."""
+
+    fold_type: Annotated[MILFoldType, short_flag("--fold-type")] = Field(  # type: ignore[assignment]  # bags have more kinds, and no time
+        "multilabel",
+        description="inner folds: the labels of each task dealt out evenly (multilabel), their "
+        "combinations (stratified), scaffolds or plates kept together, random molecules, or "
+        "those of fold_column (stored); no molecule is in two",
+    )
+    min_w: str | float | None = Field(
+        None,
+        description="weight of the worst task in the score that trials are compared by; by default "
+        "training.min_w; drawn: each trial's own, as in the literature, so that a trial also gains "
+        "by drawing a weight that is kind to it",
+    )
+
+    @field_validator("min_w")
+    @classmethod
+    def _weight(cls, value: Any) -> Any:
+        if value is None or value == DRAWN:
+            return value
+        try:
+            number = float(value)
+        except ValueError:
+            raise ValueError(f"expected a number from 0 to 1, or {DRAWN}") from None
+        if not 0 <= number <= 1:
+            raise ValueError(f"expected a number from 0 to 1, or {DRAWN}")
+        return number
+
+
+class HPOMILConfig(TrainMILConfig):
+    """A study: data, outer split, model, training as of `molpool-train mil`, study and space."""
+
+    save_dir: str | None = Field(
+        None, description="study folder; by default runs/NAME-TIME of the configuration's name"
+    )
+    resume: bool = Field(
+        False, description="of training runs; a study goes on whenever its folder is there"
+    )
+    study: MILStudyConfig = Field(default_factory=MILStudyConfig)
+    space: SpaceConfig = Field(
+        default_factory=dict, description="what is tried: narrows, fixes or adds to the default"
+    )
+
+    @model_validator(mode="after")
+    def _plates(self) -> Self:
+        if self.study.fold_type == "plate" and self.split.plate_column is None:
+            raise ValueError("split.plate_column: expected a column with study.fold_type plate")
+        return self
+
+    @property
+    def run(self) -> MILRunConfig:
+        """The sections of a training run alone."""
+        return MILRunConfig.model_validate(self.model_dump(include=set(MILRunConfig.model_fields)))
+
+    @property
+    def score_weight(self) -> float | None:
+        """Weight of the worst task when trials are compared; None: each trial's own."""
+        if self.study.min_w == DRAWN:
+            return None
+        return self.training.min_w if self.study.min_w is None else float(self.study.min_w)
