@@ -152,6 +152,7 @@ class AffinityScreen:
     @contextmanager
     def showing(self) -> Iterator[None]:
         """Draw inside the block; what stands there is removed after it."""
+        # A file or a pipe would fill with frames of the bar.
         if not self._console.is_terminal:
             yield
             return
@@ -187,9 +188,11 @@ def pair_table(pairs: Sequence[Pair], *, symmetric: bool, title: str | None = No
         table.add_column(head, overflow="fold")
     for head in ("affinity", "± s.e.", "batches"):
         table.add_column(head, justify="right")
+    # strict=False: one longer by the leading None.
     for before, pair in zip((None, *pairs), pairs, strict=False):
         if before is not None and pair.rank > before.rank + 1:
             table.add_section()
+        # NaN differs from itself: an affinity of a single batch has no error.
         error = f"{pair.error:.3f}" if pair.error == pair.error else "–"
         row = (pair.receiver, pair.giver, f"{pair.affinity:+.3f}", error, f"{pair.batches:,}")
         table.add_row(f"{pair.rank:,}", *row)
@@ -204,6 +207,7 @@ def printing_matrix(console: Console, n_tasks: int) -> Iterator[None]:
         return
     logger = logging.getLogger("task_affinity")
     handler = _ConsoleHandler(console)
+    # The library's own messages; a handler on the root logger would print those of others too.
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -59,6 +59,8 @@ def train_and_write(
     arguments: Sequence[str],
 ) -> Path:
     """Featurise, measure groups, train, evaluate and write; see `train_chemprop`."""
+    # The order is from cheap to dear: checks, graphs, measurement, models. The folder is opened
+    # only when all models could be built, so that a refused run leaves nothing behind.
     check_affinity(config, inputs)
     inputs = with_graphs(console, config, inputs)
     affinity = find_affinity(console, config, inputs, path)
@@ -139,6 +141,7 @@ class Fitting:
                     self._epochs += len(self._fit(job))
             except NonFiniteLossError as error:
                 self._run.log("failed", error=str(error))
+                # The model knows rows of its training split only; users know lines of their files.
                 raise ChempropError(error.describe(_places(error, job))) from None
             self._trained.append(job)
 
@@ -175,14 +178,18 @@ class Fitting:
             t.log.frame().select(
                 *(pl.lit(number).alias(name) for name, number in _which(t).items()), pl.all()
             )
+            # The file is rewritten as a whole each epoch: rows of models that are trained already
+            # have to be in it again.
             for t in (*self._trained, job)
             if t.log is not None
         ]
+        # Groups have different tasks and hence different count columns.
         return pl.concat(frames, how="diagonal_relaxed")
 
     def write(self) -> None:
         """Evaluate, and write models, predictions, metrics and report."""
         inputs, run = self._inputs, self._run
+        # An ensemble of one predicts as its model does, so that unseen rows need no second path.
         ensemble = Ensemble([m.model for m in ensemble_members(self._jobs)])
         self._results = evaluate(inputs, self._jobs)
         if len(inputs.table.dropped):
@@ -194,6 +201,7 @@ class Fitting:
         files = [model]
         if inputs.unseen is not None:
             mean, sd = ensemble.predict(MoleculeData(inputs.unseen.smiles, cache=inputs.graphs))
+            # The sample standard deviation of one model is undefined, not 0.
             spread = sd if len(ensemble.members) > 1 else None
             self._unseen = write_unseen(run, inputs.unseen, ensemble.task_names, mean, spread)
             files += self._unseen
@@ -214,6 +222,7 @@ class Fitting:
     def _track(self, files: Sequence[Path]) -> None:
         for split, table in self._results.metrics.items():
             means = {f"{split}/{name}": macro.mean for name, macro in table.macro().items()}
+            # MLflow takes no None.
             self._tracker.metrics({k: v for k, v in means.items() if v is not None})
         for file in files:
             self._tracker.file(file)

@@ -39,6 +39,8 @@ def interruptible(run: RunFolder, command: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        # Checkpoints were written by the callbacks already; the log says only that the end is not a
+        # crash.
         run.log("interrupted")
         raise KeyboardInterrupt(
             f"Interrupted. Go on with: molpool-train {command} --resume --save-dir {run.path}"
@@ -81,9 +83,12 @@ def on_epoch_end(
     def record_epoch(record: Any) -> None:
         screen.epoch(record)
         run.log("epoch", **(which or {}), **vars(record))
+        # The prefix keeps series of ensemble members apart, which share steps in one MLflow run.
         values = {k: v for k, v in vars(record).items() if k != "epoch" and v is not None}
         numbers = {prefix + k: v for k, v in values.items()}
         if log is not None and drawn is not None:
+            # Rewritten each epoch, since Parquet cannot be appended to and an interrupted run
+            # should have it.
             run.write_frame(SAMPLING, drawn())
             if track_sampling:
                 numbers |= log.numbers(f"{prefix}sampling/")
@@ -140,6 +145,7 @@ class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types 
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the epoch that begins; its draws are a pure function of seed and epoch."""
+        # Asking for the draws consumes nothing: the data loader gets the same ones afterwards.
         drawn = np.bincount(self._sampler.draws(), minlength=self._rows)
         row: dict[str, Any] = {
             "epoch": trainer.current_epoch,
@@ -167,10 +173,13 @@ class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types 
 
     def frame(self) -> pol.DataFrame:
         """Return one row an epoch."""
+        # All rows: a phase that is None in the first hundred epochs would otherwise give the column
+        # a null type.
         return pol.DataFrame(self.rows, infer_schema_length=None)
 
 
 def _columns(which: BoolArray, what: str, tasks: Sequence[str]) -> dict[str, BoolArray]:
+    # The epoch is the step of the tracker, no series of its own.
     return {f"{what}: {task}": of_task for task, of_task in zip(tasks, which.T, strict=True)}
 
 
@@ -241,6 +250,8 @@ class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightni
 
     def epoch(self, record: EpochRecord) -> None:
         """Print the line of an epoch that ended."""
+        # Strictly below, as the checkpoint callback has it: the star marks the epoch whose weights
+        # are saved.
         improved = record.val_loss is not None and record.val_loss < self._best
         if improved and record.val_loss is not None:
             self._best = record.val_loss
@@ -258,6 +269,7 @@ class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightni
 
 def _done(trainer: pl.Trainer) -> int:
     """Return the batches trained on; steps are fewer where gradients accumulate."""
+    # The index counts on over epochs and is restored from a checkpoint, unlike `batch_idx`.
     done: int = trainer.fit_loop.epoch_loop.total_batch_idx + 1
     return done
 
@@ -315,12 +327,14 @@ class MILScreen(TrainingScreen):
 
     def __init__(self, console: Console, epochs: int) -> None:
         super().__init__(console, epochs, None)
+        # Average precision is to be maximised, unlike the loss of the parent class.
         self._best = -float("inf")
 
     def epoch(self, record: MILEpochRecord) -> None:  # type: ignore[override]  # another record
         """Print the line of an epoch that ended; a star marks the best so far."""
         score = record.val_macro_ap
         if score is None and record.val_loss is not None:
+            # Regression, or validation bags without a positive: the loss selects the epoch instead.
             score = -record.val_loss
         improved = score is not None and score > self._best
         if improved and score is not None:
