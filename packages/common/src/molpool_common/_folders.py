@@ -42,6 +42,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         with temporary.open("rb") as handle:
+            # Without it a crash of the machine may leave the new name on an empty file.
             os.fsync(handle.fileno())
         os.replace(temporary, path)
     finally:
@@ -93,6 +94,7 @@ class RunFolder:
         check_free(path, overwrite=overwrite)
         path.mkdir(parents=True, exist_ok=True)
         if overwrite:
+            # Before the marker is written: a run that dies in between is still known as one.
             _remove_run(path)
         write_text(path / MARKER, json.dumps(environment(arguments), indent=2))
         return cls(path)
@@ -148,6 +150,8 @@ class RunFolder:
         try:
             temporary.mkdir()
             save(temporary)
+            # A folder cannot be replaced by a rename: between the two lines there is none, which a
+            # resumed run repairs.
             shutil.rmtree(path, ignore_errors=True)
             os.replace(temporary, path)
         finally:
@@ -157,6 +161,7 @@ class RunFolder:
     def log(self, event: str, **fields: Any) -> None:
         """Append one line to ``log.jsonl``."""
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event}
+        # Appended line by line: a killed run keeps all lines but the last.
         with (self.path / "log.jsonl").open("a", encoding="utf-8") as handle:
             handle.write(json.dumps({**line, **fields}, default=str) + "\n")
 
@@ -223,6 +228,7 @@ def environment(arguments: Sequence[str] = ()) -> dict[str, Any]:
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "packages": dict(
+            # A broken installation may leave a distribution without metadata.
             sorted({d.metadata["Name"]: d.version for d in distributions() if d.metadata}.items())
         ),
     }

@@ -151,6 +151,8 @@ def render_report(title: str, subtitle: str, sections: Sequence[Section]) -> str
 @cache
 def _environment() -> Environment:
     return Environment(
+        # StrictUndefined: a misspelt name in the template is an error, not an empty place on the
+        # page.
         loader=PackageLoader("molpool_common"), autoescape=True, undefined=StrictUndefined
     )
 
@@ -201,6 +203,7 @@ def _table(table: Table) -> Markup:
 
 
 def _cell(value: Cell, digits: int) -> Markup:
+    # Columns sort by the exact number, which the text rounds.
     exact = Markup(' data-value="{}"').format(value) if isinstance(value, int | float) else ""
     return Markup("<td{}>{}</td>").format(exact, _show(value, digits))
 

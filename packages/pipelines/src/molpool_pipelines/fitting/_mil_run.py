@@ -314,6 +314,7 @@ class MILFitting:
             names = [result.module.task_names[t] for t in self._sampler.rare_tasks]
             facts["Rare tasks, drawn more often"] = ", ".join(names)
         weights = sum(p.numel() for p in result.module.network.parameters())
+        # Epochs from 1, as the screen numbers them.
         return facts | {"Weights": weights, "Best epoch": result.best_epoch + 1}
 
     def _write_attention(self, module: MILModule) -> None:

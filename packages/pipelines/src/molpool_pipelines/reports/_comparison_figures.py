@@ -36,6 +36,7 @@ def shown_metrics(found: Comparison) -> list[str]:
     """Return the first metric of each kind of task."""
     first: dict[str, str] = {}
     for name in found.metrics:
+        # The first asked for decides; a figure for each of seven metrics would hide it.
         first.setdefault(METRICS[name].task_type, name)
     return list(first.values())
 
@@ -65,6 +66,7 @@ def differences_figure(found: Comparison, metric: str) -> Figure:
     """
     tasks = _tasks(found, metric)
     shown = [[(p.a, p.b) for p in shown_pairs(found, task, metric)] for task in tasks]
+    # Axes are shared only where each panel has the same pairs in the same order.
     same = all(pairs == shown[0] for pairs in shown)
     figure, panels = _grid(len(tasks), height=0.9 + 0.28 * max(map(len, shown)), same_rows=same)
     for axes, task in zip(panels, tasks, strict=True):
@@ -110,6 +112,8 @@ def similarity_figure(found: Comparison, metric: str) -> Figure:
     sign = 1 if METRICS[metric].higher_is_better else -1
     for axes, task in zip(panels, tasks, strict=True):
         gains, marks = _matrix(found, task, metric, sign)
+        # Centred at 0 and scaled per panel, as errors of different tasks have no common range; 1
+        # where no model differs, since 0 is no range.
         reach = np.nanmax(np.abs(gains), initial=0) or 1.0
         axes.imshow(gains, cmap="RdBu", vmin=-reach, vmax=reach)
         axes.set_xticks(range(len(found.models)), found.models, rotation=45, ha="right")
@@ -148,6 +152,7 @@ def stars(pair: Pair) -> str:
     """Return stars by the adjusted p-value of a significant difference, else a dot."""
     if pair.winner == CANNOT_TELL:
         return "·"
+    # The larger of both: a win needs either test, so that stars follow the weaker evidence.
     p = max(pair.p_adjusted or 0.0, pair.p_guard or 0.0)
     return "***" if p < 0.001 else "**" if p < 0.01 else "*"
 
@@ -162,6 +167,8 @@ def values_figure(found: Comparison, metric: str) -> Figure:
     figure, panels = _grid(len(tasks), height=0.9 + 0.28 * len(found.models))
     for axes, task in zip(panels, tasks, strict=True):
         best = best_model(found, task, metric)
+        # By the verdicts, not by whether the intervals overlap: paired differences are sharper than
+        # these.
         beaten = {
             p.b if p.winner == p.a else p.a
             for p in found.pairs_of(task, metric)
@@ -186,6 +193,7 @@ def values_figure(found: Comparison, metric: str) -> Figure:
 def _tasks(found: Comparison, metric: str) -> list[str]:
     """Return the tasks of a metric, their mean first."""
     tasks = [task for task, name in found.places if name == metric]
+    # The mean over tasks is the only name that is no task.
     return [*(t for t in tasks if t not in found.tasks), *(t for t in tasks if t in found.tasks)]
 
 

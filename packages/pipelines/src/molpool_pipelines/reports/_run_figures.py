@@ -65,6 +65,8 @@ class TrainedModel:
         losses = self.values("val_loss")
         if not np.isfinite(losses).any():
             return None
+        # As `mil_attn` monitors it, and lower loss otherwise: the circle has to be at the epoch
+        # whose weights were saved.
         precision = self.values("val_macro_ap")  # MIL classifiers are kept by it
         if np.isfinite(precision).any():
             return int(np.nanargmax(precision))
@@ -96,6 +98,7 @@ def _panels(found: Predictions, kind: str) -> tuple[list[Panel], list[list[Cell]
         at = np.flatnonzero(np.isfinite(found.y_true[:, t]))
         if found.task_types[t] != kind or not len(at):
             continue
+        # In the order of truth, so that every so many rows of it cover the range.
         at = at[np.argsort(found.y_true[at, t], kind="stable")]
         panels.append((task, found.y_true[at, t], found.y_pred[at, t]))
         rows += [
@@ -103,6 +106,7 @@ def _panels(found: Predictions, kind: str) -> tuple[list[Panel], list[list[Cell]
             for i in at[:: max(1, -(-len(at) // MOST_POINTS))].tolist()
         ]
     if len(panels) > MOST:
+        # Stable, and only of too many: otherwise tasks keep the order of the table.
         panels.sort(key=lambda panel: -len(panel[1]))
     return panels, rows
 
@@ -124,6 +128,7 @@ def _parity(panels: Sequence[Panel], split: str, data: Table | None) -> Figure:
     def draw(axes: Any, i: int) -> None:
         name, truth, guess = panels[i]
         low, high = min(truth.min(), guess.min()), max(truth.max(), guess.max())
+        # 1 where all values are equal, as axes need a width.
         pad = 0.04 * (high - low) or 1.0
         ends = (low - pad, high + pad)
         axes.plot(ends, ends, color="black", lw=0.8)
@@ -146,6 +151,7 @@ def _roc(panels: Sequence[Panel], split: str, data: Table | None) -> Figure:
     def draw(axes: Any, i: int) -> None:
         name, truth, guess = panels[i]
         axes.plot((0, 1), (0, 1), color="#9aa5b1", lw=0.8)
+        # The panel stays, empty but for the diagonal: a missing one would look like an oversight.
         if 0 < truth.sum() < len(truth):
             false, true, _ = roc_curve(truth, guess)
             axes.plot(false, true, color=OKABE_ITO[0])
@@ -169,6 +175,7 @@ def _classes(panels: Sequence[Panel], split: str, data: Table | None) -> Figure:
         for label, color in ((0.0, OKABE_ITO[0]), (1.0, OKABE_ITO[1])):
             values = guess[truth == label]
             if len(values):
+                # Shares of each class: a rare one would vanish beside the other as counts.
                 weights = np.full(len(values), 1 / len(values))
                 said = f"class {label:g} ({len(values)})"
                 bars: dict[str, Any] = {"alpha": 0.6, "color": color, "label": said}
@@ -204,6 +211,7 @@ def learning_curves(models: Sequence[TrainedModel], phases: Sequence[str]) -> Fi
             _draw_losses(panels[0], model, labelled=n == 0, thin=many)
             if with_ap:
                 _draw_precision(panels[1], model, labelled=n == 0)
+        # Bands of the phases are of one model; others change phase at other epochs.
         if not many:
             _phase_bands(panels[0], phases)
         for axes in panels:
@@ -231,6 +239,8 @@ def _draw_losses(axes: Any, model: TrainedModel, *, labelled: bool, thin: bool) 
             label = name if labelled else None
             axes.plot(at, values, color=OKABE_ITO[color], label=label, **how)
     if (best := model.best) is not None:
+        # On the loss also where average precision chose the epoch: it is the one axis that all
+        # models have.
         circle: dict[str, Any] = {"ms": 8, "mfc": "none", "mec": "black"}
         label = "best, kept" if labelled else None
         axes.plot(at[best], model.values("val_loss")[best], "o", label=label, **circle)
@@ -292,6 +302,7 @@ def drawn_against_held(
     prefix, what : str
         Which columns, and what they count.
     """
+    # By labels in the table: sampling by α changes rare tasks most, which so stand together.
     columns = sorted((c for c in held if c.startswith(prefix)), key=lambda c: held[c])
     names = [c.removeprefix(prefix) for c in columns]
     table = np.array([held[c] for c in columns], dtype=float)
@@ -330,6 +341,7 @@ def quality_by_epoch(frame: pl.DataFrame) -> Figure:
     """
     columns = [c for c in frame.columns if c.startswith("quality: ")]
     counts = frame.select(columns).to_numpy().astype(float)
+    # Rows drawn with replacement vary in number of labels; shares compare epochs.
     shares = 100 * counts / counts.sum(axis=1, keepdims=True)
     epochs = (frame["epoch"] + 1).to_list()
     with style():
@@ -368,6 +380,7 @@ def spread_figure(spreads: Sequence[Spread], split: str) -> Figure:
 
     def draw(axes: Any, i: int) -> None:
         spread = shown[i]
+        # Room for the line of 2 sd as well as for the largest error.
         top = 1.04 * max(float(spread.error.max()), 2 * float(spread.sd.max()), 1e-9)
         right = 1.04 * float(spread.sd.max()) or 1.0
         axes.plot((0, min(right, top / 2)), (0, 2 * min(right, top / 2)), color="black", lw=0.8)
@@ -396,6 +409,7 @@ def attention(frame: pl.DataFrame) -> Figure:
         (pl.col("attention").max() * pl.len()).alias("times")
     )
     tasks = times["task"].unique(maintain_order=True).to_list()[:SHOWN_TASKS]
+    # From 1, even attention: the largest of n shares cannot be less than 1/n.
     edges = np.linspace(1, max(float(times["times"].max() or 1), 1.1), 31)  # type: ignore[arg-type]
     counts = {t: np.histogram(times.filter(task=t)["times"].to_numpy(), edges)[0] for t in tasks}
     with style():

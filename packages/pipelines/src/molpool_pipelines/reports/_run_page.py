@@ -72,6 +72,7 @@ class _Run:
     def splits(self) -> dict[str, Predictions]:
         """The rows of each split, the one that counts first."""
         there = self.found.splits
+        # In the order of SPLITS, test first: `reported` takes the first.
         return {s: self.found.of_split(s) for s in SPLITS if s in there} or {"all": self.found}
 
     @property
@@ -95,6 +96,7 @@ class _Run:
         frame = pl.read_parquet(self.folder / SAMPLING)
         for which in ("member", "group"):
             if which in frame.columns:
+                # The first model stands for all: they share α and curriculum and differ by seed.
                 frame = frame.filter(pl.col(which) == pl.col(which).first())
         return frame
 
@@ -123,6 +125,8 @@ def run_page(folder: Path, name: str, config: ReportConfig | None = None) -> str
     InputError
         If the folder holds no predictions, or a file in it cannot be read.
     """
+    # The one file that no page can do without; all others may be missing in folders of earlier
+    # versions.
     if not (folder / PREDICTIONS).is_file():
         raise InputError(
             "--run",
@@ -153,10 +157,13 @@ def run_page(folder: Path, name: str, config: ReportConfig | None = None) -> str
 
 def _read(folder: Path) -> _Run:
     file = folder / CONFIG
+    # Not as a configuration model: a page is written of runs whose keys have since been renamed.
     config = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
     metrics = read_metrics(folder) if (folder / METRICS_FILE).is_file() else None
     types = {}
     if metrics is not None and metrics.splits:
+        # Kinds as trained; guessed from the values, a regression task with labels 0 and 1 alone
+        # would change kind.
         types = {task: of.type for task, of in metrics.of_reported.tasks.items()}
     return _Run(folder, read_predictions(folder, task_types=types), config, metrics)
 
@@ -189,6 +196,7 @@ def _summary(run: _Run) -> list[Part]:
         seconds = sum(float(e.get("seconds") or 0) for e in epochs)
         facts["Training time, s"] = f"{seconds:.1f}"
     ended = records(run.folder / LOG, "finished")
+    # The last: a resumed run may have ended before.
     facts |= dict(ended[-1].get("facts", {})) if ended else {}
     if run.metrics is not None:
         for split, of in run.metrics.splits.items():
@@ -199,6 +207,8 @@ def _summary(run: _Run) -> list[Part]:
 
 def _metrics(run: _Run, how: Resampling) -> list[Part]:
     return [
+        # Intervals of the reported split alone: those of training rows would say nothing of new
+        # molecules.
         _metric_table(run, split, rows, how if split == run.reported else None)
         for split, rows in run.splits.items()
     ]
@@ -233,6 +243,7 @@ def _metric_table(run: _Run, split: str, found: Predictions, how: Resampling | N
     mean: list[Cell] = ["mean over tasks", sum(of.n for of in scores.tasks)]
     mean += [None] if classes else []
     for name in names:
+        # Errors in units have no mean over tasks.
         mean.append(macro[name].mean if name in macro and name not in IN_UNITS else None)
         mean += [None, None] if how else []
     said = (
@@ -276,11 +287,14 @@ def _members(run: _Run) -> list[Part]:
     ensemble = run.config.get("ensemble") or {}
     n_folds = int(ensemble.get("n_folds", 1) or 1)
     alone = [] if run.metrics is None else run.metrics.of_reported.members
+    # With a model per group there are more models than members, and no row to put a member's score
+    # in.
     alone = alone if len(alone) == len(run.models) else []
     names = [n for n in OF_MEMBERS if any(n in m.macro for m in alone)]
     rows: list[list[Cell]] = []
     for i, model in enumerate(run.models):
         member, best = model.member or 0, model.best
+        # The numbering of `plan_members`: all folds of the first seed, then those of the next.
         row: list[Cell] = [model.label, str(member // n_folds), str(member % n_folds)]
         row += [len(model.epochs), *_best(model, best)]
         if alone:
@@ -333,6 +347,7 @@ def _spread_table(spreads: Sequence[Spread], split: str) -> Table:
             float(s.sd.mean()),
             float(s.error.mean()),
             _rank_correlation(s),
+            # Two sd: what a normal error would exceed in one of twenty.
             round(100 * float((s.error <= 2 * s.sd).mean())),
         ]
         for s in spreads
@@ -348,6 +363,7 @@ def _spread_table(spreads: Sequence[Spread], split: str) -> Table:
 
 def _groups(run: _Run) -> list[Section]:
     """Say which groups there are and what made them; nothing where all tasks share one head."""
+    # The groups are those of the files, also where the configuration was measured anew elsewhere.
     affinity = read_affinity(run.folder)
     groups, assignment = _groups_of(run)
     if not groups:
@@ -390,6 +406,7 @@ def _groups_of(run: _Run) -> tuple[list[list[str]], dict[str, int]]:
     given = said.get("assignment") or run.config.get("group_assignment") or {}
     if not isinstance(groups, list):
         return [], {}
+    # A task of one group is served by it without being named in the assignment.
     return groups, {task: k for k, group in enumerate(groups) for task in group} | dict(given)
 
 
@@ -419,6 +436,8 @@ def _worst(rows: Predictions, split: str) -> list[Section]:
         labelled = np.flatnonzero(np.isfinite(rows.y_true[:, t]))
         if rows.task_types[t] != "regression" or len(labelled) < 2:
             continue
+        # In units of the task's spread, so that errors of tasks in different units are ranked
+        # together.
         spread = float(rows.y_true[labelled, t].std()) or 1.0
         for i in labelled.tolist():
             y, p = float(rows.y_true[i, t]), float(rows.y_pred[i, t])
@@ -427,6 +446,7 @@ def _worst(rows: Predictions, split: str) -> list[Section]:
             entries.append((far, [str(rows.ids[i]), task, y, p, p - y, far, smiles]))
     if not entries:
         return []
+    # By id and task second: equal errors stand in one order on every machine.
     entries.sort(key=lambda e: (-e[0], str(e[1][:2])))
     heads = ["id", "task", "measured", "predicted", "error", "error / sd", "SMILES"]
     table = Table(
@@ -455,6 +475,7 @@ def _drawn(run: _Run) -> list[Section]:
         return [Section(title, [Text(text)])]
     train = run.trained_rows
     held = {f"labels: {t}": int(n) for t, n in zip(train.tasks, _labels(train), strict=True)}
+    # Columns of the sampler are those of the first model, which may have some of the tasks only.
     held = {name: n for name, n in held.items() if name in frame.columns}
     parts: list[Part] = [
         Text(
@@ -530,6 +551,7 @@ def _decisions(run: _Run) -> list[Section]:
     rows: list[list[Cell]] = []
     for task, of in decisions.items():
         right, n = of["true_positives"] + of["true_negatives"], sum(of[k] for k in keys[1:])
+        # Files of version 1 have no accuracy.
         accuracy = right / n if n else None
         rows.append([task, *(of[k] for k in keys), of["precision"], of["recall"], accuracy])
     heads = "task,threshold,true +,false +,false −,true −,precision,recall,accuracy"
@@ -539,6 +561,7 @@ def _decisions(run: _Run) -> list[Section]:
 
 def _origin(run: _Run, tasks: Sequence[str]) -> str:
     """Say where the thresholds are from."""
+    # Thresholds of the configuration replace the chosen ones, task by task.
     if set(tasks) <= set(run.config.get("thresholds") or {}):
         return "which the configuration gives"
     if "val" not in run.splits:
@@ -552,6 +575,7 @@ def _attention(run: _Run) -> list[Section]:
     if not file.is_file():
         return []
     frame = pl.read_parquet(file)
+    # A bag of one instance has attention 1 whatever the model: it would only raise the means.
     several = frame.filter(pl.len().over("molecule_id", "task") > 1)
     if several.is_empty():
         return [
@@ -579,6 +603,7 @@ def _by_task(frame: pl.DataFrame) -> Table:
     columns = ["task", "bags", "largest attention", "times even attention"]
     shown = [pl.len().alias("bags"), pl.col("largest").mean(), pl.col("times").mean()]
     if "effect" in frame.columns:
+        # By size of the effect: an instance may speak strongly against a class.
         same = pl.col("attention").arg_max() == pl.col("effect").abs().arg_max()
         numbers.append(same.alias("same"))
         shown.append(pl.col("same").mean())

@@ -51,6 +51,8 @@ def split_table(table: MoleculeTable, config: DataConfig, seed: int) -> SplitTab
         If no source may be held out, a split stays empty that should not, or a task has fewer than
         two training labels.
     """
+    # Only rows that may be held out are divided, and extras are added after: which molecules are
+    # held out does not depend on the other sources.
     rows = np.flatnonzero(table.hold_out)
     if not rows.size:
         raise InputError(
