@@ -55,6 +55,7 @@ def show_scores(scores: Scores, folder: Path, console: Console) -> None:
     if scores.classes:
         console.print(_decisions(scores))
     for kind in ("regression", "classification"):
+        # Without MAE and R²: units and spread differ between strata, so that neither compares.
         own = [m for m in names if METRICS[m].task_type == kind and m not in {"mae", "r2"}]
         if scores.strata and own:
             console.print(_strata(scores, own))
@@ -122,6 +123,7 @@ def _strata(scores: Scores, names: Sequence[str]) -> Table:
 
 def _summary(stratum: Stratum, metric: str) -> Scored | None:
     own = [s for s in stratum.scores if s.metric == metric]
+    # A single task has no mean over tasks; several without one have nothing that stands for them.
     means = [s for s in own if s.task == MACRO]
     return means[0] if means else own[0] if len(own) == 1 else None
 
@@ -136,6 +138,7 @@ def _left_out(scores: Scores) -> list[str]:
             if s.value is None and s.task != MACRO and s.reason:
                 by_reason.setdefault(s.reason, []).append(f"{s.task} on {name}")
     for reason, places in by_reason.items():
+        # Each metric of a task gives the same reason.
         distinct = list(dict.fromkeys(places))
         more = f" and {len(distinct) - 3} more" if len(distinct) > 3 else ""
         lines.append(f"Left out ({reason}): {', '.join(distinct[:3])}{more}.")
@@ -207,6 +210,7 @@ def show_prediction(done: PredictedTable, console: Console) -> None:
     if done.of_bags:
         lines.append(f"{done.rows} bags predicted.")
     else:
+        # A table of a few rows may take less time than the clock resolves.
         rate = done.rows / max(done.seconds, 1e-9)
         models = f", {done.n_members} models" if done.n_members > 1 else ""
         lines.append(

@@ -38,6 +38,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Path
         A name in the same folder. It is removed if the block raises.
     """
+    # In the same folder, as a rename is atomic only within a file system; by process, so that two
+    # writers do not share it.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -94,7 +96,7 @@ class RunFolder:
         check_free(path, overwrite=overwrite)
         path.mkdir(parents=True, exist_ok=True)
         if overwrite:
-            # Before the marker is written: a run that dies in between is still known as one.
+            # The marker goes with the other JSON files, and is written anew next.
             _remove_run(path)
         write_text(path / MARKER, json.dumps(environment(arguments), indent=2))
         return cls(path)

@@ -117,7 +117,7 @@ def _keep_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, KEPT_BLOCK)
-        # Both: setting one switches glibc's own adaptation of the other off.
+        # Both: setting either switches off glibc's own adjustment of them.
         mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
 
 

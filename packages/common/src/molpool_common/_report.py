@@ -153,7 +153,9 @@ def _environment() -> Environment:
     return Environment(
         # StrictUndefined: a misspelt name in the template is an error, not an empty place on the
         # page.
-        loader=PackageLoader("molpool_common"), autoescape=True, undefined=StrictUndefined
+        loader=PackageLoader("molpool_common"),
+        autoescape=True,
+        undefined=StrictUndefined,
     )
 
 

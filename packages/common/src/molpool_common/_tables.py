@@ -92,7 +92,10 @@ def _read(path: Path) -> pl.DataFrame:
         _check_not_json(path)
         frame = pl.read_csv(
             # Types guessed from the first rows fail at the first text after them.
-            path, separator=_separator(path), infer_schema=False, null_values=list(MISSING)
+            path,
+            separator=_separator(path),
+            infer_schema=False,
+            null_values=list(MISSING),
         )
     except pl.exceptions.NoDataError:
         raise InputError(

@@ -178,8 +178,8 @@ def percentile_interval(values: FloatArray, level: float = 0.95) -> Interval | N
     defined = values[~np.isnan(values)]
     if not defined.size:
         return None
-    # Percentiles rather than BCa: its acceleration needs a jackknife, and is unstable for ranks of
-    # few rows.
+    # Percentiles (Efron and Tibshirani 1993, chapter 13): BCa would need a jackknife of every
+    # metric, task and model.
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high), level, defined.size, values.size - defined.size)
 

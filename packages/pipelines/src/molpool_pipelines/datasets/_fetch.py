@@ -171,7 +171,6 @@ def _download(address: str) -> Generator[bytes]:
     import requests
     from urllib3.exceptions import HTTPError
 
-    # Some hosts refuse the default name of the library.
     headers = {"User-Agent": "molpool-data"}
     try:
         with requests.get(address, stream=True, timeout=TIMEOUT, headers=headers) as response:

@@ -343,8 +343,7 @@ def write_results(
         The page.
     """
     run.write_frame(PREDICTIONS, results.predictions)
-    # The page and `molpool-evaluate` find a finished run by its metrics, so that predictions are
-    # there first.
+    # After the predictions that they are of: a folder with metrics lacks only the page.
     run.write_json(METRICS, results.record(kind, run.path.name, notes).to_dict())
     # Before the page, which reads facts and epochs from the log.
     run.log("finished", epochs=epochs, facts=dict(facts))

@@ -167,6 +167,7 @@ class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types 
     def numbers(self, prefix: str) -> dict[str, float]:
         """Return the numbers of the latest epoch under prefixed names."""
         row = self.rows[-1]
+        # The epoch is the step of the tracker, no series of its own.
         return {
             prefix + k: v for k, v in row.items() if isinstance(v, int | float) and k != "epoch"
         }
@@ -179,7 +180,6 @@ class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types 
 
 
 def _columns(which: BoolArray, what: str, tasks: Sequence[str]) -> dict[str, BoolArray]:
-    # The epoch is the step of the tracker, no series of its own.
     return {f"{what}: {task}": of_task for task, of_task in zip(tasks, which.T, strict=True)}
 
 

@@ -114,15 +114,15 @@ def similarity_figure(found: Comparison, metric: str) -> Figure:
         gains, marks = _matrix(found, task, metric, sign)
         # Centred at 0 and scaled per panel, as errors of different tasks have no common range; 1
         # where no model differs, since 0 is no range.
-        reach = np.nanmax(np.abs(gains), initial=0) or 1.0
-        axes.imshow(gains, cmap="RdBu", vmin=-reach, vmax=reach)
+        largest = np.nanmax(np.abs(gains), initial=0) or 1.0
+        axes.imshow(gains, cmap="RdBu", vmin=-largest, vmax=largest)
         axes.set_xticks(range(len(found.models)), found.models, rotation=45, ha="right")
         axes.set_yticks(range(len(found.models)), found.models)
         axes.set_title(task)
         axes.grid(visible=False)
         for i, j in np.argwhere(np.isfinite(gains)).tolist():
             if i != j:
-                dark = abs(gains[i, j]) > 0.6 * reach
+                dark = abs(gains[i, j]) > 0.6 * largest
                 text = marks[i][j]
                 if len(found.models) <= MOST_NAMED:
                     text = f"{sign * gains[i, j]:.3f}\n{text}"
@@ -152,7 +152,7 @@ def stars(pair: Pair) -> str:
     """Return stars by the adjusted p-value of a significant difference, else a dot."""
     if pair.winner == CANNOT_TELL:
         return "·"
-    # The larger of both: a win needs either test, so that stars follow the weaker evidence.
+    # The larger of both: a win needs both tests, so that stars follow the weaker evidence.
     p = max(pair.p_adjusted or 0.0, pair.p_guard or 0.0)
     return "***" if p < 0.001 else "**" if p < 0.01 else "*"
 

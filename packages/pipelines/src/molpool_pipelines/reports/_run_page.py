@@ -363,7 +363,7 @@ def _spread_table(spreads: Sequence[Spread], split: str) -> Table:
 
 def _groups(run: _Run) -> list[Section]:
     """Say which groups there are and what made them; nothing where all tasks share one head."""
-    # The groups are those of the files, also where the configuration was measured anew elsewhere.
+    # Read, not measured anew: the page is made from the folder alone.
     affinity = read_affinity(run.folder)
     groups, assignment = _groups_of(run)
     if not groups:
@@ -551,7 +551,7 @@ def _decisions(run: _Run) -> list[Section]:
     rows: list[list[Cell]] = []
     for task, of in decisions.items():
         right, n = of["true_positives"] + of["true_negatives"], sum(of[k] for k in keys[1:])
-        # Files of version 1 have no accuracy.
+        # From the counts, which files of every version have.
         accuracy = right / n if n else None
         rows.append([task, *(of[k] for k in keys), of["precision"], of["recall"], accuracy])
     heads = "task,threshold,true +,false +,false −,true −,precision,recall,accuracy"

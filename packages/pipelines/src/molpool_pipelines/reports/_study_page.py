@@ -100,7 +100,7 @@ def _summary(study: StudyTables) -> list[Part]:
 def _defaults(done: pl.DataFrame) -> dict[str, Any] | None:
     if "source" not in done.columns:
         return None
-    # The first trial of a study, unless its defaults failed.
+    # None where the trial of the defaults failed or was pruned.
     own = done.filter(pl.col("source") == "defaults")
     return None if own.is_empty() else own.row(0, named=True)
 

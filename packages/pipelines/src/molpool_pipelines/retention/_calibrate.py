@@ -154,8 +154,8 @@ def _add_errors(
 ) -> None:
     """Count the errors of a fit on held-out rows of known pairs."""
     support, keys = reader.support(fit, frame)
-    # Rows of pairs that no fit will hold are predicted from higher levels, whose intervals are the
-    # model's own.
+    # Leaves out pairs that `max_groups` dropped. One whose rows are all in this fold stays, with
+    # support 0: it calibrates pairs never seen.
     known = np.isin(keys, pairs)
     frame, support, runs = frame.filter(known), support[known], runs[known]
     prediction = reader.predict(fit, frame)

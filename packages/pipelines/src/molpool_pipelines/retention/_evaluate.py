@@ -156,7 +156,8 @@ def _scored(entry: dict[str, Any]) -> Scored:
     plain = {"calibrated": False} | {key: entry[key] for key in _PLAIN if key in entry}
     table, common, rare = (
         # All rows: the first bins are often empty, and their nulls would set the type.
-        pl.DataFrame(entry[rows], infer_schema_length=None) for rows in ("all", "common", "rare")
+        pl.DataFrame(entry[rows], infer_schema_length=None)
+        for rows in ("all", "common", "rare")
     )
     return Scored(**plain, table=table, common=common, rare=rare)
 

@@ -276,6 +276,8 @@ def _pdf(page: Page) -> bytes:
 class _Pdf(FPDF):  # type: ignore[misc]  # fpdf2 has no types
     def __init__(self, title: str) -> None:
         super().__init__(format="A4")
+        # fpdf2's core fonts have no Greek letters, which captions use; DejaVu comes with
+        # matplotlib.
         fonts = Path(mpl.get_data_path()) / "fonts" / "ttf"
         for face, file in (("", "DejaVuSans.ttf"), ("B", "DejaVuSans-Bold.ttf")):
             self.add_font(FONT, face, str(fonts / file))
@@ -283,8 +285,6 @@ class _Pdf(FPDF):  # type: ignore[misc]  # fpdf2 has no types
         self.set_title(title)
         self.set_lang("en")
         self.set_margin(MARGIN)
-        # fpdf2's core fonts have no Greek letters, which captions use; DejaVu comes with
-        # matplotlib.
         self.set_auto_page_break(True, MARGIN)
         self.add_page()
 

@@ -248,8 +248,8 @@ def _of_earlier_score(data: Mapping[str, Any]) -> dict[str, Any]:
         **{key: data[key] for key in ("uncertainty", "classes")},
         "strata": strata,
     }
-    told = {key: data[key] for key in ("name", "level", "notes")}
-    return {"kind": "score", "reported": data["side"], "splits": {data["side"]: split}, **told}
+    facts = {key: data[key] for key in ("name", "level", "notes")}
+    return {"kind": "score", "reported": data["side"], "splits": {data["side"]: split}, **facts}
 
 
 def _by_task(scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:

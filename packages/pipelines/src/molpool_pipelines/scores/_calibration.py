@@ -120,8 +120,7 @@ def score_uncertainty(y_true: FloatArray, y_pred: FloatArray, sd: FloatArray) ->
         levels=levels,
         observed=observed,
         miscalibration_area=float(np.trapezoid(np.abs(observed - levels), levels)),
-        # Expected normalised calibration error: Levi et al., "Evaluating and calibrating
-        # uncertainty prediction in regression tasks" (2022). Undefined below one full bin.
+        # Undefined below one full bin, whose RMSE would be that of a few rows.
         ence=float(np.mean([abs(v - e) / v for v, e, _ in bins])) if len(z) >= BIN_ROWS else None,
         rank_correlation=_rank_correlation(np.abs(error), scale),
         # The 97.5 % quantile of the standard normal distribution.
@@ -242,8 +241,8 @@ class ClassScores:
     def mcc(self) -> float | None:
         """Matthews correlation of decisions and classes; None where either is constant."""
         tp, fp, fn, tn = self.table
-        # Roots one by one: the product of four counts overflows 64-bit integers at about 60 000
-        # rows each.
+        # Roots factor by factor: their product as one integer may pass 2^64, which numpy's sqrt
+        # refuses.
         below = np.sqrt(float(tp + fp)) * np.sqrt(float(tp + fn))
         below *= np.sqrt(float(tn + fp)) * np.sqrt(float(tn + fn))
         return float((tp * tn - fp * fn) / below) if below else None

@@ -208,7 +208,7 @@ def _some(frame: pl.DataFrame, names: Sequence[str], where: str) -> FloatArray |
 def _decisions(frame: pl.DataFrame, names: Sequence[str], where: str) -> FloatArray | None:
     there = [c for c in names if c in frame.columns]
     flags = {"true": "1", "false": "0"}
-    # Files of pandas have True, those of polars true, ours 0 and 1.
+    # Text files have True of pandas or true of polars, Parquet truth values.
     plain = [
         pl.col(c).cast(pl.String).str.to_lowercase().replace(flags) for c in there
     ]  # a CSV file has words

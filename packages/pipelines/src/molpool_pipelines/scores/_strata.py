@@ -240,7 +240,7 @@ class NearestTraining:
                 # uint8 is eight times less of it.
                 shared = block[bits].sum(axis=0, dtype=np.uint8 if len(bits) < 256 else np.uint16)
                 union = sizes + counts[i] - shared
-                # Two empty fingerprints have similarity 0, as RDKit has it, not 0/0.
+                # Two empty fingerprints have similarity 0, not 0/0.
                 similarity = shared / np.maximum(union, 1)
                 at = int(similarity.argmax())
                 # Strictly, so that of equals the first training row is named, whatever the block

@@ -256,7 +256,7 @@ def survey(table: TableFiles, column: str, *, distinct: bool) -> int:
 
 
 def _refuse_repeated(table: TableFiles, column: str, hashes: Any) -> None:
-    # Sorted hashes of neighbours: no set of all ids in memory.
+    # Equal hashes are neighbours once sorted: no set of all ids is held.
     twice = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
     if not len(twice):
         return

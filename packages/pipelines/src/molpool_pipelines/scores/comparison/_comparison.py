@@ -162,7 +162,9 @@ class Comparison:
         """Return wins, losses and "cannot tell" of a model over tasks and opponents."""
         own = [
             # The mean over tasks is not another task: counted, it would score each win twice.
-            p for p in self.pairs if p.metric == metric and model in (p.a, p.b) and p.task != MACRO
+            p
+            for p in self.pairs
+            if p.metric == metric and model in (p.a, p.b) and p.task != MACRO
         ]
         wins = sum(p.winner == model for p in own)
         open_ = sum(p.winner == CANNOT_TELL for p in own)

@@ -85,8 +85,6 @@ def compare_on_folds(
             found.values.extend(_undefined_values(one, data.models))
             found.pairs.extend(_undefined_pairs(one, data.models))
             continue
-        # Ash et al., "Practically significant method comparison protocols for machine learning in
-        # small molecule drug discovery" (2025).
         tukey = repeated_measures_tukey(one.scores, settings.level)
         found.values.extend(_values(one, tukey, data.models))
         found.pairs.extend(_pairs(one, tukey, data.models, settings))
@@ -386,8 +384,6 @@ def corrected_resampled_t(
         raise ValueError(f"test_to_train: expected a positive ratio; found {test_to_train}")
     df = d.size - 1
     mean = float(d.mean())
-    # Nadeau and Bengio, "Inference for the generalization error", Machine Learning 52 (2003),
-    # 239-281.
     error = float(np.sqrt((1 / d.size + test_to_train) * d.var(ddof=1)))
     half = float(student.ppf((1 + level) / 2, df)) * error
     if error > 0:

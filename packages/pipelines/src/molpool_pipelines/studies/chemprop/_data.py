@@ -103,11 +103,13 @@ def read_study_data(config: HPOChempropConfig, *, needs_quality: bool = False) -
         If anything is wrong with table, split or folds.
     """
     read = _load(config, needs_quality=needs_quality or config.joint_sampling.needs_quality)
+    # Before merging: fold columns are of rows, and a merged row has the first one's.
     stored = _stored_folds(config, read) if config.study.fold_type == "stored" else None
     table = merge_duplicates(read, config.duplicates)
     kinds = find_task_types(config, table)
     outer = split_table(table, config.data, config.seed)
     tested = set(outer.test.groups)
+    # By molecule, so that no training-only source brings a test molecule back.
     rest = table.take(np.flatnonzero([group not in tested for group in table.groups]))
     folds = [_fold(rest, train, val) for train, val in _folds(config, rest, stored)]
     notes = [DEMO_NOTICE] if _is_demo(config.data) else []
@@ -209,6 +211,7 @@ def _folds(
 
 def _fold(rest: MoleculeTable, train: IntArray, val: IntArray) -> InnerFold:
     labels = np.isfinite(rest.targets[train]).sum(axis=0)
+    # Two, since one label has no variance to standardise by.
     columns = tuple(np.flatnonzero(labels >= 2).tolist())
     if not columns:
         raise InputError(
@@ -321,6 +324,7 @@ class FoldScorer:
             rows = np.flatnonzero(np.isfinite(exact[:, t]))
             truth = exact[rows, t]
             try:
+                # Perfect predictions: what is undefined then is undefined for any model.
                 metric(truth, truth)
             except UndefinedMetricError as reason:
                 self.left_out[name] = str(reason)

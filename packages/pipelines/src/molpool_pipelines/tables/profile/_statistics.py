@@ -122,7 +122,7 @@ def _frequent_by_source(
 
 def _frequent_values(labels: FloatArray, source: str) -> list[FrequentValue]:
     values, counts = np.unique(labels, return_counts=True)
-    # A constant task has neither floor nor ceiling; it is named all the same.
+    # A constant task is named too: its one value is its floor.
     if len(values) < 2:
         return [FrequentValue(float(v), 1.0, "floor", source) for v in values]
     frequent_values = []
