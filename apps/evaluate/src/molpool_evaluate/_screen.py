@@ -33,7 +33,7 @@ SHOWN = ("mae", "ma_rae", "r2", "spearman", "roc_auc", "average_precision")
 """Metrics of the table, at most four of them, for those tasks that have them."""
 
 WITH_INTERVAL = ("mae", "ma_rae", "roc_auc", "average_precision")
-"""Those among them that are shown with their interval."""
+"""Those among them that are printed with their interval."""
 
 OF = {
     "quality": "quality",

@@ -122,7 +122,7 @@ def parse_smiles(smiles: Sequence[str | None]) -> ParsedSmiles:
 
 
 def rdkit_version() -> str:
-    """Return RDKit's version, by which computed results are told apart."""
+    """Return RDKit's version, which is part of the cache key of computed results."""
     return str(rdBase.rdkitVersion)
 
 

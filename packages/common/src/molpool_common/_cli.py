@@ -109,7 +109,7 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
         sys.stderr.write(f"\n{prog}: {note}\n")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has gone (`| head`): nobody is left to tell.
+        # The reader of our output has gone (`| head`): nobody is left to read a message.
         sys.stderr.close()
         return 0
     except SystemExit as end:
@@ -280,7 +280,7 @@ def _overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that keeps words whole and colours nothing by guess."""
+    """Return a console that breaks no words and colours nothing by guess."""
     return Console(stderr=stderr, highlight=False)
 
 

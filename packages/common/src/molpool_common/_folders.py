@@ -1,4 +1,4 @@
-"""Folders: of a run, every file of it whole or absent; and of caches."""
+"""Folders: of a run, each file written atomically; and of caches."""
 
 from __future__ import annotations
 

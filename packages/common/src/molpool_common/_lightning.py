@@ -82,7 +82,7 @@ class ResumableLoader(ABC, Generic[Batch]):
     batch_size : int
         Rows per batch.
     sampler : Sampler, optional
-        Draws the rows; by default all of them in order. Lightning tells it the epoch, if it has
+        Draws the rows; by default all of them in order. Lightning calls its `set_epoch`, if it has
         `set_epoch`.
     drop_single : bool
         Leave out a last batch of one row, which batch normalisation cannot be trained on.
@@ -109,12 +109,12 @@ class ResumableLoader(ABC, Generic[Batch]):
         """Return the batch of some rows."""
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.sampler), self.batch_size)
+        full, rest = divmod(len(self.sampler), self.batch_size)
         # A batch of one row has no variance for batch normalisation.
-        return whole + (rest > (1 if self.drop_single else 0))
+        return full + (rest > (1 if self.drop_single else 0))
 
     def __iter__(self) -> Iterator[Batch]:
-        # Lightning asks for the iterator before it tells the sampler its epoch; as this is a
+        # Lightning asks for the iterator before it calls the sampler's `set_epoch`; as this is a
         # generator, nothing is drawn until the first batch is taken.
         # A state taken at an epoch's end resumes with the next epoch.
         start = self._resume_at if self._resume_at < len(self) else 0
@@ -284,7 +284,7 @@ class KeepBestAndLast(Checkpoint):  # type: ignore[misc]  # lightning has no typ
     Parameters
     ----------
     folder : Path or None
-        Where they go; None: nothing is written, the best weights are kept in memory.
+        Where they go; None: nothing is written, the best weights stay in memory.
     monitor : str or None
         The metric that decides; None: the last epoch is the best.
     mode : {"max", "min"}
@@ -321,7 +321,7 @@ class KeepBestAndLast(Checkpoint):  # type: ignore[misc]  # lightning has no typ
         """Write ``last.ckpt`` within an epoch.
 
         Not after an epoch's last batch: Lightning would resume there past the validation. And only
-        where a step has just been made: gradients of a step that is not complete are not kept.
+        where a step has just been made: gradients of an incomplete step are not saved.
         """
         step = trainer.global_step
         due = self.every_n_steps and step % self.every_n_steps == 0 and step != self._written_at

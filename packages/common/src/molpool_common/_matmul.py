@@ -64,4 +64,4 @@ def _error() -> float:
 
 
 quick_products = fast_matmul
-"""The earlier name, as long as a package still asks for it."""
+"""Alias of the earlier name, for packages that still import it."""

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 Cell = str | float | int | None
 
 SMALLEST = 1e-12
-"""What is nearer to 0 is shown as 0: what rounding left of it."""
+"""What is nearer to 0 is rendered as 0: what rounding left of it."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Facts:
-    """Names and values, one a line; floats with `digits` decimals."""
+    """Names and values, one per line; floats with `digits` decimals."""
 
     facts: dict[str, Cell]
     digits: int = 3

@@ -136,7 +136,7 @@ def _check_separator(frame: pl.DataFrame, path: Path) -> None:
 
 
 def _malformed(path: Path, error: Exception) -> InputError:
-    """Return what is wrong with a file that polars refused, by line where it can be told."""
+    """Return what is wrong with a file that polars refused, by line where that is known."""
     if not is_parquet(path) and "more fields" in str(error):
         kind = "as many fields in each line as in the header"
         return InputError("data_path", expected=kind, found=_longer_line(path), where=path.name)

@@ -27,7 +27,7 @@ N_RESAMPLES = 1000
 """Resamples of an interval, unless others are asked for."""
 
 _CELLS = 2_000_000
-"""Rows times resamples held at once: 16 MB an array."""
+"""Rows times resamples held at once: 16 MB per array."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,7 @@ def resampled(
 
 
 def _defined(metric: Metric, y: FloatArray, p: FloatArray, c: FloatArray) -> BoolArray:
-    # A row that was not drawn is shown as the first one that was: conditions are about the set.
+    # A row that was not drawn is replaced by the first one that was: conditions are about the set.
     first = np.argmax(c > 0, axis=1)[:, None]
     rows = np.where(c > 0, np.arange(y.size), first)
     holds = c.sum(axis=1) > 0

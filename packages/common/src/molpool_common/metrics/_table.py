@@ -63,7 +63,7 @@ class MacroMean:
 
 @dataclass(frozen=True)
 class MetricTable:
-    """One row a task, as `task_metrics` makes it.
+    """One row per task, as `task_metrics` makes it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""`molpool-affinity`: from a table to affinities, groups and what tells of them."""
+"""`molpool-affinity`: from a table to affinities, groups and their report."""
 
 from __future__ import annotations
 

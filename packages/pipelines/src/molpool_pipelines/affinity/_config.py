@@ -79,7 +79,7 @@ class AffinityCommandConfig(TaskAffinityConfig):
 def read_as_measurement(document: YamlDocument) -> YamlDocument:
     """Return a configuration of `molpool-train chemprop` as one of this command.
 
-    Keys of its section `task_affinity`, `data`, `data_path` and `on_bad_smiles` are kept, rows are
+    Keys of its section `task_affinity`, `data`, `data_path` and `on_bad_smiles` are read, rows are
     those of the training split, and stderr says what is not read.
 
     Parameters

@@ -22,7 +22,7 @@ TITLES = {
     "lookahead": "Share of a task's loss that a step on another removes",
 }
 MOST_DRAWN = 200
-"""Tasks up to which heatmap and dendrogram of a training run are drawn."""
+"""Tasks up to which heatmap and dendrogram of a training run are plotted."""
 _WRITTEN_UP_TO = 20
 """Tasks up to which shares are written into the picture."""
 _NAMED_UP_TO = 100

@@ -22,7 +22,7 @@ from molpool_pipelines.affinity._group import Affinity, Pair, ranked_pairs
 if TYPE_CHECKING:
     from task_affinity import AffinityProgress
 
-_SHOWN = 3
+_PAIRS_PER_END = 3
 _SECONDS = 0.5
 MOST_PRINTED = 40
 """Tasks up to which the matrix is printed; a larger one is for the file."""
@@ -125,7 +125,7 @@ class AffinityScreen:
     Parameters
     ----------
     console : Console
-        Where to draw; nothing is drawn where that is no terminal.
+        Where to render; nothing is rendered where that is no terminal.
     task_names : sequence of str
         The tasks.
     symmetric : bool
@@ -144,7 +144,7 @@ class AffinityScreen:
             console=console,
         )
         self._bar = self._progress.add_task("", total=None)
-        self._drawn = 0.0
+        self._rendered_at = 0.0
         # Drawn by hand between steps: a thread would take turns from the training.
         self._live = Live(self._progress, console=console, auto_refresh=False, transient=True)
         self._console = console
@@ -162,9 +162,9 @@ class AffinityScreen:
     def __call__(self, progress: AffinityProgress) -> None:
         """Draw where the measurement stands, twice a second at most."""
         now = time.monotonic()
-        if not self._live.is_started or now - self._drawn < _SECONDS:
+        if not self._live.is_started or now - self._rendered_at < _SECONDS:
             return
-        self._drawn = now
+        self._rendered_at = now
         self._progress.update(self._bar, completed=progress.step, total=progress.n_steps)
         pairs = progress.pairs
         leading = ranked_pairs(
@@ -173,7 +173,7 @@ class AffinityScreen:
             pairs.standard_errors,
             pairs.counts.astype(np.int64),
             symmetric=self._symmetric,
-            limit=_SHOWN,
+            limit=_PAIRS_PER_END,
         )
         self._live.update(
             Group(self._progress, pair_table(leading, symmetric=self._symmetric)), refresh=True
@@ -233,7 +233,7 @@ def print_outcome(console: Console, notes: Sequence[str], affinity: Affinity) ->
     """Print notes, pairs and groups."""
     for note in notes:
         console.print(note, markup=False)
-    pairs = affinity.pairs(_SHOWN)
+    pairs = affinity.pairs(_PAIRS_PER_END)
     if pairs:
         console.print(
             pair_table(

@@ -127,7 +127,7 @@ def _labelled(qed: NDArray[np.float64], rng: Generator) -> NDArray[np.bool_]:
 
 
 def write_demo(output: Path, *, n: int, seed: int) -> pl.DataFrame:
-    """Build the demo table, write it whole or not at all, and return it.
+    """Build the demo table, write it atomically, and return it.
 
     Parameters
     ----------

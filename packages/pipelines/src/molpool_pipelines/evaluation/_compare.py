@@ -188,7 +188,7 @@ def _files_of(output: Path) -> list[Path]:
 
 
 def write_comparison(found: Comparison, output: Path) -> list[Path]:
-    """Write table, JSON, figure and page; each appears whole."""
+    """Write table, JSON, figure and page; each is written atomically."""
     output.parent.mkdir(parents=True, exist_ok=True)
     table, text, *pictures, page = _files_of(output)
     with atomic_path(table) as temporary:

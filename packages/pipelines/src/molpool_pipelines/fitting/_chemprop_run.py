@@ -162,7 +162,7 @@ class Fitting:
                 self._tracker,
                 screen,
                 log=job.log,
-                drawn=(lambda: self._drawn(job)) if joint.log_weight_statistics else None,
+                drawn=(lambda: self._sampling_frame(job)) if joint.log_weight_statistics else None,
                 track_sampling=joint.log_to_mlflow,
                 which=_which(job),
                 prefix="" if job.name is None else f"{job.name}/",
@@ -172,8 +172,8 @@ class Fitting:
             seed=job.seed,
         )
 
-    def _drawn(self, job: TrainingJob) -> pl.DataFrame:
-        """Return what was drawn so far, with member and group where there are several."""
+    def _sampling_frame(self, job: TrainingJob) -> pl.DataFrame:
+        """Return the sampling statistics so far, with member and group where there are several."""
         frames = [
             t.log.frame().select(
                 *(pl.lit(number).alias(name) for name, number in _which(t).items()), pl.all()
@@ -244,7 +244,7 @@ class Fitting:
 
 
 def _which(job: TrainingJob) -> dict[str, int]:
-    """Return the numbers by which log and statistics tell models of one run apart."""
+    """Return the numbers that distinguish models of one run in log and statistics."""
     which = {} if job.member is None else {"member": job.member.number}
     return which if job.group is None else which | {"group": job.group.number}
 

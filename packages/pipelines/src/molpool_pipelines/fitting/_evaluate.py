@@ -76,7 +76,7 @@ class Results:
 
     @property
     def reported(self) -> str:
-        """The split that counts: test, or validation where nothing was kept for test."""
+        """The split that counts: test, or validation where no row is for test."""
         return reported_split(self.metrics)
 
     def record(self, kind: Literal["chemprop", "mil"], name: str, notes: Sequence[str]) -> Metrics:

@@ -98,7 +98,7 @@ def on_epoch_end(
 
 
 class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types here
-    """Keeps, per epoch, the weight statistics and what was drawn of each task and quality.
+    """Records, per epoch, the weight statistics and what was drawn of each task and quality.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types 
         }
 
     def frame(self) -> pol.DataFrame:
-        """Return one row an epoch."""
+        """Return one row per epoch."""
         # All rows: a phase that is None in the first hundred epochs would otherwise give the column
         # a null type.
         return pol.DataFrame(self.rows, infer_schema_length=None)
@@ -202,7 +202,7 @@ class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightni
         self._epochs = epochs
         self._sampling = sampling
         self._best = float("inf")
-        self._header_shown = False
+        self._header_printed = False
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -214,7 +214,7 @@ class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightni
         )
 
     def disable(self) -> None:
-        """Lightning asks for this on ranks other than the first: nothing is drawn there."""
+        """Lightning asks for this on ranks other than the first: nothing is rendered there."""
         self._progress.disable = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -256,8 +256,8 @@ class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightni
         if improved and record.val_loss is not None:
             self._best = record.val_loss
         columns = _COLUMNS if self._sampling else _COLUMNS[:4]
-        if not self._header_shown:
-            self._header_shown = True
+        if not self._header_printed:
+            self._header_printed = True
             self._print("  ".join(f"{name:>{width}}" for name, width, _ in columns), style="bold")
         stats = self._sampling.rows[-1] if self._sampling else {}
         values = {**vars(record), **stats, "epoch": record.epoch + 1, "best": improved}
@@ -297,7 +297,7 @@ _COLUMNS: tuple[tuple[str, int, Callable[[dict[str, Any]], str]], ...] = (
 
 
 def metric_table(rows: list[list[Any]], columns: list[str], title: str) -> Table:
-    """Return the closing table: a row a task, the macro mean last."""
+    """Return the closing table: a row per task, the macro mean last."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
@@ -340,21 +340,23 @@ class MILScreen(TrainingScreen):
         if improved and score is not None:
             self._best = score
         values = [f"{record.epoch + 1:>5}", f"{record.train_loss:>8.4f}"]
-        values += [_shown(v) for v in (record.val_loss, record.val_macro_ap, record.val_min_ap)]
-        if not self._header_shown:
-            self._header_shown = True
+        values += [
+            _score_cell(v) for v in (record.val_loss, record.val_macro_ap, record.val_min_ap)
+        ]
+        if not self._header_printed:
+            self._header_printed = True
             self._print("epoch     train       val  macro AP    min AP        s", style="bold")
         star = "*" if improved else " "
         self._print("  ".join([*values, f"{record.seconds:>6.1f}{star}"]))
 
 
-def _shown(value: float | None) -> str:
+def _score_cell(value: float | None) -> str:
     return f"{'–':>8}" if value is None else f"{value:>8.4f}"
 
 
 @contextmanager
 def features_bar(console: Console) -> Iterator[ReadProgress]:
-    """Give the progress callback of `read_bags`, drawn as a bar per stage."""
+    """Give the progress callback of `read_bags`, rendered as a bar per stage."""
     bars: dict[str, Any] = {}
     columns = (
         TextColumn("{task.description}"),

@@ -488,7 +488,7 @@ def structures(config: TrainMILConfig, data: BagData, ids: list[str]) -> dict[st
     Parameters
     ----------
     config : TrainMILConfig
-        Of a run on SMILES: conformers that are kept are not computed again.
+        Of a run on SMILES: conformers in the cache are not computed again.
     data : BagData
         With SMILES.
     ids : list of str

@@ -156,9 +156,9 @@ def _of_rows(found: Predicted, rows: Any, reasons: list[str | None]) -> Predicte
     def all_rows(values: Any, fill: Any) -> Any:
         if values is None:
             return None
-        whole = np.full((len(reasons), values.shape[1]), fill)
-        whole[rows] = values
-        return whole
+        full = np.full((len(reasons), values.shape[1]), fill)
+        full[rows] = values
+        return full
 
     return Predicted(
         all_rows(found.mean, np.nan),

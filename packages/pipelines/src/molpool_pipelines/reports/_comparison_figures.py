@@ -28,7 +28,7 @@ BEST, WORSE, OPEN = OKABE_ITO[0], OKABE_ITO[5], "#888888"
 
 
 def summary_figure(found: Comparison) -> Figure:
-    """Draw the differences of the first metric, the one that is shown alone."""
+    """Draw the differences of the first metric, the one that is displayed alone."""
     return differences_figure(found, shown_metrics(found)[0])
 
 

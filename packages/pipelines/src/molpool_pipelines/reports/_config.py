@@ -1,4 +1,4 @@
-"""Everything `molpool-evaluate report` can be told."""
+"""Configuration of `molpool-evaluate report`."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def page_figure(
 
 
 def records(path: Path, event: str) -> list[dict[str, Any]]:
-    """Return the lines of a log that tell of one kind of event; none where there is no log."""
+    """Return the lines of a log of one kind of event; none where there is no log."""
     if not path.is_file():
         return []
     found = []

@@ -28,7 +28,7 @@ from molpool_pipelines.scores import Predictions
 
 COLUMNS = 3
 MOST = 24
-"""Panels of a figure; of more tasks, those with most labels are drawn."""
+"""Panels of a figure; of more tasks, those with most labels are plotted."""
 MOST_POINTS = 1000
 """Points of a task that are listed; of more, every so many in the order of truth."""
 SHOWN_TASKS = 6
@@ -46,7 +46,7 @@ class TrainedModel:
     member, group : int or None
         Which of them it is, from 0; None where the run has no such.
     epochs : sequence of mapping
-        As log.jsonl tells of them, the first first.
+        As log.jsonl records them, the first first.
     """
 
     member: int | None
@@ -61,7 +61,7 @@ class TrainedModel:
 
     @property
     def best(self) -> int | None:
-        """Place of the epoch whose weights were kept; None without validation."""
+        """Place of the epoch whose weights were saved; None without validation."""
         losses = self.values("val_loss")
         if not np.isfinite(losses).any():
             return None
@@ -200,7 +200,7 @@ def learning_curves(models: Sequence[TrainedModel], phases: Sequence[str]) -> Fi
     models : sequence of TrainedModel
         All of the run.
     phases : sequence of str
-        Phase of each epoch, drawn as bands of a single model; empty without a curriculum.
+        Phase of each epoch, plotted as bands of a single model; empty without a curriculum.
     """
     with_ap = any(np.isfinite(m.values("val_macro_ap")).any() for m in models)
     many = len(models) > 1
@@ -296,7 +296,7 @@ def drawn_against_held(
     Parameters
     ----------
     frame : DataFrame
-        A row an epoch, with columns ``PREFIXname``.
+        One row per epoch, with columns ``PREFIXname``.
     held : mapping of str to int
         Counts of the training table under the same column names.
     prefix, what : str
@@ -337,7 +337,7 @@ def quality_by_epoch(frame: pl.DataFrame) -> Figure:
     Parameters
     ----------
     frame : DataFrame
-        A row an epoch, with columns ``quality: LABEL`` and ``phase``.
+        One row per epoch, with columns ``quality: LABEL`` and ``phase``.
     """
     columns = [c for c in frame.columns if c.startswith("quality: ")]
     counts = frame.select(columns).to_numpy().astype(float)

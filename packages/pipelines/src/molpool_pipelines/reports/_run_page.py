@@ -145,7 +145,7 @@ def run_page(folder: Path, name: str, config: ReportConfig | None = None) -> str
         Section("Predicted against measured", figures.fits(rows, SPLITS[run.reported].lower())),
         *_worst(rows, run.reported),
         *_curves(run),
-        *_drawn(run),
+        *_sampling_section(run),
         *_decisions(run),
         *_attention(run),
         configuration(folder, [CONFIG]),
@@ -467,7 +467,7 @@ def _curves(run: _Run) -> list[Section]:
     return [Section("Learning curves", [figures.learning_curves(run.models, named)])]
 
 
-def _drawn(run: _Run) -> list[Section]:
+def _sampling_section(run: _Run) -> list[Section]:
     """Compare what an average epoch drew with what the training rows hold."""
     title, frame = "What was drawn", run.draws
     if frame is None:

@@ -172,7 +172,7 @@ def parallel_coordinates(study: StudyTables, names: Sequence[str]) -> Figure:
                 *(s.heights(done[PARAMETER + n]) for s, n in zip(scales, shown, strict=True)),
             ]
         )
-        # The best is drawn last, on top.
+        # The best is plotted last, on top.
         for i in np.argsort(-ranks):
             colour = colormaps["viridis"](float(ranks[i]) * 0.9)
             axes.plot(heights[i], color=colour, lw=1.0 + (ranks[i] == 0), alpha=0.85)

@@ -65,7 +65,7 @@ def report(config: ReportConfig) -> list[Path]:
         )
     files = [output, output.with_suffix(".pdf")] if config.pdf else [output]
     for file in files:
-        # Both before anything is drawn: the page must not be replaced where the PDF is refused.
+        # Both before anything is plotted: the page must not be replaced where the PDF is refused.
         free_file(file, overwrite=config.overwrite)
     page = build_page(config.title, *load_results(config))
     page.write_html(output)

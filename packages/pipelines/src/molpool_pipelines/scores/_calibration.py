@@ -183,7 +183,7 @@ def _rank_correlation(error: FloatArray, sd: FloatArray) -> float | None:
 
 N_BINS = 10
 MOST_POINTS = 400
-"""Points of a curve that are kept: more than a figure can show."""
+"""Points of a stored curve: more than a figure resolves."""
 
 
 @dataclass(frozen=True)
@@ -356,8 +356,8 @@ def _precision_recall(y: FloatArray, p: FloatArray) -> Curve:
 
 def _thinned(x: FloatArray, y: FloatArray) -> Curve:
     # Evenly by position, ends included: the curve of a large set keeps its shape at 400 points.
-    kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), MOST_POINTS)).round().astype(np.int64))
-    return Curve(x[kept], y[kept])
+    rows = np.unique(np.linspace(0, len(x) - 1, min(len(x), MOST_POINTS)).round().astype(np.int64))
+    return Curve(x[rows], y[rows])
 
 
 def _points(curve: Curve | None, x: str, y: str) -> dict[str, list[float]] | None:

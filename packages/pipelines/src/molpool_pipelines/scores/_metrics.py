@@ -107,14 +107,14 @@ def score_tasks(
     by_task = [[m for m in metrics if m.task_type == kind] for kind in found.task_types]
     # One set of resamples for all tasks: those of a mean over tasks are the means of the tasks'
     # resamples, so that correlation between tasks within a molecule is kept.
-    drawn, level = _drawn(found, by_task, resampling), resampling.level
+    resampled_by_task, level = _resampled(found, by_task, resampling), resampling.level
     scores: list[Scored] = []
     defined: dict[str, list[tuple[float, FloatArray | None]]] = {}
     for t, task in enumerate(found.tasks):
         rows = np.flatnonzero(np.isfinite(found.y_true[:, t]))
         for metric in by_task[t]:
             value, reason = _value(metric, found, t, rows, min_labels)
-            resampled = drawn[t].get(metric.name)
+            resampled = resampled_by_task[t].get(metric.name)
             interval = (
                 None
                 if value is None or resampled is None
@@ -126,7 +126,7 @@ def score_tasks(
     return (*scores, *_means(scores, defined, level, len(found.tasks)))
 
 
-def _drawn(
+def _resampled(
     found: Predictions, by_task: list[list[Metric]], resampling: Resampling
 ) -> list[dict[str, FloatArray]]:
     if resampling.n == 0 or len(found) == 0:

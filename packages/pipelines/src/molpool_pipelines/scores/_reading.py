@@ -118,7 +118,7 @@ def predictions_of(
 
 
 def _plain(found: Predictions) -> Sequence[object]:
-    """Return the keys that identify rows, as short as they can be shown."""
+    """Return the keys that identify rows, as short as a message may have them."""
     keyed = found.repeat is not None or found.fold is not None
     return found.keys if keyed else found.ids.tolist()
 

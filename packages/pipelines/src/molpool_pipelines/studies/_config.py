@@ -1,4 +1,4 @@
-"""What a study can be told: the ``study`` section, and what `retrain` takes."""
+"""Configuration of studies: the ``study`` section, and that of `retrain`."""
 
 from __future__ import annotations
 

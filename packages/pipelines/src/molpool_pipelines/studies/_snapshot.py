@@ -73,7 +73,7 @@ def open_study(
     problem : Problem
         What is tuned.
     storage : BaseStorage
-        Where the study is kept.
+        Where the study is stored.
 
     Returns
     -------
@@ -303,7 +303,7 @@ def read_study(folder: str | Path, storage: str | None = None) -> StudySnapshot:
     folder : str or Path
         What `molpool-hpo chemprop` or `mil` left behind.
     storage : str, optional
-        Where the study is kept, if not where the folder says: the folder never holds a password.
+        Where the study is stored, if not where the folder says: the folder never holds a password.
 
     Returns
     -------

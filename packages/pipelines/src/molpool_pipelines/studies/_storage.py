@@ -1,4 +1,4 @@
-"""Where a study is kept: a journal file here, or a database for several machines."""
+"""Where a study is stored: a journal file here, or a database for several machines."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Objective(Protocol):
     direction : {"minimize", "maximize"}
         Which scores are better.
     metric : str
-        Name of the score, as shown: ``macro MA-RAE``.
+        Name of the score for readers: ``macro MA-RAE``.
     """
 
     n_folds: int
@@ -320,7 +320,7 @@ class StudyWorker:
     Parameters
     ----------
     name, storage : str
-        The study and where it is kept.
+        The study and where it is stored.
     config : StudyConfig
         Its settings.
     seed : int

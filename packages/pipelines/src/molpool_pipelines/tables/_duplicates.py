@@ -25,7 +25,7 @@ DuplicateRule = Literal["error", "mean", "median", "keep"]
 SAME = 1e-9
 """Relative difference up to which two values agree: conversions of unit round differently."""
 
-_SHOWN = 10
+_MOST_LISTED = 10
 _SIGN = {-1: "<", 0: "", 1: ">"}
 
 
@@ -251,8 +251,8 @@ def _refuse_conflicts(table: MoleculeTable) -> None:
     report = find_duplicates(table)
     if not report.conflicts:
         return
-    lines = [f"  {_describe(conflict, table)}" for conflict in report.conflicts[:_SHOWN]]
-    rest = len(report.conflicts) - _SHOWN
+    lines = [f"  {_describe(conflict, table)}" for conflict in report.conflicts[:_MOST_LISTED]]
+    rest = len(report.conflicts) - _MOST_LISTED
     if rest > 0:
         lines.append(f"  and {rest} more")
     raise InputError(
@@ -266,7 +266,7 @@ def _refuse_conflicts(table: MoleculeTable) -> None:
 
 
 def _describe(conflict: Conflict, table: MoleculeTable) -> str:
-    places = table.origin[list(conflict.rows[:_SHOWN])]
+    places = table.origin[list(conflict.rows[:_MOST_LISTED])]
     signs = [_SIGN[_sign(table, row, conflict.task)] for row in conflict.rows]
     values = [
         f"{sign}{value:g} ({source}, row {row})"
@@ -274,7 +274,7 @@ def _describe(conflict: Conflict, table: MoleculeTable) -> str:
             signs, conflict.values, places["source"], places["row"], strict=False
         )
     ]
-    rest = len(conflict.rows) - _SHOWN
+    rest = len(conflict.rows) - _MOST_LISTED
     more = f" and {rest} more" if rest > 0 else ""
     return f"{conflict.smiles}, {table.task_names[conflict.task]}: {', '.join(values)}{more}"
 

@@ -185,7 +185,7 @@ def merge_bounds(
     np.minimum.at(below, molecule, np.where((censoring < 0) & ~np.isnan(targets), targets, np.inf))
     # An exact label beats any bound of the same molecule.
     free = np.isnan(merged)
-    # Bounds on both sides are an interval, which no loss here takes: neither is kept.
+    # Bounds on both sides are an interval, which no loss here takes: neither becomes a label.
     only_above = free & np.isfinite(above) & np.isinf(below)
     only_below = free & np.isfinite(below) & np.isinf(above)
     labels = np.where(only_above, above, np.where(only_below, below, merged))

@@ -98,7 +98,7 @@ def fold_scores(data: PairedRows, metrics: Sequence[Metric]) -> list[FoldScores]
     cells = data.cells
     rows = [data.rows_of(cell) for cell in cells]
     found: list[FoldScores] = []
-    whole: dict[str, list[FloatArray]] = {}
+    by_metric: dict[str, list[FloatArray]] = {}
     ratio = _ratio([len(r) for r in rows], cells)
     for t, (task, kind) in enumerate(zip(data.tasks, data.task_types, strict=True)):
         labelled = [r[~np.isnan(data.y_true[r, t])] for r in rows]
@@ -109,11 +109,11 @@ def fold_scores(data: PairedRows, metrics: Sequence[Metric]) -> list[FoldScores]
                 plain_values(metric, data.y_true[r, t], data.y_pred[:, r, t]) for r in labelled
             ]
             table = np.stack([values for values, _ in tables])
-            whole.setdefault(metric.name, []).append(table)
+            by_metric.setdefault(metric.name, []).append(table)
             reason = next((why for _, why in reversed(tables) if why), None)
             found.append(_defined(task, metric.name, table, own, reason))
     for metric in metrics:
-        of = [t for t in whole.get(metric.name, []) if np.isfinite(t).any()]
+        of = [t for t in by_metric.get(metric.name, []) if np.isfinite(t).any()]
         # A fold that leaves one task undefined has no mean: over the others it would compare
         # different tasks between folds.
         if metric.name not in IN_UNITS and len(of) > 1:

@@ -161,7 +161,7 @@ def _means(scored: Sequence[_Scored], metrics: Sequence[Metric]) -> list[_Scored
         if metric.name in IN_UNITS or len(of) < 2 or not defined:
             continue
         values = np.mean([s.values for s in defined], axis=0)
-        # Kept by task rather than averaged: a resample may leave one task undefined, which
+        # By task rather than averaged: a resample may leave one task undefined, which
         # `mean_over_tasks` handles.
         resampled = np.concatenate([s.resampled for s in defined])
         n = sum(s.n for s in defined)

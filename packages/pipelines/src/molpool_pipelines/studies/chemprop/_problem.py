@@ -116,7 +116,7 @@ def resolve(config: HPOChempropConfig, params: Mapping[str, Any]) -> dict[str, A
 
 @lru_cache(maxsize=2)
 def _read(config_json: str) -> StudyData:
-    """Read the data once a process, not again to build the objective."""
+    """Read the data once per process, not again to build the objective."""
     config = HPOChempropConfig.model_validate_json(config_json)
     return read_study_data(config, needs_quality=_may_use_quality(config))
 

@@ -132,7 +132,7 @@ def _identity(config: HPOMILConfig, space: Space) -> dict[str, Any]:
     del run["split"]["fold_path"], run["training"]["accelerator"]
     for section, name in product(SECTIONS, space.parameters):
         run[section].pop(name.rpartition("_t")[0] if name not in run[section] else name, None)
-    # 16 digits tell files apart and keep messages of differences short.
+    # 16 digits distinguish files and keep messages of differences short.
     files = {path.name: sha256(path)[:16] for path in data_files(config)}
     return {**run, "study": of_study, "files": files}
 

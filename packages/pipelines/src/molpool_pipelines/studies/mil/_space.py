@@ -1,4 +1,4 @@
-"""What a study of bags draws: `mil_attn.search_space`, narrowed, fixed or added to in YAML."""
+"""What a study of bags samples: `mil_attn.search_space`, narrowed, fixed or added to in YAML."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def without_effect(config: HPOMILConfig, n_tasks: int) -> list[str]:
 
 
 def mil_space(config: HPOMILConfig) -> Space:
-    """Return what is drawn: the ``space`` section over the default.
+    """Return what is sampled: the ``space`` section over the default.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def mil_space(config: HPOMILConfig) -> Space:
     for name, parameter in space.parameters.items():
         for value in parameter.extremes():
             _check_alone(base, name, value, space)
-    # Widths and heads are drawn independently: every pair of them has to divide.
+    # Widths and heads are sampled independently: every pair of them has to divide.
     _check_together(space.parameters, config)
     return space
 

@@ -1,4 +1,4 @@
-"""Statistics of a table, computed before anything is drawn or written.
+"""Statistics of a table, computed before anything is plotted or written.
 
 Of tasks: labels, quantiles, frequent values, quality mix, overlap. Of molecules: duplicates, how
 far their values lie apart, and scaffolds. Of joint sampling: the distribution of rows.
