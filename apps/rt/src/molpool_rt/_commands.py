@@ -60,7 +60,7 @@ def evaluate(config: rt.EvaluateConfig, arguments: Sequence[str]) -> None:
 def plot(config: rt.PlotConfig, arguments: Sequence[str]) -> None:
     """Write every figure, and name the files."""
     path = config.free_folder("plot")
-    # All drawn before the folder is made.
+    # All plotted before the folder is made.
     plots = rt.plot(config)
     run = config.open_folder(path, arguments)
     for one in plots:

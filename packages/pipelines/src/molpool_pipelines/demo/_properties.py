@@ -38,8 +38,6 @@ def esol(molecule: Chem.Mol) -> float:
     """
     aromatic = sum(atom.GetIsAromatic() for atom in molecule.GetAtoms())
     return float(
-        # Delaney, "ESOL: estimating aqueous solubility directly from molecular structure", J. Chem.
-        # Inf. Comput. Sci. 44 (2004) 1000-1005.
         0.16
         - 0.63 * log_p(molecule)
         - 0.0062 * weight(molecule)

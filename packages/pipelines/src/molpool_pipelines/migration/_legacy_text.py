@@ -92,7 +92,7 @@ def rewrite(text: str, joint: dict[str, Any], *, keep_sampling: bool) -> str:
     InputError
         If a legacy key does not stand on lines of its own.
     """
-    # A file of another system keeps its line ends.
+    # Line ends of Windows stay as they are.
     newline = "\r\n" if "\r\n" in text else "\n"
     lines = _Lines(text.replace("\r\n", "\n"))
     # Composed, not loaded: only nodes know their lines and columns.

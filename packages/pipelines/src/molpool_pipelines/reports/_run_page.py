@@ -72,7 +72,6 @@ class _Run:
     def splits(self) -> dict[str, Predictions]:
         """The rows of each split, the one that counts first."""
         there = self.found.splits
-        # In the order of SPLITS, test first: `reported` takes the first.
         return {s: self.found.of_split(s) for s in SPLITS if s in there} or {"all": self.found}
 
     @property
@@ -196,7 +195,6 @@ def _summary(run: _Run) -> list[Part]:
         seconds = sum(float(e.get("seconds") or 0) for e in epochs)
         facts["Training time, s"] = f"{seconds:.1f}"
     ended = records(run.folder / LOG, "finished")
-    # The last: a resumed run may have ended before.
     facts |= dict(ended[-1].get("facts", {})) if ended else {}
     if run.metrics is not None:
         for split, of in run.metrics.splits.items():
@@ -243,7 +241,6 @@ def _metric_table(run: _Run, split: str, found: Predictions, how: Resampling | N
     mean: list[Cell] = ["mean over tasks", sum(of.n for of in scores.tasks)]
     mean += [None] if classes else []
     for name in names:
-        # Errors in units have no mean over tasks.
         mean.append(macro[name].mean if name in macro and name not in IN_UNITS else None)
         mean += [None, None] if how else []
     said = (
@@ -347,7 +344,6 @@ def _spread_table(spreads: Sequence[Spread], split: str) -> Table:
             float(s.sd.mean()),
             float(s.error.mean()),
             _rank_correlation(s),
-            # Two sd: what a normal error would exceed in one of twenty.
             round(100 * float((s.error <= 2 * s.sd).mean())),
         ]
         for s in spreads
@@ -406,7 +402,6 @@ def _groups_of(run: _Run) -> tuple[list[list[str]], dict[str, int]]:
     given = said.get("assignment") or run.config.get("group_assignment") or {}
     if not isinstance(groups, list):
         return [], {}
-    # A task of one group is served by it without being named in the assignment.
     return groups, {task: k for k, group in enumerate(groups) for task in group} | dict(given)
 
 
@@ -446,7 +441,6 @@ def _worst(rows: Predictions, split: str) -> list[Section]:
             entries.append((far, [str(rows.ids[i]), task, y, p, p - y, far, smiles]))
     if not entries:
         return []
-    # By id and task second: equal errors stand in one order on every machine.
     entries.sort(key=lambda e: (-e[0], str(e[1][:2])))
     heads = ["id", "task", "measured", "predicted", "error", "error / sd", "SMILES"]
     table = Table(
@@ -475,7 +469,6 @@ def _sampling_section(run: _Run) -> list[Section]:
         return [Section(title, [Text(text)])]
     train = run.trained_rows
     held = {f"labels: {t}": int(n) for t, n in zip(train.tasks, _labels(train), strict=True)}
-    # Columns of the sampler are those of the first model, which may have some of the tasks only.
     held = {name: n for name, n in held.items() if name in frame.columns}
     parts: list[Part] = [
         Text(
@@ -551,7 +544,6 @@ def _decisions(run: _Run) -> list[Section]:
     rows: list[list[Cell]] = []
     for task, of in decisions.items():
         right, n = of["true_positives"] + of["true_negatives"], sum(of[k] for k in keys[1:])
-        # From the counts, which files of every version have.
         accuracy = right / n if n else None
         rows.append([task, *(of[k] for k in keys), of["precision"], of["recall"], accuracy])
     heads = "task,threshold,true +,false +,false −,true −,precision,recall,accuracy"
@@ -561,7 +553,6 @@ def _decisions(run: _Run) -> list[Section]:
 
 def _origin(run: _Run, tasks: Sequence[str]) -> str:
     """Say where the thresholds are from."""
-    # Thresholds of the configuration replace the chosen ones, task by task.
     if set(tasks) <= set(run.config.get("thresholds") or {}):
         return "which the configuration gives"
     if "val" not in run.splits:
