@@ -39,7 +39,7 @@ OF = {
     "quality": "quality",
     "scaffold": "scaffold",
     "similarity": "similarity",
-    "labels": "labels a task",
+    "labels": "labels per task",
 }
 
 
