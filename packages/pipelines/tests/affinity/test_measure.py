@@ -21,6 +21,8 @@ from task_affinity import AffinityResult
 
 TASKS = ["LogP", "LogS", "QED"]
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.mark.parametrize("how", [{}, {"estimator": "probe", "n_probes": 2}], ids=["exact", "probe"])
 def test_command_training_and_hpo_measure_the_same(
