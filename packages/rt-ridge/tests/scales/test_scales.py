@@ -278,7 +278,7 @@ def test_simulation_based_calibration():
         location_mean=2.0,
         location_sd=1.5,
         priors=absolute,
-        sampling=SamplingConfig(draws=64),
+        sampling=SamplingConfig(draws=128),
     )
     ranks = []
     for _ in range(120):
@@ -290,7 +290,7 @@ def test_simulation_based_calibration():
         hierarchy = Hierarchy(stats_of(y, group, compound), config)
         found = find_scales(hierarchy)
         rank = [found.weights @ (found.points[:, j] < v) for j, v in enumerate((sigma, tau, tau_c))]
-        points, weights = found.thinned(16)
+        points, weights = found.thinned(32)
         cdf = 0.0
         for weight, point in zip(weights, points, strict=True):
             mean, cov = pair_coefficients(hierarchy, hierarchy.state(point))
