@@ -29,7 +29,7 @@ from molpool_pipelines.datasets import locate
 
 BAR = 0.5
 EPOCHS, BATCH, SEEDS = 10, 64, (0, 1, 2)
-WARM = "import chemprop.cli.main, molpool_pipelines.fitting.run"
+WARM = "import chemprop.cli.main, molpool_pipelines.fitting._chemprop_run"
 BIN = Path(sys.executable).parent
 TASKS = [
     "LOG HLM_CLint (mL/min/kg)",

@@ -54,7 +54,8 @@ pytestmark = pytest.mark.slow
 
 def command(script: str) -> Callable[[Sequence[str]], int]:
     """Return ``main(argv)`` behind a console script, wherever it lies."""
-    (entry,) = entry_points(group="console_scripts", name=script)
+    # The umbrella declares the scripts of the commands too: the same entry, twice.
+    (entry,) = {e.value: e for e in entry_points(group="console_scripts", name=script)}.values()
     start = entry.load()
     modules: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
@@ -149,8 +150,22 @@ def same_values(found: Any, expected: Any, tolerance: Tolerance, at: str = "") -
     return 1
 
 
+def told(path: Path) -> Any:
+    """Return what a JSON file says; metrics as today's reader understands them."""
+    if path.name != "metrics.json":
+        return json.loads(path.read_text())
+    metrics = read_metrics(path)
+    if metrics.kind != "score":
+        # Training drew resamples of its own; its intervals are now those of `score`.
+        for split in metrics.splits.values():
+            for of in split.tasks.values():
+                for metric in of.metrics.values():
+                    metric.low = metric.high = None
+    return metrics.to_dict()
+
+
 def same_json(found: str | Path, expected: str | Path, tolerance: Tolerance) -> None:
-    new, old = (json.loads(Path(p).read_text()) for p in (found, expected))
+    new, old = (told(Path(p)) for p in (found, expected))
     assert same_values(new, old, tolerance) > 0
 
 

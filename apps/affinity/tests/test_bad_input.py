@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from molpool_pipelines.affinity import _command
 
 Refused = Callable[..., str]
 Run = Callable[..., Any]
@@ -79,7 +78,7 @@ def test_interrupted_command_writes_nothing(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_command, "measure_affinity", interrupted)
+    monkeypatch.setattr("molpool_pipelines.affinity._command.measure_affinity", interrupted)
     outcome = run(*small, "--save-path", "results/a.npz", "--save-groups", "results/a.json")
     assert outcome.code == 130
     assert list((tmp_path / "work").iterdir()) == []

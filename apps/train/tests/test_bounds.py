@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from molpool_common import validate_values
-from molpool_pipelines.fitting import TrainChempropConfig, build_trainees, read_inputs
+from molpool_pipelines.fitting import TrainChempropConfig, build_jobs, read_inputs
 
 TASKS = ["LogD", "KSOL"]
 SIGNS = ["<", "=", ">", ""] * 6
@@ -31,7 +31,7 @@ def test_the_model_is_told_of_them(signed: Path) -> None:
         },
     )
     inputs = read_inputs(config)
-    (trainee,) = build_trainees(config, inputs)
+    (trainee,) = build_jobs(config, inputs)
     wanted = {"<": -1, ">": 1}
     for data, table in ((trainee.train, inputs.tables.train), (trainee.val, inputs.tables.val)):
         signs = [wanted.get(SIGNS[row - 1], 0) for row in table.origin["row"]]
@@ -55,10 +55,10 @@ def test_a_run_with_bounds(run: Any, small: list[str], signed: Path, tmp_path: P
     # An empty cell is a value, as "=" is.
     assert said["LogD modifier"].to_list() == [SIGNS[row - 1] or "=" for row in said["row"]]
     assert set(said["KSOL modifier"]) == {"="}
-    test = said.filter(side="test")
+    test = said.filter(split="test")
     exact = test.filter(pl.col("LogD modifier") == "=")
     assert 0 < len(exact) < len(test)
-    tasks = json.loads((folder / "metrics.json").read_text())["test"]["tasks"]
+    tasks = json.loads((folder / "metrics.json").read_text())["splits"]["test"]["tasks"]
     assert (tasks["LogD"]["n"], tasks["KSOL"]["n"]) == (len(exact), len(test))
     mae = (exact["LogD"] - exact["LogD predicted"]).abs().mean()
-    assert tasks["LogD"]["metrics"]["mae"] == pytest.approx(mae, rel=1e-9)
+    assert tasks["LogD"]["metrics"]["mae"]["value"] == pytest.approx(mae, rel=1e-9)

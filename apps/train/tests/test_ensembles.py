@@ -92,7 +92,7 @@ class TestFolder:
 
 class TestPredictions:
     def test_test_rows_are_the_mean_of_all(self, predictions: pl.DataFrame, members: Any) -> None:
-        rows = predictions.filter(side="test")
+        rows = predictions.filter(split="test")
         each = np.stack([m.predict(rows["SMILES"].to_list()) for m in members])
         assert rows["fold"].is_null().all()
         # Batches are cut elsewhere, so sums of single precision round differently.
@@ -101,10 +101,10 @@ class TestPredictions:
         np.testing.assert_allclose(columns(rows, "{}_sd"), each.std(axis=0, ddof=1), **close)
 
     def test_other_rows_are_out_of_fold(self, predictions: pl.DataFrame, members: Any) -> None:
-        assert set(predictions["side"]) == {"val", "test"}
-        for fold in (1, 2):
-            rows = predictions.filter(side="val", fold=fold)
-            own = [members[fold - 1], members[fold + 1]]  # the first seed's folds come first
+        assert set(predictions["split"]) == {"val", "test"}
+        for fold in (0, 1):
+            rows = predictions.filter(split="val", fold=fold)
+            own = [members[fold], members[fold + 2]]  # the first seed's folds come first
             each = np.stack([m.predict(rows["SMILES"].to_list()) for m in own])
             np.testing.assert_allclose(
                 columns(rows, "{} predicted"), each.mean(axis=0), rtol=1e-4, atol=1e-4
@@ -132,22 +132,27 @@ class TestMetrics:
     def test_are_those_of_the_mean_and_of_each_member(
         self, folder: Path, predictions: pl.DataFrame, members: Any
     ) -> None:
-        scores = json.loads((folder / "metrics.json").read_text())["test"]
-        rows = predictions.filter(side="test").drop_nulls("LogP")
+        scores = json.loads((folder / "metrics.json").read_text())["splits"]["test"]
+        rows = predictions.filter(split="test").drop_nulls("LogP")
         said = [rows["LogP predicted"].to_numpy()]
         said += [m.predict(rows["SMILES"].to_list())[:, 0] for m in members]
         for table, one in zip((scores, *scores["members"]), said, strict=True):
             mae = np.abs(one - rows["LogP"].to_numpy()).mean()
             # Single precision, batches cut elsewhere.
-            assert table["tasks"]["LogP"]["metrics"]["mae"] == pytest.approx(mae, rel=1e-4)
+            assert table["tasks"]["LogP"]["metrics"]["mae"]["value"] == pytest.approx(mae, rel=1e-4)
 
     def test_report_shows_members_and_spread(self, folder: Path) -> None:
         page = (folder / "report.html").read_text()
-        for text in ("mean of all", "Spread of the members", "a line a member", "did not see it"):
+        for text in (
+            "mean of all",
+            "Spread of the members",
+            "a line for each of 4 models",
+            "did not see it",
+        ):
             assert text in page
 
     def test_screen_says_which_member(self, outcome: Any) -> None:
-        assert "Member 3 of 4: seed 2, fold 1" in outcome[0].out
+        assert "Member 2 (4 in all): seed 1, fold 0" in outcome[0].out
         assert "mean of 4 members" in outcome[0].out
         assert "1 of 3 rows get no prediction" in outcome[0].out
 
@@ -207,7 +212,7 @@ class TestResume:
         epochs = [(e["member"], e["epoch"]) for e in after if e["event"] == "epoch"]
         assert epochs == [(2, 1), (2, 2), (3, 0), (3, 1), (3, 2)]
         # All epochs of all members stand in the report, also of those trained before the break.
-        assert "Epochs, all members</dt><dd>12" in (stopped / "report.html").read_text()
+        assert "Epochs, all models</dt><dd>12" in (stopped / "report.html").read_text()
 
     def test_a_finished_run_predicts_other_molecules(
         self, run: Any, folder: Path, members: Any, tmp_path: Path

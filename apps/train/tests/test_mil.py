@@ -107,22 +107,22 @@ class TestFolder:
 
     def test_metrics_are_those_of_the_predictions(self, folder: Path) -> None:
         frame = pl.read_parquet(folder / "predictions.parquet")
-        stored = json.loads((folder / "metrics.json").read_text())
-        assert frame["side"].unique().sort().to_list() == ["test", "train", "val"]
-        for side in ("test", "val", "train"):
-            rows = frame.filter(side=side)
+        stored = json.loads((folder / "metrics.json").read_text())["splits"]
+        assert frame["split"].unique().sort().to_list() == ["test", "train", "val"]
+        for split in ("test", "val", "train"):
+            rows = frame.filter(split=split)
             auc = peer.roc_auc_score(rows["easy"], rows["easy predicted"])
-            found = stored[side]["tasks"]["easy"]["metrics"]["roc_auc"]
+            found = stored[split]["tasks"]["easy"]["metrics"]["roc_auc"]["value"]
             assert found == pytest.approx(auc, rel=1e-9)
         decided = stored["test"]["decisions"]["easy"]
-        test = frame.filter(side="test")
+        test = frame.filter(split="test")
         called = test.filter(pl.col("easy decision"))
         assert decided["true_positives"] == called["easy"].sum()
         assert (called["easy predicted"] >= decided["threshold"]).all()
 
     def test_thresholds_are_those_of_validation_bags(self, folder: Path) -> None:
-        frame = pl.read_parquet(folder / "predictions.parquet").filter(side="val")
-        stored = json.loads((folder / "metrics.json").read_text())["test"]["decisions"]
+        frame = pl.read_parquet(folder / "predictions.parquet").filter(split="val")
+        stored = json.loads((folder / "metrics.json").read_text())["splits"]["test"]["decisions"]
         cut = stored["easy"]["threshold"]
         f1 = [
             peer.f1_score(frame["easy"], frame["easy predicted"] >= c, zero_division=0.0)
@@ -131,7 +131,7 @@ class TestFolder:
         assert f1[0] == pytest.approx(max(f1))
 
     def test_attention_has_a_row_an_instance_and_task(self, folder: Path, table: Path) -> None:
-        sides = pl.read_parquet(folder / "predictions.parquet").filter(side="test")
+        sides = pl.read_parquet(folder / "predictions.parquet").filter(split="test")
         frame = pl.read_parquet(folder / "attention_test.parquet")
         assert frame.height == 2 * sides["instances"].sum()
         sums = frame.group_by("molecule_id", "task").agg(pl.col("attention").sum())
@@ -148,7 +148,7 @@ class TestFolder:
         drawn = pl.read_parquet(folder / "sampling.parquet")
         events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
         assert drawn["epoch"].to_list() == [e["epoch"] for e in events if e["event"] == "epoch"]
-        train = pl.read_parquet(folder / "predictions.parquet").filter(side="train")
+        train = pl.read_parquet(folder / "predictions.parquet").filter(split="train")
         assert (drawn["labels: rare"] == train.height).all(), "each draw has a label"
         # A rare positive weighs min(1 + 20, 10) = 10, all others 1.
         positives = int(train["rare"].sum())
@@ -208,7 +208,7 @@ def test_stored_folds_decide_who_tests(run: RunMIL, table: Path, tmp_path: Path)
         *flags,
     )
     assert code == 0, err
-    frame = pl.read_parquet(tmp_path / "run" / "predictions.parquet").filter(side="test")
+    frame = pl.read_parquet(tmp_path / "run" / "predictions.parquet").filter(split="test")
     assert sorted(frame["id"]) == sorted(f"mol{b}" for b in range(80) if b % 4 == 2)
 
 
@@ -228,10 +228,10 @@ def test_all_that_is_not_tested_may_train(
         name: pl.read_parquet(p / "predictions.parquet")
         for name, p in (("val", folder), ("all", path))
     }
-    tested = {name: set(f.filter(side="test")["id"]) for name, f in sides.items()}
+    tested = {name: set(f.filter(split="test")["id"]) for name, f in sides.items()}
     assert tested["all"] == tested["val"]
-    assert sides["all"]["side"].value_counts().height == 2
-    stored = json.loads((path / "metrics.json").read_text())
+    assert sides["all"]["split"].value_counts().height == 2
+    stored = json.loads((path / "metrics.json").read_text())["splits"]
     assert "val" not in stored
     decisions = stored["test"]["decisions"]
     assert (decisions["easy"]["threshold"], decisions["rare"]["threshold"]) == (0.25, 0.5)

@@ -55,7 +55,7 @@ def predictions(folder: Path) -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def train_rows(predictions: pl.DataFrame, demo_csv: Path) -> pl.DataFrame:
     quality = pl.read_csv(demo_csv).select(id="Molecule Name", quality="Quality")
-    return predictions.filter(side="train").join(quality, on="id", maintain_order="left")
+    return predictions.filter(split="train").join(quality, on="id", maintain_order="left")
 
 
 class TestFolder:
@@ -108,8 +108,8 @@ class TestPredictions:
     def test_rows_count_from_the_first_below_the_header(self, predictions: pl.DataFrame) -> None:
         assert (predictions["id"] == predictions["row"].map_elements("DEMO-{:05d}".format)).all()
 
-    def test_sides_follow_the_ratios(self, predictions: pl.DataFrame) -> None:
-        sizes = dict(predictions.group_by("side").len().iter_rows())
+    def test_splits_follow_the_ratios(self, predictions: pl.DataFrame) -> None:
+        sizes = dict(predictions.group_by("split").len().iter_rows())
         # A molecule with several rows may shift a boundary, by a few rows at most.
         assert sizes["train"] == pytest.approx(90, abs=5)
         assert sizes["val"] == pytest.approx(30, abs=5)
@@ -125,14 +125,14 @@ class TestPredictions:
 
 
 class TestMetrics:
-    @pytest.mark.parametrize("side", ["train", "val", "test"])
+    @pytest.mark.parametrize("split", ["train", "val", "test"])
     @pytest.mark.parametrize("task", TASKS)
     def test_are_those_of_the_predictions(
-        self, folder: Path, predictions: pl.DataFrame, side: str, task: str
+        self, folder: Path, predictions: pl.DataFrame, split: str, task: str
     ) -> None:
-        rows = predictions.filter(pl.col("side") == side).drop_nulls(task)
+        rows = predictions.filter(pl.col("split") == split).drop_nulls(task)
         true, said = rows[task].to_numpy(), rows[f"{task} predicted"].to_numpy()
-        scores = json.loads((folder / "metrics.json").read_text())[side]["tasks"][task]
+        scores = json.loads((folder / "metrics.json").read_text())["splits"][split]["tasks"][task]
         assert scores["n"] == len(true)
         expected = {
             "mae": peer.mean_absolute_error(true, said),
@@ -143,7 +143,9 @@ class TestMetrics:
             "ma_rae": np.abs(true - said).sum() / np.abs(true - true.mean()).sum(),
         }
         for name, value in expected.items():
-            assert scores["metrics"][name] == pytest.approx(value, rel=1e-9, abs=1e-12), name
+            assert scores["metrics"][name]["value"] == pytest.approx(value, rel=1e-9, abs=1e-12), (
+                name
+            )
 
 
 @pytest.fixture(scope="module")
@@ -247,10 +249,12 @@ class TestReport:
         assert all(len(text) > 20 for text in page.alternatives)
 
     def test_shows_the_metrics_of_the_file(self, page: _Text, folder: Path) -> None:
-        metrics = json.loads((folder / "metrics.json").read_text())
-        for side in ("val", "test"):
+        metrics = json.loads((folder / "metrics.json").read_text())["splits"]
+        for split in ("val", "test"):
             for task in TASKS:
-                assert f"{metrics[side]['tasks'][task]['metrics']['mae']:.3f}" in page.text
+                assert (
+                    f"{metrics[split]['tasks'][task]['metrics']['mae']['value']:.3f}" in page.text
+                )
 
     def test_holds_the_configuration(self, page: _Text) -> None:
         assert f"alpha: {ALPHA}" in page.text

@@ -109,9 +109,8 @@ class TestHeads:
     def test_resume_does_not_measure_again(
         self, run: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        import molpool_pipelines.fitting._affinity
 
-        monkeypatch.setattr(molpool_pipelines.fitting._affinity, "measure_run", None)
+        monkeypatch.setattr("molpool_pipelines.fitting._affinity.measure_run", None)
         before = (folder / "affinity.npz").stat().st_mtime_ns
         outcome = run("--resume", "--save-dir", folder)
         assert outcome.code == 0, outcome.err
@@ -145,7 +144,7 @@ def separate(run: Any, separate_flags: list[str], tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("runs") / "separate"
     result = run(*separate_flags, "--save-dir", folder)
     assert result.code == 0, result.err
-    assert "Member 2 of 2: seed 2, fold 1; Group 2 of 2: QED, LogS" in result.out
+    assert "Member 1 (2 in all): seed 1, fold 0; Group 1 (2 in all): QED, LogS" in result.out
     return folder
 
 
@@ -187,7 +186,12 @@ class TestSeparate:
 
     def test_report_has_a_line_a_model(self, separate: Path) -> None:
         page = (separate / "report.html").read_text()
-        for text in ("Groups are given by hand", "a line a model", "2, group 2", "Models</dt>"):
+        for text in (
+            "Groups are given by hand",
+            "a line for each of 4 models",
+            "member 1, group 1",
+            "Models</dt>",
+        ):
             assert text in page
 
     def test_an_interrupted_run_goes_on_with_the_same_group(
@@ -256,12 +260,11 @@ def test_groups_of_one_kind_have_losses_of_their_kind(
 def test_interrupted_while_measuring_nothing_is_written(
     run: Any, small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import molpool_pipelines.fitting._affinity
 
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(molpool_pipelines.fitting._affinity, "measure_affinity", interrupt)
+    monkeypatch.setattr("molpool_pipelines.fitting._affinity.measure_affinity", interrupt)
     outcome = run(*small, *MEASURED, "--save-dir", tmp_path / "run")
     assert outcome.code == 130
     assert "Interrupted while task affinity was measured; nothing was written." in outcome.err

@@ -63,7 +63,7 @@ def test_weighted_strategy_shuffles_and_weighs_the_loss(
         pl.read_parquet(tmp_path / name / "predictions.parquet") for name in ("plain", "weighted")
     )
     assert not (tmp_path / "weighted" / "sampling.parquet").exists(), "it shuffles"
-    assert plain["side"].equals(other["side"])
+    assert plain["split"].equals(other["split"])
     assert not np.allclose(plain["LogP predicted"], other["LogP predicted"])
 
 
@@ -80,9 +80,10 @@ def test_classification(run: Any, demo_csv: Path, small: list[str], tmp_path: Pa
     outcome = run(*small, *table, *ON, *QUICK, "--save-dir", folder)
     assert outcome.code == 0, outcome.err
     assert "ROC AUC" in outcome.out
-    said = pl.read_parquet(folder / "predictions.parquet").filter(side="test").drop_nulls("LogP")
+    said = pl.read_parquet(folder / "predictions.parquet").filter(split="test").drop_nulls("LogP")
     assert said["LogP predicted"].is_between(0, 1).all()
-    scores = json.loads((folder / "metrics.json").read_text())["test"]["tasks"]["LogP"]["metrics"]
+    test = json.loads((folder / "metrics.json").read_text())["splits"]["test"]
+    scores = {name: m["value"] for name, m in test["tasks"]["LogP"]["metrics"].items()}
     true, probability = said["LogP"], said["LogP predicted"]
     assert scores["roc_auc"] == pytest.approx(roc_auc_score(true, probability), rel=1e-9)
     expected = average_precision_score(true, probability)
@@ -238,7 +239,7 @@ def test_tracking_is_logged(trained: Any, tmp_path: Path) -> None:
     assert logged.info.status == "FINISHED"
     assert logged.info.run_name == "run"
     assert logged.data.params["training.epochs"] == "1"
-    scores = json.loads((folder / "metrics.json").read_text())["test"]["macro"]
+    scores = json.loads((folder / "metrics.json").read_text())["splits"]["test"]["macro"]
     assert scores
     assert "train_loss" in logged.data.metrics
     assert "sampling/entropy" in logged.data.metrics

@@ -31,8 +31,8 @@ from molpool_pipelines.affinity import (
     measure_affinity,
     read_affinity,
 )
-from molpool_pipelines.fitting.config import TrainChempropConfig
-from molpool_pipelines.fitting.inputs import Inputs
+from molpool_pipelines.fitting._config import TrainChempropConfig
+from molpool_pipelines.fitting._inputs import Inputs
 from molpool_pipelines.runs import AFFINITY, DENDROGRAM, GROUPS, HEATMAP, MATRIX
 
 

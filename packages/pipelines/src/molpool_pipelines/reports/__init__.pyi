@@ -1,11 +1,6 @@
 from ._comparison_figures import summary_figure as summary_figure
 from ._comparison_page import comparison_page as comparison_page
 from ._config import ReportConfig as ReportConfig
+from ._run_page import run_page as run_page
 from ._score_figures import score_figures as score_figures
 from ._study_page import study_page as study_page
-from .mil import MILRun as MILRun
-from .mil import mil_report as mil_report
-from .run import run_page as run_page
-from .training import MemberRun as MemberRun
-from .training import TrainingRun as TrainingRun
-from .training import training_report as training_report

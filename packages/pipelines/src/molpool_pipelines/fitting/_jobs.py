@@ -1,34 +1,73 @@
-"""Everything that a run trains: one model, or the members of an ensemble, or a model a group."""
+"""What a run trains: a job for each ensemble member and group of tasks, planned in one place.
+
+A member is trained on its fold with its seed; with a model for each group of tasks it has as many
+jobs as there are groups, whose models together predict all tasks.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from chemprop_multitask import (
     ChempropModel,
+    GraphStore,
     Member,
     MoleculeData,
+    SeparateModels,
     TaskGroup,
     build_model,
     plan_members,
     separate_groups,
 )
+from molpool_common import cache_folder
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sampling_core import JointSamplingConfig, Sampling, sampling_from_config
 
-from molpool_pipelines.fitting.config import TrainChempropConfig
-from molpool_pipelines.fitting.inputs import Inputs
-from molpool_pipelines.fitting.sampling import SamplingLog
-from molpool_pipelines.fitting.separate import tables_of
-from molpool_pipelines.runs import CHECKPOINTS
+from molpool_pipelines.fitting._config import TrainChempropConfig
+from molpool_pipelines.fitting._inputs import Inputs
+from molpool_pipelines.fitting._loop import SamplingLog
+from molpool_pipelines.runs import CHECKPOINTS, LAST_CHECKPOINT
 from molpool_pipelines.tables import MoleculeTable, SplitTables
 
-LAST = "last.ckpt"
+
+def with_graphs(console: Console, config: TrainChempropConfig, inputs: Inputs) -> Inputs:
+    """Return the inputs with the graphs of all their molecules.
+
+    Parameters
+    ----------
+    console : Console
+        Where the cache's share is printed.
+    config : TrainChempropConfig
+        ``data.cache_dir``.
+    inputs : Inputs
+        Molecules of the table and, where there are such, of the table to predict.
+    """
+    store = GraphStore(cache_folder(config.data.cache_dir))
+    smiles = inputs.table.smiles + (inputs.unseen.smiles if inputs.unseen is not None else [])
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("molecules"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+    with progress:
+        bar = progress.add_task("Featurising", total=None)
+        store.graphs(smiles, lambda n, total: progress.update(bar, completed=n, total=total))
+    console.print(
+        f"Graphs: {store.hits} from the cache, {store.misses} featurised.", highlight=False
+    )
+    return replace(inputs, graphs=store)
 
 
 @dataclass(frozen=True)
-class Trainee:
+class TrainingJob:
     """A model before training, with what it trains on.
 
     Parameters
@@ -80,11 +119,11 @@ class Trainee:
 
     def last_checkpoint(self, run: Path) -> Path | None:
         """Return what to go on from; a model stopped in its first steps has nothing."""
-        last = self.checkpoints(run) / LAST
+        last = self.checkpoints(run) / LAST_CHECKPOINT
         return last if last.is_file() else None
 
 
-def build_trainees(config: TrainChempropConfig, inputs: Inputs) -> list[Trainee]:
+def build_jobs(config: TrainChempropConfig, inputs: Inputs) -> list[TrainingJob]:
     """Build every model and sampler, so that nothing is written where one cannot be built.
 
     Parameters
@@ -104,16 +143,16 @@ def build_trainees(config: TrainChempropConfig, inputs: Inputs) -> list[Trainee]
         ensemble = config.ensemble
         members = [*plan_members(ensemble.n_seeds, ensemble.n_folds, config.seed)]
     groups: list[TaskGroup | None] = [*separate_groups(config, inputs.table.task_names)]
-    trainees: list[Trainee] = []
+    jobs: list[TrainingJob] = []
     for member in members:
         for group in groups or [None]:
             fold = member.fold if member else 0
-            twin = next((t for t in trainees if (t.fold, t.group) == (fold, group)), None)
-            trainees.append(_trainee(config, inputs, member, group, twin))
-    return trainees
+            twin = next((t for t in jobs if (t.fold, t.group) == (fold, group)), None)
+            jobs.append(_build(config, inputs, member, group, twin))
+    return jobs
 
 
-def check_checkpoints(trainees: list[Trainee], run: Path) -> None:
+def check_checkpoints(jobs: list[TrainingJob], run: Path) -> None:
     """Refuse checkpoints that a resumed run could not go on from, before anything is written.
 
     Raises
@@ -121,19 +160,19 @@ def check_checkpoints(trainees: list[Trainee], run: Path) -> None:
     ChempropError
         If one is damaged, or of another model or featuriser.
     """
-    for trainee in trainees:
-        if (last := trainee.last_checkpoint(run)) is not None:
-            trainee.model.check_checkpoint(last)
+    for job in jobs:
+        if (last := job.last_checkpoint(run)) is not None:
+            job.model.check_checkpoint(last)
 
 
-def _trainee(
+def _build(
     config: TrainChempropConfig,
     inputs: Inputs,
     member: Member | None,
     group: TaskGroup | None,
-    twin: Trainee | None,
-) -> Trainee:
-    """Return a trainee, with the molecules of one of the same fold and group, if there is one."""
+    twin: TrainingJob | None,
+) -> TrainingJob:
+    """Return a job, with the molecules of one of the same fold and group, if there is one."""
     tables = inputs.folds[member.fold if member else 0]
     if group is not None:
         tables = tables_of(tables, group)
@@ -147,7 +186,7 @@ def _trainee(
         return replace(twin, member=member, seed=seed, sampling=sampling, log=log, model=model)
     train = MoleculeData.from_table(tables.train, weights=sampling.weights, cache=inputs.graphs)
     val = MoleculeData.from_table(tables.val, cache=inputs.graphs)
-    return Trainee(member, group, seed, tables, train, val, sampling, log, model)
+    return TrainingJob(member, group, seed, tables, train, val, sampling, log, model)
 
 
 def _sampling_log(sampling: Sampling, train: MoleculeTable) -> SamplingLog | None:
@@ -168,3 +207,45 @@ def _own_draws(config: JointSamplingConfig, member: Member | None) -> JointSampl
         return config
     mixed = np.random.SeedSequence([config.seed, member.seed]).generate_state(1)[0]
     return config.model_copy(update={"seed": int(mixed)})
+
+
+@dataclass(frozen=True)
+class EnsembleMember:
+    """What predicts all tasks: a model, or the models of one member's groups.
+
+    Parameters
+    ----------
+    fold : int
+        The fold that it is of, from 0.
+    model : ChempropModel or SeparateModels
+        Of all tasks.
+    """
+
+    fold: int
+    model: ChempropModel | SeparateModels
+
+
+def ensemble_members(jobs: Sequence[TrainingJob]) -> list[EnsembleMember]:
+    """Return what predicts all tasks, one for each member, in their order."""
+    of_member: dict[int, list[TrainingJob]] = {}
+    for job in jobs:
+        number = job.member.number if job.member else 0
+        of_member.setdefault(number, []).append(job)
+    return [
+        EnsembleMember(
+            parts[0].fold,
+            parts[0].model
+            if parts[0].group is None
+            else SeparateModels([part.model for part in parts]),
+        )
+        for parts in of_member.values()
+    ]
+
+
+def tables_of(tables: SplitTables, group: TaskGroup) -> SplitTables:
+    """Return the columns of a group's tasks and the training and validation rows that have any."""
+    return replace(
+        tables,
+        train=tables.train.of_tasks(group.columns),
+        val=tables.val.of_tasks(group.columns),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 from chemprop_multitask import EpochRecord
-from molpool_pipelines.fitting.screen import TrainingScreen
+from molpool_pipelines.fitting import TrainingScreen
 from rich.console import Console
 
 

@@ -1,0 +1,265 @@
+"""Train, evaluate and write one Chemprop run whose inputs are known to be right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+from chemprop_multitask import (
+    ChempropError,
+    Ensemble,
+    EpochRecord,
+    MoleculeData,
+    NonFiniteLossError,
+)
+from molpool_common import RunFolder, listed
+from rich.console import Console
+
+from molpool_pipelines.affinity import Affinity
+from molpool_pipelines.fitting._affinity import (
+    applied,
+    check_affinity,
+    find_affinity,
+    write_affinity,
+)
+from molpool_pipelines.fitting._config import TrainChempropConfig
+from molpool_pipelines.fitting._evaluate import evaluate, shown_rows, write_results
+from molpool_pipelines.fitting._inputs import Inputs, write_unseen
+from molpool_pipelines.fitting._jobs import (
+    TrainingJob,
+    build_jobs,
+    check_checkpoints,
+    ensemble_members,
+    with_graphs,
+)
+from molpool_pipelines.fitting._loop import (
+    TrainingScreen,
+    interruptible,
+    metric_table,
+    on_epoch_end,
+)
+from molpool_pipelines.runs import (
+    AFFINITY,
+    DROPPED,
+    GROUPS,
+    MODEL,
+    MODELS,
+    Tracker,
+    open_folder,
+    tracking,
+)
+
+
+def train_and_write(
+    console: Console,
+    config: TrainChempropConfig,
+    inputs: Inputs,
+    path: Path,
+    arguments: Sequence[str],
+) -> Path:
+    """Featurise, measure groups, train, evaluate and write; see `train_chemprop`."""
+    check_affinity(config, inputs)
+    inputs = with_graphs(console, config, inputs)
+    affinity = find_affinity(console, config, inputs, path)
+    jobs = build_jobs(applied(config, affinity.grouping) if affinity else config, inputs)
+    if config.resume:
+        check_checkpoints(jobs, path)
+    run = open_folder(config, path, arguments)
+    if affinity is not None:
+        write_affinity(run, affinity)
+    with tracking(config.tracking, path, config.model_dump(mode="json")) as tracker:
+        fitting = Fitting(console, config, run, inputs, jobs, tracker, affinity)
+        fitting.train()
+        fitting.write()
+    fitting.close()
+    return path
+
+
+class Fitting:
+    """One run from checked inputs to a full run folder: `train`, `write`, `close`, in this order.
+
+    Parameters
+    ----------
+    console : Console
+        The screen.
+    config : TrainChempropConfig
+        The run.
+    run : RunFolder
+        Where it goes.
+    inputs : Inputs
+        Checked tables.
+    jobs : sequence of TrainingJob
+        A job per member and group of tasks.
+    tracker : Tracker
+        Where numbers are logged besides.
+    affinity : Affinity or None
+        What the groups were made from, if they were measured.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        config: TrainChempropConfig,
+        run: RunFolder,
+        inputs: Inputs,
+        jobs: Sequence[TrainingJob],
+        tracker: Tracker,
+        affinity: Affinity | None = None,
+    ) -> None:
+        self._console = console
+        self._config = config
+        self._run = run
+        self._inputs = inputs
+        self._jobs = jobs
+        self._tracker = tracker
+        self._affinity = affinity
+        self._trained: list[TrainingJob] = []
+        self._epochs = 0
+
+    @property
+    def _loss(self) -> str:
+        each = dict.fromkeys(t.model.loss_description for t in self._jobs)
+        return "; ".join(each)  # groups of classes and groups of values have different ones
+
+    def train(self) -> None:
+        """Fit each model; an interrupted run can be resumed, and goes on with the same one.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            On Ctrl-C or SIGTERM, with the command that goes on.
+        ChempropError
+            If a loss is not finite, naming molecules and tasks.
+        """
+        self._say(f"Loss: {self._loss}")
+        for job in self._jobs:
+            try:
+                with interruptible(self._run, "chemprop"):
+                    self._epochs += len(self._fit(job))
+            except NonFiniteLossError as error:
+                self._run.log("failed", error=str(error))
+                raise ChempropError(error.describe(_places(error, job))) from None
+            self._trained.append(job)
+
+    def _fit(self, job: TrainingJob) -> list[EpochRecord]:
+        """Fit one model; one that was through before it was interrupted comes back as it was."""
+        if title := _title(job, self._jobs):
+            self._say(title)
+        log = [job.log] if job.log else []
+        joint = self._config.joint_sampling
+        screen = TrainingScreen(self._console, self._config.training.epochs, job.log)
+        return job.model.fit(
+            job.train,
+            job.val if len(job.val) else None,
+            sampler=job.sampling.sampler,
+            callbacks=[*job.sampling.callbacks, *log, screen],
+            on_epoch=on_epoch_end(
+                self._run,
+                self._tracker,
+                screen,
+                log=job.log,
+                drawn=(lambda: self._drawn(job)) if joint.log_weight_statistics else None,
+                track_sampling=joint.log_to_mlflow,
+                which=_which(job),
+                prefix="" if job.name is None else f"{job.name}/",
+            ),
+            checkpoint_dir=job.checkpoints(self._run.path),
+            resume_from=job.last_checkpoint(self._run.path) if self._config.resume else None,
+            seed=job.seed,
+        )
+
+    def _drawn(self, job: TrainingJob) -> pl.DataFrame:
+        """Return what was drawn so far, with member and group where there are several."""
+        frames = [
+            t.log.frame().select(
+                *(pl.lit(number).alias(name) for name, number in _which(t).items()), pl.all()
+            )
+            for t in (*self._trained, job)
+            if t.log is not None
+        ]
+        return pl.concat(frames, how="diagonal_relaxed")
+
+    def write(self) -> None:
+        """Evaluate, and write models, predictions, metrics and report."""
+        inputs, run = self._inputs, self._run
+        ensemble = Ensemble([m.model for m in ensemble_members(self._jobs)])
+        self._results = evaluate(inputs, self._jobs)
+        if len(inputs.table.dropped):
+            run.write_text(DROPPED, inputs.table.dropped.write_csv())
+        if len(self._jobs) == 1:
+            model = run.write_file(MODEL, self._jobs[0].model.save)
+        else:
+            model = run.write_folder(MODELS, ensemble.save)
+        files = [model]
+        if inputs.unseen is not None:
+            mean, sd = ensemble.predict(MoleculeData(inputs.unseen.smiles, cache=inputs.graphs))
+            spread = sd if len(ensemble.members) > 1 else None
+            self._unseen = write_unseen(run, inputs.unseen, ensemble.task_names, mean, spread)
+            files += self._unseen
+        if self._affinity is not None:
+            files += [run.path / name for name in (AFFINITY, GROUPS)]
+        facts = {
+            "Distinct molecules": len(set(inputs.table.groups)),
+            "Task types": ", ".join(
+                f"{inputs.task_types.count(kind)} {kind}" for kind in sorted(set(inputs.task_types))
+            ),
+            "Loss": self._loss,
+        }
+        self._page = write_results(
+            run, self._results, "chemprop", inputs.notes, facts, self._epochs
+        )
+        self._track([*files, self._page])
+
+    def _track(self, files: Sequence[Path]) -> None:
+        for split, table in self._results.metrics.items():
+            means = {f"{split}/{name}": macro.mean for name, macro in table.macro().items()}
+            self._tracker.metrics({k: v for k, v in means.items() if v is not None})
+        for file in files:
+            self._tracker.file(file)
+
+    def close(self) -> None:
+        """Print the table of metrics and where the files are."""
+        split = self._results.reported
+        columns, rows = shown_rows(self._results.metrics[split])
+        n = self._config.ensemble.n_members
+        mean = f", mean of {n} members" if n > 1 else ""
+        title = f"Metrics by task, {split} molecules{mean}"
+        self._console.print(metric_table(rows, columns, title))
+        if self._inputs.unseen is not None:
+            self._say(f"Predictions: {self._unseen[-1]}")
+        self._say(f"Report: {self._page}")
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, soft_wrap=True)
+
+
+def _which(job: TrainingJob) -> dict[str, int]:
+    """Return the numbers by which log and statistics tell models of one run apart."""
+    which = {} if job.member is None else {"member": job.member.number}
+    return which if job.group is None else which | {"group": job.group.number}
+
+
+def _title(job: TrainingJob, jobs: Sequence[TrainingJob]) -> str:
+    """Return what the screen says before a model is trained; nothing of a single one."""
+    words = []
+    if (member := job.member) is not None:
+        n = len({t.member.number for t in jobs if t.member is not None})
+        words.append(
+            f"Member {member.number} ({n} in all): seed {member.seed_number}, fold {member.fold}"
+        )
+    if (group := job.group) is not None:
+        n = len({t.group.number for t in jobs if t.group is not None})
+        words.append(f"Group {group.number} ({n} in all): {', '.join(job.model.task_names)}")
+    return "; ".join(words)
+
+
+def _places(error: NonFiniteLossError, job: TrainingJob) -> str:
+    """Return the molecules of a loss that is not finite as their tables call them."""
+    table = job.tables.train if error.stage == "training" else job.tables.val
+    origin = table.origin[list(error.rows)]
+    names = [
+        f"row {row} of {source}" + ("" if name == str(row) else f" ({name})")
+        for name, source, row in origin.select("id", "source", "row").iter_rows()
+    ]
+    return listed(names)

@@ -1,0 +1,365 @@
+"""What surrounds the training of any model: screen, draws, records of epochs, interruption.
+
+Chemprop and MIL runs fit through their packages' one Lightning loop; here stands what a run adds to
+it, with the same callbacks in the same order for both, so that either resumes as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+import numpy as np
+import polars as pol
+from molpool_common import BoolArray, FloatArray, RunFolder
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from sampling_core import CurriculumState, JointSampler, RarePositiveSampler
+
+from molpool_pipelines.runs import SAMPLING, Tracker
+
+if TYPE_CHECKING:
+    from chemprop_multitask import EpochRecord
+    from mil_attn import EpochRecord as MILEpochRecord
+    from mil_attn import Progress as ReadProgress
+
+
+@contextmanager
+def interruptible(run: RunFolder, command: str) -> Iterator[None]:
+    """Log an interruption, and say how to go on.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C or SIGTERM inside the block, with the command that goes on.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        run.log("interrupted")
+        raise KeyboardInterrupt(
+            f"Interrupted. Go on with: molpool-train {command} --resume --save-dir {run.path}"
+        ) from None
+
+
+def on_epoch_end(
+    run: RunFolder,
+    tracker: Tracker,
+    screen: TrainingScreen,
+    *,
+    log: SamplingLog | None = None,
+    drawn: Callable[[], pol.DataFrame] | None = None,
+    track_sampling: bool = True,
+    which: Mapping[str, int] | None = None,
+    prefix: str = "",
+) -> Callable[[Any], None]:
+    """Return what records an epoch: on the screen, in log.jsonl, sampling.parquet and tracker.
+
+    Parameters
+    ----------
+    run : RunFolder
+        Where it goes.
+    tracker : Tracker
+        Where numbers are logged besides.
+    screen : TrainingScreen
+        Prints the line of the epoch.
+    log : SamplingLog, optional
+        Of what the model's sampler draws.
+    drawn : callable, optional
+        All of the run's draws so far, for sampling.parquet; not written without.
+    track_sampling : bool
+        Whether numbers of the sampler go to the tracker.
+    which : mapping of str to int, optional
+        Member and group, where the run has several models.
+    prefix : str
+        Of the tracker's names.
+    """
+
+    def record_epoch(record: Any) -> None:
+        screen.epoch(record)
+        run.log("epoch", **(which or {}), **vars(record))
+        values = {k: v for k, v in vars(record).items() if k != "epoch" and v is not None}
+        numbers = {prefix + k: v for k, v in values.items()}
+        if log is not None and drawn is not None:
+            run.write_frame(SAMPLING, drawn())
+            if track_sampling:
+                numbers |= log.numbers(f"{prefix}sampling/")
+        tracker.metrics(numbers, step=record.epoch)
+
+    return record_epoch
+
+
+class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types here
+    """Keeps, per epoch, the weight statistics and what was drawn of each task and quality.
+
+    Parameters
+    ----------
+    sampler : JointSampler or RarePositiveSampler
+        Draws the rows.
+    targets : ndarray [N, T]
+        Labels of the rows drawn from, NaN where missing.
+    tasks : sequence of str
+        Names of the T tasks.
+    state : CurriculumState, optional
+        Phase of the curriculum.
+    quality : sequence of str, optional
+        Quality of each row, counted by the labels that the curriculum knows.
+    positives : bool
+        Whether targets are classes, whose positives are counted too.
+    """
+
+    def __init__(
+        self,
+        sampler: JointSampler | RarePositiveSampler,
+        targets: FloatArray,
+        tasks: Sequence[str],
+        *,
+        state: CurriculumState | None = None,
+        quality: Sequence[str] | None = None,
+        positives: bool = False,
+    ) -> None:
+        self._sampler = sampler
+        self._state = state
+        self._rows = len(targets)
+        self._counted = _columns(np.isfinite(targets), "labels", tasks)
+        if positives:
+            self._counted |= _columns(targets == 1, "positives", tasks)
+        # Of the configured labels, best first, those that stand in the table.
+        for label in state.qualities if state is not None else ():
+            if label in (quality or []):
+                self._counted[f"quality: {label}"] = np.array(quality) == label
+        self.rows: list[dict[str, Any]] = []
+
+    @property
+    def held(self) -> dict[str, int]:
+        """What the rows drawn from hold, named as the columns that count draws."""
+        return {name: int(of_rows.sum()) for name, of_rows in self._counted.items()}
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the epoch that begins; its draws are a pure function of seed and epoch."""
+        drawn = np.bincount(self._sampler.draws(), minlength=self._rows)
+        row: dict[str, Any] = {
+            "epoch": trainer.current_epoch,
+            "phase": self._state.phase if self._state is not None else None,
+            **self._sampler.statistics().as_dict(),
+            "distinct_rows": int((drawn > 0).sum()),
+        }
+        row |= {name: int(drawn[of_rows].sum()) for name, of_rows in self._counted.items()}
+        self.rows.append(row)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows, so that a resumed run keeps the epochs before."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the rows of the epochs before."""
+        self.rows = list(state_dict["rows"])
+
+    def numbers(self, prefix: str) -> dict[str, float]:
+        """Return the numbers of the latest epoch under prefixed names."""
+        row = self.rows[-1]
+        return {
+            prefix + k: v for k, v in row.items() if isinstance(v, int | float) and k != "epoch"
+        }
+
+    def frame(self) -> pol.DataFrame:
+        """Return one row an epoch."""
+        return pol.DataFrame(self.rows, infer_schema_length=None)
+
+
+def _columns(which: BoolArray, what: str, tasks: Sequence[str]) -> dict[str, BoolArray]:
+    return {f"{what}: {task}": of_task for task, of_task in zip(tasks, which.T, strict=True)}
+
+
+class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightning has no types here
+    """A progress bar over all batches, and a line for each epoch that ends.
+
+    Parameters
+    ----------
+    console : Console
+        Where to draw.
+    epochs : int
+        Most epochs to train.
+    sampling : SamplingLog or None
+        Statistics to show beside the losses.
+    """
+
+    def __init__(self, console: Console, epochs: int, sampling: SamplingLog | None) -> None:
+        super().__init__()
+        self._console = console
+        self._epochs = epochs
+        self._sampling = sampling
+        self._best = float("inf")
+        self._header_shown = False
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("batches"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+
+    def disable(self) -> None:
+        """Lightning asks for this on ranks other than the first: nothing is drawn there."""
+        self._progress.disable = True
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the bar at the batch the run is at."""
+        total = self._epochs * trainer.num_training_batches
+        self._bar = self._progress.add_task("Training", total=total, completed=_done(trainer))
+        self._progress.start()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any, **__: Any
+    ) -> None:
+        """Move the bar."""
+        epoch = f"Epoch {trainer.current_epoch + 1}/{self._epochs}"
+        self._progress.update(self._bar, completed=_done(trainer), description=epoch)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Close the bar."""
+        self._progress.stop()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Close the bar, so that the message stands alone."""
+        self._progress.stop()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best loss so far, for the star of a resumed run."""
+        return {"best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the best loss of the epochs before."""
+        self._best = float(state_dict["best"])
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Print the line of an epoch that ended."""
+        improved = record.val_loss is not None and record.val_loss < self._best
+        if improved and record.val_loss is not None:
+            self._best = record.val_loss
+        columns = _COLUMNS if self._sampling else _COLUMNS[:4]
+        if not self._header_shown:
+            self._header_shown = True
+            self._print("  ".join(f"{name:>{width}}" for name, width, _ in columns), style="bold")
+        stats = self._sampling.rows[-1] if self._sampling else {}
+        values = {**vars(record), **stats, "epoch": record.epoch + 1, "best": improved}
+        self._print("  ".join(f"{show(values):>{width}}" for _, width, show in columns))
+
+    def _print(self, line: str, style: str | None = None) -> None:
+        self._progress.console.print(line, style=style, highlight=False, markup=False)
+
+
+def _done(trainer: pl.Trainer) -> int:
+    """Return the batches trained on; steps are fewer where gradients accumulate."""
+    done: int = trainer.fit_loop.epoch_loop.total_batch_idx + 1
+    return done
+
+
+def _number(key: str, form: str) -> Callable[[dict[str, Any]], str]:
+    return lambda v: "–" if v.get(key) is None else format(v[key], form)
+
+
+def _val(values: dict[str, Any]) -> str:
+    return _number("val_loss", ".4f")(values) + ("*" if values["best"] else " ")
+
+
+# Together they fit 80 columns; a star marks the best validation loss so far.
+_COLUMNS: tuple[tuple[str, int, Callable[[dict[str, Any]], str]], ...] = (
+    ("epoch", 5, _number("epoch", "d")),
+    ("train", 7, _number("train_loss", ".4f")),
+    ("val ", 8, _val),
+    ("s", 5, _number("seconds", ".1f")),
+    ("phase", 6, lambda v: v.get("phase") or "–"),
+    ("min p", 7, _number("min", ".1e")),
+    ("max p", 7, _number("max", ".1e")),
+    ("entropy", 7, _number("entropy", ".3f")),
+    ("eff.rows", 8, _number("effective_samples", ".0f")),
+)
+
+
+def metric_table(rows: list[list[Any]], columns: list[str], title: str) -> Table:
+    """Return the closing table: a row a task, the macro mean last."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+    for n, row in enumerate(rows):
+        if n == len(rows) - 1:
+            table.add_section()
+        table.add_row(*(_cell(value) for value in row))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+class MILScreen(TrainingScreen):
+    """A progress bar over all batches, and a line for each epoch that ends.
+
+    Parameters
+    ----------
+    console : Console
+        Where to draw.
+    epochs : int
+        Most epochs to train.
+    """
+
+    def __init__(self, console: Console, epochs: int) -> None:
+        super().__init__(console, epochs, None)
+        self._best = -float("inf")
+
+    def epoch(self, record: MILEpochRecord) -> None:  # type: ignore[override]  # another record
+        """Print the line of an epoch that ended; a star marks the best so far."""
+        score = record.val_macro_ap
+        if score is None and record.val_loss is not None:
+            score = -record.val_loss
+        improved = score is not None and score > self._best
+        if improved and score is not None:
+            self._best = score
+        values = [f"{record.epoch + 1:>5}", f"{record.train_loss:>8.4f}"]
+        values += [_shown(v) for v in (record.val_loss, record.val_macro_ap, record.val_min_ap)]
+        if not self._header_shown:
+            self._header_shown = True
+            self._print("epoch     train       val  macro AP    min AP        s", style="bold")
+        star = "*" if improved else " "
+        self._print("  ".join([*values, f"{record.seconds:>6.1f}{star}"]))
+
+
+def _shown(value: float | None) -> str:
+    return f"{'–':>8}" if value is None else f"{value:>8.4f}"
+
+
+@contextmanager
+def features_bar(console: Console) -> Iterator[ReadProgress]:
+    """Give the progress callback of `read_bags`, drawn as a bar per stage."""
+    bars: dict[str, Any] = {}
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("molecules"),
+        TimeRemainingColumn(),
+    )
+    progress = Progress(*columns, console=console, transient=True)
+
+    def advance(stage: str, done: int, total: int) -> None:
+        # Not before: a bar without a task leaves an empty line behind.
+        progress.start()
+        if stage not in bars:
+            bars[stage] = progress.add_task(stage.capitalize(), total=total)
+        progress.update(bars[stage], completed=done, total=total)
+
+    try:
+        yield advance
+    finally:
+        if bars:
+            progress.stop()

@@ -1,0 +1,490 @@
+"""Train, evaluate and write one run of attention over the instances of bags."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import torch
+from mil_attn import (
+    BagData,
+    FitResult,
+    MILError,
+    MILModule,
+    SplitName,
+    check_resumable,
+    conformer_molecule,
+    conformers_of,
+    export_attention,
+    export_attention_page,
+    export_attention_sdf,
+    fit,
+    fold_score,
+    predict,
+    read_bags,
+    split_bags,
+)
+from molpool_common import (
+    FloatArray,
+    InputError,
+    MetricTable,
+    RunFolder,
+    Split,
+    cache_folder,
+    did_you_mean,
+    listed,
+    task_metrics,
+)
+from rich.console import Console
+from sampling_core import RarePositiveSampler
+
+from molpool_pipelines.fitting._config import TrainMILConfig
+from molpool_pipelines.fitting._evaluate import Results, shown_rows, write_results
+from molpool_pipelines.fitting._loop import (
+    MILScreen,
+    SamplingLog,
+    features_bar,
+    interruptible,
+    metric_table,
+    on_epoch_end,
+)
+from molpool_pipelines.runs import (
+    ATTENTION_PAGE,
+    ATTENTION_SDF,
+    CHECKPOINTS,
+    LAST_CHECKPOINT,
+    LEFT_OUT,
+    MODEL,
+    SPLIT,
+    SPLITS,
+    Tracker,
+    attention_of,
+    open_folder,
+    predictions_of_table,
+    tracking,
+)
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class MILInputs:
+    """What a run starts from.
+
+    Parameters
+    ----------
+    data : BagData
+        All bags.
+    split : Split
+        Which of them train, validate and test.
+    unseen : BagData or None
+        Bags of ``data.predict_path``, without labels.
+    notes : list of str
+        What the user should know.
+    """
+
+    data: BagData
+    split: Split
+    unseen: BagData | None
+    notes: list[str]
+
+    @property
+    def splits(self) -> list[SplitName]:
+        """Splits that have bags."""
+        return [split for split in SPLITS if len(getattr(self.split, split))]
+
+    def of(self, name: SplitName) -> BagData:
+        """Return the bags of a split."""
+        return self.data.take(getattr(self.split, name))
+
+
+def read_inputs(config: TrainMILConfig, progress: Progress | None = None) -> MILInputs:
+    """Read tables, compute features, split.
+
+    Raises
+    ------
+    InputError, MILError
+        For what is wrong with the tables or does not fit them.
+    """
+    if config.data_path is None:
+        raise InputError("data_path", expected="a table", found="none")
+    section = config.data
+    data = read_bags(config.data_path, section, config, progress=progress)
+    split = split_bags(data, config)
+    unseen = (
+        read_bags(section.predict_path, section, config, labelled=False, progress=progress)
+        if section.predict_path
+        else None
+    )
+    return MILInputs(data, split, unseen, _notes(data, split))
+
+
+def _notes(data: BagData, split: Split) -> list[str]:
+    notes = []
+    if data.failures:
+        reasons = listed([f"{f.id} ({f.reason})" for f in data.failures], limit=3)
+        notes.append(f"Left out {len(data.failures)} molecules without features: {reasons}.")
+    sizes = data.sizes
+    counts = ", ".join(f"{len(getattr(split, name))} {name}" for name in SPLITS)
+    instances = (
+        f", {data.n_instances} instances ({sizes.min()} to {sizes.max()} a bag)"
+        if data.instances is not None
+        else ", no instances"
+    )
+    notes.append(f"{len(data)} bags: {counts}{instances}.")
+    return notes
+
+
+def check_inputs(config: TrainMILConfig, inputs: MILInputs) -> None:
+    """Raise unless each split has a bag, and thresholds are of tasks that there are.
+
+    Without a share of bags to validate on, there need not be any.
+    """
+    for split in SPLITS:
+        wanted = split != "val" or config.split.val_ratio > 0
+        if wanted and split not in inputs.splits:
+            raise MILError(f"split: expected bags of the {split} split; found none.")
+    tasks = inputs.data.task_names
+    for name in config.thresholds:
+        if name not in tasks:
+            raise MILError(f"thresholds: found {name!r}. {did_you_mean(name, tasks)}")
+
+
+def train_and_write(
+    console: Console, config: TrainMILConfig, path: Path, arguments: Sequence[str]
+) -> Path:
+    """Read bags, train, evaluate and write; see `train_mil`."""
+    with features_bar(console) as advance:
+        inputs = read_inputs(config, advance)
+    for note in inputs.notes:
+        console.print(note, highlight=False)
+    check_run(config, inputs, path)
+    run = open_folder(config, path, arguments)
+    with tracking(config.tracking, path, config.model_dump(mode="json")) as tracker:
+        fitting = MILFitting(console, config, run, inputs, tracker)
+        fitting.train()
+        fitting.write()
+    fitting.close()
+    return path
+
+
+def check_run(config: TrainMILConfig, inputs: MILInputs, path: Path) -> None:
+    """Refuse before anything is written what could not be trained or gone on with."""
+    check_inputs(config, inputs)
+    rare_positive_sampler(config, inputs)
+    with torch.random.fork_rng():
+        module = MILModule.from_data(config, inputs.of("train"))
+    last = path / CHECKPOINTS / LAST_CHECKPOINT
+    if config.resume and last.exists():
+        check_resumable(last, module)
+
+
+def rare_positive_sampler(config: TrainMILConfig, inputs: MILInputs) -> RarePositiveSampler | None:
+    """Return what draws molecules with a rare positive more often; None where no task is rare."""
+    if config.task_kind != "classification":
+        return None
+    sampling = config.sampling
+    return RarePositiveSampler.if_any_rare(
+        inputs.of("train").labels,  # type: ignore[arg-type]  # checked: it has labels
+        sampling.rare_prev_thr,
+        sampling.rare_oversample_mult,
+        sampling.sample_weight_cap,
+        seed=config.seed,
+    )
+
+
+def _sampling_log(sampler: RarePositiveSampler, inputs: MILInputs) -> SamplingLog:
+    train = inputs.of("train")
+    assert train.labels is not None
+    return SamplingLog(sampler, train.labels, train.task_names, positives=True)
+
+
+class MILFitting:
+    """One run from checked inputs to a full run folder: `train`, `write`, `close`, in this order.
+
+    Parameters
+    ----------
+    console : Console
+        The screen.
+    config : TrainMILConfig
+        The run.
+    run : RunFolder
+        Where it goes.
+    inputs : MILInputs
+        Bags and their splits.
+    tracker : Tracker
+        Where numbers are logged besides.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        config: TrainMILConfig,
+        run: RunFolder,
+        inputs: MILInputs,
+        tracker: Tracker,
+    ) -> None:
+        self._console = console
+        self._config = config
+        self._run = run
+        self._inputs = inputs
+        self._tracker = tracker
+        self._sampler = rare_positive_sampler(config, inputs)
+        self._log = None if self._sampler is None else _sampling_log(self._sampler, inputs)
+
+    def train(self) -> None:
+        """Fit the model; an interrupted run can be resumed.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            On Ctrl-C or SIGTERM, with the command that goes on.
+        """
+        last = self._run.checkpoints / LAST_CHECKPOINT
+        screen = MILScreen(self._console, self._config.training.epochs)
+        log = self._log
+        with interruptible(self._run, "mil"), warnings.catch_warnings(record=True) as warned:
+            self._result: FitResult = fit(
+                self._config,
+                self._inputs.of("train"),
+                self._inputs.of("val") if "val" in self._inputs.splits else None,
+                sampler=self._sampler,
+                callbacks=[*([log] if log else []), screen],
+                on_epoch=on_epoch_end(
+                    self._run,
+                    self._tracker,
+                    screen,
+                    log=log,
+                    drawn=log.frame if log else None,
+                ),
+                checkpoint_dir=self._run.checkpoints,
+                resume_from=last if self._config.resume and last.exists() else None,
+                seed=self._config.seed,
+                threshold_metric=self._config.threshold_metric,
+            )
+        module = self._result.module
+        for task, value in self._config.thresholds.items():
+            module.thresholds[module.task_names.index(task)] = value
+        self._inputs.notes.extend(str(w.message) for w in warned if w.category is UserWarning)
+
+    def write(self) -> None:
+        """Evaluate, and write model, predictions, attention, metrics and report."""
+        run, inputs, module = self._run, self._inputs, self._result.module
+        self._results = evaluate_bags(self._config, inputs, module)
+        files = [run.write_file(MODEL, module.save)]
+        if inputs.data.failures:
+            failed = pl.DataFrame([f._asdict() for f in inputs.data.failures])
+            run.write_text(LEFT_OUT, failed.write_csv())
+        self._write_attention(module)
+        if inputs.unseen is not None:
+            frame = predictions_of_bags(module, inputs.unseen)
+            files.append(run.write_frame(predictions_of_table("unseen"), frame))
+            files.append(run.write_text(predictions_of_table("unseen", ".csv"), frame.write_csv()))
+        epochs = len(self._result.records)
+        self._page = write_results(run, self._results, "mil", inputs.notes, self._facts(), epochs)
+        for file in (*files, self._page):
+            self._tracker.file(file)
+
+    def _facts(self) -> dict[str, Any]:
+        data, split, result = self._inputs.data, self._config.split, self._result
+        facts: dict[str, Any] = {}
+        if data.instances is not None:
+            facts["Instances"] = data.n_instances
+            facts["Features of an instance"] = data.instances.shape[1]
+        if data.x2d is not None:
+            facts["Features of a bag"] = data.x2d.shape[1]
+        facts["Split"] = f"{split.split_type}, fold {split.fold}"
+        if self._sampler is not None:
+            names = [result.module.task_names[t] for t in self._sampler.rare_tasks]
+            facts["Rare tasks, drawn more often"] = ", ".join(names)
+        weights = sum(p.numel() for p in result.module.network.parameters())
+        return facts | {"Weights": weights, "Best epoch": result.best_epoch + 1}
+
+    def _write_attention(self, module: MILModule) -> None:
+        """Write the attention of the splits asked for, and of bags that were not trained on."""
+        if module.network.in_3d is None:
+            return
+        export, of_test, folder = self._config.export, None, self._run.path
+        for split in export.attention:
+            if split not in self._inputs.splits:
+                continue
+            path = folder / attention_of(split)
+            frame = export_attention(module, self._inputs.of(split), path, effects=export.effects)
+            of_test = frame if split == "test" else of_test
+        self._write_structures(of_test)
+        if self._inputs.unseen is not None:
+            path = folder / attention_of("unseen")
+            export_attention(module, self._inputs.unseen, path, effects=export.effects)
+
+    def _write_structures(self, of_test: pl.DataFrame | None) -> None:
+        """Write the conformers of the test molecules of highest predictions, and their page."""
+        n, files = (
+            self._config.export.sdf,
+            [self._run.path / name for name in (ATTENTION_SDF, ATTENTION_PAGE)],
+        )
+        for file in files:
+            file.unlink(missing_ok=True)  # of a run that was replaced
+        if self._config.data.kind != "smiles" or of_test is None or not n:
+            return
+        data = self._inputs.of("test")
+        mols = structures(self._config, data, top_molecules(of_test, n))
+        export_attention_sdf(of_test, mols, files[0])
+        title = f"{self._run.path.name}: attention to conformers"
+        export_attention_page(of_test, mols, files[1], data=data, title=title)
+
+    def close(self) -> None:
+        """Print the table of metrics and where the files are."""
+        columns, rows = shown_rows(self._results.metrics["test"])
+        self._console.print(metric_table(rows, columns, "Metrics by task, test bags"))
+        self._console.print(f"Report: {self._page}", highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Right and wrong of one task's decisions at its threshold."""
+
+    task: str
+    threshold: float
+    true_positives: int
+    false_positives: int
+    false_negatives: int
+    true_negatives: int
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the called that are positive; None where nothing is called."""
+        return _share(self.true_positives, self.false_positives)
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the positives that are called; None where there is none."""
+        return _share(self.true_positives, self.false_negatives)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of right decisions."""
+        right = self.true_positives + self.true_negatives
+        return _share(right, self.false_positives + self.false_negatives)
+
+
+def evaluate_bags(config: TrainMILConfig, inputs: MILInputs, module: MILModule) -> Results:
+    """Predict and score every split."""
+    frames, tasks = [], module.task_names
+    metrics: dict[str, MetricTable] = {}
+    more: dict[str, dict[str, Any]] = {}
+    for split in inputs.splits:
+        data = inputs.of(split)
+        assert data.labels is not None
+        p = predict(module, data)
+        frames.append(_frame(data, split, p, module))
+        metrics[split] = task_metrics(data.labels, p, tasks, [config.task_kind] * len(tasks))
+        more[split] = {"fold_score": _fold_score(metrics[split], config.training.min_w)}
+        if split == "test" and module.is_classifier:
+            found = [
+                _decisions(task, module.thresholds[t], data.labels[:, t], p[:, t])
+                for t, task in enumerate(tasks)
+            ]
+            more[split]["decisions"] = {
+                d.task: {
+                    **vars(d),
+                    "precision": d.precision,
+                    "recall": d.recall,
+                    "accuracy": d.accuracy,
+                }
+                for d in found
+            }
+    return Results(pl.concat(frames), metrics, more=more)
+
+
+def predictions_of_bags(module: MILModule, data: BagData) -> pl.DataFrame:
+    """Return predictions of bags without labels."""
+    columns: dict[str, Any] = {"id": data.ids}
+    p = predict(module, data)
+    for t, task in enumerate(module.task_names):
+        columns[f"{task} predicted"] = p[:, t]
+        if module.is_classifier:
+            columns[f"{task} decision"] = p[:, t] >= module.thresholds[t]
+    return pl.DataFrame(columns)
+
+
+def _frame(data: BagData, split: SplitName, p: FloatArray, module: MILModule) -> pl.DataFrame:
+    assert data.labels is not None
+    columns: dict[str, Any] = {"id": data.ids, SPLIT: [split] * len(data), "instances": data.sizes}
+    if data.smiles is not None:
+        columns["SMILES"] = data.smiles
+    for t, task in enumerate(module.task_names):
+        columns[task] = pl.Series(task, data.labels[:, t]).fill_nan(None)
+        columns[f"{task} predicted"] = p[:, t]
+        if module.is_classifier:
+            columns[f"{task} decision"] = p[:, t] >= module.thresholds[t]
+    return pl.DataFrame(columns)
+
+
+def _fold_score(table: MetricTable, min_w: float) -> float | None:
+    values = [task.values.get("average_precision") for task in table.tasks]
+    defined = [v for v in values if v is not None]
+    return fold_score(float(np.mean(defined)), min(defined), min_w) if defined else None
+
+
+def _decisions(task: str, threshold: float, y: FloatArray, p: FloatArray) -> Decisions:
+    called = p >= threshold
+    return Decisions(
+        task,
+        float(threshold),
+        int((called & (y == 1)).sum()),
+        int((called & (y == 0)).sum()),
+        int((~called & (y == 1)).sum()),
+        int((~called & (y == 0)).sum()),
+    )
+
+
+def _share(part: int, rest: int) -> float | None:
+    return part / (part + rest) if part + rest else None
+
+
+def top_molecules(frame: pl.DataFrame, n: int) -> list[str]:
+    """Return the ids of the `n` molecules of highest predictions, the tasks taking turns.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Of `mil_attn.attention_frame`.
+    n : int
+        At most so many.
+    """
+    bags = frame.unique(["molecule_id", "task"], maintain_order=True)
+    place = pl.col("prediction").rank("ordinal", descending=True).over("task").alias("place")
+    ranked = bags.with_columns(place).sort("place", maintain_order=True)
+    return ranked["molecule_id"].unique(maintain_order=True).head(n).to_list()
+
+
+def structures(config: TrainMILConfig, data: BagData, ids: list[str]) -> dict[str, Mol]:
+    """Return molecules with the conformers that are their instances, by id.
+
+    Parameters
+    ----------
+    config : TrainMILConfig
+        Of a run on SMILES: conformers that are kept are not computed again.
+    data : BagData
+        With SMILES.
+    ids : list of str
+        Which molecules.
+    """
+    assert data.smiles is not None
+    settings = config.data.features.conformers
+    place = {name: i for i, name in enumerate(data.ids)}
+    smiles = {name: data.smiles[place[name]] for name in ids}
+    distinct = list(dict.fromkeys(smiles.values()))
+    found = conformers_of(distinct, settings, cache=cache_folder(config.data.cache_dir))
+    by_smiles = dict(zip(distinct, found, strict=True))
+    return {
+        name: conformer_molecule(text, by_smiles[text], settings) for name, text in smiles.items()
+    }
