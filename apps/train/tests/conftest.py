@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 SMILES = [
     "CCO",
@@ -63,6 +64,12 @@ def columns() -> Table:
         "KSOL": [f"{(7 * i) % n}" for i in range(n)],
         "Quality": [("high", "medium", "low")[i % 3] for i in range(n)],
     }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Models this small gain nothing from threads, which wait for one another on a busy machine."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

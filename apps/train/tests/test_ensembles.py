@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ class TestMetrics:
 
 
 def stop_in(monkeypatch: pytest.MonkeyPatch, member: int, epoch: int) -> None:
-    """Press Ctrl-C in a member's epoch, both from 1."""
+    """Send SIGTERM in a member's epoch, both from 1."""
     from molpool_pipelines.fitting import TrainingScreen
 
     start, move = TrainingScreen.on_train_start, TrainingScreen.on_train_batch_end
@@ -171,10 +172,15 @@ def stop_in(monkeypatch: pytest.MonkeyPatch, member: int, epoch: int) -> None:
     def stop(self: Any, trainer: Any, *arguments: Any, **named: Any) -> None:
         move(self, trainer, *arguments, **named)
         if len(started) == member and trainer.current_epoch == epoch - 1:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(TrainingScreen, "on_train_start", begin)
     monkeypatch.setattr(TrainingScreen, "on_train_batch_end", stop)
+
+
+def go_on(folder: Path) -> str:
+    """Return the last words of a run that was stopped."""
+    return f"Interrupted. Go on with: molpool-train chemprop --resume --save-dir {folder}\n"
 
 
 def best_in(checkpoint: Path) -> float:
@@ -198,7 +204,9 @@ class TestResume:
         stopped = tmp_path / "stopped"
         with pytest.MonkeyPatch.context() as patch:
             stop_in(patch, member=3, epoch=2)
-            assert run(*flags, "--save-dir", stopped).code == 130
+            outcome = run(*flags, "--save-dir", stopped)
+        assert outcome.code == 130
+        assert outcome.err.endswith(go_on(stopped))
         assert not (stopped / "models").exists()
         assert not (stopped / "checkpoints" / "member-003").exists()
         assert best_in(stopped / "checkpoints/member-002/last.ckpt") == told(stopped, 2)[0]
@@ -213,6 +221,35 @@ class TestResume:
         assert epochs == [(2, 1), (2, 2), (3, 0), (3, 1), (3, 2)]
         # All epochs of all members stand in the report, also of those trained before the break.
         assert "Epochs, all models</dt><dd>12" in (stopped / "report.html").read_text()
+
+    @pytest.mark.parametrize(
+        ("place", "members"), [("_title", 1), ("evaluate", 2)], ids=["between", "after"]
+    )
+    def test_stopped_outside_of_any_member_it_says_how_to_go_on(
+        self, run: Any, small: list[str], tmp_path: Path, place: str, members: int
+    ) -> None:
+        """SIGTERM once a number of members is trained and the next has not begun."""
+        from molpool_pipelines.fitting import _chemprop_run
+
+        stopped, original = tmp_path / "stopped", getattr(_chemprop_run, place)
+
+        def stop(*arguments: Any) -> Any:
+            if len(list(stopped.glob("checkpoints/*/last.ckpt"))) == members:
+                signal.raise_signal(signal.SIGTERM)
+            return original(*arguments)
+
+        two = ("--ensemble.n-seeds", "2", "--training.epochs", "1")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_chemprop_run, place, stop)
+            outcome = run(*small, *two, "--save-dir", stopped)
+        assert outcome.code == 130
+        assert outcome.err.endswith(go_on(stopped))
+        events = [json.loads(s)["event"] for s in (stopped / "log.jsonl").read_text().splitlines()]
+        assert events == ["started", *["epoch"] * members, "interrupted"]
+        resumed = run("--resume", "--save-dir", stopped)
+        assert resumed.code == 0, resumed.err
+        events = [json.loads(s)["event"] for s in (stopped / "log.jsonl").read_text().splitlines()]
+        assert events.count("epoch") == 2
 
     def test_a_finished_run_predicts_other_molecules(
         self, run: Any, folder: Path, members: Any, tmp_path: Path

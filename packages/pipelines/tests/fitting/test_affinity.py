@@ -18,6 +18,8 @@ from task_affinity import AffinityResult, ChempropLosses, TaskAffinityError
 
 TASKS = ("LogP", "LogS", "QED")
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Settings = dict[str, Any]
 
 

@@ -6,6 +6,7 @@ it, with the same callbacks in the same order for both, so that either resumes a
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def interruptible(run: RunFolder, command: str) -> Iterator[None]:
-    """Log an interruption, and say how to go on.
+    """Log an interruption of whatever a run does in its folder, and say how to go on.
 
     Raises
     ------
@@ -41,7 +42,8 @@ def interruptible(run: RunFolder, command: str) -> Iterator[None]:
     except KeyboardInterrupt:
         run.log("interrupted")
         raise KeyboardInterrupt(
-            f"Interrupted. Go on with: molpool-train {command} --resume --save-dir {run.path}"
+            f"Interrupted. Go on with: molpool-train {command} --resume --save-dir "
+            f"{shlex.quote(str(run.path))}"
         ) from None
 
 
@@ -166,7 +168,7 @@ class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types 
         }
 
     def frame(self) -> pol.DataFrame:
-        """Return one row an epoch."""
+        """Return one row per epoch."""
         return pol.DataFrame(self.rows, infer_schema_length=None)
 
 
@@ -285,7 +287,7 @@ _COLUMNS: tuple[tuple[str, int, Callable[[dict[str, Any]], str]], ...] = (
 
 
 def metric_table(rows: list[list[Any]], columns: list[str], title: str) -> Table:
-    """Return the closing table: a row a task, the macro mean last."""
+    """Return the closing table: a row per task, the macro mean last."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
