@@ -1,8 +1,8 @@
-"""Tests keep what they compute out of the user's cache, and are not timed."""
+"""Tests keep what they compute out of the user's cache, are not timed, and run on two cores."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import settings
@@ -17,3 +17,11 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOLPOOL_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+    """Keep the tests of a folder in one worker: they share what its fixtures trained."""
+    for item in items:
+        parts = item.path.relative_to(config.rootpath).parts
+        depth = 4 if parts[:2] == ("packages", "pipelines") else 3
+        item.add_marker(pytest.mark.xdist_group("/".join(parts[:depth])))

@@ -201,7 +201,7 @@ def test_later_phase_without_weight_is_refused_at_once() -> None:
         ({"composition_mode": "multiplicativ"}, "Did you mean 'multiplicative'"),
         ({"composition_mode": "hierarchical"}, "task_alpha: .* needs a number"),
         ({"curriculum_state": CurriculumState()}, "a curriculum needs the quality"),
-        ({"quality_labels": ["high"]}, "expected 2, one a row, found 1"),
+        ({"quality_labels": ["high"]}, "expected 2, one per row, found 1"),
         ({"task_alpha": NAN}, "task_alpha: expected a finite number"),
     ],
 )

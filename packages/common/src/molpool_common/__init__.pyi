@@ -57,7 +57,6 @@ from ._lightning import interruptible as interruptible
 from ._lightning import quiet as quiet
 from ._lightning import seed_step as seed_step
 from ._matmul import fast_matmul as fast_matmul
-from ._matmul import quick_products as quick_products
 from ._molecule_table import MoleculeTable as MoleculeTable
 from ._molecule_table import stack as stack
 from ._plotting import OKABE_ITO as OKABE_ITO
