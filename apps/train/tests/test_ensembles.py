@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import signal
 from pathlib import Path
@@ -96,9 +97,12 @@ class TestPredictions:
         each = np.stack([m.predict(rows["SMILES"].to_list()) for m in members])
         assert rows["fold"].is_null().all()
         # Batches are cut elsewhere, so sums of single precision round differently.
-        close = {"rtol": 1e-4, "atol": 1e-4}
-        np.testing.assert_allclose(columns(rows, "{} predicted"), each.mean(axis=0), **close)
-        np.testing.assert_allclose(columns(rows, "{}_sd"), each.std(axis=0, ddof=1), **close)
+        np.testing.assert_allclose(
+            columns(rows, "{} predicted"), each.mean(axis=0), rtol=1e-4, atol=1e-4
+        )
+        np.testing.assert_allclose(
+            columns(rows, "{}_sd"), each.std(axis=0, ddof=1), rtol=1e-4, atol=1e-4
+        )
 
     def test_other_rows_are_out_of_fold(self, predictions: pl.DataFrame, members: Any) -> None:
         assert set(predictions["split"]) == {"val", "test"}
@@ -228,9 +232,8 @@ class TestResume:
         self, run: Any, small: list[str], tmp_path: Path, place: str, members: int
     ) -> None:
         """SIGTERM once a number of members is trained and the next has not begun."""
-        from molpool_pipelines.fitting import _chemprop_run
-
-        stopped, original = tmp_path / "stopped", getattr(_chemprop_run, place)
+        fitting = importlib.import_module("molpool_pipelines.fitting._chemprop_run")
+        stopped, original = tmp_path / "stopped", getattr(fitting, place)
 
         def stop(*arguments: Any) -> Any:
             if len(list(stopped.glob("checkpoints/*/last.ckpt"))) == members:
@@ -239,7 +242,7 @@ class TestResume:
 
         two = ("--ensemble.n-seeds", "2", "--training.epochs", "1")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_chemprop_run, place, stop)
+            patch.setattr(fitting, place, stop)
             outcome = run(*small, *two, "--save-dir", stopped)
         assert outcome.code == 130
         assert outcome.err.endswith(go_on(stopped))
