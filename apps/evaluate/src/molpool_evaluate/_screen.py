@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from molpool_common import LABELS, METRICS, Interval
+from molpool_common import LABELS, METRICS, Interval, mean_label
 from molpool_pipelines.models import FAR, PredictedTable
 from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores import (
@@ -39,7 +39,7 @@ OF = {
     "quality": "quality",
     "scaffold": "scaffold",
     "similarity": "similarity",
-    "labels": "labels a task",
+    "labels": "labels per task",
 }
 
 
@@ -60,7 +60,7 @@ def show_scores(scores: Scores, folder: Path, console: Console) -> None:
         if scores.strata and own:
             console.print(_strata(scores, own))
     if any(s.metric == "ma_rae" for s in scores.overall) and scores.strata:
-        console.print("MA-RAE of a stratum is relative to the spread within it.")
+        console.print("RAE of a stratum is relative to the spread within it.")
     for line in (*_left_out(scores), *scores.notes):
         console.print(line, highlight=False, markup=False)
     console.print(f"Scores: {folder}", highlight=False, markup=False, soft_wrap=True)
@@ -108,7 +108,10 @@ def _decisions(scores: Scores) -> Table:
 
 def _strata(scores: Scores, names: Sequence[str]) -> Table:
     """Return the means over tasks by stratum; of a single task, its values."""
-    table = _table("Strata, means over tasks", "by", "which", "rows", *(LABELS[m] for m in names))
+    several = any(s.task == MACRO for s in scores.overall)
+    title = "Strata, means over tasks" if several else "Strata"
+    heads = (mean_label(m) if several else LABELS[m] for m in names)
+    table = _table(title, "by", "which", "rows", *heads)
     last = ""
     for stratum in scores.strata:
         if last and stratum.kind != last:

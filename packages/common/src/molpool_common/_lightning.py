@@ -18,7 +18,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
@@ -213,8 +213,12 @@ class StepSeed(pl.Callback):  # type: ignore[misc]  # lightning has no types her
             seed_step(self.seed, trainer.global_step)
 
 
-class EpochRecorder(pl.Callback, ABC, Generic[Record]):  # type: ignore[misc]  # lightning: no types
+class EpochRecorder(pl.Callback, Generic[Record]):  # type: ignore[misc]  # lightning: no types
     """One record per epoch; the seconds of an epoch that is resumed count on.
+
+    Of a record's fields ``epoch`` (from 0), ``learning_rate`` (at the end) and ``seconds`` are
+    known here; every other is the logged metric of its name, None where it was not logged
+    (``train_loss`` always is).
 
     Parameters
     ----------
@@ -225,9 +229,12 @@ class EpochRecorder(pl.Callback, ABC, Generic[Record]):  # type: ignore[misc]  #
     ----------
     record_type : type
         A dataclass of plain values.
+    metric_names : mapping of str to str
+        The metric of a field, where it is not of the field's name.
     """
 
     record_type: ClassVar[type]
+    metric_names: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, report: Callable[[Record], None] | None = None) -> None:
         self.records: list[Record] = []
@@ -235,9 +242,19 @@ class EpochRecorder(pl.Callback, ABC, Generic[Record]):  # type: ignore[misc]  #
         self._started = 0.0
         self._before = 0.0
 
-    @abstractmethod
     def record(self, trainer: pl.Trainer, seconds: float) -> Record:
         """Return the record of the epoch that ends."""
+        metrics = trainer.callback_metrics
+        values: dict[str, Any] = {
+            "epoch": trainer.current_epoch,
+            "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            "seconds": seconds,
+        }
+        for name in {field.name for field in fields(self.record_type)} - values.keys():
+            metric = self.metric_names.get(name, name)
+            logged = metric in metrics or name == "train_loss"
+            values[name] = float(metrics[metric]) if logged else None
+        return self.record_type(**values)  # type: ignore[no-any-return]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock of an epoch that is resumed."""

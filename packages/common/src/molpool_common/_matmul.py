@@ -61,7 +61,3 @@ def _error() -> float:
     right = torch.randn(300, 300, generator=generator)
     exact = left.double() @ right.double()
     return float((left @ right - exact).abs().max() / exact.abs().max())
-
-
-quick_products = fast_matmul
-"""Alias of the earlier name, for packages that still import it."""

@@ -270,7 +270,7 @@ IN_UNITS = frozenset({"mae", "rmse"})
 
 LABELS = {
     "mae": "MAE",
-    "ma_rae": "MA-RAE",
+    "ma_rae": "RAE",
     "rmse": "RMSE",
     "r2": "R²",
     "pearson": "Pearson",
@@ -279,4 +279,15 @@ LABELS = {
     "roc_auc": "ROC AUC",
     "average_precision": "AP",
 }
-"""Names for readers, in the order of tables."""
+"""Names for readers, in the order of tables: of a single task's value."""
+
+
+def mean_label(name: str) -> str:
+    """Return the name for readers of a metric's mean over tasks.
+
+    Parameters
+    ----------
+    name : str
+        A key of `LABELS`.
+    """
+    return "MA-RAE" if name == "ma_rae" else LABELS[name]

@@ -181,7 +181,6 @@ def _prepare(method: str) -> Callable[[Rows], Assign]:
 
 
 def _check_ratios(ratios: Sequence[float]) -> FloatArray:
-    # Renormalised: 0.7 + 0.2 + 0.1 is not 1 in binary.
     shares = np.asarray(ratios, dtype=np.float64)
     right = (
         shares.shape == (3,)
@@ -196,6 +195,7 @@ def _check_ratios(ratios: Sequence[float]) -> FloatArray:
             expected="train above 0, val and test 0 or more, sum 1",
             found=str(tuple(shares.tolist())),
         )
+    # Renormalised: 0.7 + 0.2 + 0.1 is not 1 in binary.
     return np.asarray(shares / shares.sum())
 
 

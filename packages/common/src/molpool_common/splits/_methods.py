@@ -242,7 +242,8 @@ def molecule_labels(rows: Rows) -> IntArray:
     """Return how many rows of each molecule carry each label [U, L]."""
     targets = rows.need_targets()
     measured = ~np.isnan(targets)
-    # A label alone says where a task was measured; its positives are what a rare class lacks.
+    # A 0/1 task counts twice: where it was measured, and where it is 1, which the split of a rare
+    # class lacks otherwise.
     binary = (~measured | (targets == 0) | (targets == 1)).all(axis=0)
     carried = np.hstack([measured, targets[:, binary] == 1]).astype(np.int64)
     counts = np.zeros((len(rows.size), carried.shape[1]), dtype=np.int64)

@@ -100,7 +100,7 @@ def measured_words(result: AffinityResult) -> str:
     words = [
         "A Chemprop model of default size was trained on all tasks at once for"
         f" {_count(config.affinity_epochs, 'epoch')} (Adam, learning rate {config.affinity_lr:g},"
-        f" {config.affinity_batch_size} molecules a batch). The affinity of two tasks is"
+        f" {config.affinity_batch_size} molecules per batch). The affinity of two tasks is"
         f" {_MEASURES[kind]}."
     ]
     if kind != "lookahead":
@@ -109,7 +109,7 @@ def measured_words(result: AffinityResult) -> str:
         )
         words.append(f"Gradients are with respect to the {of}.")
     if result.estimator == "probe":
-        words.append(f"They were estimated from {config.n_probes} random directions a step.")
+        words.append(f"They were estimated from {config.n_probes} random directions per step.")
     if config.every_n_steps > 1:
         words.append(f"One step in {config.every_n_steps} was measured.")
     return " ".join(words)

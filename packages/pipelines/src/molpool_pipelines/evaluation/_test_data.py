@@ -171,7 +171,7 @@ def overlap_notes(
     Returns
     -------
     list of str
-        A note a model; stereoisomers count as one molecule, as in splits.
+        A note per model; stereoisomers count as one molecule, as in splits.
     """
     notes = []
     for path, found, name in zip(models, tested, names, strict=True):

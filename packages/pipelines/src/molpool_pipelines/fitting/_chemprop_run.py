@@ -68,9 +68,13 @@ def train_and_write(
     if config.resume:
         check_checkpoints(jobs, path)
     run = open_folder(config, path, arguments)
-    if affinity is not None:
-        write_affinity(run, affinity)
-    with tracking(config.tracking, path, config.model_dump(mode="json")) as tracker:
+    # Around all of it: an ensemble can be stopped between two members, or while results are drawn.
+    with (
+        interruptible(run, "chemprop"),
+        tracking(config.tracking, path, config.model_dump(mode="json")) as tracker,
+    ):
+        if affinity is not None:
+            write_affinity(run, affinity)
         fitting = Fitting(console, config, run, inputs, jobs, tracker, affinity)
         fitting.train()
         fitting.write()
@@ -129,16 +133,13 @@ class Fitting:
 
         Raises
         ------
-        KeyboardInterrupt
-            On Ctrl-C or SIGTERM, with the command that goes on.
         ChempropError
             If a loss is not finite, naming molecules and tasks.
         """
         self._say(f"Loss: {self._loss}")
         for job in self._jobs:
             try:
-                with interruptible(self._run, "chemprop"):
-                    self._epochs += len(self._fit(job))
+                self._epochs += len(self._fit(job))
             except NonFiniteLossError as error:
                 self._run.log("failed", error=str(error))
                 # The model knows rows of its training split only; users know lines of their files.

@@ -6,6 +6,7 @@ it, with the same callbacks in the same order for both, so that either resumes a
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def interruptible(run: RunFolder, command: str) -> Iterator[None]:
-    """Log an interruption, and say how to go on.
+    """Log an interruption of whatever a run does in its folder, and say how to go on.
 
     Raises
     ------
@@ -43,7 +44,8 @@ def interruptible(run: RunFolder, command: str) -> Iterator[None]:
         # crash.
         run.log("interrupted")
         raise KeyboardInterrupt(
-            f"Interrupted. Go on with: molpool-train {command} --resume --save-dir {run.path}"
+            f"Interrupted. Go on with: molpool-train {command} --resume --save-dir "
+            f"{shlex.quote(str(run.path))}"
         ) from None
 
 

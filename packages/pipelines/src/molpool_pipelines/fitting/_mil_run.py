@@ -168,7 +168,10 @@ def train_and_write(
         console.print(note, highlight=False)
     check_run(config, inputs, path)
     run = open_folder(config, path, arguments)
-    with tracking(config.tracking, path, config.model_dump(mode="json")) as tracker:
+    with (
+        interruptible(run, "mil"),
+        tracking(config.tracking, path, config.model_dump(mode="json")) as tracker,
+    ):
         fitting = MILFitting(console, config, run, inputs, tracker)
         fitting.train()
         fitting.write()
@@ -246,17 +249,11 @@ class MILFitting:
         self._log = None if self._sampler is None else _sampling_log(self._sampler, inputs)
 
     def train(self) -> None:
-        """Fit the model; an interrupted run can be resumed.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            On Ctrl-C or SIGTERM, with the command that goes on.
-        """
+        """Fit the model; an interrupted run can be resumed."""
         last = self._run.checkpoints / LAST_CHECKPOINT
         screen = MILScreen(self._console, self._config.training.epochs)
         log = self._log
-        with interruptible(self._run, "mil"), warnings.catch_warnings(record=True) as warned:
+        with warnings.catch_warnings(record=True) as warned:
             self._result: FitResult = fit(
                 self._config,
                 self._inputs.of("train"),

@@ -183,7 +183,7 @@ def predict_bags(config: PredictConfig, model: MILModel) -> pl.DataFrame:
     DataFrame
         ``row`` (of the bag, from 1), ``id``, ``SMILES`` where the table has them; of each task
         ``TASK predicted``, ``TASK_sd`` and ``TASK decision`` where the model has these;
-        ``instances``, how many a bag has; ``error``, always null: a bag that cannot be
+        ``instances``, how many the bag has; ``error``, always null: a bag that cannot be
         predicted stops all.
 
     Raises

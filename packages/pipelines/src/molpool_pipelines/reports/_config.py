@@ -1,4 +1,4 @@
-"""Configuration of `molpool-evaluate report`."""
+"""The configuration of `molpool-evaluate report`."""
 
 from __future__ import annotations
 

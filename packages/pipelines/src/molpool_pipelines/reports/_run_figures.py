@@ -296,7 +296,7 @@ def drawn_against_held(
     Parameters
     ----------
     frame : DataFrame
-        One row per epoch, with columns ``PREFIXname``.
+        A row per epoch, with columns ``PREFIXname``.
     held : mapping of str to int
         Counts of the training table under the same column names.
     prefix, what : str
@@ -327,7 +327,7 @@ def drawn_against_held(
         svg,
         alt=f"Bars comparing the {what} in the table with those drawn in an average epoch.",
         caption=f"Share of the {what}: in the training table and in an average epoch's draws.",
-        data=Table(["name", "in table", "drawn an epoch", "table %", "drawn %"], rows[::-1]),
+        data=Table(["name", "in table", "drawn per epoch", "table %", "drawn %"], rows[::-1]),
     )
 
 
@@ -337,7 +337,7 @@ def quality_by_epoch(frame: pl.DataFrame) -> Figure:
     Parameters
     ----------
     frame : DataFrame
-        One row per epoch, with columns ``quality: LABEL`` and ``phase``.
+        A row per epoch, with columns ``quality: LABEL`` and ``phase``.
     """
     columns = [c for c in frame.columns if c.startswith("quality: ")]
     counts = frame.select(columns).to_numpy().astype(float)

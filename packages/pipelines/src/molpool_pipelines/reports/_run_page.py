@@ -28,6 +28,7 @@ from molpool_common import (
     Table,
     Text,
     UndefinedMetricError,
+    mean_label,
     render_report,
     spearman,
     task_metrics,
@@ -250,8 +251,9 @@ def _metric_table(run: _Run, split: str, found: Predictions, how: Resampling | N
         else ""
     )
     caption = (
-        f"{SPLITS[split]} rows{_of_whom(run, split)}. A dash: undefined there. MA-RAE is MAE over "
-        "the mean absolute deviation of the evaluated values: 1 is no better than their mean."
+        f"{SPLITS[split]} rows{_of_whom(run, split)}. A dash: undefined there. RAE is MAE over "
+        "the mean absolute deviation of the evaluated values (1 is no better than their mean); its "
+        "mean over tasks is the MA-RAE."
     )
     return Table(heads, [*rows, mean], caption=caption + said, totals=1)
 
@@ -308,7 +310,7 @@ def _members(run: _Run) -> list[Part]:
             f" Means over tasks on the {run.reported} molecules: of each alone, and of the mean of "
             "their predictions."
         )
-    heads += [LABELS[n] for n in names]
+    heads += [mean_label(n) for n in names]
     return [Table(heads, rows, caption=caption, totals=1 if alone else 0)] if rows else []
 
 

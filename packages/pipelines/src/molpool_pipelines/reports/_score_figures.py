@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from molpool_common import LABELS, OKABE_ITO, new_figure, style
+from molpool_common import LABELS, OKABE_ITO, mean_label, new_figure, style
 
 from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores import Predictions, Scores
@@ -146,5 +146,6 @@ def strata_figure(scores: Scores) -> Figure:
         axis.plot([value], [y], "o", color=OKABE_ITO[0])
     axis.set_yticks(range(len(rows)), [name for name, *_ in rows])
     axis.invert_yaxis()
-    axis.set_xlabel(f"{LABELS[metric]}, mean over tasks")
+    several = any(s.task == MACRO for s in scores.overall)
+    axis.set_xlabel(f"{mean_label(metric)}, mean over tasks" if several else LABELS[metric])
     return figure

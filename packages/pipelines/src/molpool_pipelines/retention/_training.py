@@ -303,8 +303,8 @@ class RunFolds:
                 found=str(n_folds),
                 where=table.name,
             )
-        # A keyed hash rather than a generator: names sort alike on all platforms, and adding a run
-        # moves few of the others.
+        # By a hash rather than a generator: neither the order of the rows nor the version of a
+        # library decides who is held out.
         ordered = sorted(names, key=lambda run: blake2b(f"{config.seed}:{run}".encode()).digest())
         return cls(column, {run: i for i, run in enumerate(ordered)}, n_folds)
 

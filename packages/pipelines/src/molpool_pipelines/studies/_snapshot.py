@@ -61,6 +61,12 @@ def identity(problem: Problem, seed: int) -> dict[str, Any]:
     }
 
 
+def stored_identity(study: Study) -> dict[str, Any]:
+    """Return what a study was made as; earlier ones called a single task's error a mean."""
+    stored = dict(study.user_attrs[IDENTITY])
+    return stored | {"metric": "RAE"} if stored.get("metric") == "MA-RAE" else stored
+
+
 def open_study(
     task: StudyWorker, problem: Problem, storage: optuna.storages.BaseStorage
 ) -> tuple[Study, bool]:
@@ -116,7 +122,7 @@ def _check_same(study: Study, task: StudyWorker, wanted: Mapping[str, Any]) -> b
         if time.monotonic() > until:
             return False
         time.sleep(0.1)
-    differences = _differences(study.user_attrs[IDENTITY], wanted)
+    differences = _differences(stored_identity(study), wanted)
     if differences:
         raise InputError(
             "study.study_name",
@@ -290,7 +296,7 @@ class Counts:
 
 def take_snapshot(study: optuna.Study, n_trials: int) -> StudySnapshot:
     """Return what a study of ours holds now."""
-    identity = dict(study.user_attrs[IDENTITY])
+    identity = stored_identity(study)
     trials = counted_trials(study.get_trials(deepcopy=False), n_trials)
     return StudySnapshot(study.study_name, identity, n_trials, trials, study)
 

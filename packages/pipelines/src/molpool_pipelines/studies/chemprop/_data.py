@@ -21,6 +21,7 @@ from molpool_common import (
     UndefinedMetricError,
     did_you_mean,
     listed,
+    mean_label,
 )
 
 from molpool_pipelines.demo import DEMO_NOTICE
@@ -284,7 +285,7 @@ def choose_metric(name: str | None, task_types: Sequence[TaskType]) -> Metric:
 
 def label(metric: Metric, n_tasks: int) -> str:
     """Return the name of the score for readers."""
-    return LABELS[metric.name] if n_tasks == 1 else f"macro {LABELS[metric.name]}"
+    return LABELS[metric.name] if n_tasks == 1 else f"macro {mean_label(metric.name)}"
 
 
 @dataclass(frozen=True)
