@@ -100,8 +100,8 @@ def predict_tasks(
         y = train.labels[there, t]
         if not y.size:
             continue
-        # Both libraries refuse a single class, and trees of a constant target have nothing to
-        # split.
+        # A forest of a single class has no column for the other, and trees of a constant target
+        # have nothing to split.
         if not columns.any() or (y == y[0]).all():
             predictions[:, t] = y.mean()
             continue
