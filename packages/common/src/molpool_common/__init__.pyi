@@ -102,6 +102,7 @@ from .metrics import average_precision as average_precision
 from .metrics import bootstrap_interval as bootstrap_interval
 from .metrics import ma_rae as ma_rae
 from .metrics import mae as mae
+from .metrics import mean_label as mean_label
 from .metrics import mean_over_tasks as mean_over_tasks
 from .metrics import percentile_interval as percentile_interval
 from .metrics import resampled as resampled
