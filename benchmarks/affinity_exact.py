@@ -63,9 +63,9 @@ def main() -> int:
     model = build_model(batch.Y.shape[1])
     if given.fast:
         model.message_passing = FastBondMessagePassing.from_chemprop(model.message_passing)
-    runs = {"ours": ours(model, batch), "torchjd": theirs(model, batch)}
-    runs["training step"] = training_step(model, batch)
-    products = {name: runs[name]() for name in ("ours", "torchjd")}
+    gramians = {"ours": ours(model, batch), "torchjd": theirs(model, batch)}
+    runs = {**gramians, "training step": training_step(model, batch)}
+    products = {name: run() for name, run in gramians.items()}
     error = (products["ours"] - products["torchjd"]).abs().max() / products["torchjd"].abs().max()
 
     seconds: dict[str, list[float]] = {name: [] for name in runs}
@@ -96,7 +96,7 @@ def expansion_batch(n_molecules: int) -> Any:
     targets = table.drop("Molecule Name", "SMILES").cast(pl.Float64).to_numpy()
     spread = np.nanstd(targets, axis=0)
     targets = (targets - np.nanmean(targets, axis=0)) / np.where(spread > 0, spread, 1.0)
-    points = [
+    points: Any = [
         MoleculeDatapoint.from_smi(s, y) for s, y in zip(table["SMILES"], targets, strict=True)
     ]
     (batch,) = build_dataloader(MoleculeDataset(points), n_molecules, shuffle=False)
@@ -110,7 +110,7 @@ def ours(model: Any, batch: Any) -> Callable[[], Tensor]:
 
     def run() -> Tensor:
         # With nothing to divide, gradients are taken from the training step's own graph.
-        whole = [] if len(losses.parts(model, batch)) > 1 else losses(model, batch)[0]
+        whole: Any = [] if len(losses.parts(model, batch)) > 1 else losses(model, batch)[0]
         return gramian(measure.jacobian(Step(batch, whole, tasks, random)))
 
     return run

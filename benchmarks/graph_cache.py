@@ -118,7 +118,7 @@ def run(table: Path, cache: Path) -> dict[str, float]:
 
 def molecules(n: int) -> list[str]:
     """Return n different SMILES: those of the registry, and the same with methyl groups added."""
-    RDLogger.DisableLog("rdApp.*")
+    RDLogger.DisableLog("rdApp.*")  # pyrefly: ignore[missing-attribute]
     known: dict[str, None] = {}
     for name, column in TABLES:
         known |= dict.fromkeys(pl.read_csv(locate(name), infer_schema=False)[column].drop_nulls())

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from claims import Claim, settle
@@ -47,7 +47,8 @@ class Training:
     """So many sines an epoch."""
 
     n_folds, epochs_per_fold = FOLDS, EPOCHS
-    direction, metric = "minimize", "error"
+    direction: Literal["minimize", "maximize"] = "minimize"
+    metric = "error"
 
     def __init__(self, n_sines: int) -> None:
         self._numbers = np.random.default_rng(0).normal(size=SIZE)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from claims import Claim, settle
@@ -50,7 +50,8 @@ class Training:
     """So many sines a fold."""
 
     n_folds, epochs_per_fold = FOLDS, 1
-    direction, metric = "minimize", "error"
+    direction: Literal["minimize", "maximize"] = "minimize"
+    metric = "error"
 
     def __init__(self, n_sines: int) -> None:
         self._numbers = np.random.default_rng(0).normal(size=SIZE)

@@ -29,6 +29,8 @@ from chemprop_multitask import FastBondMessagePassing
 from claims import Claim, settle
 from molpool_pipelines.datasets import locate
 from rdkit import Chem
+from torch import Tensor
+from torch.nn import Linear
 
 AGAINST_CHEMPROP, AGAINST_PRODUCTS = 1.8, 1.25
 MOLECULES, WARM_UP, ROUNDS, THREADS = 64, 5, 60, 2
@@ -90,7 +92,7 @@ def step(block: BondMessagePassing, bmg: BatchMolGraph) -> Callable[[], None]:
 
 def linear_layers(block: BondMessagePassing, bmg: BatchMolGraph) -> tuple[Callable[[], None], int]:
     """Return a step of the block's Linear layers on inputs of their shapes, and its FLOP."""
-    calls = []
+    calls: list[tuple[Linear, Tensor, Tensor]] = []
     flop = 0
     # Input features need no gradient, hidden states do: two products a layer, or three.
     for layer, rows, times, wants_grad in (
@@ -98,6 +100,7 @@ def linear_layers(block: BondMessagePassing, bmg: BatchMolGraph) -> tuple[Callab
         (block.W_h, len(bmg.E), block.depth - 1, True),
         (block.W_o, len(bmg.V), 1, True),
     ):
+        assert isinstance(layer, Linear)
         n_out, n_in = layer.weight.shape
         flop += 2 * rows * n_in * n_out * times * (3 if wants_grad else 2)
         x = torch.randn(rows, n_in, requires_grad=wants_grad)

@@ -98,6 +98,7 @@ def our_epoch(data: BagData) -> Callable[[], None]:
     def run() -> None:
         for batch in BagLoader(data, BATCH, EpochShuffle(len(data), SEED)):
             optimiser.zero_grad()
+            assert batch.labels is not None
             binary_cross_entropy_with_logits(model(batch).logits, batch.labels).backward()
             optimiser.step()
 
@@ -110,6 +111,7 @@ def their_epoch(data: BagData) -> Callable[[], None]:
     model = ABMIL(in_shape=(FEATURES,), feat_ext=encoder)
     optimiser = torch.optim.AdamW(model.parameters(), fused=True)
     each = torch.from_numpy(data.instances).split(data.sizes.tolist())
+    assert data.labels is not None
     labels = torch.from_numpy(data.labels[:, 0]).float()
 
     def padded(rows: list[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -123,7 +125,7 @@ def their_epoch(data: BagData) -> Callable[[], None]:
             x, mask, y = padded(rows)
             optimiser.zero_grad()
             _, losses = model.compute_loss(y, x, mask)
-            sum(losses.values()).backward()
+            torch.stack(list(losses.values())).sum().backward()
             optimiser.step()
 
     return run

@@ -29,6 +29,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,14 +86,18 @@ def pools(offsets: Tensor) -> tuple[Step, Step]:
         x = rows.clone().requires_grad_()
         pooled = pool(x, offsets)[0]
         pooled.backward(cotangent)
-        return [pooled.detach(), pool.mha.in_proj_weight.grad]
+        gradient = pool.mha.in_proj_weight.grad
+        assert gradient is not None
+        return [pooled.detach(), gradient]
 
     def padded_step() -> list[Tensor]:
         pool.zero_grad()
         x = padded.clone().requires_grad_()
         pooled = attend_padded(pool, x, padding)
         pooled.backward(cotangent)
-        return [pooled.detach(), pool.mha.in_proj_weight.grad]
+        gradient = pool.mha.in_proj_weight.grad
+        assert gradient is not None
+        return [pooled.detach(), gradient]
 
     return packed_step, padded_step
 
@@ -101,8 +106,8 @@ def models(offsets: Tensor) -> tuple[Step, Step]:
     torch.manual_seed(0)
     # No dropout: the twins draw differently, and are to give the same numbers.
     rates = dict.fromkeys(("mol", "inst", "attn", "mixer"), 0.0)
-    rates = {f"{part}_dropout": rate for part, rate in rates.items()}
-    config = MILModelConfig(inst_layers=INST_LAYERS, drop_path=0.0, **rates)
+    given: dict[str, Any] = {f"{part}_dropout": rate for part, rate in rates.items()}
+    config = MILModelConfig(inst_layers=INST_LAYERS, drop_path=0.0, **given)
     model = MILTaskAttnMixerWithAux(config, n_tasks=TASKS, in_2d=FEATURES_2D, in_3d=FEATURES_3D)
     n_bags = len(offsets) - 1
     rows, x2d = torch.randn(int(offsets[-1]), FEATURES_3D), torch.randn(n_bags, FEATURES_2D)

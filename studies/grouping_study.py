@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import grouping_tables
 import numpy as np
@@ -84,7 +84,12 @@ def settings(inputs: Inputs, seed: int, given: argparse.Namespace) -> dict[str, 
     def affinity(kind: str) -> AffinityResult:
         return measured(inputs, given, affinity_type=kind, seed=seed)
 
-    def grouped(n_groups: int | str, method: str, kind: str, sharing: str) -> dict[str, Any]:
+    def grouped(
+        n_groups: int | Literal["auto"],
+        method: Literal["agglomerative", "tag"],
+        kind: str,
+        sharing: str,
+    ) -> dict[str, Any]:
         grouper = TaskGrouper(n_groups, method=method)
         groups = grouper.cluster(affinity(kind).matrix, tasks)
         return {"groups": groups, "group_assignment": grouper.assignment_, "sharing": sharing}

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -45,8 +45,16 @@ is the median over peptides, of standardised anchors.
 """
 
 N_FOLDS = 5
-PRIORS = ("flat", "comp_hier", "comp_hier_supercat")
-HEADS = ("none", "global", "cluster_supercat")
+PRIORS: tuple[Literal["flat", "comp_hier", "comp_hier_supercat"], ...] = (
+    "flat",
+    "comp_hier",
+    "comp_hier_supercat",
+)
+HEADS: tuple[Literal["none", "global", "cluster_supercat"], ...] = (
+    "none",
+    "global",
+    "cluster_supercat",
+)
 
 Model = tuple[Any, str]
 """An estimator, and the column that its groups are read from; "one" takes all rows as a group."""

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -148,7 +149,8 @@ def test_grouped_configurations_train(name, flags, n_groups, panel, tmp_path, ca
     if isinstance(model, SeparateModels):
         assert [part.task_names for part in model.parts] == [(task,) for task in tasks]
     else:
-        assert len(model.module.predictor.groups) == n_groups
+        predictor: Any = model.module.predictor
+        assert len(predictor.groups) == n_groups
         assert len(json.loads((folder / "groups.json").read_text())["groups"]) == n_groups
 
 

@@ -75,7 +75,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_then_does(tmp_path):
         log = tmp_path / "run" / "log.jsonl"
         deadline = time.monotonic() + 300
         while not (log.exists() and '"epoch": 1,' in log.read_text()):
-            assert process.poll() is None, process.stderr.read()
+            assert process.poll() is None, process.communicate()[1]
             assert time.monotonic() < deadline, "no second epoch in five minutes"
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)

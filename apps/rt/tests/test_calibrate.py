@@ -80,6 +80,7 @@ def test_streams_say_what_all_rows_at_once_say(good, runs, tmp_path):
         *(*CALIBRATE, "--calibrate.n-folds", "20"),
     )
     found = Stage1CoeffSummaries.load(run / "coefficients.npz").calibration
+    assert found is not None
     ids = rows.select("species", "comp_id").to_numpy()
     columns = (rows.select("IS_0").to_numpy(), rows["rt"], ids, rows["run"])
     exact = calibrate_intervals(GroupwiseRidge(), *columns, n_folds=20)

@@ -150,6 +150,7 @@ def test_slopes_by_class_of_compound(good, refused, lab, tmp_path):
     effect = Stage1CoeffSummaries.load(run / "coefficients.npz").coefficients.classes
     assert effect is not None
     assert effect.classes.tolist() == frame["kind"].to_list()
+    assert effect.within is not None
     assert len(effect.within.ids) == 4
 
 

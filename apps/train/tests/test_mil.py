@@ -125,7 +125,7 @@ class TestFolder:
         stored = json.loads((folder / "metrics.json").read_text())["splits"]["test"]["decisions"]
         cut = stored["easy"]["threshold"]
         f1 = [
-            peer.f1_score(frame["easy"], frame["easy predicted"] >= c, zero_division=0.0)
+            peer.f1_score(frame["easy"], frame["easy predicted"] >= c, zero_division=0)
             for c in [cut, *frame["easy predicted"]]
         ]
         assert f1[0] == pytest.approx(max(f1))

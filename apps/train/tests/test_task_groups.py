@@ -73,7 +73,7 @@ class TestHeads:
         assert sorted(task for group in groups["groups"] for task in group) == sorted(TASKS)
 
     def test_a_head_a_group(self, folder: Path, groups: Any) -> None:
-        served = ChempropModel.load(folder / "model.pt").module.predictor.groups
+        served: Any = ChempropModel.load(folder / "model.pt").module.predictor.groups
         assert [[TASKS[t] for t in group] for group in served] == groups["groups"]
 
     def test_matrix_and_groups_are_told(self, outcome: Any, folder: Path, groups: Any) -> None:

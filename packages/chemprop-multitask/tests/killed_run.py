@@ -22,7 +22,7 @@ CONFIG = {
 class WaitAtStep6(pl.Callback):  # type: ignore[misc]  # lightning has no types here
     """Says that step 6 is done, before its checkpoint, and waits for the end."""
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
         if trainer.global_step == 6:
             sys.stdout.write("step 6\n")
             sys.stdout.flush()

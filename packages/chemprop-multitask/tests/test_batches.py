@@ -6,13 +6,17 @@ import torch
 from chemprop.data.collate import collate_batch
 from chemprop.data.samplers import SeededSampler
 from chemprop_multitask import BatchLoader, MoleculeData
-from chemprop_multitask._batches import ChempropShuffle
+from chemprop_multitask._batches import ChempropShuffle, RowBatchMolGraph
 from hypothesis import given
 from hypothesis import strategies as st
 
 
 def rows(loader: BatchLoader) -> list[tuple[int, ...]]:
-    return [tuple(int(row) for row in batch.bmg.rows) for batch in loader]
+    found = []
+    for batch in loader:
+        assert isinstance(batch.bmg, RowBatchMolGraph)
+        found.append(tuple(int(row) for row in batch.bmg.rows))
+    return found
 
 
 def test_a_batch_is_chemprops_with_its_rows(data: MoleculeData) -> None:

@@ -129,6 +129,10 @@ def test_a_task_without_labels_is_named() -> None:
     ],
 )
 def test_labels_that_do_not_fit_are_named(options: Any, kinds: Any, message: str) -> None:
-    given = {"targets": np.array([[0.0, 1.0], [1.0, 2.0]]), "task_names": "ab", **options}
+    given: dict[str, Any] = {
+        "targets": np.array([[0.0, 1.0], [1.0, 2.0]]),
+        "task_names": "ab",
+        **options,
+    }
     with pytest.raises(ChempropError, match=message):
         check_labels(MoleculeData(["C", "CC"], **given), "ab", kinds)

@@ -70,7 +70,8 @@ def batch(smiles: Sequence[str], dtype: torch.dtype = torch.float32) -> BatchMol
 def pair(**hparams: Any) -> tuple[BondMessagePassing, FastBondMessagePassing]:
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        theirs = BondMessagePassing(**{"d_h": 16, **hparams})
+        given: dict[str, Any] = {"d_h": 16, **hparams}
+        theirs = BondMessagePassing(**given)
     return theirs, FastBondMessagePassing.from_chemprop(theirs)
 
 
@@ -188,7 +189,7 @@ def by_molecule(block: BondMessagePassing, smiles: Sequence[str]) -> dict[str, T
 def test_closed_form_of_propane_without_weights() -> None:
     # Identity weights and depth 2: a bond's state is h + the states of the bonds that enter it.
     d = 72 + 14
-    ours = FastBondMessagePassing(d_h=d, depth=2)
+    ours: Any = FastBondMessagePassing(d_h=d, depth=2)
     with torch.no_grad():
         ours.W_i.weight.copy_(torch.eye(d))
         ours.W_h.weight.copy_(torch.eye(d))
@@ -250,7 +251,8 @@ def test_batched_and_forward_mode_derivatives_agree_with_chemprops() -> None:
 def test_a_pruned_weight_is_the_one_that_counts() -> None:
     # Pruning sets the weight in a hook of the layer, which a bare product would pass by.
     theirs, ours = pair()
-    for block in (theirs, ours):
+    blocks: tuple[Any, Any] = theirs, ours
+    for block in blocks:
         l1_unstructured(block.W_h, "weight", amount=0.5)  # type: ignore[no-untyped-call]
         with torch.no_grad():
             block.W_h.weight_orig.mul_(2.0)
@@ -267,7 +269,8 @@ def test_hooks_of_the_message_layer_are_called() -> None:
 
 
 def test_state_dicts_are_exchanged_both_ways() -> None:
-    blocks = BondMessagePassing(d_h=16, bias=True), FastBondMessagePassing(d_h=16, bias=True)
+    ours = FastBondMessagePassing(d_h=16, bias=True)
+    blocks: tuple[Any, Any] = BondMessagePassing(d_h=16, bias=True), ours
     for source, target in (blocks, blocks[::-1]):
         with torch.no_grad():
             source.W_h.weight.add_(0.1)

@@ -119,7 +119,7 @@ class Seen(pl.Callback):  # type: ignore[misc]  # lightning has no types here
         self.folder = folder
         self.steps: list[int | None] = []
 
-    def on_train_batch_start(self, *_: Any) -> None:
+    def on_train_batch_start(self, *_: Any, **__: Any) -> None:
         file = self.folder / "last.ckpt"
         there = file.exists()
         self.steps.append(torch.load(file, weights_only=True)["global_step"] if there else None)
@@ -243,7 +243,7 @@ class Draws(pl.Callback):  # type: ignore[misc]  # lightning has no types here
     def __init__(self) -> None:
         self.values: list[float] = []
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
         self.values.append(float(torch.rand(1)))
 
 

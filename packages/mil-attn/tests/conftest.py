@@ -82,9 +82,9 @@ def make_data() -> MakeData:
         labels[rng.random(labels.shape) < 0.2] = np.nan
         return BagData(
             [f"mol{seed}-{i}" for i in range(n)],
-            instances,
+            instances.astype(np.float32),
             offsets,
-            x2d,
+            x2d.astype(np.float32),
             labels=labels,
             task_names=("a", "b"),
             task_kind=task_kind,  # type: ignore[arg-type]

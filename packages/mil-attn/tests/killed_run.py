@@ -28,7 +28,7 @@ CONFIG = {
 class WaitAtStep6(pl.Callback):  # type: ignore[misc]  # lightning has no types here
     """Says that step 6 is done, before its checkpoint, and waits for the end."""
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
         if trainer.global_step == 6:
             sys.stdout.write("step 6\n")
             sys.stdout.flush()
@@ -41,9 +41,9 @@ def train(folder: Path, *, resume: bool = False, wait: bool = False) -> dict[str
     offsets = np.arange(29) * 3
     data = BagData(
         [f"b{i}" for i in range(28)],
-        rng.normal(size=(84, 5)),
+        rng.normal(size=(84, 5)).astype(np.float32),
         offsets,
-        labels=rng.integers(0, 2, (28, 2)),
+        labels=rng.integers(0, 2, (28, 2)).astype(float),
         task_names=("a", "b"),
     )
     fit(

@@ -257,7 +257,7 @@ def test_labels_stand_beside_predictions(
 ) -> None:
     data = BagData(
         list(mols),
-        x2d=np.zeros((3, 1)),
+        x2d=np.zeros((3, 1), dtype=np.float32),
         labels=np.array([[1.0, np.nan], [0.0, 1.0], [np.nan, np.nan]]),
         task_names=("b", "a"),
     )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ NAN = float("nan")
 def test_packing_and_padding_are_inverse(sizes: list[int]) -> None:
     bags = [torch.randn(n, 3, generator=torch.Generator().manual_seed(n)) for n in sizes]
     packed = pack_bags(bags)
+    assert packed.instances is not None
     padded, padding = pad_bags(packed.instances, packed.offsets)
     assert padded.shape == (len(sizes), max(sizes), 3)
     for bag, rows, absent in zip(bags, padded, padding, strict=True):
@@ -28,22 +31,29 @@ def test_packing_and_padding_are_inverse(sizes: list[int]) -> None:
 def test_padding_may_stand_anywhere() -> None:
     padded = torch.arange(6.0).view(1, 6, 1)
     padding = torch.tensor([[True, False, True, False, False, True]])
-    assert pack_bags(padded, padding).instances.flatten().tolist() == [1, 3, 4]
+    instances = pack_bags(padded, padding).instances
+    assert instances is not None
+    assert instances.flatten().tolist() == [1, 3, 4]
 
 
 def test_a_missing_label_never_counts() -> None:
     labels = torch.tensor([[0.0, NAN], [1.0, 0.0]])
     absorbance = torch.tensor([[NAN], [0.3]])
     bags = Bags(None, torch.arange(3), labels=labels, aux={"abs": absorbance})
+    assert bags.mask is not None
     assert bags.mask.tolist() == [[True, False], [True, True]]
     assert bags.aux_mask["abs"].tolist() == [[False], [True]]
     asked = Bags(None, torch.arange(3), labels=labels, mask=torch.tensor([[False, True]] * 2))
+    assert asked.mask is not None
     assert asked.mask.tolist() == [[False, False], [False, True]]
 
 
 def test_moves_all_its_tensors() -> None:
     bags = pack_bags([torch.ones(2, 3)], labels=torch.ones(1, 1), aux={"abs": torch.ones(1, 2)})
     moved = bags.to("meta", torch.float64)
+    assert moved.instances is not None
+    assert moved.labels is not None
+    assert moved.mask is not None
     assert moved.instances.device.type == moved.aux["abs"].device.type == "meta"
     assert moved.labels.dtype == torch.float64
     assert moved.offsets.dtype == torch.int64
@@ -84,7 +94,7 @@ def test_offsets_must_bound_bags(offsets: list[int], message: str) -> None:
         ({"ids": ("a",)}, "ids: expected one per bag, 2; found 1"),
     ],
 )
-def test_shapes_must_agree(fields: dict[str, object], message: str) -> None:
+def test_shapes_must_agree(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(MILError, match=message):
         Bags(torch.ones(4, 2), torch.tensor([0, 1, 4]), **fields)
 

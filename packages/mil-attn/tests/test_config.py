@@ -80,11 +80,12 @@ def test_the_preset_has_the_tasks_and_weights_of_its_source() -> None:
     }
     assert all(0.05 <= group.weight <= 0.5 for group in config.aux.values())
     with pytest.raises(MILError, match=r"preset: found 'euos'. Did you mean 'euos25'\?"):
-        MILConfig.preset("euos")
+        MILConfig.preset("euos")  # pyrefly: ignore[bad-argument-type]
 
 
 def test_takes_every_parameter_of_the_search() -> None:
-    drawn = search_space(LowestTrial())
+    trial: Any = LowestTrial()
+    drawn = search_space(trial)
     config = MILConfig.preset("euos25").with_params(drawn)
     assert config.model.inst_hidden == 256
     assert config.training.lr == 8e-5

@@ -130,7 +130,12 @@ def test_it_is_numpys_weighted_mean_over_what_is_there() -> None:
     weights = rng.uniform(0.1, 2, size=(30, 4))
     y[rng.random(y.shape) < 0.3] = np.nan
     mask = rng.random(y.shape) < 0.8
-    given = [torch.from_numpy(a) for a in (pred, y, mask, weights)]
+    given = (
+        torch.from_numpy(pred),
+        torch.from_numpy(y),
+        torch.from_numpy(mask),
+        torch.from_numpy(weights),
+    )
     counts = mask & ~np.isnan(y)
     squares = (pred - y) ** 2
     expected = np.average(squares[counts], weights=weights[counts])

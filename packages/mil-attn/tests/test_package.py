@@ -14,8 +14,9 @@ HEAVY = "torch", "lightning", "optuna", "polars", "numpy", "rdkit", "pydantic"
 
 
 def test_offers_its_names() -> None:
-    assert "__version__" in mil_attn.__all__
-    for name in mil_attn.__all__:
+    names: list[str] = mil_attn.__all__  # pyrefly: ignore[missing-attribute]
+    assert "__version__" in names
+    for name in names:
         assert getattr(mil_attn, name) is not None
 
 

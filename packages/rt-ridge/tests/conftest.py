@@ -52,7 +52,7 @@ class DenseHierarchy:
             prior[i * d : (i + 1) * d, i * d : (i + 1) * d] = self.scales[name]
         rows = np.repeat(np.arange(len(self.group)), self.counts)
         x = np.concatenate([np.ones((len(rows), 1)), rng.normal(size=(len(rows), d - 1))], axis=1)
-        design = np.stack([x[i] @ self._pick(pair=k) for i, k in enumerate(rows)])
+        design = np.stack([x[i] @ self._pick(pair=int(k)) for i, k in enumerate(rows)])
         y = design @ rng.multivariate_normal(np.zeros(len(prior)), prior)
         y += rng.normal(size=len(y)) * np.sqrt(self.sigma2)
         precision = np.linalg.inv(prior) + design.T @ design / self.sigma2

@@ -34,9 +34,13 @@ def test_shrinkage_shows_every_pair_in_both(fits: Any) -> None:
     left, right, bar = plot_shrinkage(own, pooled, "run_covariate_2").axes
     points = left.collections[0].get_offsets()
     np.testing.assert_array_equal(points, np.stack([own.mean[:, 3], pooled.mean[:, 3]], axis=1))
-    assert right.lines[0].get_xdata()[0] == pytest.approx(2.0)  # The rare pairs' two rows.
+    assert np.asarray(right.lines[0].get_xdata())[0] == pytest.approx(
+        2.0
+    )  # The rare pairs' two rows.
     moved = np.abs(own.mean[:, 3] - pooled.mean[:, 3])
-    assert right.lines[0].get_ydata()[0] == pytest.approx(np.median(moved[pooled.n == 2]))
+    assert np.asarray(right.lines[0].get_ydata())[0] == pytest.approx(
+        np.median(moved[pooled.n == 2])
+    )
     assert bar.get_ylabel() == "training rows"
 
 
@@ -65,11 +69,13 @@ def test_support_shows_the_table() -> None:
     metrics.update(rng.normal(size=n), prediction, rng.integers(1, 30, n), np.arange(n))
     table = metrics.table()
     left, right = plot_support({"one": table, "two": table}).axes
-    shown = left.lines[1].get_ydata()
+    shown = np.asarray(left.lines[1].get_ydata())
     np.testing.assert_array_equal(shown, table["rmse"].to_numpy()[:-1])
     assert np.isnan(shown[0])  # No unseen pair.
-    assert [line.get_ydata()[0] for line in right.lines[-3:]] == [50, 80, 95]
-    assert [text.get_text() for text in left.get_legend().get_texts()] == ["one", "two"]
+    assert [np.asarray(line.get_ydata())[0] for line in right.lines[-3:]] == [50, 80, 95]
+    legend = left.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["one", "two"]
     with pytest.raises(RTRidgeError, match="tables: expected at least one"):
         plot_support({})
 
@@ -78,7 +84,9 @@ def test_slopes_are_boxed_by_supercategory(fits: Any) -> None:
     pooled = fits[1]
     (axes,) = plot_slopes(pooled).axes
     assert [t.get_text() for t in axes.get_xticklabels()] == ["0", "1", "2", "3"]
-    medians = [line.get_ydata()[0] for line in axes.lines if line.get_color() == "#D55E00"]
+    medians = [
+        np.asarray(line.get_ydata())[0] for line in axes.lines if line.get_color() == "#D55E00"
+    ]
     parent = pooled.coefficients.parents.of(pooled.keys >> 32)
     expected = [np.median(pooled.mean[parent == s, 1]) for s in range(4)]
     np.testing.assert_allclose(medians, expected, rtol=1e-12)
@@ -89,9 +97,9 @@ def test_drift_is_the_mean_over_the_rows_of_a_run() -> None:
     observed = [6.0, 5.2, 5.4, 8.0, 9.0]
     predicted = [5.5, 5.1, 5.3, 7.0, np.nan]
     top, bottom = plot_drift(run, observed, predicted, [5.0] * 5).axes
-    np.testing.assert_allclose(top.lines[0].get_ydata(), [0.3, 2.0])
-    np.testing.assert_allclose(top.lines[1].get_ydata(), [0.2, 1.25])
-    np.testing.assert_allclose(bottom.lines[1].get_ydata(), [0.1, 0.75])
+    np.testing.assert_allclose(np.asarray(top.lines[0].get_ydata()), [0.3, 2.0])
+    np.testing.assert_allclose(np.asarray(top.lines[1].get_ydata()), [0.2, 1.25])
+    np.testing.assert_allclose(np.asarray(bottom.lines[1].get_ydata()), [0.1, 0.75])
 
 
 def test_shift_has_a_panel_for_each_number_of_anchors() -> None:
@@ -107,5 +115,6 @@ def test_shift_has_a_panel_for_each_number_of_anchors() -> None:
     figure = plot_shift(result)
     assert [axes.get_title() for axes in figure.axes] == ["0 anchors", "3 anchors"]
     assert [len(axes.containers) for axes in figure.axes] == [3, 3]
-    np.testing.assert_allclose(figure.axes[0].containers[0].lines[0].get_ydata(), [1.5, 1.5])
+    bars: Any = figure.axes[0].containers[0]
+    np.testing.assert_allclose(bars.lines[0].get_ydata(), [1.5, 1.5])
     assert [t.get_text() for t in figure.legends[0].get_texts()] == list(METHODS)

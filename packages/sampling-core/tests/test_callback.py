@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.trainer.states import TrainerFn
 from sampling_core import CurriculumCallback, CurriculumState, JointSampler, SamplingError
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -52,6 +53,7 @@ def loader(sampler: Any = None) -> DataLoader[Any]:
 
 
 def trainer(folder: Path, epochs: int, *callbacks: Any, **options: Any) -> Trainer:
+    given: dict[str, Any] = {"logger": False, "enable_checkpointing": False} | options
     return Trainer(
         default_root_dir=folder,
         max_epochs=epochs,
@@ -60,7 +62,7 @@ def trainer(folder: Path, epochs: int, *callbacks: Any, **options: Any) -> Train
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        **{"logger": False, "enable_checkpointing": False} | options,
+        **given,
     )
 
 
@@ -118,9 +120,9 @@ def test_reset_forgets_the_best_score(tmp_path: Path, mode: str) -> None:
     stop = EarlyStopping("train_loss", mode=mode, patience=9, check_on_train_epoch_end=False)
     stop.best_score, stop.wait_count = torch.tensor(0.5), 7
     run = trainer(tmp_path, 1, CurriculumCallback(state, "val_loss", True), stop)
-    run.state.fn = "fit"
+    run.state.fn = TrainerFn.FITTING
     run.callback_metrics["val_loss"] = torch.tensor(float("nan"))
-    callback = run.callbacks[0]
+    callback = run.callbacks[0]  # pyrefly: ignore[missing-attribute]
     callback.on_validation_end(run, Scripted([1.0]))
     assert stop.wait_count == 0
     assert stop.best_score == (torch.inf if mode == "min" else -torch.inf)

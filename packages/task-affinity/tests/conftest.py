@@ -67,7 +67,7 @@ def make_toy() -> MakeToy:
     ) -> Toy:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            settings = {"dropout": 0.0, "batch_norm": False} | kwargs
+            settings: dict[str, Any] = {"dropout": 0.0, "batch_norm": False} | kwargs
             model = Network(n_tasks, width=width, **settings).double()
             batches = []
             for _ in range(n_batches):

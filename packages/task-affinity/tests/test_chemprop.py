@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -80,7 +82,7 @@ def first_batch(n_tasks: int):
     targets = rng.normal(size=(len(SMILES), n_tasks))
     targets[rng.random(targets.shape) < 0.5] = np.nan
     targets[:10, 0] = targets[10:, 1] = np.nan
-    points = [
+    points: Any = [
         MoleculeDatapoint.from_smi(s, y, weight=w)
         for s, y, w in zip(SMILES, targets, rng.uniform(1, 2, len(SMILES)), strict=True)
     ]
@@ -155,8 +157,9 @@ def test_losses_are_masked_means_of_weighted_cells():
     ],
 )
 def test_a_table_that_does_not_fit(table, change, arguments, message):
+    smiles_col, target_cols = arguments
     with pytest.raises(TaskAffinityError, match=message):
-        compute_task_affinity(table.assign(**change), *arguments, SMALL)
+        compute_task_affinity(table.assign(**change), smiles_col, target_cols, SMALL)
 
 
 def test_a_batch_larger_than_the_table(table):

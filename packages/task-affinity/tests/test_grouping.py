@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +21,9 @@ from task_affinity import (
     select_groups,
 )
 from task_affinity._clustering import choose_n_groups, silhouette
+from task_affinity._config import ClusteringMethod
 
-METHODS = ("agglomerative", "spectral", "tag")
+METHODS: tuple[ClusteringMethod, ...] = ("agglomerative", "spectral", "tag")
 SEED = np.array(  # "Reading the Affinity Matrix" of the seed
     [
         [1.000, 0.872, 0.234, -0.156, 0.089],
@@ -47,7 +49,7 @@ def labels(groups: list[list[str]], tasks: list[str]) -> list[int]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_seeds_matrix_in_two_groups(method: str) -> None:
+def test_the_seeds_matrix_in_two_groups(method: ClusteringMethod) -> None:
     groups = TaskGrouper(2, method).cluster(SEED, SEED_TASKS)
     assert groups == [["LogD", "KSOL"], ["PAMPA", "hERG", "CLint"]]
 
@@ -70,7 +72,7 @@ def test_spectral_is_scikit_learns(n_groups: int) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from(METHODS), st.integers(2, 4))
-def test_order_of_tasks_does_not_matter(seed: int, method: str, n_groups: int) -> None:
+def test_order_of_tasks_does_not_matter(seed: int, method: ClusteringMethod, n_groups: int) -> None:
     rng = np.random.default_rng(seed)
     # Three families, clear enough for spectral's random starts to agree.
     family = rng.integers(3, size=7)
@@ -86,7 +88,7 @@ def test_order_of_tasks_does_not_matter(seed: int, method: str, n_groups: int) -
 
 @pytest.mark.parametrize("method", ["agglomerative", "spectral"])
 @pytest.mark.parametrize("matrix", [np.ones((6, 6)), np.zeros((6, 6)), cosines(6)])
-def test_partitions_have_the_number_asked_for(method: str, matrix: np.ndarray) -> None:
+def test_partitions_have_the_number_asked_for(method: ClusteringMethod, matrix: np.ndarray) -> None:
     for n_groups in range(1, 7):
         grouper = TaskGrouper(n_groups, method)
         groups = grouper.cluster(matrix, names(6))
@@ -102,7 +104,7 @@ def test_agglomerative_takes_the_mean_of_both_directions() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_auto_finds_planted_families(method: str) -> None:
+def test_auto_finds_planted_families(method: ClusteringMethod) -> None:
     family = np.arange(12) % 3  # ceil(12 / 2.5) = 5: two steps away
     matrix = np.where(family[:, None] == family, 0.6, 0.1) + 0.02 * cosines(12)
     grouper = TaskGrouper("auto", method)
@@ -113,7 +115,7 @@ def test_auto_finds_planted_families(method: str) -> None:
 
 @pytest.mark.parametrize(("n_tasks", "expected"), [(1, 1), (2, 1), (3, 2)])
 @pytest.mark.parametrize("method", METHODS)
-def test_auto_of_few_tasks(n_tasks: int, expected: int, method: str) -> None:
+def test_auto_of_few_tasks(n_tasks: int, expected: int, method: ClusteringMethod) -> None:
     matrix = np.full((n_tasks, n_tasks), 0.2)
     assert len(TaskGrouper("auto", method).cluster(matrix, names(n_tasks))) <= expected
 
@@ -150,7 +152,7 @@ def test_silhouette_by_hand() -> None:
 
 @pytest.mark.parametrize("n_groups", [0, 6, -1, 2.5, True, "many", None])
 @pytest.mark.parametrize("method", METHODS)
-def test_n_groups_out_of_range(method: str, n_groups: object) -> None:
+def test_n_groups_out_of_range(method: ClusteringMethod, n_groups: Any) -> None:
     with pytest.raises(TaskAffinityError, match=r"n_groups: expected 1 to 5.*found"):
         TaskGrouper(n_groups, method).cluster(SEED, SEED_TASKS)
 
@@ -198,7 +200,7 @@ def test_matrix_and_names_must_fit(matrix: np.ndarray, tasks: list[str], message
 
 def test_unknown_method_names_the_nearest() -> None:
     with pytest.raises(TaskAffinityError, match="Did you mean 'agglomerative'"):
-        TaskGrouper(2, "aglomerative")
+        TaskGrouper(2, "aglomerative")  # pyrefly: ignore[bad-argument-type]
 
 
 def test_select_groups_reads_the_configuration(tmp_path: Path) -> None:

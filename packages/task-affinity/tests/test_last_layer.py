@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,7 +113,7 @@ class OneAtATime(torch.autograd.Function):
         return x.clone()
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, grad):  # pyrefly: ignore[bad-override]
         return grad * float(grad.new_ones(1).item() + grad.sum().item() * 0)
 
 
@@ -138,7 +139,9 @@ def test_chemprops_last_layer_is_found_and_agrees_with_autograd():
         model = build_model(3)
     (batch,) = build_loader(smiles, y, batch_size=6, seed=0)
     parameters = encoder_parameters(model)
-    layer = LastLayer(model, ChempropLosses(), parameters, output_layer(model))
+    last = output_layer(model)
+    assert last is not None
+    layer = LastLayer(model, ChempropLosses(), parameters, last)
     assert set(layer.names) == {"message_passing.W_o.weight", "message_passing.W_o.bias"}
     values, _ = ChempropLosses()(model, batch)
     inputs = [parameters[name] for name in layer.names]
@@ -178,8 +181,9 @@ def test_a_layer_that_is_not_the_last_is_refused(where, model, message):
 
 def test_a_layer_that_is_used_twice_is_refused():
     model = network()
-    model.first = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 6), nn.Linear(6, 5)).double()
-    model.first[1].weight = model.last.weight
+    first: Any = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 6), nn.Linear(6, 5)).double()
+    model.first = first
+    first[1].weight = model.last.weight
     with pytest.raises(TaskAffinityError, match="reach only its own unit"):
         LastLayer(model, losses, encoder_parameters(model), OutputLayer("last", "norm")).gramian(
             batch_of(5), RandomState.now(CPU)
@@ -235,7 +239,11 @@ def test_hybrid_dot_products_have_the_gramian_as_mean():
     model, batch = network(dropout=0.3), batch_of(5)
     batch = (*batch[:2], batch[2][:, :-1])
     n_seeds = 400
-    settings = {"affinity_type": "dot_product", "normalize_gradients": False, "n_probes": 2}
+    settings: dict[str, Any] = {
+        "affinity_type": "dot_product",
+        "normalize_gradients": False,
+        "n_probes": 2,
+    }
 
     def matrix(seed, **others):
         config = TaskAffinityConfig(device="cpu", seed=seed, **settings, **others)

@@ -100,7 +100,7 @@ def test_products_of_probes_have_the_gramian_as_mean(make_toy):
     gram = (J @ J.T).numpy()
     # d Σ⁻¹ dᵀ is chi-square with one degree of freedom a task; fails once in 10 000 seeds a side.
     statistic = np.einsum("ni,ij,nj->", d.numpy(), np.linalg.inv(gram), d.numpy())
-    low, high = chi2.ppf([1e-4, 1 - 1e-4], n * len(gram))
+    low, high = (chi2.ppf(level, n * len(gram)) for level in (1e-4, 1 - 1e-4))
     assert low < statistic < high
 
 

@@ -264,7 +264,7 @@ class NoForward(torch.autograd.Function):
         return 2 * x
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, grad):  # pyrefly: ignore[bad-override]
         return 2 * grad
 
 

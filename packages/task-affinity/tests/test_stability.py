@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from task_affinity import TaskAffinityConfig, TaskAffinityError, TaskGrouper, grouping_stability
+from task_affinity._config import ClusteringMethod
 from task_affinity._stability import resampled
 
 NAMES = ["a", "b", "c", "d"]
@@ -18,7 +19,7 @@ def batches(noise: float, n: int = 40) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("method", ["agglomerative", "spectral", "tag"])
-def test_clear_groups_are_always_the_same(method: str) -> None:
+def test_clear_groups_are_always_the_same(method: ClusteringMethod) -> None:
     config = TaskAffinityConfig(n_groups=2, clustering_method=method, n_bootstrap=20)
     stable = grouping_stability(*batches(0.02), NAMES, config)
     pairs = np.kron(np.eye(2), np.ones((2, 2)))

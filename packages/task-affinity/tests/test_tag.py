@@ -77,7 +77,7 @@ def test_as_good_as_brute_force(case: tuple[np.ndarray, int]) -> None:
     members, proven = tag(matrix, n_groups, seed=0)
     assert proven
     assert len(members) <= n_groups
-    groups = [tuple(np.flatnonzero(g)) for g in members]
+    groups = [tuple(np.flatnonzero(g).tolist()) for g in members]
     # 1e-7: the solver's tolerance of 1e-6 on values scaled to a width of 1e3.
     np.testing.assert_allclose(by_loops(matrix, groups), brute_force(matrix, n_groups), atol=1e-7)
     np.testing.assert_allclose(tag_score(matrix, members), by_loops(matrix, groups), atol=1e-12)

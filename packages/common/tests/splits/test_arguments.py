@@ -10,6 +10,8 @@ import pytest
 from molpool_common._errors import InputError
 from molpool_common.splits import Split, kfold, parse_times, split
 
+GIVEN: dict[str, Any] = {"method": "random", "groups": list("abcd")}
+
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
@@ -36,7 +38,7 @@ from molpool_common.splits import Split, kfold, parse_times, split
 )
 def test_split_says_what_is_wrong(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        split(**({"method": "random", "groups": list("abcd")} | arguments))
+        split(**(GIVEN | arguments))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_split_says_what_is_wrong(arguments: dict[str, Any], message: str) -> No
 )
 def test_kfold_says_what_is_wrong(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        kfold(**({"method": "random", "groups": list("abcd")} | arguments))
+        kfold(**(GIVEN | arguments))
 
 
 def test_folds_without_validation() -> None:

@@ -58,7 +58,7 @@ def killed(folder: Path) -> None:
         if stage == "conformers" and done >= 8:
             os._exit(9)
 
-    kept.CHUNK = 4
+    kept.CHUNK = 4  # pyrefly: ignore[bad-assignment]
     smiles = [f"{'C' * (i + 1)}O" for i in range(12)]
     BagData.from_smiles(smiles, features=FEATURES, cache=folder, progress=stop)
 

@@ -114,4 +114,4 @@ def test_refuses_other_files(tmp_path: Path) -> None:
     with pytest.raises(MILError, match=r"expected format .*found 'list'"):
         FeatureScaler.load(tmp_path / "other.json")
     with pytest.raises(MILError, match="at least one; found none"):
-        FeatureScaler.fit(BagData([], x2d=np.zeros((0, 1))))
+        FeatureScaler.fit(BagData([], x2d=np.zeros((0, 1), dtype=np.float32)))

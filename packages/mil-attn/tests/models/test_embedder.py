@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from mil_attn import MILError, make_residual_mlp_embedder_v3
@@ -24,7 +26,7 @@ def test_starts_near_the_identity() -> None:
 
 def test_the_zero_layer_learns() -> None:
     torch.manual_seed(0)
-    encoder = make_residual_mlp_embedder_v3(5, 8, 2, dropout=0.0, drop_path=0.0)
+    encoder: Any = make_residual_mlp_embedder_v3(5, 8, 2, dropout=0.0, drop_path=0.0)
     encoder(torch.randn(7, 5)).pow(2).sum().backward()
     assert encoder.blocks[-1].ff2.weight.grad.abs().max() > 0
 
@@ -40,7 +42,7 @@ def test_the_zero_layer_learns() -> None:
 def test_schedules_over_depth(
     n_layers: int, warmup: int, rates: list[float], scales: list[float]
 ) -> None:
-    encoder = make_residual_mlp_embedder_v3(
+    encoder: Any = make_residual_mlp_embedder_v3(
         5, 8, n_layers, drop_path=0.3, residual_scale=0.6, scale_warmup=warmup
     )
     assert [block.drop_path.rate for block in encoder.blocks] == pytest.approx(rates)
@@ -49,7 +51,7 @@ def test_schedules_over_depth(
 
 
 def test_the_width_is_constant() -> None:
-    encoder = make_residual_mlp_embedder_v3(5, 8, 3)
+    encoder: Any = make_residual_mlp_embedder_v3(5, 8, 3)
     assert all(block.norm.normalized_shape == (8,) for block in encoder.blocks)
     assert encoder(torch.randn(2, 3, 5)).shape == (2, 3, 8)
 

@@ -71,6 +71,8 @@ def test_bags_do_not_know_each_other() -> None:
     model = model_of().eval()
     bags = bags_of(SIZES)
     together = model(bags)
+    assert bags.instances is not None
+    assert bags.x2d is not None
     for b, bag in enumerate(bags.instances.split(SIZES)):
         alone = model(pack_bags([bag], x2d=bags.x2d[b : b + 1]))
         torch.testing.assert_close(alone.logits[0], together.logits[b], rtol=1e-10, atol=1e-10)
@@ -79,6 +81,8 @@ def test_bags_do_not_know_each_other() -> None:
 def test_instances_have_no_order_and_bags_may_repeat() -> None:
     model = model_of().eval()
     bags = bags_of([5])
+    assert bags.instances is not None
+    assert bags.x2d is not None
     shuffled = bags.instances[torch.tensor([3, 1, 4, 0, 2])]
     twice = pack_bags([bags.instances, shuffled], x2d=bags.x2d.expand(2, -1))
     logits = model(twice).logits
@@ -130,6 +134,7 @@ def test_without_instances_tasks_differ_by_their_heads_only() -> None:
 
 def test_missing_or_foreign_features_are_named() -> None:
     model, bags = model_of(), bags_of(SIZES)
+    assert bags.x2d is not None
     with pytest.raises(MILError, match="x2d: expected 5 features, as the model has; found None"):
         model(Bags(bags.instances, bags.offsets))
     with pytest.raises(MILError, match=r"instances: expected 4 features.*; found 5"):

@@ -122,7 +122,9 @@ def test_every_exposed_parameter_gets_a_gradient(mode: dict[str, Any]) -> None:
         if parameter.requires_grad:
             assert parameter.grad is not None, name
             assert parameter.grad.abs().max() > 0, name
-    value_gradient = pool.mha.in_proj_weight.grad.chunk(3)[2]
+    gradient = pool.mha.in_proj_weight.grad
+    assert gradient is not None
+    value_gradient = gradient.chunk(3)[2]
     assert bool(value_gradient.any()) == (pool.source == "attn_out" or pool.tie_mha_v)
 
 
@@ -273,8 +275,9 @@ def test_mixed_precision_around_it_changes_nothing() -> None:
     ],
 )
 def test_parameters_have_their_ranges(parameters: dict[str, Any], message: str) -> None:
+    sizes: dict[str, Any] = {"dim": DIM, "n_tasks": 2, "n_heads": 4}
     with pytest.raises(MILError, match=message):
-        TaskAttentionPool(**{"dim": DIM, "n_tasks": 2, "n_heads": 4} | parameters)
+        TaskAttentionPool(**(sizes | parameters))
 
 
 def test_rows_must_fit() -> None:

@@ -53,7 +53,8 @@ def test_one_step_is_the_cosine_of_plain_gradients(demo_csv: Path, inputs: Input
     targets = inputs.tables.train.targets
     scaled = (targets - np.nanmean(targets, axis=0)) / np.nanstd(targets, axis=0)
     (batch,) = BatchLoader(MoleculeData.from_table(inputs.tables.train), n)
-    predicted = model.module.predictor.ffn(model.module.fingerprint(batch.bmg))
+    module: Any = model.module
+    predicted = module.predictor.ffn(module.fingerprint(batch.bmg))
     gradients = []
     for t in range(3):
         rows = np.isfinite(scaled[:, t])

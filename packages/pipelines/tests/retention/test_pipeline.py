@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -27,7 +28,7 @@ from molpool_pipelines.retention import (
 )
 from rt_ridge import Stage1CoeffSummaries
 
-RAW = {"compound_col": "compound", "missing_covariates": "run_median"}
+RAW: dict[str, Any] = {"compound_col": "compound", "missing_covariates": "run_median"}
 
 
 def raw(table: pl.DataFrame) -> pl.DataFrame:
@@ -113,7 +114,7 @@ def test_an_evaluation_is_of_the_predictions(folder, tmp_path):
     known = predicted.drop_nulls("predicted")
     (pooled,) = evaluation.scored
     row = pooled.table.row(-1, named=True)
-    rmse = np.sqrt(((known["rt"] - known["predicted"]) ** 2).mean())
+    rmse = np.sqrt(((known["rt"] - known["predicted"]).drop_nulls().to_numpy() ** 2).mean())
     assert row["rmse"] == pytest.approx(rmse, rel=1e-9)
     inside = known["rt"].is_between(known["lower_95"], known["upper_95"]).mean()
     assert row["coverage_95"] == pytest.approx(inside, abs=1e-12)
@@ -123,6 +124,8 @@ def test_what_is_written_is_what_was_returned(folder):
     config = evaluate_config(folder)
     again, stored = evaluate(config), Evaluation.load(folder / "evaluation")
     assert again.frame().equals(stored.frame())
+    assert again.drift is not None
+    assert stored.drift is not None
     assert again.drift.equals(stored.drift)
     assert again.scored[0].calibrated
     assert stored.scored[0].calibrated
@@ -146,6 +149,8 @@ def test_training_that_was_read_before_gives_the_same_fit(folder):
     found = fit(config, training).summaries
     stored = Stage1CoeffSummaries.load(folder / "fit" / "coefficients.npz")
     np.testing.assert_array_equal(found.mean, stored.mean)
+    assert found.calibration is not None
+    assert stored.calibration is not None
     np.testing.assert_array_equal(found.calibration.quantiles, stored.calibration.quantiles)
 
 

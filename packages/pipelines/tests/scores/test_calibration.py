@@ -43,7 +43,7 @@ def test_numbers_are_those_of_chemprops_evaluators(rows: tuple[FloatArray, ...])
     ence = peers.ExpectedNormalizedErrorEvaluator().evaluate(*t, mask, num_bins=10)
     assert ence.item() == pytest.approx(found.ence, rel=1e-6)
     assert found.rank_correlation == pytest.approx(spearmanr(np.abs(p - y), sd).statistic)
-    assert found.nll == pytest.approx(-norm.logpdf(y, p, sd).mean())
+    assert found.nll == pytest.approx(-np.mean(norm.logpdf(y, p, sd)))
 
 
 def test_coverage_of_known_scale(rows: tuple[FloatArray, ...]) -> None:

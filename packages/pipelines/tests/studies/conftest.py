@@ -51,6 +51,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     data = folder / "data"
 
     def run(program: str, *arguments: str) -> None:
+        assert programs is not None
         command = _as_user([str(programs / program), *arguments])
         subprocess.run(command, check=True, cwd="/", stdout=subprocess.DEVNULL)
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from molpool_common import ConfigModel, InputError
 from molpool_pipelines.runs import TrackingConfig
@@ -48,7 +48,7 @@ class ToyConfig(ConfigModel):
 class ToyObjective:
     """Score of fold k after epoch e: (x² + n/10 + k) / (e + 1) + 1."""
 
-    direction = "minimize"
+    direction: Literal["minimize", "maximize"] = "minimize"
     metric = "toy error"
 
     def __init__(self, config: ToyConfig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,9 @@ from molpool_pipelines.studies._kinds import (
 from molpool_pipelines.studies._scoring import MacroScore
 from sklearn.ensemble import RandomForestRegressor
 
-FEW = {name: {**settings, "n_estimators": 30} for name, settings in baselines.DEFAULTS.items()}
+FEW: dict[str, Any] = {
+    name: {**settings, "n_estimators": 30} for name, settings in baselines.DEFAULTS.items()
+}
 FEW[baselines.LIGHTGBM]["learning_rate"] = 0.2
 
 

@@ -110,8 +110,8 @@ def observe(path: Path, folder: Path, leak: Leak | None) -> Observed:
         run_study(config, mil_problem, name="leaks")
         stored = read_study(folder)
         best = stored.best()[0]
-        seen["choice"] = [best.number, params_of(best), (folder / "best.yaml").read_text()]
-    seen["choice"][2] = seen["choice"][2].replace(str(path), "")
+        resolved = (folder / "best.yaml").read_text().replace(str(path), "")
+        seen["choice"] = [best.number, params_of(best), resolved]
     for trial in stored.trials:
         seen["scores"].append([(f["value"], f["numbers"]) for f in folds_of(trial)])
         seen["scores"].append([trial.value, trial.state, trial.intermediate_values])
@@ -125,7 +125,7 @@ def watch(patch: pytest.MonkeyPatch, seen: Observed) -> None:
 
     def watched_fit(*arguments: Any, **options: Any) -> Any:
         result = train(*arguments, **options)
-        module = result.module
+        module: Any = result.module
         seen["scaling"].append(module.scaler.to_dict())
         seen["scaling"].append(module.objective.focal.pos_weight.tolist())
         seen["thresholds"].append(module.thresholds.tolist())

@@ -82,8 +82,8 @@ def test_interval_is_that_of_a_bootstrap_by_hand(classes: tuple[FloatArray, Floa
     assert found is not None
     # Ends of 2 000 resamples: standard error of a 2.5 % quantile about 0.09 of the spread's sd; two
     # of them differ by more than 0.5 sd in less than one of 10^4 runs; seeds are fixed.
-    assert found.low == pytest.approx(low, abs=0.5 * np.std(values))
-    assert found.high == pytest.approx(high, abs=0.5 * np.std(values))
+    assert found.low == pytest.approx(low, abs=0.5 * float(np.std(values)))
+    assert found.high == pytest.approx(high, abs=0.5 * float(np.std(values)))
 
 
 def test_paired_differences_are_narrower_than_apart(classes: tuple[FloatArray, FloatArray]) -> None:

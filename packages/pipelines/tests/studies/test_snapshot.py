@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import pytest
@@ -21,13 +21,14 @@ from molpool_pipelines.studies._snapshot import (
     write_page,
 )
 from optuna.distributions import (
+    BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
 from optuna.trial import TrialState
 
-SPACE = {
+SPACE: dict[str, BaseDistribution] = {
     "model.x": FloatDistribution(0, 1),
     "lr": FloatDistribution(1e-5, 1e-1, log=True),
     "n": IntDistribution(1, 4),
@@ -35,7 +36,9 @@ SPACE = {
 }
 
 
-def stored(n: int, direction: str = "minimize", value: Any = None) -> StudySnapshot:
+def stored(
+    n: int, direction: Literal["minimize", "maximize"] = "minimize", value: Any = None
+) -> StudySnapshot:
     """Return a study whose value is x plus a thousandth of n, unless given."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
@@ -115,7 +118,7 @@ def test_page_of_odd_studies(study: StudySnapshot, tmp_path: Path) -> None:
 def test_best_goes_by_direction_and_equal_scores_by_number() -> None:
     for direction, best in (("minimize", min), ("maximize", max)):
         study = stored(6, direction)
-        assert study.best()[0].value == best(t.value for t in study.trials)
+        assert study.best()[0].value == best(t.value for t in study.trials if t.value is not None)
     assert [t.number for t in stored(3, value=1.0).best(3)] == [0, 1, 2]
 
 

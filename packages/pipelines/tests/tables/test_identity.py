@@ -20,7 +20,7 @@ def test_is_what_rdkit_says_with_and_without_a_cache(tmp_path: Path) -> None:
         for mol, block, mass in zip(mols, found.blocks, found.masses, strict=True):
             if key := Chem.MolToInchiKey(mol):
                 assert block == key[:14]
-            assert mass == Descriptors.MolWt(mol)
+            assert mass == Descriptors.MolWt(mol)  # pyrefly: ignore[missing-attribute]
         assert found.bad == []
     # One molecule, as stereoisomers and writings are; a deuterium is not heavier in the block.
     assert found.blocks[0] == found.blocks[1]

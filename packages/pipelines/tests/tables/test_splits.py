@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,7 @@ def test_no_label_left_for_training(tmp_path: Path) -> None:
     one = table(tmp_path, [])
     times = [str(2000 + i) for i in range(30)]
     targets = np.where(np.arange(30) < 29 - 6, np.nan, 1.0)[:, None]
-    sparse = MoleculeTable(**{**vars(one), "times": times, "targets": targets})
+    sparse = replace(one, times=times, targets=targets)
     late = config(split_type="time", time_column="t", split_ratios=(0.6, 0.2, 0.2))
     with pytest.raises(InputError) as caught:
         split_table(sparse, late, 0)

@@ -424,7 +424,7 @@ class SupercategoryRidge(PooledRidge):
 
 
 def calibrate_intervals(
-    estimator: PartialPoolingRidge | SupercategoryRidge,
+    estimator: PooledRidge,
     X: Any,
     y: Any,
     groups: Any,

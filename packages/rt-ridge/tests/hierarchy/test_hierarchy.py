@@ -221,6 +221,7 @@ class Dense:
         )
         row = np.array([float(name in ones) for name in self.names])
         for q in range(0 if self.z is None else self.z.shape[1]):
+            assert self.z is not None
             for name in (("theta", q), ("theta_s", g % 3, q), ("theta_g", g, q)):
                 if name in self.names:
                     row[self.names.index(name)] = self.z[c, q]
@@ -386,7 +387,9 @@ def test_nodes_equal_dense_algebra(shape):
             np.testing.assert_allclose(mean[i], A @ dense.mean, rtol=1e-7, atol=1e-8)
             expected = A @ dense.cov @ A.T + np.diag(wider)
             np.testing.assert_allclose(cov[i], expected, rtol=1e-7, atol=1e-8)
-    mean, cov, new_cov = tables.compound(state)
+    of_compounds = tables.compound(state)
+    assert of_compounds is not None
+    mean, cov, new_cov = of_compounds
     for i, c in enumerate(compounds):
         A = functional(("alpha", c)) - mean_effect
         assert mean[i, 0] == pytest.approx(A @ dense.mean, rel=1e-7, abs=1e-8)
@@ -510,6 +513,9 @@ def test_classes_of_unseen_pairs_equal_dense_algebra(shape):  # noqa: C901
         np.testing.assert_allclose(mean[1:], A @ dense.mean, rtol=1e-7, atol=1e-8)
         np.testing.assert_allclose(cov[1:, 1:], A @ dense.cov @ A.T, rtol=1e-7, atol=1e-8)
 
+    assert effect is not None
+    assert effect.own is not None
+    assert effect.within is not None
     for k in range(2):
         check(effect.own.mean[k], effect.own.cov[k], of_class(k))
     assert effect.own.new_cov[1, 1] == pytest.approx(value["tau_slope_class"] ** 2 * 1.5)
@@ -518,7 +524,9 @@ def test_classes_of_unseen_pairs_equal_dense_algebra(shape):  # noqa: C901
         seen = {int(key) & 1 for key in effect.within.ids if key >> 32 == s}
         weights = of_class(k) | {("w_sk", (s, j)): (j == k) - 1 / len(seen) for j in seen}
         check(effect.within.mean[i], effect.within.cov[i], weights)
-    mean, cov, _ = tables.compound(state)
+    of_compounds = tables.compound(state)
+    assert of_compounds is not None
+    mean, cov, _ = of_compounds
     for i, c in enumerate(compounds):
         own = members[c % 2]
         weights = {("w_c", other): (other == c) - 1 / len(own) for other in own}

@@ -114,7 +114,7 @@ ONE = np.ones(1)
 
 
 def small(**changes: Any) -> IntervalCalibration:
-    values = {
+    values: dict[str, Any] = {
         "coverages": np.array([0.5, 0.9]),
         "quantiles": np.array([[1.0, 4.0], [0.5, 2.0]]),
         "edges": np.array([1]),

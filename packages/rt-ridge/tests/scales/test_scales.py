@@ -6,7 +6,7 @@ import json
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -151,7 +151,9 @@ EIGHT_SCHOOLS = np.array([28.0, 8, -3, 7, -1, 1, 18, 12])
 STANDARD_ERRORS = np.array([15.0, 10, 16, 11, 9, 11, 10, 18])
 
 
-def eight_schools(method: str, draws: int) -> tuple[Hierarchy, ScalePosterior]:
+def eight_schools(
+    method: Literal["laplace", "nuts"], draws: int
+) -> tuple[Hierarchy, ScalePosterior]:
     # σ is so large, and the rows of a school so many, that σ²/n is its squared standard error to
     # within 1e-5; the scatter within a school says nothing once σ is known.
     sigma = 1e4

@@ -200,6 +200,7 @@ def test_wrong_parameters_are_named(
     make_table: Callable[..., pl.DataFrame], keywords: dict[str, Any], phrase: str
 ) -> None:
     stats = summarise(make_table(0))
+    given: dict[str, Any] = {"lambda_slopes": 1.0, "sigma2": 1.0, **keywords}
     with pytest.raises(RTRidgeError) as caught:
-        collapsed_log_likelihood(stats, **{"lambda_slopes": 1.0, "sigma2": 1.0, **keywords})
+        collapsed_log_likelihood(stats, **given)
     assert phrase in str(caught.value)

@@ -137,6 +137,6 @@ def test_one_row_a_pair_measures_no_noise() -> None:
         GroupwiseRidge().fit(np.zeros((4, 1)), np.arange(4.0), groups)
 
 
-@parametrize_with_checks([GroupwiseRidge(), GroupwiseLasso()])
+@parametrize_with_checks([GroupwiseRidge(), GroupwiseLasso()])  # pyrefly: ignore[bad-argument-type, missing-argument]
 def test_scikit_learns_contract_is_kept(estimator: Any, check: Any) -> None:
     check(estimator)

@@ -76,7 +76,7 @@ def test_chunks_in_any_order_give_the_whole(seed: int, cuts: list[int], data: An
     masks = [(a <= whole[2]) & (whole[2] < b) for a, b in itertools.pairwise(edges)]
     table = ours.table().to_dicts()
     for row, inside in zip(table, [*masks, whole[2] >= 0], strict=True):
-        for name, value in by_hand(*whole, inside).items():
+        for name, value in by_hand(*whole, inside=inside).items():
             # Sums in another order.
             assert row[name] == (None if value is None else pytest.approx(value, rel=1e-11)), name
     assert ours.n_rows == 400
@@ -90,8 +90,8 @@ def test_bins_are_named_and_tail_comes_first() -> None:
 
 def test_an_empty_bin_is_null() -> None:
     metrics = SupportMetrics((1, 3))
-    one = np.ones(1)
-    metrics.update(one, Prediction(one, one, one, np.zeros(1, dtype=np.int8)), one, one)
+    one, once = np.ones(1), np.ones(1, dtype=np.int64)
+    metrics.update(one, Prediction(one, one, one, np.zeros(1, dtype=np.int8)), once, once)
     table = metrics.table()
     assert table["mae"].to_list() == [None, 0.0, None, 0.0]
     # One row has no spread.

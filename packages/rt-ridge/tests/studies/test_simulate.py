@@ -117,7 +117,9 @@ def test_species_gamma_is_the_spread_of_slopes_within_a_cluster() -> None:
     spread = small(species_gamma_sd=0.5, n_species=300, rare_pairs=0)[1]
     for made, expected in ((flat, 0.0), (spread, 0.5)):
         pairs = made.pairs.join(made.species, on="species").filter(comp_id=0)
-        slopes = pairs.group_by("species_cluster").agg(pl.col("slope_0").var())["slope_0"]
+        slopes = (
+            pairs.group_by("species_cluster").agg(pl.col("slope_0").var())["slope_0"].to_numpy()
+        )
         # 297 degrees of freedom: five standard errors of a sd are a fifth of it.
         assert np.sqrt(slopes.mean()) == pytest.approx(expected, rel=0.21, abs=1e-12)
 

@@ -6,6 +6,7 @@ Tukey's test against statsmodels' repeated-measures analysis of variance, scipy 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -171,7 +172,7 @@ def test_equals_scipy_on_a_balanced_design_without_blocks() -> None:
     error = float(x.var(axis=0, ddof=1).mean())
     found = honest_differences(x.mean(axis=0), k, error, m * (k - 1))
     peer = stats.tukey_hsd(*x.T)
-    ends = peer.confidence_interval(0.95)
+    ends: Any = peer.confidence_interval(0.95)
     np.testing.assert_allclose(found.p, peer.pvalue, atol=1e-9)
     # scipy leaves the diagonal without an interval of its own.
     off = ~np.eye(m, dtype=bool)
@@ -184,7 +185,7 @@ def test_is_the_paired_t_test_for_two_models() -> None:
     found = repeated_measures_tukey(x)
     peer = stats.ttest_rel(x[:, 0], x[:, 1])
     assert found.p[0, 1] == pytest.approx(peer.pvalue, rel=1e-6)
-    ends = peer.confidence_interval(0.95)
+    ends: Any = peer.confidence_interval(0.95)
     assert (found.low[0, 1], found.high[0, 1]) == pytest.approx(tuple(ends), rel=1e-6)
 
 
@@ -257,7 +258,7 @@ def test_is_the_t_test_where_no_row_is_shared() -> None:
     peer = stats.ttest_1samp(d, 0.0)
     found = corrected_resampled_t(d, 1e-12)
     assert found.p == pytest.approx(peer.pvalue, rel=1e-6)
-    ends = peer.confidence_interval(0.95)
+    ends: Any = peer.confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx(tuple(ends), rel=1e-6)
 
 

@@ -67,7 +67,9 @@ def test_a_fold_s_score_by_hand(make_config: Any, molecules: pl.DataFrame) -> No
     rest = molecules.filter(~pl.col("SMILES").is_in(outer.test.smiles), labelled)
     params = {"training.max_lr": 0.01, "model.ffn.hidden_size": 12}
     told: list[tuple[int, float]] = []
-    result = build(config).run_fold(params, 1, lambda *said: told.append(said), seed=9)
+    result = build(config).run_fold(
+        params, 1, lambda epoch, score: told.append((epoch, score)), seed=9
+    )
 
     train, val = rest.filter(pl.col("Fold") != "y"), rest.filter(pl.col("Fold") == "y")
     data, held_out = (
@@ -85,7 +87,9 @@ def test_a_fold_s_score_by_hand(make_config: Any, molecules: pl.DataFrame) -> No
     assert result.value == pytest.approx(np.mean(list(expected.values())), rel=1e-4)
     for task, value in expected.items():
         assert result.numbers[f"ma_rae: {task}"] == pytest.approx(value, rel=1e-4)
-    best = int(np.argmin([r.val_loss for r in records]))
+    losses = [r.val_loss for r in records if r.val_loss is not None]
+    assert len(losses) == len(records)
+    best = int(np.argmin(losses))
     assert [epoch for epoch, _ in told] == [0, 1, 2]
     assert told[best][1] == result.value
     assert result.numbers["best_epoch"] == best + 1
@@ -113,7 +117,7 @@ def test_labels_of_the_outer_test_change_no_score(
 def test_groups_are_measured_on_training_rows_of_the_fold(
     make_config: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
+    seen: list[Any] = []
 
     def spy(config: Any, train: MoleculeData, kinds: Any) -> Any:
         seen.append(train)

@@ -152,6 +152,7 @@ def test_identity_knows_the_data_and_what_no_parameter_sets(
     assert mil_problem(made).identity == same  # lr is drawn
     assert mil_problem(config(training={"epochs": 4})).identity != same
     other = tmp_path / "bags.csv"
+    assert made.data_path is not None
     frame = pl.read_csv(made.data_path)
     frame.with_columns(pl.col("f1") + 1).write_csv(other)
     assert mil_problem(config(path=other)).identity != same
@@ -177,7 +178,9 @@ def test_bad_input(
     message: str,
 ) -> None:
     path = tmp_path / "bags.csv"
-    frame = pl.read_csv(config().data_path)
+    stored = config().data_path
+    assert stored is not None
+    frame = pl.read_csv(stored)
     if change:
         frame = frame.with_columns(**{k: pl.lit(v) for k, v in change.items()})
     frame.write_csv(path)

@@ -83,13 +83,13 @@ class Drawn:
         return int(self._rng.integers(low, high + 1))
 
     def suggest_categorical(self, _name: str, choices: Sequence[Any]) -> Any:
-        return choices[self._rng.integers(len(choices))]
+        return choices[int(self._rng.integers(len(choices)))]
 
 
 def test_ten_thousand_draws_stay_in_the_ranges_and_fill_them() -> None:
     space = mil_space(FULL)
     assert set(space.parameters) == {*CHOICES, *WHOLE, *LOG, *LINEAR}
-    trial = Drawn(0)
+    trial: Any = Drawn(0)
     draws = [space.suggest(trial) for _ in range(10_000)]
     for name, choices in CHOICES.items():
         assert {d[name] for d in draws} == choices, name
@@ -141,7 +141,7 @@ def test_dotted_paths_narrow_fix_and_add(config: MakeConfig) -> None:
         )
     )
     assert "gamma_t0" not in space.parameters
-    trial = Drawn(1)
+    trial: Any = Drawn(1)
     draws = [space.suggest(trial) for _ in range(200)]
     assert {d["inst_hidden"] for d in draws} == {64, 128}
     assert {d["batch_size"] for d in draws} == {32}
