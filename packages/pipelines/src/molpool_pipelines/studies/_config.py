@@ -1,4 +1,4 @@
-"""What a study can be told: the ``study`` section, and what `retrain` takes."""
+"""The ``study`` section of a configuration, and what `retrain` takes."""
 
 from __future__ import annotations
 
