@@ -53,6 +53,7 @@ class Outcome:
 
 
 Run = Callable[..., Outcome]
+Trained = tuple[Outcome, Path]
 
 
 def columns() -> Table:
@@ -146,3 +147,12 @@ def small(demo_csv: Path) -> list[str]:
         *("--training.accelerator", "cpu"),
         *("--training.epochs", "2"),
     ]
+
+
+@pytest.fixture(scope="session")
+def plain(run: Run, small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A run of one epoch that shuffles; not to be changed."""
+    folder = tmp_path_factory.mktemp("plain") / "run"
+    outcome = run(*small, "--training.epochs", 1, "--save-dir", folder)
+    assert outcome.code == 0, outcome.err
+    return outcome, folder

@@ -222,10 +222,14 @@ def environment(arguments: Sequence[str] = ()) -> dict[str, Any]:
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
-        "packages": dict(
-            sorted({d.metadata["Name"]: d.version for d in distributions() if d.metadata}.items())
-        ),
+        "packages": _packages(),
     }
+
+
+def _packages() -> dict[str, str]:
+    """Return the version of each distribution, its metadata parsed once, of some 200 a while."""
+    read = (d.metadata for d in distributions())
+    return dict(sorted({m["Name"]: m["Version"] for m in read if m}.items()))
 
 
 CACHE_VARIABLE = "MOLPOOL_CACHE"
