@@ -278,6 +278,8 @@ class IntervalCalibration:
             )
         own = np.eye(len(counts), dtype=np.bool_)
         enough = counts >= MIN_ROWS
+        # Bin 0 is the pairs never seen: their errors are those of back-offs, another distribution,
+        # so they are pooled with seen pairs only where nothing else is left.
         of_all = quantiles(np.ones(len(counts), dtype=np.bool_))
         seen = quantiles(~own[0]) if counts[1:].sum() >= MIN_ROWS else of_all
         normal = normal_quantiles(GRID)
@@ -313,6 +315,7 @@ class IntervalCalibration:
         quantile = quantile[np.searchsorted(self.edges, support, side="right")]
         if extrapolated is not None and self.extrapolation is not None:
             least = self._at(self.extrapolation.quantiles, coverage)
+            # Outside the range of the training an interval may grow but not shrink.
             quantile = np.where(extrapolated, np.maximum(quantile, least), quantile)
         return np.asarray(quantile * std)
 
@@ -324,6 +327,8 @@ class IntervalCalibration:
         at = float(np.interp(min(coverage, last), ends, [0.0, *quantiles]))
         if coverage > last:
             wider, widest = (normal_quantiles(np.array([c]))[0] for c in (coverage, last))
+            # Held-out rows say nothing of coverages beyond the last: only the shape of the tail is
+            # assumed.
             at *= float(wider / widest)
         return at
 
