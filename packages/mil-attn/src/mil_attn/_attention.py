@@ -150,6 +150,7 @@ def attention_frame(module: MILModule, data: BagData, *, effects: bool = True) -
     attention, predicted = _outputs(module, data)
     bag_of = np.repeat(np.arange(len(data)), data.sizes)
     n, n_tasks = len(bag_of), len(module.task_names)
+    # Instances without names are numbered within their bag, from 0.
     names = data.instance_ids or [str(i) for i in np.arange(n) - data.bounds[:-1][bag_of]]
     energies = np.full(n, np.nan) if data.energies is None else data.energies
     columns = {
@@ -279,6 +280,7 @@ def _outputs(module: MILModule, data: BagData) -> tuple[FloatArray, FloatArray]:
         for bags in BagLoader(scaled, 512):
             output = module(bags.to(device))
             attention.append(output.attention.cpu().double().numpy())
+            # float64 for the table alone: attention of a bag then sums to 1 as printed.
             values.append(module.values(output.logits).cpu().double().numpy())
     return np.concatenate(attention), np.concatenate(values)
 

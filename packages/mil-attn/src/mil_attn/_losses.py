@@ -234,5 +234,7 @@ def normalize_lambdas(raw: Sequence[float] | Tensor, floor: float, ceil: float) 
         )
     if not 0 < floor <= ceil:
         raise MILError(f"floor, ceil: expected 0 < floor <= ceil; found {floor:g} and {ceil:g}.")
+    # Bounds act on ratios to the mean, so that they do not depend on the unit of `raw`; the second
+    # division undoes what clipping did to the mean, and the learning rate keeps its meaning.
     clipped = (values / values.mean()).clamp(floor, ceil)
     return clipped / clipped.mean()

@@ -196,6 +196,8 @@ class FeatureScaler:
 
 def _blocks(values: NDArray[Any]) -> Iterator[FloatArray]:
     for start in range(0, len(values), _BLOCK):
+        # float64 per block: sums over millions of float32 instances lose digits, a full copy the
+        # memory.
         yield values[start : start + _BLOCK].astype(np.float64)
 
 
@@ -205,6 +207,7 @@ def _features(scale: ColumnScale | None, values: Float32Array | None) -> Float32
     scaled = np.empty_like(values)
     for start in range(0, len(values), _BLOCK):
         block = scale.transform(values[start : start + _BLOCK])
+        # 0 is the training mean in scaled units: an undefined feature is imputed by it.
         scaled[start : start + _BLOCK] = np.where(np.isnan(block), 0.0, block)
     return scaled
 

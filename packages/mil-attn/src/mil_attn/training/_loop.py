@@ -153,6 +153,7 @@ class Shuffle(Sampler[int]):
         return self.n
 
     def __iter__(self) -> Iterator[int]:
+        # Seeded by both numbers: an epoch can be resumed without replaying those before it.
         rng = np.random.default_rng([self.seed, self.epoch])
         return iter(rng.permutation(self.n).tolist())
 
@@ -199,6 +200,7 @@ def train_epochs(
     resume_from : Path, optional
         A ``last.ckpt`` to go on from.
     """
+    # Average precision rises as models improve, a loss falls.
     mode: Literal["max", "min"] = "max" if module.is_classifier else "min"
     recorder = Recorder(on_epoch)
     checkpoints = KeepBestAndLast(
@@ -226,6 +228,7 @@ def train_epochs(
             enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in callbacks),
             enable_model_summary=False,
             use_distributed_sampler=False,
+            # Sanity batches before the first epoch would be counted among its validation logits.
             num_sanity_val_steps=0,
         )
         with quick_products(trainer.strategy.root_device):
