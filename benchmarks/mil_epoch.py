@@ -23,7 +23,8 @@ from time import perf_counter
 import numpy as np
 import torch
 from claims import Claim, settle
-from mil_attn import BagData, BagLoader, MILModelConfig, MILTaskAttnMixerWithAux, Shuffle
+from mil_attn import BagData, BagLoader, MILModelConfig, MILTaskAttnMixerWithAux
+from molpool_common import EpochShuffle
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.utils.rnn import pad_sequence
@@ -56,7 +57,7 @@ def main() -> int:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     data = bags(given.bags)
-    order = list(Shuffle(len(data), SEED))
+    order = list(EpochShuffle(len(data), SEED))
     longest = [int(data.sizes[batch].max()) for batch in batches(order)]
     padded = sum(n * len(batch) for n, batch in zip(longest, batches(order), strict=True))
     print(
@@ -95,7 +96,7 @@ def our_epoch(data: BagData) -> Callable[[], None]:
     optimiser = torch.optim.AdamW(model.parameters(), fused=True)
 
     def run() -> None:
-        for batch in BagLoader(data, BATCH, Shuffle(len(data), SEED)):
+        for batch in BagLoader(data, BATCH, EpochShuffle(len(data), SEED)):
             optimiser.zero_grad()
             binary_cross_entropy_with_logits(model(batch).logits, batch.labels).backward()
             optimiser.step()
@@ -118,7 +119,7 @@ def their_epoch(data: BagData) -> Callable[[], None]:
         return pad_sequence(some, batch_first=True), mask, labels[rows]
 
     def run() -> None:
-        for rows in batches(list(Shuffle(len(data), SEED))):
+        for rows in batches(list(EpochShuffle(len(data), SEED))):
             x, mask, y = padded(rows)
             optimiser.zero_grad()
             _, losses = model.compute_loss(y, x, mask)

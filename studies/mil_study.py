@@ -31,10 +31,9 @@ from mil_attn import (
     FeatureScaler,
     MILModelConfig,
     MILTaskAttnMixerWithAux,
-    Shuffle,
     stored_folds,
 )
-from molpool_common import UndefinedMetricError, roc_auc
+from molpool_common import EpochShuffle, UndefinedMetricError, roc_auc
 from numpy.typing import NDArray
 from study_results import Results, difference, spread, table
 from torch import Tensor, nn
@@ -154,7 +153,7 @@ def train(
     torch.manual_seed(seed)
     model: Any = make(part.instances.shape[1])
     optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
-    sampler = Shuffle(len(part), seed)
+    sampler = EpochShuffle(len(part), seed)
     whole = held.batch(range(len(held)))
     found = []
     for epoch in range(epochs):

@@ -20,7 +20,7 @@ def test_script_measures_a_table(tmp_path: Path) -> None:
     rows = [f"{smiles},{len(smiles)},{i % 7},{i % 5}" for i, smiles in enumerate(chains)]
     (tmp_path / "data" / "mine.csv").write_text("SMILES,A,B,C\n" + "\n".join(rows) + "\n")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "TASKS": "A,B,C"}
+    environment = {**os.environ, "PATH": path, "TASKS": "A,B,C", "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(
         ["bash", str(SCRIPT), "mine"], cwd=tmp_path, env=environment, capture_output=True, text=True
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 SMILES = [
     "CCO",
@@ -52,6 +53,7 @@ class Outcome:
 
 
 Run = Callable[..., Outcome]
+Trained = tuple[Outcome, Path]
 
 
 def columns() -> Table:
@@ -63,6 +65,12 @@ def columns() -> Table:
         "KSOL": [f"{(7 * i) % n}" for i in range(n)],
         "Quality": [("high", "medium", "low")[i % 3] for i in range(n)],
     }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Models this small gain nothing from threads, which wait for one another on a busy machine."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture
@@ -139,3 +147,12 @@ def small(demo_csv: Path) -> list[str]:
         *("--training.accelerator", "cpu"),
         *("--training.epochs", "2"),
     ]
+
+
+@pytest.fixture(scope="session")
+def plain(run: Run, small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A run of one epoch that shuffles; not to be changed."""
+    folder = tmp_path_factory.mktemp("plain") / "run"
+    outcome = run(*small, "--training.epochs", 1, "--save-dir", folder)
+    assert outcome.code == 0, outcome.err
+    return outcome, folder

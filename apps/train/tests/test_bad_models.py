@@ -20,11 +20,9 @@ def flags(write_table: Any) -> list[str]:
     return ["--data-path", str(write_table()), "--target-columns", "LogD", "KSOL"]
 
 
-@pytest.fixture(scope="module")
-def finished(run: Any, small: list[str], tmp_path_factory: Any) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    assert run(*small, "--training.epochs", 1, "--save-dir", folder).code == 0
-    return Path(folder)
+@pytest.fixture(scope="session")
+def finished(plain: Any) -> Path:
+    return Path(plain[1])
 
 
 class TestCheckpoint:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def flags(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Two seeds on two folds, three epochs each, and molecules to predict."""
+    """Two seeds on two folds, two epochs each, and molecules to predict."""
     path = tmp_path_factory.mktemp("unseen") / "new.csv"
     path.write_text("SMILES,price\n" + "".join(f"{s},1\n" for s in UNSEEN))
     return [
         *small,
-        *("--training.epochs", "3"),
         *("--ensemble.n-seeds", "2", "--ensemble.n-folds", "2"),
         *("--predict-path", str(path), "--on-bad-smiles", "drop"),
         *ON,
@@ -80,7 +81,7 @@ class TestFolder:
     def test_log_and_statistics_name_the_member(self, folder: Path) -> None:
         lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
         epochs = [(e["member"], e["epoch"]) for e in lines if e["event"] == "epoch"]
-        assert epochs == [(m, e) for m in range(4) for e in range(3)]
+        assert epochs == [(m, e) for m in range(4) for e in range(2)]
         drawn = pl.read_parquet(folder / "sampling.parquet")
         assert drawn.select("member", "epoch").rows() == epochs
 
@@ -96,9 +97,12 @@ class TestPredictions:
         each = np.stack([m.predict(rows["SMILES"].to_list()) for m in members])
         assert rows["fold"].is_null().all()
         # Batches are cut elsewhere, so sums of single precision round differently.
-        close = {"rtol": 1e-4, "atol": 1e-4}
-        np.testing.assert_allclose(columns(rows, "{} predicted"), each.mean(axis=0), **close)
-        np.testing.assert_allclose(columns(rows, "{}_sd"), each.std(axis=0, ddof=1), **close)
+        np.testing.assert_allclose(
+            columns(rows, "{} predicted"), each.mean(axis=0), rtol=1e-4, atol=1e-4
+        )
+        np.testing.assert_allclose(
+            columns(rows, "{}_sd"), each.std(axis=0, ddof=1), rtol=1e-4, atol=1e-4
+        )
 
     def test_other_rows_are_out_of_fold(self, predictions: pl.DataFrame, members: Any) -> None:
         assert set(predictions["split"]) == {"val", "test"}
@@ -158,7 +162,7 @@ class TestMetrics:
 
 
 def stop_in(monkeypatch: pytest.MonkeyPatch, member: int, epoch: int) -> None:
-    """Press Ctrl-C in a member's epoch, both from 1."""
+    """Send SIGTERM in a member's epoch, both from 1."""
     from molpool_pipelines.fitting import TrainingScreen
 
     start, move = TrainingScreen.on_train_start, TrainingScreen.on_train_batch_end
@@ -171,10 +175,15 @@ def stop_in(monkeypatch: pytest.MonkeyPatch, member: int, epoch: int) -> None:
     def stop(self: Any, trainer: Any, *arguments: Any, **named: Any) -> None:
         move(self, trainer, *arguments, **named)
         if len(started) == member and trainer.current_epoch == epoch - 1:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(TrainingScreen, "on_train_start", begin)
     monkeypatch.setattr(TrainingScreen, "on_train_batch_end", stop)
+
+
+def go_on(folder: Path) -> str:
+    """Return the last words of a run that was stopped."""
+    return f"Interrupted. Go on with: molpool-train chemprop --resume --save-dir {folder}\n"
 
 
 def best_in(checkpoint: Path) -> float:
@@ -198,7 +207,9 @@ class TestResume:
         stopped = tmp_path / "stopped"
         with pytest.MonkeyPatch.context() as patch:
             stop_in(patch, member=3, epoch=2)
-            assert run(*flags, "--save-dir", stopped).code == 130
+            outcome = run(*flags, "--save-dir", stopped)
+        assert outcome.code == 130
+        assert outcome.err.endswith(go_on(stopped))
         assert not (stopped / "models").exists()
         assert not (stopped / "checkpoints" / "member-003").exists()
         assert best_in(stopped / "checkpoints/member-002/last.ckpt") == told(stopped, 2)[0]
@@ -210,9 +221,37 @@ class TestResume:
         lines = [json.loads(s) for s in (stopped / "log.jsonl").read_text().splitlines()]
         after = lines[[e["event"] for e in lines].index("resumed") :]
         epochs = [(e["member"], e["epoch"]) for e in after if e["event"] == "epoch"]
-        assert epochs == [(2, 1), (2, 2), (3, 0), (3, 1), (3, 2)]
+        assert epochs == [(2, 1), (3, 0), (3, 1)]
         # All epochs of all members stand in the report, also of those trained before the break.
-        assert "Epochs, all models</dt><dd>12" in (stopped / "report.html").read_text()
+        assert "Epochs, all models</dt><dd>8" in (stopped / "report.html").read_text()
+
+    @pytest.mark.parametrize(
+        ("place", "members"), [("_title", 1), ("evaluate", 2)], ids=["between", "after"]
+    )
+    def test_stopped_outside_of_any_member_it_says_how_to_go_on(
+        self, run: Any, small: list[str], tmp_path: Path, place: str, members: int
+    ) -> None:
+        """SIGTERM once a number of members is trained and the next has not begun."""
+        fitting = importlib.import_module("molpool_pipelines.fitting._chemprop_run")
+        stopped, original = tmp_path / "stopped", getattr(fitting, place)
+
+        def stop(*arguments: Any) -> Any:
+            if len(list(stopped.glob("checkpoints/*/last.ckpt"))) == members:
+                signal.raise_signal(signal.SIGTERM)
+            return original(*arguments)
+
+        two = ("--ensemble.n-seeds", "2", "--training.epochs", "1")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fitting, place, stop)
+            outcome = run(*small, *two, "--save-dir", stopped)
+        assert outcome.code == 130
+        assert outcome.err.endswith(go_on(stopped))
+        events = [json.loads(s)["event"] for s in (stopped / "log.jsonl").read_text().splitlines()]
+        assert events == ["started", *["epoch"] * members, "interrupted"]
+        resumed = run("--resume", "--save-dir", stopped)
+        assert resumed.code == 0, resumed.err
+        events = [json.loads(s)["event"] for s in (stopped / "log.jsonl").read_text().splitlines()]
+        assert events.count("epoch") == 2
 
     def test_a_finished_run_predicts_other_molecules(
         self, run: Any, folder: Path, members: Any, tmp_path: Path

@@ -178,7 +178,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
 ) -> None:
     from molpool_pipelines.fitting import MILScreen
 
-    length = ("--training.epochs", 3, "--training.checkpoint-every-steps", 1)
+    length = ("--training.epochs", 2, "--training.checkpoint-every-steps", 1)
     common = [*("--data-path", table), *length, *SMALL]
     assert run(*common, "--save-dir", tmp_path / "whole")[0] == 0
 

@@ -270,11 +270,9 @@ def test_second_run_needs_permission(run: Any, small: list[str], folder: Path) -
     assert "--overwrite true" in refused.err
 
 
-def test_same_seed_same_predictions(
-    run: Any, small: list[str], tmp_path: Path, demo_csv: Path
-) -> None:
-    said = []
-    for name in ("a", "b"):
-        assert run(*small, "--training.epochs", 1, "--save-dir", tmp_path / name).code == 0
-        said.append(pl.read_parquet(tmp_path / name / "predictions.parquet"))
-    assert said[0].equals(said[1])
+def test_same_seed_same_predictions(run: Any, small: list[str], plain: Any, tmp_path: Path) -> None:
+    assert run(*small, "--training.epochs", 1, "--save-dir", tmp_path / "again").code == 0
+    one, other = (
+        pl.read_parquet(path / "predictions.parquet") for path in (plain[1], tmp_path / "again")
+    )
+    assert one.equals(other)

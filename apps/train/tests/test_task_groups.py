@@ -222,7 +222,7 @@ class TestSeparate:
     ) -> None:
         measured, by_hand = tmp_path / "measured", tmp_path / "by_hand"
         flags = (*small, "--training.epochs", 1, "--sharing", "separate")
-        tag = ("--task-affinity.clustering-method", "tag")
+        tag = ("--task-affinity.clustering-method", "tag", "--task-affinity.n-bootstrap", 5)
         outcome = run(*flags, *MEASURED, *tag, "--save-dir", measured)
         assert outcome.code == 0, outcome.err
         config = tmp_path / "by_hand.yaml"

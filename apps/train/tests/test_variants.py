@@ -33,8 +33,8 @@ def log_lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-def test_plain_shuffle(trained: Any) -> None:
-    outcome, folder = trained(*QUICK)
+def test_plain_shuffle(plain: Any) -> None:
+    outcome, folder = plain
     assert not (folder / "sampling.parquet").exists()
     assert "Plain shuffling" in (folder / "report.html").read_text()
     assert "entropy" not in outcome.out
@@ -53,18 +53,17 @@ def test_hierarchical_draws_the_rarest_task_more_often(trained: Any) -> None:
 
 
 def test_weighted_strategy_shuffles_and_weighs_the_loss(
-    run: Any, small: list[str], tmp_path: Path
+    run: Any, small: list[str], plain: Any, tmp_path: Path
 ) -> None:
     weighted = ("--joint-sampling.curriculum.strategy", "weighted")
     off = ("--joint-sampling.task-oversampling.enabled", "false")
-    for name, flags in (("plain", ()), ("weighted", (*CURRICULUM, *weighted, *off))):
-        assert run(*small, *QUICK, *flags, "--save-dir", tmp_path / name).code == 0
-    plain, other = (
-        pl.read_parquet(tmp_path / name / "predictions.parquet") for name in ("plain", "weighted")
-    )
-    assert not (tmp_path / "weighted" / "sampling.parquet").exists(), "it shuffles"
-    assert plain["split"].equals(other["split"])
-    assert not np.allclose(plain["LogP predicted"], other["LogP predicted"])
+    folder = tmp_path / "weighted"
+    flags = (*CURRICULUM, *weighted, *off)
+    assert run(*small, *QUICK, *flags, "--save-dir", folder).code == 0
+    one, other = (pl.read_parquet(path / "predictions.parquet") for path in (plain[1], folder))
+    assert not (folder / "sampling.parquet").exists(), "it shuffles"
+    assert one["split"].equals(other["split"])
+    assert not np.allclose(one["LogP predicted"], other["LogP predicted"])
 
 
 def test_classification(run: Any, demo_csv: Path, small: list[str], tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_one_model_of_both_kinds(
     targets = np.column_stack([carbons, classes[:, 1]])
     data = MoleculeData(smiles, targets, task_names=("carbons", "ring"))
     config = settings(
-        groups=groups, epochs=60, learning_rate=5e-3, loss="mae", model={"aggregation": "sum"}
+        groups=groups, epochs=40, learning_rate=1e-2, loss="mae", model={"aggregation": "sum"}
     )
     model = ChempropModel.from_config(
         config, task_names=("carbons", "ring"), task_types=("regression", "classification")
@@ -202,7 +202,7 @@ def test_bounds_that_hold_cost_nothing(smiles: list[str], settings: Any) -> None
     censoring = np.full((32, 1), -1, dtype=np.int8)
     data = MoleculeData(smiles, targets, task_names="a", censoring=censoring)
     model = ChempropModel.from_config(
-        settings(epochs=60, learning_rate=5e-3, patience=None), task_names="a"
+        settings(epochs=30, learning_rate=5e-3, patience=None), task_names="a"
     )
     model.fit(data)
     # All labels are "less than": the model may sink below all of them.

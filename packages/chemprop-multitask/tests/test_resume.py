@@ -18,7 +18,7 @@ from chemprop_multitask import ChempropError, ChempropModel, EpochRecord, Molecu
 from numpy.typing import NDArray
 
 TASKS = ("a", "b", "c")
-STEPS = 4
+STEPS = 3
 EPOCHS = 3
 
 
@@ -69,6 +69,7 @@ def run(smiles: list[str], table: NDArray[np.float64], settings: Any) -> Run:
     dropout = {"hidden_size": 16, "dropout": 0.2}
     config = settings(
         epochs=EPOCHS,
+        batch_size=12,
         checkpoint_every_steps=1,
         gradient_clip=1.0,
         learning_rate=1e-2,

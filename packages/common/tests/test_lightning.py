@@ -5,7 +5,8 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import numpy as np
@@ -275,6 +276,35 @@ class Recorder(EpochRecorder[Record]):
 
     def record(self, trainer: pl.Trainer, seconds: float) -> Record:
         return Record(trainer.current_epoch)
+
+
+@dataclass(frozen=True)
+class LossRecord:
+    epoch: int
+    train_loss: float
+    val_loss: float | None
+    learning_rate: float
+    seconds: float
+
+
+class LossRecorder(EpochRecorder[LossRecord]):
+    record_type = LossRecord
+    metric_names: ClassVar = {"train_loss": "loss_epoch"}
+
+
+def test_a_record_holds_the_logged_metrics_of_its_fields() -> None:
+    metrics = {"loss_epoch": torch.tensor(0.5), "other": torch.tensor(9.0)}
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.25)
+    trainer: Any = SimpleNamespace(
+        callback_metrics=metrics, current_epoch=2, optimizers=[optimiser]
+    )
+    recorder = LossRecorder()
+    assert recorder.record(trainer, 3.0) == LossRecord(2, 0.5, None, 0.25, 3.0)
+    metrics["val_loss"] = torch.tensor(1.5)
+    assert recorder.record(trainer, 3.0) == LossRecord(2, 0.5, 1.5, 0.25, 3.0)
+    del metrics["loss_epoch"]
+    with pytest.raises(KeyError, match="loss_epoch"):  # never a record without its loss
+        recorder.record(trainer, 3.0)
 
 
 class Noisy(pl.LightningModule):  # type: ignore[misc]  # lightning has no types here

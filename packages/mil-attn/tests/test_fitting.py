@@ -68,7 +68,7 @@ def test_values_are_learned_in_their_own_units(settings: Settings, make_data: Ma
         batch_size=16,
         accumulate_grad_batches=1,
     )
-    train, val = (make_data(n, seed=s, task_kind="regression") for n, s in ((400, 0), (100, 1)))
+    train, val = (make_data(n, seed=s, task_kind="regression") for n, s in ((200, 0), (100, 1)))
     result = fit(config, train, val)
     p = predict(result.module, val)
     assert val.labels is not None

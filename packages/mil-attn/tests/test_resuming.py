@@ -19,8 +19,9 @@ from mil_attn._config import MILConfig
 from mil_attn._errors import MILError
 from mil_attn._fitting import FitResult, fit, predict
 from mil_attn.data._bag_data import BagData
-from mil_attn.training._loop import EpochRecord, Shuffle
+from mil_attn.training._loop import EpochRecord
 from mil_attn.training._module import MILModule
+from molpool_common import EpochShuffle
 
 Settings = Callable[..., MILConfig]
 MakeData = Callable[..., BagData]
@@ -41,7 +42,7 @@ class StopAt(pl.Callback):  # type: ignore[misc]  # lightning has no types here
         setattr(self, hook, stop)
 
 
-class Drawn(Shuffle):
+class Drawn(EpochShuffle):
     """A sampler that remembers what it drew in each epoch."""
 
     def __init__(self, n: int, seed: int) -> None:

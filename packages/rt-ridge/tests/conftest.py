@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import runpy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from rt_ridge.prediction._effects import BackoffLevel
 from rt_ridge.prediction._summaries import Stage1CoeffSummaries
 from rt_ridge.tables._features import FeatureMap
 from rt_ridge.tables._keys import GroupParents
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 Ints = npt.NDArray[np.int64]
 
@@ -120,6 +121,14 @@ class DenseHierarchy:
             n=self.counts,
             method="dense",
         )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Matrices of a handful of rows are multiplied faster than threads are woken."""
+    with threadpool_limits(1), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
 
 
 @pytest.fixture(scope="session")

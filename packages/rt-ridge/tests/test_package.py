@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import rt_ridge
 
 
@@ -37,9 +38,10 @@ def test_errors_are_those_of_wrong_input() -> None:
     assert rt_ridge.RTRidgeError.exit_code == 2
 
 
-def test_readme_example_runs() -> None:
+def test_readme_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     blocks = [part.split("```")[0] for part in readme.split("```python\n")[1:]]
-    sizes, prediction = run("\n".join(blocks)).splitlines()
+    exec("\n".join(blocks), {})
+    sizes, prediction = capsys.readouterr().out.splitlines()
     assert sizes == "SufficientStatistics(G=120, P=1, n_rows=600)"
     assert f"# {prediction.removesuffix(' min')}" in readme

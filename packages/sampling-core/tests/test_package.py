@@ -16,24 +16,16 @@ def run(code: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "import sampling_core",
-        "from sampling_core import PHASES, resolve_phase_weights",
-        "from sampling_core import JointSamplingConfig, CurriculumState, map_legacy",
-    ],
-)
-def test_configuration_loads_nothing_heavy(statement: str) -> None:
-    heavy = "{'torch', 'lightning', 'pandas', 'polars', 'scipy'}"
-    assert run(f"import sys; {statement}; print({heavy} & set(sys.modules))") == "set()"
-
-
-def test_lightning_is_needed_for_its_callback_alone() -> None:
+def test_configuration_loads_nothing_heavy_and_only_the_callback_lightning() -> None:
     code = """
 import sys
-sys.modules["lightning"] = None
 import sampling_core
+from sampling_core import PHASES, resolve_phase_weights
+from sampling_core import JointSamplingConfig, CurriculumState, map_legacy
+
+heavy = {"torch", "lightning", "pandas", "polars", "scipy"} & set(sys.modules)
+assert not heavy, heavy
+sys.modules["lightning"] = None
 for name in set(sampling_core.__all__) - {"CurriculumCallback"}:
     getattr(sampling_core, name)
 try:
@@ -57,10 +49,11 @@ def test_errors_are_those_of_wrong_input() -> None:
     assert sampling_core.SamplingError.exit_code == 2
 
 
-def test_readme_example_runs() -> None:
+def test_readme_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     code = readme.split("```python\n")[1].split("```")[0]
-    drawn, effective = run(code).splitlines()
+    exec(code, {})
+    drawn, effective = capsys.readouterr().out.splitlines()
     assert len(json.loads(drawn)) == 8
     assert 3 not in json.loads(drawn)
     assert 1.0 <= float(effective) <= 4.0

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
+from molpool_common import FloatArray
 from torch import Tensor, nn
 
 Batch = tuple[Tensor, Tensor]
@@ -46,6 +48,7 @@ class Toy(NamedTuple):
 
 
 MakeToy = Callable[..., Toy]
+PairCosines = Callable[..., FloatArray]
 
 
 @pytest.fixture
@@ -76,6 +79,28 @@ def make_toy() -> MakeToy:
         return Toy(model, batches, masked_losses)
 
     return make
+
+
+@pytest.fixture
+def pair_cosines() -> PairCosines:
+    """Return an estimator of the cosines [N] of N pairs from their derivatives [N, 2, K].
+
+    50 pairs at a time as 100 tasks: the cosine of two tasks does not depend on the others.
+    """
+
+    def each(
+        estimate: Callable[..., FloatArray],
+        derivatives: FloatArray,
+        exact: FloatArray | None = None,
+    ) -> FloatArray:
+        blocks = () if exact is None else (np.kron(np.eye(50), exact),)
+        found = [
+            estimate(some.reshape(100, -1), *blocks)[::2, 1::2].diagonal()
+            for some in np.split(derivatives, len(derivatives) // 50)
+        ]
+        return np.concatenate(found)
+
+    return each
 
 
 @pytest.fixture(autouse=True)

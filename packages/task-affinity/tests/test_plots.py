@@ -21,8 +21,12 @@ def affinity(n_tasks: int) -> tuple[np.ndarray, list[str]]:
     return (matrix + matrix.T) / 2, [LONG, *(f"task {i}" for i in range(1, n_tasks))]
 
 
+def drawn(figure: Figure) -> Figure:
+    FigureCanvasAgg(figure).draw()  # places the labels
+    return figure
+
+
 def labels_that_are_cut_off_or_overlap(figure: Figure, axis: str) -> list[str]:
-    FigureCanvasAgg(figure).draw()
     axes = figure.axes[0]
     bounds = figure.bbox
     texts = [t for t in getattr(axes, f"get_{axis}ticklabels")() if t.get_text()]
@@ -41,7 +45,7 @@ def labels_that_are_cut_off_or_overlap(figure: Figure, axis: str) -> list[str]:
 @pytest.mark.parametrize("n_tasks", [1, 2, 5, 9, 12, 100])
 def test_labels_of_the_heatmap_are_whole_and_apart(n_tasks: int) -> None:
     matrix, names = affinity(n_tasks)
-    figure = plot_task_affinity_heatmap(matrix, names, standard_errors=0.02 + 0 * matrix)
+    figure = drawn(plot_task_affinity_heatmap(matrix, names, standard_errors=0.02 + 0 * matrix))
     assert not labels_that_are_cut_off_or_overlap(figure, "x")
     assert not labels_that_are_cut_off_or_overlap(figure, "y")
     entries = [t for t in figure.axes[0].texts if t.get_text()]
@@ -61,7 +65,7 @@ def test_a_heatmap_of_hundreds_of_tasks_fits_into_a_picture() -> None:
 @pytest.mark.parametrize("n_tasks", [2, 5, 9, 12, 100])
 def test_labels_of_the_dendrogram_are_whole_and_apart(n_tasks: int) -> None:
     matrix, names = affinity(n_tasks)
-    figure = plot_task_dendrogram(matrix, names, n_groups=2)
+    figure = drawn(plot_task_dendrogram(matrix, names, n_groups=2))
     assert not labels_that_are_cut_off_or_overlap(figure, "y")
 
 

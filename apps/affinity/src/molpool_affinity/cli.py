@@ -26,6 +26,7 @@ def _measure(arguments: Sequence[str]) -> None:
         description="Measure which tasks of a table of SMILES to train together, and group them.",
         migrate=read_as_measurement,
     )
+    # After parsing: the front loads torch with this name, and `--help` must not wait for it.
     from molpool_pipelines.affinity import measure_table
 
     measure_table(config, arguments=[PROG, *arguments])

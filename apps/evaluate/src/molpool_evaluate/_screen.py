@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from molpool_common import LABELS, METRICS, Interval
+from molpool_common import LABELS, METRICS, Interval, mean_label
 from molpool_pipelines.models import FAR, PredictedTable
 from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores import (
@@ -33,13 +33,13 @@ SHOWN = ("mae", "ma_rae", "r2", "spearman", "roc_auc", "average_precision")
 """Metrics of the table, at most four of them, for those tasks that have them."""
 
 WITH_INTERVAL = ("mae", "ma_rae", "roc_auc", "average_precision")
-"""Those among them that are shown with their interval."""
+"""Those among them that are printed with their interval."""
 
 OF = {
     "quality": "quality",
     "scaffold": "scaffold",
     "similarity": "similarity",
-    "labels": "labels a task",
+    "labels": "labels per task",
 }
 
 
@@ -55,11 +55,12 @@ def show_scores(scores: Scores, folder: Path, console: Console) -> None:
     if scores.classes:
         console.print(_decisions(scores))
     for kind in ("regression", "classification"):
+        # Without MAE and R²: units and spread differ between strata, so that neither compares.
         own = [m for m in names if METRICS[m].task_type == kind and m not in {"mae", "r2"}]
         if scores.strata and own:
             console.print(_strata(scores, own))
     if any(s.metric == "ma_rae" for s in scores.overall) and scores.strata:
-        console.print("MA-RAE of a stratum is relative to the spread within it.")
+        console.print("RAE of a stratum is relative to the spread within it.")
     for line in (*_left_out(scores), *scores.notes):
         console.print(line, highlight=False, markup=False)
     console.print(f"Scores: {folder}", highlight=False, markup=False, soft_wrap=True)
@@ -107,7 +108,10 @@ def _decisions(scores: Scores) -> Table:
 
 def _strata(scores: Scores, names: Sequence[str]) -> Table:
     """Return the means over tasks by stratum; of a single task, its values."""
-    table = _table("Strata, means over tasks", "by", "which", "rows", *(LABELS[m] for m in names))
+    several = any(s.task == MACRO for s in scores.overall)
+    title = "Strata, means over tasks" if several else "Strata"
+    heads = (mean_label(m) if several else LABELS[m] for m in names)
+    table = _table(title, "by", "which", "rows", *heads)
     last = ""
     for stratum in scores.strata:
         if last and stratum.kind != last:
@@ -122,6 +126,7 @@ def _strata(scores: Scores, names: Sequence[str]) -> Table:
 
 def _summary(stratum: Stratum, metric: str) -> Scored | None:
     own = [s for s in stratum.scores if s.metric == metric]
+    # A single task has no mean over tasks; several without one have nothing that stands for them.
     means = [s for s in own if s.task == MACRO]
     return means[0] if means else own[0] if len(own) == 1 else None
 
@@ -136,6 +141,7 @@ def _left_out(scores: Scores) -> list[str]:
             if s.value is None and s.task != MACRO and s.reason:
                 by_reason.setdefault(s.reason, []).append(f"{s.task} on {name}")
     for reason, places in by_reason.items():
+        # Each metric of a task gives the same reason.
         distinct = list(dict.fromkeys(places))
         more = f" and {len(distinct) - 3} more" if len(distinct) > 3 else ""
         lines.append(f"Left out ({reason}): {', '.join(distinct[:3])}{more}.")
@@ -207,6 +213,7 @@ def show_prediction(done: PredictedTable, console: Console) -> None:
     if done.of_bags:
         lines.append(f"{done.rows} bags predicted.")
     else:
+        # A table of a few rows may take less time than the clock resolves.
         rate = done.rows / max(done.seconds, 1e-9)
         models = f", {done.n_members} models" if done.n_members > 1 else ""
         lines.append(

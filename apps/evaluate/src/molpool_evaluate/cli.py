@@ -30,6 +30,7 @@ def _predict(argv: Sequence[str]) -> None:
         prog=f"{PROG} predict",
         description="Predict the molecules of a table with a saved model.",
     )
+    # After parsing, here and below: help and refused flags need no model library.
     from molpool_pipelines.models import predict_table
     from rich.console import Console
 

@@ -53,6 +53,7 @@ def _chemprop(argv: Sequence[str]) -> int:
         argv,
         prog=f"{PROG} chemprop",
         description="Tune a multi-task Chemprop model over inner folds of a table of SMILES.",
+        # Files from before `joint_sampling` are read as they are, with a note.
         migrate=rewriting(migrate_legacy),
     )
 
@@ -104,6 +105,7 @@ def _show(argv: Sequence[str]) -> None:
 
 def _name(argv: Sequence[str], kind: str) -> str:
     path, _ = take_config(argv)
+    # The study is named like the configuration, so that folders say what was tuned.
     return path.stem if path else f"hpo-{kind}"
 
 

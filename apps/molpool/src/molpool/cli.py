@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, argv: Sequence[str]) -> int:
+    # Imported when it is named: six command modules together would slow each other's help.
     code: int = import_module(f"molpool_{name}.cli").main(argv)
     return code
 

@@ -16,6 +16,7 @@ def prepare(config: rt.PrepareConfig, arguments: Sequence[str]) -> None:
     out, path = console(), config.free_folder("prepare")
     with out.status("Preparing") as status:
         prepared = rt.prepare(config, status.update)
+    # Its own configuration: `like` may have changed how gaps are filled.
     prepared.write(prepared.config.open_folder(path, arguments))
     screen.show_prepared(out, prepared)
     for name, rows in prepared.files.items():
@@ -24,8 +25,10 @@ def prepare(config: rt.PrepareConfig, arguments: Sequence[str]) -> None:
 
 def fit(config: rt.FitConfig, arguments: Sequence[str]) -> None:
     """Fit, leave a run folder, and print the scales."""
+    # The folder is checked first and made last: a fit that fails leaves nothing behind.
     out, path = console(), config.free_folder("fit")
     with out.status("Reading") as status:
+        # Read apart from the fit, so that its counts are on the screen while the fit runs.
         training = rt.read_training(config, status.update)
     screen.show_training(out, training)
     with out.status("Fitting") as status:
@@ -57,6 +60,7 @@ def evaluate(config: rt.EvaluateConfig, arguments: Sequence[str]) -> None:
 def plot(config: rt.PlotConfig, arguments: Sequence[str]) -> None:
     """Write every figure, and name the files."""
     path = config.free_folder("plot")
+    # All plotted before the folder is made.
     plots = rt.plot(config)
     run = config.open_folder(path, arguments)
     for one in plots:

@@ -110,6 +110,7 @@ class Steps:
 
     def __call__(self, name: str, step: rt.Step) -> None:
         """Print one result; `name` is that of the model."""
+        # By type: the run reports what it returns anyway, and knows nothing of screens.
         match step:
             case rt.Training():
                 self._console.rule(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import numpy as np
@@ -29,17 +29,7 @@ class Recorder(EpochRecorder[EpochRecord]):
     """One `EpochRecord` per epoch."""
 
     record_type = EpochRecord
-
-    def record(self, trainer: pl.Trainer, seconds: float) -> EpochRecord:
-        """Return the record of the epoch that ends."""
-        metrics = trainer.callback_metrics
-        return EpochRecord(
-            epoch=trainer.current_epoch,
-            train_loss=float(metrics["train_loss_epoch"]),
-            val_loss=float(metrics[MONITOR]) if MONITOR in metrics else None,
-            learning_rate=float(trainer.optimizers[0].param_groups[0]["lr"]),
-            seconds=seconds,
-        )
+    metric_names: ClassVar = {"train_loss": "train_loss_epoch"}
 
 
 class ValidationPredictions(pl.Callback):  # type: ignore[misc]  # lightning has no types here

@@ -57,7 +57,6 @@ from ._lightning import interruptible as interruptible
 from ._lightning import quiet as quiet
 from ._lightning import seed_step as seed_step
 from ._matmul import fast_matmul as fast_matmul
-from ._matmul import quick_products as quick_products
 from ._molecule_table import MoleculeTable as MoleculeTable
 from ._molecule_table import stack as stack
 from ._plotting import OKABE_ITO as OKABE_ITO
@@ -103,6 +102,7 @@ from .metrics import average_precision as average_precision
 from .metrics import bootstrap_interval as bootstrap_interval
 from .metrics import ma_rae as ma_rae
 from .metrics import mae as mae
+from .metrics import mean_label as mean_label
 from .metrics import mean_over_tasks as mean_over_tasks
 from .metrics import percentile_interval as percentile_interval
 from .metrics import resampled as resampled

@@ -81,10 +81,12 @@ class ContentStore:
         keys : ndarray of bytes [N]
             Distinct keys, as `text_keys` makes them.
         """
+        # Sorted once, then each file is one binary search.
         order = np.argsort(keys, kind="stable")
         ordered = keys[order]
         missing = np.ones(len(keys), dtype=np.bool_)
         for path in sorted(self.folder.glob(f"*{_SUFFIX}")):
+            # Most runs ask for what one earlier run stored: the first file often has all.
             if not missing.any():
                 return
             found = self._read(path, ordered, order, missing)
@@ -107,6 +109,7 @@ class ContentStore:
         if blake2b(content[_DIGEST:], digest_size=_DIGEST).digest() != content[:_DIGEST]:
             self._drop(path)
             return None
+        # allow_pickle=False: a cache in a shared folder must not run code.
         with np.load(io.BytesIO(content[_DIGEST:]), allow_pickle=False) as file:
             theirs = file[_KEYS]
             at = np.minimum(np.searchsorted(ordered, theirs), len(ordered) - 1)
@@ -139,15 +142,18 @@ class ContentStore:
         if not self._writable or not len(keys):
             return
         buffer = io.BytesIO()
+        # Not savez_compressed: keys are random bytes, and results are read more often than written.
         named: dict[str, Any] = {_KEYS: keys, **arrays}
         np.savez(buffer, **named)
         content = buffer.getvalue()
+        # From the keys: two processes that computed the same write the same file, not two.
         name = blake2b(b"".join(sorted(keys.tolist())), digest_size=_DIGEST).hexdigest()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with atomic_path(self.folder / f"{name}{_SUFFIX}") as temporary:
                 temporary.write_bytes(blake2b(content, digest_size=_DIGEST).digest() + content)
         except OSError as error:
+            # Once: a read-only cache would otherwise warn at every chunk.
             self._writable = False
             warnings.warn(
                 f"cache folder {str(self.folder)!r}: expected one that can be written to; found "

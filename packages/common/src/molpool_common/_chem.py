@@ -112,6 +112,7 @@ def parse_smiles(smiles: Sequence[str | None]) -> ParsedSmiles:
             # A numeric NaN stands for an empty cell in what pandas reads.
             given = text if isinstance(text, str) else None
             mol = _read(given) if given and given.strip() else None
+            # RDKit reads "" as a molecule without atoms, which no model can use.
             if mol is not None and mol.GetNumAtoms() == 0:
                 mol = None
             mols.append(mol)
@@ -121,7 +122,7 @@ def parse_smiles(smiles: Sequence[str | None]) -> ParsedSmiles:
 
 
 def rdkit_version() -> str:
-    """Return RDKit's version, by which computed results are told apart."""
+    """Return RDKit's version, which is part of the cache key of computed results."""
     return str(rdBase.rdkitVersion)
 
 
@@ -153,6 +154,7 @@ def inchikey_blocks(mols: Sequence[Mol]) -> list[str]:
         try:
             return [_inchikey_block(mol) for mol in mols]
         finally:
+            # Once per call rather than per molecule.
             heed_ctrl_c()
 
 
@@ -241,6 +243,8 @@ def _inchikey_block(mol: Mol) -> str:
     key = str(Chem.MolToInchiKey(mol))  # type: ignore[no-untyped-call]
     if key:
         return key[:_BLOCK_LENGTH]
+    # InChI refuses some molecules (polymers, exotic valences); the hash is as long as a block, and
+    # "#" keeps it from being taken for one.
     smiles = Chem.MolToSmiles(mol, isomericSmiles=False)
     return "#" + sha256(smiles.encode()).hexdigest()[: _BLOCK_LENGTH - 1]
 
@@ -248,6 +252,8 @@ def _inchikey_block(mol: Mol) -> str:
 def _reason(smiles: str | None) -> str:
     if smiles is None or not smiles.strip():
         return "empty"
+    # Without sanitising syntax and chemistry can be distinguished: what parses now failed by its
+    # chemistry.
     mol: Mol | None = _read(smiles, sanitize=False)
     if mol is None:
         return _syntax_message(smiles)

@@ -61,6 +61,7 @@ def dispatch(
 def _select(
     prog: str, description: str, commands: Mapping[str, Command], arguments: list[str]
 ) -> int | None:
+    # Without arguments the overview is shown as help for a mistake, hence the exit code of one.
     if not arguments or arguments[0] in {"-h", "--help"}:
         _print_overview(prog, description, commands)
         return 0 if arguments else USER_ERROR
@@ -108,7 +109,7 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
         sys.stderr.write(f"\n{prog}: {note}\n")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has gone (`| head`): nobody is left to tell.
+        # The reader of our output has gone (`| head`): nobody is left to read a message.
         sys.stderr.close()
         return 0
     except SystemExit as end:
@@ -128,6 +129,8 @@ def _sigterm_as_interrupt() -> Iterator[None]:
         raise KeyboardInterrupt
 
     try:
+        # Cluster schedulers end jobs by SIGTERM: as an interrupt the run closes its files and can
+        # be resumed.
         previous = signal.signal(signal.SIGTERM, interrupt)
     except ValueError:  # not the main thread: a test or a notebook runs the command
         yield
@@ -180,6 +183,7 @@ def parse_config(
     document = read_yaml(path) if path else None
     if document and migrate:
         document = migrate(document)
+    # The file is validated before flags are read, so that an error in it names its line.
     default = validate_config(model, document) if document else model()
     return _parse_flags(model, rest, default, prog, description)
 
@@ -226,6 +230,7 @@ def _parse_flags(
     import tyro
 
     renamed = todays_flags(model)
+    # Renamed before tyro sees them, so that help shows one spelling only.
     argv = [_todays_flag(argument, renamed) for argument in argv] if renamed else argv
     with flag_registry():
         values, unknown = tyro.cli(
@@ -240,6 +245,7 @@ def _parse_flags(
         )
     if unknown:
         raise _unknown_argument(unknown[0], model)
+    # Validated as a whole: flags and file may be right alone and contradict each other.
     return validate_values(model, _overlay(default.model_dump(), cast("dict[str, Any]", values)))
 
 
@@ -268,12 +274,13 @@ def _overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     """Return `base` with the values of `top`, section by section."""
     merged = dict(base)
     for key, value in top.items():
+        # Only sections merge; a mapping given by flag replaces that of the file.
         merged[key] = _overlay(base[key], value) if isinstance(value, Section) else value
     return merged
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that keeps words whole and colours nothing by guess."""
+    """Return a console that breaks no words and colours nothing by guess."""
     return Console(stderr=stderr, highlight=False)
 
 

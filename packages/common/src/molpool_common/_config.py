@@ -147,6 +147,7 @@ def read_yaml(path: str | Path) -> YamlDocument:
     path = Path(path)
     text = _read_text(path)
     try:
+        # Parsed twice: safe_load gives values without lines, compose lines without values.
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -241,6 +242,7 @@ def input_error(
     """
     findings = error.errors(include_url=False)
     # An unknown key often causes a second finding (the right key missing): name it first.
+    # Stable: other findings stay in the order of the model.
     findings.sort(key=lambda f: f["type"] != "extra_forbidden")
     first = findings[0]
     path = _config_path(first["loc"], document.data)
@@ -280,6 +282,7 @@ def _pydantic_words(finding: ErrorDetails) -> tuple[str, str]:
     if finding["type"] == "missing":
         return "a value", "nothing"
     text = finding["msg"].removeprefix("Input should be ")
+    # pydantic appends what it got in some messages and not in others; `found` has it already.
     text = re.split(", (?:unable to|got) ", text)[0]
     if text.startswith("a valid "):
         noun = text.removeprefix("a valid ")
@@ -306,6 +309,8 @@ def _config_path(loc: Sequence[Key], values: Any) -> tuple[Key, ...]:
     path: list[Key] = []
     for key in loc[:-1]:
         try:
+            # A location names union branches and validators beside keys: what does not lead into
+            # the document is none.
             values = values[key]
         except (KeyError, IndexError, TypeError):
             continue

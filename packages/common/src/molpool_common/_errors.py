@@ -65,6 +65,7 @@ def _rebuild(
 def nearest(name: str, valid: Iterable[str]) -> str | None:
     """Return the valid name most like `name`, ignoring case, or None if none is close."""
     by_fold = {v.casefold(): v for v in valid}
+    # 0.5 finds transposed and missing letters in short keys; difflib's 0.6 misses them.
     close = get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.5)
     return by_fold[close[0]] if close else None
 

@@ -1,4 +1,4 @@
-"""Folders: of a run, every file of it whole or absent; and of caches."""
+"""Folders: of a run, each file written atomically; and of caches."""
 
 from __future__ import annotations
 
@@ -38,10 +38,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Path
         A name in the same folder. It is removed if the block raises.
     """
+    # In the same folder, as a rename is atomic only within a file system; by process, so that two
+    # writers do not share it.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as handle:
+            # Without it a crash of the machine may leave the new name on an empty file.
             os.fsync(handle.fileno())
         os.replace(temporary, path)
     finally:
@@ -93,6 +96,7 @@ class RunFolder:
         check_free(path, overwrite=overwrite)
         path.mkdir(parents=True, exist_ok=True)
         if overwrite:
+            # The marker goes with the other JSON files, and is written anew next.
             _remove_run(path)
         write_text(path / MARKER, json.dumps(environment(arguments), indent=2))
         return cls(path)
@@ -148,6 +152,8 @@ class RunFolder:
         try:
             temporary.mkdir()
             save(temporary)
+            # A folder cannot be replaced by a rename: between the two lines there is none, which a
+            # resumed run repairs.
             shutil.rmtree(path, ignore_errors=True)
             os.replace(temporary, path)
         finally:
@@ -157,6 +163,7 @@ class RunFolder:
     def log(self, event: str, **fields: Any) -> None:
         """Append one line to ``log.jsonl``."""
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event}
+        # Appended line by line: a killed run keeps all lines but the last.
         with (self.path / "log.jsonl").open("a", encoding="utf-8") as handle:
             handle.write(json.dumps({**line, **fields}, default=str) + "\n")
 
@@ -222,10 +229,14 @@ def environment(arguments: Sequence[str] = ()) -> dict[str, Any]:
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
-        "packages": dict(
-            sorted({d.metadata["Name"]: d.version for d in distributions() if d.metadata}.items())
-        ),
+        "packages": _packages(),
     }
+
+
+def _packages() -> dict[str, str]:
+    """Return the version of each distribution, its metadata parsed once, of some 200 a while."""
+    read = (d.metadata for d in distributions())
+    return dict(sorted({m["Name"]: m["Version"] for m in read if m}.items()))
 
 
 CACHE_VARIABLE = "MOLPOOL_CACHE"

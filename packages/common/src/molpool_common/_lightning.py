@@ -18,7 +18,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
@@ -63,6 +63,7 @@ class EpochShuffle(Sampler[int]):
         return self.n
 
     def __iter__(self) -> Iterator[int]:
+        # Both numbers are hashed: seed 1 at epoch 2 is not seed 2 at epoch 1.
         rng = np.random.default_rng([self.seed, self.epoch])
         return iter(rng.permutation(self.n).tolist())
 
@@ -81,7 +82,7 @@ class ResumableLoader(ABC, Generic[Batch]):
     batch_size : int
         Rows per batch.
     sampler : Sampler, optional
-        Draws the rows; by default all of them in order. Lightning tells it the epoch, if it has
+        Draws the rows; by default all of them in order. Lightning calls its `set_epoch`, if it has
         `set_epoch`.
     drop_single : bool
         Leave out a last batch of one row, which batch normalisation cannot be trained on.
@@ -108,17 +109,20 @@ class ResumableLoader(ABC, Generic[Batch]):
         """Return the batch of some rows."""
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.sampler), self.batch_size)
-        return whole + (rest > (1 if self.drop_single else 0))
+        full, rest = divmod(len(self.sampler), self.batch_size)
+        # A batch of one row has no variance for batch normalisation.
+        return full + (rest > (1 if self.drop_single else 0))
 
     def __iter__(self) -> Iterator[Batch]:
-        # Lightning asks for the iterator before it tells the sampler its epoch; as this is a
+        # Lightning asks for the iterator before it calls the sampler's `set_epoch`; as this is a
         # generator, nothing is drawn until the first batch is taken.
         # A state taken at an epoch's end resumes with the next epoch.
         start = self._resume_at if self._resume_at < len(self) else 0
         self._resume_at = 0
+        # Skipped draws are drawn all the same: the generator then stands where it stood.
         rows = islice(iter(self.sampler), start * self.batch_size, None)
         for number in range(start, len(self)):
+            # Before the yield: a state taken while the batch is trained on counts it.
             self._handed_out = number + 1
             yield self._batch(list(islice(rows, self.batch_size)))
 
@@ -209,8 +213,12 @@ class StepSeed(pl.Callback):  # type: ignore[misc]  # lightning has no types her
             seed_step(self.seed, trainer.global_step)
 
 
-class EpochRecorder(pl.Callback, ABC, Generic[Record]):  # type: ignore[misc]  # lightning: no types
+class EpochRecorder(pl.Callback, Generic[Record]):  # type: ignore[misc]  # lightning: no types
     """One record per epoch; the seconds of an epoch that is resumed count on.
+
+    Of a record's fields ``epoch`` (from 0), ``learning_rate`` (at the end) and ``seconds`` are
+    known here; every other is the logged metric of its name, None where it was not logged
+    (``train_loss`` always is).
 
     Parameters
     ----------
@@ -221,9 +229,12 @@ class EpochRecorder(pl.Callback, ABC, Generic[Record]):  # type: ignore[misc]  #
     ----------
     record_type : type
         A dataclass of plain values.
+    metric_names : mapping of str to str
+        The metric of a field, where it is not of the field's name.
     """
 
     record_type: ClassVar[type]
+    metric_names: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, report: Callable[[Record], None] | None = None) -> None:
         self.records: list[Record] = []
@@ -231,12 +242,23 @@ class EpochRecorder(pl.Callback, ABC, Generic[Record]):  # type: ignore[misc]  #
         self._started = 0.0
         self._before = 0.0
 
-    @abstractmethod
     def record(self, trainer: pl.Trainer, seconds: float) -> Record:
         """Return the record of the epoch that ends."""
+        metrics = trainer.callback_metrics
+        values: dict[str, Any] = {
+            "epoch": trainer.current_epoch,
+            "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            "seconds": seconds,
+        }
+        for name in {field.name for field in fields(self.record_type)} - values.keys():
+            metric = self.metric_names.get(name, name)
+            logged = metric in metrics or name == "train_loss"
+            values[name] = float(metrics[metric]) if logged else None
+        return self.record_type(**values)  # type: ignore[no-any-return]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock of an epoch that is resumed."""
+        # on_train_epoch_start is not called for an epoch that is resumed within.
         self._started = time.perf_counter() - self._before
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -269,6 +291,7 @@ class StopEarly(EarlyStopping):  # type: ignore[misc]  # lightning has no types 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop at once where the patience was used up before the checkpoint."""
         if self.wait_count >= self.patience:
+            # Lightning restores the counter and not the decision: it would train one more epoch.
             trainer.should_stop = True
 
 
@@ -278,7 +301,7 @@ class KeepBestAndLast(Checkpoint):  # type: ignore[misc]  # lightning has no typ
     Parameters
     ----------
     folder : Path or None
-        Where they go; None: nothing is written, the best weights are kept in memory.
+        Where they go; None: nothing is written, the best weights stay in memory.
     monitor : str or None
         The metric that decides; None: the last epoch is the best.
     mode : {"max", "min"}
@@ -315,7 +338,7 @@ class KeepBestAndLast(Checkpoint):  # type: ignore[misc]  # lightning has no typ
         """Write ``last.ckpt`` within an epoch.
 
         Not after an epoch's last batch: Lightning would resume there past the validation. And only
-        where a step has just been made: gradients of a step that is not complete are not kept.
+        where a step has just been made: gradients of an incomplete step are not saved.
         """
         step = trainer.global_step
         due = self.every_n_steps and step % self.every_n_steps == 0 and step != self._written_at
@@ -358,6 +381,8 @@ class KeepBestAndLast(Checkpoint):  # type: ignore[misc]  # lightning has no typ
         for name in names[:-1]:
             twin = folder / f"{name}.part"
             shutil.copyfile(fresh, twin)
+            # `best.ckpt` first and `last.ckpt` after: a run killed in between resumes from the
+            # older last and finds a better best again.
             os.replace(twin, folder / name)
         os.replace(fresh, folder / names[-1])
 
@@ -499,6 +524,8 @@ def fit_module(
         if validated and settings.patience is not None
         else []
     )
+    # First in the list: callbacks are restored and called in this order, and those of the caller
+    # may draw random numbers.
     exact = [recorder, seed, LoaderPosition(train)]
     with quiet():
         trainer = pl.Trainer(
@@ -510,7 +537,10 @@ def fit_module(
             logger=False,
             enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in callbacks),
             enable_model_summary=False,
+            # Lightning would replace the sampler, and with it the order of rows.
             use_distributed_sampler=False,
+            # A validation before training would advance the generators of a new run and not those
+            # of a resumed one.
             num_sanity_val_steps=0,
             **options,
         )

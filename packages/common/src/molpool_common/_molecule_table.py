@@ -95,6 +95,7 @@ def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
         groups=[g for p in parts for g in p.groups],
         targets=np.concatenate([p.targets for p in parts]),
         quality=[q for p in parts for q in p.quality or []] if first.quality is not None else None,
+        # Parts agree on whether there are times, as one configuration reads them all.
         times=[t for p in parts for t in p.times or []] if first.times is not None else None,
         hold_out=np.concatenate([p.hold_out for p in parts]),
         origin=pl.concat([p.origin for p in parts]),

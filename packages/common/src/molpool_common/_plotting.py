@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
-"""Colours that colour-vision deficient readers tell apart (Okabe and Ito 2008), most used first."""
+"""Colours distinguishable with colour-vision deficiency (Okabe and Ito 2008), most used first."""
 
 
 def _settings() -> Any:  # matplotlib types every key of its settings by name

@@ -50,6 +50,7 @@ def run_script(module: str) -> NoReturn:
         Its name; not imported yet, so that all that it imports is out of the way first at the exit.
     """
     leaving = _Leaving()
+    # Registered first, and so run last: exit functions run in reverse order.
     atexit.register(leaving.leave)
     tune_process()
     leaving.code = import_module(module).main()
@@ -60,6 +61,7 @@ def tune_process() -> None:
     """Collect garbage seldom and keep freed memory: for the first line of a process that trains."""
     gc.set_threshold(COLLECT_AFTER)
     for name, value in KEPT_SHAPES.items():
+        # The user's own settings take precedence.
         os.environ.setdefault(name, value)
     _keep_freed_memory()
 
@@ -115,6 +117,7 @@ def _keep_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, KEPT_BLOCK)
+        # Both: setting either switches off glibc's own adjustment of them.
         mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
 
 

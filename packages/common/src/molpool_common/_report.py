@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 Cell = str | float | int | None
 
 SMALLEST = 1e-12
-"""What is nearer to 0 is shown as 0: what rounding left of it."""
+"""What is nearer to 0 is rendered as 0: what rounding left of it."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Facts:
-    """Names and values, one a line; floats with `digits` decimals."""
+    """Names and values, one per line; floats with `digits` decimals."""
 
     facts: dict[str, Cell]
     digits: int = 3
@@ -151,7 +151,11 @@ def render_report(title: str, subtitle: str, sections: Sequence[Section]) -> str
 @cache
 def _environment() -> Environment:
     return Environment(
-        loader=PackageLoader("molpool_common"), autoescape=True, undefined=StrictUndefined
+        # StrictUndefined: a misspelt name in the template is an error, not an empty place on the
+        # page.
+        loader=PackageLoader("molpool_common"),
+        autoescape=True,
+        undefined=StrictUndefined,
     )
 
 
@@ -201,6 +205,7 @@ def _table(table: Table) -> Markup:
 
 
 def _cell(value: Cell, digits: int) -> Markup:
+    # Columns sort by the exact number, which the text rounds.
     exact = Markup(' data-value="{}"').format(value) if isinstance(value, int | float) else ""
     return Markup("<td{}>{}</td>").format(exact, _show(value, digits))
 

@@ -56,6 +56,7 @@ def read_table(path: str | Path) -> pl.DataFrame:
     check_file(path)
     frame = _read(path)
     _check_separator(frame, path)
+    # polars renames the second of two equal names in this way.
     repeated = [c for c in frame.columns if "_duplicated_" in c]
     if repeated:
         names = [c.partition("_duplicated_")[0] for c in repeated]
@@ -90,7 +91,11 @@ def _read(path: Path) -> pl.DataFrame:
             return pl.read_parquet(path)
         _check_not_json(path)
         frame = pl.read_csv(
-            path, separator=_separator(path), infer_schema=False, null_values=list(MISSING)
+            # Types guessed from the first rows fail at the first text after them.
+            path,
+            separator=_separator(path),
+            infer_schema=False,
+            null_values=list(MISSING),
         )
     except pl.exceptions.NoDataError:
         raise InputError(
@@ -131,7 +136,7 @@ def _check_separator(frame: pl.DataFrame, path: Path) -> None:
 
 
 def _malformed(path: Path, error: Exception) -> InputError:
-    """Return what is wrong with a file that polars refused, by line where it can be told."""
+    """Return what is wrong with a file that polars refused, by line where that is known."""
     if not is_parquet(path) and "more fields" in str(error):
         kind = "as many fields in each line as in the header"
         return InputError("data_path", expected=kind, found=_longer_line(path), where=path.name)
@@ -151,6 +156,7 @@ def _opened(path: Path, encoding: str = "utf-8") -> Any:
 
 def _longer_line(path: Path) -> str:
     with _opened(path) as handle:
+        # polars reports no line; the file is read again only after an error.
         lines = csv.reader(handle, delimiter=_separator(path))
         width = len(next(lines))
         for fields in lines:
@@ -233,6 +239,7 @@ def table_chunks(
         ):
             frame = pl.from_arrow(batch)
             assert isinstance(frame, pl.DataFrame)
+            # Row groups and blocks may hold more rows than were asked for.
             yield from (frame.slice(i, rows) for i in range(0, frame.height, rows))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error, key) from None
@@ -260,6 +267,7 @@ def _text_batches(path: Path, names: Sequence[str], rows: int) -> Iterator[Any]:
             include_columns=list(names),
             column_types=dict.fromkeys(names, pa.string()),
             null_values=list(MISSING),
+            # By default Arrow takes "NA" in a text column for text.
             strings_can_be_null=True,
         ),
     ) as reader:

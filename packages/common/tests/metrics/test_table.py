@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from molpool_common._errors import InputError
-from molpool_common.metrics import MacroMean, MetricTable, task_metrics
+from molpool_common.metrics import LABELS, MacroMean, MetricTable, mean_label, task_metrics
 from sklearn import metrics as sk
 
 NAN = np.nan
@@ -59,6 +59,11 @@ def test_macro_means_count_what_they_leave_out(table: MetricTable) -> None:
     # Truth 1, 2, 4 is 4/3, 1/3, 5/3 off its mean: mean absolute deviation 10/9.
     _assert_macro(macro["ma_rae"], 0.5 / (10 / 9), n_tasks=1, left_out=2)
     assert macro["roc_auc"].n_tasks == 1
+
+
+def test_the_error_ratio_of_a_task_is_rae_and_its_mean_over_tasks_ma_rae() -> None:
+    assert (LABELS["ma_rae"], mean_label("ma_rae")) == ("RAE", "MA-RAE")
+    assert all(mean_label(name) == LABELS[name] for name in LABELS if name != "ma_rae")
 
 
 def test_macro_without_any_value_is_none() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -113,13 +111,3 @@ def test_times_are_read(values: Any, expected: list[float]) -> None:
 def test_unreadable_times_name_their_rows(values: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_times(values)
-
-
-def test_importing_is_cheap() -> None:
-    # --help of every command goes through these.
-    code = (
-        "import sys, molpool_common.metrics, molpool_common.splits;"
-        "print({'scipy', 'sklearn', 'rdkit', 'polars', 'pandas'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"

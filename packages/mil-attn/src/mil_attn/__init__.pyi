@@ -41,7 +41,6 @@ from .training._folds import split_bags as split_bags
 from .training._folds import stored_folds as stored_folds
 from .training._loop import BagLoader as BagLoader
 from .training._loop import EpochRecord as EpochRecord
-from .training._loop import Shuffle as Shuffle
 from .training._module import MILModule as MILModule
 from .training._module import check_resumable as check_resumable
 from .training._score import average_precisions as average_precisions

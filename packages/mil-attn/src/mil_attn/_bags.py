@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+import numpy as np
 import torch
-from molpool_common import listed
+from molpool_common import IntArray, listed
 from torch import Tensor
 
 from mil_attn._errors import MILError
@@ -225,21 +226,26 @@ def check_offsets(offsets: Tensor, n_rows: int | None, ids: Sequence[str] | None
     # Looking at values on a GPU waits for it, at every batch.
     if n_rows is None or offsets.device.type != "cpu":
         return
-    sizes = offsets.diff()
-    if int(offsets[0]) == 0 and int(offsets[-1]) == n_rows and int(sizes.min()) > 0:
-        return
+    check_bounds(offsets.numpy(), n_rows, ids)
+
+
+def check_bounds(offsets: IntArray, n_rows: int, ids: Sequence[str] | None = None) -> None:
+    """Raise MILError unless `offsets` [B + 1] ascend from 0 to `n_rows`; names empty bags."""
     if offsets[0] != 0 or offsets[-1] != n_rows:
         raise MILError(
             f"offsets: expected to run from 0 to the number of instances, {n_rows}; "
-            f"found {int(offsets[0])} to {int(offsets[-1])}."
+            f"found {offsets[0]} to {offsets[-1]}."
         )
-    if bool((sizes < 0).any()):
-        b = int((sizes < 0).nonzero()[0])
+    sizes = np.diff(offsets)
+    if (sizes > 0).all():
+        return
+    if (sizes < 0).any():
+        b = int(np.argmax(sizes < 0))
         raise MILError(
-            f"offsets: expected ascending bounds; found {int(offsets[b])} before "
-            f"{int(offsets[b + 1])} at position {b}."
+            f"offsets: expected ascending bounds; found {offsets[b]} before {offsets[b + 1]} "
+            f"at position {b}."
         )
-    empty = (sizes == 0).nonzero()[:, 0].tolist()
+    empty = np.flatnonzero(sizes == 0).tolist()
     names = [repr(ids[b]) if ids is not None else f"number {b} from 0" for b in empty]
     raise MILError(f"bags: expected at least one instance each; found none in {listed(names)}.")
 

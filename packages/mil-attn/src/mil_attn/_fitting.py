@@ -10,13 +10,13 @@ from pathlib import Path
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from molpool_common import FloatArray, listed
+from molpool_common import EpochShuffle, FloatArray, listed
 from torch.utils.data import Sampler
 
 from mil_attn._config import MILConfig
 from mil_attn._errors import MILError
 from mil_attn.data._bag_data import BagData
-from mil_attn.training._loop import BagLoader, EpochRecord, Shuffle, train_epochs
+from mil_attn.training._loop import BagLoader, EpochRecord, train_epochs
 from mil_attn.training._module import MILModule, check_resumable, prediction_device
 from mil_attn.training._objective import check_labels
 from mil_attn.training._score import decision_thresholds
@@ -105,7 +105,9 @@ def fit(
         result = train_epochs(
             module,
             module.config.training,
-            BagLoader(scaled, size, sampler if sampler is not None else Shuffle(len(train), seed)),
+            BagLoader(
+                scaled, size, sampler if sampler is not None else EpochShuffle(len(train), seed)
+            ),
             None if scaled_val is None else BagLoader(scaled_val, size),
             seed=seed,
             checkpoint_dir=None if checkpoint_dir is None else Path(checkpoint_dir),

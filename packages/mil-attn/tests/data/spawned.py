@@ -19,8 +19,6 @@ FEATURES = MoleculeFeaturesConfig(
     descriptors_2d=Descriptors2DConfig(descriptors=False, morgan_bits=16),
 )
 
-SMILES = ["CO", "CCN", "CCCF", "CCS", "CCCCO", "CC"]
-
 
 def squares(numbers: Sequence[int]) -> list[int]:
     """Square numbers; die at 5."""
@@ -52,15 +50,6 @@ def leave() -> None:
             os._exit(9)
 
 
-def features() -> list[object]:
-    """Return the features of some molecules, by two processes."""
-    from mil_attn import BagData
-
-    data = BagData.from_smiles(SMILES, features=FEATURES, workers=2)
-    arrays = (data.instances, data.x2d, data.offsets, data.energies)
-    return [None if array is None else array.tolist() for array in arrays]
-
-
 def killed(folder: Path) -> None:
     """End without a word once all but the last two molecules are computed."""
     from mil_attn import BagData
@@ -80,7 +69,5 @@ if __name__ == "__main__":
         sys.stdout.write(json.dumps(die()))
     elif mode == "leave":
         leave()
-    elif mode == "features":
-        sys.stdout.write(json.dumps(features()))
     else:
         killed(Path(rest[0]))

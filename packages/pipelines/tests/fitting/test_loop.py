@@ -25,6 +25,6 @@ def test_a_star_marks_the_best_loss_so_far_also_of_the_epochs_before_a_break() -
     assert [line.count("*") for line in text.getvalue().splitlines()] == [0, 1, 0]
     resumed, text = screen()
     resumed.load_state_dict(first.state_dict())
-    for epoch, loss in enumerate((0.6, 0.4, None), start=2):
-        resumed.epoch(record(epoch, loss))
+    for epoch, later in enumerate((0.6, 0.4, None), start=2):
+        resumed.epoch(record(epoch, later))
     assert [line.count("*") for line in text.getvalue().splitlines()] == [0, 0, 1, 0]

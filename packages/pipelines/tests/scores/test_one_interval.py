@@ -9,10 +9,9 @@ import polars as pl
 import pytest
 from molpool_common import LABELS, N_RESAMPLES, bootstrap_interval
 from molpool_pipelines.evaluation import compare, score_predictions
-from molpool_pipelines.reports import ReportConfig
-from molpool_pipelines.reports.run_scores import Resampling, metric_table
+from molpool_pipelines.reports import ReportConfig, _run_page
 from molpool_pipelines.runs import MACRO, read_metrics
-from molpool_pipelines.scores import CompareConfig, ScoreConfig, read_predictions
+from molpool_pipelines.scores import CompareConfig, Resampling, ScoreConfig, read_predictions
 from molpool_pipelines.studies._scoring import Contender, MacroScore, outer_scores
 
 TASKS = ("LogD", "KSOL", "hERG")
@@ -55,8 +54,8 @@ def test_page_score_comparison_and_study_have_one_interval(
     values = {(v.task, v.metric): v for v in compared.values if v.model == "first"}
     found = read_predictions(runs[0]).of_split("test")
     defaults = ReportConfig()
-    how = Resampling(defaults.level, defaults.n_bootstrap, defaults.seed)
-    page = metric_table("test", found, how)
+    how = Resampling(defaults.n_bootstrap, defaults.level, defaults.seed)
+    page = _run_page._metric_table(_run_page._read(runs[0]), "test", found, how)
     for t, (task, names) in enumerate(
         [
             ("LogD", ("mae", "ma_rae", "rmse", "r2", "spearman")),

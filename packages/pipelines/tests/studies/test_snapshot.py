@@ -119,6 +119,12 @@ def test_best_goes_by_direction_and_equal_scores_by_number() -> None:
     assert [t.number for t in stored(3, value=1.0).best(3)] == [0, 1, 2]
 
 
+def test_earlier_studies_of_a_single_task_are_of_its_rae() -> None:
+    study = stored(1).study
+    study.set_user_attr(IDENTITY, {**study.user_attrs[IDENTITY], "metric": "MA-RAE"})
+    assert take_snapshot(study, 1).metric == "RAE"
+
+
 def test_table_keeps_types_and_leaves_scores_of_pruned_trials_out() -> None:
     frame = trials_frame(more(stored(3)))
     assert frame["state"].to_list() == ["complete"] * 3 + ["pruned", "failed", "waiting"]

@@ -88,6 +88,7 @@ class Metric:
             if not condition.holds(y[None], p[None])[0]:
                 raise UndefinedMetricError(condition.reason)
         value = self._evaluate(y[None], p[None])[0]
+        # After the conditions, whose reasons say more.
         if not np.isfinite(value):
             raise UndefinedMetricError("too large or too small for double precision")
         return float(value)
@@ -192,6 +193,8 @@ def roc_area(y: FloatArray, p: FloatArray) -> FloatArray:
     """Mann–Whitney statistic over its maximum: P(a positive scores above a negative), ties half."""
     positives = y.sum(axis=-1)
     negatives = y.shape[-1] - positives
+    # Sum of the positives' ranks less its minimum: the Mann–Whitney U, which counts pairs in n log
+    # n.
     above = (_ranks(p) * y).sum(axis=-1) - positives * (positives + 1) / 2
     return np.asarray(above / (positives * negatives))
 
@@ -200,6 +203,8 @@ def average_precision_area(y: FloatArray, p: FloatArray) -> FloatArray:
     """Mean over the positives of the precision among all that score at least as high."""
     from scipy.stats import rankdata
 
+    # method="max": tied scores share one threshold, so that their order in the table does not
+    # matter.
     at_least = rankdata(-p, method="max", axis=-1).astype(np.int64)
     order = np.argsort(-p, axis=-1, kind="stable")
     hits = np.take_along_axis(np.cumsum(np.take_along_axis(y, order, -1), -1), at_least - 1, -1)
@@ -265,7 +270,7 @@ IN_UNITS = frozenset({"mae", "rmse"})
 
 LABELS = {
     "mae": "MAE",
-    "ma_rae": "MA-RAE",
+    "ma_rae": "RAE",
     "rmse": "RMSE",
     "r2": "R²",
     "pearson": "Pearson",
@@ -274,4 +279,15 @@ LABELS = {
     "roc_auc": "ROC AUC",
     "average_precision": "AP",
 }
-"""Names for readers, in the order of tables."""
+"""Names for readers, in the order of tables: of a single task's value."""
+
+
+def mean_label(name: str) -> str:
+    """Return the name for readers of a metric's mean over tasks.
+
+    Parameters
+    ----------
+    name : str
+        A key of `LABELS`.
+    """
+    return "MA-RAE" if name == "ma_rae" else LABELS[name]

@@ -27,7 +27,7 @@ N_RESAMPLES = 1000
 """Resamples of an interval, unless others are asked for."""
 
 _CELLS = 2_000_000
-"""Rows times resamples held at once: 16 MB an array."""
+"""Rows times resamples held at once: 16 MB per array."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,7 @@ def draw_counts(n_rows: int, n: int, rng: np.random.Generator) -> Iterator[Float
     chunk = max(1, _CELLS // n_rows)
     for start in range(0, n, chunk):
         r = min(chunk, n - start)
+        # One bincount for all resamples of the chunk: each has its own range of row numbers.
         drawn = rng.integers(n_rows, size=(r, n_rows)) + n_rows * np.arange(r)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=r * n_rows)
         yield counts.reshape(r, n_rows).astype(np.float64)
@@ -177,6 +178,8 @@ def percentile_interval(values: FloatArray, level: float = 0.95) -> Interval | N
     defined = values[~np.isnan(values)]
     if not defined.size:
         return None
+    # Percentiles (Efron and Tibshirani 1993, chapter 13): BCa would need a jackknife of every
+    # metric, task and model.
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high), level, defined.size, values.size - defined.size)
 
@@ -248,7 +251,7 @@ def resampled(
 
 
 def _defined(metric: Metric, y: FloatArray, p: FloatArray, c: FloatArray) -> BoolArray:
-    # A row that was not drawn is shown as the first one that was: conditions are about the set.
+    # A row that was not drawn is replaced by the first one that was: conditions are about the set.
     first = np.argmax(c > 0, axis=1)[:, None]
     rows = np.where(c > 0, np.arange(y.size), first)
     holds = c.sum(axis=1) > 0
@@ -323,6 +326,7 @@ def _r2(rows: _Rows, c: FloatArray) -> FloatArray:
 
 
 def _ma_rae(rows: _Rows, c: FloatArray) -> FloatArray:
+    # About the mean of the resample, as the metric is defined on the rows at hand.
     mean = _total(c, rows.y) / c.sum(axis=1)
     spread = np.einsum("rn,rn->r", c, np.abs(rows.y - mean[:, None]))
     return np.asarray(_total(c, np.abs(rows.p - rows.y)) / spread)
@@ -363,6 +367,7 @@ def _repeated(metric: Metric, y: FloatArray, p: FloatArray, c: FloatArray) -> Fl
     values = np.empty(len(c))
     for r, times in enumerate(c.astype(np.int64)):
         rows = np.repeat(np.arange(y.size), times)
+        # No closed form over counts: the resample is written out.
         values[r] = metric.kernel(y[rows][None], p[rows][None])[0]
     return values
 

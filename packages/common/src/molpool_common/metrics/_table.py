@@ -63,7 +63,7 @@ class MacroMean:
 
 @dataclass(frozen=True)
 class MetricTable:
-    """One row a task, as `task_metrics` makes it.
+    """One row per task, as `task_metrics` makes it.
 
     Parameters
     ----------
@@ -182,6 +182,7 @@ def _score(name: str, kind: str, y: FloatArray, p: FloatArray) -> TaskScore:
     task_type = _task_type(kind, name)
     labelled = ~np.isnan(y)
     _check_finite("y_true", name, np.isinf(y), y)
+    # Predictions of unlabelled cells may be anything; they are not scored.
     _check_finite("y_pred", name, labelled & ~np.isfinite(p), p)
     y, p = y[labelled], p[labelled]
     if task_type == "classification":

@@ -153,6 +153,7 @@ def kfold(
 def _hold_out(
     assign: Assign, rest: Indices, val_ratio: float, rng: np.random.Generator
 ) -> tuple[Indices, Indices]:
+    # The caller validates on the fold's test part.
     if val_ratio == 0:
         return rest, rest[:0]
     _check_enough(len(rest), 2, "val_ratio", "train and validation in every fold")
@@ -162,6 +163,8 @@ def _hold_out(
 
 def _to_rows(rows: Rows, groups: Groups, *splits: Indices) -> Split:
     result = Split(*(np.flatnonzero(np.isin(rows.molecule, part)) for part in splits))
+    # Also of methods that cannot fail: a leak between splits is the one fault that no later check
+    # shows.
     result.check(groups)
     return result
 
@@ -192,6 +195,7 @@ def _check_ratios(ratios: Sequence[float]) -> FloatArray:
             expected="train above 0, val and test 0 or more, sum 1",
             found=str(tuple(shares.tolist())),
         )
+    # Renormalised: 0.7 + 0.2 + 0.1 is not 1 in binary.
     return np.asarray(shares / shares.sum())
 
 

@@ -54,6 +54,7 @@ def cut(size: Indices, shares: Shares) -> Indices:
     ndarray of int64 [B]
         Split of each block, never falling.
     """
+    # Whole molecules move, so that shares of rows are met as nearly as their sizes allow.
     middle = np.cumsum(size) - size / 2
     bounds = np.searchsorted(middle, np.cumsum(shares)[:-1] * size.sum())
     for split in range(len(bounds)):
@@ -85,6 +86,8 @@ def fill_by_need(size: Indices, shares: Shares, rng: np.random.Generator) -> Ind
         Split of each block.
     """
     large = size > shares.min() * size.sum() / 2
+    # Shuffled and then sorted stably: the random order holds among the small blocks, which are
+    # equal here.
     order = rng.permutation(len(size))
     order = order[np.argsort(-np.where(large, size, 0)[order], kind="stable")]
     lacking = shares * size.sum()
@@ -177,6 +180,8 @@ def connected(molecule: Indices, label: Indices) -> Indices:
     n_molecules = int(molecule.max()) + 1
     n_nodes = n_molecules + int(label.max()) + 1
     edges = (np.ones(len(molecule)), (molecule, n_molecules + label))
+    # Molecules and scaffolds as two kinds of nodes, a row as an edge: no pair of molecules is
+    # formed.
     graph = coo_array(edges, shape=(n_nodes, n_nodes))
     component = connected_components(graph, directed=False)[1]
     return np.asarray(component[:n_molecules], dtype=np.int64)
@@ -237,6 +242,8 @@ def molecule_labels(rows: Rows) -> IntArray:
     """Return how many rows of each molecule carry each label [U, L]."""
     targets = rows.need_targets()
     measured = ~np.isnan(targets)
+    # A 0/1 task counts twice: where it was measured, and where it is 1, which the split of a rare
+    # class lacks otherwise.
     binary = (~measured | (targets == 0) | (targets == 1)).all(axis=0)
     carried = np.hstack([measured, targets[:, binary] == 1]).astype(np.int64)
     counts = np.zeros((len(rows.size), carried.shape[1]), dtype=np.int64)
@@ -252,6 +259,8 @@ def _stratify(labels: IntArray, size: Indices, shares: Shares, rng: np.random.Ge
     order = rng.permutation(len(size))
     left = labels.sum(axis=0)
     while left.any():
+        # The rarest first (Sechidis et al. 2011): a frequent label can still be balanced when few
+        # molecules are left.
         label = int(np.where(left > 0, left, np.iinfo(np.int64).max).argmin())
         dealt = order[(split[order] < 0) & (labels[order, label] > 0)]
         # Molecules of many rows first, while every split still has room for them.
@@ -277,6 +286,7 @@ _NUMBERED = re.compile(r"(?P<series>.*?)(?P<number>\d+)\s*", re.DOTALL)
 def prepare_time(rows: Rows) -> Assign:
     """Return the assignment of molecules by time."""
     earliest = np.full(len(rows.size), np.inf)
+    # The earliest: a molecule measured again is no new one.
     np.minimum.at(earliest, rows.molecule, parse_times(rows.need_times()))
 
     def assign(members: Indices, shares: Shares, rng: np.random.Generator) -> Indices:

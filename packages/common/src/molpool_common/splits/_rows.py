@@ -179,6 +179,7 @@ def _keys(groups: Groups) -> StrArray:
     keys = list(groups)
     if not keys:
         raise InputError("groups", expected="a molecule key of each row", found="no rows")
+    # key != key: NaN, as pandas has for an empty cell.
     missing = [row for row, key in enumerate(keys) if key is None or key != key or key == ""]
     if missing:
         raise InputError(

@@ -12,12 +12,11 @@ import torch
 from molpool_common import Float32Array, FloatArray, IntArray, listed
 from numpy.typing import ArrayLike
 
-from mil_attn._bags import Bags
+from mil_attn._bags import Bags, check_bounds
 from mil_attn._config import MoleculeFeaturesConfig, TaskKind
 from mil_attn._errors import MILError
 from mil_attn.data._checks import (
     as_array,
-    check_bounds,
     check_classes,
     check_distinct,
     check_features,
@@ -470,7 +469,12 @@ def _check_features(data: BagData) -> None:
 def _check_instances(data: BagData, instances: Float32Array) -> None:
     m = len(instances)
     check_shape("instances", instances, m, len(data.feature_names_3d))
-    check_bounds(data.bounds, data.ids, m)
+    if data.bounds.shape != (len(data.ids) + 1,):
+        raise MILError(
+            f"offsets: expected shape [{len(data.ids) + 1}], one more than the bags; "
+            f"found {list(data.bounds.shape)}."
+        )
+    check_bounds(data.bounds, m, data.ids)
     for name in ("instance_ids", "energies"):
         value = getattr(data, name)
         if value is not None and len(value) != m:

@@ -1,4 +1,4 @@
-"""Checks of what data hold (bounds, shapes, features, labels), and steps to arrays and tensors."""
+"""Checks of what data hold (shapes, features, labels), and steps to arrays and tensors."""
 
 from __future__ import annotations
 
@@ -20,33 +20,6 @@ def check_shape(name: str, array: NDArray[np.generic], rows: int, columns: int) 
     """Raise MILError unless an array is [rows, columns]."""
     if array.shape != (rows, columns):
         raise MILError(f"{name}: expected shape [{rows}, {columns}]; found {list(array.shape)}.")
-
-
-def check_bounds(offsets: IntArray, ids: Sequence[str], n_rows: int) -> None:
-    """Raise MILError unless `offsets` bound non-empty bags with these ids; names the bags."""
-    if offsets.shape != (len(ids) + 1,):
-        raise MILError(
-            f"offsets: expected shape [{len(ids) + 1}], one more than the bags; "
-            f"found {list(offsets.shape)}."
-        )
-    if offsets[0] != 0 or offsets[-1] != n_rows:
-        raise MILError(
-            f"offsets: expected to run from 0 to the number of instances, {n_rows}; "
-            f"found {offsets[0]} to {offsets[-1]}."
-        )
-    sizes = np.diff(offsets)
-    if (sizes < 0).any():
-        b = int(np.argmax(sizes < 0))
-        raise MILError(
-            f"offsets: expected ascending bounds; found {offsets[b]} before {offsets[b + 1]} "
-            f"at position {b}."
-        )
-    empty = np.flatnonzero(sizes == 0).tolist()
-    if empty:
-        raise MILError(
-            "bags: expected at least one instance each; "
-            f"found none in {listed([repr(ids[b]) for b in empty])}."
-        )
 
 
 def check_distinct(name: str, values: Sequence[str]) -> None:

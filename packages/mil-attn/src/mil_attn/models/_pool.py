@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 import torch
-from molpool_common import quick_products
+from molpool_common import fast_matmul
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
@@ -76,7 +76,7 @@ class _Values(torch.autograd.Function):
         values = rows.new_empty(segments.n_bags, *weights.shape[1:], w_v.shape[1])
         flat, small = weights.flatten(1), _small(segments, weights.shape[1])
         runs = _runs(flat, rows, segments, small)
-        with quick_products(rows.device):
+        with fast_matmul(rows.device):
             of_rows = (rows[small.rows] @ w_v.flatten(0, 1).T).view(-1, *w_v.shape[:2])
             _small_into(values[small.bags], weights[small.rows], of_rows, small)
             sums = _room(flat, rows, runs)
@@ -97,7 +97,7 @@ class _Values(torch.autograd.Function):
         grad, n_tasks = grad.contiguous(), weights.shape[1]
         grad_weights, grad_rows = torch.empty_like(weights), torch.empty_like(rows)
         small = _small(ctx.segments, n_tasks)
-        with quick_products(rows.device):
+        with fast_matmul(rows.device):
             of_small = _small_backward(
                 grad_weights[small.rows],
                 grad[small.bags],

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
-from molpool_common import quick_products
+from molpool_common import fast_matmul
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -161,7 +161,7 @@ class _Permute(torch.autograd.Function):
 def quick_linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return ``rows @ weight.T + bias``, as `torch.nn.functional.linear`.
 
-    Forward and backward under `quick_products`, whatever the caller has set: a backward pass of
+    Forward and backward under `fast_matmul`, whatever the caller has set: a backward pass of
     torch's own runs outside of any block of ours.
 
     Parameters
@@ -212,7 +212,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(rows, weight)
-        with quick_products(rows.device):
+        with fast_matmul(rows.device):
             return rows @ weight.T if bias is None else torch.addmm(bias, rows, weight.T)
 
     @staticmethod
@@ -220,7 +220,7 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight = ctx.saved_tensors
         of_rows, of_weight, of_bias = ctx.needs_input_grad
-        with quick_products(rows.device):
+        with fast_matmul(rows.device):
             return (
                 grad @ weight if of_rows else None,
                 grad.T @ rows if of_weight else None,

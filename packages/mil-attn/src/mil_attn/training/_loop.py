@@ -11,22 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
-from molpool_common import (
-    EpochRecorder,
-    KeepBestAndLast,
-    LoaderPosition,
-    ResumableLoader,
-    StopEarly,
-    interruptible,
-    quick_products,
-    quiet,
-    seed_step,
-)
+from molpool_common import EpochRecorder, ResumableLoader, StepSeed, fit_module
 from torch import Tensor
 from torch.utils.data import Sampler
 
@@ -36,27 +24,6 @@ from mil_attn.data._bag_data import BagData
 from mil_attn.training._module import MILModule
 
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
-
-
-class BatchSeed(pl.Callback):  # type: ignore[misc]  # lightning has no types here
-    """Seeds dropout by epoch and batch, so that a resumed run draws what another would.
-
-    Not by the optimiser's step, of which the batches of one accumulation have the same.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of all batches.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Seed torch's generators, which `fit` puts back at its end."""
-        seed_step(self.seed, trainer.current_epoch, batch_idx)
 
 
 @dataclass(frozen=True)
@@ -94,21 +61,6 @@ class Recorder(EpochRecorder[EpochRecord]):
 
     record_type = EpochRecord
 
-    def record(self, trainer: pl.Trainer, seconds: float) -> EpochRecord:
-        """Return the record of the epoch that ends."""
-        metrics = trainer.callback_metrics
-        values = {
-            name: float(metrics[name]) if name in metrics else None
-            for name in ("val_loss", "val_macro_ap", "val_min_ap", "val_macro_ma_rae")
-        }
-        return EpochRecord(
-            epoch=trainer.current_epoch,
-            train_loss=float(metrics["train_loss"]),
-            **values,
-            learning_rate=float(trainer.optimizers[0].param_groups[0]["lr"]),
-            seconds=seconds,
-        )
-
 
 class BagLoader(ResumableLoader[Bags]):
     """Batches of a data set, each made when it is asked for.
@@ -118,7 +70,7 @@ class BagLoader(ResumableLoader[Bags]):
     data : BagData
         N bags, scaled.
     batch_size, sampler
-        As in `molpool_common.loading.ResumableLoader`.
+        As in `molpool_common.ResumableLoader`.
     """
 
     def __init__(self, data: BagData, batch_size: int, sampler: Sampler[int] | None = None) -> None:
@@ -127,35 +79,6 @@ class BagLoader(ResumableLoader[Bags]):
 
     def _batch(self, rows: Sequence[int]) -> Bags:
         return self.data.batch(rows)
-
-
-class Shuffle(Sampler[int]):
-    """Every bag once per epoch, in an order that follows from seed and epoch alone.
-
-    Parameters
-    ----------
-    n : int
-        Number of bags.
-    seed : int
-        Seed of all orders.
-    """
-
-    def __init__(self, n: int, seed: int) -> None:
-        self.n = n
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next; Lightning calls this."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.n
-
-    def __iter__(self) -> Iterator[int]:
-        # Seeded by both numbers: an epoch can be resumed without replaying those before it.
-        rng = np.random.default_rng([self.seed, self.epoch])
-        return iter(rng.permutation(self.n).tolist())
 
 
 @dataclass(frozen=True)
@@ -200,53 +123,26 @@ def train_epochs(
     resume_from : Path, optional
         A ``last.ckpt`` to go on from.
     """
-    # Average precision rises as models improve, a loss falls.
-    mode: Literal["max", "min"] = "max" if module.is_classifier else "min"
     recorder = Recorder(on_epoch)
-    checkpoints = KeepBestAndLast(
-        checkpoint_dir,
-        module.monitor if val is not None else None,
-        mode,
-        every_n_steps=config.checkpoint_every_steps,
-    )
-    exact = [BatchSeed(seed), LoaderPosition(train)]
-    stopping = (
-        [StopEarly(module.monitor, mode=mode, patience=config.patience)]
-        if val is not None and config.patience is not None
-        else []
-    )
-    with quiet(), _deterministic():
-        trainer = pl.Trainer(
-            accelerator=config.accelerator,
-            devices=1,
-            max_epochs=config.epochs,
+    with _deterministic():
+        checkpoints = fit_module(
+            module,
+            train,
+            val,
+            config,
+            monitor=module.monitor,
+            # Not by the step, of which the batches of one accumulation have the same.
+            seed=StepSeed(seed, per_batch=True),
+            recorder=recorder,
+            mode="max" if module.is_classifier else "min",
+            checkpoint_dir=checkpoint_dir,
+            callbacks=callbacks,
+            resume_from=resume_from,
             accumulate_grad_batches=config.accumulate_grad_batches,
-            gradient_clip_val=config.gradient_clip,
             deterministic=True,
-            callbacks=[recorder, *exact, *callbacks, *stopping, checkpoints],
-            logger=False,
-            enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in callbacks),
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            # Sanity batches before the first epoch would be counted among its validation logits.
-            num_sanity_val_steps=0,
         )
-        with quick_products(trainer.strategy.root_device):
-            _fit(trainer, module, train, val, resume_from)
     assert checkpoints.best_epoch is not None  # at least one epoch was trained
     return Trained(recorder.records, checkpoints.best_epoch, checkpoints.best_state())
-
-
-def _fit(
-    trainer: pl.Trainer,
-    module: MILModule,
-    train: BagLoader,
-    val: BagLoader | None,
-    resume_from: Path | None,
-) -> None:
-    # Of checkpoints only those that `check_checkpoint` has read before.
-    with interruptible():
-        trainer.fit(module, train, val, ckpt_path=resume_from, weights_only=True)
 
 
 @contextmanager

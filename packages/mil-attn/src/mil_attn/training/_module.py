@@ -14,7 +14,7 @@ from typing import Any, Self
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from molpool_common import listed, quick_products
+from molpool_common import fast_matmul, listed
 from torch import Tensor
 
 from mil_attn._bags import Bags
@@ -437,7 +437,7 @@ def prediction_device(module: MILModule) -> Iterator[torch.device]:
     if module.config.training.accelerator != "cpu" and torch.cuda.is_available():
         module.to("cuda")
     try:
-        with torch.inference_mode(), quick_products(module.device):
+        with torch.inference_mode(), fast_matmul(module.device):
             yield module.device
     finally:
         module.to(before)

@@ -1,4 +1,4 @@
-"""`molpool-affinity`: from a table to affinities, groups and what tells of them."""
+"""`molpool-affinity`: from a table to affinities, groups and their report."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ def measure_table(config: AffinityCommandConfig, *, arguments: Sequence[str] = (
     start = time.perf_counter()
     result = _measure(config, inputs, console)
     seconds = time.perf_counter() - start
+    # Before grouping: the matrix is what took the time, and a grouping that fails must not lose it.
     written = _save_matrix(config, result)
     affinity = _group(config, result, console)
     print_outcome(console, inputs.notes, affinity)
@@ -58,6 +59,8 @@ def _measure(config: AffinityCommandConfig, inputs: Inputs, console: Console) ->
     names, section = train.task_names, config.measurement
     screen = AffinityScreen(console, names, symmetric=section.affinity_type != "lookahead")
     with printing_matrix(console, len(names)), screen.showing():
+        # Default architecture: rows and seed of a training run without model keys give that run's
+        # matrix.
         return measure_affinity(section, ChempropConfig(), train, inputs.task_types, on_step=screen)
 
 

@@ -72,13 +72,14 @@ class AffinityCommandConfig(TaskAffinityConfig):
     @property
     def measurement(self) -> TaskAffinityConfig:
         """The keys of measuring and grouping alone."""
+        # Without this command's keys: the result file stores the section as training would.
         return TaskAffinityConfig(**{k: getattr(self, k) for k in TaskAffinityConfig.model_fields})
 
 
 def read_as_measurement(document: YamlDocument) -> YamlDocument:
     """Return a configuration of `molpool-train chemprop` as one of this command.
 
-    Keys of its section `task_affinity`, `data`, `data_path` and `on_bad_smiles` are kept, rows are
+    Keys of its section `task_affinity`, `data`, `data_path` and `on_bad_smiles` are read, rows are
     those of the training split, and stderr says what is not read.
 
     Parameters
@@ -96,6 +97,7 @@ def read_as_measurement(document: YamlDocument) -> YamlDocument:
     InputError
         If the section `task_affinity` is no mapping.
     """
+    # Keys that this command lacks identify the file; `data` and `seed` alone are in both.
     if not _OF_TRAINING & set(document.data):
         return document
     section = document.data.get(_SECTION, {})
@@ -108,6 +110,7 @@ def read_as_measurement(document: YamlDocument) -> YamlDocument:
         sys.stderr.write(
             f"{document.source}: a training configuration; not read: {', '.join(ignored)}\n"
         )
+    # Paths move up with their keys, so that an error still names the line of the user's file.
     lines = {
         path[1:] if path[0] == _SECTION and len(path) > 1 else path: line
         for path, line in document.lines.items()
@@ -148,6 +151,7 @@ def check_outputs(config: AffinityCommandConfig) -> None:
         _check_writable(key, path)
     _check_distinct(named)
     csv = matrix_csv(config)
+    # A CSV beside an npz is from an earlier run and is replaced; one alone may be the user's table.
     if csv.exists() and not Path(config.save_path).exists():
         raise InputError(
             "save_path",
@@ -164,6 +168,7 @@ def _either(endings: tuple[str, ...]) -> str:
 def _check_distinct(named: dict[str, Path]) -> None:
     first: dict[Path, str] = {}
     for key, path in named.items():
+        # absolute(), so that a.png and ./a.png are recognised as one.
         other = first.setdefault(path.absolute(), key)
         if other != key:
             raise InputError(key, expected=f"another file than {other}", found=str(path))

@@ -22,7 +22,7 @@ TITLES = {
     "lookahead": "Share of a task's loss that a step on another removes",
 }
 MOST_DRAWN = 200
-"""Tasks up to which heatmap and dendrogram of a training run are drawn."""
+"""Tasks up to which heatmap and dendrogram of a training run are plotted."""
 _WRITTEN_UP_TO = 20
 """Tasks up to which shares are written into the picture."""
 _NAMED_UP_TO = 100
@@ -63,6 +63,7 @@ def co_assignment(affinity: Affinity) -> Figure:
     served = np.array([affinity.grouping.assignment[name] for name in names])
     order = np.argsort(served, kind="stable")
     written = len(names) <= _WRITTEN_UP_TO
+    # Inches per task and per letter of the longest name, so that labels neither overlap nor shrink.
     width = (0.5 if written else 0.17) * min(len(names), _NAMED_UP_TO) + 0.08 * max(map(len, names))
     with style():
         figure = new_figure(max(width + 1.2, 4.5), max(width + 0.4, 3.5))
@@ -93,5 +94,6 @@ def _label(axes: Axes, names: list[str]) -> None:
 def _write_shares(axes: Axes, shares: NDArray[np.float64]) -> None:
     for (i, j), share in np.ndenumerate(shares):
         if i != j:
+            # From there on `Blues` is too dark for black text.
             colour = "white" if share > 0.6 else "black"
             axes.text(j, i, f"{share:.0%}", ha="center", va="center", fontsize=8, color=colour)

@@ -53,6 +53,7 @@ class Pair:
     @property
     def reading(self) -> str:
         """Whether it is clear of zero: agree, conflict, or unclear."""
+        # Negated rather than `<=`: a NaN error (a single batch) is unclear too.
         if not abs(self.affinity) > CLEAR * self.error:
             return "unclear"
         return "agree" if self.affinity > 0 else "conflict"
@@ -178,6 +179,7 @@ def ranked_pairs(
     order = np.argsort(-matrix[rows, columns], kind="stable")
     places = np.arange(len(order))
     if limit is not None and len(order) > 2 * limit:
+        # Only where the ends do not meet: otherwise pairs would be listed twice.
         places = np.concatenate([places[:limit], places[len(order) - limit :]])
     return [
         Pair(
@@ -221,6 +223,8 @@ def best_partners(result: AffinityResult) -> list[Partner]:
         partner = Partner(name, names[best], float(known[t, best]), float(errors[t, best]))
         if len(order) > 1:
             lead = float(known[t, best] - known[t, order[1]])
+            # As if independent: both estimates share batches, whose positive correlation makes this
+            # conservative.
             clear = lead > CLEAR * np.hypot(errors[t, best], errors[t, order[1]])
             reading = "clear" if clear else "unclear"
             of = (partner.task, partner.best, partner.affinity, partner.error)
@@ -252,6 +256,7 @@ def group_tasks(
     if grouping is None:
         grouping = select_groups(result.matrix, names, config)
     slow = config.clustering_method == "tag" and most_tag is not None and len(names) > most_tag
+    # With one block or one task resamples are all alike and would show perfect stability.
     if config.n_bootstrap == 0 or len(result.block_sums) < 2 or len(names) < 2 or slow:
         return Affinity(result, grouping)
     stability = grouping_stability(
@@ -259,6 +264,7 @@ def group_tasks(
         result.block_counts,
         names,
         config,
+        # Unit gradients need no division at the end; lookahead and cosine have their scale.
         normalize=config.affinity_type == "dot_product" and not config.normalize_gradients,
     )
     return Affinity(result, grouping, stability)
@@ -272,6 +278,7 @@ def read_affinity(folder: Path) -> Affinity | None:
     TaskAffinityError
         If a file is damaged.
     """
+    # Both: a run interrupted between the two writes measures again.
     if not all((folder / name).is_file() for name in (AFFINITY, GROUPS)):
         return None
     result = AffinityResult.load(folder / AFFINITY)

@@ -56,7 +56,9 @@ def read_inputs(config: AffinityCommandConfig) -> Inputs:
     read = load_molecules(
         config.data, config.data_path, on_bad_smiles=config.on_bad_smiles, min_labels=0
     )
+    # The split of the training run, so that no test molecule helps to choose the groups.
     table = split_table(read, config.data, config.seed).train if config.rows == "train" else read
+    # A bound has no gradient of the loss that the measurement differentiates.
     exact = exact_labels(table.targets, table.censoring)
     labels = dict(zip(table.task_names, np.isfinite(exact).sum(axis=0).tolist(), strict=True))
     _check_labels(labels)

@@ -113,6 +113,8 @@ def measure_affinity(
     model = ChempropModel.from_config(
         architecture, task_names=names, task_types=tuple(task_types), seed=section.seed
     )
+    # Inside a training run: the affinities of a run must not change the weights it then starts
+    # from.
     with fast_matmul(), torch.random.fork_rng():
         torch.manual_seed(section.seed)
         return TaskAffinityComputer(section).compute(

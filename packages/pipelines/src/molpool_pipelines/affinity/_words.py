@@ -22,7 +22,7 @@ from molpool_pipelines.affinity._group import Affinity, Pair, ranked_pairs
 if TYPE_CHECKING:
     from task_affinity import AffinityProgress
 
-_SHOWN = 3
+_PAIRS_PER_END = 3
 _SECONDS = 0.5
 MOST_PRINTED = 40
 """Tasks up to which the matrix is printed; a larger one is for the file."""
@@ -100,7 +100,7 @@ def measured_words(result: AffinityResult) -> str:
     words = [
         "A Chemprop model of default size was trained on all tasks at once for"
         f" {_count(config.affinity_epochs, 'epoch')} (Adam, learning rate {config.affinity_lr:g},"
-        f" {config.affinity_batch_size} molecules a batch). The affinity of two tasks is"
+        f" {config.affinity_batch_size} molecules per batch). The affinity of two tasks is"
         f" {_MEASURES[kind]}."
     ]
     if kind != "lookahead":
@@ -109,7 +109,7 @@ def measured_words(result: AffinityResult) -> str:
         )
         words.append(f"Gradients are with respect to the {of}.")
     if result.estimator == "probe":
-        words.append(f"They were estimated from {config.n_probes} random directions a step.")
+        words.append(f"They were estimated from {config.n_probes} random directions per step.")
     if config.every_n_steps > 1:
         words.append(f"One step in {config.every_n_steps} was measured.")
     return " ".join(words)
@@ -125,7 +125,7 @@ class AffinityScreen:
     Parameters
     ----------
     console : Console
-        Where to draw; nothing is drawn where that is no terminal.
+        Where to render; nothing is rendered where that is no terminal.
     task_names : sequence of str
         The tasks.
     symmetric : bool
@@ -144,7 +144,7 @@ class AffinityScreen:
             console=console,
         )
         self._bar = self._progress.add_task("", total=None)
-        self._drawn = 0.0
+        self._rendered_at = 0.0
         # Drawn by hand between steps: a thread would take turns from the training.
         self._live = Live(self._progress, console=console, auto_refresh=False, transient=True)
         self._console = console
@@ -152,6 +152,7 @@ class AffinityScreen:
     @contextmanager
     def showing(self) -> Iterator[None]:
         """Draw inside the block; what stands there is removed after it."""
+        # A file or a pipe would fill with frames of the bar.
         if not self._console.is_terminal:
             yield
             return
@@ -161,9 +162,9 @@ class AffinityScreen:
     def __call__(self, progress: AffinityProgress) -> None:
         """Draw where the measurement stands, twice a second at most."""
         now = time.monotonic()
-        if not self._live.is_started or now - self._drawn < _SECONDS:
+        if not self._live.is_started or now - self._rendered_at < _SECONDS:
             return
-        self._drawn = now
+        self._rendered_at = now
         self._progress.update(self._bar, completed=progress.step, total=progress.n_steps)
         pairs = progress.pairs
         leading = ranked_pairs(
@@ -172,7 +173,7 @@ class AffinityScreen:
             pairs.standard_errors,
             pairs.counts.astype(np.int64),
             symmetric=self._symmetric,
-            limit=_SHOWN,
+            limit=_PAIRS_PER_END,
         )
         self._live.update(
             Group(self._progress, pair_table(leading, symmetric=self._symmetric)), refresh=True
@@ -187,9 +188,11 @@ def pair_table(pairs: Sequence[Pair], *, symmetric: bool, title: str | None = No
         table.add_column(head, overflow="fold")
     for head in ("affinity", "± s.e.", "batches"):
         table.add_column(head, justify="right")
+    # strict=False: one longer by the leading None.
     for before, pair in zip((None, *pairs), pairs, strict=False):
         if before is not None and pair.rank > before.rank + 1:
             table.add_section()
+        # NaN differs from itself: an affinity of a single batch has no error.
         error = f"{pair.error:.3f}" if pair.error == pair.error else "–"
         row = (pair.receiver, pair.giver, f"{pair.affinity:+.3f}", error, f"{pair.batches:,}")
         table.add_row(f"{pair.rank:,}", *row)
@@ -204,6 +207,7 @@ def printing_matrix(console: Console, n_tasks: int) -> Iterator[None]:
         return
     logger = logging.getLogger("task_affinity")
     handler = _ConsoleHandler(console)
+    # The library's own messages; a handler on the root logger would print those of others too.
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -229,7 +233,7 @@ def print_outcome(console: Console, notes: Sequence[str], affinity: Affinity) ->
     """Print notes, pairs and groups."""
     for note in notes:
         console.print(note, markup=False)
-    pairs = affinity.pairs(_SHOWN)
+    pairs = affinity.pairs(_PAIRS_PER_END)
     if pairs:
         console.print(
             pair_table(

@@ -80,6 +80,8 @@ def fetch(
     missing: list[DataFile] = []
     for file in entry.files:
         target = root / entry.location(file)
+        # One after the other; files without an address are collected, so that one message names
+        # all.
         outcome = _bring(entry, file, target, progress)
         if outcome is None:
             missing.append(file)
@@ -100,6 +102,8 @@ def _bring(
         return Outcome.PRESENT
     local = _local(entry, file)
     if local is not None:
+        # A damaged copy is refused rather than replaced by a download: the user put it there on
+        # purpose.
         verify(local, entry, file)
     elif file.derived:
         return None
@@ -171,6 +175,7 @@ def _download(address: str) -> Generator[bytes]:
     try:
         with requests.get(address, stream=True, timeout=TIMEOUT, headers=headers) as response:
             response.raise_for_status()
+            # decode_content: checksums are of the file, not of what the transfer compressed.
             yield from iter(lambda: response.raw.read(_BLOCK, decode_content=True), b"")
     except (requests.RequestException, HTTPError) as error:
         raise InputError(

@@ -88,6 +88,7 @@ class DataFile(_Entry):
     def format(self) -> str:
         """Suffixes of the name without the first dot, such as ``csv.gz``."""
         base = self.name.rsplit("/", 1)[-1]
+        # Dots in names such as v1.2.csv are no suffixes.
         known = [part for part in base.split(".")[1:] if part.isalpha() or part == "gz"]
         return ".".join(known[-2:])
 
@@ -199,6 +200,7 @@ def registry() -> Mapping[str, Dataset]:
         If the registry that ships with the package is damaged.
     """
     text = files("molpool_pipelines.datasets").joinpath("registry.yaml").read_text("utf-8")
+    # The C parser where there is one: the registry is read at the start of commands.
     entries = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return MappingProxyType(
         {name: Dataset.model_validate({"name": name, **entry}) for name, entry in entries.items()}

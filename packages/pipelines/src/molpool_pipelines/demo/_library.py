@@ -206,6 +206,7 @@ def enumerate_molecules(n: int, rng: Generator) -> list[Chem.Mol]:
     found: dict[str, Chem.Mol] = {}
     for molecule in _products(rng):
         if is_drug_like(molecule):
+            # Canonical: two couplings may give one molecule.
             found.setdefault(Chem.MolToSmiles(molecule), molecule)
         if len(found) == n:
             return list(found.values())
@@ -239,6 +240,7 @@ def _products(rng: Generator) -> Iterator[Chem.Mol]:
         for i in range(len(blocks[reaction.first]))
         for j in range(len(blocks[reaction.second]))
     ]
+    # All pairs are listed and shuffled, not drawn: no pair comes twice, and the end is known.
     for position in rng.permutation(len(jobs)):
         number, i, j = jobs[position]
         reaction = REACTIONS[number]

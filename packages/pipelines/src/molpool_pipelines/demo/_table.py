@@ -82,6 +82,8 @@ def build_demo(n: int = 1500, seed: int = 0) -> pl.DataFrame:
     molecules = enumerate_molecules(n, rng)
     quality = rng.choice(list(QUALITY_SHARES), size=n, p=list(QUALITY_SHARES.values()))
     size = heavy_atoms(molecules)
+    # Larger molecules are noisier, so that the error is not the same everywhere and a model's
+    # uncertainty has something to find.
     spread = np.array([QUALITY_NOISE[q] for q in quality]) * size / size.mean()
     values = {task: compute(task, molecules) for task in DEMO_TASKS}
     labelled = _labelled(values["QED"], rng)
@@ -89,6 +91,7 @@ def build_demo(n: int = 1500, seed: int = 0) -> pl.DataFrame:
     columns: dict[str, pl.Series] = {}
     for t, task in enumerate(DEMO_TASKS):
         noise = rng.standard_normal(n) * spread * values[task].std()
+        # As tables in the wild have it; full precision would give away what was computed.
         measured = np.round(values[task] + noise, 4)
         columns[task] = pl.Series(np.where(labelled[:, t], measured, np.nan)).fill_nan(None)
     return pl.DataFrame(
@@ -124,7 +127,7 @@ def _labelled(qed: NDArray[np.float64], rng: Generator) -> NDArray[np.bool_]:
 
 
 def write_demo(output: Path, *, n: int, seed: int) -> pl.DataFrame:
-    """Build the demo table, write it whole or not at all, and return it.
+    """Build the demo table, write it atomically, and return it.
 
     Parameters
     ----------

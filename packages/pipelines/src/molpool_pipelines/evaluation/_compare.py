@@ -40,6 +40,7 @@ def compare(config: CompareConfig) -> tuple[Comparison, list[Path]]:
         If the models cannot be compared; nothing is written then.
     """
     output = Path(config.output)
+    # Before models are loaded, which takes longest.
     _check_output(output, overwrite=config.overwrite)
     paths = _sources(config)
     found = _compared(config, paths, _model_names(config, paths))
@@ -52,6 +53,8 @@ def _compared(config: CompareConfig, paths: Sequence[Path], names: Sequence[str]
     rows = [r.predictions for r in results]
     known = [path for path in rows if path is not None]
     if results and len(known) < len(results):
+        # Values alone can be set beside each other, but a model predicts rows, and rows cannot be
+        # paired with values.
         if n_models:
             lacking = [str(r.path) for r in results if r.predictions is None]
             raise InputError(
@@ -108,10 +111,12 @@ def _model_names(config: CompareConfig, paths: Sequence[Path]) -> list[str]:
     """Return the names asked for, or as much of each path's end as is unique."""
     if config.names:
         return list(config.names)
+    # metrics.json of five runs would otherwise be five models called "metrics".
     named = [p.absolute().parent if p.stem in FOLDER_FILES else p.absolute() for p in paths]
     parts = [(*p.parent.parts, p.stem) for p in named]
     depth = 1
     names = ["/".join(p[-depth:]) for p in parts]
+    # From the end of the path, as much as it takes: run folders of one date differ further up.
     while max(Counter(names).values()) > 1 and depth < max(map(len, parts)):
         depth += 1
         names = ["/".join(p[-depth:]) for p in parts]
@@ -130,6 +135,7 @@ def _read_models(config: CompareConfig, paths: Sequence[Path]) -> tuple[list[Pre
     split = config.split or _split_of_all(read)
     if split == "all":
         return read, split
+    # A table without splits is taken as a whole: test predictions of other tools have none.
     return [m if m.split is None else m.of_split(split) for m in read], split
 
 
@@ -138,6 +144,7 @@ def _split_of_all(models: Sequence[Predictions]) -> str:
     splits = [m.splits for m in models if m.splits]
     if not splits:
         return "all"
+    # One split for all: test rows of one model against validation rows of another would not pair.
     return next((s for s in ("test", "val") if all(s in have for have in splits)), "test")
 
 
@@ -161,6 +168,7 @@ def _check_output(output: Path, *, overwrite: bool) -> None:
         raise InputError(
             "output", expected="the name of a .csv file; the others go beside it", found=output.name
         )
+    # The nearest parent that exists: the folder itself is made when there is something to write.
     there = next(p for p in (output, *output.absolute().parents) if p.exists())
     if there != output and not there.is_dir():
         raise InputError("output", expected="a name in a folder", found=f"the file {str(there)!r}")
@@ -180,7 +188,7 @@ def _files_of(output: Path) -> list[Path]:
 
 
 def write_comparison(found: Comparison, output: Path) -> list[Path]:
-    """Write table, JSON, figure and page; each appears whole."""
+    """Write table, JSON, figure and page; each is written atomically."""
     output.parent.mkdir(parents=True, exist_ok=True)
     table, text, *pictures, page = _files_of(output)
     with atomic_path(table) as temporary:

@@ -56,12 +56,15 @@ def score_predictions(config: ScoreConfig, arguments: Sequence[str] = ()) -> tup
     source = _source(config)
     path = Path(config.save_dir) if config.save_dir else default_folder(source.stem, "scores")
     check_free(path, overwrite=config.overwrite)
+    # After the folder, as both are cheap, and before anything is read.
     _check_bins(config)
     everything = _read(config, source)
     by_default = (s for s in ("test", "val", "train") if s in everything.splits)
     split = config.split or next(by_default, "all")
     found = everything if split == "all" else everything.of_split(split)
+    # The training set is of all rows: `found` is one split of them.
     scores = score(found, _training_set(config, source, everything), config, split)
+    # Only now, so that rows that cannot be scored leave no folder behind.
     run = RunFolder.create(path, overwrite=config.overwrite, arguments=arguments)
     run.checkpoints.rmdir()  # nothing is trained here
     run.write_json(METRICS, scores.to_metrics().to_dict())
@@ -134,6 +137,7 @@ def _of_rows(found: Predictions) -> TrainingSet:
     """Return the training molecules and labels among predicted rows."""
     if found.split is None:
         return TrainingSet()
+    # With folds a validation row trained the models of the other folds.
     trained = ("train", "val") if found.fold is not None else ("train",)
     train = found.take(np.isin(found.split, trained))
     if not len(train):

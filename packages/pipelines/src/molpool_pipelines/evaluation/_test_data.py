@@ -69,6 +69,8 @@ def predict_test_data(
     InputError, ChempropError, MILError
         If model or table are wrong, or a molecule with a label has no prediction.
     """
+    # By way of files: the predictor reads tables in chunks, and is the same that the user's command
+    # runs.
     with tempfile.TemporaryDirectory(prefix="molpool-") as folder:
         predicted, truth = Path(folder) / "predictions.parquet", Path(folder) / "test.parquet"
         table = _truth(
@@ -82,6 +84,7 @@ def predict_test_data(
                 output=str(predicted),
                 smiles_column=smiles_column,
                 id_column="id",
+                # Not asked for here, and a search of all training molecules.
                 applicability=ApplicabilityConfig(enabled=False),
             )
         )
@@ -105,6 +108,7 @@ def _truth(
         require_columns(table, [id_column], key="--id-column", where=path.name)
     if table.height == 0:
         raise InputError("test_data", expected="rows", found="none", where=path.name)
+    # The run's conversions apply to the test table too: predictions are in the units of training.
     if section.get("target_columns"):
         data = _data_config(section, tasks, name if name in table.columns else None, smiles_column)
         return _as_trained(data, path, on_bad_smiles)
@@ -167,7 +171,7 @@ def overlap_notes(
     Returns
     -------
     list of str
-        A note a model; stereoisomers count as one molecule, as in splits.
+        A note per model; stereoisomers count as one molecule, as in splits.
     """
     notes = []
     for path, found, name in zip(models, tested, names, strict=True):
@@ -175,6 +179,7 @@ def overlap_notes(
         if known is None or found.smiles is None:
             continue
         cache = cache_folder(run_section(path, "data").get("cache_dir"))
+        # By connectivity, as for splits: the SMILES of two tables need not be written alike.
         trained = set(identify(known.smiles, cache).blocks.tolist()) - {""}
         n = sum(b in trained for b in identify(found.smiles.tolist(), cache).blocks.tolist())
         if n:

@@ -1,4 +1,4 @@
-"""fitting."""
+"""Training runs of every kind of model: inputs, jobs, the Lightning loop, evaluation, files."""
 
 import lazy_loader
 

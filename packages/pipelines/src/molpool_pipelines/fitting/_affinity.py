@@ -38,6 +38,8 @@ from molpool_pipelines.runs import AFFINITY, DENDROGRAM, GROUPS, HEATMAP, MATRIX
 
 def applied(config: TrainChempropConfig, grouping: Grouping) -> TrainChempropConfig:
     """Return the configuration as if these groups had been given by hand."""
+    # Left on, every member of an ensemble would measure again, and `with_groups` refuses groups
+    # given beside a measurement.
     measured_no_more = config.task_affinity.model_copy(update={"enabled": False})
     update = {
         "groups": grouping.groups,
@@ -59,6 +61,8 @@ def check_affinity(config: TrainChempropConfig, inputs: Inputs) -> None:
     if not config.task_affinity.enabled:
         return
     train = inputs.tables.train
+    # Built for its errors alone: a bad curriculum or quality label is found in milliseconds, before
+    # molecules are featurised.
     sampling_from_config(config.joint_sampling, train.targets, train.quality)
     check_measurement(config.task_affinity, labelled_rows(train.targets), rows="training rows")
 
@@ -89,6 +93,7 @@ def find_affinity(
     if not config.task_affinity.enabled:
         return None
     with console.status("Grouping resamples of the batches"):
+        # A second measurement could end in other groups, whose heads the checkpoints do not fit.
         affinity = read_affinity(path) if config.resume else None
     if affinity is not None:
         console.print("Task affinity: from the run folder, not measured again.", highlight=False)
@@ -97,6 +102,7 @@ def find_affinity(
         if config.task_affinity.log_affinity_matrix:
             _say(console, _matrix_text(result))
         with console.status("Grouping resamples of the batches"):
+            # Without a limit each of the bootstrap resamples would run its own search of seconds.
             affinity = group_tasks(result, most_tag=MOST_TAG)
     _say(console, _groups_text(affinity.grouping, config.sharing))
     return affinity
@@ -125,6 +131,7 @@ def measure_run(console: Console, config: TrainChempropConfig, inputs: Inputs) -
                 on_step=lambda now: progress.update(bar, completed=now.step, total=now.n_steps),
             )
     except KeyboardInterrupt:
+        # The run folder does not exist yet, so that there is nothing to resume from.
         raise KeyboardInterrupt(
             "Interrupted while task affinity was measured; nothing was written."
         ) from None
@@ -138,8 +145,9 @@ def write_affinity(run: RunFolder, affinity: Affinity) -> None:
     affinity.grouping.save(run.path / GROUPS)
     with atomic_path(run.path / MATRIX) as temporary:
         affinity_matrix_to_dataframe(result.matrix, result.task_names).to_csv(temporary)
-    drawn = {HEATMAP: heatmap, DENDROGRAM: dendrogram} if 1 < n_tasks <= MOST_DRAWN else {}
-    for name, draw in drawn.items():
+    # One task has no pair to plot, and the labels of more than `MOST_DRAWN` overlap.
+    pictures = {HEATMAP: heatmap, DENDROGRAM: dendrogram} if 1 < n_tasks <= MOST_DRAWN else {}
+    for name, draw in pictures.items():
         figure = draw(affinity)
         with style(), atomic_path(run.path / name) as temporary:
             figure.savefig(temporary, format="png", dpi=150)
@@ -152,12 +160,14 @@ def _log_fields(result: AffinityResult, grouping: Grouping) -> dict[str, Any]:
         "groups": grouping.groups,
         "assignment": grouping.assignment,
         "method": grouping.method,
+        # JSON has no NaN.
         "score": None if math.isnan(grouping.score) else grouping.score,
         "steps": result.n_steps,
         "measured": result.n_measured,
         "estimator": result.estimator,
     }
     if result.config.log_affinity_matrix and len(result.task_names) <= MOST_PRINTED:
+        # Six digits: far below the standard errors, and lines of the log stay readable.
         rows = result.matrix.round(6).tolist()
         fields["matrix"] = dict(zip(result.task_names, rows, strict=True))
     return fields

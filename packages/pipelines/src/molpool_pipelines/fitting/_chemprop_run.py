@@ -59,6 +59,8 @@ def train_and_write(
     arguments: Sequence[str],
 ) -> Path:
     """Featurise, measure groups, train, evaluate and write; see `train_chemprop`."""
+    # The order is from cheap to dear: checks, graphs, measurement, models. The folder is opened
+    # only when all models could be built, so that a refused run leaves nothing behind.
     check_affinity(config, inputs)
     inputs = with_graphs(console, config, inputs)
     affinity = find_affinity(console, config, inputs, path)
@@ -66,9 +68,13 @@ def train_and_write(
     if config.resume:
         check_checkpoints(jobs, path)
     run = open_folder(config, path, arguments)
-    if affinity is not None:
-        write_affinity(run, affinity)
-    with tracking(config.tracking, path, config.model_dump(mode="json")) as tracker:
+    # Around all of it: an ensemble can be stopped between two members, or while results are drawn.
+    with (
+        interruptible(run, "chemprop"),
+        tracking(config.tracking, path, config.model_dump(mode="json")) as tracker,
+    ):
+        if affinity is not None:
+            write_affinity(run, affinity)
         fitting = Fitting(console, config, run, inputs, jobs, tracker, affinity)
         fitting.train()
         fitting.write()
@@ -127,18 +133,16 @@ class Fitting:
 
         Raises
         ------
-        KeyboardInterrupt
-            On Ctrl-C or SIGTERM, with the command that goes on.
         ChempropError
             If a loss is not finite, naming molecules and tasks.
         """
         self._say(f"Loss: {self._loss}")
         for job in self._jobs:
             try:
-                with interruptible(self._run, "chemprop"):
-                    self._epochs += len(self._fit(job))
+                self._epochs += len(self._fit(job))
             except NonFiniteLossError as error:
                 self._run.log("failed", error=str(error))
+                # The model knows rows of its training split only; users know lines of their files.
                 raise ChempropError(error.describe(_places(error, job))) from None
             self._trained.append(job)
 
@@ -159,7 +163,7 @@ class Fitting:
                 self._tracker,
                 screen,
                 log=job.log,
-                drawn=(lambda: self._drawn(job)) if joint.log_weight_statistics else None,
+                drawn=(lambda: self._sampling_frame(job)) if joint.log_weight_statistics else None,
                 track_sampling=joint.log_to_mlflow,
                 which=_which(job),
                 prefix="" if job.name is None else f"{job.name}/",
@@ -169,20 +173,24 @@ class Fitting:
             seed=job.seed,
         )
 
-    def _drawn(self, job: TrainingJob) -> pl.DataFrame:
-        """Return what was drawn so far, with member and group where there are several."""
+    def _sampling_frame(self, job: TrainingJob) -> pl.DataFrame:
+        """Return the sampling statistics so far, with member and group where there are several."""
         frames = [
             t.log.frame().select(
                 *(pl.lit(number).alias(name) for name, number in _which(t).items()), pl.all()
             )
+            # The file is rewritten as a whole each epoch: rows of models that are trained already
+            # have to be in it again.
             for t in (*self._trained, job)
             if t.log is not None
         ]
+        # Groups have different tasks and hence different count columns.
         return pl.concat(frames, how="diagonal_relaxed")
 
     def write(self) -> None:
         """Evaluate, and write models, predictions, metrics and report."""
         inputs, run = self._inputs, self._run
+        # An ensemble of one predicts as its model does, so that unseen rows need no second path.
         ensemble = Ensemble([m.model for m in ensemble_members(self._jobs)])
         self._results = evaluate(inputs, self._jobs)
         if len(inputs.table.dropped):
@@ -194,6 +202,7 @@ class Fitting:
         files = [model]
         if inputs.unseen is not None:
             mean, sd = ensemble.predict(MoleculeData(inputs.unseen.smiles, cache=inputs.graphs))
+            # The sample standard deviation of one model is undefined, not 0.
             spread = sd if len(ensemble.members) > 1 else None
             self._unseen = write_unseen(run, inputs.unseen, ensemble.task_names, mean, spread)
             files += self._unseen
@@ -214,6 +223,7 @@ class Fitting:
     def _track(self, files: Sequence[Path]) -> None:
         for split, table in self._results.metrics.items():
             means = {f"{split}/{name}": macro.mean for name, macro in table.macro().items()}
+            # MLflow takes no None.
             self._tracker.metrics({k: v for k, v in means.items() if v is not None})
         for file in files:
             self._tracker.file(file)
@@ -235,7 +245,7 @@ class Fitting:
 
 
 def _which(job: TrainingJob) -> dict[str, int]:
-    """Return the numbers by which log and statistics tell models of one run apart."""
+    """Return the numbers that distinguish models of one run in log and statistics."""
     which = {} if job.member is None else {"member": job.member.number}
     return which if job.group is None else which | {"group": job.group.number}
 

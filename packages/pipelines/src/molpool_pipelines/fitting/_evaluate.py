@@ -76,7 +76,7 @@ class Results:
 
     @property
     def reported(self) -> str:
-        """The split that counts: test, or validation where nothing was kept for test."""
+        """The split that counts: test, or validation where no row is for test."""
         return reported_split(self.metrics)
 
     def record(self, kind: Literal["chemprop", "mil"], name: str, notes: Sequence[str]) -> Metrics:
@@ -91,10 +91,13 @@ class Results:
         notes : sequence of str
             What the user should know before trusting the result.
         """
+        # By way of the scoring command's own functions: an interval computed here would differ from
+        # it in resamples or seed, and one run would show several.
         intervals = self._intervals(name)
         splits = {}
         for split, table in self.metrics.items():
             reported = split == self.reported
+            # Intervals of training rows would look as if they said something about new molecules.
             of = member_metrics(table, intervals if reported else None)
             members = [member_metrics(m) for m in self.by_member] if reported else []
             n = int((self.predictions[SPLIT] == split).sum())
@@ -128,10 +131,13 @@ def evaluate(inputs: Inputs, jobs: Sequence[TrainingJob]) -> Results:
     for split in SPLITS:
         of_split = [p for p in parts if p.split == split]
         if of_split:
+            # With folds a split has several parts; a metric is of all their rows together, not a
+            # mean over folds, which would weigh small folds more.
             exact = np.concatenate([p.exact for p in of_split])
             mean = np.concatenate([p.mean for p in of_split])
             metrics[str(split)] = task_metrics(exact, mean, tasks, list(kinds))
     reported = [p for p in parts if p.split == reported_split(metrics)]
+    # With folds each member predicts other rows: their scores are not comparable.
     alone = reported[0].each if len(reported) == 1 and len(reported[0].each) > 1 else ()
     return Results(
         pl.concat([_frame(part) for part in parts]),
@@ -198,7 +204,9 @@ class Predicted:
         if not self.is_ensemble:
             return None
         if len(self.each) == 1:
+            # One member per fold has no spread; a 0 would read as certainty.
             return np.full(self.each[0].shape, np.nan)
+        # ddof=1: members are a sample of the models that training could give.
         sd: FloatArray = self.each.std(axis=0, ddof=1)
         return sd
 
@@ -222,6 +230,8 @@ def parts_of(inputs: Inputs, jobs: Sequence[TrainingJob]) -> list[Part]:
             _split_part("val", inputs.tables, None, jobs[0]),
         ]
     else:
+        # By molecule, not by row: repeats of a test molecule in a training-only source count as
+        # test.
         tested = set(inputs.tables.test.groups)
         table = inputs.table
         extra = [
@@ -238,6 +248,8 @@ def _split_part(
     split: Literal["train", "val"], tables: SplitTables, fold: int | None, job: TrainingJob
 ) -> Part:
     """Return a split's rows; those of a group's model are not all, so they are not its data."""
+    # Reusing the job's data saves featurising again, but a group's job lacks the rows without a
+    # label of its tasks.
     data = getattr(job, split) if job.group is None else None
     return Part(split, getattr(tables, split), fold, data)
 
@@ -295,6 +307,7 @@ def shown_rows(table: MetricTable) -> tuple[list[str], list[list[Any]]]:
 def mean_row(table: MetricTable, names: Sequence[str]) -> list[Any]:
     """Return the row of means over tasks; those of errors in the tasks' own units mean nothing."""
     macro = table.macro()
+    # A mean of MAE over log units and minutes has no unit.
     means = [macro[n].mean if n in macro and n not in IN_UNITS else None for n in names]
     return ["mean over tasks", sum(score.n for score in table.tasks), *means]
 
@@ -330,6 +343,8 @@ def write_results(
         The page.
     """
     run.write_frame(PREDICTIONS, results.predictions)
+    # After the predictions that they are of: a folder with metrics lacks only the page.
     run.write_json(METRICS, results.record(kind, run.path.name, notes).to_dict())
+    # Before the page, which reads facts and epochs from the log.
     run.log("finished", epochs=epochs, facts=dict(facts))
     return run.write_text(REPORT, run_page(run.path, run.path.name))

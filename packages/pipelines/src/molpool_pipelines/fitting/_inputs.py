@@ -113,6 +113,7 @@ def read_inputs(config: TrainChempropConfig) -> Inputs:
     """
     unseen = read_unseen(config)  # the smaller one: what is wrong with it is said first
     read = _load(config)
+    # Before the split: repeats of one molecule must not fall into two splits.
     table = merge_duplicates(read, config.duplicates)
     task_types = find_task_types(config, table)
     tables = split_table(table, config.data, config.seed)
@@ -162,9 +163,12 @@ def _check_origin(config: TrainChempropConfig) -> None:
     if config.sharing == "separate" and not given and not measured:
         raise InputError(
             "sharing",
+            # Without groups 'separate' would train one model of all tasks, silently.
             expected="groups or task_affinity.enabled with 'separate', a model for each group",
             found="neither",
         )
+    # Columns are not known yet where the table's own are taken; then grouping itself checks the
+    # number.
     tasks = len(config.data.target_columns)
     n_groups = config.task_affinity.n_groups
     if measured and tasks and n_groups != "auto" and n_groups > tasks:
@@ -180,6 +184,7 @@ def _load(config: TrainChempropConfig) -> MoleculeTable:
     return load_molecules(
         config.data,
         config.data_path,
+        # A quality column that nothing uses may be absent or hold other labels.
         quality_column=joint.curriculum.quality_col if joint.needs_quality else None,
         qualities=joint.curriculum.qualities,
         on_bad_smiles=config.on_bad_smiles,
@@ -232,10 +237,12 @@ def read_unseen(config: TrainChempropConfig) -> Unseen | None:
     errors: list[str | None] = [None] * frame.height
     for row, _, reason in parsed.bad:
         errors[row] = reason
+    # A table of which nothing parses has the wrong column: that is refused even with 'drop'.
     if parsed.bad and (config.on_bad_smiles == "error" or len(parsed.bad) == frame.height):
         raise _unparsable(errors, smiles, column, path.name)
     names = config.data.id_column
     columns = {
+        # Rows as a spreadsheet or editor counts data lines; indices of splits and folds are from 0.
         "row": pl.Series(range(1, frame.height + 1)),
         **({"id": frame[names].cast(pl.String)} if names in frame.columns else {}),
         "SMILES": smiles,
@@ -250,6 +257,7 @@ def _read(path: Path) -> pl.DataFrame:
     try:
         return read_table(path)
     except InputError as error:
+        # `read_table` names the key of the training table; here the user gave another.
         if error.parameter != "data_path":
             raise
         raise InputError(
@@ -300,10 +308,13 @@ def write_unseen(
     for t, task in enumerate(task_names):
         for name, values in ((task, mean), (f"{task}_sd", sd)):
             if values is not None:
+                # Rows without a prediction stay, so that the file joins line by line to the user's
+                # table.
                 column = np.full(len(there), np.nan)
                 column[there] = values[:, t]
                 columns.append(pl.Series(name, column).fill_nan(None))
     frame = pl.DataFrame(columns)
+    # A column of nulls in each table of predictions would only raise questions.
     if not there.all():
         frame = frame.with_columns(unseen.frame["error"])
     return [

@@ -59,6 +59,7 @@ def with_graphs(console: Console, config: TrainChempropConfig, inputs: Inputs) -
     )
     with progress:
         bar = progress.add_task("Featurising", total=None)
+        # All molecules at once, before any job: members and groups share the graphs.
         store.graphs(smiles, lambda n, total: progress.update(bar, completed=n, total=total))
     console.print(
         f"Graphs: {store.hits} from the cache, {store.misses} featurised.", highlight=False
@@ -138,6 +139,8 @@ def build_jobs(config: TrainChempropConfig, inputs: Inputs) -> list[TrainingJob]
     SamplingError, ChempropError
         If sampling, architecture, loss, groups or foundation do not fit.
     """
+    # A single model has no member, and so no suffix in its file names and no column in its log:
+    # runs before ensembles looked like that and are resumed.
     members: list[Member | None] = [None]
     if config.ensemble.n_members > 1:
         ensemble = config.ensemble
@@ -147,6 +150,8 @@ def build_jobs(config: TrainChempropConfig, inputs: Inputs) -> list[TrainingJob]
     for member in members:
         for group in groups or [None]:
             fold = member.fold if member else 0
+            # Members of one fold differ by seed alone; sharing their molecules keeps memory from
+            # growing with the number of seeds.
             twin = next((t for t in jobs if (t.fold, t.group) == (fold, group)), None)
             jobs.append(_build(config, inputs, member, group, twin))
     return jobs
@@ -182,6 +187,7 @@ def _build(
     names = inputs.table.task_names
     model = build_model(config, names, inputs.task_types, group, seed=seed)
     log = _sampling_log(sampling, tables.train)
+    # Row weights are part of the data, and members have their own draws of a curriculum.
     if twin is not None and sampling.weights is None:
         return replace(twin, member=member, seed=seed, sampling=sampling, log=log, model=model)
     train = MoleculeData.from_table(tables.train, weights=sampling.weights, cache=inputs.graphs)
@@ -205,6 +211,8 @@ def _own_draws(config: JointSamplingConfig, member: Member | None) -> JointSampl
     """Return the sampling of a member: members that drew the same rows would be too much alike."""
     if member is None or config.seed is None:
         return config
+    # Hashing both keeps streams of neighbouring seeds independent, which a sum would not: 1 + 2 is
+    # 2 + 1.
     mixed = np.random.SeedSequence([config.seed, member.seed]).generate_state(1)[0]
     return config.model_copy(update={"seed": int(mixed)})
 
@@ -227,6 +235,7 @@ class EnsembleMember:
 
 def ensemble_members(jobs: Sequence[TrainingJob]) -> list[EnsembleMember]:
     """Return what predicts all tasks, one for each member, in their order."""
+    # Jobs are ordered by member and then group, and the files of `models/` follow this order.
     of_member: dict[int, list[TrainingJob]] = {}
     for job in jobs:
         number = job.member.number if job.member else 0

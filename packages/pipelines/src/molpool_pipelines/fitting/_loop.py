@@ -6,6 +6,7 @@ it, with the same callbacks in the same order for both, so that either resumes a
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def interruptible(run: RunFolder, command: str) -> Iterator[None]:
-    """Log an interruption, and say how to go on.
+    """Log an interruption of whatever a run does in its folder, and say how to go on.
 
     Raises
     ------
@@ -39,9 +40,12 @@ def interruptible(run: RunFolder, command: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        # Checkpoints were written by the callbacks already; the log says only that the end is not a
+        # crash.
         run.log("interrupted")
         raise KeyboardInterrupt(
-            f"Interrupted. Go on with: molpool-train {command} --resume --save-dir {run.path}"
+            f"Interrupted. Go on with: molpool-train {command} --resume --save-dir "
+            f"{shlex.quote(str(run.path))}"
         ) from None
 
 
@@ -81,9 +85,12 @@ def on_epoch_end(
     def record_epoch(record: Any) -> None:
         screen.epoch(record)
         run.log("epoch", **(which or {}), **vars(record))
+        # The prefix keeps series of ensemble members apart, which share steps in one MLflow run.
         values = {k: v for k, v in vars(record).items() if k != "epoch" and v is not None}
         numbers = {prefix + k: v for k, v in values.items()}
         if log is not None and drawn is not None:
+            # Rewritten each epoch, since Parquet cannot be appended to and an interrupted run
+            # should have it.
             run.write_frame(SAMPLING, drawn())
             if track_sampling:
                 numbers |= log.numbers(f"{prefix}sampling/")
@@ -93,7 +100,7 @@ def on_epoch_end(
 
 
 class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types here
-    """Keeps, per epoch, the weight statistics and what was drawn of each task and quality.
+    """Records, per epoch, the weight statistics and what was drawn of each task and quality.
 
     Parameters
     ----------
@@ -140,6 +147,7 @@ class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types 
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the epoch that begins; its draws are a pure function of seed and epoch."""
+        # Asking for the draws consumes nothing: the data loader gets the same ones afterwards.
         drawn = np.bincount(self._sampler.draws(), minlength=self._rows)
         row: dict[str, Any] = {
             "epoch": trainer.current_epoch,
@@ -161,12 +169,15 @@ class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types 
     def numbers(self, prefix: str) -> dict[str, float]:
         """Return the numbers of the latest epoch under prefixed names."""
         row = self.rows[-1]
+        # The epoch is the step of the tracker, no series of its own.
         return {
             prefix + k: v for k, v in row.items() if isinstance(v, int | float) and k != "epoch"
         }
 
     def frame(self) -> pol.DataFrame:
-        """Return one row an epoch."""
+        """Return one row per epoch."""
+        # All rows: a phase that is None in the first hundred epochs would otherwise give the column
+        # a null type.
         return pol.DataFrame(self.rows, infer_schema_length=None)
 
 
@@ -193,7 +204,7 @@ class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightni
         self._epochs = epochs
         self._sampling = sampling
         self._best = float("inf")
-        self._header_shown = False
+        self._header_printed = False
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -205,7 +216,7 @@ class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightni
         )
 
     def disable(self) -> None:
-        """Lightning asks for this on ranks other than the first: nothing is drawn there."""
+        """Lightning asks for this on ranks other than the first: nothing is rendered there."""
         self._progress.disable = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -241,12 +252,14 @@ class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightni
 
     def epoch(self, record: EpochRecord) -> None:
         """Print the line of an epoch that ended."""
+        # Strictly below, as the checkpoint callback has it: the star marks the epoch whose weights
+        # are saved.
         improved = record.val_loss is not None and record.val_loss < self._best
         if improved and record.val_loss is not None:
             self._best = record.val_loss
         columns = _COLUMNS if self._sampling else _COLUMNS[:4]
-        if not self._header_shown:
-            self._header_shown = True
+        if not self._header_printed:
+            self._header_printed = True
             self._print("  ".join(f"{name:>{width}}" for name, width, _ in columns), style="bold")
         stats = self._sampling.rows[-1] if self._sampling else {}
         values = {**vars(record), **stats, "epoch": record.epoch + 1, "best": improved}
@@ -258,6 +271,7 @@ class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightni
 
 def _done(trainer: pl.Trainer) -> int:
     """Return the batches trained on; steps are fewer where gradients accumulate."""
+    # The index counts on over epochs and is restored from a checkpoint, unlike `batch_idx`.
     done: int = trainer.fit_loop.epoch_loop.total_batch_idx + 1
     return done
 
@@ -285,7 +299,7 @@ _COLUMNS: tuple[tuple[str, int, Callable[[dict[str, Any]], str]], ...] = (
 
 
 def metric_table(rows: list[list[Any]], columns: list[str], title: str) -> Table:
-    """Return the closing table: a row a task, the macro mean last."""
+    """Return the closing table: a row per task, the macro mean last."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
@@ -315,32 +329,36 @@ class MILScreen(TrainingScreen):
 
     def __init__(self, console: Console, epochs: int) -> None:
         super().__init__(console, epochs, None)
+        # Average precision is to be maximised, unlike the loss of the parent class.
         self._best = -float("inf")
 
     def epoch(self, record: MILEpochRecord) -> None:  # type: ignore[override]  # another record
         """Print the line of an epoch that ended; a star marks the best so far."""
         score = record.val_macro_ap
         if score is None and record.val_loss is not None:
+            # Regression, or validation bags without a positive: the loss selects the epoch instead.
             score = -record.val_loss
         improved = score is not None and score > self._best
         if improved and score is not None:
             self._best = score
         values = [f"{record.epoch + 1:>5}", f"{record.train_loss:>8.4f}"]
-        values += [_shown(v) for v in (record.val_loss, record.val_macro_ap, record.val_min_ap)]
-        if not self._header_shown:
-            self._header_shown = True
+        values += [
+            _score_cell(v) for v in (record.val_loss, record.val_macro_ap, record.val_min_ap)
+        ]
+        if not self._header_printed:
+            self._header_printed = True
             self._print("epoch     train       val  macro AP    min AP        s", style="bold")
         star = "*" if improved else " "
         self._print("  ".join([*values, f"{record.seconds:>6.1f}{star}"]))
 
 
-def _shown(value: float | None) -> str:
+def _score_cell(value: float | None) -> str:
     return f"{'–':>8}" if value is None else f"{value:>8.4f}"
 
 
 @contextmanager
 def features_bar(console: Console) -> Iterator[ReadProgress]:
-    """Give the progress callback of `read_bags`, drawn as a bar per stage."""
+    """Give the progress callback of `read_bags`, rendered as a bar per stage."""
     bars: dict[str, Any] = {}
     columns = (
         TextColumn("{task.description}"),

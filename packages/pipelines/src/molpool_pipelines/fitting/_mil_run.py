@@ -168,7 +168,10 @@ def train_and_write(
         console.print(note, highlight=False)
     check_run(config, inputs, path)
     run = open_folder(config, path, arguments)
-    with tracking(config.tracking, path, config.model_dump(mode="json")) as tracker:
+    with (
+        interruptible(run, "mil"),
+        tracking(config.tracking, path, config.model_dump(mode="json")) as tracker,
+    ):
         fitting = MILFitting(console, config, run, inputs, tracker)
         fitting.train()
         fitting.write()
@@ -179,7 +182,10 @@ def train_and_write(
 def check_run(config: TrainMILConfig, inputs: MILInputs, path: Path) -> None:
     """Refuse before anything is written what could not be trained or gone on with."""
     check_inputs(config, inputs)
+    # Built for its errors alone.
     rare_positive_sampler(config, inputs)
+    # The module is thrown away; its initial weights must not advance the generator that the run
+    # starts from.
     with torch.random.fork_rng():
         module = MILModule.from_data(config, inputs.of("train"))
     last = path / CHECKPOINTS / LAST_CHECKPOINT
@@ -192,6 +198,8 @@ def rare_positive_sampler(config: TrainMILConfig, inputs: MILInputs) -> RarePosi
     if config.task_kind != "classification":
         return None
     sampling = config.sampling
+    # Uniform shuffling visits each row once per epoch; sampling with replacement where nothing is
+    # rare would lose that for no gain.
     return RarePositiveSampler.if_any_rare(
         inputs.of("train").labels,  # type: ignore[arg-type]  # checked: it has labels
         sampling.rare_prev_thr,
@@ -241,17 +249,11 @@ class MILFitting:
         self._log = None if self._sampler is None else _sampling_log(self._sampler, inputs)
 
     def train(self) -> None:
-        """Fit the model; an interrupted run can be resumed.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            On Ctrl-C or SIGTERM, with the command that goes on.
-        """
+        """Fit the model; an interrupted run can be resumed."""
         last = self._run.checkpoints / LAST_CHECKPOINT
         screen = MILScreen(self._console, self._config.training.epochs)
         log = self._log
-        with interruptible(self._run, "mil"), warnings.catch_warnings(record=True) as warned:
+        with warnings.catch_warnings(record=True) as warned:
             self._result: FitResult = fit(
                 self._config,
                 self._inputs.of("train"),
@@ -272,7 +274,10 @@ class MILFitting:
             )
         module = self._result.module
         for task, value in self._config.thresholds.items():
+            # After the fit, which chooses thresholds on the validation split: those given by the
+            # user take precedence.
             module.thresholds[module.task_names.index(task)] = value
+        # Warnings scroll away on the screen; as notes they stay on the run's page.
         self._inputs.notes.extend(str(w.message) for w in warned if w.category is UserWarning)
 
     def write(self) -> None:
@@ -306,6 +311,7 @@ class MILFitting:
             names = [result.module.task_names[t] for t in self._sampler.rare_tasks]
             facts["Rare tasks, drawn more often"] = ", ".join(names)
         weights = sum(p.numel() for p in result.module.network.parameters())
+        # Epochs from 1, as the screen numbers them.
         return facts | {"Weights": weights, "Best epoch": result.best_epoch + 1}
 
     def _write_attention(self, module: MILModule) -> None:
@@ -331,6 +337,8 @@ class MILFitting:
             [self._run.path / name for name in (ATTENTION_SDF, ATTENTION_PAGE)],
         )
         for file in files:
+            # Also where no structures are written this time: the earlier ones would belong to
+            # another model.
             file.unlink(missing_ok=True)  # of a run that was replaced
         if self._config.data.kind != "smiles" or of_test is None or not n:
             return
@@ -431,10 +439,13 @@ def _frame(data: BagData, split: SplitName, p: FloatArray, module: MILModule) ->
 def _fold_score(table: MetricTable, min_w: float) -> float | None:
     values = [task.values.get("average_precision") for task in table.tasks]
     defined = [v for v in values if v is not None]
+    # Tasks without a positive have no average precision: counted as 0 they would hide what the
+    # model can do.
     return fold_score(float(np.mean(defined)), min(defined), min_w) if defined else None
 
 
 def _decisions(task: str, threshold: float, y: FloatArray, p: FloatArray) -> Decisions:
+    # At the threshold counts as positive, as in `predictions_of_bags` and in scikit-learn's curves.
     called = p >= threshold
     return Decisions(
         task,
@@ -461,6 +472,8 @@ def top_molecules(frame: pl.DataFrame, n: int) -> list[str]:
         At most so many.
     """
     bags = frame.unique(["molecule_id", "task"], maintain_order=True)
+    # Turns by rank within a task: probabilities of tasks with different prevalence are not
+    # comparable.
     place = pl.col("prediction").rank("ordinal", descending=True).over("task").alias("place")
     ranked = bags.with_columns(place).sort("place", maintain_order=True)
     return ranked["molecule_id"].unique(maintain_order=True).head(n).to_list()
@@ -472,7 +485,7 @@ def structures(config: TrainMILConfig, data: BagData, ids: list[str]) -> dict[st
     Parameters
     ----------
     config : TrainMILConfig
-        Of a run on SMILES: conformers that are kept are not computed again.
+        Of a run on SMILES: conformers in the cache are not computed again.
     data : BagData
         With SMILES.
     ids : list of str
@@ -483,6 +496,7 @@ def structures(config: TrainMILConfig, data: BagData, ids: list[str]) -> dict[st
     place = {name: i for i, name in enumerate(data.ids)}
     smiles = {name: data.smiles[place[name]] for name in ids}
     distinct = list(dict.fromkeys(smiles.values()))
+    # From the cache that featurisation filled: the same conformers, in the order of the attention.
     found = conformers_of(distinct, settings, cache=cache_folder(config.data.cache_dir))
     by_smiles = dict(zip(distinct, found, strict=True))
     return {

@@ -38,6 +38,7 @@ def train_chemprop(
         If table, configuration or folder are wrong; then nothing has been written.
     """
     console = Console()
+    # Before the folder is looked at, as a resumed run is compared with groups as lists.
     config = with_groups(config)
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)

@@ -1,4 +1,4 @@
-"""migration."""
+"""Configurations of earlier versions rewritten in place, comments and layout untouched."""
 
 import lazy_loader
 

@@ -92,8 +92,10 @@ def rewrite(text: str, joint: dict[str, Any], *, keep_sampling: bool) -> str:
     InputError
         If a legacy key does not stand on lines of its own.
     """
+    # Line ends of Windows stay as they are.
     newline = "\r\n" if "\r\n" in text else "\n"
     lines = _Lines(text.replace("\r\n", "\n"))
+    # Composed, not loaded: only nodes know their lines and columns.
     root = yaml.compose("\n".join(lines.old), Loader=yaml.SafeLoader)
     if not isinstance(root, yaml.MappingNode) or root.flow_style:
         raise _not_on_lines("the configuration")

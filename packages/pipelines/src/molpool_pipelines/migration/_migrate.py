@@ -71,11 +71,13 @@ def migrate_files(
     int
         0, or 2 if any file failed; the other files are migrated all the same.
     """
+    # A folder and a file in it may both be given.
     files = list(dict.fromkeys(_expand(paths)))
     single = len(files) == 1 and not (output and output.is_dir())
     outcomes = []
     for path, name in files:
         target = None if output is None else output if single else output / name
+        # One bad file does not stop the others; the exit code says that there was one.
         outcomes.append(_migrate(path, target, dry_run=dry_run))
     if dry_run:
         sys.stdout.write("".join(map(_diff, outcomes)))
@@ -121,6 +123,7 @@ def migrate_text(path: Path) -> Outcome:
         If legacy keys and `joint_sampling` are both there, or a section is no mapping.
     """
     document = read_yaml(path)
+    # read_text would turn CRLF into LF, and every line would differ.
     text = path.read_bytes().decode("utf-8")
     joint, notes = map_legacy(document.data)
     if not notes:
@@ -131,6 +134,7 @@ def migrate_text(path: Path) -> Outcome:
     notes += [f"{warning.message}." for warning in caught]
     new = rewrite(text, joint, keep_sampling=joint == document.data.get("sampling"))
     meant = without_legacy(document.data) | {"joint_sampling": joint}
+    # Text surgery is checked by what the result parses to, never trusted.
     _check_meaning(new, meant)
     return Outcome(path, "migrated", notes + _left_over(meant), text, new)
 
@@ -186,6 +190,7 @@ def _write(outcome: Outcome, target: Path | None) -> None:
                 temporary.write_bytes(outcome.after.encode("utf-8"))
                 shutil.copymode(real, temporary)
         return
+    # Only with --output: in place the file itself is what is to be replaced.
     if target.exists():
         raise InputError("--output", expected="a new file", found=f"{str(target)!r}, which exists")
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -33,6 +33,7 @@ def model_files(path: Path) -> list[Path]:
     own = path / "model.pt"
     if own.is_file():
         return [own]
+    # Sorted by name: members are numbered with leading zeros.
     return sorted(path.glob("member-*.pt")) or sorted(path.glob(f"{MODELS}/member-*.pt"))
 
 
@@ -42,6 +43,8 @@ def is_mil(path: Path) -> bool:
     if not file.is_file() or not zipfile.is_zipfile(file):
         return False
     with zipfile.ZipFile(file) as archive:
+        # The pickle of a torch archive names its classes: a look at its bytes costs milliseconds,
+        # unpickling would run code and import torch.
         described = next((n for n in archive.namelist() if n.endswith("/data.pkl")), None)
         return described is not None and _MIL_KEY in archive.read(described)
 

@@ -87,9 +87,12 @@ class MILModel:
             reasons = [self._reason(text) for text in smiles]
             if None in reasons:
                 raise
+            # A chunk without any molecule is no reason to stop a table of millions.
             return self._nothing(reasons)
         for failure in bags.failures:
+            # Rows that failed stay in the table with their reason; bags are of the others.
             reasons[failure.row] = failure.reason
+        # `BagData.from_smiles` names bags by their row from 1.
         found = self.predict_bags(bags, batch_size)
         return _of_rows(found, np.array([int(name) - 1 for name in bags.ids]), reasons)
 
@@ -98,6 +101,7 @@ class MILModel:
 
         A class is called where the mean probability reaches the mean of the members' thresholds.
         """
+        # Members are averaged as probabilities: that is what thresholds were chosen on.
         each = np.stack([predict(m, bags, batch_size=batch_size) for m in self._modules])
         mean = each.mean(axis=0)
         sd = each.std(axis=0, ddof=1) if len(each) > 1 else None
@@ -152,9 +156,9 @@ def _of_rows(found: Predicted, rows: Any, reasons: list[str | None]) -> Predicte
     def all_rows(values: Any, fill: Any) -> Any:
         if values is None:
             return None
-        whole = np.full((len(reasons), values.shape[1]), fill)
-        whole[rows] = values
-        return whole
+        full = np.full((len(reasons), values.shape[1]), fill)
+        full[rows] = values
+        return full
 
     return Predicted(
         all_rows(found.mean, np.nan),
@@ -179,7 +183,7 @@ def predict_bags(config: PredictConfig, model: MILModel) -> pl.DataFrame:
     DataFrame
         ``row`` (of the bag, from 1), ``id``, ``SMILES`` where the table has them; of each task
         ``TASK predicted``, ``TASK_sd`` and ``TASK decision`` where the model has these;
-        ``instances``, how many a bag has; ``error``, always null: a bag that cannot be
+        ``instances``, how many the bag has; ``error``, always null: a bag that cannot be
         predicted stops all.
 
     Raises

@@ -76,6 +76,7 @@ class PredictedTable:
         self.rows += frame.height
         self.bad += wrong.height
         named = wrong.select("row", "error").head(_FIRST - len(self.first_bad)).rows()
+        # At most `_FIRST` over all chunks: head of 0 rows is empty.
         self.first_bad += [f"{row} ({reason})" for row, reason in named]
         if "similarity" in frame.columns:
             self.far += int((frame["similarity"] < FAR).sum())
@@ -102,11 +103,14 @@ def predict_table(
     check_model_path(model_path)
     table = TableFiles.find([_given(config.data_path, "--data-path", "a table of molecules")])
     path = table.files[0]
+    # Features in tables are joined by id, which needs all of both tables at once.
     if reads_feature_tables(model_path):
         return _predict_feature_tables(config, model_path, path)
     _refuse_features(config)
     smiles, names = _columns(config, model_path, table)
     output = _output(config, path)
+    # A pass over the ids costs little beside the predictions, gives the bar its length, and refuses
+    # repeated ids before hours of work.
     total = survey(table, names or smiles, distinct=names is not None)
     # torch takes seconds to import: what is wrong with the table was said before.
     if config.threads is not None:
@@ -118,6 +122,8 @@ def predict_table(
     done = PredictedTable(output, len(model.task_names), model.n_members, note=predictor.note)
     start = perf_counter()
     with frames_written(output) as writer:
+        # The smaller: conformers of a chunk are held in memory, and 128 molecules of them fill it
+        # as thousands of graphs do.
         for frame in _chunks(table, smiles, names, min(config.chunk_rows, model.chunk_rows)):
             predicted = predictor.predict(frame)
             writer.write(predicted)
@@ -189,6 +195,7 @@ def _columns(config: PredictConfig, model_path: Path, table: TableFiles) -> tupl
     if config.id_column is not None:
         return smiles, table.require(config.id_column, "--id-column")
     named = section.get("id_column")
+    # A run's id column need not be in another table; one that the user names must be.
     return smiles, named if named in table.columns else None
 
 
@@ -203,6 +210,7 @@ def _output(config: PredictConfig, table: Path) -> Path:
         )
     if not os.access(path.absolute().parent, os.W_OK):
         raise InputError("--output", expected="a folder that may be written to", found=str(path))
+    # Also with overwrite: the table would be replaced while it is read.
     if path.exists() and path.samefile(table):
         raise InputError("--output", expected="another file than data_path", found=str(path))
     if path.exists() and not config.overwrite:

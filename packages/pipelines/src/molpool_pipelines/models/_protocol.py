@@ -54,6 +54,7 @@ class Predicted:
                 columns.append(spread(f"{task}_sd", self.sd[:, t], rows, n))
             if self.decisions is not None:
                 called = self.decisions[:, t].astype(np.float64)
+                # False would say "negative" of a row that was not predicted.
                 called[np.isnan(self.mean[:, t])] = np.nan
                 column = spread(f"{task} decision", called, rows, n)
                 columns.append(column.cast(pl.Boolean))

@@ -1,4 +1,4 @@
-"""reports."""
+"""Pages and figures of runs, scores, studies and comparisons."""
 
 import lazy_loader
 

@@ -28,7 +28,7 @@ BEST, WORSE, OPEN = OKABE_ITO[0], OKABE_ITO[5], "#888888"
 
 
 def summary_figure(found: Comparison) -> Figure:
-    """Draw the differences of the first metric, the one that is shown alone."""
+    """Draw the differences of the first metric, the one that is displayed alone."""
     return differences_figure(found, shown_metrics(found)[0])
 
 
@@ -36,6 +36,7 @@ def shown_metrics(found: Comparison) -> list[str]:
     """Return the first metric of each kind of task."""
     first: dict[str, str] = {}
     for name in found.metrics:
+        # The first asked for decides; a figure for each of seven metrics would hide it.
         first.setdefault(METRICS[name].task_type, name)
     return list(first.values())
 
@@ -65,6 +66,7 @@ def differences_figure(found: Comparison, metric: str) -> Figure:
     """
     tasks = _tasks(found, metric)
     shown = [[(p.a, p.b) for p in shown_pairs(found, task, metric)] for task in tasks]
+    # Axes are shared only where each panel has the same pairs in the same order.
     same = all(pairs == shown[0] for pairs in shown)
     figure, panels = _grid(len(tasks), height=0.9 + 0.28 * max(map(len, shown)), same_rows=same)
     for axes, task in zip(panels, tasks, strict=True):
@@ -110,15 +112,17 @@ def similarity_figure(found: Comparison, metric: str) -> Figure:
     sign = 1 if METRICS[metric].higher_is_better else -1
     for axes, task in zip(panels, tasks, strict=True):
         gains, marks = _matrix(found, task, metric, sign)
-        reach = np.nanmax(np.abs(gains), initial=0) or 1.0
-        axes.imshow(gains, cmap="RdBu", vmin=-reach, vmax=reach)
+        # Centred at 0 and scaled per panel, as errors of different tasks have no common range; 1
+        # where no model differs, since 0 is no range.
+        largest = np.nanmax(np.abs(gains), initial=0) or 1.0
+        axes.imshow(gains, cmap="RdBu", vmin=-largest, vmax=largest)
         axes.set_xticks(range(len(found.models)), found.models, rotation=45, ha="right")
         axes.set_yticks(range(len(found.models)), found.models)
         axes.set_title(task)
         axes.grid(visible=False)
         for i, j in np.argwhere(np.isfinite(gains)).tolist():
             if i != j:
-                dark = abs(gains[i, j]) > 0.6 * reach
+                dark = abs(gains[i, j]) > 0.6 * largest
                 text = marks[i][j]
                 if len(found.models) <= MOST_NAMED:
                     text = f"{sign * gains[i, j]:.3f}\n{text}"
@@ -148,6 +152,7 @@ def stars(pair: Pair) -> str:
     """Return stars by the adjusted p-value of a significant difference, else a dot."""
     if pair.winner == CANNOT_TELL:
         return "·"
+    # The larger of both: a win needs both tests, so that stars follow the weaker evidence.
     p = max(pair.p_adjusted or 0.0, pair.p_guard or 0.0)
     return "***" if p < 0.001 else "**" if p < 0.01 else "*"
 
@@ -162,6 +167,8 @@ def values_figure(found: Comparison, metric: str) -> Figure:
     figure, panels = _grid(len(tasks), height=0.9 + 0.28 * len(found.models))
     for axes, task in zip(panels, tasks, strict=True):
         best = best_model(found, task, metric)
+        # By the verdicts, not by whether the intervals overlap: paired differences are sharper than
+        # these.
         beaten = {
             p.b if p.winner == p.a else p.a
             for p in found.pairs_of(task, metric)
@@ -186,6 +193,7 @@ def values_figure(found: Comparison, metric: str) -> Figure:
 def _tasks(found: Comparison, metric: str) -> list[str]:
     """Return the tasks of a metric, their mean first."""
     tasks = [task for task, name in found.places if name == metric]
+    # The mean over tasks is the only name that is no task.
     return [*(t for t in tasks if t not in found.tasks), *(t for t in tasks if t in found.tasks)]
 
 

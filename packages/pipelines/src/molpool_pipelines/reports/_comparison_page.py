@@ -92,6 +92,7 @@ def _records(found: Comparison) -> Table:
 
 def _values(found: Comparison, metric: str) -> Table:
     tasks = list(dict.fromkeys(t for t, m in found.places if m == metric))
+    # Comparisons by values alone have none; two empty columns per model would be noise.
     intervals = any(v.low is not None for v in found.values if v.metric == metric)
     heads = ["task", "folds" if found.design == "folds" else "labels"]
     for model in found.models:
@@ -103,6 +104,7 @@ def _values(found: Comparison, metric: str) -> Table:
         for v in values:
             row += [v.value, v.low, v.high] if intervals else [v.value]
         rows.append(row)
+    # Said in each caption: readers know MAE, not every metric's direction.
     better = "higher" if METRICS[metric].higher_is_better else "lower"
     return Table(
         heads, rows, caption=f"{LABELS[metric]} ({better} is better){_interval_words(found)}.",

@@ -1,4 +1,4 @@
-"""Everything `molpool-evaluate report` can be told."""
+"""The configuration of `molpool-evaluate report`."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def page_figure(
 
 
 def records(path: Path, event: str) -> list[dict[str, Any]]:
-    """Return the lines of a log that tell of one kind of event; none where there is no log."""
+    """Return the lines of a log of one kind of event; none where there is no log."""
     if not path.is_file():
         return []
     found = []
@@ -51,6 +51,7 @@ def records(path: Path, event: str) -> list[dict[str, Any]]:
         try:
             entry = json.loads(line)
         except ValueError:
+            # A line cut by a crash is the last one; pages do not guess what it was.
             raise InputError(
                 f"line {number}", expected="JSON", found=line[:60], where=str(path)
             ) from None
@@ -61,6 +62,8 @@ def records(path: Path, event: str) -> list[dict[str, Any]]:
 
 def since_start(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return each epoch once: of a run that was resumed, as it was trained last."""
+    # A resumed run logs the epochs after its checkpoint a second time; later entries replace
+    # earlier ones at their place.
     last = {(e.get("member"), e.get("group"), e.get("fold"), e.get("epoch")): e for e in entries}
     return list(last.values())
 
@@ -70,6 +73,8 @@ def picture(path: Path, alt: str, caption: str) -> Figure:
     data = path.read_bytes()
     if data[:8] != b"\x89PNG\r\n\x1a\n":
         raise InputError("picture", expected="a PNG file", found=str(path))
+    # Width and height stand in the IHDR chunk, always the first of a PNG: no imaging library is
+    # needed.
     width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
     text = base64.b64encode(data).decode("ascii")
     svg = (
@@ -90,6 +95,7 @@ def environment(folder: Path) -> list[Part]:
     except ValueError as error:
         raise InputError("environment.json", expected="JSON", found=str(error)) from None
     facts: dict[str, Cell] = {
+        # get: environments of earlier versions have fewer facts.
         "Started": said.get("time"),
         "Python": said.get("python"),
         "Platform": said.get("platform"),

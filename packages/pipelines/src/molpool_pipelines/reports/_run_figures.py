@@ -28,7 +28,7 @@ from molpool_pipelines.scores import Predictions
 
 COLUMNS = 3
 MOST = 24
-"""Panels of a figure; of more tasks, those with most labels are drawn."""
+"""Panels of a figure; of more tasks, those with most labels are plotted."""
 MOST_POINTS = 1000
 """Points of a task that are listed; of more, every so many in the order of truth."""
 SHOWN_TASKS = 6
@@ -46,7 +46,7 @@ class TrainedModel:
     member, group : int or None
         Which of them it is, from 0; None where the run has no such.
     epochs : sequence of mapping
-        As log.jsonl tells of them, the first first.
+        As log.jsonl records them, the first first.
     """
 
     member: int | None
@@ -61,10 +61,12 @@ class TrainedModel:
 
     @property
     def best(self) -> int | None:
-        """Place of the epoch whose weights were kept; None without validation."""
+        """Place of the epoch whose weights were saved; None without validation."""
         losses = self.values("val_loss")
         if not np.isfinite(losses).any():
             return None
+        # As `mil_attn` monitors it, and lower loss otherwise: the circle has to be at the epoch
+        # whose weights were saved.
         precision = self.values("val_macro_ap")  # MIL classifiers are kept by it
         if np.isfinite(precision).any():
             return int(np.nanargmax(precision))
@@ -96,6 +98,7 @@ def _panels(found: Predictions, kind: str) -> tuple[list[Panel], list[list[Cell]
         at = np.flatnonzero(np.isfinite(found.y_true[:, t]))
         if found.task_types[t] != kind or not len(at):
             continue
+        # In the order of truth, so that every so many rows of it cover the range.
         at = at[np.argsort(found.y_true[at, t], kind="stable")]
         panels.append((task, found.y_true[at, t], found.y_pred[at, t]))
         rows += [
@@ -103,6 +106,7 @@ def _panels(found: Predictions, kind: str) -> tuple[list[Panel], list[list[Cell]
             for i in at[:: max(1, -(-len(at) // MOST_POINTS))].tolist()
         ]
     if len(panels) > MOST:
+        # Stable, and only of too many: otherwise tasks keep the order of the table.
         panels.sort(key=lambda panel: -len(panel[1]))
     return panels, rows
 
@@ -124,6 +128,7 @@ def _parity(panels: Sequence[Panel], split: str, data: Table | None) -> Figure:
     def draw(axes: Any, i: int) -> None:
         name, truth, guess = panels[i]
         low, high = min(truth.min(), guess.min()), max(truth.max(), guess.max())
+        # 1 where all values are equal, as axes need a width.
         pad = 0.04 * (high - low) or 1.0
         ends = (low - pad, high + pad)
         axes.plot(ends, ends, color="black", lw=0.8)
@@ -146,6 +151,7 @@ def _roc(panels: Sequence[Panel], split: str, data: Table | None) -> Figure:
     def draw(axes: Any, i: int) -> None:
         name, truth, guess = panels[i]
         axes.plot((0, 1), (0, 1), color="#9aa5b1", lw=0.8)
+        # The panel stays, empty but for the diagonal: a missing one would look like an oversight.
         if 0 < truth.sum() < len(truth):
             false, true, _ = roc_curve(truth, guess)
             axes.plot(false, true, color=OKABE_ITO[0])
@@ -169,6 +175,7 @@ def _classes(panels: Sequence[Panel], split: str, data: Table | None) -> Figure:
         for label, color in ((0.0, OKABE_ITO[0]), (1.0, OKABE_ITO[1])):
             values = guess[truth == label]
             if len(values):
+                # Shares of each class: a rare one would vanish beside the other as counts.
                 weights = np.full(len(values), 1 / len(values))
                 said = f"class {label:g} ({len(values)})"
                 bars: dict[str, Any] = {"alpha": 0.6, "color": color, "label": said}
@@ -193,7 +200,7 @@ def learning_curves(models: Sequence[TrainedModel], phases: Sequence[str]) -> Fi
     models : sequence of TrainedModel
         All of the run.
     phases : sequence of str
-        Phase of each epoch, drawn as bands of a single model; empty without a curriculum.
+        Phase of each epoch, plotted as bands of a single model; empty without a curriculum.
     """
     with_ap = any(np.isfinite(m.values("val_macro_ap")).any() for m in models)
     many = len(models) > 1
@@ -204,6 +211,7 @@ def learning_curves(models: Sequence[TrainedModel], phases: Sequence[str]) -> Fi
             _draw_losses(panels[0], model, labelled=n == 0, thin=many)
             if with_ap:
                 _draw_precision(panels[1], model, labelled=n == 0)
+        # Bands of the phases are of one model; others change phase at other epochs.
         if not many:
             _phase_bands(panels[0], phases)
         for axes in panels:
@@ -231,6 +239,8 @@ def _draw_losses(axes: Any, model: TrainedModel, *, labelled: bool, thin: bool) 
             label = name if labelled else None
             axes.plot(at, values, color=OKABE_ITO[color], label=label, **how)
     if (best := model.best) is not None:
+        # On the loss also where average precision chose the epoch: it is the one axis that all
+        # models have.
         circle: dict[str, Any] = {"ms": 8, "mfc": "none", "mec": "black"}
         label = "best, kept" if labelled else None
         axes.plot(at[best], model.values("val_loss")[best], "o", label=label, **circle)
@@ -286,12 +296,13 @@ def drawn_against_held(
     Parameters
     ----------
     frame : DataFrame
-        A row an epoch, with columns ``PREFIXname``.
+        A row per epoch, with columns ``PREFIXname``.
     held : mapping of str to int
         Counts of the training table under the same column names.
     prefix, what : str
         Which columns, and what they count.
     """
+    # By labels in the table: sampling by α changes rare tasks most, which so stand together.
     columns = sorted((c for c in held if c.startswith(prefix)), key=lambda c: held[c])
     names = [c.removeprefix(prefix) for c in columns]
     table = np.array([held[c] for c in columns], dtype=float)
@@ -316,7 +327,7 @@ def drawn_against_held(
         svg,
         alt=f"Bars comparing the {what} in the table with those drawn in an average epoch.",
         caption=f"Share of the {what}: in the training table and in an average epoch's draws.",
-        data=Table(["name", "in table", "drawn an epoch", "table %", "drawn %"], rows[::-1]),
+        data=Table(["name", "in table", "drawn per epoch", "table %", "drawn %"], rows[::-1]),
     )
 
 
@@ -326,10 +337,11 @@ def quality_by_epoch(frame: pl.DataFrame) -> Figure:
     Parameters
     ----------
     frame : DataFrame
-        A row an epoch, with columns ``quality: LABEL`` and ``phase``.
+        A row per epoch, with columns ``quality: LABEL`` and ``phase``.
     """
     columns = [c for c in frame.columns if c.startswith("quality: ")]
     counts = frame.select(columns).to_numpy().astype(float)
+    # Rows drawn with replacement vary in number of labels; shares compare epochs.
     shares = 100 * counts / counts.sum(axis=1, keepdims=True)
     epochs = (frame["epoch"] + 1).to_list()
     with style():
@@ -368,6 +380,7 @@ def spread_figure(spreads: Sequence[Spread], split: str) -> Figure:
 
     def draw(axes: Any, i: int) -> None:
         spread = shown[i]
+        # Room for the line of 2 sd as well as for the largest error.
         top = 1.04 * max(float(spread.error.max()), 2 * float(spread.sd.max()), 1e-9)
         right = 1.04 * float(spread.sd.max()) or 1.0
         axes.plot((0, min(right, top / 2)), (0, 2 * min(right, top / 2)), color="black", lw=0.8)
@@ -396,6 +409,7 @@ def attention(frame: pl.DataFrame) -> Figure:
         (pl.col("attention").max() * pl.len()).alias("times")
     )
     tasks = times["task"].unique(maintain_order=True).to_list()[:SHOWN_TASKS]
+    # From 1, even attention: the largest of n shares cannot be less than 1/n.
     edges = np.linspace(1, max(float(times["times"].max() or 1), 1.1), 31)  # type: ignore[arg-type]
     counts = {t: np.histogram(times.filter(task=t)["times"].to_numpy(), edges)[0] for t in tasks}
     with style():

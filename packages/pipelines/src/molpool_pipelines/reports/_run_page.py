@@ -28,6 +28,7 @@ from molpool_common import (
     Table,
     Text,
     UndefinedMetricError,
+    mean_label,
     render_report,
     spearman,
     task_metrics,
@@ -95,6 +96,7 @@ class _Run:
         frame = pl.read_parquet(self.folder / SAMPLING)
         for which in ("member", "group"):
             if which in frame.columns:
+                # The first model stands for all: they share α and curriculum and differ by seed.
                 frame = frame.filter(pl.col(which) == pl.col(which).first())
         return frame
 
@@ -123,6 +125,8 @@ def run_page(folder: Path, name: str, config: ReportConfig | None = None) -> str
     InputError
         If the folder holds no predictions, or a file in it cannot be read.
     """
+    # The one file that no page can do without; all others may be missing in folders of earlier
+    # versions.
     if not (folder / PREDICTIONS).is_file():
         raise InputError(
             "--run",
@@ -141,7 +145,7 @@ def run_page(folder: Path, name: str, config: ReportConfig | None = None) -> str
         Section("Predicted against measured", figures.fits(rows, SPLITS[run.reported].lower())),
         *_worst(rows, run.reported),
         *_curves(run),
-        *_drawn(run),
+        *_sampling_section(run),
         *_decisions(run),
         *_attention(run),
         configuration(folder, [CONFIG]),
@@ -153,10 +157,13 @@ def run_page(folder: Path, name: str, config: ReportConfig | None = None) -> str
 
 def _read(folder: Path) -> _Run:
     file = folder / CONFIG
+    # Not as a configuration model: a page is written of runs whose keys have since been renamed.
     config = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
     metrics = read_metrics(folder) if (folder / METRICS_FILE).is_file() else None
     types = {}
     if metrics is not None and metrics.splits:
+        # Kinds as trained; guessed from the values, a regression task with labels 0 and 1 alone
+        # would change kind.
         types = {task: of.type for task, of in metrics.of_reported.tasks.items()}
     return _Run(folder, read_predictions(folder, task_types=types), config, metrics)
 
@@ -199,6 +206,8 @@ def _summary(run: _Run) -> list[Part]:
 
 def _metrics(run: _Run, how: Resampling) -> list[Part]:
     return [
+        # Intervals of the reported split alone: those of training rows would say nothing of new
+        # molecules.
         _metric_table(run, split, rows, how if split == run.reported else None)
         for split, rows in run.splits.items()
     ]
@@ -242,8 +251,9 @@ def _metric_table(run: _Run, split: str, found: Predictions, how: Resampling | N
         else ""
     )
     caption = (
-        f"{SPLITS[split]} rows{_of_whom(run, split)}. A dash: undefined there. MA-RAE is MAE over "
-        "the mean absolute deviation of the evaluated values: 1 is no better than their mean."
+        f"{SPLITS[split]} rows{_of_whom(run, split)}. A dash: undefined there. RAE is MAE over "
+        "the mean absolute deviation of the evaluated values (1 is no better than their mean); its "
+        "mean over tasks is the MA-RAE."
     )
     return Table(heads, [*rows, mean], caption=caption + said, totals=1)
 
@@ -276,11 +286,14 @@ def _members(run: _Run) -> list[Part]:
     ensemble = run.config.get("ensemble") or {}
     n_folds = int(ensemble.get("n_folds", 1) or 1)
     alone = [] if run.metrics is None else run.metrics.of_reported.members
+    # With a model per group there are more models than members, and no row to put a member's score
+    # in.
     alone = alone if len(alone) == len(run.models) else []
     names = [n for n in OF_MEMBERS if any(n in m.macro for m in alone)]
     rows: list[list[Cell]] = []
     for i, model in enumerate(run.models):
         member, best = model.member or 0, model.best
+        # The numbering of `plan_members`: all folds of the first seed, then those of the next.
         row: list[Cell] = [model.label, str(member // n_folds), str(member % n_folds)]
         row += [len(model.epochs), *_best(model, best)]
         if alone:
@@ -297,7 +310,7 @@ def _members(run: _Run) -> list[Part]:
             f" Means over tasks on the {run.reported} molecules: of each alone, and of the mean of "
             "their predictions."
         )
-    heads += [LABELS[n] for n in names]
+    heads += [mean_label(n) for n in names]
     return [Table(heads, rows, caption=caption, totals=1 if alone else 0)] if rows else []
 
 
@@ -348,6 +361,7 @@ def _spread_table(spreads: Sequence[Spread], split: str) -> Table:
 
 def _groups(run: _Run) -> list[Section]:
     """Say which groups there are and what made them; nothing where all tasks share one head."""
+    # Read, not measured anew: the page is made from the folder alone.
     affinity = read_affinity(run.folder)
     groups, assignment = _groups_of(run)
     if not groups:
@@ -419,6 +433,8 @@ def _worst(rows: Predictions, split: str) -> list[Section]:
         labelled = np.flatnonzero(np.isfinite(rows.y_true[:, t]))
         if rows.task_types[t] != "regression" or len(labelled) < 2:
             continue
+        # In units of the task's spread, so that errors of tasks in different units are ranked
+        # together.
         spread = float(rows.y_true[labelled, t].std()) or 1.0
         for i in labelled.tolist():
             y, p = float(rows.y_true[i, t]), float(rows.y_pred[i, t])
@@ -447,7 +463,7 @@ def _curves(run: _Run) -> list[Section]:
     return [Section("Learning curves", [figures.learning_curves(run.models, named)])]
 
 
-def _drawn(run: _Run) -> list[Section]:
+def _sampling_section(run: _Run) -> list[Section]:
     """Compare what an average epoch drew with what the training rows hold."""
     title, frame = "What was drawn", run.draws
     if frame is None:
@@ -552,6 +568,7 @@ def _attention(run: _Run) -> list[Section]:
     if not file.is_file():
         return []
     frame = pl.read_parquet(file)
+    # A bag of one instance has attention 1 whatever the model: it would only raise the means.
     several = frame.filter(pl.len().over("molecule_id", "task") > 1)
     if several.is_empty():
         return [
@@ -579,6 +596,7 @@ def _by_task(frame: pl.DataFrame) -> Table:
     columns = ["task", "bags", "largest attention", "times even attention"]
     shown = [pl.len().alias("bags"), pl.col("largest").mean(), pl.col("times").mean()]
     if "effect" in frame.columns:
+        # By size of the effect: an instance may speak strongly against a class.
         same = pl.col("attention").arg_max() == pl.col("effect").abs().arg_max()
         numbers.append(same.alias("same"))
         shown.append(pl.col("same").mean())

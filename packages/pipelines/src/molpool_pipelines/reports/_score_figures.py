@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from molpool_common import LABELS, OKABE_ITO, new_figure, style
+from molpool_common import LABELS, OKABE_ITO, mean_label, new_figure, style
 
 from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores import Predictions, Scores
@@ -24,6 +24,7 @@ GREY = "#888888"
 def score_figures(found: Predictions, scores: Scores) -> dict[str, Figure]:
     """Return the figures that the scores have data for, by file name."""
     kinds = dict(zip(found.tasks, found.task_types, strict=True))
+    # As many panels as stay legible; the tables have all tasks.
     regression = [t for t in found.tasks if kinds[t] == "regression"][:MOST_PANELS]
     classes = [t for t in scores.classes if scores.classes[t].roc][:MOST_PANELS]
     uncertain = list(scores.uncertainty)[:MOST_PANELS]
@@ -64,6 +65,7 @@ def _fit(axis: Any, found: Predictions, task: str) -> None:
     y, p = found.y_true[there, t], found.y_pred[there, t]
     axis.scatter(y, p, s=9, alpha=0.5, linewidths=0, color=OKABE_ITO[0], rasterized=True)
     if len(y):
+        # One range for both axes, so that the diagonal is the line of right predictions.
         ends = [float(min(y.min(), p.min())), float(max(y.max(), p.max()))]
         axis.plot(ends, ends, color=GREY, linewidth=1)
     axis.set(xlabel="measured", ylabel="predicted")
@@ -99,7 +101,11 @@ def _roc(axis: Any, scores: Scores, task: str) -> None:
 def _pr(axis: Any, scores: Scores, task: str) -> None:
     c = scores.classes[task]
     assert c.precision_recall is not None
+    # The precision of a random order is the prevalence, which is the base line here as the diagonal
+    # is for ROC.
     axis.axhline(c.positives / c.n, color=GREY, linewidth=1)
+    # Steps, as average precision sums them: straight lines between points would be too optimistic
+    # (Davis and Goadrich 2006).
     axis.plot(c.precision_recall.x, c.precision_recall.y, color=OKABE_ITO[0], drawstyle="steps-pre")
     axis.text(0.96, 0.94, _said(scores, task, "average_precision"), fontsize=8, ha="right")
     axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
@@ -128,6 +134,7 @@ def strata_figure(scores: Scores) -> Figure:
     rows = []
     for stratum in scores.strata:
         own = [s for s in stratum.scores if s.metric == metric]
+        # A table of one task has no mean over tasks; its own score stands for it.
         best = [s for s in own if s.task == MACRO] or (own if len(own) == 1 else [])
         if best and best[0].value is not None:
             rows.append((f"{stratum.kind}: {stratum.name}", best[0].value, best[0].interval))
@@ -139,5 +146,6 @@ def strata_figure(scores: Scores) -> Figure:
         axis.plot([value], [y], "o", color=OKABE_ITO[0])
     axis.set_yticks(range(len(rows)), [name for name, *_ in rows])
     axis.invert_yaxis()
-    axis.set_xlabel(f"{LABELS[metric]}, mean over tasks")
+    several = any(s.task == MACRO for s in scores.overall)
+    axis.set_xlabel(f"{mean_label(metric)}, mean over tasks" if several else LABELS[metric])
     return figure

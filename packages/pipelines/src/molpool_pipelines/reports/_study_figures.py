@@ -34,8 +34,10 @@ def history(study: StudyTables) -> Figure:
     """Draw the score of each complete trial in order, and the best so far."""
     done = study.complete().sort("number")
     values = done["value"]
+    # In the order in which trials were numbered, which is not that in which parallel workers ended.
     best = values.cum_max() if study.direction == "maximize" else values.cum_min()
     pruned, failed = (study.trials.filter(pl.col("state") == s) for s in ("pruned", "failed"))
+    # Studies of earlier versions did not store it.
     has_last = "last_value" in pruned.columns
     at_last = pruned.filter(pl.col("last_value").is_not_null()) if has_last else pruned.clear()
 
@@ -62,6 +64,8 @@ def history(study: StudyTables) -> Figure:
                     trials["number"], at, "|", color=_COLOURS[state], label=state, transform=place
                 )
         axes.step(done["number"], best, where="post", color="black", lw=1.2, label="best so far")
+        # By complete trials alone: last values of pruned ones are over other folds and may lie far
+        # off.
         _focus(axes, values.to_numpy())
         axes.set(xlabel="trial", ylabel=study.metric)
         axes.locator_params(axis="x", integer=True)
@@ -120,6 +124,7 @@ def slices(study: StudyTables, names: Sequence[str]) -> Figure:
         for axes in grid[len(shown) :]:
             axes.set_visible(False)
         for axes, name in zip(grid, shown, strict=False):
+            # A conditional parameter is not in every trial.
             having = done.filter(pl.col(PARAMETER + name).is_not_null())
             scale = _Scale.of(study, name)
             dots = axes.scatter(
@@ -152,6 +157,7 @@ def parallel_coordinates(study: StudyTables, names: Sequence[str]) -> Figure:
     shown = list(names[:MOST_AXES])
     values = done["value"].to_numpy()
     sign = 1 if study.direction == "minimize" else -1
+    # Coloured by rank rather than by score: one disaster would take the whole scale.
     ranks = np.argsort(np.argsort(sign * values)) / max(1, len(values) - 1)
     scales = [_Scale.of(study, name) for name in shown]
 
@@ -166,6 +172,7 @@ def parallel_coordinates(study: StudyTables, names: Sequence[str]) -> Figure:
                 *(s.heights(done[PARAMETER + n]) for s, n in zip(scales, shown, strict=True)),
             ]
         )
+        # The best is plotted last, on top.
         for i in np.argsort(-ranks):
             colour = colormaps["viridis"](float(ranks[i]) * 0.9)
             axes.plot(heights[i], color=colour, lw=1.0 + (ranks[i] == 0), alpha=0.85)
@@ -196,6 +203,8 @@ def _ran(study: StudyTables) -> pl.DataFrame:
         process=pl.when(pl.col("pid").is_not_null())
         .then(pl.format("{}, {}", "host", "pid"))
         .otherwise(pl.lit("unknown")),
+        # Relative to the first trial: clocks of hosts agree to seconds, and dates would not fit an
+        # axis.
         begun=(pl.col("started") - pl.col("started").min()).dt.total_microseconds() / 1e6,
     )
 
@@ -204,6 +213,7 @@ def timeline(study: StudyTables) -> Figure:
     """Draw when each process ran which trial."""
     ran = _ran(study)
     workers = ran["process"].unique(maintain_order=True).to_list()
+    # The latest: of a long study the processes that are running now.
     shown = workers[-MOST_WORKERS:]
     drawn_trials = ran.filter(pl.col("process").is_in(shown))
 
@@ -287,6 +297,7 @@ class _Scale:
     @classmethod
     def of(cls, study: StudyTables, name: str) -> _Scale:
         """Return the scale that the space declares, or that fits the values where it is unknown."""
+        # Studies of earlier versions have no space in study.json.
         declared = study.facts.get("space", {}).get(name)
         values = study.trials[PARAMETER + name].drop_nulls()
         if isinstance(declared, Mapping) and "choices" in declared:
@@ -350,6 +361,7 @@ def _json_text(value: Any) -> str:
 def _focus(axes: Any, values: FloatArray) -> None:
     """Keep a few disastrous scores from flattening all others."""
     low, q1, middle, q3, high = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])
+    # Four interquartile ranges beyond the quartiles leave all but disasters inside.
     spread = 4 * max(q3 - q1, 1e-12)
     bottom, top = max(low, q1 - spread), min(high, q3 + spread)
     margin = 0.06 * (top - bottom) or 0.05 * abs(middle) or 0.05

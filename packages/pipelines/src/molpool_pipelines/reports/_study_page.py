@@ -63,6 +63,8 @@ def _summary(study: StudyTables) -> list[Part]:
     done = study.complete()
     if done.is_empty():
         return [Facts(facts), Text("No trial has a score yet.", note=True)]
+    # study.json of earlier versions has no direction, and guessing it from the metric would call
+    # the worst trial best.
     if study.direction is None:
         unknown = "study.json does not say which scores are better: no trial is called the best."
         return [Facts(facts), Text(unknown, note=True)]
@@ -98,6 +100,7 @@ def _summary(study: StudyTables) -> list[Part]:
 def _defaults(done: pl.DataFrame) -> dict[str, Any] | None:
     if "source" not in done.columns:
         return None
+    # None where the trial of the defaults failed or was pruned.
     own = done.filter(pl.col("source") == "defaults")
     return None if own.is_empty() else own.row(0, named=True)
 
@@ -140,6 +143,7 @@ def _outer_test(study: StudyTables, name: str, result: Mapping[str, Any], looks:
     models: list[Mapping[str, Any]] = result["models"]
     metric = str(result.get("metric", study.metric))
     parts: list[Part] = [Text(_sentence(metric, result))]
+    # Counted from the folder: several retrainings of one study share the outer test.
     if looks > 1:
         several = (
             f"The outer test has been scored for {looks} choices by now. To choose among them by "
@@ -215,6 +219,7 @@ def _figures(study: StudyTables) -> list[Section]:
 def _parameter_sections(study: StudyTables, done: pl.DataFrame) -> list[Section]:
     shares = study.importances
     sections = [Section("Importances", [figures.importance(shares)])] if shares else []
+    # A parameter with one value in all complete trials has no slice.
     varied = [n for n in study.parameters if done[PARAMETER + n].drop_nulls().n_unique() > 1]
     # The most important first; then those that most trials have: a conditional one says little.
     varied.sort(key=lambda n: (-shares.get(n, 0.0), done[PARAMETER + n].null_count()))
@@ -247,6 +252,7 @@ def _trials(study: StudyTables) -> Table:
 def _errors(study: StudyTables) -> list[Part]:
     if "error" not in study.trials.columns:
         return []
+    # A trial that was retried did not fail; its repetition is another row.
     failed = study.trials.filter(pl.col("error").is_not_null(), pl.col("state") != "retried")
     rows: list[list[Cell]] = [[str(n), e] for n, e in failed.select("number", "error").iter_rows()]
     caption = "Trials that failed, and with what."

@@ -74,6 +74,7 @@ def calibrate(training: Training, folds: RunFolds, fit: Fit) -> Calibrated:
     """
     sums, ranges = _sums_by_fold(training, folds)
     pairs = training.stats.keys
+    # All fits are held at once, so that the second pass over the rows serves all folds.
     fits = [
         Artefact(f"fold {fold}", Path(), fit(_without(fold, sums, pairs)))
         for fold in range(folds.n_folds)
@@ -89,9 +90,11 @@ def calibrate(training: Training, folds: RunFolds, fit: Fit) -> Calibrated:
     sketch = ConformalSketch()
     for batch in reader.batches(training.config.max_train_rows):
         for fold, rows in folds.split(batch.raw):
+            # From the raw frame: a run is a name, which `batch.frame` does not carry.
             runs = folds.positions(batch.raw)[rows]
             held_out = batch.frame.filter(rows)
             _add_errors(sketch, reader, fits[fold], held_out, runs, pairs, _joint(ranges, fold))
+    # The range of all folds: extrapolation is flagged later against what the final fit saw.
     calibration = sketch.calibration(_joint(ranges))
     return Calibrated(calibration, sketch.n_rows, len(folds.order), folds.n_folds)
 
@@ -128,6 +131,8 @@ def _without(
 ) -> SufficientStatistics:
     first, *others = (stats for fold, stats in sums.items() if fold != held_out)
     rest = first.merge(*others)
+    # With `max_groups` only some pairs are fitted; the others would widen the intervals of pairs
+    # that the artefact does not hold.
     rest = rest.subset(np.isin(rest.keys, pairs))
     if rest.n_rows < 2:
         raise InputError(
@@ -149,9 +154,14 @@ def _add_errors(
 ) -> None:
     """Count the errors of a fit on held-out rows of known pairs."""
     support, keys = reader.support(fit, frame)
+    # Leaves out pairs that `max_groups` dropped. One whose rows are all in this fold stays, with
+    # support 0: it calibrates pairs never seen.
     known = np.isin(keys, pairs)
     frame, support, runs = frame.filter(known), support[known], runs[known]
     prediction = reader.predict(fit, frame)
+    # Scaled by the predictive sd before pooling, so that quiet and noisy groups share one quantile.
     z = (frame[reader.config.target_col].to_numpy() - prediction.mean) / prediction.std
     extrapolated = outside_range(fit.summaries.features.covariates(frame), *trained)
+    # Modulo: blocks of runs bound the memory of the sketch; runs that share a block stay
+    # exchangeable.
     sketch.update(z, support, runs % MAX_RUN_BLOCKS, extrapolated)

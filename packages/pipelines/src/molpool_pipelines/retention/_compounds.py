@@ -42,6 +42,8 @@ def read_descriptors(
             where=table.name,
         )
     numbers = [number_column(frame, c, where=table.name).alias(c) for c in columns]
+    # A compound without a full set of descriptors has the prior mean instead, as unknown compounds
+    # have.
     complete = pl.DataFrame([frame[compound], *numbers]).drop_nulls()
     return CompoundDescriptors.from_frame(complete, compound=compound, columns=columns)
 
@@ -63,6 +65,7 @@ def read_classes(path: str, compound: str, column: str) -> CompoundClasses:
     """
     table, frame = _compounds(path, "classes", compound)
     table.require(column, "class_col")
+    # dict.fromkeys: the class may be the compound itself.
     complete = frame.select(list(dict.fromkeys([compound, column]))).drop_nulls()
     return CompoundClasses.from_frame(complete, compound=compound, column=column)
 

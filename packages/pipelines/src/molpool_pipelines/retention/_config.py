@@ -55,6 +55,7 @@ def _split_at_commas(value: Any) -> Any:
 
 def _as_text(value: Any) -> Any:
     """Take names that YAML reads as numbers for what they are."""
+    # Neither commas nor numbers: left for pydantic, whose message names the key.
     if not isinstance(value, list | tuple):
         return value
     return [str(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in value]
@@ -92,7 +93,10 @@ class FolderConfig(ConfigModel):
             If the folder holds something else.
         """
         run = RunFolder.create(path, overwrite=self.overwrite, arguments=arguments)
+        # A fit is exact linear algebra and leaves no checkpoints; an empty folder would suggest
+        # some.
         run.checkpoints.rmdir()
+        # With overwrite stored, running the file again would delete what it made.
         stored = self.model_copy(update={"overwrite": False, "save_dir": str(path)})
         run.write_text(CONFIG, dump_config(stored))
         run.log("started", arguments=list(arguments))

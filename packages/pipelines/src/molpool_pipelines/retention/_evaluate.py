@@ -108,6 +108,7 @@ class Evaluation:
             | {rows: table.to_dicts() for rows, table in scored.tables.items()}
             for scored in self.scored
         ]
+        # Plain lists rather than a schema: files of version 0.1.0 have these keys too.
         counts = {key: getattr(self, key) for key in _COUNTS}
         run.write_json(EVALUATION, {**counts, "artefacts": fits})
         run.write_text("evaluation.csv", self.frame().write_csv())
@@ -154,7 +155,9 @@ def _scored(entry: dict[str, Any]) -> Scored:
     # Evaluations of version 0.1.0 do not say whether intervals were calibrated.
     plain = {"calibrated": False} | {key: entry[key] for key in _PLAIN if key in entry}
     table, common, rare = (
-        pl.DataFrame(entry[rows], infer_schema_length=None) for rows in ("all", "common", "rare")
+        # All rows: the first bins are often empty, and their nulls would set the type.
+        pl.DataFrame(entry[rows], infer_schema_length=None)
+        for rows in ("all", "common", "rare")
     )
     return Scored(**plain, table=table, common=common, rare=rare)
 
@@ -182,6 +185,7 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
     """
     artefacts = load_artefacts(config.artefacts)
     table = TableFiles.find(config.data, "data")
+    # Its default need not be in a user's table; without it there is no drift.
     run = config.run_col if config.run_col in table else None
     reader = BatchReader(
         table,
@@ -207,6 +211,7 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
                 _drift(artefact, batch, reader, run, found.predictions[artefact.name], found.used)
                 for artefact in artefacts
             ]
+    # After the loop: whether any row counts is not known before the last batch.
     if evaluator.n_read == evaluator.n_unseen:
         why = "of pairs that were seen in training" if config.require_seen_group else "at all"
         raise InputError(
@@ -259,6 +264,8 @@ def _drift(
     """Return sums over the rows of each run; rmse: of the squares."""
     y = batch.frame[reader.config.target_col]
     center = artefact.summaries.feature_center
+    # The covariates at their centre: what the pair would elute at without the drift that standards
+    # show.
     still = batch.frame.with_columns(
         pl.lit(value).alias(name)
         for name, value in zip(artefact.summaries.feature_names, center, strict=True)
@@ -276,6 +283,7 @@ def _drift(
         }
     )
     rows = frame.filter(pl.Series(used) & pl.col("bias").is_not_nan())
+    # Sums rather than means: a run may lie in several batches, and means of parts cannot be joined.
     sums = rows.group_by("run").agg(pl.len().alias("n"), pl.exclude("run").sum())
     return sums.select(pl.lit(artefact.name).alias("artefact"), pl.all())
 
@@ -284,6 +292,7 @@ def _mean_drift(parts: Sequence[pl.DataFrame], names: Sequence[str]) -> pl.DataF
     if not parts:
         return None
     sums = pl.concat(parts).group_by("artefact", "run").sum()
+    # Only where every name is a number.
     numbers = sums["run"].cast(pl.Int64, strict=False)
     if numbers.null_count() == sums["run"].null_count():
         # Run 10 comes after run 9, also in tables of text.
@@ -291,6 +300,7 @@ def _mean_drift(parts: Sequence[pl.DataFrame], names: Sequence[str]) -> pl.DataF
     place = {name: j for j, name in enumerate(names)}
     order = pl.col("artefact").replace_strict(place, return_dtype=pl.Int64)
     means = sums.with_columns(pl.exclude("artefact", "run", "n") / pl.col("n"))
+    # The root last: until here the column held sums of squares.
     means = means.with_columns(pl.col("n").cast(pl.Int64), pl.col("rmse").sqrt())
     return means.sort(order, "run")
 
@@ -312,6 +322,8 @@ def _evaluation(
             share_unseen=result.own[artefact.name].share_unseen,
             levels={k: n for k, n in Counter(result.levels[artefact.name]).most_common() if n},
             calibrated=artefact.summaries.calibration is not None,
+            # `own` is of the rows that this artefact predicts, `metrics` of those that all predict:
+            # only the latter may be compared between artefacts.
             table=result.own[artefact.name].table(),
             common=result.metrics[artefact.name].table(),
             rare=_rare(result.rare[artefact.name], config.rare_rows),

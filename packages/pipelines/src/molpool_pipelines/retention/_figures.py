@@ -88,6 +88,7 @@ def fit_plots(run: FittedRun) -> Iterator[Plot]:
     what = regressors[0] if regressors else "intercept"
     pooled = run.metrics["model"] in ("partial_pooling", "supercategory")
     if pooled and run.statistics is not None:
+        # Not saved by the fit: from the statistics it takes milliseconds.
         own = GroupwiseRidge().fit(run.statistics, features=run.summaries.features).summaries_
         yield Plot(
             f"shrinkage_{run.name}",
@@ -111,6 +112,7 @@ def _slope_table(run: FittedRun) -> Table:
     summaries = run.summaries
     group = summaries.keys >> 32
     parents = summaries.coefficients.parents
+    # Without supercategories each group stands for itself.
     parent = group if parents is None else parents.of(group)
     names = summaries.features.regressors
     frame = pl.DataFrame(summaries.mean[:, 1:], schema=list(names)).with_columns(
@@ -119,6 +121,7 @@ def _slope_table(run: FittedRun) -> Table:
     means = frame.group_by("supercategory").agg(
         pl.len().cast(pl.Int64).alias("pairs"), pl.col(names).mean()
     )
+    # 200 and 1000 rows bound the size of the page; the files hold all.
     rows = means.sort("supercategory").head(200).rows()
     return Table(means.columns, rows, caption="Mean slope of the pairs of each supercategory.")
 
@@ -140,6 +143,7 @@ def evaluation_plots(evaluation: Evaluation) -> Iterator[Plot]:
 
 def _support(name: str, tables: dict[str, pl.DataFrame], which: str) -> Plot:
     filled = {bin_ for table in tables.values() for bin_ in nonempty(table)["support"]}
+    # Bins that are empty for every model are left out, so that axes of several models agree.
     shown = {n: t.filter(pl.col("support").is_in(filled)) for n, t in tables.items()}
     return Plot(
         name,

@@ -51,6 +51,7 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
     """
     training = read_training(config, progress) if training is None else training
     known = {"descriptors": training.descriptors, "classes": training.classes}
+    # Estimators without compound effects do not take these arguments.
     known = {name: given for name, given in known.items() if given is not None}
 
     def estimated(stats: SufficientStatistics) -> Any:
@@ -58,6 +59,8 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
 
     progress(f"Fitting by {config.method}")
     started = time.perf_counter()
+    # On all rows: calibration refits for its quantiles only, the coefficients are those of the full
+    # fit.
     estimator = estimated(training.stats)
     seconds = {"statistics": training.seconds, "fit": time.perf_counter() - started}
     if training.folds is None:
@@ -97,6 +100,7 @@ class Fitted:
     def summaries(self) -> Stage1CoeffSummaries:
         """The artefact."""
         found: Stage1CoeffSummaries = self.estimator.summaries_
+        # The estimator's own summaries stay uncalibrated, as it may be fitted again.
         if self.calibrated is None:
             return found
         return replace(found, calibration=self.calibrated.calibration)
@@ -117,6 +121,7 @@ class Fitted:
         sampled = getattr(self.estimator, "scale_posterior_", None) is not None
         return {
             "model": self.config.model,
+            # ridge and lasso have no scales to estimate.
             "method": self.config.method if sampled else None,
             **self.training.counts(),
             "covariates": list(self.training.features.names),
@@ -133,14 +138,17 @@ class Fitted:
         run.write_file(COEFFICIENTS, self.summaries.save)
         run.write_file(STATISTICS, self.training.stats.save)
         posterior = getattr(self.estimator, "scale_posterior_", None)
+        # A single point is the mode, which metrics.json holds.
         if posterior is not None and len(posterior.points) > 1:
             draws = pl.DataFrame(posterior.points, schema=list(posterior.names))
             run.write_frame("scales.parquet", draws.with_columns(weight=posterior.weights))
+        # Last of the files: `FittedRun.load` takes a folder with metrics for a complete fit.
         run.write_json(METRICS, self.metrics())
         run.log("finished", **self.seconds)
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    # JSON has neither NaN nor infinity.
     return {name: float(v) if np.isfinite(v) else None for name, v in values.items()}
 
 
@@ -186,12 +194,14 @@ class FittedRun:
             )
         statistics = path / STATISTICS
         config = load_config(FitConfig, path / CONFIG)
+        # Against today's defaults; keys that a fit of an earlier version lacked are then at them.
         changed = config.model_dump(mode="json", exclude_defaults=True)
         return cls(
             path.resolve().name,
             Stage1CoeffSummaries.load(path / COEFFICIENTS),
             json.loads((path / METRICS).read_text(encoding="utf-8")),
             "\n".join(_lines(changed)),
+            # Fits of other callers may come without; only the shrinkage plot needs them.
             SufficientStatistics.load(statistics) if statistics.is_file() else None,
         )
 

@@ -123,6 +123,7 @@ class Batch:
 class _AnyColumns(Columns):
     """Columns whose roles may overlap, as where the compound's id stands in for the target."""
 
+    # The base class refuses a column of two roles, which is right for fits only.
     def __post_init__(self) -> None:
         """Skip the check of roles."""
 
@@ -167,6 +168,7 @@ class BatchReader:
         self.compound = table.require(config.compound_col, "compound_col")
         self.groups = list(dict.fromkeys(a.group_col for a in artefacts))
         self.parent = config.parent_col if config.parent_col in table else None
+        # The union over the artefacts: each row is read once for all of them.
         covariates = dict.fromkeys(n for a in artefacts for n in a.summaries.feature_names)
         target = [table.require(config.target_col, "target_col")] if with_target else []
         self.numeric = [*covariates, *(t for t in target if t not in covariates)]
@@ -192,10 +194,13 @@ class BatchReader:
 
         first, *others = self.groups
         rows = read(first, self.numeric)
+        # `read_rows` packs ids as (group << 32) + compound; unpacking is cheaper than a second
+        # check of the raw column.
         ids = {self.compound: rows.keys & _LOW}
         if self.parent is not None and rows.parents is not None:
             ids[self.parent] = rows.parents & _LOW
         ids |= {group: read(group, ()).keys >> 32 for group in others} | {first: rows.keys >> 32}
+        # The last column is the stand-in target.
         frame = pl.DataFrame(rows.values[:, :-1], schema=self.numeric)
         frame = frame.with_columns(pl.Series(name, ids[name]) for name in self.id_columns)
         if self.descriptors is not None:
@@ -259,6 +264,7 @@ def predict(config: PredictConfig, progress: Progress = silent) -> PredictionFil
     artefact, reader = _open(config)
     levels: Counter[str] = Counter()
     progress(f"Predicting {reader.table.name}")
+    # Written beside and moved at the end: a table that fails in its last chunk leaves no half file.
     with frames_written(output) as writer:
         for frame in _predicted(artefact, reader):
             levels.update(dict(frame["level"].value_counts().iter_rows()))
@@ -300,6 +306,7 @@ def _open(config: PredictConfig) -> tuple[Artefact, BatchReader]:
     reader = BatchReader(
         table, [artefact], config, with_target=False, extra=extra, descriptors=descriptors
     )
+    # Checked before the first row is read: the writer would refuse it only at the first chunk.
     repeated = [name for name, times in Counter(_columns(reader)).items() if times > 1]
     if repeated:
         raise InputError(
@@ -313,6 +320,7 @@ def _open(config: PredictConfig) -> tuple[Artefact, BatchReader]:
 def _columns(reader: BatchReader) -> list[str]:
     """Return the columns of the output, in order."""
     ends = [f"{end}_{c * 100:.0f}" for c in COVERAGES for end in ("lower", "upper")]
+    # Rows are numbered within their file, so that several files need its name.
     source = ["file"] if len(reader.table.files) > 1 else []
     ids = [*source, "row", *reader.id_columns, *reader.extra]
     return [*ids, "predicted", "sd", "sd_mean", *ends, "level", "n_train"]
@@ -324,6 +332,7 @@ def _predicted(artefact: Artefact, reader: BatchReader) -> Iterator[pl.DataFrame
         prediction = reader.predict(artefact, frame)
         columns = {
             "file": pl.repeat(batch.where, n_rows, eager=True),
+            # From 1, as a spreadsheet counts data lines.
             "row": np.arange(batch.first_row, batch.first_row + n_rows),
             **{name: frame[name] for name in reader.id_columns},
             **{name: batch.raw[name] for name in reader.extra},
@@ -336,5 +345,6 @@ def _predicted(artefact: Artefact, reader: BatchReader) -> Iterator[pl.DataFrame
             columns[f"lower_{coverage * 100:.0f}"] = prediction.mean - half
             columns[f"upper_{coverage * 100:.0f}"] = prediction.mean + half
         columns |= {"level": prediction.level, "n_train": reader.support(artefact, frame)[0]}
+        # Null, as CSV readers take NaN for text.
         found = pl.DataFrame(columns).with_columns(pl.selectors.float().fill_nan(None))
         yield found.select(_columns(reader))

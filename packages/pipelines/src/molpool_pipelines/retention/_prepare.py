@@ -54,18 +54,24 @@ def prepare(config: PrepareConfig, progress: Progress = silent) -> Prepared:
     """
     previous = None if config.like is None else Previous.load(config.like)
     if previous is not None and previous.imputer is not None:
+        # A model that was fitted with indicators of gaps needs them in every later table.
         config = config.model_copy(update={"missing_covariates": "run_median"})
     table = TableFiles.find(config.data, "data")
     covariates = table.matching(config.covariates, "covariates")
     progress(f"Reading {table.name}")
     raw = read_raw(config, table, covariates)
     if previous is not None:
+        # Before ids are given: a subgroup that moved would get the pooled prior of the wrong
+        # supercategory.
         previous.check_nesting(raw)
+    # Rows without a target are not fitted, and must not enter the medians.
     frame, imputer = _imputed(config, raw.drop_nulls(config.target_col), covariates, previous)
+    # Ids before the cap, so that which rows are drawn does not change which ids there are.
     compounds = Identifiers.of(frame[COMPOUND], previous.compounds if previous else None)
     frame = frame.with_columns(compounds.apply(frame[COMPOUND]).alias("comp_id"))
     columns = MappingColumns(SPECIES, CLUSTER, "comp_id", config.library_col)
     mapped = map_species(frame, columns, max_rows_per_pair=config.cap, seed=config.seed)
+    # After `map_species`, which numbers names itself: ids that the user gave stay as they are.
     mapping, rows = _identified(mapped.mapping, mapped.frame, previous)
     collisions = mapped.collisions
     if config.compound_name is not None:
@@ -73,6 +79,7 @@ def prepare(config: PrepareConfig, progress: Progress = silent) -> Prepared:
         collisions = pl.concat([collisions, named])
     order = ["species", "species_cluster", "comp_id", config.run_col, config.library_col]
     order += [*covariates, *(() if imputer is None else imputer.columns), config.target_col]
+    # dict.fromkeys: the raw table may already call its columns as the output does.
     rows = rows.select(name for name in dict.fromkeys(order) if name in rows.columns)
     counts = {
         "read": raw.height,
@@ -128,6 +135,7 @@ class Prepared:
         run.write_text("collisions.csv", self.collisions.write_csv())
         imputer = None if self.imputer is None else asdict(self.imputer)
         files = {name: rows.height for name, rows in self.files.items()}
+        # Last: by the record a later `--like` knows the folder as complete.
         run.write_json(RECORD, {"rows": self.counts, "imputer": imputer, "files": files})
         run.log("finished", **self.counts)
 
@@ -165,6 +173,8 @@ def _imputed(
             found="run_median",
         )
     else:
+        # The medians of then: those of the new table would shift its rows against the fitted
+        # coefficients.
         imputer = previous.imputer
     return imputer.apply(frame), imputer
 
@@ -180,6 +190,7 @@ def _by_library(config: PrepareConfig, rows: pl.DataFrame) -> dict[str, pl.DataF
             found=f"{rows[config.library_col].null_count():,} rows without",
         )
     parts = rows.partition_by(config.library_col, as_dict=True, maintain_order=True)
+    # Libraries come from the table and may hold slashes.
     safe = {key: re.sub(r"[^\w.-]+", "_", str(key[0])) for key in parts}
     files = {f"lib{safe[key]}.parquet": part for key, part in parts.items()}
     if len(files) < len(parts):
@@ -216,6 +227,7 @@ def read_raw(config: PrepareConfig, table: TableFiles, covariates: Sequence[str]
     for key in required:
         table.require(getattr(config, key), key)
     frame = pl.concat([_read_file(config, table, file, covariates) for file in table.files])
+    # Over all files at once: one file of numbers must not turn into ids beside another of names.
     frame = frame.with_columns(_as_integers(frame[name]) for name in (SPECIES, CLUSTER, COMPOUND))
     return frame if config.libs is None else _of_libraries(config, frame)
 
@@ -258,6 +270,7 @@ def _refuse_gaps(column: pl.Series, used: pl.Series, file: Path, hint: str | Non
 
 def _text(column: pl.Series) -> pl.Series:
     """Return text with null for what tables write for missing; 3.0 is 3."""
+    # A column of integers with gaps is read as floats.
     if column.dtype.is_float() and column.drop_nulls().drop_nans().eq(column.floor()).all():
         column = column.fill_nan(None).cast(pl.Int64)
     text = column.cast(pl.String).str.strip_chars()
@@ -267,6 +280,7 @@ def _text(column: pl.Series) -> pl.Series:
 def _as_integers(column: pl.Series) -> pl.Series:
     """Return int64 where every value is a whole number."""
     numbers = column.cast(pl.Int64, strict=False)
+    # All or none: half a column of numbers would collide with ids given to names.
     return numbers if numbers.null_count() == column.null_count() else column
 
 
@@ -317,6 +331,7 @@ class Identifiers:
             ids = check_ids(names.to_numpy(), f"column {column.name!r}")
             return cls(known | {str(i): i for i in ids.tolist()})
         new = [name for name in names.to_list() if name not in known]
+        # After the largest rather than the count: ids that came as numbers have gaps.
         first = max(known.values(), default=-1) + 1
         return cls(known | {name: first + j for j, name in enumerate(new)})
 
@@ -383,6 +398,7 @@ class Previous:
     def check_nesting(self, frame: pl.DataFrame) -> None:
         """Raise `RTRidgeError` if a subgroup lies in another supercategory than before."""
         now = frame.select(pl.col(SPECIES, CLUSTER).cast(pl.String)).drop_nulls().unique()
+        # `map_species` does the check; it needs a column of compounds, which any constant serves.
         both = pl.concat([self.nesting, now]).with_columns(comp_id=pl.lit(0))
         map_species(both, MappingColumns(SPECIES, CLUSTER))
 

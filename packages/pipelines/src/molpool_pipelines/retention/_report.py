@@ -65,6 +65,7 @@ def report(config: ReportConfig) -> list[Path]:
         )
     files = [output, output.with_suffix(".pdf")] if config.pdf else [output]
     for file in files:
+        # Both before anything is plotted: the page must not be replaced where the PDF is refused.
         free_file(file, overwrite=config.overwrite)
     page = build_page(config.title, *load_results(config))
     page.write_html(output)
@@ -103,6 +104,7 @@ def _evaluation_chapters(evaluation: Evaluation) -> list[Chapter]:
 
 
 def _headline(evaluation: Evaluation) -> str:
+    # On the common rows: a model that predicts only easy pairs would win on its own.
     best = min(evaluation.scored, key=lambda s: s.common["rmse"][-1] or float("inf"))
     overall = best.common.row(-1, named=True)
     if overall["rmse"] is None:
@@ -274,6 +276,8 @@ def _pdf(page: Page) -> bytes:
 class _Pdf(FPDF):  # type: ignore[misc]  # fpdf2 has no types
     def __init__(self, title: str) -> None:
         super().__init__(format="A4")
+        # fpdf2's core fonts have no Greek letters, which captions use; DejaVu comes with
+        # matplotlib.
         fonts = Path(mpl.get_data_path()) / "fonts" / "ttf"
         for face, file in (("", "DejaVuSans.ttf"), ("B", "DejaVuSans-Bold.ttf")):
             self.add_font(FONT, face, str(fonts / file))
@@ -291,6 +295,7 @@ class _Pdf(FPDF):  # type: ignore[misc]  # fpdf2 has no types
         self.cell(0, 5, f"{self.page_no()}", align="R")
 
     def heading(self, text: str, size: int) -> None:
+        # A heading keeps room for a few lines below it.
         if self.will_page_break(30):
             self.add_page()
         self.ln(2)
@@ -321,11 +326,13 @@ class _Pdf(FPDF):  # type: ignore[misc]  # fpdf2 has no types
                 self._figure(piece)
 
     def _table(self, table: Table) -> None:
+        # A table that fits on a page is not broken; a longer one starts where twelve rows fit.
         if self.will_page_break(12 + ROW * min(len(table.rows) + 1, 12)):
             self.add_page()
         if table.caption:
             self.paragraph(table.caption, grey=True, size=8)
         rows = [[_show(v, table.digits) for v in row] for row in table.rows]
+        # The last row is the total and always shown.
         shown = rows if len(rows) <= MOST_ROWS else [*rows[: MOST_ROWS - 1], rows[-1]]
         self._grid(list(table.columns), shown, None)
         if len(rows) > len(shown):
@@ -338,6 +345,7 @@ class _Pdf(FPDF):  # type: ignore[misc]  # fpdf2 has no types
         every = rows if head is None else [head, *rows]
         if not every:
             return
+        # A4 is 178 mm wide inside the margins: more than nine columns need the smaller font.
         size = 8.0 if len(every[0]) <= 9 else 6.0
         self.set_font(FONT, "", size)
         self.set_draw_color(200)
@@ -371,6 +379,7 @@ class _Pdf(FPDF):  # type: ignore[misc]  # fpdf2 has no types
         with style():
             plot.figure.savefig(buffer, format="png", dpi=DPI)
         width, height = plot.figure.get_size_inches()
+        # 19 mm per inch of the figure: its 9 points come out as 7 on paper, beside text of 9.
         wide = min(self.epw, width * 19)
         if self.will_page_break(wide * height / width + 12):
             self.add_page()

@@ -60,9 +60,11 @@ def run(
         If tables or configuration are wrong; what can be known of it is before anything is written.
     """
     path = config.free_folder("rt")
+    # Before the folder is made: a mistyped prior of the last model would otherwise stop hours in.
     _check(config)
     fits = {name: _fit_config(config, path, name) for name in config.models}
     folder = config.open_folder(path, arguments)
+    # The report of a replaced run must not list models that are no longer configured.
     _remove_others(path / "models", fits)
     if not config.train:
         progress("Simulating")
@@ -83,6 +85,7 @@ def run(
             evaluation=str(path),
             output=str(path / "report.html"),
             title=config.title,
+            # The folder is this run's own, and was checked at the start.
             overwrite=True,
         )
     )
@@ -99,6 +102,7 @@ def _check(config: RunConfig) -> None:
     for name, model in config.models.items():
         if Path(name).name != name or name.startswith("."):
             raise InputError("models", expected="names that a folder can have", found=repr(name))
+        # For its checks alone.
         build_estimator(model)
         needed = {"descriptors": model.use_descriptors, "classes": model.class_slopes != "none"}
         for key, is_needed in needed.items():
@@ -116,6 +120,7 @@ def _check(config: RunConfig) -> None:
 def _remove_others(models: Path, wanted: Collection[str]) -> None:
     """Remove the fits of a run that is replaced, and only what a fit writes."""
     for folder in models.glob("*/"):
+        # Only folders with the marker of a run: whatever else a user put there stays.
         if folder.name not in wanted and (folder / MARKER).is_file():
             emptied = RunFolder.create(folder, overwrite=True)
             emptied.checkpoints.rmdir()

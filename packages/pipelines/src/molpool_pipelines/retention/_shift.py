@@ -30,6 +30,7 @@ def shift(config: ShiftRunConfig, progress: Progress = silent) -> ShiftStudy:
     InputError, RTRidgeError
         If the configuration is contradictory.
     """
+    # The package's own class, without the keys of the folder.
     study = validate_values(ShiftConfig, config.model_dump(include=set(ShiftConfig.model_fields)))
     result = run_shift(study, progress=progress)
     return ShiftStudy(study, result, result.summary())

@@ -107,6 +107,7 @@ def read_training(config: FitConfig, progress: Progress = silent) -> Training:
     """
     table = TableFiles.find(config.data, "data")
     columns = training_columns(config, table)
+    # For its checks: settings that contradict one another are refused before the rows are read.
     build_estimator(config)
     descriptors, classes = _read_compounds(config)
     # What cannot be calibrated is refused before a long fit.
@@ -130,6 +131,7 @@ def training_columns(config: FitConfig, table: TableFiles) -> Columns:
     """
     group = table.require(config.group_column, "group_col")
     parent = config.parent_col
+    # The default name need not be there where nothing is pooled by supercategory.
     if parent == group or (parent not in table and not _needs_parents(config)):
         parent = None
     if parent is not None:
@@ -185,6 +187,7 @@ def build_estimator(config: ModelConfig) -> Any:
     ridge = validate_values(RidgeConfig, config.model_dump(include=set(RidgeConfig.model_fields)))
     kinds = {"partial_pooling": PartialPoolingRidge, "supercategory": SupercategoryRidge}
     estimator = kinds[config.model].from_config(ridge)
+    # Raises where keys are valid one by one and not together.
     estimator.ridge_config()
     return estimator
 
@@ -200,10 +203,12 @@ def _statistics(
     features = fit_features(
         plain,
         center=config.feature_center,
+        # A model without covariates has nothing to rotate or to square.
         rotation=config.feature_rotation if plain.P else "none",
         expansion=config.anchor_expansion if plain.P else "none",
     )
     if features.expansion == "none":
+        # Centring and rotating are linear: the sums transform, without another pass over the rows.
         stats = regressor_statistics(plain, features)
     else:
         # Squares are about the centre, which was not known before: the rows are read once more.
@@ -239,6 +244,7 @@ def _at_most(n_pairs: int | None, stats: SufficientStatistics, seed: int) -> Suf
     if n_pairs is None or n_pairs >= stats.G:
         return stats
     mask = np.zeros(stats.G, dtype=np.bool_)
+    # Whole pairs, not rows: each drawn pair keeps all of its support.
     mask[np.random.default_rng(seed).permutation(stats.G)[:n_pairs]] = True
     return stats.subset(mask)
 
@@ -297,6 +303,8 @@ class RunFolds:
                 found=str(n_folds),
                 where=table.name,
             )
+        # By a hash rather than a generator: neither the order of the rows nor the version of a
+        # library decides who is held out.
         ordered = sorted(names, key=lambda run: blake2b(f"{config.seed}:{run}".encode()).digest())
         return cls(column, {run: i for i, run in enumerate(ordered)}, n_folds)
 
@@ -307,6 +315,7 @@ class RunFolds:
 
     def split(self, frame: pl.DataFrame) -> Iterator[tuple[int, BoolArray]]:
         """Yield each fold that has rows of a frame, and which."""
+        # In turn, so that folds differ by one run at most.
         folds = self.positions(frame) % self.n_folds
         for fold in np.unique(folds).tolist():
             yield fold, folds == fold

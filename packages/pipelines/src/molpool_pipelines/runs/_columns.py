@@ -68,6 +68,7 @@ def split_column(names: Collection[str], wanted: str = SPLIT) -> str | None:
     """
     if wanted in names:
         return wanted
+    # Only where the default name was asked for: a name that the user gave is never reinterpreted.
     return EARLIER_SPLIT if wanted == SPLIT and EARLIER_SPLIT in names else None
 
 

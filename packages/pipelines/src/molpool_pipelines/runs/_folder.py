@@ -81,7 +81,9 @@ def check_folder(config: RunConfig, path: Path) -> None:
         raise InputError("--overwrite", expected="it or --resume", found="both")
     if config.save_dir is None:
         raise InputError("--resume", expected="--save-dir, the folder of the run", found="none")
+    # For its checks; the folder itself is opened only when the inputs are known to be right.
     RunFolder.resume(path)
+    # A run that died before its configuration was written has nothing to compare with.
     if (path / CONFIG).is_file():
         _check_same(load_config(type(config), path / CONFIG), config)
 
@@ -131,6 +133,7 @@ def open_folder(config: RunConfig, path: Path, arguments: Sequence[str]) -> RunF
     for picture in (HEATMAP, DENDROGRAM):  # of a run that was replaced
         (path / picture).unlink(missing_ok=True)
     stored = config.model_copy(update={"resume": False, "overwrite": False})
+    # Without resume and overwrite, so that the file starts the same run anew.
     run.write_text(CONFIG, dump_config(stored))
     run.log("started", arguments=list(arguments))
     return run

@@ -106,6 +106,7 @@ class Metrics(ConfigModel):
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, without fields that say nothing."""
+        # The version is written also where it is the default: its absence means version 1.
         return {
             "schema_version": self.schema_version,
             **self.model_dump(mode="json", exclude_defaults=True),
@@ -120,6 +121,7 @@ class Metrics(ConfigModel):
 
 def reported_split(splits: Any) -> str:
     """Return the split that counts among those that have rows: test, else val, else train."""
+    # Test first: SPLITS are in the order in which they are used.
     return next((s for s in reversed(SPLITS) if s in splits), "all")
 
 
@@ -187,10 +189,12 @@ def read_metrics(path: str | Path) -> Metrics:
 
 def _of_earlier(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return a file of version 1 in the layout of today."""
+    # Only retraining had it at the top; scores had the split; runs had splits as keys.
     if "models" in data:
         return {"kind": "retraining", "reported": "test", "retraining": dict(data)}
     if "side" in data:
         return _of_earlier_score(data)
+    # Chemprop runs never had a fold score.
     kind = "mil" if any("fold_score" in of for of in data.values()) else "chemprop"
     splits = {name: _of_earlier_split(of) for name, of in data.items()}
     return {"kind": kind, "reported": reported_split(splits), "splits": splits}
@@ -244,8 +248,8 @@ def _of_earlier_score(data: Mapping[str, Any]) -> dict[str, Any]:
         **{key: data[key] for key in ("uncertainty", "classes")},
         "strata": strata,
     }
-    told = {key: data[key] for key in ("name", "level", "notes")}
-    return {"kind": "score", "reported": data["side"], "splits": {data["side"]: split}, **told}
+    facts = {key: data[key] for key in ("name", "level", "notes")}
+    return {"kind": "score", "reported": data["side"], "splits": {data["side"]: split}, **facts}
 
 
 def _by_task(scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
@@ -255,6 +259,8 @@ def _by_task(scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str,
         if task == MACRO:
             continue
         tasks[task] = {
+            # Files of version 1 stored no kind; every classification score had this metric, defined
+            # or not.
             "type": "classification" if "average_precision" in metrics else "regression",
             "n": max((m["n"] for m in metrics.values()), default=0),
             "metrics": {

@@ -88,6 +88,7 @@ class StudyTables:
         done = self.trials.filter(pl.col("state") == "complete", pl.col("value").is_not_null())
         if self.direction is None:
             return done
+        # By number second: ties keep the trial that was run first, on every machine.
         return done.sort("value", "number", descending=[self.direction == "maximize", False])
 
 
@@ -149,5 +150,6 @@ def _read_trials(file: Path) -> pl.DataFrame:
         raise InputError(
             "--study", expected="trials with their values", found=f"no {', '.join(sorted(lacking))}"
         )
+    # Studies of 2026 had these names; strict=False, as later files have none of them.
     trials = trials.rename(_EARLIER_COLUMNS, strict=False)
     return trials.with_columns(pl.col("state").replace(_EARLIER_STATES)).sort("number")

@@ -146,7 +146,9 @@ def _recorded(
 ) -> Iterator[Tracker]:
     """Log parameters of a run, and at the end how it went."""
     for name, value in _flat(parameters).items():
+        # MLflow refuses parameters of more than 6000 characters, and a refusal would end the run.
         client.log_param(run_id, mlflow_name(name), str(value)[:6000])
+    # Set first, so that whatever leaves the block without reaching its end counts as failed.
     status = "FAILED"
     try:
         yield MlflowTracker(client, run_id)
@@ -165,6 +167,7 @@ def _start(config: TrackingConfig, run_dir: Path) -> tuple[Any, str]:
         raise ImportError(
             "tracking.enabled needs MLflow: install molpool-common[tracking]"
         ) from None
+    # Beside the run folder rather than in it: one store shows all runs of the folder.
     store = run_dir.resolve().parent
     client = MlflowClient(tracking_uri=config.uri or f"sqlite:///{store / 'mlflow.db'}")
     experiment = client.get_experiment_by_name(config.experiment)

@@ -120,10 +120,15 @@ def score_uncertainty(y_true: FloatArray, y_pred: FloatArray, sd: FloatArray) ->
         levels=levels,
         observed=observed,
         miscalibration_area=float(np.trapezoid(np.abs(observed - levels), levels)),
+        # Undefined below one full bin, whose RMSE would be that of a few rows.
         ence=float(np.mean([abs(v - e) / v for v, e, _ in bins])) if len(z) >= BIN_ROWS else None,
         rank_correlation=_rank_correlation(np.abs(error), scale),
+        # The 97.5 % quantile of the standard normal distribution.
         coverage_95=float((np.abs(z) <= 1.959963984540054).mean()),
+        # About 0, not about their mean: a bias is an error that the stated sd has to cover too.
         spread=float(np.sqrt(np.mean(z**2))),
+        # Of the normal density; a constant less than some papers' would change comparisons with
+        # them.
         nll=float(np.mean(0.5 * np.log(2 * np.pi * scale**2) + 0.5 * z**2)),
         bins=bins,
     )
@@ -146,13 +151,18 @@ def calibration_curve(z: FloatArray, n_levels: int = N_LEVELS) -> tuple[FloatArr
     from scipy.stats import norm
 
     levels = np.linspace(0, 1, n_levels + 1)
+    # The outermost levels are 0 and 1 by definition, where the quantile is 0 or infinite.
     ends = norm.ppf((1 + levels[1:-1]) / 2)
+    # side="right" counts |z| equal to the end as inside; sorting once makes it O(n log n) for all
+    # levels.
     inside = np.searchsorted(np.sort(np.abs(z)), ends, side="right") / len(z)
     return levels, np.concatenate([[0.0], inside, [1.0]])
 
 
 def _bins(error: FloatArray, sd: FloatArray) -> tuple[tuple[float, float, int], ...]:
     order = np.argsort(sd, kind="stable")
+    # Bins of equal count rather than width: stated sds are skewed, and a bin of two rows has no
+    # RMSE to speak of.
     parts = np.array_split(order, max(1, min(MOST_BINS, len(sd) // BIN_ROWS)))
     return tuple(
         (
@@ -173,7 +183,7 @@ def _rank_correlation(error: FloatArray, sd: FloatArray) -> float | None:
 
 N_BINS = 10
 MOST_POINTS = 400
-"""Points of a curve that are kept: more than a figure can show."""
+"""Points of a stored curve: more than a figure resolves."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +241,8 @@ class ClassScores:
     def mcc(self) -> float | None:
         """Matthews correlation of decisions and classes; None where either is constant."""
         tp, fp, fn, tn = self.table
+        # Roots factor by factor: their product as one integer may pass 2^64, which numpy's sqrt
+        # refuses.
         below = np.sqrt(float(tp + fp)) * np.sqrt(float(tp + fn))
         below *= np.sqrt(float(tn + fp)) * np.sqrt(float(tn + fn))
         return float((tp * tn - fp * fn) / below) if below else None
@@ -289,8 +301,11 @@ def score_classes(
         return None
     y, p = y_true[there], p[there]
     stored = None if decisions is None else decisions[there]
+    # A table with some decisions missing is treated as having none: mixed thresholds make no
+    # confusion matrix.
     own = stored is None or not np.isfinite(stored).all()
     called = p >= threshold if stored is None or own else stored == 1
+    # Curves need both classes; decisions and calibration do not.
     both = 0 < y.sum() < len(y)
     # A ranking score outside 0 to 1 is no probability: it has curves and no calibration.
     probabilities = bool(((p >= 0) & (p <= 1)).all())
@@ -314,6 +329,7 @@ def score_classes(
 
 
 def _reliability(y: FloatArray, p: FloatArray) -> tuple[tuple[float, float, int], ...]:
+    # p = 1 belongs to the last bin.
     place = np.minimum((p * N_BINS).astype(np.int64), N_BINS - 1)
     chosen = [place == b for b in range(N_BINS)]
     return tuple(
@@ -334,12 +350,14 @@ def _precision_recall(y: FloatArray, p: FloatArray) -> Curve:
     from sklearn.metrics import precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(y, p)
+    # scikit-learn's recall falls along the curve; figures want x to rise.
     return _thinned(recall[::-1], precision[::-1])
 
 
 def _thinned(x: FloatArray, y: FloatArray) -> Curve:
-    kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), MOST_POINTS)).round().astype(np.int64))
-    return Curve(x[kept], y[kept])
+    # Evenly by position, ends included: the curve of a large set keeps its shape at 400 points.
+    rows = np.unique(np.linspace(0, len(x) - 1, min(len(x), MOST_POINTS)).round().astype(np.int64))
+    return Curve(x[rows], y[rows])
 
 
 def _points(curve: Curve | None, x: str, y: str) -> dict[str, list[float]] | None:

@@ -105,14 +105,16 @@ def score_tasks(
     """
     metrics = [METRICS[name] for name in names]
     by_task = [[m for m in metrics if m.task_type == kind] for kind in found.task_types]
-    drawn, level = _drawn(found, by_task, resampling), resampling.level
+    # One set of resamples for all tasks: those of a mean over tasks are the means of the tasks'
+    # resamples, so that correlation between tasks within a molecule is kept.
+    resampled_by_task, level = _resampled(found, by_task, resampling), resampling.level
     scores: list[Scored] = []
     defined: dict[str, list[tuple[float, FloatArray | None]]] = {}
     for t, task in enumerate(found.tasks):
         rows = np.flatnonzero(np.isfinite(found.y_true[:, t]))
         for metric in by_task[t]:
             value, reason = _value(metric, found, t, rows, min_labels)
-            resampled = drawn[t].get(metric.name)
+            resampled = resampled_by_task[t].get(metric.name)
             interval = (
                 None
                 if value is None or resampled is None
@@ -124,7 +126,7 @@ def score_tasks(
     return (*scores, *_means(scores, defined, level, len(found.tasks)))
 
 
-def _drawn(
+def _resampled(
     found: Predictions, by_task: list[list[Metric]], resampling: Resampling
 ) -> list[dict[str, FloatArray]]:
     if resampling.n == 0 or len(found) == 0:
@@ -134,6 +136,8 @@ def _drawn(
         found.y_true,
         found.y_pred[None],
         wanted,
+        # Rows are drawn in the order of their keys, so that the same predictions in another row
+        # order have the same interval.
         keys=found.keys,
         n=resampling.n,
         seed=resampling.seed,
@@ -144,6 +148,7 @@ def _drawn(
 def _value(
     metric: Metric, found: Predictions, t: int, rows: np.ndarray, min_labels: int
 ) -> tuple[float | None, str | None]:
+    # A task without labels gets the metric's own reason, which says so.
     if 0 < len(rows) < min_labels:
         return None, f"fewer than {min_labels} labels"
     try:
@@ -160,6 +165,7 @@ def _means(
 ) -> list[Scored]:
     means = []
     for name in dict.fromkeys(s.metric for s in scores):
+        # Errors in different units do not average, and a mean over one task repeats it.
         if name in IN_UNITS or n_tasks < 2:
             continue
         undefined = [s.task for s in scores if s.metric == name and s.value is None]
@@ -169,6 +175,8 @@ def _means(
             means.append(Scored(MACRO, name, None, 0, None, "undefined for every task"))
             continue
         each = [resampled for _, resampled in values if resampled is not None]
+        # Over resamples of the molecules, with the tasks fixed: it does not say how another set of
+        # tasks would do.
         interval = percentile_interval(mean_over_tasks(each), level) if each else None
         mean = float(np.mean([value for value, _ in values]))
         means.append(Scored(MACRO, name, mean, len(values), interval, note))

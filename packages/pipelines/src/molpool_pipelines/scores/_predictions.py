@@ -95,6 +95,8 @@ class Predictions:
     @property
     def splits(self) -> list[str]:
         """The splits that rows are of, in order of appearance; empty where it is not known."""
+        # In order of appearance: a run writes train, val, test, and other tools' names have no
+        # order.
         return [] if self.split is None else [str(s) for s in dict.fromkeys(self.split.tolist())]
 
     def of_split(self, split: str) -> Predictions:
@@ -155,6 +157,7 @@ class Predictions:
         for name in ("repeat", "fold"):
             values = getattr(self, name)
             if values is not None:
+                # -1 stands for "no fold" inside only; a file has null there.
                 columns[name] = pl.Series(name, values).replace(-1, None)
         for t, task in enumerate(self.tasks):
             columns[task] = pl.Series(task, self.y_true[:, t]).fill_nan(None)
@@ -166,6 +169,7 @@ class Predictions:
     @property
     def keys(self) -> list[tuple[str, int, int]]:
         """Id, repeat and fold of each row, by which rows of several models are paired."""
+        # A number rather than None, so that keys sort.
         none = np.full(len(self), -1)
         repeat = none if self.repeat is None else self.repeat
         fold = none if self.fold is None else self.fold
@@ -248,9 +252,12 @@ def training_molecules(path: Path) -> TrainingMolecules | None:
     split = split_column(names)
     if split is None or not {"id", "SMILES"} <= set(names):
         return None
+    # With folds each validation row trained the models of the other folds, so that it is known to
+    # the ensemble.
     with_folds = "fold" in names
     frame = pl.read_parquet(file, columns=["id", "SMILES", split, *["fold"] * with_folds])
     trained = pl.col(split).is_in(["train", "val"] if with_folds else ["train"])
+    # By SMILES as written: parsing is the slow part, and exact repeats need it once.
     rows = frame.filter(trained).unique("SMILES", keep="first", maintain_order=True)
     parsed = parse_smiles(rows["SMILES"].to_list())
     rows = rows.filter(pl.Series([mol is not None for mol in parsed.mols], dtype=pl.Boolean))

@@ -92,6 +92,8 @@ def predictions_of(
     frame = with_split(frame, named.split)
     tasks = _tasks(frame, named, name)
     signs = _signs(frame, tasks, named, name)
+    # Bounds become missing labels: a metric of "< 5" against 4.2 would be arbitrary. Only their
+    # count stays.
     y = _matrix(frame, tasks, name)
     exact = exact_labels(y, signs)
     found = Predictions(
@@ -116,7 +118,7 @@ def predictions_of(
 
 
 def _plain(found: Predictions) -> Sequence[object]:
-    """Return the keys that identify rows, as short as they can be shown."""
+    """Return the keys that identify rows, as short as a message may have them."""
     keyed = found.repeat is not None or found.fold is not None
     return found.keys if keyed else found.ids.tolist()
 
@@ -126,6 +128,7 @@ def _located(path: Path) -> tuple[Path, str]:
     if not path.is_dir():
         return path, path.stem
     if (path / PREDICTIONS).is_file():
+        # absolute(), as the name of "." is empty.
         return path / PREDICTIONS, path.absolute().name
     hint = "A run writes its predictions when it ends."
     if (path / "retrained" / PREDICTIONS).is_file():
@@ -166,6 +169,7 @@ def _tasks(frame: pl.DataFrame, named: ColumnsConfig, name: str) -> list[str]:
 def _ids(frame: pl.DataFrame, named: ColumnsConfig, name: str) -> Texts:
     """Return ids; where a run's table has one twice, with the source and row it stands in."""
     ids = _text_of(frame[named.id])
+    # Ids need not be unique over the sources of a run; the line of the file always is.
     if {"source", "row"} <= set(frame.columns) and repeated(ids):
         places = zip(ids, _text_of(frame["source"]), _text_of(frame["row"]), strict=True)
         ids = [f"{i} ({source} row {row})" for i, source, row in places]
@@ -173,6 +177,7 @@ def _ids(frame: pl.DataFrame, named: ColumnsConfig, name: str) -> Texts:
 
 
 def _texts(frame: pl.DataFrame, column: str) -> Texts | None:
+    # A column of nulls alone says as much as none: runs write one where a table had no values.
     if column not in frame.columns or frame[column].null_count() == frame.height:
         return None
     return np.array(frame[column].cast(pl.String).to_list(), dtype=object)
@@ -203,6 +208,7 @@ def _some(frame: pl.DataFrame, names: Sequence[str], where: str) -> FloatArray |
 def _decisions(frame: pl.DataFrame, names: Sequence[str], where: str) -> FloatArray | None:
     there = [c for c in names if c in frame.columns]
     flags = {"true": "1", "false": "0"}
+    # Text files have True of pandas or true of polars, Parquet truth values.
     plain = [
         pl.col(c).cast(pl.String).str.to_lowercase().replace(flags) for c in there
     ]  # a CSV file has words
@@ -235,6 +241,7 @@ def _kinds(y: FloatArray, tasks: Sequence[str], given: Mapping[str, TaskType]) -
     kinds: list[TaskType] = []
     for t, task in enumerate(tasks):
         labels = y[np.isfinite(y[:, t]), t]
+        # A task without labels counts as regression: its metrics are undefined either way.
         classes = len(labels) > 0 and bool(np.isin(labels, (0.0, 1.0)).all())
         kinds.append(given.get(task, "classification" if classes else "regression"))
     return kinds
@@ -285,10 +292,14 @@ def _joined(frame: pl.DataFrame, name: str, path: Path, named: ColumnsConfig) ->
     require_columns(truth, tasks, key="columns.tasks", where=path.name)
     refuse_repeated(ids, column, path.name)
     refuse_repeated(known, named.id, name)
+    # Left join onto the truth: rows predicted beyond it are no mistake, rows without a prediction
+    # are.
     place = {text: row for row, text in enumerate(known)}
     refuse_missing([i for i in ids if i not in place], len(ids), named.id, name)
     rows = frame[[place[i] for i in ids]]
     renamed = {t: f"{t}{named.predicted}" for t in tasks}
+    # Other tools name the column of predictions as the task: without an ending it would be taken
+    # for the truth.
     bare = {t: new for t, new in renamed.items() if new not in rows.columns}
     require_columns(rows, list(bare), key="columns.tasks", where=name)
     rows = rows.drop([t for t in tasks if t not in bare], strict=False).rename(bare)
@@ -303,6 +314,7 @@ def _joined(frame: pl.DataFrame, name: str, path: Path, named: ColumnsConfig) ->
         )
         if c in truth.columns
     ]
+    # The truth's own quality and split count, since they belong to the labels that are scored.
     rows = rows.drop(extra, strict=False)
     return pl.concat([rows, truth.select([*own, *extra])], how="horizontal")
 
@@ -316,6 +328,7 @@ def _truth_ids(
     column = named.truth_id or named.id
     if column in truth.columns:
         return column, _text_of(truth[column])
+    # `molpool-train` numbers rows from 1 where a table has no ids.
     if list(known) == [str(row + 1) for row in range(len(known))]:
         return "row", [str(row + 1) for row in range(truth.height)]
     raise InputError(

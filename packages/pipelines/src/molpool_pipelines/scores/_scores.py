@@ -132,6 +132,7 @@ def score(found: Predictions, known: TrainingSet, config: ScoreConfig, split: st
     split : str
         That the rows are of, for the record.
     """
+    # The same for strata as overall; a stratum's resamples are of its own rows.
     resampling = Resampling(config.n_bootstrap, config.level, config.seed)
     strata, notes = score_strata(
         found,
@@ -146,6 +147,7 @@ def score(found: Predictions, known: TrainingSet, config: ScoreConfig, split: st
     uncertain = {
         found.tasks[t]: score_uncertainty(found.y_true[:, t], found.y_pred[:, t], found.sd[:, t])
         for t in of_kind.get("regression", [])
+        # A sd beside a probability is the spread of an ensemble and no scale of an error.
         if found.sd is not None
     }
     calls = found.decisions
@@ -169,6 +171,7 @@ def score(found: Predictions, known: TrainingSet, config: ScoreConfig, split: st
 
 
 def _bounds_note(found: Predictions) -> list[str]:
+    # `n_bounds` is counted before the split is taken and cannot be attributed to it.
     total = int(found.n_bounds.sum())
     return [f"{total} labels of all splits are bounds (<, >) and left out."] if total else []
 

@@ -142,12 +142,14 @@ def _by_novelty(
     scaffolds = np.full(len(found), UNKNOWN, dtype=object)
     bins = scaffolds.copy()
     if training and mols:
+        # Acyclic molecules share the empty scaffold and so count as known where training has one.
         seen = set(murcko_scaffolds(training))
         scaffolds[rows] = [
             "in training" if s in seen else "not in training" for s in murcko_scaffolds(mols)
         ]
         near = NearestTraining(training).find(mols).similarity
         bins[rows] = bin_names(near, ends, closed=1.0)
+    # Bins in the order of their ends, not of appearance; names do not sort as text.
     order = [*range_names(ends, closed=1.0), UNKNOWN]
     by_similarity = _split("similarity", found, bins, score)
     by_similarity.sort(key=lambda s: order.index(s.name))
@@ -179,6 +181,8 @@ def bin_names(
 ) -> list[str]:
     """Return the range of each value; a value at an end belongs to the range above it."""
     names = range_names(ends, closed)
+    # "right" puts a value at an end into the range above, which "0.3 to 0.5" and "below 0.3"
+    # promise.
     return [names[i] for i in np.searchsorted(np.asarray(ends, dtype=np.float64), values, "right")]
 
 
@@ -232,10 +236,15 @@ class NearestTraining:
             block = np.ascontiguousarray(_unpacked(self._packed[start : start + _BLOCK]).T)
             sizes = self._counts[start : start + _BLOCK]
             for i, bits in enumerate(on):
+                # The narrowest type that holds the count: the sum is bound by memory bandwidth, and
+                # uint8 is eight times less of it.
                 shared = block[bits].sum(axis=0, dtype=np.uint8 if len(bits) < 256 else np.uint16)
                 union = sizes + counts[i] - shared
+                # Two empty fingerprints have similarity 0, not 0/0.
                 similarity = shared / np.maximum(union, 1)
                 at = int(similarity.argmax())
+                # Strictly, so that of equals the first training row is named, whatever the block
+                # size.
                 if similarity[at] > best[i]:
                     best[i], row[i] = similarity[at], start + at
         return Nearest(best, row)
@@ -251,4 +260,5 @@ class NearestTraining:
 
 
 def _unpacked(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    # RDKit's binary text stores the lowest bit of a byte first.
     return np.unpackbits(packed, axis=1, bitorder="little")

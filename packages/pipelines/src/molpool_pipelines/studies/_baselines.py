@@ -100,6 +100,8 @@ def predict_tasks(
         y = train.labels[there, t]
         if not y.size:
             continue
+        # A forest of a single class has no column for the other, and trees of a constant target
+        # have nothing to split.
         if not columns.any() or (y == y[0]).all():
             predictions[:, t] = y.mean()
             continue
@@ -128,6 +130,7 @@ def _model(name: str, kind: TaskType, settings: Mapping[str, Any], seed: int, th
         import lightgbm
 
         boosted = lightgbm.LGBMClassifier if kind == "classification" else lightgbm.LGBMRegressor
+        # deterministic needs force_col_wise: LightGBM otherwise picks by timing.
         fixed = {"deterministic": True, "force_col_wise": True, "verbosity": -1}
         return boosted(**settings, **fixed, random_state=seed, n_jobs=threads)
     from sklearn import ensemble
@@ -232,6 +235,7 @@ class BaselineObjective:
             threads=self._threads,
             params=params,
         )
+        # Rows and tasks as a trial of the study is scored on; otherwise the two would not compare.
         there = ~np.isnan(predictions) & rows.scored
         labels = np.where(there, val.labels, np.nan)
         by_task = data.score.by_task(labels, np.nan_to_num(predictions))
@@ -256,6 +260,7 @@ def write_baselines(run: RunFolder, kind: StudyKind, metric: str) -> None:
     metric : str
         Name of its score.
     """
+    # Nothing of a baseline changes while a study goes on.
     if (run.path / BASELINE_FILE).is_file():
         return
     tabular = kind.tabular()
@@ -292,6 +297,7 @@ def outer_baselines(
         If the rows are others, which would be a fault of ours.
     """
     tabular, outer = kind.tabular(), kind.outer()
+    # The table was read anew: if it has changed since training, gains would be differences of rows.
     if not np.array_equal(outer.test.labels, test.labels, equal_nan=True):
         raise HPOError("retrain: expected baselines to be tested on the same rows.")
     threads = os.cpu_count() or 1
@@ -312,6 +318,8 @@ def outer_baselines(
             seed=kind.seed,
             threads=threads,
         )
+        # Without a training label there is no prediction, and without a label here none is scored;
+        # NaN would only stop the metrics.
         contenders.append(Contender(name, np.nan_to_num(predictions), inner[name]))
         folder = run.path / name.lower().replace(" ", "-")
         folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a study can be told: the ``study`` section, and what `retrain` takes."""
+"""Configuration of studies: the ``study`` section, and that of `retrain`."""
 
 from __future__ import annotations
 
@@ -101,6 +101,7 @@ class StudyConfig(ConfigModel):
     @field_validator("sampler_options", "pruner_options")
     @classmethod
     def _typed(cls, options: dict[str, Any]) -> dict[str, Any]:
+        # From flags all values are text, which Optuna's classes would take as it is.
         return {name: plain(value) for name, value in options.items()}
 
     @model_validator(mode="after")
@@ -111,6 +112,7 @@ class StudyConfig(ConfigModel):
             raise ValueError(
                 f"fold_type: expected stored with a fold_column, found {self.fold_type!r}"
             )
+        # A trial would count as dead between two signs of life.
         if self.grace_period is not None and self.grace_period <= self.heartbeat_interval:
             raise ValueError(
                 f"grace_period: expected more than heartbeat_interval, "
@@ -150,6 +152,7 @@ class RetrainConfig(ConfigModel):
     def _one_choice(self) -> Self:
         if self.trial is not None and self.k > 1:
             raise ValueError("trial: expected one trial, or k of the best; found both")
+        # `overwrite` removes what lies below this name.
         if self.name is not None and (Path(self.name).name != self.name or self.name == ".."):
             raise ValueError(f"name: expected the name of a folder; found {self.name!r}")
         return self

@@ -127,6 +127,7 @@ def molecule_features(
     settings = MoleculeFeaturesConfig(descriptors_3d=[], descriptors_2d=Descriptors2DConfig())
     data = BagData.from_smiles(smiles, features=settings, cache=cache, workers=workers)
     assert data.x2d is not None
+    # Rows that RDKit cannot describe stay, as undefined: rows have to match the folds.
     features = np.full((len(smiles), data.x2d.shape[1]), np.nan, dtype=np.float32)
     failed = {failure.row for failure in data.failures}
     features[[row for row in range(len(smiles)) if row not in failed]] = data.x2d
@@ -149,6 +150,7 @@ def pooled_features(bags: BagData) -> Float32Array:
     if bags.instances is not None:
         x, starts = bags.instances, bags.bounds[:-1]
         there = ~np.isnan(x)
+        # reduceat needs bags that are not empty, which `BagData` guarantees.
         count = np.add.reduceat(there, starts, axis=0, dtype=np.float64)
         total = np.add.reduceat(np.where(there, x, 0), starts, axis=0, dtype=np.float64)
         least = np.minimum.reduceat(np.where(there, x, np.inf), starts, axis=0)
@@ -208,4 +210,5 @@ def median_best_epoch(folds: Sequence[Numbers]) -> int | None:
     Learning (2016), section 7.8, the first of its two strategies).
     """
     best = [fold["best_epoch"] for fold in folds if "best_epoch" in fold]
+    # Median rather than mean: one fold that never improved should not halve the training.
     return max(1, round(float(np.median(best)))) if best else None

@@ -68,6 +68,7 @@ def check_same_rows(tests: Sequence[TestPredictions]) -> None:
         Which would be a fault of ours: the outer test does not depend on what is tuned.
     """
     for test in tests[1:]:
+        # Order included: predictions are averaged by position.
         same = test.keys == tests[0].keys
         if not same or not np.array_equal(test.labels, tests[0].labels, equal_nan=True):
             raise HPOError("retrain: expected all models to be tested on the same rows.")
@@ -79,11 +80,13 @@ def mean_frame(tests: Sequence[TestPredictions], tasks: Sequence[str]) -> pl.Dat
     With two or more, ``TASK_sd`` is their standard deviation.
     """
     each = np.stack([test.predictions for test in tests])
+    # A decision of one member is none of the mean.
     frame = _without(tests[0].frame, " decision")
     columns = []
     for t, task in enumerate(tasks):
         columns.append(pl.Series(f"{task} predicted", each[:, :, t].mean(axis=0)))
         if len(tests) > 1:
+            # ddof=1, as ensembles of `molpool-train` have it.
             columns.append(pl.Series(f"{task}_sd", each[:, :, t].std(axis=0, ddof=1)))
     return frame.with_columns(columns)
 
@@ -113,6 +116,7 @@ def mean_unseen(runs: Sequence[Path]) -> pl.DataFrame | None:
     """
     files = [next(iter(sorted(run.glob("predictions_*.parquet"))), None) for run in runs]
     frames = [pl.read_parquet(file) for file in files if file is not None]
+    # One model alone has no spread, and its own file is right already.
     if len(frames) < 2:
         return frames[0] if frames else None
     first = _without(frames[0], " decision")

@@ -73,6 +73,7 @@ class WorkerProcess:
 def _machine() -> str:
     parts = [socket.gethostname()]
     with suppress(OSError):
+        # A rebooted machine has the same name and other processes.
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8])
     with suppress(OSError):  # the same number is another process in another container
         parts.append(Path("/proc/self/ns/pid").readlink().name)
@@ -127,6 +128,8 @@ def retried(trials: Sequence[FrozenTrial]) -> set[int]:
 def counted_trials(trials: Sequence[FrozenTrial], n_trials: int) -> list[FrozenTrial]:
     """Return the trials that count: the first `n_trials` originals and what tries them again."""
     originals = sorted(t.number for t in trials if origin(t) == t.number)
+    # By number, not by time: workers that add a trial at the same moment agree on which are too
+    # many.
     allowed = set(originals[:n_trials])
     return [t for t in trials if origin(t) in allowed]
 
@@ -168,6 +171,7 @@ class Queue:
         while True:
             trials = self.trials()
             for trial in trials:
+                # Waiting ones first: those that were lost, and the defaults.
                 if trial.state == TrialState.WAITING and self._claim(trial):
                     return trial
             if sum(origin(t) == t.number for t in trials) >= self.n_trials:
@@ -180,6 +184,7 @@ class Queue:
             taken: bool = self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
         except optuna.exceptions.UpdateFinishedTrialError:
             return False
+        # After the state: a process that dies between the two is found by `UNCLAIMED`.
         if taken:
             self.attribute(trial, PROCESS, self._process.as_dict())
         return taken
@@ -198,6 +203,7 @@ class Queue:
         n_lost = sum(self._end(trial, LOST) for trial in lost)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            # For databases, which keep heartbeats themselves; on a journal it does nothing.
             optuna.storages.fail_stale_trials(self.study)
         return n_lost
 
@@ -209,12 +215,14 @@ class Queue:
         dead = WorkerProcess.from_dict(process).is_dead()
         if dead is not None:
             return dead
+        # Only of other machines, where a process id says nothing.
         beat = trial.user_attrs.get(HEARTBEAT)
         return beat is not None and time.time() - beat > self._grace
 
     def _end(self, trial: FrozenTrial, reason: str) -> bool:
         """Fail a running trial and queue it again; False if another process has ended it."""
         try:
+            # Before the state: attributes of a finished trial cannot be set any more.
             self.attribute(trial, reason, True)
             self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
         except optuna.exceptions.UpdateFinishedTrialError:
@@ -239,6 +247,7 @@ class Queue:
                 except optuna.exceptions.UpdateFinishedTrialError:
                     return  # taken from us
 
+        # Not stopped by the training, which holds the interpreter for milliseconds at a time.
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
         try:
@@ -272,10 +281,12 @@ class Retry:
     def __call__(self, study: Study, trial: FrozenTrial) -> None:
         """Queue a failed trial again."""
         interrupted = trial.user_attrs.get(INTERRUPTED, False)
+        # An interruption by the user is no fault of the trial and does not use up its retries.
         n_lost = trial.user_attrs.get("n_lost", 0) + (not interrupted)
         if n_lost > self._max_retry:
             return
         history = [*trial.system_attrs.get(_HISTORY, []), trial.number]
+        # The defaults stay recognisable as such when they are retried.
         source = {k: v for k, v in trial.user_attrs.items() if k == "source"}
         attributes = copy.deepcopy(dict(trial.system_attrs))
         study.add_trial(

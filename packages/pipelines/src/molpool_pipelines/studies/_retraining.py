@@ -82,6 +82,7 @@ def train_member(kind: str, values: dict[str, Any], path: Path) -> None:
     """
     if is_done(path):
         return
+    # Without a checkpoint there is nothing to resume; the folder is then replaced.
     begun = any((path / CHECKPOINTS).rglob(LAST_CHECKPOINT))
     replaces = not begun and path.is_dir() and any(path.iterdir())
     run = {"save_dir": str(path), "resume": begun, "overwrite": replaces}
@@ -97,6 +98,7 @@ def is_done(path: Path) -> bool:
     if not (path / REPORT).is_file() or not log.is_file():
         return False
     lines = log.read_text(encoding="utf-8").splitlines()
+    # The report may be there from before a replacement; the last event says how the run ended.
     return bool(lines) and json.loads(lines[-1]).get("event") == "finished"
 
 
@@ -109,6 +111,7 @@ def _run_process(command: list[str], path: Path) -> None:
         code = process.wait()
     except KeyboardInterrupt:
         if process is not None:
+            # SIGTERM, which the child takes as an interrupt: it writes its checkpoint and ends.
             process.terminate()
             process.wait()
         raise
@@ -196,8 +199,11 @@ def retrain(config: RetrainConfig, *, arguments: Sequence[str] = ()) -> Path:
         default = _train(kind, plan.defaults, run.path / "defaults") if plan.defaults else None
     except KeyboardInterrupt:
         raise KeyboardInterrupt("Interrupted. Repeat the command to go on.") from None
+    # The default last, so that `tests[:n]` are the members.
     runs = [*members, default] if default else members
     tests = [read_test_predictions(path, kind.tasks) for path in runs]
+    # Trained by configurations that differ in parameters only; a table changed in between would
+    # show here.
     check_same_rows(tests)
     _write_models(run, kind, members, tests[: len(members)])
     scores = _scores(run, config, kind, plan, tests)
@@ -219,6 +225,7 @@ def _plan(config: RetrainConfig, snapshot: StudySnapshot) -> Plan:
             )
     defaults = None
     if config.defaults:
+        # The defaults may have been retried: then the complete one counts.
         own = [t for t in snapshot.trials if t.user_attrs.get("source") == "defaults"]
         defaults = next((t for t in own if t.state == TrialState.COMPLETE), None)
         if defaults is None:
@@ -235,6 +242,7 @@ def _open(config: RetrainConfig, plan: Plan, arguments: Sequence[str]) -> RunFol
     wanted = {"trials": plan.numbers()}
     if (path / MARKER).is_file() and not config.overwrite:
         before = json.loads((path / PLAN).read_text(encoding="utf-8"))
+        # By now the study may have better trials: members of two choices must not be mixed.
         if before != wanted:
             raise InputError(
                 "--name",
@@ -291,6 +299,7 @@ def _scores(
     best = plan.trials[0]
     contenders = [Contender(f"trial {best.number}", tests[0].predictions, _inner(best))]
     if n > 1:
+        # Without inner folds: the mean of several trials was never scored on them.
         mean = np.mean([test.predictions for test in tests[:n]], axis=0)
         contenders.append(Contender(f"mean of the {n} best", mean))
     if plan.defaults is not None:
@@ -309,6 +318,7 @@ def _write_results(
     scores: Sequence[OuterScore],
     n_rows: int,
 ) -> None:
+    # Written into the result: each look at the outer test that leads to a choice spends some of it.
     others = [f for f in config.study.glob(f"{RETRAINED}/*/{OUTER_SCORES}") if f.parent != run.path]
     run.write_json(
         OUTER_SCORES,

@@ -56,11 +56,14 @@ class SamplerFactory:
         self._class = getattr(optuna.samplers, config.sampler)
         self._options = {**_defaults(config.sampler, space), **config.sampler_options}
         _check_options("study.sampler_options", self._class, self._options)
+        # Made once for its errors: a wrong option would otherwise stop the first trial, after the
+        # data are read.
         self(0)
 
     def __call__(self, number: int) -> optuna.samplers.BaseSampler:
         """Return the sampler of a trial by its number."""
         seed = self._seed if self._name in _ONE_SEQUENCE else derived_seed(self._seed, number)
+        # numpy's legacy generator, which some samplers use, takes 32 bits.
         options = {"seed": seed % 2**31, **self._options}
         try:
             with warnings.catch_warnings():
@@ -141,6 +144,7 @@ def make_pruner(config: StudyConfig, total_steps: int) -> optuna.pruners.BasePru
 
 
 def _check_options(where: str, kind: Any, options: Mapping[str, Any]) -> None:
+    # Checked here, where the nearest valid name is known: Optuna raises a bare TypeError.
     known = [n for n in inspect.signature(kind).parameters if n not in ("args", "kwargs")]
     for name in options:
         if name not in known:
@@ -155,4 +159,6 @@ def _check_options(where: str, kind: Any, options: Mapping[str, Any]) -> None:
 def derived_seed(seed: int, *place: int) -> int:
     """Return a seed for a place in the study, below 2^31."""
     sequence = np.random.SeedSequence(seed, spawn_key=place)
+    # Hashed with its place as spawn key: trials and folds get independent streams, however many
+    # there are.
     return int(sequence.generate_state(1, np.uint32)[0]) >> 1

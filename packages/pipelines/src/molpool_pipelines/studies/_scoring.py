@@ -55,6 +55,7 @@ class MacroScore:
     @property
     def direction(self) -> Direction:
         """Which scores are better."""
+        # All metrics of a score are of one task type, and so of one direction.
         better = next(METRICS[m].higher_is_better for m in self.metrics if m is not None)
         return "maximize" if better else "minimize"
 
@@ -113,9 +114,11 @@ class MacroScore:
         count = there.sum(axis=0)
         mean = np.where(there, values, 0).sum(axis=0) / np.maximum(count, 1)
         best = np.inf if self.direction == "maximize" else -np.inf
+        # Undefined tasks take no part in the worst.
         filled = np.where(there, values, best)
         worst = filled.min(axis=0) if self.direction == "maximize" else filled.max(axis=0)
         with np.errstate(invalid="ignore"):
+            # The term is dropped rather than multiplied by 0: an infinite worst would give NaN.
             mixed = (1 - self.min_w) * mean + (self.min_w * worst if self.min_w else 0.0)
         return np.where(count > 0, mixed, np.nan)
 
@@ -234,9 +237,13 @@ def outer_scores(
         optimism, optimism_interval, gain, gain_interval = None, None, None, None
         if inner is not None and outer is not None:
             optimism = sign * (inner - outer)
+            # The inner score is taken as fixed: how far it would move with other folds is not in
+            # these resamples.
             optimism_interval = Ends.of(sign * (inner - resamples[:, i]))
         if i and best is not None and outer is not None:
             gain = sign * (best - outer)
+            # Of the difference on the same resamples: two overlapping intervals say nothing about
+            # it.
             gain_interval = Ends.of(sign * (resamples[:, 0] - resamples[:, i]))
         scores.append(
             OuterScore(

@@ -70,6 +70,7 @@ def _trials_table(snapshot: StudySnapshot, n_best: int) -> Table:
     for head in ("state", "folds", "parameters"):
         table.add_column(head, no_wrap=head == "state")
     # More than a line holds stand in trials.parquet and in the report.
+    # All or none, so that the column holds one kind of thing.
     is_short = all(len(trial.params) <= _MOST_PARAMETERS for trial in snapshot.trials)
     done = snapshot.complete()
     for trial in done[:n_best] if n_best else snapshot.trials:

@@ -54,10 +54,17 @@ def identity(problem: Problem, seed: int) -> dict[str, Any]:
         "metric": problem.metric,
         "direction": problem.direction,
         "n_folds": problem.n_folds,
+        # The seed is in it: with another, folds and draws would be those of another study.
         "seed": seed,
         **problem.identity,
         "space": problem.space.describe(),
     }
+
+
+def stored_identity(study: Study) -> dict[str, Any]:
+    """Return what a study was made as; earlier ones called a single task's error a mean."""
+    stored = dict(study.user_attrs[IDENTITY])
+    return stored | {"metric": "RAE"} if stored.get("metric") == "MA-RAE" else stored
 
 
 def open_study(
@@ -72,7 +79,7 @@ def open_study(
     problem : Problem
         What is tuned.
     storage : BaseStorage
-        Where the study is kept.
+        Where the study is stored.
 
     Returns
     -------
@@ -91,6 +98,7 @@ def open_study(
         study = optuna.create_study(study_name=task.name, storage=storage, direction=task.direction)
     except optuna.exceptions.DuplicatedStudyError:
         study = optuna.load_study(study_name=task.name, storage=storage)
+        # The defaults were enqueued when the study was made; enqueued files may be new.
         if _check_same(study, task, wanted):
             _enqueue(study, [t for t in first if t[0] != "defaults"])
             return study, False
@@ -104,6 +112,7 @@ def _check_same(study: Study, task: StudyWorker, wanted: Mapping[str, Any]) -> b
     """Raise if a study is another one; false if it was never finished being made."""
     until = time.monotonic() + _PATIENCE
     while IDENTITY not in study.user_attrs:
+        # A study that plain Optuna made has trials and never gets our attribute.
         if study.get_trials(deepcopy=False) and time.monotonic() > until:
             raise InputError(
                 "study.study_name",
@@ -113,7 +122,7 @@ def _check_same(study: Study, task: StudyWorker, wanted: Mapping[str, Any]) -> b
         if time.monotonic() > until:
             return False
         time.sleep(0.1)
-    differences = _differences(study.user_attrs[IDENTITY], wanted)
+    differences = _differences(stored_identity(study), wanted)
     if differences:
         raise InputError(
             "study.study_name",
@@ -152,6 +161,7 @@ def _first_trials(task: StudyWorker, problem: Problem) -> list[tuple[str, dict[s
 
 def _enqueue(study: Study, trials: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
     for source, values in trials:
+        # skip_if_exists: repeating the command must not run them again.
         study.enqueue_trial(dict(values), user_attrs={"source": source}, skip_if_exists=True)
 
 
@@ -222,6 +232,7 @@ class StudySnapshot:
         """Return the trials with a score, the best first; of equal ones the earlier."""
         done = [t for t in self.trials if t.state == TrialState.COMPLETE]
         sign = 1 if self.direction == "minimize" else -1
+        # Ties by number, so that the best is the same whichever worker reads it.
         return sorted(done, key=lambda t: (sign * score(t), t.number))
 
     def best(self, k: int = 1) -> list[FrozenTrial]:
@@ -268,6 +279,7 @@ class Counts:
     def of(cls, trials: Sequence[FrozenTrial]) -> Counts:
         """Count trials."""
         again = retried(trials)
+        # Otherwise each lost process would add a failure.
         ended = [t for t in trials if t.number not in again]
 
         def n(state: TrialState) -> int:
@@ -284,7 +296,7 @@ class Counts:
 
 def take_snapshot(study: optuna.Study, n_trials: int) -> StudySnapshot:
     """Return what a study of ours holds now."""
-    identity = dict(study.user_attrs[IDENTITY])
+    identity = stored_identity(study)
     trials = counted_trials(study.get_trials(deepcopy=False), n_trials)
     return StudySnapshot(study.study_name, identity, n_trials, trials, study)
 
@@ -297,7 +309,7 @@ def read_study(folder: str | Path, storage: str | None = None) -> StudySnapshot:
     folder : str or Path
         What `molpool-hpo chemprop` or `mil` left behind.
     storage : str, optional
-        Where the study is kept, if not where the folder says: the folder never holds a password.
+        Where the study is stored, if not where the folder says: the folder never holds a password.
 
     Returns
     -------
@@ -320,6 +332,7 @@ def read_study(folder: str | Path, storage: str | None = None) -> StudySnapshot:
     address = storage or facts["storage"] or str(folder / facts["journal"])
     if "://" not in address and not Path(address).is_file():
         raise InputError("--storage", expected="the study's journal file", found=f"no {address!r}")
+    # Read only: no heartbeats, and no trial is put back by a look at it.
     opened = open_storage(
         address,
         heartbeat_interval=60,
@@ -413,6 +426,7 @@ def _row(trial: FrozenTrial, again: set[int], n_folds: int) -> dict[str, Any]:
 
 def _column(name: str, values: list[Any]) -> pl.Series:
     given = [v for v in values if v is not None]
+    # Before integers: True is one in Python.
     if given and all(isinstance(v, bool) for v in given):
         return pl.Series(name, values, dtype=pl.Boolean)
     if given and all(isinstance(v, int) and not isinstance(v, bool) for v in given):
@@ -450,6 +464,8 @@ def importances(snapshot: StudySnapshot) -> dict[str, float]:
     everywhere = [n for n in _varied(trials) if all(n in t.params for t in trials)]
     found = _evaluate(trials, everywhere, snapshot)
     for name in _varied(trials):
+        # fANOVA needs one set of parameters for all trials: a conditional one is assessed where it
+        # was active.
         if name not in everywhere:
             having = [t for t in trials if name in t.params]
             if len(having) >= LEAST and len({score(t) for t in having}) > 1:
@@ -471,6 +487,7 @@ def _evaluate(
 ) -> dict[str, float]:
     if not names:
         return {}
+    # A study in memory of these trials alone: Optuna's evaluator takes a study, not trials.
     study = optuna.create_study(direction=snapshot.direction)
     study.add_trials(sorted(trials, key=lambda t: t.number))
     with warnings.catch_warnings():
@@ -493,6 +510,7 @@ def write_tables(run: RunFolder, snapshot: StudySnapshot) -> None:
         The study.
     """
     run.write_frame(TRIALS, trials_frame(snapshot))
+    # What `open_folder` wrote stays: where the study is stored.
     facts = json.loads((run.path / STUDY).read_text(encoding="utf-8"))
     known = {key: snapshot.identity[key] for key in ("kind", "metric", "n_folds", "space")}
     run.write_json(STUDY, {**facts, "direction": snapshot.direction, **known})

@@ -71,6 +71,7 @@ def _below(annotation: Any, key: str) -> Any:
     if section is not None:
         field = section.model_fields.get(key)
         return None if field is None else field.annotation
+    # Keys of a mapping, such as task names, can be tuned though no field declares them.
     for member in _members(annotation):
         origin = get_origin(member)
         if isinstance(origin, type) and issubclass(origin, Mapping):
@@ -117,6 +118,8 @@ def value_at(values: Mapping[str, Any], path: str) -> Any:
 
 def with_values(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of nested mappings with other values at dotted paths."""
+    # Trials of one worker share `values`; changing them in place would leak one trial into the
+    # next.
     changed = copy.deepcopy(dict(values))
     for path, value in changes.items():
         *sections, last = path.split(".")
@@ -195,6 +198,7 @@ class Space:
         """Return the point of the space nearest to given values, active parameters only."""
         clipped: dict[str, Any] = {}
         for name, parameter in self.parameters.items():
+            # In the order of conditions: whether one holds depends on values clipped before.
             if name in values and self._holds(parameter, clipped, base or {}):
                 clipped[name] = parameter.clip(values[name])
         return clipped
@@ -283,6 +287,8 @@ def read_space(
         for name, value in source.items():
             fractions = None
             if model is not None:
+                # The type of the key decides between float and int: `low: 0, high: 1` of a dropout
+                # is a range of fractions.
                 fractions = is_float(annotation_at(model, name, parameter=f"space.{name}"))
             parameters[name] = read_parameter(name, value, parameters.get(name), fractions)
     for name, parameter in parameters.items():

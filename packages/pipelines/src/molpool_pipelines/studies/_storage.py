@@ -1,4 +1,4 @@
-"""Where a study is kept: a journal file here, or a database for several machines."""
+"""Where a study is stored: a journal file here, or a database for several machines."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ class JournalFile(JournalFileBackend):  # type: ignore[misc]  # untyped to mypy 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Write records after those of all other processes, in place of one that is torn."""
         text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        # A millisecond: an append takes less, and Optuna waits for each of them.
         with self._file_lock.acquire(poll_interval=0.001), self._path.open("r+b") as file:
+            # In place of a torn record: appended after it, it would spoil the next line too.
             file.seek(_end_of_records(file.fileno()))
             file.write(text.encode())
             file.truncate()
@@ -81,6 +83,7 @@ def _end_of_records(descriptor: int) -> int:
     """Return where the last record ends: a process that died writing leaves half a one."""
     end = os.fstat(descriptor).st_size
     while end:
+        # From the end by blocks: the journal of a long study has hundreds of megabytes.
         start = max(0, end - 65536)
         found = os.pread(descriptor, end - start, start).rfind(b"\n")
         if found >= 0:
@@ -143,6 +146,7 @@ def open_storage(
             expected="a database that can be reached",
             found=f"{masked(storage)}: {_reason(error, storage)}",
         ) from None
+    # Wraps the database in Optuna's cache of finished trials.
     return optuna.storages.get_storage(database)
 
 
@@ -194,6 +198,8 @@ def _connection(address: str, keep_connected: bool) -> dict[str, Any]:
     # A connection that the server or a firewall has dropped meanwhile is noticed and replaced.
     options: dict[str, Any] = {"pool_pre_ping": True}
     if not keep_connected:
+        # A process that only reads once should not hold a connection of a server that allows a
+        # hundred.
         options = {"poolclass": NullPool}
     if address.startswith("postgresql"):
         options["connect_args"] = {"connect_timeout": 10}
@@ -211,6 +217,7 @@ def _reason(error: Exception, storage: str) -> str:
     cause = getattr(error, "orig", None) or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     text = re.sub(r"\(Background on this error.*\)", "", lines[0] if lines else repr(cause))
+    # Drivers repeat the address in their messages.
     password = _password(storage)
     return text.replace(password, "…") if password else text
 

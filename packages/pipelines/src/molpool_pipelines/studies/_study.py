@@ -99,6 +99,7 @@ class StudyScreen:
         best = snapshot.complete()[:1]
         text = f"best {score(best[0]):.4f}, trial {best[0].number}" if best else "no score yet"
         others = f"{counts.pruned} pruned, {counts.failed} failed, {counts.running} running"
+        # Lines of ended trials are printed either way; a bar would fill a log file.
         if not self._console.is_terminal:
             return
         if self._task is None:
@@ -161,6 +162,7 @@ class StudyRecorder:
         self._screen = screen
         self._tracker = tracker
         # A resumed study has reported before what it did then.
+        # By number, not by count: trials of other workers end in any order.
         self._seen = {t.number for t in queue.trials() if t.state.is_finished()}
         self._written = time.monotonic()
         self._best: int | None = None
@@ -174,6 +176,8 @@ class StudyRecorder:
         snapshot = self.snapshot()
         ended = [t for t in snapshot.trials if t.state.is_finished() and t.number not in self._seen]
         again = retried(snapshot.trials)
+        # Also those that other processes and machines ran: the storage is the only place that knows
+        # of all.
         for trial in ended:
             self._seen.add(trial.number)
             self._screen.trial(trial, snapshot, again)
@@ -187,6 +191,7 @@ class StudyRecorder:
         """Write the tables and the best configuration."""
         write_tables(self._run, snapshot)
         best = snapshot.complete()[:1]
+        # best.yaml is rewritten only for a new best, so that its time says when it was found.
         if best and best[0].number != self._best:
             self._best = best[0].number
             self._run.write_text(BEST, best_yaml(snapshot, best[0], self.problem))
@@ -262,9 +267,12 @@ def open_folder(
         before = json.loads((path / STUDY).read_text(encoding="utf-8"))
         _check_same_study(before, facts, path)
         run = RunFolder.resume(path)
+        # What was written at the end of an earlier attempt, such as the space, is kept until it is
+        # rewritten.
         facts = before | facts
     else:
         run = RunFolder.create(path, overwrite=overwrite, arguments=arguments)
+        # `create` removes what any run writes; a journal is of studies alone.
         (path / JOURNAL).unlink(missing_ok=True)
     run.write_json(STUDY, facts)
     return run
@@ -353,6 +361,7 @@ def run_study(
     for note in problem.notes:
         console.print(note, highlight=False, markup=False)
     worker = _worker(settings, problem, path)
+    # Both built for their errors, before a folder is made.
     SamplerFactory(worker.config, worker.space, worker.seed)
     make_pruner(worker.config, problem.n_folds)
     public = _without_password(config, settings)
@@ -366,7 +375,9 @@ def run_study(
     run.write_text(CONFIG, dump_config(public))
     queue = worker.queue(storage)
     if not is_new:
+        # A new study has no lost trials, and asking a database costs a round trip.
         queue.requeue_lost()
+    # Failures of an earlier attempt do not count towards `max_failures`: the cause may be mended.
     known = frozenset(t.number for t in queue.trials() if t.state.is_finished())
     run.log("started" if is_new else "resumed", arguments=list(arguments), trials=len(known))
     screen = StudyScreen(console, worker.config.n_trials)
@@ -397,6 +408,7 @@ def _work(
                 supervise(worker, queue, worker.config.workers, recorder.update)
     except KeyboardInterrupt:
         recorder.update()
+        # Tables and best.yaml, but no page: who pressed Ctrl-C does not wait for figures.
         recorder.write(recorder.snapshot())
         run.log("interrupted")
         raise KeyboardInterrupt(
@@ -404,6 +416,7 @@ def _work(
             f"--save-dir {run.path} to go on."
         ) from None
     except HPOError:
+        # Also where all failed: the page lists the errors.
         _finish(recorder, run, tracker)
         raise
     if worker.config.baselines:
@@ -441,6 +454,7 @@ def _without_password(config: ConfigT, settings: TuningConfig) -> ConfigT:
     storage = settings.study.storage
     public = None if storage is None else without_password(storage, storage)
     study = settings.study.model_copy(update={"storage": public})
+    # The stored configuration is read by retraining, and by people.
     return config.model_copy(update={"study": study, "overwrite": False})
 
 

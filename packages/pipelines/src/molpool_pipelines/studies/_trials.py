@@ -58,7 +58,7 @@ class Objective(Protocol):
     direction : {"minimize", "maximize"}
         Which scores are better.
     metric : str
-        Name of the score, as shown: ``macro MA-RAE``.
+        Name of the score for readers: ``macro MA-RAE``.
     """
 
     n_folds: int
@@ -202,9 +202,12 @@ class TrialRunner:
         results: list[dict[str, Any]] = []
         for fold in range(self._objective.n_folds):
             begun = time.perf_counter()
+            # By the number of the original: a retried trial trains as the lost one would have.
             seed = derived_seed(self._seed, number, fold)
             on_epoch_end = self._epoch_reporter(trial, fold, done)
             result = self._objective.run_fold(params, fold, on_epoch_end, seed)
+            # Refused here, where the fold is known: Optuna would say only that the value is not
+            # acceptable.
             if not math.isfinite(result.value):
                 raise HPOError(
                     f"fold {fold} (of {self._objective.n_folds}): expected a finite "
@@ -212,6 +215,7 @@ class TrialRunner:
                 )
             done.append(result.value)
             results.append({**asdict(result), "seconds": time.perf_counter() - begun})
+            # After each fold: a pruned trial keeps the folds it had.
             trial.set_user_attr(FOLDS, _json(results))
             if fold + 1 < self._objective.n_folds:
                 # A fold that stopped early has no value at its last epoch: this step has one of
@@ -232,13 +236,17 @@ class TrialRunner:
         return report
 
     def _report(self, trial: optuna.Trial, fold: int, epoch: int, values: list[float]) -> None:
+        # One more step per fold than epochs: the last is the fold's own value.
         step = fold * (self._objective.epochs_per_fold + 1) + epoch
+        # The mean over the folds so far, so that trials are compared at the same fold and epoch.
         trial.report(sum(values) / len(values), step)
         heed_ctrl_c()
         if trial.should_prune():
             raise optuna.TrialPruned(f"fold {fold}, epoch {epoch}")
 
     def _fail(self, taken: FrozenTrial, error: Exception) -> None:
+        # Errors that are the user's to mend speak for themselves; of faults the type helps to find
+        # them.
         kind = "" if hasattr(error, "exit_code") else f"{type(error).__name__}: "
         self._queue.attribute(taken, ERROR, f"{kind}{error}" or repr(error))
         self._finish(taken, state=TrialState.FAIL)
@@ -312,7 +320,7 @@ class StudyWorker:
     Parameters
     ----------
     name, storage : str
-        The study and where it is kept.
+        The study and where it is stored.
     config : StudyConfig
         Its settings.
     seed : int
@@ -356,6 +364,8 @@ class StudyWorker:
         study = optuna.load_study(
             study_name=self.name,
             storage=storage or self.open_storage(),
+            # Placeholders: each trial gets its own sampler, and the pruner needs the objective's
+            # number of steps.
             sampler=optuna.samplers.RandomSampler(seed=self.seed),
             pruner=optuna.pruners.NopPruner(),
         )
@@ -422,6 +432,7 @@ class StudyWorker:
             if t.state.is_finished() and t.number not in self.known and t.number not in again
         ]
         errors = [error_text(t) for t in ended]
+        # All failures so far and at least so many: a single success shows that the study works.
         if len(ended) >= self.config.max_failures and None not in errors:
             raise HPOError(
                 f"study {self.name!r}: expected a trial that succeeds; found that the first "

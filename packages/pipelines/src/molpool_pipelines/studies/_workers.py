@@ -33,11 +33,14 @@ class _Worker:
     """A process that works on a study."""
 
     def __init__(self, task: StudyWorker, n_threads: int) -> None:
+        # Not fork: the parent has threads of torch and of Arrow, whose locks a fork would copy as
+        # they are.
         context = multiprocessing.get_context("spawn")
         self._errors, channel = context.Pipe(duplex=False)
         self.process = context.Process(target=_run, args=(task, channel), daemon=True)
         with _threads(n_threads):
             self.process.start()
+        # Our copy: otherwise the pipe never ends when the worker dies.
         channel.close()
 
     def error(self) -> BaseException | None:
@@ -76,6 +79,7 @@ def supervise(task: StudyWorker, queue: Queue, n_workers: int, tick: Callable[[]
     try:
         while workers:
             heed_ctrl_c()
+            # Wakes at once when a worker ends, and twice a second for the screen.
             wait([w.process.sentinel for w in workers], timeout=_TICK)
             ended = [w for w in workers if not w.process.is_alive()]
             workers = [w for w in workers if w not in ended]
@@ -83,6 +87,8 @@ def supervise(task: StudyWorker, queue: Queue, n_workers: int, tick: Callable[[]
             if lost:
                 queue.requeue_lost()
                 now = sum(t.state.is_finished() for t in queue.trials()) - len(lost)
+                # A finished trial in between resets the count: a study of days may lose a worker
+                # now and then.
                 losses = losses + len(lost) if now <= finished else len(lost)
                 finished = now
                 if losses > _LOSSES * n_workers:
@@ -115,6 +121,8 @@ def _dying(task: StudyWorker, worker: _Worker) -> str:
 def _stop(workers: list[_Worker]) -> None:
     """Ask all to end, wait while they put their trials back, then insist."""
     for worker in workers:
+        # All are asked before any is waited for, so that they put their trials back at the same
+        # time.
         worker.process.terminate()
     until = time.monotonic() + _GOODBYE
     for worker in workers:
@@ -140,6 +148,7 @@ def _threads(n: int) -> Iterator[None]:
     """
     before = {name: os.environ.get(name) for name in _THREADS}
     for name, old in before.items():
+        # The user may have asked for fewer threads, never for more than there are cores per worker.
         asked = int(old) if old and old.isdigit() else n
         os.environ[name] = str(min(n, asked))
     try:
@@ -185,6 +194,7 @@ def _end_with_parent() -> None:
         return
     set_death_signal = 1
     ctypes.CDLL(None).prctl(set_death_signal, signal.SIGTERM)
+    # The parent may have gone before the request reached the system.
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
         raise SystemExit
@@ -194,6 +204,7 @@ def _sendable(error: Exception) -> Exception:
     """Return an error as the parent can raise it: with its traceback where it is a fault."""
     if hasattr(error, "exit_code"):
         with suppress(Exception):
+            # Some exceptions pickle and do not come back, which would hang the parent's `recv`.
             pickle.loads(pickle.dumps(error))
             return error
     return RuntimeError("".join(traceback.format_exception(error)))

@@ -25,7 +25,7 @@ DuplicateRule = Literal["error", "mean", "median", "keep"]
 SAME = 1e-9
 """Relative difference up to which two values agree: conversions of unit round differently."""
 
-_SHOWN = 10
+_MOST_LISTED = 10
 _SIGN = {-1: "<", 0: "", 1: ">"}
 
 
@@ -98,6 +98,7 @@ def find_duplicates(table: MoleculeTable) -> DuplicateReport:
     """
     molecule = _molecule_numbers(table)
     size = np.bincount(molecule)
+    # Only rows of repeated molecules: the frame stays small in a table of millions.
     labelled = np.isfinite(table.targets) & (size[molecule] > 1)[:, None]
     row, task = np.nonzero(labelled)
     value = table.targets[row, task]
@@ -119,7 +120,10 @@ def find_duplicates(table: MoleculeTable) -> DuplicateReport:
         .filter(pl.col("row").list.len() > 1)
         .sort("molecule", "task")
     )
+    # Relative to the largest value of the molecule, as labels may be of any unit.
     magnitude = pl.col("value").list.eval(pl.element().abs()).list.max()
+    # Labels agree where their intervals share a point: the greatest lower end against the least
+    # upper one.
     different = repeated.filter(pl.col("least") - pl.col("most") > SAME * magnitude)
     return DuplicateReport(
         n_molecules=int((size > 1).sum()),
@@ -171,6 +175,8 @@ def merge_duplicates(table: MoleculeTable, how: DuplicateRule) -> MoleculeTable:
     first = np.unique(molecule, return_index=True)[1].astype(np.int64)
     if len(first) == len(table):
         return table
+    # Id, SMILES and origin are those of the first row, so that predictions name a row of the user's
+    # table.
     merged = table.take(first)
     exact = exact_labels(table.targets, table.censoring)
     targets, censoring = _merged_targets(exact, molecule, how), None
@@ -188,6 +194,7 @@ def _molecule_numbers(table: MoleculeTable) -> IntArray:
     """Return the number [N] of each row's molecule within its quality and split."""
     numbers: dict[tuple[str, str | None, bool], int] = {}
     qualities = repeat(None) if table.quality is None else table.quality
+    # strict=False: `repeat` has no end.
     keys = zip(table.groups, qualities, table.hold_out.tolist(), strict=False)
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
@@ -212,6 +219,7 @@ def _merged_targets(
     for task in range(targets.shape[1]):
         labels = targets[:, task]
         if np.isin(labels[np.isfinite(labels)], (0.0, 1.0)).all():
+            # A class of 0.5 is no class; `auto` would also take the task for regression.
             merged[:, task] = _majority(merged[:, task])
     return merged
 
@@ -230,8 +238,11 @@ def _earliest_times(table: MoleculeTable, molecule: IntArray) -> list[object] | 
 
     # Rows for training only have no time, and are never merged with those that have one.
     moment = np.zeros(len(table))
+    # Parsed as one column, since the format of dates is inferred from all of them.
     moment[table.hold_out] = parse_times([table.times[i] for i in np.flatnonzero(table.hold_out)])
     order = np.lexsort((moment, molecule))
+    # The earliest: a molecule known before the cut-off must not count as new because it was
+    # measured again.
     earliest = order[np.unique(molecule[order], return_index=True)[1]]
     return [table.times[i] for i in earliest]
 
@@ -240,8 +251,8 @@ def _refuse_conflicts(table: MoleculeTable) -> None:
     report = find_duplicates(table)
     if not report.conflicts:
         return
-    lines = [f"  {_describe(conflict, table)}" for conflict in report.conflicts[:_SHOWN]]
-    rest = len(report.conflicts) - _SHOWN
+    lines = [f"  {_describe(conflict, table)}" for conflict in report.conflicts[:_MOST_LISTED]]
+    rest = len(report.conflicts) - _MOST_LISTED
     if rest > 0:
         lines.append(f"  and {rest} more")
     raise InputError(
@@ -255,7 +266,7 @@ def _refuse_conflicts(table: MoleculeTable) -> None:
 
 
 def _describe(conflict: Conflict, table: MoleculeTable) -> str:
-    places = table.origin[list(conflict.rows[:_SHOWN])]
+    places = table.origin[list(conflict.rows[:_MOST_LISTED])]
     signs = [_SIGN[_sign(table, row, conflict.task)] for row in conflict.rows]
     values = [
         f"{sign}{value:g} ({source}, row {row})"
@@ -263,7 +274,7 @@ def _describe(conflict: Conflict, table: MoleculeTable) -> str:
             signs, conflict.values, places["source"], places["row"], strict=False
         )
     ]
-    rest = len(conflict.rows) - _SHOWN
+    rest = len(conflict.rows) - _MOST_LISTED
     more = f" and {rest} more" if rest > 0 else ""
     return f"{conflict.smiles}, {table.task_names[conflict.task]}: {', '.join(values)}{more}"
 

@@ -67,10 +67,12 @@ def identify(
         Called with molecules done and in all, where something has to be computed.
     """
     texts = [text if isinstance(text, str) else "" for text in smiles]
+    # Parsing takes most of the time of reading, and repeats are common in stacked tables.
     keys, first, inverse = np.unique(text_keys(texts), return_index=True, return_inverse=True)
     part = _identify_distinct([texts[i] for i in first.tolist()], keys, _store(cache), progress)
     blocks, masses = part.blocks[inverse], part.masses[inverse]
     rows = np.flatnonzero(blocks == "").tolist()
+    # The cache holds no reasons: the few bad ones are parsed once more.
     parsed = parse_smiles([smiles[row] for row in rows])
     bad = [b._replace(row=rows[b.row]) for b in parsed.bad]
     return Identities(blocks, masses, bad)
@@ -79,12 +81,14 @@ def identify(
 def _store(cache: Path | None) -> ContentStore | None:
     if cache is None:
         return None
+    # RDKit's version is in the name: its InChI and sanitisation change between releases.
     return ContentStore(cache / f"identity-{_FORMAT}-rdkit-{rdkit_version()}")
 
 
 def _identify_distinct(
     smiles: Sequence[str], keys: Keys, store: ContentStore | None, progress: Progress | None
 ) -> _Part:
+    # The first block of an InChIKey, the connectivity, has 14 letters.
     blocks = np.zeros(len(smiles), dtype="U14")
     masses = np.full(len(smiles), np.nan)
     missing = np.ones(len(smiles), dtype=np.bool_)

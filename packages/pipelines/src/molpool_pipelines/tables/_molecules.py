@@ -126,6 +126,7 @@ def load_source(
     # Before minutes of parsing: a mistyped name is the most common fault.
     require_columns(frame, [source.smiles_column], key="data.smiles_column", where=where)
     require_columns(frame, names, key="data.target_columns", where=where)
+    # Also before parsing; the signs themselves are read from the rows that are left.
     modifiers = _modifiers(frame, source, columns, where)
     found = identify(_smiles(frame, source), cache_folder(config.cache_dir))
     _check_smiles(found, source.smiles_column, where, on_bad)
@@ -159,6 +160,7 @@ def _modifiers(
     """Return the column of signs of each target, None where there is none."""
     named = [c.modifier for c in columns if c is not None and c.modifier is not None]
     require_columns(frame, named, key="data.modifier_columns", where=where)
+    # Only some targets need have a column of signs; none at all means that the ending is mistyped.
     suffix = source.modifier_suffix
     guesses = [None if c is None or suffix is None else c.column + suffix for c in columns]
     if suffix is not None and not any(guess in frame.columns for guess in guesses):
@@ -189,6 +191,7 @@ def _censoring(
     for t, (column, modifier) in enumerate(zip(columns, modifiers, strict=True)):
         if column is not None and modifier is not None:
             signs = read_signs(frame, modifier, where=where, rows=rows)
+            # A conversion that falls turns an upper bound into a lower one.
             censoring[:, t] = -signs if reverses_order(column.transform) else signs
     return censoring
 
@@ -246,6 +249,7 @@ def _quality(
     if column is None:
         return None
     if source.quality is not None:
+        # A label of the source takes precedence: stacked tables often lack the column.
         return [source.quality] * frame.height
     require_columns(frame, [column], key="joint_sampling.curriculum.quality_col", where=where)
     labels = frame[column].cast(pl.String)
@@ -267,6 +271,7 @@ def _times(
 ) -> list[Any] | None:
     if config.split_type != "time" or config.time_column is None:
         return None
+    # Rows for training only need no time, as they are never split.
     if not source.hold_out:
         return [None] * frame.height
     require_columns(frame, [config.time_column], key="data.time_column", where=where)
@@ -346,6 +351,7 @@ def find_task_types(config: TableConfig, table: MoleculeTable) -> tuple[TaskType
                 found=repr(name),
                 hint=did_you_mean(name, table.task_names),
             )
+    # Labels that are bounds count here: "< 1" of a class makes no sense either.
     other = np.isfinite(table.targets) & ~np.isin(table.targets, (0.0, 1.0))
     kinds = tuple(
         _kind(config, name, bool(other[:, t].any())) for t, name in enumerate(table.task_names)

@@ -51,6 +51,8 @@ def split_table(table: MoleculeTable, config: DataConfig, seed: int) -> SplitTab
         If no source may be held out, a split stays empty that should not, or a task has fewer than
         two training labels.
     """
+    # Only rows that may be held out are divided, and extras are added after: which molecules are
+    # held out does not depend on the other sources.
     rows = np.flatnonzero(table.hold_out)
     if not rows.size:
         raise InputError(
@@ -68,6 +70,7 @@ def split_table(table: MoleculeTable, config: DataConfig, seed: int) -> SplitTab
     )
     train, val, test = (rows[part] for part in splits)
     if config.train_on_val:
+        # After splitting, so that the test split is the same as without train_on_val.
         train, val = np.sort(np.concatenate([train, val])), val[:0]
     return _assembled(table, train, val, table.take(test), np.flatnonzero(~table.hold_out))
 
@@ -105,10 +108,12 @@ def fold_tables(
     """
     if n_folds == 1:
         return [tables]
+    # By molecule: an extra row of a test molecule would train what is tested.
     tested = set(tables.test.groups)
     rest = table.take(np.flatnonzero([group not in tested for group in table.groups]))
     folds = fold_rows(
         rest,
+        # Folds in time would leave the earliest rows without a model that validates them.
         "random" if config.split_type == "time" else config.split_type,
         n_folds,
         seed=config.split_seed if config.split_seed is not None else seed,
@@ -159,6 +164,7 @@ def fold_rows(
             method,
             n_folds,
             groups=held.groups,
+            # A fold's own test part is what validates here.
             val_ratio=0,
             smiles=held.smiles,
             times=held.times if method == "time" else None,
@@ -179,6 +185,7 @@ def fold_rows(
     folds = []
     for train, val in parts:
         validated = {held.groups[i] for i in val}
+        # Per fold: an extra row is left out only where its molecule validates.
         free = [i for i in extra if table.groups[i] not in validated]
         folds.append((np.concatenate([rows[train], np.array(free, dtype=np.int64)]), rows[val]))
     return folds
@@ -215,6 +222,7 @@ def _assembled(
 def _check_training_labels(train: MoleculeTable) -> None:
     labels = np.isfinite(train.targets).sum(axis=0)
     for name, n in zip(train.task_names, labels, strict=True):
+        # One label has no variance to standardise by.
         if n < 2:
             raise InputError(
                 f"task {name!r}",

@@ -51,6 +51,7 @@ class SourceConfig(ConfigModel):
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
+        # The file decides the data; two would leave open which.
         if (self.path is None) == (self.dataset is None):
             raise ValueError(
                 f"expected one of path and dataset, found {'none' if self.path is None else 'both'}"
@@ -139,6 +140,8 @@ class DataConfig(ConfigModel):
     def _consistent(self) -> Self:
         if self.split_type == "time" and self.time_column is None:
             raise ValueError("time_column: expected a column with split_type time, found none")
+        # Here rather than at reading: a mistyped target of the fifth source is found before the
+        # first is parsed.
         for source in self.sources:
             unknown = [t for t in source.columns if t not in self.target_columns]
             if unknown:
@@ -193,6 +196,7 @@ class DataConfig(ConfigModel):
         return self.sources or [self._single_table(data_path)]
 
     def _single_table(self, data_path: str | None) -> SourceConfig:
+        # One table becomes one source, so that everything after knows a single form.
         columns: dict[str, str | ColumnSource] = {
             target: ColumnSource(
                 column=target,

@@ -88,6 +88,8 @@ class TableFiles:
             raise InputError(key, expected="at least one file or glob", found="none")
         files = [file for path in paths for file in _expanded(str(path), key)]
         headers = [table_header(file, key) for file in files]
+        # Files of one laboratory differ in columns that nothing reads; those that are read are
+        # required by name later.
         shared = set(headers[0]).intersection(*headers[1:])
         return cls(files, [name for name in headers[0] if name in shared], key)
 
@@ -130,6 +132,7 @@ class TableFiles:
         """
         found: dict[str, None] = {}
         for pattern in patterns:
+            # Before patterns: a column may hold a star or brackets itself.
             if pattern in self:
                 found[pattern] = None
             elif _WILD & set(pattern):
@@ -172,6 +175,7 @@ class TableFiles:
             for frame in table_chunks(file, wanted, rows, self.key):
                 chunk = frame if left is None else frame.head(left)
                 yield TableChunk(chunk, file.name, first_row)
+                # Of the uncut frame; rows count from 1 in each file.
                 first_row += frame.height
                 if left is not None:
                     left -= chunk.height
@@ -189,6 +193,7 @@ class TableFiles:
             parts.append(chunk.frame.with_columns(pl.all().cast(pl.String)))
             waiting += chunk.frame.height
             if waiting >= rows:
+                # Once per frame: joining at every chunk would copy the rows again and again.
                 joined = pl.concat(parts)
                 yield joined.head(rows)
                 parts, waiting = [joined.slice(rows)], waiting - rows
@@ -251,6 +256,7 @@ def survey(table: TableFiles, column: str, *, distinct: bool) -> int:
 
 
 def _refuse_repeated(table: TableFiles, column: str, hashes: Any) -> None:
+    # Equal hashes are neighbours once sorted: no set of all ids is held.
     twice = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
     if not len(twice):
         return

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def _micromolar(values: FloatArray, molar_mass: FloatArray) -> FloatArray:
+    # µg/mL over g/mol is mmol/L.
     return values / molar_mass * 1000.0
 
 
@@ -73,11 +74,13 @@ def transform(
     """
     result = values.astype(np.float64, copy=True)
     for step in steps:
+        # Values outside the domain are reported below with their rows, not as a warning of numpy.
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             if isinstance(step, dict):
                 converted = result * step["multiply"]
             else:
                 converted = _STEPS[step](result, molar_mass)
+        # Against the input, so that missing labels stay missing and are no fault.
         bad = np.flatnonzero(np.isfinite(values) & ~np.isfinite(converted)).tolist()
         if bad:
             numbers = range(1, len(values) + 1) if rows is None else rows
@@ -180,7 +183,9 @@ def merge_bounds(
     above, below = np.full(merged.shape, -np.inf), np.full(merged.shape, np.inf)
     np.maximum.at(above, molecule, np.where((censoring > 0) & ~np.isnan(targets), targets, -np.inf))
     np.minimum.at(below, molecule, np.where((censoring < 0) & ~np.isnan(targets), targets, np.inf))
+    # An exact label beats any bound of the same molecule.
     free = np.isnan(merged)
+    # Bounds on both sides are an interval, which no loss here takes: neither becomes a label.
     only_above = free & np.isfinite(above) & np.isinf(below)
     only_below = free & np.isfinite(below) & np.isinf(above)
     labels = np.where(only_above, above, np.where(only_below, below, merged))

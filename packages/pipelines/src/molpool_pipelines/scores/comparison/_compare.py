@@ -81,6 +81,7 @@ def _metrics(data: PairedRows, config: CompareConfig) -> list[Metric]:
 
 
 def _design(data: PairedRows, config: CompareConfig) -> Design:
+    # -1: no fold.
     without = [key for key in data.keys if key[2] < 0]
     some = len(without) < len(data)
     if without and some and config.design != "test_set":
@@ -94,8 +95,10 @@ def _design(data: PairedRows, config: CompareConfig) -> Design:
     if config.design == "folds" and (without or len(data.cells) < 2):
         found = "none" if without else "1"
         raise InputError("design", expected="two folds or more, in column fold", found=found)
+    # One fold is a test set; a test over folds needs a variance between them.
     if config.design == "folds" or (config.design == "auto" and some and len(data.cells) > 1):
         return "folds"
+    # Resampling rows of one molecule as if independent would make intervals too narrow.
     if len({key[0] for key in data.keys}) < len(data):
         raise InputError(
             "design",
@@ -151,6 +154,8 @@ def _resample_notes(pairs: Sequence[Pair], config: CompareConfig) -> list[str]:
     notes = []
     families = {(p.task, p.metric) for p in pairs if p.p is not None}
     most = max((sum((p.task, p.metric) == f for p in pairs) for f in families), default=0)
+    # The smallest p that `difference_test` can return, times the largest factor of Holm's
+    # procedure.
     least = 2 / (config.n_bootstrap + 1) * most
     if least > 1 - config.level:
         needed = int(np.ceil(2 * most / (1 - config.level)))

@@ -161,7 +161,10 @@ class Comparison:
     def record(self, model: str, metric: str) -> tuple[int, int, int]:
         """Return wins, losses and "cannot tell" of a model over tasks and opponents."""
         own = [
-            p for p in self.pairs if p.metric == metric and model in (p.a, p.b) and p.task != MACRO
+            # The mean over tasks is not another task: counted, it would score each win twice.
+            p
+            for p in self.pairs
+            if p.metric == metric and model in (p.a, p.b) and p.task != MACRO
         ]
         wins = sum(p.winner == model for p in own)
         open_ = sum(p.winner == CANNOT_TELL for p in own)
@@ -216,6 +219,7 @@ def verdict(pair: Pair) -> str:
 
 def winner_of(metric: str, a: str, b: str, difference: float, significant: bool) -> str:
     """Return the winner: the better of the two where the difference is significant."""
+    # A significant difference of exactly 0 happens where all resamples are equal.
     if not significant or difference == 0:
         return CANNOT_TELL
     return a if (difference > 0) == METRICS[metric].higher_is_better else b
@@ -225,6 +229,8 @@ def practical_verdict(low: float, high: float, threshold: float | None) -> Pract
     """Return where an interval lies to a threshold of practical significance."""
     if threshold is None:
         return None
+    # The whole interval has to lie on one side: equivalence is tested, not assumed from a p-value
+    # (two one-sided tests).
     if low > threshold or high < -threshold:
         return "relevant"
     return "negligible" if -threshold <= low and high <= threshold else "cannot tell"
@@ -261,6 +267,7 @@ def load_comparison(path: str | Path) -> Comparison:
 
 def _located(path: Path) -> Path:
     if not path.is_dir():
+        # Users know the table that they asked for by `output`.
         return path.with_suffix(".json") if path.suffix == ".csv" else path
     found = [f for f in sorted(path.glob("*.json")) if _stored(f) is not None]
     if len(found) == 1:
@@ -278,6 +285,7 @@ def _stored(file: Path) -> dict[str, Any] | None:
         stored = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         return None
+    # A run folder holds other JSON too; `kind` is what marks a comparison.
     if not isinstance(stored, dict) or stored.pop("kind", None) != KIND:
         return None
     return stored

@@ -98,21 +98,24 @@ def fold_scores(data: PairedRows, metrics: Sequence[Metric]) -> list[FoldScores]
     cells = data.cells
     rows = [data.rows_of(cell) for cell in cells]
     found: list[FoldScores] = []
-    whole: dict[str, list[FloatArray]] = {}
+    by_metric: dict[str, list[FloatArray]] = {}
     ratio = _ratio([len(r) for r in rows], cells)
     for t, (task, kind) in enumerate(zip(data.tasks, data.task_types, strict=True)):
         labelled = [r[~np.isnan(data.y_true[r, t])] for r in rows]
+        # Per task: a rare assay may have its labels in few folds, which changes its ratio.
         own = _ratio([len(r) for r in labelled], cells)
         for metric in (m for m in metrics if m.task_type == kind):
             tables = [
                 plain_values(metric, data.y_true[r, t], data.y_pred[:, r, t]) for r in labelled
             ]
             table = np.stack([values for values, _ in tables])
-            whole.setdefault(metric.name, []).append(table)
+            by_metric.setdefault(metric.name, []).append(table)
             reason = next((why for _, why in reversed(tables) if why), None)
             found.append(_defined(task, metric.name, table, own, reason))
     for metric in metrics:
-        of = [t for t in whole.get(metric.name, []) if np.isfinite(t).any()]
+        of = [t for t in by_metric.get(metric.name, []) if np.isfinite(t).any()]
+        # A fold that leaves one task undefined has no mean: over the others it would compare
+        # different tasks between folds.
         if metric.name not in IN_UNITS and len(of) > 1:
             found.append(_defined(MACRO, metric.name, np.mean(of, axis=0), ratio, "of a task"))
     return found
@@ -141,6 +144,8 @@ def _ratio(sizes: Sequence[int], cells: Sequence[tuple[int, int]]) -> float:
 
 
 def _values(one: FoldScores, tukey: TukeyHSD, models: Sequence[str]) -> list[Value]:
+    # Half of the pairwise width on each side: two intervals overlap exactly where their difference
+    # is not significant. They are no confidence intervals of the values.
     means, half = one.scores.mean(axis=0), tukey.half_width / 2
     k = len(one.scores)
     return [
@@ -162,6 +167,8 @@ def _pairs(
     for (i, j), guard in zip(at, guards, strict=True):
         low, high = float(tukey.low[i, j]), float(tukey.high[i, j])
         p, difference = float(tukey.p[i, j]), float(tukey.difference[i, j])
+        # Both have to agree: Tukey's test errs by overlapping training rows, the t-test alone has
+        # no simultaneous intervals.
         significant = p <= alpha and (guard <= alpha or not settings.guard)
         pair = Pair(
             one.task,
@@ -260,6 +267,7 @@ def repeated_measures_tukey(scores: ArrayLike, level: float = 0.95) -> TukeyHSD:
     if x.ndim != 2 or min(x.shape) < 2:
         raise ValueError(f"scores: expected at least 2 folds and 2 models; found {x.shape}")
     n_folds, n_models = x.shape
+    # Of the residual of a two-way layout without replication.
     df = (n_folds - 1) * (n_models - 1)
     mean_square = float(np.square(residuals(x)).sum() / df)
     return honest_differences(x.mean(axis=0), n_folds, mean_square, df, level)
@@ -292,6 +300,7 @@ def honest_differences(
     # Models that differ by the same amount on every fold leave no residual.
     with np.errstate(divide="ignore", invalid="ignore"):
         q = np.where(gap > 0, gap / error, 0.0)
+    # One triangle, mirrored: each tail probability is a numerical double integral of milliseconds.
     p = np.ones_like(q)
     upper = np.triu_indices(len(means), 1)
     tail = np.where(np.isinf(q[upper]), 0.0, 1.0)
@@ -381,6 +390,7 @@ def corrected_resampled_t(
         t = mean / error
         p = float(2 * student.sf(abs(t), df))
     else:
+        # Equal differences on all folds: no error to divide by, and any difference is beyond it.
         t, p = (float(np.copysign(np.inf, mean)), 0.0) if mean else (0.0, 1.0)
     return CorrectedT(mean, mean - half, mean + half, t, p, df)
 
@@ -444,6 +454,7 @@ def greenhouse_geisser(scores: FloatArray) -> float | None:
     """
     n_models = scores.shape[1]
     centring = np.eye(n_models) - 1 / n_models
+    # Epsilon is defined on the double-centred covariance: what is common to all models drops out.
     s = centring @ np.cov(scores, rowvar=False) @ centring
     below = float((n_models - 1) * np.square(s).sum())
     return float(np.trace(s) ** 2 / below) if below > 0 else None
@@ -453,6 +464,7 @@ def _normality(rest: FloatArray) -> float | None:
     from scipy.stats import shapiro
 
     flat = rest.ravel()
+    # scipy's test needs three values and warns of a range that is rounding alone.
     if flat.size < 3 or np.ptp(flat) <= 1e-12:
         return None
     return float(shapiro(flat).pvalue)
@@ -461,6 +473,7 @@ def _normality(rest: FloatArray) -> float | None:
 def _variance_ratio(x: FloatArray) -> float | None:
     variances = x.var(axis=0, ddof=1)
     if variances.max() == 0:
+        # Scores that never vary are alike; 0 / 0 would say otherwise.
         return 1.0
     return float(variances.max() / variances.min()) if variances.min() > 0 else None
 
@@ -468,6 +481,7 @@ def _variance_ratio(x: FloatArray) -> float | None:
 def _friedman(x: FloatArray) -> float | None:
     from scipy.stats import friedmanchisquare
 
+    # The test of ranks is defined for three models or more, and for some difference between them.
     if x.shape[1] < 3 or np.ptp(x, axis=1).max() == 0:
         return None
     return float(friedmanchisquare(*x.T).pvalue)

@@ -84,6 +84,7 @@ def pair_rows(
     _check_names(names)
     _check_tasks(models, names)
     first = models[0]
+    # Tables of other tools may have their columns in another order.
     ordered = [m.of_tasks(first.tasks) for m in models]
     places = [_places(model, name) for model, name in zip(ordered, names, strict=True)]
     shared = set(places[0]).intersection(*places[1:])
@@ -94,6 +95,7 @@ def pair_rows(
         raise InputError(
             "rows", expected="rows that all models predict", found=f"none of {len(every)}"
         )
+    # Sorted, so that resamples do not depend on which model is named first.
     keys = sorted(shared)
     rows = [np.array([place[key] for key in keys]) for place in places]
     taken = [model.take(r) for model, r in zip(ordered, rows, strict=True)]
@@ -193,6 +195,8 @@ def _named(key: Key) -> str:
 def _check_truth(models: Sequence[Predictions], names: Sequence[str], keys: Sequence[Key]) -> None:
     first = models[0].y_true
     for model, name in zip(models[1:], names[1:], strict=True):
+        # equal_nan: a label that one table lacks is a difference too, and would change which rows
+        # are scored.
         same = np.isclose(first, model.y_true, rtol=TOLERANCE, atol=1e-12, equal_nan=True)
         if same.all():
             continue

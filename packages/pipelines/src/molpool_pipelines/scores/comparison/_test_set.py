@@ -114,6 +114,8 @@ def _score_tasks(data: PairedRows, metrics: Sequence[Metric], settings: Settings
     for t, task in enumerate(data.tasks):
         rows = np.flatnonzero(~np.isnan(data.y_true[:, t]))
         for metric in by_task[t]:
+            # Each resample is drawn once for all models: their differences are paired, and what
+            # makes a molecule hard for all cancels.
             y, resampled = data.y_true[rows, t], drawn[t][metric.name][None]
             values, reason = plain_values(metric, y, data.y_pred[:, rows, t])
             few = _too_few(metric, y, settings.min_labels)
@@ -153,10 +155,14 @@ def _means(scored: Sequence[_Scored], metrics: Sequence[Metric]) -> list[_Scored
     means = []
     for metric in metrics:
         of = [s for s in scored if s.metric == metric.name]
+        # One set of tasks for all models: a mean over each model's own tasks would reward failing
+        # on the hard ones.
         defined = [s for s in of if np.isfinite(s.values).all() and not s.few]
         if metric.name in IN_UNITS or len(of) < 2 or not defined:
             continue
         values = np.mean([s.values for s in defined], axis=0)
+        # By task rather than averaged: a resample may leave one task undefined, which
+        # `mean_over_tasks` handles.
         resampled = np.concatenate([s.resampled for s in defined])
         n = sum(s.n for s in defined)
         means.append(_Scored(MACRO, metric.name, n, values, resampled))
@@ -192,6 +198,8 @@ def _pairs(scored: _Scored, models: Sequence[str], settings: Settings) -> list[P
     for i, j in combinations(range(len(models)), 2):
         pair = Pair(scored.task, scored.metric, models[i], models[j], n=scored.n)
         difference = float(scored.values[i] - scored.values[j])
+        # The difference first and then the mean over tasks, so that a resample counts only where
+        # both models have a score.
         gaps = scored.resampled[..., i] - scored.resampled[..., j]
         tested = difference_test(mean_over_tasks(gaps), settings.level)
         if not np.isfinite(difference):
@@ -240,6 +248,7 @@ def difference_test(differences: FloatArray, level: float) -> tuple[Interval, fl
     interval = percentile_interval(differences, level)
     if interval is None:
         return None
+    # Ties at 0 count on both sides, so that models that agree everywhere have p = 1.
     rarer = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
     return interval, min(1.0, 2 * (rarer + 1) / (interval.n + 1))
 
@@ -269,6 +278,8 @@ def holm(p: Sequence[float] | FloatArray) -> FloatArray:
     adjusted = np.full(raw.shape, np.nan)
     tested = np.flatnonzero(~np.isnan(raw))
     order = tested[np.argsort(raw[tested], kind="stable")]
+    # The smallest p is multiplied by the number of tests, the next by one less; the running maximum
+    # keeps adjusted values in the order of the raw ones.
     steps = np.arange(len(order), 0, -1) * raw[order]
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return adjusted

@@ -70,6 +70,7 @@ def read_result(path: Path, split: str | None) -> ResultFile:
 def _metrics(path: Path, stored: Any, split: str | None) -> MemberMetrics | None:
     if not isinstance(stored, dict):
         return None
+    # A bare metric table, as notebooks write it; `metrics.json` has its tasks below a split.
     if isinstance(stored.get("tasks"), dict):
         return _of_table(stored)
     try:
@@ -105,6 +106,7 @@ def _predictions(path: Path, stored: dict[str, Any]) -> Path | None:
     named = stored.get("predictions")
     candidates = [path.parent / PREDICTIONS]
     if isinstance(named, str):
+        # Beside the JSON first: folders are moved as a whole, and stored paths then point nowhere.
         candidates = [path.parent / named, Path(named), *candidates]
     return next((p for p in candidates if p.exists()), None)
 
@@ -124,6 +126,7 @@ def compare_values(
     metrics = [m for m in dict.fromkeys(config.metrics) if METRICS[m].task_type in kinds.values()]
     places = [(t, m) for t in kinds for m in metrics if METRICS[m].task_type == kinds[t]]
     several = [m for m in metrics if sum(name == m for _, name in places) > 1]
+    # The mean over tasks says something only where several tasks have the metric.
     places += [(MACRO, m) for m in several if m not in IN_UNITS]
     values = {
         (t, m): [_value(f, n, t, m) for f, n in zip(files, names, strict=True)] for t, m in places

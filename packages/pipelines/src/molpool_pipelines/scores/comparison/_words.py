@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from molpool_common import LABELS
+from molpool_common import LABELS, mean_label
 
 from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores.comparison._comparison import CANNOT_TELL, Comparison
@@ -51,11 +51,10 @@ def families(found: Comparison) -> str:
 def headline(found: Comparison) -> str:
     """Say who wins by the first metric."""
     metric = found.metrics[0]
-    label = LABELS[metric]
     place = MACRO if (MACRO, metric) in found.places else None
     task = place or next(t for t, m in found.places if m == metric)
     wins = [p for p in found.pairs_of(task, metric) if p.winner != CANNOT_TELL]
-    where = f"{label}, {task}"
+    where = f"{mean_label(metric) if place else LABELS[metric]}, {task}"
     if not wins:
         return f"{where}: no two models are distinguishable."
     words = [f"{p.winner} over {p.b if p.winner == p.a else p.a}" for p in wins]

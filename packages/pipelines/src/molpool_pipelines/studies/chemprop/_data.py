@@ -21,6 +21,7 @@ from molpool_common import (
     UndefinedMetricError,
     did_you_mean,
     listed,
+    mean_label,
 )
 
 from molpool_pipelines.demo import DEMO_NOTICE
@@ -103,11 +104,13 @@ def read_study_data(config: HPOChempropConfig, *, needs_quality: bool = False) -
         If anything is wrong with table, split or folds.
     """
     read = _load(config, needs_quality=needs_quality or config.joint_sampling.needs_quality)
+    # Before merging: fold columns are of rows, and a merged row has the first one's.
     stored = _stored_folds(config, read) if config.study.fold_type == "stored" else None
     table = merge_duplicates(read, config.duplicates)
     kinds = find_task_types(config, table)
     outer = split_table(table, config.data, config.seed)
     tested = set(outer.test.groups)
+    # By molecule, so that no training-only source brings a test molecule back.
     rest = table.take(np.flatnonzero([group not in tested for group in table.groups]))
     folds = [_fold(rest, train, val) for train, val in _folds(config, rest, stored)]
     notes = [DEMO_NOTICE] if _is_demo(config.data) else []
@@ -209,6 +212,7 @@ def _folds(
 
 def _fold(rest: MoleculeTable, train: IntArray, val: IntArray) -> InnerFold:
     labels = np.isfinite(rest.targets[train]).sum(axis=0)
+    # Two, since one label has no variance to standardise by.
     columns = tuple(np.flatnonzero(labels >= 2).tolist())
     if not columns:
         raise InputError(
@@ -281,7 +285,7 @@ def choose_metric(name: str | None, task_types: Sequence[TaskType]) -> Metric:
 
 def label(metric: Metric, n_tasks: int) -> str:
     """Return the name of the score for readers."""
-    return LABELS[metric.name] if n_tasks == 1 else f"macro {LABELS[metric.name]}"
+    return LABELS[metric.name] if n_tasks == 1 else f"macro {mean_label(metric.name)}"
 
 
 @dataclass(frozen=True)
@@ -321,6 +325,7 @@ class FoldScorer:
             rows = np.flatnonzero(np.isfinite(exact[:, t]))
             truth = exact[rows, t]
             try:
+                # Perfect predictions: what is undefined then is undefined for any model.
                 metric(truth, truth)
             except UndefinedMetricError as reason:
                 self.left_out[name] = str(reason)

@@ -57,6 +57,7 @@ def for_tasks(
         update |= _groups_of(config, task_names)
     weights = config.training.task_weights
     if weights is not None:
+        # Weights of tasks that the fold lacks would be refused.
         own = {name: w for name, w in weights.items() if name in task_names}
         update["training"] = config.training.model_copy(update={"task_weights": own})
     n_groups = config.task_affinity.n_groups
@@ -103,6 +104,7 @@ def with_measured_groups(
     section = config.task_affinity
     names = train.task_names
     if not section.enabled or len(names) < 2:
+        # A single task has nothing to share: a model per group would be refused without groups.
         return config.model_copy(update={"sharing": "heads"}) if _alone(config) else config
     result = measure_affinity(section, config, train, task_types)
     grouping = select_groups(result.matrix, names, section)
@@ -142,8 +144,10 @@ class ChempropObjective:
         self._config = config
         self._data = data
         self._name = metric.name
+        # Before featurising: an undefined metric is found at once.
         self._scorers = make_scorers(metric, data)
         graphs = GraphStore(cache_folder(config.data.cache_dir))
+        # Once for all folds and trials; they take longer than a short training.
         graphs.graphs(data.rest.smiles)
         self._folds = [_Fold(fold, data.task_types, graphs) for fold in data.folds]
 
@@ -207,6 +211,7 @@ class _Run:
             self._config.joint_sampling, fold.tables.train.targets, fold.tables.train.quality
         )
         train = fold.train
+        # Weights change the data, all else of a fold is shared between trials.
         if sampling.weights is not None:
             train = MoleculeData.from_table(
                 fold.tables.train, weights=sampling.weights, cache=fold.graphs
@@ -232,6 +237,8 @@ class _Run:
             best.append(_best(records))
             epochs = max(epochs, len(records))
         scores = self._scorer(SeparateModels(parts).predict(self._fold.val))
+        # One report: the groups are trained one after the other, and no epoch has a score of all
+        # tasks.
         on_epoch_end(epochs - 1, _mean(scores))
         return self._result(scores, best, epochs)
 
@@ -255,6 +262,7 @@ class _Run:
 
     def _result(self, scores: Mapping[str, float], best: list[int], epochs: int) -> FoldResult:
         numbers = {f"{self._metric}: {task}": value for task, value in scores.items()}
+        # From 1, as the number of epochs of a final training.
         numbers |= {"best_epoch": float(np.mean(best)) + 1, "epochs": float(epochs)}
         return FoldResult(_mean(scores), numbers)
 

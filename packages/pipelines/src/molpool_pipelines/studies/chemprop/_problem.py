@@ -116,7 +116,7 @@ def resolve(config: HPOChempropConfig, params: Mapping[str, Any]) -> dict[str, A
 
 @lru_cache(maxsize=2)
 def _read(config_json: str) -> StudyData:
-    """Read the data once a process, not again to build the objective."""
+    """Read the data once per process, not again to build the objective."""
     config = HPOChempropConfig.model_validate_json(config_json)
     return read_study_data(config, needs_quality=_may_use_quality(config))
 
@@ -169,6 +169,8 @@ def _check_groups(config: HPOChempropConfig, data: StudyData, space: Space) -> N
             expected=f"1 to {len(data.task_names)}, the number of tasks, or auto",
             found=str(wrong[-1]),
         )
+    # The smallest fold: the measurement refuses batches larger than its rows, in the middle of a
+    # trial.
     rows = min(int(np.isfinite(f.train.targets).any(axis=1).sum()) for f in data.folds)
     if config.task_affinity.affinity_batch_size > rows:
         raise InputError(
@@ -205,9 +207,12 @@ def _notes(config: HPOChempropConfig, data: StudyData) -> list[str]:
 def _identity(config: HPOChempropConfig, data: StudyData, space: Space) -> dict[str, Any]:
     """Return what makes two studies one besides metric and space: rows, folds, other settings."""
     settings = config.model_dump(mode="json", exclude=set(_UNBOUND))
+    # What changes no result may differ between machines that share a study.
     settings["data"].pop("cache_dir")
     settings["data"].pop("predict_path")
     settings["training"].pop("accelerator")
+    # Parameters of the space are blanked: their configured value is the first trial's and decides
+    # nothing else.
     fixed = with_values(settings, dict.fromkeys(space.parameters))
     return {
         "seed": config.seed if config.study.seed is None else config.study.seed,
@@ -221,6 +226,7 @@ def _digest(data: StudyData) -> str:
     """Return a digest of all that trials see: no row of the outer test."""
     digest = hashlib.sha256()
     for table in (data.rest, *(t for fold in data.folds for t in (fold.train, fold.val))):
+        # Content rather than paths: the same table may lie elsewhere on another machine.
         digest.update("\n".join([*table.task_names, *table.smiles]).encode())
         digest.update(table.targets.tobytes())
         digest.update("\n".join(table.quality or []).encode())

@@ -59,6 +59,7 @@ def default_values(config: TrainChempropConfig, space: Mapping[str, Any]) -> dic
     values = config.model_dump(mode="json")
     values["training"] |= {
         "max_lr": training.peak_lr,
+        # A tenth of the peak, which training takes where none is given.
         "init_lr": training.init_lr or training.peak_lr / 10,
         "final_lr": training.final_lr or training.peak_lr / 10,
     }
@@ -171,6 +172,7 @@ def trial_config(config: TrainChempropConfig, params: Mapping[str, Any]) -> Trai
         values["training"]["max_lr"] = None
     if ALPHA in params and TASKS not in params:
         values[JOINT]["task_oversampling"]["enabled"] = True
+    # A trial must not fail for a combination that the space itself can draw.
     _drop_empty_sampling(values[JOINT])
     if values["groups"] is None and not values["task_affinity"]["enabled"]:
         values["sharing"] = "heads"
@@ -220,5 +222,6 @@ def _conditions(space: Space, name: str) -> dict[str, Any]:
 def _wanted(space: Space, name: str) -> Iterator[tuple[str, Any]]:
     for other, values in space.parameters[name].when.items():
         if other in space.parameters:
+            # A condition of a condition has to hold too, and first.
             yield from _wanted(space, other)
         yield other, values[0]

@@ -38,6 +38,7 @@ class MILStudyConfig(StudyConfig):
         if value is None or value == DRAWN:
             return value
         try:
+            # Flags bring text.
             number = float(value)
         except ValueError:
             raise ValueError(f"expected a number from 0 to 1, or {DRAWN}") from None

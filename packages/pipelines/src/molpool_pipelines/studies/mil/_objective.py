@@ -82,6 +82,7 @@ def study_bags(config: HPOMILConfig, progress: Progress | None = None) -> StudyB
         raise InputError("data_path", expected="a table", found="none")
     bags = read_bags(config.data_path, config.data, config, progress=progress)
     outer = outer_split(bags, config)
+    # Validation bags of the outer split are not its test: trials may use them.
     seen = np.sort(np.concatenate([outer.train, outer.val]))
     rest = bags.take(seen)
     folds = inner_folds(rest, config)
@@ -102,6 +103,7 @@ def inner_folds(rest: BagData, config: HPOMILConfig) -> list[Split]:
     section = MILSplitConfig(
         split_type=study.fold_type,
         n_folds=study.n_folds,
+        # An inner fold validates on its own test part.
         val_ratio=0,
         split_seed=config.seed if study.seed is None else study.seed,
         fold_path=config.split.fold_path if stored else None,
@@ -120,6 +122,7 @@ def check_folds(rest: BagData, folds: Sequence[Split], config: HPOMILConfig) -> 
     """
     assert rest.labels is not None
     there = ~np.isnan(rest.labels)
+    # Average precision is undefined without a positive.
     useful = there & (rest.labels == 1) if config.task_kind == "classification" else there
     what = "positive labels" if config.task_kind == "classification" else "labels"
     for number, fold in enumerate(folds):
@@ -217,6 +220,7 @@ def epoch_score(record: EpochRecord, min_w: float) -> float:
         Weight of the worst task.
     """
     if record.val_macro_ap is not None and record.val_min_ap is not None:
+        # The fold score of `mil_attn`, so that a run's own compares with the study's.
         return fold_score(record.val_macro_ap, record.val_min_ap, min_w)
     return float("nan") if record.val_macro_ma_rae is None else record.val_macro_ma_rae
 

@@ -98,6 +98,7 @@ def resolve(config: HPOMILConfig, params: Mapping[str, Any]) -> dict[str, Any]:
     """
     run = with_params(config.run, params)
     if config.score_weight is not None:
+        # min_w enters no loss, only how a run's fold score is mixed.
         run.training.min_w = config.score_weight
     values: dict[str, Any] = run.model_dump(mode="json")
     return values
@@ -125,11 +126,13 @@ def _identity(config: HPOMILConfig, space: Space) -> dict[str, Any]:
         mode="json", exclude={"data_path", "thresholds", "threshold_metric", "export"}
     )
     data = run["data"]
+    # Paths and machines may differ; the content of the files is hashed below.
     for key in ("workers", "predict_path", "cache_dir", "features_3d", "features_2d", "aux_path"):
         del data[key]
     del run["split"]["fold_path"], run["training"]["accelerator"]
     for section, name in product(SECTIONS, space.parameters):
         run[section].pop(name.rpartition("_t")[0] if name not in run[section] else name, None)
+    # 16 digits distinguish files and keep messages of differences short.
     files = {path.name: sha256(path)[:16] for path in data_files(config)}
     return {**run, "study": of_study, "files": files}
 

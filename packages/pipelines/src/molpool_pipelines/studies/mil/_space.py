@@ -1,4 +1,4 @@
-"""What a study of bags draws: `mil_attn.search_space`, narrowed, fixed or added to in YAML."""
+"""What a study of bags samples: `mil_attn.search_space`, narrowed, fixed or added to in YAML."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ def default_space(config: HPOMILConfig) -> Declared:
     """
     n_tasks = len(task_columns(config.data, config))
     trial = _Declarations()
+    # Asked rather than copied: the ranges stand once, in the package.
     search_space(trial, n_tasks=n_tasks)
     parameters = {n: e for n, e in trial.parameters.items() if not n.startswith(_AUX)}
     parameters |= {f"{_AUX}{group}": trial.parameters[f"{_AUX}abs"] for group in config.aux}
@@ -78,7 +79,7 @@ def without_effect(config: HPOMILConfig, n_tasks: int) -> list[str]:
 
 
 def mil_space(config: HPOMILConfig) -> Space:
-    """Return what is drawn: the ``space`` section over the default.
+    """Return what is sampled: the ``space`` section over the default.
 
     Parameters
     ----------
@@ -97,12 +98,14 @@ def mil_space(config: HPOMILConfig) -> Space:
     default = default_space(config) if config.study.default_space else {}
     for key in BY_TASK:
         if key in declared:  # one for all tasks
+            # The parameters of single tasks would override the common one.
             default = {n: e for n, e in default.items() if not n.startswith(f"{key}_t")}
     space = read_space(declared, default)
     base = config.run
     for name, parameter in space.parameters.items():
         for value in parameter.extremes():
             _check_alone(base, name, value, space)
+    # Widths and heads are sampled independently: every pair of them has to divide.
     _check_together(space.parameters, config)
     return space
 

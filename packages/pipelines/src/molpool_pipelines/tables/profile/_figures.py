@@ -117,6 +117,7 @@ def overlap_heatmap(tasks: Sequence[TaskProfile], common: IntArray) -> Figure:
     """
     order, note = selected_tasks(tasks)
     part = common[np.ix_(order, order)]
+    # Over the rarer task, so that a small assay inside a large one shows as 100 %.
     own = np.diag(part)
     rarer = np.minimum.outer(own, own)
     share = np.divide(100.0 * part, rarer, out=np.zeros(part.shape), where=rarer > 0)
@@ -145,6 +146,7 @@ def overlap_heatmap(tasks: Sequence[TaskProfile], common: IntArray) -> Figure:
 
 def _write_counts(axes: Any, counts: IntArray, share: FloatArray) -> None:
     for i, j in np.ndindex(*counts.shape):
+        # From there on `Blues` is too dark for black text.
         ink = "white" if share[i, j] > 55 else "black"
         axes.text(j, i, f"{counts[i, j]}", ha="center", va="center", color=ink, fontsize=7)
 
@@ -159,6 +161,7 @@ def _overlap_numbers(tasks: Sequence[TaskProfile], common: IntArray) -> Table:
         return Table(["task", *names], rows, caption="Molecules labelled in both tasks.")
     others = common.copy()
     np.fill_diagonal(others, -1)
+    # Hundreds of columns are unreadable; two numbers per task say what matters.
     best = others.argmax(axis=1)
     middle = [float(np.median(np.delete(row, t))) for t, row in enumerate(common)]
     return Table(
@@ -245,6 +248,7 @@ def value_histograms(table: MoleculeTable, tasks: Sequence[TaskProfile]) -> Figu
 
 def _histogram(axes: Any, column: FloatArray, task: TaskProfile) -> None:
     labels = column[np.isfinite(column)]
+    # The square-root rule, bounded: five bars at least, and no more than the width resolves.
     bins = int(np.clip(np.sqrt(labels.size), 5, 40))
     axes.hist(labels, bins=bins, color=OKABE_ITO[0])
     for value in task.frequent_values:

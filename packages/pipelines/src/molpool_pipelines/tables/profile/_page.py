@@ -221,6 +221,7 @@ def _duplicates(profile: Profile) -> list[Part]:
         "Duplicates that agree": within.n_agree,
         "Duplicates that differ": len(within.conflicts),
     }
+    # Otherwise both counts are the same.
     if profile.qualities[0] or not profile.table.hold_out.all():
         across = duplicates.across
         facts["Duplicates over all qualities and sources"] = across.n_repeated

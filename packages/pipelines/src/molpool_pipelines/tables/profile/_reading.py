@@ -97,11 +97,13 @@ def read_configured(config: Path, quality: str | None) -> Described:
     data = run.data
     sources = data.tables(run.data_path)
     curriculum = run.joint_sampling.curriculum
+    # Quality is read only where it is used: a table without the column is described too.
     tiered = all(source.quality is not None for source in sources)
     if quality is None and (tiered or (run.joint_sampling.enabled and curriculum.enabled)):
         quality = curriculum.quality_col
     # Times are for splitting, which nothing here does.
     unsplit = data.model_copy(update={"split_type": "random"})
+    # The loader of training, so that a profile counts what would be trained on.
     table = load_sources(sources, unsplit, quality, "drop")
     notes = [f"The data section of {config.name}, units converted."]
     if table.censoring is not None:
@@ -148,6 +150,8 @@ def read_named(table: str, file: str | None, columns: Columns) -> Described:
 
 def _open(table: str, file: str | None) -> tuple[pl.DataFrame, str, str]:
     """Return the table (of the demo, its first rows), its path, and what messages call it."""
+    # A file takes precedence over a data set of the same name; an unknown name is a file that is
+    # missing.
     if Path(table).exists() or (table != DEMO and table not in registry()):
         return read_table(table), table, Path(table).name
     if table == DEMO:
@@ -182,6 +186,7 @@ def _choose(frame: pl.DataFrame, columns: Columns, where: str) -> tuple[Columns,
 
 
 def _smiles_column(frame: pl.DataFrame) -> str:
+    # reversed: of several spellings the first column is taken.
     names = {c.casefold(): c for c in reversed(frame.columns)}
     return names.get("smiles", "SMILES")
 
@@ -191,6 +196,7 @@ def _number_columns(frame: pl.DataFrame, where: str) -> tuple[tuple[str, ...], s
     tasks: list[str] = []
     counted: list[str] = []
     for column in frame.iter_columns():
+        # A column of text with a single word is no task.
         numbers = column.cast(pl.Float64, strict=False).drop_nulls()
         if len(numbers) != column.count() or numbers.is_empty():
             continue

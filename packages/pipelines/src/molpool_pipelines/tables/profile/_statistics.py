@@ -1,4 +1,4 @@
-"""Statistics of a table, computed before anything is drawn or written.
+"""Statistics of a table, computed before anything is plotted or written.
 
 Of tasks: labels, quantiles, frequent values, quality mix, overlap. Of molecules: duplicates, how
 far their values lie apart, and scaffolds. Of joint sampling: the distribution of rows.
@@ -122,6 +122,7 @@ def _frequent_by_source(
 
 def _frequent_values(labels: FloatArray, source: str) -> list[FrequentValue]:
     values, counts = np.unique(labels, return_counts=True)
+    # A constant task is named too: its one value is its floor.
     if len(values) < 2:
         return [FrequentValue(float(v), 1.0, "floor", source) for v in values]
     frequent_values = []
@@ -214,6 +215,7 @@ def profile_duplicates(
 ) -> DuplicateProfile:
     """Compare repeated labels within each quality, and over all rows."""
     within = find_duplicates(table)
+    # One quality and split for all rows: the comparison then spans them.
     one_tier = replace(table, quality=None, hold_out=np.ones(len(table), dtype=np.bool_))
     across = find_duplicates(one_tier)
     relative = [(c, c.spread / (tasks[c.task].sd or np.inf)) for c in within.conflicts]
@@ -264,6 +266,7 @@ def profile_scaffolds(table: MoleculeTable, n_largest: int = 10) -> ScaffoldProf
     first = np.unique(molecule_numbers(table), return_index=True)[1]
     mols = parse_smiles([table.smiles[i] for i in first]).require_all()
     counts = Counter(murcko_scaffolds(mols))
+    # Molecules without a ring have the empty scaffold, which is no family.
     n_acyclic = counts.pop("", 0)
     by_size = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ScaffoldProfile(
@@ -334,6 +337,8 @@ def sampling_settings(table: MoleculeTable) -> list[SamplingSetting]:
                     mode,
                     alpha,
                     effective_rows=sampler.statistics().effective_samples,
+                    # Expected distinct rows of len(p) draws, Σ 1 - (1 - p)^n; log1p and expm1
+                    # because p is near 1/n.
                     distinct_rows=float(-np.expm1(len(p) * np.log1p(-p)).sum())
                     if len(p) > 1
                     else 1.0,
