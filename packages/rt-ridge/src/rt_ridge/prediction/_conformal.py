@@ -2,7 +2,7 @@
 
 A normal interval from one σ is too wide for quiet pairs, and too narrow where the rows of a run
 err together or a run lies outside the range of those trained on. The quantiles of the errors are
-measured instead, on whole runs held out (split conformal prediction, Lei et al. 2018,
+measured instead, on held-out runs (split conformal prediction, Lei et al. 2018,
 doi:10.1080/01621459.2017.1307116, with runs for the unit that is exchanged), separately by training
 rows of the pair. For readings outside the range of the training nothing was measured: there an
 interval is at least the normal one.
@@ -427,7 +427,7 @@ class ConformalSketch:
         scores = np.append(_CELLS, self._largest)
         inside, outside = counts[:, :-1], counts[:, -1]
         if ends is None or inside.sum() < MIN_ROWS:
-            # Too few to tell apart: all are then taken as pairs with rows.
+            # Too few to distinguish: all are then taken as pairs with rows.
             inside = inside.copy()
             inside[:, -1] += outside
             outside = np.zeros_like(outside)

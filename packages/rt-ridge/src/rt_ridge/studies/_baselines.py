@@ -243,7 +243,7 @@ def _sweep(w: FloatArray, sxx: FloatArray, sxy: FloatArray, penalty: FloatArray)
 def _along_signs(
     w: FloatArray, sxx: FloatArray, sxy: FloatArray, penalty: FloatArray
 ) -> FloatArray:
-    """Go to the optimum for the signs at hand, or as far as to the first slope that reaches 0."""
+    """Go to the optimum for the signs at hand, or as far as the first slope that becomes 0."""
     active = w != 0
     system = sxx * (active[:, :, None] & active[:, None, :])
     diagonal = np.einsum("gpp->gp", system)
