@@ -294,7 +294,7 @@ def add_gradients(
     rows : sequence of int [K]
         Row of each loss.
     inputs : sequence of Tensor
-        What to differentiate by, P numbers in all. One that a loss does not reach counts as zeros.
+        What to differentiate by, P numbers in all; zeros where a loss does not depend on it.
 
     Notes
     -----
@@ -330,7 +330,7 @@ def gramian(jacobian: Tensor, chunk: int = 1 << 16) -> Tensor:
     """
     total = jacobian.new_zeros(len(jacobian), len(jacobian), dtype=torch.float64)
     for columns in torch.split(jacobian, chunk, dim=1):
-        # Products in float32 are quick and short sums lose little; the long sum over P goes in
+        # Matmuls in float32 are quick and short sums lose little; the long sum over P goes in
         # float64.
         total += columns @ columns.T
     return total

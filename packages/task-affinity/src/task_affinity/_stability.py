@@ -113,8 +113,10 @@ def resampled(
         # How often each block is resampled is multinomial, so that a resample is one weighted sum
         # and no block is copied.
         times = generator.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks)).astype(float)
-        drawn_sums, drawn_counts = times @ flat_sums, times @ flat_counts
-        yield _mean(drawn_sums.reshape(square), drawn_counts.reshape(square), total, normalize)
+        resampled_sums, resampled_counts = times @ flat_sums, times @ flat_counts
+        yield _mean(
+            resampled_sums.reshape(square), resampled_counts.reshape(square), total, normalize
+        )
 
 
 def _mean(

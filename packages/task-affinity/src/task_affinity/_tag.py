@@ -200,7 +200,7 @@ def beam_choice(values: FloatArray, n_choose: int, width: int) -> IntArray:
     chosen = np.empty((1, 0), dtype=np.intp)
     for _ in range(n_choose):
         worth = _worth(best, values)
-        # Several orders reach one choice; a few more than `width` leave enough distinct ones.
+        # Several orders give one choice; a few more than `width` leave enough distinct ones.
         ranked = np.argsort(-worth, axis=None, kind="stable")[: 4 * width]
         state, group = np.unravel_index(ranked, worth.shape)
         # Sorted, the orders of one choice are equal rows.
@@ -365,7 +365,7 @@ def undominated(values: FloatArray) -> IntArray:
     alive = np.ones(len(values), dtype=bool)
     for k in range(len(values)):
         if alive[k]:
-            # A group is dominated only by one with all of its tasks, which comes earlier.
+            # A group is dominated only by one with all of its tasks, which precedes it.
             rest = k + 1 + np.flatnonzero(alive[k + 1 :])
             alive[rest[(values[rest] <= values[k]).all(axis=1)]] = False
     return larger_first[alive]
