@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from sampling_core._errors import SamplingError, is_finite_number, require_keys, whole_number
 
 PHASES = ("warmup", "expand", "robust", "polish")
-"""Phases in the order in which they are passed; the last one is kept."""
+"""Phases in their order; training stays in the last one."""
 
 DEFAULT_QUALITIES = ("high", "medium", "low")
 

@@ -139,6 +139,8 @@ class DynamicCurriculumSampler(CellSampler):
 
     def _cell_probabilities(self) -> FloatArray:
         sizes = self._cells.sizes
+        # With count_normalize the vector is divided by the sizes, which cancel: p(quality) ∝
+        # q(quality).
         weights = sizes * phase_vector(self.curriculum_state, self.curriculum_state.phase, sizes)
         return normalized(weights)
 
