@@ -323,10 +323,10 @@ def export_attention_page(
     tasks = frame["task"].unique(maintain_order=True).to_list()
     wanted = frame.filter(pl.col("molecule_id").is_in(list(mols)))
     rows = {str(key[0]): part for key, part in wanted.group_by("molecule_id", maintain_order=True)}
-    shown = [_molecule(n, mols[n], rows[n], len(tasks), conformers) for n in mols if n in rows]
-    for entry in shown:
+    entries = [_molecule(n, mols[n], rows[n], len(tasks), conformers) for n in mols if n in rows]
+    for entry in entries:
         entry["labels"] = None if data is None else _labels(data, entry["id"], tasks)
-    values = {"tasks": tasks, "effects": "effect" in frame.columns, "molecules": shown}
+    values = {"tasks": tasks, "effects": "effect" in frame.columns, "molecules": entries}
     write_text(Path(path), _page(title, values))
 
 
@@ -375,10 +375,10 @@ def _molecule(name: str, mol: Mol, rows: pl.DataFrame, n_tasks: int, most: int) 
     attention = rows["attention"].to_numpy().reshape(-1, n_tasks)
     # rank[k, t]: place of conformer k for task t, from 1.
     rank = 1 + np.argsort(np.argsort(-attention, axis=0, kind="stable"), axis=0)
-    drawn, positions = _drawing(mol)
+    structure, positions = _drawing(mol)
     return {
         "id": name,
-        **drawn,
+        **structure,
         "n": len(groups),
         "predictions": groups[0]["prediction"].to_list(),
         "conformers": [

@@ -142,7 +142,7 @@ def pack_bags(
     Parameters
     ----------
     instances : sequence of array or Tensor [n_b, F3], or Tensor [B, N, F3]
-        One matrix a bag, or all bags padded.
+        One matrix per bag, or all bags padded.
     key_padding_mask : BoolTensor [B, N], optional
         For padded bags: True where a row is padding, as in `torch.nn.MultiheadAttention`. None
         takes every row.

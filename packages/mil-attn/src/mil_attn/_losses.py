@@ -56,7 +56,7 @@ def masked_mean(
 
 
 class MultiTaskFocal(nn.Module):
-    """Binary cross-entropy with weighted positives, times (1 - p_t)^gamma, a mean for each task.
+    """Binary cross-entropy with weighted positives, times (1 - p_t)^gamma, averaged per task.
 
     p_t is the probability given to the true class. With gamma 0 it is
     `torch.nn.BCEWithLogitsLoss`.

@@ -85,6 +85,8 @@ class _Values(torch.autograd.Function):
                 pool_into(there, flat[run.rows], rows[run.rows], run)
                 by_head = values[run.bags].flatten(0, 1).transpose(0, 1)
                 head_matmul(by_head, _by_head(there, w_v), w_v.mT, share=0)
+        # Recomputed otherwise, as in gradient checkpointing: [B, T·H, D] exceeds the instances'
+        # memory.
         saved = sums if len(runs) == 1 else None
         ctx.save_for_backward(weights, rows, w_v, of_rows, saved)
         ctx.segments = segments
@@ -231,7 +233,7 @@ class TaskAttentionPool(nn.Module):
     norm : LayerNorm
         Applied to instances before attention.
     queries : Parameter [1, T, D]
-        One learned query a task.
+        One learned query per task.
     mha : MultiheadAttention
         Owner of the projections, so that weights can be exchanged; never called itself.
 

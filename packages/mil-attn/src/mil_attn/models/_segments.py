@@ -255,7 +255,7 @@ def segment_pool(weights: Tensor, rows: Tensor, segments: Segments) -> Tensor:
     Parameters
     ----------
     weights : Tensor [M, R]
-        Sorted rows; a column each weighted sum.
+        Sorted rows; one column per weighted sum.
     rows : Tensor [M, D]
         Sorted rows.
     segments : Segments
