@@ -193,8 +193,8 @@ def plan_members(n_seeds: int, n_folds: int, seed: int) -> list[Member]:
 
 
 def _member_seed(seed: int, seed_number: int, fold: int) -> int:
-    # Spawn keys give independent streams; seed + number would repeat members of a run with seed +
-    # 1.
+    # Spawn keys give independent streams; by seed + number, runs of seeds 0 and 1 would share
+    # members.
     return int(np.random.SeedSequence(seed, spawn_key=(seed_number, fold)).generate_state(1)[0])
 
 
