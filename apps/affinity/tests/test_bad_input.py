@@ -14,6 +14,7 @@ WriteTable = Callable[..., Path]
 N = 20
 
 
+@pytest.mark.core
 def test_task_without_labels_is_named(refused: Refused, write_table: WriteTable) -> None:
     table = write_table(hERG=[""] * N, CLint=["NaN"] * N)
     message = refused("--data-path", table, "--target-columns", "LogD", "hERG", "CLint")

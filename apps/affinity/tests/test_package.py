@@ -11,6 +11,9 @@ import molpool_affinity
 import pytest
 from task_affinity import TaskAffinityConfig
 
+pytestmark = pytest.mark.core
+
+
 HEAVY = {"torch", "chemprop", "sklearn", "rdkit", "matplotlib", "polars", "pandas", "scipy"}
 RUNNER = """
 import json, sys

@@ -12,6 +12,9 @@ import pytest
 from molpool_data.cli import main
 from molpool_pipelines.datasets import registry
 
+pytestmark = pytest.mark.core
+
+
 Run = Callable[..., tuple[int, str, str]]
 CONTENT = b"SMILES,y\nCCO,1\n"
 

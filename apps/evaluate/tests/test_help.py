@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.core
+
+
 HEAVY = {"torch", "lightning", "chemprop", "sklearn", "rdkit", "matplotlib", "polars", "scipy"}
 
 RUNNER = """

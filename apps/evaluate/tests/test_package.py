@@ -3,6 +3,9 @@
 from importlib.metadata import entry_points, metadata
 
 import molpool_evaluate
+import pytest
+
+pytestmark = pytest.mark.core
 
 
 def test_offers_its_version():

@@ -11,6 +11,9 @@ import molpool_hpo
 import pytest
 from molpool_pipelines.studies import StudyConfig
 
+pytestmark = pytest.mark.core
+
+
 HEAVY = {"torch", "chemprop", "sklearn", "rdkit", "matplotlib", "polars", "optuna", "sqlalchemy"}
 RUNNER = """
 import json, sys

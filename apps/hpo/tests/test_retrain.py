@@ -24,6 +24,7 @@ def test_refused(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.core
 def test_needs_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["retrain"]) == 2
     assert "--study-dir: expected the folder of a study" in capsys.readouterr().err

@@ -10,6 +10,9 @@ import molpool
 import pytest
 from molpool.cli import SUMMARIES, main
 
+pytestmark = pytest.mark.core
+
+
 HEAVY = {"torch", "pymc", "rdkit", "mlflow", "polars", "pydantic", "numpy"}
 
 

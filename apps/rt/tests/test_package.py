@@ -12,6 +12,9 @@ import pytest
 from molpool_common import flag_names
 from molpool_pipelines.retention import FitConfig
 
+pytestmark = pytest.mark.core
+
+
 HEAVY = {"pymc", "sklearn", "scipy", "matplotlib", "polars", "pyarrow", "arviz", "fpdf", "torch"}
 
 RUNNER = """

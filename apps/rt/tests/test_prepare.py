@@ -51,6 +51,7 @@ def test_names_become_ids_that_nest(good, raw, train, tmp_path, suffix):
     }
 
 
+@pytest.mark.core
 def test_ids_that_are_numbers_stay(good, train, tmp_path):
     shifted = train.with_columns(pl.col("species") + 1000, pl.col("comp_id") * 7)
     shifted.write_csv(tmp_path / "raw.csv")

@@ -121,6 +121,7 @@ class TestSigns:
         assert "found 1 in row 2" in message
 
 
+@pytest.mark.core
 class TestTasks:
     def test_classes_of_a_mixed_table(self, refused: Any, write_table: Any) -> None:
         path = write_table(KSOL=["0", "1"] * 11 + ["2", "1"])

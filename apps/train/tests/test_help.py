@@ -9,6 +9,9 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.core
+
+
 HEAVY = {"torch", "lightning", "chemprop", "sklearn", "rdkit", "mlflow", "matplotlib", "polars"}
 
 RUNNER = """

@@ -12,6 +12,9 @@ from chemprop_multitask import ChempropError, MultiTaskLoss, TaskType, TrainingC
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.core
+
+
 NAN = math.nan
 REGRESSION: tuple[TaskType, ...] = ("regression",) * 3
 

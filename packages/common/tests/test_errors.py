@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from molpool_common._errors import InputError, did_you_mean, listed, nearest
 
+pytestmark = pytest.mark.core
+
 
 def test_message_has_parameter_place_expected_found_and_hint() -> None:
     error = InputError("seed", expected="0 or more", found="-1", where="c.yaml, line 3", hint="Hm.")

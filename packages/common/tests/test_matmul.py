@@ -5,6 +5,8 @@ import torch
 from molpool_common import _matmul as matmul
 from molpool_common._matmul import MOST_ERROR, fast_matmul
 
+pytestmark = pytest.mark.core
+
 
 def relative_error() -> float:
     generator = torch.Generator().manual_seed(1)

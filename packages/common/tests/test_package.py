@@ -6,6 +6,9 @@ import sys
 import molpool_common
 import pytest
 
+pytestmark = pytest.mark.core
+
+
 LIGHT = """
 import sys
 import molpool_common

@@ -9,6 +9,9 @@ from mil_attn._errors import MILError
 from mil_attn._losses import MultiTaskFocal, normalize_lambdas, reg_loss_by_task, reg_loss_weighted
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+pytestmark = pytest.mark.core
+
+
 T = 3
 
 

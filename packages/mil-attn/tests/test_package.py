@@ -7,6 +7,9 @@ from importlib.metadata import entry_points
 import mil_attn
 import pytest
 
+pytestmark = pytest.mark.core
+
+
 HEAVY = "torch", "lightning", "optuna", "polars", "numpy", "rdkit", "pydantic"
 
 

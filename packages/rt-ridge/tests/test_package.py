@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import rt_ridge
 
+pytestmark = pytest.mark.core
+
 
 def run(code: str) -> str:
     done = subprocess.run(

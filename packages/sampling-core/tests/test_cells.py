@@ -12,6 +12,9 @@ from sampling_core import TaskAwareSampler, WeightStatistics
 from sampling_core._cells import CellDraws, CellRows, group_rows
 from scipy.stats import chisquare, entropy
 
+pytestmark = pytest.mark.core
+
+
 Pairs = Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]
 
 

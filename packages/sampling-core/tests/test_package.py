@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import sampling_core
 
+pytestmark = pytest.mark.core
+
 
 def run(code: str) -> str:
     done = subprocess.run(

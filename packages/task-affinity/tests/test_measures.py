@@ -7,6 +7,8 @@ import torch
 from task_affinity._gradients import RandomState, encoder_parameters
 from task_affinity._measures import Lookahead, Step
 
+pytestmark = pytest.mark.core
+
 
 @pytest.mark.parametrize("settings", [{}, {"dropout": 0.5}, {"batch_norm": True}])
 def test_agrees_with_copying_stepping_and_evaluating_again(make_toy, settings):

@@ -7,6 +7,8 @@ from importlib.metadata import entry_points, metadata
 import pytest
 import task_affinity
 
+pytestmark = pytest.mark.core
+
 
 def run(code: str) -> str:
     done = subprocess.run(

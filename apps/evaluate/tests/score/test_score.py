@@ -62,6 +62,7 @@ def table(tmp_path: Path) -> Path:
 FAST = ("--n-bootstrap", 50)
 
 
+@pytest.mark.core
 def test_files_hold_what_the_table_says(table: Path, tmp_path: Path) -> None:
     ended = score("--predictions", table, "--save-dir", tmp_path / "out", *FAST)
     assert ended.code == 0, ended.err

@@ -5,6 +5,8 @@ import pytest
 from molpool_pipelines.demo._properties import PROPERTIES, compute, esol
 from rdkit import Chem
 
+pytestmark = pytest.mark.core
+
 
 def test_esol_of_benzene_by_hand() -> None:
     # logP 1.6866 (six aromatic CH of Wildman and Crippen's table, 0.1581 + 0.1230 each),

@@ -21,6 +21,9 @@ from molpool_pipelines.runs import (
     reported_split,
 )
 
+pytestmark = pytest.mark.core
+
+
 Y = [[1.0, 0.0], [2.0, 1.0], [4.0, 1.0], [3.0, 0.0]]
 P = [[1.5, 0.2], [2.0, 0.9], [3.0, 0.4], [3.0, 0.5]]
 TABLE = task_metrics(Y, P, ["a", "b"], ["regression", "classification"])

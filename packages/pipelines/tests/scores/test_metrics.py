@@ -13,6 +13,9 @@ from molpool_pipelines.scores._predictions import Predictions
 from scipy import stats
 from sklearn import metrics as peer
 
+pytestmark = pytest.mark.core
+
+
 Made = Callable[..., Predictions]
 NONE = Resampling(n=0)
 

@@ -20,6 +20,9 @@ from molpool_pipelines.tables._duplicates import (
     merge_duplicates,
 )
 
+pytestmark = pytest.mark.core
+
+
 NAN = math.nan
 
 

@@ -17,6 +17,9 @@ from rt_ridge.statistics._ridge import batched_ridge
 from scipy.stats import multivariate_normal
 from sklearn.linear_model import Ridge
 
+pytestmark = pytest.mark.core
+
+
 COVARIATES = ["is_1", "is_2"]
 
 
