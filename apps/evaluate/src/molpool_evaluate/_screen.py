@@ -39,7 +39,7 @@ OF = {
     "quality": "quality",
     "scaffold": "scaffold",
     "similarity": "similarity",
-    "labels": "labels per task",
+    "labels": "labels",
 }
 
 

@@ -92,7 +92,7 @@ def numbers(texts: object) -> list[float]:
     ("kind", "make", "column"),
     [
         ("run", lambda p: make_run(p / "run"), "labels"),
-        ("study", lambda p: make_study(p / "study"), "score"),
+        ("study", lambda p: make_study(p / "study"), "inner score"),
         ("comparison", lambda p: make_comparison(p / "c.json"), "labels"),
     ],
 )
@@ -118,8 +118,8 @@ def test_dark_and_printed(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     source = make_study(tmp_path / "study")
     assert main(["report", "--study", str(source), "--output", str(page)]) == 0
-    assert look(tmp_path, page, "score")["dark"] == "rgb(255, 255, 255)"
-    assert look(tmp_path, page, "score", dark=True)["dark"] == "rgb(20, 23, 26)"
+    assert look(tmp_path, page, "inner score")["dark"] == "rgb(255, 255, 255)"
+    assert look(tmp_path, page, "inner score", dark=True)["dark"] == "rgb(20, 23, 26)"
     printed = tmp_path / "page.pdf"
     chromium(tmp_path, f"--print-to-pdf={printed}", page.as_uri())
     assert printed.read_bytes()[:5] == b"%PDF-"

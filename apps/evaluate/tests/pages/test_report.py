@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +13,6 @@ from evaluate_tables import frame, predictions, three
 from molpool_common import METRICS
 from molpool_evaluate.cli import main
 from molpool_pipelines.scores import CompareConfig, compare_models, pair_rows
-
-
-def png() -> bytes:
-    """Return a white picture of 4 x 2 points."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        body = kind + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
-    head = struct.pack(">IIBBBBB", 4, 2, 8, 0, 0, 0, 0)
-    rows = b"".join(b"\0" + b"\xff" * 4 for _ in range(2))
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )  # fmt: skip
 
 
 def make_run(folder: Path) -> Path:
@@ -52,7 +35,6 @@ def make_run(folder: Path) -> Path:
     (folder / "log.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
     said = {"time": "2026-01-01", "python": "3.11", "arguments": ["molpool-train", "chemprop"]}
     (folder / "environment.json").write_text(json.dumps(said))
-    (folder / "affinity_heatmap.png").write_bytes(png())
     return folder
 
 
@@ -114,17 +96,18 @@ class TestRun:
         labelled = np.isfinite(rows.y_true[:, 0])
         value = METRICS["ma_rae"](rows.y_true[labelled, 0], rows.y_pred[labelled, 0])
         text = plain(page)
-        assert re.search(rf"LogD {labelled.sum()} {value:.3f}", text)
+        error = METRICS["mae"](rows.y_true[labelled, 0], rows.y_pred[labelled, 0])
+        # Each value is followed by the two ends of its interval.
+        assert re.search(rf"LogD {labelled.sum()} – {error:.3f} \S+ \S+ {value:.3f} \S+ \S+ ", text)
         assert text.index("Test rows. A dash") < text.index("Validation rows. A dash")
         assert "Training rows. A dash" in text
 
     def test_all_parts_and_no_markup_of_names(self, tmp_path: Path) -> None:
         page = report(tmp_path, "--run", make_run(tmp_path / "run"))
-        for title in ("Largest errors", "Learning curves", "Task affinity", "Configuration"):
+        for title in ("Largest errors", "Learning curves", "Metrics by task", "Configuration"):
             assert f">{title}</h2>" in page
         assert "M&lt;" in page
         assert "M<1" not in page
-        assert "data:image/png;base64," in page
         assert "seed: 7" in page
         assert not re.search(r"(?:src|href)=.?https?:", page)
         # An epoch that a resumed run trained again is listed once.
@@ -133,9 +116,9 @@ class TestRun:
     def test_every_figure_has_words_and_numbers_or_a_table_below(self, tmp_path: Path) -> None:
         page = report(tmp_path, "--run", make_run(tmp_path / "run"))
         alts = re.findall(r'role="img" tabindex="0" aria-label="([^"]*)"', page)
-        assert len(alts) == 3
+        assert len(alts) == 4
         assert all(alts)
-        assert page.count("<summary>Numbers</summary>") == 2
+        assert page.count("<summary>Numbers</summary>") == 3
 
     def test_runs_without_test_rows_warn(self, tmp_path: Path) -> None:
         run = make_run(tmp_path / "run")

@@ -32,7 +32,7 @@ def test_a_study_of_the_table(make_config: Any, tmp_path: Path, capsys: Any) -> 
     flags = ["--config", str(path), "--save-dir", str(folder), "--n-trials"]
     assert main(["chemprop", *flags, "2"]) == 0
     said = capsys.readouterr().out
-    assert "14 rows of the outer test side are left out of everything here." in " ".join(
+    assert "14 rows of the outer test split are left out of everything here." in " ".join(
         said.split()
     )
     assert main(["chemprop", *flags, "4"]) == 0, "the same command goes on"

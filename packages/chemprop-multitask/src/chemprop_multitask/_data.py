@@ -144,6 +144,7 @@ class MoleculeData(Dataset[Datum]):
 
     def scaled(self, mean: FloatArray, scale: FloatArray) -> MoleculeData:
         """Return the same molecules, graphs shared, with targets as (y - mean) / scale."""
+        # Without `__init__`, which would check and featurise all molecules again.
         twin = object.__new__(MoleculeData)
         twin.__dict__.update(self.__dict__)
         if self.targets is not None:
@@ -246,6 +247,7 @@ def label_scale(
     if (labels == 0).any():
         name = task_names[int(np.argmin(labels))]
         raise ChempropError(f"task {name!r}: expected training labels; found none")
+    # float64 statistics over labels only; a missing label must not pull a task's mean.
     mean = np.nanmean(targets, axis=0)
     scale = np.nanstd(targets, axis=0)
     # A constant task is already as close to zero as it gets.

@@ -193,6 +193,8 @@ def plan_members(n_seeds: int, n_folds: int, seed: int) -> list[Member]:
 
 
 def _member_seed(seed: int, seed_number: int, fold: int) -> int:
+    # Spawn keys give independent streams; by seed + number, runs of seeds 0 and 1 would share
+    # members.
     return int(np.random.SeedSequence(seed, spawn_key=(seed_number, fold)).generate_state(1)[0])
 
 
@@ -300,6 +302,7 @@ class Ensemble:
         each = np.stack([m.predict(data, batch_size=batch_size) for m in self.members])
         if len(each) == 1:
             return each[0], np.full(each[0].shape, np.nan)
+        # Probabilities are averaged, not logits, as `chemprop predict` averages files.
         return each.mean(axis=0), each.std(axis=0, ddof=1)
 
     def save(self, folder: str | Path) -> None:
@@ -340,6 +343,7 @@ class Ensemble:
         ChempropError
             If there is no model file, or one that cannot be read.
         """
+        # groupby needs adjacent files of one member, which their sorted names are.
         of_member = groupby(model_files(path), key=lambda file: file.stem.partition(GROUP)[0])
         return cls([_together([ChempropModel.load(f) for f in files]) for _, files in of_member])
 

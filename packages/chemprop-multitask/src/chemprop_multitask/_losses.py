@@ -106,6 +106,7 @@ class MultiTaskLoss(ChempropMetric):  # type: ignore[misc]  # chemprop has no ty
         if self.average == "cell":
             return sums.sum() / counts.sum().clamp(min=1)
         means = sums / counts.clamp(min=1)
+        # Over tasks with a label: an absent task would otherwise pull the mean to 0.
         return means.sum() / (counts > 0).sum().clamp(min=1)
 
     def cells(
@@ -117,6 +118,8 @@ class MultiTaskLoss(ChempropMetric):  # type: ignore[misc]  # chemprop has no ty
     ) -> Tensor:
         """Return the loss of each cell [B, T], before weights and mask."""
         if lt_mask is not None:
+            # A prediction on the allowed side of a bound is set to the bound: no loss, and no
+            # gradient.
             preds = torch.where((preds < targets) & lt_mask, targets, preds)
         if gt_mask is not None:
             preds = torch.where((preds > targets) & gt_mask, targets, preds)

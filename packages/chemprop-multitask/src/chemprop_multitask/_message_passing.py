@@ -186,6 +186,8 @@ class FastBondMessagePassing(BondMessagePassing):  # type: ignore[misc]  # chemp
         H = self.tau(H_0)
         for _ in range(1, self.depth):
             if self.undirected:
+                # Undirected message passing: both directions of a bond share one state before each
+                # update.
                 H = (H + sums.reverse @ H) / 2
             H = self.update(sums.message @ H, H_0)
         atoms: Tensor = self.finalize(sums.readout @ H, bmg.V, V_d)

@@ -188,7 +188,7 @@ class ChempropModel:
             check_labels(val, self.task_names, self.task_types)
         resume = self.check_checkpoint(resume_from) if resume_from is not None else None
         mean, scale = self._fit_scaler(train)
-        self.module.train()  # an earlier prediction left dropout switched off
+        self.module.train()  # a prediction before has left dropout switched off
         recorder = Recorder(on_epoch)
         # A resumed run may find no better epoch than the best before, which lies there.
         folder = resume.parent if checkpoint_dir is None and resume else checkpoint_dir

@@ -40,6 +40,7 @@ class _Heads(Module):
         self.heads = ModuleList(heads)
         self.order: Tensor
         flat = torch.tensor([t for group in columns for t in group])
+        # argsort inverts the permutation; not persistent, since it follows from the groups.
         self.register_buffer("order", torch.argsort(flat), persistent=False)
 
     def forward(self, Z: Tensor) -> Tensor:
@@ -134,6 +135,8 @@ class GroupedPredictor(Predictor):  # type: ignore[misc]  # chemprop has no type
         ]
         self.input_dim = input_dim
         in_order = self.groups == (tuple(range(len(task_names))),)
+        # A single head bare, so that parameters have the names that Chemprop's own predictor gives
+        # them.
         self.ffn = heads[0] if in_order else _Heads(heads, self.groups)
         weights = torch.ones(len(task_names)) if task_weights is None else task_weights
         self.criterion = criterion if criterion is not None else MSE(weights)
@@ -185,6 +188,7 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
     def use_loss(self, loss: MultiTaskLoss, task_names: tuple[str, ...]) -> None:
         """Train and validate with a loss of these tasks from here on."""
         self.predictor.criterion = loss
+        # A copy, for training and validation each sum up an epoch of their own.
         self.metrics[-1] = loss.clone()
         self.task_names = task_names
 
@@ -214,6 +218,7 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
         """Return Chemprop's optimiser and schedule, with all of Adam's step in one kernel."""
         configured: dict[str, Any] = super().configure_optimizers()
         for group in configured["optimizer"].param_groups:
+            # Of many small parameters the step's cost is kernel launches, not arithmetic.
             group["fused"] = True
         return configured
 
@@ -266,6 +271,7 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
         self, cells: Tensor, mask: Tensor, batch: TrainingBatch, stage: str
     ) -> NonFiniteLossError:
         bad = (~cells.isfinite() & mask).nonzero().tolist()
+        # Finite cells can still sum to infinity: then no row is to blame alone.
         rows = sorted({batch.bmg.rows[b] for b, _ in bad}) or sorted(set(batch.bmg.rows))
         tasks = [self.task_names[t] for t in sorted({t for _, t in bad})] or list(self.task_names)
         return NonFiniteLossError(stage, self.trainer.current_epoch, rows, tasks)
@@ -304,6 +310,7 @@ def build_network(
         AGGREGATION[model.aggregation](),
         _predictor(config, task_names, kinds, message_passing.output_dim),
         batch_norm=model.batch_norm,
+        # Chemprop's Noam schedule divides by the epochs after the warm-up.
         warmup_epochs=min(train.warmup_epochs, train.epochs - 1),
         init_lr=train.init_lr or train.peak_lr / 10,
         max_lr=train.peak_lr,
@@ -338,6 +345,7 @@ def _predictor(
         "task_weights": torch.tensor([weights.get(name, 1.0) for name in task_names]),
     }
     if "regression" in kinds:
+        # A placeholder of the right shape: training sets means and scales from its own labels.
         shared["output_transform"] = nn.UnscaleTransform(np.zeros(n_tasks), np.ones(n_tasks))
     if config.groups is not None or len(set(kinds)) > 1:
         groups = config.groups if config.groups is not None else [list(task_names)]

@@ -85,6 +85,8 @@ class PackedGraphs:
         chosen = np.asarray(rows, dtype=np.int64)
         atoms, atom_start = _spans(self.atom_start, chosen)
         bonds, bond_start = _spans(self.bond_start, chosen)
+        # Ends of bonds count within a molecule, which keeps them in a byte and makes molecules
+        # movable.
         shift = np.repeat(atom_start[:-1], np.diff(bond_start))
         begin, end = self.begin[bonds] + shift, self.end[bonds] + shift
         edge_index = np.empty((2, 2 * len(bonds)), dtype=np.int64)
@@ -198,16 +200,22 @@ def _spans(start: IntArray, rows: IntArray) -> tuple[IntArray, IntArray]:
     """Return the positions of all members of these rows, and where each row's begin among them."""
     counts = start[rows + 1] - start[rows]
     new = _starts(counts)
+    # All ranges start[r] .. start[r + 1] at once: each range's shift repeated, plus one running
+    # index.
     return np.repeat(start[rows] - new[:-1], counts) + np.arange(new[-1]), new
 
 
 def _compact(values: NDArray[Any]) -> Codes:
+    # Atoms of drug-like molecules have a few hundred different feature rows: codes of one or two
+    # bytes replace rows of hundreds.
     return values.astype(np.min_scalar_type(int(values.max(initial=0))))
 
 
 def _distinct(rows: Float32Array) -> tuple[Float32Array, Codes]:
     """Return the different rows, compared as bits, and the number of each row's."""
     number: dict[bytes, int] = {}
+    # Hashing rows as bytes is linear, where np.unique over an axis sorts; bits, not values, so that
+    # unpacking is exact.
     texts = rows.view(f"V{rows.shape[1] * rows.itemsize}").ravel().tolist()
     codes = np.array([number.setdefault(text, len(number)) for text in texts], dtype=np.int64)
     first = np.unique(codes, return_index=True)[1]

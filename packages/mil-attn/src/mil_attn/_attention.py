@@ -150,6 +150,7 @@ def attention_frame(module: MILModule, data: BagData, *, effects: bool = True) -
     attention, predicted = _outputs(module, data)
     bag_of = np.repeat(np.arange(len(data)), data.sizes)
     n, n_tasks = len(bag_of), len(module.task_names)
+    # Instances without names are numbered within their bag, from 0.
     names = data.instance_ids or [str(i) for i in np.arange(n) - data.bounds[:-1][bag_of]]
     energies = np.full(n, np.nan) if data.energies is None else data.energies
     columns = {
@@ -279,6 +280,7 @@ def _outputs(module: MILModule, data: BagData) -> tuple[FloatArray, FloatArray]:
         for bags in BagLoader(scaled, 512):
             output = module(bags.to(device))
             attention.append(output.attention.cpu().double().numpy())
+            # float64 for the table alone: attention of a bag then sums to 1 as printed.
             values.append(module.values(output.logits).cpu().double().numpy())
     return np.concatenate(attention), np.concatenate(values)
 
@@ -321,10 +323,10 @@ def export_attention_page(
     tasks = frame["task"].unique(maintain_order=True).to_list()
     wanted = frame.filter(pl.col("molecule_id").is_in(list(mols)))
     rows = {str(key[0]): part for key, part in wanted.group_by("molecule_id", maintain_order=True)}
-    shown = [_molecule(n, mols[n], rows[n], len(tasks), conformers) for n in mols if n in rows]
-    for entry in shown:
+    entries = [_molecule(n, mols[n], rows[n], len(tasks), conformers) for n in mols if n in rows]
+    for entry in entries:
         entry["labels"] = None if data is None else _labels(data, entry["id"], tasks)
-    values = {"tasks": tasks, "effects": "effect" in frame.columns, "molecules": shown}
+    values = {"tasks": tasks, "effects": "effect" in frame.columns, "molecules": entries}
     write_text(Path(path), _page(title, values))
 
 
@@ -373,10 +375,10 @@ def _molecule(name: str, mol: Mol, rows: pl.DataFrame, n_tasks: int, most: int) 
     attention = rows["attention"].to_numpy().reshape(-1, n_tasks)
     # rank[k, t]: place of conformer k for task t, from 1.
     rank = 1 + np.argsort(np.argsort(-attention, axis=0, kind="stable"), axis=0)
-    drawn, positions = _drawing(mol)
+    structure, positions = _drawing(mol)
     return {
         "id": name,
-        **drawn,
+        **structure,
         "n": len(groups),
         "predictions": groups[0]["prediction"].to_list(),
         "conformers": [

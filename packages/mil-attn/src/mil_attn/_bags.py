@@ -142,7 +142,7 @@ def pack_bags(
     Parameters
     ----------
     instances : sequence of array or Tensor [n_b, F3], or Tensor [B, N, F3]
-        One matrix a bag, or all bags padded.
+        One matrix per bag, or all bags padded.
     key_padding_mask : BoolTensor [B, N], optional
         For padded bags: True where a row is padding, as in `torch.nn.MultiheadAttention`. None
         takes every row.
@@ -223,6 +223,7 @@ def check_offsets(offsets: Tensor, n_rows: int | None, ids: Sequence[str] | None
         )
     if ids is not None and len(ids) != len(offsets) - 1:
         raise MILError(f"ids: expected one per bag, {len(offsets) - 1}; found {len(ids)}.")
+    # Looking at values on a GPU waits for it, at every batch.
     if n_rows is None or offsets.device.type != "cpu":
         return
     check_bounds(offsets.numpy(), n_rows, ids)
@@ -253,6 +254,7 @@ def _present(values: Tensor | None, given: Tensor | None) -> Tensor | None:
     """Return where a label counts: it is there, and the caller's mask, if any, says so."""
     if values is None:
         return None
+    # A missing label is never a negative, whatever the caller's mask says (models.md, section 3).
     present = ~values.isnan()
     return present if given is None else present & given
 

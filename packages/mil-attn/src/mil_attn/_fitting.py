@@ -31,7 +31,7 @@ class FitResult:
     module : MILModule
         With the weights of the best epoch, its scaler and decision thresholds.
     records : list of EpochRecord
-        One an epoch.
+        One per epoch.
     best_epoch : int
         From 0.
     """
@@ -94,6 +94,7 @@ def fit(
         a positive, a loss is not finite (names epoch and bags), or the checkpoint is not one of
         this model.
     """
+    # Seeding torch is global; the fork gives the caller's generators back as they were.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         module = MILModule.from_data(config, train)
@@ -119,6 +120,7 @@ def fit(
     module.cpu()
     if val is not None and module.is_classifier:
         assert val.labels is not None
+        # On validation labels, never on training's, whose probabilities are too confident.
         module.thresholds = decision_thresholds(val.labels, predict(module, val), threshold_metric)
     return FitResult(module, result.records, result.best_epoch)
 
@@ -159,6 +161,7 @@ def _check_validation(val: BagData, task_names: tuple[str, ...]) -> None:
     if val.task_kind != "classification":
         return
     assert val.labels is not None
+    # Average precision without positives is undefined, not 0 (models.md, section 3).
     positives = (val.labels == 1).sum(axis=0)
     lacking = [name for name, n in zip(val.task_names, positives, strict=True) if n == 0]
     if len(lacking) == len(val.task_names):

@@ -56,7 +56,7 @@ def masked_mean(
 
 
 class MultiTaskFocal(nn.Module):
-    """Binary cross-entropy with weighted positives, times (1 - p_t)^gamma, a mean for each task.
+    """Binary cross-entropy with weighted positives, times (1 - p_t)^gamma, averaged per task.
 
     p_t is the probability given to the true class. With gamma 0 it is
     `torch.nn.BCEWithLogitsLoss`.
@@ -234,5 +234,7 @@ def normalize_lambdas(raw: Sequence[float] | Tensor, floor: float, ceil: float) 
         )
     if not 0 < floor <= ceil:
         raise MILError(f"floor, ceil: expected 0 < floor <= ceil; found {floor:g} and {ceil:g}.")
+    # Bounds act on ratios to the mean, so that they do not depend on the unit of `raw`; the second
+    # division undoes what clipping did to the mean, and the learning rate keeps its meaning.
     clipped = (values / values.mean()).clamp(floor, ceil)
     return clipped / clipped.mean()

@@ -17,7 +17,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 def write_npz(arrays: Mapping[str, npt.NDArray[Any]], path: Path) -> None:
-    """Write arrays, whole or not at all; equal arrays give equal bytes.
+    """Write arrays atomically; equal arrays give equal bytes.
 
     `numpy.load` reads the file. An array of objects is refused rather than pickled.
     """

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from sampling_core._errors import SamplingError, is_finite_number, require_keys, whole_number
 
 PHASES = ("warmup", "expand", "robust", "polish")
-"""Phases in the order in which they are passed; the last one is kept."""
+"""Phases in their order; training stays in the last one."""
 
 DEFAULT_QUALITIES = ("high", "medium", "low")
 
@@ -134,6 +134,8 @@ def _default_phase(phase: str, labels: tuple[str, ...]) -> dict[str, float]:
             f" no default weights in phase {phase!r}; give them"
         )
     total = math.fsum(defaults[: len(labels)])
+    # Fewer labels leave the worst ones out: renormalising keeps the ratios between those that
+    # remain.
     return {label: w / total for label, w in zip(labels, defaults, strict=False)}
 
 
@@ -280,6 +282,8 @@ class CurriculumState:
         """
         loss = float(val_loss)
         self._updates += 1
+        # A loss that is not finite must not become the best one, since nothing would then improve
+        # on it.
         if math.isfinite(loss) and loss < self.best - self.min_delta:
             self.best = loss
             self._stale = 0
@@ -296,6 +300,7 @@ class CurriculumState:
         """Return what changes during training as a plain dict that JSON can hold."""
         return {
             "phase": self.phase,
+            # JSON has no infinity.
             "best": self.best if math.isfinite(self.best) else None,
             "stale": self._stale,
             "updates": self._updates,
@@ -311,6 +316,7 @@ class CurriculumState:
             If a key is missing or the phase is unknown; the state is then as before.
         """
         require_keys(state, _CURRICULUM_KEYS, "state of the curriculum")
+        # Everything is checked before anything is assigned, so that a failed load changes nothing.
         self.weights(state["phase"])
         try:
             best = math.inf if state["best"] is None else float(state["best"])

@@ -22,7 +22,7 @@ class SamplingError(ValueError):
 
 
 def is_finite_number(value: object) -> TypeGuard[float]:
-    """Tell whether a value is a finite real number; True and False are none."""
+    """Return whether a value is a finite real number; True and False are none."""
     # numpy's scalars register as Real, and so does bool.
     if isinstance(value, bool) or not isinstance(value, Real):
         return False
@@ -51,7 +51,7 @@ def check_alpha(alpha: object, name: str = "alpha") -> float:
 
 
 def whole_number(name: str, value: object, *, least: int) -> int:
-    """Return a whole number, or say what is wrong with it."""
+    """Return an integer, or raise with what is wrong about it."""
     try:
         number = -1 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
     except TypeError:

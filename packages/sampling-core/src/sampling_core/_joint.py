@@ -119,6 +119,7 @@ class JointSampler(CellSampler):
             return label_cells(table, codes, self._n_qualities)
         n_cells = len(self.label_counts) * self._n_qualities
         if codes is not None:
+            # Codes task * Q + quality in place, in the smallest type that holds them: N may be 1e9.
             wide = primary.astype(np.min_scalar_type(-n_cells))
             wide *= self._n_qualities
             wide += codes
@@ -134,6 +135,8 @@ class JointSampler(CellSampler):
         task = np.ones(len(sizes))
         if self.task_alpha is not None:
             task = inverse_power(self.label_counts, self.task_alpha, COUNT_OFFSET)
+        # p(cell) ∝ size · w_task · w_quality: the row distribution summed over equal rows
+        # (models.md, section 1).
         weights = sizes * task[:, None] * self._phase_weights(self._quality_counts)
         return normalized(weights.ravel())
 
@@ -142,12 +145,15 @@ class JointSampler(CellSampler):
         assert self.task_alpha is not None
         state = self.curriculum_state
         if state is not None and state.count_normalize:
+            # Count-normalised weights are shares within a task: the counts of rows drop out.
             within = (sizes > 0) * np.array(list(state.weights(state.phase).values()))
         else:
             within = sizes * self._phase_weights(self._quality_counts)
         mass = within.sum(axis=1)
         drawable = mass > 0
         self._warn_left_out(drawable)
+        # A count of 0 has probability 0, which leaves undrawable tasks out of the normalisation
+        # too.
         task = inverse_power(np.where(drawable, self.label_counts, 0), self.task_alpha)
         share = np.divide(normalized(task), mass, out=np.zeros_like(mass), where=drawable)
         probabilities: FloatArray = within * share[:, None]

@@ -20,7 +20,7 @@ def map_legacy(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     Parameters
     ----------
     config : mapping
-        A whole configuration.
+        A complete configuration.
 
     Returns
     -------
@@ -28,7 +28,7 @@ def map_legacy(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         The new section, not yet validated, so that a misspelt key is named under its new name;
         empty where no legacy key is present.
     notes : list of str
-        What became of each legacy key, a sentence each.
+        One sentence per legacy key: what became of it.
 
     Raises
     ------
@@ -59,19 +59,19 @@ def map_legacy(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def migrate_legacy(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return a whole configuration with `joint_sampling` in place of its legacy keys.
+    """Return a configuration with `joint_sampling` in place of its legacy keys.
 
     Parameters
     ----------
     config : mapping
-        A whole configuration; not changed.
+        A complete configuration; not changed.
 
     Returns
     -------
     config : dict
         The same where it has no legacy key.
     notes : list of str
-        What became of each legacy key, a sentence each.
+        One sentence per legacy key: what became of it.
 
     Raises
     ------

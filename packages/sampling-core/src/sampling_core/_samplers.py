@@ -139,6 +139,8 @@ class DynamicCurriculumSampler(CellSampler):
 
     def _cell_probabilities(self) -> FloatArray:
         sizes = self._cells.sizes
+        # With count_normalize the vector is divided by the sizes, which cancel: p(quality) ∝
+        # q(quality).
         weights = sizes * phase_vector(self.curriculum_state, self.curriculum_state.phase, sizes)
         return normalized(weights)
 
@@ -206,7 +208,9 @@ class RarePositiveSampler(CellSampler):
         self.prevalence = np.divide(
             positives, labels, out=np.full(len(labels), np.nan), where=labels > 0
         )
+        # NaN, the prevalence of a task without labels, compares as False and is not rare.
         self.rare_tasks = np.flatnonzero(self.prevalence < rare_prev_thr)
+        # A row's weight depends on its number of rare positives alone: cells by k, whatever N is.
         k = np.arange(len(self.rare_tasks) + 1)
         self._weights = np.minimum(1.0 + k * rare_oversample_mult, sample_weight_cap)
         super().__init__(
@@ -266,6 +270,7 @@ def _count_positives(table: Targets) -> IntArray:
 
 def _rare_positives(table: Targets, rare_tasks: IntArray) -> Codes:
     """Return the number of rare tasks that each row is positive for."""
+    # The smallest signed type that holds every count: one byte per row up to 127 rare tasks.
     number = np.empty(len(table), dtype=np.min_scalar_type(-max(len(rare_tasks), 1)))
     for rows in row_chunks(*table.shape):
         number[rows] = np.count_nonzero(table[rows][:, rare_tasks] == 1, axis=1)

@@ -57,7 +57,7 @@ class EpochStream(Sampler[int]):
     Attributes
     ----------
     epoch : int
-        The epoch that is being drawn, from 0.
+        Current epoch, from 0.
 
     Raises
     ------
@@ -206,16 +206,18 @@ class EpochStream(Sampler[int]):
         while first < self.num_samples:
             block, offset = divmod(first, BLOCK)
             length = min(BLOCK, self.num_samples - block * BLOCK)
+            # A generator per block: any position is found without drawing those before it.
             sequence = np.random.SeedSequence(self.seed, spawn_key=(key, block))
             # A generator's raw words come first to last, so a shorter block is a prefix.
             words: Words = np.random.PCG64DXSM(sequence).random_raw(length)
+            # Rank r takes every R-th word of the one global stream (models.md, section 1).
             rows = draws.rows(words[offset :: self.world_size])
             yield rows
             first += len(rows) * self.world_size
 
 
 def _left(block: Iterator[int]) -> int:
-    """Return how many items an array's iterator still holds, as it tells when pickled."""
+    """Return how many items an array's iterator still holds, as its pickled state says."""
     _, (items, *_), *index = cast(tuple[Any, ...], block.__reduce__())
     return len(items) - index[0] if index else 0
 

@@ -70,17 +70,21 @@ class ChempropLosses:
         labelled = batch.Y.isfinite()
         cells = self._cells(predictions, batch.Y.nan_to_num(nan=0.0), batch) * batch.w
         counts = labelled.sum(dim=0)
+        # `where`, not a product with the mask: 0 * inf or 0 * NaN of a masked cell would be NaN.
         losses = torch.where(labelled, cells, 0.0).sum(dim=0) / counts.clamp(min=1)
         return losses, counts > 0
 
     def parts(self, model: nn.Module, batch: TrainingBatch) -> Sequence[Part]:
         """Divide a batch by label patterns, unless the model mixes its molecules."""
+        # Batch norm couples molecules: the gradient of a part is then not that of the batch.
         if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
             return []
         labelled = batch.Y.isfinite()
         bonds = torch.bincount(
             batch.bmg.batch[batch.bmg.edge_index[0]], minlength=len(labelled)
         ).double()
+        # Message passing works per bond, so directed bonds measure a molecule's cost better than
+        # atoms.
         sizes = (bonds / bonds.mean().clamp(min=1)).cpu().numpy()
         blocks = label_blocks(labelled.cpu().numpy(), sizes)
         if len(blocks) < 2:
@@ -130,9 +134,11 @@ class Subgraphs(BatchMolGraph):  # type: ignore[misc]  # chemprop has no types h
         place = torch.full((len(batch),), -1, device=rows.device)
         place[rows] = torch.arange(len(rows), device=rows.device)
         self.atoms = place[batch.batch] >= 0
+        # Bonds never join two molecules, so that the first atom decides.
         bonds = self.atoms[batch.edge_index[0]]
         self.V = batch.V[self.atoms]
         self.E = batch.E[bonds]
+        # The cumulative sum of a mask, less one, is each selected item's place after selection.
         self.edge_index = (self.atoms.cumsum(0) - 1)[batch.edge_index[:, bonds]]
         self.rev_edge_index = (bonds.cumsum(0) - 1)[batch.rev_edge_index[bonds]]
         self.batch = place[batch.batch[self.atoms]]

@@ -156,8 +156,11 @@ class FunctionalLosses:
         losses : Tensor [T]
         present : Tensor of bool [T]
         """
+        # Batch norm updates its buffers in place: it gets copies, and the model's own stay.
         replaced = {name: buffer.clone() for name, buffer in self._module.named_buffers()}
         replaced |= {f"model.{name}": value for name, value in (parameters or {}).items()}
+        # The same dropout masks as in training's own pass: otherwise their noise would be taken for
+        # an effect of the step.
         with random.replayed():
             outcome: tuple[Tensor, Tensor] = functional_call(self._module, replaced, (batch,))
         return outcome
@@ -217,15 +220,18 @@ def label_blocks(
 def _best_union(tasks: FloatArray, size: FloatArray, overhead: float) -> tuple[int, int]:
     """Return the two blocks whose union saves most, or one block twice where none saves."""
     n = tasks.sum(axis=1)
+    # |A ∪ B| = |A| + |B| - |A ∩ B|, the intersections as one matmul of 0/1 rows.
     together = n[:, None] + n - tasks @ tasks.T
     apart = _cost(n, size, overhead)
     change = _cost(together, size[:, None] + size, overhead) - apart[:, None] - apart
+    # The diagonal wins the argmin only if no union saves.
     np.fill_diagonal(change, 0.0)
     first, second = np.unravel_index(np.argmin(change), change.shape)
     return int(first), int(second)
 
 
 def _cost(n_tasks: FloatArray, size: FloatArray, overhead: float) -> FloatArray:
+    # One backward pass per task, and one forward pass of about the same cost.
     cost: FloatArray = (n_tasks + 1) * (size + overhead)
     return cost
 
@@ -288,7 +294,7 @@ def add_gradients(
     rows : sequence of int [K]
         Row of each loss.
     inputs : sequence of Tensor
-        What to differentiate by, P numbers in all. One that a loss does not reach counts as zeros.
+        What to differentiate by, P numbers in all; zeros where a loss does not depend on it.
 
     Notes
     -----
@@ -296,6 +302,7 @@ def add_gradients(
     every activation is then read and written for all tasks at once and leaves the cache.
     """
     for row, loss in zip(rows, losses.unbind(), strict=True):
+        # A task that does not depend on any parameter keeps its row of zeros.
         if not loss.requires_grad:
             continue
         grads = torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True)
@@ -323,6 +330,8 @@ def gramian(jacobian: Tensor, chunk: int = 1 << 16) -> Tensor:
     """
     total = jacobian.new_zeros(len(jacobian), len(jacobian), dtype=torch.float64)
     for columns in torch.split(jacobian, chunk, dim=1):
+        # Matmuls in float32 are quick and short sums lose little; the long sum over P goes in
+        # float64.
         total += columns @ columns.T
     return total
 

@@ -107,6 +107,7 @@ class EncoderGradients:
             losses, present = self._functional(part.batch, step.random)
             tasks = present.nonzero().squeeze(1)
             rows = [row_of[task] for task in tasks.tolist()]
+            # Gradients are linear: a part's share of the labels weighs its mean loss (see `Part`).
             add_gradients(jacobian, (losses * part.weights)[tasks], rows, self._inputs)
         return jacobian
 
@@ -171,6 +172,8 @@ class Lookahead:
 
     def __call__(self, step: Step) -> FloatArray:
         """Return the affinities [K, K]: 1 − Lᵢ(θ − η gⱼ) / Lᵢ(θ); not finite where Lᵢ is 0."""
+        # Losses of training's own pass, which the replayed random state makes comparable with
+        # `after`.
         before = step.losses.detach()[step.tasks]
         columns = []
         for task in step.tasks.tolist():
@@ -179,6 +182,7 @@ class Lookahead:
                 stepped = _stepped(step.losses[task], self._parameters, self._step)
                 with torch.no_grad():
                     after = self._functional(step.batch, step.random, stepped)[0][step.tasks]
+            # Column j holds what all tasks receive from j, as `tag` reads the matrix.
             columns.append(1 - after / before)
         return torch.stack(columns, dim=1).double().cpu().numpy()
 

@@ -160,11 +160,11 @@ def _draw_matrix(
     axes: Axes, matrix: FloatArray, errors: FloatArray | None, names: list[str], cmap: str
 ) -> None:
     n_tasks = len(names)
-    shown = np.where(np.eye(n_tasks, dtype=bool), np.nan, matrix)
-    limit = float(np.nanmax(np.abs(shown))) if n_tasks > 1 else 1.0
+    off_diagonal = np.where(np.eye(n_tasks, dtype=bool), np.nan, matrix)
+    limit = float(np.nanmax(np.abs(off_diagonal))) if n_tasks > 1 else 1.0
     limit = limit or 1.0
     axes.set_facecolor(DIAGONAL)
-    image = axes.imshow(shown, cmap=cmap, vmin=-limit, vmax=limit)
+    image = axes.imshow(off_diagonal, cmap=cmap, vmin=-limit, vmax=limit)
     bar = axes.figure.colorbar(image, ax=axes, shrink=0.8, aspect=25)
     bar.outline.set_visible(False)
     symmetric = np.allclose(matrix, matrix.T, atol=1e-6 * limit)
@@ -175,7 +175,7 @@ def _draw_matrix(
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     if n_tasks <= ENTRIES_UP_TO:
-        _write_entries(axes, image, shown, errors, size)
+        _write_entries(axes, image, off_diagonal, errors, size)
 
 
 def _name_rows(axes: Axes, names: list[str], size: float) -> None:
@@ -189,10 +189,10 @@ def _name_rows(axes: Axes, names: list[str], size: float) -> None:
 
 
 def _write_entries(
-    axes: Axes, image: Any, shown: FloatArray, errors: FloatArray | None, size: float
+    axes: Axes, image: Any, off_diagonal: FloatArray, errors: FloatArray | None, size: float
 ) -> None:
-    decimals = 2 if np.nanmax(np.abs(shown), initial=1e-300) >= 0.1 else 3
-    for (i, j), value in np.ndenumerate(shown):
+    decimals = 2 if np.nanmax(np.abs(off_diagonal), initial=1e-300) >= 0.1 else 3
+    for (i, j), value in np.ndenumerate(off_diagonal):
         if i == j:
             continue
         # Adding zero turns -0.0 into 0.0.

@@ -90,6 +90,7 @@ def grouping_stability(
     for matrix in resampled(sums, counts, config.n_bootstrap, config.seed, normalize=normalize):
         again = select_groups(matrix, names, config)
         together += _share_a_group(again, names)
+        # Rand index adjusted for chance (Hubert and Arabie 1985): of two random groupings it is 0.
         agreement.append(adjusted_rand_score(_served(grouping, names), _served(again, names)))
     return GroupingStability(
         task_names=names,
@@ -109,9 +110,13 @@ def resampled(
     flat_sums, flat_counts = sums.reshape(n_blocks, -1), counts.reshape(n_blocks, -1)
     total = _mean(sums.sum(axis=0), counts.sum(axis=0), None, normalize=False)
     for _ in range(n_resamples):
+        # How often each block is resampled is multinomial, so that a resample is one weighted sum
+        # and no block is copied.
         times = generator.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks)).astype(float)
-        drawn_sums, drawn_counts = times @ flat_sums, times @ flat_counts
-        yield _mean(drawn_sums.reshape(square), drawn_counts.reshape(square), total, normalize)
+        resampled_sums, resampled_counts = times @ flat_sums, times @ flat_counts
+        yield _mean(
+            resampled_sums.reshape(square), resampled_counts.reshape(square), total, normalize
+        )
 
 
 def _mean(
@@ -121,6 +126,7 @@ def _mean(
     mean: FloatArray = np.divide(sums, counts, out=missing, where=counts > 0)
     if not normalize:
         return mean
+    # After averaging, as models.md (section 2) has it: dividing per batch would be the mean cosine.
     inverse = inverse_lengths(mean)
     return mean * inverse * inverse[:, None]
 

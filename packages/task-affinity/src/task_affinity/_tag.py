@@ -63,6 +63,7 @@ def received(affinity: FloatArray, members: BoolArray) -> FloatArray:
     """
     others = without_diagonal(affinity)
     size = members.sum(axis=-1, keepdims=True)
+    # With a diagonal of zeros one matmul sums over j in S, j != i (models.md, section 2).
     mean = members @ others.T / np.maximum(size - 1, 1)
     return np.where(members, np.where(size == 1, ALONE, mean), -np.inf)
 
@@ -114,6 +115,7 @@ def polished(affinity: FloatArray, groups: BoolArray) -> BoolArray:
     others = without_diagonal(affinity)
     groups = groups.copy()
     values = received(affinity, groups)
+    # Coordinate ascent: a local optimum is proven by one full round in which no group changed.
     idle, k = 0, 0
     while idle < len(groups):
         idle = 0 if _settled(others, groups, values, k) else idle + 1
@@ -159,6 +161,8 @@ def move_gains(others: FloatArray, rest: FloatArray, members: BoolArray) -> Floa
     floor = rest[inside]
     now = np.maximum(floor, sums / (len(inside) - 1) if len(inside) > 1 else ALONE).sum()
 
+    # The size grows by one, so members' means divide by |S|. All moves are scored from the row sums
+    # at once, O(T^2), where scoring each changed group anew would be O(T^3).
     entering = (sums[:, None] + others[np.ix_(inside, outside)]) / max(len(inside), 1)
     own = others[np.ix_(outside, inside)].sum(axis=1) / len(inside) if len(inside) else ALONE
     joined = np.maximum(floor[:, None], entering).sum(axis=0)
@@ -168,6 +172,7 @@ def move_gains(others: FloatArray, rest: FloatArray, members: BoolArray) -> Floa
         left = (sums[:, None] - others[np.ix_(inside, inside)]) / (len(inside) - 2)
     else:
         left = np.full((len(inside), len(inside)), ALONE)
+    # A task does not receive from a group that it has left.
     np.fill_diagonal(left, -np.inf)
     gains[inside] = np.maximum(floor[:, None], left).sum(axis=0) - now
     return gains
@@ -195,9 +200,10 @@ def beam_choice(values: FloatArray, n_choose: int, width: int) -> IntArray:
     chosen = np.empty((1, 0), dtype=np.intp)
     for _ in range(n_choose):
         worth = _worth(best, values)
-        # Several orders reach one choice; a few more than `width` leave enough distinct ones.
+        # Several orders give one choice; a few more than `width` leave enough distinct ones.
         ranked = np.argsort(-worth, axis=None, kind="stable")[: 4 * width]
         state, group = np.unravel_index(ranked, worth.shape)
+        # Sorted, the orders of one choice are equal rows.
         candidates = np.sort(np.column_stack([chosen[state], group]), axis=1)
         _, first = np.unique(candidates, axis=0, return_index=True)
         first = np.sort(first)[:width]
@@ -208,6 +214,7 @@ def beam_choice(values: FloatArray, n_choose: int, width: int) -> IntArray:
 
 def _worth(best: FloatArray, values: FloatArray) -> FloatArray:
     """Return the worth [B, G] of each state with each group added, in little memory."""
+    # One task per step: the broadcast over all tasks would hold B x G x T numbers at once.
     worth = np.zeros((len(best), len(values)))
     for task in range(values.shape[1]):
         worth += np.maximum(best[:, task, None], values[None, :, task])
@@ -263,6 +270,8 @@ def beam_search(
             break
         pool = _pooled(pool, states, affinity, limit=ENTRIES // (n_tasks * width))
         chosen = pool[beam_choice(received(affinity, pool), n_groups, width)[: width // 2]]
+        # Half of the states intensify (recombine known groups), half diversify (iterated local
+        # search).
         kicks = kicked(best, width - len(chosen), generator)
         states = _covered(np.concatenate([chosen, kicks]), generator)
     return best
@@ -275,6 +284,7 @@ def random_states(
     states = np.zeros((n_states, n_groups, n_tasks), dtype=bool)
     home = generator.integers(n_groups, size=(n_states, n_tasks))
     np.put_along_axis(states, home[:, None, :], True, axis=1)
+    # With this probability a task joins about one further group on average, whatever their number.
     states[::2] |= generator.random(states[::2].shape) < 1 / n_groups
     return states
 
@@ -301,6 +311,7 @@ def _pooled(pool: BoolArray, states: BoolArray, affinity: FloatArray, limit: int
     """Return the distinct groups of pool and states that hold a task, at most `limit` of them."""
     every = np.concatenate([states.reshape(-1, states.shape[2]), pool])
     every = every[every.any(axis=1)]
+    # Packed, eight tasks are one byte: sorting the rows for uniqueness is the cost here.
     _, first = np.unique(np.packbits(every, axis=1), axis=0, return_index=True)
     every = every[np.sort(first)]
     if len(every) <= limit:
@@ -354,7 +365,7 @@ def undominated(values: FloatArray) -> IntArray:
     alive = np.ones(len(values), dtype=bool)
     for k in range(len(values)):
         if alive[k]:
-            # A group is dominated only by one with all of its tasks, which comes earlier.
+            # A group is dominated only by one with all of its tasks, which precedes it.
             rest = k + 1 + np.flatnonzero(alive[k + 1 :])
             alive[rest[(values[rest] <= values[k]).all(axis=1)]] = False
     return larger_first[alive]
@@ -387,6 +398,8 @@ def lowest_bound(
         excess = np.maximum(values - prices, 0.0)
         surplus = excess.sum(axis=1)
         top = np.argsort(-surplus, kind="stable")[:n_choose]
+        # The Lagrangian dual: sum of prices + the k largest surpluses, an upper bound at any
+        # prices.
         bound = float(prices.sum() + surplus[top].sum())
         waited += 1
         if bound < lowest:
@@ -394,6 +407,8 @@ def lowest_bound(
         slope = 1.0 - (excess[top] > 0).sum(axis=0)
         if lowest <= bar or not slope.any():
             break
+        # Subgradient steps need not ascend; without progress halve them and go back to the best
+        # prices (Held, Wolfe and Crowder, 1974).
         if waited == 5:
             pace, waited, prices = pace / 2, 0, at
             continue
@@ -417,6 +432,7 @@ def solved(values: FloatArray, n_choose: int) -> tuple[IntArray, bool]:
         return np.empty(0, dtype=np.intp), True
     group, task = np.nonzero(np.isfinite(values))
     worth = values[group, task]
+    # Gains of 1e-6 are common for cosines and would vanish in the solver's absolute tolerances.
     scaled = worth * (SPREAD / max(float(np.ptp(worth)), 1e-300))
     serve = np.arange(len(worth))
     once = sparse.csr_array((np.ones(len(worth)), (task, n_groups + serve)))
@@ -426,6 +442,7 @@ def solved(values: FloatArray, n_choose: int) -> tuple[IntArray, bool]:
     count = np.r_[np.ones(n_groups), np.zeros(len(worth))]
     answer = milp(
         np.r_[np.zeros(n_groups), -scaled],
+        # Only groups need to be integral: given those, the best assignment of tasks is a vertex.
         integrality=count,
         bounds=Bounds(0, 1),
         constraints=[
@@ -471,6 +488,7 @@ def tag(affinity: FloatArray, n_groups: int, seed: int) -> tuple[BoolArray, bool
     good = beam_search(affinity, n_groups, seed, start, patience=1)
     numbers = np.arange(1, 2**n_tasks)
     every = ((numbers[:, None] >> np.arange(n_tasks)) & 1).astype(bool)
+    # A group's bit mask less one is its row in `every`, since masks start at 1.
     at = good[good.any(axis=1)] @ (1 << np.arange(n_tasks)) - 1
     chosen, proven = best_choice(received(affinity, every), n_groups, at)
     return _that_serve(affinity, every[chosen]), proven

@@ -39,6 +39,7 @@ def store_of(
     from molpool_common import rdkit_version
 
     settings = config.model_dump_json() + ",".join(families)
+    # Settings and RDKit's version are in the name: changed ones never read stale features.
     digest = blake2b(settings.encode(), digest_size=8).hexdigest()
     return ContentStore(cache / f"{name}-{_FORMAT}-rdkit-{rdkit_version()}-{digest}")
 
@@ -131,6 +132,7 @@ def pack_conformers(parts: Sequence[Conformers]) -> Arrays:
 def unpack_conformers(arrays: Arrays, rows: IntArray) -> Iterator[Conformers]:
     """Yield the conformers of some molecules of a file."""
     count, atoms = arrays["count"], arrays["atoms"]
+    # Ragged arrays lie flat in one file; a molecule's part ends where the running sum says.
     ends, atom_ends = np.cumsum(count), np.cumsum(count * atoms)
     for row in rows.tolist():
         k, a = int(count[row]), int(atoms[row])

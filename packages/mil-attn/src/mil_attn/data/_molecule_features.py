@@ -161,6 +161,7 @@ def _embed(heavy: Mol, config: ConformerConfig) -> Conformers:
     if not usable.any():
         return no_conformers("no conformer of finite energy")
     stay = _pruned(mol, energies, usable, config)
+    # Relative to the lowest: a force field's absolute energy means nothing across molecules.
     return Conformers(positions[stay], energies[stay] - energies[stay[0]])
 
 
@@ -168,6 +169,7 @@ def _with_hydrogens(mol: Mol, config: ConformerConfig) -> Mol:
     from rdkit import Chem
 
     if config.largest_fragment:
+        # Distances between a molecule and its counter-ion are arbitrary in an embedding.
         mol = max(Chem.GetMolFrags(mol, asMols=True), key=lambda part: part.GetNumHeavyAtoms())
     return Chem.AddHs(mol)
 
@@ -178,6 +180,7 @@ def _place(mol: Mol, config: ConformerConfig) -> bool:
 
     parameters: Any = rdDistGeom.ETKDGv3()
     parameters.randomSeed = _rdkit_seed(config.seed)
+    # Molecules are spread over processes; threads within one would compete with them.
     parameters.numThreads = 1
     parameters.timeout = config.max_seconds
     began = monotonic()
@@ -210,6 +213,7 @@ def _relax(mol: Mol, config: ConformerConfig) -> FloatArray:
         return np.full(mol.GetNumConformers(), np.nan)
     if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
         relax: Any = rdForceFieldHelpers.MMFFOptimizeMoleculeConfs
+    # MMFF94 is the more accurate for organic molecules but lacks many elements, which UFF covers.
     elif rdForceFieldHelpers.UFFHasAllMoleculeParams(mol):
         relax = rdForceFieldHelpers.UFFOptimizeMoleculeConfs
     else:
@@ -226,6 +230,7 @@ def _pruned(
     order = np.argsort(energies, kind="stable")
     order = order[usable[order]]
     if config.energy_window is not None:
+        # Negated, so that unknown energies (NaN) stay.
         order = order[~(energies[order] > energies[order[0]] + config.energy_window)]
     if config.rmsd == 0 or len(order) < 2:
         return [int(i) for i in order]
@@ -236,6 +241,8 @@ def _apart(distances: FloatArray, order: list[int], least: float) -> list[int]:
     """Return each of an order that is at least so far from all before it that stay."""
     stay: list[int] = []
     for i in order:
+        # Lowest first: of two conformers that are too close the one of lower energy represents
+        # both.
         if not stay or distances[i, stay].min() >= least:
             stay.append(i)
     return stay
@@ -246,6 +253,7 @@ def _distances(mol: Mol) -> FloatArray:
     from rdkit import Chem
     from rdkit.Chem import rdMolAlign
 
+    # Symmetries of hydrogens (methyl groups) multiply the matches and distinguish no conformers.
     heavy = Chem.RemoveHs(mol, sanitize=False)
     n = mol.GetNumConformers()
     lower = rdMolAlign.GetAllConformerBestRMS(heavy, numThreads=1, maxMatches=_MATCHES)
@@ -358,6 +366,7 @@ def _counts(mol: Mol, config: Descriptors2DConfig) -> NDArray[np.uint16]:
     if not config.morgan_bits:
         return np.zeros(0, dtype=np.uint16)
     found = _morgan(config).GetCountFingerprintAsNumPy(mol)
+    # Saturate: a cast alone would wrap around.
     counts: NDArray[np.uint16] = np.minimum(found, np.iinfo(np.uint16).max).astype(np.uint16)
     return counts
 

@@ -87,6 +87,7 @@ class _Pool(Generic[ItemT, ResultT]):
             self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _fill(self, groups: Iterator[list[ItemT]]) -> None:
+        # Twice the workers: none waits for its next group, and few are lost when a process dies.
         while len(self._running) < 2 * self._workers:
             group = next(groups, None)
             if group is None:
@@ -103,6 +104,8 @@ class _Pool(Generic[ItemT, ResultT]):
 
     def _one_by_one(self, broken: list[list[ItemT]]) -> Iterator[tuple[list[ItemT], list[ResultT]]]:
         """Find the item at which the process died, in a process of its own for as long."""
+        # A dead process breaks the pool for all groups under way, so each of them is under
+        # suspicion.
         suspects = [item for group in [*broken, *self._running.values()] for item in group]
         self._running.clear()
         self._executor.shutdown(wait=True, cancel_futures=True)

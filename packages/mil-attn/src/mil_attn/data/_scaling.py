@@ -50,10 +50,13 @@ class ColumnScale:
             count += there.sum(axis=0)
             total += np.where(there, block, 0).sum(axis=0)
         mean = total / np.maximum(count, 1)
+        # A second pass about the mean: Σx² - n·mean² cancels where a column's mean is large.
         squares = np.zeros(values.shape[1])
         for block in _blocks(values):
             squares += (np.where(np.isnan(block), 0, block - mean) ** 2).sum(axis=0)
         scale = np.sqrt(squares / np.maximum(count, 1))
+        # Equal values rounded to float32 differ by less than this: dividing by it would blow noise
+        # up.
         return cls(tuple(names), mean, np.where(scale > _ROUNDING * np.abs(mean), scale, 0.0))
 
     def transform(self, values: NDArray[Any]) -> FloatArray:
@@ -196,6 +199,8 @@ class FeatureScaler:
 
 def _blocks(values: NDArray[Any]) -> Iterator[FloatArray]:
     for start in range(0, len(values), _BLOCK):
+        # float64 per block: sums over millions of float32 instances lose digits, a full copy the
+        # memory.
         yield values[start : start + _BLOCK].astype(np.float64)
 
 
@@ -205,6 +210,7 @@ def _features(scale: ColumnScale | None, values: Float32Array | None) -> Float32
     scaled = np.empty_like(values)
     for start in range(0, len(values), _BLOCK):
         block = scale.transform(values[start : start + _BLOCK])
+        # 0 is the training mean in scaled units: an undefined feature is imputed by it.
         scaled[start : start + _BLOCK] = np.where(np.isnan(block), 0.0, block)
     return scaled
 

@@ -262,6 +262,7 @@ class SmilesFeatures:
         workers: int,
         progress: StageProgress | None,
     ) -> None:
+        # A table repeats molecules (salts, replicates), and each costs seconds of embedding.
         texts = list(dict.fromkeys(smiles))
         folder = None if cache is None else Path(cache)
 

@@ -41,6 +41,7 @@ class DropPath(nn.Module):
         if self.rate == 0 or not self.training:
             return x
         stays = torch.empty(len(x), *[1] * (x.dim() - 1), device=x.device, dtype=x.dtype)
+        # Inverted dropout: rows that stay are scaled up, so that prediction needs no factor.
         return x * stays.bernoulli_(1 - self.rate).div_(1 - self.rate)
 
     def extra_repr(self) -> str:
@@ -79,6 +80,7 @@ class ResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
+        # SwiGLU's value and gate come from one matmul.
         self.ff1 = nn.Linear(width, inner if activation else 2 * inner)
         self.act = _ACTIVATIONS[activation]() if activation else nn.SiLU()
         self.gated = activation is None
@@ -164,6 +166,7 @@ class MLPEmbedderV3Like(nn.Module):
         Tensor [..., hidden]
             Their embeddings.
         """
+        # Features of different units meet here: normed first, none dominates the projection.
         hidden: Tensor = self.proj(self.norm(x))
         for block in self.blocks:
             hidden = block(hidden)
@@ -228,6 +231,8 @@ def make_residual_mlp_embedder_v3(
     return MLPEmbedderV3Like(
         in_dim,
         hidden,
+        # The linear rule of stochastic depth (Huang et al. 2016): early blocks feed all later ones
+        # and are dropped least.
         drop_paths=[drop_path * i / depth for i in range(n_layers)],
         scales=[residual_scale * min(1.0, (i + 1) / (scale_warmup + 1)) for i in range(n_layers)],
         dropout=dropout,

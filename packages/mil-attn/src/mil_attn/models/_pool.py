@@ -85,6 +85,8 @@ class _Values(torch.autograd.Function):
                 pool_into(there, flat[run.rows], rows[run.rows], run)
                 by_head = values[run.bags].flatten(0, 1).transpose(0, 1)
                 head_matmul(by_head, _by_head(there, w_v), w_v.mT, share=0)
+        # Recomputed otherwise, as in gradient checkpointing: [B, T·H, D] exceeds the instances'
+        # memory.
         saved = sums if len(runs) == 1 else None
         ctx.save_for_backward(weights, rows, w_v, of_rows, saved)
         ctx.segments = segments
@@ -231,7 +233,7 @@ class TaskAttentionPool(nn.Module):
     norm : LayerNorm
         Applied to instances before attention.
     queries : Parameter [1, T, D]
-        One learned query a task.
+        One learned query per task.
     mha : MultiheadAttention
         Owner of the projections, so that weights can be exchanged; never called itself.
 
@@ -283,9 +285,12 @@ class TaskAttentionPool(nn.Module):
         self.mean_residual = mean_residual
         self.norm = nn.LayerNorm(dim)
         self.queries = nn.Parameter(torch.empty(1, n_tasks, dim))
+        # Queries start with a length of about 1 whatever D is, and attention nearly uniform.
         nn.init.trunc_normal_(self.queries, std=dim**-0.5)
         self.mha = nn.MultiheadAttention(dim, n_heads, dropout=dropout, batch_first=True)
         if source != "attn_out":
+            # A parameter without a gradient would stop distributed training, which waits for all of
+            # them.
             self.mha.out_proj.requires_grad_(False)
 
     def forward(self, instances: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
@@ -362,6 +367,7 @@ class TaskAttentionPool(nn.Module):
         else:
             pooled = self._pooled_instances(weights, rows, w_v, b_v, segments)
         if self.mean_residual > 0:
+            # Over the bag's own rows: packed bags have no padding that a mean could count.
             mean = segment_mean(rows, segments)[:, None]
             pooled = torch.lerp(pooled, mean.expand_as(pooled), self.mean_residual)
         return segments.unsort_bags(pooled), segments.unsort(self._head_mean(attention))
@@ -369,8 +375,11 @@ class TaskAttentionPool(nn.Module):
     def _folded(self, w_q: Tensor, b_q: Tensor, w_k: Tensor) -> Tensor:
         """Return, for each task and head, the vector [T·H, D] whose product is the score."""
         n_heads, head_dim = self.mha.num_heads, self.mha.head_dim
+        # The temperature divides queries before their bias is added, so the bias is not tempered:
+        # this is the model that `mha` computes from tempered queries.
         queries = F.linear(self.queries[0] / self.temperature, w_q, b_q) * head_dim**-0.5
         by_head = queries.view(-1, n_heads, head_dim).transpose(0, 1)
+        # q · (W_k x) = (W_kᵀ q) · x per head: absorbed attention (models.md, section 3).
         folded: Tensor = by_head @ w_k.view(n_heads, head_dim, -1)
         return folded.transpose(0, 1).flatten(0, 1)
 
@@ -380,6 +389,8 @@ class TaskAttentionPool(nn.Module):
         """Return the heads' pooled values, side by side [B, T, D]."""
         n_heads, head_dim = self.mha.num_heads, self.mha.head_dim
         by_head = w_v.view(n_heads, head_dim, -1)
+        # Σ a_i (W_v x_i) = W_v (Σ a_i x_i): projecting after pooling costs per bag, not per
+        # instance.
         values = segment_values(weights.view(len(rows), -1, n_heads), rows, by_head, segments)
         sums = self._sums(weights, segments)
         if sums is None:

@@ -64,6 +64,7 @@ class Segments:
     def __init__(self, offsets: Tensor) -> None:
         self.n_bags = len(offsets) - 1
         self._offsets = offsets
+        # Stable, so that bags of one size stay in the order of the batch and results repeat.
         self.sizes, self._order = offsets.diff().sort(stable=True)
         # The only wait for the device: how many bags there are of each size.
         counts = torch.stack(torch.unique_consecutive(self.sizes, return_counts=True))
@@ -132,6 +133,7 @@ def _run(buckets: list[Bucket], bag: int, row: int) -> Run:
 
 def _inverse(permutation: Tensor) -> Tensor:
     inverse = torch.empty_like(permutation)
+    # A scatter in O(n), where argsort would be O(n log n).
     inverse[permutation] = torch.arange(len(permutation), device=permutation.device)
     return inverse
 
@@ -253,7 +255,7 @@ def segment_pool(weights: Tensor, rows: Tensor, segments: Segments) -> Tensor:
     Parameters
     ----------
     weights : Tensor [M, R]
-        Sorted rows; a column each weighted sum.
+        Sorted rows; one column per weighted sum.
     rows : Tensor [M, D]
         Sorted rows.
     segments : Segments
@@ -270,6 +272,7 @@ def segment_pool(weights: Tensor, rows: Tensor, segments: Segments) -> Tensor:
 
 def segment_mean(rows: Tensor, segments: Segments) -> Tensor:
     """Return the mean of each bag's rows [M, D], as [B, D]."""
+    # A mean is pooling by weights 1/n: one kernel, and its backward pass, serve both.
     share = segments.spread(1 / segments.sizes.to(rows))
     return segment_pool(share[:, None], rows, segments)[:, 0]
 
@@ -298,6 +301,7 @@ class _Softmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, segments: Segments) -> Tensor:
         highest = _reduced(scores, segments, "max")
+        # Shifted by the bag's maximum, which cancels in the quotient, no exponential overflows.
         weights = (scores - segments.spread(highest)).exp_()
         weights.mul_(segments.spread(_reduced(weights, segments, "sum").reciprocal_()))
         ctx.save_for_backward(weights)
@@ -309,6 +313,7 @@ class _Softmax(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (weights,) = ctx.saved_tensors
         grad_scores = weights * grad
+        # The softmax's vector-Jacobian product: a * (g - Σ a g) over each bag and column.
         sums = ctx.segments.spread(_reduced(grad_scores, ctx.segments, "sum"))
         return grad_scores.addcmul_(weights, sums, value=-1), None
 
@@ -332,6 +337,7 @@ class _Pool(torch.autograd.Function):
 
 
 def _reduced(rows: Tensor, segments: Segments, how: str) -> Tensor:
+    # `unsafe` skips a check of the lengths that waits for the device; offsets were checked before.
     return torch.segment_reduce(rows, how, lengths=segments.sizes, axis=0, unsafe=True)
 
 
@@ -340,5 +346,7 @@ def _is_highest(scores: Tensor, segments: Segments, top_k: int) -> Tensor:
     run = segments.all_bags()
     for out, part in zip(run.split_rows(highest), run.split_rows(scores), strict=True):
         if top_k < part.shape[1]:
+            # By threshold, not by topk's indices, whose choice among equal scores depends on their
+            # order.
             torch.ge(part, part.topk(top_k, dim=1).values[:, -1:], out=out)
     return highest

@@ -88,10 +88,12 @@ def make_folds(
     if method == "scaffold":
         options["smiles"] = smiles
     elif method == "plate":
+        # Plates are the unit of batch effects; a molecule on two plates is a different measurement.
         options["groups"] = plates
     elif method == "multilabel":
         options["targets"] = labels
     elif method == "stratified":
+        # One column per combination: stratifying each task alone would not keep co-occurrence.
         options["targets"] = _combinations(labels)
     by = {"plate": "random", "multilabel": "stratified"}.get(method, method)
     try:
@@ -146,6 +148,7 @@ def stored_folds(
     folds = []
     for fold, tested in enumerate(numbers):
         rest = np.flatnonzero(number != tested)
+        # A seed per fold, else validation sets of all folds would overlap more than by chance.
         train, val = _hold_out(rest, patterns, val_ratio, seed + fold)
         folds.append(Split(train, val, np.flatnonzero(number == tested)))
     return folds

@@ -50,6 +50,7 @@ class RunningMean:
 
     def add(self, value: Tensor, weight: int) -> None:
         """Add a value, a tensor without dimensions; it stays on its device."""
+        # Not `+=`, which would write into the tensor that the caller holds.
         self._sum = self._sum + value.detach() * weight
         self._weight += weight
 
@@ -85,6 +86,7 @@ def read_file(path: str | Path, parameter: str = "model") -> dict[str, Any]:
             f"{parameter}: expected a file that this package wrote; found {found} {path}."
         )
     try:
+        # `weights_only`: a model file from elsewhere must not run code when it is unpickled.
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0][:120]
@@ -182,6 +184,8 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
             columns = ColumnScale.fit(train.labels, tasks)
             module.label_mean.copy_(torch.as_tensor(columns.mean))
             spread = np.where(columns.scale > 0, columns.scale, 1.0)
+            # Regression labels are standardised, so that λ and the learning rate do not depend on
+            # their unit.
             module.label_scale.copy_(torch.as_tensor(spread))
         return module
 
@@ -253,6 +257,7 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         output = self(batch)
         self.log("val_loss", self._loss(output, batch, "validation"), batch_size=len(batch))
         assert batch.labels is not None
+        # Average precision is not a mean over batches: it needs all scores of the epoch.
         self._val_logits.append(output.logits.float().cpu())
         self._val_labels.append(batch.labels.float().cpu())
 
@@ -285,6 +290,7 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return AdamW over what has a gradient."""
+        # Weight decay would shrink frozen projections, such as that of a pool of instances.
         parameters = [p for p in self.network.parameters() if p.requires_grad]
         training = self.config.training
         return torch.optim.AdamW(parameters, lr=training.lr, weight_decay=training.weight_decay)
@@ -348,6 +354,7 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
 
     def _not_finite(self, output: MILOutput, batch: Bags, stage: str) -> str:
         wrong = (~output.logits.isfinite()).any(dim=1).nonzero()[:, 0].tolist()
+        # Finite logits with a loss that is not: targets or sums are to blame, and any bag may be.
         rows: list[Any] = wrong or list(range(len(batch)))
         names = [str(r) if batch.ids is None else repr(batch.ids[r]) for r in rows]
         return (

@@ -81,6 +81,8 @@ class Objective(nn.Module):
         assert bags.labels is not None
         given = (output.logits, bags.labels, bags.mask, bags.weights)
         tasks = self.focal(*given) if self.focal else reg_loss_by_task(*given, kind=self.kind)
+        # Weights of mean 1: dividing by T, not by the tasks present, leaves a task's step
+        # independent of which others have labels in the batch.
         total = (self.lam * tasks).mean()
         aux = {
             name: reg_loss_weighted(
@@ -121,6 +123,7 @@ def positive_weights(labels: FloatArray, clip: Sequence[float]) -> list[float]:
     """
     positives = (labels == 1).sum(axis=0)
     negatives = (labels == 0).sum(axis=0)
+    # Negatives over positives balances the two classes' share of the loss.
     ratio = np.divide(negatives, positives, out=np.full(len(clip), np.inf), where=positives > 0)
     # A task without negatives would not be trained on at all.
     return [float(min(r, c)) if r > 0 else 1.0 for r, c in zip(ratio, clip, strict=True)]

@@ -164,6 +164,7 @@ def _balanced_accuracy(
 
 def _mcc(tp: FloatArray, fp: FloatArray, fn: FloatArray, tn: FloatArray) -> FloatArray:
     product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    # The convention for an empty margin is 0: the numerator is 0 there too.
     return (tp * tn - fp * fn) / np.sqrt(np.where(product > 0, product, 1.0))
 
 
@@ -227,13 +228,16 @@ def _threshold(
         return 0.5
     values, which = np.unique(p, return_inverse=True)
     positives = np.bincount(which, weights=y)[::-1].cumsum()[::-1]
+    # Counts of all cuts by one reversed cumulative sum, O(N log N) for the sort.
     called = np.bincount(which)[::-1].cumsum()[::-1].astype(np.float64)
     # Cut c calls positive what is at least values[c]; the last cut calls nothing positive.
     tp, called = np.append(positives, 0.0), np.append(called, 0.0)
     score = metric(tp, called - tp, y.sum() - tp, len(y) - y.sum() - called + tp)
+    # Logits may lie outside [0, 1], so the outer bounds follow the values there.
     bounds = np.concatenate([[min(0.0, values[0])], values, [max(1.0, values[-1])]])
     cuts = (bounds[:-1] + bounds[1:]) / 2
     # Between neighbours, or at 1, rounding must not bring a cut down to what it should exclude.
     cuts[1:] = np.maximum(cuts[1:], np.nextafter(values, np.inf))
+    # Scores of one confusion ratio may differ in the last bits; they are ties.
     best = np.flatnonzero(score >= score.max() - 1e-12)
     return float(cuts[best[np.abs(cuts[best] - 0.5).argmin()]])

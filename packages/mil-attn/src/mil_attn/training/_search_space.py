@@ -56,6 +56,7 @@ def search_space(trial: Trial, *, n_tasks: int = 4) -> dict[str, Any]:
 
 def _architecture(trial: Trial) -> dict[str, Any]:
     inst_hidden = trial.suggest_categorical("inst_hidden", [256, 512, 1024])
+    # Attention splits the width evenly among heads.
     heads = [h for h in ATTN_HEADS if inst_hidden % h == 0]
     return {
         "mol_hidden": trial.suggest_categorical("mol_hidden", [1024, 2048]),
@@ -76,6 +77,7 @@ def _architecture(trial: Trial) -> dict[str, Any]:
 
 def _optimisation(trial: Trial) -> dict[str, Any]:
     return {
+        # Scale parameters are searched in the logarithm: factors matter, not differences.
         "lr": trial.suggest_float("lr", 8e-5, 8e-4, log=True),
         "weight_decay": trial.suggest_float("weight_decay", 3e-6, 3e-4, log=True),
         "batch_size": trial.suggest_categorical("batch_size", [128, 256, 512]),

@@ -67,7 +67,7 @@ def predict_tasks(
     task_types : sequence of {"regression", "classification"} [T]
         Kind of each task.
     seed : int
-        Of rows and features drawn for a tree.
+        Of the rows and features sampled per tree.
     threads : int
         Threads.
     params : mapping of str to Any, optional

@@ -1,4 +1,4 @@
-"""Configuration of studies: the ``study`` section, and that of `retrain`."""
+"""The ``study`` section of a configuration, and what `retrain` takes."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ class OuterScore:
     outer : float or None
         Score on the outer test; None where it is undefined.
     interval : Ends or None
-        Its 95 % interval: other test rows drawn.
+        Its 95 % interval over resampled test rows.
     by_task : mapping of str to float
         The metric of each task on the outer test.
     optimism : float or None

@@ -58,7 +58,7 @@ class Objective(Protocol):
     direction : {"minimize", "maximize"}
         Which scores are better.
     metric : str
-        Name of the score for readers: ``macro MA-RAE``.
+        Name of the score on screen and pages: ``macro MA-RAE``.
     """
 
     n_folds: int

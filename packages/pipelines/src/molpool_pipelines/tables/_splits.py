@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +72,9 @@ def split_table(table: MoleculeTable, config: DataConfig, seed: int) -> SplitTab
     if config.train_on_val:
         # After splitting, so that the test split is the same as without train_on_val.
         train, val = np.sort(np.concatenate([train, val])), val[:0]
-    return _assembled(table, train, val, table.take(test), np.flatnonzero(~table.hold_out))
+    test_table = table.take(test)
+    train = _with_training_only(table, train, val, test_table.groups)
+    return _assembled(table, train, val, test_table)
 
 
 def fold_tables(
@@ -118,7 +120,7 @@ def fold_tables(
         n_folds,
         seed=config.split_seed if config.split_seed is not None else seed,
     )
-    return [_fold(rest, tables, train, val) for train, val in folds]
+    return [_assembled(rest, train, val, tables.test) for train, val in folds]
 
 
 def fold_rows(
@@ -157,7 +159,7 @@ def fold_rows(
     InputError
         As `molpool_common.kfold`; or for fewer than two names.
     """
-    rows, extra = np.flatnonzero(table.hold_out), np.flatnonzero(~table.hold_out)
+    rows = np.flatnonzero(table.hold_out)
     held = table.take(rows)
     if names is None:
         made = kfold(
@@ -182,38 +184,28 @@ def fold_rows(
                 found=f"{len(distinct)}: {listed(distinct.tolist())}",
             )
         parts = [(np.flatnonzero(named != n), np.flatnonzero(named == n)) for n in distinct]
-    folds = []
-    for train, val in parts:
-        validated = {held.groups[i] for i in val}
-        # Per fold: an extra row is left out only where its molecule validates.
-        free = [i for i in extra if table.groups[i] not in validated]
-        folds.append((np.concatenate([rows[train], np.array(free, dtype=np.int64)]), rows[val]))
-    return folds
+    return [(_with_training_only(table, rows[train], rows[val]), rows[val]) for train, val in parts]
 
 
-def _fold(rest: MoleculeTable, tables: SplitTables, train: IntArray, val: IntArray) -> SplitTables:
-    n_extra = int((~rest.hold_out).sum())
-    fold = SplitTables(
-        train=rest.take(train),
-        val=rest.take(val),
-        test=tables.test,
-        n_left_out=n_extra - int((~rest.hold_out[train]).sum()),
-    )
-    _check_training_labels(fold.train)
-    return fold
+def _with_training_only(
+    table: MoleculeTable, train: IntArray, val: IntArray, tested: Iterable[str] = ()
+) -> IntArray:
+    """Add the rows of training-only sources whose molecule is not held out."""
+    held_out = {table.groups[i] for i in val}.union(tested)
+    extra = np.flatnonzero(~table.hold_out)
+    # Per split: an extra row is left out only where its molecule is held out.
+    free = [i for i in extra if table.groups[i] not in held_out]
+    return np.concatenate([train, np.array(free, dtype=np.int64)])
 
 
 def _assembled(
-    table: MoleculeTable, train: IntArray, val: IntArray, test: MoleculeTable, extra: IntArray
+    table: MoleculeTable, train: IntArray, val: IntArray, test: MoleculeTable
 ) -> SplitTables:
-    """Add to the training rows those of `extra` whose molecule is not held out."""
-    unseen = {table.groups[i] for i in val} | set(test.groups)
-    added = np.array([i for i in extra if table.groups[i] not in unseen], dtype=np.int64)
     tables = SplitTables(
-        train=table.take(np.concatenate([train, added])),
+        train=table.take(train),
         val=table.take(val),
         test=test,
-        n_left_out=extra.size - added.size,
+        n_left_out=int((~table.hold_out).sum() - (~table.hold_out[train]).sum()),
     )
     _check_training_labels(tables.train)
     return tables

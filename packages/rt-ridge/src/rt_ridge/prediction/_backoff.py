@@ -167,6 +167,7 @@ class CoefficientPredictor:
         row = find(self.keys, pack(groups, compounds))
         source = np.where(row >= 0, 0, -1).astype(np.int8)
         level = np.where(row >= 0, 0, LEVELS.index("none")).astype(np.int8)
+        # Nearest level first; rows that a level knows are closed to those farther away.
         for number, table in enumerate(self.levels, start=1):
             open_rows = np.flatnonzero(source < 0)
             found = find(table.ids, nodes[table.name][open_rows])
@@ -201,9 +202,12 @@ class CoefficientPredictor:
                 mean[rows], variance[rows] = table.moments(design[rows], located.row[rows])
         rows = np.flatnonzero(located.source > 0)
         if len(rows):
+            # A level's covariance leaves the part of compounds out (see `BackoffLevel`), so
+            # variances add.
             for part in self._additions(design, located, descriptors, rows):
                 mean[rows] += part[0]
                 variance[rows] += part[1]
+        # Sums of quadratic forms that nearly cancel may round below 0.
         return mean, np.maximum(variance, 0.0)
 
     @cached_property

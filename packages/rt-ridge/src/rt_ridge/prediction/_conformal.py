@@ -2,7 +2,7 @@
 
 A normal interval from one σ is too wide for quiet pairs, and too narrow where the rows of a run
 err together or a run lies outside the range of those trained on. The quantiles of the errors are
-measured instead, on whole runs held out (split conformal prediction, Lei et al. 2018,
+measured instead, on held-out runs (split conformal prediction, Lei et al. 2018,
 doi:10.1080/01621459.2017.1307116, with runs for the unit that is exchanged), separately by training
 rows of the pair. For readings outside the range of the training nothing was measured: there an
 interval is at least the normal one.
@@ -278,6 +278,8 @@ class IntervalCalibration:
             )
         own = np.eye(len(counts), dtype=np.bool_)
         enough = counts >= MIN_ROWS
+        # Bin 0 is the pairs never seen: their errors are those of back-offs, another distribution,
+        # so they are pooled with seen pairs only where nothing else is left.
         of_all = quantiles(np.ones(len(counts), dtype=np.bool_))
         seen = quantiles(~own[0]) if counts[1:].sum() >= MIN_ROWS else of_all
         normal = normal_quantiles(GRID)
@@ -313,6 +315,7 @@ class IntervalCalibration:
         quantile = quantile[np.searchsorted(self.edges, support, side="right")]
         if extrapolated is not None and self.extrapolation is not None:
             least = self._at(self.extrapolation.quantiles, coverage)
+            # Outside the range of the training an interval may grow but not shrink.
             quantile = np.where(extrapolated, np.maximum(quantile, least), quantile)
         return np.asarray(quantile * std)
 
@@ -324,6 +327,8 @@ class IntervalCalibration:
         at = float(np.interp(min(coverage, last), ends, [0.0, *quantiles]))
         if coverage > last:
             wider, widest = (normal_quantiles(np.array([c]))[0] for c in (coverage, last))
+            # Held-out rows say nothing of coverages beyond the last: only the shape of the tail is
+            # assumed.
             at *= float(wider / widest)
         return at
 
@@ -422,7 +427,7 @@ class ConformalSketch:
         scores = np.append(_CELLS, self._largest)
         inside, outside = counts[:, :-1], counts[:, -1]
         if ends is None or inside.sum() < MIN_ROWS:
-            # Too few to tell apart: all are then taken as pairs with rows.
+            # Too few to distinguish: all are then taken as pairs with rows.
             inside = inside.copy()
             inside[:, -1] += outside
             outside = np.zeros_like(outside)

@@ -132,6 +132,7 @@ class ClassEffect:
             mean, variance = self.own.moments(design, find(self.own.ids, classes))
         if self.within is None:
             return mean, variance
+        # The same packing as of pairs; -1 is no key, since ids are not negative.
         place = find(self.within.ids, np.where(parents < 0, -1, (parents << 32) + classes))
         joint = self.within.moments(design, place)
         # A class not seen in its supercategory differs there by an amount that is not known.
@@ -187,12 +188,15 @@ class DescriptorEffect:
         z = np.concatenate([self.values, unknown])[place]
         if given is not None:
             z = np.where((place >= 0)[:, None], z, given)
+        # Centred as in the fit, where θ is the effect of a deviation and the intercept that of the
+        # mean.
         centred: FloatArray = z - self.center
         return centred
 
     def _lines(self, z: FloatArray, design: FloatArray) -> FloatArray:
         """Return what multiplies the coefficients of each row, [N, K]."""
         entries = len(self.mean) // len(self.names)
+        # The Kronecker product z ⊗ x by row: an interaction is linear in its Q E coefficients.
         return np.asarray((z[:, :, None] * design[:, None, :entries]).reshape(len(z), -1))
 
     def of_new_compound(self, z: FloatArray, design: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -253,7 +253,7 @@ class Stage1CoeffSummaries:
         return np.append(self.n, 0)[place]
 
     def save(self, path: str | Path) -> None:
-        """Write an npz file without pickle, whole or not at all."""
+        """Write an npz file atomically, without pickle."""
         write_npz({"schema": np.array(SCHEMA), **_arrays(self)}, Path(path))
 
     @classmethod

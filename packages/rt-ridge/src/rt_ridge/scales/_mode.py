@@ -85,8 +85,10 @@ def _around(hierarchy: Hierarchy, centre: FloatArray) -> FloatArray:
     shift[first:] = step
     # One group's σ hardly depends on another's, so that all may move at once.
     slopes = [hierarchy.log_posterior(centre + sign * shift)[1][first:] for sign in (-1, 1)]
+    # By the prior alone the curvature is about 1, so that less is an error of differences.
     sd = 1 / np.sqrt(np.maximum((slopes[0] - slopes[1]) / (2 * step), 1.0))
     draws = np.random.default_rng(hierarchy.config.seed).normal(size=(OFFSET_DRAWS, len(sd)))
+    # Antithetic pairs: every odd moment of the offsets is exact.
     offsets = np.concatenate([draws, -draws]) * sd
     points = np.tile(centre, (len(offsets), 1))
     points[:, first:] += offsets
@@ -112,6 +114,7 @@ def find_laplace(hierarchy: Hierarchy) -> ScalePosterior:
     weights = np.exp(log_ratio - log_ratio.max())
     evidence = float(log_ratio.max() + np.log(weights.mean()))
     weights /= weights.sum()
+    # Kish's effective sample size of normalised weights.
     effective = float(1 / (weights**2).sum())
     notes = list(hierarchy.structure.notes)
     if effective < ENOUGH * len(points):
@@ -134,7 +137,9 @@ def _propose(size: int, count: int, seed: int) -> tuple[FloatArray, FloatArray]:
     if not size:
         return np.zeros((1, 0)), np.zeros(1)
     # The last dimension is the chi-square of the t distribution.
+    # Quasi-random points: few are needed where the proposal is close to the posterior.
     sobol = Sobol(size + 1, scramble=True, rng=np.random.default_rng(seed))
+    # Sobol points are balanced in powers of two.
     uniform = sobol.random(2 ** int(np.ceil(np.log2(count))))[:count]
     # Quantiles of 0 and 1 are infinite.
     uniform = np.clip(uniform, 1e-12, 1 - 1e-12)
@@ -204,6 +209,7 @@ class Whitening:
         if not (np.isfinite(value) and np.isfinite(gradient).all()):
             return -np.inf, np.zeros(len(u))
         size = len(self.root)
+        # Chain rule for φ = centre + L u: the gradient by u is Lᵀ times that by φ.
         by_u = np.concatenate([gradient[:size] @ self.root, gradient[size:]])
         return value + self.log_volume, by_u
 
@@ -269,6 +275,7 @@ def _climb(
     found: Any = minimize(
         descend, start.at / steps, jac=True, method="L-BFGS-B", bounds=bounds, options=options
     )
+    # At a lower bound a slope that points outwards is optimal (the KKT condition).
     gradient = np.where((found.x <= low) & (found.jac > 0), 0.0, found.jac)
     return Optimum(
         np.clip(found.x * steps, *box),
@@ -286,6 +293,7 @@ def curvature(objective: Objective, at: FloatArray, step: float = 1e-4) -> Float
         shift = np.zeros(size)
         shift[j] = step
         H[j] = (objective(at - shift)[1] - objective(at + shift)[1]) / (2 * step)
+    # Differences leave rounding in H, and eigh would read one triangle only.
     return (H + H.T) / 2
 
 
@@ -294,6 +302,7 @@ def spread(H: FloatArray, widest: float = 4.0) -> FloatArray:
 
     Directions in which it is flat or wrongly curved get the standard deviation `widest`.
     """
+    # By eigenvalues, not Cholesky: H need not be positive definite where data say nothing.
     values, vectors = np.linalg.eigh(H)
     variance = np.where(values > widest**-2, 1 / np.maximum(values, widest**-2), widest**2)
     return np.asarray((vectors * variance) @ vectors.T)

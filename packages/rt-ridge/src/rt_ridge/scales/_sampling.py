@@ -80,6 +80,7 @@ def find_nuts(hierarchy: Hierarchy) -> ScalePosterior:
     points = chains.reshape(-1, chains.shape[-1])
     trace = _trace(hierarchy, chains, found.sample_stats)
     diagnostics = _diagnostics(trace, found.sample_stats)
+    # Each likelihood is a sparse factorisation; a mean over a thinned chain is accurate enough.
     step = max(1, len(points) // MAX_LIKELIHOODS)
     likelihood = [hierarchy.state(point).log_likelihood for point in points[::step]]
     return ScalePosterior.of_sample(
@@ -112,6 +113,8 @@ def _sample(nutpie: Any, whitening: Whitening, seed: int) -> Any:
         [np.dtype("float64")],
         [(size,)],
         ["u"],
+        # Overdispersed only mildly: in whitened coordinates the posterior is nearly standard
+        # normal.
         make_initial_point_fn=lambda start: np.random.default_rng(start).normal(size=size),
     )
     return nutpie.sample(
@@ -149,6 +152,7 @@ def _diagnostics(trace: Any, stats: Any) -> dict[str, float]:
 
 def _warnings(diagnostics: dict[str, float]) -> list[str]:
     notes = []
+    # `not <` rather than `>=`: an R-hat that is NaN must warn.
     if not diagnostics["r_hat"] < MAX_R_HAT:
         notes.append(f"nuts: R-hat {diagnostics['r_hat']:.3f}, expected below {MAX_R_HAT}")
     if not diagnostics["ess"] > MIN_ESS:
@@ -216,6 +220,8 @@ def build_model(whitening: Whitening) -> Any:
         L_op = pullback
 
     with pm.Model() as model:
+        # Flat, for the Potential holds prior, likelihood and the volume of the change of
+        # coordinates.
         u = pm.Flat("u", shape=whitening.hierarchy.layout.size)
         pm.Potential("log_density", LogDensity()(u)[0])
     return model

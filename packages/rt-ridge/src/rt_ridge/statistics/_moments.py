@@ -169,16 +169,16 @@ class Spare:
 
     def __init__(self) -> None:
         # Given by one thread and taken by others: both are atomic.
-        self._kept: deque[Moments] = deque(maxlen=2)
+        self._spare: deque[Moments] = deque(maxlen=2)
 
     def give(self, moments: Moments) -> None:
         """Take moments that nobody reads any more."""
-        self._kept.append(moments)
+        self._spare.append(moments)
 
     def moments(self, keys: IntArray, n_columns: int) -> Moments:
         """Return moments under `keys` with anything in them."""
         with suppress(IndexError):
-            old = self._kept.pop()
+            old = self._spare.pop()
             if old.mean.shape == (len(keys), n_columns):
                 return replace(old, keys=keys)
         return Moments.empty(keys, n_columns)

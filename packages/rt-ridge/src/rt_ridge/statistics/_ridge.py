@@ -82,6 +82,8 @@ def batched_ridge(
         sxx = stats.sxx[part]
         inverse, log_det[part] = _inverse_factor(sxx, lam[part])
         np.matmul(inverse.transpose(0, 2, 1), inverse, out=covariance[part])
+        # ŵ = WᵀW S_xy in two products of vectors: the inverse itself is only needed as a
+        # covariance.
         half = np.einsum("gpq,gq->gp", inverse, sxy[part])
         w = np.einsum("gqp,gq->gp", inverse, half, out=slopes[part])
         # As a sum of squares about ŵ, and so free of cancellation where the fit is close.
@@ -102,6 +104,7 @@ def centred_about(
     """Return S_xy and S_yy of y - m·x, [G, P] and [G]."""
     if m is None:
         return stats.sxy, stats.syy
+    # Ridge about m is ridge about 0 of y - m·x, whose moments follow from those of y and x.
     fitted = np.einsum("gpq,gq->gp", stats.sxx, m)
     return stats.sxy - fitted, stats.syy - 2 * _dot(m, stats.sxy) + _dot(m, fitted)
 
@@ -118,6 +121,7 @@ def _inverse_factor(sxx: FloatArray, lam: FloatArray) -> tuple[FloatArray, Float
     except np.linalg.LinAlgError:
         # Collinear covariates of a size at which rounding swallows λ.
         d, basis = np.linalg.eigh(scaled)
+        # Exact eigenvalues are 1 or more, for S_xx is positive semidefinite and 1 was added.
         d = np.maximum(d, 1.0)
         inverse = (basis / np.sqrt(d)[:, None, :]).transpose(0, 2, 1)
         return inverse * root[:, None, :], np.asarray(np.log(d).sum(axis=1))
@@ -189,6 +193,7 @@ def collapsed_log_likelihood(
     variance = positive("sigma2", sigma2, (G,))
     ridge = batched_ridge(stats, lambda_slopes, slope_mean=slope_mean)
     n = stats.n.astype(np.float64)
+    # n - 1 and log n: the flat intercept takes one degree of freedom (models.md, section 4).
     log_lik = (n - 1) * (_LOG_2PI + np.log(variance)) + np.log(n)
     log_lik += ridge.log_det + ridge.rss / variance
     if intercept == "flat":
@@ -197,10 +202,13 @@ def collapsed_log_likelihood(
     sd = broadcast("intercept_sd", 0.0 if intercept_sd is None else intercept_sd, (G,))
     if (sd < 0).any():
         raise RTRidgeError(f"intercept_sd: expected at least 0; found {float(sd.min())!r}")
+    # Variance of x̄·w about ŵ in units of σ²: the intercept is that at x = 0, not at x̄.
     q = np.einsum("gp,gpq,gq->g", stats.mean_x, ridge.covariance, stats.mean_x)
     spread = sd**2 + variance * (1 / n + q)
     off = stats.mean_y - mean - np.einsum("gp,gp->g", stats.mean_x, ridge.slopes)
     if stats.mean_low is not None:
+        # The low-order part of the mean in double-double: a difference of retention times far from
+        # 0 would otherwise lose digits.
         off += stats.mean_low[:, -1]
     log_lik += _LOG_2PI + np.log(spread) + off**2 / spread
     return np.asarray(-log_lik / 2)

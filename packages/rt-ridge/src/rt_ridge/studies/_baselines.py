@@ -146,6 +146,7 @@ def _noise_variance(
             f"rows: expected a pair with two or more to measure the noise; found pairs of one row"
             f" each, n_samples = {stats.G}"
         )
+    # RSS from centred moments: rows are not read again, and the intercept is already taken out.
     rss = stats.syy - 2 * np.einsum("gp,gp->g", slopes, stats.sxy)
     rss += np.einsum("gp,gpq,gq->g", slopes, stats.sxx, slopes)
     total = float(np.maximum(rss, 0.0).sum() + (precision * slopes**2).sum())
@@ -232,7 +233,9 @@ def _sweep(w: FloatArray, sxx: FloatArray, sxy: FloatArray, penalty: FloatArray)
     """Minimise over every slope once, in place."""
     diagonal = np.einsum("gpp->gp", sxx)
     for j in range(w.shape[1]):
+        # The covariance update of Friedman et al. (2010, section 2.2): residuals are never formed.
         gradient = sxy[:, j] - np.einsum("gp,gp->g", sxx[:, j], w) + diagonal[:, j] * w[:, j]
+        # Soft thresholding, the proximal map of the absolute value.
         shrunk = np.sign(gradient) * np.maximum(np.abs(gradient) - penalty, 0.0)
         w[:, j] = np.divide(shrunk, diagonal[:, j], out=np.zeros(len(w)), where=diagonal[:, j] > 0)
 
@@ -240,7 +243,7 @@ def _sweep(w: FloatArray, sxx: FloatArray, sxy: FloatArray, penalty: FloatArray)
 def _along_signs(
     w: FloatArray, sxx: FloatArray, sxy: FloatArray, penalty: FloatArray
 ) -> FloatArray:
-    """Go to the optimum for the signs at hand, or as far as to the first slope that reaches 0."""
+    """Go to the optimum for the signs at hand, or as far as the first slope that becomes 0."""
     active = w != 0
     system = sxx * (active[:, :, None] & active[:, None, :])
     diagonal = np.einsum("gpp->gp", system)
@@ -249,6 +252,7 @@ def _along_signs(
     right = np.where(active, sxy - np.sign(w) * penalty[:, None], 0.0)
     solved = np.linalg.solve(system, right[..., None])[..., 0] if w.size else w
     crosses = active & (np.sign(solved) != np.sign(w))
+    # Where on the way from w to `solved` a slope becomes 0; past it the signs no longer hold.
     step = np.divide(w, w - solved, out=np.ones_like(w), where=crosses)
     shortest = step.min(axis=1, keepdims=True, initial=1.0)
     moved = w + shortest * (solved - w)

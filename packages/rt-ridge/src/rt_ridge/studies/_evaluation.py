@@ -183,6 +183,7 @@ class Evaluator:
         found = {name: predict_frame(chunk, a, self.columns) for name, a in self.artefacts.items()}
         used = np.ones(chunk.height, dtype=np.bool_)
         if self.require_seen_group:
+            # Level 0 is the pair's own coefficients; higher levels are back-offs.
             used = np.all([p.level_code == 0 for p in found.values()], axis=0)
         # Artefacts are compared on rows that each of them predicts.
         known = used & ~np.any([np.isnan(p.mean) for p in found.values()], axis=0)
@@ -190,6 +191,8 @@ class Evaluator:
         self.n_unseen += int((~used).sum())
         self.n_not_common += int((used & ~known).sum())
         support, keys = self._support(self.reference, chunk)
+        # By the reference's support for all artefacts: otherwise each would be scored on rows of
+        # its own.
         rare = known & (support <= self.rare_rows)
         for name, prediction in found.items():
             own, own_keys = self._support(self.artefacts[name], chunk)
@@ -348,6 +351,8 @@ class SupportMetrics:
         keys : ndarray of int64, [N]
             The pairs, for the RMSE of each.
         """
+        # Edges are the least support of a bin, hence side="right"; support 0 falls into bin 0,
+        # unseen.
         bins = np.searchsorted(self.edges, support, side="right")
         there = ~np.isnan(prediction.mean)
         n_bins = len(self._sums)
@@ -407,6 +412,7 @@ class SupportMetrics:
                 columns[f"coverage_{coverage * 100:.0f}"] = means[:, 5 + 2 * j]
                 columns[f"width_{coverage * 100:.0f}"] = means[:, 6 + 2 * j]
             columns["z_mean"] = means[:, 3]
+            # Uncentred sums are safe here: z is of order 1, its mean near 0, so little cancels.
             spread = sums[:, 4] - sums[:, 0] * means[:, 3] ** 2
             columns["z_sd"] = np.sqrt(np.maximum(spread, 0.0) / (sums[:, 0] - 1))
         return pl.DataFrame(columns).select(_ordered(columns)).fill_nan(None)
@@ -428,6 +434,7 @@ class _Pairs:
         at = np.empty(len(unique), dtype=np.int64)
         at[place] = bins
         self._parts.append((unique, at, *_sums_of(place, np.ones_like(squares), squares)))
+        # The first part is already merged: amortised, each row is merged a bounded number of times.
         if sum(len(part[0]) for part in self._parts[1:]) > _COMPACT:
             self._parts = [self._merged()]
 

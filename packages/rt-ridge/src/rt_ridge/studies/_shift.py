@@ -65,6 +65,8 @@ class ShiftResult:
             *means,
             pl.col("mae").count().alias("replicates"),
         )
+        # One replicate has no spread: its interval is null already, and t needs a degree of
+        # freedom.
         freedom = np.maximum(grouped["replicates"].to_numpy() - 1.0, 1.0)
         return grouped.with_columns(pl.col("mae_95") * pl.Series(np.asarray(t.ppf(0.975, freedom))))
 
@@ -120,6 +122,7 @@ def _study(
 
     covariates = config.simulate.covariates
     train = lab.train
+    # Anchors are the compounds 0 .. anchors - 1: whatever their number, the rest is scored.
     test = lab.test.filter(pl.col("comp_id") >= max(config.anchors))
     if config.inferred_clusters:
         n_clusters = config.n_inferred_clusters or config.simulate.n_clusters
@@ -152,8 +155,10 @@ def distance_bins(
     """
     z = features.transform(train)
     far = features.transform(test) - z.mean(axis=0)
+    # A pseudo-inverse, since external standards are often collinear.
     precision = np.linalg.pinv(np.atleast_2d(np.cov(z.T)))
     distance = np.einsum("np,pq,nq->n", far, precision, far)
+    # Squared distances: percentiles are the same as of distances.
     inner = np.percentile(distance, edges[1:-1])
     bins: IntArray = np.searchsorted(inner, distance, side="right").astype(np.int64)
     return bins

@@ -174,6 +174,7 @@ def pooled_moments(
     scatter : ndarray, [P, P]
     """
     mean = np.average(mean_x, axis=0, weights=n)
+    # Total scatter = within + between groups (Chan et al. 1983), all of it centred.
     offset = mean_x - mean
     scatter = sxx.sum(axis=0) + (offset * n[:, None]).T @ offset
     return mean, scatter
