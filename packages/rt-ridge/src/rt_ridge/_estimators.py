@@ -438,7 +438,7 @@ def calibrate_intervals(
 
     Parameters
     ----------
-    estimator : PartialPoolingRidge or SupercategoryRidge
+    estimator : PartialPoolingRidge, SupercategoryRidge or GroupwiseRidge
         Not changed; clones of it are fitted.
     X, y, groups : array_like, [N, P], [N], [N, 2] or [N, 3]
         As for `fit`.
