@@ -21,9 +21,6 @@ from molpool_pipelines.runs import (
     reported_split,
 )
 
-pytestmark = pytest.mark.core
-
-
 Y = [[1.0, 0.0], [2.0, 1.0], [4.0, 1.0], [3.0, 0.0]]
 P = [[1.5, 0.2], [2.0, 0.9], [3.0, 0.4], [3.0, 0.5]]
 TABLE = task_metrics(Y, P, ["a", "b"], ["regression", "classification"])
@@ -35,6 +32,7 @@ def written(folder: Path, data: object) -> Path:
     return file
 
 
+@pytest.mark.core
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     interval = Interval(0.1, 0.7, 0.95, 10, 0)
     of = member_metrics(TABLE, {("a", "mae"): interval, (MACRO, "r2"): interval})
@@ -52,6 +50,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert found.of_reported.macro["r2"].low == 0.1
 
 
+@pytest.mark.core
 def test_undefined_metrics_say_why() -> None:
     of = member_metrics(task_metrics([[1.0], [1.0]], [[0.4], [0.5]], ["c"], ["classification"]))
     auc = of.tasks["c"].metrics["roc_auc"]
