@@ -29,7 +29,7 @@ from molpool_pipelines.datasets import locate
 
 BAR = 0.5
 EPOCHS, BATCH, SEEDS = 10, 64, (0, 1, 2)
-WARM = "import chemprop.cli.main, molpool_pipelines.fitting._chemprop_run"
+WARM = "import chemprop.cli.main; from molpool_pipelines.fitting import build_jobs; build_jobs"
 BIN = Path(sys.executable).parent
 TASKS = [
     "LOG HLM_CLint (mL/min/kg)",
@@ -82,8 +82,8 @@ def theirs(table: Path, folder: Path, seed: int, splits: Path) -> float:
 
 def splits_of(predictions: pl.DataFrame, path: Path) -> None:
     rows = {
-        side: (predictions.filter(pl.col("side") == side)["row"] - 1).to_list()
-        for side in ("train", "val", "test")
+        split: (predictions.filter(pl.col("split") == split)["row"] - 1).to_list()
+        for split in ("train", "val", "test")
     }
     path.write_text(json.dumps([rows]))
 
@@ -109,7 +109,7 @@ def main() -> int:
             splits = work / "splits.json"
             splits_of(predictions, splits)
             seconds["theirs"].append(theirs(table, work / f"theirs-{seed}", seed, splits))
-            test = predictions.filter(pl.col("side") == "test")
+            test = predictions.filter(pl.col("split") == "test")
             named = test.select(pl.col(f"{t} predicted").alias(t) for t in TASKS)
             peer = pl.read_csv(work / f"theirs-{seed}" / "model_0" / "test_predictions.csv")
             errors["ours"].append(test_error(test, named))

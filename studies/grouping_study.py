@@ -108,6 +108,7 @@ def settings(inputs: Inputs, seed: int, given: argparse.Namespace) -> dict[str, 
 def train(given: argparse.Namespace, done: set[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
     """Train each setting with each seed, by what `molpool-train chemprop` runs."""
     from molpool_pipelines.fitting import train_chemprop
+    from molpool_pipelines.runs import read_metrics
 
     inputs = read_inputs(configuration(0, given))
     for seed in given.seeds:
@@ -118,15 +119,14 @@ def train(given: argparse.Namespace, done: set[tuple[Any, ...]]) -> Iterator[dic
             with tempfile.TemporaryDirectory() as folder:
                 run = Path(folder) / "run"
                 train_chemprop(configuration(seed, given, save_dir=str(run), **made))
-                metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["test"]
-            tasks = {task: found["metrics"] for task, found in metrics["tasks"].items()}
+                tasks = read_metrics(run).splits["test"].tasks
             yield {
                 "what": "train",
                 "name": name,
                 "seed": seed,
                 "groups": made.get("groups"),
-                "mae": {task: found["mae"] for task, found in tasks.items()},
-                "ma_rae": {task: found["ma_rae"] for task, found in tasks.items()},
+                "mae": {task: found.metrics["mae"].value for task, found in tasks.items()},
+                "ma_rae": {task: found.metrics["ma_rae"].value for task, found in tasks.items()},
             }
 
 

@@ -10,7 +10,6 @@ scale.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from molpool_pipelines.runs import SPLIT, read_metrics, read_run_predictions
 
 MODELS = {
     "best": "member-000",
@@ -40,13 +40,14 @@ def main(folders: Sequence[str]) -> None:
     scores: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for folder in map(Path, folders):
         retrained = folder / "retrained" / "best"
-        result = json.loads((retrained / "metrics.json").read_text())
-        for model in result["models"]:
+        retraining = read_metrics(retrained).retraining
+        assert retraining is not None, f"{retrained}: no metrics of a retraining"
+        for model in retraining["models"]:
             name = "best" if model["name"].startswith("trial ") else model["name"]
             scores[name].append(model)
         for name, place in MODELS.items():
             if (retrained / place / "predictions.parquet").is_file():
-                right[name] += _right(pl.read_parquet(retrained / place / "predictions.parquet"))
+                right[name] += _right(read_run_predictions(retrained / place))
     say(f"{len(folders)} outer tests; mean score over them, inner and outer")
     for name, models in scores.items():
         inner, outer = (
@@ -68,7 +69,7 @@ def main(folders: Sequence[str]) -> None:
 
 
 def _right(frame: pl.DataFrame) -> list[bool]:
-    frame = frame.filter(pl.col("side") == "test").sort("id")
+    frame = frame.filter(pl.col(SPLIT) == "test").sort("id")
     found: list[bool] = []
     tasks = [c.removesuffix(" predicted") for c in frame.columns if c.endswith(" predicted")]
     for task in tasks:

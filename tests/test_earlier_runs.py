@@ -113,7 +113,7 @@ def read(path: str | Path) -> pl.DataFrame:
     return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path)
 
 
-def same_table(
+def assert_same_table(
     found: str | Path, expected: str | Path, tolerance: Tolerance, without: Sequence[str] = ()
 ) -> None:
     """Compare each column of the earlier table, numbers within the tolerance."""
@@ -164,7 +164,7 @@ def told(path: Path) -> Any:
     return metrics.to_dict()
 
 
-def same_json(found: str | Path, expected: str | Path, tolerance: Tolerance) -> None:
+def assert_same_json(found: str | Path, expected: str | Path, tolerance: Tolerance) -> None:
     new, old = (told(Path(p)) for p in (found, expected))
     assert same_values(new, old, tolerance) > 0
 
@@ -194,7 +194,7 @@ def test_models_predict_what_they_did(name: str) -> None:
     output = f"out{expected.suffix}"
     flags = ("--model-dir", model, "--data-path", table, "--output", output)
     run("molpool-evaluate", "predict", *flags)
-    same_table(output, expected, PREDICTED)
+    assert_same_table(output, expected, PREDICTED)
 
 
 UNSEEN = ("expected/predict/ensemble.parquet", "--data-path", "unseen.csv")
@@ -212,7 +212,7 @@ def test_scores_are_what_they_were(name: str) -> None:
     expected = f"expected/score/{name}"
     new, old = (read_metrics(folder).to_dict() for folder in ("scores", expected))
     assert same_values(new, old, PREDICTED) > 0
-    same_table("scores/metrics.csv", f"{expected}/metrics.csv", PREDICTED, without=ENDS)
+    assert_same_table("scores/metrics.csv", f"{expected}/metrics.csv", PREDICTED, without=ENDS)
     table, before = (read(f"{folder}/metrics.csv") for folder in ("scores", expected))
     for end in ENDS:
         assert table[end].is_null().to_list() == before[end].is_null().to_list()
@@ -242,8 +242,11 @@ COMPARED = {
 def test_comparisons_say_what_they_said(name: str) -> None:
     flags = ("--n-bootstrap", 200, "--min-labels", 5, "--output", "now/comparison.csv")
     run("molpool-evaluate", "compare", *COMPARED[name], *flags)
-    for file, same in (("comparison.json", same_json), ("comparison.csv", same_table)):
-        same(f"now/{file}", f"expected/compare/{name}/{file}", PREDICTED)
+    for file, assert_same in (
+        ("comparison.json", assert_same_json),
+        ("comparison.csv", assert_same_table),
+    ):
+        assert_same(f"now/{file}", f"expected/compare/{name}/{file}", PREDICTED)
     assert is_page("now/comparison.html")
 
 
@@ -269,8 +272,11 @@ def test_pages_are_written_of_them(what: str, path: str) -> None:
 def test_interrupted_runs_come_to_the_end_of_undisturbed_ones(kind: str, name: str) -> None:
     path = f"runs/{name}"
     run("molpool-train", kind, "--resume", "true", "--save-dir", path)
-    for file, same in (("metrics.json", same_json), ("predictions.parquet", same_table)):
-        same(f"{path}/{file}", f"expected/resumed/{name}/{file}", TRAINED)
+    for file, assert_same in (
+        ("metrics.json", assert_same_json),
+        ("predictions.parquet", assert_same_table),
+    ):
+        assert_same(f"{path}/{file}", f"expected/resumed/{name}/{file}", TRAINED)
     events = [json.loads(line) for line in Path(path, "log.jsonl").read_text().splitlines()]
     told = [e["event"] for e in events if e["event"] != "epoch"]
     assert told == ["started", "interrupted", "resumed", "finished"]
@@ -282,7 +288,7 @@ def test_a_finished_ensemble_predicts_other_molecules() -> None:
     flags = ("--save-dir", "runs/ensemble", "--predict-path", "more.csv")
     run("molpool-train", "chemprop", "--resume", *flags)
     earlier = "runs/ensemble/predictions_unseen.parquet"
-    same_table("runs/ensemble/predictions_more.parquet", earlier, PREDICTED)
+    assert_same_table("runs/ensemble/predictions_more.parquet", earlier, PREDICTED)
 
 
 @pytest.mark.parametrize(
@@ -328,20 +334,20 @@ FITS = ("pooled", "calibrated", "described", "laplace", "ridge")
 def test_retention_times_are_predicted_as_they_were(name: str) -> None:
     flags = ("--data", "rt/test/rows.parquet", "--keep-cols", "rt", "run", "--output", "o.parquet")
     run("molpool-rt", "predict", "--artefact", f"rt/{name}", *flags)
-    same_table("o.parquet", f"expected/rt/predictions/{name}.parquet", EXACT)
+    assert_same_table("o.parquet", f"expected/rt/predictions/{name}.parquet", EXACT)
 
 
 def test_fits_of_retention_times_are_judged_as_they_were() -> None:
     artefacts = [f"rt/{name}" for name in FITS]
     flags = ("--data", "rt/test/rows.parquet", "--save-dir", "judged")
     run("molpool-rt", "evaluate", "--artefacts", *artefacts, *flags)
-    same_json("judged/evaluation.json", "expected/rt/evaluation/evaluation.json", EXACT)
+    assert_same_json("judged/evaluation.json", "expected/rt/evaluation/evaluation.json", EXACT)
     for file in ("evaluation.csv", "drift.csv"):
-        same_table(f"judged/{file}", f"expected/rt/evaluation/{file}", EXACT)
+        assert_same_table(f"judged/{file}", f"expected/rt/evaluation/{file}", EXACT)
 
 
 def test_tables_are_prepared_like_earlier_ones() -> None:
     flags = ("--species-raw", "species", "--cluster-raw", "species_cluster")
     like = ("--data", "rt/lab/test.parquet", "--like", "rt/prepared", "--save-dir", "again")
     run("molpool-rt", "prepare", *flags, *like)
-    same_table("again/rows.parquet", "rt/test/rows.parquet", EXACT)
+    assert_same_table("again/rows.parquet", "rt/test/rows.parquet", EXACT)

@@ -10,12 +10,8 @@ from molpool_common import InputError, Interval, task_metrics
 from molpool_pipelines.runs import (
     MACRO,
     SCHEMA_VERSION,
-    MemberMetrics,
     Metrics,
-    MetricValue,
     SplitMetrics,
-    Stratum,
-    TaskMetrics,
     member_metrics,
     read_metrics,
     reported_split,
@@ -115,13 +111,3 @@ def test_reported_split_is_test_where_there_is_one() -> None:
     assert reported_split({"train": 1, "val": 1, "test": 1}) == "test"
     assert reported_split({"train": 1, "val": 1}) == "val"
     assert reported_split({"all": 1}) == "all"
-
-
-def test_each_field_is_documented() -> None:
-    page = (Path(__file__).parents[4] / "docs" / "run_folder.md").read_text(encoding="utf-8")
-    for model in (Metrics, SplitMetrics, MemberMetrics, TaskMetrics, MetricValue, Stratum):
-        for name, field in model.model_fields.items():
-            row = next(
-                line for line in page.splitlines() if line.endswith(f"{field.description} |")
-            )
-            assert row.startswith(f"| `{name}` |"), name
