@@ -97,7 +97,9 @@ def test_files_hold_what_the_table_says(table: Path, tmp_path: Path) -> None:
     )
     assert row["value"].item() == pytest.approx(mae["value"])
     assert "labels of all splits are bounds" in ended.out
-    assert max(len(line) for line in ended.out.splitlines()) <= 80
+    # The folder of a test is as long as its name; tables must fit.
+    lines = ended.out.replace(str(tmp_path), "").splitlines()
+    assert max(len(line) for line in lines) <= 80
 
 
 def test_a_truth_of_its_own_is_joined_by_id(table: Path, tmp_path: Path) -> None:
