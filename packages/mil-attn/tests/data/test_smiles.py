@@ -39,7 +39,7 @@ def bags(cache: Path | None = None, **changes: Any) -> BagData:
     return BagData.from_smiles(SMILES, **{**values, **changes})
 
 
-def same(one: BagData, other: BagData) -> None:
+def assert_same(one: BagData, other: BagData) -> None:
     for name in ("instances", "x2d", "energies", "offsets", "labels"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
@@ -76,7 +76,7 @@ def test_second_run_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(computed, "embed", refuse)
     monkeypatch.setattr(computed, "describe_molecule", refuse)
     second = bags(tmp_path, progress=refuse)
-    same(first, second)
+    assert_same(first, second)
     assert second.failures == first.failures
 
 
@@ -87,7 +87,7 @@ def test_other_descriptors_are_computed_of_the_conformers_that_are_kept(
     changed = settings(descriptors_3d=["autocorr3d", "usrcat"])
     fresh = bags(features=changed)
     monkeypatch.setattr(computed, "embed", refuse)
-    same(bags(tmp_path, features=changed), fresh)
+    assert_same(bags(tmp_path, features=changed), fresh)
     with pytest.raises(AssertionError, match="computed again"):
         bags(tmp_path, features=settings(conformers=ConformerConfig(count=3, seed=1)))
 
@@ -166,7 +166,7 @@ def run(mode: str, *arguments: object) -> Any:
 def test_two_processes_give_what_one_gives() -> None:
     smiles = ["CO", "CCN", "CCCF", "CCS", "CCCCO", "CC"]
     data = BagData.from_smiles(smiles, features=settings())
-    same(data, BagData.from_smiles(smiles, features=settings(), workers=2))
+    assert_same(data, BagData.from_smiles(smiles, features=settings(), workers=2))
 
 
 @pytest.mark.slow
