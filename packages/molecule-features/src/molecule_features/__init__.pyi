@@ -1,0 +1,3 @@
+from ._errors import FeatureError as FeatureError
+
+__version__: str

@@ -1,0 +1,12 @@
+"""The package's exception."""
+
+from __future__ import annotations
+
+
+class FeatureError(ValueError):
+    """What the caller gave cannot be used; the message says what, where and what would do.
+
+    `exit_code` is what a command that stops on it returns: 2, the input is wrong.
+    """
+
+    exit_code = 2

@@ -1,0 +1,11 @@
+"""The package's front."""
+
+import pytest
+
+import molecule_features
+
+
+@pytest.mark.core
+def test_every_name_of_the_front_loads() -> None:
+    for name in molecule_features.__all__:
+        assert getattr(molecule_features, name) is not None

@@ -1,0 +1,3 @@
+from ._errors import ModelError as ModelError
+
+__version__: str

@@ -1,0 +1,11 @@
+"""The package's front."""
+
+import pytest
+
+import multitask_models
+
+
+@pytest.mark.core
+def test_every_name_of_the_front_loads() -> None:
+    for name in multitask_models.__all__:
+        assert getattr(multitask_models, name) is not None
