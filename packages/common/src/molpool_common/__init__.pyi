@@ -34,6 +34,9 @@ from ._errors import USER_ERROR as USER_ERROR
 from ._errors import InputError as InputError
 from ._errors import did_you_mean as did_you_mean
 from ._errors import listed as listed
+from ._faults import Fault as Fault
+from ._faults import Faults as Faults
+from ._faults import TableError as TableError
 from ._flags import flag_names as flag_names
 from ._flags import short_flag as short_flag
 from ._folders import MARKER as MARKER
