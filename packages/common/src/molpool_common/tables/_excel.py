@@ -1,0 +1,95 @@
+"""A worksheet as a table of text."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from molpool_common._errors import InputError, did_you_mean, listed
+from molpool_common.tables._layout import named_columns
+from molpool_common.tables._settings import ReadConfig
+
+
+def read_excel(path: Path, read: ReadConfig, key: str) -> tuple[pl.DataFrame, str, list[str]]:
+    """Return a worksheet: the one that is named, or the only one with rows.
+
+    Cells with an error are null, numbers are text with as many digits as it takes.
+
+    Returns
+    -------
+    frame : DataFrame
+    sheet : str
+    notes : list of str
+
+    Raises
+    ------
+    InputError
+        If several sheets have rows and none is named, none has, or the named one is not there.
+    ImportError
+        Without the extra ``excel``.
+    """
+    try:
+        import fastexcel
+    except ImportError as error:
+        raise ImportError(
+            "Excel files need fastexcel, which the extra `excel` installs: "
+            "pip install 'molpool-common[excel]'"
+        ) from error
+
+    with _quiet():
+        book = fastexcel.read_excel(path)
+        name = _sheet(book, read.sheet, path, key)
+        # Text, as in all but Parquet: a column of ids keeps 5950 from becoming 5950.0.
+        rows: pl.DataFrame = book.load_sheet(name, header_row=None, dtypes="string").to_polars()
+    if rows.height == 0:
+        raise InputError(key, expected="a header and rows", found="an empty sheet", where=name)
+    names, notes = named_columns([text or "" for text in rows.row(0)], f"{path.name}, {name}")
+    kept = [i for i, column in enumerate(names) if column is not None]
+    body = pl.DataFrame([rows.to_series(i).slice(1).alias(names[i] or "") for i in kept])
+    # Rows that were cleared, not deleted, are still in the file.
+    filled = body.select(~pl.all_horizontal(pl.all().is_null())).to_series().arg_true()
+    body = body.head(0 if filled.is_empty() else int(filled[-1]) + 1)
+    return body, name, notes
+
+
+def _sheet(book: Any, wanted: str | None, path: Path, key: str) -> str:
+    names: list[str] = book.sheet_names
+    if wanted is not None:
+        if wanted not in names:
+            raise InputError(
+                "--read.sheet",
+                expected="a sheet of the file",
+                found=repr(wanted),
+                where=path.name,
+                hint=did_you_mean(wanted, names),
+            )
+        return wanted
+    # A header alone, or a remark, is no table.
+    found = [name for name in names if book.load_sheet(name, n_rows=2).height > 0]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise InputError(key, expected="a sheet with rows", found="none", where=path.name)
+    raise InputError(
+        key,
+        expected="one sheet with rows",
+        found=f"{len(found)}: {listed([repr(name) for name in found])}",
+        where=path.name,
+        hint="Name one by --read.sheet.",
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what fastexcel logs of columns without a type: all of them are text here."""
+    log = logging.getLogger("fastexcel")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
