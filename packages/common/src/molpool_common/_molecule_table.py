@@ -38,7 +38,9 @@ class MoleculeTable:
         ``source``, ``row``, ``smiles`` and ``reason`` of the rows that do not parse.
     censoring : ndarray of int8 [N, T] or None
         -1 where a target is an upper bound (``<``), +1 where it is a lower one (``>``), 0 where it
-        is the value; None where no column says so.
+        is the value; None where nothing says so.
+    notes : tuple of str
+        How the table was read, where that is worth a word.
     """
 
     task_names: tuple[str, ...]
@@ -51,6 +53,7 @@ class MoleculeTable:
     origin: pl.DataFrame
     dropped: pl.DataFrame
     censoring: SignArray | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.smiles)
@@ -101,6 +104,7 @@ def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
         origin=pl.concat([p.origin for p in parts]),
         dropped=pl.concat([p.dropped for p in parts]),
         censoring=_stacked_censoring(parts),
+        notes=tuple(dict.fromkeys(note for p in parts for note in p.notes)),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from molpool_common import Float32Array, FloatArray, IntArray, listed
+from molpool_common import Float32Array, FloatArray, IntArray, ReadConfig, listed
 from numpy.typing import ArrayLike
 
 from mil_attn._bags import Bags, check_bounds
@@ -234,6 +234,7 @@ class BagData:
         instance_column: str | None = None,
         task_kind: TaskKind = "classification",
         undefined_ok: bool = False,
+        read: ReadConfig | None = None,
     ) -> Self:
         """Return the bags of a table with one row per instance, as MUSK's is written.
 
@@ -252,6 +253,8 @@ class BagData:
             Kind of the tasks.
         undefined_ok : bool
             Whether features may be missing.
+        read : ReadConfig, optional
+            What is known of the file.
 
         Raises
         ------
@@ -266,6 +269,7 @@ class BagData:
             feature_columns=feature_columns,
             instance_column=instance_column,
             undefined_ok=undefined_ok,
+            read=read,
         )
         return cls(**fields, task_kind=task_kind, undefined_ok=undefined_ok)
 
@@ -286,6 +290,7 @@ class BagData:
         columns_2d: Sequence[str] | None = None,
         task_kind: TaskKind = "classification",
         undefined_ok: bool = False,
+        read: ReadConfig | None = None,
     ) -> Self:
         """Return the molecules of a table with features that were computed before.
 
@@ -310,6 +315,8 @@ class BagData:
             Kind of the tasks.
         undefined_ok : bool
             Whether features may be missing.
+        read : ReadConfig, optional
+            What is known of the files.
 
         Raises
         ------
@@ -330,6 +337,7 @@ class BagData:
             columns_3d=columns_3d,
             columns_2d=columns_2d,
             undefined_ok=undefined_ok,
+            read=read,
         )
         return cls(**fields, task_kind=task_kind, undefined_ok=undefined_ok)
 

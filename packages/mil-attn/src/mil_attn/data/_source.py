@@ -11,6 +11,7 @@ import polars as pl
 from molpool_common import (
     FloatArray,
     InputError,
+    ReadConfig,
     cache_folder,
     listed,
     number_column,
@@ -43,6 +44,7 @@ def read_bags(
     *,
     labelled: bool = True,
     progress: Progress | None = None,
+    read: ReadConfig | None = None,
 ) -> BagData:
     """Return the bags of a table.
 
@@ -58,13 +60,15 @@ def read_bags(
         Whether to read targets.
     progress : callable, optional
         Called as molecules are computed.
+    read : ReadConfig, optional
+        What is known of the files.
 
     Raises
     ------
     InputError, MILError
         If a column is missing or a value is wrong, naming row and column.
     """
-    frame, where = read_table(path), Path(path).name
+    frame, where = read_table(path, read), Path(path).name
     tasks = task_columns(data, model) if labelled else []
     # Before minutes of computing: a mistyped name is the most common fault.
     require_columns(frame, [data.names] if data.names else [], key="data.id_column", where=where)
@@ -72,11 +76,11 @@ def read_bags(
     if data.kind == "smiles":
         require_columns(frame, [data.smiles_column], key="data.smiles_column", where=where)
     _check_weight_columns(data, frame, tasks, where)
-    aux = _Auxiliary(data, model, path) if labelled and model.aux else None
+    aux = _Auxiliary(data, model, path, read) if labelled and model.aux else None
     if data.kind == "smiles":
         bags = _from_smiles(data, model.task_kind, frame, where, tasks, aux, progress)
     else:
-        bags = _from_tables(data, model.task_kind, path, frame, tasks)
+        bags = _from_tables(data, model.task_kind, path, frame, tasks, read)
         bags = bags if aux is None else bags.replace(**aux.of(bags.ids))
     if not (tasks and data.weight_columns):
         return bags
@@ -92,6 +96,7 @@ def bag_column(
     key: str,
     where: Mapping[str, str] | None = None,
     numbers: bool = False,
+    read: ReadConfig | None = None,
 ) -> pl.Series:
     """Return a column of a table in the order of bags.
 
@@ -111,6 +116,8 @@ def bag_column(
         Rows that count, as column and value.
     numbers : bool
         Whether the column must hold numbers.
+    read : ReadConfig, optional
+        What is known of the file.
 
     Raises
     ------
@@ -118,7 +125,7 @@ def bag_column(
         If a column is missing, a bag has no value, or a value is no number.
     """
     file, conditions = Path(path).name, where or {}
-    frame = read_table(path)
+    frame = read_table(path, read)
     require_columns(frame, [name, *conditions], key=key, where=file)
     for column, value in conditions.items():
         frame = frame.filter(pl.col(column).cast(pl.String) == value)
@@ -169,12 +176,14 @@ def _from_tables(
     path: str | Path,
     frame: pl.DataFrame,
     tasks: Sequence[str],
+    read: ReadConfig | None,
 ) -> BagData:
     common: dict[str, Any] = {
         "id_column": data.names,
         "label_columns": tasks,
         "task_kind": task_kind,
         "undefined_ok": data.allow_undefined,
+        "read": read,
     }
     if data.kind == "bags":
         return BagData.from_bag_table(
@@ -229,9 +238,11 @@ def _from_smiles(
 class _Auxiliary:
     """Auxiliary targets by group and by name of bag."""
 
-    def __init__(self, data: MILDataConfig, model: MILConfig, path: str | Path) -> None:
+    def __init__(
+        self, data: MILDataConfig, model: MILConfig, path: str | Path, read: ReadConfig | None
+    ) -> None:
         source = Path(data.aux_path or path)
-        frame, where = read_table(source), source.name
+        frame, where = read_table(source, read), source.name
         require_columns(
             frame, [data.names] if data.names else [], key="data.id_column", where=where
         )

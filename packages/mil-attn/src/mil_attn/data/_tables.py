@@ -17,6 +17,7 @@ from molpool_common import (
     Float32Array,
     FloatArray,
     IntArray,
+    ReadConfig,
     listed,
     number_column,
     read_table,
@@ -28,11 +29,13 @@ from mil_attn._errors import MILError
 _NUMBERED = re.compile(r"f\d+")
 
 
-def table_of(table: str | Path | pl.DataFrame, name: str) -> tuple[pl.DataFrame, str]:
+def table_of(
+    table: str | Path | pl.DataFrame, name: str, read: ReadConfig | None = None
+) -> tuple[pl.DataFrame, str]:
     """Return a table, read where a file is given, and what messages call it."""
     if isinstance(table, pl.DataFrame):
         return table, name
-    return read_table(table), Path(table).name
+    return read_table(table, read), Path(table).name
 
 
 def names_of(frame: pl.DataFrame, column: str, where: str) -> pl.Series:
@@ -166,9 +169,10 @@ def bag_table_fields(
     feature_columns: Sequence[str] | None,
     instance_column: str | None,
     undefined_ok: bool,
+    read: ReadConfig | None = None,
 ) -> dict[str, Any]:
     """Return the fields of `BagData` for a table with one row per instance; see there."""
-    frame, where = table_of(table, "bag table")
+    frame, where = table_of(table, "bag table", read)
     names = names_of(frame, id_column, where)
     others = [id_column, *label_columns, *_given(instance_column)]
     features = list(feature_columns or columns_of_features(frame, others, where))
@@ -200,16 +204,17 @@ def joined_fields(
     columns_3d: Sequence[str] | None,
     columns_2d: Sequence[str] | None,
     undefined_ok: bool,
+    read: ReadConfig | None = None,
 ) -> dict[str, Any]:
     """Return the fields of `BagData` for a table of molecules and its features; see there."""
-    frame, where = table_of(molecules, "molecules")
+    frame, where = table_of(molecules, "molecules", read)
     ids = names_of(frame, id_column, where).to_list()
     parts: dict[str, Any] = {}
     if features_3d is not None:
-        table = _Features(features_3d, "features_3d", ids, id_column, undefined_ok)
+        table = _Features(features_3d, "features_3d", ids, id_column, undefined_ok, read)
         parts |= table.instances(columns_3d, conformer_column, energy_column)
     if features_2d is not None:
-        table = _Features(features_2d, "features_2d", ids, id_column, undefined_ok)
+        table = _Features(features_2d, "features_2d", ids, id_column, undefined_ok, read)
         parts |= table.per_bag(columns_2d)
     aux = dict(aux_columns or {})
     return {
@@ -227,9 +232,15 @@ class _Features:
     """A table of features that has rows of every molecule, and perhaps of others."""
 
     def __init__(
-        self, table: Table, name: str, ids: Sequence[str], id_column: str, undefined_ok: bool
+        self,
+        table: Table,
+        name: str,
+        ids: Sequence[str],
+        id_column: str,
+        undefined_ok: bool,
+        read: ReadConfig | None,
     ) -> None:
-        frame, self.where = table_of(table, name)
+        frame, self.where = table_of(table, name, read)
         names = names_of(frame, id_column, self.where)
         lacking = sorted(set(ids) - set(names.unique()))
         if lacking:

@@ -233,12 +233,20 @@ def bag_folds(bags: BagData, config: MILRunConfig) -> list[Split]:
             key="split.fold_column",
             where=section.fold_where,
             numbers=True,
+            read=config.read,
         )
         numbers = stored.cast(pl.Float64).to_numpy()
         return stored_folds(numbers, labels=bags.labels, val_ratio=section.val_ratio, seed=seed)
     plate = section.plate_column
     plates = (
-        bag_column(config.data_path, plate, bags.ids, data, key="split.plate_column").to_list()
+        bag_column(
+            config.data_path,
+            plate,
+            bags.ids,
+            data,
+            key="split.plate_column",
+            read=config.read,
+        ).to_list()
         if plate
         else None
     )

@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from molpool_common import InputError, YamlDocument
+from molpool_common import InputError, ReadConfig, YamlDocument
 from pydantic import Field, model_validator
 from task_affinity import TaskAffinityConfig
 
 from molpool_pipelines.tables import DataConfig
 
 _SECTION = "task_affinity"
-_SHARED = ("data_path", "on_bad_smiles")
+_SHARED = ("data_path", "on_bad_smiles", "read")
 _OF_TRAINING = {_SECTION, "model", "training", "joint_sampling", "ensemble"}
 """Keys by which a file is known as one of `molpool-train chemprop`."""
 
@@ -35,7 +35,7 @@ class AffinityCommandConfig(TaskAffinityConfig):
         default=True, description="As in a training configuration; this command always measures."
     )
     data_path: str | None = Field(
-        default=None, description="Table of molecules: CSV, TSV or Parquet."
+        default=None, description="Table of molecules: text, Parquet, Excel, SDF or SMILES."
     )
     rows: Literal["all", "train"] = Field(
         default="all",
@@ -61,6 +61,7 @@ class AffinityCommandConfig(TaskAffinityConfig):
         default=None, description="JSON file of the groups, for molpool-train's key groups."
     )
     report: str | None = Field(default=None, description="Self-contained HTML page of it all.")
+    read: ReadConfig = Field(default_factory=ReadConfig)
     data: DataConfig = Field(default_factory=DataConfig)
 
     @model_validator(mode="after")

@@ -54,7 +54,11 @@ def read_inputs(config: AffinityCommandConfig) -> Inputs:
     """
     _check_tasks(config)
     read = load_molecules(
-        config.data, config.data_path, on_bad_smiles=config.on_bad_smiles, min_labels=0
+        config.data,
+        config.data_path,
+        on_bad_smiles=config.on_bad_smiles,
+        min_labels=0,
+        read=config.read,
     )
     # The split of the training run, so that no test molecule helps to choose the groups.
     table = split_table(read, config.data, config.seed).train if config.rows == "train" else read

@@ -99,10 +99,18 @@ def _check_bins(config: ScoreConfig) -> None:
 def _read(config: ScoreConfig, source: Path) -> Predictions:
     if config.model_dir is None:
         return read_predictions(
-            source, columns=config.columns, truth=config.data_path, task_types=config.task_types
+            source,
+            columns=config.columns,
+            truth=config.data_path,
+            task_types=config.task_types,
+            read=config.read,
         )
     return predict_test_data(
-        source, config.data_path or "", columns=config.columns, task_types=config.task_types
+        source,
+        config.data_path or "",
+        columns=config.columns,
+        task_types=config.task_types,
+        read=config.read,
     )
 
 
@@ -112,7 +120,7 @@ def _training_set(config: ScoreConfig, source: Path, found: Predictions) -> Trai
         path = Path(config.train_path)
         if path.is_dir():
             return _of_run(config, path)
-        table = read_table(path)
+        table = read_table(path, config.read, key="train_path")
         name = config.columns.smiles
         require_columns(table, [name], key="columns.smiles", where=path.name)
         labels = {

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import polars as pl
 from molpool_common import (
     InputError,
+    ReadConfig,
     TaskType,
     cache_folder,
     read_table,
@@ -41,6 +42,7 @@ def predict_test_data(
     id_column: str | None = None,
     smiles_column: str | None = None,
     on_bad_smiles: Literal["error", "drop"] = "error",
+    read: ReadConfig | None = None,
 ) -> Predictions:
     """Predict a test table with one model.
 
@@ -58,6 +60,8 @@ def predict_test_data(
         Of the table; by default those of the run.
     on_bad_smiles : {"error", "drop"}
         What to do with rows whose SMILES do not parse.
+    read : ReadConfig, optional
+        What is known of the file.
 
     Returns
     -------
@@ -74,7 +78,7 @@ def predict_test_data(
     with tempfile.TemporaryDirectory(prefix="molpool-") as folder:
         predicted, truth = Path(folder) / "predictions.parquet", Path(folder) / "test.parquet"
         table = _truth(
-            model, Path(test_data), columns.tasks, id_column, smiles_column, on_bad_smiles
+            model, Path(test_data), columns.tasks, id_column, smiles_column, on_bad_smiles, read
         )
         table.write_parquet(truth)
         predict_table(
@@ -99,9 +103,10 @@ def _truth(
     id_column: str | None,
     smiles_column: str | None,
     on_bad_smiles: Literal["error", "drop"],
+    read: ReadConfig | None,
 ) -> pl.DataFrame:
     """Return the table with ids in a column ``id`` and the truth in the run's units."""
-    table = read_table(path)
+    table = read_table(path, read, key="test_data")
     section = run_section(model, "data")
     name = id_column or section.get("id_column")
     if id_column is not None:
@@ -111,7 +116,7 @@ def _truth(
     # The run's conversions apply to the test table too: predictions are in the units of training.
     if section.get("target_columns"):
         data = _data_config(section, tasks, name if name in table.columns else None, smiles_column)
-        return _as_trained(data, path, on_bad_smiles)
+        return _as_trained(data, path, on_bad_smiles, read)
     if name in table.columns:
         ids = table[name].cast(pl.String)
     elif "id" in table.columns:
@@ -144,10 +149,13 @@ def _data_config(
 
 
 def _as_trained(
-    data: DataConfig, path: Path, on_bad_smiles: Literal["error", "drop"]
+    data: DataConfig,
+    path: Path,
+    on_bad_smiles: Literal["error", "drop"],
+    read_as: ReadConfig | None,
 ) -> pl.DataFrame:
     """Return the truth as the run read its own: converted, bounds left out."""
-    read = load_molecules(data, str(path), on_bad_smiles=on_bad_smiles, min_labels=0)
+    read = load_molecules(data, str(path), on_bad_smiles=on_bad_smiles, min_labels=0, read=read_as)
     exact = exact_labels(read.targets, read.censoring)
     ids = read.origin["id" if data.id_column is not None else "row"].cast(pl.String)
     truth = pl.DataFrame(exact, schema=list(read.task_names)).fill_nan(None)

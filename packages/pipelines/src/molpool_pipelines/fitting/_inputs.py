@@ -188,11 +188,12 @@ def _load(config: TrainChempropConfig) -> MoleculeTable:
         quality_column=joint.curriculum.quality_col if joint.needs_quality else None,
         qualities=joint.curriculum.qualities,
         on_bad_smiles=config.on_bad_smiles,
+        read=config.read,
     )
 
 
 def _notes(config: TrainChempropConfig, table: MoleculeTable, tables: SplitTables) -> list[str]:
-    notes = []
+    notes = list(table.notes)
     if config.data.dataset == DEMO or any(s.dataset == DEMO for s in config.data.sources):
         notes.append(DEMO_NOTICE)
     if len(table.dropped):
@@ -229,7 +230,7 @@ def read_unseen(config: TrainChempropConfig) -> Unseen | None:
     if config.data.predict_path is None:
         return None
     path = Path(config.data.predict_path)
-    frame = _read(path)
+    frame = read_table(path, config.read, key=KEY)
     column = config.data.smiles_column
     require_columns(frame, [column], key="data.smiles_column", where=path.name)
     smiles = frame[column].cast(pl.String)
@@ -251,18 +252,6 @@ def read_unseen(config: TrainChempropConfig) -> Unseen | None:
     table = pl.DataFrame(columns)
     readable = table.filter(pl.col("error").is_null())["SMILES"].to_list()
     return Unseen(path.name.partition(".")[0], table, readable)
-
-
-def _read(path: Path) -> pl.DataFrame:
-    try:
-        return read_table(path)
-    except InputError as error:
-        # `read_table` names the key of the training table; here the user gave another.
-        if error.parameter != "data_path":
-            raise
-        raise InputError(
-            KEY, expected=error.expected, found=error.found, where=error.where, hint=error.hint
-        ) from None
 
 
 def _unparsable(errors: list[str | None], smiles: pl.Series, column: str, where: str) -> InputError:

@@ -117,10 +117,17 @@ def read_inputs(config: TrainMILConfig, progress: Progress | None = None) -> MIL
     if config.data_path is None:
         raise InputError("data_path", expected="a table", found="none")
     section = config.data
-    data = read_bags(config.data_path, section, config, progress=progress)
+    data = read_bags(config.data_path, section, config, progress=progress, read=config.read)
     split = split_bags(data, config)
     unseen = (
-        read_bags(section.predict_path, section, config, labelled=False, progress=progress)
+        read_bags(
+            section.predict_path,
+            section,
+            config,
+            labelled=False,
+            progress=progress,
+            read=config.read,
+        )
         if section.predict_path
         else None
     )

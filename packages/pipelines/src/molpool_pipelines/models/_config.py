@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from molpool_common import ConfigModel
+from molpool_common import ConfigModel, ReadConfig
 from pydantic import Field
 
 
@@ -30,8 +30,8 @@ class PredictConfig(ConfigModel):
     )
     data_path: str | None = Field(
         None,
-        description="table of molecules: CSV or TSV, gzipped or not, or Parquet; for a model over "
-        "bags of kind bags, a row per instance",
+        description="table of molecules: text, Parquet, Excel, SDF or SMILES, or - for standard "
+        "input; for a model over bags of kind bags, a row per instance",
     )
     output: str | None = Field(
         None,
@@ -67,4 +67,5 @@ class PredictConfig(ConfigModel):
         "null",
         description="SMILES that do not parse: stop, or keep the row without predictions",
     )
+    read: ReadConfig = Field(default_factory=ReadConfig)
     applicability: ApplicabilityConfig = Field(default_factory=ApplicabilityConfig)

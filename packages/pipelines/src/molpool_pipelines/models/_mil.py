@@ -194,7 +194,7 @@ def predict_bags(config: PredictConfig, model: MILModel) -> pl.DataFrame:
     assert config.data_path is not None
     section = model.data.model_copy(update=_tables(config, model))
     tasks = MILConfig(task_kind=model.task_types[0])
-    bags = read_bags(config.data_path, section, tasks, labelled=False)
+    bags = read_bags(config.data_path, section, tasks, labelled=False, read=config.read)
     found = model.predict_bags(bags, config.batch_size)
     columns = [
         pl.Series("row", range(1, len(bags) + 1), dtype=pl.Int64),

@@ -101,7 +101,9 @@ def predict_table(
     """
     model_path = Path(_given(config.model_dir, "--model-dir", "a saved model"))
     check_model_path(model_path)
-    table = TableFiles.find([_given(config.data_path, "--data-path", "a table of molecules")])
+    table = TableFiles.find(
+        [_given(config.data_path, "--data-path", "a table of molecules")], read=config.read
+    )
     path = table.files[0]
     # Features in tables are joined by id, which needs all of both tables at once.
     if reads_feature_tables(model_path):

@@ -292,7 +292,7 @@ def predict_frames(config: PredictConfig) -> Iterator[pl.DataFrame]:
 def _open(config: PredictConfig) -> tuple[Artefact, BatchReader]:
     if config.artefact is None:
         raise InputError("artefact", expected="the run folder of a fit", found="none")
-    table = TableFiles.find(config.data, "data")
+    table = TableFiles.find(config.data, "data", read=config.read)
     artefact = Artefact.load(config.artefact)
     extra = [table.require(name, "keep_cols") for name in config.keep_cols]
     descriptors = None
@@ -302,7 +302,9 @@ def _open(config: PredictConfig) -> tuple[Artefact, BatchReader]:
             raise InputError(
                 "descriptors", expected="a fit with descriptors", found=f"{artefact.name} without"
             )
-        descriptors = read_descriptors(config.descriptors, config.compound_col, effect.names)
+        descriptors = read_descriptors(
+            config.descriptors, config.compound_col, effect.names, read=config.read
+        )
     reader = BatchReader(
         table, [artefact], config, with_target=False, extra=extra, descriptors=descriptors
     )

@@ -56,7 +56,7 @@ def prepare(config: PrepareConfig, progress: Progress = silent) -> Prepared:
     if previous is not None and previous.imputer is not None:
         # A model that was fitted with indicators of gaps needs them in every later table.
         config = config.model_copy(update={"missing_covariates": "run_median"})
-    table = TableFiles.find(config.data, "data")
+    table = TableFiles.find(config.data, "data", read=config.read)
     covariates = table.matching(config.covariates, "covariates")
     progress(f"Reading {table.name}")
     raw = read_raw(config, table, covariates)
@@ -235,7 +235,7 @@ def read_raw(config: PrepareConfig, table: TableFiles, covariates: Sequence[str]
 def _read_file(
     config: PrepareConfig, table: TableFiles, file: Path, covariates: Sequence[str]
 ) -> pl.DataFrame:
-    read = read_table(file)
+    read = read_table(file, config.read, key="data")
     raw = {SPECIES: config.species_raw, CLUSTER: config.cluster_raw, COMPOUND: config.compound_col}
     texts = {new: _text(read[old]).alias(new) for new, old in raw.items()}
     others = [config.run_col, config.library_col, config.compound_name]

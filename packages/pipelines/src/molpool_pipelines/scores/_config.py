@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 import tyro
-from molpool_common import ConfigModel
+from molpool_common import ConfigModel, ReadConfig
 from pydantic import Field
 
 from molpool_pipelines.runs import ColumnsConfig
@@ -58,6 +58,7 @@ class ScoreConfig(ConfigModel):
         default_factory=dict,
         description="kind of single tasks; by default classification where all truth is 0 or 1",
     )
+    read: ReadConfig = Field(default_factory=ReadConfig)
     columns: ColumnsConfig = Field(default_factory=ColumnsConfig)
 
 
@@ -153,4 +154,5 @@ class CompareConfig(ConfigModel):
         default_factory=dict,
         description="kind of single tasks; by default classification where all truth is 0 or 1",
     )
+    read: ReadConfig = Field(default_factory=ReadConfig)
     columns: ColumnsConfig = Field(default_factory=ColumnsConfig)

@@ -14,6 +14,7 @@ from molpool_common import (
     FloatArray,
     InputError,
     IntArray,
+    ReadConfig,
     TaskType,
     did_you_mean,
     listed,
@@ -40,6 +41,7 @@ def read_predictions(
     columns: ColumnsConfig | None = None,
     truth: str | Path | None = None,
     task_types: Mapping[str, TaskType] | None = None,
+    read: ReadConfig | None = None,
 ) -> Predictions:
     """Read predictions and the truth of the same rows.
 
@@ -56,6 +58,8 @@ def read_predictions(
         default the truth stands beside the predictions.
     task_types : mapping of str to {"regression", "classification"}, optional
         Kind of single tasks; by default classification where all truth is 0 or 1.
+    read : ReadConfig, optional
+        What is known of the files.
 
     Raises
     ------
@@ -65,10 +69,10 @@ def read_predictions(
     """
     named = columns or ColumnsConfig()
     file, name = _located(Path(path))
-    frame = with_split(read_table(file), named.split)
+    frame = with_split(read_table(file, read), named.split)
     require_columns(frame, [named.id], key="columns.id", where=name)
     if truth is not None:
-        frame = _joined(frame, name, Path(truth), named)
+        frame = _joined(frame, name, Path(truth), named, read)
     return predictions_of(frame, name, columns=named, task_types=task_types)
 
 
@@ -266,7 +270,13 @@ def _text_of(column: pl.Series) -> list[str]:
     return column.cast(pl.String).fill_null("").to_list()
 
 
-def _joined(frame: pl.DataFrame, name: str, path: Path, named: ColumnsConfig) -> pl.DataFrame:
+def _joined(
+    frame: pl.DataFrame,
+    name: str,
+    path: Path,
+    named: ColumnsConfig,
+    read: ReadConfig | None,
+) -> pl.DataFrame:
     """Return the rows of a table of truth with their predictions under the usual names.
 
     Parameters
@@ -279,13 +289,15 @@ def _joined(frame: pl.DataFrame, name: str, path: Path, named: ColumnsConfig) ->
         The table of truth.
     named : ColumnsConfig
         How columns are called.
+    read : ReadConfig or None
+        What is known of the file.
 
     Raises
     ------
     InputError
         If a column or a task is missing, ids repeat, or a row of the truth has no prediction.
     """
-    truth = with_split(read_table(path), named.split)
+    truth = with_split(read_table(path, read), named.split)
     known = _text_of(frame[named.id])
     column, ids = _truth_ids(truth, known, named, path.name)
     tasks = named.tasks or _shared(frame, truth, named, path.name)

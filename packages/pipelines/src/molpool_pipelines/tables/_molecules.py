@@ -17,14 +17,16 @@ from molpool_common import (
     BoolArray,
     FloatArray,
     InputError,
+    ReadConfig,
     SignArray,
     cache_folder,
     did_you_mean,
     listed,
-    number_column,
-    read_table,
+    measured_column,
+    open_table,
     require_columns,
     stack,
+    text_column,
 )
 from molpool_common import MoleculeTable as MoleculeTable
 
@@ -53,6 +55,7 @@ def load_molecules(
     qualities: Sequence[str] = (),
     on_bad_smiles: OnBadSmiles = "error",
     min_labels: int = 2,
+    read: ReadConfig | None = None,
 ) -> MoleculeTable:
     """Read, check, convert and stack the tables that a configuration names.
 
@@ -70,6 +73,8 @@ def load_molecules(
         What to do about rows whose SMILES do not parse.
     min_labels : int
         Fewest labels that a task may have.
+    read : ReadConfig, optional
+        What is known of the files.
 
     Returns
     -------
@@ -81,7 +86,7 @@ def load_molecules(
         For anything wrong in the tables, naming file, column and rows.
     """
     sources = config.tables(data_path)
-    table = load_sources(sources, config, quality_column, on_bad_smiles)
+    table = load_sources(sources, config, quality_column, on_bad_smiles, read)
     _check_tasks(table, min_labels)
     if quality_column is not None:
         _check_quality(table, quality_column, qualities)
@@ -93,13 +98,18 @@ def load_sources(
     config: DataConfig,
     quality_column: str | None,
     on_bad: OnBadSmiles,
+    read: ReadConfig | None = None,
 ) -> MoleculeTable:
     """Read, check and convert tables, and stack their rows; see `load_source`."""
-    return stack([load_source(source, config, quality_column, on_bad) for source in sources])
+    return stack([load_source(source, config, quality_column, on_bad, read) for source in sources])
 
 
 def load_source(
-    source: SourceConfig, config: DataConfig, quality_column: str | None, on_bad: OnBadSmiles
+    source: SourceConfig,
+    config: DataConfig,
+    quality_column: str | None,
+    on_bad: OnBadSmiles,
+    read: ReadConfig | None = None,
 ) -> MoleculeTable:
     """Read, check and convert the table of one source.
 
@@ -114,13 +124,15 @@ def load_source(
         if they are not needed.
     on_bad : {"error", "drop"}
         What to do about rows whose SMILES do not parse.
+    read : ReadConfig, optional
+        What is known of the file.
 
     Raises
     ------
     InputError
         For anything wrong in the table, naming file, column and rows (from 1 below the header).
     """
-    frame, where = _read_source(source)
+    frame, where, notes = _read_source(source, read)
     columns = [source.column_for(target) for target in config.target_columns]
     names = [c.column for c in columns if c is not None]
     # Before minutes of parsing: a mistyped name is the most common fault.
@@ -128,18 +140,22 @@ def load_source(
     require_columns(frame, names, key="data.target_columns", where=where)
     # Also before parsing; the signs themselves are read from the rows that are left.
     modifiers = _modifiers(frame, source, columns, where)
-    found = identify(_smiles(frame, source), cache_folder(config.cache_dir))
+    found = identify(_smiles(frame, source, where), cache_folder(config.cache_dir))
     _check_smiles(found, source.smiles_column, where, on_bad)
     parsed = np.flatnonzero(found.blocks != "")
     rows, frame = pl.Series(parsed + 1), frame[parsed]  # the first row below the header is 1
     molar_mass = found.masses[parsed]
     targets = np.full((len(parsed), len(config.target_columns)), np.nan)
+    signs = np.zeros(targets.shape, dtype=np.int8)
     for t, column in enumerate(columns):
         if column is not None:
-            targets[:, t] = _target(frame, column, molar_mass, where, rows)
+            read_column = measured_column(frame, column.column, where=where, rows=rows)
+            targets[:, t] = _converted(read_column.values, column, molar_mass, where, rows)
+            signs[:, t] = read_column.signs
+            notes += [f"{column.column}: {note}." for note in read_column.notes]
     return MoleculeTable(
         task_names=tuple(config.target_columns),
-        smiles=_smiles(frame, source),
+        smiles=_smiles(frame, source, where),
         groups=found.blocks[parsed].tolist(),
         targets=targets,
         quality=_quality(frame, source, quality_column, where, rows),
@@ -147,7 +163,8 @@ def load_source(
         hold_out=np.full(len(parsed), source.hold_out),
         origin=_origin(frame, source, where, rows),
         dropped=_dropped(found, where),
-        censoring=_censoring(frame, columns, modifiers, where, rows),
+        censoring=_censoring(frame, columns, modifiers, signs, where, rows),
+        notes=tuple(notes),
     )
 
 
@@ -182,22 +199,48 @@ def _censoring(
     frame: pl.DataFrame,
     columns: Sequence[ColumnSource | None],
     modifiers: Sequence[str | None],
+    in_cells: SignArray,
     where: str,
     rows: pl.Series,
 ) -> SignArray | None:
-    if not any(modifiers):
+    """Return which labels are bounds, as their cells or columns of signs say."""
+    if not any(modifiers) and not in_cells.any():
         return None
-    censoring = np.zeros((frame.height, len(columns)), dtype=np.int8)
+    censoring = in_cells.copy()
     for t, (column, modifier) in enumerate(zip(columns, modifiers, strict=True)):
-        if column is not None and modifier is not None:
+        if column is None:
+            continue
+        if modifier is not None:
             signs = read_signs(frame, modifier, where=where, rows=rows)
-            # A conversion that falls turns an upper bound into a lower one.
-            censoring[:, t] = -signs if reverses_order(column.transform) else signs
+            _refuse_contradiction(column.column, modifier, in_cells[:, t], signs, where, rows)
+            censoring[:, t] = np.where(signs == 0, in_cells[:, t], signs)
+        # A conversion that falls turns an upper bound into a lower one.
+        if reverses_order(column.transform):
+            censoring[:, t] *= -1
     return censoring
 
 
-def _smiles(frame: pl.DataFrame, source: SourceConfig) -> list[str]:
-    return frame[source.smiles_column].cast(pl.String).to_list()
+def _refuse_contradiction(
+    column: str,
+    modifier: str,
+    in_cells: SignArray,
+    signs: SignArray,
+    where: str,
+    rows: pl.Series,
+) -> None:
+    bad = np.flatnonzero(in_cells * signs < 0).tolist()
+    if bad:
+        raise InputError(
+            f"column {modifier!r}",
+            expected=f"the signs that stand in {column!r}",
+            found=f"another in row {rows[bad[0]]}",
+            where=where,
+            hint=f"Rows: {listed([rows[i] for i in bad])}." if len(bad) > 1 else None,
+        )
+
+
+def _smiles(frame: pl.DataFrame, source: SourceConfig, where: str) -> list[str]:
+    return text_column(frame, source.smiles_column, where=where).to_list()
 
 
 def _check_smiles(found: Identities, column: str, where: str, on_bad: OnBadSmiles) -> None:
@@ -225,14 +268,13 @@ def _dropped(found: Identities, where: str) -> pl.DataFrame:
     )
 
 
-def _target(
-    frame: pl.DataFrame,
+def _converted(
+    numbers: pl.Series,
     column: ColumnSource,
     molar_mass: FloatArray,
     where: str,
     rows: pl.Series,
 ) -> FloatArray:
-    numbers = number_column(frame, column.column, where=where, rows=rows)
     return transform(
         numbers.fill_null(np.nan).to_numpy().astype(np.float64),
         column.transform,
@@ -293,14 +335,17 @@ def _origin(frame: pl.DataFrame, source: SourceConfig, where: str, rows: pl.Seri
     )
 
 
-def _read_source(source: SourceConfig) -> tuple[pl.DataFrame, str]:
-    """Return the table of a source and the name by which messages call it."""
+def _read_source(
+    source: SourceConfig, read: ReadConfig | None
+) -> tuple[pl.DataFrame, str, list[str]]:
+    """Return the table of a source, the name by which messages call it, and how it was read."""
     if source.dataset == DEMO:
         from molpool_pipelines.demo import build_demo
 
-        return build_demo(), DEMO
+        return build_demo(), DEMO, []
     path = Path(source.path) if source.path else locate(source.dataset or "", source.file)
-    return read_table(path), path.name
+    frame, reading = open_table(path, read)
+    return frame, path.name, reading.sentences()
 
 
 def _check_tasks(table: MoleculeTable, min_labels: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 import tyro
-from molpool_common import ConfigModel, InputError
+from molpool_common import ConfigModel, InputError, ReadConfig
 from pydantic import Field, field_validator, model_validator
 
 SplitType = Literal["random", "scaffold", "time", "cluster", "stratified"]
@@ -219,7 +219,9 @@ class DataConfig(ConfigModel):
 class TableConfig(ConfigModel):
     """The molecules of a command that trains: where they are, and what their tasks are."""
 
-    data_path: str | None = Field(None, description="table of molecules: CSV, TSV or Parquet")
+    data_path: str | None = Field(
+        None, description="table of molecules: text, Parquet, Excel, SDF or SMILES"
+    )
     on_bad_smiles: Literal["error", "drop"] = Field(
         "error", description="stop at SMILES that do not parse, or leave those rows out"
     )
@@ -235,4 +237,5 @@ class TableConfig(ConfigModel):
     task_types: dict[str, TaskType] = Field(
         default_factory=dict, description="kind of single tasks, by name; goes before task_type"
     )
+    read: ReadConfig = Field(default_factory=ReadConfig)
     data: DataConfig = Field(default_factory=DataConfig)

@@ -129,13 +129,16 @@ def _load(config: HPOChempropConfig, *, needs_quality: bool) -> MoleculeTable:
             quality_column=column,
             qualities=curriculum.qualities,
             on_bad_smiles=config.on_bad_smiles,
+            read=config.read,
         )
     except InputError as error:
         about_quality = (f"column {column!r}", "joint_sampling.curriculum.quality_col")
         if needs_quality or error.parameter not in about_quality:
             raise
     # No curriculum is tried then, which is no fault of the table.
-    return load_molecules(data, config.data_path, on_bad_smiles=config.on_bad_smiles)
+    return load_molecules(
+        data, config.data_path, on_bad_smiles=config.on_bad_smiles, read=config.read
+    )
 
 
 def _with_times(config: HPOChempropConfig) -> DataConfig:
@@ -159,6 +162,7 @@ def _stored_folds(config: HPOChempropConfig, table: MoleculeTable) -> dict[str, 
             config.data.model_copy(update=as_times),
             config.data_path,
             on_bad_smiles=config.on_bad_smiles,
+            read=config.read,
         )
     except InputError as error:
         key = "study.fold_column" if error.parameter == "data.time_column" else error.parameter

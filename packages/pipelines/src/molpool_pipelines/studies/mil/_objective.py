@@ -80,7 +80,7 @@ def study_bags(config: HPOMILConfig, progress: Progress | None = None) -> StudyB
     """
     if config.data_path is None:
         raise InputError("data_path", expected="a table", found="none")
-    bags = read_bags(config.data_path, config.data, config, progress=progress)
+    bags = read_bags(config.data_path, config.data, config, progress=progress, read=config.read)
     outer = outer_split(bags, config)
     # Validation bags of the outer split are not its test: trials may use them.
     seen = np.sort(np.concatenate([outer.train, outer.val]))
