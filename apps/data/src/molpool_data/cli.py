@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
-from molpool_common import Command, InputError, console, dispatch
+from molpool_common import Command, InputError, ReadConfig, console, dispatch
 
 PROG = "molpool-data"
 _Options = TypeVar("_Options")
@@ -79,7 +79,8 @@ class DescribeOptions:
     Attributes
     ----------
     table
-        A CSV, TSV or Parquet file; or a data set by name (`molpool-data list`), or demo.
+        A file: text, Parquet, Excel, SDF or SMILES; or a data set by name
+        (`molpool-data list`), or demo.
     file
         Which file of the data set, where it has several.
     config
@@ -96,6 +97,8 @@ class DescribeOptions:
         Page to write.
     force
         Replace the page if it exists.
+    read
+        How the file is read.
     """
 
     table: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="TABLE")] = None
@@ -107,6 +110,7 @@ class DescribeOptions:
     id_column: str | None = None
     output: Path = Path("profile.html")
     force: bool = False
+    read: ReadConfig = field(default_factory=ReadConfig)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -163,7 +167,7 @@ def _describe(argv: Sequence[str]) -> None:
         columns = Columns(
             options.smiles_column, options.id_column, options.quality_column, options.target_columns
         )
-        described = read_named(options.table or "", options.file, columns)
+        described = read_named(options.table or "", options.file, columns, options.read)
     describe_and_report(described, options.output)
 
 

@@ -115,6 +115,7 @@ from .tables._files import is_parquet as is_parquet
 from .tables._numbers import Measured as Measured
 from .tables._numbers import measured_column as measured_column
 from .tables._numbers import number_column as number_column
+from .tables._numbers import read_cell as read_cell
 from .tables._numbers import text_column as text_column
 from .tables._numbers import unit_of as unit_of
 from .tables._reading import CHUNK_ROWS as CHUNK_ROWS

@@ -57,16 +57,19 @@ def expand_tables(text: str | Path, key: str = "data_path") -> list[Path]:
         If there is none.
     """
     text = os.path.expanduser(text)
-    # A name with brackets may be a file rather than a pattern.
-    if text == STDIN or Path(text).exists() or not _WILD & set(text):
-        check_file(Path(text), key)
-        return [Path(text)]
+    if not is_pattern(text):
+        return [located(text, key)]
     found = [path for path in sorted(map(Path, glob.glob(text))) if path.is_file()]
     if not found:
         raise InputError(
             key, expected="a pattern that matches a file", found=f"nothing at {text!r}"
         )
     return found
+
+
+def is_pattern(text: str) -> bool:
+    """Return whether a name is none of a file, and has ``*``, ``?`` or ``[`` in it."""
+    return bool(_WILD & set(text)) and not Path(text).exists()
 
 
 def check_file(path: Path, key: str = "data_path") -> None:

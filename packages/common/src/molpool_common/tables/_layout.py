@@ -28,8 +28,8 @@ _BLOCK = 1 << 22
 _HEAD = 1 << 18
 _SEPARATORS = ",;\t|"
 _LF, _CR, _QUOTE = 10, 13, 34
-_HIGH = 0.01
-"""Share of bytes beyond ASCII from which on they are letters of a language, not a few signs."""
+_LETTERS, _HIGH = 100, 0.05
+"""Number and share of bytes beyond ASCII above which they are letters of a language."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _single_byte(sample: bytes) -> str:
     """Return the encoding of text that is no Unicode: cp1252 unless its letters say another."""
     high = np.frombuffer(sample, np.uint8) > 127
     # Of a few signs (µ, °, ±) nothing can be told; Excel and instruments write cp1252.
-    if high.mean() > _HIGH:
+    if high.sum() > _LETTERS and high.mean() > _HIGH:
         from charset_normalizer import from_bytes
 
         best = from_bytes(sample[:_HEAD]).best()
@@ -298,6 +298,17 @@ def _checked(layout: TextLayout, key: str) -> TextLayout:
         expected = (len(layout.names) - 1) * count.lines
         if count.separators == expected:
             return layout if count.quotes else replace(layout, quoted=False)
+    return gone_through(layout, key)
+
+
+def gone_through(layout: TextLayout, key: str) -> TextLayout:
+    """Return the layout of a copy that parsers read, the file gone through line by line.
+
+    Raises
+    ------
+    InputError
+        Naming the lines that do not fit the header.
+    """
     copy = mend(
         layout.file,
         layout.encoding,

@@ -16,8 +16,15 @@ from typing import Any
 import polars as pl
 
 from molpool_common._errors import InputError, listed
-from molpool_common.tables._files import compression_of, format_of, located, opened, shards
-from molpool_common.tables._layout import TextLayout, refuse_repeated, text_layout
+from molpool_common.tables._files import (
+    compression_of,
+    expand_tables,
+    format_of,
+    located,
+    opened,
+    shards,
+)
+from molpool_common.tables._layout import TextLayout, gone_through, refuse_repeated, text_layout
 from molpool_common.tables._marks import Mark, marks_of, rewritten
 from molpool_common.tables._settings import ReadConfig
 
@@ -106,8 +113,9 @@ def open_table(
     Parameters
     ----------
     path : str or Path
-        The file, compressed or not; a folder of Parquet files; or ``-`` for standard input. What
-        it is, its content says before its name.
+        The file, compressed or not; a folder of Parquet files; ``-`` for standard input; or, where
+        no such thing is there, a pattern that stands for files. What one is, its content says
+        before its name.
     read : ReadConfig, optional
         What is known of it.
     key : str
@@ -127,7 +135,10 @@ def open_table(
         has no row.
     """
     read = read or ReadConfig()
-    file = located(path, key)
+    files = expand_tables(path, key)
+    if len(files) > 1:
+        return _several(files, read, key)
+    file = files[0]
     kind = format_of(file)
     with _complaints(file, kind, key):
         if kind == "Parquet":
@@ -141,6 +152,21 @@ def open_table(
             key, expected="at least one row", found="a table without rows", where=file.name
         )
     return frame, reading
+
+
+def _several(files: list[Path], read: ReadConfig, key: str) -> tuple[pl.DataFrame, Reading]:
+    """Return the rows of all files, of the columns that all of them have."""
+    parts = [open_table(file, read, key=key) for file in files]
+    frames = [frame for frame, _ in parts]
+    shared = [c for c in frames[0].columns if all(c in frame.columns for frame in frames)]
+    try:
+        frame = pl.concat([frame.select(shared) for frame in frames], how="vertical_relaxed")
+    except pl.exceptions.PolarsError as error:
+        raise _unreadable(files[0], "", key, error) from None
+    names = listed([file.name for file in files])
+    said = [f"{file.name}: {s}" for file, (_, r) in zip(files, parts, strict=True) for s in r.notes]
+    note = f"One table of {len(files)} files, its rows numbered through: {names}."
+    return frame, replace(parts[0][1], notes=(note, *said))
 
 
 def _whole(file: Path, kind: str, read: ReadConfig, key: str) -> tuple[pl.DataFrame, Reading]:
@@ -193,7 +219,12 @@ def _finished(
 
 def _text(file: Path, read: ReadConfig, key: str) -> tuple[pl.DataFrame, Reading]:
     layout = text_layout(file, read, key)
-    frame = _parsed(layout, read)
+    try:
+        frame = _parsed(layout, read)
+    except pl.exceptions.PolarsError:
+        # One line too short and one too long: counts do not tell, and the parser names no line.
+        layout = gone_through(layout, key)
+        frame = _parsed(layout, read)
     reading = _text_reading(file, layout)
     # No cell has the separator in it unless cells are quoted.
     if layout.separator == "," and not layout.quoted:
@@ -433,8 +464,13 @@ def _text_frames(
             ),
         ) as reader,
     ):
-        for batch in reader:
-            yield rewritten(_as_frame(batch), marks)
+        try:
+            for batch in reader:
+                yield rewritten(_as_frame(batch), marks)
+        except pa.ArrowInvalid:
+            # One line too short and one too long: counts do not tell. Names them.
+            gone_through(layout, key)
+            raise
 
 
 # --- errors ---

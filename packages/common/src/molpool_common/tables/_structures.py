@@ -57,7 +57,8 @@ def read_sdf(path: Path, read: ReadConfig, key: str) -> tuple[pl.DataFrame, str,
             notes.append(f"{SMILES} are those of the structures; the property is {new!r}.")
     bad = [i + 1 for i, text in enumerate(smiles) if text is None]
     if bad:
-        notes.append(f"{len(bad):,} structures that RDKit does not read: rows {listed(bad)}.")
+        noun = "structure" if len(bad) == 1 else "structures"
+        notes.append(f"{len(bad):,} {noun} that RDKit does not read: rows {listed(bad)}.")
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String)), encoding, notes
 
 

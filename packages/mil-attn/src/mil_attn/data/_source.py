@@ -17,6 +17,7 @@ from molpool_common import (
     number_column,
     read_table,
     require_columns,
+    text_column,
 )
 
 from mil_attn._config import MILConfig, MILDataConfig, TaskKind
@@ -222,7 +223,7 @@ def _from_smiles(
 ) -> BagData:
     ids = _names(frame, data.names, where)
     return BagData.from_smiles(
-        frame[data.smiles_column].to_list(),
+        text_column(frame, data.smiles_column, where=where).to_list(),
         ids=ids,
         labels=label_matrix(frame, tasks, where) if tasks else None,
         task_names=tasks,

@@ -19,6 +19,7 @@ from molpool_common import (
     IntArray,
     ReadConfig,
     listed,
+    measured_column,
     number_column,
     read_table,
     require_columns,
@@ -136,7 +137,10 @@ def label_matrix(frame: pl.DataFrame, columns: Sequence[str], where: str) -> Flo
     require_columns(frame, columns, key="label_columns", where=where)
     labels = np.full((frame.height, len(columns)), np.nan)
     for t, name in enumerate(columns):
-        labels[:, t] = number_column(frame, name, where=where).fill_null(np.nan).to_numpy()
+        read = measured_column(frame, name, where=where)
+        # No loss here takes bounds: refuses them, naming the rows.
+        numbers = number_column(frame, name, where=where) if read.signs.any() else read.values
+        labels[:, t] = numbers.fill_null(np.nan).to_numpy()
     return labels
 
 

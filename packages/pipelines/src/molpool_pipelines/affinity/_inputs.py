@@ -111,7 +111,7 @@ def _check_batch(config: AffinityCommandConfig, n_rows: int) -> None:
 
 
 def _notes(config: AffinityCommandConfig, read: MoleculeTable, table: MoleculeTable) -> list[str]:
-    notes = []
+    notes = list(read.notes)
     if config.data.dataset == DEMO or any(s.dataset == DEMO for s in config.data.sources):
         notes.append(DEMO_NOTICE)
     if len(read.dropped):

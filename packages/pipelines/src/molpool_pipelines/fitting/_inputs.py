@@ -17,6 +17,7 @@ from molpool_common import (
     parse_smiles,
     read_table,
     require_columns,
+    text_column,
 )
 
 from molpool_pipelines.demo import DEMO_NOTICE
@@ -233,7 +234,7 @@ def read_unseen(config: TrainChempropConfig) -> Unseen | None:
     frame = read_table(path, config.read, key=KEY)
     column = config.data.smiles_column
     require_columns(frame, [column], key="data.smiles_column", where=path.name)
-    smiles = frame[column].cast(pl.String)
+    smiles = text_column(frame, column, where=path.name)
     parsed = parse_smiles(smiles.to_list())
     errors: list[str | None] = [None] * frame.height
     for row, _, reason in parsed.bad:

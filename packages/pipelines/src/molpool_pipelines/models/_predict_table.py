@@ -121,7 +121,10 @@ def predict_table(
         torch.set_num_threads(config.threads)
     model = load_model(model_path)
     predictor = ChunkPredictor.from_config(config, model, model_path)
-    done = PredictedTable(output, len(model.task_names), model.n_members, note=predictor.note)
+    notes = [*table.notes(), *([predictor.note] if predictor.note else [])]
+    done = PredictedTable(
+        output, len(model.task_names), model.n_members, note=" ".join(notes) or None
+    )
     start = perf_counter()
     with frames_written(output) as writer:
         # The smaller: conformers of a chunk are held in memory, and 128 molecules of them fill it

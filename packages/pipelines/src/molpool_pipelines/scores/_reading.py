@@ -18,6 +18,7 @@ from molpool_common import (
     TaskType,
     did_you_mean,
     listed,
+    measured_column,
     number_column,
     read_table,
     require_columns,
@@ -95,10 +96,11 @@ def predictions_of(
     named = columns or ColumnsConfig()
     frame = with_split(frame, named.split)
     tasks = _tasks(frame, named, name)
+    y, in_cells = _truth(frame, tasks, name)
     signs = _signs(frame, tasks, named, name)
+    signs = in_cells if signs is None else np.where(signs == 0, in_cells, signs)
     # Bounds become missing labels: a metric of "< 5" against 4.2 would be arbitrary. Only their
     # count stays.
-    y = _matrix(frame, tasks, name)
     exact = exact_labels(y, signs)
     found = Predictions(
         name=name,
@@ -197,6 +199,17 @@ def _numbers(frame: pl.DataFrame, column: str, where: str) -> IntArray | None:
 def _matrix(frame: pl.DataFrame, names: Sequence[str], where: str) -> FloatArray:
     columns = [number_column(frame, c, where=where).fill_null(np.nan).to_numpy() for c in names]
     return np.stack(columns, axis=1) if columns else np.empty((frame.height, 0))
+
+
+def _truth(
+    frame: pl.DataFrame, names: Sequence[str], where: str
+) -> tuple[FloatArray, NDArray[np.int8]]:
+    """Return measured values [N, T] and which of them are bounds, as their cells say."""
+    read = [measured_column(frame, c, where=where) for c in names]
+    if not read:
+        return np.empty((frame.height, 0)), np.empty((frame.height, 0), dtype=np.int8)
+    values = [column.values.fill_null(np.nan).to_numpy() for column in read]
+    return np.stack(values, axis=1), np.stack([column.signs for column in read], axis=1)
 
 
 def _some(frame: pl.DataFrame, names: Sequence[str], where: str) -> FloatArray | None:

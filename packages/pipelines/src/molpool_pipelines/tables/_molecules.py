@@ -8,6 +8,7 @@ checked before minutes of parsing, parsed, and converted to the units of the tar
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,7 +102,16 @@ def load_sources(
     read: ReadConfig | None = None,
 ) -> MoleculeTable:
     """Read, check and convert tables, and stack their rows; see `load_source`."""
-    return stack([load_source(source, config, quality_column, on_bad, read) for source in sources])
+    parts = [load_source(source, config, quality_column, on_bad, read) for source in sources]
+    if len(parts) > 1:
+        parts = [_with_source(part) for part in parts]
+    return stack(parts)
+
+
+def _with_source(table: MoleculeTable) -> MoleculeTable:
+    """Return a table whose notes say which of several it is."""
+    name = table.origin["source"][0]
+    return replace(table, notes=tuple(f"{name}: {note}" for note in table.notes))
 
 
 def load_source(
@@ -345,7 +355,8 @@ def _read_source(
         return build_demo(), DEMO, []
     path = Path(source.path) if source.path else locate(source.dataset or "", source.file)
     frame, reading = open_table(path, read)
-    return frame, path.name, reading.sentences()
+    where = "standard input" if str(path) == "-" else path.name
+    return frame, where, reading.sentences()
 
 
 def _check_tasks(table: MoleculeTable, min_labels: int) -> None:

@@ -23,6 +23,8 @@ from molpool_common import (
     listed,
     table_chunks,
     table_header,
+    table_reading,
+    text_column,
 )
 
 _SURVEY_ROWS = 65_536
@@ -113,6 +115,17 @@ class TableFiles:
         more = len(self.files) - 1
         return self.files[0].name + (f" and {more} more" if more else "")
 
+    def notes(self) -> list[str]:
+        """Return what files were found, and how they are read, where that is worth a word."""
+        many = len(self.files) > 1
+        found = f"{len(self.files)} files: {listed([file.name for file in self.files])}."
+        said = [
+            f"{file.name}: {sentence}" if many else sentence
+            for file in self.files
+            for sentence in table_reading(file, self.read, key=self.key).sentences()
+        ]
+        return [*([found] if many else []), *said]
+
     def require(self, column: str, key: str) -> str:
         """Return `column`, or raise `InputError` naming the key and the nearest column."""
         if column not in self:
@@ -201,7 +214,8 @@ class TableFiles:
         parts: list[pl.DataFrame] = []
         waiting = 0
         for chunk in self.chunks(names, rows=rows):
-            parts.append(chunk.frame.with_columns(pl.all().cast(pl.String)))
+            columns = [text_column(chunk.frame, c, where=chunk.where) for c in chunk.frame.columns]
+            parts.append(pl.DataFrame(columns))
             waiting += chunk.frame.height
             if waiting >= rows:
                 # Once per frame: joining at every chunk would copy the rows again and again.

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from molpool_common import (
     Cell,
+    Code,
     Facts,
     IntArray,
     MoleculeTable,
@@ -110,6 +111,7 @@ def profile_page(profile: Profile) -> str:
     notes: list[Part] = [Text(note) for note in profile.described.notes]
     sections = [
         Section("Summary", [Facts(profile.facts()), *notes, *_bad_smiles(profile.table)]),
+        *_read_as(profile.described),
         Section("Labels", [label_counts(profile.tasks, len(profile.table))]),
         Section("Values", _values(profile)),
         *_overlap(profile),
@@ -120,6 +122,15 @@ def profile_page(profile: Profile) -> str:
     ]
     subtitle = f"Profile of {len(profile.table):,} rows and {len(profile.tasks):,} tasks"
     return render_report(named, subtitle, sections)
+
+
+def _read_as(described: Described) -> list[Section]:
+    if not described.facts:
+        return []
+    parts: list[Part] = [Facts(dict(described.facts))]
+    if described.command is not None:
+        parts.append(Code("A command line that trains on it", described.command))
+    return [Section("How it was read", parts)]
 
 
 def _bad_smiles(table: MoleculeTable) -> list[Part]:
@@ -318,7 +329,7 @@ def _print(profile: Profile, output: Path) -> None:
     out = console()
     for note in profile.described.notes:
         out.print(note, markup=False)
-    facts = profile.facts()
+    facts = {**profile.described.facts, **profile.facts()}
     width = max(map(len, facts))
     for name, value in facts.items():
         shown = f"{value:,}" if isinstance(value, int) else value
@@ -338,4 +349,7 @@ def _print(profile: Profile, output: Path) -> None:
     out.print(table)
     if note:
         out.print(note.strip(), style="dim", markup=False)
+    if profile.described.command is not None:
+        out.print("\nTo train on it:")
+        out.print(f"  {profile.described.command}", soft_wrap=True, markup=False)
     out.print(f"\nwrote {output}", soft_wrap=True, markup=False)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import shlex
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from molpool_common import (
     ConfigModel,
     InputError,
     MoleculeTable,
+    ReadConfig,
+    Reading,
     listed,
-    read_table,
+    measured_column,
+    missing_words,
+    open_table,
+    read_cell,
     read_yaml,
     require_columns,
     validate_config,
@@ -58,12 +65,18 @@ class Described:
     table : MoleculeTable
         Rows whose SMILES parse.
     notes : list of str
-        What was chosen for the user.
+        How it was read, and what was chosen for the user.
+    facts : dict of str to str
+        Format, encoding and marks of the file.
+    command : str or None
+        A command line that trains on it.
     """
 
     name: str
     table: MoleculeTable
     notes: list[str]
+    facts: dict[str, str] = field(default_factory=dict)
+    command: str | None = None
 
 
 class _RunFile(ConfigModel):
@@ -72,6 +85,7 @@ class _RunFile(ConfigModel):
     model_config = ConfigDict(extra="ignore")
 
     data_path: str | None = None
+    read: ReadConfig = Field(default_factory=ReadConfig)
     data: DataConfig = Field(default_factory=DataConfig)
     joint_sampling: JointSamplingConfig = Field(default_factory=JointSamplingConfig)
 
@@ -82,8 +96,8 @@ def read_configured(config: Path, quality: str | None) -> Described:
     Parameters
     ----------
     config : Path
-        The YAML file; keys other than ``data_path``, ``data`` and ``joint_sampling`` are not looked
-        at.
+        The YAML file; keys other than ``data_path``, ``read``, ``data`` and ``joint_sampling`` are
+        not looked at.
     quality : str or None
         Column of quality labels for sources that do not give one label for all their rows; by
         default that of the curriculum, where it is on.
@@ -104,8 +118,8 @@ def read_configured(config: Path, quality: str | None) -> Described:
     # Times are for splitting, which nothing here does.
     unsplit = data.model_copy(update={"split_type": "random"})
     # The loader of training, so that a profile counts what would be trained on.
-    table = load_sources(sources, unsplit, quality, "drop")
-    notes = [f"The data section of {config.name}, units converted."]
+    table = load_sources(sources, unsplit, quality, "drop", run.read)
+    notes = [f"The data section of {config.name}, units converted.", *table.notes]
     if table.censoring is not None:
         bounds = describe_signs(table.targets, table.censoring, table.task_names)
         notes.append(f"Labels that are bounds, and count as labels here: {bounds or 'none'}.")
@@ -114,7 +128,9 @@ def read_configured(config: Path, quality: str | None) -> Described:
     return Described(config.name, table, notes)
 
 
-def read_named(table: str, file: str | None, columns: Columns) -> Described:
+def read_named(
+    table: str, file: str | None, columns: Columns, read: ReadConfig | None = None
+) -> Described:
     """Read a file, a data set of the registry, or the demo.
 
     Parameters
@@ -125,13 +141,16 @@ def read_named(table: str, file: str | None, columns: Columns) -> Described:
         Which file of the data set.
     columns : Columns
         What is in it.
+    read : ReadConfig, optional
+        What is known of the file.
 
     Raises
     ------
     InputError
         For anything wrong in the table, a column that is not there, or no column of numbers.
     """
-    frame, source_name, where = _open(table, file)
+    read = read or ReadConfig()
+    frame, source_name, where, reading = _open(table, file, read)
     if source_name == DEMO:
         columns = replace(columns, targets=columns.targets or DEMO_TASKS)
     chosen, notes = _choose(frame, columns, where)
@@ -145,20 +164,64 @@ def read_named(table: str, file: str | None, columns: Columns) -> Described:
         columns={name: name for name in chosen.targets},
     )
     data = DataConfig(target_columns=list(chosen.targets))
-    return Described(where, load_source(source, data, chosen.quality, "drop"), notes)
+    loaded = load_source(source, data, chosen.quality, "drop", read)
+    if reading is None:
+        return Described(where, loaded, notes)
+    return Described(
+        where,
+        loaded,
+        [*loaded.notes, *notes],
+        {**reading.facts(), **_missing(source_name, frame, chosen, read)},
+        _command(table, file, source_name, chosen, read),
+    )
 
 
-def _open(table: str, file: str | None) -> tuple[pl.DataFrame, str, str]:
-    """Return the table (of the demo, its first rows), its path, and what messages call it."""
+def _open(
+    table: str, file: str | None, read: ReadConfig
+) -> tuple[pl.DataFrame, str, str, Reading | None]:
+    """Return the table (of the demo, its first rows), its path, what messages call it, and how."""
     # A file takes precedence over a data set of the same name; an unknown name is a file that is
     # missing.
     if Path(table).exists() or (table != DEMO and table not in registry()):
-        return read_table(table), table, Path(table).name
+        frame, reading = open_table(table, read, key="TABLE")
+        return frame, table, Path(table).name, reading
     if table == DEMO:
         # Only its columns are looked at here, and all of it takes seconds to build.
-        return build_demo(n=100), DEMO, DEMO
+        return build_demo(n=100), DEMO, DEMO, None
     path = locate(table, file)
-    return read_table(path), str(path), path.name
+    frame, reading = open_table(path, read)
+    return frame, str(path), path.name, reading
+
+
+def _missing(
+    source: str, frame: pl.DataFrame, columns: Columns, read: ReadConfig
+) -> dict[str, str]:
+    """Return how often each column that is used has no value, and how that is written."""
+    used = [c for c in (columns.smiles, columns.quality, *columns.targets) if c is not None]
+    gaps = {name: frame[name].null_count() for name in used if frame[name].null_count()}
+    if not gaps:
+        return {}
+    words = missing_words(source, list(gaps), read)
+    parts = []
+    for name, n in gaps.items():
+        written = words.get(name, {})
+        empty = n - sum(written.values())
+        said = [f"{count:,} {word!r}" for word, count in written.items()]
+        parts.append(f"{name}: " + ", ".join([*said, *([f"{empty:,} empty"] if empty else [])]))
+    return {"Missing values": listed(parts)}
+
+
+def _command(table: str, file: str | None, source: str, columns: Columns, read: ReadConfig) -> str:
+    """Return a command line that trains on what is described."""
+    where = ["--data-path", table]
+    if table != source:
+        where = ["--data.dataset", table, *(["--data.file", file] if file else [])]
+    words = ["molpool-train", "chemprop", *where, *read.flags()]
+    if columns.smiles != DataConfig().smiles_column:
+        words += ["--smiles-column", columns.smiles or ""]
+    if columns.identity is not None:
+        words += ["--data.id-column", columns.identity]
+    return shlex.join([*words, "--target-columns", *columns.targets])
 
 
 def _choose(frame: pl.DataFrame, columns: Columns, where: str) -> tuple[Columns, list[str]]:
@@ -195,23 +258,48 @@ def _number_columns(frame: pl.DataFrame, where: str) -> tuple[tuple[str, ...], s
     """Return the columns of numbers that can be tasks, and a sentence about the choice."""
     tasks: list[str] = []
     counted: list[str] = []
-    for column in frame.iter_columns():
+    almost: list[str] = []
+    for name in frame.columns:
+        numbers = _numbers(frame, name, where)
+        if isinstance(numbers, str):
+            almost.append(numbers)
         # A column of text with a single word is no task.
-        numbers = column.cast(pl.Float64, strict=False).drop_nulls()
-        if len(numbers) != column.count() or numbers.is_empty():
+        if not isinstance(numbers, pl.Series) or numbers.is_empty():
             continue
         # A number that differs in every row, without a fraction, numbers the rows.
         is_index = len(numbers) == frame.height > 2 and numbers.n_unique() == frame.height
-        (counted if is_index and (numbers % 1 == 0).all() else tasks).append(column.name)
+        (counted if is_index and (numbers % 1 == 0).all() else tasks).append(name)
     if not tasks:
         raise InputError(
             "--target-columns",
             expected="a column of numbers in the table",
             found=f"none among {listed(frame.columns)}" if frame.width else "no other column",
             where=where,
-            hint=f"{listed(counted)}: numbers the rows; name it to use it." if counted else None,
+            hint=" ".join(
+                [*(f"{name}: numbers the rows; name it to use it." for name in counted), *almost]
+            )
+            or None,
         )
     note = f"Tasks are all {len(tasks)} columns of numbers, as no --target-columns were given"
     if counted:
         note += f"; left out, because they number the rows: {listed(counted)}"
-    return tuple(tasks), f"{note}."
+    return tuple(tasks), " ".join([f"{note}.", *almost])
+
+
+_MOSTLY = 0.8
+"""Share of a column's cells that are numbers from which on the others are taken for mistakes."""
+
+
+def _numbers(frame: pl.DataFrame, name: str, where: str) -> pl.Series | str | None:
+    """Return the numbers of a column without gaps, what is wrong with it if most are, or None."""
+    column = frame[name].drop_nulls()
+    # Most columns of text are told by their first cells.
+    sample = column.head(100).to_frame()
+    try:
+        measured_column(sample, name, where=where)
+        return measured_column(frame, name, where=where).values.drop_nulls()
+    except InputError as error:
+        if column.dtype != pl.String:
+            return None
+        share = np.mean([read_cell(text) is not None for text in column.head(1000)])
+        return f"Left out: {error}" if share >= _MOSTLY else None
