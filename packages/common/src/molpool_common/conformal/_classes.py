@@ -152,7 +152,7 @@ def _venn_abers(
         scores, new = scores.round(3), new.round(3)
     values, place = np.unique(scores, return_inverse=True)
     counts = np.bincount(place).astype(np.float64)
-    ones = np.bincount(place, weights=classes)
+    ones = np.asarray(np.bincount(place, weights=classes), dtype=np.float64)
     # New rows of one score share both fits.
     distinct, of = np.unique(new, return_inverse=True)
     fits = np.array([_both_fits(values, counts, ones, score) for score in distinct])
