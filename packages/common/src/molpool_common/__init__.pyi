@@ -62,6 +62,8 @@ from ._lightning import seed_step as seed_step
 from ._matmul import fast_matmul as fast_matmul
 from ._molecule_table import MoleculeTable as MoleculeTable
 from ._molecule_table import stack as stack
+from ._parallel import each_group as each_group
+from ._parallel import groups_of as groups_of
 from ._plotting import OKABE_ITO as OKABE_ITO
 from ._plotting import figure_svg as figure_svg
 from ._plotting import new_figure as new_figure
