@@ -1,4 +1,4 @@
-"""`molpool-train chemprop` and `mil`: one training run, from table to run folder."""
+"""`molpool-train chemprop`, `tabular` and `mil`: one training run, from table to run folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from pathlib import Path
 from molpool_common import default_folder
 from rich.console import Console
 
-from molpool_pipelines.fitting._config import TrainChempropConfig, TrainMILConfig
+from molpool_pipelines.fitting._config import (
+    TrainChempropConfig,
+    TrainMILConfig,
+    TrainTabularConfig,
+)
 from molpool_pipelines.fitting._inputs import read_inputs, with_groups
 from molpool_pipelines.runs import check_folder
 
@@ -42,12 +46,49 @@ def train_chemprop(
     config = with_groups(config)
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)
-    inputs = read_inputs(config)
+    inputs = read_inputs(config, config.ensemble.n_folds)
     for note in inputs.notes:
         console.print(note, highlight=False)
 
     # torch and chemprop take seconds to import: what is wrong with the table was said before.
     from molpool_pipelines.fitting._chemprop_run import train_and_write
+
+    return train_and_write(console, config, inputs, path, arguments)
+
+
+def train_tabular(
+    config: TrainTabularConfig, *, name: str = "tabular", arguments: Sequence[str] = ()
+) -> Path:
+    """Train models on features, mixed and calibrated, and leave a run folder behind.
+
+    Parameters
+    ----------
+    config : TrainTabularConfig
+        The run.
+    name : str
+        Names the run folder where `config.save_dir` does not.
+    arguments : sequence of str
+        The command line, for the record.
+
+    Returns
+    -------
+    Path
+        The run folder.
+
+    Raises
+    ------
+    InputError, FeatureError, ModelError
+        If table, configuration or folder are wrong; then nothing has been written.
+    """
+    console = Console()
+    path = Path(config.save_dir) if config.save_dir else default_folder(name)
+    check_folder(config, path)
+    inputs = read_inputs(config)
+    for note in inputs.notes:
+        console.print(note, highlight=False)
+
+    # torch takes seconds to import: what is wrong with the table was said before.
+    from molpool_pipelines.fitting._tabular_run import train_and_write
 
     return train_and_write(console, config, inputs, path, arguments)
 

@@ -18,6 +18,7 @@ from molpool_pipelines.models._config import PredictConfig
 from molpool_pipelines.models._files import (
     check_model_path,
     is_mil,
+    is_tabular,
     reads_feature_tables,
     run_section,
 )
@@ -148,6 +149,10 @@ def load_model(path: Path) -> SavedModel:
         If there is no model, or one that cannot be read.
     """
     # Each kind imports its own framework, which takes seconds.
+    if is_tabular(path):
+        from molpool_pipelines.models._tabular import TabularModel
+
+        return TabularModel.load(path)
     if is_mil(path):
         from molpool_pipelines.models._mil import MILModel
 

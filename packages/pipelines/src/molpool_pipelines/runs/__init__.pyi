@@ -11,6 +11,7 @@ from ._columns import with_split as with_split
 from ._folder import AFFINITY as AFFINITY
 from ._folder import ATTENTION_PAGE as ATTENTION_PAGE
 from ._folder import ATTENTION_SDF as ATTENTION_SDF
+from ._folder import CALIBRATION as CALIBRATION
 from ._folder import CHECKPOINTS as CHECKPOINTS
 from ._folder import CONFIG as CONFIG
 from ._folder import DENDROGRAM as DENDROGRAM
@@ -28,6 +29,7 @@ from ._folder import MODELS as MODELS
 from ._folder import PREDICTIONS as PREDICTIONS
 from ._folder import REPORT as REPORT
 from ._folder import SAMPLING as SAMPLING
+from ._folder import TABULAR_FOLDER as TABULAR_FOLDER
 from ._folder import RunConfig as RunConfig
 from ._folder import attention_of as attention_of
 from ._folder import check_folder as check_folder
