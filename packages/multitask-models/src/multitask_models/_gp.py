@@ -12,7 +12,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
-from molpool_common import FloatArray, IntArray, SignArray, atomic_path
+from molpool_common import FloatArray, IntArray, atomic_path
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import NotFittedError
 
@@ -252,7 +252,8 @@ class MultitaskGP(RegressorMixin, BaseEstimator):
         x = _matrix(X, "X")
         if x.shape[1] != self.n_features_in_:
             raise ModelError(
-                f"X: expected {self.n_features_in_} features, as in fit; X has {x.shape[1]} features"
+                f"X: expected {self.n_features_in_} features, as in fit;"
+                f" X has {x.shape[1]} features"
             )
         means, variances = [], []
         for start in range(0, len(x), BATCH):

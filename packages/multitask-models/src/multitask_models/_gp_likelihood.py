@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import scipy.linalg
@@ -71,7 +72,7 @@ class Labels:
     def spans(self, n_tasks: int) -> list[slice]:
         """Return where each task's labels stand."""
         ends = np.searchsorted(self.task, np.arange(n_tasks + 1))
-        return [slice(start, end) for start, end in zip(ends[:-1], ends[1:], strict=True)]
+        return [slice(start, end) for start, end in pairwise(ends)]
 
 
 @dataclass(frozen=True)
@@ -309,7 +310,7 @@ def some_labels(labels: Labels, x: FloatArray, n_tasks: int, size: int, seed: in
 
 
 def by_checksum(x: FloatArray, seed: int) -> IntArray:
-    """Return an order of rows [N] that looks random and that the rows' own order does not change."""
+    """Return an order of rows [N] that looks random, and depends on no order of rows."""
     keys = np.array([zlib.crc32(np.ascontiguousarray(row).tobytes(), seed) for row in x])
     return np.argsort(keys, kind="stable")
 
@@ -327,8 +328,6 @@ def inverse_of_factor(factor: FloatArray) -> FloatArray:
 def _block_sums(matrix: FloatArray, starts: IntArray, n: int) -> FloatArray:
     """Return the sums of blocks [T, T] of a matrix whose rows and columns stand by task."""
     bounds = np.append(starts, n)
-    rows = np.stack(
-        [matrix[start:end].sum(axis=0) for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
-    )
-    columns = [rows[:, a:b].sum(axis=1) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    rows = np.stack([matrix[start:end].sum(axis=0) for start, end in pairwise(bounds)])
+    columns = [rows[:, a:b].sum(axis=1) for a, b in pairwise(bounds)]
     return np.stack(columns, axis=1)

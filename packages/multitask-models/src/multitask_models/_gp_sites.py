@@ -1,11 +1,11 @@
-"""Censored and outlying labels of a Gaussian process, as normal labels of another value and variance.
+"""Censored and outlying labels of a Gaussian process, as normal ones of other value and variance.
 
 A label that is known to lie beyond a limit has the likelihood Phi(side (f - limit) / sigma) (Tobin
-1958). It is log-concave, so that the posterior of f has one mode; there the likelihood is replaced by
-the normal one of the same slope and curvature (Laplace's approximation). Where the model already
-expects a value well beyond the limit, the label says nothing. Outliers follow Student's t: a label's
-noise variance is divided by u = (nu + 1) / (nu + E z^2), z its residual over the noise's standard
-deviation (Tipping and Lawrence 2005, doi:10.1016/j.neucom.2005.02.016).
+1958). It is log-concave, so that the posterior of f has one mode; there the likelihood is replaced
+by the normal one of the same slope and curvature (Laplace's approximation). Where the model already
+expects a value well beyond the limit, the label says nothing. Outliers follow Student's t: a
+label's noise variance is divided by u = (nu + 1) / (nu + E z^2), z its residual over the noise's
+standard deviation (Tipping and Lawrence 2005, doi:10.1016/j.neucom.2005.02.016).
 """
 
 from __future__ import annotations
@@ -66,9 +66,7 @@ def settle_sites(
         weight = labels.weight
         if degrees_of_freedom is not None:
             weight = _student(sites, solver, noise_by_task, labels, fitted, degrees_of_freedom)
-        change_of_weights = float(
-            np.abs(weight / labels.weight - sites.weight / labels.weight).max()
-        )
+        change_of_weights = float(np.abs((weight - sites.weight) / labels.weight).max())
         sites = replace(sites, weight=weight)
         sites = _tobit(labels, sites, fitted, labels.noise(noise_by_task), censored)
         solver = factorise(sites)

@@ -8,8 +8,8 @@ where K_t and L_t are the rows of the molecules that task t has labels for. Then
 
     C^-1 = D^-1 - D^-1 U G^-1 U' D^-1,   G = I + sum_t (w_t w_t') (x) (L_t' D_t^-1 L_t)
 
-costs one Cholesky factor of R M and one a task, instead of one of n: 25 000 labels of nine tasks over
-5 000 molecules need systems of 5 000 to 10 000 instead of 25 000. The same formula with L of q
+costs one Cholesky factor of R M and one a task, instead of one of n: 25 000 labels of nine tasks
+over 5 000 molecules need systems of 5 000 to 10 000 instead of 25 000. The same formula with L of q
 columns, from q inducing molecules, and the rest of the variance on the diagonal is FITC (Snelson
 and Ghahramani 2006).
 """
