@@ -2,8 +2,9 @@
 
 A block of counts or bits has the min-max (Tanimoto) kernel, sum min(x, y) / sum max(x, y), which is
 positive semi-definite on non-negative vectors (Ralaivola et al. 2005,
-doi:10.1016/j.neunet.2005.07.009). Any other block has a radial kernel on standardised columns. All have a diagonal of one, so that the
-weights of a sum say which share of the variance a block explains.
+doi:10.1016/j.neunet.2005.07.009). Any other block has a radial kernel on standardised columns. All
+have a diagonal of one, so that the weights of a sum say which share of the variance a block
+explains.
 """
 
 from __future__ import annotations
