@@ -452,7 +452,7 @@ def prediction_device(module: MILModule) -> Iterator[torch.device]:
     """
     before = module.device
     module.eval()
-    if module.config.training.accelerator != "cpu" and torch.cuda.is_available():
+    if module.config.training.accelerator not in {"cpu", "mps"} and torch.cuda.is_available():
         module.to("cuda")
     try:
         with torch.inference_mode(), fast_matmul(module.device):

@@ -12,6 +12,7 @@ import numpy as np
 from chemprop_multitask import with_listed_groups
 from molpool_common import InputError, cache_folder
 
+from molpool_pipelines.fitting import check_machine
 from molpool_pipelines.studies._kinds import (
     MOLECULE_FEATURES,
     FeatureRows,
@@ -75,6 +76,7 @@ def chemprop_problem(config: HPOChempropConfig) -> Problem:
     InputError, ChempropError
         If table, split, folds, metric, groups or space are wrong, or do not fit together.
     """
+    check_machine(config)
     config = with_listed_groups(config, config.data.target_columns)
     data = _read(config.model_dump_json())
     space = _space(config, data)
