@@ -1,4 +1,6 @@
 from ._columns import EARLIER_SPLIT as EARLIER_SPLIT
+from ._columns import DRAW_WEIGHT as DRAW_WEIGHT
+from ._columns import LOSS_WEIGHT as LOSS_WEIGHT
 from ._columns import SPLIT as SPLIT
 from ._columns import SPLITS as SPLITS
 from ._columns import ColumnsConfig as ColumnsConfig
