@@ -11,6 +11,7 @@ from ._jobs import build_jobs as build_jobs
 from ._loop import MILScreen as MILScreen
 from ._loop import SamplingLog as SamplingLog
 from ._loop import TrainingScreen as TrainingScreen
+from ._train import check_machine as check_machine
 from ._train import train_chemprop as train_chemprop
 from ._train import train_mil as train_mil
 from ._train import train_tabular as train_tabular

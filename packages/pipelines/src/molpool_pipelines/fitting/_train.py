@@ -14,7 +14,7 @@ from molpool_pipelines.fitting._config import (
     TrainTabularConfig,
 )
 from molpool_pipelines.fitting._inputs import read_inputs, with_groups
-from molpool_pipelines.runs import check_folder
+from molpool_pipelines.runs import check_accelerator, check_folder, check_tracking
 
 
 def train_chemprop(
@@ -42,6 +42,7 @@ def train_chemprop(
         If table, configuration or folder are wrong; then nothing has been written.
     """
     console = Console()
+    check_machine(config)
     # Before the folder is looked at, as a resumed run is compared with groups as lists.
     config = with_groups(config)
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
@@ -93,6 +94,25 @@ def train_tabular(
     return train_and_write(console, config, inputs, path, arguments)
 
 
+def check_machine(config: TrainChempropConfig | TrainMILConfig) -> None:
+    """Refuse what this machine does not have, before a table is read.
+
+    Raises
+    ------
+    InputError
+        If there is no such accelerator or device.
+    ImportError
+        If MLflow is wanted and not installed.
+    """
+    check_accelerator(config.training.accelerator)
+    check_tracking(config.tracking)
+    affinity = getattr(config, "task_affinity", None)  # bags have none
+    if affinity is not None and affinity.enabled and affinity.device not in {"auto", "cpu"}:
+        from molpool_pipelines.affinity import check_device
+
+        check_device(affinity)
+
+
 def train_mil(config: TrainMILConfig, *, name: str = "mil", arguments: Sequence[str] = ()) -> Path:
     """Train a model and leave a run folder behind.
 
@@ -116,6 +136,7 @@ def train_mil(config: TrainMILConfig, *, name: str = "mil", arguments: Sequence[
         If tables, configuration or folder are wrong; then nothing has been written.
     """
     console = Console()
+    check_machine(config)
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)
 

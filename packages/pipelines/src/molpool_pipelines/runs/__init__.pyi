@@ -1,5 +1,7 @@
 from ._columns import EARLIER_SPLIT as EARLIER_SPLIT
 from ._columns import LOWER as LOWER
+from ._columns import DRAW_WEIGHT as DRAW_WEIGHT
+from ._columns import LOSS_WEIGHT as LOSS_WEIGHT
 from ._columns import SPLIT as SPLIT
 from ._columns import SPLITS as SPLITS
 from ._columns import UPPER as UPPER
@@ -43,6 +45,7 @@ from ._metrics import MetricValue as MetricValue
 from ._metrics import SplitMetrics as SplitMetrics
 from ._metrics import Stratum as Stratum
 from ._metrics import TaskMetrics as TaskMetrics
+from ._machine import check_accelerator as check_accelerator
 from ._metrics import member_metrics as member_metrics
 from ._metrics import read_metrics as read_metrics
 from ._metrics import reported_split as reported_split
@@ -62,4 +65,5 @@ from ._study_folder import read_study_tables as read_study_tables
 from ._tracking import NullTracker as NullTracker
 from ._tracking import Tracker as Tracker
 from ._tracking import TrackingConfig as TrackingConfig
+from ._tracking import check_tracking as check_tracking
 from ._tracking import tracking as tracking
