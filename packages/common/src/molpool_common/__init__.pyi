@@ -62,6 +62,9 @@ from ._lightning import seed_step as seed_step
 from ._matmul import fast_matmul as fast_matmul
 from ._molecule_table import MoleculeTable as MoleculeTable
 from ._molecule_table import stack as stack
+from ._paths import PATH as PATH
+from ._paths import absolute_paths as absolute_paths
+from ._paths import expanded as expanded
 from ._plotting import OKABE_ITO as OKABE_ITO
 from ._plotting import figure_svg as figure_svg
 from ._plotting import new_figure as new_figure

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import tyro
 from chemprop_multitask import ModelConfig, SharedChempropConfig
 from mil_attn import MILRunConfig
+from molpool_common import PATH, short_flag
 from pydantic import Field
 from sampling_core import JointSamplingConfig
 from task_affinity import TaskAffinityConfig
@@ -18,7 +18,7 @@ from molpool_pipelines.tables import TableConfig
 class TrainModelConfig(ModelConfig):
     """Architecture."""
 
-    from_foundation: Annotated[str | None, tyro.conf.arg(aliases=["--from-foundation"])] = Field(
+    from_foundation: Annotated[str | None, PATH, short_flag("--from-foundation")] = Field(
         None, description="file whose message passing weights to start from: a Chemprop model"
     )
 

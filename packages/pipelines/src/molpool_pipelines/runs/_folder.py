@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from molpool_common import (
     MARKER,
+    PATH,
     ConfigModel,
     InputError,
     RunFolder,
+    absolute_paths,
     check_free,
     dump_config,
     load_config,
@@ -58,7 +60,7 @@ def attention_of(name: str) -> str:
 class RunConfig(ConfigModel):
     """Keys of every training run: where it goes, and whether it starts or goes on."""
 
-    save_dir: str | None = Field(
+    save_dir: Annotated[str | None, PATH] = Field(
         None, description="run folder; by default runs/NAME-TIME of the configuration's name"
     )
     resume: bool = Field(False, description="go on with the run in save_dir")
@@ -92,7 +94,8 @@ def _check_same(stored: RunConfig, config: RunConfig) -> None:
     """Refuse to resume with other settings: the result would belong to neither."""
     free: dict[str, Any] = dict.fromkeys(("resume", "overwrite", "save_dir", "tracking"), True)
     free["data"] = {"predict_path"}  # other molecules may be predicted at any time
-    before, now = stored.model_dump(exclude=free), config.model_dump(exclude=free)
+    # Earlier versions stored paths as they were given.
+    before, now = (absolute_paths(c).model_dump(exclude=free) for c in (stored, config))
     for key, (old, new) in _differences(before, now).items():
         raise InputError(
             key,
@@ -132,7 +135,7 @@ def open_folder(config: RunConfig, path: Path, arguments: Sequence[str]) -> RunF
     run = RunFolder.create(path, overwrite=config.overwrite, arguments=arguments)
     for picture in (HEATMAP, DENDROGRAM):  # of a run that was replaced
         (path / picture).unlink(missing_ok=True)
-    stored = config.model_copy(update={"resume": False, "overwrite": False})
+    stored = absolute_paths(config.model_copy(update={"resume": False, "overwrite": False}))
     # Without resume and overwrite, so that the file starts the same run anew.
     run.write_text(CONFIG, dump_config(stored))
     run.log("started", arguments=list(arguments))

@@ -23,6 +23,7 @@ from molpool_common import (
     MARKER,
     InputError,
     RunFolder,
+    absolute_paths,
     dump_config,
     write_text,
 )
@@ -259,7 +260,7 @@ def _open(config: RetrainConfig, plan: Plan, arguments: Sequence[str]) -> RunFol
             else:
                 old.unlink()
     run.write_json(PLAN, wanted)
-    run.write_text(CONFIG, dump_config(config))
+    run.write_text(CONFIG, dump_config(absolute_paths(config)))
     return run
 
 

@@ -61,6 +61,21 @@ def identity(problem: Problem, seed: int) -> dict[str, Any]:
     }
 
 
+def _content(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a study is without where its files lie, whose content is in it as digests."""
+    settings = dict(identity.get("settings", {}))
+    if not settings:
+        return dict(identity)
+    settings.pop("data_path", None)
+    data = dict(settings.get("data", {}))
+    sources = [{k: v for k, v in s.items() if k != "path"} for s in data.get("sources", [])]
+    settings["data"] = data | {"sources": sources}
+    model = dict(settings.get("model", {}))
+    if model.get("from_foundation"):
+        settings["model"] = model | {"from_foundation": Path(model["from_foundation"]).name}
+    return {**identity, "settings": settings}
+
+
 def stored_identity(study: Study) -> dict[str, Any]:
     """Return what a study was made as; earlier ones called a single task's error a mean."""
     stored = dict(study.user_attrs[IDENTITY])
@@ -122,7 +137,7 @@ def _check_same(study: Study, task: StudyWorker, wanted: Mapping[str, Any]) -> b
         if time.monotonic() > until:
             return False
         time.sleep(0.1)
-    differences = _differences(stored_identity(study), wanted)
+    differences = _differences(_content(stored_identity(study)), _content(wanted))
     if differences:
         raise InputError(
             "study.study_name",

@@ -17,6 +17,7 @@ from molpool_common import (
     ConfigModel,
     InputError,
     RunFolder,
+    absolute_paths,
     check_free,
     default_folder,
     dump_config,
@@ -357,6 +358,8 @@ def run_study(
     console = Console()
     path = _folder(settings, name)
     check_folder(settings, path)
+    # Trials and best.yaml name the table in full too.
+    config = absolute_paths(config)
     problem = make_problem(config)
     for note in problem.notes:
         console.print(note, highlight=False, markup=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 import tyro
-from molpool_common import ConfigModel, InputError
+from molpool_common import PATH, ConfigModel, InputError
 from pydantic import Field, field_validator, model_validator
 
 SplitType = Literal["random", "scaffold", "time", "cluster", "stratified"]
@@ -31,7 +31,7 @@ class ColumnSource(ConfigModel):
 class SourceConfig(ConfigModel):
     """One table among several that are stacked into the training data."""
 
-    path: str | None = Field(None, description="file; or give `dataset`")
+    path: Annotated[str | None, PATH] = Field(None, description="file; or give `dataset`")
     dataset: str | None = Field(None, description="name in the data registry (molpool-data list)")
     file: str | None = Field(None, description="which file of the data set, where it has several")
     smiles_column: str = Field("SMILES", description="column of SMILES")
@@ -92,7 +92,7 @@ class DataConfig(ConfigModel):
     modifier_suffix: str | None = Field(
         None, description="columns TARGET + suffix, where there are such, say <, > or = of TARGET"
     )
-    predict_path: Annotated[str | None, tyro.conf.arg(aliases=["--predict-path"])] = Field(
+    predict_path: Annotated[str | None, PATH, tyro.conf.arg(aliases=["--predict-path"])] = Field(
         None, description="table of other molecules, with smiles_column, to predict after training"
     )
     sources: list[SourceConfig] = Field(
@@ -219,7 +219,9 @@ class DataConfig(ConfigModel):
 class TableConfig(ConfigModel):
     """The molecules of a command that trains: where they are, and what their tasks are."""
 
-    data_path: str | None = Field(None, description="table of molecules: CSV, TSV or Parquet")
+    data_path: Annotated[str | None, PATH] = Field(
+        None, description="table of molecules: CSV, TSV or Parquet"
+    )
     on_bad_smiles: Literal["error", "drop"] = Field(
         "error", description="stop at SMILES that do not parse, or leave those rows out"
     )
