@@ -11,7 +11,7 @@ from molpool_common import PATH, InputError, YamlDocument
 from pydantic import Field, model_validator
 from task_affinity import TaskAffinityConfig
 
-from molpool_pipelines.tables import DataConfig
+from molpool_pipelines.tables import ON_BAD_SMILES, DataConfig, OnBadSmiles
 
 _SECTION = "task_affinity"
 _SHARED = ("data_path", "on_bad_smiles")
@@ -44,9 +44,7 @@ class AffinityCommandConfig(TaskAffinityConfig):
             " molpool-train with this seed divides it."
         ),
     )
-    on_bad_smiles: Literal["error", "drop"] = Field(
-        default="error", description="Stop at SMILES that do not parse, or leave those rows out."
-    )
+    on_bad_smiles: OnBadSmiles = Field(default="error", description=ON_BAD_SMILES)
     save_path: Annotated[str, PATH] = Field(
         default="task_affinity.npz",
         description="File of the matrix with standard errors; a .csv of the matrix lies beside it.",

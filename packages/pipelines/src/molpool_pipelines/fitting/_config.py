@@ -12,7 +12,7 @@ from sampling_core import JointSamplingConfig
 from task_affinity import TaskAffinityConfig
 
 from molpool_pipelines.runs import RunConfig
-from molpool_pipelines.tables import TableConfig
+from molpool_pipelines.tables import ON_BAD_SMILES, OnBadSmiles, TableConfig
 
 
 class TrainModelConfig(ModelConfig):
@@ -37,3 +37,5 @@ class TrainChempropConfig(RunConfig, TableConfig, SharedChempropConfig):
 
 class TrainMILConfig(RunConfig, MILRunConfig):
     """A training run: data, split, model, training, where it goes."""
+
+    on_bad_smiles: OnBadSmiles = Field("drop", description=ON_BAD_SMILES)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from molpool_pipelines.fitting._config import TrainChempropConfig, TrainMILConfig
 from molpool_pipelines.fitting._inputs import read_inputs, with_groups
-from molpool_pipelines.runs import check_folder
+from molpool_pipelines.runs import check_folder, check_same_table
 
 
 def train_chemprop(
@@ -43,6 +43,9 @@ def train_chemprop(
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)
     inputs = read_inputs(config)
+    if config.resume:
+        accept = config.accept_changed_table
+        inputs.notes.extend(check_same_table(path, inputs.rows, accept=accept))
     for note in inputs.notes:
         console.print(note, highlight=False)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from molpool_common import PATH, ConfigModel
 from pydantic import Field
+
+from molpool_pipelines.tables import ON_BAD_SMILES, OnBadSmiles
 
 
 class ApplicabilityConfig(ConfigModel):
@@ -63,8 +65,5 @@ class PredictConfig(ConfigModel):
     threads: int | None = Field(
         None, ge=1, description="threads; by default as many as there are cores to run on"
     )
-    on_bad_smiles: Literal["error", "null"] = Field(
-        "null",
-        description="SMILES that do not parse: stop, or keep the row without predictions",
-    )
+    on_bad_smiles: OnBadSmiles = Field("keep", description=ON_BAD_SMILES)
     applicability: ApplicabilityConfig = Field(default_factory=ApplicabilityConfig)

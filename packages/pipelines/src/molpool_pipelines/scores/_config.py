@@ -10,6 +10,7 @@ from molpool_common import PATH, ConfigModel
 from pydantic import Field
 
 from molpool_pipelines.runs import ColumnsConfig
+from molpool_pipelines.tables import ON_BAD_SMILES, OnBadSmiles
 
 
 class ScoreConfig(ConfigModel):
@@ -146,9 +147,7 @@ class CompareConfig(ConfigModel):
     smiles_column: str | None = Field(
         None, description="column of SMILES in test_data; by default that of the runs"
     )
-    on_bad_smiles: Literal["error", "drop"] = Field(
-        "error", description="rows of test_data whose SMILES do not parse: stop, or leave them out"
-    )
+    on_bad_smiles: OnBadSmiles = Field("error", description=ON_BAD_SMILES)
     task_types: dict[str, Literal["regression", "classification"]] = Field(
         default_factory=dict,
         description="kind of single tasks; by default classification where all truth is 0 or 1",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from molpool_common import PATH, USER_ERROR, ConfigModel, InputError, short_flag
 from pydantic import Field, field_validator, model_validator
 
+from molpool_pipelines.runs import ACCEPT_CHANGED_TABLE
 from molpool_pipelines.studies._parameters import plain
 
 
@@ -147,6 +148,7 @@ class RetrainConfig(ConfigModel):
         None, description="where the study is kept, if the folder's note of it lacks the password"
     )
     overwrite: bool = Field(False, description="replace what is there under this name")
+    accept_changed_table: bool = Field(False, description=ACCEPT_CHANGED_TABLE)
 
     @model_validator(mode="after")
     def _one_choice(self) -> Self:
