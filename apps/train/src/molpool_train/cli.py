@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import tyro
-from molpool_common import Command, InputError, dispatch, parse_config, rewriting, take_config
+from molpool_common import (
+    Command,
+    InputError,
+    dispatch,
+    expanded,
+    parse_config,
+    rewriting,
+    take_config,
+)
 
 if TYPE_CHECKING:
     from molpool_pipelines.fitting import TrainChempropConfig, TrainMILConfig, TrainTabularConfig
@@ -97,7 +105,7 @@ def _migrate(argv: Sequence[str]) -> int:
     options = tyro.cli(
         MigrateOptions,
         prog=f"{PROG} migrate-config",
-        args=list(argv),
+        args=expanded(list(argv)),
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     if not options.paths:

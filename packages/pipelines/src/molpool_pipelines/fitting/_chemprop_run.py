@@ -42,13 +42,13 @@ from molpool_pipelines.fitting._loop import (
 from molpool_pipelines.fitting._results import shown_rows, write_results
 from molpool_pipelines.runs import (
     AFFINITY,
-    DROPPED,
     GROUPS,
     MODEL,
     MODELS,
     Tracker,
     open_folder,
     tracking,
+    write_rejected,
 )
 
 
@@ -69,6 +69,7 @@ def train_and_write(
     if config.resume:
         check_checkpoints(jobs, path)
     run = open_folder(config, path, arguments)
+    inputs.rows.write(run)
     # Around all of it: an ensemble can be stopped between two members, or while results are drawn.
     with (
         interruptible(run, "chemprop"),
@@ -202,8 +203,7 @@ class Fitting:
         # An ensemble of one predicts as its model does, so that unseen rows need no second path.
         ensemble = Ensemble([m.model for m in ensemble_members(self._jobs)])
         self._results = evaluate(inputs, self._jobs)
-        if len(inputs.table.dropped):
-            run.write_text(DROPPED, inputs.table.dropped.write_csv())
+        write_rejected(run, inputs.rejected)
         if len(self._jobs) == 1:
             model = run.write_file(MODEL, self._jobs[0].model.save)
         else:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import tyro
 from chemprop_multitask import ModelConfig, SharedChempropConfig
 from mil_attn import MILRunConfig
-from molpool_common import ConfigModel
+from molpool_common import PATH, ConfigModel, short_flag
 from pydantic import Field
 from sampling_core import JointSamplingConfig
 from task_affinity import TaskAffinityConfig
 
 from molpool_pipelines.models import MemberName
 from molpool_pipelines.runs import RunConfig
-from molpool_pipelines.tables import TableConfig
+from molpool_pipelines.tables import ON_BAD_SMILES, OnBadSmiles, TableConfig
 
 
 class TrainModelConfig(ModelConfig):
     """Architecture."""
 
-    from_foundation: Annotated[str | None, tyro.conf.arg(aliases=["--from-foundation"])] = Field(
+    from_foundation: Annotated[str | None, PATH, short_flag("--from-foundation")] = Field(
         None, description="file whose message passing weights to start from: a Chemprop model"
     )
 
@@ -39,6 +38,8 @@ class TrainChempropConfig(RunConfig, TableConfig, SharedChempropConfig):
 
 class TrainMILConfig(RunConfig, MILRunConfig):
     """A training run: data, split, model, training, where it goes."""
+
+    on_bad_smiles: OnBadSmiles = Field("drop", description=ON_BAD_SMILES)
 
 
 class NetworkConfig(ConfigModel):

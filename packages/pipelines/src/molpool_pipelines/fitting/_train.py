@@ -14,7 +14,12 @@ from molpool_pipelines.fitting._config import (
     TrainTabularConfig,
 )
 from molpool_pipelines.fitting._inputs import read_inputs, with_groups
-from molpool_pipelines.runs import check_accelerator, check_folder, check_tracking
+from molpool_pipelines.runs import (
+    check_accelerator,
+    check_folder,
+    check_same_table,
+    check_tracking,
+)
 
 
 def train_chemprop(
@@ -48,6 +53,9 @@ def train_chemprop(
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)
     inputs = read_inputs(config, config.ensemble.n_folds)
+    if config.resume:
+        accept = config.accept_changed_table
+        inputs.notes.extend(check_same_table(path, inputs.rows, accept=accept))
     for note in inputs.notes:
         console.print(note, highlight=False)
 

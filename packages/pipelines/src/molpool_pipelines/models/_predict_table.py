@@ -23,8 +23,9 @@ from molpool_pipelines.models._files import (
     run_section,
 )
 from molpool_pipelines.models._protocol import Predicted, SavedModel, spread
+from molpool_pipelines.runs import rejected_rows, write_rejected
 from molpool_pipelines.scores import NearestTraining, TrainingMolecules, training_molecules
-from molpool_pipelines.tables import TableFiles, survey
+from molpool_pipelines.tables import TableFiles, TaskType, survey
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -52,8 +53,14 @@ class PredictedTable:
     note : str or None
         What the user should know.
     rows, bad, far : int
-        Rows written, those without a prediction, and those of molecules less similar than `FAR` to
+        Rows read, those without a prediction, and those of molecules less similar than `FAR` to
         any training molecule.
+    dropped : bool
+        Whether rows without a prediction were left out of the file.
+    task_types : tuple of {"regression", "classification"}
+        Of the model.
+    rejected : list of DataFrame
+        Rows without a prediction, as `rejected_rows` has them.
     first_bad : list of str
         Row and reason of the first without a prediction.
     seconds : float
@@ -68,17 +75,24 @@ class PredictedTable:
     rows: int = 0
     bad: int = 0
     far: int = 0
+    dropped: bool = False
+    task_types: tuple[TaskType, ...] = ()
+    rejected: list[pl.DataFrame] = field(default_factory=list)
     first_bad: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
-    def add(self, frame: pl.DataFrame) -> None:
-        """Count the rows of a chunk."""
+    def add(self, frame: pl.DataFrame, source: str) -> None:
+        """Count the rows of a chunk of the table `source`, and keep what was wrong with them."""
         wrong = frame.filter(pl.col("error").is_not_null())
         self.rows += frame.height
         self.bad += wrong.height
         named = wrong.select("row", "error").head(_FIRST - len(self.first_bad)).rows()
         # At most `_FIRST` over all chunks: head of 0 rows is empty.
         self.first_bad += [f"{row} ({reason})" for row, reason in named]
+        smiles = pl.col("SMILES") if "SMILES" in wrong.columns else pl.lit(None)
+        if wrong.height:
+            columns = ("row", "id", pl.lit(source), smiles, "error")
+            self.rejected.append(rejected_rows(wrong.select(*columns).rows()))
         if "similarity" in frame.columns:
             self.far += int((frame["similarity"] < FAR).sum())
 
@@ -121,17 +135,20 @@ def predict_table(
     model = load_model(model_path)
     predictor = ChunkPredictor.from_config(config, model, model_path)
     done = PredictedTable(output, len(model.task_names), model.n_members, note=predictor.note)
+    done.dropped, done.task_types = config.on_bad_smiles == "drop", model.task_types
     start = perf_counter()
     with frames_written(output) as writer:
         # The smaller: conformers of a chunk are held in memory, and 128 molecules of them fill it
         # as thousands of graphs do.
         for frame in _chunks(table, smiles, names, min(config.chunk_rows, model.chunk_rows)):
             predicted = predictor.predict(frame)
-            writer.write(predicted)
-            done.add(predicted)
+            done.add(predicted, path.name)
+            good = pl.col("error").is_null()
+            writer.write(predicted.filter(good) if done.dropped else predicted)
             if on_progress is not None:
                 on_progress(done.rows, total)
     done.seconds = perf_counter() - start
+    write_rejected(output, pl.concat([rejected_rows([]), *done.rejected]))
     return done
 
 
@@ -172,7 +189,8 @@ def _predict_feature_tables(config: PredictConfig, model: Path, table: Path) -> 
     with frames_written(output) as writer:
         writer.write(frame)
     done = PredictedTable(output, len(saved.task_names), saved.n_members, of_bags=True)
-    done.add(frame)
+    done.task_types = saved.task_types
+    done.add(frame, table.name)
     done.seconds = perf_counter() - start
     return done
 
@@ -366,6 +384,6 @@ def _refuse_bad(frame: pl.DataFrame, reasons: Sequence[str | None]) -> None:
             "SMILES",
             expected="SMILES that RDKit parses",
             found=f"{'nothing' if text is None else repr(text)} in row {row} ({reasons[bad[0]]})",
-            hint=f"Rows: {listed([frame['row'][i] for i in bad])}. --on-bad-smiles null keeps them "
-            "without predictions.",
+            hint=f"Rows: {listed([frame['row'][i] for i in bad])}. --on-bad-smiles keep leaves "
+            "them without predictions, drop leaves them out.",
         )
