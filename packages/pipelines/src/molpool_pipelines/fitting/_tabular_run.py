@@ -11,35 +11,29 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from molpool_common import BoolArray, Float32Array, FloatArray, IntArray, RunFolder, parse_smiles
+from molpool_common import Float32Array, FloatArray, IntArray, RunFolder
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from molpool_pipelines.fitting._blend_weights import blend_weights
 from molpool_pipelines.fitting._config import TrainTabularConfig
-from molpool_pipelines.fitting._inputs import Inputs
+from molpool_pipelines.fitting._inputs import Inputs, write_unseen
+from molpool_pipelines.fitting._intervals import distance_to
 from molpool_pipelines.fitting._loop import interruptible, metric_table
-from molpool_pipelines.fitting._results import (
-    PredictedRows,
-    results_of,
-    shown_rows,
-    write_results,
-)
+from molpool_pipelines.fitting._predicted import PredictedRows
+from molpool_pipelines.fitting._results import results_of, shown_rows, write_results
 from molpool_pipelines.models import (
     Blend,
-    Calibration,
     MemberSettings,
     TabularModel,
     build_member,
     mix,
     predict_member,
 )
-from molpool_pipelines.runs import CALIBRATION, TABULAR_FOLDER, open_folder, tracking
-from molpool_pipelines.scores import NearestTraining
+from molpool_pipelines.runs import TABULAR_FOLDER, open_folder, tracking, write_rejected
 from molpool_pipelines.tables import MoleculeTable, exact_labels, fold_rows
 
 if TYPE_CHECKING:
@@ -61,6 +55,7 @@ def train_and_write(
     """Featurise, predict out of fold, fit, evaluate and write; see `train_tabular`."""
     rows = TrainingRows.of(console, config, inputs)
     run = open_folder(config, path, arguments)
+    inputs.rows.write(run)
     with (
         interruptible(run, "tabular"),
         tracking(config.tracking, path, config.model_dump(mode="json")) as tracker,
@@ -150,42 +145,47 @@ def _fit_and_write(
     console: Console, config: TrainTabularConfig, inputs: Inputs, rows: TrainingRows, run: RunFolder
 ) -> Path:
     kinds, tasks = inputs.task_types, rows.table.task_names
-    start = perf_counter()
     each, sds = _out_of_fold(console, config, rows, kinds)
     exact = exact_labels(rows.table.targets, rows.table.censoring)
     weights = _weights(config, exact, each, kinds)
     mean, sd = mix(each, sds, weights)
-    predicted = np.asarray(np.isfinite(mean).any(axis=1))
-    distances = _fold_distances(rows)
-    calibration = Calibration.fit(
-        rows.table.targets,
-        mean,
-        kinds,
-        sd=sd,
-        distance=distances,
-        censoring=rows.table.censoring,
-    )
     members = [
         _fitted(name, rows.settings(config, kinds, name), rows.X, rows.table)
         for name in config.model
     ]
     blend = Blend(tuple(config.model), tuple(members), weights)
     model = TabularModel(blend, tasks, kinds, rows.features.signature, cache=config.data.cache_dir)
-    parts = _validation(rows, mean, sd, predicted)
+    parts = _of_training(rows, mean, sd, blend)
     if len(inputs.tables.test):
-        parts.append(_test(rows, inputs, blend, calibration, config.level))
-    results = results_of(parts, kinds)
+        parts.append(_of_test(rows, inputs, blend))
+    results = results_of(parts, kinds, level=config.level, limits=_limits(members))
+    write_rejected(run, inputs.rejected)
     saved = model.save(run.path / TABULAR_FOLDER)
-    run.write_file(CALIBRATION, calibration.save)
-    run.log("fitted", seconds=perf_counter() - start)
-    notes = [*inputs.notes, *calibration.notes(tasks, config.level)]
-    page = write_results(run, results, "tabular", notes, _facts(config, rows, weights), 0)
+    said = [] if results.calibration is None else results.calibration.notes(tasks, config.level)
+    facts = _facts(config, rows, weights)
+    page = write_results(run, results, "tabular", [*inputs.notes, *said], facts, 0)
     columns, shown = shown_rows(results.metrics[results.reported])
     console.print(metric_table(shown, columns, f"Metrics by task, {results.reported} molecules"))
-    for note in calibration.notes(tasks, config.level):
+    for note in said:
         console.print(note, highlight=False)
+    if inputs.unseen is not None:
+        files = _write_unseen(run, inputs, model)
+        console.print(f"Predictions: {files[-1]}", highlight=False, soft_wrap=True)
     console.print(f"Model: {saved.parent}", highlight=False, soft_wrap=True)
     return page
+
+
+def _write_unseen(run: RunFolder, inputs: Inputs, model: TabularModel) -> list[Path]:
+    assert inputs.unseen is not None
+    found = model.predict(inputs.unseen.smiles, batch_size=1)
+    return write_unseen(run, inputs.unseen, model.task_names, found.mean, found.sd)
+
+
+def _limits(members: Sequence[MultitaskModel]) -> tuple[FloatArray, FloatArray]:
+    """Return the widest limits that any member reports: all found them in the same labels."""
+    each = [member.limits_ for member in members]
+    floor = np.min([limits.at_floor for limits in each], axis=0)
+    return floor, np.max([limits.at_ceiling for limits in each], axis=0)
 
 
 def _facts(config: TrainTabularConfig, rows: TrainingRows, weights: FloatArray) -> dict[str, Any]:
@@ -234,39 +234,28 @@ def _weights(
     return np.full((len(each), exact.shape[1]), 1 / len(each))
 
 
-def _fold_distances(rows: TrainingRows) -> FloatArray:
-    """Return the distance of each row to the training rows of its fold, NaN where it has none."""
-    distances = np.full(len(rows.table), np.nan)
-    for train, val in rows.folds:
-        distances[val] = _distances(rows.table.take(train).smiles, rows.table.take(val).smiles)
-    return distances
-
-
-def _distances(train: Sequence[str], new: Sequence[str]) -> FloatArray:
-    known = [mol for mol in parse_smiles(train).mols if mol is not None]
-    asked = [mol for mol in parse_smiles(new).mols if mol is not None]
-    return 1 - NearestTraining(known).find(asked).similarity
-
-
-def _validation(
-    rows: TrainingRows, mean: FloatArray, sd: FloatArray, predicted: BoolArray
+def _of_training(
+    rows: TrainingRows, mean: FloatArray, sd: FloatArray, blend: Blend
 ) -> list[PredictedRows]:
-    """Return the rows out of fold by fold; those that are in none are not shown."""
+    """Return the rows out of fold, fold by fold, after those that no fold predicts."""
+    seen = np.flatnonzero(~np.isfinite(mean).any(axis=1))
     parts = []
-    for fold, (_, val) in enumerate(rows.folds):
-        val = val[predicted[val]]
+    if len(seen):
+        fitted, spread = blend.predict(rows.X[seen])
+        part = PredictedRows("train", rows.table.take(seen), fitted, spread, with_folds=True)
+        parts.append(part)
+    for fold, (train, val) in enumerate(rows.folds):
+        val = np.setdiff1d(val, seen)
         if len(val):
             table = rows.table.take(val)
-            parts.append(
-                PredictedRows("val", table, mean[val], sd[val], fold=fold, with_folds=True)
-            )
+            distance = distance_to(rows.table.take(train).smiles, table.smiles)
+            part = PredictedRows("val", table, mean[val], sd[val], fold, True, distance=distance)
+            parts.append(part)
     return parts
 
 
-def _test(
-    rows: TrainingRows, inputs: Inputs, blend: Blend, calibration: Calibration, level: float
-) -> PredictedRows:
+def _of_test(rows: TrainingRows, inputs: Inputs, blend: Blend) -> PredictedRows:
     mean, sd = blend.predict(rows.of_test)
-    distance = _distances(rows.table.smiles, inputs.tables.test.smiles)
-    ends = calibration.ends(mean, level, sd=sd, distance=distance)
-    return PredictedRows("test", inputs.tables.test, mean, sd, with_folds=True, ends=ends)
+    table = inputs.tables.test
+    distance = distance_to(rows.table.smiles, table.smiles)
+    return PredictedRows("test", table, mean, sd, with_folds=True, distance=distance)

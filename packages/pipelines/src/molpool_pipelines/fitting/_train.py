@@ -90,9 +90,13 @@ def train_tabular(
         If table, configuration or folder are wrong; then nothing has been written.
     """
     console = Console()
+    check_tracking(config.tracking)
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)
     inputs = read_inputs(config)
+    if config.resume:
+        accept = config.accept_changed_table
+        inputs.notes.extend(check_same_table(path, inputs.rows, accept=accept))
     for note in inputs.notes:
         console.print(note, highlight=False)
 

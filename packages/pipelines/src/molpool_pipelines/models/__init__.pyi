@@ -1,5 +1,5 @@
-from ._calibration import LEVEL as LEVEL
 from ._calibration import Calibration as Calibration
+from ._config import LEVEL as LEVEL
 from ._config import ApplicabilityConfig as ApplicabilityConfig
 from ._config import PredictConfig as PredictConfig
 from ._files import run_section as run_section

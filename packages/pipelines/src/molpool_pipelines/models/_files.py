@@ -8,7 +8,7 @@ from typing import Any
 
 from molpool_common import InputError, read_yaml
 
-from molpool_pipelines.runs import TABULAR_FOLDER
+from molpool_pipelines.runs import CALIBRATION, TABULAR_FOLDER
 
 CONFIG, MODELS = "config.resolved.yaml", "models"
 TABULAR = "model.json"
@@ -60,6 +60,13 @@ def is_mil(path: Path) -> bool:
 def reads_feature_tables(path: Path) -> bool:
     """Return whether a model over bags takes features from tables, not from SMILES."""
     return is_mil(path) and str(run_section(path, "data").get("kind", "smiles")) != "smiles"
+
+
+def calibration_file(path: Path) -> Path | None:
+    """Return what calibrates the models of a run folder, or of the folder of models within it."""
+    root = path.parent if path.name in {MODELS, TABULAR_FOLDER} else path
+    file = root / CALIBRATION
+    return file if file.is_file() else None
 
 
 def run_section(path: Path, section: str) -> dict[str, Any]:

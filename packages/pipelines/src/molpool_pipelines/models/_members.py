@@ -95,6 +95,12 @@ def _mlp() -> type[MultitaskModel]:
     return MultitaskMLP
 
 
+def _gp() -> type[MultitaskModel]:
+    from multitask_models import MultitaskGP
+
+    return MultitaskGP
+
+
 def _blocks_and_seed(settings: MemberSettings) -> dict[str, Any]:
     widths = [block.width for block in settings.blocks]
     return {"blocks": widths, "random_state": settings.seed}
@@ -103,4 +109,4 @@ def _blocks_and_seed(settings: MemberSettings) -> dict[str, Any]:
 _BUILD: dict[
     MemberName,
     tuple[Callable[[], type[MultitaskModel]], Callable[[MemberSettings], dict[str, Any]]],
-] = {"mlp": (_mlp, _blocks_and_seed)}
+] = {"mlp": (_mlp, _blocks_and_seed), "gp": (_gp, _blocks_and_seed)}
