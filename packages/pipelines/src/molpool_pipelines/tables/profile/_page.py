@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from molpool_common import (
     Cell,
-    Code,
     Facts,
     IntArray,
     MoleculeTable,
@@ -127,17 +126,14 @@ def profile_page(profile: Profile) -> str:
 def _read_as(described: Described) -> list[Section]:
     if not described.facts:
         return []
-    parts: list[Part] = [Facts(dict(described.facts))]
-    if described.command is not None:
-        parts.append(Code("A command line that trains on it", described.command))
-    return [Section("How it was read", parts)]
+    return [Section("How it was read", [Facts(dict(described.facts))])]
 
 
 def _bad_smiles(table: MoleculeTable) -> list[Part]:
     bad = table.dropped
     if bad.is_empty():
         return []
-    rows = [[r["source"], r["row"], r["smiles"], r["reason"]] for r in bad.head(10).to_dicts()]
+    rows = [[r["source"], r["row"], r["SMILES"], r["reason"]] for r in bad.head(10).to_dicts()]
     caption = f"The first of {bad.height:,} rows whose SMILES do not parse; they are left out."
     return [Table(["source", "row", "SMILES", "reason"], rows, caption=caption)]
 
@@ -349,7 +345,4 @@ def _print(profile: Profile, output: Path) -> None:
     out.print(table)
     if note:
         out.print(note.strip(), style="dim", markup=False)
-    if profile.described.command is not None:
-        out.print("\nTo train on it:")
-        out.print(f"  {profile.described.command}", soft_wrap=True, markup=False)
     out.print(f"\nwrote {output}", soft_wrap=True, markup=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,7 +27,8 @@ from sampling_core import JointSamplingConfig
 
 from molpool_pipelines.datasets import locate, registry
 from molpool_pipelines.demo import DEMO_NOTICE, DEMO_TASKS, build_demo
-from molpool_pipelines.tables._molecules import DEMO, load_source, load_sources
+from molpool_pipelines.tables._cells import Wanted
+from molpool_pipelines.tables._molecules import DEMO, load_sources
 from molpool_pipelines.tables._table_config import DataConfig, SourceConfig
 from molpool_pipelines.tables._values import describe_signs
 
@@ -67,16 +67,13 @@ class Described:
     notes : list of str
         How it was read, and what was chosen for the user.
     facts : dict of str to str
-        Format, encoding and marks of the file.
-    command : str or None
-        A command line that trains on it.
+        Format, encoding and marks of the file, and how it writes missing values.
     """
 
     name: str
     table: MoleculeTable
     notes: list[str]
     facts: dict[str, str] = field(default_factory=dict)
-    command: str | None = None
 
 
 class _RunFile(ConfigModel):
@@ -96,8 +93,8 @@ def read_configured(config: Path, quality: str | None) -> Described:
     Parameters
     ----------
     config : Path
-        The YAML file; keys other than ``data_path``, ``read``, ``data`` and ``joint_sampling`` are
-        not looked at.
+        The YAML file; keys other than ``data_path``, ``data`` and ``joint_sampling`` are not looked
+        at.
     quality : str or None
         Column of quality labels for sources that do not give one label for all their rows; by
         default that of the curriculum, where it is on.
@@ -118,7 +115,7 @@ def read_configured(config: Path, quality: str | None) -> Described:
     # Times are for splitting, which nothing here does.
     unsplit = data.model_copy(update={"split_type": "random"})
     # The loader of training, so that a profile counts what would be trained on.
-    table = load_sources(sources, unsplit, quality, "drop", run.read)
+    table = load_sources(sources, Wanted(unsplit, quality, on_bad_smiles="drop", read=run.read))
     notes = [f"The data section of {config.name}, units converted.", *table.notes]
     if table.censoring is not None:
         bounds = describe_signs(table.targets, table.censoring, table.task_names)
@@ -149,7 +146,6 @@ def read_named(
     InputError
         For anything wrong in the table, a column that is not there, or no column of numbers.
     """
-    read = read or ReadConfig()
     frame, source_name, where, reading = _open(table, file, read)
     if source_name == DEMO:
         columns = replace(columns, targets=columns.targets or DEMO_TASKS)
@@ -164,20 +160,16 @@ def read_named(
         columns={name: name for name in chosen.targets},
     )
     data = DataConfig(target_columns=list(chosen.targets))
-    loaded = load_source(source, data, chosen.quality, "drop", read)
-    if reading is None:
-        return Described(where, loaded, notes)
-    return Described(
-        where,
-        loaded,
-        [*loaded.notes, *notes],
-        {**reading.facts(), **_missing(source_name, frame, chosen, read)},
-        _command(table, file, source_name, chosen, read),
-    )
+    wanted = Wanted(data, chosen.quality, on_bad_smiles="drop", read=read)
+    loaded = load_sources([source], wanted)
+    facts = {} if reading is None else reading.facts()
+    if reading is not None:
+        facts |= _missing(source_name, frame, chosen, read)
+    return Described(where, loaded, [*loaded.notes, *notes], facts)
 
 
 def _open(
-    table: str, file: str | None, read: ReadConfig
+    table: str, file: str | None, read: ReadConfig | None
 ) -> tuple[pl.DataFrame, str, str, Reading | None]:
     """Return the table (of the demo, its first rows), its path, what messages call it, and how."""
     # A file takes precedence over a data set of the same name; an unknown name is a file that is
@@ -194,7 +186,7 @@ def _open(
 
 
 def _missing(
-    source: str, frame: pl.DataFrame, columns: Columns, read: ReadConfig
+    source: str, frame: pl.DataFrame, columns: Columns, read: ReadConfig | None
 ) -> dict[str, str]:
     """Return how often each column that is used has no value, and how that is written."""
     used = [c for c in (columns.smiles, columns.quality, *columns.targets) if c is not None]
@@ -209,19 +201,6 @@ def _missing(
         said = [f"{count:,} {word!r}" for word, count in written.items()]
         parts.append(f"{name}: " + ", ".join([*said, *([f"{empty:,} empty"] if empty else [])]))
     return {"Missing values": listed(parts)}
-
-
-def _command(table: str, file: str | None, source: str, columns: Columns, read: ReadConfig) -> str:
-    """Return a command line that trains on what is described."""
-    where = ["--data-path", table]
-    if table != source:
-        where = ["--data.dataset", table, *(["--data.file", file] if file else [])]
-    words = ["molpool-train", "chemprop", *where, *read.flags()]
-    if columns.smiles != DataConfig().smiles_column:
-        words += ["--smiles-column", columns.smiles or ""]
-    if columns.identity is not None:
-        words += ["--data.id-column", columns.identity]
-    return shlex.join([*words, "--target-columns", *columns.targets])
 
 
 def _choose(frame: pl.DataFrame, columns: Columns, where: str) -> tuple[Columns, list[str]]:
