@@ -44,17 +44,30 @@ def read_excel(path: Path, read: ReadConfig, key: str) -> tuple[pl.DataFrame, st
     with _quiet():
         book = fastexcel.read_excel(path)
         name = _sheet(book, read.sheet, path, key)
-        # Text, as in all but Parquet: a column of ids keeps 5950 from becoming 5950.0.
-        rows: pl.DataFrame = book.load_sheet(name, header_row=None, dtypes="string").to_polars()
-    if rows.height == 0:
-        raise InputError(key, expected="a header and rows", found="an empty sheet", where=name)
-    names, notes = named_columns([text or "" for text in rows.row(0)], f"{path.name}, {name}")
+        head = book.load_sheet(name, header_row=None, n_rows=1, dtypes="string").to_polars()
+        if head.height == 0:
+            raise InputError(key, expected="a header and rows", found="an empty sheet", where=name)
+        rows = _texts(book, name)
+    names, notes = named_columns([text or "" for text in head.row(0)], f"{path.name}, {name}")
     kept = [i for i, column in enumerate(names) if column is not None]
-    body = pl.DataFrame([rows.to_series(i).slice(1).alias(names[i] or "") for i in kept])
+    body = pl.DataFrame([rows.to_series(i).alias(names[i] or "") for i in kept])
     # Rows that were cleared, not deleted, are still in the file.
     filled = body.select(~pl.all_horizontal(pl.all().is_null())).to_series().arg_true()
     body = body.head(0 if filled.is_empty() else int(filled[-1]) + 1)
     return body, name, notes
+
+
+def _texts(book: Any, name: str) -> pl.DataFrame:
+    """Return the cells below the header as text."""
+    # As in all but Parquet: a column of ids keeps 5950 from becoming 5950.0, and 007 from 7.
+    texts: pl.DataFrame = book.load_sheet(name, dtypes="string").to_polars()
+    numbers: pl.DataFrame = book.load_sheet(name, dtypes="float").to_polars()
+    columns = []
+    for text, number in zip(texts.iter_columns(), numbers.iter_columns(), strict=True):
+        # fastexcel writes nine digits behind the point: 1e-10 mol/L would be nothing.
+        cut = (text.cast(pl.Float64, strict=False) != number).fill_null(value=False)
+        columns.append(text.zip_with(~cut, number.cast(pl.String)))
+    return pl.DataFrame(columns)
 
 
 def _sheet(book: Any, wanted: str | None, path: Path, key: str) -> str:
@@ -88,8 +101,9 @@ def _sheet(book: Any, wanted: str | None, path: Path, key: str) -> str:
 def _quiet() -> Iterator[None]:
     """Hold back what fastexcel logs of columns without a type: all of them are text here."""
     log = logging.getLogger("fastexcel")
-    before, log.disabled = log.disabled, True
+    before = log.level
+    log.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        log.disabled = before
+        log.setLevel(before)

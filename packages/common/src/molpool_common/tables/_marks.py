@@ -20,8 +20,15 @@ _SAMPLE = 200
 _SIGN = r"^\s*(?:[<>=≤≥⩽⩾~≈∼]|ca\.?)*\s*[+\-\u2212\u2013]?"
 _TAIL = r"(?:[eE][+\-\u2212]?[0-9]+)?\s*(?:[a-zA-Zµμ%°][a-zA-Z0-9µμ%°/·^\- ]{0,15})?\s*$"
 _NUMBER = _SIGN + r"[0-9.,][0-9.,'\u2019\s]*" + _TAIL
-_COMMA = r"(?:^|[^0-9.,])0?,[0-9]|,[0-9]{1,2}(?:[^0-9]|$)|,[0-9]{4,}|\.[0-9]{3},[0-9]"
-_POINT = r"(?:^|[^0-9.,])0?\.[0-9]|\.[0-9]{1,2}(?:[^0-9]|$)|\.[0-9]{4,}|,[0-9]{3}[.,][0-9]"
+_COMMA = (
+    r"(?:^|[^0-9.,])0?,[0-9]|,[0-9]{1,2}(?:[^0-9]|$)|,[0-9]{4,}|[0-9]{4,},[0-9]"
+    r"|\.[0-9]{3}[.,][0-9]"
+)
+_POINT = (
+    r"(?:^|[^0-9.,])0?\.[0-9]|\.[0-9]{1,2}(?:[^0-9]|$)|\.[0-9]{4,}|[0-9]{4,}\.[0-9]"
+    r"|,[0-9]{3}[.,][0-9]"
+)
+_TELLING = _SIGN + r"(?:[0-9]{1,3}|[1-9][0-9]{0,2}(?:\.[0-9]{3}){2,})" + _TAIL
 _DOTS = _SIGN + r"(?:[1-9][0-9]{0,2}(?:\.[0-9]{3})+|[0-9]+)" + _TAIL
 
 
@@ -60,7 +67,8 @@ def marks_of(frame: pl.DataFrame, decimal: str) -> dict[str, Mark]:
             marks[name] = "comma" if mark == "comma" else "point"
     if general == "comma":
         rest = (c for c in texts if c.name not in marks)
-        marks |= {c.name: "dots" for c in rest if _thousands(c)}
+        tells = _dotted if decimal == "," else _thousands
+        marks |= {c.name: "dots" for c in rest if tells(c)}
     return marks
 
 
@@ -101,9 +109,23 @@ def _has_decimal_point(column: pl.Series) -> bool:
     return bool(head.len()) and _numbers(column) and bool(column.str.contains(_POINT).any())
 
 
-def _thousands(column: pl.Series) -> bool:
-    dotted = column.str.contains(".", literal=True)
-    if not dotted.any():
+def undecided(frame: pl.DataFrame, marks: Mapping[str, Mark]) -> list[str]:
+    """Return columns whose points may be marks of thousands, as commas are decimal elsewhere."""
+    if "comma" not in marks.values():
+        return []
+    texts = (c for c in frame.iter_columns() if c.dtype == pl.String and c.name not in marks)
+    return [column.name for column in texts if _dotted(column)]
+
+
+def _dotted(column: pl.Series) -> bool:
+    """Return whether all points of a column stand where those of thousands do."""
+    if not column.str.contains(".", literal=True).any():
         return False
     cells = column.drop_nulls()
     return all(bool(part.str.contains(_DOTS).all()) for part in (cells.head(_SAMPLE), cells))
+
+
+def _thousands(column: pl.Series) -> bool:
+    # 12.001 and 12.002 may be batches of a compound: only numbers below a thousand without a
+    # point, or those above a million with two, tell.
+    return _dotted(column) and bool(column.str.contains(_TELLING).any())

@@ -25,7 +25,7 @@ from molpool_common.tables._files import (
     shards,
 )
 from molpool_common.tables._layout import TextLayout, gone_through, refuse_repeated, text_layout
-from molpool_common.tables._marks import Mark, marks_of, rewritten
+from molpool_common.tables._marks import Mark, marks_of, rewritten, undecided
 from molpool_common.tables._settings import ReadConfig
 
 CHUNK_ROWS = 1_000_000
@@ -193,8 +193,8 @@ def _structures(
         reader = read_sdf if kind == "SDF" else read_smi
         frame, encoding, notes = reader(file, read, key)
         reading = replace(reading, encoding=encoding)
-    frame, reading = _finished(_without_words(frame, read), read, reading)
-    return frame, replace(reading, notes=tuple(notes))
+    reading = replace(reading, notes=tuple(notes))
+    return _finished(_without_words(frame, read), read, reading)
 
 
 def _without_words(frame: pl.DataFrame, read: ReadConfig) -> pl.DataFrame:
@@ -211,7 +211,14 @@ def _finished(
     marks = marks_of(frame, read.decimal)
     commas = tuple(name for name, mark in marks.items() if mark == "comma")
     thousands = tuple(name for name, mark in marks.items() if mark != "comma")
-    return rewritten(frame, marks), replace(reading, commas=commas, thousands=thousands)
+    notes = reading.notes
+    if read.decimal == "auto" and (left := undecided(frame, marks)):
+        notes += (
+            f"Points in {listed(left)} read as decimal points; --read.decimal , takes them for "
+            "marks of thousands.",
+        )
+    reading = replace(reading, commas=commas, thousands=thousands, notes=notes)
+    return rewritten(frame, marks), reading
 
 
 # --- text ---
