@@ -24,7 +24,6 @@ _PARQUET = (".parquet", ".pq")
 _BY_NAME = {
     **dict.fromkeys((".sdf", ".sd", ".mol"), "SDF"),
     **dict.fromkeys((".smi", ".smiles"), "SMILES"),
-    **dict.fromkeys((".xlsx", ".xlsm", ".xls"), "Excel"),
 }
 _MAGIC = (
     (b"PAR1", "Parquet"),

@@ -441,13 +441,27 @@ def _as_frame(batch: Any) -> pl.DataFrame:
 def _text_frames(
     file: Path, names: Sequence[str], rows: int, key: str, read: ReadConfig
 ) -> Iterator[pl.DataFrame]:
-    import pyarrow as pa
-    import pyarrow.csv as pc  # type: ignore[import-untyped]
+    import pyarrow as pa  # type: ignore[import-untyped]
 
     layout = text_layout(file, read, key)
     marks: dict[str, Mark] = {}
     if layout.quoted or layout.separator != ",":
         marks = marks_of(_parsed(layout, read, _SURVEYED), read.decimal)
+    try:
+        for batch in _batches(layout, names, rows, read):
+            yield rewritten(_as_frame(batch), marks)
+    except pa.ArrowInvalid:
+        # One line too short and one too long: counts do not tell. Names them.
+        gone_through(layout, key)
+        raise
+
+
+def _batches(
+    layout: TextLayout, names: Sequence[str], rows: int, read: ReadConfig
+) -> Iterator[Any]:
+    import pyarrow as pa
+    import pyarrow.csv as pc  # type: ignore[import-untyped]
+
     # About as many bytes as the rows have: a small chunk need not wait for a large block.
     block = min(max(64 * rows, 1 << 20), 1 << 26)
     nameless = [name or f"\0{i}" for i, name in enumerate(layout.names)]
@@ -471,13 +485,7 @@ def _text_frames(
             ),
         ) as reader,
     ):
-        try:
-            for batch in reader:
-                yield rewritten(_as_frame(batch), marks)
-        except pa.ArrowInvalid:
-            # One line too short and one too long: counts do not tell. Names them.
-            gone_through(layout, key)
-            raise
+        yield from reader
 
 
 # --- errors ---
@@ -498,7 +506,7 @@ def _complaints(file: Path, kind: str, key: str) -> Iterator[None]:
         raise _unreadable(file, kind, key, error) from None
     except Exception as error:
         # pyarrow and fastexcel are extras: their errors are known by the module they come from.
-        if type(error).__module__.partition(".")[0] not in ("pyarrow", "fastexcel"):
+        if type(error).__module__.partition(".")[0] not in ("pyarrow", "_fastexcel"):
             raise
         raise _unreadable(file, kind, key, error) from None
 
