@@ -441,7 +441,7 @@ def _as_frame(batch: Any) -> pl.DataFrame:
 def _text_frames(
     file: Path, names: Sequence[str], rows: int, key: str, read: ReadConfig
 ) -> Iterator[pl.DataFrame]:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
     layout = text_layout(file, read, key)
     marks: dict[str, Mark] = {}
