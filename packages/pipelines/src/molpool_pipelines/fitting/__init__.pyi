@@ -1,4 +1,5 @@
 from ._affinity import measure_run as measure_run
+from ._config import TrainAutoConfig as TrainAutoConfig
 from ._config import TrainBlendConfig as TrainBlendConfig
 from ._config import TrainChempropConfig as TrainChempropConfig
 from ._config import TrainMILConfig as TrainMILConfig
@@ -12,6 +13,7 @@ from ._loop import MILScreen as MILScreen
 from ._loop import SamplingLog as SamplingLog
 from ._loop import TrainingScreen as TrainingScreen
 from ._train import check_machine as check_machine
+from ._train import train_auto as train_auto
 from ._train import train_chemprop as train_chemprop
 from ._train import train_mil as train_mil
 from ._train import train_tabular as train_tabular

@@ -135,7 +135,7 @@ def read_named(table: str, file: str | None, columns: Columns) -> Described:
     frame, source_name, where = _open(table, file)
     if source_name == DEMO:
         columns = replace(columns, targets=columns.targets or DEMO_TASKS)
-    chosen, notes = _choose(frame, columns, where)
+    chosen, notes = choose_columns(frame, columns, where)
     if source_name == DEMO:
         notes.append(DEMO_NOTICE)
     source = SourceConfig(
@@ -163,8 +163,23 @@ def _open(table: str, file: str | None) -> tuple[pl.DataFrame, str, str]:
     return read_table(path), str(path), path.name
 
 
-def _choose(frame: pl.DataFrame, columns: Columns, where: str) -> tuple[Columns, list[str]]:
-    """Fill in the columns that the user did not name, and say which."""
+def choose_columns(frame: pl.DataFrame, columns: Columns, where: str) -> tuple[Columns, list[str]]:
+    """Fill in the columns that the user did not name, and say which.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The table.
+    columns : Columns
+        What the user named.
+    where : str
+        What messages call the table.
+
+    Raises
+    ------
+    InputError
+        If a column is not there, or none has numbers.
+    """
     notes = []
     smiles = columns.smiles or _smiles_column(frame)
     require_columns(frame, [smiles], key="--smiles-column", where=where)
