@@ -146,8 +146,17 @@ def read_inputs(config: TrainChempropConfig) -> Inputs:
         )
     if unseen is not None and unseen.note:
         notes.append(unseen.note)
-    rows = TableRows.of_molecules(read, named=has_names(config.data))
+    rows = _rows(config, read)
     return Inputs(table, tables, folds, task_types, notes, rows, unseen)
+
+
+def read_rows(config: TrainChempropConfig) -> TableRows:
+    """Return the digests of the table that a configuration names."""
+    return _rows(config, _load(config))
+
+
+def _rows(config: TrainChempropConfig, read: MoleculeTable) -> TableRows:
+    return TableRows.of_molecules(read, named=has_names(config.data))
 
 
 def with_groups(config: TrainChempropConfig) -> TrainChempropConfig:

@@ -1,0 +1,29 @@
+"""The table of a run as it is today, to hold against what the run was started with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from molpool_common import load_config, read_yaml
+
+from molpool_pipelines.fitting._config import TrainChempropConfig, TrainMILConfig
+from molpool_pipelines.runs import CONFIG, TableRows
+
+
+def rows_of_run(folder: Path) -> TableRows:
+    """Return the digests of the table that the configuration of a run folder names, as it is now.
+
+    Raises
+    ------
+    InputError, MILError
+        If it cannot be read any more.
+    """
+    file = folder / CONFIG
+    if "task_kind" in read_yaml(file).data:
+        # torch takes seconds to import.
+        from molpool_pipelines.fitting._mil_run import read_inputs as read_bags
+
+        return read_bags(load_config(TrainMILConfig, file)).rows
+    from molpool_pipelines.fitting._inputs import read_rows
+
+    return read_rows(load_config(TrainChempropConfig, file))
