@@ -238,7 +238,8 @@ class Reading:
         for task, column in zip(self._tasks, table.columns, strict=True):
             if column is not None:
                 with self._of_task(task):
-                    require_columns(frame, [column.column], key="data.target_columns", where=where)
+                    key = self.wanted.target_key
+                    require_columns(frame, [column.column], key=key, where=where)
 
     def _cells(self, table: _Table, at: IntArray) -> _Cells:
         """Read the cells of rows, by position, and note which are wrong."""
