@@ -20,9 +20,9 @@ from molpool_common import (
 )
 
 if TYPE_CHECKING:
-    from molpool_pipelines.fitting import TrainChempropConfig, TrainMILConfig
+    from molpool_pipelines.fitting import TrainChempropConfig, TrainMILConfig, TrainTabularConfig
 
-ConfigT = TypeVar("ConfigT", "TrainChempropConfig", "TrainMILConfig")
+ConfigT = TypeVar("ConfigT", "TrainChempropConfig", "TrainMILConfig", "TrainTabularConfig")
 PROG = "molpool-train"
 
 
@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run molpool-train and return its exit code."""
     commands = {
         "chemprop": Command("train a multi-task Chemprop model from a table of SMILES", _chemprop),
+        "tabular": Command("train models on features of molecules", _tabular),
+        "blend": Command("train several models on features, weighed by task", _blend),
         "mil": Command("train attention over the conformers of molecules, or other bags", _mil),
         "migrate-config": Command("rewrite legacy sampling keys to joint_sampling", _migrate),
     }
@@ -64,6 +66,31 @@ def _chemprop(argv: Sequence[str]) -> None:
     from molpool_pipelines.fitting import train_chemprop
 
     train_chemprop(config, name=name, arguments=[PROG, "chemprop", *argv])
+
+
+def _tabular(argv: Sequence[str]) -> None:
+    from molpool_pipelines.fitting import TrainTabularConfig
+
+    _train_tabular(TrainTabularConfig, "tabular", "Train models on features of molecules.", argv)
+
+
+def _blend(argv: Sequence[str]) -> None:
+    from molpool_pipelines.fitting import TrainBlendConfig
+
+    _train_tabular(TrainBlendConfig, "blend", "Train models on features, weighed by task.", argv)
+
+
+def _train_tabular(
+    of: type[TrainTabularConfig], command: str, description: str, argv: Sequence[str]
+) -> None:
+    def parse(argv: Sequence[str]) -> TrainTabularConfig:
+        return parse_config(of, argv, prog=f"{PROG} {command}", description=description)
+
+    config, name = _resumed(parse, argv, command)
+
+    from molpool_pipelines.fitting import train_tabular
+
+    train_tabular(config, name=name, arguments=[PROG, command, *argv])
 
 
 def _mil(argv: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
     the user's to mend and prints its message alone; any other keeps its traceback and gives 1.
     """
     try:
-        with _sigterm_as_interrupt():
+        with _sigterm_as_interrupt(), _warnings_in_a_line(prog):
             return body() or 0
     except KeyboardInterrupt as interrupt:
         note = str(interrupt) or "Interrupted."
@@ -122,6 +123,23 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
             raise
         sys.stderr.write(f"{prog}: {error}\n")
         return code
+
+
+@contextmanager
+def _warnings_in_a_line(prog: str) -> Iterator[None]:
+    """Print what the user should know as a message, not as a place in our source."""
+    before = warnings.formatwarning
+
+    def formatted(message: Any, category: type[Warning], *place: Any, **line: Any) -> str:
+        if category is UserWarning:
+            return f"{prog}: warning: {message}\n"
+        return before(message, category, *place, **line)
+
+    warnings.formatwarning = formatted
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 @contextmanager

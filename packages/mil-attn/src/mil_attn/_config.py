@@ -110,7 +110,9 @@ class MILTrainingConfig(ConfigModel):
         "macro_plus_min", description="score of a fold: average precision over tasks and its least"
     )
     min_w: float = Field(0.3, ge=0, le=1, description="weight of the worst task in that score")
-    accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where to train")
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = Field(
+        "auto", description="where to train; gpu: CUDA or MPS, auto: the same where there is one"
+    )
 
 
 class MILLossConfig(ConfigModel):

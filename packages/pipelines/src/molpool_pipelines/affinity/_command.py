@@ -15,7 +15,7 @@ from molpool_pipelines.affinity._config import AffinityCommandConfig, check_outp
 from molpool_pipelines.affinity._figures import dendrogram, heatmap
 from molpool_pipelines.affinity._group import Affinity, group_tasks
 from molpool_pipelines.affinity._inputs import Inputs, read_inputs
-from molpool_pipelines.affinity._measure import measure_affinity
+from molpool_pipelines.affinity._measure import check_device, measure_affinity
 from molpool_pipelines.affinity._page import Measurement, affinity_report
 from molpool_pipelines.affinity._words import AffinityScreen, print_outcome, printing_matrix
 from molpool_pipelines.runs import write_rejected
@@ -38,6 +38,7 @@ def measure_table(config: AffinityCommandConfig, *, arguments: Sequence[str] = (
         cannot be made.
     """
     console = Console(highlight=False)
+    check_device(config.measurement, key="")
     check_outputs(config)
     inputs = read_inputs(config)
     start = time.perf_counter()

@@ -24,7 +24,7 @@ from molpool_pipelines.fitting._affinity import (
     write_affinity,
 )
 from molpool_pipelines.fitting._config import TrainChempropConfig
-from molpool_pipelines.fitting._evaluate import evaluate, shown_rows, write_results
+from molpool_pipelines.fitting._evaluate import evaluate
 from molpool_pipelines.fitting._inputs import Inputs, write_unseen
 from molpool_pipelines.fitting._jobs import (
     TrainingJob,
@@ -39,6 +39,7 @@ from molpool_pipelines.fitting._loop import (
     metric_table,
     on_epoch_end,
 )
+from molpool_pipelines.fitting._results import shown_rows, write_results
 from molpool_pipelines.runs import (
     AFFINITY,
     GROUPS,
@@ -152,6 +153,8 @@ class Fitting:
         if title := _title(job, self._jobs):
             self._say(title)
         log = [job.log] if job.log else []
+        for callback in job.sampling.callbacks:
+            callback.on_warning = self._note
         joint = self._config.joint_sampling
         screen = TrainingScreen(self._console, self._config.training.epochs, job.log)
         return job.model.fit(
@@ -173,6 +176,12 @@ class Fitting:
             resume_from=job.last_checkpoint(self._run.path) if self._config.resume else None,
             seed=job.seed,
         )
+
+    def _note(self, note: str) -> None:
+        """Say what is found during training, and put it on the page; members find the same."""
+        if note not in self._inputs.notes:
+            self._inputs.notes.append(note)
+            self._console.print(note, highlight=False, markup=False)
 
     def _sampling_frame(self, job: TrainingJob) -> pl.DataFrame:
         """Return the sampling statistics so far, with member and group where there are several."""

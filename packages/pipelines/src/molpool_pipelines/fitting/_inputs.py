@@ -20,7 +20,7 @@ from molpool_common import (
 )
 
 from molpool_pipelines.demo import DEMO_NOTICE
-from molpool_pipelines.fitting._config import TrainChempropConfig
+from molpool_pipelines.fitting._config import TrainChempropConfig, TrainTabularConfig
 from molpool_pipelines.runs import (
     TableRows,
     predictions_of_table,
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from chemprop_multitask import GraphStore
 
 KEY = "data.predict_path"
+
+TrainConfig = TrainChempropConfig | TrainTabularConfig
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,15 @@ class Inputs:
         return own if self.unseen is None else pl.concat([own, self.unseen.rejected])
 
 
-def read_inputs(config: TrainChempropConfig) -> Inputs:
+def read_inputs(config: TrainConfig, n_folds: int = 1) -> Inputs:
     """Read, check and split the tables.
+
+    Parameters
+    ----------
+    config : TrainChempropConfig or TrainTabularConfig
+        The run.
+    n_folds : int
+        Folds of an ensemble.
 
     Raises
     ------
@@ -137,7 +146,7 @@ def read_inputs(config: TrainChempropConfig) -> Inputs:
     table = merge_duplicates(read, config.duplicates)
     task_types = find_task_types(config, table)
     tables = split_table(table, config.data, config.seed)
-    folds = fold_tables(table, tables, config.data, config.ensemble.n_folds, config.seed)
+    folds = fold_tables(table, tables, config.data, n_folds, config.seed)
     notes = _notes(config, table, tables)
     if len(table) < len(read):
         notes.append(
@@ -150,12 +159,12 @@ def read_inputs(config: TrainChempropConfig) -> Inputs:
     return Inputs(table, tables, folds, task_types, notes, rows, unseen)
 
 
-def read_rows(config: TrainChempropConfig) -> TableRows:
+def read_rows(config: TrainConfig) -> TableRows:
     """Return the digests of the table that a configuration names."""
     return _rows(config, _load(config))
 
 
-def _rows(config: TrainChempropConfig, read: MoleculeTable) -> TableRows:
+def _rows(config: TrainConfig, read: MoleculeTable) -> TableRows:
     return TableRows.of_molecules(read, named=has_names(config.data))
 
 
@@ -209,7 +218,7 @@ def _check_origin(config: TrainChempropConfig) -> None:
         )
 
 
-def _load(config: TrainChempropConfig) -> MoleculeTable:
+def _load(config: TrainConfig) -> MoleculeTable:
     joint = config.joint_sampling
     return load_molecules(
         config.data,
@@ -221,7 +230,7 @@ def _load(config: TrainChempropConfig) -> MoleculeTable:
     )
 
 
-def _notes(config: TrainChempropConfig, table: MoleculeTable, tables: SplitTables) -> list[str]:
+def _notes(config: TrainConfig, table: MoleculeTable, tables: SplitTables) -> list[str]:
     notes = []
     if config.data.dataset == DEMO or any(s.dataset == DEMO for s in config.data.sources):
         notes.append(DEMO_NOTICE)
@@ -244,7 +253,7 @@ def _bounds(table: MoleculeTable) -> str:
     return describe_signs(table.targets, table.censoring, table.task_names)
 
 
-def read_unseen(config: TrainChempropConfig) -> Unseen | None:
+def read_unseen(config: TrainConfig) -> Unseen | None:
     """Read the table that `data.predict_path` names, if it names one.
 
     Raises

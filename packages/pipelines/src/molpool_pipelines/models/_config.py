@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from molpool_common import PATH, ConfigModel
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from molpool_pipelines.tables import ON_BAD_SMILES, OnBadSmiles
 
@@ -20,6 +20,10 @@ class ApplicabilityConfig(ConfigModel):
     )
     radius: int = Field(2, ge=0, le=6, description="radius of the Morgan fingerprint, in bonds")
     n_bits: int = Field(2048, ge=64, multiple_of=64, description="length of the fingerprint")
+
+
+LEVEL = 0.9
+"""Share of new molecules that intervals cover unless another level is asked for."""
 
 
 class PredictConfig(ConfigModel):
@@ -66,4 +70,16 @@ class PredictConfig(ConfigModel):
         None, ge=1, description="threads; by default as many as there are cores to run on"
     )
     on_bad_smiles: OnBadSmiles = Field("keep", description=ON_BAD_SMILES)
+    level: list[float] = Field(
+        default_factory=lambda: [LEVEL],
+        description="share of new molecules that intervals shall cover, for runs that left a "
+        "calibration; several give columns TASK_lower_80, TASK_upper_80 and so on",
+    )
     applicability: ApplicabilityConfig = Field(default_factory=ApplicabilityConfig)
+
+    @field_validator("level")
+    @classmethod
+    def _between(cls, levels: list[float]) -> list[float]:
+        if any(not 0 < level < 1 for level in levels) or len(set(levels)) < len(levels):
+            raise ValueError(f"expected different shares between 0 and 1, found {levels}")
+        return levels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,16 +14,24 @@ import polars as pl
 from chemprop_multitask import ChempropError
 from molpool_common import InputError, IntArray, frames_written, listed, parse_smiles
 
-from molpool_pipelines.models._config import PredictConfig
+from molpool_pipelines.models._calibration import Calibration
+from molpool_pipelines.models._config import LEVEL, ApplicabilityConfig, PredictConfig
 from molpool_pipelines.models._files import (
+    calibration_file,
     check_model_path,
     is_mil,
+    is_tabular,
     reads_feature_tables,
     run_section,
 )
 from molpool_pipelines.models._protocol import Predicted, SavedModel, spread
-from molpool_pipelines.runs import rejected_rows, write_rejected
-from molpool_pipelines.scores import NearestTraining, TrainingMolecules, training_molecules
+from molpool_pipelines.runs import LOWER, UPPER, rejected_rows, write_rejected
+from molpool_pipelines.scores import (
+    Nearest,
+    NearestTraining,
+    TrainingMolecules,
+    training_molecules,
+)
 from molpool_pipelines.tables import TableFiles, TaskType, survey
 
 if TYPE_CHECKING:
@@ -167,6 +175,10 @@ def load_model(path: Path) -> SavedModel:
         If there is no model, or one that cannot be read.
     """
     # Each kind imports its own framework, which takes seconds.
+    if is_tabular(path):
+        from molpool_pipelines.models._tabular import TabularModel
+
+        return TabularModel.load(path)
     if is_mil(path):
         from molpool_pipelines.models._mil import MILModel
 
@@ -279,6 +291,10 @@ class ChunkPredictor:
         Those molecules.
     note : str or None
         What the user should know.
+    calibration : Calibration or None
+        What gives intervals, where the run left it.
+    levels : sequence of float
+        Of the intervals.
     """
 
     model: SavedModel
@@ -287,20 +303,37 @@ class ChunkPredictor:
     nearest: NearestTraining | None = None
     training: TrainingMolecules | None = None
     note: str | None = None
+    calibration: Calibration | None = None
+    levels: Sequence[float] = (LEVEL,)
 
     @classmethod
     def from_config(cls, config: PredictConfig, model: SavedModel, path: Path) -> ChunkPredictor:
         """Return the predictor of a configuration; reads the training molecules of the run."""
-        stop = config.on_bad_smiles == "error"
+        found = cls(
+            model,
+            config.batch_size,
+            config.on_bad_smiles == "error",
+            calibration=_calibration(path),
+            levels=config.level,
+        )
         section = config.applicability
-        if not section.enabled:
-            return cls(model, config.batch_size, stop)
+        needed = found.calibration is not None and found.calibration.needs_distance
+        if not section.enabled and not needed:
+            return found
+        default = ApplicabilityConfig()
+        if needed and (section.radius, section.n_bits) != (default.radius, default.n_bits):
+            raise InputError(
+                "applicability",
+                expected=f"radius {default.radius} and {default.n_bits} bits, by which the run's "
+                "intervals are calibrated",
+                found=f"{section.radius} and {section.n_bits}",
+            )
         training = training_molecules(path)
         if training is None:
             note = "No similarity to training molecules: model_dir is no run that names them."
-            return cls(model, config.batch_size, stop, note=note)
+            return replace(found, note=note)
         nearest = NearestTraining(training.mols, section.radius, section.n_bits)
-        return cls(model, config.batch_size, stop, nearest, training)
+        return replace(found, nearest=nearest, training=training)
 
     def predict(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the rows of a chunk (``row, id, SMILES``) with their predictions.
@@ -319,8 +352,10 @@ class ChunkPredictor:
         for place, reason in zip(read.rows.tolist(), predicted.reasons, strict=True):
             read.reasons[place] = reason
         tasks, n = self.model.task_names, frame.height
+        found = None if self.nearest is None else self.nearest.find(read.mols)
+        predicted = self._with_intervals(predicted, found)
         columns = [*frame.get_columns(), *predicted.to_columns(tasks, read.rows, n)]
-        columns += self._similarity(read, n)
+        columns += self._similarity(read, found, n)
         columns.append(pl.Series("error", read.reasons, dtype=pl.String))
         return pl.DataFrame(columns)
 
@@ -345,10 +380,24 @@ class ChunkPredictor:
         texts = [smiles[i] or "" for i in read.rows.tolist()]
         return read, self.model.predict(texts, self.batch_size)
 
-    def _similarity(self, read: _Read, n: int) -> list[pl.Series]:
-        if self.nearest is None or self.training is None:
+    def _with_intervals(self, predicted: Predicted, found: Nearest | None) -> Predicted:
+        if self.calibration is None:
+            return predicted
+        distance = None if found is None else 1 - found.similarity
+        if self.calibration.needs_distance and distance is None:
+            return predicted
+        ends = {}
+        for level in self.levels:
+            both = self.calibration.ends(predicted.mean, level, sd=predicted.sd, distance=distance)
+            percent = "" if len(self.levels) == 1 else f"_{100 * level:g}"
+            for ending, values in zip((LOWER, UPPER), both, strict=True):
+                ends[ending + percent] = values
+        mean = self.calibration.probabilities(predicted.mean)
+        return replace(predicted, mean=mean, ends=ends)
+
+    def _similarity(self, read: _Read, found: Nearest | None, n: int) -> list[pl.Series]:
+        if found is None or self.training is None:
             return []
-        found = self.nearest.find(read.mols)
         ids: list[str | None] = [None] * n
         for place, row in zip(read.rows.tolist(), found.row.tolist(), strict=True):
             ids[place] = self.training.ids[row]
@@ -356,6 +405,11 @@ class ChunkPredictor:
             spread("similarity", found.similarity, read.rows, n),
             pl.Series("nearest", ids, dtype=pl.String),
         ]
+
+
+def _calibration(path: Path) -> Calibration | None:
+    file = calibration_file(path)
+    return None if file is None else Calibration.load(file)
 
 
 def _not_empty(smiles: Sequence[str | None]) -> _Read:

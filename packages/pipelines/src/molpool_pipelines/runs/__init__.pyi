@@ -1,6 +1,10 @@
+from ._columns import DRAW_WEIGHT as DRAW_WEIGHT
 from ._columns import EARLIER_SPLIT as EARLIER_SPLIT
+from ._columns import LOSS_WEIGHT as LOSS_WEIGHT
+from ._columns import LOWER as LOWER
 from ._columns import SPLIT as SPLIT
 from ._columns import SPLITS as SPLITS
+from ._columns import UPPER as UPPER
 from ._columns import ColumnsConfig as ColumnsConfig
 from ._columns import SplitName as SplitName
 from ._columns import read_run_predictions as read_run_predictions
@@ -10,6 +14,7 @@ from ._folder import ACCEPT_CHANGED_TABLE as ACCEPT_CHANGED_TABLE
 from ._folder import AFFINITY as AFFINITY
 from ._folder import ATTENTION_PAGE as ATTENTION_PAGE
 from ._folder import ATTENTION_SDF as ATTENTION_SDF
+from ._folder import CALIBRATION as CALIBRATION
 from ._folder import CHECKPOINTS as CHECKPOINTS
 from ._folder import CONFIG as CONFIG
 from ._folder import DENDROGRAM as DENDROGRAM
@@ -26,11 +31,13 @@ from ._folder import PREDICTIONS as PREDICTIONS
 from ._folder import REPORT as REPORT
 from ._folder import SAMPLING as SAMPLING
 from ._folder import TABLE_ROWS as TABLE_ROWS
+from ._folder import TABULAR_FOLDER as TABULAR_FOLDER
 from ._folder import RunConfig as RunConfig
 from ._folder import attention_of as attention_of
 from ._folder import check_folder as check_folder
 from ._folder import open_folder as open_folder
 from ._folder import predictions_of_table as predictions_of_table
+from ._machine import check_accelerator as check_accelerator
 from ._metrics import MACRO as MACRO
 from ._metrics import SCHEMA_VERSION as SCHEMA_VERSION
 from ._metrics import MemberMetrics as MemberMetrics
@@ -67,4 +74,5 @@ from ._study_folder import read_study_tables as read_study_tables
 from ._tracking import NullTracker as NullTracker
 from ._tracking import Tracker as Tracker
 from ._tracking import TrackingConfig as TrackingConfig
+from ._tracking import check_tracking as check_tracking
 from ._tracking import tracking as tracking

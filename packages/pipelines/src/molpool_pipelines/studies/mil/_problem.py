@@ -16,6 +16,7 @@ from mil_attn import split_bags as outer_split
 from molpool_common import Float32Array, InputError, cache_folder
 
 from molpool_pipelines.datasets import sha256
+from molpool_pipelines.fitting import check_machine
 from molpool_pipelines.runs import REJECTED
 from molpool_pipelines.studies._kinds import (
     BAG_FEATURES,
@@ -61,6 +62,7 @@ def mil_problem(config: HPOMILConfig) -> Problem:
     InputError, MILError
         If configuration, space, table or folds are wrong.
     """
+    check_machine(config)
     _check_metric(config)
     for path in data_files(config):
         if not path.is_file():
