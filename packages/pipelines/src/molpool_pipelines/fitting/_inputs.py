@@ -155,8 +155,17 @@ def read_inputs(config: TrainConfig, n_folds: int = 1) -> Inputs:
         )
     if unseen is not None and unseen.note:
         notes.append(unseen.note)
-    rows = TableRows.of_molecules(read, named=has_names(config.data))
+    rows = _rows(config, read)
     return Inputs(table, tables, folds, task_types, notes, rows, unseen)
+
+
+def read_rows(config: TrainConfig) -> TableRows:
+    """Return the digests of the table that a configuration names."""
+    return _rows(config, _load(config))
+
+
+def _rows(config: TrainConfig, read: MoleculeTable) -> TableRows:
+    return TableRows.of_molecules(read, named=has_names(config.data))
 
 
 def with_groups(config: TrainChempropConfig) -> TrainChempropConfig:
