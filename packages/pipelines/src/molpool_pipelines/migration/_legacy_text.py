@@ -102,9 +102,18 @@ def rewrite(text: str, joint: dict[str, Any], *, keep_sampling: bool) -> str:
     sections = {str(e.key.value): e for e in _entries(root, lines.old, len(lines.old))}
     optimization = sections.get("optimization")
     alpha, emptied = _take_alpha(lines, optimization) if optimization else ([], False)
+    if "alpha" not in (joint.get("task_oversampling") or {}):
+        alpha = []  # it was null
     for key in ("sampling", "curriculum"):
         if key in sections and not (keep_sampling and key == "sampling"):
             lines.take(sections[key].start, sections[key].stop)
+    replaced = sections.get("joint_sampling")
+    if replaced and isinstance(replaced.value, yaml.ScalarNode):  # it was null
+        lines.take(replaced.start, replaced.stop)
+    if optimization and not isinstance(optimization.value, yaml.MappingNode):
+        lines.take(optimization.start, optimization.stop)
+    if not joint:  # nothing but keys that were null
+        return newline.join(lines.new()) + newline
     if keep_sampling:
         _rename_sampling(lines, sections)
     elif "curriculum" in joint:
