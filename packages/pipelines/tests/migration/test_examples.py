@@ -95,7 +95,8 @@ NULLS = {
     "keys of a curriculum": "curriculum:\n  enabled: true\n  quality_col: null\n  qualities: null\n"
     "  patience: null\n  strategy: null\n  reset_early_stopping_on_phase_change: null\n"
     "  count_normalize: null\n",
-    "keys of sampling": "sampling:\n  enabled: true\n  task_oversampling: null\n  curriculum: null\n"
+    "keys of sampling": "sampling:\n  enabled: true\n  task_oversampling: null\n"
+    "  curriculum: null\n"
     "  composition_mode: null\n  num_samples: null\n  increment_seed_per_epoch: null\n"
     "  log_weight_statistics: null\n  log_to_mlflow: null\n",
     "alpha of sampling": "sampling:\n  enabled: true\n  task_oversampling:\n    alpha: null\n"
@@ -114,7 +115,9 @@ def train(text: str, path: Path) -> TrainChempropConfig:
     return validate_config(TrainChempropConfig, type(document)(data, path.name))
 
 
-@pytest.mark.parametrize("text", [SEPARATE, UNIFIED, GROUPED, SEPARATE + GROUPED, UNIFIED + GROUPED])
+@pytest.mark.parametrize(
+    "text", [SEPARATE, UNIFIED, GROUPED, SEPARATE + GROUPED, UNIFIED + GROUPED]
+)
 def test_a_migrated_example_means_what_it_meant(text: str, tmp_path: Path) -> None:
     path = tmp_path / "example.yaml"
     before = train(text, path)

@@ -450,8 +450,8 @@ def foreseen_end(
         )
     if stop_after is not None and stop_after <= state.patience:
         return (
-            f"curriculum: early stopping after {stop_after} epochs without improvement ends training"
-            f" in phase {state.phase!r}, which is left after {state.patience}. Lower"
+            f"curriculum: early stopping after {stop_after} epochs without improvement ends"
+            f" training in phase {state.phase!r}, which is left after {state.patience}. Lower"
             " curriculum.patience, raise that of early stopping, or set phase_epochs."
         )
     # The first validation always improves on none.

@@ -37,8 +37,9 @@ def map_legacy(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
     Notes
     -----
-    A key whose value is null is as absent. Before, `sampling` went before `curriculum`, and that before `task_sampling_alpha`: only the
-    first that was switched on took effect, and so it is here.
+    A key whose value is null is as absent. Before, `sampling` went before `curriculum`, and that
+    before `task_sampling_alpha`: only the first that was switched on took effect, and so it is
+    here.
     """
     present = [key for key in LEGACY_KEYS if _get(config, key) is not None]
     empty = [f"{key}: null, and so as absent." for key in _empty_keys(config)]

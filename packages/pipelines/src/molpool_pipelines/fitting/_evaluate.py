@@ -38,6 +38,7 @@ from molpool_pipelines.runs import (
     SplitName,
     member_metrics,
     reported_split,
+    truth_column,
 )
 from molpool_pipelines.scores import Resampling, predictions_of, score_tasks
 from molpool_pipelines.tables import MoleculeTable, SplitTables, TaskType, exact_labels
@@ -283,7 +284,7 @@ def _frame(part: Predicted) -> pl.DataFrame:
     if part.with_folds:
         columns.append(pl.Series("fold", [part.fold] * len(table), dtype=pl.Int64))
     for t, task in enumerate(table.task_names):
-        columns.append(pl.Series(task, table.targets[:, t]).fill_nan(None))
+        columns.append(pl.Series(truth_column(task), table.targets[:, t]).fill_nan(None))
         if table.censoring is not None:
             signs = [SIGNS[code] for code in table.censoring[:, t].tolist()]
             columns.append(pl.Series(f"{task} modifier", signs))

@@ -21,7 +21,7 @@ from molpool_common import (
 
 from molpool_pipelines.demo import DEMO_NOTICE
 from molpool_pipelines.fitting._config import TrainChempropConfig
-from molpool_pipelines.runs import predictions_of_table
+from molpool_pipelines.runs import prediction_column, predictions_of_table
 from molpool_pipelines.tables import (
     DEMO,
     MoleculeTable,
@@ -288,6 +288,8 @@ def write_unseen(
 ) -> list[Path]:
     """Write ``predictions_NAME.parquet`` and ``.csv``: ``TASK`` and, of ensembles, ``TASK_sd``.
 
+    A task called like another column, such as ``row``, is in ``TASK predicted``.
+
     Parameters
     ----------
     run : RunFolder
@@ -306,7 +308,7 @@ def write_unseen(
     there = unseen.frame["error"].is_null().to_numpy()
     columns = unseen.frame.drop("error").get_columns()
     for t, task in enumerate(task_names):
-        for name, values in ((task, mean), (f"{task}_sd", sd)):
+        for name, values in ((prediction_column(task), mean), (f"{task}_sd", sd)):
             if values is not None:
                 # Rows without a prediction stay, so that the file joins line by line to the user's
                 # table.

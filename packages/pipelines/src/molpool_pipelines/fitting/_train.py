@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from molpool_common import console as new_console
 from molpool_common import default_folder
-from rich.console import Console
 
 from molpool_pipelines.fitting._config import TrainChempropConfig, TrainMILConfig
 from molpool_pipelines.fitting._inputs import read_inputs, with_groups
@@ -37,7 +37,7 @@ def train_chemprop(
     InputError, SamplingError, ChempropError, TaskAffinityError
         If table, configuration or folder are wrong; then nothing has been written.
     """
-    console = Console()
+    console = new_console()
     check_machine(config)
     # Before the folder is looked at, as a resumed run is compared with groups as lists.
     config = with_groups(config)
@@ -94,7 +94,7 @@ def train_mil(config: TrainMILConfig, *, name: str = "mil", arguments: Sequence[
     InputError, MILError, SamplingError
         If tables, configuration or folder are wrong; then nothing has been written.
     """
-    console = Console()
+    console = new_console()
     check_machine(config)
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)

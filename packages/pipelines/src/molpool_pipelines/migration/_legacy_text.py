@@ -107,16 +107,27 @@ def rewrite(text: str, joint: dict[str, Any], *, keep_sampling: bool) -> str:
     for key in ("sampling", "curriculum"):
         if key in sections and not (keep_sampling and key == "sampling"):
             lines.take(sections[key].start, sections[key].stop)
-    replaced = sections.get("joint_sampling")
-    if replaced and isinstance(replaced.value, yaml.ScalarNode):  # it was null
-        lines.take(replaced.start, replaced.stop)
-    if optimization and not isinstance(optimization.value, yaml.MappingNode):
-        lines.take(optimization.start, optimization.stop)
-    if not joint:  # nothing but keys that were null
-        return newline.join(lines.new()) + newline
+    for section in (sections.get("joint_sampling"), optimization):
+        if section and not isinstance(section.value, yaml.MappingNode):  # it was null
+            lines.take(section.start, section.stop)
     if keep_sampling:
         _rename_sampling(lines, sections)
-    elif "curriculum" in joint:
+    elif joint:  # not if all keys were null
+        _put_joint(lines, sections, joint, alpha, emptied=emptied)
+    return newline.join(lines.new()) + newline
+
+
+def _put_joint(
+    lines: _Lines,
+    sections: dict[str, _Entry],
+    joint: dict[str, Any],
+    alpha: Sequence[str],
+    *,
+    emptied: bool,
+) -> None:
+    """Put the new section where the first of the old ones stood."""
+    optimization = sections.get("optimization")
+    if "curriculum" in joint:
         if "curriculum" not in sections:
             raise _not_on_lines("curriculum")
         curriculum = sections["curriculum"]
@@ -127,7 +138,6 @@ def rewrite(text: str, joint: dict[str, Any], *, keep_sampling: bool) -> str:
         block = _joint_lines(lines, joint, alpha, None)
         place = optimization.start if emptied else optimization.stop
         lines.insert(place, block if emptied else ["", *block])
-    return newline.join(lines.new()) + newline
 
 
 def _entries(node: yaml.MappingNode, lines: Sequence[str], stop: int) -> list[_Entry]:

@@ -20,6 +20,9 @@ from molpool_common import (
     read_yaml,
     validate_config,
 )
+from molpool_common import (
+    console as new_console,
+)
 from pydantic import ValidationError
 from sampling_core import JointSamplingConfig, SamplingError, map_legacy, without_legacy
 
@@ -226,11 +229,10 @@ def _diff(outcome: Outcome) -> str:
 
 
 def _print_table(outcomes: Sequence[Outcome], *, dry_run: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     # A dry run leaves standard output to the diff, so that it can be piped into `patch`.
-    console = Console(stderr=dry_run, highlight=False)
+    console = new_console(stderr=dry_run)
     table = Table(box=None, pad_edge=False)
     for column in ("file", "outcome", "what was done" if not dry_run else "what would be done"):
         table.add_column(column, overflow="fold")

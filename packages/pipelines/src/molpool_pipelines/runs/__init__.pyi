@@ -1,12 +1,15 @@
-from ._columns import EARLIER_SPLIT as EARLIER_SPLIT
 from ._columns import DRAW_WEIGHT as DRAW_WEIGHT
+from ._columns import EARLIER_SPLIT as EARLIER_SPLIT
 from ._columns import LOSS_WEIGHT as LOSS_WEIGHT
 from ._columns import SPLIT as SPLIT
 from ._columns import SPLITS as SPLITS
 from ._columns import ColumnsConfig as ColumnsConfig
 from ._columns import SplitName as SplitName
+from ._columns import prediction_column as prediction_column
 from ._columns import read_run_predictions as read_run_predictions
 from ._columns import split_column as split_column
+from ._columns import truth_column as truth_column
+from ._columns import truth_column_of as truth_column_of
 from ._columns import with_split as with_split
 from ._folder import AFFINITY as AFFINITY
 from ._folder import ATTENTION_PAGE as ATTENTION_PAGE
@@ -33,6 +36,7 @@ from ._folder import attention_of as attention_of
 from ._folder import check_folder as check_folder
 from ._folder import open_folder as open_folder
 from ._folder import predictions_of_table as predictions_of_table
+from ._machine import check_accelerator as check_accelerator
 from ._metrics import MACRO as MACRO
 from ._metrics import SCHEMA_VERSION as SCHEMA_VERSION
 from ._metrics import MemberMetrics as MemberMetrics
@@ -41,7 +45,6 @@ from ._metrics import MetricValue as MetricValue
 from ._metrics import SplitMetrics as SplitMetrics
 from ._metrics import Stratum as Stratum
 from ._metrics import TaskMetrics as TaskMetrics
-from ._machine import check_accelerator as check_accelerator
 from ._metrics import member_metrics as member_metrics
 from ._metrics import read_metrics as read_metrics
 from ._metrics import reported_split as reported_split

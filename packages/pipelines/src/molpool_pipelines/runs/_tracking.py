@@ -233,7 +233,7 @@ def silence_of(uri: str) -> str | None:
 
 def _http_silence(uri: str) -> str | None:
     try:
-        with urlopen(Request(f"{uri.rstrip('/')}/health"), timeout=ANSWER_SECONDS):  # noqa: S310
+        with urlopen(Request(f"{uri.rstrip('/')}/health"), timeout=ANSWER_SECONDS):
             return None
     except HTTPError:
         return None  # an answer, if not a kind one: MLflow may say more

@@ -23,7 +23,15 @@ from molpool_common import (
 )
 from numpy.typing import NDArray
 
-from molpool_pipelines.runs import EARLIER_SPLIT, PREDICTIONS, SPLIT, ColumnsConfig, with_split
+from molpool_pipelines.runs import (
+    EARLIER_SPLIT,
+    PREDICTIONS,
+    SPLIT,
+    ColumnsConfig,
+    truth_column,
+    truth_column_of,
+    with_split,
+)
 from molpool_pipelines.scores._predictions import (
     Predictions,
     Texts,
@@ -94,7 +102,7 @@ def predictions_of(
     signs = _signs(frame, tasks, named, name)
     # Bounds become missing labels: a metric of "< 5" against 4.2 would be arbitrary. Only their
     # count stays.
-    y = _matrix(frame, tasks, name)
+    y = _matrix(frame, [truth_column_of(t, frame.columns) for t in tasks], name)
     exact = exact_labels(y, signs)
     found = Predictions(
         name=name,
@@ -162,7 +170,8 @@ def _tasks(frame: pl.DataFrame, named: ColumnsConfig, name: str) -> list[str]:
                 hint=did_you_mean(task, found) if found else None,
             )
     tasks = named.tasks or found
-    require_columns(frame, tasks, key="columns.tasks", where=name)
+    truths = [truth_column_of(task, frame.columns) for task in tasks]
+    require_columns(frame, truths, key="columns.tasks", where=name)
     return list(tasks)
 
 
@@ -297,12 +306,14 @@ def _joined(frame: pl.DataFrame, name: str, path: Path, named: ColumnsConfig) ->
     place = {text: row for row, text in enumerate(known)}
     refuse_missing([i for i in ids if i not in place], len(ids), named.id, name)
     rows = frame[[place[i] for i in ids]]
+    truths = {t: truth_column(t) for t in tasks}
     renamed = {t: f"{t}{named.predicted}" for t in tasks}
     # Other tools name the column of predictions as the task: without an ending it would be taken
     # for the truth.
     bare = {t: new for t, new in renamed.items() if new not in rows.columns}
     require_columns(rows, list(bare), key="columns.tasks", where=name)
-    rows = rows.drop([t for t in tasks if t not in bare], strict=False).rename(bare)
+    # A column called like a task holds its truth, unless it is one of ours that a task shares.
+    rows = rows.drop([truths[t] for t in tasks if t not in bare], strict=False).rename(bare)
     own = [t for t in tasks if t in truth.columns]
     extra = [
         c
@@ -312,11 +323,12 @@ def _joined(frame: pl.DataFrame, name: str, path: Path, named: ColumnsConfig) ->
             named.smiles,
             named.split,
         )
-        if c in truth.columns
+        if c in truth.columns and c not in own
     ]
     # The truth's own quality and split count, since they belong to the labels that are scored.
     rows = rows.drop(extra, strict=False)
-    return pl.concat([rows, truth.select([*own, *extra])], how="horizontal")
+    taken = truth.select([*own, *extra]).rename({t: truths[t] for t in own})
+    return pl.concat([rows, taken], how="horizontal")
 
 
 def _truth_ids(
@@ -355,6 +367,9 @@ def _shared(
         named.fold,
         "row",
     }
+    # What ends in `predicted` is a task whatever it is called.
+    sure = {c.removesuffix(named.predicted) for c in frame.columns if c.endswith(named.predicted)}
+    other -= sure if named.predicted else set()
     both = [t for t in dict.fromkeys(predicted) if t in truth.columns and t not in other]
     if not both:
         raise InputError(
