@@ -23,6 +23,7 @@ from molpool_pipelines.demo import DEMO_NOTICE
 from molpool_pipelines.fitting._config import TrainChempropConfig, TrainTabularConfig
 from molpool_pipelines.runs import (
     TableRows,
+    prediction_column,
     predictions_of_table,
     rejected_note,
     rejected_rows,
@@ -316,6 +317,8 @@ def write_unseen(
 ) -> list[Path]:
     """Write ``predictions_NAME.parquet`` and ``.csv``: ``TASK`` and, of ensembles, ``TASK_sd``.
 
+    A task called like another column, such as ``row``, is in ``TASK predicted``.
+
     Parameters
     ----------
     run : RunFolder
@@ -334,7 +337,7 @@ def write_unseen(
     there = unseen.frame["error"].is_null().to_numpy()
     columns = unseen.frame.drop("error").get_columns()
     for t, task in enumerate(task_names):
-        for name, values in ((task, mean), (f"{task}_sd", sd)):
+        for name, values in ((prediction_column(task), mean), (f"{task}_sd", sd)):
             if values is not None:
                 # Rows without a prediction stay, so that the file joins line by line to the user's
                 # table.

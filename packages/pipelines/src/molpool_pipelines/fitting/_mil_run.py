@@ -70,6 +70,7 @@ from molpool_pipelines.runs import (
     predictions_of_table,
     rejected_rows,
     tracking,
+    truth_column,
     write_rejected,
 )
 from molpool_pipelines.tables import refuse_bad_smiles
@@ -492,7 +493,7 @@ def _frame(data: BagData, split: SplitName, p: FloatArray, module: MILModule) ->
     if data.smiles is not None:
         columns["SMILES"] = data.smiles
     for t, task in enumerate(module.task_names):
-        columns[task] = pl.Series(task, data.labels[:, t]).fill_nan(None)
+        columns[truth_column(task)] = pl.Series(task, data.labels[:, t]).fill_nan(None)
         columns[f"{task} predicted"] = p[:, t]
         if module.is_classifier:
             columns[f"{task} decision"] = p[:, t] >= module.thresholds[t]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from molpool_common import console as new_console
 from molpool_common import default_folder
-from rich.console import Console
 
 from molpool_pipelines.fitting._auto import choose
 from molpool_pipelines.fitting._config import (
@@ -48,7 +48,7 @@ def train_chemprop(
     InputError, SamplingError, ChempropError, TaskAffinityError
         If table, configuration or folder are wrong; then nothing has been written.
     """
-    console = Console()
+    console = new_console()
     check_machine(config)
     # Before the folder is looked at, as a resumed run is compared with groups as lists.
     config = with_groups(config)
@@ -91,7 +91,7 @@ def train_tabular(
     InputError, FeatureError, ModelError
         If table, configuration or folder are wrong; then nothing has been written.
     """
-    console = Console()
+    console = new_console()
     check_tracking(config.tracking)
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)
@@ -134,7 +134,7 @@ def train_auto(
     """
     config, notes = choose(config)
     for note in notes:
-        Console().print(note, highlight=False)
+        new_console().print(note, highlight=False)
     return train_tabular(config, name=name, arguments=arguments)
 
 
@@ -179,7 +179,7 @@ def train_mil(config: TrainMILConfig, *, name: str = "mil", arguments: Sequence[
     InputError, MILError, SamplingError
         If tables, configuration or folder are wrong; then nothing has been written.
     """
-    console = Console()
+    console = new_console()
     check_machine(config)
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)

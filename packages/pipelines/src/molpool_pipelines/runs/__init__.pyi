@@ -7,8 +7,11 @@ from ._columns import SPLITS as SPLITS
 from ._columns import UPPER as UPPER
 from ._columns import ColumnsConfig as ColumnsConfig
 from ._columns import SplitName as SplitName
+from ._columns import prediction_column as prediction_column
 from ._columns import read_run_predictions as read_run_predictions
 from ._columns import split_column as split_column
+from ._columns import truth_column as truth_column
+from ._columns import truth_column_of as truth_column_of
 from ._columns import with_split as with_split
 from ._folder import ACCEPT_CHANGED_TABLE as ACCEPT_CHANGED_TABLE
 from ._folder import AFFINITY as AFFINITY
