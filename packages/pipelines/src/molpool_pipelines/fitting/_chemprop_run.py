@@ -24,7 +24,7 @@ from molpool_pipelines.fitting._affinity import (
     write_affinity,
 )
 from molpool_pipelines.fitting._config import TrainChempropConfig
-from molpool_pipelines.fitting._evaluate import evaluate, shown_rows, write_results
+from molpool_pipelines.fitting._evaluate import evaluate
 from molpool_pipelines.fitting._inputs import Inputs, write_unseen
 from molpool_pipelines.fitting._jobs import (
     TrainingJob,
@@ -39,6 +39,7 @@ from molpool_pipelines.fitting._loop import (
     metric_table,
     on_epoch_end,
 )
+from molpool_pipelines.fitting._results import shown_rows, write_results
 from molpool_pipelines.runs import (
     AFFINITY,
     DROPPED,

@@ -44,7 +44,6 @@ from rich.console import Console
 from sampling_core import RarePositiveSampler
 
 from molpool_pipelines.fitting._config import TrainMILConfig
-from molpool_pipelines.fitting._evaluate import Results, shown_rows, write_results
 from molpool_pipelines.fitting._loop import (
     MILScreen,
     SamplingLog,
@@ -53,6 +52,7 @@ from molpool_pipelines.fitting._loop import (
     metric_table,
     on_epoch_end,
 )
+from molpool_pipelines.fitting._results import Results, shown_rows, write_results
 from molpool_pipelines.runs import (
     ATTENTION_PAGE,
     ATTENTION_SDF,

@@ -5,5 +5,6 @@ from ._predict_table import FAR as FAR
 from ._predict_table import PredictedTable as PredictedTable
 from ._predict_table import load_model as load_model
 from ._predict_table import predict_table as predict_table
+from ._protocol import Kind as Kind
 from ._protocol import Predicted as Predicted
 from ._protocol import SavedModel as SavedModel

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from molpool_common import BoolArray, FloatArray, IntArray, TaskType
 
-Kind = Literal["chemprop", "mil"]
+Kind = Literal["chemprop", "mil", "tabular"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class SavedModel(Protocol):
 
     Attributes
     ----------
-    kind : {"chemprop", "mil"}
+    kind : {"chemprop", "mil", "tabular"}
         Its kind.
     task_names : tuple of str, length T
         Its tasks.

@@ -1,6 +1,8 @@
 from ._columns import EARLIER_SPLIT as EARLIER_SPLIT
+from ._columns import LOWER as LOWER
 from ._columns import SPLIT as SPLIT
 from ._columns import SPLITS as SPLITS
+from ._columns import UPPER as UPPER
 from ._columns import ColumnsConfig as ColumnsConfig
 from ._columns import SplitName as SplitName
 from ._columns import read_run_predictions as read_run_predictions

@@ -23,7 +23,7 @@ SCHEMA_VERSION = 2
 
 MACRO = "mean over tasks"
 
-Kind = Literal["chemprop", "mil", "score", "retraining"]
+Kind = Literal["chemprop", "mil", "tabular", "score", "retraining"]
 
 
 class MetricValue(ConfigModel):
