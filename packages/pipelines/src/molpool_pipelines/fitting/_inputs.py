@@ -28,10 +28,12 @@ from molpool_pipelines.tables import (
     SplitTables,
     TaskType,
     describe_signs,
+    few_labels,
     find_task_types,
     fold_tables,
     load_molecules,
     merge_duplicates,
+    n_unused,
     split_table,
 )
 
@@ -122,11 +124,33 @@ def read_inputs(config: TrainChempropConfig) -> Inputs:
     if len(table) < len(read):
         notes.append(
             f"{len(read)} rows merged into {len(table)} by the {config.duplicates} of each "
-            "molecule's repeats; stereoisomers count as one molecule."
+            "molecule's repeats; stereoisomers count as one molecule, as do a salt and its base."
         )
+    if len(folds) > 1:
+        notes += [f"Fold {n}: {note}" for n, fold in enumerate(folds) for note in fold.notes]
+    if few := _few_labels(tables, folds):
+        names = [table.task_names[t] for t in few]
+        notes.append(f"Left out for want of two training labels: {listed(names)}.")
+        left = [t for t in range(len(table.task_names)) if t not in few]
+        table, tables = table.of_tasks(left), tables.of_tasks(left)
+        folds = [tables] if len(folds) == 1 else [fold.of_tasks(left) for fold in folds]
+        task_types = tuple(task_types[t] for t in left)
     if unseen is not None and unseen.note:
         notes.append(unseen.note)
     return Inputs(table, tables, folds, task_types, notes, unseen)
+
+
+def _few_labels(tables: SplitTables, folds: list[SplitTables]) -> list[int]:
+    """Return the tasks that some model could not be trained on."""
+    few = sorted({t for each in (tables, *folds) for t in few_labels(each.train)})
+    if len(few) == len(tables.train.task_names):
+        raise InputError(
+            "data.target_columns",
+            expected="a task with two labels in the training part",
+            found="none",
+            hint="Another split_type or split_seed.",
+        )
+    return few
 
 
 def with_groups(config: TrainChempropConfig) -> TrainChempropConfig:
@@ -195,10 +219,19 @@ def _notes(config: TrainChempropConfig, table: MoleculeTable, tables: SplitTable
     notes = []
     if config.data.dataset == DEMO or any(s.dataset == DEMO for s in config.data.sources):
         notes.append(DEMO_NOTICE)
-    if len(table.dropped):
+    unused = n_unused(table)
+    if n_bad := len(table.dropped) - unused:
+        notes.append(f"{n_bad} rows left out: their SMILES do not parse (dropped_rows.csv).")
+    if unused:
         notes.append(
-            f"{len(table.dropped)} rows left out: their SMILES do not parse (dropped_rows.csv)."
+            f"{unused} rows left out: the given split does not name them (dropped_rows.csv)."
         )
+    if table.n_as_given:
+        notes.append(
+            f"{table.n_as_given} molecules are compared as given: too large to standardise, or "
+            "refused by RDKit."
+        )
+    notes += tables.notes
     if tables.n_left_out:
         notes.append(
             f"{tables.n_left_out} rows of training-only sources left out: their molecules are "

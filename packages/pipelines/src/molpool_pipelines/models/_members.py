@@ -97,9 +97,7 @@ def _widths(settings: MemberSettings) -> list[int]:
 def _mlp(settings: MemberSettings) -> MultitaskModel:
     from multitask_models import MultitaskMLP
 
-    return MultitaskMLP(
-        blocks=_widths(settings), random_state=settings.seed, **settings.common()
-    )
+    return MultitaskMLP(blocks=_widths(settings), random_state=settings.seed, **settings.common())
 
 
 _BUILD: dict[MemberName, Callable[[MemberSettings], MultitaskModel]] = {"mlp": _mlp}

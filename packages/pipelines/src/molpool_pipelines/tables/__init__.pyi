@@ -1,10 +1,13 @@
 from ._duplicates import merge_duplicates as merge_duplicates
+from ._given_split import n_unused as n_unused
+from ._given_split import row_positions as row_positions
 from ._identity import identify as identify
 from ._molecules import DEMO as DEMO
 from ._molecules import MoleculeTable as MoleculeTable
 from ._molecules import find_task_types as find_task_types
 from ._molecules import load_molecules as load_molecules
 from ._splits import SplitTables as SplitTables
+from ._splits import few_labels as few_labels
 from ._splits import fold_rows as fold_rows
 from ._splits import fold_tables as fold_tables
 from ._splits import split_table as split_table

@@ -29,6 +29,11 @@ from molpool_common import (
 from molpool_common import MoleculeTable as MoleculeTable
 
 from molpool_pipelines.datasets import locate
+from molpool_pipelines.tables._given_split import (
+    series_cells,
+    split_cells,
+    with_given_split,
+)
 from molpool_pipelines.tables._identity import Identities, identify
 from molpool_pipelines.tables._table_config import (
     ColumnSource,
@@ -95,7 +100,8 @@ def load_sources(
     on_bad: OnBadSmiles,
 ) -> MoleculeTable:
     """Read, check and convert tables, and stack their rows; see `load_source`."""
-    return stack([load_source(source, config, quality_column, on_bad) for source in sources])
+    parts = [load_source(source, config, quality_column, on_bad) for source in sources]
+    return with_given_split(stack(parts), config)
 
 
 def load_source(
@@ -128,7 +134,10 @@ def load_source(
     require_columns(frame, names, key="data.target_columns", where=where)
     # Also before parsing; the signs themselves are read from the rows that are left.
     modifiers = _modifiers(frame, source, columns, where)
-    found = identify(_smiles(frame, source), cache_folder(config.cache_dir))
+    given = split_cells(frame, source, config, where)
+    series = series_cells(frame, source, config, where)
+    cache = cache_folder(config.cache_dir)
+    found = identify(_smiles(frame, source), cache, how=config.standardize)
     _check_smiles(found, source.smiles_column, where, on_bad)
     parsed = np.flatnonzero(found.blocks != "")
     rows, frame = pl.Series(parsed + 1), frame[parsed]  # the first row below the header is 1
@@ -148,6 +157,10 @@ def load_source(
         origin=_origin(frame, source, where, rows),
         dropped=_dropped(found, where),
         censoring=_censoring(frame, columns, modifiers, where, rows),
+        structures=[found.structures[i] for i in parsed.tolist()],
+        series=None if series is None else [series[i] for i in parsed.tolist()],
+        given=None if given is None else [given[i] for i in parsed.tolist()],
+        n_as_given=len(found.as_given),
     )
 
 
