@@ -12,9 +12,9 @@ import tyro
 from molpool_common import Command, InputError, dispatch, parse_config, rewriting, take_config
 
 if TYPE_CHECKING:
-    from molpool_pipelines.fitting import TrainChempropConfig, TrainMILConfig
+    from molpool_pipelines.fitting import TrainChempropCommand, TrainMILCommand
 
-ConfigT = TypeVar("ConfigT", "TrainChempropConfig", "TrainMILConfig")
+ConfigT = TypeVar("ConfigT", "TrainChempropCommand", "TrainMILCommand")
 PROG = "molpool-train"
 
 
@@ -81,12 +81,12 @@ def _migrate(argv: Sequence[str]) -> int:
     return migrate_files(options.paths, output=options.output, dry_run=options.dry_run)
 
 
-def _configuration(argv: Sequence[str]) -> tuple[TrainChempropConfig, str]:
+def _configuration(argv: Sequence[str]) -> tuple[TrainChempropCommand, str]:
     """Return the configuration and the name of the run; a resumed run brings its own file."""
     return _resumed(_parse, argv, "chemprop")
 
 
-def _mil_configuration(argv: Sequence[str]) -> tuple[TrainMILConfig, str]:
+def _mil_configuration(argv: Sequence[str]) -> tuple[TrainMILCommand, str]:
     return _resumed(_parse_mil, argv, "mil")
 
 
@@ -102,12 +102,12 @@ def _resumed(
     return config, path.stem if path else name
 
 
-def _parse(argv: Sequence[str]) -> TrainChempropConfig:
-    from molpool_pipelines.fitting import TrainChempropConfig
+def _parse(argv: Sequence[str]) -> TrainChempropCommand:
+    from molpool_pipelines.fitting import TrainChempropCommand
     from sampling_core import migrate_legacy
 
     return parse_config(
-        TrainChempropConfig,
+        TrainChempropCommand,
         argv,
         prog=f"{PROG} chemprop",
         description="Train a multi-task Chemprop model from a table of SMILES.",
@@ -115,11 +115,11 @@ def _parse(argv: Sequence[str]) -> TrainChempropConfig:
     )
 
 
-def _parse_mil(argv: Sequence[str]) -> TrainMILConfig:
-    from molpool_pipelines.fitting import TrainMILConfig
+def _parse_mil(argv: Sequence[str]) -> TrainMILCommand:
+    from molpool_pipelines.fitting import TrainMILCommand
 
     return parse_config(
-        TrainMILConfig,
+        TrainMILCommand,
         argv,
         prog=f"{PROG} mil",
         description="Train attention over the conformers of molecules, or over other bags.",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 import tyro
 from chemprop_multitask import ModelConfig, SharedChempropConfig
 from mil_attn import MILRunConfig
-from pydantic import Field
+from molpool_common import ConfigModel
+from pydantic import Field, model_validator
 from sampling_core import JointSamplingConfig
 from task_affinity import TaskAffinityConfig
 
@@ -37,3 +38,37 @@ class TrainChempropConfig(RunConfig, TableConfig, SharedChempropConfig):
 
 class TrainMILConfig(RunConfig, MILRunConfig):
     """A training run: data, split, model, training, where it goes."""
+
+
+class CVConfig(ConfigModel):
+    """Repeated k-fold cross-validation: a run for each fold, and their test rows in one folder."""
+
+    folds: int | None = Field(
+        None, ge=2, description="folds, each of which tests once; the split type is data.split_type"
+    )
+    repeats: int = Field(
+        1, ge=1, description="times that all folds are drawn anew, each with its own seed"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.repeats > 1 and self.folds is None:
+            raise ValueError("folds: expected a number with repeats, found none")
+        return self
+
+    @property
+    def cells(self) -> list[tuple[int, int]]:
+        """Repeat and fold of each run, from 0; none without folds."""
+        return [(r, f) for r in range(self.repeats) for f in range(self.folds or 0)]
+
+
+class TrainChempropCommand(TrainChempropConfig):
+    """What `molpool-train chemprop` takes: one run, or one for each fold of a cross-validation."""
+
+    cv: CVConfig = Field(default_factory=CVConfig)
+
+
+class TrainMILCommand(TrainMILConfig):
+    """What `molpool-train mil` takes: one run, or one for each fold of a cross-validation."""
+
+    cv: CVConfig = Field(default_factory=CVConfig)

@@ -8,7 +8,13 @@ from pathlib import Path
 from molpool_common import default_folder
 from rich.console import Console
 
-from molpool_pipelines.fitting._config import TrainChempropConfig, TrainMILConfig
+from molpool_pipelines.fitting._config import (
+    TrainChempropCommand,
+    TrainChempropConfig,
+    TrainMILCommand,
+    TrainMILConfig,
+)
+from molpool_pipelines.fitting._cross_validation import cross_validate, single_run
 from molpool_pipelines.fitting._inputs import read_inputs, with_groups
 from molpool_pipelines.runs import check_folder
 
@@ -37,6 +43,10 @@ def train_chemprop(
     InputError, SamplingError, ChempropError, TaskAffinityError
         If table, configuration or folder are wrong; then nothing has been written.
     """
+    if isinstance(config, TrainChempropCommand):
+        if config.cv.folds is not None:
+            return cross_validate(config, train_chemprop, name=name, arguments=arguments)
+        config = single_run(config)
     console = Console()
     # Before the folder is looked at, as a resumed run is compared with groups as lists.
     config = with_groups(config)
@@ -74,6 +84,10 @@ def train_mil(config: TrainMILConfig, *, name: str = "mil", arguments: Sequence[
     InputError, MILError, SamplingError
         If tables, configuration or folder are wrong; then nothing has been written.
     """
+    if isinstance(config, TrainMILCommand):
+        if config.cv.folds is not None:
+            return cross_validate(config, train_mil, name=name, arguments=arguments)
+        config = single_run(config)
     console = Console()
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)

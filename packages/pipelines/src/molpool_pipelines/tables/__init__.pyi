@@ -10,6 +10,7 @@ from ._splits import SplitTables as SplitTables
 from ._splits import few_labels as few_labels
 from ._splits import fold_rows as fold_rows
 from ._splits import fold_tables as fold_tables
+from ._splits import split_inputs as split_inputs
 from ._splits import split_table as split_table
 from ._table_config import DataConfig as DataConfig
 from ._table_config import TableConfig as TableConfig

@@ -114,18 +114,19 @@ def _parts(
     made = split(
         config.split_type,
         shares,
-        times=held.times,
         seed=config.split_seed if config.split_seed is not None else seed,
-        **_what_is_split(held),
+        **split_inputs(held),
     )
     return rows[made.train], rows[made.val], rows[made.test]
 
 
-def _what_is_split(table: MoleculeTable) -> dict[str, Any]:
+def split_inputs(table: MoleculeTable) -> dict[str, Any]:
+    """Return what `molpool_common.split` and `kfold` take of a table."""
     return {
         "groups": table.units,
         "smiles": table.compared,
         "targets": table.targets,
+        "times": table.times,
         "structures": None if table.series is None else table.groups,
     }
 
@@ -220,9 +221,8 @@ def fold_rows(
             n_folds,
             # A fold's own test part is what validates here.
             val_ratio=0,
-            times=held.times if method == "time" else None,
             seed=seed,
-            **_what_is_split(held),
+            **split_inputs(held),
         )
         parts = [(fold.train, fold.test) for fold in made]
     else:
