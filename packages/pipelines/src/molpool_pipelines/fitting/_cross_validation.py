@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -38,11 +39,13 @@ from molpool_pipelines.fitting._config import (
 )
 from molpool_pipelines.fitting._loop import interruptible
 from molpool_pipelines.fitting._results import SHOWN
+from molpool_pipelines.reports import run_page
 from molpool_pipelines.runs import (
     CELLS,
     FOLD_SCORES,
     MACRO,
     PREDICTIONS,
+    REPORT,
     SPLIT,
     SPLIT_FILE,
     MemberMetrics,
@@ -120,7 +123,10 @@ def cross_validate(
     if run.checkpoints.is_dir():
         # Those of the folds are in their own folders.
         run.checkpoints.rmdir()
-    if entries is not None and not (path / SPLIT_FILE).is_file():
+    if not config.resume:
+        # Of a cross-validation that is replaced; its folds would pass for those of this one.
+        rmtree(path / CELLS, ignore_errors=True)
+    if entries is not None and not (config.resume and (path / SPLIT_FILE).is_file()):
         # On one line: indented, each row would have its own.
         run.write_text(SPLIT_FILE, json.dumps(entries))
     cells = [_cell(config, path, k, *place) for k, place in enumerate(config.cv.cells)]
@@ -129,7 +135,7 @@ def cross_validate(
             _train_cell(console, cell, config.cv, train, resume=config.resume)
         gathered = _gather(run, cells, kind)
     _show(console, gathered, len(cells))
-    console.print(f"Test rows of all folds: {path / PREDICTIONS}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {path / REPORT}", highlight=False, soft_wrap=True)
     return path
 
 
@@ -267,6 +273,7 @@ def _gather(run: RunFolder, cells: Sequence[Cell], kind: Any) -> pl.DataFrame:
     )
     run.write_json(METRICS_FILE, metrics.to_dict())
     run.log("finished", folds=len(cells))
+    run.write_text(REPORT, run_page(run.path, run.path.name))
     return found
 
 
