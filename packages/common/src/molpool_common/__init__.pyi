@@ -64,6 +64,9 @@ from ._molecule_table import MoleculeTable as MoleculeTable
 from ._molecule_table import stack as stack
 from ._parallel import each_group as each_group
 from ._parallel import groups_of as groups_of
+from ._paths import PATH as PATH
+from ._paths import absolute_paths as absolute_paths
+from ._paths import expanded as expanded
 from ._plotting import OKABE_ITO as OKABE_ITO
 from ._plotting import figure_svg as figure_svg
 from ._plotting import new_figure as new_figure

@@ -8,5 +8,7 @@ from ._featurizer import Featurizer as Featurizer
 from ._registry import FeatureSet as FeatureSet
 from ._registry import featurizer_names as featurizer_names
 from ._registry import register as register
+from ._scaling import FeatureScaler as FeatureScaler
+from ._transformer import MoleculeFeaturizer as MoleculeFeaturizer
 
 __version__: str

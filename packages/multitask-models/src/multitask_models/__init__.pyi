@@ -1,5 +1,6 @@
 from ._errors import MissingLabelWarning as MissingLabelWarning
 from ._errors import ModelError as ModelError
+from ._gp import MultitaskGP as MultitaskGP
 from ._labels import Labels as Labels
 from ._labels import TaskKind as TaskKind
 from ._limits import AssayLimits as AssayLimits

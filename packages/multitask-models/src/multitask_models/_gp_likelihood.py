@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import scipy.linalg
@@ -33,7 +34,7 @@ RATIO_BOUNDS = (-4.0, 4.0)
 
 
 @dataclass(frozen=True)
-class Labels:
+class Pairs:
     """Observed pairs in the order of tasks, then molecules.
 
     Attributes
@@ -60,9 +61,9 @@ class Labels:
     def __len__(self) -> int:
         return len(self.y)
 
-    def take(self, chosen: IntArray) -> Labels:
+    def take(self, chosen: IntArray) -> Pairs:
         """Return some of the labels; their order stays that of tasks."""
-        return Labels(**{name: values[chosen] for name, values in vars(self).items()})
+        return Pairs(**{name: values[chosen] for name, values in vars(self).items()})
 
     def noise(self, by_task: FloatArray) -> FloatArray:
         """Return the noise variance of each label [n] from that of each task [T]."""
@@ -71,7 +72,7 @@ class Labels:
     def spans(self, n_tasks: int) -> list[slice]:
         """Return where each task's labels stand."""
         ends = np.searchsorted(self.task, np.arange(n_tasks + 1))
-        return [slice(start, end) for start, end in zip(ends[:-1], ends[1:], strict=True)]
+        return [slice(start, end) for start, end in pairwise(ends)]
 
 
 @dataclass(frozen=True)
@@ -134,16 +135,16 @@ class Scales:
         )
 
 
-def first_scales(labels: Labels, n_tasks: int, rank: int, n_kernels: int) -> Scales:
+def first_scales(pairs: Pairs, n_tasks: int, rank: int, n_kernels: int) -> Scales:
     """Return where the search starts: the leading factors of the tasks' correlations.
 
     Correlations of few common molecules are drawn to 0. The start, unlike a random one, is the
     same model whatever the order of tasks.
     """
-    table = np.zeros((n_tasks, int(labels.molecule.max(initial=-1)) + 1))
+    table = np.zeros((n_tasks, int(pairs.molecule.max(initial=-1)) + 1))
     there = np.zeros_like(table)
-    table[labels.task, labels.molecule] = labels.y
-    there[labels.task, labels.molecule] = 1
+    table[pairs.task, pairs.molecule] = pairs.y
+    there[pairs.task, pairs.molecule] = 1
     common = there @ there.T
     correlation = np.clip(table @ table.T / (common + 10), -0.95, 0.95)
     np.fill_diagonal(correlation, 1.0)
@@ -165,21 +166,21 @@ class Likelihood:
     blocks : list of BlockKernel
     prepared : sequence of FloatArray [M, F_k]
         The molecules as each block's kernel takes them.
-    labels : Labels
+    pairs : Pairs
     """
 
     def __init__(
-        self, blocks: list[BlockKernel], prepared: Sequence[FloatArray], labels: Labels
+        self, blocks: list[BlockKernel], prepared: Sequence[FloatArray], pairs: Pairs
     ) -> None:
-        used, molecule = np.unique(labels.molecule, return_inverse=True)
-        self.labels = replace(labels, molecule=molecule)
+        used, molecule = np.unique(pairs.molecule, return_inverse=True)
+        self.pairs = replace(pairs, molecule=molecule)
         self.blocks = blocks
         self.bases = [
             block.base(part[used], part[used]) for block, part in zip(blocks, prepared, strict=True)
         ]
         for block, base in zip(blocks, self.bases, strict=True):
             np.fill_diagonal(base, 1.0 if block.kind == "tanimoto" else 0.0)
-        n = len(labels)
+        n = len(pairs)
         ones = np.ones(n)
         self._by_molecule = scipy.sparse.csr_array((ones, (molecule, np.arange(n))))
 
@@ -192,17 +193,17 @@ class Likelihood:
 
     def evaluate(self, scales: Scales) -> tuple[float, FloatArray]:
         """Return the log marginal likelihood and its gradient by `Scales.pack`'s vector."""
-        labels, n = self.labels, len(self.labels)
+        pairs, n = self.pairs, len(self.pairs)
         values = self.kernels(scales)
         kernel = np.tensordot(scales.weights, values, axes=1)
-        by_label = kernel[np.ix_(labels.molecule, labels.molecule)]
-        between = scales.tasks[np.ix_(labels.task, labels.task)]
-        noise = labels.noise(scales.noise)
+        by_label = kernel[np.ix_(pairs.molecule, pairs.molecule)]
+        between = scales.tasks[np.ix_(pairs.task, pairs.task)]
+        noise = pairs.noise(scales.noise)
         covariance = by_label * between
         covariance[np.diag_indices(n)] += noise
         factor, _ = cholesky_with_jitter(covariance, "covariance of labels")
-        alpha = scipy.linalg.cho_solve((factor, True), labels.y, check_finite=False)
-        value = -0.5 * labels.y @ alpha - np.log(factor.diagonal()).sum()
+        alpha = scipy.linalg.cho_solve((factor, True), pairs.y, check_finite=False)
+        value = -0.5 * pairs.y @ alpha - np.log(factor.diagonal()).sum()
         value -= 0.5 * n * np.log(2 * np.pi)
         # d value / d covariance, called `push` as it says where the likelihood wants to go.
         push = np.outer(alpha, alpha) - inverse_of_factor(factor)
@@ -218,12 +219,12 @@ class Likelihood:
         between: FloatArray,
         noise: FloatArray,
     ) -> FloatArray:
-        labels, n_tasks = self.labels, len(scales.noise)
-        learned = np.where(np.isfinite(labels.site), 0.0, push.diagonal() * noise)
-        by_noise = np.bincount(labels.task, learned, n_tasks)
+        pairs, n_tasks = self.pairs, len(scales.noise)
+        learned = np.where(np.isfinite(pairs.site), 0.0, push.diagonal() * noise)
+        by_noise = np.bincount(pairs.task, learned, n_tasks)
         by_label *= push
-        ends = [span.start for span in labels.spans(n_tasks)]
-        by_tasks = _block_sums(by_label, np.asarray(ends), len(labels))
+        ends = [span.start for span in pairs.spans(n_tasks)]
+        by_tasks = _block_sums(by_label, np.asarray(ends), len(pairs))
         between *= push
         molecules = self._by_molecule @ (self._by_molecule @ between).T
         weights = scales.weights
@@ -283,21 +284,21 @@ def learn_scales(likelihood: Likelihood, start: Scales, max_iter: int) -> Scales
     return start.unpack(found.x)
 
 
-def some_labels(labels: Labels, x: FloatArray, n_tasks: int, size: int, seed: int) -> IntArray:
+def some_pairs(pairs: Pairs, x: FloatArray, n_tasks: int, size: int, seed: int) -> IntArray:
     """Return which labels the scales are learned from [<= about size]: all, or whole molecules.
 
     Half of them go to molecules at large, half to those of the rarest tasks, so that a task with
     few labels has its scales from all of them. Which molecules is drawn by a checksum of their
     features: the order of rows does not matter.
     """
-    if len(labels) <= size:
-        return np.arange(len(labels))
+    if len(pairs) <= size:
+        return np.arange(len(pairs))
     order = by_checksum(x, seed)
-    per_molecule = np.bincount(labels.molecule, minlength=len(x))
+    per_molecule = np.bincount(pairs.molecule, minlength=len(x))
     chosen = np.zeros(len(x), dtype=bool)
     chosen[order[np.cumsum(per_molecule[order]) <= size / 2]] = True
     has = np.zeros((n_tasks, len(x)), dtype=bool)
-    has[labels.task, labels.molecule] = True
+    has[pairs.task, pairs.molecule] = True
     quota = size / 2 / max(n_tasks, 1)
     for task in np.argsort(has.sum(axis=1), kind="stable"):
         missing = int(quota - (has[task] & chosen).sum())
@@ -305,11 +306,11 @@ def some_labels(labels: Labels, x: FloatArray, n_tasks: int, size: int, seed: in
         room = size - per_molecule[chosen].sum()
         within = np.cumsum(per_molecule[rest]) <= room
         chosen[rest[within][: max(missing, 0)]] = True
-    return np.flatnonzero(chosen[labels.molecule])
+    return np.flatnonzero(chosen[pairs.molecule])
 
 
 def by_checksum(x: FloatArray, seed: int) -> IntArray:
-    """Return an order of rows [N] that looks random and that the rows' own order does not change."""
+    """Return an order of rows [N] that looks random, and depends on no order of rows."""
     keys = np.array([zlib.crc32(np.ascontiguousarray(row).tobytes(), seed) for row in x])
     return np.argsort(keys, kind="stable")
 
@@ -327,8 +328,6 @@ def inverse_of_factor(factor: FloatArray) -> FloatArray:
 def _block_sums(matrix: FloatArray, starts: IntArray, n: int) -> FloatArray:
     """Return the sums of blocks [T, T] of a matrix whose rows and columns stand by task."""
     bounds = np.append(starts, n)
-    rows = np.stack(
-        [matrix[start:end].sum(axis=0) for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
-    )
-    columns = [rows[:, a:b].sum(axis=1) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    rows = np.stack([matrix[start:end].sum(axis=0) for start, end in pairwise(bounds)])
+    columns = [rows[:, a:b].sum(axis=1) for a, b in pairwise(bounds)]
     return np.stack(columns, axis=1)

@@ -1,11 +1,11 @@
-"""Censored and outlying labels of a Gaussian process, as normal labels of another value and variance.
+"""Censored and outlying labels of a Gaussian process, as normal ones of other value and variance.
 
 A label that is known to lie beyond a limit has the likelihood Phi(side (f - limit) / sigma) (Tobin
-1958). It is log-concave, so that the posterior of f has one mode; there the likelihood is replaced by
-the normal one of the same slope and curvature (Laplace's approximation). Where the model already
-expects a value well beyond the limit, the label says nothing. Outliers follow Student's t: a label's
-noise variance is divided by u = (nu + 1) / (nu + E z^2), z its residual over the noise's standard
-deviation (Tipping and Lawrence 2005, doi:10.1016/j.neucom.2005.02.016).
+1958). It is log-concave, so that the posterior of f has one mode; there the likelihood is replaced
+by the normal one of the same slope and curvature (Laplace's approximation). Where the model already
+expects a value well beyond the limit, the label says nothing. Outliers follow Student's t: a
+label's noise variance is divided by u = (nu + 1) / (nu + E z^2), z its residual over the noise's
+standard deviation (Tipping and Lawrence 2005, doi:10.1016/j.neucom.2005.02.016).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from molpool_common import BoolArray, FloatArray
 from scipy.special import log_ndtr
 
-from multitask_models._gp_likelihood import Labels
+from multitask_models._gp_likelihood import Pairs
 from multitask_models._gp_solver import Solver
 
 IMPUTATIONS = 30
@@ -38,39 +38,37 @@ WEIGHT_CHANGE = 1e-2
 
 
 def settle_sites(
-    factorise: Callable[[Labels], Solver],
-    labels: Labels,
+    factorise: Callable[[Pairs], Solver],
+    pairs: Pairs,
     noise_by_task: FloatArray,
     degrees_of_freedom: float | None,
-) -> tuple[Labels, Solver]:
+) -> tuple[Pairs, Solver]:
     """Return labels whose censored and outlying ones are replaced, and the solver of these.
 
     Parameters
     ----------
     factorise : callable
         Factorises the covariance of labels.
-    labels : Labels
+    pairs : Pairs
         As measured; `y` of a censored one is its limit.
     noise_by_task : FloatArray [T]
         Noise variances.
     degrees_of_freedom : float, optional
         Of Student's t; normal noise by default.
     """
-    solver = factorise(labels)
-    censored = labels.side != 0
+    solver = factorise(pairs)
+    censored = pairs.side != 0
     if not censored.any() and degrees_of_freedom is None:
-        return labels, solver
-    sites = labels
-    fitted = _imputed(solver, labels, labels.noise(noise_by_task), censored)
+        return pairs, solver
+    sites = pairs
+    fitted = _imputed(solver, pairs, pairs.noise(noise_by_task), censored)
     for _ in range(STEPS):
-        weight = labels.weight
+        weight = pairs.weight
         if degrees_of_freedom is not None:
-            weight = _student(sites, solver, noise_by_task, labels, fitted, degrees_of_freedom)
-        change_of_weights = float(
-            np.abs(weight / labels.weight - sites.weight / labels.weight).max()
-        )
+            weight = _student(sites, solver, noise_by_task, pairs, fitted, degrees_of_freedom)
+        change_of_weights = float(np.abs((weight - sites.weight) / pairs.weight).max())
         sites = replace(sites, weight=weight)
-        sites = _tobit(labels, sites, fitted, labels.noise(noise_by_task), censored)
+        sites = _tobit(pairs, sites, fitted, pairs.noise(noise_by_task), censored)
         solver = factorise(sites)
         step = sites.y - sites.noise(noise_by_task) * solver.solve(sites.y) - fitted
         fitted = fitted + step
@@ -80,12 +78,12 @@ def settle_sites(
     return sites, solver
 
 
-def _imputed(solver: Solver, labels: Labels, noise: FloatArray, censored: BoolArray) -> FloatArray:
+def _imputed(solver: Solver, pairs: Pairs, noise: FloatArray, censored: BoolArray) -> FloatArray:
     """Return f [n] near its mode: labels beyond a limit are put where the model expects them."""
-    y = labels.y.copy()
+    y = pairs.y.copy()
     fitted = y - noise * solver.solve(y)
     for _ in range(IMPUTATIONS if censored.any() else 0):
-        slope, _ = _slope_and_curvature(labels, fitted, noise)
+        slope, _ = _slope_and_curvature(pairs, fitted, noise)
         y[censored] = (fitted + noise * slope)[censored]
         before, fitted = fitted, y - noise * solver.solve(y)
         if np.abs(fitted - before).max() < IMPUTED:
@@ -94,39 +92,39 @@ def _imputed(solver: Solver, labels: Labels, noise: FloatArray, censored: BoolAr
 
 
 def _slope_and_curvature(
-    labels: Labels, fitted: FloatArray, noise: FloatArray
+    pairs: Pairs, fitted: FloatArray, noise: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Return d log p / df and -d2 log p / df2 of the censored likelihood at `fitted` [n]."""
     sd = np.sqrt(noise)
-    beyond = labels.side * (fitted - labels.y) / sd
+    beyond = pairs.side * (fitted - pairs.y) / sd
     hazard = np.exp(-0.5 * beyond**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(beyond))
-    return labels.side * hazard / sd, hazard * (hazard + beyond) / noise
+    return pairs.side * hazard / sd, hazard * (hazard + beyond) / noise
 
 
 def _tobit(
-    labels: Labels, sites: Labels, fitted: FloatArray, noise: FloatArray, censored: BoolArray
-) -> Labels:
+    pairs: Pairs, sites: Pairs, fitted: FloatArray, noise: FloatArray, censored: BoolArray
+) -> Pairs:
     """Return the sites with the normal likelihoods of the censored labels at `fitted`."""
-    slope, curvature = _slope_and_curvature(labels, fitted, noise)
+    slope, curvature = _slope_and_curvature(pairs, fitted, noise)
     curvature = np.maximum(curvature, LEAST_CURVATURE / noise)
     return replace(
         sites,
-        y=np.where(censored, fitted + slope / curvature, labels.y),
-        site=np.where(censored, 1 / curvature, labels.site),
+        y=np.where(censored, fitted + slope / curvature, pairs.y),
+        site=np.where(censored, 1 / curvature, pairs.site),
     )
 
 
 def _student(
-    sites: Labels,
+    sites: Pairs,
     solver: Solver,
     noise_by_task: FloatArray,
-    labels: Labels,
+    pairs: Pairs,
     fitted: FloatArray,
     degrees_of_freedom: float,
 ) -> FloatArray:
     """Return the weights of labels times u; a censored one keeps its own."""
     noise = sites.noise(noise_by_task)
     variance = np.maximum(noise - noise**2 * solver.inverse_diagonal(), 0.0)
-    z2 = ((labels.y - fitted) ** 2 + variance) / labels.noise(noise_by_task)
+    z2 = ((pairs.y - fitted) ** 2 + variance) / pairs.noise(noise_by_task)
     u = (degrees_of_freedom + 1) / (degrees_of_freedom + z2)
-    return np.where(labels.side == 0, labels.weight * u, labels.weight)
+    return np.where(pairs.side == 0, pairs.weight * u, pairs.weight)

@@ -8,8 +8,8 @@ where K_t and L_t are the rows of the molecules that task t has labels for. Then
 
     C^-1 = D^-1 - D^-1 U G^-1 U' D^-1,   G = I + sum_t (w_t w_t') (x) (L_t' D_t^-1 L_t)
 
-costs one Cholesky factor of R M and one a task, instead of one of n: 25 000 labels of nine tasks over
-5 000 molecules need systems of 5 000 to 10 000 instead of 25 000. The same formula with L of q
+costs one Cholesky factor of R M and one a task, instead of one of n: 25 000 labels of nine tasks
+over 5 000 molecules need systems of 5 000 to 10 000 instead of 25 000. The same formula with L of q
 columns, from q inducing molecules, and the rest of the variance on the diagonal is FITC (Snelson
 and Ghahramani 2006).
 """
@@ -23,7 +23,7 @@ import numpy as np
 import scipy.linalg
 from molpool_common import FloatArray, IntArray
 
-from multitask_models._gp_likelihood import Labels, Scales, inverse_of_factor
+from multitask_models._gp_likelihood import Pairs, Scales, inverse_of_factor
 from multitask_models._kernels import KernelSum, cholesky_with_jitter
 
 COLUMNS = 2048
@@ -56,11 +56,11 @@ class DenseSolver:
 
     name = "dense"
 
-    def __init__(self, kernel: FloatArray, scales: Scales, labels: Labels) -> None:
-        self._labels, self._tasks = labels, scales.tasks
-        covariance = kernel[np.ix_(labels.molecule, labels.molecule)]
-        covariance *= self._tasks[np.ix_(labels.task, labels.task)]
-        covariance[np.diag_indices(len(labels))] += labels.noise(scales.noise)
+    def __init__(self, kernel: FloatArray, scales: Scales, pairs: Pairs) -> None:
+        self._pairs, self._tasks = pairs, scales.tasks
+        covariance = kernel[np.ix_(pairs.molecule, pairs.molecule)]
+        covariance *= self._tasks[np.ix_(pairs.task, pairs.task)]
+        covariance[np.diag_indices(len(pairs))] += pairs.noise(scales.noise)
         self._factor, _ = cholesky_with_jitter(covariance, "covariance of labels")
 
     def solve(self, rhs: FloatArray) -> FloatArray:
@@ -77,10 +77,10 @@ class DenseSolver:
 
     def explained(self, cross: FloatArray) -> FloatArray:
         """Return c' C^-1 c by task and molecule."""
-        rows = cross[self._labels.molecule]
+        rows = cross[self._pairs.molecule]
         out = np.empty((len(self._tasks), cross.shape[1]))
         for task, with_task in enumerate(self._tasks):
-            half = _half_solve(self._factor, rows * with_task[self._labels.task][:, None])
+            half = _half_solve(self._factor, rows * with_task[self._pairs.task][:, None])
             out[task] = np.einsum("ij,ij->j", half, half)
         return out
 
@@ -134,7 +134,7 @@ class InducedBlock:
         With S = v L' diag^-1 L it is (S - S (I + S)^-1 S) / v = (I - (I + S)^-1) / v.
         """
         inverse = inverse_of_factor(self._inner)
-        return (np.eye(len(inverse)) - inverse) / self._root**2
+        return np.asarray((np.eye(len(inverse)) - inverse) / self._root**2)
 
     def log_determinant(self) -> float:
         """Return log |D_t|."""
@@ -157,7 +157,7 @@ class FactorSolver:
     blocks : sequence of DenseBlock or InducedBlock
         D_t for each task.
     scales : Scales
-    labels : Labels
+    pairs : Pairs
     name : str
         `factors` or `inducing`.
     """
@@ -167,20 +167,20 @@ class FactorSolver:
         factor: FloatArray,
         blocks: Sequence[DenseBlock | InducedBlock],
         scales: Scales,
-        labels: Labels,
+        pairs: Pairs,
         name: str,
     ) -> None:
         self.name = name
-        self._factor, self._blocks, self._labels = factor, blocks, labels
+        self._factor, self._blocks, self._pairs = factor, blocks, pairs
         self._loadings, self._tasks = scales.loadings, scales.tasks
-        self._spans = labels.spans(len(blocks))
+        self._spans = pairs.spans(len(blocks))
         self._inner = self._shared_system() if scales.loadings.shape[1] else np.zeros((0, 0))
 
     def _each(self) -> Iterator[tuple[int, DenseBlock | InducedBlock, slice, IntArray]]:
         """Tasks that have labels: number, block, where they stand, and their molecules."""
         for task, (block, span) in enumerate(zip(self._blocks, self._spans, strict=True)):
             if span.stop > span.start:
-                yield task, block, span, self._labels.molecule[span]
+                yield task, block, span, self._pairs.molecule[span]
 
     def _shared_system(self) -> FloatArray:
         """Return the factor of G [R q, R q]."""
@@ -230,7 +230,7 @@ class FactorSolver:
 
     def inverse_diagonal(self) -> FloatArray:
         """Return the diagonal of C^-1."""
-        out = np.empty(len(self._labels))
+        out = np.empty(len(self._pairs))
         rank, q = self._loadings.shape[1], self._factor.shape[1]
         inverse = inverse_of_factor(self._inner) if rank else self._inner
         for task, block, span, molecules in self._each():
@@ -271,20 +271,20 @@ class FactorSolver:
         return np.asarray(total)
 
 
-def exact_factors(kernel: FloatArray, scales: Scales, labels: Labels) -> FactorSolver:
+def exact_factors(kernel: FloatArray, scales: Scales, pairs: Pairs) -> FactorSolver:
     """Return the solver whose factor is that of the whole kernel [M, M]; `kernel` is overwritten.
 
     A kernel that is singular, as where a molecule stands twice, gets the jitter of
     `cholesky_with_jitter`, in the factor as in the blocks.
     """
     factor, _ = cholesky_with_jitter(kernel, "kernel of molecules")
-    spans = labels.spans(len(scales.noise))
-    noise = labels.noise(scales.noise)
+    spans = pairs.spans(len(scales.noise))
+    noise = pairs.noise(scales.noise)
     blocks = []
     for specific, span in zip(scales.specific, spans, strict=True):
-        molecules = labels.molecule[span]
+        molecules = pairs.molecule[span]
         blocks.append(DenseBlock(kernel[np.ix_(molecules, molecules)], specific, noise[span]))
-    return FactorSolver(factor, blocks, scales, labels, "factors")
+    return FactorSolver(factor, blocks, scales, pairs, "factors")
 
 
 class InducingPoints:
@@ -318,19 +318,19 @@ class InducingPoints:
         return np.ascontiguousarray(_half_solve(self._root, cross).T)
 
 
-def inducing_factors(factor: FloatArray, scales: Scales, labels: Labels) -> FactorSolver:
+def inducing_factors(factor: FloatArray, scales: Scales, pairs: Pairs) -> FactorSolver:
     """Return the FITC solver of a factor [M, q] of inducing molecules.
 
     What the factor leaves of each molecule's variance, 1 - |L_m|^2, is on the diagonal.
     """
     rest = np.maximum(1 - np.einsum("ij,ij->i", factor, factor), 0.0)
-    noise = labels.noise(scales.noise)
-    noise += scales.tasks.diagonal()[labels.task] * rest[labels.molecule]
+    noise = pairs.noise(scales.noise)
+    noise += scales.tasks.diagonal()[pairs.task] * rest[pairs.molecule]
     blocks = [
-        InducedBlock(factor[labels.molecule[span]], specific, noise[span])
-        for specific, span in zip(scales.specific, labels.spans(len(scales.noise)), strict=True)
+        InducedBlock(factor[pairs.molecule[span]], specific, noise[span])
+        for specific, span in zip(scales.specific, pairs.spans(len(scales.noise)), strict=True)
     ]
-    return FactorSolver(factor, blocks, scales, labels, "inducing")
+    return FactorSolver(factor, blocks, scales, pairs, "inducing")
 
 
 def cost(n_labels: int, by_task: IntArray, n_molecules: int, rank: int) -> dict[str, float]:

@@ -1,20 +1,20 @@
 """Kernels over blocks of features, and their weighted sum.
 
 A block of counts or bits has the min-max (Tanimoto) kernel, sum min(x, y) / sum max(x, y), which is
-positive semi-definite on non-negative vectors (Ralaivola et al. 2005, doi:10.1016/j.neunet.2005.07.009).
-Any other block has a radial kernel on standardised columns. All have a diagonal of one, so that the
-weights of a sum say which share of the variance a block explains.
+positive semi-definite on non-negative vectors (Ralaivola et al. 2005,
+doi:10.1016/j.neunet.2005.07.009). Any other block has a radial kernel on standardised columns. All
+have a diagonal of one, so that the weights of a sum say which share of the variance a block
+explains.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.linalg
-from molpool_common import FloatArray, IntArray
+from molpool_common import FloatArray, IntArray, listed
 from scipy.spatial.distance import cdist
 
 from multitask_models._errors import ModelError
@@ -42,7 +42,7 @@ class BlockKernel:
     Attributes
     ----------
     name : str
-        The block's name, for messages and files.
+        For messages.
     columns : IntArray [F]
         The block's columns in the matrix of features.
     kind : str
@@ -75,15 +75,15 @@ class BlockKernel:
             kind = "tanimoto" if _are_counts(x[:, columns]) else "rbf"
         if kind not in KINDS:
             raise ModelError(
-                f"kernels[{name!r}]: expected one of {', '.join(KINDS)} or auto; found {kind!r}"
+                f"kernels, {name}: expected {listed([*KINDS, 'auto'])}; found {kind!r}."
             )
         block = np.where(np.isfinite(x[:, columns]), x[:, columns], np.nan)
         kernel = cls(name, columns, kind, np.zeros(len(columns)), np.ones(len(columns)))
         if kind == "tanimoto":
             if np.nanmin(block, initial=0.0) < 0:
                 raise ModelError(
-                    f"kernels[{name!r}]: expected counts or bits for the Tanimoto kernel; found"
-                    f" {np.nanmin(block):g}; give the block the kernel rbf"
+                    f"kernels, {name}: expected counts or bits for the Tanimoto kernel; found"
+                    f" {np.nanmin(block):g}. Give the block the kernel rbf."
                 )
             return kernel
         seen = np.maximum(np.isfinite(block).sum(axis=0), 1)
@@ -137,10 +137,6 @@ class BlockKernel:
         r = np.sqrt(5 * r2)
         return np.asarray(5 / 3 * r2 * (1 + r) * np.exp(-r))
 
-    def arrays(self) -> dict[str, Any]:
-        """Return all that `BlockKernel(**...)` takes."""
-        return dict(vars(self))
-
 
 @dataclass
 class KernelSum:
@@ -183,41 +179,40 @@ class KernelSum:
 
 
 def build_blocks(
-    x: FloatArray, blocks: Mapping[str, slice | Sequence[int] | IntArray] | None, kernels: Any
+    x: FloatArray, widths: Sequence[int] | None, kinds: str | Sequence[str]
 ) -> list[BlockKernel]:
-    """Return the kernels of the blocks of `x` [M, F].
+    """Return a kernel for each block of `x` [M, F].
 
     Parameters
     ----------
     x : FloatArray [M, F]
-    blocks : mapping of str to slice or columns, optional
-        All columns are one block by default.
-    kernels : mapping of str to str, str or None
-        Kind by block; those not named are `auto`: Tanimoto for counts and bits, else RBF.
+    widths : sequence of int, optional
+        Of the blocks, in order; all columns are one block by default.
+    kinds : str or sequence of str
+        For all blocks or by block: one of `KINDS`, or `auto`: Tanimoto for counts and bits, else
+        RBF.
 
     Raises
     ------
     ModelError
-        If a kernel is named for no block, or a block has no column or one that is not there.
+        If the widths do not make up the features, or there are not as many kinds as blocks.
     """
-    named = {"features": slice(None)} if blocks is None else dict(blocks)
-    chosen = dict.fromkeys(named, kernels) if isinstance(kernels, str) else dict(kernels or {})
-    for name in chosen:
-        if name not in named:
-            raise ModelError(f"kernels: expected blocks out of {', '.join(named)}; found {name!r}")
-    everything = np.arange(x.shape[1])
-    found = []
-    for name, where in named.items():
-        try:
-            columns = everything[where if isinstance(where, slice) else np.asarray(where)]
-        except IndexError:
-            raise ModelError(
-                f"blocks[{name!r}]: expected columns below {x.shape[1]}; found {where!r}"
-            ) from None
-        if not len(columns):
-            raise ModelError(f"blocks[{name!r}]: expected at least one column; found none")
-        found.append(BlockKernel.from_features(name, columns, chosen.get(name, "auto"), x))
-    return found
+    widths = [x.shape[1]] if widths is None else [int(width) for width in widths]
+    if sum(widths) != x.shape[1] or min(widths) < 1:
+        raise ModelError(
+            f"blocks: expected widths from 1 on that make up {x.shape[1]} features; found"
+            f" {widths}, {sum(widths)} together."
+        )
+    names = [kinds] * len(widths) if isinstance(kinds, str) else list(kinds)
+    if len(names) != len(widths):
+        raise ModelError(
+            f"kernels: expected one, or one for each of {len(widths)} blocks; found {len(names)}."
+        )
+    ends = np.cumsum(widths)
+    return [
+        BlockKernel.from_features(f"block {i}", np.arange(end - width, end), kind, x)
+        for i, (end, width, kind) in enumerate(zip(ends, widths, names, strict=True))
+    ]
 
 
 def tanimoto(a: FloatArray, b: FloatArray) -> FloatArray:
@@ -228,7 +223,7 @@ def tanimoto(a: FloatArray, b: FloatArray) -> FloatArray:
         shared = 0.5 * (sums - cdist(a, b, "cityblock"))
     either = sums - shared
     # Two molecules without a single feature are alike, and unlike any other.
-    return np.divide(shared, either, out=np.ones_like(either), where=either > 0)
+    return np.asarray(np.divide(shared, either, out=np.ones_like(either), where=either > 0))
 
 
 def _shared_counts(a: FloatArray, b: FloatArray) -> FloatArray | None:
@@ -254,7 +249,7 @@ def squared_distances(a: FloatArray, b: FloatArray) -> FloatArray:
     """Return squared Euclidean distances of rows [N, M], not below 0."""
     total = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)
     total -= 2 * (a @ b.T)
-    return np.maximum(total, 0.0, out=total)
+    return np.asarray(np.maximum(total, 0.0, out=total))
 
 
 def cholesky_with_jitter(matrix: FloatArray, what: str) -> tuple[FloatArray, float]:

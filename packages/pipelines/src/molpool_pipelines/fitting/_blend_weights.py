@@ -86,4 +86,4 @@ def _selected(
         counts[best] += 1
         for total, p in zip(sums, each, strict=True):
             total += p[best]
-    return counts / counts.sum()
+    return np.asarray(counts / counts.sum())

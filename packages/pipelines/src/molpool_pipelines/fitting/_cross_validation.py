@@ -32,10 +32,14 @@ from rich.table import Table
 
 from molpool_pipelines.fitting._config import (
     CVConfig,
+    TrainBlendCommand,
+    TrainBlendConfig,
     TrainChempropCommand,
     TrainChempropConfig,
     TrainMILCommand,
     TrainMILConfig,
+    TrainTabularCommand,
+    TrainTabularConfig,
 )
 from molpool_pipelines.fitting._loop import interruptible
 from molpool_pipelines.fitting._results import SHOWN
@@ -61,6 +65,17 @@ from molpool_pipelines.runs import METRICS as METRICS_FILE
 from molpool_pipelines.tables import load_molecules, row_positions, split_inputs
 
 
+Command = TrainChempropCommand | TrainTabularCommand | TrainBlendCommand | TrainMILCommand
+
+_SINGLE: dict[type, tuple[type, str]] = {
+    TrainChempropCommand: (TrainChempropConfig, "chemprop"),
+    TrainTabularCommand: (TrainTabularConfig, "tabular"),
+    TrainBlendCommand: (TrainBlendConfig, "blend"),
+    TrainMILCommand: (TrainMILConfig, "mil"),
+}
+"""Configuration of a single run and name of the command, by what the command takes."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One fold of one repeat.
@@ -69,7 +84,7 @@ class Cell:
     ----------
     repeat, fold : int
         From 0.
-    config : TrainChempropConfig or TrainMILConfig
+    config : RunConfig
         Its run.
     """
 
@@ -84,7 +99,7 @@ class Cell:
 
 
 def cross_validate(
-    config: TrainChempropCommand | TrainMILCommand,
+    config: Command,
     train: Callable[[Any], Path],
     *,
     name: str,
@@ -94,7 +109,7 @@ def cross_validate(
 
     Parameters
     ----------
-    config : TrainChempropCommand or TrainMILCommand
+    config : TrainChempropCommand, TrainTabularCommand or TrainMILCommand
         With ``cv.folds``.
     train : callable
         Trains one run from its configuration.
@@ -114,11 +129,11 @@ def cross_validate(
         If table, split or folder are wrong; then nothing has been written.
     """
     console = Console()
-    kind = "chemprop" if isinstance(config, TrainChempropConfig) else "mil"
+    command = _SINGLE[type(config)][1]
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)
     _check(config)
-    entries = _entries(config) if isinstance(config, TrainChempropCommand) else None
+    entries = None if isinstance(config, TrainMILCommand) else _entries(config)
     run = open_folder(config, path, arguments)
     if run.checkpoints.is_dir():
         # Those of the folds are in their own folders.
@@ -130,22 +145,22 @@ def cross_validate(
         # On one line: indented, each row would have its own.
         run.write_text(SPLIT_FILE, json.dumps(entries))
     cells = [_cell(config, path, k, *place) for k, place in enumerate(config.cv.cells)]
-    with interruptible(run, kind):
+    with interruptible(run, command):
         for cell in cells:
             _train_cell(console, cell, config.cv, train, resume=config.resume)
-        gathered = _gather(run, cells, kind)
+        gathered = _gather(run, cells)
     _show(console, gathered, len(cells))
     console.print(f"Report: {path / REPORT}", highlight=False, soft_wrap=True)
     return path
 
 
-def single_run(config: TrainChempropCommand | TrainMILCommand) -> Any:
+def single_run(config: Command) -> Any:
     """Return the configuration of a run, without the section of cross-validation."""
-    plain = TrainChempropConfig if isinstance(config, TrainChempropConfig) else TrainMILConfig
+    plain = _SINGLE[type(config)][0]
     return plain.model_construct(**{key: getattr(config, key) for key in plain.model_fields})
 
 
-def _check(config: TrainChempropCommand | TrainMILCommand) -> None:
+def _check(config: Command) -> None:
     """Refuse what would contradict the folds."""
     if config.data.predict_path is not None:
         raise InputError(
@@ -154,7 +169,7 @@ def _check(config: TrainChempropCommand | TrainMILCommand) -> None:
             found=repr(config.data.predict_path),
             hint="Train one run on all of it to predict other molecules.",
         )
-    section: Any = config.data if isinstance(config, TrainChempropConfig) else config.split
+    section: Any = config.split if isinstance(config, TrainMILCommand) else config.data
     for key in ("split_column", "test_path"):
         if getattr(section, key, None) is not None:
             raise InputError(
@@ -165,7 +180,9 @@ def _check(config: TrainChempropCommand | TrainMILCommand) -> None:
             )
 
 
-def _entries(config: TrainChempropCommand) -> list[dict[str, list[int]]] | None:
+def _entries(
+    config: TrainChempropCommand | TrainTabularCommand,
+) -> list[dict[str, list[int]]] | None:
     """Return the rows of each fold, repeat after repeat, as Chemprop reads them.
 
     None where the user's own file has them.
@@ -208,9 +225,7 @@ def _seed(own: int | None, of_run: int) -> int:
     return own if own is not None else of_run
 
 
-def _cell(
-    config: TrainChempropCommand | TrainMILCommand, path: Path, k: int, repeat: int, fold: int
-) -> Cell:
+def _cell(config: Command, path: Path, k: int, repeat: int, fold: int) -> Cell:
     folder = path / CELLS / f"repeat-{repeat}-fold-{fold}"
     one = single_run(config)
     update: dict[str, Any] = {
@@ -220,7 +235,7 @@ def _cell(
         "resume": False,
         "overwrite": False,
     }
-    if isinstance(config, TrainChempropConfig):
+    if not isinstance(config, TrainMILCommand):
         file = config.data.split_file or str((path / SPLIT_FILE).absolute())
         data = {"split_file": file, "split_index": k, "split_seed": None}
         update["data"] = config.data.model_copy(update=data)
@@ -246,7 +261,7 @@ def _train_cell(
     train(cell.config.model_copy(update={"resume": begun}))
 
 
-def _gather(run: RunFolder, cells: Sequence[Cell], kind: Any) -> pl.DataFrame:
+def _gather(run: RunFolder, cells: Sequence[Cell]) -> pl.DataFrame:
     """Write the test rows of all folds and their scores; return the scores, a row each."""
     frames, scores = [], []
     for cell in cells:
@@ -262,7 +277,7 @@ def _gather(run: RunFolder, cells: Sequence[Cell], kind: Any) -> pl.DataFrame:
     found = pl.concat(scores)
     run.write_text(FOLD_SCORES, found.write_csv())
     metrics = Metrics(
-        kind=kind,
+        kind=read_metrics(cells[0].path).kind,
         name=run.path.name,
         reported="test",
         splits={"test": _means(found, sum(len(frame) for frame in frames))},

@@ -7,7 +7,7 @@ the fold that it validates.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,8 +15,10 @@ from chemprop_multitask import GraphStore, MoleculeData
 from molpool_common import FloatArray
 
 from molpool_pipelines.fitting._inputs import Inputs
+from molpool_pipelines.fitting._intervals import distance_to
 from molpool_pipelines.fitting._jobs import TrainingJob, ensemble_members
-from molpool_pipelines.fitting._results import PredictedRows, Results, results_of
+from molpool_pipelines.fitting._predicted import PredictedRows
+from molpool_pipelines.fitting._results import Results, results_of
 from molpool_pipelines.runs import SplitName
 from molpool_pipelines.tables import MoleculeTable, SplitTables
 
@@ -32,7 +34,17 @@ def evaluate(inputs: Inputs, jobs: Sequence[TrainingJob]) -> Results:
         Trained.
     """
     parts = [predict_part(part, jobs, inputs.graphs) for part in parts_of(inputs, jobs)]
+    parts = [replace(part, distance=_distance(part, inputs)) for part in parts]
     return results_of(parts, inputs.task_types)
+
+
+def _distance(part: PredictedRows, inputs: Inputs) -> FloatArray | None:
+    """Return how far rows are from those that trained the models that predict them."""
+    if part.split == "train":
+        return None
+    folds = inputs.folds if part.fold is None else [inputs.folds[part.fold]]
+    known = [smiles for tables in folds for smiles in tables.train.smiles]
+    return distance_to(known, part.table.smiles)
 
 
 @dataclass(frozen=True)

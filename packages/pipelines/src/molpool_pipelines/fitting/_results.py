@@ -19,9 +19,12 @@ from molpool_common import (
     task_metrics,
 )
 
-from molpool_pipelines.models import Kind
+from molpool_pipelines.fitting._intervals import calibrate, coverage
+from molpool_pipelines.fitting._predicted import PredictedRows
+from molpool_pipelines.models import LEVEL, Calibration, Kind
 from molpool_pipelines.reports import run_page
 from molpool_pipelines.runs import (
+    CALIBRATION,
     LOWER,
     METRICS,
     PREDICTIONS,
@@ -31,12 +34,11 @@ from molpool_pipelines.runs import (
     UPPER,
     Metrics,
     SplitMetrics,
-    SplitName,
     member_metrics,
     reported_split,
 )
 from molpool_pipelines.scores import Resampling, predictions_of, score_tasks
-from molpool_pipelines.tables import MoleculeTable, TaskType, exact_labels
+from molpool_pipelines.tables import TaskType
 
 SHOWN: Mapping[TaskType, tuple[str, ...]] = {
     "regression": ("mae", "ma_rae", "rmse", "r2", "spearman"),
@@ -63,12 +65,15 @@ class Results:
         members predict different rows of it.
     more : mapping of str to dict
         By split, further fields of `SplitMetrics`.
+    calibration : Calibration or None
+        What gives intervals; None where no row validates.
     """
 
     predictions: pl.DataFrame
     metrics: Mapping[str, MetricTable]
     by_member: Sequence[MetricTable] = ()
     more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
     @property
     def reported(self) -> str:
@@ -111,47 +116,14 @@ class Results:
         return {(s.task, s.metric): s.interval for s in scored if s.interval is not None}
 
 
-@dataclass(frozen=True)
-class PredictedRows:
-    """Rows of a split that the same models predict, with what they say.
-
-    Parameters
-    ----------
-    split : {"train", "val", "test"}
-        That they are of.
-    table : MoleculeTable [N]
-        The rows.
-    mean : ndarray [N, T]
-        Predictions.
-    sd : ndarray [N, T] or None
-        Their uncertainty; None where the models have none.
-    fold : int or None
-        The fold, from 0, whose models predict them; None: all models.
-    with_folds : bool
-        Whether the run has folds, so that the rows name theirs.
-    each : sequence of ndarray [N, T]
-        Predictions of each member of an ensemble.
-    ends : (ndarray [N, T], ndarray [N, T]) or None
-        Lower and upper end of the intervals; infinite where too few rows calibrate.
-    """
-
-    split: SplitName
-    table: MoleculeTable
-    mean: FloatArray
-    sd: FloatArray | None = None
-    fold: int | None = None
-    with_folds: bool = False
-    each: Sequence[FloatArray] = ()
-    ends: tuple[FloatArray, FloatArray] | None = None
-
-    @property
-    def exact(self) -> FloatArray:
-        """Targets [N, T] that are no bounds."""
-        return exact_labels(self.table.targets, self.table.censoring)
-
-
-def results_of(parts: Sequence[PredictedRows], kinds: Sequence[TaskType]) -> Results:
-    """Score each split, bounds left out.
+def results_of(
+    parts: Sequence[PredictedRows],
+    kinds: Sequence[TaskType],
+    *,
+    level: float = LEVEL,
+    limits: tuple[FloatArray, FloatArray] | None = None,
+) -> Results:
+    """Score each split, bounds left out, and give the test rows intervals that others calibrate.
 
     Parameters
     ----------
@@ -159,7 +131,12 @@ def results_of(parts: Sequence[PredictedRows], kinds: Sequence[TaskType]) -> Res
         All rows, splits in the order train, val, test.
     kinds : sequence of {"regression", "classification"}
         Of the tasks.
+    level : float
+        Share of new molecules that the intervals shall cover.
+    limits : (ndarray [T], ndarray [T]), optional
+        Floor and ceiling of each assay, at which intervals end.
     """
+    parts, calibration = calibrate(parts, kinds, level=level, limits=limits)
     tasks = parts[0].table.task_names
     metrics = {}
     for split in SPLITS:
@@ -171,16 +148,19 @@ def results_of(parts: Sequence[PredictedRows], kinds: Sequence[TaskType]) -> Res
             mean = np.concatenate([p.mean for p in of_split])
             metrics[str(split)] = task_metrics(exact, mean, tasks, list(kinds))
     reported = [p for p in parts if p.split == reported_split(metrics)]
+    with_ends = any(part.ends is not None for part in parts)
     # With folds each member predicts other rows: their scores are not comparable.
     alone = reported[0].each if len(reported) == 1 and len(reported[0].each) > 1 else ()
     return Results(
-        pl.concat([_frame(part) for part in parts]),
+        pl.concat([_frame(part, with_ends=with_ends) for part in parts]),
         metrics,
         [task_metrics(reported[0].exact, one, tasks, list(kinds)) for one in alone],
+        {str(p.split): {"intervals": coverage(p, level)} for p in parts if p.ends is not None},
+        calibration,
     )
 
 
-def _frame(part: PredictedRows) -> pl.DataFrame:
+def _frame(part: PredictedRows, *, with_ends: bool) -> pl.DataFrame:
     table = part.table
     columns: list[pl.Series] = [
         *table.origin.get_columns(),
@@ -199,8 +179,9 @@ def _frame(part: PredictedRows) -> pl.DataFrame:
         columns.append(pl.Series(f"{task} predicted", part.mean[:, t]))
         if part.sd is not None:
             columns.append(pl.Series(f"{task}_sd", part.sd[:, t]).fill_nan(None))
-        if part.ends is not None:
-            for ending, ends in zip((LOWER, UPPER), part.ends, strict=True):
+        if with_ends:
+            nothing = np.full(part.mean.shape, np.nan)
+            for ending, ends in zip((LOWER, UPPER), part.ends or (nothing, nothing), strict=True):
                 columns.append(pl.Series(task + ending, ends[:, t]).fill_nan(None))
     return pl.DataFrame(columns)
 
@@ -254,6 +235,8 @@ def write_results(
     Path
         The page.
     """
+    if results.calibration is not None:
+        run.write_file(CALIBRATION, results.calibration.save)
     run.write_frame(PREDICTIONS, results.predictions)
     # After the predictions that they are of: a folder with metrics lacks only the page.
     run.write_json(METRICS, results.record(kind, run.path.name, notes).to_dict())

@@ -1,6 +1,13 @@
+from ._calibration import Calibration as Calibration
+from ._config import LEVEL as LEVEL
 from ._config import ApplicabilityConfig as ApplicabilityConfig
 from ._config import PredictConfig as PredictConfig
 from ._files import run_section as run_section
+from ._members import MEMBERS as MEMBERS
+from ._members import MemberName as MemberName
+from ._members import MemberSettings as MemberSettings
+from ._members import build_member as build_member
+from ._members import predict_member as predict_member
 from ._predict_table import FAR as FAR
 from ._predict_table import PredictedTable as PredictedTable
 from ._predict_table import load_model as load_model
@@ -8,3 +15,6 @@ from ._predict_table import predict_table as predict_table
 from ._protocol import Kind as Kind
 from ._protocol import Predicted as Predicted
 from ._protocol import SavedModel as SavedModel
+from ._tabular import Blend as Blend
+from ._tabular import TabularModel as TabularModel
+from ._tabular import mix as mix

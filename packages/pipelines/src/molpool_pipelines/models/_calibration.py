@@ -23,11 +23,10 @@ from molpool_common import (
     needed_points,
 )
 
+from molpool_pipelines.models._config import LEVEL
+
 FORMAT = 1
 """Version of the file."""
-
-LEVEL = 0.9
-"""Share of new molecules that intervals cover unless another level is asked for."""
 
 NEAR = 0.2
 """Added to distances: a molecule that was trained on is predicted with the assay's error, not 0."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-from molpool_common import FloatArray, TaskType
+from molpool_common import Float32Array, FloatArray, TaskType
 
 if TYPE_CHECKING:
     from molecule_features import Block
@@ -67,17 +67,16 @@ class MemberSettings:
 
 def build_member(name: MemberName, settings: MemberSettings) -> MultitaskModel:
     """Return a model that is not fitted."""
-    return _BUILD[name](settings)
+    model, options = _BUILD[name]
+    return model()(**options(settings), **settings.common())
 
 
-def load_member(path: Path) -> MultitaskModel:
-    """Read a fitted model of any kind, from plain arrays."""
-    from multitask_models import load_model
-
-    return load_model(path)
+def load_member(name: MemberName, path: Path) -> MultitaskModel:
+    """Read a fitted model of a kind, from plain arrays."""
+    return _BUILD[name][0]().load(path)
 
 
-def predict_member(model: MultitaskModel, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+def predict_member(model: MultitaskModel, X: Float32Array) -> tuple[FloatArray, FloatArray]:
     """Return predictions and their standard deviations [N, T], NaN where the model has none."""
     from multitask_models import ModelError
 
@@ -90,14 +89,24 @@ def predict_member(model: MultitaskModel, X: FloatArray) -> tuple[FloatArray, Fl
     return mean, sd
 
 
-def _widths(settings: MemberSettings) -> list[int]:
-    return [block.width for block in settings.blocks]
-
-
-def _mlp(settings: MemberSettings) -> MultitaskModel:
+def _mlp() -> type[MultitaskModel]:
     from multitask_models import MultitaskMLP
 
-    return MultitaskMLP(blocks=_widths(settings), random_state=settings.seed, **settings.common())
+    return MultitaskMLP
 
 
-_BUILD: dict[MemberName, Callable[[MemberSettings], MultitaskModel]] = {"mlp": _mlp}
+def _gp() -> type[MultitaskModel]:
+    from multitask_models import MultitaskGP
+
+    return MultitaskGP
+
+
+def _blocks_and_seed(settings: MemberSettings) -> dict[str, Any]:
+    widths = [block.width for block in settings.blocks]
+    return {"blocks": widths, "random_state": settings.seed}
+
+
+_BUILD: dict[
+    MemberName,
+    tuple[Callable[[], type[MultitaskModel]], Callable[[MemberSettings], dict[str, Any]]],
+] = {"mlp": (_mlp, _blocks_and_seed), "gp": (_gp, _blocks_and_seed)}

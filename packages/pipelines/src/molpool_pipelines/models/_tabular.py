@@ -1,4 +1,4 @@
-"""Models of `molpool-train tabular`, `blend` and `auto`: members on features, with their weights."""
+"""Models of `molpool-train tabular`, `blend` and `auto`: members on features, and weights."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from molpool_common import FloatArray, InputError, TaskType, atomic_path
+from molpool_common import Float32Array, FloatArray, InputError, TaskType, atomic_path
 
-from molpool_pipelines.models._files import TABULAR, TABULAR_FOLDER
+from molpool_pipelines.models._files import TABULAR
 from molpool_pipelines.models._members import load_member, predict_member
 from molpool_pipelines.models._protocol import Kind, Predicted
+from molpool_pipelines.runs import TABULAR_FOLDER
 
 if TYPE_CHECKING:
     from multitask_models import MultitaskModel
@@ -40,7 +41,7 @@ class Blend:
     members: tuple[MultitaskModel, ...]
     weights: FloatArray
 
-    def predict(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def predict(self, X: Float32Array) -> tuple[FloatArray, FloatArray]:
         """Return predictions and their standard deviations, [N, T] each."""
         each = [predict_member(member, X) for member in self.members]
         return mix(np.stack([m for m, _ in each]), np.stack([s for _, s in each]), self.weights)
@@ -112,8 +113,8 @@ class TabularModel:
         found = featurize(
             smiles, self.signature["features"], cache=self._cache, stored=self.signature
         )
-        mean, sd = self.blend.predict(found.values.astype(np.float64))
-        gone = np.isnan(mean).all(axis=1)
+        mean, sd = self.blend.predict(found.values)
+        gone = np.asarray(np.isnan(mean).all(axis=1))
         reasons = [
             (reason or "no features") if lost else None
             for reason, lost in zip(found.reasons, gone, strict=True)
@@ -182,8 +183,8 @@ class TabularModel:
                 where=str(folder),
                 hint="A later version of molpool wrote it.",
             )
-        members = tuple(load_member(file) for file in files)
         names = tuple(member["name"] for member in described["members"])
+        members = tuple(load_member(*pair) for pair in zip(names, files, strict=True))
         return cls(
             Blend(names, members, weights),
             tasks,

@@ -30,6 +30,10 @@ SPLIT = "split"
 EARLIER_SPLIT = "side"
 """What the column of the split was called in 2026; folds were numbered from 1 beside it."""
 
+LOSS_WEIGHT = "loss weight: "
+DRAW_WEIGHT = "draw weight: "
+"""What columns of ``sampling.parquet`` begin with that hold the weight of a quality in a phase."""
+
 
 class ColumnsConfig(ConfigModel):
     """Names of columns; by default those of a run's predictions.parquet."""

@@ -80,6 +80,11 @@ class SplitMetrics(MemberMetrics):
     uncertainty: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="score: calibration of standard deviations by task"
     )
+    intervals: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="prediction intervals by task: level, n (labels), inside (share of them) and "
+        "median_width",
+    )
     classes: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="score: decisions and calibration of classes by task"
     )

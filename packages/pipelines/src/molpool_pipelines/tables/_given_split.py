@@ -30,7 +30,7 @@ _NO_SPLIT = "names no split"
 
 
 def split_cells(
-    frame: pl.DataFrame, source: SourceConfig, config: DataConfig, where: str
+    frame: pl.DataFrame, source: SourceConfig, config: DataConfig, rows: pl.Series, where: str
 ) -> list[str] | None:
     """Return the split that source or column give each row of a table; None where neither does.
 
@@ -47,6 +47,7 @@ def split_cells(
     require_columns(frame, [config.split_column], key="data.split_column", where=where)
     names = split_names(
         frame[config.split_column].to_list(),
+        rows=rows.to_list(),
         parameter=f"column {config.split_column!r}",
         where=where,
     )
@@ -103,9 +104,9 @@ def with_given_split(table: MoleculeTable, config: DataConfig) -> MoleculeTable:
     )
 
 
-def n_unused(table: MoleculeTable) -> int:
-    """Return how many rows are left out because the given split does not name them."""
-    return int(table.dropped["reason"].str.ends_with(_NO_SPLIT).sum())
+def is_unused(dropped: pl.DataFrame) -> pl.Series:
+    """Return which dropped rows the given split does not name; the others do not parse."""
+    return dropped["reason"].str.ends_with(_NO_SPLIT)
 
 
 def _left(table: MoleculeTable, rows: Sequence[int], reason: str) -> pl.DataFrame:
