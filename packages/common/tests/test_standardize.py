@@ -7,8 +7,8 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from molpool_common import Standardize, inchikey_blocks
 from molpool_common import _standardize as module
-from molpool_common import inchikey_blocks
 from molpool_common._standardize import standardize
 from rdkit import Chem
 from rdkit.Chem.MolStandardize import rdMolStandardize
@@ -17,7 +17,7 @@ BASES = ["CN", "CCNCC", "c1ccncc1", "NCCc1ccccc1", "CN1CCC(O)CC1", "C[C@H](N)c1c
 ACIDS = ["Cl", "Br", "O=S(=O)(O)O", "CS(=O)(=O)O", "OC(=O)C(O)C(O)C(O)=O", "OC(=O)/C=C/C(O)=O"]
 
 
-def parent(smiles: str, how: module.Standardize = "parent") -> str:
+def parent(smiles: str, how: Standardize = "parent") -> str:
     found = standardize([Chem.MolFromSmiles(smiles)], how)
     assert not found.as_given
     return Chem.MolToSmiles(found.mols[0])

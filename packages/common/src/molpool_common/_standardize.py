@@ -11,19 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rdkit import Chem, rdBase
 from rdkit.Chem import Descriptors
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from molpool_common._process import heed_ctrl_c
+from molpool_common.splits import Standardize
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
-
-Standardize = Literal["none", "parent", "tautomer"]
-"""How structures are compared: as given, as their parents, or as one tautomer of these."""
 
 MOST_ATOMS = 1000
 """Heavy atoms above which a structure stays as given: proteins and polymers, no medicinal salts."""

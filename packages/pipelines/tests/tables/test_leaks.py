@@ -150,7 +150,7 @@ class TestOverlap:
         assert sides.test.smiles == ["NCc1ccccc1.Cl"]
         (note,) = sides.notes
         assert note.startswith(
-            "1 molecules of the given split stand on two sides (1 training rows: 1 of table.csv)"
+            "1 molecules of the given split stand on two sides (1 training rows): 1 of table.csv; "
         )
         assert table.dropped["row"].to_list() == [6]
         assert table.dropped["reason"].to_list() == ["'set' names no split"]

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from molpool_common._errors import InputError, listed
+from molpool_common.splits._rows import Groups, Indices, Split
 
 SplitName = Literal["train", "val", "test"]
 
@@ -279,6 +282,37 @@ def assign_rows(
             where=where,
         )
     return names
+
+
+def on_two_sides(split: Split, keys: Groups) -> tuple[Indices, Indices]:
+    """Return the training and the validation rows whose molecule is on a later side too.
+
+    Parameters
+    ----------
+    split : Split
+        Rows as a user gives them.
+    keys : sequence, length N
+        Of what should stay on one side, for each row of the table.
+    """
+    tested = {keys[row] for row in split.test.tolist()}
+    held = tested | {keys[row] for row in split.val.tolist()}
+    train = [row for row in split.train.tolist() if keys[row] in held]
+    val = [row for row in split.val.tolist() if keys[row] in tested]
+    return np.array(train, dtype=np.int64), np.array(val, dtype=np.int64)
+
+
+def without_overlap(split: Split, keys: Groups) -> Split:
+    """Return the split without the rows of `on_two_sides`; what tests is left as it is."""
+    train, val = on_two_sides(split, keys)
+    return Split(
+        np.setdiff1d(split.train, train), np.setdiff1d(split.val, val), np.sort(split.test)
+    )
+
+
+def overlap_words(n: int, train: int, val: int, what: str = "molecules") -> str:
+    """Return what to say of `n` molecules whose rows, so many of them, are on two sides."""
+    counts = [f"{k} {name}" for k, name in ((train, "training"), (val, "validation")) if k]
+    return f"{n} {what} of the given split stand on two sides ({' and '.join(counts)} rows)"
 
 
 def _error(found: str, path: Path, expected: str) -> InputError:

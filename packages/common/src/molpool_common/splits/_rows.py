@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 
 Indices = IntArray
+Standardize = Literal["none", "parent", "tautomer"]
+"""How structures are compared: as given, as their parents, or as one tautomer of these.
+
+Here rather than beside `standardize`, so that configurations need no RDKit.
+"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,7 +64,6 @@ from molpool_pipelines.runs import (
 from molpool_pipelines.runs import METRICS as METRICS_FILE
 from molpool_pipelines.tables import load_molecules, row_positions, split_inputs
 
-
 Command = TrainChempropCommand | TrainTabularCommand | TrainBlendCommand | TrainMILCommand
 
 _SINGLE: dict[type, tuple[type, str]] = {

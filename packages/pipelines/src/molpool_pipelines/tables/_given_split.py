@@ -13,12 +13,16 @@ from molpool_common import (
     InputError,
     IntArray,
     MoleculeTable,
+    Split,
     assign_rows,
     joined_groups,
     listed,
+    on_two_sides,
+    overlap_words,
     read_split_file,
     require_columns,
     split_names,
+    without_overlap,
 )
 
 from molpool_pipelines.tables._table_config import DataConfig, SourceConfig
@@ -180,39 +184,26 @@ def given_parts(
         If molecules are on two sides and ``split_overlap`` is ``error``.
     """
     assert table.given is not None
-    parts = {split: [r for r in rows.tolist() if table.given[r] == split] for split in _PARTS}
     # Rows that the user leaves to a method train or validate.
-    train = sorted([*parts["train"], *parts[""]])
-    tested = {table.units[r] for r in parts["test"]}
-    held = tested | {table.units[r] for r in parts["val"]}
-    shared_val = [r for r in parts["val"] if table.units[r] in tested]
-    shared_train = [r for r in train if table.units[r] in held]
-    notes = []
-    if shared_val or shared_train:
-        notes.append(_overlap(table, config, shared_train, shared_val))
-        if config.split_overlap == "drop":
-            out = {*shared_val, *shared_train}
-            train = [r for r in train if r not in out]
-            parts["val"] = [r for r in parts["val"] if r not in out]
-    return [np.array(part, np.int64) for part in (train, parts["val"], parts["test"])], notes
+    side = {"": "train"}
+    names = np.array([side.get(table.given[r], table.given[r]) for r in rows.tolist()])
+    split = Split(*(rows[names == part] for part in ("train", "val", "test")))
+    train, val = on_two_sides(split, table.units)
+    if not len(train) + len(val):
+        return list(split), []
+    note = _overlap(table, config, train, val)
+    if config.split_overlap == "drop":
+        split = without_overlap(split, table.units)
+    return list(split), [note]
 
 
-_PARTS = ("train", "val", "test", "")
-
-
-def _overlap(
-    table: MoleculeTable, config: DataConfig, train: Sequence[int], val: Sequence[int]
-) -> str:
-    rows = [*train, *val]
-    n = len({table.units[r] for r in rows})
+def _overlap(table: MoleculeTable, config: DataConfig, train: IntArray, val: IntArray) -> str:
+    rows = [*train.tolist(), *val.tolist()]
     what = "molecules" if table.series is None else "molecules or series"
-    counts = " and ".join(
-        f"{len(part)} {name} rows"
-        for name, part in (("training", train), ("validation", val))
-        if part
+    found = overlap_words(len({table.units[r] for r in rows}), len(train), len(val), what)
+    found += ": " + listed(
+        [f"{table.origin['id'][r]} of {table.origin['source'][r]}" for r in rows], 3
     )
-    places = listed([f"{table.origin['id'][r]} of {table.origin['source'][r]}" for r in rows], 3)
-    found = f"{n} {what} of the given split stand on two sides ({counts}: {places})"
     if config.split_overlap == "error":
         raise InputError(
             "data.split_overlap",
@@ -222,8 +213,8 @@ def _overlap(
             f"Molecules are compared by --standardize {config.standardize}.",
         )
     done = (
-        "the rows are left out of that part"
+        "these rows are left out"
         if config.split_overlap == "drop"
-        else "kept as given: scores are too good by as much"
+        else "kept as given, and scores are too good by as much"
     )
     return f"{found}; {done} (--data.split-overlap)."
