@@ -51,6 +51,8 @@ class MoleculeTable:
     n_as_given : int
         Molecules of the tables as read that could not be standardised, for their size or by RDKit:
         they are compared as given.
+    columns : tuple of str
+        All columns of the tables as read, used or not.
     """
 
     task_names: tuple[str, ...]
@@ -67,6 +69,7 @@ class MoleculeTable:
     series: list[Any] | None = None
     given: list[str] | None = None
     n_as_given: int = 0
+    columns: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.smiles)
@@ -142,6 +145,7 @@ def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
         else None,
         given=_stacked_splits(parts),
         n_as_given=sum(p.n_as_given for p in parts),
+        columns=tuple(dict.fromkeys(name for p in parts for name in p.columns)),
     )
 
 

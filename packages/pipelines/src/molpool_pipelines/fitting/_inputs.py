@@ -41,6 +41,7 @@ from molpool_pipelines.tables import (
     load_molecules,
     merge_duplicates,
     raise_bad_smiles,
+    roles_note,
     split_table,
 )
 
@@ -249,6 +250,7 @@ def _notes(config: TrainConfig, table: MoleculeTable, tables: SplitTables) -> li
     notes = []
     if config.data.dataset == DEMO or any(s.dataset == DEMO for s in config.data.sources):
         notes.append(DEMO_NOTICE)
+    notes.append(roles_note(config, table.columns))
     unused = is_unused(table.dropped)
     notes += rejected_note(table.dropped.filter(~unused))
     if unused.any():

@@ -340,6 +340,7 @@ def _molecules(
         series=cells.series,
         given=cells.given,
         n_as_given=len(found.as_given),
+        columns=tuple(table.frame.columns),
     )
 
 

@@ -23,6 +23,7 @@ from molpool_pipelines.datasets import locate, registry
 from molpool_pipelines.demo import DEMO_NOTICE, DEMO_TASKS, build_demo
 from molpool_pipelines.tables._cells import Wanted
 from molpool_pipelines.tables._molecules import DEMO, load_sources
+from molpool_pipelines.tables._roles import roles_note
 from molpool_pipelines.tables._table_config import DataConfig, SourceConfig
 from molpool_pipelines.tables._values import describe_signs
 
@@ -107,6 +108,7 @@ def read_configured(config: Path, quality: str | None) -> Described:
     # The loader of training, so that a profile counts what would be trained on.
     table = load_sources(sources, Wanted(unsplit, quality, on_bad_smiles="drop"))
     notes = [f"The data section of {config.name}, units converted."]
+    notes.append(roles_note(run, table.columns))
     if table.censoring is not None:
         bounds = describe_signs(table.targets, table.censoring, table.task_names)
         notes.append(f"Labels that are bounds, and count as labels here: {bounds or 'none'}.")
