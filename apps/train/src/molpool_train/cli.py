@@ -20,13 +20,11 @@ from molpool_common import (
 )
 
 if TYPE_CHECKING:
-    from molpool_pipelines.fitting import (
-        TrainChempropCommand,
-        TrainMILCommand,
-        TrainTabularCommand,
-    )
+    from molpool_pipelines.fitting import TrainChempropCommand, TrainMILCommand, TrainTabularConfig
+    from molpool_pipelines.runs import RunConfig
 
-ConfigT = TypeVar("ConfigT", "TrainChempropCommand", "TrainMILCommand", "TrainTabularCommand")
+ConfigT = TypeVar("ConfigT", bound="RunConfig")
+TabularT = TypeVar("TabularT", bound="TrainTabularConfig")
 PROG = "molpool-train"
 
 
@@ -56,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run molpool-train and return its exit code."""
     commands = {
         "chemprop": Command("train a multi-task Chemprop model from a table of SMILES", _chemprop),
+        "auto": Command("train the best model of a table within a time budget", _auto),
         "tabular": Command("train models on features of molecules", _tabular),
         "blend": Command("train several models on features, weighed by task", _blend),
         "mil": Command("train attention over the conformers of molecules, or other bags", _mil),
@@ -72,29 +71,37 @@ def _chemprop(argv: Sequence[str]) -> None:
     train_chemprop(config, name=name, arguments=[PROG, "chemprop", *argv])
 
 
-def _tabular(argv: Sequence[str]) -> None:
-    from molpool_pipelines.fitting import TrainTabularCommand
+def _auto(argv: Sequence[str]) -> None:
+    from molpool_pipelines.fitting import TrainAutoConfig, train_auto
 
-    _train_tabular(TrainTabularCommand, "tabular", "Train models on features of molecules.", argv)
+    words = "Train the best model of a table within a time budget."
+    config, name = _tabular_configuration(TrainAutoConfig, "auto", words, argv)
+    train_auto(config, name=name, arguments=[PROG, "auto", *argv])
+
+
+def _tabular(argv: Sequence[str]) -> None:
+    from molpool_pipelines.fitting import TrainTabularCommand, train_tabular
+
+    words = "Train models on features of molecules."
+    config, name = _tabular_configuration(TrainTabularCommand, "tabular", words, argv)
+    train_tabular(config, name=name, arguments=[PROG, "tabular", *argv])
 
 
 def _blend(argv: Sequence[str]) -> None:
-    from molpool_pipelines.fitting import TrainBlendCommand
+    from molpool_pipelines.fitting import TrainBlendCommand, train_tabular
 
-    _train_tabular(TrainBlendCommand, "blend", "Train models on features, weighed by task.", argv)
+    words = "Train several models on features, weighed by task."
+    config, name = _tabular_configuration(TrainBlendCommand, "blend", words, argv)
+    train_tabular(config, name=name, arguments=[PROG, "blend", *argv])
 
 
-def _train_tabular(
-    of: type[TrainTabularCommand], command: str, description: str, argv: Sequence[str]
-) -> None:
-    def parse(argv: Sequence[str]) -> TrainTabularCommand:
-        return parse_config(of, argv, prog=f"{PROG} {command}", description=description)
+def _tabular_configuration(
+    of: type[TabularT], command: str, words: str, argv: Sequence[str]
+) -> tuple[TabularT, str]:
+    def parse(argv: Sequence[str]) -> TabularT:
+        return parse_config(of, argv, prog=f"{PROG} {command}", description=words)
 
-    config, name = _resumed(parse, argv, command)
-
-    from molpool_pipelines.fitting import train_tabular
-
-    train_tabular(config, name=name, arguments=[PROG, command, *argv])
+    return _resumed(parse, argv, command)
 
 
 def _mil(argv: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from ._cache import Keys as Keys
 from ._cache import text_keys as text_keys
 from ._chem import BadSmiles as BadSmiles
 from ._chem import inchikey_blocks as inchikey_blocks
+from ._chem import inchikeys as inchikeys
 from ._chem import morgan_fingerprints as morgan_fingerprints
 from ._chem import murcko_scaffolds as murcko_scaffolds
 from ._chem import parse_smiles as parse_smiles

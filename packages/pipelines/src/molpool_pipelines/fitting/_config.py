@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from chemprop_multitask import ModelConfig, SharedChempropConfig
 from mil_attn import MILRunConfig
 from molpool_common import PATH, ConfigModel, short_flag
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from sampling_core import JointSamplingConfig
 from task_affinity import TaskAffinityConfig
 
@@ -84,6 +85,11 @@ class TrainTabularConfig(RunConfig, TableConfig):
     level: float = Field(
         0.9, gt=0, lt=1, description="share of new molecules that the intervals shall cover"
     )
+    time_budget: str | None = Field(
+        None,
+        description="time that fitting may take, as 90s, 10m or 2h; models that would take longer "
+        "are left out, which is said",
+    )
     limits: Literal["auto", "none"] = Field(
         "auto",
         description="auto: floors and ceilings of assays are found in the labels, learnt as "
@@ -91,6 +97,21 @@ class TrainTabularConfig(RunConfig, TableConfig):
     )
     joint_sampling: JointSamplingConfig = Field(default_factory=JointSamplingConfig)
     mlp: NetworkConfig = Field(default_factory=NetworkConfig)
+
+    @field_validator("time_budget")
+    @classmethod
+    def _duration(cls, text: str | None) -> str | None:
+        if text is not None:
+            seconds_of(text)
+        return text
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds of a duration: ``90s``, ``10m``, ``2h``, or a number of seconds."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
+    if found is None or float(found[1]) <= 0:
+        raise ValueError(f"expected a duration such as 90s, 10m or 2h, found {text!r}")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 class TrainBlendConfig(TrainTabularConfig):
@@ -105,6 +126,21 @@ class TrainBlendConfig(TrainTabularConfig):
         "fitted",
         description="how models are mixed: equally, or by non-negative weights per task that are "
         "fitted to predictions out of fold",
+    )
+
+
+class TrainAutoConfig(TrainBlendConfig):
+    """The best model of a table within a time budget; what is not said is chosen, and printed."""
+
+    time_budget: str | None = Field(
+        "10m",
+        description="time that fitting may take, as 90s, 10m or 2h; models that would take longer "
+        "are left out, which is said",
+    )
+    choose_split: bool = Field(
+        True,
+        description="whether a random split is replaced: by time where data.time_column is "
+        "given, else by scaffold, as new molecules are seldom drawn at random",
     )
 
 

@@ -167,7 +167,7 @@ def read_inputs(config: TrainConfig, n_folds: int = 1) -> Inputs:
         task_types = tuple(task_types[t] for t in left)
     if unseen is not None and unseen.note:
         notes.append(unseen.note)
-    rows = TableRows.of_molecules(read, named=has_names(config.data))
+    rows = _rows(config, read)
     return Inputs(table, tables, folds, task_types, notes, rows, unseen)
 
 
@@ -182,6 +182,15 @@ def _few_labels(tables: SplitTables, folds: list[SplitTables]) -> list[int]:
             hint="Another split_type or split_seed.",
         )
     return few
+
+
+def read_rows(config: TrainConfig) -> TableRows:
+    """Return the digests of the table that a configuration names."""
+    return _rows(config, _load(config))
+
+
+def _rows(config: TrainConfig, read: MoleculeTable) -> TableRows:
+    return TableRows.of_molecules(read, named=has_names(config.data))
 
 
 def with_groups(config: TrainChempropConfig) -> TrainChempropConfig:

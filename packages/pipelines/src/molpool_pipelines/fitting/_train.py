@@ -8,8 +8,10 @@ from pathlib import Path
 from molpool_common import default_folder
 from rich.console import Console
 
+from molpool_pipelines.fitting._auto import choose
 from molpool_pipelines.fitting._config import (
     CrossValidated,
+    TrainAutoConfig,
     TrainChempropConfig,
     TrainMILConfig,
     TrainTabularConfig,
@@ -114,6 +116,36 @@ def train_tabular(
     from molpool_pipelines.fitting._tabular_run import train_and_write
 
     return train_and_write(console, config, inputs, path, arguments)
+
+
+def train_auto(
+    config: TrainAutoConfig, *, name: str = "auto", arguments: Sequence[str] = ()
+) -> Path:
+    """Choose columns and split, and train a calibrated blend within the time budget.
+
+    Parameters
+    ----------
+    config : TrainAutoConfig
+        The run; what is not said is chosen.
+    name : str
+        Names the run folder where `config.save_dir` does not.
+    arguments : sequence of str
+        The command line, for the record.
+
+    Returns
+    -------
+    Path
+        The run folder.
+
+    Raises
+    ------
+    InputError, FeatureError, ModelError
+        If table, configuration or folder are wrong; then nothing has been written.
+    """
+    config, notes = choose(config)
+    for note in notes:
+        Console().print(note, highlight=False)
+    return train_tabular(config, name=name, arguments=arguments)
 
 
 def check_machine(config: TrainChempropConfig | TrainMILConfig) -> None:

@@ -32,5 +32,6 @@ from ._values import exact_labels as exact_labels
 from ._values import read_signs as read_signs
 from .profile._page import describe_and_report as describe_and_report
 from .profile._reading import Columns as Columns
+from .profile._reading import choose_columns as choose_columns
 from .profile._reading import read_configured as read_configured
 from .profile._reading import read_named as read_named

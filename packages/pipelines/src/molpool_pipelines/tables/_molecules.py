@@ -194,16 +194,19 @@ class Reading:
         self.faulty: set[str] = set()
         self._tasks = tuple(wanted.config.target_columns)
         self._labels = np.zeros(len(self._tasks), dtype=np.int64)
+        self._sources = self._counted = 0
 
     def source(self, source: SourceConfig) -> MoleculeTable | None:
         """Return the table of one source; None where it has faults."""
         before = len(self.faults)
+        self._sources += 1
         frame, where = _read_source(source)
         table = _Table(source, frame, where, [source.column_for(t) for t in self._tasks])
         self._require(table)
         # Where every row must be right, cells are looked at before minutes of parsing.
         every = np.arange(frame.height)
         cells = self._cells(table, every) if self.wanted.strict else None
+        self._count(cells)
         wrong = len(self.faults) > before
         if source.smiles_column not in frame.columns or (wrong and frame.height > _QUICK):
             return None
@@ -213,15 +216,26 @@ class Reading:
         with self.faults.catching():
             _check_smiles(found, source.smiles_column, where, self.wanted.on_bad_smiles)
         parsed = np.flatnonzero(found.blocks != "")
-        cells = cells or self._cells(table, parsed)
+        if not len(parsed):
+            return None
+        if cells is None:
+            cells = self._cells(table, parsed)
+            self._count(cells)
         targets = self._converted(table, cells, found.masses)
-        self._labels += np.isfinite(targets).sum(axis=0)
         if len(self.faults) > before:
             return None
         return _molecules(table, found, parsed, cells, targets, self._tasks)
 
+    def _count(self, cells: _Cells | None) -> None:
+        if cells is not None:
+            counts = [0 if n is None else int(np.isfinite(n).sum()) for n in cells.numbers]
+            self._labels += np.array(counts, dtype=np.int64)
+        self._counted += cells is not None
+
     def check_labels(self) -> None:
         """Note the tasks with too few labels, of which nothing else is wrong."""
+        if self._counted < self._sources:
+            return  # nobody knows what the others have
         least = self.wanted.min_labels
         for name, n in zip(self._tasks, self._labels.tolist(), strict=True):
             if n < least and name not in self.faulty:
@@ -248,7 +262,8 @@ class Reading:
         for task, column in zip(self._tasks, table.columns, strict=True):
             if column is not None:
                 with self._of_task(task):
-                    require_columns(frame, [column.column], key="data.target_columns", where=where)
+                    key = self.wanted.target_key
+                    require_columns(frame, [column.column], key=key, where=where)
 
     def _cells(self, table: _Table, at: IntArray) -> _Cells:
         """Read the cells of rows, by position, and note which are wrong."""

@@ -48,7 +48,10 @@ _AUXILIARY = "aux"
 """Section whose ``columns`` are auxiliary targets, by group."""
 
 _BY_NAME: tuple[tuple[Role, str], ...] = (
-    ("id", r"(row|index|unnamed( \d+)?|no|nr|number|id|ids|uuid|guid|name|batch id|cas|cid|inchikey)"),
+    (
+        "id",
+        r"(row|index|unnamed( \d+)?|no|nr|number|id|ids|uuid|guid|name|batch id|cas|cid|inchikey)",
+    ),
     ("id", r"(.+ (id|index|no|nr)|(molecule|compound|sample|mol|cpd) (name|number))"),
     ("structure", r"(smiles|canonical smiles|inchi|mol|structure|.+ smiles|smiles .+)"),
     ("fold", r"(.* )?(cv )?folds?( \d+)?"),
