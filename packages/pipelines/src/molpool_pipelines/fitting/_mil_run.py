@@ -28,6 +28,7 @@ from mil_attn import (
     predict,
     read_bags,
     split_bags,
+    split_notes,
 )
 from molpool_common import (
     FloatArray,
@@ -154,7 +155,8 @@ def read_inputs(config: TrainMILConfig, progress: Progress | None = None) -> MIL
         named=section.names is not None,
         with_features=section.kind != "smiles",
     )
-    return MILInputs(data, split, unseen, _notes(data, split), rows, *names)
+    notes = [*_notes(data, split), *split_notes(data, split, config)]
+    return MILInputs(data, split, unseen, notes, rows, *names)
 
 
 def rejected_bags(data: BagData | None, source: str | None) -> pl.DataFrame:
