@@ -17,21 +17,27 @@ MOST_SCALES = 20
 
 def show_prepared(console: Console, prepared: rt.Prepared) -> None:
     """Print what became of the rows."""
-    counts, mapping = prepared.counts, prepared.mapping
+    counts, rows = prepared.counts, prepared.rows
     console.print(
         f"{counts['read']:,} rows read, {counts['kept']:,} kept:"
-        f" {mapping['species'].n_unique():,} species in"
-        f" {mapping['species_cluster'].n_unique():,} supercategories"
+        f" {rows['species'].n_unique():,} species in"
+        f" {rows['species_cluster'].n_unique():,} supercategories"
     )
-    dropped = {
+    others = {
+        "anchors": "are of anchors, whose times are covariates",
+        "empty_cells": "are empty cells",
+        "other_libraries": "are of other libraries",
         "without_supercategory": "without a supercategory are dropped",
         "without_subgroup": "without a subgroup are dropped",
         "without_target": "without a retention time are dropped",
+        "without_covariate": "without a value of some covariate are dropped",
         "capped": "are beyond the cap",
     }
-    for key, what in dropped.items():
-        if counts[key]:
+    for key, what in others.items():
+        if counts.get(key):
             console.print(f"{counts[key]:,} rows {what}")
+    for note in prepared.notes:
+        console.print(note, highlight=False, markup=False)
     for name in () if prepared.imputer is None else prepared.imputer.indicated:
         console.print(f"Gaps of {name} are the run's median, marked in {name}_missing.")
     if prepared.collisions.height:

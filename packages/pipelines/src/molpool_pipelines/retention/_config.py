@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from molpool_common import (
     ConfigModel,
+    IdSpelling,
     InputError,
     RunFolder,
     check_free,
@@ -23,6 +24,8 @@ from rt_ridge import RidgeConfig, ShiftConfig, SimulateConfig, SlopePooling
 
 Format = Literal["png", "svg", "pdf"]
 Model = Literal["partial_pooling", "supercategory", "ridge", "lasso"]
+Layout = Literal["rows", "run_columns", "compound_columns"]
+AbsentCovariates = Literal["error", "center"]
 Count = Annotated[int, Field(ge=1)]
 
 COVARIATES = ("IS_*", "RS_*", "ES_*", "run_covariate_*")
@@ -127,14 +130,42 @@ class DataConfig(ConfigModel):
 class PrepareConfig(FolderConfig, DataConfig):
     """From raw tables to nested ids, checked, capped and imputed."""
 
-    species_raw: str = Field("species_raw", description="column of the subgroup: text or ids")
-    cluster_raw: str = Field("species_group_raw", description="column of its supercategory")
+    layout: Layout = Field(
+        "rows",
+        description="rows: one row a measurement or a peak; run_columns: one row a compound, its "
+        "times in a column per run; compound_columns: one row a run, a column per compound",
+    )
+    value_cols: Paths = Field(
+        default_factory=list,
+        description="wide layouts: columns of times, or patterns; by default all without a role",
+    )
+    species_raw: str | None = Field(
+        "species_raw", description="column of the subgroup: text or ids; None: all rows are of one"
+    )
+    cluster_raw: str | None = Field(
+        "species_group_raw", description="column of its supercategory; None: there is one"
+    )
     compound_col: str = Field("comp_id", description="column of the compound: ids, or names")
-    target_col: str = Field("rt", description="column of the retention time")
-    run_col: str = Field("run", description="column of the run, for the medians of gaps")
+    target_col: str = Field(
+        "rt", description="column of the retention time; without a column rt: for prediction only"
+    )
+    run_col: str = Field("run", description="column of the run, for anchors and medians of gaps")
+    ids: IdSpelling = Field(
+        "auto",
+        description="auto: 7 and 7.0 are one id in a column of numbers, and files or cells that "
+        "disagree are refused; text: ids are what is written; number: 007 is 7 too",
+    )
     covariates: Names = Field(
         default_factory=lambda: list(COVARIATES),
-        description="columns of run covariates, or patterns with * and ?",
+        description="columns of run covariates, or patterns with * and ?; without any: intercepts",
+    )
+    anchors: Paths = Field(
+        default_factory=list,
+        description="compounds, or patterns of them, whose times in a run are its covariates; "
+        "their rows are taken out",
+    )
+    anchor_col: str | None = Field(
+        None, description="column that marks the rows of anchors: 1 or 0, true or false, ..."
     )
     library_col: str | None = Field(None, description="column of the library: one file each")
     libs: Names | None = Field(None, description="libraries to keep, as 208,209; needs library_col")
@@ -144,11 +175,20 @@ class PrepareConfig(FolderConfig, DataConfig):
     compound_name: str | None = Field(
         None, description="column of compound names, for the report of colliding ids"
     )
-    missing_target: Literal["error", "drop"] = Field(
-        "error", description="rows without a retention time: refuse, or leave out and count"
+    missing_target: Literal["error", "drop", "keep"] = Field(
+        "error",
+        description="rows without a retention time: refuse, leave out and count, or keep for "
+        "prediction",
     )
-    missing_covariates: Literal["error", "run_median"] = Field(
-        "error", description="gaps: refuse, or fill by the run's median and add an indicator"
+    missing_covariates: Literal["error", "run_median", "drop"] = Field(
+        "error",
+        description="gaps: refuse, fill by the run's median and add an indicator, or leave the "
+        "rows out and count",
+    )
+    absent_covariates: AbsentCovariates = Field(
+        "error",
+        description="covariates that a whole file lacks: refuse, or take their mean over the "
+        "other rows (of the previous prepare, with like)",
     )
     like: str | None = Field(
         None, description="folder of a previous prepare whose ids and medians are used again"
