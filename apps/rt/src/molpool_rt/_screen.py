@@ -81,9 +81,12 @@ def show_predictions(console: Console, predictions: rt.PredictionFile) -> None:
     console.print(f"{predictions.path}: {n_rows:,} rows", soft_wrap=True)
     if predictions.calibrated:
         console.print("Intervals are calibrated on runs held out from the fit.")
-    said = {"pair": "by coefficients of their own pair", "none": "without a prediction: never seen"}
     for level, n in predictions.levels.items():
-        console.print(f"  {n:>12,}  {said.get(level, f'by the level {level}')}")
+        said = "by coefficients of their own pair" if level == "pair" else f"by the level {level}"
+        if level != "none":
+            console.print(f"  {n:>12,}  {said}")
+    for reason, n in predictions.reasons.items():
+        console.print(f"  {n:>12,}  without a prediction: {reason}", highlight=False, markup=False)
 
 
 def show_evaluation(console: Console, evaluation: rt.Evaluation) -> None:

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import glob
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -68,6 +69,13 @@ Paths = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str)
 Names = Annotated[list[str], BeforeValidator(lambda v: _as_text(_split_at_commas(v)))]
 
 
+_INPUTS = (
+    *("data", "train", "test", "descriptors", "classes"),
+    *("like", "artefacts", "runs", "evaluation"),
+)
+"""Keys of what commands read."""
+
+
 class FolderConfig(ConfigModel):
     """Where a command writes."""
 
@@ -78,7 +86,25 @@ class FolderConfig(ConfigModel):
         """Return where a command may write, or raise `InputError`; makes nothing yet."""
         path = Path(self.save_dir) if self.save_dir else default_folder(command)
         check_free(path, overwrite=self.overwrite)
+        if self.overwrite:
+            self._spare_inputs(path)
         return path
+
+    def _spare_inputs(self, folder: Path) -> None:
+        """Refuse to replace a folder that holds what is read."""
+        place = folder.resolve()
+        for key in _INPUTS:
+            given = getattr(self, key, None) or []
+            texts = [given] if isinstance(given, str) else given
+            for text in texts:
+                found = glob.glob(text) or [text.partition("=")[2] or text]
+                inside = [p for p in map(Path, found) if place in (p.resolve(), p.resolve().parent)]
+                if inside:
+                    raise InputError(
+                        "save_dir",
+                        expected=f"a folder without what is read, as {key} says",
+                        found=f"{str(folder)!r} with {inside[0].name!r}",
+                    )
 
     def open_folder(self, path: str | Path, arguments: Sequence[str] = ()) -> RunFolder:
         """Make a run folder that holds this configuration.
@@ -106,9 +132,27 @@ class FolderConfig(ConfigModel):
         return run
 
 
-def free_file(path: str | Path, *, overwrite: bool) -> Path:
-    """Return the file that a command may write, or raise `InputError`."""
+def free_file(
+    path: str | Path, *, overwrite: bool, inputs: Mapping[str, Sequence[Path]] | None = None
+) -> Path:
+    """Return the file that a command may write, or raise `InputError`.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    overwrite : bool
+        Whether it may exist.
+    inputs : mapping of str to sequence of Path, optional
+        Files that are read, which it may never be, by the key that names them.
+    """
     path = Path(path)
+    for key, files in (inputs or {}).items():
+        # Also by another name: a link, a path through a folder above.
+        if path.exists() and any(file.exists() and path.samefile(file) for file in files):
+            raise InputError(
+                "output", expected=f"another file than {key}", found=f"{str(path)!r}, which is read"
+            )
     if not path.parent.is_dir():
         raise InputError("output", expected="a folder that exists", found=repr(str(path.parent)))
     if path.is_dir() or (path.exists() and not overwrite):
@@ -166,6 +210,10 @@ class PrepareConfig(FolderConfig, DataConfig):
     )
     anchor_col: str | None = Field(
         None, description="column that marks the rows of anchors: 1 or 0, true or false, ..."
+    )
+    anchor_values: Paths = Field(
+        default_factory=list,
+        description="what anchor_col holds in these rows where it is no flag, or patterns",
     )
     library_col: str | None = Field(None, description="column of the library: one file each")
     libs: Names | None = Field(None, description="libraries to keep, as 208,209; needs library_col")
@@ -286,10 +334,17 @@ class FitConfig(FolderConfig, ModelConfig, DataConfig, TrainingColumnsConfig):
     )
 
 
+_ABSENT = (
+    "covariates of the fit that a whole file lacks: refuse, or take their mean over the training "
+    "rows"
+)
+
+
 class PredictConfig(DataConfig, TableConfig):
     """Predictions for a table, row by row."""
 
     artefact: str | None = Field(None, description="run folder of a fit, or its coefficients.npz")
+    absent_covariates: AbsentCovariates = Field("error", description=_ABSENT)
     output: str = Field("predictions.parquet", description="file to write, .parquet or .csv")
     overwrite: bool = Field(False, description="replace the file if it exists")
     keep_cols: Names = Field(default_factory=list, description="columns to carry over")
@@ -301,6 +356,7 @@ class PredictConfig(DataConfig, TableConfig):
 class ScoreConfig(TableConfig):
     """How predictions are scored, and on which rows."""
 
+    absent_covariates: AbsentCovariates = Field("error", description=_ABSENT)
     require_seen_group: bool = Field(
         False, description="leave out rows of pairs without any training row"
     )

@@ -45,6 +45,8 @@ def matching_covariates(table: TableFiles, patterns: Sequence[str]) -> list[str]
 
 def uneven(table: TableFiles, patterns: Sequence[str]) -> dict[str, list[str]]:
     """Return the covariates that only some files have, by the file that lacks them."""
+    if len(table.files) == 1:
+        return {}
     headers = {file: table_header(file, table.key) for file in table.files}
     names = list(dict.fromkeys(name for header in headers.values() for name in header))
     wanted = matching_covariates(TableFiles(table.files, names, table.key), patterns)

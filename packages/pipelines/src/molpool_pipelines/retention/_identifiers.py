@@ -6,14 +6,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
-from molpool_common import IdKind, InputError
+from molpool_common import ConfigModel, IdKind, InputError
 from rt_ridge import Imputer, MappingColumns, check_ids, map_species
+
+from molpool_pipelines.tables import TableFiles
 
 SPECIES, CLUSTER, COMPOUND = "species_raw", "species_group_raw", "compound_raw"
 """Columns of names, whatever the raw table calls them."""
+
+Config = TypeVar("Config", bound=ConfigModel)
 
 RECORD, MAPPING, COMPOUNDS = "prepared.json", "mapping.csv", "compounds.csv"
 
@@ -177,6 +181,30 @@ class Previous:
             self.clusters.apply(rest[CLUSTER]).alias("species_cluster"),
             rows=pl.lit(0, dtype=pl.UInt32),
         )
+
+
+def as_prepared(config: Config, table: TableFiles) -> Config:
+    """Return a configuration with the columns of run and target of a prepared table.
+
+    Only names that are at their default are changed, and only where the table, which lies in the
+    folder of a preparation, has no column of that name.
+    """
+    record = table.files[0].parent / RECORD
+    if not record.is_file():
+        return config
+    try:
+        stored = json.loads(record.read_text(encoding="utf-8")).get("columns", {})
+    except (ValueError, AttributeError):
+        return config
+    changed: dict[str, object] = {}
+    for key, name in stored.items():
+        default = type(config).model_fields[key].default if key in type(config).model_fields else ""
+        if default and getattr(config, key) == default and default not in table and name in table:
+            changed[key] = name
+    calibrate = getattr(config, "calibrate", None)
+    if isinstance(calibrate, ConfigModel) and "run_col" in stored:
+        changed["calibrate"] = as_prepared(calibrate, table)
+    return config.model_copy(update=changed)
 
 
 def _imputer(stored: dict[str, Any]) -> Imputer:

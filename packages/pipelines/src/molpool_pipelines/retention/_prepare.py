@@ -291,6 +291,7 @@ def _identified(
             # Those of the first table stay: what is at the centre has no effect of a slope.
             "centers": centers | (previous.centers if previous else {}),
             "anchors": raw.anchors,
+            "columns": {"run_col": config.run_col, "target_col": config.target_col},
         },
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import polars as pl
@@ -300,7 +301,8 @@ class _Part:
         }
         columns |= {name: _text(frame[name]) for name in self.optional}
         if config.anchor_col is not None:
-            columns[ANCHOR] = _flags(frame[config.anchor_col], self.where)
+            marks, cells = frame[config.anchor_col], config.anchor_values
+            columns[ANCHOR] = _like(marks, cells) if cells else _flags(marks, self.where)
         columns |= {name: self._number(name) for name in plan.names}
         return columns
 
@@ -381,6 +383,14 @@ def _value_columns(
     return values
 
 
+def _like(column: pl.Series, patterns: Sequence[str]) -> pl.Series:
+    """Return which cells are one of some texts, or match one of some patterns."""
+    words = column.cast(pl.String).str.strip_chars()
+    distinct = words.drop_nulls().unique().to_list()
+    found = [w for w in distinct if w in patterns or any(fnmatchcase(w, p) for p in patterns)]
+    return words.is_in(found).fill_null(value=False).alias(ANCHOR)
+
+
 def _flags(column: pl.Series, where: str) -> pl.Series:
     """Return a column of flags; what is missing is false.
 
@@ -398,6 +408,7 @@ def _flags(column: pl.Series, where: str) -> pl.Series:
             expected="flags: 1 or 0, true or false, yes or no",
             found=f"{column[unknown[0]]!r} (rows {listed([row + 1 for row in unknown])})",
             where=where,
+            hint="--anchor-values says which cells mark anchors.",
         )
     return words.is_in(_TRUE).fill_null(value=False).alias(ANCHOR)
 
