@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
-from molpool_common import Command, InputError, console, dispatch
+from molpool_common import Command, InputError, console, dispatch, expanded
 
 PROG = "molpool-data"
 _Options = TypeVar("_Options")
@@ -126,7 +126,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(options: Callable[..., _Options], command: str, argv: Sequence[str]) -> _Options:
     settings: tuple[Any, ...] = (tyro.conf.FlagCreatePairsOff,)
-    return tyro.cli(options, prog=f"{PROG} {command}", args=list(argv), config=settings)
+    given = expanded(list(argv))
+    return tyro.cli(options, prog=f"{PROG} {command}", args=given, config=settings)
 
 
 def _list(argv: Sequence[str]) -> None:

@@ -87,6 +87,8 @@ def show_predictions(console: Console, predictions: rt.PredictionFile) -> None:
             console.print(f"  {n:>12,}  {said}")
     for reason, n in predictions.reasons.items():
         console.print(f"  {n:>12,}  without a prediction: {reason}", highlight=False, markup=False)
+    if predictions.rejected is not None:
+        console.print(f"{predictions.rejected}: the rows without", soft_wrap=True)
 
 
 def show_evaluation(console: Console, evaluation: rt.Evaluation) -> None:

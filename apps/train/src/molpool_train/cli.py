@@ -9,12 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import tyro
-from molpool_common import Command, InputError, dispatch, parse_config, rewriting, take_config
+from molpool_common import (
+    Command,
+    InputError,
+    dispatch,
+    expanded,
+    parse_config,
+    rewriting,
+    take_config,
+)
 
 if TYPE_CHECKING:
-    from molpool_pipelines.fitting import TrainChempropConfig, TrainMILConfig
+    from molpool_pipelines.fitting import TrainChempropConfig, TrainMILConfig, TrainTabularConfig
 
-ConfigT = TypeVar("ConfigT", "TrainChempropConfig", "TrainMILConfig")
+ConfigT = TypeVar("ConfigT", "TrainChempropConfig", "TrainMILConfig", "TrainTabularConfig")
 PROG = "molpool-train"
 
 
@@ -44,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run molpool-train and return its exit code."""
     commands = {
         "chemprop": Command("train a multi-task Chemprop model from a table of SMILES", _chemprop),
+        "tabular": Command("train models on features of molecules", _tabular),
+        "blend": Command("train several models on features, weighed by task", _blend),
         "mil": Command("train attention over the conformers of molecules, or other bags", _mil),
         "migrate-config": Command("rewrite legacy sampling keys to joint_sampling", _migrate),
     }
@@ -58,6 +68,31 @@ def _chemprop(argv: Sequence[str]) -> None:
     train_chemprop(config, name=name, arguments=[PROG, "chemprop", *argv])
 
 
+def _tabular(argv: Sequence[str]) -> None:
+    from molpool_pipelines.fitting import TrainTabularConfig
+
+    _train_tabular(TrainTabularConfig, "tabular", "Train models on features of molecules.", argv)
+
+
+def _blend(argv: Sequence[str]) -> None:
+    from molpool_pipelines.fitting import TrainBlendConfig
+
+    _train_tabular(TrainBlendConfig, "blend", "Train models on features, weighed by task.", argv)
+
+
+def _train_tabular(
+    of: type[TrainTabularConfig], command: str, description: str, argv: Sequence[str]
+) -> None:
+    def parse(argv: Sequence[str]) -> TrainTabularConfig:
+        return parse_config(of, argv, prog=f"{PROG} {command}", description=description)
+
+    config, name = _resumed(parse, argv, command)
+
+    from molpool_pipelines.fitting import train_tabular
+
+    train_tabular(config, name=name, arguments=[PROG, command, *argv])
+
+
 def _mil(argv: Sequence[str]) -> None:
     config, name = _mil_configuration(argv)
 
@@ -70,7 +105,7 @@ def _migrate(argv: Sequence[str]) -> int:
     options = tyro.cli(
         MigrateOptions,
         prog=f"{PROG} migrate-config",
-        args=list(argv),
+        args=expanded(list(argv)),
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     if not options.paths:

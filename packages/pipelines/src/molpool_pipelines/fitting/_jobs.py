@@ -86,7 +86,7 @@ class TrainingJob:
     sampling : Sampling
         How training rows are drawn.
     log : SamplingLog or None
-        What is drawn, where there is a sampler.
+        What is drawn or weighted, where rows are not all alike.
     model : ChempropModel
         Untrained.
     """
@@ -196,7 +196,7 @@ def _build(
 
 
 def _sampling_log(sampling: Sampling, train: MoleculeTable) -> SamplingLog | None:
-    if sampling.sampler is None:
+    if sampling.sampler is None and sampling.weights is None:
         return None
     return SamplingLog(
         sampling.sampler,
@@ -204,6 +204,7 @@ def _sampling_log(sampling: Sampling, train: MoleculeTable) -> SamplingLog | Non
         train.task_names,
         state=sampling.state,
         quality=train.quality,
+        weights=sampling.weights,
     )
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from molpool_common import (
+    PATH,
     ConfigModel,
     IdSpelling,
     InputError,
     RunFolder,
+    absolute_paths,
     check_free,
     default_folder,
     dump_config,
@@ -65,7 +67,8 @@ def _as_text(value: Any) -> Any:
     return [str(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in value]
 
 
-Paths = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
+OneOrMore = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
+Paths = Annotated[OneOrMore, PATH]
 Names = Annotated[list[str], BeforeValidator(lambda v: _as_text(_split_at_commas(v)))]
 
 
@@ -79,7 +82,9 @@ _INPUTS = (
 class FolderConfig(ConfigModel):
     """Where a command writes."""
 
-    save_dir: str | None = Field(None, description="folder to write; by default runs/COMMAND-TIME")
+    save_dir: Annotated[str | None, PATH] = Field(
+        None, description="folder to write; by default runs/COMMAND-TIME"
+    )
     overwrite: bool = Field(False, description="replace the run that is in save_dir")
 
     def free_folder(self, command: str) -> Path:
@@ -127,7 +132,7 @@ class FolderConfig(ConfigModel):
         run.checkpoints.rmdir()
         # With overwrite stored, running the file again would delete what it made.
         stored = self.model_copy(update={"overwrite": False, "save_dir": str(path)})
-        run.write_text(CONFIG, dump_config(stored))
+        run.write_text(CONFIG, dump_config(absolute_paths(stored)))
         run.log("started", arguments=list(arguments))
         return run
 
@@ -179,7 +184,7 @@ class PrepareConfig(FolderConfig, DataConfig):
         description="rows: one row a measurement or a peak; run_columns: one row a compound, its "
         "times in a column per run; compound_columns: one row a run, a column per compound",
     )
-    value_cols: Paths = Field(
+    value_cols: OneOrMore = Field(
         default_factory=list,
         description="wide layouts: columns of times, or patterns; by default all without a role",
     )
@@ -203,7 +208,7 @@ class PrepareConfig(FolderConfig, DataConfig):
         default_factory=lambda: list(COVARIATES),
         description="columns of run covariates, or patterns with * and ?; without any: intercepts",
     )
-    anchors: Paths = Field(
+    anchors: OneOrMore = Field(
         default_factory=list,
         description="compounds, or patterns of them, whose times in a run are its covariates; "
         "their rows are taken out",
@@ -211,7 +216,7 @@ class PrepareConfig(FolderConfig, DataConfig):
     anchor_col: str | None = Field(
         None, description="column that marks the rows of anchors: 1 or 0, true or false, ..."
     )
-    anchor_values: Paths = Field(
+    anchor_values: OneOrMore = Field(
         default_factory=list,
         description="what anchor_col holds in these rows where it is no flag, or patterns",
     )
@@ -238,7 +243,7 @@ class PrepareConfig(FolderConfig, DataConfig):
         description="covariates that a whole file lacks: refuse, or take their mean over the "
         "other rows (of the previous prepare, with like)",
     )
-    like: str | None = Field(
+    like: Annotated[str | None, PATH] = Field(
         None, description="folder of a previous prepare whose ids and medians are used again"
     )
     seed: int = Field(0, ge=0, description="of the random draw of the cap")
@@ -343,9 +348,13 @@ _ABSENT = (
 class PredictConfig(DataConfig, TableConfig):
     """Predictions for a table, row by row."""
 
-    artefact: str | None = Field(None, description="run folder of a fit, or its coefficients.npz")
+    artefact: Annotated[str | None, PATH] = Field(
+        None, description="run folder of a fit, or its coefficients.npz"
+    )
     absent_covariates: AbsentCovariates = Field("error", description=_ABSENT)
-    output: str = Field("predictions.parquet", description="file to write, .parquet or .csv")
+    output: Annotated[str, PATH] = Field(
+        "predictions.parquet", description="file to write, .parquet or .csv"
+    )
     overwrite: bool = Field(False, description="replace the file if it exists")
     keep_cols: Names = Field(default_factory=list, description="columns to carry over")
     descriptors: str | None = Field(
@@ -378,7 +387,7 @@ class ScoreConfig(TableConfig):
 class EvaluateConfig(FolderConfig, DataConfig, ScoreConfig):
     """Errors and coverage of one or several fits on held-out rows."""
 
-    artefacts: Paths = Field(
+    artefacts: OneOrMore = Field(
         default_factory=list, description="run folders of fits, or files, as NAME=PATH or PATH"
     )
 
@@ -387,7 +396,9 @@ class ResultsConfig(ConfigModel):
     """What figures and reports are made from."""
 
     runs: Paths = Field(default_factory=list, description="run folders of fits")
-    evaluation: str | None = Field(None, description="folder of molpool-rt evaluate")
+    evaluation: Annotated[str | None, PATH] = Field(
+        None, description="folder of molpool-rt evaluate"
+    )
 
 
 class PlotConfig(FolderConfig, ResultsConfig):
@@ -401,7 +412,9 @@ class PlotConfig(FolderConfig, ResultsConfig):
 class ReportConfig(ResultsConfig):
     """One HTML page, and one PDF, of fits and of their evaluation."""
 
-    output: str = Field("report.html", description="page to write; the PDF goes beside it")
+    output: Annotated[str, PATH] = Field(
+        "report.html", description="page to write; the PDF goes beside it"
+    )
     pdf: bool = Field(True, description="write the PDF too")
     title: str = Field("Retention times, partially pooled", description="heading")
     overwrite: bool = Field(False, description="replace the files if they exist")

@@ -35,7 +35,8 @@ from molpool_pipelines.retention._config import (
 )
 from molpool_pipelines.retention._identifiers import as_prepared
 from molpool_pipelines.retention._predict import Artefact, Batch, BatchReader
-from molpool_pipelines.retention._rejected import REJECTED, Rejected
+from molpool_pipelines.retention._rejected import Rejected
+from molpool_pipelines.runs import write_rejected
 from molpool_pipelines.tables import TableFiles
 
 
@@ -132,8 +133,8 @@ class Evaluation:
         run.write_text("evaluation.csv", self.frame().write_csv())
         if self.drift is not None:
             run.write_text("drift.csv", self.drift.write_csv())
-        if self.rejected is not None and self.rejected.height:
-            run.write_text(REJECTED, self.rejected.write_csv())
+        if self.rejected is not None:
+            write_rejected(run, self.rejected)
         run.log("finished", rows=self.n_rows)
 
     @classmethod

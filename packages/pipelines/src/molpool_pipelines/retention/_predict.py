@@ -47,6 +47,8 @@ from molpool_pipelines.retention._config import (
     silent,
 )
 from molpool_pipelines.retention._covariates import CENTER
+from molpool_pipelines.retention._rejected import Rejected
+from molpool_pipelines.runs import write_rejected
 from molpool_pipelines.tables import TableChunk, TableFiles
 
 _LOW = 0xFFFFFFFF
@@ -369,12 +371,15 @@ class PredictionFile:
         Whether the intervals are conformal.
     reasons : dict of str to int
         Rows without a prediction, by reason.
+    rejected : Path or None
+        The file that lists them, where there are any.
     """
 
     path: Path
     levels: dict[str, int]
     calibrated: bool
     reasons: dict[str, int]
+    rejected: Path | None
 
 
 def predict(config: PredictConfig, progress: Progress = silent) -> PredictionFile:
@@ -398,20 +403,30 @@ def predict(config: PredictConfig, progress: Progress = silent) -> PredictionFil
             "output", expected="a name that ends in .parquet or .csv", found=repr(output.name)
         )
     artefact, reader = _open(config)
-    levels, reasons = Counter[str](), Counter[str]()
+    levels, reasons, rejected = Counter[str](), Counter[str](), Rejected()
     progress(f"Predicting {reader.table.name}")
     # Written beside and moved at the end: a table that fails in its last chunk leaves no half file.
     with frames_written(output) as writer:
         for frame in _predicted(artefact, reader):
             levels.update(dict(frame["level"].value_counts().iter_rows()))
             reasons.update(dict(frame["reason"].drop_nulls().value_counts().iter_rows()))
+            _set_aside(rejected, frame, reader)
             writer.write(frame)
         if not levels:
             where = reader.table.name
             raise InputError("data", expected="at least one row", found="none", where=where)
     found = {level: levels[level] for level in LEVELS if levels[level]}
     calibrated = artefact.summaries.calibration is not None
-    return PredictionFile(output, found, calibrated, dict(reasons.most_common()))
+    beside = write_rejected(output, rejected.frame())
+    return PredictionFile(output, found, calibrated, dict(reasons.most_common()), beside)
+
+
+def _set_aside(rejected: Rejected, frame: pl.DataFrame, reader: BatchReader) -> None:
+    """Take the rows without a prediction."""
+    rows = frame.drop_nulls("reason")
+    one = pl.Series([reader.table.files[0].name]).new_from_index(0, rows.height)
+    source = rows["file"] if "file" in rows.columns else one
+    rejected.add(rows["row"], rows[reader.compound], source, rows["reason"])
 
 
 def predict_frames(config: PredictConfig) -> Iterator[pl.DataFrame]:

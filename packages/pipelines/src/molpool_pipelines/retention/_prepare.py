@@ -31,7 +31,8 @@ from molpool_pipelines.retention._identifiers import (
     Previous,
 )
 from molpool_pipelines.retention._raw import RawTable, read_raw
-from molpool_pipelines.retention._rejected import REJECTED, Rejected
+from molpool_pipelines.retention._rejected import Rejected
+from molpool_pipelines.runs import write_rejected
 from molpool_pipelines.tables import TableFiles
 
 
@@ -117,8 +118,7 @@ class Prepared:
         run.write_text(MAPPING, self.mapping.write_csv())
         run.write_text(COMPOUNDS, self.compounds.write_csv())
         run.write_text("collisions.csv", self.collisions.write_csv())
-        if self.rejected.height:
-            run.write_text(REJECTED, self.rejected.write_csv())
+        write_rejected(run, self.rejected)
         imputer = None if self.imputer is None else asdict(self.imputer)
         files = {name: rows.height for name, rows in self.files.items()}
         # Last: by the record a later `--like` knows the folder as complete.

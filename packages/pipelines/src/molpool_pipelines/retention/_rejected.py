@@ -1,4 +1,4 @@
-"""Rows that a command set aside, and why: what `rejected.csv` holds."""
+"""Rows that a command sets aside, and why, collected for `rejected.csv`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-REJECTED = "rejected.csv"
 SCHEMA = {"row": pl.Int64, "id": pl.String, "source": pl.String, "reason": pl.String}
 
 

@@ -1,7 +1,8 @@
 """Names of the columns in tables of predictions, and a reader for the names of earlier ones.
 
 Of each task ``TASK`` holds the truth, ``TASK modifier`` whether it is a bound, ``TASK predicted``
-the prediction, ``TASK_sd`` its uncertainty and ``TASK decision`` a class at a threshold. Folds and
+the prediction, ``TASK_sd`` its uncertainty, ``TASK_lower`` and
+``TASK_upper`` its interval, and ``TASK decision`` a class at a threshold. Folds and
 repeats are numbered from 0.
 """
 
@@ -22,9 +23,16 @@ if TYPE_CHECKING:
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
+LOWER, UPPER = "_lower", "_upper"
+"""Endings of the columns of a task's interval."""
+
 SPLIT = "split"
 EARLIER_SPLIT = "side"
 """What the column of the split was called in 2026; folds were numbered from 1 beside it."""
+
+LOSS_WEIGHT = "loss weight: "
+DRAW_WEIGHT = "draw weight: "
+"""What columns of ``sampling.parquet`` begin with that hold the weight of a quality in a phase."""
 
 
 class ColumnsConfig(ConfigModel):
@@ -47,6 +55,8 @@ class ColumnsConfig(ConfigModel):
         " predicted", description="ending of a task's predictions: TASK predicted"
     )
     sd: str = Field("_sd", description="ending of a task's uncertainty, a standard deviation")
+    lower: str = Field(LOWER, description="ending of the lower end of a task's interval")
+    upper: str = Field(UPPER, description="ending of its upper end")
     modifier: str = Field(" modifier", description="ending of a task's signs <, = and > of bounds")
     decision: str = Field(" decision", description="ending of a task's decisions at a threshold")
     tasks: list[str] = Field(

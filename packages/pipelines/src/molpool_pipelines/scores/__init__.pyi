@@ -14,6 +14,7 @@ from ._reading import predictions_of as predictions_of
 from ._reading import read_predictions as read_predictions
 from ._scores import Scores as Scores
 from ._scores import score as score
+from ._strata import Nearest as Nearest
 from ._strata import NearestTraining as NearestTraining
 from ._strata import Stratum as Stratum
 from ._strata import TrainingSet as TrainingSet

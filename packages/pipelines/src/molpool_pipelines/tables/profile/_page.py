@@ -126,7 +126,7 @@ def _bad_smiles(table: MoleculeTable) -> list[Part]:
     bad = table.dropped
     if bad.is_empty():
         return []
-    rows = [[r["source"], r["row"], r["smiles"], r["reason"]] for r in bad.head(10).to_dicts()]
+    rows = [[r["source"], r["row"], r["SMILES"], r["reason"]] for r in bad.head(10).to_dicts()]
     caption = f"The first of {bad.height:,} rows whose SMILES do not parse; they are left out."
     return [Table(["source", "row", "SMILES", "reason"], rows, caption=caption)]
 

@@ -21,7 +21,8 @@ from sampling_core import JointSamplingConfig
 
 from molpool_pipelines.datasets import locate, registry
 from molpool_pipelines.demo import DEMO_NOTICE, DEMO_TASKS, build_demo
-from molpool_pipelines.tables._molecules import DEMO, load_source, load_sources
+from molpool_pipelines.tables._cells import Wanted
+from molpool_pipelines.tables._molecules import DEMO, load_sources
 from molpool_pipelines.tables._table_config import DataConfig, SourceConfig
 from molpool_pipelines.tables._values import describe_signs
 
@@ -104,7 +105,7 @@ def read_configured(config: Path, quality: str | None) -> Described:
     # Times are for splitting, which nothing here does.
     unsplit = data.model_copy(update={"split_type": "random"})
     # The loader of training, so that a profile counts what would be trained on.
-    table = load_sources(sources, unsplit, quality, "drop")
+    table = load_sources(sources, Wanted(unsplit, quality, on_bad_smiles="drop"))
     notes = [f"The data section of {config.name}, units converted."]
     if table.censoring is not None:
         bounds = describe_signs(table.targets, table.censoring, table.task_names)
@@ -145,7 +146,8 @@ def read_named(table: str, file: str | None, columns: Columns) -> Described:
         columns={name: name for name in chosen.targets},
     )
     data = DataConfig(target_columns=list(chosen.targets))
-    return Described(where, load_source(source, data, chosen.quality, "drop"), notes)
+    wanted = Wanted(data, chosen.quality, on_bad_smiles="drop")
+    return Described(where, load_sources([source], wanted), notes)
 
 
 def _open(table: str, file: str | None) -> tuple[pl.DataFrame, str, str]:
