@@ -48,6 +48,11 @@ from ._folders import check_free as check_free
 from ._folders import default_folder as default_folder
 from ._folders import user_cache as user_cache
 from ._folders import write_text as write_text
+from ._ids import IdColumn as IdColumn
+from ._ids import IdKind as IdKind
+from ._ids import Ids as Ids
+from ._ids import IdSpelling as IdSpelling
+from ._ids import joint_ids as joint_ids
 from ._lightning import EpochRecorder as EpochRecorder
 from ._lightning import EpochShuffle as EpochShuffle
 from ._lightning import KeepBestAndLast as KeepBestAndLast

@@ -357,7 +357,14 @@ class MILDataConfig(ConfigModel):
     )
     feature_columns: list[str] = Field(
         default_factory=list,
-        description="for kind bags: columns of features; by default f1, f2, ... or all others",
+        description="for kind bags: columns of features; by default f1, f2, ... or all others "
+        "without a role (targets, weights, folds, plates, ids and what is called so)",
+    )
+    columns_3d: list[str] = Field(
+        default_factory=list, description="columns of features_3d, as feature_columns"
+    )
+    columns_2d: list[str] = Field(
+        default_factory=list, description="columns of features_2d, as feature_columns"
     )
     features_3d: Annotated[str | None, PATH] = Field(
         None, description="for kind features: one row per conformer"
