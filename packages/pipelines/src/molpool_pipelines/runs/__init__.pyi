@@ -17,6 +17,7 @@ from ._folder import ACCEPT_CHANGED_TABLE as ACCEPT_CHANGED_TABLE
 from ._folder import AFFINITY as AFFINITY
 from ._folder import ATTENTION_PAGE as ATTENTION_PAGE
 from ._folder import ATTENTION_SDF as ATTENTION_SDF
+from ._folder import BASELINE_MODELS as BASELINE_MODELS
 from ._folder import CALIBRATION as CALIBRATION
 from ._folder import CELLS as CELLS
 from ._folder import CHECKPOINTS as CHECKPOINTS
@@ -47,6 +48,7 @@ from ._folder import predictions_of_table as predictions_of_table
 from ._machine import check_accelerator as check_accelerator
 from ._metrics import MACRO as MACRO
 from ._metrics import SCHEMA_VERSION as SCHEMA_VERSION
+from ._metrics import BaselineSet as BaselineSet
 from ._metrics import MemberMetrics as MemberMetrics
 from ._metrics import Metrics as Metrics
 from ._metrics import MetricValue as MetricValue
