@@ -57,7 +57,11 @@ def read_inputs(config: AffinityCommandConfig) -> Inputs:
     """
     _check_tasks(config)
     read = load_molecules(
-        config.data, config.data_path, on_bad_smiles=config.on_bad_smiles, min_labels=0
+        config.data,
+        config.data_path,
+        on_bad_smiles=config.on_bad_smiles,
+        min_labels=0,
+        read=config.read,
     )
     # The split of the training run, so that no test molecule helps to choose the groups.
     table = split_table(read, config.data, config.seed).train if config.rows == "train" else read
@@ -111,7 +115,7 @@ def _check_batch(config: AffinityCommandConfig, n_rows: int) -> None:
 
 
 def _notes(config: AffinityCommandConfig, read: MoleculeTable, table: MoleculeTable) -> list[str]:
-    notes = []
+    notes = list(read.notes)
     if config.data.dataset == DEMO or any(s.dataset == DEMO for s in config.data.sources):
         notes.append(DEMO_NOTICE)
     notes += rejected_note(read.dropped, rejected_beside(config.save_path).name)

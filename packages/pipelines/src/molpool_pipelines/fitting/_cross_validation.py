@@ -196,7 +196,9 @@ def _entries(
                 found=str(len(cv.cells)),
             )
         return None
-    table = load_molecules(data, config.data_path, on_bad_smiles=config.on_bad_smiles)
+    table = load_molecules(
+        data, config.data_path, on_bad_smiles=config.on_bad_smiles, read=config.read
+    )
     rows = np.flatnonzero(table.hold_out)
     positions = row_positions(table)[0][rows]
     keep, held, _ = data.split_ratios

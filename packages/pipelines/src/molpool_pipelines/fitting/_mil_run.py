@@ -142,14 +142,21 @@ def read_inputs(config: TrainMILConfig, progress: Progress | None = None) -> MIL
     for path in (config.data_path, section.predict_path):
         if path is not None and section.kind == "smiles" and config.on_bad_smiles == "error":
             # Before conformers are computed, which takes minutes.
-            refuse_bad_smiles(path, section.smiles_column)
-    data = read_bags(config.data_path, section, config, progress=progress)
+            refuse_bad_smiles(path, section.smiles_column, config.read)
+    data = read_bags(config.data_path, section, config, progress=progress, read=config.read)
     split = split_bags(data, config)
     unseen = None
     if section.predict_path:
         # Its other columns, targets too, are no features of the model.
         same = with_features_of(section, data)
-        unseen = read_bags(section.predict_path, same, config, labelled=False, progress=progress)
+        unseen = read_bags(
+            section.predict_path,
+            same,
+            config,
+            labelled=False,
+            progress=progress,
+            read=config.read,
+        )
     names = [None if p is None else Path(p).name for p in (config.data_path, section.predict_path)]
     rows = TableRows.of_bags(
         data,

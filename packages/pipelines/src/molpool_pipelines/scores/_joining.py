@@ -15,6 +15,7 @@ import polars as pl
 from molpool_common import (
     BadSmiles,
     InputError,
+    ReadConfig,
     inchikeys,
     listed,
     parse_smiles,
@@ -68,11 +69,14 @@ class Joining:
         What tells rows; auto: ids where both tables have them, else structures.
     on_bad_smiles : {"error", "drop", "keep"}
         What becomes of rows of the truth whose SMILES do not parse, where structures tell rows.
+    read : ReadConfig or None
+        What is known of the file of the truth.
     """
 
     columns: ColumnsConfig
     by: Join = "auto"
     on_bad_smiles: OnBadSmiles = "error"
+    read: ReadConfig | None = None
 
     def join(self, frame: pl.DataFrame, name: str, path: Path) -> Joined:
         """Return the rows of a table of truth with their predictions.
@@ -93,7 +97,7 @@ class Joining:
             has no prediction.
         """
         named = self.columns
-        truth = with_split(read_table(path), named.split)
+        truth = with_split(read_table(path, self.read), named.split)
         tasks = named.tasks or _shared(frame, truth, named, path.name)
         require_columns(truth, tasks, key="columns.tasks", where=path.name)
         pairs = self._pairs(frame, name, truth, path.name)

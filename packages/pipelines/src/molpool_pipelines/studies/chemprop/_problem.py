@@ -296,7 +296,12 @@ def chemprop_tabular(config: HPOChempropConfig) -> TabularStudy:
 def chemprop_outer(config: HPOChempropConfig) -> OuterTest:
     """Return the outer test of a study of molecules."""
     table = merge_duplicates(
-        load_molecules(config.data, config.data_path, on_bad_smiles=config.on_bad_smiles),
+        load_molecules(
+            config.data,
+            config.data_path,
+            on_bad_smiles=config.on_bad_smiles,
+            read=config.read,
+        ),
         config.duplicates,
     )
     test = split_table(table, config.data, config.seed).test

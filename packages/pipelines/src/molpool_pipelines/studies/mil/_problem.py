@@ -196,7 +196,7 @@ def mil_tabular(config: HPOMILConfig) -> TabularStudy:
 def mil_outer(config: HPOMILConfig) -> OuterTest:
     """Return the outer test of a study of bags."""
     assert config.data_path is not None
-    bags = read_bags(config.data_path, config.data, config)
+    bags = read_bags(config.data_path, config.data, config, read=config.read)
     test = bags.take(outer_split(bags, config).test)
     return OuterTest(_feature_rows(config, test), tuple(test.ids))
 
