@@ -56,13 +56,20 @@ from molpool_pipelines.runs import (
     Metrics,
     MetricValue,
     SplitMetrics,
+    TableRows,
     TaskMetrics,
     check_folder,
     open_folder,
     read_metrics,
 )
 from molpool_pipelines.runs import METRICS as METRICS_FILE
-from molpool_pipelines.tables import load_molecules, row_positions, split_inputs
+from molpool_pipelines.tables import (
+    MoleculeTable,
+    has_names,
+    load_molecules,
+    row_positions,
+    split_inputs,
+)
 
 Command = TrainChempropCommand | TrainTabularCommand | TrainBlendCommand | TrainMILCommand
 
@@ -132,8 +139,13 @@ def cross_validate(
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)
     _check(config)
-    entries = None if isinstance(config, TrainMILCommand) else _entries(config)
+    entries, rows = None, None
+    if not isinstance(config, TrainMILCommand):
+        table = _read(config, path)
+        entries, rows = _entries(config, table), _rows_of(config, table)
     run = open_folder(config, path, arguments)
+    if rows is not None:
+        rows.write(run)
     if run.checkpoints.is_dir():
         # Those of the folds are in their own folders.
         run.checkpoints.rmdir()
@@ -179,8 +191,28 @@ def _check(config: Command) -> None:
             )
 
 
+def _read(config: TrainChempropCommand | TrainTabularCommand, path: Path) -> MoleculeTable:
+    """Return the table; a resumed cross-validation refuses another than the one it began with."""
+    table = load_molecules(config.data, config.data_path, on_bad_smiles=config.on_bad_smiles)
+    before = TableRows.read(path) if config.resume else None
+    changes = before.changes(_rows_of(config, table)) if before is not None else []
+    if changes:
+        raise InputError(
+            "data_path",
+            expected=f"the table that the folds were drawn of, whose rows {SPLIT_FILE} numbers",
+            found="; ".join(changes),
+            where=str(path),
+            hint="Start another cross-validation with the table as it is now.",
+        )
+    return table
+
+
+def _rows_of(config: TrainChempropCommand | TrainTabularCommand, table: MoleculeTable) -> TableRows:
+    return TableRows.of_molecules(table, named=has_names(config.data))
+
+
 def _entries(
-    config: TrainChempropCommand | TrainTabularCommand,
+    config: TrainChempropCommand | TrainTabularCommand, table: MoleculeTable
 ) -> list[dict[str, list[int]]] | None:
     """Return the rows of each fold, repeat after repeat, as Chemprop reads them.
 
@@ -196,7 +228,6 @@ def _entries(
                 found=str(len(cv.cells)),
             )
         return None
-    table = load_molecules(data, config.data_path, on_bad_smiles=config.on_bad_smiles)
     rows = np.flatnonzero(table.hold_out)
     positions = row_positions(table)[0][rows]
     keep, held, _ = data.split_ratios

@@ -38,6 +38,7 @@ from molpool_pipelines.runs import (
     STUDY,
     Tracker,
     TrackingConfig,
+    as_begun,
     check_same_table,
     tracking,
     write_rejected,
@@ -367,6 +368,8 @@ def run_study(
     console = Console()
     path = _folder(settings, name)
     check_folder(settings, path)
+    if not settings.overwrite:
+        config = as_begun(config, path)
     # Trials and best.yaml name the table in full too.
     config = absolute_paths(config)
     problem = make_problem(config)
