@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import polars as pl
@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from molpool_pipelines.fitting._config import (
+    CrossValidated,
     CVConfig,
     TrainBlendCommand,
     TrainBlendConfig,
@@ -55,6 +56,7 @@ from molpool_pipelines.runs import (
     MemberMetrics,
     Metrics,
     MetricValue,
+    RunConfig,
     SplitMetrics,
     TableRows,
     TaskMetrics,
@@ -71,9 +73,10 @@ from molpool_pipelines.tables import (
     split_inputs,
 )
 
-Command = TrainChempropCommand | TrainTabularCommand | TrainBlendCommand | TrainMILCommand
+OfMolecules = TrainChempropCommand | TrainTabularCommand | TrainBlendCommand
+Command = OfMolecules | TrainMILCommand
 
-_SINGLE: dict[type, tuple[type, str]] = {
+_SINGLE: dict[type, tuple[type[RunConfig], str]] = {
     TrainChempropCommand: (TrainChempropConfig, "chemprop"),
     TrainTabularCommand: (TrainTabularConfig, "tabular"),
     TrainBlendCommand: (TrainBlendConfig, "blend"),
@@ -165,10 +168,16 @@ def cross_validate(
     return path
 
 
+def is_command(config: object) -> TypeGuard[Command]:
+    """Return whether a configuration says whether to cross-validate."""
+    return isinstance(config, CrossValidated)
+
+
 def single_run(config: Command) -> Any:
     """Return the configuration of a run, without the section of cross-validation."""
     plain = _SINGLE[type(config)][0]
-    return plain.model_construct(**{key: getattr(config, key) for key in plain.model_fields})
+    values = {key: getattr(config, key) for key in plain.model_fields}
+    return plain.model_construct(config.model_fields_set - {"cv"}, **values)
 
 
 def _check(config: Command) -> None:
@@ -191,7 +200,7 @@ def _check(config: Command) -> None:
             )
 
 
-def _read(config: TrainChempropCommand | TrainTabularCommand, path: Path) -> MoleculeTable:
+def _read(config: OfMolecules, path: Path) -> MoleculeTable:
     """Return the table; a resumed cross-validation refuses another than the one it began with."""
     table = load_molecules(config.data, config.data_path, on_bad_smiles=config.on_bad_smiles)
     before = TableRows.read(path) if config.resume else None
@@ -207,13 +216,11 @@ def _read(config: TrainChempropCommand | TrainTabularCommand, path: Path) -> Mol
     return table
 
 
-def _rows_of(config: TrainChempropCommand | TrainTabularCommand, table: MoleculeTable) -> TableRows:
+def _rows_of(config: OfMolecules, table: MoleculeTable) -> TableRows:
     return TableRows.of_molecules(table, named=has_names(config.data))
 
 
-def _entries(
-    config: TrainChempropCommand | TrainTabularCommand, table: MoleculeTable
-) -> list[dict[str, list[int]]] | None:
+def _entries(config: OfMolecules, table: MoleculeTable) -> list[dict[str, list[int]]] | None:
     """Return the rows of each fold, repeat after repeat, as Chemprop reads them.
 
     None where the user's own file has them.
@@ -324,7 +331,7 @@ def _gather(run: RunFolder, cells: Sequence[Cell]) -> pl.DataFrame:
 
 def _scores(cell: Cell) -> pl.DataFrame:
     found = read_metrics(cell.path).splits["test"]
-    rows = [
+    rows: list[tuple[Any, ...]] = [
         (cell.repeat, cell.fold, task, of.type, of.n, metric, value.value)
         for task, of in found.tasks.items()
         for metric, value in of.metrics.items()
@@ -383,5 +390,6 @@ def _cell_of(scores: pl.DataFrame, task: str, metric: str) -> str:
     values = scores.filter(pl.col("task") == task, pl.col("metric") == metric)["value"].drop_nulls()
     if not len(values):
         return "–"
-    spread = f"±{values.std():.3f}" if len(values) > 1 else ""
-    return f"{values.mean():.3f}{spread}"
+    numbers = values.to_numpy()
+    spread = f"±{numbers.std(ddof=1):.3f}" if len(numbers) > 1 else ""
+    return f"{numbers.mean():.3f}{spread}"
