@@ -41,8 +41,11 @@ from ._folder import SPLIT_FILE as SPLIT_FILE
 from ._folder import TABLE_ROWS as TABLE_ROWS
 from ._folder import TABULAR_FOLDER as TABULAR_FOLDER
 from ._folder import RunConfig as RunConfig
+from ._folder import as_begun as as_begun
 from ._folder import attention_of as attention_of
 from ._folder import check_folder as check_folder
+from ._folder import earlier_settings as earlier_settings
+from ._folder import load_stored as load_stored
 from ._folder import open_folder as open_folder
 from ._folder import predictions_of_table as predictions_of_table
 from ._machine import check_accelerator as check_accelerator

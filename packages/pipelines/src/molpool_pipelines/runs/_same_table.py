@@ -110,13 +110,18 @@ class TableRows:
             table.hold_out.tolist(),
             strict=True,
         )
+        other = [f"{q}\0{t}\0{h}" for q, t, h in extra]
+        for column in (table.given, table.series):
+            # Only where there is one: digests of earlier runs have none.
+            if column is not None:
+                other = [f"{text}\0{value}" for text, value in zip(other, column, strict=True)]
         return cls.of(
             table.origin,
             [f"{name}\0{smiles}" for name, smiles in zip(ids, table.smiles, strict=True)],
             table.targets,
             table.task_names,
             censoring=table.censoring,
-            other=[f"{q}\0{t}\0{h}" for q, t, h in extra],
+            other=other,
         )
 
     @classmethod
