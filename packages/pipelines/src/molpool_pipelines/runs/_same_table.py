@@ -178,7 +178,8 @@ class TableRows:
         keys = [_KEY, "n"]
         added = after.join(before, on=keys, how="anti")
         gone = before.join(after, on=keys, how="anti")
-        both = before.join(after, on=keys, suffix=" now")
+        # Under the numbers that rows have now: that is the file that there is to look at.
+        both = after.join(before, on=keys, suffix=" before")
         found = [f"{len(added):,} rows added ({_named(added)})"] if len(added) else []
         found += [f"{len(gone):,} rows gone ({_named(gone)})"] if len(gone) else []
         for task in self.tasks:
@@ -186,11 +187,11 @@ class TableRows:
             if name not in after.columns:
                 found.append(f"task {task!r} gone")
                 continue
-            other = both.filter(pl.col(name) != pl.col(f"{name} now"))
+            other = both.filter(pl.col(name) != pl.col(f"{name} before"))
             if len(other):
                 found.append(f"{len(other):,} labels of {task!r} changed ({_named(other)})")
         found += [f"task {task!r} added" for task in now.tasks if task not in self.tasks]
-        other = both.filter(pl.col(_REST) != pl.col(f"{_REST} now"))
+        other = both.filter(pl.col(_REST) != pl.col(f"{_REST} before"))
         if len(other):
             found.append(f"{len(other):,} times or qualities changed ({_named(other)})")
         return found

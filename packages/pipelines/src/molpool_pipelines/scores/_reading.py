@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -86,11 +87,11 @@ def read_predictions(
     frame = with_split(read_table(file), named.split)
     require_columns(frame, [named.id], key="columns.id", where=name)
     known = dict(model_types if model_types is not None else types_of_run(Path(path)))
-    given = {"columns": named, "task_types": task_types, "model_types": known}
+    read = partial(predictions_of, columns=named, task_types=task_types, model_types=known)
     if truth is None:
-        return predictions_of(frame, name, **given)
+        return read(frame, name)
     joined = Joining(named, join, on_bad_smiles).join(frame, name, Path(truth))
-    found = predictions_of(joined.frame, name, **given)
+    found = read(joined.frame, name)
     notes = (*joined.notes, *found.notes)
     return replace(found, notes=notes, rejected=joined.rejected)
 
