@@ -27,6 +27,7 @@ from molpool_pipelines.runs import (
     SPLIT,
     ColumnsConfig,
     rejected_rows,
+    truth_column,
     with_split,
 )
 from molpool_pipelines.scores._config import Join
@@ -270,9 +271,11 @@ def _side_by_side(
     # for the truth.
     bare = {t: new for t, new in renamed.items() if new not in rows.columns}
     require_columns(rows, list(bare), key="columns.tasks", where=name)
-    rows = rows.drop([t for t in tasks if t not in bare], strict=False).rename(bare)
+    # A column called like a task holds its truth, unless it is one of ours that a task shares.
+    truths = {t: truth_column(t) for t in tasks}
+    rows = rows.drop([truths[t] for t in tasks if t not in bare], strict=False).rename(bare)
     more = (*(f"{t}{named.modifier}" for t in tasks), named.quality, named.smiles, named.split)
-    extra = [c for c in more if c in truth.columns]
+    extra = [c for c in more if c in truth.columns and c not in tasks]
     # The truth's own quality and split count, since they belong to the labels that are scored.
     # Tasks without a truth are not scored.
     absent = [
@@ -282,7 +285,8 @@ def _side_by_side(
         for ending in ("", named.predicted, named.sd, named.decision, named.modifier)
     ]
     rows = rows.drop([*extra, *absent], strict=False)
-    return pl.concat([rows, truth.select([*tasks, *extra])], how="horizontal")
+    taken = truth.select([*tasks, *extra]).rename(truths)
+    return pl.concat([rows, taken], how="horizontal")
 
 
 def _predicted(frame: pl.DataFrame, named: ColumnsConfig) -> list[str]:
@@ -300,6 +304,8 @@ def _shared(
         named.id, named.smiles, named.split, SPLIT, EARLIER_SPLIT, named.quality, named.repeat,
         named.fold, ROW,
     }  # fmt: skip
+    # What ends as predictions do is a task, whatever it is called.
+    other -= set(_predicted(frame, named))
     both = [t for t in dict.fromkeys(predicted) if t in truth.columns and t not in other]
     if not both:
         raise InputError(

@@ -20,7 +20,7 @@ from molpool_common import (
 )
 from numpy.typing import NDArray
 
-from molpool_pipelines.runs import PREDICTIONS, split_column
+from molpool_pipelines.runs import PREDICTIONS, split_column, truth_column
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -166,7 +166,7 @@ class Predictions:
                 # -1 stands for "no fold" inside only; a file has null there.
                 columns[name] = pl.Series(name, values).replace(-1, None)
         for t, task in enumerate(self.tasks):
-            columns[task] = pl.Series(task, self.y_true[:, t]).fill_nan(None)
+            columns[truth_column(task)] = pl.Series(task, self.y_true[:, t]).fill_nan(None)
             columns[f"{task} predicted"] = pl.Series(self.y_pred[:, t]).fill_nan(None)
             if self.sd is not None:
                 columns[f"{task}_sd"] = pl.Series(self.sd[:, t]).fill_nan(None)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,7 @@ from molpool_pipelines.runs import (
     PREDICTIONS,
     ColumnsConfig,
     read_metrics,
+    truth_column_of,
     with_split,
 )
 from molpool_pipelines.scores._config import Join
@@ -87,11 +87,13 @@ def read_predictions(
     frame = with_split(read_table(file), named.split)
     require_columns(frame, [named.id], key="columns.id", where=name)
     known = dict(model_types if model_types is not None else types_of_run(Path(path)))
-    read = partial(predictions_of, columns=named, task_types=task_types, model_types=known)
-    if truth is None:
-        return read(frame, name)
-    joined = Joining(named, join, on_bad_smiles).join(frame, name, Path(truth))
-    found = read(joined.frame, name)
+    joined = None
+    if truth is not None:
+        joined = Joining(named, join, on_bad_smiles).join(frame, name, Path(truth))
+        frame = joined.frame
+    found = predictions_of(frame, name, columns=named, task_types=task_types, model_types=known)
+    if joined is None:
+        return found
     notes = (*joined.notes, *found.notes)
     return replace(found, notes=notes, rejected=joined.rejected)
 
@@ -130,7 +132,7 @@ def predictions_of(
     signs = _signs(frame, tasks, named, name)
     # Bounds become missing labels: a metric of "< 5" against 4.2 would be arbitrary. Only their
     # count stays.
-    y = _matrix(frame, tasks, name)
+    y = _matrix(frame, [truth_column_of(t, frame.columns) for t in tasks], name)
     exact = exact_labels(y, signs)
     kinds, notes = _kinds(exact, tasks, task_types or {}, model_types or {})
     found = Predictions(
@@ -200,7 +202,8 @@ def _tasks(frame: pl.DataFrame, named: ColumnsConfig, name: str) -> list[str]:
                 hint=did_you_mean(task, found) if found else None,
             )
     tasks = named.tasks or found
-    require_columns(frame, tasks, key="columns.tasks", where=name)
+    truths = [truth_column_of(task, frame.columns) for task in tasks]
+    require_columns(frame, truths, key="columns.tasks", where=name)
     return list(tasks)
 
 

@@ -25,6 +25,7 @@ from molpool_pipelines.datasets import locate, registry
 from molpool_pipelines.demo import DEMO_NOTICE, DEMO_TASKS, build_demo
 from molpool_pipelines.tables._cells import Wanted
 from molpool_pipelines.tables._molecules import DEMO, load_sources
+from molpool_pipelines.tables._roles import roles_note
 from molpool_pipelines.tables._table_config import DataConfig, OnBadSmiles, SourceConfig
 from molpool_pipelines.tables._training_check import TrainingCheck, check_training
 from molpool_pipelines.tables._values import describe_signs
@@ -120,6 +121,7 @@ def read_configured(
         sources, Wanted(unsplit, quality, on_bad_smiles=on_bad_smiles), command
     )
     notes = [f"The data section of {config.name}, units converted."]
+    notes.append(roles_note(run, table.columns))
     if table.censoring is not None:
         bounds = describe_signs(table.targets, table.censoring, table.task_names)
         notes.append(f"Labels that are bounds, and count as labels here: {bounds or 'none'}.")
@@ -152,7 +154,7 @@ def read_named(
     frame, source_name, where = _open(table, file)
     if source_name == DEMO:
         columns = replace(columns, targets=columns.targets or DEMO_TASKS)
-    chosen, notes = _choose(frame, columns, where)
+    chosen, notes = choose_columns(frame, columns, where)
     if source_name == DEMO:
         notes.append(DEMO_NOTICE)
     source = SourceConfig(
@@ -201,8 +203,23 @@ def _open(table: str, file: str | None) -> tuple[pl.DataFrame, str, str]:
     return read_table(path), str(path), path.name
 
 
-def _choose(frame: pl.DataFrame, columns: Columns, where: str) -> tuple[Columns, list[str]]:
-    """Fill in the columns that the user did not name, and say which."""
+def choose_columns(frame: pl.DataFrame, columns: Columns, where: str) -> tuple[Columns, list[str]]:
+    """Fill in the columns that the user did not name, and say which.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The table.
+    columns : Columns
+        What the user named.
+    where : str
+        What messages call the table.
+
+    Raises
+    ------
+    InputError
+        If a column is not there, or none has numbers.
+    """
     notes = []
     smiles = columns.smiles or _smiles_column(frame)
     faults = Faults(where)
