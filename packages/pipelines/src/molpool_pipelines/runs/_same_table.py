@@ -1,9 +1,10 @@
 """Whether a table is the one that a run was started with, and what has changed where it is not.
 
-`table_rows.parquet` holds digests of the rows that were read: of the molecule (its SMILES, its name
-and, of bags, its features), of the label of each task with its sign, and of what else counts (time,
-quality). The order of rows counts for nothing, as no split depends on it. The file holds no
-values, and tells which rows came, went or have another label.
+`table_rows.parquet` holds digests of the rows that were read: of the molecule (its SMILES and, where
+it has one, its name), of the label of each task with its sign, and of what else counts (time,
+quality, split; of bags weights and features). The order of rows counts for nothing, as no split but
+a given one depends on it. The file holds no values, and tells which rows came, went or have another
+label.
 """
 
 from __future__ import annotations
@@ -108,6 +109,9 @@ class TableRows:
             table.quality or [""] * len(table),
             table.times or [""] * len(table),
             table.hold_out.tolist(),
+            # Splits of a file are by number of row, and so its rows in another order are others.
+            table.given or [""] * len(table),
+            table.series or [""] * len(table),
             strict=True,
         )
         return cls.of(
@@ -116,7 +120,7 @@ class TableRows:
             table.targets,
             table.task_names,
             censoring=table.censoring,
-            other=[f"{q}\0{t}\0{h}" for q, t, h in extra],
+            other=["\0".join(map(str, values)) for values in extra],
         )
 
     @classmethod
@@ -193,7 +197,7 @@ class TableRows:
         found += [f"task {task!r} added" for task in now.tasks if task not in self.tasks]
         other = both.filter(pl.col(_REST) != pl.col(f"{_REST} before"))
         if len(other):
-            found.append(f"{len(other):,} times or qualities changed ({_named(other)})")
+            found.append(f"{len(other):,} times, qualities or splits changed ({_named(other)})")
         return found
 
     def _numbered(self) -> pl.DataFrame:
