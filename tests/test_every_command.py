@@ -105,7 +105,7 @@ def test_every_command_that_goes_on_with_a_run_may_accept_a_changed_table() -> N
         assert "--accept-changed-table" in flag_names(config), config.__name__
 
 
-def commands(folder: Path, table: Path, models: Sequence[Path]) -> dict[str, list[object]]:
+def commands(folder: Path, table: Path, models: Sequence[Path]) -> dict[str, Sequence[object]]:
     """Return every command that reads a table of molecules, with the flags that it needs."""
     data = ["--data-path", table]
     targets = [*data, "--target-columns", "LogD", "KSOL", "--data.cache-dir", "none"]
@@ -273,8 +273,7 @@ def test_studies_and_their_retraining_know_their_table(
     assert Path(best["data_path"]) == path
     grow()
     retrain = ("hpo retrain", "--study-dir", tmp_path / "study")
-    for again in ((*study, "--n-trials", 2), retrain):
-        ended = run(*again)
+    for ended in (run(*study, "--n-trials", 2), run(*retrain)):
         assert ended.code == 2
         assert WHAT in ended.err
         assert "--accept-changed-table true" in ended.err
