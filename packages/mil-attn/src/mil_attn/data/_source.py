@@ -171,7 +171,7 @@ def bag_column(
     return pl.Series(name, [by_id.get(bag) for bag in ids], dtype=values.dtype)
 
 
-def names_of_bags(
+def all_bag_names(
     path: str | Path, data: MILDataConfig, read: ReadConfig | None = None
 ) -> list[str]:
     """Return the names of all bags of a table in its order, those without features included."""

@@ -370,10 +370,12 @@ class ChunkPredictor:
         if self.nearest is None and self.model.kind == "chemprop":
             # Featurising reads SMILES itself; only where it stops is it worth while to read them.
             read = _not_empty(smiles)
-            try:
-                return self._of_read(read, smiles, frame)
-            except ChempropError:
-                pass
+            # All that is wrong is named at once, not the empty ones alone.
+            if not (self.stop_at_bad and any(read.reasons)):
+                try:
+                    return self._of_read(read, smiles, frame)
+                except ChempropError:
+                    pass
         return self._of_read(_parsed(smiles), smiles, frame)
 
     def _of_read(

@@ -196,6 +196,9 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str 
         old, new = before.get(key), now.get(key)
         if old == new and (key in before) == (key in now):
             continue
+        # A key that an earlier version did not have, and that says nothing.
+        if prefix.startswith("settings.") and key not in before and not new:
+            continue
         # A parameter of the space is reported with all that it declares.
         if prefix != "space." and isinstance(old, dict) and isinstance(new, dict):
             found += _differences(old, new, f"{prefix}{key}.")
