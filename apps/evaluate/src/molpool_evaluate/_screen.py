@@ -176,8 +176,8 @@ def show_comparison(found: Comparison, files: Sequence[Path], console: Console) 
     console.print(_records(found))
     console.print(method(found))
     for note in found.notes:
-        console.print(f"[yellow]Note:[/yellow] {note}")
-    console.print(f"[bold]{headline(found)}[/bold]")
+        console.print(f"Note: {note}", style="yellow")
+    console.print(headline(found), style="bold")
     for file in files:
         console.print(str(file), soft_wrap=True)
 

@@ -98,8 +98,9 @@ def test_every_bag_has_a_row_and_those_that_failed_a_reason(
     assert frame["error"].is_not_null().to_list() == lost.to_list()
     assert frame.filter(lost)["error"][0].startswith("no value of 'y' in row")
     assert frame.filter(lost)["label predicted"].is_null().all()
-    full.write_csv(tmp_path / "full.csv")
-    whole = predict(disk, of_bags, tmp_path / "full.csv")
+    (tmp_path / "whole").mkdir()
+    full.write_csv(tmp_path / "whole" / "bags.csv")
+    whole = predict(disk, of_bags, tmp_path / "whole" / "bags.csv")
     assert frame.filter(~lost)["label predicted"].equals(whole.filter(~lost)["label predicted"])
 
 

@@ -20,9 +20,11 @@ from molpool_common import (
 )
 
 if TYPE_CHECKING:
-    from molpool_pipelines.fitting import TrainChempropConfig, TrainMILConfig, TrainTabularConfig
+    from molpool_pipelines.fitting import TrainChempropCommand, TrainMILCommand, TrainTabularConfig
+    from molpool_pipelines.runs import RunConfig
 
-ConfigT = TypeVar("ConfigT", "TrainChempropConfig", "TrainMILConfig", "TrainTabularConfig")
+ConfigT = TypeVar("ConfigT", bound="RunConfig")
+TabularT = TypeVar("TabularT", bound="TrainTabularConfig")
 PROG = "molpool-train"
 
 
@@ -52,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run molpool-train and return its exit code."""
     commands = {
         "chemprop": Command("train a multi-task Chemprop model from a table of SMILES", _chemprop),
+        "auto": Command("train the best model of a table within a time budget", _auto),
         "tabular": Command("train models on features of molecules", _tabular),
         "blend": Command("train several models on features, weighed by task", _blend),
         "mil": Command("train attention over the conformers of molecules, or other bags", _mil),
@@ -68,29 +71,37 @@ def _chemprop(argv: Sequence[str]) -> None:
     train_chemprop(config, name=name, arguments=[PROG, "chemprop", *argv])
 
 
-def _tabular(argv: Sequence[str]) -> None:
-    from molpool_pipelines.fitting import TrainTabularConfig
+def _auto(argv: Sequence[str]) -> None:
+    from molpool_pipelines.fitting import TrainAutoConfig, train_auto
 
-    _train_tabular(TrainTabularConfig, "tabular", "Train models on features of molecules.", argv)
+    words = "Train the best model of a table within a time budget."
+    config, name = _tabular_configuration(TrainAutoConfig, "auto", words, argv)
+    train_auto(config, name=name, arguments=[PROG, "auto", *argv])
+
+
+def _tabular(argv: Sequence[str]) -> None:
+    from molpool_pipelines.fitting import TrainTabularCommand, train_tabular
+
+    words = "Train models on features of molecules."
+    config, name = _tabular_configuration(TrainTabularCommand, "tabular", words, argv)
+    train_tabular(config, name=name, arguments=[PROG, "tabular", *argv])
 
 
 def _blend(argv: Sequence[str]) -> None:
-    from molpool_pipelines.fitting import TrainBlendConfig
+    from molpool_pipelines.fitting import TrainBlendCommand, train_tabular
 
-    _train_tabular(TrainBlendConfig, "blend", "Train models on features, weighed by task.", argv)
+    words = "Train several models on features, weighed by task."
+    config, name = _tabular_configuration(TrainBlendCommand, "blend", words, argv)
+    train_tabular(config, name=name, arguments=[PROG, "blend", *argv])
 
 
-def _train_tabular(
-    of: type[TrainTabularConfig], command: str, description: str, argv: Sequence[str]
-) -> None:
-    def parse(argv: Sequence[str]) -> TrainTabularConfig:
-        return parse_config(of, argv, prog=f"{PROG} {command}", description=description)
+def _tabular_configuration(
+    of: type[TabularT], command: str, words: str, argv: Sequence[str]
+) -> tuple[TabularT, str]:
+    def parse(argv: Sequence[str]) -> TabularT:
+        return parse_config(of, argv, prog=f"{PROG} {command}", description=words)
 
-    config, name = _resumed(parse, argv, command)
-
-    from molpool_pipelines.fitting import train_tabular
-
-    train_tabular(config, name=name, arguments=[PROG, command, *argv])
+    return _resumed(parse, argv, command)
 
 
 def _mil(argv: Sequence[str]) -> None:
@@ -116,12 +127,12 @@ def _migrate(argv: Sequence[str]) -> int:
     return migrate_files(options.paths, output=options.output, dry_run=options.dry_run)
 
 
-def _configuration(argv: Sequence[str]) -> tuple[TrainChempropConfig, str]:
+def _configuration(argv: Sequence[str]) -> tuple[TrainChempropCommand, str]:
     """Return the configuration and the name of the run; a resumed run brings its own file."""
     return _resumed(_parse, argv, "chemprop")
 
 
-def _mil_configuration(argv: Sequence[str]) -> tuple[TrainMILConfig, str]:
+def _mil_configuration(argv: Sequence[str]) -> tuple[TrainMILCommand, str]:
     return _resumed(_parse_mil, argv, "mil")
 
 
@@ -137,12 +148,12 @@ def _resumed(
     return config, path.stem if path else name
 
 
-def _parse(argv: Sequence[str]) -> TrainChempropConfig:
-    from molpool_pipelines.fitting import TrainChempropConfig
+def _parse(argv: Sequence[str]) -> TrainChempropCommand:
+    from molpool_pipelines.fitting import TrainChempropCommand
     from sampling_core import migrate_legacy
 
     return parse_config(
-        TrainChempropConfig,
+        TrainChempropCommand,
         argv,
         prog=f"{PROG} chemprop",
         description="Train a multi-task Chemprop model from a table of SMILES.",
@@ -150,11 +161,11 @@ def _parse(argv: Sequence[str]) -> TrainChempropConfig:
     )
 
 
-def _parse_mil(argv: Sequence[str]) -> TrainMILConfig:
-    from molpool_pipelines.fitting import TrainMILConfig
+def _parse_mil(argv: Sequence[str]) -> TrainMILCommand:
+    from molpool_pipelines.fitting import TrainMILCommand
 
     return parse_config(
-        TrainMILConfig,
+        TrainMILCommand,
         argv,
         prog=f"{PROG} mil",
         description="Train attention over the conformers of molecules, or over other bags.",

@@ -10,6 +10,7 @@ from ._cache import Keys as Keys
 from ._cache import text_keys as text_keys
 from ._chem import BadSmiles as BadSmiles
 from ._chem import inchikey_blocks as inchikey_blocks
+from ._chem import inchikeys as inchikeys
 from ._chem import morgan_fingerprints as morgan_fingerprints
 from ._chem import murcko_scaffolds as murcko_scaffolds
 from ._chem import parse_smiles as parse_smiles
@@ -92,6 +93,8 @@ from ._report import Table as Table
 from ._report import Text as Text
 from ._report import Widget as Widget
 from ._report import render_report as render_report
+from ._standardize import Standardized as Standardized
+from ._standardize import standardize as standardize
 from ._tables import CHUNK_ROWS as CHUNK_ROWS
 from ._tables import MISSING as MISSING
 from ._tables import check_file as check_file
@@ -130,10 +133,20 @@ from .metrics import resampled_scores as resampled_scores
 from .metrics import roc_auc as roc_auc
 from .metrics import spearman as spearman
 from .metrics import task_metrics as task_metrics
+from .splits import GivenSplit as GivenSplit
 from .splits import Split as Split
+from .splits import SplitName as SplitName
+from .splits import Standardize as Standardize
+from .splits import assign_rows as assign_rows
+from .splits import joined_groups as joined_groups
 from .splits import kfold as kfold
 from .splits import molecule_groups as molecule_groups
+from .splits import on_two_sides as on_two_sides
+from .splits import overlap_words as overlap_words
+from .splits import read_split_file as read_split_file
 from .splits import split as split
+from .splits import split_names as split_names
+from .splits import without_overlap as without_overlap
 from .splits._methods import parse_times as parse_times
 
 __version__: str

@@ -299,8 +299,8 @@ def _overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that breaks no words and colours nothing by guess."""
-    return Console(stderr=stderr, highlight=False)
+    """Return a console that prints text as it is: a task may be called ``[/red]`` or ``:x:``."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def size(count: int) -> str:

@@ -132,6 +132,9 @@ class Faults:
     def __len__(self) -> int:
         return len(self._found)
 
+    def __iter__(self) -> Iterator[Fault]:
+        return iter(self._found)
+
     def check(self) -> None:
         """Raise `TableError` with all that was found, if anything was."""
         if len(self._found) == 1 and self._raised:

@@ -38,6 +38,7 @@ from .models._pool import TaskAttentionPool as TaskAttentionPool
 from .training._folds import bag_folds as bag_folds
 from .training._folds import make_folds as make_folds
 from .training._folds import split_bags as split_bags
+from .training._folds import split_notes as split_notes
 from .training._folds import stored_folds as stored_folds
 from .training._loop import BagLoader as BagLoader
 from .training._loop import EpochRecord as EpochRecord

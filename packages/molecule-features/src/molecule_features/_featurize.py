@@ -26,8 +26,14 @@ from molpool_common import (
 from numpy.typing import NDArray
 
 from molecule_features._errors import FeatureError
-from molecule_features._featurizer import MOLECULE_ERRORS, Block, Featurizer, OwnFeaturizer
-from molecule_features._molecules import Molecules, distinct, first_line
+from molecule_features._featurizer import (
+    MOLECULE_ERRORS,
+    Block,
+    Featurizer,
+    OwnFeaturizer,
+    first_line,
+)
+from molecule_features._molecules import Molecules, distinct
 from molecule_features._registry import FeatureSet
 
 Progress = Callable[[str, int, int], None]
@@ -86,16 +92,19 @@ class Features:
     def seen(self, end_points: Iterable[str]) -> dict[str, list[str]]:
         """Return the blocks whose network was trained on one of these end points, and on which.
 
+        Such features look better in a test on public data than they will be.
+
         Parameters
         ----------
         end_points : iterable of str
-            Names of tasks; case, spaces and punctuation do not count.
+            Names of tasks, compared with those of the public data and with what stands before
+            their first underscore (``Caco2`` of ``Caco2_Wang``); case and punctuation do not count.
         """
-        asked = {_plain(name): name for name in end_points}
-        found = {
-            block.name: [asked[_plain(t)] for t in block.trained_on if _plain(t) in asked]
-            for block in self.blocks
-        }
+        asked = list(end_points)
+        found = {}
+        for block in self.blocks:
+            known = {_plain(text) for t in block.trained_on for text in (t, t.partition("_")[0])}
+            found[block.name] = [name for name in asked if _plain(name) in known]
         return {name: seen for name, seen in found.items() if seen}
 
 
@@ -255,7 +264,11 @@ class _Job:
         each = getattr(featurizer, "milliseconds", OwnFeaturizer.milliseconds) / 1000
         size = max(1, min(_LARGEST_GROUP, int(_GROUP_SECONDS / each)))
         # A class of the user's script is not found by another process.
-        alone = len(rows) * each < _START_SECONDS or type(featurizer).__module__ == "__main__"
+        alone = (
+            len(rows) * each < _START_SECONDS
+            or type(featurizer).__module__ == "__main__"
+            or not getattr(featurizer, "in_processes", True)
+        )
         workers = 1 if alone else min(self.workers, -(-len(rows) // size))
         limit = None if workers == 1 else self.max_seconds
         work = partial(_computed, featurizer=featurizer, limit=limit)

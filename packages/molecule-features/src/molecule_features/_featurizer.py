@@ -188,3 +188,9 @@ def defined(values: FloatArray) -> Float32Array:
     """Return values in single precision; NaN where infinite or out of its range."""
     inside = np.abs(values) <= np.finfo(np.float32).max
     return np.where(inside, values, np.nan).astype(np.float32)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of a message, of which RDKit's have many."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

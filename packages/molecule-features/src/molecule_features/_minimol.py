@@ -30,10 +30,11 @@ _BATCH = 64
 _N_EIGEN, _N_STEPS = 8, 16
 """Eigenvectors of the Laplacian, and steps of the random walk."""
 
-_ELEMENTS = (  # noqa: SIM905 (a literal list would be 43 lines)
+_SYMBOLS = (
     "C N O S F Si P Cl Br Mg Na Ca Fe As Al I B V K Tl Yb Sb Sn Ag Pd Co Se Ti Zn H Li Ge Cu Au Ni "
     "Cd In Mn Zr Cr Pt Hg Pb"
-).split()
+)
+_ELEMENTS = _SYMBOLS.split()
 _N_GROUPS, _N_PERIODS, _N_VALENCES = 19, 7, 7
 """Groups 1 to 18, and 19 for lanthanides and actinides; all one-hot with a place for others."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from molpool_common import IntArray, parse_smiles
 from rdkit import Chem, rdBase
 
 from molecule_features._errors import FeatureError
+from molecule_features._featurizer import first_line
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -140,14 +141,3 @@ def _canonical(mol: Mol) -> tuple[str, int, str]:
         return Chem.MolToSmiles(mol), mol.GetNumHeavyAtoms(), ""
     except (RuntimeError, ValueError) as error:
         return "", 0, f"no canonical SMILES: {first_line(error)}"
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of a message, of which RDKit's have many."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
-
-
-def chosen(items: Sequence[str], rows: Iterable[int]) -> list[str]:
-    """Return some of the items."""
-    return [items[row] for row in rows]

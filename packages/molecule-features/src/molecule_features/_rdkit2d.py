@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from molpool_common import Float32Array, rdkit_version
+from molpool_common import Float32Array, FloatArray, rdkit_version
 
 from molecule_features._featurizer import MOLECULE_ERRORS, MoleculeByMolecule, defined
 
@@ -106,7 +106,7 @@ def _estate(mol: Mol) -> dict[str, float]:
         if atom.GetDegree():
             number = atom.GetAtomicNum()
             valence = table.GetNOuterElecs(number) - atom.GetTotalNumHs()
-            shell = GetPrincipleQuantumNumber(number)
+            shell = GetPrincipleQuantumNumber(number)  # type: ignore[no-untyped-call]
             intrinsic[i] = (4.0 / (shell * shell) * valence + 1) / atom.GetDegree()
     squared = np.square(Chem.GetDistanceMatrix(mol) + 1)
     # Between parts that are not connected RDKit's distance is 1e8.
@@ -135,7 +135,7 @@ def _bertz(mol: Mol) -> float:
     rounded = np.round(np.sort(distances, axis=1)[:, :100] * 1e4)
     numbers: dict[bytes, int] = {}
     classes = [numbers.setdefault(row.tobytes(), len(numbers)) for row in rounded]
-    pairs: Counter[tuple[int, ...]] = Counter()
+    pairs: defaultdict[tuple[int, ...], float] = defaultdict(float)
     near: list[list[tuple[int, float]]] = [[] for _ in classes]
     for bond in mol.GetBonds():
         a, b = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
@@ -159,7 +159,7 @@ def _ascending(a: int, b: int) -> tuple[int, int]:
     return (a, b) if a <= b else (b, a)
 
 
-def _entropy(counts: Sequence[float]) -> float:
+def _entropy(counts: Sequence[float] | FloatArray) -> float:
     """Return the entropy of counts in bits."""
     p = np.asarray(counts, dtype=np.float64) / sum(counts)
     p = p[p > 0]
@@ -172,7 +172,8 @@ def _average_ipc(mol: Mol) -> float:
 
     # Floats: with RDKit's own matrix of bool each of its products first converts it.
     bonded = (Chem.GetDistanceMatrix(mol) == 1).astype(np.float64)
-    return _entropy(np.abs(CharacteristicPolynomial(mol, bonded)))
+    polynomial = CharacteristicPolynomial(mol, bonded)  # type: ignore[no-untyped-call]
+    return _entropy(np.abs(polynomial))
 
 
 def _qed(mol: Mol) -> float:
@@ -183,16 +184,16 @@ def _qed(mol: Mol) -> float:
     from rdkit import Chem
     from rdkit.Chem import QED, Crippen, rdMolDescriptors
 
-    found = QED.QEDproperties(
+    strict = rdMolDescriptors.NumRotatableBondsOptions.Strict
+    rings = Chem.DeleteSubstructs(Chem.Mol(mol), QED.AliphaticRings)
+    found = QED.QEDproperties(  # type: ignore[no-untyped-call]
         MW=rdMolDescriptors._CalcMolWt(mol),
-        ALOGP=Crippen.MolLogP(mol),
+        ALOGP=Crippen.MolLogP(mol),  # type: ignore[attr-defined]
         HBA=sum(len(mol.GetSubstructMatches(pattern)) for pattern in QED.Acceptors),
         HBD=rdMolDescriptors.CalcNumHBD(mol),
         PSA=rdMolDescriptors.CalcTPSA(mol),
-        ROTB=rdMolDescriptors.CalcNumRotatableBonds(
-            mol, rdMolDescriptors.NumRotatableBondsOptions.Strict
-        ),
-        AROM=len(Chem.GetSSSR(Chem.DeleteSubstructs(Chem.Mol(mol), QED.AliphaticRings))),
+        ROTB=rdMolDescriptors.CalcNumRotatableBonds(mol, strict),
+        AROM=len(Chem.GetSSSR(rings)),
         ALERTS=sum(mol.HasSubstructMatch(alert) for alert in QED.StructuralAlerts),
     )
-    return float(QED.qed(mol, qedProperties=found))
+    return float(QED.qed(mol, qedProperties=found))  # type: ignore[no-untyped-call]

@@ -12,11 +12,19 @@ from typing import Any
 
 from molpool_common import did_you_mean, listed
 
+from molecule_features._chemprop import (
+    PREFIX,
+    AdmetFingerprint,
+    AdmetPrediction,
+    ChempropEmbedding,
+)
 from molecule_features._errors import FeatureError, FeatureVersionWarning
 from molecule_features._featurizer import KINDS, Block, Featurizer
 from molecule_features._fingerprints import FINGERPRINTS, Fingerprint
 from molecule_features._minimol import MiniMol
+from molecule_features._mordred import Mordred
 from molecule_features._rdkit2d import Descriptors2D
+from molecule_features._shape3d import Shape3D
 
 GROUP = "molecule_features.featurizers"
 """Entry point group through which other packages offer featurisers."""
@@ -26,7 +34,11 @@ Factory = Callable[[], Featurizer]
 _OWN: dict[str, Factory] = {
     "rdkit2d": Descriptors2D,
     **{name: partial(Fingerprint, name) for name in FINGERPRINTS},
+    "shape3d": Shape3D,
+    "mordred": Mordred,
     "minimol": MiniMol,
+    "admet_fingerprint": AdmetFingerprint,
+    "admet_prediction": AdmetPrediction,
 }
 _REGISTERED: dict[str, Factory] = {}
 
@@ -55,7 +67,10 @@ def register(name: str, factory: Factory) -> None:
 
 
 def featurizer_names() -> tuple[str, ...]:
-    """Return the names that `featurize` takes: this package's, other packages', registered ones."""
+    """Return the names that `featurize` takes: this package's, other packages', registered ones.
+
+    ``chemprop:PATH`` besides, for the embedding of a Chemprop file.
+    """
     return (*_OWN, *sorted({*_offered(), *_REGISTERED} - _OWN.keys()))
 
 
@@ -175,6 +190,8 @@ def _made(name: str) -> Featurizer:
     factory = _OWN.get(name) or _REGISTERED.get(name)
     if factory is not None:
         return factory()
+    if name.startswith(PREFIX):
+        return ChempropEmbedding(name.removeprefix(PREFIX))
     offered = _offered()
     if name in offered:
         made: Featurizer = offered[name].load()()

@@ -118,7 +118,9 @@ class MoleculeFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ]
         if bad and self.on_failure == "raise":
             shown = listed([f"{found.reasons[row]} (row {row})" for row in bad], limit=3)
-            raise FeatureError(f"molecules: expected features of all; found {len(bad)} of {shown}")
+            raise FeatureError(
+                f"molecules: expected features of all; found none for {len(bad)}: {shown}"
+            )
         return found
 
     def get_feature_names_out(self, input_features: Any = None) -> StrArray:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from molpool_common import FloatArray
+from molpool_common import FloatArray, listed
 from numpy.typing import NDArray
 
 from multitask_models._errors import ModelError
@@ -145,12 +145,13 @@ class MultitaskGP(MultitaskModel):
         pairs = _observed(labels, self._centre, self._spread)
         self._blocks = build_blocks(x, self.blocks, self.kernels)
         self._prepared = [block.prepare(x) for block in self._blocks]
-        self._scales = self._given_scales() if self.scales is not None else self._learned(pairs)
-        self._pairs, self._solver = settle_sites(
+        self._scales = self._learned(pairs) if self.scales is None else self._given(self.scales)
+        self._pairs, solver = settle_sites(
             self._factorise, pairs, self._scales.noise, self.degrees_of_freedom
         )
-        self.solver_ = self._solver.name
-        self._alpha = self._solver.solve(self._pairs.y)
+        self._solver: Solver | None = solver
+        self.solver_ = solver.name
+        self._alpha = solver.solve(self._pairs.y)
 
     def _check_parameters(self) -> None:
         for name in ("rank", "max_iter"):
@@ -163,20 +164,24 @@ class MultitaskGP(MultitaskModel):
         if freedom is not None and not freedom > 0:
             raise ModelError(f"degrees_of_freedom: expected more than 0; found {freedom}.")
 
-    def _given_scales(self) -> Scales:
-        n_tasks, n_kernels = len(self._spread), len(self._blocks)
+    def _given(self, scales: Mapping[str, Any]) -> Scales:
         expected = [field.name for field in fields(Scales)]
-        if self.scales is None or sorted(self.scales) != sorted(expected):
-            raise ModelError(f"scales: expected {', '.join(expected)}; found {self.scales}.")
-        scales = Scales(**{k: np.asarray(v, dtype=np.float64) for k, v in self.scales.items()})
-        shapes = [n_tasks, n_tasks, n_kernels, n_kernels]
-        found = [len(values) for values in list(vars(scales).values())[1:]]
-        if found != shapes or scales.loadings.ndim != 2 or len(scales.loadings) != n_tasks:
+        if sorted(scales) != sorted(expected):
+            raise ModelError(f"scales: expected {listed(expected)}; found {listed(list(scales))}.")
+        given = Scales(**{k: np.asarray(v, dtype=np.float64) for k, v in scales.items()})
+        n_tasks, n_kernels = len(self._spread), len(self._blocks)
+        found = [values.shape for values in vars(given).values()]
+        rank = found[0][1:]
+        if found != [(n_tasks, *rank), (n_tasks,), (n_tasks,), (n_kernels,), (n_kernels,)] or (
+            len(rank) != 1
+        ):
             raise ModelError(
                 f"scales: expected those of {n_tasks} tasks and {n_kernels} blocks; found shapes"
-                f" {[np.shape(values) for values in vars(scales).values()]}."
+                f" {found}."
             )
-        return scales
+        if not (given.specific > 0).all() or not (given.noise > 0).all():
+            raise ModelError("scales: expected variances above 0; found one that is not.")
+        return given
 
     def _learned(self, pairs: Pairs) -> Scales:
         """Return scales from some labels; censored and outlying ones are replaced in between."""

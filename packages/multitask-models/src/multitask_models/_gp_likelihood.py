@@ -287,8 +287,8 @@ def learn_scales(likelihood: Likelihood, start: Scales, max_iter: int) -> Scales
 def some_pairs(pairs: Pairs, x: FloatArray, n_tasks: int, size: int, seed: int) -> IntArray:
     """Return which labels the scales are learned from [<= about size]: all, or whole molecules.
 
-    Half of them go to molecules at large, half to those of the rarest tasks, so that a task with
-    few labels has its scales from all of them. Which molecules is drawn by a checksum of their
+    Half of them go to molecules at large, then the rarest tasks come first, so that a task with few
+    labels has its scales from all of them. Which molecules is drawn by a checksum of their
     features: the order of rows does not matter.
     """
     if len(pairs) <= size:
@@ -296,16 +296,20 @@ def some_pairs(pairs: Pairs, x: FloatArray, n_tasks: int, size: int, seed: int) 
     order = by_checksum(x, seed)
     per_molecule = np.bincount(pairs.molecule, minlength=len(x))
     chosen = np.zeros(len(x), dtype=bool)
-    chosen[order[np.cumsum(per_molecule[order]) <= size / 2]] = True
+
+    def add(candidates: IntArray, most: int, limit: float) -> None:
+        room = limit - per_molecule[chosen].sum()
+        within = np.cumsum(per_molecule[candidates]) <= room
+        chosen[candidates[within][: max(most, 0)]] = True
+
+    add(order, len(x), size / 2)
     has = np.zeros((n_tasks, len(x)), dtype=bool)
     has[pairs.task, pairs.molecule] = True
-    quota = size / 2 / max(n_tasks, 1)
+    quota = int(size / 2 / n_tasks)
     for task in np.argsort(has.sum(axis=1), kind="stable"):
-        missing = int(quota - (has[task] & chosen).sum())
-        rest = order[has[task][order] & ~chosen[order]]
-        room = size - per_molecule[chosen].sum()
-        within = np.cumsum(per_molecule[rest]) <= room
-        chosen[rest[within][: max(missing, 0)]] = True
+        missing = quota - int((has[task] & chosen).sum())
+        add(order[has[task][order] & ~chosen[order]], missing, size)
+    add(order[~chosen[order]], len(x), size)
     return np.flatnonzero(chosen[pairs.molecule])
 
 

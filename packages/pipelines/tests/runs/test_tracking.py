@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from molpool_pipelines.runs._tracking import (
     MlflowNames,
     NullTracker,
+    Tracker,
     TrackingConfig,
     _shown,
     mlflow_name,
@@ -169,13 +170,15 @@ class TestNobodyAnswers:
         address = request.getfixturevalue(which)
         config = TrackingConfig(enabled=True, uri=address, experiment="ours")
         before = dict(os.environ)
-        with pytest.warns(UserWarning, match=f"MLflow at {address}: .*Logged to sqlite") as said:
-            start = time.monotonic()
-            silence_of(address)
-            # Asked once more below; the rest is the local store's own start.
-            assert time.monotonic() - start < 10
-            with tracking(config, store / f"to {which}", {"a": 1}) as tracker:
-                tracker.metrics({"loss": 1.0})
+        start = time.monotonic()
+        assert silence_of(address) is not None
+        # It is asked once more below; the rest is the local store's own start.
+        assert time.monotonic() - start < 10
+        with (
+            pytest.warns(UserWarning, match=f"MLflow at {address}: .*Logged to sqlite") as said,
+            tracking(config, store / f"to {which}", {"a": 1}) as tracker,
+        ):
+            tracker.metrics({"loss": 1.0})
         assert len(said) == 1
         assert read(store, f"to {which}")[1].data.metrics == {"loss": 1.0}
         assert dict(os.environ) == before
@@ -185,7 +188,8 @@ class TestNobodyAnswers:
             def do_GET(self) -> None:
                 self.send_error(404)
 
-            do_POST = do_GET
+            def do_POST(self) -> None:
+                self.send_error(404)
 
             def log_message(self, *_: object) -> None:
                 """Print nothing."""
@@ -208,16 +212,18 @@ class TestNobodyAnswers:
         def broken(*_: object, **__: object) -> None:
             raise OSError("no space left on device")
 
+        def log_two_metrics(tracker: Tracker) -> None:
+            monkeypatch.setattr(MlflowClient, "log_metric", broken)
+            monkeypatch.setattr(MlflowClient, "create_run", broken)
+            tracker.metrics({"loss": 1.0}, 1)
+            with tracker.nested("trial", {}) as below:
+                below.metrics({"loss": 2.0})
+
         with (
             pytest.warns(UserWarning, match="no space left on device") as said,
             tracking(ON, store / "full disk", {}) as tracker,
         ):
-            monkeypatch.setattr(MlflowClient, "log_metric", broken)
-            monkeypatch.setattr(MlflowClient, "create_run", broken)
-            for step in range(3):
-                tracker.metrics({"loss": 1.0}, step)
-            with tracker.nested("trial", {}) as below:
-                below.metrics({"loss": 2.0})
+            log_two_metrics(tracker)
         assert len(said) == 1
         assert read(store, "full disk")[1].info.status == "FINISHED"
 

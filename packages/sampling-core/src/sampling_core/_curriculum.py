@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from molpool_common import ConfigModel, did_you_mean, listed
 from pydantic import Field, model_validator
@@ -167,7 +167,26 @@ def check_phase_epochs(given: int | Sequence[int] | None) -> tuple[int, ...] | N
 _CURRICULUM_KEYS = ("phase", "best", "stale", "updates", "history")
 
 
-class CurriculumConfig(ConfigModel):
+class NullIsAbsent(ConfigModel):
+    """A section in which null stands for the default, as in the configurations of before."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        fields = cls.model_fields
+        return {
+            key: value
+            for key, value in data.items()
+            # Where the default is null itself it may stand; `seed: null` has a meaning of its own.
+            if value is not None or key not in fields or key in cls._null_has_a_meaning
+        }
+
+    _null_has_a_meaning: ClassVar[frozenset[str]] = frozenset()
+
+
+class CurriculumConfig(NullIsAbsent):
     """Pass from clean data to all data, by the quality label of each row."""
 
     enabled: bool = Field(default=False, description="Weigh rows by their quality.")
@@ -431,8 +450,8 @@ def foreseen_end(
         )
     if stop_after is not None and stop_after <= state.patience:
         return (
-            f"curriculum: early stopping after {stop_after} epochs without improvement ends training"
-            f" in phase {state.phase!r}, which is left after {state.patience}. Lower"
+            f"curriculum: early stopping after {stop_after} epochs without improvement ends"
+            f" training in phase {state.phase!r}, which is left after {state.patience}. Lower"
             " curriculum.patience, raise that of early stopping, or set phase_epochs."
         )
     # The first validation always improves on none.

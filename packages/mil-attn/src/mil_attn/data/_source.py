@@ -111,6 +111,7 @@ def bag_column(
     key: str,
     where: Mapping[str, str] | None = None,
     numbers: bool = False,
+    optional: bool = False,
 ) -> pl.Series:
     """Return a column of a table in the order of bags.
 
@@ -130,6 +131,8 @@ def bag_column(
         Rows that count, as column and value.
     numbers : bool
         Whether the column must hold numbers.
+    optional : bool
+        Whether bags may have none.
 
     Raises
     ------
@@ -150,14 +153,19 @@ def bag_column(
     check_one_per_bag(frame, bags, [name], file)
     by_id = dict(zip(bags.to_list(), values.to_list(), strict=True))
     missing = [bag for bag in ids if by_id.get(bag) is None]
-    if missing:
+    if missing and not optional:
         raise InputError(
             key,
             expected="a value for each bag",
             found=f"none for {listed([repr(bag) for bag in missing])}",
             where=file,
         )
-    return pl.Series(name, [by_id[bag] for bag in ids])
+    return pl.Series(name, [by_id.get(bag) for bag in ids], dtype=values.dtype)
+
+
+def bag_names(path: str | Path, data: MILDataConfig) -> list[str]:
+    """Return the names of all bags of a table in its order, those without features included."""
+    return list(dict.fromkeys(_names(read_table(path), data.names, Path(path).name)))
 
 
 def _check_weight_columns(

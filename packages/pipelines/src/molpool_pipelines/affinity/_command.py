@@ -8,6 +8,7 @@ from pathlib import Path
 
 from chemprop_multitask import ChempropConfig, GraphStore, MoleculeData
 from molpool_common import atomic_path, cache_folder, write_text
+from molpool_common import console as new_console
 from rich.console import Console
 from task_affinity import AffinityResult, TaskAffinityError, affinity_matrix_to_dataframe
 
@@ -37,7 +38,7 @@ def measure_table(config: AffinityCommandConfig, *, arguments: Sequence[str] = (
         If the input is wrong; nothing is written then, but for the matrix where the groups alone
         cannot be made.
     """
-    console = Console(highlight=False)
+    console = new_console()
     check_device(config.measurement, key="")
     check_outputs(config)
     inputs = read_inputs(config)

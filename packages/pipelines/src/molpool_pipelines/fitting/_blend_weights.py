@@ -81,7 +81,9 @@ def _selected(
         errors = np.zeros(n_members)
         for t, v, p, total, scale in zip(tasks, labels, each, sums, scales, strict=True):
             off = np.abs((total + p) / step - v) ** powers[t]
-            errors += off.mean(axis=1) / scale
+            # A task of few labels says little about the members: it counts by what it can tell.
+            trust = len(v) / (len(v) + _SHRINKAGE)
+            errors += trust * off.mean(axis=1) / scale
         best = int(errors.argmin())
         counts[best] += 1
         for total, p in zip(sums, each, strict=True):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, Self
 
 from chemprop_multitask import ModelConfig, SharedChempropConfig
 from mil_attn import MILRunConfig
 from molpool_common import PATH, ConfigModel, short_flag
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 from sampling_core import JointSamplingConfig
 from task_affinity import TaskAffinityConfig
 
@@ -84,6 +85,11 @@ class TrainTabularConfig(RunConfig, TableConfig):
     level: float = Field(
         0.9, gt=0, lt=1, description="share of new molecules that the intervals shall cover"
     )
+    time_budget: str | None = Field(
+        None,
+        description="time that fitting may take, as 90s, 10m or 2h; models that would take longer "
+        "are left out, which is said",
+    )
     limits: Literal["auto", "none"] = Field(
         "auto",
         description="auto: floors and ceilings of assays are found in the labels, learnt as "
@@ -91,6 +97,21 @@ class TrainTabularConfig(RunConfig, TableConfig):
     )
     joint_sampling: JointSamplingConfig = Field(default_factory=JointSamplingConfig)
     mlp: NetworkConfig = Field(default_factory=NetworkConfig)
+
+    @field_validator("time_budget")
+    @classmethod
+    def _duration(cls, text: str | None) -> str | None:
+        if text is not None:
+            seconds_of(text)
+        return text
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds of a duration: ``90s``, ``10m``, ``2h``, or a number of seconds."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
+    if found is None or float(found[1]) <= 0:
+        raise ValueError(f"expected a duration such as 90s, 10m or 2h, found {text!r}")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 class TrainBlendConfig(TrainTabularConfig):
@@ -106,3 +127,62 @@ class TrainBlendConfig(TrainTabularConfig):
         description="how models are mixed: equally, or by non-negative weights per task that are "
         "fitted to predictions out of fold",
     )
+
+
+class TrainAutoConfig(TrainBlendConfig):
+    """The best model of a table within a time budget; what is not said is chosen, and printed."""
+
+    time_budget: str | None = Field(
+        "10m",
+        description="time that fitting may take, as 90s, 10m or 2h; models that would take longer "
+        "are left out, which is said",
+    )
+    choose_split: bool = Field(
+        True,
+        description="whether a random split is replaced: by time where data.time_column is "
+        "given, else by scaffold, as new molecules are seldom drawn at random",
+    )
+
+
+class CVConfig(ConfigModel):
+    """Repeated k-fold cross-validation: a run for each fold, and their test rows in one folder."""
+
+    folds: int | None = Field(
+        None, ge=2, description="folds, each of which tests once; the split type is data.split_type"
+    )
+    repeats: int = Field(
+        1, ge=1, description="times that all folds are drawn anew, each with its own seed"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.repeats > 1 and self.folds is None:
+            raise ValueError("folds: expected a number with repeats, found none")
+        return self
+
+    @property
+    def cells(self) -> list[tuple[int, int]]:
+        """Repeat and fold of each run, from 0; none without folds."""
+        return [(r, f) for r in range(self.repeats) for f in range(self.folds or 0)]
+
+
+class CrossValidated(ConfigModel):
+    """What every kind of model takes besides: one run, or one for each fold."""
+
+    cv: CVConfig = Field(default_factory=CVConfig)
+
+
+class TrainChempropCommand(CrossValidated, TrainChempropConfig):
+    """What `molpool-train chemprop` takes."""
+
+
+class TrainMILCommand(CrossValidated, TrainMILConfig):
+    """What `molpool-train mil` takes."""
+
+
+class TrainTabularCommand(CrossValidated, TrainTabularConfig):
+    """What `molpool-train tabular` takes."""
+
+
+class TrainBlendCommand(CrossValidated, TrainBlendConfig):
+    """What `molpool-train blend` takes."""

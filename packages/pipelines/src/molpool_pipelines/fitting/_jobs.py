@@ -49,7 +49,7 @@ def with_graphs(console: Console, config: TrainChempropConfig, inputs: Inputs) -
     store = GraphStore(cache_folder(config.data.cache_dir))
     smiles = inputs.table.smiles + (inputs.unseen.smiles if inputs.unseen is not None else [])
     progress = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("molecules"),

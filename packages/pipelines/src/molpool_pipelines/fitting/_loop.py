@@ -232,7 +232,7 @@ class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightni
         self._best = float("inf")
         self._header_printed = False
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("batches"),
@@ -387,7 +387,7 @@ def features_bar(console: Console) -> Iterator[ReadProgress]:
     """Give the progress callback of `read_bags`, rendered as a bar per stage."""
     bars: dict[str, Any] = {}
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("molecules"),

@@ -29,6 +29,7 @@ from mil_attn import (
     predict,
     read_bags,
     split_bags,
+    split_notes,
 )
 from molpool_common import (
     FloatArray,
@@ -71,6 +72,7 @@ from molpool_pipelines.runs import (
     predictions_of_table,
     rejected_rows,
     tracking,
+    truth_column,
     write_rejected,
 )
 from molpool_pipelines.tables import refuse_bad_smiles
@@ -154,7 +156,8 @@ def read_inputs(config: TrainMILConfig, progress: Progress | None = None) -> MIL
         named=section.names is not None,
         with_features=section.kind != "smiles",
     )
-    return MILInputs(data, split, unseen, _notes(data, split), rows, *names)
+    notes = [*_notes(data, split), *split_notes(data, split, config)]
+    return MILInputs(data, split, unseen, notes, rows, *names)
 
 
 def with_features_of(section: MILDataConfig, data: BagData) -> MILDataConfig:
@@ -513,7 +516,7 @@ def _frame(data: BagData, split: SplitName, p: FloatArray, module: MILModule) ->
     if data.smiles is not None:
         columns["SMILES"] = data.smiles
     for t, task in enumerate(module.task_names):
-        columns[task] = pl.Series(task, data.labels[:, t]).fill_nan(None)
+        columns[truth_column(task)] = pl.Series(task, data.labels[:, t]).fill_nan(None)
         columns[f"{task} predicted"] = p[:, t]
         if module.is_classifier:
             columns[f"{task} decision"] = p[:, t] >= module.thresholds[t]

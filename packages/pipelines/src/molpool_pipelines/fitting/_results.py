@@ -36,6 +36,7 @@ from molpool_pipelines.runs import (
     SplitMetrics,
     member_metrics,
     reported_split,
+    truth_column,
 )
 from molpool_pipelines.scores import Resampling, predictions_of, score_tasks
 from molpool_pipelines.tables import TaskType
@@ -172,7 +173,7 @@ def _frame(part: PredictedRows, *, with_ends: bool) -> pl.DataFrame:
     if part.with_folds:
         columns.append(pl.Series("fold", [part.fold] * len(table), dtype=pl.Int64))
     for t, task in enumerate(table.task_names):
-        columns.append(pl.Series(task, table.targets[:, t]).fill_nan(None))
+        columns.append(pl.Series(truth_column(task), table.targets[:, t]).fill_nan(None))
         if table.censoring is not None:
             signs = [SIGNS[code] for code in table.censoring[:, t].tolist()]
             columns.append(pl.Series(f"{task} modifier", signs))

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,14 +20,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from molpool_pipelines.fitting._blend_weights import blend_weights
-from molpool_pipelines.fitting._config import TrainTabularConfig
+from molpool_pipelines.fitting._config import TrainTabularConfig, seconds_of
 from molpool_pipelines.fitting._inputs import Inputs, write_unseen
 from molpool_pipelines.fitting._intervals import distance_to
 from molpool_pipelines.fitting._loop import interruptible, metric_table
 from molpool_pipelines.fitting._predicted import PredictedRows
 from molpool_pipelines.fitting._results import results_of, shown_rows, write_results
 from molpool_pipelines.models import (
+    WORDS,
     Blend,
+    MemberName,
     MemberSettings,
     TabularModel,
     build_member,
@@ -145,15 +148,15 @@ def _fit_and_write(
     console: Console, config: TrainTabularConfig, inputs: Inputs, rows: TrainingRows, run: RunFolder
 ) -> Path:
     kinds, tasks = inputs.task_types, rows.table.task_names
-    each, sds = _out_of_fold(console, config, rows, kinds)
+    found = _out_of_fold(console, config, rows, kinds)
     exact = exact_labels(rows.table.targets, rows.table.censoring)
-    weights = _weights(config, exact, each, kinds)
-    mean, sd = mix(each, sds, weights)
+    weights = _weights(config, exact, found.mean, kinds)
+    mean, sd = mix(found.mean, found.sd, weights)
     members = [
         _fitted(name, rows.settings(config, kinds, name), rows.X, rows.table)
-        for name in config.model
+        for name in found.names
     ]
-    blend = Blend(tuple(config.model), tuple(members), weights)
+    blend = Blend(found.names, tuple(members), weights)
     model = TabularModel(blend, tasks, kinds, rows.features.signature, cache=config.data.cache_dir)
     parts = _of_training(rows, mean, sd, blend)
     if len(inputs.tables.test):
@@ -161,8 +164,10 @@ def _fit_and_write(
     results = results_of(parts, kinds, level=config.level, limits=_limits(members))
     write_rejected(run, inputs.rejected)
     saved = model.save(run.path / TABULAR_FOLDER)
-    said = [] if results.calibration is None else results.calibration.notes(tasks, config.level)
-    facts = _facts(config, rows, weights)
+    said = list(found.notes)
+    if results.calibration is not None:
+        said += results.calibration.notes(tasks, config.level)
+    facts = _facts(config, found.names, rows, weights)
     page = write_results(run, results, "tabular", [*inputs.notes, *said], facts, 0)
     columns, shown = shown_rows(results.metrics[results.reported])
     console.print(metric_table(shown, columns, f"Metrics by task, {results.reported} molecules"))
@@ -188,10 +193,11 @@ def _limits(members: Sequence[MultitaskModel]) -> tuple[FloatArray, FloatArray]:
     return floor, np.max([limits.at_ceiling for limits in each], axis=0)
 
 
-def _facts(config: TrainTabularConfig, rows: TrainingRows, weights: FloatArray) -> dict[str, Any]:
+def _facts(
+    config: TrainTabularConfig, names: Sequence[str], rows: TrainingRows, weights: FloatArray
+) -> dict[str, Any]:
     shares = ", ".join(
-        f"{name} {share:.0%}"
-        for name, share in zip(config.model, weights.mean(axis=1), strict=True)
+        f"{name} {share:.0%}" for name, share in zip(names, weights.mean(axis=1), strict=True)
     )
     return {
         "Distinct molecules": len(set(rows.table.groups)),
@@ -208,22 +214,74 @@ def _fitted(
     return model
 
 
+@dataclass(frozen=True)
+class OutOfFold:
+    """Predictions of rows by models that have not seen them.
+
+    Parameters
+    ----------
+    names : tuple of str, length M
+        The models.
+    mean, sd : ndarray [M, N, T]
+        NaN where a row is predicted by none.
+    notes : list of str
+        What the time budget left out.
+    """
+
+    names: tuple[MemberName, ...]
+    mean: FloatArray
+    sd: FloatArray
+    notes: list[str]
+
+
 def _out_of_fold(
     console: Console, config: TrainTabularConfig, rows: TrainingRows, kinds: Sequence[Any]
-) -> tuple[FloatArray, FloatArray]:
-    """Return predictions and standard deviations of each model [M, N, T], NaN where none."""
-    shape = (len(config.model), *rows.table.targets.shape)
-    means, sds = np.full(shape, np.nan), np.full(shape, np.nan)
+) -> OutOfFold:
+    """Let each model predict the rows of each fold, while the time budget lasts."""
+    budget = None if config.time_budget is None else seconds_of(config.time_budget)
+    start = perf_counter()
+    names: list[MemberName] = []
+    means, sds, notes = [], [], []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("Out of fold", total=len(config.model) * len(rows.folds))
-        for train, val in rows.folds:
-            part = rows.table.take(train)
-            for m, name in enumerate(config.model):
-                model = _fitted(name, rows.settings(config, kinds, name), rows.X[train], part)
-                means[m, val], sds[m, val] = predict_member(model, rows.X[val])
-                progress.advance(bar)
-    return means, sds
+        for name in config.model:
+            left = None if budget is None else budget - (perf_counter() - start)
+            # The first model stays, whatever it takes: there is none to fall back on.
+            found = _of_model(name, config, rows, kinds, left if names else None, progress, bar)
+            if found is None:
+                notes.append(f"{WORDS[name]} left out: it would take longer than the time budget.")
+                continue
+            names.append(name)
+            means.append(found[0])
+            sds.append(found[1])
+    return OutOfFold(tuple(names), np.stack(means), np.stack(sds), notes)
+
+
+def _of_model(
+    name: MemberName,
+    config: TrainTabularConfig,
+    rows: TrainingRows,
+    kinds: Sequence[Any],
+    left: float | None,
+    progress: Progress,
+    bar: Any,
+) -> tuple[FloatArray, FloatArray] | None:
+    """Return what one model says out of fold; None where it would take longer than is left."""
+    mean, sd = (np.full(rows.table.targets.shape, np.nan) for _ in range(2))
+    settings = rows.settings(config, kinds, name)
+    # Rows that are trained on, over all fits, the last one of all rows included.
+    work = len(rows.table) + sum(len(train) for train, _ in rows.folds)
+    start = perf_counter()
+    done = 0
+    for train, val in rows.folds:
+        model = _fitted(name, settings, rows.X[train], rows.table.take(train))
+        mean[val], sd[val] = predict_member(model, rows.X[val])
+        done += len(train)
+        progress.advance(bar)
+        if left is not None and (perf_counter() - start) * work / done > left:
+            return None
+    return mean, sd
 
 
 def _weights(

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from molpool_common import console as new_console
 from molpool_common import default_folder
-from rich.console import Console
 
+from molpool_pipelines.fitting._auto import choose
 from molpool_pipelines.fitting._config import (
+    CrossValidated,
+    TrainAutoConfig,
     TrainChempropConfig,
     TrainMILConfig,
     TrainTabularConfig,
 )
+from molpool_pipelines.fitting._cross_validation import cross_validate, single_run
 from molpool_pipelines.fitting._inputs import read_inputs, with_groups
 from molpool_pipelines.runs import (
     check_accelerator,
@@ -46,7 +50,11 @@ def train_chemprop(
     InputError, SamplingError, ChempropError, TaskAffinityError
         If table, configuration or folder are wrong; then nothing has been written.
     """
-    console = Console()
+    if isinstance(config, CrossValidated):
+        if config.cv.folds is not None:
+            return cross_validate(config, train_chemprop, name=name, arguments=arguments)
+        config = single_run(config)
+    console = new_console()
     check_machine(config)
     # Before the folder is looked at, as a resumed run is compared with groups as lists.
     config = with_groups(config)
@@ -89,7 +97,11 @@ def train_tabular(
     InputError, FeatureError, ModelError
         If table, configuration or folder are wrong; then nothing has been written.
     """
-    console = Console()
+    if isinstance(config, CrossValidated):
+        if config.cv.folds is not None:
+            return cross_validate(config, train_tabular, name=name, arguments=arguments)
+        config = single_run(config)
+    console = new_console()
     check_tracking(config.tracking)
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)
@@ -104,6 +116,36 @@ def train_tabular(
     from molpool_pipelines.fitting._tabular_run import train_and_write
 
     return train_and_write(console, config, inputs, path, arguments)
+
+
+def train_auto(
+    config: TrainAutoConfig, *, name: str = "auto", arguments: Sequence[str] = ()
+) -> Path:
+    """Choose columns and split, and train a calibrated blend within the time budget.
+
+    Parameters
+    ----------
+    config : TrainAutoConfig
+        The run; what is not said is chosen.
+    name : str
+        Names the run folder where `config.save_dir` does not.
+    arguments : sequence of str
+        The command line, for the record.
+
+    Returns
+    -------
+    Path
+        The run folder.
+
+    Raises
+    ------
+    InputError, FeatureError, ModelError
+        If table, configuration or folder are wrong; then nothing has been written.
+    """
+    config, notes = choose(config)
+    for note in notes:
+        new_console().print(note, highlight=False)
+    return train_tabular(config, name=name, arguments=arguments)
 
 
 def check_machine(config: TrainChempropConfig | TrainMILConfig) -> None:
@@ -147,7 +189,11 @@ def train_mil(config: TrainMILConfig, *, name: str = "mil", arguments: Sequence[
     InputError, MILError, SamplingError
         If tables, configuration or folder are wrong; then nothing has been written.
     """
-    console = Console()
+    if isinstance(config, CrossValidated):
+        if config.cv.folds is not None:
+            return cross_validate(config, train_mil, name=name, arguments=arguments)
+        config = single_run(config)
+    console = new_console()
     check_machine(config)
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)

@@ -4,6 +4,7 @@ from ._config import ApplicabilityConfig as ApplicabilityConfig
 from ._config import PredictConfig as PredictConfig
 from ._files import run_section as run_section
 from ._members import MEMBERS as MEMBERS
+from ._members import WORDS as WORDS
 from ._members import MemberName as MemberName
 from ._members import MemberSettings as MemberSettings
 from ._members import build_member as build_member

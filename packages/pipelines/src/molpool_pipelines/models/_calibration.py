@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import numpy as np
 from molpool_common import (
@@ -207,7 +208,8 @@ class Calibration:
             If the file is damaged or of a later version.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # Opened here: of a damaged archive, numpy would leave the file open.
+            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             if int(arrays["format"]) > FORMAT:
                 raise InputError(
@@ -219,7 +221,7 @@ class Calibration:
                 )
             types: tuple[Any, ...] = tuple(str(kind) for kind in arrays["task_types"])
             floor, ceiling = arrays["floor"], arrays["ceiling"]
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(

@@ -64,8 +64,8 @@ class PredictedTable:
         any training molecule.
     dropped : bool
         Whether rows without a prediction were left out of the file.
-    task_types : tuple of {"regression", "classification"}
-        Of the model.
+    task_names, task_types : tuple of str
+        Tasks of the model, and what they are.
     rejected : list of DataFrame
         Rows without a prediction, as `rejected_rows` has them.
     first_bad : list of str
@@ -83,6 +83,7 @@ class PredictedTable:
     bad: int = 0
     far: int = 0
     dropped: bool = False
+    task_names: tuple[str, ...] = ()
     task_types: tuple[TaskType, ...] = ()
     rejected: list[pl.DataFrame] = field(default_factory=list)
     first_bad: list[str] = field(default_factory=list)
@@ -96,9 +97,13 @@ class PredictedTable:
         named = wrong.select("row", "error").head(_FIRST - len(self.first_bad)).rows()
         # At most `_FIRST` over all chunks: head of 0 rows is empty.
         self.first_bad += [f"{row} ({reason})" for row, reason in named]
-        smiles = pl.col("SMILES") if "SMILES" in wrong.columns else pl.lit(None)
+        smiles = (
+            pl.col("SMILES")
+            if "SMILES" in wrong.columns
+            else pl.lit(None, dtype=pl.String).alias("SMILES")
+        )
         if wrong.height:
-            columns = ("row", "id", pl.lit(source), smiles, "error")
+            columns = ("row", "id", pl.lit(source).alias("source"), smiles, "error")
             self.rejected.append(rejected_rows(wrong.select(*columns).rows()))
         if "similarity" in frame.columns:
             self.far += int((frame["similarity"] < FAR).sum())
@@ -142,7 +147,8 @@ def predict_table(
     model = load_model(model_path)
     predictor = ChunkPredictor.from_config(config, model, model_path)
     done = PredictedTable(output, len(model.task_names), model.n_members, note=predictor.note)
-    done.dropped, done.task_types = config.on_bad_smiles == "drop", model.task_types
+    done.dropped = config.on_bad_smiles == "drop"
+    done.task_names, done.task_types = model.task_names, model.task_types
     start = perf_counter()
     with frames_written(output) as writer:
         # The smaller: conformers of a chunk are held in memory, and 128 molecules of them fill it
@@ -196,7 +202,7 @@ def _predict_feature_tables(config: PredictConfig, model: Path, table: Path) -> 
     with frames_written(output) as writer:
         writer.write(frame)
     done = PredictedTable(output, len(saved.task_names), saved.n_members, of_bags=True)
-    done.task_types = saved.task_types
+    done.task_names, done.task_types = saved.task_names, saved.task_types
     done.add(frame, table.name)
     done.seconds = perf_counter() - start
     return done

@@ -9,8 +9,11 @@ import tyro
 from molpool_common import PATH, ConfigModel
 from pydantic import Field
 
-from molpool_pipelines.runs import ColumnsConfig
+from molpool_pipelines.runs import ACCEPT_CHANGED_TABLE, ColumnsConfig
 from molpool_pipelines.tables import ON_BAD_SMILES, OnBadSmiles
+
+Join = Literal["auto", "id", "structure", "row"]
+"""What tells rows of two tables."""
 
 
 class ScoreConfig(ConfigModel):
@@ -26,9 +29,16 @@ class ScoreConfig(ConfigModel):
     )
     data_path: Annotated[str | None, PATH] = Field(
         None,
-        description="table with the truth, by id and in the units of the predictions; by default "
-        "it stands beside the predictions",
+        description="table with the truth, in the units of the predictions; by default it stands "
+        "beside the predictions. Tasks of which it has no column are not scored",
     )
+    join: Join = Field(
+        "auto",
+        description="what tells the rows of data_path: id, structure (equal SMILES, however "
+        "written) or row, their order; auto: ids where both tables have them, else structures",
+    )
+    on_bad_smiles: OnBadSmiles = Field("error", description=ON_BAD_SMILES)
+    accept_changed_table: bool = Field(False, description=ACCEPT_CHANGED_TABLE)
     save_dir: Annotated[str | None, PATH] = Field(
         None, description="folder to write to; by default scores/NAME-TIME of the predictions"
     )
@@ -57,7 +67,8 @@ class ScoreConfig(ConfigModel):
     )
     task_types: dict[str, Literal["regression", "classification"]] = Field(
         default_factory=dict,
-        description="kind of single tasks; by default classification where all truth is 0 or 1",
+        description="kind of single tasks; by default as the model says, or of a table that no "
+        "model comes with, classification where all truth is 0 or 1",
     )
     columns: ColumnsConfig = Field(default_factory=ColumnsConfig)
 
@@ -113,6 +124,11 @@ class CompareConfig(ConfigModel):
         description="over the molecules of one test set (paired bootstrap) or over folds (Tukey); "
         "auto: folds where rows have them",
     )
+    join: Join = Field(
+        "auto",
+        description="what tells the rows of the models: id, structure (equal SMILES, however "
+        "written) or row, their order; auto: ids, or structures where ids are of other molecules",
+    )
     common_rows: bool = Field(
         False, description="leave out rows that not all models predict, instead of refusing"
     )
@@ -150,6 +166,7 @@ class CompareConfig(ConfigModel):
     on_bad_smiles: OnBadSmiles = Field("error", description=ON_BAD_SMILES)
     task_types: dict[str, Literal["regression", "classification"]] = Field(
         default_factory=dict,
-        description="kind of single tasks; by default classification where all truth is 0 or 1",
+        description="kind of single tasks; by default as the model says, or of a table that no "
+        "model comes with, classification where all truth is 0 or 1",
     )
     columns: ColumnsConfig = Field(default_factory=ColumnsConfig)

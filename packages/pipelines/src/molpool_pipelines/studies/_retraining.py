@@ -27,8 +27,10 @@ from molpool_common import (
     dump_config,
     write_text,
 )
+from molpool_common import (
+    console as new_console,
+)
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
 
 from molpool_pipelines.runs import (
     CHECKPOINTS,
@@ -197,7 +199,7 @@ def retrain(config: RetrainConfig, *, arguments: Sequence[str] = ()) -> Path:
     KeyboardInterrupt
         On Ctrl-C or SIGTERM; repeating the command goes on.
     """
-    console = Console()
+    console = new_console()
     snapshot = read_study(config.study, config.storage)
     kind = study_kind(snapshot.identity["kind"], config.study)
     plan = _plan(config, snapshot)

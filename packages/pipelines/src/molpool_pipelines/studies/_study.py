@@ -22,6 +22,9 @@ from molpool_common import (
     default_folder,
     dump_config,
 )
+from molpool_common import (
+    console as new_console,
+)
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.progress import (
@@ -81,11 +84,11 @@ class StudyScreen:
     def __init__(self, console: Console, n_trials: int) -> None:
         self._console = console
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("{task.fields[counts]}"),
+            TextColumn("{task.fields[counts]}", markup=False),
             console=console,
             transient=True,
         )
@@ -364,7 +367,7 @@ def run_study(
         With a note on how to go on; trials that ran are put back.
     """
     settings: TuningConfig = config  # type: ignore[assignment]  # checked by who defines it
-    console = Console()
+    console = new_console()
     path = _folder(settings, name)
     check_folder(settings, path)
     # Trials and best.yaml name the table in full too.

@@ -31,6 +31,8 @@ class Wanted:
         Fewest labels that a task may have.
     check_times : bool
         Whether times must read as times; otherwise they may be names of any kind.
+    target_key : str
+        What named the targets, for messages.
     """
 
     config: DataConfig
@@ -39,6 +41,7 @@ class Wanted:
     on_bad_smiles: OnBadSmiles = "error"
     min_labels: int = 0
     check_times: bool = True
+    target_key: str = "data.target_columns"
 
     @property
     def strict(self) -> bool:

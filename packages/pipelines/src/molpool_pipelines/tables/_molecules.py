@@ -37,6 +37,11 @@ from molpool_common import MoleculeTable as MoleculeTable
 from molpool_pipelines.datasets import locate
 from molpool_pipelines.runs import rejected_rows
 from molpool_pipelines.tables._cells import Wanted, read_quality, read_times
+from molpool_pipelines.tables._given_split import (
+    series_cells,
+    split_cells,
+    with_given_split,
+)
 from molpool_pipelines.tables._identity import Identities, identify
 from molpool_pipelines.tables._table_config import (
     ColumnSource,
@@ -104,7 +109,8 @@ def load_sources(sources: Sequence[SourceConfig], wanted: Wanted) -> MoleculeTab
     parts = [reading.source(source) for source in sources]
     reading.check_labels()
     reading.faults.check()
-    return stack([part for part in parts if part is not None])
+    table = stack([part for part in parts if part is not None])
+    return with_given_split(table, wanted.config)
 
 
 @dataclass(frozen=True)
@@ -153,7 +159,7 @@ class _Cells:
         Values of each target as the table has them; None where it has none.
     signs : list of ndarray or None, length T
         Censoring of each target, where a column says it.
-    quality, times : list or None
+    quality, times, given, series : list or None
         Where they are asked for.
     """
 
@@ -162,6 +168,8 @@ class _Cells:
     signs: list[SignArray | None]
     quality: list[str] | None
     times: list[Any] | None
+    given: list[str] | None
+    series: list[Any] | None
 
 
 class Reading:
@@ -186,32 +194,48 @@ class Reading:
         self.faulty: set[str] = set()
         self._tasks = tuple(wanted.config.target_columns)
         self._labels = np.zeros(len(self._tasks), dtype=np.int64)
+        self._sources = self._counted = 0
 
     def source(self, source: SourceConfig) -> MoleculeTable | None:
         """Return the table of one source; None where it has faults."""
         before = len(self.faults)
+        self._sources += 1
         frame, where = _read_source(source)
         table = _Table(source, frame, where, [source.column_for(t) for t in self._tasks])
         self._require(table)
         # Where every row must be right, cells are looked at before minutes of parsing.
         every = np.arange(frame.height)
         cells = self._cells(table, every) if self.wanted.strict else None
+        self._count(cells)
         wrong = len(self.faults) > before
         if source.smiles_column not in frame.columns or (wrong and frame.height > _QUICK):
             return None
-        found = identify(table.smiles, cache_folder(self.wanted.config.cache_dir))
+        config = self.wanted.config
+        cache = cache_folder(config.cache_dir)
+        found = identify(table.smiles, cache, how=config.standardize)
         with self.faults.catching():
             _check_smiles(found, source.smiles_column, where, self.wanted.on_bad_smiles)
         parsed = np.flatnonzero(found.blocks != "")
-        cells = cells or self._cells(table, parsed)
+        if not len(parsed):
+            return None
+        if cells is None:
+            cells = self._cells(table, parsed)
+            self._count(cells)
         targets = self._converted(table, cells, found.masses)
-        self._labels += np.isfinite(targets).sum(axis=0)
         if len(self.faults) > before:
             return None
         return _molecules(table, found, parsed, cells, targets, self._tasks)
 
+    def _count(self, cells: _Cells | None) -> None:
+        if cells is not None:
+            counts = [0 if n is None else int(np.isfinite(n).sum()) for n in cells.numbers]
+            self._labels += np.array(counts, dtype=np.int64)
+        self._counted += cells is not None
+
     def check_labels(self) -> None:
         """Note the tasks with too few labels, of which nothing else is wrong."""
+        if self._counted < self._sources:
+            return  # nobody knows what the others have
         least = self.wanted.min_labels
         for name, n in zip(self._tasks, self._labels.tolist(), strict=True):
             if n < least and name not in self.faulty:
@@ -238,19 +262,25 @@ class Reading:
         for task, column in zip(self._tasks, table.columns, strict=True):
             if column is not None:
                 with self._of_task(task):
-                    require_columns(frame, [column.column], key="data.target_columns", where=where)
+                    key = self.wanted.target_key
+                    require_columns(frame, [column.column], key=key, where=where)
 
     def _cells(self, table: _Table, at: IntArray) -> _Cells:
         """Read the cells of rows, by position, and note which are wrong."""
         part = table.frame[at] if len(at) < table.frame.height else table.frame
         rows = pl.Series(at + 1)  # the first row below the header is 1
-        quality = times = None
+        quality = times = given = series = None
         with self.faults.catching():
             quality = read_quality(part, table.source, self.wanted, rows, table.where)
         with self.faults.catching():
             times = read_times(part, table.source, self.wanted, rows, table.where)
+        with self.faults.catching():
+            given = split_cells(part, table.source, self.wanted.config, rows, table.where)
+        with self.faults.catching():
+            series = series_cells(part, table.source, self.wanted.config, table.where)
         numbers = self._numbers(part, table, rows)
-        return _Cells(rows, numbers, self._signs(part, table, rows), quality, times)
+        signs = self._signs(part, table, rows)
+        return _Cells(rows, numbers, signs, quality, times, given, series)
 
     def _numbers(
         self, part: pl.DataFrame, table: _Table, rows: pl.Series
@@ -321,6 +351,11 @@ def _molecules(
         origin=pl.DataFrame(origin, schema=schema),
         dropped=rejected_rows(rejected),
         censoring=_censoring(cells, targets.shape),
+        structures=[found.structures[i] for i in parsed.tolist()],
+        series=cells.series,
+        given=cells.given,
+        n_as_given=len(found.as_given),
+        columns=tuple(table.frame.columns),
     )
 
 
