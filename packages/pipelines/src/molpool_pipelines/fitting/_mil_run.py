@@ -59,7 +59,6 @@ from molpool_pipelines.runs import (
     ATTENTION_PAGE,
     ATTENTION_SDF,
     CHECKPOINTS,
-    FEATURES,
     LAST_CHECKPOINT,
     MODEL,
     REJECTED,
@@ -242,6 +241,9 @@ def train_and_write(
         interruptible(run, "mil"),
         tracking(config.tracking, path, config.model_dump(mode="json")) as tracker,
     ):
+        data = inputs.data
+        of = {"instances": list(data.feature_names_3d), "bags": list(data.feature_names_2d)}
+        run.log("features", **of)
         fitting = MILFitting(console, config, run, inputs, tracker)
         fitting.train()
         fitting.write()
@@ -355,8 +357,6 @@ class MILFitting:
         run, inputs, module = self._run, self._inputs, self._result.module
         self._results = evaluate_bags(self._config, inputs, module)
         files = [run.write_file(MODEL, module.save)]
-        names = {"instances": inputs.data.feature_names_3d, "bags": inputs.data.feature_names_2d}
-        run.write_json(FEATURES, {of: list(columns) for of, columns in names.items()})
         write_rejected(run, inputs.rejected)
         self._write_attention(module)
         if inputs.unseen is not None:

@@ -97,9 +97,13 @@ class PredictedTable:
         named = wrong.select("row", "error").head(_FIRST - len(self.first_bad)).rows()
         # At most `_FIRST` over all chunks: head of 0 rows is empty.
         self.first_bad += [f"{row} ({reason})" for row, reason in named]
-        smiles = pl.col("SMILES") if "SMILES" in wrong.columns else pl.lit(None)
+        smiles = (
+            pl.col("SMILES")
+            if "SMILES" in wrong.columns
+            else pl.lit(None, dtype=pl.String).alias("SMILES")
+        )
         if wrong.height:
-            columns = ("row", "id", pl.lit(source), smiles, "error")
+            columns = ("row", "id", pl.lit(source).alias("source"), smiles, "error")
             self.rejected.append(rejected_rows(wrong.select(*columns).rows()))
         if "similarity" in frame.columns:
             self.far += int((frame["similarity"] < FAR).sum())

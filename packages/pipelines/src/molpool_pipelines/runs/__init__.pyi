@@ -24,7 +24,6 @@ from ._folder import CHECKPOINTS as CHECKPOINTS
 from ._folder import CONFIG as CONFIG
 from ._folder import DENDROGRAM as DENDROGRAM
 from ._folder import ENVIRONMENT as ENVIRONMENT
-from ._folder import FEATURES as FEATURES
 from ._folder import FOLD_SCORES as FOLD_SCORES
 from ._folder import GROUPS as GROUPS
 from ._folder import HEATMAP as HEATMAP
