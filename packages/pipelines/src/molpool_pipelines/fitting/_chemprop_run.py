@@ -200,14 +200,15 @@ class Fitting:
         inputs, run = self._inputs, self._run
         # An ensemble of one predicts as its model does, so that unseen rows need no second path.
         ensemble = Ensemble([m.model for m in ensemble_members(self._jobs)])
-        self._results = evaluate(inputs, self._jobs)
-        if len(inputs.table.dropped):
-            run.write_text(DROPPED, inputs.table.dropped.write_csv())
+        # First of all: what took the hours must not wait for what can fail.
         if len(self._jobs) == 1:
             model = run.write_file(MODEL, self._jobs[0].model.save)
         else:
             model = run.write_folder(MODELS, ensemble.save)
         files = [model]
+        self._results = evaluate(inputs, self._jobs)
+        if len(inputs.table.dropped):
+            run.write_text(DROPPED, inputs.table.dropped.write_csv())
         if inputs.unseen is not None:
             mean, sd = ensemble.predict(MoleculeData(inputs.unseen.smiles, cache=inputs.graphs))
             # The sample standard deviation of one model is undefined, not 0.
@@ -226,7 +227,7 @@ class Fitting:
         self._page = write_results(
             run, self._results, "chemprop", inputs.notes, facts, self._epochs
         )
-        self._track([*files, self._page])
+        self._track([*files, *([self._page] if self._page else [])])
 
     def _track(self, files: Sequence[Path]) -> None:
         for split, table in self._results.metrics.items():
@@ -246,7 +247,8 @@ class Fitting:
         self._console.print(metric_table(rows, columns, title))
         if self._inputs.unseen is not None:
             self._say(f"Predictions: {self._unseen[-1]}")
-        self._say(f"Report: {self._page}")
+        if self._page is not None:
+            self._say(f"Report: {self._page}")
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, soft_wrap=True)

@@ -6,6 +6,7 @@ the fold that it validates.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -320,7 +321,7 @@ def write_results(
     notes: Sequence[str],
     facts: Mapping[str, Any],
     epochs: int,
-) -> Path:
+) -> Path | None:
     """Write predictions, metrics and, from the folder alone, the page of the run.
 
     Parameters
@@ -340,12 +341,21 @@ def write_results(
 
     Returns
     -------
-    Path
-        The page.
+    Path or None
+        The page; None, with a warning, where it could not be drawn: the run is whole without it.
     """
     run.write_frame(PREDICTIONS, results.predictions)
     # After the predictions that they are of: a folder with metrics lacks only the page.
     run.write_json(METRICS, results.record(kind, run.path.name, notes).to_dict())
     # Before the page, which reads facts and epochs from the log.
     run.log("finished", epochs=epochs, facts=dict(facts))
-    return run.write_text(REPORT, run_page(run.path, run.path.name))
+    try:
+        return run.write_text(REPORT, run_page(run.path, run.path.name))
+    except Exception as error:  # whatever a figure, a font or a name makes of it
+        run.log("no page", error=repr(error))
+        warnings.warn(
+            f"{REPORT}: not written ({type(error).__name__}: {error}). Model, predictions and"
+            f" metrics are; molpool-evaluate report --run {run.path} tries again.",
+            stacklevel=2,
+        )
+        return None
