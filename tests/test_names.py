@@ -224,7 +224,7 @@ def test_a_page_that_cannot_be_drawn_is_a_warning(
     def broken(*_: object) -> str:
         raise RuntimeError("no such glyph")
 
-    monkeypatch.setattr("molpool_pipelines.fitting._evaluate.run_page", broken)
+    monkeypatch.setattr("molpool_pipelines.fitting._results.run_page", broken)
     run = folder / "no page"
     with pytest.warns(UserWarning, match=r"report\.html: not written .*no such glyph"):
         call(

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 import pytest
+from molpool_pipelines.runs import read_rejected
 
 pytestmark = pytest.mark.slow
 
@@ -158,9 +159,9 @@ def test_dropped_rows_are_listed(
     outcome = run(*small, *drop, *QUICK, "--save-dir", folder)
     assert outcome.code == 0, outcome.err
     assert "2 rows left out" in outcome.out
-    dropped = pl.read_csv(folder / "dropped_rows.csv")
+    dropped = read_rejected(folder)
     assert dropped["row"].to_list() == [3, 8]
-    assert dropped["smiles"].to_list() == ["nonsense", None]
+    assert dropped["SMILES"].to_list() == ["nonsense", None]
     assert dropped["source"].to_list() == ["holes.csv"] * 2
     kept = pl.read_parquet(folder / "predictions.parquet")["row"]
     assert sorted(kept) == [r for r in range(1, 151) if r not in (3, 8)]

@@ -22,6 +22,7 @@ from rich.console import Console
 from molpool_common._config import YamlDocument, read_yaml, validate_config, validate_values
 from molpool_common._errors import USER_ERROR, InputError, did_you_mean, nearest
 from molpool_common._flags import Section, flag_names, flag_registry, todays_flags
+from molpool_common._paths import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -234,9 +235,9 @@ def take_config(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
             value = next(arguments, None)
             if value is None:
                 raise InputError("--config", expected="a file name after it", found="nothing")
-            path = Path(value)
+            path = Path(expanded(value))
         elif argument.startswith("--config="):
-            path = Path(argument.partition("=")[2])
+            path = Path(expanded(argument.partition("=")[2]))
         else:
             rest.append(argument)
     return path, rest

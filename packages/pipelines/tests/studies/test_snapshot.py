@@ -16,6 +16,7 @@ from molpool_pipelines.studies._snapshot import (
     IDENTITY,
     StudySnapshot,
     importances,
+    stored_identity,
     take_snapshot,
     trials_frame,
     write_page,

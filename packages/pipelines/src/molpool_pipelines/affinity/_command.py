@@ -19,6 +19,7 @@ from molpool_pipelines.affinity._inputs import Inputs, read_inputs
 from molpool_pipelines.affinity._measure import check_device, measure_affinity
 from molpool_pipelines.affinity._page import Measurement, affinity_report
 from molpool_pipelines.affinity._words import AffinityScreen, print_outcome, printing_matrix
+from molpool_pipelines.runs import write_rejected
 
 
 def measure_table(config: AffinityCommandConfig, *, arguments: Sequence[str] = ()) -> None:
@@ -47,6 +48,8 @@ def measure_table(config: AffinityCommandConfig, *, arguments: Sequence[str] = (
     # Before grouping: the matrix is what took the time, and a grouping that fails must not lose it.
     written = _save_matrix(config, result)
     affinity = _group(config, result, console)
+    if file := write_rejected(Path(config.save_path), inputs.rejected):
+        written.append(str(file))
     print_outcome(console, inputs.notes, affinity)
     measurement = Measurement(config, inputs, affinity, seconds, arguments)
     with console.status("Drawing"):

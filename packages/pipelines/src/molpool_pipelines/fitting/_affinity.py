@@ -146,7 +146,9 @@ def write_affinity(run: RunFolder, affinity: Affinity) -> None:
     with atomic_path(run.path / MATRIX) as temporary:
         affinity_matrix_to_dataframe(result.matrix, result.task_names).to_csv(temporary)
     # One task has no pair to plot, and the labels of more than `MAX_TASKS_PLOTTED` overlap.
-    pictures = {HEATMAP: heatmap, DENDROGRAM: dendrogram} if 1 < n_tasks <= MAX_TASKS_PLOTTED else {}
+    pictures = (
+        {HEATMAP: heatmap, DENDROGRAM: dendrogram} if 1 < n_tasks <= MAX_TASKS_PLOTTED else {}
+    )
     for name, draw in pictures.items():
         figure = draw(affinity)
         with style(), atomic_path(run.path / name) as temporary:

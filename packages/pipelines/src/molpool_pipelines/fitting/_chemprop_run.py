@@ -24,7 +24,7 @@ from molpool_pipelines.fitting._affinity import (
     write_affinity,
 )
 from molpool_pipelines.fitting._config import TrainChempropConfig
-from molpool_pipelines.fitting._evaluate import evaluate, shown_rows, write_results
+from molpool_pipelines.fitting._evaluate import evaluate
 from molpool_pipelines.fitting._inputs import Inputs, write_unseen
 from molpool_pipelines.fitting._jobs import (
     TrainingJob,
@@ -39,15 +39,16 @@ from molpool_pipelines.fitting._loop import (
     metric_table,
     on_epoch_end,
 )
+from molpool_pipelines.fitting._results import shown_rows, write_results
 from molpool_pipelines.runs import (
     AFFINITY,
-    DROPPED,
     GROUPS,
     MODEL,
     MODELS,
     Tracker,
     open_folder,
     tracking,
+    write_rejected,
 )
 
 
@@ -68,6 +69,7 @@ def train_and_write(
     if config.resume:
         check_checkpoints(jobs, path)
     run = open_folder(config, path, arguments)
+    inputs.rows.write(run)
     # Around all of it: an ensemble can be stopped between two members, or while results are drawn.
     with (
         interruptible(run, "chemprop"),
@@ -207,8 +209,7 @@ class Fitting:
             model = run.write_folder(MODELS, ensemble.save)
         files = [model]
         self._results = evaluate(inputs, self._jobs)
-        if len(inputs.table.dropped):
-            run.write_text(DROPPED, inputs.table.dropped.write_csv())
+        write_rejected(run, inputs.rejected)
         if inputs.unseen is not None:
             mean, sd = ensemble.predict(MoleculeData(inputs.unseen.smiles, cache=inputs.graphs))
             # The sample standard deviation of one model is undefined, not 0.

@@ -85,8 +85,8 @@ def _records(found: Comparison) -> Table:
     return Table(
         ["model", *(LABELS[metric] for metric in found.metrics)],
         rows,
-        caption=f"Wins – losses – {NOT_SIGNIFICANT}, over tasks and opponents; the mean over tasks is "
-        "not counted.",
+        caption=f"Wins – losses – {NOT_SIGNIFICANT}, over tasks and opponents; the mean over tasks "
+        "is not counted.",
     )
 
 
@@ -131,8 +131,8 @@ def _figures(found: Comparison) -> list[Part]:
                 metric,
                 differences_figure,
                 "Differences of {0} between models with their intervals, a panel per task.",
-                "Blue: the first model wins; orange: the second; grey: not significant. A grey band: "
-                "differences below the practical threshold.",
+                "Blue: the first model wins; orange: the second; grey: not significant. A grey "
+                "band: differences below the practical threshold.",
             ),
             _figure(
                 found,

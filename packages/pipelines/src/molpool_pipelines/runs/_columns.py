@@ -1,9 +1,9 @@
 """Names of the columns in tables of predictions, and a reader for the names of earlier ones.
 
 Of each task ``TASK`` holds the truth, ``TASK modifier`` whether it is a bound, ``TASK predicted``
-the prediction, ``TASK_sd`` its uncertainty and ``TASK decision`` a class at a threshold. A task
-that is called like a column of ours, such as ``row`` or ``split``, has its truth in ``TASK truth``.
-Folds and repeats are numbered from 0.
+the prediction, ``TASK_sd`` its uncertainty, ``TASK_lower`` and ``TASK_upper`` its interval, and
+``TASK decision`` a class at a threshold. A task that is called like a column of ours, such as
+``row`` or ``split``, has its truth in ``TASK truth``. Folds and repeats are numbered from 0.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
+LOWER, UPPER = "_lower", "_upper"
+"""Endings of the columns of a task's interval."""
+
 SPLIT = "split"
 EARLIER_SPLIT = "side"
 """What the column of the split was called in 2026; folds were numbered from 1 beside it."""
@@ -36,7 +39,7 @@ OWN_COLUMNS = frozenset(
 """Columns of tables of predictions that are of no task."""
 
 _TRUTH = " truth"
-_ENDINGS = (" predicted", "_sd", " modifier", " decision", _TRUTH)
+_ENDINGS = (" predicted", "_sd", LOWER, UPPER, " modifier", " decision", _TRUTH)
 
 LOSS_WEIGHT = "loss weight: "
 DRAW_WEIGHT = "draw weight: "
@@ -63,6 +66,8 @@ class ColumnsConfig(ConfigModel):
         " predicted", description="ending of a task's predictions: TASK predicted"
     )
     sd: str = Field("_sd", description="ending of a task's uncertainty, a standard deviation")
+    lower: str = Field(LOWER, description="ending of the lower end of a task's interval")
+    upper: str = Field(UPPER, description="ending of its upper end")
     modifier: str = Field(" modifier", description="ending of a task's signs <, = and > of bounds")
     decision: str = Field(" decision", description="ending of a task's decisions at a threshold")
     tasks: list[str] = Field(

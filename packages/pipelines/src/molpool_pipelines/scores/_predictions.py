@@ -60,6 +60,10 @@ class Predictions:
         Which repeat of the folds, and which fold predicted the row; -1 where it has none.
     n_bounds : ndarray of int64 [T]
         Labels left out because only a bound is known.
+    notes : tuple of str
+        What to know of how they were read: tasks without a truth, how a truth was joined.
+    rejected : DataFrame or None
+        Rows of the truth that have no prediction, as `rejected_rows` has them.
     """
 
     name: str
@@ -76,6 +80,8 @@ class Predictions:
     repeat: IntArray | None = None
     fold: IntArray | None = None
     n_bounds: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    notes: tuple[str, ...] = ()
+    rejected: pl.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -60,7 +60,16 @@ from molpool_pipelines.tables import (
 )
 
 EPOCHS = "training.epochs"
-_UNBOUND = ("save_dir", "resume", "overwrite", "tracking", "study", "space", "ensemble")
+_UNBOUND = (
+    "save_dir",
+    "resume",
+    "overwrite",
+    "accept_changed_table",
+    "tracking",
+    "study",
+    "space",
+    "ensemble",
+)
 """Keys that change nothing about a trial."""
 
 
@@ -97,6 +106,8 @@ def chemprop_problem(config: HPOChempropConfig) -> Problem:
         identity=_identity(config, data, space),
         resolve=partial(resolve, config),
         notes=tuple(_notes(config, data) + scorer_notes(metric, data, scorers)),
+        rejected=data.rest.dropped,
+        rows=data.rows,
     )
 
 
@@ -314,6 +325,7 @@ def chemprop_kind(config: HPOChempropConfig) -> StudyKind:
         tabular=partial(chemprop_tabular, config),
         outer=partial(chemprop_outer, config),
         join=join,
+        rows=lambda: _read(config.model_dump_json()).rows,
     )
 
 
