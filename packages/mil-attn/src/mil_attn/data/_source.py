@@ -163,7 +163,7 @@ def bag_column(
     return pl.Series(name, [by_id.get(bag) for bag in ids], dtype=values.dtype)
 
 
-def bag_names(path: str | Path, data: MILDataConfig) -> list[str]:
+def all_bag_names(path: str | Path, data: MILDataConfig) -> list[str]:
     """Return the names of all bags of a table in its order, those without features included."""
     return list(dict.fromkeys(_names(read_table(path), data.names, Path(path).name)))
 

@@ -16,7 +16,7 @@ from molpool_pipelines.runs import MACRO
 
 KIND = "molpool comparison"
 NOT_SIGNIFICANT = "not significant"
-INCONCLUSIVE = "inconclusive"
+INCONCLUSIVE: Literal["inconclusive"] = "inconclusive"
 _EARLIER = "cannot tell"
 
 Design = Literal["test_set", "folds", "values"]
