@@ -209,13 +209,14 @@ class Fitting:
         inputs, run = self._inputs, self._run
         # An ensemble of one predicts as its model does, so that unseen rows need no second path.
         ensemble = Ensemble([m.model for m in ensemble_members(self._jobs)])
-        self._results = self._with_baselines(evaluate(inputs, self._jobs))
-        write_rejected(run, inputs.rejected)
+        # First of all: what took the hours must not wait for what can fail.
         if len(self._jobs) == 1:
             model = run.write_file(MODEL, self._jobs[0].model.save)
         else:
             model = run.write_folder(MODELS, ensemble.save)
         files = [model]
+        self._results = self._with_baselines(evaluate(inputs, self._jobs))
+        write_rejected(run, inputs.rejected)
         if inputs.unseen is not None:
             mean, sd = ensemble.predict(MoleculeData(inputs.unseen.smiles, cache=inputs.graphs))
             # The sample standard deviation of one model is undefined, not 0.
@@ -234,7 +235,7 @@ class Fitting:
         self._page = write_results(
             run, self._results, "chemprop", inputs.notes, facts, self._epochs
         )
-        self._track([*files, self._page])
+        self._track([*files, *([self._page] if self._page else [])])
 
     def _with_baselines(self, results: Results) -> Results:
         inputs, tables = self._inputs, self._inputs.tables
@@ -278,7 +279,8 @@ class Fitting:
             self._say(line)
         if self._inputs.unseen is not None:
             self._say(f"Predictions: {self._unseen[-1]}")
-        self._say(f"Report: {self._page}")
+        if self._page is not None:
+            self._say(f"Report: {self._page}")
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, soft_wrap=True)

@@ -70,8 +70,10 @@ def train_and_write(
         tracking(config.tracking, path, config.model_dump(mode="json")) as tracker,
     ):
         page = _fit_and_write(console, config, inputs, rows, run)
-        tracker.file(page)
-    console.print(f"Report: {page}", highlight=False, soft_wrap=True)
+        if page is not None:
+            tracker.file(page)
+    if page is not None:
+        console.print(f"Report: {page}", highlight=False, soft_wrap=True)
     return path
 
 
@@ -152,7 +154,7 @@ def featurising(console: Console) -> Iterator[Any]:
 
 def _fit_and_write(
     console: Console, config: TrainTabularConfig, inputs: Inputs, rows: TrainingRows, run: RunFolder
-) -> Path:
+) -> Path | None:
     kinds, tasks = inputs.task_types, rows.table.task_names
     found = _out_of_fold(console, config, rows, kinds)
     exact = exact_labels(rows.table.targets, rows.table.censoring)

@@ -99,9 +99,25 @@ def _content(identity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def stored_identity(study: Study) -> dict[str, Any]:
-    """Return what a study was made as; earlier ones called a single task's error a mean."""
+    """Return what a study was made as, in the words of today.
+
+    Earlier ones called a single task's error a mean, and a weight that is sampled drawn.
+    """
     stored = dict(study.user_attrs[IDENTITY])
-    return stored | {"metric": "RAE"} if stored.get("metric") == "MA-RAE" else stored
+    metric = str(stored.get("metric"))
+    if metric == "MA-RAE" or (metric == "macro MA-RAE" and _has_one_task(stored)):
+        stored["metric"] = "RAE"
+    elif metric.endswith("(min_w drawn)"):
+        stored["metric"] = metric.replace("(min_w drawn)", "(min_w sampled)")
+        stored["study"] = {**stored["study"], "min_w": "sampled"}
+    return stored
+
+
+def _has_one_task(identity: Mapping[str, Any]) -> bool:
+    data = identity.get("data")
+    if identity.get("kind") != "mil" or not isinstance(data, Mapping):
+        return False
+    return len(data.get("target_columns") or identity.get("tasks") or ["label"]) == 1
 
 
 def open_study(
@@ -194,7 +210,8 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str 
     found: list[str] = []
     for key in [*before, *(k for k in now if k not in before)]:
         old, new = before.get(key), now.get(key)
-        if old == new and (key in before) == (key in now):
+        # A key that is null says as much as none: studies of before lack keys that came since.
+        if old == new:
             continue
         # A key that an earlier version did not have, and that says nothing.
         if prefix.startswith("settings.") and key not in before and not new:
