@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from molecule_features import FeatureError, Features, Kind, featurize, register
-from molecule_features import _featurize as running
+from molecule_features import _running as running
 from molecule_features._fingerprints import Fingerprint
 from molpool_common import CacheWarning, Float32Array
 from rdkit import Chem
