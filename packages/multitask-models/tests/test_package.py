@@ -1,8 +1,7 @@
 """The package's front."""
 
-import pytest
-
 import multitask_models
+import pytest
 
 
 @pytest.mark.core

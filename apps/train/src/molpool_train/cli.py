@@ -9,12 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import tyro
-from molpool_common import Command, InputError, dispatch, parse_config, rewriting, take_config
+from molpool_common import (
+    Command,
+    InputError,
+    dispatch,
+    expanded,
+    parse_config,
+    rewriting,
+    take_config,
+)
 
 if TYPE_CHECKING:
-    from molpool_pipelines.fitting import TrainChempropConfig, TrainMILConfig
+    from molpool_pipelines.fitting import TrainChempropCommand, TrainMILCommand, TrainTabularConfig
+    from molpool_pipelines.runs import RunConfig
 
-ConfigT = TypeVar("ConfigT", "TrainChempropConfig", "TrainMILConfig")
+ConfigT = TypeVar("ConfigT", bound="RunConfig")
+TabularT = TypeVar("TabularT", bound="TrainTabularConfig")
 PROG = "molpool-train"
 
 
@@ -44,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run molpool-train and return its exit code."""
     commands = {
         "chemprop": Command("train a multi-task Chemprop model from a table of SMILES", _chemprop),
+        "auto": Command("train the best model of a table within a time budget", _auto),
+        "tabular": Command("train models on features of molecules", _tabular),
+        "blend": Command("train several models on features, weighed by task", _blend),
         "mil": Command("train attention over the conformers of molecules, or other bags", _mil),
         "migrate-config": Command("rewrite legacy sampling keys to joint_sampling", _migrate),
     }
@@ -58,6 +71,39 @@ def _chemprop(argv: Sequence[str]) -> None:
     train_chemprop(config, name=name, arguments=[PROG, "chemprop", *argv])
 
 
+def _auto(argv: Sequence[str]) -> None:
+    from molpool_pipelines.fitting import TrainAutoConfig, train_auto
+
+    words = "Train the best model of a table within a time budget."
+    config, name = _tabular_configuration(TrainAutoConfig, "auto", words, argv)
+    train_auto(config, name=name, arguments=[PROG, "auto", *argv])
+
+
+def _tabular(argv: Sequence[str]) -> None:
+    from molpool_pipelines.fitting import TrainTabularCommand, train_tabular
+
+    words = "Train models on features of molecules."
+    config, name = _tabular_configuration(TrainTabularCommand, "tabular", words, argv)
+    train_tabular(config, name=name, arguments=[PROG, "tabular", *argv])
+
+
+def _blend(argv: Sequence[str]) -> None:
+    from molpool_pipelines.fitting import TrainBlendCommand, train_tabular
+
+    words = "Train several models on features, weighed by task."
+    config, name = _tabular_configuration(TrainBlendCommand, "blend", words, argv)
+    train_tabular(config, name=name, arguments=[PROG, "blend", *argv])
+
+
+def _tabular_configuration(
+    of: type[TabularT], command: str, words: str, argv: Sequence[str]
+) -> tuple[TabularT, str]:
+    def parse(argv: Sequence[str]) -> TabularT:
+        return parse_config(of, argv, prog=f"{PROG} {command}", description=words)
+
+    return _resumed(parse, argv, command)
+
+
 def _mil(argv: Sequence[str]) -> None:
     config, name = _mil_configuration(argv)
 
@@ -70,7 +116,7 @@ def _migrate(argv: Sequence[str]) -> int:
     options = tyro.cli(
         MigrateOptions,
         prog=f"{PROG} migrate-config",
-        args=list(argv),
+        args=expanded(list(argv)),
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     if not options.paths:
@@ -81,12 +127,12 @@ def _migrate(argv: Sequence[str]) -> int:
     return migrate_files(options.paths, output=options.output, dry_run=options.dry_run)
 
 
-def _configuration(argv: Sequence[str]) -> tuple[TrainChempropConfig, str]:
+def _configuration(argv: Sequence[str]) -> tuple[TrainChempropCommand, str]:
     """Return the configuration and the name of the run; a resumed run brings its own file."""
     return _resumed(_parse, argv, "chemprop")
 
 
-def _mil_configuration(argv: Sequence[str]) -> tuple[TrainMILConfig, str]:
+def _mil_configuration(argv: Sequence[str]) -> tuple[TrainMILCommand, str]:
     return _resumed(_parse_mil, argv, "mil")
 
 
@@ -102,12 +148,12 @@ def _resumed(
     return config, path.stem if path else name
 
 
-def _parse(argv: Sequence[str]) -> TrainChempropConfig:
-    from molpool_pipelines.fitting import TrainChempropConfig
+def _parse(argv: Sequence[str]) -> TrainChempropCommand:
+    from molpool_pipelines.fitting import TrainChempropCommand
     from sampling_core import migrate_legacy
 
     return parse_config(
-        TrainChempropConfig,
+        TrainChempropCommand,
         argv,
         prog=f"{PROG} chemprop",
         description="Train a multi-task Chemprop model from a table of SMILES.",
@@ -115,11 +161,11 @@ def _parse(argv: Sequence[str]) -> TrainChempropConfig:
     )
 
 
-def _parse_mil(argv: Sequence[str]) -> TrainMILConfig:
-    from molpool_pipelines.fitting import TrainMILConfig
+def _parse_mil(argv: Sequence[str]) -> TrainMILCommand:
+    from molpool_pipelines.fitting import TrainMILCommand
 
     return parse_config(
-        TrainMILConfig,
+        TrainMILCommand,
         argv,
         prog=f"{PROG} mil",
         description="Train attention over the conformers of molecules, or over other bags.",

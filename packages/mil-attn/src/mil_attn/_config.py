@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from molpool_common import ConfigModel, did_you_mean, short_flag, validate_values
+from molpool_common import PATH, ConfigModel, did_you_mean, short_flag, validate_values
 from pydantic import Field, field_validator, model_validator
 
 from mil_attn._errors import MILError
@@ -110,7 +110,9 @@ class MILTrainingConfig(ConfigModel):
         "macro_plus_min", description="score of a fold: average precision over tasks and its least"
     )
     min_w: float = Field(0.3, ge=0, le=1, description="weight of the worst task in that score")
-    accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where to train")
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = Field(
+        "auto", description="where to train; gpu: CUDA or MPS, auto: the same where there is one"
+    )
 
 
 class MILLossConfig(ConfigModel):
@@ -355,10 +357,21 @@ class MILDataConfig(ConfigModel):
     )
     feature_columns: list[str] = Field(
         default_factory=list,
-        description="for kind bags: columns of features; by default f1, f2, ... or all others",
+        description="for kind bags: columns of features; by default f1, f2, ... or all others "
+        "without a role (targets, weights, folds, plates, ids and what is called so)",
     )
-    features_3d: str | None = Field(None, description="for kind features: one row per conformer")
-    features_2d: str | None = Field(None, description="for kind features: one row per molecule")
+    columns_3d: list[str] = Field(
+        default_factory=list, description="columns of features_3d, as feature_columns"
+    )
+    columns_2d: list[str] = Field(
+        default_factory=list, description="columns of features_2d, as feature_columns"
+    )
+    features_3d: Annotated[str | None, PATH] = Field(
+        None, description="for kind features: one row per conformer"
+    )
+    features_2d: Annotated[str | None, PATH] = Field(
+        None, description="for kind features: one row per molecule"
+    )
     instance_column: str | None = Field(
         None, description="column of instance names: in data_path (bags) or features_3d (features)"
     )
@@ -368,14 +381,14 @@ class MILDataConfig(ConfigModel):
     allow_undefined: bool = Field(
         False, description="take missing features of tables as the mean of the training bags"
     )
-    aux_path: str | None = Field(
+    aux_path: Annotated[str | None, PATH] = Field(
         None,
         description="table of auxiliary targets with the id column; by default data_path. What it "
         "lacks is missing",
     )
     features: MoleculeFeaturesConfig = Field(default_factory=MoleculeFeaturesConfig)
     workers: int = Field(1, ge=1, description="processes that compute conformers")
-    predict_path: Annotated[str | None, short_flag("--predict-path")] = Field(
+    predict_path: Annotated[str | None, PATH, short_flag("--predict-path")] = Field(
         None, description="table like data_path, without targets, to predict after training"
     )
     cache_dir: str = Field(
@@ -418,7 +431,7 @@ class MILSplitConfig(ConfigModel):
         "kept. Which bags test does not depend on it",
     )
     split_seed: int | None = Field(None, description="seed of the folds; by default the run's")
-    fold_path: str | None = Field(
+    fold_path: Annotated[str | None, PATH] = Field(
         None, description="for stored: table of folds with the id column; by default data_path"
     )
     fold_column: str | None = Field(None, description="for stored: column of fold numbers")
@@ -426,12 +439,42 @@ class MILSplitConfig(ConfigModel):
         default_factory=dict, description="rows of fold_path that count, as COLUMN VALUE"
     )
     plate_column: str | None = Field(None, description="for plate: column of plates in data_path")
+    split_column: Annotated[str | None, short_flag("--split-column")] = Field(
+        None,
+        description="column of data_path that says train, val or test of each bag, in any usual "
+        "spelling, instead of split_type; empty cells leave a bag out",
+    )
+    split_file: Annotated[str | None, PATH, short_flag("--split-file")] = Field(
+        None,
+        description="JSON file with the bags of train, val and test, by id or from 0 in their "
+        "order, as Chemprop and Polaris write it; instead of split_column",
+    )
+    split_index: int = Field(0, ge=0, description="which of several splits of split_file, from 0")
+    split_overlap: Literal["drop", "keep", "error"] = Field(
+        "drop",
+        description="molecules that a given split has on two sides: leave out their bags that "
+        "train (or validate, where they test too), keep them, or refuse",
+    )
+    group_column: Annotated[str | None, short_flag("--group-column")] = Field(
+        None,
+        description="column of data_path with series, projects or batches, each of which stays in "
+        "one split as molecules do",
+    )
+    standardize: Annotated[Literal["none", "parent", "tautomer"], short_flag("--standardize")] = (
+        Field(
+            "parent",
+            description="structure by which molecules are compared for splits: as given; the "
+            "parent, without counterions and charges; or its canonical tautomer (slow)",
+        )
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for kind, key in (("stored", "fold_column"), ("plate", "plate_column")):
             if self.split_type == kind and getattr(self, key) is None:
                 raise ValueError(f"{key}: expected a column with split_type {kind}, found none")
+        if self.split_column is not None and self.split_file is not None:
+            raise ValueError("split_file: expected one of split_column and split_file, found both")
         if self.split_type != "stored" and self.fold >= self.n_folds:
             raise ValueError(
                 f"fold: expected 0 to {self.n_folds - 1}, as n_folds says; found {self.fold}"
@@ -460,7 +503,9 @@ class MILExportConfig(ConfigModel):
 class MILRunConfig(MILConfig):
     """A table, a split, a model and its training: the sections that every command knows."""
 
-    data_path: str | None = Field(None, description="table of molecules or of instances")
+    data_path: Annotated[str | None, PATH] = Field(
+        None, description="table of molecules or of instances"
+    )
     seed: int = Field(42, ge=0, description="seed of split, weights, shuffling and dropout")
     threshold_metric: Literal["f1", "accuracy", "balanced_accuracy", "mcc"] = Field(
         "f1", description="what decision thresholds maximise on validation data"

@@ -1,4 +1,4 @@
-"""The package's exception."""
+"""What the package raises and warns of."""
 
 from __future__ import annotations
 
@@ -10,3 +10,7 @@ class ModelError(ValueError):
     """
 
     exit_code = 2
+
+
+class MissingLabelWarning(UserWarning):
+    """A task has no label to learn from, so that its predictions are NaN."""

@@ -23,6 +23,8 @@ from molpool_common import (
 )
 from rich.table import Table as ScreenTable
 
+from molpool_pipelines.runs import write_rejected
+from molpool_pipelines.tables._given_split import is_unused
 from molpool_pipelines.tables.profile._figures import (
     class_shares,
     label_counts,
@@ -93,7 +95,8 @@ class Profile:
         within = self.duplicates.within
         return {
             "Rows": len(self.table),
-            "Rows whose SMILES do not parse": self.table.dropped.height,
+            "Rows whose SMILES do not parse": int((~is_unused(self.table.dropped)).sum()),
+            **_without_split(self.table),
             "Rows without a label": int((~labels.any(axis=1)).sum()),
             "Molecules": self.scaffolds.n_molecules,
             "Tasks": len(self.tasks),
@@ -102,6 +105,11 @@ class Profile:
             "Scaffolds": self.scaffolds.n_scaffolds,
             "Duplicate labels": f"{within.n_repeated:,}, {len(within.conflicts):,} of them differ",
         }
+
+
+def _without_split(table: MoleculeTable) -> dict[str, Cell]:
+    n = int(is_unused(table.dropped).sum())
+    return {"Rows that the given split does not name": n} if n else {}
 
 
 def profile_page(profile: Profile) -> str:
@@ -123,10 +131,10 @@ def profile_page(profile: Profile) -> str:
 
 
 def _bad_smiles(table: MoleculeTable) -> list[Part]:
-    bad = table.dropped
+    bad = table.dropped.filter(~is_unused(table.dropped))
     if bad.is_empty():
         return []
-    rows = [[r["source"], r["row"], r["smiles"], r["reason"]] for r in bad.head(10).to_dicts()]
+    rows = [[r["source"], r["row"], r["SMILES"], r["reason"]] for r in bad.head(10).to_dicts()]
     caption = f"The first of {bad.height:,} rows whose SMILES do not parse; they are left out."
     return [Table(["source", "row", "SMILES", "reason"], rows, caption=caption)]
 
@@ -228,8 +236,9 @@ def _duplicates(profile: Profile) -> list[Part]:
         facts["Of these, differ"] = len(across.conflicts)
     parts: list[Part] = [
         Text(
-            "Rows are one molecule where the first block of their InChIKey is equal, so "
-            "stereoisomers count as one. Rows of different quality are not compared unless said. "
+            "Rows are one molecule where the first block of their parents' InChIKey is equal, so "
+            "stereoisomers count as one, and so do a salt and its base. Rows of different quality "
+            "are not compared unless said. "
             "Training merges them with --duplicates mean or median, and stops at conflicts with "
             "--duplicates error."
         ),
@@ -311,10 +320,11 @@ def describe_and_report(described: Described, output: Path) -> None:
     """Compute the profile, write its page atomically, and print a summary."""
     profile = describe(described)
     write_text(output, profile_page(profile))
-    _print(profile, output)
+    lost = write_rejected(output, profile.table.dropped)
+    _print(profile, [output, *([lost] if lost else [])])
 
 
-def _print(profile: Profile, output: Path) -> None:
+def _print(profile: Profile, files: Sequence[Path]) -> None:
     out = console()
     for note in profile.described.notes:
         out.print(note, markup=False)
@@ -338,4 +348,8 @@ def _print(profile: Profile, output: Path) -> None:
     out.print(table)
     if note:
         out.print(note.strip(), style="dim", markup=False)
-    out.print(f"\nwrote {output}", soft_wrap=True, markup=False)
+    training = profile.described.training
+    for line in () if training is None else ("", *training.lines):
+        # To be copied by hand: never broken over lines.
+        out.print(line, soft_wrap=True, markup=False)
+    out.print(f"\nwrote {', '.join(map(str, files))}", soft_wrap=True, markup=False)

@@ -1,0 +1,164 @@
+"""Multi-task network on features: an ensemble trained as one batched product."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from molpool_common import FloatArray
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from multitask_models._errors import ModelError
+from multitask_models._labels import Labels, TaskKind
+from multitask_models._mlp_inputs import InputScaling
+from multitask_models._mlp_network import Recipe, TrainingRows, outputs_of, train
+from multitask_models._protocol import Latent, Limits, MultitaskModel, RowSampler, State
+
+
+class MultitaskMLP(MultitaskModel):
+    """Ensemble of multi-task networks on features.
+
+    Each of `members` networks has a layer of `hidden` units, a residual block of the same width
+    and a linear head of all tasks; LayerNorm and SiLU after the first two. It learns labels
+    standardised per task with AdamW on a one-cycle schedule; a label weighs (most labels of a task
+    / labels of its task)^`task_power`. A bound costs what lies outside it. `return_std` gives the
+    spread of the members, which says how far they agree and not how far a measurement scatters.
+
+    Parameters
+    ----------
+    blocks : sequence of int or None
+        Widths of the blocks that the features consist of, in order (see `InputScaling`); None:
+        one block.
+    members : int
+        Networks, trained at once.
+    hidden : int
+        Units of a layer.
+    dropout, input_dropout : float
+        Share of units and of inputs left out in training.
+    epochs : int
+        Passes over the rows.
+    batch_size : int
+        Rows of a step.
+    learning_rate : float
+        The highest of the schedule.
+    weight_decay : float
+        Of AdamW.
+    beta : float
+        Standardised error beyond which the loss is linear.
+    task_power : float
+        0: all labels weigh the same; 1: all tasks do.
+    censored_loss : {"one_sided", "tobit"}
+        "tobit" learns the standard deviation of each task's labels too, and a bound costs the
+        probability beyond it; then exact labels cost their squared error.
+    task_kinds, limits
+        As for every model.
+    random_state : int
+        Seed. Member i of any ensemble with this seed is the same network.
+    """
+
+    def __init__(
+        self,
+        *,
+        blocks: Sequence[int] | None = None,
+        members: int = 4,
+        hidden: int = 512,
+        dropout: float = 0.3,
+        input_dropout: float = 0.1,
+        epochs: int = 50,
+        batch_size: int = 128,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 0.01,
+        beta: float = 0.25,
+        task_power: float = 0.5,
+        censored_loss: Literal["one_sided", "tobit"] = "one_sided",
+        task_kinds: TaskKind | Sequence[TaskKind] = "regression",
+        limits: Limits = "auto",
+        random_state: int = 0,
+    ) -> None:
+        self.blocks = blocks
+        self.members = members
+        self.hidden = hidden
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.beta = beta
+        self.task_power = task_power
+        self.censored_loss = censored_loss
+        self.task_kinds = task_kinds
+        self.limits = limits
+        self.random_state = random_state
+
+    def _recipe(self) -> Recipe:
+        if self.censored_loss not in ("one_sided", "tobit"):
+            raise ModelError(
+                f"censored_loss: expected 'one_sided' or 'tobit'; found {self.censored_loss!r}."
+            )
+        for name in ("members", "hidden", "epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ModelError(f"{name}: expected 1 or more; found {getattr(self, name)}.")
+        for name in ("dropout", "input_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ModelError(f"{name}: expected 0 to below 1; found {getattr(self, name)}.")
+        return Recipe(
+            hidden=self.hidden,
+            dropout=self.dropout,
+            input_dropout=self.input_dropout,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            beta=self.beta,
+            task_power=self.task_power,
+            tobit=self.censored_loss == "tobit",
+        )
+
+    def _fit(self, X: NDArray[Any], labels: Labels, sampler: RowSampler | None) -> None:
+        recipe = self._recipe()
+        self._scaling = InputScaling.fitted(X, self.blocks)
+        self._centre, self._spread = labels.centre_and_spread()
+        self._classification = labels.classification
+        inputs = self._scaling.transform(X)
+        seeds = np.random.SeedSequence(self.random_state).spawn(self.members)
+        rows = TrainingRows.of(inputs, labels, recipe.task_power, int(self._scaling.sparse.sum()))
+        self._weights = train(rows, recipe, seeds, sampler)
+        self._noise = np.full(len(self._centre), np.nan)
+
+    def _member_means(self, X: NDArray[Any]) -> FloatArray:
+        """Return each network's predictions, [k, N, T]."""
+        outputs = outputs_of(self._weights, self._scaling.transform(X))
+        means = self._centre + self._spread * outputs
+        # The logistic function only where it is meant: elsewhere it would be thrown away.
+        means[:, :, self._classification] = expit(outputs[:, :, self._classification])
+        return means
+
+    def _latent(self, X: NDArray[Any]) -> Latent:
+        means = self._member_means(X)
+        spread = means.std(axis=0, ddof=1) if self.members > 1 else None
+        return Latent(means.mean(axis=0), spread, self._noise)
+
+    def _state(self) -> State:
+        return {
+            "centre": self._centre,
+            "spread": self._spread,
+            "noise": self._noise,
+            "classification": self._classification,
+            **{f"inputs.{name}": value for name, value in vars(self._scaling).items()},
+            **{f"weights.{name}": value.numpy() for name, value in self._weights.items()},
+        }
+
+    def _restore(self, state: State) -> None:
+        def under(prefix: str) -> State:
+            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+        self._centre, self._spread, self._noise = (
+            state[name] for name in ("centre", "spread", "noise")
+        )
+        self._classification = state["classification"]
+        self._scaling = InputScaling(**under("inputs."))
+        self._weights = {name: torch.from_numpy(v) for name, v in under("weights.").items()}
