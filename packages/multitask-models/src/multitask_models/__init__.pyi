@@ -2,6 +2,7 @@ from ._baselines import TanimotoNeighbours as TanimotoNeighbours
 from ._baselines import TaskMean as TaskMean
 from ._errors import MissingLabelWarning as MissingLabelWarning
 from ._errors import ModelError as ModelError
+from ._gp import MultitaskGP as MultitaskGP
 from ._labels import Labels as Labels
 from ._labels import TaskKind as TaskKind
 from ._limits import AssayLimits as AssayLimits

@@ -94,6 +94,10 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     def _latent(self, X: NDArray[Any]) -> Latent:
         """Predict the tasks that `_fit` was given, in units of their labels."""
 
+    def _mean(self, X: NDArray[Any]) -> FloatArray:
+        """Return the mean of `_latent` alone, [N, T]; for models whose spread takes long."""
+        return self._latent(X).mean
+
     @abstractmethod
     def _state(self) -> State:
         """Return what `_restore` needs, beside the parameters."""
@@ -168,6 +172,7 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
             learned = labels.tasks(self._varying)
             rows = np.asarray(learned.present.any(axis=1))
             drawn = None if sampler is None else _KeptRows(sampler, rows)
+            self._rows, self._n_rows = np.flatnonzero(kept)[rows], len(features)
             self._fit(features[kept][rows], learned.rows(rows), drawn)
         return self
 
@@ -203,7 +208,7 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         std : ndarray of the same shape
             If `return_std`.
         """
-        values = self._predict(X)
+        values = self._predict(X, spread=return_std)
         mean = values.mean if latent else self.limits_.report(values.mean)
         if not return_std:
             return self._shaped(mean)
@@ -253,8 +258,11 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
             probabilities.append(self._shaped(np.where(np.isinf(limit), 0.0, probability)))
         return probabilities[0], probabilities[1]
 
-    def _predict(self, X: ArrayLike) -> Latent:
-        """Return predictions of all tasks, those that were not learned too."""
+    def _predict(self, X: ArrayLike, *, spread: bool = True) -> Latent:
+        """Return predictions of all tasks, those that were not learned too.
+
+        Without `spread` the mean is all that may be used of them.
+        """
         check_is_fitted(self, "single_values_")
         features: NDArray[Any] = validate_data(
             self,
@@ -267,16 +275,20 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         shape = (len(features), len(self.single_values_))
         mean, noise = np.full(shape, np.nan), np.full(shape[1], np.nan)
         mean[featured] = self.single_values_
-        spread: FloatArray | None = np.full(shape, np.nan)
+        place = np.ix_(featured, self._varying)
+        if not spread:
+            if self._varying.any():
+                mean[place] = self._mean(features[featured])
+            return Latent(mean, None, noise)
+        spreads: FloatArray | None = np.full(shape, np.nan)
         if self._varying.any():
             learned = self._latent(features[featured])
-            place = np.ix_(featured, self._varying)
             mean[place], noise[self._varying] = learned.mean, learned.noise
             if learned.spread is None:
-                spread = None
-            elif spread is not None:
-                spread[place] = learned.spread
-        return Latent(mean, spread, noise)
+                spreads = None
+            elif spreads is not None:
+                spreads[place] = learned.spread
+        return Latent(mean, spreads, noise)
 
     def _shaped(self, values: FloatArray) -> FloatArray:
         return values[:, 0] if self._flat else values
