@@ -73,7 +73,7 @@ class MultitaskMLP(MultitaskModel):
         hidden: int = 512,
         dropout: float = 0.3,
         input_dropout: float = 0.1,
-        epochs: int = 50,
+        epochs: int = 40,
         batch_size: int = 128,
         learning_rate: float = 2e-3,
         weight_decay: float = 0.01,

@@ -109,7 +109,7 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     def fit(
         self,
         X: ArrayLike,
-        Y: ArrayLike,
+        y: ArrayLike,
         *,
         censoring: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
@@ -121,7 +121,7 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         ----------
         X : array_like [N, F]
             Features; NaN where one is missing.
-        Y : array_like [N, T] or [N]
+        y : array_like [N, T] or [N]
             Labels; NaN where a row has none of a task.
         censoring : array_like of int [N, T] or None
             -1 where the label is an upper bound (``<``), +1 where it is a lower one (``>``), else
@@ -145,7 +145,7 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         features, given = validate_data(
             self,
             X,
-            Y,
+            y,
             validate_separately=(
                 {**finite, "dtype": [np.float64, np.float32]},
                 {**finite, "dtype": np.float64, "ensure_2d": False},
@@ -363,7 +363,8 @@ def read_model_file(path: str | Path) -> tuple[dict[str, Any], State]:
         If it is no such file, is damaged, or of a later version.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: a damaged archive would stay open in NumPy's hands.
+        with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta = json.loads(arrays.pop(_META).tobytes())
     except (BadZipFile, ValueError, KeyError, EOFError, OSError) as error:
