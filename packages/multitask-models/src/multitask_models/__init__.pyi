@@ -1,3 +1,5 @@
+from ._baselines import TanimotoNeighbours as TanimotoNeighbours
+from ._baselines import TaskMean as TaskMean
 from ._errors import MissingLabelWarning as MissingLabelWarning
 from ._errors import ModelError as ModelError
 from ._gp import MultitaskGP as MultitaskGP
@@ -9,5 +11,7 @@ from ._mlp import MultitaskMLP as MultitaskMLP
 from ._protocol import Latent as Latent
 from ._protocol import MultitaskModel as MultitaskModel
 from ._protocol import RowSampler as RowSampler
+from ._trees import MultitaskForest as MultitaskForest
+from ._trees import MultitaskLightGBM as MultitaskLightGBM
 
 __version__: str

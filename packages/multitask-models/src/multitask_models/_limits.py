@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from molpool_common import BoolArray, FloatArray, SignArray
+from molpool_common import BoolArray, FloatArray, IntArray, SignArray
 from numpy.typing import ArrayLike
 
 from multitask_models._errors import ModelError
@@ -23,6 +23,18 @@ _LEAST_LABELS = 20
 
 _LEAST_SHARE = 0.01
 """Share of the labels that must stand at one value at the edge for it to be a limit."""
+
+_BINS = 40
+"""Bins of a histogram over the range of the middle 90 % of labels."""
+
+_LEAST_PLATEAU = 0.1
+"""Share of the labels that must stand in a plateau."""
+
+_MOST_WIDTH = 0.12
+"""Widest plateau, as a share of the range of the middle 90 % of labels."""
+
+_MOST_OUTERMOST = 0.2
+"""Share of a plateau's labels in its outermost quarter, at most: scatter falls off at its end."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +143,11 @@ def find_limits(labels: Labels) -> AssayLimits:
     A limit is one of
 
     * the value of at least half of a task's labels with the same sign, no exact label beyond it;
-    * the largest (smallest) value, if at least 1 % of the labels have it.
+    * the largest (smallest) value, if at least 1 % of the labels have it;
+    * the inner edge of a plateau: at least a tenth of the labels in a narrow band at the end of
+      the range, scattered about a value within it and parted from the others by a valley of the
+      histogram. A skewed distribution has no valley, and a bounded quantity, as a percentage,
+      crowds to the very end; both are left alone.
 
     Parameters
     ----------
@@ -168,9 +184,49 @@ def _ceiling(values: FloatArray, signs: SignArray) -> float:
     shared = len(exact) / len(np.unique(exact))
     if at_top >= max(_LEAST_SHARE * len(exact), 5) and at_top >= 5 * shared:
         return float(top)
-    return np.inf
+    edge = _plateau(exact)
+    if np.isinf(edge) and exact.min() > 0:
+        # What scatters evenly on a logarithmic scale is wide on a linear one.
+        edge = float(np.exp(_plateau(np.log(exact))))
+    return edge
 
 
 def _most_common(values: FloatArray) -> float:
     distinct, counts = np.unique(values, return_counts=True)
     return float(distinct[counts.argmax()])
+
+
+def _plateau(values: FloatArray) -> float:
+    """Return the inner edge of a plateau at the upper end of labels, inf if there is none."""
+    low, high = np.quantile(values, [0.05, 0.95])
+    width = (high - low) / _BINS
+    # A few bins are no histogram; very many are one of outliers.
+    if not 20 <= np.ptp(values) / max(width, 1e-300) <= 100 * _BINS:
+        return np.inf
+    top = values.max()
+    edges = np.arange(top + width / 2, values.min() - 2 * width, -width)[::-1]
+    counts = np.histogram(values, edges)[0]
+    outer = len(counts) - _BINS // 5
+    mode = outer + int(counts[outer:].argmax())
+    if not _parted(counts, mode):
+        return np.inf
+    # Inwards from the mode the plateau ends where the histogram falls below a third of it.
+    first = int(np.flatnonzero(counts[:mode] <= counts[mode] / 3)[-1]) + 1
+    edge = float(edges[first])
+    inside = values[values >= edge]
+    narrow = np.quantile(values, 0.995) - edge <= _MOST_WIDTH * (high - low)
+    outermost = (inside > top - (top - edge) / 4).mean()
+    crowded = len(inside) < _LEAST_PLATEAU * len(values) or outermost > _MOST_OUTERMOST
+    return np.inf if crowded or not narrow else edge
+
+
+def _parted(counts: IntArray, mode: int) -> bool:
+    """Return whether a valley parts the bin `mode` from a rise of the histogram below it.
+
+    The rise is twice the valley, and more than four standard errors of a count above it.
+    """
+    smooth = np.convolve(counts, np.ones(3) / 3, "same")
+    rise, valley = np.maximum.accumulate(smooth)[: mode - 1], smooth[1:mode]
+    error = np.sqrt(rise / 3)
+    parted = (rise >= 2 * valley) & (rise - valley > 4 * error) & (counts[mode] >= 3 * valley)
+    return bool(parted.any())

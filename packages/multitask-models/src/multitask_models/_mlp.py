@@ -125,7 +125,7 @@ class MultitaskMLP(MultitaskModel):
         self._classification = labels.classification
         inputs = self._scaling.transform(X)
         seeds = np.random.SeedSequence(self.random_state).spawn(self.members)
-        rows = TrainingRows.of(inputs, labels, recipe.task_power)
+        rows = TrainingRows.of(inputs, labels, recipe.task_power, int(self._scaling.sparse.sum()))
         self._weights = train(rows, recipe, seeds, sampler)
         self._noise = np.full(len(self._centre), np.nan)
 

@@ -13,6 +13,7 @@ from itertools import count
 import numpy as np
 import torch
 from molpool_common import Float32Array, FloatArray, IntArray, fast_matmul
+from scipy.sparse import csr_matrix
 from torch import Tensor
 from torch.nn import functional
 
@@ -59,21 +60,23 @@ class Member:
         self._order = np.random.default_rng(order)
         self._masks = np.random.Generator(np.random.SFC64(masks))
 
-    def weights(self, n_inputs: int, hidden: int, n_tasks: int) -> Weights:
+    def weights(self, n_dense: int, n_sparse: int, hidden: int, n_tasks: int) -> Weights:
         """Return initial weights: uniform within 1 / sqrt(inputs of the layer), as torch's are."""
 
         def layer(n_in: int, n_out: int) -> tuple[Tensor, Tensor]:
-            bound = n_in**-0.5
+            bound = max(n_in, 1) ** -0.5
             drawn = self._start.uniform(-bound, bound, (n_in + 1, n_out)).astype(np.float32)
             return torch.from_numpy(drawn[:-1]), torch.from_numpy(drawn[-1:])
 
         weights: Weights = {}
         for name, n_in, n_out in (
-            ("input", max(n_inputs, 1), hidden),
+            ("input", n_dense + n_sparse, hidden),
             ("block", hidden, hidden),
             ("head", hidden, n_tasks),
         ):
             weights[f"{name}.weight"], weights[f"{name}.bias"] = layer(n_in, n_out)
+        joint = weights["input.weight"]
+        weights["input.weight"], weights["sparse.weight"] = joint[:n_dense], joint[n_dense:]
         for name in ("input", "block"):
             weights[f"{name}.norm.weight"] = torch.ones(1, hidden)
             weights[f"{name}.norm.bias"] = torch.zeros(1, hidden)
@@ -109,12 +112,36 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Rows of k networks.
+
+    Parameters
+    ----------
+    dense : Tensor [k, B, D]
+    sparse : tuple of Tensor, or None
+        Positions of the entries other than zero in the k stacked weight matrices, where each of
+        k B rows begins among them, and their values; None where all is dense.
+    targets, signs, weights : Tensor [k, B, T]
+        As in `TrainingRows`.
+    """
+
+    dense: Tensor
+    sparse: tuple[Tensor, Tensor, Tensor] | None
+    targets: Tensor
+    signs: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
 class TrainingRows:
     """What the networks learn, as tensors.
 
     Parameters
     ----------
-    inputs : Tensor [N, C]
+    dense : Tensor [N, D]
+        Inputs.
+    sparse : csr_matrix [N, S]
+        The other inputs, most of which are zero.
     targets : Tensor [N, T]
         Standardised labels, 0 where there is none.
     signs : Tensor [N, T]
@@ -124,36 +151,56 @@ class TrainingRows:
     classification : Tensor of bool [T]
     """
 
-    inputs: Tensor
+    dense: Tensor
+    sparse: csr_matrix
     targets: Tensor
     signs: Tensor
     weights: Tensor
     classification: Tensor
 
     @classmethod
-    def of(cls, inputs: Float32Array, labels: Labels, task_power: float) -> TrainingRows:
-        """Return inputs and labels for training; the latter leave it standardised."""
+    def of(
+        cls, inputs: Float32Array, labels: Labels, task_power: float, n_sparse: int = 0
+    ) -> TrainingRows:
+        """Return inputs [N, C], the last of them sparse, and labels, here standardised."""
         centre, spread = labels.centre_and_spread()
         standardised = np.nan_to_num((labels.values - centre) / spread, nan=0.0)
         n = labels.n_labels
         weights = labels.present * labels.weights[:, None] * (n.max() / n) ** task_power
         weights *= labels.present.sum() / weights.sum()
+        n_dense = inputs.shape[1] - n_sparse
         return cls(
-            torch.from_numpy(inputs),
+            torch.from_numpy(np.ascontiguousarray(inputs[:, :n_dense])),
+            csr_matrix(inputs[:, n_dense:]),
             torch.from_numpy(standardised.astype(np.float32)),
             torch.from_numpy(labels.signs.astype(np.float32)),
             torch.from_numpy(weights.astype(np.float32)),
             torch.from_numpy(labels.classification),
         )
 
-    def rows(self, rows: Tensor) -> TrainingRows:
-        """Return some rows, [k, B] of them."""
-        return TrainingRows(
-            self.inputs[rows],
-            self.targets[rows],
-            self.signs[rows],
-            self.weights[rows],
-            self.classification,
+    def batch(self, rows: IntArray, dropout: _Dropout) -> Batch:
+        """Return rows [k, B] with inputs left out at random."""
+        taken = torch.from_numpy(rows)
+        dense = dropout.inputs(list(self.dense[taken]))
+        sparse = None
+        if self.sparse.shape[1]:
+            parts = [self.sparse[member] for member in rows]
+            values = dropout.inputs([torch.from_numpy(part.data) for part in parts])
+            columns = [part.indices.astype(np.int64) for part in parts]
+            lengths = np.concatenate([np.diff(part.indptr) for part in parts])
+            for i, column in enumerate(columns):
+                column += i * self.sparse.shape[1]
+            sparse = (
+                torch.from_numpy(np.concatenate(columns)),
+                torch.from_numpy(np.cumsum(lengths) - lengths),
+                torch.cat(values),
+            )
+        return Batch(
+            torch.stack(dense),
+            sparse,
+            self.targets[taken],
+            self.signs[taken],
+            self.weights[taken],
         )
 
 
@@ -182,7 +229,9 @@ def train(
     batch = min(recipe.batch_size, n)
     n_steps = -(-recipe.epochs * n // batch)
     members = [Member(seed) for seed in seeds]
-    weights = _stacked([m.weights(rows.inputs.shape[1], recipe.hidden, n_tasks) for m in members])
+    dropout = _Dropout(members, recipe)
+    shape = (rows.dense.shape[1], rows.sparse.shape[1], recipe.hidden, n_tasks)
+    weights = _stacked([member.weights(*shape) for member in members])
     if recipe.tobit:
         weights["noise"] = torch.zeros(len(members), 1, n_tasks)
     streams = [
@@ -201,11 +250,10 @@ def train(
     scale = float(batch * rows.weights.sum() / n)
     with fast_matmul():
         for _ in range(n_steps):
-            drawn = torch.from_numpy(np.stack([next(stream) for stream in streams]))
-            taken = rows.rows(drawn)
-            dropout = _Dropout(members, recipe)
-            outputs = forward(weights, taken.inputs, dropout)
-            loss = (taken.weights * _losses(outputs, taken, weights, recipe)).sum() / scale
+            taken = rows.batch(np.stack([next(stream) for stream in streams]), dropout)
+            outputs = _forward(weights, taken.dense, taken.sparse, dropout)
+            losses = _losses(outputs, taken, rows.classification, weights, recipe)
+            loss = (taken.weights * losses).sum() / scale
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -226,40 +274,61 @@ class _Dropout:
             round(256 * rate) for rate in (recipe.input_dropout, recipe.dropout)
         )
 
-    def inputs(self, x: Tensor) -> Tensor:
-        return self._dropped(x, self._inputs)
+    def inputs(self, parts: list[Tensor]) -> list[Tensor]:
+        """Return the inputs of each member with some of them 0."""
+        return self._dropped(parts, self._inputs)
 
     def hidden(self, x: Tensor) -> Tensor:
-        return self._dropped(x, self._hidden)
+        """Return units [k, B, H] with some of them 0."""
+        return torch.stack(self._dropped(list(x), self._hidden)) if self._hidden else x
 
-    def _dropped(self, x: Tensor, threshold: int) -> Tensor:
+    def _dropped(self, parts: list[Tensor], threshold: int) -> list[Tensor]:
         if not threshold:
-            return x
-        kept = torch.stack([member.mask(x.shape[1:], threshold) for member in self._members])
-        return x * kept.to(x.dtype).mul_(256 / (256 - threshold))
+            return parts
+        factor = 256 / (256 - threshold)
+        return [
+            part * member.mask(part.shape, threshold).to(part.dtype).mul_(factor)
+            for member, part in zip(self._members, parts, strict=True)
+        ]
 
 
-def forward(weights: Weights, x: Tensor, dropout: _Dropout | None = None) -> Tensor:
-    """Return outputs [k, B, T] of inputs [k, B, C]."""
-    if dropout is not None:
-        x = dropout.inputs(x)
-    hidden = _layer(weights, "input", x)
+def _forward(
+    weights: Weights,
+    dense: Tensor,
+    sparse: tuple[Tensor, Tensor, Tensor] | None,
+    dropout: _Dropout | None = None,
+) -> Tensor:
+    """Return outputs [k, B, T] of inputs [k, B, D] and entries of the sparse ones."""
+    first = torch.baddbmm(weights["input.bias"], dense, weights["input.weight"])
+    if sparse is not None:
+        positions, starts, values = sparse
+        rows = functional.embedding_bag(
+            positions,
+            weights["sparse.weight"].flatten(0, 1),
+            starts,
+            mode="sum",
+            per_sample_weights=values,
+        )
+        first = first + rows.view_as(first)
+    hidden = _activated(weights, "input", first)
     if dropout is not None:
         hidden = dropout.hidden(hidden)
-    inner = _layer(weights, "block", hidden)
+    second = torch.baddbmm(weights["block.bias"], hidden, weights["block.weight"])
+    inner = _activated(weights, "block", second)
     if dropout is not None:
         inner = dropout.hidden(inner)
     return torch.baddbmm(weights["head.bias"], hidden + inner, weights["head.weight"])
 
 
-def _layer(weights: Weights, name: str, x: Tensor) -> Tensor:
-    linear = torch.baddbmm(weights[f"{name}.bias"], x, weights[f"{name}.weight"])
+def _activated(weights: Weights, name: str, linear: Tensor) -> Tensor:
     normal = functional.layer_norm(linear, linear.shape[-1:])
     scaled = weights[f"{name}.norm.bias"] + normal * weights[f"{name}.norm.weight"]
     return functional.silu(scaled)
 
 
-def _losses(outputs: Tensor, rows: TrainingRows, weights: Weights, recipe: Recipe) -> Tensor:
+def _losses(
+    outputs: Tensor, rows: Batch, classification: Tensor, weights: Weights, recipe: Recipe
+) -> Tensor:
     """Return the loss of each label, [k, B, T]; of a bound only what lies outside it."""
     error = outputs - rows.targets
     if recipe.tobit:
@@ -269,10 +338,10 @@ def _losses(outputs: Tensor, rows: TrainingRows, weights: Weights, recipe: Recip
         losses = functional.smooth_l1_loss(
             outside, torch.zeros_like(error), reduction="none", beta=recipe.beta
         )
-    if not rows.classification.any():
+    if not classification.any():
         return losses
     binary = functional.binary_cross_entropy_with_logits(outputs, rows.targets, reduction="none")
-    return torch.where(rows.classification, binary, losses)
+    return torch.where(classification, binary, losses)
 
 
 def _tobit(error: Tensor, signs: Tensor, log_noise: Tensor) -> Tensor:
@@ -288,7 +357,11 @@ def _tobit(error: Tensor, signs: Tensor, log_noise: Tensor) -> Tensor:
 def outputs_of(weights: Weights, inputs: Float32Array) -> FloatArray:
     """Return the outputs [k, N, T] of trained networks."""
     k = len(weights["head.bias"])
+    weights = {
+        **weights,
+        "input.weight": torch.cat([weights[n] for n in ("input.weight", "sparse.weight")], dim=1),
+    }
     chunks = torch.split(torch.from_numpy(inputs), PREDICTED_ROWS)
     with fast_matmul():
-        parts = [forward(weights, chunk.expand(k, -1, -1)) for chunk in chunks]
+        parts = [_forward(weights, chunk.expand(k, -1, -1), None) for chunk in chunks]
     return torch.cat(parts, dim=1).double().numpy()
