@@ -90,6 +90,8 @@ class MultitaskGP(MultitaskModel):
         the tasks whose labels vary.
     solver_ : str
         `dense`, `factors` (both exact) or `inducing`.
+    n_iter_ : int
+        Iterations that the search for scales took; not there where scales are given.
     noise_ : ndarray [T]
         Standard deviation of a label about the function, in the labels' units.
     """
@@ -192,7 +194,7 @@ class MultitaskGP(MultitaskModel):
         )
         likelihood = Likelihood(self._blocks, self._prepared, chosen)
         start = first_scales(chosen, n_tasks, min(self.rank, n_tasks - 1), len(self._blocks))
-        scales = learn_scales(likelihood, start, self.max_iter)
+        scales, self.n_iter_ = learn_scales(likelihood, start, self.max_iter)
         if not chosen.side.any() and self.degrees_of_freedom is None:
             return scales
         kernel = np.tensordot(scales.weights, likelihood.kernels(scales), axes=1)
@@ -202,7 +204,9 @@ class MultitaskGP(MultitaskModel):
             scales.noise,
             self.degrees_of_freedom,
         )
-        return learn_scales(likelihood, scales, self.max_iter)
+        scales, more = learn_scales(likelihood, scales, self.max_iter)
+        self.n_iter_ += more
+        return scales
 
     def _factorise(self, pairs: Pairs) -> Solver:
         """Return the cheapest exact solver that memory allows, else that of inducing molecules."""

@@ -157,7 +157,7 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         kept: BoolArray = _featured(features) & labels.present.any(axis=1) & (labels.weights > 0)
         if not kept.any():
             raise ModelError(
-                "rows: expected one with a feature, a label and a weight; found none in "
+                "rows: expected one with a feature, a label and a weight above zero; found none in "
                 f"{len(features)}."
             )
         labels = labels.rows(kept)
