@@ -250,7 +250,7 @@ class MultitaskGP(MultitaskModel):
         alpha[self._pairs.molecule, self._pairs.task] = self._alpha
         return np.asarray(alpha @ self._scales.tasks)
 
-    def _mean(self, X: NDArray[Any]) -> FloatArray:
+    def _latent_mean(self, X: NDArray[Any]) -> FloatArray:
         pull = self._pull()
         return self._in_units(np.concatenate([cross.T @ pull for cross in self._cross(X)]))
 
