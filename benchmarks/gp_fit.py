@@ -9,7 +9,8 @@ all exactly: that, and systems of the tasks' shared factors instead of all label
 25 000 labels GPyTorch's kernel alone takes 5 GB, and training several of them.
 Exit status 1 if a bar is missed. Arguments: labels, labels of the comparison.
 
-Physical limit: 1.6e12 multiply-adds for the factors, some 20 s at 80 GFLOPS in double precision.
+Physical limit: the factors take 1.6e12 floating point operations and 9 000 spreads 1.1e12, some
+40 s together at 70 GFLOPS in double precision.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class MultitaskGP(MultitaskModel):
         Widths of the blocks that the features consist of, in order; None: one block.
     kernels : str or sequence of str
         `tanimoto`, `rbf`, `matern32`, `matern52` or `auto`, for all blocks or by block; `auto` is
-        Tanimoto for counts and bits, RBF else.
+        Tanimoto for counts and bits, Matern of 5/2 else.
     rank : int
         Factors that tasks share (columns of W), at most the number of tasks less one.
     scales : mapping of str to array_like, or None

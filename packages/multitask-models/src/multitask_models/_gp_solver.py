@@ -326,10 +326,13 @@ def inducing_factors(factor: FloatArray, scales: Scales, pairs: Pairs) -> Factor
     rest = np.maximum(1 - np.einsum("ij,ij->i", factor, factor), 0.0)
     noise = pairs.noise(scales.noise)
     noise += scales.tasks.diagonal()[pairs.task] * rest[pairs.molecule]
-    blocks = [
-        InducedBlock(factor[pairs.molecule[span]], specific, noise[span])
-        for specific, span in zip(scales.specific, pairs.spans(len(scales.noise)), strict=True)
-    ]
+    blocks: list[DenseBlock | InducedBlock] = []
+    for specific, span in zip(scales.specific, pairs.spans(len(scales.noise)), strict=True):
+        rows = factor[pairs.molecule[span]]
+        if len(rows) > factor.shape[1]:
+            blocks.append(InducedBlock(rows, specific, noise[span]))
+        else:
+            blocks.append(DenseBlock(rows @ rows.T, specific, noise[span]))
     return FactorSolver(factor, blocks, scales, pairs, "inducing")
 
 
