@@ -62,7 +62,7 @@ def test_invalid_smiles_are_named_by_row_or_dropped(
     fast = ["--affinity-batch-size", 10, "--n-bootstrap", 0, "--device", "cpu"]
     outcome = run(*flags, *fast, "--on-bad-smiles", "drop")
     assert outcome.code == 0
-    assert "1 rows left out" in outcome.out
+    assert "1 row left out" in outcome.out
 
 
 def test_folder_that_is_read_only(

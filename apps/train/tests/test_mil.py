@@ -162,7 +162,7 @@ class TestFolder:
         expected, n = share * train.height, len(drawn)
         spread = np.sqrt(expected * (1 - share) / n)
         assert abs(drawn["positives: rare"].mean() - expected) < 5 * spread  # type: ignore[operator]
-        assert "What was drawn" in (folder / "report.html").read_text()
+        assert ">Sampling<" in (folder / "report.html").read_text()
 
     def test_log_tells_each_epoch(self, folder: Path) -> None:
         events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]

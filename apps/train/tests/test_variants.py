@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 import pytest
+from molpool_pipelines.runs import read_rejected
 
 pytestmark = pytest.mark.slow
 
@@ -61,9 +63,63 @@ def test_weighted_strategy_shuffles_and_weighs_the_loss(
     flags = (*CURRICULUM, *weighted, *off)
     assert run(*small, *QUICK, *flags, "--save-dir", folder).code == 0
     one, other = (pl.read_parquet(path / "predictions.parquet") for path in (plain[1], folder))
-    assert not (folder / "sampling.parquet").exists(), "it shuffles"
+    log = pl.read_parquet(folder / "sampling.parquet")
+    assert log["phase"].to_list() == ["warmup"]
+    weights = log.select("loss weight: high", "loss weight: medium", "loss weight: low").row(0)
+    assert weights == (0.9, 0.1, 0.0)
+    # It shuffles, so each row comes once; the statistics are those of the weights.
+    n = {q: log[f"quality: {q}"][0] for q in ("high", "medium", "low")}
+    assert log["distinct_rows"].to_list() == [sum(n.values())]
+    mass = 0.9 * n["high"] + 0.1 * n["medium"]
+    kish = mass**2 / (0.81 * n["high"] + 0.01 * n["medium"])
+    assert log["effective_samples"][0] == pytest.approx(kish, rel=1e-12)
     assert one["split"].equals(other["split"])
     assert not np.allclose(one["LogP predicted"], other["LogP predicted"])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # mlflow's own use of its dependencies
+class TestCurriculumWithoutValidation:
+    NONE: ClassVar = ("--data.split-ratios", "0.8", "0", "0.2", "--training.epochs", "4")
+
+    def test_it_says_that_it_stays_in_its_first_phase(
+        self, run: Any, small: list[str], tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "stays"
+        outcome = run(*small, *CURRICULUM, *self.NONE, "--save-dir", folder)
+        assert outcome.code == 0, outcome.err
+        said = "curriculum: without a validation split it stays in phase 'warmup'"
+        assert said in " ".join(outcome.out.split())
+        assert outcome.out.index("curriculum:") < outcome.out.index("epoch    train")
+        assert any(said in n for n in json.loads((folder / "metrics.json").read_text())["notes"])
+        assert set(pl.read_parquet(folder / "sampling.parquet")["phase"]) == {"warmup"}
+
+    @pytest.mark.parametrize("strategy", ["sampled", "weighted"])
+    def test_fixed_epochs_bring_it_to_its_last(
+        self, run: Any, small: list[str], tmp_path: Path, strategy: str
+    ) -> None:
+        folder = tmp_path / strategy
+        fixed = ("--joint-sampling.curriculum.phase-epochs", "1")
+        how = ("--joint-sampling.curriculum.strategy", strategy)
+        tracked = ("--tracking.enabled", "true")
+        outcome = run(*small, *CURRICULUM, *self.NONE, *fixed, *how, *tracked, "--save-dir", folder)
+        assert outcome.code == 0, outcome.err
+        assert "curriculum:" not in outcome.out + outcome.err
+        log = pl.read_parquet(folder / "sampling.parquet")
+        assert log["phase"].to_list() == ["warmup", "expand", "robust", "polish"]
+        kind = "loss" if strategy == "weighted" else "draw"
+        assert log[f"{kind} weight: high"].to_list() == pytest.approx([0.9, 0.6, 0.5, 0.7])
+        tracker = mlflow_of(tmp_path)
+        assert tracker("sampling/phase") == [0, 1, 2, 3]
+        assert tracker(f"sampling/{kind} weight: high") == pytest.approx([0.9, 0.6, 0.5, 0.7])
+
+
+def mlflow_of(folder: Path) -> Callable[[str], list[float]]:
+    """Return what reads a metric of the only run in the local store of a folder of runs."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    return lambda name: [m.value for m in client.get_metric_history(run.info.run_id, name)]
 
 
 def test_classification(run: Any, demo_csv: Path, small: list[str], tmp_path: Path) -> None:
@@ -103,9 +159,9 @@ def test_dropped_rows_are_listed(
     outcome = run(*small, *drop, *QUICK, "--save-dir", folder)
     assert outcome.code == 0, outcome.err
     assert "2 rows left out" in outcome.out
-    dropped = pl.read_csv(folder / "dropped_rows.csv")
+    dropped = read_rejected(folder)
     assert dropped["row"].to_list() == [3, 8]
-    assert dropped["smiles"].to_list() == ["nonsense", None]
+    assert dropped["SMILES"].to_list() == ["nonsense", None]
     assert dropped["source"].to_list() == ["holes.csv"] * 2
     kept = pl.read_parquet(folder / "predictions.parquet")["row"]
     assert sorted(kept) == [r for r in range(1, 151) if r not in (3, 8)]

@@ -1,8 +1,7 @@
 """The package's front."""
 
-import pytest
-
 import molecule_features
+import pytest
 
 
 @pytest.mark.core

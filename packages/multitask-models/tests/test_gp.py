@@ -373,7 +373,7 @@ def test_sampler_is_refused() -> None:
 @parametrize_with_checks(  # pyrefly: ignore[bad-argument-type, missing-argument]
     [MultitaskGP(max_iter=2)],
     expected_failed_checks=lambda _: {
-        "check_sample_weight_equivalence_on_dense_data": "gives the labels as y; they are Y here"
+        "check_sample_weight_equivalence_on_dense_data": "labels that repeat tell the noise"
     },
 )
 def test_sklearn_contract(estimator, check):

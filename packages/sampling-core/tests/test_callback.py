@@ -21,6 +21,9 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*tensorboardX",
     "ignore:Checkpoint directory .* exists",
     "ignore:.*smaller than the logging interval",
+    # Most runs here are too short for all phases; what is said of it has tests of its own.
+    "ignore:curriculum:UserWarning",
+    "ignore:.*but have no `val_dataloader`",
 )
 
 
@@ -133,3 +136,70 @@ def test_missing_metric_is_named(tmp_path: Path) -> None:
     message = "no metric 'val_los' after validation. Did you mean 'val_loss'"
     with pytest.raises(SamplingError, match=message):
         run.fit(Scripted([1.0]), loader(), loader())
+
+
+def told(state: CurriculumState, folder: Path, *stops: EarlyStopping, **fit: Any) -> list[str]:
+    """Return what the callback says about a training with constant validation loss."""
+    callback, said = CurriculumCallback(state), []
+    callback.on_warning = said.append
+    epochs = fit.pop("epochs", 9)
+    validated = [loader()] if fit.pop("validated", True) else []
+    run = trainer(folder, epochs, callback, *stops)
+    run.fit(Scripted([1.0] * epochs), loader(), *validated)
+    return said
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_fixed_schedule_needs_no_validation(tmp_path: Path, validated: bool) -> None:
+    state = CurriculumState(patience=1, phase_epochs=[2, 1, 3, 5])
+    quality = ["high", "high", "medium", "low", "low", "low"]
+    sampler = JointSampler(torch.ones(6, 1), quality, state, num_samples=300, seed=0)
+    model = Scripted([1.0] * 8)
+    run = trainer(tmp_path, 8, CurriculumCallback(state))
+    run.fit(model, loader(sampler), *([loader()] if validated else []))
+    assert state.history == [(2, "expand"), (3, "robust"), (6, "polish")]
+    assert [any(row >= 3 for row in rows) for rows in model.rows] == [False] * 2 + [True] * 6
+
+
+def test_a_fixed_schedule_is_carried_by_checkpoints(tmp_path: Path) -> None:
+    first, second = (CurriculumState(phase_epochs=2) for _ in range(2))
+    save = ModelCheckpoint(dirpath=tmp_path, save_last=True, save_top_k=0)
+    run = trainer(tmp_path, 3, CurriculumCallback(first), save, enable_checkpointing=True)
+    run.fit(Scripted([1.0] * 9), loader())
+    run = trainer(tmp_path, 7, CurriculumCallback(second), save, enable_checkpointing=True)
+    run.fit(Scripted([1.0] * 9), loader(), ckpt_path=str(tmp_path / "last.ckpt"))
+    assert second.history == [(2, "expand"), (4, "robust"), (6, "polish")]
+
+
+def test_without_validation_it_says_that_it_stays(tmp_path: Path) -> None:
+    (message,) = told(CurriculumState(), tmp_path, validated=False)
+    assert "without a validation split it stays in phase 'warmup'" in message
+    assert "Set phase_epochs" in message
+
+
+def test_what_cannot_come_is_said_once_and_before_training(tmp_path: Path) -> None:
+    (message,) = told(CurriculumState(patience=3), tmp_path, epochs=10)
+    assert "10 epochs are too few for phase 'polish', which begins after 10 at the ear" in message
+    assert told(CurriculumState(patience=3), tmp_path, epochs=11) == []
+    stop = EarlyStopping("val_loss", patience=5)
+    (message,) = told(CurriculumState(patience=5), tmp_path, stop, epochs=40)
+    assert "early stopping after 5 epochs without improvement ends training in" in message
+    (message,) = told(CurriculumState(phase_epochs=[2, 3, 4]), tmp_path, epochs=5)
+    assert "5 epochs end in phase 'expand'; 'polish' would begin after 9" in message
+    (message,) = told(CurriculumState(phase_epochs=3), tmp_path, epochs=9)
+    assert "9 epochs end in phase 'robust'" in message
+    assert told(CurriculumState(phase_epochs=3), tmp_path, epochs=10) == []
+
+
+def test_where_early_stopping_ended_it(tmp_path: Path) -> None:
+    # Seven epochs without improvement: two changes of phase, and none to the last.
+    stop = EarlyStopping("val_loss", patience=7)
+    (message,) = told(CurriculumState(patience=3), tmp_path, stop, epochs=40)
+    assert message.startswith("curriculum: early stopping ended training in phase 'robust', before")
+    stop = EarlyStopping("val_loss", patience=10)
+    assert told(CurriculumState(patience=3), tmp_path, stop, epochs=40) == []
+
+
+def test_by_default_it_is_a_warning() -> None:
+    with pytest.warns(UserWarning, match="in phase 'warmup'"):
+        CurriculumCallback(CurriculumState()).on_warning("in phase 'warmup'")

@@ -17,6 +17,7 @@ def test_defaults() -> None:
             "quality_col": "Quality",
             "qualities": ["high", "medium", "low"],
             "patience": 5,
+            "phase_epochs": None,
             "strategy": "sampled",
             "reset_early_stopping_on_phase_change": False,
             "count_normalize": False,

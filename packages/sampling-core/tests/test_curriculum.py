@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from sampling_core import CurriculumConfig, CurriculumState, SamplingError
 from sampling_core._curriculum import PHASES, resolve_phase_weights
 
@@ -143,6 +144,9 @@ def test_built_from_configuration() -> None:
     state = CurriculumState.from_config(config)
     assert (state.qualities, state.patience) == (("a", "b"), 3)
     assert (state.min_delta, state.count_normalize) == (0.1, True)
+    assert CurriculumState.from_config(CurriculumConfig(phase_epochs=4)).phase_epochs == (4, 4, 4)
+    with pytest.raises(ValidationError, match="phase_epochs: expected one number"):
+        CurriculumConfig(phase_epochs=[1])
 
 
 @pytest.mark.parametrize(
@@ -153,11 +157,34 @@ def test_built_from_configuration() -> None:
         ({"patience": True}, "patience"),
         ({"min_delta": -1.0}, "min_delta: expected a finite number >= 0"),
         ({"min_delta": math.nan}, "min_delta"),
+        ({"phase_epochs": 0}, "phase_epochs: expected a whole number >= 1, found 0"),
+        ({"phase_epochs": [1, 2]}, "phase_epochs: expected one number, or one for each of warmup"),
+        ({"phase_epochs": [1, 2, 3, 4, 5]}, "found 5"),
+        ({"phase_epochs": [1, 0, 3]}, "found 0"),
     ],
 )
 def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(SamplingError, match=message):
         CurriculumState(**arguments)
+
+
+def test_a_fixed_schedule_follows_epochs_alone() -> None:
+    state = CurriculumState(patience=1, phase_epochs=[1, 2, 1])
+    phases = []
+    for _ in range(6):
+        assert not state.update(math.nan), "the loss moves nothing"
+        state.end_epoch()
+        phases.append(state.phase)
+    assert phases == ["expand", "expand", "robust", "polish", "polish", "polish"]
+
+
+def test_state_of_before_fixed_schedules_is_read() -> None:
+    saved = CurriculumState(patience=2).state_dict()
+    for key in ("epochs", "epochs_of_phase"):
+        del saved[key]
+    state = CurriculumState(patience=2)
+    state.load_state_dict(saved)
+    assert state.phase == "warmup"
 
 
 def test_unknown_phase_is_named() -> None:

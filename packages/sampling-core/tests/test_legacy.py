@@ -13,7 +13,7 @@ OFF = {"enabled": False, "task_oversampling": {"enabled": False}}
     ("old", "new", "told"),
     [
         ({}, {}, []),
-        ({"optimization": {"task_sampling_alpha": None}, "joint_sampling": {}}, {}, []),
+        ({"optimization": {"task_sampling_alpha": None}, "joint_sampling": {}}, {}, ["null"]),
         (
             {"optimization": {"task_sampling_alpha": 0.1, "lr": 1.0}},
             {

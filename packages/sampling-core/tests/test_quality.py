@@ -101,6 +101,22 @@ def test_loss_weights_follow_the_phase() -> None:
     assert [weights[i] for i in range(4)] == [0.6, 0.1, 0.3, 0.6]
 
 
+@pytest.mark.parametrize("count_normalize", [False, True])
+def test_statistics_are_those_of_the_rows(count_normalize: bool) -> None:
+    state = CurriculumState(patience=1, count_normalize=count_normalize)
+    weights = QualityWeights(LABELS, state)
+    for phase in ("warmup", "expand"):
+        w = np.array([weights[i] for i in range(4)])
+        p = w[w > 0] / w.sum()
+        found = weights.statistics()
+        assert weights.by_quality()["high"] == w[0], phase
+        assert found.entropy == pytest.approx(-(p * np.log(p)).sum(), rel=1e-14)
+        assert found.effective_samples == pytest.approx(w.sum() ** 2 / (w**2).sum(), rel=1e-14)
+        assert found.min == pytest.approx((w / w.sum()).min(), rel=1e-14)
+        assert (found.n_rows, found.n_drawable) == (4, (w > 0).sum())
+        state.update(float("nan"))
+
+
 def test_normalized_loss_weights_have_mean_one() -> None:
     weights = QualityWeights(LABELS, CurriculumState(count_normalize=True))
     # Shares .9 over 2/4 of the rows, .1 over 1/4, 0 over 1/4.

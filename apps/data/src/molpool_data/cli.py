@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
-from molpool_common import Command, InputError, console, dispatch
+from molpool_common import Command, InputError, console, dispatch, expanded
 
 PROG = "molpool-data"
 _Options = TypeVar("_Options")
@@ -73,8 +73,8 @@ class DemoOptions:
 class DescribeOptions:
     """Write a profile of a table: labels, values, overlap, scaffolds, duplicates, sampling.
 
-    Rows whose SMILES do not parse are left out and listed. Rows are one molecule where the first
-    block of their InChIKey is equal, so stereoisomers count as one.
+    It also says all that training would refuse, and a command line that works. Rows are one
+    molecule where the first block of their InChIKey is equal, so stereoisomers count as one.
 
     Attributes
     ----------
@@ -92,6 +92,9 @@ class DescribeOptions:
         Column of quality labels; by default Quality where it is there.
     id_column
         Column of molecule names, to tell rows by.
+    on_bad_smiles
+        Rows whose SMILES do not parse: error refuses the table; drop and keep leave them out, and
+        list them beside the page in a file that ends in _rejected.csv.
     output
         Page to write.
     force
@@ -105,6 +108,7 @@ class DescribeOptions:
     target_columns: tuple[str, ...] = ()
     quality_column: str | None = None
     id_column: str | None = None
+    on_bad_smiles: Literal["error", "drop", "keep"] = "drop"
     output: Path = Path("profile.html")
     force: bool = False
 
@@ -126,7 +130,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(options: Callable[..., _Options], command: str, argv: Sequence[str]) -> _Options:
     settings: tuple[Any, ...] = (tyro.conf.FlagCreatePairsOff,)
-    return tyro.cli(options, prog=f"{PROG} {command}", args=list(argv), config=settings)
+    given = expanded(list(argv))
+    return tyro.cli(options, prog=f"{PROG} {command}", args=given, config=settings)
 
 
 def _list(argv: Sequence[str]) -> None:
@@ -158,12 +163,12 @@ def _describe(argv: Sequence[str]) -> None:
 
     _check_output(options.output, force=options.force)
     if options.config is not None:
-        described = read_configured(options.config, options.quality_column)
+        described = read_configured(options.config, options.quality_column, options.on_bad_smiles)
     else:
         columns = Columns(
             options.smiles_column, options.id_column, options.quality_column, options.target_columns
         )
-        described = read_named(options.table or "", options.file, columns)
+        described = read_named(options.table or "", options.file, columns, options.on_bad_smiles)
     describe_and_report(described, options.output)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from molpool_common import LABELS, METRICS, Interval, mean_label
 from molpool_pipelines.models import FAR, PredictedTable
-from molpool_pipelines.runs import MACRO
+from molpool_pipelines.runs import MACRO, rejected_beside
 from molpool_pipelines.scores import (
     Comparison,
     Scored,
@@ -176,8 +176,8 @@ def show_comparison(found: Comparison, files: Sequence[Path], console: Console) 
     console.print(_records(found))
     console.print(method(found))
     for note in found.notes:
-        console.print(f"[yellow]Note:[/yellow] {note}")
-    console.print(f"[bold]{headline(found)}[/bold]")
+        console.print(f"Note: {note}", style="yellow")
+    console.print(headline(found), style="bold")
     for file in files:
         console.print(str(file), soft_wrap=True)
 
@@ -223,7 +223,7 @@ def show_prediction(done: PredictedTable, console: Console) -> None:
     if done.bad:
         rest = done.bad - len(done.first_bad)
         lines.append(
-            f"{done.bad} rows have no prediction, column error says why: rows "
+            f"{done.bad} rows have no prediction, {rejected_beside(done.path).name} says why: rows "
             f"{', '.join(done.first_bad)}{f' and {rest} more' if rest else ''}."
         )
     if done.far:

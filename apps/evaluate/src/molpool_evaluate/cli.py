@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from molpool_common import Command, dispatch, parse_config
+from molpool_common import console as new_console
 
 PROG = "molpool-evaluate"
 
@@ -32,11 +33,10 @@ def _predict(argv: Sequence[str]) -> None:
     )
     # After parsing, here and below: help and refused flags need no model library.
     from molpool_pipelines.models import predict_table
-    from rich.console import Console
 
     from molpool_evaluate._screen import molecules_bar, show_prediction
 
-    console = Console()
+    console = new_console()
     with molecules_bar(console) as on_progress:
         done = predict_table(config, on_progress=on_progress)
     show_prediction(done, console)
@@ -52,12 +52,11 @@ def _score(argv: Sequence[str]) -> None:
         description="Score predictions against the truth.",
     )
     from molpool_pipelines.evaluation import score_predictions
-    from rich.console import Console
 
     from molpool_evaluate._screen import show_scores
 
     scores, folder = score_predictions(config, arguments=[PROG, "score", *argv])
-    show_scores(scores, folder, Console())
+    show_scores(scores, folder, new_console())
 
 
 def _compare(argv: Sequence[str]) -> None:
@@ -70,12 +69,11 @@ def _compare(argv: Sequence[str]) -> None:
         description="Compare models on the same rows.",
     )
     from molpool_pipelines.evaluation import compare
-    from rich.console import Console
 
     from molpool_evaluate._screen import show_comparison
 
     found, files = compare(config)
-    show_comparison(found, files, Console(highlight=False))
+    show_comparison(found, files, new_console())
 
 
 def _report(argv: Sequence[str]) -> None:
@@ -88,9 +86,8 @@ def _report(argv: Sequence[str]) -> None:
         description="One self-contained HTML page over a run, a study or a comparison.",
     )
     from molpool_pipelines.evaluation import report
-    from rich.console import Console
 
-    Console(highlight=False, soft_wrap=True).print(str(report(config)), markup=False)
+    new_console().print(str(report(config)), soft_wrap=True)
 
 
 if __name__ == "__main__":

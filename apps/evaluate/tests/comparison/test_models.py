@@ -79,13 +79,20 @@ def test_molecules_that_were_trained_on_are_counted(tmp_path: Path, table: Path)
     assert notes == ["seen was trained on 3 of the 48 test molecules: it looks better than it is."]
 
 
-def test_a_table_without_the_tasks_is_refused(
+def test_a_table_with_some_of_the_tasks_compares_these(
     tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = [make_run(tmp_path / name, 0, ["CCO"]) for name in ("one", "two")]
-    pl.read_csv(table).drop("KSOL").write_csv(table)
+    whole = pl.read_csv(table)
+    whole.drop("KSOL").write_csv(table)
     output = tmp_path / "c.csv"
     arguments = ["--model-dirs", *map(str, runs), "--test-data", str(table)]
-    assert main(["compare", *arguments, "--output", str(output)]) == 2
-    assert "KSOL" in capsys.readouterr().err
-    assert not output.exists()
+    assert main(["compare", *arguments, "--output", str(output)]) == 0
+    found = load_comparison(output)
+    assert found.tasks == ("LogD",)
+    assert "Not scored, as test.csv has no column of it: KSOL." in found.notes
+    whole.drop("KSOL", "LogD").write_csv(table)
+    other = tmp_path / "other.csv"
+    assert main(["compare", *arguments, "--output", str(other)]) == 2
+    assert "data.target_columns" in capsys.readouterr().err
+    assert not other.exists()

@@ -128,12 +128,16 @@ def test_a_truth_may_call_its_ids_otherwise_or_number_them(table: Path, tmp_path
     found = read_predictions(tmp_path / "said.csv", truth=tmp_path / "true.csv", columns=columns)
     np.testing.assert_allclose(found.y_pred[::-1, 0], frame["LogD predicted"])
     np.testing.assert_allclose(found.y_true[::-1, 0], frame["LogD"])
-    with pytest.raises(InputError, match=r"found no column .id.\. Columns: Name, LogD"):
+    with pytest.raises(InputError, match=r"no column .id., .* Columns: Name, LogD\."):
         read_predictions(tmp_path / "said.csv", truth=tmp_path / "true.csv")
     numbers = pl.Series("id", [str(i + 1) for i in range(frame.height)])
     said.with_columns(numbers).write_csv(tmp_path / "numbered.csv")
     frame.select("LogD").write_csv(tmp_path / "bare.csv")
-    found = read_predictions(tmp_path / "numbered.csv", truth=tmp_path / "bare.csv")
+    both = (tmp_path / "numbered.csv", tmp_path / "bare.csv")
+    with pytest.raises(InputError, match="--join row takes the rows in their order"):
+        read_predictions(both[0], truth=both[1])
+    found = read_predictions(both[0], truth=both[1], join="row")
+    assert found.notes == ("Predictions and bare.csv are joined by number of row, as asked for.",)
     np.testing.assert_allclose(found.y_pred[:, 0], frame["LogD predicted"])
 
 

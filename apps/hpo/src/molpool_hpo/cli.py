@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from molpool_common import Command, InputError, dispatch, parse_config, rewriting, take_config
+from molpool_common import (
+    Command,
+    InputError,
+    dispatch,
+    expanded,
+    parse_config,
+    rewriting,
+    take_config,
+)
 
 PROG = "molpool-hpo"
 
@@ -94,7 +102,7 @@ def _retrain(argv: Sequence[str]) -> None:
 
 
 def _show(argv: Sequence[str]) -> None:
-    options = tyro.cli(ShowOptions, prog=f"{PROG} show", args=list(argv))
+    options = tyro.cli(ShowOptions, prog=f"{PROG} show", args=expanded(list(argv)))
     if options.best < 0:
         raise InputError("--best", expected="0 or more", found=str(options.best))
 

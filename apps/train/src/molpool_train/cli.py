@@ -9,12 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import tyro
-from molpool_common import Command, InputError, dispatch, parse_config, rewriting, take_config
+from molpool_common import (
+    Command,
+    InputError,
+    dispatch,
+    expanded,
+    parse_config,
+    rewriting,
+    take_config,
+)
 
 if TYPE_CHECKING:
-    from molpool_pipelines.fitting import TrainChempropConfig, TrainMILConfig
+    from molpool_pipelines.fitting import TrainChempropConfig, TrainMILConfig, TrainTabularConfig
+    from molpool_pipelines.runs import RunConfig
 
-ConfigT = TypeVar("ConfigT", "TrainChempropConfig", "TrainMILConfig")
+ConfigT = TypeVar("ConfigT", bound="RunConfig")
+TabularT = TypeVar("TabularT", bound="TrainTabularConfig")
 PROG = "molpool-train"
 
 
@@ -44,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run molpool-train and return its exit code."""
     commands = {
         "chemprop": Command("train a multi-task Chemprop model from a table of SMILES", _chemprop),
+        "auto": Command("train the best model of a table within a time budget", _auto),
+        "tabular": Command("train models on features of molecules", _tabular),
+        "blend": Command("train several models on features, weighed by task", _blend),
         "mil": Command("train attention over the conformers of molecules, or other bags", _mil),
         "migrate-config": Command("rewrite legacy sampling keys to joint_sampling", _migrate),
     }
@@ -58,6 +71,39 @@ def _chemprop(argv: Sequence[str]) -> None:
     train_chemprop(config, name=name, arguments=[PROG, "chemprop", *argv])
 
 
+def _auto(argv: Sequence[str]) -> None:
+    from molpool_pipelines.fitting import TrainAutoConfig, train_auto
+
+    words = "Train the best model of a table within a time budget."
+    config, name = _tabular_configuration(TrainAutoConfig, "auto", words, argv)
+    train_auto(config, name=name, arguments=[PROG, "auto", *argv])
+
+
+def _tabular(argv: Sequence[str]) -> None:
+    from molpool_pipelines.fitting import TrainTabularConfig, train_tabular
+
+    words = "Train models on features of molecules."
+    config, name = _tabular_configuration(TrainTabularConfig, "tabular", words, argv)
+    train_tabular(config, name=name, arguments=[PROG, "tabular", *argv])
+
+
+def _blend(argv: Sequence[str]) -> None:
+    from molpool_pipelines.fitting import TrainBlendConfig, train_tabular
+
+    words = "Train several models on features, weighed by task."
+    config, name = _tabular_configuration(TrainBlendConfig, "blend", words, argv)
+    train_tabular(config, name=name, arguments=[PROG, "blend", *argv])
+
+
+def _tabular_configuration(
+    of: type[TabularT], command: str, words: str, argv: Sequence[str]
+) -> tuple[TabularT, str]:
+    def parse(argv: Sequence[str]) -> TabularT:
+        return parse_config(of, argv, prog=f"{PROG} {command}", description=words)
+
+    return _resumed(parse, argv, command)
+
+
 def _mil(argv: Sequence[str]) -> None:
     config, name = _mil_configuration(argv)
 
@@ -70,7 +116,7 @@ def _migrate(argv: Sequence[str]) -> int:
     options = tyro.cli(
         MigrateOptions,
         prog=f"{PROG} migrate-config",
-        args=list(argv),
+        args=expanded(list(argv)),
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     if not options.paths:

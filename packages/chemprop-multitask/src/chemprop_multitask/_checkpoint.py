@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from chemprop import nn
 from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
@@ -63,6 +64,9 @@ def write_model(
     ours = {"config": _plain(config), "task_types": list(task_types)}
     if serves is not None:
         ours["serves"] = dict(serves)
+    if network.units is not None:
+        # As plain floats: Chemprop's transform, which stands in the state, is in single precision.
+        ours["label_mean"], ours["label_scale"] = (part.tolist() for part in network.units)
     torch.save(
         {
             "hyper_parameters": network.hparams,
@@ -99,7 +103,10 @@ def read_model(path: str | Path) -> SavedModel:
     names = content.get("output_columns") or [f"task {t + 1}" for t in range(network.n_tasks)]
     kinds = kinds if len(kinds) == network.n_tasks else kinds * network.n_tasks
     network.use_loss(MultiTaskLoss.from_config(config.training, names, kinds), tuple(names))
-    serves = content[_KEY].get("serves") if _KEY in content else None
+    own_part = content.get(_KEY, {})
+    if "label_mean" in own_part:
+        network.use_units(np.array(own_part["label_mean"]), np.array(own_part["label_scale"]))
+    serves = own_part.get("serves")
     return SavedModel(config, tuple(names), kinds, network, serves)
 
 

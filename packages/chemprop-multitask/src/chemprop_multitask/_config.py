@@ -91,7 +91,9 @@ class TrainingConfig(ConfigModel):
     checkpoint_every_steps: int | None = Field(
         200, ge=1, description="steps between checkpoints within an epoch; None: only at its end"
     )
-    accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where to train")
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = Field(
+        "auto", description="where to train; gpu: CUDA or MPS, auto: the same where there is one"
+    )
 
     @property
     def peak_lr(self) -> float:

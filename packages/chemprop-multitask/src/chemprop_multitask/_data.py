@@ -22,6 +22,9 @@ from chemprop_multitask._errors import ChempropError
 from chemprop_multitask._featurise import GraphStore, Progress, pack
 from chemprop_multitask._tasks import TaskType
 
+_ROUNDING = 1e-14
+"""Spread of equal labels over their size: means of repeats differ by a few units of 2.2e-16."""
+
 
 class RowWeights(Protocol):
     """Loss weight per row, asked for anew whenever the row is drawn."""
@@ -236,7 +239,7 @@ def label_scale(
 ) -> tuple[FloatArray, FloatArray]:
     """Return mean and scale [T] of each regression task's labels; 0 and 1 for classes.
 
-    A task whose labels are all equal has scale 1. A bound counts as its value.
+    A task whose labels are all equal, but for rounding, has scale 1. A bound counts as its value.
 
     Raises
     ------
@@ -249,9 +252,13 @@ def label_scale(
         raise ChempropError(f"task {name!r}: expected training labels; found none")
     # float64 statistics over labels only; a missing label must not pull a task's mean.
     mean = np.nanmean(targets, axis=0)
-    scale = np.nanstd(targets, axis=0)
-    # A constant task is already as close to zero as it gets.
-    scale = np.where(scale > 1e-12 * np.maximum(np.abs(mean), 1), scale, 1.0)
+    # A power of two takes the unit out without a rounding: squares of 1e-200 would be 0.
+    largest = np.nanmax(np.abs(targets), axis=0)
+    power = np.frexp(largest)[1]
+    scale = np.ldexp(np.nanstd(np.ldexp(targets, -power), axis=0), power)
+    # A constant task is already as close to zero as it gets. Measured by its own size, not against
+    # 1: labels of 1e-13 mol/L are not constant.
+    scale = np.where(scale > _ROUNDING * largest, scale, 1.0)
     is_class = np.array([kind == "classification" for kind in kinds])
     return np.where(is_class, 0.0, mean), np.where(is_class, 1.0, scale)
 

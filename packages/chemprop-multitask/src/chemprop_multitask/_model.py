@@ -239,10 +239,7 @@ class ChempropModel:
         """Return mean and scale of the training labels; also set the module's unscaling."""
         assert train.targets is not None
         mean, scale = label_scale(train.targets, self.task_names, self.task_types)
-        if "regression" in self.task_types:
-            unscale = self.module.predictor.output_transform
-            unscale.mean.copy_(torch.as_tensor(mean, dtype=torch.float32)[None])
-            unscale.scale.copy_(torch.as_tensor(scale, dtype=torch.float32)[None])
+        self.module.use_units(mean, scale)
         return mean, scale
 
     def predict(
@@ -270,7 +267,8 @@ class ChempropModel:
         with torch.inference_mode(), fast_matmul(device):
             for batch in BatchLoader(data, batch_size or self.config.training.batch_size):
                 batch.bmg.to(device)
-                parts.append(self.module(batch.bmg).cpu().double().numpy())
+                scaled = self.module.scaled(batch.bmg)
+                parts.append(self.module.in_units(scaled).numpy())
         return np.concatenate(parts) if parts else np.empty((0, len(self.task_names)))
 
     def save(self, path: str | Path) -> None:

@@ -14,6 +14,7 @@ from chemprop.nn import UnscaleTransform
 from chemprop.nn.ffn import MLP
 from chemprop.nn.metrics import MSE, ChempropMetric
 from chemprop.nn.predictors import Predictor
+from molpool_common import FloatArray
 from torch import Tensor
 from torch.nn import Identity, Module, ModuleList, Sequential
 
@@ -184,6 +185,20 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
     """
 
     task_names: tuple[str, ...] = ()
+    units: tuple[Tensor, Tensor] | None = None
+
+    def use_units(self, mean: FloatArray, scale: FloatArray) -> None:
+        """Take the mean and scale [T] of the training labels; 0 and 1 for classes.
+
+        Chemprop's own transform holds them in single precision, for files that it reads: counts of
+        a million that differ by one would all be predicted as their mean. Here they stay in double,
+        outside the state of the network, as not every device has it.
+        """
+        self.units = torch.from_numpy(mean.copy()), torch.from_numpy(scale.copy())
+        transform = self.predictor.output_transform
+        if isinstance(transform, nn.UnscaleTransform):
+            for rounded, exact in zip((transform.mean, transform.scale), self.units, strict=True):
+                rounded.copy_(exact.float()[None])
 
     def use_loss(self, loss: MultiTaskLoss, task_names: tuple[str, ...]) -> None:
         """Train and validate with a loss of these tasks from here on."""
@@ -208,7 +223,9 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
         NonFiniteLossError
             If it is not finite.
         """
-        loss = self._loss(self.criterion, self._predicted(batch), batch, "training")
+        loss = self._loss(
+            self.criterion, self.scaled(batch.bmg, batch.V_d, batch.X_d), batch, "training"
+        )
         if self._trainer is not None and self._trainer.is_last_batch:
             # The criterion has summed up the epoch itself; to log it at each step takes its time.
             self.log("train_loss", self.criterion, batch_size=len(batch.bmg), on_epoch=True)
@@ -230,31 +247,49 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
         Tensor [B, T]
             What was predicted, scaled, and logits of classes: `ValidationPredictions` reads them.
         """
-        preds = self._predicted(batch)
+        preds = self.scaled(batch.bmg, batch.V_d, batch.X_d)
         self._loss(self.metrics[-1], preds, batch, "validation")
         self.log("val_loss", self.metrics[-1], batch_size=len(batch.bmg))
         return preds
 
+    def scaled(
+        self, bmg: BatchMolGraph, V_d: Tensor | None = None, X_d: Tensor | None = None
+    ) -> Tensor:
+        """Return the predictor's outputs [B, T] as they are trained: scaled values, logits."""
+        outputs: Tensor = self.predictor.ffn(self.fingerprint(bmg, V_d, X_d))
+        return outputs
+
     def in_units(self, preds: Tensor) -> Tensor:
-        """Return scaled values and logits as `forward` gives them.
+        """Return scaled values in the unit of the training labels, logits as probabilities.
 
         Parameters
         ----------
         preds : Tensor [B, T]
-            As `validation_step` returns them.
-        """
-        transform = self.predictor.output_transform
-        if isinstance(transform, nn.UnscaleTransform):  # its own forward does nothing in training
-            preds = preds * transform.scale + transform.mean
-        if isinstance(self.predictor, nn.BinaryClassificationFFN):
-            return preds.sigmoid()
-        is_class = getattr(self.predictor, "is_class", None)
-        return preds if is_class is None else torch.where(is_class, preds.sigmoid(), preds)
+            As `scaled` returns them.
 
-    def _predicted(self, batch: TrainingBatch) -> Tensor:
-        fingerprint = self.fingerprint(batch.bmg, batch.V_d, batch.X_d)
-        predicted: Tensor = self.predictor.train_step(fingerprint)
-        return predicted
+        Returns
+        -------
+        Tensor of float64 [B, T]
+            On the CPU.
+        """
+        preds = preds.cpu()
+        if isinstance(self.predictor, nn.BinaryClassificationFFN):
+            return preds.sigmoid().double()
+        mean, scale = self._units()
+        values = preds.double() * scale + mean
+        is_class = getattr(self.predictor, "is_class", None)
+        if is_class is None:
+            return values
+        return torch.where(is_class.cpu(), preds.sigmoid().double(), values)
+
+    def _units(self) -> tuple[Tensor, Tensor]:
+        """Return mean and scale in double; of a file without, those of Chemprop's transform."""
+        if self.units is not None:
+            return self.units
+        transform = self.predictor.output_transform
+        if not isinstance(transform, nn.UnscaleTransform):
+            return torch.zeros(self.n_tasks), torch.ones(self.n_tasks)
+        return transform.mean[0].cpu().double(), transform.scale[0].cpu().double()
 
     def _loss(
         self, criterion: MultiTaskLoss, preds: Tensor, batch: TrainingBatch, stage: str

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from molpool_common import InputError, did_you_mean, listed, validate_values
+from molpool_common import InputError, did_you_mean, expanded, listed, validate_values
 
 from chemprop_multitask._config import SharedChempropConfig
 from chemprop_multitask._errors import ChempropError
@@ -148,7 +148,7 @@ def with_listed_groups(config: ConfigT, task_names: Sequence[str]) -> ConfigT:
     if config.groups is None:
         return config
     if isinstance(config.groups, str):
-        groups, assignment = _read_groups(Path(config.groups))
+        groups, assignment = _read_groups(Path(expanded(config.groups)))
         own = config.group_assignment
         update = {"groups": groups, "group_assignment": assignment if own is None else own}
         config = validate_values(type(config), {**config.model_dump(), **update})

@@ -63,4 +63,4 @@ class ValidationPredictions(pl.Callback):  # type: ignore[misc]  # lightning has
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Turn them into the unit of the targets."""
-        self.latest = pl_module.in_units(torch.cat(self._parts)).cpu().double().numpy()
+        self.latest = pl_module.in_units(torch.cat(self._parts)).numpy()

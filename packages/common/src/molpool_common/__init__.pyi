@@ -10,6 +10,7 @@ from ._cache import Keys as Keys
 from ._cache import text_keys as text_keys
 from ._chem import BadSmiles as BadSmiles
 from ._chem import inchikey_blocks as inchikey_blocks
+from ._chem import inchikeys as inchikeys
 from ._chem import morgan_fingerprints as morgan_fingerprints
 from ._chem import murcko_scaffolds as murcko_scaffolds
 from ._chem import parse_smiles as parse_smiles
@@ -62,6 +63,11 @@ from ._lightning import seed_step as seed_step
 from ._matmul import fast_matmul as fast_matmul
 from ._molecule_table import MoleculeTable as MoleculeTable
 from ._molecule_table import stack as stack
+from ._parallel import each_group as each_group
+from ._parallel import groups_of as groups_of
+from ._paths import PATH as PATH
+from ._paths import absolute_paths as absolute_paths
+from ._paths import expanded as expanded
 from ._plotting import OKABE_ITO as OKABE_ITO
 from ._plotting import figure_svg as figure_svg
 from ._plotting import new_figure as new_figure
@@ -92,6 +98,13 @@ from ._tables import read_table as read_table
 from ._tables import require_columns as require_columns
 from ._tables import table_chunks as table_chunks
 from ._tables import table_header as table_header
+from .conformal import ClassCalibration as ClassCalibration
+from .conformal import Difficulty as Difficulty
+from .conformal import IntervalCalibration as IntervalCalibration
+from .conformal import conformity_scores as conformity_scores
+from .conformal import jackknife_plus as jackknife_plus
+from .conformal import needed_points as needed_points
+from .conformal import weighted_quantile as weighted_quantile
 from .metrics import IN_UNITS as IN_UNITS
 from .metrics import LABELS as LABELS
 from .metrics import METRICS as METRICS

@@ -158,6 +158,35 @@ def inchikey_blocks(mols: Sequence[Mol]) -> list[str]:
             heed_ctrl_c()
 
 
+def inchikeys(mols: Sequence[Mol]) -> list[str]:
+    """Return the InChIKey of each molecule: equal for equal structures, however written.
+
+    Parameters
+    ----------
+    mols : sequence of Mol, length N
+        Sanitised molecules.
+
+    Returns
+    -------
+    list of str
+        27 characters, stereo and isotopes among them; where InChI gives no key, ``"#"`` and the
+        SHA-256 of the canonical SMILES.
+    """
+    with rdBase.BlockLogs():
+        try:
+            return [_inchikey(mol) or f"#{_hash(Chem.MolToSmiles(mol))}" for mol in mols]
+        finally:
+            heed_ctrl_c()
+
+
+def _inchikey(mol: Mol) -> str:
+    return str(Chem.MolToInchiKey(mol))  # type: ignore[no-untyped-call]
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
 def murcko_scaffold(mol: Mol) -> str:
     """Return the canonical SMILES of the Bemis–Murcko scaffold: rings and their linkers.
 
@@ -240,13 +269,13 @@ def _read(smiles: str, *, sanitize: bool = True) -> Mol | None:
 
 
 def _inchikey_block(mol: Mol) -> str:
-    key = str(Chem.MolToInchiKey(mol))  # type: ignore[no-untyped-call]
+    key = _inchikey(mol)
     if key:
         return key[:_BLOCK_LENGTH]
     # InChI refuses some molecules (polymers, exotic valences); the hash is as long as a block, and
     # "#" keeps it from being taken for one.
     smiles = Chem.MolToSmiles(mol, isomericSmiles=False)
-    return "#" + sha256(smiles.encode()).hexdigest()[: _BLOCK_LENGTH - 1]
+    return "#" + _hash(smiles)[: _BLOCK_LENGTH - 1]
 
 
 def _reason(smiles: str | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from rich.console import Console
 from molpool_common._config import YamlDocument, read_yaml, validate_config, validate_values
 from molpool_common._errors import USER_ERROR, InputError, did_you_mean, nearest
 from molpool_common._flags import Section, flag_names, flag_registry, todays_flags
+from molpool_common._paths import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +104,7 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
     the user's to mend and prints its message alone; any other keeps its traceback and gives 1.
     """
     try:
-        with _sigterm_as_interrupt():
+        with _sigterm_as_interrupt(), _warnings_in_a_line(prog):
             return body() or 0
     except KeyboardInterrupt as interrupt:
         note = str(interrupt) or "Interrupted."
@@ -121,6 +123,23 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
             raise
         sys.stderr.write(f"{prog}: {error}\n")
         return code
+
+
+@contextmanager
+def _warnings_in_a_line(prog: str) -> Iterator[None]:
+    """Print what the user should know as a message, not as a place in our source."""
+    before = warnings.formatwarning
+
+    def formatted(message: Any, category: type[Warning], *place: Any, **line: Any) -> str:
+        if category is UserWarning:
+            return f"{prog}: warning: {message}\n"
+        return before(message, category, *place, **line)
+
+    warnings.formatwarning = formatted
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 @contextmanager
@@ -216,9 +235,9 @@ def take_config(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
             value = next(arguments, None)
             if value is None:
                 raise InputError("--config", expected="a file name after it", found="nothing")
-            path = Path(value)
+            path = Path(expanded(value))
         elif argument.startswith("--config="):
-            path = Path(argument.partition("=")[2])
+            path = Path(expanded(argument.partition("=")[2]))
         else:
             rest.append(argument)
     return path, rest
@@ -280,8 +299,8 @@ def _overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that breaks no words and colours nothing by guess."""
-    return Console(stderr=stderr, highlight=False)
+    """Return a console that prints text as it is: a task may be called ``[/red]`` or ``:x:``."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def size(count: int) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from molpool_common._errors import InputError, listed
@@ -103,6 +104,7 @@ class Faults:
     def __init__(self, where: str | None = None) -> None:
         self._where = where
         self._found: list[Fault] = []
+        self._raised: list[InputError] = []
 
     def add(self, fault: Fault | None) -> None:
         """Take a fault; None is none."""
@@ -111,15 +113,32 @@ class Faults:
 
     def take(self, error: InputError) -> None:
         """Take the faults of an error that was raised for this table."""
+        self._raised.append(error)
         if isinstance(error, TableError):
             self._found += error.faults
-        else:
-            self._found.append(Fault(error.parameter, error.expected, error.found, cure=error.hint))
+            return
+        elsewhere = error.where is not None and error.where != self._where
+        parameter = f"{error.parameter} ({error.where})" if elsewhere else error.parameter
+        self._found.append(Fault(parameter, error.expected, error.found, cure=error.hint))
+
+    @contextmanager
+    def catching(self) -> Iterator[None]:
+        """Take the faults of what the block raises, which ends there."""
+        try:
+            yield
+        except InputError as error:
+            self.take(error)
 
     def __len__(self) -> int:
         return len(self._found)
 
+    def __iter__(self) -> Iterator[Fault]:
+        return iter(self._found)
+
     def check(self) -> None:
         """Raise `TableError` with all that was found, if anything was."""
+        if len(self._found) == 1 and self._raised:
+            # Alone it keeps its own words, and its type.
+            raise self._raised[0]
         if self._found:
             raise TableError(self._found, self._where)

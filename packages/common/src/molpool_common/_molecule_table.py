@@ -35,7 +35,7 @@ class MoleculeTable:
     origin : DataFrame [N]
         ``id``, ``source`` and ``row`` (from 1) of each row.
     dropped : DataFrame
-        ``source``, ``row``, ``smiles`` and ``reason`` of the rows that do not parse.
+        ``row``, ``id``, ``source``, ``SMILES`` and ``reason`` of the rows that do not parse.
     censoring : ndarray of int8 [N, T] or None
         -1 where a target is an upper bound (``<``), +1 where it is a lower one (``>``), 0 where it
         is the value; None where no column says so.

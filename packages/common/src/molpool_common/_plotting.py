@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -51,10 +53,60 @@ def style() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return a figure that no global state keeps alive; sizes in inches."""
-    from matplotlib.figure import Figure as _Figure
+    """Return a figure that no global state keeps alive; sizes in inches.
 
-    return _Figure(figsize=(width, height), layout="constrained")
+    Its texts are drawn as they are: names of tasks and columns are the user's, and neither
+    mathematics (``$x$``) nor as wide as they like to be.
+    """
+    figure: Figure = _plain_figure()(figsize=(width, height), layout="constrained")
+    return figure
+
+
+def shortened(text: str, most: int = 40) -> str:
+    """Return a name for an axis: what is longer has its middle left out."""
+    if len(text) <= most or "\n" in text:
+        return text
+    end = most // 3
+    return f"{text[: most - end - 1]}…{text[-end:]}"
+
+
+@cache
+def _plain_figure() -> type[Any]:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure as _Figure
+    from matplotlib.text import Text
+    from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter
+
+    class Shortened(Formatter):
+        """Labels of another formatter, shortened."""
+
+        def __init__(self, inner: Formatter) -> None:
+            self._inner = inner
+
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return shortened(self._inner(x, pos))
+
+    class PlainFigure(_Figure):
+        """A figure that takes no text for mathematics."""
+
+        def draw(self, renderer: Any) -> None:
+            # Before each drawing, and around it: labels of ticks are made while it draws. Whatever
+            # saves a figure, and in whatever format, comes by here.
+            for text in self.findobj(Text):
+                text.set_parse_math(False)  # type: ignore[attr-defined]
+                text.set_text(shortened(text.get_text(), 90))  # type: ignore[attr-defined]
+            for axes in self.axes:
+                for axis in (axes.xaxis, axes.yaxis):
+                    formatter = axis.get_major_formatter()
+                    if isinstance(formatter, FixedFormatter | FuncFormatter):
+                        axis.set_major_formatter(Shortened(formatter))
+            with mpl.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+                # A letter that the font lacks is a letter that the page's font has.
+                warnings.filterwarnings("ignore", "Glyph .* missing from font")
+                warnings.filterwarnings("ignore", ".*Matplotlib currently does not support")
+                super().draw(renderer)
+
+    return PlainFigure
 
 
 def figure_svg(figure: Figure) -> str:

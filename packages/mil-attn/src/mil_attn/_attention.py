@@ -77,8 +77,8 @@ def leave_one_out(
     found = np.concatenate(parts) if parts else np.empty((0, len(module.task_names)))
     if module.is_classifier:
         return found
-    scale: FloatArray = module.label_scale.cpu().double().numpy()
-    return found * scale
+    values: FloatArray = found * module.units[1]
+    return values
 
 
 def _effects(module: MILModule, bags: Bags, rows_at_once: int) -> FloatArray:
@@ -281,7 +281,7 @@ def _outputs(module: MILModule, data: BagData) -> tuple[FloatArray, FloatArray]:
             output = module(bags.to(device))
             attention.append(output.attention.cpu().double().numpy())
             # float64 for the table alone: attention of a bag then sums to 1 as printed.
-            values.append(module.values(output.logits).cpu().double().numpy())
+            values.append(module.values(output.logits).numpy())
     return np.concatenate(attention), np.concatenate(values)
 
 

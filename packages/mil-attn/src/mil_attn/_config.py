@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from molpool_common import ConfigModel, did_you_mean, short_flag, validate_values
+from molpool_common import PATH, ConfigModel, did_you_mean, short_flag, validate_values
 from pydantic import Field, field_validator, model_validator
 
 from mil_attn._errors import MILError
@@ -110,7 +110,9 @@ class MILTrainingConfig(ConfigModel):
         "macro_plus_min", description="score of a fold: average precision over tasks and its least"
     )
     min_w: float = Field(0.3, ge=0, le=1, description="weight of the worst task in that score")
-    accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where to train")
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = Field(
+        "auto", description="where to train; gpu: CUDA or MPS, auto: the same where there is one"
+    )
 
 
 class MILLossConfig(ConfigModel):
@@ -357,8 +359,12 @@ class MILDataConfig(ConfigModel):
         default_factory=list,
         description="for kind bags: columns of features; by default f1, f2, ... or all others",
     )
-    features_3d: str | None = Field(None, description="for kind features: one row per conformer")
-    features_2d: str | None = Field(None, description="for kind features: one row per molecule")
+    features_3d: Annotated[str | None, PATH] = Field(
+        None, description="for kind features: one row per conformer"
+    )
+    features_2d: Annotated[str | None, PATH] = Field(
+        None, description="for kind features: one row per molecule"
+    )
     instance_column: str | None = Field(
         None, description="column of instance names: in data_path (bags) or features_3d (features)"
     )
@@ -368,14 +374,14 @@ class MILDataConfig(ConfigModel):
     allow_undefined: bool = Field(
         False, description="take missing features of tables as the mean of the training bags"
     )
-    aux_path: str | None = Field(
+    aux_path: Annotated[str | None, PATH] = Field(
         None,
         description="table of auxiliary targets with the id column; by default data_path. What it "
         "lacks is missing",
     )
     features: MoleculeFeaturesConfig = Field(default_factory=MoleculeFeaturesConfig)
     workers: int = Field(1, ge=1, description="processes that compute conformers")
-    predict_path: Annotated[str | None, short_flag("--predict-path")] = Field(
+    predict_path: Annotated[str | None, PATH, short_flag("--predict-path")] = Field(
         None, description="table like data_path, without targets, to predict after training"
     )
     cache_dir: str = Field(
@@ -418,7 +424,7 @@ class MILSplitConfig(ConfigModel):
         "kept. Which bags test does not depend on it",
     )
     split_seed: int | None = Field(None, description="seed of the folds; by default the run's")
-    fold_path: str | None = Field(
+    fold_path: Annotated[str | None, PATH] = Field(
         None, description="for stored: table of folds with the id column; by default data_path"
     )
     fold_column: str | None = Field(None, description="for stored: column of fold numbers")
@@ -460,7 +466,9 @@ class MILExportConfig(ConfigModel):
 class MILRunConfig(MILConfig):
     """A table, a split, a model and its training: the sections that every command knows."""
 
-    data_path: str | None = Field(None, description="table of molecules or of instances")
+    data_path: Annotated[str | None, PATH] = Field(
+        None, description="table of molecules or of instances"
+    )
     seed: int = Field(42, ge=0, description="seed of split, weights, shuffling and dropout")
     threshold_metric: Literal["f1", "accuracy", "balanced_accuracy", "mcc"] = Field(
         "f1", description="what decision thresholds maximise on validation data"

@@ -152,7 +152,7 @@ def predict(module: MILModule, data: BagData, *, batch_size: int = 512) -> Float
         outputs = [module(bags.to(device)).logits for bags in BagLoader(scaled, batch_size)]
         if not outputs:
             return np.empty((0, len(module.task_names)))
-        values: FloatArray = module.values(torch.cat(outputs)).cpu().double().numpy()
+        values: FloatArray = module.values(torch.cat(outputs)).numpy()
     return values
 
 

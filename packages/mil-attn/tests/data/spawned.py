@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mil_attn._config import ConformerConfig, Descriptors2DConfig, MoleculeFeaturesConfig
 from mil_attn.data import _feature_cache as kept
-from mil_attn.data._parallel import each_group, groups_of
+from molpool_common import each_group, groups_of
 
 FEATURES = MoleculeFeaturesConfig(
     conformers=ConformerConfig(count=3),

@@ -1,4 +1,4 @@
-"""Descriptors, fingerprints and pretrained embeddings of molecules behind one protocol, cached on disk."""
+"""Descriptors, fingerprints and pretrained embeddings of molecules, cached on disk."""
 
 from importlib.metadata import version
 

@@ -1,17 +1,37 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
-from molpool_pipelines.runs._tracking import NullTracker, TrackingConfig, mlflow_name, tracking
+from hypothesis import given
+from hypothesis import strategies as st
+from molpool_pipelines.runs._tracking import (
+    MlflowNames,
+    NullTracker,
+    Tracker,
+    TrackingConfig,
+    _shown,
+    mlflow_name,
+    silence_of,
+    tracking,
+)
 
 # MLflow warns of deprecations among its own dependencies.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 ON = TrackingConfig(enabled=True, experiment="ours")
+AWKWARD = [
+    *("row", "split", "[/red]", "$x$", r"$\frac{$", "a/b", "../../x", "a//b", "/", ".", "x" * 300),
+    *("Log\u200bD", "\u041bogD", " ", "%s", "{0}"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +136,126 @@ def test_missing_mlflow_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_pat
         ("test/mae", "test/mae"),
         ("labels: Log D (pH 7.4)", "labels: Log D _pH 7.4_"),
         ("a%b+c", "a_b_c"),
+        ("../../x", "_/_/x"),
+        ("a//b/", "a/_/b/_"),
     ],
 )
 def test_names_mlflow_accepts(name: str, allowed: str) -> None:
     assert mlflow_name(name) == allowed
+
+
+@pytest.fixture
+def closed() -> str:
+    """The address of a port that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{one.getsockname()[1]}"
+
+
+@pytest.fixture
+def mute() -> Iterator[str]:
+    """The address of a server that takes connections and never answers."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        yield f"http://127.0.0.1:{one.getsockname()[1]}"
+
+
+@pytest.mark.slow
+class TestNobodyAnswers:
+    @pytest.mark.parametrize("which", ["closed", "mute"])
+    def test_the_local_store_takes_over_within_ten_seconds(
+        self, which: str, store: Path, request: pytest.FixtureRequest
+    ) -> None:
+        address = request.getfixturevalue(which)
+        config = TrackingConfig(enabled=True, uri=address, experiment="ours")
+        before = dict(os.environ)
+        start = time.monotonic()
+        assert silence_of(address) is not None
+        # It is asked once more below; the rest is the local store's own start.
+        assert time.monotonic() - start < 10
+        with (
+            pytest.warns(UserWarning, match=f"MLflow at {address}: .*Logged to sqlite") as said,
+            tracking(config, store / f"to {which}", {"a": 1}) as tracker,
+        ):
+            tracker.metrics({"loss": 1.0})
+        assert len(said) == 1
+        assert read(store, f"to {which}")[1].data.metrics == {"loss": 1.0}
+        assert dict(os.environ) == before
+
+    def test_a_server_of_another_kind(self, store: Path) -> None:
+        class Other(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_error(404)
+
+            def do_POST(self) -> None:
+                self.send_error(404)
+
+            def log_message(self, *_: object) -> None:
+                """Print nothing."""
+
+        with HTTPServer(("127.0.0.1", 0), Other) as server:
+            Thread(target=server.serve_forever, daemon=True).start()
+            config = TrackingConfig(enabled=True, uri=f"http://127.0.0.1:{server.server_port}")
+            with (
+                pytest.warns(UserWarning, match="Logged to sqlite"),
+                tracking(config, store / "other server", {}),
+            ):
+                pass
+            server.shutdown()
+
+    def test_a_store_that_fails_during_the_run(
+        self, store: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from mlflow import MlflowClient
+
+        def broken(*_: object, **__: object) -> None:
+            raise OSError("no space left on device")
+
+        def log_two_metrics(tracker: Tracker) -> None:
+            monkeypatch.setattr(MlflowClient, "log_metric", broken)
+            monkeypatch.setattr(MlflowClient, "create_run", broken)
+            tracker.metrics({"loss": 1.0}, 1)
+            with tracker.nested("trial", {}) as below:
+                below.metrics({"loss": 2.0})
+
+        with (
+            pytest.warns(UserWarning, match="no space left on device") as said,
+            tracking(ON, store / "full disk", {}) as tracker,
+        ):
+            log_two_metrics(tracker)
+        assert len(said) == 1
+        assert read(store, "full disk")[1].info.status == "FINISHED"
+
+
+@pytest.mark.slow
+def test_awkward_names_are_all_logged(store: Path) -> None:
+    names = [*AWKWARD, *(f"sampling/labels: {name}" for name in AWKWARD), "a+b", "a%b", "a_b"]
+    with tracking(ON, store / "names", dict.fromkeys(AWKWARD, "value")) as tracker:
+        tracker.metrics({name: float(i) for i, name in enumerate(names)})
+    run = read(store, "names")[1]
+    assert sorted(run.data.metrics.values()) == [float(i) for i in range(len(names))]
+    assert len(run.data.params) == len(AWKWARD)
+
+
+@given(st.lists(st.text(max_size=400), unique=True, max_size=8))
+def test_names_are_legal_and_stay_different(given_names: list[str]) -> None:
+    from mlflow.utils.validation import _validate_metric_name
+
+    names = MlflowNames()
+    legal = [names[name] for name in given_names]
+    assert len(set(legal)) == len(legal)
+    for name in legal:
+        _validate_metric_name(name)
+    assert [names[name] for name in given_names] == legal
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://me:secret@db/x", "postgresql://me:***@db/x"),
+        ("https://mlflow.example", "https://mlflow.example"),
+    ],
+)
+def test_no_password_is_shown(address: str, shown: str) -> None:
+    assert _shown(address) == shown

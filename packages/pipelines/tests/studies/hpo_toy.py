@@ -40,6 +40,7 @@ class ToyConfig(ConfigModel):
     marks: str | None = None
     save_dir: str | None = None
     overwrite: bool = False
+    accept_changed_table: bool = False
     study: StudyConfig = Field(default_factory=lambda: StudyConfig(n_trials=8))
     space: SpaceConfig = Field(default_factory=dict)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)

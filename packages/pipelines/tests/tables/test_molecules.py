@@ -7,8 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 from molpool_common import InputError, MoleculeTable, validate_values
-from molpool_pipelines.tables._molecules import find_task_types, load_molecules
+from molpool_pipelines.tables._molecules import load_molecules
 from molpool_pipelines.tables._table_config import DataConfig, TableConfig
+from molpool_pipelines.tables._task_types import find_task_types
 
 
 @pytest.fixture
@@ -110,7 +111,7 @@ class TestBadSmiles:
         assert loaded.origin["row"].to_list() == [1, 3, 5]
         np.testing.assert_array_equal(loaded.targets[:, 0], [1, 3, 5])
         assert loaded.dropped["row"].to_list() == [2, 4]
-        assert loaded.dropped["smiles"].to_list() == ["xx", None]
+        assert loaded.dropped["SMILES"].to_list() == ["xx", None]
         assert loaded.dropped["source"].to_list() == ["t.csv", "t.csv"]
         assert all(loaded.dropped["reason"])
 
@@ -119,7 +120,7 @@ class TestBadSmiles:
         assert "found none in row 5." in refusal(holes, "y", options=options)
 
     def test_columns_suggested_are_those_of_the_file(self, holes: Path) -> None:
-        assert refusal(holes, "zzzzzz").endswith("Valid: 'SMILES', 'y', 'Quality'.")
+        assert "Valid: 'SMILES', 'y', 'Quality'." in refusal(holes, "zzzzzz")
 
 
 class TestSources:
@@ -159,7 +160,8 @@ class TestSources:
         sources = self.sources(tmp_path)
         (tmp_path / "b.csv").write_text("mol,D,S\nCCC,x,7\n")
         said = refusal(None, "LogD", "Sol", sources=sources)
-        assert said.startswith("column 'D' (b.csv): expected a number")
+        assert "1. column 'D' (b.csv): expected a number" in said
+        assert "2. task 'Sol': expected at least two labels; found one label." in said
 
 
 class TestTake:

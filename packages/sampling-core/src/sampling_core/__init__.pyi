@@ -6,6 +6,7 @@ from ._curriculum import DEFAULT_QUALITIES as DEFAULT_QUALITIES
 from ._curriculum import PHASES as PHASES
 from ._curriculum import CurriculumConfig as CurriculumConfig
 from ._curriculum import CurriculumState as CurriculumState
+from ._curriculum import foreseen_end as foreseen_end
 from ._curriculum import resolve_phase_weights as resolve_phase_weights
 from ._errors import SamplingError as SamplingError
 from ._from_config import Sampling as Sampling

@@ -240,7 +240,14 @@ def statistics_of_cells(cells: CellRows, probabilities: FloatArray) -> WeightSta
     return _summary(by_row, np.ones(len(by_row), dtype=np.int8), cells.n_rows)
 
 
-def _summary(p: FloatArray, times: Codes, n_rows: int) -> WeightStatistics:
+def statistics_of_weights(weights: FloatArray, sizes: IntArray) -> WeightStatistics:
+    """Summarise rows in proportion to a weight that is one for each of some groups of `sizes`."""
+    held = (weights > 0) & (sizes > 0)
+    p = weights[held] / (weights * sizes).sum()
+    return _summary(p, sizes[held], int(sizes.sum()))
+
+
+def _summary(p: FloatArray, times: Codes | IntArray, n_rows: int) -> WeightStatistics:
     """Summarise the probabilities `p` > 0, each of them that of `times` rows."""
     n_drawable = int(times.sum())
     return WeightStatistics(

@@ -6,18 +6,17 @@ Imports neither torch nor lightning, so that a command's help needs milliseconds
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from molpool_common import ConfigModel
 from pydantic import Field, field_validator, model_validator
 
-from sampling_core._curriculum import CurriculumConfig
+from sampling_core._curriculum import CurriculumConfig, NullIsAbsent
 from sampling_core._errors import check_alpha
 
 CompositionMode = Literal["multiplicative", "hierarchical"]
 
 
-class TaskOversamplingConfig(ConfigModel):
+class TaskOversamplingConfig(NullIsAbsent):
     """Draw tasks with few labels more often."""
 
     enabled: bool = Field(default=True, description="Weigh rows by the label count of their task.")
@@ -32,12 +31,14 @@ class TaskOversamplingConfig(ConfigModel):
         return check_alpha(alpha, "task_oversampling.alpha")
 
 
-class JointSamplingConfig(ConfigModel):
+class JointSamplingConfig(NullIsAbsent):
     """How training rows are drawn.
 
     `task_alpha: x` is accepted as a short form of `task_oversampling: {alpha: x}`, and
     `task_alpha: null` of `task_oversampling: {enabled: false}`.
     """
+
+    _null_has_a_meaning: ClassVar[frozenset[str]] = frozenset({"seed"})
 
     enabled: bool = Field(default=False, description="Draw by weight instead of shuffling.")
     task_oversampling: TaskOversamplingConfig = Field(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from molpool_common import ConfigModel, did_you_mean, listed
 from pydantic import Field, model_validator
@@ -139,10 +139,54 @@ def _default_phase(phase: str, labels: tuple[str, ...]) -> dict[str, float]:
     return {label: w / total for label, w in zip(labels, defaults, strict=False)}
 
 
+def check_phase_epochs(given: int | Sequence[int] | None) -> tuple[int, ...] | None:
+    """Return the epochs of each phase but the last, in which training stays; None stays None.
+
+    Parameters
+    ----------
+    given : int, sequence of int or None
+        One number for all phases, or one for each; that of the last may be left out.
+
+    Raises
+    ------
+    SamplingError
+        If a number is below 1, or there are not as many as phases.
+    """
+    if given is None:
+        return None
+    numbers = [given] * len(PHASES) if isinstance(given, int) else list(given)
+    if len(numbers) not in (len(PHASES) - 1, len(PHASES)):
+        raise SamplingError(
+            f"phase_epochs: expected one number, or one for each of {listed(PHASES)};"
+            f" found {len(numbers)}"
+        )
+    checked = [whole_number("phase_epochs", number, least=1) for number in numbers]
+    return tuple(checked[: len(PHASES) - 1])
+
+
 _CURRICULUM_KEYS = ("phase", "best", "stale", "updates", "history")
 
 
-class CurriculumConfig(ConfigModel):
+class NullIsAbsent(ConfigModel):
+    """A section in which null stands for the default, as in the configurations of before."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        fields = cls.model_fields
+        return {
+            key: value
+            for key, value in data.items()
+            # Where the default is null itself it may stand; `seed: null` has a meaning of its own.
+            if value is not None or key not in fields or key in cls._null_has_a_meaning
+        }
+
+    _null_has_a_meaning: ClassVar[frozenset[str]] = frozenset()
+
+
+class CurriculumConfig(NullIsAbsent):
     """Pass from clean data to all data, by the quality label of each row."""
 
     enabled: bool = Field(default=False, description="Weigh rows by their quality.")
@@ -154,6 +198,11 @@ class CurriculumConfig(ConfigModel):
     )
     patience: int = Field(
         default=5, ge=1, description="Validations without improvement before the next phase."
+    )
+    phase_epochs: int | list[int] | None = Field(
+        default=None,
+        description="Fixed epochs of each phase, instead of patience: one number for all, or one"
+        " per phase; the only way on without a validation split.",
     )
     strategy: CurriculumStrategy = Field(
         default="sampled",
@@ -178,6 +227,7 @@ class CurriculumConfig(ConfigModel):
     @model_validator(mode="after")
     def _weights_are_valid(self) -> Self:
         resolve_phase_weights(self.qualities, self.phase_weights)
+        check_phase_epochs(self.phase_epochs)
         return self
 
 
@@ -185,7 +235,8 @@ class CurriculumState:
     """Phase of a curriculum over data of different quality.
 
     The phases are passed in the order warmup, expand, robust, polish. The state moves on when the
-    validation loss has not improved on its best for `patience` updates in a row, and never back.
+    validation loss has not improved on its best for `patience` updates in a row, or after a fixed
+    number of epochs, and never back.
 
     Parameters
     ----------
@@ -200,18 +251,22 @@ class CurriculumState:
     count_normalize : bool
         Read the weights as target shares of the draws: samplers then divide each weight by the
         number of rows of that quality.
+    phase_epochs : int, sequence of int or None
+        Epochs of each phase, one number for all or one for each; the validation loss then moves
+        nothing.
 
     Attributes
     ----------
     best : float
         Lowest finite validation loss so far, infinity before the first.
     history : list of tuple of (int, str)
-        Each change: the update at which it came, counted from 1, and the phase entered.
+        Each change: the update (of a fixed schedule: the epoch) at which it came, counted from 1,
+        and the phase entered.
 
     Raises
     ------
     SamplingError
-        If labels, weights, patience or min_delta are not as described.
+        If labels, weights, patience, min_delta or phase_epochs are not as described.
     """
 
     def __init__(
@@ -222,6 +277,7 @@ class CurriculumState:
         *,
         min_delta: float = 0.0,
         count_normalize: bool = False,
+        phase_epochs: int | Sequence[int] | None = None,
     ) -> None:
         if not (math.isfinite(min_delta) and min_delta >= 0):
             raise SamplingError(f"min_delta: expected a finite number >= 0, found {min_delta!r}")
@@ -230,11 +286,14 @@ class CurriculumState:
         self.patience = whole_number("patience", patience, least=1)
         self.min_delta = min_delta
         self.count_normalize = count_normalize
+        self.phase_epochs = check_phase_epochs(phase_epochs)
         self.best = math.inf
         self.history: list[tuple[int, str]] = []
         self._phase_index = 0
         self._stale = 0
         self._updates = 0
+        self._epochs = 0
+        self._epochs_of_phase = 0
 
     @classmethod
     def from_config(cls, config: CurriculumConfig) -> Self:
@@ -245,6 +304,7 @@ class CurriculumState:
             config.phase_weights,
             min_delta=config.min_delta,
             count_normalize=config.count_normalize,
+            phase_epochs=config.phase_epochs,
         )
 
     @property
@@ -256,6 +316,11 @@ class CurriculumState:
     def phase_index(self) -> int:
         """Number of the current phase, from 0."""
         return self._phase_index
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the current phase is the one that training stays in."""
+        return self._phase_index == len(PHASES) - 1
 
     def weights(self, phase: str) -> dict[str, float]:
         """Return the weight of each label in a phase, as configured.
@@ -289,12 +354,27 @@ class CurriculumState:
             self._stale = 0
             return False
         self._stale += 1
-        if self._stale < self.patience or self._phase_index == len(PHASES) - 1:
+        if self.phase_epochs is not None or self._stale < self.patience or self.is_last:
             return False
-        self._phase_index += 1
         self._stale = 0
-        self.history.append((self._updates, self.phase))
+        self._move_on(self._updates)
         return True
+
+    def end_epoch(self) -> bool:
+        """Take in the end of an epoch; return True when a fixed schedule moved on."""
+        self._epochs += 1
+        self._epochs_of_phase += 1
+        if self.phase_epochs is None or self.is_last:
+            return False
+        if self._epochs_of_phase < self.phase_epochs[self._phase_index]:
+            return False
+        self._move_on(self._epochs)
+        return True
+
+    def _move_on(self, at: int) -> None:
+        self._phase_index += 1
+        self._epochs_of_phase = 0
+        self.history.append((at, self.phase))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what changes during training as a plain dict that JSON can hold."""
@@ -304,6 +384,8 @@ class CurriculumState:
             "best": self.best if math.isfinite(self.best) else None,
             "stale": self._stale,
             "updates": self._updates,
+            "epochs": self._epochs,
+            "epochs_of_phase": self._epochs_of_phase,
             "history": [list(change) for change in self.history],
         }
 
@@ -321,6 +403,8 @@ class CurriculumState:
         try:
             best = math.inf if state["best"] is None else float(state["best"])
             stale, updates = int(state["stale"]), int(state["updates"])
+            # Absent from what was saved before there were fixed schedules.
+            epochs, of_phase = (int(state.get(k, 0)) for k in ("epochs", "epochs_of_phase"))
             history = [(int(update), str(phase)) for update, phase in state["history"]]
         except (TypeError, ValueError) as error:
             raise SamplingError(
@@ -330,3 +414,52 @@ class CurriculumState:
         self._phase_index = PHASES.index(state["phase"])
         self.best, self.history = best, history
         self._stale, self._updates = stale, updates
+        self._epochs, self._epochs_of_phase = epochs, of_phase
+
+
+def foreseen_end(
+    state: CurriculumState, *, epochs: int | None, validated: bool, stop_after: int | None = None
+) -> str | None:
+    """Return why a curriculum cannot come to its last phase, with the cure; None where it can.
+
+    Parameters
+    ----------
+    state : CurriculumState
+        At the start of training.
+    epochs : int or None
+        Most epochs of training; None: no limit.
+    validated : bool
+        Whether there is a validation loss.
+    stop_after : int or None
+        Patience of early stopping.
+    """
+    last = PHASES[-1]
+    if state.phase_epochs is not None:
+        needed = sum(state.phase_epochs)
+        if epochs is None or epochs > needed:
+            return None
+        begun = sum(sum(state.phase_epochs[: i + 1]) < epochs for i in range(len(PHASES) - 1))
+        return (
+            f"curriculum: {epochs} epochs end in phase {PHASES[begun]!r}; {last!r} would begin"
+            f" after {needed} (phase_epochs). Train longer, or lower phase_epochs."
+        )
+    if not validated:
+        return (
+            f"curriculum: without a validation split it stays in phase {state.phase!r} for all of"
+            " training. Set phase_epochs, the fixed epochs of each phase, or validate."
+        )
+    if stop_after is not None and stop_after <= state.patience:
+        return (
+            f"curriculum: early stopping after {stop_after} epochs without improvement ends"
+            f" training in phase {state.phase!r}, which is left after {state.patience}. Lower"
+            " curriculum.patience, raise that of early stopping, or set phase_epochs."
+        )
+    # The first validation always improves on none.
+    needed = 1 + state.patience * (len(PHASES) - 1)
+    if epochs is not None and epochs <= needed:
+        return (
+            f"curriculum: {epochs} epochs are too few for phase {last!r}, which begins after"
+            f" {needed} at the earliest. Train longer, lower curriculum.patience, or set"
+            " phase_epochs."
+        )
+    return None

@@ -37,17 +37,19 @@ def map_legacy(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
     Notes
     -----
-    Before, `sampling` went before `curriculum`, and that before `task_sampling_alpha`: only the
-    first that was switched on took effect, and so it is here.
+    A key whose value is null is as absent. Before, `sampling` went before `curriculum`, and that
+    before `task_sampling_alpha`: only the first that was switched on took effect, and so it is
+    here.
     """
     present = [key for key in LEGACY_KEYS if _get(config, key) is not None]
+    empty = [f"{key}: null, and so as absent." for key in _empty_keys(config)]
     if not present:
-        return {}, []
-    if "joint_sampling" in config:
+        return {}, empty
+    if config.get("joint_sampling") is not None:
         raise SamplingError(
             f"joint_sampling and the legacy {listed(present)} are both given; keep joint_sampling"
         )
-    notes: list[str] = []
+    notes = empty
     unified = _section(config, "sampling")
     if unified.get("enabled") or present == ["sampling"]:
         notes.append("sampling: renamed to joint_sampling.")
@@ -81,12 +83,27 @@ def migrate_legacy(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]
     joint, notes = map_legacy(config)
     if not notes:
         return dict(config), []
-    return without_legacy(config) | {"joint_sampling": joint}, notes
+    return without_legacy(config) | ({"joint_sampling": joint} if joint else {}), notes
+
+
+def _empty_keys(config: Mapping[str, Any]) -> list[str]:
+    """Return what is there and null: legacy keys, their section, and what replaces them."""
+    found = []
+    for key in (*LEGACY_KEYS, "joint_sampling"):
+        section, _, name = key.rpartition(".")
+        inside = config.get(section) if section else config
+        if isinstance(inside, Mapping) and name in inside and inside[name] is None:
+            found.append(key)
+    if "optimization" in config and not config["optimization"]:
+        found.append("optimization")
+    return found
 
 
 def without_legacy(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration less its legacy keys, and less an `optimization` that held no more."""
     rest = {key: value for key, value in config.items() if key not in LEGACY_KEYS}
+    if rest.get("joint_sampling", 0) is None:
+        del rest["joint_sampling"]
     optimization = rest.pop("optimization", None)
     if isinstance(optimization, dict):
         optimization = {k: v for k, v in optimization.items() if k != "task_sampling_alpha"}

@@ -11,7 +11,7 @@ import numpy as np
 from molpool_common import FloatArray, IntArray, did_you_mean, listed
 from numpy.typing import NDArray
 
-from sampling_core._cells import Codes
+from sampling_core._cells import Codes, WeightStatistics, statistics_of_weights
 from sampling_core._curriculum import PHASES, CurriculumState
 from sampling_core._errors import SamplingError
 from sampling_core._targets import count_codes, row_chunks
@@ -215,6 +215,19 @@ class QualityWeights:
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self._codes)
+
+    def by_quality(self) -> dict[str, float]:
+        """Return the weight of a row of each quality in the current phase."""
+        weights = self._by_phase[self._state.phase]
+        return dict(zip(self._state.qualities, weights, strict=True))
+
+    def statistics(self) -> WeightStatistics:
+        """Return what the weights do to the loss, as samplers do of what they draw.
+
+        Of rows in proportion to their weight: effective samples are (Σw)²/Σw².
+        """
+        weights = np.array(self._by_phase[self._state.phase])
+        return statistics_of_weights(weights, self._counts)
 
     def __getitem__(self, row: int) -> float:
         """Return the weight of a row in the current phase."""

@@ -265,7 +265,7 @@ def _inches(axes: Axes) -> tuple[float, float]:
 
 def _label_inches(names: list[str]) -> float:
     """Return about the width of the longest label."""
-    return 0.08 * max(map(len, names))
+    return 0.08 * min(40, max(map(len, names)))  # longer ones are shortened
 
 
 def _save(figure: Figure, path: str | Path | None) -> None:

@@ -18,7 +18,7 @@ from mil_attn.data._bag_data import BagData
 _BLOCK = 1 << 14
 """Rows that are in double precision at a time."""
 
-_ROUNDING = 1e-7
+_ROUNDING = {True: 1e-7, False: 1e-14}
 """Relative spread of equal values after rounding to single precision (half a unit: 6e-8)."""
 
 _FORMAT = "mil_attn.FeatureScaler/1"
@@ -55,9 +55,9 @@ class ColumnScale:
         for block in _blocks(values):
             squares += (np.where(np.isnan(block), 0, block - mean) ** 2).sum(axis=0)
         scale = np.sqrt(squares / np.maximum(count, 1))
-        # Equal values rounded to float32 differ by less than this: dividing by it would blow noise
-        # up.
-        return cls(tuple(names), mean, np.where(scale > _ROUNDING * np.abs(mean), scale, 0.0))
+        # Equal values differ by less than this: dividing by it would blow noise up.
+        rounding = _ROUNDING[values.dtype == np.float32]
+        return cls(tuple(names), mean, np.where(scale > rounding * np.abs(mean), scale, 0.0))
 
     def transform(self, values: NDArray[Any]) -> FloatArray:
         """Return (values - mean) / scale; 0 in columns that were constant."""

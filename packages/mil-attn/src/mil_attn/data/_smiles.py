@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from molpool_common import ContentStore, Keys, text_keys
+from molpool_common import ContentStore, Keys, each_group, groups_of, text_keys
 
 from mil_attn._config import (
     ConformerConfig,
@@ -49,7 +49,6 @@ from mil_attn.data._molecule_features import (
     names_3d,
     nothing_described,
 )
-from mil_attn.data._parallel import each_group, groups_of
 
 Progress = Callable[[int, int], None]
 """Called with how many molecules of how many are done."""

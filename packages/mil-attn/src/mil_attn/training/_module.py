@@ -14,7 +14,7 @@ from typing import Any, Self
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from molpool_common import fast_matmul, listed
+from molpool_common import FloatArray, fast_matmul, listed
 from torch import Tensor
 
 from mil_attn._bags import Bags
@@ -151,8 +151,10 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         self.objective = Objective(config, len(self.task_names), pos_weight)
         self.scaler: FeatureScaler | None = None
         self.thresholds = np.full(len(self.task_names), 0.5)
+        # In single precision, for devices that have no other; `units` has all digits.
         self.register_buffer("label_mean", torch.zeros(len(self.task_names)))
         self.register_buffer("label_scale", torch.ones(len(self.task_names)))
+        self._units: tuple[FloatArray, FloatArray] | None = None
         self._epoch_loss = RunningMean()
         self._val_logits: list[Tensor] = []
         self._val_labels: list[Tensor] = []
@@ -182,12 +184,23 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         module.scaler = FeatureScaler.fit(train)
         if not classes:
             columns = ColumnScale.fit(train.labels, tasks)
-            module.label_mean.copy_(torch.as_tensor(columns.mean))
-            spread = np.where(columns.scale > 0, columns.scale, 1.0)
             # Regression labels are standardised, so that λ and the learning rate do not depend on
             # their unit.
-            module.label_scale.copy_(torch.as_tensor(spread))
+            module._use_units(columns.mean, np.where(columns.scale > 0, columns.scale, 1.0))
         return module
+
+    def _use_units(self, mean: FloatArray, scale: FloatArray) -> None:
+        self._units = mean, scale
+        self.label_mean.copy_(torch.as_tensor(mean))
+        self.label_scale.copy_(torch.as_tensor(scale))
+
+    @property
+    def units(self) -> tuple[FloatArray, FloatArray]:
+        """Mean and scale [T] of the training labels in double precision; 0 and 1 of classes."""
+        if self._units is not None:
+            return self._units
+        mean, scale = (b.cpu().double().numpy() for b in (self.label_mean, self.label_scale))
+        return mean, scale
 
     def prepare(self, data: BagData, *, with_labels: bool = True) -> BagData:
         """Return data scaled as the model wants them.
@@ -211,14 +224,16 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         scaled = data if self.scaler is None else self.scaler.transform(data)
         if self.is_classifier or scaled.labels is None:
             return scaled
-        mean, scale = (b.cpu().double().numpy() for b in (self.label_mean, self.label_scale))
+        mean, scale = self.units
         return scaled.replace(labels=(scaled.labels - mean) / scale)
 
     def values(self, logits: Tensor) -> Tensor:
-        """Return probabilities of class 1, or values in the unit of the labels."""
-        return (
-            logits.sigmoid() if self.is_classifier else logits * self.label_scale + self.label_mean
-        )
+        """Return probabilities of class 1, or values in the unit of the labels, in float64."""
+        if self.is_classifier:
+            return logits.sigmoid().cpu().double()
+        # Counts of a million that differ by one would all round to their mean in single precision.
+        mean, scale = (torch.from_numpy(part) for part in self.units)
+        return logits.cpu().double() * scale + mean
 
     @property
     def is_classifier(self) -> bool:
@@ -307,6 +322,7 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
             "in_3d": self.network.in_3d,
             "scaler": None if self.scaler is None else self.scaler.to_dict(),
             "thresholds": self.thresholds.tolist(),
+            "units": None if self._units is None else [part.tolist() for part in self._units],
         }
 
     def save(self, path: str | Path) -> None:
@@ -334,6 +350,8 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
             module.scaler = FeatureScaler.from_dict(ours["scaler"])
         module.thresholds = np.array(ours["thresholds"])
         module.load_state_dict(content["state_dict"])
+        if ours.get("units") is not None:  # files of before have the buffers alone
+            module._use_units(*(np.array(part) for part in ours["units"]))
         module.eval()
         return module
 
@@ -434,7 +452,7 @@ def prediction_device(module: MILModule) -> Iterator[torch.device]:
     """
     before = module.device
     module.eval()
-    if module.config.training.accelerator != "cpu" and torch.cuda.is_available():
+    if module.config.training.accelerator not in {"cpu", "mps"} and torch.cuda.is_available():
         module.to("cuda")
     try:
         with torch.inference_mode(), fast_matmul(module.device):

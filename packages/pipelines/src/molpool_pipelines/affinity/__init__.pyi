@@ -9,6 +9,7 @@ from ._group import Affinity as Affinity
 from ._group import Pair as Pair
 from ._group import group_tasks as group_tasks
 from ._group import read_affinity as read_affinity
+from ._measure import check_device as check_device
 from ._measure import check_measurement as check_measurement
 from ._measure import labelled_rows as labelled_rows
 from ._measure import measure_affinity as measure_affinity

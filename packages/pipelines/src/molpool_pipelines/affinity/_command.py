@@ -8,6 +8,7 @@ from pathlib import Path
 
 from chemprop_multitask import ChempropConfig, GraphStore, MoleculeData
 from molpool_common import atomic_path, cache_folder, write_text
+from molpool_common import console as new_console
 from rich.console import Console
 from task_affinity import AffinityResult, TaskAffinityError, affinity_matrix_to_dataframe
 
@@ -15,9 +16,10 @@ from molpool_pipelines.affinity._config import AffinityCommandConfig, check_outp
 from molpool_pipelines.affinity._figures import dendrogram, heatmap
 from molpool_pipelines.affinity._group import Affinity, group_tasks
 from molpool_pipelines.affinity._inputs import Inputs, read_inputs
-from molpool_pipelines.affinity._measure import measure_affinity
+from molpool_pipelines.affinity._measure import check_device, measure_affinity
 from molpool_pipelines.affinity._page import Measurement, affinity_report
 from molpool_pipelines.affinity._words import AffinityScreen, print_outcome, printing_matrix
+from molpool_pipelines.runs import write_rejected
 
 
 def measure_table(config: AffinityCommandConfig, *, arguments: Sequence[str] = ()) -> None:
@@ -36,7 +38,8 @@ def measure_table(config: AffinityCommandConfig, *, arguments: Sequence[str] = (
         If the input is wrong; nothing is written then, but for the matrix where the groups alone
         cannot be made.
     """
-    console = Console(highlight=False)
+    console = new_console()
+    check_device(config.measurement, key="")
     check_outputs(config)
     inputs = read_inputs(config)
     start = time.perf_counter()
@@ -45,6 +48,8 @@ def measure_table(config: AffinityCommandConfig, *, arguments: Sequence[str] = (
     # Before grouping: the matrix is what took the time, and a grouping that fails must not lose it.
     written = _save_matrix(config, result)
     affinity = _group(config, result, console)
+    if file := write_rejected(Path(config.save_path), inputs.rejected):
+        written.append(str(file))
     print_outcome(console, inputs.notes, affinity)
     measurement = Measurement(config, inputs, affinity, seconds, arguments)
     with console.status("Drawing"):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from molpool_common import InputError, YamlDocument
+from molpool_common import PATH, InputError, YamlDocument
 from pydantic import Field, model_validator
 from task_affinity import TaskAffinityConfig
 
-from molpool_pipelines.tables import DataConfig
+from molpool_pipelines.tables import ON_BAD_SMILES, DataConfig, OnBadSmiles
 
 _SECTION = "task_affinity"
 _SHARED = ("data_path", "on_bad_smiles")
@@ -34,7 +34,7 @@ class AffinityCommandConfig(TaskAffinityConfig):
     enabled: bool = Field(
         default=True, description="As in a training configuration; this command always measures."
     )
-    data_path: str | None = Field(
+    data_path: Annotated[str | None, PATH] = Field(
         default=None, description="Table of molecules: CSV, TSV or Parquet."
     )
     rows: Literal["all", "train"] = Field(
@@ -44,23 +44,23 @@ class AffinityCommandConfig(TaskAffinityConfig):
             " molpool-train with this seed divides it."
         ),
     )
-    on_bad_smiles: Literal["error", "drop"] = Field(
-        default="error", description="Stop at SMILES that do not parse, or leave those rows out."
-    )
-    save_path: str = Field(
+    on_bad_smiles: OnBadSmiles = Field(default="error", description=ON_BAD_SMILES)
+    save_path: Annotated[str, PATH] = Field(
         default="task_affinity.npz",
         description="File of the matrix with standard errors; a .csv of the matrix lies beside it.",
     )
-    plot_heatmap: str | None = Field(
+    plot_heatmap: Annotated[str | None, PATH] = Field(
         default=None, description="Picture of the matrix: .png, .svg or .pdf."
     )
-    plot_dendrogram: str | None = Field(
+    plot_dendrogram: Annotated[str | None, PATH] = Field(
         default=None, description="Picture of the tree of tasks: .png, .svg or .pdf."
     )
-    save_groups: str | None = Field(
+    save_groups: Annotated[str | None, PATH] = Field(
         default=None, description="JSON file of the groups, for molpool-train's key groups."
     )
-    report: str | None = Field(default=None, description="Self-contained HTML page of it all.")
+    report: Annotated[str | None, PATH] = Field(
+        default=None, description="Self-contained HTML page of it all."
+    )
     data: DataConfig = Field(default_factory=DataConfig)
 
     @model_validator(mode="after")

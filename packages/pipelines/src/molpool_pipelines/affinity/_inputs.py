@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import polars as pl
 from molpool_common import InputError, listed
 
 from molpool_pipelines.affinity._config import AffinityCommandConfig
 from molpool_pipelines.demo import DEMO_NOTICE
+from molpool_pipelines.runs import rejected_beside, rejected_note
 from molpool_pipelines.tables import (
     DEMO,
     MoleculeTable,
@@ -42,6 +44,7 @@ class Inputs:
     task_types: tuple[TaskType, ...]
     labels: dict[str, int]
     notes: list[str]
+    rejected: pl.DataFrame
 
 
 def read_inputs(config: AffinityCommandConfig) -> Inputs:
@@ -69,7 +72,8 @@ def read_inputs(config: AffinityCommandConfig) -> Inputs:
         for y in exact.T
     ]
     measured = replace(table, targets=exact, censoring=None).take(np.flatnonzero(labelled))
-    return Inputs(measured, tuple(kinds), labels, _notes(config, read, table))
+    notes = _notes(config, read, table)
+    return Inputs(measured, tuple(kinds), labels, notes, read.dropped)
 
 
 def _check_tasks(config: AffinityCommandConfig) -> None:
@@ -110,8 +114,7 @@ def _notes(config: AffinityCommandConfig, read: MoleculeTable, table: MoleculeTa
     notes = []
     if config.data.dataset == DEMO or any(s.dataset == DEMO for s in config.data.sources):
         notes.append(DEMO_NOTICE)
-    if len(read.dropped):
-        notes.append(f"{len(read.dropped)} rows left out: their SMILES do not parse.")
+    notes += rejected_note(read.dropped, rejected_beside(config.save_path).name)
     if config.rows == "train":
         notes.append(
             f"Measured on the training split of split_type {config.data.split_type},"

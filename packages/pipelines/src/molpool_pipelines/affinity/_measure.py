@@ -59,6 +59,17 @@ def check_measurement(
             found=str(section.affinity_batch_size),
             hint="No gradient steps were performed. Reduce affinity_batch_size.",
         )
+    check_device(section, key=key)
+
+
+def check_device(section: TaskAffinityConfig, *, key: str = "task_affinity.") -> None:
+    """Stop at a device that is not there.
+
+    Raises
+    ------
+    InputError
+        If there is no such device.
+    """
     try:
         resolve_device(section.device)
     except TaskAffinityError as error:

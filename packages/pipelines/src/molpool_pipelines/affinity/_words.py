@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from task_affinity import AffinityResult
@@ -252,6 +251,6 @@ def _group_table(affinity: Affinity) -> Table:
     shares = affinity.cohesion()
     for k, (tasks, share) in enumerate(zip(affinity.grouping.groups, shares, strict=True)):
         served = affinity.grouping.assignment
-        named = [escape(task if served[task] == k else f"({task})") for task in tasks]
+        named = [task if served[task] == k else f"({task})" for task in tasks]
         table.add_row(str(k), ", ".join(named), "–" if math.isnan(share) else f"{share:.0%}")
     return table

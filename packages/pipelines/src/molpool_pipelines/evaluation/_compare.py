@@ -6,14 +6,22 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import polars as pl
 from molpool_common import METRICS, InputError, atomic_path, did_you_mean, style, write_text
 
 from molpool_pipelines.evaluation._test_data import overlap_notes, predict_test_data
 from molpool_pipelines.reports import comparison_page, summary_figure
+from molpool_pipelines.runs import (
+    rejected_beside,
+    rejected_note,
+    rejected_rows,
+    write_rejected,
+)
 from molpool_pipelines.scores import (
     CompareConfig,
     Comparison,
     Predictions,
+    aligned,
     compare_models,
     compare_values,
     pair_rows,
@@ -43,11 +51,16 @@ def compare(config: CompareConfig) -> tuple[Comparison, list[Path]]:
     # Before models are loaded, which takes longest.
     _check_output(output, overwrite=config.overwrite)
     paths = _sources(config)
-    found = _compared(config, paths, _model_names(config, paths))
-    return found, write_comparison(found, output)
+    found, rejected = _compared(config, paths, _model_names(config, paths))
+    files = write_comparison(found, output)
+    lost = write_rejected(output, rejected)
+    return found, [*files, lost] if lost else files
 
 
-def _compared(config: CompareConfig, paths: Sequence[Path], names: Sequence[str]) -> Comparison:
+def _compared(
+    config: CompareConfig, paths: Sequence[Path], names: Sequence[str]
+) -> tuple[Comparison, pl.DataFrame]:
+    """Return the comparison, and the rows of the test table that no model predicts."""
     n_models = len(paths) - len(config.result_files)
     results = [read_result(path, config.split) for path in paths[n_models:]]
     rows = [r.predictions for r in results]
@@ -62,14 +75,20 @@ def _compared(config: CompareConfig, paths: Sequence[Path], names: Sequence[str]
                 expected="files beside their predictions, to compare with models",
                 found=f"none beside {lacking[0]}",
             )
-        return compare_values(results, names, config)
+        return compare_values(results, names, config), rejected_rows([])
     models, split = _read_models(config, [*paths[:n_models], *known])
+    models, notes = aligned(models, names, config.join)
     data = pair_rows(models, names, common_rows=config.common_rows)
-    notes = [] if split == "all" else [f"Compared on the {split} rows of each model's predictions."]
+    notes += list(dict.fromkeys(note for model in models for note in model.notes))
+    if split != "all":
+        notes.append(f"Compared on the {split} rows of each model's predictions.")
     if config.test_data is not None:
         n_dirs = len(config.model_dirs)
         notes += overlap_notes(paths[:n_dirs], models[:n_dirs], names[:n_dirs])
-    return compare_models(data, config, notes)
+    found = [m.rejected for m in models if m.rejected is not None]
+    rejected = pl.concat([rejected_rows([]), *found]).unique(maintain_order=True)
+    notes += rejected_note(rejected, rejected_beside(config.output).name)
+    return compare_models(data, config, notes), rejected
 
 
 def _sources(config: CompareConfig) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -15,12 +16,22 @@ from molpool_common import (
     check_free,
     default_folder,
     read_table,
+    read_yaml,
     require_columns,
 )
 
 from molpool_pipelines.evaluation._test_data import predict_test_data
+from molpool_pipelines.fitting import rows_of_run
 from molpool_pipelines.reports import score_figures
-from molpool_pipelines.runs import METRICS, PREDICTIONS
+from molpool_pipelines.runs import (
+    CONFIG,
+    METRICS,
+    PREDICTIONS,
+    TABLE_ROWS,
+    check_same_table,
+    rejected_rows,
+    write_rejected,
+)
 from molpool_pipelines.scores import (
     Predictions,
     ScoreConfig,
@@ -58,7 +69,9 @@ def score_predictions(config: ScoreConfig, arguments: Sequence[str] = ()) -> tup
     check_free(path, overwrite=config.overwrite)
     # After the folder, as both are cheap, and before anything is read.
     _check_bins(config)
+    changes = _changes(config, source)
     everything = _read(config, source)
+    everything = replace(everything, notes=(*changes, *everything.notes))
     by_default = (s for s in ("test", "val", "train") if s in everything.splits)
     split = config.split or next(by_default, "all")
     found = everything if split == "all" else everything.of_split(split)
@@ -69,10 +82,33 @@ def score_predictions(config: ScoreConfig, arguments: Sequence[str] = ()) -> tup
     run.checkpoints.rmdir()  # nothing is trained here
     run.write_json(METRICS, scores.to_metrics().to_dict())
     run.write_text("metrics.csv", scores.to_frame().write_csv())
-    run.write_frame(PREDICTIONS, found.to_frame())  # what `compare --result-files` compares
+    rejected = rejected_rows([]) if found.rejected is None else found.rejected
+    write_rejected(run, rejected)
+    frame = found.to_frame()
+    if config.on_bad_smiles == "keep" and len(rejected):
+        frame = pl.concat([frame, _rows_of_nulls(rejected)], how="diagonal")
+    run.write_frame(PREDICTIONS, frame)  # what `compare --result-files` compares
     for name, figure in score_figures(found, scores).items():
         run.write_file(name, partial(figure.savefig, format="png", dpi=160))
     return scores, path
+
+
+def _rows_of_nulls(rejected: pl.DataFrame) -> pl.DataFrame:
+    # Rows of a table without names are called by their number.
+    names = pl.col("id").fill_null(pl.col("row").cast(pl.String))
+    return rejected.select(names, "SMILES", pl.col("reason").alias("error"))
+
+
+def _changes(config: ScoreConfig, source: Path) -> list[str]:
+    """Refuse the table of a run as its truth where it has changed since the run was started."""
+    stored = source / CONFIG
+    if config.data_path is None or not stored.is_file() or not (source / TABLE_ROWS).is_file():
+        return []
+    own = read_yaml(stored).data.get("data_path")
+    if own is None or Path(own).resolve() != Path(config.data_path).resolve():
+        return []
+    accept = config.accept_changed_table
+    return check_same_table(source, rows_of_run(source), accept=accept)
 
 
 def _source(config: ScoreConfig) -> Path:
@@ -99,10 +135,19 @@ def _check_bins(config: ScoreConfig) -> None:
 def _read(config: ScoreConfig, source: Path) -> Predictions:
     if config.model_dir is None:
         return read_predictions(
-            source, columns=config.columns, truth=config.data_path, task_types=config.task_types
+            source,
+            columns=config.columns,
+            truth=config.data_path,
+            task_types=config.task_types,
+            join=config.join,
+            on_bad_smiles=config.on_bad_smiles,
         )
     return predict_test_data(
-        source, config.data_path or "", columns=config.columns, task_types=config.task_types
+        source,
+        config.data_path or "",
+        columns=config.columns,
+        task_types=config.task_types,
+        on_bad_smiles=config.on_bad_smiles,
     )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 from molpool_common import (
-    InputError,
     TaskType,
     cache_folder,
     read_table,
@@ -23,13 +23,20 @@ from molpool_pipelines.models import (
     predict_table,
     run_section,
 )
-from molpool_pipelines.runs import ColumnsConfig
+from molpool_pipelines.runs import ColumnsConfig, rejected_rows
 from molpool_pipelines.scores import (
     Predictions,
     read_predictions,
     training_molecules,
 )
-from molpool_pipelines.tables import DataConfig, exact_labels, identify, load_molecules
+from molpool_pipelines.tables import (
+    DataConfig,
+    OnBadSmiles,
+    exact_labels,
+    identify,
+    load_molecules,
+    refuse_bad_smiles,
+)
 
 
 def predict_test_data(
@@ -40,7 +47,7 @@ def predict_test_data(
     task_types: Mapping[str, TaskType],
     id_column: str | None = None,
     smiles_column: str | None = None,
-    on_bad_smiles: Literal["error", "drop"] = "error",
+    on_bad_smiles: OnBadSmiles = "error",
 ) -> Predictions:
     """Predict a test table with one model.
 
@@ -56,13 +63,14 @@ def predict_test_data(
         Kind of single tasks.
     id_column, smiles_column : str, optional
         Of the table; by default those of the run.
-    on_bad_smiles : {"error", "drop"}
-        What to do with rows whose SMILES do not parse.
+    on_bad_smiles : {"error", "drop", "keep"}
+        What becomes of rows whose SMILES do not parse, or that the model cannot predict.
 
     Returns
     -------
     Predictions
-        By the table's ids, or by row numbers where it has none.
+        By the table's ids, or by row numbers where it has none; rows without a prediction are
+        listed apart.
 
     Raises
     ------
@@ -73,11 +81,11 @@ def predict_test_data(
     # runs.
     with tempfile.TemporaryDirectory(prefix="molpool-") as folder:
         predicted, truth = Path(folder) / "predictions.parquet", Path(folder) / "test.parquet"
-        table = _truth(
+        read = _Truth.read(
             model, Path(test_data), columns.tasks, id_column, smiles_column, on_bad_smiles
         )
-        table.write_parquet(truth)
-        predict_table(
+        read.frame.write_parquet(truth)
+        done = predict_table(
             PredictConfig(
                 model_dir=str(model),
                 data_path=str(truth),
@@ -88,37 +96,85 @@ def predict_test_data(
                 applicability=ApplicabilityConfig(enabled=False),
             )
         )
-        by_id = columns.model_copy(update={"id": "id"})
-        return read_predictions(predicted, columns=by_id, truth=truth, task_types=task_types)
+        rejected = read.rejected
+        if on_bad_smiles != "error" and done.rejected:
+            failed = pl.concat(done.rejected).with_columns(
+                pl.lit(Path(test_data).name).alias("source")
+            )
+            rejected = pl.concat([rejected, failed])
+            read.frame.filter(~pl.col("id").is_in(failed["id"].implode())).write_parquet(truth)
+        found = read_predictions(
+            predicted,
+            columns=columns.model_copy(update={"id": "id"}),
+            truth=truth,
+            task_types=task_types,
+            model_types=dict(zip(done.task_names, done.task_types, strict=True)),
+            # Both were read from one table a moment ago, which gave them their ids.
+            join="id",
+        )
+        notes = tuple(note.replace(truth.name, Path(test_data).name) for note in found.notes)
+        return replace(found, notes=notes, rejected=rejected)
 
 
-def _truth(
-    model: Path,
-    path: Path,
-    tasks: Sequence[str],
-    id_column: str | None,
-    smiles_column: str | None,
-    on_bad_smiles: Literal["error", "drop"],
-) -> pl.DataFrame:
-    """Return the table with ids in a column ``id`` and the truth in the run's units."""
-    table = read_table(path)
-    section = run_section(model, "data")
-    name = id_column or section.get("id_column")
-    if id_column is not None:
-        require_columns(table, [id_column], key="--id-column", where=path.name)
-    if table.height == 0:
-        raise InputError("test_data", expected="rows", found="none", where=path.name)
-    # The run's conversions apply to the test table too: predictions are in the units of training.
-    if section.get("target_columns"):
-        data = _data_config(section, tasks, name if name in table.columns else None, smiles_column)
-        return _as_trained(data, path, on_bad_smiles)
-    if name in table.columns:
-        ids = table[name].cast(pl.String)
-    elif "id" in table.columns:
-        return table
-    else:
-        ids = pl.Series(range(1, table.height + 1)).cast(pl.String)
-    return table.drop("id", strict=False).with_columns(ids.alias("id"))
+@dataclass(frozen=True)
+class _Truth:
+    """A test table with ids in a column ``id`` and the truth in the run's units.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Its rows that can be predicted.
+    rows : Series
+        Their numbers in the table.
+    rejected : DataFrame
+        The others.
+    """
+
+    frame: pl.DataFrame
+    rows: pl.Series
+    rejected: pl.DataFrame
+
+    def located(self, failed: pl.DataFrame, source: str) -> pl.DataFrame:
+        """Return rejected rows of `frame` as rows of the table that it was read from."""
+        rows = self.rows.gather(failed["row"] - 1)
+        return failed.with_columns(rows.alias("row"), pl.lit(source).alias("source"))
+
+    @classmethod
+    def read(
+        cls,
+        model: Path,
+        path: Path,
+        tasks: Sequence[str],
+        id_column: str | None,
+        smiles_column: str | None,
+        on_bad_smiles: OnBadSmiles,
+    ) -> _Truth:
+        """Read a table as the run of the model read its own."""
+        table = read_table(path)
+        section = run_section(model, "data")
+        name = id_column or section.get("id_column")
+        if id_column is not None:
+            require_columns(table, [id_column], key="--id-column", where=path.name)
+        # The run's conversions apply to the test table too: predictions are in the units of
+        # training.
+        targets = section.get("target_columns")
+        if targets:
+            there = [t for t in tasks or targets if t in table.columns]
+            # None at all is refused by the name of the first.
+            wanted = list(tasks) or there or targets[:1]
+            named = name if name in table.columns else None
+            data = _data_config(section, wanted, named, smiles_column)
+            return cls(*_as_trained(data, path, on_bad_smiles))
+        if name in table.columns:
+            table = table.drop("id", strict=False).with_columns(
+                pl.col(name).cast(pl.String).alias("id")
+            )
+        elif "id" not in table.columns:
+            ids = pl.Series(range(1, table.height + 1)).cast(pl.String)
+            table = table.with_columns(ids.alias("id"))
+        if on_bad_smiles == "error" and (smiles_column or "SMILES") in table.columns:
+            refuse_bad_smiles(path, smiles_column or "SMILES")
+        return cls(table, pl.Series(range(1, table.height + 1)), rejected_rows([]))
 
 
 def _data_config(
@@ -144,14 +200,15 @@ def _data_config(
 
 
 def _as_trained(
-    data: DataConfig, path: Path, on_bad_smiles: Literal["error", "drop"]
-) -> pl.DataFrame:
-    """Return the truth as the run read its own: converted, bounds left out."""
+    data: DataConfig, path: Path, on_bad_smiles: OnBadSmiles
+) -> tuple[pl.DataFrame, pl.Series, pl.DataFrame]:
+    """Return the truth as the run read its own, without bounds, and the rows that do not parse."""
     read = load_molecules(data, str(path), on_bad_smiles=on_bad_smiles, min_labels=0)
     exact = exact_labels(read.targets, read.censoring)
     ids = read.origin["id" if data.id_column is not None else "row"].cast(pl.String)
     truth = pl.DataFrame(exact, schema=list(read.task_names)).fill_nan(None)
-    return truth.with_columns(ids.alias("id"), pl.Series(data.smiles_column, read.smiles))
+    truth = truth.with_columns(ids.alias("id"), pl.Series(data.smiles_column, read.smiles))
+    return truth, read.origin["row"], read.dropped
 
 
 def overlap_notes(

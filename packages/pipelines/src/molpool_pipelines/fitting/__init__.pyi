@@ -1,6 +1,9 @@
 from ._affinity import measure_run as measure_run
+from ._config import TrainAutoConfig as TrainAutoConfig
+from ._config import TrainBlendConfig as TrainBlendConfig
 from ._config import TrainChempropConfig as TrainChempropConfig
 from ._config import TrainMILConfig as TrainMILConfig
+from ._config import TrainTabularConfig as TrainTabularConfig
 from ._inputs import Inputs as Inputs
 from ._inputs import read_inputs as read_inputs
 from ._inputs import with_groups as with_groups
@@ -9,5 +12,9 @@ from ._jobs import build_jobs as build_jobs
 from ._loop import MILScreen as MILScreen
 from ._loop import SamplingLog as SamplingLog
 from ._loop import TrainingScreen as TrainingScreen
+from ._rows import rows_of_run as rows_of_run
+from ._train import check_machine as check_machine
+from ._train import train_auto as train_auto
 from ._train import train_chemprop as train_chemprop
 from ._train import train_mil as train_mil
+from ._train import train_tabular as train_tabular

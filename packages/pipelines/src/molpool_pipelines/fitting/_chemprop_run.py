@@ -24,7 +24,7 @@ from molpool_pipelines.fitting._affinity import (
     write_affinity,
 )
 from molpool_pipelines.fitting._config import TrainChempropConfig
-from molpool_pipelines.fitting._evaluate import evaluate, shown_rows, write_results
+from molpool_pipelines.fitting._evaluate import evaluate
 from molpool_pipelines.fitting._inputs import Inputs, write_unseen
 from molpool_pipelines.fitting._jobs import (
     TrainingJob,
@@ -39,15 +39,16 @@ from molpool_pipelines.fitting._loop import (
     metric_table,
     on_epoch_end,
 )
+from molpool_pipelines.fitting._results import shown_rows, write_results
 from molpool_pipelines.runs import (
     AFFINITY,
-    DROPPED,
     GROUPS,
     MODEL,
     MODELS,
     Tracker,
     open_folder,
     tracking,
+    write_rejected,
 )
 
 
@@ -68,6 +69,7 @@ def train_and_write(
     if config.resume:
         check_checkpoints(jobs, path)
     run = open_folder(config, path, arguments)
+    inputs.rows.write(run)
     # Around all of it: an ensemble can be stopped between two members, or while results are drawn.
     with (
         interruptible(run, "chemprop"),
@@ -151,6 +153,8 @@ class Fitting:
         if title := _title(job, self._jobs):
             self._say(title)
         log = [job.log] if job.log else []
+        for callback in job.sampling.callbacks:
+            callback.on_warning = self._note
         joint = self._config.joint_sampling
         screen = TrainingScreen(self._console, self._config.training.epochs, job.log)
         return job.model.fit(
@@ -173,6 +177,12 @@ class Fitting:
             seed=job.seed,
         )
 
+    def _note(self, note: str) -> None:
+        """Say what is found during training, and put it on the page; members find the same."""
+        if note not in self._inputs.notes:
+            self._inputs.notes.append(note)
+            self._console.print(note, highlight=False, markup=False)
+
     def _sampling_frame(self, job: TrainingJob) -> pl.DataFrame:
         """Return the sampling statistics so far, with member and group where there are several."""
         frames = [
@@ -193,8 +203,7 @@ class Fitting:
         # An ensemble of one predicts as its model does, so that unseen rows need no second path.
         ensemble = Ensemble([m.model for m in ensemble_members(self._jobs)])
         self._results = evaluate(inputs, self._jobs)
-        if len(inputs.table.dropped):
-            run.write_text(DROPPED, inputs.table.dropped.write_csv())
+        write_rejected(run, inputs.rejected)
         if len(self._jobs) == 1:
             model = run.write_file(MODEL, self._jobs[0].model.save)
         else:

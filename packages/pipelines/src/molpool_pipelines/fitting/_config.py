@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Literal
 
-import tyro
 from chemprop_multitask import ModelConfig, SharedChempropConfig
 from mil_attn import MILRunConfig
-from pydantic import Field
+from molpool_common import PATH, ConfigModel, short_flag
+from pydantic import Field, field_validator
 from sampling_core import JointSamplingConfig
 from task_affinity import TaskAffinityConfig
 
+from molpool_pipelines.models import MemberName
 from molpool_pipelines.runs import RunConfig
-from molpool_pipelines.tables import TableConfig
+from molpool_pipelines.tables import ON_BAD_SMILES, OnBadSmiles, TableConfig
 
 
 class TrainModelConfig(ModelConfig):
     """Architecture."""
 
-    from_foundation: Annotated[str | None, tyro.conf.arg(aliases=["--from-foundation"])] = Field(
+    from_foundation: Annotated[str | None, PATH, short_flag("--from-foundation")] = Field(
         None, description="file whose message passing weights to start from: a Chemprop model"
     )
 
@@ -37,3 +39,106 @@ class TrainChempropConfig(RunConfig, TableConfig, SharedChempropConfig):
 
 class TrainMILConfig(RunConfig, MILRunConfig):
     """A training run: data, split, model, training, where it goes."""
+
+    on_bad_smiles: OnBadSmiles = Field("drop", description=ON_BAD_SMILES)
+
+
+class NetworkConfig(ConfigModel):
+    """The multi-task network."""
+
+    members: int = Field(8, ge=1, description="networks whose mean predicts, trained at once")
+    hidden: int = Field(512, ge=8, description="units of a layer")
+    epochs: int = Field(50, ge=1, description="passes over the training rows")
+    dropout: float = Field(0.3, ge=0, lt=1, description="share of units left out in training")
+    learning_rate: float = Field(2e-3, gt=0, description="highest of the one-cycle schedule")
+    weight_decay: float = Field(0.01, ge=0, description="of AdamW")
+    batch_size: int = Field(128, ge=1, description="rows per step")
+    task_power: float = Field(
+        0.5, ge=0, le=1, description="0: all labels weigh the same; 1: all tasks do"
+    )
+
+
+class TrainTabularConfig(RunConfig, TableConfig):
+    """Models on features: data, features, models, how they are mixed and calibrated."""
+
+    seed: int = Field(42, ge=0, description="seed of split, folds, weights and trees")
+    model: list[MemberName] = Field(
+        default_factory=lambda: list[MemberName](["mlp"]),
+        min_length=1,
+        description="models on the same features, whose mixture predicts",
+    )
+    features: str = Field(
+        "rdkit2d+morgan_count+minimol",
+        description="featurisers, joined by +; molecule_features.featurizer_names() lists them",
+    )
+    weights: Literal["equal", "fitted"] = Field(
+        "equal",
+        description="how models are mixed: equally, or by non-negative weights per task that are "
+        "fitted to predictions out of fold",
+    )
+    folds: int = Field(
+        5,
+        ge=2,
+        description="folds of the rows that are not tested, of the split's own kind: rows out of "
+        "fold weigh the models and calibrate the intervals",
+    )
+    level: float = Field(
+        0.9, gt=0, lt=1, description="share of new molecules that the intervals shall cover"
+    )
+    time_budget: str | None = Field(
+        None,
+        description="time that fitting may take, as 90s, 10m or 2h; models that would take longer "
+        "are left out, which is said",
+    )
+    limits: Literal["auto", "none"] = Field(
+        "auto",
+        description="auto: floors and ceilings of assays are found in the labels, learnt as "
+        "bounds, and predictions and intervals end there",
+    )
+    joint_sampling: JointSamplingConfig = Field(default_factory=JointSamplingConfig)
+    mlp: NetworkConfig = Field(default_factory=NetworkConfig)
+
+    @field_validator("time_budget")
+    @classmethod
+    def _duration(cls, text: str | None) -> str | None:
+        if text is not None:
+            seconds_of(text)
+        return text
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds of a duration: ``90s``, ``10m``, ``2h``, or a number of seconds."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
+    if found is None or float(found[1]) <= 0:
+        raise ValueError(f"expected a duration such as 90s, 10m or 2h, found {text!r}")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+class TrainBlendConfig(TrainTabularConfig):
+    """Models of several kinds, mixed by weights per task."""
+
+    model: list[MemberName] = Field(
+        default_factory=lambda: list[MemberName](["mlp", "gp", "lightgbm"]),
+        min_length=1,
+        description="models on the same features, whose mixture predicts",
+    )
+    weights: Literal["equal", "fitted"] = Field(
+        "fitted",
+        description="how models are mixed: equally, or by non-negative weights per task that are "
+        "fitted to predictions out of fold",
+    )
+
+
+class TrainAutoConfig(TrainBlendConfig):
+    """The best model of a table within a time budget; what is not said is chosen, and printed."""
+
+    time_budget: str | None = Field(
+        "10m",
+        description="time that fitting may take, as 90s, 10m or 2h; models that would take longer "
+        "are left out, which is said",
+    )
+    choose_split: bool = Field(
+        True,
+        description="whether a random split is replaced: by time where data.time_column is "
+        "given, else by scaffold, as new molecules are seldom drawn at random",
+    )

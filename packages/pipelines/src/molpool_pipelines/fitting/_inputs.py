@@ -20,8 +20,14 @@ from molpool_common import (
 )
 
 from molpool_pipelines.demo import DEMO_NOTICE
-from molpool_pipelines.fitting._config import TrainChempropConfig
-from molpool_pipelines.runs import predictions_of_table
+from molpool_pipelines.fitting._config import TrainChempropConfig, TrainTabularConfig
+from molpool_pipelines.runs import (
+    TableRows,
+    prediction_column,
+    predictions_of_table,
+    rejected_note,
+    rejected_rows,
+)
 from molpool_pipelines.tables import (
     DEMO,
     MoleculeTable,
@@ -30,8 +36,10 @@ from molpool_pipelines.tables import (
     describe_signs,
     find_task_types,
     fold_tables,
+    has_names,
     load_molecules,
     merge_duplicates,
+    raise_bad_smiles,
     split_table,
 )
 
@@ -39,6 +47,8 @@ if TYPE_CHECKING:
     from chemprop_multitask import GraphStore
 
 KEY = "data.predict_path"
+
+TrainConfig = TrainChempropConfig | TrainTabularConfig
 
 
 @dataclass(frozen=True)
@@ -54,21 +64,25 @@ class Unseen:
         SMILES does not parse, null where it does.
     smiles : list of str
         The M <= N molecules that parse.
+    rejected : DataFrame
+        The rows that do not parse, whether they stand in `frame` or were dropped.
     """
 
     name: str
     frame: pl.DataFrame
     smiles: list[str]
+    rejected: pl.DataFrame
 
     @property
     def note(self) -> str | None:
         """What the user should know, where SMILES do not parse."""
-        rows = self.frame.filter(pl.col("error").is_not_null())["row"].to_list()
+        rows = self.rejected["row"].to_list()
         if not rows:
             return None
+        n = len(self.smiles) + len(rows)
         return (
-            f"{self.name}: {len(rows)} of {len(self.frame)} rows get no prediction, their SMILES "
-            f"do not parse (rows {listed(rows)})."
+            f"{self.name}: {len(rows)} of {n} rows get no prediction, their SMILES do not parse "
+            f"(rows {listed(rows)})."
         )
 
 
@@ -88,6 +102,8 @@ class Inputs:
         Kind of each task.
     notes : list of str
         What the user should know before trusting the result.
+    rows : TableRows
+        Digests of the table as read.
     unseen : Unseen or None
         Other molecules, to be predicted after training.
     graphs : GraphStore or None
@@ -99,12 +115,26 @@ class Inputs:
     folds: list[SplitTables]
     task_types: tuple[TaskType, ...]
     notes: list[str]
+    rows: TableRows
     unseen: Unseen | None = None
     graphs: GraphStore | None = None
 
+    @property
+    def rejected(self) -> pl.DataFrame:
+        """Rows of all tables whose SMILES do not parse."""
+        own = self.table.dropped
+        return own if self.unseen is None else pl.concat([own, self.unseen.rejected])
 
-def read_inputs(config: TrainChempropConfig) -> Inputs:
+
+def read_inputs(config: TrainConfig, n_folds: int = 1) -> Inputs:
     """Read, check and split the tables.
+
+    Parameters
+    ----------
+    config : TrainChempropConfig or TrainTabularConfig
+        The run.
+    n_folds : int
+        Folds of an ensemble.
 
     Raises
     ------
@@ -117,7 +147,7 @@ def read_inputs(config: TrainChempropConfig) -> Inputs:
     table = merge_duplicates(read, config.duplicates)
     task_types = find_task_types(config, table)
     tables = split_table(table, config.data, config.seed)
-    folds = fold_tables(table, tables, config.data, config.ensemble.n_folds, config.seed)
+    folds = fold_tables(table, tables, config.data, n_folds, config.seed)
     notes = _notes(config, table, tables)
     if len(table) < len(read):
         notes.append(
@@ -126,7 +156,17 @@ def read_inputs(config: TrainChempropConfig) -> Inputs:
         )
     if unseen is not None and unseen.note:
         notes.append(unseen.note)
-    return Inputs(table, tables, folds, task_types, notes, unseen)
+    rows = _rows(config, read)
+    return Inputs(table, tables, folds, task_types, notes, rows, unseen)
+
+
+def read_rows(config: TrainConfig) -> TableRows:
+    """Return the digests of the table that a configuration names."""
+    return _rows(config, _load(config))
+
+
+def _rows(config: TrainConfig, read: MoleculeTable) -> TableRows:
+    return TableRows.of_molecules(read, named=has_names(config.data))
 
 
 def with_groups(config: TrainChempropConfig) -> TrainChempropConfig:
@@ -179,7 +219,7 @@ def _check_origin(config: TrainChempropConfig) -> None:
         )
 
 
-def _load(config: TrainChempropConfig) -> MoleculeTable:
+def _load(config: TrainConfig) -> MoleculeTable:
     joint = config.joint_sampling
     return load_molecules(
         config.data,
@@ -191,14 +231,11 @@ def _load(config: TrainChempropConfig) -> MoleculeTable:
     )
 
 
-def _notes(config: TrainChempropConfig, table: MoleculeTable, tables: SplitTables) -> list[str]:
+def _notes(config: TrainConfig, table: MoleculeTable, tables: SplitTables) -> list[str]:
     notes = []
     if config.data.dataset == DEMO or any(s.dataset == DEMO for s in config.data.sources):
         notes.append(DEMO_NOTICE)
-    if len(table.dropped):
-        notes.append(
-            f"{len(table.dropped)} rows left out: their SMILES do not parse (dropped_rows.csv)."
-        )
+    notes += rejected_note(table.dropped)
     if tables.n_left_out:
         notes.append(
             f"{tables.n_left_out} rows of training-only sources left out: their molecules are "
@@ -217,7 +254,7 @@ def _bounds(table: MoleculeTable) -> str:
     return describe_signs(table.targets, table.censoring, table.task_names)
 
 
-def read_unseen(config: TrainChempropConfig) -> Unseen | None:
+def read_unseen(config: TrainConfig) -> Unseen | None:
     """Read the table that `data.predict_path` names, if it names one.
 
     Raises
@@ -239,18 +276,24 @@ def read_unseen(config: TrainChempropConfig) -> Unseen | None:
         errors[row] = reason
     # A table of which nothing parses has the wrong column: that is refused even with 'drop'.
     if parsed.bad and (config.on_bad_smiles == "error" or len(parsed.bad) == frame.height):
-        raise _unparsable(errors, smiles, column, path.name)
-    names = config.data.id_column
+        raise_bad_smiles(parsed.bad, frame.height, column, path.name)
+    named = config.data.id_column
+    ids = frame[named].cast(pl.String) if named in frame.columns else None
+    rejected = rejected_rows(
+        (row + 1, str(row + 1) if ids is None else ids[row], path.name, text, reason)
+        for row, text, reason in parsed.bad
+    )
     columns = {
         # Rows as a spreadsheet or editor counts data lines; indices of splits and folds are from 0.
         "row": pl.Series(range(1, frame.height + 1)),
-        **({"id": frame[names].cast(pl.String)} if names in frame.columns else {}),
+        **({} if ids is None else {"id": ids}),
         "SMILES": smiles,
         "error": pl.Series(errors, dtype=pl.String),
     }
     table = pl.DataFrame(columns)
-    readable = table.filter(pl.col("error").is_null())["SMILES"].to_list()
-    return Unseen(path.name.partition(".")[0], table, readable)
+    good = table.filter(pl.col("error").is_null())
+    shown = good if config.on_bad_smiles == "drop" else table
+    return Unseen(path.name.partition(".")[0], shown, good["SMILES"].to_list(), rejected)
 
 
 def _read(path: Path) -> pl.DataFrame:
@@ -265,20 +308,6 @@ def _read(path: Path) -> pl.DataFrame:
         ) from None
 
 
-def _unparsable(errors: list[str | None], smiles: pl.Series, column: str, where: str) -> InputError:
-    rows = [i for i, error in enumerate(errors) if error is not None]
-    text = smiles[rows[0]]
-    return InputError(
-        f"column {column!r}",
-        expected="SMILES that RDKit parses",
-        found=f"{'nothing' if text is None else repr(text)} in row {rows[0] + 1} "
-        f"({errors[rows[0]]})",
-        where=where,
-        hint=f"Rows: {listed([row + 1 for row in rows])} ({len(rows)} of {len(errors)}). "
-        "--on-bad-smiles drop leaves them without a prediction.",
-    )
-
-
 def write_unseen(
     run: RunFolder,
     unseen: Unseen,
@@ -287,6 +316,8 @@ def write_unseen(
     sd: FloatArray | None,
 ) -> list[Path]:
     """Write ``predictions_NAME.parquet`` and ``.csv``: ``TASK`` and, of ensembles, ``TASK_sd``.
+
+    A task called like another column, such as ``row``, is in ``TASK predicted``.
 
     Parameters
     ----------
@@ -306,7 +337,7 @@ def write_unseen(
     there = unseen.frame["error"].is_null().to_numpy()
     columns = unseen.frame.drop("error").get_columns()
     for t, task in enumerate(task_names):
-        for name, values in ((task, mean), (f"{task}_sd", sd)):
+        for name, values in ((prediction_column(task), mean), (f"{task}_sd", sd)):
             if values is not None:
                 # Rows without a prediction stay, so that the file joins line by line to the user's
                 # table.

@@ -49,7 +49,7 @@ def with_graphs(console: Console, config: TrainChempropConfig, inputs: Inputs) -
     store = GraphStore(cache_folder(config.data.cache_dir))
     smiles = inputs.table.smiles + (inputs.unseen.smiles if inputs.unseen is not None else [])
     progress = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("molecules"),
@@ -86,7 +86,7 @@ class TrainingJob:
     sampling : Sampling
         How training rows are drawn.
     log : SamplingLog or None
-        What is drawn, where there is a sampler.
+        What is drawn or weighted, where rows are not all alike.
     model : ChempropModel
         Untrained.
     """
@@ -196,7 +196,7 @@ def _build(
 
 
 def _sampling_log(sampling: Sampling, train: MoleculeTable) -> SamplingLog | None:
-    if sampling.sampler is None:
+    if sampling.sampler is None and sampling.weights is None:
         return None
     return SamplingLog(
         sampling.sampler,
@@ -204,6 +204,7 @@ def _sampling_log(sampling: Sampling, train: MoleculeTable) -> SamplingLog | Non
         train.task_names,
         state=sampling.state,
         quality=train.quality,
+        weights=sampling.weights,
     )
 
 

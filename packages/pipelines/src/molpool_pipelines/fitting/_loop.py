@@ -18,9 +18,15 @@ from molpool_common import BoolArray, FloatArray, RunFolder
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from sampling_core import CurriculumState, JointSampler, RarePositiveSampler
+from sampling_core import (
+    PHASES,
+    CurriculumState,
+    JointSampler,
+    QualityWeights,
+    RarePositiveSampler,
+)
 
-from molpool_pipelines.runs import SAMPLING, Tracker
+from molpool_pipelines.runs import DRAW_WEIGHT, LOSS_WEIGHT, SAMPLING, Tracker
 
 if TYPE_CHECKING:
     from chemprop_multitask import EpochRecord
@@ -100,12 +106,12 @@ def on_epoch_end(
 
 
 class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types here
-    """Records, per epoch, the weight statistics and what was drawn of each task and quality.
+    """Records, per epoch, phase and weights, and what was drawn of each task and quality.
 
     Parameters
     ----------
-    sampler : JointSampler or RarePositiveSampler
-        Draws the rows.
+    sampler : JointSampler, RarePositiveSampler or None
+        Draws the rows; None: each comes once.
     targets : ndarray [N, T]
         Labels of the rows drawn from, NaN where missing.
     tasks : sequence of str
@@ -114,21 +120,25 @@ class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types 
         Phase of the curriculum.
     quality : sequence of str, optional
         Quality of each row, counted by the labels that the curriculum knows.
+    weights : QualityWeights, optional
+        Loss weights of a curriculum that weighs rows instead of drawing them.
     positives : bool
         Whether targets are classes, whose positives are counted too.
     """
 
     def __init__(
         self,
-        sampler: JointSampler | RarePositiveSampler,
+        sampler: JointSampler | RarePositiveSampler | None,
         targets: FloatArray,
         tasks: Sequence[str],
         *,
         state: CurriculumState | None = None,
         quality: Sequence[str] | None = None,
+        weights: QualityWeights | None = None,
         positives: bool = False,
     ) -> None:
         self._sampler = sampler
+        self._weights = weights
         self._state = state
         self._rows = len(targets)
         self._counted = _columns(np.isfinite(targets), "labels", tasks)
@@ -147,16 +157,29 @@ class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types 
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the epoch that begins; its draws are a pure function of seed and epoch."""
-        # Asking for the draws consumes nothing: the data loader gets the same ones afterwards.
-        drawn = np.bincount(self._sampler.draws(), minlength=self._rows)
         row: dict[str, Any] = {
             "epoch": trainer.current_epoch,
             "phase": self._state.phase if self._state is not None else None,
-            **self._sampler.statistics().as_dict(),
-            "distinct_rows": int((drawn > 0).sum()),
         }
+        if self._sampler is not None:
+            # Asking for the draws consumes nothing: the loader gets the same ones afterwards.
+            drawn = np.bincount(self._sampler.draws(), minlength=self._rows)
+            row |= self._sampler.statistics().as_dict()
+        else:
+            drawn = np.ones(self._rows, dtype=np.int64)
+            # Rows that all come once differ by what they weigh in the loss.
+            row |= self._weights.statistics().as_dict() if self._weights is not None else {}
+        row["distinct_rows"] = int((drawn > 0).sum())
+        row |= self._quality_weights()
         row |= {name: int(drawn[of_rows].sum()) for name, of_rows in self._counted.items()}
         self.rows.append(row)
+
+    def _quality_weights(self) -> dict[str, float]:
+        """Return the weight of each quality in this phase, by the column that holds it."""
+        if self._weights is not None:
+            return {f"{LOSS_WEIGHT}{q}": w for q, w in self._weights.by_quality().items()}
+        weights = self._state.sampling_probs() if self._state is not None else {}
+        return {f"{DRAW_WEIGHT}{q}": w for q, w in weights.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows, so that a resumed run keeps the epochs before."""
@@ -168,7 +191,10 @@ class SamplingLog(pl.Callback):  # type: ignore[misc]  # lightning has no types 
 
     def numbers(self, prefix: str) -> dict[str, float]:
         """Return the numbers of the latest epoch under prefixed names."""
-        row = self.rows[-1]
+        row = dict(self.rows[-1])
+        if self._state is not None:
+            # A series of numbers draws the phases; their names are in sampling.parquet.
+            row["phase"] = PHASES.index(row["phase"])
         # The epoch is the step of the tracker, no series of its own.
         return {
             prefix + k: v for k, v in row.items() if isinstance(v, int | float) and k != "epoch"
@@ -206,7 +232,7 @@ class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightni
         self._best = float("inf")
         self._header_printed = False
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("batches"),
@@ -361,7 +387,7 @@ def features_bar(console: Console) -> Iterator[ReadProgress]:
     """Give the progress callback of `read_bags`, rendered as a bar per stage."""
     bars: dict[str, Any] = {}
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("molecules"),

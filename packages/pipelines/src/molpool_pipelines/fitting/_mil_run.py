@@ -44,7 +44,6 @@ from rich.console import Console
 from sampling_core import RarePositiveSampler
 
 from molpool_pipelines.fitting._config import TrainMILConfig
-from molpool_pipelines.fitting._evaluate import Results, shown_rows, write_results
 from molpool_pipelines.fitting._loop import (
     MILScreen,
     SamplingLog,
@@ -53,21 +52,28 @@ from molpool_pipelines.fitting._loop import (
     metric_table,
     on_epoch_end,
 )
+from molpool_pipelines.fitting._results import Results, shown_rows, write_results
 from molpool_pipelines.runs import (
     ATTENTION_PAGE,
     ATTENTION_SDF,
     CHECKPOINTS,
     LAST_CHECKPOINT,
-    LEFT_OUT,
     MODEL,
+    REJECTED,
     SPLIT,
     SPLITS,
+    TableRows,
     Tracker,
     attention_of,
+    check_same_table,
     open_folder,
     predictions_of_table,
+    rejected_rows,
     tracking,
+    truth_column,
+    write_rejected,
 )
+from molpool_pipelines.tables import refuse_bad_smiles
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -89,17 +95,30 @@ class MILInputs:
         Bags of ``data.predict_path``, without labels.
     notes : list of str
         What the user should know.
+    rows : TableRows
+        Digests of the bags.
+    source, unseen_source : str or None
+        What messages call the tables.
     """
 
     data: BagData
     split: Split
     unseen: BagData | None
     notes: list[str]
+    rows: TableRows
+    source: str | None = None
+    unseen_source: str | None = None
 
     @property
     def splits(self) -> list[SplitName]:
         """Splits that have bags."""
         return [split for split in SPLITS if len(getattr(self.split, split))]
+
+    @property
+    def rejected(self) -> pl.DataFrame:
+        """Molecules of all tables without features."""
+        named = [(self.data, self.source), (self.unseen, self.unseen_source)]
+        return pl.concat([rejected_bags(data, source) for data, source in named])
 
     def of(self, name: SplitName) -> BagData:
         """Return the bags of a split."""
@@ -117,6 +136,10 @@ def read_inputs(config: TrainMILConfig, progress: Progress | None = None) -> MIL
     if config.data_path is None:
         raise InputError("data_path", expected="a table", found="none")
     section = config.data
+    for path in (config.data_path, section.predict_path):
+        if path is not None and section.kind == "smiles" and config.on_bad_smiles == "error":
+            # Before conformers are computed, which takes minutes.
+            refuse_bad_smiles(path, section.smiles_column)
     data = read_bags(config.data_path, section, config, progress=progress)
     split = split_bags(data, config)
     unseen = (
@@ -124,14 +147,30 @@ def read_inputs(config: TrainMILConfig, progress: Progress | None = None) -> MIL
         if section.predict_path
         else None
     )
-    return MILInputs(data, split, unseen, _notes(data, split))
+    names = [None if p is None else Path(p).name for p in (config.data_path, section.predict_path)]
+    rows = TableRows.of_bags(
+        data,
+        Path(config.data_path).name,
+        named=section.names is not None,
+        with_features=section.kind != "smiles",
+    )
+    return MILInputs(data, split, unseen, _notes(data, split), rows, *names)
+
+
+def rejected_bags(data: BagData | None, source: str | None) -> pl.DataFrame:
+    """Return the molecules of which no bag could be made, as `rejected.csv` has them."""
+    failures = () if data is None else data.failures
+    # Rows of a table are counted from 1.
+    return rejected_rows((f.row + 1, f.id, source, f.smiles or None, f.reason) for f in failures)
 
 
 def _notes(data: BagData, split: Split) -> list[str]:
     notes = []
     if data.failures:
         reasons = listed([f"{f.id} ({f.reason})" for f in data.failures], limit=3)
-        notes.append(f"Left out {len(data.failures)} molecules without features: {reasons}.")
+        notes.append(
+            f"Left out {len(data.failures)} molecules without features: {reasons} ({REJECTED})."
+        )
     sizes = data.sizes
     counts = ", ".join(f"{len(getattr(split, name))} {name}" for name in SPLITS)
     instances = (
@@ -164,10 +203,14 @@ def train_and_write(
     """Read bags, train, evaluate and write; see `train_mil`."""
     with features_bar(console) as advance:
         inputs = read_inputs(config, advance)
+    if config.resume:
+        accept = config.accept_changed_table
+        inputs.notes.extend(check_same_table(path, inputs.rows, accept=accept))
     for note in inputs.notes:
         console.print(note, highlight=False)
     check_run(config, inputs, path)
     run = open_folder(config, path, arguments)
+    inputs.rows.write(run)
     with (
         interruptible(run, "mil"),
         tracking(config.tracking, path, config.model_dump(mode="json")) as tracker,
@@ -285,12 +328,11 @@ class MILFitting:
         run, inputs, module = self._run, self._inputs, self._result.module
         self._results = evaluate_bags(self._config, inputs, module)
         files = [run.write_file(MODEL, module.save)]
-        if inputs.data.failures:
-            failed = pl.DataFrame([f._asdict() for f in inputs.data.failures])
-            run.write_text(LEFT_OUT, failed.write_csv())
+        write_rejected(run, inputs.rejected)
         self._write_attention(module)
         if inputs.unseen is not None:
-            frame = predictions_of_bags(module, inputs.unseen)
+            keep = self._config.on_bad_smiles == "keep"
+            frame = predictions_of_bags(module, inputs.unseen, with_failures=keep)
             files.append(run.write_frame(predictions_of_table("unseen"), frame))
             files.append(run.write_text(predictions_of_table("unseen", ".csv"), frame.write_csv()))
         epochs = len(self._result.records)
@@ -412,15 +454,37 @@ def evaluate_bags(config: TrainMILConfig, inputs: MILInputs, module: MILModule) 
     return Results(pl.concat(frames), metrics, more=more)
 
 
-def predictions_of_bags(module: MILModule, data: BagData) -> pl.DataFrame:
-    """Return predictions of bags without labels."""
+def predictions_of_bags(
+    module: MILModule, data: BagData, *, with_failures: bool = False
+) -> pl.DataFrame:
+    """Return predictions of bags without labels.
+
+    Parameters
+    ----------
+    module : MILModule
+        The model.
+    data : BagData
+        The bags.
+    with_failures : bool
+        Whether molecules without features have a row too, with the reason in column ``error``.
+    """
     columns: dict[str, Any] = {"id": data.ids}
     p = predict(module, data)
     for t, task in enumerate(module.task_names):
         columns[f"{task} predicted"] = p[:, t]
         if module.is_classifier:
             columns[f"{task} decision"] = p[:, t] >= module.thresholds[t]
-    return pl.DataFrame(columns)
+    frame = pl.DataFrame(columns)
+    if not (with_failures and data.failures):
+        return frame
+    # Where they stood, so that the file joins line by line to the user's table.
+    failed = {f.row: f for f in data.failures}
+    n = len(data) + len(failed)
+    places = [row for row in range(n) if row not in failed] + list(failed)
+    lost = pl.DataFrame(
+        {"id": [f.id for f in failed.values()], "error": [f.reason for f in failed.values()]}
+    )
+    return pl.concat([frame, lost], how="diagonal")[np.argsort(places)]
 
 
 def _frame(data: BagData, split: SplitName, p: FloatArray, module: MILModule) -> pl.DataFrame:
@@ -429,7 +493,7 @@ def _frame(data: BagData, split: SplitName, p: FloatArray, module: MILModule) ->
     if data.smiles is not None:
         columns["SMILES"] = data.smiles
     for t, task in enumerate(module.task_names):
-        columns[task] = pl.Series(task, data.labels[:, t]).fill_nan(None)
+        columns[truth_column(task)] = pl.Series(task, data.labels[:, t]).fill_nan(None)
         columns[f"{task} predicted"] = p[:, t]
         if module.is_classifier:
             columns[f"{task} decision"] = p[:, t] >= module.thresholds[t]

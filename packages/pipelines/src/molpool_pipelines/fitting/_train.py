@@ -1,16 +1,27 @@
-"""`molpool-train chemprop` and `mil`: one training run, from table to run folder."""
+"""`molpool-train chemprop`, `tabular` and `mil`: one training run, from table to run folder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from molpool_common import console as new_console
 from molpool_common import default_folder
-from rich.console import Console
 
-from molpool_pipelines.fitting._config import TrainChempropConfig, TrainMILConfig
+from molpool_pipelines.fitting._auto import choose
+from molpool_pipelines.fitting._config import (
+    TrainAutoConfig,
+    TrainChempropConfig,
+    TrainMILConfig,
+    TrainTabularConfig,
+)
 from molpool_pipelines.fitting._inputs import read_inputs, with_groups
-from molpool_pipelines.runs import check_folder
+from molpool_pipelines.runs import (
+    check_accelerator,
+    check_folder,
+    check_same_table,
+    check_tracking,
+)
 
 
 def train_chemprop(
@@ -37,12 +48,16 @@ def train_chemprop(
     InputError, SamplingError, ChempropError, TaskAffinityError
         If table, configuration or folder are wrong; then nothing has been written.
     """
-    console = Console()
+    console = new_console()
+    check_machine(config)
     # Before the folder is looked at, as a resumed run is compared with groups as lists.
     config = with_groups(config)
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)
-    inputs = read_inputs(config)
+    inputs = read_inputs(config, config.ensemble.n_folds)
+    if config.resume:
+        accept = config.accept_changed_table
+        inputs.notes.extend(check_same_table(path, inputs.rows, accept=accept))
     for note in inputs.notes:
         console.print(note, highlight=False)
 
@@ -50,6 +65,96 @@ def train_chemprop(
     from molpool_pipelines.fitting._chemprop_run import train_and_write
 
     return train_and_write(console, config, inputs, path, arguments)
+
+
+def train_tabular(
+    config: TrainTabularConfig, *, name: str = "tabular", arguments: Sequence[str] = ()
+) -> Path:
+    """Train models on features, mixed and calibrated, and leave a run folder behind.
+
+    Parameters
+    ----------
+    config : TrainTabularConfig
+        The run.
+    name : str
+        Names the run folder where `config.save_dir` does not.
+    arguments : sequence of str
+        The command line, for the record.
+
+    Returns
+    -------
+    Path
+        The run folder.
+
+    Raises
+    ------
+    InputError, FeatureError, ModelError
+        If table, configuration or folder are wrong; then nothing has been written.
+    """
+    console = new_console()
+    check_tracking(config.tracking)
+    path = Path(config.save_dir) if config.save_dir else default_folder(name)
+    check_folder(config, path)
+    inputs = read_inputs(config)
+    if config.resume:
+        accept = config.accept_changed_table
+        inputs.notes.extend(check_same_table(path, inputs.rows, accept=accept))
+    for note in inputs.notes:
+        console.print(note, highlight=False)
+
+    # torch takes seconds to import: what is wrong with the table was said before.
+    from molpool_pipelines.fitting._tabular_run import train_and_write
+
+    return train_and_write(console, config, inputs, path, arguments)
+
+
+def train_auto(
+    config: TrainAutoConfig, *, name: str = "auto", arguments: Sequence[str] = ()
+) -> Path:
+    """Choose columns and split, and train a calibrated blend within the time budget.
+
+    Parameters
+    ----------
+    config : TrainAutoConfig
+        The run; what is not said is chosen.
+    name : str
+        Names the run folder where `config.save_dir` does not.
+    arguments : sequence of str
+        The command line, for the record.
+
+    Returns
+    -------
+    Path
+        The run folder.
+
+    Raises
+    ------
+    InputError, FeatureError, ModelError
+        If table, configuration or folder are wrong; then nothing has been written.
+    """
+    config, notes = choose(config)
+    for note in notes:
+        new_console().print(note, highlight=False)
+    return train_tabular(config, name=name, arguments=arguments)
+
+
+def check_machine(config: TrainChempropConfig | TrainMILConfig) -> None:
+    """Refuse what this machine does not have, before a table is read.
+
+    Raises
+    ------
+    InputError
+        If there is no such accelerator or device.
+    ImportError
+        If MLflow is wanted and not installed.
+    """
+    check_accelerator(config.training.accelerator)
+    check_tracking(config.tracking)
+    affinity = getattr(config, "task_affinity", None)  # bags have none
+    if affinity is not None and affinity.enabled and affinity.device not in {"auto", "cpu"}:
+        from molpool_pipelines.affinity import check_device
+
+        check_device(affinity)
 
 
 def train_mil(config: TrainMILConfig, *, name: str = "mil", arguments: Sequence[str] = ()) -> Path:
@@ -74,7 +179,8 @@ def train_mil(config: TrainMILConfig, *, name: str = "mil", arguments: Sequence[
     InputError, MILError, SamplingError
         If tables, configuration or folder are wrong; then nothing has been written.
     """
-    console = Console()
+    console = new_console()
+    check_machine(config)
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)
 

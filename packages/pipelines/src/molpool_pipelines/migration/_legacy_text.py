@@ -102,12 +102,32 @@ def rewrite(text: str, joint: dict[str, Any], *, keep_sampling: bool) -> str:
     sections = {str(e.key.value): e for e in _entries(root, lines.old, len(lines.old))}
     optimization = sections.get("optimization")
     alpha, emptied = _take_alpha(lines, optimization) if optimization else ([], False)
+    if "alpha" not in (joint.get("task_oversampling") or {}):
+        alpha = []  # it was null
     for key in ("sampling", "curriculum"):
         if key in sections and not (keep_sampling and key == "sampling"):
             lines.take(sections[key].start, sections[key].stop)
+    for section in (sections.get("joint_sampling"), optimization):
+        if section and not isinstance(section.value, yaml.MappingNode):  # it was null
+            lines.take(section.start, section.stop)
     if keep_sampling:
         _rename_sampling(lines, sections)
-    elif "curriculum" in joint:
+    elif joint:  # not if all keys were null
+        _put_joint(lines, sections, joint, alpha, emptied=emptied)
+    return newline.join(lines.new()) + newline
+
+
+def _put_joint(
+    lines: _Lines,
+    sections: dict[str, _Entry],
+    joint: dict[str, Any],
+    alpha: Sequence[str],
+    *,
+    emptied: bool,
+) -> None:
+    """Put the new section where the first of the old ones stood."""
+    optimization = sections.get("optimization")
+    if "curriculum" in joint:
         if "curriculum" not in sections:
             raise _not_on_lines("curriculum")
         curriculum = sections["curriculum"]
@@ -118,7 +138,6 @@ def rewrite(text: str, joint: dict[str, Any], *, keep_sampling: bool) -> str:
         block = _joint_lines(lines, joint, alpha, None)
         place = optimization.start if emptied else optimization.stop
         lines.insert(place, block if emptied else ["", *block])
-    return newline.join(lines.new()) + newline
 
 
 def _entries(node: yaml.MappingNode, lines: Sequence[str], stop: int) -> list[_Entry]:

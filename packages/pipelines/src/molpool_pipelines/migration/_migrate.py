@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import unified_diff
 from pathlib import Path
@@ -20,10 +20,13 @@ from molpool_common import (
     read_yaml,
     validate_config,
 )
+from molpool_common import (
+    console as new_console,
+)
 from pydantic import ValidationError
 from sampling_core import JointSamplingConfig, SamplingError, map_legacy, without_legacy
 
-from molpool_pipelines.fitting import TrainChempropConfig
+from molpool_pipelines.fitting import TrainChempropConfig, TrainMILConfig
 from molpool_pipelines.migration._legacy_text import rewrite
 
 _GLOB = frozenset("*?[")
@@ -125,6 +128,10 @@ def migrate_text(path: Path) -> Outcome:
     document = read_yaml(path)
     # read_text would turn CRLF into LF, and every line would differ.
     text = path.read_bytes().decode("utf-8")
+    if _is_of_bags(document.data):
+        # Its section `sampling` is of today: how often bags with a rare positive are drawn.
+        notes = _left_over(document.data, TrainMILConfig, "molpool-train mil")
+        return Outcome(path, "unchanged", notes, text, text)
     joint, notes = map_legacy(document.data)
     if not notes:
         return Outcome(path, "unchanged", [], text, text)
@@ -133,16 +140,27 @@ def migrate_text(path: Path) -> Outcome:
         validate_config(TrainChempropConfig, YamlDocument({"joint_sampling": joint}, path.name))
     notes += [f"{warning.message}." for warning in caught]
     new = rewrite(text, joint, keep_sampling=joint == document.data.get("sampling"))
-    meant = without_legacy(document.data) | {"joint_sampling": joint}
+    meant = without_legacy(document.data) | ({"joint_sampling": joint} if joint else {})
     # Text surgery is checked by what the result parses to, never trusted.
     _check_meaning(new, meant)
     return Outcome(path, "migrated", notes + _left_over(meant), text, new)
 
 
+def _is_of_bags(data: Mapping[str, Any]) -> bool:
+    """Return whether a configuration is of `molpool-train mil`, which never had legacy keys."""
+    sampling = data.get("sampling")
+    if isinstance(sampling, Mapping) and sampling:
+        # The one section of which both had one, with nothing in common.
+        section = TrainMILConfig().sampling
+        return type(section).model_fields.keys() >= sampling.keys()
+    only_bags = TrainMILConfig.model_fields.keys() - TrainChempropConfig.model_fields.keys()
+    return bool((only_bags - {"sampling"}) & data.keys())
+
+
 def _check_meaning(text: str, meant: dict[str, Any]) -> None:
     """Refuse a text that does not say what was meant: an alias or a merge key was in the way."""
     try:
-        found = without_legacy(yaml.safe_load(text))
+        found = without_legacy(yaml.safe_load(text) or {})
         same = _resolved(found) == _resolved(meant)
     except (yaml.YAMLError, ValidationError):
         same = False
@@ -158,22 +176,26 @@ def _check_meaning(text: str, meant: dict[str, Any]) -> None:
 def _resolved(data: dict[str, Any]) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said once already
-        joint = JointSamplingConfig.model_validate(data.get("joint_sampling"))
+        joint = JointSamplingConfig.model_validate(data.get("joint_sampling") or {})
     return data | {"joint_sampling": joint}
 
 
-def _left_over(data: dict[str, Any]) -> list[str]:
-    """Say which other keys `molpool-train chemprop` would refuse; they are none of our business."""
+def _left_over(
+    data: dict[str, Any],
+    model: type[TrainChempropConfig | TrainMILConfig] = TrainChempropConfig,
+    command: str = "molpool-train chemprop",
+) -> list[str]:
+    """Say which other keys a command would refuse; they are none of our business."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            TrainChempropConfig.model_validate(data)
+            model.model_validate(data)
     except ValidationError as error:
         findings = error.errors(include_url=False)
         unknown = [_dotted(f["loc"]) for f in findings if f["type"] == "extra_forbidden"]
         wrong = [_dotted(f["loc"]) for f in findings if f["type"] != "extra_forbidden"]
-        notes = [f"left as it is, unknown to molpool-train chemprop: {key}." for key in unknown]
-        return notes + [f"left as it is, wrong for molpool-train chemprop: {key}." for key in wrong]
+        notes = [f"left as it is, unknown to {command}: {key}." for key in unknown]
+        return notes + [f"left as it is, wrong for {command}: {key}." for key in wrong]
     return []
 
 
@@ -207,11 +229,10 @@ def _diff(outcome: Outcome) -> str:
 
 
 def _print_table(outcomes: Sequence[Outcome], *, dry_run: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     # A dry run leaves standard output to the diff, so that it can be piped into `patch`.
-    console = Console(stderr=dry_run, highlight=False)
+    console = new_console(stderr=dry_run)
     table = Table(box=None, pad_edge=False)
     for column in ("file", "outcome", "what was done" if not dry_run else "what would be done"):
         table.add_column(column, overflow="fold")

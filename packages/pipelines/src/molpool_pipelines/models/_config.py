@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated
 
-from molpool_common import ConfigModel
-from pydantic import Field
+from molpool_common import PATH, ConfigModel
+from pydantic import Field, field_validator
+
+from molpool_pipelines.tables import ON_BAD_SMILES, OnBadSmiles
 
 
 class ApplicabilityConfig(ConfigModel):
@@ -20,20 +22,24 @@ class ApplicabilityConfig(ConfigModel):
     n_bits: int = Field(2048, ge=64, multiple_of=64, description="length of the fingerprint")
 
 
+LEVEL = 0.9
+"""Share of new molecules that intervals cover unless another level is asked for."""
+
+
 class PredictConfig(ConfigModel):
     """Predict the molecules of a table with a saved model."""
 
-    model_dir: str | None = Field(
+    model_dir: Annotated[str | None, PATH] = Field(
         None,
         description="run folder of molpool-train chemprop or mil, folder of an ensemble, or model "
         "file",
     )
-    data_path: str | None = Field(
+    data_path: Annotated[str | None, PATH] = Field(
         None,
         description="table of molecules: CSV or TSV, gzipped or not, or Parquet; for a model over "
         "bags of kind bags, a row per instance",
     )
-    output: str | None = Field(
+    output: Annotated[str | None, PATH] = Field(
         None,
         description="file to write, .parquet or .csv; by default DATA_predictions.parquet in the "
         "working folder",
@@ -46,12 +52,12 @@ class PredictConfig(ConfigModel):
         None,
         description="column of ids; by default that of the run's configuration, where there is one",
     )
-    features_3d: str | None = Field(
+    features_3d: Annotated[str | None, PATH] = Field(
         None,
         description="for models over bags of kind features: table with a row per conformer; by "
         "default that of the run",
     )
-    features_2d: str | None = Field(
+    features_2d: Annotated[str | None, PATH] = Field(
         None, description="likewise: table with a row per molecule; by default that of the run"
     )
     batch_size: int = Field(
@@ -63,8 +69,17 @@ class PredictConfig(ConfigModel):
     threads: int | None = Field(
         None, ge=1, description="threads; by default as many as there are cores to run on"
     )
-    on_bad_smiles: Literal["error", "null"] = Field(
-        "null",
-        description="SMILES that do not parse: stop, or keep the row without predictions",
+    on_bad_smiles: OnBadSmiles = Field("keep", description=ON_BAD_SMILES)
+    level: list[float] = Field(
+        default_factory=lambda: [LEVEL],
+        description="share of new molecules that intervals shall cover, for runs that left a "
+        "calibration; several give columns TASK_lower_80, TASK_upper_80 and so on",
     )
     applicability: ApplicabilityConfig = Field(default_factory=ApplicabilityConfig)
+
+    @field_validator("level")
+    @classmethod
+    def _between(cls, levels: list[float]) -> list[float]:
+        if any(not 0 < level < 1 for level in levels) or len(set(levels)) < len(levels):
+            raise ValueError(f"expected different shares between 0 and 1, found {levels}")
+        return levels

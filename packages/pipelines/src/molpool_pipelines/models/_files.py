@@ -8,7 +8,10 @@ from typing import Any
 
 from molpool_common import InputError, read_yaml
 
+from molpool_pipelines.runs import CALIBRATION, TABULAR_FOLDER
+
 CONFIG, MODELS = "config.resolved.yaml", "models"
+TABULAR = "model.json"
 _MIL_KEY = b"mil_attn"
 
 
@@ -16,7 +19,7 @@ def check_model_path(path: Path) -> None:
     """Raise `InputError` where there is no model; looks at names only."""
     if not path.exists():
         raise InputError("model_dir", expected="a run folder or a model file", found=f"no {path}")
-    if path.is_dir() and not model_files(path):
+    if path.is_dir() and not model_files(path) and not is_tabular(path):
         raise InputError(
             "model_dir",
             expected="model.pt or member-*.pt in the folder",
@@ -37,6 +40,11 @@ def model_files(path: Path) -> list[Path]:
     return sorted(path.glob("member-*.pt")) or sorted(path.glob(f"{MODELS}/member-*.pt"))
 
 
+def is_tabular(path: Path) -> bool:
+    """Return whether a run folder, or the folder of a model, is of models on features."""
+    return any((folder / TABULAR).is_file() for folder in (path, path / TABULAR_FOLDER))
+
+
 def is_mil(path: Path) -> bool:
     """Return whether a model, or the first of an ensemble, is one over bags; reads no weights."""
     file = next(iter(model_files(path)), path)
@@ -52,6 +60,13 @@ def is_mil(path: Path) -> bool:
 def reads_feature_tables(path: Path) -> bool:
     """Return whether a model over bags takes features from tables, not from SMILES."""
     return is_mil(path) and str(run_section(path, "data").get("kind", "smiles")) != "smiles"
+
+
+def calibration_file(path: Path) -> Path | None:
+    """Return what calibrates the models of a run folder, or of the folder of models within it."""
+    root = path.parent if path.name in {MODELS, TABULAR_FOLDER} else path
+    file = root / CALIBRATION
+    return file if file.is_file() else None
 
 
 def run_section(path: Path, section: str) -> dict[str, Any]:

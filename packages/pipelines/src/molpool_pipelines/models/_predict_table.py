@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,16 +14,25 @@ import polars as pl
 from chemprop_multitask import ChempropError
 from molpool_common import InputError, IntArray, frames_written, listed, parse_smiles
 
-from molpool_pipelines.models._config import PredictConfig
+from molpool_pipelines.models._calibration import Calibration
+from molpool_pipelines.models._config import LEVEL, ApplicabilityConfig, PredictConfig
 from molpool_pipelines.models._files import (
+    calibration_file,
     check_model_path,
     is_mil,
+    is_tabular,
     reads_feature_tables,
     run_section,
 )
 from molpool_pipelines.models._protocol import Predicted, SavedModel, spread
-from molpool_pipelines.scores import NearestTraining, TrainingMolecules, training_molecules
-from molpool_pipelines.tables import TableFiles, survey
+from molpool_pipelines.runs import LOWER, UPPER, rejected_rows, write_rejected
+from molpool_pipelines.scores import (
+    Nearest,
+    NearestTraining,
+    TrainingMolecules,
+    training_molecules,
+)
+from molpool_pipelines.tables import TableFiles, TaskType, survey
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -51,8 +60,14 @@ class PredictedTable:
     note : str or None
         What the user should know.
     rows, bad, far : int
-        Rows written, those without a prediction, and those of molecules less similar than `FAR` to
+        Rows read, those without a prediction, and those of molecules less similar than `FAR` to
         any training molecule.
+    dropped : bool
+        Whether rows without a prediction were left out of the file.
+    task_names, task_types : tuple of str
+        Tasks of the model, and what they are.
+    rejected : list of DataFrame
+        Rows without a prediction, as `rejected_rows` has them.
     first_bad : list of str
         Row and reason of the first without a prediction.
     seconds : float
@@ -67,17 +82,25 @@ class PredictedTable:
     rows: int = 0
     bad: int = 0
     far: int = 0
+    dropped: bool = False
+    task_names: tuple[str, ...] = ()
+    task_types: tuple[TaskType, ...] = ()
+    rejected: list[pl.DataFrame] = field(default_factory=list)
     first_bad: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
-    def add(self, frame: pl.DataFrame) -> None:
-        """Count the rows of a chunk."""
+    def add(self, frame: pl.DataFrame, source: str) -> None:
+        """Count the rows of a chunk of the table `source`, and keep what was wrong with them."""
         wrong = frame.filter(pl.col("error").is_not_null())
         self.rows += frame.height
         self.bad += wrong.height
         named = wrong.select("row", "error").head(_FIRST - len(self.first_bad)).rows()
         # At most `_FIRST` over all chunks: head of 0 rows is empty.
         self.first_bad += [f"{row} ({reason})" for row, reason in named]
+        smiles = pl.col("SMILES") if "SMILES" in wrong.columns else pl.lit(None)
+        if wrong.height:
+            columns = ("row", "id", pl.lit(source), smiles, "error")
+            self.rejected.append(rejected_rows(wrong.select(*columns).rows()))
         if "similarity" in frame.columns:
             self.far += int((frame["similarity"] < FAR).sum())
 
@@ -120,17 +143,21 @@ def predict_table(
     model = load_model(model_path)
     predictor = ChunkPredictor.from_config(config, model, model_path)
     done = PredictedTable(output, len(model.task_names), model.n_members, note=predictor.note)
+    done.dropped = config.on_bad_smiles == "drop"
+    done.task_names, done.task_types = model.task_names, model.task_types
     start = perf_counter()
     with frames_written(output) as writer:
         # The smaller: conformers of a chunk are held in memory, and 128 molecules of them fill it
         # as thousands of graphs do.
         for frame in _chunks(table, smiles, names, min(config.chunk_rows, model.chunk_rows)):
             predicted = predictor.predict(frame)
-            writer.write(predicted)
-            done.add(predicted)
+            done.add(predicted, path.name)
+            good = pl.col("error").is_null()
+            writer.write(predicted.filter(good) if done.dropped else predicted)
             if on_progress is not None:
                 on_progress(done.rows, total)
     done.seconds = perf_counter() - start
+    write_rejected(output, pl.concat([rejected_rows([]), *done.rejected]))
     return done
 
 
@@ -148,6 +175,10 @@ def load_model(path: Path) -> SavedModel:
         If there is no model, or one that cannot be read.
     """
     # Each kind imports its own framework, which takes seconds.
+    if is_tabular(path):
+        from molpool_pipelines.models._tabular import TabularModel
+
+        return TabularModel.load(path)
     if is_mil(path):
         from molpool_pipelines.models._mil import MILModel
 
@@ -167,7 +198,8 @@ def _predict_feature_tables(config: PredictConfig, model: Path, table: Path) -> 
     with frames_written(output) as writer:
         writer.write(frame)
     done = PredictedTable(output, len(saved.task_names), saved.n_members, of_bags=True)
-    done.add(frame)
+    done.task_names, done.task_types = saved.task_names, saved.task_types
+    done.add(frame, table.name)
     done.seconds = perf_counter() - start
     return done
 
@@ -259,6 +291,10 @@ class ChunkPredictor:
         Those molecules.
     note : str or None
         What the user should know.
+    calibration : Calibration or None
+        What gives intervals, where the run left it.
+    levels : sequence of float
+        Of the intervals.
     """
 
     model: SavedModel
@@ -267,20 +303,37 @@ class ChunkPredictor:
     nearest: NearestTraining | None = None
     training: TrainingMolecules | None = None
     note: str | None = None
+    calibration: Calibration | None = None
+    levels: Sequence[float] = (LEVEL,)
 
     @classmethod
     def from_config(cls, config: PredictConfig, model: SavedModel, path: Path) -> ChunkPredictor:
         """Return the predictor of a configuration; reads the training molecules of the run."""
-        stop = config.on_bad_smiles == "error"
+        found = cls(
+            model,
+            config.batch_size,
+            config.on_bad_smiles == "error",
+            calibration=_calibration(path),
+            levels=config.level,
+        )
         section = config.applicability
-        if not section.enabled:
-            return cls(model, config.batch_size, stop)
+        needed = found.calibration is not None and found.calibration.needs_distance
+        if not section.enabled and not needed:
+            return found
+        default = ApplicabilityConfig()
+        if needed and (section.radius, section.n_bits) != (default.radius, default.n_bits):
+            raise InputError(
+                "applicability",
+                expected=f"radius {default.radius} and {default.n_bits} bits, by which the run's "
+                "intervals are calibrated",
+                found=f"{section.radius} and {section.n_bits}",
+            )
         training = training_molecules(path)
         if training is None:
             note = "No similarity to training molecules: model_dir is no run that names them."
-            return cls(model, config.batch_size, stop, note=note)
+            return replace(found, note=note)
         nearest = NearestTraining(training.mols, section.radius, section.n_bits)
-        return cls(model, config.batch_size, stop, nearest, training)
+        return replace(found, nearest=nearest, training=training)
 
     def predict(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the rows of a chunk (``row, id, SMILES``) with their predictions.
@@ -299,8 +352,10 @@ class ChunkPredictor:
         for place, reason in zip(read.rows.tolist(), predicted.reasons, strict=True):
             read.reasons[place] = reason
         tasks, n = self.model.task_names, frame.height
+        found = None if self.nearest is None else self.nearest.find(read.mols)
+        predicted = self._with_intervals(predicted, found)
         columns = [*frame.get_columns(), *predicted.to_columns(tasks, read.rows, n)]
-        columns += self._similarity(read, n)
+        columns += self._similarity(read, found, n)
         columns.append(pl.Series("error", read.reasons, dtype=pl.String))
         return pl.DataFrame(columns)
 
@@ -325,10 +380,24 @@ class ChunkPredictor:
         texts = [smiles[i] or "" for i in read.rows.tolist()]
         return read, self.model.predict(texts, self.batch_size)
 
-    def _similarity(self, read: _Read, n: int) -> list[pl.Series]:
-        if self.nearest is None or self.training is None:
+    def _with_intervals(self, predicted: Predicted, found: Nearest | None) -> Predicted:
+        if self.calibration is None:
+            return predicted
+        distance = None if found is None else 1 - found.similarity
+        if self.calibration.needs_distance and distance is None:
+            return predicted
+        ends = {}
+        for level in self.levels:
+            both = self.calibration.ends(predicted.mean, level, sd=predicted.sd, distance=distance)
+            percent = "" if len(self.levels) == 1 else f"_{100 * level:g}"
+            for ending, values in zip((LOWER, UPPER), both, strict=True):
+                ends[ending + percent] = values
+        mean = self.calibration.probabilities(predicted.mean)
+        return replace(predicted, mean=mean, ends=ends)
+
+    def _similarity(self, read: _Read, found: Nearest | None, n: int) -> list[pl.Series]:
+        if found is None or self.training is None:
             return []
-        found = self.nearest.find(read.mols)
         ids: list[str | None] = [None] * n
         for place, row in zip(read.rows.tolist(), found.row.tolist(), strict=True):
             ids[place] = self.training.ids[row]
@@ -336,6 +405,11 @@ class ChunkPredictor:
             spread("similarity", found.similarity, read.rows, n),
             pl.Series("nearest", ids, dtype=pl.String),
         ]
+
+
+def _calibration(path: Path) -> Calibration | None:
+    file = calibration_file(path)
+    return None if file is None else Calibration.load(file)
 
 
 def _not_empty(smiles: Sequence[str | None]) -> _Read:
@@ -361,6 +435,6 @@ def _refuse_bad(frame: pl.DataFrame, reasons: Sequence[str | None]) -> None:
             "SMILES",
             expected="SMILES that RDKit parses",
             found=f"{'nothing' if text is None else repr(text)} in row {row} ({reasons[bad[0]]})",
-            hint=f"Rows: {listed([frame['row'][i] for i in bad])}. --on-bad-smiles null keeps them "
-            "without predictions.",
+            hint=f"Rows: {listed([frame['row'][i] for i in bad])}. --on-bad-smiles keep leaves "
+            "them without predictions, drop leaves them out.",
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, Self
 
@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from molpool_common import BoolArray, FloatArray, IntArray, TaskType
 
-Kind = Literal["chemprop", "mil"]
+Kind = Literal["chemprop", "mil", "tabular"]
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,19 @@ class Predicted:
         Whether class 1 is called, where the model has thresholds.
     reasons : list of str or None, length N
         Why a row has no prediction; None where it has one.
+    ends : mapping of str to ndarray [N, T]
+        Ends of intervals, by the ending of their columns: ``_lower`` and ``_upper`` of a single
+        level, ``_lower_80`` and the like of several.
     """
 
     mean: FloatArray
     sd: FloatArray | None
     decisions: BoolArray | None
     reasons: list[str | None]
+    ends: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def to_columns(self, tasks: Sequence[str], rows: IntArray, n: int) -> list[pl.Series]:
-        """Return, of each task, ``TASK predicted``, ``TASK_sd`` and ``TASK decision``.
+        """Return, of each task, ``TASK predicted``, ``TASK_sd``, intervals and decisions.
 
         Parameters
         ----------
@@ -52,6 +56,8 @@ class Predicted:
             columns.append(spread(f"{task} predicted", self.mean[:, t], rows, n))
             if self.sd is not None:
                 columns.append(spread(f"{task}_sd", self.sd[:, t], rows, n))
+            for ending, ends in self.ends.items():
+                columns.append(spread(task + ending, ends[:, t], rows, n))
             if self.decisions is not None:
                 called = self.decisions[:, t].astype(np.float64)
                 # False would say "negative" of a row that was not predicted.
@@ -75,7 +81,7 @@ class SavedModel(Protocol):
 
     Attributes
     ----------
-    kind : {"chemprop", "mil"}
+    kind : {"chemprop", "mil", "tabular"}
         Its kind.
     task_names : tuple of str, length T
         Its tasks.

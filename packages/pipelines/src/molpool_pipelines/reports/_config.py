@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from molpool_common import ConfigModel
+from typing import Annotated
+
+from molpool_common import PATH, ConfigModel
 from pydantic import Field
 
 
 class ReportConfig(ConfigModel):
     """One self-contained HTML page over a run, a study or a comparison."""
 
-    run: str | None = Field(None, description="run folder of molpool-train")
-    study: str | None = Field(None, description="folder of molpool-hpo")
-    comparison: str | None = Field(None, description="folder or JSON of molpool-evaluate compare")
-    output: str | None = Field(
+    run: Annotated[str | None, PATH] = Field(None, description="run folder of molpool-train")
+    study: Annotated[str | None, PATH] = Field(None, description="folder of molpool-hpo")
+    comparison: Annotated[str | None, PATH] = Field(
+        None, description="folder or JSON of molpool-evaluate compare"
+    )
+    output: Annotated[str | None, PATH] = Field(
         None, description="page to write; by default NAME_report.html in the working folder"
     )
     title: str | None = Field(None, description="heading; by default the folder's name")

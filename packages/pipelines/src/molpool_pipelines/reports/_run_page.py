@@ -41,8 +41,10 @@ from molpool_pipelines.reports._parts import configuration, records, since_start
 from molpool_pipelines.reports._run_figures import Spread, TrainedModel
 from molpool_pipelines.runs import (
     CONFIG,
+    DRAW_WEIGHT,
     GROUPS,
     LOG,
+    LOSS_WEIGHT,
     PREDICTIONS,
     SAMPLING,
     Metrics,
@@ -465,17 +467,19 @@ def _curves(run: _Run) -> list[Section]:
 
 def _sampling_section(run: _Run) -> list[Section]:
     """Compare what an average epoch drew with what the training rows hold."""
-    title, frame = "What was drawn", run.draws
+    title, frame = "Sampling", run.draws
     if frame is None:
         text = "Plain shuffling, or no statistics: every training row once per epoch."
         return [Section(title, [Text(text)])]
     train = run.trained_rows
     held = {f"labels: {t}": int(n) for t, n in zip(train.tasks, _labels(train), strict=True)}
     held = {name: n for name, n in held.items() if name in frame.columns}
+    weighs = any(column.startswith(LOSS_WEIGHT) for column in frame.columns)
     parts: list[Part] = [
         Text(
-            "The sampler draws rows with replacement. Bars compare what an average epoch drew with "
-            "what the training table holds."
+            "Bars compare what an average epoch drew, with replacement where there is a sampler, "
+            "with what the training table holds."
+            + (" The loss of a row is multiplied by the weight of its quality." if weighs else "")
             + (f" Shown is {run.models[0].label}." if len(run.models) > 1 else "")
         )
     ]
@@ -524,6 +528,9 @@ def _statistics(frame: pl.DataFrame) -> Table:
         "effective_samples": "effective rows",
         "distinct_rows": "distinct rows drawn",
     }
+    for prefix, head in ((LOSS_WEIGHT, "loss weight of"), (DRAW_WEIGHT, "weight of")):
+        of_quality = [column for column in frame.columns if column.startswith(prefix)]
+        heads |= {column: f"{head} {column.removeprefix(prefix)}" for column in of_quality}
     if frame["phase"].is_null().all():
         del heads["phase"]  # no curriculum
     rows = frame.select(list(heads)).with_columns(

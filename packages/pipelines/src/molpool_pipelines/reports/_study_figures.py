@@ -345,6 +345,8 @@ class _Scale:
             axes.set_xscale("log")
             # Within a decade each minor tick would be labelled, over one another.
             axes.xaxis.set_minor_formatter("")
+            # The default writes powers as mathematics, which texts here are not.
+            axes.xaxis.set_major_formatter("{x:g}")
 
 
 def as_text(value: Any) -> str:

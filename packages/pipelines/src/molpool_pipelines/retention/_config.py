@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from molpool_common import (
+    PATH,
     ConfigModel,
     InputError,
     RunFolder,
+    absolute_paths,
     check_free,
     default_folder,
     dump_config,
@@ -61,14 +63,17 @@ def _as_text(value: Any) -> Any:
     return [str(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in value]
 
 
-Paths = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
+OneOrMore = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
+Paths = Annotated[OneOrMore, PATH]
 Names = Annotated[list[str], BeforeValidator(lambda v: _as_text(_split_at_commas(v)))]
 
 
 class FolderConfig(ConfigModel):
     """Where a command writes."""
 
-    save_dir: str | None = Field(None, description="folder to write; by default runs/COMMAND-TIME")
+    save_dir: Annotated[str | None, PATH] = Field(
+        None, description="folder to write; by default runs/COMMAND-TIME"
+    )
     overwrite: bool = Field(False, description="replace the run that is in save_dir")
 
     def free_folder(self, command: str) -> Path:
@@ -98,7 +103,7 @@ class FolderConfig(ConfigModel):
         run.checkpoints.rmdir()
         # With overwrite stored, running the file again would delete what it made.
         stored = self.model_copy(update={"overwrite": False, "save_dir": str(path)})
-        run.write_text(CONFIG, dump_config(stored))
+        run.write_text(CONFIG, dump_config(absolute_paths(stored)))
         run.log("started", arguments=list(arguments))
         return run
 
@@ -150,7 +155,7 @@ class PrepareConfig(FolderConfig, DataConfig):
     missing_covariates: Literal["error", "run_median"] = Field(
         "error", description="gaps: refuse, or fill by the run's median and add an indicator"
     )
-    like: str | None = Field(
+    like: Annotated[str | None, PATH] = Field(
         None, description="folder of a previous prepare whose ids and medians are used again"
     )
     seed: int = Field(0, ge=0, description="of the random draw of the cap")
@@ -249,8 +254,12 @@ class FitConfig(FolderConfig, ModelConfig, DataConfig, TrainingColumnsConfig):
 class PredictConfig(DataConfig, TableConfig):
     """Predictions for a table, row by row."""
 
-    artefact: str | None = Field(None, description="run folder of a fit, or its coefficients.npz")
-    output: str = Field("predictions.parquet", description="file to write, .parquet or .csv")
+    artefact: Annotated[str | None, PATH] = Field(
+        None, description="run folder of a fit, or its coefficients.npz"
+    )
+    output: Annotated[str, PATH] = Field(
+        "predictions.parquet", description="file to write, .parquet or .csv"
+    )
     overwrite: bool = Field(False, description="replace the file if it exists")
     keep_cols: Names = Field(default_factory=list, description="columns to carry over")
     descriptors: str | None = Field(
@@ -282,7 +291,7 @@ class ScoreConfig(TableConfig):
 class EvaluateConfig(FolderConfig, DataConfig, ScoreConfig):
     """Errors and coverage of one or several fits on held-out rows."""
 
-    artefacts: Paths = Field(
+    artefacts: OneOrMore = Field(
         default_factory=list, description="run folders of fits, or files, as NAME=PATH or PATH"
     )
 
@@ -291,7 +300,9 @@ class ResultsConfig(ConfigModel):
     """What figures and reports are made from."""
 
     runs: Paths = Field(default_factory=list, description="run folders of fits")
-    evaluation: str | None = Field(None, description="folder of molpool-rt evaluate")
+    evaluation: Annotated[str | None, PATH] = Field(
+        None, description="folder of molpool-rt evaluate"
+    )
 
 
 class PlotConfig(FolderConfig, ResultsConfig):
@@ -305,7 +316,9 @@ class PlotConfig(FolderConfig, ResultsConfig):
 class ReportConfig(ResultsConfig):
     """One HTML page, and one PDF, of fits and of their evaluation."""
 
-    output: str = Field("report.html", description="page to write; the PDF goes beside it")
+    output: Annotated[str, PATH] = Field(
+        "report.html", description="page to write; the PDF goes beside it"
+    )
     pdf: bool = Field(True, description="write the PDF too")
     title: str = Field("Retention times, partially pooled", description="heading")
     overwrite: bool = Field(False, description="replace the files if they exist")

@@ -1,8 +1,9 @@
 """Names of the columns in tables of predictions, and a reader for the names of earlier ones.
 
 Of each task ``TASK`` holds the truth, ``TASK modifier`` whether it is a bound, ``TASK predicted``
-the prediction, ``TASK_sd`` its uncertainty and ``TASK decision`` a class at a threshold. Folds and
-repeats are numbered from 0.
+the prediction, ``TASK_sd`` its uncertainty, ``TASK_lower`` and ``TASK_upper`` its interval, and
+``TASK decision`` a class at a threshold. A task that is called like a column of ours, such as
+``row`` or ``split``, has its truth in ``TASK truth``. Folds and repeats are numbered from 0.
 """
 
 from __future__ import annotations
@@ -22,9 +23,27 @@ if TYPE_CHECKING:
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
+LOWER, UPPER = "_lower", "_upper"
+"""Endings of the columns of a task's interval."""
+
 SPLIT = "split"
 EARLIER_SPLIT = "side"
 """What the column of the split was called in 2026; folds were numbered from 1 beside it."""
+
+OWN_COLUMNS = frozenset(
+    {
+        *("id", "source", "row", "SMILES", SPLIT, EARLIER_SPLIT, "quality", "fold", "repeat"),
+        *("instances", "similarity", "nearest", "error"),
+    }
+)
+"""Columns of tables of predictions that are of no task."""
+
+_TRUTH = " truth"
+_ENDINGS = (" predicted", "_sd", " modifier", " decision", _TRUTH)
+
+LOSS_WEIGHT = "loss weight: "
+DRAW_WEIGHT = "draw weight: "
+"""What columns of ``sampling.parquet`` begin with that hold the weight of a quality in a phase."""
 
 
 class ColumnsConfig(ConfigModel):
@@ -47,6 +66,8 @@ class ColumnsConfig(ConfigModel):
         " predicted", description="ending of a task's predictions: TASK predicted"
     )
     sd: str = Field("_sd", description="ending of a task's uncertainty, a standard deviation")
+    lower: str = Field(LOWER, description="ending of the lower end of a task's interval")
+    upper: str = Field(UPPER, description="ending of its upper end")
     modifier: str = Field(" modifier", description="ending of a task's signs <, = and > of bounds")
     decision: str = Field(" decision", description="ending of a task's decisions at a threshold")
     tasks: list[str] = Field(
@@ -54,6 +75,27 @@ class ColumnsConfig(ConfigModel):
         description="tasks, each with a column of this name that holds the truth; by default all "
         "that have predictions",
     )
+
+
+def is_reserved(task: str) -> bool:
+    """Return whether a column called like a task could be taken for one of ours."""
+    return task in OWN_COLUMNS or task.endswith(_ENDINGS)
+
+
+def truth_column(task: str) -> str:
+    """Return the column that holds the truth of a task: of its name, but where that is reserved."""
+    return f"{task}{_TRUTH}" if is_reserved(task) else task
+
+
+def truth_column_of(task: str, columns: Collection[str]) -> str:
+    """Return the column that holds the truth in a table of ours, of today or before, or another."""
+    today = truth_column(task)
+    return today if today in columns else task
+
+
+def prediction_column(task: str) -> str:
+    """Return the column of a table that holds predictions alone, and so needs no ending."""
+    return f"{task} predicted" if is_reserved(task) else task
 
 
 def split_column(names: Collection[str], wanted: str = SPLIT) -> str | None:

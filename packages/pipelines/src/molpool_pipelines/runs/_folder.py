@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from molpool_common import (
     MARKER,
+    PATH,
     ConfigModel,
     InputError,
     RunFolder,
+    absolute_paths,
     check_free,
     dump_config,
     load_config,
@@ -30,11 +32,12 @@ CHECKPOINTS = "checkpoints"
 LAST_CHECKPOINT = "last.ckpt"
 MODEL = "model.pt"
 MODELS = "models"
+TABULAR_FOLDER = "model"
+CALIBRATION = "calibration.npz"
 METRICS = "metrics.json"
 PREDICTIONS = "predictions.parquet"
 SAMPLING = "sampling.parquet"
-DROPPED = "dropped_rows.csv"
-LEFT_OUT = "left_out.csv"
+TABLE_ROWS = "table_rows.parquet"
 REPORT = "report.html"
 AFFINITY = "affinity.npz"
 MATRIX = "affinity.csv"
@@ -55,15 +58,26 @@ def attention_of(name: str) -> str:
     return f"attention_{name}"
 
 
+ACCEPT_CHANGED_TABLE = (
+    "go on although the table is not the one that the run was started with, instead of refusing; "
+    "what has changed is in the notes"
+)
+
+
 class RunConfig(ConfigModel):
     """Keys of every training run: where it goes, and whether it starts or goes on."""
 
-    save_dir: str | None = Field(
+    save_dir: Annotated[str | None, PATH] = Field(
         None, description="run folder; by default runs/NAME-TIME of the configuration's name"
     )
     resume: bool = Field(False, description="go on with the run in save_dir")
     overwrite: bool = Field(False, description="replace the run in save_dir")
+    accept_changed_table: bool = Field(False, description=ACCEPT_CHANGED_TABLE)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
+
+
+_OF_ONE_COMMAND = ("resume", "overwrite", "accept_changed_table", "save_dir", "tracking")
+"""Keys that say nothing of what is trained."""
 
 
 def check_folder(config: RunConfig, path: Path) -> None:
@@ -85,14 +99,19 @@ def check_folder(config: RunConfig, path: Path) -> None:
     RunFolder.resume(path)
     # A run that died before its configuration was written has nothing to compare with.
     if (path / CONFIG).is_file():
-        _check_same(load_config(type(config), path / CONFIG), config)
+        stored = load_config(type(config), path / CONFIG)
+        _check_same(stored, config, has_table_rows=(path / TABLE_ROWS).is_file())
 
 
-def _check_same(stored: RunConfig, config: RunConfig) -> None:
+def _check_same(stored: RunConfig, config: RunConfig, *, has_table_rows: bool) -> None:
     """Refuse to resume with other settings: the result would belong to neither."""
-    free: dict[str, Any] = dict.fromkeys(("resume", "overwrite", "save_dir", "tracking"), True)
+    free: dict[str, Any] = dict.fromkeys(_OF_ONE_COMMAND, True)
     free["data"] = {"predict_path"}  # other molecules may be predicted at any time
-    before, now = stored.model_dump(exclude=free), config.model_dump(exclude=free)
+    if has_table_rows:
+        # The content of the table says whether it is the same, wherever it lies now.
+        free["data_path"] = True
+    # Earlier versions stored paths as they were given.
+    before, now = (absolute_paths(c).model_dump(exclude=free) for c in (stored, config))
     for key, (old, new) in _differences(before, now).items():
         raise InputError(
             key,
@@ -132,7 +151,8 @@ def open_folder(config: RunConfig, path: Path, arguments: Sequence[str]) -> RunF
     run = RunFolder.create(path, overwrite=config.overwrite, arguments=arguments)
     for picture in (HEATMAP, DENDROGRAM):  # of a run that was replaced
         (path / picture).unlink(missing_ok=True)
-    stored = config.model_copy(update={"resume": False, "overwrite": False})
+    once = {"resume": False, "overwrite": False, "accept_changed_table": False}
+    stored = absolute_paths(config.model_copy(update=once))
     # Without resume and overwrite, so that the file starts the same run anew.
     run.write_text(CONFIG, dump_config(stored))
     run.log("started", arguments=list(arguments))

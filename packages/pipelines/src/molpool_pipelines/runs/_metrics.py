@@ -23,7 +23,7 @@ SCHEMA_VERSION = 2
 
 MACRO = "mean over tasks"
 
-Kind = Literal["chemprop", "mil", "score", "retraining"]
+Kind = Literal["chemprop", "mil", "tabular", "score", "retraining"]
 
 
 class MetricValue(ConfigModel):
@@ -79,6 +79,11 @@ class SplitMetrics(MemberMetrics):
     )
     uncertainty: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="score: calibration of standard deviations by task"
+    )
+    intervals: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="prediction intervals by task: level, n (labels), inside (share of them) and "
+        "median_width",
     )
     classes: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="score: decisions and calibration of classes by task"

@@ -1,14 +1,34 @@
-"""MLflow behind one switch: a local sqlite store by default, or any tracking address."""
+"""MLflow behind one switch: a local sqlite store by default, or any tracking address.
+
+A run never fails for what watches it. An address that does not answer, a name or a number that is
+refused, a full disk: each is a warning, and training goes on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+import os
+import socket
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 from molpool_common import ConfigModel
 from pydantic import Field
+
+ANSWER_SECONDS = 5.0
+"""How long an address may take to answer at all before a run goes on without it."""
+
+_LONGEST_NAME = 250
+_LONGEST_VALUE = 6000
+_DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 class TrackingConfig(ConfigModel):
@@ -53,8 +73,42 @@ class NullTracker:
         yield self
 
 
+class MlflowNames:
+    """Names of one MLflow run: legal, at most 250 characters, and different where ours are."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, str] = {}
+        self._taken: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._given:
+            legal = mlflow_name(name)
+            if legal in self._taken:
+                legal = _numbered(legal, name)
+            self._given[name] = legal
+            self._taken.add(legal)
+        return self._given[name]
+
+
+def mlflow_name(name: str) -> str:
+    """Return a metric or parameter name as MLflow takes it.
+
+    Characters that it refuses are written as ``_``, as are parts of a path that would lead
+    elsewhere; a name of more than 250 characters is cut and ends in a digest of the whole.
+    """
+    legal = "".join(c if c.isalnum() or c in "_-. :/" else "_" for c in name)
+    # MLflow may keep a metric as a file of its name: `a//b` and `../b` would be others.
+    legal = "/".join("_" if part in {"", ".", ".."} else part for part in legal.split("/"))
+    return legal if len(legal) <= _LONGEST_NAME else _numbered(legal, name)
+
+
+def _numbered(legal: str, name: str) -> str:
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{legal[: _LONGEST_NAME - 9]}-{digest}"
+
+
 class MlflowTracker:
-    """Logs to one MLflow run.
+    """Logs to one MLflow run; what fails is a warning, the first time.
 
     Parameters
     ----------
@@ -62,20 +116,37 @@ class MlflowTracker:
         Connection to the store.
     run_id : str
         The run.
+    connection : Connection
+        What runs of one store share: whether it still answers.
     """
 
-    def __init__(self, client: Any, run_id: str) -> None:
+    def __init__(self, client: Any, run_id: str, connection: Connection) -> None:
         self._client = client
+        self._connection = connection
+        self._names = MlflowNames()
         self.run_id = run_id
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        """Log numbers; names are cut to the characters MLflow allows."""
+        """Log numbers, under names that MLflow allows."""
         for name, value in values.items():
-            self._client.log_metric(self.run_id, mlflow_name(name), float(value), step=step or 0)
+            legal = self._names[name]
+            self._connection.call(
+                self._client.log_metric, self.run_id, legal, float(value), step=step or 0
+            )
+
+    def parameters(self, values: Mapping[str, Any]) -> None:
+        """Log a nested configuration under dotted names."""
+        for name, value in _flat(values).items():
+            text = str(value)[:_LONGEST_VALUE]  # more are refused
+            self._connection.call(self._client.log_param, self.run_id, self._names[name], text)
 
     def file(self, path: Path) -> None:
         """Attach a file."""
-        self._client.log_artifact(self.run_id, str(path))
+        self._connection.call(self._client.log_artifact, self.run_id, str(path))
+
+    def close(self, status: str) -> None:
+        """Say how the run ended."""
+        self._connection.call(self._client.set_terminated, self.run_id, status)
 
     @contextmanager
     def nested(
@@ -96,16 +167,82 @@ class MlflowTracker:
         ------
         Tracker
         """
-        experiment = self._client.get_run(self.run_id).info.experiment_id
-        tags = {"mlflow.parentRunId": self.run_id}
-        run_id = self._client.create_run(experiment, run_name=name, tags=tags).info.run_id
-        with _recorded(self._client, run_id, parameters, failed=failed) as tracker:
+        run_id = self._connection.call(self._start_below, name)
+        if run_id is None:
+            yield NullTracker()
+            return
+        tracker = MlflowTracker(self._client, run_id, self._connection)
+        with _recorded(tracker, parameters, failed=failed):
             yield tracker
 
+    def _start_below(self, name: str) -> str:
+        experiment = self._client.get_run(self.run_id).info.experiment_id
+        tags = {"mlflow.parentRunId": self.run_id}
+        return str(self._client.create_run(experiment, run_name=name, tags=tags).info.run_id)
 
-def mlflow_name(name: str) -> str:
-    """Return a metric name with the characters that MLflow refuses written as ``_``."""
-    return "".join(c if c.isalnum() or c in "_-. :/" else "_" for c in name)
+
+class Connection:
+    """Calls to one store, whose failures end no run.
+
+    Parameters
+    ----------
+    uri : str
+        Its address.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._lost = False
+        self._warned = False
+
+    def call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Return what a call gives; None where it fails, or where nobody answers any more."""
+        if self._lost:
+            return None
+        try:
+            return function(*arguments, **options)
+        except Exception as error:  # MLflow, requests, SQLAlchemy and the disk have their own
+            # Each call to a server that hangs would cost seconds, and there is one per metric.
+            self._lost = silence_of(self.uri) is not None
+            if not self._warned:
+                self._warned = True
+                rest = "Nothing more is logged there" if self._lost else "The rest is logged"
+                _warn(f"MLflow at {_shown(self.uri)}: {_line(error)}. {rest}; the run goes on.")
+            return None
+
+
+def silence_of(uri: str) -> str | None:
+    """Return why an address does not answer, None where it does or is a file of this machine."""
+    parts = urlsplit(uri)
+    if parts.scheme in {"http", "https"}:
+        found: list[str | None] = [f"no answer within {ANSWER_SECONDS:g} s"]
+        # In a thread: names that are looked up in vain and answers that drip have no time limit.
+        asked = threading.Thread(target=lambda: found.append(_http_silence(uri)), daemon=True)
+        asked.start()
+        asked.join(ANSWER_SECONDS + 1)
+        return found[-1]
+    port = _DATABASE_PORTS.get(parts.scheme.partition("+")[0])
+    if port is None or not parts.hostname:
+        return None
+    try:
+        socket.create_connection((parts.hostname, parts.port or port), ANSWER_SECONDS).close()
+    except OSError as error:
+        return _line(error)
+    return None
+
+
+def _http_silence(uri: str) -> str | None:
+    try:
+        with urlopen(Request(f"{uri.rstrip('/')}/health"), timeout=ANSWER_SECONDS):
+            return None
+    except HTTPError:
+        return None  # an answer, if not a kind one: MLflow may say more
+    except (OSError, ValueError) as error:  # URLError, timeouts; malformed addresses
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, TimeoutError):
+            return f"no answer within {ANSWER_SECONDS:g} s"
+        # Certificates are MLflow's to judge, which has settings of its own.
+        return None if type(reason).__module__ == "ssl" else _line(reason)
 
 
 @contextmanager
@@ -135,49 +272,122 @@ def tracking(
     if not config.enabled:
         yield NullTracker()
         return
-    client, run_id = _start(config, run_dir)
-    with _recorded(client, run_id, parameters) as tracker:
+    check_tracking(config)
+    with _impatient(seconds=4, retries=0):
+        tracker = _open(config, run_dir)
+    if tracker is None:
+        yield NullTracker()
+        return
+    # More for a run under way: files are sent, and a server may be restarted.
+    with _impatient(seconds=30, retries=1), _recorded(tracker, parameters):
         yield tracker
+
+
+class TrackingUnavailableError(ImportError):
+    """Tracking is on and MLflow not installed."""
+
+    exit_code = 2
+
+
+def check_tracking(config: TrackingConfig) -> None:
+    """Refuse at once what could not be logged at all.
+
+    Raises
+    ------
+    ImportError
+        If tracking is on and MLflow is not installed; names the extra.
+    """
+    try:
+        missing = config.enabled and find_spec("mlflow") is None
+    except ValueError:  # a module without a specification, as `None` in its place is
+        missing = True
+    if missing:
+        raise TrackingUnavailableError(
+            "tracking.enabled needs MLflow: install molpool-common[tracking]"
+        )
+
+
+@contextmanager
+def _impatient(*, seconds: int, retries: int) -> Iterator[None]:
+    """Bound the waiting of MLflow, which asks seven times for two minutes each by default."""
+    limits = {
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds),
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries),
+    }
+    ours = {name: value for name, value in limits.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
+
+
+def _open(config: TrackingConfig, run_dir: Path) -> MlflowTracker | None:
+    """Start a run at the address, else in the local store; None, with a warning, in neither."""
+    store = run_dir.resolve().parent
+    # Beside the run folder rather than in it: one store shows all runs of the folder.
+    local = f"sqlite:///{store / 'mlflow.db'}"
+    for uri in dict.fromkeys([config.uri or local, local]):
+        why = silence_of(uri)
+        if why is None:
+            try:
+                return _start(uri, config.experiment, run_dir)
+            except Exception as error:  # as in Connection.call
+                why = _line(error)
+        instead = "Logged nowhere" if uri == local else f"Logged to {local} instead"
+        _warn(f"MLflow at {_shown(uri)}: {why}. {instead}; the run goes on.")
+    return None
+
+
+def _start(uri: str, name: str, run_dir: Path) -> MlflowTracker:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        experiment_id = experiment.experiment_id
+    else:
+        store = run_dir.resolve().parent
+        # A local store has no server to keep files for it; a remote one decides for itself.
+        is_local = uri == f"sqlite:///{store / 'mlflow.db'}"
+        location = (store / "mlartifacts").as_uri() if is_local else None
+        experiment_id = client.create_experiment(name, artifact_location=location)
+    run_id = client.create_run(experiment_id, run_name=run_dir.name).info.run_id
+    return MlflowTracker(client, run_id, Connection(uri))
 
 
 @contextmanager
 def _recorded(
-    client: Any, run_id: str, parameters: Mapping[str, Any], *, failed: bool = False
-) -> Iterator[Tracker]:
+    tracker: MlflowTracker, parameters: Mapping[str, Any], *, failed: bool = False
+) -> Iterator[None]:
     """Log parameters of a run, and at the end how it went."""
-    for name, value in _flat(parameters).items():
-        # MLflow refuses parameters of more than 6000 characters, and a refusal would end the run.
-        client.log_param(run_id, mlflow_name(name), str(value)[:6000])
+    tracker.parameters(parameters)
     # Set first, so that whatever leaves the block without reaching its end counts as failed.
     status = "FAILED"
     try:
-        yield MlflowTracker(client, run_id)
+        yield
         status = "FAILED" if failed else "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
         raise
     finally:
-        client.set_terminated(run_id, status)
+        tracker.close(status)
 
 
-def _start(config: TrackingConfig, run_dir: Path) -> tuple[Any, str]:
-    try:
-        from mlflow import MlflowClient
-    except ImportError:
-        raise ImportError(
-            "tracking.enabled needs MLflow: install molpool-common[tracking]"
-        ) from None
-    # Beside the run folder rather than in it: one store shows all runs of the folder.
-    store = run_dir.resolve().parent
-    client = MlflowClient(tracking_uri=config.uri or f"sqlite:///{store / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name(config.experiment)
-    if experiment is not None:
-        experiment_id = experiment.experiment_id
-    else:
-        # A local store has no server to keep files for it; a remote one decides for itself.
-        location = None if config.uri else (store / "mlartifacts").as_uri()
-        experiment_id = client.create_experiment(config.experiment, artifact_location=location)
-    return client, client.create_run(experiment_id, run_name=run_dir.name).info.run_id
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=3)
+
+
+def _line(error: object) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".")[:300]
+
+
+def _shown(uri: str) -> str:
+    """Return an address without the password that it may hold."""
+    parts = urlsplit(uri)
+    return uri if parts.password is None else uri.replace(f":{parts.password}@", ":***@")
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -14,9 +14,11 @@ from ._reading import predictions_of as predictions_of
 from ._reading import read_predictions as read_predictions
 from ._scores import Scores as Scores
 from ._scores import score as score
+from ._strata import Nearest as Nearest
 from ._strata import NearestTraining as NearestTraining
 from ._strata import Stratum as Stratum
 from ._strata import TrainingSet as TrainingSet
+from .comparison._aligned import aligned as aligned
 from .comparison._compare import compare_models as compare_models
 from .comparison._comparison import CANNOT_TELL as CANNOT_TELL
 from .comparison._comparison import Comparison as Comparison

@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 import tyro
-from molpool_common import ConfigModel
+from molpool_common import PATH, ConfigModel
 from pydantic import Field
 
-from molpool_pipelines.runs import ColumnsConfig
+from molpool_pipelines.runs import ACCEPT_CHANGED_TABLE, ColumnsConfig
+from molpool_pipelines.tables import ON_BAD_SMILES, OnBadSmiles
+
+Join = Literal["auto", "id", "structure", "row"]
+"""What tells rows of two tables."""
 
 
 class ScoreConfig(ConfigModel):
@@ -17,18 +21,25 @@ class ScoreConfig(ConfigModel):
 
     earlier_keys: ClassVar[Mapping[str, str]] = {"side": "split"}
 
-    predictions: Annotated[str | None, tyro.conf.arg(metavar="DIR|FILE")] = Field(
+    predictions: Annotated[str | None, PATH, tyro.conf.arg(metavar="DIR|FILE")] = Field(
         None, description="run folder, or table of predictions: Parquet, CSV or TSV"
     )
-    model_dir: str | None = Field(
+    model_dir: Annotated[str | None, PATH] = Field(
         None, description="instead of predictions: a saved model, which predicts data_path first"
     )
-    data_path: str | None = Field(
+    data_path: Annotated[str | None, PATH] = Field(
         None,
-        description="table with the truth, by id and in the units of the predictions; by default "
-        "it stands beside the predictions",
+        description="table with the truth, in the units of the predictions; by default it stands "
+        "beside the predictions. Tasks of which it has no column are not scored",
     )
-    save_dir: str | None = Field(
+    join: Join = Field(
+        "auto",
+        description="what tells the rows of data_path: id, structure (equal SMILES, however "
+        "written) or row, their order; auto: ids where both tables have them, else structures",
+    )
+    on_bad_smiles: OnBadSmiles = Field("error", description=ON_BAD_SMILES)
+    accept_changed_table: bool = Field(False, description=ACCEPT_CHANGED_TABLE)
+    save_dir: Annotated[str | None, PATH] = Field(
         None, description="folder to write to; by default scores/NAME-TIME of the predictions"
     )
     overwrite: bool = Field(False, description="replace the scores in save_dir")
@@ -37,7 +48,7 @@ class ScoreConfig(ConfigModel):
         description="split to score: train, val, test or all; by default test where rows have a "
         "split, or val where none is test",
     )
-    train_path: str | None = Field(
+    train_path: Annotated[str | None, PATH] = Field(
         None,
         description="table or run folder whose molecules count as known, for novelty; by default "
         "the training rows of the predictions",
@@ -56,7 +67,8 @@ class ScoreConfig(ConfigModel):
     )
     task_types: dict[str, Literal["regression", "classification"]] = Field(
         default_factory=dict,
-        description="kind of single tasks; by default classification where all truth is 0 or 1",
+        description="kind of single tasks; by default as the model says, or of a table that no "
+        "model comes with, classification where all truth is 0 or 1",
     )
     columns: ColumnsConfig = Field(default_factory=ColumnsConfig)
 
@@ -70,20 +82,20 @@ class CompareConfig(ConfigModel):
 
     earlier_keys: ClassVar[Mapping[str, str]] = {"side": "split"}
 
-    model_dirs: Annotated[list[str], tyro.conf.arg(metavar="[DIR ...]")] = Field(
+    model_dirs: Annotated[list[str], PATH, tyro.conf.arg(metavar="[DIR ...]")] = Field(
         default_factory=list,
         description="saved models; they predict test_data, or bring what they predicted when they "
         "were trained",
     )
-    test_data: str | None = Field(
+    test_data: Annotated[str | None, PATH] = Field(
         None, description="table with the truth, which all model_dirs predict"
     )
-    predictions: Annotated[list[str], tyro.conf.arg(metavar="[DIR|FILE ...]")] = Field(
+    predictions: Annotated[list[str], PATH, tyro.conf.arg(metavar="[DIR|FILE ...]")] = Field(
         default_factory=list,
         description="run folders or tables of predictions: Parquet, CSV or TSV; with columns "
         "repeat and fold, of repeated folds",
     )
-    result_files: Annotated[list[str], tyro.conf.arg(metavar="[FILE ...]")] = Field(
+    result_files: Annotated[list[str], PATH, tyro.conf.arg(metavar="[FILE ...]")] = Field(
         default_factory=list,
         description="metrics as JSON, of molpool-evaluate score or of runs; of values alone "
         "no difference is significant, so that they are compared by the predictions they name",
@@ -93,7 +105,7 @@ class CompareConfig(ConfigModel):
         description="what to call the models, in the order of model_dirs, predictions and "
         "result_files; by default their folders' or files' names",
     )
-    output: str = Field(
+    output: Annotated[str, PATH] = Field(
         "comparison/comparison.csv",
         description="table to write; beside it go the same name .json, .html, .png and .svg",
     )
@@ -111,6 +123,11 @@ class CompareConfig(ConfigModel):
         "auto",
         description="over the molecules of one test set (paired bootstrap) or over folds (Tukey); "
         "auto: folds where rows have them",
+    )
+    join: Join = Field(
+        "auto",
+        description="what tells the rows of the models: id, structure (equal SMILES, however "
+        "written) or row, their order; auto: ids, or structures where ids are of other molecules",
     )
     common_rows: bool = Field(
         False, description="leave out rows that not all models predict, instead of refusing"
@@ -146,11 +163,10 @@ class CompareConfig(ConfigModel):
     smiles_column: str | None = Field(
         None, description="column of SMILES in test_data; by default that of the runs"
     )
-    on_bad_smiles: Literal["error", "drop"] = Field(
-        "error", description="rows of test_data whose SMILES do not parse: stop, or leave them out"
-    )
+    on_bad_smiles: OnBadSmiles = Field("error", description=ON_BAD_SMILES)
     task_types: dict[str, Literal["regression", "classification"]] = Field(
         default_factory=dict,
-        description="kind of single tasks; by default classification where all truth is 0 or 1",
+        description="kind of single tasks; by default as the model says, or of a table that no "
+        "model comes with, classification where all truth is 0 or 1",
     )
     columns: ColumnsConfig = Field(default_factory=ColumnsConfig)

@@ -20,7 +20,7 @@ from molpool_common import (
 )
 from numpy.typing import NDArray
 
-from molpool_pipelines.runs import PREDICTIONS, split_column
+from molpool_pipelines.runs import PREDICTIONS, split_column, truth_column
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -60,6 +60,10 @@ class Predictions:
         Which repeat of the folds, and which fold predicted the row; -1 where it has none.
     n_bounds : ndarray of int64 [T]
         Labels left out because only a bound is known.
+    notes : tuple of str
+        What to know of how they were read: tasks without a truth, how a truth was joined.
+    rejected : DataFrame or None
+        Rows of the truth that have no prediction, as `rejected_rows` has them.
     """
 
     name: str
@@ -76,6 +80,8 @@ class Predictions:
     repeat: IntArray | None = None
     fold: IntArray | None = None
     n_bounds: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    notes: tuple[str, ...] = ()
+    rejected: pl.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -160,7 +166,7 @@ class Predictions:
                 # -1 stands for "no fold" inside only; a file has null there.
                 columns[name] = pl.Series(name, values).replace(-1, None)
         for t, task in enumerate(self.tasks):
-            columns[task] = pl.Series(task, self.y_true[:, t]).fill_nan(None)
+            columns[truth_column(task)] = pl.Series(task, self.y_true[:, t]).fill_nan(None)
             columns[f"{task} predicted"] = pl.Series(self.y_pred[:, t]).fill_nan(None)
             if self.sd is not None:
                 columns[f"{task}_sd"] = pl.Series(self.sd[:, t]).fill_nan(None)

@@ -6,6 +6,7 @@ The truth stands beside them, or in a table of its own, to which they are joined
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,16 @@ from molpool_common import (
 )
 from numpy.typing import NDArray
 
-from molpool_pipelines.runs import EARLIER_SPLIT, PREDICTIONS, SPLIT, ColumnsConfig, with_split
+from molpool_pipelines.runs import (
+    METRICS,
+    PREDICTIONS,
+    ColumnsConfig,
+    read_metrics,
+    truth_column_of,
+    with_split,
+)
+from molpool_pipelines.scores._config import Join
+from molpool_pipelines.scores._joining import Joining, text_of
 from molpool_pipelines.scores._predictions import (
     Predictions,
     Texts,
@@ -31,7 +41,7 @@ from molpool_pipelines.scores._predictions import (
     refuse_repeated,
     repeated,
 )
-from molpool_pipelines.tables import exact_labels, read_signs
+from molpool_pipelines.tables import OnBadSmiles, exact_labels, read_signs
 
 
 def read_predictions(
@@ -40,6 +50,9 @@ def read_predictions(
     columns: ColumnsConfig | None = None,
     truth: str | Path | None = None,
     task_types: Mapping[str, TaskType] | None = None,
+    model_types: Mapping[str, TaskType] | None = None,
+    join: Join = "auto",
+    on_bad_smiles: OnBadSmiles = "error",
 ) -> Predictions:
     """Read predictions and the truth of the same rows.
 
@@ -50,12 +63,18 @@ def read_predictions(
     columns : ColumnsConfig, optional
         How columns are called.
     truth : str or Path, optional
-        Table with the truth, by id (or in order, where the predictions are numbered from 1 and it
-        has no ids); every row of it must have a prediction. Tasks are then columns
+        Table with the truth, every row of which must have a prediction. Tasks are then columns
         that both tables have, in the predictions with or without the ending of predictions. By
         default the truth stands beside the predictions.
     task_types : mapping of str to {"regression", "classification"}, optional
-        Kind of single tasks; by default classification where all truth is 0 or 1.
+        Kind of single tasks, before what the model says.
+    model_types : mapping of str to {"regression", "classification"}, optional
+        What the model says; by default as the run folder has it. Of a table that no run comes
+        with, classification where all truth is 0 or 1, which is noted.
+    join : {"auto", "id", "structure", "row"}
+        What tells the rows of `truth`; auto: ids where both tables have them, else structures.
+    on_bad_smiles : {"error", "drop", "keep"}
+        What becomes of rows of `truth` whose SMILES do not parse, where structures tell rows.
 
     Raises
     ------
@@ -67,9 +86,27 @@ def read_predictions(
     file, name = _located(Path(path))
     frame = with_split(read_table(file), named.split)
     require_columns(frame, [named.id], key="columns.id", where=name)
+    known = dict(model_types if model_types is not None else types_of_run(Path(path)))
+    joined = None
     if truth is not None:
-        frame = _joined(frame, name, Path(truth), named)
-    return predictions_of(frame, name, columns=named, task_types=task_types)
+        joined = Joining(named, join, on_bad_smiles).join(frame, name, Path(truth))
+        frame = joined.frame
+    found = predictions_of(frame, name, columns=named, task_types=task_types, model_types=known)
+    if joined is None:
+        return found
+    notes = (*joined.notes, *found.notes)
+    return replace(found, notes=notes, rejected=joined.rejected)
+
+
+def types_of_run(path: Path) -> dict[str, TaskType]:
+    """Return the kinds of the tasks of a run folder; empty of what is none."""
+    # Of a retraining the members are runs.
+    for folder in (path, path / "member-000"):
+        if (folder / METRICS).is_file():
+            metrics = read_metrics(folder)
+            if metrics.splits:
+                return {task: of.type for task, of in metrics.of_reported.tasks.items()}
+    return {}
 
 
 def predictions_of(
@@ -78,6 +115,7 @@ def predictions_of(
     *,
     columns: ColumnsConfig | None = None,
     task_types: Mapping[str, TaskType] | None = None,
+    model_types: Mapping[str, TaskType] | None = None,
 ) -> Predictions:
     """Return the predictions of a table in memory; see `read_predictions`.
 
@@ -94,13 +132,14 @@ def predictions_of(
     signs = _signs(frame, tasks, named, name)
     # Bounds become missing labels: a metric of "< 5" against 4.2 would be arbitrary. Only their
     # count stays.
-    y = _matrix(frame, tasks, name)
+    y = _matrix(frame, [truth_column_of(t, frame.columns) for t in tasks], name)
     exact = exact_labels(y, signs)
+    kinds, notes = _kinds(exact, tasks, task_types or {}, model_types or {})
     found = Predictions(
         name=name,
         ids=_ids(frame, named, name),
         tasks=tuple(tasks),
-        task_types=tuple(_kinds(exact, tasks, task_types or {})),
+        task_types=tuple(kinds),
         y_true=exact,
         y_pred=_matrix(frame, [f"{t}{named.predicted}" for t in tasks], name),
         sd=_some(frame, [f"{t}{named.sd}" for t in tasks], name),
@@ -111,6 +150,7 @@ def predictions_of(
         repeat=_numbers(frame, named.repeat, name),
         fold=_numbers(frame, named.fold, name),
         n_bounds=(np.isfinite(y) & ~np.isfinite(exact)).sum(axis=0),
+        notes=tuple(notes),
     )
     refuse_repeated(_plain(found), named.id, name)
     _refuse_unpredicted(found, named)
@@ -162,16 +202,17 @@ def _tasks(frame: pl.DataFrame, named: ColumnsConfig, name: str) -> list[str]:
                 hint=did_you_mean(task, found) if found else None,
             )
     tasks = named.tasks or found
-    require_columns(frame, tasks, key="columns.tasks", where=name)
+    truths = [truth_column_of(task, frame.columns) for task in tasks]
+    require_columns(frame, truths, key="columns.tasks", where=name)
     return list(tasks)
 
 
 def _ids(frame: pl.DataFrame, named: ColumnsConfig, name: str) -> Texts:
     """Return ids; where a run's table has one twice, with the source and row it stands in."""
-    ids = _text_of(frame[named.id])
+    ids = text_of(frame[named.id])
     # Ids need not be unique over the sources of a run; the line of the file always is.
     if {"source", "row"} <= set(frame.columns) and repeated(ids):
-        places = zip(ids, _text_of(frame["source"]), _text_of(frame["row"]), strict=True)
+        places = zip(ids, text_of(frame["source"]), text_of(frame["row"]), strict=True)
         ids = [f"{i} ({source} row {row})" for i, source, row in places]
     return np.array(ids, dtype=object)
 
@@ -229,7 +270,13 @@ def _signs(
     return signs
 
 
-def _kinds(y: FloatArray, tasks: Sequence[str], given: Mapping[str, TaskType]) -> list[TaskType]:
+def _kinds(
+    y: FloatArray,
+    tasks: Sequence[str],
+    given: Mapping[str, TaskType],
+    known: Mapping[str, TaskType],
+) -> tuple[list[TaskType], list[str]]:
+    """Return the kind of each task, and a note on those that only their values tell."""
     for task in given:
         if task not in tasks:
             raise InputError(
@@ -239,12 +286,22 @@ def _kinds(y: FloatArray, tasks: Sequence[str], given: Mapping[str, TaskType]) -
                 hint=did_you_mean(task, tasks),
             )
     kinds: list[TaskType] = []
+    guessed: list[str] = []
     for t, task in enumerate(tasks):
+        if (said := given.get(task, known.get(task))) is not None:
+            kinds.append(said)
+            continue
         labels = y[np.isfinite(y[:, t]), t]
         # A task without labels counts as regression: its metrics are undefined either way.
         classes = len(labels) > 0 and bool(np.isin(labels, (0.0, 1.0)).all())
-        kinds.append(given.get(task, "classification" if classes else "regression"))
-    return kinds
+        kinds.append("classification" if classes else "regression")
+        guessed += [task] if classes else []
+    if not guessed:
+        return kinds, []
+    return kinds, [
+        f"Taken for classes, as all truth is 0 or 1 and no model says what they are: "
+        f"{listed(guessed)}. --task-types TASK regression says otherwise."
+    ]
 
 
 def _refuse_unpredicted(found: Predictions, named: ColumnsConfig) -> None:
@@ -259,109 +316,3 @@ def _refuse_unpredicted(found: Predictions, named: ColumnsConfig) -> None:
                 f"{task}{named.predicted}",
                 found.name,
             )
-
-
-def _text_of(column: pl.Series) -> list[str]:
-    """Return a column as text, empty where there is none."""
-    return column.cast(pl.String).fill_null("").to_list()
-
-
-def _joined(frame: pl.DataFrame, name: str, path: Path, named: ColumnsConfig) -> pl.DataFrame:
-    """Return the rows of a table of truth with their predictions under the usual names.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Predictions.
-    name : str
-        Of their model, for messages.
-    path : Path
-        The table of truth.
-    named : ColumnsConfig
-        How columns are called.
-
-    Raises
-    ------
-    InputError
-        If a column or a task is missing, ids repeat, or a row of the truth has no prediction.
-    """
-    truth = with_split(read_table(path), named.split)
-    known = _text_of(frame[named.id])
-    column, ids = _truth_ids(truth, known, named, path.name)
-    tasks = named.tasks or _shared(frame, truth, named, path.name)
-    require_columns(truth, tasks, key="columns.tasks", where=path.name)
-    refuse_repeated(ids, column, path.name)
-    refuse_repeated(known, named.id, name)
-    # Left join onto the truth: rows predicted beyond it are no mistake, rows without a prediction
-    # are.
-    place = {text: row for row, text in enumerate(known)}
-    refuse_missing([i for i in ids if i not in place], len(ids), named.id, name)
-    rows = frame[[place[i] for i in ids]]
-    renamed = {t: f"{t}{named.predicted}" for t in tasks}
-    # Other tools name the column of predictions as the task: without an ending it would be taken
-    # for the truth.
-    bare = {t: new for t, new in renamed.items() if new not in rows.columns}
-    require_columns(rows, list(bare), key="columns.tasks", where=name)
-    rows = rows.drop([t for t in tasks if t not in bare], strict=False).rename(bare)
-    own = [t for t in tasks if t in truth.columns]
-    extra = [
-        c
-        for c in (
-            *(f"{t}{named.modifier}" for t in tasks),
-            named.quality,
-            named.smiles,
-            named.split,
-        )
-        if c in truth.columns
-    ]
-    # The truth's own quality and split count, since they belong to the labels that are scored.
-    rows = rows.drop(extra, strict=False)
-    return pl.concat([rows, truth.select([*own, *extra])], how="horizontal")
-
-
-def _truth_ids(
-    truth: pl.DataFrame, known: Sequence[str], named: ColumnsConfig, where: str
-) -> tuple[str, list[str]]:
-    """Return the column of ids and the ids; row numbers where the predictions have these."""
-    if named.truth_id is not None:
-        require_columns(truth, [named.truth_id], key="columns.truth_id", where=where)
-    column = named.truth_id or named.id
-    if column in truth.columns:
-        return column, _text_of(truth[column])
-    # `molpool-train` numbers rows from 1 where a table has no ids.
-    if list(known) == [str(row + 1) for row in range(len(known))]:
-        return "row", [str(row + 1) for row in range(truth.height)]
-    raise InputError(
-        "columns.truth_id",
-        expected="the column of ids in data_path",
-        found=f"no column {column!r}",
-        where=where,
-        hint=f"Columns: {listed(truth.columns)}.",
-    )
-
-
-def _shared(
-    frame: pl.DataFrame, truth: pl.DataFrame, named: ColumnsConfig, where: str
-) -> list[str]:
-    predicted = [c.removesuffix(named.predicted) for c in frame.columns]
-    other = {
-        named.id,
-        named.smiles,
-        named.split,
-        SPLIT,
-        EARLIER_SPLIT,
-        named.quality,
-        named.repeat,
-        named.fold,
-        "row",
-    }
-    both = [t for t in dict.fromkeys(predicted) if t in truth.columns and t not in other]
-    if not both:
-        raise InputError(
-            "columns.tasks",
-            expected="tasks that both tables have",
-            found="none",
-            where=where,
-            hint=f"Columns of the predictions: {listed(frame.columns)}.",
-        )
-    return both

@@ -165,7 +165,7 @@ def score(found: Predictions, known: TrainingSet, config: ScoreConfig, split: st
         uncertainty={task: u for task, u in uncertain.items() if u is not None},
         classes={task: c for task, c in classes.items() if c is not None},
         strata=tuple(strata),
-        notes=(*_bounds_note(found), *notes),
+        notes=(*found.notes, *_bounds_note(found), *notes),
         level=config.level,
     )
 

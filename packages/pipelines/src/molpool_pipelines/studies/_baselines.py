@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from molpool_common import BoolArray, Float32Array, FloatArray, InputError, RunFolder, did_you_mean
-from rich.console import Console
+from molpool_common import console as new_console
 
 from molpool_pipelines.runs import BASELINES as BASELINE_FILE
 from molpool_pipelines.runs import read_baselines
@@ -331,7 +331,7 @@ def outer_baselines(
 def _print_start(tabular: TabularStudy, where: str) -> None:
     """Announce what takes minutes on large tables."""
     names = " and ".join(BASELINES)
-    Console().print(
+    new_console().print(
         f"Training {names}: {where}, {len(tabular.rest)} rows, {len(tabular.task_names)} tasks.",
         highlight=False,
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from molpool_common import USER_ERROR, ConfigModel, InputError, short_flag
+from molpool_common import PATH, USER_ERROR, ConfigModel, InputError, short_flag
 from pydantic import Field, field_validator, model_validator
 
+from molpool_pipelines.runs import ACCEPT_CHANGED_TABLE
 from molpool_pipelines.studies._parameters import plain
 
 
@@ -63,7 +64,7 @@ class StudyConfig(ConfigModel):
     workers: Annotated[int, short_flag("--workers")] = Field(
         1, ge=1, description="processes here; the cores are shared out among them"
     )
-    storage: Annotated[str | None, short_flag("--storage")] = Field(
+    storage: Annotated[str | None, PATH, short_flag("--storage")] = Field(
         None,
         description="database address, postgresql://USER@HOST/NAME, or a journal file; by default "
         "journal.log in the study folder",
@@ -71,7 +72,7 @@ class StudyConfig(ConfigModel):
     study_name: Annotated[str | None, short_flag("--study-name")] = Field(
         None, description="name in the storage; by default that of the study folder"
     )
-    enqueue: Annotated[str | None, short_flag("--enqueue")] = Field(
+    enqueue: Annotated[str | None, PATH, short_flag("--enqueue")] = Field(
         None, description="YAML or JSON list of parameters to try after the defaults"
     )
     try_defaults: bool = Field(
@@ -129,7 +130,7 @@ class StudyConfig(ConfigModel):
 class RetrainConfig(ConfigModel):
     """Which trials to train again, and what to compare them with."""
 
-    study_dir: str | None = Field(None, description="folder of the study")
+    study_dir: Annotated[str | None, PATH] = Field(None, description="folder of the study")
     k: int = Field(
         1, ge=1, description="how many of the best trials to train; two or more make an ensemble"
     )
@@ -143,10 +144,11 @@ class RetrainConfig(ConfigModel):
     baselines: bool = Field(
         False, description="score LightGBM and a random forest on the same rows too"
     )
-    storage: str | None = Field(
+    storage: Annotated[str | None, PATH] = Field(
         None, description="where the study is kept, if the folder's note of it lacks the password"
     )
     overwrite: bool = Field(False, description="replace what is there under this name")
+    accept_changed_table: bool = Field(False, description=ACCEPT_CHANGED_TABLE)
 
     @model_validator(mode="after")
     def _one_choice(self) -> Self:

@@ -14,6 +14,7 @@ import numpy as np
 from mil_attn import BagData, Descriptors2DConfig, MoleculeFeaturesConfig
 from molpool_common import BoolArray, Float32Array, FloatArray, IntArray
 
+from molpool_pipelines.runs import TableRows
 from molpool_pipelines.studies._scoring import MacroScore
 from molpool_pipelines.tables import TaskType
 
@@ -189,6 +190,8 @@ class StudyKind:
         Rows of the study, and its outer test, as trees take them.
     join : callable
         Run folders of members, and a new folder, to an ensemble in it.
+    rows : callable
+        Digests of the table as it is now.
     """
 
     name: str
@@ -200,6 +203,7 @@ class StudyKind:
     tabular: Callable[[], TabularStudy]
     outer: Callable[[], OuterTest]
     join: Callable[[Sequence[Path], Path], None]
+    rows: Callable[[], TableRows]
 
 
 def median_best_epoch(folds: Sequence[Numbers]) -> int | None:

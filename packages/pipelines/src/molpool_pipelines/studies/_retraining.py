@@ -23,11 +23,14 @@ from molpool_common import (
     MARKER,
     InputError,
     RunFolder,
+    absolute_paths,
     dump_config,
     write_text,
 )
+from molpool_common import (
+    console as new_console,
+)
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
 
 from molpool_pipelines.runs import (
     CHECKPOINTS,
@@ -39,6 +42,7 @@ from molpool_pipelines.runs import (
     PREDICTIONS,
     REPORT,
     RETRAINED,
+    check_same_table,
     predictions_of_table,
 )
 from molpool_pipelines.studies import _member
@@ -85,7 +89,13 @@ def train_member(kind: str, values: dict[str, Any], path: Path) -> None:
     # Without a checkpoint there is nothing to resume; the folder is then replaced.
     begun = any((path / CHECKPOINTS).rglob(LAST_CHECKPOINT))
     replaces = not begun and path.is_dir() and any(path.iterdir())
-    run = {"save_dir": str(path), "resume": begun, "overwrite": replaces}
+    # Whether the table is that of the study was asked before.
+    run = {
+        "save_dir": str(path),
+        "resume": begun,
+        "overwrite": replaces,
+        "accept_changed_table": True,
+    }
     file = path.with_name(f"{path.name}.yaml")
     values = values | run
     write_text(file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100))
@@ -189,11 +199,17 @@ def retrain(config: RetrainConfig, *, arguments: Sequence[str] = ()) -> Path:
     KeyboardInterrupt
         On Ctrl-C or SIGTERM; repeating the command goes on.
     """
-    console = Console()
+    console = new_console()
     snapshot = read_study(config.study, config.storage)
     kind = study_kind(snapshot.identity["kind"], config.study)
     plan = _plan(config, snapshot)
+    accept = config.accept_changed_table
+    changes = check_same_table(config.study, kind.rows(), accept=accept, what="the study")
+    for note in changes:
+        console.print(note, highlight=False, markup=False)
     run = _open(config, plan, arguments)
+    if changes:
+        run.log("table changed", notes=changes)
     try:
         members = [_train(kind, t, run.path / f"member-{i:03d}") for i, t in enumerate(plan.trials)]
         default = _train(kind, plan.defaults, run.path / "defaults") if plan.defaults else None
@@ -259,7 +275,7 @@ def _open(config: RetrainConfig, plan: Plan, arguments: Sequence[str]) -> RunFol
             else:
                 old.unlink()
     run.write_json(PLAN, wanted)
-    run.write_text(CONFIG, dump_config(config))
+    run.write_text(CONFIG, dump_config(absolute_paths(config)))
     return run
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from molpool_common import console as new_console
 from rich.console import Console
 from rich.table import Table
 
@@ -37,7 +38,7 @@ def show(snapshot: StudySnapshot, n_best: int = 0, folder: Path | None = None) -
     folder : Path, optional
         Its folder, where baselines and scores on the outer test may lie.
     """
-    console = Console()
+    console = new_console()
     identity, metric = snapshot.identity, snapshot.metric
     lines = [
         f"Study {snapshot.name} of {identity['kind']}: {metric}, {snapshot.direction}",

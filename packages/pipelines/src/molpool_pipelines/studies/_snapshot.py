@@ -21,7 +21,7 @@ from optuna.importance import FanovaImportanceEvaluator
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from molpool_pipelines.runs import IMPORTANCES, PARAMETER, REPORT, RETRIED, STUDY, TRIALS
+from molpool_pipelines.runs import ACCEPT, IMPORTANCES, PARAMETER, REPORT, RETRIED, STUDY, TRIALS
 from molpool_pipelines.studies._queue import (
     PROCESS,
     Retry,
@@ -61,6 +61,21 @@ def identity(problem: Problem, seed: int) -> dict[str, Any]:
     }
 
 
+def _content(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a study is without where its files lie, whose content is in it as digests."""
+    settings = dict(identity.get("settings", {}))
+    if not settings:
+        return dict(identity)
+    settings.pop("data_path", None)
+    data = dict(settings.get("data", {}))
+    sources = [{k: v for k, v in s.items() if k != "path"} for s in data.get("sources", [])]
+    settings["data"] = data | {"sources": sources}
+    model = dict(settings.get("model", {}))
+    if model.get("from_foundation"):
+        settings["model"] = model | {"from_foundation": Path(model["from_foundation"]).name}
+    return {**identity, "settings": settings}
+
+
 def stored_identity(study: Study) -> dict[str, Any]:
     """Return what a study was made as; earlier ones called a single task's error a mean."""
     stored = dict(study.user_attrs[IDENTITY])
@@ -68,7 +83,11 @@ def stored_identity(study: Study) -> dict[str, Any]:
 
 
 def open_study(
-    task: StudyWorker, problem: Problem, storage: optuna.storages.BaseStorage
+    task: StudyWorker,
+    problem: Problem,
+    storage: optuna.storages.BaseStorage,
+    *,
+    accept_changed_table: bool = False,
 ) -> tuple[Study, bool]:
     """Make the study of a task with its first trials, or check that it is the same.
 
@@ -80,6 +99,8 @@ def open_study(
         What is tuned.
     storage : BaseStorage
         Where the study is stored.
+    accept_changed_table : bool
+        Whether a study on another table goes on with this one.
 
     Returns
     -------
@@ -99,7 +120,9 @@ def open_study(
     except optuna.exceptions.DuplicatedStudyError:
         study = optuna.load_study(study_name=task.name, storage=storage)
         # The defaults were enqueued when the study was made; enqueued files may be new.
-        if _check_same(study, task, wanted):
+        if _check_same(study, task, wanted, accept_changed_table=accept_changed_table):
+            if accept_changed_table:
+                study.set_user_attr(IDENTITY, wanted)
             _enqueue(study, [t for t in first if t[0] != "defaults"])
             return study, False
     _enqueue(study, first)
@@ -108,7 +131,13 @@ def open_study(
     return study, True
 
 
-def _check_same(study: Study, task: StudyWorker, wanted: Mapping[str, Any]) -> bool:
+_OF_TABLE = ("data ", "folds ", "files.", "files ")
+"""What the identity of a study says of the content of its table."""
+
+
+def _check_same(
+    study: Study, task: StudyWorker, wanted: Mapping[str, Any], *, accept_changed_table: bool
+) -> bool:
     """Raise if a study is another one; false if it was never finished being made."""
     until = time.monotonic() + _PATIENCE
     while IDENTITY not in study.user_attrs:
@@ -122,10 +151,15 @@ def _check_same(study: Study, task: StudyWorker, wanted: Mapping[str, Any]) -> b
         if time.monotonic() > until:
             return False
         time.sleep(0.1)
-    differences = _differences(stored_identity(study), wanted)
+    differences = _differences(_content(stored_identity(study)), _content(wanted))
+    of_table = [d for d in differences if d.startswith(_OF_TABLE)]
+    if accept_changed_table:
+        differences = [d for d in differences if d not in of_table]
     if differences:
+        only_table = len(of_table) == len(differences)
         raise InputError(
             "study.study_name",
+            hint=f"The table has changed; {ACCEPT} true goes on with it." if only_table else None,
             expected=f"the study {task.name!r} as it was started, or a new name",
             found="; ".join(differences[:5])
             + (f"; and {len(differences) - 5} more" if len(differences) > 5 else ""),

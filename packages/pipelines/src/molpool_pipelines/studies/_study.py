@@ -17,9 +17,13 @@ from molpool_common import (
     ConfigModel,
     InputError,
     RunFolder,
+    absolute_paths,
     check_free,
     default_folder,
     dump_config,
+)
+from molpool_common import (
+    console as new_console,
 )
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
@@ -32,7 +36,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from molpool_pipelines.runs import CONFIG, STUDY, Tracker, TrackingConfig, tracking
+from molpool_pipelines.runs import (
+    CONFIG,
+    STUDY,
+    Tracker,
+    TrackingConfig,
+    check_same_table,
+    tracking,
+    write_rejected,
+)
 from molpool_pipelines.studies._config import HPOError, StudyConfig
 from molpool_pipelines.studies._queue import Queue, retried
 from molpool_pipelines.studies._samplers import SamplerFactory, make_pruner
@@ -72,11 +84,11 @@ class StudyScreen:
     def __init__(self, console: Console, n_trials: int) -> None:
         self._console = console
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("{task.fields[counts]}"),
+            TextColumn("{task.fields[counts]}", markup=False),
             console=console,
             transient=True,
         )
@@ -313,6 +325,7 @@ class TuningConfig(Protocol):
     tracking: TrackingConfig
     save_dir: str | None
     overwrite: bool
+    accept_changed_table: bool
     seed: int
 
 
@@ -354,11 +367,20 @@ def run_study(
         With a note on how to go on; trials that ran are put back.
     """
     settings: TuningConfig = config  # type: ignore[assignment]  # checked by who defines it
-    console = Console()
+    console = new_console()
     path = _folder(settings, name)
     check_folder(settings, path)
+    # Trials and best.yaml name the table in full too.
+    config = absolute_paths(config)
     problem = make_problem(config)
-    for note in problem.notes:
+    accept = settings.accept_changed_table
+    goes_on = (path / STUDY).is_file() and not settings.overwrite
+    changes = (
+        check_same_table(path, problem.rows, accept=accept, what="the study")
+        if goes_on and problem.rows is not None
+        else []
+    )
+    for note in (*problem.notes, *changes):
         console.print(note, highlight=False, markup=False)
     worker = _worker(settings, problem, path)
     # Both built for their errors, before a folder is made.
@@ -370,9 +392,15 @@ def run_study(
     # A folder is made for its journal, but not for a database that cannot be reached.
     run = opened() if settings.study.storage is None else None
     storage = worker.open_storage()
-    _, is_new = open_study(worker, problem, storage)
+    _, is_new = open_study(worker, problem, storage, accept_changed_table=accept)
     run = run or opened()
     run.write_text(CONFIG, dump_config(public))
+    if problem.rejected is not None:
+        write_rejected(run, problem.rejected)
+    if problem.rows is not None:
+        problem.rows.write(run)
+    if changes:
+        run.log("table changed", notes=changes)
     queue = worker.queue(storage)
     if not is_new:
         # A new study has no lost trials, and asking a database costs a round trip.
@@ -455,7 +483,9 @@ def _without_password(config: ConfigT, settings: TuningConfig) -> ConfigT:
     public = None if storage is None else without_password(storage, storage)
     study = settings.study.model_copy(update={"storage": public})
     # The stored configuration is read by retraining, and by people.
-    return config.model_copy(update={"study": study, "overwrite": False})
+    return config.model_copy(
+        update={"study": study, "overwrite": False, "accept_changed_table": False}
+    )
 
 
 def _worker(settings: TuningConfig, problem: Problem, path: Path) -> StudyWorker:

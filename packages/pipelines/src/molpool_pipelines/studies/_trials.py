@@ -16,9 +16,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
 import optuna
+import polars as pl
 from molpool_common import free_memory, heed_ctrl_c, objects_kept
 from optuna.trial import FrozenTrial, TrialState
 
+from molpool_pipelines.runs import TableRows
 from molpool_pipelines.studies._config import HPOError, StudyConfig
 from molpool_pipelines.studies._queue import INTERRUPTED, Queue, Retry, origin, retried
 from molpool_pipelines.studies._samplers import SamplerFactory, derived_seed, make_pruner
@@ -112,6 +114,10 @@ class Problem:
         Turns parameters into a full configuration that ``molpool-train`` takes: best.yaml.
     notes : tuple of str
         Printed at the start.
+    rejected : DataFrame or None
+        Rows of the table that no trial sees, as `rejected_rows` has them.
+    rows : TableRows or None
+        Digests of the table, the outer test among it.
     """
 
     kind: str
@@ -124,6 +130,8 @@ class Problem:
     identity: Mapping[str, Any]
     resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]]
     notes: tuple[str, ...] = ()
+    rejected: pl.DataFrame | None = None
+    rows: TableRows | None = None
 
 
 VALUES, FOLDS, ERROR = "values", "folds", "error"

@@ -1,27 +1,33 @@
 """From tables to one validated set of molecules with targets, quality, times and bounds.
 
 Which columns are read is said once, by `DataConfig.tables`; training and the profile of a table
-(`molpool-data describe`) both come through `load_sources`, and so agree. Each source is read,
-checked before minutes of parsing, parsed, and converted to the units of the targets.
+(`molpool-data describe`) both come through `load_molecules`, and so agree. Each source is read,
+checked before minutes of parsing, parsed, and converted to the units of the targets; all that is
+wrong in any of them is one message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
 from molpool_common import (
-    BoolArray,
+    BadSmiles,
+    Faults,
     FloatArray,
     InputError,
+    IntArray,
     SignArray,
     cache_folder,
     did_you_mean,
     listed,
     number_column,
+    parse_smiles,
     read_table,
     require_columns,
     stack,
@@ -29,20 +35,22 @@ from molpool_common import (
 from molpool_common import MoleculeTable as MoleculeTable
 
 from molpool_pipelines.datasets import locate
+from molpool_pipelines.runs import rejected_rows
+from molpool_pipelines.tables._cells import Wanted, read_quality, read_times
 from molpool_pipelines.tables._identity import Identities, identify
 from molpool_pipelines.tables._table_config import (
     ColumnSource,
     DataConfig,
+    OnBadSmiles,
     SourceConfig,
-    TableConfig,
-    TaskType,
 )
 from molpool_pipelines.tables._values import read_signs, reverses_order, transform
 
 DEMO = "demo"
 """Name by which the embedded synthetic table is asked for, like a data set of the registry."""
 
-OnBadSmiles = Literal["error", "drop"]
+_QUICK = 20_000
+"""Rows that are parsed although something else is wrong already, so that all of it is said."""
 
 
 def load_molecules(
@@ -53,23 +61,27 @@ def load_molecules(
     qualities: Sequence[str] = (),
     on_bad_smiles: OnBadSmiles = "error",
     min_labels: int = 2,
+    check_times: bool = True,
 ) -> MoleculeTable:
     """Read, check, convert and stack the tables that a configuration names.
 
     Parameters
     ----------
     config : DataConfig
-        Columns and sources.
+        Columns, conversions and sources.
     data_path : str or None
         The table, where `config.sources` is empty.
     quality_column : str or None
         Column of quality labels of a single table; None if they are not needed.
     qualities : sequence of str
         The labels that may stand there.
-    on_bad_smiles : {"error", "drop"}
-        What to do about rows whose SMILES do not parse.
+    on_bad_smiles : {"error", "drop", "keep"}
+        What to do about rows whose SMILES do not parse; the table that is returned has none of
+        them, and lists them apart.
     min_labels : int
         Fewest labels that a task may have.
+    check_times : bool
+        Whether times must read as times; otherwise they may be names of any kind.
 
     Returns
     -------
@@ -78,90 +90,261 @@ def load_molecules(
     Raises
     ------
     InputError
-        For anything wrong in the tables, naming file, column and rows.
+        For what is wrong in the tables, naming file, column and rows; `TableError` where that is
+        several things, all of which it names.
     """
-    sources = config.tables(data_path)
-    table = load_sources(sources, config, quality_column, on_bad_smiles)
-    _check_tasks(table, min_labels)
-    if quality_column is not None:
-        _check_quality(table, quality_column, qualities)
-    return table
+    wanted = Wanted(config, quality_column, qualities, on_bad_smiles, min_labels, check_times)
+    return load_sources(config.tables(data_path), wanted)
 
 
-def load_sources(
-    sources: Sequence[SourceConfig],
-    config: DataConfig,
-    quality_column: str | None,
-    on_bad: OnBadSmiles,
-) -> MoleculeTable:
-    """Read, check and convert tables, and stack their rows; see `load_source`."""
-    return stack([load_source(source, config, quality_column, on_bad) for source in sources])
+def load_sources(sources: Sequence[SourceConfig], wanted: Wanted) -> MoleculeTable:
+    """Read, check and convert tables, and stack their rows; see `load_molecules`."""
+    names = {source.path and Path(source.path).name for source in sources}
+    reading = Reading(wanted, Faults(names.pop() if len(names) == 1 else None))
+    parts = [reading.source(source) for source in sources]
+    reading.check_labels()
+    reading.faults.check()
+    return stack([part for part in parts if part is not None])
 
 
-def load_source(
-    source: SourceConfig, config: DataConfig, quality_column: str | None, on_bad: OnBadSmiles
-) -> MoleculeTable:
-    """Read, check and convert the table of one source.
+@dataclass(frozen=True)
+class _Table:
+    """The table of a source as it lies on disk, N rows.
 
     Parameters
     ----------
     source : SourceConfig
-        The table and its columns.
-    config : DataConfig
-        Targets, and the split that may want times.
-    quality_column : str or None
-        Column of quality labels, where the source does not give one label for all its rows; None
-        if they are not needed.
-    on_bad : {"error", "drop"}
-        What to do about rows whose SMILES do not parse.
-
-    Raises
-    ------
-    InputError
-        For anything wrong in the table, naming file, column and rows (from 1 below the header).
+        What is to be read of it.
+    frame : DataFrame
+        Its cells.
+    where : str
+        What messages call it.
+    columns : list of ColumnSource or None, length T
+        The column of each target, None where it has none.
     """
-    frame, where = _read_source(source)
-    columns = [source.column_for(target) for target in config.target_columns]
-    names = [c.column for c in columns if c is not None]
-    # Before minutes of parsing: a mistyped name is the most common fault.
-    require_columns(frame, [source.smiles_column], key="data.smiles_column", where=where)
-    require_columns(frame, names, key="data.target_columns", where=where)
-    # Also before parsing; the signs themselves are read from the rows that are left.
-    modifiers = _modifiers(frame, source, columns, where)
-    found = identify(_smiles(frame, source), cache_folder(config.cache_dir))
-    _check_smiles(found, source.smiles_column, where, on_bad)
-    parsed = np.flatnonzero(found.blocks != "")
-    rows, frame = pl.Series(parsed + 1), frame[parsed]  # the first row below the header is 1
-    molar_mass = found.masses[parsed]
-    targets = np.full((len(parsed), len(config.target_columns)), np.nan)
-    for t, column in enumerate(columns):
-        if column is not None:
-            targets[:, t] = _target(frame, column, molar_mass, where, rows)
+
+    source: SourceConfig
+    frame: pl.DataFrame
+    where: str
+    columns: list[ColumnSource | None]
+
+    @property
+    def smiles(self) -> list[str | None]:
+        """SMILES of each row."""
+        return self.frame[self.source.smiles_column].cast(pl.String).to_list()
+
+    @property
+    def ids(self) -> pl.Series:
+        """Name of each row: its number where no column holds names."""
+        if self.source.id_column is not None:
+            return self.frame[self.source.id_column].cast(pl.String)
+        return pl.Series(range(1, self.frame.height + 1)).cast(pl.String)
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """What some rows of a source say besides their structures.
+
+    Parameters
+    ----------
+    rows : Series
+        Their numbers, from 1 below the header.
+    numbers : list of ndarray or None, length T
+        Values of each target as the table has them; None where it has none.
+    signs : list of ndarray or None, length T
+        Censoring of each target, where a column says it.
+    quality, times : list or None
+        Where they are asked for.
+    """
+
+    rows: pl.Series
+    numbers: list[FloatArray | None]
+    signs: list[SignArray | None]
+    quality: list[str] | None
+    times: list[Any] | None
+
+
+class Reading:
+    """Reads sources one by one and collects what is wrong with all of them.
+
+    Parameters
+    ----------
+    wanted : Wanted
+        What is read.
+    faults : Faults
+        What is wrong.
+
+    Attributes
+    ----------
+    faulty : set of str
+        Tasks that have a fault of their own.
+    """
+
+    def __init__(self, wanted: Wanted, faults: Faults) -> None:
+        self.wanted = wanted
+        self.faults = faults
+        self.faulty: set[str] = set()
+        self._tasks = tuple(wanted.config.target_columns)
+        self._labels = np.zeros(len(self._tasks), dtype=np.int64)
+        self._sources = self._counted = 0
+
+    def source(self, source: SourceConfig) -> MoleculeTable | None:
+        """Return the table of one source; None where it has faults."""
+        before = len(self.faults)
+        self._sources += 1
+        frame, where = _read_source(source)
+        table = _Table(source, frame, where, [source.column_for(t) for t in self._tasks])
+        self._require(table)
+        # Where every row must be right, cells are looked at before minutes of parsing.
+        every = np.arange(frame.height)
+        cells = self._cells(table, every) if self.wanted.strict else None
+        self._count(cells)
+        wrong = len(self.faults) > before
+        if source.smiles_column not in frame.columns or (wrong and frame.height > _QUICK):
+            return None
+        found = identify(table.smiles, cache_folder(self.wanted.config.cache_dir))
+        with self.faults.catching():
+            _check_smiles(found, source.smiles_column, where, self.wanted.on_bad_smiles)
+        parsed = np.flatnonzero(found.blocks != "")
+        if not len(parsed):
+            return None
+        if cells is None:
+            cells = self._cells(table, parsed)
+            self._count(cells)
+        targets = self._converted(table, cells, found.masses)
+        if len(self.faults) > before:
+            return None
+        return _molecules(table, found, parsed, cells, targets, self._tasks)
+
+    def _count(self, cells: _Cells | None) -> None:
+        if cells is not None:
+            counts = [0 if n is None else int(np.isfinite(n).sum()) for n in cells.numbers]
+            self._labels += np.array(counts, dtype=np.int64)
+        self._counted += cells is not None
+
+    def check_labels(self) -> None:
+        """Note the tasks with too few labels, of which nothing else is wrong."""
+        if self._counted < self._sources:
+            return  # nobody knows what the others have
+        least = self.wanted.min_labels
+        for name, n in zip(self._tasks, self._labels.tolist(), strict=True):
+            if n < least and name not in self.faulty:
+                self.faults.take(_too_few(name, n, least))
+                self.faulty.add(name)
+
+    @contextmanager
+    def _of_task(self, task: str) -> Iterator[None]:
+        """Take the faults of what the block raises, and know whose they are."""
+        before = len(self.faults)
+        with self.faults.catching():
+            yield
+        if len(self.faults) > before:
+            self.faulty.add(task)
+
+    def _require(self, table: _Table) -> None:
+        """Note the columns that are missing; a mistyped name is the most common fault."""
+        source, frame, where = table.source, table.frame, table.where
+        keys = {"data.smiles_column": source.smiles_column, "data.id_column": source.id_column}
+        for key, name in keys.items():
+            if name is not None:
+                with self.faults.catching():
+                    require_columns(frame, [name], key=key, where=where)
+        for task, column in zip(self._tasks, table.columns, strict=True):
+            if column is not None:
+                with self._of_task(task):
+                    key = self.wanted.target_key
+                    require_columns(frame, [column.column], key=key, where=where)
+
+    def _cells(self, table: _Table, at: IntArray) -> _Cells:
+        """Read the cells of rows, by position, and note which are wrong."""
+        part = table.frame[at] if len(at) < table.frame.height else table.frame
+        rows = pl.Series(at + 1)  # the first row below the header is 1
+        quality = times = None
+        with self.faults.catching():
+            quality = read_quality(part, table.source, self.wanted, rows, table.where)
+        with self.faults.catching():
+            times = read_times(part, table.source, self.wanted, rows, table.where)
+        numbers = self._numbers(part, table, rows)
+        return _Cells(rows, numbers, self._signs(part, table, rows), quality, times)
+
+    def _numbers(
+        self, part: pl.DataFrame, table: _Table, rows: pl.Series
+    ) -> list[FloatArray | None]:
+        found: list[FloatArray | None] = [None] * len(self._tasks)
+        for t, (task, column) in enumerate(zip(self._tasks, table.columns, strict=True)):
+            if column is not None and column.column in part.columns:
+                with self._of_task(task):
+                    numbers = number_column(part, column.column, where=table.where, rows=rows)
+                    found[t] = numbers.fill_null(np.nan).to_numpy().astype(np.float64)
+        return found
+
+    def _signs(self, part: pl.DataFrame, table: _Table, rows: pl.Series) -> list[SignArray | None]:
+        found: list[SignArray | None] = [None] * len(self._tasks)
+        modifiers: list[str | None] = [None] * len(self._tasks)
+        with self.faults.catching():
+            modifiers = _modifiers(table)
+        for t, (task, column) in enumerate(zip(self._tasks, table.columns, strict=True)):
+            if column is not None and (modifier := modifiers[t]) is not None:
+                with self._of_task(task):
+                    signs = read_signs(part, modifier, where=table.where, rows=rows)
+                    # A conversion that falls turns an upper bound into a lower one.
+                    found[t] = -signs if reverses_order(column.transform) else signs
+        return found
+
+    def _converted(self, table: _Table, cells: _Cells, masses: FloatArray) -> FloatArray:
+        """Return the targets [N, T] of the rows of `cells`; notes where a conversion fails."""
+        of_rows = masses[cells.rows.to_numpy() - 1]
+        # A row without a structure is a fault of its own, and its label none.
+        of_rows = np.where(np.isnan(of_rows), 1.0, of_rows)
+        targets = np.full((len(cells.rows), len(self._tasks)), np.nan)
+        for t, (column, numbers) in enumerate(zip(table.columns, cells.numbers, strict=True)):
+            if column is None or numbers is None:
+                continue
+            with self._of_task(self._tasks[t]):
+                targets[:, t] = transform(
+                    numbers,
+                    column.transform,
+                    molar_mass=of_rows,
+                    name=column.column,
+                    where=table.where,
+                    rows=cells.rows,
+                )
+        return targets
+
+
+def _molecules(
+    table: _Table,
+    found: Identities,
+    parsed: IntArray,
+    cells: _Cells,
+    targets: FloatArray,
+    tasks: tuple[str, ...],
+) -> MoleculeTable:
+    """Return the rows that parse as molecules, the others listed."""
+    smiles, ids, where = table.smiles, table.ids, table.where
+    rejected = [(bad.row + 1, ids[bad.row], where, bad.smiles, bad.reason) for bad in found.bad]
+    origin = {"id": ids.gather(parsed), "source": [where] * len(parsed), "row": parsed + 1}
+    schema = {"id": pl.String, "source": pl.String, "row": pl.Int64}
     return MoleculeTable(
-        task_names=tuple(config.target_columns),
-        smiles=_smiles(frame, source),
+        task_names=tasks,
+        smiles=[smiles[i] or "" for i in parsed.tolist()],
         groups=found.blocks[parsed].tolist(),
         targets=targets,
-        quality=_quality(frame, source, quality_column, where, rows),
-        times=_times(frame, source, config, where),
-        hold_out=np.full(len(parsed), source.hold_out),
-        origin=_origin(frame, source, where, rows),
-        dropped=_dropped(found, where),
-        censoring=_censoring(frame, columns, modifiers, where, rows),
+        quality=cells.quality,
+        times=cells.times,
+        hold_out=np.full(len(parsed), table.source.hold_out),
+        origin=pl.DataFrame(origin, schema=schema),
+        dropped=rejected_rows(rejected),
+        censoring=_censoring(cells, targets.shape),
     )
 
 
-def _modifiers(
-    frame: pl.DataFrame,
-    source: SourceConfig,
-    columns: Sequence[ColumnSource | None],
-    where: str,
-) -> list[str | None]:
+def _modifiers(table: _Table) -> list[str | None]:
     """Return the column of signs of each target, None where there is none."""
+    columns, frame, suffix = table.columns, table.frame, table.source.modifier_suffix
     named = [c.modifier for c in columns if c is not None and c.modifier is not None]
-    require_columns(frame, named, key="data.modifier_columns", where=where)
+    require_columns(frame, named, key="data.modifier_columns", where=table.where)
     # Only some targets need have a column of signs; none at all means that the ending is mistyped.
-    suffix = source.modifier_suffix
     guesses = [None if c is None or suffix is None else c.column + suffix for c in columns]
     if suffix is not None and not any(guess in frame.columns for guess in guesses):
         wanted = next(guess for guess in guesses if guess is not None)
@@ -169,7 +352,7 @@ def _modifiers(
             "data.modifier_suffix",
             expected="an ending of columns of the table",
             found=f"{suffix!r}, and no column {wanted!r}",
-            where=where,
+            where=table.where,
             hint=did_you_mean(wanted, frame.columns),
         )
     return [
@@ -178,119 +361,46 @@ def _modifiers(
     ]
 
 
-def _censoring(
-    frame: pl.DataFrame,
-    columns: Sequence[ColumnSource | None],
-    modifiers: Sequence[str | None],
-    where: str,
-    rows: pl.Series,
-) -> SignArray | None:
-    if not any(modifiers):
+def _censoring(cells: _Cells, shape: tuple[int, ...]) -> SignArray | None:
+    if all(signs is None for signs in cells.signs):
         return None
-    censoring = np.zeros((frame.height, len(columns)), dtype=np.int8)
-    for t, (column, modifier) in enumerate(zip(columns, modifiers, strict=True)):
-        if column is not None and modifier is not None:
-            signs = read_signs(frame, modifier, where=where, rows=rows)
-            # A conversion that falls turns an upper bound into a lower one.
-            censoring[:, t] = -signs if reverses_order(column.transform) else signs
+    censoring = np.zeros(shape, dtype=np.int8)
+    for t, signs in enumerate(cells.signs):
+        if signs is not None:
+            censoring[:, t] = signs
     return censoring
 
 
-def _smiles(frame: pl.DataFrame, source: SourceConfig) -> list[str]:
-    return frame[source.smiles_column].cast(pl.String).to_list()
+def refuse_bad_smiles(path: str | Path, column: str) -> None:
+    """Raise `InputError` where a SMILES of a table does not parse, naming the rows."""
+    frame, where = read_table(path), Path(path).name
+    require_columns(frame, [column], key="data.smiles_column", where=where)
+    smiles = frame[column].cast(pl.String).to_list()
+    raise_bad_smiles(parse_smiles(smiles).bad, len(smiles), column, where)
+
+
+def raise_bad_smiles(bad: Sequence[BadSmiles], n: int, column: str, where: str) -> None:
+    """Raise `InputError` of the SMILES that do not parse, of `n`; nothing where all do."""
+    if not bad:
+        return
+    row, text, reason = bad[0]
+    raise InputError(
+        f"column {column!r}",
+        expected="SMILES that RDKit parses",
+        found=f"{'nothing' if text is None else repr(text)} in row {row + 1} ({reason})",
+        where=where,
+        hint=f"Rows: {listed([b.row + 1 for b in bad])} ({len(bad)} of {n}). "
+        "--on-bad-smiles drop leaves them out, keep also lists them among predictions.",
+    )
 
 
 def _check_smiles(found: Identities, column: str, where: str, on_bad: OnBadSmiles) -> None:
-    if found.bad and on_bad == "error":
-        row, text, reason = found.bad[0]
-        raise InputError(
-            f"column {column!r}",
-            expected="SMILES that RDKit parses",
-            found=f"{'nothing' if text is None else repr(text)} in row {row + 1} ({reason})",
-            where=where,
-            hint=f"Rows: {listed([bad.row + 1 for bad in found.bad])} "
-            f"({len(found.bad)} of {len(found.blocks)}). --on-bad-smiles drop leaves them out.",
-        )
+    if on_bad == "error":
+        raise_bad_smiles(found.bad, len(found.blocks), column, where)
     if len(found.bad) == len(found.blocks):
         raise InputError(
             f"column {column!r}", expected="SMILES", found="no row that parses", where=where
         )
-
-
-def _dropped(found: Identities, where: str) -> pl.DataFrame:
-    return pl.DataFrame(
-        [(where, row + 1, text, reason) for row, text, reason in found.bad],
-        schema={"source": pl.String, "row": pl.Int64, "smiles": pl.String, "reason": pl.String},
-        orient="row",
-    )
-
-
-def _target(
-    frame: pl.DataFrame,
-    column: ColumnSource,
-    molar_mass: FloatArray,
-    where: str,
-    rows: pl.Series,
-) -> FloatArray:
-    numbers = number_column(frame, column.column, where=where, rows=rows)
-    return transform(
-        numbers.fill_null(np.nan).to_numpy().astype(np.float64),
-        column.transform,
-        molar_mass=molar_mass,
-        name=column.column,
-        where=where,
-        rows=rows,
-    )
-
-
-def _quality(
-    frame: pl.DataFrame, source: SourceConfig, column: str | None, where: str, rows: pl.Series
-) -> list[str] | None:
-    if column is None:
-        return None
-    if source.quality is not None:
-        # A label of the source takes precedence: stacked tables often lack the column.
-        return [source.quality] * frame.height
-    require_columns(frame, [column], key="joint_sampling.curriculum.quality_col", where=where)
-    labels = frame[column].cast(pl.String)
-    missing = labels.is_null().arg_true()
-    if len(missing):
-        rows = rows.gather(missing)
-        raise InputError(
-            f"column {column!r}",
-            expected="a quality label in every row",
-            found=f"none in row {rows[0]}",
-            where=where,
-            hint=f"Rows: {listed(rows.to_list())}." if len(rows) > 1 else None,
-        )
-    return labels.to_list()
-
-
-def _times(
-    frame: pl.DataFrame, source: SourceConfig, config: DataConfig, where: str
-) -> list[Any] | None:
-    if config.split_type != "time" or config.time_column is None:
-        return None
-    # Rows for training only need no time, as they are never split.
-    if not source.hold_out:
-        return [None] * frame.height
-    require_columns(frame, [config.time_column], key="data.time_column", where=where)
-    return frame[config.time_column].to_list()
-
-
-def _origin(frame: pl.DataFrame, source: SourceConfig, where: str, rows: pl.Series) -> pl.DataFrame:
-    if source.id_column is not None:
-        require_columns(frame, [source.id_column], key="data.id_column", where=where)
-        names = frame[source.id_column].cast(pl.String)
-    else:
-        names = rows.cast(pl.String)
-    return pl.DataFrame(
-        {
-            "id": names,
-            "source": pl.repeat(where, frame.height, eager=True, dtype=pl.String),
-            "row": rows.cast(pl.Int64),
-        }
-    )
 
 
 def _read_source(source: SourceConfig) -> tuple[pl.DataFrame, str]:
@@ -303,81 +413,10 @@ def _read_source(source: SourceConfig) -> tuple[pl.DataFrame, str]:
     return read_table(path), path.name
 
 
-def _check_tasks(table: MoleculeTable, min_labels: int) -> None:
-    labels = np.isfinite(table.targets).sum(axis=0)
-    for name, n in zip(table.task_names, labels, strict=True):
-        if n < min_labels:
-            raise InputError(
-                f"task {name!r}",
-                expected=f"at least {'two' if min_labels == 2 else min_labels} labels",
-                found="no label at all" if n == 0 else "one label" if n == 1 else f"{n} labels",
-                hint="Leave it out of data.target_columns.",
-            )
-
-
-def _check_quality(table: MoleculeTable, column: str, qualities: Sequence[str]) -> None:
-    for i, label in enumerate(table.quality or []):
-        if label not in qualities:
-            source, row = table.origin["source"][i], table.origin["row"][i]
-            raise InputError(
-                f"column {column!r}",
-                expected="a label of joint_sampling.curriculum.qualities",
-                found=f"{label!r} in row {row}",
-                where=source,
-                hint=did_you_mean(label, qualities),
-            )
-
-
-def find_task_types(config: TableConfig, table: MoleculeTable) -> tuple[TaskType, ...]:
-    """Return the kind of each task of a table.
-
-    Parameters
-    ----------
-    config : TableConfig
-        ``task_types`` by name, before ``task_type`` for all.
-    table : MoleculeTable
-        With T tasks; one whose labels are all 0 or 1 is classification, where nothing is said.
-
-    Raises
-    ------
-    InputError
-        If a task is unknown, or one of classes has another value or a bound, naming the row.
-    """
-    for name in config.task_types:
-        if name not in table.task_names:
-            raise InputError(
-                "task_types",
-                expected="tasks of data.target_columns",
-                found=repr(name),
-                hint=did_you_mean(name, table.task_names),
-            )
-    # Labels that are bounds count here: "< 1" of a class makes no sense either.
-    other = np.isfinite(table.targets) & ~np.isin(table.targets, (0.0, 1.0))
-    kinds = tuple(
-        _kind(config, name, bool(other[:, t].any())) for t, name in enumerate(table.task_names)
+def _too_few(name: str, n: int, least: int) -> InputError:
+    return InputError(
+        f"task {name!r}",
+        expected=f"at least {'two' if least == 2 else least} labels",
+        found="no label at all" if n == 0 else "one label" if n == 1 else f"{n} labels",
+        hint="Leave it out of data.target_columns.",
     )
-    is_class = np.array([kind == "classification" for kind in kinds])
-    _refuse_cells(table, other & is_class, "classes 0 and 1 for task_type classification")
-    if table.censoring is not None:
-        bounds = (table.censoring != 0) & np.isfinite(table.targets)
-        _refuse_cells(table, bounds & is_class, "classes without a modifier < or >")
-    return kinds
-
-
-def _kind(config: TableConfig, name: str, has_other: bool) -> TaskType:
-    if name in config.task_types:
-        return config.task_types[name]
-    if config.task_type != "auto":
-        return config.task_type
-    return "regression" if has_other else "classification"
-
-
-def _refuse_cells(table: MoleculeTable, bad: BoolArray, expected: str) -> None:
-    if bad.any():
-        row, task = np.argwhere(bad)[0]
-        raise InputError(
-            f"task {table.task_names[task]!r}",
-            expected=expected,
-            found=f"{table.targets[row, task]:g} in row {table.origin['row'][int(row)]}",
-            where=table.origin["source"][int(row)],
-        )

@@ -5,14 +5,27 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 import tyro
-from molpool_common import ConfigModel, InputError
-from pydantic import Field, field_validator, model_validator
+from molpool_common import PATH, ConfigModel, InputError
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 SplitType = Literal["random", "scaffold", "time", "cluster", "stratified"]
 TaskType = Literal["regression", "classification"]
 StepName = Literal["log10", "log10p1", "exp10", "ug_per_mL_to_uM"]
+OnBadSmiles = Annotated[
+    Literal["error", "drop", "keep"],
+    # What `molpool-evaluate predict` called keep in 2026.
+    BeforeValidator(lambda value: "keep" if value == "null" else value),
+]
+"""What becomes of rows whose SMILES do not parse, in every command that reads molecules."""
+
 Step = StepName | dict[Literal["multiply"], float]
 """One conversion: a name, or ``{multiply: factor}``."""
+
+
+ON_BAD_SMILES = (
+    "rows whose SMILES do not parse: error refuses the table; drop leaves them out; keep does too, "
+    "but they stand in tables of predictions, with the reason. rejected.csv lists them"
+)
 
 
 class ColumnSource(ConfigModel):
@@ -31,7 +44,7 @@ class ColumnSource(ConfigModel):
 class SourceConfig(ConfigModel):
     """One table among several that are stacked into the training data."""
 
-    path: str | None = Field(None, description="file; or give `dataset`")
+    path: Annotated[str | None, PATH] = Field(None, description="file; or give `dataset`")
     dataset: str | None = Field(None, description="name in the data registry (molpool-data list)")
     file: str | None = Field(None, description="which file of the data set, where it has several")
     smiles_column: str = Field("SMILES", description="column of SMILES")
@@ -92,7 +105,7 @@ class DataConfig(ConfigModel):
     modifier_suffix: str | None = Field(
         None, description="columns TARGET + suffix, where there are such, say <, > or = of TARGET"
     )
-    predict_path: Annotated[str | None, tyro.conf.arg(aliases=["--predict-path"])] = Field(
+    predict_path: Annotated[str | None, PATH, tyro.conf.arg(aliases=["--predict-path"])] = Field(
         None, description="table of other molecules, with smiles_column, to predict after training"
     )
     sources: list[SourceConfig] = Field(
@@ -216,13 +229,20 @@ class DataConfig(ConfigModel):
         )
 
 
+def has_names(config: DataConfig) -> bool:
+    """Return whether ids of rows are names from the tables, not numbers of rows."""
+    if config.sources:
+        return all(source.id_column is not None for source in config.sources)
+    return config.id_column is not None
+
+
 class TableConfig(ConfigModel):
     """The molecules of a command that trains: where they are, and what their tasks are."""
 
-    data_path: str | None = Field(None, description="table of molecules: CSV, TSV or Parquet")
-    on_bad_smiles: Literal["error", "drop"] = Field(
-        "error", description="stop at SMILES that do not parse, or leave those rows out"
+    data_path: Annotated[str | None, PATH] = Field(
+        None, description="table of molecules: CSV, TSV or Parquet"
     )
+    on_bad_smiles: OnBadSmiles = Field("error", description=ON_BAD_SMILES)
     duplicates: Literal["error", "mean", "median", "keep"] = Field(
         "keep",
         description="rows of one molecule (stereoisomers count as one) and quality: error refuses "

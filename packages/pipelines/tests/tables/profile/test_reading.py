@@ -43,7 +43,7 @@ def test_columns_are_found(csv: Path) -> None:
     assert table.task_names == ("A", "B")
     assert table.smiles == ["CCO", "CCC", "CCN"]
     assert table.quality == ["high", "low", "low"]
-    assert table.dropped["smiles"].to_list() == ["nope"]
+    assert table.dropped["SMILES"].to_list() == ["nope"]
     (note,) = described.notes
     assert "all 2 columns of numbers" in note
     assert "number the rows: Index" in note

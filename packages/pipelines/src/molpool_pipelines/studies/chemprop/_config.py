@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from molpool_common import PATH
 from pydantic import Field
 
 from molpool_pipelines.fitting import TrainChempropConfig
@@ -12,7 +15,7 @@ from molpool_pipelines.studies._space import SpaceConfig
 class HPOChempropConfig(TrainChempropConfig):
     """A study: a training configuration, what is tried in its place, and how."""
 
-    save_dir: str | None = Field(
+    save_dir: Annotated[str | None, PATH] = Field(
         None, description="study folder; by default runs/NAME-TIME of the configuration's name"
     )
     resume: bool = Field(False, description="read by molpool-train; a study always goes on")

@@ -25,6 +25,7 @@ from molpool_common import (
 )
 
 from molpool_pipelines.demo import DEMO_NOTICE
+from molpool_pipelines.runs import TableRows, rejected_note
 from molpool_pipelines.studies.chemprop._config import HPOChempropConfig
 from molpool_pipelines.tables import (
     DEMO,
@@ -34,6 +35,7 @@ from molpool_pipelines.tables import (
     exact_labels,
     find_task_types,
     fold_rows,
+    has_names,
     load_molecules,
     merge_duplicates,
     split_table,
@@ -74,6 +76,8 @@ class StudyData:
         Rows of the outer test split, of which nothing else is here.
     notes : list of str
         What the user should know.
+    rows : TableRows
+        Digests of the whole table.
     """
 
     rest: MoleculeTable
@@ -81,6 +85,7 @@ class StudyData:
     task_types: tuple[TaskType, ...]
     n_test: int
     notes: list[str]
+    rows: TableRows
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -114,8 +119,10 @@ def read_study_data(config: HPOChempropConfig, *, needs_quality: bool = False) -
     rest = table.take(np.flatnonzero([group not in tested for group in table.groups]))
     folds = [_fold(rest, train, val) for train, val in _folds(config, rest, stored)]
     notes = [DEMO_NOTICE] if _is_demo(config.data) else []
+    notes += rejected_note(read.dropped)
     notes += _fold_notes(rest.task_names, folds)
-    return StudyData(rest, folds, kinds, len(outer.test), notes)
+    rows = TableRows.of_molecules(read, named=has_names(config.data))
+    return StudyData(rest, folds, kinds, len(outer.test), notes, rows)
 
 
 def _load(config: HPOChempropConfig, *, needs_quality: bool) -> MoleculeTable:
@@ -130,11 +137,10 @@ def _load(config: HPOChempropConfig, *, needs_quality: bool) -> MoleculeTable:
             qualities=curriculum.qualities,
             on_bad_smiles=config.on_bad_smiles,
         )
-    except InputError as error:
-        about_quality = (f"column {column!r}", "joint_sampling.curriculum.quality_col")
-        if needs_quality or error.parameter not in about_quality:
+    except InputError:
+        if needs_quality:
             raise
-    # No curriculum is tried then, which is no fault of the table.
+    # No curriculum is tried then, which is no fault of the table; any other is found again.
     return load_molecules(data, config.data_path, on_bad_smiles=config.on_bad_smiles)
 
 
@@ -159,6 +165,7 @@ def _stored_folds(config: HPOChempropConfig, table: MoleculeTable) -> dict[str, 
             config.data.model_copy(update=as_times),
             config.data_path,
             on_bad_smiles=config.on_bad_smiles,
+            check_times=False,
         )
     except InputError as error:
         key = "study.fold_column" if error.parameter == "data.time_column" else error.parameter

@@ -5,6 +5,7 @@ Task groups of a fold are given, or measured on its training rows alone.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ from chemprop_multitask import (
     separate_groups,
 )
 from molpool_common import Metric, cache_folder
-from sampling_core import sampling_from_config
+from sampling_core import Sampling, sampling_from_config
 from task_affinity import select_groups
 
 from molpool_pipelines.affinity import measure_affinity
@@ -35,7 +36,9 @@ from molpool_pipelines.studies.chemprop._data import (
     make_scorers,
 )
 from molpool_pipelines.studies.chemprop._space import trial_config
-from molpool_pipelines.tables import TaskType
+from molpool_pipelines.tables import MoleculeTable, TaskType
+
+_log = logging.getLogger(__name__)
 
 
 def for_tasks(
@@ -207,9 +210,7 @@ class _Run:
             on_epoch_end(record.epoch, _mean(scores[-1]))
 
         fold = self._fold
-        sampling = sampling_from_config(
-            self._config.joint_sampling, fold.tables.train.targets, fold.tables.train.quality
-        )
+        sampling = self._sampling(fold.tables.train)
         train = fold.train
         # Weights change the data, all else of a fold is shared between trials.
         if sampling.weights is not None:
@@ -245,7 +246,7 @@ class _Run:
     def _fit_part(self, model: ChempropModel, group: TaskGroup) -> list[EpochRecord]:
         tables, graphs = self._fold.tables, self._fold.graphs
         own = tables.train.of_tasks(group.columns)
-        sampling = sampling_from_config(self._config.joint_sampling, own.targets, own.quality)
+        sampling = self._sampling(own)
         return model.fit(
             MoleculeData.from_table(own, weights=sampling.weights, cache=graphs),
             MoleculeData.from_table(tables.val.of_tasks(group.columns), cache=graphs),
@@ -253,6 +254,14 @@ class _Run:
             callbacks=sampling.callbacks,
             seed=self._seed,
         )
+
+    def _sampling(self, train: MoleculeTable) -> Sampling:
+        sampling = sampling_from_config(self._config.joint_sampling, train.targets, train.quality)
+        for callback in sampling.callbacks:
+            # Where a curriculum ends is part of what trials are compared by; the study's notes say
+            # beforehand what none of them can reach.
+            callback.on_warning = _log.info
+        return sampling
 
     def _model(self, group: TaskGroup | None) -> ChempropModel:
         fold = self._fold

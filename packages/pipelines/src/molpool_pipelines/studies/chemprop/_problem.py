@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from chemprop_multitask import with_listed_groups
 from molpool_common import InputError, cache_folder
+from sampling_core import CurriculumState, foreseen_end
 
+from molpool_pipelines.fitting import check_machine
 from molpool_pipelines.studies._kinds import (
     MOLECULE_FEATURES,
     FeatureRows,
@@ -58,7 +60,16 @@ from molpool_pipelines.tables import (
 )
 
 EPOCHS = "training.epochs"
-_UNBOUND = ("save_dir", "resume", "overwrite", "tracking", "study", "space", "ensemble")
+_UNBOUND = (
+    "save_dir",
+    "resume",
+    "overwrite",
+    "accept_changed_table",
+    "tracking",
+    "study",
+    "space",
+    "ensemble",
+)
 """Keys that change nothing about a trial."""
 
 
@@ -75,6 +86,7 @@ def chemprop_problem(config: HPOChempropConfig) -> Problem:
     InputError, ChempropError
         If table, split, folds, metric, groups or space are wrong, or do not fit together.
     """
+    check_machine(config)
     config = with_listed_groups(config, config.data.target_columns)
     data = _read(config.model_dump_json())
     space = _space(config, data)
@@ -94,6 +106,8 @@ def chemprop_problem(config: HPOChempropConfig) -> Problem:
         identity=_identity(config, data, space),
         resolve=partial(resolve, config),
         notes=tuple(_notes(config, data) + scorer_notes(metric, data, scorers)),
+        rejected=data.rest.dropped,
+        rows=data.rows,
     )
 
 
@@ -196,6 +210,15 @@ def _notes(config: HPOChempropConfig, data: StudyData) -> list[str]:
     ]
     if data.rest.quality is None or len(set(data.rest.quality)) < 2:
         notes.append(f"No curriculum is tried: rows have no quality labels ({JOINT}).")
+    joint = config.joint_sampling
+    if joint.needs_quality:
+        note = foreseen_end(
+            CurriculumState.from_config(joint.curriculum),
+            epochs=_most_epochs(config, _space(config, data)),
+            validated=True,
+            stop_after=config.training.patience,
+        )
+        notes += [note] if note else []
     if config.ensemble.n_members > 1:
         notes.append(
             f"A trial trains one model per fold; the {config.ensemble.n_members} members of "
@@ -302,6 +325,7 @@ def chemprop_kind(config: HPOChempropConfig) -> StudyKind:
         tabular=partial(chemprop_tabular, config),
         outer=partial(chemprop_outer, config),
         join=join,
+        rows=lambda: _read(config.model_dump_json()).rows,
     )
 
 
@@ -309,8 +333,9 @@ def final_values(values: Values, folds: Sequence[Numbers]) -> Values:
     """Return the configuration that trains on all rows but those of the outer test.
 
     Nothing validates then: the number of epochs is the median over the inner folds of the best, and
-    the schedule of the learning rate ends there. A curriculum moves on by the validation loss: it
-    keeps the validation part of the configuration's split, and stops early by it.
+    the schedule of the learning rate ends there. A curriculum that moves on by the validation loss
+    (without `phase_epochs`) keeps the validation part of the configuration's split, and stops early
+    by it.
 
     Parameters
     ----------
@@ -320,7 +345,8 @@ def final_values(values: Values, folds: Sequence[Numbers]) -> Values:
         Numbers of each inner fold of the trial.
     """
     joint = values["joint_sampling"]
-    if joint["enabled"] and joint["curriculum"]["enabled"]:
+    curriculum = joint["curriculum"]
+    if joint["enabled"] and curriculum["enabled"] and curriculum.get("phase_epochs") is None:
         return values
     training = values["training"]
     epochs = median_best_epoch(folds) or training["epochs"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from mil_attn import MILRunConfig
-from molpool_common import short_flag
+from molpool_common import PATH, short_flag
 from pydantic import Field, field_validator, model_validator
 
 from molpool_pipelines.fitting import TrainMILConfig
@@ -50,7 +50,7 @@ class MILStudyConfig(StudyConfig):
 class HPOMILConfig(TrainMILConfig):
     """A study: data, outer split, model, training as of `molpool-train mil`, study and space."""
 
-    save_dir: str | None = Field(
+    save_dir: Annotated[str | None, PATH] = Field(
         None, description="study folder; by default runs/NAME-TIME of the configuration's name"
     )
     resume: bool = Field(

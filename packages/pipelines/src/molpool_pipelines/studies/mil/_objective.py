@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from mil_attn import (
     BagData,
     EpochRecord,
@@ -30,9 +31,11 @@ from mil_attn import split_bags as outer_split
 from molpool_common import BoolArray, InputError, Split, listed
 from sampling_core import RarePositiveSampler
 
+from molpool_pipelines.runs import TableRows, rejected_rows
 from molpool_pipelines.studies._trials import Direction, FoldResult, OnEpochEnd
 from molpool_pipelines.studies.mil._config import HPOMILConfig
 from molpool_pipelines.studies.mil._space import mil_space, with_params
+from molpool_pipelines.tables import refuse_bad_smiles
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,14 +50,17 @@ class StudyBags:
         Inner folds over `rest`: trains on `train`, validates on `test`.
     n_test : int
         Bags of the outer test, which are not here.
-    failures : int
+    rejected : DataFrame
         Molecules without features, left out.
+    rows : TableRows
+        Digests of all bags.
     """
 
     rest: BagData
     folds: Sequence[Split]
     n_test: int
-    failures: int
+    rejected: pl.DataFrame
+    rows: TableRows
 
     def fold(self, number: int) -> tuple[BagData, BagData]:
         """Return the training and the validation bags of an inner fold."""
@@ -80,14 +86,24 @@ def study_bags(config: HPOMILConfig, progress: Progress | None = None) -> StudyB
     """
     if config.data_path is None:
         raise InputError("data_path", expected="a table", found="none")
+    if config.data.kind == "smiles" and config.on_bad_smiles == "error":
+        refuse_bad_smiles(config.data_path, config.data.smiles_column)
     bags = read_bags(config.data_path, config.data, config, progress=progress)
+    name = Path(config.data_path).name
+    rejected = rejected_rows(
+        (f.row + 1, f.id, name, f.smiles or None, f.reason) for f in bags.failures
+    )
     outer = outer_split(bags, config)
     # Validation bags of the outer split are not its test: trials may use them.
     seen = np.sort(np.concatenate([outer.train, outer.val]))
     rest = bags.take(seen)
     folds = inner_folds(rest, config)
     check_folds(rest, folds, config)
-    return StudyBags(rest, folds, len(outer.test), len(bags.failures))
+    section = config.data
+    digests = TableRows.of_bags(
+        bags, name, named=section.names is not None, with_features=section.kind != "smiles"
+    )
+    return StudyBags(rest, folds, len(outer.test), rejected, digests)
 
 
 @lru_cache(maxsize=1)

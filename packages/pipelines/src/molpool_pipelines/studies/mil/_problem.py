@@ -16,6 +16,8 @@ from mil_attn import split_bags as outer_split
 from molpool_common import Float32Array, InputError, cache_folder
 
 from molpool_pipelines.datasets import sha256
+from molpool_pipelines.fitting import check_machine
+from molpool_pipelines.runs import REJECTED
 from molpool_pipelines.studies._kinds import (
     BAG_FEATURES,
     MOLECULE_FEATURES,
@@ -60,6 +62,7 @@ def mil_problem(config: HPOMILConfig) -> Problem:
     InputError, MILError
         If configuration, space, table or folds are wrong.
     """
+    check_machine(config)
     _check_metric(config)
     for path in data_files(config):
         if not path.is_file():
@@ -79,6 +82,8 @@ def mil_problem(config: HPOMILConfig) -> Problem:
         identity=_identity(config, space),
         resolve=partial(resolve, config),
         notes=(*_notes(config, bags), *(str(w.message) for w in messages)),
+        rejected=bags.rejected,
+        rows=bags.rows,
     )
 
 
@@ -143,8 +148,8 @@ def _notes(config: HPOMILConfig, bags: StudyBags) -> list[str]:
         f"{len(rest)} bags in {len(bags.folds)} inner folds ({config.study.fold_type}); "
         f"{bags.n_test} bags of the outer test are put away."
     ]
-    if bags.failures:
-        notes.append(f"Left out {bags.failures} molecules without features.")
+    if len(bags.rejected):
+        notes.append(f"Left out {len(bags.rejected)} molecules without features ({REJECTED}).")
     n_tasks = len(task_columns(config.data, config))
     left_out = without_effect(config, n_tasks) if config.study.default_space else []
     if left_out:
@@ -230,6 +235,7 @@ def mil_kind(config: HPOMILConfig) -> StudyKind:
         tabular=partial(mil_tabular, config),
         outer=partial(mil_outer, config),
         join=join,
+        rows=lambda: cached_bags(_json(config)).rows,
     )
 
 

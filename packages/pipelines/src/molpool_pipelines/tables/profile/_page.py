@@ -23,6 +23,7 @@ from molpool_common import (
 )
 from rich.table import Table as ScreenTable
 
+from molpool_pipelines.runs import write_rejected
 from molpool_pipelines.tables.profile._figures import (
     class_shares,
     label_counts,
@@ -126,7 +127,7 @@ def _bad_smiles(table: MoleculeTable) -> list[Part]:
     bad = table.dropped
     if bad.is_empty():
         return []
-    rows = [[r["source"], r["row"], r["smiles"], r["reason"]] for r in bad.head(10).to_dicts()]
+    rows = [[r["source"], r["row"], r["SMILES"], r["reason"]] for r in bad.head(10).to_dicts()]
     caption = f"The first of {bad.height:,} rows whose SMILES do not parse; they are left out."
     return [Table(["source", "row", "SMILES", "reason"], rows, caption=caption)]
 
@@ -311,10 +312,11 @@ def describe_and_report(described: Described, output: Path) -> None:
     """Compute the profile, write its page atomically, and print a summary."""
     profile = describe(described)
     write_text(output, profile_page(profile))
-    _print(profile, output)
+    lost = write_rejected(output, profile.table.dropped)
+    _print(profile, [output, *([lost] if lost else [])])
 
 
-def _print(profile: Profile, output: Path) -> None:
+def _print(profile: Profile, files: Sequence[Path]) -> None:
     out = console()
     for note in profile.described.notes:
         out.print(note, markup=False)
@@ -338,4 +340,8 @@ def _print(profile: Profile, output: Path) -> None:
     out.print(table)
     if note:
         out.print(note.strip(), style="dim", markup=False)
-    out.print(f"\nwrote {output}", soft_wrap=True, markup=False)
+    training = profile.described.training
+    for line in () if training is None else ("", *training.lines):
+        # To be copied by hand: never broken over lines.
+        out.print(line, soft_wrap=True, markup=False)
+    out.print(f"\nwrote {', '.join(map(str, files))}", soft_wrap=True, markup=False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 from molpool_common import (
     ConfigModel,
+    Faults,
     InputError,
     MoleculeTable,
     listed,
@@ -21,8 +23,10 @@ from sampling_core import JointSamplingConfig
 
 from molpool_pipelines.datasets import locate, registry
 from molpool_pipelines.demo import DEMO_NOTICE, DEMO_TASKS, build_demo
-from molpool_pipelines.tables._molecules import DEMO, load_source, load_sources
-from molpool_pipelines.tables._table_config import DataConfig, SourceConfig
+from molpool_pipelines.tables._cells import Wanted
+from molpool_pipelines.tables._molecules import DEMO, load_sources
+from molpool_pipelines.tables._table_config import DataConfig, OnBadSmiles, SourceConfig
+from molpool_pipelines.tables._training_check import TrainingCheck, check_training
 from molpool_pipelines.tables._values import describe_signs
 
 QUALITY = "Quality"
@@ -59,11 +63,14 @@ class Described:
         Rows whose SMILES parse.
     notes : list of str
         What was chosen for the user.
+    training : TrainingCheck or None
+        What training would say of it.
     """
 
     name: str
     table: MoleculeTable
     notes: list[str]
+    training: TrainingCheck | None = None
 
 
 class _RunFile(ConfigModel):
@@ -76,7 +83,9 @@ class _RunFile(ConfigModel):
     joint_sampling: JointSamplingConfig = Field(default_factory=JointSamplingConfig)
 
 
-def read_configured(config: Path, quality: str | None) -> Described:
+def read_configured(
+    config: Path, quality: str | None, on_bad_smiles: OnBadSmiles = "drop"
+) -> Described:
     """Read the tables of the ``data`` section of a training configuration.
 
     Parameters
@@ -87,6 +96,8 @@ def read_configured(config: Path, quality: str | None) -> Described:
     quality : str or None
         Column of quality labels for sources that do not give one label for all their rows; by
         default that of the curriculum, where it is on.
+    on_bad_smiles : {"error", "drop", "keep"}
+        What becomes of rows whose SMILES do not parse.
 
     Raises
     ------
@@ -104,17 +115,22 @@ def read_configured(config: Path, quality: str | None) -> Described:
     # Times are for splitting, which nothing here does.
     unsplit = data.model_copy(update={"split_type": "random"})
     # The loader of training, so that a profile counts what would be trained on.
-    table = load_sources(sources, unsplit, quality, "drop")
+    command = ["molpool-train", "chemprop", "--config", str(config)]
+    table, training = _checked(
+        sources, Wanted(unsplit, quality, on_bad_smiles=on_bad_smiles), command
+    )
     notes = [f"The data section of {config.name}, units converted."]
     if table.censoring is not None:
         bounds = describe_signs(table.targets, table.censoring, table.task_names)
         notes.append(f"Labels that are bounds, and count as labels here: {bounds or 'none'}.")
     if any(source.dataset == DEMO for source in sources):
         notes.append(DEMO_NOTICE)
-    return Described(config.name, table, notes)
+    return Described(config.name, table, notes, training)
 
 
-def read_named(table: str, file: str | None, columns: Columns) -> Described:
+def read_named(
+    table: str, file: str | None, columns: Columns, on_bad_smiles: OnBadSmiles = "drop"
+) -> Described:
     """Read a file, a data set of the registry, or the demo.
 
     Parameters
@@ -125,6 +141,8 @@ def read_named(table: str, file: str | None, columns: Columns) -> Described:
         Which file of the data set.
     columns : Columns
         What is in it.
+    on_bad_smiles : {"error", "drop", "keep"}
+        What becomes of rows whose SMILES do not parse.
 
     Raises
     ------
@@ -134,7 +152,7 @@ def read_named(table: str, file: str | None, columns: Columns) -> Described:
     frame, source_name, where = _open(table, file)
     if source_name == DEMO:
         columns = replace(columns, targets=columns.targets or DEMO_TASKS)
-    chosen, notes = _choose(frame, columns, where)
+    chosen, notes = choose_columns(frame, columns, where)
     if source_name == DEMO:
         notes.append(DEMO_NOTICE)
     source = SourceConfig(
@@ -145,7 +163,29 @@ def read_named(table: str, file: str | None, columns: Columns) -> Described:
         columns={name: name for name in chosen.targets},
     )
     data = DataConfig(target_columns=list(chosen.targets))
-    return Described(where, load_source(source, data, chosen.quality, "drop"), notes)
+    place = ["--data.dataset", source_name] if source_name == DEMO else ["--data-path", source_name]
+    command = ["molpool-train", "chemprop", *place]
+    for flag, name, default in (
+        ("--smiles-column", chosen.smiles, "SMILES"),
+        ("--data.id-column", chosen.identity, None),
+    ):
+        command += [flag, name] if name is not None and name != default else []
+    wanted = Wanted(
+        data, chosen.quality, on_bad_smiles=on_bad_smiles, target_key="--target-columns"
+    )
+    read, training = _checked([source], wanted, command)
+    return Described(where, read, notes, training)
+
+
+def _checked(
+    sources: Sequence[SourceConfig], wanted: Wanted, command: Sequence[str]
+) -> tuple[MoleculeTable, TrainingCheck]:
+    """Return the table, and what training would say of it; raises all that it says."""
+    try:
+        table = load_sources(sources, wanted)
+    except InputError as error:
+        raise check_training(sources, wanted, command).refuse(error) from None
+    return table, check_training(sources, wanted, command)
 
 
 def _open(table: str, file: str | None) -> tuple[pl.DataFrame, str, str]:
@@ -161,23 +201,41 @@ def _open(table: str, file: str | None) -> tuple[pl.DataFrame, str, str]:
     return read_table(path), str(path), path.name
 
 
-def _choose(frame: pl.DataFrame, columns: Columns, where: str) -> tuple[Columns, list[str]]:
-    """Fill in the columns that the user did not name, and say which."""
+def choose_columns(frame: pl.DataFrame, columns: Columns, where: str) -> tuple[Columns, list[str]]:
+    """Fill in the columns that the user did not name, and say which.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The table.
+    columns : Columns
+        What the user named.
+    where : str
+        What messages call the table.
+
+    Raises
+    ------
+    InputError
+        If a column is not there, or none has numbers.
+    """
     notes = []
     smiles = columns.smiles or _smiles_column(frame)
-    require_columns(frame, [smiles], key="--smiles-column", where=where)
-    if columns.identity is not None:
-        require_columns(frame, [columns.identity], key="--id-column", where=where)
+    faults = Faults(where)
+    for key, name in (
+        ("--smiles-column", smiles),
+        ("--id-column", columns.identity),
+        ("--quality-column", columns.quality),
+    ):
+        with faults.catching():
+            require_columns(frame, [name] if name is not None else [], key=key, where=where)
+    faults.check()
     quality = columns.quality
-    if quality is not None:
-        require_columns(frame, [quality], key="--quality-column", where=where)
-    elif QUALITY in frame.columns:
+    if quality is None and QUALITY in frame.columns:
         missing = frame[QUALITY].null_count()
         quality = None if missing else QUALITY
         if missing:
             notes.append(f"Column {QUALITY} not used: {missing} rows have no label in it.")
     targets = columns.targets
-    require_columns(frame, targets, key="--target-columns", where=where)
     if not targets:
         others = [c for c in frame.columns if c not in (smiles, quality, columns.identity)]
         targets, note = _number_columns(frame.select(others), where)

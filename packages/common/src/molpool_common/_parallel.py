@@ -1,14 +1,17 @@
-"""Work on many molecules in several processes, a few molecules at a time."""
+"""Work on many items in several processes, a few items at a time."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Generic, TypeVar
 
 ItemT = TypeVar("ItemT")
@@ -41,7 +44,8 @@ def each_group(
     Parameters
     ----------
     work : callable
-        A function of a module: processes are spawned, and find it by its name.
+        A function of a module: processes are spawned, and find it by its name. Where that module
+        is the script that runs, the script needs ``if __name__ == "__main__":``.
     groups : iterable of list
         Taken a few ahead of the work only, so that they may be made on the way.
     workers : int
@@ -96,7 +100,8 @@ class _Pool(Generic[ItemT, ResultT]):
 
     def _submitted(self, group: list[ItemT]) -> Future[list[ResultT]]:
         try:
-            return self._executor.submit(self._work, group)
+            with _without_script(self._work):
+                return self._executor.submit(self._work, group)
         except BrokenProcessPool as error:  # a process died since results were last looked at
             future: Future[list[ResultT]] = Future()
             future.set_exception(error)
@@ -112,7 +117,7 @@ class _Pool(Generic[ItemT, ResultT]):
         self._executor = self._started(1)
         for item in suspects:
             try:
-                yield [item], self._executor.submit(self._work, [item]).result()
+                yield [item], self._submitted([item]).result()
             except BrokenProcessPool:
                 yield [item], [self._dead(item)]
                 self._executor.shutdown(wait=True)
@@ -125,6 +130,22 @@ class _Pool(Generic[ItemT, ResultT]):
         return ProcessPoolExecutor(
             workers, mp_context=multiprocessing.get_context("spawn"), initializer=_tie_to_parent
         )
+
+
+@contextmanager
+def _without_script(work: Callable[..., object]) -> Iterator[None]:
+    """Have processes that start now not run the user's script again, unless `work` is in it.
+
+    By default a spawned process imports the main module: a script without
+    ``if __name__ == "__main__":`` would start everything anew in each of them.
+    """
+    script = sys.modules["__main__"]
+    if getattr(work, "func", work).__module__ != "__main__":
+        sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def _tie_to_parent() -> None:

@@ -1,0 +1,55 @@
+"""Keys that hold paths: `~` is home wherever it stands, and what is stored means one place.
+
+A path of a configuration, of its file as of its flags, is of the folder in which the command was
+given. A configuration that is kept names it in full, so that it means the same from any folder.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def expanded(value: Any) -> Any:
+    """Return a path, or each of several, with `~` and `~USER` as the folder they stand for."""
+    if isinstance(value, list | tuple):
+        return type(value)(expanded(one) for one in value)
+    # Not `Path.expanduser`, which raises at a user who is not there.
+    return os.path.expanduser(value) if isinstance(value, str) else value
+
+
+PATH = AfterValidator(expanded)
+"""Mark of a key that holds a path or several: ``Annotated[str | None, PATH]``.
+
+The shell leaves `~` alone where it is quoted, and so does YAML.
+"""
+
+
+def absolute_paths(config: ModelT) -> ModelT:
+    """Return a configuration whose paths mean the same from any folder.
+
+    Parameters
+    ----------
+    config : BaseModel
+        Keys marked by `PATH` are read as of the working folder, in all its sections. Addresses
+        (``postgresql://...``) stay.
+    """
+    update = {
+        name: _absolute(getattr(config, name), PATH in field.metadata)
+        for name, field in type(config).model_fields.items()
+    }
+    return config.model_copy(update=update)
+
+
+def _absolute(value: Any, is_path: bool) -> Any:
+    if isinstance(value, BaseModel):
+        return absolute_paths(value)
+    if isinstance(value, list):
+        return [_absolute(one, is_path) for one in value]
+    if is_path and isinstance(value, str) and "://" not in value:
+        return os.path.abspath(value)
+    return value

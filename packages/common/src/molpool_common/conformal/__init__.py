@@ -1,0 +1,20 @@
+"""Intervals and class sets that hold on exchangeable molecules, whatever model predicted them."""
+
+from molpool_common.conformal._classes import ClassCalibration
+from molpool_common.conformal._difficulty import Difficulty
+from molpool_common.conformal._intervals import (
+    IntervalCalibration,
+    conformity_scores,
+    needed_points,
+)
+from molpool_common.conformal._quantiles import jackknife_plus, weighted_quantile
+
+__all__ = [
+    "ClassCalibration",
+    "Difficulty",
+    "IntervalCalibration",
+    "conformity_scores",
+    "jackknife_plus",
+    "needed_points",
+    "weighted_quantile",
+]

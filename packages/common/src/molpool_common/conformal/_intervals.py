@@ -1,0 +1,333 @@
+"""Intervals of many tasks from errors on rows that did not train the model that predicted them.
+
+The engine is crepes (Boström 2022): its regressors take scores, difficulties and Mondrian bins as
+plain arrays, where MAPIE wraps and refits an estimator; MAPIE is the reference in the tests.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+from molpool_common._arrays import BoolArray, FloatArray, SignArray, StrArray
+from molpool_common._errors import InputError
+from molpool_common.conformal._difficulty import Difficulty
+from molpool_common.conformal._quantiles import ROUNDING, check_level, weighted_quantile
+
+
+def needed_points(level: float) -> int:
+    """Return the fewest calibration rows whose intervals at a level are finite: 1/α - 1."""
+    check_level(level)
+    return int(np.ceil((1 - ROUNDING) / (1 - level) - 1 - 1e-9))
+
+
+def conformity_scores(
+    y: FloatArray, mean: FloatArray, scale: FloatArray, censoring: SignArray | None = None
+) -> FloatArray:
+    """Return how far labels lie from predictions, over the scale.
+
+    Parameters
+    ----------
+    y, mean, scale : ndarray [N, T]
+        Labels (NaN for none), predictions and scales.
+    censoring : ndarray of int8 [N, T], optional
+        -1 where the true value is below the label, +1 where it is above. Such a label is off only
+        by what its bound proves.
+
+    Returns
+    -------
+    ndarray [N, T]
+        NaN without label or prediction.
+    """
+    error = y - mean
+    if censoring is not None:
+        error = np.where(censoring > 0, np.maximum(error, 0), error)
+        error = np.where(censoring < 0, np.minimum(error, 0), error)
+    return np.asarray(np.abs(error) / scale)
+
+
+@dataclass(frozen=True)
+class IntervalCalibration:
+    """Scores of T tasks, from which intervals of any level follow.
+
+    Make one with `fit`; `to_arrays` and `from_arrays` store it without pickle.
+
+    Parameters
+    ----------
+    scores : tuple of ndarray [n_t]
+        Of each task.
+    strata : tuple of ndarray of str [n_t], or None
+        Stratum of each score; intervals then hold within each stratum.
+    weights : tuple of ndarray [n_t], or None
+        Density ratio of each score under covariate shift.
+    difficulty : Difficulty
+        The scale of the scores.
+    """
+
+    scores: tuple[FloatArray, ...]
+    strata: tuple[StrArray, ...] | None = None
+    weights: tuple[FloatArray, ...] | None = None
+    difficulty: Difficulty = field(default_factory=Difficulty)
+
+    @classmethod
+    def fit(
+        cls,
+        y: FloatArray,
+        mean: FloatArray,
+        *,
+        features: FloatArray | None = None,
+        names: Sequence[str] = (),
+        difficulty: Difficulty | None = None,
+        strata: Sequence[str] | None = None,
+        weights: FloatArray | None = None,
+        censoring: SignArray | None = None,
+    ) -> Self:
+        """Return the calibration by rows that the model has not seen.
+
+        Parameters
+        ----------
+        y, mean : ndarray [N, T]
+            Labels, NaN for none, and predictions.
+        features : ndarray [N, T, D], optional
+            What widths may depend on.
+        names : sequence of str, length D
+            Of the features.
+        difficulty : Difficulty, optional
+            Of the features; by default the powers that shorten the intervals.
+        strata : sequence of str, length N, optional
+            Stratum of each row (Mondrian).
+        weights : ndarray [N], optional
+            Density ratio p(new) / p(calibration) of each row.
+        censoring : ndarray of int8 [N, T], optional
+            As `conformity_scores` takes it.
+
+        Raises
+        ------
+        InputError
+            If shapes differ, or strata and weights are both given.
+        """
+        _check_shapes(y, mean, features, strata, weights)
+        plain = conformity_scores(y, mean, np.ones(y.shape), censoring)
+        if difficulty is None:
+            difficulty = (
+                Difficulty() if features is None else Difficulty.choose(plain, features, names)
+            )
+        scores = plain / difficulty.scale(features, _shape(y))
+        there = np.isfinite(scores)
+        columns = range(y.shape[1])
+        kept = None if strata is None else np.array(strata, dtype=np.str_)
+        return cls(
+            tuple(scores[there[:, t], t] for t in columns),
+            None if kept is None else tuple(kept[there[:, t]] for t in columns),
+            None if weights is None else tuple(weights[there[:, t]] for t in columns),
+            difficulty,
+        )
+
+    @property
+    def n_points(self) -> tuple[int, ...]:
+        """Calibration rows of each task."""
+        return tuple(len(scores) for scores in self.scores)
+
+    def highest_level(self, t: int) -> float:
+        """Return the highest level at which task `t` has finite intervals, of all its rows."""
+        n = len(self.scores[t])
+        return n / (n + 1)
+
+    def half_widths(
+        self,
+        shape: tuple[int, int],
+        level: float,
+        *,
+        features: FloatArray | None = None,
+        strata: Sequence[str] | None = None,
+        weights: FloatArray | None = None,
+    ) -> FloatArray:
+        """Return half the width of each interval.
+
+        Parameters
+        ----------
+        shape : (int, int)
+            New rows M and tasks T.
+        level : float
+            Share of new rows to cover.
+        features : ndarray [M, T, D], optional
+            As in `fit`.
+        strata : sequence of str, length M, optional
+            As in `fit`; a stratum that calibrated nothing has infinite intervals.
+        weights : ndarray [M], optional
+            Density ratios, where the calibration has them.
+
+        Returns
+        -------
+        ndarray [M, T]
+            Infinite where too few rows calibrate for the level.
+
+        Raises
+        ------
+        InputError
+            If features, strata or weights are needed and not given.
+        """
+        check_level(level)
+        if (strata is None) != (self.strata is None):
+            raise InputError(
+                "strata",
+                expected="a stratum for each row" if self.strata else "none, as in calibration",
+                found="none" if strata is None else "some",
+            )
+        if (weights is None) != (self.weights is None):
+            raise InputError(
+                "weights",
+                expected="a weight for each row" if self.weights else "none, as in calibration",
+                found="none" if weights is None else "some",
+            )
+        scale = self.difficulty.scale(features, shape)
+        new = None if strata is None else np.array(strata, dtype=np.str_)
+        quantiles = [self._quantiles(t, shape[0], level, new, weights) for t in range(shape[1])]
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.stack(quantiles, axis=1) * scale)
+
+    def intervals(
+        self,
+        mean: FloatArray,
+        level: float,
+        *,
+        features: FloatArray | None = None,
+        strata: Sequence[str] | None = None,
+        weights: FloatArray | None = None,
+        limits: tuple[FloatArray, FloatArray] | None = None,
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the ends of the interval of each prediction.
+
+        Parameters
+        ----------
+        mean : ndarray [M, T]
+            Predictions.
+        level, features, strata, weights
+            As `half_widths` takes them.
+        limits : (ndarray [T], ndarray [T]), optional
+            What an assay can report at least and at most (infinite where it has no limit):
+            intervals end there.
+
+        Returns
+        -------
+        lower, upper : ndarray [M, T]
+        """
+        half = self.half_widths(
+            _shape(mean), level, features=features, strata=strata, weights=weights
+        )
+        lower, upper = mean - half, mean + half
+        if limits is None:
+            return lower, upper
+        return np.clip(lower, *limits), np.clip(upper, *limits)
+
+    def _quantiles(
+        self,
+        t: int,
+        m: int,
+        level: float,
+        strata: StrArray | None,
+        weights: FloatArray | None,
+    ) -> FloatArray:
+        from crepes import ConformalRegressor
+
+        scores = self.scores[t]
+        if self.weights is not None and weights is not None:
+            return weighted_quantile(scores, self.weights[t], weights, level)
+        known: BoolArray = np.full(m, bool(len(scores)))
+        bins = None
+        if self.strata is not None and strata is not None:
+            bins = self.strata[t]
+            # crepes gives a bin that it has not seen an interval of width 0.
+            known = np.isin(strata, bins)
+        result = np.full(m, np.inf)
+        if known.any():
+            regressor = ConformalRegressor().fit(scores, bins=bins)
+            with warnings.catch_warnings():
+                # Infinite widths are the answer here, and the callers say so.
+                warnings.filterwarnings("ignore", message="the no. of calibration examples")
+                ends = regressor.predict_int(
+                    np.zeros(int(known.sum())),
+                    bins=None if strata is None else strata[known],
+                    confidence=level - ROUNDING,
+                )
+            result[known] = ends[:, 1]
+        return result
+
+    def to_arrays(self) -> dict[str, Any]:
+        """Return arrays that hold all of it, for an npz file without pickle."""
+        lengths = np.array(self.n_points, dtype=np.int64)
+        arrays: dict[str, Any] = {
+            "lengths": lengths,
+            "scores": np.concatenate([*self.scores, np.empty(0)]),
+            "difficulty_names": np.array(self.difficulty.names, dtype=np.str_),
+            "difficulty_powers": np.array(self.difficulty.powers, dtype=np.float64),
+            "difficulty_floors": np.array(self.difficulty.floors, dtype=np.float64),
+        }
+        if self.strata is not None:
+            arrays["strata"] = np.concatenate([*self.strata, np.empty(0, dtype=np.str_)])
+        if self.weights is not None:
+            arrays["weights"] = np.concatenate([*self.weights, np.empty(0)])
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
+        """Return what `to_arrays` stored.
+
+        Raises
+        ------
+        InputError
+            If an array is missing, of another length, or not finite.
+        """
+        try:
+            lengths = np.asarray(arrays["lengths"], dtype=np.int64)
+            scores = np.asarray(arrays["scores"], dtype=np.float64)
+            difficulty = Difficulty(
+                tuple(str(name) for name in arrays["difficulty_names"]),
+                tuple(float(p) for p in arrays["difficulty_powers"]),
+                tuple(float(f) for f in arrays["difficulty_floors"]),
+            )
+        except KeyError as error:
+            raise InputError(
+                "calibration", expected=f"an array {error}", found="none of this name"
+            ) from None
+        whole = int(lengths.sum()) == len(scores) and bool((lengths >= 0).all())
+        if not whole or not np.isfinite(scores).all() or (scores < 0).any():
+            raise InputError(
+                "calibration",
+                expected=f"{int(lengths.sum())} finite scores that are not negative",
+                found=f"{len(scores)} numbers",
+            )
+        cuts = np.cumsum(lengths)[:-1]
+
+        def parts(name: str) -> tuple[Any, ...] | None:
+            return tuple(np.split(np.asarray(arrays[name]), cuts)) if name in arrays else None
+
+        return cls(tuple(np.split(scores, cuts)), parts("strata"), parts("weights"), difficulty)
+
+
+def _shape(values: FloatArray) -> tuple[int, int]:
+    return values.shape[0], values.shape[1]
+
+
+def _check_shapes(
+    y: FloatArray,
+    mean: FloatArray,
+    features: FloatArray | None,
+    strata: Sequence[str] | None,
+    weights: FloatArray | None,
+) -> None:
+    if y.ndim != 2 or y.shape != mean.shape:
+        raise InputError("mean", expected=f"predictions of shape {y.shape}", found=f"{mean.shape}")
+    if features is not None and features.shape[:2] != y.shape:
+        raise InputError(
+            "features", expected=f"shape {y.shape} and one more", found=f"{features.shape}"
+        )
+    for name, values in (("strata", strata), ("weights", weights)):
+        if values is not None and len(values) != len(y):
+            raise InputError(name, expected=f"{len(y)} values", found=str(len(values)))
+    if strata is not None and weights is not None:
+        raise InputError("weights", expected="none beside strata", found="both")

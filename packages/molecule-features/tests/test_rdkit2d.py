@@ -1,0 +1,55 @@
+"""Descriptors of RDKit, held against RDKit's own calls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from molecule_features import featurize
+from molpool_common import Float32Array
+from rdkit import Chem
+from rdkit.Chem import Descriptors
+
+OWN = {name: function for name, function in Descriptors.descList if name != "Ipc"}
+
+
+def reference(smiles: str) -> Float32Array:
+    """Return what RDKit computes, NaN where it has no number in single precision."""
+    mol = Chem.MolFromSmiles(smiles)
+    values = []
+    for function in OWN.values():
+        try:
+            values.append(float(function(mol)))
+        except (ValueError, RuntimeError, ArithmeticError):
+            values.append(np.nan)
+    found = np.array(values)
+    return np.where(np.abs(found) < 3e38, found, np.nan).astype(np.float32)
+
+
+@pytest.mark.core
+def test_the_numbers_are_rdkits(drugs: list[str], odd: list[str]) -> None:
+    found = featurize([*drugs, *odd], "rdkit2d", cache=None)
+    assert found.names == tuple(OWN)
+    expected = np.stack([reference(text) for text in [*drugs, *odd]])
+    # Half a dozen are summed in another order: a few units of the last digit of single precision.
+    np.testing.assert_allclose(found.values, expected, rtol=2e-6, atol=1e-6)
+
+
+def test_ipc_is_left_out_and_its_average_is_there(drugs: list[str]) -> None:
+    found = featurize(drugs, "rdkit2d", cache=None)
+    assert "Ipc" not in found.names
+    assert "AvgIpc" in found.names
+
+
+def test_undefined_descriptors_are_nan_not_infinity() -> None:
+    # Gasteiger has no parameters for platinum: RDKit's charges are NaN, their extremes infinite.
+    found = featurize(["N[Pt](N)(Cl)Cl"], "rdkit2d", cache=None)
+    assert not np.isinf(found.values).any()
+    assert np.isnan(found.values[0, found.names.index("MaxPartialCharge")])
+    assert found.values[0, found.names.index("MolWt")] == pytest.approx(298.03, abs=0.01)
+    assert found.reasons == [""]
+
+
+def test_a_large_molecule_has_finite_descriptors() -> None:
+    found = featurize(["CC(=O)NCC(=O)" * 1 + "NCC(=O)" * 60 + "O"], "rdkit2d", cache=None)
+    assert found.reasons == [""]
+    assert np.isfinite(found.block("rdkit2d")).sum() > 200

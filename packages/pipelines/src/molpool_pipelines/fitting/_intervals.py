@@ -1,0 +1,135 @@
+"""Intervals for the rows of a run, whatever kind of model predicted them.
+
+Rows that the models have not seen calibrate (the validation split, or all rows out of fold); the
+test rows get intervals, and show whether these hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from molpool_common import FloatArray, parse_smiles
+
+from molpool_pipelines.fitting._predicted import PredictedRows
+from molpool_pipelines.models import LEVEL, Calibration
+from molpool_pipelines.scores import NearestTraining
+from molpool_pipelines.tables import TaskType
+
+_MOST_PAIRS = 2_000_000_000
+"""Pairs of molecules whose similarity takes about a minute; beyond, widths depend on the models'
+own spread alone."""
+
+
+def calibrate(
+    parts: Sequence[PredictedRows],
+    kinds: Sequence[TaskType],
+    *,
+    level: float = LEVEL,
+    limits: tuple[FloatArray, FloatArray] | None = None,
+) -> tuple[list[PredictedRows], Calibration | None]:
+    """Return the rows, those of the test split with intervals, and what gives them.
+
+    Parameters
+    ----------
+    parts : sequence of PredictedRows
+        All rows of the run.
+    kinds : sequence of {"regression", "classification"}, length T
+        Of the tasks.
+    level : float
+        Share of new molecules that the intervals shall cover.
+    limits : (ndarray [T], ndarray [T]), optional
+        Floor and ceiling of each assay.
+
+    Returns
+    -------
+    parts : list of PredictedRows
+        As given where no row validates.
+    calibration : Calibration or None
+    """
+    unseen = [part for part in parts if part.split == "val"]
+    if not unseen:
+        return list(parts), None
+    tables = [part.table for part in unseen]
+    signs = [
+        np.zeros(t.targets.shape, dtype=np.int8) if t.censoring is None else t.censoring
+        for t in tables
+    ]
+    calibration = Calibration.fit(
+        np.concatenate([t.targets for t in tables]),
+        np.concatenate([part.mean for part in unseen]),
+        kinds,
+        sd=_joined([part.sd for part in unseen]),
+        distance=_joined([part.distance for part in unseen]),
+        censoring=np.concatenate(signs),
+        limits=limits,
+    )
+    return [_with_ends(part, calibration, level) for part in parts], calibration
+
+
+def _with_ends(part: PredictedRows, calibration: Calibration, level: float) -> PredictedRows:
+    # Those of rows that calibrate would cover by construction.
+    if part.split != "test":
+        return part
+    ends = calibration.ends(part.mean, level, sd=part.sd, distance=part.distance)
+    return replace(part, ends=ends)
+
+
+def _joined(each: Sequence[FloatArray | None]) -> FloatArray | None:
+    there = [values for values in each if values is not None]
+    return np.concatenate(there) if len(there) == len(each) else None
+
+
+def distance_to(known: Sequence[str], smiles: Sequence[str]) -> FloatArray | None:
+    """Return 1 - Tanimoto similarity of each molecule to the nearest of those that trained.
+
+    Parameters
+    ----------
+    known, smiles : sequence of str
+        Molecules that parse.
+
+    Returns
+    -------
+    ndarray [N] or None
+        None where none trained, or pairs are too many.
+    """
+    distinct = list(dict.fromkeys(known))
+    if not distinct or len(distinct) * len(smiles) > _MOST_PAIRS:
+        return None
+    mols = [[mol for mol in parse_smiles(s).mols if mol is not None] for s in (distinct, smiles)]
+    if not mols[1]:
+        return np.empty(0)
+    return np.asarray(1 - NearestTraining(mols[0]).find(mols[1]).similarity)
+
+
+def coverage(part: PredictedRows, level: float) -> dict[str, dict[str, Any]]:
+    """Return how often intervals hold: by task level, labels, share inside and median width.
+
+    Parameters
+    ----------
+    part : PredictedRows
+        With intervals.
+    level : float
+        That they are of.
+    """
+    assert part.ends is not None
+    lower, upper = part.ends
+    table = part.table
+    found: dict[str, dict[str, Any]] = {}
+    signs = np.zeros(table.targets.shape) if table.censoring is None else table.censoring
+    # A bound counts as outside only if it proves that the value is.
+    above = (table.targets > upper) & (signs >= 0)
+    below = (table.targets < lower) & (signs <= 0)
+    for t, task in enumerate(table.task_names):
+        width = upper[:, t] - lower[:, t]
+        rows = np.isfinite(table.targets[:, t]) & np.isfinite(width)
+        if rows.any():
+            found[task] = {
+                "level": level,
+                "n": int(rows.sum()),
+                "inside": float(1 - (above | below)[rows, t].mean()),
+                "median_width": float(np.median(width[rows])),
+            }
+    return found

@@ -1,0 +1,53 @@
+"""Rows of a run with what its models say of them, whatever kind of model it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from molpool_common import FloatArray
+
+from molpool_pipelines.runs import SplitName
+from molpool_pipelines.tables import MoleculeTable, exact_labels
+
+
+@dataclass(frozen=True)
+class PredictedRows:
+    """Rows of a split that the same models predict, with what they say.
+
+    Parameters
+    ----------
+    split : {"train", "val", "test"}
+        That they are of.
+    table : MoleculeTable [N]
+        The rows.
+    mean : ndarray [N, T]
+        Predictions.
+    sd : ndarray [N, T] or None
+        Their uncertainty; None where the models have none.
+    fold : int or None
+        The fold, from 0, whose models predict them; None: all models.
+    with_folds : bool
+        Whether the run has folds, so that the rows name theirs.
+    each : sequence of ndarray [N, T]
+        Predictions of each member of an ensemble.
+    ends : (ndarray [N, T], ndarray [N, T]) or None
+        Lower and upper end of the intervals; infinite where too few rows calibrate.
+    distance : ndarray [N] or None
+        1 - Tanimoto similarity to the nearest molecule that trained what predicts the row.
+    """
+
+    split: SplitName
+    table: MoleculeTable
+    mean: FloatArray
+    sd: FloatArray | None = None
+    fold: int | None = None
+    with_folds: bool = False
+    each: Sequence[FloatArray] = ()
+    ends: tuple[FloatArray, FloatArray] | None = None
+    distance: FloatArray | None = None
+
+    @property
+    def exact(self) -> FloatArray:
+        """Targets [N, T] that are no bounds."""
+        return exact_labels(self.table.targets, self.table.censoring)

@@ -1,0 +1,246 @@
+"""What a run says of every row and how well it says it, whatever kind of model it trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from molpool_common import (
+    IN_UNITS,
+    LABELS,
+    FloatArray,
+    Interval,
+    MetricTable,
+    RunFolder,
+    task_metrics,
+)
+
+from molpool_pipelines.fitting._intervals import calibrate, coverage
+from molpool_pipelines.fitting._predicted import PredictedRows
+from molpool_pipelines.models import LEVEL, Calibration, Kind
+from molpool_pipelines.reports import run_page
+from molpool_pipelines.runs import (
+    CALIBRATION,
+    LOWER,
+    METRICS,
+    PREDICTIONS,
+    REPORT,
+    SPLIT,
+    SPLITS,
+    UPPER,
+    Metrics,
+    SplitMetrics,
+    member_metrics,
+    reported_split,
+    truth_column,
+)
+from molpool_pipelines.scores import Resampling, predictions_of, score_tasks
+from molpool_pipelines.tables import TaskType
+
+SHOWN: Mapping[TaskType, tuple[str, ...]] = {
+    "regression": ("mae", "ma_rae", "rmse", "r2", "spearman"),
+    "classification": ("roc_auc", "average_precision"),
+}
+"""Metrics of the closing table, by task type; the files hold all."""
+
+SIGNS = {-1: "<", 0: "=", 1: ">"}
+
+
+@dataclass(frozen=True)
+class Results:
+    """Predictions of all rows and metrics by split of a run, whatever kind of model it trained.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        A row per molecule or bag, as `docs/run_folder.md` describes it.
+    metrics : mapping of str to MetricTable
+        By split, of exact labels; a split without rows is absent. Those of an ensemble are of the
+        mean of its members.
+    by_member : sequence of MetricTable
+        Metrics of each member alone on the reported split; empty for a single model, and where
+        members predict different rows of it.
+    more : mapping of str to dict
+        By split, further fields of `SplitMetrics`.
+    calibration : Calibration or None
+        What gives intervals; None where no row validates.
+    """
+
+    predictions: pl.DataFrame
+    metrics: Mapping[str, MetricTable]
+    by_member: Sequence[MetricTable] = ()
+    more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    calibration: Calibration | None = None
+
+    @property
+    def reported(self) -> str:
+        """The split that counts: test, or validation where no row is for test."""
+        return reported_split(self.metrics)
+
+    def record(self, kind: Kind, name: str, notes: Sequence[str]) -> Metrics:
+        """Return what ``metrics.json`` holds, with intervals on the reported split.
+
+        Parameters
+        ----------
+        kind : {"chemprop", "mil", "tabular"}
+            What was trained.
+        name : str
+            Of the run.
+        notes : sequence of str
+            What the user should know before trusting the result.
+        """
+        # By way of the scoring command's own functions: an interval computed here would differ from
+        # it in resamples or seed, and one run would show several.
+        intervals = self._intervals(name)
+        splits = {}
+        for split, table in self.metrics.items():
+            reported = split == self.reported
+            # Intervals of training rows would look as if they said something about new molecules.
+            of = member_metrics(table, intervals if reported else None)
+            members = [member_metrics(m) for m in self.by_member] if reported else []
+            n = int((self.predictions[SPLIT] == split).sum())
+            more = self.more.get(split, {})
+            splits[split] = SplitMetrics(**dict(of), n=n, members=members, **more)
+        return Metrics(
+            kind=kind, name=name, reported=self.reported, splits=splits, notes=list(notes)
+        )
+
+    def _intervals(self, name: str) -> dict[tuple[str, str], Interval]:
+        """Return what `molpool-evaluate score` finds on the same rows, digit by digit."""
+        types = {t.task: t.task_type for table in self.metrics.values() for t in table.tasks}
+        found = predictions_of(self.predictions, name, task_types=types)
+        scored = score_tasks(found.of_split(self.reported), Resampling())
+        return {(s.task, s.metric): s.interval for s in scored if s.interval is not None}
+
+
+def results_of(
+    parts: Sequence[PredictedRows],
+    kinds: Sequence[TaskType],
+    *,
+    level: float = LEVEL,
+    limits: tuple[FloatArray, FloatArray] | None = None,
+) -> Results:
+    """Score each split, bounds left out, and give the test rows intervals that others calibrate.
+
+    Parameters
+    ----------
+    parts : sequence of PredictedRows
+        All rows, splits in the order train, val, test.
+    kinds : sequence of {"regression", "classification"}
+        Of the tasks.
+    level : float
+        Share of new molecules that the intervals shall cover.
+    limits : (ndarray [T], ndarray [T]), optional
+        Floor and ceiling of each assay, at which intervals end.
+    """
+    parts, calibration = calibrate(parts, kinds, level=level, limits=limits)
+    tasks = parts[0].table.task_names
+    metrics = {}
+    for split in SPLITS:
+        of_split = [p for p in parts if p.split == split]
+        if of_split:
+            # With folds a split has several parts; a metric is of all their rows together, not a
+            # mean over folds, which would weigh small folds more.
+            exact = np.concatenate([p.exact for p in of_split])
+            mean = np.concatenate([p.mean for p in of_split])
+            metrics[str(split)] = task_metrics(exact, mean, tasks, list(kinds))
+    reported = [p for p in parts if p.split == reported_split(metrics)]
+    with_ends = any(part.ends is not None for part in parts)
+    # With folds each member predicts other rows: their scores are not comparable.
+    alone = reported[0].each if len(reported) == 1 and len(reported[0].each) > 1 else ()
+    return Results(
+        pl.concat([_frame(part, with_ends=with_ends) for part in parts]),
+        metrics,
+        [task_metrics(reported[0].exact, one, tasks, list(kinds)) for one in alone],
+        {str(p.split): {"intervals": coverage(p, level)} for p in parts if p.ends is not None},
+        calibration,
+    )
+
+
+def _frame(part: PredictedRows, *, with_ends: bool) -> pl.DataFrame:
+    table = part.table
+    columns: list[pl.Series] = [
+        *table.origin.get_columns(),
+        pl.Series("SMILES", table.smiles),
+        pl.Series(SPLIT, [part.split] * len(table)),
+    ]
+    if table.quality is not None:
+        columns.append(pl.Series("quality", table.quality))
+    if part.with_folds:
+        columns.append(pl.Series("fold", [part.fold] * len(table), dtype=pl.Int64))
+    for t, task in enumerate(table.task_names):
+        columns.append(pl.Series(truth_column(task), table.targets[:, t]).fill_nan(None))
+        if table.censoring is not None:
+            signs = [SIGNS[code] for code in table.censoring[:, t].tolist()]
+            columns.append(pl.Series(f"{task} modifier", signs))
+        columns.append(pl.Series(f"{task} predicted", part.mean[:, t]))
+        if part.sd is not None:
+            columns.append(pl.Series(f"{task}_sd", part.sd[:, t]).fill_nan(None))
+        if with_ends:
+            nothing = np.full(part.mean.shape, np.nan)
+            for ending, ends in zip((LOWER, UPPER), part.ends or (nothing, nothing), strict=True):
+                columns.append(pl.Series(task + ending, ends[:, t]).fill_nan(None))
+    return pl.DataFrame(columns)
+
+
+def shown_rows(table: MetricTable) -> tuple[list[str], list[list[Any]]]:
+    """Return heads and rows of the closing table, the mean over tasks last."""
+    kinds = {score.task_type for score in table.tasks}
+    names = [name for kind, shown in SHOWN.items() if kind in kinds for name in shown]
+    rows: list[list[Any]] = [
+        [score.task, score.n, *(score.values.get(name) for name in names)] for score in table.tasks
+    ]
+    rows.append(mean_row(table, names))
+    return ["task", "labels", *(LABELS[n] for n in names)], rows
+
+
+def mean_row(table: MetricTable, names: Sequence[str]) -> list[Any]:
+    """Return the row of means over tasks; those of errors in the tasks' own units mean nothing."""
+    macro = table.macro()
+    # A mean of MAE over log units and minutes has no unit.
+    means = [macro[n].mean if n in macro and n not in IN_UNITS else None for n in names]
+    return ["mean over tasks", sum(score.n for score in table.tasks), *means]
+
+
+def write_results(
+    run: RunFolder,
+    results: Results,
+    kind: Kind,
+    notes: Sequence[str],
+    facts: Mapping[str, Any],
+    epochs: int,
+) -> Path:
+    """Write predictions, metrics and, from the folder alone, the page of the run.
+
+    Parameters
+    ----------
+    run : RunFolder
+        With its model and whatever else the page shows.
+    results : Results
+        Predictions and metrics.
+    kind : {"chemprop", "mil", "tabular"}
+        What was trained.
+    notes : sequence of str
+        What the user should know before trusting the result.
+    facts : mapping of str to value
+        For the summary of the page.
+    epochs : int
+        Of all models.
+
+    Returns
+    -------
+    Path
+        The page.
+    """
+    if results.calibration is not None:
+        run.write_file(CALIBRATION, results.calibration.save)
+    run.write_frame(PREDICTIONS, results.predictions)
+    # After the predictions that they are of: a folder with metrics lacks only the page.
+    run.write_json(METRICS, results.record(kind, run.path.name, notes).to_dict())
+    # Before the page, which reads facts and epochs from the log.
+    run.log("finished", epochs=epochs, facts=dict(facts))
+    return run.write_text(REPORT, run_page(run.path, run.path.name))

@@ -1,0 +1,37 @@
+"""The table of a run as it is today, to hold against what the run was started with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from molpool_common import load_config, read_yaml
+
+from molpool_pipelines.fitting._config import (
+    TrainChempropConfig,
+    TrainMILConfig,
+    TrainTabularConfig,
+)
+from molpool_pipelines.runs import CONFIG, TableRows
+
+
+def rows_of_run(folder: Path) -> TableRows:
+    """Return the digests of the table that the configuration of a run folder names, as it is now.
+
+    Raises
+    ------
+    InputError, MILError
+        If it cannot be read any more.
+    """
+    file = folder / CONFIG
+    values = read_yaml(file).data
+    if "task_kind" in values:
+        # torch takes seconds to import.
+        from molpool_pipelines.fitting._mil_run import read_inputs as read_bags
+
+        return read_bags(load_config(TrainMILConfig, file)).rows
+    from molpool_pipelines.fitting._inputs import read_rows
+
+    # Of models on features the key names several, of networks on graphs it is a section.
+    if isinstance(values.get("model"), list):
+        return read_rows(load_config(TrainTabularConfig, file))
+    return read_rows(load_config(TrainChempropConfig, file))

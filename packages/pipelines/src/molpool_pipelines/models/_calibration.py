@@ -1,0 +1,269 @@
+"""What turns a model's predictions into statements about error: intervals and probabilities.
+
+A run leaves it beside its model, fitted on rows that did not train what predicted them: the
+validation split, or all rows out of fold. It is the same for every kind of model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from zipfile import BadZipFile
+
+import numpy as np
+from molpool_common import (
+    ClassCalibration,
+    FloatArray,
+    InputError,
+    IntervalCalibration,
+    SignArray,
+    TaskType,
+    listed,
+    needed_points,
+)
+
+from molpool_pipelines.models._config import LEVEL
+
+FORMAT = 1
+"""Version of the file."""
+
+NEAR = 0.2
+"""Added to distances: a molecule that was trained on is predicted with the assay's error, not 0."""
+
+LEAST_OF_CLASS = 50
+"""Calibration rows of each class from which probabilities are calibrated: fewer leave only some
+steps of the isotonic fit, and molecules that the model tells apart become equal."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Calibration of T tasks.
+
+    Make one with `fit`; `save` and `load` keep it as plain arrays.
+
+    Parameters
+    ----------
+    task_types : tuple of {"regression", "classification"}, length T
+        What the tasks are.
+    intervals : IntervalCalibration
+        Of regression tasks; empty for the others.
+    classes : ClassCalibration
+        Of classification tasks; empty for the others.
+    floor, ceiling : ndarray [T]
+        What the assays can report; infinite where they have no limit.
+    """
+
+    task_types: tuple[TaskType, ...]
+    intervals: IntervalCalibration
+    classes: ClassCalibration
+    floor: FloatArray
+    ceiling: FloatArray
+
+    @classmethod
+    def fit(
+        cls,
+        y: FloatArray,
+        mean: FloatArray,
+        task_types: Sequence[TaskType],
+        *,
+        sd: FloatArray | None = None,
+        distance: FloatArray | None = None,
+        censoring: SignArray | None = None,
+        limits: tuple[FloatArray, FloatArray] | None = None,
+    ) -> Self:
+        """Calibrate by rows that the model has not seen.
+
+        Parameters
+        ----------
+        y, mean : ndarray [N, T]
+            Labels, NaN for none, and predictions.
+        task_types : sequence of {"regression", "classification"}, length T
+            What the tasks are.
+        sd : ndarray [N, T], optional
+            Uncertainty that the model states, on which widths may depend.
+        distance : ndarray [N], optional
+            1 - Tanimoto similarity to the nearest training molecule, likewise.
+        censoring : ndarray of int8 [N, T], optional
+            -1 for labels that are upper bounds, +1 for lower ones.
+        limits : (ndarray [T], ndarray [T]), optional
+            Floor and ceiling of each assay.
+        """
+        regression = np.array([kind == "regression" for kind in task_types])
+        signs = np.zeros(y.shape, dtype=np.int8) if censoring is None else censoring
+        features = difficulty_features(mean.shape, sd, distance)
+        n_tasks = y.shape[1]
+        return cls(
+            tuple(task_types),
+            IntervalCalibration.fit(
+                np.where(regression, y, np.nan),
+                mean,
+                features=features.values,
+                names=features.names,
+                censoring=signs,
+            ),
+            ClassCalibration.fit(np.where(regression | (signs != 0), np.nan, y), mean),
+            np.full(n_tasks, -np.inf) if limits is None else limits[0],
+            np.full(n_tasks, np.inf) if limits is None else limits[1],
+        )
+
+    def ends(
+        self,
+        mean: FloatArray,
+        level: float = LEVEL,
+        *,
+        sd: FloatArray | None = None,
+        distance: FloatArray | None = None,
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return lower and upper ends of the intervals; NaN for classes.
+
+        Parameters
+        ----------
+        mean : ndarray [M, T]
+            Predictions.
+        level : float
+            Share of new molecules to cover.
+        sd, distance : ndarray, optional
+            As in `fit`, where widths depend on them.
+
+        Returns
+        -------
+        lower, upper : ndarray [M, T]
+            Infinite where too few rows calibrate for the level.
+        """
+        features = difficulty_features(mean.shape, sd, distance)
+        lower, upper = self.intervals.intervals(
+            mean,
+            level,
+            features=features.of(self.intervals.difficulty.names),
+            limits=(self.floor, self.ceiling),
+        )
+        regression = np.array([kind == "regression" for kind in self.task_types])
+        return np.where(regression, lower, np.nan), np.where(regression, upper, np.nan)
+
+    def probabilities(self, mean: FloatArray) -> FloatArray:
+        """Return predictions [M, T] with the probabilities of classes calibrated.
+
+        Those of classes with fewer than `LEAST_OF_CLASS` calibration rows stay the model's.
+        """
+        enough = [
+            min(int(c.sum()), len(c) - int(c.sum())) >= LEAST_OF_CLASS for c in self.classes.classes
+        ]
+        return np.where(enough, self.classes.calibrated(mean), mean)
+
+    @property
+    def needs_distance(self) -> bool:
+        """Whether widths depend on the distance to training molecules."""
+        difficulty = self.intervals.difficulty
+        powers = dict(zip(difficulty.names, difficulty.powers, strict=True))
+        return powers.get("distance", 0.0) > 0
+
+    def notes(self, tasks: Sequence[str], level: float = LEVEL) -> list[str]:
+        """Return what the user should know of intervals at a level.
+
+        Parameters
+        ----------
+        tasks : sequence of str, length T
+            Names of the tasks.
+        level : float
+            Share of new molecules to cover.
+        """
+        regression = [t for t, kind in enumerate(self.task_types) if kind == "regression"]
+        if not regression:
+            return []
+        points = self.intervals.n_points
+        counts = [points[t] for t in regression]
+        span = str(counts[0]) if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
+        words = [f"Intervals at {level:.0%} rest on {span} calibration molecules per task."]
+        needed = needed_points(level)
+        thin = [tasks[t] for t in regression if points[t] < needed]
+        if thin:
+            words.append(
+                f"Without intervals, as {level:.0%} needs {needed} calibration molecules: "
+                f"{listed(thin)}."
+            )
+        return words
+
+    def save(self, path: Path) -> None:
+        """Write all of it to one npz file of plain arrays."""
+        arrays: dict[str, Any] = {
+            "format": np.array(FORMAT),
+            "task_types": np.array(self.task_types, dtype=np.str_),
+            "floor": self.floor,
+            "ceiling": self.ceiling,
+            **{f"intervals.{k}": v for k, v in self.intervals.to_arrays().items()},
+            **{f"classes.{k}": v for k, v in self.classes.to_arrays().items()},
+        }
+        with path.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged or of a later version.
+        """
+        try:
+            # Opened here: of a damaged archive, numpy would leave the file open.
+            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            if int(arrays["format"]) > FORMAT:
+                raise InputError(
+                    "calibration",
+                    expected=f"format {FORMAT}",
+                    found=str(int(arrays["format"])),
+                    where=str(path),
+                    hint="A later version of molpool wrote it.",
+                )
+            types: tuple[Any, ...] = tuple(str(kind) for kind in arrays["task_types"])
+            floor, ceiling = arrays["floor"], arrays["ceiling"]
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                "calibration", expected="a file of ours", found=str(error), where=str(path)
+            ) from None
+        return cls(
+            types,
+            IntervalCalibration.from_arrays(_under("intervals.", arrays)),
+            ClassCalibration.from_arrays(_under("classes.", arrays)),
+            floor,
+            ceiling,
+        )
+
+
+def _under(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+@dataclass(frozen=True)
+class DifficultyFeatures:
+    """What widths may depend on: D features of N rows and T tasks, by name."""
+
+    names: tuple[str, ...]
+    values: FloatArray | None
+
+    def of(self, names: Sequence[str]) -> FloatArray | None:
+        """Return the features of these names [N, T, D'], None where one is not there."""
+        if self.values is None or not set(names) <= set(self.names):
+            return None
+        return self.values[:, :, [self.names.index(name) for name in names]]
+
+
+def difficulty_features(
+    shape: tuple[int, ...], sd: FloatArray | None, distance: FloatArray | None
+) -> DifficultyFeatures:
+    """Return the features that are there; a row without one has the mean of the others."""
+    found: dict[str, FloatArray] = {}
+    if sd is not None and np.isfinite(sd).any():
+        found["sd"] = sd
+    if distance is not None:
+        found["distance"] = np.broadcast_to(distance[:, None] + NEAR, shape)
+    if not found:
+        return DifficultyFeatures((), None)
+    filled = [np.where(np.isfinite(v), v, np.nanmean(v)) for v in found.values()]
+    return DifficultyFeatures(tuple(found), np.stack(filled, axis=2))

@@ -1,0 +1,112 @@
+"""The models on features that a run can name, and how they are made.
+
+Adding one is a function here and its name in `MemberName`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from molpool_common import Float32Array, FloatArray, TaskType
+
+if TYPE_CHECKING:
+    from molecule_features import Block
+    from multitask_models import MultitaskModel
+
+MemberName = Literal["mlp", "gp", "lightgbm", "forest", "extra_trees", "neighbours", "mean"]
+MEMBERS: tuple[MemberName, ...] = get_args(MemberName)
+
+WORDS: Mapping[MemberName, str] = {
+    "mlp": "multi-task network",
+    "gp": "multi-task Gaussian process",
+    "lightgbm": "LightGBM",
+    "forest": "random forest",
+    "extra_trees": "extra trees",
+    "neighbours": "nearest neighbours",
+    "mean": "mean of the task",
+}
+"""What pages call them."""
+
+
+@dataclass(frozen=True)
+class MemberSettings:
+    """What a model is told beside its rows.
+
+    Parameters
+    ----------
+    blocks : tuple of Block
+        Of the features.
+    task_types : tuple of {"regression", "classification"}, length T
+        Of the tasks.
+    seed : int
+        Of weights, batches and trees.
+    find_limits : bool
+        Whether floors and ceilings of assays are looked for in the labels.
+    options : mapping of str to value
+        Parameters of the model that are not its defaults.
+    """
+
+    blocks: tuple[Block, ...]
+    task_types: tuple[TaskType, ...]
+    seed: int = 0
+    find_limits: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def common(self) -> dict[str, Any]:
+        """Return the parameters that every model takes."""
+        return {
+            "task_kinds": list(self.task_types),
+            "limits": "auto" if self.find_limits else None,
+            **self.options,
+        }
+
+
+def build_member(name: MemberName, settings: MemberSettings) -> MultitaskModel:
+    """Return a model that is not fitted."""
+    model, options = _BUILD[name]
+    return model()(**options(settings), **settings.common())
+
+
+def load_member(name: MemberName, path: Path) -> MultitaskModel:
+    """Read a fitted model of a kind, from plain arrays."""
+    return _BUILD[name][0]().load(path)
+
+
+def predict_member(model: MultitaskModel, X: Float32Array) -> tuple[FloatArray, FloatArray]:
+    """Return predictions and their standard deviations [N, T], NaN where the model has none."""
+    from multitask_models import ModelError
+
+    try:
+        mean, sd = model.predict(X, return_std=True)
+    except ModelError:
+        mean = model.predict(X)
+        assert isinstance(mean, np.ndarray)
+        return mean, np.full(mean.shape, np.nan)
+    return mean, sd
+
+
+def _mlp() -> type[MultitaskModel]:
+    from multitask_models import MultitaskMLP
+
+    return MultitaskMLP
+
+
+def _gp() -> type[MultitaskModel]:
+    from multitask_models import MultitaskGP
+
+    return MultitaskGP
+
+
+def _blocks_and_seed(settings: MemberSettings) -> dict[str, Any]:
+    widths = [block.width for block in settings.blocks]
+    return {"blocks": widths, "random_state": settings.seed}
+
+
+_BUILD: dict[
+    MemberName,
+    tuple[Callable[[], type[MultitaskModel]], Callable[[MemberSettings], dict[str, Any]]],
+] = {"mlp": (_mlp, _blocks_and_seed), "gp": (_gp, _blocks_and_seed)}

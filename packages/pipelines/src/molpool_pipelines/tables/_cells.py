@@ -1,0 +1,169 @@
+"""What is asked of a table of molecules, and what its rows say of their quality and time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from molpool_common import InputError, did_you_mean, listed, parse_times, require_columns
+
+from molpool_pipelines.tables._table_config import DataConfig, OnBadSmiles, SourceConfig
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of a table is read, and how strictly.
+
+    Parameters
+    ----------
+    config : DataConfig
+        Targets, and the split that may want times.
+    quality_column : str or None
+        Column of quality labels, where a source does not give one label for all its rows; None
+        if they are not needed.
+    qualities : sequence of str or None
+        The labels that may stand there; None: any.
+    on_bad_smiles : {"error", "drop", "keep"}
+        Whether rows whose SMILES do not parse are faults, or are left out and listed.
+    min_labels : int
+        Fewest labels that a task may have.
+    check_times : bool
+        Whether times must read as times; otherwise they may be names of any kind.
+    target_key : str
+        What named the targets, for messages.
+    """
+
+    config: DataConfig
+    quality_column: str | None = None
+    qualities: Sequence[str] | None = None
+    on_bad_smiles: OnBadSmiles = "error"
+    min_labels: int = 0
+    check_times: bool = True
+    target_key: str = "data.target_columns"
+
+    @property
+    def strict(self) -> bool:
+        """Whether every row counts, whatever its SMILES."""
+        return self.on_bad_smiles == "error"
+
+
+def read_quality(
+    part: pl.DataFrame, source: SourceConfig, wanted: Wanted, rows: pl.Series, where: str
+) -> list[str] | None:
+    """Return the quality labels of rows, where they are needed; parameters as of `read_times`.
+
+    Raises
+    ------
+    InputError
+        If the column is missing, or a row has no label or an unknown one.
+    """
+    column, of_source = wanted.quality_column, source.quality
+    if column is None:
+        return None
+    if of_source is not None:
+        # A label of the source takes precedence: stacked tables often lack the column.
+        labels = pl.Series([of_source] * part.height, dtype=pl.String)
+    else:
+        key = "joint_sampling.curriculum.quality_col"
+        require_columns(part, [column], key=key, where=where)
+        labels = part[column].cast(pl.String)
+    missing = labels.is_null().arg_true()
+    if len(missing):
+        numbers = rows.gather(missing)
+        raise InputError(
+            f"column {column!r}",
+            expected="a quality label in every row",
+            found=f"none in row {numbers[0]}",
+            where=where,
+            hint=f"Rows: {listed(numbers.to_list())}." if len(numbers) > 1 else None,
+        )
+    if wanted.qualities is not None:
+        _check_quality(labels, column, wanted.qualities, rows, where)
+    return labels.to_list()
+
+
+def _check_quality(
+    labels: pl.Series, column: str, qualities: Sequence[str], rows: pl.Series, where: str
+) -> None:
+    unknown = (~labels.is_in(list(qualities))).arg_true()
+    if not len(unknown):
+        return
+    label = labels[int(unknown[0])]
+    names = labels.gather(unknown).unique(maintain_order=True).to_list()
+    more = f" {len(unknown)} rows have {listed([repr(n) for n in names], 5)}."
+    raise InputError(
+        f"column {column!r}",
+        expected="a label of joint_sampling.curriculum.qualities",
+        found=f"{label!r} in row {rows[int(unknown[0])]}",
+        where=where,
+        hint=did_you_mean(label, qualities) + (more if len(unknown) > 1 else ""),
+    )
+
+
+def read_times(
+    part: pl.DataFrame, source: SourceConfig, wanted: Wanted, rows: pl.Series, where: str
+) -> list[Any] | None:
+    """Return the times of rows, where the split asks for them.
+
+    Parameters
+    ----------
+    part : DataFrame
+        The rows.
+    source : SourceConfig
+        Whose rows they are.
+    wanted : Wanted
+        What is read.
+    rows : Series
+        Their numbers.
+    where : str
+        What messages call the table.
+
+    Raises
+    ------
+    InputError
+        If the column is missing, or a time does not read as the others do.
+    """
+    column = wanted.config.time_column
+    if wanted.config.split_type != "time" or column is None:
+        return None
+    # Rows for training only need no time, as they are never split.
+    if not source.hold_out:
+        return [None] * part.height
+    require_columns(part, [column], key="data.time_column", where=where)
+    times = part[column].to_list()
+    if wanted.check_times:
+        _check_times(times, column, rows, where)
+    return times
+
+
+def _check_times(times: list[Any], column: str, rows: pl.Series, where: str) -> None:
+    try:
+        parse_times(times)
+    except InputError as error:
+        wrong = _unread_times(times)
+        place = f" in row {rows[wrong[0]]}" if wrong else ""
+        raise InputError(
+            f"column {column!r}",
+            expected=error.expected,
+            found=(f"{times[wrong[0]]!r}" if wrong else error.found) + place,
+            where=where,
+            hint=f"Rows: {listed([rows[i] for i in wrong])}." if len(wrong) > 1 else error.hint,
+        ) from None
+
+
+def _unread_times(times: list[Any]) -> list[int]:
+    """Return the rows, from 0, that do not read as the others do."""
+
+    def reads(*values: Any) -> bool:
+        try:
+            parse_times(list(values))
+        except InputError:
+            return False
+        return True
+
+    # A column is read one way: numbers before dates, dates before names that end in a number.
+    ways = [0.0, "2000-01-01", *(t for t in times if reads(t))]
+    way = next((way for way in ways if any(reads(way, t) for t in times)), None)
+    return [row for row, t in enumerate(times) if way is None or not reads(way, t)]

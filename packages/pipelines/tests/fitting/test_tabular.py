@@ -1,0 +1,157 @@
+"""Models on features, from a table to a run folder and back."""
+
+import numpy as np
+import polars as pl
+import pytest
+from molpool_common import InputError
+from molpool_pipelines.demo import build_demo
+from molpool_pipelines.fitting import TrainAutoConfig, TrainTabularConfig, train_auto, train_tabular
+from molpool_pipelines.fitting._auto import choose
+from molpool_pipelines.models import LEVEL, PredictConfig, load_model, predict_table
+from molpool_pipelines.runs import read_metrics
+from molpool_pipelines.tables import DataConfig
+
+TASKS = ["logP", "TPSA"]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """The demo's molecules with two properties that features tell well."""
+    from rdkit import Chem
+    from rdkit.Chem.Crippen import MolLogP
+    from rdkit.Chem.rdMolDescriptors import CalcTPSA
+
+    smiles = build_demo(n=240)["SMILES"].to_list()
+    mols = [Chem.MolFromSmiles(s) for s in smiles]
+    path = tmp_path_factory.mktemp("tabular") / "table.csv"
+    pl.DataFrame(
+        {
+            "SMILES": smiles,
+            "logP": [MolLogP(m) for m in mols],
+            "TPSA": [CalcTPSA(m) if i % 3 else None for i, m in enumerate(mols)],
+        }
+    ).write_csv(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(table, tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "run"
+    config = TrainTabularConfig(
+        data_path=str(table),
+        save_dir=str(path),
+        features="morgan_count",
+        folds=3,
+        mlp={"members": 2, "hidden": 64, "epochs": 30},
+        data=DataConfig(
+            target_columns=TASKS, split_ratios=(0.6, 0.2, 0.2), predict_path=str(table)
+        ),
+    )
+    return train_tabular(config)
+
+
+@pytest.mark.slow
+def test_all_rows_are_in_the_folder_once_and_the_test_rows_have_intervals(run, table):
+    found = pl.read_parquet(run / "predictions.parquet")
+    assert sorted(found["row"]) == list(range(1, 241))
+    assert set(found["split"]) == {"val", "test"}
+    test = found.filter(pl.col("split") == "test")
+    assert (test["logP_lower"] < test["logP predicted"]).all()
+    assert found.filter(pl.col("split") == "val")["logP_lower"].null_count() == found.height - 48
+    metrics = read_metrics(run / "metrics.json")
+    assert metrics.kind == "tabular"
+    assert metrics.splits["test"].tasks["logP"].metrics["ma_rae"].value < 0.7
+    held = metrics.splits["test"].intervals["logP"]
+    assert held["n"] == 48
+    # 48 rows at 90 %: fewer than 36 inside happens once in a thousand.
+    assert held["inside"] >= 0.75
+    assert (run / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_predict_gives_the_numbers_and_intervals_of_the_run(run, table, tmp_path):
+    output = tmp_path / "out.parquet"
+    predict_table(PredictConfig(model_dir=str(run), data_path=str(table), output=str(output)))
+    again = pl.read_parquet(output)
+    found = pl.read_parquet(run / "predictions.parquet").filter(pl.col("split") == "test")
+    same = again[found["row"].cast(pl.Int64) - 1]
+    for column in ("logP predicted", "logP_sd", "logP_lower", "TPSA_upper"):
+        np.testing.assert_allclose(same[column], found[column], rtol=1e-6)
+    unseen = pl.read_parquet(run / "predictions_table.parquet")
+    np.testing.assert_allclose(unseen["logP"], again["logP predicted"], rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_several_levels_give_nested_intervals(run, table, tmp_path):
+    output = tmp_path / "out.parquet"
+    config = PredictConfig(
+        model_dir=str(run), data_path=str(table), output=str(output), level=[0.5, LEVEL]
+    )
+    predict_table(config)
+    found = pl.read_parquet(output)
+    assert (found["logP_lower_90"] < found["logP_lower_50"]).all()
+    assert (found["logP_upper_50"] < found["logP_upper_90"]).all()
+    assert "logP_lower" not in found.columns
+
+
+@pytest.mark.slow
+def test_a_loaded_model_says_why_a_molecule_has_no_prediction(run):
+    predicted = load_model(run).predict(["CCO", "C" * 600], 1)
+    assert predicted.reasons[0] is None
+    assert "500" in predicted.reasons[1]
+    assert np.isnan(predicted.mean[1]).all()
+
+
+def test_levels_are_shares():
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        PredictConfig(level=[90])
+
+
+@pytest.mark.parametrize(
+    ("text", "right"), [("10m", True), ("90", True), ("0s", False), ("x", False)]
+)
+def test_a_time_budget_is_a_duration(text, right):
+    if right:
+        assert TrainAutoConfig(time_budget=text).time_budget == text
+    else:
+        with pytest.raises(ValueError, match="duration"):
+            TrainAutoConfig(time_budget=text)
+
+
+def test_auto_chooses_columns_and_split_and_says_so(table):
+    config, notes = choose(TrainAutoConfig(data_path=str(table)))
+    assert config.data.target_columns == TASKS
+    assert config.data.split_type == "scaffold"
+    assert any("logP" in note for note in notes)
+    assert any("other scaffolds" in note for note in notes)
+    named = TrainAutoConfig(data_path=str(table), data=DataConfig(target_columns=["TPSA"]))
+    assert choose(named)[0].data.target_columns == ["TPSA"]
+
+
+def test_auto_leaves_what_the_user_chose(table):
+    data = DataConfig(target_columns=["TPSA"], split_type="cluster")
+    config = TrainAutoConfig(data_path=str(table), data=data, choose_split=False)
+    assert choose(config) == (config, [])
+
+
+@pytest.mark.slow
+def test_models_that_take_longer_than_the_budget_are_left_out_and_said(table, tmp_path):
+    config = TrainAutoConfig(
+        data_path=str(table),
+        save_dir=str(tmp_path / "run"),
+        features="morgan_count",
+        model=["mlp", "gp"],
+        folds=2,
+        time_budget="0.001s",
+        mlp={"members": 1, "hidden": 16, "epochs": 2},
+    )
+    run = train_auto(config)
+    notes = read_metrics(run / "metrics.json").notes
+    assert any("Gaussian process left out" in note for note in notes)
+
+
+def test_a_table_without_numbers_is_refused(tmp_path):
+    path = tmp_path / "names.csv"
+    path.write_text("SMILES,name\nCCO,ethanol\nCCN,ethylamine\n")
+    with pytest.raises(InputError, match="a column of numbers"):
+        choose(TrainAutoConfig(data_path=str(path)))

@@ -1,0 +1,78 @@
+"""What a run keeps to give intervals and probabilities."""
+
+import numpy as np
+import pytest
+from molpool_common import InputError
+from molpool_pipelines.models import Calibration
+
+KINDS = ("regression", "classification")
+
+
+def rows(n=400, seed=0):
+    rng = np.random.default_rng(seed)
+    sd = rng.uniform(0.3, 2, size=(n, 2))
+    mean = rng.normal(size=(n, 2))
+    y = mean + rng.normal(scale=sd)
+    p = rng.uniform(size=n)
+    mean[:, 1], y[:, 1] = p, rng.uniform(size=n) < p
+    return y, mean, sd, rng.uniform(size=n)
+
+
+def test_intervals_are_of_values_and_cover_and_classes_have_none():
+    inside = []
+    for seed in range(0, 40, 2):
+        y, mean, sd, distance = rows(seed=seed)
+        new_y, new, new_sd, new_distance = rows(1000, seed=seed + 1)
+        calibration = Calibration.fit(y, mean, KINDS, sd=sd, distance=distance)
+        lower, upper = calibration.ends(new, 0.8, sd=new_sd, distance=new_distance)
+        inside.append(((lower <= new_y) & (new_y <= upper))[:, 0].mean())
+        assert np.isnan(lower[:, 1]).all()
+        assert not calibration.needs_distance
+    # 400 calibration rows: a draw has a standard deviation of .024, the mean of 20 one of .005.
+    assert np.mean(inside) == pytest.approx(0.8, abs=0.02)
+
+
+@pytest.mark.core
+def test_a_file_holds_all_of_it(tmp_path):
+    y, mean, sd, distance = rows()
+    limits = np.array([-1.0, -np.inf]), np.array([1.5, np.inf])
+    calibration = Calibration.fit(y, mean, KINDS, sd=sd, distance=distance, limits=limits)
+    calibration.save(tmp_path / "c.npz")
+    again = Calibration.load(tmp_path / "c.npz")
+    for one, other in zip(
+        calibration.ends(mean, sd=sd, distance=distance),
+        again.ends(mean, sd=sd, distance=distance),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(calibration.probabilities(mean), again.probabilities(mean))
+    assert again.ends(mean, sd=sd, distance=distance)[1][:, 0].max() == 1.5
+
+
+def test_a_cut_file_is_refused(tmp_path):
+    y, mean, *_ = rows(60)
+    path = tmp_path / "c.npz"
+    Calibration.fit(y, mean, KINDS).save(path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match="calibration"):
+        Calibration.load(path)
+
+
+def test_probabilities_are_calibrated_only_from_fifty_rows_of_each_class():
+    y, mean, *_ = rows(60)
+    assert (Calibration.fit(y, mean, KINDS).probabilities(mean) == mean).all()
+    y, mean, *_ = rows(400)
+    changed = Calibration.fit(y, mean, KINDS).probabilities(mean)
+    assert (changed[:, 0] == mean[:, 0]).all()
+    assert (changed[:, 1] != mean[:, 1]).any()
+
+
+def test_notes_say_how_many_rows_calibrate_and_which_tasks_have_too_few():
+    y, mean, *_ = rows(60)
+    y[5:, 0] = np.nan
+    calibration = Calibration.fit(y, mean, KINDS)
+    assert calibration.notes(["LogD", "active"], 0.9) == [
+        "Intervals at 90% rest on 5 calibration molecules per task.",
+        "Without intervals, as 90% needs 9 calibration molecules: LogD.",
+    ]
+    assert np.isinf(calibration.ends(mean, 0.9)[1][:, 0]).all()
