@@ -91,7 +91,7 @@ def test_features_of_fit_and_table_are_both_listed(refused, lab, pooled, tmp_pat
 
 def test_a_fault_late_in_the_table_leaves_no_half_file(refused, lab, pooled, tmp_path, with_value):
     test = pl.read_parquet(lab / "test.parquet")
-    bad = with_value(test, "run_covariate_0", float("nan"), row=test.height - 1)
+    bad = with_value(test, "run_covariate_0", float("inf"), row=test.height - 1)
     for suffix in ("csv", "parquet"):
         test.write_parquet(tmp_path / "a.parquet")
         bad.write_parquet(tmp_path / "b.parquet")

@@ -92,9 +92,9 @@ def test_features_of_tables_of_their_own(disk: Disk, tmp_path: Path) -> None:
     for name, frame in (("old3d", instances), ("old2d", per_bag)):
         frame.write_csv(tmp_path / f"{name}.csv")
     tables = {"features_3d": tmp_path / "old3d.csv", "features_2d": tmp_path / "old2d.csv"}
-    bags = BagData.from_features(molecules.with_columns(y=pl.lit(1.0)), label_columns=["y"],
+    bags = BagData.from_features(molecules.with_columns(t=pl.lit(1.0)), label_columns=["t"],
                                  task_kind="regression", **tables)  # fmt: skip
-    module = MILModule.from_data(MILConfig(tasks=["y"], task_kind="regression"), bags)
+    module = MILModule.from_data(MILConfig(tasks=["t"], task_kind="regression"), bags)
     run = save_run(
         tmp_path / "run", module, kind="features", **{k: str(v) for k, v in tables.items()}
     )
@@ -104,9 +104,9 @@ def test_features_of_tables_of_their_own(disk: Disk, tmp_path: Path) -> None:
     found = predict(disk, run, tmp_path / "t.csv", "--features-3d", tmp_path / "new3d.parquet")
     expected = BagData.from_features(molecules, features_3d=new, features_2d=per_bag)
     model = MILModule.load(run / "model.pt")
-    assert_allclose(found["y predicted"], mil_predict(model, expected)[:, 0], atol=1e-5)
+    assert_allclose(found["t predicted"], mil_predict(model, expected)[:, 0], atol=1e-5)
     assert found["SMILES"].to_list() == molecules["SMILES"].to_list()
-    assert "y decision" not in found.columns
+    assert "t decision" not in found.columns
 
 
 @pytest.mark.parametrize("given", [".", "models"])

@@ -21,6 +21,8 @@ def prepare(config: rt.PrepareConfig, arguments: Sequence[str]) -> None:
     screen.show_prepared(out, prepared)
     for name, rows in prepared.files.items():
         out.print(f"{path / name}: {rows.height:,} rows", soft_wrap=True)
+    if prepared.rejected.height:
+        out.print(f"{path / 'rejected.csv'}: {prepared.rejected.height:,} rows", soft_wrap=True)
 
 
 def fit(config: rt.FitConfig, arguments: Sequence[str]) -> None:

@@ -17,21 +17,27 @@ MOST_SCALES = 20
 
 def show_prepared(console: Console, prepared: rt.Prepared) -> None:
     """Print what became of the rows."""
-    counts, mapping = prepared.counts, prepared.mapping
+    counts, rows = prepared.counts, prepared.rows
     console.print(
         f"{counts['read']:,} rows read, {counts['kept']:,} kept:"
-        f" {mapping['species'].n_unique():,} species in"
-        f" {mapping['species_cluster'].n_unique():,} supercategories"
+        f" {rows['species'].n_unique():,} species in"
+        f" {rows['species_cluster'].n_unique():,} supercategories"
     )
-    dropped = {
+    others = {
+        "anchors": "are of anchors, whose times are covariates",
+        "empty_cells": "are empty cells",
+        "other_libraries": "are of other libraries",
         "without_supercategory": "without a supercategory are dropped",
         "without_subgroup": "without a subgroup are dropped",
         "without_target": "without a retention time are dropped",
+        "without_covariate": "without a value of some covariate are dropped",
         "capped": "are beyond the cap",
     }
-    for key, what in dropped.items():
-        if counts[key]:
+    for key, what in others.items():
+        if counts.get(key):
             console.print(f"{counts[key]:,} rows {what}")
+    for note in prepared.notes:
+        console.print(note, highlight=False, markup=False)
     for name in () if prepared.imputer is None else prepared.imputer.indicated:
         console.print(f"Gaps of {name} are the run's median, marked in {name}_missing.")
     if prepared.collisions.height:
@@ -75,9 +81,14 @@ def show_predictions(console: Console, predictions: rt.PredictionFile) -> None:
     console.print(f"{predictions.path}: {n_rows:,} rows", soft_wrap=True)
     if predictions.calibrated:
         console.print("Intervals are calibrated on runs held out from the fit.")
-    said = {"pair": "by coefficients of their own pair", "none": "without a prediction: never seen"}
     for level, n in predictions.levels.items():
-        console.print(f"  {n:>12,}  {said.get(level, f'by the level {level}')}")
+        said = "by coefficients of their own pair" if level == "pair" else f"by the level {level}"
+        if level != "none":
+            console.print(f"  {n:>12,}  {said}")
+    for reason, n in predictions.reasons.items():
+        console.print(f"  {n:>12,}  without a prediction: {reason}", highlight=False, markup=False)
+    if predictions.rejected is not None:
+        console.print(f"{predictions.rejected}: the rows without", soft_wrap=True)
 
 
 def show_evaluation(console: Console, evaluation: rt.Evaluation) -> None:

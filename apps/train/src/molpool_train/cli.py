@@ -20,7 +20,7 @@ from molpool_common import (
 )
 
 if TYPE_CHECKING:
-    from molpool_pipelines.fitting import TrainChempropConfig, TrainMILConfig, TrainTabularConfig
+    from molpool_pipelines.fitting import TrainChempropCommand, TrainMILCommand, TrainTabularConfig
     from molpool_pipelines.runs import RunConfig
 
 ConfigT = TypeVar("ConfigT", bound="RunConfig")
@@ -80,18 +80,18 @@ def _auto(argv: Sequence[str]) -> None:
 
 
 def _tabular(argv: Sequence[str]) -> None:
-    from molpool_pipelines.fitting import TrainTabularConfig, train_tabular
+    from molpool_pipelines.fitting import TrainTabularCommand, train_tabular
 
     words = "Train models on features of molecules."
-    config, name = _tabular_configuration(TrainTabularConfig, "tabular", words, argv)
+    config, name = _tabular_configuration(TrainTabularCommand, "tabular", words, argv)
     train_tabular(config, name=name, arguments=[PROG, "tabular", *argv])
 
 
 def _blend(argv: Sequence[str]) -> None:
-    from molpool_pipelines.fitting import TrainBlendConfig, train_tabular
+    from molpool_pipelines.fitting import TrainBlendCommand, train_tabular
 
     words = "Train several models on features, weighed by task."
-    config, name = _tabular_configuration(TrainBlendConfig, "blend", words, argv)
+    config, name = _tabular_configuration(TrainBlendCommand, "blend", words, argv)
     train_tabular(config, name=name, arguments=[PROG, "blend", *argv])
 
 
@@ -127,12 +127,12 @@ def _migrate(argv: Sequence[str]) -> int:
     return migrate_files(options.paths, output=options.output, dry_run=options.dry_run)
 
 
-def _configuration(argv: Sequence[str]) -> tuple[TrainChempropConfig, str]:
+def _configuration(argv: Sequence[str]) -> tuple[TrainChempropCommand, str]:
     """Return the configuration and the name of the run; a resumed run brings its own file."""
     return _resumed(_parse, argv, "chemprop")
 
 
-def _mil_configuration(argv: Sequence[str]) -> tuple[TrainMILConfig, str]:
+def _mil_configuration(argv: Sequence[str]) -> tuple[TrainMILCommand, str]:
     return _resumed(_parse_mil, argv, "mil")
 
 
@@ -148,12 +148,12 @@ def _resumed(
     return config, path.stem if path else name
 
 
-def _parse(argv: Sequence[str]) -> TrainChempropConfig:
-    from molpool_pipelines.fitting import TrainChempropConfig
+def _parse(argv: Sequence[str]) -> TrainChempropCommand:
+    from molpool_pipelines.fitting import TrainChempropCommand
     from sampling_core import migrate_legacy
 
     return parse_config(
-        TrainChempropConfig,
+        TrainChempropCommand,
         argv,
         prog=f"{PROG} chemprop",
         description="Train a multi-task Chemprop model from a table of SMILES.",
@@ -161,11 +161,11 @@ def _parse(argv: Sequence[str]) -> TrainChempropConfig:
     )
 
 
-def _parse_mil(argv: Sequence[str]) -> TrainMILConfig:
-    from molpool_pipelines.fitting import TrainMILConfig
+def _parse_mil(argv: Sequence[str]) -> TrainMILCommand:
+    from molpool_pipelines.fitting import TrainMILCommand
 
     return parse_config(
-        TrainMILConfig,
+        TrainMILCommand,
         argv,
         prog=f"{PROG} mil",
         description="Train attention over the conformers of molecules, or over other bags.",

@@ -48,6 +48,11 @@ from ._folders import check_free as check_free
 from ._folders import default_folder as default_folder
 from ._folders import user_cache as user_cache
 from ._folders import write_text as write_text
+from ._ids import IdColumn as IdColumn
+from ._ids import IdKind as IdKind
+from ._ids import Ids as Ids
+from ._ids import IdSpelling as IdSpelling
+from ._ids import joint_ids as joint_ids
 from ._lightning import EpochRecorder as EpochRecorder
 from ._lightning import EpochShuffle as EpochShuffle
 from ._lightning import KeepBestAndLast as KeepBestAndLast
@@ -88,6 +93,8 @@ from ._report import Table as Table
 from ._report import Text as Text
 from ._report import Widget as Widget
 from ._report import render_report as render_report
+from ._standardize import Standardized as Standardized
+from ._standardize import standardize as standardize
 from ._tables import CHUNK_ROWS as CHUNK_ROWS
 from ._tables import MISSING as MISSING
 from ._tables import check_file as check_file
@@ -126,10 +133,20 @@ from .metrics import resampled_scores as resampled_scores
 from .metrics import roc_auc as roc_auc
 from .metrics import spearman as spearman
 from .metrics import task_metrics as task_metrics
+from .splits import GivenSplit as GivenSplit
 from .splits import Split as Split
+from .splits import SplitName as SplitName
+from .splits import Standardize as Standardize
+from .splits import assign_rows as assign_rows
+from .splits import joined_groups as joined_groups
 from .splits import kfold as kfold
 from .splits import molecule_groups as molecule_groups
+from .splits import on_two_sides as on_two_sides
+from .splits import overlap_words as overlap_words
+from .splits import read_split_file as read_split_file
 from .splits import split as split
+from .splits import split_names as split_names
+from .splits import without_overlap as without_overlap
 from .splits._methods import parse_times as parse_times
 
 __version__: str

@@ -23,7 +23,8 @@ class MoleculeTable:
     smiles : list of str
         SMILES as given; each parses.
     groups : list of str
-        First block of the InChIKey: rows of equal block are one molecule.
+        First block of the InChIKey of the structure that is compared, by default the parent: rows
+        of equal block are one molecule.
     targets : ndarray [N, T]
         Values after conversion, NaN where there is no label.
     quality : list of str or None
@@ -39,6 +40,19 @@ class MoleculeTable:
     censoring : ndarray of int8 [N, T] or None
         -1 where a target is an upper bound (``<``), +1 where it is a lower one (``>``), 0 where it
         is the value; None where no column says so.
+    structures : list of str or None
+        SMILES of the structure that is compared (`standardize`), for scaffolds and clusters; None
+        where it is that of `smiles`.
+    series : list or None
+        Key of the molecules and series that stay on one side of every split (`joined_groups`);
+        None where molecules alone do.
+    given : list of str or None
+        Split that the user gave each row: train, val, test, or "" where a method divides.
+    n_as_given : int
+        Molecules of the tables as read that could not be standardised, for their size or by RDKit:
+        they are compared as given.
+    columns : tuple of str
+        All columns of the tables as read, used or not.
     """
 
     task_names: tuple[str, ...]
@@ -51,22 +65,44 @@ class MoleculeTable:
     origin: pl.DataFrame
     dropped: pl.DataFrame
     censoring: SignArray | None = None
+    structures: list[str] | None = None
+    series: list[Any] | None = None
+    given: list[str] | None = None
+    n_as_given: int = 0
+    columns: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.smiles)
 
+    @property
+    def units(self) -> list[str]:
+        """Key of what stays on one side of every split: the molecule, or all of its series."""
+        return self.groups if self.series is None else self.series
+
+    @property
+    def compared(self) -> list[str]:
+        """SMILES of the structures that are compared."""
+        return self.smiles if self.structures is None else self.structures
+
     def take(self, rows: IntArray) -> MoleculeTable:
         """Return the rows at these positions, in this order."""
+
+        def some(column: list[Any] | None) -> list[Any] | None:
+            return None if column is None else [column[i] for i in rows]
+
         return replace(
             self,
             smiles=[self.smiles[i] for i in rows],
             groups=[self.groups[i] for i in rows],
             targets=self.targets[rows],
-            quality=[self.quality[i] for i in rows] if self.quality is not None else None,
-            times=[self.times[i] for i in rows] if self.times is not None else None,
+            quality=some(self.quality),
+            times=some(self.times),
             hold_out=self.hold_out[rows],
             origin=self.origin[rows],
             censoring=self.censoring[rows] if self.censoring is not None else None,
+            structures=some(self.structures),
+            series=some(self.series),
+            given=some(self.given),
         )
 
     def of_tasks(self, columns: Sequence[int]) -> MoleculeTable:
@@ -101,7 +137,27 @@ def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
         origin=pl.concat([p.origin for p in parts]),
         dropped=pl.concat([p.dropped for p in parts]),
         censoring=_stacked_censoring(parts),
+        structures=[s for p in parts for s in p.compared]
+        if any(p.structures is not None for p in parts)
+        else None,
+        series=[s for p in parts for s in p.units]
+        if any(p.series is not None for p in parts)
+        else None,
+        given=_stacked_splits(parts),
+        n_as_given=sum(p.n_as_given for p in parts),
+        columns=tuple(dict.fromkeys(name for p in parts for name in p.columns)),
     )
+
+
+def _stacked_splits(parts: Sequence[MoleculeTable]) -> list[str] | None:
+    """Return the given splits of all rows; a method divides those of a part without."""
+    if all(p.given is None for p in parts):
+        return None
+    return [
+        split
+        for p in parts
+        for split in p.given or ["" if free else "train" for free in p.hold_out.tolist()]
+    ]
 
 
 def _stacked_censoring(parts: Sequence[MoleculeTable]) -> SignArray | None:

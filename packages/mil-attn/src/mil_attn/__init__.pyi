@@ -23,9 +23,9 @@ from ._losses import MultiTaskFocal as MultiTaskFocal
 from ._losses import normalize_lambdas as normalize_lambdas
 from ._losses import reg_loss_weighted as reg_loss_weighted
 from .data._bag_data import BagData as BagData
+from .data._failures import Failure as Failure
 from .data._molecule_features import conformer_molecule as conformer_molecule
 from .data._scaling import FeatureScaler as FeatureScaler
-from .data._smiles import Failure as Failure
 from .data._smiles import conformers_of as conformers_of
 from .data._source import Progress as Progress
 from .data._source import read_bags as read_bags
@@ -38,6 +38,7 @@ from .models._pool import TaskAttentionPool as TaskAttentionPool
 from .training._folds import bag_folds as bag_folds
 from .training._folds import make_folds as make_folds
 from .training._folds import split_bags as split_bags
+from .training._folds import split_notes as split_notes
 from .training._folds import stored_folds as stored_folds
 from .training._loop import BagLoader as BagLoader
 from .training._loop import EpochRecord as EpochRecord

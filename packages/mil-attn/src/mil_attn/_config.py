@@ -357,7 +357,14 @@ class MILDataConfig(ConfigModel):
     )
     feature_columns: list[str] = Field(
         default_factory=list,
-        description="for kind bags: columns of features; by default f1, f2, ... or all others",
+        description="for kind bags: columns of features; by default f1, f2, ... or all others "
+        "without a role (targets, weights, folds, plates, ids and what is called so)",
+    )
+    columns_3d: list[str] = Field(
+        default_factory=list, description="columns of features_3d, as feature_columns"
+    )
+    columns_2d: list[str] = Field(
+        default_factory=list, description="columns of features_2d, as feature_columns"
     )
     features_3d: Annotated[str | None, PATH] = Field(
         None, description="for kind features: one row per conformer"
@@ -432,12 +439,42 @@ class MILSplitConfig(ConfigModel):
         default_factory=dict, description="rows of fold_path that count, as COLUMN VALUE"
     )
     plate_column: str | None = Field(None, description="for plate: column of plates in data_path")
+    split_column: Annotated[str | None, short_flag("--split-column")] = Field(
+        None,
+        description="column of data_path that says train, val or test of each bag, in any usual "
+        "spelling, instead of split_type; empty cells leave a bag out",
+    )
+    split_file: Annotated[str | None, PATH, short_flag("--split-file")] = Field(
+        None,
+        description="JSON file with the bags of train, val and test, by id or from 0 in their "
+        "order, as Chemprop and Polaris write it; instead of split_column",
+    )
+    split_index: int = Field(0, ge=0, description="which of several splits of split_file, from 0")
+    split_overlap: Literal["drop", "keep", "error"] = Field(
+        "drop",
+        description="molecules that a given split has on two sides: leave out their bags that "
+        "train (or validate, where they test too), keep them, or refuse",
+    )
+    group_column: Annotated[str | None, short_flag("--group-column")] = Field(
+        None,
+        description="column of data_path with series, projects or batches, each of which stays in "
+        "one split as molecules do",
+    )
+    standardize: Annotated[Literal["none", "parent", "tautomer"], short_flag("--standardize")] = (
+        Field(
+            "parent",
+            description="structure by which molecules are compared for splits: as given; the "
+            "parent, without counterions and charges; or its canonical tautomer (slow)",
+        )
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for kind, key in (("stored", "fold_column"), ("plate", "plate_column")):
             if self.split_type == kind and getattr(self, key) is None:
                 raise ValueError(f"{key}: expected a column with split_type {kind}, found none")
+        if self.split_column is not None and self.split_file is not None:
+            raise ValueError("split_file: expected one of split_column and split_file, found both")
         if self.split_type != "stored" and self.fold >= self.n_folds:
             raise ValueError(
                 f"fold: expected 0 to {self.n_folds - 1}, as n_folds says; found {self.fold}"

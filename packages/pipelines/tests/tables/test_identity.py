@@ -10,13 +10,15 @@ from molpool_pipelines.tables._identity import identify
 from rdkit import Chem
 from rdkit.Chem import Descriptors
 
+LONG = "[Na+]." + "OC(=O)CN" * 700 + "CC(=O)[O-]"
+SALTS = ["CN.Cl", "CN", "[Na+].[O-]C(C)=O", "CC(O)=O", "[Na+].[Cl-]", "C1CC", LONG]
 SMILES = ["CCO", "OCC", "[Na+].[Cl-]", "C[C@H](N)O", "C[C@@H](N)O", "[2H]C", "*C", "[He]"]
 
 
 def test_is_what_rdkit_says_with_and_without_a_cache(tmp_path: Path) -> None:
     mols = [Chem.MolFromSmiles(s) for s in SMILES]
     for cache in (None, tmp_path, tmp_path):
-        found = identify(SMILES, cache)
+        found = identify(SMILES, cache, how="none")
         for mol, block, mass in zip(mols, found.blocks, found.masses, strict=True):
             if key := Chem.MolToInchiKey(mol):
                 assert block == key[:14]
@@ -37,6 +39,7 @@ def test_a_second_call_computes_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     second = identify(SMILES[::-1], tmp_path, refuse)
     np.testing.assert_array_equal(second.blocks, first.blocks[::-1])
     np.testing.assert_array_equal(second.masses, first.masses[::-1])
+    assert second.structures == first.structures[::-1]
 
 
 def test_another_rdkit_computes_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,3 +63,24 @@ def test_bad_rows_are_named_each_time(tmp_path: Path) -> None:
         assert "unclosed ring" in found.bad[0].reason or "syntax" in found.bad[0].reason
         assert (found.blocks == "").tolist() == [False, True, True, False, True, True, False]
         assert np.isnan(found.masses).tolist() == (found.blocks == "").tolist()
+
+
+def test_compares_parents_and_weighs_what_is_given(tmp_path: Path) -> None:
+    for cache in (None, tmp_path, tmp_path):
+        found = identify(SALTS, cache)
+        assert found.blocks[0] == found.blocks[1]
+        assert found.blocks[2] == found.blocks[3]
+        assert found.structures == [
+            "CN", "CN", "CC(=O)O", "CC(O)=O", "[Na+].[Cl-]", "C1CC", LONG,
+        ]  # fmt: skip
+        assert found.masses[0] - found.masses[1] == pytest.approx(36.461, abs=1e-3)
+        assert found.as_given == [6]
+
+
+def test_each_rule_has_its_own_cache(tmp_path: Path) -> None:
+    given = identify(SALTS, tmp_path, how="none")
+    assert given.blocks[0] != given.blocks[1]
+    assert given.structures == SALTS
+    assert identify(SALTS, tmp_path).blocks[0] == given.blocks[1]
+    keto, enol = identify(["CC(=O)CC(C)=O", "CC(O)=CC(C)=O"], tmp_path, how="tautomer").blocks
+    assert keto == enol

@@ -43,6 +43,7 @@ def split(
     smiles: Sequence[str] | None = None,
     times: Times | None = None,
     targets: ArrayLike | None = None,
+    structures: Groups | None = None,
     seed: int = 0,
 ) -> Split:
     """Split rows into train, validation and test so that no molecule is in two splits.
@@ -66,6 +67,8 @@ def split(
         molecules of one time stay together.
     targets : array_like [N, T]
         For `stratified`: NaN = no label.
+    structures : sequence, length N, optional
+        Molecule key of each row where `groups` are more than molecules (`joined_groups`).
     seed : int
         Of the shuffles. The order of rows has no influence on where a molecule goes.
 
@@ -82,7 +85,7 @@ def split(
     """
     prepare = _prepare(method)
     shares = _check_ratios(ratios)
-    rows = gather_rows(groups, mols, smiles, times, targets)
+    rows = gather_rows(groups, mols, smiles, times, targets, structures)
     wanted = np.flatnonzero(shares)
     _check_enough(len(rows.size), len(wanted), "ratios", f"{len(wanted)} non-empty splits")
     members = np.arange(len(rows.size), dtype=np.int64)
@@ -100,6 +103,7 @@ def kfold(
     smiles: Sequence[str] | None = None,
     times: Times | None = None,
     targets: ArrayLike | None = None,
+    structures: Groups | None = None,
     seed: int = 0,
 ) -> list[Split]:
     """Split rows into k folds by the same methods and guarantees as `split`.
@@ -115,7 +119,7 @@ def kfold(
         As for `split`.
     k : int
         Folds, at least 2.
-    groups, mols, smiles, times, targets, seed
+    groups, mols, smiles, times, targets, structures, seed
         As for `split`.
     val_ratio : float
         Share of the rows not tested that validate, 0 to below 1.
@@ -135,7 +139,7 @@ def kfold(
         raise InputError("k", expected="at least 2 folds", found=str(k))
     if not 0 <= val_ratio < 1:
         raise InputError("val_ratio", expected="0 or more, below 1", found=str(val_ratio))
-    rows = gather_rows(groups, mols, smiles, times, targets)
+    rows = gather_rows(groups, mols, smiles, times, targets, structures)
     n_blocks = k + 1 if method == "time" else k
     _check_enough(len(rows.size), n_blocks, "k", f"{k} folds")
     assign = prepare(rows)

@@ -30,7 +30,7 @@ import numpy as np
 
 from molpool_common._arrays import FloatArray, IntArray
 from molpool_common._errors import InputError, listed
-from molpool_common.splits._rows import Assign, Indices, Rows, Shares, Times
+from molpool_common.splits._rows import Assign, Indices, Rows, Shares, Times, connected
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -166,27 +166,6 @@ def prepare_scaffold(rows: Rows) -> Assign:
     return assign
 
 
-def connected(molecule: Indices, label: Indices) -> Indices:
-    """Return the component [U] of each molecule, where rows of one label or molecule are linked.
-
-    Parameters
-    ----------
-    molecule, label : ndarray of int64 [N]
-        Numbers from 0 of each row.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    n_molecules = int(molecule.max()) + 1
-    n_nodes = n_molecules + int(label.max()) + 1
-    edges = (np.ones(len(molecule)), (molecule, n_molecules + label))
-    # Molecules and scaffolds as two kinds of nodes, a row as an edge: no pair of molecules is
-    # formed.
-    graph = coo_array(edges, shape=(n_nodes, n_nodes))
-    component = connected_components(graph, directed=False)[1]
-    return np.asarray(component[:n_molecules], dtype=np.int64)
-
-
 _RADIUS = 0.65
 """Tanimoto distance within which molecules count as alike: the usual Butina cut-off for ECFP4."""
 
@@ -195,6 +174,8 @@ def prepare_cluster(rows: Rows) -> Assign:
     """Return the assignment of molecules by cluster."""
     mols = rows.need_mols("cluster")
     cluster = sphere_exclusion([mols[row] for row in rows.first_rows().tolist()])
+    if len(cluster) != len(rows.size):
+        cluster = connected(rows.molecule, cluster[rows.structure])
 
     def assign(members: Indices, shares: Shares, rng: np.random.Generator) -> Indices:
         return assign_blocks("clusters", cluster[members], rows.size[members], shares, rng)

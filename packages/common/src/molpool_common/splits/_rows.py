@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 
 Indices = IntArray
+Standardize = Literal["none", "parent", "tautomer"]
+"""How structures are compared: as given, as their parents, or as one tautomer of these.
+
+Here rather than beside `standardize`, so that configurations need no RDKit.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +98,9 @@ class Rows:
         Time of each row, as given.
     targets : array_like [N, T] or None
         NaN = no label.
+    structure : ndarray of int64 [N]
+        Structure of each row, 0 to V - 1, of which a molecule here may have several: series or
+        projects that are kept together.
     """
 
     molecule: Indices
@@ -101,6 +109,7 @@ class Rows:
     smiles: Sequence[str] | None
     times: Times | None
     targets: ArrayLike | None
+    structure: Indices
 
     def need_mols(self, method: str) -> Sequence[Mol]:
         """Return the structures or raise."""
@@ -129,8 +138,8 @@ class Rows:
         return targets
 
     def first_rows(self) -> Indices:
-        """Return the first row of each molecule [U]."""
-        return np.unique(self.molecule, return_index=True)[1].astype(np.int64)
+        """Return the first row of each structure [V]."""
+        return np.unique(self.structure, return_index=True)[1].astype(np.int64)
 
 
 def molecule_groups(mols: Sequence[Mol | None]) -> StrArray:
@@ -153,15 +162,68 @@ def molecule_groups(mols: Sequence[Mol | None]) -> StrArray:
     return np.asarray(inchikey_blocks(_check_mols(mols)), dtype=np.str_)
 
 
+def joined_groups(groups: Groups, others: Groups) -> list[str]:
+    """Return one key for rows that share a group, another key, or a chain of them.
+
+    Parameters
+    ----------
+    groups : sequence, length N
+        Molecule key of each row.
+    others : sequence, length N
+        A second key: series, project, plate; None, NaN and "" link nothing.
+
+    Returns
+    -------
+    list of str, length N
+        The first molecule key, in their order, of what is kept together.
+    """
+    keys = _keys(groups)
+    _check_length("others", others, len(keys))
+    distinct, molecule = np.unique(keys, return_inverse=True)
+    there = [k for k, o in enumerate(others) if not (o is None or o != o or str(o).strip() == "")]
+    named = np.array([str(others[k]).strip() for k in there], dtype=np.str_)
+    if not there:
+        return [str(key) for key in keys]
+    label = np.unique(named, return_inverse=True)[1]
+    component = connected(molecule[there], label, len(distinct))
+    # Molecules are sorted by key: the first of each component names it.
+    first = np.unique(component, return_index=True)[1]
+    return [str(distinct[first[component[m]]]) for m in molecule.tolist()]
+
+
+def connected(molecule: Indices, label: Indices, n_molecules: int | None = None) -> Indices:
+    """Return the component [U] of each molecule, where rows of one label or molecule are linked.
+
+    Parameters
+    ----------
+    molecule, label : ndarray of int64 [N]
+        Numbers from 0 of each row.
+    n_molecules : int, optional
+        U; by default those that `molecule` has.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n_molecules = int(molecule.max()) + 1 if n_molecules is None else n_molecules
+    n_nodes = n_molecules + int(label.max()) + 1
+    edges = (np.ones(len(molecule)), (molecule, n_molecules + label))
+    # Molecules and labels as two kinds of nodes, a row as an edge: no pair of molecules is formed.
+    graph = coo_array(edges, shape=(n_nodes, n_nodes))
+    component = connected_components(graph, directed=False)[1]
+    return np.unique(component[:n_molecules], return_inverse=True)[1].astype(np.int64)
+
+
 def gather_rows(
     groups: Groups,
     mols: Sequence[Mol] | None,
     smiles: Sequence[str] | None,
     times: Times | None,
     targets: ArrayLike | None,
+    structures: Groups | None = None,
 ) -> Rows:
     """Check what a caller gave and number its molecules."""
     keys = _keys(groups)
+    _check_length("structures", structures, len(keys))
     _, molecule, size = np.unique(keys, return_inverse=True, return_counts=True)
     for name, given in (("mols", mols), ("smiles", smiles), ("times", times)):
         _check_length(name, given, len(keys))
@@ -172,6 +234,9 @@ def gather_rows(
         smiles=smiles,
         times=times,
         targets=targets,
+        structure=molecule.astype(np.int64)
+        if structures is None
+        else np.unique(_keys(structures), return_inverse=True)[1].astype(np.int64),
     )
 
 

@@ -29,8 +29,9 @@ from mil_attn.data._checks import (
     tensor,
     tensor_or_none,
 )
+from mil_attn.data._failures import Failure
 from mil_attn.data._molecule_features import require_rdkit
-from mil_attn.data._smiles import Failure, SmilesFeatures, StageProgress, check_request
+from mil_attn.data._smiles import SmilesFeatures, StageProgress, check_request
 from mil_attn.data._tables import Table, bag_table_fields, joined_fields
 
 
@@ -74,7 +75,9 @@ class BagData:
         Whether a feature may be NaN, as a descriptor that is not defined for a molecule: such data
         must be scaled before use, which puts the training mean there. Infinity never passes.
     failures : sequence of Failure
-        Molecules that were left out.
+        Molecules or bags that were left out.
+    notes : sequence of str
+        What was read in a way that the user should know.
 
     Raises
     ------
@@ -101,6 +104,7 @@ class BagData:
     smiles: Sequence[str] | None = None
     undefined_ok: bool = False
     failures: Sequence[Failure] = ()
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         self._convert()
@@ -112,7 +116,14 @@ class BagData:
         def put(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
-        for name in ("ids", "task_names", "feature_names_3d", "feature_names_2d", "failures"):
+        for name in (
+            "ids",
+            "task_names",
+            "feature_names_3d",
+            "feature_names_2d",
+            "failures",
+            "notes",
+        ):
             put(name, tuple(getattr(self, name)))
         for name in ("instance_ids", "smiles"):
             put(name, None if getattr(self, name) is None else tuple(getattr(self, name)))
@@ -234,6 +245,8 @@ class BagData:
         instance_column: str | None = None,
         task_kind: TaskKind = "classification",
         undefined_ok: bool = False,
+        not_features: Sequence[str] = (),
+        leave_out: bool = False,
     ) -> Self:
         """Return the bags of a table with one row per instance, as MUSK's is written.
 
@@ -252,6 +265,11 @@ class BagData:
             Kind of the tasks.
         undefined_ok : bool
             Whether features may be missing.
+        not_features : sequence of str
+            Columns that are no features even where none are named: other targets, folds, plates.
+        leave_out : bool
+            Whether bags without features are left out, and listed in ``failures``, instead of
+            being an error.
 
         Raises
         ------
@@ -266,6 +284,8 @@ class BagData:
             feature_columns=feature_columns,
             instance_column=instance_column,
             undefined_ok=undefined_ok,
+            not_features=not_features,
+            leave_out=leave_out,
         )
         return cls(**fields, task_kind=task_kind, undefined_ok=undefined_ok)
 
@@ -286,6 +306,8 @@ class BagData:
         columns_2d: Sequence[str] | None = None,
         task_kind: TaskKind = "classification",
         undefined_ok: bool = False,
+        not_features: Sequence[str] = (),
+        leave_out: bool = False,
     ) -> Self:
         """Return the molecules of a table with features that were computed before.
 
@@ -310,6 +332,11 @@ class BagData:
             Kind of the tasks.
         undefined_ok : bool
             Whether features may be missing.
+        not_features : sequence of str
+            Columns that are no features even where none are named: other targets, folds, plates.
+        leave_out : bool
+            Whether bags without features are left out, and listed in ``failures``, instead of
+            being an error.
 
         Raises
         ------
@@ -330,6 +357,8 @@ class BagData:
             columns_3d=columns_3d,
             columns_2d=columns_2d,
             undefined_ok=undefined_ok,
+            not_features=not_features,
+            leave_out=leave_out,
         )
         return cls(**fields, task_kind=task_kind, undefined_ok=undefined_ok)
 

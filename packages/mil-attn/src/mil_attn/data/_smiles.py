@@ -24,6 +24,7 @@ from mil_attn._config import (
     MoleculeFeaturesConfig,
 )
 from mil_attn._errors import MILError
+from mil_attn.data._failures import Failure
 from mil_attn.data._feature_cache import (
     CHUNK,
     CacheWriter,
@@ -57,27 +58,6 @@ StageProgress = Callable[[str, int, int], None]
 """Called with ``descriptors`` or ``conformers``, how many molecules are done, and of how many."""
 
 _DIED = "the process that computed it died"
-
-
-class Failure(NamedTuple):
-    """A molecule of which no bag could be made.
-
-    Parameters
-    ----------
-    id : str
-        Its name.
-    row : int
-        Index from 0 in what was given.
-    smiles : str
-        Its SMILES, "" where there was none.
-    reason : str
-        Why it was left out.
-    """
-
-    id: str
-    row: int
-    smiles: str
-    reason: str
 
 
 class _Task(NamedTuple):

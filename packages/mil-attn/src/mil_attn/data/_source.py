@@ -18,9 +18,9 @@ from molpool_common import (
     require_columns,
 )
 
-from mil_attn._config import MILConfig, MILDataConfig, TaskKind
+from mil_attn._config import MILConfig, MILDataConfig, MILRunConfig, TaskKind
 from mil_attn.data._bag_data import BagData
-from mil_attn.data._tables import columns_of_features, label_matrix, names_of
+from mil_attn.data._tables import bag_names, check_one_per_bag, label_matrix
 
 Progress = Callable[[str, int, int], None]
 
@@ -34,6 +34,24 @@ def task_columns(data: MILDataConfig, model: MILConfig) -> list[str]:
             "data.target_columns", expected="the columns to predict, one task each", found="none"
         )
     return columns
+
+
+def role_columns(data: MILDataConfig, model: MILConfig) -> list[str]:
+    """Return the columns that a configuration names as anything but features.
+
+    Targets, auxiliary targets, weights, names, SMILES, energies, folds and plates: a column with a
+    role is never a feature, whether or not this table is read for its labels.
+    """
+    default = ["label"] if data.kind == "bags" else []
+    roles = [*(data.target_columns or model.tasks or default), *model.tasks, *data.weight_columns]
+    roles += [column for group in model.aux.values() for column in group.columns]
+    if data.kind == "features" or data.smiles_column not in data.feature_columns:
+        roles.append(data.smiles_column)
+    if isinstance(model, MILRunConfig):
+        split = model.split
+        roles += [c for c in (split.fold_column, split.plate_column, *split.fold_where) if c]
+    roles += [c for c in (data.names, data.instance_column, data.energy_column) if c]
+    return list(dict.fromkeys(roles))
 
 
 def read_bags(
@@ -55,7 +73,8 @@ def read_bags(
     model : MILConfig
         Its tasks, their kind and auxiliary groups.
     labelled : bool
-        Whether to read targets.
+        Whether to read targets. Without them bags are to be predicted: those without features are
+        left out and listed in ``failures``, instead of being an error.
     progress : callable, optional
         Called as molecules are computed.
 
@@ -76,7 +95,7 @@ def read_bags(
     if data.kind == "smiles":
         bags = _from_smiles(data, model.task_kind, frame, where, tasks, aux, progress)
     else:
-        bags = _from_tables(data, model.task_kind, path, frame, tasks)
+        bags = _from_tables(data, model, path, frame, tasks, labelled)
         bags = bags if aux is None else bags.replace(**aux.of(bags.ids))
     if not (tasks and data.weight_columns):
         return bags
@@ -92,6 +111,7 @@ def bag_column(
     key: str,
     where: Mapping[str, str] | None = None,
     numbers: bool = False,
+    optional: bool = False,
 ) -> pl.Series:
     """Return a column of a table in the order of bags.
 
@@ -111,6 +131,8 @@ def bag_column(
         Rows that count, as column and value.
     numbers : bool
         Whether the column must hold numbers.
+    optional : bool
+        Whether bags may have none.
 
     Raises
     ------
@@ -127,16 +149,23 @@ def bag_column(
         frame, names = frame.with_row_index("row", offset=1), "row"
     require_columns(frame, [names], key="data.id_column", where=file)
     values = number_column(frame, name, where=file) if numbers else frame[name]
-    by_id = dict(zip(frame[names].cast(pl.String).to_list(), values.to_list(), strict=True))
+    bags, _ = bag_names(frame, names, file)
+    check_one_per_bag(frame, bags, [name], file)
+    by_id = dict(zip(bags.to_list(), values.to_list(), strict=True))
     missing = [bag for bag in ids if by_id.get(bag) is None]
-    if missing:
+    if missing and not optional:
         raise InputError(
             key,
             expected="a value for each bag",
             found=f"none for {listed([repr(bag) for bag in missing])}",
             where=file,
         )
-    return pl.Series(name, [by_id[bag] for bag in ids])
+    return pl.Series(name, [by_id.get(bag) for bag in ids], dtype=values.dtype)
+
+
+def bag_names(path: str | Path, data: MILDataConfig) -> list[str]:
+    """Return the names of all bags of a table in its order, those without features included."""
+    return list(dict.fromkeys(_names(read_table(path), data.names, Path(path).name)))
 
 
 def _check_weight_columns(
@@ -158,28 +187,34 @@ def _weights(data: MILDataConfig, frame: pl.DataFrame, bags: BagData, where: str
     """Return the weight of each label [N, T]; what a missing label would weigh does not matter."""
     assert bags.labels is not None
     values = label_matrix(frame, data.weight_columns, where)
-    rows = _first_rows(_names(frame, data.names, where))
+    names = _names(frame, data.names, where)
+    check_one_per_bag(frame, pl.Series(names), data.weight_columns, where)
+    rows = _first_rows(names)
     of_bags = np.broadcast_to(values[[rows[name] for name in bags.ids]], bags.labels.shape)
     return np.where(np.isnan(bags.labels) & np.isnan(of_bags), 1.0, of_bags)
 
 
 def _from_tables(
     data: MILDataConfig,
-    task_kind: TaskKind,
+    model: MILConfig,
     path: str | Path,
     frame: pl.DataFrame,
     tasks: Sequence[str],
+    labelled: bool,
 ) -> BagData:
+    roles = role_columns(data, model)
     common: dict[str, Any] = {
         "id_column": data.names,
         "label_columns": tasks,
-        "task_kind": task_kind,
+        "task_kind": model.task_kind,
         "undefined_ok": data.allow_undefined,
+        "not_features": roles,
+        "leave_out": not labelled,
     }
     if data.kind == "bags":
         return BagData.from_bag_table(
             path,
-            feature_columns=data.feature_columns or _features_of_bags(data, frame, tasks, path),
+            feature_columns=data.feature_columns or None,
             instance_column=data.instance_column,
             **common,
         )
@@ -190,16 +225,10 @@ def _from_tables(
         smiles_column=data.smiles_column if data.smiles_column in frame.columns else None,
         conformer_column=data.instance_column,
         energy_column=data.energy_column,
+        columns_3d=data.columns_3d or None,
+        columns_2d=data.columns_2d or None,
         **common,
     )
-
-
-def _features_of_bags(
-    data: MILDataConfig, frame: pl.DataFrame, tasks: Sequence[str], path: str | Path
-) -> list[str]:
-    """Return the features of a table of bags that names none: not its weights."""
-    others = [data.names, data.instance_column, *tasks, *data.weight_columns]
-    return columns_of_features(frame, [c for c in others if c is not None], Path(path).name)
 
 
 def _from_smiles(
@@ -211,8 +240,10 @@ def _from_smiles(
     aux: _Auxiliary | None,
     progress: Progress | None,
 ) -> BagData:
-    ids = _names(frame, data.names, where)
-    return BagData.from_smiles(
+    ids, notes = _names(frame, data.names, where), ()
+    if data.names is not None:
+        _, notes = bag_names(frame, data.names, where)
+    bags = BagData.from_smiles(
         frame[data.smiles_column].to_list(),
         ids=ids,
         labels=label_matrix(frame, tasks, where) if tasks else None,
@@ -224,6 +255,7 @@ def _from_smiles(
         progress=progress,
         **({} if aux is None else aux.of(ids)),
     )
+    return bags.replace(notes=notes)
 
 
 class _Auxiliary:
@@ -240,7 +272,10 @@ class _Auxiliary:
         for name, columns in self.columns.items():
             require_columns(frame, columns, key=f"aux.{name}.columns", where=where)
             self.values[name] = label_matrix(frame, columns, where)
-        self.rows = _first_rows(_names(frame, data.names, where))
+        names = _names(frame, data.names, where)
+        every = [column for columns in self.columns.values() for column in columns]
+        check_one_per_bag(frame, pl.Series(names), every, where)
+        self.rows = _first_rows(names)
 
     def of(self, ids: Sequence[str]) -> dict[str, Any]:
         """Return what `BagData` wants of auxiliary targets; missing where there is no row."""
@@ -260,4 +295,4 @@ def _first_rows(names: Sequence[str]) -> dict[str, int]:
 def _names(frame: pl.DataFrame, column: str | None, where: str) -> list[str]:
     if column is None:
         return [str(row + 1) for row in range(frame.height)]
-    return list(names_of(frame, column, where))
+    return bag_names(frame, column, where)[0].to_list()

@@ -14,9 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 from molpool_common import (
+    Fault,
+    Faults,
     Float32Array,
     FloatArray,
+    IdColumn,
     IntArray,
+    joint_ids,
     listed,
     number_column,
     read_table,
@@ -24,8 +28,16 @@ from molpool_common import (
 )
 
 from mil_attn._errors import MILError
+from mil_attn.data._failures import Failure
 
 _NUMBERED = re.compile(r"f\d+")
+
+_ROLES = re.compile(
+    r"(fold|split|plate|well|batch|run|weights?|sample_?weight|quality|time|date|timestamp|label|"
+    r"target|index|row|id|smiles|inchi|inchikey)([_ ]?\d+)?|(.*_)?(id|idx)",
+    re.IGNORECASE,
+)
+"""Names of columns that say something about a row, and are features only where they are named."""
 
 
 def table_of(table: str | Path | pl.DataFrame, name: str) -> tuple[pl.DataFrame, str]:
@@ -36,7 +48,7 @@ def table_of(table: str | Path | pl.DataFrame, name: str) -> tuple[pl.DataFrame,
 
 
 def names_of(frame: pl.DataFrame, column: str, where: str) -> pl.Series:
-    """Return names of bags as text.
+    """Return names as text, as they are.
 
     Raises
     ------
@@ -44,7 +56,24 @@ def names_of(frame: pl.DataFrame, column: str, where: str) -> pl.Series:
         If one is missing; names the rows.
     """
     require_columns(frame, [column], key="id_column", where=where)
-    names = frame[column].cast(pl.String)
+    return _all_there(frame[column].cast(pl.String), column, where)
+
+
+def bag_names(frame: pl.DataFrame, column: str, where: str) -> tuple[pl.Series, tuple[str, ...]]:
+    """Return names of bags as text, equal where they are one id, and what to say of them.
+
+    Raises
+    ------
+    InputError, MILError
+        If one is missing, or numbers and text are mixed; names the rows.
+    """
+    require_columns(frame, [column], key="id_column", where=where)
+    ids = IdColumn.read(frame[column], where)
+    joint = joint_ids([ids], cure="Write all ids in one way.")
+    return _all_there(joint.texts[0], column, where), joint.notes
+
+
+def _all_there(names: pl.Series, column: str, where: str) -> pl.Series:
     missing = names.is_null().arg_true()
     if len(missing):
         rows = listed([row + 1 for row in missing])
@@ -52,10 +81,53 @@ def names_of(frame: pl.DataFrame, column: str, where: str) -> pl.Series:
     return names
 
 
+def check_one_per_bag(
+    frame: pl.DataFrame, names: pl.Series, columns: Sequence[str], where: str
+) -> None:
+    """Raise `TableError` where values differ within a bag; names all columns, bags and values.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The rows.
+    names : Series
+        The bag of each.
+    columns : sequence of str
+        What has one value in each bag.
+    where : str
+        What messages call the table.
+    """
+    faults = Faults(where)
+    for column in dict.fromkeys(columns):
+        numbers = frame[column].cast(pl.Float64, strict=False).fill_nan(None)
+        # 1 and 1.0 are one value, unless the column is of text.
+        same = numbers.null_count() == frame[column].null_count()
+        pairs = pl.DataFrame({"bag": names, "value": numbers if same else frame[column]})
+        pairs = pairs.with_row_index("row", offset=1).unique(["bag", "value"], maintain_order=True)
+        torn = pairs.filter(pl.len().over("bag") > 1).sort("bag", "row", maintain_order=True)
+        if torn.is_empty():
+            continue
+        bags = torn["bag"].unique(maintain_order=True).to_list()
+        one = torn.filter(bag=bags[0])
+        # As the file has them.
+        values = listed([str(frame[column][row - 1]) for row in one["row"]], 3)
+        more = f" and {len(bags) - 1} other bags" if len(bags) > 1 else ""
+        faults.add(
+            Fault(
+                f"column {column!r}",
+                "one value in all rows of a bag",
+                f"{values} in bag {bags[0]!r}{more}",
+                tuple(one["row"].to_list()),
+            )
+        )
+    faults.check()
+
+
 def columns_of_features(frame: pl.DataFrame, others: Sequence[str], where: str) -> list[str]:
     """Return the columns of features where none are named.
 
-    These are ``f1``, ``f2``, ... where there are such; else all but `others`.
+    These are ``f1``, ``f2``, ... where there are such; else all but `others` and those whose names
+    say that they are something else, such as ``fold``, ``plate`` or ``mol_id``.
 
     Raises
     ------
@@ -63,12 +135,24 @@ def columns_of_features(frame: pl.DataFrame, others: Sequence[str], where: str) 
         If there is none.
     """
     numbered = [c for c in frame.columns if _NUMBERED.fullmatch(c) and c not in others]
-    columns = numbered or [c for c in frame.columns if c not in others]
+    columns = numbered or [
+        c for c in frame.columns if c not in others and not _ROLES.fullmatch(c.strip())
+    ]
     if not columns:
         raise MILError(
             f"features ({where}): expected columns beside {listed(list(others))}; found none."
         )
     return columns
+
+
+def check_features_named(columns: Sequence[str] | None, others: Sequence[str], where: str) -> None:
+    """Raise `MILError` if a feature that is named is a target, or has another role."""
+    wrong = [c for c in columns or () if c in others]
+    if wrong:
+        raise MILError(
+            f"features ({where}): expected columns that are no targets, weights, folds or names; "
+            f"found {listed([repr(c) for c in wrong])}."
+        )
 
 
 def feature_matrix(
@@ -166,16 +250,27 @@ def bag_table_fields(
     feature_columns: Sequence[str] | None,
     instance_column: str | None,
     undefined_ok: bool,
+    not_features: Sequence[str] = (),
+    leave_out: bool = False,
 ) -> dict[str, Any]:
     """Return the fields of `BagData` for a table with one row per instance; see there."""
     frame, where = table_of(table, "bag table")
-    names = names_of(frame, id_column, where)
-    others = [id_column, *label_columns, *_given(instance_column)]
+    names, notes = bag_names(frame, id_column, where)
+    others = [id_column, *label_columns, *_given(instance_column), *not_features]
+    check_features_named(feature_columns, others, where)
     features = list(feature_columns or columns_of_features(frame, others, where))
+    failures: tuple[Failure, ...] = ()
+    if leave_out:
+        failures = _undefined(frame, features, names, undefined_ok)
+        kept = ~names.is_in([failure.id for failure in failures])
+        frame, names = frame.filter(kept), names.filter(kept)
+        _check_some(frame, failures, where)
     matrix = feature_matrix(frame, features, where, undefined_ok=undefined_ok)
     labels = label_matrix(frame, label_columns, where)
     rows = _by_bag(names)
     return {
+        "failures": failures,
+        "notes": notes,
         "ids": rows.bags,
         "instances": matrix[rows.order],
         "offsets": rows.offsets,
@@ -200,18 +295,43 @@ def joined_fields(
     columns_3d: Sequence[str] | None,
     columns_2d: Sequence[str] | None,
     undefined_ok: bool,
+    not_features: Sequence[str] = (),
+    leave_out: bool = False,
 ) -> dict[str, Any]:
     """Return the fields of `BagData` for a table of molecules and its features; see there."""
     frame, where = table_of(molecules, "molecules")
-    ids = names_of(frame, id_column, where).to_list()
-    parts: dict[str, Any] = {}
-    if features_3d is not None:
-        table = _Features(features_3d, "features_3d", ids, id_column, undefined_ok)
-        parts |= table.instances(columns_3d, conformer_column, energy_column)
-    if features_2d is not None:
-        table = _Features(features_2d, "features_2d", ids, id_column, undefined_ok)
-        parts |= table.per_bag(columns_2d)
+    names, notes = bag_names(frame, id_column, where)
     aux = dict(aux_columns or {})
+    others = [id_column, *label_columns, *_given(smiles_column), *not_features]
+    others += [column for columns in aux.values() for column in columns]
+    tables = {
+        name: _Features(table, name, id_column, others, undefined_ok)
+        for name, table in (("features_3d", features_3d), ("features_2d", features_2d))
+        if table is not None
+    }
+    asked = {"features_3d": columns_3d, "features_2d": columns_2d}
+    failures: tuple[Failure, ...] = ()
+    if leave_out:
+        reasons: dict[str, str] = {}
+        for name, table in tables.items():
+            reasons = table.failing(names, asked[name], [conformer_column, energy_column]) | reasons
+        texts = frame[smiles_column].cast(pl.String) if smiles_column else None
+        failures = tuple(
+            Failure(name, row, (texts[row] or "") if texts is not None else "", reasons[name])
+            for row, name in enumerate(names)
+            if name in reasons
+        )
+        kept = ~names.is_in(list(reasons))
+        frame, names = frame.filter(kept), names.filter(kept)
+        _check_some(frame, failures, where)
+    ids = names.to_list()
+    parts: dict[str, Any] = {"failures": failures, "notes": notes}
+    for table in tables.values():
+        table.keep(ids)
+    if "features_3d" in tables:
+        parts |= tables["features_3d"].instances(columns_3d, conformer_column, energy_column)
+    if "features_2d" in tables:
+        parts |= tables["features_2d"].per_bag(columns_2d)
     return {
         "ids": ids,
         "labels": label_matrix(frame, label_columns, where) if label_columns else None,
@@ -227,27 +347,49 @@ class _Features:
     """A table of features that has rows of every molecule, and perhaps of others."""
 
     def __init__(
-        self, table: Table, name: str, ids: Sequence[str], id_column: str, undefined_ok: bool
+        self,
+        table: Table,
+        name: str,
+        id_column: str,
+        others: Sequence[str],
+        undefined_ok: bool,
     ) -> None:
-        frame, self.where = table_of(table, name)
-        names = names_of(frame, id_column, self.where)
-        lacking = sorted(set(ids) - set(names.unique()))
+        self.frame, self.where = table_of(table, name)
+        self.names, _ = bag_names(self.frame, id_column, self.where)
+        self.name, self.others, self.undefined_ok = name, list(others), undefined_ok
+        self.ids: list[str] = []
+
+    def failing(
+        self, wanted: pl.Series, columns: Sequence[str] | None, more: Sequence[str | None]
+    ) -> dict[str, str]:
+        """Return why molecules have no features here, by name."""
+        lacking = wanted.filter(~wanted.is_in(self.names.unique().implode()))
+        reasons = dict.fromkeys(lacking.to_list(), f"no row in {self.name} ({self.where})")
+        features = self._columns(columns, [c for c in more if c is not None])
+        wrong = _undefined(self.frame, features, self.names, self.undefined_ok)
+        return {failure.id: f"{failure.reason} of {self.name}" for failure in wrong} | reasons
+
+    def keep(self, ids: Sequence[str]) -> None:
+        """Keep the rows of some molecules, all of which must be there."""
+        lacking = sorted(set(ids) - set(self.names.unique()))
         if lacking:
             raise MILError(
-                f"{name} ({self.where}): expected rows of every molecule; "
+                f"{self.name} ({self.where}): expected rows of every molecule; "
                 f"found none of {listed([repr(i) for i in lacking])}."
             )
-        self.frame = frame.filter(names.is_in(ids))
-        self.undefined_ok = undefined_ok
-        self.id_column = id_column
-        self.ids = ids
+        kept = self.names.is_in(ids)
+        self.frame, self.names, self.ids = (
+            self.frame.filter(kept),
+            self.names.filter(kept),
+            list(ids),
+        )
 
     def instances(
         self, columns: Sequence[str] | None, conformer: str | None, energy: str | None
     ) -> dict[str, Any]:
         """Return what `BagData` wants of instances, bags in the order of the molecules."""
         features = self._columns(columns, [*_given(conformer), *_given(energy)])
-        rows = _by_bag(self._names(), self.ids)
+        rows = _by_bag(self.names, self.ids)
         energies = None
         if energy is not None:
             require_columns(self.frame, [energy], key="energy_column", where=self.where)
@@ -263,7 +405,7 @@ class _Features:
 
     def per_bag(self, columns: Sequence[str] | None) -> dict[str, Any]:
         """Return what `BagData` wants of features of bags, in the order of the molecules."""
-        rows = _by_bag(self._names(), self.ids)
+        rows = _by_bag(self.names, self.ids)
         several = np.flatnonzero(np.diff(rows.offsets) > 1).tolist()
         if several:
             raise MILError(
@@ -273,16 +415,44 @@ class _Features:
         features = self._columns(columns, [])
         return {"x2d": self._matrix(features)[rows.order], "feature_names_2d": features}
 
-    def _names(self) -> pl.Series:
-        return self.frame[self.id_column].cast(pl.String)
-
     def _columns(self, columns: Sequence[str] | None, others: Sequence[str]) -> list[str]:
-        return list(
-            columns or columns_of_features(self.frame, [self.id_column, *others], self.where)
-        )
+        taken = [*self.others, *others]
+        check_features_named(columns, taken, self.where)
+        return list(columns or columns_of_features(self.frame, taken, self.where))
 
     def _matrix(self, columns: Sequence[str]) -> Float32Array:
         return feature_matrix(self.frame, columns, self.where, undefined_ok=self.undefined_ok)
+
+
+def _undefined(
+    frame: pl.DataFrame, columns: Sequence[str], names: pl.Series, undefined_ok: bool
+) -> tuple[Failure, ...]:
+    """Return the bags that have a feature without a value, in the order of their first rows."""
+    reasons: dict[str, str] = {}
+    present = [name for name in columns if name in frame.columns]
+    for name in present:
+        values = frame[name].cast(pl.Float64, strict=False)
+        # Text is a fault of the table, which `feature_matrix` names.
+        text = frame[name].is_not_null() & values.is_null()
+        bad = values.is_infinite().fill_null(value=False)
+        if not undefined_ok:
+            bad |= (values.is_null() | values.is_nan().fill_null(value=True)) & ~text
+        for row in bad.arg_true().to_list():
+            reasons.setdefault(names[row], f"no value of {name!r} in row {row + 1}")
+    order = {name: place for place, name in enumerate(names.unique(maintain_order=True))}
+    return tuple(
+        Failure(name, order[name], "", reasons[name])
+        for name in sorted(reasons, key=order.get)  # type: ignore[arg-type]  # all are there
+    )
+
+
+def _check_some(frame: pl.DataFrame, failures: Sequence[Failure], where: str) -> None:
+    if frame.is_empty():
+        reasons = listed([f"{f.id!r}: {f.reason}" for f in failures], 3)
+        raise MILError(
+            f"features ({where}): expected a bag with features; found none of {len(failures)} "
+            f"({reasons})."
+        )
 
 
 def _given(column: str | None) -> list[str]:

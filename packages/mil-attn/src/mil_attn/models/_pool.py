@@ -335,7 +335,7 @@ class TaskAttentionPool(nn.Module):
         instances : Tensor [B, N, D]
             Instances; what stands in the padding has no influence.
         key_padding_mask : BoolTensor [B, N], optional
-            True where a row is padding.
+            True where a row is padding; without it all instances are valid.
 
         Returns
         -------
@@ -347,8 +347,11 @@ class TaskAttentionPool(nn.Module):
         packed = pack_bags(instances, key_padding_mask)
         assert packed.instances is not None
         pooled, attention = self(packed.instances, packed.offsets)
-        maps = attention.new_zeros(*instances.shape[:2], attention.shape[1])
-        maps[slice(None) if key_padding_mask is None else ~key_padding_mask] = attention
+        if key_padding_mask is None:
+            maps = attention.unflatten(0, instances.shape[:2])
+        else:
+            maps = attention.new_zeros(*instances.shape[:2], attention.shape[1])
+            maps[~key_padding_mask] = attention
         return pooled, maps.transpose(1, 2)
 
     def _pool(self, instances: Tensor, segments: Segments) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Folds and splits of bags: stored, stratified by one or many labels, by scaffold, by plate."""
+"""Folds and splits of bags: given, stored, stratified by labels, by scaffold, by plate."""
 
 from __future__ import annotations
 
@@ -12,18 +12,27 @@ from molpool_common import (
     InputError,
     IntArray,
     Split,
+    SplitName,
+    Standardize,
+    assign_rows,
     did_you_mean,
+    joined_groups,
     kfold,
     listed,
     molecule_groups,
+    on_two_sides,
+    overlap_words,
+    read_split_file,
     split,
+    split_names,
+    without_overlap,
 )
 from numpy.typing import ArrayLike
 
 from mil_attn._config import MILRunConfig
 from mil_attn._errors import MILError
 from mil_attn.data._bag_data import BagData
-from mil_attn.data._source import bag_column
+from mil_attn.data._source import bag_column, bag_names
 
 FoldMethod = Literal["stratified", "multilabel", "scaffold", "plate", "random"]
 _NEEDS = {
@@ -106,6 +115,7 @@ def stored_folds(
     test_fold: ArrayLike,
     *,
     labels: ArrayLike | None = None,
+    groups: Sequence[object] | None = None,
     val_ratio: float = 0.1,
     seed: int = 0,
 ) -> list[Split]:
@@ -117,6 +127,9 @@ def stored_folds(
         The fold that tests each bag.
     labels : array_like [N, T], optional
         Stratifies validation by combination of labels.
+    groups : sequence [N], optional
+        Key of the molecule of each bag, of which none trains and validates; by default each bag is
+        one.
     val_ratio : float
         Share of the bags not tested that validate; 0 for none.
     seed : int
@@ -149,13 +162,17 @@ def stored_folds(
     for fold, tested in enumerate(numbers):
         rest = np.flatnonzero(number != tested)
         # A seed per fold, else validation sets of all folds would overlap more than by chance.
-        train, val = _hold_out(rest, patterns, val_ratio, seed + fold)
+        train, val = _hold_out(rest, patterns, val_ratio, seed + fold, groups)
         folds.append(Split(train, val, np.flatnonzero(number == tested)))
     return folds
 
 
 def _hold_out(
-    rest: IntArray, patterns: FloatArray | None, val_ratio: float, seed: int
+    rest: IntArray,
+    patterns: FloatArray | None,
+    val_ratio: float,
+    seed: int,
+    groups: Sequence[object] | None = None,
 ) -> tuple[IntArray, IntArray]:
     if val_ratio == 0:
         return rest, rest[:0]
@@ -163,7 +180,7 @@ def _hold_out(
         parts = split(
             "random" if patterns is None else "stratified",
             (1 - val_ratio, val_ratio, 0),
-            groups=rest.tolist(),
+            groups=rest.tolist() if groups is None else [groups[row] for row in rest.tolist()],
             targets=None if patterns is None else patterns[rest],
             seed=seed,
         )
@@ -184,7 +201,7 @@ def _combinations(labels: ArrayLike | None) -> FloatArray:
 
 
 def split_bags(bags: BagData, config: MILRunConfig) -> Split:
-    """Return the split of bags: the fold that ``split.fold`` names.
+    """Return the split of bags: the given one, or the fold that ``split.fold`` names.
 
     Parameters
     ----------
@@ -198,11 +215,95 @@ def split_bags(bags: BagData, config: MILRunConfig) -> Split:
     InputError, MILError
         If there is no such fold, or as `bag_folds`.
     """
+    section = config.split
+    if section.split_column is not None or section.split_file is not None:
+        return _given(bags, config)
     folds = bag_folds(bags, config)
-    fold = config.split.fold
-    if fold >= len(folds):
-        raise InputError("split.fold", expected=f"0 to {len(folds) - 1}", found=f"{fold}")
-    return folds[fold]
+    if section.fold >= len(folds):
+        raise InputError("split.fold", expected=f"0 to {len(folds) - 1}", found=f"{section.fold}")
+    return folds[section.fold]
+
+
+def split_notes(bags: BagData, split: Split, config: MILRunConfig) -> list[str]:
+    """Return what the user should know of a split: bags left out, molecules on two sides.
+
+    Parameters
+    ----------
+    bags : BagData
+        All bags.
+    split : Split
+        Of `split_bags`.
+    config : MILRunConfig
+        What split them.
+    """
+    notes = []
+    left = len(bags) - sum(len(part) for part in split)
+    if left:
+        notes.append(
+            f"{left} bags left out: the given split does not name them, or has their molecules on "
+            "a later side too (--split.split-overlap)."
+        )
+    keys = split_keys(bags, config)
+    train, val = on_two_sides(split, keys)
+    if len(train) + len(val):
+        n = len({keys[row] for row in (*train.tolist(), *val.tolist())})
+        words = overlap_words(n, len(train), len(val)).replace("the given split", "this split")
+        notes.append(f"{words}: scores are too good by as much.")
+    return notes
+
+
+def _given(bags: BagData, config: MILRunConfig) -> Split:
+    """Return the split that a column or a file says."""
+    section = config.split
+    names = _names_of_file(bags, config) if section.split_file else _names_of_column(bags, config)
+    parts = ("train", "val", "test")
+    of = np.array([name or "" for name in names])
+    split = Split(*(np.flatnonzero(of == part) for part in parts))
+    keys = split_keys(bags, config)
+    if section.split_overlap == "drop":
+        split = without_overlap(split, keys)
+    elif section.split_overlap == "error" and any(map(len, found := on_two_sides(split, keys))):
+        n = len({keys[row] for row in (*found[0].tolist(), *found[1].tolist())})
+        raise InputError(
+            "split.split_overlap",
+            expected="each molecule in one split",
+            found=overlap_words(n, len(found[0]), len(found[1])),
+        )
+    if len(split.val) or section.val_ratio == 0 or not len(split.train):
+        return split
+    seed = section.split_seed if section.split_seed is not None else config.seed
+    labels = None if bags.labels is None else _combinations(bags.labels)
+    train, val = _hold_out(split.train, labels, section.val_ratio, seed, keys)
+    return Split(train, val, split.test)
+
+
+def _names_of_column(bags: BagData, config: MILRunConfig) -> list[SplitName | None]:
+    column = config.split.split_column
+    assert column is not None
+    assert config.data_path is not None
+    values = bag_column(
+        config.data_path, column, bags.ids, config.data, key="split.split_column", optional=True
+    )
+    return split_names(values.to_list(), parameter=f"column {column!r}")
+
+
+def _names_of_file(bags: BagData, config: MILRunConfig) -> list[SplitName | None]:
+    section = config.split
+    assert section.split_file is not None
+    assert config.data_path is not None
+    entries = read_split_file(section.split_file)
+    if section.split_index >= len(entries):
+        raise InputError(
+            "split.split_index",
+            expected=f"0 to {len(entries) - 1}",
+            found=str(section.split_index),
+            where=section.split_file,
+        )
+    # Of the table, so that bags without features count as they do for whoever wrote the file.
+    every = bag_names(config.data_path, config.data)
+    names = assign_rows(entries[section.split_index], len(every), every, where=section.split_file)
+    by_id = dict(zip(every, names, strict=True))
+    return [by_id.get(bag) for bag in bags.ids]
 
 
 def bag_folds(bags: BagData, config: MILRunConfig) -> list[Split]:
@@ -235,7 +336,13 @@ def bag_folds(bags: BagData, config: MILRunConfig) -> list[Split]:
             numbers=True,
         )
         numbers = stored.cast(pl.Float64).to_numpy()
-        return stored_folds(numbers, labels=bags.labels, val_ratio=section.val_ratio, seed=seed)
+        return stored_folds(
+            numbers,
+            labels=bags.labels,
+            groups=split_keys(bags, config),
+            val_ratio=section.val_ratio,
+            seed=seed,
+        )
     plate = section.plate_column
     plates = (
         bag_column(config.data_path, plate, bags.ids, data, key="split.plate_column").to_list()
@@ -245,20 +352,45 @@ def bag_folds(bags: BagData, config: MILRunConfig) -> list[Split]:
     return make_folds(
         section.split_type,
         section.n_folds,
-        groups=molecule_keys(bags),
+        groups=split_keys(bags, config),
         labels=bags.labels,
-        smiles=bags.smiles,
+        smiles=_compared(bags, section.standardize) if section.split_type == "scaffold" else None,
         plates=plates,
         val_ratio=section.val_ratio,
         seed=seed,
     )
 
 
-def molecule_keys(bags: BagData) -> Sequence[str]:
-    """Return the key of each bag's molecule: its InChIKey block, or its own name."""
+def split_keys(bags: BagData, config: MILRunConfig) -> Sequence[str]:
+    """Return the key of what stays on one side with each bag: its molecule, and its series."""
+    keys = molecule_keys(bags, config.split.standardize)
+    column = config.split.group_column
+    if column is None:
+        return keys
+    assert config.data_path is not None
+    values = bag_column(
+        config.data_path, column, bags.ids, config.data, key="split.group_column", optional=True
+    )
+    return joined_groups(keys, values.to_list())
+
+
+def molecule_keys(bags: BagData, how: Standardize = "parent") -> Sequence[str]:
+    """Return the key of each bag's molecule: the InChIKey block of its parent, or its own name."""
     if bags.smiles is None:
         return bags.ids
-    from molpool_common import parse_smiles  # needs the extra `chem`
+    from molpool_common import parse_smiles, standardize  # need the extra `chem`
 
-    keys: list[str] = molecule_groups(parse_smiles(bags.smiles).require_all()).tolist()
+    mols = parse_smiles(bags.smiles).require_all()
+    keys: list[str] = molecule_groups(standardize(mols, how).mols).tolist()
     return keys
+
+
+def _compared(bags: BagData, how: Standardize) -> Sequence[str] | None:
+    """Return SMILES of the structures that are compared."""
+    if bags.smiles is None or how == "none":
+        return bags.smiles
+    from molpool_common import parse_smiles, standardize  # need the extra `chem`
+    from rdkit.Chem import MolToSmiles
+
+    mols = standardize(parse_smiles(bags.smiles).require_all(), how).mols
+    return [MolToSmiles(mol) for mol in mols]

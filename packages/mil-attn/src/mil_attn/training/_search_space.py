@@ -24,7 +24,9 @@ class Trial(Protocol):
         """Return one of the choices."""
 
 
-def search_space(trial: Trial, *, n_tasks: int = 4) -> dict[str, Any]:
+def search_space(
+    trial: Trial, *, n_tasks: int = 4, aux_groups: Sequence[str] = ("abs", "fluo")
+) -> dict[str, Any]:
     """Draw one set of hyperparameters.
 
     Parameters
@@ -33,6 +35,8 @@ def search_space(trial: Trial, *, n_tasks: int = 4) -> dict[str, Any]:
         Draws, and remembers under the names of the result.
     n_tasks : int
         Classification tasks; each has a ``posw_clip_t``, ``gamma_t`` and ``lam_t`` of its own.
+    aux_groups : sequence of str
+        Auxiliary groups; each has a ``lambda_aux_GROUP``. By default those of the preset.
 
     Returns
     -------
@@ -50,7 +54,7 @@ def search_space(trial: Trial, *, n_tasks: int = 4) -> dict[str, Any]:
         **_architecture(trial),
         **_optimisation(trial),
         **_imbalance(trial, n_tasks),
-        **_objective(trial),
+        **_objective(trial, aux_groups),
     }
 
 
@@ -101,10 +105,10 @@ def _imbalance(trial: Trial, n_tasks: int) -> dict[str, Any]:
     }
 
 
-def _objective(trial: Trial) -> dict[str, Any]:
+def _objective(trial: Trial, aux_groups: Sequence[str]) -> dict[str, Any]:
+    weights = [f"lambda_aux_{group}" for group in aux_groups]
     return {
-        "lambda_aux_abs": trial.suggest_float("lambda_aux_abs", 0.05, 0.5),
-        "lambda_aux_fluo": trial.suggest_float("lambda_aux_fluo", 0.05, 0.5),
+        **{name: trial.suggest_float(name, 0.05, 0.5) for name in weights},
         "reg_loss_type": trial.suggest_categorical("reg_loss_type", ["mse"]),
         "objective_mode": trial.suggest_categorical("objective_mode", ["macro_plus_min"]),
         "min_w": trial.suggest_float("min_w", 0.1, 0.6),

@@ -1,9 +1,15 @@
 from ._affinity import measure_run as measure_run
+from ._config import CVConfig as CVConfig
 from ._config import TrainAutoConfig as TrainAutoConfig
+from ._config import TrainBlendCommand as TrainBlendCommand
 from ._config import TrainBlendConfig as TrainBlendConfig
+from ._config import TrainChempropCommand as TrainChempropCommand
 from ._config import TrainChempropConfig as TrainChempropConfig
+from ._config import TrainMILCommand as TrainMILCommand
 from ._config import TrainMILConfig as TrainMILConfig
+from ._config import TrainTabularCommand as TrainTabularCommand
 from ._config import TrainTabularConfig as TrainTabularConfig
+from ._cross_validation import cross_validate as cross_validate
 from ._inputs import Inputs as Inputs
 from ._inputs import read_inputs as read_inputs
 from ._inputs import with_groups as with_groups

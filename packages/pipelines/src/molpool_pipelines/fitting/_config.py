@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from chemprop_multitask import ModelConfig, SharedChempropConfig
 from mil_attn import MILRunConfig
 from molpool_common import PATH, ConfigModel, short_flag
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from sampling_core import JointSamplingConfig
 from task_affinity import TaskAffinityConfig
 
@@ -142,3 +142,47 @@ class TrainAutoConfig(TrainBlendConfig):
         description="whether a random split is replaced: by time where data.time_column is "
         "given, else by scaffold, as new molecules are seldom drawn at random",
     )
+
+
+class CVConfig(ConfigModel):
+    """Repeated k-fold cross-validation: a run for each fold, and their test rows in one folder."""
+
+    folds: int | None = Field(
+        None, ge=2, description="folds, each of which tests once; the split type is data.split_type"
+    )
+    repeats: int = Field(
+        1, ge=1, description="times that all folds are drawn anew, each with its own seed"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.repeats > 1 and self.folds is None:
+            raise ValueError("folds: expected a number with repeats, found none")
+        return self
+
+    @property
+    def cells(self) -> list[tuple[int, int]]:
+        """Repeat and fold of each run, from 0; none without folds."""
+        return [(r, f) for r in range(self.repeats) for f in range(self.folds or 0)]
+
+
+class CrossValidated(ConfigModel):
+    """What every kind of model takes besides: one run, or one for each fold."""
+
+    cv: CVConfig = Field(default_factory=CVConfig)
+
+
+class TrainChempropCommand(CrossValidated, TrainChempropConfig):
+    """What `molpool-train chemprop` takes."""
+
+
+class TrainMILCommand(CrossValidated, TrainMILConfig):
+    """What `molpool-train mil` takes."""
+
+
+class TrainTabularCommand(CrossValidated, TrainTabularConfig):
+    """What `molpool-train tabular` takes."""
+
+
+class TrainBlendCommand(CrossValidated, TrainBlendConfig):
+    """What `molpool-train blend` takes."""

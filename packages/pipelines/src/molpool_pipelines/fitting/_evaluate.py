@@ -85,10 +85,10 @@ def parts_of(inputs: Inputs, jobs: Sequence[TrainingJob]) -> list[Part]:
     else:
         # By molecule, not by row: repeats of a test molecule in a training-only source count as
         # test.
-        tested = set(inputs.tables.test.groups)
+        tested = set(inputs.tables.test.units)
         table = inputs.table
         extra = [
-            i for i in np.flatnonzero(~table.hold_out).tolist() if table.groups[i] not in tested
+            i for i in np.flatnonzero(~table.hold_out).tolist() if table.units[i] not in tested
         ]
         parts = [
             Part("train", table.take(np.array(extra, dtype=np.int64))),

@@ -34,12 +34,15 @@ from molpool_pipelines.tables import (
     SplitTables,
     TaskType,
     describe_signs,
+    few_labels,
     find_task_types,
     fold_tables,
     has_names,
+    is_unused,
     load_molecules,
     merge_duplicates,
     raise_bad_smiles,
+    roles_note,
     split_table,
 )
 
@@ -152,12 +155,34 @@ def read_inputs(config: TrainConfig, n_folds: int = 1) -> Inputs:
     if len(table) < len(read):
         notes.append(
             f"{len(read)} rows merged into {len(table)} by the {config.duplicates} of each "
-            "molecule's repeats; stereoisomers count as one molecule."
+            "molecule's repeats; stereoisomers count as one molecule, as do a salt and its base."
         )
+    if len(folds) > 1:
+        notes += [f"Fold {n}: {note}" for n, fold in enumerate(folds) for note in fold.notes]
+    if few := _few_labels(tables, folds):
+        names = [table.task_names[t] for t in few]
+        notes.append(f"Left out for want of two training labels: {listed(names)}.")
+        left = [t for t in range(len(table.task_names)) if t not in few]
+        table, tables = table.of_tasks(left), tables.of_tasks(left)
+        folds = [tables] if len(folds) == 1 else [fold.of_tasks(left) for fold in folds]
+        task_types = tuple(task_types[t] for t in left)
     if unseen is not None and unseen.note:
         notes.append(unseen.note)
     rows = _rows(config, read)
     return Inputs(table, tables, folds, task_types, notes, rows, unseen)
+
+
+def _few_labels(tables: SplitTables, folds: list[SplitTables]) -> list[int]:
+    """Return the tasks that some model could not be trained on."""
+    few = sorted({t for each in (tables, *folds) for t in few_labels(each.train)})
+    if len(few) == len(tables.train.task_names):
+        raise InputError(
+            "data.target_columns",
+            expected="a task with two labels in the training part",
+            found="none",
+            hint="Another split_type or split_seed.",
+        )
+    return few
 
 
 def read_rows(config: TrainConfig) -> TableRows:
@@ -235,7 +260,17 @@ def _notes(config: TrainConfig, table: MoleculeTable, tables: SplitTables) -> li
     notes = []
     if config.data.dataset == DEMO or any(s.dataset == DEMO for s in config.data.sources):
         notes.append(DEMO_NOTICE)
-    notes += rejected_note(table.dropped)
+    notes.append(roles_note(config, table.columns))
+    unused = is_unused(table.dropped)
+    notes += rejected_note(table.dropped.filter(~unused))
+    if unused.any():
+        notes.append(f"{unused.sum()} rows left out: the given split does not name them.")
+    if table.n_as_given:
+        notes.append(
+            f"{table.n_as_given} molecules are compared as given: too large to standardise, or "
+            "refused by RDKit."
+        )
+    notes += tables.notes
     if tables.n_left_out:
         notes.append(
             f"{tables.n_left_out} rows of training-only sources left out: their molecules are "

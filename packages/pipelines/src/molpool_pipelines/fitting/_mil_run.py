@@ -14,6 +14,7 @@ import torch
 from mil_attn import (
     BagData,
     FitResult,
+    MILDataConfig,
     MILError,
     MILModule,
     SplitName,
@@ -28,6 +29,7 @@ from mil_attn import (
     predict,
     read_bags,
     split_bags,
+    split_notes,
 )
 from molpool_common import (
     FloatArray,
@@ -57,6 +59,7 @@ from molpool_pipelines.runs import (
     ATTENTION_PAGE,
     ATTENTION_SDF,
     CHECKPOINTS,
+    FEATURES,
     LAST_CHECKPOINT,
     MODEL,
     REJECTED,
@@ -142,11 +145,11 @@ def read_inputs(config: TrainMILConfig, progress: Progress | None = None) -> MIL
             refuse_bad_smiles(path, section.smiles_column)
     data = read_bags(config.data_path, section, config, progress=progress)
     split = split_bags(data, config)
-    unseen = (
-        read_bags(section.predict_path, section, config, labelled=False, progress=progress)
-        if section.predict_path
-        else None
-    )
+    unseen = None
+    if section.predict_path:
+        # Its other columns, targets too, are no features of the model.
+        same = with_features_of(section, data)
+        unseen = read_bags(section.predict_path, same, config, labelled=False, progress=progress)
     names = [None if p is None else Path(p).name for p in (config.data_path, section.predict_path)]
     rows = TableRows.of_bags(
         data,
@@ -154,7 +157,18 @@ def read_inputs(config: TrainMILConfig, progress: Progress | None = None) -> MIL
         named=section.names is not None,
         with_features=section.kind != "smiles",
     )
-    return MILInputs(data, split, unseen, _notes(data, split), rows, *names)
+    notes = [*_notes(data, split), *split_notes(data, split, config)]
+    return MILInputs(data, split, unseen, notes, rows, *names)
+
+
+def with_features_of(section: MILDataConfig, data: BagData) -> MILDataConfig:
+    """Return the ``data`` section that names the features of some bags of tables."""
+    if section.kind == "smiles":
+        return section
+    three, two = list(data.feature_names_3d), list(data.feature_names_2d)
+    if section.kind == "bags":
+        return section.model_copy(update={"feature_columns": three})
+    return section.model_copy(update={"columns_3d": three, "columns_2d": two})
 
 
 def rejected_bags(data: BagData | None, source: str | None) -> pl.DataFrame:
@@ -179,7 +193,13 @@ def _notes(data: BagData, split: Split) -> list[str]:
         else ", no instances"
     )
     notes.append(f"{len(data)} bags: {counts}{instances}.")
-    return notes
+    for names, what in (
+        (data.feature_names_3d, "an instance"),
+        (data.feature_names_2d, "a bag"),
+    ):
+        if names:
+            notes.append(f"{len(names)} features of {what}: {listed(list(names), 12)}.")
+    return [*notes, *data.notes]
 
 
 def check_inputs(config: TrainMILConfig, inputs: MILInputs) -> None:
@@ -328,10 +348,13 @@ class MILFitting:
         run, inputs, module = self._run, self._inputs, self._result.module
         self._results = evaluate_bags(self._config, inputs, module)
         files = [run.write_file(MODEL, module.save)]
+        names = {"instances": inputs.data.feature_names_3d, "bags": inputs.data.feature_names_2d}
+        run.write_json(FEATURES, {of: list(columns) for of, columns in names.items()})
         write_rejected(run, inputs.rejected)
         self._write_attention(module)
         if inputs.unseen is not None:
-            keep = self._config.on_bad_smiles == "keep"
+            # Only those that the user asked to drop have no row.
+            keep = self._config.on_bad_smiles != "drop"
             frame = predictions_of_bags(module, inputs.unseen, with_failures=keep)
             files.append(run.write_frame(predictions_of_table("unseen"), frame))
             files.append(run.write_text(predictions_of_table("unseen", ".csv"), frame.write_csv()))

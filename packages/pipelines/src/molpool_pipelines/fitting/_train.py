@@ -10,11 +10,13 @@ from molpool_common import default_folder
 
 from molpool_pipelines.fitting._auto import choose
 from molpool_pipelines.fitting._config import (
+    CrossValidated,
     TrainAutoConfig,
     TrainChempropConfig,
     TrainMILConfig,
     TrainTabularConfig,
 )
+from molpool_pipelines.fitting._cross_validation import cross_validate, single_run
 from molpool_pipelines.fitting._inputs import read_inputs, with_groups
 from molpool_pipelines.runs import (
     check_accelerator,
@@ -48,6 +50,10 @@ def train_chemprop(
     InputError, SamplingError, ChempropError, TaskAffinityError
         If table, configuration or folder are wrong; then nothing has been written.
     """
+    if isinstance(config, CrossValidated):
+        if config.cv.folds is not None:
+            return cross_validate(config, train_chemprop, name=name, arguments=arguments)
+        config = single_run(config)
     console = new_console()
     check_machine(config)
     # Before the folder is looked at, as a resumed run is compared with groups as lists.
@@ -91,6 +97,10 @@ def train_tabular(
     InputError, FeatureError, ModelError
         If table, configuration or folder are wrong; then nothing has been written.
     """
+    if isinstance(config, CrossValidated):
+        if config.cv.folds is not None:
+            return cross_validate(config, train_tabular, name=name, arguments=arguments)
+        config = single_run(config)
     console = new_console()
     check_tracking(config.tracking)
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
@@ -179,6 +189,10 @@ def train_mil(config: TrainMILConfig, *, name: str = "mil", arguments: Sequence[
     InputError, MILError, SamplingError
         If tables, configuration or folder are wrong; then nothing has been written.
     """
+    if isinstance(config, CrossValidated):
+        if config.cv.folds is not None:
+            return cross_validate(config, train_mil, name=name, arguments=arguments)
+        config = single_run(config)
     console = new_console()
     check_machine(config)
     path = Path(config.save_dir) if config.save_dir else default_folder(name)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-from molpool_common import Float32Array, FloatArray, TaskType
+from molpool_common import Float32Array, FloatArray, InputError, TaskType
 
 if TYPE_CHECKING:
     from molecule_features import Block
@@ -67,13 +67,22 @@ class MemberSettings:
 
 def build_member(name: MemberName, settings: MemberSettings) -> MultitaskModel:
     """Return a model that is not fitted."""
-    model, options = _BUILD[name]
-    return model()(**options(settings), **settings.common())
+    class_name, options = _BUILD[name]
+    model: MultitaskModel = _model_class(class_name)(**options(settings), **settings.common())
+    return model
 
 
 def load_member(name: MemberName, path: Path) -> MultitaskModel:
     """Read a fitted model of a kind, from plain arrays."""
-    return _BUILD[name][0]().load(path)
+    model: MultitaskModel = _model_class(_BUILD[name][0]).load(path)
+    return model
+
+
+def _model_class(name: str) -> Any:
+    # Looked up by name: each kind imports its own framework, which takes seconds.
+    import multitask_models
+
+    return getattr(multitask_models, name)
 
 
 def predict_member(model: MultitaskModel, X: Float32Array) -> tuple[FloatArray, FloatArray]:
@@ -89,24 +98,52 @@ def predict_member(model: MultitaskModel, X: Float32Array) -> tuple[FloatArray, 
     return mean, sd
 
 
-def _mlp() -> type[MultitaskModel]:
-    from multitask_models import MultitaskMLP
-
-    return MultitaskMLP
-
-
-def _gp() -> type[MultitaskModel]:
-    from multitask_models import MultitaskGP
-
-    return MultitaskGP
-
-
-def _blocks_and_seed(settings: MemberSettings) -> dict[str, Any]:
+def _blocks(settings: MemberSettings) -> dict[str, Any]:
     widths = [block.width for block in settings.blocks]
     return {"blocks": widths, "random_state": settings.seed}
 
 
-_BUILD: dict[
-    MemberName,
-    tuple[Callable[[], type[MultitaskModel]], Callable[[MemberSettings], dict[str, Any]]],
-] = {"mlp": (_mlp, _blocks_and_seed), "gp": (_gp, _blocks_and_seed)}
+def _seed(settings: MemberSettings) -> dict[str, Any]:
+    return {"random_state": settings.seed}
+
+
+def _counts(settings: MemberSettings) -> dict[str, Any]:
+    """Return the columns of the first fingerprint, by which molecules are similar.
+
+    Raises
+    ------
+    InputError
+        If no featuriser gives counts or bits.
+    """
+    block = next((b for b in settings.blocks if b.kind in ("count", "bit")), None)
+    if block is None:
+        raise InputError(
+            "features",
+            expected="a fingerprint, by which neighbours are found",
+            found="+".join(block.name for block in settings.blocks),
+            hint="Add morgan_count.",
+        )
+    return {"columns": (block.start, block.stop)}
+
+
+def _extra(settings: MemberSettings) -> dict[str, Any]:
+    return {"kind": "extra", **_seed(settings)}
+
+
+def _random(settings: MemberSettings) -> dict[str, Any]:
+    return {"kind": "random", **_seed(settings)}
+
+
+def _nothing(_: MemberSettings) -> dict[str, Any]:
+    return {}
+
+
+_BUILD: dict[MemberName, tuple[str, Callable[[MemberSettings], dict[str, Any]]]] = {
+    "mlp": ("MultitaskMLP", _blocks),
+    "gp": ("MultitaskGP", _blocks),
+    "lightgbm": ("MultitaskLightGBM", _seed),
+    "forest": ("MultitaskForest", _random),
+    "extra_trees": ("MultitaskForest", _extra),
+    "neighbours": ("TanimotoNeighbours", _counts),
+    "mean": ("TaskMean", _nothing),
+}

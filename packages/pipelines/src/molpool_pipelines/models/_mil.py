@@ -5,7 +5,7 @@ Bags are computed from SMILES, or their features stand in tables, which fit into
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from mil_attn import (
     BagData,
+    Failure,
     MILConfig,
     MILDataConfig,
     MILError,
@@ -183,8 +184,7 @@ def predict_bags(config: PredictConfig, model: MILModel) -> pl.DataFrame:
     DataFrame
         ``row`` (of the bag, from 1), ``id``, ``SMILES`` where the table has them; of each task
         ``TASK predicted``, ``TASK_sd`` and ``TASK decision`` where the model has these;
-        ``instances``, how many the bag has; ``error``, always null: a bag that cannot be
-        predicted stops all.
+        ``instances``, how many the bag has; ``error``, why a bag has no prediction.
 
     Raises
     ------
@@ -195,16 +195,26 @@ def predict_bags(config: PredictConfig, model: MILModel) -> pl.DataFrame:
     section = model.data.model_copy(update=_tables(config, model))
     tasks = MILConfig(task_kind=model.task_types[0])
     bags = read_bags(config.data_path, section, tasks, labelled=False)
+    failed = {failure.row: failure for failure in bags.failures}
+    total = len(bags) + len(failed)
+    there = np.array([row for row in range(total) if row not in failed], dtype=np.int64)
+    reasons = [failed[row].reason if row in failed else None for row in range(total)]
     found = model.predict_bags(bags, config.batch_size)
+    known = dict(zip(there.tolist(), range(len(bags)), strict=True))
+
+    def everywhere(values: Sequence[Any], of_failed: Callable[[Failure], Any]) -> list[Any]:
+        return [values[known[r]] if r in known else of_failed(failed[r]) for r in range(total)]
+
     columns = [
-        pl.Series("row", range(1, len(bags) + 1), dtype=pl.Int64),
-        pl.Series("id", bags.ids, dtype=pl.String),
+        pl.Series("row", range(1, total + 1), dtype=pl.Int64),
+        pl.Series("id", everywhere(bags.ids, lambda f: f.id), dtype=pl.String),
     ]
     if bags.smiles is not None:
-        columns.append(pl.Series("SMILES", bags.smiles, dtype=pl.String))
-    columns += found.to_columns(model.task_names, np.arange(len(bags)), len(bags))
-    columns.append(pl.Series("instances", bags.sizes, dtype=pl.Int64))
-    columns.append(pl.Series("error", [None] * len(bags), dtype=pl.String))
+        columns.append(pl.Series("SMILES", everywhere(bags.smiles, lambda f: f.smiles or None)))
+    columns += found.to_columns(model.task_names, there, total)
+    sizes = everywhere(bags.sizes.tolist(), lambda _: None)
+    columns.append(pl.Series("instances", sizes, dtype=pl.Int64))
+    columns.append(pl.Series("error", reasons, dtype=pl.String))
     return pl.DataFrame(columns)
 
 
@@ -216,9 +226,14 @@ def _tables(config: PredictConfig, model: MILModel) -> Mapping[str, Any]:
     if config.smiles_column is not None:
         update["smiles_column"] = config.smiles_column
     scaler = model.module.scaler
-    if model.data.kind == "bags" and scaler is not None and scaler.instances is not None:
-        # Else all columns but ids would be features, the labels of a table that has them too.
-        update["feature_columns"] = list(scaler.instances.names)
+    three = None if scaler is None else scaler.instances
+    two = None if scaler is None else scaler.x2d
+    # Else all columns but ids would be features, the labels of a table that has them too.
+    if model.data.kind == "bags" and three is not None:
+        update["feature_columns"] = list(three.names)
+    if model.data.kind == "features":
+        update["columns_3d"] = [] if three is None else list(three.names)
+        update["columns_2d"] = [] if two is None else list(two.names)
     for key in ("features_3d", "features_2d"):
         given, trained = getattr(config, key), getattr(model.data, key)
         if given is not None and trained is None:

@@ -111,7 +111,9 @@ def _sums_by_fold(
             part = chunk.frame.filter(rows)
             stats = SufficientStatistics.from_frame(part, **roles)
             sums[fold] = sums[fold].merge(stats) if fold in sums else stats
-            x = part.select(pl.col(n).cast(pl.Float64) for n in columns.covariates).to_numpy()
+            x = np.empty((part.height, len(columns.covariates)))
+            for place, name in enumerate(columns.covariates):
+                x[:, place] = part[name].cast(pl.Float64).to_numpy()
             range_ = (x.min(axis=0), x.max(axis=0))
             ranges[fold] = _wider(ranges[fold], range_) if fold in ranges else range_
     return sums, ranges

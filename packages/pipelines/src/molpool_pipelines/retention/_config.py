@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import glob
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from molpool_common import (
     PATH,
     ConfigModel,
+    IdSpelling,
     InputError,
     RunFolder,
     absolute_paths,
@@ -25,6 +27,8 @@ from rt_ridge import RidgeConfig, ShiftConfig, SimulateConfig, SlopePooling
 
 Format = Literal["png", "svg", "pdf"]
 Model = Literal["partial_pooling", "supercategory", "ridge", "lasso"]
+Layout = Literal["rows", "run_columns", "compound_columns"]
+AbsentCovariates = Literal["error", "center"]
 Count = Annotated[int, Field(ge=1)]
 
 COVARIATES = ("IS_*", "RS_*", "ES_*", "run_covariate_*")
@@ -68,6 +72,13 @@ Paths = Annotated[OneOrMore, PATH]
 Names = Annotated[list[str], BeforeValidator(lambda v: _as_text(_split_at_commas(v)))]
 
 
+_INPUTS = (
+    *("data", "train", "test", "descriptors", "classes"),
+    *("like", "artefacts", "runs", "evaluation"),
+)
+"""Keys of what commands read."""
+
+
 class FolderConfig(ConfigModel):
     """Where a command writes."""
 
@@ -80,7 +91,25 @@ class FolderConfig(ConfigModel):
         """Return where a command may write, or raise `InputError`; makes nothing yet."""
         path = Path(self.save_dir) if self.save_dir else default_folder(command)
         check_free(path, overwrite=self.overwrite)
+        if self.overwrite:
+            self._spare_inputs(path)
         return path
+
+    def _spare_inputs(self, folder: Path) -> None:
+        """Refuse to replace a folder that holds what is read."""
+        place = folder.resolve()
+        for key in _INPUTS:
+            given = getattr(self, key, None) or []
+            texts = [given] if isinstance(given, str) else given
+            for text in texts:
+                found = glob.glob(text) or [text.partition("=")[2] or text]
+                inside = [p for p in map(Path, found) if place in (p.resolve(), p.resolve().parent)]
+                if inside:
+                    raise InputError(
+                        "save_dir",
+                        expected=f"a folder without what is read, as {key} says",
+                        found=f"{str(folder)!r} with {inside[0].name!r}",
+                    )
 
     def open_folder(self, path: str | Path, arguments: Sequence[str] = ()) -> RunFolder:
         """Make a run folder that holds this configuration.
@@ -108,9 +137,27 @@ class FolderConfig(ConfigModel):
         return run
 
 
-def free_file(path: str | Path, *, overwrite: bool) -> Path:
-    """Return the file that a command may write, or raise `InputError`."""
+def free_file(
+    path: str | Path, *, overwrite: bool, inputs: Mapping[str, Sequence[Path]] | None = None
+) -> Path:
+    """Return the file that a command may write, or raise `InputError`.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    overwrite : bool
+        Whether it may exist.
+    inputs : mapping of str to sequence of Path, optional
+        Files that are read, which it may never be, by the key that names them.
+    """
     path = Path(path)
+    for key, files in (inputs or {}).items():
+        # Also by another name: a link, a path through a folder above.
+        if path.exists() and any(file.exists() and path.samefile(file) for file in files):
+            raise InputError(
+                "output", expected=f"another file than {key}", found=f"{str(path)!r}, which is read"
+            )
     if not path.parent.is_dir():
         raise InputError("output", expected="a folder that exists", found=repr(str(path.parent)))
     if path.is_dir() or (path.exists() and not overwrite):
@@ -132,14 +179,46 @@ class DataConfig(ConfigModel):
 class PrepareConfig(FolderConfig, DataConfig):
     """From raw tables to nested ids, checked, capped and imputed."""
 
-    species_raw: str = Field("species_raw", description="column of the subgroup: text or ids")
-    cluster_raw: str = Field("species_group_raw", description="column of its supercategory")
+    layout: Layout = Field(
+        "rows",
+        description="rows: one row a measurement or a peak; run_columns: one row a compound, its "
+        "times in a column per run; compound_columns: one row a run, a column per compound",
+    )
+    value_cols: OneOrMore = Field(
+        default_factory=list,
+        description="wide layouts: columns of times, or patterns; by default all without a role",
+    )
+    species_raw: str | None = Field(
+        "species_raw", description="column of the subgroup: text or ids; None: all rows are of one"
+    )
+    cluster_raw: str | None = Field(
+        "species_group_raw", description="column of its supercategory; None: there is one"
+    )
     compound_col: str = Field("comp_id", description="column of the compound: ids, or names")
-    target_col: str = Field("rt", description="column of the retention time")
-    run_col: str = Field("run", description="column of the run, for the medians of gaps")
+    target_col: str = Field(
+        "rt", description="column of the retention time; without a column rt: for prediction only"
+    )
+    run_col: str = Field("run", description="column of the run, for anchors and medians of gaps")
+    ids: IdSpelling = Field(
+        "auto",
+        description="auto: 7 and 7.0 are one id in a column of numbers, and files or cells that "
+        "disagree are refused; text: ids are what is written; number: 007 is 7 too",
+    )
     covariates: Names = Field(
         default_factory=lambda: list(COVARIATES),
-        description="columns of run covariates, or patterns with * and ?",
+        description="columns of run covariates, or patterns with * and ?; without any: intercepts",
+    )
+    anchors: OneOrMore = Field(
+        default_factory=list,
+        description="compounds, or patterns of them, whose times in a run are its covariates; "
+        "their rows are taken out",
+    )
+    anchor_col: str | None = Field(
+        None, description="column that marks the rows of anchors: 1 or 0, true or false, ..."
+    )
+    anchor_values: OneOrMore = Field(
+        default_factory=list,
+        description="what anchor_col holds in these rows where it is no flag, or patterns",
     )
     library_col: str | None = Field(None, description="column of the library: one file each")
     libs: Names | None = Field(None, description="libraries to keep, as 208,209; needs library_col")
@@ -149,11 +228,20 @@ class PrepareConfig(FolderConfig, DataConfig):
     compound_name: str | None = Field(
         None, description="column of compound names, for the report of colliding ids"
     )
-    missing_target: Literal["error", "drop"] = Field(
-        "error", description="rows without a retention time: refuse, or leave out and count"
+    missing_target: Literal["error", "drop", "keep"] = Field(
+        "error",
+        description="rows without a retention time: refuse, leave out and count, or keep for "
+        "prediction",
     )
-    missing_covariates: Literal["error", "run_median"] = Field(
-        "error", description="gaps: refuse, or fill by the run's median and add an indicator"
+    missing_covariates: Literal["error", "run_median", "drop"] = Field(
+        "error",
+        description="gaps: refuse, fill by the run's median and add an indicator, or leave the "
+        "rows out and count",
+    )
+    absent_covariates: AbsentCovariates = Field(
+        "error",
+        description="covariates that a whole file lacks: refuse, or take their mean over the "
+        "other rows (of the previous prepare, with like)",
     )
     like: Annotated[str | None, PATH] = Field(
         None, description="folder of a previous prepare whose ids and medians are used again"
@@ -251,12 +339,19 @@ class FitConfig(FolderConfig, ModelConfig, DataConfig, TrainingColumnsConfig):
     )
 
 
+_ABSENT = (
+    "covariates of the fit that a whole file lacks: refuse, or take their mean over the training "
+    "rows"
+)
+
+
 class PredictConfig(DataConfig, TableConfig):
     """Predictions for a table, row by row."""
 
     artefact: Annotated[str | None, PATH] = Field(
         None, description="run folder of a fit, or its coefficients.npz"
     )
+    absent_covariates: AbsentCovariates = Field("error", description=_ABSENT)
     output: Annotated[str, PATH] = Field(
         "predictions.parquet", description="file to write, .parquet or .csv"
     )
@@ -270,6 +365,7 @@ class PredictConfig(DataConfig, TableConfig):
 class ScoreConfig(TableConfig):
     """How predictions are scored, and on which rows."""
 
+    absent_covariates: AbsentCovariates = Field("error", description=_ABSENT)
     require_seen_group: bool = Field(
         False, description="leave out rows of pairs without any training row"
     )

@@ -14,9 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from molpool_common import BoolArray, InputError, RunFolder, listed
-from rt_ridge import CompoundDescriptors, Evaluator, Prediction, SupportMetrics
+from rt_ridge import (
+    CompoundDescriptors,
+    EvaluatedChunk,
+    Evaluator,
+    Prediction,
+    SupportMetrics,
+)
 
 from molpool_pipelines.retention._compounds import read_descriptors
 from molpool_pipelines.retention._config import (
@@ -26,7 +33,10 @@ from molpool_pipelines.retention._config import (
     ScoreConfig,
     silent,
 )
+from molpool_pipelines.retention._identifiers import as_prepared
 from molpool_pipelines.retention._predict import Artefact, Batch, BatchReader
+from molpool_pipelines.retention._rejected import Rejected
+from molpool_pipelines.runs import write_rejected
 from molpool_pipelines.tables import TableFiles
 
 
@@ -82,6 +92,8 @@ class Evaluation:
     drift : DataFrame or None
         artefact, run, n, then means over the rows of each run: observed, predicted, without_drift
         (predicted at the centre of the covariates), bias, z_mean; and rmse.
+    rejected : DataFrame or None
+        Rows that not all artefacts predict, or that were left out: row, id, source, reason.
     """
 
     scored: list[Scored]
@@ -89,6 +101,13 @@ class Evaluation:
     n_left_out: int
     n_common: int
     drift: pl.DataFrame | None = None
+    rejected: pl.DataFrame | None = None
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows read, those that all artefacts are compared on, and the others."""
+        read = self.n_rows + self.n_left_out
+        return {"read": read, "used": self.n_common, "rejected": read - self.n_common}
 
     def frame(self) -> pl.DataFrame:
         """Return all tables below one another, with the columns artefact and rows before."""
@@ -102,7 +121,7 @@ class Evaluation:
         return pl.concat(parts, how="vertical_relaxed")
 
     def write(self, run: RunFolder) -> None:
-        """Write evaluation.json, evaluation.csv and, where runs are known, drift.csv."""
+        """Write evaluation.json and evaluation.csv; drift.csv and rejected.csv where there are."""
         fits = [
             {key: getattr(scored, key) for key in _PLAIN}
             | {rows: table.to_dicts() for rows, table in scored.tables.items()}
@@ -110,10 +129,12 @@ class Evaluation:
         ]
         # Plain lists rather than a schema: files of version 0.1.0 have these keys too.
         counts = {key: getattr(self, key) for key in _COUNTS}
-        run.write_json(EVALUATION, {**counts, "artefacts": fits})
+        run.write_json(EVALUATION, {**counts, "rows": self.rows, "artefacts": fits})
         run.write_text("evaluation.csv", self.frame().write_csv())
         if self.drift is not None:
             run.write_text("drift.csv", self.drift.write_csv())
+        if self.rejected is not None:
+            write_rejected(run, self.rejected)
         run.log("finished", rows=self.n_rows)
 
     @classmethod
@@ -185,6 +206,7 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
     """
     artefacts = load_artefacts(config.artefacts)
     table = TableFiles.find(config.data, "data")
+    config = as_prepared(config, table)
     # Its default need not be in a user's table; without it there is no drift.
     run = config.run_col if config.run_col in table else None
     reader = BatchReader(
@@ -194,6 +216,7 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
         with_target=True,
         extra=[] if run is None else [run],
         descriptors=_descriptors(config, artefacts),
+        absent=config.absent_covariates,
     )
     evaluator = Evaluator(
         {artefact.name: artefact.summaries for artefact in artefacts},
@@ -202,10 +225,11 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
         edges=config.support_edges,
         rare_rows=config.rare_rows,
     )
-    drift: list[pl.DataFrame] = []
+    drift, rejected = list[pl.DataFrame](), Rejected()
     for batch in reader.batches(config.max_test_rows):
         progress(f"Evaluating on {table.name}: {evaluator.n_read:,} rows")
         found = evaluator.add(batch.frame)
+        _set_aside(rejected, batch, reader, found)
         if run is not None:
             drift += [
                 _drift(artefact, batch, reader, run, found.predictions[artefact.name], found.used)
@@ -220,7 +244,27 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
             found=f"none in {evaluator.n_read:,}",
             where=table.name,
         )
-    return _evaluation(config, artefacts, evaluator, drift)
+    return _evaluation(config, artefacts, evaluator, drift, rejected.frame())
+
+
+def _set_aside(
+    rejected: Rejected, batch: Batch, reader: BatchReader, found: EvaluatedChunk
+) -> None:
+    """Take the rows that not all artefacts predict, and those left out."""
+    names = list(found.predictions)
+    unknown = np.stack([np.isnan(p.mean) for p in found.predictions.values()])
+    gone = np.flatnonzero(unknown.any(axis=0) | ~found.used)
+    if not len(gone):
+        return
+    reasons = [
+        "no prediction by " + ", ".join(n for n, none in zip(names, row, strict=True) if none)
+        if used
+        else "pair never seen in training"
+        for row, used in zip(unknown[:, gone].T, found.used[gone], strict=True)
+    ]
+    source = pl.Series([batch.where]).new_from_index(0, len(gone))
+    rows = pl.Series(gone + batch.first_row)
+    rejected.add(rows, batch.raw[reader.compound].gather(gone), source, pl.Series(reasons))
 
 
 def load_artefacts(given: Sequence[str]) -> list[Artefact]:
@@ -310,6 +354,7 @@ def _evaluation(
     artefacts: Sequence[Artefact],
     evaluator: Evaluator,
     drift: Sequence[pl.DataFrame],
+    rejected: pl.DataFrame,
 ) -> Evaluation:
     result = evaluator.result()
     n_used = evaluator.n_read - evaluator.n_unseen
@@ -331,7 +376,8 @@ def _evaluation(
         for artefact in artefacts
     ]
     means = _mean_drift(drift, [artefact.name for artefact in artefacts])
-    return Evaluation(scored, n_used, result.n_unseen, n_used - result.n_not_common, means)
+    n_common = n_used - result.n_not_common
+    return Evaluation(scored, n_used, result.n_unseen, n_common, means, rejected)
 
 
 def _rare(metrics: SupportMetrics, most: int) -> pl.DataFrame:

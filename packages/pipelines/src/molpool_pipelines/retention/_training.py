@@ -32,6 +32,8 @@ from rt_ridge import (
 
 from molpool_pipelines.retention._compounds import read_classes, read_descriptors
 from molpool_pipelines.retention._config import FitConfig, ModelConfig, Progress, silent
+from molpool_pipelines.retention._covariates import matching_covariates, refuse_absent, uneven
+from molpool_pipelines.retention._identifiers import as_prepared
 from molpool_pipelines.tables import TableFiles
 
 
@@ -59,6 +61,8 @@ class Training:
         Runs that are held out together, where intervals are to be calibrated.
     seconds : float
         What summing up took.
+    n_read : int
+        Rows read; those of pairs that `max_groups` did not draw are not in `stats`.
     """
 
     config: FitConfig
@@ -70,6 +74,7 @@ class Training:
     classes: CompoundClasses | None
     folds: RunFolds | None
     seconds: float
+    n_read: int
 
     @property
     def without_parents(self) -> bool:
@@ -78,11 +83,13 @@ class Training:
         return bool(parent) and self.columns.parent is None and self.columns.group != parent
 
     def counts(self) -> dict[str, int | None]:
-        """Return the numbers of rows, pairs, groups, compounds and supercategories."""
+        """Return the numbers of rows, read and used, and of what they are of."""
         stats = self.stats
         parents = None if stats.parents is None else len(np.unique(stats.parents.parent))
         return {
+            "rows_read": self.n_read,
             "rows": stats.n_rows,
+            "rows_not_drawn": self.n_read - stats.n_rows,
             "pairs": stats.G,
             "groups": len(np.unique(stats.group_ids)),
             "compounds": len(np.unique(stats.compound_ids)),
@@ -106,6 +113,7 @@ def read_training(config: FitConfig, progress: Progress = silent) -> Training:
         If tables or configuration are wrong.
     """
     table = TableFiles.find(config.data, "data")
+    config = as_prepared(config, table)
     columns = training_columns(config, table)
     # For its checks: settings that contradict one another are refused before the rows are read.
     build_estimator(config)
@@ -114,11 +122,12 @@ def read_training(config: FitConfig, progress: Progress = silent) -> Training:
     folds = RunFolds.read(config, table) if config.calibrate.enabled else None
     progress(f"Summing up the rows of {table.name}")
     started = time.perf_counter()
-    stats, features = _statistics(config, table, columns)
+    stats, features, n_read = _statistics(config, table, columns)
     if stats.n_rows < 2:
         raise InputError("data", expected="two rows or more", found="1 row", where=table.name)
     seconds = time.perf_counter() - started
-    return Training(config, table, columns, stats, features, descriptors, classes, folds, seconds)
+    known = (descriptors, classes)
+    return Training(config, table, columns, stats, features, *known, folds, seconds, n_read)
 
 
 def training_columns(config: FitConfig, table: TableFiles) -> Columns:
@@ -129,7 +138,13 @@ def training_columns(config: FitConfig, table: TableFiles) -> Columns:
     InputError
         If a column is missing.
     """
+    config = as_prepared(config, table)
     group = table.require(config.group_column, "group_col")
+    # A covariate that some files lack would be left out in silence.
+    refuse_absent(
+        uneven(table, config.covariates),
+        "molpool-rt prepare --absent-covariates center fills them; --covariates leaves them out.",
+    )
     parent = config.parent_col
     # The default name need not be there where nothing is pooled by supercategory.
     if parent == group or (parent not in table and not _needs_parents(config)):
@@ -139,7 +154,7 @@ def training_columns(config: FitConfig, table: TableFiles) -> Columns:
     if config.calibrate.enabled:
         table.require(config.calibrate.run_col, "calibrate.run_col")
     return Columns.of(
-        table.matching(config.covariates, "covariates"),
+        matching_covariates(table, config.covariates),
         group=group,
         compound=table.require(config.compound_col, "compound_col"),
         parent=parent,
@@ -197,8 +212,8 @@ def build_estimator(config: ModelConfig) -> Any:
 
 def _statistics(
     config: FitConfig, table: TableFiles, columns: Columns
-) -> tuple[SufficientStatistics, FeatureMap]:
-    """Sum up the rows and fit the features to them."""
+) -> tuple[SufficientStatistics, FeatureMap, int]:
+    """Sum up the rows and fit the features to them; return how many rows there were, too."""
     plain = _summed(config, table, columns, None)
     features = fit_features(
         plain,
@@ -213,7 +228,7 @@ def _statistics(
     else:
         # Squares are about the centre, which was not known before: the rows are read once more.
         stats = _summed(config, table, columns, features)
-    return _at_most(config.max_groups, stats, config.seed), features
+    return _at_most(config.max_groups, stats, config.seed), features, stats.n_rows
 
 
 def _summed(

@@ -18,10 +18,13 @@ from ._folder import AFFINITY as AFFINITY
 from ._folder import ATTENTION_PAGE as ATTENTION_PAGE
 from ._folder import ATTENTION_SDF as ATTENTION_SDF
 from ._folder import CALIBRATION as CALIBRATION
+from ._folder import CELLS as CELLS
 from ._folder import CHECKPOINTS as CHECKPOINTS
 from ._folder import CONFIG as CONFIG
 from ._folder import DENDROGRAM as DENDROGRAM
 from ._folder import ENVIRONMENT as ENVIRONMENT
+from ._folder import FEATURES as FEATURES
+from ._folder import FOLD_SCORES as FOLD_SCORES
 from ._folder import GROUPS as GROUPS
 from ._folder import HEATMAP as HEATMAP
 from ._folder import LAST_CHECKPOINT as LAST_CHECKPOINT
@@ -33,6 +36,7 @@ from ._folder import MODELS as MODELS
 from ._folder import PREDICTIONS as PREDICTIONS
 from ._folder import REPORT as REPORT
 from ._folder import SAMPLING as SAMPLING
+from ._folder import SPLIT_FILE as SPLIT_FILE
 from ._folder import TABLE_ROWS as TABLE_ROWS
 from ._folder import TABULAR_FOLDER as TABULAR_FOLDER
 from ._folder import RunConfig as RunConfig

@@ -1,10 +1,10 @@
 """Rows that repeat a molecule: found, compared, merged.
 
-Rows are one molecule where the first block of their InChIKey is equal, as for every split:
-stereoisomers and isotopologues count as repeats of each other. Only rows of one quality label are
-ever compared or merged, and rows for training only stay apart from rows that may be held out: a
-merged row then still has one quality and one split, and the tiers of a curriculum stay what they
-were.
+Rows are one molecule where the first block of their parents' InChIKey is equal, as for every
+split: a salt and its base, stereoisomers and isotopologues count as repeats of each other. Only
+rows of one quality label are ever compared or merged, and rows for training only, or of another
+given split, stay apart: a merged row then still has one quality and one split, and the tiers of a
+curriculum stay what they were.
 """
 
 from __future__ import annotations
@@ -192,10 +192,11 @@ def merge_duplicates(table: MoleculeTable, how: DuplicateRule) -> MoleculeTable:
 
 def _molecule_numbers(table: MoleculeTable) -> IntArray:
     """Return the number [N] of each row's molecule within its quality and split."""
-    numbers: dict[tuple[str, str | None, bool], int] = {}
+    numbers: dict[tuple[str, str | None, bool, str], int] = {}
     qualities = repeat(None) if table.quality is None else table.quality
+    given = repeat("") if table.given is None else table.given
     # strict=False: `repeat` has no end.
-    keys = zip(table.groups, qualities, table.hold_out.tolist(), strict=False)
+    keys = zip(table.groups, qualities, table.hold_out.tolist(), given, strict=False)
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
@@ -261,7 +262,8 @@ def _refuse_conflicts(table: MoleculeTable) -> None:
         found=f"{len(report.conflicts)} of {report.n_repeated} repeats with different values "
         f"({report.n_agree} agree)",
         hint="mean or median merges them, keep leaves them as they are. Stereoisomers count as one "
-        "molecule (first block of the InChIKey).\n" + "\n".join(lines),
+        "molecule, and so do a salt and its base (first block of the parent's InChIKey).\n"
+        + "\n".join(lines),
     )
 
 

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from molpool_common import (
     BadSmiles,
+    BoolArray,
     ContentStore,
     FloatArray,
+    IntArray,
     Keys,
+    Standardize,
     StrArray,
     inchikey_blocks,
     parse_smiles,
     rdkit_version,
+    standardize,
     text_keys,
 )
+from numpy.typing import NDArray
 
 Progress = Callable[[int, int], None]
 """Called with how many molecules are done, of how many."""
 
-_FORMAT = 1
+_FORMAT = 2
 _CHUNK = 4096
 """Molecules per file: two seconds of work, the most that a killed run loses."""
 
@@ -35,27 +40,41 @@ class Identities:
     Parameters
     ----------
     blocks : ndarray of str [N]
-        First block of the InChIKey (`inchikey_block`), ``""`` where the SMILES is no molecule.
+        First block of the InChIKey (`inchikey_block`) of the structure that is compared, ``""``
+        where the SMILES is no molecule.
     masses : ndarray [N]
-        Molar mass in g/mol, NaN where the SMILES is no molecule.
+        Molar mass in g/mol of the molecule as given, NaN where the SMILES is no molecule.
     bad : list of BadSmiles
         Those that are no molecule, by row.
+    structures : list of str [N]
+        SMILES of the structure that is compared (`molpool_common.standardize`): the text as given
+        where nothing had to be changed.
+    as_given : list of int
+        Rows whose structure could not be standardised, for its size or by RDKit.
     """
 
     blocks: StrArray
     masses: FloatArray
     bad: list[BadSmiles]
+    structures: list[str]
+    as_given: list[int]
 
 
 class _Part(NamedTuple):
     blocks: StrArray
     masses: FloatArray
+    # "" where it is the text as given.
+    structures: list[str]
+    as_given: BoolArray
 
 
 def identify(
-    smiles: Sequence[str | None], cache: Path | None = None, progress: Progress | None = None
+    smiles: Sequence[str | None],
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    how: Standardize = "parent",
 ) -> Identities:
-    """Return InChIKey block and molar mass of each SMILES.
+    """Return InChIKey block, molar mass and compared structure of each SMILES.
 
     Parameters
     ----------
@@ -65,58 +84,107 @@ def identify(
         Cache folder of results of other runs; those of another RDKit are not used.
     progress : callable, optional
         Called with molecules done and in all, where something has to be computed.
+    how : {"none", "parent", "tautomer"}
+        By which structure molecules are compared.
     """
     texts = [text if isinstance(text, str) else "" for text in smiles]
     # Parsing takes most of the time of reading, and repeats are common in stacked tables.
     keys, first, inverse = np.unique(text_keys(texts), return_index=True, return_inverse=True)
-    part = _identify_distinct([texts[i] for i in first.tolist()], keys, _store(cache), progress)
+    distinct = [texts[i] for i in first.tolist()]
+    part = _identify_distinct(distinct, keys, how, _store(cache, how), progress)
     blocks, masses = part.blocks[inverse], part.masses[inverse]
     rows = np.flatnonzero(blocks == "").tolist()
     # The cache holds no reasons: the few bad ones are parsed once more.
     parsed = parse_smiles([smiles[row] for row in rows])
     bad = [b._replace(row=rows[b.row]) for b in parsed.bad]
-    return Identities(blocks, masses, bad)
+    changed = [part.structures[i] for i in inverse.tolist()]
+    return Identities(
+        blocks,
+        masses,
+        bad,
+        [new or text for new, text in zip(changed, texts, strict=True)],
+        np.flatnonzero(part.as_given[inverse]).tolist(),
+    )
 
 
-def _store(cache: Path | None) -> ContentStore | None:
+def _store(cache: Path | None, how: Standardize) -> ContentStore | None:
     if cache is None:
         return None
     # RDKit's version is in the name: its InChI and sanitisation change between releases.
-    return ContentStore(cache / f"identity-{_FORMAT}-rdkit-{rdkit_version()}")
+    return ContentStore(cache / f"identity-{_FORMAT}-{how}-rdkit-{rdkit_version()}")
 
 
 def _identify_distinct(
-    smiles: Sequence[str], keys: Keys, store: ContentStore | None, progress: Progress | None
+    smiles: Sequence[str],
+    keys: Keys,
+    how: Standardize,
+    store: ContentStore | None,
+    progress: Progress | None,
 ) -> _Part:
     # The first block of an InChIKey, the connectivity, has 14 letters.
     blocks = np.zeros(len(smiles), dtype="U14")
     masses = np.full(len(smiles), np.nan)
+    structures = [""] * len(smiles)
+    as_given = np.zeros(len(smiles), dtype=np.bool_)
     missing = np.ones(len(smiles), dtype=np.bool_)
     for arrays, there, asked in store.find(keys) if store is not None else ():
         blocks[asked], masses[asked] = arrays["block"][there], arrays["mass"][there]
+        as_given[asked] = arrays["as_given"][there]
+        for row, text in zip(asked.tolist(), _unpacked(arrays, there), strict=True):
+            structures[row] = text
         missing[asked] = False
     todo = np.flatnonzero(missing)
     for start in range(0, len(todo), _CHUNK):
         rows = todo[start : start + _CHUNK]
-        blocks[rows], masses[rows] = _compute([smiles[i] for i in rows.tolist()])
+        part = _compute([smiles[i] for i in rows.tolist()], how)
+        blocks[rows], masses[rows], as_given[rows] = part.blocks, part.masses, part.as_given
+        for row, text in zip(rows.tolist(), part.structures, strict=True):
+            structures[row] = text
         if store is not None:
-            # A SMILES that is no molecule is read again each time, for the reason.
-            good = rows[blocks[rows] != ""]
-            store.add(keys[good], {"block": blocks[good], "mass": masses[good]})
+            _add(store, keys[rows], part)
         if progress is not None:
             progress(start + len(rows), len(todo))
-    return _Part(blocks, masses)
+    return _Part(blocks, masses, structures, as_given)
 
 
-def _compute(smiles: Sequence[str]) -> _Part:
-    from rdkit.Chem import Descriptors
+def _add(store: ContentStore, keys: Keys, part: _Part) -> None:
+    # A SMILES that is no molecule is read again each time, for the reason.
+    good = np.flatnonzero(part.blocks != "")
+    texts = [part.structures[i].encode() for i in good.tolist()]
+    # One text after the other: an array of strings is as wide as its longest, some protein.
+    arrays = {
+        "block": part.blocks[good],
+        "mass": part.masses[good],
+        "as_given": part.as_given[good],
+        "end": np.cumsum([len(text) for text in texts], dtype=np.int64),
+        "text": np.frombuffer(b"".join(texts), dtype=np.uint8),
+    }
+    store.add(keys[good], arrays)
+
+
+def _unpacked(arrays: Mapping[str, NDArray[Any]], there: IntArray) -> list[str]:
+    text, ends = arrays["text"].tobytes(), arrays["end"]
+    starts = np.concatenate([[0], ends[:-1]])
+    return [text[a:b].decode() for a, b in zip(starts[there], ends[there], strict=True)]
+
+
+def _compute(smiles: Sequence[str], how: Standardize) -> _Part:
+    from rdkit.Chem import Descriptors, MolToSmiles
 
     # RDKit builds this module's functions at run time, past what its stubs say.
     weigh = Descriptors.MolWt  # type: ignore[attr-defined]
-    mols = parse_smiles(smiles).mols
-    good = [i for i, mol in enumerate(mols) if mol is not None]
-    blocks = np.zeros(len(mols), dtype="U14")
-    masses = np.full(len(mols), np.nan)
-    blocks[good] = inchikey_blocks([mol for mol in mols if mol is not None])
-    masses[good] = [weigh(mols[i]) for i in good]
-    return _Part(blocks, masses)
+    parsed = parse_smiles(smiles).mols
+    good = [i for i, mol in enumerate(parsed) if mol is not None]
+    mols = [mol for mol in parsed if mol is not None]
+    compared = standardize(mols, how)
+    blocks = np.zeros(len(parsed), dtype="U14")
+    masses = np.full(len(parsed), np.nan)
+    as_given = np.zeros(len(parsed), dtype=np.bool_)
+    structures = [""] * len(parsed)
+    blocks[good] = inchikey_blocks(compared.mols)
+    masses[good] = [weigh(mol) for mol in mols]
+    as_given[[good[i] for i in compared.as_given]] = True
+    for i, mol, new in zip(good, mols, compared.mols, strict=True):
+        if new is not mol:
+            structures[i] = MolToSmiles(new)
+    return _Part(blocks, masses, structures, as_given)

@@ -37,6 +37,11 @@ from molpool_common import MoleculeTable as MoleculeTable
 from molpool_pipelines.datasets import locate
 from molpool_pipelines.runs import rejected_rows
 from molpool_pipelines.tables._cells import Wanted, read_quality, read_times
+from molpool_pipelines.tables._given_split import (
+    series_cells,
+    split_cells,
+    with_given_split,
+)
 from molpool_pipelines.tables._identity import Identities, identify
 from molpool_pipelines.tables._table_config import (
     ColumnSource,
@@ -104,7 +109,8 @@ def load_sources(sources: Sequence[SourceConfig], wanted: Wanted) -> MoleculeTab
     parts = [reading.source(source) for source in sources]
     reading.check_labels()
     reading.faults.check()
-    return stack([part for part in parts if part is not None])
+    table = stack([part for part in parts if part is not None])
+    return with_given_split(table, wanted.config)
 
 
 @dataclass(frozen=True)
@@ -153,7 +159,7 @@ class _Cells:
         Values of each target as the table has them; None where it has none.
     signs : list of ndarray or None, length T
         Censoring of each target, where a column says it.
-    quality, times : list or None
+    quality, times, given, series : list or None
         Where they are asked for.
     """
 
@@ -162,6 +168,8 @@ class _Cells:
     signs: list[SignArray | None]
     quality: list[str] | None
     times: list[Any] | None
+    given: list[str] | None
+    series: list[Any] | None
 
 
 class Reading:
@@ -202,7 +210,9 @@ class Reading:
         wrong = len(self.faults) > before
         if source.smiles_column not in frame.columns or (wrong and frame.height > _QUICK):
             return None
-        found = identify(table.smiles, cache_folder(self.wanted.config.cache_dir))
+        config = self.wanted.config
+        cache = cache_folder(config.cache_dir)
+        found = identify(table.smiles, cache, how=config.standardize)
         with self.faults.catching():
             _check_smiles(found, source.smiles_column, where, self.wanted.on_bad_smiles)
         parsed = np.flatnonzero(found.blocks != "")
@@ -259,13 +269,18 @@ class Reading:
         """Read the cells of rows, by position, and note which are wrong."""
         part = table.frame[at] if len(at) < table.frame.height else table.frame
         rows = pl.Series(at + 1)  # the first row below the header is 1
-        quality = times = None
+        quality = times = given = series = None
         with self.faults.catching():
             quality = read_quality(part, table.source, self.wanted, rows, table.where)
         with self.faults.catching():
             times = read_times(part, table.source, self.wanted, rows, table.where)
+        with self.faults.catching():
+            given = split_cells(part, table.source, self.wanted.config, rows, table.where)
+        with self.faults.catching():
+            series = series_cells(part, table.source, self.wanted.config, table.where)
         numbers = self._numbers(part, table, rows)
-        return _Cells(rows, numbers, self._signs(part, table, rows), quality, times)
+        signs = self._signs(part, table, rows)
+        return _Cells(rows, numbers, signs, quality, times, given, series)
 
     def _numbers(
         self, part: pl.DataFrame, table: _Table, rows: pl.Series
@@ -336,6 +351,11 @@ def _molecules(
         origin=pl.DataFrame(origin, schema=schema),
         dropped=rejected_rows(rejected),
         censoring=_censoring(cells, targets.shape),
+        structures=[found.structures[i] for i in parsed.tolist()],
+        series=cells.series,
+        given=cells.given,
+        n_as_given=len(found.as_given),
+        columns=tuple(table.frame.columns),
     )
 
 

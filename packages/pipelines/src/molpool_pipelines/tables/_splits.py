@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from molpool_common import InputError, IntArray, MoleculeTable, kfold, listed, split
 
+from molpool_pipelines.tables._given_split import given_parts
 from molpool_pipelines.tables._table_config import DataConfig
 
 
@@ -21,12 +23,21 @@ class SplitTables:
         Disjoint in molecules. `val` and `test` hold rows of sources with ``hold_out`` only.
     n_left_out : int
         Rows of training-only sources left out because their molecule is held out.
+    notes : list of str
+        What the user should know before training: molecules that a given split has on two sides,
+        tasks without a validation label.
     """
 
     train: MoleculeTable
     val: MoleculeTable
     test: MoleculeTable
     n_left_out: int
+    notes: list[str] = field(default_factory=list)
+
+    def of_tasks(self, columns: Sequence[int]) -> SplitTables:
+        """Return these columns of the targets, and the rows that have a label in one of them."""
+        train, val, test = (part.of_tasks(columns) for part in (self.train, self.val, self.test))
+        return replace(self, train=train, val=val, test=test)
 
 
 def split_table(table: MoleculeTable, config: DataConfig, seed: int) -> SplitTables:
@@ -58,23 +69,66 @@ def split_table(table: MoleculeTable, config: DataConfig, seed: int) -> SplitTab
         raise InputError(
             "data.sources", expected="a source with hold_out: true", found="none of them"
         )
-    held = table.take(rows)
-    splits = split(
-        config.split_type,
-        config.split_ratios,
-        groups=held.groups,
-        smiles=held.smiles,
-        times=held.times,
-        targets=held.targets,
-        seed=config.split_seed if config.split_seed is not None else seed,
-    )
-    train, val, test = (rows[part] for part in splits)
+    train, val, test, notes = _divided(table, config, rows, seed)
     if config.train_on_val:
         # After splitting, so that the test split is the same as without train_on_val.
         train, val = np.sort(np.concatenate([train, val])), val[:0]
     test_table = table.take(test)
-    train = _with_training_only(table, train, val, test_table.groups)
-    return _assembled(table, train, val, test_table)
+    train = _with_training_only(table, train, val, test_table.units)
+    tables = _assembled(table, train, val, test_table, config)
+    return replace(tables, notes=[*notes, *tables.notes])
+
+
+def _divided(
+    table: MoleculeTable, config: DataConfig, rows: IntArray, seed: int
+) -> tuple[IntArray, IntArray, IntArray, list[str]]:
+    """Return the rows to train on, validate on and test on, of those that may be held out."""
+    notes: list[str] = []
+    if table.given is None:
+        train, val, test = _parts(table, config, rows, config.split_ratios, seed)
+        return train, val, test, notes
+    (train, val, test), notes = given_parts(table, config, rows)
+    if not train.size:
+        raise InputError("data.split_column", expected="rows that train", found="none")
+    keep, held, _ = config.split_ratios
+    if not val.size and held > 0 and not config.train_on_val:
+        shares = (keep / (keep + held), held / (keep + held), 0.0)
+        train, val, _ = _parts(table, config, train, shares, seed)
+        notes.append(
+            f"The given split has no validation rows: {len(val)} of its training rows validate, by "
+            f"split_type {config.split_type}."
+        )
+    if not test.size:
+        notes.append("The given split has no test rows: scores are of validation rows.")
+    return train, val, test, notes
+
+
+def _parts(
+    table: MoleculeTable,
+    config: DataConfig,
+    rows: IntArray,
+    shares: tuple[float, float, float],
+    seed: int,
+) -> tuple[IntArray, IntArray, IntArray]:
+    held = table.take(rows)
+    made = split(
+        config.split_type,
+        shares,
+        seed=config.split_seed if config.split_seed is not None else seed,
+        **split_inputs(held),
+    )
+    return rows[made.train], rows[made.val], rows[made.test]
+
+
+def split_inputs(table: MoleculeTable) -> dict[str, Any]:
+    """Return what `molpool_common.split` and `kfold` take of a table."""
+    return {
+        "groups": table.units,
+        "smiles": table.compared,
+        "targets": table.targets,
+        "times": table.times,
+        "structures": None if table.series is None else table.groups,
+    }
 
 
 def fold_tables(
@@ -111,8 +165,8 @@ def fold_tables(
     if n_folds == 1:
         return [tables]
     # By molecule: an extra row of a test molecule would train what is tested.
-    tested = set(tables.test.groups)
-    rest = table.take(np.flatnonzero([group not in tested for group in table.groups]))
+    tested = set(tables.test.units)
+    rest = table.take(np.flatnonzero([unit not in tested for unit in table.units]))
     folds = fold_rows(
         rest,
         # Folds in time would leave the earliest rows without a model that validates them.
@@ -120,7 +174,7 @@ def fold_tables(
         n_folds,
         seed=config.split_seed if config.split_seed is not None else seed,
     )
-    return [_assembled(rest, train, val, tables.test) for train, val in folds]
+    return [_assembled(rest, train, val, tables.test, config) for train, val in folds]
 
 
 def fold_rows(
@@ -165,13 +219,10 @@ def fold_rows(
         made = kfold(
             method,
             n_folds,
-            groups=held.groups,
             # A fold's own test part is what validates here.
             val_ratio=0,
-            smiles=held.smiles,
-            times=held.times if method == "time" else None,
-            targets=held.targets,
             seed=seed,
+            **split_inputs(held),
         )
         parts = [(fold.train, fold.test) for fold in made]
     else:
@@ -191,15 +242,19 @@ def _with_training_only(
     table: MoleculeTable, train: IntArray, val: IntArray, tested: Iterable[str] = ()
 ) -> IntArray:
     """Add the rows of training-only sources whose molecule is not held out."""
-    held_out = {table.groups[i] for i in val}.union(tested)
+    held_out = {table.units[i] for i in val}.union(tested)
     extra = np.flatnonzero(~table.hold_out)
     # Per split: an extra row is left out only where its molecule is held out.
-    free = [i for i in extra if table.groups[i] not in held_out]
+    free = [i for i in extra if table.units[i] not in held_out]
     return np.concatenate([train, np.array(free, dtype=np.int64)])
 
 
 def _assembled(
-    table: MoleculeTable, train: IntArray, val: IntArray, test: MoleculeTable
+    table: MoleculeTable,
+    train: IntArray,
+    val: IntArray,
+    test: MoleculeTable,
+    config: DataConfig,
 ) -> SplitTables:
     tables = SplitTables(
         train=table.take(train),
@@ -207,18 +262,48 @@ def _assembled(
         test=test,
         n_left_out=int((~table.hold_out).sum() - (~table.hold_out[train]).sum()),
     )
-    _check_training_labels(tables.train)
-    return tables
+    if config.unlabelled_tasks == "error":
+        _check_training_labels(tables.train)
+    return replace(tables, notes=_validation_notes(tables))
+
+
+def few_labels(train: MoleculeTable) -> list[int]:
+    """Return the columns of tasks with fewer than two training labels."""
+    # One label has no variance to standardise by.
+    return np.flatnonzero(np.isfinite(train.targets).sum(axis=0) < 2).tolist()
 
 
 def _check_training_labels(train: MoleculeTable) -> None:
     labels = np.isfinite(train.targets).sum(axis=0)
-    for name, n in zip(train.task_names, labels, strict=True):
-        # One label has no variance to standardise by.
-        if n < 2:
-            raise InputError(
-                f"task {name!r}",
-                expected="at least two labels in the training part",
-                found="one" if n == 1 else "none",
-                hint="Another split_type or split_seed, or leave the task out.",
-            )
+    for t in few_labels(train):
+        raise InputError(
+            f"task {train.task_names[t]!r}",
+            expected="at least two labels in the training part",
+            found="one" if labels[t] == 1 else "none",
+            hint="Another split_type or split_seed, or leave the task out: "
+            "--data.unlabelled-tasks drop.",
+        )
+
+
+def _validation_notes(tables: SplitTables) -> list[str]:
+    """Say which tasks have no validation label, and refuse where none has one."""
+    val = tables.val
+    if not len(val):
+        return []
+    trained = [t for t in range(len(val.task_names)) if t not in few_labels(tables.train)]
+    watched = [t for t in trained if np.isfinite(val.targets[:, t]).any()]
+    if not watched:
+        raise InputError(
+            "data.split_type",
+            expected="a validation label of some task",
+            found=f"none in {len(val)} validation rows",
+            hint="Another split_type or split_seed; or --data.train-on-val true, which trains all "
+            "epochs without validation.",
+        )
+    silent = [val.task_names[t] for t in trained if t not in watched]
+    if not silent:
+        return []
+    return [
+        f"No validation label of {listed(silent)}: the validation loss, which chooses the epoch, "
+        f"is that of {listed([val.task_names[t] for t in watched])}."
+    ]

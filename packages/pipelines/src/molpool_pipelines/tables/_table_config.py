@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 import tyro
-from molpool_common import PATH, ConfigModel, InputError
+from molpool_common import PATH, ConfigModel, InputError, short_flag
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 SplitType = Literal["random", "scaffold", "time", "cluster", "stratified"]
@@ -60,6 +60,9 @@ class SourceConfig(ConfigModel):
         True,
         description="whether rows go to validation and test; if false, all rows train, except "
         "those of held-out molecules, which are left out",
+    )
+    split: Literal["train", "val", "test"] | None = Field(
+        None, description="split of all rows of this source; by default data.split_type divides"
     )
 
     @model_validator(mode="after")
@@ -125,6 +128,44 @@ class DataConfig(ConfigModel):
         description="whether rows of the validation split train too, and the last epoch is used; "
         "the test split stays as it is",
     )
+    split_column: Annotated[str | None, short_flag("--split-column")] = Field(
+        None,
+        description="column that says train, val or test of each row, in any usual spelling; empty "
+        "cells leave a row out. Goes before split_type, which draws validation rows where none are",
+    )
+    split_file: Annotated[str | None, PATH, short_flag("--split-file")] = Field(
+        None,
+        description="JSON file with the rows (from 0) or ids of train, val and test, as Chemprop "
+        "and Polaris write it; instead of split_column",
+    )
+    split_index: int = Field(0, ge=0, description="which of several splits of split_file, from 0")
+    test_path: Annotated[str | None, PATH, short_flag("--test-path")] = Field(
+        None,
+        description="second table, of the same columns, whose rows test; split_type divides the "
+        "first into training and validation",
+    )
+    split_overlap: Literal["drop", "keep", "error"] = Field(
+        "drop",
+        description="molecules that a given split has on two sides: leave out their rows that "
+        "train (or validate, where they test too), keep them, or refuse",
+    )
+    group_column: Annotated[str | None, short_flag("--group-column")] = Field(
+        None,
+        description="column of series, projects or batches, each of which stays in one split as "
+        "molecules do",
+    )
+    standardize: Annotated[Literal["none", "parent", "tautomer"], short_flag("--standardize")] = (
+        Field(
+            "parent",
+            description="structure by which molecules are compared for splits, repeats and "
+            "scaffolds: as given; the parent, without counterions and charges; or its canonical "
+            "tautomer (slow). The model sees what is given",
+        )
+    )
+    unlabelled_tasks: Literal["error", "drop"] = Field(
+        "error",
+        description="tasks with fewer than two labels in the training part: refuse, or leave out",
+    )
     time_column: str | None = Field(
         None, description="for split_type time: dates, numbers, or names whose number follows time"
     )
@@ -155,6 +196,9 @@ class DataConfig(ConfigModel):
             raise ValueError("time_column: expected a column with split_type time, found none")
         # Here rather than at reading: a mistyped target of the fifth source is found before the
         # first is parsed.
+        given = [k for k in ("split_column", "split_file") if getattr(self, k) is not None]
+        if len(given) > 1:
+            raise ValueError("split_file: expected one of split_column and split_file, found both")
         for source in self.sources:
             unknown = [t for t in source.columns if t not in self.target_columns]
             if unknown:
@@ -200,13 +244,25 @@ class DataConfig(ConfigModel):
                 "modifier_suffix, of each of data.sources",
                 found="them beside data.sources",
             )
+        if self.sources and self.test_path is not None:
+            raise InputError(
+                "data.test_path",
+                expected="split: test of one of data.sources",
+                found="test_path beside data.sources",
+            )
         if len(found) != 1:
             raise InputError(
                 "data_path",
                 expected="one of data_path (--data-path FILE), data.dataset and data.sources",
                 found=" and ".join(found) or "none of them",
             )
-        return self.sources or [self._single_table(data_path)]
+        tables = self.sources or [self._single_table(data_path)]
+        if self.test_path is None:
+            return tables
+        tested = tables[0].model_copy(
+            update={"path": self.test_path, "dataset": None, "file": None, "split": "test"}
+        )
+        return [*tables, tested.model_copy(update={"hold_out": True, "quality": None})]
 
     def _single_table(self, data_path: str | None) -> SourceConfig:
         # One table becomes one source, so that everything after knows a single form.

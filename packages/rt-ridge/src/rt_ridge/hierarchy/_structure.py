@@ -363,6 +363,10 @@ class StructureBuilder:
         else:
             place = self._intercept_scale("tau_supercategory", self._count("parent"))
             self.columns["parent"].add(0, place)
+        if self._count("group") == 1:
+            # One group cannot be separated from the grand mean: its scale would be the prior's.
+            self.structure.notes.append("tau_group left out: there is one group")
+            return
         prior, unit = self.config.priors.intercept, self.units.rt
         self.columns["group"].add(0, self._by_parent("tau_group", prior, unit))
 

@@ -138,7 +138,8 @@ class FeatureMap:
                     f"covariates: fitted with {listed(self.names)}; the table lacks"
                     f" {listed(missing)} and has {listed(list(columns))}"
                 )
-            X = X[list(self.names)].to_numpy()
+            # A frame of no columns has no rows either.
+            X = X[list(self.names)].to_numpy() if self.names else np.empty((len(X), 0))
         matrix = np.asarray(X, dtype=np.float64)
         if matrix.ndim != 2 or matrix.shape[1] != len(self.names):
             raise RTRidgeError(

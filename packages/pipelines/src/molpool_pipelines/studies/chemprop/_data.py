@@ -114,9 +114,9 @@ def read_study_data(config: HPOChempropConfig, *, needs_quality: bool = False) -
     table = merge_duplicates(read, config.duplicates)
     kinds = find_task_types(config, table)
     outer = split_table(table, config.data, config.seed)
-    tested = set(outer.test.groups)
+    tested = set(outer.test.units)
     # By molecule, so that no training-only source brings a test molecule back.
-    rest = table.take(np.flatnonzero([group not in tested for group in table.groups]))
+    rest = table.take(np.flatnonzero([unit not in tested for unit in table.units]))
     folds = [_fold(rest, train, val) for train, val in _folds(config, rest, stored)]
     notes = [DEMO_NOTICE] if _is_demo(config.data) else []
     notes += rejected_note(read.dropped)

@@ -24,6 +24,7 @@ from molpool_common import (
 from rich.table import Table as ScreenTable
 
 from molpool_pipelines.runs import write_rejected
+from molpool_pipelines.tables._given_split import is_unused
 from molpool_pipelines.tables.profile._figures import (
     class_shares,
     label_counts,
@@ -94,7 +95,8 @@ class Profile:
         within = self.duplicates.within
         return {
             "Rows": len(self.table),
-            "Rows whose SMILES do not parse": self.table.dropped.height,
+            "Rows whose SMILES do not parse": int((~is_unused(self.table.dropped)).sum()),
+            **_without_split(self.table),
             "Rows without a label": int((~labels.any(axis=1)).sum()),
             "Molecules": self.scaffolds.n_molecules,
             "Tasks": len(self.tasks),
@@ -103,6 +105,11 @@ class Profile:
             "Scaffolds": self.scaffolds.n_scaffolds,
             "Duplicate labels": f"{within.n_repeated:,}, {len(within.conflicts):,} of them differ",
         }
+
+
+def _without_split(table: MoleculeTable) -> dict[str, Cell]:
+    n = int(is_unused(table.dropped).sum())
+    return {"Rows that the given split does not name": n} if n else {}
 
 
 def profile_page(profile: Profile) -> str:
@@ -124,7 +131,7 @@ def profile_page(profile: Profile) -> str:
 
 
 def _bad_smiles(table: MoleculeTable) -> list[Part]:
-    bad = table.dropped
+    bad = table.dropped.filter(~is_unused(table.dropped))
     if bad.is_empty():
         return []
     rows = [[r["source"], r["row"], r["SMILES"], r["reason"]] for r in bad.head(10).to_dicts()]
@@ -229,8 +236,9 @@ def _duplicates(profile: Profile) -> list[Part]:
         facts["Of these, differ"] = len(across.conflicts)
     parts: list[Part] = [
         Text(
-            "Rows are one molecule where the first block of their InChIKey is equal, so "
-            "stereoisomers count as one. Rows of different quality are not compared unless said. "
+            "Rows are one molecule where the first block of their parents' InChIKey is equal, so "
+            "stereoisomers count as one, and so do a salt and its base. Rows of different quality "
+            "are not compared unless said. "
             "Training merges them with --duplicates mean or median, and stops at conflicts with "
             "--duplicates error."
         ),

@@ -25,6 +25,7 @@ from molpool_pipelines.datasets import locate, registry
 from molpool_pipelines.demo import DEMO_NOTICE, DEMO_TASKS, build_demo
 from molpool_pipelines.tables._cells import Wanted
 from molpool_pipelines.tables._molecules import DEMO, load_sources
+from molpool_pipelines.tables._roles import roles_note
 from molpool_pipelines.tables._table_config import DataConfig, OnBadSmiles, SourceConfig
 from molpool_pipelines.tables._training_check import TrainingCheck, check_training
 from molpool_pipelines.tables._values import describe_signs
@@ -120,6 +121,7 @@ def read_configured(
         sources, Wanted(unsplit, quality, on_bad_smiles=on_bad_smiles), command
     )
     notes = [f"The data section of {config.name}, units converted."]
+    notes.append(roles_note(run, table.columns))
     if table.censoring is not None:
         bounds = describe_signs(table.targets, table.censoring, table.task_names)
         notes.append(f"Labels that are bounds, and count as labels here: {bounds or 'none'}.")

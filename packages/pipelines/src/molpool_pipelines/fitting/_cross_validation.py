@@ -1,0 +1,356 @@
+"""Repeated k-fold cross-validation as one command: a run for each fold, gathered in one folder.
+
+The folds are written in Chemprop's format (``splits.json``), and each fold is an ordinary run that
+takes its rows from there: it can be trained again alone, here or with Chemprop's own command. The
+folder itself holds the test rows of all folds, with repeat and fold, as `molpool-evaluate compare`
+takes them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import numpy as np
+import polars as pl
+from molpool_common import (
+    IN_UNITS,
+    LABELS,
+    InputError,
+    RunFolder,
+    TaskType,
+    default_folder,
+    kfold,
+    read_split_file,
+)
+from rich.console import Console
+from rich.table import Table
+
+from molpool_pipelines.fitting._config import (
+    CVConfig,
+    TrainBlendCommand,
+    TrainBlendConfig,
+    TrainChempropCommand,
+    TrainChempropConfig,
+    TrainMILCommand,
+    TrainMILConfig,
+    TrainTabularCommand,
+    TrainTabularConfig,
+)
+from molpool_pipelines.fitting._loop import interruptible
+from molpool_pipelines.fitting._results import SHOWN
+from molpool_pipelines.reports import run_page
+from molpool_pipelines.runs import (
+    CELLS,
+    FOLD_SCORES,
+    MACRO,
+    PREDICTIONS,
+    REPORT,
+    SPLIT,
+    SPLIT_FILE,
+    MemberMetrics,
+    Metrics,
+    MetricValue,
+    SplitMetrics,
+    TaskMetrics,
+    check_folder,
+    open_folder,
+    read_metrics,
+)
+from molpool_pipelines.runs import METRICS as METRICS_FILE
+from molpool_pipelines.tables import load_molecules, row_positions, split_inputs
+
+Command = TrainChempropCommand | TrainTabularCommand | TrainBlendCommand | TrainMILCommand
+
+_SINGLE: dict[type, tuple[type, str]] = {
+    TrainChempropCommand: (TrainChempropConfig, "chemprop"),
+    TrainTabularCommand: (TrainTabularConfig, "tabular"),
+    TrainBlendCommand: (TrainBlendConfig, "blend"),
+    TrainMILCommand: (TrainMILConfig, "mil"),
+}
+"""Configuration of a single run and name of the command, by what the command takes."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fold of one repeat.
+
+    Parameters
+    ----------
+    repeat, fold : int
+        From 0.
+    config : RunConfig
+        Its run.
+    """
+
+    repeat: int
+    fold: int
+    config: Any
+
+    @property
+    def path(self) -> Path:
+        """The folder of its run."""
+        return Path(self.config.save_dir)
+
+
+def cross_validate(
+    config: Command,
+    train: Callable[[Any], Path],
+    *,
+    name: str,
+    arguments: Sequence[str] = (),
+) -> Path:
+    """Train a run for each fold of each repeat and gather their test rows.
+
+    Parameters
+    ----------
+    config : TrainChempropCommand, TrainTabularCommand or TrainMILCommand
+        With ``cv.folds``.
+    train : callable
+        Trains one run from its configuration.
+    name : str
+        Names the folder where `config.save_dir` does not; the command too.
+    arguments : sequence of str
+        The command line, for the record.
+
+    Returns
+    -------
+    Path
+        The folder. A resumed one goes on with the fold it was at.
+
+    Raises
+    ------
+    InputError
+        If table, split or folder are wrong; then nothing has been written.
+    """
+    console = Console()
+    command = _SINGLE[type(config)][1]
+    path = Path(config.save_dir) if config.save_dir else default_folder(name)
+    check_folder(config, path)
+    _check(config)
+    entries = None if isinstance(config, TrainMILCommand) else _entries(config)
+    run = open_folder(config, path, arguments)
+    if run.checkpoints.is_dir():
+        # Those of the folds are in their own folders.
+        run.checkpoints.rmdir()
+    if not config.resume:
+        # Of a cross-validation that is replaced; its folds would pass for those of this one.
+        rmtree(path / CELLS, ignore_errors=True)
+    if entries is not None and not (config.resume and (path / SPLIT_FILE).is_file()):
+        # On one line: indented, each row would have its own.
+        run.write_text(SPLIT_FILE, json.dumps(entries))
+    cells = [_cell(config, path, k, *place) for k, place in enumerate(config.cv.cells)]
+    with interruptible(run, command):
+        for cell in cells:
+            _train_cell(console, cell, config.cv, train, resume=config.resume)
+        gathered = _gather(run, cells)
+    _show(console, gathered, len(cells))
+    console.print(f"Report: {path / REPORT}", highlight=False, soft_wrap=True)
+    return path
+
+
+def single_run(config: Command) -> Any:
+    """Return the configuration of a run, without the section of cross-validation."""
+    plain = _SINGLE[type(config)][0]
+    return plain.model_construct(**{key: getattr(config, key) for key in plain.model_fields})
+
+
+def _check(config: Command) -> None:
+    """Refuse what would contradict the folds."""
+    if config.data.predict_path is not None:
+        raise InputError(
+            "data.predict_path",
+            expected="none with cv.folds, whose models each see a part of the table",
+            found=repr(config.data.predict_path),
+            hint="Train one run on all of it to predict other molecules.",
+        )
+    section: Any = config.split if isinstance(config, TrainMILCommand) else config.data
+    for key in ("split_column", "test_path"):
+        if getattr(section, key, None) is not None:
+            raise InputError(
+                key,
+                expected="none with cv.folds, which draws the folds itself",
+                found=repr(getattr(section, key)),
+                hint="--split-file takes the folds of a file.",
+            )
+
+
+def _entries(
+    config: TrainChempropCommand | TrainTabularCommand,
+) -> list[dict[str, list[int]]] | None:
+    """Return the rows of each fold, repeat after repeat, as Chemprop reads them.
+
+    None where the user's own file has them.
+    """
+    data, cv = config.data, config.cv
+    if data.split_file is not None:
+        found = len(read_split_file(data.split_file))
+        if found != len(cv.cells):
+            raise InputError(
+                "cv.folds",
+                expected=f"folds times repeats {found}, as many as data.split_file has splits",
+                found=str(len(cv.cells)),
+            )
+        return None
+    table = load_molecules(data, config.data_path, on_bad_smiles=config.on_bad_smiles)
+    rows = np.flatnonzero(table.hold_out)
+    positions = row_positions(table)[0][rows]
+    keep, held, _ = data.split_ratios
+    val_ratio = 0.0 if data.train_on_val else held / (keep + held)
+    entries = []
+    for repeat in range(cv.repeats):
+        folds = kfold(
+            data.split_type,
+            cv.folds or 0,
+            val_ratio=val_ratio,
+            seed=_seed(data.split_seed, config.seed) + repeat,
+            **split_inputs(table.take(rows)),
+        )
+        entries += [
+            {
+                part: positions[of].tolist()
+                for part, of in zip(("train", "val", "test"), fold, strict=True)
+            }
+            for fold in folds
+        ]
+    return entries
+
+
+def _seed(own: int | None, of_run: int) -> int:
+    return own if own is not None else of_run
+
+
+def _cell(config: Command, path: Path, k: int, repeat: int, fold: int) -> Cell:
+    folder = path / CELLS / f"repeat-{repeat}-fold-{fold}"
+    one = single_run(config)
+    update: dict[str, Any] = {
+        "save_dir": str(folder),
+        # Weights and shuffling differ between repeats, so that these show what training varies.
+        "seed": config.seed + repeat,
+        "resume": False,
+        "overwrite": False,
+    }
+    if not isinstance(config, TrainMILCommand):
+        file = config.data.split_file or str((path / SPLIT_FILE).absolute())
+        data = {"split_file": file, "split_index": k, "split_seed": None}
+        update["data"] = config.data.model_copy(update=data)
+    else:
+        own = _seed(config.split.split_seed, config.seed)
+        split = {"n_folds": config.cv.folds, "fold": fold, "split_seed": own + repeat}
+        update["split"] = config.split.model_copy(update=split)
+    return Cell(repeat, fold, one.model_copy(update=update))
+
+
+def _train_cell(
+    console: Console, cell: Cell, cv: CVConfig, train: Callable[[Any], Path], *, resume: bool
+) -> None:
+    # The metrics are written last but for the page.
+    if (cell.path / METRICS_FILE).is_file():
+        return
+    console.print(
+        f"Repeat {cell.repeat + 1} of {cv.repeats}, fold {cell.fold + 1} of {cv.folds}",
+        style="bold",
+        highlight=False,
+    )
+    begun = resume and cell.path.is_dir() and any(cell.path.iterdir())
+    train(cell.config.model_copy(update={"resume": begun}))
+
+
+def _gather(run: RunFolder, cells: Sequence[Cell]) -> pl.DataFrame:
+    """Write the test rows of all folds and their scores; return the scores, a row each."""
+    frames, scores = [], []
+    for cell in cells:
+        frame = pl.read_parquet(cell.path / PREDICTIONS).filter(pl.col(SPLIT) == "test")
+        # Of an ensemble's own folds, which are none of these.
+        frame = frame.drop("fold", strict=False).with_columns(
+            pl.lit(cell.repeat).cast(pl.Int64).alias("repeat"),
+            pl.lit(cell.fold).cast(pl.Int64).alias("fold"),
+        )
+        frames.append(frame)
+        scores.append(_scores(cell))
+    run.write_frame(PREDICTIONS, pl.concat(frames, how="diagonal_relaxed"))
+    found = pl.concat(scores)
+    run.write_text(FOLD_SCORES, found.write_csv())
+    metrics = Metrics(
+        kind=read_metrics(cells[0].path).kind,
+        name=run.path.name,
+        reported="test",
+        splits={"test": _means(found, sum(len(frame) for frame in frames))},
+        notes=[
+            f"Cross-validation: values are means over {len(cells)} folds, each scored by itself "
+            f"({FOLD_SCORES}); {MACRO} as in the folds."
+        ],
+    )
+    run.write_json(METRICS_FILE, metrics.to_dict())
+    run.log("finished", folds=len(cells))
+    run.write_text(REPORT, run_page(run.path, run.path.name))
+    return found
+
+
+def _scores(cell: Cell) -> pl.DataFrame:
+    found = read_metrics(cell.path).splits["test"]
+    rows = [
+        (cell.repeat, cell.fold, task, of.type, of.n, metric, value.value)
+        for task, of in found.tasks.items()
+        for metric, value in of.metrics.items()
+    ]
+    rows += [
+        (cell.repeat, cell.fold, MACRO, "", value.n or 0, metric, value.value)
+        for metric, value in found.macro.items()
+    ]
+    names = ("repeat", "fold", "task", "type", "n", "metric", "value")
+    kinds = (pl.Int64, pl.Int64, pl.String, pl.String, pl.Int64, pl.String, pl.Float64)
+    return pl.DataFrame(rows, schema=dict(zip(names, kinds, strict=True)), orient="row")
+
+
+def _means(scores: pl.DataFrame, n_rows: int) -> SplitMetrics:
+    """Return means over folds, of those on which a metric is defined."""
+    found = MemberMetrics()
+    by = scores.group_by("task", "type", "metric", maintain_order=True)
+    for task, kind, metric, value, defined, n, folds in by.agg(
+        pl.col("value").mean(),
+        pl.col("value").count().alias("defined"),
+        pl.col("n").sum(),
+        pl.len().alias("folds"),
+    ).iter_rows():
+        left = folds - defined
+        note = f"undefined on {left} of {folds} folds" if left else None
+        one = MetricValue(value=value, note=note)
+        if task == MACRO:
+            found.macro[metric] = one
+        else:
+            of = TaskMetrics(type=kind, n=n, metrics={})
+            found.tasks.setdefault(task, of).metrics[metric] = one
+    return SplitMetrics(**dict(found), n=n_rows)
+
+
+def _show(console: Console, scores: pl.DataFrame, n_folds: int) -> None:
+    """Print mean and standard deviation over folds, a row per task."""
+    kinds: list[TaskType] = [k for k in SHOWN if k in scores["type"].unique().to_list()]
+    names = [name for kind in kinds for name in SHOWN[kind]]
+    table = Table(
+        title=f"Metrics by task, mean ± standard deviation over {n_folds} folds",
+        title_justify="left",
+        title_style="bold",
+    )
+    table.add_column("task", overflow="fold")
+    for name in names:
+        table.add_column(LABELS[name], justify="right", overflow="fold")
+    for task in scores["task"].unique(maintain_order=True).to_list():
+        row = [] if task != MACRO else [name for name in names if name in IN_UNITS]
+        table.add_row(
+            task, *("–" if name in row else _cell_of(scores, task, name) for name in names)
+        )
+    console.print(table)
+
+
+def _cell_of(scores: pl.DataFrame, task: str, metric: str) -> str:
+    values = scores.filter(pl.col("task") == task, pl.col("metric") == metric)["value"].drop_nulls()
+    if not len(values):
+        return "–"
+    spread = f"±{values.std():.3f}" if len(values) > 1 else ""
+    return f"{values.mean():.3f}{spread}"

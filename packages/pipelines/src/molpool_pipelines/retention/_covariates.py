@@ -1,0 +1,248 @@
+"""Run covariates of several files, and those that the times of anchors are.
+
+A covariate is a column of every file, or the retention time that an anchor (an internal standard, a
+compound that every run has) took in a run. What a whole file lacks is said by file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import polars as pl
+from molpool_common import Fault, InputError, TableError, did_you_mean, listed, table_header
+
+from molpool_pipelines.retention._config import COVARIATES, PrepareConfig
+from molpool_pipelines.retention._identifiers import COMPOUND, Previous
+from molpool_pipelines.tables import TableFiles
+
+FILE, ROW = "__file", "__row"
+"""Where a measurement comes from: the file, and its row from 1 below the header."""
+
+ANCHOR = "__anchor"
+"""Whether a row is of an anchor."""
+
+PREFIX = "IS_"
+"""Beginning of the name of a covariate that is the time of an anchor."""
+
+CENTER = "--absent-covariates center takes their mean instead."
+
+
+def matching_covariates(table: TableFiles, patterns: Sequence[str]) -> list[str]:
+    """Return the columns of run covariates; none where there are none of the default names.
+
+    Raises
+    ------
+    InputError
+        If a name that was given is no column, or patterns that were given match none.
+    """
+    if tuple(patterns) != COVARIATES:
+        return table.matching(patterns, "covariates")
+    wild = [c for c in table.columns if any(fnmatchcase(c, p) for p in patterns)]
+    return table.matching(patterns, "covariates") if wild else []
+
+
+def uneven(table: TableFiles, patterns: Sequence[str]) -> dict[str, list[str]]:
+    """Return the covariates that only some files have, by the file that lacks them."""
+    if len(table.files) == 1:
+        return {}
+    headers = {file: table_header(file, table.key) for file in table.files}
+    names = list(dict.fromkeys(name for header in headers.values() for name in header))
+    wanted = matching_covariates(TableFiles(table.files, names, table.key), patterns)
+    lacking = {f.name: [n for n in wanted if n not in h] for f, h in headers.items()}
+    return {file: names for file, names in lacking.items() if names}
+
+
+def refuse_absent(absent: Mapping[str, Sequence[str]], cure: str) -> None:
+    """Raise `TableError` for covariates that whole files lack, by file."""
+    faults = [
+        Fault(
+            f"covariates ({file})",
+            "those of the other files and of earlier tables",
+            f"none called {listed([repr(n) for n in names])}",
+            cure=cure,
+        )
+        for file, names in absent.items()
+        if names
+    ]
+    if faults:
+        raise TableError(faults)
+
+
+@dataclass(frozen=True)
+class CovariatePlan:
+    """Which columns are covariates, and what files lack.
+
+    Attributes
+    ----------
+    names : list of str
+        Columns.
+    absent : dict of str to list of str
+        Those of them that a file lacks.
+    previous : Previous or None
+        What earlier tables had.
+    notes : list of str
+        What was left out.
+    """
+
+    names: list[str]
+    absent: dict[str, list[str]]
+    previous: Previous | None
+    notes: list[str]
+
+    @classmethod
+    def of(
+        cls, config: PrepareConfig, table: TableFiles, previous: Previous | None
+    ) -> CovariatePlan:
+        """Return the covariates of a table, or those of earlier tables.
+
+        Raises
+        ------
+        InputError
+            If a name is no column of any file.
+        """
+        if config.layout == "run_columns":
+            # Every run is a column: what else a row says is of its compound.
+            return cls([], {}, previous, [])
+        headers = {file: table_header(file, table.key) for file in table.files}
+        union = list(dict.fromkeys(name for header in headers.values() for name in header))
+        everywhere = TableFiles(table.files, union, table.key)
+        found = matching_covariates(everywhere, config.covariates)
+        names, notes = found, list[str]()
+        if previous is not None and previous.covariates is not None:
+            anchored = {PREFIX + anchor for anchor in previous.anchors}
+            names = [name for name in previous.covariates if name not in anchored]
+            if new := [name for name in found if name not in names]:
+                notes.append(f"Left out as earlier tables have no such covariate: {listed(new)}.")
+        lacking = {f.name: [n for n in names if n not in h] for f, h in headers.items()}
+        return cls(names, {f: gone for f, gone in lacking.items() if gone}, previous, notes)
+
+
+@dataclass(frozen=True)
+class Anchored:
+    """Rows with the times of anchors as covariates.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        Without those of anchors.
+    anchors : list of str
+        Compounds, as they are called.
+    n_rows : int
+        Rows of anchors.
+    """
+
+    rows: pl.DataFrame
+    anchors: list[str]
+    n_rows: int
+
+    @property
+    def covariates(self) -> list[str]:
+        """Their columns."""
+        return [PREFIX + anchor for anchor in self.anchors]
+
+    @classmethod
+    def of(cls, config: PrepareConfig, frame: pl.DataFrame, previous: Previous | None) -> Anchored:
+        """Take the rows of anchors out, and their mean time in each run into its other rows.
+
+        Raises
+        ------
+        InputError
+            If no row is of an anchor, or one of those asked for is no compound.
+        """
+        known = [] if previous is None else previous.anchors
+        chosen = _chosen(config, frame[COMPOUND], known)
+        rows = frame.with_columns(pl.col(ANCHOR) | pl.col(COMPOUND).is_in(chosen))
+        # A flag that is missing flags nothing.
+        marked = rows[ANCHOR].fill_null(value=False)
+        own, others = rows.filter(marked), rows.filter(~marked)
+        anchors = known or own[COMPOUND].drop_nulls().unique().sort().to_list()
+        if not anchors:
+            raise InputError(
+                "anchor_col", expected="rows of anchors", found="none", hint="--anchors names them."
+            )
+        times = (
+            own.filter(pl.col(COMPOUND).is_in(anchors))
+            .group_by(config.run_col)
+            .agg(
+                pl.col(config.target_col).filter(pl.col(COMPOUND) == a).mean().alias(PREFIX + a)
+                for a in anchors
+            )
+        )
+        _check_new(others, [PREFIX + a for a in anchors])
+        joined = others.join(times, on=config.run_col, how="left", maintain_order="left")
+        return cls(joined, anchors, own.height)
+
+
+def _chosen(config: PrepareConfig, compounds: pl.Series, known: Sequence[str]) -> list[str]:
+    """Return the compounds that names and patterns stand for, and those of earlier tables."""
+    present = compounds.drop_nulls().unique().sort().to_list()
+    found = dict.fromkeys(known)
+    for pattern in config.anchors:
+        same = [c for c in present if c == pattern]
+        matched = same or [c for c in present if fnmatchcase(c, pattern)]
+        if not matched and pattern not in known:
+            raise InputError(
+                "anchors",
+                expected="compounds of the table, or patterns of them",
+                found=repr(pattern),
+                hint=did_you_mean(pattern, present),
+            )
+        found |= dict.fromkeys(matched)
+    return list(found)
+
+
+def _check_new(frame: pl.DataFrame, names: Sequence[str]) -> None:
+    if twice := [name for name in names if name in frame.columns]:
+        raise InputError(
+            "anchors",
+            expected="covariates that the table does not have yet",
+            found=listed([repr(n) for n in twice]),
+            hint="--covariates leaves its own out.",
+        )
+
+
+def centred(
+    config: PrepareConfig,
+    frame: pl.DataFrame,
+    plan: CovariatePlan,
+    anchored: Sequence[str],
+) -> pl.DataFrame:
+    """Return rows in which covariates that a whole file lacks are at their mean.
+
+    Parameters
+    ----------
+    config : PrepareConfig
+        Whether they may.
+    frame : DataFrame
+        All rows.
+    plan : CovariatePlan
+        What columns files lack.
+    anchored : sequence of str
+        Covariates that are times of anchors.
+
+    Raises
+    ------
+    TableError
+        If they may not, or no row at all has one; names files and covariates.
+    """
+    absent = {file: list(names) for file, names in plan.absent.items()}
+    there = frame.group_by(FILE).agg(pl.col(name).count() for name in anchored)
+    for row in there.sort(FILE).iter_rows(named=True):
+        if none := [name for name in anchored if not row[name]]:
+            absent.setdefault(row[FILE], []).extend(none)
+    if config.absent_covariates == "error":
+        refuse_absent(absent, CENTER)
+    earlier = {} if plan.previous is None else plan.previous.centers
+    for name in dict.fromkeys(n for names in absent.values() for n in names):
+        center = earlier.get(name, frame[name].mean())
+        if center is None:
+            refuse_absent({f: [n for n in names if n == name] for f, names in absent.items()}, "")
+        files = [file for file, names in absent.items() if name in names]
+        gap = pl.col(FILE).is_in(files)
+        frame = frame.with_columns(
+            pl.when(gap).then(pl.lit(center, dtype=pl.Float64)).otherwise(name).alias(name)
+        )
+        plan.notes.append(f"{name} is at its mean, {center:.6g}, in {listed(files)}.")
+    return frame

@@ -1,0 +1,84 @@
+"""Models on features that a run can name: each fits, predicts, is saved and read."""
+
+import numpy as np
+import pytest
+from molecule_features import featurize
+from molpool_common import InputError
+from molpool_pipelines.models import MEMBERS, Blend, MemberSettings, build_member, mix
+from molpool_pipelines.models._members import load_member, predict_member
+
+SMILES = ["C" * n + end for n in range(1, 13) for end in ("", "O", "N", "Cl")]
+SMALL = {
+    "mlp": {"members": 2, "hidden": 32, "epochs": 60},
+    "gp": {"max_iter": 5},
+    "lightgbm": {"n_estimators": 20, "min_child_samples": 2},
+    "forest": {"n_estimators": 10},
+    "extra_trees": {"n_estimators": 10},
+}
+
+
+@pytest.fixture(scope="module")
+def features():
+    return featurize(SMILES, "morgan_count", cache=None)
+
+
+def labels():
+    length = np.array([len(s) for s in SMILES], dtype=float)
+    y = np.stack([length, -2 * length], axis=1)
+    y[::3, 1] = np.nan
+    return y
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_every_model_predicts_the_same_after_it_was_saved(name, features, tmp_path):
+    settings = MemberSettings(
+        features.blocks, ("regression",) * 2, seed=1, find_limits=False, options=SMALL.get(name, {})
+    )
+    model = build_member(name, settings)
+    model.fit(features.values, labels())
+    mean, sd = predict_member(model, features.values)
+    error = np.nanmean(np.abs(mean - labels())) / np.nanmean(
+        np.abs(labels() - np.nanmean(labels(), 0))
+    )
+    assert error < (1.01 if name == "mean" else 0.8)
+    assert sd.shape == mean.shape
+    model.save(tmp_path / "model.npz")
+    again, _ = predict_member(load_member(name, tmp_path / "model.npz"), features.values)
+    np.testing.assert_array_equal(again, mean)
+
+
+def test_neighbours_without_a_fingerprint_are_refused():
+    found = featurize(["CCO"], "rdkit2d", cache=None)
+    with pytest.raises(InputError, match="fingerprint"):
+        build_member("neighbours", MemberSettings(found.blocks, ("regression",)))
+
+
+def test_a_mixture_has_the_mean_and_the_variance_of_its_parts():
+    means = np.array([[[0.0]], [[2.0]]])
+    sds = np.array([[[1.0]], [[np.nan]]])
+    mean, sd = mix(means, sds, np.array([[0.25], [0.75]]))
+    assert mean[0, 0] == pytest.approx(1.5)
+    # Variance within, .25 * 1, and between, .25 * 1.5^2 + .75 * .5^2.
+    assert sd[0, 0] ** 2 == pytest.approx(0.25 + 0.75)
+
+
+def test_a_member_that_cannot_predict_a_row_leaves_it_to_the_others():
+    means = np.array([[[np.nan], [1.0]], [[2.0], [3.0]]])
+    mean, _ = mix(means, np.zeros((2, 2, 1)), np.array([[0.5], [0.5]]))
+    assert mean[:, 0].tolist() == [2.0, 2.0]
+    nothing, sd = mix(np.full((1, 1, 1), np.nan), np.zeros((1, 1, 1)), np.ones((1, 1)))
+    assert np.isnan(nothing).all()
+    assert np.isnan(sd).all()
+
+
+def test_a_blend_predicts_by_its_weights(features):
+    settings = MemberSettings(features.blocks, ("regression",) * 2, find_limits=False)
+    members = [
+        build_member(name, settings).fit(features.values, labels())
+        for name in ("mean", "neighbours")
+    ]
+    each = [predict_member(m, features.values)[0] for m in members]
+    weights = np.array([[0.2, 1.0], [0.8, 0.0]])
+    mean, _ = Blend(("mean", "neighbours"), tuple(members), weights).predict(features.values)
+    np.testing.assert_allclose(mean[:, 0], 0.2 * each[0][:, 0] + 0.8 * each[1][:, 0])
+    np.testing.assert_allclose(mean[:, 1], each[0][:, 1])
