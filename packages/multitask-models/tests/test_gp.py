@@ -365,6 +365,13 @@ def test_what_cannot_be_used_is_named(changes: dict[str, Any], message: str) -> 
         model(**changes).fit(*table())
 
 
+def test_nothing_learned_is_said() -> None:
+    x, y = table()
+    fitted = MultitaskGP().fit(x, np.where(np.isnan(y), np.nan, 1.0))
+    with pytest.raises(ModelError, match="loo: expected a task whose labels vary"):
+        fitted.loo()
+
+
 def test_sampler_is_refused() -> None:
     with pytest.raises(ModelError, match="sampler: expected None"):
         model().fit(*table(), sampler=iter([]))  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from molpool_common import FloatArray, listed
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
 from multitask_models._errors import ModelError
 from multitask_models._gp_likelihood import (
@@ -281,7 +282,13 @@ class MultitaskGP(MultitaskModel):
         mean, std : ndarray [N, T], or [N] where the labels were
             Rows as in `fit`; NaN where there is no label, or all of a task's are equal. The
             standard deviation is that of a label, noise included.
+
+        Raises
+        ------
+        ModelError
+            If no task had labels that vary, so that nothing was learned.
         """
+        self._check_learned("loo")
         pairs, shape = self._pairs, (self._n_rows, len(self.single_values_))
         inverse = self._ready().inverse_diagonal()
         noise = pairs.noise(self._scales.noise)
@@ -299,10 +306,23 @@ class MultitaskGP(MultitaskModel):
 
         Exact where `solver_` is `dense` or `factors`; that of the FITC model else. With bounds or
         Student's t it is that of the normal labels which stand for them.
+
+        Raises
+        ------
+        ModelError
+            If no task had labels that vary, so that nothing was learned.
         """
+        self._check_learned("log_marginal_likelihood")
         quadratic = float(self._pairs.y @ self._alpha)
         constant = len(self._pairs) * np.log(2 * np.pi)
         return -0.5 * float(quadratic + self._ready().log_determinant() + constant)
+
+    def _check_learned(self, asked: str) -> None:
+        check_is_fitted(self, "single_values_")
+        if not self._varying.any():
+            raise ModelError(
+                f"{asked}: expected a task whose labels vary; found none, and nothing was learned."
+            )
 
     def _state(self) -> State:
         state: State = {
