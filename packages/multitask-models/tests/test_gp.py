@@ -365,12 +365,24 @@ def test_what_cannot_be_used_is_named(changes: dict[str, Any], message: str) -> 
         model(**changes).fit(*table())
 
 
+def test_nothing_learned_is_said() -> None:
+    x, y = table()
+    fitted = MultitaskGP().fit(x, np.where(np.isnan(y), np.nan, 1.0))
+    with pytest.raises(ModelError, match="loo: expected a task whose labels vary"):
+        fitted.loo()
+
+
 def test_sampler_is_refused() -> None:
     with pytest.raises(ModelError, match="sampler: expected None"):
         model().fit(*table(), sampler=iter([]))  # type: ignore[arg-type]
 
 
-@parametrize_with_checks([MultitaskGP(max_iter=10)])  # pyrefly: ignore[bad-argument-type, missing-argument]
+@parametrize_with_checks(  # pyrefly: ignore[bad-argument-type, missing-argument]
+    [MultitaskGP(max_iter=2)],
+    expected_failed_checks=lambda _: {
+        "check_sample_weight_equivalence_on_dense_data": "labels that repeat tell the noise"
+    },
+)
 def test_sklearn_contract(estimator, check):
     with warnings.catch_warnings():
         # scikit-learn notes that the array API's switch is not set, which skips that check.

@@ -91,7 +91,7 @@ def test_unit_of_a_descriptor_does_not_matter():
 
 def test_kind_is_chosen_by_the_values():
     x = np.hstack([np.arange(6.0).reshape(3, 2), [[0.5], [1.0], [2.0]]])
-    assert [block.kind for block in build_blocks(x, [2, 1], "auto")] == ["tanimoto", "rbf"]
+    assert [block.kind for block in build_blocks(x, [2, 1], "auto")] == ["tanimoto", "matern52"]
 
 
 def test_matrix_that_is_no_covariance_is_refused():
