@@ -15,6 +15,7 @@ Physical limit: the factors take 1.6e12 floating point operations and 9 000 spre
 
 from __future__ import annotations
 
+import importlib
 import resource
 import sys
 import warnings
@@ -102,8 +103,8 @@ def gpytorch_means(x: FloatArray, y: FloatArray, new: FloatArray) -> FloatArray:
     with warnings.catch_warnings():
         # Its import uses a decorator that torch has deprecated.
         warnings.simplefilter("ignore")
-        import gpytorch
-        import torch
+        gpytorch: Any = importlib.import_module("gpytorch")
+        torch: Any = importlib.import_module("torch")
     centre, spread = np.nanmean(y, axis=0), np.nanstd(y, axis=0)
     row, column = np.nonzero(np.isfinite(y))
     z = torch.tensor(((y - centre) / spread)[row, column])
