@@ -165,7 +165,8 @@ class Evaluation:
                 where=str(path),
             ) from None
         drift = path.with_name("drift.csv")
-        return cls(scored, **counts, drift=pl.read_csv(drift) if drift.is_file() else None)
+        known = pl.read_csv(drift) if drift.is_file() else None
+        return cls(scored, *(counts[key] for key in _COUNTS), known)
 
 
 _COUNTS = ("n_rows", "n_left_out", "n_common")

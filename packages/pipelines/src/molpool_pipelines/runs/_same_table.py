@@ -1,7 +1,7 @@
 """Whether a table is the one that a run was started with, and what has changed where it is not.
 
-`table_rows.parquet` holds digests of the rows that were read: of the molecule (its SMILES and, where
-it has one, its name), of the label of each task with its sign, and of what else counts (time,
+`table_rows.parquet` holds digests of the rows that were read: of the molecule (its SMILES and,
+where it has one, its name), of the label of each task with its sign, and of what else counts (time,
 quality, split; of bags weights and features). The order of rows counts for nothing, as no split but
 a given one depends on it. The file holds no values, and tells which rows came, went or have another
 label.
