@@ -11,11 +11,13 @@ import polars as pl
 from molpool_common import (
     FloatArray,
     InputError,
+    ReadConfig,
     cache_folder,
     listed,
     number_column,
     read_table,
     require_columns,
+    text_column,
 )
 
 from mil_attn._config import MILConfig, MILDataConfig, MILRunConfig, TaskKind
@@ -62,6 +64,7 @@ def read_bags(
     *,
     labelled: bool = True,
     progress: Progress | None = None,
+    read: ReadConfig | None = None,
 ) -> BagData:
     """Return the bags of a table.
 
@@ -78,13 +81,15 @@ def read_bags(
         left out and listed in ``failures``, instead of being an error.
     progress : callable, optional
         Called as molecules are computed.
+    read : ReadConfig, optional
+        What is known of the files.
 
     Raises
     ------
     InputError, MILError
         If a column is missing or a value is wrong, naming row and column.
     """
-    frame, where = read_table(path), Path(path).name
+    frame, where = read_table(path, read), Path(path).name
     tasks = task_columns(data, model) if labelled else []
     # Before minutes of computing: a mistyped name is the most common fault.
     require_columns(frame, [data.names] if data.names else [], key="data.id_column", where=where)
@@ -92,11 +97,11 @@ def read_bags(
     if data.kind == "smiles":
         require_columns(frame, [data.smiles_column], key="data.smiles_column", where=where)
     _check_weight_columns(data, frame, tasks, where)
-    aux = _Auxiliary(data, model, path) if labelled and model.aux else None
+    aux = _Auxiliary(data, model, path, read) if labelled and model.aux else None
     if data.kind == "smiles":
         bags = _from_smiles(data, model.task_kind, frame, where, tasks, aux, progress)
     else:
-        bags = _from_tables(data, model, path, frame, tasks, labelled)
+        bags = _from_tables(data, model, path, frame, tasks, labelled, read)
         bags = bags if aux is None else bags.replace(**aux.of(bags.ids))
     if not (tasks and data.weight_columns):
         return bags
@@ -113,6 +118,7 @@ def bag_column(
     where: Mapping[str, str] | None = None,
     numbers: bool = False,
     optional: bool = False,
+    read: ReadConfig | None = None,
 ) -> pl.Series:
     """Return a column of a table in the order of bags.
 
@@ -134,6 +140,8 @@ def bag_column(
         Whether the column must hold numbers.
     optional : bool
         Whether bags may have none.
+    read : ReadConfig, optional
+        What is known of the file.
 
     Raises
     ------
@@ -141,7 +149,7 @@ def bag_column(
         If a column is missing, a bag has no value, or a value is no number.
     """
     file, conditions = Path(path).name, where or {}
-    frame = read_table(path)
+    frame = read_table(path, read)
     require_columns(frame, [name, *conditions], key=key, where=file)
     for column, value in conditions.items():
         frame = frame.filter(pl.col(column).cast(pl.String) == value)
@@ -164,9 +172,11 @@ def bag_column(
     return pl.Series(name, [by_id.get(bag) for bag in ids], dtype=values.dtype)
 
 
-def bag_names(path: str | Path, data: MILDataConfig) -> list[str]:
+def all_bag_names(
+    path: str | Path, data: MILDataConfig, read: ReadConfig | None = None
+) -> list[str]:
     """Return the names of all bags of a table in its order, those without features included."""
-    return list(dict.fromkeys(_names(read_table(path), data.names, Path(path).name)))
+    return list(dict.fromkeys(_names(read_table(path, read), data.names, Path(path).name)))
 
 
 def _check_weight_columns(
@@ -202,6 +212,7 @@ def _from_tables(
     frame: pl.DataFrame,
     tasks: Sequence[str],
     labelled: bool,
+    read: ReadConfig | None,
 ) -> BagData:
     roles = role_columns(data, model)
     common: dict[str, Any] = {
@@ -211,6 +222,7 @@ def _from_tables(
         "undefined_ok": data.allow_undefined,
         "not_features": roles,
         "leave_out": not labelled,
+        "read": read,
     }
     if data.kind == "bags":
         return BagData.from_bag_table(
@@ -241,12 +253,11 @@ def _from_smiles(
     aux: _Auxiliary | None,
     progress: Progress | None,
 ) -> BagData:
-    ids = _names(frame, data.names, where)
-    notes: tuple[str, ...] = ()
+    ids, notes = _names(frame, data.names, where), tuple[str, ...]()
     if data.names is not None:
         _, notes = named_bags(frame, data.names, where)
     bags = BagData.from_smiles(
-        frame[data.smiles_column].to_list(),
+        text_column(frame, data.smiles_column, where=where).to_list(),
         ids=ids,
         labels=label_matrix(frame, tasks, where) if tasks else None,
         task_names=tasks,
@@ -263,9 +274,11 @@ def _from_smiles(
 class _Auxiliary:
     """Auxiliary targets by group and by name of bag."""
 
-    def __init__(self, data: MILDataConfig, model: MILConfig, path: str | Path) -> None:
+    def __init__(
+        self, data: MILDataConfig, model: MILConfig, path: str | Path, read: ReadConfig | None
+    ) -> None:
         source = Path(data.aux_path or path)
-        frame, where = read_table(source), source.name
+        frame, where = read_table(source, read), source.name
         require_columns(
             frame, [data.names] if data.names else [], key="data.id_column", where=where
         )

@@ -128,7 +128,9 @@ def predict_table(
     """
     model_path = Path(_given(config.model_dir, "--model-dir", "a saved model"))
     check_model_path(model_path)
-    table = TableFiles.find([_given(config.data_path, "--data-path", "a table of molecules")])
+    table = TableFiles.find(
+        [_given(config.data_path, "--data-path", "a table of molecules")], read=config.read
+    )
     path = table.files[0]
     # Features in tables are joined by id, which needs all of both tables at once.
     if reads_feature_tables(model_path):
@@ -146,7 +148,9 @@ def predict_table(
         torch.set_num_threads(config.threads)
     model = load_model(model_path)
     predictor = ChunkPredictor.from_config(config, model, model_path)
-    done = PredictedTable(output, len(model.task_names), model.n_members, note=predictor.note)
+    notes = [*table.notes(), *([predictor.note] if predictor.note else [])]
+    note = " ".join(notes) or None
+    done = PredictedTable(output, len(model.task_names), model.n_members, note=note)
     done.dropped = config.on_bad_smiles == "drop"
     done.task_names, done.task_types = model.task_names, model.task_types
     start = perf_counter()
@@ -370,10 +374,12 @@ class ChunkPredictor:
         if self.nearest is None and self.model.kind == "chemprop":
             # Featurising reads SMILES itself; only where it stops is it worth while to read them.
             read = _not_empty(smiles)
-            try:
-                return self._of_read(read, smiles, frame)
-            except ChempropError:
-                pass
+            # All that is wrong is named at once, not the empty ones alone.
+            if not (self.stop_at_bad and any(read.reasons)):
+                try:
+                    return self._of_read(read, smiles, frame)
+                except ChempropError:
+                    pass
         return self._of_read(_parsed(smiles), smiles, frame)
 
     def _of_read(

@@ -17,6 +17,7 @@ from ._folder import ACCEPT_CHANGED_TABLE as ACCEPT_CHANGED_TABLE
 from ._folder import AFFINITY as AFFINITY
 from ._folder import ATTENTION_PAGE as ATTENTION_PAGE
 from ._folder import ATTENTION_SDF as ATTENTION_SDF
+from ._folder import BASELINE_MODELS as BASELINE_MODELS
 from ._folder import CALIBRATION as CALIBRATION
 from ._folder import CELLS as CELLS
 from ._folder import CHECKPOINTS as CHECKPOINTS
@@ -39,13 +40,17 @@ from ._folder import SPLIT_FILE as SPLIT_FILE
 from ._folder import TABLE_ROWS as TABLE_ROWS
 from ._folder import TABULAR_FOLDER as TABULAR_FOLDER
 from ._folder import RunConfig as RunConfig
+from ._folder import as_begun as as_begun
 from ._folder import attention_of as attention_of
 from ._folder import check_folder as check_folder
+from ._folder import earlier_settings as earlier_settings
+from ._folder import load_stored as load_stored
 from ._folder import open_folder as open_folder
 from ._folder import predictions_of_table as predictions_of_table
 from ._machine import check_accelerator as check_accelerator
 from ._metrics import MACRO as MACRO
 from ._metrics import SCHEMA_VERSION as SCHEMA_VERSION
+from ._metrics import BaselineSet as BaselineSet
 from ._metrics import MemberMetrics as MemberMetrics
 from ._metrics import Metrics as Metrics
 from ._metrics import MetricValue as MetricValue
