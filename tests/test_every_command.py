@@ -20,8 +20,13 @@ from chemprop_multitask import ChempropConfig, ChempropModel
 from molpool_common import dump_config, flag_names
 from molpool_data.cli import DescribeOptions
 from molpool_pipelines.affinity import AffinityCommandConfig
-from molpool_pipelines.fitting import TrainChempropConfig, TrainMILConfig
-from molpool_pipelines.fitting._config import TrainBlendConfig, TrainTabularConfig
+from molpool_pipelines.fitting import (
+    TrainAutoConfig,
+    TrainBlendConfig,
+    TrainChempropConfig,
+    TrainMILConfig,
+    TrainTabularConfig,
+)
 from molpool_pipelines.models import PredictConfig
 from molpool_pipelines.runs import TABLE_ROWS, read_rejected
 from molpool_pipelines.scores import CompareConfig, ScoreConfig
@@ -32,6 +37,7 @@ TRAINING = {
     "chemprop": TrainChempropConfig,
     "tabular": TrainTabularConfig,
     "blend": TrainBlendConfig,
+    "auto": TrainAutoConfig,
     "mil": TrainMILConfig,
 }
 STUDIES = {"chemprop": HPOChempropConfig, "mil": HPOMILConfig}

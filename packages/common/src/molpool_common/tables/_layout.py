@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +24,8 @@ from molpool_common.tables._settings import ReadConfig
 
 _Bytes = NDArray[np.uint8]
 
-_BLOCK = 1 << 22
+_BLOCK = 1 << 18
+"""Bytes looked at together: what is worked out of them stays in the processor's cache."""
 _HEAD = 1 << 18
 _SEPARATORS = ",;\t|"
 _LF, _CR, _QUOTE = 10, 13, 34
@@ -50,6 +51,8 @@ class TextLayout:
         Lines of `file` before the first row.
     quoted : bool
         Whether cells may stand in double quotes.
+    words : tuple of str
+        Cells that hold no value, at least those that occur.
     notes : tuple of str
         What the user should know.
     copy : Mended or None
@@ -62,6 +65,7 @@ class TextLayout:
     names: tuple[str | None, ...]
     header_lines: int
     quoted: bool
+    words: tuple[str, ...]
     notes: tuple[str, ...] = ()
     copy: Mended | None = field(default=None, repr=False, compare=False)
 
@@ -114,7 +118,14 @@ def _layout(
         separator = _sniffed(lines, path, quotes=quotes)
     names, notes = named_columns(_fields(lines[0], separator, quotes=quotes), path.name)
     layout = TextLayout(
-        path, encoding, separator, names, 1 + lines[0].count("\n"), quotes, tuple(notes)
+        path,
+        encoding,
+        separator,
+        names,
+        1 + lines[0].count("\n"),
+        quotes,
+        read.words,
+        tuple(notes),
     )
     return _checked(layout, key) if rows else layout
 
@@ -177,14 +188,16 @@ def _invalid(head: bytes) -> bytes | None:
 def _not_utf8(path: Path) -> bytes | None:
     """Return the bytes around the first that are no UTF-8; None where there are none."""
     decoder = codecs.getincrementaldecoder("utf-8")()
-    with opened(path) as handle:
-        while block := handle.read(_BLOCK):
-            if np.frombuffer(block, np.uint8).max() < 128 and not decoder.getstate()[0]:
-                continue
-            try:
-                decoder.decode(block, final=len(block) < _BLOCK)
-            except UnicodeDecodeError:
-                return block
+    block = b""
+    try:
+        with opened(path) as handle:
+            while more := handle.read(_BLOCK):
+                block = more
+                if np.frombuffer(block, np.uint8).max() > 127 or decoder.getstate()[0]:
+                    decoder.decode(block)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return block
     return None
 
 
@@ -288,6 +301,7 @@ class _Count:
     separators: int = 0
     quotes: int = 0
     odd: bool = False  # quotes where none can open or close, blank lines, other ends of lines
+    words: set[bytes] = field(default_factory=set)
 
 
 def _checked(layout: TextLayout, key: str) -> TextLayout:
@@ -297,7 +311,11 @@ def _checked(layout: TextLayout, key: str) -> TextLayout:
     if count is not None and not count.odd:
         expected = (len(layout.names) - 1) * count.lines
         if count.separators == expected:
-            return layout if count.quotes else replace(layout, quoted=False)
+            if count.quotes:
+                return layout
+            # A parser compares every cell with every word.
+            there = tuple(w for w in layout.words if not w or w.encode() in count.words)
+            return replace(layout, quoted=False, words=there)
     return gone_through(layout, key)
 
 
@@ -326,6 +344,7 @@ def _counted(layout: TextLayout) -> _Count:
     """Count lines and separators outside quotes, a block at a time."""
     count, inside, last = _Count(), False, _LF
     separator = ord(layout.separator)
+    words = _Words(layout.words, separator)
     for block in _blocks(layout.file):
         a = np.frombuffer(block, np.uint8)
         n_quotes = int(np.count_nonzero(a == _QUOTE)) if layout.quoted else 0
@@ -342,6 +361,7 @@ def _counted(layout: TextLayout) -> _Count:
         count.separators += int(np.count_nonzero(cuts))
         count.lines += int(np.count_nonzero(ends))
         count.odd |= _blank(a, ends, last)
+        count.words |= words.there(a, ends | cuts)
         last = int(a[-1])
         if count.odd:
             return count
@@ -353,10 +373,50 @@ def _counted(layout: TextLayout) -> _Count:
 def _blocks(path: Path) -> Iterator[bytes]:
     with opened(path) as handle:
         while block := handle.read(_BLOCK):
-            # What follows a quote or a carriage return decides what it is.
-            while block[-1] in (_QUOTE, _CR) and (more := handle.read(1)):
-                block += more
-            yield block
+            # What follows decides what a quote, a carriage return or the begin of a word is.
+            yield block if block.endswith(b"\n") else block + handle.readline()
+
+
+class _Words:
+    """Finds which words occur as whole cells, no quotes around them.
+
+    Parameters
+    ----------
+    words : sequence of str
+        The words.
+    separator : int
+        Between cells.
+    """
+
+    def __init__(self, words: Sequence[str], separator: int) -> None:
+        encoded = [word.encode() for word in words if word]
+        self._known = set(encoded)
+        self._separator = separator
+        self._longest = max(map(len, encoded), default=0)
+        self._first = {word[0] for word in encoded}
+        self._second = np.zeros(256, bool)
+        self._second[[word[1] for word in encoded if len(word) > 1]] = True
+        self._second[[separator, _LF, _CR]] = True
+
+    def there(self, block: _Bytes, bounds: BoolArray) -> set[bytes]:
+        """Return the words in a block of whole lines, whose cells `bounds` part."""
+        begins = np.zeros(len(block), bool)
+        for byte in self._first:
+            begins |= block == byte
+        begins[1:] &= bounds[:-1]
+        at = np.flatnonzero(begins)
+        a = np.concatenate([block, np.full(self._longest + 1, _LF, np.uint8)])
+        # Of a number below zero the second byte tells.
+        at = at[self._second[a[at + 1]]]
+        if not len(at):
+            return set()
+        cells = a[at[:, None] + np.arange(self._longest + 1)]
+        ends = (cells == self._separator) | (cells == _LF) | (cells == _CR)
+        whole = ends.any(axis=1)
+        cells, ends = cells[whole], ends[whole]
+        cells[np.logical_or.accumulate(ends, axis=1)] = 0
+        texts = np.ascontiguousarray(cells).view(f"S{self._longest + 1}")
+        return self._known & set(np.unique(texts).tolist())
 
 
 def _misplaced(a: _Bytes, quote: BoolArray, outside: BoolArray, sep: int, last: int) -> bool:
@@ -375,13 +435,13 @@ def _misplaced(a: _Bytes, quote: BoolArray, outside: BoolArray, sep: int, last: 
 
 def _blank(a: _Bytes, ends: BoolArray, last: int) -> bool:
     """Return whether there is a blank line, or an end of line that is a carriage return alone."""
-    at = np.flatnonzero(ends)
-    before = np.where(at > 0, a[at - 1], last)
-    if (before == _LF).any():
+    if (ends[0] and last == _LF) or (ends[1:] & ends[:-1]).any():
         return True
     returns = int(np.count_nonzero(a == _CR))
     if not returns:
         return False
+    at = np.flatnonzero(ends)
+    before = np.where(at > 0, a[at - 1], last)
     two = np.where(at > 1, a[at - 2], _LF)
     return returns != np.count_nonzero(before == _CR) or bool(
         ((before == _CR) & (two == _LF)).any()

@@ -227,11 +227,11 @@ def _finished(
 def _text(file: Path, read: ReadConfig, key: str) -> tuple[pl.DataFrame, Reading]:
     layout = text_layout(file, read, key)
     try:
-        frame = _parsed(layout, read)
+        frame = _parsed(layout)
     except pl.exceptions.PolarsError:
         # One line too short and one too long: counts do not tell, and the parser names no line.
         layout = gone_through(layout, key)
-        frame = _parsed(layout, read)
+        frame = _parsed(layout)
     reading = _text_reading(file, layout)
     # No cell has the separator in it unless cells are quoted.
     if layout.separator == "," and not layout.quoted:
@@ -245,7 +245,7 @@ def _text_reading(file: Path, layout: TextLayout) -> Reading:
     )
 
 
-def _parsed(layout: TextLayout, read: ReadConfig, rows: int | None = None) -> pl.DataFrame:
+def _parsed(layout: TextLayout, rows: int | None = None) -> pl.DataFrame:
     try:
         frame = pl.read_csv(
             layout.file,
@@ -253,7 +253,7 @@ def _parsed(layout: TextLayout, read: ReadConfig, rows: int | None = None) -> pl
             quote_char='"' if layout.quoted else None,
             # Types guessed from the first rows fail at the first text after them.
             infer_schema=False,
-            null_values=list(read.words),
+            null_values=list(layout.words),
             glob=False,
             n_rows=rows,
         )
@@ -418,7 +418,7 @@ def table_reading(
             return _whole(file, kind, read, key)[1]
         layout = text_layout(file, read, key)
         reading = _text_reading(file, layout)
-        return _finished(_parsed(layout, read, _SURVEYED), read, reading)[1]
+        return _finished(_parsed(layout, _SURVEYED), read, reading)[1]
 
 
 def _parquet_frames(path: Path, names: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
@@ -446,9 +446,9 @@ def _text_frames(
     layout = text_layout(file, read, key)
     marks: dict[str, Mark] = {}
     if layout.quoted or layout.separator != ",":
-        marks = marks_of(_parsed(layout, read, _SURVEYED), read.decimal)
+        marks = marks_of(_parsed(layout, _SURVEYED), read.decimal)
     try:
-        for batch in _batches(layout, names, rows, read):
+        for batch in _batches(layout, names, rows):
             yield rewritten(_as_frame(batch), marks)
     except pa.ArrowInvalid:
         # One line too short and one too long: counts do not tell. Names them.
@@ -456,9 +456,7 @@ def _text_frames(
         raise
 
 
-def _batches(
-    layout: TextLayout, names: Sequence[str], rows: int, read: ReadConfig
-) -> Iterator[Any]:
+def _batches(layout: TextLayout, names: Sequence[str], rows: int) -> Iterator[Any]:
     import pyarrow as pa
     import pyarrow.csv as pc  # type: ignore[import-untyped]
 
@@ -479,7 +477,7 @@ def _batches(
             pc.ConvertOptions(
                 include_columns=list(names),
                 column_types=dict.fromkeys(names, pa.string()),
-                null_values=list(read.words),
+                null_values=list(layout.words),
                 # By default Arrow takes "NA" in a text column for text.
                 strings_can_be_null=True,
             ),
