@@ -404,6 +404,13 @@ class MILDataConfig(ConfigModel):
         "$MOLPOOL_CACHE or molpool/molecules in the user's cache; none: keep nothing",
     )
 
+    @field_validator("target_columns")
+    @classmethod
+    def _named(cls, names: list[str]) -> list[str]:
+        if any(not name.strip() for name in names):
+            raise ValueError("expected names, found an empty one; name the column in the table")
+        return names
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         tables = {"features_3d": self.features_3d, "features_2d": self.features_2d}

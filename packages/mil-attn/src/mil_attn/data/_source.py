@@ -22,7 +22,7 @@ from molpool_common import (
 
 from mil_attn._config import MILConfig, MILDataConfig, MILRunConfig, TaskKind
 from mil_attn.data._bag_data import BagData
-from mil_attn.data._tables import bag_names, check_one_per_bag, label_matrix
+from mil_attn.data._tables import check_one_per_bag, label_matrix, named_bags
 
 Progress = Callable[[str, int, int], None]
 
@@ -51,7 +51,8 @@ def role_columns(data: MILDataConfig, model: MILConfig) -> list[str]:
         roles.append(data.smiles_column)
     if isinstance(model, MILRunConfig):
         split = model.split
-        roles += [c for c in (split.fold_column, split.plate_column, *split.fold_where) if c]
+        keys = [key for key in type(split).model_fields if key.endswith("_column")]
+        roles += [c for c in (*(getattr(split, key) for key in keys), *split.fold_where) if c]
     roles += [c for c in (data.names, data.instance_column, data.energy_column) if c]
     return list(dict.fromkeys(roles))
 
@@ -157,7 +158,7 @@ def bag_column(
         frame, names = frame.with_row_index("row", offset=1), "row"
     require_columns(frame, [names], key="data.id_column", where=file)
     values = number_column(frame, name, where=file) if numbers else frame[name]
-    bags, _ = bag_names(frame, names, file)
+    bags, _ = named_bags(frame, names, file)
     check_one_per_bag(frame, bags, [name], file)
     by_id = dict(zip(bags.to_list(), values.to_list(), strict=True))
     missing = [bag for bag in ids if by_id.get(bag) is None]
@@ -171,7 +172,7 @@ def bag_column(
     return pl.Series(name, [by_id.get(bag) for bag in ids], dtype=values.dtype)
 
 
-def names_of_bags(
+def all_bag_names(
     path: str | Path, data: MILDataConfig, read: ReadConfig | None = None
 ) -> list[str]:
     """Return the names of all bags of a table in its order, those without features included."""
@@ -254,7 +255,7 @@ def _from_smiles(
 ) -> BagData:
     ids, notes = _names(frame, data.names, where), tuple[str, ...]()
     if data.names is not None:
-        _, notes = bag_names(frame, data.names, where)
+        _, notes = named_bags(frame, data.names, where)
     bags = BagData.from_smiles(
         text_column(frame, data.smiles_column, where=where).to_list(),
         ids=ids,
@@ -309,4 +310,4 @@ def _first_rows(names: Sequence[str]) -> dict[str, int]:
 def _names(frame: pl.DataFrame, column: str | None, where: str) -> list[str]:
     if column is None:
         return [str(row + 1) for row in range(frame.height)]
-    return bag_names(frame, column, where)[0].to_list()
+    return named_bags(frame, column, where)[0].to_list()

@@ -63,7 +63,7 @@ def names_of(frame: pl.DataFrame, column: str, where: str) -> pl.Series:
     return _all_there(frame[column].cast(pl.String), column, where)
 
 
-def bag_names(frame: pl.DataFrame, column: str, where: str) -> tuple[pl.Series, tuple[str, ...]]:
+def named_bags(frame: pl.DataFrame, column: str, where: str) -> tuple[pl.Series, tuple[str, ...]]:
     """Return names of bags as text, equal where they are one id, and what to say of them.
 
     Raises
@@ -263,7 +263,7 @@ def bag_table_fields(
 ) -> dict[str, Any]:
     """Return the fields of `BagData` for a table with one row per instance; see there."""
     frame, where = table_of(table, "bag table", read)
-    names, notes = bag_names(frame, id_column, where)
+    names, notes = named_bags(frame, id_column, where)
     others = [id_column, *label_columns, *_given(instance_column), *not_features]
     check_features_named(feature_columns, others, where)
     features = list(feature_columns or columns_of_features(frame, others, where))
@@ -309,7 +309,7 @@ def joined_fields(
 ) -> dict[str, Any]:
     """Return the fields of `BagData` for a table of molecules and its features; see there."""
     frame, where = table_of(molecules, "molecules", read)
-    names, notes = bag_names(frame, id_column, where)
+    names, notes = named_bags(frame, id_column, where)
     aux = dict(aux_columns or {})
     others = [id_column, *label_columns, *_given(smiles_column), *not_features]
     others += [column for columns in aux.values() for column in columns]
@@ -365,7 +365,7 @@ class _Features:
         read: ReadConfig | None,
     ) -> None:
         self.frame, self.where = table_of(table, name, read)
-        self.names, _ = bag_names(self.frame, id_column, self.where)
+        self.names, _ = named_bags(self.frame, id_column, self.where)
         self.name, self.others, self.undefined_ok = name, list(others), undefined_ok
         self.ids: list[str] = []
 

@@ -32,7 +32,7 @@ from numpy.typing import ArrayLike
 from mil_attn._config import MILRunConfig
 from mil_attn._errors import MILError
 from mil_attn.data._bag_data import BagData
-from mil_attn.data._source import bag_column, names_of_bags
+from mil_attn.data._source import all_bag_names, bag_column
 
 FoldMethod = Literal["stratified", "multilabel", "scaffold", "plate", "random"]
 _NEEDS = {
@@ -306,7 +306,7 @@ def _names_of_file(bags: BagData, config: MILRunConfig) -> list[SplitName | None
             where=section.split_file,
         )
     # Of the table, so that bags without features count as they do for whoever wrote the file.
-    every = names_of_bags(config.data_path, config.data, config.read)
+    every = all_bag_names(config.data_path, config.data, config.read)
     names = assign_rows(entries[section.split_index], len(every), every, where=section.split_file)
     by_id = dict(zip(every, names, strict=True))
     return [by_id.get(bag) for bag in bags.ids]

@@ -17,6 +17,7 @@ from molpool_pipelines.tables import (
     TaskType,
     describe_signs,
     exact_labels,
+    find_task_types,
     load_molecules,
     split_table,
 )
@@ -71,13 +72,11 @@ def read_inputs(config: AffinityCommandConfig) -> Inputs:
     _check_labels(labels)
     labelled = np.isfinite(exact).any(axis=1)
     _check_batch(config, int(labelled.sum()))
-    kinds: list[TaskType] = [
-        "classification" if np.isin(y[np.isfinite(y)], (0.0, 1.0)).all() else "regression"
-        for y in exact.T
-    ]
+    # Of all rows, as in training: those to measure may happen to hold 0 and 1 alone.
+    kinds = find_task_types(config, read)
     measured = replace(table, targets=exact, censoring=None).take(np.flatnonzero(labelled))
     notes = _notes(config, read, table)
-    return Inputs(measured, tuple(kinds), labels, notes, read.dropped)
+    return Inputs(measured, kinds, labels, notes, read.dropped)
 
 
 def _check_tasks(config: AffinityCommandConfig) -> None:

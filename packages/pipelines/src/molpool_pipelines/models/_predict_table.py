@@ -97,9 +97,13 @@ class PredictedTable:
         named = wrong.select("row", "error").head(_FIRST - len(self.first_bad)).rows()
         # At most `_FIRST` over all chunks: head of 0 rows is empty.
         self.first_bad += [f"{row} ({reason})" for row, reason in named]
-        smiles = pl.col("SMILES") if "SMILES" in wrong.columns else pl.lit(None)
+        smiles = (
+            pl.col("SMILES")
+            if "SMILES" in wrong.columns
+            else pl.lit(None, dtype=pl.String).alias("SMILES")
+        )
         if wrong.height:
-            columns = ("row", "id", pl.lit(source), smiles, "error")
+            columns = ("row", "id", pl.lit(source).alias("source"), smiles, "error")
             self.rejected.append(rejected_rows(wrong.select(*columns).rows()))
         if "similarity" in frame.columns:
             self.far += int((frame["similarity"] < FAR).sum())
@@ -370,10 +374,12 @@ class ChunkPredictor:
         if self.nearest is None and self.model.kind == "chemprop":
             # Featurising reads SMILES itself; only where it stops is it worth while to read them.
             read = _not_empty(smiles)
-            try:
-                return self._of_read(read, smiles, frame)
-            except ChempropError:
-                pass
+            # All that is wrong is named at once, not the empty ones alone.
+            if not (self.stop_at_bad and any(read.reasons)):
+                try:
+                    return self._of_read(read, smiles, frame)
+                except ChempropError:
+                    pass
         return self._of_read(_parsed(smiles), smiles, frame)
 
     def _of_read(

@@ -236,7 +236,8 @@ def centred(
         refuse_absent(absent, CENTER)
     earlier = {} if plan.previous is None else plan.previous.centers
     for name in dict.fromkeys(n for names in absent.values() for n in names):
-        center = earlier.get(name, frame[name].mean())
+        mean = frame.select(pl.col(name).cast(pl.Float64).mean()).item()
+        center: float | None = earlier.get(name, mean)
         if center is None:
             refuse_absent({f: [n for n in names if n == name] for f, names in absent.items()}, "")
         files = [file for file, names in absent.items() if name in names]

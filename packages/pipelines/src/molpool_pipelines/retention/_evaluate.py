@@ -156,7 +156,7 @@ class Evaluation:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             scored = [_scored(entry) for entry in content["artefacts"]]
-            counts = {key: int(content[key]) for key in _COUNTS}
+            rows, left_out, common = (int(content[key]) for key in _COUNTS)
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 "evaluation",
@@ -165,7 +165,8 @@ class Evaluation:
                 where=str(path),
             ) from None
         drift = path.with_name("drift.csv")
-        return cls(scored, **counts, drift=pl.read_csv(drift) if drift.is_file() else None)
+        known = pl.read_csv(drift) if drift.is_file() else None
+        return cls(scored, rows, left_out, common, known)
 
 
 _COUNTS = ("n_rows", "n_left_out", "n_common")

@@ -74,7 +74,7 @@ class ScoreConfig(ConfigModel):
     columns: ColumnsConfig = Field(default_factory=ColumnsConfig)
 
 
-METRICS_SHOWN = ("ma_rae", "mae", "rmse", "r2", "spearman", "average_precision", "roc_auc")
+DEFAULT_METRICS = ("ma_rae", "mae", "rmse", "r2", "spearman", "average_precision", "roc_auc")
 """Metrics that are compared unless others are asked for."""
 
 
@@ -112,7 +112,7 @@ class CompareConfig(ConfigModel):
     )
     overwrite: bool = Field(False, description="replace the comparison that is there")
     metrics: list[str] = Field(
-        list(METRICS_SHOWN),
+        list(DEFAULT_METRICS),
         description="what to compare by, each on the tasks of its kind; figures show the first",
     )
     split: str | None = Field(

@@ -181,6 +181,9 @@ class DataConfig(ConfigModel):
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"expected distinct names, found twice {', '.join(twice)}")
+        # A name goes into tables, pages and logs, where one of nothing would look like a fault.
+        if any(not name.strip() for name in names):
+            raise ValueError("expected names, found an empty one; name the column in the table")
         return names
 
     @field_validator("split_ratios")
