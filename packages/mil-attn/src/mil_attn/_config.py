@@ -10,7 +10,14 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from molpool_common import PATH, ConfigModel, did_you_mean, short_flag, validate_values
+from molpool_common import (
+    PATH,
+    ConfigModel,
+    ReadConfig,
+    did_you_mean,
+    short_flag,
+    validate_values,
+)
 from pydantic import Field, field_validator, model_validator
 
 from mil_attn._errors import MILError
@@ -521,6 +528,7 @@ class MILRunConfig(MILConfig):
         default_factory=dict,
         description="decision thresholds by task, instead of those chosen on validation data",
     )
+    read: ReadConfig = Field(default_factory=ReadConfig)
     data: MILDataConfig = Field(default_factory=MILDataConfig)
     split: MILSplitConfig = Field(default_factory=MILSplitConfig)
     export: MILExportConfig = Field(default_factory=MILExportConfig)

@@ -207,6 +207,12 @@ def mean_row(table: MetricTable, names: Sequence[str]) -> list[Any]:
     return ["mean over tasks", sum(score.n for score in table.tasks), *means]
 
 
+def against_baselines(results: Results) -> list[str]:
+    """Return what the reported split says of the model and the baselines beside it."""
+    found = results.more.get(results.reported, {}).get("baselines")
+    return [] if found is None else list(found.sentences)
+
+
 def write_results(
     run: RunFolder,
     results: Results,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 import tyro
-from molpool_common import PATH, ConfigModel
+from molpool_common import PATH, ConfigModel, ReadConfig
 from pydantic import Field
 
 from molpool_pipelines.runs import ACCEPT_CHANGED_TABLE, ColumnsConfig
@@ -70,6 +70,7 @@ class ScoreConfig(ConfigModel):
         description="kind of single tasks; by default as the model says, or of a table that no "
         "model comes with, classification where all truth is 0 or 1",
     )
+    read: ReadConfig = Field(default_factory=ReadConfig)
     columns: ColumnsConfig = Field(default_factory=ColumnsConfig)
 
 
@@ -169,4 +170,5 @@ class CompareConfig(ConfigModel):
         description="kind of single tasks; by default as the model says, or of a table that no "
         "model comes with, classification where all truth is 0 or 1",
     )
+    read: ReadConfig = Field(default_factory=ReadConfig)
     columns: ColumnsConfig = Field(default_factory=ColumnsConfig)

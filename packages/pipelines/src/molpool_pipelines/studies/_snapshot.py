@@ -61,14 +61,36 @@ def identity(problem: Problem, seed: int) -> dict[str, Any]:
     }
 
 
+_LATER = {
+    "split_column": None,
+    "split_file": None,
+    "split_index": 0,
+    "test_path": None,
+    "split_overlap": "drop",
+    "group_column": None,
+    "standardize": "none",
+    "unlabelled_tasks": "error",
+    "split": None,
+}
+"""Keys of tables and splits that came after studies which go on, and what those did."""
+
+
+def _without_later(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in section.items() if k not in _LATER or v != _LATER[k]}
+
+
 def _content(identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a study is without where its files lie, whose content is in it as digests."""
+    if isinstance(identity.get("split"), dict):
+        identity = {**identity, "split": _without_later(identity["split"])}
     settings = dict(identity.get("settings", {}))
     if not settings:
         return dict(identity)
     settings.pop("data_path", None)
-    data = dict(settings.get("data", {}))
-    sources = [{k: v for k, v in s.items() if k != "path"} for s in data.get("sources", [])]
+    data = _without_later(settings.get("data", {}))
+    sources = [
+        {k: v for k, v in _without_later(s).items() if k != "path"} for s in data.get("sources", [])
+    ]
     settings["data"] = data | {"sources": sources}
     model = dict(settings.get("model", {}))
     if model.get("from_foundation"):
@@ -190,6 +212,9 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str 
         old, new = before.get(key), now.get(key)
         # A key that is null says as much as none: studies of before lack keys that came since.
         if old == new:
+            continue
+        # A key that an earlier version did not have, and that says nothing.
+        if prefix.startswith("settings.") and key not in before and not new:
             continue
         # A parameter of the space is reported with all that it declares.
         if prefix != "space." and isinstance(old, dict) and isinstance(new, dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 import tyro
-from molpool_common import PATH, ConfigModel, InputError, short_flag
+from molpool_common import PATH, ConfigModel, InputError, ReadConfig, short_flag
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 SplitType = Literal["random", "scaffold", "time", "cluster", "stratified"]
@@ -299,7 +299,7 @@ class TableConfig(ConfigModel):
     """The molecules of a command that trains: where they are, and what their tasks are."""
 
     data_path: Annotated[str | None, PATH] = Field(
-        None, description="table of molecules: CSV, TSV or Parquet"
+        None, description="table of molecules: text, Parquet, Excel, SDF or SMILES"
     )
     on_bad_smiles: OnBadSmiles = Field("error", description=ON_BAD_SMILES)
     duplicates: Literal["error", "mean", "median", "keep"] = Field(
@@ -314,4 +314,5 @@ class TableConfig(ConfigModel):
     task_types: dict[str, TaskType] = Field(
         default_factory=dict, description="kind of single tasks, by name; goes before task_type"
     )
+    read: ReadConfig = Field(default_factory=ReadConfig)
     data: DataConfig = Field(default_factory=DataConfig)

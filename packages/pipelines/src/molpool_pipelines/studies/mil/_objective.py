@@ -88,8 +88,8 @@ def study_bags(config: HPOMILConfig, progress: Progress | None = None) -> StudyB
     if config.data_path is None:
         raise InputError("data_path", expected="a table", found="none")
     if config.data.kind == "smiles" and config.on_bad_smiles == "error":
-        refuse_bad_smiles(config.data_path, config.data.smiles_column)
-    bags = read_bags(config.data_path, config.data, config, progress=progress)
+        refuse_bad_smiles(config.data_path, config.data.smiles_column, config.read)
+    bags = read_bags(config.data_path, config.data, config, progress=progress, read=config.read)
     name = Path(config.data_path).name
     rejected = rejected_rows(
         (f.row + 1, f.id, name, f.smiles or None, f.reason) for f in bags.failures
