@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from multitask_models import MissingLabelWarning, ModelError, MultitaskMLP
 from multitask_models._labels import Labels
-from multitask_models._mlp_network import Recipe, TrainingRows, outputs_of, train
+from multitask_models._mlp_inputs import CLIP, InputScaling
+from multitask_models._mlp_network import Recipe, TrainingRows, label_losses, outputs_of, train
+from scipy.stats import norm
+from sklearn.utils.estimator_checks import check_estimator
 
 
 def network(**changes: Any) -> MultitaskMLP:
@@ -38,30 +43,150 @@ def test_it_learns() -> None:
     assert (error < alone / 2).all()
 
 
+@pytest.mark.parametrize("n_sparse", [0, 8])
 @pytest.mark.parametrize("tobit", [False, True])
-def test_packed_networks_are_those_that_train_alone(tobit: bool) -> None:
+def test_packed_networks_are_those_that_train_alone(tobit: bool, n_sparse: int) -> None:
     X, Y = problem()
+    # Counts last, as `InputScaling` orders them.
+    X = X[:, ::-1].copy()
     labels = Labels.checked(Y, None, None, "regression")
     labelled = labels.present.any(axis=1)
-    rows = TrainingRows.of(X[labelled], labels.rows(labelled), 0.5)
+    rows = TrainingRows.of(X[labelled], labels.rows(labelled), 0.5, n_sparse)
     recipe = Recipe(32, 0.3, 0.1, 10, 16, 2e-3, 0.01, 0.25, 0.5, tobit)
-    seeds = np.random.SeedSequence(3).spawn(4)
-    packed = outputs_of(train(rows, recipe, seeds), X)
-    for i in range(4):
-        alone = outputs_of(train(rows, recipe, [np.random.SeedSequence(3).spawn(4)[i]]), X)
+    packed = outputs_of(train(rows, recipe, np.random.SeedSequence(3).spawn(4)), X)
+    for i, seed in enumerate(np.random.SeedSequence(3).spawn(4)):
+        alone = outputs_of(train(rows, recipe, [seed]), X)
         np.testing.assert_allclose(alone[0], packed[i], rtol=0, atol=1e-6)
 
 
-def test_members_differ() -> None:
+def test_passing_over_zeros_changes_nothing() -> None:
     X, Y = problem()
-    _, spread = network().fit(X, Y).predict(X, return_std=True)
+    X = X[:, ::-1].copy()
+    labels = Labels.checked(np.nan_to_num(Y), None, None, "regression")
+    # Without dropout of inputs, whose masks have another shape where zeros have none.
+    recipe = Recipe(32, 0.3, 0.0, 10, 16, 2e-3, 0.01, 0.25, 0.5, False)
+    both = [
+        outputs_of(
+            train(TrainingRows.of(X, labels, 0.5, n), recipe, np.random.SeedSequence(3).spawn(2)), X
+        )
+        for n in (0, 8)
+    ]
+    # Sums in another order, over 50 steps of float32.
+    np.testing.assert_allclose(*both, rtol=0, atol=1e-4)
+
+
+def test_losses_are_those_of_their_definitions() -> None:
+    rng = np.random.default_rng(0)
+    outputs, targets = rng.normal(size=(2, 5, 3)), rng.normal(size=(2, 5, 3))
+    signs = rng.integers(-1, 2, (2, 5, 3))
+    noise = rng.normal(size=(2, 1, 3)) * 0.3
+    given = [torch.from_numpy(a) for a in (outputs, targets, signs.astype(float), noise)]
+    kinds = torch.tensor([False, False, False])
+
+    error = outputs - targets
+    outside = np.where((signs < 0) & (error < 0) | (signs > 0) & (error > 0), 0.0, error)
+    size = np.abs(outside)
+    smooth = np.where(size < 0.25, size**2 / 0.5, size - 0.125)
+    ours = label_losses(*given[:3], kinds, beta=0.25, log_noise=None)
+    np.testing.assert_allclose(ours, smooth, rtol=1e-12)
+
+    scale = np.exp(noise)
+    # Up to the constant of the normal density, log sqrt(2 pi).
+    density = -norm.logpdf(targets, outputs, scale) - 0.5 * np.log(2 * np.pi)
+    below, above = -norm.logcdf(targets, outputs, scale), -norm.logsf(targets, outputs, scale)
+    tobit = np.where(signs == 0, density, np.where(signs < 0, below, above))
+    ours = label_losses(*given[:3], kinds, beta=0.25, log_noise=given[3])
+    np.testing.assert_allclose(ours, tobit, rtol=1e-9)
+
+    classes = (targets > 0).astype(float)
+    chance = 1 / (1 + np.exp(-outputs))
+    binary = -np.log(np.where(classes == 1, chance, 1 - chance))
+    ours = label_losses(given[0], torch.from_numpy(classes), given[2], ~kinds, 0.25, None)
+    np.testing.assert_allclose(ours, binary, rtol=1e-9)
+
+
+@pytest.mark.parametrize("loss", ["one_sided", "tobit"])
+def test_a_satisfied_bound_asks_nothing(loss: Any) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 3))
+    truth = 2 * X[:, 0]
+    y, signs = np.minimum(truth, 0.5), (truth >= 0.5).astype(int)
+    settings: dict[str, Any] = {"epochs": 40, "limits": None, "censored_loss": loss}
+    bounds = network(**settings).fit(X, y, censoring=signs).predict(X)
+    values = network(**settings).fit(X, y).predict(X)
+    high = truth > 1.5
+    # A bound lets the prediction go on where a value would hold it at .5.
+    assert bounds[high].mean() > values[high].mean() + 0.3
+
+
+def test_rows_and_signs_without_labels_take_no_part() -> None:
+    X, Y = problem()
+    model = network().fit(X, Y)
+    alone = np.vstack([X, X[:5] + 1])
+    with_rows = network().fit(alone, np.vstack([Y, np.full((5, 3), np.nan)]))
+    np.testing.assert_array_equal(model.predict(X), with_rows.predict(X))
+    signs = np.where(np.isnan(Y), 1, 0)
+    np.testing.assert_array_equal(model.predict(X), network().fit(X, Y, censoring=signs).predict(X))
+
+
+def test_weight_zero_is_absence() -> None:
+    X, Y = problem()
+    weights = np.ones(80)
+    weights[60:] = 0
+    ours = network().fit(X, Y, sample_weight=weights).predict(X)
+    np.testing.assert_array_equal(ours, network().fit(X[:60], Y[:60]).predict(X))
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1000.0])
+def test_a_change_of_unit_changes_predictions_by_it_alone(unit: float) -> None:
+    X, Y = problem()
+    ours = network().fit(X, Y).predict(X)
+    theirs = network().fit(X, Y * unit).predict(X)
+    np.testing.assert_allclose(theirs, ours * unit, rtol=1e-6, atol=1e-6 * unit)
+
+
+@pytest.mark.parametrize("factor", [0.001, 60.0])
+def test_a_change_of_a_descriptors_unit_changes_little(factor: float) -> None:
+    X, Y = problem()
+    ours = network(blocks=[8, 4]).fit(X, Y).predict(X)
+    changed = X.copy()
+    changed[:, 9] *= factor
+    # float32 rounds the column otherwise.
+    np.testing.assert_allclose(
+        network(blocks=[8, 4]).fit(changed, Y).predict(changed), ours, atol=1e-3
+    )
+
+
+def test_members_differ_and_are_the_same_in_any_ensemble() -> None:
+    X, Y = problem()
+    model = network().fit(X, Y)
+    _, spread = model.predict(X, return_std=True)
     assert (spread > 0).all()
+    three = network(members=3).fit(X, Y)
+    np.testing.assert_allclose(
+        three._member_means(X)[:2], model._member_means(X), rtol=0, atol=1e-6
+    )
+
+
+def test_one_member_has_no_spread() -> None:
+    X, Y = problem()
+    with pytest.raises(ModelError, match="return_std"):
+        network(members=1).fit(X, Y).predict(X, return_std=True)
+
+
+def test_classes_are_predicted_as_probabilities() -> None:
+    X, Y = problem(200, 2, missing=0.2)
+    Y[:, 1] = np.where(np.isnan(Y[:, 1]), np.nan, Y[:, 1] > np.nanmedian(Y[:, 1]))
+    kinds = ["regression", "classification"]
+    chance = network(task_kinds=kinds, epochs=30).fit(X, Y).predict(X)[:, 1]
+    assert ((chance > 0) & (chance < 1)).all()
+    assert chance[Y[:, 1] == 1].mean() > chance[Y[:, 1] == 0].mean() + 0.3
 
 
 @pytest.mark.core
 def test_it_is_saved_and_read_bit_for_bit(tmp_path: Path) -> None:
     X, Y = problem()
-    Y[:, 1] = (Y[:, 1] > 0).astype(float)
+    Y[:, 1] = np.where(np.isnan(Y[:, 1]), np.nan, Y[:, 1] > 0)
     model = network(blocks=(8, 4), task_kinds=["regression", "classification", "regression"])
     model.fit(X, Y)
     model.save(tmp_path / "model")
@@ -79,9 +204,40 @@ def test_a_refit_is_the_same() -> None:
     np.testing.assert_array_equal(model.fit(X, Y).predict(X), model.fit(X, Y).predict(X))
 
 
+def test_a_sampler_says_which_rows_come() -> None:
+    class First:
+        """Ten rows, in an order that follows from the epoch."""
+
+        def set_epoch(self, epoch: int) -> None:
+            self.epoch = epoch
+
+        def __iter__(self) -> Iterator[int]:
+            return iter(np.random.default_rng(self.epoch).permutation(10).tolist())
+
+    X, Y = problem(missing=0.0)
+    other = Y.copy()
+    other[10:] = other[10:][::-1]
+    # Centre and spread are those of all labels, which a permutation keeps.
+    ours, theirs = (network().fit(X, y, sampler=First()).predict(X) for y in (Y, other))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+    assert not np.allclose(network().fit(X, Y).predict(X), network().fit(X, other).predict(X))
+
+
+def test_a_sampler_that_draws_nothing_is_refused() -> None:
+    class Nothing:
+        def set_epoch(self, epoch: int) -> None: ...
+
+        def __iter__(self) -> Iterator[int]:
+            return iter([])
+
+    X, Y = problem()
+    with pytest.raises(ModelError, match="sampler"):
+        network().fit(X, Y, sampler=Nothing())
+
+
 def test_no_task_has_a_label() -> None:
     X, Y = problem()
-    with pytest.raises(ModelError, match="found none in 80"):
+    with pytest.raises(ModelError, match="none in 80"):
         network().fit(X, np.full_like(Y, np.nan))
 
 
@@ -93,3 +249,96 @@ def test_a_task_without_labels_is_predicted_as_missing() -> None:
     mean = model.predict(X)
     assert np.isnan(mean[:, 1]).all()
     assert np.isfinite(mean[:, [0, 2]]).all()
+
+
+def test_a_constant_task_is_predicted_as_its_constant() -> None:
+    X, Y = problem()
+    Y[:, 1] = np.where(np.isnan(Y[:, 1]), np.nan, 0.1)
+    mean, spread = network().fit(X, Y).predict(X, return_std=True)
+    np.testing.assert_array_equal(mean[:, 1], 0.1)
+    assert np.isnan(spread[:, 1]).all()
+    # The other tasks learn as if it were not there.
+    np.testing.assert_array_equal(mean[:, [0, 2]], network().fit(X, Y[:, [0, 2]]).predict(X))
+
+
+def test_one_label_a_task() -> None:
+    X, _ = problem(3)
+    mean = network().fit(X, np.diag([1.0, 2.0, 3.0]) + np.where(np.eye(3), 0, np.nan)).predict(X)
+    np.testing.assert_array_equal(mean, [[1.0, 2.0, 3.0]] * 3)
+
+
+def test_617_tasks_in_which_most_labels_are_missing() -> None:
+    X, Y = problem(200, 617, missing=0.9)
+    mean = network(epochs=2).fit(X, Y).predict(X)
+    assert mean.shape == (200, 617)
+    assert np.isfinite(mean).all()
+
+
+def test_nothing_but_duplicates() -> None:
+    X, Y = problem(2, missing=0.0)
+    X, Y = np.repeat(X[:1], 30, axis=0), np.tile(Y, (15, 1))
+    mean = network(epochs=40).fit(X, Y).predict(X)
+    # One molecule with two values: between them.
+    assert ((mean >= Y.min(axis=0)) & (mean <= Y.max(axis=0))).all()
+
+
+def test_molecules_without_features_are_not_predicted() -> None:
+    X, Y = problem()
+    failed = X.copy()
+    failed[3] = np.nan
+    mean = network().fit(failed, Y).predict(failed)
+    assert np.isnan(mean[3]).all()
+    assert np.isfinite(np.delete(mean, 3, axis=0)).all()
+
+
+def test_labels_in_one_dimension_give_predictions_in_one() -> None:
+    X, Y = problem(missing=0.0)
+    assert network().fit(X, Y[:, 0]).predict(X).shape == (80,)
+    assert network().fit(X, Y[:, :1]).predict(X).shape == (80, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"blocks": [8, 3]}, "make up 12 features"),
+        ({"members": 0}, "members: expected 1"),
+        ({"dropout": 1.0}, "dropout: expected 0 to below 1"),
+        ({"censored_loss": "gauss"}, "found 'gauss'"),
+        ({"task_kinds": "rank"}, "found 'rank'"),
+        ({"task_kinds": ["regression"]}, "each of 3 tasks; found 1"),
+        ({"task_kinds": "classification"}, "expected 0, 1 or NaN"),
+        ({"limits": "some"}, "found 'some'"),
+        ({"limits": [[1, 0], [0, 1], [0, 1]]}, "limits of task 0"),
+    ],
+)
+def test_what_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
+    X, Y = problem()
+    with pytest.raises(ModelError, match=message) as error:
+        network(**changes).fit(X, Y)
+    assert error.value.exit_code == 2
+
+
+def test_inputs_by_hand() -> None:
+    X = np.array([[0, 7, 1.5, 10], [3, 7, 2.5, np.nan], [1, 7, 3.5, 30]])
+    scaling = InputScaling.fitted(X, [2, 2])
+    ours = scaling.transform(X)
+    # The second column never varies; blocks are two wide.
+    factor = np.sqrt(256 / 2)
+    z = np.array([-1.0, 0.0, 1.0])
+    np.testing.assert_allclose(ours[:, 0], factor * np.log1p([0, 3, 1]), rtol=1e-6)
+    np.testing.assert_allclose(ours[:, 1], factor * CLIP * np.tanh(z / np.std(z) / CLIP), rtol=1e-6)
+    np.testing.assert_allclose(ours[:, 2], factor * CLIP * np.tanh(z / CLIP), rtol=1e-6)
+
+
+def _expected_failures(estimator: Any) -> dict[str, str]:
+    batches = "learns from batches, in which repeated rows are not one of twice the weight"
+    return {
+        "check_sample_weight_equivalence_on_dense_data": batches,
+        "check_sample_weight_equivalence_on_sparse_data": batches,
+    }
+
+
+@pytest.mark.slow
+def test_it_is_an_estimator_of_scikit_learn() -> None:
+    model = MultitaskMLP(members=1, hidden=32, epochs=30, batch_size=16, dropout=0.1)
+    check_estimator(model, expected_failed_checks=_expected_failures(model), on_skip=None)

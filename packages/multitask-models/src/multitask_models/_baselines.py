@@ -51,20 +51,25 @@ class TaskMean(MultitaskModel):
         weights = labels.weights[:, None] * labels.present
         values = np.nan_to_num(labels.values, nan=0.0)
         total = weights.sum(axis=0)
-        self._mean = (weights * values).sum(axis=0) / total
-        squares = weights * (values - self._mean) ** 2
+        self._means = (weights * values).sum(axis=0) / total
+        squares = weights * (values - self._means) ** 2
         self._deviation = np.sqrt(squares.sum(axis=0) / total)
 
     def _latent(self, X: NDArray[Any]) -> Latent:
-        shape = (len(X), len(self._mean))
+        shape = (len(X), len(self._means))
         spread = np.broadcast_to(self._deviation, shape)
-        return Latent(np.broadcast_to(self._mean, shape), spread, np.zeros(shape[1]))
+        return Latent(np.broadcast_to(self._means, shape), spread, np.zeros(shape[1]))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.regressor_tags.poor_score = True
+        return tags
 
     def _state(self) -> State:
-        return {"mean": self._mean, "deviation": self._deviation}
+        return {"mean": self._means, "deviation": self._deviation}
 
     def _restore(self, state: State) -> None:
-        self._mean, self._deviation = state["mean"], state["deviation"]
+        self._means, self._deviation = state["mean"], state["deviation"]
 
 
 class TanimotoNeighbours(MultitaskModel):
@@ -117,18 +122,18 @@ class TanimotoNeighbours(MultitaskModel):
             raise ModelError(f"n_neighbours: expected 1 or more; found {self.n_neighbours}.")
         self._known, self._labels = self._counts(X), labels.values
         self._weights = labels.weights
-        self._mean = np.nanmean(labels.values, axis=0)
+        self._means = np.nanmean(labels.values, axis=0)
 
     def _latent(self, X: NDArray[Any]) -> Latent:
         counts = self._counts(X)
-        mean = np.empty((len(X), len(self._mean)))
+        mean = np.empty((len(X), len(self._means)))
         spread = np.empty_like(mean)
         for start in range(0, len(X), _CHUNK):
             rows = slice(start, start + _CHUNK)
             similarity = tanimoto(counts[rows], self._known)
-            for t in range(len(self._mean)):
+            for t in range(len(self._means)):
                 mean[rows, t], spread[rows, t] = self._neighbours(similarity, t)
-        return Latent(mean, spread, np.zeros(len(self._mean)))
+        return Latent(mean, spread, np.zeros(len(self._means)))
 
     def _neighbours(self, similarity: FloatArray, task: int) -> tuple[FloatArray, FloatArray]:
         """Return weighted mean and deviation of the nearest labels of a task, [N] each."""
@@ -142,7 +147,7 @@ class TanimotoNeighbours(MultitaskModel):
         values, total = labels[nearest], weights.sum(axis=1)
         found: BoolArray = total > 0
         total = np.where(found, total, 1.0)
-        mean = np.where(found, (weights * values).sum(axis=1) / total, self._mean[task])
+        mean = np.where(found, (weights * values).sum(axis=1) / total, self._means[task])
         squares = (weights * (values - mean[:, None]) ** 2).sum(axis=1) / total
         return mean, np.sqrt(np.where(found, squares, np.var(labels)))
 
@@ -155,12 +160,12 @@ class TanimotoNeighbours(MultitaskModel):
             "width": np.array(known.shape[1]),
             "labels": self._labels,
             "weights": self._weights,
-            "mean": self._mean,
+            "mean": self._means,
         }
 
     def _restore(self, state: State) -> None:
         self._labels, self._weights = state["labels"], state["weights"]
-        self._mean = state["mean"]
+        self._means = state["mean"]
         shape = (len(state["indptr"]) - 1, int(state["width"]))
         self._known = csr_matrix((state["data"], state["indices"], state["indptr"]), shape=shape)
 

@@ -145,9 +145,9 @@ def find_limits(labels: Labels) -> AssayLimits:
     * the value of at least half of a task's labels with the same sign, no exact label beyond it;
     * the largest (smallest) value, if at least 1 % of the labels have it;
     * the inner edge of a plateau: at least a tenth of the labels in a narrow band at the end of
-      the range, scattered about a value within it and parted from the others by a valley of the
-      histogram. A skewed distribution has no valley, and a bounded quantity, as a percentage,
-      crowds to the very end; both are left alone.
+      the range, scattered about a value within it and apart from the others in the histogram,
+      for positive labels on a logarithmic scale too. A bounded quantity, as a percentage, crowds
+      to the very end, and is left alone.
 
     Parameters
     ----------
@@ -160,35 +160,38 @@ def find_limits(labels: Labels) -> AssayLimits:
     limits = AssayLimits.none(labels.values.shape[1])
     for t in np.flatnonzero(~labels.classification):
         column, signs = labels.values[:, t], labels.signs[:, t]
-        limits.ceiling[t] = _ceiling(column, signs)
-        limits.floor[t] = -_ceiling(-column, -signs)
+        limits.ceiling[t] = _limit(column, signs, 1)
+        limits.floor[t] = _limit(column, signs, -1)
     crossed = limits.floor >= limits.ceiling
     limits.floor[crossed], limits.ceiling[crossed] = -np.inf, np.inf
     return limits._as_reported(labels)
 
 
-def _ceiling(values: FloatArray, signs: SignArray) -> float:
-    """Return the ceiling of one task's labels, inf if they show none."""
-    exact, bounds = values[(signs == 0) & ~np.isnan(values)], values[signs > 0]
-    if len(exact) + len(bounds) < _LEAST_LABELS:
-        return np.inf
-    if len(bounds):
+def _limit(values: FloatArray, signs: SignArray, side: int) -> float:
+    """Return the ceiling (`side` 1) or floor (-1) that labels show; infinite if they show none."""
+    none = side * np.inf
+    exact, bounds = values[(signs == 0) & ~np.isnan(values)], values[signs == side]
+    if len(bounds) and len(exact) + len(bounds) >= _LEAST_LABELS:
         common = _most_common(bounds)
-        if (bounds == common).mean() >= 0.5 and not (exact > common).any():
+        if (bounds == common).mean() >= 0.5 and not (side * exact > side * common).any():
             return common
     if len(exact) < _LEAST_LABELS:
-        return np.inf
-    top = exact.max()
+        return none
+    top = side * (side * exact).max()
     at_top = (exact == top).sum()
     # Rounded labels are all shared by several molecules; a limit is shared by many more.
     shared = len(exact) / len(np.unique(exact))
     if at_top >= max(_LEAST_SHARE * len(exact), 5) and at_top >= 5 * shared:
         return float(top)
-    edge = _plateau(exact)
-    if np.isinf(edge) and exact.min() > 0:
-        # What scatters evenly on a logarithmic scale is wide on a linear one.
-        edge = float(np.exp(_plateau(np.log(exact))))
-    return edge
+    edge = side * _plateau(side * exact)
+    if not (exact > 0).all():
+        return edge
+    # Positive quantities may scatter by factors. Then a ceiling is wide on a linear scale, where
+    # only the logarithm shows it, and the mode of a skewed distribution narrow there alone.
+    by_factor = side * _plateau(side * np.log(exact))
+    if np.isinf(by_factor):
+        return none
+    return edge if np.isfinite(edge) else float(np.exp(by_factor))
 
 
 def _most_common(values: FloatArray) -> float:
@@ -221,11 +224,14 @@ def _plateau(values: FloatArray) -> float:
 
 
 def _parted(counts: IntArray, mode: int) -> bool:
-    """Return whether a valley parts the bin `mode` from a rise of the histogram below it.
+    """Return whether the bin `mode` stands apart from the histogram below it.
 
-    The rise is twice the valley, and more than four standard errors of a count above it.
+    It is three times as high as all bins but its neighbours, or there is a valley before a rise
+    to twice its height, by more than four standard errors of a count.
     """
     smooth = np.convolve(counts, np.ones(3) / 3, "same")
+    if counts[mode] >= 3 * smooth[: mode - 2].max():
+        return True
     rise, valley = np.maximum.accumulate(smooth)[: mode - 1], smooth[1:mode]
     error = np.sqrt(rise / 3)
     parted = (rise >= 2 * valley) & (rise - valley > 4 * error) & (counts[mode] >= 3 * valley)

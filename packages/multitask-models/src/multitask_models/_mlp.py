@@ -14,7 +14,13 @@ from scipy.special import expit
 from multitask_models._errors import ModelError
 from multitask_models._labels import Labels, TaskKind
 from multitask_models._mlp_inputs import InputScaling
-from multitask_models._mlp_network import Recipe, TrainingRows, outputs_of, train
+from multitask_models._mlp_network import (
+    Recipe,
+    TrainingRows,
+    outputs_of,
+    residual_deviation,
+    train,
+)
 from multitask_models._protocol import Latent, Limits, MultitaskModel, RowSampler, State
 
 
@@ -67,7 +73,7 @@ class MultitaskMLP(MultitaskModel):
         hidden: int = 512,
         dropout: float = 0.3,
         input_dropout: float = 0.1,
-        epochs: int = 50,
+        epochs: int = 40,
         batch_size: int = 128,
         learning_rate: float = 2e-3,
         weight_decay: float = 0.01,
@@ -127,7 +133,8 @@ class MultitaskMLP(MultitaskModel):
         seeds = np.random.SeedSequence(self.random_state).spawn(self.members)
         rows = TrainingRows.of(inputs, labels, recipe.task_power, int(self._scaling.sparse.sum()))
         self._weights = train(rows, recipe, seeds, sampler)
-        self._noise = np.full(len(self._centre), np.nan)
+        deviation = residual_deviation(self._weights, rows, recipe, seeds)
+        self._noise = np.where(self._classification, 0.0, self._spread * deviation)
 
     def _member_means(self, X: NDArray[Any]) -> FloatArray:
         """Return each network's predictions, [k, N, T]."""

@@ -252,7 +252,14 @@ def train(
         for _ in range(n_steps):
             taken = rows.batch(np.stack([next(stream) for stream in streams]), dropout)
             outputs = _forward(weights, taken.dense, taken.sparse, dropout)
-            losses = _losses(outputs, taken, rows.classification, weights, recipe)
+            losses = label_losses(
+                outputs,
+                taken.targets,
+                taken.signs,
+                rows.classification,
+                recipe.beta,
+                weights.get("noise"),
+            )
             loss = (taken.weights * losses).sum() / scale
             optimizer.zero_grad()
             torch.autograd.backward(loss)
@@ -326,31 +333,66 @@ def _activated(weights: Weights, name: str, linear: Tensor) -> Tensor:
     return functional.silu(scaled)
 
 
-def _losses(
-    outputs: Tensor, rows: Batch, classification: Tensor, weights: Weights, recipe: Recipe
+def label_losses(
+    outputs: Tensor,
+    targets: Tensor,
+    signs: Tensor,
+    classification: Tensor,
+    beta: float,
+    log_noise: Tensor | None,
 ) -> Tensor:
-    """Return the loss of each label, [k, B, T]; of a bound only what lies outside it."""
-    error = outputs - rows.targets
-    if recipe.tobit:
-        losses = _tobit(error, rows.signs, weights["noise"])
+    """Return the loss of each label, [k, B, T]; of a bound only what lies outside it.
+
+    Parameters
+    ----------
+    outputs, targets, signs : Tensor [k, B, T]
+    classification : Tensor of bool [T]
+        Tasks with the logistic loss.
+    beta : float
+        Error beyond which the smooth L1 loss is linear.
+    log_noise : Tensor [k, 1, T] or None
+        Logarithm of the labels' standard deviation for a normal likelihood in its place.
+    """
+    error = outputs - targets
+    if log_noise is None:
+        outside = torch.where(signs * error > 0, 0.0, error)
+        nothing = torch.zeros_like(error)
+        losses = functional.smooth_l1_loss(outside, nothing, reduction="none", beta=beta)
     else:
-        outside = torch.where(rows.signs * error > 0, 0.0, error)
-        losses = functional.smooth_l1_loss(
-            outside, torch.zeros_like(error), reduction="none", beta=recipe.beta
-        )
+        losses = _tobit(error, signs, log_noise)
     if not classification.any():
         return losses
-    binary = functional.binary_cross_entropy_with_logits(outputs, rows.targets, reduction="none")
+    binary = functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
     return torch.where(classification, binary, losses)
 
 
 def _tobit(error: Tensor, signs: Tensor, log_noise: Tensor) -> Tensor:
     """Return the negative logarithm of a normal likelihood whose bounds are tails (Tobin 1958)."""
     z = error * torch.exp(-log_noise)
-    density = 0.5 * z**2 + log_noise
-    # P(truth <= label) for an upper bound: the tail below -z.
+    # An upper bound holds with the probability of the tail below -z, a lower one with the other.
     tail = -torch.special.log_ndtr(signs * z)
-    return torch.where(signs == 0, density, tail)
+    return torch.where(signs == 0, 0.5 * z**2 + log_noise, tail)
+
+
+@torch.no_grad()
+def residual_deviation(
+    weights: Weights, rows: TrainingRows, recipe: Recipe, seeds: Sequence[np.random.SeedSequence]
+) -> FloatArray:
+    """Return the deviation of exact training labels from predictions under dropout, [T].
+
+    Standardised. Without dropout the networks have all but learned the labels by heart.
+    """
+    dropout = _Dropout([Member(seed.spawn(1)[0]) for seed in seeds], recipe)
+    squares, n = np.zeros(rows.targets.shape[1]), np.zeros(rows.targets.shape[1])
+    for numbers in np.array_split(
+        np.arange(len(rows.dense)), -(-len(rows.dense) // PREDICTED_ROWS)
+    ):
+        batch = rows.batch(np.tile(numbers, (len(seeds), 1)), dropout)
+        outputs = _forward(weights, batch.dense, batch.sparse, dropout)
+        exact = ((batch.weights > 0) & (batch.signs == 0)).double()
+        squares += (exact * (outputs - batch.targets) ** 2).sum((0, 1)).numpy()
+        n += exact.sum((0, 1)).numpy()
+    return np.sqrt(np.divide(squares, n, out=np.full_like(squares, np.nan), where=n > 0))
 
 
 @torch.no_grad()

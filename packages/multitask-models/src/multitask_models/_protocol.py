@@ -51,7 +51,7 @@ class Latent(NamedTuple):
     """What a model says of the values behind an assay: [N, T] each.
 
     `spread` is the standard deviation that `predict` returns, or None where a model has none;
-    `noise` [T] is that of a label about its latent value, NaN where the model has none.
+    `noise` [T] is that of labels about predictions which `spread` leaves out, NaN if not known.
     """
 
     mean: FloatArray
@@ -94,7 +94,7 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     def _latent(self, X: NDArray[Any]) -> Latent:
         """Predict the tasks that `_fit` was given, in units of their labels."""
 
-    def _mean(self, X: NDArray[Any]) -> FloatArray:
+    def _latent_mean(self, X: NDArray[Any]) -> FloatArray:
         """Return the mean of `_latent` alone, [N, T]; for models whose spread takes long."""
         return self._latent(X).mean
 
@@ -109,7 +109,7 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     def fit(
         self,
         X: ArrayLike,
-        Y: ArrayLike,
+        y: ArrayLike,
         *,
         censoring: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
@@ -121,7 +121,7 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         ----------
         X : array_like [N, F]
             Features; NaN where one is missing.
-        Y : array_like [N, T] or [N]
+        y : array_like [N, T] or [N]
             Labels; NaN where a row has none of a task.
         censoring : array_like of int [N, T] or None
             -1 where the label is an upper bound (``<``), +1 where it is a lower one (``>``), else
@@ -145,7 +145,7 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         features, given = validate_data(
             self,
             X,
-            Y,
+            y,
             validate_separately=(
                 {**finite, "dtype": [np.float64, np.float32]},
                 {**finite, "dtype": np.float64, "ensure_2d": False},
@@ -157,8 +157,8 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         kept: BoolArray = _featured(features) & labels.present.any(axis=1) & (labels.weights > 0)
         if not kept.any():
             raise ModelError(
-                "rows: expected one with a feature, a label and a weight; found none in "
-                f"{len(features)}."
+                "rows: expected one with a feature, a label and a weight other than zero; found "
+                f"none in {len(features)}."
             )
         labels = labels.rows(kept)
         _warn_unlabelled(np.flatnonzero(labels.n_labels == 0))
@@ -219,7 +219,9 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
             )
         return self._shaped(mean), self._shaped(values.spread)
 
-    def predict_at_limits(self, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    def predict_at_limits(
+        self, X: ArrayLike, *, scale: ArrayLike | None = None
+    ) -> tuple[FloatArray, FloatArray]:
         """Return the probabilities that the assay reports its floor and its ceiling.
 
         The latent value is taken to be normal about its prediction.
@@ -227,22 +229,34 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         Parameters
         ----------
         X : array_like [N, F]
+        scale : array_like [T] or [N, T], or None
+            Standard deviation of latent values about predictions: that of rows which the model
+            was not fitted to, where there are such. None: what the model knows from its own rows,
+            which is too small for molecules unlike them (on later molecules of one programme by
+            half).
 
         Returns
         -------
         at_floor, at_ceiling : ndarray [N, T], or [N] where the labels were
-            0 for an assay without that limit.
+            0 for an assay without that limit; NaN where neither `scale` nor the model says how far
+            labels scatter.
         """
         values = self._predict(X)
-        variance = values.noise**2 + (0.0 if values.spread is None else values.spread**2)
-        scale = np.sqrt(variance)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            low, high = self.limits_.floor - values.mean, values.mean - self.limits_.ceiling
-            at_floor, at_ceiling = ndtr(low / scale), ndtr(high / scale)
-        # An infinite limit is never reached, whatever the scale.
-        at_floor = np.where(np.isneginf(self.limits_.floor), 0.0, at_floor)
-        at_ceiling = np.where(np.isposinf(self.limits_.ceiling), 0.0, at_ceiling)
-        return self._shaped(at_floor), self._shaped(at_ceiling)
+        if scale is None:
+            spread = 0.0 if values.spread is None else values.spread
+            deviation = np.sqrt(values.noise**2 + spread**2)
+        else:
+            deviation = np.broadcast_to(np.asarray(scale, dtype=np.float64), values.mean.shape)
+        probabilities = []
+        for limit, beyond in (
+            (self.limits_.floor, self.limits_.floor - values.mean),
+            (self.limits_.ceiling, values.mean - self.limits_.ceiling),
+        ):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                probability = ndtr(beyond / deviation)
+            # A limit that is not there is never reached, whatever the scale.
+            probabilities.append(self._shaped(np.where(np.isinf(limit), 0.0, probability)))
+        return probabilities[0], probabilities[1]
 
     def _predict(self, X: ArrayLike, *, spread: bool = True) -> Latent:
         """Return predictions of all tasks, those that were not learned too.
@@ -264,7 +278,7 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         place = np.ix_(featured, self._varying)
         if not spread:
             if self._varying.any():
-                mean[place] = self._mean(features[featured])
+                mean[place] = self._latent_mean(features[featured])
             return Latent(mean, None, noise)
         spreads: FloatArray | None = np.full(shape, np.nan)
         if self._varying.any():
@@ -349,7 +363,8 @@ def read_model_file(path: str | Path) -> tuple[dict[str, Any], State]:
         If it is no such file, is damaged, or of a later version.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: a damaged archive would stay open in NumPy's hands.
+        with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta = json.loads(arrays.pop(_META).tobytes())
     except (BadZipFile, ValueError, KeyError, EOFError, OSError) as error:
