@@ -21,9 +21,9 @@ def table(
     signal = np.sin(x[:, 12]) + 0.3 * x[:, :3].sum(axis=1)
     slopes = rng.normal(size=n_tasks) + 1
     y = signal[:, None] * slopes + 0.3 * rng.normal(size=(n, n_tasks))
-    y = y * 10.0 ** np.arange(n_tasks) + 5
+    y = y * np.logspace(0, n_tasks - 1, n_tasks) + 5
     y[rng.random(y.shape) < missing] = np.nan
-    return x, y
+    return np.asarray(x, dtype=np.float64), y
 
 
 def scales(seed: int = 1, n_tasks: int = 3, rank: int = 2, n_kernels: int = 2) -> dict[str, Any]:

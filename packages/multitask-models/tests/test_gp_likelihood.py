@@ -80,7 +80,7 @@ def test_learning_climbs_to_a_stationary_point():
     pairs = pairs_of(y)
     likelihood = Likelihood(blocks, [block.prepare(x) for block in blocks], pairs)
     start = first_scales(pairs, 3, 2, 2)
-    found = learn_scales(likelihood, start, 500)
+    found, _ = learn_scales(likelihood, start, 500)
 
     def posterior(at):
         parts = likelihood.evaluate(at), log_prior(at)

@@ -13,6 +13,7 @@ from multitask_models import (
     MissingLabelWarning,
     ModelError,
     MultitaskForest,
+    MultitaskGP,
     MultitaskLightGBM,
     MultitaskMLP,
     MultitaskModel,
@@ -28,6 +29,7 @@ MODELS: dict[str, Callable[[], MultitaskModel]] = {
     "mlp": lambda: MultitaskMLP(members=2, hidden=16, epochs=5, batch_size=16),
     "lightgbm": lambda: MultitaskLightGBM(n_estimators=10, n_jobs=1),
     "forest": lambda: MultitaskForest(n_estimators=5, n_jobs=1),
+    "gp": lambda: MultitaskGP(max_iter=3, learning_labels=100),
     "neighbours": TanimotoNeighbours,
     "mean": TaskMean,
 }

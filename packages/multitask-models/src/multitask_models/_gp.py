@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from molpool_common import FloatArray, listed
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
 from multitask_models._errors import ModelError
 from multitask_models._gp_likelihood import (
@@ -59,7 +60,7 @@ class MultitaskGP(MultitaskModel):
         Widths of the blocks that the features consist of, in order; None: one block.
     kernels : str or sequence of str
         `tanimoto`, `rbf`, `matern32`, `matern52` or `auto`, for all blocks or by block; `auto` is
-        Tanimoto for counts and bits, RBF else.
+        Tanimoto for counts and bits, Matern of 5/2 else.
     rank : int
         Factors that tasks share (columns of W), at most the number of tasks less one.
     scales : mapping of str to array_like, or None
@@ -90,6 +91,8 @@ class MultitaskGP(MultitaskModel):
         the tasks whose labels vary.
     solver_ : str
         `dense`, `factors` (both exact) or `inducing`.
+    n_iter_ : int
+        Iterations that the search for scales took; not there where scales are given.
     noise_ : ndarray [T]
         Standard deviation of a label about the function, in the labels' units.
     """
@@ -192,7 +195,7 @@ class MultitaskGP(MultitaskModel):
         )
         likelihood = Likelihood(self._blocks, self._prepared, chosen)
         start = first_scales(chosen, n_tasks, min(self.rank, n_tasks - 1), len(self._blocks))
-        scales = learn_scales(likelihood, start, self.max_iter)
+        scales, self.n_iter_ = learn_scales(likelihood, start, self.max_iter)
         if not chosen.side.any() and self.degrees_of_freedom is None:
             return scales
         kernel = np.tensordot(scales.weights, likelihood.kernels(scales), axes=1)
@@ -202,7 +205,9 @@ class MultitaskGP(MultitaskModel):
             scales.noise,
             self.degrees_of_freedom,
         )
-        return learn_scales(likelihood, scales, self.max_iter)
+        scales, more = learn_scales(likelihood, scales, self.max_iter)
+        self.n_iter_ += more
+        return scales
 
     def _factorise(self, pairs: Pairs) -> Solver:
         """Return the cheapest exact solver that memory allows, else that of inducing molecules."""
@@ -246,7 +251,7 @@ class MultitaskGP(MultitaskModel):
         alpha[self._pairs.molecule, self._pairs.task] = self._alpha
         return np.asarray(alpha @ self._scales.tasks)
 
-    def _mean(self, X: NDArray[Any]) -> FloatArray:
+    def _latent_mean(self, X: NDArray[Any]) -> FloatArray:
         pull = self._pull()
         return self._in_units(np.concatenate([cross.T @ pull for cross in self._cross(X)]))
 
@@ -277,7 +282,13 @@ class MultitaskGP(MultitaskModel):
         mean, std : ndarray [N, T], or [N] where the labels were
             Rows as in `fit`; NaN where there is no label, or all of a task's are equal. The
             standard deviation is that of a label, noise included.
+
+        Raises
+        ------
+        ModelError
+            If no task had labels that vary, so that nothing was learned.
         """
+        self._check_learned("loo")
         pairs, shape = self._pairs, (self._n_rows, len(self.single_values_))
         inverse = self._ready().inverse_diagonal()
         noise = pairs.noise(self._scales.noise)
@@ -295,10 +306,23 @@ class MultitaskGP(MultitaskModel):
 
         Exact where `solver_` is `dense` or `factors`; that of the FITC model else. With bounds or
         Student's t it is that of the normal labels which stand for them.
+
+        Raises
+        ------
+        ModelError
+            If no task had labels that vary, so that nothing was learned.
         """
+        self._check_learned("log_marginal_likelihood")
         quadratic = float(self._pairs.y @ self._alpha)
         constant = len(self._pairs) * np.log(2 * np.pi)
         return -0.5 * float(quadratic + self._ready().log_determinant() + constant)
+
+    def _check_learned(self, asked: str) -> None:
+        check_is_fitted(self, "single_values_")
+        if not self._varying.any():
+            raise ModelError(
+                f"{asked}: expected a task whose labels vary; found none, and nothing was learned."
+            )
 
     def _state(self) -> State:
         state: State = {

@@ -255,8 +255,10 @@ def log_prior(scales: Scales) -> tuple[float, FloatArray]:
     return float(-0.5 * z @ z), -z / sd
 
 
-def learn_scales(likelihood: Likelihood, start: Scales, max_iter: int) -> Scales:
-    """Return the scales of highest posterior density: marginal likelihood times weak priors.
+def learn_scales(likelihood: Likelihood, start: Scales, max_iter: int) -> tuple[Scales, int]:
+    """Return the scales of highest posterior density, and the iterations that took.
+
+    The density is the marginal likelihood times weak priors.
 
     By L-BFGS, exact gradients, at most `max_iter` iterations.
     """
@@ -281,7 +283,7 @@ def learn_scales(likelihood: Likelihood, start: Scales, max_iter: int) -> Scales
     )
     if not np.isfinite(found.fun):
         raise ModelError("Y: expected labels with a finite likelihood; found one that is not")
-    return start.unpack(found.x)
+    return start.unpack(found.x), int(found.nit)
 
 
 def some_pairs(pairs: Pairs, x: FloatArray, n_tasks: int, size: int, seed: int) -> IntArray:

@@ -26,6 +26,9 @@ from molpool_common import FloatArray, IntArray
 from multitask_models._gp_likelihood import Pairs, Scales, inverse_of_factor
 from multitask_models._kernels import KernelSum, cholesky_with_jitter
 
+STRIP = 1024
+"""Columns of a staircase that are solved for at a time."""
+
 COLUMNS = 2048
 """Columns that are handled at a time where a product would else be as large as a factor."""
 
@@ -98,8 +101,24 @@ class DenseBlock:
         return np.asarray(scipy.linalg.cho_solve((self._factor, True), rhs, check_finite=False))
 
     def gram(self, factor: FloatArray) -> FloatArray:
-        """Return L_t' D_t^-1 L_t, symmetric to the last digit."""
-        return _gram(_half_solve(self._factor, factor))
+        """Return L_t' D_t^-1 L_t, symmetric to the last digit.
+
+        L_t is a staircase, rows of a lower triangle: zeros above a strip's first value stay zero
+        in the solve, and take no part. That leaves a third of the work.
+        """
+        q = factor.shape[1]
+        half, out = np.zeros_like(factor, order="F"), np.zeros((q, q))
+        for start in range(0, q, STRIP):
+            stop = min(start + STRIP, q)
+            filled = np.flatnonzero(factor[:, start:stop].any(axis=1))
+            if not filled.size:
+                continue
+            rows = slice(filled[0], None)
+            half[rows, start:stop] = _half_solve(self._factor[rows, rows], factor[rows, start:stop])
+            out[start:stop, :stop] = half[rows, start:stop].T @ half[rows, :stop]
+        lower = np.tril(out)
+        lower += np.tril(out, -1).T
+        return np.asarray(lower)
 
     def log_determinant(self) -> float:
         """Return log |D_t|."""
@@ -326,10 +345,13 @@ def inducing_factors(factor: FloatArray, scales: Scales, pairs: Pairs) -> Factor
     rest = np.maximum(1 - np.einsum("ij,ij->i", factor, factor), 0.0)
     noise = pairs.noise(scales.noise)
     noise += scales.tasks.diagonal()[pairs.task] * rest[pairs.molecule]
-    blocks = [
-        InducedBlock(factor[pairs.molecule[span]], specific, noise[span])
-        for specific, span in zip(scales.specific, pairs.spans(len(scales.noise)), strict=True)
-    ]
+    blocks: list[DenseBlock | InducedBlock] = []
+    for specific, span in zip(scales.specific, pairs.spans(len(scales.noise)), strict=True):
+        rows = factor[pairs.molecule[span]]
+        if len(rows) > factor.shape[1]:
+            blocks.append(InducedBlock(rows, specific, noise[span]))
+        else:
+            blocks.append(DenseBlock(rows @ rows.T, specific, noise[span]))
     return FactorSolver(factor, blocks, scales, pairs, "inducing")
 
 

@@ -72,7 +72,7 @@ class BlockKernel:
             If the kind is unknown, or a Tanimoto block has negative values.
         """
         if kind == "auto":
-            kind = "tanimoto" if _are_counts(x[:, columns]) else "rbf"
+            kind = "tanimoto" if _are_counts(x[:, columns]) else "matern52"
         if kind not in KINDS:
             raise ModelError(
                 f"kernels, {name}: expected {listed([*KINDS, 'auto'])}; found {kind!r}."
@@ -83,7 +83,7 @@ class BlockKernel:
             if np.nanmin(block, initial=0.0) < 0:
                 raise ModelError(
                     f"kernels, {name}: expected counts or bits for the Tanimoto kernel; found"
-                    f" {np.nanmin(block):g}. Give the block the kernel rbf."
+                    f" {np.nanmin(block):g}. Give the block a radial kernel."
                 )
             return kernel
         seen = np.maximum(np.isfinite(block).sum(axis=0), 1)
@@ -190,7 +190,7 @@ def build_blocks(
         Of the blocks, in order; all columns are one block by default.
     kinds : str or sequence of str
         For all blocks or by block: one of `KINDS`, or `auto`: Tanimoto for counts and bits, else
-        RBF.
+        Matern of 5/2, which had the higher likelihood of the nine ExpansionRx endpoints.
 
     Raises
     ------

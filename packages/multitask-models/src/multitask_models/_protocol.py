@@ -94,7 +94,7 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     def _latent(self, X: NDArray[Any]) -> Latent:
         """Predict the tasks that `_fit` was given, in units of their labels."""
 
-    def _mean(self, X: NDArray[Any]) -> FloatArray:
+    def _latent_mean(self, X: NDArray[Any]) -> FloatArray:
         """Return the mean of `_latent` alone, [N, T]; for models whose spread takes long."""
         return self._latent(X).mean
 
@@ -288,7 +288,7 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         place = np.ix_(featured, self._varying)
         if not spread:
             if self._varying.any():
-                mean[place] = self._mean(features[featured])
+                mean[place] = self._latent_mean(features[featured])
             return Latent(mean, None, noise)
         spreads: FloatArray | None = np.full(shape, np.nan)
         if self._varying.any():
