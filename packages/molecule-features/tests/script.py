@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 from molecule_features import featurize, register
-from slow import Slow
+from slow import Slow  # pyrefly: ignore[missing-import]
 
 sys.stdout.write("started\n")
 register("slow", Slow)

@@ -6,13 +6,15 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+from molecule_features import Kind
 from molpool_common import Float32Array
 
 
 class Slow:
     """The number of characters; for octanol it would take years."""
 
-    name, version, kind, names = "slow", "1", "descriptor", ("length",)
+    name, version, names = "slow", "1", ("length",)
+    kind: Kind = "descriptor"
     milliseconds = 200.0
 
     def transform(self, smiles: Sequence[str], /) -> Float32Array:

@@ -95,7 +95,7 @@ def test_weights_of_something_else_are_named(tmp_path: Path) -> None:
 
 def test_without_admet_ai_the_extra_is_named() -> None:
     try:
-        import admet_ai  # noqa: F401
+        import admet_ai  # noqa: F401  # pyrefly: ignore[missing-import]
     except ImportError:
         with pytest.raises(MissingExtraError, match=r"pip install 'molecule-features\[admet\]'"):
             FeatureSet.named("admet_prediction")
@@ -115,7 +115,7 @@ def test_predictions_are_admet_ais(drugs: list[str]) -> None:
     assert found.block("admet_fingerprint").shape == (len(drugs), 3000)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from admet_ai import ADMETModel
+        from admet_ai import ADMETModel  # pyrefly: ignore[missing-import]
 
         peer = ADMETModel(include_physchem=False, drugbank_path=None, num_workers=0).predict(drugs)
     names = [name.removeprefix("admet_") for name in found.names[3000:]]

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molecule_features import FeatureError, Features, featurize, register
-from molecule_features import _featurize as running
+from molecule_features import FeatureError, Features, Kind, featurize, register
+from molecule_features import _running as running
 from molecule_features._fingerprints import Fingerprint
 from molpool_common import CacheWarning, Float32Array
 from rdkit import Chem
@@ -187,7 +187,9 @@ def test_a_molecule_too_large_for_one_featuriser_has_the_others() -> None:
 class _Lengths:
     """Another package's featuriser: the number of characters, for molecules without nitrogen."""
 
-    name, version, kind, names = "lengths", "3", "descriptor", ("length",)
+    name, version = "lengths", "3"
+    kind: Kind = "descriptor"
+    names: tuple[str, ...] = ("length",)
 
     def transform(self, smiles: Sequence[str], /) -> Float32Array:
         """Return float32 [N, 1]."""
@@ -218,8 +220,12 @@ def test_values_of_another_shape_name_the_featuriser() -> None:
 
 def test_progress_tells_of_what_is_computed(tmp_path: Path, drugs: list[str]) -> None:
     told: list[tuple[str, int, int]] = []
+
+    def tell(name: str, done: int, total: int) -> None:
+        told.append((name, done, total))
+
     for _ in range(2):
-        featurize(drugs, "maccs", cache=tmp_path, progress=lambda *t: told.append(t))
+        featurize(drugs, "maccs", cache=tmp_path, progress=tell)
     assert told == [("maccs", len(drugs), len(drugs))]
 
 

@@ -10,6 +10,7 @@ from molecule_features import (
     FeatureError,
     FeatureSet,
     FeatureVersionWarning,
+    Kind,
     MissingExtraError,
     featurize,
     featurizer_names,
@@ -62,7 +63,8 @@ def test_all_names_are_unique_and_tell_their_kind() -> None:
 
 def test_equal_names_of_columns_get_their_featurisers() -> None:
     class Other:
-        name, version, kind, names = "other", "1", "bit", ("maccs_0",)
+        name, version, names = "other", "1", ("maccs_0",)
+        kind: Kind = "bit"
 
         def transform(self, smiles: Any, /) -> Any:
             """Return nothing: never called."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
-from molpool_common import Command, InputError, console, dispatch, expanded
+from molpool_common import Command, InputError, ReadConfig, console, dispatch, expanded
 
 PROG = "molpool-data"
 _Options = TypeVar("_Options")
@@ -79,7 +79,8 @@ class DescribeOptions:
     Attributes
     ----------
     table
-        A CSV, TSV or Parquet file; or a data set by name (`molpool-data list`), or demo.
+        A file: text, Parquet, Excel, SDF or SMILES; or a data set by name
+        (`molpool-data list`), or demo.
     file
         Which file of the data set, where it has several.
     config
@@ -99,6 +100,8 @@ class DescribeOptions:
         Page to write.
     force
         Replace the page if it exists.
+    read
+        How the file is read.
     """
 
     table: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="TABLE")] = None
@@ -111,6 +114,7 @@ class DescribeOptions:
     on_bad_smiles: Literal["error", "drop", "keep"] = "drop"
     output: Path = Path("profile.html")
     force: bool = False
+    read: ReadConfig = field(default_factory=ReadConfig)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -168,7 +172,9 @@ def _describe(argv: Sequence[str]) -> None:
         columns = Columns(
             options.smiles_column, options.id_column, options.quality_column, options.target_columns
         )
-        described = read_named(options.table or "", options.file, columns, options.on_bad_smiles)
+        described = read_named(
+            options.table or "", options.file, columns, options.on_bad_smiles, options.read
+        )
     describe_and_report(described, options.output)
 
 

@@ -196,7 +196,7 @@ def _comparison_values(found: Comparison, metric: str) -> Table:
 
 
 def _records(found: Comparison) -> Table:
-    title = "Wins - losses - cannot tell, over tasks and opponents"
+    title = "Wins - losses - not significant, over tasks and opponents"
     table = Table(title=title, box=None, title_justify="left")
     table.add_column("model", overflow="fold")
     for metric in found.metrics:

@@ -85,6 +85,49 @@ def test_bags_of_a_table(disk: Disk, of_bags: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_every_bag_has_a_row_and_those_that_failed_a_reason(
+    disk: Disk, of_bags: Path, tmp_path: Path
+) -> None:
+    full, data = bag_table(1), tmp_path / "bags.csv"
+    hole = full.with_columns(full["y"].set(full["bag"] == "b", None))
+    hole.write_csv(data)
+    frame = predict(disk, of_bags, data)
+    assert frame["row"].to_list() == [1, 2, 3, 4]
+    assert frame["id"].to_list() == full["bag"].unique(maintain_order=True).to_list()
+    lost = frame["id"] == "b"
+    assert frame["error"].is_not_null().to_list() == lost.to_list()
+    assert frame.filter(lost)["error"][0].startswith("no value of 'y' in row")
+    assert frame.filter(lost)["label predicted"].is_null().all()
+    (tmp_path / "whole").mkdir()
+    full.write_csv(tmp_path / "whole" / "bags.csv")
+    whole = predict(disk, of_bags, tmp_path / "whole" / "bags.csv")
+    assert frame.filter(~lost)["label predicted"].equals(whole.filter(~lost)["label predicted"])
+
+
+def test_molecules_that_a_table_of_features_lacks_have_a_row(disk: Disk, tmp_path: Path) -> None:
+    instances = bag_table().drop("label").rename({"bag": "id"})
+    instances.write_csv(tmp_path / "features.csv")
+    molecules = pl.DataFrame({"id": NAMES, "t": [1.0, 2, 3, 4]})
+    bags = BagData.from_features(molecules, label_columns=["t"], task_kind="regression",
+                                 features_3d=tmp_path / "features.csv")  # fmt: skip
+    config = MILConfig(tasks=["t"], task_kind="regression", model=MILModelConfig(use_2d=False))
+    run = save_run(
+        tmp_path / "run",
+        MILModule.from_data(config, bags),
+        kind="features",
+        features_3d=str(tmp_path / "features.csv"),
+    )
+    asked = pl.DataFrame({"id": ["d", "new", "a"], "t": [0.0, 0.0, 0.0]})
+    asked.write_csv(tmp_path / "t.csv")
+    # A target that stands beside the features is none of them.
+    instances.with_columns(t=0.0, fold=1).write_csv(tmp_path / "features.csv")
+    frame = predict(disk, run, tmp_path / "t.csv")
+    assert frame["id"].to_list() == ["d", "new", "a"]
+    assert frame["error"].to_list() == [None, "no row in features_3d (features.csv)", None]
+    assert frame["t predicted"].is_null().to_list() == [False, True, False]
+    assert frame["instances"].to_list() == [2, None, 1]
+
+
 def test_features_of_tables_of_their_own(disk: Disk, tmp_path: Path) -> None:
     instances = bag_table().drop("label").rename({"bag": "id"})
     per_bag = pl.DataFrame({"id": NAMES, "w": [1.0, 2, 3, 4]})

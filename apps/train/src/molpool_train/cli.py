@@ -144,7 +144,11 @@ def _resumed(
     if config.resume and config.save_dir and path is None:
         stored = Path(config.save_dir) / "config.resolved.yaml"
         if stored.is_file():
-            config = parse(["--config", str(stored), *argv])
+            from molpool_pipelines.runs import earlier_settings
+
+            was = earlier_settings(type(config), stored)
+            flags = [word for key, value in was.items() for word in (f"--{key}", value)]
+            config = parse(["--config", str(stored), *flags, *argv])
     return config, path.stem if path else name
 
 

@@ -95,16 +95,6 @@ from ._report import Widget as Widget
 from ._report import render_report as render_report
 from ._standardize import Standardized as Standardized
 from ._standardize import standardize as standardize
-from ._tables import CHUNK_ROWS as CHUNK_ROWS
-from ._tables import MISSING as MISSING
-from ._tables import check_file as check_file
-from ._tables import frames_written as frames_written
-from ._tables import is_parquet as is_parquet
-from ._tables import number_column as number_column
-from ._tables import read_table as read_table
-from ._tables import require_columns as require_columns
-from ._tables import table_chunks as table_chunks
-from ._tables import table_header as table_header
 from .conformal import ClassCalibration as ClassCalibration
 from .conformal import Difficulty as Difficulty
 from .conformal import IntervalCalibration as IntervalCalibration
@@ -148,5 +138,26 @@ from .splits import split as split
 from .splits import split_names as split_names
 from .splits import without_overlap as without_overlap
 from .splits._methods import parse_times as parse_times
+from .tables._columns import require_columns as require_columns
+from .tables._files import check_file as check_file
+from .tables._files import expand_tables as expand_tables
+from .tables._files import is_parquet as is_parquet
+from .tables._numbers import Measured as Measured
+from .tables._numbers import measured_column as measured_column
+from .tables._numbers import number_column as number_column
+from .tables._numbers import read_cell as read_cell
+from .tables._numbers import text_column as text_column
+from .tables._numbers import unit_of as unit_of
+from .tables._reading import CHUNK_ROWS as CHUNK_ROWS
+from .tables._reading import Reading as Reading
+from .tables._reading import missing_words as missing_words
+from .tables._reading import open_table as open_table
+from .tables._reading import read_table as read_table
+from .tables._reading import table_chunks as table_chunks
+from .tables._reading import table_header as table_header
+from .tables._reading import table_reading as table_reading
+from .tables._settings import MISSING as MISSING
+from .tables._settings import ReadConfig as ReadConfig
+from .tables._writing import frames_written as frames_written
 
 __version__: str

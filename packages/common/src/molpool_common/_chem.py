@@ -300,3 +300,14 @@ def _syntax_message(smiles: str) -> str:
         Chem.MolFromSmiles(smiles)
     lines = [line.strip() for line in log.messages.splitlines() if line.strip()]
     return lines[0].partition("] ")[2] or lines[0] if lines else "SMILES syntax error"
+
+
+def smiles_of_blocks(blocks: Sequence[str]) -> list[str | None]:
+    """Return the isomeric SMILES of mol blocks, None where RDKit reads no molecule of one."""
+    smiles: list[str | None] = []
+    with rdBase.BlockLogs():
+        for block in blocks:
+            heed_ctrl_c()
+            mol = Chem.MolFromMolBlock(block)
+            smiles.append(None if mol is None else Chem.MolToSmiles(mol))
+    return smiles

@@ -16,7 +16,7 @@ import polars as pl
 
 from molpool_common._errors import InputError, listed
 from molpool_common._faults import Fault, TableError
-from molpool_common._tables import MISSING
+from molpool_common.tables._settings import MISSING
 
 IdKind = Literal["number", "text"]
 IdSpelling = Literal["auto", "text", "number"]

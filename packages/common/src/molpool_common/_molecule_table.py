@@ -39,7 +39,9 @@ class MoleculeTable:
         ``row``, ``id``, ``source``, ``SMILES`` and ``reason`` of the rows that do not parse.
     censoring : ndarray of int8 [N, T] or None
         -1 where a target is an upper bound (``<``), +1 where it is a lower one (``>``), 0 where it
-        is the value; None where no column says so.
+        is the value; None where nothing says so.
+    notes : tuple of str
+        How the table was read, where that is worth a word.
     structures : list of str or None
         SMILES of the structure that is compared (`standardize`), for scaffolds and clusters; None
         where it is that of `smiles`.
@@ -65,6 +67,7 @@ class MoleculeTable:
     origin: pl.DataFrame
     dropped: pl.DataFrame
     censoring: SignArray | None = None
+    notes: tuple[str, ...] = ()
     structures: list[str] | None = None
     series: list[Any] | None = None
     given: list[str] | None = None
@@ -137,6 +140,7 @@ def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
         origin=pl.concat([p.origin for p in parts]),
         dropped=pl.concat([p.dropped for p in parts]),
         censoring=_stacked_censoring(parts),
+        notes=tuple(dict.fromkeys(note for p in parts for note in p.notes)),
         structures=[s for p in parts for s in p.compared]
         if any(p.structures is not None for p in parts)
         else None,

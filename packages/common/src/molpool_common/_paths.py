@@ -36,7 +36,7 @@ def absolute_paths(config: ModelT) -> ModelT:
     ----------
     config : BaseModel
         Keys marked by `PATH` are read as of the working folder, in all its sections. Addresses
-        (``postgresql://...``) stay.
+        (``postgresql://...``) and standard input (``-``) stay.
     """
     update = {
         name: _absolute(getattr(config, name), PATH in field.metadata)
@@ -50,6 +50,6 @@ def _absolute(value: Any, is_path: bool) -> Any:
         return absolute_paths(value)
     if isinstance(value, list):
         return [_absolute(one, is_path) for one in value]
-    if is_path and isinstance(value, str) and "://" not in value:
+    if is_path and isinstance(value, str) and "://" not in value and value != "-":
         return os.path.abspath(value)
     return value

@@ -93,8 +93,8 @@ def _plain_figure() -> type[Any]:
             # Before each drawing, and around it: labels of ticks are made while it draws. Whatever
             # saves a figure, and in whatever format, comes by here.
             for text in self.findobj(Text):
-                text.set_parse_math(False)  # type: ignore[attr-defined]
-                text.set_text(shortened(text.get_text(), 90))  # type: ignore[attr-defined]
+                text.set_parse_math(False)
+                text.set_text(shortened(text.get_text(), 90))
             for axes in self.axes:
                 for axis in (axes.xaxis, axes.yaxis):
                     formatter = axis.get_major_formatter()

@@ -120,7 +120,7 @@ def _parent(mol: Mol) -> Mol:
     # Each by itself: in a salt as a whole the charges of an ion and its counterion are balanced.
     fragments = [mol] if single else Chem.GetMolFrags(mol, asMols=True)
     neutral = [tools.uncharger.uncharge(fragment) for fragment in fragments]
-    parent = min(neutral, key=_rank) if len(neutral) > 1 else neutral[0]
+    parent: Mol = min(neutral, key=_rank) if len(neutral) > 1 else neutral[0]
     if len(neutral) > 1 and not _is_organic(parent):
         # The chlorides of sodium and of silver are no salts of one compound.
         return given
@@ -159,7 +159,8 @@ def _tautomer(mol: Mol) -> Mol | None:
     if mol.GetNumHeavyAtoms() > MOST_ATOMS_TAUTOMER:
         return None
     # Stereo and isotopes stay where a tautomer can have them.
-    return _tools().tautomers.Canonicalize(mol)
+    found: Mol = _tools().tautomers.Canonicalize(mol)
+    return found
 
 
 class _Tools(NamedTuple):
@@ -174,7 +175,8 @@ class _Tools(NamedTuple):
 @cache
 def _tools() -> _Tools:
     metal = "&".join(f"!#{number}" for number in _ORGANIC)
-    parameters = rdMolStandardize.CleanupParameters()
+    # RDKit's stubs take its attributes for something else.
+    parameters: Any = rdMolStandardize.CleanupParameters()
     parameters.tautomerRemoveSp3Stereo = False
     parameters.tautomerRemoveBondStereo = False
     return _Tools(

@@ -10,7 +10,14 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from molpool_common import PATH, ConfigModel, did_you_mean, short_flag, validate_values
+from molpool_common import (
+    PATH,
+    ConfigModel,
+    ReadConfig,
+    did_you_mean,
+    short_flag,
+    validate_values,
+)
 from pydantic import Field, field_validator, model_validator
 
 from mil_attn._errors import MILError
@@ -397,6 +404,13 @@ class MILDataConfig(ConfigModel):
         "$MOLPOOL_CACHE or molpool/molecules in the user's cache; none: keep nothing",
     )
 
+    @field_validator("target_columns")
+    @classmethod
+    def _named(cls, names: list[str]) -> list[str]:
+        if any(not name.strip() for name in names):
+            raise ValueError("expected names, found an empty one; name the column in the table")
+        return names
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         tables = {"features_3d": self.features_3d, "features_2d": self.features_2d}
@@ -514,6 +528,7 @@ class MILRunConfig(MILConfig):
         default_factory=dict,
         description="decision thresholds by task, instead of those chosen on validation data",
     )
+    read: ReadConfig = Field(default_factory=ReadConfig)
     data: MILDataConfig = Field(default_factory=MILDataConfig)
     split: MILSplitConfig = Field(default_factory=MILSplitConfig)
     export: MILExportConfig = Field(default_factory=MILExportConfig)

@@ -286,3 +286,12 @@ def test_rows_must_fit() -> None:
         pool(torch.ones(2, 3), torch.tensor([0, 2]))
     with pytest.raises(MILError, match="found none in number 1 from 0"):
         pool(torch.ones(2, DIM), torch.tensor([0, 2, 2]))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_without_a_mask_every_instance_is_valid(mode: dict[str, Any]) -> None:
+    pool = pool_of(**mode)
+    padded, padding = pad_bags(*bags_of([5, 5, 5, 5]))
+    found, expected = pool.forward_padded(padded), pool.forward_padded(padded, padding)
+    for one, two in zip(found, expected, strict=True):
+        assert one.equal(two)

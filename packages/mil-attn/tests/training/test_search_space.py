@@ -129,3 +129,14 @@ def test_optuna_draws_from_it() -> None:
         found = search_space(trial)
         assert found == trial.params
         study.tell(trial, 0.0)
+
+
+@pytest.mark.parametrize("groups", [(), ("lab",), ("abs", "in vivo", "lr")])
+def test_auxiliary_groups_are_those_of_the_configuration(groups: tuple[str, ...]) -> None:
+    trial = RandomTrial(np.random.default_rng(0))
+    params = search_space(trial, n_tasks=2, aux_groups=groups)
+    aux = {group: {"columns": ["t"], "weight": 9.0} for group in groups}
+    config = MILConfig.model_validate({"tasks": ["a", "b"], "aux": aux}).with_params(params)
+    drawn = {group: params[f"lambda_aux_{group}"] for group in groups}
+    assert {name: group.weight for name, group in config.aux.items()} == drawn
+    assert config.training.lr == params["lr"]

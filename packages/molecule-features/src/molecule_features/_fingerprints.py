@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from molpool_common import Float32Array, rdkit_version
 
-from molecule_features._featurizer import Kind, MoleculeByMolecule, defined
+from molecule_features._featurizer import Kind, MoleculeByMolecule
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -83,7 +83,7 @@ class Fingerprint(MoleculeByMolecule):
 
     def row(self, mol: Mol) -> Float32Array:
         """Return the counts or bits [F]."""
-        return defined(np.asarray(_recipe(self.name).compute(mol), dtype=np.float64))
+        return np.asarray(_recipe(self.name).compute(mol), dtype=np.float32)
 
 
 def _folded(name: str) -> _Recipe:

@@ -133,11 +133,12 @@ def _of_other(molecule: Any) -> tuple[str, int, str]:
 
 
 def _canonical(mol: Mol) -> tuple[str, int, str]:
-    for atom in mol.GetAtoms():
-        # Numbers of a reaction's atoms would make another molecule of it.
-        if atom.GetAtomMapNum():
-            atom.SetAtomMapNum(0)
     try:
-        return Chem.MolToSmiles(mol), mol.GetNumHeavyAtoms(), ""
+        text = Chem.MolToSmiles(mol)
+        if ":" in text:  # numbers of a reaction's atoms, or aromatic bonds
+            for atom in mol.GetAtoms():
+                atom.SetAtomMapNum(0)
+            text = Chem.MolToSmiles(mol)
+        return text, mol.GetNumHeavyAtoms(), ""
     except (RuntimeError, ValueError) as error:
         return "", 0, f"no canonical SMILES: {first_line(error)}"

@@ -12,8 +12,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from molecule_features._errors import FeatureError
-from molecule_features._featurize import MAX_SECONDS, Features, featurize
+from molecule_features._featurize import Features, featurize
 from molecule_features._registry import FeatureSet
+from molecule_features._running import MAX_SECONDS
 
 
 class MoleculeFeaturizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]

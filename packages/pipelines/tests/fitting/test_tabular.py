@@ -1,5 +1,7 @@
 """Models on features, from a table to a run folder and back."""
 
+from hashlib import blake2b
+
 import numpy as np
 import polars as pl
 import pytest
@@ -66,6 +68,24 @@ def test_all_rows_are_in_the_folder_once_and_the_test_rows_have_intervals(run, t
     # 48 rows at 90 %: fewer than 36 inside happens once in a thousand.
     assert held["inside"] >= 0.75
     assert (run / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_simple_models_stand_beside_it_on_the_same_rows(run, table, tmp_path):
+    found = read_metrics(run / "metrics.json").splits["test"].baselines
+    assert set(found.models) == {"mean", "neighbours", "lightgbm"}
+    rows = pl.read_parquet(run / "predictions.parquet").filter(pl.col("split") != "test")
+    assert found.trained_on == rows.height
+    same = rows.select("source", "row").sort("source", "row").rows()
+    assert found.rows == blake2b(repr(same).encode(), digest_size=16).hexdigest()
+    assert found.models["mean"].tasks["logP"].metrics["ma_rae"].value == pytest.approx(1, abs=0.2)
+    assert len(found.sentences) == len(TASKS)
+    assert "network is" in found.sentences[0]
+    assert found.sentences[0] in (run / "report.html").read_text()
+    output = tmp_path / "out.parquet"
+    model = run / "baselines" / "lightgbm"
+    predict_table(PredictConfig(model_dir=str(model), data_path=str(table), output=str(output)))
+    assert pl.read_parquet(output)["logP predicted"].null_count() == 0
 
 
 @pytest.mark.slow

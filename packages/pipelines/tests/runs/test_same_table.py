@@ -110,7 +110,7 @@ def test_times_count_where_they_are_read() -> None:
     years = ["2020", "2021", "2022", "2023", "2024"]
     later = [*years[:4], "2030"]
     assert rows(table(times=years)).changes(rows(table(times=later))) == [
-        "1 times or qualities changed (row 5)"
+        "1 times, qualities or splits changed (row 5)"
     ]
 
 

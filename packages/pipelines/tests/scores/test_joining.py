@@ -66,6 +66,25 @@ def test_without_names_and_structures_there_is_no_join(said: Path, tmp_path: Pat
         read_predictions(said, truth=path)
 
 
+def test_a_salt_is_joined_to_its_base_where_there_is_one(said: Path, tmp_path: Path) -> None:
+    path = tmp_path / "true.csv"
+    amines = ["CCCN", "CCCCN"]
+    frame = pl.read_parquet(said)[:2].with_columns(pl.Series("SMILES", amines))
+    frame.write_parquet(said)
+    pl.DataFrame({"SMILES": ["CCCC[NH3+].[Cl-]", "CCCN"], "LogD": [2.5, 1.5]}).write_csv(path)
+    found = read_predictions(said, truth=path)
+    np.testing.assert_array_equal(found.y_true[:, 0] - found.y_pred[:, 0], 0.5)
+    assert any(
+        note.startswith("1 rows of true.csv are joined by their parent") for note in found.notes
+    )
+    # Of a salt and its base that are both predicted, each row takes its own.
+    both = frame.with_columns(pl.Series("SMILES", ["CCCN", "CCC[NH3+].[Cl-]"]))
+    both.write_parquet(said)
+    pl.DataFrame({"SMILES": ["CCC[NH3+].[Cl-]", "CCCN"], "LogD": [2.5, 1.5]}).write_csv(path)
+    found = read_predictions(said, truth=path)
+    np.testing.assert_array_equal(found.y_true[:, 0] - found.y_pred[:, 0], 0.5)
+
+
 def test_stereoisomers_have_labels_of_their_own(said: Path, tmp_path: Path) -> None:
     found = read_predictions(said, truth=truth(tmp_path, [2]))
     assert found.y_pred[0, 0] == 3.0

@@ -16,6 +16,7 @@ from molpool_pipelines.studies._snapshot import (
     IDENTITY,
     StudySnapshot,
     importances,
+    stored_identity,
     take_snapshot,
     trials_frame,
     write_page,
@@ -124,8 +125,22 @@ def test_best_goes_by_direction_and_equal_scores_by_number() -> None:
 
 def test_earlier_studies_of_a_single_task_are_of_its_rae() -> None:
     study = stored(1).study
-    study.set_user_attr(IDENTITY, {**study.user_attrs[IDENTITY], "metric": "MA-RAE"})
+    known = study.user_attrs[IDENTITY]
+    study.set_user_attr(IDENTITY, {**known, "metric": "MA-RAE"})
     assert take_snapshot(study, 1).metric == "RAE"
+    bags = {**known, "kind": "mil", "metric": "macro MA-RAE"}
+    for columns, metric in ((["a"], "RAE"), (["a", "b"], "macro MA-RAE")):
+        study.set_user_attr(IDENTITY, {**bags, "data": {"target_columns": columns}})
+        assert take_snapshot(study, 1).metric == metric
+
+
+def test_earlier_studies_call_a_sampled_weight_drawn() -> None:
+    study = stored(1).study
+    earlier = {"metric": "macro_plus_min AP (min_w drawn)", "study": {"min_w": "drawn"}}
+    study.set_user_attr(IDENTITY, {**study.user_attrs[IDENTITY], **earlier})
+    found = stored_identity(study)
+    assert found["metric"] == "macro_plus_min AP (min_w sampled)"
+    assert found["study"] == {"min_w": "sampled"}
 
 
 def test_table_keeps_types_and_leaves_scores_of_pruned_trials_out() -> None:

@@ -30,6 +30,9 @@ SPELLINGS: Mapping[SplitName, tuple[str, ...]] = {
 _MEANING = {word: split for split, words in SPELLINGS.items() for word in words}
 _UNUSED = ("", "none", "null", "na", "n/a", "nan", "unused", "ignore", "exclude", "excluded")
 
+_DIGITS = 8
+"""Of a row number in a range, which would otherwise be written out however long it is."""
+
 Row = int | str
 """A row from 0, or an id."""
 
@@ -211,6 +214,8 @@ def _range(piece: str, part: str, path: Path) -> Iterable[int]:
     first, dash, last = (text.strip() for text in piece.partition("-"))
     if not first.isdigit() or (dash and not last.isdigit()):
         raise _error(repr(piece), path, f"ranges such as '0-99,105' as {part}")
+    if len(last if dash else first) > _DIGITS:
+        raise _error(repr(piece[:40]), path, f"rows of a table as {part}")
     return range(int(first), int(last if dash else first) + 1)
 
 
@@ -227,8 +232,8 @@ def _made(train: list[Row], val: list[Row], test: list[Row], name: str, path: Pa
             )
     if not seen:
         raise _error(f"none in {name}", path, "rows")
-    unique = [tuple(dict.fromkeys(rows)) for rows in (train, val, test)]
-    return GivenSplit(*unique, name)
+    first, second, third = (tuple(dict.fromkeys(rows)) for rows in (train, val, test))
+    return GivenSplit(first, second, third, name)
 
 
 def assign_rows(
@@ -254,8 +259,8 @@ def assign_rows(
     """
     names: list[SplitName | None] = [None] * n_rows
     places: dict[str, list[int]] = {}
-    for row, name in enumerate(ids or []):
-        places.setdefault(name, []).append(row)
+    for place, name in enumerate(ids or []):
+        places.setdefault(name, []).append(place)
     missing: list[Row] = []
     for split, part in given.parts():
         for row in part:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from molpool_common import Float32Array, FloatArray, IntArray, listed
+from molpool_common import Float32Array, FloatArray, IntArray, ReadConfig, listed
 from numpy.typing import ArrayLike
 
 from mil_attn._bags import Bags, check_bounds
@@ -245,6 +245,7 @@ class BagData:
         instance_column: str | None = None,
         task_kind: TaskKind = "classification",
         undefined_ok: bool = False,
+        read: ReadConfig | None = None,
         not_features: Sequence[str] = (),
         leave_out: bool = False,
     ) -> Self:
@@ -265,6 +266,8 @@ class BagData:
             Kind of the tasks.
         undefined_ok : bool
             Whether features may be missing.
+        read : ReadConfig, optional
+            What is known of the file.
         not_features : sequence of str
             Columns that are no features even where none are named: other targets, folds, plates.
         leave_out : bool
@@ -284,6 +287,7 @@ class BagData:
             feature_columns=feature_columns,
             instance_column=instance_column,
             undefined_ok=undefined_ok,
+            read=read,
             not_features=not_features,
             leave_out=leave_out,
         )
@@ -306,6 +310,7 @@ class BagData:
         columns_2d: Sequence[str] | None = None,
         task_kind: TaskKind = "classification",
         undefined_ok: bool = False,
+        read: ReadConfig | None = None,
         not_features: Sequence[str] = (),
         leave_out: bool = False,
     ) -> Self:
@@ -332,6 +337,8 @@ class BagData:
             Kind of the tasks.
         undefined_ok : bool
             Whether features may be missing.
+        read : ReadConfig, optional
+            What is known of the files.
         not_features : sequence of str
             Columns that are no features even where none are named: other targets, folds, plates.
         leave_out : bool
@@ -357,6 +364,7 @@ class BagData:
             columns_3d=columns_3d,
             columns_2d=columns_2d,
             undefined_ok=undefined_ok,
+            read=read,
             not_features=not_features,
             leave_out=leave_out,
         )

@@ -11,16 +11,18 @@ import polars as pl
 from molpool_common import (
     FloatArray,
     InputError,
+    ReadConfig,
     cache_folder,
     listed,
     number_column,
     read_table,
     require_columns,
+    text_column,
 )
 
 from mil_attn._config import MILConfig, MILDataConfig, MILRunConfig, TaskKind
 from mil_attn.data._bag_data import BagData
-from mil_attn.data._tables import bag_names, check_one_per_bag, label_matrix
+from mil_attn.data._tables import check_one_per_bag, label_matrix, named_bags
 
 Progress = Callable[[str, int, int], None]
 
@@ -49,7 +51,8 @@ def role_columns(data: MILDataConfig, model: MILConfig) -> list[str]:
         roles.append(data.smiles_column)
     if isinstance(model, MILRunConfig):
         split = model.split
-        roles += [c for c in (split.fold_column, split.plate_column, *split.fold_where) if c]
+        keys = [key for key in type(split).model_fields if key.endswith("_column")]
+        roles += [c for c in (*(getattr(split, key) for key in keys), *split.fold_where) if c]
     roles += [c for c in (data.names, data.instance_column, data.energy_column) if c]
     return list(dict.fromkeys(roles))
 
@@ -61,6 +64,7 @@ def read_bags(
     *,
     labelled: bool = True,
     progress: Progress | None = None,
+    read: ReadConfig | None = None,
 ) -> BagData:
     """Return the bags of a table.
 
@@ -77,13 +81,15 @@ def read_bags(
         left out and listed in ``failures``, instead of being an error.
     progress : callable, optional
         Called as molecules are computed.
+    read : ReadConfig, optional
+        What is known of the files.
 
     Raises
     ------
     InputError, MILError
         If a column is missing or a value is wrong, naming row and column.
     """
-    frame, where = read_table(path), Path(path).name
+    frame, where = read_table(path, read), Path(path).name
     tasks = task_columns(data, model) if labelled else []
     # Before minutes of computing: a mistyped name is the most common fault.
     require_columns(frame, [data.names] if data.names else [], key="data.id_column", where=where)
@@ -91,11 +97,11 @@ def read_bags(
     if data.kind == "smiles":
         require_columns(frame, [data.smiles_column], key="data.smiles_column", where=where)
     _check_weight_columns(data, frame, tasks, where)
-    aux = _Auxiliary(data, model, path) if labelled and model.aux else None
+    aux = _Auxiliary(data, model, path, read) if labelled and model.aux else None
     if data.kind == "smiles":
         bags = _from_smiles(data, model.task_kind, frame, where, tasks, aux, progress)
     else:
-        bags = _from_tables(data, model, path, frame, tasks, labelled)
+        bags = _from_tables(data, model, path, frame, tasks, labelled, read)
         bags = bags if aux is None else bags.replace(**aux.of(bags.ids))
     if not (tasks and data.weight_columns):
         return bags
@@ -112,6 +118,7 @@ def bag_column(
     where: Mapping[str, str] | None = None,
     numbers: bool = False,
     optional: bool = False,
+    read: ReadConfig | None = None,
 ) -> pl.Series:
     """Return a column of a table in the order of bags.
 
@@ -133,6 +140,8 @@ def bag_column(
         Whether the column must hold numbers.
     optional : bool
         Whether bags may have none.
+    read : ReadConfig, optional
+        What is known of the file.
 
     Raises
     ------
@@ -140,7 +149,7 @@ def bag_column(
         If a column is missing, a bag has no value, or a value is no number.
     """
     file, conditions = Path(path).name, where or {}
-    frame = read_table(path)
+    frame = read_table(path, read)
     require_columns(frame, [name, *conditions], key=key, where=file)
     for column, value in conditions.items():
         frame = frame.filter(pl.col(column).cast(pl.String) == value)
@@ -149,7 +158,7 @@ def bag_column(
         frame, names = frame.with_row_index("row", offset=1), "row"
     require_columns(frame, [names], key="data.id_column", where=file)
     values = number_column(frame, name, where=file) if numbers else frame[name]
-    bags, _ = bag_names(frame, names, file)
+    bags, _ = named_bags(frame, names, file)
     check_one_per_bag(frame, bags, [name], file)
     by_id = dict(zip(bags.to_list(), values.to_list(), strict=True))
     missing = [bag for bag in ids if by_id.get(bag) is None]
@@ -163,9 +172,11 @@ def bag_column(
     return pl.Series(name, [by_id.get(bag) for bag in ids], dtype=values.dtype)
 
 
-def bag_names(path: str | Path, data: MILDataConfig) -> list[str]:
+def all_bag_names(
+    path: str | Path, data: MILDataConfig, read: ReadConfig | None = None
+) -> list[str]:
     """Return the names of all bags of a table in its order, those without features included."""
-    return list(dict.fromkeys(_names(read_table(path), data.names, Path(path).name)))
+    return list(dict.fromkeys(_names(read_table(path, read), data.names, Path(path).name)))
 
 
 def _check_weight_columns(
@@ -201,6 +212,7 @@ def _from_tables(
     frame: pl.DataFrame,
     tasks: Sequence[str],
     labelled: bool,
+    read: ReadConfig | None,
 ) -> BagData:
     roles = role_columns(data, model)
     common: dict[str, Any] = {
@@ -210,6 +222,7 @@ def _from_tables(
         "undefined_ok": data.allow_undefined,
         "not_features": roles,
         "leave_out": not labelled,
+        "read": read,
     }
     if data.kind == "bags":
         return BagData.from_bag_table(
@@ -240,11 +253,11 @@ def _from_smiles(
     aux: _Auxiliary | None,
     progress: Progress | None,
 ) -> BagData:
-    ids, notes = _names(frame, data.names, where), ()
+    ids, notes = _names(frame, data.names, where), tuple[str, ...]()
     if data.names is not None:
-        _, notes = bag_names(frame, data.names, where)
+        _, notes = named_bags(frame, data.names, where)
     bags = BagData.from_smiles(
-        frame[data.smiles_column].to_list(),
+        text_column(frame, data.smiles_column, where=where).to_list(),
         ids=ids,
         labels=label_matrix(frame, tasks, where) if tasks else None,
         task_names=tasks,
@@ -261,9 +274,11 @@ def _from_smiles(
 class _Auxiliary:
     """Auxiliary targets by group and by name of bag."""
 
-    def __init__(self, data: MILDataConfig, model: MILConfig, path: str | Path) -> None:
+    def __init__(
+        self, data: MILDataConfig, model: MILConfig, path: str | Path, read: ReadConfig | None
+    ) -> None:
         source = Path(data.aux_path or path)
-        frame, where = read_table(source), source.name
+        frame, where = read_table(source, read), source.name
         require_columns(
             frame, [data.names] if data.names else [], key="data.id_column", where=where
         )
@@ -295,4 +310,4 @@ def _first_rows(names: Sequence[str]) -> dict[str, int]:
 def _names(frame: pl.DataFrame, column: str | None, where: str) -> list[str]:
     if column is None:
         return [str(row + 1) for row in range(frame.height)]
-    return bag_names(frame, column, where)[0].to_list()
+    return named_bags(frame, column, where)[0].to_list()

@@ -20,8 +20,10 @@ from molpool_common import (
     FloatArray,
     IdColumn,
     IntArray,
+    ReadConfig,
     joint_ids,
     listed,
+    measured_column,
     number_column,
     read_table,
     require_columns,
@@ -40,11 +42,13 @@ _ROLES = re.compile(
 """Names of columns that say something about a row, and are features only where they are named."""
 
 
-def table_of(table: str | Path | pl.DataFrame, name: str) -> tuple[pl.DataFrame, str]:
+def table_of(
+    table: str | Path | pl.DataFrame, name: str, read: ReadConfig | None = None
+) -> tuple[pl.DataFrame, str]:
     """Return a table, read where a file is given, and what messages call it."""
     if isinstance(table, pl.DataFrame):
         return table, name
-    return read_table(table), Path(table).name
+    return read_table(table, read), Path(table).name
 
 
 def names_of(frame: pl.DataFrame, column: str, where: str) -> pl.Series:
@@ -59,7 +63,7 @@ def names_of(frame: pl.DataFrame, column: str, where: str) -> pl.Series:
     return _all_there(frame[column].cast(pl.String), column, where)
 
 
-def bag_names(frame: pl.DataFrame, column: str, where: str) -> tuple[pl.Series, tuple[str, ...]]:
+def named_bags(frame: pl.DataFrame, column: str, where: str) -> tuple[pl.Series, tuple[str, ...]]:
     """Return names of bags as text, equal where they are one id, and what to say of them.
 
     Raises
@@ -217,7 +221,10 @@ def label_matrix(frame: pl.DataFrame, columns: Sequence[str], where: str) -> Flo
     require_columns(frame, columns, key="label_columns", where=where)
     labels = np.full((frame.height, len(columns)), np.nan)
     for t, name in enumerate(columns):
-        labels[:, t] = number_column(frame, name, where=where).fill_null(np.nan).to_numpy()
+        read = measured_column(frame, name, where=where)
+        # No loss here takes bounds: refuses them, naming the rows.
+        numbers = number_column(frame, name, where=where) if read.signs.any() else read.values
+        labels[:, t] = numbers.fill_null(np.nan).to_numpy()
     return labels
 
 
@@ -252,10 +259,11 @@ def bag_table_fields(
     undefined_ok: bool,
     not_features: Sequence[str] = (),
     leave_out: bool = False,
+    read: ReadConfig | None = None,
 ) -> dict[str, Any]:
     """Return the fields of `BagData` for a table with one row per instance; see there."""
-    frame, where = table_of(table, "bag table")
-    names, notes = bag_names(frame, id_column, where)
+    frame, where = table_of(table, "bag table", read)
+    names, notes = named_bags(frame, id_column, where)
     others = [id_column, *label_columns, *_given(instance_column), *not_features]
     check_features_named(feature_columns, others, where)
     features = list(feature_columns or columns_of_features(frame, others, where))
@@ -297,15 +305,16 @@ def joined_fields(
     undefined_ok: bool,
     not_features: Sequence[str] = (),
     leave_out: bool = False,
+    read: ReadConfig | None = None,
 ) -> dict[str, Any]:
     """Return the fields of `BagData` for a table of molecules and its features; see there."""
-    frame, where = table_of(molecules, "molecules")
-    names, notes = bag_names(frame, id_column, where)
+    frame, where = table_of(molecules, "molecules", read)
+    names, notes = named_bags(frame, id_column, where)
     aux = dict(aux_columns or {})
     others = [id_column, *label_columns, *_given(smiles_column), *not_features]
     others += [column for columns in aux.values() for column in columns]
     tables = {
-        name: _Features(table, name, id_column, others, undefined_ok)
+        name: _Features(table, name, id_column, others, undefined_ok, read)
         for name, table in (("features_3d", features_3d), ("features_2d", features_2d))
         if table is not None
     }
@@ -353,9 +362,10 @@ class _Features:
         id_column: str,
         others: Sequence[str],
         undefined_ok: bool,
+        read: ReadConfig | None,
     ) -> None:
-        self.frame, self.where = table_of(table, name)
-        self.names, _ = bag_names(self.frame, id_column, self.where)
+        self.frame, self.where = table_of(table, name, read)
+        self.names, _ = named_bags(self.frame, id_column, self.where)
         self.name, self.others, self.undefined_ok = name, list(others), undefined_ok
         self.ids: list[str] = []
 

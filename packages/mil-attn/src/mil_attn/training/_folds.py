@@ -32,7 +32,7 @@ from numpy.typing import ArrayLike
 from mil_attn._config import MILRunConfig
 from mil_attn._errors import MILError
 from mil_attn.data._bag_data import BagData
-from mil_attn.data._source import bag_column, bag_names
+from mil_attn.data._source import all_bag_names, bag_column
 
 FoldMethod = Literal["stratified", "multilabel", "scaffold", "plate", "random"]
 _NEEDS = {
@@ -282,7 +282,13 @@ def _names_of_column(bags: BagData, config: MILRunConfig) -> list[SplitName | No
     assert column is not None
     assert config.data_path is not None
     values = bag_column(
-        config.data_path, column, bags.ids, config.data, key="split.split_column", optional=True
+        config.data_path,
+        column,
+        bags.ids,
+        config.data,
+        key="split.split_column",
+        optional=True,
+        read=config.read,
     )
     return split_names(values.to_list(), parameter=f"column {column!r}")
 
@@ -300,7 +306,7 @@ def _names_of_file(bags: BagData, config: MILRunConfig) -> list[SplitName | None
             where=section.split_file,
         )
     # Of the table, so that bags without features count as they do for whoever wrote the file.
-    every = bag_names(config.data_path, config.data)
+    every = all_bag_names(config.data_path, config.data, config.read)
     names = assign_rows(entries[section.split_index], len(every), every, where=section.split_file)
     by_id = dict(zip(every, names, strict=True))
     return [by_id.get(bag) for bag in bags.ids]
@@ -334,6 +340,7 @@ def bag_folds(bags: BagData, config: MILRunConfig) -> list[Split]:
             key="split.fold_column",
             where=section.fold_where,
             numbers=True,
+            read=config.read,
         )
         numbers = stored.cast(pl.Float64).to_numpy()
         return stored_folds(
@@ -345,7 +352,14 @@ def bag_folds(bags: BagData, config: MILRunConfig) -> list[Split]:
         )
     plate = section.plate_column
     plates = (
-        bag_column(config.data_path, plate, bags.ids, data, key="split.plate_column").to_list()
+        bag_column(
+            config.data_path,
+            plate,
+            bags.ids,
+            data,
+            key="split.plate_column",
+            read=config.read,
+        ).to_list()
         if plate
         else None
     )
@@ -369,7 +383,13 @@ def split_keys(bags: BagData, config: MILRunConfig) -> Sequence[str]:
         return keys
     assert config.data_path is not None
     values = bag_column(
-        config.data_path, column, bags.ids, config.data, key="split.group_column", optional=True
+        config.data_path,
+        column,
+        bags.ids,
+        config.data,
+        key="split.group_column",
+        optional=True,
+        read=config.read,
     )
     return joined_groups(keys, values.to_list())
 

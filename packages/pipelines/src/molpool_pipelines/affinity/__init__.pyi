@@ -1,7 +1,7 @@
 from ._command import measure_table as measure_table
 from ._config import AffinityCommandConfig as AffinityCommandConfig
 from ._config import read_as_measurement as read_as_measurement
-from ._figures import MOST_DRAWN as MOST_DRAWN
+from ._figures import MAX_TASKS_PLOTTED as MAX_TASKS_PLOTTED
 from ._figures import dendrogram as dendrogram
 from ._figures import heatmap as heatmap
 from ._group import MOST_TAG as MOST_TAG

@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from molpool_common import PATH, InputError, YamlDocument
+from molpool_common import PATH, InputError, ReadConfig, YamlDocument
 from pydantic import Field, model_validator
 from task_affinity import TaskAffinityConfig
 
-from molpool_pipelines.tables import ON_BAD_SMILES, DataConfig, OnBadSmiles
+from molpool_pipelines.tables import ON_BAD_SMILES, DataConfig, OnBadSmiles, TaskType
 
 _SECTION = "task_affinity"
-_SHARED = ("data_path", "on_bad_smiles")
+_SHARED = ("data_path", "on_bad_smiles", "read", "task_type", "task_types")
 _OF_TRAINING = {_SECTION, "model", "training", "joint_sampling", "ensemble"}
 """Keys by which a file is known as one of `molpool-train chemprop`."""
 
@@ -35,7 +35,7 @@ class AffinityCommandConfig(TaskAffinityConfig):
         default=True, description="As in a training configuration; this command always measures."
     )
     data_path: Annotated[str | None, PATH] = Field(
-        default=None, description="Table of molecules: CSV, TSV or Parquet."
+        default=None, description="Table of molecules: text, Parquet, Excel, SDF or SMILES."
     )
     rows: Literal["all", "train"] = Field(
         default="all",
@@ -45,6 +45,13 @@ class AffinityCommandConfig(TaskAffinityConfig):
         ),
     )
     on_bad_smiles: OnBadSmiles = Field(default="error", description=ON_BAD_SMILES)
+    task_type: Literal["auto", "regression", "classification"] = Field(
+        default="auto",
+        description="Kind of all tasks; auto: classification where all values are 0 or 1.",
+    )
+    task_types: dict[str, TaskType] = Field(
+        default_factory=dict, description="Kind of single tasks, by name; goes before task_type."
+    )
     save_path: Annotated[str, PATH] = Field(
         default="task_affinity.npz",
         description="File of the matrix with standard errors; a .csv of the matrix lies beside it.",
@@ -61,6 +68,7 @@ class AffinityCommandConfig(TaskAffinityConfig):
     report: Annotated[str | None, PATH] = Field(
         default=None, description="Self-contained HTML page of it all."
     )
+    read: ReadConfig = Field(default_factory=ReadConfig)
     data: DataConfig = Field(default_factory=DataConfig)
 
     @model_validator(mode="after")

@@ -21,7 +21,7 @@ TITLES = {
     "dot_product": "Normalised product of the tasks' gradients",
     "lookahead": "Share of a task's loss that a step on another removes",
 }
-MOST_DRAWN = 200
+MAX_TASKS_PLOTTED = 200
 """Tasks up to which heatmap and dendrogram of a training run are plotted."""
 _WRITTEN_UP_TO = 20
 """Tasks up to which shares are written into the picture."""

@@ -17,6 +17,7 @@ from molpool_pipelines.tables import (
     TaskType,
     describe_signs,
     exact_labels,
+    find_task_types,
     load_molecules,
     split_table,
 )
@@ -57,7 +58,11 @@ def read_inputs(config: AffinityCommandConfig) -> Inputs:
     """
     _check_tasks(config)
     read = load_molecules(
-        config.data, config.data_path, on_bad_smiles=config.on_bad_smiles, min_labels=0
+        config.data,
+        config.data_path,
+        on_bad_smiles=config.on_bad_smiles,
+        min_labels=0,
+        read=config.read,
     )
     # The split of the training run, so that no test molecule helps to choose the groups.
     table = split_table(read, config.data, config.seed).train if config.rows == "train" else read
@@ -67,13 +72,11 @@ def read_inputs(config: AffinityCommandConfig) -> Inputs:
     _check_labels(labels)
     labelled = np.isfinite(exact).any(axis=1)
     _check_batch(config, int(labelled.sum()))
-    kinds: list[TaskType] = [
-        "classification" if np.isin(y[np.isfinite(y)], (0.0, 1.0)).all() else "regression"
-        for y in exact.T
-    ]
+    # Of all rows, as in training: those to measure may happen to hold 0 and 1 alone.
+    kinds = find_task_types(config, read)
     measured = replace(table, targets=exact, censoring=None).take(np.flatnonzero(labelled))
     notes = _notes(config, read, table)
-    return Inputs(measured, tuple(kinds), labels, notes, read.dropped)
+    return Inputs(measured, kinds, labels, notes, read.dropped)
 
 
 def _check_tasks(config: AffinityCommandConfig) -> None:
@@ -111,7 +114,7 @@ def _check_batch(config: AffinityCommandConfig, n_rows: int) -> None:
 
 
 def _notes(config: AffinityCommandConfig, read: MoleculeTable, table: MoleculeTable) -> list[str]:
-    notes = []
+    notes = list(read.notes)
     if config.data.dataset == DEMO or any(s.dataset == DEMO for s in config.data.sources):
         notes.append(DEMO_NOTICE)
     notes += rejected_note(read.dropped, rejected_beside(config.save_path).name)

@@ -25,7 +25,7 @@ from task_affinity import AffinityResult
 
 from molpool_pipelines.affinity import _figures as figures
 from molpool_pipelines.affinity._config import AffinityCommandConfig
-from molpool_pipelines.affinity._figures import MOST_DRAWN
+from molpool_pipelines.affinity._figures import MAX_TASKS_PLOTTED
 from molpool_pipelines.affinity._group import Affinity, best_partners, n_pairs
 from molpool_pipelines.affinity._inputs import Inputs
 from molpool_pipelines.affinity._words import ADVICE, measured_words, score_words
@@ -98,7 +98,7 @@ def _groups(affinity: Affinity) -> list[Part]:
 
 def _figures(affinity: Affinity) -> list[Part]:
     names, symmetric = affinity.result.task_names, affinity.is_symmetric
-    if len(names) > MOST_DRAWN:
+    if len(names) > MAX_TASKS_PLOTTED:
         return [Text("Pictures of so many tasks say little; the matrix is in its files.")]
     parts: list[Part] = [
         Figure(

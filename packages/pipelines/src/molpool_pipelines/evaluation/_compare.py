@@ -177,8 +177,11 @@ def _read(config: CompareConfig, path: Path, is_model: bool) -> Predictions:
             id_column=config.id_column,
             smiles_column=config.smiles_column,
             on_bad_smiles=config.on_bad_smiles,
+            read=config.read,
         )
-    return read_predictions(path, columns=config.columns, task_types=config.task_types)
+    return read_predictions(
+        path, columns=config.columns, task_types=config.task_types, read=config.read
+    )
 
 
 def _check_output(output: Path, *, overwrite: bool) -> None:

@@ -139,6 +139,7 @@ def _read(config: ScoreConfig, source: Path) -> Predictions:
             columns=config.columns,
             truth=config.data_path,
             task_types=config.task_types,
+            read=config.read,
             join=config.join,
             on_bad_smiles=config.on_bad_smiles,
         )
@@ -147,6 +148,7 @@ def _read(config: ScoreConfig, source: Path) -> Predictions:
         config.data_path or "",
         columns=config.columns,
         task_types=config.task_types,
+        read=config.read,
         on_bad_smiles=config.on_bad_smiles,
     )
 
@@ -157,7 +159,7 @@ def _training_set(config: ScoreConfig, source: Path, found: Predictions) -> Trai
         path = Path(config.train_path)
         if path.is_dir():
             return _of_run(config, path)
-        table = read_table(path)
+        table = read_table(path, config.read, key="train_path")
         name = config.columns.smiles
         require_columns(table, [name], key="columns.smiles", where=path.name)
         labels = {

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 from molpool_common import (
+    ReadConfig,
     TaskType,
     cache_folder,
     read_table,
@@ -48,6 +49,7 @@ def predict_test_data(
     id_column: str | None = None,
     smiles_column: str | None = None,
     on_bad_smiles: OnBadSmiles = "error",
+    read: ReadConfig | None = None,
 ) -> Predictions:
     """Predict a test table with one model.
 
@@ -65,6 +67,8 @@ def predict_test_data(
         Of the table; by default those of the run.
     on_bad_smiles : {"error", "drop", "keep"}
         What becomes of rows whose SMILES do not parse, or that the model cannot predict.
+    read : ReadConfig, optional
+        What is known of the file.
 
     Returns
     -------
@@ -81,10 +85,10 @@ def predict_test_data(
     # runs.
     with tempfile.TemporaryDirectory(prefix="molpool-") as folder:
         predicted, truth = Path(folder) / "predictions.parquet", Path(folder) / "test.parquet"
-        read = _Truth.read(
-            model, Path(test_data), columns.tasks, id_column, smiles_column, on_bad_smiles
+        test = _Truth.read(
+            model, Path(test_data), columns.tasks, id_column, smiles_column, on_bad_smiles, read
         )
-        read.frame.write_parquet(truth)
+        test.frame.write_parquet(truth)
         done = predict_table(
             PredictConfig(
                 model_dir=str(model),
@@ -96,13 +100,13 @@ def predict_test_data(
                 applicability=ApplicabilityConfig(enabled=False),
             )
         )
-        rejected = read.rejected
+        rejected = test.rejected
         if on_bad_smiles != "error" and done.rejected:
             failed = pl.concat(done.rejected).with_columns(
                 pl.lit(Path(test_data).name).alias("source")
             )
             rejected = pl.concat([rejected, failed])
-            read.frame.filter(~pl.col("id").is_in(failed["id"].implode())).write_parquet(truth)
+            test.frame.filter(~pl.col("id").is_in(failed["id"].implode())).write_parquet(truth)
         found = read_predictions(
             predicted,
             columns=columns.model_copy(update={"id": "id"}),
@@ -148,9 +152,10 @@ class _Truth:
         id_column: str | None,
         smiles_column: str | None,
         on_bad_smiles: OnBadSmiles,
+        read: ReadConfig | None,
     ) -> _Truth:
         """Read a table as the run of the model read its own."""
-        table = read_table(path)
+        table = read_table(path, read, key="test_data")
         section = run_section(model, "data")
         name = id_column or section.get("id_column")
         if id_column is not None:
@@ -164,7 +169,7 @@ class _Truth:
             wanted = list(tasks) or there or targets[:1]
             named = name if name in table.columns else None
             data = _data_config(section, wanted, named, smiles_column)
-            return cls(*_as_trained(data, path, on_bad_smiles))
+            return cls(*_as_trained(data, path, on_bad_smiles, read))
         if name in table.columns:
             table = table.drop("id", strict=False).with_columns(
                 pl.col(name).cast(pl.String).alias("id")
@@ -173,7 +178,7 @@ class _Truth:
             ids = pl.Series(range(1, table.height + 1)).cast(pl.String)
             table = table.with_columns(ids.alias("id"))
         if on_bad_smiles == "error" and (smiles_column or "SMILES") in table.columns:
-            refuse_bad_smiles(path, smiles_column or "SMILES")
+            refuse_bad_smiles(path, smiles_column or "SMILES", read)
         return cls(table, pl.Series(range(1, table.height + 1)), rejected_rows([]))
 
 
@@ -200,10 +205,10 @@ def _data_config(
 
 
 def _as_trained(
-    data: DataConfig, path: Path, on_bad_smiles: OnBadSmiles
+    data: DataConfig, path: Path, on_bad_smiles: OnBadSmiles, read_as: ReadConfig | None
 ) -> tuple[pl.DataFrame, pl.Series, pl.DataFrame]:
     """Return the truth as the run read its own, without bounds, and the rows that do not parse."""
-    read = load_molecules(data, str(path), on_bad_smiles=on_bad_smiles, min_labels=0)
+    read = load_molecules(data, str(path), on_bad_smiles=on_bad_smiles, min_labels=0, read=read_as)
     exact = exact_labels(read.targets, read.censoring)
     ids = read.origin["id" if data.id_column is not None else "row"].cast(pl.String)
     truth = pl.DataFrame(exact, schema=list(read.task_names)).fill_nan(None)

@@ -19,7 +19,7 @@ from sampling_core import sampling_from_config
 from task_affinity import AffinityResult, Grouping, affinity_matrix_to_dataframe, format_matrix
 
 from molpool_pipelines.affinity import (
-    MOST_DRAWN,
+    MAX_TASKS_PLOTTED,
     MOST_PRINTED,
     MOST_TAG,
     Affinity,
@@ -145,8 +145,10 @@ def write_affinity(run: RunFolder, affinity: Affinity) -> None:
     affinity.grouping.save(run.path / GROUPS)
     with atomic_path(run.path / MATRIX) as temporary:
         affinity_matrix_to_dataframe(result.matrix, result.task_names).to_csv(temporary)
-    # One task has no pair to plot, and the labels of more than `MOST_DRAWN` overlap.
-    pictures = {HEATMAP: heatmap, DENDROGRAM: dendrogram} if 1 < n_tasks <= MOST_DRAWN else {}
+    # One task has no pair to plot, and the labels of more than `MAX_TASKS_PLOTTED` overlap.
+    pictures = (
+        {HEATMAP: heatmap, DENDROGRAM: dendrogram} if 1 < n_tasks <= MAX_TASKS_PLOTTED else {}
+    )
     for name, draw in pictures.items():
         figure = draw(affinity)
         with style(), atomic_path(run.path / name) as temporary:

@@ -37,7 +37,9 @@ def choose(config: TrainAutoConfig) -> tuple[TrainAutoConfig, list[str]]:
     elif config.data_path is not None and not data.target_columns:
         path = Path(config.data_path)
         named = None if data.smiles_column == "SMILES" else data.smiles_column
-        columns, notes = choose_columns(read_table(path), Columns(named, data.id_column), path.name)
+        columns, notes = choose_columns(
+            read_table(path, config.read), Columns(named, data.id_column), path.name
+        )
         data = data.model_copy(
             update={"smiles_column": columns.smiles, "target_columns": list(columns.targets)}
         )

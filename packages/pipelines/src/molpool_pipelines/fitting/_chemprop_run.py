@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from chemprop_multitask import (
     ChempropError,
@@ -23,6 +24,7 @@ from molpool_pipelines.fitting._affinity import (
     find_affinity,
     write_affinity,
 )
+from molpool_pipelines.fitting._baselines import ReferenceRows, with_baselines
 from molpool_pipelines.fitting._config import TrainChempropConfig
 from molpool_pipelines.fitting._evaluate import evaluate
 from molpool_pipelines.fitting._inputs import Inputs, write_unseen
@@ -39,7 +41,12 @@ from molpool_pipelines.fitting._loop import (
     metric_table,
     on_epoch_end,
 )
-from molpool_pipelines.fitting._results import shown_rows, write_results
+from molpool_pipelines.fitting._results import (
+    Results,
+    against_baselines,
+    shown_rows,
+    write_results,
+)
 from molpool_pipelines.runs import (
     AFFINITY,
     GROUPS,
@@ -202,13 +209,14 @@ class Fitting:
         inputs, run = self._inputs, self._run
         # An ensemble of one predicts as its model does, so that unseen rows need no second path.
         ensemble = Ensemble([m.model for m in ensemble_members(self._jobs)])
-        self._results = evaluate(inputs, self._jobs)
-        write_rejected(run, inputs.rejected)
+        # First of all: what took the hours must not wait for what can fail.
         if len(self._jobs) == 1:
             model = run.write_file(MODEL, self._jobs[0].model.save)
         else:
             model = run.write_folder(MODELS, ensemble.save)
         files = [model]
+        self._results = self._with_baselines(evaluate(inputs, self._jobs))
+        write_rejected(run, inputs.rejected)
         if inputs.unseen is not None:
             mean, sd = ensemble.predict(MoleculeData(inputs.unseen.smiles, cache=inputs.graphs))
             # The sample standard deviation of one model is undefined, not 0.
@@ -227,7 +235,29 @@ class Fitting:
         self._page = write_results(
             run, self._results, "chemprop", inputs.notes, facts, self._epochs
         )
-        self._track([*files, self._page])
+        self._track([*files, *([self._page] if self._page else [])])
+
+    def _with_baselines(self, results: Results) -> Results:
+        inputs, tables = self._inputs, self._inputs.tables
+        if results.reported == "train" or (len(inputs.folds) > 1 and results.reported != "test"):
+            return results  # no row that one model of all others could be tested on
+        tested = tables.test if results.reported == "test" else tables.val
+        known = set(tables.test.groups)
+        rest = [i for i, group in enumerate(inputs.table.groups) if group not in known]
+        # The models of an ensemble have together seen all rows that are not tested.
+        many = len(inputs.folds) > 1
+        train = inputs.table.take(np.array(rest, dtype=np.int64)) if many else tables.train
+        return with_baselines(
+            self._console,
+            self._run,
+            results,
+            ReferenceRows(train, tested),
+            inputs.task_types,
+            self._config.baselines,
+            model="Chemprop",
+            seed=self._config.seed,
+            cache=self._config.data.cache_dir,
+        )
 
     def _track(self, files: Sequence[Path]) -> None:
         for split, table in self._results.metrics.items():
@@ -245,9 +275,12 @@ class Fitting:
         mean = f", mean of {n} members" if n > 1 else ""
         title = f"Metrics by task, {split} molecules{mean}"
         self._console.print(metric_table(rows, columns, title))
+        for line in against_baselines(self._results):
+            self._say(line)
         if self._inputs.unseen is not None:
             self._say(f"Predictions: {self._unseen[-1]}")
-        self._say(f"Report: {self._page}")
+        if self._page is not None:
+            self._say(f"Report: {self._page}")
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, soft_wrap=True)

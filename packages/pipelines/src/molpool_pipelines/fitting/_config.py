@@ -25,7 +25,20 @@ class TrainModelConfig(ModelConfig):
     )
 
 
-class TrainChempropConfig(RunConfig, TableConfig, SharedChempropConfig):
+BaselineChoice = Literal["none", "fast", "all"]
+
+
+class BaselineConfig(ConfigModel):
+    """What a run is held against."""
+
+    baselines: BaselineChoice = Field(
+        "fast",
+        description="simple models on the same rows, for comparison: fast: mean of the task, "
+        "nearest neighbours and LightGBM; all: a random forest too",
+    )
+
+
+class TrainChempropConfig(BaselineConfig, RunConfig, TableConfig, SharedChempropConfig):
     """A training run: data, sampling, model, training, where it goes.
 
     Studies configure their trials by it too.
@@ -58,7 +71,7 @@ class NetworkConfig(ConfigModel):
     )
 
 
-class TrainTabularConfig(RunConfig, TableConfig):
+class TrainTabularConfig(BaselineConfig, RunConfig, TableConfig):
     """Models on features: data, features, models, how they are mixed and calibrated."""
 
     seed: int = Field(42, ge=0, description="seed of split, folds, weights and trees")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import polars as pl
@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from molpool_pipelines.fitting._config import (
+    CrossValidated,
     CVConfig,
     TrainBlendCommand,
     TrainBlendConfig,
@@ -55,18 +56,27 @@ from molpool_pipelines.runs import (
     MemberMetrics,
     Metrics,
     MetricValue,
+    RunConfig,
     SplitMetrics,
+    TableRows,
     TaskMetrics,
     check_folder,
     open_folder,
     read_metrics,
 )
 from molpool_pipelines.runs import METRICS as METRICS_FILE
-from molpool_pipelines.tables import load_molecules, row_positions, split_inputs
+from molpool_pipelines.tables import (
+    MoleculeTable,
+    has_names,
+    load_molecules,
+    row_positions,
+    split_inputs,
+)
 
-Command = TrainChempropCommand | TrainTabularCommand | TrainBlendCommand | TrainMILCommand
+OfMolecules = TrainChempropCommand | TrainTabularCommand | TrainBlendCommand
+Command = OfMolecules | TrainMILCommand
 
-_SINGLE: dict[type, tuple[type, str]] = {
+_SINGLE: dict[type, tuple[type[RunConfig], str]] = {
     TrainChempropCommand: (TrainChempropConfig, "chemprop"),
     TrainTabularCommand: (TrainTabularConfig, "tabular"),
     TrainBlendCommand: (TrainBlendConfig, "blend"),
@@ -132,8 +142,13 @@ def cross_validate(
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)
     _check(config)
-    entries = None if isinstance(config, TrainMILCommand) else _entries(config)
+    entries, rows = None, None
+    if not isinstance(config, TrainMILCommand):
+        table = _read(config, path)
+        entries, rows = _entries(config, table), _rows_of(config, table)
     run = open_folder(config, path, arguments)
+    if rows is not None:
+        rows.write(run)
     if run.checkpoints.is_dir():
         # Those of the folds are in their own folders.
         run.checkpoints.rmdir()
@@ -153,10 +168,16 @@ def cross_validate(
     return path
 
 
+def is_command(config: object) -> TypeGuard[Command]:
+    """Return whether a configuration says whether to cross-validate."""
+    return isinstance(config, CrossValidated)
+
+
 def single_run(config: Command) -> Any:
     """Return the configuration of a run, without the section of cross-validation."""
     plain = _SINGLE[type(config)][0]
-    return plain.model_construct(**{key: getattr(config, key) for key in plain.model_fields})
+    values = {key: getattr(config, key) for key in plain.model_fields}
+    return plain.model_construct(config.model_fields_set - {"cv"}, **values)
 
 
 def _check(config: Command) -> None:
@@ -179,9 +200,29 @@ def _check(config: Command) -> None:
             )
 
 
-def _entries(
-    config: TrainChempropCommand | TrainTabularCommand,
-) -> list[dict[str, list[int]]] | None:
+def _read(config: OfMolecules, path: Path) -> MoleculeTable:
+    """Return the table; a resumed cross-validation refuses another than the one it began with."""
+    table = load_molecules(
+        config.data, config.data_path, on_bad_smiles=config.on_bad_smiles, read=config.read
+    )
+    before = TableRows.read(path) if config.resume else None
+    changes = before.changes(_rows_of(config, table)) if before is not None else []
+    if changes:
+        raise InputError(
+            "data_path",
+            expected=f"the table that the folds were drawn of, whose rows {SPLIT_FILE} numbers",
+            found="; ".join(changes),
+            where=str(path),
+            hint="Start another cross-validation with the table as it is now.",
+        )
+    return table
+
+
+def _rows_of(config: OfMolecules, table: MoleculeTable) -> TableRows:
+    return TableRows.of_molecules(table, named=has_names(config.data))
+
+
+def _entries(config: OfMolecules, table: MoleculeTable) -> list[dict[str, list[int]]] | None:
     """Return the rows of each fold, repeat after repeat, as Chemprop reads them.
 
     None where the user's own file has them.
@@ -196,7 +237,6 @@ def _entries(
                 found=str(len(cv.cells)),
             )
         return None
-    table = load_molecules(data, config.data_path, on_bad_smiles=config.on_bad_smiles)
     rows = np.flatnonzero(table.hold_out)
     positions = row_positions(table)[0][rows]
     keep, held, _ = data.split_ratios
@@ -293,7 +333,7 @@ def _gather(run: RunFolder, cells: Sequence[Cell]) -> pl.DataFrame:
 
 def _scores(cell: Cell) -> pl.DataFrame:
     found = read_metrics(cell.path).splits["test"]
-    rows = [
+    rows: list[tuple[Any, ...]] = [
         (cell.repeat, cell.fold, task, of.type, of.n, metric, value.value)
         for task, of in found.tasks.items()
         for metric, value in of.metrics.items()
@@ -352,5 +392,6 @@ def _cell_of(scores: pl.DataFrame, task: str, metric: str) -> str:
     values = scores.filter(pl.col("task") == task, pl.col("metric") == metric)["value"].drop_nulls()
     if not len(values):
         return "–"
-    spread = f"±{values.std():.3f}" if len(values) > 1 else ""
-    return f"{values.mean():.3f}{spread}"
+    numbers = values.to_numpy()
+    spread = f"±{numbers.std(ddof=1):.3f}" if len(numbers) > 1 else ""
+    return f"{numbers.mean():.3f}{spread}"

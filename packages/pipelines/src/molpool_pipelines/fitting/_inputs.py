@@ -17,6 +17,7 @@ from molpool_common import (
     parse_smiles,
     read_table,
     require_columns,
+    text_column,
 )
 
 from molpool_pipelines.demo import DEMO_NOTICE
@@ -253,11 +254,12 @@ def _load(config: TrainConfig) -> MoleculeTable:
         quality_column=joint.curriculum.quality_col if joint.needs_quality else None,
         qualities=joint.curriculum.qualities,
         on_bad_smiles=config.on_bad_smiles,
+        read=config.read,
     )
 
 
 def _notes(config: TrainConfig, table: MoleculeTable, tables: SplitTables) -> list[str]:
-    notes = []
+    notes = list(table.notes)
     if config.data.dataset == DEMO or any(s.dataset == DEMO for s in config.data.sources):
         notes.append(DEMO_NOTICE)
     notes.append(roles_note(config, table.columns))
@@ -301,10 +303,10 @@ def read_unseen(config: TrainConfig) -> Unseen | None:
     if config.data.predict_path is None:
         return None
     path = Path(config.data.predict_path)
-    frame = _read(path)
+    frame = read_table(path, config.read, key=KEY)
     column = config.data.smiles_column
     require_columns(frame, [column], key="data.smiles_column", where=path.name)
-    smiles = frame[column].cast(pl.String)
+    smiles = text_column(frame, column, where=path.name)
     parsed = parse_smiles(smiles.to_list())
     errors: list[str | None] = [None] * frame.height
     for row, _, reason in parsed.bad:
@@ -329,18 +331,6 @@ def read_unseen(config: TrainConfig) -> Unseen | None:
     good = table.filter(pl.col("error").is_null())
     shown = good if config.on_bad_smiles == "drop" else table
     return Unseen(path.name.partition(".")[0], shown, good["SMILES"].to_list(), rejected)
-
-
-def _read(path: Path) -> pl.DataFrame:
-    try:
-        return read_table(path)
-    except InputError as error:
-        # `read_table` names the key of the training table; here the user gave another.
-        if error.parameter != "data_path":
-            raise
-        raise InputError(
-            KEY, expected=error.expected, found=error.found, where=error.where, hint=error.hint
-        ) from None
 
 
 def write_unseen(

@@ -59,7 +59,6 @@ from molpool_pipelines.runs import (
     ATTENTION_PAGE,
     ATTENTION_SDF,
     CHECKPOINTS,
-    FEATURES,
     LAST_CHECKPOINT,
     MODEL,
     REJECTED,
@@ -142,14 +141,21 @@ def read_inputs(config: TrainMILConfig, progress: Progress | None = None) -> MIL
     for path in (config.data_path, section.predict_path):
         if path is not None and section.kind == "smiles" and config.on_bad_smiles == "error":
             # Before conformers are computed, which takes minutes.
-            refuse_bad_smiles(path, section.smiles_column)
-    data = read_bags(config.data_path, section, config, progress=progress)
+            refuse_bad_smiles(path, section.smiles_column, config.read)
+    data = read_bags(config.data_path, section, config, progress=progress, read=config.read)
     split = split_bags(data, config)
     unseen = None
     if section.predict_path:
         # Its other columns, targets too, are no features of the model.
         same = with_features_of(section, data)
-        unseen = read_bags(section.predict_path, same, config, labelled=False, progress=progress)
+        unseen = read_bags(
+            section.predict_path,
+            same,
+            config,
+            labelled=False,
+            progress=progress,
+            read=config.read,
+        )
     names = [None if p is None else Path(p).name for p in (config.data_path, section.predict_path)]
     rows = TableRows.of_bags(
         data,
@@ -235,6 +241,9 @@ def train_and_write(
         interruptible(run, "mil"),
         tracking(config.tracking, path, config.model_dump(mode="json")) as tracker,
     ):
+        data = inputs.data
+        of = {"instances": list(data.feature_names_3d), "bags": list(data.feature_names_2d)}
+        run.log("features", **of)
         fitting = MILFitting(console, config, run, inputs, tracker)
         fitting.train()
         fitting.write()
@@ -346,10 +355,9 @@ class MILFitting:
     def write(self) -> None:
         """Evaluate, and write model, predictions, attention, metrics and report."""
         run, inputs, module = self._run, self._inputs, self._result.module
-        self._results = evaluate_bags(self._config, inputs, module)
+        # First of all: what took the hours must not wait for what can fail.
         files = [run.write_file(MODEL, module.save)]
-        names = {"instances": inputs.data.feature_names_3d, "bags": inputs.data.feature_names_2d}
-        run.write_json(FEATURES, {of: list(columns) for of, columns in names.items()})
+        self._results = evaluate_bags(self._config, inputs, module)
         write_rejected(run, inputs.rejected)
         self._write_attention(module)
         if inputs.unseen is not None:
@@ -360,7 +368,7 @@ class MILFitting:
             files.append(run.write_text(predictions_of_table("unseen", ".csv"), frame.write_csv()))
         epochs = len(self._result.records)
         self._page = write_results(run, self._results, "mil", inputs.notes, self._facts(), epochs)
-        for file in (*files, self._page):
+        for file in (*files, *([self._page] if self._page else [])):
             self._tracker.file(file)
 
     def _facts(self) -> dict[str, Any]:
@@ -417,7 +425,8 @@ class MILFitting:
         """Print the table of metrics and where the files are."""
         columns, rows = shown_rows(self._results.metrics["test"])
         self._console.print(metric_table(rows, columns, "Metrics by task, test bags"))
-        self._console.print(f"Report: {self._page}", highlight=False, soft_wrap=True)
+        if self._page is not None:
+            self._console.print(f"Report: {self._page}", highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -206,6 +207,12 @@ def mean_row(table: MetricTable, names: Sequence[str]) -> list[Any]:
     return ["mean over tasks", sum(score.n for score in table.tasks), *means]
 
 
+def against_baselines(results: Results) -> list[str]:
+    """Return what the reported split says of the model and the baselines beside it."""
+    found = results.more.get(results.reported, {}).get("baselines")
+    return [] if found is None else list(found.sentences)
+
+
 def write_results(
     run: RunFolder,
     results: Results,
@@ -213,7 +220,7 @@ def write_results(
     notes: Sequence[str],
     facts: Mapping[str, Any],
     epochs: int,
-) -> Path:
+) -> Path | None:
     """Write predictions, metrics and, from the folder alone, the page of the run.
 
     Parameters
@@ -233,8 +240,8 @@ def write_results(
 
     Returns
     -------
-    Path
-        The page.
+    Path or None
+        The page; None, with a warning, where it could not be drawn: the run is whole without it.
     """
     if results.calibration is not None:
         run.write_file(CALIBRATION, results.calibration.save)
@@ -243,4 +250,13 @@ def write_results(
     run.write_json(METRICS, results.record(kind, run.path.name, notes).to_dict())
     # Before the page, which reads facts and epochs from the log.
     run.log("finished", epochs=epochs, facts=dict(facts))
-    return run.write_text(REPORT, run_page(run.path, run.path.name))
+    try:
+        return run.write_text(REPORT, run_page(run.path, run.path.name))
+    except Exception as error:  # whatever a figure, a font or a name makes of it
+        run.log("no page", error=repr(error))
+        warnings.warn(
+            f"{REPORT}: not written ({type(error).__name__}: {error}). Model, predictions and"
+            f" metrics are; molpool-evaluate report --run {run.path} tries again.",
+            stacklevel=2,
+        )
+        return None

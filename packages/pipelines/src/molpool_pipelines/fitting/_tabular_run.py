@@ -19,13 +19,19 @@ from molpool_common import Float32Array, FloatArray, IntArray, RunFolder
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from molpool_pipelines.fitting._baselines import ReferenceRows, with_baselines
 from molpool_pipelines.fitting._blend_weights import blend_weights
 from molpool_pipelines.fitting._config import TrainTabularConfig, seconds_of
 from molpool_pipelines.fitting._inputs import Inputs, write_unseen
 from molpool_pipelines.fitting._intervals import distance_to
 from molpool_pipelines.fitting._loop import interruptible, metric_table
 from molpool_pipelines.fitting._predicted import PredictedRows
-from molpool_pipelines.fitting._results import results_of, shown_rows, write_results
+from molpool_pipelines.fitting._results import (
+    against_baselines,
+    results_of,
+    shown_rows,
+    write_results,
+)
 from molpool_pipelines.models import (
     WORDS,
     Blend,
@@ -64,8 +70,10 @@ def train_and_write(
         tracking(config.tracking, path, config.model_dump(mode="json")) as tracker,
     ):
         page = _fit_and_write(console, config, inputs, rows, run)
-        tracker.file(page)
-    console.print(f"Report: {page}", highlight=False, soft_wrap=True)
+        if page is not None:
+            tracker.file(page)
+    if page is not None:
+        console.print(f"Report: {page}", highlight=False, soft_wrap=True)
     return path
 
 
@@ -146,7 +154,7 @@ def featurising(console: Console) -> Iterator[Any]:
 
 def _fit_and_write(
     console: Console, config: TrainTabularConfig, inputs: Inputs, rows: TrainingRows, run: RunFolder
-) -> Path:
+) -> Path | None:
     kinds, tasks = inputs.task_types, rows.table.task_names
     found = _out_of_fold(console, config, rows, kinds)
     exact = exact_labels(rows.table.targets, rows.table.censoring)
@@ -162,6 +170,18 @@ def _fit_and_write(
     if len(inputs.tables.test):
         parts.append(_of_test(rows, inputs, blend))
     results = results_of(parts, kinds, level=config.level, limits=_limits(members))
+    if results.reported == "test":
+        results = with_baselines(
+            console,
+            run,
+            results,
+            ReferenceRows(rows.table, inputs.tables.test),
+            kinds,
+            config.baselines,
+            model="the blend" if len(found.names) > 1 else f"the {WORDS[found.names[0]]}",
+            seed=config.seed,
+            cache=config.data.cache_dir,
+        )
     write_rejected(run, inputs.rejected)
     saved = model.save(run.path / TABULAR_FOLDER)
     said = list(found.notes)
@@ -171,7 +191,7 @@ def _fit_and_write(
     page = write_results(run, results, "tabular", [*inputs.notes, *said], facts, 0)
     columns, shown = shown_rows(results.metrics[results.reported])
     console.print(metric_table(shown, columns, f"Metrics by task, {results.reported} molecules"))
-    for note in said:
+    for note in (*said, *against_baselines(results)):
         console.print(note, highlight=False)
     if inputs.unseen is not None:
         files = _write_unseen(run, inputs, model)

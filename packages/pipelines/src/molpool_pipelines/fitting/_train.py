@@ -10,13 +10,16 @@ from molpool_common import default_folder
 
 from molpool_pipelines.fitting._auto import choose
 from molpool_pipelines.fitting._config import (
-    CrossValidated,
     TrainAutoConfig,
     TrainChempropConfig,
     TrainMILConfig,
     TrainTabularConfig,
 )
-from molpool_pipelines.fitting._cross_validation import cross_validate, single_run
+from molpool_pipelines.fitting._cross_validation import (
+    cross_validate,
+    is_command,
+    single_run,
+)
 from molpool_pipelines.fitting._inputs import read_inputs, with_groups
 from molpool_pipelines.runs import (
     check_accelerator,
@@ -50,7 +53,7 @@ def train_chemprop(
     InputError, SamplingError, ChempropError, TaskAffinityError
         If table, configuration or folder are wrong; then nothing has been written.
     """
-    if isinstance(config, CrossValidated):
+    if is_command(config):
         if config.cv.folds is not None:
             return cross_validate(config, train_chemprop, name=name, arguments=arguments)
         config = single_run(config)
@@ -97,7 +100,7 @@ def train_tabular(
     InputError, FeatureError, ModelError
         If table, configuration or folder are wrong; then nothing has been written.
     """
-    if isinstance(config, CrossValidated):
+    if is_command(config):
         if config.cv.folds is not None:
             return cross_validate(config, train_tabular, name=name, arguments=arguments)
         config = single_run(config)
@@ -189,7 +192,7 @@ def train_mil(config: TrainMILConfig, *, name: str = "mil", arguments: Sequence[
     InputError, MILError, SamplingError
         If tables, configuration or folder are wrong; then nothing has been written.
     """
-    if isinstance(config, CrossValidated):
+    if is_command(config):
         if config.cv.folds is not None:
             return cross_validate(config, train_mil, name=name, arguments=arguments)
         config = single_run(config)

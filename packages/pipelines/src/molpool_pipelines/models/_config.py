@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from molpool_common import PATH, ConfigModel
+from molpool_common import PATH, ConfigModel, ReadConfig
 from pydantic import Field, field_validator
 
 from molpool_pipelines.tables import ON_BAD_SMILES, OnBadSmiles
@@ -36,8 +36,8 @@ class PredictConfig(ConfigModel):
     )
     data_path: Annotated[str | None, PATH] = Field(
         None,
-        description="table of molecules: CSV or TSV, gzipped or not, or Parquet; for a model over "
-        "bags of kind bags, a row per instance",
+        description="table of molecules: text, Parquet, Excel, SDF or SMILES, or - for standard "
+        "input; for a model over bags of kind bags, a row per instance",
     )
     output: Annotated[str | None, PATH] = Field(
         None,
@@ -75,6 +75,7 @@ class PredictConfig(ConfigModel):
         description="share of new molecules that intervals shall cover, for runs that left a "
         "calibration; several give columns TASK_lower_80, TASK_upper_80 and so on",
     )
+    read: ReadConfig = Field(default_factory=ReadConfig)
     applicability: ApplicabilityConfig = Field(default_factory=ApplicabilityConfig)
 
     @field_validator("level")

@@ -194,7 +194,7 @@ def predict_bags(config: PredictConfig, model: MILModel) -> pl.DataFrame:
     assert config.data_path is not None
     section = model.data.model_copy(update=_tables(config, model))
     tasks = MILConfig(task_kind=model.task_types[0])
-    bags = read_bags(config.data_path, section, tasks, labelled=False)
+    bags = read_bags(config.data_path, section, tasks, labelled=False, read=config.read)
     failed = {failure.row: failure for failure in bags.failures}
     total = len(bags) + len(failed)
     there = np.array([row for row in range(total) if row not in failed], dtype=np.int64)

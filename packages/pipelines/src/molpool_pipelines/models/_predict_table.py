@@ -97,9 +97,13 @@ class PredictedTable:
         named = wrong.select("row", "error").head(_FIRST - len(self.first_bad)).rows()
         # At most `_FIRST` over all chunks: head of 0 rows is empty.
         self.first_bad += [f"{row} ({reason})" for row, reason in named]
-        smiles = pl.col("SMILES") if "SMILES" in wrong.columns else pl.lit(None)
+        smiles = (
+            pl.col("SMILES")
+            if "SMILES" in wrong.columns
+            else pl.lit(None, dtype=pl.String).alias("SMILES")
+        )
         if wrong.height:
-            columns = ("row", "id", pl.lit(source), smiles, "error")
+            columns = ("row", "id", pl.lit(source).alias("source"), smiles, "error")
             self.rejected.append(rejected_rows(wrong.select(*columns).rows()))
         if "similarity" in frame.columns:
             self.far += int((frame["similarity"] < FAR).sum())
@@ -124,7 +128,9 @@ def predict_table(
     """
     model_path = Path(_given(config.model_dir, "--model-dir", "a saved model"))
     check_model_path(model_path)
-    table = TableFiles.find([_given(config.data_path, "--data-path", "a table of molecules")])
+    table = TableFiles.find(
+        [_given(config.data_path, "--data-path", "a table of molecules")], read=config.read
+    )
     path = table.files[0]
     # Features in tables are joined by id, which needs all of both tables at once.
     if reads_feature_tables(model_path):
@@ -142,7 +148,9 @@ def predict_table(
         torch.set_num_threads(config.threads)
     model = load_model(model_path)
     predictor = ChunkPredictor.from_config(config, model, model_path)
-    done = PredictedTable(output, len(model.task_names), model.n_members, note=predictor.note)
+    notes = [*table.notes(), *([predictor.note] if predictor.note else [])]
+    note = " ".join(notes) or None
+    done = PredictedTable(output, len(model.task_names), model.n_members, note=note)
     done.dropped = config.on_bad_smiles == "drop"
     done.task_names, done.task_types = model.task_names, model.task_types
     start = perf_counter()
@@ -366,10 +374,12 @@ class ChunkPredictor:
         if self.nearest is None and self.model.kind == "chemprop":
             # Featurising reads SMILES itself; only where it stops is it worth while to read them.
             read = _not_empty(smiles)
-            try:
-                return self._of_read(read, smiles, frame)
-            except ChempropError:
-                pass
+            # All that is wrong is named at once, not the empty ones alone.
+            if not (self.stop_at_bad and any(read.reasons)):
+                try:
+                    return self._of_read(read, smiles, frame)
+                except ChempropError:
+                    pass
         return self._of_read(_parsed(smiles), smiles, frame)
 
     def _of_read(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from molpool_common import LABELS, METRICS, OKABE_ITO, new_figure
 
-from molpool_pipelines.scores import CANNOT_TELL, Comparison, Pair
+from molpool_pipelines.scores import NOT_SIGNIFICANT, Comparison, Pair
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,7 +89,7 @@ def _differences(axes: Axes, found: Comparison, task: str, metric: str) -> None:
     for y, pair in enumerate(pairs):
         if pair.difference is None:
             continue
-        color = OPEN if pair.winner == CANNOT_TELL else BEST if pair.winner == pair.a else WORSE
+        color = OPEN if pair.winner == NOT_SIGNIFICANT else BEST if pair.winner == pair.a else WORSE
         if pair.low is not None and pair.high is not None:
             axes.plot([pair.low, pair.high], [y, y], color=color, linewidth=2)
         axes.plot(pair.difference, y, "o", color=color, markersize=5)
@@ -150,7 +150,7 @@ def _matrix(
 
 def stars(pair: Pair) -> str:
     """Return stars by the adjusted p-value of a significant difference, else a dot."""
-    if pair.winner == CANNOT_TELL:
+    if pair.winner == NOT_SIGNIFICANT:
         return "·"
     # The larger of both: a win needs both tests, so that stars follow the weaker evidence.
     p = max(pair.p_adjusted or 0.0, pair.p_guard or 0.0)

@@ -27,7 +27,7 @@ from molpool_pipelines.reports._comparison_figures import (
 from molpool_pipelines.reports._parts import page_figure
 from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores import (
-    CANNOT_TELL,
+    NOT_SIGNIFICANT,
     Comparison,
     Pair,
     families,
@@ -85,8 +85,8 @@ def _records(found: Comparison) -> Table:
     return Table(
         ["model", *(LABELS[metric] for metric in found.metrics)],
         rows,
-        caption=f"Wins – losses – {CANNOT_TELL}, over tasks and opponents; the mean over tasks is "
-        "not counted.",
+        caption=f"Wins – losses – {NOT_SIGNIFICANT}, over tasks and opponents; the mean over tasks "
+        "is not counted.",
     )
 
 
@@ -131,8 +131,8 @@ def _figures(found: Comparison) -> list[Part]:
                 metric,
                 differences_figure,
                 "Differences of {0} between models with their intervals, a panel per task.",
-                "Blue: the first model wins; orange: the second; grey: cannot tell. A grey band: "
-                "differences below the practical threshold.",
+                "Blue: the first model wins; orange: the second; grey: not significant. A grey "
+                "band: differences below the practical threshold.",
             ),
             _figure(
                 found,
@@ -141,7 +141,7 @@ def _figures(found: Comparison) -> list[Part]:
                 "Differences of {0} between all models as a matrix of colours, a panel per task.",
                 "{0} of the row less that of the column. Blue: the row is better; stars: the "
                 "difference is significant (p below 0.05, 0.01, 0.001 or the level asked for); a "
-                "dot: cannot tell.",
+                "dot: not significant.",
             ),
             _figure(
                 found,

@@ -313,7 +313,7 @@ def drawn_against_held(
         axes = figure.subplots()
         y = np.arange(len(names))
         axes.barh(y + 0.19, shares[0], 0.36, label="in the table", color="#9aa5b1")
-        axes.barh(y - 0.19, shares[1], 0.36, label="drawn", color=OKABE_ITO[0])
+        axes.barh(y - 0.19, shares[1], 0.36, label="sampled", color=OKABE_ITO[0])
         axes.set_yticks(y, names)
         axes.set_xlabel(f"share of all {what.split()[0]}, %")
         axes.grid(axis="y", visible=False)

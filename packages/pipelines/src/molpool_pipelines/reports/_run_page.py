@@ -142,6 +142,7 @@ def run_page(folder: Path, name: str, config: ReportConfig | None = None) -> str
     sections = [
         Section("Summary", _summary(run)),
         Section("Metrics by task", _metrics(run, Resampling(how.n_bootstrap, how.level, how.seed))),
+        *_baselines(run),
         *_ensemble(run, rows),
         *_groups(run),
         Section("Predicted against measured", figures.fits(rows, SPLITS[run.reported].lower())),
@@ -168,6 +169,36 @@ def _read(folder: Path) -> _Run:
         # would change kind.
         types = {task: of.type for task, of in metrics.of_reported.tasks.items()}
     return _Run(folder, read_predictions(folder, task_types=types), config, metrics)
+
+
+def _baselines(run: _Run) -> list[Section]:
+    """Return the run's model beside simple ones that were trained on the same rows."""
+    metrics = run.metrics
+    if metrics is None or not metrics.splits or metrics.of_reported.baselines is None:
+        return []
+    own, found = metrics.of_reported, metrics.of_reported.baselines
+    shown = {"regression": "ma_rae", "classification": "roc_auc"}
+    models = {"this run": own.tasks, **{name: of.tasks for name, of in found.models.items()}}
+    rows = [
+        [
+            task,
+            LABELS[shown[of.type]],
+            *(_of_model(m, task, shown[of.type]) for m in models.values()),
+        ]
+        for task, of in own.tasks.items()
+    ]
+    parts: list[Part] = [Text(line) for line in found.sentences]
+    parts.append(Table(["task", "metric", *models], rows))
+    said = (
+        f"Simple models on RDKit's descriptors and Morgan counts, trained on the same "
+        f"{found.trained_on:,} rows. They are saved under baselines/ and predict as any model does."
+    )
+    return [Section("Against simple models", [Text(said), *parts])]
+
+
+def _of_model(tasks: Mapping[str, Any], task: str, metric: str) -> float | None:
+    value = tasks[task].metrics.get(metric) if task in tasks else None
+    return None if value is None else value.value
 
 
 def _summary(run: _Run) -> list[Part]:

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-from molpool_common import InputError, listed, number_column, read_table
+from molpool_common import InputError, ReadConfig, listed, number_column, read_table
 from rt_ridge import CompoundClasses, CompoundDescriptors, check_ids
 
 from molpool_pipelines.tables import TableFiles
 
 
 def read_descriptors(
-    path: str, compound: str, names: Sequence[str] | None = None
+    path: str,
+    compound: str,
+    names: Sequence[str] | None = None,
+    *,
+    read: ReadConfig | None = None,
 ) -> CompoundDescriptors:
     """Read the descriptors of compounds; compounds that lack one are left out.
 
@@ -25,13 +29,15 @@ def read_descriptors(
         Column of the compound's id.
     names : sequence of str or None
         Columns, or patterns; None: ``descriptor_*``.
+    read : ReadConfig, optional
+        What is known of the file.
 
     Raises
     ------
     InputError, RTRidgeError
         If a column is missing, holds text, or a compound has several rows.
     """
-    table, frame = _compounds(path, "descriptors", compound)
+    table, frame = _compounds(path, "descriptors", compound, read)
     columns = table.matching(names or ["descriptor_*"], "descriptor_cols")
     repeated, counts = np.unique(frame[compound], return_counts=True)
     if (counts > 1).any():
@@ -48,7 +54,9 @@ def read_descriptors(
     return CompoundDescriptors.from_frame(complete, compound=compound, columns=columns)
 
 
-def read_classes(path: str, compound: str, column: str) -> CompoundClasses:
+def read_classes(
+    path: str, compound: str, column: str, *, read: ReadConfig | None = None
+) -> CompoundClasses:
     """Read the class of each compound; compounds without one are left out.
 
     Parameters
@@ -57,24 +65,28 @@ def read_classes(path: str, compound: str, column: str) -> CompoundClasses:
         CSV or Parquet, one row per compound.
     compound, column : str
         Columns of the compound's id and of its class: ids or names.
+    read : ReadConfig, optional
+        What is known of the file.
 
     Raises
     ------
     InputError, RTRidgeError
         If a column is missing, an id is invalid, or a compound has several rows.
     """
-    table, frame = _compounds(path, "classes", compound)
+    table, frame = _compounds(path, "classes", compound, read)
     table.require(column, "class_col")
     # dict.fromkeys: the class may be the compound itself.
     complete = frame.select(list(dict.fromkeys([compound, column]))).drop_nulls()
     return CompoundClasses.from_frame(complete, compound=compound, column=column)
 
 
-def _compounds(path: str, key: str, compound: str) -> tuple[TableFiles, pl.DataFrame]:
+def _compounds(
+    path: str, key: str, compound: str, read: ReadConfig | None
+) -> tuple[TableFiles, pl.DataFrame]:
     """Return a table of compounds, its ids checked."""
-    table = TableFiles.find([path], key)
+    table = TableFiles.find([path], key, read=read)
     table.require(compound, "compound_col")
-    frame = read_table(table.files[0])
+    frame = read_table(table.files[0], read, key=key)
     numbers = number_column(frame, compound, where=table.name)
     ids = check_ids(numbers.to_numpy(), f"column {compound!r} ({table.name})")
     return table, frame.with_columns(pl.Series(compound, ids))

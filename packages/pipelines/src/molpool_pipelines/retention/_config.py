@@ -16,6 +16,7 @@ from molpool_common import (
     ConfigModel,
     IdSpelling,
     InputError,
+    ReadConfig,
     RunFolder,
     absolute_paths,
     check_free,
@@ -173,7 +174,10 @@ def free_file(
 class DataConfig(ConfigModel):
     """The rows that a command reads."""
 
-    data: Paths = Field(default_factory=list, description="CSV or Parquet: files or quoted globs")
+    data: Paths = Field(
+        default_factory=list,
+        description="tables: text, Parquet, Excel; files or quoted patterns",
+    )
 
 
 class PrepareConfig(FolderConfig, DataConfig):
@@ -247,6 +251,7 @@ class PrepareConfig(FolderConfig, DataConfig):
         None, description="folder of a previous prepare whose ids and medians are used again"
     )
     seed: int = Field(0, ge=0, description="of the random draw of the cap")
+    read: ReadConfig = Field(default_factory=ReadConfig)
 
 
 class CalibrateConfig(ConfigModel):
@@ -305,7 +310,9 @@ class ModelConfig(RidgeConfig):
 
 
 class TableConfig(ConfigModel):
-    """Names of a table's columns."""
+    """Names of a table's columns, and how it is read."""
+
+    read: ReadConfig = Field(default_factory=ReadConfig)
 
     compound_col: str = Field("comp_id", description="column of the compound's id")
     parent_col: str | None = Field(

@@ -47,7 +47,7 @@ def uneven(table: TableFiles, patterns: Sequence[str]) -> dict[str, list[str]]:
     """Return the covariates that only some files have, by the file that lacks them."""
     if len(table.files) == 1:
         return {}
-    headers = {file: table_header(file, table.key) for file in table.files}
+    headers = {file: table_header(file, table.key, table.read) for file in table.files}
     names = list(dict.fromkeys(name for header in headers.values() for name in header))
     wanted = matching_covariates(TableFiles(table.files, names, table.key), patterns)
     lacking = {f.name: [n for n in wanted if n not in h] for f, h in headers.items()}
@@ -105,7 +105,7 @@ class CovariatePlan:
         if config.layout == "run_columns":
             # Every run is a column: what else a row says is of its compound.
             return cls([], {}, previous, [])
-        headers = {file: table_header(file, table.key) for file in table.files}
+        headers = {file: table_header(file, table.key, table.read) for file in table.files}
         union = list(dict.fromkeys(name for header in headers.values() for name in header))
         everywhere = TableFiles(table.files, union, table.key)
         found = matching_covariates(everywhere, config.covariates)
@@ -236,7 +236,8 @@ def centred(
         refuse_absent(absent, CENTER)
     earlier = {} if plan.previous is None else plan.previous.centers
     for name in dict.fromkeys(n for names in absent.values() for n in names):
-        center = earlier.get(name, frame[name].mean())
+        mean = frame.select(pl.col(name).cast(pl.Float64).mean()).item()
+        center: float | None = earlier.get(name, mean)
         if center is None:
             refuse_absent({f: [n for n in names if n == name] for f, names in absent.items()}, "")
         files = [file for file, names in absent.items() if name in names]

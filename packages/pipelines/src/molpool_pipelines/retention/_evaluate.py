@@ -156,7 +156,7 @@ class Evaluation:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             scored = [_scored(entry) for entry in content["artefacts"]]
-            counts = {key: int(content[key]) for key in _COUNTS}
+            rows, left_out, common = (int(content[key]) for key in _COUNTS)
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 "evaluation",
@@ -165,7 +165,8 @@ class Evaluation:
                 where=str(path),
             ) from None
         drift = path.with_name("drift.csv")
-        return cls(scored, **counts, drift=pl.read_csv(drift) if drift.is_file() else None)
+        known = pl.read_csv(drift) if drift.is_file() else None
+        return cls(scored, rows, left_out, common, known)
 
 
 _COUNTS = ("n_rows", "n_left_out", "n_common")
@@ -205,7 +206,7 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
         value is wrong, or no row is left.
     """
     artefacts = load_artefacts(config.artefacts)
-    table = TableFiles.find(config.data, "data")
+    table = TableFiles.find(config.data, "data", read=config.read)
     config = as_prepared(config, table)
     # Its default need not be in a user's table; without it there is no drift.
     run = config.run_col if config.run_col in table else None
@@ -294,7 +295,7 @@ def _descriptors(config: ScoreConfig, artefacts: Sequence[Artefact]) -> Compound
     names = list(dict.fromkeys(n for e in effects if e is not None for n in e.names))
     if config.descriptors is None or not names:
         return None
-    return read_descriptors(config.descriptors, config.compound_col, names)
+    return read_descriptors(config.descriptors, config.compound_col, names, read=config.read)
 
 
 def _drift(

@@ -142,7 +142,9 @@ def _lacking(table: TableFiles, names: Sequence[str]) -> str:
     """Return the files that lack one of some columns, of several files."""
     if len(table.files) == 1:
         return table.name
-    files = [f.name for f in table.files if set(names) - set(table_header(f, table.key))]
+    files = [
+        f.name for f in table.files if set(names) - set(table_header(f, table.key, table.read))
+    ]
     return listed(files)
 
 
@@ -259,7 +261,7 @@ class BatchReader:
             yield self.table, ()
             return
         for file in self.table.files:
-            header = table_header(file, self.table.key)
+            header = table_header(file, self.table.key, self.table.read)
             yield TableFiles([file], header, self.table.key), self.absent.get(file.name, ())
 
     def _batch(self, chunk: TableChunk, absent: Sequence[str] = ()) -> Batch:
@@ -326,7 +328,7 @@ class BatchReader:
 def _absent(table: TableFiles, artefacts: Sequence[Artefact]) -> dict[str, list[str]]:
     """Return the covariates that files lack, by file."""
     names = dict.fromkeys(n for a in artefacts for n in a.summaries.feature_names)
-    headers = {file.name: table_header(file, table.key) for file in table.files}
+    headers = {file.name: table_header(file, table.key, table.read) for file in table.files}
     lacking = {file: [n for n in names if n not in h] for file, h in headers.items()}
     return {file: names for file, names in lacking.items() if names}
 
@@ -448,14 +450,14 @@ def _inputs(config: PredictConfig) -> dict[str, list[Path]]:
     artefact = [] if config.artefact is None else [Path(config.artefact)]
     artefact += [path / COEFFICIENTS for path in artefact]
     descriptors = [] if config.descriptors is None else [Path(config.descriptors)]
-    data = TableFiles.find(config.data, "data").files
+    data = TableFiles.find(config.data, "data", read=config.read).files
     return {"data": data, "artefact": artefact, "descriptors": descriptors}
 
 
 def _open(config: PredictConfig) -> tuple[Artefact, BatchReader]:
     if config.artefact is None:
         raise InputError("artefact", expected="the run folder of a fit", found="none")
-    table = TableFiles.find(config.data, "data")
+    table = TableFiles.find(config.data, "data", read=config.read)
     artefact = Artefact.load(config.artefact)
     extra = [table.require(name, "keep_cols") for name in config.keep_cols]
     descriptors = None
@@ -465,7 +467,9 @@ def _open(config: PredictConfig) -> tuple[Artefact, BatchReader]:
             raise InputError(
                 "descriptors", expected="a fit with descriptors", found=f"{artefact.name} without"
             )
-        descriptors = read_descriptors(config.descriptors, config.compound_col, effect.names)
+        descriptors = read_descriptors(
+            config.descriptors, config.compound_col, effect.names, read=config.read
+        )
     reader = BatchReader(
         table,
         [artefact],

@@ -56,7 +56,7 @@ def prepare(config: PrepareConfig, progress: Progress = silent) -> Prepared:
     if previous is not None and previous.imputer is not None:
         # A model that was fitted with indicators of gaps needs them in every later table.
         config = config.model_copy(update={"missing_covariates": "run_median"})
-    table = TableFiles.find(config.data, "data")
+    table = TableFiles.find(config.data, "data", read=config.read)
     progress(f"Reading {table.name}")
     raw = read_raw(config, table, previous)
     if previous is not None:

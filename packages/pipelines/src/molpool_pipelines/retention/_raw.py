@@ -199,7 +199,9 @@ def _shown(table: TableFiles) -> str:
 def _has_target(config: PrepareConfig, table: TableFiles) -> bool:
     if config.target_col in table:
         return True
-    having = [f.name for f in table.files if config.target_col in table_header(f, table.key)]
+    having = [
+        f.name for f in table.files if config.target_col in table_header(f, table.key, table.read)
+    ]
     if having and config.missing_target != "keep":
         lacking = [f.name for f in table.files if f.name not in having]
         raise InputError(
@@ -249,7 +251,7 @@ class _Part:
     def read(
         cls, config: PrepareConfig, table: TableFiles, file: Path, plan: CovariatePlan
     ) -> _Part:
-        frame, where = read_table(file), file.name
+        frame, where = read_table(file, config.read, key=table.key), file.name
         values = [] if config.layout == "rows" else _value_columns(config, frame, file, plan)
         raw: dict[str, pl.Series] = {}
         for new, old in ((SPECIES, config.species_raw), (CLUSTER, config.cluster_raw)):

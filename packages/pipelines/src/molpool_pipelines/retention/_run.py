@@ -111,8 +111,8 @@ def _check(config: RunConfig) -> None:
                     key, expected=f"a table of them, for the model {name}", found="none"
                 )
     if config.train:
-        table = TableFiles.find(config.train, "train")
-        TableFiles.find(config.test, "test")
+        table = TableFiles.find(config.train, "train", read=config.read)
+        TableFiles.find(config.test, "test", read=config.read)
         for name in config.models:
             training_columns(_fit_config(config, Path(), name), table)
 

@@ -112,7 +112,7 @@ def read_training(config: FitConfig, progress: Progress = silent) -> Training:
     InputError, RTRidgeError
         If tables or configuration are wrong.
     """
-    table = TableFiles.find(config.data, "data")
+    table = TableFiles.find(config.data, "data", read=config.read)
     config = as_prepared(config, table)
     columns = training_columns(config, table)
     # For its checks: settings that contradict one another are refused before the rows are read.
@@ -185,9 +185,13 @@ def _read_compounds(
     descriptors = classes = None
     if config.descriptors is not None:
         columns = config.descriptor_cols
-        descriptors = read_descriptors(config.descriptors, config.compound_col, columns)
+        descriptors = read_descriptors(
+            config.descriptors, config.compound_col, columns, read=config.read
+        )
     if config.classes is not None:
-        classes = read_classes(config.classes, config.compound_col, config.class_col)
+        classes = read_classes(
+            config.classes, config.compound_col, config.class_col, read=config.read
+        )
     elif config.class_slopes != "none":
         raise InputError("classes", expected="a table of them, for class_slopes", found="none")
     return descriptors, classes
@@ -236,7 +240,7 @@ def _summed(
 ) -> SufficientStatistics:
     roles = statistics_roles(columns, features)
     if config.max_train_rows is None:
-        return SufficientStatistics.from_parquet(table.files, **roles)
+        return SufficientStatistics.from_parquet(table.files, read=config.read, **roles)
     # The rows of a trial fit into memory.
     chunks = [chunk.frame for chunk in table.chunks(columns.names, config.max_train_rows)]
     frame = pl.concat(chunks) if chunks else pl.DataFrame(schema=columns.names)

@@ -39,7 +39,7 @@ OWN_COLUMNS = frozenset(
 """Columns of tables of predictions that are of no task."""
 
 _TRUTH = " truth"
-_ENDINGS = (" predicted", "_sd", " modifier", " decision", _TRUTH)
+_ENDINGS = (" predicted", "_sd", LOWER, UPPER, " modifier", " decision", _TRUTH)
 
 LOSS_WEIGHT = "loss weight: "
 DRAW_WEIGHT = "draw weight: "

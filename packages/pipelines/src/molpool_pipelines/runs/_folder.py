@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from molpool_common import (
     MARKER,
@@ -19,11 +19,14 @@ from molpool_common import (
     absolute_paths,
     check_free,
     dump_config,
-    load_config,
+    read_yaml,
+    validate_config,
 )
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from molpool_pipelines.runs._tracking import TrackingConfig
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 CONFIG = "config.resolved.yaml"
 ENVIRONMENT = MARKER
@@ -34,11 +37,11 @@ MODEL = "model.pt"
 MODELS = "models"
 TABULAR_FOLDER = "model"
 CALIBRATION = "calibration.npz"
+BASELINE_MODELS = "baselines"
 METRICS = "metrics.json"
 PREDICTIONS = "predictions.parquet"
 SAMPLING = "sampling.parquet"
 TABLE_ROWS = "table_rows.parquet"
-FEATURES = "features.json"
 REPORT = "report.html"
 SPLIT_FILE = "splits.json"
 FOLD_SCORES = "folds.csv"
@@ -80,6 +83,59 @@ class RunConfig(ConfigModel):
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
 
 
+EARLIER = {"data.standardize": "none", "split.standardize": "none"}
+"""What runs did before there was a key for it, by key.
+
+A run that is resumed goes on as it began: one of 2026 compared salts as they were written.
+"""
+
+
+def earlier_settings(model: type[BaseModel], path: Path) -> dict[str, str]:
+    """Return what a stored configuration lacks and a run of its time did otherwise than today.
+
+    Parameters
+    ----------
+    model : type of BaseModel
+        What the configuration is read as.
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict of str to str
+        Value by dotted key.
+    """
+    stored = read_yaml(path).data
+    found = {}
+    for dotted, value in EARLIER.items():
+        section, key = dotted.split(".")
+        fields = model.model_fields
+        of = fields[section].annotation if section in fields else None
+        known = isinstance(of, type) and issubclass(of, BaseModel) and key in of.model_fields
+        if known and key not in (stored.get(section) or {}):
+            found[dotted] = value
+    return found
+
+
+def load_stored(model: type[ConfigT], path: Path) -> ConfigT:
+    """Read the configuration of a run folder as the run of its time understood it."""
+    document = read_yaml(path)
+    for dotted, value in earlier_settings(model, path).items():
+        section, key = dotted.split(".")
+        document.data[section] = {**(document.data.get(section) or {}), key: value}
+    return validate_config(model, document)
+
+
+def as_begun(config: ConfigT, folder: Path) -> ConfigT:
+    """Return a configuration that goes on in a folder with what was done there before its keys."""
+    file = folder / CONFIG
+    update = {}
+    for dotted, value in (earlier_settings(type(config), file) if file.is_file() else {}).items():
+        section, key = dotted.split(".")
+        update[section] = getattr(config, section).model_copy(update={key: value})
+    return config.model_copy(update=update)
+
+
 _OF_ONE_COMMAND = ("resume", "overwrite", "accept_changed_table", "save_dir", "tracking")
 """Keys that say nothing of what is trained."""
 
@@ -103,7 +159,7 @@ def check_folder(config: RunConfig, path: Path) -> None:
     RunFolder.resume(path)
     # A run that died before its configuration was written has nothing to compare with.
     if (path / CONFIG).is_file():
-        stored = load_config(type(config), path / CONFIG)
+        stored = load_stored(type(config), path / CONFIG)
         _check_same(stored, config, has_table_rows=(path / TABLE_ROWS).is_file())
 
 

@@ -64,6 +64,17 @@ class Stratum(MemberMetrics):
     n: int = Field(description="rows, or for labels tasks")
 
 
+class BaselineSet(ConfigModel):
+    """Simple models, trained on the rows of the run's own, beside it."""
+
+    trained_on: int = Field(description="training rows")
+    rows: str = Field(description="digest of the training rows")
+    models: dict[str, MemberMetrics] = Field(description="metrics by model")
+    sentences: list[str] = Field(
+        default_factory=list, description="of each task, the model against the best of them"
+    )
+
+
 class SplitMetrics(MemberMetrics):
     """What was found on one split."""
 
@@ -88,6 +99,7 @@ class SplitMetrics(MemberMetrics):
     classes: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="score: decisions and calibration of classes by task"
     )
+    baselines: BaselineSet | None = Field(None, description="what the model is held against")
     strata: list[Stratum] = Field(default_factory=list, description="score: metrics by stratum")
 
 

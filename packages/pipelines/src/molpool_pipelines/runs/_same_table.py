@@ -1,9 +1,10 @@
 """Whether a table is the one that a run was started with, and what has changed where it is not.
 
-`table_rows.parquet` holds digests of the rows that were read: of the molecule (its SMILES, its name
-and, of bags, its features), of the label of each task with its sign, and of what else counts (time,
-quality). The order of rows counts for nothing, as no split depends on it. The file holds no
-values, and tells which rows came, went or have another label.
+`table_rows.parquet` holds digests of the rows that were read: of the molecule (its SMILES and,
+where it has one, its name), of the label of each task with its sign, and of what else counts (time,
+quality, split; of bags weights and features). The order of rows counts for nothing, as no split but
+a given one depends on it. The file holds no values, and tells which rows came, went or have another
+label.
 """
 
 from __future__ import annotations
@@ -110,13 +111,18 @@ class TableRows:
             table.hold_out.tolist(),
             strict=True,
         )
+        other = [f"{q}\0{t}\0{h}" for q, t, h in extra]
+        for column in (table.given, table.series):
+            # Only where there is one: digests of earlier runs have none.
+            if column is not None:
+                other = [f"{text}\0{value}" for text, value in zip(other, column, strict=True)]
         return cls.of(
             table.origin,
             [f"{name}\0{smiles}" for name, smiles in zip(ids, table.smiles, strict=True)],
             table.targets,
             table.task_names,
             censoring=table.censoring,
-            other=[f"{q}\0{t}\0{h}" for q, t, h in extra],
+            other=other,
         )
 
     @classmethod
@@ -178,7 +184,8 @@ class TableRows:
         keys = [_KEY, "n"]
         added = after.join(before, on=keys, how="anti")
         gone = before.join(after, on=keys, how="anti")
-        both = before.join(after, on=keys, suffix=" now")
+        # Under the numbers that rows have now: that is the file that there is to look at.
+        both = after.join(before, on=keys, suffix=" before")
         found = [f"{len(added):,} rows added ({_named(added)})"] if len(added) else []
         found += [f"{len(gone):,} rows gone ({_named(gone)})"] if len(gone) else []
         for task in self.tasks:
@@ -186,13 +193,13 @@ class TableRows:
             if name not in after.columns:
                 found.append(f"task {task!r} gone")
                 continue
-            other = both.filter(pl.col(name) != pl.col(f"{name} now"))
+            other = both.filter(pl.col(name) != pl.col(f"{name} before"))
             if len(other):
                 found.append(f"{len(other):,} labels of {task!r} changed ({_named(other)})")
         found += [f"task {task!r} added" for task in now.tasks if task not in self.tasks]
-        other = both.filter(pl.col(_REST) != pl.col(f"{_REST} now"))
+        other = both.filter(pl.col(_REST) != pl.col(f"{_REST} before"))
         if len(other):
-            found.append(f"{len(other):,} times or qualities changed ({_named(other)})")
+            found.append(f"{len(other):,} times, qualities or splits changed ({_named(other)})")
         return found
 
     def _numbered(self) -> pl.DataFrame:

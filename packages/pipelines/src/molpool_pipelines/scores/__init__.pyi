@@ -20,7 +20,7 @@ from ._strata import Stratum as Stratum
 from ._strata import TrainingSet as TrainingSet
 from .comparison._aligned import aligned as aligned
 from .comparison._compare import compare_models as compare_models
-from .comparison._comparison import CANNOT_TELL as CANNOT_TELL
+from .comparison._comparison import NOT_SIGNIFICANT as NOT_SIGNIFICANT
 from .comparison._comparison import Comparison as Comparison
 from .comparison._comparison import Pair as Pair
 from .comparison._comparison import load_comparison as load_comparison

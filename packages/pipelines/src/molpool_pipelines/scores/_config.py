@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 import tyro
-from molpool_common import PATH, ConfigModel
+from molpool_common import PATH, ConfigModel, ReadConfig
 from pydantic import Field
 
 from molpool_pipelines.runs import ACCEPT_CHANGED_TABLE, ColumnsConfig
@@ -70,10 +70,11 @@ class ScoreConfig(ConfigModel):
         description="kind of single tasks; by default as the model says, or of a table that no "
         "model comes with, classification where all truth is 0 or 1",
     )
+    read: ReadConfig = Field(default_factory=ReadConfig)
     columns: ColumnsConfig = Field(default_factory=ColumnsConfig)
 
 
-METRICS_SHOWN = ("ma_rae", "mae", "rmse", "r2", "spearman", "average_precision", "roc_auc")
+DEFAULT_METRICS = ("ma_rae", "mae", "rmse", "r2", "spearman", "average_precision", "roc_auc")
 """Metrics that are compared unless others are asked for."""
 
 
@@ -111,7 +112,7 @@ class CompareConfig(ConfigModel):
     )
     overwrite: bool = Field(False, description="replace the comparison that is there")
     metrics: list[str] = Field(
-        list(METRICS_SHOWN),
+        list(DEFAULT_METRICS),
         description="what to compare by, each on the tasks of its kind; figures show the first",
     )
     split: str | None = Field(
@@ -169,4 +170,5 @@ class CompareConfig(ConfigModel):
         description="kind of single tasks; by default as the model says, or of a table that no "
         "model comes with, classification where all truth is 0 or 1",
     )
+    read: ReadConfig = Field(default_factory=ReadConfig)
     columns: ColumnsConfig = Field(default_factory=ColumnsConfig)

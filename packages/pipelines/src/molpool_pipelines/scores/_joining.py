@@ -15,11 +15,13 @@ import polars as pl
 from molpool_common import (
     BadSmiles,
     InputError,
+    ReadConfig,
     inchikeys,
     listed,
     parse_smiles,
     read_table,
     require_columns,
+    standardize,
 )
 
 from molpool_pipelines.runs import (
@@ -68,11 +70,14 @@ class Joining:
         What tells rows; auto: ids where both tables have them, else structures.
     on_bad_smiles : {"error", "drop", "keep"}
         What becomes of rows of the truth whose SMILES do not parse, where structures tell rows.
+    read : ReadConfig or None
+        What is known of the file of the truth.
     """
 
     columns: ColumnsConfig
     by: Join = "auto"
     on_bad_smiles: OnBadSmiles = "error"
+    read: ReadConfig | None = None
 
     def join(self, frame: pl.DataFrame, name: str, path: Path) -> Joined:
         """Return the rows of a table of truth with their predictions.
@@ -93,7 +98,7 @@ class Joining:
             has no prediction.
         """
         named = self.columns
-        truth = with_split(read_table(path), named.split)
+        truth = with_split(read_table(path, self.read), named.split)
         tasks = named.tasks or _shared(frame, truth, named, path.name)
         require_columns(truth, tasks, key="columns.tasks", where=path.name)
         pairs = self._pairs(frame, name, truth, path.name)
@@ -159,6 +164,7 @@ class Joining:
         if self.on_bad_smiles == "error":
             raise_bad_smiles(bad, len(texts), column, where)
         places = _prediction_places(frame, name, self.columns)
+        keys, n_parents = _with_parents(keys, texts, places, frame, self.columns)
         rows = [row for row, key in enumerate(keys) if key is not None]
         refuse_missing(
             [texts[row] for row in rows if keys[row] not in places], len(rows), column, name
@@ -169,6 +175,11 @@ class Joining:
         found = [places[key or ""] for key in taken]
         shared = sum(n for n in times.values() if n > 1)
         notes = [f"Predictions and {where} are joined by structure."]
+        if n_parents:
+            notes.append(
+                f"{n_parents} rows of {where} are joined by their parent, without counterions and "
+                "charges."
+            )
         if shared:
             kinds = sum(n > 1 for n in times.values())
             notes.append(
@@ -199,14 +210,23 @@ class _Pairs:
     rejected: pl.DataFrame
 
 
-def structure_keys(smiles: Sequence[str | None]) -> tuple[list[str | None], list[BadSmiles]]:
+def structure_keys(
+    smiles: Sequence[str | None], *, of_parents: bool = False
+) -> tuple[list[str | None], list[BadSmiles]]:
     """Return what is equal for equal structures, however written; None where there is none.
 
     Stereoisomers and isotopologues are different structures here: they have labels of their own.
+
+    Parameters
+    ----------
+    smiles : sequence of str or None, length N
+        The structures.
+    of_parents : bool
+        Whether a salt and its base are equal.
     """
     parsed = parse_smiles(smiles)
-    found = inchikeys([mol for mol in parsed.mols if mol is not None])
-    named = iter(found)
+    mols = [mol for mol in parsed.mols if mol is not None]
+    named = iter(inchikeys(standardize(mols, "parent" if of_parents else "none").mols))
     return [None if mol is None else next(named) for mol in parsed.mols], parsed.bad
 
 
@@ -232,6 +252,35 @@ def _by_row(frame: pl.DataFrame, name: str, truth: pl.DataFrame, where: str) -> 
     rows = list(range(truth.height))
     note = f"Predictions and {where} are joined by number of row, as asked for."
     return _Pairs(rows, rows, [note], None, rejected_rows([]))
+
+
+def _with_parents(
+    keys: list[str | None],
+    texts: Sequence[str | None],
+    places: dict[str, int],
+    frame: pl.DataFrame,
+    named: ColumnsConfig,
+) -> tuple[list[str | None], int]:
+    """Return keys of a truth, where there is no prediction of one that of the same parent's.
+
+    Only where one structure with a prediction has that parent: a salt and its base that are
+    predicted differently are two.
+    """
+    lacking = [r for r, key in enumerate(keys) if key is not None and key not in places]
+    if not lacking:
+        return keys, 0
+    rows = list(places.values())
+    predicted = frame[named.smiles].cast(pl.String).gather(rows).to_list()
+    of_parent: dict[str | None, list[str]] = {}
+    for parent, key in zip(structure_keys(predicted, of_parents=True)[0], places, strict=True):
+        of_parent.setdefault(parent, []).append(key)
+    new, n = list(keys), 0
+    parents, _ = structure_keys([texts[r] for r in lacking], of_parents=True)
+    for row, parent in zip(lacking, parents, strict=True):
+        candidates = of_parent.get(parent, [])
+        if len(candidates) == 1:
+            new[row], n = candidates[0], n + 1
+    return new, n
 
 
 def _prediction_places(frame: pl.DataFrame, name: str, named: ColumnsConfig) -> dict[str, int]:

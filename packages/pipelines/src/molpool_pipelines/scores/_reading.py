@@ -15,9 +15,11 @@ from molpool_common import (
     FloatArray,
     InputError,
     IntArray,
+    ReadConfig,
     TaskType,
     did_you_mean,
     listed,
+    measured_column,
     number_column,
     read_table,
     require_columns,
@@ -53,6 +55,7 @@ def read_predictions(
     model_types: Mapping[str, TaskType] | None = None,
     join: Join = "auto",
     on_bad_smiles: OnBadSmiles = "error",
+    read: ReadConfig | None = None,
 ) -> Predictions:
     """Read predictions and the truth of the same rows.
 
@@ -75,6 +78,8 @@ def read_predictions(
         What tells the rows of `truth`; auto: ids where both tables have them, else structures.
     on_bad_smiles : {"error", "drop", "keep"}
         What becomes of rows of `truth` whose SMILES do not parse, where structures tell rows.
+    read : ReadConfig, optional
+        What is known of the files.
 
     Raises
     ------
@@ -84,12 +89,12 @@ def read_predictions(
     """
     named = columns or ColumnsConfig()
     file, name = _located(Path(path))
-    frame = with_split(read_table(file), named.split)
+    frame = with_split(read_table(file, read), named.split)
     require_columns(frame, [named.id], key="columns.id", where=name)
     known = dict(model_types if model_types is not None else types_of_run(Path(path)))
     joined = None
     if truth is not None:
-        joined = Joining(named, join, on_bad_smiles).join(frame, name, Path(truth))
+        joined = Joining(named, join, on_bad_smiles, read).join(frame, name, Path(truth))
         frame = joined.frame
     found = predictions_of(frame, name, columns=named, task_types=task_types, model_types=known)
     if joined is None:
@@ -129,10 +134,11 @@ def predictions_of(
     named = columns or ColumnsConfig()
     frame = with_split(frame, named.split)
     tasks = _tasks(frame, named, name)
+    y, in_cells = _truth(frame, [truth_column_of(t, frame.columns) for t in tasks], name)
     signs = _signs(frame, tasks, named, name)
+    signs = in_cells if signs is None else np.where(signs == 0, in_cells, signs)
     # Bounds become missing labels: a metric of "< 5" against 4.2 would be arbitrary. Only their
     # count stays.
-    y = _matrix(frame, [truth_column_of(t, frame.columns) for t in tasks], name)
     exact = exact_labels(y, signs)
     kinds, notes = _kinds(exact, tasks, task_types or {}, model_types or {})
     found = Predictions(
@@ -234,6 +240,17 @@ def _numbers(frame: pl.DataFrame, column: str, where: str) -> IntArray | None:
 def _matrix(frame: pl.DataFrame, names: Sequence[str], where: str) -> FloatArray:
     columns = [number_column(frame, c, where=where).fill_null(np.nan).to_numpy() for c in names]
     return np.stack(columns, axis=1) if columns else np.empty((frame.height, 0))
+
+
+def _truth(
+    frame: pl.DataFrame, names: Sequence[str], where: str
+) -> tuple[FloatArray, NDArray[np.int8]]:
+    """Return measured values [N, T] and which of them are bounds, as their cells say."""
+    read = [measured_column(frame, c, where=where) for c in names]
+    if not read:
+        return np.empty((frame.height, 0)), np.empty((frame.height, 0), dtype=np.int8)
+    values = [column.values.fill_null(np.nan).to_numpy() for column in read]
+    return np.stack(values, axis=1), np.stack([column.signs for column in read], axis=1)
 
 
 def _some(frame: pl.DataFrame, names: Sequence[str], where: str) -> FloatArray | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from molpool_common import InputError, load_config
+from molpool_common import InputError
 
-from molpool_pipelines.runs import CONFIG
+from molpool_pipelines.runs import CONFIG, load_stored
 from molpool_pipelines.studies._kinds import StudyKind
 
 
@@ -29,10 +29,10 @@ def study_kind(name: str, folder: Path) -> StudyKind:
         from molpool_pipelines.studies.mil._config import HPOMILConfig
         from molpool_pipelines.studies.mil._problem import mil_kind
 
-        return mil_kind(load_config(HPOMILConfig, folder / CONFIG))
+        return mil_kind(load_stored(HPOMILConfig, folder / CONFIG))
     if name == "chemprop":
         from molpool_pipelines.studies.chemprop._config import HPOChempropConfig
         from molpool_pipelines.studies.chemprop._problem import chemprop_kind
 
-        return chemprop_kind(load_config(HPOChempropConfig, folder / CONFIG))
+        return chemprop_kind(load_stored(HPOChempropConfig, folder / CONFIG))
     raise InputError("--study-dir", expected="a study of chemprop or mil", found=repr(name))

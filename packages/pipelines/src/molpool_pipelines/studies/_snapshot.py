@@ -61,14 +61,36 @@ def identity(problem: Problem, seed: int) -> dict[str, Any]:
     }
 
 
+_LATER = {
+    "split_column": None,
+    "split_file": None,
+    "split_index": 0,
+    "test_path": None,
+    "split_overlap": "drop",
+    "group_column": None,
+    "standardize": "none",
+    "unlabelled_tasks": "error",
+    "split": None,
+}
+"""Keys of tables and splits that came after studies which go on, and what those did."""
+
+
+def _without_later(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in section.items() if k not in _LATER or v != _LATER[k]}
+
+
 def _content(identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a study is without where its files lie, whose content is in it as digests."""
+    if isinstance(identity.get("split"), dict):
+        identity = {**identity, "split": _without_later(identity["split"])}
     settings = dict(identity.get("settings", {}))
     if not settings:
         return dict(identity)
     settings.pop("data_path", None)
-    data = dict(settings.get("data", {}))
-    sources = [{k: v for k, v in s.items() if k != "path"} for s in data.get("sources", [])]
+    data = _without_later(settings.get("data", {}))
+    sources = [
+        {k: v for k, v in _without_later(s).items() if k != "path"} for s in data.get("sources", [])
+    ]
     settings["data"] = data | {"sources": sources}
     model = dict(settings.get("model", {}))
     if model.get("from_foundation"):
@@ -77,9 +99,25 @@ def _content(identity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def stored_identity(study: Study) -> dict[str, Any]:
-    """Return what a study was made as; earlier ones called a single task's error a mean."""
+    """Return what a study was made as, in the words of today.
+
+    Earlier ones called a single task's error a mean, and a weight that is sampled drawn.
+    """
     stored = dict(study.user_attrs[IDENTITY])
-    return stored | {"metric": "RAE"} if stored.get("metric") == "MA-RAE" else stored
+    metric = str(stored.get("metric"))
+    if metric == "MA-RAE" or (metric == "macro MA-RAE" and _has_one_task(stored)):
+        stored["metric"] = "RAE"
+    elif metric.endswith("(min_w drawn)"):
+        stored["metric"] = metric.replace("(min_w drawn)", "(min_w sampled)")
+        stored["study"] = {**stored["study"], "min_w": "sampled"}
+    return stored
+
+
+def _has_one_task(identity: Mapping[str, Any]) -> bool:
+    data = identity.get("data")
+    if identity.get("kind") != "mil" or not isinstance(data, Mapping):
+        return False
+    return len(data.get("target_columns") or identity.get("tasks") or ["label"]) == 1
 
 
 def open_study(
@@ -172,7 +210,11 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str 
     found: list[str] = []
     for key in [*before, *(k for k in now if k not in before)]:
         old, new = before.get(key), now.get(key)
-        if old == new and (key in before) == (key in now):
+        # A key that is null says as much as none: studies of before lack keys that came since.
+        if old == new:
+            continue
+        # A key that an earlier version did not have, and that says nothing.
+        if prefix.startswith("settings.") and key not in before and not new:
             continue
         # A parameter of the space is reported with all that it declares.
         if prefix != "space." and isinstance(old, dict) and isinstance(new, dict):

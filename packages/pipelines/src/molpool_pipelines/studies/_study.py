@@ -41,6 +41,7 @@ from molpool_pipelines.runs import (
     STUDY,
     Tracker,
     TrackingConfig,
+    as_begun,
     check_same_table,
     tracking,
     write_rejected,
@@ -370,6 +371,8 @@ def run_study(
     console = new_console()
     path = _folder(settings, name)
     check_folder(settings, path)
+    if not settings.overwrite:
+        config = as_begun(config, path)
     # Trials and best.yaml name the table in full too.
     config = absolute_paths(config)
     problem = make_problem(config)

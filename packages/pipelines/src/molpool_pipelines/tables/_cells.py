@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from molpool_common import InputError, did_you_mean, listed, parse_times, require_columns
+from molpool_common import (
+    InputError,
+    ReadConfig,
+    did_you_mean,
+    listed,
+    parse_times,
+    require_columns,
+)
 
 from molpool_pipelines.tables._table_config import DataConfig, OnBadSmiles, SourceConfig
 
@@ -33,6 +40,8 @@ class Wanted:
         Whether times must read as times; otherwise they may be names of any kind.
     target_key : str
         What named the targets, for messages.
+    read : ReadConfig or None
+        What is known of the files.
     """
 
     config: DataConfig
@@ -42,6 +51,7 @@ class Wanted:
     min_labels: int = 0
     check_times: bool = True
     target_key: str = "data.target_columns"
+    read: ReadConfig | None = None
 
     @property
     def strict(self) -> bool:

@@ -120,7 +120,7 @@ def _left(table: MoleculeTable, rows: Sequence[int], reason: str) -> pl.DataFram
     frame = origin.with_columns(
         smiles.alias("smiles"), smiles.alias("SMILES"), pl.lit(reason).alias("reason")
     )
-    return frame.select(table.dropped.columns).cast(dict(table.dropped.schema))
+    return frame.select(table.dropped.columns).cast(table.dropped.schema)
 
 
 def _of_file(table: MoleculeTable, config: DataConfig, path: Path) -> MoleculeTable:

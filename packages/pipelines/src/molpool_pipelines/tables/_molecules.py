@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,19 @@ from molpool_common import (
     FloatArray,
     InputError,
     IntArray,
+    Measured,
+    ReadConfig,
     SignArray,
     cache_folder,
     did_you_mean,
     listed,
-    number_column,
+    measured_column,
+    open_table,
     parse_smiles,
     read_table,
     require_columns,
     stack,
+    text_column,
 )
 from molpool_common import MoleculeTable as MoleculeTable
 
@@ -67,6 +71,7 @@ def load_molecules(
     on_bad_smiles: OnBadSmiles = "error",
     min_labels: int = 2,
     check_times: bool = True,
+    read: ReadConfig | None = None,
 ) -> MoleculeTable:
     """Read, check, convert and stack the tables that a configuration names.
 
@@ -87,6 +92,8 @@ def load_molecules(
         Fewest labels that a task may have.
     check_times : bool
         Whether times must read as times; otherwise they may be names of any kind.
+    read : ReadConfig, optional
+        What is known of the files.
 
     Returns
     -------
@@ -99,6 +106,7 @@ def load_molecules(
         several things, all of which it names.
     """
     wanted = Wanted(config, quality_column, qualities, on_bad_smiles, min_labels, check_times)
+    wanted = replace(wanted, read=read)
     return load_sources(config.tables(data_path), wanted)
 
 
@@ -109,8 +117,15 @@ def load_sources(sources: Sequence[SourceConfig], wanted: Wanted) -> MoleculeTab
     parts = [reading.source(source) for source in sources]
     reading.check_labels()
     reading.faults.check()
-    table = stack([part for part in parts if part is not None])
+    tables = [part for part in parts if part is not None]
+    table = stack(tables if len(tables) == 1 else [_with_source(table) for table in tables])
     return with_given_split(table, wanted.config)
+
+
+def _with_source(table: MoleculeTable) -> MoleculeTable:
+    """Return a table whose notes say which of several it is."""
+    name = table.origin["source"][0] if len(table) else "a source"
+    return replace(table, notes=tuple(f"{name}: {note}" for note in table.notes))
 
 
 @dataclass(frozen=True)
@@ -127,17 +142,20 @@ class _Table:
         What messages call it.
     columns : list of ColumnSource or None, length T
         The column of each target, None where it has none.
+    notes : list of str
+        How it was read.
     """
 
     source: SourceConfig
     frame: pl.DataFrame
     where: str
     columns: list[ColumnSource | None]
+    notes: list[str]
 
     @property
     def smiles(self) -> list[str | None]:
         """SMILES of each row."""
-        return self.frame[self.source.smiles_column].cast(pl.String).to_list()
+        return text_column(self.frame, self.source.smiles_column, where=self.where).to_list()
 
     @property
     def ids(self) -> pl.Series:
@@ -155,16 +173,16 @@ class _Cells:
     ----------
     rows : Series
         Their numbers, from 1 below the header.
-    numbers : list of ndarray or None, length T
-        Values of each target as the table has them; None where it has none.
+    numbers : list of Measured or None, length T
+        Values of each target as the table has them, and which are bounds; None where it has none.
     signs : list of ndarray or None, length T
-        Censoring of each target, where a column says it.
+        Censoring of each target, where its cells or a column of signs say it.
     quality, times, given, series : list or None
         Where they are asked for.
     """
 
     rows: pl.Series
-    numbers: list[FloatArray | None]
+    numbers: list[Measured | None]
     signs: list[SignArray | None]
     quality: list[str] | None
     times: list[Any] | None
@@ -200,8 +218,9 @@ class Reading:
         """Return the table of one source; None where it has faults."""
         before = len(self.faults)
         self._sources += 1
-        frame, where = _read_source(source)
-        table = _Table(source, frame, where, [source.column_for(t) for t in self._tasks])
+        frame, where, notes = _read_source(source, self.wanted.read)
+        columns = [source.column_for(t) for t in self._tasks]
+        table = _Table(source, frame, where, columns, notes)
         self._require(table)
         # Where every row must be right, cells are looked at before minutes of parsing.
         every = np.arange(frame.height)
@@ -212,7 +231,12 @@ class Reading:
             return None
         config = self.wanted.config
         cache = cache_folder(config.cache_dir)
-        found = identify(table.smiles, cache, how=config.standardize)
+        smiles: list[str | None] = []
+        with self.faults.catching():
+            smiles = table.smiles
+        if not smiles:
+            return None
+        found = identify(smiles, cache, how=config.standardize)
         with self.faults.catching():
             _check_smiles(found, source.smiles_column, where, self.wanted.on_bad_smiles)
         parsed = np.flatnonzero(found.blocks != "")
@@ -228,7 +252,7 @@ class Reading:
 
     def _count(self, cells: _Cells | None) -> None:
         if cells is not None:
-            counts = [0 if n is None else int(np.isfinite(n).sum()) for n in cells.numbers]
+            counts = [0 if n is None else n.values.count() for n in cells.numbers]
             self._labels += np.array(counts, dtype=np.int64)
         self._counted += cells is not None
 
@@ -279,22 +303,26 @@ class Reading:
         with self.faults.catching():
             series = series_cells(part, table.source, self.wanted.config, table.where)
         numbers = self._numbers(part, table, rows)
-        signs = self._signs(part, table, rows)
+        signs = self._signs(part, table, numbers, rows)
         return _Cells(rows, numbers, signs, quality, times, given, series)
 
-    def _numbers(
-        self, part: pl.DataFrame, table: _Table, rows: pl.Series
-    ) -> list[FloatArray | None]:
-        found: list[FloatArray | None] = [None] * len(self._tasks)
+    def _numbers(self, part: pl.DataFrame, table: _Table, rows: pl.Series) -> list[Measured | None]:
+        found: list[Measured | None] = [None] * len(self._tasks)
         for t, (task, column) in enumerate(zip(self._tasks, table.columns, strict=True)):
             if column is not None and column.column in part.columns:
                 with self._of_task(task):
-                    numbers = number_column(part, column.column, where=table.where, rows=rows)
-                    found[t] = numbers.fill_null(np.nan).to_numpy().astype(np.float64)
+                    found[t] = measured_column(part, column.column, where=table.where, rows=rows)
         return found
 
-    def _signs(self, part: pl.DataFrame, table: _Table, rows: pl.Series) -> list[SignArray | None]:
-        found: list[SignArray | None] = [None] * len(self._tasks)
+    def _signs(
+        self,
+        part: pl.DataFrame,
+        table: _Table,
+        numbers: Sequence[Measured | None],
+        rows: pl.Series,
+    ) -> list[SignArray | None]:
+        in_cells = [None if one is None or not one.signs.any() else one.signs for one in numbers]
+        found: list[SignArray | None] = list(in_cells)
         modifiers: list[str | None] = [None] * len(self._tasks)
         with self.faults.catching():
             modifiers = _modifiers(table)
@@ -302,8 +330,10 @@ class Reading:
             if column is not None and (modifier := modifiers[t]) is not None:
                 with self._of_task(task):
                     signs = read_signs(part, modifier, where=table.where, rows=rows)
-                    # A conversion that falls turns an upper bound into a lower one.
-                    found[t] = -signs if reverses_order(column.transform) else signs
+                    found[t] = _both(signs, in_cells[t], column.column, modifier, table, rows)
+            # A conversion that falls turns an upper bound into a lower one.
+            if column is not None and (own := found[t]) is not None:
+                found[t] = -own if reverses_order(column.transform) else own
         return found
 
     def _converted(self, table: _Table, cells: _Cells, masses: FloatArray) -> FloatArray:
@@ -317,7 +347,7 @@ class Reading:
                 continue
             with self._of_task(self._tasks[t]):
                 targets[:, t] = transform(
-                    numbers,
+                    numbers.values.fill_null(np.nan).to_numpy(),
                     column.transform,
                     molar_mass=of_rows,
                     name=column.column,
@@ -356,7 +386,41 @@ def _molecules(
         given=cells.given,
         n_as_given=len(found.as_given),
         columns=tuple(table.frame.columns),
+        notes=(*table.notes, *_interpreted(table, cells)),
     )
+
+
+def _interpreted(table: _Table, cells: _Cells) -> list[str]:
+    """Return what of the targets' cells was no plain number, counted."""
+    return [
+        f"{column.column}: {note}."
+        for column, numbers in zip(table.columns, cells.numbers, strict=True)
+        if column is not None and numbers is not None
+        for note in numbers.notes
+    ]
+
+
+def _both(
+    signs: SignArray,
+    in_cells: SignArray | None,
+    column: str,
+    modifier: str,
+    table: _Table,
+    rows: pl.Series,
+) -> SignArray:
+    """Return the censoring that cells and their column of signs say, which may not contradict."""
+    if in_cells is None:
+        return signs
+    bad = np.flatnonzero(in_cells * signs < 0).tolist()
+    if bad:
+        raise InputError(
+            f"column {modifier!r}",
+            expected=f"the signs that stand in {column!r}",
+            found=f"another in row {rows[bad[0]]}",
+            where=table.where,
+            hint=f"Rows: {listed([rows[i] for i in bad])}." if len(bad) > 1 else None,
+        )
+    return np.where(signs == 0, in_cells, signs).astype(np.int8)
 
 
 def _modifiers(table: _Table) -> list[str | None]:
@@ -391,11 +455,11 @@ def _censoring(cells: _Cells, shape: tuple[int, ...]) -> SignArray | None:
     return censoring
 
 
-def refuse_bad_smiles(path: str | Path, column: str) -> None:
+def refuse_bad_smiles(path: str | Path, column: str, read: ReadConfig | None = None) -> None:
     """Raise `InputError` where a SMILES of a table does not parse, naming the rows."""
-    frame, where = read_table(path), Path(path).name
+    frame, where = read_table(path, read), Path(path).name
     require_columns(frame, [column], key="data.smiles_column", where=where)
-    smiles = frame[column].cast(pl.String).to_list()
+    smiles = text_column(frame, column, where=where).to_list()
     raise_bad_smiles(parse_smiles(smiles).bad, len(smiles), column, where)
 
 
@@ -423,14 +487,18 @@ def _check_smiles(found: Identities, column: str, where: str, on_bad: OnBadSmile
         )
 
 
-def _read_source(source: SourceConfig) -> tuple[pl.DataFrame, str]:
-    """Return the table of a source and the name by which messages call it."""
+def _read_source(
+    source: SourceConfig, read: ReadConfig | None
+) -> tuple[pl.DataFrame, str, list[str]]:
+    """Return the table of a source, the name by which messages call it, and how it was read."""
     if source.dataset == DEMO:
         from molpool_pipelines.demo import build_demo
 
-        return build_demo(), DEMO
+        return build_demo(), DEMO, []
     path = Path(source.path) if source.path else locate(source.dataset or "", source.file)
-    return read_table(path), path.name
+    frame, reading = open_table(path, read)
+    where = "standard input" if str(path) == "-" else path.name
+    return frame, where, reading.sentences()
 
 
 def _too_few(name: str, n: int, least: int) -> InputError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 import tyro
-from molpool_common import PATH, ConfigModel, InputError, short_flag
+from molpool_common import PATH, ConfigModel, InputError, ReadConfig, short_flag
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 SplitType = Literal["random", "scaffold", "time", "cluster", "stratified"]
@@ -181,6 +181,9 @@ class DataConfig(ConfigModel):
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"expected distinct names, found twice {', '.join(twice)}")
+        # A name goes into tables, pages and logs, where one of nothing would look like a fault.
+        if any(not name.strip() for name in names):
+            raise ValueError("expected names, found an empty one; name the column in the table")
         return names
 
     @field_validator("split_ratios")
@@ -296,7 +299,7 @@ class TableConfig(ConfigModel):
     """The molecules of a command that trains: where they are, and what their tasks are."""
 
     data_path: Annotated[str | None, PATH] = Field(
-        None, description="table of molecules: CSV, TSV or Parquet"
+        None, description="table of molecules: text, Parquet, Excel, SDF or SMILES"
     )
     on_bad_smiles: OnBadSmiles = Field("error", description=ON_BAD_SMILES)
     duplicates: Literal["error", "mean", "median", "keep"] = Field(
@@ -311,4 +314,5 @@ class TableConfig(ConfigModel):
     task_types: dict[str, TaskType] = Field(
         default_factory=dict, description="kind of single tasks, by name; goes before task_type"
     )
+    read: ReadConfig = Field(default_factory=ReadConfig)
     data: DataConfig = Field(default_factory=DataConfig)

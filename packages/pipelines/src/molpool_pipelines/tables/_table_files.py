@@ -6,7 +6,6 @@ One file is what prediction reads; retention times come in many. What is read an
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -18,11 +17,14 @@ import polars as pl
 from molpool_common import (
     CHUNK_ROWS,
     InputError,
-    check_file,
+    ReadConfig,
     did_you_mean,
+    expand_tables,
     listed,
     table_chunks,
     table_header,
+    table_reading,
+    text_column,
 )
 
 _SURVEY_ROWS = 65_536
@@ -62,22 +64,33 @@ class TableFiles:
         Names that all of them have, in the order of the first.
     key : str
         The configuration key that named them, for messages.
+    read : ReadConfig or None
+        What is known of them.
     """
 
     files: list[Path]
     columns: list[str]
     key: str = "data_path"
+    read: ReadConfig | None = None
 
     @classmethod
-    def find(cls, paths: Sequence[str | Path], key: str = "data_path") -> TableFiles:
+    def find(
+        cls,
+        paths: Sequence[str | Path],
+        key: str = "data_path",
+        *,
+        read: ReadConfig | None = None,
+    ) -> TableFiles:
         """Return the files that names and globs stand for, their headers read.
 
         Parameters
         ----------
         paths : sequence of str or Path
-            CSV or TSV, gzipped or not, or Parquet; the files of a glob come in order of name.
+            Tables of any format; the files of a glob come in order of name.
         key : str
             The configuration key that names them, for messages.
+        read : ReadConfig, optional
+            What is known of them.
 
         Raises
         ------
@@ -86,12 +99,12 @@ class TableFiles:
         """
         if not paths:
             raise InputError(key, expected="at least one file or glob", found="none")
-        files = [file for path in paths for file in _expanded(str(path), key)]
-        headers = [table_header(file, key) for file in files]
+        files = [file for path in paths for file in expand_tables(path, key)]
+        headers = [table_header(file, key, read) for file in files]
         # Files of one laboratory differ in columns that nothing reads; those that are read are
         # required by name later.
         shared = set(headers[0]).intersection(*headers[1:])
-        return cls(files, [name for name in headers[0] if name in shared], key)
+        return cls(files, [name for name in headers[0] if name in shared], key, read)
 
     def __contains__(self, column: object) -> bool:
         return column in self.columns
@@ -101,6 +114,17 @@ class TableFiles:
         """What messages call it."""
         more = len(self.files) - 1
         return self.files[0].name + (f" and {more} more" if more else "")
+
+    def notes(self) -> list[str]:
+        """Return what files were found, and how they are read, where that is worth a word."""
+        many = len(self.files) > 1
+        found = f"{len(self.files)} files: {listed([file.name for file in self.files])}."
+        said = [
+            f"{file.name}: {sentence}" if many else sentence
+            for file in self.files
+            for sentence in table_reading(file, self.read, key=self.key).sentences()
+        ]
+        return [*([found] if many else []), *said]
 
     def require(self, column: str, key: str) -> str:
         """Return `column`, or raise `InputError` naming the key and the nearest column."""
@@ -172,7 +196,7 @@ class TableFiles:
         left = most
         for file in self.files:
             first_row = 1
-            for frame in table_chunks(file, wanted, rows, self.key):
+            for frame in table_chunks(file, wanted, rows, self.key, self.read):
                 chunk = frame if left is None else frame.head(left)
                 yield TableChunk(chunk, file.name, first_row)
                 # Of the uncut frame; rows count from 1 in each file.
@@ -190,7 +214,8 @@ class TableFiles:
         parts: list[pl.DataFrame] = []
         waiting = 0
         for chunk in self.chunks(names, rows=rows):
-            parts.append(chunk.frame.with_columns(pl.all().cast(pl.String)))
+            columns = [text_column(chunk.frame, c, where=chunk.where) for c in chunk.frame.columns]
+            parts.append(pl.DataFrame(columns))
             waiting += chunk.frame.height
             if waiting >= rows:
                 # Once per frame: joining at every chunk would copy the rows again and again.
@@ -199,19 +224,6 @@ class TableFiles:
                 parts, waiting = [joined.slice(rows)], waiting - rows
         if waiting:
             yield pl.concat(parts)
-
-
-def _expanded(text: str, key: str) -> list[Path]:
-    # A name with brackets may be a file rather than a pattern.
-    if Path(text).is_file() or not _WILD & set(text):
-        check_file(Path(text), key)
-        return [Path(text)]
-    found = [path for path in sorted(map(Path, glob.glob(text))) if path.is_file()]
-    if not found:
-        raise InputError(
-            key, expected="a pattern that matches a file", found=f"nothing at {text!r}"
-        )
-    return found
 
 
 def survey(table: TableFiles, column: str, *, distinct: bool) -> int:

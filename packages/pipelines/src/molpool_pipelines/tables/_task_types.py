@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Literal, Protocol
+
 import numpy as np
 from molpool_common import BoolArray, InputError, MoleculeTable, did_you_mean
 
-from molpool_pipelines.tables._table_config import TableConfig, TaskType
+from molpool_pipelines.tables._table_config import TaskType
 
 
-def find_task_types(config: TableConfig, table: MoleculeTable) -> tuple[TaskType, ...]:
+class KindsConfig(Protocol):
+    """What a configuration says of the kinds of its tasks."""
+
+    task_type: Literal["auto", "regression", "classification"]
+    task_types: dict[str, TaskType]
+
+
+def find_task_types(config: KindsConfig, table: MoleculeTable) -> tuple[TaskType, ...]:
     """Return the kind of each task of a table.
 
     Parameters
     ----------
-    config : TableConfig
+    config : TableConfig or other
         ``task_types`` by name, before ``task_type`` for all.
     table : MoleculeTable
         With T tasks; one whose labels are all 0 or 1 is classification, where nothing is said.
@@ -44,7 +53,7 @@ def find_task_types(config: TableConfig, table: MoleculeTable) -> tuple[TaskType
     return kinds
 
 
-def _kind(config: TableConfig, name: str, has_other: bool) -> TaskType:
+def _kind(config: KindsConfig, name: str, has_other: bool) -> TaskType:
     if name in config.task_types:
         return config.task_types[name]
     if config.task_type != "auto":

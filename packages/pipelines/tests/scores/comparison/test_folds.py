@@ -15,7 +15,7 @@ from molpool_common import METRICS, InputError
 from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores._config import CompareConfig
 from molpool_pipelines.scores.comparison._compare import compare_models
-from molpool_pipelines.scores.comparison._comparison import CANNOT_TELL
+from molpool_pipelines.scores.comparison._comparison import NOT_SIGNIFICANT
 from molpool_pipelines.scores.comparison._folds import (
     check_assumptions,
     compare_on_folds,
@@ -63,7 +63,7 @@ def test_p_values_are_tukeys_and_the_guards() -> None:
     ]
     np.testing.assert_allclose([p.p_guard or np.nan for p in pairs], holm(raw))
     np.testing.assert_allclose([p.p_adjusted or np.nan for p in pairs], [tukey.p[x] for x in at])
-    assert [p.winner for p in pairs] == [CANNOT_TELL, "good", "alike"]
+    assert [p.winner for p in pairs] == [NOT_SIGNIFICANT, "good", "alike"]
 
 
 def test_guard_can_be_put_away() -> None:
@@ -74,8 +74,8 @@ def test_guard_can_be_put_away() -> None:
     free = compare_on_folds(data, CHOSEN, replace(SETTINGS, guard=False)).pairs
     alone = [p for p in guarded if p.reason == "Tukey's test alone"]
     assert alone
-    assert {p.winner for p in alone} == {CANNOT_TELL}
-    told = {(p.task, p.metric) for p in free if p.winner != CANNOT_TELL}
+    assert {p.winner for p in alone} == {NOT_SIGNIFICANT}
+    told = {(p.task, p.metric) for p in free if p.winner != NOT_SIGNIFICANT}
     assert {(p.task, p.metric) for p in alone} <= told
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from molpool_common import METRICS, mae, resampled_scores, spearman
 from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores.comparison._comparison import (
-    CANNOT_TELL,
+    NOT_SIGNIFICANT,
     Pair,
     Value,
     practical_verdict,
@@ -73,7 +73,7 @@ def test_who_wins_follows_the_direction_of_the_metric() -> None:
     for task, metric in (("LogD", "ma_rae"), ("LogD", "spearman"), (MACRO, "ma_rae")):
         assert pair(pairs, task, metric, "good", "poor").winner == "good"
         assert pair(pairs, task, metric, "alike", "poor").winner == "alike"
-    assert pair(pairs, "KSOL", "ma_rae", "good", "alike").winner == CANNOT_TELL
+    assert pair(pairs, "KSOL", "ma_rae", "good", "alike").winner == NOT_SIGNIFICANT
 
 
 def test_p_values_are_adjusted_over_the_pairs_of_a_task_and_metric() -> None:
@@ -114,7 +114,7 @@ def test_a_handful_of_labels_is_not_judged() -> None:
     few = [replace(m, y_true=y) for m in models]
     values, pairs = compared(pair_rows(few, NAMES))
     one = pair(pairs, "LogD", "ma_rae", "good", "poor")
-    assert one.winner == CANNOT_TELL
+    assert one.winner == NOT_SIGNIFICANT
     assert one.reason == "12 labels, fewer than 20"
     assert one.difference is not None
     of_mean = [v for v in values if (v.task, v.metric) == (MACRO, "ma_rae")]
@@ -150,8 +150,8 @@ def test_undefined_metrics_are_left_out_and_said() -> None:
         (-0.3, -0.11, "relevant"),
         (-0.1, 0.1, "negligible"),
         (0.01, 0.05, "negligible"),
-        (0.05, 0.3, "cannot tell"),
-        (-0.3, 0.3, "cannot tell"),
+        (0.05, 0.3, "inconclusive"),
+        (-0.3, 0.3, "inconclusive"),
     ],
 )
 def test_practical_side(low: float, high: float, side: str) -> None:
@@ -163,7 +163,7 @@ def test_practical_side(low: float, high: float, side: str) -> None:
 def test_identical_models() -> None:
     good = predictions("good")
     _, pairs = compared(pair_rows([good, good], ["one", "two"]))
-    assert {p.winner for p in pairs} == {CANNOT_TELL}
+    assert {p.winner for p in pairs} == {NOT_SIGNIFICANT}
     assert {p.p for p in pairs if p.p is not None} == {1.0}
 
 

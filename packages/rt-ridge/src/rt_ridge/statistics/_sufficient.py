@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from molpool_common import BoolArray, FloatArray, IntArray
+from molpool_common import BoolArray, FloatArray, IntArray, ReadConfig
 
 from rt_ridge._errors import RTRidgeError, listed
 from rt_ridge._npz import Arrays, read_npz, write_npz
@@ -164,18 +164,20 @@ class SufficientStatistics:
         features: FeatureMap | None = None,
         threads: int | None = None,
         chunk_rows: int = CHUNK_ROWS,
+        read: ReadConfig | None = None,
     ) -> SufficientStatistics:
         """Sum up Parquet or CSV files, in memory that does not grow with the number of rows.
 
         Parameters
         ----------
         paths : path, glob, or iterable of them
-            ``.parquet`` or ``.pq`` is read as Parquet, anything else as CSV (``.tsv`` parted by
-            tabs; also gzipped).
+            Parquet, text of any separator and encoding, compressed or not, or Excel.
         covariates, group, compound, parent, target, features, threads
             As in `from_frame`.
         chunk_rows : int
             Rows in memory at a time, for each thread and one more.
+        read : ReadConfig, optional
+            What is known of the files.
 
         Raises
         ------
@@ -185,7 +187,7 @@ class SufficientStatistics:
         columns = Columns.of(
             covariates, group=group, compound=compound, parent=parent, target=target
         )
-        return cls._of(file_chunks(paths, columns, chunk_rows), columns, features, threads)
+        return cls._of(file_chunks(paths, columns, chunk_rows, read), columns, features, threads)
 
     @classmethod
     def _of(

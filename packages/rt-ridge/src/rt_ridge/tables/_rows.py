@@ -5,7 +5,6 @@ A frame, or Parquet and CSV files; every column that is used is checked, row by 
 
 from __future__ import annotations
 
-import glob
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from molpool_common import FloatArray, IntArray
+from molpool_common import FloatArray, IntArray, ReadConfig
 
 from rt_ridge._errors import RTRidgeError, did_you_mean, listed
 from rt_ridge.tables._keys import check_ids
@@ -145,26 +144,29 @@ def frame_chunks(frame: Any, columns: Columns, size: int = CHUNK_ROWS) -> Iterat
         yield Chunk(frame.slice(first, size), where, first + 1)
 
 
-def file_chunks(paths: Paths, columns: Columns, size: int = CHUNK_ROWS) -> Iterator[Chunk]:
+def file_chunks(
+    paths: Paths, columns: Columns, size: int = CHUNK_ROWS, read: ReadConfig | None = None
+) -> Iterator[Chunk]:
     """Yield the rows of Parquet or CSV files, in their order, as `Chunk`.
 
     Parameters
     ----------
     paths : path, glob, or iterable of them
-        ``.parquet`` or ``.pq`` is read as Parquet, ``.tsv`` as text parted by tabs, anything else
-        by commas; text may be gzipped.
+        Parquet, text of any separator and encoding, compressed or not, or Excel.
     columns : Columns
         The columns to read.
     size : int
         Rows at a time.
+    read : ReadConfig, optional
+        What is known of the files.
     """
     from molpool_common import InputError, table_chunks, table_header
 
     for path in expand(paths):
         first_row = 1
         try:
-            columns.check(table_header(path, "paths"), path.name)
-            for frame in table_chunks(path, columns.names, size, "paths"):
+            columns.check(table_header(path, "paths", read), path.name)
+            for frame in table_chunks(path, columns.names, size, "paths", read):
                 yield Chunk(frame, path.name, first_row)
                 first_row += frame.height
         except InputError as error:
@@ -179,20 +181,13 @@ def expand(paths: Paths) -> list[Path]:
     RTRidgeError
         If there is none, or one is not a file.
     """
+    from molpool_common import InputError, expand_tables
+
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    found: list[Path] = []
-    for one in given:
-        text = os.fspath(one)
-        path = Path(text)
-        # A name with brackets may be a file rather than a pattern.
-        matched = [path] if path.is_file() else sorted(Path(p) for p in glob.glob(text))
-        files = [p for p in matched if p.is_file()]
-        if not files:
-            kind = "the folder" if path.is_dir() else "nothing at"
-            raise RTRidgeError(
-                f"paths: expected a file, or a pattern that matches one; found {kind} {text!r}"
-            )
-        found += files
+    try:
+        found = [path for one in given for path in expand_tables(os.fspath(one), "paths")]
+    except InputError as error:
+        raise RTRidgeError(str(error)) from None
     if not found:
         raise RTRidgeError("paths: expected at least one file; found none")
     return found

@@ -10,7 +10,7 @@ from molpool_common import LABELS, METRICS, InputError, Metric, listed
 from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores._config import CompareConfig
 from molpool_pipelines.scores.comparison._comparison import (
-    CANNOT_TELL,
+    NOT_SIGNIFICANT,
     Comparison,
     Design,
     Pair,
@@ -139,7 +139,7 @@ def _fold_notes(found: FoldFindings) -> list[str]:
     if alone:
         notes.append(
             f"{alone} differences are significant by Tukey's test and not by the corrected "
-            f"resampled t-test: they count as {CANNOT_TELL!r}."
+            f"resampled t-test: they count as {NOT_SIGNIFICANT!r}."
         )
     doubtful = [c for c in found.checks if c.doubts]
     if doubtful:

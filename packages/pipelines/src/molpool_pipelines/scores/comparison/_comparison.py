@@ -15,10 +15,12 @@ from pydantic import TypeAdapter, ValidationError
 from molpool_pipelines.runs import MACRO
 
 KIND = "molpool comparison"
-CANNOT_TELL = "cannot tell"
+NOT_SIGNIFICANT = "not significant"
+INCONCLUSIVE: Literal["inconclusive"] = "inconclusive"
+_EARLIER = "cannot tell"
 
 Design = Literal["test_set", "folds", "values"]
-Practical = Literal["relevant", "negligible", "cannot tell"]
+Practical = Literal["relevant", "negligible", "inconclusive"]
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ class Pair:
     dropped : int
         Resamples, or folds, on which the metric was undefined.
     winner : str
-        `a`, `b` or "cannot tell".
-    practical : {"relevant", "negligible", "cannot tell"} or None
+        `a`, `b` or "not significant".
+    practical : {"relevant", "negligible", "inconclusive"} or None
         Where the interval lies to the threshold that was given; None without one.
     reason : str or None
         Why there is no verdict, where that is not for want of a difference.
@@ -88,7 +90,7 @@ class Pair:
     p_guard: float | None = None
     n: int = 0
     dropped: int = 0
-    winner: str = CANNOT_TELL
+    winner: str = NOT_SIGNIFICANT
     practical: Practical | None = None
     reason: str | None = None
 
@@ -159,7 +161,7 @@ class Comparison:
         return [v for v in self.values if (v.task, v.metric) == (task, metric)]
 
     def record(self, model: str, metric: str) -> tuple[int, int, int]:
-        """Return wins, losses and "cannot tell" of a model over tasks and opponents."""
+        """Return wins, losses and open comparisons of a model over tasks and opponents."""
         own = [
             # The mean over tasks is not another task: counted, it would score each win twice.
             p
@@ -167,7 +169,7 @@ class Comparison:
             if p.metric == metric and model in (p.a, p.b) and p.task != MACRO
         ]
         wins = sum(p.winner == model for p in own)
-        open_ = sum(p.winner == CANNOT_TELL for p in own)
+        open_ = sum(p.winner == NOT_SIGNIFICANT for p in own)
         return wins, len(own) - wins - open_, open_
 
     def to_json(self) -> str:
@@ -214,14 +216,14 @@ class Comparison:
 
 def verdict(pair: Pair) -> str:
     """Return who wins, in words."""
-    return CANNOT_TELL if pair.winner == CANNOT_TELL else f"{pair.winner} wins"
+    return NOT_SIGNIFICANT if pair.winner == NOT_SIGNIFICANT else f"{pair.winner} wins"
 
 
 def winner_of(metric: str, a: str, b: str, difference: float, significant: bool) -> str:
     """Return the winner: the better of the two where the difference is significant."""
     # A significant difference of exactly 0 happens where all resamples are equal.
     if not significant or difference == 0:
-        return CANNOT_TELL
+        return NOT_SIGNIFICANT
     return a if (difference > 0) == METRICS[metric].higher_is_better else b
 
 
@@ -233,7 +235,7 @@ def practical_verdict(low: float, high: float, threshold: float | None) -> Pract
     # (two one-sided tests).
     if low > threshold or high < -threshold:
         return "relevant"
-    return "negligible" if -threshold <= low and high <= threshold else "cannot tell"
+    return "negligible" if -threshold <= low and high <= threshold else INCONCLUSIVE
 
 
 def load_comparison(path: str | Path) -> Comparison:
@@ -288,4 +290,19 @@ def _stored(file: Path) -> dict[str, Any] | None:
     # A run folder holds other JSON too; `kind` is what marks a comparison.
     if not isinstance(stored, dict) or stored.pop("kind", None) != KIND:
         return None
-    return stored
+    return _in_words_of_today(stored)
+
+
+def _in_words_of_today(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return a comparison whose open verdicts are called as today; earlier ones "cannot tell"."""
+    pairs = stored.get("pairs")
+    if not isinstance(pairs, list):
+        return stored
+    today = {"winner": NOT_SIGNIFICANT, "practical": INCONCLUSIVE}
+    renamed = [
+        {k: today[k] if k in today and v == _EARLIER else v for k, v in pair.items()}
+        if isinstance(pair, dict)
+        else pair
+        for pair in pairs
+    ]
+    return stored | {"pairs": renamed}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from molpool_common import LABELS, mean_label
 
 from molpool_pipelines.runs import MACRO
-from molpool_pipelines.scores.comparison._comparison import CANNOT_TELL, Comparison
+from molpool_pipelines.scores.comparison._comparison import NOT_SIGNIFICANT, Comparison
 
 
 def method(found: Comparison) -> str:
@@ -53,7 +53,7 @@ def headline(found: Comparison) -> str:
     metric = found.metrics[0]
     place = MACRO if (MACRO, metric) in found.places else None
     task = place or next(t for t, m in found.places if m == metric)
-    wins = [p for p in found.pairs_of(task, metric) if p.winner != CANNOT_TELL]
+    wins = [p for p in found.pairs_of(task, metric) if p.winner != NOT_SIGNIFICANT]
     where = f"{mean_label(metric) if place else LABELS[metric]}, {task}"
     if not wins:
         return f"{where}: no two models are distinguishable."

@@ -136,12 +136,15 @@ def _load(config: HPOChempropConfig, *, needs_quality: bool) -> MoleculeTable:
             quality_column=column,
             qualities=curriculum.qualities,
             on_bad_smiles=config.on_bad_smiles,
+            read=config.read,
         )
     except InputError:
         if needs_quality:
             raise
     # No curriculum is tried then, which is no fault of the table; any other is found again.
-    return load_molecules(data, config.data_path, on_bad_smiles=config.on_bad_smiles)
+    return load_molecules(
+        data, config.data_path, on_bad_smiles=config.on_bad_smiles, read=config.read
+    )
 
 
 def _with_times(config: HPOChempropConfig) -> DataConfig:
@@ -166,6 +169,7 @@ def _stored_folds(config: HPOChempropConfig, table: MoleculeTable) -> dict[str, 
             config.data_path,
             on_bad_smiles=config.on_bad_smiles,
             check_times=False,
+            read=config.read,
         )
     except InputError as error:
         key = "study.fold_column" if error.parameter == "data.time_column" else error.parameter

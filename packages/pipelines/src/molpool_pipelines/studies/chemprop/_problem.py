@@ -14,6 +14,7 @@ from molpool_common import InputError, cache_folder
 from sampling_core import CurriculumState, foreseen_end
 
 from molpool_pipelines.fitting import check_machine
+from molpool_pipelines.runs import TableRows
 from molpool_pipelines.studies._kinds import (
     MOLECULE_FEATURES,
     FeatureRows,
@@ -88,6 +89,7 @@ def chemprop_problem(config: HPOChempropConfig) -> Problem:
     """
     check_machine(config)
     config = with_listed_groups(config, config.data.target_columns)
+    _read.cache_clear()  # of an earlier study on a table that has changed since
     data = _read(config.model_dump_json())
     space = _space(config, data)
     _check_groups(config, data, space)
@@ -296,7 +298,12 @@ def chemprop_tabular(config: HPOChempropConfig) -> TabularStudy:
 def chemprop_outer(config: HPOChempropConfig) -> OuterTest:
     """Return the outer test of a study of molecules."""
     table = merge_duplicates(
-        load_molecules(config.data, config.data_path, on_bad_smiles=config.on_bad_smiles),
+        load_molecules(
+            config.data,
+            config.data_path,
+            on_bad_smiles=config.on_bad_smiles,
+            read=config.read,
+        ),
         config.duplicates,
     )
     test = split_table(table, config.data, config.seed).test
@@ -325,8 +332,14 @@ def chemprop_kind(config: HPOChempropConfig) -> StudyKind:
         tabular=partial(chemprop_tabular, config),
         outer=partial(chemprop_outer, config),
         join=join,
-        rows=lambda: _read(config.model_dump_json()).rows,
+        rows=partial(_rows_now, config),
     )
+
+
+def _rows_now(config: HPOChempropConfig) -> TableRows:
+    # A notebook may have read the table before it changed.
+    _read.cache_clear()
+    return _read(config.model_dump_json()).rows
 
 
 def final_values(values: Values, folds: Sequence[Numbers]) -> Values:

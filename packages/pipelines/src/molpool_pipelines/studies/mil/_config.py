@@ -13,7 +13,8 @@ from molpool_pipelines.studies._config import StudyConfig
 from molpool_pipelines.studies._space import SpaceConfig
 
 MILFoldType = Literal["multilabel", "stratified", "scaffold", "plate", "random", "stored"]
-DRAWN = "drawn"
+SAMPLED = "sampled"
+_EARLIER = "drawn"
 
 
 class MILStudyConfig(StudyConfig):
@@ -28,22 +29,24 @@ class MILStudyConfig(StudyConfig):
     min_w: str | float | None = Field(
         None,
         description="weight of the worst task in the score that trials are compared by; by default "
-        "training.min_w; drawn: each trial's own, as in the literature, so that a trial also gains "
-        "by drawing a weight that is kind to it",
+        "training.min_w; sampled: each trial's own, as in the literature, so that a trial also "
+        "gains by a weight that is kind to it",
     )
 
     @field_validator("min_w")
     @classmethod
     def _weight(cls, value: Any) -> Any:
-        if value is None or value == DRAWN:
+        if value in {SAMPLED, _EARLIER}:
+            return SAMPLED
+        if value is None:
             return value
         try:
             # Flags bring text.
             number = float(value)
         except ValueError:
-            raise ValueError(f"expected a number from 0 to 1, or {DRAWN}") from None
+            raise ValueError(f"expected a number from 0 to 1, or {SAMPLED}") from None
         if not 0 <= number <= 1:
-            raise ValueError(f"expected a number from 0 to 1, or {DRAWN}")
+            raise ValueError(f"expected a number from 0 to 1, or {SAMPLED}")
         return number
 
 
@@ -75,6 +78,6 @@ class HPOMILConfig(TrainMILConfig):
     @property
     def score_weight(self) -> float | None:
         """Weight of the worst task when trials are compared; None: each trial's own."""
-        if self.study.min_w == DRAWN:
+        if self.study.min_w == SAMPLED:
             return None
         return self.training.min_w if self.study.min_w is None else float(self.study.min_w)

@@ -26,6 +26,7 @@ from mil_attn import (
     macro_ma_rae,
     predict,
     read_bags,
+    task_columns,
 )
 from mil_attn import split_bags as outer_split
 from molpool_common import BoolArray, InputError, Split, listed
@@ -87,8 +88,8 @@ def study_bags(config: HPOMILConfig, progress: Progress | None = None) -> StudyB
     if config.data_path is None:
         raise InputError("data_path", expected="a table", found="none")
     if config.data.kind == "smiles" and config.on_bad_smiles == "error":
-        refuse_bad_smiles(config.data_path, config.data.smiles_column)
-    bags = read_bags(config.data_path, config.data, config, progress=progress)
+        refuse_bad_smiles(config.data_path, config.data.smiles_column, config.read)
+    bags = read_bags(config.data_path, config.data, config, progress=progress, read=config.read)
     name = Path(config.data_path).name
     rejected = rejected_rows(
         (f.row + 1, f.id, name, f.smiles or None, f.reason) for f in bags.failures
@@ -266,12 +267,13 @@ def _numbers(result: FitResult, val: BagData, config: MILRunConfig) -> dict[str,
     assert val.labels is not None
     if best.val_macro_ap is None or best.val_min_ap is None:
         for t, name in enumerate(names):
+            # The error of one task is its RAE; their mean alone is the MA-RAE.
             error = macro_ma_rae(val.labels[:, [t]], p[:, [t]])
-            numbers |= {} if error is None else {f"ma_rae {name}": error}
+            numbers |= {} if error is None else {f"rae {name}": error}
         return numbers
     numbers |= {"macro_ap": best.val_macro_ap, "min_ap": best.val_min_ap}
     own = config.training.min_w
-    numbers["score at drawn min_w"] = fold_score(best.val_macro_ap, best.val_min_ap, own)
+    numbers["score at sampled min_w"] = fold_score(best.val_macro_ap, best.val_min_ap, own)
     by_task = average_precisions(val.labels, p, names, warn=False).by_task
     numbers |= {f"ap {name}": value for name, value in by_task.items() if value is not None}
     return numbers | {
@@ -288,9 +290,9 @@ def direction(config: HPOMILConfig) -> Direction:
 def metric_name(config: HPOMILConfig) -> str:
     """Return the name of the score."""
     if config.task_kind == "regression":
-        return "macro MA-RAE"
+        return "RAE" if len(task_columns(config.data, config)) == 1 else "macro MA-RAE"
     weight = config.score_weight
-    return f"macro_plus_min AP (min_w {'drawn' if weight is None else format(weight, 'g')})"
+    return f"macro_plus_min AP (min_w {'sampled' if weight is None else format(weight, 'g')})"
 
 
 def most_epochs(config: HPOMILConfig) -> int:

@@ -17,7 +17,7 @@ from molpool_common import Float32Array, InputError, cache_folder
 
 from molpool_pipelines.datasets import sha256
 from molpool_pipelines.fitting import check_machine
-from molpool_pipelines.runs import REJECTED
+from molpool_pipelines.runs import REJECTED, TableRows
 from molpool_pipelines.studies._kinds import (
     BAG_FEATURES,
     MOLECULE_FEATURES,
@@ -68,6 +68,7 @@ def mil_problem(config: HPOMILConfig) -> Problem:
         if not path.is_file():
             raise InputError("data_path", expected="an existing file", found=repr(str(path)))
     space = mil_space(config)
+    cached_bags.cache_clear()  # of an earlier study on a table that has changed since
     with warnings.catch_warnings(record=True) as messages:
         warnings.simplefilter("always", UserWarning)
         bags = cached_bags(_json(config))
@@ -196,7 +197,7 @@ def mil_tabular(config: HPOMILConfig) -> TabularStudy:
 def mil_outer(config: HPOMILConfig) -> OuterTest:
     """Return the outer test of a study of bags."""
     assert config.data_path is not None
-    bags = read_bags(config.data_path, config.data, config)
+    bags = read_bags(config.data_path, config.data, config, read=config.read)
     test = bags.take(outer_split(bags, config).test)
     return OuterTest(_feature_rows(config, test), tuple(test.ids))
 
@@ -235,8 +236,14 @@ def mil_kind(config: HPOMILConfig) -> StudyKind:
         tabular=partial(mil_tabular, config),
         outer=partial(mil_outer, config),
         join=join,
-        rows=lambda: cached_bags(_json(config)).rows,
+        rows=partial(_rows_now, config),
     )
+
+
+def _rows_now(config: HPOMILConfig) -> TableRows:
+    # A notebook may have read the table before it changed.
+    cached_bags.cache_clear()
+    return cached_bags(_json(config)).rows
 
 
 def final_values(values: Values, folds: Sequence[Numbers]) -> Values:

@@ -118,6 +118,7 @@ def profile_page(profile: Profile) -> str:
     notes: list[Part] = [Text(note) for note in profile.described.notes]
     sections = [
         Section("Summary", [Facts(profile.facts()), *notes, *_bad_smiles(profile.table)]),
+        *_read_as(profile.described),
         Section("Labels", [label_counts(profile.tasks, len(profile.table))]),
         Section("Values", _values(profile)),
         *_overlap(profile),
@@ -128,6 +129,12 @@ def profile_page(profile: Profile) -> str:
     ]
     subtitle = f"Profile of {len(profile.table):,} rows and {len(profile.tasks):,} tasks"
     return render_report(named, subtitle, sections)
+
+
+def _read_as(described: Described) -> list[Section]:
+    if not described.facts:
+        return []
+    return [Section("How it was read", [Facts(dict(described.facts))])]
 
 
 def _bad_smiles(table: MoleculeTable) -> list[Part]:
@@ -328,7 +335,7 @@ def _print(profile: Profile, files: Sequence[Path]) -> None:
     out = console()
     for note in profile.described.notes:
         out.print(note, markup=False)
-    facts = profile.facts()
+    facts = {**profile.described.facts, **profile.facts()}
     width = max(map(len, facts))
     for name, value in facts.items():
         shown = f"{value:,}" if isinstance(value, int) else value

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from molpool_common import (
     ConfigModel,
     Faults,
     InputError,
     MoleculeTable,
+    ReadConfig,
+    Reading,
     listed,
-    read_table,
+    measured_column,
+    missing_words,
+    open_table,
+    read_cell,
     read_yaml,
     require_columns,
     validate_config,
@@ -66,12 +72,15 @@ class Described:
         What was chosen for the user.
     training : TrainingCheck or None
         What training would say of it.
+    facts : dict of str to str
+        Format, encoding and marks of the file, and how it writes missing values.
     """
 
     name: str
     table: MoleculeTable
     notes: list[str]
     training: TrainingCheck | None = None
+    facts: dict[str, str] = field(default_factory=dict)
 
 
 class _RunFile(ConfigModel):
@@ -80,6 +89,7 @@ class _RunFile(ConfigModel):
     model_config = ConfigDict(extra="ignore")
 
     data_path: str | None = None
+    read: ReadConfig = Field(default_factory=ReadConfig)
     data: DataConfig = Field(default_factory=DataConfig)
     joint_sampling: JointSamplingConfig = Field(default_factory=JointSamplingConfig)
 
@@ -118,9 +128,9 @@ def read_configured(
     # The loader of training, so that a profile counts what would be trained on.
     command = ["molpool-train", "chemprop", "--config", str(config)]
     table, training = _checked(
-        sources, Wanted(unsplit, quality, on_bad_smiles=on_bad_smiles), command
+        sources, Wanted(unsplit, quality, on_bad_smiles=on_bad_smiles, read=run.read), command
     )
-    notes = [f"The data section of {config.name}, units converted."]
+    notes = [f"The data section of {config.name}, units converted.", *table.notes]
     notes.append(roles_note(run, table.columns))
     if table.censoring is not None:
         bounds = describe_signs(table.targets, table.censoring, table.task_names)
@@ -131,7 +141,11 @@ def read_configured(
 
 
 def read_named(
-    table: str, file: str | None, columns: Columns, on_bad_smiles: OnBadSmiles = "drop"
+    table: str,
+    file: str | None,
+    columns: Columns,
+    on_bad_smiles: OnBadSmiles = "drop",
+    read: ReadConfig | None = None,
 ) -> Described:
     """Read a file, a data set of the registry, or the demo.
 
@@ -145,13 +159,15 @@ def read_named(
         What is in it.
     on_bad_smiles : {"error", "drop", "keep"}
         What becomes of rows whose SMILES do not parse.
+    read : ReadConfig, optional
+        What is known of the file.
 
     Raises
     ------
     InputError
         For anything wrong in the table, a column that is not there, or no column of numbers.
     """
-    frame, source_name, where = _open(table, file)
+    frame, source_name, where, reading = _open(table, file, read)
     if source_name == DEMO:
         columns = replace(columns, targets=columns.targets or DEMO_TASKS)
     chosen, notes = choose_columns(frame, columns, where)
@@ -172,11 +188,19 @@ def read_named(
         ("--data.id-column", chosen.identity, None),
     ):
         command += [flag, name] if name is not None and name != default else []
+    command += [] if read is None else read.flags()
     wanted = Wanted(
-        data, chosen.quality, on_bad_smiles=on_bad_smiles, target_key="--target-columns"
+        data,
+        chosen.quality,
+        on_bad_smiles=on_bad_smiles,
+        target_key="--target-columns",
+        read=read,
     )
-    read, training = _checked([source], wanted, command)
-    return Described(where, read, notes, training)
+    loaded, training = _checked([source], wanted, command)
+    facts = {} if reading is None else reading.facts()
+    if reading is not None:
+        facts |= _missing(source_name, frame, chosen, read)
+    return Described(where, loaded, [*loaded.notes, *notes], training, facts)
 
 
 def _checked(
@@ -190,17 +214,39 @@ def _checked(
     return table, check_training(sources, wanted, command)
 
 
-def _open(table: str, file: str | None) -> tuple[pl.DataFrame, str, str]:
-    """Return the table (of the demo, its first rows), its path, and what messages call it."""
+def _open(
+    table: str, file: str | None, read: ReadConfig | None
+) -> tuple[pl.DataFrame, str, str, Reading | None]:
+    """Return the table (of the demo, its first rows), its path, what messages call it, and how."""
     # A file takes precedence over a data set of the same name; an unknown name is a file that is
     # missing.
     if Path(table).exists() or (table != DEMO and table not in registry()):
-        return read_table(table), table, Path(table).name
+        frame, reading = open_table(table, read, key="TABLE")
+        return frame, table, Path(table).name, reading
     if table == DEMO:
         # Only its columns are looked at here, and all of it takes seconds to build.
-        return build_demo(n=100), DEMO, DEMO
+        return build_demo(n=100), DEMO, DEMO, None
     path = locate(table, file)
-    return read_table(path), str(path), path.name
+    frame, reading = open_table(path, read)
+    return frame, str(path), path.name, reading
+
+
+def _missing(
+    source: str, frame: pl.DataFrame, columns: Columns, read: ReadConfig | None
+) -> dict[str, str]:
+    """Return how often each column that is used has no value, and how that is written."""
+    used = [c for c in (columns.smiles, columns.quality, *columns.targets) if c is not None]
+    gaps = {name: frame[name].null_count() for name in used if frame[name].null_count()}
+    if not gaps:
+        return {}
+    words = missing_words(source, list(gaps), read)
+    parts = []
+    for name, n in gaps.items():
+        written = words.get(name, {})
+        empty = n - sum(written.values())
+        said = [f"{count:,} {word!r}" for word, count in written.items()]
+        parts.append(f"{name}: " + ", ".join([*said, *([f"{empty:,} empty"] if empty else [])]))
+    return {"Missing values": listed(parts)}
 
 
 def choose_columns(frame: pl.DataFrame, columns: Columns, where: str) -> tuple[Columns, list[str]]:
@@ -255,23 +301,48 @@ def _number_columns(frame: pl.DataFrame, where: str) -> tuple[tuple[str, ...], s
     """Return the columns of numbers that can be tasks, and a sentence about the choice."""
     tasks: list[str] = []
     counted: list[str] = []
-    for column in frame.iter_columns():
+    almost: list[str] = []
+    for name in frame.columns:
+        numbers = _numbers(frame, name, where)
+        if isinstance(numbers, str):
+            almost.append(numbers)
         # A column of text with a single word is no task.
-        numbers = column.cast(pl.Float64, strict=False).drop_nulls()
-        if len(numbers) != column.count() or numbers.is_empty():
+        if not isinstance(numbers, pl.Series) or numbers.is_empty():
             continue
         # A number that differs in every row, without a fraction, numbers the rows.
         is_index = len(numbers) == frame.height > 2 and numbers.n_unique() == frame.height
-        (counted if is_index and (numbers % 1 == 0).all() else tasks).append(column.name)
+        (counted if is_index and (numbers % 1 == 0).all() else tasks).append(name)
     if not tasks:
         raise InputError(
             "--target-columns",
             expected="a column of numbers in the table",
             found=f"none among {listed(frame.columns)}" if frame.width else "no other column",
             where=where,
-            hint=f"{listed(counted)}: numbers the rows; name it to use it." if counted else None,
+            hint=" ".join(
+                [*(f"{name}: numbers the rows; name it to use it." for name in counted), *almost]
+            )
+            or None,
         )
     note = f"Tasks are all {len(tasks)} columns of numbers, as no --target-columns were given"
     if counted:
         note += f"; left out, because they number the rows: {listed(counted)}"
-    return tuple(tasks), f"{note}."
+    return tuple(tasks), " ".join([f"{note}.", *almost])
+
+
+_MOSTLY = 0.8
+"""Share of a column's cells that are numbers from which on the others are taken for mistakes."""
+
+
+def _numbers(frame: pl.DataFrame, name: str, where: str) -> pl.Series | str | None:
+    """Return the numbers of a column without gaps, what is wrong with it if most are, or None."""
+    column = frame[name].drop_nulls()
+    # Most columns of text are told by their first cells.
+    sample = column.head(100).to_frame()
+    try:
+        measured_column(sample, name, where=where)
+        return measured_column(frame, name, where=where).values.drop_nulls()
+    except InputError as error:
+        if column.dtype != pl.String:
+            return None
+        share = np.mean([read_cell(text) is not None for text in column.head(1000)])
+        return f"Left out: {error}" if share >= _MOSTLY else None

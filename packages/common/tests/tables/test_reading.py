@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from molpool_common import MISSING, number_column, read_table, require_columns
 from molpool_common._errors import InputError
-from molpool_common._tables import MISSING, number_column, read_table, require_columns
 
 
 def refusal(path: Path) -> str:
@@ -68,7 +68,7 @@ class TestRefuse:
     def test_name_with_the_mark_of_a_duplicate(self, tmp_path: Path) -> None:
         (tmp_path / "t.csv").write_text("SMILES,y,z,y\nCCO,1,2,3\n")
         assert refusal(tmp_path / "t.csv") == (
-            "columns (t.csv): expected distinct names; found twice y."
+            "columns (t.csv): expected distinct names; found twice 'y'."
         )
 
     def test_longer_line_inside_gzip(self, tmp_path: Path) -> None:
@@ -79,13 +79,6 @@ class TestRefuse:
     def test_damaged_gzip(self, tmp_path: Path) -> None:
         (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"SMILES,y\nCCO,1\n" * 100)[:-20])
         assert "t.csv.gz" in refusal(tmp_path / "t.csv.gz")
-
-    @pytest.mark.parametrize(
-        ("name", "separator"), [("t.csv", ";"), ("t.csv", "\t"), ("t.csv", "|"), ("t.tsv", ",")]
-    )
-    def test_other_separator(self, tmp_path: Path, name: str, separator: str) -> None:
-        (tmp_path / name).write_text(f"SMILES{separator}y\nCCO{separator}1\n")
-        assert f"Is {separator!r} the separator?" in refusal(tmp_path / name)
 
     def test_one_column_is_a_table(self, tmp_path: Path) -> None:
         (tmp_path / "t.csv").write_text("SMILES\nCCO\n")
@@ -110,10 +103,7 @@ class TestRequireColumns:
 class TestNumberColumn:
     def test_text_to_numbers(self) -> None:
         frame = pl.DataFrame({"y": ["1", "-2.5e-3", None, " 4"]})
-        # polars reads no number after a space, and neither would a user's next program.
-        with pytest.raises(InputError, match=r"' 4' in row 4"):
-            number_column(frame, "y", where="t")
-        assert number_column(frame[:3], "y", where="t").to_list() == [1.0, -0.0025, None]
+        assert number_column(frame, "y", where="t").to_list() == [1.0, -0.0025, None, 4.0]
 
     def test_numbers_of_other_types(self) -> None:
         frame = pl.DataFrame({"i": [1, None], "b": [True, False], "f": [math.nan, 2.0]})

@@ -1,0 +1,22 @@
+"""Columns that must be there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from molpool_common._errors import InputError, did_you_mean
+
+
+def require_columns(frame: pl.DataFrame, names: Sequence[str], *, key: str, where: str) -> None:
+    """Raise `InputError` for the first name that is not a column; says the nearest that is."""
+    for name in names:
+        if name not in frame.columns:
+            raise InputError(
+                key,
+                expected="a column of the table",
+                found=repr(name),
+                where=where,
+                hint=did_you_mean(name, frame.columns),
+            )

@@ -1,0 +1,54 @@
+"""Work in several processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from molpool_common import each_group, groups_of
+
+
+def test_groups_are_filled_in_order() -> None:
+    assert list(groups_of(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(groups_of([], 3)) == []
+
+
+def test_one_worker_is_this_process() -> None:
+    found = each_group(lambda group: [n + 1 for n in group], groups_of(range(4), 2), 1, lambda _: 0)
+    assert list(found) == [([0, 1], [1, 2]), ([2, 3], [3, 4])]
+
+
+def run(mode: str, *arguments: object) -> Any:
+    script = Path(__file__).with_name("spawned.py")
+    done = subprocess.run(
+        [sys.executable, str(script), mode, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode in (0, 9), done.stderr
+    # Of one that ends without a word, the tracker of semaphores tells what it left.
+    assert done.returncode == 9 or done.stderr == ""
+    return json.loads(done.stdout) if done.stdout else None
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_costs_one_molecule() -> None:
+    assert run("die") == {str(i): -1 if i == 5 else i * i for i in range(12)}
+
+
+@pytest.mark.slow
+def test_processes_end_with_the_one_that_started_them() -> None:
+    processes = run("leave")
+    assert len(processes) == 2
+    for _ in range(100):
+        if not any(Path(f"/proc/{pid}").exists() for pid in processes):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"still there after 10 s: {processes}")
