@@ -393,5 +393,5 @@ def _cell_of(scores: pl.DataFrame, task: str, metric: str) -> str:
     if not len(values):
         return "–"
     numbers = values.to_numpy()
-    spread = f"±{numbers.std(ddof=1):.3f}" if len(numbers) > 1 else ""
+    spread = f"±{numbers.std(ddof=1):.2f}" if len(numbers) > 1 else ""
     return f"{numbers.mean():.3f}{spread}"
