@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 import tyro
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from tyro.constructors import (
     ConstructorRegistry,
     PrimitiveConstructorSpec,
@@ -103,7 +104,7 @@ def _section(info: StructTypeInfo) -> StructConstructorSpec | None:
             helptext=field.description,
         )
         for name, field in info.type.model_fields.items()
-        if has_flag(field.annotation)
+        if _may_be_flag(field)
     ]
     # tyro heads a group of flags with the docstring of what it instantiates.
     described = type(info.type.__name__, (Section,), {"__doc__": info.type.__doc__})
@@ -154,6 +155,11 @@ def has_flag(annotation: Any) -> bool:
     return all(has_flag(a) and not is_model(a) for a in arguments)
 
 
+def _may_be_flag(field: FieldInfo) -> bool:
+    """Return whether a key is one flag; `tyro.conf.Fixed` leaves one to the file alone."""
+    return has_flag(field.annotation) and tyro.conf.Fixed not in field.metadata
+
+
 def todays_flags(model: type[BaseModel], prefix: str = "--") -> dict[str, str]:
     """Return the flags of `ConfigModel.earlier_keys`, with those of today."""
     flags = {
@@ -185,7 +191,7 @@ def flag_names(model: type[BaseModel], prefix: str = "--") -> list[str]:
         name = _flag(prefix, key)
         if is_model(field.annotation):
             names += flag_names(cast("type[BaseModel]", field.annotation), f"{name}.")
-        elif has_flag(field.annotation):
+        elif _may_be_flag(field):
             names.append(name)
             names += [alias for m in field.metadata for alias in getattr(m, "aliases", None) or ()]
     return names

@@ -158,7 +158,8 @@ def open_study(
     except optuna.exceptions.DuplicatedStudyError:
         study = optuna.load_study(study_name=task.name, storage=storage)
         # The defaults were enqueued when the study was made; enqueued files may be new.
-        if _check_same(study, task, wanted, accept_changed_table=accept_changed_table):
+        accept = accept_changed_table
+        if _check_same(study, task, wanted, problem.unset, accept_changed_table=accept):
             if accept_changed_table:
                 study.set_user_attr(IDENTITY, wanted)
             _enqueue(study, [t for t in first if t[0] != "defaults"])
@@ -174,7 +175,12 @@ _OF_TABLE = ("data ", "folds ", "files.", "files ")
 
 
 def _check_same(
-    study: Study, task: StudyWorker, wanted: Mapping[str, Any], *, accept_changed_table: bool
+    study: Study,
+    task: StudyWorker,
+    wanted: Mapping[str, Any],
+    unset: Mapping[str, Any],
+    *,
+    accept_changed_table: bool,
 ) -> bool:
     """Raise if a study is another one; false if it was never finished being made."""
     until = time.monotonic() + _PATIENCE
@@ -189,7 +195,7 @@ def _check_same(
         if time.monotonic() > until:
             return False
         time.sleep(0.1)
-    differences = _differences(_content(stored_identity(study)), _content(wanted))
+    differences = _differences(_content(stored_identity(study)), _content(wanted), unset)
     of_table = [d for d in differences if d.startswith(_OF_TABLE)]
     if accept_changed_table:
         differences = [d for d in differences if d not in of_table]
@@ -206,19 +212,23 @@ def _check_same(
     return True
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+def _differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], unset: Mapping[str, Any], prefix: str = ""
+) -> list[str]:
     found: list[str] = []
     for key in [*before, *(k for k in now if k not in before)]:
         old, new = before.get(key), now.get(key)
         # A key that is null says as much as none: studies of before lack keys that came since.
         if old == new:
             continue
-        # A key that an earlier version did not have, and that says nothing.
-        if prefix.startswith("settings.") and key not in before and not new:
+        # A key that an earlier version did not have, and that nobody sets.
+        if key not in before and key in unset and new == unset[key]:
             continue
         # A parameter of the space is reported with all that it declares.
         if prefix != "space." and isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, f"{prefix}{key}.")
+            below = unset.get(key)
+            own = below if isinstance(below, Mapping) else {}
+            found += _differences(old, new, own, f"{prefix}{key}.")
         else:
             was = f"was {old!r}" if key in before else "was not there"
             found.append(f"{prefix}{key} {was}, is {f'now {new!r}' if key in now else 'gone'}")

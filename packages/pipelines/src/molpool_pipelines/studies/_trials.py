@@ -118,6 +118,9 @@ class Problem:
         Rows of the table that no trial sees, as `rejected_rows` has them.
     rows : TableRows or None
         Digests of the table, the outer test among it.
+    unset : mapping of str to Any
+        What `identity` has of a configuration that sets nothing: an earlier study that lacks one
+        of its keys had that value.
     """
 
     kind: str
@@ -132,6 +135,7 @@ class Problem:
     notes: tuple[str, ...] = ()
     rejected: pl.DataFrame | None = None
     rows: TableRows | None = None
+    unset: Mapping[str, Any] = field(default_factory=dict)
 
 
 VALUES, FOLDS, ERROR = "values", "folds", "error"

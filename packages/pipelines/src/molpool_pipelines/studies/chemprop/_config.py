@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import tyro
 from molpool_common import PATH
 from pydantic import Field
 
-from molpool_pipelines.fitting import TrainChempropConfig
+from molpool_pipelines.fitting import BaselineChoice, TrainChempropConfig
 from molpool_pipelines.studies._config import StudyConfig
 from molpool_pipelines.studies._space import SpaceConfig
 
@@ -19,6 +20,10 @@ class HPOChempropConfig(TrainChempropConfig):
         None, description="study folder; by default runs/NAME-TIME of the configuration's name"
     )
     resume: bool = Field(False, description="read by molpool-train; a study always goes on")
+    # Only in the file: as a flag it would be that of study.baselines.
+    baselines: Annotated[BaselineChoice, tyro.conf.Fixed] = Field(
+        "fast", description="of runs: simple models beside those that are retrained"
+    )
     study: StudyConfig = Field(default_factory=StudyConfig)
     space: SpaceConfig = Field(
         default_factory=dict,

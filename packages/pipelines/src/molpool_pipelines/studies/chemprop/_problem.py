@@ -110,6 +110,7 @@ def chemprop_problem(config: HPOChempropConfig) -> Problem:
         notes=tuple(_notes(config, data) + scorer_notes(metric, data, scorers)),
         rejected=data.rest.dropped,
         rows=data.rows,
+        unset={"settings": _settings(type(config)())},
     )
 
 
@@ -229,13 +230,19 @@ def _notes(config: HPOChempropConfig, data: StudyData) -> list[str]:
     return notes
 
 
-def _identity(config: HPOChempropConfig, data: StudyData, space: Space) -> dict[str, Any]:
-    """Return what makes two studies one besides metric and space: rows, folds, other settings."""
+def _settings(config: HPOChempropConfig) -> dict[str, Any]:
+    """Return the settings that make two studies one."""
     settings = config.model_dump(mode="json", exclude=set(_UNBOUND))
     # What changes no result may differ between machines that share a study.
     settings["data"].pop("cache_dir")
     settings["data"].pop("predict_path")
     settings["training"].pop("accelerator")
+    return settings
+
+
+def _identity(config: HPOChempropConfig, data: StudyData, space: Space) -> dict[str, Any]:
+    """Return what makes two studies one besides metric and space: rows, folds, other settings."""
+    settings = _settings(config)
     # Parameters of the space are blanked: their configured value is the first trial's and decides
     # nothing else.
     fixed = with_values(settings, dict.fromkeys(space.parameters))

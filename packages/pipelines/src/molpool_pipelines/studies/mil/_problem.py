@@ -85,6 +85,7 @@ def mil_problem(config: HPOMILConfig) -> Problem:
         notes=(*_notes(config, bags), *(str(w.message) for w in messages)),
         rejected=bags.rejected,
         rows=bags.rows,
+        unset=_settings(HPOMILConfig()),
     )
 
 
@@ -123,19 +124,25 @@ def _check_metric(config: HPOMILConfig) -> None:
         )
 
 
+def _settings(config: HPOMILConfig) -> dict[str, Any]:
+    """Return the settings that make two studies one."""
+    run = config.run.model_dump(
+        mode="json", exclude={"data_path", "thresholds", "threshold_metric", "export"}
+    )
+    data = run["data"]
+    # Paths and machines may differ; the identity has digests of the files.
+    for key in ("workers", "predict_path", "cache_dir", "features_3d", "features_2d", "aux_path"):
+        del data[key]
+    del run["split"]["fold_path"], run["training"]["accelerator"]
+    return run
+
+
 def _identity(config: HPOMILConfig, space: Space) -> dict[str, Any]:
     """Return what must stay while a study goes on: what no parameter sets, and the data."""
     of_study = config.study.model_dump(
         mode="json", include={"n_folds", "fold_type", "fold_column", "seed", "min_w"}
     )
-    run = config.run.model_dump(
-        mode="json", exclude={"data_path", "thresholds", "threshold_metric", "export"}
-    )
-    data = run["data"]
-    # Paths and machines may differ; the content of the files is hashed below.
-    for key in ("workers", "predict_path", "cache_dir", "features_3d", "features_2d", "aux_path"):
-        del data[key]
-    del run["split"]["fold_path"], run["training"]["accelerator"]
+    run = _settings(config)
     for section, name in product(SECTIONS, space.parameters):
         run[section].pop(name.rpartition("_t")[0] if name not in run[section] else name, None)
     # 16 digits distinguish files and keep messages of differences short.
