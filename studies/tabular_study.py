@@ -54,7 +54,7 @@ def builders(blocks: Any, threads: int) -> dict[str, Callable[[int], MultitaskMo
         return lambda seed: MultitaskForest(kind=kind, random_state=seed, n_jobs=threads)
 
     def network(**changes: Any) -> Callable[[int], MultitaskModel]:
-        settings = {"blocks": widths, "members": 1, **changes}
+        settings: dict[str, Any] = {"blocks": widths, "members": 1, **changes}
         return lambda seed: MultitaskMLP(random_state=seed, **settings)
 
     return {
@@ -114,7 +114,7 @@ def score(
     for origin, until in origins:
         first, stop = (int(share * len(targets)) for share in (origin, until))
         model = build(seed).fit(X[:first], targets[:first])
-        errors.append(rae(targets[first:stop], np.asarray(model.predict(X[first:stop]))))
+        errors.append(rae(targets[first:stop], model.predict(X[first:stop])))
     seconds = (process_time() - start) / len(origins)
     return {"rae": np.mean(errors, axis=0).tolist(), "seconds": seconds}
 

@@ -32,7 +32,7 @@ def test_neighbours_by_hand() -> None:
     assert mean[0, 1] == pytest.approx(5.0)
     # Nothing is similar to no counts at all: the mean and spread of the labels.
     np.testing.assert_allclose(mean[1], [4.0, 6.0])
-    np.testing.assert_allclose(spread[1], [np.std([1, 2, 9, 4]), 1.0])
+    np.testing.assert_allclose(spread[1], [float(np.std([1, 2, 9, 4])), 1.0])
 
 
 def test_neighbours_are_saved_and_read(tmp_path: Path) -> None:

@@ -21,11 +21,13 @@ def problem(n: int = 120) -> tuple[np.ndarray, np.ndarray]:
 
 
 def boosted(**changes: Any) -> MultitaskLightGBM:
-    return MultitaskLightGBM(**{"n_estimators": 20, "n_jobs": 1, "limits": None, **changes})
+    settings: dict[str, Any] = {"n_estimators": 20, "n_jobs": 1, "limits": None}
+    return MultitaskLightGBM(**(settings | changes))
 
 
 def forest(**changes: Any) -> MultitaskForest:
-    return MultitaskForest(**{"n_estimators": 10, "n_jobs": 1, "limits": None, **changes})
+    settings: dict[str, Any] = {"n_estimators": 10, "n_jobs": 1, "limits": None}
+    return MultitaskForest(**(settings | changes))
 
 
 def test_lightgbm_is_lightgbms_own() -> None:
@@ -45,7 +47,7 @@ def test_lightgbm_classes_are_lightgbms_own() -> None:
     model = boosted(task_kinds="classification").fit(X, y)
     known = ~np.isnan(y)
     own = lightgbm.LGBMClassifier(**model.parameters()).fit(X[known], y[known].astype(int))
-    np.testing.assert_array_equal(model.predict(X), own.predict_proba(X)[:, 1])
+    np.testing.assert_array_equal(model.predict(X), np.asarray(own.predict_proba(X))[:, 1])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from molpool_common import Float32Array, FloatArray, rdkit_version
@@ -84,6 +84,7 @@ def _quick(mol: Mol) -> dict[str, float]:
         found |= _estate(mol)
         found |= _surfaces(mol)
         found |= _sums(mol)
+        found |= _fragments(mol)
         if mol.GetNumAtoms() > 1:
             found["BertzCT"] = _bertz(mol)
         found["AvgIpc"] = _average_ipc(mol)
@@ -238,6 +239,84 @@ def _qed(mol: Mol) -> float:
         PSA=rdMolDescriptors.CalcTPSA(mol),
         ROTB=rdMolDescriptors.CalcNumRotatableBonds(mol, strict),
         AROM=len(Chem.GetSSSR(rings)),
-        ALERTS=sum(mol.HasSubstructMatch(alert) for alert in QED.StructuralAlerts),
+        ALERTS=sum(mol.HasSubstructMatch(p.query) for p in _possible(_alerts(), mol)),
     )
     return float(QED.qed(mol, qedProperties=found))  # type: ignore[no-untyped-call]
+
+
+def _fragments(mol: Mol) -> dict[str, float]:
+    """Return RDKit's counts of functional groups; those that cannot match are not tried."""
+    found: dict[str, float] = {pattern.name: 0 for pattern in _groups()}
+    for pattern in _possible(_groups(), mol):
+        found[pattern.name] = len(mol.GetSubstructMatches(pattern.query))
+    return found
+
+
+class _Pattern(NamedTuple):
+    """A substructure, and the kinds of atom without one of which it cannot match.
+
+    Parameters
+    ----------
+    name : str
+        Of the descriptor, "" for an alert of QED.
+    query : Mol
+        The substructure.
+    needs : tuple of frozenset of int
+        For atoms of the query, the kinds that they can match: atomic numbers, aromatic ones + 1000.
+    """
+
+    name: str
+    query: Mol
+    needs: tuple[frozenset[int], ...]
+
+    @classmethod
+    def of(cls, query: Mol, name: str = "") -> _Pattern:
+        """Return the pattern of a query, with what RDKit says that its atoms match."""
+        found = {_kinds(atom.DescribeQuery().splitlines()) for atom in query.GetAtoms()}
+        needs = sorted((kinds for kinds in found if kinds), key=len)
+        # Carbon and aromatic carbon are in nearly all molecules: asking for them takes time.
+        return cls(name, query, tuple(kinds for kinds in needs if not kinds & {6, 1006}))
+
+
+def _possible(patterns: Sequence[_Pattern], mol: Mol) -> list[_Pattern]:
+    """Return the patterns of whose atoms the molecule has each kind."""
+    present = {atom.GetAtomicNum() + 1000 * atom.GetIsAromatic() for atom in mol.GetAtoms()}
+    return [p for p in patterns if not any(present.isdisjoint(kinds) for kinds in p.needs)]
+
+
+def _kinds(lines: Sequence[str]) -> frozenset[int]:
+    """Return the kinds of atom that a query can match, empty where it tells none.
+
+    Parameters
+    ----------
+    lines : sequence of str
+        A query as RDKit describes it: a line each, parts of "and" and "or" indented.
+    """
+    label, *rest = lines[0].split()
+    if label in ("AtomType", "AtomAtomicNum") and rest[1:] == ["=", "val"]:
+        number = int(rest[0])
+        return frozenset((number, number + 1000) if label == "AtomAtomicNum" else (number,))
+    # One step of indentation is two spaces.
+    starts = [i for i, line in enumerate(lines) if i and line[:2] == "  " and line[2] != " "]
+    ends = [*starts[1:], len(lines)]
+    parts = [_kinds([x[2:] for x in lines[i:j]]) for i, j in zip(starts, ends, strict=False)]
+    if label == "AtomAnd":
+        return min((kinds for kinds in parts if kinds), key=len, default=frozenset())
+    if label == "AtomOr" and all(parts):
+        return frozenset().union(*parts)
+    return frozenset()
+
+
+@cache
+def _alerts() -> tuple[_Pattern, ...]:
+    from rdkit.Chem import QED
+
+    return tuple(_Pattern.of(query) for query in QED.StructuralAlerts)
+
+
+@cache
+def _groups() -> tuple[_Pattern, ...]:
+    from rdkit.Chem import Fragments
+
+    # Each function has its pattern as a default.
+    return tuple(_Pattern.of(function.__defaults__[1], name) for name, function in Fragments.fns)

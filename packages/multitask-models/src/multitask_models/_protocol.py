@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self, overload
 from warnings import warn
 from zipfile import BadZipFile
 
@@ -186,6 +186,16 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
                 )
             return find_limits(labels)
         return AssayLimits.given(self.limits, labels)
+
+    @overload
+    def predict(
+        self, X: ArrayLike, *, return_std: Literal[False] = ..., latent: bool = ...
+    ) -> FloatArray: ...
+
+    @overload
+    def predict(
+        self, X: ArrayLike, *, return_std: Literal[True], latent: bool = ...
+    ) -> tuple[FloatArray, FloatArray]: ...
 
     def predict(
         self, X: ArrayLike, *, return_std: bool = False, latent: bool = False

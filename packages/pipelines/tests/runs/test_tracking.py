@@ -191,7 +191,7 @@ class TestNobodyAnswers:
             def do_POST(self) -> None:
                 self.send_error(404)
 
-            def log_message(self, *_: object) -> None:
+            def log_message(self, format: str, *args: Any) -> None:
                 """Print nothing."""
 
         with HTTPServer(("127.0.0.1", 0), Other) as server:
