@@ -66,6 +66,20 @@ def test_ids_out_of_range_are_named_in_preparation(
     assert "0 to 2^31 - 1" in message
 
 
+def test_names_of_digits_are_no_numbers(refused, pooled, train, tmp_path):
+    padded = pl.format("00{}", "comp_id").alias("comp_id")
+    train.head(20).with_columns(padded).write_csv(tmp_path / "bad.csv")
+    for command in (
+        ("fit", "--save-dir", tmp_path / "out"),
+        ("predict", "--artefact", pooled, "--output", tmp_path / "out"),
+        ("evaluate", "--artefacts", pooled, "--save-dir", tmp_path / "out"),
+    ):
+        flags = ("--output", tmp_path / "out.csv") if command[0] == "predict" else ()
+        message = refused(*command, "--data", tmp_path / "bad.csv", *flags)
+        assert "'comp_id' (bad.csv)" in message
+        assert "which is a name (rows 1, 2" in message
+
+
 def test_a_column_that_stands_twice_is_named(refused, train, tmp_path):
     file = tmp_path / "bad.csv"
     text = train.write_csv()

@@ -102,6 +102,7 @@ class TestFolder:
             "predictions.parquet",
             "report.html",
             "sampling.parquet",
+            "table_rows.parquet",
         }
         assert load_config(TrainMILConfig, folder / "config.resolved.yaml").seed == 42
 
@@ -163,6 +164,17 @@ class TestFolder:
         spread = np.sqrt(expected * (1 - share) / n)
         assert abs(drawn["positives: rare"].mean() - expected) < 5 * spread  # type: ignore[operator]
         assert ">Sampling<" in (folder / "report.html").read_text()
+
+    def test_every_bag_is_predicted_and_features_are_recorded(
+        self, folder: Path, table: Path
+    ) -> None:
+        bags = pl.read_csv(table)["bag_id"].n_unique()
+        assert pl.read_parquet(folder / "predictions.parquet").height == bags
+        assert not (folder / "rejected.csv").exists()
+        events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        named = next(e for e in events if e["event"] == "features")
+        # Neither the targets nor the folds that stand beside them.
+        assert named["instances"] == [f"f{j + 1}" for j in range(8)]
 
     def test_log_tells_each_epoch(self, folder: Path) -> None:
         events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]

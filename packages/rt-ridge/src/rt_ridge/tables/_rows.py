@@ -262,10 +262,27 @@ class _Place:
 
 
 def _ids(column: pl.Series, place: _Place) -> IntArray:
+    _refuse_padded(column, place)
     fast = column.dtype.is_integer() and not column.null_count()
     array: npt.NDArray[Any] = column.to_numpy() if fast else _slowly(column, place)
     name = f"column {column.name!r} ({place.where})"
     return check_ids(array, name, first_row=place.first_row)
+
+
+def _refuse_padded(column: pl.Series, place: _Place) -> None:
+    """Refuse 007, which as a number would be the same as 7."""
+    import polars as pl
+
+    if column.dtype != pl.String:
+        return
+    padded = column.str.contains(r"^\s*[+-]?0\d").fill_null(value=False).arg_true().to_list()
+    if padded:
+        rows = listed([row + place.first_row for row in padded])
+        raise RTRidgeError(
+            f"column {column.name!r} ({place.where}): expected whole numbers as ids; found"
+            f" {column[padded[0]]!r}, which is a name (rows {rows}). molpool-rt prepare numbers"
+            " names."
+        )
 
 
 def _numbers(column: pl.Series, place: _Place) -> FloatArray:
