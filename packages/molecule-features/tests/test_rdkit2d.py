@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from molecule_features import _rdkit2d as rdkit2d
 from molecule_features import featurize
 from molpool_common import Float32Array
 from rdkit import Chem
@@ -53,3 +54,23 @@ def test_a_large_molecule_has_finite_descriptors() -> None:
     found = featurize(["CC(=O)NCC(=O)" * 1 + "NCC(=O)" * 60 + "O"], "rdkit2d", cache=None)
     assert found.reasons == [""]
     assert np.isfinite(found.block("rdkit2d")).sum() > 200
+
+
+RICH = (
+    "ClC(Cl)Br.CI.FC(F)F",
+    "OP(=O)(O)OCC1OC(n2cnc3c(N)ncnc32)C(O)C1O",
+    "O=[N+]([O-])c1ccc(N=[N+]=[N-])cc1S(=O)(=O)OC",
+    "C#CC(=O)C=C=C.N#CC(=O)O.S=C=NC",
+    "[15NH2]c1ccc(B(O)O)s1.[13CH4].[Se]",
+    "C[Si](C)(C)Cl.[Na+].[S-]c1ccccc1",
+)
+"""Groups that alerts are about, and elements that few molecules have."""
+
+
+def test_no_substructure_that_matches_is_left_out(drugs: list[str], odd: list[str]) -> None:
+    for text in [*drugs, *odd, *RICH]:
+        mol = Chem.MolFromSmiles(text)
+        for patterns in (rdkit2d._alerts(), rdkit2d._groups()):
+            possible = {id(p.query) for p in rdkit2d._possible(patterns, mol)}
+            matching = {id(p.query) for p in patterns if mol.HasSubstructMatch(p.query)}
+            assert matching <= possible, text
