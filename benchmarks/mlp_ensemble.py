@@ -29,8 +29,8 @@ from time import process_time
 import numpy as np
 import torch
 from claims import Claim, settle
-from multitask_models._labels import Labels
-from multitask_models._mlp_network import Recipe, TrainingRows, train
+from molpool_common import Float32Array, FloatArray
+from multitask_models import MultitaskMLP
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -45,24 +45,23 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    rows = simulated()
-    return settle(*(compare(rows, hidden, given.rounds) for hidden in given.hidden))
+    X, y = simulated()
+    return settle(*(compare(X, y, hidden, given.rounds) for hidden in given.hidden))
 
 
-def compare(rows: TrainingRows, hidden: int, rounds: int) -> Claim:
-    recipe = Recipe(hidden, 0.3, 0.1, EPOCHS, 128, 2e-3, 0.01, 0.25, 0.5, False)
-    inputs = torch.cat([rows.dense, torch.from_numpy(rows.sparse.toarray())], dim=1)
-
+def compare(X: Float32Array, y: FloatArray, hidden: int, rounds: int) -> Claim:
     def packed() -> None:
-        train(rows, recipe, np.random.SeedSequence(0).spawn(MEMBERS))
+        network(hidden, MEMBERS, 0).fit(X, y)
 
     def in_turn() -> None:
-        for seed in np.random.SeedSequence(0).spawn(MEMBERS):
-            train(rows, recipe, [seed])
+        for seed in range(MEMBERS):
+            network(hidden, 1, seed).fit(X, y)
+
+    inputs, targets = as_the_recipe_scales(X, y)
 
     def ordinary() -> None:
         for seed in range(MEMBERS):
-            train_ordinary(inputs, rows, recipe, seed)
+            train_ordinary(inputs, targets, hidden, seed)
 
     runs: dict[str, Callable[[], None]] = {"packed": packed, "in turn": in_turn, "torch": ordinary}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
@@ -84,29 +83,39 @@ def compare(rows: TrainingRows, hidden: int, rounds: int) -> Claim:
     )
 
 
-def simulated() -> TrainingRows:
+def network(hidden: int, members: int, seed: int) -> MultitaskMLP:
+    return MultitaskMLP(
+        blocks=[COUNTS, DENSE], hidden=hidden, members=members, epochs=EPOCHS, limits=None,
+        random_state=seed,
+    )  # fmt: skip
+
+
+def simulated() -> tuple[Float32Array, FloatArray]:
     rng = np.random.default_rng(0)
     counts = np.where(rng.random((ROWS, COUNTS)) < 0.026, rng.poisson(1.0, (ROWS, COUNTS)) + 1, 0)
-    dense = rng.normal(size=(ROWS, DENSE))
     y = rng.normal(size=(ROWS, TASKS))
     y[rng.random(y.shape) < 0.5] = np.nan
-    labels = Labels.checked(y, None, None, "regression")
-    inputs = np.hstack([dense, np.log1p(counts) / np.sqrt(8)]).astype(np.float32)
-    return TrainingRows.of(inputs, labels, 0.5, COUNTS)
+    return np.hstack([counts, rng.normal(size=(ROWS, DENSE))]).astype(np.float32), y
+
+
+def as_the_recipe_scales(X: Float32Array, y: FloatArray) -> tuple[Tensor, Tensor]:
+    counts, dense = np.log1p(X[:, :COUNTS]), np.tanh(X[:, COUNTS:] / 3) * 3
+    inputs = np.hstack([block * np.sqrt(256 / block.shape[1]) for block in (counts, dense)])
+    targets = (y - np.nanmean(y, axis=0)) / np.nanstd(y, axis=0)
+    return torch.from_numpy(inputs.astype(np.float32)), torch.from_numpy(targets.astype(np.float32))
 
 
 class Network(nn.Module):
     """The recipe as one writes it."""
 
-    def __init__(self, n_inputs: int, recipe: Recipe) -> None:
+    def __init__(self, n_inputs: int, width: int) -> None:
         super().__init__()
-        width = recipe.hidden
         self.first = nn.Sequential(
-            nn.Dropout(recipe.input_dropout), nn.Linear(n_inputs, width), nn.LayerNorm(width),
-            nn.SiLU(), nn.Dropout(recipe.dropout),
+            nn.Dropout(0.1), nn.Linear(n_inputs, width), nn.LayerNorm(width), nn.SiLU(),
+            nn.Dropout(0.3),
         )  # fmt: skip
         self.block = nn.Sequential(
-            nn.Linear(width, width), nn.LayerNorm(width), nn.SiLU(), nn.Dropout(recipe.dropout)
+            nn.Linear(width, width), nn.LayerNorm(width), nn.SiLU(), nn.Dropout(0.3)
         )
         self.head = nn.Linear(width, TASKS)
 
@@ -115,22 +124,20 @@ class Network(nn.Module):
         return self.head(hidden + self.block(hidden))
 
 
-def train_ordinary(inputs: Tensor, rows: TrainingRows, recipe: Recipe, seed: int) -> None:
+def train_ordinary(inputs: Tensor, targets: Tensor, hidden: int, seed: int) -> None:
     torch.manual_seed(seed)
-    network = Network(inputs.shape[1], recipe)
-    data = TensorDataset(inputs, rows.targets, rows.weights)
-    loader = DataLoader(data, recipe.batch_size, shuffle=True)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
+    net = Network(inputs.shape[1], hidden)
+    loader = DataLoader(TensorDataset(inputs, targets), 128, shuffle=True)
+    optimizer = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=recipe.epochs * len(loader)
+        optimizer, 2e-3, total_steps=EPOCHS * len(loader)
     )
-    loss = nn.SmoothL1Loss(reduction="none", beta=recipe.beta)
-    for _ in range(recipe.epochs):
-        for x, y, weight in loader:
+    loss = nn.SmoothL1Loss(beta=0.25)
+    for _ in range(EPOCHS):
+        for x, y in loader:
             optimizer.zero_grad()
-            ((weight * loss(network(x), y)).sum() / weight.sum()).backward()
+            known = ~y.isnan()
+            loss(net(x)[known], y[known]).backward()
             optimizer.step()
             schedule.step()
 

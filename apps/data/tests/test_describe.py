@@ -76,6 +76,7 @@ def test_the_page_says_what_is_in_the_table(run: Run, tmp_path: Path) -> None:
     page = Page(text)
     assert [h.strip() for h in page.headings if h.strip()] == [
         "Summary",
+        "How it was read",
         "Labels",
         "Values",
         "Task overlap",

@@ -143,9 +143,9 @@ def told(state: CurriculumState, folder: Path, *stops: EarlyStopping, **fit: Any
     callback, said = CurriculumCallback(state), []
     callback.on_warning = said.append
     epochs = fit.pop("epochs", 9)
-    validated = [loader()] if fit.pop("validated", True) else []
+    val = loader() if fit.pop("validated", True) else None
     run = trainer(folder, epochs, callback, *stops)
-    run.fit(Scripted([1.0] * epochs), loader(), *validated)
+    run.fit(Scripted([1.0] * epochs), loader(), val)
     return said
 
 
@@ -156,7 +156,7 @@ def test_a_fixed_schedule_needs_no_validation(tmp_path: Path, validated: bool) -
     sampler = JointSampler(torch.ones(6, 1), quality, state, num_samples=300, seed=0)
     model = Scripted([1.0] * 8)
     run = trainer(tmp_path, 8, CurriculumCallback(state))
-    run.fit(model, loader(sampler), *([loader()] if validated else []))
+    run.fit(model, loader(sampler), loader() if validated else None)
     assert state.history == [(2, "expand"), (3, "robust"), (6, "polish")]
     assert [any(row >= 3 for row in rows) for rows in model.rows] == [False] * 2 + [True] * 6
 

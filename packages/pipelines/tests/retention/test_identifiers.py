@@ -113,12 +113,14 @@ ABCD = {"A": 0, "B": 1, "C": 2, "D": 3}
 
 def test_the_third_table_knows_what_only_the_first_had(tmp_path):
     like = None
-    for i, names in enumerate((["A", "B", "C"], ["C", "A"], ["D", "B"])):
-        data = written(
-            tmp_path / f"{i}.csv", [(n, n) for n in names], pl.String, pl.String, csv=True
-        )
-        done = prepared(data, tmp_path / f"p{i}", like)
+    for i, names in enumerate((["A", "B", "C"], ["C", "A"])):
+        rows = [(n, n) for n in names]
+        data = written(tmp_path / f"{i}.csv", rows, pl.String, pl.String, csv=True)
+        prepared(data, tmp_path / f"p{i}", like)
         like = tmp_path / f"p{i}"
+    rows = [("D", "D"), ("B", "B")]
+    data = written(tmp_path / "2.csv", rows, pl.String, pl.String, csv=True)
+    done = prepared(data, tmp_path / "p2", like)
     assert dict(done.mapping.select("species_raw", "species").rows()) == ABCD
     assert dict(done.compounds.rows()) == ABCD
     assert done.rows["species"].to_list() == [3, 1]
