@@ -86,7 +86,7 @@ def test_text(
     content = text_of(frame, separator, decimal, ends).encode(encoding)
     path = tmp_path_factory.mktemp("text") / "t.csv"
     path.write_bytes(gzip.compress(content) if compressed else content)
-    read = ReadConfig(decimal=decimal) if said else ReadConfig()
+    read = ReadConfig.model_validate({"decimal": decimal} if said else {})
     found, reading = open_table(path, read)
     assert reading.separator == separator
     parts = list(table_chunks(path, found.columns, 3, read=read))
