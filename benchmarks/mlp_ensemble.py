@@ -3,8 +3,8 @@ most 1/1.7 of it at the recipe's 512 units, at most 1/2.5 at 64.
 
 The measured recipe (batches of 128, 2 048 Morgan-like counts of which 2.6 % are not zero and 728
 dense inputs, nine tasks with half of the labels) on 1 024 molecules for eight epochs. The peer is
-the same network as a ``torch.nn.Module`` with ``DataLoader``, AdamW and the same loss, trained eight
-times in turn; our own single networks in turn are shown beside it. One thread, so that CPU seconds
+the same network as a ``torch.nn.Module`` with ``DataLoader``, AdamW and the same loss, trained
+eight times in turn; our own single networks in turn are shown beside it. One thread, so that CPU seconds
 are what each costs whoever else is on the machine; rounds in turn in this process after one that
 does not count, the ratio is the median over rounds. Exit status 1 below the claims.
 

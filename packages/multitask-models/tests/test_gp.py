@@ -142,11 +142,12 @@ def test_one_task_equals_scikit_learn() -> None:
     z = (target - target.mean()) / target.std()
     peer = GaussianProcessRegressor(ConstantKernel(0.7) * RBF(length), alpha=0.2, optimizer=None)
     peer.fit(block.prepare(x), z)
-    mean, std = peer.predict(block.prepare(new), return_std=True)
+    expected: Any = peer.predict(block.prepare(new), return_std=True)
+    mean, std = expected[0], expected[1]
     found = fitted.predict(new, return_std=True)
     np.testing.assert_allclose(found[0], mean * target.std() + target.mean(), **EXACT)
     np.testing.assert_allclose(found[1], std * target.std(), **EXACT)
-    value = peer.log_marginal_likelihood()
+    value: Any = peer.log_marginal_likelihood()
     np.testing.assert_allclose(fitted.log_marginal_likelihood(), value, **EXACT)
 
 

@@ -20,8 +20,7 @@ TASKS = ["logP", "TPSA"]
 def table(tmp_path_factory):
     """The demo's molecules with two properties that features tell well."""
     from rdkit import Chem
-    from rdkit.Chem.Crippen import MolLogP
-    from rdkit.Chem.rdMolDescriptors import CalcTPSA
+    from rdkit.Chem.rdMolDescriptors import CalcCrippenDescriptors, CalcTPSA
 
     smiles = build_demo(n=240)["SMILES"].to_list()
     mols = [Chem.MolFromSmiles(s) for s in smiles]
@@ -29,7 +28,7 @@ def table(tmp_path_factory):
     pl.DataFrame(
         {
             "SMILES": smiles,
-            "logP": [MolLogP(m) for m in mols],
+            "logP": [CalcCrippenDescriptors(m)[0] for m in mols],
             "TPSA": [CalcTPSA(m) if i % 3 else None for i, m in enumerate(mols)],
         }
     ).write_csv(path)
@@ -62,7 +61,7 @@ def test_all_rows_are_in_the_folder_once_and_the_test_rows_have_intervals(run, t
     assert found.filter(pl.col("split") == "val")["logP_lower"].null_count() == found.height - 48
     metrics = read_metrics(run / "metrics.json")
     assert metrics.kind == "tabular"
-    assert metrics.splits["test"].tasks["logP"].metrics["ma_rae"].value < 0.7
+    assert (metrics.splits["test"].tasks["logP"].metrics["ma_rae"].value or 1) < 0.7
     held = metrics.splits["test"].intervals["logP"]
     assert held["n"] == 48
     # 48 rows at 90 %: fewer than 36 inside happens once in a thousand.
@@ -73,6 +72,7 @@ def test_all_rows_are_in_the_folder_once_and_the_test_rows_have_intervals(run, t
 @pytest.mark.slow
 def test_simple_models_stand_beside_it_on_the_same_rows(run, table, tmp_path):
     found = read_metrics(run / "metrics.json").splits["test"].baselines
+    assert found is not None
     assert set(found.models) == {"mean", "neighbours", "lightgbm"}
     rows = pl.read_parquet(run / "predictions.parquet").filter(pl.col("split") != "test")
     assert found.trained_on == rows.height
@@ -118,7 +118,7 @@ def test_several_levels_give_nested_intervals(run, table, tmp_path):
 def test_a_loaded_model_says_why_a_molecule_has_no_prediction(run):
     predicted = load_model(run).predict(["CCO", "C" * 600], 1)
     assert predicted.reasons[0] is None
-    assert "500" in predicted.reasons[1]
+    assert "500" in str(predicted.reasons[1])
     assert np.isnan(predicted.mean[1]).all()
 
 
