@@ -196,7 +196,7 @@ def _version(source: str, detail: str) -> str:
     except PackageNotFoundError as error:
         raise MissingExtraError(
             "features of Chemprop networks: expected the package 'chemprop'; found it not "
-            "installed. It comes with: pip install chemprop"
+            "installed. It comes with: pip install 'molecule-features[chemprop]'"
         ) from error
     return f"{_FORMAT}-{source}-{detail}-chemprop-{chemprop}-rdkit-{rdkit_version()}"
 
