@@ -38,6 +38,7 @@ from molpool_pipelines.models import (
     MemberName,
     MemberSettings,
     TabularModel,
+    asks_sd,
     build_member,
     mix,
     predict_member,
@@ -207,10 +208,11 @@ def _write_unseen(run: RunFolder, inputs: Inputs, model: TabularModel) -> list[P
 
 
 def _limits(members: Sequence[MultitaskModel]) -> tuple[FloatArray, FloatArray]:
-    """Return the widest limits that any member reports: all found them in the same labels."""
+    """Return what the assays report at their limits, by those members that looked for them."""
     each = [member.limits_ for member in members]
-    floor = np.min([limits.at_floor for limits in each], axis=0)
-    return floor, np.max([limits.at_ceiling for limits in each], axis=0)
+    # All found them in the same labels; a member that did not look has infinite ones.
+    floor = np.max([limits.at_floor for limits in each], axis=0)
+    return floor, np.min([limits.at_ceiling for limits in each], axis=0)
 
 
 def _facts(
@@ -296,7 +298,8 @@ def _of_model(
     done = 0
     for train, val in rows.folds:
         model = _fitted(name, settings, rows.X[train], rows.table.take(train))
-        mean[val], sd[val] = predict_member(model, rows.X[val])
+        with_sd = asks_sd(name, len(config.model))
+        mean[val], sd[val] = predict_member(model, rows.X[val], with_sd=with_sd)
         done += len(train)
         progress.advance(bar)
         if left is not None and (perf_counter() - start) * work / done > left:

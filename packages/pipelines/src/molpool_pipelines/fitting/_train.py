@@ -77,7 +77,11 @@ def train_chemprop(
 
 
 def train_tabular(
-    config: TrainTabularConfig, *, name: str = "tabular", arguments: Sequence[str] = ()
+    config: TrainTabularConfig,
+    *,
+    name: str = "tabular",
+    arguments: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> Path:
     """Train models on features, mixed and calibrated, and leave a run folder behind.
 
@@ -89,6 +93,8 @@ def train_tabular(
         Names the run folder where `config.save_dir` does not.
     arguments : sequence of str
         The command line, for the record.
+    notes : sequence of str
+        What was chosen for the user, to be said and recorded first.
 
     Returns
     -------
@@ -109,6 +115,7 @@ def train_tabular(
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)
     inputs = read_inputs(config)
+    inputs.notes[:0] = notes
     if config.resume:
         accept = config.accept_changed_table
         inputs.notes.extend(check_same_table(path, inputs.rows, accept=accept))
@@ -146,9 +153,7 @@ def train_auto(
         If table, configuration or folder are wrong; then nothing has been written.
     """
     config, notes = choose(config)
-    for note in notes:
-        new_console().print(note, highlight=False)
-    return train_tabular(config, name=name, arguments=arguments)
+    return train_tabular(config, name=name, arguments=arguments, notes=notes)
 
 
 def check_machine(config: TrainChempropConfig | TrainMILConfig) -> None:

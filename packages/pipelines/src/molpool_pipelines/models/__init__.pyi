@@ -7,6 +7,7 @@ from ._members import MEMBERS as MEMBERS
 from ._members import WORDS as WORDS
 from ._members import MemberName as MemberName
 from ._members import MemberSettings as MemberSettings
+from ._members import asks_sd as asks_sd
 from ._members import build_member as build_member
 from ._members import predict_member as predict_member
 from ._predict_table import FAR as FAR

@@ -68,7 +68,8 @@ class MemberSettings:
 def build_member(name: MemberName, settings: MemberSettings) -> MultitaskModel:
     """Return a model that is not fitted."""
     class_name, options = _BUILD[name]
-    model: MultitaskModel = _model_class(class_name)(**options(settings), **settings.common())
+    parameters = settings.common() | options(settings)
+    model: MultitaskModel = _model_class(class_name)(**parameters)
     return model
 
 
@@ -85,22 +86,49 @@ def _model_class(name: str) -> Any:
     return getattr(multitask_models, name)
 
 
-def predict_member(model: MultitaskModel, X: Float32Array) -> tuple[FloatArray, FloatArray]:
-    """Return predictions and their standard deviations [N, T], NaN where the model has none."""
+def predict_member(
+    model: MultitaskModel, X: Float32Array, *, with_sd: bool = True
+) -> tuple[FloatArray, FloatArray]:
+    """Return predictions and their standard deviations [N, T], NaN where the model has none.
+
+    Parameters
+    ----------
+    model : MultitaskModel
+        Fitted.
+    X : ndarray of float32 [N, F]
+        Features.
+    with_sd : bool
+        Whether standard deviations are asked for.
+    """
     from multitask_models import ModelError
 
-    try:
-        mean, sd = model.predict(X, return_std=True)
-    except ModelError:
-        mean = model.predict(X)
-        assert isinstance(mean, np.ndarray)
-        return mean, np.full(mean.shape, np.nan)
-    return mean, sd
+    if with_sd:
+        try:
+            mean, sd = model.predict(X, return_std=True)
+            return mean, sd
+        except ModelError:
+            pass  # a model that has none
+    mean = model.predict(X)
+    return mean, np.full(mean.shape, np.nan)
+
+
+def asks_sd(name: str, n_members: int) -> bool:
+    """Return whether a member of a blend is asked for standard deviations.
+
+    Those of a Gaussian process cost many times its means, and beside other members the spread
+    between them says as much.
+    """
+    return name != "gp" or n_members == 1
 
 
 def _blocks(settings: MemberSettings) -> dict[str, Any]:
     widths = [block.width for block in settings.blocks]
     return {"blocks": widths, "random_state": settings.seed}
+
+
+def _gp(settings: MemberSettings) -> dict[str, Any]:
+    # Bounds at the limits of assays would take several times as long.
+    return {**_blocks(settings), "limits": None}
 
 
 def _seed(settings: MemberSettings) -> dict[str, Any]:
@@ -140,7 +168,7 @@ def _nothing(_: MemberSettings) -> dict[str, Any]:
 
 _BUILD: dict[MemberName, tuple[str, Callable[[MemberSettings], dict[str, Any]]]] = {
     "mlp": ("MultitaskMLP", _blocks),
-    "gp": ("MultitaskGP", _blocks),
+    "gp": ("MultitaskGP", _gp),
     "lightgbm": ("MultitaskLightGBM", _seed),
     "forest": ("MultitaskForest", _random),
     "extra_trees": ("MultitaskForest", _extra),

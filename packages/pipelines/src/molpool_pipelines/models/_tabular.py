@@ -12,7 +12,7 @@ import numpy as np
 from molpool_common import Float32Array, FloatArray, InputError, TaskType, atomic_path
 
 from molpool_pipelines.models._files import TABULAR
-from molpool_pipelines.models._members import load_member, predict_member
+from molpool_pipelines.models._members import asks_sd, load_member, predict_member
 from molpool_pipelines.models._protocol import Kind, Predicted
 from molpool_pipelines.runs import TABULAR_FOLDER
 
@@ -43,7 +43,11 @@ class Blend:
 
     def predict(self, X: Float32Array) -> tuple[FloatArray, FloatArray]:
         """Return predictions and their standard deviations, [N, T] each."""
-        each = [predict_member(member, X) for member in self.members]
+        n = len(self.members)
+        each = [
+            predict_member(member, X, with_sd=asks_sd(name, n))
+            for name, member in zip(self.names, self.members, strict=True)
+        ]
         return mix(np.stack([m for m, _ in each]), np.stack([s for _, s in each]), self.weights)
 
 
