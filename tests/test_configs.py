@@ -67,7 +67,7 @@ def test_a_study_takes_what_a_run_takes():
     assert set(study) - set(run) == {"study", "space"}
     assert {n: study[n].annotation for n in run} == {n: f.annotation for n, f in run.items()}
     said = {n for n in run if study[n].description != run[n].description}
-    assert said == {"save_dir", "resume"}, "these mean the same, said for a study"
+    assert said == {"save_dir", "resume", "baselines"}, "these are said for a study"
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)

@@ -26,7 +26,7 @@ sys.stderr.write(json.dumps([code, sorted({name.partition(".")[0] for name in sy
     ("arguments", "flag"),
     [
         (["--help"], "score"),
-        (["predict", "--help"], "--on-bad-smiles {error,null}"),
+        (["predict", "--help"], "--on-bad-smiles {error,drop,keep}"),
         (["score", "--help"], "--columns.predicted"),
     ],
 )

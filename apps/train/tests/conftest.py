@@ -146,6 +146,7 @@ def small(demo_csv: Path) -> list[str]:
         *("--training.batch-size", "16"),
         *("--training.accelerator", "cpu"),
         *("--training.epochs", "2"),
+        *("--baselines", "none"),
     ]
 
 

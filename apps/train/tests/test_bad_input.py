@@ -31,28 +31,26 @@ class TestFile:
     @pytest.mark.parametrize(
         ("name", "content", "parts"),
         [
-            ("t.csv", b"\x89PNG\r\n\x1a\n\x00\xff" * 9, ("expected a UTF-8 CSV file", "utf-8")),
-            ("t.csv", "SMILES,µM\nCCO,1\n".encode("latin-1"), ("UTF-8", "not utf-8")),
-            ("t.csv", "SMILES,M\nCCO,µ\n".encode("latin-1"), ("UTF-8", "utf-8")),
-            ("t.csv", b'[{"SMILES": "CCO", "LogD": 1}]', ("CSV, TSV or Parquet", "found JSON")),
+            ("t.csv", b"\x89PNG\r\n\x1a\n\x00\xff" * 9, ("expected text", "bytes of no text")),
+            (
+                "t.csv",
+                b'[{"SMILES": "CCO", "LogD": 1}]',
+                ("CSV, Excel, Parquet, SDF", "found JSON"),
+            ),
             ("t.csv", b'{"SMILES": ["CCO"],\n"LogD": [1]}', ("found JSON",)),
             ("t.parquet", b"SMILES,LogD\nCCO,1\n", ("expected a Parquet file",)),
             ("t.csv", b"", ("expected a header and rows", "found an empty file")),
             ("t.csv", b"SMILES,LogD,KSOL\n", ("at least one row", "a table without rows")),
-            ("t.csv", b"SMILES;LogD\nCCO;1\n", ("separated by ','", "Is ';' the separator?")),
             ("t.csv", b"SMILES,LogD\nCCO,1\nCCN,2,3\n", ("found 3 in line 3, 2 in the header",)),
-            ("t.csv", b"SMILES,LogD,LogD\nCCO,1,2\n", ("distinct names", "twice LogD")),
+            ("t.csv", b"SMILES,LogD,LogD\nCCO,1,2\n", ("distinct names", "twice 'LogD'")),
         ],
         ids=[
             "binary",
-            "latin1-header",
-            "latin1-cell",
             "json",
             "object",
             "parquet",
             "zero",
             "header",
-            "semicolon",
             "ragged",
             "twice",
         ],
@@ -136,18 +134,16 @@ class TestTargets:
         )
 
     def test_text(self, refused: Any, write_table: Any) -> None:
-        path = write_table({("LogD", 3): "<5", ("LogD", 8): "n.d."})
+        path = write_table({("LogD", 3): "five", ("LogD", 8): "1.2.3"})
         message = refused("--data-path", path, *TASKS)
-        check_contains(
-            message, "column 'LogD'", "a number or nothing", "'<5' in row 3", "Rows: 3, 8."
-        )
+        check_contains(message, "column 'LogD'", "a number or nothing", "'five'", "3, 8")
 
     def test_rows_are_those_of_the_file_after_others_were_dropped(
         self, refused: Any, write_table: Any
     ) -> None:
-        path = write_table({("SMILES", 1): "xx", ("LogD", 8): "<5"})
+        path = write_table({("SMILES", 1): "xx", ("LogD", 8): "five"})
         message = refused("--data-path", path, *TASKS, "--on-bad-smiles", "drop")
-        check_contains(message, "'<5' in row 8")
+        check_contains(message, "'five' in row 8")
 
     def test_numbers_for_classes(self, refused: Any, write_table: Any) -> None:
         path = write_table(KSOL=["0", "1"] * 12, LogD=["0", "1"] * 11 + ["0.5", "1"])

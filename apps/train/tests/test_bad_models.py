@@ -179,7 +179,7 @@ class TestUnseen:
         message = refused(*flags, "--predict-path", path)
         assert "column 'SMILES' (new.csv)" in message
         assert "'C1CC' in row 2" in message
-        assert "--on-bad-smiles drop leaves them without a prediction" in message
+        assert "--on-bad-smiles drop leaves them out" in message
         path.write_text("smiles\nCCO\n")
         message = refused(*flags, "--predict-path", path)
         assert "data.smiles_column (new.csv)" in message

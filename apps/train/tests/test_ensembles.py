@@ -27,7 +27,7 @@ def flags(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[st
     return [
         *small,
         *("--ensemble.n-seeds", "2", "--ensemble.n-folds", "2"),
-        *("--predict-path", str(path), "--on-bad-smiles", "drop"),
+        *("--predict-path", str(path), "--on-bad-smiles", "keep"),
         *ON,
     ]
 
@@ -67,6 +67,7 @@ class TestFolder:
         assert names == {
             *(f"checkpoints/member-00{m}/{n}.ckpt" for m in range(4) for n in ("best", "last")),
             *(f"models/member-00{m}.pt" for m in range(4)),
+            "calibration.npz",
             "config.resolved.yaml",
             "environment.json",
             "log.jsonl",
@@ -74,8 +75,10 @@ class TestFolder:
             "predictions.parquet",
             "predictions_new.csv",
             "predictions_new.parquet",
+            "rejected.csv",
             "report.html",
             "sampling.parquet",
+            "table_rows.parquet",
         }
 
     def test_log_and_statistics_name_the_member(self, folder: Path) -> None:

@@ -28,6 +28,7 @@ def outcome(run: Any, small: list[str], tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("runs") / "first"
     result = run(
         *small,
+        *("--baselines", "fast"),
         *("--joint-sampling.enabled", "true"),
         *("--joint-sampling.task-oversampling.alpha", ALPHA),
         *("--joint-sampling.curriculum.enabled", "true"),
@@ -61,7 +62,11 @@ def train_rows(predictions: pl.DataFrame, demo_csv: Path) -> pl.DataFrame:
 class TestFolder:
     def test_holds_what_the_design_says_and_no_temporary_file(self, folder: Path) -> None:
         names = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+        simple = ("mean", "neighbours", "lightgbm")
         assert names == {
+            *(f"baselines/{n}/model.json" for n in simple),
+            *(f"baselines/{n}/member-000-{n}.npz" for n in simple),
+            "calibration.npz",
             "checkpoints/best.ckpt",
             "checkpoints/last.ckpt",
             "config.resolved.yaml",
@@ -72,6 +77,7 @@ class TestFolder:
             "predictions.parquet",
             "report.html",
             "sampling.parquet",
+            "table_rows.parquet",
         }
 
     def test_configuration_reads_back(self, folder: Path) -> None:

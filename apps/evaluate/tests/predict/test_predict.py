@@ -112,7 +112,7 @@ def test_molecules_that_do_not_parse_stay_without_predictions(
     )
     words = " ".join(ended.out.split())
     assert "2 of 6 molecules predicted" in words
-    assert "4 rows have no prediction, column error says why: rows 2 (" in words
+    assert "4 rows have no prediction, x_rejected.csv says why: rows 2 (" in words
     assert "3 (empty)" in words
 
 
@@ -172,7 +172,10 @@ def _faults(disk: Disk, single: Path, folder: Path) -> dict[str, tuple[list[Any]
         "no such table": ([*model, "--data-path", folder / "tt.csv"], "Did you mean 't.csv'?"),
         "no such column": ([*model, *data, "--smiles-column", "Struct"], "you mean 'Structure'?"),
         "no such id": ([*model, *data, "--id-column", "Nam"], "Did you mean 'Name'?"),
-        "ragged": ([*model, "--data-path", ragged], "ragged.csv): expected a UTF-8 CSV file"),
+        "ragged": (
+            [*model, "--data-path", ragged],
+            "ragged.csv): expected as many fields in each line",
+        ),
         "empty": ([*model, "--data-path", folder / "empty.csv"], "expected at least one row"),
         "damaged": ([*model, "--data-path", folder / "damaged.parquet"], "a Parquet file"),
         "twice": ([*model, "--data-path", folder / "twice.csv"], "distinct names; found twice"),

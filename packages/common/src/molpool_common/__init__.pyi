@@ -51,7 +51,6 @@ from ._folders import write_text as write_text
 from ._ids import IdColumn as IdColumn
 from ._ids import IdKind as IdKind
 from ._ids import Ids as Ids
-from ._ids import IdSpelling as IdSpelling
 from ._ids import joint_ids as joint_ids
 from ._lightning import EpochRecorder as EpochRecorder
 from ._lightning import EpochShuffle as EpochShuffle
@@ -157,6 +156,7 @@ from .tables._reading import table_chunks as table_chunks
 from .tables._reading import table_header as table_header
 from .tables._reading import table_reading as table_reading
 from .tables._settings import MISSING as MISSING
+from .tables._settings import IdSpelling as IdSpelling
 from .tables._settings import ReadConfig as ReadConfig
 from .tables._writing import frames_written as frames_written
 

@@ -16,11 +16,9 @@ import polars as pl
 
 from molpool_common._errors import InputError, listed
 from molpool_common._faults import Fault, TableError
-from molpool_common.tables._settings import MISSING
+from molpool_common.tables._settings import MISSING, IdSpelling
 
 IdKind = Literal["number", "text"]
-IdSpelling = Literal["auto", "text", "number"]
-"""How ids are told apart: by what columns say, as written, or by the number that they are."""
 
 _INTEGER, _DECIMAL = r"^-?(0|[1-9]\d*)$", r"^-?(0|[1-9]\d*)\.0+$"
 _DIGITS = r"^[+-]?\d+(\.0+)?$"

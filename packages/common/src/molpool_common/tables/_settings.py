@@ -9,6 +9,9 @@ from pydantic import Field, field_validator
 
 from molpool_common._config import ConfigModel
 
+IdSpelling = Literal["auto", "text", "number"]
+"""How ids are told apart: by what columns say, as written, or by the number that they are."""
+
 MISSING = (
     *("", "NA", "N/A", "NaN", "nan", "null", "None", "n/a", "n.a.", "N.A.", "<NA>", "NULL", "NAN"),
     *("-", "--", "\N{EN DASH}", "\N{EM DASH}", "n.d.", "N.D.", "n.d", "nd", "ND"),

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from molpool_common import PATH, InputError, ReadConfig, YamlDocument
+from molpool_common import PATH, InputError, ReadConfig, YamlDocument, validate_values
 from pydantic import Field, model_validator
 from task_affinity import TaskAffinityConfig
 
@@ -81,7 +81,8 @@ class AffinityCommandConfig(TaskAffinityConfig):
     def measurement(self) -> TaskAffinityConfig:
         """The keys of measuring and grouping alone."""
         # Without this command's keys: the result file stores the section as training would.
-        return TaskAffinityConfig(**{k: getattr(self, k) for k in TaskAffinityConfig.model_fields})
+        values = {key: getattr(self, key) for key in TaskAffinityConfig.model_fields}
+        return validate_values(TaskAffinityConfig, values)
 
 
 def read_as_measurement(document: YamlDocument) -> YamlDocument:
