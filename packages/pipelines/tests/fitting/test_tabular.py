@@ -148,6 +148,15 @@ def test_auto_chooses_columns_and_split_and_says_so(table):
     assert choose(named)[0].data.target_columns == ["TPSA"]
 
 
+def test_auto_splits_a_series_on_few_scaffolds_at_random(tmp_path):
+    path = tmp_path / "series.csv"
+    rows = "".join(f"{'C' * n}c1ccccc1,{n / 2}\n" for n in range(1, 60))
+    path.write_text("SMILES,logP\n" + rows)
+    config, notes = choose(TrainAutoConfig(data_path=str(path)))
+    assert config.data.split_type == "random"
+    assert not any("scaffold" in note for note in notes)
+
+
 def test_auto_leaves_what_the_user_chose(table):
     data = DataConfig(target_columns=["TPSA"], split_type="cluster")
     config = TrainAutoConfig(data_path=str(table), data=data, choose_split=False)

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from molpool_common import listed, read_table
+from molpool_common import listed, murcko_scaffolds, parse_smiles, read_table
 
 from molpool_pipelines.demo import DEMO_TASKS
 from molpool_pipelines.fitting._config import TrainAutoConfig
-from molpool_pipelines.tables import DEMO, Columns, choose_columns
+from molpool_pipelines.tables import (
+    DEMO,
+    Columns,
+    DataConfig,
+    SplitType,
+    choose_columns,
+)
+
+_LEAST_SCAFFOLDS = 30
+"""Scaffolds from which a table is split by them."""
+
+_LOOKED_AT = 2_000
+"""Rows whose scaffolds are counted."""
 
 
 def choose(config: TrainAutoConfig) -> tuple[TrainAutoConfig, list[str]]:
@@ -45,7 +57,10 @@ def choose(config: TrainAutoConfig) -> tuple[TrainAutoConfig, list[str]]:
         )
         notes.append(f"Tasks: {listed(data.target_columns, 20)}.")
     if config.choose_split and data.split_type == "random":
-        split = "scaffold" if data.time_column is None else "time"
+        split = _split(config, data)
+    else:
+        split = data.split_type
+    if split != data.split_type:
         data = data.model_copy(update={"split_type": split})
         notes.append(
             f"Split by {split}: the test molecules are "
@@ -53,3 +68,19 @@ def choose(config: TrainAutoConfig) -> tuple[TrainAutoConfig, list[str]]:
             + " those that train."
         )
     return config.model_copy(update={"data": data}), notes
+
+
+def _split(config: TrainAutoConfig, data: DataConfig) -> SplitType:
+    """Return the split that is nearest to how new molecules come."""
+    if data.time_column is not None:
+        return "time"
+    if config.data_path is None:
+        return "scaffold"
+    frame = read_table(Path(config.data_path), config.read).head(_LOOKED_AT)
+    if data.smiles_column not in frame.columns:
+        return "scaffold"  # what reads the table says that the column is missing
+    smiles = frame[data.smiles_column].cast(str).to_list()
+    mols = [mol for mol in parse_smiles(smiles).mols if mol is not None]
+    distinct = len(set(murcko_scaffolds(mols)))
+    # A series on a few scaffolds cannot be divided by them.
+    return "scaffold" if distinct >= _LEAST_SCAFFOLDS else "random"

@@ -275,7 +275,7 @@ class Fitting:
         mean = f", mean of {n} members" if n > 1 else ""
         title = f"Metrics by task, {split} molecules{mean}"
         self._console.print(metric_table(rows, columns, title))
-        for line in against_baselines(self._results):
+        for line in (*self._results.notes, *against_baselines(self._results)):
             self._say(line)
         if self._inputs.unseen is not None:
             self._say(f"Predictions: {self._unseen[-1]}")

@@ -69,6 +69,8 @@ class Results:
         By split, further fields of `SplitMetrics`.
     calibration : Calibration or None
         What gives intervals; None where no row validates.
+    level : float
+        Share of new molecules that they shall cover.
     """
 
     predictions: pl.DataFrame
@@ -76,6 +78,15 @@ class Results:
     by_member: Sequence[MetricTable] = ()
     more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     calibration: Calibration | None = None
+    level: float = LEVEL
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the intervals."""
+        if self.calibration is None:
+            return []
+        tasks = [task.task for task in self.metrics[self.reported].tasks]
+        return self.calibration.notes(tasks, self.level)
 
     @property
     def reported(self) -> str:
@@ -159,6 +170,7 @@ def results_of(
         [task_metrics(reported[0].exact, one, tasks, list(kinds)) for one in alone],
         {str(p.split): {"intervals": coverage(p, level)} for p in parts if p.ends is not None},
         calibration,
+        level,
     )
 
 
@@ -247,7 +259,8 @@ def write_results(
         run.write_file(CALIBRATION, results.calibration.save)
     run.write_frame(PREDICTIONS, results.predictions)
     # After the predictions that they are of: a folder with metrics lacks only the page.
-    run.write_json(METRICS, results.record(kind, run.path.name, notes).to_dict())
+    said = [*notes, *results.notes]
+    run.write_json(METRICS, results.record(kind, run.path.name, said).to_dict())
     # Before the page, which reads facts and epochs from the log.
     run.log("finished", epochs=epochs, facts=dict(facts))
     try:

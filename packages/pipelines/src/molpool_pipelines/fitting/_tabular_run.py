@@ -185,14 +185,11 @@ def _fit_and_write(
         )
     write_rejected(run, inputs.rejected)
     saved = model.save(run.path / TABULAR_FOLDER)
-    said = list(found.notes)
-    if results.calibration is not None:
-        said += results.calibration.notes(tasks, config.level)
     facts = _facts(config, found.names, rows, weights)
-    page = write_results(run, results, "tabular", [*inputs.notes, *said], facts, 0)
+    page = write_results(run, results, "tabular", [*inputs.notes, *found.notes], facts, 0)
     columns, shown = shown_rows(results.metrics[results.reported])
     console.print(metric_table(shown, columns, f"Metrics by task, {results.reported} molecules"))
-    for note in (*said, *against_baselines(results)):
+    for note in (*found.notes, *results.notes, *against_baselines(results)):
         console.print(note, highlight=False)
     if inputs.unseen is not None:
         files = _write_unseen(run, inputs, model)

@@ -20,6 +20,7 @@ from ._splits import split_table as split_table
 from ._table_config import ON_BAD_SMILES as ON_BAD_SMILES
 from ._table_config import DataConfig as DataConfig
 from ._table_config import OnBadSmiles as OnBadSmiles
+from ._table_config import SplitType as SplitType
 from ._table_config import TableConfig as TableConfig
 from ._table_config import TaskType as TaskType
 from ._table_config import has_names as has_names
