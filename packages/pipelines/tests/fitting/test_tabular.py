@@ -5,7 +5,7 @@ from hashlib import blake2b
 import numpy as np
 import polars as pl
 import pytest
-from molpool_common import InputError
+from molpool_common import InputError, load_config
 from molpool_pipelines.demo import build_demo
 from molpool_pipelines.fitting import TrainAutoConfig, TrainTabularConfig, train_auto, train_tabular
 from molpool_pipelines.fitting._auto import choose
@@ -184,3 +184,19 @@ def test_a_table_without_numbers_is_refused(tmp_path):
     path.write_text("SMILES,name\nCCO,ethanol\nCCN,ethylamine\n")
     with pytest.raises(InputError, match="a column of numbers"):
         choose(TrainAutoConfig(data_path=str(path)))
+
+
+def test_an_interrupted_run_names_the_command_that_goes_on(table, tmp_path, monkeypatch):
+    from molpool_pipelines.fitting import _tabular_run
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_tabular_run, "_fit_and_write", stop)
+    config = TrainAutoConfig(
+        data_path=str(table), save_dir=str(tmp_path / "run"), features="morgan_count", folds=2
+    )
+    with pytest.raises(KeyboardInterrupt, match="molpool-train auto --resume --save-dir"):
+        train_auto(config)
+    stored = load_config(TrainAutoConfig, tmp_path / "run" / "config.resolved.yaml")
+    assert stored.data.target_columns == TASKS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from chemprop_multitask import ModelConfig, SharedChempropConfig
 from mil_attn import MILRunConfig
@@ -74,6 +74,9 @@ class NetworkConfig(ConfigModel):
 class TrainTabularConfig(BaselineConfig, RunConfig, TableConfig):
     """Models on features: data, features, models, how they are mixed and calibrated."""
 
+    command: ClassVar[str] = "tabular"
+    """That takes it, and by which an interrupted run goes on."""
+
     seed: int = Field(42, ge=0, description="seed of split, folds, weights and trees")
     model: list[MemberName] = Field(
         default_factory=lambda: list[MemberName](["mlp"]),
@@ -130,6 +133,8 @@ def seconds_of(text: str) -> float:
 class TrainBlendConfig(TrainTabularConfig):
     """Models of several kinds, mixed by weights per task."""
 
+    command: ClassVar[str] = "blend"
+
     model: list[MemberName] = Field(
         default_factory=lambda: list[MemberName](["mlp", "gp", "lightgbm"]),
         min_length=1,
@@ -144,6 +149,8 @@ class TrainBlendConfig(TrainTabularConfig):
 
 class TrainAutoConfig(TrainBlendConfig):
     """The best model of a table within a time budget; what is not said is chosen, and printed."""
+
+    command: ClassVar[str] = "auto"
 
     time_budget: str | None = Field(
         "10m",

@@ -67,7 +67,7 @@ def train_and_write(
     run = open_folder(config, path, arguments)
     inputs.rows.write(run)
     with (
-        interruptible(run, "tabular"),
+        interruptible(run, config.command),
         tracking(config.tracking, path, config.model_dump(mode="json")) as tracker,
     ):
         page = _fit_and_write(console, config, inputs, rows, run)
