@@ -9,7 +9,6 @@ from ._featurizer import Kind as Kind
 from ._registry import FeatureSet as FeatureSet
 from ._registry import featurizer_names as featurizer_names
 from ._registry import register as register
-from ._scaling import FeatureScaler as FeatureScaler
 from ._transformer import MoleculeFeaturizer as MoleculeFeaturizer
 
 __version__: str
