@@ -150,7 +150,8 @@ def has_flag(annotation: Any) -> bool:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return all(get_origin(a) in (None, Literal) and not is_model(a) for a in arguments)
     if origin in (list, tuple):
-        return not any(is_model(a) or get_origin(a) is not None for a in arguments)
+        # Words to choose from are one flag as text is; lists within lists are not.
+        return all(get_origin(a) in (None, Literal) and not is_model(a) for a in arguments)
     # A section of its own has flags for its keys; one that may be absent has none.
     return all(has_flag(a) and not is_model(a) for a in arguments)
 

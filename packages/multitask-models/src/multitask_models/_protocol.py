@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal, NamedTuple, Protocol, Self, overload
 from warnings import warn
 from zipfile import BadZipFile
@@ -377,7 +379,7 @@ def read_model_file(path: str | Path) -> tuple[dict[str, Any], State]:
         with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta = json.loads(arrays.pop(_META).tobytes())
-    except (BadZipFile, ValueError, KeyError, EOFError, OSError) as error:
+    except (BadZipFile, ValueError, KeyError, EOFError, OSError, TokenError, zlib.error) as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise ModelError(

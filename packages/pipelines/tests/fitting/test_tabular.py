@@ -1,17 +1,19 @@
 """Models on features, from a table to a run folder and back."""
 
+import shutil
 from hashlib import blake2b
 
 import numpy as np
 import polars as pl
 import pytest
-from molpool_common import InputError, load_config
+from molpool_common import InputError, flag_names, load_config
 from molpool_pipelines.demo import build_demo
 from molpool_pipelines.fitting import TrainAutoConfig, TrainTabularConfig, train_auto, train_tabular
 from molpool_pipelines.fitting._auto import choose
 from molpool_pipelines.models import LEVEL, PredictConfig, load_model, predict_table
 from molpool_pipelines.runs import read_metrics
 from molpool_pipelines.tables import DataConfig
+from multitask_models import ModelError
 
 TASKS = ["logP", "TPSA"]
 
@@ -154,7 +156,11 @@ def test_auto_splits_a_series_on_few_scaffolds_at_random(tmp_path):
     path.write_text("SMILES,logP\n" + rows)
     config, notes = choose(TrainAutoConfig(data_path=str(path)))
     assert config.data.split_type == "random"
-    assert not any("scaffold" in note for note in notes)
+    assert any("at random" in note for note in notes)
+    given = DataConfig(split_column="part")
+    chosen, said = choose(TrainAutoConfig(data_path=str(path), data=given))
+    assert chosen.data.split_type == "random"
+    assert not any(note.startswith("Split") for note in said)
 
 
 def test_auto_leaves_what_the_user_chose(table):
@@ -177,6 +183,30 @@ def test_models_that_take_longer_than_the_budget_are_left_out_and_said(table, tm
     run = train_auto(config)
     notes = read_metrics(run / "metrics.json").notes
     assert any("Gaussian process left out" in note for note in notes)
+
+
+def test_models_are_a_flag():
+    assert "--model" in flag_names(TrainTabularConfig)
+
+
+@pytest.mark.slow
+def test_damaged_models_are_refused_by_name(run, table, tmp_path):
+    for name, damage in (
+        ("model.json", lambda b: b.replace(b'"task_types"', b'"types"')),
+        ("model.json", lambda b: b.replace(b'"name": "mlp"', b'"name": "xyz"')),
+        ("member-000-mlp.npz", lambda b: b[:60] + b"\xff" * 40 + b[100:]),
+        ("member-000-mlp.npz", None),
+    ):
+        folder = tmp_path / "copy"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(run, folder)
+        file = folder / "model" / name
+        if damage is None:
+            file.unlink()
+        else:
+            file.write_bytes(damage(file.read_bytes()))
+        with pytest.raises((InputError, ModelError), match="model"):
+            load_model(folder)
 
 
 def test_a_table_without_numbers_is_refused(tmp_path):

@@ -65,6 +65,27 @@ def test_probabilities_are_calibrated_only_from_fifty_rows_of_each_class():
     changed = Calibration.fit(y, mean, KINDS).probabilities(mean)
     assert (changed[:, 0] == mean[:, 0]).all()
     assert (changed[:, 1] != mean[:, 1]).any()
+    # Calibration changes no ranking.
+    np.testing.assert_array_equal(np.argsort(changed[:, 1]), np.argsort(mean[:, 1]))
+
+
+def test_a_flipped_bit_is_refused(tmp_path):
+    y, mean, *_ = rows(200)
+    path = tmp_path / "c.npz"
+    Calibration.fit(y, mean, KINDS).save(path)
+    sound = path.read_bytes()
+    for place in range(60, len(sound), 97):
+        damaged = bytearray(sound)
+        damaged[place] ^= 4
+        path.write_bytes(damaged)
+        try:
+            again = Calibration.load(path)
+        except InputError:
+            continue
+        # What is not read (names in the archive's list, padding) may change.
+        np.testing.assert_array_equal(
+            again.ends(mean)[0], Calibration.fit(y, mean, KINDS).ends(mean)[0]
+        )
 
 
 def test_notes_say_how_many_rows_calibrate_and_which_tasks_have_too_few():

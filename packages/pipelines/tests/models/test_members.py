@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from molecule_features import featurize
 from molpool_common import InputError
-from molpool_pipelines.models import MEMBERS, Blend, MemberSettings, build_member, mix
+from molpool_pipelines.models import MEMBERS, Blend, MemberSettings, asks_sd, build_member, mix
 from molpool_pipelines.models._members import load_member, predict_member
 
 SMILES = ["C" * n + end for n in range(1, 13) for end in ("", "O", "N", "Cl")]
@@ -58,8 +58,21 @@ def test_a_mixture_has_the_mean_and_the_variance_of_its_parts():
     sds = np.array([[[1.0]], [[np.nan]]])
     mean, sd = mix(means, sds, np.array([[0.25], [0.75]]))
     assert mean[0, 0] == pytest.approx(1.5)
-    # Variance within, .25 * 1, and between, .25 * 1.5^2 + .75 * .5^2.
-    assert sd[0, 0] ** 2 == pytest.approx(0.25 + 0.75)
+    # The first alone says how unsure it is: variance 1 within, .25 * 1.5^2 + .75 * .5^2 between.
+    assert sd[0, 0] ** 2 == pytest.approx(1 + 0.75)
+
+
+def test_a_member_that_says_nothing_and_has_all_the_weight_leaves_no_false_certainty():
+    means, sds = np.zeros((2, 1, 1)), np.array([[[np.nan]], [[0.4]]])
+    said = mix(means, sds, np.array([[1.0], [0.0]]))[1]
+    assert said[0, 0] == pytest.approx(0.4)
+    assert np.isnan(mix(means[:1], sds[:1], np.ones((1, 1)))[1]).all()
+
+
+def test_a_gaussian_process_is_asked_only_where_no_other_model_says():
+    assert asks_sd("gp", ["gp", "lightgbm"])
+    assert not asks_sd("gp", ["gp", "mlp"])
+    assert asks_sd("forest", ["gp", "forest"])
 
 
 def test_a_member_that_cannot_predict_a_row_leaves_it_to_the_others():
@@ -79,6 +92,8 @@ def test_a_blend_predicts_by_its_weights(features):
     ]
     each = [predict_member(m, features.values)[0] for m in members]
     weights = np.array([[0.2, 1.0], [0.8, 0.0]])
-    mean, _ = Blend(("mean", "neighbours"), tuple(members), weights).predict(features.values)
+    mean, _ = Blend(("mean", "neighbours"), tuple(members), weights, (True, True)).predict(
+        features.values
+    )
     np.testing.assert_allclose(mean[:, 0], 0.2 * each[0][:, 0] + 0.8 * each[1][:, 0])
     np.testing.assert_allclose(mean[:, 1], each[0][:, 1])

@@ -19,6 +19,12 @@ from molpool_pipelines.tables import (
 _LEAST_SCAFFOLDS = 30
 """Scaffolds from which a table is split by them."""
 
+_WORDS = {
+    "time": "by time: the test molecules are later than those that train",
+    "scaffold": "by scaffold: the test molecules are of other scaffolds than those that train",
+    "random": f"at random, as fewer than {_LEAST_SCAFFOLDS} scaffolds cannot be divided",
+}
+
 _LOOKED_AT = 2_000
 """Rows whose scaffolds are counted."""
 
@@ -56,17 +62,11 @@ def choose(config: TrainAutoConfig) -> tuple[TrainAutoConfig, list[str]]:
             update={"smiles_column": columns.smiles, "target_columns": list(columns.targets)}
         )
         notes.append(f"Tasks: {listed(data.target_columns, 20)}.")
-    if config.choose_split and data.split_type == "random":
+    given = data.split_column or data.split_file or data.test_path
+    if config.choose_split and data.split_type == "random" and not given:
         split = _split(config, data)
-    else:
-        split = data.split_type
-    if split != data.split_type:
         data = data.model_copy(update={"split_type": split})
-        notes.append(
-            f"Split by {split}: the test molecules are "
-            + ("later than" if split == "time" else "of other scaffolds than")
-            + " those that train."
-        )
+        notes.append(f"Split {_WORDS[split]}.")
     return config.model_copy(update={"data": data}), notes
 
 

@@ -110,8 +110,14 @@ def with_baselines(
         Folder of cached features.
     """
     names = _OF[which]
-    if not names or len(rows.tested) < _LEAST_ROWS:
+    if not names:
         return results
+    if len(rows.tested) < _LEAST_ROWS:
+        said = (
+            f"No simple models beside it: {len(rows.tested)} test molecules tell no difference "
+            f"({_LEAST_ROWS} are needed)."
+        )
+        return replace(results, remarks=(*results.remarks, said))
     # RDKit's descriptors take seconds to import.
     from molecule_features import featurize
 
@@ -132,7 +138,7 @@ def with_baselines(
         mean = np.where(np.isnan(mean), np.nanmean(rows.train.targets, axis=0), mean)
         tables[name] = task_metrics(exact, mean, rows.tested.task_names, list(kinds))
         predicted[name] = mean
-        blend = Blend((name,), (member,), np.ones((1, len(kinds))))
+        blend = Blend((name,), (member,), np.ones((1, len(kinds))), (True,))
         saved = TabularModel(blend, rows.tested.task_names, tuple(kinds), features.signature)
         saved.save(run.path / BASELINE_MODELS / name)
     sentences = _sentences(results, split, predicted, rows.tested.task_names, kinds, model)

@@ -59,9 +59,9 @@ class TrainMILConfig(RunConfig, MILRunConfig):
 class NetworkConfig(ConfigModel):
     """The multi-task network."""
 
-    members: int = Field(8, ge=1, description="networks whose mean predicts, trained at once")
+    members: int = Field(4, ge=1, description="networks whose mean predicts, trained at once")
     hidden: int = Field(512, ge=8, description="units of a layer")
-    epochs: int = Field(50, ge=1, description="passes over the training rows")
+    epochs: int = Field(40, ge=1, description="passes over the training rows")
     dropout: float = Field(0.3, ge=0, lt=1, description="share of units left out in training")
     learning_rate: float = Field(2e-3, gt=0, description="highest of the one-cycle schedule")
     weight_decay: float = Field(0.01, ge=0, description="of AdamW")
@@ -136,7 +136,7 @@ class TrainBlendConfig(TrainTabularConfig):
     command: ClassVar[str] = "blend"
 
     model: list[MemberName] = Field(
-        default_factory=lambda: list[MemberName](["mlp", "gp", "lightgbm"]),
+        default_factory=lambda: list[MemberName](["lightgbm", "mlp", "gp"]),
         min_length=1,
         description="models on the same features, whose mixture predicts",
     )

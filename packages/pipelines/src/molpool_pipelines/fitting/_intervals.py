@@ -74,7 +74,8 @@ def _with_ends(part: PredictedRows, calibration: Calibration, level: float) -> P
     if part.split != "test":
         return part
     ends = calibration.ends(part.mean, level, sd=part.sd, distance=part.distance)
-    return replace(part, ends=ends)
+    # As `predict` gives them: one run, one probability.
+    return replace(part, mean=calibration.probabilities(part.mean), ends=ends)
 
 
 def _joined(each: Sequence[FloatArray | None]) -> FloatArray | None:

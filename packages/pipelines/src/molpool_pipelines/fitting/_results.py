@@ -71,6 +71,8 @@ class Results:
         What gives intervals; None where no row validates.
     level : float
         Share of new molecules that they shall cover.
+    remarks : tuple of str
+        What else the user should know.
     """
 
     predictions: pl.DataFrame
@@ -79,14 +81,15 @@ class Results:
     more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     calibration: Calibration | None = None
     level: float = LEVEL
+    remarks: tuple[str, ...] = ()
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know of the intervals."""
+        """What the user should know of intervals and comparisons."""
         if self.calibration is None:
-            return []
+            return list(self.remarks)
         tasks = [task.task for task in self.metrics[self.reported].tasks]
-        return self.calibration.notes(tasks, self.level)
+        return [*self.calibration.notes(tasks, self.level), *self.remarks]
 
     @property
     def reported(self) -> str:
@@ -165,7 +168,7 @@ def results_of(
     # With folds each member predicts other rows: their scores are not comparable.
     alone = reported[0].each if len(reported) == 1 and len(reported[0].each) > 1 else ()
     return Results(
-        pl.concat([_frame(part, with_ends=with_ends) for part in parts]),
+        pl.concat([_frame(part, kinds, with_ends=with_ends) for part in parts]),
         metrics,
         [task_metrics(reported[0].exact, one, tasks, list(kinds)) for one in alone],
         {str(p.split): {"intervals": coverage(p, level)} for p in parts if p.ends is not None},
@@ -174,7 +177,7 @@ def results_of(
     )
 
 
-def _frame(part: PredictedRows, *, with_ends: bool) -> pl.DataFrame:
+def _frame(part: PredictedRows, kinds: Sequence[TaskType], *, with_ends: bool) -> pl.DataFrame:
     table = part.table
     columns: list[pl.Series] = [
         *table.origin.get_columns(),
@@ -195,6 +198,8 @@ def _frame(part: PredictedRows, *, with_ends: bool) -> pl.DataFrame:
             columns.append(pl.Series(f"{task}_sd", part.sd[:, t]).fill_nan(None))
         if with_ends:
             nothing = np.full(part.mean.shape, np.nan)
+            if kinds[t] == "classification":
+                continue
             for ending, ends in zip((LOWER, UPPER), part.ends or (nothing, nothing), strict=True):
                 columns.append(pl.Series(task + ending, ends[:, t]).fill_nan(None))
     return pl.DataFrame(columns)

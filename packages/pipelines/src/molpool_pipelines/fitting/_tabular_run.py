@@ -165,7 +165,8 @@ def _fit_and_write(
         _fitted(name, rows.settings(config, kinds, name), rows.X, rows.table)
         for name in found.names
     ]
-    blend = Blend(found.names, tuple(members), weights)
+    with_sd = tuple(asks_sd(name, config.model) for name in found.names)
+    blend = Blend(found.names, tuple(members), weights, with_sd)
     model = TabularModel(blend, tasks, kinds, rows.features.signature, cache=config.data.cache_dir)
     parts = _of_training(rows, mean, sd, blend)
     if len(inputs.tables.test):
@@ -295,7 +296,7 @@ def _of_model(
     done = 0
     for train, val in rows.folds:
         model = _fitted(name, settings, rows.X[train], rows.table.take(train))
-        with_sd = asks_sd(name, len(config.model))
+        with_sd = asks_sd(name, config.model)
         mean[val], sd[val] = predict_member(model, rows.X[val], with_sd=with_sd)
         done += len(train)
         progress.advance(bar)

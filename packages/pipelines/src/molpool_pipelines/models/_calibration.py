@@ -6,6 +6,7 @@ validation split, or all rows out of fold. It is the same for every kind of mode
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,10 @@ NEAR = 0.2
 LEAST_OF_CLASS = 50
 """Calibration rows of each class from which probabilities are calibrated: fewer leave only some
 steps of the isotonic fit, and molecules that the model tells apart become equal."""
+
+
+_ORDER = 1e-6
+"""Weight of the model's own probability beside the calibrated one."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,9 @@ class Calibration:
         enough = [
             min(int(c.sum()), len(c) - int(c.sum())) >= LEAST_OF_CLASS for c in self.classes.classes
         ]
-        return np.where(enough, self.classes.calibrated(mean), mean)
+        # Isotonic fits are steps; within one the model's own order stands, and so does its ranking.
+        calibrated = (1 - _ORDER) * self.classes.calibrated(mean) + _ORDER * mean
+        return np.where(enough, calibrated, mean)
 
     @property
     def needs_distance(self) -> bool:
@@ -221,7 +228,7 @@ class Calibration:
                 )
             types: tuple[Any, ...] = tuple(str(kind) for kind in arrays["task_types"])
             floor, ceiling = arrays["floor"], arrays["ceiling"]
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(

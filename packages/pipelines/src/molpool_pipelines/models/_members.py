@@ -5,7 +5,7 @@ Adding one is a function here and its name in `MemberName`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -112,13 +112,13 @@ def predict_member(
     return mean, np.full(mean.shape, np.nan)
 
 
-def asks_sd(name: str, n_members: int) -> bool:
-    """Return whether a member of a blend is asked for standard deviations.
+def asks_sd(name: MemberName, names: Sequence[MemberName]) -> bool:
+    """Return whether a model of a run is asked for standard deviations.
 
-    Those of a Gaussian process cost many times its means, and beside other members the spread
-    between them says as much.
+    Those of a Gaussian process cost many times its means, and are not asked for beside a model that
+    says how unsure it is for nothing.
     """
-    return name != "gp" or n_members == 1
+    return name != "gp" or not set(names) & {"mlp", "forest", "extra_trees"}
 
 
 def _blocks(settings: MemberSettings) -> dict[str, Any]:

@@ -211,7 +211,7 @@ def predict_bags(config: PredictConfig, model: MILModel) -> pl.DataFrame:
     ]
     if bags.smiles is not None:
         columns.append(pl.Series("SMILES", everywhere(bags.smiles, lambda f: f.smiles or None)))
-    columns += found.to_columns(model.task_names, there, total)
+    columns += found.to_columns(model.task_names, model.task_types, there, total)
     sizes = everywhere(bags.sizes.tolist(), lambda _: None)
     columns.append(pl.Series("instances", sizes, dtype=pl.Int64))
     columns.append(pl.Series("error", reasons, dtype=pl.String))

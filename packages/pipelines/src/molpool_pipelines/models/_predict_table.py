@@ -362,7 +362,10 @@ class ChunkPredictor:
         tasks, n = self.model.task_names, frame.height
         found = None if self.nearest is None else self.nearest.find(read.mols)
         predicted = self._with_intervals(predicted, found)
-        columns = [*frame.get_columns(), *predicted.to_columns(tasks, read.rows, n)]
+        columns = [
+            *frame.get_columns(),
+            *predicted.to_columns(tasks, self.model.task_types, read.rows, n),
+        ]
         columns += self._similarity(read, found, n)
         columns.append(pl.Series("error", read.reasons, dtype=pl.String))
         return pl.DataFrame(columns)

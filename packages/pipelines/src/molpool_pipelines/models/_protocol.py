@@ -39,13 +39,17 @@ class Predicted:
     reasons: list[str | None]
     ends: Mapping[str, FloatArray] = field(default_factory=dict)
 
-    def to_columns(self, tasks: Sequence[str], rows: IntArray, n: int) -> list[pl.Series]:
+    def to_columns(
+        self, tasks: Sequence[str], types: Sequence[TaskType], rows: IntArray, n: int
+    ) -> list[pl.Series]:
         """Return, of each task, ``TASK predicted``, ``TASK_sd``, intervals and decisions.
 
         Parameters
         ----------
         tasks : sequence of str, length T
             Their names.
+        types : sequence of {"regression", "classification"}, length T
+            What they are.
         rows : ndarray of int64 [N]
             Places of the molecules in the columns.
         n : int
@@ -56,7 +60,8 @@ class Predicted:
             columns.append(spread(f"{task} predicted", self.mean[:, t], rows, n))
             if self.sd is not None:
                 columns.append(spread(f"{task}_sd", self.sd[:, t], rows, n))
-            for ending, ends in self.ends.items():
+            # A probability has no interval.
+            for ending, ends in self.ends.items() if types[t] == "regression" else ():
                 columns.append(spread(task + ending, ends[:, t], rows, n))
             if self.decisions is not None:
                 called = self.decisions[:, t].astype(np.float64)

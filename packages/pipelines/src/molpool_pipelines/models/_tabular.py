@@ -9,10 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from molpool_common import Float32Array, FloatArray, InputError, TaskType, atomic_path
+from molpool_common import (
+    BoolArray,
+    Float32Array,
+    FloatArray,
+    InputError,
+    TaskType,
+    atomic_path,
+    listed,
+)
 
 from molpool_pipelines.models._files import TABULAR
-from molpool_pipelines.models._members import asks_sd, load_member, predict_member
+from molpool_pipelines.models._members import MEMBERS, MemberName, load_member, predict_member
 from molpool_pipelines.models._protocol import Kind, Predicted
 from molpool_pipelines.runs import TABULAR_FOLDER
 
@@ -21,6 +29,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Version of the folder."""
+
+_SAID = 1e-3
+"""Weight by which a member without any says how unsure a prediction is."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +46,20 @@ class Blend:
         Fitted.
     weights : ndarray [M, T]
         Of each member in each task; columns sum to 1.
+    with_sd : tuple of bool, length M
+        Whether a member is asked for standard deviations, as it was out of fold.
     """
 
-    names: tuple[str, ...]
+    names: tuple[MemberName, ...]
     members: tuple[MultitaskModel, ...]
     weights: FloatArray
+    with_sd: tuple[bool, ...]
 
     def predict(self, X: Float32Array) -> tuple[FloatArray, FloatArray]:
         """Return predictions and their standard deviations, [N, T] each."""
-        n = len(self.members)
         each = [
-            predict_member(member, X, with_sd=asks_sd(name, n))
-            for name, member in zip(self.names, self.members, strict=True)
+            predict_member(member, X, with_sd=with_sd)
+            for member, with_sd in zip(self.members, self.with_sd, strict=True)
         ]
         return mix(np.stack([m for m, _ in each]), np.stack([s for _, s in each]), self.weights)
 
@@ -64,17 +77,27 @@ def mix(means: FloatArray, sds: FloatArray, weights: FloatArray) -> tuple[FloatA
     Returns
     -------
     mean, sd : ndarray [N, T]
-        The sd is that of the mixture: of members that disagree, or are unsure, or both.
+        The sd is that of the mixture: of members that disagree, or are unsure, or both. How unsure
+        they are is said by those that say it, even where they weigh little. NaN where no member
+        says it and one alone has all the weight: that is no certainty.
     """
-    share = np.where(np.isnan(means), 0.0, weights[:, None, :])
-    total = share.sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = share / total
+    share = _shares(np.isfinite(means), weights)
     filled = np.nan_to_num(means)
-    mean = np.where(total > 0, (share * filled).sum(axis=0), np.nan)
-    variance = np.nan_to_num(sds) ** 2 + (filled - np.nan_to_num(mean)) ** 2
-    sd = np.sqrt(np.where(total > 0, (share * variance).sum(axis=0), np.nan))
-    return mean, sd
+    there = share.sum(axis=0) > 0
+    mean = np.where(there, (share * filled).sum(axis=0), np.nan)
+    between = (share * (filled - np.nan_to_num(mean)) ** 2).sum(axis=0)
+    known = np.isfinite(sds) & np.isfinite(means)
+    within = (_shares(known, weights + _SAID) * np.nan_to_num(sds) ** 2).sum(axis=0)
+    variance = within + between
+    unsaid = ~known.any(axis=0) & ((share > 0).sum(axis=0) < 2)
+    return mean, np.where(there & ~unsaid, np.sqrt(variance), np.nan)
+
+
+def _shares(there: BoolArray, weights: FloatArray) -> FloatArray:
+    """Return weights [M, T] of the members that are there [M, N, T], which sum to 1 or to 0."""
+    share = np.where(there, weights[:, None, :], 0.0)
+    total = share.sum(axis=0)
+    return np.asarray(share / np.where(total > 0, total, 1.0))
 
 
 class TabularModel:
@@ -144,10 +167,11 @@ class TabularModel:
                 {
                     "name": name,
                     "file": file,
+                    "sd": with_sd,
                     "weights": dict(zip(self.task_names, weights.tolist(), strict=True)),
                 }
-                for name, file, weights in zip(
-                    self.blend.names, files, self.blend.weights, strict=True
+                for name, file, with_sd, weights in zip(
+                    self.blend.names, files, self.blend.with_sd, self.blend.weights, strict=True
                 )
             ],
         }
@@ -169,16 +193,16 @@ class TabularModel:
         folder = path if (path / TABULAR).is_file() else path / TABULAR_FOLDER
         try:
             described = json.loads((folder / TABULAR).read_text(encoding="utf-8"))
-            tasks = tuple(described["task_names"])
-            files = [folder / member["file"] for member in described["members"]]
-            weights = np.array(
-                [[member["weights"][task] for task in tasks] for member in described["members"]]
-            )
             later = described["format"] > FORMAT
+            tasks, types = tuple(described["task_names"]), tuple(described["task_types"])
+            signature = dict(described["features"])
+            entries = described["members"]
+            names = tuple(entry["name"] for entry in entries)
+            files = [folder / entry["file"] for entry in entries]
+            with_sd = tuple(bool(entry["sd"]) for entry in entries)
+            weights = np.array([[entry["weights"][task] for task in tasks] for entry in entries])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                "model_dir", expected="a model on features", found=str(error), where=str(folder)
-            ) from None
+            raise _damaged(folder, f"{type(error).__name__}: {error}") from None
         if later:
             raise InputError(
                 "model_dir",
@@ -187,11 +211,13 @@ class TabularModel:
                 where=str(folder),
                 hint="A later version of molpool wrote it.",
             )
-        names = tuple(member["name"] for member in described["members"])
+        if not names or not set(names) <= set(MEMBERS) or "features" not in signature:
+            raise _damaged(folder, f"models {list(names)} on features {signature}")
+        if absent := [file.name for file in files if not file.is_file()]:
+            raise _damaged(folder, f"no file {listed(absent)}")
         members = tuple(load_member(*pair) for pair in zip(names, files, strict=True))
-        return cls(
-            Blend(names, members, weights),
-            tasks,
-            tuple(described["task_types"]),
-            described["features"],
-        )
+        return cls(Blend(names, members, weights, with_sd), tasks, types, signature)
+
+
+def _damaged(folder: Path, found: str) -> InputError:
+    return InputError("model_dir", expected="a model on features", found=found, where=str(folder))

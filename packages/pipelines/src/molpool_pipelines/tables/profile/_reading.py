@@ -36,6 +36,11 @@ from molpool_pipelines.tables._table_config import DataConfig, OnBadSmiles, Sour
 from molpool_pipelines.tables._training_check import TrainingCheck, check_training
 from molpool_pipelines.tables._values import describe_signs
 
+_OF_ROWS = {
+    *("fold", "split", "weight", "weights", "plate", "batch", "index", "row", "year", "date"),
+}
+"""Names of columns of numbers that are tasks only where they are named."""
+
 QUALITY = "Quality"
 """Column of quality labels that is used where it is there and none is named."""
 
@@ -310,6 +315,9 @@ def _number_columns(frame: pl.DataFrame, where: str) -> tuple[tuple[str, ...], s
         if not isinstance(numbers, pl.Series) or numbers.is_empty():
             continue
         # A number that differs in every row, without a fraction, numbers the rows.
+        if column.name.casefold() in _OF_ROWS:
+            counted.append(column.name)
+            continue
         is_index = len(numbers) == frame.height > 2 and numbers.n_unique() == frame.height
         (counted if is_index and (numbers % 1 == 0).all() else tasks).append(name)
     if not tasks:
@@ -323,9 +331,10 @@ def _number_columns(frame: pl.DataFrame, where: str) -> tuple[tuple[str, ...], s
             )
             or None,
         )
-    note = f"Tasks are all {len(tasks)} columns of numbers, as no --target-columns were given"
+    what = "the column" if len(tasks) == 1 else f"all {len(tasks)} columns"
+    note = f"Tasks are {what} of numbers, as no --target-columns were given"
     if counted:
-        note += f"; left out, because they number the rows: {listed(counted)}"
+        note += f"; left out, because they number or divide the rows: {listed(counted)}"
     return tuple(tasks), " ".join([f"{note}.", *almost])
 
 
