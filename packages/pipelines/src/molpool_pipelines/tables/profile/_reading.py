@@ -315,8 +315,8 @@ def _number_columns(frame: pl.DataFrame, where: str) -> tuple[tuple[str, ...], s
         if not isinstance(numbers, pl.Series) or numbers.is_empty():
             continue
         # A number that differs in every row, without a fraction, numbers the rows.
-        if column.name.casefold() in _OF_ROWS:
-            counted.append(column.name)
+        if name.casefold() in _OF_ROWS:
+            counted.append(name)
             continue
         is_index = len(numbers) == frame.height > 2 and numbers.n_unique() == frame.height
         (counted if is_index and (numbers % 1 == 0).all() else tasks).append(name)
