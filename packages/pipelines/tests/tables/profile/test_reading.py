@@ -46,7 +46,7 @@ def test_columns_are_found(csv: Path) -> None:
     assert table.dropped["SMILES"].to_list() == ["nope"]
     (note,) = described.notes
     assert "all 2 columns of numbers" in note
-    assert "number the rows: Index" in note
+    assert "number or divide the rows: Index" in note
 
 
 def test_named_columns_are_used_as_they_are(csv: Path) -> None:
