@@ -270,7 +270,9 @@ def _out_of_fold(
             # The first model stays, whatever it takes: there is none to fall back on.
             found = _of_model(name, config, rows, kinds, left if names else None, progress, bar)
             if found is None:
-                notes.append(f"{WORDS[name]} left out: it would take longer than the time budget.")
+                notes.append(
+                    f"Left out, as it would take longer than the time budget: {WORDS[name]}."
+                )
                 continue
             names.append(name)
             means.append(found[0])

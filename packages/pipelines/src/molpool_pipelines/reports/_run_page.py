@@ -78,6 +78,11 @@ class _Run:
         return {s: self.found.of_split(s) for s in SPLITS if s in there} or {"all": self.found}
 
     @property
+    def is_tabular(self) -> bool:
+        """Whether its models are on features."""
+        return self.metrics is not None and self.metrics.kind == "tabular"
+
+    @property
     def reported(self) -> str:
         """The split that counts."""
         return next(iter(self.splits))
@@ -143,6 +148,7 @@ def run_page(folder: Path, name: str, config: ReportConfig | None = None) -> str
         Section("Summary", _summary(run)),
         Section("Metrics by task", _metrics(run, Resampling(how.n_bootstrap, how.level, how.seed))),
         *_baselines(run),
+        *_intervals(run),
         *_ensemble(run, rows),
         *_groups(run),
         Section("Predicted against measured", figures.fits(rows, SPLITS[run.reported].lower())),
@@ -196,6 +202,25 @@ def _baselines(run: _Run) -> list[Section]:
     return [Section("Against simple models", [Text(said), *parts])]
 
 
+def _intervals(run: _Run) -> list[Section]:
+    """Say how often the intervals of the reported split hold, and how wide they are."""
+    metrics = run.metrics
+    if metrics is None or not metrics.splits or not metrics.of_reported.intervals:
+        return []
+    found = metrics.of_reported.intervals
+    rows = [
+        [task, of["n"], 100 * of["level"], 100 * of["inside"], of["median_width"]]
+        for task, of in found.items()
+    ]
+    said = (
+        "Intervals (TASK_lower and TASK_upper in predictions.parquet) are conformal: molecules "
+        "that the models had not seen say how wide they must be. The share inside scatters where "
+        "labels are few: its standard deviation is √(level · (1 − level) / labels)."
+    )
+    columns = ["task", "labels", "level, %", "inside, %", "median width"]
+    return [Section("Intervals", [Text(said), Table(columns, rows)])]
+
+
 def _of_model(tasks: Mapping[str, Any], task: str, metric: str) -> float | None:
     value = tasks[task].metrics.get(metric) if task in tasks else None
     return None if value is None else value.value
@@ -219,7 +244,8 @@ def _summary(run: _Run) -> list[Part]:
     facts: dict[str, Cell] = {f"{SPLITS[s]} rows": len(of) for s, of in run.splits.items()}
     facts["Labels in training"] = int(np.isfinite(run.trained_rows.y_true).sum())
     facts["Tasks"] = ", ".join(found.tasks)
-    facts["Uncertainty"] = "none" if found.sd is None else "standard deviation of the members"
+    what = "mixture" if run.is_tabular else "members"
+    facts["Uncertainty"] = "none" if found.sd is None else f"standard deviation of the {what}"
     if models:
         if len(models) == 1 and models[0].best is not None:
             facts["Best epoch"] = models[0].epochs[models[0].best]["epoch"] + 1
@@ -303,9 +329,13 @@ def _ensemble(run: _Run, rows: Predictions) -> list[Section]:
     if rows.sd is None:
         return []
     text = (
-        "A prediction is the mean of the members, its spread (TASK_sd in predictions.parquet) "
-        "their sample standard deviation. The spread says how much the members disagree, not how "
-        "far off they may all be."
+        "A prediction is the weighed mean of the models, its spread (TASK_sd in "
+        "predictions.parquet) that of their mixture: how much they disagree and how unsure they "
+        "are, not how far off they may all be."
+        if run.is_tabular
+        else "A prediction is the mean of the members, its spread (TASK_sd in "
+        "predictions.parquet) their sample standard deviation. The spread says how much the "
+        "members disagree, not how far off they may all be."
     )
     parts: list[Part] = [Text(text), *_members(run)]
     spreads = _spreads(rows)
@@ -499,6 +529,8 @@ def _curves(run: _Run) -> list[Section]:
 def _sampling_section(run: _Run) -> list[Section]:
     """Compare what an average epoch drew with what the training rows hold."""
     title, frame = "Sampling", run.draws
+    if run.is_tabular:
+        return []  # trees and processes draw no rows
     if frame is None:
         text = "Plain shuffling, or no statistics: every training row once per epoch."
         return [Section(title, [Text(text)])]
