@@ -348,6 +348,15 @@ def fitted(
     return kept, recorder.records
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Give SIGINT its effect: a run in the background of a shell starts with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_a_module_that_was_interrupted_ends_as_one_that_was_not(tmp_path: Path) -> None:
     whole, broken, resumed = Noisy(), Noisy(), Noisy()
     kept, records = fitted(whole, None)
