@@ -171,7 +171,9 @@ def _fit_and_write(
     parts = _of_training(rows, mean, sd, blend)
     if len(inputs.tables.test):
         parts.append(_of_test(rows, inputs, blend))
-    results = results_of(parts, kinds, level=config.level, limits=_limits(members))
+    results = results_of(
+        parts, kinds, level=config.level, limits=_limits(members, rows.table.targets)
+    )
     if results.reported == "test":
         results = with_baselines(
             console,
@@ -205,12 +207,18 @@ def _write_unseen(run: RunFolder, inputs: Inputs, model: TabularModel) -> list[P
     return write_unseen(run, inputs.unseen, model.task_names, found.mean, found.sd)
 
 
-def _limits(members: Sequence[MultitaskModel]) -> tuple[FloatArray, FloatArray]:
-    """Return what the assays report at their limits, by those members that looked for them."""
-    each = [member.limits_ for member in members]
-    # All found them in the same labels; a member that did not look has infinite ones.
-    floor = np.max([limits.at_floor for limits in each], axis=0)
-    return floor, np.min([limits.at_ceiling for limits in each], axis=0)
+def _limits(members: Sequence[MultitaskModel], labels: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return where intervals end: at the extreme label of an assay that has a limit there.
+
+    Not at the limit itself, above which labels of a plateau scatter: what the assay reports of a
+    compound beyond it would be counted as outside.
+    """
+    # All members found the same; one that did not look has infinite ones.
+    floor = np.max([member.limits_.floor for member in members], axis=0)
+    ceiling = np.min([member.limits_.ceiling for member in members], axis=0)
+    low = np.nanmin(np.where(np.isnan(labels), np.inf, labels), axis=0)
+    high = np.nanmax(np.where(np.isnan(labels), -np.inf, labels), axis=0)
+    return np.where(np.isfinite(floor), low, -np.inf), np.where(np.isfinite(ceiling), high, np.inf)
 
 
 def _facts(
