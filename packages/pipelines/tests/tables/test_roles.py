@@ -82,7 +82,13 @@ EXPECTED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("command", [TrainChempropCommand, TrainTabularCommand, HPOChempropConfig])
+def test_models_on_features_draw_no_rows_and_so_know_no_quality() -> None:
+    keys = {key: value for key, value in MOLECULES.items() if key != "joint_sampling"}
+    found = roles(TrainTabularCommand.model_validate(keys), [*EXPECTED])
+    assert {name: of.role for name, of in found.items()} == EXPECTED | {"I": "not used"}
+
+
+@pytest.mark.parametrize("command", [TrainChempropCommand, HPOChempropConfig])
 def test_roles_of_molecules(command: type[ConfigModel]) -> None:
     config = command.model_validate(MOLECULES)
     found = roles(config, [*EXPECTED, "Z"])
@@ -151,7 +157,7 @@ def test_names_tell(name: str, role: str) -> None:
 
 
 def test_permuting_what_has_a_role_changes_no_feature() -> None:
-    config = TrainTabularCommand.model_validate(MOLECULES)
+    config = TrainChempropCommand.model_validate(MOLECULES)
     frame = pl.DataFrame({name: [1.0, 2.0, 3.0] for name in [*EXPECTED, "fold", "Z", "B_sd"]})
     before = frame.select(feature_columns(config, frame))
     moved = frame.with_columns(pl.col(name).reverse() for name in [*EXPECTED, "fold", "B_sd"])
@@ -159,7 +165,7 @@ def test_permuting_what_has_a_role_changes_no_feature() -> None:
 
 
 def test_the_note_names_columns_by_role() -> None:
-    config = TrainTabularCommand.model_validate(MOLECULES)
+    config = TrainChempropCommand.model_validate(MOLECULES)
     assert roles_note(config, ["A", "B", "C", "C_op", "F", "fold", "Z"]) == (
         "Columns: structure A; target B, C; bound C_op; split F; not used fold, Z."
     )

@@ -111,7 +111,6 @@ class TrainTabularConfig(BaselineConfig, RunConfig, TableConfig):
         description="auto: floors and ceilings of assays are found in the labels, learnt as "
         "bounds, and predictions and intervals end there",
     )
-    joint_sampling: JointSamplingConfig = Field(default_factory=JointSamplingConfig)
     mlp: NetworkConfig = Field(default_factory=NetworkConfig)
 
     @field_validator("time_budget")

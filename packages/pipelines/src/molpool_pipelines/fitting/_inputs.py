@@ -246,13 +246,14 @@ def _check_origin(config: TrainChempropConfig) -> None:
 
 
 def _load(config: TrainConfig) -> MoleculeTable:
-    joint = config.joint_sampling
+    # Models on features draw no rows.
+    joint = config.joint_sampling if isinstance(config, TrainChempropConfig) else None
     return load_molecules(
         config.data,
         config.data_path,
         # A quality column that nothing uses may be absent or hold other labels.
-        quality_column=joint.curriculum.quality_col if joint.needs_quality else None,
-        qualities=joint.curriculum.qualities,
+        quality_column=joint.curriculum.quality_col if joint and joint.needs_quality else None,
+        qualities=joint.curriculum.qualities if joint else (),
         on_bad_smiles=config.on_bad_smiles,
         read=config.read,
     )
