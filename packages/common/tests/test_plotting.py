@@ -32,6 +32,12 @@ def test_style_ends_with_an_error_too() -> None:
     assert dict(mpl.rcParams) == before
 
 
+def test_legends_have_a_place_of_their_own() -> None:
+    # The search for the "best" one takes long beside many points, and warns by the clock.
+    with style():
+        assert mpl.rcParams["legend.loc"] != "best"
+
+
 def test_figures_leave_no_global_state() -> None:
     pyplot = pytest.importorskip("matplotlib.pyplot")
     before = pyplot.get_fignums()

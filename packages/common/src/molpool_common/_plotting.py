@@ -34,6 +34,8 @@ def _settings() -> Any:  # matplotlib types every key of its settings by name
         "ytick.labelsize": 9,
         "legend.fontsize": 9,
         "legend.frameon": False,
+        # "best" searches all drawn points, and warns where that takes long.
+        "legend.loc": "upper right",
         "font.family": "DejaVu Sans",
         "figure.dpi": 110,
         "savefig.bbox": "tight",
