@@ -158,6 +158,11 @@ from .tables._reading import table_reading as table_reading
 from .tables._settings import MISSING as MISSING
 from .tables._settings import IdSpelling as IdSpelling
 from .tables._settings import ReadConfig as ReadConfig
+from .tables._writing import OUTPUT_FORMATS as OUTPUT_FORMATS
+from .tables._writing import check_output as check_output
 from .tables._writing import frames_written as frames_written
+from .tables._writing import metadata_beside as metadata_beside
+from .tables._writing import table_metadata as table_metadata
+from .tables._writing import write_table as write_table
 
 __version__: str
