@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from molpool_pipelines.runs import read_run_predictions
 
 TASKS = ("LogP", "LogS", "QED")
 UNSEEN = ["CCCCN", "no molecule", "c1ccccc1CCO"]
@@ -47,7 +48,7 @@ def folder(outcome: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def predictions(folder: Path) -> pl.DataFrame:
-    return pl.read_parquet(folder / "predictions.parquet")
+    return read_run_predictions(folder)
 
 
 @pytest.fixture(scope="module")

@@ -221,7 +221,7 @@ class Fitting:
             mean, sd = ensemble.predict(MoleculeData(inputs.unseen.smiles, cache=inputs.graphs))
             # The sample standard deviation of one model is undefined, not 0.
             spread = sd if len(ensemble.members) > 1 else None
-            self._unseen = write_unseen(run, inputs.unseen, ensemble.task_names, mean, spread)
+            self._unseen = write_unseen(run, inputs.unseen, inputs, mean, spread)
             files += self._unseen
         if self._affinity is not None:
             files += [run.path / name for name in (AFFINITY, GROUPS)]

@@ -13,10 +13,12 @@ from molpool_common import (
     FloatArray,
     InputError,
     RunFolder,
+    from_scale,
     listed,
     parse_smiles,
     read_table,
     require_columns,
+    spread_from_scale,
     text_column,
 )
 
@@ -24,10 +26,11 @@ from molpool_pipelines.demo import DEMO_NOTICE
 from molpool_pipelines.fitting._config import TrainChempropConfig, TrainTabularConfig
 from molpool_pipelines.runs import (
     TableRows,
-    prediction_column,
+    about_tasks,
     predictions_of_table,
     rejected_note,
     rejected_rows,
+    write_predictions,
 )
 from molpool_pipelines.tables import (
     DEMO,
@@ -337,13 +340,11 @@ def read_unseen(config: TrainConfig) -> Unseen | None:
 def write_unseen(
     run: RunFolder,
     unseen: Unseen,
-    task_names: tuple[str, ...],
+    inputs: Inputs,
     mean: FloatArray,
     sd: FloatArray | None,
 ) -> list[Path]:
     """Write ``predictions_NAME.parquet`` and ``.csv``: ``TASK`` and, of ensembles, ``TASK_sd``.
-
-    A task called like another column, such as ``row``, is in ``TASK predicted``.
 
     Parameters
     ----------
@@ -351,10 +352,10 @@ def write_unseen(
         Where.
     unseen : Unseen
         N rows, M of them molecules.
-    task_names : tuple of str
-        Names of the T tasks.
+    inputs : Inputs
+        What the T tasks are.
     mean, sd : ndarray [M, T]
-        Predictions and the members' standard deviation.
+        Predictions and the members' standard deviation, on the models' scale.
 
     Returns
     -------
@@ -362,8 +363,11 @@ def write_unseen(
     """
     there = unseen.frame["error"].is_null().to_numpy()
     columns = unseen.frame.drop("error").get_columns()
-    for t, task in enumerate(task_names):
-        for name, values in ((prediction_column(task), mean), (f"{task}_sd", sd)):
+    tasks, scales = inputs.table.task_names, inputs.table.of_scales
+    sd = None if sd is None else spread_from_scale(sd, mean, scales)
+    mean = from_scale(mean, scales)
+    for t, task in enumerate(tasks):
+        for name, values in ((f"{task} predicted", mean), (f"{task}_sd", sd)):
             if values is not None:
                 # Rows without a prediction stay, so that the file joins line by line to the user's
                 # table.
@@ -374,7 +378,7 @@ def write_unseen(
     # A column of nulls in each table of predictions would only raise questions.
     if not there.all():
         frame = frame.with_columns(unseen.frame["error"])
-    return [
-        run.write_frame(predictions_of_table(unseen.name), frame),
-        run.write_text(predictions_of_table(unseen.name, ".csv"), frame.write_csv()),
-    ]
+    names = (predictions_of_table(unseen.name), predictions_of_table(unseen.name, ".csv"))
+    types = dict(zip(tasks, inputs.task_types, strict=True))
+    about = about_tasks(tasks, dict(zip(tasks, scales, strict=True)))
+    return write_predictions(run, frame, types, *names, of_tasks=about)

@@ -73,6 +73,7 @@ from molpool_pipelines.runs import (
     rejected_rows,
     tracking,
     truth_column,
+    write_predictions,
     write_rejected,
 )
 from molpool_pipelines.tables import refuse_bad_smiles
@@ -364,8 +365,8 @@ class MILFitting:
             # Only those that the user asked to drop have no row.
             keep = self._config.on_bad_smiles != "drop"
             frame = predictions_of_bags(module, inputs.unseen, with_failures=keep)
-            files.append(run.write_frame(predictions_of_table("unseen"), frame))
-            files.append(run.write_text(predictions_of_table("unseen", ".csv"), frame.write_csv()))
+            names = (predictions_of_table("unseen"), predictions_of_table("unseen", ".csv"))
+            files += write_predictions(run, frame, self._results.task_types, *names)
         epochs = len(self._result.records)
         self._page = write_results(run, self._results, "mil", inputs.notes, self._facts(), epochs)
         for file in (*files, *([self._page] if self._page else [])):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from molpool_common import FloatArray
+from molpool_common import FloatArray, from_scale, spread_from_scale
 
 from molpool_pipelines.runs import SplitName
 from molpool_pipelines.tables import MoleculeTable, exact_labels
@@ -46,6 +46,21 @@ class PredictedRows:
     each: Sequence[FloatArray] = ()
     ends: tuple[FloatArray, FloatArray] | None = None
     distance: FloatArray | None = None
+
+    def in_units(self) -> PredictedRows:
+        """Return the rows with all that is said of them in the units of the table."""
+        names = self.table.of_scales
+        if not self.table.scales:
+            return self
+        ends = self.ends
+        return replace(
+            self,
+            table=self.table.in_units(),
+            mean=from_scale(self.mean, names),
+            sd=None if self.sd is None else spread_from_scale(self.sd, self.mean, names),
+            each=[from_scale(one, names) for one in self.each],
+            ends=None if ends is None else (from_scale(ends[0], names), from_scale(ends[1], names)),
+        )
 
     @property
     def exact(self) -> FloatArray:
