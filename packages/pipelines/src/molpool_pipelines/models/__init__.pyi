@@ -18,6 +18,8 @@ from ._predict_table import predict_table as predict_table
 from ._protocol import Kind as Kind
 from ._protocol import Predicted as Predicted
 from ._protocol import SavedModel as SavedModel
+from ._recentring import BiasPrior as BiasPrior
+from ._recentring import Recentring as Recentring
 from ._run_tables import data_as_run as data_as_run
 from ._tabular import Blend as Blend
 from ._tabular import TabularModel as TabularModel
