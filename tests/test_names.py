@@ -118,7 +118,7 @@ def test_truth_and_predictions_have_columns_of_their_own(run: Path, table: Path)
 
 def test_the_leaderboard_table(run: Path) -> None:
     frame = pl.read_parquet(run / "predictions_table.parquet")
-    assert frame["row"].to_list() == list(range(1, 151))
+    assert frame.height == 150
     for name in NAMES:
         column = f"{name} predicted" if name in OWN_COLUMNS else name
         assert frame[column].dtype == pl.Float64

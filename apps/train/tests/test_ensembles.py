@@ -123,10 +123,11 @@ class TestPredictions:
 
     def test_unseen_molecules(self, folder: Path, members: Any) -> None:
         said = pl.read_parquet(folder / "predictions_new.parquet")
-        heads = ["row", "SMILES", *(f"{t}{e}" for t in TASKS for e in ("", "_sd")), "error"]
-        assert said.columns == heads
+        ends = ("", "_sd", "_lower", "_upper")
+        last = ("similarity", "nearest", "outside_domain", "error")
+        assert said.columns == ["row", "SMILES", *(t + e for t in TASKS for e in ends), *last]
         assert said["SMILES"].to_list() == UNSEEN
-        assert said.row(1)[2:8] == (None,) * 6
+        assert said.row(1)[2:-1] == (None,) * (4 * len(TASKS) + 3)
         assert [e is None for e in said["error"]] == [True, False, True]
         each = np.stack([m.predict([UNSEEN[0], UNSEEN[2]]) for m in members])
         right = said.filter(pl.col("error").is_null())

@@ -82,7 +82,8 @@ def _with_ends(part: PredictedRows, calibration: Calibration, level: float) -> P
         return part
     ends = calibration.ends(part.mean, level, sd=part.sd, distance=part.distance)
     # As `predict` gives them: one run, one probability.
-    return replace(part, mean=calibration.probabilities(part.mean), ends=ends)
+    mean = calibration.probabilities(part.mean)
+    return replace(part, mean=mean, ends=ends, called=calibration.called(mean))
 
 
 def _joined(each: Sequence[FloatArray | None]) -> FloatArray | None:

@@ -35,6 +35,8 @@ class PredictedRows:
         Lower and upper end of the intervals; infinite where too few rows calibrate.
     distance : ndarray [N] or None
         1 - Tanimoto similarity to the nearest molecule that trained what predicts the row.
+    called : ndarray [N, T] or None
+        Whether class 1 is called, NaN for tasks without a threshold.
     """
 
     split: SplitName
@@ -46,6 +48,7 @@ class PredictedRows:
     each: Sequence[FloatArray] = ()
     ends: tuple[FloatArray, FloatArray] | None = None
     distance: FloatArray | None = None
+    called: FloatArray | None = None
 
     def in_units(self) -> PredictedRows:
         """Return the rows with all that is said of them in the units of the table."""

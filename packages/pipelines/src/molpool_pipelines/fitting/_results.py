@@ -193,7 +193,8 @@ def results_of(
     # With folds each member predicts other rows: their scores are not comparable.
     alone = reported[0].each if len(reported) == 1 and len(reported[0].each) > 1 else ()
     return Results(
-        pl.concat([_frame(part, kinds, with_ends=with_ends) for part in parts]),
+        # Diagonal: only test rows are called a class.
+        pl.concat([_frame(p, kinds, with_ends=with_ends) for p in parts], how="diagonal"),
         metrics,
         [task_metrics(reported[0].exact, one, tasks, list(kinds)) for one in alone],
         {str(p.split): {"intervals": coverage(p, level)} for p in parts if p.ends is not None},
@@ -222,6 +223,9 @@ def _frame(part: PredictedRows, kinds: Sequence[TaskType], *, with_ends: bool) -
         columns.append(pl.Series(f"{task} predicted", part.mean[:, t]))
         if part.sd is not None:
             columns.append(pl.Series(f"{task}_sd", part.sd[:, t]).fill_nan(None))
+        if part.called is not None and np.isfinite(part.called[:, t]).any():
+            called = pl.Series(f"{task} decision", part.called[:, t]).fill_nan(None)
+            columns.append(called.cast(pl.Boolean))
         if with_ends:
             nothing = np.full(part.mean.shape, np.nan)
             if kinds[t] == "classification":

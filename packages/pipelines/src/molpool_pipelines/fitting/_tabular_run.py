@@ -202,16 +202,10 @@ def _fit_and_write(
     for note in (*found.notes, *results.notes, *against_baselines(results)):
         console.print(note, highlight=False)
     if inputs.unseen is not None:
-        files = _write_unseen(run, inputs, model)
+        files = write_unseen(run, config, inputs.unseen, config.level)
         console.print(f"Predictions: {files[-1]}", highlight=False, soft_wrap=True)
     console.print(f"Model: {saved.parent}", highlight=False, soft_wrap=True)
     return page
-
-
-def _write_unseen(run: RunFolder, inputs: Inputs, model: TabularModel) -> list[Path]:
-    assert inputs.unseen is not None
-    found = model.predict(inputs.unseen.smiles, batch_size=1)
-    return write_unseen(run, inputs.unseen, inputs, found.mean, found.sd)
 
 
 def _limits(members: Sequence[MultitaskModel], labels: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -202,6 +202,10 @@ class Calibration:
         calibrated = (1 - _ORDER) * self.classes.calibrated(mean) + _ORDER * mean
         return np.where(self._enough, calibrated, mean)
 
+    def called(self, p: FloatArray) -> FloatArray:
+        """Return whether calibrated probabilities [M, T] reach the thresholds; NaN without one."""
+        return np.where(np.isfinite(self.thresholds + p), p >= self.thresholds, np.nan)
+
     def described(self, tasks: Sequence[str]) -> dict[str, Any]:
         """Return how many rows calibrate each task, and what newly measured ones say."""
         counts = (
@@ -232,9 +236,18 @@ class Calibration:
         level : float
             Share of new molecules to cover.
         """
+        called = [
+            f"{tasks[t]} {threshold:.2g}"
+            for t, threshold in enumerate(self.thresholds)
+            if np.isfinite(threshold)
+        ]
+        said = [
+            "Class 1 is called from a calibrated probability on that has the highest MCC on the "
+            f"rows that calibrate: {listed(called)}."
+        ]
         regression = [t for t, kind in enumerate(self.task_types) if kind == "regression"]
         if not regression:
-            return []
+            return said if called else []
         points = self.intervals.n_points
         counts = [points[t] for t in regression]
         span = str(counts[0]) if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
@@ -246,7 +259,7 @@ class Calibration:
                 f"Without intervals, as {level:.0%} needs {needed} calibration molecules: "
                 f"{listed(thin)}."
             )
-        return words
+        return [*words, *said] if called else words
 
     def save(self, path: Path) -> None:
         """Write all of it to one npz file of plain arrays."""

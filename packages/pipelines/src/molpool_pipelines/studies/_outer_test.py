@@ -120,7 +120,9 @@ def mean_unseen(runs: Sequence[Path], tasks: Sequence[str]) -> pl.DataFrame | No
     # One model alone has no spread, and its own file is right already.
     if len(frames) < 2:
         return frames[0] if frames else None
-    first = _without(frames[0], " decision")
+    # What one member alone says of itself is not said of the mean.
+    own = (" decision", "_lower", "_upper")
+    first = frames[0].drop([t + end for t in tasks for end in own], strict=False)
     columns = []
     for task in tasks:
         # Until 2026 these files had the bare name.
