@@ -164,6 +164,7 @@ from .tables._settings import IdSpelling as IdSpelling
 from .tables._settings import ReadConfig as ReadConfig
 from .tables._settings import ScaleName as ScaleName
 from .tables._writing import OUTPUT_FORMATS as OUTPUT_FORMATS
+from .tables._writing import FrameWriter as FrameWriter
 from .tables._writing import check_output as check_output
 from .tables._writing import frames_written as frames_written
 from .tables._writing import metadata_beside as metadata_beside

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -22,8 +23,10 @@ class OutputColumns:
 
     Parameters
     ----------
+    source : str
+        Name of the input.
     smiles : str
-        The input's column of SMILES.
+        Its column of SMILES.
     names : str or None
         That of ids; None where rows are told by their number.
     combined : Combined
@@ -32,6 +35,7 @@ class OutputColumns:
         Of the intervals.
     """
 
+    source: str
     smiles: str
     names: str | None
     combined: Combined
@@ -50,7 +54,7 @@ class OutputColumns:
             The input, all of it.
         """
         own = predicted.drop("SMILES", *(["row", "id"] if self.names is not None else ["id"]))
-        about = self.combined.described() | {"levels": list(self.levels)}
+        about = self._about
         frame, said = as_file(own, self.combined.tasks, of_tasks=self.combined.of_tasks(), **about)
         renamed = self._renamed(carried.columns, said, frame.columns)
         said["id_column"] = "row" if self.names is None else renamed[self.names]
@@ -67,6 +71,14 @@ class OutputColumns:
             said,
         )
 
+    @cached_property
+    def _about(self) -> dict[str, Any]:
+        # Once: it has the digest of the models' files.
+        about = self.combined.described()
+        if any(model.calibration is not None for model in self.combined.models):
+            about["levels"] = list(self.levels)
+        return about
+
     def _renamed(
         self, carried: Sequence[str], said: dict[str, Any], own: Sequence[str]
     ) -> dict[str, str]:
@@ -78,7 +90,7 @@ class OutputColumns:
         found: dict[str, str] = {}
         for name in carried:
             new = name
-            if name in said["tasks"] and self._in_its_unit(name):
+            if name in said["tasks"] and name not in self._converted:
                 new = _free(f"{name}{MEASURED}", taken | set(carried))
                 said["tasks"][name]["columns"]["measured"] = new
             elif name in taken:
@@ -87,14 +99,16 @@ class OutputColumns:
             found[name] = new
         return found
 
-    def _in_its_unit(self, task: str) -> bool:
-        """Return whether runs took a column of this name as it is, without conversions."""
-        return not any(_converted(model.path, task) for model in self.combined.models)
-
-
-def _converted(path: Any, task: str) -> bool:
-    section = run_section(path, "data")
-    return bool((section.get("transforms") or {}).get(task)) or bool(section.get("sources"))
+    @cached_property
+    def _converted(self) -> frozenset[str]:
+        """Tasks of which a column of the input is not in the unit of the predictions."""
+        found: set[str] = set()
+        for model in self.combined.models:
+            section = run_section(model.path, "data")
+            # Sources have conversions of their own, by table.
+            found |= {*(section.get("transforms") or {})}
+            found |= set(model.tasks) if section.get("sources") else set()
+        return frozenset(found)
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ import polars as pl
 from chemprop_multitask import ChempropError
 from molpool_common import (
     SCALE_WORDS,
+    FrameWriter,
     InputError,
     IntArray,
     ScaleName,
@@ -57,7 +58,6 @@ from molpool_pipelines.scores import (
 from molpool_pipelines.tables import TableFiles, TaskType, exact_labels, survey
 
 if TYPE_CHECKING:
-    from molpool_common.tables._writing import FrameWriter
     from rdkit.Chem import Mol
 
 
@@ -181,27 +181,37 @@ def predict_table(
     # The smaller: conformers of a chunk are held in memory, and 128 molecules of them fill it as
     # thousands of graphs do.
     rows = min(config.chunk_rows, serving.chunk_rows)
-    carried_rows = table.frames(table.columns, rows)
-    chunks = zip(_chunks(table, smiles, names, rows), carried_rows, strict=True)
-    columns = OutputColumns(smiles, names, serving.combined, config.level)
+    carried = table.frames(table.columns, rows)
+    chunks = zip(_chunks(table, smiles, names, rows), carried, strict=True)
+    columns = OutputColumns(path.name, smiles, names, serving.combined, config.level)
+    for n in _written(serving, chunks, columns, done):
+        if on_progress is not None:
+            on_progress(n, total)
+    done.seconds = perf_counter() - start
+    write_rejected(output, pl.concat([rejected_rows([]), *done.rejected]))
+    return done
+
+
+def _written(
+    serving: Serving,
+    chunks: Iterable[tuple[pl.DataFrame, pl.DataFrame]],
+    columns: OutputColumns,
+    done: PredictedTable,
+) -> Iterator[int]:
+    """Predict and write frames with what is carried along, and yield the rows that are done."""
     with ExitStack() as stack:
         writer: FrameWriter | None = None
         for frame, carried in chunks:
             predicted = serving.predict(frame)
-            done.add(predicted, path.name)
-            rows_out, about = columns.beside(predicted, carried)
+            done.add(predicted, columns.source)
+            rows, about = columns.beside(predicted, carried)
             if writer is None:
                 # Its description says what the first frame turned out to have.
                 writer = stack.enter_context(
-                    frames_written(output, metadata=about, smiles=about["smiles_column"])
+                    frames_written(done.path, metadata=about, smiles=about["smiles_column"])
                 )
-            good = predicted["error"].is_null()
-            writer.write(rows_out.filter(good) if done.dropped else rows_out)
-            if on_progress is not None:
-                on_progress(done.rows, total)
-    done.seconds = perf_counter() - start
-    write_rejected(output, pl.concat([rejected_rows([]), *done.rejected]))
-    return done
+            writer.write(rows.filter(predicted["error"].is_null()) if done.dropped else rows)
+            yield done.rows
 
 
 def _model_paths(config: PredictConfig) -> list[Path]:
