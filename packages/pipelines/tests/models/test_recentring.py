@@ -1,5 +1,7 @@
 """What newly measured molecules say of a series, against simulation and a dense posterior."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from molpool_pipelines.models import Calibration
@@ -19,6 +21,8 @@ def test_the_variances_of_a_simulation_come_back():
     assert prior.between[0] == pytest.approx(0.25, rel=0.25)
     assert prior.within[0] == pytest.approx(0.09, rel=0.1)
     assert np.isnan(prior.between[1])
+    alone = BiasPrior.fit(residuals[:9, None], [str(i) for i in range(9)])
+    assert alone.within[0] == pytest.approx(residuals[:9].var(ddof=1))
 
 
 def test_few_labels_are_shrunk_as_the_posterior_of_a_normal_mean():
@@ -27,10 +31,12 @@ def test_few_labels_are_shrunk_as_the_posterior_of_a_normal_mean():
     learnt = Recentring.learn(new, prior)
     # The noise with 20 prior rows; then Gaussian algebra with the dense covariance of the labels.
     noise = (20 * 0.09 + 2 * 0.2**2) / 21
-    covariance = np.full((2, 2), 0.25) + noise * np.eye(2)
-    gain = np.array([0.25, 0.25]) @ np.linalg.inv(covariance)
+    # The variance of 20 prior series and this one, whose mean is .6.
+    spread = (20 * 0.25 + 0.6**2 - noise / 2) / 21
+    covariance = np.full((2, 2), spread) + noise * np.eye(2)
+    gain = np.full(2, spread) @ np.linalg.inv(covariance)
     assert learnt.shift[0] == pytest.approx(gain @ new[:, 0], rel=1e-12)
-    left = 0.25 - gain @ np.array([0.25, 0.25]) + noise
+    left = spread - gain @ np.full(2, spread) + noise
     assert learnt.factor[0] == pytest.approx(np.sqrt(left / 0.34), rel=1e-12)
 
 
@@ -58,8 +64,6 @@ def test_predictions_and_intervals_move_and_still_cover(tmp_path):
     for _ in range(200):
         own, _ = series(rng, n_series=1, rows=30)
         learnt = Recentring.learn(own[:10, None], calibration.prior)
-        from dataclasses import replace
-
         moved = replace(calibration, recentring=learnt)
         new = np.zeros((20, 1))
         lower, upper = moved.ends(new, 0.9)

@@ -17,6 +17,10 @@ from molpool_common import FloatArray, IntArray
 _PRIOR_ROWS = 20.0
 """Rows that the calibration's estimate of the noise counts for, beside those of a new series."""
 
+_PRIOR_SERIES = 20.0
+"""Series that its estimate of their bias counts for, beside the new one: a bias such as none of them
+had is not explained away by a variance of 0."""
+
 
 @dataclass(frozen=True)
 class BiasPrior:
@@ -72,8 +76,11 @@ def _components(residuals: FloatArray, which: IntArray) -> tuple[float, float]:
     values, groups = residuals[rows], np.unique(which[rows], return_inverse=True)[1]
     n = len(values)
     sizes = np.bincount(groups) if n else np.zeros(0)
-    if len(sizes) < 2 or len(sizes) == n:
+    if n < 2:
         return np.nan, np.nan
+    if len(sizes) < 2 or len(sizes) == n:
+        # Nothing tells bias from noise.
+        return float(values.mean()) ** 2, float(values.var(ddof=1))
     means = np.bincount(groups, weights=values) / sizes
     within = float(((values - means[groups]) ** 2).sum() / (n - len(sizes)))
     among = float((sizes * (means - values.mean()) ** 2).sum() / (len(sizes) - 1))
@@ -145,6 +152,8 @@ def _posterior(residuals: FloatArray, between: float, within: float) -> tuple[fl
     mean = float(values.mean())
     # The noise of a new series may be another: its own counts for its degrees of freedom.
     noise = (_PRIOR_ROWS * within + ((values - mean) ** 2).sum()) / (_PRIOR_ROWS + n - 1)
-    weight = n * between / (n * between + noise)
-    left = noise + (1 - weight) * between
+    seen = max(mean**2 - noise / n, 0.0)
+    spread = (_PRIOR_SERIES * between + seen) / (_PRIOR_SERIES + 1)
+    weight = n * spread / (n * spread + noise)
+    left = noise + (1 - weight) * spread
     return weight * mean, float(np.sqrt(left / (within + between)))
