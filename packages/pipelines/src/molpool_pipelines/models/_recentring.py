@@ -18,8 +18,8 @@ _PRIOR_ROWS = 20.0
 """Rows that the calibration's estimate of the noise counts for, beside those of a new series."""
 
 _PRIOR_SERIES = 20.0
-"""Series that its estimate of their bias counts for, beside the new one: a bias such as none of them
-had is not explained away by a variance of 0."""
+"""Series that its estimate of their bias counts for, beside the new one: a bias such as none of
+them had is not explained away by a variance of 0."""
 
 
 @dataclass(frozen=True)
