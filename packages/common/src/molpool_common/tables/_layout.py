@@ -348,7 +348,8 @@ def _counted(layout: TextLayout) -> _Count:
     words = _Words(layout.words, separator)
     for block in _blocks(layout.file):
         a = np.frombuffer(block, np.uint8)
-        n_quotes = int(np.count_nonzero(a == _QUOTE)) if layout.quoted else 0
+        quoted = layout.quoted and b'"' in block
+        n_quotes = int(np.count_nonzero(a == _QUOTE)) if quoted else 0
         ends, cuts = a == _LF, a == separator
         if n_quotes or inside:
             quote = a == _QUOTE
@@ -361,7 +362,7 @@ def _counted(layout: TextLayout) -> _Count:
         count.quotes += n_quotes
         count.separators += int(np.count_nonzero(cuts))
         count.lines += int(np.count_nonzero(ends))
-        count.odd |= _blank(a, ends, last)
+        count.odd |= _blank(a, ends, last, returns=b"\r" in block)
         count.words |= words.there(a, ends | cuts)
         last = int(a[-1])
         if count.odd:
@@ -418,13 +419,14 @@ class _Words:
 
     def _begins(self, block: _Bytes, bounds: BoolArray) -> NDArray[np.intp]:
         """Return where cells begin that may be words: most cells are empty or numbers."""
-        begins = ~bounds
-        begins[1:] &= bounds[:-1]
-        if not self._digits:
+        if self._digits:
+            begins = ~bounds
+        else:
             # A digit comes first, or second after a sign; below "0", bytes wrap round.
             other = block - np.uint8(48) > 9
-            begins &= other
+            begins = other > bounds
             begins[:-1] &= other[1:]
+        begins[1:] &= bounds[:-1]
         return np.flatnonzero(begins)
 
 
@@ -442,16 +444,14 @@ def _misplaced(a: _Bytes, quote: BoolArray, outside: BoolArray, sep: int, last: 
     return bool(bad.any())
 
 
-def _blank(a: _Bytes, ends: BoolArray, last: int) -> bool:
+def _blank(a: _Bytes, ends: BoolArray, last: int, *, returns: bool) -> bool:
     """Return whether there is a blank line, or an end of line that is a carriage return alone."""
     if (ends[0] and last == _LF) or (ends[1:] & ends[:-1]).any():
         return True
-    returns = int(np.count_nonzero(a == _CR))
     if not returns:
         return False
     at = np.flatnonzero(ends)
     before = np.where(at > 0, a[at - 1], last)
     two = np.where(at > 1, a[at - 2], _LF)
-    return returns != np.count_nonzero(before == _CR) or bool(
-        ((before == _CR) & (two == _LF)).any()
-    )
+    alone = np.count_nonzero(a == _CR) != np.count_nonzero(before == _CR)
+    return bool(alone or ((before == _CR) & (two == _LF)).any())
