@@ -92,6 +92,7 @@ from ._report import Table as Table
 from ._report import Text as Text
 from ._report import Widget as Widget
 from ._report import render_report as render_report
+from ._secrets import without_secrets as without_secrets
 from ._standardize import Standardized as Standardized
 from ._standardize import standardize as standardize
 from ._torch_files import UnsafeFileError as UnsafeFileError
