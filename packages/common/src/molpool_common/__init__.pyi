@@ -81,6 +81,7 @@ from ._process import free_memory as free_memory
 from ._process import heed_ctrl_c as heed_ctrl_c
 from ._process import objects_kept as objects_kept
 from ._process import run_script as run_script
+from ._process import start_ticks as start_ticks
 from ._process import tune_process as tune_process
 from ._report import Cell as Cell
 from ._report import Code as Code
