@@ -94,6 +94,10 @@ from ._report import Text as Text
 from ._report import Widget as Widget
 from ._report import render_report as render_report
 from ._secrets import without_secrets as without_secrets
+from ._scales import SCALE_WORDS as SCALE_WORDS
+from ._scales import from_scale as from_scale
+from ._scales import spread_from_scale as spread_from_scale
+from ._scales import to_scale as to_scale
 from ._standardize import Standardized as Standardized
 from ._standardize import standardize as standardize
 from ._torch_files import UnsafeFileError as UnsafeFileError
@@ -162,6 +166,13 @@ from .tables._reading import table_reading as table_reading
 from .tables._settings import MISSING as MISSING
 from .tables._settings import IdSpelling as IdSpelling
 from .tables._settings import ReadConfig as ReadConfig
+from .tables._settings import ScaleName as ScaleName
+from .tables._writing import OUTPUT_FORMATS as OUTPUT_FORMATS
+from .tables._writing import FrameWriter as FrameWriter
+from .tables._writing import check_output as check_output
 from .tables._writing import frames_written as frames_written
+from .tables._writing import metadata_beside as metadata_beside
+from .tables._writing import table_metadata as table_metadata
+from .tables._writing import write_table as write_table
 
 __version__: str

@@ -13,7 +13,14 @@ from hashlib import blake2b
 
 import numpy as np
 import polars as pl
-from molpool_common import FloatArray, MetricTable, RunFolder, listed, task_metrics
+from molpool_common import (
+    FloatArray,
+    MetricTable,
+    RunFolder,
+    from_scale,
+    listed,
+    task_metrics,
+)
 from rich.console import Console
 
 from molpool_pipelines.fitting._config import BaselineChoice
@@ -127,7 +134,9 @@ def with_baselines(
     n = len(rows.train)
     tables: dict[str, MetricTable] = {}
     predicted: dict[str, FloatArray] = {}
-    exact = exact_labels(rows.tested.targets, rows.tested.censoring)
+    scales = rows.tested.of_scales
+    in_units = rows.tested.in_units()
+    exact = exact_labels(in_units.targets, in_units.censoring)
     for name in names:
         settings = MemberSettings(features.blocks, tuple(kinds), seed, find_limits=False)
         member = build_member(name, settings)
@@ -136,10 +145,13 @@ def with_baselines(
         # A molecule without features is predicted as the task's mean, not left out: baselines are
         # scored on the rows of the model.
         mean = np.where(np.isnan(mean), np.nanmean(rows.train.targets, axis=0), mean)
+        mean = from_scale(mean, scales)
         tables[name] = task_metrics(exact, mean, rows.tested.task_names, list(kinds))
         predicted[name] = mean
         blend = Blend((name,), (member,), np.ones((1, len(kinds))), (True,))
-        saved = TabularModel(blend, rows.tested.task_names, tuple(kinds), features.signature)
+        saved = TabularModel(
+            blend, rows.tested.task_names, tuple(kinds), features.signature, scales=scales
+        )
         saved.save(run.path / BASELINE_MODELS / name)
     sentences = _sentences(results, split, predicted, rows.tested.task_names, kinds, model)
     found = BaselineSet(
