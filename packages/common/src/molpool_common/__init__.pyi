@@ -31,6 +31,10 @@ from ._config import load_config as load_config
 from ._config import read_yaml as read_yaml
 from ._config import validate_config as validate_config
 from ._config import validate_values as validate_values
+from ._drawing import CompactMolecules as CompactMolecules
+from ._drawing import compact_molecules as compact_molecules
+from ._drawing import draw_molecule as draw_molecule
+from ._drawing import draw_pair as draw_pair
 from ._errors import USER_ERROR as USER_ERROR
 from ._errors import InputError as InputError
 from ._errors import did_you_mean as did_you_mean
@@ -73,8 +77,10 @@ from ._paths import PATH as PATH
 from ._paths import absolute_paths as absolute_paths
 from ._paths import expanded as expanded
 from ._plotting import OKABE_ITO as OKABE_ITO
+from ._plotting import axes_box as axes_box
 from ._plotting import figure_svg as figure_svg
 from ._plotting import new_figure as new_figure
+from ._plotting import shortened as shortened
 from ._plotting import style as style
 from ._process import end_process as end_process
 from ._process import free_memory as free_memory
@@ -82,10 +88,15 @@ from ._process import heed_ctrl_c as heed_ctrl_c
 from ._process import objects_kept as objects_kept
 from ._process import run_script as run_script
 from ._process import tune_process as tune_process
+from ._report import Card as Card
+from ._report import Cards as Cards
 from ._report import Cell as Cell
 from ._report import Code as Code
 from ._report import Facts as Facts
 from ._report import Figure as Figure
+from ._report import HoverPanel as HoverPanel
+from ._report import HoverRows as HoverRows
+from ._report import Lines as Lines
 from ._report import Part as Part
 from ._report import Section as Section
 from ._report import Table as Table

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -141,26 +142,27 @@ def with_baselines(
         blend = Blend((name,), (member,), np.ones((1, len(kinds))), (True,))
         saved = TabularModel(blend, rows.tested.task_names, tuple(kinds), features.signature)
         saved.save(run.path / BASELINE_MODELS / name)
-    sentences = _sentences(results, split, predicted, rows.tested.task_names, kinds, model)
+    pairs = _against_best(results, split, predicted, rows.tested.task_names, kinds, model)
     found = BaselineSet(
         trained_on=n,
         rows=rows.digest,
         models={name: member_metrics(table) for name, table in tables.items()},
-        sentences=sentences,
+        sentences=[_sentence(pair) for pair in pairs],
+        verdicts={pair.task: _verdict(pair) for pair in pairs},
     )
     more = {**results.more, split: {**results.more.get(split, {}), "baselines": found}}
     return replace(results, more=more)
 
 
-def _sentences(
+def _against_best(
     results: Results,
     split: str,
     predicted: dict[str, FloatArray],
     tasks: Sequence[str],
     kinds: Sequence[TaskType],
     model: str,
-) -> list[str]:
-    """Return, of each task, how the model compares with the best of the baselines."""
+) -> list[Pair]:
+    """Return, of each task, the model and the best of the baselines."""
     frame = results.predictions.filter(pl.col(SPLIT) == split)
     # By place: ids may repeat, and all models predict the same rows in one order.
     frame = frame.with_columns(pl.int_range(pl.len()).cast(pl.String).alias("id")).drop(
@@ -178,19 +180,27 @@ def _sentences(
     )
     metrics = list(dict.fromkeys(_METRICS[kind] for kind in kinds))
     compared = compare_models(paired, CompareConfig(metrics=metrics, design="test_set"))
-    said = []
+    found = []
     for task in tasks:
         pairs = [p for p in compared.pairs if p.task == task and p.a == model]
         pairs = [p for p in pairs if p.difference is not None and p.low is not None]
         if pairs:
-            said.append(_sentence(min(pairs, key=_gain)))
-    return said
+            found.append(min(pairs, key=_gain))
+    return found
 
 
 def _gain(pair: Pair) -> float:
     """Return by how much the model is better; negative where it is worse."""
     assert pair.difference is not None
     return -pair.difference if pair.metric == "ma_rae" else pair.difference
+
+
+def _verdict(pair: Pair) -> Literal["better", "worse", "not distinguishable"]:
+    assert pair.low is not None
+    assert pair.high is not None
+    if pair.low <= 0 <= pair.high:
+        return "not distinguishable"
+    return "better" if _gain(pair) > 0 else "worse"
 
 
 def _sentence(pair: Pair) -> str:
@@ -200,7 +210,7 @@ def _sentence(pair: Pair) -> str:
     low, high = (-pair.high, -pair.low) if pair.metric == "ma_rae" else (pair.low, pair.high)
     word, sign = ("better", 1) if gain >= 0 else ("worse", -1)
     ends = sorted((sign * low, sign * high))
-    verdict = ": not distinguishable" if low <= 0 <= high else ""
+    verdict = ": not distinguishable" if _verdict(pair) == "not distinguishable" else ""
     return (
         f"{pair.task}: {pair.a} is {word} than {pair.b} by {abs(gain):.3f} {_SHORT[pair.metric]} "
         f"(95 % {ends[0]:.3f} to {ends[1]:.3f}){verdict}."

@@ -6,6 +6,7 @@ folder has their files, so that a page of an earlier run has what that run left.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,9 +37,13 @@ from molpool_common import (
 
 from molpool_pipelines.affinity import affinity_sections, read_affinity, score_words
 from molpool_pipelines.reports import _run_figures as figures
+from molpool_pipelines.reports._against import more_data, simple_models
 from molpool_pipelines.reports._config import ReportConfig
+from molpool_pipelines.reports._panels import Shown
 from molpool_pipelines.reports._parts import configuration, records, since_start
 from molpool_pipelines.reports._run_figures import Spread, TrainedModel
+from molpool_pipelines.reports._structures import structures
+from molpool_pipelines.reports._where import intervals, residuals
 from molpool_pipelines.runs import (
     CONFIG,
     DRAW_WEIGHT,
@@ -47,15 +52,26 @@ from molpool_pipelines.runs import (
     LOSS_WEIGHT,
     PREDICTIONS,
     SAMPLING,
+    BaselineSet,
     Metrics,
     attention_of,
     read_metrics,
 )
 from molpool_pipelines.runs import METRICS as METRICS_FILE
-from molpool_pipelines.scores import Predictions, Resampling, read_predictions, score_tasks
+from molpool_pipelines.scores import (
+    Predictions,
+    Resampling,
+    bounds_by_task,
+    noise_ceilings,
+    read_predictions,
+    score_classes,
+    score_tasks,
+)
 
 SPLITS = {"test": "Test", "val": "Validation", "train": "Training", "all": "All"}
 OF_MEMBERS = ("ma_rae", "r2", "spearman", "average_precision", "roc_auc")
+WITH_INTERVAL = ("mae", "ma_rae", "rmse", "r2", "spearman", "roc_auc", "average_precision")
+"""Metrics of the first table, in its order; the others follow without intervals."""
 LEAST = 10
 """Labels from which a task has intervals: resamples of fewer say too little."""
 WORST = 20
@@ -144,15 +160,20 @@ def run_page(folder: Path, name: str, config: ReportConfig | None = None) -> str
     run = _read(folder)
     how = config or ReportConfig()
     rows = run.splits[run.reported]
+    shown = Shown(rows)
+    split = SPLITS[run.reported].lower()
     sections = [
+        # What one acts on first; how it was made last.
         Section("Summary", _summary(run)),
         Section("Metrics by task", _metrics(run, Resampling(how.n_bootstrap, how.level, how.seed))),
-        *_baselines(run),
-        *_intervals(run),
+        *_against_others(run, rows),
+        Section("Predicted against measured", figures.fits(rows, split, shown)),
+        *structures(run.found, rows, run.reported),
+        *_worst(rows, run.reported),
+        *intervals(rows),
+        *residuals(rows, shown),
         *_ensemble(run, rows),
         *_groups(run),
-        Section("Predicted against measured", figures.fits(rows, SPLITS[run.reported].lower())),
-        *_worst(rows, run.reported),
         *_curves(run),
         *_sampling_section(run),
         *_decisions(run),
@@ -161,7 +182,8 @@ def run_page(folder: Path, name: str, config: ReportConfig | None = None) -> str
     ]
     tasks, seed = len(run.found.tasks), run.config.get("seed")
     said = f"Training run, {tasks} task{'' if tasks == 1 else 's'}"
-    return render_report(name, said if seed is None else f"{said}, seed {seed}", sections)
+    said = said if seed is None else f"{said}, seed {seed}"
+    return render_report(name, said, sections, rows=shown.rows())
 
 
 def _read(folder: Path) -> _Run:
@@ -177,59 +199,22 @@ def _read(folder: Path) -> _Run:
     return _Run(folder, read_predictions(folder, task_types=types), config, metrics)
 
 
-def _baselines(run: _Run) -> list[Section]:
-    """Return the run's model beside simple ones that were trained on the same rows."""
+def _against_others(run: _Run, rows: Predictions) -> list[Section]:
+    """Return the run's model beside simple ones, the noise of the assay and fewer data."""
     metrics = run.metrics
-    if metrics is None or not metrics.splits or metrics.of_reported.baselines is None:
+    if metrics is None or not metrics.splits:
         return []
-    own, found = metrics.of_reported, metrics.of_reported.baselines
-    shown = {"regression": "ma_rae", "classification": "roc_auc"}
-    models = {"this run": own.tasks, **{name: of.tasks for name, of in found.models.items()}}
-    rows = [
-        [
-            task,
-            LABELS[shown[of.type]],
-            *(_of_model(m, task, shown[of.type]) for m in models.values()),
-        ]
-        for task, of in own.tasks.items()
+    own = metrics.of_reported
+    return [
+        *simple_models(own, noise_ceilings(run.found, rows)),
+        *more_data(own.learning_curve, own.more_data),
     ]
-    parts: list[Part] = [Text(line) for line in found.sentences]
-    parts.append(Table(["task", "metric", *models], rows))
-    said = (
-        f"Simple models on RDKit's descriptors and Morgan counts, trained on the same "
-        f"{found.trained_on:,} rows. They are saved under baselines/ and predict as any model does."
-    )
-    return [Section("Against simple models", [Text(said), *parts])]
-
-
-def _intervals(run: _Run) -> list[Section]:
-    """Say how often the intervals of the reported split hold, and how wide they are."""
-    metrics = run.metrics
-    if metrics is None or not metrics.splits or not metrics.of_reported.intervals:
-        return []
-    found = metrics.of_reported.intervals
-    rows = [
-        [task, of["n"], 100 * of["level"], 100 * of["inside"], of["median_width"]]
-        for task, of in found.items()
-    ]
-    said = (
-        "Intervals (TASK_lower and TASK_upper in predictions.parquet) are conformal: molecules "
-        "that the models had not seen say how wide they must be. The share inside scatters where "
-        "labels are few: its standard deviation is √(level · (1 − level) / labels)."
-    )
-    columns = ["task", "labels", "level, %", "inside, %", "median width"]
-    return [Section("Intervals", [Text(said), Table(columns, rows)])]
-
-
-def _of_model(tasks: Mapping[str, Any], task: str, metric: str) -> float | None:
-    value = tasks[task].metrics.get(metric) if task in tasks else None
-    return None if value is None else value.value
 
 
 def _summary(run: _Run) -> list[Part]:
     found, models = run.found, run.models
     notes = [] if run.metrics is None else run.metrics.notes
-    parts: list[Part] = [Text(note, note=True) for note in notes]
+    parts: list[Part] = [Text(_headline(run)), *(Text(note, note=True) for note in notes)]
     if run.reported == "train":
         text = "All rows were trained on: these scores say nothing of others."
         parts.append(Text(text, note=True))
@@ -239,8 +224,6 @@ def _summary(run: _Run) -> list[Part]:
             "somewhat too good."
         )
         parts.append(Text(text, note=True))
-    if bounds := int(found.n_bounds.sum()):
-        parts.append(Text(f"{bounds} labels that are bounds are left out of all metrics.", True))
     facts: dict[str, Cell] = {f"{SPLITS[s]} rows": len(of) for s, of in run.splits.items()}
     facts["Labels in training"] = int(np.isfinite(run.trained_rows.y_true).sum())
     facts["Tasks"] = ", ".join(found.tasks)
@@ -263,13 +246,113 @@ def _summary(run: _Run) -> list[Part]:
     return [*parts, Facts(facts, digits=3)]
 
 
+def _headline(run: _Run) -> str:
+    """Say in a sentence or three how good the model is."""
+    rows = run.splits[run.reported]
+    macro = _table_of(rows).macro()
+    words = []
+    for name, scale in _SCALE.items():
+        if name in macro and macro[name].mean is not None:
+            n = macro[name].n_tasks
+            over = "" if n == 1 else f", mean over {n} tasks"
+            words.append(f"{mean_label(name)} {macro[name].mean:.2f}{over} ({scale})")
+    whose = {
+        "test": "test molecules that the model has not seen",
+        "val": "validation molecules",
+        "train": "molecules that the model was trained on",
+        "all": "molecules",
+    }[run.reported]
+    said = f"On {len(rows):,} {whose}: {'; '.join(words) or 'no metric is defined'}."
+    baselines = None if run.metrics is None else _baselines_of(run.metrics)
+    if baselines is not None and baselines.verdicts:
+        counts = Counter(baselines.verdicts.values())
+        among = [
+            f"{verdict} on {counts[verdict]}"
+            for verdict in ("better", "not distinguishable", "worse")
+            if counts[verdict]
+        ]
+        said += f" Against the best simple model of each task: {', '.join(among)}."
+    return said
+
+
+_SCALE = {
+    "ma_rae": "0 is perfect, 1 no better than the mean of the values",
+    "roc_auc": "1 is perfect, 0.5 chance",
+}
+
+
+def _baselines_of(metrics: Metrics) -> BaselineSet | None:
+    return metrics.of_reported.baselines if metrics.splits else None
+
+
 def _metrics(run: _Run, how: Resampling) -> list[Part]:
-    return [
-        # Intervals of the reported split alone: those of training rows would say nothing of new
-        # molecules.
+    # Intervals of the reported split alone: those of training rows would say nothing of new
+    # molecules.
+    tables = [
         _metric_table(run, split, rows, how if split == run.reported else None)
         for split, rows in run.splits.items()
     ]
+    rows = run.splits[run.reported]
+    # Those of other rows last: they say how well it was fitted, not how well it predicts.
+    return [tables[0], *_further(rows), *_classes(rows), *_bounds(rows), *tables[1:]]
+
+
+def _further(rows: Predictions) -> list[Part]:
+    """Return the metrics that have no room beside their intervals, a table per kind of task."""
+    scores = _table_of(rows).tasks
+    found: list[Part] = []
+    for kind, caption in _FURTHER.items():
+        names = [n for n in LABELS if METRICS[n].task_type == kind and n not in WITH_INTERVAL]
+        cells: list[list[Cell]] = [
+            [of.task, *(of.values.get(n) for n in names)] for of in scores if of.task_type == kind
+        ]
+        if cells:
+            found.append(Table(["task", *(LABELS[n] for n in names)], cells, caption=caption))
+    return found
+
+
+_FURTHER = {
+    "regression": "Within: share of predictions that are at most so far off, in the unit of the "
+    "task; of values on a log10 scale 0.3, 0.5 and 1 are factors of 2, 3 and 10.",
+    "classification": "EF: how many times more actives are among the first 1, 5 or 10 % of the "
+    "ranking than among all. BEDROC (α 20) and LogAUC weigh the top of the ranking; BEDROC is at "
+    "most 1, LogAUC 0 for a random order and at most 0.855.",
+}
+
+
+def _classes(rows: Predictions) -> list[Part]:
+    """Return how decisions and probabilities of classes do."""
+    cells: list[list[Cell]] = []
+    for t, task in enumerate(rows.tasks):
+        if rows.task_types[t] != "classification":
+            continue
+        calls = None if rows.decisions is None else rows.decisions[:, t]
+        found = score_classes(rows.y_true[:, t], rows.y_pred[:, t], calls)
+        if found is not None:
+            own = found.numbers()
+            names = ("mcc", "balanced_accuracy", "precision", "recall", "brier", "ece")
+            cells.append([task, found.positives, found.n, *(own[name] for name in names)])
+    if not cells:
+        return []
+    heads = ["task", "positives", "labels", "MCC", "balanced accuracy", "precision", "recall"]
+    caption = "Decisions, and how far probabilities are from shares: Brier score and mean "
+    caption += "calibration error (ECE), both 0 at best."
+    return [Table([*heads, "Brier", "ECE"], cells, caption=caption)]
+
+
+def _bounds(rows: Predictions) -> list[Part]:
+    """Return the scores that know of bounds, of tasks that have any."""
+    cells: list[list[Cell]] = [
+        [task, of.n, of.n_bounds, of.mae, 100 * of.contradicted, of.concordance]
+        for task, of in bounds_by_task(rows).items()
+    ]
+    heads = ["task", "labels", "bounds", "MAE with bounds", "contradicted, %", "concordance"]
+    caption = (
+        "Labels such as > 100: other metrics leave them out. Here one counts by how far the "
+        "prediction is on its wrong side. Concordance: share of pairs in the right order, 0.5 is "
+        "chance."
+    )
+    return [Table(heads, cells, caption=caption)] if cells else []
 
 
 def _table_of(rows: Predictions) -> MetricTable:
@@ -279,7 +362,7 @@ def _table_of(rows: Predictions) -> MetricTable:
 def _metric_table(run: _Run, split: str, found: Predictions, how: Resampling | None) -> Table:
     """Return a row per task, the mean over tasks last."""
     scores, macro = _table_of(found), _table_of(found).macro()
-    names = [m for m in LABELS if m in METRICS and METRICS[m].task_type in found.task_types]
+    names = [m for m in WITH_INTERVAL if METRICS[m].task_type in found.task_types]
     scored = () if how is None else score_tasks(found, how, names=names)
     ends = {(s.task, s.metric): s.interval for s in scored if s.n >= LEAST}
     classes = "classification" in found.task_types
@@ -523,7 +606,7 @@ def _curves(run: _Run) -> list[Section]:
         return []
     phases = [] if run.draws is None or "phase" not in run.draws else run.draws["phase"].to_list()
     named = [p for p in phases if p is not None]
-    return [Section("Learning curves", [figures.learning_curves(run.models, named)])]
+    return [Section("Training", [figures.learning_curves(run.models, named)])]
 
 
 def _sampling_section(run: _Run) -> list[Section]:
