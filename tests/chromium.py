@@ -48,7 +48,7 @@ class Browser:
                 *("--no-first-run", "--disable-extensions", f"--window-size={width},{height}"),
                 "about:blank",
             ],
-            preexec_fn=files,  # noqa: PLW1509  # no thread of ours runs yet
+            preexec_fn=files,  # no thread of ours runs yet
             close_fds=False,
             start_new_session=True,
             stdout=subprocess.DEVNULL,

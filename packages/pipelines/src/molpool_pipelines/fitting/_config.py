@@ -25,6 +25,8 @@ class TrainModelConfig(ModelConfig):
     )
 
 
+Share = Annotated[float, Field(gt=0, le=1)]
+
 BaselineChoice = Literal["none", "fast", "all"]
 
 
@@ -38,7 +40,19 @@ class BaselineConfig(ConfigModel):
     )
 
 
-class TrainChempropConfig(BaselineConfig, RunConfig, TableConfig, SharedChempropConfig):
+class LearningCurveConfig(ConfigModel):
+    """Whether more data would help."""
+
+    learning_curve: list[Share] = Field(
+        default_factory=list,
+        description="shares of the training molecules, such as .1 .2 .5 1, on which the model is "
+        "trained besides, to say whether more data would help; each takes as much of a training",
+    )
+
+
+class TrainChempropConfig(
+    LearningCurveConfig, BaselineConfig, RunConfig, TableConfig, SharedChempropConfig
+):
     """A training run: data, sampling, model, training, where it goes.
 
     Studies configure their trials by it too.
@@ -71,7 +85,7 @@ class NetworkConfig(ConfigModel):
     )
 
 
-class TrainTabularConfig(BaselineConfig, RunConfig, TableConfig):
+class TrainTabularConfig(LearningCurveConfig, BaselineConfig, RunConfig, TableConfig):
     """Models on features: data, features, models, how they are mixed and calibrated."""
 
     command: ClassVar[str] = "tabular"

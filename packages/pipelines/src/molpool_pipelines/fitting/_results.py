@@ -252,9 +252,11 @@ def mean_row(table: MetricTable, names: Sequence[str]) -> list[Any]:
 
 
 def against_baselines(results: Results) -> list[str]:
-    """Return what the reported split says of the model and the baselines beside it."""
-    found = results.more.get(results.reported, {}).get("baselines")
-    return [] if found is None else list(found.sentences)
+    """Return what the reported split says of the model, the baselines beside it and more data."""
+    more = results.more.get(results.reported, {})
+    found, answer = more.get("baselines"), more.get("more_data")
+    said = [] if found is None else list(found.sentences)
+    return [*said, answer] if answer else said
 
 
 def write_results(
