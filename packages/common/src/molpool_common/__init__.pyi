@@ -88,6 +88,9 @@ from ._process import heed_ctrl_c as heed_ctrl_c
 from ._process import objects_kept as objects_kept
 from ._process import run_script as run_script
 from ._process import tune_process as tune_process
+from ._progress import showing as showing
+from ._progress import tell as tell
+from ._progress import told as told
 from ._report import Card as Card
 from ._report import Cards as Cards
 from ._report import Cell as Cell

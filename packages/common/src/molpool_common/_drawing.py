@@ -16,6 +16,7 @@ import numpy as np
 from molpool_common._arrays import FloatArray
 from molpool_common._chem import parse_smiles
 from molpool_common._process import heed_ctrl_c
+from molpool_common._progress import told
 
 if TYPE_CHECKING:
     from rdkit.Chem import Atom, Bond, Mol
@@ -190,7 +191,7 @@ def compact_molecules(smiles: Sequence[str | None]) -> CompactMolecules:
     """
     labels: dict[str, int] = {"": 0}
     coded = bytearray()
-    for text in smiles:
+    for text in told(smiles, "Drawing molecules", len(smiles), "molecules"):
         mol = _legible(text) if text else None
         try:
             coded += bytes((0, 0)) if mol is None else _coded(mol, labels)

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 
 from molpool_common._arrays import BoolArray, FloatArray
 from molpool_common._errors import InputError, did_you_mean
+from molpool_common._progress import tell
 from molpool_common.metrics._early import EARLY, Formula
 from molpool_common.metrics._metric import (
     METRICS,
@@ -159,12 +160,16 @@ def resampled_scores(
         y_true, y_pred = y_true[order], y_pred[:, order]
     labelled = [np.flatnonzero(~np.isnan(y)) for y in y_true.T]
     found: list[dict[str, list[FloatArray]]] = [{m.name: [] for m in ms} for ms in metrics]
+    done = 0
     for counts in draw_counts(len(y_true), n, np.random.default_rng(seed)):
+        tell("Intervals", done, n, "resamples")
+        done += len(counts)
         for t, rows in enumerate(labelled):
             c, y = counts[:, rows], y_true[rows, t]
             for metric in metrics[t]:
                 values = [resampled(metric, y, p[rows, t], c) for p in y_pred]
                 found[t][metric.name].append(np.stack(values, axis=1))
+    tell("Intervals", n, n, "resamples")
     return [{name: np.concatenate(v) for name, v in by_name.items()} for by_name in found]
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from molpool_common import FloatArray, MetricTable, RunFolder, listed, task_metrics
+from molpool_common import FloatArray, MetricTable, RunFolder, listed, task_metrics, tell, told
 from rich.console import Console
 
 from molpool_pipelines.fitting._config import BaselineChoice
@@ -132,12 +132,13 @@ def with_baselines(
 
     console.print(f"Baselines: {listed([WORDS[n] for n in names])}.", highlight=False)
     split = results.reported
-    features = featurize([*rows.train.smiles, *rows.tested.smiles], FEATURES, cache=cache)
+    smiles = [*rows.train.smiles, *rows.tested.smiles]
+    features = featurize(smiles, FEATURES, cache=cache, progress=_tell_features)
     n = len(rows.train)
     tables: dict[str, MetricTable] = {}
     predicted: dict[str, pl.DataFrame] = {}
     exact = exact_labels(rows.tested.targets, rows.tested.censoring)
-    for name in names:
+    for name in told(names, "Simple models", len(names), "models"):
         settings = MemberSettings(features.blocks, tuple(kinds), seed, find_limits=False)
         member = build_member(name, settings)
         member.fit(features.values[:n], rows.train.targets, censoring=rows.train.censoring)
@@ -163,6 +164,10 @@ def with_baselines(
     )
     more = {**results.more, split: {**results.more.get(split, {}), "baselines": found}}
     return replace(results, more=more)
+
+
+def _tell_features(name: str, done: int, total: int) -> None:
+    tell(f"Features {name}", done, total, "molecules")
 
 
 def _with_predictions(

@@ -276,7 +276,7 @@ class Fitting:
         def refit(part: IntArray) -> FloatArray:
             return self._of_fewer(set(train.take(part).units))
 
-        return with_learning_curve(self._console, results, asked, inputs.task_types, refit)
+        return with_learning_curve(results, asked, inputs.task_types, refit)
 
     def _of_fewer(self, kept: set[Any]) -> FloatArray:
         """Return what models trained on some of the molecules say of the test rows."""

@@ -26,6 +26,7 @@ from molpool_common import (
     default_folder,
     kfold,
     read_split_file,
+    told,
 )
 from rich.console import Console
 from rich.table import Table
@@ -161,7 +162,7 @@ def cross_validate(
         run.write_text(SPLIT_FILE, json.dumps(entries))
     cells = [_cell(config, path, k, *place) for k, place in enumerate(config.cv.cells)]
     with interruptible(run, command):
-        for cell in cells:
+        for cell in told(cells, "Folds", len(cells)):
             _train_cell(console, cell, config.cv, train, resume=config.resume)
         gathered = _gather(run, cells)
     _show(console, gathered, len(cells))

@@ -11,15 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
-from molpool_common import LABELS, FloatArray, IntArray, mean_label
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from molpool_common import LABELS, FloatArray, IntArray, mean_label, told
 
 from molpool_pipelines.fitting._results import Results
 from molpool_pipelines.runs import MACRO, SPLIT, LearningPoint, scores_by_task
@@ -61,7 +53,6 @@ class CurveRequest:
 
 
 def with_learning_curve(
-    console: Console,
     results: Results,
     asked: CurveRequest,
     kinds: Sequence[TaskType],
@@ -71,8 +62,6 @@ def with_learning_curve(
 
     Parameters
     ----------
-    console : Console
-        Where progress is shown.
     results : Results
         Of the run's own model.
     asked : CurveRequest
@@ -93,21 +82,13 @@ def with_learning_curve(
     tasks = asked.train.task_names
     types = dict(zip(tasks, kinds, strict=True))
     parts = nested_parts(asked.train.units, shares, asked.seed)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
     found: list[Predictions] = []
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("Learning curve", total=len(parts))
-        for share, part in zip(shares, parts, strict=True):
-            mean = refit(part)
-            columns_of = [pl.Series(f"{t} predicted", mean[:, i]) for i, t in enumerate(tasks)]
-            name = f"{100 * share:g} %"
-            found.append(predictions_of(frame.with_columns(columns_of), name, task_types=types))
-            progress.advance(bar)
+    stage = told(zip(shares, parts, strict=True), "Learning curve", len(parts), "trainings")
+    for share, part in stage:
+        mean = refit(part)
+        columns = [pl.Series(f"{t} predicted", mean[:, i]) for i, t in enumerate(tasks)]
+        name = f"{100 * share:g} %"
+        found.append(predictions_of(frame.with_columns(columns), name, task_types=types))
     found.append(predictions_of(frame, "all", task_types=types))
     sizes = [len(part) for part in parts] + [len(asked.train)]
     points = [

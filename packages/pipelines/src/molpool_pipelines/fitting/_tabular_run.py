@@ -190,7 +190,7 @@ def _fit_and_write(
         )
     asked = CurveRequest(config.learning_curve, rows.table, config.seed)
     refit = partial(_refitted, config, rows, kinds, blend)
-    results = with_learning_curve(console, results, asked, kinds, refit)
+    results = with_learning_curve(results, asked, kinds, refit)
     write_rejected(run, inputs.rejected)
     saved = model.save(run.path / TABULAR_FOLDER)
     facts = _facts(config, found.names, rows, weights)
