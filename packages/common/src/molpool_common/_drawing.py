@@ -164,7 +164,7 @@ def _slim(svg: str) -> str:
 
 @dataclass(frozen=True)
 class CompactMolecules:
-    """Drawings of many molecules in about 200 characters each.
+    """Drawings of many molecules in about 300 characters each.
 
     Parameters
     ----------
