@@ -59,7 +59,9 @@ class MemberMetrics(ConfigModel):
 class Stratum(MemberMetrics):
     """The metrics of some of the rows, or of some of the tasks."""
 
-    of: str = Field(description="what tells rows apart: quality, scaffold, similarity, labels")
+    of: str = Field(
+        description="what tells rows apart: quality, time, scaffold, similarity, labels, or a column"
+    )
     name: str = Field(description="which of them")
     n: int = Field(description="rows, or for labels tasks")
 
