@@ -22,11 +22,12 @@ from molpool_common import (
 
 from molpool_pipelines.evaluation._test_data import predict_test_data
 from molpool_pipelines.fitting import rows_of_run
-from molpool_pipelines.reports import score_figures
+from molpool_pipelines.reports import score_figures, score_page
 from molpool_pipelines.runs import (
     CONFIG,
     METRICS,
     PREDICTIONS,
+    REPORT,
     TABLE_ROWS,
     check_same_table,
     rejected_rows,
@@ -90,6 +91,7 @@ def score_predictions(config: ScoreConfig, arguments: Sequence[str] = ()) -> tup
     run.write_frame(PREDICTIONS, frame)  # what `compare --result-files` compares
     for name, figure in score_figures(found, scores).items():
         run.write_file(name, partial(figure.savefig, format="png", dpi=160))
+    run.write_text(REPORT, score_page(found, scores))
     return scores, path
 
 

@@ -60,7 +60,7 @@ class Stratum(MemberMetrics):
     """The metrics of some of the rows, or of some of the tasks."""
 
     of: str = Field(
-        description="what tells rows apart: quality, time, scaffold, similarity, labels, or a column"
+        description="what tells rows apart: quality, time, scaffold, similarity, labels, a column"
     )
     name: str = Field(description="which of them")
     n: int = Field(description="rows, or for labels tasks")
