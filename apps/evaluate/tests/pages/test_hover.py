@@ -85,7 +85,7 @@ def test_the_pointer_shows_molecule_values_and_interval(browser: Browser, page: 
     assert found["drawn"] > 3
     lines = found["text"].splitlines()
     assert f"{NAME}0" in lines, "markup in a name is text"
-    assert {"measured", "predicted", "90 % interval"} <= set(lines)
+    assert {"measured", "predicted", "interval"} <= set(lines)
     browser.move(5, 5)
     assert not card(browser)["shown"]
 

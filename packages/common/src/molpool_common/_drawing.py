@@ -159,7 +159,7 @@ def _slim(svg: str) -> str:
     svg = re.sub(r"<!--.*?-->|\s+(?:xmlns:\w+|class|baseProfile|xml:space)=(['\"]).*?\1", "", svg)
     # Of a fixed size in RDKit's words; the viewBox lets it scale.
     svg = re.sub(r"(<svg[^>]*?)\s+width='[^']*'\s+height='[^']*'", r"\1", svg, count=1)
-    return re.sub(r"\s*\n\s*", "", svg)
+    return re.sub(r"\s+", " ", svg).replace("> <", "><").strip()
 
 
 @dataclass(frozen=True)

@@ -114,14 +114,14 @@ class HoverRows:
         By task: measured, predicted and, where there are intervals, their lower and upper ends.
     molecules : CompactMolecules or None
         Pictures, row by row.
-    level : float
-        Share of molecules that the intervals shall cover.
+    level : float or None
+        Share of molecules that the intervals shall cover, where it is known.
     """
 
     ids: Sequence[str]
     values: Mapping[str, Sequence[FloatArray]]
     molecules: CompactMolecules | None = None
-    level: float = 0.9
+    level: float | None = None
 
 
 @dataclass(frozen=True)
@@ -392,7 +392,7 @@ def _hover_rows(rows: HoverRows) -> Markup:
     molecules = rows.molecules
     values = {
         "ids": list(rows.ids),
-        "level": round(100 * rows.level, 4),
+        "interval": "interval" if rows.level is None else f"{100 * rows.level:g} % interval",
         "values": [[_base64(column, "<f4") for column in of] for of in rows.values.values()],
         "molecules": None
         if molecules is None

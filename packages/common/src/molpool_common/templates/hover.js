@@ -90,7 +90,7 @@
   const fill = (panel, row) => {
     const [truth, guess, low, high] = tasks[panel.task]();
     const facts = [["measured", shown(truth[row])], ["predicted", shown(guess[row])]];
-    if (low && Number.isFinite(low[row])) facts.push([`${stored.level} % interval`, `${shown(low[row])} to ${shown(high[row])}`]);
+    if (low && Number.isFinite(low[row])) facts.push([stored.interval, `${shown(low[row])} to ${shown(high[row])}`]);
     const name = document.createElement("strong"), list = document.createElement("dl");
     name.textContent = stored.ids[row];
     for (const [what, value] of facts) {

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from molpool_common import (
+    Figure,
     FloatArray,
     HoverPanel,
     HoverRows,
     IntArray,
+    Section,
     axes_box,
     compact_molecules,
     figure_svg,
@@ -67,8 +69,18 @@ class Shown:
         self._number[self._rows] = np.arange(len(self._rows))
         self._found = found
 
-    def rows(self) -> HoverRows:
-        """Return names, values, intervals and pictures of the rows."""
+    def rows(self, sections: Sequence[Section]) -> HoverRows | None:
+        """Return names, values, intervals and pictures of the rows; None where no figure asks.
+
+        Parameters
+        ----------
+        sections : sequence of Section
+            Of the page.
+        """
+        # Drawing thousands of molecules takes seconds, and curves of classes have no points.
+        parts = [part for section in sections for part in section.parts]
+        if not any(isinstance(part, Figure) and part.hover for part in parts):
+            return None
         found = self._found.take(self._rows)
         values: dict[str, list[FloatArray]] = {}
         for t, task in enumerate(found.tasks):

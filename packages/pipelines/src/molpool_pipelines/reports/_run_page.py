@@ -6,10 +6,7 @@ folder has their files, so that a page of an earlier run has what that run left.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +14,9 @@ import numpy as np
 import polars as pl
 import yaml
 from molpool_common import (
-    IN_UNITS,
-    LABELS,
-    METRICS,
     Cell,
     Facts,
     InputError,
-    MetricTable,
     Part,
     Section,
     Table,
@@ -32,103 +25,37 @@ from molpool_common import (
     mean_label,
     render_report,
     spearman,
-    task_metrics,
 )
 
 from molpool_pipelines.affinity import affinity_sections, read_affinity, score_words
 from molpool_pipelines.reports import _run_figures as figures
 from molpool_pipelines.reports._against import more_data, simple_models
 from molpool_pipelines.reports._config import ReportConfig
+from molpool_pipelines.reports._metric_tables import metric_tables
 from molpool_pipelines.reports._panels import Shown
-from molpool_pipelines.reports._parts import configuration, records, since_start
+from molpool_pipelines.reports._parts import configuration
+from molpool_pipelines.reports._read_run import SPLITS, ReadRun, read_run
 from molpool_pipelines.reports._run_figures import Spread, TrainedModel
 from molpool_pipelines.reports._structures import structures
+from molpool_pipelines.reports._summary import how_made, summary
 from molpool_pipelines.reports._where import intervals, residuals
 from molpool_pipelines.runs import (
     CONFIG,
     DRAW_WEIGHT,
     GROUPS,
-    LOG,
     LOSS_WEIGHT,
     PREDICTIONS,
-    SAMPLING,
-    BaselineSet,
-    Metrics,
     attention_of,
-    read_metrics,
 )
-from molpool_pipelines.runs import METRICS as METRICS_FILE
 from molpool_pipelines.scores import (
     Predictions,
     Resampling,
-    bounds_by_task,
     noise_ceilings,
-    read_predictions,
-    score_classes,
-    score_tasks,
 )
 
-SPLITS = {"test": "Test", "val": "Validation", "train": "Training", "all": "All"}
 OF_MEMBERS = ("ma_rae", "r2", "spearman", "average_precision", "roc_auc")
-WITH_INTERVAL = ("mae", "ma_rae", "rmse", "r2", "spearman", "roc_auc", "average_precision")
-"""Metrics of the first table, in its order; the others follow without intervals."""
-LEAST = 10
-"""Labels from which a task has intervals: resamples of fewer say too little."""
 WORST = 20
 """Rows of the table of largest errors."""
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What the folder of a run holds."""
-
-    folder: Path
-    found: Predictions
-    config: Mapping[str, Any]
-    metrics: Metrics | None
-
-    @cached_property
-    def splits(self) -> dict[str, Predictions]:
-        """The rows of each split, the one that counts first."""
-        there = self.found.splits
-        return {s: self.found.of_split(s) for s in SPLITS if s in there} or {"all": self.found}
-
-    @property
-    def is_tabular(self) -> bool:
-        """Whether its models are on features."""
-        return self.metrics is not None and self.metrics.kind == "tabular"
-
-    @property
-    def reported(self) -> str:
-        """The split that counts."""
-        return next(iter(self.splits))
-
-    @cached_property
-    def models(self) -> list[TrainedModel]:
-        """Its models with their epochs, a resumed epoch once."""
-        by_model: dict[tuple[Any, Any], list[dict[str, Any]]] = {}
-        for entry in since_start(records(self.folder / LOG, "epoch")):
-            by_model.setdefault((entry.get("member"), entry.get("group")), []).append(entry)
-        return [TrainedModel(m, g, epochs) for (m, g), epochs in by_model.items()]
-
-    @cached_property
-    def draws(self) -> pl.DataFrame | None:
-        """What the sampler drew for the first model, a row per epoch."""
-        if not (self.folder / SAMPLING).is_file():
-            return None
-        frame = pl.read_parquet(self.folder / SAMPLING)
-        for which in ("member", "group"):
-            if which in frame.columns:
-                # The first model stands for all: they share α and curriculum and differ by seed.
-                frame = frame.filter(pl.col(which) == pl.col(which).first())
-        return frame
-
-    @property
-    def trained_rows(self) -> Predictions:
-        """Rows that the first model was trained on; all that are not tested, with folds."""
-        wanted = ("train", "val") if self.found.fold is not None else ("train",)
-        split = self.found.split
-        return self.found if split is None else self.found.take(np.isin(split, wanted))
 
 
 def run_page(folder: Path, name: str, config: ReportConfig | None = None) -> str:
@@ -157,21 +84,23 @@ def run_page(folder: Path, name: str, config: ReportConfig | None = None) -> str
             found=f"{str(folder)!r} without it",
             hint="A run writes its predictions when it ends.",
         )
-    run = _read(folder)
+    run = read_run(folder)
     how = config or ReportConfig()
     rows = run.splits[run.reported]
     shown = Shown(rows)
+    resampling = Resampling(how.n_bootstrap, how.level, how.seed)
     split = SPLITS[run.reported].lower()
     sections = [
         # What one acts on first; how it was made last.
-        Section("Summary", _summary(run)),
-        Section("Metrics by task", _metrics(run, Resampling(how.n_bootstrap, how.level, how.seed))),
+        Section("Summary", summary(run)),
+        Section("Metrics by task", metric_tables(run, resampling)),
         *_against_others(run, rows),
         Section("Predicted against measured", figures.fits(rows, split, shown)),
         *structures(run.found, rows, run.reported),
         *_worst(rows, run.reported),
         *intervals(rows),
         *residuals(rows, shown),
+        how_made(run),
         *_ensemble(run, rows),
         *_groups(run),
         *_curves(run),
@@ -183,23 +112,10 @@ def run_page(folder: Path, name: str, config: ReportConfig | None = None) -> str
     tasks, seed = len(run.found.tasks), run.config.get("seed")
     said = f"Training run, {tasks} task{'' if tasks == 1 else 's'}"
     said = said if seed is None else f"{said}, seed {seed}"
-    return render_report(name, said, sections, rows=shown.rows())
+    return render_report(name, said, sections, rows=shown.rows(sections))
 
 
-def _read(folder: Path) -> _Run:
-    file = folder / CONFIG
-    # Not as a configuration model: a page is written of runs whose keys have since been renamed.
-    config = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    metrics = read_metrics(folder) if (folder / METRICS_FILE).is_file() else None
-    types = {}
-    if metrics is not None and metrics.splits:
-        # Kinds as trained; guessed from the values, a regression task with labels 0 and 1 alone
-        # would change kind.
-        types = {task: of.type for task, of in metrics.of_reported.tasks.items()}
-    return _Run(folder, read_predictions(folder, task_types=types), config, metrics)
-
-
-def _against_others(run: _Run, rows: Predictions) -> list[Section]:
+def _against_others(run: ReadRun, rows: Predictions) -> list[Section]:
     """Return the run's model beside simple ones, the noise of the assay and fewer data."""
     metrics = run.metrics
     if metrics is None or not metrics.splits:
@@ -211,203 +127,7 @@ def _against_others(run: _Run, rows: Predictions) -> list[Section]:
     ]
 
 
-def _summary(run: _Run) -> list[Part]:
-    found, models = run.found, run.models
-    notes = [] if run.metrics is None else run.metrics.notes
-    parts: list[Part] = [Text(_headline(run)), *(Text(note, note=True) for note in notes)]
-    if run.reported == "train":
-        text = "All rows were trained on: these scores say nothing of others."
-        parts.append(Text(text, note=True))
-    elif run.reported == "val":
-        text = (
-            "No row was kept for test. Validation rows chose the epoch, so that their scores are "
-            "somewhat too good."
-        )
-        parts.append(Text(text, note=True))
-    facts: dict[str, Cell] = {f"{SPLITS[s]} rows": len(of) for s, of in run.splits.items()}
-    facts["Labels in training"] = int(np.isfinite(run.trained_rows.y_true).sum())
-    facts["Tasks"] = ", ".join(found.tasks)
-    what = "mixture" if run.is_tabular else "members"
-    facts["Uncertainty"] = "none" if found.sd is None else f"standard deviation of the {what}"
-    if models:
-        if len(models) == 1 and models[0].best is not None:
-            facts["Best epoch"] = models[0].epochs[models[0].best]["epoch"] + 1
-        epochs = [e for m in models for e in m.epochs]
-        facts["Models"] = len(models)
-        facts["Epochs" if len(models) == 1 else "Epochs, all models"] = len(epochs)
-        seconds = sum(float(e.get("seconds") or 0) for e in epochs)
-        facts["Training time, s"] = f"{seconds:.1f}"
-    ended = records(run.folder / LOG, "finished")
-    facts |= dict(ended[-1].get("facts", {})) if ended else {}
-    if run.metrics is not None:
-        for split, of in run.metrics.splits.items():
-            if of.fold_score is not None:
-                facts[f"Fold score, {split}"] = of.fold_score
-    return [*parts, Facts(facts, digits=3)]
-
-
-def _headline(run: _Run) -> str:
-    """Say in a sentence or three how good the model is."""
-    rows = run.splits[run.reported]
-    macro = _table_of(rows).macro()
-    words = []
-    for name, scale in _SCALE.items():
-        if name in macro and macro[name].mean is not None:
-            n = macro[name].n_tasks
-            over = "" if n == 1 else f", mean over {n} tasks"
-            words.append(f"{mean_label(name)} {macro[name].mean:.2f}{over} ({scale})")
-    whose = {
-        "test": "test molecules that the model has not seen",
-        "val": "validation molecules",
-        "train": "molecules that the model was trained on",
-        "all": "molecules",
-    }[run.reported]
-    said = f"On {len(rows):,} {whose}: {'; '.join(words) or 'no metric is defined'}."
-    baselines = None if run.metrics is None else _baselines_of(run.metrics)
-    if baselines is not None and baselines.verdicts:
-        counts = Counter(baselines.verdicts.values())
-        among = [
-            f"{verdict} on {counts[verdict]}"
-            for verdict in ("better", "not distinguishable", "worse")
-            if counts[verdict]
-        ]
-        said += f" Against the best simple model of each task: {', '.join(among)}."
-    return said
-
-
-_SCALE = {
-    "ma_rae": "0 is perfect, 1 no better than the mean of the values",
-    "roc_auc": "1 is perfect, 0.5 chance",
-}
-
-
-def _baselines_of(metrics: Metrics) -> BaselineSet | None:
-    return metrics.of_reported.baselines if metrics.splits else None
-
-
-def _metrics(run: _Run, how: Resampling) -> list[Part]:
-    # Intervals of the reported split alone: those of training rows would say nothing of new
-    # molecules.
-    tables = [
-        _metric_table(run, split, rows, how if split == run.reported else None)
-        for split, rows in run.splits.items()
-    ]
-    rows = run.splits[run.reported]
-    # Those of other rows last: they say how well it was fitted, not how well it predicts.
-    return [tables[0], *_further(rows), *_classes(rows), *_bounds(rows), *tables[1:]]
-
-
-def _further(rows: Predictions) -> list[Part]:
-    """Return the metrics that have no room beside their intervals, a table per kind of task."""
-    scores = _table_of(rows).tasks
-    found: list[Part] = []
-    for kind, caption in _FURTHER.items():
-        names = [n for n in LABELS if METRICS[n].task_type == kind and n not in WITH_INTERVAL]
-        cells: list[list[Cell]] = [
-            [of.task, *(of.values.get(n) for n in names)] for of in scores if of.task_type == kind
-        ]
-        if cells:
-            found.append(Table(["task", *(LABELS[n] for n in names)], cells, caption=caption))
-    return found
-
-
-_FURTHER = {
-    "regression": "Within: share of predictions that are at most so far off, in the unit of the "
-    "task; of values on a log10 scale 0.3, 0.5 and 1 are factors of 2, 3 and 10.",
-    "classification": "EF: how many times more actives are among the first 1, 5 or 10 % of the "
-    "ranking than among all. BEDROC (α 20) and LogAUC weigh the top of the ranking; BEDROC is at "
-    "most 1, LogAUC 0 for a random order and at most 0.855.",
-}
-
-
-def _classes(rows: Predictions) -> list[Part]:
-    """Return how decisions and probabilities of classes do."""
-    cells: list[list[Cell]] = []
-    for t, task in enumerate(rows.tasks):
-        if rows.task_types[t] != "classification":
-            continue
-        calls = None if rows.decisions is None else rows.decisions[:, t]
-        found = score_classes(rows.y_true[:, t], rows.y_pred[:, t], calls)
-        if found is not None:
-            own = found.numbers()
-            names = ("mcc", "balanced_accuracy", "precision", "recall", "brier", "ece")
-            cells.append([task, found.positives, found.n, *(own[name] for name in names)])
-    if not cells:
-        return []
-    heads = ["task", "positives", "labels", "MCC", "balanced accuracy", "precision", "recall"]
-    caption = "Decisions, and how far probabilities are from shares: Brier score and mean "
-    caption += "calibration error (ECE), both 0 at best."
-    return [Table([*heads, "Brier", "ECE"], cells, caption=caption)]
-
-
-def _bounds(rows: Predictions) -> list[Part]:
-    """Return the scores that know of bounds, of tasks that have any."""
-    cells: list[list[Cell]] = [
-        [task, of.n, of.n_bounds, of.mae, 100 * of.contradicted, of.concordance]
-        for task, of in bounds_by_task(rows).items()
-    ]
-    heads = ["task", "labels", "bounds", "MAE with bounds", "contradicted, %", "concordance"]
-    caption = (
-        "Labels such as > 100: other metrics leave them out. Here one counts by how far the "
-        "prediction is on its wrong side. Concordance: share of pairs in the right order, 0.5 is "
-        "chance."
-    )
-    return [Table(heads, cells, caption=caption)] if cells else []
-
-
-def _table_of(rows: Predictions) -> MetricTable:
-    return task_metrics(rows.y_true, rows.y_pred, rows.tasks, rows.task_types)
-
-
-def _metric_table(run: _Run, split: str, found: Predictions, how: Resampling | None) -> Table:
-    """Return a row per task, the mean over tasks last."""
-    scores, macro = _table_of(found), _table_of(found).macro()
-    names = [m for m in WITH_INTERVAL if METRICS[m].task_type in found.task_types]
-    scored = () if how is None else score_tasks(found, how, names=names)
-    ends = {(s.task, s.metric): s.interval for s in scored if s.n >= LEAST}
-    classes = "classification" in found.task_types
-    heads = ["task", "labels", *(["positives"] if classes else [])]
-    for name in names:
-        heads += [LABELS[name], *(["from", "to"] if how else [])]
-    rows: list[list[Cell]] = []
-    for t, of in enumerate(scores.tasks):
-        row: list[Cell] = [of.task, of.n]
-        if classes:
-            is_class = of.task_type == "classification"
-            row.append(int((found.y_true[:, t] == 1).sum()) if is_class else None)
-        for name in names:
-            row.append(of.values.get(name))
-            if how:
-                interval = ends.get((of.task, name))
-                row += [None, None] if interval is None else [interval.low, interval.high]
-        rows.append(row)
-    mean: list[Cell] = ["mean over tasks", sum(of.n for of in scores.tasks)]
-    mean += [None] if classes else []
-    for name in names:
-        mean.append(macro[name].mean if name in macro and name not in IN_UNITS else None)
-        mean += [None, None] if how else []
-    said = (
-        f" From, to: {100 * how.level:g} % interval, percentile bootstrap over the molecules, "
-        f"{how.n:,} resamples; none below {LEAST} labels."
-        if how
-        else ""
-    )
-    caption = (
-        f"{SPLITS[split]} rows{_of_whom(run, split)}. A dash: undefined there. RAE is MAE over "
-        "the mean absolute deviation of the evaluated values (1 is no better than their mean); its "
-        "mean over tasks is the MA-RAE."
-    )
-    return Table(heads, [*rows, mean], caption=caption + said, totals=1)
-
-
-def _of_whom(run: _Run, split: str) -> str:
-    """Return what a caption says of predictions that are not those of one model."""
-    if run.found.fold is not None and split == "val":
-        return " (all that are not tested), each predicted by the members that did not see it"
-    return "" if run.found.sd is None else ", predicted by the mean of all members"
-
-
-def _ensemble(run: _Run, rows: Predictions) -> list[Section]:
+def _ensemble(run: ReadRun, rows: Predictions) -> list[Section]:
     """Say what the members are, and what their spread is worth."""
     if rows.sd is None:
         return []
@@ -428,7 +148,7 @@ def _ensemble(run: _Run, rows: Predictions) -> list[Section]:
     return [Section("Ensemble", parts)]
 
 
-def _members(run: _Run) -> list[Part]:
+def _members(run: ReadRun) -> list[Part]:
     ensemble = run.config.get("ensemble") or {}
     n_folds = int(ensemble.get("n_folds", 1) or 1)
     alone = [] if run.metrics is None else run.metrics.of_reported.members
@@ -505,7 +225,7 @@ def _spread_table(spreads: Sequence[Spread], split: str) -> Table:
     )
 
 
-def _groups(run: _Run) -> list[Section]:
+def _groups(run: ReadRun) -> list[Section]:
     """Say which groups there are and what made them; nothing where all tasks share one head."""
     # Read, not measured anew: the page is made from the folder alone.
     affinity = read_affinity(run.folder)
@@ -543,7 +263,7 @@ def _groups(run: _Run) -> list[Section]:
     return [Section("Task groups", parts)]
 
 
-def _groups_of(run: _Run) -> tuple[list[list[str]], dict[str, int]]:
+def _groups_of(run: ReadRun) -> tuple[list[list[str]], dict[str, int]]:
     file = run.folder / GROUPS
     said: Mapping[str, Any] = yaml.safe_load(file.read_text()) if file.is_file() else {}
     groups = said.get("groups") or run.config.get("groups") or []
@@ -554,7 +274,7 @@ def _groups_of(run: _Run) -> tuple[list[list[str]], dict[str, int]]:
 
 
 def _group_table(
-    run: _Run, groups: Sequence[Sequence[str]], assignment: Mapping[str, int]
+    run: ReadRun, groups: Sequence[Sequence[str]], assignment: Mapping[str, int]
 ) -> Table:
     models = {m.group: m for m in run.models if m.group is not None}
     one_each = len(models) == len(groups) == len(run.models)
@@ -601,7 +321,7 @@ def _worst(rows: Predictions, split: str) -> list[Section]:
     return [Section("Largest errors", [table])]
 
 
-def _curves(run: _Run) -> list[Section]:
+def _curves(run: ReadRun) -> list[Section]:
     if not run.models:
         return []
     phases = [] if run.draws is None or "phase" not in run.draws else run.draws["phase"].to_list()
@@ -609,7 +329,7 @@ def _curves(run: _Run) -> list[Section]:
     return [Section("Training", [figures.learning_curves(run.models, named)])]
 
 
-def _sampling_section(run: _Run) -> list[Section]:
+def _sampling_section(run: ReadRun) -> list[Section]:
     """Compare what an average epoch drew with what the training rows hold."""
     title, frame = "Sampling", run.draws
     if run.is_tabular:
@@ -691,7 +411,7 @@ def _statistics(frame: pl.DataFrame) -> Table:
     )
 
 
-def _decisions(run: _Run) -> list[Section]:
+def _decisions(run: ReadRun) -> list[Section]:
     decisions = {} if run.metrics is None else run.metrics.of_reported.decisions
     if not decisions:
         return []
@@ -706,7 +426,7 @@ def _decisions(run: _Run) -> list[Section]:
     return [Section("Decisions", [Table(heads.split(","), rows, caption=caption)])]
 
 
-def _origin(run: _Run, tasks: Sequence[str]) -> str:
+def _origin(run: ReadRun, tasks: Sequence[str]) -> str:
     """Say where the thresholds are from."""
     if set(tasks) <= set(run.config.get("thresholds") or {}):
         return "which the configuration gives"
@@ -716,7 +436,7 @@ def _origin(run: _Run, tasks: Sequence[str]) -> str:
     return f"which was chosen on validation bags alone (largest {metric})"
 
 
-def _attention(run: _Run) -> list[Section]:
+def _attention(run: ReadRun) -> list[Section]:
     file = run.folder / f"{attention_of('test')}.parquet"
     if not file.is_file():
         return []

@@ -47,7 +47,7 @@ def score_page(found: Predictions, scores: Scores) -> str:
     sections = [section for section in sections if section.parts]
     tasks = len(found.tasks)
     said = f"{scores.n:,} {scores.split} rows, {tasks} task{'' if tasks == 1 else 's'}"
-    return render_report(scores.name, said, sections, rows=shown.rows())
+    return render_report(scores.name, said, sections, rows=shown.rows(sections))
 
 
 def _metrics(scores: Scores) -> list[Part]:
