@@ -39,7 +39,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pl.DataFrame(
         {
             "id": [f"{NAME}{i}" for i in range(n)],
-            "SMILES": build_demo(n, seed=0)["SMILES"].to_list()[:n],
+            "SMILES": build_demo(100, seed=0)["SMILES"].to_list()[:n],
             "split": ["test"] * n,
             "similarity": rng.random(n),
             TASK: y,
