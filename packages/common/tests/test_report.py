@@ -257,12 +257,13 @@ def test_scripts_run_by_their_digest_alone() -> None:
 ROWS = HoverRows(
     ["M1", HOSTILE],
     {HOSTILE: [np.array([1.0, 2.0]), np.array([1.5, np.nan])]},
+    {HOSTILE: np.array([0.0, 1.0])},
     compact_molecules(["CCO", None]),
 )
 
 
 def hovered() -> Figure:
-    panel = HoverPanel(HOSTILE, (0, 0, 1, 1), (0, 1), (0, 1), np.array([0, 1]))
+    panel = HoverPanel(HOSTILE, (0, 0, 1, 1), (0, 1), (0, 1), x=HOSTILE)
     return Figure(SVG, alt="Points", caption="Read", hover=[panel])
 
 
@@ -279,7 +280,9 @@ class TestHover:
         assert truth.tolist() == [1, 2]
         (panel,) = json.loads(points[1])
         assert panel["task"] == 0
-        assert np.frombuffer(base64.b64decode(panel["rows"]), "<u4").tolist() == [0, 1]
+        assert (panel["x"], panel["y"]) == (HOSTILE, "predicted")
+        column = np.frombuffer(base64.b64decode(rows["columns"][HOSTILE]), "<f4")
+        assert column.tolist() == [0, 1]
 
     def test_names_are_inert(self) -> None:
         assert "<script>alert" not in render(hovered(), rows=ROWS)

@@ -9,7 +9,7 @@ import base64
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -129,7 +129,8 @@ def _drawn(mol: Mol, highlighted: Collection[int], width: int, height: int) -> s
     from rdkit.Chem.Draw import rdMolDraw2D
 
     drawer = rdMolDraw2D.MolDraw2DSVG(width, height)
-    options = drawer.drawOptions()
+    # Its stubs take each option for an object of its own.
+    options: Any = drawer.drawOptions()
     options.clearBackground = False
     options.bondLineWidth = 1.4
     options.padding = 0.04
@@ -258,9 +259,11 @@ def _side(bond: Bond, at: FloatArray) -> int:
     if not bond.IsInRing():
         return DOUBLE
     ends = {bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()}
-    rings = [r for r in bond.GetOwningMol().GetRingInfo().AtomRings() if ends <= set(r)]
+    rings: list[tuple[int, ...]] = [
+        r for r in bond.GetOwningMol().GetRingInfo().AtomRings() if ends <= set(r)
+    ]
     # The smallest ring, as a fused system is drawn ring by ring.
-    centre = at[list(min(rings, key=len))].mean(axis=0)
+    centre = at[list(sorted(rings, key=lambda ring: len(ring))[0])].mean(axis=0)
     first, second = at[bond.GetBeginAtomIdx()], at[bond.GetEndAtomIdx()]
     along, across = second - first, centre - first
     return LEFT if along[0] * across[1] - along[1] * across[0] < 0 else RIGHT

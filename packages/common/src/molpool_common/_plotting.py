@@ -144,6 +144,8 @@ def axes_box(axes: Axes) -> tuple[float, float, float, float]:
         Of a figure that has been saved, since layout moves axes until then.
     """
     # SVG files of matplotlib are in points, 72 an inch, and count downwards.
-    width, height = (72 * float(side) for side in axes.get_figure(root=True).get_size_inches())
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    width, height = (72 * float(side) for side in figure.get_size_inches())
     place = axes.get_position()
     return (place.x0 * width, (1 - place.y1) * height, place.x1 * width, (1 - place.y0) * height)

@@ -14,7 +14,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from molpool_common._arrays import FloatArray, IntArray
+from molpool_common._arrays import FloatArray
 
 if TYPE_CHECKING:
     # RDKit is an extra.
@@ -78,6 +78,8 @@ class Table:
 class HoverPanel:
     """Points of one panel of a figure; the pointer, or the arrow keys, show what each is.
 
+    All rows of `HoverRows` that have both coordinates are points.
+
     Parameters
     ----------
     task : str
@@ -87,19 +89,17 @@ class HoverPanel:
         `molpool_common.axes_box`.
     x_range, y_range : tuple of float
         Values at its ends.
-    rows : ndarray of int [n]
-        Numbers of the rows in `HoverRows`.
-    x, y : ndarray [n] or None
-        Where the points are; None: the measured value along x, the predicted one along y.
+    x, y : str
+        What stands along the axes: ``measured``, ``predicted``, ``error`` (predicted less
+        measured), or a column of `HoverRows`.
     """
 
     task: str
     box: tuple[float, float, float, float]
     x_range: tuple[float, float]
     y_range: tuple[float, float]
-    rows: IntArray
-    x: FloatArray | None = None
-    y: FloatArray | None = None
+    x: str = "measured"
+    y: str = "predicted"
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,8 @@ class HoverRows:
         Names.
     values : mapping of str to sequence of ndarray [N]
         By task: measured, predicted and, where there are intervals, their lower and upper ends.
+    columns : mapping of str to ndarray [N]
+        What else points are plotted against, for all tasks.
     molecules : CompactMolecules or None
         Pictures, row by row.
     level : float or None
@@ -120,6 +122,7 @@ class HoverRows:
 
     ids: Sequence[str]
     values: Mapping[str, Sequence[FloatArray]]
+    columns: Mapping[str, FloatArray] = field(default_factory=dict)
     molecules: CompactMolecules | None = None
     level: float | None = None
 
@@ -377,14 +380,13 @@ def _figure(figure: Figure, tasks: Sequence[str]) -> Markup:
 
 
 def _hover_panel(panel: HoverPanel, tasks: Sequence[str]) -> dict[str, Any]:
-    own = {"x": panel.x, "y": panel.y}
     return {
         "task": tasks.index(panel.task),
         "box": [round(float(end), 2) for end in panel.box],
         "x_range": [float(end) for end in panel.x_range],
         "y_range": [float(end) for end in panel.y_range],
-        "rows": _base64(panel.rows, "<u4"),
-        **{name: _base64(values, "<f4") for name, values in own.items() if values is not None},
+        "x": panel.x,
+        "y": panel.y,
     }
 
 
@@ -393,7 +395,8 @@ def _hover_rows(rows: HoverRows) -> Markup:
     values = {
         "ids": list(rows.ids),
         "interval": "interval" if rows.level is None else f"{100 * rows.level:g} % interval",
-        "values": [[_base64(column, "<f4") for column in of] for of in rows.values.values()],
+        "values": [[_base64(column) for column in of] for of in rows.values.values()],
+        "columns": {name: _base64(column) for name, column in rows.columns.items()},
         "molecules": None
         if molecules is None
         else {"labels": list(molecules.labels), "text": molecules.text},
@@ -401,9 +404,9 @@ def _hover_rows(rows: HoverRows) -> Markup:
     return _json("id", "hover-rows", values)
 
 
-def _base64(values: FloatArray | IntArray, kind: str) -> str:
+def _base64(values: FloatArray) -> str:
     # Single precision: more than a card prints, in half the bytes.
-    return base64.b64encode(np.asarray(values).astype(kind).tobytes()).decode("ascii")
+    return base64.b64encode(np.asarray(values, dtype="<f4").tobytes()).decode("ascii")
 
 
 def _json(attribute: str, name: str, value: Any) -> Markup:

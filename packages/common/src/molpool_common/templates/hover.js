@@ -12,6 +12,7 @@
     for (let at = 0; at < raw.length; at += 2 + 3 * (raw[at] + raw[at + 1])) starts.push(at);
     return { raw, starts, labels: stored.molecules.labels };
   });
+  const columns = Object.fromEntries(Object.entries(stored.columns).map(([name, text]) => [name, lazy(() => numbers(text))]));
   const tasks = stored.values.map(task => lazy(() => task.map(numbers)));
 
   const make = (parent, name, attributes, text) => {
@@ -112,11 +113,12 @@
     const plot = figure.querySelector(".plot"), svg = plot.querySelector("svg");
     const panels = lazy(() => JSON.parse(figure.querySelector("script.points").textContent).map(panel => {
       const [left, top, right, bottom] = panel.box, [x0, x1] = panel.x_range, [y0, y1] = panel.y_range;
-      const rows = new Uint32Array(bytes(panel.rows).buffer), values = tasks[panel.task]();
-      const xs = panel.x ? numbers(panel.x) : Float32Array.from(rows, r => values[0][r]);
-      const ys = panel.y ? numbers(panel.y) : Float32Array.from(rows, r => values[1][r]);
-      const px = Float32Array.from(xs, x => left + (x - x0) / (x1 - x0) * (right - left));
-      const py = Float32Array.from(ys, y => bottom - (y - y0) / (y1 - y0) * (bottom - top));
+      const [truth, guess] = tasks[panel.task]();
+      const along = { measured: () => truth, predicted: () => guess, error: () => truth.map((t, i) => guess[i] - t) };
+      const xs = (along[panel.x] ?? columns[panel.x])(), ys = (along[panel.y] ?? columns[panel.y])();
+      const rows = Uint32Array.from([...xs.keys()].filter(i => Number.isFinite(xs[i]) && Number.isFinite(ys[i]) && Number.isFinite(truth[i])));
+      const px = Float32Array.from(rows, i => left + (xs[i] - x0) / (x1 - x0) * (right - left));
+      const py = Float32Array.from(rows, i => bottom - (ys[i] - y0) / (y1 - y0) * (bottom - top));
       const order = [...rows.keys()].sort((p, q) => px[p] - px[q] || py[p] - py[q]);
       return { ...panel, rows, px, py, order };
     }));

@@ -45,7 +45,7 @@ def gathered_baselines(
     if len(known) < len(every):
         return None
     names = [name for name in known[0].models if all(name in of.models for of in known)]
-    words: dict[str, str] = dict(WORDS)
+    words: dict[str, str] = {**WORDS}  # type: ignore[dict-item]  # names are of members
     files = [path / BASELINE_MODELS / name / PREDICTIONS for name in names for path in first]
     pairs = []
     if all(file.is_file() for file in files):

@@ -12,7 +12,6 @@ from molpool_common import (
     FloatArray,
     HoverPanel,
     HoverRows,
-    IntArray,
     Section,
     axes_box,
     compact_molecules,
@@ -33,22 +32,11 @@ REM_PER_INCH = 7
 
 @dataclass(frozen=True)
 class Points:
-    """Points of a panel, by rows of the predictions.
-
-    Parameters
-    ----------
-    task : str
-        What they are of.
-    rows : ndarray of int [n]
-        Rows of the predictions.
-    x, y : ndarray [n] or None
-        Where they are; None: measured along x, predicted along y.
-    """
+    """Points of a panel: what they are of, and what stands along the axes (`HoverPanel`)."""
 
     task: str
-    rows: IntArray
-    x: FloatArray | None = None
-    y: FloatArray | None = None
+    x: str = "measured"
+    y: str = "predicted"
 
 
 class Shown:
@@ -62,12 +50,16 @@ class Shown:
 
     def __init__(self, found: Predictions) -> None:
         n = len(found)
-        self._rows = np.arange(n)
+        rows = np.arange(n)
         if n > MOST_ROWS:
-            self._rows = np.linspace(0, n - 1, MOST_ROWS).round().astype(np.int64)
-        self._number = np.full(n, -1)
-        self._number[self._rows] = np.arange(len(self._rows))
-        self._found = found
+            rows = np.linspace(0, n - 1, MOST_ROWS).round().astype(np.int64)
+        self._rows = rows
+        self._found = found.take(rows)
+        self._columns: dict[str, FloatArray] = {}
+
+    def add(self, name: str, values: FloatArray) -> None:
+        """Name a column [N] of all rows that points are plotted against."""
+        self._columns[name] = values[self._rows]
 
     def rows(self, sections: Sequence[Section]) -> HoverRows | None:
         """Return names, values, intervals and pictures of the rows; None where no figure asks.
@@ -81,7 +73,7 @@ class Shown:
         parts = [part for section in sections for part in section.parts]
         if not any(isinstance(part, Figure) and part.hover for part in parts):
             return None
-        found = self._found.take(self._rows)
+        found = self._found
         values: dict[str, list[FloatArray]] = {}
         for t, task in enumerate(found.tasks):
             values[task] = [found.y_true[:, t], found.y_pred[:, t]]
@@ -90,21 +82,9 @@ class Shown:
         return HoverRows(
             [str(name) for name in found.ids],
             values,
+            self._columns,
             None if found.smiles is None else compact_molecules(found.smiles.tolist()),
             found.level,
-        )
-
-    def panel(self, axes: Any, points: Points) -> HoverPanel:
-        """Return the points of axes whose figure has been saved."""
-        there = np.flatnonzero(self._number[points.rows] >= 0)
-        return HoverPanel(
-            points.task,
-            axes_box(axes),
-            axes.get_xlim(),
-            axes.get_ylim(),
-            self._number[points.rows[there]],
-            None if points.x is None else points.x[there],
-            None if points.y is None else points.y[there],
         )
 
 
@@ -112,11 +92,10 @@ def grid(
     n: int,
     draw: Callable[[Any, int], Points | None],
     *,
-    shown: Shown | None = None,
     columns: int = COLUMNS,
     height: float = 3.1,
 ) -> tuple[str, list[HoverPanel]]:
-    """Return `n` panels as SVG, and their points where `shown` knows the rows.
+    """Return `n` panels as SVG, and their points.
 
     Parameters
     ----------
@@ -124,8 +103,6 @@ def grid(
         Panels.
     draw : callable
         ``draw(axes, i)`` fills the i-th, and returns the points that it has drawn.
-    shown : Shown, optional
-        What points say.
     columns : int
         Panels beside one another at most.
     height : float
@@ -141,9 +118,9 @@ def grid(
             unused.set_visible(False)
         svg = figure_svg(figure, whole=True)
     hover = [
-        shown.panel(panel, of)
-        for panel, of in zip(axes, points, strict=False)
-        if shown is not None and of is not None
+        HoverPanel(of.task, axes_box(at), at.get_xlim(), at.get_ylim(), of.x, of.y)
+        for at, of in zip(axes, points, strict=False)
+        if of is not None
     ]
     return sized(svg, 3 * columns), hover
 

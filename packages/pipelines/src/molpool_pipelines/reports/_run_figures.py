@@ -25,7 +25,7 @@ from molpool_common import (
 )
 from sklearn.metrics import roc_curve
 
-from molpool_pipelines.reports._panels import Points, Shown, grid
+from molpool_pipelines.reports._panels import Points, grid
 from molpool_pipelines.scores import Predictions, score_classes
 
 MOST = 24
@@ -102,14 +102,13 @@ class Panel:
 
 @dataclass(frozen=True)
 class _How:
-    """What all figures of predictions are told: the split, what points say, the numbers."""
+    """What all figures of predictions are told: the split, and the numbers."""
 
     split: str
-    shown: Shown | None
     data: Table | None
 
 
-def fits(found: Predictions, split: str, shown: Shown | None = None) -> list[Part]:
+def fits(found: Predictions, split: str) -> list[Part]:
     """Return predicted against measured values, and ROC curves and scores of both classes.
 
     Parameters
@@ -118,8 +117,6 @@ def fits(found: Predictions, split: str, shown: Shown | None = None) -> list[Par
         Rows of a split.
     split : str
         Its name.
-    shown : Shown, optional
-        What points say.
     """
     parts: list[Part] = []
     for kind, draws in (
@@ -131,7 +128,7 @@ def fits(found: Predictions, split: str, shown: Shown | None = None) -> list[Par
             parts.append(Text(f"The {MOST} of {len(panels)} {kind} tasks with most labels."))
         data = Table(["id", "task", "measured", "predicted"], rows)
         for n, draw in enumerate(draws if panels else []):
-            how = _How(split, shown, data if n == 0 else None)
+            how = _How(split, data if n == 0 else None)
             parts.append(draw(found, panels[:MOST], how))
     return parts or [Text("No labels to compare with.")]
 
@@ -171,9 +168,9 @@ def _parity(found: Predictions, panels: Sequence[Panel], how: _How) -> Figure:
         axes.plot(truth, guess, ".", color=OKABE_ITO[0], rasterized=True, **points)
         axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel="measured", ylabel="predicted")
         axes.set_title(f"{panel.task}\n{len(truth)} labels", fontsize=9)
-        return Points(panel.task, panel.rows)
+        return Points(panel.task)
 
-    svg, hover = grid(len(panels), draw, shown=how.shown)
+    svg, hover = grid(len(panels), draw)
     return Figure(
         svg,
         alt=f"Predicted against measured values of {len(panels)} tasks, {how.split} rows.",

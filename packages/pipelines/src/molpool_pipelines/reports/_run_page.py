@@ -95,7 +95,7 @@ def run_page(folder: Path, name: str, config: ReportConfig | None = None) -> str
         Section("Summary", summary(run)),
         Section("Metrics by task", metric_tables(run, resampling)),
         *_against_others(run, rows),
-        Section("Predicted against measured", figures.fits(rows, split, shown)),
+        Section("Predicted against measured", figures.fits(rows, split)),
         *structures(run.found, rows, run.reported),
         *_worst(rows, run.reported),
         *intervals(rows),

@@ -38,7 +38,7 @@ def score_page(found: Predictions, scores: Scores) -> str:
     sections = [
         Section("Summary", [Text(note, note=True) for note in scores.notes]),
         Section("Metrics by task", _metrics(scores)),
-        Section("Predicted against measured", figures.fits(found, scores.split, shown)),
+        Section("Predicted against measured", figures.fits(found, scores.split)),
         *structures(found, found, "all"),
         *intervals(found),
         *residuals(found, shown),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,8 @@ def residuals(rows: Predictions, shown: Shown) -> list[Section]:
         What points say.
     """
     against = _against(rows)
+    for name, values in against.items():
+        shown.add(name, values)
     labels = np.isfinite(rows.y_true) & np.isfinite(rows.y_pred)
     tasks = [
         t
@@ -52,11 +54,12 @@ def residuals(rows: Predictions, shown: Shown) -> list[Section]:
     tasks = sorted(sorted(tasks, key=lambda t: -labels[:, t].sum())[:MOST])
     if not tasks:
         return []
-    places = [(t, name) for t in tasks for name in against]
+    names = ["predicted", *against]
+    places = [(t, name) for t in tasks for name in names]
 
     def draw(axes: Any, i: int) -> Points | None:
         t, name = places[i]
-        x = against[name](t)
+        x = rows.y_pred[:, t] if name == "predicted" else against[name]
         at = np.flatnonzero(labels[:, t] & np.isfinite(x))
         error = rows.y_pred[at, t] - rows.y_true[at, t]
         axes.axhline(0, color="black", lw=0.8)
@@ -71,14 +74,14 @@ def residuals(rows: Predictions, shown: Shown) -> list[Section]:
             axes.get_xticklabels()[0].set_ha("left")
             axes.get_xticklabels()[1].set_ha("right")
         axes.tick_params(labelsize=7)
-        if i % len(against) == 0:
+        if i % len(names) == 0:
             axes.set_ylabel(f"{rows.tasks[t]}\nerror", fontsize=8)
-        return Points(rows.tasks[t], at, x[at], error)
+        return Points(rows.tasks[t], name, "error")
 
-    svg, hover = grid(len(places), draw, shown=shown, columns=len(against), height=2.3)
+    svg, hover = grid(len(places), draw, columns=len(names), height=2.3)
     figure = Figure(
         svg,
-        alt=f"Errors of {len(tasks)} tasks against {', '.join(against)}.",
+        alt=f"Errors of {len(tasks)} tasks against {', '.join(names)}.",
         caption="Predicted less measured: above the line the prediction is too high. Orange: the "
         "size of the error, up and down, as a rolling mean over a tenth of the molecules. Where it "
         "widens, predictions are worth less; points that are mostly on one side are a bias.",
@@ -88,19 +91,14 @@ def residuals(rows: Predictions, shown: Shown) -> list[Section]:
     return [Section("Where it errs", [figure, *([near] if near else [])])]
 
 
-def _against(rows: Predictions) -> dict[str, Callable[[int], FloatArray]]:
-    """Return what errors are plotted against, by name: a function of the task's column."""
-    found: dict[str, Callable[[int], FloatArray]] = {"prediction": lambda t: rows.y_pred[:, t]}
-    times = _times(rows)
-    if times is not None:
-        found[TIME] = lambda t: times
-    weights = _weights(rows)
-    if weights is not None:
-        found["molecular weight"] = lambda t: weights
-    near = rows.similarity
-    if near is not None:
-        found["similarity to training"] = lambda t: near
-    return found
+def _against(rows: Predictions) -> dict[str, FloatArray]:
+    """Return what errors are plotted against besides the prediction, by name."""
+    found = {
+        TIME: _times(rows),
+        "molecular weight": _weights(rows),
+        "similarity to training": rows.similarity,
+    }
+    return {name: values for name, values in found.items() if values is not None}
 
 
 def _times(rows: Predictions) -> FloatArray | None:
@@ -129,10 +127,10 @@ def _ends_in_time(rows: Predictions, places: FloatArray) -> list[object]:
 def _weights(rows: Predictions) -> FloatArray | None:
     if rows.smiles is None:
         return None
-    from rdkit.Chem.Descriptors import MolWt
+    from rdkit.Chem.rdMolDescriptors import CalcExactMolWt
 
     mols = parse_smiles(rows.smiles.tolist()).mols
-    return np.array([np.nan if mol is None else MolWt(mol) for mol in mols])
+    return np.array([np.nan if mol is None else CalcExactMolWt(mol) for mol in mols])
 
 
 def _rolling(axes: Any, x: FloatArray, error: FloatArray) -> None:
@@ -192,8 +190,7 @@ def _table(found: Mapping[str, Coverage], level: float | None) -> Table:
 def _by_chance(level: float, n: int) -> tuple[float, float]:
     from scipy.stats import binom
 
-    low, high = binom.ppf([0.025, 0.975], n, level) / n
-    return float(low), float(high)
+    return float(binom.ppf(0.025, n, level)) / n, float(binom.ppf(0.975, n, level)) / n
 
 
 def _figure(found: Mapping[str, Coverage], level: float | None) -> Figure:
