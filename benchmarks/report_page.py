@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import polars as pl
@@ -64,14 +64,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_run(folder, smiles)
-        start = perf_counter()
+        start = process_time()
         html = run_page(folder, "run")
-        made = perf_counter() - start
+        made = process_time() - start
         page = folder / "page.html"
         page.write_text(html, encoding="utf-8")
         size, paint = len(html.encode()), first_paint(page)
     drawn = np.mean([len(draw_molecule(s) or "") for s in smiles[:100]]) * N
-    print(f"page of {N:,} molecules, 3 tasks: {size / 1e6:.1f} MB, made in {made:.1f} s")
+    print(f"page of {N:,} molecules, 3 tasks: {size / 1e6:.1f} MB, made in {made:.1f} s of CPU")
     print(f"first paint: {paint:.2f} s")
     print(f"its structures as RDKit's SVG: {drawn / 1e6:.0f} MB, ratio {drawn / size:.1f}")
     return int(size > MOST_BYTES or paint > MOST_SECONDS)

@@ -59,7 +59,11 @@ def test_page_metrics_score_and_compare_agree(table: MoleculeTable, tmp_path: Pa
     )
     scored = read_metrics(folder).of_reported
     compared, _ = compare(
-        CompareConfig(predictions=[str(r) for r in runs], output=str(tmp_path / "c" / "c.csv"))
+        CompareConfig(
+            predictions=[str(r) for r in runs],
+            output=str(tmp_path / "c" / "c.csv"),
+            min_labels=2,
+        )
     )
     page = (runs[0] / "report.html").read_text(encoding="utf-8")
     assert set(own.tasks) == set(TASKS)
