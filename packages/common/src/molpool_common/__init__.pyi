@@ -108,6 +108,8 @@ from ._report import Widget as Widget
 from ._report import render_report as render_report
 from ._standardize import Standardized as Standardized
 from ._standardize import standardize as standardize
+from ._torch_files import UnsafeFileError as UnsafeFileError
+from ._torch_files import load_torch_file as load_torch_file
 from .conformal import ClassCalibration as ClassCalibration
 from .conformal import Difficulty as Difficulty
 from .conformal import IntervalCalibration as IntervalCalibration
