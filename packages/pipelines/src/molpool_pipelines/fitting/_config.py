@@ -25,8 +25,6 @@ class TrainModelConfig(ModelConfig):
     )
 
 
-Share = Annotated[float, Field(gt=0, le=1)]
-
 BaselineChoice = Literal["none", "fast", "all"]
 
 
@@ -43,11 +41,19 @@ class BaselineConfig(ConfigModel):
 class LearningCurveConfig(ConfigModel):
     """Whether more data would help."""
 
-    learning_curve: list[Share] = Field(
+    learning_curve: list[float] = Field(
         default_factory=list,
         description="shares of the training molecules, such as .1 .2 .5 1, on which the model is "
         "trained besides, to say whether more data would help; each takes as much of a training",
     )
+
+    @field_validator("learning_curve")
+    @classmethod
+    def _shares(cls, shares: list[float]) -> list[float]:
+        wrong = [share for share in shares if not 0 < share <= 1]
+        if wrong:
+            raise ValueError(f"expected shares above 0, at most 1, found {wrong[0]:g}")
+        return shares
 
 
 class TrainChempropConfig(
