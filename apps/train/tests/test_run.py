@@ -245,7 +245,7 @@ def page(folder: Path) -> _Text:
 
 class TestReport:
     def test_has_a_section_for_every_question(self, page: _Text) -> None:
-        for title in ("Summary", "Metrics by task", "Learning curves", "Sampling"):
+        for title in ("Summary", "Metrics by task", "Training", "Sampling"):
             assert title in page.headings
         assert "Configuration" in page.headings
 
