@@ -88,13 +88,13 @@ def _setups() -> pl.DataFrame:
     return pl.read_csv(path, separator="\t", infer_schema_length=0)
 
 
-def _report(name: str, setups: pl.DataFrame, share: float = 0.0) -> Panel:
+def _report(name: str, setups: pl.DataFrame, share: float = 0.0, few: int = FEWEST) -> Panel:
     """Return a RepoRT panel; repeats of a structure in a setup are averaged."""
     path = locate("repo-rt", "report_rt_long.tsv.gz")
     times = pl.read_csv(path, separator="\t", schema_overrides={"setup": pl.String})
     mean = times.group_by(run="setup", compound="inchikey").agg(rt=pl.col("rt_min").mean())
     labels = setups.select("species", run="setup", species_cluster="column_name")
-    long = mean.join(labels, on="run").filter(pl.len().over("run") >= FEWEST)
+    long = mean.join(labels, on="run").filter(pl.len().over("run") >= few)
     long = long.filter(pl.len().over("compound") >= share * long["run"].n_unique())
     return _panel(name, long, _spread(long, N_ANCHORS))
 
@@ -115,6 +115,57 @@ def peptides() -> Panel:
     )
     one = pl.lit("peptides")
     return _panel("S9Site54", long.with_columns(species=one, species_cluster=one), _spread(long, 5))
+
+
+def folberth() -> Panel:
+    """Return 35 reversed-phase methods on several columns, which are the species."""
+    between = pl.col("setup").is_between(pl.lit("0067"), pl.lit("0101"))
+    setups = _setups().filter(between).with_columns(species=pl.col("column_name"))
+    return _report("Folberth RP", setups.with_columns(column_name=pl.col("column_usp_code")), few=20)
+
+
+def kruve() -> Panel:
+    """Return one C18 column at many pH values and two solvents, which are the species."""
+    setups = _setups().filter(
+        pl.col("setup").is_between(pl.lit("0266"), pl.lit("0293")),
+        pl.col("column_name").str.contains("C18"),
+    )
+    solvent = pl.col("eluent_B_composition").fill_null("B")
+    return _report("Kruve C18", setups.with_columns(species=solvent), few=20)
+
+
+def lipidr() -> Panel:
+    """Return lipids of 58 serum samples, blanks and pools; 2 labelled standards are anchors."""
+    table = pl.read_csv(locate("lipid-lipidr", "lipidr_F1_data.csv.gz"), null_values="#N/A")
+    long = table.group_by(run="Replicate", compound="Peptide").agg(
+        rt=pl.col("Retention Time").mean()
+    )
+    labelled = pl.col("compound").str.contains(r"\(?d[79]\)?")
+    anchors = long.filter(labelled)["compound"].unique().sort().to_list()
+    one = pl.lit("serum")
+    return _panel("lipidr", long.with_columns(species=one, species_cluster=one), anchors)
+
+
+def maxquant() -> Panel:
+    """Return 15 runs of a peptide mixture as MaxQuant reports them; 5 anchors."""
+    path = locate("peptide-maxquant", "msstatsconvert_maxquant_evidence.csv.gz")
+    table = pl.read_csv(path, infer_schema_length=None, null_values="NA")
+    long = table.group_by(run="Raw.file", compound="Modified.sequence").agg(
+        rt=pl.col("Retention.time").mean()
+    )
+    one = pl.lit("peptides")
+    long = long.with_columns(species=one, species_cluster=one).drop_nulls("rt")
+    return _panel("MaxQuant", long, _spread(long, 5))
+
+
+def peptides_srm() -> Panel:
+    """Return 9 peptides in 43 runs of a triple quadrupole, three of which are anchors."""
+    table = pl.read_csv(locate("peptide-msstatsqc", "msstatsqc_QCloudSRM.csv"))
+    long = table.group_by(run="Filename", compound="Precursor").agg(
+        rt=pl.col("RetentionTime").mean()
+    )
+    one = pl.lit("peptides")
+    return _panel("QCloud", long.with_columns(species=one, species_cluster=one), _spread(long, 3))
 
 
 SAMPLES = ("SPL", "BQC", "TQC", "LTR")
@@ -169,6 +220,11 @@ PANELS: dict[str, Callable[[], Panel]] = {
     "BGC": bgc,
     "BGC-pos": lambda: bgc("pos"),
     "S9Site54": peptides,
+    "MaxQuant": maxquant,
+    "QCloud": peptides_srm,
+    "lipidr": lipidr,
+    "Folberth": folberth,
+    "Kruve": kruve,
     "midar-499": lipids_499,
     "midar-153": lipids_153,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +11,19 @@ from molpool_common import FloatArray
 from rt_ridge._config import RidgeConfig
 from rt_ridge._errors import RTRidgeError, listed
 from rt_ridge.hierarchy._linear_system import LinearSystem, Solution, arrange, dense_scales
-from rt_ridge.hierarchy._messages import Messages, Shrunk, decompose
+from rt_ridge.hierarchy._messages import Messages, Shrunk, Spectra, decompose
 from rt_ridge.hierarchy._structure import CompoundFacts, ScaleLayout, Structure, StructureBuilder
 from rt_ridge.statistics._sufficient import SufficientStatistics
 from rt_ridge.tables._compounds import UNCLASSED, CompoundClasses, CompoundDescriptors
 
 SMALLEST = 1e-12
 """Eigenvalue of the covariates' correlation below which they are taken for dependent."""
+
+LEAST = 1e-24
+"""Variance of slopes over σ² that stands for 0, whose precision has no number."""
+
+NO_ROWS = 1e-12
+"""Rows of a pair that has none: its mean is then known to a variance of 10¹² σ²."""
 
 MeanCov = tuple[FloatArray, FloatArray]
 
@@ -92,8 +99,13 @@ class Hierarchy:
         self.offset = float(weights @ stats.mean_y)
         arrangement = arrange(self.structure.factors, stats.compound_ids)
         self.system = LinearSystem(arrangement, 1 + stats.P if self.with_head else 1)
-        self._spectra = decompose(stats.sxx, stats.sxy, stats.mean_x, self.precision_pattern())
+        self._spectra: Spectra | None = None
         self._shrunk: Shrunk | None = None
+        self._ratios = np.zeros(0)
+        names = [f"tau_slope[{name}]" for name in stats.covariates] if self.by_covariate else []
+        self._slope_places = np.array([self.layout.place(name) for name in names], dtype=np.int64)
+        # Raises where one precision is given for each of more or fewer covariates.
+        self.precision_pattern()
         self._sigma_level = np.unique(stats.group_ids, return_inverse=True)[1]
 
     def _facts(self) -> CompoundFacts:
@@ -138,10 +150,21 @@ class Hierarchy:
             return np.array(given, dtype=float)
         return np.full(size, float(given))
 
+    @property
+    def by_covariate(self) -> bool:
+        """Whether the slopes of pairs have a spread for each covariate."""
+        return self.config.slope_scales == "covariate" and self.config.lambda_slopes == "estimate"
+
+    def slope_ratios(self, scales: FloatArray) -> FloatArray:
+        """Return the variance of each covariate's slopes over σ², [P]."""
+        if not self.by_covariate:
+            return self.psi(scales) / self.precision_pattern()
+        return np.asarray((scales[self._slope_places] / scales[0]) ** 2)
+
     def psi(self, scales: FloatArray) -> float:
         """Return the variance of slopes over σ², as a multiple of the inverse pattern."""
         # Pairs that do not differ from their head are the limit λ → ∞.
-        if self.config.lambda_slopes == "pooled":
+        if self.config.lambda_slopes in ("pooled", "zero"):
             return 0.0
         place = self.layout.place("tau_slope")
         return 1.0 if place is None else float((scales[place] / scales[0]) ** 2)
@@ -173,7 +196,7 @@ class Hierarchy:
         sigma2 = self.sigma2(scales, point[self.layout.n_free :])
         place = self.layout.place("tau_pair")
         tau2 = None if place is None else float(scales[place] ** 2)
-        messages = Messages(self._shrink(self.psi(scales)), sigma2, tau2, self.with_head)
+        messages = Messages(self._shrink(scales), sigma2, tau2, self.with_head)
         solution = self.system.solve(
             messages.precision, messages.linear, scales, self.prior, profile=profile
         )
@@ -215,16 +238,46 @@ class Hierarchy:
         """Return mean [G, D] and covariance [G, D, D] of the location of each pair."""
         return pair_locations(self.system, state.solution, state.scales)
 
-    def _shrink(self, psi: float) -> Shrunk:
-        # ψ moves only where λ is estimated; steps in other scales reuse what hangs on it alone.
+    def _shrink(self, scales: FloatArray) -> Shrunk:
+        if self.by_covariate:
+            ratios = self.slope_ratios(scales)
+            # ψ moves only where λ is estimated; steps in other scales reuse what hangs on it alone.
+            if self._shrunk is None or not np.array_equal(self._ratios, ratios):
+                self._ratios = ratios
+                self._shrunk = self._shrunk_at(self._decomposed(1 / np.maximum(ratios, LEAST)), 1.0)
+            return self._shrunk
+        psi = self.psi(scales)
         if self._shrunk is None or self._shrunk.psi != psi:
-            stats = self.stats
-            centred = stats.mean_y - self.offset
-            if stats.mean_low is not None:
-                centred = centred + stats.mean_low[:, -1]
-            n = stats.n.astype(np.float64)
-            self._shrunk = Shrunk(self._spectra, n, centred, stats.syy, psi)
+            if self._spectra is None:
+                self._spectra = self._decomposed(self.precision_pattern())
+            self._shrunk = self._shrunk_at(self._spectra, psi)
         return self._shrunk
+
+    def _decomposed(self, precision: FloatArray) -> Spectra:
+        return decompose(self.stats.sxx, self.stats.sxy, self.stats.mean_x, precision)
+
+    def _shrunk_at(self, spectra: Spectra, psi: float) -> Shrunk:
+        stats = self.stats
+        centred = stats.mean_y - self.offset
+        if stats.mean_low is not None:
+            centred = centred + stats.mean_low[:, -1]
+        # A pair without rows in sums that were taken from says nothing of its location.
+        n = np.maximum(stats.n, NO_ROWS).astype(np.float64)
+        return Shrunk(spectra, n, centred, stats.syy, psi)
+
+    def on(self, stats: SufficientStatistics, spectra: Spectra | None = None) -> Hierarchy:
+        """Return the same model of other rows of the same pairs, some of which may have none.
+
+        Parameters
+        ----------
+        stats : SufficientStatistics
+            Of the same keys.
+        spectra : Spectra or None
+            Theirs at equal precisions, where they are known.
+        """
+        other = copy(self)
+        other.stats, other._spectra, other._shrunk = stats, spectra, None  # noqa: SLF001
+        return other
 
     def _gradient(self, state: State, point: FloatArray) -> FloatArray:
         by_psi = self.layout.place("tau_slope") is not None
@@ -236,6 +289,10 @@ class Hierarchy:
             # ψ = (τ_slope / σ)²: log σ enters with the opposite sign.
             gradient[0] -= found.by_psi
             gradient[self.layout.place("tau_slope")] += found.by_psi
+        if self.by_covariate:
+            by_each = state.messages.by_covariate(*moments)
+            gradient[0] -= by_each.sum()
+            gradient[self._slope_places] += by_each
         pair = self.layout.place("tau_pair")
         if pair is not None:
             gradient[pair] += found.by_tau
