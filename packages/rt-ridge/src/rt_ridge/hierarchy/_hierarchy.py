@@ -276,7 +276,7 @@ class Hierarchy:
             Theirs at equal precisions, where they are known.
         """
         other = copy(self)
-        other.stats, other._spectra, other._shrunk = stats, spectra, None  # noqa: SLF001
+        other.stats, other._spectra, other._shrunk = stats, spectra, None
         return other
 
     def _gradient(self, state: State, point: FloatArray) -> FloatArray:

@@ -271,7 +271,6 @@ class Messages:
         total += 2 * psi * p @ (sp.h * t**2 * cross).sum(axis=1)
         return Derivatives(by_sigma, by_tau, float(total))
 
-
     def by_covariate(self, mean: FloatArray, cov: FloatArray) -> FloatArray:
         """Differentiate by the log spread of each covariate's slopes, at ψ = 1, [P].
 

@@ -9,7 +9,7 @@ approximation.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,12 @@ EDGE = 1e-9
 
 MAX_CURVATURE = 200
 """Most scales whose curvature is measured, which takes two gradients each."""
+
+SETTLING = 12
+"""Most steps from where the line search stopped to the mode itself."""
+
+SETTLED = 1e-11
+"""Last of these steps, in a logarithm."""
 
 OFFSET_DRAWS = 32
 """Draws of the offsets of log σ; each is taken with both signs."""
@@ -62,6 +68,9 @@ def find_map(hierarchy: Hierarchy) -> ScalePosterior:
     if 0 < size <= MAX_CURVATURE:
         cov = spread(curvature(hierarchy.log_posterior, best.at))
         half = norm.isf(TAIL) * np.sqrt(np.diagonal(cov))
+        # As it was, to the bit, where nothing is asked of other units.
+        if hierarchy.config.standardise:
+            best = replace(best, at=settled(hierarchy, best.at, cov))
     point = hierarchy.natural(best.at)
     points = _around(hierarchy, best.at)
     return ScalePosterior(
@@ -74,6 +83,34 @@ def find_map(hierarchy: Hierarchy) -> ScalePosterior:
         diagnostics={"steps": float(best.steps), "gradient": best.slope},
         notes=tuple(hierarchy.structure.notes),
     )
+
+
+def settled(hierarchy: Hierarchy, at: FloatArray, cov: FloatArray) -> FloatArray:
+    """Return a mode to rounding, from one that a line search stopped at.
+
+    Where the search stops depends on its last digits, and so on the units of the table.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+        The model.
+    at : ndarray, [size]
+        Near its mode, in unconstrained coordinates.
+    cov : ndarray, [size, size]
+        Inverse of the curvature there.
+    """
+    gradient = hierarchy.log_posterior(at)[1]
+    for _ in range(SETTLING):
+        step = cov @ gradient
+        moved = at + step
+        found = hierarchy.log_posterior(moved)[1]
+        # The chord method gains digits until only rounding is left.
+        if not np.abs(found).max() < np.abs(gradient).max():
+            break
+        at, gradient = moved, found
+        if np.abs(step).max() < SETTLED:
+            break
+    return at
 
 
 def _around(hierarchy: Hierarchy, centre: FloatArray) -> FloatArray:
