@@ -9,6 +9,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from molpool_common import FloatArray, IntArray
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
 
 from rt_ridge._config import RidgeConfig
 from rt_ridge._errors import RTRidgeError
@@ -16,7 +18,7 @@ from rt_ridge._estimators import PartialPoolingRidge, as_groups, fitted, to_stat
 from rt_ridge.selection._choice import Choice
 from rt_ridge.selection._held_out import HeldOut, RunFold, natural_order, plan_folds
 from rt_ridge.selection._mixture import mixed
-from rt_ridge.selection._search import search
+from rt_ridge.selection._search import MAX_PAIRS, search
 from rt_ridge.statistics._sufficient import SufficientStatistics, spread_of_regressors
 from rt_ridge.tables._compounds import CompoundClasses, CompoundDescriptors
 from rt_ridge.tables._features import FeatureMap, ReadingRange
@@ -98,8 +100,8 @@ class AutoRidge(PartialPoolingRidge):
         """Return what all candidates have."""
         return super().ridge_config().model_copy(update={"standardise": True})
 
-    def refit(self, stats: SufficientStatistics, features: FeatureMap) -> Self:
-        """Fit what was chosen to other rows, without choosing again.
+    def refit(self, stats: SufficientStatistics, features: FeatureMap) -> AutoRidge:
+        """Return what was chosen, fitted to other rows; this estimator stays as it is.
 
         Parameters
         ----------
@@ -108,8 +110,12 @@ class AutoRidge(PartialPoolingRidge):
         features : FeatureMap
             As for `fit`.
         """
-        self._take(_with_parents(stats), features, self.choice_)
-        return self
+        check_is_fitted(self, "choice_")
+        other = clone(self)
+        other._descriptors, other._classes = self._descriptors, self._classes
+        other._with_groups, other.n_features_in_ = self._with_groups, self.n_features_in_
+        other._take(_with_parents(stats), features, self.choice_)
+        return other
 
     def _fit_statistics(
         self, stats: SufficientStatistics, config: RidgeConfig, features: FeatureMap
@@ -125,16 +131,21 @@ class AutoRidge(PartialPoolingRidge):
         """Fit what was chosen, and mix."""
         if features.range is not None:
             features = replace(features, range=replace(features.range, follow=choice.follow))
-        known, fits = (self._descriptors, self._classes), []
-        for candidate in choice.candidates:
-            config = candidate.config.model_copy(update={"method": self._method(candidate.config)})
-            fits.append(fitted(stats, config, features, known))
+        known, fits, notes = (self._descriptors, self._classes), [], list(_sentences(choice))
+        for candidate, scales in zip(choice.candidates, choice.scales, strict=True):
+            method = self._method(candidate.config)
+            config = candidate.config.model_copy(update={"method": method})
+            # Of so many pairs a part says all there is to say of the few scales.
+            part = scales if method == "map" and stats.G > MAX_PAIRS else None
+            fits.append(fitted(stats, config, features, known, part))
         first = fits[int(np.argmax(choice.weights))][0]
         self.__dict__.pop("idata_", None)
         self.choice_, self.structure_ = choice, choice.table
         self.scale_posterior_, self.scales_ = first, first.summary()
         self.log_likelihood_ = first.log_likelihood
-        self.notes_ = (*first.notes, *_sentences(choice))
+        if any(first is scales for scales in choice.scales):
+            notes.append(f"scales found on part of the {stats.G} pairs")
+        self.notes_ = (*first.notes, *notes)
         artefact = mixed([summaries for _, summaries in fits], choice.weights)
         self.summaries_ = replace(artefact, structure=choice.table)
 

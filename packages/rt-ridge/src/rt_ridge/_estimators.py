@@ -182,6 +182,7 @@ def fitted(
     config: RidgeConfig,
     features: FeatureMap,
     known: tuple[CompoundDescriptors | None, CompoundClasses | None] = (None, None),
+    scales: ScalePosterior | None = None,
 ) -> tuple[ScalePosterior, Stage1CoeffSummaries]:
     """Fit one model; return its scales, and the artefact with slopes per unit of each regressor.
 
@@ -195,14 +196,17 @@ def fitted(
         From covariates to regressors.
     known : tuple
         Descriptors and classes of compounds, if any.
+    scales : ScalePosterior or None
+        Of standardised regressors, where they are known and are of this model's; None: found.
     """
     scale = spread_of_regressors(stats) if config.standardise else None
     seen = stats if scale is None else standardised(stats, scale)
     hierarchy = Hierarchy(seen, config, *known)
     # Threads of BLAS that wait for each other cost more than small systems gain.
     with matched_threads(hierarchy.system.arrangement.n_dense):
-        found: ScalePosterior = find_scales(hierarchy)
-        summaries = summarise(hierarchy, found, features)
+        if scales is None or scales.names != hierarchy.layout.names:
+            scales = find_scales(hierarchy)
+        found, summaries = scales, summarise(hierarchy, scales, features)
     if scale is None:
         return found, summaries
     in_unit = in_units(summaries.coefficients, scale)

@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from rt_ridge._config import RidgeConfig
 from rt_ridge.statistics._sufficient import SufficientStatistics
@@ -16,6 +17,9 @@ STRUCTURE = (
     *("compound_slopes", "cluster_slopes", "species_slopes"),
 )
 """Keys of `RidgeConfig` that a choice of structure sets."""
+
+MAX_SIGMAS = 1_000
+"""Groups of more are not tried with a σ each: there is one offset for every one."""
 
 NO_SLOPES = "no slopes"
 
@@ -42,7 +46,7 @@ class Levels:
 
     Parameters
     ----------
-    groups, parents : bool
+    groups, parents : int
         Groups, and supercategories.
     crossed : bool
         Whether compounds were seen in several groups.
@@ -50,8 +54,8 @@ class Levels:
         Regressors, P.
     """
 
-    groups: bool
-    parents: bool
+    groups: int
+    parents: int
     crossed: bool
     covariates: int
 
@@ -61,7 +65,7 @@ class Levels:
         compounds = len(np.unique(stats.compound_ids))
         parents = 0 if stats.parents is None else len(np.unique(stats.parent_ids))
         groups = len(np.unique(stats.group_ids))
-        return cls(groups > 1, parents > 1, compounds < stats.G, stats.P)
+        return cls(groups, parents, compounds < stats.G, stats.P)
 
 
 def first_candidates(stats: SufficientStatistics, config: RidgeConfig) -> list[Candidate]:
@@ -89,7 +93,7 @@ def refined_candidates(candidate: Candidate, stats: SufficientStatistics) -> lis
     sloped = levels.covariates > 1 and candidate.config.lambda_slopes != "zero"
     spreads = sloped and _estimated(candidate.config)
     steps: list[tuple[str, dict[str, Any]]] = []
-    if levels.groups:
+    if 1 < levels.groups <= MAX_SIGMAS:
         steps.append(("σ of groups", {"sigma": "group"}))
     if spreads:
         steps.append(("spread of each covariate", {"slope_scales": "covariate"}))
@@ -115,13 +119,17 @@ def _kept(config: RidgeConfig, changes: dict[str, Any]) -> RidgeConfig | None:
         given = getattr(config, key)
         if given not in (getattr(default, key), value):
             return None
-    return config.model_copy(update=changes)
+    # What the user keeps may not go with all changes: such a candidate is none.
+    try:
+        return RidgeConfig.model_validate({**config.model_dump(), **changes})
+    except ValidationError:
+        return None
 
 
 def _priors(levels: Levels) -> list[tuple[str, dict[str, Any]]]:
     """Return what intercepts may be pooled towards; one group has nothing above it."""
     found: list[tuple[str, dict[str, Any]]] = [("compounds", {"intercept_prior": "comp_hier"})]
-    if levels.groups and levels.crossed:
+    if levels.groups > 1 and levels.crossed:
         found.append(("groups and compounds", {"intercept_prior": "comp_hier_supercat"}))
     return found
 
@@ -151,7 +159,7 @@ def _slopes(levels: Levels) -> list[tuple[str, dict[str, Any]]]:
             {**head, **compound, **species, **estimate},
         ),
     ]
-    if levels.parents:
+    if levels.parents > 1:
         tree = {"slope_head_mode": "cluster_supercat"}
         found += [
             (

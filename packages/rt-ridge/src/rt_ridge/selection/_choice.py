@@ -68,6 +68,8 @@ class Choice:
     ----------
     candidates : tuple of Candidate
         One, or those of a mixture.
+    scales : tuple of ScalePosterior
+        Of each, as found for the choice.
     weights : ndarray, [M]
         Of each; they sum to 1.
     follow : float
@@ -77,6 +79,7 @@ class Choice:
     """
 
     candidates: tuple[Candidate, ...]
+    scales: tuple[ScalePosterior, ...]
     weights: FloatArray
     follow: float
     table: StructureTable
@@ -138,14 +141,16 @@ def choose(trials: Sequence[Trial], judge: Judge | None) -> Choice:
     """
     if judge is None:
         order = np.argsort([-t.criterion for t in trials], kind="stable")
-        best = trials[order[0]].candidate
-        return Choice((best,), np.ones(1), 1.0, _unmeasured([trials[i] for i in order]))
+        best = trials[order[0]]
+        table = _unmeasured([trials[i] for i in order])
+        return Choice((best.candidate,), (best.scales,), np.ones(1), 1.0, table)
     errors = Errors(trials, judge)
     best_at, share = _best(errors, [t.criterion for t in trials])
     weights = _stacked(errors, best_at, share)
     taken = np.flatnonzero(weights)
     return Choice(
         tuple(trials[i].candidate for i in taken),
+        tuple(trials[i].scales for i in taken),
         weights[taken],
         FOLLOW[share],
         _measured(trials, errors, weights, best_at, share),

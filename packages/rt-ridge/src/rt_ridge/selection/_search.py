@@ -53,7 +53,7 @@ def search(
     RTRidgeError
         If no candidate can be fitted; the last one's message.
     """
-    some = subset_of(stats, MAX_PAIRS)
+    some = judged_pairs(stats)
     folds = [HeldOut(f.name, only_pairs(f.stats, some.keys)) for f in held_out]
     folds = [f for f in folds if f.stats.G]
     searching = _Search(some, folds, scale, known)
@@ -64,6 +64,11 @@ def search(
     for trial in ranked(trials, searching.judge, REFINED):
         trials += searching.tried(refined_candidates(trial.candidate, some))
     return choose(trials, searching.judge)
+
+
+def judged_pairs(stats: SufficientStatistics) -> SufficientStatistics:
+    """Return the pairs that a choice is made on: all, or a part of many."""
+    return subset_of(stats, MAX_PAIRS)
 
 
 class _Search:
