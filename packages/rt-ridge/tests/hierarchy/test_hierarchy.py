@@ -16,6 +16,7 @@ from rt_ridge._errors import RTRidgeError
 from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.posterior._artefact import ClassTables, DescriptorTables, pair_coefficients
 from rt_ridge.posterior._nodes import NodeTables
+from rt_ridge.selection._candidates import first_candidates, refined_candidates
 from rt_ridge.statistics._sufficient import GroupParents, SufficientStatistics
 from rt_ridge.tables._compounds import CompoundClasses, CompoundDescriptors
 
@@ -323,6 +324,25 @@ def test_likelihood_and_posterior_equal_dense_algebra(model, shape):
         expected = dense.coefficients(k)
         np.testing.assert_allclose(mean[i], expected[0], rtol=1e-7, atol=1e-8)
         np.testing.assert_allclose(cov[i], expected[1], rtol=1e-7, atol=1e-8)
+
+
+def test_every_candidate_of_a_structure_equals_dense_algebra():
+    rows = Rows.random(4)
+    stats = rows.statistics()
+    first = first_candidates(stats, RidgeConfig())
+    candidates = first + [r for c in first for r in refined_candidates(c, stats)]
+    assert len(candidates) > 40
+    # Every third: neighbours differ by the intercept's prior or by one σ a group alone.
+    for candidate in candidates[::3]:
+        hierarchy = Hierarchy(stats, candidate.config)
+        point, value = scales_of(hierarchy, 5)
+        dense = Dense(rows, candidate.config, value)
+        found = hierarchy.log_likelihood(point)[0]
+        assert found == pytest.approx(dense.log_likelihood(profile=False), rel=RELATIVE)
+        mean, cov = pair_coefficients(hierarchy, hierarchy.state(point))
+        expected = [dense.coefficients(k) for k in dense.pairs]
+        np.testing.assert_allclose(mean, [m for m, _ in expected], rtol=1e-7, atol=1e-8)
+        np.testing.assert_allclose(cov, [c for _, c in expected], rtol=1e-7, atol=1e-8)
 
 
 @pytest.mark.parametrize("profile", [False, True])

@@ -12,7 +12,13 @@ from rt_ridge._config import RidgeConfig
 from rt_ridge._errors import RTRidgeError, listed
 from rt_ridge.hierarchy._linear_system import LinearSystem, Solution, arrange, dense_scales
 from rt_ridge.hierarchy._messages import Messages, Shrunk, Spectra, decompose
-from rt_ridge.hierarchy._structure import CompoundFacts, ScaleLayout, Structure, StructureBuilder
+from rt_ridge.hierarchy._structure import (
+    CompoundFacts,
+    ScaleLayout,
+    Structure,
+    StructureBuilder,
+    data_units,
+)
 from rt_ridge.statistics._sufficient import SufficientStatistics
 from rt_ridge.tables._compounds import UNCLASSED, CompoundClasses, CompoundDescriptors
 
@@ -21,6 +27,9 @@ SMALLEST = 1e-12
 
 LEAST = 1e-24
 """Variance of slopes over σ² that stands for 0, whose precision has no number."""
+
+RESOLUTION = 1e-7
+"""Least noise over the size of retention times."""
 
 NO_ROWS = 1e-12
 """Rows of a pair that has none: its mean is then known to a variance of 10¹² σ²."""
@@ -97,6 +106,9 @@ class Hierarchy:
         weights = stats.n / stats.n_rows
         # Times about their mean: its size costs no digits in the sums that follow.
         self.offset = float(weights @ stats.mean_y)
+        # Times that a line fits without error have no σ of their own to find.
+        resolution = RESOLUTION * (abs(self.offset) + data_units(stats).rt)
+        self._rounding = resolution**2 if config.standardise else 0.0
         arrangement = arrange(self.structure.factors, stats.compound_ids)
         self.system = LinearSystem(arrangement, 1 + stats.P if self.with_head else 1)
         self._spectra: Spectra | None = None
@@ -172,9 +184,14 @@ class Hierarchy:
     def sigma2(self, scales: FloatArray, offsets: FloatArray) -> FloatArray:
         """Return σ² of each pair, [G]."""
         if not self.layout.n_offsets:
-            return np.full(self.stats.G, scales[0] ** 2)
-        by_group = scales[0] ** 2 * np.exp(2 * scales[1] * offsets)
+            return np.full(self.stats.G, scales[0] ** 2 + self._rounding)
+        by_group = scales[0] ** 2 * np.exp(2 * scales[1] * offsets) + self._rounding
         return np.asarray(by_group[self._sigma_level])
+
+    @property
+    def rows_by_group(self) -> FloatArray:
+        """Return the rows of each group, in ascending order of ids."""
+        return np.bincount(self._sigma_level, self.stats.n).astype(np.float64)
 
     def group_sigma2(self, state: State) -> FloatArray:
         """Return σ² of each group, in ascending order of ids."""
@@ -284,7 +301,9 @@ class Hierarchy:
         moments = self.pair_locations(state)
         found = state.messages.derivatives(*moments, by_psi=by_psi)
         gradient = self._by_effects(state.solution)
-        gradient[0] += found.by_sigma.sum()
+        # What σ adds to the variance; the rest is rounding.
+        by_sigma = found.by_sigma * (1 - self._rounding / state.sigma2)
+        gradient[0] += by_sigma.sum()
         if by_psi:
             # ψ = (τ_slope / σ)²: log σ enters with the opposite sign.
             gradient[0] -= found.by_psi
@@ -299,7 +318,7 @@ class Hierarchy:
         offsets = point[self.layout.n_free :]
         if not len(offsets):
             return np.asarray(gradient[self.layout.free])
-        by_group = np.bincount(self._sigma_level, found.by_sigma, len(offsets))
+        by_group = np.bincount(self._sigma_level, by_sigma, len(offsets))
         # log σ_g = log σ + spread·offset_g, differentiated by log spread and by the offsets.
         gradient[1] += state.scales[1] * float(by_group @ offsets)
         return np.concatenate([gradient[self.layout.free], by_group * state.scales[1]])

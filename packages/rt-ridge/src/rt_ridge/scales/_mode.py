@@ -8,11 +8,13 @@ approximation.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from molpool_common import FloatArray
 from scipy.optimize import minimize
 from scipy.special import gammaln
@@ -36,6 +38,9 @@ EDGE = 1e-9
 MAX_CURVATURE = 200
 """Most scales whose curvature is measured, which takes two gradients each."""
 
+RATIO = re.compile(r"tau_slope(\[|$)")
+"""Names of spreads that enter the model over σ: those of pairs' slopes."""
+
 SETTLING = 12
 """Most steps from where the line search stopped to the mode itself."""
 
@@ -44,6 +49,9 @@ SETTLED = 1e-11
 
 OFFSET_DRAWS = 32
 """Draws of the offsets of log σ; each is taken with both signs."""
+
+OFFSET_NODES = 7
+"""Nodes of the normal about the mode of each offset, where covariates are standardised."""
 
 NU = 8.0
 """Degrees of freedom of the proposal: tails wider than those of the posterior."""
@@ -72,11 +80,11 @@ def find_map(hierarchy: Hierarchy) -> ScalePosterior:
         if hierarchy.config.standardise:
             best = replace(best, at=settled(hierarchy, best.at, cov))
     point = hierarchy.natural(best.at)
-    points = _around(hierarchy, best.at)
+    points, weights = _around(hierarchy, best.at)
     return ScalePosterior(
         names=hierarchy.layout.names,
         points=points,
-        weights=np.full(len(points), 1 / len(points)),
+        weights=weights,
         low=hierarchy.natural(best.at - half),
         high=hierarchy.natural(best.at + half),
         log_likelihood=hierarchy.state(point).log_likelihood,
@@ -113,29 +121,107 @@ def settled(hierarchy: Hierarchy, at: FloatArray, cov: FloatArray) -> FloatArray
     return at
 
 
-def _around(hierarchy: Hierarchy, centre: FloatArray) -> FloatArray:
-    """Return the mode, or where there are offsets of log σ, points that differ in them alone."""
+def _around(hierarchy: Hierarchy, centre: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the mode, or where there are offsets of log σ, points that differ in them alone.
+
+    The second array has the points' weights.
+    """
     first, step = hierarchy.layout.n_free, 1e-3
     if not hierarchy.layout.n_offsets:
-        return hierarchy.natural(centre)[None]
+        return hierarchy.natural(centre)[None], np.ones(1)
     shift = np.zeros(len(centre))
     shift[first:] = step
     # One group's σ hardly depends on another's, so that all may move at once.
     slopes = [hierarchy.log_posterior(centre + sign * shift)[1][first:] for sign in (-1, 1)]
     # By the prior alone the curvature is about 1, so that less is an error of differences.
     sd = 1 / np.sqrt(np.maximum((slopes[0] - slopes[1]) / (2 * step), 1.0))
-    draws = np.random.default_rng(hierarchy.config.seed).normal(size=(OFFSET_DRAWS, len(sd)))
-    # Antithetic pairs: every odd moment of the offsets is exact.
-    offsets = np.concatenate([draws, -draws]) * sd
+    if hierarchy.config.standardise:
+        # The same nodes for all groups: no group's depend on how the others are called.
+        nodes, weights = np.polynomial.hermite_e.hermegauss(OFFSET_NODES)
+        offsets, weights = nodes[:, None] * sd, weights / weights.sum()
+    else:
+        draws = np.random.default_rng(hierarchy.config.seed).normal(size=(OFFSET_DRAWS, len(sd)))
+        # Antithetic pairs: every odd moment of the offsets is exact.
+        offsets = np.concatenate([draws, -draws]) * sd
+        weights = np.full(len(offsets), 1 / len(offsets))
     points = np.tile(centre, (len(offsets), 1))
     points[:, first:] += offsets
-    return np.array([hierarchy.natural(phi) for phi in points])
+    return np.array([hierarchy.natural(phi) for phi in points]), weights
 
 
 def mode(hierarchy: Hierarchy) -> Optimum:
     """Return the mode of the log posterior of the unconstrained coordinates."""
-    start = hierarchy.unconstrained(hierarchy.layout.start())
-    return maximise(hierarchy.log_posterior, start, hierarchy.layout.steps())
+    start, steps = hierarchy.unconstrained(hierarchy.layout.start()), hierarchy.layout.steps()
+    if not hierarchy.config.standardise:
+        return maximise(hierarchy.log_posterior, start, steps)
+    ridge = _Centred(hierarchy)
+    best = maximise(ridge.objective, ridge.inward(start), ridge.steps(steps))
+    return replace(best, at=ridge.outward(best.at))
+
+
+@dataclass(frozen=True)
+class _Centred:
+    """Coordinates in which σ of a group is moved by its own rows, and hardly by other scales.
+
+    log σ_g for the offsets of log σ, and the spreads of slopes over σ for these spreads: where the
+    offsets themselves are moved, σ, its spread and all offsets follow one narrow ridge together.
+    Without groups' σ they are the coordinates as they are.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+        Whose log posterior is climbed.
+    """
+
+    hierarchy: Hierarchy
+
+    @property
+    def _ratios(self) -> npt.NDArray[np.int64]:
+        """Entries of spreads that stand over σ."""
+        names = self.hierarchy.layout.names
+        return np.array([j for j, name in enumerate(names) if RATIO.match(name)], dtype=np.int64)
+
+    @property
+    def _first(self) -> int:
+        return self.hierarchy.layout.n_free
+
+    def inward(self, phi: FloatArray) -> FloatArray:
+        """Return the coordinates of a point that is given by log scales and offsets."""
+        x = phi.copy()
+        if self.hierarchy.layout.n_offsets:
+            x[self._first :] = phi[0] + np.exp(phi[1]) * phi[self._first :]
+            x[self._ratios] -= phi[0]
+        return x
+
+    def outward(self, x: FloatArray) -> FloatArray:
+        """Return log scales and offsets."""
+        phi = x.copy()
+        if self.hierarchy.layout.n_offsets:
+            phi[self._first :] = (x[self._first :] - x[0]) / np.exp(x[1])
+            phi[self._ratios] += x[0]
+        return phi
+
+    def steps(self, steps: FloatArray) -> FloatArray:
+        """Return about the posterior's width in each coordinate, from those of log scales."""
+        moved = steps.copy()
+        if self.hierarchy.layout.n_offsets:
+            rows = self.hierarchy.rows_by_group
+            moved[self._first :] = 1 / np.sqrt(2 * rows + 1)
+            # Given the groups' own, the common σ is known from as many of them.
+            moved[0] = 1 / np.sqrt(2 * len(rows) + 1)
+        return moved
+
+    def objective(self, x: FloatArray) -> tuple[float, FloatArray]:
+        """Return the log posterior, as by log scales and offsets, and its gradient by x."""
+        phi = self.outward(x)
+        value, by_phi = self.hierarchy.log_posterior(phi)
+        gradient = by_phi.copy()
+        if self.hierarchy.layout.n_offsets:
+            spread_, offsets = np.exp(x[1]), phi[self._first :]
+            gradient[self._first :] = by_phi[self._first :] / spread_
+            gradient[0] += by_phi[self._ratios].sum() - gradient[self._first :].sum()
+            gradient[1] -= by_phi[self._first :] @ offsets
+        return value, gradient
 
 
 def find_laplace(hierarchy: Hierarchy) -> ScalePosterior:
@@ -262,7 +348,10 @@ class Optimum:
 
 
 def maximise(
-    objective: Objective, start: FloatArray, steps: FloatArray, lower: FloatArray | None = None
+    objective: Objective,
+    start: FloatArray,
+    steps: FloatArray,
+    lower: FloatArray | None = None,
 ) -> Optimum:
     """Climb from `start` by L-BFGS-B, above `lower` where given.
 
@@ -294,7 +383,10 @@ def maximise(
 
 
 def _climb(
-    objective: Objective, start: Optimum, steps: FloatArray, box: tuple[FloatArray, FloatArray]
+    objective: Objective,
+    start: Optimum,
+    steps: FloatArray,
+    box: tuple[FloatArray, FloatArray],
 ) -> Optimum:
     """Climb within a box."""
     low, high = (bound / steps for bound in box)

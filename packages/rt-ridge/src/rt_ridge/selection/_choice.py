@@ -22,6 +22,9 @@ from rt_ridge.selection._judge import FOLLOW, Judge, Scores
 TIE = 0.01
 """Difference of log errors that is no reason to prefer one."""
 
+ROUNDING = 1e-9
+"""Difference of log densities of models that do not differ."""
+
 LEAST_WEIGHT = 0.02
 """Weight in a mixture below which a candidate is left out."""
 
@@ -107,7 +110,7 @@ class Errors:
     def log_error(self) -> FloatArray:
         """Mean of log RMSE and log MAE, [C, F]: neither the worst rows nor the bulk alone."""
         rmse = np.log(np.maximum(self.squared.sum(axis=-1) / self.n.sum(), TINY)) / 2
-        mae = np.log(np.maximum(self._mean(self.absolute), TINY))
+        mae = np.log(np.maximum(self.mean(self.absolute), TINY))
         return np.asarray((rmse + mae) / 2)
 
     def by_fold(self, values: FloatArray) -> FloatArray:
@@ -122,7 +125,8 @@ class Errors:
         rmse = np.log(np.maximum(self.by_fold(self.squared / self.n), TINY)) / 2
         return np.asarray((rmse + np.log(np.maximum(self.by_fold(self.absolute), TINY))) / 2)
 
-    def _mean(self, values: FloatArray) -> FloatArray:
+    def mean(self, values: FloatArray) -> FloatArray:
+        """Return means over the rows of all folds."""
         return np.asarray((values * self.n).sum(axis=-1) / self.n.sum())
 
 
@@ -160,15 +164,16 @@ def choose(trials: Sequence[Trial], judge: Judge | None) -> Choice:
 def _best(errors: Errors, criteria: Sequence[float]) -> tuple[int, int]:
     """Return the best candidate and share to follow: by error, then density, then likelihood."""
     log_error = errors.log_error
-    shape = log_error.shape
-    least = log_error.min()
-    tied = log_error <= least + TIE
-    density = np.where(tied, errors._mean(errors.density), -np.inf)
-    # Densities that are equal to rounding are of models that do not differ on these rows.
-    equal = density >= density.max() - 1e-9
+    tied = log_error <= log_error.min() + TIE
+    density = np.where(tied, errors.mean(errors.density), -np.inf)
+    top = np.unravel_index(int(np.argmax(density)), density.shape)
+    by_fold = errors.by_fold(errors.density)
+    behind = by_fold[top] - by_fold
+    # Densities that differ by less than folds do are no reason either.
+    equal = density >= density.max() - np.maximum(_standard_error(behind), ROUNDING)
     # FOLLOW falls, so that of equal shares the first, the larger, is taken.
     last = np.where(equal, np.asarray(criteria)[:, None], -np.inf)
-    best, share = np.unravel_index(int(np.argmax(last)), shape)
+    best, share = np.unravel_index(int(np.argmax(last)), last.shape)
     return int(best), int(share)
 
 
@@ -229,11 +234,11 @@ def _measured(
 
 
 def _standard_error(differences: FloatArray) -> FloatArray:
-    """Return the standard error of means over folds, [C]; NaN of one fold."""
-    n_folds = differences.shape[1]
+    """Return the standard error of means over the last axis, folds; NaN of one fold."""
+    n_folds = differences.shape[-1]
     if n_folds < 2:
-        return np.full(len(differences), np.nan)
-    return np.asarray(differences.std(axis=1, ddof=1) / np.sqrt(n_folds))
+        return np.full(differences.shape[:-1], np.nan)
+    return np.asarray(differences.std(axis=-1, ddof=1) / np.sqrt(n_folds))
 
 
 def _unmeasured(trials: Sequence[Trial]) -> StructureTable:
