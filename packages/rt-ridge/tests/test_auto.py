@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rt_ridge import AutoRidge, PartialPoolingRidge, Stage1CoeffSummaries
+from rt_ridge._estimators import to_statistics
 
 
 def lab(seed: int = 0) -> dict[str, Any]:
@@ -39,6 +40,11 @@ def reference() -> Any:
     return bounds(lab())
 
 
+@pytest.fixture(scope="module")
+def model() -> AutoRidge:
+    return AutoRidge().fit(**lab())
+
+
 @pytest.mark.parametrize("factor", [(1e6, 1.0), (1e-6, 1e6), (60.0, 60.0)])
 def test_units_of_covariates_do_not_matter(reference, factor):
     table = lab()
@@ -63,8 +69,7 @@ def test_order_of_rows_and_names_of_species_do_not_matter(reference):
     np.testing.assert_allclose(bounds(table, ids=ids), reference, rtol=1e-8)
 
 
-def test_coefficients_are_in_the_units_of_the_table():
-    model = AutoRidge().fit(**lab())
+def test_coefficients_are_in_the_units_of_the_table(model):
     table = lab()
     table["X"] = table["X"] * [1000.0, 1.0]
     other = AutoRidge().fit(**table)
@@ -75,8 +80,7 @@ def test_coefficients_are_in_the_units_of_the_table():
     assert a.features.range.low == pytest.approx(lab()["X"].min(axis=0))
 
 
-def test_the_artefact_holds_candidates_scores_and_what_was_taken(tmp_path):
-    model = AutoRidge().fit(**lab())
+def test_the_artefact_holds_candidates_scores_and_what_was_taken(model, tmp_path):
     model.summaries_.save(tmp_path / "a.npz")
     found = Stage1CoeffSummaries.load(tmp_path / "a.npz")
     assert found.structure is not None
@@ -94,17 +98,18 @@ def test_the_artefact_holds_candidates_scores_and_what_was_taken(tmp_path):
 def test_what_the_user_sets_is_kept_in_every_candidate():
     model = AutoRidge(intercept_prior="comp_hier_supercat", sigma="group").fit(**lab())
     assert all("groups and compounds" in name for name in model.structure_.names)
-    assert model.choice_.candidates[0].config.sigma == "group"
+    assert model.choice_.trials[0].candidate.config.sigma == "group"
 
 
-def test_a_refit_keeps_the_choice():
-    model = AutoRidge().fit(**lab())
-    other = AutoRidge().fit(**lab(1))
-    assert other.summaries_.structure is not None
-    table = lab(1)
-    rows = PartialPoolingRidge().fit(table["X"], table["y"], table["groups"])
-    assert rows.summaries_.structure is None
-    assert model.choice_.table.names
+def test_a_refit_keeps_the_choice_and_takes_other_rows(model):
+    before, table = model.predict(*NEW), lab(1)
+    rows = (table["X"], table["y"], table["groups"])
+    stats, features = to_statistics(*rows, ["x0", "x1"], "species", "none")
+    other = model.refit(stats, features)
+    assert other.structure_ is model.structure_
+    assert other.log_likelihood_ != model.log_likelihood_
+    np.testing.assert_array_equal(model.predict(*NEW), before)
+    assert PartialPoolingRidge().fit(*rows).summaries_.structure is None
 
 
 ROWS = {

@@ -114,7 +114,7 @@ class AutoRidge(PartialPoolingRidge):
         other = clone(self)
         other._descriptors, other._classes = self._descriptors, self._classes
         other._with_groups, other.n_features_in_ = self._with_groups, self.n_features_in_
-        other._take(_with_parents(stats), features, self.choice_)
+        other._take(_with_parents(stats), features, self.choice_, same=False)
         return other
 
     def _fit_statistics(
@@ -125,25 +125,27 @@ class AutoRidge(PartialPoolingRidge):
         stats = _with_parents(stats)
         scale = spread_of_regressors(stats)
         known = (self._descriptors, self._classes)
-        self._take(stats, features, search(stats, self._held_out, config, scale, known))
+        self._take(stats, features, search(stats, self._held_out, config, scale, known), same=True)
 
-    def _take(self, stats: SufficientStatistics, features: FeatureMap, choice: Choice) -> None:
-        """Fit what was chosen, and mix."""
+    def _take(
+        self, stats: SufficientStatistics, features: FeatureMap, choice: Choice, *, same: bool
+    ) -> None:
+        """Fit what was chosen, and mix; `same` rows as of the choice keep its scales."""
         if features.range is not None:
             features = replace(features, range=replace(features.range, follow=choice.follow))
         known, fits, notes = (self._descriptors, self._classes), [], list(_sentences(choice))
-        for candidate, scales in zip(choice.candidates, choice.scales, strict=True):
-            method = self._method(candidate.config)
-            config = candidate.config.model_copy(update={"method": method})
-            # Of so many pairs a part says all there is to say of the few scales.
-            part = scales if method == "map" and stats.G > MAX_PAIRS else None
-            fits.append(fitted(stats, config, features, known, part))
+        for trial in choice.trials:
+            method = self._method(trial.candidate.config)
+            config = trial.candidate.config.model_copy(update={"method": method})
+            # Of many pairs a part says all there is to say of the few scales.
+            given = trial.scales if method == "map" and (same or stats.G > MAX_PAIRS) else None
+            fits.append(fitted(stats, config, features, known, given))
         first = fits[int(np.argmax(choice.weights))][0]
         self.__dict__.pop("idata_", None)
         self.choice_, self.structure_ = choice, choice.table
         self.scale_posterior_, self.scales_ = first, first.summary()
         self.log_likelihood_ = first.log_likelihood
-        if any(first is scales for scales in choice.scales):
+        if stats.G > MAX_PAIRS:
             notes.append(f"scales found on part of the {stats.G} pairs")
         self.notes_ = (*first.notes, *notes)
         artefact = mixed([summaries for _, summaries in fits], choice.weights)
@@ -229,7 +231,7 @@ def _with_parents(stats: SufficientStatistics) -> SufficientStatistics:
 def _sentences(choice: Choice) -> tuple[str, ...]:
     """Return what was chosen, in words."""
     taken = ", ".join(f"{name} ({weight:.0%})" for name, weight in choice.table.taken)
-    if len(choice.candidates) == 1:
+    if len(choice.trials) == 1:
         taken = choice.table.taken[0][0]
     by = "runs left out" if np.isfinite(choice.table.rmse).any() else "marginal likelihood"
     found = [f"structure chosen by {by} from {len(choice.table.names)}: {taken}"]

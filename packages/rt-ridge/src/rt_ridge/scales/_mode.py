@@ -27,6 +27,9 @@ from rt_ridge.scales._posterior import TAIL, ScalePosterior
 
 Objective = Callable[[FloatArray], tuple[float, FloatArray]]
 GRADIENT_TOLERANCE = 1e-6
+QUICK_TOLERANCE = 1e-3
+"""Of candidates: scales are then off by a thousandth of their standard deviation."""
+
 MAX_STEPS = 500
 MAX_MOVE = 2.0
 """Of a logarithm, in one box."""
@@ -70,7 +73,18 @@ def find_map(hierarchy: Hierarchy) -> ScalePosterior:
     offsets of log σ are averaged over a normal about their mode: a group of few rows knows little
     of its σ, and an interval at the most likely one is too narrow.
     """
-    best = mode(hierarchy)
+    return with_intervals(hierarchy, mode(hierarchy))
+
+
+def find_mode(hierarchy: Hierarchy) -> tuple[ScalePosterior, Optimum]:
+    """Climb to about the mode, for candidates of which most are not taken: no intervals."""
+    best = mode(hierarchy, QUICK_TOLERANCE)
+    nothing = np.full(len(best.at), np.nan)
+    return _posterior(hierarchy, best, nothing, nothing), best
+
+
+def with_intervals(hierarchy: Hierarchy, best: Optimum) -> ScalePosterior:
+    """Return the posterior about a mode; see `find_map`."""
     size = len(best.at)
     half = np.full(size, np.nan)
     if 0 < size <= MAX_CURVATURE:
@@ -79,15 +93,21 @@ def find_map(hierarchy: Hierarchy) -> ScalePosterior:
         # As it was, to the bit, where nothing is asked of other units.
         if hierarchy.config.standardise:
             best = replace(best, at=settled(hierarchy, best.at, cov))
-    point = hierarchy.natural(best.at)
+    low, high = hierarchy.natural(best.at - half), hierarchy.natural(best.at + half)
+    return _posterior(hierarchy, best, low, high)
+
+
+def _posterior(
+    hierarchy: Hierarchy, best: Optimum, low: FloatArray, high: FloatArray
+) -> ScalePosterior:
     points, weights = _around(hierarchy, best.at)
     return ScalePosterior(
         names=hierarchy.layout.names,
         points=points,
         weights=weights,
-        low=hierarchy.natural(best.at - half),
-        high=hierarchy.natural(best.at + half),
-        log_likelihood=hierarchy.state(point).log_likelihood,
+        low=low,
+        high=high,
+        log_likelihood=hierarchy.state(hierarchy.natural(best.at)).log_likelihood,
         diagnostics={"steps": float(best.steps), "gradient": best.slope},
         notes=tuple(hierarchy.structure.notes),
     )
@@ -149,13 +169,13 @@ def _around(hierarchy: Hierarchy, centre: FloatArray) -> tuple[FloatArray, Float
     return np.array([hierarchy.natural(phi) for phi in points]), weights
 
 
-def mode(hierarchy: Hierarchy) -> Optimum:
+def mode(hierarchy: Hierarchy, tolerance: float = GRADIENT_TOLERANCE) -> Optimum:
     """Return the mode of the log posterior of the unconstrained coordinates."""
     start, steps = hierarchy.unconstrained(hierarchy.layout.start()), hierarchy.layout.steps()
     if not hierarchy.config.standardise:
         return maximise(hierarchy.log_posterior, start, steps)
     ridge = _Centred(hierarchy)
-    best = maximise(ridge.objective, ridge.inward(start), ridge.steps(steps))
+    best = maximise(ridge.objective, ridge.inward(start), ridge.steps(steps), tolerance=tolerance)
     return replace(best, at=ridge.outward(best.at))
 
 
@@ -352,6 +372,8 @@ def maximise(
     start: FloatArray,
     steps: FloatArray,
     lower: FloatArray | None = None,
+    *,
+    tolerance: float = GRADIENT_TOLERANCE,
 ) -> Optimum:
     """Climb from `start` by L-BFGS-B, above `lower` where given.
 
@@ -366,6 +388,8 @@ def maximise(
     lower : ndarray, [size], or None
         Bounds, -inf where there is none. Coordinates without are logarithms and move by at most
         `MAX_MOVE` at a time, since far from the maximum a quadratic model of them overshoots.
+    tolerance : float
+        Largest scaled slope at which the climb ends.
     """
     floor = np.full(len(start), -np.inf) if lower is None else lower
     best = Optimum(start, objective(start)[0], 0.0, 0)
@@ -374,7 +398,7 @@ def maximise(
         free = np.isneginf(floor)
         low = np.where(free, best.at - MAX_MOVE, floor)
         high = np.where(free, best.at + MAX_MOVE, np.inf)
-        found = _climb(objective, best, steps, (low, high))
+        found = _climb(objective, best, steps, (low, high), tolerance)
         best = Optimum(found.at, found.value, found.slope, best.steps + found.steps)
         stopped = (best.at <= low + EDGE) | (best.at >= high - EDGE)
         if not (free & stopped).any():
@@ -387,6 +411,7 @@ def _climb(
     start: Optimum,
     steps: FloatArray,
     box: tuple[FloatArray, FloatArray],
+    tolerance: float,
 ) -> Optimum:
     """Climb within a box."""
     low, high = (bound / steps for bound in box)
@@ -400,7 +425,7 @@ def _climb(
         (None if a == -np.inf else a, None if b == np.inf else b)
         for a, b in zip(low, high, strict=True)
     ]
-    options: Any = {"maxiter": MAX_STEPS, "gtol": GRADIENT_TOLERANCE, "ftol": 1e-13, "maxcor": 20}
+    options: Any = {"maxiter": MAX_STEPS, "gtol": tolerance, "ftol": 1e-13, "maxcor": 20}
     found: Any = minimize(
         descend, start.at / steps, jac=True, method="L-BFGS-B", bounds=bounds, options=options
     )

@@ -8,13 +8,14 @@ taken only where it predicts better than the best alone by more than the standar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from molpool_common import FloatArray
 
 from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.prediction._structure import StructureTable
+from rt_ridge.scales._mode import Optimum
 from rt_ridge.scales._posterior import ScalePosterior
 from rt_ridge.selection._candidates import Candidate
 from rt_ridge.selection._judge import FOLLOW, Judge, Scores
@@ -25,7 +26,7 @@ TIE = 0.01
 ROUNDING = 1e-9
 """Difference of log densities of models that do not differ."""
 
-LEAST_WEIGHT = 0.02
+LEAST_WEIGHT = 0.05
 """Weight in a mixture below which a candidate is left out."""
 
 STACKING_STEPS = 500
@@ -41,6 +42,8 @@ class Trial:
         The structure.
     scales : ScalePosterior
         Its scales.
+    best : Optimum
+        Their mode.
     scores : Scores or None
         None where no runs could be left out.
     criterion : float
@@ -49,18 +52,24 @@ class Trial:
 
     candidate: Candidate
     scales: ScalePosterior
+    best: Optimum
     scores: Scores | None
     criterion: float
 
     @classmethod
     def of(
-        cls, candidate: Candidate, hierarchy: Hierarchy, scales: ScalePosterior, judge: Judge | None
+        cls,
+        candidate: Candidate,
+        hierarchy: Hierarchy,
+        scales: ScalePosterior,
+        best: Optimum,
+        judge: Judge | None,
     ) -> Trial:
         """Score a fitted candidate."""
         scores = None if judge is None else judge.score(hierarchy, scales.mean)
         size = hierarchy.layout.n_free + hierarchy.n_flat
         allowance = size * float(np.log(hierarchy.stats.n_rows)) / 2
-        return cls(candidate, scales, scores, scales.log_likelihood - allowance)
+        return cls(candidate, scales, best, scores, scales.log_likelihood - allowance)
 
 
 @dataclass(frozen=True)
@@ -69,10 +78,8 @@ class Choice:
 
     Parameters
     ----------
-    candidates : tuple of Candidate
+    trials : tuple of Trial
         One, or those of a mixture.
-    scales : tuple of ScalePosterior
-        Of each, as found for the choice.
     weights : ndarray, [M]
         Of each; they sum to 1.
     follow : float
@@ -81,8 +88,7 @@ class Choice:
         All candidates, for the reader.
     """
 
-    candidates: tuple[Candidate, ...]
-    scales: tuple[ScalePosterior, ...]
+    trials: tuple[Trial, ...]
     weights: FloatArray
     follow: float
     table: StructureTable
@@ -147,17 +153,34 @@ def choose(trials: Sequence[Trial], judge: Judge | None) -> Choice:
         order = np.argsort([-t.criterion for t in trials], kind="stable")
         best = trials[order[0]]
         table = _unmeasured([trials[i] for i in order])
-        return Choice((best.candidate,), (best.scales,), np.ones(1), 1.0, table)
+        return Choice((best,), np.ones(1), 1.0, table)
     errors = Errors(trials, judge)
     best_at, share = _best(errors, [t.criterion for t in trials])
     weights = _stacked(errors, best_at, share)
     taken = np.flatnonzero(weights)
     return Choice(
-        tuple(trials[i].candidate for i in taken),
-        tuple(trials[i].scales for i in taken),
+        tuple(trials[i] for i in taken),
         weights[taken],
         FOLLOW[share],
         _measured(trials, errors, weights, best_at, share),
+    )
+
+
+def settled_choice(choice: Choice, trials: Sequence[Trial], judge: Judge | None) -> Choice:
+    """Return a choice of the same candidates, their scales now at the mode itself.
+
+    The weights of a mixture are found again: those of scales that a line search stopped at would
+    depend on the last digits of the table.
+    """
+    weights = choice.weights
+    if len(trials) > 1 and judge is not None:
+        density = Errors(trials, judge).density[:, FOLLOW.index(choice.follow)]
+        weights = stacking_weights(density, judge.n)
+    table = choice.table
+    of_name = {t.candidate.name: w for t, w in zip(trials, weights, strict=True)}
+    found = np.array([of_name.get(name, 0.0) for name in table.names])
+    return replace(
+        choice, trials=tuple(trials), weights=weights, table=replace(table, weight=found)
     )
 
 

@@ -11,9 +11,9 @@ from rt_ridge._config import RidgeConfig
 from rt_ridge._errors import RTRidgeError
 from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.hierarchy._linear_system import matched_threads
-from rt_ridge.scales import find_scales
+from rt_ridge.scales._mode import find_mode, with_intervals
 from rt_ridge.selection._candidates import Candidate, first_candidates, refined_candidates
-from rt_ridge.selection._choice import Choice, Trial, choose, ranked
+from rt_ridge.selection._choice import Choice, Trial, choose, ranked, settled_choice
 from rt_ridge.selection._held_out import HeldOut
 from rt_ridge.selection._judge import Judge, only_pairs, subset_of
 from rt_ridge.statistics._sufficient import SufficientStatistics, standardised
@@ -63,7 +63,8 @@ def search(
         raise searching.refusal
     for trial in ranked(trials, searching.judge, REFINED):
         trials += searching.tried(refined_candidates(trial.candidate, some))
-    return choose(trials, searching.judge)
+    chosen = choose(trials, searching.judge)
+    return settled_choice(chosen, [searching.settled(c) for c in chosen.trials], searching.judge)
 
 
 def judged_pairs(stats: SufficientStatistics) -> SufficientStatistics:
@@ -99,11 +100,18 @@ class _Search:
     def _trial(self, candidate: Candidate) -> Trial:
         hierarchy = Hierarchy(self.stats, candidate.config, *self.known)
         with matched_threads(hierarchy.system.arrangement.n_dense):
-            scales = find_scales(hierarchy)
-            trial = Trial.of(candidate, hierarchy, scales, self.judge)
+            scales, best = find_mode(hierarchy)
+            trial = Trial.of(candidate, hierarchy, scales, best, self.judge)
         finite = np.isfinite(trial.criterion)
         if trial.scores is not None:
             finite &= np.isfinite(trial.scores.log_density(self.judge.n if self.judge else 1)).all()
         if not finite:
             raise RTRidgeError(f"structure: {candidate.name} has no finite score")
         return trial
+
+    def settled(self, trial: Trial) -> Trial:
+        """Return a trial with its scales at the mode itself, and their intervals."""
+        hierarchy = Hierarchy(self.stats, trial.candidate.config, *self.known)
+        with matched_threads(hierarchy.system.arrangement.n_dense):
+            scales = with_intervals(hierarchy, trial.best)
+            return Trial.of(trial.candidate, hierarchy, scales, trial.best, self.judge)
