@@ -56,6 +56,9 @@ from ._ids import IdColumn as IdColumn
 from ._ids import IdKind as IdKind
 from ._ids import Ids as Ids
 from ._ids import joint_ids as joint_ids
+from ._installation import Extra as Extra
+from ._installation import Installation as Installation
+from ._installation import describe_installation as describe_installation
 from ._lightning import EpochRecorder as EpochRecorder
 from ._lightning import EpochShuffle as EpochShuffle
 from ._lightning import KeepBestAndLast as KeepBestAndLast
