@@ -226,6 +226,25 @@ class Evaluator:
             )
         return y
 
+    def merge(self, *others: Evaluator) -> Evaluator:
+        """Return the sums of this and others, as of folds that fits of the same names predicted."""
+        merged = Evaluator(
+            self.artefacts,
+            columns=self.columns,
+            require_seen_group=self.require_seen_group,
+            edges=next(iter(self.own.values())).edges,
+            rare_rows=self.rare_rows,
+        )
+        every = (self, *others)
+        for name in self.artefacts:
+            for kind in ("metrics", "own", "rare"):
+                first, *rest = (getattr(one, kind)[name] for one in every)
+                getattr(merged, kind)[name] = first.merge(*rest)
+            merged.levels[name] = np.sum([one.levels[name] for one in every], axis=0)
+        for count in ("n_read", "n_unseen", "n_not_common"):
+            setattr(merged, count, sum(getattr(one, count) for one in every))
+        return merged
+
     def result(self) -> Evaluation:
         """Return what was found.
 
