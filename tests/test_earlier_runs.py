@@ -347,7 +347,8 @@ def test_retention_times_are_predicted_as_they_were(name: str) -> None:
     # What was measured was called rt, beside its prediction, which is rt today.
     earlier = read(f"expected/rt/predictions/{name}.parquet").rename({"rt": "rt_measured"})
     endings = {"predicted": "", "sd": "_sd", "sd_mean": "_sd_mean"}
-    endings |= {f"{end}_{level}": f"_{end}_{level}" for end in ("lower", "upper") for level in (50, 80, 95)}
+    ends = [f"{end}_{level}" for end in ("lower", "upper") for level in (50, 80, 95)]
+    endings |= {end: f"_{end}" for end in ends}
     earlier.rename({old: f"rt{new}" for old, new in endings.items()}).write_parquet("e.parquet")
     assert_same_table("o.parquet", "e.parquet", EXACT)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -135,6 +136,21 @@ def test_a_covariate_that_one_file_lacks(rt, good, lab, pooled, tmp_path):
     ended = rt("fit", *files, "--save-dir", tmp_path / "f")
     assert ended.code == 2
     assert "covariates (b.csv)" in ended.err
+    # At the mean of the other file's rows, as if these had been written there.
+    center = ("--absent-covariates", "center", "--model", "ridge")
+    ended = good("fit", *files, "--save-dir", tmp_path / "f", *center)
+    assert "run_covariate_1: at the mean of the other rows in b.csv" in ended.out
+    mean = test.head(5)["run_covariate_1"].mean()
+    test.head(5).with_columns(run_covariate_1=pl.lit(mean)).write_csv(tmp_path / "d.csv")
+    good(
+        *("fit", "--data", tmp_path / "a.csv", tmp_path / "d.csv", "--model", "ridge"),
+        *("--save-dir", tmp_path / "g"),
+    )
+    one, two = (np.load(tmp_path / name / "coefficients.npz") for name in "fg")
+    np.testing.assert_allclose(one["mean"], two["mean"], rtol=1e-9, atol=1e-12)
+    ended = rt("fit", *files, *center, "--feature-center", "none", "--save-dir", tmp_path / "h")
+    assert ended.code == 2
+    assert "feature_center" in ended.err
     found = pl.read_csv(tmp_path / "o.csv")
     mean = pl.read_parquet(lab / "train.parquet")["run_covariate_1"].mean()
     centred = test.head(5).with_columns(run_covariate_1=pl.lit(mean))

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
-from rt_ridge import GroupwiseRidge, PartialPoolingRidge, parent_expectation
+from rt_ridge import (
+    GroupwiseRidge,
+    PartialPoolingRidge,
+    SufficientStatistics,
+    parent_expectation,
+)
 
 
 def test_the_share_of_the_parent_is_how_far_pooling_moves() -> None:
@@ -13,10 +19,9 @@ def test_the_share_of_the_parent_is_how_far_pooling_moves() -> None:
     group = np.repeat(np.arange(400), n)
     true = 5 + 0.3 * rng.normal(size=400)
     y = true[group] + 0.3 * rng.normal(size=len(group))
-    ids = np.stack([group, np.zeros_like(group)], axis=1)
-    model = PartialPoolingRidge(intercept_prior="comp_hier", method="ml").fit(
-        np.empty((len(y), 0)), y, ids
-    )
+    table = pl.DataFrame({"species": group, "comp_id": np.zeros_like(group), "rt": y})
+    stats = SufficientStatistics.from_frame(table, covariates=[], parent=None)
+    model = PartialPoolingRidge(intercept_prior="comp_hier", method="ml").fit(stats)
     found, above = model.summaries_, parent_expectation(model.summaries_)
     scales = {name: scale["mean"] for name, scale in model.scales_.items()}
     share = above.shrinkage(found)[:, 0]
@@ -26,7 +31,7 @@ def test_the_share_of_the_parent_is_how_far_pooling_moves() -> None:
     np.testing.assert_allclose(
         found.mean[:, 0], share * above.mean[:, 0] + (1 - share) * own, atol=0.005
     )
-    assert set(above.level) <= {"group+compound", "compound"}
+    assert set(above.level) == {"global"}
 
 
 def test_pairs_on_their_own_have_no_parent() -> None:
