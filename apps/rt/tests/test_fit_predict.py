@@ -91,7 +91,6 @@ def test_predictions_are_those_of_the_package(good, lab, pooled, tmp_path, suffi
     assert about["calibration"]["runs"] == runs_of(lab)
     assert frame["level"].to_list() == expected.level.tolist()
     assert frame["row"].to_list() == list(range(1, test.height + 1))
-    assert frame["rt"].to_list() == test["rt"].to_list()
     assert "by coefficients of their own pair" in ended.out
 
 

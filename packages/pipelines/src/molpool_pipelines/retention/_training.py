@@ -312,7 +312,7 @@ def _folds(config: FitConfig, table: TableFiles) -> tuple[RunFolds | None, list[
         try:
             folds = RunFolds.read(config, table)
         except InputError as error:
-            why = f"{error.expected} are needed, {error.found}"
+            why = f"{error.parameter}: expected {error.expected}, found {error.found}"
         else:
             if len(folds.order) >= FEWEST_RUNS:
                 return folds, []
