@@ -98,3 +98,15 @@ def test_runs_stand_in_the_order_of_the_table(fitted):
     assert (runs["n"] == N_COMPOUNDS).all()
     assert runs.filter(pl.col("flagged") > 0)["run"].to_list() == [4, 9]
     assert found.residuals.n_rows == N_RUNS * N_COMPOUNDS
+
+
+def test_a_time_of_nothing_is_listed_first(tmp_path):
+    table = pl.concat([rows(), rows().with_columns(pl.col("run") + N_RUNS)]).head(240)
+    at = pl.int_range(pl.len()) == 77
+    table.with_columns(rt=pl.when(at).then(0.0).otherwise("rt")).write_csv(tmp_path / "t.csv")
+    found = fit(
+        FitConfig(data=[str(tmp_path / "t.csv")], model="ridge", calibrate={"enabled": False})
+    )
+    assert found.residuals is not None
+    assert found.residuals.flagged["row"].to_list() == [78]
+    assert found.residuals.flagged["observed"].to_list() == [0.0]

@@ -114,8 +114,8 @@ def _draw_moves(
     axes.plot(*at, "_", color="0.55", markersize=9, zorder=1, label="parent")
     axes.plot(x[0], y[0], "o", color=OKABE_ITO[5], markersize=3, zorder=2, label="own rows alone")
     axes.plot(x[1], y[1], "o", color=OKABE_ITO[0], markersize=3.5, zorder=4, label="pooled")
-    ends = {"angles": "xy", "scale_units": "xy", "scale": 1.0}
-    shape = {"width": 0.003, "headwidth": 5.0, "color": "0.35", "zorder": 3}
+    ends: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1.0}
+    shape: dict[str, Any] = {"width": 0.003, "headwidth": 5.0, "color": "0.35", "zorder": 3}
     axes.quiver(x[0], y[0], x[1] - x[0], y[1] - y[0], **ends, **shape)
     # Estimates of a few rows may lie anywhere: those far outside would hide all others.
     seen = np.concatenate([*y, at[1][np.isfinite(at[1])]])

@@ -95,7 +95,7 @@ def scores_of_new_groups(scores: FloatArray, groups: IntArray | FloatArray) -> F
         # Rounded up, in whole numbers: a rank between two rows is the higher one.
         parts.append(-(-below * (n - 1) // (n - len(own))))
     place = np.minimum(np.sort(np.concatenate(parts)), n - 1)
-    return np.maximum(ordered[place], ordered)
+    return np.asarray(np.maximum(ordered[place], ordered))
 
 
 def jackknife_plus(

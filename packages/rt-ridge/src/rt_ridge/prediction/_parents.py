@@ -41,7 +41,7 @@ class ParentExpectation:
         variance = np.einsum("gdd->gd", summaries.cov)
         with np.errstate(invalid="ignore", divide="ignore"):
             share = variance / self.sd**2
-        return np.clip(share, 0.0, 1.0)
+        return np.asarray(np.clip(share, 0.0, 1.0))
 
 
 def parent_expectation(summaries: Stage1CoeffSummaries) -> ParentExpectation:

@@ -30,7 +30,6 @@ SCHEMA_VERSION = 3
 _SCALARS = ("schema", "schema_version", "group_col", "method", "anchor_expansion", "sigma2_mean")
 _TABLE = ("ids", "mean", "cov")
 _CALIBRATION = "calibration_"
-_QUANTILES = ("coverages", "quantiles", "edges")
 _OUTSIDE = ("low", "high", "quantiles")
 _DESCRIBED = ("center", "ids", "values", "mean", "cov", "blind_cov")
 _VERSION_1 = {
@@ -396,11 +395,11 @@ def _calibration(arrays: Arrays) -> RunCalibration | None:
     if "extrapolation_quantiles" in arrays:
         low, high, quantiles = (_take(arrays, f"extrapolation_{part}", "f") for part in _OUTSIDE)
         outside = (low, high, quantiles)
-    parts = (
-        _take(arrays, f"{_CALIBRATION}{part}", "i" if part == "edges" else "f")
-        for part in _QUANTILES
+    coverages, quantiles = (
+        _take(arrays, f"{_CALIBRATION}{part}", "f") for part in ("coverages", "quantiles")
     )
-    return RunCalibration.of_quantiles(*parts, outside)
+    edges = _take(arrays, f"{_CALIBRATION}edges", "i")
+    return RunCalibration.of_quantiles(coverages, quantiles, edges, outside)
 
 
 def _coefficients(arrays: Arrays) -> CoefficientPredictor:
