@@ -50,13 +50,15 @@ def own_estimates(stats: SufficientStatistics, summaries: Stage1CoeffSummaries) 
         summaries.keys[np.minimum(place, len(summaries.keys) - 1)] == stats.keys
     )
     spread = np.einsum("gpp->gp", stats.sxx)
-    # A slope needs two rows more than there are slopes; a reading that never moved tells none.
-    enough = (stats.n >= stats.P + 2) & (spread > 0).all(axis=1)
+    # A reading that never moved in a pair tells no slope; one more row than numbers tells no error.
+    enough = stats.n >= (spread > 0).sum(axis=1) + 2
     least = float(np.where(spread > 0, spread, np.inf).min(initial=1.0))
     own = GroupwiseRidge(alpha=_LITTLE * least).fit(stats, features=summaries.features).summaries_
     pooled = summaries.mean[place[known], 1:]
     found[place[known], 0] = stats.mean_y[known] - (stats.mean_x[known] * pooled).sum(axis=1)
-    found[place[known & enough]] = own.mean[known & enough]
+    slopes = np.where(spread > 0, own.mean[:, 1:], np.nan)
+    found[place[known & enough], 0] = own.mean[known & enough, 0]
+    found[place[known & enough], 1:] = slopes[known & enough]
     return found
 
 

@@ -67,7 +67,7 @@ class Residuals:
     flagged : DataFrame
         Peaks that are farther off than usual, the farthest first: file, row, run, species,
         compound, observed, expected, difference, sd (of the fit), standardised (difference over
-        sd), deviations (over the usual deviation of the compound), candidate (the compound of the
+        sd), deviations (that over what is usual of the compound), candidate (the compound of the
         species that is expected there, where there is one) and candidate_expected.
     n_rows, n_flagged : int
         Rows looked at, and peaks flagged, listed or not.
@@ -146,16 +146,18 @@ def _of_batch(
 
 
 def _with_deviations(rows: pl.DataFrame, threshold: float) -> pl.DataFrame:
-    """Return rows with their differences over the usual deviation of their compound.
+    """Return rows with their standardised differences over what is usual of their compound.
 
     That is a median of absolute values, for peaks that are off must not hide one another; those of
-    compounds with few rows are drawn toward the one of all.
+    compounds with few rows are drawn toward the one of all. Standardised, as a row of which the
+    others say little is often off.
     """
-    size = pl.col("difference").abs()
+    rows = rows.with_columns(standardised=pl.col("difference") / pl.col("sd"))
+    size = pl.col("standardised").abs()
     spread = 1.4826 * size.median()
     n, own, shared = pl.len().over("compound"), spread.over("compound"), spread
     usual = ((n * own**2 + _PRIOR_ROWS * shared**2) / (n + _PRIOR_ROWS)).sqrt()
-    deviations = pl.when(usual > 0).then(pl.col("difference") / usual)
+    deviations = pl.when(usual > 0).then(pl.col("standardised") / usual)
     rows = rows.with_columns(deviations=deviations)
     return rows.with_columns(flag=(pl.col("deviations").abs() > threshold).fill_null(value=False))
 
@@ -226,7 +228,7 @@ def _listed(
         (pl.col("observed") - pl.col("difference")).alias("expected"),
         "difference",
         "sd",
-        (pl.col("difference") / pl.col("sd")).alias("standardised"),
+        "standardised",
         "deviations",
         names.apply(COMPOUND, joined["candidate"]).alias("candidate"),
         "candidate_expected",
