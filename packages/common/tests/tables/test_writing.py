@@ -74,14 +74,16 @@ def test_an_sdf_has_structures_that_rdkit_reads_and_keeps_the_row_without_one(
     assert mols[2].GetNumConformers() == 1
 
 
+def interrupted(path: Path) -> None:
+    with frames_written(path) as writer:
+        writer.write(FRAME)
+        raise RuntimeError
+
+
 def test_nothing_is_left_where_a_frame_fails(tmp_path: Path) -> None:
     for ending in ("csv", "xlsx", "sdf", "parquet"):
-        with (
-            pytest.raises(pl.exceptions.ColumnNotFoundError),
-            frames_written(tmp_path / f"t.{ending}") as writer,
-        ):
-            writer.write(FRAME)
-            FRAME["no such column"]
+        with pytest.raises(RuntimeError):
+            interrupted(tmp_path / f"t.{ending}")
     with pytest.raises(InputError, match="'structure'"):
         write_table(tmp_path / "t.sdf", FRAME, smiles="structure")
     assert list(tmp_path.iterdir()) == []

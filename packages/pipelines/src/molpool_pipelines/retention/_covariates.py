@@ -91,6 +91,13 @@ class CentredFiles:
         absent = lacking(table, names) if len(table.files) > 1 else {}
         return cls(table, absent, _means(table, absent))
 
+    def __contains__(self, column: object) -> bool:
+        return column in self.table
+
+    def require(self, column: str, key: str) -> str:
+        """Return `column`, or raise `InputError` as `TableFiles.require` does."""
+        return self.table.require(column, key)
+
     @property
     def notes(self) -> list[str]:
         """What files lack."""

@@ -38,9 +38,9 @@ from molpool_pipelines.retention._config import (
 )
 from molpool_pipelines.retention._covariates import FILE, ROW
 from molpool_pipelines.retention._fit import fit
-from molpool_pipelines.retention._held_out import Cell, Splits, each_cell, refitted
 from molpool_pipelines.retention._identifiers import as_prepared
 from molpool_pipelines.retention._rejected import Rejected
+from molpool_pipelines.retention._splits import Cell, Splits, each_cell, refitted
 from molpool_pipelines.runs import write_rejected
 from molpool_pipelines.tables import TableFiles
 

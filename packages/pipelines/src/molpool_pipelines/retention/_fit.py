@@ -62,10 +62,13 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
     # Estimators without compound effects do not take these arguments.
     known = {name: given for name, given in known.items() if given is not None}
 
+    if training.config.chooses:
+        known["held_out"] = training.held_out
+
     def estimated(stats: SufficientStatistics) -> Any:
         return build_estimator(config).fit(stats, features=training.features, **known)
 
-    progress(f"Fitting by {config.method}")
+    progress("Choosing a structure" if config.chooses else f"Fitting by {config.method}")
     started = time.perf_counter()
     # On all rows: calibration refits for its quantiles only, the coefficients are those of the full
     # fit.
@@ -75,7 +78,12 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
     if training.folds is not None:
         progress("Calibrating intervals on held-out runs")
         started = time.perf_counter()
-        calibrated, why = _calibrated(training, training.folds, estimated)
+
+        def of_others(stats: SufficientStatistics) -> Any:
+            # What was chosen stands: a choice within each fold would calibrate another model.
+            return estimator.refit(stats, training.features) if config.chooses else estimated(stats)
+
+        calibrated, why = _calibrated(training, training.folds, of_others)
         notes += why
         seconds["calibration"] = time.perf_counter() - started
     found = None
@@ -149,6 +157,12 @@ class Fitted:
         """What was left out of the model, or estimated at exactly 0."""
         return tuple(getattr(self.estimator, "notes_", ()))
 
+    @property
+    def structure(self) -> list[dict[str, Any]] | None:
+        """Candidates of the structure and their scores, where it was chosen."""
+        table = self.summaries.structure
+        return None if table is None else table.rows()
+
     def metrics(self) -> dict[str, Any]:
         """Return what metrics.json holds."""
         sampled = getattr(self.estimator, "scale_posterior_", None) is not None
@@ -163,6 +177,7 @@ class Fitted:
             "scales": {name: _finite(scale) for name, scale in self.estimator.scales_.items()},
             "diagnostics": self.diagnostics,
             "calibration": None if self.calibrated is None else self.calibrated.metrics(),
+            "structure": self.structure,
             "notes": [*self.said, *self.notes],
             "flagged": None if self.residuals is None else self.residuals.n_flagged,
             "seconds": self.seconds,

@@ -1,233 +1,228 @@
-"""Rows held out of fits: whole runs, compounds or species in folds, later runs, a column's word.
+"""Runs that are left out while a structure is chosen: which, and the sums of their rows.
 
-`Splits.read` reads the table that models are fitted to again, and says which rows train and test in
-each fold of each repeat.
+One pass over the columns of runs and covariates says what runs there are, and one over the rows
+sums up those of each fold; the rows are never held.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
-from molpool_common import (
-    BoolArray,
-    InputError,
-    IntArray,
-    listed,
-    load_config,
-    parse_times,
-    split_names,
+from molpool_common import FloatArray, IntArray
+from rt_ridge import (
+    Columns,
+    FeatureMap,
+    HeldOut,
+    ReadingRange,
+    RunFold,
+    SufficientStatistics,
+    judged_pairs,
+    natural_order,
+    plan_folds,
 )
 
-from molpool_pipelines.retention._batches import Artefact
-from molpool_pipelines.retention._config import CONFIG, EvaluateConfig, FitConfig
-from molpool_pipelines.retention._covariates import FILE, ROW, CentredFiles
-from molpool_pipelines.retention._identifiers import as_prepared
-from molpool_pipelines.retention._training import training_columns
-from molpool_pipelines.tables import TableFiles
+from molpool_pipelines.retention._config import FitConfig
+from molpool_pipelines.retention._covariates import CentredFiles
+
+RUN = "__run"
+"""Name of a row's run, or what stands for it."""
+
+
+def run_names(runs: pl.Series) -> pl.Series:
+    """Return names as text, those of one run alike whether a file holds 3 or "3"."""
+    exact = runs.cast(pl.Int64) if runs.dtype.is_integer() else runs
+    return (exact.fill_nan(None) if exact.dtype.is_float() else exact).cast(pl.String)
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One fold of one repeat.
+class RunTable:
+    """Runs in acquisition order, and the range of each one's covariates.
 
     Attributes
     ----------
-    repeat, fold : int
-        From 0.
-    train, test : ndarray of bool, [N]
-        Rows that are fitted, and those that are held out.
+    place : dict of str to int
+        Number of each run.
+    mean, low, high : ndarray, [R, P]
+        Covariates over the rows of a run.
+    ordered : bool
+        Whether the order is known.
     """
 
-    repeat: int
-    fold: int
-    train: BoolArray
-    test: BoolArray
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Rows, and how they are divided.
-
-    Attributes
-    ----------
-    rows : DataFrame
-        All columns that the models read, and `FILE` and `ROW` that they come from.
-    how : str
-        In words, for screen and page.
-    cells : list of Cell
-        In order.
-    """
-
-    rows: pl.DataFrame
-    how: str
-    cells: list[Cell]
+    place: dict[str, int]
+    mean: FloatArray
+    low: FloatArray
+    high: FloatArray
+    ordered: bool
 
     @classmethod
-    def read(cls, config: EvaluateConfig, fits: Sequence[FitConfig], table: TableFiles) -> Splits:
-        """Read the rows and divide them.
+    def read(cls, config: FitConfig, table: CentredFiles, columns: Columns) -> RunTable | None:
+        """Read the runs of a table; None where nothing tells them apart.
 
         Raises
         ------
         InputError
-            If a column is missing, a row has no group, or there are fewer groups than folds.
+            If a column that was named is missing.
         """
-        files, names = _columns(config, fits, table)
-        chunks = [
-            c.frame.with_columns(
-                pl.lit(c.where).alias(FILE),
-                pl.int_range(c.first_row, c.first_row + c.frame.height).alias(ROW),
-            )
-            for c in files.chunks(names, config.max_test_rows)
-        ]
-        rows = pl.concat(chunks, how="vertical_relaxed")
-        if config.split_column is not None:
-            return cls._by_word(config, rows, table)
-        column = table.require(_group_column(config, fits[0]), f"{config.split_type}_col")
-        gaps = rows[column].is_null().arg_true().to_list()
-        if gaps:
-            raise InputError(
-                f"column {column!r}",
-                expected=f"a {config.split_type} in every row",
-                found=f"none in rows {listed([row + 1 for row in gaps])}",
-                where=table.name,
-            )
-        groups, place = _places(rows[column])
-        if config.split_type == "time":
-            return cls._by_time(config, rows, place, len(groups), table)
-        n_folds = len(groups) if config.cv.folds == "all" else config.cv.folds
-        if not 2 <= n_folds <= len(groups):
-            raise InputError(
-                "cv.folds",
-                expected=f"2 to the number of them, {len(groups)} by {column!r}",
-                found=str(n_folds),
-                where=table.name,
-            )
-        cells = []
-        for repeat in range(config.cv.repeats):
-            order = np.random.default_rng([config.split_seed, repeat]).permutation(len(groups))
-            fold_of = np.empty(len(groups), dtype=np.int64)
-            fold_of[order] = np.arange(len(groups)) % n_folds
-            folds = fold_of[place]
-            cells += [Cell(repeat, k, folds != k, folds == k) for k in range(n_folds)]
-        times = f", {config.cv.repeats} times" if config.cv.repeats > 1 else ""
-        how = f"held out by {config.split_type} in {n_folds} folds{times}"
-        return cls(rows, how, cells)
+        reader = _Reader.of(config, table, columns)
+        if reader is None:
+            return None
+        parts = [reader.summed(c.frame) for c in table.chunks(reader.read, config.max_train_rows)]
+        sums = [pl.col(f"sum {name}").sum() for name in columns.covariates]
+        lows = [pl.col(f"low {name}").min() for name in columns.covariates]
+        highs = [pl.col(f"high {name}").max() for name in columns.covariates]
+        order = [pl.col("order").min()] if reader.order is not None else []
+        runs = (
+            pl.concat(parts, how="vertical_relaxed")
+            .group_by(RUN)
+            .agg(pl.col("rows").sum(), *sums, *lows, *highs, *order)
+            .sort(RUN)
+        )
+        runs = runs[natural_order(runs[RUN].to_list())]
+        if reader.order is not None:
+            runs = runs.sort("order", maintain_order=True, nulls_last=True)
+
+        def matrix(what: str) -> FloatArray:
+            names = [f"{what} {name}" for name in columns.covariates]
+            return runs.select(names).to_numpy().reshape(runs.height, len(names))
+
+        place = {run: i for i, run in enumerate(runs[RUN].to_list())}
+        mean = matrix("sum") / runs["rows"].to_numpy()[:, None]
+        return cls(place, mean, matrix("low"), matrix("high"), reader.ordered)
+
+    @property
+    def range(self) -> ReadingRange:
+        """Ends of the covariates over all runs."""
+        return ReadingRange(self.low.min(axis=0), self.high.max(axis=0))
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """From the rows of a chunk to their runs."""
+
+    run: str | None
+    order: str | None
+    covariates: tuple[str, ...]
 
     @classmethod
-    def _by_word(cls, config: EvaluateConfig, rows: pl.DataFrame, table: TableFiles) -> Splits:
-        assert config.split_column is not None
-        values = rows[config.split_column].to_list()
-        found = split_names(values, parameter="split_column", where=table.name)
-        words = np.array([word or "" for word in found])
-        cell = Cell(0, 0, np.isin(words, ("train", "val")), words == "test")
-        for name, chosen in (("train", cell.train), ("test", cell.test)):
-            if not chosen.any():
-                raise InputError(
-                    "split_column", expected=f"rows of {name}", found="none", where=table.name
-                )
-        return cls(rows, f"held out by column {config.split_column}", [cell])
+    def of(cls, config: FitConfig, table: CentredFiles, columns: Columns) -> _Reader | None:
+        run, order = config.run_col, config.order_col
+        # The default name need not be there.
+        if run is not None and run not in table:
+            if run != "run":
+                table.require(run, "run_col")
+            run = None
+        if order is not None:
+            table.require(order, "order_col")
+        if run is None and not columns.covariates:
+            return None
+        return cls(run, order, tuple(columns.covariates))
 
-    @classmethod
-    def _by_time(
-        cls,
-        config: EvaluateConfig,
-        rows: pl.DataFrame,
-        place: IntArray,
-        n_runs: int,
-        table: TableFiles,
-    ) -> Splits:
-        """Divide runs into blocks in their order: each but the first is tested by earlier ones."""
-        order = np.arange(n_runs)
-        if config.time_column is not None:
-            times = parse_times(rows[config.time_column].to_list())
-            first = np.full(n_runs, np.inf)
-            np.minimum.at(first, place, times)
-            order = np.argsort(np.argsort(first, kind="stable"), kind="stable")
-        n_folds = n_runs - 1 if config.cv.folds == "all" else config.cv.folds
-        if not 2 <= n_folds < n_runs:
-            raise InputError(
-                "cv.folds",
-                expected=f"fewer than the {n_runs} runs",
-                found=str(n_folds),
-                where=table.name,
-            )
-        if config.cv.repeats > 1:
-            raise InputError(
-                "cv.repeats", expected="1, for time has one order", found=str(config.cv.repeats)
-            )
-        block = (order * (n_folds + 1) // n_runs)[place]
-        cells = [Cell(0, k - 1, block < k, block == k) for k in range(1, n_folds + 1)]
-        by = "as in the table" if config.time_column is None else f"by {config.time_column}"
-        return cls(rows, f"later runs held out in {n_folds} steps, in order {by}", cells)
+    @property
+    def ordered(self) -> bool:
+        """Whether acquisition order is known, if only from the names of runs."""
+        return self.run is not None or self.order is not None
 
-    def parts(self, cell: Cell) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Return the rows that train and those that test."""
-        return self.rows.filter(cell.train), self.rows.filter(cell.test)
+    @property
+    def read(self) -> list[str]:
+        """Columns that are read."""
+        named = [name for name in (self.run, self.order) if name is not None]
+        return list(dict.fromkeys([*named, *self.covariates]))
+
+    def names(self, frame: pl.DataFrame) -> pl.Series:
+        """Return the run of each row; rows of equal covariates are of one where none is named."""
+        if self.run is None:
+            values = frame.select(pl.struct(pl.col(c).cast(pl.Float64) for c in self.covariates))
+            return values.to_series().hash().cast(pl.String)
+        return run_names(frame[self.run]).fill_null("")
+
+    def summed(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return one row per run of a chunk."""
+        values = frame.select(pl.col(c).cast(pl.Float64) for c in self.covariates)
+        values = values.with_columns(self.names(frame).alias(RUN))
+        extra: list[pl.Expr] = []
+        if self.order is not None:
+            values = values.with_columns(frame[self.order].alias("order"))
+            extra.append(pl.col("order").min())
+        return values.group_by(RUN).agg(
+            pl.len().alias("rows"),
+            *[pl.col(c).sum().alias(f"sum {c}") for c in self.covariates],
+            *[pl.col(c).min().alias(f"low {c}") for c in self.covariates],
+            *[pl.col(c).max().alias(f"high {c}") for c in self.covariates],
+            *extra,
+        )
 
 
-def refitted(artefacts: Sequence[Artefact]) -> list[FitConfig]:
-    """Return the configurations that fits were made by.
+def read_held_out(
+    config: FitConfig,
+    table: CentredFiles,
+    columns: Columns,
+    stats: SufficientStatistics,
+    features: FeatureMap,
+) -> tuple[list[HeldOut], FeatureMap]:
+    """Sum up the rows of runs that are left out together; return also the range of the training.
 
-    Raises
-    ------
-    InputError
-        If one is not known.
+    Parameters
+    ----------
+    config : FitConfig
+        Columns of the run and of acquisition order.
+    table, columns
+        The training rows, and what is read of them.
+    stats : SufficientStatistics
+        Of all rows; folds are of those of its pairs that a choice is made on.
+    features : FeatureMap
+        From covariates to regressors.
     """
-    found = []
-    for artefact in artefacts:
-        stored = artefact.folder / CONFIG
-        if not stored.is_file():
-            raise InputError(
-                "artefacts",
-                expected="run folders of fits, whose models are fitted again",
-                found=f"{artefact.name} without {CONFIG}",
-            )
-        found.append(load_config(FitConfig, stored))
-    return found
+    runs = RunTable.read(config, table, columns)
+    if runs is None:
+        return [], features
+    features = replace(features, range=runs.range)
+    folds = plan_folds(runs.mean, runs.low, runs.high, ordered=runs.ordered)
+    reader = _Reader.of(config, table, columns)
+    if not folds or reader is None:
+        return [], features
+    keys = judged_pairs(stats).keys
+    sums: dict[int, SufficientStatistics] = {}
+    wanted = list(dict.fromkeys([*columns.names, *reader.read]))
+    for chunk in table.chunks(wanted, config.max_train_rows):
+        frame = _of_pairs(chunk.frame, columns, keys)
+        if not frame.height:
+            continue
+        places = reader.names(frame).replace_strict(runs.place, return_dtype=pl.Int64).to_numpy()
+        for number, fold in enumerate(folds):
+            part = frame.filter(fold.members[places])
+            if part.height:
+                found = _statistics(part, columns, fold, features)
+                sums[number] = sums[number].merge(found) if number in sums else found
+    return [HeldOut(folds[i].name, sums[i]) for i in sorted(sums)], features
 
 
-def _columns(
-    config: EvaluateConfig, fits: Sequence[FitConfig], table: TableFiles
-) -> tuple[CentredFiles, list[str]]:
-    """Return the files and the columns that any of the models reads, and those of the split."""
-    names = dict[str, None]()
-    covariates = dict[str, None]()
-    for fit in fits:
-        columns = training_columns(fit, table)
-        names |= dict.fromkeys(columns.names)
-        covariates |= dict.fromkeys(columns.covariates)
-        run = as_prepared(fit, table).calibrate.run_col
-        names |= {run: None} if run in table else {}
-    for key in ("split_column", "time_column"):
-        given = getattr(config, key)
-        names |= {} if given is None else {table.require(given, key): None}
-    if config.run_col is not None and config.run_col in table:
-        names[config.run_col] = None
-    elif config.split_type in ("run", "time"):
-        table.require(config.run_col or "run", "run_col")
-    return CentredFiles.of(table, list(covariates)), list(names)
+def _of_pairs(frame: pl.DataFrame, columns: Columns, keys: IntArray) -> pl.DataFrame:
+    """Return the rows of some pairs."""
+    group, compound = (frame[name].cast(pl.Int64) for name in (columns.group, columns.compound))
+    packed = (group.to_numpy().astype(np.int64) << 32) + compound.to_numpy().astype(np.int64)
+    return frame.filter(np.isin(packed, keys))
 
 
-def _group_column(config: EvaluateConfig, fit: FitConfig) -> str:
-    if config.split_type == "compound":
-        return fit.compound_col
-    if config.split_type == "species":
-        return fit.group_column
-    return config.run_col or "run"
-
-
-def _places(column: pl.Series) -> tuple[list[str], IntArray]:
-    """Return groups in the order in which they come first, and the place of each row's."""
-    names = column.cast(pl.String)
-    groups = names.unique(maintain_order=True)
-    numbers = dict(zip(groups.to_list(), range(len(groups)), strict=True))
-    return groups.to_list(), names.replace_strict(numbers, return_dtype=pl.Int64).to_numpy()
-
-
-def each_cell(splits: Splits) -> Iterator[tuple[Cell, pl.DataFrame, pl.DataFrame]]:
-    """Yield cells with the rows that train and those that test."""
-    for cell in splits.cells:
-        yield cell, *splits.parts(cell)
+def _statistics(
+    part: pl.DataFrame, columns: Columns, fold: RunFold, features: FeatureMap
+) -> SufficientStatistics:
+    X = np.empty((part.height, len(columns.covariates)))
+    for place, name in enumerate(columns.covariates):
+        X[:, place] = part[name].cast(pl.Float64).to_numpy()
+    z = fold.regressors(X, features)
+    names = [f"z{j}" for j in range(z.shape[1])]
+    roles = {"group": columns.group, "compound": columns.compound, "y": columns.target}
+    if columns.parent is not None:
+        roles["parent"] = columns.parent
+    frame = part.select(pl.col(column).alias(role) for role, column in roles.items())
+    frame = pl.concat([frame, pl.DataFrame(z, schema=names)], how="horizontal")
+    return SufficientStatistics.from_frame(
+        frame,
+        covariates=names,
+        group="group",
+        compound="compound",
+        parent="parent" if columns.parent is not None else None,
+        target="y",
+    )

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from molpool_common import InputError
 from molpool_pipelines.retention import EvaluateConfig, FitConfig, evaluate, fit
-from molpool_pipelines.retention._held_out import Splits
+from molpool_pipelines.retention._splits import Splits
 from molpool_pipelines.tables import TableFiles
 from sklearn.linear_model import Ridge
 
