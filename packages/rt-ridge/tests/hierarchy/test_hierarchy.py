@@ -16,7 +16,7 @@ from rt_ridge._errors import RTRidgeError
 from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.posterior._artefact import ClassTables, DescriptorTables, pair_coefficients
 from rt_ridge.posterior._nodes import NodeTables
-from rt_ridge.selection._candidates import first_candidates, refined_candidates
+from rt_ridge.selection._candidates import first_candidates, other_priors, refined_candidates
 from rt_ridge.statistics._sufficient import GroupParents, SufficientStatistics
 from rt_ridge.tables._compounds import CompoundClasses, CompoundDescriptors
 
@@ -330,6 +330,7 @@ def test_every_candidate_of_a_structure_equals_dense_algebra():
     rows = Rows.random(4)
     stats = rows.statistics()
     first = first_candidates(stats, RidgeConfig())
+    first += [other for c in first for other in other_priors(c, stats)]
     candidates = first + [r for c in first for r in refined_candidates(c, stats)]
     assert len(candidates) > 40
     # Every third: neighbours differ by the intercept's prior or by one σ a group alone.
