@@ -663,3 +663,11 @@ def test_what_the_statistics_lack_is_named(config, message):
     stats = replace(Rows.random(0).statistics(), parents=None)
     with pytest.raises(RTRidgeError, match=message):
         Hierarchy(stats, RidgeConfig(**config))
+
+
+def test_the_spread_of_one_pair_is_not_looked_for():
+    rows = Rows.random(0, n_groups=1, n_compounds=1)
+    hierarchy = Hierarchy(rows.statistics(), RidgeConfig(lambda_slopes="estimate"))
+    assert hierarchy.layout.names == ("sigma", "tau_slope")
+    assert "there is one pair" in hierarchy.structure.notes[0]
+    assert Hierarchy(rows.statistics(), RidgeConfig(method="reml")).layout.names[1] == "tau_pair"
