@@ -248,7 +248,8 @@ class BatchReader:
         left = most
         for table, absent in self._tables():
             there = [name for name in self.numeric if name not in absent]
-            for chunk in table.chunks([*self.id_columns, *there, *self.extra], left):
+            chunks = table.chunks([*self.id_columns, *there, *self.extra], left)
+            for chunk in table.told(chunks, "Predicting"):
                 yield self._batch(chunk, absent)
                 if left is not None:
                     left -= chunk.frame.height

@@ -242,7 +242,8 @@ def _summed(
     if config.max_train_rows is None:
         return SufficientStatistics.from_parquet(table.files, read=config.read, **roles)
     # The rows of a trial fit into memory.
-    chunks = [chunk.frame for chunk in table.chunks(columns.names, config.max_train_rows)]
+    told = table.told(table.chunks(columns.names, config.max_train_rows), "Reading")
+    chunks = [chunk.frame for chunk in told]
     frame = pl.concat(chunks) if chunks else pl.DataFrame(schema=columns.names)
     return SufficientStatistics.from_frame(frame, **roles)
 
