@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from molpool_common import LABELS, METRICS, Interval, mean_label
-from molpool_pipelines.models import FAR, PredictedTable
+from molpool_pipelines.models import PredictedTable
 from molpool_pipelines.runs import MACRO, rejected_beside
 from molpool_pipelines.scores import (
     Comparison,
@@ -244,7 +244,7 @@ def show_prediction(done: PredictedTable, console: Console) -> None:
     if done.far:
         lines.append(
             f"{done.far} molecules are unlike every training molecule (Tanimoto similarity below "
-            f"{FAR:g}): trust their predictions less."
+            f"{done.far_below:g}): trust their predictions less."
         )
     for line in (*lines, f"Predictions: {done.path}"):
         console.print(line, highlight=False, markup=False)

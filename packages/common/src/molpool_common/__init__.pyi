@@ -56,6 +56,9 @@ from ._ids import IdColumn as IdColumn
 from ._ids import IdKind as IdKind
 from ._ids import Ids as Ids
 from ._ids import joint_ids as joint_ids
+from ._installation import Extra as Extra
+from ._installation import Installation as Installation
+from ._installation import describe_installation as describe_installation
 from ._lightning import EpochRecorder as EpochRecorder
 from ._lightning import EpochShuffle as EpochShuffle
 from ._lightning import KeepBestAndLast as KeepBestAndLast
@@ -87,6 +90,7 @@ from ._process import free_memory as free_memory
 from ._process import heed_ctrl_c as heed_ctrl_c
 from ._process import objects_kept as objects_kept
 from ._process import run_script as run_script
+from ._process import start_ticks as start_ticks
 from ._process import tune_process as tune_process
 from ._progress import showing as showing
 from ._progress import tell as tell
@@ -106,6 +110,11 @@ from ._report import Table as Table
 from ._report import Text as Text
 from ._report import Widget as Widget
 from ._report import render_report as render_report
+from ._scales import SCALE_WORDS as SCALE_WORDS
+from ._scales import from_scale as from_scale
+from ._scales import spread_from_scale as spread_from_scale
+from ._scales import to_scale as to_scale
+from ._secrets import without_secrets as without_secrets
 from ._standardize import Standardized as Standardized
 from ._standardize import standardize as standardize
 from ._torch_files import UnsafeFileError as UnsafeFileError
@@ -174,6 +183,13 @@ from .tables._reading import table_reading as table_reading
 from .tables._settings import MISSING as MISSING
 from .tables._settings import IdSpelling as IdSpelling
 from .tables._settings import ReadConfig as ReadConfig
+from .tables._settings import ScaleName as ScaleName
+from .tables._writing import OUTPUT_FORMATS as OUTPUT_FORMATS
+from .tables._writing import FrameWriter as FrameWriter
+from .tables._writing import check_output as check_output
 from .tables._writing import frames_written as frames_written
+from .tables._writing import metadata_beside as metadata_beside
+from .tables._writing import table_metadata as table_metadata
+from .tables._writing import write_table as write_table
 
 __version__: str

@@ -14,7 +14,16 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from molpool_common import FloatArray, MetricTable, RunFolder, listed, task_metrics, tell, told
+from molpool_common import (
+    FloatArray,
+    MetricTable,
+    RunFolder,
+    from_scale,
+    listed,
+    task_metrics,
+    tell,
+    told,
+)
 from rich.console import Console
 
 from molpool_pipelines.fitting._config import BaselineChoice
@@ -36,6 +45,7 @@ from molpool_pipelines.runs import (
     UPPER,
     BaselineSet,
     member_metrics,
+    write_predictions,
 )
 from molpool_pipelines.scores import (
     CompareConfig,
@@ -137,7 +147,10 @@ def with_baselines(
     n = len(rows.train)
     tables: dict[str, MetricTable] = {}
     predicted: dict[str, pl.DataFrame] = {}
-    exact = exact_labels(rows.tested.targets, rows.tested.censoring)
+    types = dict(zip(rows.tested.task_names, kinds, strict=True))
+    scales = rows.tested.of_scales
+    in_units = rows.tested.in_units()
+    exact = exact_labels(in_units.targets, in_units.censoring)
     for name in told(names, "Simple models", len(names), "models"):
         settings = MemberSettings(features.blocks, tuple(kinds), seed, find_limits=False)
         member = build_member(name, settings)
@@ -146,15 +159,17 @@ def with_baselines(
         # A molecule without features is predicted as the task's mean, not left out: baselines are
         # scored on the rows of the model.
         mean = np.where(np.isnan(mean), np.nanmean(rows.train.targets, axis=0), mean)
+        mean = from_scale(mean, scales)
         tables[name] = task_metrics(exact, mean, rows.tested.task_names, list(kinds))
         blend = Blend((name,), (member,), np.ones((1, len(kinds))), (True,))
-        saved = TabularModel(blend, rows.tested.task_names, tuple(kinds), features.signature)
+        saved = TabularModel(
+            blend, rows.tested.task_names, tuple(kinds), features.signature, scales=scales
+        )
         saved.save(run.path / BASELINE_MODELS / name)
         of_tested = _with_predictions(results.predictions, split, mean, rows.tested.task_names)
-        run.write_frame(f"{BASELINE_MODELS}/{name}/{PREDICTIONS}", of_tested)
+        write_predictions(run, of_tested, types, f"{BASELINE_MODELS}/{name}/{PREDICTIONS}")
         predicted[WORDS[name]] = of_tested
     own = results.predictions.filter(pl.col(SPLIT) == split)
-    types = dict(zip(rows.tested.task_names, kinds, strict=True))
     pairs = against_best(own, predicted, types, model)
     found = BaselineSet(
         trained_on=n,

@@ -14,7 +14,6 @@ from chemprop_multitask import (
     ChempropError,
     Ensemble,
     EpochRecord,
-    MoleculeData,
     NonFiniteLossError,
 )
 from molpool_common import FloatArray, IntArray, RunFolder, listed
@@ -222,12 +221,6 @@ class Fitting:
         files = [model]
         self._results = self._with_curve(self._with_baselines(evaluate(inputs, self._jobs)))
         write_rejected(run, inputs.rejected)
-        if inputs.unseen is not None:
-            mean, sd = ensemble.predict(MoleculeData(inputs.unseen.smiles, cache=inputs.graphs))
-            # The sample standard deviation of one model is undefined, not 0.
-            spread = sd if len(ensemble.members) > 1 else None
-            self._unseen = write_unseen(run, inputs.unseen, ensemble.task_names, mean, spread)
-            files += self._unseen
         if self._affinity is not None:
             files += [run.path / name for name in (AFFINITY, GROUPS)]
         facts = {
@@ -240,6 +233,11 @@ class Fitting:
         self._page = write_results(
             run, self._results, "chemprop", inputs.notes, facts, self._epochs
         )
+        if inputs.unseen is not None:
+            # As predict does, with what the run has just left.
+            level = self._results.level
+            self._unseen = write_unseen(run, self._config, inputs.unseen, level)
+            files += self._unseen
         self._track([*files, *([self._page] if self._page else [])])
 
     def _with_baselines(self, results: Results) -> Results:

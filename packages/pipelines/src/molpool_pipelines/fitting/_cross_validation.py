@@ -50,7 +50,6 @@ from molpool_pipelines.runs import (
     CELLS,
     FOLD_SCORES,
     MACRO,
-    PREDICTIONS,
     REPORT,
     SPLIT,
     SPLIT_FILE,
@@ -65,6 +64,8 @@ from molpool_pipelines.runs import (
     check_folder,
     open_folder,
     read_metrics,
+    read_run_predictions,
+    write_predictions,
 )
 from molpool_pipelines.runs import METRICS as METRICS_FILE
 from molpool_pipelines.tables import (
@@ -309,7 +310,7 @@ def _gather(run: RunFolder, cells: Sequence[Cell]) -> pl.DataFrame:
     """Write the test rows of all folds and their scores; return the scores, a row each."""
     frames, scores = [], []
     for cell in cells:
-        frame = pl.read_parquet(cell.path / PREDICTIONS).filter(pl.col(SPLIT) == "test")
+        frame = read_run_predictions(cell.path).filter(pl.col(SPLIT) == "test")
         # Of an ensemble's own folds, which are none of these.
         frame = frame.drop("fold", strict=False).with_columns(
             pl.lit(cell.repeat).cast(pl.Int64).alias("repeat"),
@@ -317,8 +318,9 @@ def _gather(run: RunFolder, cells: Sequence[Cell]) -> pl.DataFrame:
         )
         frames.append(frame)
         scores.append(_scores(cell))
-    run.write_frame(PREDICTIONS, pl.concat(frames, how="diagonal_relaxed"))
     found = pl.concat(scores)
+    types = dict(found.filter(pl.col("type") != "").select("task", "type").unique().rows())
+    write_predictions(run, pl.concat(frames, how="diagonal_relaxed"), types)
     run.write_text(FOLD_SCORES, found.write_csv())
     means = _means(found, sum(len(frame) for frame in frames))
     means = means.model_copy(update={"baselines": _baselines(cells, means)})

@@ -21,6 +21,7 @@ from molpool_pipelines.runs import (
     MetricValue,
     TaskMetrics,
     read_metrics,
+    read_run_predictions,
 )
 
 
@@ -49,10 +50,10 @@ def gathered_baselines(
     files = [path / BASELINE_MODELS / name / PREDICTIONS for name in names for path in first]
     pairs = []
     if all(file.is_file() for file in files):
-        own = pl.concat([_tested(path / PREDICTIONS) for path in first], how="diagonal_relaxed")
+        own = pl.concat([_tested(path) for path in first], how="diagonal_relaxed")
         others = {
             words.get(name, name): pl.concat(
-                [_tested(path / BASELINE_MODELS / name / PREDICTIONS) for path in first],
+                [_tested(path / BASELINE_MODELS / name) for path in first],
                 how="diagonal_relaxed",
             )
             for name in names
@@ -66,8 +67,8 @@ def gathered_baselines(
     )
 
 
-def _tested(file: Path) -> pl.DataFrame:
-    return pl.read_parquet(file).filter(pl.col(SPLIT) == "test")
+def _tested(folder: Path) -> pl.DataFrame:
+    return read_run_predictions(folder).filter(pl.col(SPLIT) == "test")
 
 
 def _mean(folds: Sequence[MemberMetrics]) -> MemberMetrics:

@@ -21,7 +21,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from molpool_pipelines.fitting._baselines import ReferenceRows, with_baselines
-from molpool_pipelines.fitting._blend_weights import blend_weights
 from molpool_pipelines.fitting._config import TrainTabularConfig, seconds_of
 from molpool_pipelines.fitting._inputs import Inputs, write_unseen
 from molpool_pipelines.fitting._intervals import distance_to
@@ -41,6 +40,7 @@ from molpool_pipelines.models import (
     MemberSettings,
     TabularModel,
     asks_sd,
+    blend_weights,
     build_member,
     mix,
     predict_member,
@@ -169,7 +169,14 @@ def _fit_and_write(
     ]
     with_sd = tuple(asks_sd(name, config.model) for name in found.names)
     blend = Blend(found.names, tuple(members), weights, with_sd)
-    model = TabularModel(blend, tasks, kinds, rows.features.signature, cache=config.data.cache_dir)
+    model = TabularModel(
+        blend,
+        tasks,
+        kinds,
+        rows.features.signature,
+        cache=config.data.cache_dir,
+        scales=rows.table.of_scales,
+    )
     parts = _of_training(rows, mean, sd, blend)
     if len(inputs.tables.test):
         parts.append(_of_test(rows, inputs, blend))
@@ -200,7 +207,7 @@ def _fit_and_write(
     for note in (*found.notes, *results.notes, *against_baselines(results)):
         console.print(note, highlight=False)
     if inputs.unseen is not None:
-        files = _write_unseen(run, inputs, model)
+        files = write_unseen(run, config, inputs.unseen, config.level)
         console.print(f"Predictions: {files[-1]}", highlight=False, soft_wrap=True)
     console.print(f"Model: {saved.parent}", highlight=False, soft_wrap=True)
     return page
@@ -221,12 +228,6 @@ def _refitted(
     mean, _ = replace(blend, members=members).predict(rows.of_test)
     # A task without a label among these rows is predicted as 0, which scores it as it deserves.
     return np.nan_to_num(mean)
-
-
-def _write_unseen(run: RunFolder, inputs: Inputs, model: TabularModel) -> list[Path]:
-    assert inputs.unseen is not None
-    found = model.predict(inputs.unseen.smiles, batch_size=1)
-    return write_unseen(run, inputs.unseen, model.task_names, found.mean, found.sd)
 
 
 def _limits(members: Sequence[MultitaskModel], labels: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -2,6 +2,8 @@ from ._columns import DRAW_WEIGHT as DRAW_WEIGHT
 from ._columns import EARLIER_SPLIT as EARLIER_SPLIT
 from ._columns import LOSS_WEIGHT as LOSS_WEIGHT
 from ._columns import LOWER as LOWER
+from ._columns import OUTSIDE as OUTSIDE
+from ._columns import OWN_COLUMNS as OWN_COLUMNS
 from ._columns import SIMILARITY as SIMILARITY
 from ._columns import SPLIT as SPLIT
 from ._columns import SPLITS as SPLITS
@@ -10,8 +12,6 @@ from ._columns import TIME as TIME
 from ._columns import UPPER as UPPER
 from ._columns import ColumnsConfig as ColumnsConfig
 from ._columns import SplitName as SplitName
-from ._columns import prediction_column as prediction_column
-from ._columns import read_run_predictions as read_run_predictions
 from ._columns import split_column as split_column
 from ._columns import truth_column as truth_column
 from ._columns import truth_column_of as truth_column_of
@@ -65,6 +65,16 @@ from ._metrics import member_metrics as member_metrics
 from ._metrics import read_metrics as read_metrics
 from ._metrics import reported_split as reported_split
 from ._metrics import scores_by_task as scores_by_task
+from ._prediction_files import EARLIER_PREDICTED as EARLIER_PREDICTED
+from ._prediction_files import MEASURED as MEASURED
+from ._prediction_files import about_tasks as about_tasks
+from ._prediction_files import as_file as as_file
+from ._prediction_files import described as described
+from ._prediction_files import file_columns as file_columns
+from ._prediction_files import in_memory as in_memory
+from ._prediction_files import read_run_predictions as read_run_predictions
+from ._prediction_files import types_of_file as types_of_file
+from ._prediction_files import write_predictions as write_predictions
 from ._rejected import REJECTED as REJECTED
 from ._rejected import read_rejected as read_rejected
 from ._rejected import rejected_beside as rejected_beside

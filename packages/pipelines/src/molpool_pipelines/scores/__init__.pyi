@@ -21,6 +21,7 @@ from ._predictions import TrainingMolecules as TrainingMolecules
 from ._predictions import training_molecules as training_molecules
 from ._reading import predictions_of as predictions_of
 from ._reading import read_predictions as read_predictions
+from ._reading import types_of_run as types_of_run
 from ._scores import Scores as Scores
 from ._scores import bounds_by_task as bounds_by_task
 from ._scores import score as score

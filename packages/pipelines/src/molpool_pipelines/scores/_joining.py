@@ -349,13 +349,15 @@ def _shared(
     frame: pl.DataFrame, truth: pl.DataFrame, named: ColumnsConfig, where: str
 ) -> list[str]:
     """Return the tasks that both tables have."""
-    predicted = [c.removesuffix(named.predicted) for c in frame.columns]
+    ended = _predicted(frame, named)
+    # Beside columns that say themselves predictions, others are what the user's table had.
+    predicted = ended or frame.columns
     other = {
         named.id, named.smiles, named.split, SPLIT, EARLIER_SPLIT, named.quality, named.repeat,
         named.fold, ROW,
     }  # fmt: skip
     # What ends as predictions do is a task, whatever it is called.
-    other -= set(_predicted(frame, named))
+    other -= set(ended)
     both = [t for t in dict.fromkeys(predicted) if t in truth.columns and t not in other]
     if not both:
         raise InputError(

@@ -23,16 +23,20 @@ from molpool_common import (
     number_column,
     read_table,
     require_columns,
+    table_metadata,
 )
 from numpy.typing import NDArray
 
 from molpool_pipelines.runs import (
+    EARLIER_PREDICTED,
     METRICS,
     PREDICTIONS,
     STRATUM,
     ColumnsConfig,
+    in_memory,
     read_metrics,
     truth_column_of,
+    types_of_file,
     with_split,
 )
 from molpool_pipelines.scores._config import Join
@@ -90,9 +94,15 @@ def read_predictions(
     """
     named = columns or ColumnsConfig()
     file, name = _located(Path(path))
-    frame = with_split(read_table(file, read), named.split)
+    said = table_metadata(file)
+    frame = read_table(file, read)
+    # Another ending than ours is another tool's, or one that the user knows.
+    if named.predicted == EARLIER_PREDICTED:
+        frame = in_memory(frame, said)
+    frame = with_split(frame, named.split)
     require_columns(frame, [named.id], key="columns.id", where=name)
-    known = dict(model_types if model_types is not None else types_of_run(Path(path)))
+    own = types_of_run(Path(path)) or types_of_file(said)
+    known = dict(own if model_types is None else model_types)
     joined = None
     if truth is not None:
         joined = Joining(named, join, on_bad_smiles, read).join(frame, name, Path(truth))

@@ -10,11 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from molpool_common import BoolArray, Float32Array, FloatArray, InputError, RunFolder, did_you_mean
+from molpool_common import (
+    BoolArray,
+    Float32Array,
+    FloatArray,
+    InputError,
+    RunFolder,
+    did_you_mean,
+    from_scale,
+)
 from molpool_common import console as new_console
 
 from molpool_pipelines.runs import BASELINES as BASELINE_FILE
-from molpool_pipelines.runs import read_baselines
+from molpool_pipelines.runs import PREDICTIONS, read_baselines, write_predictions
 from molpool_pipelines.studies._config import HPOError
 from molpool_pipelines.studies._kinds import FeatureRows, StudyKind, TabularStudy
 from molpool_pipelines.studies._outer_test import TestPredictions, with_predictions
@@ -320,8 +328,10 @@ def outer_baselines(
         If the rows are others, which would be a fault of ours.
     """
     tabular, outer = kind.tabular(), kind.outer()
+    scales = tabular.scales or ("none",) * len(kind.tasks)
+    labels = from_scale(outer.test.labels, scales)
     # The table was read anew: if it has changed since training, gains would be differences of rows.
-    if not np.array_equal(outer.test.labels, test.labels, equal_nan=True):
+    if not np.array_equal(labels, test.labels, equal_nan=True):
         raise HPOError("retrain: expected baselines to be tested on the same rows.")
     threads = os.cpu_count() or 1
     known = read_baselines(study)
@@ -343,11 +353,13 @@ def outer_baselines(
         )
         # Without a training label there is no prediction, and without a label here none is scored;
         # NaN would only stop the metrics.
-        contenders.append(Contender(name, np.nan_to_num(predictions), inner[name]))
+        in_units = np.nan_to_num(from_scale(predictions, scales))
+        contenders.append(Contender(name, in_units, inner[name]))
         folder = run.path / name.lower().replace(" ", "-")
         folder.mkdir(exist_ok=True)
         frame = with_predictions(test, kind.tasks, contenders[-1].predictions)
-        run.write_frame(f"{folder.name}/predictions.parquet", frame)
+        types = dict(zip(kind.tasks, tabular.task_types, strict=True))
+        write_predictions(run, frame, types, f"{folder.name}/{PREDICTIONS}")
     return contenders
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
-from molpool_common import METRICS, InputError
+from molpool_common import METRICS, OUTPUT_FORMATS, InputError
 from pydantic import TypeAdapter, ValidationError
 
 from molpool_pipelines.runs import MACRO
@@ -274,7 +274,7 @@ def load_comparison(path: str | Path) -> Comparison:
 def _located(path: Path) -> Path:
     if not path.is_dir():
         # Users know the table that they asked for by `output`.
-        return path.with_suffix(".json") if path.suffix == ".csv" else path
+        return path.with_suffix(".json") if path.suffix in OUTPUT_FORMATS else path
     found = [f for f in sorted(path.glob("*.json")) if _stored(f) is not None]
     if len(found) == 1:
         return found[0]
