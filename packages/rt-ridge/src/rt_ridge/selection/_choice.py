@@ -159,7 +159,7 @@ def choose(trials: Sequence[Trial], judge: Judge | None) -> Choice:
     weights = _stacked(errors, best_at, share)
     taken = np.flatnonzero(weights)
     return Choice(
-        tuple(trials[i] for i in taken),
+        tuple(trials[i] for i in taken.tolist()),
         weights[taken],
         FOLLOW[share],
         _measured(trials, errors, weights, best_at, share),
