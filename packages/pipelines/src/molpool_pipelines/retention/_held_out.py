@@ -24,7 +24,7 @@ from rt_ridge import (
 )
 
 from molpool_pipelines.retention._config import FitConfig
-from molpool_pipelines.tables import TableFiles
+from molpool_pipelines.retention._covariates import CentredFiles
 
 RUN = "__run"
 """Name of a row's run, or what stands for it."""
@@ -57,7 +57,7 @@ class RunTable:
     ordered: bool
 
     @classmethod
-    def read(cls, config: FitConfig, table: TableFiles, columns: Columns) -> RunTable | None:
+    def read(cls, config: FitConfig, table: CentredFiles, columns: Columns) -> RunTable | None:
         """Read the runs of a table; None where nothing tells them apart.
 
         Raises
@@ -107,7 +107,7 @@ class _Reader:
     covariates: tuple[str, ...]
 
     @classmethod
-    def of(cls, config: FitConfig, table: TableFiles, columns: Columns) -> _Reader | None:
+    def of(cls, config: FitConfig, table: CentredFiles, columns: Columns) -> _Reader | None:
         run, order = config.run_col, config.order_col
         # The default name need not be there.
         if run is not None and run not in table:
@@ -157,7 +157,7 @@ class _Reader:
 
 def read_held_out(
     config: FitConfig,
-    table: TableFiles,
+    table: CentredFiles,
     columns: Columns,
     stats: SufficientStatistics,
     features: FeatureMap,
