@@ -58,7 +58,7 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
         If tables or configuration are wrong.
     """
     training = read_training(config, progress) if training is None else training
-    known = {"descriptors": training.descriptors, "classes": training.classes}
+    known: dict[str, Any] = {"descriptors": training.descriptors, "classes": training.classes}
     # Estimators without compound effects do not take these arguments.
     known = {name: given for name, given in known.items() if given is not None}
 

@@ -85,7 +85,8 @@ class RunTable:
 
         def matrix(what: str) -> FloatArray:
             names = [f"{what} {name}" for name in columns.covariates]
-            return runs.select(names).to_numpy().reshape(runs.height, len(names))
+            values = runs.select(names).to_numpy().astype(np.float64)
+            return values.reshape(runs.height, len(names))
 
         place = {run: i for i, run in enumerate(runs[RUN].to_list())}
         mean = matrix("sum") / runs["rows"].to_numpy()[:, None]

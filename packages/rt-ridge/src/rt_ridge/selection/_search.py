@@ -114,9 +114,9 @@ class _Search:
         with matched_threads(hierarchy.system.arrangement.n_dense):
             scales, best = find_mode(hierarchy)
             trial = Trial.of(candidate, hierarchy, scales, best, self.judge)
-        finite = np.isfinite(trial.criterion)
-        if trial.scores is not None:
-            finite &= np.isfinite(trial.scores.log_density(self.judge.n if self.judge else 1)).all()
+        finite = bool(np.isfinite(trial.criterion))
+        if trial.scores is not None and self.judge is not None:
+            finite &= bool(np.isfinite(trial.scores.log_density(self.judge.n)).all())
         if not finite:
             raise RTRidgeError(f"structure: {candidate.name} has no finite score")
         return trial
