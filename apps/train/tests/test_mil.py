@@ -142,7 +142,7 @@ class TestFolder:
     def test_page_is_whole_and_says_what_is_rare(self, folder: Path) -> None:
         page = (folder / "report.html").read_text()
         assert page.rstrip().endswith("</html>")
-        for text in ("Rare tasks, drawn more often", "Learning curves", "top attention ="):
+        for text in ("Rare tasks, drawn more often", "Training", "top attention ="):
             assert text in page
         assert not re.search(r"(src|href)=.http", page)
 

@@ -23,6 +23,7 @@ from molpool_common._config import YamlDocument, read_yaml, validate_config, val
 from molpool_common._errors import USER_ERROR, InputError, did_you_mean, nearest
 from molpool_common._flags import Section, flag_names, flag_registry, list_flags, todays_flags
 from molpool_common._paths import expanded
+from molpool_common._progress import showing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +105,9 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
     the user's to mend and prints its message alone; any other keeps its traceback and gives 1.
     """
     try:
-        with _sigterm_as_interrupt(), _warnings_in_a_line(prog):
+        # On stderr: what a command prints may be read by another.
+        shown = showing(console(stderr=True))
+        with _sigterm_as_interrupt(), _warnings_in_a_line(prog), shown:
             return body() or 0
     except KeyboardInterrupt as interrupt:
         note = str(interrupt) or "Interrupted."

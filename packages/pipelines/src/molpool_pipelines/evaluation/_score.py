@@ -24,10 +24,11 @@ from molpool_common import (
 
 from molpool_pipelines.evaluation._test_data import predict_test_data
 from molpool_pipelines.fitting import rows_of_run
-from molpool_pipelines.reports import score_figures
+from molpool_pipelines.reports import score_figures, score_page
 from molpool_pipelines.runs import (
     CONFIG,
     METRICS,
+    REPORT,
     TABLE_ROWS,
     about_tasks,
     as_file,
@@ -102,6 +103,7 @@ def score_predictions(config: ScoreConfig, arguments: Sequence[str] = ()) -> tup
         write_table(output, table, metadata=said)
     for name, figure in score_figures(found, scores).items():
         run.write_file(name, partial(figure.savefig, format="png", dpi=160))
+    run.write_text(REPORT, score_page(found, scores))
     return scores, path
 
 

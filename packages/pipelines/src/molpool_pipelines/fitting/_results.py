@@ -32,8 +32,10 @@ from molpool_pipelines.runs import (
     LOWER,
     METRICS,
     REPORT,
+    SIMILARITY,
     SPLIT,
     SPLITS,
+    TIME,
     UPPER,
     Metrics,
     SplitMetrics,
@@ -43,7 +45,13 @@ from molpool_pipelines.runs import (
     truth_column,
     write_predictions,
 )
-from molpool_pipelines.scores import Resampling, predictions_of, score_tasks
+from molpool_pipelines.scores import (
+    Predictions,
+    Resampling,
+    bounds_by_task,
+    predictions_of,
+    score_tasks,
+)
 from molpool_pipelines.tables import TaskType
 
 SHOWN: Mapping[TaskType, tuple[str, ...]] = {
@@ -123,7 +131,8 @@ class Results:
         """
         # By way of the scoring command's own functions: an interval computed here would differ from
         # it in resamples or seed, and one run would show several.
-        intervals = self._intervals(name)
+        scored = self._scored(name)
+        intervals = self._intervals(scored)
         splits = {}
         for split, table in self.metrics.items():
             reported = split == self.reported
@@ -131,17 +140,23 @@ class Results:
             of = member_metrics(table, intervals if reported else None)
             members = [member_metrics(m) for m in self.by_member] if reported else []
             n = int((self.predictions[SPLIT] == split).sum())
-            more = self.more.get(split, {})
+            more = dict(self.more.get(split, {}))
+            if reported:
+                more["bounds"] = {t: b.to_dict() for t, b in bounds_by_task(scored).items()}
             splits[split] = SplitMetrics(**dict(of), n=n, members=members, **more)
         return Metrics(
             kind=kind, name=name, reported=self.reported, splits=splits, notes=list(notes)
         )
 
-    def _intervals(self, name: str) -> dict[tuple[str, str], Interval]:
-        """Return what `molpool-evaluate score` finds on the same rows, digit by digit."""
+    def _scored(self, name: str) -> Predictions:
+        """Return the rows that count, as `molpool-evaluate score` reads them."""
         found = predictions_of(self.predictions, name, task_types=self.task_types)
-        scored = score_tasks(found.of_split(self.reported), Resampling())
-        return {(s.task, s.metric): s.interval for s in scored if s.interval is not None}
+        return found.of_split(self.reported)
+
+    def _intervals(self, scored: Predictions) -> dict[tuple[str, str], Interval]:
+        """Return what `molpool-evaluate score` finds on the same rows, digit by digit."""
+        found = score_tasks(scored, Resampling())
+        return {(s.task, s.metric): s.interval for s in found if s.interval is not None}
 
 
 def _scale_notes(scales: Mapping[str, ScaleName]) -> list[str]:
@@ -193,7 +208,8 @@ def results_of(
     # With folds each member predicts other rows: their scores are not comparable.
     alone = reported[0].each if len(reported) == 1 and len(reported[0].each) > 1 else ()
     return Results(
-        # Diagonal: only test rows are called a class.
+        # Diagonal: only test rows are called a class, and only rows whose distance to training is
+        # known have a similarity.
         pl.concat([_frame(p, kinds, with_ends=with_ends) for p in parts], how="diagonal"),
         metrics,
         [task_metrics(reported[0].exact, one, tasks, list(kinds)) for one in alone],
@@ -205,16 +221,7 @@ def results_of(
 
 
 def _frame(part: PredictedRows, kinds: Sequence[TaskType], *, with_ends: bool) -> pl.DataFrame:
-    table = part.table
-    columns: list[pl.Series] = [
-        *table.origin.get_columns(),
-        pl.Series("SMILES", table.smiles),
-        pl.Series(SPLIT, [part.split] * len(table)),
-    ]
-    if table.quality is not None:
-        columns.append(pl.Series("quality", table.quality))
-    if part.with_folds:
-        columns.append(pl.Series("fold", [part.fold] * len(table), dtype=pl.Int64))
+    table, columns = part.table, _row_columns(part)
     for t, task in enumerate(table.task_names):
         columns.append(pl.Series(truth_column(task), table.targets[:, t]).fill_nan(None))
         if table.censoring is not None:
@@ -233,6 +240,26 @@ def _frame(part: PredictedRows, kinds: Sequence[TaskType], *, with_ends: bool) -
             for ending, ends in zip((LOWER, UPPER), part.ends or (nothing, nothing), strict=True):
                 columns.append(pl.Series(task + ending, ends[:, t]).fill_nan(None))
     return pl.DataFrame(columns)
+
+
+def _row_columns(part: PredictedRows) -> list[pl.Series]:
+    """Return what is known of the rows besides their tasks."""
+    table = part.table
+    columns: list[pl.Series] = [
+        *table.origin.get_columns(),
+        pl.Series("SMILES", table.smiles),
+        pl.Series(SPLIT, [part.split] * len(table)),
+    ]
+    if table.quality is not None:
+        columns.append(pl.Series("quality", table.quality))
+    if table.times is not None:
+        # As text: tables write dates and numbers in many ways.
+        columns.append(pl.Series(TIME, [None if t is None else str(t) for t in table.times]))
+    if part.distance is not None:
+        columns.append(pl.Series(SIMILARITY, 1 - part.distance))
+    if part.with_folds:
+        columns.append(pl.Series("fold", [part.fold] * len(table), dtype=pl.Int64))
+    return columns
 
 
 def shown_rows(table: MetricTable) -> tuple[list[str], list[list[Any]]]:
@@ -255,9 +282,11 @@ def mean_row(table: MetricTable, names: Sequence[str]) -> list[Any]:
 
 
 def against_baselines(results: Results) -> list[str]:
-    """Return what the reported split says of the model and the baselines beside it."""
-    found = results.more.get(results.reported, {}).get("baselines")
-    return [] if found is None else list(found.sentences)
+    """Return what the reported split says of the model, the baselines beside it and more data."""
+    more = results.more.get(results.reported, {})
+    found, answer = more.get("baselines"), more.get("more_data")
+    said = [] if found is None else list(found.sentences)
+    return [*said, answer] if answer else said
 
 
 def write_results(

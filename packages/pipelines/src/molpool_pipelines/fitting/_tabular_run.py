@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from molpool_pipelines.fitting._baselines import ReferenceRows, with_baselines
 from molpool_pipelines.fitting._config import TrainTabularConfig, seconds_of
 from molpool_pipelines.fitting._inputs import Inputs, write_unseen
 from molpool_pipelines.fitting._intervals import distance_to
+from molpool_pipelines.fitting._learning_curve import CurveRequest, with_learning_curve
 from molpool_pipelines.fitting._loop import interruptible, metric_table
 from molpool_pipelines.fitting._predicted import PredictedRows
 from molpool_pipelines.fitting._results import (
@@ -193,6 +195,9 @@ def _fit_and_write(
             seed=config.seed,
             cache=config.data.cache_dir,
         )
+    asked = CurveRequest(config.learning_curve, rows.table, config.seed)
+    refit = partial(_refitted, config, rows, kinds, blend)
+    results = with_learning_curve(results, asked, kinds, refit)
     write_rejected(run, inputs.rejected)
     saved = model.save(run.path / TABULAR_FOLDER)
     facts = _facts(config, found.names, rows, weights)
@@ -206,6 +211,23 @@ def _fit_and_write(
         console.print(f"Predictions: {files[-1]}", highlight=False, soft_wrap=True)
     console.print(f"Model: {saved.parent}", highlight=False, soft_wrap=True)
     return page
+
+
+def _refitted(
+    config: TrainTabularConfig,
+    rows: TrainingRows,
+    kinds: Sequence[Any],
+    blend: Blend,
+    part: IntArray,
+) -> FloatArray:
+    """Return what the blend says of the test rows when trained on some of its rows."""
+    members = tuple(
+        _fitted(name, rows.settings(config, kinds, name), rows.X[part], rows.table.take(part))
+        for name in blend.names
+    )
+    mean, _ = replace(blend, members=members).predict(rows.of_test)
+    # A task without a label among these rows is predicted as 0, which scores it as it deserves.
+    return np.nan_to_num(mean)
 
 
 def _limits(members: Sequence[MultitaskModel], labels: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -271,7 +293,12 @@ def _out_of_fold(
     start = perf_counter()
     names: list[MemberName] = []
     means, sds, notes = [], [], []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("Out of fold", total=len(config.model) * len(rows.folds))
         for name in config.model:

@@ -4,8 +4,11 @@ from ._columns import LOSS_WEIGHT as LOSS_WEIGHT
 from ._columns import LOWER as LOWER
 from ._columns import OUTSIDE as OUTSIDE
 from ._columns import OWN_COLUMNS as OWN_COLUMNS
+from ._columns import SIMILARITY as SIMILARITY
 from ._columns import SPLIT as SPLIT
 from ._columns import SPLITS as SPLITS
+from ._columns import STRATUM as STRATUM
+from ._columns import TIME as TIME
 from ._columns import UPPER as UPPER
 from ._columns import ColumnsConfig as ColumnsConfig
 from ._columns import SplitName as SplitName
@@ -51,6 +54,7 @@ from ._machine import check_accelerator as check_accelerator
 from ._metrics import MACRO as MACRO
 from ._metrics import SCHEMA_VERSION as SCHEMA_VERSION
 from ._metrics import BaselineSet as BaselineSet
+from ._metrics import LearningPoint as LearningPoint
 from ._metrics import MemberMetrics as MemberMetrics
 from ._metrics import Metrics as Metrics
 from ._metrics import MetricValue as MetricValue

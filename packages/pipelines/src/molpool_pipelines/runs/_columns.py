@@ -10,9 +10,9 @@ in ``TASK truth``. Folds and repeats are numbered from 0.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from molpool_common import ConfigModel
+from molpool_common import ConfigModel, short_flag
 from pydantic import Field
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ LOWER, UPPER = "_lower", "_upper"
 """Endings of the columns of a task's interval."""
 
 SPLIT = "split"
+TIME, SIMILARITY, STRATUM = "time", "similarity", "stratum"
+"""Columns of the rows of a run: when measured, how near to training, which series or project."""
+
 EARLIER_SPLIT = "side"
 """What the column of the split was called in 2026; folds were numbered from 1 beside it."""
 
@@ -34,7 +37,7 @@ OUTSIDE = "outside_domain"
 OWN_COLUMNS = frozenset(
     {
         *("id", "source", "row", "SMILES", SPLIT, EARLIER_SPLIT, "quality", "fold", "repeat"),
-        *("instances", "similarity", "nearest", OUTSIDE, "error"),
+        *("instances", "similarity", "nearest", OUTSIDE, "error", "time", "stratum"),
     }
 )
 """Columns of tables of predictions that are of no task."""
@@ -73,6 +76,16 @@ class ColumnsConfig(ConfigModel):
     upper: str = Field(UPPER, description="ending of its upper end")
     modifier: str = Field(" modifier", description="ending of a task's signs <, = and > of bounds")
     decision: str = Field(" decision", description="ending of a task's decisions at a threshold")
+    time: str = Field("time", description="when rows were measured, where that is known")
+    similarity: str = Field(
+        "similarity",
+        description="Tanimoto similarity to the nearest training molecule, where it is known",
+    )
+    strata: Annotated[list[str], short_flag("--strata-column")] = Field(
+        default_factory=list,
+        description="columns of series, projects or the like, each of whose values is scored by "
+        "itself; by default that of the run's strata_column",
+    )
     tasks: list[str] = Field(
         default_factory=list,
         description="tasks, each with a column of this name that holds the truth; by default all "

@@ -323,7 +323,8 @@ def _side_by_side(
     # A column called like a task holds its truth, unless it is one of ours that a task shares.
     truths = {t: truth_column(t) for t in tasks}
     rows = rows.drop([truths[t] for t in tasks if t not in bare], strict=False).rename(bare)
-    more = (*(f"{t}{named.modifier}" for t in tasks), named.quality, named.smiles, named.split)
+    own = (named.quality, named.smiles, named.split, named.time, *named.strata)
+    more = (*(f"{t}{named.modifier}" for t in tasks), *own)
     extra = [c for c in more if c in truth.columns and c not in tasks]
     # The truth's own quality and split count, since they belong to the labels that are scored.
     # Tasks without a truth are not scored.

@@ -1,4 +1,4 @@
-"""Gradient-boosted trees and a random forest beside a study: under its folds, on its outer test."""
+"""Simple models beside a study: under its folds, on its outer test."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ from molpool_pipelines.studies._trials import Direction, FoldResult, OnEpochEnd
 from molpool_pipelines.tables import TaskType
 
 LIGHTGBM, FOREST = "LightGBM", "random forest"
-BASELINES = (LIGHTGBM, FOREST)
+NEIGHBOURS, MEAN = "nearest neighbours", "task mean"
+BASELINES = (LIGHTGBM, FOREST, NEIGHBOURS, MEAN)
 """Names of the baselines."""
 
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
@@ -47,6 +48,8 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "reg_lambda": 1.0,
     },
     FOREST: {"n_estimators": 500, "max_features": "sqrt", "min_samples_leaf": 1},
+    NEIGHBOURS: {"n_neighbors": 5, "weights": "distance"},
+    MEAN: {},
 }
 """Settings that are used as they are: nothing of a baseline is tuned."""
 
@@ -67,7 +70,7 @@ def predict_tasks(
 
     Parameters
     ----------
-    name : {"LightGBM", "random forest"}
+    name : {"LightGBM", "random forest", "nearest neighbours", "task mean"}
         Which.
     train : FeatureRows
         Training rows.
@@ -111,9 +114,11 @@ def predict_tasks(
             continue
         # A forest of a single class has no column for the other, and trees of a constant target
         # have nothing to split.
-        if not columns.any() or (y == y[0]).all():
+        if name == MEAN or not columns.any() or (y == y[0]).all():
             predictions[:, t] = y.mean()
             continue
+        if name == NEIGHBOURS:
+            settings["n_neighbors"] = min(settings["n_neighbors"], len(y))
         model = _model(name, kind, settings, seed, threads)
         with warnings.catch_warnings():
             # Of LightGBM's wrapper: it names the columns of plain arrays itself.
@@ -142,6 +147,8 @@ def _model(name: str, kind: TaskType, settings: Mapping[str, Any], seed: int, th
         # deterministic needs force_col_wise: LightGBM otherwise picks by timing.
         fixed = {"deterministic": True, "force_col_wise": True, "verbosity": -1}
         return boosted(**settings, **fixed, random_state=seed, n_jobs=threads)
+    if name == NEIGHBOURS:
+        return _neighbours(kind, settings, threads)
     from sklearn import ensemble
 
     forest = (
@@ -150,6 +157,22 @@ def _model(name: str, kind: TaskType, settings: Mapping[str, Any], seed: int, th
         else ensemble.RandomForestRegressor
     )
     return forest(**settings, random_state=seed, n_jobs=threads)
+
+
+def _neighbours(kind: TaskType, settings: Mapping[str, Any], threads: int) -> Any:
+    from sklearn import neighbors
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    nearest = (
+        neighbors.KNeighborsClassifier
+        if kind == "classification"
+        else neighbors.KNeighborsRegressor
+    )
+    # Descriptors in units of their own would drown the counts.
+    scale = (SimpleImputer(keep_empty_features=True), StandardScaler())
+    return make_pipeline(*scale, nearest(**settings, n_jobs=threads))
 
 
 @dataclass(frozen=True)

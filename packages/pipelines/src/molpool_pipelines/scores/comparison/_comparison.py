@@ -13,6 +13,7 @@ from molpool_common import METRICS, OUTPUT_FORMATS, InputError
 from pydantic import TypeAdapter, ValidationError
 
 from molpool_pipelines.runs import MACRO
+from molpool_pipelines.scores.comparison._disagreements import Disagreement
 
 KIND = "molpool comparison"
 NOT_SIGNIFICANT = "not significant"
@@ -130,6 +131,8 @@ class Comparison:
         By task and metric.
     notes : tuple of str
         What a reader must know.
+    disagreements : tuple of Disagreement
+        Labels on which the models are furthest apart.
     """
 
     models: tuple[str, ...]
@@ -146,6 +149,7 @@ class Comparison:
     pairs: tuple[Pair, ...]
     checks: tuple[Checks, ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
+    disagreements: tuple[Disagreement, ...] = ()
 
     @property
     def places(self) -> list[tuple[str, str]]:
