@@ -52,7 +52,7 @@ def predict(good: Callable[..., object], tmp_path_factory: pytest.TempPathFactor
             *("--output", folder / "out.csv"),
         )
         found = pl.read_csv(folder / "out.csv")
-        return found.select("predicted", "sd", "lower_95", "upper_95").to_numpy()
+        return found.select("rt", "rt_sd", "rt_lower", "rt_upper").to_numpy()
 
     return predicted
 
