@@ -22,7 +22,7 @@ from chemprop_multitask._config import (
     ModelConfig,
 )
 from chemprop_multitask._errors import ChempropError
-from chemprop_multitask._losses import MultiTaskLoss
+from chemprop_multitask._losses import LOG_SCALE, MultiTaskLoss
 from chemprop_multitask._message_passing import FastBondMessagePassing
 from chemprop_multitask._network import AGGREGATION, MultiTaskMPNN
 from chemprop_multitask._tasks import TaskType
@@ -49,6 +49,7 @@ class SavedModel:
     task_types: tuple[TaskType, ...]
     network: MultiTaskMPNN
     serves: dict[str, int] | None = None
+    descriptors: dict[str, Any] | None = None
 
 
 def write_model(
@@ -59,18 +60,22 @@ def write_model(
     network: MultiTaskMPNN,
     *,
     serves: Mapping[str, int] | None = None,
+    descriptors: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model so that `chemprop predict` opens it."""
     ours = {"config": _plain(config), "task_types": list(task_types)}
     if serves is not None:
         ours["serves"] = dict(serves)
+    if descriptors is not None:
+        ours["descriptors"] = dict(descriptors)
     if network.units is not None:
         # As plain floats: Chemprop's transform, which stands in the state, is in single precision.
         ours["label_mean"], ours["label_scale"] = (part.tolist() for part in network.units)
     torch.save(
         {
             "hyper_parameters": network.hparams,
-            "state_dict": network.state_dict(),
+            # Chemprop's own losses have no learnt scale, and refuse a file with more than they have.
+            "state_dict": {k: v for k, v in network.state_dict().items() if LOG_SCALE not in k},
             "output_columns": list(task_names),
             _KEY: ours,
         },
@@ -84,8 +89,8 @@ def read_model(path: str | Path) -> SavedModel:
     Raises
     ------
     ChempropError
-        If the file is missing, damaged, of another program, or of a model that takes features
-        which this package does not compute.
+        If the file is missing, damaged, of another program, or of a model that takes other atom or
+        bond features.
     """
     content = read_torch_file(path, "model")
     missing = [key for key in ("hyper_parameters", "state_dict") if key not in content]
@@ -93,7 +98,7 @@ def read_model(path: str | Path) -> SavedModel:
         what = repr(missing[0]) if missing else "message passing"
         raise ChempropError(f"model: expected a Chemprop model; {path} has no {what}")
     hparams = content["hyper_parameters"]
-    _check_features(path, hparams, content["state_dict"])
+    _check_features(path, hparams)
     config, kinds = _ours(path, content) if _KEY in content else _foreign(path, hparams)
     own = {}
     if config.model.message_passing.fast:
@@ -106,8 +111,8 @@ def read_model(path: str | Path) -> SavedModel:
     own_part = content.get(_KEY, {})
     if "label_mean" in own_part:
         network.use_units(np.array(own_part["label_mean"]), np.array(own_part["label_scale"]))
-    serves = own_part.get("serves")
-    return SavedModel(config, tuple(names), kinds, network, serves)
+    serves, descriptors = own_part.get("serves"), own_part.get("descriptors")
+    return SavedModel(config, tuple(names), kinds, network, serves, descriptors)
 
 
 def model_files(path: str | Path) -> list[Path]:
@@ -229,7 +234,7 @@ def _architecture(hparams: Mapping[str, Any]) -> ModelConfig:
     )
 
 
-def _check_features(path: str | Path, hparams: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+def _check_features(path: str | Path, hparams: Mapping[str, Any]) -> None:
     mp = hparams["message_passing"]
     if not issubclass(mp["cls"], nn.BondMessagePassing):
         raise ChempropError(
@@ -241,10 +246,9 @@ def _check_features(path: str | Path, hparams: Mapping[str, Any], state: Mapping
             f"model: expected atom and bond features of the default featuriser, {ours[0]} and "
             f"{ours[1]} wide; {path} is of a featuriser with {mp['d_v']} and {mp['d_e']}"
         )
-    width = state["message_passing.W_o.weight"].shape[0]
-    if mp.get("d_vd") or hparams["predictor"]["input_dim"] != width:
+    if mp.get("d_vd"):
         raise ChempropError(
-            f"model: expected a model of molecules alone; {path} takes extra descriptors too"
+            f"model: expected a model of molecules; {path} takes descriptors of atoms too"
         )
 
 
