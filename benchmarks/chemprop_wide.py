@@ -20,8 +20,6 @@ from collections.abc import Callable
 from copy import deepcopy
 from statistics import median
 from time import perf_counter
-from typing import Any
-
 import numpy as np
 import polars as pl
 import torch
@@ -32,7 +30,6 @@ from chemprop_multitask import (
     ChempropConfig,
     ChempropModel,
     MoleculeData,
-    autocast,
     shuffled_batches,
 )
 from claims import Claim, settle
@@ -53,8 +50,8 @@ def main() -> int:
     for hidden, depth in WIDTHS:
         model = network(hidden, depth)
         steps = {
-            "ours": ours(model, smiles, labels, "32"),
-            "bfloat16": ours(model, smiles, labels, "bf16"),
+            "ours": ours(model, smiles, labels, False),
+            "bfloat16": ours(model, smiles, labels, True),
             "chemprop": theirs(model, smiles, labels),
         }
         seconds: dict[str, list[float]] = {name: [] for name in steps}
@@ -105,7 +102,7 @@ def network(hidden: int, depth: int) -> ChempropModel:
     )
 
 
-def ours(model: ChempropModel, smiles: list[str], labels: np.ndarray, precision: Any) -> Step:
+def ours(model: ChempropModel, smiles: list[str], labels: np.ndarray, bf16: bool) -> Step:
     own = deepcopy(model)
     data = MoleculeData(smiles, labels, task_names=TASKS)
     batch = next(iter(shuffled_batches(own, data, MOLECULES, seed=0)))
@@ -113,7 +110,7 @@ def ours(model: ChempropModel, smiles: list[str], labels: np.ndarray, precision:
 
     def step() -> float:
         optimizer.zero_grad()
-        with autocast(precision):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             loss = own.module.training_step(batch, 0)
         loss.backward()
         optimizer.step()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from chemprop_multitask._losses import LOG_SCALE, MultiTaskLoss
 from chemprop_multitask._message_passing import FastBondMessagePassing
 from chemprop_multitask._network import AGGREGATION, MultiTaskMPNN
 from chemprop_multitask._tasks import TaskType
+
+ConfigT = TypeVar("ConfigT", bound=ChempropConfig)
 
 _KEY = "chemprop_multitask"
 _PREFIX = "message_passing."
@@ -210,9 +212,6 @@ def _foreign(
 def _architecture(hparams: Mapping[str, Any]) -> ModelConfig:
     mp, agg, ffn = (hparams[part] for part in ("message_passing", "agg", "predictor"))
     names = {cls: name for name, cls in AGGREGATION.items()}
-    activation = mp["activation"]
-    if isinstance(activation, torch.nn.Module):  # as Chemprop's command has it
-        activation = type(activation).__name__
     widths = ffn["hidden_dim"]  # one, or one per layer
     if not isinstance(widths, int) and len(set(widths)) == 1:
         ffn = {**ffn, "n_layers": len(widths), "hidden_dim": widths[0]}
@@ -220,7 +219,7 @@ def _architecture(hparams: Mapping[str, Any]) -> ModelConfig:
         depth=mp["depth"],
         hidden_size=mp["d_h"],
         dropout=mp["dropout"],
-        activation=str(activation).lower(),
+        activation=_activation(mp["activation"]),
         bias=mp["bias"],
         undirected=mp["undirected"],
     )
@@ -250,6 +249,47 @@ def _check_features(path: str | Path, hparams: Mapping[str, Any]) -> None:
         raise ChempropError(
             f"model: expected a model of molecules; {path} takes descriptors of atoms too"
         )
+
+
+def as_foundation(config: ConfigT) -> ConfigT:
+    """Return a configuration with the message passing of the foundation that it names.
+
+    Only where `model.message_passing` is left at its defaults: what a user gives is checked against
+    the file when its weights are read.
+
+    Raises
+    ------
+    ChempropError
+        If the file is missing or damaged.
+    """
+    model = config.model
+    mp = model.message_passing
+    if model.from_foundation is None or mp != type(mp)():
+        return config
+    content = read_torch_file(model.from_foundation, "model.from_foundation")
+    hparams = content.get("hyper_parameters")
+    if not isinstance(hparams, Mapping):
+        return config
+    block = hparams.get("message_passing", hparams)  # of a model, or of an encoder alone
+    if not isinstance(block, Mapping) or not {"d_h", "depth"} <= block.keys():
+        return config
+    found = {
+        "hidden_size": block["d_h"],
+        "depth": block["depth"],
+        "bias": block.get("bias", mp.bias),
+        "undirected": block.get("undirected", mp.undirected),
+    }
+    if "activation" in block:
+        found["activation"] = _activation(block["activation"])
+    update = {"message_passing": mp.model_copy(update=found)}
+    return config.model_copy(update={"model": model.model_copy(update=update)})
+
+
+def _activation(activation: Any) -> str:
+    # Chemprop's command keeps a module or a member of its enumeration, its library a name.
+    if isinstance(activation, torch.nn.Module):
+        activation = type(activation).__name__
+    return str(activation).rpartition(".")[2].lower()
 
 
 def use_foundation(message_passing: Module, config: ModelConfig) -> None:

@@ -11,6 +11,7 @@ Activation = Literal["relu", "leakyrelu", "prelu", "tanh", "elu"]
 AggregationName = Literal["mean", "sum", "norm"]
 LossName = Literal["auto", "mse", "mae", "huber", "bce", "focal"]
 LossAverage = Literal["task", "cell", "uncertainty"]
+Precision = Literal["32", "bf16"]
 BestEpoch = Literal["model", "task"]
 Sharing = Literal["heads", "separate"]
 TaskWeight = Annotated[float, Field(ge=0)]
@@ -89,7 +90,8 @@ class TrainingConfig(ConfigModel):
     task_weights: dict[str, TaskWeight] | None = Field(
         None, description="factor of a task's loss, by task name; 1 where not given"
     )
-    best_epoch: BestEpoch = Field(
+    best_epoch: Precision = Literal["32", "bf16"]
+BestEpoch = Field(
         "model",
         description="which epoch's weights are kept where there are validation rows: model: those "
         "of the least loss; task: for each task those of its own least loss, a model for each",
@@ -110,6 +112,11 @@ class TrainingConfig(ConfigModel):
     gradient_clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
     checkpoint_every_steps: int | None = Field(
         200, ge=1, description="steps between checkpoints within an epoch; None: only at its end"
+    )
+    precision: Precision = Field(
+        "32",
+        description="of products and activations in training: bf16 is quicker where the processor "
+        "has it; weights, their steps and predictions stay in single precision",
     )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = Field(
         "auto", description="where to train; gpu: CUDA or MPS, auto: the same where there is one"

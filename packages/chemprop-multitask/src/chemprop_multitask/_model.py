@@ -21,6 +21,7 @@ from torch.utils.data import Sampler
 
 from chemprop_multitask._batches import BatchLoader, ChempropShuffle
 from chemprop_multitask._checkpoint import (
+    as_foundation,
     check_resumable,
     model_files,
     read_model,
@@ -138,6 +139,7 @@ class ChempropModel:
             not one of this architecture.
         """
         kinds = resolve_task_types(task_names, task_type if task_types is None else task_types)
+        config = as_foundation(config)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module = build_network(config, task_names, kinds, n_descriptors)
@@ -235,6 +237,7 @@ class ChempropModel:
                 checkpoint_dir=None if folder is None else Path(folder),
                 callbacks=[*callbacks, *([self._best] if self._best else [])],
                 resume_from=resume,
+                precision="bf16-mixed" if self.config.training.precision == "bf16" else "32-true",
                 # Chemprop keeps classes among its hyperparameters.
                 weights_only=False,
             )
@@ -456,7 +459,9 @@ def training_seconds(model: ChempropModel, train: MoleculeData, *, n_steps: int 
     with fast_matmul(), torch.random.fork_rng(devices=[]):
         for step in range(n_steps + 1):
             batch = batches[step % len(batches)]
-            model.module.training_step(batch, step).backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=training.precision == "bf16"):
+                loss = model.module.training_step(batch, step)
+            loss.backward()
             rows += len(batch.bmg)
             if step == 0:  # the first sets up what the others find
                 rows, start = 0, perf_counter()

@@ -312,7 +312,7 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
     ) -> Tensor:
         """Return the predictor's outputs [B, T] as they are trained: scaled values, logits."""
         outputs: Tensor = self.predictor.ffn(self.fingerprint(bmg, V_d, X_d))
-        return outputs
+        return outputs.float()  # losses are summed in single precision, whatever was multiplied
 
     def in_units(self, preds: Tensor) -> Tensor:
         """Return scaled values in the unit of the training labels, logits as probabilities.
