@@ -20,6 +20,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from statistics import median
 from time import perf_counter
+
 import numpy as np
 import polars as pl
 import torch

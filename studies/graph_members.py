@@ -25,8 +25,13 @@ import torch
 from chemprop_multitask import ChempropConfig
 from molecule_features import featurize
 from molpool_common import FloatArray
-from molpool_pipelines.models import MemberSettings, Molecules, build_member
-from molpool_pipelines.models import fit_member, predict_member
+from molpool_pipelines.models import (
+    MemberSettings,
+    Molecules,
+    build_member,
+    fit_member,
+    predict_member,
+)
 from study_results import table
 from tabular_study import expansion, rae
 
@@ -119,8 +124,7 @@ def changes(truth: FloatArray, base: FloatArray, mixed: FloatArray) -> list[str]
     drawn = np.array(gains)
     fall = rae(truth, base) - rae(truth, mixed)
     shown = [
-        "" if not f else f"{f:+.3f} ± {s:.3f}"
-        for f, s in zip(fall, drawn.std(axis=0), strict=True)
+        "" if not f else f"{f:+.3f} ± {s:.3f}" for f, s in zip(fall, drawn.std(axis=0), strict=True)
     ]
     return [*shown, f"{fall.mean():+.3f} ± {drawn.mean(axis=1).std():.3f}"]
 

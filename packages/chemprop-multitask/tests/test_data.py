@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
 from chemprop_multitask import ChempropError, MoleculeData, censoring_from_signs
-from chemprop_multitask._data import check_labels, label_scale
+from chemprop_multitask._data import Scaling, check_labels, label_scale
 from rdkit import Chem
 
 

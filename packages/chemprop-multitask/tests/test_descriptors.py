@@ -146,9 +146,9 @@ def test_a_loaded_model_knows_its_descriptors_and_their_scale(
 def test_descriptors_that_do_not_fit_are_named(
     smiles: list[str], data: MoleculeData, described: MoleculeData, settings: Any
 ) -> None:
-    with pytest.raises(ChempropError, match="expected 5 of each molecule.* found none"):
+    with pytest.raises(ChempropError, match=r"expected 5 of each molecule.* found none"):
         model_of(settings).fit(data)
-    with pytest.raises(ChempropError, match="expected none of each molecule.* found 5"):
+    with pytest.raises(ChempropError, match=r"expected none of each molecule.* found 5"):
         ChempropModel.from_config(settings(), task_names=TASKS).predict(described)
     with pytest.raises(ChempropError, match=r"a row for each of 32 molecules.*\(31, 5\)"):
         MoleculeData(smiles, descriptors=np.zeros((31, 5)))

@@ -76,7 +76,7 @@ def write_model(
     torch.save(
         {
             "hyper_parameters": network.hparams,
-            # Chemprop's own losses have no learnt scale, and refuse a file with more than they have.
+            # Chemprop's own losses have no learnt scale, and its reader refuses what is too much.
             "state_dict": {k: v for k, v in network.state_dict().items() if LOG_SCALE not in k},
             "output_columns": list(task_names),
             _KEY: ours,

@@ -90,8 +90,7 @@ class TrainingConfig(ConfigModel):
     task_weights: dict[str, TaskWeight] | None = Field(
         None, description="factor of a task's loss, by task name; 1 where not given"
     )
-    best_epoch: Precision = Literal["32", "bf16"]
-BestEpoch = Field(
+    best_epoch: BestEpoch = Field(
         "model",
         description="which epoch's weights are kept where there are validation rows: model: those "
         "of the least loss; task: for each task those of its own least loss, a model for each",

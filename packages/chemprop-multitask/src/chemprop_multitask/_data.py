@@ -206,9 +206,7 @@ def _checked_targets(
     return array
 
 
-def _checked_descriptors(
-    descriptors: NDArray[np.floating] | None, n: int
-) -> Float32Array | None:
+def _checked_descriptors(descriptors: NDArray[np.floating] | None, n: int) -> Float32Array | None:
     if descriptors is None:
         return None
     array = np.asarray(descriptors, dtype=np.float32)

@@ -208,7 +208,7 @@ class ChempropModel:
         ------
         ChempropError
             If the data's tasks or descriptors are not the model's, a task has no training label, a
-            loss is not finite (names epoch, rows and tasks), or the checkpoint is not one of this model.
+            loss is not finite (names epoch, rows and tasks), or the checkpoint is of another model.
         """
         check_labels(train, self.task_names, self.task_types)
         if val is not None:
@@ -226,9 +226,7 @@ class ChempropModel:
         with torch.random.fork_rng():
             checkpoints = fit_module(
                 self.module,
-                self._loader(
-                    train.scaled(scaling), sampler or ChempropShuffle(len(train), seed)
-                ),
+                self._loader(train.scaled(scaling), sampler or ChempropShuffle(len(train), seed)),
                 self._loader(val.scaled(scaling)) if val is not None else None,
                 self.config.training,
                 monitor=MONITOR,
@@ -452,9 +450,7 @@ def training_seconds(model: ChempropModel, train: MoleculeData, *, n_steps: int 
         Steps that are timed, after one that is not.
     """
     training = model.config.training
-    batches = list(
-        islice(shuffled_batches(model, train, training.batch_size, seed=0), n_steps + 1)
-    )
+    batches = list(islice(shuffled_batches(model, train, training.batch_size, seed=0), n_steps + 1))
     rows, start = 0, perf_counter()
     with fast_matmul(), torch.random.fork_rng(devices=[]):
         for step in range(n_steps + 1):

@@ -69,7 +69,6 @@ class TrainChempropConfig(BaselineConfig, RunConfig, TableConfig, SharedChemprop
     joint_sampling: JointSamplingConfig = Field(default_factory=JointSamplingConfig)
     task_affinity: TaskAffinityConfig = Field(default_factory=TaskAffinityConfig)
 
-
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if self.descriptors_path is None:

@@ -68,7 +68,9 @@ def check_served(groups: Groups | None, models: Sequence[str], task_names: Seque
         If a task would have no model.
     """
     served = {name for group in groups or [tuple(task_names)] for name in group}
-    if (left := [name for name in task_names if name not in served]) and set(models) == {"chemprop"}:
+    if (left := [name for name in task_names if name not in served]) and set(models) == {
+        "chemprop"
+    }:
         raise InputError(
             KEY,
             expected="all tasks, as no other model predicts them",

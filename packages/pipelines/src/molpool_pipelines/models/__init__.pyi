@@ -3,6 +3,7 @@ from ._config import LEVEL as LEVEL
 from ._config import ApplicabilityConfig as ApplicabilityConfig
 from ._config import PredictConfig as PredictConfig
 from ._descriptors import Descriptors as Descriptors
+from ._descriptors import named_features as named_features
 from ._descriptors import read_descriptors as read_descriptors
 from ._files import run_section as run_section
 from ._graph_networks import GraphNetworks as GraphNetworks

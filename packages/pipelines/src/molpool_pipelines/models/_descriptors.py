@@ -111,3 +111,26 @@ def stored_descriptors(
 
     found = featurize(smiles, signature["features"], cache=cache, stored=signature)
     return found.values, np.isnan(found.values).all(axis=1), found.reasons
+
+
+def named_features(
+    smiles: Sequence[str], features: str, cache: str = "auto"
+) -> tuple[Float32Array, tuple[str, ...], list[str]]:
+    """Return features [N, F] of molecules, their names, and why a molecule has none at all.
+
+    What models over bags take as 2D features (`mil_attn.Describe2D`).
+
+    Raises
+    ------
+    FeatureError
+        If there is no such featuriser.
+    """
+    from molecule_features import featurize
+
+    found = featurize(smiles, features, cache=cache)
+    gone = np.isnan(found.values).all(axis=1)
+    reasons = [
+        (reason or "no features") if lost else ""
+        for reason, lost in zip(found.reasons, gone, strict=True)
+    ]
+    return found.values, found.names, reasons

@@ -174,7 +174,9 @@ class GraphNetworks:
             self.config, self.task_names, self.task_types, group, seed=seed, n_descriptors=width
         )
         # Columns count among the tasks that any network predicts, as `SeparateModels` has them.
-        model.serves = {name: self.columns_.index(t) for name, t in zip(names, columns, strict=True)}
+        model.serves = {
+            name: self.columns_.index(t) for name, t in zip(names, columns, strict=True)
+        }
         return model, data
 
     def expected_seconds(

@@ -197,9 +197,7 @@ class _Fold:
     def data(self, table: MoleculeTable, weights: RowWeights | None = None) -> MoleculeData:
         """Return a table's molecules as networks take them."""
         extra = None if self.descriptors is None else self.descriptors.of(table)
-        return MoleculeData.from_table(
-            table, weights=weights, descriptors=extra, cache=self.graphs
-        )
+        return MoleculeData.from_table(table, weights=weights, descriptors=extra, cache=self.graphs)
 
 
 class _Run:
