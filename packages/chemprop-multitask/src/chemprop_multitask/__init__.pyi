@@ -1,5 +1,6 @@
 from ._batches import BatchLoader as BatchLoader
 from ._config import AggregationName as AggregationName
+from ._config import BestEpoch as BestEpoch
 from ._config import ChempropConfig as ChempropConfig
 from ._config import EnsembleConfig as EnsembleConfig
 from ._config import EnsembleSection as EnsembleSection

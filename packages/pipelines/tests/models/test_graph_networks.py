@@ -84,6 +84,20 @@ def test_features_reach_the_head_where_they_are_asked_for():
     assert not np.allclose(one[:, 0], other[:, 0])
 
 
+def test_held_out_molecules_choose_the_epochs_of_each_task():
+    made = GraphNetworks(
+        config(epochs=6, best_epoch="task", patience=None),
+        TASKS,
+        KINDS,
+        [("length", "twice"), ("chlorine",)],
+        val_share=0.25,
+        cache="none",
+    ).fit(SMILES, labels())
+    served = [name for part in made.ensemble_.members[0].parts for name in part.serves]
+    assert sorted(served) == ["chlorine", "length", "twice"]
+    assert np.isfinite(made.predict(SMILES)[0][:, :3]).all()
+
+
 def test_what_they_will_take_grows_with_the_epochs():
     short, long = (
         GraphNetworks(config(epochs=epochs), TASKS, KINDS, [TASKS], cache="none")

@@ -6,6 +6,7 @@ import re
 from typing import Annotated, ClassVar, Literal, Self
 
 from chemprop_multitask import (
+    BestEpoch,
     ChempropConfig,
     FFNConfig,
     LossName,
@@ -136,6 +137,11 @@ class NetworksTrainingConfig(TrainingConfig):
 
     epochs: int = Field(26, ge=1, description="epochs to train")
     loss: LossName = Field("mae", description="of regression tasks, scaled per task")
+    best_epoch: BestEpoch = Field(
+        "task",
+        description="which epoch's weights are kept where val_share is above 0: model: those of the "
+        "least loss; task: for each task those of its own least loss",
+    )
 
 
 class ChempropMemberConfig(ConfigModel):
@@ -151,6 +157,13 @@ class ChempropMemberConfig(ConfigModel):
         "as the tasks' gradients agree in a short training",
     )
     networks: int = Field(1, ge=1, description="networks for each group, whose mean predicts")
+    val_share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the training molecules by which the best epochs are chosen; 0: all "
+        "train, to the last epoch",
+    )
     with_features: bool = Field(
         False, description="whether the head takes the features beside the learned fingerprint"
     )

@@ -148,6 +148,7 @@ class TrainingRows:
                 "config": config.chemprop.network,
                 "groups": self.groups,
                 "n_networks": config.chemprop.networks,
+                "val_share": config.chemprop.val_share,
                 "with_features": config.chemprop.with_features,
                 "cache": config.data.cache_dir,
             }

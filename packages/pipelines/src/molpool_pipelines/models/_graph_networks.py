@@ -25,6 +25,7 @@ from molpool_common import (
     Float32Array,
     FloatArray,
     InputError,
+    IntArray,
     SignArray,
     TaskType,
     cache_folder,
@@ -53,6 +54,9 @@ class GraphNetworks:
         The tasks of each network; a task stands in one at most.
     n_networks : int
         Networks for each group, which differ by seed and whose mean predicts.
+    val_share : float
+        Share of the molecules by which the best epochs are chosen, as ``training.best_epoch`` has
+        it; 0: all train, to the last epoch.
     with_features : bool
         Whether the head takes the molecules' features beside the learned fingerprint.
     find_limits : bool
@@ -71,6 +75,7 @@ class GraphNetworks:
         groups: Sequence[Sequence[str]],
         *,
         n_networks: int = 1,
+        val_share: float = 0.0,
         with_features: bool = False,
         find_limits: bool = True,
         seed: int = 0,
@@ -81,6 +86,7 @@ class GraphNetworks:
         self.task_types = tuple(task_types)
         self.groups = [tuple(group) for group in groups]
         self.n_networks = n_networks
+        self.val_share = val_share
         self.with_features = with_features
         self._find_limits = find_limits
         self._seed = seed
@@ -118,10 +124,13 @@ class GraphNetworks:
         labels = self._learnt(y, censoring)
         parts: dict[int, list[ChempropModel]] = {}
         for number, group, seed in self._plan():
-            model, data = self._network(group, seed, labels, smiles, features)
+            rows, val_rows = self._rows(group, labels, smiles)
+            data = self._data(group, rows, labels, smiles, features)
+            val = self._data(group, val_rows, labels, smiles, features) if len(val_rows) else None
+            model = self._network(group, seed, data)
             named = f"{group.number + 1} of {len(self.groups)}"
-            model.fit(data, on_epoch=_telling(report, named, model.config), seed=seed)
-            parts.setdefault(number, []).append(model)
+            model.fit(data, val, on_epoch=_telling(report, named, model.config), seed=seed)
+            parts.setdefault(number, []).extend(model.by_task())
         self.ensemble_ = _ensemble(list(parts.values()))
         return self
 
@@ -148,36 +157,53 @@ class GraphNetworks:
                 if columns:
                     yield plan.number, TaskGroup(g, columns, columns), plan.seed
 
-    def _network(
+    def _rows(
+        self, group: TaskGroup, labels: Labels, smiles: Sequence[str]
+    ) -> tuple[IntArray, IntArray]:
+        """Return the rows with a label of a group that train its network, and that validate."""
+        present = labels.present[:, list(group.columns)]
+        rows = np.flatnonzero(present.any(axis=1))
+        texts = sorted({smiles[row] for row in rows})
+        # Of the run's seed alone: networks of one group differ by their weights, not their rows.
+        drawn = np.random.default_rng(self._seed).permutation(len(texts))
+        held_out = {texts[i] for i in drawn[: round(self.val_share * len(texts))]}
+        of_val = np.array([smiles[row] in held_out for row in rows], dtype=bool)
+        if not present[rows[~of_val]].any(axis=0).all():
+            of_val[:] = False  # a task would lose all it has
+        return rows[~of_val], rows[of_val]
+
+    def _data(
         self,
         group: TaskGroup,
-        seed: int,
+        rows: IntArray,
         labels: Labels,
         smiles: Sequence[str],
         features: Float32Array | None,
-    ) -> tuple[ChempropModel, MoleculeData]:
-        """Return the untrained network of a group, and the rows that have one of its labels."""
-        columns = list(group.columns)
-        rows = np.flatnonzero(labels.present[:, columns].any(axis=1))
-        taken = features[rows] if self.with_features and features is not None else None
-        names = [self.task_names[t] for t in columns]
-        data = MoleculeData(
+    ) -> MoleculeData:
+        """Return rows with their labels of a group."""
+        cells = np.ix_(rows, list(group.columns))
+        return MoleculeData(
             [smiles[row] for row in rows],
-            labels.values[np.ix_(rows, columns)],
-            task_names=names,
-            censoring=labels.signs[np.ix_(rows, columns)],
-            descriptors=taken,
+            labels.values[cells],
+            task_names=group.names(self.task_names),
+            censoring=labels.signs[cells],
+            descriptors=features[rows] if self.with_features and features is not None else None,
             cache=self._store,
         )
-        width = 0 if taken is None else taken.shape[1]
+
+    def _network(self, group: TaskGroup, seed: int, data: MoleculeData) -> ChempropModel:
+        """Return the untrained network of a group."""
         model = build_model(
-            self.config, self.task_names, self.task_types, group, seed=seed, n_descriptors=width
+            self.config,
+            self.task_names,
+            self.task_types,
+            group,
+            seed=seed,
+            n_descriptors=data.n_descriptors,
         )
         # Columns count among the tasks that any network predicts, as `SeparateModels` has them.
-        model.serves = {
-            name: self.columns_.index(t) for name, t in zip(names, columns, strict=True)
-        }
-        return model, data
+        model.serves = {self.task_names[t]: self.columns_.index(t) for t in group.columns}
+        return model
 
     def expected_seconds(
         self,
@@ -189,10 +215,12 @@ class GraphNetworks:
     ) -> float:
         """Return the seconds that `fit` would take, told from a few steps of each network."""
         labels = self._learnt(y, censoring)
-        return sum(
-            training_seconds(*self._network(group, seed, labels, smiles, features))
-            for _, group, seed in self._plan()
-        )
+        seconds = 0.0
+        for _, group, seed in self._plan():
+            rows, _ = self._rows(group, labels, smiles)
+            data = self._data(group, rows, labels, smiles, features)
+            seconds += training_seconds(self._network(group, seed, data), data)
+        return seconds
 
     def predict(
         self, smiles: Sequence[str], features: Float32Array | None = None
