@@ -284,7 +284,8 @@ class Ensemble:
                 config, task_names=task_names, task_types=kinds, seed=plan.seed
             )
             member.fit(train, val, seed=plan.seed, on_epoch=_numbered(on_epoch, plan.number))
-            members.append(member)
+            parts = member.by_task()
+            members.append(member if len(parts) == 1 else SeparateModels(parts))
         return cls(members)
 
     def predict(

@@ -139,8 +139,8 @@ class NetworksTrainingConfig(TrainingConfig):
     loss: LossName = Field("mae", description="of regression tasks, scaled per task")
     best_epoch: BestEpoch = Field(
         "task",
-        description="which epoch's weights are kept where val_share is above 0: model: those of the "
-        "least loss; task: for each task those of its own least loss",
+        description="which epoch's weights are kept where val_share is above 0: model: those of "
+        "the least loss; task: for each task those of its own least loss",
     )
 
 

@@ -230,7 +230,8 @@ class _Run:
         # Weights change the data, all else of a fold is shared between trials.
         if sampling.weights is not None:
             train = fold.data(fold.tables.train, sampling.weights)
-        records = self._model(None).fit(
+        model = self._model(None)
+        records = model.fit(
             train,
             fold.val,
             sampler=sampling.sampler,
@@ -238,8 +239,11 @@ class _Run:
             on_epoch=on_epoch,
             seed=self._seed,
         )
-        best = _best(records)
-        return self._result(scores[best], [best], len(records))
+        best, parts = _best(records), model.by_task()
+        of_best = scores[best]
+        if len(parts) > 1:  # no single epoch is what a run would keep
+            of_best = self._scorer(SeparateModels(parts).predict(fold.val))
+        return self._result(of_best, [best], len(records))
 
     def of_groups(self, groups: list[TaskGroup], on_epoch_end: OnEpochEnd) -> FoldResult:
         """Train a model of each group; there is a score once all are trained."""
@@ -247,7 +251,7 @@ class _Run:
         for group in groups:
             model = self._model(group)
             records = self._fit_part(model, group)
-            parts.append(model)
+            parts += model.by_task()
             best.append(_best(records))
             epochs = max(epochs, len(records))
         scores = self._scorer(SeparateModels(parts).predict(self._fold.val))
