@@ -209,7 +209,8 @@ def _checked_targets(
 def _checked_descriptors(descriptors: NDArray[np.floating] | None, n: int) -> Float32Array | None:
     if descriptors is None:
         return None
-    array = np.asarray(descriptors, dtype=np.float32)
+    with np.errstate(over="ignore"):  # too large for single precision: infinite, and named below
+        array = np.asarray(descriptors, dtype=np.float32)
     if array.ndim != 2 or len(array) != n or not array.shape[1]:
         raise ChempropError(
             f"descriptors: expected a row for each of {n} molecules, one or more columns; found "

@@ -39,7 +39,13 @@ from chemprop_multitask._data import (
 from chemprop_multitask._errors import ChempropError
 from chemprop_multitask._network import MultiTaskMPNN, build_network
 from chemprop_multitask._tasks import TaskType, resolve_task_types
-from chemprop_multitask._training import MONITOR, BestPerTask, EpochRecord, Recorder
+from chemprop_multitask._training import (
+    MONITOR,
+    BestPerTask,
+    EpochRecord,
+    Recorder,
+    uses_bf16,
+)
 
 
 class ChempropModel:
@@ -235,7 +241,7 @@ class ChempropModel:
                 checkpoint_dir=None if folder is None else Path(folder),
                 callbacks=[*callbacks, *([self._best] if self._best else [])],
                 resume_from=resume,
-                precision="bf16-mixed" if self.config.training.precision == "bf16" else "32-true",
+                precision="bf16-mixed" if uses_bf16(self.config.training) else "32-true",
                 # Chemprop keeps classes among its hyperparameters.
                 weights_only=False,
             )
@@ -455,7 +461,7 @@ def training_seconds(model: ChempropModel, train: MoleculeData, *, n_steps: int 
     with fast_matmul(), torch.random.fork_rng(devices=[]):
         for step in range(n_steps + 1):
             batch = batches[step % len(batches)]
-            with torch.autocast("cpu", torch.bfloat16, enabled=training.precision == "bf16"):
+            with torch.autocast("cpu", torch.bfloat16, enabled=uses_bf16(training)):
                 loss = model.module.training_step(batch, step)
             loss.backward()
             rows += len(batch.bmg)

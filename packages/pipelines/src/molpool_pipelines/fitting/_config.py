@@ -12,6 +12,7 @@ from chemprop_multitask import (
     LossName,
     MessagePassingConfig,
     ModelConfig,
+    Precision,
     SharedChempropConfig,
     TrainingConfig,
 )
@@ -137,6 +138,11 @@ class NetworksTrainingConfig(TrainingConfig):
 
     epochs: int = Field(26, ge=1, description="epochs to train")
     loss: LossName = Field("mae", description="of regression tasks, scaled per task")
+    precision: Precision = Field(
+        "auto",
+        description="of products and activations in training: bf16 is quicker where the processor "
+        "has it, and auto takes it there; weights, steps and predictions stay in single precision",
+    )
     best_epoch: BestEpoch = Field(
         "task",
         description="which epoch's weights are kept where val_share is above 0: model: those of "
