@@ -277,12 +277,7 @@ def _refitted(
     """Return what the blend says of the test rows when trained on some of its rows."""
     known = rows.molecules.take(part)
     members = tuple(
-        _fitted(
-            name,
-            rows.settings(config, kinds, name),
-            rows.molecules.take(part),
-            rows.table.take(part),
-        )
+        _fitted(name, rows.settings(config, kinds, name), known, rows.table.take(part))
         for name in blend.names
     )
     mean, _ = replace(blend, members=members).predict(rows.tested)
