@@ -58,7 +58,7 @@ def test_descriptors_of_a_file_are_asked_for_again(demo_csv, tmp_path):
     without = PredictConfig(
         model_dir=str(run), data_path=str(demo_csv), output=str(output), overwrite=True
     )
-    with pytest.raises(InputError, match="expected 3 descriptors.* found none"):
+    with pytest.raises(InputError, match=r"expected 3 descriptors.* found none"):
         predict_table(without)
     np.savez(path, np.zeros((2, 3)))
     with pytest.raises(InputError, match="a row for each row of the table"):

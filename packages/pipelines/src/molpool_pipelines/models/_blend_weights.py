@@ -41,7 +41,7 @@ def blend_weights(
     than their least squares.
     """
     n_members, _, n_tasks = predictions.shape
-    there = np.isfinite(predictions).any(axis=1)
+    there = np.asarray(np.isfinite(predictions).any(axis=1))
     weights = np.full((n_members, n_tasks), 1 / n_members)
     predictions = _filled(y, predictions, there)
     rows = [
