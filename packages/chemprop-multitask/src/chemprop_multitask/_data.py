@@ -29,13 +29,12 @@ _ROUNDING = 1e-14
 class Scaling(NamedTuple):
     """How targets [N, T] and descriptors [N, D] enter training: less a mean, over a scale.
 
-    `descriptor_mean` and `descriptor_scale` are None where there are no descriptors.
+    `descriptors` are mean and scale [D] of the descriptors, None where there are none.
     """
 
     mean: FloatArray
     scale: FloatArray
-    descriptor_mean: FloatArray | None = None
-    descriptor_scale: FloatArray | None = None
+    descriptors: tuple[FloatArray, FloatArray] | None = None
 
 
 class RowWeights(Protocol):
@@ -179,9 +178,9 @@ class MoleculeData(Dataset[Datum]):
         twin.__dict__.update(self.__dict__)
         if self.targets is not None:
             twin._scaled = (self.targets - scaling.mean) / scaling.scale
-        if self.descriptors is not None and scaling.descriptor_mean is not None:
-            off = self.descriptors - scaling.descriptor_mean
-            twin.descriptors = np.asarray(off / scaling.descriptor_scale, np.float32)
+        if self.descriptors is not None and scaling.descriptors is not None:
+            mean, scale = scaling.descriptors
+            twin.descriptors = np.asarray((self.descriptors - mean) / scale, np.float32)
         return twin
 
 

@@ -316,8 +316,8 @@ class ChempropModel:
         """Return how the training data are scaled; the module's own scaling is set to it."""
         scaling = _scaling(self, train)
         self.module.use_units(scaling.mean, scaling.scale)
-        if scaling.descriptor_mean is not None and scaling.descriptor_scale is not None:
-            self.module.use_descriptor_scale(scaling.descriptor_mean, scaling.descriptor_scale)
+        if scaling.descriptors is not None:
+            self.module.use_descriptor_scale(*scaling.descriptors)
         return scaling
 
     def _check_descriptors(self, data: MoleculeData | None) -> None:
@@ -408,8 +408,8 @@ class ChempropModel:
 def _scaling(model: ChempropModel, train: MoleculeData) -> Scaling:
     """Return how a model's training data are scaled."""
     assert train.targets is not None
-    own = () if train.descriptors is None else descriptor_scale(train.descriptors)
-    return Scaling(*label_scale(train.targets, model.task_names, model.task_types), *own)
+    own = None if train.descriptors is None else descriptor_scale(train.descriptors)
+    return Scaling(*label_scale(train.targets, model.task_names, model.task_types), own)
 
 
 def shuffled_batches(
@@ -462,7 +462,7 @@ def training_seconds(model: ChempropModel, train: MoleculeData, *, n_steps: int 
         for step in range(n_steps + 1):
             batch = batches[step % len(batches)]
             with torch.autocast("cpu", torch.bfloat16, enabled=uses_bf16(training)):
-                loss = model.module.training_step(batch, step)
+                loss: Any = model.module.training_step(batch, step)
             loss.backward()
             rows += len(batch.bmg)
             if step == 0:  # the first sets up what the others find

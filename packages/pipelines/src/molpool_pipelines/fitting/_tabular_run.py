@@ -135,8 +135,8 @@ class TrainingRows:
             )
         all_of_them = Molecules(smiles, features.values)
         parts = np.split(np.arange(len(smiles)), [len(rest)])
-        known, tested = (all_of_them.take(part) for part in parts)
-        return cls(rest, known, features, folds, tested, groups)
+        known, of_test = (all_of_them.take(part) for part in parts)
+        return cls(rest, known, features, folds, of_test, groups)
 
     def settings(
         self, config: TrainTabularConfig, kinds: Sequence[Any], name: str

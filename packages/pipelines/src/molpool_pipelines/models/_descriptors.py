@@ -64,7 +64,8 @@ class Descriptors:
         assert self.features is not None
         from molecule_features import featurize
 
-        return featurize(smiles, self.features, cache=self.cache).values
+        values: Float32Array = featurize(smiles, self.features, cache=self.cache).values
+        return values
 
 
 def read_descriptors(path: str) -> Float32Array:
@@ -110,7 +111,7 @@ def stored_descriptors(
     from molecule_features import featurize
 
     found = featurize(smiles, signature["features"], cache=cache, stored=signature)
-    return found.values, np.isnan(found.values).all(axis=1), found.reasons
+    return found.values, np.asarray(np.isnan(found.values).all(axis=1)), found.reasons
 
 
 def named_features(
@@ -128,7 +129,7 @@ def named_features(
     from molecule_features import featurize
 
     found = featurize(smiles, features, cache=cache)
-    gone = np.isnan(found.values).all(axis=1)
+    gone = np.asarray(np.isnan(found.values).all(axis=1))
     reasons = [
         (reason or "no features") if lost else ""
         for reason, lost in zip(found.reasons, gone, strict=True)
