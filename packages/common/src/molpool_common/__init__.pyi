@@ -56,6 +56,9 @@ from ._ids import IdColumn as IdColumn
 from ._ids import IdKind as IdKind
 from ._ids import Ids as Ids
 from ._ids import joint_ids as joint_ids
+from ._installation import Extra as Extra
+from ._installation import Installation as Installation
+from ._installation import describe_installation as describe_installation
 from ._lightning import EpochRecorder as EpochRecorder
 from ._lightning import EpochShuffle as EpochShuffle
 from ._lightning import KeepBestAndLast as KeepBestAndLast
@@ -122,6 +125,7 @@ from .conformal import IntervalCalibration as IntervalCalibration
 from .conformal import conformity_scores as conformity_scores
 from .conformal import jackknife_plus as jackknife_plus
 from .conformal import needed_points as needed_points
+from .conformal import scores_of_new_groups as scores_of_new_groups
 from .conformal import weighted_quantile as weighted_quantile
 from .metrics import IN_UNITS as IN_UNITS
 from .metrics import LABELS as LABELS
