@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from chemprop import nn
 from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
+from molpool_common import Structure
 from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import Module
@@ -49,6 +50,7 @@ class SavedModel:
     task_types: tuple[TaskType, ...]
     network: MultiTaskMPNN
     serves: dict[str, int] | None = None
+    structure: Structure = "given"
 
 
 def write_model(
@@ -59,9 +61,10 @@ def write_model(
     network: MultiTaskMPNN,
     *,
     serves: Mapping[str, int] | None = None,
+    structure: Structure = "given",
 ) -> None:
     """Write a model so that `chemprop predict` opens it."""
-    ours = {"config": _plain(config), "task_types": list(task_types)}
+    ours = {"config": _plain(config), "task_types": list(task_types), "structure": structure}
     if serves is not None:
         ours["serves"] = dict(serves)
     if network.units is not None:
@@ -107,7 +110,9 @@ def read_model(path: str | Path) -> SavedModel:
     if "label_mean" in own_part:
         network.use_units(np.array(own_part["label_mean"]), np.array(own_part["label_scale"]))
     serves = own_part.get("serves")
-    return SavedModel(config, tuple(names), kinds, network, serves)
+    # Models of before there was a choice saw what was given.
+    structure = own_part.get("structure", "given")
+    return SavedModel(config, tuple(names), kinds, network, serves, structure)
 
 
 def model_files(path: str | Path) -> list[Path]:

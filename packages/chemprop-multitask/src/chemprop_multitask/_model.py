@@ -13,7 +13,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from molpool_common import FloatArray, StepSeed, fast_matmul, fit_module
+from molpool_common import FloatArray, StepSeed, Structure, fast_matmul, fit_module
 from torch import Tensor
 from torch.utils.data import Sampler
 
@@ -51,6 +51,9 @@ class ChempropModel:
     serves : mapping of str to int, optional
         For a model of some tasks of a `SeparateModels`: the tasks that it predicts there, each with
         its column. `predict` gives all of the model's own tasks nevertheless.
+    structure : {"given", "parent", "tautomer"}
+        What the model sees of SMILES that it predicts, as of those that trained it; Chemprop's own
+        command knows nothing of it.
 
     Raises
     ------
@@ -66,6 +69,7 @@ class ChempropModel:
         module: MultiTaskMPNN,
         *,
         serves: Mapping[str, int] | None = None,
+        structure: Structure = "given",
     ) -> None:
         for name in serves or ():
             if name not in task_names:
@@ -77,6 +81,7 @@ class ChempropModel:
         self.task_types = tuple(task_types)
         self.module = module
         self.serves = None if serves is None else dict(serves)
+        self.structure: Structure = structure
 
     @classmethod
     def from_config(
@@ -260,7 +265,7 @@ class ChempropModel:
         ndarray [N, T]
             Values in the unit of the training targets, or probabilities of class 1.
         """
-        data = molecules if isinstance(molecules, MoleculeData) else MoleculeData(molecules)
+        data = MoleculeData.seen_as(molecules, self.structure)
         self.module.eval()
         device = next(self.module.parameters()).device
         parts = []
@@ -274,7 +279,13 @@ class ChempropModel:
     def save(self, path: str | Path) -> None:
         """Write the model in Chemprop's own file format, with our configuration beside it."""
         write_model(
-            path, self.config, self.task_names, self.task_types, self.module, serves=self.serves
+            path,
+            self.config,
+            self.task_names,
+            self.task_types,
+            self.module,
+            serves=self.serves,
+            structure=self.structure,
         )
 
     @classmethod
@@ -298,7 +309,12 @@ class ChempropModel:
             )
         saved = read_model(files[0])
         return cls(
-            saved.config, saved.task_names, saved.task_types, saved.network, serves=saved.serves
+            saved.config,
+            saved.task_names,
+            saved.task_types,
+            saved.network,
+            serves=saved.serves,
+            structure=saved.structure,
         )
 
 

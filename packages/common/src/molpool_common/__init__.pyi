@@ -38,6 +38,7 @@ from ._errors import listed as listed
 from ._faults import Fault as Fault
 from ._faults import Faults as Faults
 from ._faults import TableError as TableError
+from ._flags import collected as collected
 from ._flags import flag_names as flag_names
 from ._flags import short_flag as short_flag
 from ._folders import MARKER as MARKER
@@ -93,7 +94,10 @@ from ._report import Text as Text
 from ._report import Widget as Widget
 from ._report import render_report as render_report
 from ._standardize import Standardized as Standardized
+from ._standardize import canonical_smiles as canonical_smiles
+from ._standardize import changed_smiles as changed_smiles
 from ._standardize import standardize as standardize
+from ._standardize import structures_of as structures_of
 from .conformal import ClassCalibration as ClassCalibration
 from .conformal import Difficulty as Difficulty
 from .conformal import IntervalCalibration as IntervalCalibration
@@ -122,10 +126,12 @@ from .metrics import resampled_scores as resampled_scores
 from .metrics import roc_auc as roc_auc
 from .metrics import spearman as spearman
 from .metrics import task_metrics as task_metrics
+from .splits import ClusterMethod as ClusterMethod
 from .splits import GivenSplit as GivenSplit
 from .splits import Split as Split
 from .splits import SplitName as SplitName
 from .splits import Standardize as Standardize
+from .splits import Structure as Structure
 from .splits import assign_rows as assign_rows
 from .splits import joined_groups as joined_groups
 from .splits import kfold as kfold
@@ -136,7 +142,8 @@ from .splits import read_split_file as read_split_file
 from .splits import split as split
 from .splits import split_names as split_names
 from .splits import without_overlap as without_overlap
-from .splits._methods import parse_times as parse_times
+from .splits._times import TimesError as TimesError
+from .splits._times import parse_times as parse_times
 from .tables._columns import require_columns as require_columns
 from .tables._files import check_file as check_file
 from .tables._files import expand_tables as expand_tables

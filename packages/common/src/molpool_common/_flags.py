@@ -6,7 +6,7 @@ lets `molpool_common._config` word every error with the full dotted key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 import tyro
@@ -179,6 +179,54 @@ def todays_flags(model: type[BaseModel], prefix: str = "--") -> dict[str, str]:
                 for name in (f.removeprefix("--") for f in flag_names(section))
             }
     return flags
+
+
+def collected(argv: Sequence[str], flags: Mapping[str, str]) -> list[str]:
+    """Return arguments in which a flag of several values, given twice, has the values of both.
+
+    Parameters
+    ----------
+    argv : sequence of str
+        As typed.
+    flags : mapping of str to str
+        Flags that take several values, each with the name that it goes by (itself, or that of which
+        it is an alias).
+    """
+    rest: list[str] = []
+    values: dict[str, list[str]] = {}
+    current: list[str] | None = None
+    for argument in argv:
+        flag, equals, value = argument.partition("=")
+        name = flags.get(flag.replace("_", "-")) if flag.startswith("--") else None
+        if name is not None:
+            if name not in values:
+                rest.append(name)
+            current = values.setdefault(name, [])
+            current += [value] if equals else []
+        elif argument.startswith("--") or current is None:
+            current = None
+            rest.append(argument)
+        else:
+            current.append(argument)
+    return [word for argument in rest for word in (argument, *values.pop(argument, ()))]
+
+
+def lists(model: type[BaseModel], prefix: str = "--") -> dict[str, str]:
+    """Return the flags of a model that take any number of values, and aliases, by their names."""
+    found: dict[str, str] = {}
+    for key, field in model.model_fields.items():
+        name = _flag(prefix, key)
+        if is_model(field.annotation):
+            found |= lists(cast("type[BaseModel]", field.annotation), f"{name}.")
+        elif _may_be_flag(field) and _takes_many(field.annotation):
+            aliases = [a for m in field.metadata for a in getattr(m, "aliases", None) or ()]
+            found |= dict.fromkeys((name, *aliases), name)
+    return found
+
+
+def _takes_many(annotation: Any) -> bool:
+    members = (annotation, *get_args(annotation))
+    return any(get_origin(m) is list for m in members) or _is_mapping(annotation)
 
 
 def _flag(prefix: str, key: str) -> str:

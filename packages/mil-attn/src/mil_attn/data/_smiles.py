@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from molpool_common import ContentStore, Keys, each_group, groups_of, text_keys
+from molpool_common import ContentStore, Keys, Structure, each_group, groups_of, text_keys
 
 from mil_attn._config import (
     ConformerConfig,
@@ -304,6 +304,15 @@ class SmilesFeatures:
                 ],
             }
         return parts
+
+
+def seen_of(smiles: Sequence[str], structure: Structure) -> Sequence[str]:
+    """Return the SMILES of the structures of which features are computed."""
+    if structure == "given":
+        return smiles
+    from molpool_common import structures_of  # needs the extra `chem`
+
+    return structures_of(smiles, structure)
 
 
 def check_request(config: MoleculeFeaturesConfig, workers: int) -> None:

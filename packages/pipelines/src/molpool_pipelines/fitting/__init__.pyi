@@ -1,6 +1,7 @@
 from ._affinity import measure_run as measure_run
 from ._config import BaselineChoice as BaselineChoice
 from ._config import CVConfig as CVConfig
+from ._config import TrainAutoCommand as TrainAutoCommand
 from ._config import TrainAutoConfig as TrainAutoConfig
 from ._config import TrainBlendCommand as TrainBlendCommand
 from ._config import TrainBlendConfig as TrainBlendConfig

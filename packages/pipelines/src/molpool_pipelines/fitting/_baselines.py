@@ -13,7 +13,7 @@ from hashlib import blake2b
 
 import numpy as np
 import polars as pl
-from molpool_common import FloatArray, MetricTable, RunFolder, listed, task_metrics
+from molpool_common import FloatArray, MetricTable, RunFolder, Structure, listed, task_metrics
 from rich.console import Console
 
 from molpool_pipelines.fitting._config import BaselineChoice
@@ -62,10 +62,13 @@ class ReferenceRows:
         The rows that trained the run's model.
     tested : MoleculeTable
         Rows of the reported split, in the order of the run's predictions.
+    structure : {"given", "parent", "tautomer"}
+        What models see of a molecule.
     """
 
     train: MoleculeTable
     tested: MoleculeTable
+    structure: Structure = "given"
 
     @property
     def digest(self) -> str:
@@ -123,7 +126,7 @@ def with_baselines(
 
     console.print(f"Baselines: {listed([WORDS[n] for n in names])}.", highlight=False)
     split = results.reported
-    features = featurize([*rows.train.smiles, *rows.tested.smiles], FEATURES, cache=cache)
+    features = featurize([*rows.train.modelled, *rows.tested.modelled], FEATURES, cache=cache)
     n = len(rows.train)
     tables: dict[str, MetricTable] = {}
     predicted: dict[str, FloatArray] = {}
@@ -139,7 +142,13 @@ def with_baselines(
         tables[name] = task_metrics(exact, mean, rows.tested.task_names, list(kinds))
         predicted[name] = mean
         blend = Blend((name,), (member,), np.ones((1, len(kinds))), (True,))
-        saved = TabularModel(blend, rows.tested.task_names, tuple(kinds), features.signature)
+        saved = TabularModel(
+            blend,
+            rows.tested.task_names,
+            tuple(kinds),
+            features.signature,
+            structure=rows.structure,
+        )
         saved.save(run.path / BASELINE_MODELS / name)
     sentences = _sentences(results, split, predicted, rows.tested.task_names, kinds, model)
     found = BaselineSet(

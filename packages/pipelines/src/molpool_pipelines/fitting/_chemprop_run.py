@@ -218,7 +218,7 @@ class Fitting:
         self._results = self._with_baselines(evaluate(inputs, self._jobs))
         write_rejected(run, inputs.rejected)
         if inputs.unseen is not None:
-            mean, sd = ensemble.predict(MoleculeData(inputs.unseen.smiles, cache=inputs.graphs))
+            mean, sd = ensemble.predict(MoleculeData(inputs.unseen.modelled, cache=inputs.graphs))
             # The sample standard deviation of one model is undefined, not 0.
             spread = sd if len(ensemble.members) > 1 else None
             self._unseen = write_unseen(run, inputs.unseen, ensemble.task_names, mean, spread)
@@ -251,7 +251,7 @@ class Fitting:
             self._console,
             self._run,
             results,
-            ReferenceRows(train, tested),
+            ReferenceRows(train, tested, self._config.data.structure),
             inputs.task_types,
             self._config.baselines,
             model="Chemprop",

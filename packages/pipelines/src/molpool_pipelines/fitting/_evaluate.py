@@ -112,7 +112,7 @@ def predict_part(
 ) -> PredictedRows:
     """Let the models of a part predict it; `graphs` may hold its molecules."""
     members = ensemble_members(jobs)
-    data = part.data if part.data is not None else MoleculeData(part.table.smiles, cache=graphs)
+    data = part.data if part.data is not None else MoleculeData(part.table.modelled, cache=graphs)
     chosen = [m.model for m in members if part.fold is None or m.fold == part.fold]
     each = np.stack([model.predict(data) for model in chosen])
     return PredictedRows(

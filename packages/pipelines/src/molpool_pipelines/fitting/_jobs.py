@@ -47,7 +47,7 @@ def with_graphs(console: Console, config: TrainChempropConfig, inputs: Inputs) -
         Molecules of the table and, where there are such, of the table to predict.
     """
     store = GraphStore(cache_folder(config.data.cache_dir))
-    smiles = inputs.table.smiles + (inputs.unseen.smiles if inputs.unseen is not None else [])
+    smiles = inputs.table.modelled + ([] if inputs.unseen is None else inputs.unseen.modelled)
     progress = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -186,6 +186,7 @@ def _build(
     sampling = sampling_from_config(draws, tables.train.targets, tables.train.quality)
     names = inputs.table.task_names
     model = build_model(config, names, inputs.task_types, group, seed=seed)
+    model.structure = config.data.structure
     log = _sampling_log(sampling, tables.train)
     # Row weights are part of the data, and members have their own draws of a curriculum.
     if twin is not None and sampling.weights is None:

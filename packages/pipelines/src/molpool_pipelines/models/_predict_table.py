@@ -202,12 +202,16 @@ def _predict_feature_tables(config: PredictConfig, model: Path, table: Path) -> 
     output = _output(config, table)
     start = perf_counter()
     saved = MILModel.load(model)
-    frame = predict_bags(config, saved)
-    with frames_written(output) as writer:
-        writer.write(frame)
+    frame, notes = predict_bags(config, saved)
     done = PredictedTable(output, len(saved.task_names), saved.n_members, of_bags=True)
+    done.note = " ".join(notes) or None
+    done.dropped = config.on_bad_smiles == "drop"
     done.task_names, done.task_types = saved.task_names, saved.task_types
     done.add(frame, table.name)
+    with frames_written(output) as writer:
+        good = pl.col("error").is_null()
+        writer.write(frame.filter(good) if done.dropped else frame)
+    write_rejected(output, pl.concat([rejected_rows([]), *done.rejected]))
     done.seconds = perf_counter() - start
     return done
 

@@ -14,9 +14,11 @@ from molpool_common import (
     Float32Array,
     FloatArray,
     InputError,
+    Structure,
     TaskType,
     atomic_path,
     listed,
+    structures_of,
 )
 
 from molpool_pipelines.models._files import TABULAR
@@ -27,7 +29,7 @@ from molpool_pipelines.runs import TABULAR_FOLDER
 if TYPE_CHECKING:
     from multitask_models import MultitaskModel
 
-FORMAT = 1
+FORMAT = 2
 """Version of the folder."""
 
 _SAID = 1e-3
@@ -113,6 +115,8 @@ class TabularModel:
         Of the features, as `molecule_features.Features.signature` gives it.
     cache : str
         Folder of cached features, ``auto`` for the user's.
+    structure : {"given", "parent", "tautomer"}
+        What the model sees of a molecule.
     """
 
     kind: Kind = "tabular"
@@ -125,20 +129,23 @@ class TabularModel:
         task_types: tuple[TaskType, ...],
         signature: Mapping[str, Any],
         cache: str = "auto",
+        structure: Structure = "given",
     ) -> None:
         self.blend = blend
         self.task_names = task_names
         self.task_types = task_types
         self.signature = signature
         self.n_members = len(blend.members)
+        self.structure: Structure = structure
         self._cache = cache
 
     def predict(self, smiles: Sequence[str], batch_size: int) -> Predicted:
         """Predict molecules; those without any feature have a reason instead."""
         from molecule_features import featurize
 
+        seen = structures_of(smiles, self.structure)
         found = featurize(
-            smiles, self.signature["features"], cache=self._cache, stored=self.signature
+            seen, self.signature["features"], cache=self._cache, stored=self.signature
         )
         mean, sd = self.blend.predict(found.values)
         gone = np.asarray(np.isnan(mean).all(axis=1))
@@ -159,7 +166,9 @@ class TabularModel:
             member.save(folder / file)
             files.append(file)
         described = {
-            "format": FORMAT,
+            # Earlier versions, which would show it what is given, refuse a model of parents.
+            "format": 1 if self.structure == "given" else FORMAT,
+            "structure": self.structure,
             "task_names": self.task_names,
             "task_types": self.task_types,
             "features": dict(self.signature),
@@ -200,6 +209,7 @@ class TabularModel:
             names = tuple(entry["name"] for entry in entries)
             files = [folder / entry["file"] for entry in entries]
             with_sd = tuple(bool(entry["sd"]) for entry in entries)
+            structure = described.get("structure", "given")
             weights = np.array([[entry["weights"][task] for task in tasks] for entry in entries])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _damaged(folder, f"{type(error).__name__}: {error}") from None
@@ -216,7 +226,8 @@ class TabularModel:
         if absent := [file.name for file in files if not file.is_file()]:
             raise _damaged(folder, f"no file {listed(absent)}")
         members = tuple(load_member(*pair) for pair in zip(names, files, strict=True))
-        return cls(Blend(names, members, weights, with_sd), tasks, types, signature)
+        blend = Blend(names, members, weights, with_sd)
+        return cls(blend, tasks, types, signature, structure=structure)
 
 
 def _damaged(folder: Path, found: str) -> InputError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -78,10 +79,23 @@ class TrainedModel:
         return np.array([np.nan if v is None else v for v in found], dtype=np.float64)
 
 
-def fits(found: Predictions, split: str) -> list[Part]:
-    """Return predicted against measured values, and ROC curves and scores of both classes."""
+def fits(
+    found: Predictions, split: str, units: Mapping[str, str | None] | None = None
+) -> list[Part]:
+    """Return predicted against measured values, and ROC curves and scores of both classes.
+
+    Parameters
+    ----------
+    found : Predictions
+        Rows of a split.
+    split : str
+        Its name.
+    units : mapping of str to (str or None), optional
+        Of the tasks.
+    """
     parts: list[Part] = []
-    for kind, draws in (("regression", [_parity]), ("classification", [_roc, _classes])):
+    parity = partial(_parity, units=units or {})
+    for kind, draws in (("regression", [parity]), ("classification", [_roc, _classes])):
         panels, rows = _panels(found, kind)
         if len(panels) > MOST:
             parts.append(Text(f"The {MOST} of {len(panels)} {kind} tasks with most labels."))
@@ -124,9 +138,12 @@ def grid(n: int, draw: Any) -> str:
         return figure_svg(figure)
 
 
-def _parity(panels: Sequence[Panel], split: str, data: Table | None) -> Figure:
+def _parity(
+    panels: Sequence[Panel], split: str, data: Table | None, units: Mapping[str, str | None]
+) -> Figure:
     def draw(axes: Any, i: int) -> None:
         name, truth, guess = panels[i]
+        unit = f", {units[name]}" if units.get(name) else ""
         low, high = min(truth.min(), guess.min()), max(truth.max(), guess.max())
         # 1 where all values are equal, as axes need a width.
         pad = 0.04 * (high - low) or 1.0
@@ -135,7 +152,8 @@ def _parity(panels: Sequence[Panel], split: str, data: Table | None) -> Figure:
         # Thousands of points as vectors would weigh megabytes.
         points = {"ms": 5, "alpha": 0.3 if len(truth) > 500 else 0.6, "mew": 0}
         axes.plot(truth, guess, ".", color=OKABE_ITO[0], rasterized=True, **points)
-        axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel="measured", ylabel="predicted")
+        axes.set(xlim=ends, ylim=ends, aspect="equal")
+        axes.set(xlabel=f"measured{unit}", ylabel=f"predicted{unit}")
         axes.set_title(f"{name}\n{len(truth)} labels", fontsize=9)
 
     return Figure(

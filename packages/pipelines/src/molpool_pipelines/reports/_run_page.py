@@ -108,6 +108,13 @@ class _Run:
         return frame
 
     @property
+    def units(self) -> dict[str, str | None]:
+        """Unit of each task's values, where the table says it."""
+        if self.metrics is None or not self.metrics.splits:
+            return {}
+        return {task: of.unit for task, of in self.metrics.of_reported.tasks.items()}
+
+    @property
     def trained_rows(self) -> Predictions:
         """Rows that the first model was trained on; all that are not tested, with folds."""
         wanted = ("train", "val") if self.found.fold is not None else ("train",)
@@ -151,7 +158,10 @@ def run_page(folder: Path, name: str, config: ReportConfig | None = None) -> str
         *_intervals(run),
         *_ensemble(run, rows),
         *_groups(run),
-        Section("Predicted against measured", figures.fits(rows, SPLITS[run.reported].lower())),
+        Section(
+            "Predicted against measured",
+            figures.fits(rows, SPLITS[run.reported].lower(), run.units),
+        ),
         *_worst(rows, run.reported),
         *_curves(run),
         *_sampling_section(run),
@@ -283,12 +293,13 @@ def _metric_table(run: _Run, split: str, found: Predictions, how: Resampling | N
     scored = () if how is None else score_tasks(found, how, names=names)
     ends = {(s.task, s.metric): s.interval for s in scored if s.n >= LEAST}
     classes = "classification" in found.task_types
-    heads = ["task", "labels", *(["positives"] if classes else [])]
+    units = run.units if any(run.units.values()) else {}
+    heads = ["task", *(["unit"] if units else []), "labels", *(["positives"] if classes else [])]
     for name in names:
         heads += [LABELS[name], *(["from", "to"] if how else [])]
     rows: list[list[Cell]] = []
     for t, of in enumerate(scores.tasks):
-        row: list[Cell] = [of.task, of.n]
+        row: list[Cell] = [of.task, *([units.get(of.task)] if units else []), of.n]
         if classes:
             is_class = of.task_type == "classification"
             row.append(int((found.y_true[:, t] == 1).sum()) if is_class else None)
@@ -298,7 +309,8 @@ def _metric_table(run: _Run, split: str, found: Predictions, how: Resampling | N
                 interval = ends.get((of.task, name))
                 row += [None, None] if interval is None else [interval.low, interval.high]
         rows.append(row)
-    mean: list[Cell] = ["mean over tasks", sum(of.n for of in scores.tasks)]
+    mean: list[Cell] = ["mean over tasks", *([None] if units else [])]
+    mean += [sum(of.n for of in scores.tasks)]
     mean += [None] if classes else []
     for name in names:
         mean.append(macro[name].mean if name in macro and name not in IN_UNITS else None)

@@ -63,6 +63,7 @@ from ._metrics import reported_split as reported_split
 from ._metrics import scores_by_task as scores_by_task
 from ._rejected import REJECTED as REJECTED
 from ._rejected import read_rejected as read_rejected
+from ._rejected import rejected_bags as rejected_bags
 from ._rejected import rejected_beside as rejected_beside
 from ._rejected import rejected_note as rejected_note
 from ._rejected import rejected_rows as rejected_rows

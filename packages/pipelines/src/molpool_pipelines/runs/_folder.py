@@ -83,10 +83,16 @@ class RunConfig(ConfigModel):
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
 
 
-EARLIER = {"data.standardize": "none", "split.standardize": "none"}
+EARLIER = {
+    "data.standardize": "none",
+    "split.standardize": "none",
+    "data.cluster_method": "leaders",
+    "split.cluster_method": "leaders",
+}
 """What runs did before there was a key for it, by key.
 
-A run that is resumed goes on as it began: one of 2026 compared salts as they were written.
+A run that is resumed goes on as it began: one of 2026 compared salts as they were written, and
+clustered molecules around leaders.
 """
 
 
