@@ -178,8 +178,8 @@ def prepare_cluster(rows: Rows, method: ClusterMethod, distance: float) -> Assig
             found=f"{len(mols):,}",
             hint="--data.cluster-method leaders takes any number.",
         )
-    of_each = {"butina": butina, "leaders": sphere_exclusion}[method]
-    cluster = of_each([mols[row] for row in rows.first_rows().tolist()], distance)
+    first = [mols[row] for row in rows.first_rows().tolist()]
+    cluster = butina(first, distance) if method == "butina" else sphere_exclusion(first, distance)
     if len(cluster) != len(rows.size):
         cluster = connected(rows.molecule, cluster[rows.structure])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, pairwise
@@ -95,7 +95,11 @@ def fits(
     """
     parts: list[Part] = []
     parity = partial(_parity, units=units or {})
-    for kind, draws in (("regression", [parity]), ("classification", [_roc, _classes])):
+    drawn: dict[str, list[Callable[..., Figure]]] = {
+        "regression": [parity],
+        "classification": [_roc, _classes],
+    }
+    for kind, draws in drawn.items():
         panels, rows = _panels(found, kind)
         if len(panels) > MOST:
             parts.append(Text(f"The {MOST} of {len(panels)} {kind} tasks with most labels."))
@@ -394,7 +398,9 @@ class Spread:
     error: FloatArray
 
 
-def spread_figure(spreads: Sequence[Spread], split: str) -> Figure:
+def spread_figure(
+    spreads: Sequence[Spread], split: str, units: Mapping[str, str | None] | None = None
+) -> Figure:
     """Draw absolute errors against the spread of the members, a panel per task."""
     shown = sorted(spreads, key=lambda s: -len(s.sd))[:MOST] if len(spreads) > MOST else spreads
 
@@ -407,7 +413,9 @@ def spread_figure(spreads: Sequence[Spread], split: str) -> Figure:
         alpha = 0.3 if len(spread.sd) > 500 else 0.6
         points = {"ms": 5, "alpha": alpha, "mew": 0, "rasterized": True}
         axes.plot(spread.sd, spread.error, ".", color=OKABE_ITO[0], **points)
-        axes.set(xlim=(0, right), ylim=(0, top), xlabel="spread (sd)", ylabel="absolute error")
+        unit = f", {(units or {})[spread.task]}" if (units or {}).get(spread.task) else ""
+        axes.set(xlim=(0, right), ylim=(0, top))
+        axes.set(xlabel=f"spread (sd){unit}", ylabel=f"absolute error{unit}")
         axes.set_title(f"{spread.task}\n{len(spread.sd)} labels", fontsize=9)
 
     return Figure(

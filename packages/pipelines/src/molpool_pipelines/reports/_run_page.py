@@ -353,7 +353,7 @@ def _ensemble(run: _Run, rows: Predictions) -> list[Section]:
     spreads = _spreads(rows)
     if spreads:
         name = SPLITS[run.reported].lower()
-        parts += [_spread_table(spreads, name), figures.spread_figure(spreads, name)]
+        parts += [_spread_table(spreads, name), figures.spread_figure(spreads, name, run.units)]
     return [Section("Ensemble", parts)]
 
 
