@@ -16,8 +16,12 @@ from molpool_common import (
     text_column,
     validate_values,
 )
-from molpool_pipelines.fitting import TrainChempropConfig, TrainMILConfig, read_inputs
-from molpool_pipelines.fitting._mil_run import read_inputs as read_bags
+from molpool_pipelines.fitting import (
+    TrainChempropConfig,
+    TrainMILConfig,
+    read_bag_inputs,
+    read_inputs,
+)
 from molpool_pipelines.models import PredictConfig, Predicted, predict_table
 from molpool_pipelines.runs import ColumnsConfig
 from molpool_pipelines.scores import read_predictions
@@ -197,7 +201,7 @@ def test_bags_of_molecules(case, tmp_path):
     bounds = any(sign for _, sign in case.cells.values())
     if case.says or bounds:
         with pytest.raises(InputError) as caught:
-            read_bags(config)
+            read_bag_inputs(config)
         # No loss of bags takes bounds.
         assert (
             "expected a number or nothing" in str(caught.value)
@@ -205,7 +209,7 @@ def test_bags_of_molecules(case, tmp_path):
             else said(caught.value, case)
         )
         return
-    inputs = read_bags(config)
+    inputs = read_bag_inputs(config)
     assert len(inputs.data) + inputs.rejected.height == case.rows
     assert inputs.rejected.height == case.rejected
     for bag, found in zip(inputs.data.ids, inputs.data.labels, strict=True):

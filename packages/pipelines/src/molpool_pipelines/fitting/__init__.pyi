@@ -20,6 +20,7 @@ from ._jobs import build_jobs as build_jobs
 from ._loop import MILScreen as MILScreen
 from ._loop import SamplingLog as SamplingLog
 from ._loop import TrainingScreen as TrainingScreen
+from ._rows import read_bag_inputs as read_bag_inputs
 from ._rows import rows_of_run as rows_of_run
 from ._train import check_machine as check_machine
 from ._train import train_auto as train_auto

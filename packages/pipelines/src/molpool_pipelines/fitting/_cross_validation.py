@@ -46,6 +46,7 @@ from molpool_pipelines.fitting._config import (
 )
 from molpool_pipelines.fitting._loop import interruptible
 from molpool_pipelines.fitting._results import SHOWN
+from molpool_pipelines.fitting._rows import read_bag_inputs
 from molpool_pipelines.reports import run_page
 from molpool_pipelines.runs import (
     CELLS,
@@ -226,12 +227,10 @@ def _of_bags(config: TrainMILCommand) -> tuple[Entries, TableRows]:
     # torch takes seconds to import.
     from mil_attn import bag_folds
 
-    from molpool_pipelines.fitting._mil_run import read_inputs
-
     if config.split.split_file is not None:
         _check_number("split.split_file", len(read_split_file(config.split.split_file)), config.cv)
     # What is computed of molecules is in the cache then, for the folds.
-    inputs = read_inputs(single_run(config))
+    inputs = read_bag_inputs(single_run(config))
     if config.split.split_type == "stored" and config.split.split_file is None:
         stored = len(bag_folds(inputs.data, config))
         _check_number("split.fold_column", stored * config.cv.repeats, config.cv)
