@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from molpool_common import load_config
 from molpool_pipelines.fitting import TrainChempropConfig
+from molpool_pipelines.runs import read_run_predictions
 from scipy import stats
 from sklearn import metrics as peer
 
@@ -50,7 +51,7 @@ def screen(outcome: Any) -> str:
 
 @pytest.fixture(scope="module")
 def predictions(folder: Path) -> pl.DataFrame:
-    return pl.read_parquet(folder / "predictions.parquet")
+    return read_run_predictions(folder)
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +245,7 @@ def page(folder: Path) -> _Text:
 
 class TestReport:
     def test_has_a_section_for_every_question(self, page: _Text) -> None:
-        for title in ("Summary", "Metrics by task", "Learning curves", "Sampling"):
+        for title in ("Summary", "Metrics by task", "Training", "Sampling"):
             assert title in page.headings
         assert "Configuration" in page.headings
 
@@ -278,7 +279,5 @@ def test_second_run_needs_permission(run: Any, small: list[str], folder: Path) -
 
 def test_same_seed_same_predictions(run: Any, small: list[str], plain: Any, tmp_path: Path) -> None:
     assert run(*small, "--training.epochs", 1, "--save-dir", tmp_path / "again").code == 0
-    one, other = (
-        pl.read_parquet(path / "predictions.parquet") for path in (plain[1], tmp_path / "again")
-    )
+    one, other = (read_run_predictions(path) for path in (plain[1], tmp_path / "again"))
     assert one.equals(other)

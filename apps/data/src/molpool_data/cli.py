@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
-from molpool_common import Command, InputError, ReadConfig, collected, console, dispatch, expanded
+from molpool_common import Command, InputError, ReadConfig, console, dispatch, expanded, gathered
 
 PROG = "molpool-data"
 _Options = TypeVar("_Options")
@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(options: Callable[..., _Options], command: str, argv: Sequence[str]) -> _Options:
     settings: tuple[Any, ...] = (tyro.conf.FlagCreatePairsOff,)
-    given = collected(_todays(expanded(list(argv))), _SEVERAL)
+    given = gathered(_todays(expanded(list(argv))), _SEVERAL)
     return tyro.cli(options, prog=f"{PROG} {command}", args=given, config=settings)
 
 

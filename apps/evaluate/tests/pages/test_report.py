@@ -104,7 +104,7 @@ class TestRun:
 
     def test_all_parts_and_no_markup_of_names(self, tmp_path: Path) -> None:
         page = report(tmp_path, "--run", make_run(tmp_path / "run"))
-        for title in ("Largest errors", "Learning curves", "Metrics by task", "Configuration"):
+        for title in ("Largest errors", "Training", "Metrics by task", "Configuration"):
             assert f">{title}</h2>" in page
         assert "M&lt;" in page
         assert "M<1" not in page

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any, Literal, NamedTuple
 
@@ -13,6 +13,9 @@ from rich.table import Table
 
 MOST_SCALES = 20
 """Scales on the screen; metrics.json has all of them."""
+
+MOST_STRUCTURES = 6
+"""Structures on the screen, besides those of the fit."""
 
 
 def show_prepared(console: Console, prepared: rt.Prepared) -> None:
@@ -60,7 +63,9 @@ def show_training(console: Console, training: rt.Training) -> None:
 
 
 def show_fitted(console: Console, fitted: rt.Fitted) -> None:
-    """Print the scales with their intervals, diagnostics and notes."""
+    """Print what was chosen, the scales with their intervals, diagnostics and notes."""
+    if fitted.structure:
+        console.print(_structure_table(fitted.structure))
     console.print(scale_table(fitted.estimator.scales_))
     facts = [f"log likelihood {fitted.estimator.log_likelihood_:,.2f}"]
     facts += [f"{name} {v:.4g}" for name, v in fitted.diagnostics.items() if v is not None]
@@ -73,6 +78,23 @@ def show_fitted(console: Console, fitted: rt.Fitted) -> None:
         )
     for note in fitted.notes:
         console.print(f"Note: {note}")
+
+
+def _structure_table(structures: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the best structures, and those of the fit."""
+    title = "Structures, by errors on runs left out"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("structure")
+    for name in ("weight", "RMSE", "MAE", "log density", "±"):
+        table.add_column(name, justify="right")
+    shown = [row for i, row in enumerate(structures) if i < MOST_STRUCTURES or row["weight"]]
+    for row in shown:
+        weight = f"{row['weight']:.0%}" if row["weight"] else ""
+        keys = ("rmse", "mae", "log_density", "log_density_se")
+        table.add_row(row["name"], weight, *(_number(row[k]) for k in keys))
+    if len(shown) < len(structures):
+        table.caption = f"and {len(structures) - len(shown)} more in metrics.json"
+    return table
 
 
 def show_predictions(console: Console, predictions: rt.PredictionFile) -> None:

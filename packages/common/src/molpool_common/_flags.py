@@ -6,7 +6,7 @@ lets `molpool_common._config` word every error with the full dotted key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 import tyro
@@ -125,6 +125,10 @@ def _is_mapping(annotation: Any) -> bool:
 def _read_pairs(arguments: list[str]) -> dict[str, str] | str | None:
     if arguments == ["None"]:
         return None
+    # NAME=VALUE says what NAME VALUE says, and every argument has to be of one kind.
+    if arguments and all("=" in argument[1:] for argument in arguments):
+        pairs = [argument.rpartition("=") for argument in arguments]
+        return {name: value for name, _, value in pairs}
     if len(arguments) % 2:
         return " ".join(arguments)
     return dict(zip(arguments[::2], arguments[1::2], strict=True))
@@ -181,56 +185,26 @@ def todays_flags(model: type[BaseModel], prefix: str = "--") -> dict[str, str]:
     return flags
 
 
-def collected(argv: Sequence[str], flags: Mapping[str, str]) -> list[str]:
-    """Return arguments in which a flag of several values, given twice, has the values of both.
-
-    Parameters
-    ----------
-    argv : sequence of str
-        As typed.
-    flags : mapping of str to str
-        Flags that take several values, each with the name that it goes by (itself, or that of which
-        it is an alias).
-    """
-    rest: list[str] = []
-    values: dict[str, list[str]] = {}
-    current: list[str] | None = None
-    for argument in argv:
-        flag, equals, value = argument.partition("=")
-        name = flags.get(flag.replace("_", "-")) if flag.startswith("--") else None
-        if name is not None:
-            if name not in values:
-                rest.append(name)
-            current = values.setdefault(name, [])
-            current += [value] if equals else []
-        elif argument.startswith("--") or current is None:
-            current = None
-            rest.append(argument)
-        else:
-            current.append(argument)
-    return [word for argument in rest for word in (argument, *values.pop(argument, ()))]
+def _flag(prefix: str, key: str) -> str:
+    return prefix + key.replace("_", "-")
 
 
-def lists(model: type[BaseModel], prefix: str = "--") -> dict[str, str]:
-    """Return the flags of a model that take any number of values, and aliases, by their names."""
+def list_flags(model: type[BaseModel], prefix: str = "--") -> dict[str, str]:
+    """Return the flags that take several values, by each spelling, with their full name."""
     found: dict[str, str] = {}
     for key, field in model.model_fields.items():
         name = _flag(prefix, key)
         if is_model(field.annotation):
-            found |= lists(cast("type[BaseModel]", field.annotation), f"{name}.")
-        elif _may_be_flag(field) and _takes_many(field.annotation):
-            aliases = [a for m in field.metadata for a in getattr(m, "aliases", None) or ()]
+            found |= list_flags(cast("type[BaseModel]", field.annotation), f"{name}.")
+        elif _may_be_flag(field) and _takes_several(field.annotation):
+            aliases = (a for m in field.metadata for a in getattr(m, "aliases", None) or ())
             found |= dict.fromkeys((name, *aliases), name)
     return found
 
 
-def _takes_many(annotation: Any) -> bool:
+def _takes_several(annotation: Any) -> bool:
     members = (annotation, *get_args(annotation))
-    return any(get_origin(m) is list for m in members) or _is_mapping(annotation)
-
-
-def _flag(prefix: str, key: str) -> str:
-    return prefix + key.replace("_", "-")
+    return _is_mapping(annotation) or any(get_origin(m) is list for m in members)
 
 
 def flag_names(model: type[BaseModel], prefix: str = "--") -> list[str]:

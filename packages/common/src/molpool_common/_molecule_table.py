@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 
 from molpool_common._arrays import BoolArray, FloatArray, IntArray, SignArray
+from molpool_common._scales import from_scale
+from molpool_common.tables._settings import ScaleName
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class MoleculeTable:
         All columns of the tables as read, used or not.
     units_of_tasks : tuple of (str or None), length T or 0
         Unit of each task's values, where a header or cells say it.
+    scales : tuple of str
+        Scale of each task's `targets`, as `from_scale` takes it; empty where all are in the units
+        of the table.
     """
 
     task_names: tuple[str, ...]
@@ -79,6 +84,7 @@ class MoleculeTable:
     n_as_given: int = 0
     columns: tuple[str, ...] = ()
     units_of_tasks: tuple[str | None, ...] = ()
+    scales: tuple[ScaleName, ...] = ()
 
     def __len__(self) -> int:
         return len(self.smiles)
@@ -97,6 +103,15 @@ class MoleculeTable:
     def modelled(self) -> list[str]:
         """SMILES of the structures that models see."""
         return self.smiles if self.model_smiles is None else self.model_smiles
+
+    @property
+    def of_scales(self) -> tuple[ScaleName, ...]:
+        """Scale of each task, ``none`` where targets are in the units of the table."""
+        return self.scales or ("none",) * len(self.task_names)
+
+    def in_units(self) -> MoleculeTable:
+        """Return the rows with targets in the units of the table."""
+        return replace(self, targets=from_scale(self.targets, self.of_scales), scales=())
 
     def take(self, rows: IntArray) -> MoleculeTable:
         """Return the rows at these positions, in this order."""
@@ -128,6 +143,7 @@ class MoleculeTable:
             targets=self.targets[:, list(columns)],
             units_of_tasks=tuple(self.units_of_tasks[t] for t in columns if self.units_of_tasks),
             censoring=None if self.censoring is None else self.censoring[:, list(columns)],
+            scales=tuple(self.scales[t] for t in columns) if self.scales else (),
         )
         return own.take(np.flatnonzero(np.isfinite(own.targets).any(axis=1)))
 
@@ -138,7 +154,7 @@ def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
     Parameters
     ----------
     parts : sequence of MoleculeTable
-        At least one; equal tasks, and quality and times in all or in none.
+        At least one; equal tasks and scales, and quality and times in all or in none.
     """
     first = parts[0]
     return MoleculeTable(
@@ -167,6 +183,7 @@ def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
         n_as_given=sum(p.n_as_given for p in parts),
         columns=tuple(dict.fromkeys(name for p in parts for name in p.columns)),
         units_of_tasks=_stacked_units(parts),
+        scales=first.scales,
     )
 
 

@@ -11,7 +11,7 @@ from molpool_pipelines.demo import build_demo
 from molpool_pipelines.fitting import TrainAutoConfig, TrainTabularConfig, train_auto, train_tabular
 from molpool_pipelines.fitting._auto import choose
 from molpool_pipelines.models import LEVEL, PredictConfig, load_model, predict_table
-from molpool_pipelines.runs import read_metrics
+from molpool_pipelines.runs import read_metrics, read_run_predictions
 from molpool_pipelines.tables import DataConfig
 from multitask_models import ModelError
 
@@ -55,7 +55,7 @@ def run(table, tmp_path_factory):
 
 @pytest.mark.slow
 def test_all_rows_are_in_the_folder_once_and_the_test_rows_have_intervals(run, table):
-    found = pl.read_parquet(run / "predictions.parquet")
+    found = read_run_predictions(run)
     assert sorted(found["row"]) == list(range(1, 241))
     assert set(found["split"]) == {"val", "test"}
     test = found.filter(pl.col("split") == "test")
@@ -79,7 +79,7 @@ def test_simple_models_stand_beside_it_on_the_same_rows(run, table, tmp_path):
     found = read_metrics(run / "metrics.json").splits["test"].baselines
     assert found is not None
     assert set(found.models) == {"mean", "neighbours", "lightgbm"}
-    rows = pl.read_parquet(run / "predictions.parquet").filter(pl.col("split") != "test")
+    rows = read_run_predictions(run).filter(pl.col("split") != "test")
     assert found.trained_on == rows.height
     same = rows.select("source", "row").sort("source", "row").rows()
     assert found.rows == blake2b(repr(same).encode(), digest_size=16).hexdigest()
@@ -90,15 +90,15 @@ def test_simple_models_stand_beside_it_on_the_same_rows(run, table, tmp_path):
     output = tmp_path / "out.parquet"
     model = run / "baselines" / "lightgbm"
     predict_table(PredictConfig(model_dir=str(model), data_path=str(table), output=str(output)))
-    assert pl.read_parquet(output)["logP predicted"].null_count() == 0
+    assert read_run_predictions(output.parent, output.name)["logP predicted"].null_count() == 0
 
 
 @pytest.mark.slow
 def test_predict_gives_the_numbers_and_intervals_of_the_run(run, table, tmp_path):
     output = tmp_path / "out.parquet"
     predict_table(PredictConfig(model_dir=str(run), data_path=str(table), output=str(output)))
-    again = pl.read_parquet(output)
-    found = pl.read_parquet(run / "predictions.parquet").filter(pl.col("split") == "test")
+    again = read_run_predictions(output.parent, output.name)
+    found = read_run_predictions(run).filter(pl.col("split") == "test")
     same = again[found["row"].cast(pl.Int64) - 1]
     for column in ("logP predicted", "logP_sd", "logP_lower", "TPSA_upper"):
         np.testing.assert_allclose(same[column], found[column], rtol=1e-6)
@@ -113,7 +113,7 @@ def test_several_levels_give_nested_intervals(run, table, tmp_path):
         model_dir=str(run), data_path=str(table), output=str(output), level=[0.5, LEVEL]
     )
     predict_table(config)
-    found = pl.read_parquet(output)
+    found = read_run_predictions(output.parent, output.name)
     assert (found["logP_lower_90"] < found["logP_lower_50"]).all()
     assert (found["logP_upper_50"] < found["logP_upper_90"]).all()
     assert "logP_lower" not in found.columns

@@ -1,3 +1,5 @@
+from ._auto import AutoRidge as AutoRidge
+from ._auto import folds_of_rows as folds_of_rows
 from ._config import RidgeConfig as RidgeConfig
 from ._config import SamplingConfig as SamplingConfig
 from ._config import ScalePrior as ScalePrior
@@ -27,8 +29,14 @@ from .prediction._effects import BackoffLevel as BackoffLevel
 from .prediction._effects import ClassEffect as ClassEffect
 from .prediction._effects import ClassTable as ClassTable
 from .prediction._effects import DescriptorEffect as DescriptorEffect
+from .prediction._structure import StructureTable as StructureTable
 from .prediction._summaries import Prediction as Prediction
 from .prediction._summaries import Stage1CoeffSummaries as Stage1CoeffSummaries
+from .selection._held_out import HeldOut as HeldOut
+from .selection._held_out import RunFold as RunFold
+from .selection._held_out import natural_order as natural_order
+from .selection._held_out import plan_folds as plan_folds
+from .selection._search import judged_pairs as judged_pairs
 from .statistics._ridge import batched_ridge as batched_ridge
 from .statistics._ridge import collapsed_log_likelihood as collapsed_log_likelihood
 from .statistics._sufficient import SufficientStatistics as SufficientStatistics
@@ -51,6 +59,7 @@ from .studies._simulate import simulate as simulate
 from .tables._compounds import CompoundClasses as CompoundClasses
 from .tables._compounds import CompoundDescriptors as CompoundDescriptors
 from .tables._features import FeatureMap as FeatureMap
+from .tables._features import ReadingRange as ReadingRange
 from .tables._keys import GroupParents as GroupParents
 from .tables._keys import check_ids as check_ids
 from .tables._mapping import Imputer as Imputer

@@ -38,7 +38,27 @@ class BaselineConfig(ConfigModel):
     )
 
 
-class TrainChempropConfig(BaselineConfig, RunConfig, TableConfig, SharedChempropConfig):
+class LearningCurveConfig(ConfigModel):
+    """Whether more data would help."""
+
+    learning_curve: list[float] = Field(
+        default_factory=list,
+        description="shares of the training molecules, such as .1 .2 .5 1, on which the model is "
+        "trained besides, to say whether more data would help; each takes as much of a training",
+    )
+
+    @field_validator("learning_curve")
+    @classmethod
+    def _shares(cls, shares: list[float]) -> list[float]:
+        wrong = [share for share in shares if not 0 < share <= 1]
+        if wrong:
+            raise ValueError(f"expected shares above 0, at most 1, found {wrong[0]:g}")
+        return shares
+
+
+class TrainChempropConfig(
+    LearningCurveConfig, BaselineConfig, RunConfig, TableConfig, SharedChempropConfig
+):
     """A training run: data, sampling, model, training, where it goes.
 
     Studies configure their trials by it too.
@@ -71,7 +91,7 @@ class NetworkConfig(ConfigModel):
     )
 
 
-class TrainTabularConfig(BaselineConfig, RunConfig, TableConfig):
+class TrainTabularConfig(LearningCurveConfig, BaselineConfig, RunConfig, TableConfig):
     """Models on features: data, features, models, how they are mixed and calibrated."""
 
     command: ClassVar[str] = "tabular"

@@ -35,9 +35,11 @@ from molpool_common import (
     InputError,
     MetricTable,
     RunFolder,
+    ScaleName,
     Split,
     cache_folder,
     did_you_mean,
+    from_scale,
     listed,
     structures_of,
     task_metrics,
@@ -73,6 +75,7 @@ from molpool_pipelines.runs import (
     rejected_bags,
     tracking,
     truth_column,
+    write_predictions,
     write_rejected,
 )
 from molpool_pipelines.tables import constant_notes, refuse_bad_smiles
@@ -346,9 +349,10 @@ class MILFitting:
         if inputs.unseen is not None:
             # Only those that the user asked to drop have no row.
             keep = self._config.on_bad_smiles != "drop"
-            frame = predictions_of_bags(module, inputs.unseen, with_failures=keep)
-            files.append(run.write_frame(predictions_of_table("unseen"), frame))
-            files.append(run.write_text(predictions_of_table("unseen", ".csv"), frame.write_csv()))
+            scales = [self._config.data.transform.get(t, "none") for t in module.task_names]
+            frame = predictions_of_bags(module, inputs.unseen, scales, with_failures=keep)
+            names = (predictions_of_table("unseen"), predictions_of_table("unseen", ".csv"))
+            files += write_predictions(run, frame, self._results.task_types, *names)
         epochs = len(self._result.records)
         self._page = write_results(run, self._results, "mil", inputs.notes, self._facts(), epochs)
         for file in (*files, *([self._page] if self._page else [])):
@@ -448,7 +452,9 @@ def evaluate_bags(config: TrainMILConfig, inputs: MILInputs, module: MILModule) 
     for split in inputs.splits:
         data = inputs.of(split)
         assert data.labels is not None
-        p = predict(module, data)
+        scales = [config.data.transform.get(task, "none") for task in tasks]
+        data = data.replace(labels=from_scale(data.labels, scales))
+        p = from_scale(predict(module, data), scales)
         frames.append(_frame(data, split, p, module))
         metrics[split] = task_metrics(data.labels, p, tasks, [config.task_kind] * len(tasks))
         more[split] = {"fold_score": _fold_score(metrics[split], config.training.min_w)}
@@ -470,7 +476,11 @@ def evaluate_bags(config: TrainMILConfig, inputs: MILInputs, module: MILModule) 
 
 
 def predictions_of_bags(
-    module: MILModule, data: BagData, *, with_failures: bool = False
+    module: MILModule,
+    data: BagData,
+    scales: Sequence[ScaleName],
+    *,
+    with_failures: bool = False,
 ) -> pl.DataFrame:
     """Return predictions of bags without labels.
 
@@ -480,11 +490,13 @@ def predictions_of_bags(
         The model.
     data : BagData
         The bags.
+    scales : sequence of str, length T
+        On which the model says the tasks.
     with_failures : bool
         Whether molecules without features have a row too, with the reason in column ``error``.
     """
     columns: dict[str, Any] = {"id": data.ids}
-    p = predict(module, data)
+    p = from_scale(predict(module, data), scales)
     for t, task in enumerate(module.task_names):
         columns[f"{task} predicted"] = p[:, t]
         if module.is_classifier:

@@ -14,6 +14,7 @@ from molpool_common import (
     Float32Array,
     FloatArray,
     InputError,
+    ScaleName,
     Structure,
     TaskType,
     atomic_path,
@@ -117,6 +118,8 @@ class TabularModel:
         Folder of cached features, ``auto`` for the user's.
     structure : {"given", "parent", "tautomer"}
         What the model sees of a molecule.
+    scales : tuple of str, length T
+        Scale on which the blend says each task, as `from_scale` takes it.
     """
 
     kind: Kind = "tabular"
@@ -130,6 +133,7 @@ class TabularModel:
         signature: Mapping[str, Any],
         cache: str = "auto",
         structure: Structure = "given",
+        scales: tuple[ScaleName, ...] = (),
     ) -> None:
         self.blend = blend
         self.task_names = task_names
@@ -137,10 +141,11 @@ class TabularModel:
         self.signature = signature
         self.n_members = len(blend.members)
         self.structure: Structure = structure
+        self.scales = scales or ("none",) * len(task_names)
         self._cache = cache
 
     def predict(self, smiles: Sequence[str], batch_size: int) -> Predicted:
-        """Predict molecules; those without any feature have a reason instead."""
+        """Predict molecules, on the scales; those without any feature have a reason instead."""
         from molecule_features import featurize
 
         seen = structures_of(smiles, self.structure)
@@ -171,6 +176,7 @@ class TabularModel:
             "structure": self.structure,
             "task_names": self.task_names,
             "task_types": self.task_types,
+            "scales": self.scales,
             "features": dict(self.signature),
             "members": [
                 {
@@ -205,6 +211,7 @@ class TabularModel:
             later = described["format"] > FORMAT
             tasks, types = tuple(described["task_names"]), tuple(described["task_types"])
             signature = dict(described["features"])
+            scales = tuple(described.get("scales", ()))
             entries = described["members"]
             names = tuple(entry["name"] for entry in entries)
             files = [folder / entry["file"] for entry in entries]
@@ -227,7 +234,7 @@ class TabularModel:
             raise _damaged(folder, f"no file {listed(absent)}")
         members = tuple(load_member(*pair) for pair in zip(names, files, strict=True))
         blend = Blend(names, members, weights, with_sd)
-        return cls(blend, tasks, types, signature, structure=structure)
+        return cls(blend, tasks, types, signature, scales=scales, structure=structure)
 
 
 def _damaged(folder: Path, found: str) -> InputError:

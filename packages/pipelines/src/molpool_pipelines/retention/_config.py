@@ -36,6 +36,14 @@ COVARIATES = ("IS_*", "RS_*", "ES_*", "run_covariate_*")
 """Internal, recovery and external standards, and what `simulate` calls them."""
 
 
+STRUCTURE_KEYS = (
+    *("intercept_mode", "intercept_prior", "slope_head_mode", "lambda_slopes", "slope_scales"),
+    *("standardise", "sigma", "sigma_fixed", "compound_slopes", "cluster_slopes"),
+    *("species_slopes", "class_slopes", "slope_shrinkage", "descriptor_slopes"),
+    *("location_mean", "location_sd"),
+)
+"""Keys of a model: who gives one has a structure in mind."""
+
 CONFIG = "config.resolved.yaml"
 COEFFICIENTS = "coefficients.npz"
 STATISTICS = "statistics.npz"
@@ -269,6 +277,12 @@ class CalibrateConfig(ConfigModel):
 class ModelConfig(RidgeConfig):
     """One model: its kind, features, priors, and how its scales are estimated."""
 
+    structure: Literal["auto", "fixed"] | None = Field(
+        None,
+        description="auto: priors of intercepts, slope heads, spreads and σ are chosen by how runs "
+        "left out are predicted, covariates standardised; fixed: as the keys below say. Default: "
+        "fixed where one of them is given, else auto",
+    )
     model: Model = Field(
         "partial_pooling",
         description="partial_pooling; supercategory: groups are supercategories; ridge, lasso: "
@@ -304,6 +318,15 @@ class ModelConfig(RidgeConfig):
         return value
 
     @property
+    def chooses(self) -> bool:
+        """Whether the structure is chosen: by default where none of its keys is given."""
+        if self.model != "partial_pooling":
+            return False
+        fields = RidgeConfig.model_fields
+        given = any(getattr(self, k) != fields[k].get_default() for k in STRUCTURE_KEYS)
+        return self.structure == "auto" or (self.structure is None and not given)
+
+    @property
     def group_column(self) -> str:
         """Column of the group; supercategories are their own."""
         return "species_cluster" if self.model == "supercategory" else self.group_col
@@ -332,6 +355,16 @@ class TrainingColumnsConfig(TableConfig):
         None, description="columns of descriptors; by default those called descriptor_*"
     )
     class_col: str = Field("class_id", description="column of classes: ids or names")
+    run_col: str | None = Field(
+        "run",
+        description="column of the run, whose rows are left out together while a structure is "
+        "chosen; without it rows of equal covariates are of one run",
+    )
+    order_col: str | None = Field(
+        None,
+        description="column of acquisition order: times or numbers; None: by the runs' names, "
+        "numbers in them as numbers",
+    )
 
 
 class FitConfig(FolderConfig, ModelConfig, DataConfig, TrainingColumnsConfig):

@@ -54,10 +54,13 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
     # Estimators without compound effects do not take these arguments.
     known = {name: given for name, given in known.items() if given is not None}
 
+    if training.config.chooses:
+        known["held_out"] = training.held_out
+
     def estimated(stats: SufficientStatistics) -> Any:
         return build_estimator(config).fit(stats, features=training.features, **known)
 
-    progress(f"Fitting by {config.method}")
+    progress("Choosing a structure" if config.chooses else f"Fitting by {config.method}")
     started = time.perf_counter()
     # On all rows: calibration refits for its quantiles only, the coefficients are those of the full
     # fit.
@@ -67,7 +70,15 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
         return Fitted(config, training, estimator, seconds)
     progress("Calibrating intervals on held-out runs")
     started = time.perf_counter()
-    calibrated = calibrate(training, training.folds, lambda stats: estimated(stats).summaries_)
+
+    def of_others(stats: SufficientStatistics) -> Stage1CoeffSummaries:
+        # What was chosen stands: a choice within each fold would calibrate another model.
+        refitted = config.chooses
+        other = estimator.refit(stats, training.features) if refitted else estimated(stats)
+        found: Stage1CoeffSummaries = other.summaries_
+        return found
+
+    calibrated = calibrate(training, training.folds, of_others)
     seconds["calibration"] = time.perf_counter() - started
     return Fitted(config, training, estimator, seconds, calibrated)
 
@@ -116,6 +127,12 @@ class Fitted:
         """What was left out of the model, or estimated at exactly 0."""
         return tuple(getattr(self.estimator, "notes_", ()))
 
+    @property
+    def structure(self) -> list[dict[str, Any]] | None:
+        """Candidates of the structure and their scores, where it was chosen."""
+        table = self.summaries.structure
+        return None if table is None else table.rows()
+
     def metrics(self) -> dict[str, Any]:
         """Return what metrics.json holds."""
         sampled = getattr(self.estimator, "scale_posterior_", None) is not None
@@ -129,6 +146,7 @@ class Fitted:
             "scales": {name: _finite(scale) for name, scale in self.estimator.scales_.items()},
             "diagnostics": self.diagnostics,
             "calibration": None if self.calibrated is None else self.calibrated.metrics(),
+            "structure": self.structure,
             "notes": list(self.notes),
             "seconds": self.seconds,
         }

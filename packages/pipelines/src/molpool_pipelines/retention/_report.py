@@ -177,8 +177,24 @@ def _fit_chapter(run: FittedRun) -> Chapter:
     }
     facts = {name: value for name, value in facts.items() if value is not None}
     notes: list[Piece] = [Text(note, note=True) for note in metrics["notes"]]
-    pieces: list[Piece] = [Facts(facts), *notes, _scales(run)]
+    pieces: list[Piece] = [Facts(facts), *notes, *_structures(run), _scales(run)]
     return Chapter(f"Fit: {run.name}", [*pieces, *fit_plots(run)])
+
+
+def _structures(run: FittedRun) -> Iterator[Table]:
+    """Yield the candidates of a structure that was chosen."""
+    # Runs of earlier versions have none.
+    rows = run.metrics.get("structure") or []
+    if rows:
+        columns = ("name", "weight", "rmse", "mae", "error_se", "log_density", "log_density_se")
+        yield Table(
+            ["structure", "weight", "RMSE", "MAE", "± log", "log density", "±"],
+            [[row[name] for name in columns] for row in rows],
+            caption="Structures that were tried, by their errors on runs left out, in the unit of "
+            "the retention time. ±: standard error, over folds of runs, of the logarithm of the "
+            "error over the first's, and of the log predictive density of a row less the first's.",
+            digits=4,
+        )
 
 
 def _scales(run: FittedRun) -> Table:

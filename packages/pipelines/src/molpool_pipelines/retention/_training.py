@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
@@ -16,12 +16,14 @@ import numpy as np
 import polars as pl
 from molpool_common import BoolArray, InputError, IntArray, listed, validate_values
 from rt_ridge import (
+    AutoRidge,
     Columns,
     CompoundClasses,
     CompoundDescriptors,
     FeatureMap,
     GroupwiseLasso,
     GroupwiseRidge,
+    HeldOut,
     PartialPoolingRidge,
     RidgeConfig,
     SufficientStatistics,
@@ -33,6 +35,7 @@ from rt_ridge import (
 from molpool_pipelines.retention._compounds import read_classes, read_descriptors
 from molpool_pipelines.retention._config import FitConfig, ModelConfig, Progress, silent
 from molpool_pipelines.retention._covariates import matching_covariates, refuse_absent, uneven
+from molpool_pipelines.retention._held_out import read_held_out, run_names
 from molpool_pipelines.retention._identifiers import as_prepared
 from molpool_pipelines.tables import TableFiles
 
@@ -59,6 +62,8 @@ class Training:
         Of the compounds.
     folds : RunFolds or None
         Runs that are held out together, where intervals are to be calibrated.
+    held_out : list of HeldOut
+        Sums of runs that are left out together, where the structure is to be chosen.
     seconds : float
         What summing up took.
     n_read : int
@@ -75,6 +80,7 @@ class Training:
     folds: RunFolds | None
     seconds: float
     n_read: int
+    held_out: list[HeldOut] = field(default_factory=list)
 
     @property
     def without_parents(self) -> bool:
@@ -125,9 +131,14 @@ def read_training(config: FitConfig, progress: Progress = silent) -> Training:
     stats, features, n_read = _statistics(config, table, columns)
     if stats.n_rows < 2:
         raise InputError("data", expected="two rows or more", found="1 row", where=table.name)
+    held_out: list[HeldOut] = []
+    if config.chooses:
+        progress(f"Summing up the runs of {table.name}")
+        held_out, features = read_held_out(config, table, columns, stats, features)
     seconds = time.perf_counter() - started
     known = (descriptors, classes)
-    return Training(config, table, columns, stats, features, *known, folds, seconds, n_read)
+    of_rows = (config, table, columns, stats, features)
+    return Training(*of_rows, *known, folds, seconds, n_read, held_out)
 
 
 def training_columns(config: FitConfig, table: TableFiles) -> Columns:
@@ -204,7 +215,8 @@ def build_estimator(config: ModelConfig) -> Any:
     if config.model == "lasso":
         return GroupwiseLasso(config.alpha, group_col=config.group_column)
     ridge = validate_values(RidgeConfig, config.model_dump(include=set(RidgeConfig.model_fields)))
-    kinds = {"partial_pooling": PartialPoolingRidge, "supercategory": SupercategoryRidge}
+    pooled = AutoRidge if config.chooses else PartialPoolingRidge
+    kinds = {"partial_pooling": pooled, "supercategory": SupercategoryRidge}
     estimator = kinds[config.model].from_config(ridge)
     # Raises where keys are valid one by one and not together.
     estimator.ridge_config()
@@ -305,7 +317,7 @@ class RunFolds:
         n_folds = config.calibrate.n_folds
         names: set[str] = set()
         for chunk in table.chunks([column], config.max_train_rows):
-            runs = _run_names(chunk.frame[column])
+            runs = run_names(chunk.frame[column])
             gaps = runs.is_null().arg_true() + chunk.first_row
             if len(gaps):
                 raise InputError(
@@ -329,7 +341,7 @@ class RunFolds:
 
     def positions(self, frame: pl.DataFrame) -> IntArray:
         """Return the position of the run of each row in the order of runs, [N]."""
-        names = _run_names(frame[self.column])
+        names = run_names(frame[self.column])
         return names.replace_strict(self.order, return_dtype=pl.Int64).to_numpy()
 
     def split(self, frame: pl.DataFrame) -> Iterator[tuple[int, BoolArray]]:
@@ -338,9 +350,3 @@ class RunFolds:
         folds = self.positions(frame) % self.n_folds
         for fold in np.unique(folds).tolist():
             yield fold, folds == fold
-
-
-def _run_names(runs: pl.Series) -> pl.Series:
-    """Return names as text, those of one run alike whether a file holds 3 or "3"."""
-    exact = runs.cast(pl.Int64) if runs.dtype.is_integer() else runs
-    return (exact.fill_nan(None) if exact.dtype.is_float() else exact).cast(pl.String)

@@ -53,6 +53,7 @@ from molpool_pipelines.tables._table_config import (
     DataConfig,
     OnBadSmiles,
     SourceConfig,
+    Step,
 )
 from molpool_pipelines.tables._values import converted_unit, read_signs, reverses_order, transform
 
@@ -250,7 +251,8 @@ class Reading:
         if len(self.faults) > before:
             return None
         seen = self._seen(smiles, found, cache)
-        return _molecules(table, found, parsed, cells, targets, self._tasks, seen)
+        read = _molecules(table, found, parsed, cells, targets, self._tasks, seen)
+        return replace(read, scales=config.scales)
 
     def _seen(
         self, smiles: list[str | None], found: Identities, cache: Path | None
@@ -365,13 +367,17 @@ class Reading:
             with self._of_task(self._tasks[t]):
                 targets[:, t] = transform(
                     numbers.values.fill_null(np.nan).to_numpy(),
-                    column.transform,
+                    [*column.transform, *self._scale(t)],
                     molar_mass=of_rows,
                     name=column.column,
                     where=table.where,
                     rows=cells.rows,
                 )
         return targets
+
+    def _scale(self, t: int) -> list[Step]:
+        scale = self.wanted.config.transform.get(self._tasks[t], "none")
+        return [] if scale == "none" else [scale]
 
 
 def _molecules(

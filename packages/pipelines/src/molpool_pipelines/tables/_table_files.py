@@ -206,24 +206,37 @@ class TableFiles:
                     if not left:
                         return
 
+    def frames(self, names: Iterable[str], rows: int) -> Iterator[pl.DataFrame]:
+        """Yield the columns as they are read, in frames of exactly `rows` rows but the last."""
+        return _in_frames((chunk.frame for chunk in self.chunks(names, rows=rows)), rows)
+
     def texts(self, names: Iterable[str], rows: int) -> Iterator[pl.DataFrame]:
         """Yield the columns as text, in frames of exactly `rows` rows but the last.
 
         A model's batches then do not depend on how the file is laid out.
         """
-        parts: list[pl.DataFrame] = []
-        waiting = 0
-        for chunk in self.chunks(names, rows=rows):
-            columns = [text_column(chunk.frame, c, where=chunk.where) for c in chunk.frame.columns]
-            parts.append(pl.DataFrame(columns))
-            waiting += chunk.frame.height
-            if waiting >= rows:
-                # Once per frame: joining at every chunk would copy the rows again and again.
-                joined = pl.concat(parts)
-                yield joined.head(rows)
-                parts, waiting = [joined.slice(rows)], waiting - rows
-        if waiting:
-            yield pl.concat(parts)
+        chunks = self.chunks(names, rows=rows)
+        texts = (
+            pl.DataFrame([text_column(c.frame, name, where=c.where) for name in c.frame.columns])
+            for c in chunks
+        )
+        return _in_frames(texts, rows)
+
+
+def _in_frames(chunks: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
+    """Yield the rows of frames in frames of exactly `rows` rows but the last."""
+    parts: list[pl.DataFrame] = []
+    waiting = 0
+    for chunk in chunks:
+        parts.append(chunk)
+        waiting += chunk.height
+        if waiting >= rows:
+            # Once per frame: joining at every chunk would copy the rows again and again.
+            joined = pl.concat(parts)
+            yield joined.head(rows)
+            parts, waiting = [joined.slice(rows)], waiting - rows
+    if waiting:
+        yield pl.concat(parts)
 
 
 def survey(table: TableFiles, column: str, *, distinct: bool) -> int:

@@ -113,6 +113,12 @@ class Located:
     compound_id: IntArray
     nodes: dict[str, IntArray]
 
+    def take(self, rows: IntArray) -> Located:
+        """Return what is known of some rows."""
+        nodes = {name: ids[rows] for name, ids in self.nodes.items()}
+        parts = (self.level, self.source, self.row, self.compound, self.compound_id)
+        return Located(*(part[rows] for part in parts), nodes)
+
 
 @dataclass(frozen=True)
 class CoefficientPredictor:

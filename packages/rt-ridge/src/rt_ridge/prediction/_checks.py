@@ -58,6 +58,19 @@ def _check_features(features: FeatureMap) -> None:
         turned = features.rotation.T @ features.rotation
         if not np.allclose(turned, np.eye(size), rtol=0, atol=1e-8):
             raise RTRidgeError("feature_rotation: expected an orthogonal matrix, found another")
+    if features.scale is not None:
+        _check_array("feature_scale", features.scale, (features.n_coefficients - 1,))
+        if (features.scale <= 0).any():
+            raise RTRidgeError(f"feature_scale: expected > 0, found {features.scale.min()}")
+    if features.range is not None:
+        _check_array("range_low", features.range.low, (size,))
+        _check_array("range_high", features.range.high, (size,))
+        follow = features.range.follow
+        if not 0 <= follow <= 1 or (features.range.low > features.range.high).any():
+            raise RTRidgeError(
+                "range: expected low <= high and a share to follow in [0, 1], found "
+                f"{features.range.low.tolist()}, {features.range.high.tolist()} and {follow}"
+            )
     if features.expansion not in EXPANSIONS:
         hint = did_you_mean(features.expansion, EXPANSIONS)
         raise RTRidgeError(f"anchor_expansion: unknown {features.expansion!r}; {hint}")

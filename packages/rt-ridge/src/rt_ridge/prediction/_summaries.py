@@ -17,17 +17,32 @@ from molpool_common import BoolArray, FloatArray, IntArray
 
 from rt_ridge._errors import RTRidgeError, listed
 from rt_ridge._npz import Arrays, read_npz, write_npz
-from rt_ridge.prediction._backoff import LEVELS, CoefficientPredictor, CompoundEffect, NoiseVariance
+from rt_ridge.prediction._backoff import (
+    LEVELS,
+    CoefficientPredictor,
+    CompoundEffect,
+    Located,
+    NoiseVariance,
+)
 from rt_ridge.prediction._checks import check_summaries
 from rt_ridge.prediction._conformal import Extrapolation, IntervalCalibration
 from rt_ridge.prediction._effects import BackoffLevel, ClassEffect, ClassTable, DescriptorEffect
-from rt_ridge.tables._features import AnchorExpansion, FeatureMap
+from rt_ridge.prediction._structure import SCORES, StructureTable
+from rt_ridge.tables._features import AnchorExpansion, FeatureMap, ReadingRange
 from rt_ridge.tables._keys import GroupParents, check_ids, find, pack
 
 SCHEMA = "rt_ridge.stage1_coeff_summaries"
 SCHEMA_VERSION = 2
 
-_SCALARS = ("schema", "schema_version", "group_col", "method", "anchor_expansion", "sigma2_mean")
+_SCALARS = (
+    "schema",
+    "schema_version",
+    "group_col",
+    "method",
+    "anchor_expansion",
+    "sigma2_mean",
+    "range_follow",
+)
 _TABLE = ("ids", "mean", "cov")
 _CALIBRATED = ("coverages", "quantiles", "edges")
 _EXTRAPOLATED = ("low", "high", "quantiles")
@@ -59,8 +74,7 @@ class Prediction:
     calibration : IntervalCalibration or None
         Conformal quantiles of runs held out; None: those of a normal distribution.
     extrapolated : ndarray of bool, [N], or None
-        Rows whose readings lie outside the range of the training, where intervals are
-        calibrated.
+        Rows whose readings lie outside the range of the training, where it is known.
     """
 
     mean: FloatArray
@@ -123,6 +137,8 @@ class Stage1CoeffSummaries:
         How the scales were found, for the reader.
     calibration : IntervalCalibration or None
         Conformal quantiles of runs held out; see `calibrate_intervals`.
+    structure : StructureTable or None
+        Candidates that were tried, where the structure was chosen.
 
     Raises
     ------
@@ -139,6 +155,7 @@ class Stage1CoeffSummaries:
     method: str = ""
     calibration: IntervalCalibration | None = None
     schema_version: int = SCHEMA_VERSION
+    structure: StructureTable | None = None
 
     def __post_init__(self) -> None:
         check_summaries(self.features, self.coefficients, self.noise, self.n, self.calibration)
@@ -226,13 +243,30 @@ class Stage1CoeffSummaries:
         located = self.coefficients.locate(group_ids, compound_ids, parent_ids)
         mean, variance = self.coefficients.moments(design, located, self._described(descriptors))
         # A new measurement scatters about the expected time by its group's noise.
+        beyond = self.features.beyond(X)
+        if beyond is not None:
+            variance = variance + self._unsure(beyond, located)
         total = variance + self.noise.of(group_ids)
         found = Prediction(mean, np.sqrt(total), np.sqrt(variance), located.level)
+        if beyond is not None:
+            found = replace(found, extrapolated=(beyond != 0).any(axis=1))
         if self.calibration is None:
             return found
         support = self.support(group_ids, compound_ids)
         outside = self.calibration.extrapolated(self.features.covariates(X))
         return replace(found, support=support, calibration=self.calibration, extrapolated=outside)
+
+    def _unsure(self, beyond: FloatArray, located: Located) -> FloatArray:
+        """Return the variance of not knowing how far slopes go on beyond the training, [N]."""
+        variance = np.zeros(len(beyond))
+        rows = np.flatnonzero((beyond != 0).any(axis=1))
+        share = 0.0 if self.features.range is None else self.features.range.unsure
+        if share and len(rows):
+            design = np.concatenate([np.zeros((len(rows), 1)), beyond[rows]], axis=1)
+            mean, spread = self.coefficients.moments(design, located.take(rows))
+            # Of a product with the share: the second moment of the step, times its variance.
+            variance[rows] = share * np.nan_to_num(mean**2 + spread)
+        return variance
 
     def _described(self, descriptors: npt.ArrayLike | None) -> FloatArray | None:
         if descriptors is None:
@@ -286,6 +320,7 @@ class Stage1CoeffSummaries:
             n=_take(arrays, "n", "i"),
             method=str(_take(arrays, "method", "U")),
             calibration=_calibration(arrays),
+            structure=_structure(arrays),
         )
 
 
@@ -319,6 +354,14 @@ def _arrays(summaries: Stage1CoeffSummaries) -> Arrays:
     }
     if features.rotation is not None:
         arrays["feature_rotation"] = features.rotation
+    if features.scale is not None:
+        arrays["feature_scale"] = features.scale
+    if features.range is not None:
+        arrays |= _parts("range", features.range, ("low", "high"))
+        arrays["range_follow"] = np.array(features.range.follow)
+    if summaries.structure is not None:
+        arrays["structure_names"] = np.array(summaries.structure.names, dtype=np.str_)
+        arrays |= _parts("structure", summaries.structure, SCORES)
     if summaries.calibration is not None:
         arrays |= _parts("calibration", summaries.calibration, _CALIBRATED)
         if summaries.calibration.extrapolation is not None:
@@ -382,7 +425,23 @@ def _features(arrays: Arrays) -> FeatureMap:
         _take(arrays, "feature_center", "f"),
         rotation,
         cast(AnchorExpansion, str(_take(arrays, "anchor_expansion", "U"))),
+        _take(arrays, "feature_scale", "f") if "feature_scale" in arrays else None,
+        _range(arrays),
     )
+
+
+def _structure(arrays: Arrays) -> StructureTable | None:
+    if "structure_names" not in arrays:
+        return None
+    names = tuple(str(name) for name in _take(arrays, "structure_names", "U"))
+    return StructureTable(names, **{n: _take(arrays, f"structure_{n}", "f") for n in SCORES})
+
+
+def _range(arrays: Arrays) -> ReadingRange | None:
+    if "range_low" not in arrays:
+        return None
+    low, high = (_take(arrays, f"range_{end}", "f") for end in ("low", "high"))
+    return ReadingRange(low, high, float(_take(arrays, "range_follow", "f")))
 
 
 def _calibration(arrays: Arrays) -> IntervalCalibration | None:
