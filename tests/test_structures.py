@@ -23,6 +23,7 @@ from molpool_pipelines.models import (
     load_model,
     predict_table,
 )
+from molpool_pipelines.runs import read_run_predictions
 from molpool_pipelines.tables import DataConfig, load_molecules
 
 BASES = ["NCc1ccccc1", "NCCc1ccccc1", "CNCC", "NCCCC", "C1CCNCC1", "c1ccncc1", "CN1CCCC1", "CCN"]
@@ -137,7 +138,7 @@ def test_a_run_on_parents_predicts_salts_as_their_bases(tmp_path: Path) -> None:
     run = train_tabular(config)
     out = tmp_path / "out.parquet"
     predict_table(PredictConfig(model_dir=str(run), data_path=str(other), output=str(out)))
-    found = pl.read_parquet(out)["y predicted"].to_numpy()
+    found = read_run_predictions(tmp_path, out.name)["y predicted"].to_numpy()
     np.testing.assert_array_equal(found[: len(bases)], found[len(bases) :])
     unseen = pl.read_parquet(run / "predictions_other.parquet")["y"].to_numpy()
     np.testing.assert_array_equal(unseen, found)

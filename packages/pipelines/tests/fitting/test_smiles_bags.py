@@ -194,7 +194,7 @@ def test_every_molecule_has_a_row_of_predictions(
         lambda module, data: np.ones((len(data), 1)),
     )
     assert inputs.unseen is not None
-    frame = predictions_of_bags(Mean(), inputs.unseen, with_failures=True)  # type: ignore[arg-type]
+    frame = predictions_of_bags(Mean(), inputs.unseen, ["none"], with_failures=True)  # type: ignore[arg-type]
     assert frame["id"].to_list() == NAMES
     lost = frame.filter(pl.col("error").is_not_null())
     assert lost["id"].to_list() == ["m00", "m02", "m15"]
