@@ -17,15 +17,15 @@ import polars as pl
 import pytest
 import yaml
 from chemprop_multitask import ChempropConfig, ChempropModel
-from molpool_common import dump_config, flag_names
+from molpool_common import ReadConfig, dump_config, flag_names
 from molpool_data.cli import DescribeOptions
 from molpool_pipelines.affinity import AffinityCommandConfig
 from molpool_pipelines.fitting import (
-    TrainAutoConfig,
-    TrainBlendConfig,
-    TrainChempropConfig,
-    TrainMILConfig,
-    TrainTabularConfig,
+    TrainAutoCommand,
+    TrainBlendCommand,
+    TrainChempropCommand,
+    TrainMILCommand,
+    TrainTabularCommand,
 )
 from molpool_pipelines.models import PredictConfig
 from molpool_pipelines.runs import TABLE_ROWS, read_rejected, read_run_predictions
@@ -34,11 +34,11 @@ from molpool_pipelines.studies import HPOChempropConfig, HPOMILConfig, RetrainCo
 from molpool_pipelines.tables import TableConfig
 
 TRAINING = {
-    "chemprop": TrainChempropConfig,
-    "tabular": TrainTabularConfig,
-    "blend": TrainBlendConfig,
-    "auto": TrainAutoConfig,
-    "mil": TrainMILConfig,
+    "chemprop": TrainChempropCommand,
+    "tabular": TrainTabularCommand,
+    "blend": TrainBlendCommand,
+    "auto": TrainAutoCommand,
+    "mil": TrainMILCommand,
 }
 STUDIES = {"chemprop": HPOChempropConfig, "mil": HPOMILConfig}
 OTHERS = (AffinityCommandConfig, PredictConfig, ScoreConfig, CompareConfig)
@@ -109,6 +109,33 @@ def test_every_command_that_reads_molecules_says_what_becomes_of_bad_smiles() ->
 def test_every_command_that_goes_on_with_a_run_may_accept_a_changed_table() -> None:
     for config in (*TRAINING.values(), *STUDIES.values(), RetrainConfig, ScoreConfig):
         assert "--accept-changed-table" in flag_names(config), config.__name__
+
+
+TABLE = {
+    *("--data-path", "--smiles-column", "--target-columns", "--id-column", "--on-bad-smiles"),
+    *("--standardize", "--structure", "--split-type", "--split-column", "--split-file"),
+    *("--test-path", "--group-column", "--predict-path", "--seed"),
+    *(f"--read.{key}" for key in ReadConfig.model_fields),
+}
+"""Flags of tables and splits, by the same short names wherever a model is trained or tuned."""
+
+RUN = {
+    *("--save-dir", "--resume", "--overwrite", "--accept-changed-table"),
+    *("--cv.folds", "--cv.repeats"),
+}
+
+
+def test_every_command_that_trains_reads_and_divides_tables_by_the_same_flags() -> None:
+    for config in (*TRAINING.values(), *STUDIES.values(), AffinityCommandConfig):
+        assert set(flag_names(config)) >= TABLE, config.__name__
+    for config in TRAINING.values():
+        assert set(flag_names(config)) >= RUN, config.__name__
+
+
+def test_every_command_that_compares_molecules_says_by_which_structure() -> None:
+    for config in (*TRAINING.values(), *STUDIES.values(), AffinityCommandConfig, ScoreConfig):
+        assert "--standardize" in flag_names(config), config.__name__
+    assert "standardize" in DescribeOptions.__dataclass_fields__
 
 
 def commands(folder: Path, table: Path, models: Sequence[Path]) -> dict[str, Sequence[object]]:
@@ -289,6 +316,49 @@ def test_studies_and_their_retraining_know_their_table(
     ended = run(*study, "--n-trials", 2, "--accept-changed-table")
     assert ended.code == 0, ended.err
     assert run(*study, "--n-trials", 2).code == 0
+
+
+BAGS = (
+    *("--data.kind", "bags", "--model.use-2d", "false", "--task-kind", "regression"),
+    *("--model.inst-hidden", "8", "--model.inst-layers", "1", "--model.attn-heads", "2"),
+    *("--model.mixer-hidden", "8", "--model.mixer-layers", "1", "--model.proj-dim", "8"),
+    *("--training.accelerator", "cpu", "--training.epochs", "1", "--split-type", "random"),
+    *("--target-columns", "y", "--export.attention", "test"),
+)
+
+
+@pytest.mark.slow
+def test_runs_and_studies_of_bags_know_their_table(tmp_path: Path) -> None:
+    path = tmp_path / "bags.csv"
+    rng = np.random.default_rng(0)
+    ids = [f"b{i}" for i in range(30) for _ in range(2)]
+    labels = np.repeat(rng.normal(size=30), 2)
+    frame = pl.DataFrame({"bag_id": ids, "y": labels, "f1": rng.normal(size=60)})
+    frame.write_csv(path)
+    training = ("train mil", "--data-path", path, *BAGS, "--save-dir", tmp_path / "run")
+    assert run(*training).code == 0
+    study = (
+        "hpo mil", "--data-path", path, *BAGS, "--save-dir", tmp_path / "study",
+        "--study.n-folds", 2, "--fold-type", "random",
+    )  # fmt: skip
+    ended = run(*study, "--n-trials", 1)
+    assert ended.code == 0, ended.err
+    frame.reverse().write_csv(path)
+    resume = ("train mil", "--save-dir", tmp_path / "run", "--resume")
+    ended = run(*resume)
+    assert ended.code == 0, "in another order it is the same table: " + ended.err
+    changed = pl.when(pl.col("bag_id") == "b7").then(9.0).otherwise("y").alias("y")
+    frame.filter(pl.col("bag_id") != "b3").with_columns(changed).write_csv(path)
+    retrain = ("hpo retrain", "--study-dir", tmp_path / "study")
+    for words in (resume, (*study, "--n-trials", 2), retrain):
+        ended = run(*words)
+        assert ended.code == 2, words
+        assert "1 rows gone (row 4 'b3'); 1 labels of 'y' changed" in ended.err
+        assert "--accept-changed-table true" in ended.err
+    assert not (tmp_path / "study" / "retrained").exists()
+    ended = run(*resume, "--accept-changed-table")
+    assert ended.code == 0, ended.err
+    assert "The table has changed since the run was started" in ended.out
 
 
 @pytest.mark.slow

@@ -41,6 +41,19 @@ def parse(*arguments: str) -> Config:
     return parse_config(Config, arguments, prog="p", description="D.")
 
 
+class TestSeveralValues:
+    def test_a_flag_given_twice_has_the_values_of_both(self) -> None:
+        assert parse("--columns", "a", "b", "--name", "n", "--columns", "c").columns == [*"abc"]
+        assert parse("--columns-of", "a", "--columns=b").columns == ["a", "b"]
+        found = parse("--below.weights", "a", "1", "--below.weights", "b", "2")
+        assert found.below.weights == {"a": 1.0, "b": 2.0}
+
+    def test_the_last_of_single_values_counts(self) -> None:
+        assert parse("--name", "a", "--name", "b").name == "b"
+        twice = parse("--below.ratios", ".1", ".9", "--below.ratios", ".2", ".8")
+        assert twice.below.ratios == (0.2, 0.8)
+
+
 class TestBooleans:
     @pytest.mark.parametrize(
         ("word", "value"),

@@ -13,7 +13,14 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from chemprop.data.datasets import Datum
 from chemprop.data.molgraph import MolGraph
-from molpool_common import Float32Array, FloatArray, MoleculeTable, listed
+from molpool_common import (
+    Float32Array,
+    FloatArray,
+    MoleculeTable,
+    Structure,
+    listed,
+    structures_of,
+)
 from numpy.typing import NDArray
 from rdkit import Chem
 from torch.utils.data import Dataset
@@ -134,7 +141,7 @@ class MoleculeData(Dataset[Datum]):
             Where graphs are cached.
         """
         return cls(
-            table.smiles,
+            table.modelled,
             table.targets,
             task_names=table.task_names,
             weights=weights,
@@ -142,6 +149,13 @@ class MoleculeData(Dataset[Datum]):
             descriptors=descriptors,
             cache=cache,
         )
+
+    @classmethod
+    def seen_as(cls, molecules: MoleculeData | Sequence[str], structure: Structure) -> MoleculeData:
+        """Return what a model sees of SMILES; data that are featurised are as it sees them."""
+        if isinstance(molecules, MoleculeData):
+            return molecules
+        return cls(structures_of(molecules, structure))
 
     def __len__(self) -> int:
         return len(self.graphs)

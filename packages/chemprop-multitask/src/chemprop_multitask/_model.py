@@ -15,7 +15,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from molpool_common import FloatArray, StepSeed, fast_matmul, fit_module
+from molpool_common import FloatArray, StepSeed, Structure, fast_matmul, fit_module
 from torch import Tensor
 from torch.utils.data import Sampler
 
@@ -69,6 +69,9 @@ class ChempropModel:
     descriptors : mapping, optional
         What the descriptors are that it takes beside molecules, in plain values, for whoever
         computes them; kept in its file.
+    structure : {"given", "parent", "tautomer"}
+        What the model sees of SMILES that it predicts, as of those that trained it; Chemprop's own
+        command knows nothing of it.
 
     Raises
     ------
@@ -85,6 +88,7 @@ class ChempropModel:
         *,
         serves: Mapping[str, int] | None = None,
         descriptors: Mapping[str, Any] | None = None,
+        structure: Structure = "given",
     ) -> None:
         for name in serves or ():
             if name not in task_names:
@@ -97,6 +101,7 @@ class ChempropModel:
         self.module = module
         self.serves = None if serves is None else dict(serves)
         self.descriptors = None if descriptors is None else dict(descriptors)
+        self.structure: Structure = structure
         self._best: BestPerTask | None = None
 
     @property
@@ -350,7 +355,7 @@ class ChempropModel:
         ChempropError
             If the data have not the descriptors that the model takes.
         """
-        data = molecules if isinstance(molecules, MoleculeData) else MoleculeData(molecules)
+        data = MoleculeData.seen_as(molecules, self.structure)
         self._check_descriptors(data)
         self.module.eval()
         device = next(self.module.parameters()).device
@@ -373,6 +378,7 @@ class ChempropModel:
             self.module,
             serves=self.serves,
             descriptors=self.descriptors,
+            structure=self.structure,
         )
 
     @classmethod
@@ -402,6 +408,7 @@ class ChempropModel:
             saved.network,
             serves=saved.serves,
             descriptors=saved.descriptors,
+            structure=saved.structure,
         )
 
 

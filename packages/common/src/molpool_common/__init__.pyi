@@ -19,6 +19,7 @@ from ._cli import INTERRUPTED as INTERRUPTED
 from ._cli import Command as Command
 from ._cli import console as console
 from ._cli import dispatch as dispatch
+from ._cli import gathered as gathered
 from ._cli import guarded as guarded
 from ._cli import parse_config as parse_config
 from ._cli import rewriting as rewriting
@@ -116,7 +117,10 @@ from ._scales import spread_from_scale as spread_from_scale
 from ._scales import to_scale as to_scale
 from ._secrets import without_secrets as without_secrets
 from ._standardize import Standardized as Standardized
+from ._standardize import canonical_smiles as canonical_smiles
+from ._standardize import changed_smiles as changed_smiles
 from ._standardize import standardize as standardize
+from ._standardize import structures_of as structures_of
 from ._torch_files import UnsafeFileError as UnsafeFileError
 from ._torch_files import load_torch_file as load_torch_file
 from .conformal import ClassCalibration as ClassCalibration
@@ -148,10 +152,12 @@ from .metrics import resampled_scores as resampled_scores
 from .metrics import roc_auc as roc_auc
 from .metrics import spearman as spearman
 from .metrics import task_metrics as task_metrics
+from .splits import ClusterMethod as ClusterMethod
 from .splits import GivenSplit as GivenSplit
 from .splits import Split as Split
 from .splits import SplitName as SplitName
 from .splits import Standardize as Standardize
+from .splits import Structure as Structure
 from .splits import assign_rows as assign_rows
 from .splits import joined_groups as joined_groups
 from .splits import kfold as kfold
@@ -162,7 +168,8 @@ from .splits import read_split_file as read_split_file
 from .splits import split as split
 from .splits import split_names as split_names
 from .splits import without_overlap as without_overlap
-from .splits._methods import parse_times as parse_times
+from .splits._times import TimesError as TimesError
+from .splits._times import parse_times as parse_times
 from .tables._columns import require_columns as require_columns
 from .tables._files import check_file as check_file
 from .tables._files import expand_tables as expand_tables

@@ -254,7 +254,7 @@ def _parse_flags(
     renamed = todays_flags(model)
     # Renamed before tyro sees them, so that help shows one spelling only.
     argv = [_todays_flag(argument, renamed) for argument in argv] if renamed else argv
-    argv = _gathered(argv, list_flags(model))
+    argv = gathered(argv, list_flags(model))
     with flag_registry():
         values, unknown = tyro.cli(
             model,
@@ -272,7 +272,7 @@ def _parse_flags(
     return validate_values(model, _overlay(default.model_dump(), cast("dict[str, Any]", values)))
 
 
-def _gathered(argv: list[str], several: Mapping[str, str]) -> list[str]:
+def gathered(argv: list[str], several: Mapping[str, str]) -> list[str]:
     """Return arguments with the values of a repeated flag behind its first: ``--level .8 .9``.
 
     Parameters

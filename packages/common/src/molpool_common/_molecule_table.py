@@ -47,6 +47,8 @@ class MoleculeTable:
     structures : list of str or None
         SMILES of the structure that is compared (`standardize`), for scaffolds and clusters; None
         where it is that of `smiles`.
+    model_smiles : list of str or None
+        SMILES of the structure that models see (`structures_of`); None where it is as given.
     series : list or None
         Key of the molecules and series that stay on one side of every split (`joined_groups`);
         None where molecules alone do.
@@ -57,6 +59,8 @@ class MoleculeTable:
         they are compared as given.
     columns : tuple of str
         All columns of the tables as read, used or not.
+    units_of_tasks : tuple of (str or None), length T or 0
+        Unit of each task's values, where a header or cells say it.
     scales : tuple of str
         Scale of each task's `targets`, as `from_scale` takes it; empty where all are in the units
         of the table.
@@ -74,10 +78,12 @@ class MoleculeTable:
     censoring: SignArray | None = None
     notes: tuple[str, ...] = ()
     structures: list[str] | None = None
+    model_smiles: list[str] | None = None
     series: list[Any] | None = None
     given: list[str] | None = None
     n_as_given: int = 0
     columns: tuple[str, ...] = ()
+    units_of_tasks: tuple[str | None, ...] = ()
     scales: tuple[ScaleName, ...] = ()
 
     def __len__(self) -> int:
@@ -92,6 +98,11 @@ class MoleculeTable:
     def compared(self) -> list[str]:
         """SMILES of the structures that are compared."""
         return self.smiles if self.structures is None else self.structures
+
+    @property
+    def modelled(self) -> list[str]:
+        """SMILES of the structures that models see."""
+        return self.smiles if self.model_smiles is None else self.model_smiles
 
     @property
     def of_scales(self) -> tuple[ScaleName, ...]:
@@ -120,6 +131,7 @@ class MoleculeTable:
             origin=self.origin[rows],
             censoring=self.censoring[rows] if self.censoring is not None else None,
             structures=some(self.structures),
+            model_smiles=some(self.model_smiles),
             series=some(self.series),
             given=some(self.given),
         )
@@ -130,6 +142,7 @@ class MoleculeTable:
             self,
             task_names=tuple(self.task_names[t] for t in columns),
             targets=self.targets[:, list(columns)],
+            units_of_tasks=tuple(self.units_of_tasks[t] for t in columns if self.units_of_tasks),
             censoring=None if self.censoring is None else self.censoring[:, list(columns)],
             scales=tuple(self.scales[t] for t in columns) if self.scales else (),
         )
@@ -161,14 +174,24 @@ def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
         structures=[s for p in parts for s in p.compared]
         if any(p.structures is not None for p in parts)
         else None,
+        model_smiles=[s for p in parts for s in p.modelled]
+        if any(p.model_smiles is not None for p in parts)
+        else None,
         series=[s for p in parts for s in p.units]
         if any(p.series is not None for p in parts)
         else None,
         given=_stacked_splits(parts),
         n_as_given=sum(p.n_as_given for p in parts),
         columns=tuple(dict.fromkeys(name for p in parts for name in p.columns)),
+        units_of_tasks=_stacked_units(parts),
         scales=first.scales,
     )
+
+
+def _stacked_units(parts: Sequence[MoleculeTable]) -> tuple[str | None, ...]:
+    """Return the unit of each task that the first part says which says one."""
+    each = [p.units_of_tasks for p in parts if p.units_of_tasks]
+    return tuple(next(filter(None, said), None) for said in zip(*each, strict=True))
 
 
 def _stacked_splits(parts: Sequence[MoleculeTable]) -> list[str] | None:

@@ -156,6 +156,7 @@ def _read(config: ScoreConfig, source: Path) -> Predictions:
             read=config.read,
             join=config.join,
             on_bad_smiles=config.on_bad_smiles,
+            standardize=config.standardize,
         )
     return predict_test_data(
         source,

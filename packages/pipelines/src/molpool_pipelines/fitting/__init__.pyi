@@ -1,6 +1,7 @@
 from ._affinity import measure_run as measure_run
 from ._config import BaselineChoice as BaselineChoice
 from ._config import CVConfig as CVConfig
+from ._config import TrainAutoCommand as TrainAutoCommand
 from ._config import TrainAutoConfig as TrainAutoConfig
 from ._config import TrainBlendCommand as TrainBlendCommand
 from ._config import TrainBlendConfig as TrainBlendConfig
@@ -20,6 +21,7 @@ from ._jobs import build_jobs as build_jobs
 from ._loop import MILScreen as MILScreen
 from ._loop import SamplingLog as SamplingLog
 from ._loop import TrainingScreen as TrainingScreen
+from ._rows import read_bag_inputs as read_bag_inputs
 from ._rows import rows_of_run as rows_of_run
 from ._train import check_machine as check_machine
 from ._train import train_auto as train_auto

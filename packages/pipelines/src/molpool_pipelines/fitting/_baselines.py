@@ -18,6 +18,7 @@ from molpool_common import (
     FloatArray,
     MetricTable,
     RunFolder,
+    Structure,
     from_scale,
     listed,
     task_metrics,
@@ -83,10 +84,13 @@ class ReferenceRows:
         The rows that trained the run's model.
     tested : MoleculeTable
         Rows of the reported split, in the order of the run's predictions.
+    structure : {"given", "parent", "tautomer"}
+        What models see of a molecule.
     """
 
     train: MoleculeTable
     tested: MoleculeTable
+    structure: Structure = "given"
 
     @property
     def digest(self) -> str:
@@ -144,11 +148,11 @@ def with_baselines(
 
     console.print(f"Baselines: {listed([WORDS[n] for n in names])}.", highlight=False)
     split = results.reported
-    smiles = [*rows.train.smiles, *rows.tested.smiles]
+    smiles = [*rows.train.modelled, *rows.tested.modelled]
     features = featurize(smiles, FEATURES, cache=cache, progress=_tell_features)
     n = len(rows.train)
-    known = Molecules(rows.train.smiles, features.values[:n])
-    tested = Molecules(rows.tested.smiles, features.values[n:])
+    known = Molecules(smiles[:n], features.values[:n])
+    tested = Molecules(smiles[n:], features.values[n:])
     tables: dict[str, MetricTable] = {}
     predicted: dict[str, pl.DataFrame] = {}
     types = dict(zip(rows.tested.task_names, kinds, strict=True))
@@ -167,7 +171,12 @@ def with_baselines(
         tables[name] = task_metrics(exact, mean, rows.tested.task_names, list(kinds))
         blend = Blend((name,), (member,), np.ones((1, len(kinds))), (True,))
         saved = TabularModel(
-            blend, rows.tested.task_names, tuple(kinds), features.signature, scales=scales
+            blend,
+            rows.tested.task_names,
+            tuple(kinds),
+            features.signature,
+            scales=scales,
+            structure=rows.structure,
         )
         saved.save(run.path / BASELINE_MODELS / name)
         of_tested = _with_predictions(results.predictions, split, mean, rows.tested.task_names)

@@ -256,7 +256,7 @@ class Fitting:
             self._console,
             self._run,
             results,
-            ReferenceRows(train, tested),
+            ReferenceRows(train, tested, self._config.data.structure),
             inputs.task_types,
             self._config.baselines,
             model="Chemprop",

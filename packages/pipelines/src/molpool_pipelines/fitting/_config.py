@@ -337,3 +337,7 @@ class TrainTabularCommand(CrossValidated, TrainTabularConfig):
 
 class TrainBlendCommand(CrossValidated, TrainBlendConfig):
     """What `molpool-train blend` takes."""
+
+
+class TrainAutoCommand(CrossValidated, TrainAutoConfig):
+    """What `molpool-train auto` takes."""

@@ -34,6 +34,8 @@ from rich.table import Table
 from molpool_pipelines.fitting._config import (
     CrossValidated,
     CVConfig,
+    TrainAutoCommand,
+    TrainAutoConfig,
     TrainBlendCommand,
     TrainBlendConfig,
     TrainChempropCommand,
@@ -45,6 +47,7 @@ from molpool_pipelines.fitting._config import (
 )
 from molpool_pipelines.fitting._loop import interruptible
 from molpool_pipelines.fitting._results import SHOWN
+from molpool_pipelines.fitting._rows import read_bag_inputs
 from molpool_pipelines.reports import run_page
 from molpool_pipelines.runs import (
     CELLS,
@@ -76,13 +79,14 @@ from molpool_pipelines.tables import (
     split_inputs,
 )
 
-OfMolecules = TrainChempropCommand | TrainTabularCommand | TrainBlendCommand
+OfMolecules = TrainChempropCommand | TrainTabularCommand | TrainBlendCommand | TrainAutoCommand
 Command = OfMolecules | TrainMILCommand
 
 _SINGLE: dict[type, tuple[type[RunConfig], str]] = {
     TrainChempropCommand: (TrainChempropConfig, "chemprop"),
     TrainTabularCommand: (TrainTabularConfig, "tabular"),
     TrainBlendCommand: (TrainBlendConfig, "blend"),
+    TrainAutoCommand: (TrainAutoConfig, "auto"),
     TrainMILCommand: (TrainMILConfig, "mil"),
 }
 """Configuration of a single run and name of the command, by what the command takes."""
@@ -145,13 +149,11 @@ def cross_validate(
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)
     _check(config)
-    entries, rows = None, None
-    if not isinstance(config, TrainMILCommand):
-        table = _read(config, path)
-        entries, rows = _entries(config, table), _rows_of(config, table)
+    entries, rows = _of_bags(config) if isinstance(config, TrainMILCommand) else _read(config)
+    if config.resume:
+        _refuse_changed(path, rows)
     run = open_folder(config, path, arguments)
-    if rows is not None:
-        rows.write(run)
+    rows.write(run)
     if run.checkpoints.is_dir():
         # Those of the folds are in their own folders.
         run.checkpoints.rmdir()
@@ -195,53 +197,80 @@ def _check(config: Command) -> None:
             found=repr(config.data.predict_path),
             hint="Train one run on all of it to predict other molecules.",
         )
-    section: Any = config.split if isinstance(config, TrainMILCommand) else config.data
-    for key in ("split_column", "test_path"):
-        if getattr(section, key, None) is not None:
+    named = {"data.test_path": config.data.test_path}
+    if isinstance(config, TrainMILCommand):
+        named["split.split_column"] = config.split.split_column
+    else:
+        named["data.split_column"] = config.data.split_column
+    for key, value in named.items():
+        if value is not None:
             raise InputError(
                 key,
                 expected="none with cv.folds, which draws the folds itself",
-                found=repr(getattr(section, key)),
+                found=repr(value),
                 hint="--split-file takes the folds of a file.",
             )
 
 
-def _read(config: OfMolecules, path: Path) -> MoleculeTable:
-    """Return the table; a resumed cross-validation refuses another than the one it began with."""
+Entries = list[dict[str, list[int]]] | None
+"""Rows of each fold, repeat after repeat, as Chemprop reads them; None where runs draw them."""
+
+
+def _read(config: OfMolecules) -> tuple[Entries, TableRows]:
+    """Return the rows of each fold of a table of molecules, and its digests."""
     table = load_molecules(
-        config.data, config.data_path, on_bad_smiles=config.on_bad_smiles, read=config.read
+        config.data,
+        config.data_path,
+        on_bad_smiles=config.on_bad_smiles,
+        min_labels=config.data.least_labels,
+        read=config.read,
     )
-    before = TableRows.read(path) if config.resume else None
-    changes = before.changes(_rows_of(config, table)) if before is not None else []
+    return _entries(config, table), TableRows.of_molecules(table, named=has_names(config.data))
+
+
+def _of_bags(config: TrainMILCommand) -> tuple[Entries, TableRows]:
+    """Return the digests of bags, after the number of folds was held against given ones."""
+    # torch takes seconds to import.
+    from mil_attn import bag_folds
+
+    if config.split.split_file is not None:
+        _check_number("split.split_file", len(read_split_file(config.split.split_file)), config.cv)
+    # What is computed of molecules is in the cache then, for the folds.
+    inputs = read_bag_inputs(single_run(config))
+    if config.split.split_type == "stored" and config.split.split_file is None:
+        stored = len(bag_folds(inputs.data, config))
+        _check_number("split.fold_column", stored * config.cv.repeats, config.cv)
+    return None, inputs.rows
+
+
+def _refuse_changed(path: Path, rows: TableRows) -> None:
+    """Refuse to go on with another table than the one that the cross-validation began with."""
+    before = TableRows.read(path)
+    changes = before.changes(rows) if before is not None else []
     if changes:
         raise InputError(
             "data_path",
-            expected=f"the table that the folds were drawn of, whose rows {SPLIT_FILE} numbers",
+            expected="the table that the folds were drawn of",
             found="; ".join(changes),
             where=str(path),
             hint="Start another cross-validation with the table as it is now.",
         )
-    return table
 
 
-def _rows_of(config: OfMolecules, table: MoleculeTable) -> TableRows:
-    return TableRows.of_molecules(table, named=has_names(config.data))
+def _check_number(key: str, found: int, cv: CVConfig) -> None:
+    if found != len(cv.cells):
+        raise InputError(
+            "cv.folds",
+            expected=f"folds times repeats {found}, as many as {key} has splits",
+            found=str(len(cv.cells)),
+        )
 
 
-def _entries(config: OfMolecules, table: MoleculeTable) -> list[dict[str, list[int]]] | None:
-    """Return the rows of each fold, repeat after repeat, as Chemprop reads them.
-
-    None where the user's own file has them.
-    """
+def _entries(config: OfMolecules, table: MoleculeTable) -> Entries:
+    """Return the rows of each fold; None where the user's own file has them."""
     data, cv = config.data, config.cv
     if data.split_file is not None:
-        found = len(read_split_file(data.split_file))
-        if found != len(cv.cells):
-            raise InputError(
-                "cv.folds",
-                expected=f"folds times repeats {found}, as many as data.split_file has splits",
-                found=str(len(cv.cells)),
-            )
+        _check_number("data.split_file", len(read_split_file(data.split_file)), cv)
         return None
     rows = np.flatnonzero(table.hold_out)
     positions = row_positions(table)[0][rows]
@@ -254,7 +283,7 @@ def _entries(config: OfMolecules, table: MoleculeTable) -> list[dict[str, list[i
             cv.folds or 0,
             val_ratio=val_ratio,
             seed=_seed(data.split_seed, config.seed) + repeat,
-            **split_inputs(table.take(rows)),
+            **split_inputs(table.take(rows), data),
         )
         entries += [
             {
@@ -287,6 +316,8 @@ def _cell(config: Command, path: Path, k: int, repeat: int, fold: int) -> Cell:
     else:
         own = _seed(config.split.split_seed, config.seed)
         split = {"n_folds": config.cv.folds, "fold": fold, "split_seed": own + repeat}
+        if config.split.split_file is not None:
+            split = {"split_index": k}
         update["split"] = config.split.model_copy(update=split)
     return Cell(repeat, fold, one.model_copy(update=update))
 

@@ -11,10 +11,12 @@ from chemprop_multitask import with_listed_groups
 from molpool_common import (
     InputError,
     RunFolder,
+    Structure,
     listed,
     parse_smiles,
     read_table,
     require_columns,
+    structures_of,
     table_metadata,
     text_column,
     write_table,
@@ -40,6 +42,7 @@ from molpool_pipelines.tables import (
     MoleculeTable,
     SplitTables,
     TaskType,
+    constant_notes,
     describe_signs,
     few_labels,
     find_task_types,
@@ -76,12 +79,20 @@ class Unseen:
         The M <= N molecules that parse.
     rejected : DataFrame
         The rows that do not parse, whether they stand in `frame` or were dropped.
+    structure : {"given", "parent", "tautomer"}
+        What models see of a molecule.
     """
 
     name: str
     frame: pl.DataFrame
     smiles: list[str]
     rejected: pl.DataFrame
+    structure: Structure = "given"
+
+    @property
+    def modelled(self) -> list[str]:
+        """What models see of the molecules."""
+        return structures_of(self.smiles, self.structure)
 
     @property
     def note(self) -> str | None:
@@ -177,9 +188,16 @@ def read_inputs(config: TrainConfig, n_folds: int = 1) -> Inputs:
     # Before the split: repeats of one molecule must not fall into two splits.
     table = merge_duplicates(read, config.duplicates)
     task_types = find_task_types(config, table)
-    tables = split_table(table, config.data, config.seed)
-    folds = fold_tables(table, tables, config.data, n_folds, config.seed)
+    data = config.data
+    if isinstance(config, TrainTabularConfig):
+        # Rows out of fold validate: all that are not tested train.
+        data = data.model_copy(update={"train_on_val": True})
+    tables = split_table(table, data, config.seed)
+    folds = fold_tables(table, tables, data, n_folds, config.seed)
     notes = _notes(config, table, tables)
+    notes += constant_notes(
+        tables.train.targets, table.task_names, task_types, tables.train.censoring
+    )
     if len(table) < len(read):
         notes.append(
             f"{len(read)} rows merged into {len(table)} by the {config.duplicates} of each "
@@ -282,6 +300,7 @@ def _load(config: TrainConfig) -> MoleculeTable:
         quality_column=joint.curriculum.quality_col if joint and joint.needs_quality else None,
         qualities=joint.curriculum.qualities if joint else (),
         on_bad_smiles=config.on_bad_smiles,
+        min_labels=config.data.least_labels,
         read=config.read,
     )
 
@@ -299,6 +318,12 @@ def _notes(config: TrainConfig, table: MoleculeTable, tables: SplitTables) -> li
         notes.append(
             f"{table.n_as_given} molecules are compared as given: too large to standardise, or "
             "refused by RDKit."
+        )
+    if table.model_smiles is not None:
+        pairs = zip(table.smiles, table.model_smiles, strict=True)
+        notes.append(
+            f"Models see the {config.data.structure} of each molecule, as one SMILES however it "
+            f"is written: {sum(a != b for a, b in pairs):,} of {len(table):,} rows have another."
         )
     notes += tables.notes
     if tables.n_left_out:
@@ -358,7 +383,8 @@ def read_unseen(config: TrainConfig) -> Unseen | None:
     table = pl.DataFrame(columns)
     good = table.filter(pl.col("error").is_null())
     shown = good if config.on_bad_smiles == "drop" else table
-    return Unseen(path.name.partition(".")[0], shown, good["SMILES"].to_list(), rejected)
+    name, texts = path.name.partition(".")[0], good["SMILES"].to_list()
+    return Unseen(name, shown, texts, rejected, config.data.structure)
 
 
 def write_unseen(run: RunFolder, config: TrainConfig, unseen: Unseen, level: float) -> list[Path]:

@@ -21,6 +21,7 @@ from molpool_common import (
     ScaleName,
     listed,
     task_metrics,
+    unit_of,
 )
 
 from molpool_pipelines.fitting._intervals import calibrate, coverage
@@ -85,6 +86,8 @@ class Results:
         Share of new molecules that they shall cover.
     remarks : tuple of str
         What else the user should know.
+    units : mapping of str to (str or None)
+        Of the tasks, where the table says more than the name of its column.
     scales : mapping of str to str
         Scale on which the models learnt each task; predictions and metrics are in its unit.
     """
@@ -96,6 +99,7 @@ class Results:
     calibration: Calibration | None = None
     level: float = LEVEL
     remarks: tuple[str, ...] = ()
+    units: Mapping[str, str | None] = field(default_factory=dict)
     scales: Mapping[str, ScaleName] = field(default_factory=dict)
 
     @property
@@ -137,7 +141,8 @@ class Results:
         for split, table in self.metrics.items():
             reported = split == self.reported
             # Intervals of training rows would look as if they said something about new molecules.
-            of = member_metrics(table, intervals if reported else None)
+            units = {t.task: self.units.get(t.task) or unit_of(t.task) for t in table.tasks}
+            of = member_metrics(table, intervals if reported else None, units)
             members = [member_metrics(m) for m in self.by_member] if reported else []
             n = int((self.predictions[SPLIT] == split).sum())
             more = dict(self.more.get(split, {}))
@@ -216,6 +221,7 @@ def results_of(
         {str(p.split): {"intervals": coverage(p, level)} for p in parts if p.ends is not None},
         calibration,
         level,
+        units=dict(zip(tasks, parts[0].table.units_of_tasks, strict=False)),
         scales=dict(zip(tasks, scales, strict=True)),
     )
 

@@ -122,11 +122,13 @@ class TrainingRows:
         rest = inputs.table.take(
             np.flatnonzero([group not in tested for group in inputs.table.groups])
         )
-        folds = fold_rows(rest, config.data.split_type, config.folds, seed=config.seed)
+        folds = fold_rows(
+            rest, config.data.split_type, config.folds, seed=config.seed, config=config.data
+        )
         least = _ROLLING_FROM * len(rest) if config.data.split_type == "time" else 0
         folds = [(train, val) for train, val in folds if len(train) >= least]
         groups = _groups(console, config, inputs, rest, folds)
-        smiles = rest.smiles + inputs.tables.test.smiles
+        smiles = rest.modelled + inputs.tables.test.modelled
         with featurising(console) as progress:
             from molecule_features import featurize
 
@@ -229,6 +231,7 @@ def _fit_and_write(
         kinds,
         rows.features.signature,
         cache=config.data.cache_dir,
+        structure=config.data.structure,
         scales=rows.table.of_scales,
     )
     parts = _of_training(rows, mean, sd, blend)
@@ -242,7 +245,7 @@ def _fit_and_write(
             console,
             run,
             results,
-            ReferenceRows(rows.table, inputs.tables.test),
+            ReferenceRows(rows.table, inputs.tables.test, config.data.structure),
             kinds,
             config.baselines,
             model="the blend" if len(found.names) > 1 else f"the {WORDS[found.names[0]]}",

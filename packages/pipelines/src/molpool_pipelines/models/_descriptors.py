@@ -49,7 +49,7 @@ class Descriptors:
             If a file has fewer rows than the table.
         """
         if self.file is None:
-            return self.of_smiles(table.smiles)
+            return self.of_smiles(table.modelled)
         rows = table.origin["row"].to_numpy() - 1
         if len(rows) and rows.max() >= len(self.file):
             raise InputError(
@@ -57,7 +57,8 @@ class Descriptors:
                 expected=f"a row for each row of the table, at least {rows.max() + 1}",
                 found=str(len(self.file)),
             )
-        return self.file[rows]
+        found: Float32Array = self.file[rows]
+        return found
 
     def of_smiles(self, smiles: Sequence[str]) -> Float32Array:
         """Return the descriptors [N, D] of molecules, by `features`."""

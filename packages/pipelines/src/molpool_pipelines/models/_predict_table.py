@@ -374,13 +374,18 @@ def _predict_feature_tables(
     types = dict(zip(saved.task_names, saved.task_types, strict=True))
     scales = scales_of(paths[0], saved.task_names)
     about = AboutModel(path_names(paths)[0], paths[0], saved.kind, types, scales)
-    frame = about.finished(predict_bags(config, saved))
-    combined = Combined.of([about], "none")
-    rows, said = as_file(frame, types, of_tasks=about.of_tasks(), **combined.described())
-    write_table(output, rows, metadata=said)
+    predicted, notes = predict_bags(config, saved)
+    frame = about.finished(predicted)
     done = PredictedTable(output, len(saved.task_names), saved.n_members, of_bags=True)
+    done.note = " ".join(notes) or None
+    done.dropped = config.on_bad_smiles == "drop"
     done.task_names, done.task_types = saved.task_names, saved.task_types
     done.add(frame, table.name)
+    kept = frame.filter(pl.col("error").is_null()) if done.dropped else frame
+    combined = Combined.of([about], "none")
+    rows, said = as_file(kept, types, of_tasks=about.of_tasks(), **combined.described())
+    write_table(output, rows, metadata=said)
+    write_rejected(output, pl.concat([rejected_rows([]), *done.rejected]))
     done.seconds = perf_counter() - start
     return done
 

@@ -14,9 +14,11 @@ from molpool_common import (
     FloatArray,
     InputError,
     ScaleName,
+    Structure,
     TaskType,
     atomic_path,
     listed,
+    structures_of,
 )
 
 from molpool_pipelines.models._files import TABULAR
@@ -33,7 +35,7 @@ from molpool_pipelines.runs import TABULAR_FOLDER
 if TYPE_CHECKING:
     from molpool_pipelines.models._members import Member
 
-FORMAT = 1
+FORMAT = 2
 """Version of the folder."""
 
 _SAID = 1e-3
@@ -119,6 +121,8 @@ class TabularModel:
         Of the features, as `molecule_features.Features.signature` gives it.
     cache : str
         Folder of cached features, ``auto`` for the user's.
+    structure : {"given", "parent", "tautomer"}
+        What the model sees of a molecule.
     scales : tuple of str, length T
         Scale on which the blend says each task, as `from_scale` takes it.
     """
@@ -133,6 +137,7 @@ class TabularModel:
         task_types: tuple[TaskType, ...],
         signature: Mapping[str, Any],
         cache: str = "auto",
+        structure: Structure = "given",
         scales: tuple[ScaleName, ...] = (),
     ) -> None:
         self.blend = blend
@@ -140,6 +145,7 @@ class TabularModel:
         self.task_types = task_types
         self.signature = signature
         self.n_members = len(blend.members)
+        self.structure: Structure = structure
         self.scales = scales or ("none",) * len(task_names)
         self._cache = cache
 
@@ -147,10 +153,11 @@ class TabularModel:
         """Predict molecules, on the scales; those without any feature have a reason instead."""
         from molecule_features import featurize
 
+        seen = structures_of(smiles, self.structure)
         found = featurize(
-            smiles, self.signature["features"], cache=self._cache, stored=self.signature
+            seen, self.signature["features"], cache=self._cache, stored=self.signature
         )
-        mean, sd = self.blend.predict(Molecules(smiles, found.values))
+        mean, sd = self.blend.predict(Molecules(seen, found.values))
         gone = np.asarray(np.isnan(mean).all(axis=1))
         reasons = [
             (reason or "no features") if lost else None
@@ -170,7 +177,9 @@ class TabularModel:
             member.save(folder / file)
             files.append(file)
         described = {
-            "format": FORMAT,
+            # Earlier versions, which would show it what is given, refuse a model of parents.
+            "format": 1 if self.structure == "given" else FORMAT,
+            "structure": self.structure,
             "task_names": self.task_names,
             "task_types": self.task_types,
             "scales": self.scales,
@@ -213,6 +222,7 @@ class TabularModel:
             names = tuple(entry["name"] for entry in entries)
             files = [folder / entry["file"] for entry in entries]
             with_sd = tuple(bool(entry["sd"]) for entry in entries)
+            structure = described.get("structure", "given")
             weights = np.array([[entry["weights"][task] for task in tasks] for entry in entries])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _damaged(folder, f"{type(error).__name__}: {error}") from None
@@ -230,7 +240,7 @@ class TabularModel:
             raise _damaged(folder, f"no file {listed(absent)}")
         members = tuple(load_member(*pair) for pair in zip(names, files, strict=True))
         blend = Blend(names, members, weights, with_sd)
-        return cls(blend, tasks, types, signature, scales=scales)
+        return cls(blend, tasks, types, signature, scales=scales, structure=structure)
 
 
 def _damaged(folder: Path, found: str) -> InputError:

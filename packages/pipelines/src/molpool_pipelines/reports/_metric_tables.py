@@ -110,12 +110,13 @@ def metric_table(run: ReadRun, split: str, found: Predictions, how: Resampling |
     scored = () if how is None else score_tasks(found, how, names=names)
     ends = {(s.task, s.metric): s.interval for s in scored if s.n >= LEAST}
     classes = "classification" in found.task_types
-    heads = ["task", "labels", *(["positives"] if classes else [])]
+    units = run.units
+    heads = ["task", *(["unit"] if units else []), "labels", *(["positives"] if classes else [])]
     for name in names:
         heads += [LABELS[name], *(["from", "to"] if how else [])]
     rows: list[list[Cell]] = []
     for t, of in enumerate(scores.tasks):
-        row: list[Cell] = [of.task, of.n]
+        row: list[Cell] = [of.task, *([units.get(of.task)] if units else []), of.n]
         if classes:
             is_class = of.task_type == "classification"
             row.append(int((found.y_true[:, t] == 1).sum()) if is_class else None)
@@ -125,7 +126,8 @@ def metric_table(run: ReadRun, split: str, found: Predictions, how: Resampling |
                 interval = ends.get((of.task, name))
                 row += [None, None] if interval is None else [interval.low, interval.high]
         rows.append(row)
-    mean: list[Cell] = ["mean over tasks", sum(of.n for of in scores.tasks)]
+    mean: list[Cell] = ["mean over tasks", *([None] if units else [])]
+    mean += [sum(of.n for of in scores.tasks)]
     mean += [None] if classes else []
     for name in names:
         mean.append(macro[name].mean if name in macro and name not in IN_UNITS else None)

@@ -68,6 +68,14 @@ class ReadRun:
         return frame
 
     @property
+    def units(self) -> dict[str, str]:
+        """Unit of the values of each task of which the table says it."""
+        if self.metrics is None or not self.metrics.splits:
+            return {}
+        tasks = self.metrics.of_reported.tasks
+        return {task: of.unit for task, of in tasks.items() if of.unit is not None}
+
+    @property
     def trained_rows(self) -> Predictions:
         """Rows that the first model was trained on; all that are not tested, with folds."""
         wanted = ("train", "val") if self.found.fold is not None else ("train",)

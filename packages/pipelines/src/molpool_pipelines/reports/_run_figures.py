@@ -106,9 +106,14 @@ class _How:
 
     split: str
     data: Table | None
+    units: Mapping[str, str]
+
+    def axis(self, word: str, task: str) -> str:
+        """Return a word for an axis, with the unit of a task where it has one."""
+        return f"{word}, {self.units[task]}" if task in self.units else word
 
 
-def fits(found: Predictions, split: str) -> list[Part]:
+def fits(found: Predictions, split: str, units: Mapping[str, str] | None = None) -> list[Part]:
     """Return predicted against measured values, and ROC curves and scores of both classes.
 
     Parameters
@@ -117,6 +122,8 @@ def fits(found: Predictions, split: str) -> list[Part]:
         Rows of a split.
     split : str
         Its name.
+    units : mapping of str to str, optional
+        Of tasks that have one.
     """
     parts: list[Part] = []
     for kind, draws in (
@@ -128,7 +135,7 @@ def fits(found: Predictions, split: str) -> list[Part]:
             parts.append(Text(f"The {MOST} of {len(panels)} {kind} tasks with most labels."))
         data = Table(["id", "task", "measured", "predicted"], rows)
         for n, draw in enumerate(draws if panels else []):
-            how = _How(split, data if n == 0 else None)
+            how = _How(split, data if n == 0 else None, units or {})
             parts.append(draw(found, panels[:MOST], how))
     return parts or [Text("No labels to compare with.")]
 
@@ -166,7 +173,8 @@ def _parity(found: Predictions, panels: Sequence[Panel], how: _How) -> Figure:
         # Thousands of points as vectors would weigh megabytes.
         points = {"ms": 5, "alpha": 0.3 if len(truth) > 500 else 0.6, "mew": 0}
         axes.plot(truth, guess, ".", color=OKABE_ITO[0], rasterized=True, **points)
-        axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel="measured", ylabel="predicted")
+        axes.set(xlim=ends, ylim=ends, aspect="equal")
+        axes.set(xlabel=how.axis("measured", panel.task), ylabel=how.axis("predicted", panel.task))
         axes.set_title(f"{panel.task}\n{len(truth)} labels", fontsize=9)
         return Points(panel.task)
 
@@ -440,7 +448,9 @@ class Spread:
     error: FloatArray
 
 
-def spread_figure(spreads: Sequence[Spread], split: str) -> Figure:
+def spread_figure(
+    spreads: Sequence[Spread], split: str, units: Mapping[str, str] | None = None
+) -> Figure:
     """Draw absolute errors against the spread of the members, a panel per task."""
     shown = sorted(spreads, key=lambda s: -len(s.sd))[:MOST] if len(spreads) > MOST else spreads
 
@@ -453,7 +463,9 @@ def spread_figure(spreads: Sequence[Spread], split: str) -> Figure:
         alpha = 0.3 if len(spread.sd) > 500 else 0.6
         points = {"ms": 5, "alpha": alpha, "mew": 0, "rasterized": True}
         axes.plot(spread.sd, spread.error, ".", color=OKABE_ITO[0], **points)
-        axes.set(xlim=(0, right), ylim=(0, top), xlabel="spread (sd)", ylabel="absolute error")
+        unit = f", {units[spread.task]}" if units and spread.task in units else ""
+        axes.set(xlim=(0, right), ylim=(0, top))
+        axes.set(xlabel=f"spread (sd){unit}", ylabel=f"absolute error{unit}")
         axes.set_title(f"{spread.task}\n{len(spread.sd)} labels", fontsize=9)
 
     return Figure(

@@ -95,7 +95,7 @@ def run_page(folder: Path, name: str, config: ReportConfig | None = None) -> str
         Section("Summary", summary(run)),
         Section("Metrics by task", metric_tables(run, resampling)),
         *_against_others(run, rows),
-        Section("Predicted against measured", figures.fits(rows, split)),
+        Section("Predicted against measured", figures.fits(rows, split, run.units)),
         *structures(run.found, rows, run.reported),
         *_worst(rows, run.reported),
         *intervals(rows),
@@ -144,7 +144,7 @@ def _ensemble(run: ReadRun, rows: Predictions) -> list[Section]:
     spreads = _spreads(rows)
     if spreads:
         name = SPLITS[run.reported].lower()
-        parts += [_spread_table(spreads, name), figures.spread_figure(spreads, name)]
+        parts += [_spread_table(spreads, name), figures.spread_figure(spreads, name, run.units)]
     return [Section("Ensemble", parts)]
 
 

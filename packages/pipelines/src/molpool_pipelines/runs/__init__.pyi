@@ -77,6 +77,7 @@ from ._prediction_files import types_of_file as types_of_file
 from ._prediction_files import write_predictions as write_predictions
 from ._rejected import REJECTED as REJECTED
 from ._rejected import read_rejected as read_rejected
+from ._rejected import rejected_bags as rejected_bags
 from ._rejected import rejected_beside as rejected_beside
 from ._rejected import rejected_note as rejected_note
 from ._rejected import rejected_rows as rejected_rows

@@ -44,6 +44,7 @@ class TaskMetrics(ConfigModel):
 
     type: Literal["regression", "classification"] = Field(description="kind of the task")
     n: int = Field(description="labels")
+    unit: str | None = Field(None, description="of its values, where the table says it")
     metrics: dict[str, MetricValue] = Field(description="by name of the metric")
 
 
@@ -164,7 +165,9 @@ def reported_split(splits: Any) -> str:
 
 
 def member_metrics(
-    table: MetricTable, intervals: Mapping[tuple[str, str], Interval] | None = None
+    table: MetricTable,
+    intervals: Mapping[tuple[str, str], Interval] | None = None,
+    units: Mapping[str, str | None] | None = None,
 ) -> MemberMetrics:
     """Return a table of metrics as `metrics.json` has it.
 
@@ -174,6 +177,8 @@ def member_metrics(
         Values by task.
     intervals : mapping of (str, str) to Interval, optional
         By task and metric; those of means under `MACRO`.
+    units : mapping of str to (str or None), optional
+        Of the tasks.
     """
     known = intervals or {}
 
@@ -187,6 +192,7 @@ def member_metrics(
             t.task: TaskMetrics(
                 type=t.task_type,
                 n=t.n,
+                unit=(units or {}).get(t.task),
                 metrics={
                     name: value(t.task, name, found, note=t.undefined.get(name))
                     for name, found in t.values.items()

@@ -37,6 +37,11 @@ class ScoreConfig(ConfigModel):
         description="what tells the rows of data_path: id, structure (equal SMILES, however "
         "written) or row, their order; auto: ids where both tables have them, else structures",
     )
+    standardize: Literal["none", "parent", "tautomer"] = Field(
+        "parent",
+        description="structure by which rows of data_path are joined that have no prediction of "
+        "their own structure: none; the parent, as of a salt and its base; or its tautomer",
+    )
     on_bad_smiles: OnBadSmiles = Field("error", description=ON_BAD_SMILES)
     accept_changed_table: bool = Field(False, description=ACCEPT_CHANGED_TABLE)
     save_dir: Annotated[str | None, PATH] = Field(

@@ -16,6 +16,7 @@ from molpool_common import (
     InputError,
     IntArray,
     ReadConfig,
+    Standardize,
     TaskType,
     did_you_mean,
     listed,
@@ -61,6 +62,7 @@ def read_predictions(
     join: Join = "auto",
     on_bad_smiles: OnBadSmiles = "error",
     read: ReadConfig | None = None,
+    standardize: Standardize = "parent",
 ) -> Predictions:
     """Read predictions and the truth of the same rows.
 
@@ -85,6 +87,8 @@ def read_predictions(
         What becomes of rows of `truth` whose SMILES do not parse, where structures tell rows.
     read : ReadConfig, optional
         What is known of the files.
+    standardize : {"none", "parent", "tautomer"}
+        By which structure rows of `truth` are joined that have no prediction of their own.
 
     Raises
     ------
@@ -105,7 +109,8 @@ def read_predictions(
     known = dict(own if model_types is None else model_types)
     joined = None
     if truth is not None:
-        joined = Joining(named, join, on_bad_smiles, read).join(frame, name, Path(truth))
+        joining = Joining(named, join, on_bad_smiles, read, standardize)
+        joined = joining.join(frame, name, Path(truth))
         frame = joined.frame
     found = predictions_of(frame, name, columns=named, task_types=task_types, model_types=known)
     found = replace(found, level=level_of_run(Path(path)))

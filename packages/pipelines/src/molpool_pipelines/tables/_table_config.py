@@ -94,7 +94,7 @@ class DataConfig(ConfigModel):
         None, description="name in the data registry (molpool-data list), or demo, for data_path"
     )
     file: str | None = Field(None, description="which file of the data set, where it has several")
-    id_column: str | None = Field(
+    id_column: Annotated[str | None, short_flag("--id-column")] = Field(
         None, description="column of molecule names, carried over to predictions"
     )
     transforms: dict[str, list[Step]] = Field(
@@ -123,11 +123,23 @@ class DataConfig(ConfigModel):
         description="tables to stack, with conversions and a quality label each; "
         "instead of `data_path`",
     )
-    split_type: SplitType = Field(
+    split_type: Annotated[SplitType, short_flag("--split-type")] = Field(
         "random", description="how molecules are divided; no molecule is in two splits"
     )
     split_ratios: tuple[float, float, float] = Field(
         (0.8, 0.1, 0.1), description="shares of training, validation and test rows"
+    )
+    cluster_method: Literal["butina", "leaders"] = Field(
+        "butina",
+        description="for split_type cluster: Butina's clusters, for which all pairs are compared, "
+        "or molecules around leaders (sphere exclusion), for tables of any length",
+    )
+    cluster_distance: float = Field(
+        0.65,
+        gt=0,
+        lt=1,
+        description="for split_type cluster: Tanimoto distance of Morgan fingerprints up to which "
+        "molecules are alike",
     )
     split_seed: int | None = Field(None, description="seed of the split; by default the run's")
     train_on_val: bool = Field(
@@ -166,8 +178,13 @@ class DataConfig(ConfigModel):
             "parent",
             description="structure by which molecules are compared for splits, repeats and "
             "scaffolds: as given; the parent, without counterions and charges; or its canonical "
-            "tautomer (slow). The model sees what is given",
+            "tautomer (slow). `structure` says what the model sees",
         )
+    )
+    structure: Annotated[Literal["given", "parent", "tautomer"], short_flag("--structure")] = Field(
+        "given",
+        description="structure that the model sees: as given, its parent, or the parent's "
+        "canonical tautomer; stored with the model, which sees new molecules the same way",
     )
     unlabelled_tasks: Literal["error", "drop"] = Field(
         "error",
@@ -181,6 +198,12 @@ class DataConfig(ConfigModel):
         description="cache folder of what was computed of molecules, for the next run; auto: "
         "$MOLPOOL_CACHE or molpool/molecules in the user's cache; none: no cache",
     )
+
+    @property
+    def least_labels(self) -> int:
+        """Fewest labels of a task with which a table is read."""
+        # Tasks that shall be dropped for want of labels are no fault of the table.
+        return 0 if self.unlabelled_tasks == "drop" else 2
 
     @field_validator("target_columns")
     @classmethod

@@ -319,7 +319,7 @@ def chemprop_outer(config: HPOChempropConfig) -> OuterTest:
 
 
 def _feature_rows(config: DataConfig, table: MoleculeTable) -> FeatureRows:
-    features = molecule_features(table.smiles, cache=cache_folder(config.cache_dir))
+    features = molecule_features(table.modelled, cache=cache_folder(config.cache_dir))
     return FeatureRows(features, exact_labels(table.targets, table.censoring))
 
 

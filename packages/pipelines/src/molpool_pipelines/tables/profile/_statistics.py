@@ -68,6 +68,8 @@ class TaskProfile:
         Labels that are 1, where all labels are 0 or 1.
     frequent_values : list of FrequentValue
         For other tasks, the values that more than `FREQUENT` of the labels of a source have.
+    unit : str or None
+        Of its values, where a header or cells say it.
     scale : str
         On which they are much nearer to symmetric, ``none`` where there is none.
     """
@@ -79,6 +81,7 @@ class TaskProfile:
     sd: float | None
     positives: int | None
     frequent_values: list[FrequentValue]
+    unit: str | None = None
     scale: ScaleName = "none"
 
 
@@ -92,9 +95,10 @@ def profile_tasks(table: MoleculeTable) -> list[TaskProfile]:
     """Return the profile of each task, in the order of the table."""
     molecule = molecule_numbers(table)
     source = table.origin["source"].to_numpy()
+    units = table.units_of_tasks or [None] * len(table.task_names)
     return [
-        _profile(name, labels, molecule, source)
-        for name, labels in zip(table.task_names, table.targets.T, strict=True)
+        replace(_profile(name, labels, molecule, source), unit=unit)
+        for name, labels, unit in zip(table.task_names, table.targets.T, units, strict=True)
     ]
 
 
