@@ -85,7 +85,9 @@ class RunTable:
 
         def matrix(what: str) -> FloatArray:
             names = [f"{what} {name}" for name in columns.covariates]
-            return runs.select(names).to_numpy().reshape(runs.height, len(names))
+            # Of no column polars makes integers.
+            values = runs.select(names).to_numpy().astype(np.float64)
+            return values.reshape(runs.height, len(names))
 
         place = {run: i for i, run in enumerate(runs[RUN].to_list())}
         mean = matrix("sum") / runs["rows"].to_numpy()[:, None]
@@ -139,8 +141,8 @@ class _Reader:
 
     def summed(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return one row per run of a chunk."""
-        values = frame.select(pl.col(c).cast(pl.Float64) for c in self.covariates)
-        values = values.with_columns(self.names(frame).alias(RUN))
+        numbers = (pl.col(c).cast(pl.Float64) for c in self.covariates)
+        values = frame.select(self.names(frame).alias(RUN), *numbers)
         extra: list[pl.Expr] = []
         if self.order is not None:
             values = values.with_columns(frame[self.order].alias("order"))
