@@ -46,6 +46,7 @@ def run(table, tmp_path_factory):
         features="morgan_count",
         folds=3,
         mlp={"members": 2, "hidden": 64, "epochs": 30},
+        learning_curve=[0.2, 1],
         data=DataConfig(
             target_columns=TASKS, split_ratios=(0.6, 0.2, 0.2), predict_path=str(table)
         ),
@@ -72,6 +73,19 @@ def test_all_rows_are_in_the_folder_once_and_the_test_rows_have_intervals(run, t
     assert "Intervals" in page
     assert "median width" in page
     assert "Plain shuffling" not in page
+
+
+@pytest.mark.slow
+def test_fewer_rows_say_whether_more_would_help(run):
+    found = read_metrics(run / "metrics.json").splits["test"]
+    fewer, every = found.learning_curve
+    assert (fewer.share, every.share) == (0.2, 1)
+    assert fewer.n < 0.25 * every.n
+    # All of them are the run's own model, to the last digit.
+    assert every.macro["ma_rae"].value == found.macro["ma_rae"].value
+    assert (fewer.macro["ma_rae"].value or 0) > (every.macro["ma_rae"].value or 1)
+    assert found.more_data is not None
+    assert found.more_data in (run / "report.html").read_text()
 
 
 @pytest.mark.slow

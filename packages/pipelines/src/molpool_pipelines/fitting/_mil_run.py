@@ -470,14 +470,15 @@ def evaluate_bags(config: TrainMILConfig, inputs: MILInputs, module: MILModule) 
         data = inputs.of(split)
         assert data.labels is not None
         scales = [config.data.transform.get(task, "none") for task in tasks]
-        data = data.replace(labels=from_scale(data.labels, scales))
+        labels = from_scale(data.labels, scales)
+        data = data.replace(labels=labels)
         p = from_scale(predict(module, data), scales)
         frames.append(_frame(data, split, p, module))
-        metrics[split] = task_metrics(data.labels, p, tasks, [config.task_kind] * len(tasks))
+        metrics[split] = task_metrics(labels, p, tasks, [config.task_kind] * len(tasks))
         more[split] = {"fold_score": _fold_score(metrics[split], config.training.min_w)}
         if split == "test" and module.is_classifier:
             found = [
-                _decisions(task, module.thresholds[t], data.labels[:, t], p[:, t])
+                _decisions(task, module.thresholds[t], labels[:, t], p[:, t])
                 for t, task in enumerate(tasks)
             ]
             more[split]["decisions"] = {

@@ -236,7 +236,8 @@ class BatchReader:
 
     def batches(self, most: int | None = None) -> Iterator[Batch]:
         """Yield the rows, at most the first `most`."""
-        for chunk in self.rows.chunks([*self.id_columns, *self.numeric, *self.extra], most):
+        wanted = [*self.id_columns, *self.numeric, *self.extra]
+        for chunk in self.table.told(self.rows.chunks(wanted, most), "Predicting"):
             yield self._batch(chunk)
 
     def _batch(self, chunk: TableChunk) -> Batch:

@@ -126,7 +126,9 @@ def _sums_by_fold(
     roles = statistics_roles(columns, training.features)
     sums: dict[int, SufficientStatistics] = {}
     ranges: dict[int, Range] = {}
-    for chunk in training.table.chunks([*columns.names, folds.column], most):
+    table = training.table
+    chunks = table.chunks([*columns.names, folds.column], most)
+    for chunk in table.told(chunks, "Reading runs for calibration"):
         for fold, rows in folds.split(chunk.frame):
             part = chunk.frame.filter(rows)
             stats = SufficientStatistics.from_frame(part, **roles)

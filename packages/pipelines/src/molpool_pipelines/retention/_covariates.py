@@ -119,6 +119,10 @@ class CentredFiles:
             if left == 0:
                 return
 
+    def told(self, chunks: Iterable[TableChunk], stage: str) -> Iterator[TableChunk]:
+        """Yield chunks and say how far they are, as `TableFiles.told` does."""
+        return self.table.told(chunks, stage)
+
     def _tables(self) -> Iterator[tuple[TableFiles, Sequence[str]]]:
         """Yield files one by one with what they lack; all together where none lacks any."""
         if not self.absent:

@@ -58,9 +58,9 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
         If tables or configuration are wrong.
     """
     training = read_training(config, progress) if training is None else training
-    given = {"descriptors": training.descriptors, "classes": training.classes}
+    known: dict[str, Any] = {"descriptors": training.descriptors, "classes": training.classes}
     # Estimators without compound effects do not take these arguments.
-    known: dict[str, Any] = {name: one for name, one in given.items() if one is not None}
+    known = {name: given for name, given in known.items() if given is not None}
 
     if training.config.chooses:
         known["held_out"] = training.held_out

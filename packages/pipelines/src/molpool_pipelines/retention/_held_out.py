@@ -85,7 +85,6 @@ class RunTable:
 
         def matrix(what: str) -> FloatArray:
             names = [f"{what} {name}" for name in columns.covariates]
-            # Of no column polars makes integers.
             values = runs.select(names).to_numpy().astype(np.float64)
             return values.reshape(runs.height, len(names))
 
@@ -141,8 +140,8 @@ class _Reader:
 
     def summed(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return one row per run of a chunk."""
-        numbers = (pl.col(c).cast(pl.Float64) for c in self.covariates)
-        values = frame.select(self.names(frame).alias(RUN), *numbers)
+        covariates = [pl.col(c).cast(pl.Float64) for c in self.covariates]
+        values = frame.select(self.names(frame).alias(RUN), *covariates)
         extra: list[pl.Expr] = []
         if self.order is not None:
             values = values.with_columns(frame[self.order].alias("order"))
@@ -219,7 +218,7 @@ def _statistics(
     if columns.parent is not None:
         roles["parent"] = columns.parent
     frame = part.select(pl.col(column).alias(role) for role, column in roles.items())
-    frame = pl.concat([frame, pl.DataFrame(z, schema=names)], how="horizontal")
+    frame = frame.with_columns(pl.Series(name, z[:, j]) for j, name in enumerate(names))
     return SufficientStatistics.from_frame(
         frame,
         covariates=names,

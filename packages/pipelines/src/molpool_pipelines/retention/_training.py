@@ -277,7 +277,8 @@ def _summed(
         first, *others = (SufficientStatistics.from_frame(p.frame, **roles) for p in parts)
         return first.merge(*others)
     # The rows of a trial fit into memory.
-    chunks = [chunk.frame for chunk in table.chunks(columns.names, config.max_train_rows)]
+    told = table.told(table.chunks(columns.names, config.max_train_rows), "Reading")
+    chunks = [chunk.frame for chunk in told]
     frame = pl.concat(chunks) if chunks else pl.DataFrame(schema=columns.names)
     return SufficientStatistics.from_frame(frame, **roles)
 
