@@ -25,14 +25,14 @@ def _drift(r: int) -> float:
 
 def base() -> list[dict[str, object]]:
     """Return the rows of the base table."""
-    found = []
+    found: list[dict[str, object]] = []
     for r, run in enumerate(RUNS):
         for s, (species, group) in enumerate(SPECIES.items()):
             for c, compound in enumerate(COMPOUNDS):
                 wobble = ((r * 5 + s * 3 + c) % 7 - 3) / 100
                 rt = round(1 + 2.5 * c + 0.1 * s + _drift(r) + wobble, 3)
                 names = (species, group, compound, run)
-                cells = (*names, round(4 + _drift(r), 3), rt)
+                cells: tuple[object, ...] = (*names, round(4 + _drift(r), 3), rt)
                 found.append(dict(zip(HEADER, cells, strict=True)))
     return found
 

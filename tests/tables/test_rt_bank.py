@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import polars as pl
 import pytest
@@ -19,7 +20,7 @@ from molpool_pipelines.retention import (
 )
 from rt_ridge import RTRidgeError
 
-FIT = {"model": "ridge", "calibrate": {"enabled": False}, "flag_threshold": None}
+FIT: dict[str, Any] = {"model": "ridge", "calibrate": {"enabled": False}, "flag_threshold": None}
 """Quick: what is held here is what becomes of rows."""
 
 

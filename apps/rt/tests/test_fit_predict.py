@@ -86,6 +86,7 @@ def test_predictions_are_those_of_the_package(good, lab, pooled, tmp_path, suffi
         np.testing.assert_allclose(frame[f"rt_lower_{level}"], expected.mean - half, rtol=1e-9)
         np.testing.assert_allclose(frame[f"rt_upper_{level}"], expected.mean + half, rtol=1e-9)
     about = table_metadata(output)
+    assert about is not None
     assert about["levels"] == [0.8, 0.95]
     assert about["target"] == "rt"
     assert about["calibration"]["runs"] == runs_of(lab)

@@ -68,7 +68,7 @@ def test_intercepts_are_drawn_about_their_parents(fits: Any) -> None:
     start = np.asarray(arrows.get_offsets())
     np.testing.assert_allclose(start[:, 0], pooled.mean[:, 0])
     np.testing.assert_allclose(start[:, 1], own.mean[:, 0] - parent)
-    np.testing.assert_allclose(start[:, 1] + arrows.V, pooled.mean[:, 0] - parent)
+    np.testing.assert_allclose(start[:, 1] + np.asarray(arrows.V), pooled.mean[:, 0] - parent)
 
 
 def test_shrinkage_needs_pairs_with_estimates_of_their_own(fits: Any) -> None:
@@ -99,7 +99,8 @@ def test_residuals_of_runs_are_in_order() -> None:
     (ranges,) = top.collections
     ends = [segment[:, 1].tolist() for segment in ranges.get_segments()]  # type: ignore[attr-defined]
     assert ends == [list(pair) for pair in zip(low, high, strict=True)]
-    assert [bar.get_height() for bar in bottom.patches] == [0, 2, 0]
+    bars: Any = bottom.patches
+    assert [bar.get_height() for bar in bars] == [0, 2, 0]
 
 
 def test_support_shows_the_table() -> None:

@@ -47,7 +47,8 @@ def test_each_score_is_held_against_other_groups(seed, n_groups):
     rng = np.random.default_rng(seed)
     groups = np.concatenate([np.arange(n_groups), rng.integers(0, n_groups, 60)])
     # Rounded, so that scores are tied.
-    scores = np.abs(rng.normal(size=len(groups))).round(1) * (1 + groups)
+    spread = (1 + groups).astype(np.float64)
+    scores = np.abs(rng.normal(size=len(groups)).astype(np.float64)).round(1) * spread
     np.testing.assert_array_equal(
         scores_of_new_groups(scores, groups), by_definition(scores, groups)
     )

@@ -6,6 +6,7 @@ import json
 import tempfile
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -178,7 +179,11 @@ def test_ids_come_out_of_predictions_as_they_went_in(drawn, csv):
         data = written(folder / f"t.{suffix}", rows, species, compound, csv=csv)
         done = prepared(data, folder / "p", None)
         file = [str(folder / "p" / "rows.parquet")]
-        quick = {"model": "ridge", "calibrate": {"enabled": False}, "flag_threshold": None}
+        quick: dict[str, Any] = {
+            "model": "ridge",
+            "calibrate": {"enabled": False},
+            "flag_threshold": None,
+        }
         config = FitConfig(data=file, **quick)
         fit(config).write(config.open_folder(folder / "f"))
         ask = PredictConfig(artefact=str(folder / "f"), data=file)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -38,7 +40,10 @@ def table():
 def folder(table, tmp_path_factory):
     path = tmp_path_factory.mktemp("held_out")
     table.write_parquet(path / "t.parquet")
-    models = {"ridge": {"model": "ridge"}, "pooled": {"intercept_prior": "comp_hier"}}
+    models: dict[str, dict[str, Any]] = {
+        "ridge": {"model": "ridge"},
+        "pooled": {"intercept_prior": "comp_hier"},
+    }
     for name, keys in models.items():
         config = FitConfig(
             data=[str(path / "t.parquet")],
