@@ -1,10 +1,11 @@
-"""Claim: a structure chosen among its candidates, for 125 000 pairs and 5 covariates, in at most 20 seconds.
+"""Claim: a structure chosen and fitted for 125 000 pairs and 5 covariates in at most 20 seconds.
 
 From rows to the artefact, best of two. The peer is one REML fit of the same rows by
-`PartialPoolingRidge`: a candidate costs at most three of them. Exit status 1 if either fails. Arguments: groups, compounds, rows of a pair.
+`PartialPoolingRidge`: a candidate costs at most three of them. Exit status 1 if either fails.
+Arguments: groups, compounds, rows of a pair.
 
 Physical limit: the artefact of 125 000 pairs of 6 coefficients is 42 numbers a pair, 42 MB; one
-eigendecomposition of 125 000 matrices of 5 x 5 is a second.
+eigendecomposition of 125 000 matrices of 5 by 5 is a second.
 """
 
 from __future__ import annotations
