@@ -20,6 +20,9 @@ STRUCTURE = (
 MAX_SIGMAS = 1_000
 """Groups of more are not tried with a σ each: there is one offset for every one."""
 
+MAX_PARENTS = 50
+"""Supercategories of more are not tried with a spread of groups each."""
+
 NO_SLOPES = "no slopes"
 
 
@@ -47,15 +50,16 @@ class Levels:
     ----------
     groups, parents : int
         Groups, and supercategories.
-    crossed : bool
-        Whether compounds were seen in several groups.
+    of_groups, of_compounds : bool
+        Whether groups, and compounds, can be told from each other and from pairs.
     covariates : int
         Regressors, P.
     """
 
     groups: int
     parents: int
-    crossed: bool
+    of_groups: bool
+    of_compounds: bool
     covariates: int
 
     @classmethod
@@ -64,7 +68,7 @@ class Levels:
         compounds = len(np.unique(stats.compound_ids))
         parents = 0 if stats.parents is None else len(np.unique(stats.parent_ids))
         groups = len(np.unique(stats.group_ids))
-        return cls(groups, parents, compounds < stats.G, stats.P)
+        return cls(groups, parents, 1 < groups < stats.G, 1 < compounds < stats.G, stats.P)
 
 
 def first_candidates(stats: SufficientStatistics, config: RidgeConfig) -> list[Candidate]:
@@ -142,8 +146,8 @@ def _kept(config: RidgeConfig, changes: dict[str, Any]) -> RidgeConfig | None:
 def _priors(levels: Levels) -> list[tuple[str, dict[str, Any]]]:
     """Return what intercepts may be pooled towards, the widest first."""
     found: list[tuple[str, dict[str, Any]]] = [("compounds", {"intercept_prior": "comp_hier"})]
-    # One group has nothing above it.
-    if levels.groups > 1 and levels.crossed:
+    # Every supercategory has a spread of its groups to be found.
+    if levels.of_groups and levels.parents <= MAX_PARENTS:
         wide = ("groups and compounds", {"intercept_prior": "comp_hier_supercat"})
         return [wide, *found]
     return found
@@ -161,18 +165,20 @@ def _slopes(levels: Levels) -> list[tuple[str, dict[str, Any]]]:
         ("slopes of pairs about 0", estimate),
         ("slopes of pairs", {**head, **estimate}),
     ]
-    if not levels.crossed:
-        return found
     compound, species = {"compound_slopes": True}, {"species_slopes": True}
+    if levels.of_compounds:
+        found += [
+            ("slopes of compounds", {**head, **compound, **pooled}),
+            ("slopes of compounds and pairs", {**head, **compound, **estimate}),
+        ]
+    if levels.of_groups:
+        found.append(("slopes of groups", {**head, **species, **pooled}))
+    if not (levels.of_compounds and levels.of_groups):
+        return found
+    both = {**head, **compound, **species}
     found += [
-        ("slopes of compounds", {**head, **compound, **pooled}),
-        ("slopes of compounds and pairs", {**head, **compound, **estimate}),
-        ("slopes of groups", {**head, **species, **pooled}),
-        ("slopes of groups and compounds", {**head, **compound, **species, **pooled}),
-        (
-            "slopes of groups, compounds and pairs",
-            {**head, **compound, **species, **estimate},
-        ),
+        ("slopes of groups and compounds", {**both, **pooled}),
+        ("slopes of groups, compounds and pairs", {**both, **estimate}),
     ]
     if levels.parents > 1:
         tree = {"slope_head_mode": "cluster_supercat"}
