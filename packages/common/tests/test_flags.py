@@ -192,6 +192,18 @@ def test_help_has_lower_case_booleans_and_the_models_own_words(
     assert "--below.nested" not in text
 
 
+def test_a_list_may_be_given_in_several_places() -> None:
+    found = parse("--columns", "a", "b", "--name", "x", "--columns-of=c", "--columns", "-")
+    assert found.columns == ["a", "b", "c", "-"]
+    assert found.name == "x"
+    # Of what is no list the last place counts, as ever.
+    assert parse("--name", "x", "--name", "y").name == "y"
+    assert parse("--below.ratios", ".1", ".2", "--below.ratios", ".3", ".4").below.ratios == (
+        0.3,
+        0.4,
+    )
+
+
 class Renamed(ConfigModel):
     """Keys that were called otherwise."""
 

@@ -72,10 +72,10 @@ def _chemprop(argv: Sequence[str]) -> None:
 
 
 def _auto(argv: Sequence[str]) -> None:
-    from molpool_pipelines.fitting import TrainAutoConfig, train_auto
+    from molpool_pipelines.fitting import TrainAutoCommand, train_auto
 
     words = "Train the best model of a table within a time budget."
-    config, name = _tabular_configuration(TrainAutoConfig, "auto", words, argv)
+    config, name = _tabular_configuration(TrainAutoCommand, "auto", words, argv)
     train_auto(config, name=name, arguments=[PROG, "auto", *argv])
 
 

@@ -21,7 +21,13 @@ from rich.console import Console
 
 from molpool_common._config import YamlDocument, read_yaml, validate_config, validate_values
 from molpool_common._errors import USER_ERROR, InputError, did_you_mean, nearest
-from molpool_common._flags import Section, flag_names, flag_registry, todays_flags
+from molpool_common._flags import (
+    Section,
+    flag_names,
+    flag_registry,
+    joined_repeats,
+    todays_flags,
+)
 from molpool_common._paths import expanded
 
 if TYPE_CHECKING:
@@ -251,6 +257,7 @@ def _parse_flags(
     renamed = todays_flags(model)
     # Renamed before tyro sees them, so that help shows one spelling only.
     argv = [_todays_flag(argument, renamed) for argument in argv] if renamed else argv
+    argv = joined_repeats(model, argv)
     with flag_registry():
         values, unknown = tyro.cli(
             model,

@@ -6,7 +6,7 @@ lets `molpool_common._config` word every error with the full dotted key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 import tyro
@@ -179,6 +179,47 @@ def todays_flags(model: type[BaseModel], prefix: str = "--") -> dict[str, str]:
                 for name in (f.removeprefix("--") for f in flag_names(section))
             }
     return flags
+
+
+def joined_repeats(model: type[BaseModel], argv: Sequence[str]) -> list[str]:
+    """Return arguments in which a flag of a list stands once, with the values of all its places.
+
+    tyro would take those of the last alone: ``--level .5 --level .9`` means ``--level .5 .9``.
+    """
+    names = _list_flags(model)
+    places: list[tuple[str, list[str]]] = [("", [])]
+    for argument in argv:
+        flag, equals, value = argument.partition("=")
+        name = names.get(flag.replace("_", "-"), "")
+        if not argument.startswith("--"):
+            places[-1][1].append(argument)
+        elif name and equals:
+            places.append((name, [flag, value]))
+        else:
+            places.append((name, [argument]))
+    joined: dict[str, list[str]] = {}
+    kept = []
+    for name, words in places:
+        if name in joined:
+            joined[name] += words[1:]
+            continue
+        kept.append(words)
+        if name:
+            joined[name] = words
+    return [word for words in kept for word in words]
+
+
+def _list_flags(model: type[BaseModel], prefix: str = "--") -> dict[str, str]:
+    """Return the flags that take any number of values, with the name that all spellings share."""
+    names: dict[str, str] = {}
+    for key, field in model.model_fields.items():
+        name = _flag(prefix, key)
+        if is_model(field.annotation):
+            names |= _list_flags(cast("type[BaseModel]", field.annotation), f"{name}.")
+        elif get_origin(field.annotation) is list and _may_be_flag(field):
+            aliases = [alias for m in field.metadata for alias in getattr(m, "aliases", None) or ()]
+            names |= dict.fromkeys((name, *aliases), name)
+    return names
 
 
 def _flag(prefix: str, key: str) -> str:

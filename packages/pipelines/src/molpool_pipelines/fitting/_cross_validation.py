@@ -33,6 +33,8 @@ from rich.table import Table
 from molpool_pipelines.fitting._config import (
     CrossValidated,
     CVConfig,
+    TrainAutoCommand,
+    TrainAutoConfig,
     TrainBlendCommand,
     TrainBlendConfig,
     TrainChempropCommand,
@@ -73,13 +75,14 @@ from molpool_pipelines.tables import (
     split_inputs,
 )
 
-OfMolecules = TrainChempropCommand | TrainTabularCommand | TrainBlendCommand
+OfMolecules = TrainChempropCommand | TrainTabularCommand | TrainBlendCommand | TrainAutoCommand
 Command = OfMolecules | TrainMILCommand
 
 _SINGLE: dict[type, tuple[type[RunConfig], str]] = {
     TrainChempropCommand: (TrainChempropConfig, "chemprop"),
     TrainTabularCommand: (TrainTabularConfig, "tabular"),
     TrainBlendCommand: (TrainBlendConfig, "blend"),
+    TrainAutoCommand: (TrainAutoConfig, "auto"),
     TrainMILCommand: (TrainMILConfig, "mil"),
 }
 """Configuration of a single run and name of the command, by what the command takes."""

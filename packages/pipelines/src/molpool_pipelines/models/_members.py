@@ -112,6 +112,13 @@ def predict_member(
     return mean, np.full(mean.shape, np.nan)
 
 
+def surrogate_block(name: str, start: int, width: int) -> Block:
+    """Return the columns that hold what a model of related assays predicts."""
+    from molecule_features import Block
+
+    return Block(f"related {name}", start, start + width, "descriptor")
+
+
 def asks_sd(name: MemberName, names: Sequence[MemberName]) -> bool:
     """Return whether a model of a run is asked for standard deviations.
 

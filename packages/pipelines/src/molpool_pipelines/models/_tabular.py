@@ -27,8 +27,8 @@ from molpool_pipelines.runs import TABULAR_FOLDER
 if TYPE_CHECKING:
     from multitask_models import MultitaskModel
 
-FORMAT = 1
-"""Version of the folder."""
+FORMAT = 2
+"""Latest version of the folder; 1 is written where no related table is used."""
 
 _SAID = 1e-3
 """Weight by which a member without any says how unsure a prediction is."""
@@ -48,20 +48,42 @@ class Blend:
         Of each member in each task; columns sum to 1.
     with_sd : tuple of bool, length M
         Whether a member is asked for standard deviations, as it was out of fold.
+    surrogates : tuple of MultitaskModel
+        Models of related assays, whose predictions some members take after the features.
+    inputs : tuple of tuple of int, length M, or ()
+        The surrogates that each member takes; none of them where there is no entry.
     """
 
     names: tuple[MemberName, ...]
     members: tuple[MultitaskModel, ...]
     weights: FloatArray
     with_sd: tuple[bool, ...]
+    surrogates: tuple[MultitaskModel, ...] = ()
+    inputs: tuple[tuple[int, ...], ...] = ()
 
     def predict(self, X: Float32Array) -> tuple[FloatArray, FloatArray]:
         """Return predictions and their standard deviations, [N, T] each."""
-        each = [
-            predict_member(member, X, with_sd=with_sd)
-            for member, with_sd in zip(self.members, self.with_sd, strict=True)
-        ]
-        return mix(np.stack([m for m, _ in each]), np.stack([s for _, s in each]), self.weights)
+        said = [np.asarray(model.predict(X), dtype=np.float32) for model in self.surrogates]
+        n_tasks = self.weights.shape[1]
+        means, sds = [], []
+        for i, (member, with_sd) in enumerate(zip(self.members, self.with_sd, strict=True)):
+            taken = [said[j] for j in self.taken(i)]
+            mean, sd = predict_member(member, np.hstack([X, *taken]), with_sd=with_sd)
+            # Heads of related assays come after those of the tasks.
+            means.append(mean[:, :n_tasks])
+            sds.append(sd[:, :n_tasks])
+        return mix(np.stack(means), np.stack(sds), self.weights)
+
+    def taken(self, member: int) -> tuple[int, ...]:
+        """Return the surrogates whose predictions a member takes."""
+        return self.inputs[member] if self.inputs else ()
+
+    @property
+    def format(self) -> int:
+        """The earliest version of the folder that says what this blend is."""
+        tasks = self.weights.shape[1]
+        more = any(len(member.single_values_) > tasks for member in self.members)
+        return 2 if self.surrogates or more else 1
 
 
 def mix(means: FloatArray, sds: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -158,8 +180,11 @@ class TabularModel:
             file = f"member-{number:03d}-{name}.npz"
             member.save(folder / file)
             files.append(file)
+        surrogates = [f"related-{i:03d}.npz" for i in range(len(self.blend.surrogates))]
+        for file, model in zip(surrogates, self.blend.surrogates, strict=True):
+            model.save(folder / file)
         described = {
-            "format": FORMAT,
+            "format": self.blend.format,
             "task_names": self.task_names,
             "task_types": self.task_types,
             "features": dict(self.signature),
@@ -169,12 +194,17 @@ class TabularModel:
                     "file": file,
                     "sd": with_sd,
                     "weights": dict(zip(self.task_names, weights.tolist(), strict=True)),
+                    **({"surrogates": self.blend.taken(i)} if surrogates else {}),
                 }
-                for name, file, with_sd, weights in zip(
-                    self.blend.names, files, self.blend.with_sd, self.blend.weights, strict=True
+                for i, (name, file, with_sd, weights) in enumerate(
+                    zip(
+                        self.blend.names, files, self.blend.with_sd, self.blend.weights, strict=True
+                    )
                 )
             ],
         }
+        if surrogates:
+            described["surrogates"] = surrogates
         path = folder / TABULAR
         # Last: a folder without it holds no model.
         with atomic_path(path) as temporary:
@@ -201,6 +231,8 @@ class TabularModel:
             files = [folder / entry["file"] for entry in entries]
             with_sd = tuple(bool(entry["sd"]) for entry in entries)
             weights = np.array([[entry["weights"][task] for task in tasks] for entry in entries])
+            inputs = tuple(tuple(entry.get("surrogates", ())) for entry in entries)
+            related = [folder / name for name in described.get("surrogates", ())]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _damaged(folder, f"{type(error).__name__}: {error}") from None
         if later:
@@ -213,10 +245,14 @@ class TabularModel:
             )
         if not names or not set(names) <= set(MEMBERS) or "features" not in signature:
             raise _damaged(folder, f"models {list(names)} on features {signature}")
-        if absent := [file.name for file in files if not file.is_file()]:
+        if absent := [file.name for file in (*files, *related) if not file.is_file()]:
             raise _damaged(folder, f"no file {listed(absent)}")
         members = tuple(load_member(*pair) for pair in zip(names, files, strict=True))
-        return cls(Blend(names, members, weights, with_sd), tasks, types, signature)
+        surrogates = tuple(load_member("mlp", file) for file in related)
+        if any(not 0 <= i < len(surrogates) for taken in inputs for i in taken):
+            raise _damaged(folder, f"{len(surrogates)} surrogates, and members of others")
+        blend = Blend(names, members, weights, with_sd, surrogates, inputs)
+        return cls(blend, tasks, types, signature)
 
 
 def _damaged(folder: Path, found: str) -> InputError:
