@@ -21,7 +21,7 @@ from molpool_common import dump_config, flag_names
 from molpool_data.cli import DescribeOptions
 from molpool_pipelines.affinity import AffinityCommandConfig
 from molpool_pipelines.fitting import (
-    TrainAutoConfig,
+    TrainAutoCommand,
     TrainBlendConfig,
     TrainChempropConfig,
     TrainMILConfig,
@@ -30,17 +30,22 @@ from molpool_pipelines.fitting import (
 from molpool_pipelines.models import PredictConfig
 from molpool_pipelines.runs import TABLE_ROWS, read_rejected
 from molpool_pipelines.scores import CompareConfig, ScoreConfig
-from molpool_pipelines.studies import HPOChempropConfig, HPOMILConfig, RetrainConfig
+from molpool_pipelines.studies import (
+    HPOChempropConfig,
+    HPOMILConfig,
+    HPOTabularConfig,
+    RetrainConfig,
+)
 from molpool_pipelines.tables import TableConfig
 
 TRAINING = {
     "chemprop": TrainChempropConfig,
     "tabular": TrainTabularConfig,
     "blend": TrainBlendConfig,
-    "auto": TrainAutoConfig,
+    "auto": TrainAutoCommand,
     "mil": TrainMILConfig,
 }
-STUDIES = {"chemprop": HPOChempropConfig, "mil": HPOMILConfig}
+STUDIES = {"chemprop": HPOChempropConfig, "tabular": HPOTabularConfig, "mil": HPOMILConfig}
 OTHERS = (AffinityCommandConfig, PredictConfig, ScoreConfig, CompareConfig)
 BAD = {3: "nonsense", 8: ""}
 """SMILES that do not parse, by row from 1."""
@@ -122,8 +127,10 @@ def commands(folder: Path, table: Path, models: Sequence[Path]) -> dict[str, Seq
         "train chemprop": [*targets, *out],
         "train tabular": [*targets, *out],
         "train blend": [*targets, *out],
+        "train auto": [*data, "--data.cache-dir", "none", *out],
         "train mil": bags,
         "hpo chemprop": [*targets, *out],
+        "hpo tabular": [*targets, *out],
         "hpo mil": bags,
         "affinity": [*targets, "--n-groups", 2, "--save-path", folder / "out.npz"],
         "evaluate predict": ["--model-dir", models[0], *data, *output],

@@ -1,5 +1,7 @@
 """Related assays: joined by structure, never of what is tested, kept only where they help."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -80,9 +82,7 @@ def test_a_table_of_test_molecules_alone_leaves_nothing_and_says_so(tmp_path):
 
 def test_a_column_by_which_assays_are_apart(tmp_path):
     smiles = [s for s in molecules(25) for _ in range(2)]
-    path = write(
-        tmp_path / "screen.csv", smiles, hit=np.arange(50.0), conc=["1e-6", "1e-5"] * 25
-    )
+    path = write(tmp_path / "screen.csv", smiles, hit=np.arange(50.0), conc=["1e-6", "1e-5"] * 25)
     (found,), _ = related(tmp_path, path, assays=["hit"], by="conc")
     assert len(found.table) == 25
     by = dict(zip(found.table.task_names, found.table.targets[0], strict=True))
@@ -106,7 +106,7 @@ def test_a_column_that_no_table_has_is_refused(tmp_path):
         with pytest.raises(InputError, match=f"related.{key}") as error:
             related(tmp_path, path, **{key: wrong})
         assert "hit" in str(error.value)
-    with pytest.raises(InputError, match="related.tables"):
+    with pytest.raises(InputError, match=r"related\.tables"):
         related(tmp_path, str(tmp_path / "absent.csv"))
 
 
@@ -128,8 +128,6 @@ def test_no_row_hears_of_its_own_related_label(screen):
     before, model = surrogate_columns(table, groups, X, part, blocks, seed=1)
     targets = table.table.targets.copy()
     targets[:12] += 100
-    from dataclasses import replace
-
     other = replace(table, table=replace(table.table, targets=targets))
     after, _ = surrogate_columns(other, groups, X, part, blocks, seed=1)
     # The first part is predicted by a network without its labels, the others with them.
@@ -176,7 +174,9 @@ def test_verdicts_weigh_a_difference_against_its_error():
     assert found[3].verdict == "no difference"
     # However sure, what another seed would change is not believed.
     nearly = truth[:, :1] + (0.6 - LEAST_GAIN / 2) * noise[:, :1]
-    (small,) = judged("s", "heads", "mlp", "a", ["regression"], truth[:, :1], without[:, :1], nearly)
+    (small,) = judged(
+        "s", "heads", "mlp", "a", ["regression"], truth[:, :1], without[:, :1], nearly
+    )
     assert small.verdict == "no difference"
     said = sentences(found)
     assert len(said) == 1

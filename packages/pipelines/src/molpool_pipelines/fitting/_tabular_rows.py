@@ -13,6 +13,7 @@ from molpool_common import (
     Float32Array,
     InputError,
     IntArray,
+    listed,
     read_table,
     require_columns,
     text_column,
@@ -94,7 +95,7 @@ class TrainingRows:
         ends = np.cumsum([len(part) for part in parts])[:-1]
         known, of_test, extra, *others = np.split(features.values, ends)
         related = [one.with_features(X) for one, X in zip(related, others, strict=True)]
-        notes = [*notes, *said, *left_out]
+        notes = [*_constant(rest), *notes, *said, *left_out]
         return cls(rest, known, features, folds, of_test, related, extra, notes)
 
     def settings(
@@ -107,6 +108,16 @@ class TrainingRows:
             blocks = with_columns(blocks, self.related[i], width)
             width = blocks[-1].stop
         return MemberSettings(blocks, tuple(kinds), config.seed, config.limits == "auto", options)
+
+
+def _constant(table: MoleculeTable) -> list[str]:
+    """Return a sentence of tasks that every model predicts alike, as their labels are all equal."""
+    known = [column[np.isfinite(column)] for column in table.targets.T]
+    same = [t for t, labels in enumerate(known) if len(np.unique(labels)) == 1]
+    if not same:
+        return []
+    named = [f"{table.task_names[t]} ({known[t][0]:g})" for t in same]
+    return [f"All training labels are equal, and so is every prediction: {listed(named)}."]
 
 
 def read_unlabelled(config: TrainTabularConfig, hidden: set[str]) -> tuple[list[str], list[str]]:
