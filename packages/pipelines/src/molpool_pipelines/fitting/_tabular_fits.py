@@ -16,7 +16,12 @@ from molpool_pipelines.fitting._blend_weights import blend_weights
 from molpool_pipelines.fitting._budget import Budget
 from molpool_pipelines.fitting._config import TrainTabularConfig
 from molpool_pipelines.fitting._draws import epoch_sampler
-from molpool_pipelines.fitting._related import parts_of, surrogate_columns, with_heads
+from molpool_pipelines.fitting._related import (
+    parts_of,
+    seconds_to_learn,
+    surrogate_columns,
+    with_heads,
+)
 from molpool_pipelines.fitting._related_use import (
     Candidates,
     Plan,
@@ -52,21 +57,39 @@ class Surrogates:
         One a table.
     models : list of MultitaskModel
         Fitted to all of each table.
+    notes : list of str
+        What had no time.
     """
 
     columns: list[Float32Array] = field(default_factory=list)
     models: list[MultitaskModel] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, console: Console, config: TrainTabularConfig, rows: TrainingRows) -> Surrogates:
-        """Fit them; none where related tables are heads alone."""
+    def of(
+        cls, console: Console, config: TrainTabularConfig, rows: TrainingRows, budget: Budget
+    ) -> Surrogates:
+        """Fit them; none where related tables are heads alone.
+
+        A table of which they would take more than half of the time that is left is dropped.
+        """
         found = cls()
-        molecules = rows.table.groups
+        molecules, blocks = rows.table.groups, rows.features.blocks
         part = parts_of(molecules, rows.folds, seed=config.seed)
-        for related in rows.related if config.related.use != "heads" else ():
+        for related in list(rows.related) if config.related.use != "heads" else ():
+            left = budget.left
             with console.status(f"Learning {related.name}"):
+                if left is not None:
+                    wanted = seconds_to_learn(related, molecules, part, blocks)
+                    if wanted > left / 2:
+                        rows.related.remove(related)
+                        found.notes.append(
+                            f"{related.name} left out, as learning it would take {wanted:.0f} s of "
+                            "the time budget."
+                        )
+                        continue
                 columns, model = surrogate_columns(
-                    related, molecules, rows.X, part, rows.features.blocks, seed=config.seed
+                    related, molecules, rows.X, part, blocks, seed=config.seed
                 )
             found.columns.append(columns)
             found.models.append(model)
@@ -100,7 +123,7 @@ class Fits:
     ) -> None:
         self.config, self.rows, self.kinds = config, rows, tuple(kinds)
         self._console, self._budget = console, budget
-        self.surrogates = Surrogates.of(console, config, rows)
+        self.surrogates = Surrogates.of(console, config, rows, budget)
 
     def plain(self) -> tuple[Candidates, list[str]]:
         """Return the models of the configuration as tried out of fold, and what had no time."""
@@ -272,7 +295,7 @@ def choose_models(
     kept = [i for i in range(len(weights)) if not rows.related or weights[i].max(initial=0) > 0]
     columns = (found.plans, found.mean, found.sd)
     left = Candidates(*([column[i] for i in kept] for column in columns))  # type: ignore[arg-type]  # each of its kind
-    return Chosen(left, weights[kept], fits, verdicts, [*notes, *said])
+    return Chosen(left, weights[kept], fits, verdicts, [*fits.surrogates.notes, *notes, *said])
 
 
 def _uses(

@@ -25,6 +25,7 @@ from molpool_pipelines.fitting._inputs import Inputs, write_unseen
 from molpool_pipelines.fitting._intervals import distance_to
 from molpool_pipelines.fitting._loop import interruptible, metric_table
 from molpool_pipelines.fitting._predicted import PredictedRows
+from molpool_pipelines.fitting._related import check_use
 from molpool_pipelines.fitting._related_use import rows_of_verdicts
 from molpool_pipelines.fitting._results import (
     Results,
@@ -57,6 +58,7 @@ def train_and_write(
 ) -> Path:
     """Featurise, predict out of fold, fit, evaluate and write; see `train_tabular`."""
     check_draws(config.joint_sampling, config.model)
+    check_use(config.related, config.model, drawn=config.joint_sampling.enabled)
     budget = Budget(config.time_budget)
     rows = TrainingRows.of(console, config, inputs, budget)
     run = open_folder(config, path, arguments)
