@@ -57,7 +57,7 @@ _FOLDS = 4
 others."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RelatedTable:
     """A table of other assays, a row per molecule.
 
