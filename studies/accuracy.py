@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -130,11 +130,21 @@ class Fold:
         Of the models.
     threads : int
         Of trees.
+    features : str or None
+        Featurisers of all models, instead of each one's own.
     """
 
-    def __init__(self, rows: Rows, train: IntArray, val: IntArray, seed: int, threads: int) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        train: IntArray,
+        val: IntArray,
+        seed: int,
+        threads: int,
+        features: str | None = None,
+    ) -> None:
         self._rows, self._train, self._val = rows, train, val
-        self._seed, self._threads = seed, threads
+        self._seed, self._threads, self._features = seed, threads, features
         self._said: dict[str, tuple[FloatArray, float]] = {}
         self._surrogates: dict[str, tuple[list[Any], float]] = {}
 
@@ -147,6 +157,8 @@ class Fold:
                 self._said[name] = mean, sum(seconds for _, seconds in parts)
             else:
                 variant, shared = VARIANTS[name], 0.0
+                if self._features is not None:
+                    variant = replace(variant, features=self._features)
                 self._rows.features(variant.features)
                 if variant.related == "surrogate":
                     shared = self._columns(variant)[1]
@@ -236,6 +248,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--folds", type=int, help="of each seed; by default all")
+    parser.add_argument("--features", help="of all models, instead of each one's own")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--last", action="store_true", help="score the last 20 %% of ExpansionRx")
     parser.add_argument("--results", type=Path, help="file of JSON lines to go on with")
@@ -262,9 +275,10 @@ def study(results: Results, name: str, seed: int, given: argparse.Namespace) -> 
     """Score each model on each fold of a seed, unless that was done before."""
     rows = rows_of(name)
     for number, (train, val) in enumerate(rows.folds(seed, last=given.last)[: given.folds]):
-        fold = Fold(rows, train, val, seed, given.threads)
+        fold = Fold(rows, train, val, seed, given.threads, given.features)
         for model in given.models:
             key = {"table": name, "model": model, "seed": seed, "fold": number, "last": given.last}
+            key |= {} if given.features is None else {"features": given.features}
             if not results.has(**key):
                 results.add(**key, split=rows.split, **fold.score(model))
 
@@ -274,6 +288,7 @@ def summary(results: Results) -> pl.DataFrame:
     found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in results.rows:
         split = "time, last 20 %" if row["last"] else row["split"]
+        split += f", {row['features']}" if "features" in row else ""
         found.setdefault((row["table"], split, row["model"]), []).append(row)
     return pl.DataFrame(
         [

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from molecule_features import featurize
 from molpool_common import InputError, ReadConfig
-from molpool_pipelines.fitting import RelatedConfig, TrainTabularConfig, train_tabular
+from molpool_pipelines.fitting import RelatedConfig, TrainTabularConfig, _related, train_tabular
 from molpool_pipelines.fitting._related import (
     parts_of,
     read_related,
@@ -29,6 +29,14 @@ from molpool_pipelines.runs import read_metrics
 from molpool_pipelines.tables import DataConfig, load_molecules
 
 DATA = DataConfig(cache_dir="none")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_surrogates():
+    """Networks of related tables that learn in no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_related, "SURROGATE", {"members": 1, "hidden": 32, "epochs": 30})
+        yield
 
 
 def molecules(n):

@@ -49,7 +49,7 @@ KEY = "related.tables"
 LEAST_LABELS = 20
 """Labels from which a column of a related table is learnt."""
 
-SURROGATE: Mapping[str, Any] = {"members": 2, "epochs": 30}
+SURROGATE: Mapping[str, Any] = {"members": 1, "epochs": 30}
 """The network that learns a related table alone: quicker than that of the tasks."""
 
 _FOLDS = 4

@@ -89,8 +89,8 @@ def test_a_fold_is_scored_by_models_of_the_others(table):
     objective = problem.build()
     told = []
     mean = objective.run_fold({"model": ["mean"]}, 0, lambda *seen: told.append(seen), seed=1)
-    # The mean of other molecules is a little worse than that of the scored ones.
-    assert 1 <= mean.value < 1.3
+    # The mean of other molecules, about as good as that of the scored ones.
+    assert 0.9 < mean.value < 1.1
     assert told == [(0, mean.value)]
     assert mean.numbers.keys() == {"ma_rae: a", "ma_rae: b"}
     drawn = {"model": ["mlp"], "mlp.epochs": 30, "joint_sampling.enabled": True}
