@@ -92,8 +92,11 @@ from ._report import Table as Table
 from ._report import Text as Text
 from ._report import Widget as Widget
 from ._report import render_report as render_report
+from ._secrets import without_secrets as without_secrets
 from ._standardize import Standardized as Standardized
 from ._standardize import standardize as standardize
+from ._torch_files import UnsafeFileError as UnsafeFileError
+from ._torch_files import load_torch_file as load_torch_file
 from .conformal import ClassCalibration as ClassCalibration
 from .conformal import Difficulty as Difficulty
 from .conformal import IntervalCalibration as IntervalCalibration

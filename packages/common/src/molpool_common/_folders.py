@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molpool_common._errors import InputError
+from molpool_common._secrets import without_secrets
 
 if TYPE_CHECKING:
     import polars as pl
@@ -165,7 +166,7 @@ class RunFolder:
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event}
         # Appended line by line: a killed run keeps all lines but the last.
         with (self.path / "log.jsonl").open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps({**line, **fields}, default=str) + "\n")
+            handle.write(json.dumps(without_secrets({**line, **fields}), default=str) + "\n")
 
 
 def check_free(path: Path, *, overwrite: bool = False) -> None:
@@ -225,7 +226,7 @@ def environment(arguments: Sequence[str] = ()) -> dict[str, Any]:
     """Return what a later reader needs to repeat a run: versions, platform, command line."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "arguments": list(arguments),
+        "arguments": without_secrets(list(arguments)),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
