@@ -33,7 +33,14 @@ from molpool_pipelines.fitting import (
     with_columns,
     with_heads,
 )
-from molpool_pipelines.models import MemberName, MemberSettings, build_member, predict_member
+from molpool_pipelines.models import (
+    MemberName,
+    MemberSettings,
+    Molecules,
+    build_member,
+    fit_member,
+    predict_member,
+)
 from sampling_core import JointSamplingConfig
 from study_results import Results, table
 
@@ -204,8 +211,10 @@ class Fold:
             epochs = model.get_params()["epochs"]
             sampler = epoch_sampler(variant.sampling, learnt.y, fit.quality, epochs=epochs)
         weights = learnt.weights if heads else None
-        model.fit(learnt.X, learnt.y, sample_weight=weights, sampler=sampler)
-        return predict_member(model, X[self._val], with_sd=False)[0][:, : len(rows.kinds)]
+        # Models on features ask for no SMILES.
+        known, other = Molecules((), learnt.X), Molecules((), X[self._val])
+        fit_member(model, known, learnt.y, censoring=None, sample_weight=weights, sampler=sampler)
+        return predict_member(model, other, with_sd=False)[0][:, : len(rows.kinds)]
 
     def _related(self, variant: Variant) -> list[RelatedTable]:
         tested = {self._rows.table.groups[row] for row in self._val}

@@ -147,8 +147,10 @@ class _Graph(NamedTuple):
             (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), _order_of().get(bond.GetBondType(), 0.0))
             for bond in mol.GetBonds()
         ]
-        columns = [list(column) for column in zip(*atoms, strict=True)] or [[]] * 7
-        return cls(*columns, bonds)
+        number, degree, hydrogens, charge, radicals, aromatic, mass = (
+            [atom[i] for atom in atoms] for i in range(7)
+        )
+        return cls(number, degree, hydrogens, charge, radicals, aromatic, mass, bonds)
 
 
 @cache
@@ -281,7 +283,7 @@ def _spacial(mol: Mol, graph: _Graph) -> float:
 
     other = Chem.Mol(mol)
     rdmolops.FindPotentialStereoBonds(other)
-    centres = Chem.FindMolChiralCenters(
+    centres = Chem.FindMolChiralCenters(  # type: ignore[no-untyped-call]
         other, includeUnassigned=True, includeCIP=False, useLegacyImplementation=False
     )
     stereo = {atom for atom, _ in centres}

@@ -7,12 +7,14 @@ from hashlib import blake2b
 import numpy as np
 import polars as pl
 import pytest
+from chemprop_multitask import ChempropModel
 from molecule_features import FeatureError, FeatureVersionWarning
 from molpool_common import InputError, flag_names, load_config
 from molpool_pipelines.demo import build_demo
 from molpool_pipelines.fitting import (
     TrainAutoCommand,
     TrainAutoConfig,
+    TrainBlendConfig,
     TrainTabularConfig,
     train_auto,
     train_tabular,
@@ -197,8 +199,67 @@ def test_models_that_take_longer_than_the_budget_are_left_out_and_said(table, tm
     assert any(n.startswith("Left out") and "Gaussian process" in n for n in notes)
 
 
-def test_models_are_a_flag():
-    assert "--model" in flag_names(TrainTabularConfig)
+def test_models_and_groups_of_networks_are_flags():
+    for config in (TrainTabularConfig, TrainBlendConfig, TrainAutoConfig):
+        assert {"--model", "--chemprop.groups", "--chemprop.model.message-passing.depth"} <= set(
+            flag_names(config)
+        )
+
+
+SMALL_NETWORKS = {
+    "groups": ["logP"],
+    "model": {"message_passing": {"hidden_size": 16, "depth": 2}},
+    "training": {"epochs": 2},
+}
+
+
+@pytest.mark.slow
+def test_chemprop_networks_are_a_member_of_a_blend(table, tmp_path, capsys):
+    config = TrainBlendConfig(
+        data_path=str(table),
+        save_dir=str(tmp_path / "run"),
+        features="morgan_count",
+        model=["chemprop", "neighbours"],
+        folds=2,
+        baselines="none",
+        chemprop=SMALL_NETWORKS,
+        data=DataConfig(target_columns=TASKS, split_ratios=(0.6, 0.2, 0.2)),
+    )
+    path = train_tabular(config)
+    assert config.chemprop.network.training.loss == "mae"
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Chemprop networks: logP." in said
+    assert "1 networks, 16 wide, depth 2, 2 epochs, fitted 3 times: about" in said
+    members = json.loads((path / "model" / "model.json").read_text())["members"]
+    weights = {member["name"]: member["weights"] for member in members}
+    assert weights["chemprop"]["TPSA"] == 0  # left to the other
+    assert weights["neighbours"]["TPSA"] == 1
+    output = tmp_path / "out.parquet"
+    predict_table(PredictConfig(model_dir=str(path), data_path=str(table), output=str(output)))
+    found = pl.read_parquet(path / "predictions.parquet").filter(pl.col("split") == "test")
+    same = pl.read_parquet(output)[found["row"].cast(pl.Int64) - 1]
+    for column in ("logP predicted", "TPSA predicted", "logP_lower"):
+        np.testing.assert_allclose(same[column], found[column], rtol=1e-5)
+    networks = path / "model" / "member-000-chemprop"
+    assert ChempropModel.load(networks).task_names == ("logP",)
+    shutil.rmtree(networks)
+    with pytest.raises(InputError, match="no file member-000-chemprop"):
+        load_model(path)
+
+
+def test_networks_that_would_take_longer_than_the_budget_are_not_begun(table, tmp_path):
+    config = TrainAutoConfig(
+        data_path=str(table),
+        save_dir=str(tmp_path / "run"),
+        features="morgan_count",
+        model=["mean", "chemprop"],
+        folds=2,
+        time_budget="20s",
+        baselines="none",
+        chemprop={**SMALL_NETWORKS, "training": {"epochs": 1_000_000}},
+    )
+    notes = read_metrics(train_auto(config) / "metrics.json").notes
+    assert any("longer than the time budget: Chemprop" in note for note in notes)
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ from mil_attn.data._checks import (
 )
 from mil_attn.data._failures import Failure
 from mil_attn.data._molecule_features import require_rdkit
-from mil_attn.data._smiles import SmilesFeatures, StageProgress, check_request
+from mil_attn.data._smiles import Describe2D, SmilesFeatures, StageProgress, check_request
 from mil_attn.data._tables import Table, bag_table_fields, joined_fields
 
 
@@ -167,6 +167,7 @@ class BagData:
         cache: str | Path | None = None,
         workers: int = 1,
         progress: StageProgress | None = None,
+        describe_2d: Describe2D | None = None,
     ) -> Self:
         """Return the molecules of SMILES with conformers, their descriptors and 2D features.
 
@@ -192,6 +193,9 @@ class BagData:
             Processes. More than 1 are spawned: a script needs ``if __name__ == "__main__":``.
         progress : callable, optional
             Called with what is computed and how many molecules of how many are done.
+        describe_2d : callable, optional
+            Computes the 2D features that ``features.descriptors_2d.featurizers`` names: called with
+            SMILES and these names, it returns values, names of the columns and reasons.
 
         Raises
         ------
@@ -202,7 +206,7 @@ class BagData:
         """
         require_rdkit()
         config = features or MoleculeFeaturesConfig()
-        check_request(config, workers)
+        check_request(config, workers, describe_2d)
         names = [str(i + 1) for i in range(len(smiles))] if ids is None else [str(i) for i in ids]
         texts = tuple(text or "" for text in smiles)
         frame = cls(  # the labels are checked before minutes of work
@@ -217,7 +221,7 @@ class BagData:
             aux_names=aux_names or {},
             smiles=texts,
         )
-        computed = SmilesFeatures(texts, config, cache, workers, progress)
+        computed = SmilesFeatures(texts, config, cache, workers, progress, describe_2d)
         failures = computed.failures(frame.ids, texts)
         failed = {failure.row for failure in failures}
         remaining = [row for row in range(len(frame)) if row not in failed]

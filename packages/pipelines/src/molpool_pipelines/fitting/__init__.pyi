@@ -16,6 +16,7 @@ from ._cross_validation import cross_validate as cross_validate
 from ._draws import check_draws as check_draws
 from ._draws import epoch_sampler as epoch_sampler
 from ._inputs import Inputs as Inputs
+from ._inputs import find_descriptors as find_descriptors
 from ._inputs import read_inputs as read_inputs
 from ._inputs import with_groups as with_groups
 from ._jobs import TrainingJob as TrainingJob

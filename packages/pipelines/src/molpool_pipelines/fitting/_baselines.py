@@ -23,8 +23,10 @@ from molpool_pipelines.models import (
     Blend,
     MemberName,
     MemberSettings,
+    Molecules,
     TabularModel,
     build_member,
+    fit_member,
     predict_member,
 )
 from molpool_pipelines.runs import BASELINE_MODELS, SPLIT, BaselineSet, member_metrics
@@ -125,14 +127,16 @@ def with_baselines(
     split = results.reported
     features = featurize([*rows.train.smiles, *rows.tested.smiles], FEATURES, cache=cache)
     n = len(rows.train)
+    known = Molecules(rows.train.smiles, features.values[:n])
+    tested = Molecules(rows.tested.smiles, features.values[n:])
     tables: dict[str, MetricTable] = {}
     predicted: dict[str, FloatArray] = {}
     exact = exact_labels(rows.tested.targets, rows.tested.censoring)
     for name in names:
         settings = MemberSettings(features.blocks, tuple(kinds), seed, find_limits=False)
         member = build_member(name, settings)
-        member.fit(features.values[:n], rows.train.targets, censoring=rows.train.censoring)
-        mean, _ = predict_member(member, features.values[n:])
+        fit_member(member, known, rows.train.targets, censoring=rows.train.censoring)
+        mean, _ = predict_member(member, tested)
         # A molecule without features is predicted as the task's mean, not left out: baselines are
         # scored on the rows of the model.
         mean = np.where(np.isnan(mean), np.nanmean(rows.train.targets, axis=0), mean)

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from chemprop_multitask import (
     ChempropError,
+    ChempropModel,
     Ensemble,
     EpochRecord,
     MoleculeData,
@@ -210,15 +211,19 @@ class Fitting:
         # An ensemble of one predicts as its model does, so that unseen rows need no second path.
         ensemble = Ensemble([m.model for m in ensemble_members(self._jobs)])
         # First of all: what took the hours must not wait for what can fail.
-        if len(self._jobs) == 1:
-            model = run.write_file(MODEL, self._jobs[0].model.save)
+        single = ensemble.members[0]
+        if len(ensemble.members) == 1 and isinstance(single, ChempropModel):
+            model = run.write_file(MODEL, single.save)
         else:
             model = run.write_folder(MODELS, ensemble.save)
         files = [model]
         self._results = self._with_baselines(evaluate(inputs, self._jobs))
         write_rejected(run, inputs.rejected)
         if inputs.unseen is not None:
-            mean, sd = ensemble.predict(MoleculeData(inputs.unseen.smiles, cache=inputs.graphs))
+            smiles, extra = inputs.unseen.smiles, inputs.descriptors
+            descriptors = None if extra is None else extra.of_smiles(smiles)
+            unseen = MoleculeData(smiles, descriptors=descriptors, cache=inputs.graphs)
+            mean, sd = ensemble.predict(unseen)
             # The sample standard deviation of one model is undefined, not 0.
             spread = sd if len(ensemble.members) > 1 else None
             self._unseen = write_unseen(run, inputs.unseen, ensemble.task_names, mean, spread)

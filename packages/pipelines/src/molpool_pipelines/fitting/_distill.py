@@ -11,7 +11,14 @@ from rich.console import Console
 from molpool_pipelines.fitting._config import TrainTabularConfig
 from molpool_pipelines.fitting._inputs import Inputs
 from molpool_pipelines.fitting._tabular_rows import TrainingRows
-from molpool_pipelines.models import Blend, MemberSettings, TabularModel, build_member
+from molpool_pipelines.models import (
+    Blend,
+    MemberSettings,
+    Molecules,
+    TabularModel,
+    build_member,
+    fit_member,
+)
 from molpool_pipelines.runs import DISTILLED
 from molpool_pipelines.tables import exact_labels
 
@@ -46,17 +53,18 @@ def write_distilled(
     str
         How well it does on the test molecules, in a sentence.
     """
-    X = np.concatenate([rows.X, rows.unlabelled])
-    with console.status(f"Distilling into one network, {len(X)} molecules"):
-        taught, _ = model.blend.predict(X)
+    known, more = rows.molecules, rows.unlabelled
+    molecules = Molecules([*known.smiles, *more.smiles], np.concatenate([known.X, more.X]))
+    with console.status(f"Distilling into one network, {len(molecules.X)} molecules"):
+        taught, _ = model.blend.predict(molecules)
         student = build_member("mlp", _settings(config, rows, model.task_types))
-        student.fit(X, taught)
+        fit_member(student, molecules, taught, censoring=None)
     weights = np.ones((1, len(model.task_names)))
     one = Blend(("mlp",), (student,), weights, (False,))
     small = TabularModel(one, model.task_names, model.task_types, model.signature)
     small.save(run.path / DISTILLED)
     return (
-        f"Distilled into one network of {len(X)} molecules, {DISTILLED}"
+        f"Distilled into one network of {len(molecules.X)} molecules, {DISTILLED}"
         f"{_compared(inputs, rows, model, one)}."
     )
 
@@ -79,7 +87,7 @@ def _compared(inputs: Inputs, rows: TrainingRows, model: TabularModel, one: Blen
     exact = exact_labels(test.targets, test.censoring)
     said: list[str] = []
     for blend in (one, model.blend):
-        mean: FloatArray = blend.predict(rows.of_test)[0]
+        mean: FloatArray = blend.predict(rows.tested)[0]
         found = task_metrics(exact, np.nan_to_num(mean), test.task_names, list(model.task_types))
         macro = found.macro()
         said.append(

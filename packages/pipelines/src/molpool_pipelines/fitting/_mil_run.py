@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,7 @@ from molpool_pipelines.fitting._loop import (
     on_epoch_end,
 )
 from molpool_pipelines.fitting._results import Results, shown_rows, write_results
+from molpool_pipelines.models import named_features
 from molpool_pipelines.runs import (
     ATTENTION_PAGE,
     ATTENTION_SDF,
@@ -142,7 +144,14 @@ def read_inputs(config: TrainMILConfig, progress: Progress | None = None) -> MIL
         if path is not None and section.kind == "smiles" and config.on_bad_smiles == "error":
             # Before conformers are computed, which takes minutes.
             refuse_bad_smiles(path, section.smiles_column, config.read)
-    data = read_bags(config.data_path, section, config, progress=progress, read=config.read)
+    data = read_bags(
+        config.data_path,
+        section,
+        config,
+        progress=progress,
+        read=config.read,
+        describe_2d=partial(named_features, cache=section.cache_dir),
+    )
     split = split_bags(data, config)
     unseen = None
     if section.predict_path:
@@ -155,6 +164,7 @@ def read_inputs(config: TrainMILConfig, progress: Progress | None = None) -> MIL
             labelled=False,
             progress=progress,
             read=config.read,
+            describe_2d=partial(named_features, cache=section.cache_dir),
         )
     names = [None if p is None else Path(p).name for p in (config.data_path, section.predict_path)]
     rows = TableRows.of_bags(

@@ -269,8 +269,12 @@ def fit_surrogate(
     related: RelatedTable, blocks: Sequence[Block], *, seed: int, find_limits: bool = True
 ) -> MultitaskModel:
     """Return a network that has learnt a related table."""
+    # torch takes seconds to import.
+    from multitask_models import MultitaskModel
+
     settings = MemberSettings(tuple(blocks), related.kinds, seed, find_limits, SURROGATE)
     model = build_member("mlp", settings)
+    assert isinstance(model, MultitaskModel)
     return model.fit(related.X, related.table.targets, censoring=related.table.censoring)
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import numpy as np
-from molpool_common import Float32Array, FloatArray, IntArray, TaskType, listed
+from molpool_common import FloatArray, TaskType, listed
 
 from molpool_pipelines.fitting._related import RelatedTable
 from molpool_pipelines.models import WORDS, MemberName
@@ -249,8 +249,3 @@ def plans_of(
 def rows_of_verdicts(verdicts: Sequence[Verdict]) -> list[dict[str, object]]:
     """Return the verdicts as rows of a table."""
     return [asdict(verdict) for verdict in verdicts]
-
-
-def stacked(X: Float32Array, columns: Sequence[Float32Array], rows: IntArray) -> Float32Array:
-    """Return features of some rows with columns of related tables after them."""
-    return np.hstack([X[rows], *(one[rows] for one in columns)])

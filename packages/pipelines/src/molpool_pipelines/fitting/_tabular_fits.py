@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -31,10 +31,18 @@ from molpool_pipelines.fitting._related_use import (
     compare_uses,
     plans_of,
     sentences,
-    stacked,
 )
 from molpool_pipelines.fitting._tabular_rows import TrainingRows
-from molpool_pipelines.models import WORDS, Blend, asks_sd, build_member, predict_member
+from molpool_pipelines.models import (
+    WORDS,
+    Blend,
+    Member,
+    Molecules,
+    asks_sd,
+    build_member,
+    fit_member,
+    predict_member,
+)
 from molpool_pipelines.tables import MoleculeTable, exact_labels
 
 if TYPE_CHECKING:
@@ -89,7 +97,7 @@ class Surrogates:
                         )
                         continue
                 columns, model = surrogate_columns(
-                    related, molecules, rows.X, part, blocks, seed=config.seed
+                    related, molecules, rows.molecules.X, part, blocks, seed=config.seed
                 )
             found.columns.append(columns)
             found.models.append(model)
@@ -162,30 +170,33 @@ class Fits:
         mean, sd = (np.full(rows.table.targets.shape, np.nan) for _ in range(2))
         # Rows that are trained on, over all fits, the last one of all rows included.
         work = len(rows.table) + sum(len(train) for train, _ in rows.folds)
-        if left is not None and not always and self._pilot(plan) * work / len(rows.table) > left:
+        wanted = self._expected(plan) if left is not None or plan.name == "chemprop" else 0.0
+        if left is not None and not always and wanted * work / len(rows.table) > left:
             return None
         start, done = perf_counter(), 0
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        words = f"Out of fold: {plan.words(rows.related)}"
         with Progress(*columns, console=self._console, transient=True) as progress:
-            bar = progress.add_task(
-                f"Out of fold: {plan.words(rows.related)}", total=len(rows.folds)
-            )
+            bar = progress.add_task(words, total=len(rows.folds))
+
+            def report(told: str) -> None:
+                progress.update(bar, description=f"{words}, {told}")
+
             for train, val in rows.folds:
                 hidden = {rows.table.groups[row] for row in val}
-                model = self.fitted(plan, train, hidden)
+                model = self.fitted(plan, train, hidden, report)
                 mean[val], sd[val] = self._said(model, plan, val)
                 done += len(train)
-                progress.advance(bar)
-                if (
-                    left is not None
-                    and not always
-                    and (perf_counter() - start) * work / done > left
-                ):
+                progress.update(bar, advance=1, description=words)
+                spent = (perf_counter() - start) * work / done
+                if left is not None and not always and spent > left:
                     return None
         return mean, sd
 
-    def _pilot(self, plan: Plan) -> float:
-        """Return about how many seconds a fit to all rows takes, by one to some of them."""
+    def _expected(self, plan: Plan) -> float:
+        """Return about how many seconds a fit to all rows takes."""
+        if plan.name == "chemprop":
+            return self._of_networks()
         n = len(self.rows.table)
         some = np.random.default_rng(self.config.seed).permutation(n)[: int(_PILOT * n)]
         if len(some) < _LEAST_PILOT:
@@ -195,17 +206,48 @@ class Fits:
         # As if time grew with rows: the fold that follows tells better.
         return (perf_counter() - start) * n / len(some)
 
-    def _said(
-        self, model: MultitaskModel, plan: Plan, at: IntArray
-    ) -> tuple[FloatArray, FloatArray]:
+    def _of_networks(self) -> float:
+        """Say what Chemprop's networks will take, told from a few steps; return that of one fit.
+
+        One fold of them may already be longer than the budget, so that it is told before the first.
+        """
+        from molpool_pipelines.models import GraphNetworks
+
+        rows = self.rows
+        settings = rows.settings(self.config, self.kinds, Plan("chemprop"))
+        model = build_member("chemprop", settings)
+        assert isinstance(model, GraphNetworks)
+        molecules, table = rows.molecules, rows.table
+        whole = model.expected_seconds(
+            molecules.smiles, table.targets, features=molecules.X, censoring=table.censoring
+        )
+        work = 1 + sum(len(train) for train, _ in rows.folds) / len(table)
+        mp = model.config.model.message_passing
+        self._console.print(
+            f"Chemprop: {model.n_networks * len(model.groups)} networks, {mp.hidden_size} wide, "
+            f"depth {mp.depth}, {model.config.training.epochs} epochs, fitted "
+            f"{len(rows.folds) + 1} times: about {_minutes(whole * work)}.",
+            highlight=False,
+        )
+        return whole
+
+    def _said(self, model: Member, plan: Plan, at: IntArray) -> tuple[FloatArray, FloatArray]:
         with_sd = asks_sd(plan.name, self.config.model)
         mean, sd = predict_member(model, self._inputs(plan, at), with_sd=with_sd)
         return mean[:, : len(self.kinds)], sd[:, : len(self.kinds)]
 
-    def _inputs(self, plan: Plan, at: IntArray) -> Float32Array:
-        return stacked(self.rows.X, [self.surrogates.columns[i] for i in plan.surrogates], at)
+    def _inputs(self, plan: Plan, at: IntArray) -> Molecules:
+        molecules = self.rows.molecules.take(at)
+        columns = [self.surrogates.columns[i][at] for i in plan.surrogates]
+        return Molecules(molecules.smiles, np.hstack([molecules.X, *columns]))
 
-    def fitted(self, plan: Plan, at: IntArray, hidden: Collection[str]) -> MultitaskModel:
+    def fitted(
+        self,
+        plan: Plan,
+        at: IntArray,
+        hidden: Collection[str],
+        report: Callable[[str], None] | None = None,
+    ) -> Member:
         """Return a model fitted to some rows, and to related labels of molecules not hidden.
 
         Parameters
@@ -216,19 +258,30 @@ class Fits:
             The rows.
         hidden : collection of str
             Keys of molecules of which related tables tell it nothing.
+        report : callable, optional
+            Told in words where a network stands.
         """
-        table, X = self.rows.table.take(at), self._inputs(plan, at)
+        table, molecules = self.rows.table.take(at), self._inputs(plan, at)
         if not plan.heads:
             model = build_member(plan.name, self.rows.settings(self.config, self.kinds, plan))
-            sampler = self._sampler(plan, table)
-            # Only networks draw rows; the others would refuse a sampler.
-            more = {} if sampler is None else {"sampler": sampler}
-            return model.fit(X, table.targets, censoring=table.censoring, **more)
+            return fit_member(
+                model,
+                molecules,
+                table.targets,
+                censoring=table.censoring,
+                sampler=self._sampler(plan, table),
+                report=report,
+            )
         related = [self.rows.related[i].without(hidden) for i in plan.heads]
-        learnt = with_heads(X, table, self.kinds, related, self.config.related.weight)
+        learnt = with_heads(molecules.X, table, self.kinds, related, self.config.related.weight)
         model = build_member(plan.name, self.rows.settings(self.config, learnt.kinds, plan))
-        return model.fit(
-            learnt.X, learnt.y, censoring=learnt.censoring, sample_weight=learnt.weights
+        smiles = [*molecules.smiles, *(s for one in related for s in one.table.smiles)]
+        return fit_member(
+            model,
+            Molecules(smiles, learnt.X),
+            learnt.y,
+            censoring=learnt.censoring,
+            sample_weight=learnt.weights,
         )
 
     def _sampler(self, plan: Plan, table: MoleculeTable) -> Any:
@@ -240,6 +293,10 @@ class Fits:
             table.quality,
             epochs=self.config.mlp.epochs,
         )
+
+
+def _minutes(seconds: float) -> str:
+    return f"{max(seconds, 1):.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
 
 
 @dataclass(frozen=True)
@@ -281,9 +338,12 @@ def choose_models(
     names = [plan.name for plan in found.plans if plan == Plan(plan.name)]
     for use in tables:
         for plan in plans_of(names, use, tables):
-            tried = None if found.of(plan) is not None else fits.try_out(plan, always=True)
+            tried = None if found.of(plan) is not None else fits.try_out(plan)
             if tried is not None:
                 found.add(plan, *tried)
+        if any(found.of(plan) is None for plan in plans_of(names, use, tables)):
+            said.append(f"Related tables as {use} left out: all models with them take too long.")
+            uses = [None if one == use else one for one in uses]
     weights = np.zeros((len(found.plans), len(kinds)))
     exact = exact_labels(rows.table.targets, rows.table.censoring)
     for use in dict.fromkeys(uses):

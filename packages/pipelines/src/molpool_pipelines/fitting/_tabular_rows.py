@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from molpool_common import (
-    Float32Array,
     InputError,
     IntArray,
     listed,
@@ -23,10 +22,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from molpool_pipelines.fitting._budget import Budget
 from molpool_pipelines.fitting._config import TrainTabularConfig
+from molpool_pipelines.fitting._graph_groups import (
+    Groups,
+    check_served,
+    groups_by_affinity,
+    read_groups,
+)
 from molpool_pipelines.fitting._inputs import Inputs
 from molpool_pipelines.fitting._related import RelatedTable, read_related, with_columns
 from molpool_pipelines.fitting._related_use import Plan
-from molpool_pipelines.models import MemberSettings
+from molpool_pipelines.models import MemberSettings, Molecules
 from molpool_pipelines.tables import MoleculeTable, fold_rows, identify
 
 if TYPE_CHECKING:
@@ -45,29 +50,32 @@ class TrainingRows:
     ----------
     table : MoleculeTable [N]
         Training and validation rows.
-    X : ndarray of float32 [N, F]
-        Features.
+    molecules : Molecules [N]
+        The same as models take them, with their features.
     features : Features
         Of all molecules, for their blocks.
     folds : list of (ndarray, ndarray)
         Rows to train on and rows to predict.
-    of_test : ndarray of float32 [M, F]
-        Of the test rows.
+    tested : Molecules [M]
+        The test rows.
+    groups : list of tuple of str
+        Tasks of each Chemprop network, where the run has such.
     related : list of RelatedTable
         Tables of other assays, with features.
-    unlabelled : ndarray of float32 [U, F]
-        Of the molecules that a distilled network learns too.
+    unlabelled : Molecules [U]
+        Those that a distilled network learns too.
     notes : list of str
         What the user should know of them and of the features.
     """
 
     table: MoleculeTable
-    X: Float32Array
+    molecules: Molecules
     features: Features
     folds: list[tuple[IntArray, IntArray]]
-    of_test: Float32Array
+    tested: Molecules
+    groups: Groups
     related: list[RelatedTable]
-    unlabelled: Float32Array
+    unlabelled: Molecules
     notes: list[str]
 
     @classmethod
@@ -82,6 +90,7 @@ class TrainingRows:
         folds = fold_rows(rest, config.data.split_type, config.folds, seed=config.seed)
         least = _ROLLING_FROM * len(rest) if config.data.split_type == "time" else 0
         folds = [(train, val) for train, val in folds if len(train) >= least]
+        groups = _groups(console, config, inputs, rest, folds)
         related, notes = read_related(config.related, config.read, config.data, tested)
         more, said = read_unlabelled(config, tested)
         parts = [rest.smiles, inputs.tables.test.smiles, more]
@@ -93,21 +102,59 @@ class TrainingRows:
 
             features = featurize(every, names, cache=config.data.cache_dir, progress=progress)
         ends = np.cumsum([len(part) for part in parts])[:-1]
-        known, of_test, extra, *others = np.split(features.values, ends)
-        related = [one.with_features(X) for one, X in zip(related, others, strict=True)]
+        each = np.split(features.values, ends)
+        known, of_test, extra, *others = map(Molecules, parts, each)
+        related = [one.with_features(m.X) for one, m in zip(related, others, strict=True)]
         notes = [*_constant(rest), *notes, *said, *left_out]
-        return cls(rest, known, features, folds, of_test, related, extra, notes)
+        return cls(rest, known, features, folds, of_test, groups, related, extra, notes)
 
     def settings(
         self, config: TrainTabularConfig, kinds: Sequence[Any], plan: Plan
     ) -> MemberSettings:
         """Return what a model is told."""
-        options = config.mlp.model_dump() if plan.name == "mlp" else {}
-        blocks, width = self.features.blocks, self.X.shape[1]
+        options: dict[str, Any] = {}
+        if plan.name == "mlp":
+            options = config.mlp.model_dump()
+        if plan.name == "chemprop":
+            options = {
+                "config": config.chemprop.network,
+                "groups": self.groups,
+                "n_networks": config.chemprop.networks,
+                "val_share": config.chemprop.val_share,
+                "with_features": config.chemprop.with_features,
+                "cache": config.data.cache_dir,
+            }
+        blocks, width = self.features.blocks, self.molecules.X.shape[1]
         for i in plan.surrogates:
             blocks = with_columns(blocks, self.related[i], width)
             width = blocks[-1].stop
-        return MemberSettings(blocks, tuple(kinds), config.seed, config.limits == "auto", options)
+        limits = config.limits == "auto"
+        names = self.table.task_names
+        return MemberSettings(blocks, tuple(kinds), config.seed, limits, options, names)
+
+
+def _groups(
+    console: Console,
+    config: TrainTabularConfig,
+    inputs: Inputs,
+    table: MoleculeTable,
+    folds: list[tuple[IntArray, IntArray]],
+) -> Groups:
+    """Return the tasks of each Chemprop network; none where the run has no such."""
+    if "chemprop" not in config.model:
+        return []
+    groups = read_groups(config.chemprop.groups, table.task_names)
+    check_served(groups, config.model, table.task_names)
+    if groups is None:
+        # On what trains the first fold: no row that weighs the networks has a say in their groups.
+        train = table.take(folds[0][0])
+        with console.status("Measuring task affinity"):
+            groups = groups_by_affinity(
+                train, inputs.task_types, config.data.cache_dir, config.seed
+            )
+    shown = "; ".join(" + ".join(group) for group in groups)
+    console.print(f"Chemprop networks: {shown}.", highlight=False, markup=False)
+    return groups
 
 
 def _constant(table: MoleculeTable) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from molpool_common import FloatArray, RunFolder
@@ -36,7 +36,7 @@ from molpool_pipelines.fitting._results import (
 )
 from molpool_pipelines.fitting._tabular_fits import Chosen, choose_models, final_blend
 from molpool_pipelines.fitting._tabular_rows import TrainingRows
-from molpool_pipelines.models import WORDS, Blend, TabularModel, mix
+from molpool_pipelines.models import WORDS, Blend, Member, TabularModel, mix
 from molpool_pipelines.runs import (
     RELATED,
     TABULAR_FOLDER,
@@ -44,9 +44,6 @@ from molpool_pipelines.runs import (
     tracking,
     write_rejected,
 )
-
-if TYPE_CHECKING:
-    from multitask_models import MultitaskModel
 
 
 def train_and_write(
@@ -156,7 +153,7 @@ def _write_unseen(run: RunFolder, inputs: Inputs, model: TabularModel) -> list[P
     return write_unseen(run, inputs.unseen, model.task_names, found.mean, found.sd)
 
 
-def _limits(members: Sequence[MultitaskModel], labels: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _limits(members: Sequence[Member], labels: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return where intervals end: at the extreme label of an assay that has a limit there.
 
     Not at the limit itself, above which labels of a plateau scatter: what the assay reports of a
@@ -179,7 +176,7 @@ def _facts(config: TrainTabularConfig, chosen: Chosen, rows: TrainingRows) -> di
     used = "+".join(block.name for block in rows.features.blocks)
     return {
         "Distinct molecules": len(set(rows.table.groups)),
-        "Features": f"{used} ({rows.X.shape[1]} columns)",
+        "Features": f"{used} ({rows.molecules.X.shape[1]} columns)",
         "Models and their mean weight": shares,
     }
 
@@ -191,7 +188,7 @@ def _of_training(
     seen = np.flatnonzero(~np.isfinite(mean).any(axis=1))
     parts = []
     if len(seen):
-        fitted, spread = blend.predict(rows.X[seen])
+        fitted, spread = blend.predict(rows.molecules.take(seen))
         part = PredictedRows("train", rows.table.take(seen), fitted, spread, with_folds=True)
         parts.append(part)
     for fold, (train, val) in enumerate(rows.folds):
@@ -205,7 +202,7 @@ def _of_training(
 
 
 def _of_test(rows: TrainingRows, inputs: Inputs, blend: Blend) -> PredictedRows:
-    mean, sd = blend.predict(rows.of_test)
+    mean, sd = blend.predict(rows.tested)
     table = inputs.tables.test
     distance = distance_to(rows.table.smiles, table.smiles)
     return PredictedRows("test", table, mean, sd, with_folds=True, distance=distance)

@@ -1,4 +1,4 @@
-"""Models of `molpool-train tabular`, `blend` and `auto`: members on features, and weights."""
+"""Models of `molpool-train tabular`, `blend` and `auto`: members of several kinds, and weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from molpool_common import (
     BoolArray,
-    Float32Array,
     FloatArray,
     InputError,
     TaskType,
@@ -20,12 +19,20 @@ from molpool_common import (
 )
 
 from molpool_pipelines.models._files import TABULAR
-from molpool_pipelines.models._members import MEMBERS, MemberName, load_member, predict_member
+from molpool_pipelines.models._members import (
+    MEMBERS,
+    MemberName,
+    Molecules,
+    load_member,
+    predict_member,
+)
 from molpool_pipelines.models._protocol import Kind, Predicted
 from molpool_pipelines.runs import TABULAR_FOLDER
 
 if TYPE_CHECKING:
     from multitask_models import MultitaskModel
+
+    from molpool_pipelines.models._members import Member
 
 FORMAT = 2
 """Latest version of the folder; 1 is written where no related table is used."""
@@ -36,13 +43,13 @@ _SAID = 1e-3
 
 @dataclass(frozen=True)
 class Blend:
-    """Members on the same features, mixed by task.
+    """Models of the same molecules, mixed by task.
 
     Parameters
     ----------
     names : tuple of str, length M
         Of the members.
-    members : tuple of MultitaskModel, length M
+    members : tuple of MultitaskModel or GraphNetworks, length M
         Fitted.
     weights : ndarray [M, T]
         Of each member in each task; columns sum to 1.
@@ -55,20 +62,22 @@ class Blend:
     """
 
     names: tuple[MemberName, ...]
-    members: tuple[MultitaskModel, ...]
+    members: tuple[Member, ...]
     weights: FloatArray
     with_sd: tuple[bool, ...]
     surrogates: tuple[MultitaskModel, ...] = ()
     inputs: tuple[tuple[int, ...], ...] = ()
 
-    def predict(self, X: Float32Array) -> tuple[FloatArray, FloatArray]:
+    def predict(self, molecules: Molecules) -> tuple[FloatArray, FloatArray]:
         """Return predictions and their standard deviations, [N, T] each."""
-        said = [np.asarray(model.predict(X), dtype=np.float32) for model in self.surrogates]
+        said = [
+            np.asarray(model.predict(molecules.X), dtype=np.float32) for model in self.surrogates
+        ]
         n_tasks = self.weights.shape[1]
         means, sds = [], []
         for i, (member, with_sd) in enumerate(zip(self.members, self.with_sd, strict=True)):
-            taken = [said[j] for j in self.taken(i)]
-            mean, sd = predict_member(member, np.hstack([X, *taken]), with_sd=with_sd)
+            X = np.hstack([molecules.X, *(said[j] for j in self.taken(i))])
+            mean, sd = predict_member(member, Molecules(molecules.smiles, X), with_sd=with_sd)
             # Heads of related assays come after those of the tasks.
             means.append(mean[:, :n_tasks])
             sds.append(sd[:, :n_tasks])
@@ -82,7 +91,8 @@ class Blend:
     def format(self) -> int:
         """The earliest version of the folder that says what this blend is."""
         tasks = self.weights.shape[1]
-        more = any(len(member.single_values_) > tasks for member in self.members)
+        # Networks of graphs have no heads beside those of the tasks.
+        more = any(len(getattr(m, "single_values_", ())) > tasks for m in self.members)
         return 2 if self.surrogates or more else 1
 
 
@@ -162,7 +172,7 @@ class TabularModel:
         found = featurize(
             smiles, self.signature["features"], cache=self._cache, stored=self.signature
         )
-        mean, sd = self.blend.predict(found.values)
+        mean, sd = self.blend.predict(Molecules(smiles, found.values))
         gone = np.asarray(np.isnan(mean).all(axis=1))
         reasons = [
             (reason or "no features") if lost else None
@@ -177,7 +187,8 @@ class TabularModel:
         for number, (name, member) in enumerate(
             zip(self.blend.names, self.blend.members, strict=True)
         ):
-            file = f"member-{number:03d}-{name}.npz"
+            # Networks are a folder of files, each of which Chemprop reads.
+            file = f"member-{number:03d}-{name}" + ("" if name == "chemprop" else ".npz")
             member.save(folder / file)
             files.append(file)
         surrogates = [f"related-{i:03d}.npz" for i in range(len(self.blend.surrogates))]
@@ -245,7 +256,7 @@ class TabularModel:
             )
         if not names or not set(names) <= set(MEMBERS) or "features" not in signature:
             raise _damaged(folder, f"models {list(names)} on features {signature}")
-        if absent := [file.name for file in (*files, *related) if not file.is_file()]:
+        if absent := [file.name for file in (*files, *related) if not file.exists()]:
             raise _damaged(folder, f"no file {listed(absent)}")
         members = tuple(load_member(*pair) for pair in zip(names, files, strict=True))
         surrogates = tuple(load_member("mlp", file) for file in related)

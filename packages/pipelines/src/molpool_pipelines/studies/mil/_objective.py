@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from mil_attn import split_bags as outer_split
 from molpool_common import BoolArray, InputError, Split, listed
 from sampling_core import RarePositiveSampler
 
+from molpool_pipelines.models import named_features
 from molpool_pipelines.runs import TableRows, rejected_rows
 from molpool_pipelines.studies._trials import Direction, FoldResult, OnEpochEnd
 from molpool_pipelines.studies.mil._config import HPOMILConfig
@@ -89,7 +90,14 @@ def study_bags(config: HPOMILConfig, progress: Progress | None = None) -> StudyB
         raise InputError("data_path", expected="a table", found="none")
     if config.data.kind == "smiles" and config.on_bad_smiles == "error":
         refuse_bad_smiles(config.data_path, config.data.smiles_column, config.read)
-    bags = read_bags(config.data_path, config.data, config, progress=progress, read=config.read)
+    bags = read_bags(
+        config.data_path,
+        config.data,
+        config,
+        progress=progress,
+        read=config.read,
+        describe_2d=partial(named_features, cache=config.data.cache_dir),
+    )
     name = Path(config.data_path).name
     rejected = rejected_rows(
         (f.row + 1, f.id, name, f.smiles or None, f.reason) for f in bags.failures

@@ -17,6 +17,7 @@ from molpool_common import Float32Array, InputError, cache_folder
 
 from molpool_pipelines.datasets import sha256
 from molpool_pipelines.fitting import check_machine
+from molpool_pipelines.models import named_features
 from molpool_pipelines.runs import REJECTED, TableRows
 from molpool_pipelines.studies._kinds import (
     BAG_FEATURES,
@@ -204,7 +205,13 @@ def mil_tabular(config: HPOMILConfig) -> TabularStudy:
 def mil_outer(config: HPOMILConfig) -> OuterTest:
     """Return the outer test of a study of bags."""
     assert config.data_path is not None
-    bags = read_bags(config.data_path, config.data, config, read=config.read)
+    bags = read_bags(
+        config.data_path,
+        config.data,
+        config,
+        read=config.read,
+        describe_2d=partial(named_features, cache=config.data.cache_dir),
+    )
     test = bags.take(outer_split(bags, config).test)
     return OuterTest(_feature_rows(config, test), tuple(test.ids))
 

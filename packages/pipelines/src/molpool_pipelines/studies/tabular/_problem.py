@@ -12,7 +12,14 @@ import numpy as np
 from molpool_common import FloatArray, Metric
 
 from molpool_pipelines.fitting import TrainTabularConfig, check_draws, epoch_sampler
-from molpool_pipelines.models import MemberName, MemberSettings, build_member, predict_member
+from molpool_pipelines.models import (
+    MemberName,
+    MemberSettings,
+    Molecules,
+    build_member,
+    fit_member,
+    predict_member,
+)
 from molpool_pipelines.runs import TABULAR_FOLDER, TableRows
 from molpool_pipelines.studies._kinds import Numbers, StudyKind, Values
 from molpool_pipelines.studies._molecule_study import (
@@ -193,9 +200,11 @@ class TabularObjective:
             sampler = epoch_sampler(config.joint_sampling, y, quality, epochs=epochs)
         model = build_member(name, settings)
         rows = [self._place[smiles] for smiles in fold.train.smiles]
-        model.fit(found.values[rows], y, censoring=fold.train.censoring, sampler=sampler)
+        known = Molecules(fold.train.smiles, found.values[rows])
+        fit_member(model, known, y, censoring=fold.train.censoring, sampler=sampler)
         rows = [self._place[smiles] for smiles in fold.val.smiles]
-        mean, _ = predict_member(model, found.values[rows], with_sd=False)
+        other = Molecules(fold.val.smiles, found.values[rows])
+        mean, _ = predict_member(model, other, with_sd=False)
         # A molecule without features is predicted as the task's mean, not left out.
         return np.where(np.isnan(mean), np.nanmean(y, axis=0), mean)
 

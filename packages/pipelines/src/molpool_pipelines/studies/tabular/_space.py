@@ -68,6 +68,15 @@ def tabular_space(config: HPOTabularConfig) -> Space:
                     found=repr(value),
                     hint=error.hint,
                 ) from None
+    models = space.parameters.get("model")
+    for names in models.extremes() if models else (config.model,):
+        if "chemprop" in names:
+            raise InputError(
+                "space.model" if models else "model",
+                expected="models on features",
+                found=str(names),
+                hint="molpool-hpo chemprop tunes Chemprop.",
+            )
     features = space.parameters.get("features")
     _check_features(features.extremes() if features else (config.features,))
     return space
