@@ -131,26 +131,21 @@ class _Graph(NamedTuple):
     @classmethod
     def of(cls, mol: Mol) -> _Graph:
         """Ask."""
-        atoms = [
-            (
-                atom.GetAtomicNum(),
-                atom.GetDegree(),
-                atom.GetTotalNumHs(),
-                atom.GetFormalCharge(),
-                atom.GetNumRadicalElectrons(),
-                atom.GetIsAromatic(),
-                atom.GetMass(),
-            )
-            for atom in mol.GetAtoms()
-        ]
+        atoms = list(mol.GetAtoms())
         bonds = [
             (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), _order_of().get(bond.GetBondType(), 0.0))
             for bond in mol.GetBonds()
         ]
-        number, degree, hydrogens, charge, radicals, aromatic, mass = (
-            [atom[i] for atom in atoms] for i in range(7)
+        return cls(
+            [atom.GetAtomicNum() for atom in atoms],
+            [atom.GetDegree() for atom in atoms],
+            [atom.GetTotalNumHs() for atom in atoms],
+            [atom.GetFormalCharge() for atom in atoms],
+            [atom.GetNumRadicalElectrons() for atom in atoms],
+            [atom.GetIsAromatic() for atom in atoms],
+            [atom.GetMass() for atom in atoms],
+            bonds,
         )
-        return cls(number, degree, hydrogens, charge, radicals, aromatic, mass, bonds)
 
 
 @cache

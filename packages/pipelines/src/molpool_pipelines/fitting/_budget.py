@@ -62,7 +62,9 @@ class Budget:
         if self.seconds is None or len(smiles) <= _SAMPLE:
             return list(names), []
         sample = [smiles[i * len(smiles) // _SAMPLE] for i in range(_SAMPLE)]
-        kept, notes, spent = [], [], 0.0
+        kept: list[str] = []
+        notes: list[str] = []
+        spent = 0.0
         for name in names:
             # What has to be loaded is loaded by the first molecule.
             compute(name, sample[:1])

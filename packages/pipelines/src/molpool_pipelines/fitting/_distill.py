@@ -75,8 +75,8 @@ def _settings(
     # Probabilities are numbers to it, which end at 0 and 1.
     limits = [[0.0, 1.0] if kind == "classification" else [np.nan, np.nan] for kind in kinds]
     options = {**config.mlp.model_dump(), "members": 1, "limits": limits}
-    numbers: tuple[TaskType, ...] = ("regression",) * len(kinds)
-    return MemberSettings(rows.features.blocks, numbers, config.seed, False, options)
+    number: TaskType = "regression"
+    return MemberSettings(rows.features.blocks, (number,) * len(kinds), config.seed, False, options)
 
 
 def _compared(inputs: Inputs, rows: TrainingRows, model: TabularModel, one: Blend) -> str:

@@ -118,7 +118,7 @@ def check_use(config: RelatedConfig, models: Sequence[str], *, drawn: bool) -> N
 
 
 def read_related(
-    config: RelatedConfig, read: ReadConfig, data: DataConfig, tested: Collection[str]
+    config: RelatedConfig, read: ReadConfig, data: DataConfig, tested: set[str]
 ) -> tuple[list[RelatedTable], list[str]]:
     """Read the related tables, without labels of test molecules unless these are allowed.
 
@@ -130,7 +130,7 @@ def read_related(
         How text is read.
     data : DataConfig
         Of the run: by which structure molecules are compared, and the cache.
-    tested : collection of str
+    tested : set of str
         Keys of the test molecules.
 
     Returns
@@ -235,7 +235,7 @@ def _spread(table: MoleculeTable, by: Sequence[str]) -> MoleculeTable:
     values = sorted(set(by) - {""})
     targets = np.full((len(table), len(values) * len(table.task_names)), np.nan)
     rows_of = {value: np.flatnonzero([one == value for one in by]) for value in values}
-    names = []
+    names: list[str] = []
     for t, task in enumerate(table.task_names):
         for value in values:
             targets[rows_of[value], len(names)] = table.targets[rows_of[value], t]
@@ -275,6 +275,7 @@ def fit_surrogate(
     settings = MemberSettings(tuple(blocks), related.kinds, seed, find_limits, SURROGATE)
     model = build_member("mlp", settings)
     assert isinstance(model, MultitaskModel)
+    assert related.X is not None
     return model.fit(related.X, related.table.targets, censoring=related.table.censoring)
 
 
@@ -332,7 +333,7 @@ def surrogate_columns(
     shared = np.array([molecule in there for molecule in molecules], dtype=bool)
     for number in np.unique(part[shared]).tolist():
         rows = np.flatnonzero(shared & (part == number))
-        rest = related.without({molecules[row] for row in rows})
+        rest = related.without({molecules[row] for row in rows.tolist()})
         if len(rest.table):
             other = fit_surrogate(rest, blocks, seed=seed)
             columns[rows] = other.predict(X[rows])

@@ -42,7 +42,7 @@ class Plan:
 
     def words(self, tables: Sequence[RelatedTable]) -> str:
         """Return what pages call it."""
-        parts = [self.name]
+        parts: list[str] = [self.name]
         if self.surrogates:
             parts.append(f"with {listed([tables[i].name for i in self.surrogates])}")
         if self.heads:
@@ -70,7 +70,7 @@ class Verdict:
     table: str
     use: Use
     task: str
-    model: str
+    model: MemberName
     n: int
     difference: float | None
     error: float | None
@@ -80,7 +80,7 @@ class Verdict:
 def judged(
     table: str,
     use: Use,
-    model: str,
+    model: MemberName,
     tasks: Sequence[str],
     kinds: Sequence[TaskType],
     y: FloatArray,
@@ -131,13 +131,10 @@ def sentences(verdicts: Sequence[Verdict]) -> list[str]:
             if names:
                 parts.append(f"{word}: {listed(names, 6)}")
         said.append(
-            f"{table} as {use} of the {WORDS_OF[own[0].model]}, change of RAE out of fold "
+            f"{table} as {use} of the {WORDS[own[0].model]}, change of RAE out of fold "
             f"(standard error): {'; '.join(parts)}."
         )
     return said
-
-
-WORDS_OF: Mapping[str, str] = WORDS
 
 
 def _told(verdict: Verdict) -> str:

@@ -346,10 +346,10 @@ def choose_models(
             uses = [None if one == use else one for one in uses]
     weights = np.zeros((len(found.plans), len(kinds)))
     exact = exact_labels(rows.table.targets, rows.table.censoring)
-    for use in dict.fromkeys(uses):
-        own = [found.plans.index(plan) for plan in plans_of(names, use, tables)]
+    for wanted in dict.fromkeys(uses):
+        own = [found.plans.index(plan) for plan in plans_of(names, wanted, tables)]
         of_use = _weights(config, exact, np.stack([found.mean[i] for i in own]), kinds)
-        for t in [t for t, one in enumerate(uses) if one == use]:
+        for t in [t for t, one in enumerate(uses) if one == wanted]:
             weights[own, t] = of_use[:, t]
     # With related tables, what only served the comparison is not fitted again.
     kept = [i for i in range(len(weights)) if not rows.related or weights[i].max(initial=0) > 0]

@@ -259,11 +259,20 @@ class TabularModel:
         if absent := [file.name for file in (*files, *related) if not file.exists()]:
             raise _damaged(folder, f"no file {listed(absent)}")
         members = tuple(load_member(*pair) for pair in zip(names, files, strict=True))
-        surrogates = tuple(load_member("mlp", file) for file in related)
+        surrogates = _surrogates(related)
         if any(not 0 <= i < len(surrogates) for taken in inputs for i in taken):
             raise _damaged(folder, f"{len(surrogates)} surrogates, and members of others")
         blend = Blend(names, members, weights, with_sd, surrogates, inputs)
         return cls(blend, tasks, types, signature)
+
+
+def _surrogates(files: Sequence[Path]) -> tuple[MultitaskModel, ...]:
+    if not files:
+        return ()
+    # torch takes seconds to import.
+    from multitask_models import MultitaskMLP
+
+    return tuple(MultitaskMLP.load(file) for file in files)
 
 
 def _damaged(folder: Path, found: str) -> InputError:

@@ -26,7 +26,8 @@ def default_space(config: HPOTabularConfig) -> Declared:
     a valid configuration.
     """
     models: list[list[str]] = []
-    for names in (list(config.model), *_NETWORKS, *_OTHERS):
+    own: list[str] = [*config.model]
+    for names in (own, *_NETWORKS, *_OTHERS):
         models += [] if names in models else [names]
     on = {"model": [m for m in models if "mlp" in m]}
     return {
