@@ -41,6 +41,7 @@ from molpool_pipelines.models import (
     fit_member,
     predict_member,
 )
+from molpool_pipelines.tables import fold_rows
 from sampling_core import JointSamplingConfig
 from study_results import Results, table
 
@@ -237,13 +238,20 @@ class Fold:
         groups = self._rows.table.groups
         columns = np.empty((len(X), len(related.kinds)), dtype=np.float32)
         keys = [groups[row] for row in self._train]
-        part = parts_of(keys, [], seed=self._seed)
+        # Out of fold as the study's own folds are: at random, rows to fit would have better
+        # predictions than those that are scored, and models would trust them too much.
+        fit, split = self._rows.table.take(self._train), self._rows.split
+        folds = [] if split == "time" else fold_rows(fit, split, PARTS, seed=self._seed)
+        part = parts_of(keys, folds, seed=self._seed)
         columns[self._train], model = surrogate_columns(
             related, keys, X[self._train], part, blocks, seed=self._seed
         )
         columns[self._val] = model.predict(X[self._val])
         return columns
 
+
+PARTS = 3
+"""Folds of the rows to fit, each predicted by a network of related labels of the others."""
 
 HEAD_WEIGHT = 0.2
 """Of a row of a related table, beside 1."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 from molpool_common import (
@@ -18,20 +19,22 @@ from molpool_common import (
     InputError,
     IntArray,
     Metric,
+    ReadConfig,
     UndefinedMetricError,
     did_you_mean,
     listed,
     mean_label,
 )
+from sampling_core import JointSamplingConfig
 
 from molpool_pipelines.demo import DEMO_NOTICE
 from molpool_pipelines.runs import TableRows, rejected_note
-from molpool_pipelines.studies.chemprop._config import HPOChempropConfig
-from molpool_pipelines.studies.tabular._config import HPOTabularConfig
+from molpool_pipelines.studies._config import StudyConfig
 from molpool_pipelines.tables import (
     DEMO,
     DataConfig,
     MoleculeTable,
+    OnBadSmiles,
     TaskType,
     exact_labels,
     find_task_types,
@@ -42,7 +45,20 @@ from molpool_pipelines.tables import (
     split_table,
 )
 
-StudyOfMolecules = HPOChempropConfig | HPOTabularConfig
+
+class StudyOfMolecules(Protocol):
+    """What the configurations of studies of molecules share: a table, its split, a study."""
+
+    seed: int
+    data_path: str | None
+    data: DataConfig
+    read: ReadConfig
+    on_bad_smiles: OnBadSmiles
+    duplicates: Literal["error", "mean", "median", "keep"]
+    task_type: Literal["auto", "regression", "classification"]
+    task_types: dict[str, TaskType]
+    joint_sampling: JointSamplingConfig
+    study: StudyConfig
 
 
 @dataclass(frozen=True)
