@@ -301,26 +301,24 @@ def study(results: Results, name: str, seed: int, given: argparse.Namespace) -> 
 
 
 def summary(results: Results) -> pl.DataFrame:
-    """Return a row per table and model: mean error over tasks and folds, with standard errors."""
+    """Return a row per table and model: mean error over tasks and folds, with standard errors.
+
+    Of a table the folds and seeds that all its models have, so that they compare.
+    """
     found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in results.rows:
         split = "time, last 20 %" if row["last"] else row["split"]
         split += f", {row['features']}" if "features" in row else ""
         found.setdefault((row["table"], split, row["model"]), []).append(row)
-    return pl.DataFrame(
-        [
-            {
-                "table": name,
-                "split": split,
-                "model": model,
-                "fits": len(rows),
-                **_error(rows, ()),
-                **_error(rows, (FEW_LABELS,), " without MGMB"),
-                "CPU s": float(np.mean([row["seconds"] for row in rows])),
-            }
-            for (name, split, model), rows in found.items()
-        ]
-    ).sort("table", "split", "error")
+    lines = []
+    for (name, split, model), rows in found.items():
+        others = [rows for key, rows in found.items() if key[:2] == (name, split)]
+        shared = set.intersection(*({(r["seed"], r["fold"]) for r in rows} for rows in others))
+        own = [r for r in rows if (r["seed"], r["fold"]) in shared] or rows
+        line = {"table": name, "split": split, "model": model, "fits": len(own)}
+        line |= _error(own, ()) | _error(own, (FEW_LABELS,), f" without {FEW_LABELS}")
+        lines.append({**line, "CPU s": float(np.mean([row["seconds"] for row in own]))})
+    return pl.DataFrame(lines).sort("table", "split", "error")
 
 
 FEW_LABELS = "MGMB"
@@ -345,12 +343,14 @@ def words(cell: Any) -> str:
 
 def draw(found: pl.DataFrame, path: Path) -> None:
     """Draw error against CPU seconds, a panel per table and split, models by number."""
+    # A constant is at 1, far above what is to be compared.
+    found = found.filter(pl.col("model") != "mean")
     panels = found.partition_by("table", "split", maintain_order=True)
     numbers = {model: n for n, model in enumerate([*VARIANTS, *BLENDS], start=1)}
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
-    drawing = new_figure(3.0 * columns + 2.6, 2.6 * lines)
-    grid = drawing.add_gridspec(lines, columns + 1, width_ratios=[*[3.0] * columns, 2.6])
+    drawing = new_figure(2.7 * columns + 2.4, 2.7 * lines)
+    grid = drawing.add_gridspec(lines, columns + 1, width_ratios=[*[2.7] * columns, 2.4])
     for place, panel in enumerate(panels):
         axis = drawing.add_subplot(grid[place // columns, place % columns])
         colour = OKABE_ITO[0]
@@ -364,6 +364,12 @@ def draw(found: pl.DataFrame, path: Path) -> None:
                 va="center_baseline", fontsize=6,
             )  # fmt: skip
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter("")
+        axis.margins(0.25)
+        low, high = axis.get_ylim()
+        widened = max(0.0, 0.1 - (high - low)) / 2
+        axis.set_ylim(low - widened, high + widened)
         axis.set_title(f"{panel['table'][0]}, {panel['split'][0]}", fontsize=8)
         axis.set_xlabel("CPU seconds", fontsize=7)
         axis.set_ylabel("RAE, or 1 - ROC-AUC", fontsize=7)
