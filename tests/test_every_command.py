@@ -17,18 +17,18 @@ import polars as pl
 import pytest
 import yaml
 from chemprop_multitask import ChempropConfig, ChempropModel
-from molpool_common import dump_config, flag_names
+from molpool_common import ReadConfig, dump_config, flag_names
 from molpool_data.cli import DescribeOptions
 from molpool_pipelines.affinity import AffinityCommandConfig
 from molpool_pipelines.fitting import (
     TrainAutoCommand,
-    TrainBlendConfig,
-    TrainChempropConfig,
-    TrainMILConfig,
-    TrainTabularConfig,
+    TrainBlendCommand,
+    TrainChempropCommand,
+    TrainMILCommand,
+    TrainTabularCommand,
 )
 from molpool_pipelines.models import PredictConfig
-from molpool_pipelines.runs import TABLE_ROWS, read_rejected
+from molpool_pipelines.runs import TABLE_ROWS, read_rejected, read_run_predictions
 from molpool_pipelines.scores import CompareConfig, ScoreConfig
 from molpool_pipelines.studies import (
     HPOChempropConfig,
@@ -39,11 +39,11 @@ from molpool_pipelines.studies import (
 from molpool_pipelines.tables import TableConfig
 
 TRAINING = {
-    "chemprop": TrainChempropConfig,
-    "tabular": TrainTabularConfig,
-    "blend": TrainBlendConfig,
+    "chemprop": TrainChempropCommand,
+    "tabular": TrainTabularCommand,
+    "blend": TrainBlendCommand,
     "auto": TrainAutoCommand,
-    "mil": TrainMILConfig,
+    "mil": TrainMILCommand,
 }
 STUDIES = {"chemprop": HPOChempropConfig, "tabular": HPOTabularConfig, "mil": HPOMILConfig}
 OTHERS = (AffinityCommandConfig, PredictConfig, ScoreConfig, CompareConfig)
@@ -116,6 +116,33 @@ def test_every_command_that_goes_on_with_a_run_may_accept_a_changed_table() -> N
         assert "--accept-changed-table" in flag_names(config), config.__name__
 
 
+TABLE = {
+    *("--data-path", "--smiles-column", "--target-columns", "--id-column", "--on-bad-smiles"),
+    *("--standardize", "--structure", "--split-type", "--split-column", "--split-file"),
+    *("--test-path", "--group-column", "--predict-path", "--seed"),
+    *(f"--read.{key}" for key in ReadConfig.model_fields),
+}
+"""Flags of tables and splits, by the same short names wherever a model is trained or tuned."""
+
+RUN = {
+    *("--save-dir", "--resume", "--overwrite", "--accept-changed-table"),
+    *("--cv.folds", "--cv.repeats"),
+}
+
+
+def test_every_command_that_trains_reads_and_divides_tables_by_the_same_flags() -> None:
+    for config in (*TRAINING.values(), *STUDIES.values(), AffinityCommandConfig):
+        assert set(flag_names(config)) >= TABLE, config.__name__
+    for config in TRAINING.values():
+        assert set(flag_names(config)) >= RUN, config.__name__
+
+
+def test_every_command_that_compares_molecules_says_by_which_structure() -> None:
+    for config in (*TRAINING.values(), *STUDIES.values(), AffinityCommandConfig, ScoreConfig):
+        assert "--standardize" in flag_names(config), config.__name__
+    assert "standardize" in DescribeOptions.__dataclass_fields__
+
+
 def commands(folder: Path, table: Path, models: Sequence[Path]) -> dict[str, Sequence[object]]:
     """Return every command that reads a table of molecules, with the flags that it needs."""
     data = ["--data-path", table]
@@ -168,7 +195,7 @@ def test_predictions_have_a_row_for_every_row_or_list_it(
     if on_bad == "keep":
         assert said["row"].to_list() == list(range(1, 13))
         assert wrong["row"].to_list() == list(BAD)
-        assert wrong["LogD predicted"].null_count() == 2
+        assert wrong["LogD"].null_count() == 2
     else:
         assert said["row"].to_list() == [r for r in range(1, 13) if r not in BAD]
 
@@ -185,7 +212,7 @@ def test_scores_are_of_the_rows_that_parse_and_list_the_others(
     ended = run("evaluate score", *flags, "--on-bad-smiles", on_bad, "--n-bootstrap", 0)
     assert ended.code == 0, ended.err
     lost = read_rejected(tmp_path / "out")
-    said = pl.read_parquet(tmp_path / "out" / "predictions.parquet")
+    said = read_run_predictions(tmp_path / "out")
     assert lost["row"].to_list() == list(BAD)
     assert len(said) == (12 if on_bad == "keep" else 10)
     if on_bad == "keep":
@@ -298,6 +325,49 @@ def test_studies_and_their_retraining_know_their_table(
     assert run(*study, "--n-trials", 2).code == 0
 
 
+BAGS = (
+    *("--data.kind", "bags", "--model.use-2d", "false", "--task-kind", "regression"),
+    *("--model.inst-hidden", "8", "--model.inst-layers", "1", "--model.attn-heads", "2"),
+    *("--model.mixer-hidden", "8", "--model.mixer-layers", "1", "--model.proj-dim", "8"),
+    *("--training.accelerator", "cpu", "--training.epochs", "1", "--split-type", "random"),
+    *("--target-columns", "y", "--export.attention", "test"),
+)
+
+
+@pytest.mark.slow
+def test_runs_and_studies_of_bags_know_their_table(tmp_path: Path) -> None:
+    path = tmp_path / "bags.csv"
+    rng = np.random.default_rng(0)
+    ids = [f"b{i}" for i in range(30) for _ in range(2)]
+    labels = np.repeat(rng.normal(size=30), 2)
+    frame = pl.DataFrame({"bag_id": ids, "y": labels, "f1": rng.normal(size=60)})
+    frame.write_csv(path)
+    training = ("train mil", "--data-path", path, *BAGS, "--save-dir", tmp_path / "run")
+    assert run(*training).code == 0
+    study = (
+        "hpo mil", "--data-path", path, *BAGS, "--save-dir", tmp_path / "study",
+        "--study.n-folds", 2, "--fold-type", "random",
+    )  # fmt: skip
+    ended = run(*study, "--n-trials", 1)
+    assert ended.code == 0, ended.err
+    frame.reverse().write_csv(path)
+    resume = ("train mil", "--save-dir", tmp_path / "run", "--resume")
+    ended = run(*resume)
+    assert ended.code == 0, "in another order it is the same table: " + ended.err
+    changed = pl.when(pl.col("bag_id") == "b7").then(9.0).otherwise("y").alias("y")
+    frame.filter(pl.col("bag_id") != "b3").with_columns(changed).write_csv(path)
+    retrain = ("hpo retrain", "--study-dir", tmp_path / "study")
+    for words in (resume, (*study, "--n-trials", 2), retrain):
+        ended = run(*words)
+        assert ended.code == 2, words
+        assert "1 rows gone (row 4 'b3'); 1 labels of 'y' changed" in ended.err
+        assert "--accept-changed-table true" in ended.err
+    assert not (tmp_path / "study" / "retrained").exists()
+    ended = run(*resume, "--accept-changed-table")
+    assert ended.code == 0, ended.err
+    assert "The table has changed since the run was started" in ended.out
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("on_bad", ["drop", "keep"])
 def test_training_uses_or_lists_every_row(table: Path, tmp_path: Path, on_bad: str) -> None:
@@ -311,7 +381,7 @@ def test_training_uses_or_lists_every_row(table: Path, tmp_path: Path, on_bad: s
     assert ended.code == 0, ended.err
     lost = read_rejected(tmp_path / "run")
     assert lost["row"].to_list() == [*BAD, *BAD], "of the table and of the one to predict"
-    used = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
+    used = read_run_predictions(tmp_path / "run")
     assert sorted([*used["row"], *BAD]) == list(range(1, 33))
     said = pl.read_parquet(tmp_path / "run" / "predictions_t.parquet")
     assert len(said) == (32 if on_bad == "keep" else 30)

@@ -16,9 +16,14 @@ from molpool_common import (
     text_column,
     validate_values,
 )
-from molpool_pipelines.fitting import TrainChempropConfig, read_inputs
+from molpool_pipelines.fitting import (
+    TrainChempropConfig,
+    TrainMILConfig,
+    read_bag_inputs,
+    read_inputs,
+)
 from molpool_pipelines.models import PredictConfig, Predicted, predict_table
-from molpool_pipelines.runs import ColumnsConfig
+from molpool_pipelines.runs import ColumnsConfig, read_run_predictions
 from molpool_pipelines.scores import read_predictions
 from molpool_pipelines.tables import Columns, read_named
 
@@ -138,7 +143,7 @@ def test_predicting(case, tmp_path, monkeypatch):
         assert not output.exists()
         return
     done = predict_table(config)
-    frame = pl.read_parquet(output)
+    frame = read_run_predictions(output.parent, output.name)
     assert (done.rows, done.bad) == (case.rows, case.rejected) == (frame.height, done.bad)
     assert frame["id"].to_list()[: len(NAMES)] == NAMES
     assert frame["error"].count() == case.rejected
@@ -170,3 +175,45 @@ def test_scoring(case, tmp_path):
             value, sign = case.expected(row, t)
             assert np.isnan(y) if value is None or sign else y == value
         assert found.n_bounds[t] == sum(case.expected(r, t)[1] != 0 for r in range(len(NAMES)))
+
+
+BAGS = {
+    "task_kind": "regression",
+    # Quick to compute; that features are right is tested elsewhere.
+    "data": {
+        "id_column": "Name",
+        "cache_dir": "none",
+        "features": {
+            "descriptors_3d": [],
+            "descriptors_2d": {"descriptors": False, "morgan_bits": 8},
+        },
+    },
+    "split": {"split_type": "random", "n_folds": 3, "standardize": "none"},
+}
+
+
+def test_bags_of_molecules(case, tmp_path):
+    if case.rows > len(NAMES):
+        pytest.skip("ids repeat in this table")
+    data = {**BAGS["data"], "target_columns": list(case.tasks)}
+    values = {**BAGS, "data_path": case.make(tmp_path), "read": dict(case.read), "data": data}
+    config = validate_values(TrainMILConfig, values)
+    bounds = any(sign for _, sign in case.cells.values())
+    if case.says or bounds:
+        with pytest.raises(InputError) as caught:
+            read_bag_inputs(config)
+        # No loss of bags takes bounds.
+        assert (
+            "expected a number or nothing" in str(caught.value)
+            if bounds
+            else said(caught.value, case)
+        )
+        return
+    inputs = read_bag_inputs(config)
+    assert len(inputs.data) + inputs.rejected.height == case.rows
+    assert inputs.rejected.height == case.rejected
+    for bag, found in zip(inputs.data.ids, inputs.data.labels, strict=True):
+        for t in (0, 1):
+            value, _ = case.expected(int(bag), t)
+            assert np.isnan(found[t]) if value is None else found[t] == value
+    assert all(any(words in note for note in inputs.notes) for words in case.notes), inputs.notes

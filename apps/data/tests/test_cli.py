@@ -154,13 +154,15 @@ def test_demo_writes_the_table_and_says_synthetic(run: Run, suffix: str) -> None
         assert metadata["seed"] == "2"
 
 
-def test_demo_replaces_a_file_only_with_force(run: Run) -> None:
+@pytest.mark.parametrize("flag", [["--overwrite"], ["--overwrite", "true"], ["--force"]])
+def test_demo_replaces_a_file_only_where_it_may(flag: list[str], run: Run) -> None:
     Path("demo.csv").write_text("mine")
     code, _, err = run("demo", "--n", "100")
     assert code == 2
-    assert "'demo.csv', which exists. Give --force to replace it." in err
+    assert "'demo.csv', which exists. Give --overwrite to replace it." in err
     assert Path("demo.csv").read_text() == "mine"
-    assert run("demo", "--n", "100", "--force")[0] == 0
+    assert run("demo", "--n", "100", "--overwrite", "false")[0] == 2
+    assert run("demo", *flag, "--n", "100")[0] == 0
     assert Path("demo.csv").read_text().startswith("Molecule Name,SMILES,")
 
 

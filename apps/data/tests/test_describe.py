@@ -144,7 +144,7 @@ def test_a_table_without_labels_among_the_named_columns(run: Run) -> None:
         (["none.csv"], "no file 'none.csv'"),
         (["t.csv", "--target-columns", "pIC5"], "'pIC50'"),
         (["t.csv", "--output", "no/p.html"], "--output: expected a folder that exists"),
-        (["t.csv", "--output", "t.csv"], "Give --force"),
+        (["t.csv", "--output", "t.csv"], "Give --overwrite"),
     ],
 )
 def test_wrong_input_is_one_message(run: Run, argv: list[str], message: str) -> None:
@@ -157,12 +157,30 @@ def test_wrong_input_is_one_message(run: Run, argv: list[str], message: str) -> 
     assert os.listdir() == ["t.csv"]
 
 
-def test_force_replaces_the_page(run: Run) -> None:
+def test_the_page_is_replaced_where_it_may(run: Run) -> None:
     Path("t.csv").write_text(TABLE)
     Path("profile.html").write_text("old")
     assert run("t.csv")[0] == 2
-    assert run("t.csv", "--force")[0] == 0
+    assert run("t.csv", "--overwrite")[0] == 0
     assert Path("profile.html").read_text() != "old"
+
+
+def test_targets_may_be_named_one_by_one(run: Run) -> None:
+    Path("t.csv").write_text("SMILES,a,b,c\nCO,1.5,2,3\nCC,2,3,4\nCN,1,1.5,2\n")
+    code, out, _ = run("t.csv", "--target-columns", "a", "--target-columns", "c")
+    assert code == 0
+    assert "a" in out
+    assert "training" not in out.split("--target-columns", 1)[1].split("\n")[0]
+    assert "--target-columns a c" in out
+
+
+def test_rows_are_one_molecule_by_the_structure_that_is_named(run: Run) -> None:
+    Path("t.csv").write_text("SMILES,y\nCCN,1.5\nCCN.Cl,2\nCO,3\n")
+    texts = []
+    for how in ("parent", "none"):
+        assert run("t.csv", "--standardize", how, "--output", f"{how}.html")[0] == 0
+        texts.append(Path(f"{how}.html").read_text())
+    assert texts[0] != texts[1]
 
 
 @pytest.mark.realdata

@@ -49,7 +49,7 @@ def _lacking(arrays):
     [
         (_nan, ("mean", "finite")),
         (_indefinite, ("cov", "positive definite")),
-        (_schema, ("version 2;", "version 99")),
+        (_schema, ("version 3;", "version 99")),
         (_shape, ("mean", "shape")),
         (_lacking, ("lacks 'sigma2_mean'",)),
     ],
@@ -107,7 +107,7 @@ def test_a_fault_late_in_the_table_leaves_no_half_file(refused, lab, pooled, tmp
 def test_predicting_needs_what_it_names(refused, lab, pooled, tmp_path):
     data = ("--data", lab / "test.parquet")
     assert "artefact" in refused("predict", *data)
-    assert ".parquet or .csv" in refused(
+    assert ".parquet, .csv, .tsv, .xlsx" in refused(
         "predict", "--artefact", pooled, *data, "--output", tmp_path / "out.txt"
     )
     assert "folder that exists" in refused(

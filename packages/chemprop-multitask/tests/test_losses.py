@@ -46,7 +46,7 @@ def test_learnt_scales_by_hand() -> None:
     # Absolute errors: task a 2 in the mean, task b 4, task c none, whose scale must not count.
     found = loss(PREDS, ZERO, MASK)
     expected = (2 * math.exp(-0.5) + 0.5 + 4 * math.exp(1) - 1) / 2
-    assert float(found) == pytest.approx(expected, rel=1e-6)
+    assert found.item() == pytest.approx(expected, rel=1e-6)
     found.backward()
     assert loss.log_scale.grad is not None
     by_hand = [(1 - 2 * math.exp(-0.5)) / 2, (1 - 4 * math.exp(1)) / 2, 0.0]

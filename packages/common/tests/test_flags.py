@@ -41,6 +41,19 @@ def parse(*arguments: str) -> Config:
     return parse_config(Config, arguments, prog="p", description="D.")
 
 
+class TestSeveralValues:
+    def test_a_flag_given_twice_has_the_values_of_both(self) -> None:
+        assert parse("--columns", "a", "b", "--name", "n", "--columns", "c").columns == [*"abc"]
+        assert parse("--columns-of", "a", "--columns=b").columns == ["a", "b"]
+        found = parse("--below.weights", "a", "1", "--below.weights", "b", "2")
+        assert found.below.weights == {"a": 1.0, "b": 2.0}
+
+    def test_the_last_of_single_values_counts(self) -> None:
+        assert parse("--name", "a", "--name", "b").name == "b"
+        twice = parse("--below.ratios", ".1", ".9", "--below.ratios", ".2", ".8")
+        assert twice.below.ratios == (0.2, 0.8)
+
+
 class TestBooleans:
     @pytest.mark.parametrize(
         ("word", "value"),
@@ -192,18 +205,6 @@ def test_help_has_lower_case_booleans_and_the_models_own_words(
     assert "--below.nested" not in text
 
 
-def test_a_list_may_be_given_in_several_places() -> None:
-    found = parse("--columns", "a", "b", "--name", "x", "--columns-of=c", "--columns", "-")
-    assert found.columns == ["a", "b", "c", "-"]
-    assert found.name == "x"
-    # Of what is no list the last place counts, as ever.
-    assert parse("--name", "x", "--name", "y").name == "y"
-    assert parse("--below.ratios", ".1", ".2", "--below.ratios", ".3", ".4").below.ratios == (
-        0.3,
-        0.4,
-    )
-
-
 class Renamed(ConfigModel):
     """Keys that were called otherwise."""
 
@@ -244,3 +245,15 @@ def test_earlier_flags_are_not_in_help(capsys: pytest.CaptureFixture[str]) -> No
     assert "--part.split" in text
     assert "side-name" not in text
     assert "below" not in text
+
+
+def test_values_of_a_repeated_flag_are_gathered() -> None:
+    found = parse("--columns", "a", "--name", "x", "--columns=b", "--columns-of", "c", "d")
+    assert found.columns == ["a", "b", "c", "d"]
+    assert found.name == "x"
+    assert parse("--name", "x", "--name", "y").name == "y", "of one value the last counts"
+
+
+def test_a_mapping_may_be_written_with_equal_signs() -> None:
+    found = parse("--below.weights", "a=1", "--below.weights", "b>=c=2.5")
+    assert found.below.weights == {"a": 1.0, "b>=c": 2.5}

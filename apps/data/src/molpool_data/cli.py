@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
-from molpool_common import Command, InputError, ReadConfig, console, dispatch, expanded
+from molpool_common import Command, InputError, ReadConfig, console, dispatch, expanded, gathered
 
 PROG = "molpool-data"
 _Options = TypeVar("_Options")
@@ -59,14 +59,14 @@ class DemoOptions:
         Number of molecules, at least 100.
     seed
         Seed of the molecules, labels, qualities and noise.
-    force
+    overwrite
         Replace the file if it exists.
     """
 
     output: Path = Path("demo.csv")
     n: int = 1500
     seed: int = 0
-    force: bool = False
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,12 @@ class DescribeOptions:
     on_bad_smiles
         Rows whose SMILES do not parse: error refuses the table; drop and keep leave them out, and
         list them beside the page in a file that ends in _rejected.csv.
+    standardize
+        Structure by which rows are one molecule: as given; the parent, without counterions and
+        charges; or its canonical tautomer (slow). By default that of the configuration, or parent.
     output
         Page to write.
-    force
+    overwrite
         Replace the page if it exists.
     read
         How the file is read.
@@ -112,8 +115,9 @@ class DescribeOptions:
     quality_column: str | None = None
     id_column: str | None = None
     on_bad_smiles: Literal["error", "drop", "keep"] = "drop"
+    standardize: Literal["none", "parent", "tautomer"] | None = None
     output: Path = Path("profile.html")
-    force: bool = False
+    overwrite: bool = False
     read: ReadConfig = field(default_factory=ReadConfig)
 
 
@@ -134,8 +138,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(options: Callable[..., _Options], command: str, argv: Sequence[str]) -> _Options:
     settings: tuple[Any, ...] = (tyro.conf.FlagCreatePairsOff,)
-    given = expanded(list(argv))
+    given = gathered(_todays(expanded(list(argv))), _SEVERAL)
     return tyro.cli(options, prog=f"{PROG} {command}", args=given, config=settings)
+
+
+_SEVERAL = {"--target-columns": "--target-columns", "--read.missing": "--read.missing"}
+"""Flags of several values, which may be given more than once."""
+
+_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def _todays(argv: Sequence[str]) -> list[str]:
+    """Return arguments with ``--overwrite`` as other commands take it, alone or with a word.
+
+    It was called ``--force`` here in 2026.
+    """
+    words: list[str] = []
+    arguments = list(argv)
+    while arguments:
+        word = arguments.pop(0)
+        flag, _, value = word.partition("=")
+        if flag not in ("--force", "--overwrite"):
+            words.append(word)
+            continue
+        if not value and arguments and arguments[0].casefold() in _WORDS:
+            value = arguments.pop(0)
+        words += ["--overwrite"] if _WORDS.get(value.casefold(), True) else []
+    return words
 
 
 def _list(argv: Sequence[str]) -> None:
@@ -165,15 +194,22 @@ def _describe(argv: Sequence[str]) -> None:
         )
     from molpool_pipelines.tables import Columns, describe_and_report, read_configured, read_named
 
-    _check_output(options.output, force=options.force)
+    _check_output(options.output, overwrite=options.overwrite)
     if options.config is not None:
-        described = read_configured(options.config, options.quality_column, options.on_bad_smiles)
+        described = read_configured(
+            options.config, options.quality_column, options.on_bad_smiles, options.standardize
+        )
     else:
         columns = Columns(
             options.smiles_column, options.id_column, options.quality_column, options.target_columns
         )
         described = read_named(
-            options.table or "", options.file, columns, options.on_bad_smiles, options.read
+            options.table or "",
+            options.file,
+            columns,
+            options.on_bad_smiles,
+            options.read,
+            options.standardize or "parent",
         )
     describe_and_report(described, options.output)
 
@@ -185,7 +221,7 @@ def _demo(argv: Sequence[str]) -> None:
         raise InputError(
             "--output", expected="a name that ends in .csv or .parquet", found=repr(str(output))
         )
-    _check_output(output, force=options.force)
+    _check_output(output, overwrite=options.overwrite)
     # Past the checks, because RDKit and Polars take a second to import.
     from molpool_pipelines.demo import DEMO_NOTICE, DEMO_TASKS, write_demo
 
@@ -198,14 +234,14 @@ def _demo(argv: Sequence[str]) -> None:
     out.print(DEMO_NOTICE, style="bold", markup=False)
 
 
-def _check_output(output: Path, *, force: bool) -> None:
+def _check_output(output: Path, *, overwrite: bool) -> None:
     """Refuse, before anything is computed, a file that could not be written."""
     if not output.parent.is_dir():
         raise InputError("--output", expected="a folder that exists", found=str(output.parent))
-    if output.is_dir() or (output.exists() and not force):
+    if output.is_dir() or (output.exists() and not overwrite):
         raise InputError(
             "--output",
             expected="a new file",
             found=f"{str(output)!r}, which exists",
-            hint=None if output.is_dir() else "Give --force to replace it.",
+            hint=None if output.is_dir() else "Give --overwrite to replace it.",
         )

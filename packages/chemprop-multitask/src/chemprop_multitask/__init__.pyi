@@ -8,6 +8,7 @@ from ._config import FFNConfig as FFNConfig
 from ._config import LossName as LossName
 from ._config import MessagePassingConfig as MessagePassingConfig
 from ._config import ModelConfig as ModelConfig
+from ._config import Precision as Precision
 from ._config import SharedChempropConfig as SharedChempropConfig
 from ._config import Sharing as Sharing
 from ._config import TrainingConfig as TrainingConfig

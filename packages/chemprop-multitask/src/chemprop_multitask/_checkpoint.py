@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from chemprop import nn
 from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
-from molpool_common import UnsafeFileError, load_torch_file
+from molpool_common import Structure, UnsafeFileError, load_torch_file
 from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import Module
@@ -53,6 +53,7 @@ class SavedModel:
     network: MultiTaskMPNN
     serves: dict[str, int] | None = None
     descriptors: dict[str, Any] | None = None
+    structure: Structure = "given"
 
 
 def write_model(
@@ -64,9 +65,10 @@ def write_model(
     *,
     serves: Mapping[str, int] | None = None,
     descriptors: Mapping[str, Any] | None = None,
+    structure: Structure = "given",
 ) -> None:
     """Write a model so that `chemprop predict` opens it."""
-    ours = {"config": _plain(config), "task_types": list(task_types)}
+    ours = {"config": _plain(config), "task_types": list(task_types), "structure": structure}
     if serves is not None:
         ours["serves"] = dict(serves)
     if descriptors is not None:
@@ -115,7 +117,9 @@ def read_model(path: str | Path) -> SavedModel:
     if "label_mean" in own_part:
         network.use_units(np.array(own_part["label_mean"]), np.array(own_part["label_scale"]))
     serves, descriptors = own_part.get("serves"), own_part.get("descriptors")
-    return SavedModel(config, tuple(names), kinds, network, serves, descriptors)
+    # Models of before there was a choice saw what was given.
+    structure = own_part.get("structure", "given")
+    return SavedModel(config, tuple(names), kinds, network, serves, descriptors, structure)
 
 
 def model_files(path: str | Path) -> list[Path]:

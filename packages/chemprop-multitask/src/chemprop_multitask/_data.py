@@ -13,7 +13,14 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from chemprop.data.datasets import Datum
 from chemprop.data.molgraph import MolGraph
-from molpool_common import Float32Array, FloatArray, MoleculeTable, listed
+from molpool_common import (
+    Float32Array,
+    FloatArray,
+    MoleculeTable,
+    Structure,
+    listed,
+    structures_of,
+)
 from numpy.typing import NDArray
 from rdkit import Chem
 from torch.utils.data import Dataset
@@ -29,13 +36,12 @@ _ROUNDING = 1e-14
 class Scaling(NamedTuple):
     """How targets [N, T] and descriptors [N, D] enter training: less a mean, over a scale.
 
-    `descriptor_mean` and `descriptor_scale` are None where there are no descriptors.
+    `descriptors` are mean and scale [D] of the descriptors, None where there are none.
     """
 
     mean: FloatArray
     scale: FloatArray
-    descriptor_mean: FloatArray | None = None
-    descriptor_scale: FloatArray | None = None
+    descriptors: tuple[FloatArray, FloatArray] | None = None
 
 
 class RowWeights(Protocol):
@@ -135,7 +141,7 @@ class MoleculeData(Dataset[Datum]):
             Where graphs are cached.
         """
         return cls(
-            table.smiles,
+            table.modelled,
             table.targets,
             task_names=table.task_names,
             weights=weights,
@@ -143,6 +149,13 @@ class MoleculeData(Dataset[Datum]):
             descriptors=descriptors,
             cache=cache,
         )
+
+    @classmethod
+    def seen_as(cls, molecules: MoleculeData | Sequence[str], structure: Structure) -> MoleculeData:
+        """Return what a model sees of SMILES; data that are featurised are as it sees them."""
+        if isinstance(molecules, MoleculeData):
+            return molecules
+        return cls(structures_of(molecules, structure))
 
     def __len__(self) -> int:
         return len(self.graphs)
@@ -179,9 +192,9 @@ class MoleculeData(Dataset[Datum]):
         twin.__dict__.update(self.__dict__)
         if self.targets is not None:
             twin._scaled = (self.targets - scaling.mean) / scaling.scale
-        if self.descriptors is not None and scaling.descriptor_mean is not None:
-            off = self.descriptors - scaling.descriptor_mean
-            twin.descriptors = np.asarray(off / scaling.descriptor_scale, np.float32)
+        if self.descriptors is not None and scaling.descriptors is not None:
+            mean, scale = scaling.descriptors
+            twin.descriptors = np.asarray((self.descriptors - mean) / scale, np.float32)
         return twin
 
 
@@ -209,7 +222,8 @@ def _checked_targets(
 def _checked_descriptors(descriptors: NDArray[np.floating] | None, n: int) -> Float32Array | None:
     if descriptors is None:
         return None
-    array = np.asarray(descriptors, dtype=np.float32)
+    with np.errstate(over="ignore"):  # too large for single precision: infinite, and named below
+        array = np.asarray(descriptors, dtype=np.float32)
     if array.ndim != 2 or len(array) != n or not array.shape[1]:
         raise ChempropError(
             f"descriptors: expected a row for each of {n} molecules, one or more columns; found "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from molpool_common import FloatArray, listed
+from molpool_common import FloatArray, Structure, listed
 
 from chemprop_multitask._checkpoint import model_files
 from chemprop_multitask._config import ChempropConfig, EnsembleConfig
@@ -117,6 +117,11 @@ class SeparateModels:
         self.task_names: tuple[str, ...] = tuple(name for _, name in sorted(served))
 
     @property
+    def structure(self) -> Structure:
+        """What the models see of SMILES."""
+        return self.parts[0].structure
+
+    @property
     def task_types(self) -> tuple[TaskType, ...]:
         """Kind of each task."""
         kinds = {
@@ -143,7 +148,7 @@ class SeparateModels:
         ndarray [N, T]
             Values in the unit of the training targets, or probabilities of class 1.
         """
-        data = molecules if isinstance(molecules, MoleculeData) else MoleculeData(molecules)
+        data = MoleculeData.seen_as(molecules, self.structure)
         predicted = np.empty((len(data), len(self.task_names)))
         for part in self.parts:
             own = part.predict(data, batch_size=batch_size)
@@ -232,12 +237,22 @@ class Ensemble:
                     f"ensemble: expected members of tasks {list(first.task_names)}; "
                     f"member {i} has {list(member.task_names)}"
                 )
+            if member.structure != first.structure:
+                raise ChempropError(
+                    f"ensemble: expected members that see the structure {first.structure!r}; "
+                    f"member {i} sees {member.structure!r}"
+                )
         self.members = list(members)
 
     @property
     def task_names(self) -> tuple[str, ...]:
         """Names of the T tasks."""
         return self.members[0].task_names
+
+    @property
+    def structure(self) -> Structure:
+        """What the members see of SMILES."""
+        return self.members[0].structure
 
     @classmethod
     def fit(
@@ -307,7 +322,7 @@ class Ensemble:
         sd : ndarray [N, T]
             Their sample standard deviation; NaN for a single member, which has none.
         """
-        data = molecules if isinstance(molecules, MoleculeData) else MoleculeData(molecules)
+        data = MoleculeData.seen_as(molecules, self.structure)
         each = np.stack([m.predict(data, batch_size=batch_size) for m in self.members])
         if len(each) == 1:
             return each[0], np.full(each[0].shape, np.nan)

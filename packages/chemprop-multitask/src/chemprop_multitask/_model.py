@@ -15,7 +15,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from molpool_common import FloatArray, StepSeed, fast_matmul, fit_module
+from molpool_common import FloatArray, StepSeed, Structure, fast_matmul, fit_module
 from torch import Tensor
 from torch.utils.data import Sampler
 
@@ -39,7 +39,13 @@ from chemprop_multitask._data import (
 from chemprop_multitask._errors import ChempropError
 from chemprop_multitask._network import MultiTaskMPNN, build_network
 from chemprop_multitask._tasks import TaskType, resolve_task_types
-from chemprop_multitask._training import MONITOR, BestPerTask, EpochRecord, Recorder
+from chemprop_multitask._training import (
+    MONITOR,
+    BestPerTask,
+    EpochRecord,
+    Recorder,
+    uses_bf16,
+)
 
 
 class ChempropModel:
@@ -63,6 +69,9 @@ class ChempropModel:
     descriptors : mapping, optional
         What the descriptors are that it takes beside molecules, in plain values, for whoever
         computes them; kept in its file.
+    structure : {"given", "parent", "tautomer"}
+        What the model sees of SMILES that it predicts, as of those that trained it; Chemprop's own
+        command knows nothing of it.
 
     Raises
     ------
@@ -79,6 +88,7 @@ class ChempropModel:
         *,
         serves: Mapping[str, int] | None = None,
         descriptors: Mapping[str, Any] | None = None,
+        structure: Structure = "given",
     ) -> None:
         for name in serves or ():
             if name not in task_names:
@@ -91,6 +101,7 @@ class ChempropModel:
         self.module = module
         self.serves = None if serves is None else dict(serves)
         self.descriptors = None if descriptors is None else dict(descriptors)
+        self.structure: Structure = structure
         self._best: BestPerTask | None = None
 
     @property
@@ -235,7 +246,7 @@ class ChempropModel:
                 checkpoint_dir=None if folder is None else Path(folder),
                 callbacks=[*callbacks, *([self._best] if self._best else [])],
                 resume_from=resume,
-                precision="bf16-mixed" if self.config.training.precision == "bf16" else "32-true",
+                precision="bf16-mixed" if uses_bf16(self.config.training) else "32-true",
                 # Chemprop keeps classes among its hyperparameters.
                 weights_only=False,
             )
@@ -310,8 +321,8 @@ class ChempropModel:
         """Return how the training data are scaled; the module's own scaling is set to it."""
         scaling = _scaling(self, train)
         self.module.use_units(scaling.mean, scaling.scale)
-        if scaling.descriptor_mean is not None and scaling.descriptor_scale is not None:
-            self.module.use_descriptor_scale(scaling.descriptor_mean, scaling.descriptor_scale)
+        if scaling.descriptors is not None:
+            self.module.use_descriptor_scale(*scaling.descriptors)
         return scaling
 
     def _check_descriptors(self, data: MoleculeData | None) -> None:
@@ -344,7 +355,7 @@ class ChempropModel:
         ChempropError
             If the data have not the descriptors that the model takes.
         """
-        data = molecules if isinstance(molecules, MoleculeData) else MoleculeData(molecules)
+        data = MoleculeData.seen_as(molecules, self.structure)
         self._check_descriptors(data)
         self.module.eval()
         device = next(self.module.parameters()).device
@@ -367,6 +378,7 @@ class ChempropModel:
             self.module,
             serves=self.serves,
             descriptors=self.descriptors,
+            structure=self.structure,
         )
 
     @classmethod
@@ -396,14 +408,15 @@ class ChempropModel:
             saved.network,
             serves=saved.serves,
             descriptors=saved.descriptors,
+            structure=saved.structure,
         )
 
 
 def _scaling(model: ChempropModel, train: MoleculeData) -> Scaling:
     """Return how a model's training data are scaled."""
     assert train.targets is not None
-    own = () if train.descriptors is None else descriptor_scale(train.descriptors)
-    return Scaling(*label_scale(train.targets, model.task_names, model.task_types), *own)
+    own = None if train.descriptors is None else descriptor_scale(train.descriptors)
+    return Scaling(*label_scale(train.targets, model.task_names, model.task_types), own)
 
 
 def shuffled_batches(
@@ -455,8 +468,8 @@ def training_seconds(model: ChempropModel, train: MoleculeData, *, n_steps: int 
     with fast_matmul(), torch.random.fork_rng(devices=[]):
         for step in range(n_steps + 1):
             batch = batches[step % len(batches)]
-            with torch.autocast("cpu", torch.bfloat16, enabled=training.precision == "bf16"):
-                loss = model.module.training_step(batch, step)
+            with torch.autocast("cpu", torch.bfloat16, enabled=uses_bf16(training)):
+                loss: Any = model.module.training_step(batch, step)
             loss.backward()
             rows += len(batch.bmg)
             if step == 0:  # the first sets up what the others find

@@ -11,7 +11,23 @@ import torch
 from molpool_common import EpochRecorder, FloatArray
 from torch import Tensor
 
+from chemprop_multitask._config import TrainingConfig
+
 MONITOR = "val_loss"
+
+
+def uses_bf16(training: TrainingConfig) -> bool:
+    """Return whether products are in bfloat16: as asked for, or where the hardware has them."""
+    if training.precision != "auto":
+        return training.precision == "bf16"
+    if training.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Emulated, as oneDNN does it on older processors, they are slower than single precision.
+    cpu: Any = torch.cpu
+    return training.accelerator in ("auto", "cpu") and any(
+        getattr(cpu, name, bool)()
+        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ lets `molpool_common._config` word every error with the full dotted key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 import tyro
@@ -125,6 +125,10 @@ def _is_mapping(annotation: Any) -> bool:
 def _read_pairs(arguments: list[str]) -> dict[str, str] | str | None:
     if arguments == ["None"]:
         return None
+    # NAME=VALUE says what NAME VALUE says, and every argument has to be of one kind.
+    if arguments and all("=" in argument[1:] for argument in arguments):
+        pairs = [argument.rpartition("=") for argument in arguments]
+        return {name: value for name, _, value in pairs}
     if len(arguments) % 2:
         return " ".join(arguments)
     return dict(zip(arguments[::2], arguments[1::2], strict=True))
@@ -181,49 +185,26 @@ def todays_flags(model: type[BaseModel], prefix: str = "--") -> dict[str, str]:
     return flags
 
 
-def joined_repeats(model: type[BaseModel], argv: Sequence[str]) -> list[str]:
-    """Return arguments in which a flag of a list stands once, with the values of all its places.
-
-    tyro would take those of the last alone: ``--level .5 --level .9`` means ``--level .5 .9``.
-    """
-    names = _list_flags(model)
-    places: list[tuple[str, list[str]]] = [("", [])]
-    for argument in argv:
-        flag, equals, value = argument.partition("=")
-        name = names.get(flag.replace("_", "-"), "")
-        if not argument.startswith("--"):
-            places[-1][1].append(argument)
-        elif name and equals:
-            places.append((name, [flag, value]))
-        else:
-            places.append((name, [argument]))
-    joined: dict[str, list[str]] = {}
-    kept = []
-    for name, words in places:
-        if name in joined:
-            joined[name] += words[1:]
-            continue
-        kept.append(words)
-        if name:
-            joined[name] = words
-    return [word for words in kept for word in words]
+def _flag(prefix: str, key: str) -> str:
+    return prefix + key.replace("_", "-")
 
 
-def _list_flags(model: type[BaseModel], prefix: str = "--") -> dict[str, str]:
-    """Return the flags that take any number of values, with the name that all spellings share."""
-    names: dict[str, str] = {}
+def list_flags(model: type[BaseModel], prefix: str = "--") -> dict[str, str]:
+    """Return the flags that take several values, by each spelling, with their full name."""
+    found: dict[str, str] = {}
     for key, field in model.model_fields.items():
         name = _flag(prefix, key)
         if is_model(field.annotation):
-            names |= _list_flags(cast("type[BaseModel]", field.annotation), f"{name}.")
-        elif get_origin(field.annotation) is list and _may_be_flag(field):
-            aliases = [alias for m in field.metadata for alias in getattr(m, "aliases", None) or ()]
-            names |= dict.fromkeys((name, *aliases), name)
-    return names
+            found |= list_flags(cast("type[BaseModel]", field.annotation), f"{name}.")
+        elif _may_be_flag(field) and _takes_several(field.annotation):
+            aliases = (a for m in field.metadata for a in getattr(m, "aliases", None) or ())
+            found |= dict.fromkeys((name, *aliases), name)
+    return found
 
 
-def _flag(prefix: str, key: str) -> str:
-    return prefix + key.replace("_", "-")
+def _takes_several(annotation: Any) -> bool:
+    members = (annotation, *get_args(annotation))
+    return _is_mapping(annotation) or any(get_origin(m) is list for m in members)
 
 
 def flag_names(model: type[BaseModel], prefix: str = "--") -> list[str]:

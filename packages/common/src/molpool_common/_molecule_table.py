@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 
 from molpool_common._arrays import BoolArray, FloatArray, IntArray, SignArray
+from molpool_common._scales import from_scale
+from molpool_common.tables._settings import ScaleName
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class MoleculeTable:
     structures : list of str or None
         SMILES of the structure that is compared (`standardize`), for scaffolds and clusters; None
         where it is that of `smiles`.
+    model_smiles : list of str or None
+        SMILES of the structure that models see (`structures_of`); None where it is as given.
     series : list or None
         Key of the molecules and series that stay on one side of every split (`joined_groups`);
         None where molecules alone do.
@@ -55,6 +59,11 @@ class MoleculeTable:
         they are compared as given.
     columns : tuple of str
         All columns of the tables as read, used or not.
+    units_of_tasks : tuple of (str or None), length T or 0
+        Unit of each task's values, where a header or cells say it.
+    scales : tuple of str
+        Scale of each task's `targets`, as `from_scale` takes it; empty where all are in the units
+        of the table.
     """
 
     task_names: tuple[str, ...]
@@ -69,10 +78,13 @@ class MoleculeTable:
     censoring: SignArray | None = None
     notes: tuple[str, ...] = ()
     structures: list[str] | None = None
+    model_smiles: list[str] | None = None
     series: list[Any] | None = None
     given: list[str] | None = None
     n_as_given: int = 0
     columns: tuple[str, ...] = ()
+    units_of_tasks: tuple[str | None, ...] = ()
+    scales: tuple[ScaleName, ...] = ()
 
     def __len__(self) -> int:
         return len(self.smiles)
@@ -86,6 +98,21 @@ class MoleculeTable:
     def compared(self) -> list[str]:
         """SMILES of the structures that are compared."""
         return self.smiles if self.structures is None else self.structures
+
+    @property
+    def modelled(self) -> list[str]:
+        """SMILES of the structures that models see."""
+        return self.smiles if self.model_smiles is None else self.model_smiles
+
+    @property
+    def of_scales(self) -> tuple[ScaleName, ...]:
+        """Scale of each task, ``none`` where targets are in the units of the table."""
+        none: tuple[ScaleName, ...] = ("none",)
+        return self.scales or none * len(self.task_names)
+
+    def in_units(self) -> MoleculeTable:
+        """Return the rows with targets in the units of the table."""
+        return replace(self, targets=from_scale(self.targets, self.of_scales), scales=())
 
     def take(self, rows: IntArray) -> MoleculeTable:
         """Return the rows at these positions, in this order."""
@@ -104,6 +131,7 @@ class MoleculeTable:
             origin=self.origin[rows],
             censoring=self.censoring[rows] if self.censoring is not None else None,
             structures=some(self.structures),
+            model_smiles=some(self.model_smiles),
             series=some(self.series),
             given=some(self.given),
         )
@@ -114,7 +142,9 @@ class MoleculeTable:
             self,
             task_names=tuple(self.task_names[t] for t in columns),
             targets=self.targets[:, list(columns)],
+            units_of_tasks=tuple(self.units_of_tasks[t] for t in columns if self.units_of_tasks),
             censoring=None if self.censoring is None else self.censoring[:, list(columns)],
+            scales=tuple(self.scales[t] for t in columns) if self.scales else (),
         )
         return own.take(np.flatnonzero(np.isfinite(own.targets).any(axis=1)))
 
@@ -125,7 +155,7 @@ def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
     Parameters
     ----------
     parts : sequence of MoleculeTable
-        At least one; equal tasks, and quality and times in all or in none.
+        At least one; equal tasks and scales, and quality and times in all or in none.
     """
     first = parts[0]
     return MoleculeTable(
@@ -144,13 +174,24 @@ def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
         structures=[s for p in parts for s in p.compared]
         if any(p.structures is not None for p in parts)
         else None,
+        model_smiles=[s for p in parts for s in p.modelled]
+        if any(p.model_smiles is not None for p in parts)
+        else None,
         series=[s for p in parts for s in p.units]
         if any(p.series is not None for p in parts)
         else None,
         given=_stacked_splits(parts),
         n_as_given=sum(p.n_as_given for p in parts),
         columns=tuple(dict.fromkeys(name for p in parts for name in p.columns)),
+        units_of_tasks=_stacked_units(parts),
+        scales=first.scales,
     )
+
+
+def _stacked_units(parts: Sequence[MoleculeTable]) -> tuple[str | None, ...]:
+    """Return the unit of each task that the first part says which says one."""
+    each = [p.units_of_tasks for p in parts if p.units_of_tasks]
+    return tuple(next(filter(None, said), None) for said in zip(*each, strict=True))
 
 
 def _stacked_splits(parts: Sequence[MoleculeTable]) -> list[str] | None:

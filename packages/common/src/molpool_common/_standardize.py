@@ -2,7 +2,7 @@
 
 A salt and its base, or two hydrates, are one compound of a medicinal chemist and two SMILES. What
 is kept for splits, repeats and joins is the parent: the largest fragment, neutral, with its
-isotopes and its stereo; on request as one tautomer. The model sees what it is given.
+isotopes and its stereo; on request as one tautomer. Models see it too where they are asked to.
 
 Needs RDKit, which is the extra `molpool-common[chem]`.
 """
@@ -17,8 +17,9 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import Descriptors
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
+from molpool_common._chem import parse_smiles
 from molpool_common._process import heed_ctrl_c
-from molpool_common.splits import Standardize
+from molpool_common.splits import Standardize, Structure
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -94,6 +95,49 @@ def standardize(mols: Sequence[Mol], how: Standardize = "parent") -> Standardize
         finally:
             heed_ctrl_c()
     return Standardized(result, as_given)
+
+
+def structures_of(smiles: Sequence[str], structure: Structure) -> list[str]:
+    """Return what a model sees of molecules.
+
+    Parameters
+    ----------
+    smiles : sequence of str, length N
+        As a table has them.
+    structure : {"given", "parent", "tautomer"}
+        ``given`` leaves them as they are; the others are those of `standardize`.
+
+    Returns
+    -------
+    list of str, length N
+        Canonical, so that a salt and its base are one text; as given where RDKit does not read it.
+    """
+    if structure == "given":
+        return list(smiles)
+    return _written(smiles, structure)
+
+
+def canonical_smiles(smiles: Sequence[str]) -> list[str]:
+    """Return SMILES as RDKit writes them; as given where it does not read them."""
+    return _written(smiles, "none")
+
+
+def _written(smiles: Sequence[str], how: Standardize) -> list[str]:
+    parsed = parse_smiles(smiles).mols
+    good = [i for i, mol in enumerate(parsed) if mol is not None]
+    made = standardize([mol for mol in parsed if mol is not None], how).mols
+    found = list(smiles)
+    for i, mol in zip(good, made, strict=True):
+        found[i] = Chem.MolToSmiles(mol)
+    return found
+
+
+def changed_smiles(mols: Sequence[Mol], found: Standardized) -> list[str]:
+    """Return the SMILES of structures that `standardize` changed, "" for the others."""
+    return [
+        "" if new is mol else Chem.MolToSmiles(new)
+        for mol, new in zip(mols, found.mols, strict=True)
+    ]
 
 
 def _standardized(mol: Mol, how: Standardize) -> Mol | None:

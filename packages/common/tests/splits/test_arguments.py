@@ -24,7 +24,7 @@ GIVEN: dict[str, Any] = {"method": "random", "groups": list("abcd")}
         ({"ratios": (np.nan, 0.5, 0.5)}, "ratios: .*found"),
         ({"groups": []}, "groups: .*no rows"),
         ({"groups": ["a", None, "b", ""]}, r"groups \(rows 1, 3\)"),
-        ({"groups": ["a", "b"]}, "at least 3 molecules for 3 non-empty splits; found 2"),
+        ({"groups": ["a", "b"]}, "at least 3 molecules for 3 splits; found 2"),
         ({"method": "time"}, "times: expected a time of each row for method 'time'; found none"),
         ({"method": "scaffold"}, "mols: expected a molecule or SMILES of each row for method"),
         ({"method": "cluster", "mols": [None] * 4}, r"mols \(rows 0, 1, 2, 3\): expected a mol"),
@@ -66,6 +66,12 @@ def test_what_a_method_does_not_use_is_not_read() -> None:
     assert sum(map(len, sides)) == 4
 
 
+def test_rows_of_one_molecule_are_one_molecule() -> None:
+    message = "molecules: expected at least 3 molecules for 3 splits; found 1 in 40 rows"
+    with pytest.raises(InputError, match=message):
+        split("random", groups=["a"] * 40)
+
+
 def test_check_names_sides_and_groups() -> None:
     sides = Split(np.array([0, 1]), np.array([2]), np.array([3]))
     sides.check(["a", "a", "b", "c"])
@@ -91,6 +97,14 @@ NOON = datetime(2024, 3, 1, 12, tzinfo=UTC).timestamp()
         (["E-0001321", "E-0000007"], [1321.0, 7.0]),
         (["CHEMBL25 ", "CHEMBL1201"], [25.0, 1201.0]),
         (["2024-A-3", "2024-A-12"], [3.0, 12.0]),
+        (["02.01.1970", "1.1.1970"], [86400.0, 0.0]),
+        (["02.01.1970 00:01", "01.01.1970 00:00"], [86460.0, 0.0]),
+        (["13/01/1970", "02/01/1970"], [12 * 86400.0, 86400.0]),  # the first row tells
+        (["1/2/1970", "1/13/1970"], [86400.0, 12 * 86400.0]),
+        (["2-Jan-70", "01-Jan-70"], [86400.0, 0.0]),
+        (["Jan 2, 1970", "January 1, 1970"][:1], [86400.0]),
+        (["1970/01/02", "1970/01/01"], [86400.0, 0.0]),
+        (["2/2/1970", "3/3/1970"], [32 * 86400.0, 61 * 86400.0]),  # the same either way
     ],
 )
 def test_times_are_read(values: Any, expected: list[float]) -> None:
@@ -104,10 +118,12 @@ def test_times_are_read(values: Any, expected: list[float]) -> None:
         ([1.0, float("nan")], r"rows 1\): expected a finite number"),
         ([1, "E-12"], r"rows 1\): expected a finite number.*found 'E-12'"),
         (["2024-01-31", "31/01/2024"], r"rows 1\): expected an ISO 8601.*found '31/01/2024'"),
-        (["E-1", "E-", None], r"rows 1, 2\): expected a number, an ISO 8601 date or an id"),
+        (["E-1", "E-", None], r"rows 1, 2\): expected a number, a date or an id"),
         (["A-1", "B-2"], r"one series.*2 series: 'A-', 'B-'"),
         (np.array(["2024-01-01", "NaT"], dtype="datetime64[D]"), r"rows 1\): .*found None"),
         ([True, False], "rows 0, 1"),
+        (["02/01/1970", "03/01/1970"], "1970-01-02 or 1970-02-01. No row tells whether day or"),
+        (["31.01.1970", "1.13.1970"], r"rows 1\): expected a date as 31.01.2024, as in other rows"),
     ],
 )
 def test_unreadable_times_name_their_rows(values: Any, message: str) -> None:

@@ -123,7 +123,7 @@ def test_no_cluster_straddles() -> None:
     groups = np.arange(len(MOLS))
     # Molecules are numbered in the order of their keys, and the first leads.
     keys = [f"{g:03d}" for g in groups]
-    sides = split("cluster", groups=keys, mols=MOLS, seed=1)
+    sides = split("cluster", groups=keys, mols=MOLS, clusters="leaders", seed=1)
     assert _shared(sides, sphere_exclusion(MOLS).tolist()) == set()
 
 

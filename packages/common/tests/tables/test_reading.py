@@ -8,7 +8,15 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molpool_common import MISSING, number_column, read_table, require_columns
+from molpool_common import (
+    MISSING,
+    ReadConfig,
+    missing_words,
+    number_column,
+    open_table,
+    read_table,
+    require_columns,
+)
 from molpool_common._errors import InputError
 
 
@@ -134,3 +142,34 @@ class TestNumberColumn:
     def test_numbers_written_as_text_come_back(self, values: list[float | None]) -> None:
         text = pl.Series("y", [None if v is None else repr(v) for v in values], dtype=pl.String)
         assert number_column(text.to_frame(), "y", where="t").to_list() == values
+
+
+def test_errors_of_excel_are_named_and_counted(tmp_path: Path) -> None:
+    import xlsxwriter
+
+    path = tmp_path / "t.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        sheet = book.add_worksheet("Data")
+        sheet.write_row(0, 0, ["SMILES", "KSOL", "LogD"])
+        for row, text in enumerate(["C", "CC", "CCC", "CCCC"], 1):
+            sheet.write(row, 0, text)
+            sheet.write(row, 2, row / 4)
+        sheet.write_number(1, 1, 3.5)
+        sheet.write_formula(2, 1, "=1/0", None, "#DIV/0!")
+        sheet.write_formula(3, 1, "=NA()", None, "#N/A")
+        sheet.write_string(4, 1, "n.d.")
+    frame, reading = open_table(path)
+    assert frame["KSOL"].to_list() == ["3.5", None, None, None]
+    note = "Excel errors read as missing: KSOL 1 '#DIV/0!', 1 '#N/A'."
+    assert note in reading.sentences()
+    expected = {"KSOL": {"#DIV/0!": 1, "#N/A": 1, "n.d.": 1}}
+    assert missing_words(path, ["KSOL", "LogD"]) == expected
+
+
+@pytest.mark.parametrize("word", ["-999", "-", "n.d.", "9"])
+def test_words_are_found_whatever_their_second_letter(word: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"a,b\n-999.5,{word}\n{word},-2\n99,-9\n")
+    frame = open_table(path, ReadConfig(missing=[word]))[0]
+    assert frame["a"].to_list() == ["-999.5", None, "99"]
+    assert frame["b"].to_list() == [None, "-2", "-9"]

@@ -31,6 +31,7 @@ from .data._smiles import conformers_of as conformers_of
 from .data._source import Progress as Progress
 from .data._source import read_bags as read_bags
 from .data._source import task_columns as task_columns
+from .data._source import with_features_of as with_features_of
 from .models._embedder import MLPEmbedderV3Like as MLPEmbedderV3Like
 from .models._embedder import make_residual_mlp_embedder_v3 as make_residual_mlp_embedder_v3
 from .models._model import MILOutput as MILOutput
@@ -50,5 +51,7 @@ from .training._score import decision_thresholds as decision_thresholds
 from .training._score import fold_score as fold_score
 from .training._score import macro_ma_rae as macro_ma_rae
 from .training._search_space import search_space as search_space
+from .training._split_tables import SplitBags as SplitBags
+from .training._split_tables import read_split_bags as read_split_bags
 
 __version__: str

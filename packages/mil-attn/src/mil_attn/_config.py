@@ -14,6 +14,7 @@ from molpool_common import (
     PATH,
     ConfigModel,
     ReadConfig,
+    ScaleName,
     did_you_mean,
     short_flag,
     validate_values,
@@ -28,6 +29,10 @@ DescriptorSet = Literal["usrcat", "whim", "autocorr3d", "rdf", "morse", "getaway
 Kind = Literal["smiles", "bags", "features"]
 
 SplitName = Literal["train", "val", "test"]
+
+MILSplitType = Literal[
+    "multilabel", "stratified", "scaffold", "cluster", "time", "plate", "random", "stored"
+]
 
 
 ActivationName = Literal["GELU", "SiLU", "Mish", "ReLU", "LeakyReLU"]
@@ -350,7 +355,7 @@ class MILDataConfig(ConfigModel):
         description="what data_path is: one row per molecule, its conformers computed (smiles) or "
         "its features in other tables (features), or one row per instance (bags)",
     )
-    id_column: str | None = Field(
+    id_column: Annotated[str | None, short_flag("--id-column")] = Field(
         None,
         description="column of molecule or bag names, in all tables; by default row numbers "
         "(smiles), bag_id (bags) or id (features)",
@@ -360,6 +365,11 @@ class MILDataConfig(ConfigModel):
     )
     target_columns: Annotated[list[str], short_flag("--target-columns")] = Field(
         default_factory=list, description="columns to predict; by default `tasks`, or label"
+    )
+    transform: dict[str, ScaleName] = Field(
+        default_factory=dict,
+        description="scale on which a target is learnt: log10, log10p1 (log10 of x + 1), asinh, "
+        "logit (of shares between 0 and 1); predictions come back in the target's own unit",
     )
     weight_columns: list[str] = Field(
         default_factory=list,
@@ -397,8 +407,19 @@ class MILDataConfig(ConfigModel):
         description="table of auxiliary targets with the id column; by default data_path. What it "
         "lacks is missing",
     )
+    structure: Annotated[Literal["given", "parent", "tautomer"], short_flag("--structure")] = Field(
+        "given",
+        description="for kind smiles: structure of which features are computed, in new molecules "
+        "too: as given, its parent (no counterions, no charges), or the parent's canonical "
+        "tautomer",
+    )
     features: MoleculeFeaturesConfig = Field(default_factory=MoleculeFeaturesConfig)
     workers: int = Field(1, ge=1, description="processes that compute conformers")
+    test_path: Annotated[str | None, PATH, short_flag("--test-path")] = Field(
+        None,
+        description="second table, of the same columns, whose bags test; data_path is divided into "
+        "training and validation. Features of kind features are in the same tables",
+    )
     predict_path: Annotated[str | None, PATH, short_flag("--predict-path")] = Field(
         None, description="table like data_path, without targets, to predict after training"
     )
@@ -423,6 +444,8 @@ class MILDataConfig(ConfigModel):
             raise ValueError("expected features_3d, features_2d or both with kind features")
         if self.kind != "features" and given:
             raise ValueError(f"{given[0]}: expected with kind features, found with {self.kind}")
+        if self.kind != "smiles" and self.structure != "given":
+            raise ValueError(f"structure: expected with kind smiles, found with {self.kind}")
         if self.aux_path and self.kind == "smiles" and self.id_column is None:
             raise ValueError("id_column: expected with aux_path, whose rows it names; found none")
         return self
@@ -436,8 +459,10 @@ class MILDataConfig(ConfigModel):
 class MILSplitConfig(ConfigModel):
     """Folds, of which one tests; validation is drawn from the rest."""
 
-    split_type: Literal["multilabel", "stratified", "scaffold", "plate", "random", "stored"] = (
-        Field("multilabel", description="how bags are divided; no molecule is in two splits")
+    split_type: Annotated[MILSplitType, short_flag("--split-type")] = Field(
+        "multilabel",
+        description="how bags are divided; no molecule is in two splits. time: fold 0 tests the "
+        "latest, the next what came before, and each trains on what is earlier",
     )
     n_folds: int = Field(10, ge=2, description="number of folds; with stored folds theirs counts")
     fold: int = Field(0, ge=0, description="the fold that tests, from 0")
@@ -457,6 +482,23 @@ class MILSplitConfig(ConfigModel):
         default_factory=dict, description="rows of fold_path that count, as COLUMN VALUE"
     )
     plate_column: str | None = Field(None, description="for plate: column of plates in data_path")
+    time_column: str | None = Field(
+        None,
+        description="for time: column of data_path with dates, numbers, or names whose number "
+        "follows time",
+    )
+    cluster_method: Literal["butina", "leaders"] = Field(
+        "butina",
+        description="for cluster: Butina's clusters, for which all pairs are compared, or "
+        "molecules around leaders (sphere exclusion), for tables of any length",
+    )
+    cluster_distance: float = Field(
+        0.65,
+        gt=0,
+        lt=1,
+        description="for cluster: Tanimoto distance of Morgan fingerprints up to which molecules "
+        "are alike",
+    )
     split_column: Annotated[str | None, short_flag("--split-column")] = Field(
         None,
         description="column of data_path that says train, val or test of each bag, in any usual "
@@ -488,7 +530,8 @@ class MILSplitConfig(ConfigModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for kind, key in (("stored", "fold_column"), ("plate", "plate_column")):
+        needed = {"stored": "fold_column", "plate": "plate_column", "time": "time_column"}
+        for kind, key in needed.items():
             if self.split_type == kind and getattr(self, key) is None:
                 raise ValueError(f"{key}: expected a column with split_type {kind}, found none")
         if self.split_column is not None and self.split_file is not None:

@@ -10,7 +10,12 @@ import numpy as np
 import polars as pl
 import pytest
 from molpool_common import InputError, task_metrics
-from molpool_pipelines.fitting import TrainChempropCommand, TrainChempropConfig, read_inputs
+from molpool_pipelines.fitting import (
+    TrainChempropCommand,
+    TrainChempropConfig,
+    TrainMILCommand,
+    read_inputs,
+)
 from molpool_pipelines.fitting import _cross_validation as module
 from molpool_pipelines.fitting._cross_validation import cross_validate
 from molpool_pipelines.runs import (
@@ -21,6 +26,7 @@ from molpool_pipelines.runs import (
     member_metrics,
     open_folder,
     read_metrics,
+    read_run_predictions,
 )
 from molpool_pipelines.scores import read_predictions
 from molpool_pipelines.scores.comparison._paired import pair_rows
@@ -99,7 +105,7 @@ def test_every_molecule_tests_once_a_repeat_and_its_salt_with_it(tmp_path: Path)
     model = Mean()
     path = cross_validate(command(tmp_path, "cv"), model, name="chemprop")
     assert len(model.runs) == 8
-    frame = pl.read_parquet(path / PREDICTIONS)
+    frame = read_run_predictions(path)
     for repeat, rows in frame.group_by("repeat"):
         assert sorted(rows["id"]) == sorted(f"m{k}" for k, s in enumerate(SMILES) if s != "C1CC")
         base = rows.with_columns(pl.col("SMILES").str.split(".").list.first().alias("base"))
@@ -128,6 +134,90 @@ def test_the_folder_is_what_compare_takes(tmp_path: Path) -> None:
     assert of.tasks["c"].type == "classification"
 
 
+BAGS = {
+    "task_kind": "regression",
+    "split": {"split_type": "random"},
+    "data": {
+        "target_columns": ["y"], "id_column": "name", "cache_dir": "none",
+        "features": {
+            "descriptors_3d": [], "descriptors_2d": {"descriptors": False, "morgan_bits": 8},
+        },
+    },
+}  # fmt: skip
+
+
+class MeanOfBags(Mean):
+    """The same of bags."""
+
+    def __call__(self, config: Any) -> Path:
+        from molpool_pipelines.fitting._mil_run import read_inputs as read_bags
+
+        self.runs.append(config)
+        inputs = read_bags(config)
+        assert inputs.data.labels is not None
+        tested = inputs.of("test")
+        mean = np.full((len(tested), 1), inputs.data.labels[inputs.split.train].mean())
+        truth = np.asarray(tested.labels)
+        run = open_folder(config, Path(config.save_dir), [])
+        columns = {"id": tested.ids, "split": ["test"] * len(tested), "y": truth[:, 0]}
+        run.write_frame(PREDICTIONS, pl.DataFrame({**columns, "y predicted": mean[:, 0]}))
+        table = member_metrics(task_metrics(truth, mean, ("y",), ("regression",)))
+        metrics = Metrics(kind="mil", splits={"test": SplitMetrics(**dict(table))})
+        run.write_json(METRICS, metrics.to_dict())
+        return run.path
+
+
+def of_bags(folder: Path, name: str, **values: Any) -> TrainMILCommand:
+    cv = values.pop("cv", {"folds": 3, "repeats": 2})
+    split = {**BAGS["split"], **values.pop("split", {})}  # type: ignore[dict-item]
+    paths = {"data_path": str(table(folder)), "save_dir": str(folder / name)}
+    return TrainMILCommand.model_validate({**BAGS, **paths, "cv": cv, "split": split, **values})
+
+
+@pytest.mark.usefixtures("no_page")
+def test_bags_are_divided_as_molecules_are(tmp_path: Path) -> None:
+    path = cross_validate(of_bags(tmp_path, "cv"), MeanOfBags(), name="mil")
+    frame = pl.read_parquet(path / PREDICTIONS)
+    names = sorted(f"m{k}" for k, s in enumerate(SMILES) if s != "C1CC")
+    for _, rows in frame.group_by("repeat"):
+        assert sorted(rows["id"]) == names
+    folds = frame.pivot("repeat", index="id", values="fold")
+    assert (folds["0"] != folds["1"]).any()
+    other = cross_validate(of_bags(tmp_path, "other"), MeanOfBags(), name="mil")
+    assert len(pair_rows([read_predictions(p) for p in (path, other)], ["a", "b"]).cells) == 6
+
+
+@pytest.mark.usefixtures("no_page")
+def test_bags_take_the_splits_of_a_file_each_once(tmp_path: Path) -> None:
+    entries = [
+        {"train": [f"m{k}" for k in range(20)], "val": [], "test": [f"m{20 + e}"]} for e in range(4)
+    ]
+    file = tmp_path / "splits.json"
+    file.write_text(json.dumps(entries))
+    split = {"split_file": str(file), "val_ratio": 0}
+    two = {"folds": 2, "repeats": 2}
+    path = cross_validate(of_bags(tmp_path, "cv", split=split, cv=two), MeanOfBags(), name="mil")
+    assert pl.read_parquet(path / PREDICTIONS)["id"].to_list() == ["m20", "m21", "m22", "m23"]
+    with pytest.raises(InputError, match=r"folds times repeats 4, as many as split\.split_file"):
+        cross_validate(of_bags(tmp_path, "x", split=split), MeanOfBags(), name="mil")
+    stored = {"split_type": "stored", "fold_column": "c"}
+    with pytest.raises(InputError, match=r"folds times repeats 4, as many as split\.fold_column"):
+        cross_validate(of_bags(tmp_path, "x", split=stored), MeanOfBags(), name="mil")
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.usefixtures("no_page")
+def test_bags_of_a_changed_table_are_refused(tmp_path: Path) -> None:
+    config = of_bags(tmp_path, "cv")
+    path = cross_validate(config, MeanOfBags(), name="mil")
+    again = config.model_copy(update={"resume": True})
+    assert cross_validate(again, MeanOfBags(), name="mil") == path
+    rows = Path(config.data_path or "").read_text().replace("m3,", "other,")
+    Path(config.data_path or "").write_text(rows)
+    with pytest.raises(InputError, match="the table that the folds were drawn of; found 1 rows"):
+        cross_validate(again, MeanOfBags(), name="mil")
+
+
 @pytest.mark.usefixtures("no_page")
 def test_folds_are_written_as_chemprop_reads_them(tmp_path: Path) -> None:
     path = cross_validate(command(tmp_path, "cv"), Mean(), name="chemprop")
@@ -140,9 +230,7 @@ def test_folds_are_written_as_chemprop_reads_them(tmp_path: Path) -> None:
     again = command(tmp_path, "again", data={"split_file": str(path / "splits.json")})
     other = cross_validate(again, Mean(), name="chemprop")
     columns = ["id", "repeat", "fold"]
-    first, second = (
-        pl.read_parquet(p / PREDICTIONS).select(columns).sort(columns) for p in (path, other)
-    )
+    first, second = (read_run_predictions(p).select(columns).sort(columns) for p in (path, other))
     assert first.equals(second)
 
 
@@ -162,7 +250,7 @@ def test_a_stopped_one_goes_on_with_the_fold_it_was_at(tmp_path: Path) -> None:
     cross_validate(config.model_copy(update={"resume": True}), model, name="chemprop")
     assert len(model.runs) == 8
     whole = cross_validate(command(tmp_path, "whole"), Mean(), name="chemprop")
-    first, second = (pl.read_parquet(p / PREDICTIONS) for p in (tmp_path / "cv", whole))
+    first, second = (read_run_predictions(p) for p in (tmp_path / "cv", whole))
     assert first.equals(second)
 
 

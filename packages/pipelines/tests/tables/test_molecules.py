@@ -194,7 +194,7 @@ def test_tasks_need_as_many_labels_as_the_caller_says(
     path.write_text("SMILES,A,B\nCCO,1,\nCCN,2,\nCCC,,\n")
     assert refusal(path, "A", options={"min_labels": min_labels}) == (
         f"task 'A': expected at least {min_labels} labels; found {found}. "
-        "Leave it out of data.target_columns."
+        "Leave it out of data.target_columns, or --data.unlabelled-tasks drop."
     )
     assert load(path, "A", "B", options={"min_labels": 0}).task_names == ("A", "B")
 

@@ -15,6 +15,8 @@ from molpool_pipelines.tables._duplicates import find_duplicates, merge_duplicat
 from molpool_pipelines.tables._molecules import load_molecules
 from molpool_pipelines.tables._table_config import DataConfig, Step
 from molpool_pipelines.tables._values import (
+    constant_notes,
+    converted_unit,
     describe_signs,
     exact_labels,
     merge_bounds,
@@ -280,3 +282,42 @@ def test_a_merged_bound_is_the_tightest_of_its_molecule(cells: Any) -> None:
         else:
             assert np.isnan(labels[m, 0])
             assert censoring[m, 0] == 0
+
+
+@pytest.mark.parametrize(
+    ("unit", "steps", "expected"),
+    [
+        ("uM", [], "uM"),
+        ("uM", ["log10"], "log10 uM"),
+        ("nM", ["log10p1"], "log10 (nM + 1)"),
+        ("ug/mL", ["ug_per_mL_to_uM", "log10"], "log10 µM"),
+        ("uM", [{"multiply": 2.0}], None),
+        ("uM", ["log10", "exp10"], "uM"),
+        ("log10 uM", ["exp10"], None),
+    ],
+)
+def test_the_unit_of_converted_values(unit: str, steps: Any, expected: str | None) -> None:
+    assert converted_unit(unit, steps) == expected
+
+
+def test_units_come_from_headers_and_cells(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("SMILES,KSOL (uM),CL,LogD\nCCO,1,>200 mL/min,1\nCCN,2,3 mL/min,2\n")
+    values = {"target_columns": ["KSOL (uM)", "CL", "LogD"], "transforms": {"KSOL (uM)": ["log10"]}}
+    table = load_molecules(validate_values(DataConfig, values), str(path))
+    assert table.units_of_tasks == ("log10 uM", "mL/min", None)
+    assert table.of_tasks([1]).units_of_tasks == ("mL/min",)
+
+
+def test_labels_from_which_nothing_is_learnt_are_said() -> None:
+    targets = np.array([[3.2, 1.0, 5.0, 0.0], [3.2, 2.0, 7.0, 0.0], [3.2, np.nan, 9.0, 0.0]])
+    signs = np.zeros((3, 4), dtype=np.int8)
+    signs[:, 2] = 1
+    kinds = ["regression"] * 3 + ["classification"]
+    notes = constant_notes(targets, ["a", "b", "c", "d"], kinds, signs)  # type: ignore[arg-type]
+    assert [note.split(",")[0] for note in notes] == [
+        "a: all 3 training labels are the value 3.2",
+        "c: all 3 training labels are bounds",
+        "d: all 3 training labels are the class 0",
+    ]
+    assert all("--target-columns" in note for note in notes)

@@ -11,15 +11,25 @@ from molpool_common.splits._given import (
     split_names,
     without_overlap,
 )
-from molpool_common.splits._methods import parse_times
-from molpool_common.splits._rows import Split, Standardize, joined_groups, molecule_groups
+from molpool_common.splits._rows import (
+    ClusterMethod,
+    Split,
+    Standardize,
+    Structure,
+    joined_groups,
+    molecule_groups,
+)
+from molpool_common.splits._times import TimesError, parse_times
 
 __all__ = [
     "METHODS",
+    "ClusterMethod",
     "GivenSplit",
     "Split",
     "SplitName",
     "Standardize",
+    "Structure",
+    "TimesError",
     "assign_rows",
     "joined_groups",
     "kfold",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,13 +12,23 @@ from numpy.typing import ArrayLike
 from molpool_common._arrays import FloatArray
 from molpool_common._errors import InputError, did_you_mean
 from molpool_common.splits._methods import (
+    DISTANCE,
     prepare_cluster,
     prepare_random,
     prepare_scaffold,
     prepare_stratified,
     prepare_time,
 )
-from molpool_common.splits._rows import Assign, Groups, Indices, Rows, Split, Times, gather_rows
+from molpool_common.splits._rows import (
+    Assign,
+    ClusterMethod,
+    Groups,
+    Indices,
+    Rows,
+    Split,
+    Times,
+    gather_rows,
+)
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -26,11 +37,10 @@ _PREPARE: dict[str, Callable[[Rows], Assign]] = {
     "random": prepare_random,
     "scaffold": prepare_scaffold,
     "time": prepare_time,
-    "cluster": prepare_cluster,
     "stratified": prepare_stratified,
 }
 
-METHODS: tuple[str, ...] = tuple(_PREPARE)
+METHODS: tuple[str, ...] = (*_PREPARE, "cluster")
 """Names of the split methods."""
 
 
@@ -44,6 +54,8 @@ def split(
     times: Times | None = None,
     targets: ArrayLike | None = None,
     structures: Groups | None = None,
+    clusters: ClusterMethod = "butina",
+    distance: float = DISTANCE,
     seed: int = 0,
 ) -> Split:
     """Split rows into train, validation and test so that no molecule is in two splits.
@@ -69,6 +81,10 @@ def split(
         For `stratified`: NaN = no label.
     structures : sequence, length N, optional
         Molecule key of each row where `groups` are more than molecules (`joined_groups`).
+    clusters : {"butina", "leaders"}
+        For `cluster`: Butina's clusters, or molecules around leaders.
+    distance : float
+        For `cluster`: Tanimoto distance within which molecules are alike.
     seed : int
         Of the shuffles. The order of rows has no influence on where a molecule goes.
 
@@ -83,11 +99,13 @@ def split(
         If the method is unknown, what it needs is missing, ratios do not sum to 1, or there
         are fewer molecules (scaffolds, clusters, distinct times) than splits.
     """
-    prepare = _prepare(method)
+    prepare = _prepare(method, clusters, distance)
     shares = _check_ratios(ratios)
     rows = gather_rows(groups, mols, smiles, times, targets, structures)
     wanted = np.flatnonzero(shares)
-    _check_enough(len(rows.size), len(wanted), "ratios", f"{len(wanted)} non-empty splits")
+    _check_enough(
+        len(rows.size), len(wanted), "molecules", f"{len(wanted)} splits", len(rows.molecule)
+    )
     members = np.arange(len(rows.size), dtype=np.int64)
     part = wanted[prepare(rows)(members, shares[wanted], np.random.default_rng(seed))]
     return _to_rows(rows, groups, *(members[part == s] for s in range(3)))
@@ -104,6 +122,8 @@ def kfold(
     times: Times | None = None,
     targets: ArrayLike | None = None,
     structures: Groups | None = None,
+    clusters: ClusterMethod = "butina",
+    distance: float = DISTANCE,
     seed: int = 0,
 ) -> list[Split]:
     """Split rows into k folds by the same methods and guarantees as `split`.
@@ -119,7 +139,7 @@ def kfold(
         As for `split`.
     k : int
         Folds, at least 2.
-    groups, mols, smiles, times, targets, structures, seed
+    groups, mols, smiles, times, targets, structures, clusters, distance, seed
         As for `split`.
     val_ratio : float
         Share of the rows not tested that validate, 0 to below 1.
@@ -134,14 +154,14 @@ def kfold(
     InputError
         As `split`, and if k is too small or larger than the number of molecules.
     """
-    prepare = _prepare(method)
+    prepare = _prepare(method, clusters, distance)
     if k < 2:
         raise InputError("k", expected="at least 2 folds", found=str(k))
     if not 0 <= val_ratio < 1:
         raise InputError("val_ratio", expected="0 or more, below 1", found=str(val_ratio))
     rows = gather_rows(groups, mols, smiles, times, targets, structures)
     n_blocks = k + 1 if method == "time" else k
-    _check_enough(len(rows.size), n_blocks, "k", f"{k} folds")
+    _check_enough(len(rows.size), n_blocks, "k", f"{k} folds", len(rows.molecule))
     assign = prepare(rows)
     rng = np.random.default_rng(seed)
     members = np.arange(len(rows.size), dtype=np.int64)
@@ -160,7 +180,7 @@ def _hold_out(
     # The caller validates on the fold's test part.
     if val_ratio == 0:
         return rest, rest[:0]
-    _check_enough(len(rest), 2, "val_ratio", "train and validation in every fold")
+    _check_enough(len(rest), 2, "val_ratio", "train and validation in every fold", len(rest))
     part = assign(rest, np.array([1 - val_ratio, val_ratio]), rng)
     return rest[part == 0], rest[part == 1]
 
@@ -173,14 +193,16 @@ def _to_rows(rows: Rows, groups: Groups, *splits: Indices) -> Split:
     return result
 
 
-def _prepare(method: str) -> Callable[[Rows], Assign]:
-    if method not in _PREPARE:
+def _prepare(method: str, clusters: ClusterMethod, distance: float) -> Callable[[Rows], Assign]:
+    if method not in METHODS:
         raise InputError(
             "method",
             expected="the name of a split method",
             found=repr(method),
             hint=did_you_mean(method, METHODS),
         )
+    if method == "cluster":
+        return partial(prepare_cluster, method=clusters, distance=distance)
     return _PREPARE[method]
 
 
@@ -203,10 +225,12 @@ def _check_ratios(ratios: Sequence[float]) -> FloatArray:
     return np.asarray(shares / shares.sum())
 
 
-def _check_enough(found: int, needed: int, parameter: str, purpose: str) -> None:
+def _check_enough(found: int, needed: int, parameter: str, purpose: str, rows: int) -> None:
     if found < needed:
         raise InputError(
             parameter,
             expected=f"at least {needed} molecules for {purpose}",
-            found=f"{found}",
+            found=f"{found} in {rows} rows" if rows > found else f"{found}",
+            hint="Rows of one molecule, a salt and its base too, stay on one side: more molecules, "
+            "or fewer parts, are the cure.",
         )

@@ -4,10 +4,9 @@
 - `scaffold` keeps molecules of one Bemis–Murcko scaffold together; those without a ring share the
   empty one, as in Chemprop and DeepChem. The rows of one molecule can differ in scaffold
   (tautomers); what is kept together is then the connected component of molecules and scaffolds.
-- `cluster` keeps molecules of similar fingerprints together by directed sphere exclusion: leaders
-  are picked so that no two are within a Tanimoto distance, and each molecule joins its nearest.
-  Unlike Butina clustering it needs no list of all neighbour pairs; 30 000 molecules take about
-  half a minute on one core.
+- `cluster` keeps molecules of similar Morgan fingerprints together: by Butina's clusters, or by
+  directed sphere exclusion (`sphere_exclusion`), where no two leaders are within the distance and
+  each molecule joins its nearest.
 - `stratified` gives each split its share of every task's labels, the rare ones first: iterative
   stratification, where a task of 0 and 1 counts a second time where it is 1.
 - `time` tests on the latest molecules, as a model in use is. A molecule has the earliest time of
@@ -20,17 +19,16 @@ Sechidis, Tsoumakas and Vlahavas, "On the stratification of multi-label data", E
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from molpool_common._arrays import FloatArray, IntArray
-from molpool_common._errors import InputError, listed
-from molpool_common.splits._rows import Assign, Indices, Rows, Shares, Times, connected
+from molpool_common._arrays import IntArray
+from molpool_common._errors import InputError
+from molpool_common.splits._butina import MOST, butina
+from molpool_common.splits._rows import Assign, ClusterMethod, Indices, Rows, Shares, connected
+from molpool_common.splits._times import parse_times
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -166,14 +164,22 @@ def prepare_scaffold(rows: Rows) -> Assign:
     return assign
 
 
-_RADIUS = 0.65
+DISTANCE = 0.65
 """Tanimoto distance within which molecules count as alike: the usual Butina cut-off for ECFP4."""
 
 
-def prepare_cluster(rows: Rows) -> Assign:
+def prepare_cluster(rows: Rows, method: ClusterMethod, distance: float) -> Assign:
     """Return the assignment of molecules by cluster."""
     mols = rows.need_mols("cluster")
-    cluster = sphere_exclusion([mols[row] for row in rows.first_rows().tolist()])
+    if method == "butina" and len(mols) > MOST:
+        raise InputError(
+            "clusters",
+            expected=f"at most {MOST:,} molecules for Butina's clusters, which compare all pairs",
+            found=f"{len(mols):,}",
+            hint="--data.cluster-method leaders takes any number.",
+        )
+    first = [mols[row] for row in rows.first_rows().tolist()]
+    cluster = butina(first, distance) if method == "butina" else sphere_exclusion(first, distance)
     if len(cluster) != len(rows.size):
         cluster = connected(rows.molecule, cluster[rows.structure])
 
@@ -183,7 +189,7 @@ def prepare_cluster(rows: Rows) -> Assign:
     return assign
 
 
-def sphere_exclusion(mols: Sequence[Mol], radius: float = _RADIUS) -> Indices:
+def sphere_exclusion(mols: Sequence[Mol], radius: float = DISTANCE) -> Indices:
     """Return the cluster of each molecule [M].
 
     Parameters
@@ -261,9 +267,6 @@ def _stratify(labels: IntArray, size: Indices, shares: Shares, rng: np.random.Ge
     return split
 
 
-_NUMBERED = re.compile(r"(?P<series>.*?)(?P<number>\d+)\s*", re.DOTALL)
-
-
 def prepare_time(rows: Rows) -> Assign:
     """Return the assignment of molecules by time."""
     earliest = np.full(len(rows.size), np.inf)
@@ -283,89 +286,3 @@ def prepare_time(rows: Rows) -> Assign:
         return cut(size, shares)[moment]
 
     return assign
-
-
-def parse_times(values: Times) -> FloatArray:
-    """Read a column of times as numbers that rise with time.
-
-    The whole column is read one way, the first that any of its values fits: numbers; ISO 8601 dates
-    or times (naive ones as UTC); identifiers of one series whose trailing number was counted up,
-    such as `E-0001321`.
-
-    Parameters
-    ----------
-    values : sequence, length N
-        Numbers, text, `date`, `datetime` or `numpy.datetime64`.
-
-    Returns
-    -------
-    ndarray [N]
-        The number itself, seconds since 1970, or the trailing number.
-
-    Raises
-    ------
-    InputError
-        Naming the rows that do not fit.
-    """
-    if isinstance(values, np.ndarray) and np.issubdtype(values.dtype, np.datetime64):
-        # Finer units come out of tolist() as bare integers.
-        values = values.astype("datetime64[us]")
-    given = values.tolist() if isinstance(values, np.ndarray) else list(values)
-    for reader, meaning in (
-        (_number, "a finite number, as in other rows"),
-        (_moment, "an ISO 8601 date or time, as in other rows"),
-    ):
-        read = [reader(value) for value in given]
-        if any(r is not None for r in read):
-            return _all_read(read, given, meaning)
-    return _series_numbers(given)
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool | date):
-        return None
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _moment(value: object) -> float | None:
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value.strip())
-        except ValueError:
-            return None
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day)
-    if not isinstance(value, datetime):
-        return None
-    return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
-
-
-def _series_numbers(given: list[Any]) -> FloatArray:
-    matches = [_NUMBERED.fullmatch(v) if isinstance(v, str) else None for v in given]
-    numbers = [None if m is None else float(m["number"]) for m in matches]
-    times = _all_read(numbers, given, "a number, an ISO 8601 date or an id with a trailing number")
-    series = sorted({m["series"].strip() for m in matches if m is not None})
-    if len(series) > 1:
-        raise InputError(
-            "times",
-            expected="identifiers of one series, or numbers, or dates",
-            found=f"{len(series)} series: {listed([repr(s) for s in series], limit=3)}",
-            hint="Numbers of different series say nothing about which came first.",
-        )
-    return times
-
-
-def _all_read(read: list[float | None], given: list[Any], expected: str) -> FloatArray:
-    wrong = [row for row, r in enumerate(read) if r is None]
-    if wrong:
-        raise InputError(
-            "times",
-            expected=expected,
-            found=listed([repr(given[row]) for row in wrong], limit=3),
-            where=f"rows {listed(wrong)}",
-        )
-    return np.array(read, dtype=np.float64)

@@ -24,6 +24,12 @@ Standardize = Literal["none", "parent", "tautomer"]
 Here rather than beside `standardize`, so that configurations need no RDKit.
 """
 
+Structure = Literal["given", "parent", "tautomer"]
+"""What a model sees of a molecule: what stands in the table, or what `standardize` makes of it."""
+
+ClusterMethod = Literal["butina", "leaders"]
+"""How molecules are clustered: by Butina's algorithm, or around leaders (sphere exclusion)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Split:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -14,17 +16,43 @@ from molpool_common._errors import InputError, did_you_mean, listed
 from molpool_common.tables._layout import named_columns
 from molpool_common.tables._settings import ReadConfig
 
+_ERRORS = {
+    "Div0": "#DIV/0!",
+    "NA": "#N/A",
+    "Name": "#NAME?",
+    "Null": "#NULL!",
+    "Num": "#NUM!",
+    "Ref": "#REF!",
+    "Value": "#VALUE!",
+    "GettingData": "#GETTING_DATA",
+}
+"""What Excel shows of an error, by the name that the reader gives it."""
 
-def read_excel(path: Path, read: ReadConfig, key: str) -> tuple[pl.DataFrame, str, list[str]]:
-    """Return a worksheet: the one that is named, or the only one with rows.
+_ERROR = re.compile(r".*Error\((\w+)\)'?$")
 
-    Cells with an error are null, numbers are text with as many digits as it takes.
 
-    Returns
-    -------
+class Sheet(NamedTuple):
+    """A worksheet as text.
+
+    Parameters
+    ----------
     frame : DataFrame
-    sheet : str
+        Cells with an error are null, numbers are text with as many digits as it takes.
+    name : str
     notes : list of str
+        What the user should know of its header.
+    errors : mapping of str to mapping of str to int
+        How often each error stands in a column, by column.
+    """
+
+    frame: pl.DataFrame
+    name: str
+    notes: list[str]
+    errors: Mapping[str, Mapping[str, int]]
+
+
+def read_excel(path: Path, read: ReadConfig, key: str) -> Sheet:
+    """Return a worksheet: the one that is named, or the only one with rows.
 
     Raises
     ------
@@ -47,27 +75,42 @@ def read_excel(path: Path, read: ReadConfig, key: str) -> tuple[pl.DataFrame, st
         head = book.load_sheet(name, header_row=None, n_rows=1, dtypes="string").to_polars()
         if head.height == 0:
             raise InputError(key, expected="a header and rows", found="an empty sheet", where=name)
-        rows = _texts(book, name)
+        rows, found = _texts(book, name)
     names, notes = named_columns([text or "" for text in head.row(0)], f"{path.name}, {name}")
     kept = [i for i, column in enumerate(names) if column is not None]
     body = pl.DataFrame([rows.to_series(i).alias(names[i] or "") for i in kept])
     # Rows that were cleared, not deleted, are still in the file.
     filled = body.select(~pl.all_horizontal(pl.all().is_null())).to_series().arg_true()
     body = body.head(0 if filled.is_empty() else int(filled[-1]) + 1)
-    return body, name, notes
+    errors = {names[i] or "": dict(found[i]) for i in kept if i in found}
+    return Sheet(body, name, notes, errors)
 
 
-def _texts(book: Any, name: str) -> pl.DataFrame:
-    """Return the cells below the header as text."""
+def _texts(book: Any, name: str) -> tuple[pl.DataFrame, dict[int, Counter[str]]]:
+    """Return the cells below the header as text, and the errors of each column."""
     # As in all but Parquet: a column of ids keeps 5950 from becoming 5950.0, and 007 from 7.
-    texts: pl.DataFrame = book.load_sheet(name, dtypes="string").to_polars()
+    sheet = book.load_sheet(name, dtypes="string")
+    texts: pl.DataFrame = sheet.to_polars()
     numbers: pl.DataFrame = book.load_sheet(name, dtypes="float").to_polars()
     columns = []
     for text, number in zip(texts.iter_columns(), numbers.iter_columns(), strict=True):
         # fastexcel writes nine digits behind the point: 1e-10 mol/L would be nothing.
         cut = (text.cast(pl.Float64, strict=False) != number).fill_null(value=False)
         columns.append(text.zip_with(~cut, number.cast(pl.String)))
-    return pl.DataFrame(columns)
+    return pl.DataFrame(columns), _errors(sheet)
+
+
+def _errors(sheet: Any) -> dict[int, Counter[str]]:
+    try:
+        _, errors = sheet.to_arrow_with_errors()
+    except ImportError:
+        return {}  # without pyarrow, of which nothing but their names needs
+    found: dict[int, Counter[str]] = {}
+    for error in errors.errors if errors is not None else ():
+        if (kind := _ERROR.match(error.detail)) is not None:
+            word = _ERRORS.get(kind[1], f"#{kind[1]}")
+            found.setdefault(error.offset_position[1], Counter())[word] += 1
+    return found
 
 
 def _sheet(book: Any, wanted: str | None, path: Path, key: str) -> str:

@@ -84,11 +84,14 @@ class Measured:
         -1 for upper bounds (``<``), +1 for lower ones (``>``), 0 for the values themselves.
     notes : list of str
         What was interpreted, counted.
+    unit : str or None
+        Of the column's name, or behind the numbers.
     """
 
     values: pl.Series
     signs: SignArray
     notes: list[str]
+    unit: str | None = None
 
 
 def read_cell(text: str) -> Cell | None:
@@ -190,6 +193,7 @@ def _column(
     numbers = column.cast(pl.Float64, strict=False).fill_nan(None)
     signs: SignArray = np.zeros(len(column), dtype=np.int8)
     notes: list[str] = []
+    unit = unit_of(name)
     text = column.is_not_null() & numbers.is_null()
     if column.dtype.is_float():
         text &= column.is_not_nan()
@@ -198,19 +202,20 @@ def _column(
         numbers = numbers.alias(name)
         found = _classes(left) if measured and len(left) == column.count() else None
         if found is None:
-            found = _cells(left, unit_of(name), measured=measured)
-        read, of_signs, bad, notes = found
+            found = _cells(left, unit, measured=measured)
+        read, of_signs, bad, notes, of_cells = found
+        unit = unit or of_cells
         at = text.arg_true()
         numbers = numbers.scatter(at, read)
         signs[at.to_numpy()] = of_signs
         _refuse(column, at.filter(bad).to_list(), "a number or nothing", where, numbered)
     infinite = numbers.is_infinite().fill_null(value=False).arg_true().to_list()
     _refuse(column, infinite, "a finite number", where, numbered)
-    return Measured(numbers.alias(name), signs, notes)
+    return Measured(numbers.alias(name), signs, notes, unit)
 
 
-_Found = tuple[pl.Series, SignArray, pl.Series, list[str]]
-"""Numbers, signs, whether a cell is refused, and notes."""
+_Found = tuple[pl.Series, SignArray, pl.Series, list[str], str | None]
+"""Numbers, signs, whether a cell is refused, notes, and the unit behind numbers."""
 
 
 def _classes(cells: pl.Series) -> _Found | None:
@@ -223,7 +228,7 @@ def _classes(cells: pl.Series) -> _Found | None:
     values = (words == pair[0]).cast(pl.Float64)
     signs: SignArray = np.zeros(len(cells), dtype=np.int8)
     note = f"{pair[0]!r} and {pair[1]!r} read as the classes 1 and 0"
-    return values, signs, pl.Series([False] * len(cells), dtype=pl.Boolean), [note]
+    return values, signs, pl.Series([False] * len(cells), dtype=pl.Boolean), [note], None
 
 
 def _cells(column: pl.Series, unit: str | None, *, measured: bool) -> _Found:
@@ -233,9 +238,11 @@ def _cells(column: pl.Series, unit: str | None, *, measured: bool) -> _Found:
     counts = dict(zip(texts, distinct["n"].to_list(), strict=True))
     read = {text: read_cell(text) for text in texts}
     units = Counter[str]()
+    written: dict[str, str] = {}
     for text, cell in read.items():
         if cell is not None and cell.unit is not None and _is_unit(cell.unit):
             units[_folded(cell.unit)] += counts[text]
+            written.setdefault(_folded(cell.unit), cell.unit)
     # Two units in a column are two scales: only one of them can be meant.
     expected = _folded(unit) if unit else units.most_common(1)[0][0] if units else None
     missing = {text for text in texts if text.strip() in MISSING}
@@ -251,7 +258,8 @@ def _cells(column: pl.Series, unit: str | None, *, measured: bool) -> _Found:
     numbers = _mapped(column, values, pl.Float64)
     signs = _mapped(column, sign, pl.Int8).to_numpy()
     notes = _notes(read, counts) if measured else []
-    return numbers, signs, _mapped(column, bad, pl.Boolean), notes
+    of_cells = written.get(expected) if expected else None
+    return numbers, signs, _mapped(column, bad, pl.Boolean), notes, of_cells
 
 
 def _mapped(

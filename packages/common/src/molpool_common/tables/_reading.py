@@ -6,9 +6,10 @@ column is used, so that what is wrong in a column that nobody asked for stops no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,9 @@ class Reading:
         Columns whose decimal mark is a comma.
     thousands : tuple of str
         Columns with marks of thousands, or commas that are these.
+    missing : mapping of str to mapping of str to int
+        How often each word or error of a worksheet stands for a missing value, by column; of text
+        `missing_words` looks for them.
     notes : tuple of str
         What else the user should know, as sentences.
     """
@@ -66,6 +70,7 @@ class Reading:
     sheet: str | None = None
     commas: tuple[str, ...] = ()
     thousands: tuple[str, ...] = ()
+    missing: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -187,14 +192,36 @@ def _structures(
     read = ReadConfig.model_validate_json(settings)
     reading = Reading(kind, compression_of(file))
     if kind == "Excel":
-        frame, sheet, notes = read_excel(file, read, key)
-        reading = replace(reading, sheet=sheet)
+        frame, name, notes, errors = read_excel(file, read, key)
+        reading = replace(reading, sheet=name)
+        notes += [f"Excel errors read as missing: {_counted(errors)}."] if errors else []
     else:
         reader = read_sdf if kind == "SDF" else read_smi
         frame, encoding, notes = reader(file, read, key)
-        reading = replace(reading, encoding=encoding)
-    reading = replace(reading, notes=tuple(notes))
+        reading, errors = replace(reading, encoding=encoding), {}
+    reading = replace(reading, missing=_words_of(frame, read, errors), notes=tuple(notes))
     return _finished(_without_words(frame, read), read, reading)
+
+
+def _words_of(
+    frame: pl.DataFrame, read: ReadConfig, errors: Mapping[str, Mapping[str, int]]
+) -> dict[str, dict[str, int]]:
+    """Return how often each word that stands for a missing value does so, beside the errors."""
+    words = pl.Series([word for word in read.words if word], dtype=pl.String).implode()
+    found = {name: Counter(counts) for name, counts in errors.items()}
+    for column in frame.iter_columns():
+        counts = column.filter(column.is_in(words)).value_counts(sort=True, name="n")
+        if counts.height:
+            found.setdefault(column.name, Counter()).update(dict(counts.rows()))
+    return {name: dict(counts) for name, counts in found.items()}
+
+
+def _counted(found: Mapping[str, Mapping[str, int]]) -> str:
+    """Return counts by column in words, such as ``KSOL 2 '#DIV/0!', 1 '#N/A'``."""
+    return "; ".join(
+        f"{name} " + ", ".join(f"{n:,} {word!r}" for word, n in counts.items())
+        for name, counts in found.items()
+    )
 
 
 def _without_words(frame: pl.DataFrame, read: ReadConfig) -> pl.DataFrame:
@@ -272,7 +299,7 @@ def missing_words(
     Parameters
     ----------
     path : str or Path
-        A table; of all but text there are none.
+        A table; of Parquet, whose missing values are nulls, there are none.
     names : sequence of str
         Columns of it.
     read : ReadConfig, optional
@@ -280,8 +307,12 @@ def missing_words(
     """
     read = read or ReadConfig()
     file = located(path)
-    if format_of(file) != "text":
+    kind = format_of(file)
+    if kind == "Parquet":
         return {}
+    if kind != "text":
+        missing = _whole(file, kind, read, "data_path")[1].missing
+        return {name: dict(missing[name]) for name in names if name in missing}
     layout = text_layout(file, read, "data_path")
     columns = [i for i, name in enumerate(layout.names) if name in names]
     frame = pl.read_csv(

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from molpool_common import Float32Array, FloatArray, IntArray, ReadConfig, listed
+from molpool_common import Float32Array, FloatArray, IntArray, ReadConfig, Structure, listed
 from numpy.typing import ArrayLike
 
 from mil_attn._bags import Bags, check_bounds
@@ -31,7 +31,13 @@ from mil_attn.data._checks import (
 )
 from mil_attn.data._failures import Failure
 from mil_attn.data._molecule_features import require_rdkit
-from mil_attn.data._smiles import Describe2D, SmilesFeatures, StageProgress, check_request
+from mil_attn.data._smiles import (
+    Describe2D,
+    SmilesFeatures,
+    StageProgress,
+    check_request,
+    seen_of,
+)
 from mil_attn.data._tables import Table, bag_table_fields, joined_fields
 
 
@@ -168,6 +174,7 @@ class BagData:
         workers: int = 1,
         progress: StageProgress | None = None,
         describe_2d: Describe2D | None = None,
+        structure: Structure = "given",
     ) -> Self:
         """Return the molecules of SMILES with conformers, their descriptors and 2D features.
 
@@ -196,6 +203,8 @@ class BagData:
         describe_2d : callable, optional
             Computes the 2D features that ``features.descriptors_2d.featurizers`` names: called with
             SMILES and these names, it returns values, names of the columns and reasons.
+        structure : {"given", "parent", "tautomer"}
+            Of which structure features are computed (`molpool_common.structures_of`).
 
         Raises
         ------
@@ -221,8 +230,9 @@ class BagData:
             aux_names=aux_names or {},
             smiles=texts,
         )
-        computed = SmilesFeatures(texts, config, cache, workers, progress, describe_2d)
-        failures = computed.failures(frame.ids, texts)
+        seen = seen_of(texts, structure)
+        computed = SmilesFeatures(seen, config, cache, workers, progress, describe_2d)
+        failures = tuple(f._replace(smiles=texts[f.row]) for f in computed.failures(names, seen))
         failed = {failure.row for failure in failures}
         remaining = [row for row in range(len(frame)) if row not in failed]
         if not remaining:
@@ -235,7 +245,7 @@ class BagData:
         return data.replace(
             failures=failures,
             undefined_ok=True,
-            **computed.fields(data.ids, [texts[row] for row in remaining]),
+            **computed.fields(data.ids, [seen[row] for row in remaining]),
         )
 
     @classmethod

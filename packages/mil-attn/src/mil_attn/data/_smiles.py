@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from molpool_common import ContentStore, Float32Array, Keys, each_group, groups_of, text_keys
+from molpool_common import (
+    ContentStore,
+    Float32Array,
+    Keys,
+    Structure,
+    each_group,
+    groups_of,
+    text_keys,
+)
 
 from mil_attn._config import (
     ConformerConfig,
@@ -321,6 +329,15 @@ class SmilesFeatures:
                 ],
             }
         return parts
+
+
+def seen_of(smiles: Sequence[str], structure: Structure) -> Sequence[str]:
+    """Return the SMILES of the structures of which features are computed."""
+    if structure == "given":
+        return smiles
+    from molpool_common import structures_of  # needs the extra `chem`
+
+    return structures_of(smiles, structure)
 
 
 def check_request(

@@ -13,11 +13,16 @@ from molpool_common import (
     InputError,
     ReadConfig,
     cache_folder,
+    did_you_mean,
     listed,
+    measured_column,
     number_column,
+    open_table,
     read_table,
     require_columns,
+    table_reading,
     text_column,
+    to_scale,
 )
 
 from mil_attn._config import MILConfig, MILDataConfig, MILRunConfig, TaskKind
@@ -93,7 +98,8 @@ def read_bags(
     InputError, MILError
         If a column is missing or a value is wrong, naming row and column.
     """
-    frame, where = read_table(path, read), Path(path).name
+    frame, reading = open_table(path, read)
+    where = Path(path).name
     tasks = task_columns(data, model) if labelled else []
     # Before minutes of computing: a mistyped name is the most common fault.
     require_columns(frame, [data.names] if data.names else [], key="data.id_column", where=where)
@@ -108,9 +114,70 @@ def read_bags(
     else:
         bags = _from_tables(data, model, path, frame, tasks, labelled, read)
         bags = bags if aux is None else bags.replace(**aux.of(bags.ids))
+    if tasks and data.transform:
+        bags = bags.replace(labels=_on_scales(bags, data, tasks, where))
+    notes = [*reading.sentences(), *_notes(data, frame, tasks, where, read), *bags.notes]
+    bags = bags.replace(notes=tuple(notes))
     if not (tasks and data.weight_columns):
         return bags
     return bags.replace(weights=_weights(data, frame, bags, where))
+
+
+def _notes(
+    data: MILDataConfig,
+    frame: pl.DataFrame,
+    tasks: Sequence[str],
+    where: str,
+    read: ReadConfig | None,
+) -> list[str]:
+    """Return what of the targets' cells was no plain number, and how other tables were read."""
+    said = [
+        f"{task}: {note}."
+        for task in tasks
+        for note in measured_column(frame, task, where=where).notes
+    ]
+    others = [Path(path) for path in (data.features_3d, data.features_2d) if path is not None]
+    return said + [
+        f"{path.name}: {sentence}"
+        for path in others
+        for sentence in table_reading(path, read).sentences()
+    ]
+
+
+def with_features_of(data: MILDataConfig, bags: BagData) -> MILDataConfig:
+    """Return the ``data`` section that names the features of some bags of tables."""
+    if data.kind == "smiles":
+        return data
+    three, two = list(bags.feature_names_3d), list(bags.feature_names_2d)
+    if data.kind == "bags":
+        return data.model_copy(update={"feature_columns": three})
+    return data.model_copy(update={"columns_3d": three, "columns_2d": two})
+
+
+def _on_scales(bags: BagData, data: MILDataConfig, tasks: Sequence[str], where: str) -> FloatArray:
+    """Return the labels [N, T] on the scales on which they are learnt."""
+    assert bags.labels is not None
+    unknown = [task for task in data.transform if task not in tasks]
+    if unknown:
+        raise InputError(
+            "data.transform",
+            expected="tasks",
+            found=repr(unknown[0]),
+            hint=did_you_mean(unknown[0], list(tasks)),
+        )
+    names = [data.transform.get(task, "none") for task in tasks]
+    found = to_scale(bags.labels, names)
+    bad = np.argwhere(np.isfinite(bags.labels) & ~np.isfinite(found))
+    if len(bad):
+        row, t = bad[0].tolist()
+        raise InputError(
+            f"column {tasks[t]!r}",
+            expected=f"values for which {names[t]} is defined",
+            found=f"{bags.labels[row, t]:g} of bag {bags.ids[row]!r}",
+            where=where,
+            hint=f"{len(bad)} such labels." if len(bad) > 1 else None,
+        )
+    return found
 
 
 def bag_column(
@@ -273,6 +340,7 @@ def _from_smiles(
         workers=data.workers,
         progress=progress,
         describe_2d=describe_2d,
+        structure=data.structure,
         **({} if aux is None else aux.of(ids)),
     )
     return bags.replace(notes=notes)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 import polars as pl
 from molpool_common import (
+    ClusterMethod,
     FloatArray,
     InputError,
     IntArray,
@@ -34,11 +35,13 @@ from mil_attn._errors import MILError
 from mil_attn.data._bag_data import BagData
 from mil_attn.data._source import all_bag_names, bag_column
 
-FoldMethod = Literal["stratified", "multilabel", "scaffold", "plate", "random"]
+FoldMethod = Literal["stratified", "multilabel", "scaffold", "cluster", "time", "plate", "random"]
 _NEEDS = {
     "stratified": "labels",
     "multilabel": "labels",
     "scaffold": "smiles",
+    "cluster": "smiles",
+    "time": "times",
     "plate": "plates",
 }
 
@@ -51,6 +54,9 @@ def make_folds(
     labels: ArrayLike | None = None,
     smiles: Sequence[str] | None = None,
     plates: Sequence[object] | None = None,
+    times: Sequence[object] | None = None,
+    clusters: ClusterMethod = "butina",
+    distance: float = 0.65,
     val_ratio: float = 0.1,
     seed: int = 0,
 ) -> list[Split]:
@@ -58,10 +64,12 @@ def make_folds(
 
     Parameters
     ----------
-    method : {"stratified", "multilabel", "scaffold", "plate", "random"}
+    method : {"stratified", "multilabel", "scaffold", "cluster", "time", "plate", "random"}
         `stratified` deals out the combinations of labels evenly, `multilabel` the labels of each
-        task (iterative stratification, for more combinations than can be dealt out). `scaffold`
-        and `plate` keep bags of one Bemis–Murcko scaffold, or plate, together.
+        task (iterative stratification, for more combinations than can be dealt out). `scaffold`,
+        `cluster` and `plate` keep bags of one Bemis–Murcko scaffold, cluster of fingerprints or
+        plate together. `time` cuts the bags into k + 1 blocks: fold 0 tests the latest, fold 1 the
+        one before, and each trains on all that is earlier.
     k : int
         Folds, at least 2.
     groups : sequence [N]
@@ -69,8 +77,10 @@ def make_folds(
         molecule is one bag. Not looked at by `plate`, whose groups are the plates.
     labels : array_like [N, T]
         For `stratified` and `multilabel`; NaN where missing.
-    smiles, plates : sequence [N]
-        For `scaffold` and `plate`.
+    smiles, plates, times : sequence [N]
+        For `scaffold` and `cluster`, for `plate`, and for `time`.
+    clusters, distance
+        For `cluster`, as of `molpool_common.split`.
     val_ratio : float
         Share of the bags not tested that validate, chosen by the same method.
     seed : int
@@ -85,7 +95,22 @@ def make_folds(
     MILError
         If the method is unknown, what it needs is missing, or there are too few bags.
     """
-    given: dict[str, Any] = {"labels": labels, "smiles": smiles, "plates": plates}
+    by, options = _method(
+        method, {"labels": labels, "smiles": smiles, "plates": plates, "times": times}, groups
+    )
+    if method == "cluster":
+        options |= {"clusters": clusters, "distance": distance}
+    try:
+        folds = kfold(by, k, val_ratio=val_ratio, seed=seed, **options)
+    except InputError as error:
+        raise MILError(str(error)) from error
+    return folds[::-1] if method == "time" else folds
+
+
+def _method(
+    method: str, given: Mapping[str, Any], groups: Sequence[object]
+) -> tuple[str, dict[str, Any]]:
+    """Return the method of `molpool_common.kfold` and `split`, and what it takes."""
     if method not in get_args(FoldMethod):
         raise MILError(
             f"method: expected a way to make folds; found {method!r}. "
@@ -94,21 +119,19 @@ def make_folds(
     if method in _NEEDS and given[_NEEDS[method]] is None:
         raise MILError(f"{_NEEDS[method]}: expected for folds by {method!r}; found none.")
     options: dict[str, Any] = {"groups": groups}
-    if method == "scaffold":
-        options["smiles"] = smiles
+    if method in ("scaffold", "cluster"):
+        options["smiles"] = given["smiles"]
+    elif method == "time":
+        options["times"] = given["times"]
     elif method == "plate":
         # Plates are the unit of batch effects; a molecule on two plates is a different measurement.
-        options["groups"] = plates
+        options["groups"] = given["plates"]
     elif method == "multilabel":
-        options["targets"] = labels
+        options["targets"] = given["labels"]
     elif method == "stratified":
         # One column per combination: stratifying each task alone would not keep co-occurrence.
-        options["targets"] = _combinations(labels)
-    by = {"plate": "random", "multilabel": "stratified"}.get(method, method)
-    try:
-        return kfold(by, k, val_ratio=val_ratio, seed=seed, **options)
-    except InputError as error:
-        raise MILError(str(error)) from error
+        options["targets"] = _combinations(given["labels"])
+    return {"plate": "random", "multilabel": "stratified"}.get(method, method), options
 
 
 def stored_folds(
@@ -271,7 +294,7 @@ def _given(bags: BagData, config: MILRunConfig) -> Split:
         )
     if len(split.val) or section.val_ratio == 0 or not len(split.train):
         return split
-    seed = section.split_seed if section.split_seed is not None else config.seed
+    seed = _seed(config)
     labels = None if bags.labels is None else _combinations(bags.labels)
     train, val = _hold_out(split.train, labels, section.val_ratio, seed, keys)
     return Split(train, val, split.test)
@@ -328,7 +351,7 @@ def bag_folds(bags: BagData, config: MILRunConfig) -> list[Split]:
         If a bag has no stored fold or plate, or there are too few bags.
     """
     section, data = config.split, config.data
-    seed = section.split_seed if section.split_seed is not None else config.seed
+    seed = _seed(config)
     assert config.data_path is not None
     if section.split_type == "stored":
         assert section.fold_column is not None
@@ -350,37 +373,94 @@ def bag_folds(bags: BagData, config: MILRunConfig) -> list[Split]:
             val_ratio=section.val_ratio,
             seed=seed,
         )
-    plate = section.plate_column
-    plates = (
-        bag_column(
-            config.data_path,
-            plate,
-            bags.ids,
-            data,
-            key="split.plate_column",
-            read=config.read,
-        ).to_list()
-        if plate
-        else None
-    )
     return make_folds(
         section.split_type,
         section.n_folds,
         groups=split_keys(bags, config),
-        labels=bags.labels,
-        smiles=_compared(bags, section.standardize) if section.split_type == "scaffold" else None,
-        plates=plates,
+        **_what_splits(bags, config),
+        clusters=section.cluster_method,
+        distance=section.cluster_distance,
         val_ratio=section.val_ratio,
         seed=seed,
     )
 
 
+def hold_out(bags: BagData, config: MILRunConfig) -> Split:
+    """Divide bags, none of which test, into training and validation by the method of the split.
+
+    Parameters
+    ----------
+    bags : BagData
+        Of the table ``data_path``.
+    config : MILRunConfig
+        The split; stored folds, which say what tests, divide nothing here.
+
+    Raises
+    ------
+    InputError, MILError
+        As `bag_folds`.
+    """
+    section = config.split
+    every = np.arange(len(bags))
+    if section.val_ratio == 0:
+        return Split(every, every[:0], every[:0])
+    if section.split_type == "stored":
+        raise InputError(
+            "split.split_type",
+            expected="another than stored with data.test_path, whose bags are the ones that test",
+            found="'stored'",
+        )
+    by, options = _method(section.split_type, _what_splits(bags, config), split_keys(bags, config))
+    if by == "cluster":
+        options |= {"clusters": section.cluster_method, "distance": section.cluster_distance}
+    ratios = (1 - section.val_ratio, section.val_ratio, 0)
+    try:
+        return split(by, ratios, seed=_seed(config), **options)
+    except InputError as error:
+        raise MILError(str(error)) from error
+
+
+def _seed(config: MILRunConfig) -> int:
+    own = config.split.split_seed
+    return config.seed if own is None else own
+
+
+def _what_splits(bags: BagData, config: MILRunConfig) -> dict[str, Any]:
+    """Return labels, SMILES, plates and times of bags, those that the split asks for."""
+    section = config.split
+
+    def column(name: str | None, key: str) -> list[Any] | None:
+        if name is None:
+            return None
+        assert config.data_path is not None
+        return bag_column(
+            config.data_path, name, bags.ids, config.data, key=key, read=config.read
+        ).to_list()
+
+    by_structure = section.split_type in ("scaffold", "cluster")
+    timed = section.split_type == "time"
+    return {
+        "labels": bags.labels,
+        "smiles": _compared(bags, section.standardize) if by_structure else None,
+        "plates": column(section.plate_column, "split.plate_column"),
+        "times": column(section.time_column, "split.time_column") if timed else None,
+    }
+
+
 def split_keys(bags: BagData, config: MILRunConfig) -> Sequence[str]:
     """Return the key of what stays on one side with each bag: its molecule, and its series."""
+    keys, series = keys_and_series(bags, config)
+    return keys if series is None else joined_groups(keys, series)
+
+
+def keys_and_series(
+    bags: BagData, config: MILRunConfig
+) -> tuple[Sequence[str], Sequence[object] | None]:
+    """Return the key of each bag's molecule, and its series; None where none is named."""
     keys = molecule_keys(bags, config.split.standardize)
     column = config.split.group_column
     if column is None:
-        return keys
+        return keys, None
     assert config.data_path is not None
     values = bag_column(
         config.data_path,
@@ -391,7 +471,7 @@ def split_keys(bags: BagData, config: MILRunConfig) -> Sequence[str]:
         optional=True,
         read=config.read,
     )
-    return joined_groups(keys, values.to_list())
+    return keys, values.to_list()
 
 
 def molecule_keys(bags: BagData, how: Standardize = "parent") -> Sequence[str]:

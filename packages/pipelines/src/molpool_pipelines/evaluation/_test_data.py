@@ -6,21 +6,20 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from molpool_common import (
     ReadConfig,
     TaskType,
     cache_folder,
-    read_table,
+    open_table,
     require_columns,
-    validate_values,
 )
 
 from molpool_pipelines.models import (
     ApplicabilityConfig,
     PredictConfig,
+    data_as_run,
     predict_table,
     run_section,
 )
@@ -116,8 +115,10 @@ def predict_test_data(
             # Both were read from one table a moment ago, which gave them their ids.
             join="id",
         )
-        notes = tuple(note.replace(truth.name, Path(test_data).name) for note in found.notes)
-        return replace(found, notes=notes, rejected=rejected)
+        # What is said of the file in between is said of the table.
+        said = (n for n in found.notes if not n.startswith(f"{truth.name}: "))
+        notes = (n.replace(truth.name, Path(test_data).name) for n in said)
+        return replace(found, notes=(*test.notes, *notes), rejected=rejected)
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,14 @@ class _Truth:
         Their numbers in the table.
     rejected : DataFrame
         The others.
+    notes : tuple of str
+        How the table was read.
     """
 
     frame: pl.DataFrame
     rows: pl.Series
     rejected: pl.DataFrame
+    notes: tuple[str, ...] = ()
 
     def located(self, failed: pl.DataFrame, source: str) -> pl.DataFrame:
         """Return rejected rows of `frame` as rows of the table that it was read from."""
@@ -155,7 +159,7 @@ class _Truth:
         read: ReadConfig | None,
     ) -> _Truth:
         """Read a table as the run of the model read its own."""
-        table = read_table(path, read, key="test_data")
+        table, reading = open_table(path, read, key="test_data")
         section = run_section(model, "data")
         name = id_column or section.get("id_column")
         if id_column is not None:
@@ -168,7 +172,7 @@ class _Truth:
             # None at all is refused by the name of the first.
             wanted = list(tasks) or there or targets[:1]
             named = name if name in table.columns else None
-            data = _data_config(section, wanted, named, smiles_column)
+            data = data_as_run(section, wanted, named, smiles_column)
             return cls(*_as_trained(data, path, on_bad_smiles, read))
         if name in table.columns:
             table = table.drop("id", strict=False).with_columns(
@@ -179,41 +183,20 @@ class _Truth:
             table = table.with_columns(ids.alias("id"))
         if on_bad_smiles == "error" and (smiles_column or "SMILES") in table.columns:
             refuse_bad_smiles(path, smiles_column or "SMILES", read)
-        return cls(table, pl.Series(range(1, table.height + 1)), rejected_rows([]))
-
-
-def _data_config(
-    section: Mapping[str, Any], tasks: Sequence[str], name: str | None, smiles_column: str | None
-) -> DataConfig:
-    """Return the run's own section, for some of its tasks and another table."""
-    tasks = tasks or section["target_columns"]
-    of_tasks = {
-        key: {t: v for t, v in (section.get(key) or {}).items() if t in tasks}
-        for key in ("transforms", "modifier_columns")
-    }
-    return validate_values(
-        DataConfig,
-        {
-            "smiles_column": smiles_column or section.get("smiles_column") or "SMILES",
-            "target_columns": list(tasks),
-            "id_column": name,
-            "modifier_suffix": section.get("modifier_suffix"),
-            "cache_dir": section.get("cache_dir") or "auto",
-            **of_tasks,
-        },
-    )
+        rows = pl.Series(range(1, table.height + 1))
+        return cls(table, rows, rejected_rows([]), tuple(reading.sentences()))
 
 
 def _as_trained(
     data: DataConfig, path: Path, on_bad_smiles: OnBadSmiles, read_as: ReadConfig | None
-) -> tuple[pl.DataFrame, pl.Series, pl.DataFrame]:
-    """Return the truth as the run read its own, without bounds, and the rows that do not parse."""
+) -> tuple[pl.DataFrame, pl.Series, pl.DataFrame, tuple[str, ...]]:
+    """Return the truth as the run read its own, without bounds, its rows, the others, and notes."""
     read = load_molecules(data, str(path), on_bad_smiles=on_bad_smiles, min_labels=0, read=read_as)
     exact = exact_labels(read.targets, read.censoring)
     ids = read.origin["id" if data.id_column is not None else "row"].cast(pl.String)
     truth = pl.DataFrame(exact, schema=list(read.task_names)).fill_nan(None)
     truth = truth.with_columns(ids.alias("id"), pl.Series(data.smiles_column, read.smiles))
-    return truth, read.origin["row"], read.dropped
+    return truth, read.origin["row"], read.dropped, read.notes
 
 
 def overlap_notes(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,10 +15,9 @@ from chemprop_multitask import (
     ChempropModel,
     Ensemble,
     EpochRecord,
-    MoleculeData,
     NonFiniteLossError,
 )
-from molpool_common import RunFolder, listed
+from molpool_common import FloatArray, IntArray, RunFolder, listed
 from rich.console import Console
 
 from molpool_pipelines.affinity import Affinity
@@ -27,7 +29,7 @@ from molpool_pipelines.fitting._affinity import (
 )
 from molpool_pipelines.fitting._baselines import ReferenceRows, with_baselines
 from molpool_pipelines.fitting._config import TrainChempropConfig
-from molpool_pipelines.fitting._evaluate import evaluate
+from molpool_pipelines.fitting._evaluate import Part, evaluate, predict_part
 from molpool_pipelines.fitting._inputs import Inputs, write_unseen
 from molpool_pipelines.fitting._jobs import (
     TrainingJob,
@@ -36,6 +38,7 @@ from molpool_pipelines.fitting._jobs import (
     ensemble_members,
     with_graphs,
 )
+from molpool_pipelines.fitting._learning_curve import CurveRequest, with_learning_curve
 from molpool_pipelines.fitting._loop import (
     TrainingScreen,
     interruptible,
@@ -58,6 +61,7 @@ from molpool_pipelines.runs import (
     tracking,
     write_rejected,
 )
+from molpool_pipelines.tables import MoleculeTable
 
 
 def train_and_write(
@@ -217,17 +221,8 @@ class Fitting:
         else:
             model = run.write_folder(MODELS, ensemble.save)
         files = [model]
-        self._results = self._with_baselines(evaluate(inputs, self._jobs))
+        self._results = self._with_curve(self._with_baselines(evaluate(inputs, self._jobs)))
         write_rejected(run, inputs.rejected)
-        if inputs.unseen is not None:
-            smiles, extra = inputs.unseen.smiles, inputs.descriptors
-            descriptors = None if extra is None else extra.of_smiles(smiles)
-            unseen = MoleculeData(smiles, descriptors=descriptors, cache=inputs.graphs)
-            mean, sd = ensemble.predict(unseen)
-            # The sample standard deviation of one model is undefined, not 0.
-            spread = sd if len(ensemble.members) > 1 else None
-            self._unseen = write_unseen(run, inputs.unseen, ensemble.task_names, mean, spread)
-            files += self._unseen
         if self._affinity is not None:
             files += [run.path / name for name in (AFFINITY, GROUPS)]
         facts = {
@@ -240,6 +235,11 @@ class Fitting:
         self._page = write_results(
             run, self._results, "chemprop", inputs.notes, facts, self._epochs
         )
+        if inputs.unseen is not None:
+            # As predict does, with what the run has just left.
+            level = self._results.level
+            self._unseen = write_unseen(run, self._config, inputs.unseen, level)
+            files += self._unseen
         self._track([*files, *([self._page] if self._page else [])])
 
     def _with_baselines(self, results: Results) -> Results:
@@ -256,13 +256,45 @@ class Fitting:
             self._console,
             self._run,
             results,
-            ReferenceRows(train, tested),
+            ReferenceRows(train, tested, self._config.data.structure),
             inputs.task_types,
             self._config.baselines,
             model="Chemprop",
             seed=self._config.seed,
             cache=self._config.data.cache_dir,
         )
+
+    def _with_curve(self, results: Results) -> Results:
+        """Return the results with those of models of fewer rows, where that was asked for."""
+        config, inputs = self._config, self._inputs
+        known = set(inputs.tables.test.groups)
+        rows = [i for i, group in enumerate(inputs.table.groups) if group not in known]
+        every = inputs.table.take(np.array(rows, dtype=np.int64))
+        train = inputs.tables.train if len(inputs.folds) == 1 else every
+        asked = CurveRequest(config.learning_curve, train, config.seed)
+
+        def refit(part: IntArray) -> FloatArray:
+            return self._of_fewer(set(train.take(part).units))
+
+        return with_learning_curve(results, asked, inputs.task_types, refit)
+
+    def _of_fewer(self, kept: set[Any]) -> FloatArray:
+        """Return what models trained on some of the molecules say of the test rows."""
+        inputs = self._inputs
+        folds = [replace(of, train=_of_units(of.train, kept)) for of in inputs.folds]
+        fewer = replace(inputs, folds=folds, tables=replace(inputs.tables, train=folds[0].train))
+        jobs = build_jobs(self._config, fewer)
+        for job in jobs:
+            with TemporaryDirectory(prefix="molpool-") as folder:
+                job.model.fit(
+                    job.train,
+                    job.val if len(job.val) else None,
+                    sampler=job.sampling.sampler,
+                    callbacks=[*job.sampling.callbacks],
+                    checkpoint_dir=Path(folder),
+                    seed=job.seed,
+                )
+        return predict_part(Part("test", inputs.tables.test), jobs, inputs).mean
 
     def _track(self, files: Sequence[Path]) -> None:
         for split, table in self._results.metrics.items():
@@ -289,6 +321,10 @@ class Fitting:
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, soft_wrap=True)
+
+
+def _of_units(table: MoleculeTable, kept: set[Any]) -> MoleculeTable:
+    return table.take(np.flatnonzero([unit in kept for unit in table.units]))
 
 
 def _which(job: TrainingJob) -> dict[str, int]:

@@ -12,6 +12,7 @@ from chemprop_multitask import (
     LossName,
     MessagePassingConfig,
     ModelConfig,
+    Precision,
     SharedChempropConfig,
     TrainingConfig,
 )
@@ -47,7 +48,27 @@ class BaselineConfig(ConfigModel):
     )
 
 
-class TrainChempropConfig(BaselineConfig, RunConfig, TableConfig, SharedChempropConfig):
+class LearningCurveConfig(ConfigModel):
+    """Whether more data would help."""
+
+    learning_curve: list[float] = Field(
+        default_factory=list,
+        description="shares of the training molecules, such as .1 .2 .5 1, on which the model is "
+        "trained besides, to say whether more data would help; each takes as much of a training",
+    )
+
+    @field_validator("learning_curve")
+    @classmethod
+    def _shares(cls, shares: list[float]) -> list[float]:
+        wrong = [share for share in shares if not 0 < share <= 1]
+        if wrong:
+            raise ValueError(f"expected shares above 0, at most 1, found {wrong[0]:g}")
+        return shares
+
+
+class TrainChempropConfig(
+    LearningCurveConfig, BaselineConfig, RunConfig, TableConfig, SharedChempropConfig
+):
     """A training run: data, sampling, model, training, where it goes.
 
     Studies configure their trials by it too.
@@ -171,6 +192,11 @@ class NetworksTrainingConfig(TrainingConfig):
 
     epochs: int = Field(26, ge=1, description="epochs to train")
     loss: LossName = Field("mae", description="of regression tasks, scaled per task")
+    precision: Precision = Field(
+        "auto",
+        description="of products and activations in training: bf16 is quicker where the processor "
+        "has it, and auto takes it there; weights, steps and predictions stay in single precision",
+    )
     best_epoch: BestEpoch = Field(
         "task",
         description="which epoch's weights are kept where val_share is above 0: model: those of "
@@ -208,7 +234,7 @@ class ChempropMemberConfig(ConfigModel):
         return ChempropConfig(model=self.model, training=self.training)
 
 
-class TrainTabularConfig(BaselineConfig, RunConfig, TableConfig):
+class TrainTabularConfig(LearningCurveConfig, BaselineConfig, RunConfig, TableConfig):
     """Models on features: data, features, models, how they are mixed and calibrated."""
 
     command: ClassVar[str] = "tabular"

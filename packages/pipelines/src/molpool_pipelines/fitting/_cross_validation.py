@@ -26,6 +26,7 @@ from molpool_common import (
     default_folder,
     kfold,
     read_split_file,
+    told,
 )
 from rich.console import Console
 from rich.table import Table
@@ -46,15 +47,16 @@ from molpool_pipelines.fitting._config import (
 )
 from molpool_pipelines.fitting._loop import interruptible
 from molpool_pipelines.fitting._results import SHOWN
+from molpool_pipelines.fitting._rows import read_bag_inputs
 from molpool_pipelines.reports import run_page
 from molpool_pipelines.runs import (
     CELLS,
     FOLD_SCORES,
     MACRO,
-    PREDICTIONS,
     REPORT,
     SPLIT,
     SPLIT_FILE,
+    BaselineSet,
     MemberMetrics,
     Metrics,
     MetricValue,
@@ -65,6 +67,8 @@ from molpool_pipelines.runs import (
     check_folder,
     open_folder,
     read_metrics,
+    read_run_predictions,
+    write_predictions,
 )
 from molpool_pipelines.runs import METRICS as METRICS_FILE
 from molpool_pipelines.tables import (
@@ -145,13 +149,11 @@ def cross_validate(
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)
     _check(config)
-    entries, rows = None, None
-    if not isinstance(config, TrainMILCommand):
-        table = _read(config, path)
-        entries, rows = _entries(config, table), _rows_of(config, table)
+    entries, rows = _of_bags(config) if isinstance(config, TrainMILCommand) else _read(config)
+    if config.resume:
+        _refuse_changed(path, rows)
     run = open_folder(config, path, arguments)
-    if rows is not None:
-        rows.write(run)
+    rows.write(run)
     if run.checkpoints.is_dir():
         # Those of the folds are in their own folders.
         run.checkpoints.rmdir()
@@ -163,10 +165,13 @@ def cross_validate(
         run.write_text(SPLIT_FILE, json.dumps(entries))
     cells = [_cell(config, path, k, *place) for k, place in enumerate(config.cv.cells)]
     with interruptible(run, command):
-        for cell in cells:
+        for cell in told(cells, "Folds", len(cells)):
             _train_cell(console, cell, config.cv, train, resume=config.resume)
         gathered = _gather(run, cells)
     _show(console, gathered, len(cells))
+    said = read_metrics(path).of_reported.baselines
+    for line in [] if said is None else said.sentences:
+        console.print(line, highlight=False)
     console.print(f"Report: {path / REPORT}", highlight=False, soft_wrap=True)
     return path
 
@@ -192,53 +197,80 @@ def _check(config: Command) -> None:
             found=repr(config.data.predict_path),
             hint="Train one run on all of it to predict other molecules.",
         )
-    section: Any = config.split if isinstance(config, TrainMILCommand) else config.data
-    for key in ("split_column", "test_path"):
-        if getattr(section, key, None) is not None:
+    named = {"data.test_path": config.data.test_path}
+    if isinstance(config, TrainMILCommand):
+        named["split.split_column"] = config.split.split_column
+    else:
+        named["data.split_column"] = config.data.split_column
+    for key, value in named.items():
+        if value is not None:
             raise InputError(
                 key,
                 expected="none with cv.folds, which draws the folds itself",
-                found=repr(getattr(section, key)),
+                found=repr(value),
                 hint="--split-file takes the folds of a file.",
             )
 
 
-def _read(config: OfMolecules, path: Path) -> MoleculeTable:
-    """Return the table; a resumed cross-validation refuses another than the one it began with."""
+Entries = list[dict[str, list[int]]] | None
+"""Rows of each fold, repeat after repeat, as Chemprop reads them; None where runs draw them."""
+
+
+def _read(config: OfMolecules) -> tuple[Entries, TableRows]:
+    """Return the rows of each fold of a table of molecules, and its digests."""
     table = load_molecules(
-        config.data, config.data_path, on_bad_smiles=config.on_bad_smiles, read=config.read
+        config.data,
+        config.data_path,
+        on_bad_smiles=config.on_bad_smiles,
+        min_labels=config.data.least_labels,
+        read=config.read,
     )
-    before = TableRows.read(path) if config.resume else None
-    changes = before.changes(_rows_of(config, table)) if before is not None else []
+    return _entries(config, table), TableRows.of_molecules(table, named=has_names(config.data))
+
+
+def _of_bags(config: TrainMILCommand) -> tuple[Entries, TableRows]:
+    """Return the digests of bags, after the number of folds was held against given ones."""
+    # torch takes seconds to import.
+    from mil_attn import bag_folds
+
+    if config.split.split_file is not None:
+        _check_number("split.split_file", len(read_split_file(config.split.split_file)), config.cv)
+    # What is computed of molecules is in the cache then, for the folds.
+    inputs = read_bag_inputs(single_run(config))
+    if config.split.split_type == "stored" and config.split.split_file is None:
+        stored = len(bag_folds(inputs.data, config))
+        _check_number("split.fold_column", stored * config.cv.repeats, config.cv)
+    return None, inputs.rows
+
+
+def _refuse_changed(path: Path, rows: TableRows) -> None:
+    """Refuse to go on with another table than the one that the cross-validation began with."""
+    before = TableRows.read(path)
+    changes = before.changes(rows) if before is not None else []
     if changes:
         raise InputError(
             "data_path",
-            expected=f"the table that the folds were drawn of, whose rows {SPLIT_FILE} numbers",
+            expected="the table that the folds were drawn of",
             found="; ".join(changes),
             where=str(path),
             hint="Start another cross-validation with the table as it is now.",
         )
-    return table
 
 
-def _rows_of(config: OfMolecules, table: MoleculeTable) -> TableRows:
-    return TableRows.of_molecules(table, named=has_names(config.data))
+def _check_number(key: str, found: int, cv: CVConfig) -> None:
+    if found != len(cv.cells):
+        raise InputError(
+            "cv.folds",
+            expected=f"folds times repeats {found}, as many as {key} has splits",
+            found=str(len(cv.cells)),
+        )
 
 
-def _entries(config: OfMolecules, table: MoleculeTable) -> list[dict[str, list[int]]] | None:
-    """Return the rows of each fold, repeat after repeat, as Chemprop reads them.
-
-    None where the user's own file has them.
-    """
+def _entries(config: OfMolecules, table: MoleculeTable) -> Entries:
+    """Return the rows of each fold; None where the user's own file has them."""
     data, cv = config.data, config.cv
     if data.split_file is not None:
-        found = len(read_split_file(data.split_file))
-        if found != len(cv.cells):
-            raise InputError(
-                "cv.folds",
-                expected=f"folds times repeats {found}, as many as data.split_file has splits",
-                found=str(len(cv.cells)),
-            )
+        _check_number("data.split_file", len(read_split_file(data.split_file)), cv)
         return None
     rows = np.flatnonzero(table.hold_out)
     positions = row_positions(table)[0][rows]
@@ -251,7 +283,7 @@ def _entries(config: OfMolecules, table: MoleculeTable) -> list[dict[str, list[i
             cv.folds or 0,
             val_ratio=val_ratio,
             seed=_seed(data.split_seed, config.seed) + repeat,
-            **split_inputs(table.take(rows)),
+            **split_inputs(table.take(rows), data),
         )
         entries += [
             {
@@ -284,6 +316,8 @@ def _cell(config: Command, path: Path, k: int, repeat: int, fold: int) -> Cell:
     else:
         own = _seed(config.split.split_seed, config.seed)
         split = {"n_folds": config.cv.folds, "fold": fold, "split_seed": own + repeat}
+        if config.split.split_file is not None:
+            split = {"split_index": k}
         update["split"] = config.split.model_copy(update=split)
     return Cell(repeat, fold, one.model_copy(update=update))
 
@@ -307,7 +341,7 @@ def _gather(run: RunFolder, cells: Sequence[Cell]) -> pl.DataFrame:
     """Write the test rows of all folds and their scores; return the scores, a row each."""
     frames, scores = [], []
     for cell in cells:
-        frame = pl.read_parquet(cell.path / PREDICTIONS).filter(pl.col(SPLIT) == "test")
+        frame = read_run_predictions(cell.path).filter(pl.col(SPLIT) == "test")
         # Of an ensemble's own folds, which are none of these.
         frame = frame.drop("fold", strict=False).with_columns(
             pl.lit(cell.repeat).cast(pl.Int64).alias("repeat"),
@@ -315,14 +349,17 @@ def _gather(run: RunFolder, cells: Sequence[Cell]) -> pl.DataFrame:
         )
         frames.append(frame)
         scores.append(_scores(cell))
-    run.write_frame(PREDICTIONS, pl.concat(frames, how="diagonal_relaxed"))
     found = pl.concat(scores)
+    types = dict(found.filter(pl.col("type") != "").select("task", "type").unique().rows())
+    write_predictions(run, pl.concat(frames, how="diagonal_relaxed"), types)
     run.write_text(FOLD_SCORES, found.write_csv())
+    means = _means(found, sum(len(frame) for frame in frames))
+    means = means.model_copy(update={"baselines": _baselines(cells, means)})
     metrics = Metrics(
         kind=read_metrics(cells[0].path).kind,
         name=run.path.name,
         reported="test",
-        splits={"test": _means(found, sum(len(frame) for frame in frames))},
+        splits={"test": means},
         notes=[
             f"Cross-validation: values are means over {len(cells)} folds, each scored by itself "
             f"({FOLD_SCORES}); {MACRO} as in the folds."
@@ -332,6 +369,20 @@ def _gather(run: RunFolder, cells: Sequence[Cell]) -> pl.DataFrame:
     run.log("finished", folds=len(cells))
     run.write_text(REPORT, run_page(run.path, run.path.name))
     return found
+
+
+def _baselines(cells: Sequence[Cell], means: SplitMetrics) -> BaselineSet | None:
+    """Return the simple models beside all folds; none beside bags, which have no such."""
+    kind = read_metrics(cells[0].path).kind
+    if kind == "mil":
+        return None
+    # LightGBM takes a while to import, and bags do without.
+    from molpool_pipelines.fitting._gathered import gathered_baselines
+
+    first = [cell.path for cell in cells if cell.repeat == 0]
+    types = {task: of.type for task, of in means.tasks.items()}
+    model = "Chemprop" if kind == "chemprop" else "the model"
+    return gathered_baselines(first, [cell.path for cell in cells], types, model)
 
 
 def _scores(cell: Cell) -> pl.DataFrame:

@@ -61,7 +61,14 @@ def write_distilled(
         fit_member(student, molecules, taught, censoring=None)
     weights = np.ones((1, len(model.task_names)))
     one = Blend(("mlp",), (student,), weights, (False,))
-    small = TabularModel(one, model.task_names, model.task_types, model.signature)
+    small = TabularModel(
+        one,
+        model.task_names,
+        model.task_types,
+        model.signature,
+        structure=model.structure,
+        scales=model.scales,
+    )
     small.save(run.path / DISTILLED)
     return (
         f"Distilled into one network of {len(molecules.X)} molecules, {DISTILLED}"

@@ -6,27 +6,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 from chemprop_multitask import with_listed_groups
 from molpool_common import (
-    FloatArray,
     InputError,
     RunFolder,
+    Structure,
     listed,
     parse_smiles,
     read_table,
     require_columns,
+    structures_of,
+    table_metadata,
     text_column,
+    write_table,
 )
 
 from molpool_pipelines.demo import DEMO_NOTICE
 from molpool_pipelines.fitting._config import TrainChempropConfig, TrainTabularConfig
-from molpool_pipelines.models import Descriptors, read_descriptors
+from molpool_pipelines.models import (
+    Descriptors,
+    PredictConfig,
+    predict_table,
+    read_descriptors,
+)
 from molpool_pipelines.runs import (
     TableRows,
-    prediction_column,
     predictions_of_table,
+    rejected_beside,
     rejected_note,
     rejected_rows,
 )
@@ -35,6 +42,7 @@ from molpool_pipelines.tables import (
     MoleculeTable,
     SplitTables,
     TaskType,
+    constant_notes,
     describe_signs,
     few_labels,
     find_task_types,
@@ -71,12 +79,20 @@ class Unseen:
         The M <= N molecules that parse.
     rejected : DataFrame
         The rows that do not parse, whether they stand in `frame` or were dropped.
+    structure : {"given", "parent", "tautomer"}
+        What models see of a molecule.
     """
 
     name: str
     frame: pl.DataFrame
     smiles: list[str]
     rejected: pl.DataFrame
+    structure: Structure = "given"
+
+    @property
+    def modelled(self) -> list[str]:
+        """What models see of the molecules."""
+        return structures_of(self.smiles, self.structure)
 
     @property
     def note(self) -> str | None:
@@ -172,9 +188,16 @@ def read_inputs(config: TrainConfig, n_folds: int = 1) -> Inputs:
     # Before the split: repeats of one molecule must not fall into two splits.
     table = merge_duplicates(read, config.duplicates)
     task_types = find_task_types(config, table)
-    tables = split_table(table, config.data, config.seed)
-    folds = fold_tables(table, tables, config.data, n_folds, config.seed)
+    data = config.data
+    if isinstance(config, TrainTabularConfig):
+        # Rows out of fold validate: all that are not tested train.
+        data = data.model_copy(update={"train_on_val": True})
+    tables = split_table(table, data, config.seed)
+    folds = fold_tables(table, tables, data, n_folds, config.seed)
     notes = _notes(config, table, tables)
+    notes += constant_notes(
+        tables.train.targets, table.task_names, task_types, tables.train.censoring
+    )
     if len(table) < len(read):
         notes.append(
             f"{len(read)} rows merged into {len(table)} by the {config.duplicates} of each "
@@ -276,6 +299,7 @@ def _load(config: TrainConfig) -> MoleculeTable:
         quality_column=joint.curriculum.quality_col if joint.needs_quality else None,
         qualities=joint.curriculum.qualities,
         on_bad_smiles=config.on_bad_smiles,
+        min_labels=config.data.least_labels,
         read=config.read,
     )
 
@@ -293,6 +317,12 @@ def _notes(config: TrainConfig, table: MoleculeTable, tables: SplitTables) -> li
         notes.append(
             f"{table.n_as_given} molecules are compared as given: too large to standardise, or "
             "refused by RDKit."
+        )
+    if table.model_smiles is not None:
+        pairs = zip(table.smiles, table.model_smiles, strict=True)
+        notes.append(
+            f"Models see the {config.data.structure} of each molecule, as one SMILES however it "
+            f"is written: {sum(a != b for a, b in pairs):,} of {len(table):,} rows have another."
         )
     notes += tables.notes
     if tables.n_left_out:
@@ -352,50 +382,42 @@ def read_unseen(config: TrainConfig) -> Unseen | None:
     table = pl.DataFrame(columns)
     good = table.filter(pl.col("error").is_null())
     shown = good if config.on_bad_smiles == "drop" else table
-    return Unseen(path.name.partition(".")[0], shown, good["SMILES"].to_list(), rejected)
+    name, texts = path.name.partition(".")[0], good["SMILES"].to_list()
+    return Unseen(name, shown, texts, rejected, config.data.structure)
 
 
-def write_unseen(
-    run: RunFolder,
-    unseen: Unseen,
-    task_names: tuple[str, ...],
-    mean: FloatArray,
-    sd: FloatArray | None,
-) -> list[Path]:
-    """Write ``predictions_NAME.parquet`` and ``.csv``: ``TASK`` and, of ensembles, ``TASK_sd``.
-
-    A task called like another column, such as ``row``, is in ``TASK predicted``.
+def write_unseen(run: RunFolder, config: TrainConfig, unseen: Unseen, level: float) -> list[Path]:
+    """Write ``predictions_NAME.parquet`` and ``.csv``, as `molpool-evaluate predict` does.
 
     Parameters
     ----------
     run : RunFolder
-        Where.
+        With its model and calibration.
+    config : TrainConfig
+        Names the table.
     unseen : Unseen
-        N rows, M of them molecules.
-    task_names : tuple of str
-        Names of the T tasks.
-    mean, sd : ndarray [M, T]
-        Predictions and the members' standard deviation.
+        What is known of it.
+    level : float
+        Of the intervals.
 
     Returns
     -------
     list of Path
     """
-    there = unseen.frame["error"].is_null().to_numpy()
-    columns = unseen.frame.drop("error").get_columns()
-    for t, task in enumerate(task_names):
-        for name, values in ((prediction_column(task), mean), (f"{task}_sd", sd)):
-            if values is not None:
-                # Rows without a prediction stay, so that the file joins line by line to the user's
-                # table.
-                column = np.full(len(there), np.nan)
-                column[there] = values[:, t]
-                columns.append(pl.Series(name, column).fill_nan(None))
-    frame = pl.DataFrame(columns)
-    # A column of nulls in each table of predictions would only raise questions.
-    if not there.all():
-        frame = frame.with_columns(unseen.frame["error"])
-    return [
-        run.write_frame(predictions_of_table(unseen.name), frame),
-        run.write_text(predictions_of_table(unseen.name, ".csv"), frame.write_csv()),
-    ]
+    output = run.path / predictions_of_table(unseen.name)
+    predict_table(
+        PredictConfig(
+            model_dir=str(run.path),
+            data_path=config.data.predict_path,
+            output=str(output),
+            overwrite=True,
+            on_bad_smiles=config.on_bad_smiles,
+            level=[level],
+            read=config.read,
+        )
+    )
+    # The rows are in the run's own list.
+    rejected_beside(output).unlink(missing_ok=True)
+    text = run.path / predictions_of_table(unseen.name, ".csv")
+    write_table(text, pl.read_parquet(output), metadata=table_metadata(output))
+    return [output, text]

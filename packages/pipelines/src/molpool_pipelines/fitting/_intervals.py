@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from molpool_common import FloatArray, parse_smiles
+from molpool_common import FloatArray, murcko_scaffolds, parse_smiles
 
 from molpool_pipelines.fitting._predicted import PredictedRows
 from molpool_pipelines.models import LEVEL, Calibration
@@ -65,8 +65,15 @@ def calibrate(
         distance=_joined([part.distance for part in unseen]),
         censoring=np.concatenate(signs),
         limits=limits,
+        series=_scaffolds([smiles for t in tables for smiles in t.compared]),
     )
     return [_with_ends(part, calibration, level) for part in parts], calibration
+
+
+def _scaffolds(smiles: Sequence[str]) -> list[str] | None:
+    """Return the scaffold of each molecule; None where one does not parse."""
+    mols = [mol for mol in parse_smiles(smiles).mols if mol is not None]
+    return murcko_scaffolds(mols) if len(mols) == len(smiles) else None
 
 
 def _with_ends(part: PredictedRows, calibration: Calibration, level: float) -> PredictedRows:
@@ -75,7 +82,8 @@ def _with_ends(part: PredictedRows, calibration: Calibration, level: float) -> P
         return part
     ends = calibration.ends(part.mean, level, sd=part.sd, distance=part.distance)
     # As `predict` gives them: one run, one probability.
-    return replace(part, mean=calibration.probabilities(part.mean), ends=ends)
+    mean = calibration.probabilities(part.mean)
+    return replace(part, mean=mean, ends=ends, called=calibration.called(mean))
 
 
 def _joined(each: Sequence[FloatArray | None]) -> FloatArray | None:

@@ -49,7 +49,7 @@ def with_graphs(console: Console, config: TrainChempropConfig, inputs: Inputs) -
     """
     extra = find_descriptors(config)
     store = GraphStore(cache_folder(config.data.cache_dir))
-    smiles = inputs.table.smiles + (inputs.unseen.smiles if inputs.unseen is not None else [])
+    smiles = inputs.table.modelled + ([] if inputs.unseen is None else inputs.unseen.modelled)
     progress = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -196,6 +196,7 @@ def _build(
         n_descriptors=0 if extra is None else extra.of(tables.train.take(np.arange(1))).shape[1],
         descriptors=None if extra is None else extra.signature,
     )
+    model.structure = config.data.structure
     log = _sampling_log(sampling, tables.train)
     # Row weights are part of the data, and members have their own draws of a curriculum.
     if twin is not None and sampling.weights is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,6 @@ import torch
 from mil_attn import (
     BagData,
     FitResult,
-    MILDataConfig,
     MILError,
     MILModule,
     SplitName,
@@ -29,18 +28,21 @@ from mil_attn import (
     fold_score,
     predict,
     read_bags,
-    split_bags,
-    split_notes,
+    read_split_bags,
+    with_features_of,
 )
 from molpool_common import (
     FloatArray,
     InputError,
     MetricTable,
     RunFolder,
+    ScaleName,
     Split,
     cache_folder,
     did_you_mean,
+    from_scale,
     listed,
+    structures_of,
     task_metrics,
 )
 from rich.console import Console
@@ -72,12 +74,13 @@ from molpool_pipelines.runs import (
     check_same_table,
     open_folder,
     predictions_of_table,
-    rejected_rows,
+    rejected_bags,
     tracking,
     truth_column,
+    write_predictions,
     write_rejected,
 )
-from molpool_pipelines.tables import refuse_bad_smiles
+from molpool_pipelines.tables import constant_notes, refuse_bad_smiles
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -101,8 +104,8 @@ class MILInputs:
         What the user should know.
     rows : TableRows
         Digests of the bags.
-    source, unseen_source : str or None
-        What messages call the tables.
+    tables : list of (str, BagData)
+        All tables by the names of their files, as read.
     """
 
     data: BagData
@@ -110,8 +113,7 @@ class MILInputs:
     unseen: BagData | None
     notes: list[str]
     rows: TableRows
-    source: str | None = None
-    unseen_source: str | None = None
+    tables: list[tuple[str, BagData]] = field(default_factory=list)
 
     @property
     def splits(self) -> list[SplitName]:
@@ -121,8 +123,7 @@ class MILInputs:
     @property
     def rejected(self) -> pl.DataFrame:
         """Molecules of all tables without features."""
-        named = [(self.data, self.source), (self.unseen, self.unseen_source)]
-        return pl.concat([rejected_bags(data, source) for data, source in named])
+        return rejected_bags(self.tables)
 
     def of(self, name: SplitName) -> BagData:
         """Return the bags of a split."""
@@ -140,19 +141,13 @@ def read_inputs(config: TrainMILConfig, progress: Progress | None = None) -> MIL
     if config.data_path is None:
         raise InputError("data_path", expected="a table", found="none")
     section = config.data
-    for path in (config.data_path, section.predict_path):
+    for path in (config.data_path, section.test_path, section.predict_path):
         if path is not None and section.kind == "smiles" and config.on_bad_smiles == "error":
             # Before conformers are computed, which takes minutes.
             refuse_bad_smiles(path, section.smiles_column, config.read)
-    data = read_bags(
-        config.data_path,
-        section,
-        config,
-        progress=progress,
-        read=config.read,
-        describe_2d=partial(named_features, cache=section.cache_dir),
-    )
-    split = split_bags(data, config)
+    describe_2d = partial(named_features, cache=section.cache_dir)
+    found = read_split_bags(config, progress=progress, describe_2d=describe_2d)
+    data, split = found.data, found.split
     unseen = None
     if section.predict_path:
         # Its other columns, targets too, are no features of the model.
@@ -166,32 +161,17 @@ def read_inputs(config: TrainMILConfig, progress: Progress | None = None) -> MIL
             read=config.read,
             describe_2d=partial(named_features, cache=section.cache_dir),
         )
-    names = [None if p is None else Path(p).name for p in (config.data_path, section.predict_path)]
-    rows = TableRows.of_bags(
-        data,
-        Path(config.data_path).name,
-        named=section.names is not None,
-        with_features=section.kind != "smiles",
+    tables = found.tables
+    if unseen is not None:
+        tables = [*tables, (Path(section.predict_path or "").name, unseen)]
+    notes = [*_notes(data, split), *found.notes]
+    if data.labels is not None:
+        kinds = [config.task_kind] * len(data.task_names)
+        notes += constant_notes(data.labels[split.train], data.task_names, kinds)
+    rows = TableRows.of_bag_tables(
+        found.tables, named=section.names is not None, with_features=section.kind != "smiles"
     )
-    notes = [*_notes(data, split), *split_notes(data, split, config)]
-    return MILInputs(data, split, unseen, notes, rows, *names)
-
-
-def with_features_of(section: MILDataConfig, data: BagData) -> MILDataConfig:
-    """Return the ``data`` section that names the features of some bags of tables."""
-    if section.kind == "smiles":
-        return section
-    three, two = list(data.feature_names_3d), list(data.feature_names_2d)
-    if section.kind == "bags":
-        return section.model_copy(update={"feature_columns": three})
-    return section.model_copy(update={"columns_3d": three, "columns_2d": two})
-
-
-def rejected_bags(data: BagData | None, source: str | None) -> pl.DataFrame:
-    """Return the molecules of which no bag could be made, as `rejected.csv` has them."""
-    failures = () if data is None else data.failures
-    # Rows of a table are counted from 1.
-    return rejected_rows((f.row + 1, f.id, source, f.smiles or None, f.reason) for f in failures)
+    return MILInputs(data, split, unseen, notes, rows, tables)
 
 
 def _notes(data: BagData, split: Split) -> list[str]:
@@ -373,9 +353,10 @@ class MILFitting:
         if inputs.unseen is not None:
             # Only those that the user asked to drop have no row.
             keep = self._config.on_bad_smiles != "drop"
-            frame = predictions_of_bags(module, inputs.unseen, with_failures=keep)
-            files.append(run.write_frame(predictions_of_table("unseen"), frame))
-            files.append(run.write_text(predictions_of_table("unseen", ".csv"), frame.write_csv()))
+            scales = [self._config.data.transform.get(t, "none") for t in module.task_names]
+            frame = predictions_of_bags(module, inputs.unseen, scales, with_failures=keep)
+            names = (predictions_of_table("unseen"), predictions_of_table("unseen", ".csv"))
+            files += write_predictions(run, frame, self._results.task_types, *names)
         epochs = len(self._result.records)
         self._page = write_results(run, self._results, "mil", inputs.notes, self._facts(), epochs)
         for file in (*files, *([self._page] if self._page else [])):
@@ -475,13 +456,16 @@ def evaluate_bags(config: TrainMILConfig, inputs: MILInputs, module: MILModule) 
     for split in inputs.splits:
         data = inputs.of(split)
         assert data.labels is not None
-        p = predict(module, data)
+        scales = [config.data.transform.get(task, "none") for task in tasks]
+        labels = from_scale(data.labels, scales)
+        data = data.replace(labels=labels)
+        p = from_scale(predict(module, data), scales)
         frames.append(_frame(data, split, p, module))
-        metrics[split] = task_metrics(data.labels, p, tasks, [config.task_kind] * len(tasks))
+        metrics[split] = task_metrics(labels, p, tasks, [config.task_kind] * len(tasks))
         more[split] = {"fold_score": _fold_score(metrics[split], config.training.min_w)}
         if split == "test" and module.is_classifier:
             found = [
-                _decisions(task, module.thresholds[t], data.labels[:, t], p[:, t])
+                _decisions(task, module.thresholds[t], labels[:, t], p[:, t])
                 for t, task in enumerate(tasks)
             ]
             more[split]["decisions"] = {
@@ -497,7 +481,11 @@ def evaluate_bags(config: TrainMILConfig, inputs: MILInputs, module: MILModule) 
 
 
 def predictions_of_bags(
-    module: MILModule, data: BagData, *, with_failures: bool = False
+    module: MILModule,
+    data: BagData,
+    scales: Sequence[ScaleName],
+    *,
+    with_failures: bool = False,
 ) -> pl.DataFrame:
     """Return predictions of bags without labels.
 
@@ -507,11 +495,13 @@ def predictions_of_bags(
         The model.
     data : BagData
         The bags.
+    scales : sequence of str, length T
+        On which the model says the tasks.
     with_failures : bool
         Whether molecules without features have a row too, with the reason in column ``error``.
     """
     columns: dict[str, Any] = {"id": data.ids}
-    p = predict(module, data)
+    p = from_scale(predict(module, data), scales)
     for t, task in enumerate(module.task_names):
         columns[f"{task} predicted"] = p[:, t]
         if module.is_classifier:
@@ -603,8 +593,13 @@ def structures(config: TrainMILConfig, data: BagData, ids: list[str]) -> dict[st
     smiles = {name: data.smiles[place[name]] for name in ids}
     distinct = list(dict.fromkeys(smiles.values()))
     # From the cache that featurisation filled: the same conformers, in the order of the attention.
-    found = conformers_of(distinct, settings, cache=cache_folder(config.data.cache_dir))
-    by_smiles = dict(zip(distinct, found, strict=True))
+    seen = structures_of(distinct, config.data.structure)
+    found = conformers_of(
+        list(dict.fromkeys(seen)), settings, cache=cache_folder(config.data.cache_dir)
+    )
+    known = dict(zip(dict.fromkeys(seen), found, strict=True))
+    of = dict(zip(distinct, seen, strict=True))
     return {
-        name: conformer_molecule(text, by_smiles[text], settings) for name, text in smiles.items()
+        name: conformer_molecule(of[text], known[of[text]], settings)
+        for name, text in smiles.items()
     }

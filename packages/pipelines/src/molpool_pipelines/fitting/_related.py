@@ -196,6 +196,7 @@ def _read(
         smiles_column=columns.smiles,
         target_columns=list(columns.targets),
         standardize=data.standardize,
+        structure=data.structure,
         cache_dir=data.cache_dir,
     )
     table = load_molecules(section, str(path), on_bad_smiles="drop", min_labels=0, read=read)

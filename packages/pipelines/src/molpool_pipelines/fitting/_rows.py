@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from molpool_common import load_config, read_yaml
 
@@ -12,6 +13,23 @@ from molpool_pipelines.fitting._config import (
     TrainTabularConfig,
 )
 from molpool_pipelines.runs import CONFIG, TableRows
+
+if TYPE_CHECKING:
+    from molpool_pipelines.fitting._mil_run import MILInputs
+
+
+def read_bag_inputs(config: TrainMILConfig) -> MILInputs:
+    """Read, check and divide the bags of a run, as training does before anything is computed.
+
+    Raises
+    ------
+    InputError, MILError
+        For what is wrong with the tables or does not fit them.
+    """
+    # torch takes seconds to import.
+    from molpool_pipelines.fitting._mil_run import read_inputs
+
+    return read_inputs(config)
 
 
 def rows_of_run(folder: Path) -> TableRows:
@@ -25,10 +43,7 @@ def rows_of_run(folder: Path) -> TableRows:
     file = folder / CONFIG
     values = read_yaml(file).data
     if "task_kind" in values:
-        # torch takes seconds to import.
-        from molpool_pipelines.fitting._mil_run import read_inputs as read_bags
-
-        return read_bags(load_config(TrainMILConfig, file)).rows
+        return read_bag_inputs(load_config(TrainMILConfig, file)).rows
     from molpool_pipelines.fitting._inputs import read_rows
 
     # Of models on features the key names several, of networks on graphs it is a section.

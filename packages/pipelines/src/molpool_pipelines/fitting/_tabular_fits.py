@@ -12,7 +12,6 @@ from molpool_common import Float32Array, FloatArray, IntArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from molpool_pipelines.fitting._blend_weights import blend_weights
 from molpool_pipelines.fitting._budget import Budget
 from molpool_pipelines.fitting._config import TrainTabularConfig
 from molpool_pipelines.fitting._draws import epoch_sampler
@@ -39,6 +38,7 @@ from molpool_pipelines.models import (
     Member,
     Molecules,
     asks_sd,
+    blend_weights,
     build_member,
     fit_member,
     predict_member,
@@ -275,7 +275,7 @@ class Fits:
         related = [self.rows.related[i].without(hidden) for i in plan.heads]
         learnt = with_heads(molecules.X, table, self.kinds, related, self.config.related.weight)
         model = build_member(plan.name, self.rows.settings(self.config, learnt.kinds, plan))
-        smiles = [*molecules.smiles, *(s for one in related for s in one.table.smiles)]
+        smiles = [*molecules.smiles, *(s for one in related for s in one.table.modelled)]
         return fit_member(
             model,
             Molecules(smiles, learnt.X),

@@ -87,14 +87,16 @@ class TrainingRows:
         rest = inputs.table.take(
             np.flatnonzero([group not in tested for group in inputs.table.groups])
         )
-        folds = fold_rows(rest, config.data.split_type, config.folds, seed=config.seed)
+        folds = fold_rows(
+            rest, config.data.split_type, config.folds, seed=config.seed, config=config.data
+        )
         least = _ROLLING_FROM * len(rest) if config.data.split_type == "time" else 0
         folds = [(train, val) for train, val in folds if len(train) >= least]
         groups = _groups(console, config, inputs, rest, folds)
         related, notes = read_related(config.related, config.read, config.data, tested)
         more, said = read_unlabelled(config, tested)
-        parts = [rest.smiles, inputs.tables.test.smiles, more]
-        parts += [one.table.smiles for one in related]
+        parts = [rest.modelled, inputs.tables.test.modelled, more]
+        parts += [one.table.modelled for one in related]
         every = [smiles for part in parts for smiles in part]
         names, left_out = _affordable(config, every, budget)
         with featurising(console) as progress:
@@ -190,8 +192,10 @@ def read_unlabelled(config: TrainTabularConfig, hidden: set[str]) -> tuple[list[
     column = config.data.smiles_column
     require_columns(frame, [column], key="data.smiles_column", where=path.name)
     given = text_column(frame, column, where=path.name).to_list()
-    blocks = identify(given, how=config.data.standardize).blocks.tolist()
-    kept = [s for s, block in zip(given, blocks, strict=True) if block and block not in hidden]
+    found = identify(given, how=config.data.standardize)
+    blocks = found.blocks.tolist()
+    seen = given if config.data.structure == "given" else found.structures
+    kept = [s for s, block in zip(seen, blocks, strict=True) if block and block not in hidden]
     if not any(blocks):
         raise InputError(
             "distill_path", expected="SMILES", found="no row that parses", where=path.name

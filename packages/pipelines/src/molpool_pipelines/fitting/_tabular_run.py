@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from molpool_common import FloatArray, RunFolder
+from molpool_common import FloatArray, IntArray, RunFolder
 from rich.console import Console
 
 from molpool_pipelines.fitting._baselines import ReferenceRows, with_baselines
@@ -23,6 +24,7 @@ from molpool_pipelines.fitting._distill import write_distilled
 from molpool_pipelines.fitting._draws import check_draws
 from molpool_pipelines.fitting._inputs import Inputs, write_unseen
 from molpool_pipelines.fitting._intervals import distance_to
+from molpool_pipelines.fitting._learning_curve import CurveRequest, with_learning_curve
 from molpool_pipelines.fitting._loop import interruptible, metric_table
 from molpool_pipelines.fitting._predicted import PredictedRows
 from molpool_pipelines.fitting._related import check_use
@@ -90,6 +92,8 @@ def _fit_and_write(
         kinds,
         rows.features.signature,
         cache=config.data.cache_dir,
+        structure=config.data.structure,
+        scales=rows.table.of_scales,
     )
     parts = _of_training(rows, mean, sd, blend)
     if len(inputs.tables.test):
@@ -97,6 +101,8 @@ def _fit_and_write(
     limits = _limits(blend.members, rows.table.targets)
     results = results_of(parts, kinds, level=config.level, limits=limits)
     results = _beside(console, config, inputs, rows, run, results, chosen, budget)
+    asked = CurveRequest(config.learning_curve, rows.table, config.seed)
+    results = with_learning_curve(results, asked, kinds, partial(_refitted, chosen, blend))
     write_rejected(run, inputs.rejected)
     saved = model.save(run.path / TABULAR_FOLDER)
     notes = [*inputs.notes, *rows.notes, *chosen.notes]
@@ -111,7 +117,7 @@ def _fit_and_write(
     for note in (*rows.notes, *chosen.notes, *results.notes, *against_baselines(results)):
         console.print(note, highlight=False)
     if inputs.unseen is not None:
-        files = _write_unseen(run, inputs, model)
+        files = write_unseen(run, config, inputs.unseen, config.level)
         console.print(f"Predictions: {files[-1]}", highlight=False, soft_wrap=True)
     console.print(f"Model: {saved.parent}", highlight=False, soft_wrap=True)
     return page
@@ -138,7 +144,7 @@ def _beside(
         console,
         run,
         results,
-        ReferenceRows(rows.table, inputs.tables.test),
+        ReferenceRows(rows.table, inputs.tables.test, config.data.structure),
         inputs.task_types,
         config.baselines,
         model="the blend" if len(names) > 1 else f"the {WORDS[next(iter(names))]}",
@@ -147,10 +153,12 @@ def _beside(
     )
 
 
-def _write_unseen(run: RunFolder, inputs: Inputs, model: TabularModel) -> list[Path]:
-    assert inputs.unseen is not None
-    found = model.predict(inputs.unseen.smiles, batch_size=1)
-    return write_unseen(run, inputs.unseen, model.task_names, found.mean, found.sd)
+def _refitted(chosen: Chosen, blend: Blend, part: IntArray) -> FloatArray:
+    """Return what the blend says of the test rows when trained on some of its rows."""
+    members = tuple(chosen.fits.fitted(plan, part, ()) for plan in chosen.found.plans)
+    mean, _ = replace(blend, members=members).predict(chosen.fits.rows.tested)
+    # A task without a label among these rows is predicted as 0, which scores it as it deserves.
+    return np.nan_to_num(mean)
 
 
 def _limits(members: Sequence[Member], labels: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -108,6 +108,8 @@ def train_tabular(
     """
     if is_command(config):
         if config.cv.folds is not None:
+            for note in notes:
+                new_console().print(note, highlight=False)
             return cross_validate(config, train_tabular, name=name, arguments=arguments)
         config = single_run(config)
     console = new_console()

@@ -1,3 +1,4 @@
+from ._blend_weights import blend_weights as blend_weights
 from ._calibration import Calibration as Calibration
 from ._config import LEVEL as LEVEL
 from ._config import ApplicabilityConfig as ApplicabilityConfig
@@ -5,6 +6,7 @@ from ._config import PredictConfig as PredictConfig
 from ._descriptors import Descriptors as Descriptors
 from ._descriptors import named_features as named_features
 from ._descriptors import read_descriptors as read_descriptors
+from ._files import path_names as path_names
 from ._files import run_section as run_section
 from ._graph_networks import GraphNetworks as GraphNetworks
 from ._members import MEMBERS as MEMBERS
@@ -18,13 +20,15 @@ from ._members import build_member as build_member
 from ._members import fit_member as fit_member
 from ._members import predict_member as predict_member
 from ._members import surrogate_block as surrogate_block
-from ._predict_table import FAR as FAR
 from ._predict_table import PredictedTable as PredictedTable
 from ._predict_table import load_model as load_model
 from ._predict_table import predict_table as predict_table
 from ._protocol import Kind as Kind
 from ._protocol import Predicted as Predicted
 from ._protocol import SavedModel as SavedModel
+from ._recentring import BiasPrior as BiasPrior
+from ._recentring import Recentring as Recentring
+from ._run_tables import data_as_run as data_as_run
 from ._tabular import Blend as Blend
 from ._tabular import TabularModel as TabularModel
 from ._tabular import mix as mix

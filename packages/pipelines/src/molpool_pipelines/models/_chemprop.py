@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 from chemprop_multitask import Ensemble, MoleculeData, SeparateModels
-from molpool_common import Float32Array, InputError
+from molpool_common import Float32Array, InputError, structures_of
 
 from molpool_pipelines.models._descriptors import stored_descriptors
 from molpool_pipelines.models._protocol import Kind, Predicted
@@ -34,6 +34,7 @@ class ChempropModel:
         first = ensemble.members[0]
         part = first.parts[0] if isinstance(first, SeparateModels) else first
         self._n_descriptors, self._signature = part.n_descriptors, part.descriptors
+        self._structure = part.structure
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -65,9 +66,10 @@ class ChempropModel:
         InputError
             If the model takes descriptors of a file and none are given, or the other way round.
         """
+        seen = structures_of(smiles, self._structure)
         gone, reasons = np.zeros(len(smiles), dtype=bool), [""] * len(smiles)
         if self._signature is not None:
-            descriptors, gone, reasons = stored_descriptors(smiles, self._signature)
+            descriptors, gone, reasons = stored_descriptors(seen, self._signature)
         found = 0 if descriptors is None else descriptors.shape[1]
         if found != self._n_descriptors:
             raise InputError(
@@ -76,7 +78,7 @@ class ChempropModel:
                 found=str(found or "none"),
                 hint="A model that was trained with --descriptors-path needs those of the table.",
             )
-        data = MoleculeData(smiles, descriptors=descriptors)
+        data = MoleculeData(seen, descriptors=descriptors)
         mean, sd = self._ensemble.predict(data, batch_size=batch_size)
         mean[gone], sd[gone] = np.nan, np.nan
         why = [

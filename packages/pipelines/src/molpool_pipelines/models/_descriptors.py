@@ -49,7 +49,7 @@ class Descriptors:
             If a file has fewer rows than the table.
         """
         if self.file is None:
-            return self.of_smiles(table.smiles)
+            return self.of_smiles(table.modelled)
         rows = table.origin["row"].to_numpy() - 1
         if len(rows) and rows.max() >= len(self.file):
             raise InputError(
@@ -57,14 +57,16 @@ class Descriptors:
                 expected=f"a row for each row of the table, at least {rows.max() + 1}",
                 found=str(len(self.file)),
             )
-        return self.file[rows]
+        found: Float32Array = self.file[rows]
+        return found
 
     def of_smiles(self, smiles: Sequence[str]) -> Float32Array:
         """Return the descriptors [N, D] of molecules, by `features`."""
         assert self.features is not None
         from molecule_features import featurize
 
-        return featurize(smiles, self.features, cache=self.cache).values
+        values: Float32Array = featurize(smiles, self.features, cache=self.cache).values
+        return values
 
 
 def read_descriptors(path: str) -> Float32Array:
@@ -110,7 +112,7 @@ def stored_descriptors(
     from molecule_features import featurize
 
     found = featurize(smiles, signature["features"], cache=cache, stored=signature)
-    return found.values, np.isnan(found.values).all(axis=1), found.reasons
+    return found.values, np.asarray(np.isnan(found.values).all(axis=1)), found.reasons
 
 
 def named_features(
@@ -128,7 +130,7 @@ def named_features(
     from molecule_features import featurize
 
     found = featurize(smiles, features, cache=cache)
-    gone = np.isnan(found.values).all(axis=1)
+    gone = np.asarray(np.isnan(found.values).all(axis=1))
     reasons = [
         (reason or "no features") if lost else ""
         for reason, lost in zip(found.reasons, gone, strict=True)

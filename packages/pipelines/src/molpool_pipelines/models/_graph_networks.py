@@ -22,6 +22,7 @@ from chemprop_multitask import (
     training_seconds,
 )
 from molpool_common import (
+    BoolArray,
     Float32Array,
     FloatArray,
     InputError,
@@ -161,13 +162,14 @@ class GraphNetworks:
         self, group: TaskGroup, labels: Labels, smiles: Sequence[str]
     ) -> tuple[IntArray, IntArray]:
         """Return the rows with a label of a group that train its network, and that validate."""
-        present = labels.present[:, list(group.columns)]
+        present = labels.present[:, np.array(group.columns)]
         rows = np.flatnonzero(present.any(axis=1))
-        texts = sorted({smiles[row] for row in rows})
+        texts = [smiles[row] for row in rows.tolist()]
+        distinct = sorted(set(texts))
         # Of the run's seed alone: networks of one group differ by their weights, not their rows.
-        drawn = np.random.default_rng(self._seed).permutation(len(texts))
-        held_out = {texts[i] for i in drawn[: round(self.val_share * len(texts))]}
-        of_val = np.array([smiles[row] in held_out for row in rows], dtype=bool)
+        drawn = np.random.default_rng(self._seed).permutation(len(distinct)).tolist()
+        held_out = {distinct[i] for i in drawn[: round(self.val_share * len(distinct))]}
+        of_val: BoolArray = np.array([text in held_out for text in texts], dtype=np.bool_)
         if not present[rows[~of_val]].any(axis=0).all():
             of_val[:] = False  # a task would lose all it has
         return rows[~of_val], rows[of_val]
@@ -181,9 +183,9 @@ class GraphNetworks:
         features: Float32Array | None,
     ) -> MoleculeData:
         """Return rows with their labels of a group."""
-        cells = np.ix_(rows, list(group.columns))
+        cells = np.ix_(rows, np.array(group.columns))
         return MoleculeData(
-            [smiles[row] for row in rows],
+            [smiles[row] for row in rows.tolist()],
             labels.values[cells],
             task_names=group.names(self.task_names),
             censoring=labels.signs[cells],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 from molpool_common import (
@@ -179,7 +179,10 @@ def fit_member(
         return model.fit(
             molecules.X, y, censoring=censoring, sample_weight=sample_weight, sampler=sampler
         )
-    return model.fit(molecules.smiles, y, features=molecules.X, censoring=censoring, report=report)
+    networks = cast("GraphNetworks", model)
+    return networks.fit(
+        molecules.smiles, y, features=molecules.X, censoring=censoring, report=report
+    )
 
 
 def predict_member(
@@ -199,7 +202,7 @@ def predict_member(
     from multitask_models import ModelError, MultitaskModel
 
     if not isinstance(model, MultitaskModel):
-        return model.predict(molecules.smiles, molecules.X)
+        return cast("GraphNetworks", model).predict(molecules.smiles, molecules.X)
     if with_sd:
         try:
             mean, sd = model.predict(molecules.X, return_std=True)

@@ -85,6 +85,7 @@ class MILModel:
                 cache=cache_folder(self.data.cache_dir),
                 workers=self.data.workers,
                 describe_2d=partial(named_features, cache=self.data.cache_dir),
+                structure=self.data.structure,
             )
         except MILError:
             # No molecule of the chunk has features. One alone says why, in its own error.
@@ -126,6 +127,7 @@ class MILModel:
                 [smiles],
                 features=self.data.features,
                 describe_2d=partial(named_features, cache=self.data.cache_dir),
+                structure=self.data.structure,
             )
         except MILError as error:
             return str(error)
@@ -176,8 +178,8 @@ def _of_rows(found: Predicted, rows: Any, reasons: list[str | None]) -> Predicte
     )
 
 
-def predict_bags(config: PredictConfig, model: MILModel) -> pl.DataFrame:
-    """Return the predictions of a table's bags.
+def predict_bags(config: PredictConfig, model: MILModel) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Return the predictions of a table's bags, and how the table was read.
 
     Parameters
     ----------
@@ -188,10 +190,11 @@ def predict_bags(config: PredictConfig, model: MILModel) -> pl.DataFrame:
 
     Returns
     -------
-    DataFrame
+    frame : DataFrame
         ``row`` (of the bag, from 1), ``id``, ``SMILES`` where the table has them; of each task
         ``TASK predicted``, ``TASK_sd`` and ``TASK decision`` where the model has these;
         ``instances``, how many the bag has; ``error``, why a bag has no prediction.
+    notes : tuple of str
 
     Raises
     ------
@@ -229,7 +232,7 @@ def predict_bags(config: PredictConfig, model: MILModel) -> pl.DataFrame:
     sizes = everywhere(bags.sizes.tolist(), lambda _: None)
     columns.append(pl.Series("instances", sizes, dtype=pl.Int64))
     columns.append(pl.Series("error", reasons, dtype=pl.String))
-    return pl.DataFrame(columns)
+    return pl.DataFrame(columns), tuple(bags.notes)
 
 
 def _tables(config: PredictConfig, model: MILModel) -> Mapping[str, Any]:

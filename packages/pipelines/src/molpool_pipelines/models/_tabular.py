@@ -13,9 +13,12 @@ from molpool_common import (
     BoolArray,
     FloatArray,
     InputError,
+    ScaleName,
+    Structure,
     TaskType,
     atomic_path,
     listed,
+    structures_of,
 )
 
 from molpool_pipelines.models._files import TABULAR
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from molpool_pipelines.models._members import Member
 
 FORMAT = 2
-"""Latest version of the folder; 1 is written where no related table is used."""
+"""Version of the folder; 1 is written where nothing of it is used that 2 has."""
 
 _SAID = 1e-3
 """Weight by which a member without any says how unsure a prediction is."""
@@ -145,6 +148,10 @@ class TabularModel:
         Of the features, as `molecule_features.Features.signature` gives it.
     cache : str
         Folder of cached features, ``auto`` for the user's.
+    structure : {"given", "parent", "tautomer"}
+        What the model sees of a molecule.
+    scales : tuple of str, length T
+        Scale on which the blend says each task, as `from_scale` takes it.
     """
 
     kind: Kind = "tabular"
@@ -157,22 +164,27 @@ class TabularModel:
         task_types: tuple[TaskType, ...],
         signature: Mapping[str, Any],
         cache: str = "auto",
+        structure: Structure = "given",
+        scales: tuple[ScaleName, ...] = (),
     ) -> None:
         self.blend = blend
         self.task_names = task_names
         self.task_types = task_types
         self.signature = signature
         self.n_members = len(blend.members)
+        self.structure: Structure = structure
+        self.scales = scales or ("none",) * len(task_names)
         self._cache = cache
 
     def predict(self, smiles: Sequence[str], batch_size: int) -> Predicted:
-        """Predict molecules; those without any feature have a reason instead."""
+        """Predict molecules, on the scales; those without any feature have a reason instead."""
         from molecule_features import featurize
 
+        seen = structures_of(smiles, self.structure)
         found = featurize(
-            smiles, self.signature["features"], cache=self._cache, stored=self.signature
+            seen, self.signature["features"], cache=self._cache, stored=self.signature
         )
-        mean, sd = self.blend.predict(Molecules(smiles, found.values))
+        mean, sd = self.blend.predict(Molecules(seen, found.values))
         gone = np.asarray(np.isnan(mean).all(axis=1))
         reasons = [
             (reason or "no features") if lost else None
@@ -195,9 +207,12 @@ class TabularModel:
         for file, model in zip(surrogates, self.blend.surrogates, strict=True):
             model.save(folder / file)
         described = {
-            "format": self.blend.format,
+            # Earlier versions, which would show it what is given, refuse a model of parents.
+            "format": self.blend.format if self.structure == "given" else FORMAT,
+            "structure": self.structure,
             "task_names": self.task_names,
             "task_types": self.task_types,
+            "scales": self.scales,
             "features": dict(self.signature),
             "members": [
                 {
@@ -237,10 +252,12 @@ class TabularModel:
             later = described["format"] > FORMAT
             tasks, types = tuple(described["task_names"]), tuple(described["task_types"])
             signature = dict(described["features"])
+            scales = tuple(described.get("scales", ()))
             entries = described["members"]
             names = tuple(entry["name"] for entry in entries)
             files = [folder / entry["file"] for entry in entries]
             with_sd = tuple(bool(entry["sd"]) for entry in entries)
+            structure = described.get("structure", "given")
             weights = np.array([[entry["weights"][task] for task in tasks] for entry in entries])
             inputs = tuple(tuple(entry.get("surrogates", ())) for entry in entries)
             related = [folder / name for name in described.get("surrogates", ())]
@@ -263,7 +280,7 @@ class TabularModel:
         if any(not 0 <= i < len(surrogates) for taken in inputs for i in taken):
             raise _damaged(folder, f"{len(surrogates)} surrogates, and members of others")
         blend = Blend(names, members, weights, with_sd, surrogates, inputs)
-        return cls(blend, tasks, types, signature)
+        return cls(blend, tasks, types, signature, scales=scales, structure=structure)
 
 
 def _surrogates(files: Sequence[Path]) -> tuple[MultitaskModel, ...]:

@@ -85,10 +85,16 @@ class RunConfig(ConfigModel):
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
 
 
-EARLIER = {"data.standardize": "none", "split.standardize": "none"}
+EARLIER = {
+    "data.standardize": "none",
+    "split.standardize": "none",
+    "data.cluster_method": "leaders",
+    "split.cluster_method": "leaders",
+}
 """What runs did before there was a key for it, by key.
 
-A run that is resumed goes on as it began: one of 2026 compared salts as they were written.
+A run that is resumed goes on as it began: one of 2026 compared salts as they were written, and
+clustered molecules around leaders.
 """
 
 
@@ -131,10 +137,11 @@ def load_stored(model: type[ConfigT], path: Path) -> ConfigT:
 def as_begun(config: ConfigT, folder: Path) -> ConfigT:
     """Return a configuration that goes on in a folder with what was done there before its keys."""
     file = folder / CONFIG
-    update = {}
+    update: dict[str, Any] = {}
     for dotted, value in (earlier_settings(type(config), file) if file.is_file() else {}).items():
         section, key = dotted.split(".")
-        update[section] = getattr(config, section).model_copy(update={key: value})
+        own = update.get(section, getattr(config, section))
+        update[section] = own.model_copy(update={key: value})
     return config.model_copy(update=update)
 
 

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 from molpool_common import RunFolder, atomic_path, listed
+
+if TYPE_CHECKING:
+    from mil_attn import BagData
 
 REJECTED = "rejected.csv"
 
@@ -31,6 +35,16 @@ Row = tuple[int, str | None, str | None, str | None, str]
 def rejected_rows(rows: Iterable[Row]) -> pl.DataFrame:
     """Return rejected rows as a table: ``row, id, source, SMILES, reason``."""
     return pl.DataFrame(list(rows), schema=_SCHEMA, orient="row")
+
+
+def rejected_bags(tables: Iterable[tuple[str, BagData]]) -> pl.DataFrame:
+    """Return the bags of tables, by the names of their files, that have no features."""
+    return rejected_rows(
+        # Rows of a table are counted from 1.
+        (failure.row + 1, failure.id, name, failure.smiles or None, failure.reason)
+        for name, bags in tables
+        for failure in bags.failures
+    )
 
 
 def rejected_beside(output: str | Path) -> Path:

@@ -152,6 +152,17 @@ class TableRows:
         other = _bag_contents(data, with_features=with_features)
         return cls.of(places, of, labels, data.task_names, other=other)
 
+    @classmethod
+    def of_bag_tables(
+        cls, tables: Sequence[tuple[str, BagData]], *, named: bool, with_features: bool
+    ) -> TableRows:
+        """Return the digests of the bags of tables, by the names of their files; see `of_bags`."""
+        each = [
+            cls.of_bags(bags, name, named=named, with_features=with_features)
+            for name, bags in tables
+        ]
+        return cls(pl.concat([rows.frame for rows in each]))
+
     @property
     def tasks(self) -> list[str]:
         """Names of the tasks."""

@@ -37,12 +37,24 @@ class ScoreConfig(ConfigModel):
         description="what tells the rows of data_path: id, structure (equal SMILES, however "
         "written) or row, their order; auto: ids where both tables have them, else structures",
     )
+    standardize: Literal["none", "parent", "tautomer"] = Field(
+        "parent",
+        description="structure by which rows of data_path are joined that have no prediction of "
+        "their own structure: none; the parent, as of a salt and its base; or its tautomer",
+    )
     on_bad_smiles: OnBadSmiles = Field("error", description=ON_BAD_SMILES)
     accept_changed_table: bool = Field(False, description=ACCEPT_CHANGED_TABLE)
     save_dir: Annotated[str | None, PATH] = Field(
         None, description="folder to write to; by default scores/NAME-TIME of the predictions"
     )
-    overwrite: bool = Field(False, description="replace the scores in save_dir")
+    output: Annotated[str | None, PATH] = Field(
+        None,
+        description="table of the scored rows, measured and predicted: .parquet, .csv, .tsv, .xlsx "
+        "or .sdf",
+    )
+    overwrite: bool = Field(
+        False, description="replace the scores in save_dir, and the output that is there"
+    )
     split: str | None = Field(
         None,
         description="split to score: train, val, test or all; by default test where rows have a "
@@ -108,7 +120,8 @@ class CompareConfig(ConfigModel):
     )
     output: Annotated[str, PATH] = Field(
         "comparison/comparison.csv",
-        description="table to write; beside it go the same name .json, .html, .png and .svg",
+        description="table to write: .csv, .tsv, .parquet or .xlsx; beside it go the same name "
+        ".json, .html, .png and .svg",
     )
     overwrite: bool = Field(False, description="replace the comparison that is there")
     metrics: list[str] = Field(

@@ -16,10 +16,12 @@ from molpool_common import (
     BadSmiles,
     InputError,
     ReadConfig,
+    Standardize,
     inchikeys,
     listed,
+    measured_column,
+    open_table,
     parse_smiles,
-    read_table,
     require_columns,
     standardize,
 )
@@ -72,12 +74,15 @@ class Joining:
         What becomes of rows of the truth whose SMILES do not parse, where structures tell rows.
     read : ReadConfig or None
         What is known of the file of the truth.
+    standardize : {"none", "parent", "tautomer"}
+        By which structure rows are joined that have no prediction of their own.
     """
 
     columns: ColumnsConfig
     by: Join = "auto"
     on_bad_smiles: OnBadSmiles = "error"
     read: ReadConfig | None = None
+    standardize: Standardize = "parent"
 
     def join(self, frame: pl.DataFrame, name: str, path: Path) -> Joined:
         """Return the rows of a table of truth with their predictions.
@@ -98,16 +103,18 @@ class Joining:
             has no prediction.
         """
         named = self.columns
-        truth = with_split(read_table(path, self.read), named.split)
+        table, reading = open_table(path, self.read)
+        truth = with_split(table, named.split)
         tasks = named.tasks or _shared(frame, truth, named, path.name)
         require_columns(truth, tasks, key="columns.tasks", where=path.name)
+        said = [*reading.sentences(), *_cells(truth, tasks, path)]
         pairs = self._pairs(frame, name, truth, path.name)
         rows, truth = frame[pairs.predicted], truth[pairs.truth]
         if pairs.ids is not None:
             rows = rows.with_columns(pl.Series(named.id, pairs.ids))
         joined = _side_by_side(rows, truth, tasks, named, name)
         absent = [t for t in _predicted(frame, named) if t not in tasks and not named.tasks]
-        notes = [*pairs.notes]
+        notes = [*(f"{path.name}: {note}" for note in said), *pairs.notes]
         if absent:
             notes.append(f"Not scored, as {path.name} has no column of it: {listed(absent)}.")
         return Joined(joined, notes, pairs.rejected)
@@ -164,7 +171,7 @@ class Joining:
         if self.on_bad_smiles == "error":
             raise_bad_smiles(bad, len(texts), column, where)
         places = _prediction_places(frame, name, self.columns)
-        keys, n_parents = _with_parents(keys, texts, places, frame, self.columns)
+        keys, n_parents = _with_parents(keys, texts, places, frame, self.columns, self.standardize)
         rows = [row for row, key in enumerate(keys) if key is not None]
         refuse_missing(
             [texts[row] for row in rows if keys[row] not in places], len(rows), column, name
@@ -199,6 +206,15 @@ class Joining:
         )
 
 
+def _cells(truth: pl.DataFrame, tasks: Sequence[str], path: Path) -> list[str]:
+    """Return what of the cells of a truth was no plain number, counted."""
+    return [
+        f"{task}: {note}."
+        for task in tasks
+        for note in measured_column(truth, task, where=path.name).notes
+    ]
+
+
 @dataclass(frozen=True)
 class _Pairs:
     """Positions of rows that belong together, in the order of the truth, and new ids, if any."""
@@ -211,7 +227,7 @@ class _Pairs:
 
 
 def structure_keys(
-    smiles: Sequence[str | None], *, of_parents: bool = False
+    smiles: Sequence[str | None], how: Standardize = "none"
 ) -> tuple[list[str | None], list[BadSmiles]]:
     """Return what is equal for equal structures, however written; None where there is none.
 
@@ -221,12 +237,12 @@ def structure_keys(
     ----------
     smiles : sequence of str or None, length N
         The structures.
-    of_parents : bool
-        Whether a salt and its base are equal.
+    how : {"none", "parent", "tautomer"}
+        Which structures are equal: those of one parent are a salt and its base too.
     """
     parsed = parse_smiles(smiles)
     mols = [mol for mol in parsed.mols if mol is not None]
-    named = iter(inchikeys(standardize(mols, "parent" if of_parents else "none").mols))
+    named = iter(inchikeys(standardize(mols, how).mols))
     return [None if mol is None else next(named) for mol in parsed.mols], parsed.bad
 
 
@@ -260,6 +276,7 @@ def _with_parents(
     places: dict[str, int],
     frame: pl.DataFrame,
     named: ColumnsConfig,
+    how: Standardize,
 ) -> tuple[list[str | None], int]:
     """Return keys of a truth, where there is no prediction of one that of the same parent's.
 
@@ -267,15 +284,15 @@ def _with_parents(
     predicted differently are two.
     """
     lacking = [r for r, key in enumerate(keys) if key is not None and key not in places]
-    if not lacking:
+    if not lacking or how == "none":
         return keys, 0
     rows = list(places.values())
     predicted = frame[named.smiles].cast(pl.String).gather(rows).to_list()
     of_parent: dict[str | None, list[str]] = {}
-    for parent, key in zip(structure_keys(predicted, of_parents=True)[0], places, strict=True):
+    for parent, key in zip(structure_keys(predicted, how)[0], places, strict=True):
         of_parent.setdefault(parent, []).append(key)
     new, n = list(keys), 0
-    parents, _ = structure_keys([texts[r] for r in lacking], of_parents=True)
+    parents, _ = structure_keys([texts[r] for r in lacking], how)
     for row, parent in zip(lacking, parents, strict=True):
         candidates = of_parent.get(parent, [])
         if len(candidates) == 1:
@@ -323,7 +340,8 @@ def _side_by_side(
     # A column called like a task holds its truth, unless it is one of ours that a task shares.
     truths = {t: truth_column(t) for t in tasks}
     rows = rows.drop([truths[t] for t in tasks if t not in bare], strict=False).rename(bare)
-    more = (*(f"{t}{named.modifier}" for t in tasks), named.quality, named.smiles, named.split)
+    own = (named.quality, named.smiles, named.split, named.time, *named.strata)
+    more = (*(f"{t}{named.modifier}" for t in tasks), *own)
     extra = [c for c in more if c in truth.columns and c not in tasks]
     # The truth's own quality and split count, since they belong to the labels that are scored.
     # Tasks without a truth are not scored.
@@ -348,13 +366,15 @@ def _shared(
     frame: pl.DataFrame, truth: pl.DataFrame, named: ColumnsConfig, where: str
 ) -> list[str]:
     """Return the tasks that both tables have."""
-    predicted = [c.removesuffix(named.predicted) for c in frame.columns]
+    ended = _predicted(frame, named)
+    # Beside columns that say themselves predictions, others are what the user's table had.
+    predicted = ended or frame.columns
     other = {
         named.id, named.smiles, named.split, SPLIT, EARLIER_SPLIT, named.quality, named.repeat,
         named.fold, ROW,
     }  # fmt: skip
     # What ends as predictions do is a task, whatever it is called.
-    other -= set(_predicted(frame, named))
+    other -= set(ended)
     both = [t for t in dict.fromkeys(predicted) if t in truth.columns and t not in other]
     if not both:
         raise InputError(

@@ -18,7 +18,7 @@ class HPOError(ValueError):
     exit_code = USER_ERROR
 
 
-FoldType = Literal["random", "scaffold", "time", "stored"]
+FoldType = Literal["random", "scaffold", "cluster", "stratified", "time", "stored"]
 PrunerName = Literal["median", "percentile", "hyperband", "none"]
 
 
@@ -33,8 +33,9 @@ class StudyConfig(ConfigModel):
     )
     fold_type: Annotated[FoldType, short_flag("--fold-type")] = Field(
         "random",
-        description="inner folds: random molecules, scaffolds kept together, later molecules "
-        "(time), or those of fold_column (stored)",
+        description="inner folds: random molecules, scaffolds or clusters kept together, the "
+        "labels of each task dealt out evenly (stratified), later molecules (time), or those of "
+        "fold_column (stored)",
     )
     fold_column: Annotated[str | None, short_flag("--fold-column")] = Field(
         None, description="column of fold names, for fold_type stored"

@@ -76,6 +76,7 @@ def tabular_study(config: StudyOfMolecules, data: StudyData) -> TabularStudy:
         task_types=data.task_types,
         score=study_score(config, data),
         features=MOLECULE_FEATURES,
+        scales=data.rest.scales,
     )
 
 
@@ -95,7 +96,7 @@ def outer_test(config: StudyOfMolecules) -> OuterTest:
 
 
 def _feature_rows(config: DataConfig, table: MoleculeTable) -> FeatureRows:
-    features = molecule_features(table.smiles, cache=cache_folder(config.cache_dir))
+    features = molecule_features(table.modelled, cache=cache_folder(config.cache_dir))
     return FeatureRows(features, exact_labels(table.targets, table.censoring))
 
 

@@ -137,7 +137,7 @@ def read_study_data(config: StudyOfMolecules, *, needs_quality: bool = False) ->
     # By molecule, so that no training-only source brings a test molecule back.
     rest = table.take(np.flatnonzero([unit not in tested for unit in table.units]))
     folds = [_fold(rest, train, val) for train, val in _folds(config, rest, stored)]
-    notes = [DEMO_NOTICE] if _is_demo(config.data) else []
+    notes = [*read.notes, *([DEMO_NOTICE] if _is_demo(config.data) else [])]
     notes += rejected_note(read.dropped)
     notes += _fold_notes(rest.task_names, folds)
     rows = TableRows.of_molecules(read, named=has_names(config.data))
@@ -228,7 +228,9 @@ def _folds(
     study = config.study
     seed = config.seed if study.seed is None else study.seed
     try:
-        return fold_rows(rest, study.fold_type, study.n_folds, seed=seed, names=stored)
+        return fold_rows(
+            rest, study.fold_type, study.n_folds, seed=seed, names=stored, config=config.data
+        )
     except InputError as error:
         keys = {"k": "study.n_folds", "times": "data.time_column", "names": "study.fold_column"}
         raise InputError(

@@ -71,6 +71,10 @@ _LATER = {
     "standardize": "none",
     "unlabelled_tasks": "error",
     "split": None,
+    "structure": "given",
+    "time_column": None,
+    "cluster_method": "leaders",
+    "cluster_distance": 0.65,
 }
 """Keys of tables and splits that came after studies which go on, and what those did."""
 
@@ -83,6 +87,8 @@ def _content(identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a study is without where its files lie, whose content is in it as digests."""
     if isinstance(identity.get("split"), dict):
         identity = {**identity, "split": _without_later(identity["split"])}
+    if isinstance(identity.get("data"), dict):  # of bags; a digest of the table otherwise
+        identity = {**identity, "data": _without_later(identity["data"])}
     settings = dict(identity.get("settings", {}))
     if not settings:
         return dict(identity)

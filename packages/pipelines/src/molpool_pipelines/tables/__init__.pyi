@@ -27,6 +27,7 @@ from ._table_files import TableChunk as TableChunk
 from ._table_files import TableFiles as TableFiles
 from ._table_files import survey as survey
 from ._task_types import find_task_types as find_task_types
+from ._values import constant_notes as constant_notes
 from ._values import describe_signs as describe_signs
 from ._values import exact_labels as exact_labels
 from ._values import read_signs as read_signs

@@ -10,6 +10,7 @@ import polars as pl
 from molpool_common import (
     InputError,
     ReadConfig,
+    TimesError,
     did_you_mean,
     listed,
     parse_times,
@@ -151,29 +152,18 @@ def read_times(
 def _check_times(times: list[Any], column: str, rows: pl.Series, where: str) -> None:
     try:
         parse_times(times)
-    except InputError as error:
-        wrong = _unread_times(times)
-        place = f" in row {rows[wrong[0]]}" if wrong else ""
+    except TimesError as error:
+        wrong = error.rows
+        more = f" Rows: {listed([rows[i] for i in wrong])}." if len(wrong) > 1 else ""
         raise InputError(
             f"column {column!r}",
             expected=error.expected,
-            found=(f"{times[wrong[0]]!r}" if wrong else error.found) + place,
+            found=error.found if not wrong else f"{_first(error, times)} in row {rows[wrong[0]]}",
             where=where,
-            hint=f"Rows: {listed([rows[i] for i in wrong])}." if len(wrong) > 1 else error.hint,
+            hint=f"{error.hint or ''}{more}".strip() or None,
         ) from None
 
 
-def _unread_times(times: list[Any]) -> list[int]:
-    """Return the rows, from 0, that do not read as the others do."""
-
-    def reads(*values: Any) -> bool:
-        try:
-            parse_times(list(values))
-        except InputError:
-            return False
-        return True
-
-    # A column is read one way: numbers before dates, dates before names that end in a number.
-    ways = [0.0, "2000-01-01", *(t for t in times if reads(t))]
-    way = next((way for way in ways if any(reads(way, t) for t in times)), None)
-    return [row for row, t in enumerate(times) if way is None or not reads(way, t)]
+def _first(error: TimesError, times: list[Any]) -> str:
+    # Of several rows that do not fit the first; what a single one could mean is said with it.
+    return error.found if len(error.rows) == 1 else repr(times[error.rows[0]])

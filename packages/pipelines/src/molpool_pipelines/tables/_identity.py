@@ -17,6 +17,7 @@ from molpool_common import (
     Keys,
     Standardize,
     StrArray,
+    changed_smiles,
     inchikey_blocks,
     parse_smiles,
     rdkit_version,
@@ -169,7 +170,7 @@ def _unpacked(arrays: Mapping[str, NDArray[Any]], there: IntArray) -> list[str]:
 
 
 def _compute(smiles: Sequence[str], how: Standardize) -> _Part:
-    from rdkit.Chem import Descriptors, MolToSmiles
+    from rdkit.Chem import Descriptors
 
     # RDKit builds this module's functions at run time, past what its stubs say.
     weigh = Descriptors.MolWt  # type: ignore[attr-defined]
@@ -184,7 +185,6 @@ def _compute(smiles: Sequence[str], how: Standardize) -> _Part:
     blocks[good] = inchikey_blocks(compared.mols)
     masses[good] = [weigh(mol) for mol in mols]
     as_given[[good[i] for i in compared.as_given]] = True
-    for i, mol, new in zip(good, mols, compared.mols, strict=True):
-        if new is not mol:
-            structures[i] = MolToSmiles(new)
+    for i, text in zip(good, changed_smiles(mols, compared), strict=True):
+        structures[i] = text
     return _Part(blocks, masses, structures, as_given)

@@ -26,6 +26,7 @@ from molpool_common import (
     ReadConfig,
     SignArray,
     cache_folder,
+    canonical_smiles,
     did_you_mean,
     listed,
     measured_column,
@@ -52,8 +53,9 @@ from molpool_pipelines.tables._table_config import (
     DataConfig,
     OnBadSmiles,
     SourceConfig,
+    Step,
 )
-from molpool_pipelines.tables._values import read_signs, reverses_order, transform
+from molpool_pipelines.tables._values import converted_unit, read_signs, reverses_order, transform
 
 DEMO = "demo"
 """Name by which the embedded synthetic table is asked for, like a data set of the registry."""
@@ -248,7 +250,24 @@ class Reading:
         targets = self._converted(table, cells, found.masses)
         if len(self.faults) > before:
             return None
-        return _molecules(table, found, parsed, cells, targets, self._tasks)
+        seen = self._seen(smiles, found, cache)
+        read = _molecules(table, found, parsed, cells, targets, self._tasks, seen)
+        return replace(read, scales=config.scales)
+
+    def _seen(
+        self, smiles: list[str | None], found: Identities, cache: Path | None
+    ) -> list[str] | None:
+        """Return the structure of each row that models see; None where it is as given."""
+        how = self.wanted.config.structure
+        if how == "given":
+            return None
+        if how != self.wanted.config.standardize:
+            found = identify(smiles, cache, how=how)
+        # What had nothing to be changed is as written: as one text it is one molecule to a model.
+        texts = [text or "" for text in smiles]
+        as_given = [i for i, text in enumerate(texts) if found.structures[i] == text]
+        written = canonical_smiles([texts[i] for i in as_given])
+        return _replaced(found.structures, as_given, written)
 
     def _count(self, cells: _Cells | None) -> None:
         if cells is not None:
@@ -348,13 +367,17 @@ class Reading:
             with self._of_task(self._tasks[t]):
                 targets[:, t] = transform(
                     numbers.values.fill_null(np.nan).to_numpy(),
-                    column.transform,
+                    [*column.transform, *self._scale(t)],
                     molar_mass=of_rows,
                     name=column.column,
                     where=table.where,
                     rows=cells.rows,
                 )
         return targets
+
+    def _scale(self, t: int) -> list[Step]:
+        scale = self.wanted.config.transform.get(self._tasks[t], "none")
+        return [] if scale == "none" else [scale]
 
 
 def _molecules(
@@ -364,6 +387,7 @@ def _molecules(
     cells: _Cells,
     targets: FloatArray,
     tasks: tuple[str, ...],
+    seen: list[str] | None,
 ) -> MoleculeTable:
     """Return the rows that parse as molecules, the others listed."""
     smiles, ids, where = table.smiles, table.ids, table.where
@@ -382,12 +406,29 @@ def _molecules(
         dropped=rejected_rows(rejected),
         censoring=_censoring(cells, targets.shape),
         structures=[found.structures[i] for i in parsed.tolist()],
+        model_smiles=None if seen is None else [seen[i] for i in parsed.tolist()],
         series=cells.series,
         given=cells.given,
         n_as_given=len(found.as_given),
         columns=tuple(table.frame.columns),
+        units_of_tasks=tuple(
+            _unit(*pair) for pair in zip(table.columns, cells.numbers, strict=True)
+        ),
         notes=(*table.notes, *_interpreted(table, cells)),
     )
+
+
+def _replaced(texts: list[str], at: list[int], new: list[str]) -> list[str]:
+    found = list(texts)
+    for i, text in zip(at, new, strict=True):
+        found[i] = text
+    return found
+
+
+def _unit(column: ColumnSource | None, numbers: Measured | None) -> str | None:
+    if column is None or numbers is None or numbers.unit is None:
+        return None
+    return converted_unit(numbers.unit, column.transform)
 
 
 def _interpreted(table: _Table, cells: _Cells) -> list[str]:
@@ -506,5 +547,5 @@ def _too_few(name: str, n: int, least: int) -> InputError:
         f"task {name!r}",
         expected=f"at least {'two' if least == 2 else least} labels",
         found="no label at all" if n == 0 else "one label" if n == 1 else f"{n} labels",
-        hint="Leave it out of data.target_columns.",
+        hint="Leave it out of data.target_columns, or --data.unlabelled-tasks drop.",
     )

@@ -99,7 +99,7 @@ def _divided(
             f"split_type {config.split_type}."
         )
     if not test.size:
-        notes.append("The given split has no test rows: scores are of validation rows.")
+        notes.append("The given split has no test rows: scores are of rows that validate.")
     return train, val, test, notes
 
 
@@ -115,14 +115,18 @@ def _parts(
         config.split_type,
         shares,
         seed=config.split_seed if config.split_seed is not None else seed,
-        **split_inputs(held),
+        **split_inputs(held, config),
     )
     return rows[made.train], rows[made.val], rows[made.test]
 
 
-def split_inputs(table: MoleculeTable) -> dict[str, Any]:
-    """Return what `molpool_common.split` and `kfold` take of a table."""
+def split_inputs(table: MoleculeTable, config: DataConfig | None = None) -> dict[str, Any]:
+    """Return what `molpool_common.split` and `kfold` take of a table, and of how to cluster it."""
+    clusters = {} if config is None else {"clusters": config.cluster_method}
+    distance = {} if config is None else {"distance": config.cluster_distance}
     return {
+        **clusters,
+        **distance,
         "groups": table.units,
         "smiles": table.compared,
         "targets": table.targets,
@@ -173,6 +177,7 @@ def fold_tables(
         "random" if config.split_type == "time" else config.split_type,
         n_folds,
         seed=config.split_seed if config.split_seed is not None else seed,
+        config=config,
     )
     return [_assembled(rest, train, val, tables.test, config) for train, val in folds]
 
@@ -184,6 +189,7 @@ def fold_rows(
     *,
     seed: int,
     names: Mapping[str, str] | None = None,
+    config: DataConfig | None = None,
 ) -> list[tuple[IntArray, IntArray]]:
     """Divide the rows of a table into folds: what an ensemble and a study alike train and validate.
 
@@ -201,6 +207,8 @@ def fold_rows(
     names : mapping of str to str, optional
         Fold of each molecule that may be held out, by its group: then each name validates once, in
         order, and method, number and seed do not count.
+    config : DataConfig, optional
+        How molecules are clustered.
 
     Returns
     -------
@@ -222,7 +230,7 @@ def fold_rows(
             # A fold's own test part is what validates here.
             val_ratio=0,
             seed=seed,
-            **split_inputs(held),
+            **split_inputs(held, config),
         )
         parts = [(fold.train, fold.test) for fold in made]
     else:

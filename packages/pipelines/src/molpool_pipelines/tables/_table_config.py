@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 import tyro
-from molpool_common import PATH, ConfigModel, InputError, ReadConfig, short_flag
+from molpool_common import PATH, ConfigModel, InputError, ReadConfig, ScaleName, short_flag
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 SplitType = Literal["random", "scaffold", "time", "cluster", "stratified"]
 TaskType = Literal["regression", "classification"]
-StepName = Literal["log10", "log10p1", "exp10", "ug_per_mL_to_uM"]
+StepName = Literal["log10", "log10p1", "exp10", "ug_per_mL_to_uM", "asinh", "logit"]
 OnBadSmiles = Annotated[
     Literal["error", "drop", "keep"],
     # What `molpool-evaluate predict` called keep in 2026.
@@ -34,7 +34,8 @@ class ColumnSource(ConfigModel):
     column: str = Field(description="name of the column in this source")
     transform: list[Step] = Field(
         default_factory=list,
-        description="conversions in order: log10, log10p1, exp10, ug_per_mL_to_uM, {multiply: x}",
+        description="conversions in order: log10, log10p1, exp10, ug_per_mL_to_uM, asinh, logit, "
+        "{multiply: x}",
     )
     modifier: str | None = Field(
         None, description="column of this source that says <, > or = of each value"
@@ -93,13 +94,19 @@ class DataConfig(ConfigModel):
         None, description="name in the data registry (molpool-data list), or demo, for data_path"
     )
     file: str | None = Field(None, description="which file of the data set, where it has several")
-    id_column: str | None = Field(
+    id_column: Annotated[str | None, short_flag("--id-column")] = Field(
         None, description="column of molecule names, carried over to predictions"
     )
     transforms: dict[str, list[Step]] = Field(
         default_factory=dict,
-        description="conversions of a target before training: log10, log10p1, exp10, "
-        "ug_per_mL_to_uM, {multiply: x}",
+        description="conversions of a target to the unit in which it is predicted: log10, "
+        "log10p1, exp10, ug_per_mL_to_uM, {multiply: x}",
+    )
+    transform: dict[str, ScaleName] = Field(
+        default_factory=dict,
+        description="scale on which models learn a target: log10, log10p1 (log10 of x + 1), asinh, "
+        "logit (of shares between 0 and 1); predictions and intervals come back in the target's "
+        "own unit",
     )
     modifier_columns: dict[str, str] = Field(
         default_factory=dict,
@@ -116,11 +123,23 @@ class DataConfig(ConfigModel):
         description="tables to stack, with conversions and a quality label each; "
         "instead of `data_path`",
     )
-    split_type: SplitType = Field(
+    split_type: Annotated[SplitType, short_flag("--split-type")] = Field(
         "random", description="how molecules are divided; no molecule is in two splits"
     )
     split_ratios: tuple[float, float, float] = Field(
         (0.8, 0.1, 0.1), description="shares of training, validation and test rows"
+    )
+    cluster_method: Literal["butina", "leaders"] = Field(
+        "butina",
+        description="for split_type cluster: Butina's clusters, for which all pairs are compared, "
+        "or molecules around leaders (sphere exclusion), for tables of any length",
+    )
+    cluster_distance: float = Field(
+        0.65,
+        gt=0,
+        lt=1,
+        description="for split_type cluster: Tanimoto distance of Morgan fingerprints up to which "
+        "molecules are alike",
     )
     split_seed: int | None = Field(None, description="seed of the split; by default the run's")
     train_on_val: bool = Field(
@@ -159,8 +178,13 @@ class DataConfig(ConfigModel):
             "parent",
             description="structure by which molecules are compared for splits, repeats and "
             "scaffolds: as given; the parent, without counterions and charges; or its canonical "
-            "tautomer (slow). The model sees what is given",
+            "tautomer (slow). `structure` says what the model sees",
         )
+    )
+    structure: Annotated[Literal["given", "parent", "tautomer"], short_flag("--structure")] = Field(
+        "given",
+        description="structure that the model sees: as given, its parent, or the parent's "
+        "canonical tautomer; stored with the model, which sees new molecules the same way",
     )
     unlabelled_tasks: Literal["error", "drop"] = Field(
         "error",
@@ -174,6 +198,12 @@ class DataConfig(ConfigModel):
         description="cache folder of what was computed of molecules, for the next run; auto: "
         "$MOLPOOL_CACHE or molpool/molecules in the user's cache; none: no cache",
     )
+
+    @property
+    def least_labels(self) -> int:
+        """Fewest labels of a task with which a table is read."""
+        # Tasks that shall be dropped for want of labels are no fault of the table.
+        return 0 if self.unlabelled_tasks == "drop" else 2
 
     @field_validator("target_columns")
     @classmethod
@@ -208,11 +238,17 @@ class DataConfig(ConfigModel):
                 raise ValueError(
                     f"sources.columns: expected names in target_columns, found {unknown[0]!r}"
                 )
-        for key in ("transforms", "modifier_columns"):
+        for key in ("transforms", "transform", "modifier_columns"):
             unknown = [t for t in getattr(self, key) if t not in self.target_columns]
             if unknown:
                 raise ValueError(f"{key}: expected names in target_columns, found {unknown[0]!r}")
         return self
+
+    @property
+    def scales(self) -> tuple[ScaleName, ...]:
+        """Scale of each target; empty where none is asked for."""
+        found = tuple(self.transform.get(t, "none") for t in self.target_columns)
+        return found if any(name != "none" for name in found) else ()
 
     def tables(self, data_path: str | None) -> list[SourceConfig]:
         """Return the tables to read, each with the columns that are read of it.

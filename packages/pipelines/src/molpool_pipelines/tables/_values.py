@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from molpool_common import FloatArray, InputError, IntArray, SignArray, listed
 
-from molpool_pipelines.tables._table_config import Step, StepName
+from molpool_pipelines.tables._table_config import Step, StepName, TaskType
 
 if TYPE_CHECKING:
     from polars import Series
@@ -29,12 +29,29 @@ _STEPS: dict[StepName, Callable[[FloatArray, FloatArray], FloatArray]] = {
     "log10p1": lambda values, _: np.log10(values + 1.0),
     "exp10": lambda values, _: np.power(10.0, values),
     "ug_per_mL_to_uM": _micromolar,
+    "asinh": lambda values, _: np.arcsinh(values),
+    "logit": lambda values, _: np.log(values) - np.log1p(-values),
 }
 
 
 def reverses_order(steps: Sequence[Step]) -> bool:
     """Return whether larger values become smaller ones, so that ``<`` becomes ``>``."""
     return sum(isinstance(step, dict) and step["multiply"] < 0 for step in steps) % 2 == 1
+
+
+def converted_unit(unit: str, steps: Sequence[Step]) -> str | None:
+    """Return the unit of values after conversions; None where no word for it is known."""
+    found: str | None = unit
+    for step in steps:
+        if isinstance(step, dict):
+            found = None
+        elif step == "exp10":
+            found = unit if found == f"log10 {unit}" else None
+        elif step == "ug_per_mL_to_uM":
+            found = "µM"
+        elif found is not None:
+            found = f"log10 {found}" if step == "log10" else f"log10 ({found} + 1)"
+    return found
 
 
 def transform(
@@ -54,7 +71,7 @@ def transform(
         Values as the table has them; NaN stays NaN.
     steps : sequence of Step
         ``log10``, ``log10p1`` (log10(x + 1)), ``exp10`` (10^x), ``ug_per_mL_to_uM`` (by molar
-        mass), ``{multiply: factor}``.
+        mass), ``asinh``, ``logit`` (log of x / (1 - x)), ``{multiply: factor}``.
     molar_mass : ndarray [N]
         g/mol, average isotopic composition.
     name, where : str
@@ -140,6 +157,37 @@ def read_signs(
 def exact_labels(targets: FloatArray, censoring: SignArray | None) -> FloatArray:
     """Return the targets [N, T] with NaN for those that are bounds."""
     return targets if censoring is None else np.where(censoring == 0, targets, np.nan)
+
+
+_ROUNDING = 1e-14
+"""Spread of equal labels over their size: means of repeats differ by a few units of 2.2e-16."""
+
+
+def constant_notes(
+    targets: FloatArray,
+    task_names: Sequence[str],
+    kinds: Sequence[TaskType],
+    censoring: SignArray | None = None,
+) -> list[str]:
+    """Return a warning for each task whose training labels [N, T] are all one, or all bounds."""
+    notes = []
+    exact = exact_labels(targets, censoring)
+    for t, name in enumerate(task_names):
+        labels, values = (column[np.isfinite(column[:, t]), t] for column in (targets, exact))
+        if len(labels) < 2:
+            continue
+        what = "class" if kinds[t] == "classification" else "value"
+        if not len(values):
+            found = f"all {len(labels):,} training labels are bounds"
+        elif np.ptp(values) <= _ROUNDING * np.abs(values).max() and len(values) == len(labels):
+            found = f"all {len(labels):,} training labels are the {what} {values[0]:g}"
+        else:
+            continue
+        notes.append(
+            f"{name}: {found}, from which no model learns what makes a difference. Add rows of "
+            "another one, or leave the task out of --target-columns."
+        )
+    return notes
 
 
 def describe_signs(targets: FloatArray, censoring: SignArray, task_names: Sequence[str]) -> str:

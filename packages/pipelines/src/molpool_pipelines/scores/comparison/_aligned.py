@@ -68,7 +68,7 @@ def _agree(models: Sequence[Predictions]) -> bool:
             return False
         other = [pair for pair in pairs if pair[0] != pair[1]]
         # A salt in one table and its base in the other are one molecule of one name.
-        keys, _ = structure_keys([text for pair in other for text in pair], of_parents=True)
+        keys, _ = structure_keys([text for pair in other for text in pair], "parent")
         if keys[::2] != keys[1::2]:
             return False
     return True

@@ -153,7 +153,7 @@ class ChempropObjective:
         self._scorers = make_scorers(metric, data)
         graphs = GraphStore(cache_folder(config.data.cache_dir))
         # Once for all folds and trials; they take longer than a short training.
-        graphs.graphs(data.rest.smiles)
+        graphs.graphs(data.rest.modelled)
         extra = find_descriptors(config)
         self._folds = [_Fold(fold, data.task_types, graphs, extra) for fold in data.folds]
 

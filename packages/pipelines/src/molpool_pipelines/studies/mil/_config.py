@@ -12,7 +12,9 @@ from molpool_pipelines.fitting import TrainMILConfig
 from molpool_pipelines.studies._config import StudyConfig
 from molpool_pipelines.studies._space import SpaceConfig
 
-MILFoldType = Literal["multilabel", "stratified", "scaffold", "plate", "random", "stored"]
+MILFoldType = Literal[
+    "multilabel", "stratified", "scaffold", "cluster", "time", "plate", "random", "stored"
+]
 SAMPLED = "sampled"
 _EARLIER = "drawn"
 
@@ -20,11 +22,11 @@ _EARLIER = "drawn"
 class MILStudyConfig(StudyConfig):
     """Trials, folds, sampler, pruner and storage of a study of bags."""
 
-    fold_type: Annotated[MILFoldType, short_flag("--fold-type")] = Field(  # type: ignore[assignment]  # bags have more kinds, and no time
+    fold_type: Annotated[MILFoldType, short_flag("--fold-type")] = Field(  # type: ignore[assignment]  # bags have more kinds
         "multilabel",
         description="inner folds: the labels of each task dealt out evenly (multilabel), their "
-        "combinations (stratified), scaffolds or plates kept together, random molecules, or "
-        "those of fold_column (stored); no molecule is in two",
+        "combinations (stratified), scaffolds, clusters or plates kept together, later bags "
+        "(time), random molecules, or those of fold_column (stored); no molecule is in two",
     )
     min_w: str | float | None = Field(
         None,
@@ -65,9 +67,11 @@ class HPOMILConfig(TrainMILConfig):
     )
 
     @model_validator(mode="after")
-    def _plates(self) -> Self:
+    def _columns(self) -> Self:
         if self.study.fold_type == "plate" and self.split.plate_column is None:
             raise ValueError("split.plate_column: expected a column with study.fold_type plate")
+        if self.study.fold_type == "time" and self.split.time_column is None:
+            raise ValueError("split.time_column: expected a column with study.fold_type time")
         return self
 
     @property

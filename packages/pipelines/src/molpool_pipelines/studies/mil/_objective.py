@@ -25,15 +25,14 @@ from mil_attn import (
     fold_score,
     macro_ma_rae,
     predict,
-    read_bags,
+    read_split_bags,
     task_columns,
 )
-from mil_attn import split_bags as outer_split
 from molpool_common import BoolArray, InputError, Split, listed
 from sampling_core import RarePositiveSampler
 
 from molpool_pipelines.models import named_features
-from molpool_pipelines.runs import TableRows, rejected_rows
+from molpool_pipelines.runs import TableRows, rejected_bags
 from molpool_pipelines.studies._trials import Direction, FoldResult, OnEpochEnd
 from molpool_pipelines.studies.mil._config import HPOMILConfig
 from molpool_pipelines.studies.mil._space import mil_space, with_params
@@ -56,6 +55,8 @@ class StudyBags:
         Molecules without features, left out.
     rows : TableRows
         Digests of all bags.
+    notes : tuple of str
+        How the tables were read, and what the user should know of the outer split.
     """
 
     rest: BagData
@@ -63,6 +64,7 @@ class StudyBags:
     n_test: int
     rejected: pl.DataFrame
     rows: TableRows
+    notes: tuple[str, ...] = ()
 
     def fold(self, number: int) -> tuple[BagData, BagData]:
         """Return the training and the validation bags of an inner fold."""
@@ -89,30 +91,24 @@ def study_bags(config: HPOMILConfig, progress: Progress | None = None) -> StudyB
     if config.data_path is None:
         raise InputError("data_path", expected="a table", found="none")
     if config.data.kind == "smiles" and config.on_bad_smiles == "error":
-        refuse_bad_smiles(config.data_path, config.data.smiles_column, config.read)
-    bags = read_bags(
-        config.data_path,
-        config.data,
-        config,
-        progress=progress,
-        read=config.read,
-        describe_2d=partial(named_features, cache=config.data.cache_dir),
-    )
-    name = Path(config.data_path).name
-    rejected = rejected_rows(
-        (f.row + 1, f.id, name, f.smiles or None, f.reason) for f in bags.failures
-    )
-    outer = outer_split(bags, config)
+        for path in (config.data_path, config.data.test_path):
+            if path is not None:
+                refuse_bad_smiles(path, config.data.smiles_column, config.read)
+    describe_2d = partial(named_features, cache=config.data.cache_dir)
+    found = read_split_bags(config, progress=progress, describe_2d=describe_2d)
+    bags, outer = found.data, found.split
     # Validation bags of the outer split are not its test: trials may use them.
     seen = np.sort(np.concatenate([outer.train, outer.val]))
     rest = bags.take(seen)
     folds = inner_folds(rest, config)
     check_folds(rest, folds, config)
     section = config.data
-    digests = TableRows.of_bags(
-        bags, name, named=section.names is not None, with_features=section.kind != "smiles"
+    digests = TableRows.of_bag_tables(
+        found.tables, named=section.names is not None, with_features=section.kind != "smiles"
     )
-    return StudyBags(rest, folds, len(outer.test), rejected, digests)
+    rejected = rejected_bags(found.tables)
+    notes = (*bags.notes, *found.notes)
+    return StudyBags(rest, folds, len(outer.test), rejected, digests, notes)
 
 
 @lru_cache(maxsize=1)
@@ -135,6 +131,9 @@ def inner_folds(rest: BagData, config: HPOMILConfig) -> list[Split]:
         fold_column=study.fold_column,
         fold_where=config.split.fold_where if stored else {},
         plate_column=config.split.plate_column if study.fold_type == "plate" else None,
+        time_column=config.split.time_column if study.fold_type == "time" else None,
+        cluster_method=config.split.cluster_method,
+        cluster_distance=config.split.cluster_distance,
     )
     values = config.run.model_dump() | {"split": section.model_dump()}
     return bag_folds(rest, MILRunConfig.model_validate(values))
@@ -176,6 +175,7 @@ def data_files(config: HPOMILConfig) -> list[Path]:
         config.data_path,
         section.features_3d,
         section.features_2d,
+        section.test_path,
         section.aux_path if config.aux else None,
         config.split.fold_path,
     )

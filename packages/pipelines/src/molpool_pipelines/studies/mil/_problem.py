@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mil_attn import BagData, MILError, read_bags, task_columns
-from mil_attn import split_bags as outer_split
-from molpool_common import Float32Array, InputError, cache_folder
+from mil_attn import BagData, MILError, read_split_bags, task_columns
+from molpool_common import Float32Array, InputError, cache_folder, structures_of
 
 from molpool_pipelines.datasets import sha256
 from molpool_pipelines.fitting import check_machine
@@ -83,7 +82,7 @@ def mil_problem(config: HPOMILConfig) -> Problem:
         defaults=own_values(config, list(space.parameters)),
         identity=_identity(config, space),
         resolve=partial(resolve, config),
-        notes=(*_notes(config, bags), *(str(w.message) for w in messages)),
+        notes=(*bags.notes, *_notes(config, bags), *(str(w.message) for w in messages)),
         rejected=bags.rejected,
         rows=bags.rows,
         unset=_settings(HPOMILConfig()),
@@ -132,8 +131,9 @@ def _settings(config: HPOMILConfig) -> dict[str, Any]:
     )
     data = run["data"]
     # Paths and machines may differ; the identity has digests of the files.
-    for key in ("workers", "predict_path", "cache_dir", "features_3d", "features_2d", "aux_path"):
+    for key in ("workers", "predict_path", "cache_dir", "features_3d", "features_2d"):
         del data[key]
+    del data["aux_path"], data["test_path"]
     del run["split"]["fold_path"], run["training"]["accelerator"]
     return run
 
@@ -198,21 +198,16 @@ def mil_tabular(config: HPOMILConfig) -> TabularStudy:
         task_names=tuple(bags.rest.task_names),
         task_types=(config.task_kind,) * n_tasks,
         score=_score(config.task_kind, n_tasks, min_w),
+        scales=tuple(config.data.transform.get(t, "none") for t in bags.rest.task_names),
         features=BAG_FEATURES if bags.rest.smiles is None else MOLECULE_FEATURES,
     )
 
 
 def mil_outer(config: HPOMILConfig) -> OuterTest:
     """Return the outer test of a study of bags."""
-    assert config.data_path is not None
-    bags = read_bags(
-        config.data_path,
-        config.data,
-        config,
-        read=config.read,
-        describe_2d=partial(named_features, cache=config.data.cache_dir),
-    )
-    test = bags.take(outer_split(bags, config).test)
+    describe_2d = partial(named_features, cache=config.data.cache_dir)
+    found = read_split_bags(config, describe_2d=describe_2d)
+    test = found.data.take(found.split.test)
     return OuterTest(_feature_rows(config, test), tuple(test.ids))
 
 
@@ -231,7 +226,8 @@ def _features(config: HPOMILConfig, bags: BagData) -> Float32Array:
     if bags.smiles is None:
         return pooled_features(bags)
     cache = cache_folder(config.data.cache_dir)
-    return molecule_features(bags.smiles, cache=cache, workers=config.data.workers)
+    seen = structures_of(bags.smiles, config.data.structure)
+    return molecule_features(seen, cache=cache, workers=config.data.workers)
 
 
 _THRESHOLD = "threshold "

@@ -167,7 +167,7 @@ class TabularObjective:
         self._config, self._data, self._name = config, data, metric.name
         self._scorers = make_scorers(metric, data)
         self._features: dict[str, Features] = {}
-        self._place = {smiles: row for row, smiles in enumerate(data.rest.smiles)}
+        self._place = {smiles: row for row, smiles in enumerate(data.rest.modelled)}
 
     def run_fold(
         self, params: Mapping[str, Any], fold: int, on_epoch_end: OnEpochEnd, seed: int
@@ -199,11 +199,11 @@ class TabularObjective:
             quality, epochs = fold.train.quality, config.mlp.epochs
             sampler = epoch_sampler(config.joint_sampling, y, quality, epochs=epochs)
         model = build_member(name, settings)
-        rows = [self._place[smiles] for smiles in fold.train.smiles]
-        known = Molecules(fold.train.smiles, found.values[rows])
+        rows = [self._place[smiles] for smiles in fold.train.modelled]
+        known = Molecules(fold.train.modelled, found.values[rows])
         fit_member(model, known, y, censoring=fold.train.censoring, sampler=sampler)
-        rows = [self._place[smiles] for smiles in fold.val.smiles]
-        other = Molecules(fold.val.smiles, found.values[rows])
+        rows = [self._place[smiles] for smiles in fold.val.modelled]
+        other = Molecules(fold.val.modelled, found.values[rows])
         mean, _ = predict_member(model, other, with_sd=False)
         # A molecule without features is predicted as the task's mean, not left out.
         return np.where(np.isnan(mean), np.nanmean(y, axis=0), mean)
@@ -212,7 +212,7 @@ class TabularObjective:
         if names not in self._features:
             from molecule_features import featurize
 
-            smiles, cache = self._data.rest.smiles, self._config.data.cache_dir
+            smiles, cache = self._data.rest.modelled, self._config.data.cache_dir
             self._features[names] = featurize(smiles, names, cache=cache)
         return self._features[names]
 

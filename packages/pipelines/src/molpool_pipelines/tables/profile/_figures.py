@@ -225,7 +225,8 @@ def value_histograms(table: MoleculeTable, tasks: Sequence[TaskProfile]) -> Figu
     columns = min(3, len(order))
     rows = -(-len(order) // columns)
     with style():
-        figure = new_figure(8, 0.4 + 1.9 * rows)
+        labelled = 0.2 if any(tasks[t].unit for t in order) else 0.0
+        figure = new_figure(8, 0.4 + (1.9 + labelled) * rows)
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes in grid.flat[len(order) :]:
             axes.set_visible(False)
@@ -254,6 +255,8 @@ def _histogram(axes: Any, column: FloatArray, task: TaskProfile) -> None:
     for value in task.frequent_values:
         axes.axvline(value.value, color=OKABE_ITO[5], ls="--", lw=1)
     axes.set_title(short_name(task.name, 30), fontsize=9)
+    if task.unit is not None:
+        axes.set_xlabel(task.unit, fontsize=8)
     axes.tick_params(labelsize=7)
     axes.locator_params(nbins=4)
 

@@ -15,6 +15,7 @@ from molpool_common import (
     MoleculeTable,
     ReadConfig,
     Reading,
+    Standardize,
     listed,
     measured_column,
     missing_words,
@@ -100,7 +101,10 @@ class _RunFile(ConfigModel):
 
 
 def read_configured(
-    config: Path, quality: str | None, on_bad_smiles: OnBadSmiles = "drop"
+    config: Path,
+    quality: str | None,
+    on_bad_smiles: OnBadSmiles = "drop",
+    standardize: Standardize | None = None,
 ) -> Described:
     """Read the tables of the ``data`` section of a training configuration.
 
@@ -114,6 +118,8 @@ def read_configured(
         default that of the curriculum, where it is on.
     on_bad_smiles : {"error", "drop", "keep"}
         What becomes of rows whose SMILES do not parse.
+    standardize : {"none", "parent", "tautomer"}, optional
+        By which structure rows are one molecule; by default that of the section.
 
     Raises
     ------
@@ -129,7 +135,8 @@ def read_configured(
     if quality is None and (tiered or (run.joint_sampling.enabled and curriculum.enabled)):
         quality = curriculum.quality_col
     # Times are for splitting, which nothing here does.
-    unsplit = data.model_copy(update={"split_type": "random"})
+    compared = {"standardize": standardize or data.standardize}
+    unsplit = data.model_copy(update={"split_type": "random", **compared})
     # The loader of training, so that a profile counts what would be trained on.
     command = ["molpool-train", "chemprop", "--config", str(config)]
     table, training = _checked(
@@ -151,6 +158,7 @@ def read_named(
     columns: Columns,
     on_bad_smiles: OnBadSmiles = "drop",
     read: ReadConfig | None = None,
+    standardize: Standardize = "parent",
 ) -> Described:
     """Read a file, a data set of the registry, or the demo.
 
@@ -166,6 +174,8 @@ def read_named(
         What becomes of rows whose SMILES do not parse.
     read : ReadConfig, optional
         What is known of the file.
+    standardize : {"none", "parent", "tautomer"}
+        By which structure rows are one molecule.
 
     Raises
     ------
@@ -185,7 +195,7 @@ def read_named(
         id_column=chosen.identity,
         columns={name: name for name in chosen.targets},
     )
-    data = DataConfig(target_columns=list(chosen.targets))
+    data = DataConfig(target_columns=list(chosen.targets), standardize=standardize)
     place = ["--data.dataset", source_name] if source_name == DEMO else ["--data-path", source_name]
     command = ["molpool-train", "chemprop", *place]
     for flag, name, default in (

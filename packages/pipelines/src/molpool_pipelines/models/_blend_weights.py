@@ -41,9 +41,9 @@ def blend_weights(
     than their least squares.
     """
     n_members, _, n_tasks = predictions.shape
-    there = np.isfinite(predictions).any(axis=1)
+    there = np.asarray(np.isfinite(predictions).any(axis=1))
     weights = np.full((n_members, n_tasks), 1 / n_members)
-    predictions = _filled(predictions, there)
+    predictions = _filled(y, predictions, there)
     rows = [
         np.flatnonzero(np.isfinite(y[:, t]) & np.isfinite(predictions[:, :, t]).all(axis=0))
         for t in range(n_tasks)
@@ -62,14 +62,19 @@ def blend_weights(
     return _kept(weights, there)
 
 
-def _filled(predictions: FloatArray, there: BoolArray) -> FloatArray:
-    """Return predictions [M, N, T] with the others' mean for a member that leaves out a task.
+def _filled(y: FloatArray, predictions: FloatArray, there: BoolArray) -> FloatArray:
+    """Return predictions [M, N, T] with the best other's for a member that leaves out a task.
 
-    So it is neither chosen nor held back in the common weights by a task that it does not have.
+    So the common weights do not hold back a member by a task that it does not have.
     """
-    others = np.where(there[:, None, :], predictions, 0.0).sum(axis=0)
-    mean = others / np.maximum(there.sum(axis=0), 1)
-    return np.where(there[:, None, :], predictions, mean)
+    filled = predictions.copy()
+    for t in np.flatnonzero(there.any(axis=0) & ~there.all(axis=0)):
+        own = np.flatnonzero(there[:, t])
+        off = np.abs(predictions[own, :, t] - y[:, t])
+        known = np.isfinite(off)
+        mean = np.where(known, off, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        filled[~there[:, t], :, t] = predictions[own[mean.argmin()], :, t]
+    return filled
 
 
 def _kept(weights: FloatArray, there: BoolArray) -> FloatArray:
