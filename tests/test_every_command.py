@@ -30,7 +30,12 @@ from molpool_pipelines.fitting import (
 from molpool_pipelines.models import PredictConfig
 from molpool_pipelines.runs import TABLE_ROWS, read_rejected, read_run_predictions
 from molpool_pipelines.scores import CompareConfig, ScoreConfig
-from molpool_pipelines.studies import HPOChempropConfig, HPOMILConfig, RetrainConfig
+from molpool_pipelines.studies import (
+    HPOChempropConfig,
+    HPOMILConfig,
+    HPOTabularConfig,
+    RetrainConfig,
+)
 from molpool_pipelines.tables import TableConfig
 
 TRAINING = {
@@ -40,7 +45,7 @@ TRAINING = {
     "auto": TrainAutoCommand,
     "mil": TrainMILCommand,
 }
-STUDIES = {"chemprop": HPOChempropConfig, "mil": HPOMILConfig}
+STUDIES = {"chemprop": HPOChempropConfig, "tabular": HPOTabularConfig, "mil": HPOMILConfig}
 OTHERS = (AffinityCommandConfig, PredictConfig, ScoreConfig, CompareConfig)
 BAD = {3: "nonsense", 8: ""}
 """SMILES that do not parse, by row from 1."""
@@ -149,8 +154,10 @@ def commands(folder: Path, table: Path, models: Sequence[Path]) -> dict[str, Seq
         "train chemprop": [*targets, *out],
         "train tabular": [*targets, *out],
         "train blend": [*targets, *out],
+        "train auto": [*data, "--data.cache-dir", "none", *out],
         "train mil": bags,
         "hpo chemprop": [*targets, *out],
+        "hpo tabular": [*targets, *out],
         "hpo mil": bags,
         "affinity": [*targets, "--n-groups", 2, "--save-path", folder / "out.npz"],
         "evaluate predict": ["--model-dir", models[0], *data, *output],

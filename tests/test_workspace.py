@@ -78,6 +78,18 @@ def test_every_project_can_be_released(project):
     assert f"project={project.relative_to(ROOT)}" in run.stdout.splitlines()
 
 
+def test_the_licence_of_every_package_is_told():
+    page = (ROOT / "docs/explanation/dependencies.md").read_text()
+    told = set(re.findall(r"[\w.-]+", page[page.index("## Licences of what is installed") :]))
+    named = set()
+    for project in map(declared, PROJECTS):
+        meta = project["project"]
+        lists = (meta.get("dependencies", []), *meta.get("optional-dependencies", {}).values())
+        named |= {re.match(r"[\w.-]+", one)[0] for each in lists for one in each}
+    ours = {declared(project)["project"]["name"] for project in PROJECTS}
+    assert not named - ours - told
+
+
 def test_a_tag_of_another_version_is_refused():
     run = subprocess.run([ROOT / ".ci/tag", "molpool-v9.9.9"], capture_output=True, text=True)
     assert run.returncode == 2

@@ -39,13 +39,15 @@ def test_package_installs_its_command() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [(), ("chemprop",), ("mil",), ("retrain",), ("show",)])
+@pytest.mark.parametrize(
+    "command", [(), ("chemprop",), ("tabular",), ("mil",), ("retrain",), ("show",)]
+)
 def test_help_imports_nothing_heavy(command: tuple[str, ...]) -> None:
     code, modules, text = ask(*command, "--help")
     assert code == 0
     assert not modules & HEAVY
     assert "usage: molpool-hpo" in text
-    if command in (("chemprop",), ("mil",)):
+    if command in (("chemprop",), ("tabular",), ("mil",)):
         for key in StudyConfig.model_fields:
             assert f"--study.{key.replace('_', '-')}" in text
         assert "--n-trials" in text

@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run molpool-hpo and return its exit code."""
     commands = {
         "chemprop": Command("tune a multi-task Chemprop model over inner folds", _chemprop),
+        "tabular": Command("tune models on features over inner folds", _tabular),
         "mil": Command("tune attention over conformers, or over other bags", _mil),
         "retrain": Command("train the best of a study on all but the outer test", _retrain),
         "show": Command("list trials, best parameters and importances of a study", _show),
@@ -68,6 +69,21 @@ def _chemprop(argv: Sequence[str]) -> int:
     from molpool_pipelines.studies import chemprop_problem, run_study
 
     return run_study(config, chemprop_problem, name=_name(argv, "chemprop"), arguments=argv)
+
+
+def _tabular(argv: Sequence[str]) -> int:
+    from molpool_pipelines.studies import HPOTabularConfig
+
+    config = parse_config(
+        HPOTabularConfig,
+        argv,
+        prog=f"{PROG} tabular",
+        description="Tune models on features, and which features, over inner folds of a table.",
+    )
+
+    from molpool_pipelines.studies import run_study, tabular_problem
+
+    return run_study(config, tabular_problem, name=_name(argv, "tabular"), arguments=argv)
 
 
 def _mil(argv: Sequence[str]) -> int:

@@ -72,26 +72,35 @@ def _chemprop(argv: Sequence[str]) -> None:
 
 
 def _auto(argv: Sequence[str]) -> None:
-    from molpool_pipelines.fitting import TrainAutoCommand, train_auto
+    from molpool_pipelines.fitting import TrainAutoCommand
 
     words = "Train the best model of a table within a time budget."
     config, name = _tabular_configuration(TrainAutoCommand, "auto", words, argv)
+
+    from molpool_pipelines.fitting import train_auto
+
     train_auto(config, name=name, arguments=[PROG, "auto", *argv])
 
 
 def _tabular(argv: Sequence[str]) -> None:
-    from molpool_pipelines.fitting import TrainTabularCommand, train_tabular
+    from molpool_pipelines.fitting import TrainTabularCommand
 
     words = "Train models on features of molecules."
     config, name = _tabular_configuration(TrainTabularCommand, "tabular", words, argv)
+
+    from molpool_pipelines.fitting import train_tabular
+
     train_tabular(config, name=name, arguments=[PROG, "tabular", *argv])
 
 
 def _blend(argv: Sequence[str]) -> None:
-    from molpool_pipelines.fitting import TrainBlendCommand, train_tabular
+    from molpool_pipelines.fitting import TrainBlendCommand
 
     words = "Train several models on features, weighed by task."
     config, name = _tabular_configuration(TrainBlendCommand, "blend", words, argv)
+
+    from molpool_pipelines.fitting import train_tabular
+
     train_tabular(config, name=name, arguments=[PROG, "blend", *argv])
 
 

@@ -8,9 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 from chemprop_multitask import ChempropModel
+from molecule_features import FeatureError, FeatureVersionWarning
 from molpool_common import InputError, flag_names, load_config
 from molpool_pipelines.demo import build_demo
 from molpool_pipelines.fitting import (
+    TrainAutoCommand,
     TrainAutoConfig,
     TrainBlendConfig,
     TrainTabularConfig,
@@ -18,6 +20,7 @@ from molpool_pipelines.fitting import (
     train_tabular,
 )
 from molpool_pipelines.fitting._auto import choose
+from molpool_pipelines.fitting._related import check_use
 from molpool_pipelines.models import LEVEL, PredictConfig, load_model, predict_table
 from molpool_pipelines.runs import read_metrics, read_run_predictions
 from molpool_pipelines.tables import DataConfig
@@ -314,3 +317,82 @@ def test_an_interrupted_run_names_the_command_that_goes_on(table, tmp_path, monk
         train_auto(config)
     stored = load_config(TrainAutoConfig, tmp_path / "run" / "config.resolved.yaml")
     assert stored.data.target_columns == TASKS
+
+
+QUICK = {
+    "features": "morgan_count",
+    "model": ["mlp"],
+    "folds": 2,
+    "mlp": {"members": 1, "hidden": 16, "epochs": 2},
+    "baselines": "none",
+}
+
+
+@pytest.mark.slow
+def test_auto_is_cross_validated_by_the_split_that_it_chose(table, tmp_path):
+    config = TrainAutoCommand(
+        data_path=str(table), save_dir=str(tmp_path / "cv"), cv={"folds": 2}, **QUICK
+    )
+    run = train_auto(config)
+    found = pl.read_parquet(run / "predictions.parquet")
+    assert sorted(found["row"]) == list(range(1, 241))
+    assert set(found["fold"]) == {0, 1}
+    one = load_config(TrainAutoConfig, run / "folds" / "repeat-0-fold-0" / "config.resolved.yaml")
+    assert one.data.split_type == "scaffold"
+    assert one.data.target_columns == TASKS
+
+
+@pytest.mark.slow
+def test_a_constant_target_is_predicted_and_said(table, tmp_path):
+    path = tmp_path / "constant.csv"
+    pl.read_csv(table).with_columns(pl.lit(2.5).alias("same")).head(120).write_csv(path)
+    data = DataConfig(target_columns=["logP", "same"], split_ratios=(0.7, 0.1, 0.2))
+    run = train_tabular(
+        TrainTabularConfig(data_path=str(path), save_dir=str(tmp_path / "run"), data=data, **QUICK)
+    )
+    notes = read_metrics(run / "metrics.json").notes
+    assert any("labels are equal" in note and "same (2.5)" in note for note in notes)
+    found = pl.read_parquet(run / "predictions.parquet")
+    assert set(found["same predicted"]) == {2.5}
+
+
+@pytest.mark.slow
+def test_features_that_are_not_there_or_of_another_version(run, tmp_path):
+    for key, value, error in (
+        ("features", "own_count", FeatureError),
+        ("versions", "0-earlier", FeatureVersionWarning),
+    ):
+        folder = tmp_path / key
+        shutil.copytree(run / "model", folder)
+        described = json.loads((folder / "model.json").read_text())
+        described["features"][key] = [value]
+        (folder / "model.json").write_text(json.dumps(described))
+        model = load_model(folder)
+        caught = pytest.warns if issubclass(error, Warning) else pytest.raises
+        with caught(error, match=value):
+            model.predict(["CCO"], 1)
+
+
+def test_heads_need_a_network():
+    for more, words in (
+        ({"model": ["gp"]}, "mlp"),
+        ({"joint_sampling": {"enabled": True}}, "joint"),
+    ):
+        config = TrainTabularConfig(related={"tables": ["x.csv"], "use": "heads"}, **more)
+        with pytest.raises(InputError, match=words):
+            check_use(config.related, config.model, drawn=config.joint_sampling.enabled)
+
+
+def test_a_table_to_distill_by_needs_distilling():
+    with pytest.raises(ValueError, match="distill: expected true"):
+        TrainTabularConfig(distill_path="more.csv")
+
+
+@pytest.mark.slow
+def test_one_molecule_alone_is_refused(tmp_path):
+    path = tmp_path / "same.csv"
+    path.write_text("SMILES,y\n" + "".join(f"OCC,{i / 3}\n" for i in range(60)))
+    config = TrainAutoConfig(data_path=str(path), save_dir=str(tmp_path / "run"))
+    with pytest.raises(InputError, match="molecules"):
+        train_auto(config)
+    assert not (tmp_path / "run").exists()

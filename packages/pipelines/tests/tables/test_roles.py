@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from typing import Any, get_args
 
-import polars as pl
 import pytest
 from molpool_common import ConfigModel
 from molpool_pipelines.affinity import AffinityCommandConfig
@@ -20,7 +19,6 @@ from molpool_pipelines.studies import HPOChempropConfig, HPOMILConfig
 from molpool_pipelines.tables._roles import (
     KEY_ROLES,
     ColumnRole,
-    feature_columns,
     roles,
     roles_note,
 )
@@ -82,20 +80,12 @@ EXPECTED = {
 }  # fmt: skip
 
 
-def test_models_on_features_draw_no_rows_and_so_know_no_quality() -> None:
-    keys = {key: value for key, value in MOLECULES.items() if key != "joint_sampling"}
-    found = roles(TrainTabularCommand.model_validate(keys), [*EXPECTED])
-    assert {name: of.role for name, of in found.items()} == EXPECTED | {"I": "not used"}
-
-
-@pytest.mark.parametrize("command", [TrainChempropCommand, HPOChempropConfig])
+@pytest.mark.parametrize("command", [TrainChempropCommand, TrainTabularCommand, HPOChempropConfig])
 def test_roles_of_molecules(command: type[ConfigModel]) -> None:
     config = command.model_validate(MOLECULES)
     found = roles(config, [*EXPECTED, "Z"])
     assert {name: of.role for name, of in found.items()} == EXPECTED | {"Z": "not used"}
     assert found["F"] == ColumnRole("split", "data.split_column")
-    frame = pl.DataFrame({name: [1.0, 2.0] for name in [*EXPECTED, "Z"]})
-    assert feature_columns(config, frame) == ["Z"]
 
 
 def test_roles_of_sources() -> None:
@@ -133,8 +123,6 @@ def test_roles_of_bags() -> None:
     }  # fmt: skip
     found = roles(config, list(expected))
     assert {name: of.role for name, of in found.items()} == expected
-    # A target that is also named as a feature is a target.
-    assert feature_columns(config, pl.DataFrame({n: [1.0] for n in expected})) == ["f"]
 
 
 @pytest.mark.parametrize(
@@ -154,14 +142,6 @@ def test_roles_of_bags() -> None:
 def test_names_tell(name: str, role: str) -> None:
     config = TableConfig.model_validate({"data": {"target_columns": ["LogD"]}})
     assert roles(config, [name])[name].role == role
-
-
-def test_permuting_what_has_a_role_changes_no_feature() -> None:
-    config = TrainChempropCommand.model_validate(MOLECULES)
-    frame = pl.DataFrame({name: [1.0, 2.0, 3.0] for name in [*EXPECTED, "fold", "Z", "B_sd"]})
-    before = frame.select(feature_columns(config, frame))
-    moved = frame.with_columns(pl.col(name).reverse() for name in [*EXPECTED, "fold", "B_sd"])
-    assert before.equals(moved.select(feature_columns(config, moved)))
 
 
 def test_the_note_names_columns_by_role() -> None:

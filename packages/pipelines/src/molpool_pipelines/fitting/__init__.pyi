@@ -1,6 +1,7 @@
 from ._affinity import measure_run as measure_run
 from ._config import BaselineChoice as BaselineChoice
 from ._config import CVConfig as CVConfig
+from ._config import RelatedConfig as RelatedConfig
 from ._config import TrainAutoCommand as TrainAutoCommand
 from ._config import TrainAutoConfig as TrainAutoConfig
 from ._config import TrainBlendCommand as TrainBlendCommand
@@ -12,6 +13,8 @@ from ._config import TrainMILConfig as TrainMILConfig
 from ._config import TrainTabularCommand as TrainTabularCommand
 from ._config import TrainTabularConfig as TrainTabularConfig
 from ._cross_validation import cross_validate as cross_validate
+from ._draws import check_draws as check_draws
+from ._draws import epoch_sampler as epoch_sampler
 from ._inputs import Inputs as Inputs
 from ._inputs import find_descriptors as find_descriptors
 from ._inputs import read_inputs as read_inputs
@@ -21,6 +24,12 @@ from ._jobs import build_jobs as build_jobs
 from ._loop import MILScreen as MILScreen
 from ._loop import SamplingLog as SamplingLog
 from ._loop import TrainingScreen as TrainingScreen
+from ._related import RelatedTable as RelatedTable
+from ._related import parts_of as parts_of
+from ._related import read_related as read_related
+from ._related import surrogate_columns as surrogate_columns
+from ._related import with_columns as with_columns
+from ._related import with_heads as with_heads
 from ._rows import read_bag_inputs as read_bag_inputs
 from ._rows import rows_of_run as rows_of_run
 from ._train import check_machine as check_machine

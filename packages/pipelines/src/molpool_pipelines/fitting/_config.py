@@ -130,6 +130,40 @@ class NetworkConfig(ConfigModel):
     )
 
 
+class RelatedConfig(ConfigModel):
+    """Tables of other assays of which the tasks may learn, joined by structure."""
+
+    tables: Annotated[list[str], PATH, short_flag("--related-table")] = Field(
+        default_factory=list,
+        description="tables of related assays (a screen, a counter assay, a public property)",
+    )
+    assays: Annotated[list[str], short_flag("--related-assays")] = Field(
+        default_factory=list,
+        description="their columns to learn from; of a table that has none of them, all columns "
+        "of numbers",
+    )
+    by: Annotated[str | None, short_flag("--related-by")] = Field(
+        None,
+        description="column of a related table whose values are assays apart, such as the "
+        "concentration of a screen",
+    )
+    smiles: Annotated[str | None, short_flag("--related-smiles")] = Field(
+        None, description="their column of SMILES; by default one called SMILES, in any case"
+    )
+    use: Annotated[Literal["auto", "features", "heads"], short_flag("--related-use")] = Field(
+        "auto",
+        description="features: predictions of a network of the related assay are columns of the "
+        "models; heads: the network of the tasks learns it too; auto: for each task what helps on "
+        "rows out of fold, and nothing where nothing does",
+    )
+    weight: float = Field(
+        0.2, gt=0, le=1, description="of a related row as heads learn it, beside 1"
+    )
+    test_labels: Literal["drop", "keep"] = Field(
+        "drop", description="what becomes of related labels of the run's own test molecules"
+    )
+
+
 class WideMessagePassingConfig(MessagePassingConfig):
     """Directed bond message passing (Yang et al. 2019, doi:10.1021/acs.jcim.9b00237)."""
 
@@ -233,8 +267,8 @@ class TrainTabularConfig(LearningCurveConfig, BaselineConfig, RunConfig, TableCo
     )
     time_budget: str | None = Field(
         None,
-        description="time that fitting may take, as 90s, 10m or 2h; models that would take longer "
-        "are left out, which is said",
+        description="time that features and fits may take together, as 90s, 10m or 2h; what would "
+        "take longer is left out, which is said; one model is always fitted",
     )
     limits: Literal["auto", "none"] = Field(
         "auto",
@@ -243,6 +277,24 @@ class TrainTabularConfig(LearningCurveConfig, BaselineConfig, RunConfig, TableCo
     )
     mlp: NetworkConfig = Field(default_factory=NetworkConfig)
     chemprop: ChempropMemberConfig = Field(default_factory=ChempropMemberConfig)
+    joint_sampling: JointSamplingConfig = Field(
+        default_factory=JointSamplingConfig, description="how the network draws its rows"
+    )
+    related: RelatedConfig = Field(default_factory=RelatedConfig)
+    distill: bool = Field(
+        False,
+        description="whether one network learns what the models together predict, to be used "
+        "in their place: RUN/distilled",
+    )
+    distill_path: Annotated[str | None, PATH] = Field(
+        None, description="table of SMILES without labels, of which the network learns too"
+    )
+
+    @model_validator(mode="after")
+    def _distilled(self) -> Self:
+        if self.distill_path is not None and not self.distill:
+            raise ValueError("distill: expected true with distill_path, found false")
+        return self
 
     @field_validator("time_budget")
     @classmethod
@@ -285,8 +337,8 @@ class TrainAutoConfig(TrainBlendConfig):
 
     time_budget: str | None = Field(
         "10m",
-        description="time that fitting may take, as 90s, 10m or 2h; models that would take longer "
-        "are left out, which is said",
+        description="time that features and fits may take together, as 90s, 10m or 2h; what would "
+        "take longer is left out, which is said; one model is always fitted",
     )
     choose_split: bool = Field(
         True,

@@ -291,14 +291,13 @@ def _check_origin(config: TrainChempropConfig) -> None:
 
 
 def _load(config: TrainConfig) -> MoleculeTable:
-    # Models on features draw no rows.
-    joint = config.joint_sampling if isinstance(config, TrainChempropConfig) else None
+    joint = config.joint_sampling
     return load_molecules(
         config.data,
         config.data_path,
         # A quality column that nothing uses may be absent or hold other labels.
-        quality_column=joint.curriculum.quality_col if joint and joint.needs_quality else None,
-        qualities=joint.curriculum.qualities if joint else (),
+        quality_column=joint.curriculum.quality_col if joint.needs_quality else None,
+        qualities=joint.curriculum.qualities,
         on_bad_smiles=config.on_bad_smiles,
         min_labels=config.data.least_labels,
         read=config.read,

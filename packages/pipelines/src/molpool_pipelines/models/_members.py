@@ -23,7 +23,7 @@ from molpool_common import (
 
 if TYPE_CHECKING:
     from molecule_features import Block
-    from multitask_models import MultitaskModel
+    from multitask_models import MultitaskModel, RowSampler
 
     from molpool_pipelines.models._graph_networks import GraphNetworks
 
@@ -150,6 +150,8 @@ def fit_member(
     y: FloatArray,
     *,
     censoring: SignArray | None,
+    sample_weight: FloatArray | None = None,
+    sampler: RowSampler | None = None,
     report: Callable[[str], None] | None = None,
 ) -> Member:
     """Fit a model to molecules with labels [N, T], and return it.
@@ -164,13 +166,19 @@ def fit_member(
         Labels; NaN where there is none.
     censoring : ndarray of int8 [N, T] or None
         -1 where a label is an upper bound, +1 where it is a lower one.
+    sample_weight : ndarray [N] or None
+        Of the rows, for models on features.
+    sampler : RowSampler or None
+        Draws rows, for the network on features.
     report : callable, optional
         Told in words where a network stands.
     """
     from multitask_models import MultitaskModel
 
     if isinstance(model, MultitaskModel):
-        return model.fit(molecules.X, y, censoring=censoring)
+        return model.fit(
+            molecules.X, y, censoring=censoring, sample_weight=sample_weight, sampler=sampler
+        )
     networks = cast("GraphNetworks", model)
     return networks.fit(
         molecules.smiles, y, features=molecules.X, censoring=censoring, report=report
@@ -203,6 +211,13 @@ def predict_member(
             pass  # a model that has none
     mean = model.predict(molecules.X)
     return mean, np.full(mean.shape, np.nan)
+
+
+def surrogate_block(name: str, start: int, width: int) -> Block:
+    """Return the columns that hold what a model of related assays predicts."""
+    from molecule_features import Block
+
+    return Block(f"related {name}", start, start + width, "descriptor")
 
 
 def asks_sd(name: MemberName, names: Sequence[MemberName]) -> bool:

@@ -33,10 +33,12 @@ from molpool_pipelines.models._protocol import Kind, Predicted
 from molpool_pipelines.runs import TABULAR_FOLDER
 
 if TYPE_CHECKING:
+    from multitask_models import MultitaskModel
+
     from molpool_pipelines.models._members import Member
 
 FORMAT = 2
-"""Version of the folder."""
+"""Version of the folder; 1 is written where nothing of it is used that 2 has."""
 
 _SAID = 1e-3
 """Weight by which a member without any says how unsure a prediction is."""
@@ -56,20 +58,45 @@ class Blend:
         Of each member in each task; columns sum to 1.
     with_sd : tuple of bool, length M
         Whether a member is asked for standard deviations, as it was out of fold.
+    surrogates : tuple of MultitaskModel
+        Models of related assays, whose predictions some members take after the features.
+    inputs : tuple of tuple of int, length M, or ()
+        The surrogates that each member takes; none of them where there is no entry.
     """
 
     names: tuple[MemberName, ...]
     members: tuple[Member, ...]
     weights: FloatArray
     with_sd: tuple[bool, ...]
+    surrogates: tuple[MultitaskModel, ...] = ()
+    inputs: tuple[tuple[int, ...], ...] = ()
 
     def predict(self, molecules: Molecules) -> tuple[FloatArray, FloatArray]:
         """Return predictions and their standard deviations, [N, T] each."""
-        each = [
-            predict_member(member, molecules, with_sd=with_sd)
-            for member, with_sd in zip(self.members, self.with_sd, strict=True)
+        said = [
+            np.asarray(model.predict(molecules.X), dtype=np.float32) for model in self.surrogates
         ]
-        return mix(np.stack([m for m, _ in each]), np.stack([s for _, s in each]), self.weights)
+        n_tasks = self.weights.shape[1]
+        means, sds = [], []
+        for i, (member, with_sd) in enumerate(zip(self.members, self.with_sd, strict=True)):
+            X = np.hstack([molecules.X, *(said[j] for j in self.taken(i))])
+            mean, sd = predict_member(member, Molecules(molecules.smiles, X), with_sd=with_sd)
+            # Heads of related assays come after those of the tasks.
+            means.append(mean[:, :n_tasks])
+            sds.append(sd[:, :n_tasks])
+        return mix(np.stack(means), np.stack(sds), self.weights)
+
+    def taken(self, member: int) -> tuple[int, ...]:
+        """Return the surrogates whose predictions a member takes."""
+        return self.inputs[member] if self.inputs else ()
+
+    @property
+    def format(self) -> int:
+        """The earliest version of the folder that says what this blend is."""
+        tasks = self.weights.shape[1]
+        # Networks of graphs have no heads beside those of the tasks.
+        more = any(len(getattr(m, "single_values_", ())) > tasks for m in self.members)
+        return 2 if self.surrogates or more else 1
 
 
 def mix(means: FloatArray, sds: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -176,9 +203,12 @@ class TabularModel:
             file = f"member-{number:03d}-{name}" + ("" if name == "chemprop" else ".npz")
             member.save(folder / file)
             files.append(file)
+        surrogates = [f"related-{i:03d}.npz" for i in range(len(self.blend.surrogates))]
+        for file, model in zip(surrogates, self.blend.surrogates, strict=True):
+            model.save(folder / file)
         described = {
             # Earlier versions, which would show it what is given, refuse a model of parents.
-            "format": 1 if self.structure == "given" else FORMAT,
+            "format": self.blend.format if self.structure == "given" else FORMAT,
             "structure": self.structure,
             "task_names": self.task_names,
             "task_types": self.task_types,
@@ -190,12 +220,17 @@ class TabularModel:
                     "file": file,
                     "sd": with_sd,
                     "weights": dict(zip(self.task_names, weights.tolist(), strict=True)),
+                    **({"surrogates": self.blend.taken(i)} if surrogates else {}),
                 }
-                for name, file, with_sd, weights in zip(
-                    self.blend.names, files, self.blend.with_sd, self.blend.weights, strict=True
+                for i, (name, file, with_sd, weights) in enumerate(
+                    zip(
+                        self.blend.names, files, self.blend.with_sd, self.blend.weights, strict=True
+                    )
                 )
             ],
         }
+        if surrogates:
+            described["surrogates"] = surrogates
         path = folder / TABULAR
         # Last: a folder without it holds no model.
         with atomic_path(path) as temporary:
@@ -224,6 +259,8 @@ class TabularModel:
             with_sd = tuple(bool(entry["sd"]) for entry in entries)
             structure = described.get("structure", "given")
             weights = np.array([[entry["weights"][task] for task in tasks] for entry in entries])
+            inputs = tuple(tuple(entry.get("surrogates", ())) for entry in entries)
+            related = [folder / name for name in described.get("surrogates", ())]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _damaged(folder, f"{type(error).__name__}: {error}") from None
         if later:
@@ -236,11 +273,23 @@ class TabularModel:
             )
         if not names or not set(names) <= set(MEMBERS) or "features" not in signature:
             raise _damaged(folder, f"models {list(names)} on features {signature}")
-        if absent := [file.name for file in files if not file.exists()]:
+        if absent := [file.name for file in (*files, *related) if not file.exists()]:
             raise _damaged(folder, f"no file {listed(absent)}")
         members = tuple(load_member(*pair) for pair in zip(names, files, strict=True))
-        blend = Blend(names, members, weights, with_sd)
+        surrogates = _surrogates(related)
+        if any(not 0 <= i < len(surrogates) for taken in inputs for i in taken):
+            raise _damaged(folder, f"{len(surrogates)} surrogates, and members of others")
+        blend = Blend(names, members, weights, with_sd, surrogates, inputs)
         return cls(blend, tasks, types, signature, scales=scales, structure=structure)
+
+
+def _surrogates(files: Sequence[Path]) -> tuple[MultitaskModel, ...]:
+    if not files:
+        return ()
+    # torch takes seconds to import.
+    from multitask_models import MultitaskMLP
+
+    return tuple(MultitaskMLP.load(file) for file in files)
 
 
 def _damaged(folder: Path, found: str) -> InputError:

@@ -26,6 +26,7 @@ from ._folder import CELLS as CELLS
 from ._folder import CHECKPOINTS as CHECKPOINTS
 from ._folder import CONFIG as CONFIG
 from ._folder import DENDROGRAM as DENDROGRAM
+from ._folder import DISTILLED as DISTILLED
 from ._folder import ENVIRONMENT as ENVIRONMENT
 from ._folder import FOLD_SCORES as FOLD_SCORES
 from ._folder import GROUPS as GROUPS
@@ -37,6 +38,7 @@ from ._folder import METRICS as METRICS
 from ._folder import MODEL as MODEL
 from ._folder import MODELS as MODELS
 from ._folder import PREDICTIONS as PREDICTIONS
+from ._folder import RELATED as RELATED
 from ._folder import REPORT as REPORT
 from ._folder import SAMPLING as SAMPLING
 from ._folder import SPLIT_FILE as SPLIT_FILE

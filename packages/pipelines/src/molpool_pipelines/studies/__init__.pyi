@@ -23,3 +23,5 @@ from .chemprop._problem import chemprop_problem as chemprop_problem
 from .mil._config import HPOMILConfig as HPOMILConfig
 from .mil._problem import final_values as final_values
 from .mil._problem import mil_problem as mil_problem
+from .tabular._config import HPOTabularConfig as HPOTabularConfig
+from .tabular._problem import tabular_problem as tabular_problem

@@ -18,7 +18,7 @@ def train(kind: str, file: Path) -> None:
 
     Parameters
     ----------
-    kind : {"chemprop", "mil"}
+    kind : {"chemprop", "tabular", "mil"}
         Of the model.
     file : Path
         Configuration in YAML.
@@ -28,6 +28,10 @@ def train(kind: str, file: Path) -> None:
         from molpool_pipelines.fitting import TrainChempropConfig, train_chemprop
 
         train_chemprop(load_config(TrainChempropConfig, file), arguments=arguments)
+    elif kind == "tabular":
+        from molpool_pipelines.fitting import TrainTabularConfig, train_tabular
+
+        train_tabular(load_config(TrainTabularConfig, file), arguments=arguments)
     else:
         from molpool_pipelines.fitting import TrainMILConfig, train_mil
 

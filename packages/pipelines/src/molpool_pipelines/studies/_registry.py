@@ -16,7 +16,7 @@ def study_kind(name: str, folder: Path) -> StudyKind:
     Parameters
     ----------
     name : str
-        ``chemprop`` or ``mil``.
+        ``chemprop``, ``tabular`` or ``mil``.
     folder : Path
         Of the study.
 
@@ -35,4 +35,10 @@ def study_kind(name: str, folder: Path) -> StudyKind:
         from molpool_pipelines.studies.chemprop._problem import chemprop_kind
 
         return chemprop_kind(load_stored(HPOChempropConfig, folder / CONFIG))
-    raise InputError("--study-dir", expected="a study of chemprop or mil", found=repr(name))
+    if name == "tabular":
+        from molpool_pipelines.studies.tabular._config import HPOTabularConfig
+        from molpool_pipelines.studies.tabular._problem import tabular_kind
+
+        return tabular_kind(load_stored(HPOTabularConfig, folder / CONFIG))
+    expected = "a study of chemprop, tabular or mil"
+    raise InputError("--study-dir", expected=expected, found=repr(name))

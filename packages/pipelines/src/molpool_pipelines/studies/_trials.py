@@ -97,7 +97,7 @@ class Problem:
     Parameters
     ----------
     kind : str
-        The subcommand: ``chemprop``, ``mil``.
+        The subcommand: ``chemprop``, ``tabular``, ``mil``.
     build : callable
         Makes the objective; called once in each worker process, to which it is sent by pickle
         (`functools.partial` of a module's function with the configuration).

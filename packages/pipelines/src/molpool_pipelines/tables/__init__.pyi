@@ -8,7 +8,6 @@ from ._molecules import load_molecules as load_molecules
 from ._molecules import raise_bad_smiles as raise_bad_smiles
 from ._molecules import refuse_bad_smiles as refuse_bad_smiles
 from ._roles import ColumnRole as ColumnRole
-from ._roles import feature_columns as feature_columns
 from ._roles import roles as roles
 from ._roles import roles_note as roles_note
 from ._splits import SplitTables as SplitTables

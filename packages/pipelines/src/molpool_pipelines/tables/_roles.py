@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import polars as pl
 from molpool_common import listed
 from pydantic import BaseModel
 
@@ -108,30 +107,6 @@ def roles(config: BaseModel, columns: Sequence[str]) -> dict[str, ColumnRole]:
         for target in targets:
             named.setdefault(target + suffix, ColumnRole("bound", "modifier_suffix"))
     return {name: named.get(name) or _by_name(name, targets) for name in columns}
-
-
-def feature_columns(config: BaseModel, frame: pl.DataFrame) -> list[str]:
-    """Return what `auto` takes for features: columns of numbers that are nothing else.
-
-    Parameters
-    ----------
-    config : BaseModel
-        Of the command.
-    frame : DataFrame
-        The table.
-
-    Returns
-    -------
-    list of str
-        Those that the configuration names as features; where it names none, numbers without
-        another role.
-    """
-    found = roles(config, frame.columns)
-    named = [name for name, of in found.items() if of.role == "feature"]
-    if named:
-        return named
-    free = [name for name, of in found.items() if of.role == "not used"]
-    return [name for name in free if frame.schema[name].is_numeric()]
 
 
 def roles_note(config: BaseModel, columns: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from molpool_common import InputError
-from molpool_pipelines.studies.chemprop._data import read_study_data
+from molpool_pipelines.studies._molecules import read_study_data
 from molpool_pipelines.studies.chemprop._problem import chemprop_problem
 from molpool_pipelines.tables import fold_tables, load_molecules, split_table
 

@@ -13,14 +13,14 @@ import pytest
 from chemprop_multitask import ChempropModel, MoleculeData
 from molpool_common import METRICS
 from molpool_pipelines.affinity import group_tasks, measure_affinity
-from molpool_pipelines.studies._trials import FoldResult, Objective
-from molpool_pipelines.studies.chemprop._data import (
+from molpool_pipelines.studies._molecules import (
     FoldScorer,
     InnerFold,
     StudyData,
     make_scorers,
     read_study_data,
 )
+from molpool_pipelines.studies._trials import FoldResult, Objective
 from molpool_pipelines.studies.chemprop._objective import for_tasks, with_measured_groups
 from molpool_pipelines.studies.chemprop._problem import chemprop_problem
 from molpool_pipelines.studies.chemprop._space import trial_config

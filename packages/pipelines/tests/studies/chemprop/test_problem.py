@@ -13,16 +13,15 @@ from chemprop_multitask import Ensemble
 from molpool_pipelines.studies import _baselines as baselines
 from molpool_pipelines.studies import _member, _retraining
 from molpool_pipelines.studies._config import RetrainConfig
+from molpool_pipelines.studies._molecule_study import outer_test
+from molpool_pipelines.studies._molecules import read_study_data
 from molpool_pipelines.studies._outer_test import read_test_predictions
 from molpool_pipelines.studies._scoring import MacroScore
 from molpool_pipelines.studies._study import run_study
 from molpool_pipelines.studies.chemprop._config import HPOChempropConfig
-from molpool_pipelines.studies.chemprop._data import read_study_data
 from molpool_pipelines.studies.chemprop._problem import (
     chemprop_kind,
-    chemprop_outer,
     chemprop_problem,
-    chemprop_tabular,
     final_values,
 )
 from molpool_pipelines.tables import load_molecules, split_table
@@ -34,7 +33,7 @@ MakeConfig = Callable[..., HPOChempropConfig]
 def test_trees_have_the_rows_of_the_study(make_config: MakeConfig, fold_type: str) -> None:
     config = make_config(study={"fold_type": fold_type, "n_folds": 2})
     study = read_study_data(config)
-    data = chemprop_tabular(config)
+    data = chemprop_kind(config).tabular()
     assert len(data.rest) == len(study.rest)
     np.testing.assert_array_equal(data.rest.labels, study.rest.targets)
     for rows, fold in zip(data.folds, study.folds, strict=True):
@@ -42,7 +41,7 @@ def test_trees_have_the_rows_of_the_study(make_config: MakeConfig, fold_type: st
         assert [study.rest.smiles[i] for i in rows.val] == list(fold.val.smiles)
         assert rows.scored.sum() == len(fold.columns)
     assert data.score.metrics == ("ma_rae",) * len(study.task_names)
-    outer = chemprop_outer(config)
+    outer = outer_test(config)
     assert len(outer.test) == study.n_test
     assert not set(outer.ids) & set(study.rest.smiles)
     assert outer.test.features.shape[1] == data.rest.features.shape[1]
@@ -58,7 +57,7 @@ def test_final_training_is_on_all_but_the_outer_test(make_config: MakeConfig) ->
     tables = split_table(table, final.data, final.seed)
     study = read_study_data(config)
     assert set(tables.train.smiles) == set(study.rest.smiles)
-    assert list(tables.test.smiles) == list(chemprop_outer(config).ids)
+    assert list(tables.test.smiles) == list(outer_test(config).ids)
     assert len(tables.val) == 0
 
 

@@ -29,14 +29,14 @@ from task_affinity import select_groups
 from molpool_pipelines.affinity import measure_affinity
 from molpool_pipelines.fitting import TrainChempropConfig, find_descriptors
 from molpool_pipelines.models import Descriptors
-from molpool_pipelines.studies._trials import Direction, FoldResult, OnEpochEnd
-from molpool_pipelines.studies.chemprop._data import (
+from molpool_pipelines.studies._molecules import (
     FoldScorer,
     InnerFold,
     StudyData,
     label,
     make_scorers,
 )
+from molpool_pipelines.studies._trials import Direction, FoldResult, OnEpochEnd
 from molpool_pipelines.studies.chemprop._space import trial_config
 from molpool_pipelines.tables import MoleculeTable, TaskType
 

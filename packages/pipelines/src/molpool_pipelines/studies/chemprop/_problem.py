@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -10,31 +9,19 @@ from typing import Any
 
 import numpy as np
 from chemprop_multitask import with_listed_groups
-from molpool_common import InputError, cache_folder
+from molpool_common import InputError
 from sampling_core import CurriculumState, foreseen_end
 
 from molpool_pipelines.fitting import check_machine
 from molpool_pipelines.runs import TableRows
-from molpool_pipelines.studies._kinds import (
-    MOLECULE_FEATURES,
-    FeatureRows,
-    Numbers,
-    OuterTest,
-    StudyKind,
-    TabularFold,
-    TabularStudy,
-    Values,
-    median_best_epoch,
-    molecule_features,
+from molpool_pipelines.studies._kinds import Numbers, StudyKind, Values, median_best_epoch
+from molpool_pipelines.studies._molecule_study import (
+    digest,
+    outer_test,
+    study_score,
+    tabular_study,
 )
-from molpool_pipelines.studies._parameters import Parameter
-from molpool_pipelines.studies._scoring import MacroScore
-from molpool_pipelines.studies._space import Space, read_space, with_values
-from molpool_pipelines.studies._trials import Objective, Problem
-from molpool_pipelines.studies.chemprop._config import HPOChempropConfig
-from molpool_pipelines.studies.chemprop._data import (
-    FoldScorer,
-    InnerFold,
+from molpool_pipelines.studies._molecules import (
     StudyData,
     choose_metric,
     label,
@@ -42,6 +29,11 @@ from molpool_pipelines.studies.chemprop._data import (
     read_study_data,
     scorer_notes,
 )
+from molpool_pipelines.studies._parameters import Parameter
+from molpool_pipelines.studies._scoring import MacroScore
+from molpool_pipelines.studies._space import Space, read_space, with_values
+from molpool_pipelines.studies._trials import Objective, Problem
+from molpool_pipelines.studies.chemprop._config import HPOChempropConfig
 from molpool_pipelines.studies.chemprop._space import (
     AFFINITY,
     CURRICULUM,
@@ -50,14 +42,6 @@ from molpool_pipelines.studies.chemprop._space import (
     default_space,
     default_values,
     trial_config,
-)
-from molpool_pipelines.tables import (
-    DataConfig,
-    MoleculeTable,
-    exact_labels,
-    load_molecules,
-    merge_duplicates,
-    split_table,
 )
 
 EPOCHS = "training.epochs"
@@ -249,82 +233,14 @@ def _identity(config: HPOChempropConfig, data: StudyData, space: Space) -> dict[
     return {
         "seed": config.seed if config.study.seed is None else config.study.seed,
         "folds": [[len(fold.train), len(fold.val)] for fold in data.folds],
-        "data": _digest(data),
+        "data": digest(data),
         "settings": fixed,
     }
 
 
-def _digest(data: StudyData) -> str:
-    """Return a digest of all that trials see: no row of the outer test."""
-    digest = hashlib.sha256()
-    for table in (data.rest, *(t for fold in data.folds for t in (fold.train, fold.val))):
-        # Content rather than paths: the same table may lie elsewhere on another machine.
-        digest.update("\n".join([*table.task_names, *table.smiles]).encode())
-        digest.update(table.targets.tobytes())
-        digest.update("\n".join(table.quality or []).encode())
-        if table.censoring is not None:
-            digest.update(table.censoring.tobytes())
-    return digest.hexdigest()
-
-
 def chemprop_score(config: HPOChempropConfig) -> MacroScore:
     """Return the study's score, which tasks of another kind have no part in."""
-    data = _read(config.model_dump_json())
-    metric = choose_metric(config.study.metric, data.task_types)
-    return MacroScore(
-        tuple(metric.name if kind == metric.task_type else None for kind in data.task_types)
-    )
-
-
-def chemprop_tabular(config: HPOChempropConfig) -> TabularStudy:
-    """Return rows and inner folds of a study of molecules; labels that are bounds are left out."""
-    data = _read(config.model_dump_json())
-    metric = choose_metric(config.study.metric, data.task_types)
-    place = {key: row for row, key in enumerate(_keys(data.rest))}
-
-    def rows(fold: InnerFold) -> TabularFold:
-        scorer = FoldScorer(metric, fold, data.task_types)
-        scored = np.zeros(len(data.task_names), dtype=bool)
-        scored[list(fold.columns)] = [n not in scorer.left_out for n in fold.val.task_names]
-        train, val = (
-            np.array([place[key] for key in _keys(table)], dtype=np.int64)
-            for table in (fold.train, fold.val)
-        )
-        return TabularFold(train, val, scored)
-
-    return TabularStudy(
-        rest=_feature_rows(config.data, data.rest),
-        folds=[rows(fold) for fold in data.folds],
-        task_names=data.task_names,
-        task_types=data.task_types,
-        score=chemprop_score(config),
-        features=MOLECULE_FEATURES,
-        scales=data.rest.scales,
-    )
-
-
-def chemprop_outer(config: HPOChempropConfig) -> OuterTest:
-    """Return the outer test of a study of molecules."""
-    table = merge_duplicates(
-        load_molecules(
-            config.data,
-            config.data_path,
-            on_bad_smiles=config.on_bad_smiles,
-            read=config.read,
-        ),
-        config.duplicates,
-    )
-    test = split_table(table, config.data, config.seed).test
-    return OuterTest(_feature_rows(config.data, test), tuple(test.smiles))
-
-
-def _feature_rows(config: DataConfig, table: MoleculeTable) -> FeatureRows:
-    features = molecule_features(table.modelled, cache=cache_folder(config.cache_dir))
-    return FeatureRows(features, exact_labels(table.targets, table.censoring))
-
-
-def _keys(table: MoleculeTable) -> list[tuple[str, int]]:
-    return list(table.origin.select("source", "row").iter_rows())
+    return study_score(config, _read(config.model_dump_json()))
 
 
 def chemprop_kind(config: HPOChempropConfig) -> StudyKind:
@@ -337,8 +253,8 @@ def chemprop_kind(config: HPOChempropConfig) -> StudyKind:
         resolve=partial(resolve, config),
         final=final_values,
         score=lambda _values: chemprop_score(config),
-        tabular=partial(chemprop_tabular, config),
-        outer=partial(chemprop_outer, config),
+        tabular=lambda: tabular_study(config, _read(config.model_dump_json())),
+        outer=partial(outer_test, config),
         join=join,
         rows=partial(_rows_now, config),
     )

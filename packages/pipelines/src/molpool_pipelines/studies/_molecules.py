@@ -1,4 +1,4 @@
-"""The rows of a study of Chemprop models, divided into inner folds, and the score of a fold.
+"""The rows of a study of molecules, divided into inner folds, and the score of a fold.
 
 All rows but those of the outer test split are here; each fold's validation rows are scored by one
 metric, averaged over tasks.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 from molpool_common import (
@@ -18,19 +19,22 @@ from molpool_common import (
     InputError,
     IntArray,
     Metric,
+    ReadConfig,
     UndefinedMetricError,
     did_you_mean,
     listed,
     mean_label,
 )
+from sampling_core import JointSamplingConfig
 
 from molpool_pipelines.demo import DEMO_NOTICE
 from molpool_pipelines.runs import TableRows, rejected_note
-from molpool_pipelines.studies.chemprop._config import HPOChempropConfig
+from molpool_pipelines.studies._config import StudyConfig
 from molpool_pipelines.tables import (
     DEMO,
     DataConfig,
     MoleculeTable,
+    OnBadSmiles,
     TaskType,
     exact_labels,
     find_task_types,
@@ -40,6 +44,21 @@ from molpool_pipelines.tables import (
     merge_duplicates,
     split_table,
 )
+
+
+class StudyOfMolecules(Protocol):
+    """What the configurations of studies of molecules share: a table, its split, a study."""
+
+    seed: int
+    data_path: str | None
+    data: DataConfig
+    read: ReadConfig
+    on_bad_smiles: OnBadSmiles
+    duplicates: Literal["error", "mean", "median", "keep"]
+    task_type: Literal["auto", "regression", "classification"]
+    task_types: dict[str, TaskType]
+    joint_sampling: JointSamplingConfig
+    study: StudyConfig
 
 
 @dataclass(frozen=True)
@@ -93,12 +112,12 @@ class StudyData:
         return self.rest.task_names
 
 
-def read_study_data(config: HPOChempropConfig, *, needs_quality: bool = False) -> StudyData:
+def read_study_data(config: StudyOfMolecules, *, needs_quality: bool = False) -> StudyData:
     """Read and check the table, keep the outer test out, and make the inner folds.
 
     Parameters
     ----------
-    config : HPOChempropConfig
+    config : HPOChempropConfig or HPOTabularConfig
         Its table, split and ``study`` section.
     needs_quality : bool
         Whether rows must have quality labels; otherwise they have where all do.
@@ -125,7 +144,7 @@ def read_study_data(config: HPOChempropConfig, *, needs_quality: bool = False) -
     return StudyData(rest, folds, kinds, len(outer.test), notes, rows)
 
 
-def _load(config: HPOChempropConfig, *, needs_quality: bool) -> MoleculeTable:
+def _load(config: StudyOfMolecules, *, needs_quality: bool) -> MoleculeTable:
     data = _with_times(config)
     curriculum = config.joint_sampling.curriculum
     column = curriculum.quality_col
@@ -147,7 +166,7 @@ def _load(config: HPOChempropConfig, *, needs_quality: bool) -> MoleculeTable:
     )
 
 
-def _with_times(config: HPOChempropConfig) -> DataConfig:
+def _with_times(config: StudyOfMolecules) -> DataConfig:
     """Return the data section, which brings times where the folds want them and not the split."""
     if config.study.fold_type != "time" or config.data.split_type == "time":
         return config.data
@@ -158,7 +177,7 @@ def _with_times(config: HPOChempropConfig) -> DataConfig:
     return config.data.model_copy(update={"split_type": "time"})
 
 
-def _stored_folds(config: HPOChempropConfig, table: MoleculeTable) -> dict[str, str]:
+def _stored_folds(config: StudyOfMolecules, table: MoleculeTable) -> dict[str, str]:
     """Return the fold of each molecule that may be held out, by its group."""
     column = config.study.fold_column
     # Read as times are: raw values, row by row, of sources that may be held out.
@@ -203,7 +222,7 @@ def _places(table: MoleculeTable, rows: list[int]) -> list[str]:
 
 
 def _folds(
-    config: HPOChempropConfig, rest: MoleculeTable, stored: dict[str, str] | None
+    config: StudyOfMolecules, rest: MoleculeTable, stored: dict[str, str] | None
 ) -> list[tuple[IntArray, IntArray]]:
     """Return rows to train on and to validate on, of all rows that are not tested."""
     study = config.study

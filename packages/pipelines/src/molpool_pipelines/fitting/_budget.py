@@ -1,0 +1,82 @@
+"""The time that a run may take, and what of it is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import perf_counter
+
+from molpool_pipelines.fitting._config import seconds_of
+
+_SAMPLE = 64
+"""Molecules whose features are timed before those of all."""
+
+_FEATURES = 0.4
+"""Share of the budget that features may take; the first featuriser is never left out."""
+
+_FINAL = 0.1
+"""Share of the budget that is kept for what comes after the models: baselines, files, the page."""
+
+
+class Budget:
+    """Counts from when it is made.
+
+    Parameters
+    ----------
+    text : str or None
+        A duration such as ``10m``; None: no end.
+    """
+
+    def __init__(self, text: str | None) -> None:
+        self.seconds = None if text is None else seconds_of(text)
+        self._start = perf_counter()
+
+    @property
+    def spent(self) -> float:
+        """Seconds since it was made."""
+        return perf_counter() - self._start
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that models may still take; None without an end."""
+        return None if self.seconds is None else (1 - _FINAL) * self.seconds - self.spent
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left at all."""
+        return self.seconds is not None and self.spent > self.seconds
+
+    def affordable(
+        self, names: Sequence[str], smiles: Sequence[str], compute: Callable[[str, list[str]], None]
+    ) -> tuple[list[str], list[str]]:
+        """Return the featurisers that all molecules allow, and a sentence for each of the others.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Featurisers.
+        smiles : sequence of str
+            The molecules; some of them, evenly spread, are computed to see how long they take.
+        compute : callable
+            Computes features of one name.
+        """
+        if self.seconds is None or len(smiles) <= _SAMPLE:
+            return list(names), []
+        sample = [smiles[i * len(smiles) // _SAMPLE] for i in range(_SAMPLE)]
+        kept: list[str] = []
+        notes: list[str] = []
+        spent = 0.0
+        for name in names:
+            # What has to be loaded is loaded by the first molecule.
+            compute(name, sample[:1])
+            start = perf_counter()
+            compute(name, sample[1:])
+            wanted = (perf_counter() - start) * len(smiles) / (len(sample) - 1)
+            if kept and spent + wanted > _FEATURES * self.seconds:
+                notes.append(
+                    f"Left out for the time budget: features {name}, about {wanted:.0f} s of "
+                    f"{self.seconds:.0f} s."
+                )
+                continue
+            kept.append(name)
+            spent += wanted
+        return kept, notes

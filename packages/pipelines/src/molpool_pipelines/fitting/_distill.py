@@ -1,0 +1,111 @@
+"""One network in place of several models: it learns what they predict together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from molpool_common import FloatArray, RunFolder, TaskType, task_metrics
+from rich.console import Console
+
+from molpool_pipelines.fitting._config import TrainTabularConfig
+from molpool_pipelines.fitting._inputs import Inputs
+from molpool_pipelines.fitting._tabular_rows import TrainingRows
+from molpool_pipelines.models import (
+    Blend,
+    MemberSettings,
+    Molecules,
+    TabularModel,
+    build_member,
+    fit_member,
+)
+from molpool_pipelines.runs import DISTILLED
+from molpool_pipelines.tables import exact_labels
+
+
+def write_distilled(
+    console: Console,
+    config: TrainTabularConfig,
+    inputs: Inputs,
+    rows: TrainingRows,
+    model: TabularModel,
+    run: RunFolder,
+) -> str:
+    """Train one network on what the models predict, and leave it in the run's folder.
+
+    Parameters
+    ----------
+    console : Console
+        The screen.
+    config : TrainTabularConfig
+        Size and training of the network.
+    inputs : Inputs
+        The table and its split.
+    rows : TrainingRows
+        That trained the models.
+    model : TabularModel
+        The models.
+    run : RunFolder
+        Where ``distilled`` goes.
+
+    Returns
+    -------
+    str
+        How well it does on the test molecules, in a sentence.
+    """
+    known, more = rows.molecules, rows.unlabelled
+    molecules = Molecules([*known.smiles, *more.smiles], np.concatenate([known.X, more.X]))
+    with console.status(f"Distilling into one network, {len(molecules.X)} molecules"):
+        taught, _ = model.blend.predict(molecules)
+        student = build_member("mlp", _settings(config, rows, model.task_types))
+        fit_member(student, molecules, taught, censoring=None)
+    weights = np.ones((1, len(model.task_names)))
+    one = Blend(("mlp",), (student,), weights, (False,))
+    small = TabularModel(
+        one,
+        model.task_names,
+        model.task_types,
+        model.signature,
+        structure=model.structure,
+        scales=model.scales,
+    )
+    small.save(run.path / DISTILLED)
+    return (
+        f"Distilled into one network of {len(molecules.X)} molecules, {DISTILLED}"
+        f"{_compared(inputs, rows, model, one)}."
+    )
+
+
+def _settings(
+    config: TrainTabularConfig, rows: TrainingRows, kinds: Sequence[TaskType]
+) -> MemberSettings:
+    # Probabilities are numbers to it, which end at 0 and 1.
+    limits = [[0.0, 1.0] if kind == "classification" else [np.nan, np.nan] for kind in kinds]
+    options = {**config.mlp.model_dump(), "members": 1, "limits": limits}
+    number: TaskType = "regression"
+    return MemberSettings(rows.features.blocks, (number,) * len(kinds), config.seed, False, options)
+
+
+def _compared(inputs: Inputs, rows: TrainingRows, model: TabularModel, one: Blend) -> str:
+    """Return how both do on the test molecules, in words; nothing where there are none."""
+    test = inputs.tables.test
+    if not len(test):
+        return ""
+    exact = exact_labels(test.targets, test.censoring)
+    said: list[str] = []
+    for blend in (one, model.blend):
+        mean: FloatArray = blend.predict(rows.tested)[0]
+        found = task_metrics(exact, np.nan_to_num(mean), test.task_names, list(model.task_types))
+        macro = found.macro()
+        said.append(
+            " and ".join(
+                f"{label} {macro[metric].mean:.3f}"
+                for metric, label in (("ma_rae", "RAE"), ("roc_auc", "ROC-AUC"))
+                if metric in macro and macro[metric].mean is not None
+            )
+        )
+    return (
+        f", {said[0]} on test molecules, where the models together have {said[1]}"
+        if said[0]
+        else ""
+    )

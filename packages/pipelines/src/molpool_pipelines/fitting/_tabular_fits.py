@@ -1,0 +1,401 @@
+"""Which models a run on features has, and with what weights: fits out of fold, and of all rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from molpool_common import Float32Array, FloatArray, IntArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from molpool_pipelines.fitting._budget import Budget
+from molpool_pipelines.fitting._config import TrainTabularConfig
+from molpool_pipelines.fitting._draws import epoch_sampler
+from molpool_pipelines.fitting._related import (
+    parts_of,
+    seconds_to_learn,
+    surrogate_columns,
+    with_heads,
+)
+from molpool_pipelines.fitting._related_use import (
+    Candidates,
+    Plan,
+    Use,
+    Verdict,
+    best_uses,
+    compare_uses,
+    plans_of,
+    sentences,
+)
+from molpool_pipelines.fitting._tabular_rows import TrainingRows
+from molpool_pipelines.models import (
+    WORDS,
+    Blend,
+    Member,
+    Molecules,
+    asks_sd,
+    blend_weights,
+    build_member,
+    fit_member,
+    predict_member,
+)
+from molpool_pipelines.tables import MoleculeTable, exact_labels
+
+if TYPE_CHECKING:
+    from multitask_models import MultitaskModel
+
+_PILOT = 0.125
+"""Share of the rows by which is told, under a time budget, what a fit of all of them would take."""
+
+_LEAST_PILOT = 64
+"""Rows below which no pilot is worth it."""
+
+
+@dataclass
+class Surrogates:
+    """What networks of the related tables say of the rows that are not tested, out of fold.
+
+    Parameters
+    ----------
+    columns : list of ndarray of float32 [N, R]
+        One a table.
+    models : list of MultitaskModel
+        Fitted to all of each table.
+    notes : list of str
+        What had no time.
+    """
+
+    columns: list[Float32Array] = field(default_factory=list)
+    models: list[MultitaskModel] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls, console: Console, config: TrainTabularConfig, rows: TrainingRows, budget: Budget
+    ) -> Surrogates:
+        """Fit them; none where related tables are heads alone.
+
+        A table of which they would take more than half of the time that is left is dropped.
+        """
+        found = cls()
+        molecules, blocks = rows.table.groups, rows.features.blocks
+        part = parts_of(molecules, rows.folds, seed=config.seed)
+        for related in list(rows.related) if config.related.use != "heads" else ():
+            left = budget.left
+            with console.status(f"Learning {related.name}"):
+                if left is not None:
+                    wanted = seconds_to_learn(related, molecules, part, blocks)
+                    if wanted > left / 2:
+                        rows.related.remove(related)
+                        found.notes.append(
+                            f"{related.name} left out, as learning it would take {wanted:.0f} s of "
+                            "the time budget."
+                        )
+                        continue
+                columns, model = surrogate_columns(
+                    related, molecules, rows.molecules.X, part, blocks, seed=config.seed
+                )
+            found.columns.append(columns)
+            found.models.append(model)
+        return found
+
+
+class Fits:
+    """Fits the models of a run, out of fold or to all rows.
+
+    Parameters
+    ----------
+    console : Console
+        The screen.
+    config : TrainTabularConfig
+        The run.
+    rows : TrainingRows
+        N rows that are not tested.
+    kinds : sequence of {"regression", "classification"}, length T
+        Of the tasks.
+    budget : Budget
+        The time that is left.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        config: TrainTabularConfig,
+        rows: TrainingRows,
+        kinds: Sequence[Any],
+        budget: Budget,
+    ) -> None:
+        self.config, self.rows, self.kinds = config, rows, tuple(kinds)
+        self._console, self._budget = console, budget
+        self.surrogates = Surrogates.of(console, config, rows, budget)
+
+    def plain(self) -> tuple[Candidates, list[str]]:
+        """Return the models of the configuration as tried out of fold, and what had no time."""
+        found, left_out = Candidates(), []
+        for name in self.config.model:
+            said = self.try_out(Plan(name))
+            if said is None:
+                left_out.append(name)
+            else:
+                found.add(Plan(name), *said)
+        notes = []
+        if not found.plans:
+            # There is none to fall back on.
+            first = left_out.pop(0)
+            said = self.try_out(Plan(first), always=True)
+            assert said is not None
+            found.add(Plan(first), *said)
+            notes.append(f"{WORDS[first].capitalize()} alone, and longer than the time budget.")
+        notes += [
+            f"Left out, as it would take longer than the time budget: {WORDS[name]}."
+            for name in left_out
+        ]
+        return found, notes
+
+    def try_out(self, plan: Plan, *, always: bool = False) -> tuple[FloatArray, FloatArray] | None:
+        """Return what a model says out of fold, mean and sd [N, T]; None where time is too short.
+
+        Parameters
+        ----------
+        plan : Plan
+            The model.
+        always : bool
+            Whether it is fitted whatever it takes.
+        """
+        rows, left = self.rows, self._budget.left
+        mean, sd = (np.full(rows.table.targets.shape, np.nan) for _ in range(2))
+        # Rows that are trained on, over all fits, the last one of all rows included.
+        work = len(rows.table) + sum(len(train) for train, _ in rows.folds)
+        wanted = self._expected(plan) if left is not None or plan.name == "chemprop" else 0.0
+        if left is not None and not always and wanted * work / len(rows.table) > left:
+            return None
+        start, done = perf_counter(), 0
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        words = f"Out of fold: {plan.words(rows.related)}"
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            bar = progress.add_task(words, total=len(rows.folds))
+
+            def report(told: str) -> None:
+                progress.update(bar, description=f"{words}, {told}")
+
+            for train, val in rows.folds:
+                hidden = {rows.table.groups[row] for row in val}
+                model = self.fitted(plan, train, hidden, report)
+                mean[val], sd[val] = self._said(model, plan, val)
+                done += len(train)
+                progress.update(bar, advance=1, description=words)
+                spent = (perf_counter() - start) * work / done
+                if left is not None and not always and spent > left:
+                    return None
+        return mean, sd
+
+    def _expected(self, plan: Plan) -> float:
+        """Return about how many seconds a fit to all rows takes."""
+        if plan.name == "chemprop":
+            return self._of_networks()
+        n = len(self.rows.table)
+        some = np.random.default_rng(self.config.seed).permutation(n)[: int(_PILOT * n)]
+        if len(some) < _LEAST_PILOT:
+            return 0.0
+        start = perf_counter()
+        self.fitted(plan, np.sort(some), ())
+        # As if time grew with rows: the fold that follows tells better.
+        return (perf_counter() - start) * n / len(some)
+
+    def _of_networks(self) -> float:
+        """Say what Chemprop's networks will take, told from a few steps; return that of one fit.
+
+        One fold of them may already be longer than the budget, so that it is told before the first.
+        """
+        from molpool_pipelines.models import GraphNetworks
+
+        rows = self.rows
+        settings = rows.settings(self.config, self.kinds, Plan("chemprop"))
+        model = build_member("chemprop", settings)
+        assert isinstance(model, GraphNetworks)
+        molecules, table = rows.molecules, rows.table
+        whole = model.expected_seconds(
+            molecules.smiles, table.targets, features=molecules.X, censoring=table.censoring
+        )
+        work = 1 + sum(len(train) for train, _ in rows.folds) / len(table)
+        mp = model.config.model.message_passing
+        self._console.print(
+            f"Chemprop: {model.n_networks * len(model.groups)} networks, {mp.hidden_size} wide, "
+            f"depth {mp.depth}, {model.config.training.epochs} epochs, fitted "
+            f"{len(rows.folds) + 1} times: about {_minutes(whole * work)}.",
+            highlight=False,
+        )
+        return whole
+
+    def _said(self, model: Member, plan: Plan, at: IntArray) -> tuple[FloatArray, FloatArray]:
+        with_sd = asks_sd(plan.name, self.config.model)
+        mean, sd = predict_member(model, self._inputs(plan, at), with_sd=with_sd)
+        return mean[:, : len(self.kinds)], sd[:, : len(self.kinds)]
+
+    def _inputs(self, plan: Plan, at: IntArray) -> Molecules:
+        molecules = self.rows.molecules.take(at)
+        columns = [self.surrogates.columns[i][at] for i in plan.surrogates]
+        return Molecules(molecules.smiles, np.hstack([molecules.X, *columns]))
+
+    def fitted(
+        self,
+        plan: Plan,
+        at: IntArray,
+        hidden: Collection[str],
+        report: Callable[[str], None] | None = None,
+    ) -> Member:
+        """Return a model fitted to some rows, and to related labels of molecules not hidden.
+
+        Parameters
+        ----------
+        plan : Plan
+            The model.
+        at : ndarray of int
+            The rows.
+        hidden : collection of str
+            Keys of molecules of which related tables tell it nothing.
+        report : callable, optional
+            Told in words where a network stands.
+        """
+        table, molecules = self.rows.table.take(at), self._inputs(plan, at)
+        if not plan.heads:
+            model = build_member(plan.name, self.rows.settings(self.config, self.kinds, plan))
+            return fit_member(
+                model,
+                molecules,
+                table.targets,
+                censoring=table.censoring,
+                sampler=self._sampler(plan, table),
+                report=report,
+            )
+        related = [self.rows.related[i].without(hidden) for i in plan.heads]
+        learnt = with_heads(molecules.X, table, self.kinds, related, self.config.related.weight)
+        model = build_member(plan.name, self.rows.settings(self.config, learnt.kinds, plan))
+        smiles = [*molecules.smiles, *(s for one in related for s in one.table.modelled)]
+        return fit_member(
+            model,
+            Molecules(smiles, learnt.X),
+            learnt.y,
+            censoring=learnt.censoring,
+            sample_weight=learnt.weights,
+        )
+
+    def _sampler(self, plan: Plan, table: MoleculeTable) -> Any:
+        if plan.name != "mlp":
+            return None
+        return epoch_sampler(
+            self.config.joint_sampling,
+            table.targets,
+            table.quality,
+            epochs=self.config.mlp.epochs,
+        )
+
+
+def _minutes(seconds: float) -> str:
+    return f"{max(seconds, 1):.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The models of a run and their weights.
+
+    Parameters
+    ----------
+    found : Candidates
+        M models that predict some task.
+    weights : ndarray [M, T]
+        Columns sum to 1.
+    fits : Fits
+        Fits them.
+    verdicts : list of Verdict
+        What each related table brings.
+    notes : list of str
+        What was left out, and what related tables bring.
+    """
+
+    found: Candidates
+    weights: FloatArray
+    fits: Fits
+    verdicts: list[Verdict]
+    notes: list[str]
+
+
+def choose_models(
+    console: Console,
+    config: TrainTabularConfig,
+    rows: TrainingRows,
+    kinds: Sequence[Any],
+    budget: Budget,
+) -> Chosen:
+    """Try the models out of fold, with and without related tables, and weigh them."""
+    fits = Fits(console, config, rows, kinds, budget)
+    found, notes = fits.plain()
+    uses, tables, verdicts, said = _uses(fits, found)
+    names = [plan.name for plan in found.plans if plan == Plan(plan.name)]
+    for use in tables:
+        for plan in plans_of(names, use, tables):
+            tried = None if found.of(plan) is not None else fits.try_out(plan)
+            if tried is not None:
+                found.add(plan, *tried)
+        if any(found.of(plan) is None for plan in plans_of(names, use, tables)):
+            said.append(f"Related tables as {use} left out: all models with them take too long.")
+            uses = [None if one == use else one for one in uses]
+    weights = np.zeros((len(found.plans), len(kinds)))
+    exact = exact_labels(rows.table.targets, rows.table.censoring)
+    for wanted in dict.fromkeys(uses):
+        own = [found.plans.index(plan) for plan in plans_of(names, wanted, tables)]
+        of_use = _weights(config, exact, np.stack([found.mean[i] for i in own]), kinds)
+        for t in [t for t, one in enumerate(uses) if one == wanted]:
+            weights[own, t] = of_use[:, t]
+    # With related tables, what only served the comparison is not fitted again.
+    kept = [i for i in range(len(weights)) if not rows.related or weights[i].max(initial=0) > 0]
+    columns = (found.plans, found.mean, found.sd)
+    left = Candidates(*([column[i] for i in kept] for column in columns))  # type: ignore[arg-type]  # each of its kind
+    return Chosen(left, weights[kept], fits, verdicts, [*fits.surrogates.notes, *notes, *said])
+
+
+def _uses(
+    fits: Fits, found: Candidates
+) -> tuple[list[Use | None], dict[Use, tuple[int, ...]], list[Verdict], list[str]]:
+    """Return how each task uses related tables, which, and what was found when they were tried."""
+    config, rows = fits.config, fits.rows
+    tasks, related = rows.table.task_names, rows.related
+    asked = config.related.use
+    if not related:
+        return [None] * len(tasks), {}, [], []
+    if asked != "auto":
+        return [asked] * len(tasks), {asked: tuple(range(len(related)))}, [], []
+    # A sampler draws rows of the tasks, and knows nothing of others.
+    tried: list[Use] = ["features"] if config.joint_sampling.enabled else ["features", "heads"]
+    exact = exact_labels(rows.table.targets, rows.table.censoring)
+    verdicts, said = compare_uses(found, related, tried, fits.try_out, tasks, fits.kinds, exact)
+    uses, tables = best_uses(verdicts, related, tasks)
+    return uses, tables, verdicts, [*said, *sentences(verdicts)]
+
+
+def _weights(
+    config: TrainTabularConfig, exact: FloatArray, each: FloatArray, kinds: Sequence[Any]
+) -> FloatArray:
+    if config.weights == "fitted":
+        return blend_weights(exact, each, tuple(kinds))
+    return np.full((len(each), exact.shape[1]), 1 / len(each))
+
+
+def final_blend(chosen: Chosen) -> Blend:
+    """Return the chosen models fitted to all rows that are not tested."""
+    fits, plans = chosen.fits, chosen.found.plans
+    every = np.arange(len(fits.rows.table))
+    members = tuple(fits.fitted(plan, every, ()) for plan in plans)
+    used = sorted({i for plan in plans for i in plan.surrogates})
+    return Blend(
+        tuple(plan.name for plan in plans),
+        members,
+        chosen.weights,
+        tuple(asks_sd(plan.name, fits.config.model) for plan in plans),
+        tuple(fits.surrogates.models[i] for i in used),
+        tuple(tuple(used.index(i) for i in plan.surrogates) for plan in plans) if used else (),
+    )

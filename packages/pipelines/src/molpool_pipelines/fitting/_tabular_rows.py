@@ -1,0 +1,240 @@
+"""Rows of a run on features, with what the models take of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from molpool_common import (
+    InputError,
+    IntArray,
+    listed,
+    read_table,
+    require_columns,
+    text_column,
+)
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from molpool_pipelines.fitting._budget import Budget
+from molpool_pipelines.fitting._config import TrainTabularConfig
+from molpool_pipelines.fitting._graph_groups import (
+    Groups,
+    check_served,
+    groups_by_affinity,
+    read_groups,
+)
+from molpool_pipelines.fitting._inputs import Inputs
+from molpool_pipelines.fitting._related import RelatedTable, read_related, with_columns
+from molpool_pipelines.fitting._related_use import Plan
+from molpool_pipelines.models import MemberSettings, Molecules
+from molpool_pipelines.tables import MoleculeTable, fold_rows, identify
+
+if TYPE_CHECKING:
+    from molecule_features import Features
+
+_ROLLING_FROM = 0.5
+"""By time, folds that train on less than this share of the rows are left out: their models know too
+little to weigh those that know all."""
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Rows that are not tested, with their features and folds.
+
+    Parameters
+    ----------
+    table : MoleculeTable [N]
+        Training and validation rows.
+    molecules : Molecules [N]
+        The same as models take them, with their features.
+    features : Features
+        Of all molecules, for their blocks.
+    folds : list of (ndarray, ndarray)
+        Rows to train on and rows to predict.
+    tested : Molecules [M]
+        The test rows.
+    groups : list of tuple of str
+        Tasks of each Chemprop network, where the run has such.
+    related : list of RelatedTable
+        Tables of other assays, with features.
+    unlabelled : Molecules [U]
+        Those that a distilled network learns too.
+    notes : list of str
+        What the user should know of them and of the features.
+    """
+
+    table: MoleculeTable
+    molecules: Molecules
+    features: Features
+    folds: list[tuple[IntArray, IntArray]]
+    tested: Molecules
+    groups: Groups
+    related: list[RelatedTable]
+    unlabelled: Molecules
+    notes: list[str]
+
+    @classmethod
+    def of(
+        cls, console: Console, config: TrainTabularConfig, inputs: Inputs, budget: Budget
+    ) -> TrainingRows:
+        """Return the rows of checked tables."""
+        tested = set(inputs.tables.test.groups)
+        rest = inputs.table.take(
+            np.flatnonzero([group not in tested for group in inputs.table.groups])
+        )
+        folds = fold_rows(
+            rest, config.data.split_type, config.folds, seed=config.seed, config=config.data
+        )
+        least = _ROLLING_FROM * len(rest) if config.data.split_type == "time" else 0
+        folds = [(train, val) for train, val in folds if len(train) >= least]
+        groups = _groups(console, config, inputs, rest, folds)
+        related, notes = read_related(config.related, config.read, config.data, tested)
+        more, said = read_unlabelled(config, tested)
+        parts = [rest.modelled, inputs.tables.test.modelled, more]
+        parts += [one.table.modelled for one in related]
+        every = [smiles for part in parts for smiles in part]
+        names, left_out = _affordable(config, every, budget)
+        with featurising(console) as progress:
+            from molecule_features import featurize
+
+            features = featurize(every, names, cache=config.data.cache_dir, progress=progress)
+        ends = np.cumsum([len(part) for part in parts])[:-1]
+        each = np.split(features.values, ends)
+        known, of_test, extra, *others = map(Molecules, parts, each)
+        related = [one.with_features(m.X) for one, m in zip(related, others, strict=True)]
+        notes = [*_constant(rest), *notes, *said, *left_out]
+        return cls(rest, known, features, folds, of_test, groups, related, extra, notes)
+
+    def settings(
+        self, config: TrainTabularConfig, kinds: Sequence[Any], plan: Plan
+    ) -> MemberSettings:
+        """Return what a model is told."""
+        options: dict[str, Any] = {}
+        if plan.name == "mlp":
+            options = config.mlp.model_dump()
+        if plan.name == "chemprop":
+            options = {
+                "config": config.chemprop.network,
+                "groups": self.groups,
+                "n_networks": config.chemprop.networks,
+                "val_share": config.chemprop.val_share,
+                "with_features": config.chemprop.with_features,
+                "cache": config.data.cache_dir,
+            }
+        blocks, width = self.features.blocks, self.molecules.X.shape[1]
+        for i in plan.surrogates:
+            blocks = with_columns(blocks, self.related[i], width)
+            width = blocks[-1].stop
+        limits = config.limits == "auto"
+        names = self.table.task_names
+        return MemberSettings(blocks, tuple(kinds), config.seed, limits, options, names)
+
+
+def _groups(
+    console: Console,
+    config: TrainTabularConfig,
+    inputs: Inputs,
+    table: MoleculeTable,
+    folds: list[tuple[IntArray, IntArray]],
+) -> Groups:
+    """Return the tasks of each Chemprop network; none where the run has no such."""
+    if "chemprop" not in config.model:
+        return []
+    groups = read_groups(config.chemprop.groups, table.task_names)
+    check_served(groups, config.model, table.task_names)
+    if groups is None:
+        # On what trains the first fold: no row that weighs the networks has a say in their groups.
+        train = table.take(folds[0][0])
+        with console.status("Measuring task affinity"):
+            groups = groups_by_affinity(
+                train, inputs.task_types, config.data.cache_dir, config.seed
+            )
+    shown = "; ".join(" + ".join(group) for group in groups)
+    console.print(f"Chemprop networks: {shown}.", highlight=False, markup=False)
+    return groups
+
+
+def _constant(table: MoleculeTable) -> list[str]:
+    """Return a sentence of tasks that every model predicts alike, as their labels are all equal."""
+    known = [column[np.isfinite(column)] for column in table.targets.T]
+    same = [t for t, labels in enumerate(known) if len(np.unique(labels)) == 1]
+    if not same:
+        return []
+    named = [f"{table.task_names[t]} ({known[t][0]:g})" for t in same]
+    return [f"All training labels are equal, and so is every prediction: {listed(named)}."]
+
+
+def read_unlabelled(config: TrainTabularConfig, hidden: set[str]) -> tuple[list[str], list[str]]:
+    """Return the molecules of `distill_path`, and what the user should know of them.
+
+    Parameters
+    ----------
+    config : TrainTabularConfig
+        Names the table, if there is one.
+    hidden : set of str
+        Keys of test molecules, which are left out: a network that has seen them would be scored
+        too well.
+
+    Raises
+    ------
+    InputError
+        If the table is missing, or has no column of SMILES, or none that parses.
+    """
+    if config.distill_path is None:
+        return [], []
+    path = Path(config.distill_path)
+    frame = read_table(path, config.read, key="distill_path")
+    column = config.data.smiles_column
+    require_columns(frame, [column], key="data.smiles_column", where=path.name)
+    given = text_column(frame, column, where=path.name).to_list()
+    found = identify(given, how=config.data.standardize)
+    blocks = found.blocks.tolist()
+    seen = given if config.data.structure == "given" else found.structures
+    kept = [s for s, block in zip(seen, blocks, strict=True) if block and block not in hidden]
+    if not any(blocks):
+        raise InputError(
+            "distill_path", expected="SMILES", found="no row that parses", where=path.name
+        )
+    bad, tested = blocks.count(""), sum(block in hidden for block in blocks)
+    words = [f"{bad} without a SMILES that parses"] if bad else []
+    words += [f"{tested} of test molecules"] if tested else []
+    return kept, [f"{path.name}: left out {' and '.join(words)}."] if words else []
+
+
+def _affordable(
+    config: TrainTabularConfig, smiles: Sequence[str], budget: Budget
+) -> tuple[str, list[str]]:
+    """Return the featurisers that the time budget allows, and what it does not."""
+    from molecule_features import featurize
+
+    def compute(name: str, some: list[str]) -> None:
+        featurize(some, name, cache=config.data.cache_dir, workers=1)
+
+    names, notes = budget.affordable(config.features.split("+"), smiles, compute)
+    return "+".join(names), notes
+
+
+@contextmanager
+def featurising(console: Console) -> Iterator[Any]:
+    """Give the progress callback of `featurize`, rendered as a bar per featuriser."""
+    bars: dict[str, Any] = {}
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("molecules"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+
+        def advance(name: str, done: int, total: int) -> None:
+            if name not in bars:
+                bars[name] = progress.add_task(f"Features {name}", total=total)
+            progress.update(bars[name], completed=done, total=total)
+
+        yield advance

@@ -1,0 +1,43 @@
+"""What a time budget leaves out."""
+
+import time
+
+from molpool_pipelines.fitting._budget import Budget
+
+SMILES = [f"{'C' * n}O" for n in range(1, 201)]
+
+
+def test_features_that_would_take_too_long_are_left_out_and_said():
+    per_molecule = {"quick": 0.0, "slow": 0.0005, "quick too": 0.0}
+
+    def compute(name, smiles):
+        time.sleep(per_molecule[name] * len(smiles))
+
+    # 200 molecules of the slow one take .1 s, more than two fifths of .2 s.
+    kept, notes = Budget("0.2s").affordable([*per_molecule], SMILES, compute)
+    assert kept == ["quick", "quick too"]
+    assert len(notes) == 1
+    assert "features slow" in notes[0]
+    assert Budget("9s").affordable([*per_molecule], SMILES, compute) == ([*per_molecule], [])
+
+
+def test_the_first_featuriser_stays_whatever_it_takes():
+    kept, _ = Budget("0.001s").affordable(["a", "b"], SMILES, lambda *_: time.sleep(0.002))
+    assert kept == ["a"]
+
+
+def test_without_a_budget_nothing_is_tried():
+    asked = []
+    found = Budget(None).affordable(["a"], SMILES, lambda *given: asked.append(given))
+    assert (found, asked) == ((["a"], []), [])
+    assert Budget(None).left is None
+    assert not Budget(None).is_over
+
+
+def test_what_is_left_shrinks():
+    budget = Budget("1s")
+    before = budget.left
+    time.sleep(0.01)
+    assert before is not None
+    assert budget.left is not None
+    assert budget.left < before < 1

@@ -1,0 +1,386 @@
+"""How accurate each kind of model is: model, table, split and seed, with CPU seconds.
+
+Tables and splits: ExpansionRx by time (rolling origins inside the first 80 % of the rows, which
+follow time; `--last` scores the last 20 %, to be looked at once per recipe), Biogen and AqSolDB by
+scaffold, PXR by clusters of similar molecules, EUOS25 and Tox21 by scaffold. Features are computed
+once and not counted in CPU seconds. Each result is a line of JSON, so that a study goes on where it
+was stopped; `--write` makes a table of them for a page, `--figure` draws error against CPU seconds.
+
+    uv run python studies/accuracy.py --tables biogen --models mlp gp --results runs/accuracy.jsonl
+    uv run python studies/accuracy.py --results runs/accuracy.jsonl --write accuracy.csv \
+        --figure accuracy.svg
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from accuracy_tables import TABLES, TIERS, Rows, related_tables, rows_of
+from molpool_common import OKABE_ITO, FloatArray, IntArray, new_figure, task_metrics
+from molpool_pipelines.fitting import (
+    RelatedTable,
+    epoch_sampler,
+    parts_of,
+    surrogate_columns,
+    with_columns,
+    with_heads,
+)
+from molpool_pipelines.models import (
+    MemberName,
+    MemberSettings,
+    Molecules,
+    build_member,
+    fit_member,
+    predict_member,
+)
+from molpool_pipelines.tables import fold_rows
+from sampling_core import JointSamplingConfig
+from study_results import Results, table
+
+FEATURES = "rdkit2d+morgan_count+minimol"
+PLAIN_FEATURES = "rdkit2d+morgan_count"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A model as it is fitted to the rows of a fold.
+
+    Parameters
+    ----------
+    member : str
+        Kind of model.
+    options : mapping
+        Its parameters that are not the defaults.
+    features : str
+        Featurisers.
+    sampling : JointSamplingConfig or None
+        How rows are drawn.
+    related : {"", "surrogate", "heads"}
+        How the related table is used.
+    """
+
+    member: MemberName
+    options: Mapping[str, Any] = field(default_factory=dict)
+    features: str = FEATURES
+    sampling: JointSamplingConfig | None = None
+    related: str = ""
+
+
+ONE: Mapping[str, Any] = {"members": 1}
+BY_TASK = JointSamplingConfig(enabled=True)
+BY_TIER = JointSamplingConfig.model_validate(
+    {
+        "enabled": True,
+        "task_oversampling": {"enabled": False},
+        "curriculum": {
+            "enabled": True,
+            "qualities": list(TIERS),
+            "phase_epochs": 10,
+            "phase_weights": {
+                phase: dict(zip(TIERS, weights, strict=True))
+                for phase, weights in {
+                    "warmup": (0.45, 0.45, 0.10, 0, 0),
+                    "expand": (0.35, 0.30, 0.30, 0.025, 0.025),
+                    "robust": (0.25, 0.25, 0.40, 0.05, 0.05),
+                    "polish": (0.40, 0.30, 0.20, 0.05, 0.05),
+                }.items()
+            },
+        },
+    }
+)
+
+VARIANTS: dict[str, Variant] = {
+    "mean": Variant("mean", features=PLAIN_FEATURES),
+    "neighbours": Variant("neighbours", features=PLAIN_FEATURES),
+    "forest, 2D and counts": Variant("forest", features=PLAIN_FEATURES),
+    "lightgbm, 2D and counts": Variant("lightgbm", features=PLAIN_FEATURES),
+    "lightgbm": Variant("lightgbm"),
+    "mlp, 2D and counts": Variant("mlp", ONE, PLAIN_FEATURES),
+    "mlp": Variant("mlp", ONE),
+    "mlp of 4": Variant("mlp"),
+    "gp": Variant("gp"),
+    "mlp, no limits": Variant("mlp", {**ONE, "limits": None}),
+    "mlp, tobit": Variant("mlp", {**ONE, "censored_loss": "tobit"}),
+    "mlp, tasks alike": Variant("mlp", {**ONE, "task_power": 1.0}),
+    "mlp, rare tasks drawn more": Variant("mlp", ONE, sampling=BY_TASK),
+    "mlp, curriculum": Variant("mlp", ONE, sampling=BY_TIER),
+    "mlp, related as features": Variant("mlp", ONE, related="surrogate"),
+    "mlp, related as heads": Variant("mlp", ONE, related="heads"),
+    "gp, related as features": Variant("gp", related="surrogate"),
+    "lightgbm, related as features": Variant("lightgbm", related="surrogate"),
+}
+BLENDS: dict[str, tuple[str, ...]] = {
+    "mlp of 4 + gp": ("mlp of 4", "gp"),
+    "mlp of 4 + gp + lightgbm": ("mlp of 4", "gp", "lightgbm"),
+    "mlp + gp, related as features": ("mlp, related as features", "gp, related as features"),
+}
+"""Plain means, of models that are fitted anyway."""
+
+
+class Fold:
+    """The rows of one split, and what each model says of those that are held out.
+
+    Parameters
+    ----------
+    rows : Rows
+        The table.
+    train, val : ndarray of int
+        Rows to fit and rows to score.
+    seed : int
+        Of the models.
+    threads : int
+        Of trees.
+    features : str or None
+        Featurisers of all models, instead of each one's own.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        train: IntArray,
+        val: IntArray,
+        seed: int,
+        threads: int,
+        features: str | None = None,
+    ) -> None:
+        self._rows, self._train, self._val = rows, train, val
+        self._seed, self._threads, self._features = seed, threads, features
+        self._said: dict[str, tuple[FloatArray, float]] = {}
+        self._surrogates: dict[str, tuple[list[Any], float]] = {}
+
+    def said(self, name: str) -> tuple[FloatArray, float]:
+        """Return the predictions of a variant and its CPU seconds."""
+        if name not in self._said:
+            if name in BLENDS:
+                parts = [self.said(part) for part in BLENDS[name]]
+                mean = np.mean([predicted for predicted, _ in parts], axis=0)
+                self._said[name] = mean, sum(seconds for _, seconds in parts)
+            else:
+                variant, shared = VARIANTS[name], 0.0
+                if self._features is not None:
+                    variant = replace(variant, features=self._features)
+                self._rows.features(variant.features)
+                if variant.related == "surrogate":
+                    shared = self._columns(variant)[1]
+                start = process_time()
+                predicted = self._fitted(variant)
+                # Features are not counted, surrogates are, for each model that takes them.
+                self._said[name] = predicted, shared + process_time() - start
+        return self._said[name]
+
+    def score(self, name: str) -> dict[str, Any]:
+        """Return RAE or 1 - ROC-AUC of each task, labels scored, and CPU seconds."""
+        predicted, seconds = self.said(name)
+        truth = self._rows.table.targets[self._val]
+        found = task_metrics(
+            truth, predicted, self._rows.table.task_names, list(self._rows.kinds)
+        ).to_dict()["tasks"]
+        errors, labels = {}, {}
+        for task, of in found.items():
+            value = of["metrics"]["ma_rae" if of["type"] == "regression" else "roc_auc"]
+            if value is not None:
+                errors[task] = value if of["type"] == "regression" else 1 - value
+                labels[task] = of["n"]
+        return {"errors": errors, "labels": labels, "seconds": seconds}
+
+    def _fitted(self, variant: Variant) -> FloatArray:
+        rows, features = self._rows, self._rows.features(variant.features)
+        X, blocks = features.values, features.blocks
+        fit = rows.table.take(self._train)
+        if variant.related == "surrogate":
+            for one, columns in self._columns(variant)[0]:
+                blocks = with_columns(blocks, one, X.shape[1])
+                X = np.hstack([X, columns])
+        heads = self._related(variant) if variant.related == "heads" else []
+        learnt = with_heads(X[self._train], fit, rows.kinds, heads, HEAD_WEIGHT)
+        options = dict(variant.options)
+        if variant.member in ("lightgbm", "forest"):
+            options["n_jobs"] = self._threads
+        model = build_member(
+            variant.member, MemberSettings(blocks, learnt.kinds, self._seed, True, options)
+        )
+        sampler = None
+        if variant.sampling is not None:
+            epochs = model.get_params()["epochs"]
+            sampler = epoch_sampler(variant.sampling, learnt.y, fit.quality, epochs=epochs)
+        weights = learnt.weights if heads else None
+        # Models on features ask for no SMILES.
+        known, other = Molecules((), learnt.X), Molecules((), X[self._val])
+        fit_member(model, known, learnt.y, censoring=None, sample_weight=weights, sampler=sampler)
+        return predict_member(model, other, with_sd=False)[0][:, : len(rows.kinds)]
+
+    def _related(self, variant: Variant) -> list[RelatedTable]:
+        tested = {self._rows.table.groups[row] for row in self._val}
+        return related_tables(self._rows, tested, variant.features)
+
+    def _columns(self, variant: Variant) -> tuple[list[Any], float]:
+        """Return each related table with its predictions of all rows, and CPU seconds."""
+        if variant.features not in self._surrogates:
+            features = self._rows.features(variant.features)
+            tables = self._related(variant)
+            start = process_time()
+            found = [
+                (one, self._surrogate(one, features.values, features.blocks)) for one in tables
+            ]
+            self._surrogates[variant.features] = found, process_time() - start
+        return self._surrogates[variant.features]
+
+    def _surrogate(self, related: RelatedTable, X: Any, blocks: Any) -> Any:
+        """Return a related table's predictions: of rows to fit out of fold."""
+        groups = self._rows.table.groups
+        columns = np.empty((len(X), len(related.kinds)), dtype=np.float32)
+        keys = [groups[row] for row in self._train]
+        # Out of fold as the study's own folds are: at random, rows to fit would have better
+        # predictions than those that are scored, and models would trust them too much.
+        fit, split = self._rows.table.take(self._train), self._rows.split
+        folds = [] if split == "time" else fold_rows(fit, split, PARTS, seed=self._seed)
+        part = parts_of(keys, folds, seed=self._seed)
+        columns[self._train], model = surrogate_columns(
+            related, keys, X[self._train], part, blocks, seed=self._seed
+        )
+        columns[self._val] = model.predict(X[self._val])
+        return columns
+
+
+PARTS = 3
+"""Folds of the rows to fit, each predicted by a network of related labels of the others."""
+
+HEAD_WEIGHT = 0.2
+"""Of a row of a related table, beside 1."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tables", nargs="+", choices=list(TABLES), default=[])
+    parser.add_argument(
+        "--models", nargs="+", choices=[*VARIANTS, *BLENDS], default=["mean", "lightgbm", "mlp"]
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--folds", type=int, help="of each seed; by default all")
+    parser.add_argument("--features", help="of all models, instead of each one's own")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--last", action="store_true", help="score the last 20 %% of ExpansionRx")
+    parser.add_argument("--results", type=Path, help="file of JSON lines to go on with")
+    parser.add_argument("--write", type=Path, help="table of the results, as CSV or Parquet")
+    parser.add_argument(
+        "--figure", type=Path, help="error against CPU seconds: a file of SVG or PNG"
+    )
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    results = Results(given.results)
+    for name in given.tables:
+        for seed in given.seeds:
+            study(results, name, seed, given)
+    found = summary(results)
+    print(table(found.columns, [[words(cell) for cell in row] for row in found.iter_rows()]))
+    if given.write is not None:
+        write = found.write_parquet if given.write.suffix == ".parquet" else found.write_csv
+        write(given.write)
+    if given.figure is not None:
+        draw(found, given.figure)
+
+
+def study(results: Results, name: str, seed: int, given: argparse.Namespace) -> None:
+    """Score each model on each fold of a seed, unless that was done before."""
+    rows = rows_of(name)
+    for number, (train, val) in enumerate(rows.folds(seed, last=given.last)[: given.folds]):
+        fold = Fold(rows, train, val, seed, given.threads, given.features)
+        for model in given.models:
+            key = {"table": name, "model": model, "seed": seed, "fold": number, "last": given.last}
+            key |= {} if given.features is None else {"features": given.features}
+            if not results.has(**key):
+                results.add(**key, split=rows.split, **fold.score(model))
+
+
+def summary(results: Results) -> pl.DataFrame:
+    """Return a row per table and model: mean error over tasks and folds, with standard errors.
+
+    Of a table the folds and seeds that all its models have, so that they compare.
+    """
+    found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in results.rows:
+        split = "time, last 20 %" if row["last"] else row["split"]
+        split += f", {row['features']}" if "features" in row else ""
+        found.setdefault((row["table"], split, row["model"]), []).append(row)
+    lines = []
+    for (name, split, model), rows in found.items():
+        others = [rows for key, rows in found.items() if key[:2] == (name, split)]
+        shared = set.intersection(*({(r["seed"], r["fold"]) for r in rows} for rows in others))
+        own = [r for r in rows if (r["seed"], r["fold"]) in shared] or rows
+        line = {"table": name, "split": split, "model": model, "fits": len(own)}
+        line |= _error(own, ()) | _error(own, (FEW_LABELS,), f" without {FEW_LABELS}")
+        lines.append({**line, "CPU s": float(np.mean([row["seconds"] for row in own]))})
+    return pl.DataFrame(lines).sort("table", "split", "error")
+
+
+FEW_LABELS = "MGMB"
+"""Of ExpansionRx: 222 labels, which move its mean most."""
+
+
+def _error(rows: list[dict[str, Any]], without: tuple[str, ...], words: str = "") -> dict[str, Any]:
+    """Return the mean over tasks, folds and seeds, and its standard error over folds and seeds."""
+    means = np.array(
+        [np.mean([e for task, e in row["errors"].items() if task not in without]) for row in rows]
+    )
+    error = means.std(ddof=1) / len(means) ** 0.5 if len(means) > 1 else None
+    return {f"error{words}": float(means.mean()), f"se{words}": error}
+
+
+def words(cell: Any) -> str:
+    """Return a cell of the table as text."""
+    if cell is None:
+        return "–"
+    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+
+
+def draw(found: pl.DataFrame, path: Path) -> None:
+    """Draw error against CPU seconds, a panel per table and split, models by number."""
+    # A constant is at 1, far above what is to be compared.
+    found = found.filter(pl.col("model") != "mean")
+    panels = found.partition_by("table", "split", maintain_order=True)
+    numbers = {model: n for n, model in enumerate([*VARIANTS, *BLENDS], start=1)}
+    columns = min(3, len(panels))
+    lines = -(-len(panels) // columns)
+    drawing = new_figure(2.7 * columns + 2.4, 2.7 * lines)
+    grid = drawing.add_gridspec(lines, columns + 1, width_ratios=[*[2.7] * columns, 2.4])
+    for place, panel in enumerate(panels):
+        axis = drawing.add_subplot(grid[place // columns, place % columns])
+        colour = OKABE_ITO[0]
+        axis.errorbar(
+            panel["CPU s"], panel["error"], panel["se"].fill_null(0), fmt="o", ms=9, mfc="white",
+            mec=colour, ecolor=colour, lw=1,
+        )  # fmt: skip
+        for row in panel.iter_rows(named=True):
+            axis.text(
+                row["CPU s"], row["error"], str(numbers[row["model"]]), ha="center",
+                va="center_baseline", fontsize=6,
+            )  # fmt: skip
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter("")
+        axis.margins(0.25)
+        low, high = axis.get_ylim()
+        widened = max(0.0, 0.1 - (high - low)) / 2
+        axis.set_ylim(low - widened, high + widened)
+        axis.set_title(f"{panel['table'][0]}, {panel['split'][0]}", fontsize=8)
+        axis.set_xlabel("CPU seconds", fontsize=7)
+        axis.set_ylabel("RAE, or 1 - ROC-AUC", fontsize=7)
+        axis.tick_params(labelsize=6)
+    shown = [model for model in numbers if model in found["model"].to_list()]
+    legend = drawing.add_subplot(grid[:, -1])
+    legend.axis("off")
+    text = "\n".join(f"{numbers[model]:>2}  {model}" for model in shown)
+    legend.text(0, 1, text, va="top", fontsize=7, transform=legend.transAxes)
+    drawing.savefig(path)
+
+
+if __name__ == "__main__":
+    main()

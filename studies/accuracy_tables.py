@@ -1,0 +1,171 @@
+"""The tables of `accuracy.py`: where they are, how they are divided, what is related to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from molecule_features import Features, featurize
+from molpool_common import IntArray, ReadConfig, TaskType
+from molpool_pipelines.datasets import data_folders, locate
+from molpool_pipelines.fitting import RelatedConfig, RelatedTable, read_related
+from molpool_pipelines.tables import (
+    DataConfig,
+    MoleculeTable,
+    TableConfig,
+    find_task_types,
+    fold_rows,
+    load_molecules,
+)
+
+ORIGINS = ((0.5, 0.65), (0.65, 0.8))
+"""Shares of ExpansionRx's rows, which follow time: fit before the first, score up to the second."""
+
+LAST = ((0.8, 1.0),)
+FOLDS = 5
+TIERS = ("G5", "G3", "G1", "G2", "G4")
+"""Reliability groups of AqSolDB, the best first."""
+
+LARGEST = 12_000
+"""Rows of a table that are used, from the first on: of EUOS25 a sixth."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table of the study.
+
+    Parameters
+    ----------
+    name : str
+        Of the table.
+    table : MoleculeTable
+        Its rows.
+    kinds : tuple of {"regression", "classification"}
+        Of the tasks.
+    split : str
+        Kind of split, in words.
+    related : RelatedConfig or None
+        Tables of other assays.
+    """
+
+    name: str
+    table: MoleculeTable
+    kinds: tuple[TaskType, ...]
+    split: str
+    related: RelatedConfig | None = None
+    _features: dict[str, Features] = field(default_factory=dict)
+
+    def features(self, names: str) -> Features:
+        """Return features of all rows."""
+        if names not in self._features:
+            self._features[names] = featurize(self.table.smiles, names)
+        return self._features[names]
+
+    def folds(self, seed: int, *, last: bool) -> list[tuple[IntArray, IntArray]]:
+        """Return rows to fit and rows to score; of time the same for every seed."""
+        if self.split != "time":
+            return fold_rows(self.table, self.split, FOLDS, seed=seed)
+        n = len(self.table)
+        shares = LAST if last else ORIGINS
+        return [(np.arange(int(a * n)), np.arange(int(a * n), int(b * n))) for a, b in shares]
+
+
+def _rows(
+    name: str,
+    path: Path,
+    split: str,
+    data: dict[str, Any],
+    *,
+    quality: str | None = None,
+    related: RelatedConfig | None = None,
+) -> Rows:
+    table = load_molecules(
+        DataConfig(**data),
+        str(path),
+        on_bad_smiles="drop",
+        quality_column=quality,
+        qualities=TIERS if quality else (),
+    )
+    if len(table) > LARGEST:
+        table = table.take(np.arange(LARGEST))
+    return Rows(name, table, find_task_types(TableConfig(), table), split, related)
+
+
+def _expansion() -> Rows:
+    # As the challenge scored them: all but LogD as log10(x + 1).
+    others = [
+        "KSOL", "HLM CLint", "MLM CLint", "Caco-2 Permeability Papp A>B",
+        "Caco-2 Permeability Efflux", "MPPB", "MBPB", "MGMB",
+    ]  # fmt: skip
+    data = {"target_columns": ["LogD", *others], "transforms": {t: ["log10p1"] for t in others}}
+    related = RelatedConfig(
+        tables=[str(locate("biogen")), str(locate("aqsoldb"))], assays=[*_BIOGEN, "Solubility"]
+    )
+    return _rows("expansionrx", locate("expansionrx"), "time", data, related=related)
+
+
+_BIOGEN = [
+    "LOG HLM_CLint (mL/min/kg)", "LOG MDR1-MDCK ER (B-A/A-B)", "LOG SOLUBILITY PH 6.8 (ug/mL)",
+    "LOG PLASMA PROTEIN BINDING (HUMAN) (% unbound)",
+    "LOG PLASMA PROTEIN BINDING (RAT) (% unbound)", "LOG RLM_CLint (mL/min/kg)",
+]  # fmt: skip
+
+
+def _pxr() -> Rows:
+    # Not in the registry: no public address of the very files is known.
+    folder = next(f for f in data_folders() if (f / "admet" / "pxr").is_dir()) / "admet" / "pxr"
+    related = RelatedConfig(
+        tables=[str(folder / "pxr_screen_train.csv.gz")],
+        assays=["log2_fc_estimate"],
+        by="concentration_M",
+    )
+    data = {"target_columns": ["pEC50"]}
+    return _rows("pxr", folder / "pxr_train.csv", "cluster", data, related=related)
+
+
+_TOX21 = [
+    "NR-AR", "NR-AR-LBD", "NR-AhR", "NR-Aromatase", "NR-ER", "NR-ER-LBD", "NR-PPAR-gamma",
+    "SR-ARE", "SR-ATAD5", "SR-HSE", "SR-MMP", "SR-p53",
+]  # fmt: skip
+_EUOS25 = [
+    "Transmittance_340", "Transmittance_450", "Fluorescence_340_450",
+    "Fluorescence_more_than_480",
+]  # fmt: skip
+
+TABLES: dict[str, Callable[[], Rows]] = {
+    "expansionrx": _expansion,
+    "biogen": lambda: _rows("biogen", locate("biogen"), "scaffold", {"target_columns": _BIOGEN}),
+    "aqsoldb": lambda: _rows(
+        "aqsoldb",
+        locate("aqsoldb"),
+        "scaffold",
+        {"target_columns": ["Solubility"]},
+        quality="Group",
+    ),
+    "pxr": _pxr,
+    "euos25": lambda: _rows("euos25", locate("euos25"), "scaffold", {"target_columns": _EUOS25}),
+    "tox21": lambda: _rows(
+        "tox21",
+        locate("tox21"),
+        "scaffold",
+        {"target_columns": _TOX21, "smiles_column": "smiles"},
+    ),
+}
+
+
+@cache
+def rows_of(name: str) -> Rows:
+    """Return a table, read once."""
+    return TABLES[name]()
+
+
+def related_tables(rows: Rows, tested: set[str], features: str) -> list[RelatedTable]:
+    """Return the related tables with features, without labels of test molecules."""
+    if rows.related is None:
+        return []
+    found, _ = read_related(rows.related, ReadConfig(), DataConfig(), tested)
+    return [one.with_features(featurize(one.table.smiles, features).values) for one in found]
