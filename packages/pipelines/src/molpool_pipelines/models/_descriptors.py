@@ -57,7 +57,8 @@ class Descriptors:
                 expected=f"a row for each row of the table, at least {rows.max() + 1}",
                 found=str(len(self.file)),
             )
-        return self.file[rows]
+        taken: Float32Array = self.file[rows]
+        return taken
 
     def of_smiles(self, smiles: Sequence[str]) -> Float32Array:
         """Return the descriptors [N, D] of molecules, by `features`."""
