@@ -148,7 +148,9 @@ def model_digest(path: Path) -> str:
     """Return the SHA-256 of the files of a model, in order of name."""
     folders = (path, path / TABULAR_FOLDER)
     folder = next((f for f in folders if (f / TABULAR).is_file()), None)
-    files = model_files(path) if folder is None else sorted(folder.iterdir())
+    # Networks of a blend are a folder within.
+    inside = [] if folder is None else sorted(f for f in folder.rglob("*") if f.is_file())
+    files = model_files(path) if folder is None else inside
     digest = sha256()
     for file in files:
         with file.open("rb") as handle:
