@@ -1,9 +1,10 @@
 """What a few new labels of a series say of all its other molecules (`predict --recalibrate`).
 
 The test rows of a run that is split by time are divided into series (Taylor-Butina clusters). Of
-each series the first labels of a task are the new ones, and the rows behind the largest number
-tried are scored, the same for every number: without new labels, with them, by their plain mean
-instead of the shrunk one, and by an oracle that knows the mean error of the scored rows.
+each series the rows behind the first labels of a task are scored, the same for every number of new
+labels, which are the last ones before them (or the first of all): without new labels, with them, by
+their plain mean instead of the shrunk one, and by an oracle that knows the mean error of the scored
+rows.
 
     uv run python studies/recalibration.py --run runs/blend [--similarity 0.4] [--new 0 5 10 20]
 """
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--similarity", type=float, default=0.4)
     parser.add_argument("--new", type=int, nargs="+", default=[0, 5, 10, 20])
+    parser.add_argument("--pick", choices=["last", "first"], default="last")
     parser.add_argument("--resamples", type=int, default=2000)
     args = parser.parse_args()
     frame = read_run_predictions(args.run)
@@ -57,7 +59,7 @@ def main() -> None:
     for t, task in enumerate(tasks):
         print(f"  {task}: sd between series {np.sqrt(priors.between[t]):.3f}, "
               f"within {np.sqrt(priors.within[t]):.3f}")  # fmt: skip
-    print(report(test, tasks, series, priors, args.new, args.resamples))
+    print(report(test, tasks, series, priors, args.new, args.pick, args.resamples))
 
 
 def prior_of(frame: pl.DataFrame, tasks: Sequence[str]) -> BiasPrior:
@@ -116,16 +118,19 @@ class Scored:
     width: float
 
 
-def scored(rows: Rows, task: int, prior: BiasPrior, n: int, most: int, how: str) -> list[Scored]:
+def scored(
+    rows: Rows, task: int, prior: BiasPrior, n: int, most: int, how: str, pick: str
+) -> list[Scored]:
     """Return the sums of each series after `n` new labels."""
     found = []
     own = BiasPrior(prior.between[[task]], prior.within[[task]])
     for new, rest in parts(rows, most):
         off = (rows.y - rows.mean)[:, None]
-        learnt = Recentring.learn(off[new[:n]], own)
+        taken = new[len(new) - n :] if pick == "last" else new[:n]
+        learnt = Recentring.learn(off[taken], own)
         shift = float(learnt.shift[0])
         if how == "plain mean":
-            shift = float(off[new[:n]].mean()) if n else 0.0
+            shift = float(off[taken].mean()) if n else 0.0
         if how == "oracle":
             shift = float(off[rest].mean())
         lower, upper = learnt.ends(rows.lower[rest][:, None], rows.upper[rest][:, None])
@@ -142,6 +147,7 @@ def report(
     series: IntArray,
     prior: BiasPrior,
     numbers: Sequence[int],
+    pick: str,
     resamples: int,
 ) -> str:
     """Return the table: a row per number of new labels and way to use them."""
@@ -150,10 +156,10 @@ def report(
     most = max(numbers)
     ways = [(n, "shrunk") for n in numbers]
     ways += [(n, "plain mean") for n in numbers if n] + [(0, "oracle")]
-    base = [s for t, r in enumerate(each) for s in scored(r, t, prior, 0, most, "shrunk")]
+    base = [s for t, r in enumerate(each) for s in scored(r, t, prior, 0, most, "shrunk", pick)]
     body = []
     for n, how in ways:
-        own = [s for t, r in enumerate(each) for s in scored(r, t, prior, n, most, how)]
+        own = [s for t, r in enumerate(each) for s in scored(r, t, prior, n, most, how, pick)]
         value, low, high = bootstrapped(own, base, spread, resamples)
         total = sum(s.n for s in own)
         covered = sum(s.inside for s in own) / total

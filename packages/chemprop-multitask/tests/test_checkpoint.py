@@ -14,7 +14,14 @@ from chemprop import nn
 from chemprop.featurizers import MultiHotAtomFeaturizer
 from chemprop.models import MPNN
 from chemprop.models.utils import load_model, save_model
-from chemprop_multitask import ChempropError, ChempropModel, GroupedPredictor, MoleculeData
+from chemprop_multitask import (
+    ChempropConfig,
+    ChempropError,
+    ChempropModel,
+    GroupedPredictor,
+    ModelConfig,
+    MoleculeData,
+)
 from numpy.typing import NDArray
 
 TASKS = ("a", "b", "c")
@@ -225,14 +232,17 @@ class TestBadFiles:
             ChempropModel.load(tmp_path / "model.pt")
 
     @pytest.mark.parametrize(
-        ("predictor", "message"),
+        ("predictor", "d_vd", "message"),
         [
-            (nn.MveFFN(input_dim=8), "as predictor; found MveFFN"),
-            (nn.RegressionFFN(input_dim=10), "takes extra descriptors too"),
+            (nn.MveFFN(input_dim=8), None, "as predictor; found MveFFN"),
+            (nn.RegressionFFN(input_dim=10), 2, "takes descriptors of atoms too"),
         ],
     )
-    def test_of_what_is_not_supported(self, predictor: Any, message: str, tmp_path: Path) -> None:
-        model = MPNN(nn.BondMessagePassing(d_h=8), nn.MeanAggregation(), predictor)
+    def test_of_what_is_not_supported(
+        self, predictor: Any, d_vd: Any, message: str, tmp_path: Path
+    ) -> None:
+        block = nn.BondMessagePassing(d_h=8, d_vd=d_vd)
+        model = MPNN(block, nn.MeanAggregation(), predictor)
         save_model(tmp_path / "model.pt", model)
         with pytest.raises(ChempropError, match=message):
             ChempropModel.load(tmp_path / "model.pt")
@@ -264,6 +274,23 @@ def test_the_encoder_is_the_foundations(layout: str, settings: Any, tmp_path: Pa
     assert not torch.equal(encoder(plain)["W_i.weight"], wanted["W_i.weight"])
     head = "predictor.ffn.0.0.weight"
     assert torch.equal(plain.module.state_dict()[head], tuned.module.state_dict()[head])
+
+
+def test_the_architecture_is_the_foundations_where_none_is_named(
+    settings: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "foundation.pt"
+    block = nn.BondMessagePassing(d_h=24, depth=4, bias=True, activation="elu")
+    torch.save({"hyper_parameters": block.hparams, "state_dict": block.state_dict()}, path)
+    config = ChempropConfig(model=ModelConfig(from_foundation=str(path)))
+    model = ChempropModel.from_config(config, task_names=TASKS)
+    mp = model.config.model.message_passing
+    assert (mp.hidden_size, mp.depth, mp.bias, mp.activation) == (24, 4, True, "elu")
+    assert model.module.message_passing.hparams["d_h"] == 24
+    # The model's own file is a foundation as well.
+    model.save(tmp_path / "model.pt")
+    again = ChempropConfig(model=ModelConfig(from_foundation=str(tmp_path / "model.pt")))
+    assert ChempropModel.from_config(again, task_names="x").config.model.message_passing == mp
 
 
 def test_another_shape_names_the_parameter(settings: Any, tmp_path: Path) -> None:

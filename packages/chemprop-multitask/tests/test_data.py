@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
 from chemprop_multitask import ChempropError, MoleculeData, censoring_from_signs
-from chemprop_multitask._data import check_labels, label_scale
+from chemprop_multitask._data import Scaling, check_labels, label_scale
 from rdkit import Chem
 
 
@@ -25,7 +25,7 @@ def test_graphs_are_chemprops_in_single_precision() -> None:
 def test_scaled_is_by_hand_and_shares_graphs() -> None:
     targets = np.array([[1.0, np.nan], [5.0, -2.0]])
     data = MoleculeData(["C", "CC"], targets, task_names=("a", "b"))
-    twin = data.scaled(np.array([3.0, -2.0]), np.array([2.0, 1.0]))
+    twin = data.scaled(Scaling(np.array([3.0, -2.0]), np.array([2.0, 1.0])))
     np.testing.assert_array_equal(twin[0].y, [-1.0, np.nan])
     np.testing.assert_array_equal(twin[1].y, [1.0, 0.0])
     np.testing.assert_array_equal(data[1].y, [5.0, -2.0])

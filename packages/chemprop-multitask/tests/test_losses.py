@@ -39,6 +39,22 @@ def test_cell_average_by_hand() -> None:
     assert found == pytest.approx((14 + 16) / 4, rel=1e-6)
 
 
+def test_learnt_scales_by_hand() -> None:
+    loss = MultiTaskLoss(REGRESSION, regression="mae", average="uncertainty")
+    with torch.no_grad():
+        loss.log_scale.copy_(torch.tensor([0.5, -1.0, 7.0]))
+    # Absolute errors: task a 2 in the mean, task b 4, task c none, whose scale must not count.
+    found = loss(PREDS, ZERO, MASK)
+    expected = (2 * math.exp(-0.5) + 0.5 + 4 * math.exp(1) - 1) / 2
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+    found.backward()
+    assert loss.log_scale.grad is not None
+    by_hand = [(1 - 2 * math.exp(-0.5)) / 2, (1 - 4 * math.exp(1)) / 2, 0.0]
+    assert loss.log_scale.grad.tolist() == pytest.approx(by_hand, rel=1e-5)
+    # Epochs are compared without them.
+    assert value(loss.for_validation(), PREDS, ZERO, MASK) == pytest.approx(3, rel=1e-6)
+
+
 def test_absolute_and_huber_by_hand() -> None:
     mae = MultiTaskLoss(REGRESSION, regression="mae")
     assert value(mae, PREDS, ZERO, MASK) == pytest.approx((2 + 4) / 2, rel=1e-6)

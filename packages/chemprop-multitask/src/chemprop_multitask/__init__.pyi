@@ -1,15 +1,19 @@
 from ._batches import BatchLoader as BatchLoader
 from ._config import AggregationName as AggregationName
+from ._config import BestEpoch as BestEpoch
 from ._config import ChempropConfig as ChempropConfig
 from ._config import EnsembleConfig as EnsembleConfig
 from ._config import EnsembleSection as EnsembleSection
 from ._config import FFNConfig as FFNConfig
+from ._config import LossName as LossName
 from ._config import MessagePassingConfig as MessagePassingConfig
 from ._config import ModelConfig as ModelConfig
+from ._config import Precision as Precision
 from ._config import SharedChempropConfig as SharedChempropConfig
 from ._config import Sharing as Sharing
 from ._config import TrainingConfig as TrainingConfig
 from ._data import MoleculeData as MoleculeData
+from ._data import RowWeights as RowWeights
 from ._data import censoring_from_signs as censoring_from_signs
 from ._ensemble import Ensemble as Ensemble
 from ._ensemble import Member as Member
@@ -24,6 +28,7 @@ from ._message_passing import FastBondMessagePassing as FastBondMessagePassing
 from ._model import ChempropModel as ChempropModel
 from ._model import cell_losses as cell_losses
 from ._model import shuffled_batches as shuffled_batches
+from ._model import training_seconds as training_seconds
 from ._network import GroupedPredictor as GroupedPredictor
 from ._tasks import TaskGroup as TaskGroup
 from ._tasks import TaskType as TaskType

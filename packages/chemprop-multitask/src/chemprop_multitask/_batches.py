@@ -61,10 +61,11 @@ class BatchLoader(ResumableLoader[TrainingBatch]):
         labels = self.data.labels(rows)
         signs = None if self.data.censoring is None else self.data.censoring[list(rows)]
         weights = [self.data.weight(row) for row in rows]
+        descriptors = self.data.descriptors
         return TrainingBatch(
             RowBatchMolGraph(self.data.graphs, rows),
             None,
-            None,
+            None if descriptors is None else torch.from_numpy(descriptors[list(rows)]),
             None if labels is None else torch.from_numpy(labels).float(),
             torch.tensor(weights, dtype=torch.float).unsqueeze(1),
             None if signs is None else torch.from_numpy(signs < 0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,10 +23,12 @@ from chemprop_multitask._config import (
     ModelConfig,
 )
 from chemprop_multitask._errors import ChempropError
-from chemprop_multitask._losses import MultiTaskLoss
+from chemprop_multitask._losses import LOG_SCALE, MultiTaskLoss
 from chemprop_multitask._message_passing import FastBondMessagePassing
 from chemprop_multitask._network import AGGREGATION, MultiTaskMPNN
 from chemprop_multitask._tasks import TaskType
+
+ConfigT = TypeVar("ConfigT", bound=ChempropConfig)
 
 _KEY = "chemprop_multitask"
 _PREFIX = "message_passing."
@@ -51,6 +53,7 @@ class SavedModel:
     network: MultiTaskMPNN
     serves: dict[str, int] | None = None
     structure: Structure = "given"
+    descriptors: dict[str, Any] | None = None
 
 
 def write_model(
@@ -62,18 +65,22 @@ def write_model(
     *,
     serves: Mapping[str, int] | None = None,
     structure: Structure = "given",
+    descriptors: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model so that `chemprop predict` opens it."""
     ours = {"config": _plain(config), "task_types": list(task_types), "structure": structure}
     if serves is not None:
         ours["serves"] = dict(serves)
+    if descriptors is not None:
+        ours["descriptors"] = dict(descriptors)
     if network.units is not None:
         # As plain floats: Chemprop's transform, which stands in the state, is in single precision.
         ours["label_mean"], ours["label_scale"] = (part.tolist() for part in network.units)
     torch.save(
         {
             "hyper_parameters": network.hparams,
-            "state_dict": network.state_dict(),
+            # Chemprop's own losses have no learnt scale, and its reader refuses what is too much.
+            "state_dict": {k: v for k, v in network.state_dict().items() if LOG_SCALE not in k},
             "output_columns": list(task_names),
             _KEY: ours,
         },
@@ -87,8 +94,8 @@ def read_model(path: str | Path) -> SavedModel:
     Raises
     ------
     ChempropError
-        If the file is missing, damaged, of another program, or of a model that takes features
-        which this package does not compute.
+        If the file is missing, damaged, of another program, or of a model that takes other atom or
+        bond features.
     """
     content = read_torch_file(path, "model")
     missing = [key for key in ("hyper_parameters", "state_dict") if key not in content]
@@ -96,7 +103,7 @@ def read_model(path: str | Path) -> SavedModel:
         what = repr(missing[0]) if missing else "message passing"
         raise ChempropError(f"model: expected a Chemprop model; {path} has no {what}")
     hparams = content["hyper_parameters"]
-    _check_features(path, hparams, content["state_dict"])
+    _check_features(path, hparams)
     config, kinds = _ours(path, content) if _KEY in content else _foreign(path, hparams)
     own = {}
     if config.model.message_passing.fast:
@@ -109,10 +116,10 @@ def read_model(path: str | Path) -> SavedModel:
     own_part = content.get(_KEY, {})
     if "label_mean" in own_part:
         network.use_units(np.array(own_part["label_mean"]), np.array(own_part["label_scale"]))
-    serves = own_part.get("serves")
+    serves, descriptors = own_part.get("serves"), own_part.get("descriptors")
     # Models of before there was a choice saw what was given.
     structure = own_part.get("structure", "given")
-    return SavedModel(config, tuple(names), kinds, network, serves, structure)
+    return SavedModel(config, tuple(names), kinds, network, serves, structure, descriptors)
 
 
 def model_files(path: str | Path) -> list[Path]:
@@ -210,9 +217,6 @@ def _foreign(
 def _architecture(hparams: Mapping[str, Any]) -> ModelConfig:
     mp, agg, ffn = (hparams[part] for part in ("message_passing", "agg", "predictor"))
     names = {cls: name for name, cls in AGGREGATION.items()}
-    activation = mp["activation"]
-    if isinstance(activation, torch.nn.Module):  # as Chemprop's command has it
-        activation = type(activation).__name__
     widths = ffn["hidden_dim"]  # one, or one per layer
     if not isinstance(widths, int) and len(set(widths)) == 1:
         ffn = {**ffn, "n_layers": len(widths), "hidden_dim": widths[0]}
@@ -220,7 +224,7 @@ def _architecture(hparams: Mapping[str, Any]) -> ModelConfig:
         depth=mp["depth"],
         hidden_size=mp["d_h"],
         dropout=mp["dropout"],
-        activation=str(activation).lower(),
+        activation=_activation(mp["activation"]),
         bias=mp["bias"],
         undirected=mp["undirected"],
     )
@@ -234,7 +238,7 @@ def _architecture(hparams: Mapping[str, Any]) -> ModelConfig:
     )
 
 
-def _check_features(path: str | Path, hparams: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+def _check_features(path: str | Path, hparams: Mapping[str, Any]) -> None:
     mp = hparams["message_passing"]
     if not issubclass(mp["cls"], nn.BondMessagePassing):
         raise ChempropError(
@@ -246,11 +250,51 @@ def _check_features(path: str | Path, hparams: Mapping[str, Any], state: Mapping
             f"model: expected atom and bond features of the default featuriser, {ours[0]} and "
             f"{ours[1]} wide; {path} is of a featuriser with {mp['d_v']} and {mp['d_e']}"
         )
-    width = state["message_passing.W_o.weight"].shape[0]
-    if mp.get("d_vd") or hparams["predictor"]["input_dim"] != width:
+    if mp.get("d_vd"):
         raise ChempropError(
-            f"model: expected a model of molecules alone; {path} takes extra descriptors too"
+            f"model: expected a model of molecules; {path} takes descriptors of atoms too"
         )
+
+
+def as_foundation(config: ConfigT) -> ConfigT:
+    """Return a configuration with the message passing of the foundation that it names.
+
+    Only where `model.message_passing` is left at its defaults: what a user gives is checked against
+    the file when its weights are read.
+
+    Raises
+    ------
+    ChempropError
+        If the file is missing or damaged.
+    """
+    model = config.model
+    mp = model.message_passing
+    if model.from_foundation is None or mp != type(mp)():
+        return config
+    content = read_torch_file(model.from_foundation, "model.from_foundation")
+    hparams = content.get("hyper_parameters")
+    if not isinstance(hparams, Mapping):
+        return config
+    block = hparams.get("message_passing", hparams)  # of a model, or of an encoder alone
+    if not isinstance(block, Mapping) or not {"d_h", "depth"} <= block.keys():
+        return config
+    found = {
+        "hidden_size": block["d_h"],
+        "depth": block["depth"],
+        "bias": block.get("bias", mp.bias),
+        "undirected": block.get("undirected", mp.undirected),
+    }
+    if "activation" in block:
+        found["activation"] = _activation(block["activation"])
+    update = {"message_passing": mp.model_copy(update=found)}
+    return config.model_copy(update={"model": model.model_copy(update=update)})
+
+
+def _activation(activation: Any) -> str:
+    # Chemprop's command keeps a module or a member of its enumeration, its library a name.
+    if isinstance(activation, torch.nn.Module):
+        activation = type(activation).__name__
+    return str(activation).rpartition(".")[2].lower()
 
 
 def use_foundation(message_passing: Module, config: ModelConfig) -> None:

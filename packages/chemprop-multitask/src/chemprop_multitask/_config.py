@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from molpool_common import ConfigModel
 from pydantic import Field, model_validator
@@ -10,7 +10,9 @@ from pydantic import Field, model_validator
 Activation = Literal["relu", "leakyrelu", "prelu", "tanh", "elu"]
 AggregationName = Literal["mean", "sum", "norm"]
 LossName = Literal["auto", "mse", "mae", "huber", "bce", "focal"]
-LossAverage = Literal["task", "cell"]
+LossAverage = Literal["task", "cell", "uncertainty"]
+Precision = Literal["auto", "32", "bf16"]
+BestEpoch = Literal["model", "task"]
 Sharing = Literal["heads", "separate"]
 TaskWeight = Annotated[float, Field(ge=0)]
 
@@ -78,7 +80,8 @@ class TrainingConfig(ConfigModel):
     loss_average: LossAverage = Field(
         "task",
         description="task: mean over tasks of each task's mean; cell: mean over all labels, where "
-        "a dense task outweighs a rare one",
+        "a dense task outweighs a rare one; uncertainty: as task, each divided by a scale of its "
+        "errors that is learnt",
     )
     huber_delta: float = Field(
         1.0, gt=0, description="where huber turns linear, in standard deviations of the task"
@@ -87,9 +90,32 @@ class TrainingConfig(ConfigModel):
     task_weights: dict[str, TaskWeight] | None = Field(
         None, description="factor of a task's loss, by task name; 1 where not given"
     )
+    best_epoch: BestEpoch = Field(
+        "model",
+        description="which epoch's weights are kept where there are validation rows: model: those "
+        "of the least loss; task: for each task those of its own least loss, a model for each",
+    )
+    layer_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="learning rate of a layer over that of the next one towards the output, from "
+        "the head down the message passing; below 1 spares what a foundation knows",
+    )
+    unfreeze_every: int = Field(
+        0,
+        ge=0,
+        description="epochs after which one more layer of the message passing, from the last, is "
+        "trained, the head alone at first; 0: all from the start",
+    )
     gradient_clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
     checkpoint_every_steps: int | None = Field(
         200, ge=1, description="steps between checkpoints within an epoch; None: only at its end"
+    )
+    precision: Precision = Field(
+        "32",
+        description="of products and activations in training: bf16 is quicker where the processor "
+        "has it, and auto takes it there; weights, steps and predictions stay in single precision",
     )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = Field(
         "auto", description="where to train; gpu: CUDA or MPS, auto: the same where there is one"
@@ -112,6 +138,15 @@ class ChempropConfig(ConfigModel):
     group_assignment: dict[str, int] | None = Field(
         None, description="group, from 0, that serves a task which stands in several, by task"
     )
+
+    @model_validator(mode="after")
+    def _frozen_or_unfrozen(self) -> Self:
+        if self.model.freeze_encoder and self.training.unfreeze_every:
+            raise ValueError(
+                "training.unfreeze_every: expected 0 with model.freeze_encoder, which leaves the "
+                f"message passing as it is; found {self.training.unfreeze_every}"
+            )
+        return self
 
 
 class EnsembleConfig(ChempropConfig):

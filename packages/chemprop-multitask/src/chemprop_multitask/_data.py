@@ -1,19 +1,26 @@
 """Molecules as Chemprop graphs with sparse targets and row weights.
 
 A label may be a bound, the ``<`` or ``>`` of a measurement. Regression labels are scaled by each
-task's mean and standard deviation.
+task's mean and standard deviation, extra descriptors as Chemprop scales them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from chemprop.data.datasets import Datum
 from chemprop.data.molgraph import MolGraph
-from molpool_common import FloatArray, MoleculeTable, Structure, listed, structures_of
+from molpool_common import (
+    Float32Array,
+    FloatArray,
+    MoleculeTable,
+    Structure,
+    listed,
+    structures_of,
+)
 from numpy.typing import NDArray
 from rdkit import Chem
 from torch.utils.data import Dataset
@@ -24,6 +31,17 @@ from chemprop_multitask._tasks import TaskType
 
 _ROUNDING = 1e-14
 """Spread of equal labels over their size: means of repeats differ by a few units of 2.2e-16."""
+
+
+class Scaling(NamedTuple):
+    """How targets [N, T] and descriptors [N, D] enter training: less a mean, over a scale.
+
+    `descriptors` are mean and scale [D] of the descriptors, None where there are none.
+    """
+
+    mean: FloatArray
+    scale: FloatArray
+    descriptors: tuple[FloatArray, FloatArray] | None = None
 
 
 class RowWeights(Protocol):
@@ -53,6 +71,9 @@ class MoleculeData(Dataset[Datum]):
     censoring : ndarray of int8 [N, T], optional
         -1 where the true value is below the target (``<``), +1 where it is above (``>``), 0 where
         it is the target; see `censoring_from_signs`.
+    descriptors : ndarray [N, D], optional
+        Features of the molecules that the predictor takes beside the learned fingerprint,
+        Chemprop's ``X_d``, as they are: the model scales them. NaN counts as 0, as in Chemprop.
     cache : GraphStore, str or Path, optional
         Where graphs of SMILES are cached between runs: a store, or its folder. By default they are
         cached in memory only.
@@ -79,12 +100,14 @@ class MoleculeData(Dataset[Datum]):
         task_names: Sequence[str] = (),
         weights: RowWeights | None = None,
         censoring: NDArray[np.int8] | None = None,
+        descriptors: NDArray[np.floating] | None = None,
         cache: GraphStore | str | Path | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.task_names = tuple(task_names)
         self.targets = _checked_targets(targets, len(molecules), self.task_names)
         self.censoring = checked_censoring(censoring, self.targets, self.task_names)
+        self.descriptors = _checked_descriptors(descriptors, len(molecules))
         if weights is not None and len(weights) != len(molecules):
             raise ChempropError(
                 f"weights: expected one for each of {len(molecules)} molecules; "
@@ -101,6 +124,7 @@ class MoleculeData(Dataset[Datum]):
         table: MoleculeTable,
         *,
         weights: RowWeights | None = None,
+        descriptors: NDArray[np.floating] | None = None,
         cache: GraphStore | str | Path | None = None,
     ) -> MoleculeData:
         """Return the molecules of a table with its targets and bounds; see the class.
@@ -111,6 +135,8 @@ class MoleculeData(Dataset[Datum]):
             N molecules.
         weights : RowWeights, optional
             Loss weight of each row.
+        descriptors : ndarray [N, D], optional
+            Of its molecules.
         cache : GraphStore, str or Path, optional
             Where graphs are cached.
         """
@@ -120,6 +146,7 @@ class MoleculeData(Dataset[Datum]):
             task_names=table.task_names,
             weights=weights,
             censoring=table.censoring,
+            descriptors=descriptors,
             cache=cache,
         )
 
@@ -138,7 +165,8 @@ class MoleculeData(Dataset[Datum]):
         signs = None if self.censoring is None else self.censoring[row]
         below = None if signs is None else signs < 0
         above = None if signs is None else signs > 0
-        return Datum(self.graph(row), None, None, y, self.weight(row), below, above)
+        X_d = None if self.descriptors is None else self.descriptors[row]
+        return Datum(self.graph(row), None, X_d, y, self.weight(row), below, above)
 
     def graph(self, row: int) -> MolGraph:
         """Return the featurised graph of a row, in single precision."""
@@ -152,13 +180,21 @@ class MoleculeData(Dataset[Datum]):
         """Return the targets [B, T] of rows, scaled where the data are."""
         return None if self._scaled is None else self._scaled[list(rows)]
 
-    def scaled(self, mean: FloatArray, scale: FloatArray) -> MoleculeData:
-        """Return the same molecules, graphs shared, with targets as (y - mean) / scale."""
+    @property
+    def n_descriptors(self) -> int:
+        """Number of descriptors of a molecule, D."""
+        return 0 if self.descriptors is None else self.descriptors.shape[1]
+
+    def scaled(self, scaling: Scaling) -> MoleculeData:
+        """Return the same molecules, graphs shared, with targets and descriptors scaled."""
         # Without `__init__`, which would check and featurise all molecules again.
         twin = object.__new__(MoleculeData)
         twin.__dict__.update(self.__dict__)
         if self.targets is not None:
-            twin._scaled = (self.targets - mean) / scale
+            twin._scaled = (self.targets - scaling.mean) / scaling.scale
+        if self.descriptors is not None and scaling.descriptors is not None:
+            mean, scale = scaling.descriptors
+            twin.descriptors = np.asarray((self.descriptors - mean) / scale, np.float32)
         return twin
 
 
@@ -181,6 +217,26 @@ def _checked_targets(
             f"found infinity in row {row + 1}, task {task_names[task]!r}"
         )
     return array
+
+
+def _checked_descriptors(descriptors: NDArray[np.floating] | None, n: int) -> Float32Array | None:
+    if descriptors is None:
+        return None
+    with np.errstate(over="ignore"):  # too large for single precision: infinite, and named below
+        array = np.asarray(descriptors, dtype=np.float32)
+    if array.ndim != 2 or len(array) != n or not array.shape[1]:
+        raise ChempropError(
+            f"descriptors: expected a row for each of {n} molecules, one or more columns; found "
+            f"shape {array.shape}"
+        )
+    infinite = np.argwhere(np.isinf(array))
+    if len(infinite):
+        row, column = infinite[0]
+        raise ChempropError(
+            f"descriptors: expected finite values in single precision, or NaN; found infinity in "
+            f"row {row + 1}, column {column + 1}"
+        )
+    return np.nan_to_num(array, nan=0.0)
 
 
 _SIGNS = {"": 0, "=": 0, "<": -1, "<=": -1, ">": 1, ">=": 1}
@@ -268,6 +324,18 @@ def label_scale(
     scale = np.where(scale > _ROUNDING * largest, scale, 1.0)
     is_class = np.array([kind == "classification" for kind in kinds])
     return np.where(is_class, 0.0, mean), np.where(is_class, 1.0, scale)
+
+
+def descriptor_scale(descriptors: Float32Array) -> tuple[FloatArray, FloatArray]:
+    """Return mean and scale [D] of descriptors [N, D], as scikit-learn's `StandardScaler`.
+
+    Chemprop scales by it; a column whose values differ by rounding alone has scale 1.
+    """
+    mean = descriptors.mean(axis=0, dtype=np.float64)
+    variance = np.square(descriptors - mean).mean(axis=0)
+    n, eps = len(descriptors), np.finfo(np.float64).eps
+    constant = variance <= n * eps * variance + (n * mean * eps) ** 2
+    return mean, np.where(constant, 1.0, np.sqrt(variance))
 
 
 def check_labels(data: MoleculeData, task_names: Sequence[str], kinds: Sequence[TaskType]) -> None:

@@ -28,6 +28,8 @@ def build_model(
     group: TaskGroup | None = None,
     *,
     seed: int,
+    n_descriptors: int = 0,
+    descriptors: Mapping[str, Any] | None = None,
 ) -> ChempropModel:
     """Return an untrained model of all tasks or of a group.
 
@@ -43,15 +45,20 @@ def build_model(
         The tasks that the model is of; by default all.
     seed : int
         Seed of its weights.
+    n_descriptors : int
+        Number of descriptors that it takes beside molecules.
+    descriptors : mapping, optional
+        What they are; see `ChempropModel`.
 
     Raises
     ------
     ChempropError
         If architecture, loss, groups or foundation do not fit.
     """
+    taken: dict[str, Any] = {"n_descriptors": n_descriptors, "descriptors": descriptors}
     if group is None:
         return ChempropModel.from_config(
-            config, task_names=task_names, task_types=task_types, seed=seed
+            config, task_names=task_names, task_types=task_types, seed=seed, **taken
         )
     own = [task_types[t] for t in group.columns]
     return ChempropModel.from_config(
@@ -60,6 +67,7 @@ def build_model(
         task_types=own,
         serves={task_names[t]: t for t in group.served},
         seed=seed,
+        **taken,
     )
 
 
@@ -291,7 +299,8 @@ class Ensemble:
                 config, task_names=task_names, task_types=kinds, seed=plan.seed
             )
             member.fit(train, val, seed=plan.seed, on_epoch=_numbered(on_epoch, plan.number))
-            members.append(member)
+            parts = member.by_task()
+            members.append(member if len(parts) == 1 else SeparateModels(parts))
         return cls(members)
 
     def predict(

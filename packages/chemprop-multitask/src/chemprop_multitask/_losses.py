@@ -8,7 +8,7 @@ import torch
 from chemprop.nn.metrics import ChempropMetric
 from molpool_common import did_you_mean
 from torch import Tensor
-from torch.nn import functional
+from torch.nn import Parameter, functional
 
 from chemprop_multitask._config import LossAverage, TrainingConfig
 from chemprop_multitask._errors import ChempropError
@@ -16,6 +16,9 @@ from chemprop_multitask._tasks import TaskType
 
 REGRESSION_LOSSES = ("mse", "mae", "huber")
 CLASSIFICATION_LOSSES = ("bce", "focal")
+
+LOG_SCALE = "log_scale"
+"""Name of the learnt scales among the parameters of a loss."""
 
 
 class MultiTaskLoss(ChempropMetric):  # type: ignore[misc]  # chemprop has no types here
@@ -32,9 +35,11 @@ class MultiTaskLoss(ChempropMetric):  # type: ignore[misc]  # chemprop has no ty
         Loss of regression columns.
     classification : {"bce", "focal"}
         Loss of classification columns, on logits; focal: Lin et al. 2017, arXiv:1708.02002.
-    average : {"task", "cell"}
+    average : {"task", "cell", "uncertainty"}
         ``task``: mean over tasks of each task's mean; ``cell``: mean over all labels, as Chemprop
-        has it.
+        has it; ``uncertainty``: each task's mean over a scale that is learnt, plus the logarithm of
+        the scale (Kendall, Gal and Cipolla, CVPR 2018, arXiv:1705.07115; of ``mae`` it is the
+        likelihood of Laplace errors).
     huber_delta : float
         Where the Huber loss turns from square to linear, in units of the scaled target.
     focal_gamma : float
@@ -64,6 +69,8 @@ class MultiTaskLoss(ChempropMetric):  # type: ignore[misc]  # chemprop has no ty
         is_class = torch.tensor([kind == "classification" for kind in kinds])
         self.register_buffer("is_class", is_class, persistent=False)
         # The parent's states of the same names are one number each; a task mean needs one per task.
+        if average == "uncertainty":
+            self.log_scale = Parameter(torch.zeros(len(kinds)))
         self.add_state("total_loss", torch.zeros(len(kinds)), dist_reduce_fx="sum")
         self.add_state("num_samples", torch.zeros(len(kinds), dtype=torch.long), "sum")
 
@@ -106,6 +113,10 @@ class MultiTaskLoss(ChempropMetric):  # type: ignore[misc]  # chemprop has no ty
         if self.average == "cell":
             return sums.sum() / counts.sum().clamp(min=1)
         means = sums / counts.clamp(min=1)
+        if self.average == "uncertainty":
+            # A task without a label must not have its scale shrunk.
+            scaled = means * torch.exp(-self.log_scale) + self.log_scale
+            means = torch.where(counts > 0, scaled, 0.0)
         # Over tasks with a label: an absent task would otherwise pull the mean to 0.
         return means.sum() / (counts > 0).sum().clamp(min=1)
 
@@ -156,6 +167,19 @@ class MultiTaskLoss(ChempropMetric):  # type: ignore[misc]  # chemprop has no ty
         log_miss = functional.logsigmoid(torch.where(targets > 0.5, -logits, logits))
         return torch.exp(self.focal_gamma * log_miss) * bce
 
+    def for_validation(self) -> MultiTaskLoss:
+        """Return the loss by which epochs are compared: without what is learnt of the scales."""
+        average = "task" if self.average == "uncertainty" else self.average
+        return type(self)(
+            self.kinds,
+            regression=self.regression,
+            classification=self.classification,
+            average=average,
+            huber_delta=self.huber_delta,
+            focal_gamma=self.focal_gamma,
+            task_weights=self.task_weights.flatten().tolist(),
+        )
+
     def extra_repr(self) -> str:
         """Return what `repr` shows."""
         return f"{self.description}, task_weights={self.task_weights.tolist()}"
@@ -167,7 +191,11 @@ class MultiTaskLoss(ChempropMetric):  # type: ignore[misc]  # chemprop has no ty
             self.classification.upper() if kind == "classification" else self.regression.upper()
             for kind in sorted(set(self.kinds), reverse=True)
         ]
-        over = "tasks, each the mean of its labels" if self.average == "task" else "all labels"
+        over = {
+            "task": "tasks, each the mean of its labels",
+            "cell": "all labels",
+            "uncertainty": "tasks, each over a learnt scale",
+        }[self.average]
         return f"{' and '.join(names)}, mean over {over}"
 
     @classmethod

@@ -7,7 +7,9 @@ them, and `cell_losses`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import lightning.pytorch as pl
@@ -19,6 +21,7 @@ from torch.utils.data import Sampler
 
 from chemprop_multitask._batches import BatchLoader, ChempropShuffle
 from chemprop_multitask._checkpoint import (
+    as_foundation,
     check_resumable,
     model_files,
     read_model,
@@ -26,11 +29,23 @@ from chemprop_multitask._checkpoint import (
     write_model,
 )
 from chemprop_multitask._config import ChempropConfig
-from chemprop_multitask._data import MoleculeData, check_labels, label_scale
+from chemprop_multitask._data import (
+    MoleculeData,
+    Scaling,
+    check_labels,
+    descriptor_scale,
+    label_scale,
+)
 from chemprop_multitask._errors import ChempropError
 from chemprop_multitask._network import MultiTaskMPNN, build_network
 from chemprop_multitask._tasks import TaskType, resolve_task_types
-from chemprop_multitask._training import MONITOR, EpochRecord, Recorder
+from chemprop_multitask._training import (
+    MONITOR,
+    BestPerTask,
+    EpochRecord,
+    Recorder,
+    uses_bf16,
+)
 
 
 class ChempropModel:
@@ -54,6 +69,9 @@ class ChempropModel:
     structure : {"given", "parent", "tautomer"}
         What the model sees of SMILES that it predicts, as of those that trained it; Chemprop's own
         command knows nothing of it.
+    descriptors : mapping, optional
+        What the descriptors are that it takes beside molecules, in plain values, for whoever
+        computes them; kept in its file.
 
     Raises
     ------
@@ -70,6 +88,7 @@ class ChempropModel:
         *,
         serves: Mapping[str, int] | None = None,
         structure: Structure = "given",
+        descriptors: Mapping[str, Any] | None = None,
     ) -> None:
         for name in serves or ():
             if name not in task_names:
@@ -82,6 +101,13 @@ class ChempropModel:
         self.module = module
         self.serves = None if serves is None else dict(serves)
         self.structure: Structure = structure
+        self.descriptors = None if descriptors is None else dict(descriptors)
+        self._best: BestPerTask | None = None
+
+    @property
+    def n_descriptors(self) -> int:
+        """Number of descriptors that it takes beside molecules."""
+        return self.module.n_descriptors
 
     @classmethod
     def from_config(
@@ -92,6 +118,8 @@ class ChempropModel:
         task_type: TaskType = "regression",
         task_types: Sequence[TaskType] | None = None,
         serves: Mapping[str, int] | None = None,
+        n_descriptors: int = 0,
+        descriptors: Mapping[str, Any] | None = None,
         seed: int = 42,
     ) -> ChempropModel:
         """Build an untrained model.
@@ -108,6 +136,10 @@ class ChempropModel:
             Kind of each task, instead of one for all.
         serves : mapping of str to int, optional
             For a model of some tasks of a `SeparateModels`: those that it predicts there.
+        n_descriptors : int
+            Number of descriptors that its predictor takes beside the fingerprint.
+        descriptors : mapping, optional
+            What they are; see the class.
         seed : int
             Seed of the initial weights; the global generator is left as it was.
 
@@ -118,11 +150,12 @@ class ChempropModel:
             not one of this architecture.
         """
         kinds = resolve_task_types(task_names, task_type if task_types is None else task_types)
+        config = as_foundation(config)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            module = build_network(config, task_names, kinds)
+            module = build_network(config, task_names, kinds, n_descriptors)
         use_foundation(module.message_passing, config.model)
-        return cls(config, task_names, kinds, module, serves=serves)
+        return cls(config, task_names, kinds, module, serves=serves, descriptors=descriptors)
 
     @property
     def task_type(self) -> TaskType:
@@ -185,37 +218,81 @@ class ChempropModel:
         Raises
         ------
         ChempropError
-            If the data's tasks are not the model's, a task has no training label, a loss is not
-            finite (names epoch, rows and tasks), or the checkpoint is not one of this model.
+            If the data's tasks or descriptors are not the model's, a task has no training label, a
+            loss is not finite (names epoch, rows and tasks), or the checkpoint is of another model.
         """
         check_labels(train, self.task_names, self.task_types)
         if val is not None:
             check_labels(val, self.task_names, self.task_types)
+        for data in (train, val):
+            self._check_descriptors(data)
         resume = self.check_checkpoint(resume_from) if resume_from is not None else None
-        mean, scale = self._fit_scaler(train)
+        scaling = self._fit_scaling(train)
         self.module.train()  # a prediction before has left dropout switched off
         recorder = Recorder(on_epoch)
+        by_task = self.config.training.best_epoch == "task" and val is not None
+        self._best = BestPerTask(len(self.task_names)) if by_task else None
         # A resumed run may find no better epoch than the best before, which lies there.
         folder = resume.parent if checkpoint_dir is None and resume else checkpoint_dir
         with torch.random.fork_rng():
             checkpoints = fit_module(
                 self.module,
-                self._loader(
-                    train.scaled(mean, scale), sampler or ChempropShuffle(len(train), seed)
-                ),
-                self._loader(val.scaled(mean, scale)) if val is not None else None,
+                self._loader(train.scaled(scaling), sampler or ChempropShuffle(len(train), seed)),
+                self._loader(val.scaled(scaling)) if val is not None else None,
                 self.config.training,
                 monitor=MONITOR,
                 seed=StepSeed(seed),
                 recorder=recorder,
                 checkpoint_dir=None if folder is None else Path(folder),
-                callbacks=callbacks,
+                callbacks=[*callbacks, *([self._best] if self._best else [])],
                 resume_from=resume,
+                precision="bf16-mixed" if uses_bf16(self.config.training) else "32-true",
                 # Chemprop keeps classes among its hyperparameters.
                 weights_only=False,
             )
             self.module.load_state_dict(checkpoints.best_state())
         return recorder.records
+
+    def by_task(self) -> list[ChempropModel]:
+        """Return the models that predict the tasks, each of the tasks whose best epoch it is of.
+
+        With ``training.best_epoch: task`` and validation rows `fit` keeps them; together they make
+        a `SeparateModels`. Otherwise, and where one epoch was best for all tasks, it is the model.
+        """
+        epochs = [] if self._best is None else self._best.epochs
+        if self._best is None or len(set(epochs) - {-1}) < 2:
+            return [self]
+        columns = self.serves or {name: t for t, name in enumerate(self.task_names)}
+        models = []
+        for epoch in sorted(set(epochs)):
+            tasks = {
+                name: columns[name]
+                for name, own in zip(self.task_names, epochs, strict=True)
+                if own == epoch and name in columns
+            }
+            # Tasks without a validation label stay with the weights that are best for all.
+            state = self._best.states.get(epoch, self.module.state_dict())
+            if tasks:
+                models.append(self._with_weights(state, tasks))
+        return models
+
+    def _with_weights(
+        self, state: Mapping[str, Tensor], serves: Mapping[str, int]
+    ) -> ChempropModel:
+        with torch.random.fork_rng(devices=[]):
+            module = build_network(
+                self.config, self.task_names, self.task_types, self.n_descriptors
+            )
+        module.load_state_dict(state)
+        module.units = self.module.units
+        return ChempropModel(
+            self.config,
+            self.task_names,
+            self.task_types,
+            module,
+            serves=serves,
+            descriptors=self.descriptors,
+        )
 
     def check_checkpoint(self, path: str | Path) -> Path:
         """Return the path of a training checkpoint that `fit` could go on from.
@@ -240,12 +317,20 @@ class ChempropModel:
             raise ChempropError(f"data: expected training molecules for a batch; found {len(data)}")
         return loader
 
-    def _fit_scaler(self, train: MoleculeData) -> tuple[FloatArray, FloatArray]:
-        """Return mean and scale of the training labels; also set the module's unscaling."""
-        assert train.targets is not None
-        mean, scale = label_scale(train.targets, self.task_names, self.task_types)
-        self.module.use_units(mean, scale)
-        return mean, scale
+    def _fit_scaling(self, train: MoleculeData) -> Scaling:
+        """Return how the training data are scaled; the module's own scaling is set to it."""
+        scaling = _scaling(self, train)
+        self.module.use_units(scaling.mean, scaling.scale)
+        if scaling.descriptors is not None:
+            self.module.use_descriptor_scale(*scaling.descriptors)
+        return scaling
+
+    def _check_descriptors(self, data: MoleculeData | None) -> None:
+        if data is not None and data.n_descriptors != self.n_descriptors:
+            raise ChempropError(
+                f"descriptors: expected {self.n_descriptors or 'none'} of each molecule, as the "
+                f"model takes them; found {data.n_descriptors or 'none'}"
+            )
 
     def predict(
         self, molecules: MoleculeData | Sequence[str], *, batch_size: int | None = None
@@ -264,15 +349,22 @@ class ChempropModel:
         -------
         ndarray [N, T]
             Values in the unit of the training targets, or probabilities of class 1.
+
+        Raises
+        ------
+        ChempropError
+            If the data have not the descriptors that the model takes.
         """
         data = MoleculeData.seen_as(molecules, self.structure)
+        self._check_descriptors(data)
         self.module.eval()
         device = next(self.module.parameters()).device
         parts = []
         with torch.inference_mode(), fast_matmul(device):
             for batch in BatchLoader(data, batch_size or self.config.training.batch_size):
                 batch.bmg.to(device)
-                scaled = self.module.scaled(batch.bmg)
+                X_d = None if batch.X_d is None else batch.X_d.to(device)
+                scaled = self.module.scaled(batch.bmg, X_d=X_d)
                 parts.append(self.module.in_units(scaled).numpy())
         return np.concatenate(parts) if parts else np.empty((0, len(self.task_names)))
 
@@ -286,6 +378,7 @@ class ChempropModel:
             self.module,
             serves=self.serves,
             structure=self.structure,
+            descriptors=self.descriptors,
         )
 
     @classmethod
@@ -315,7 +408,15 @@ class ChempropModel:
             saved.network,
             serves=saved.serves,
             structure=saved.structure,
+            descriptors=saved.descriptors,
         )
+
+
+def _scaling(model: ChempropModel, train: MoleculeData) -> Scaling:
+    """Return how a model's training data are scaled."""
+    assert train.targets is not None
+    own = None if train.descriptors is None else descriptor_scale(train.descriptors)
+    return Scaling(*label_scale(train.targets, model.task_names, model.task_types), own)
 
 
 def shuffled_batches(
@@ -341,13 +442,39 @@ def shuffled_batches(
     """
     if train.targets is None:
         raise ChempropError("data: expected targets; found none")
-    scale = label_scale(train.targets, model.task_names, model.task_types)
     return BatchLoader(
-        train.scaled(*scale),
+        train.scaled(_scaling(model, train)),
         batch_size,
         ChempropShuffle(len(train), seed),
         drop_single=model.config.model.batch_norm,
     )
+
+
+def training_seconds(model: ChempropModel, train: MoleculeData, *, n_steps: int = 3) -> float:
+    """Return about how many seconds `fit` would take, told from a few steps; nothing is learnt.
+
+    Parameters
+    ----------
+    model : ChempropModel
+        Not to be used afterwards.
+    train : MoleculeData
+        With targets.
+    n_steps : int
+        Steps that are timed, after one that is not.
+    """
+    training = model.config.training
+    batches = list(islice(shuffled_batches(model, train, training.batch_size, seed=0), n_steps + 1))
+    rows, start = 0, perf_counter()
+    with fast_matmul(), torch.random.fork_rng(devices=[]):
+        for step in range(n_steps + 1):
+            batch = batches[step % len(batches)]
+            with torch.autocast("cpu", torch.bfloat16, enabled=uses_bf16(training)):
+                loss: Any = model.module.training_step(batch, step)
+            loss.backward()
+            rows += len(batch.bmg)
+            if step == 0:  # the first sets up what the others find
+                rows, start = 0, perf_counter()
+    return (perf_counter() - start) / rows * len(train) * training.epochs
 
 
 def cell_losses(model: ChempropModel) -> Callable[[Tensor, Tensor, Any], Tensor]:

@@ -16,7 +16,9 @@ from chemprop.nn.metrics import MSE, ChempropMetric
 from chemprop.nn.predictors import Predictor
 from molpool_common import FloatArray
 from torch import Tensor
-from torch.nn import Identity, Module, ModuleList, Sequential
+from torch.nn import Identity, Module, ModuleList, Parameter, Sequential
+from torch.optim import Adam
+from torch.optim.lr_scheduler import LambdaLR
 
 from chemprop_multitask._config import ChempropConfig, MessagePassingConfig
 from chemprop_multitask._errors import NonFiniteLossError
@@ -25,6 +27,8 @@ from chemprop_multitask._message_passing import FastBondMessagePassing, aggregat
 from chemprop_multitask._tasks import TaskType, resolve_groups, resolve_task_types
 
 _PARTIAL = "train_loss_so_far"
+
+_LAYERS = ("W_o", "W_h", "W_i")
 
 AGGREGATION = {
     "mean": nn.MeanAggregation,
@@ -185,6 +189,8 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
     """
 
     task_names: tuple[str, ...] = ()
+    layer_decay: float = 1.0
+    unfreeze_every: int = 0
     units: tuple[Tensor, Tensor] | None = None
 
     def use_units(self, mean: FloatArray, scale: FloatArray) -> None:
@@ -200,11 +206,21 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
             for rounded, exact in zip((transform.mean, transform.scale), self.units, strict=True):
                 rounded.copy_(exact.float()[None])
 
+    @property
+    def n_descriptors(self) -> int:
+        """Number of descriptors that the predictor takes beside the fingerprint."""
+        return int(self.predictor.input_dim - self.message_passing.output_dim)
+
+    def use_descriptor_scale(self, mean: FloatArray, scale: FloatArray) -> None:
+        """Take the mean and scale [D] of the descriptors, which its file holds as Chemprop's do."""
+        for own, fitted in ((self.X_d_transform.mean, mean), (self.X_d_transform.scale, scale)):
+            own.copy_(torch.from_numpy(fitted).float()[None])
+
     def use_loss(self, loss: MultiTaskLoss, task_names: tuple[str, ...]) -> None:
         """Train and validate with a loss of these tasks from here on."""
         self.predictor.criterion = loss
-        # A copy, for training and validation each sum up an epoch of their own.
-        self.metrics[-1] = loss.clone()
+        # Another one, for training and validation each sum up an epoch of their own.
+        self.metrics[-1] = loss.for_validation()
         self.task_names = task_names
 
     def fingerprint(
@@ -232,12 +248,51 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
         return loss
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Return Chemprop's optimiser and schedule, with all of Adam's step in one kernel."""
+        """Return Chemprop's optimiser and schedule, with all of Adam's step in one kernel.
+
+        With a `layer_decay` below 1 each layer has a learning rate of its own, in proportion.
+        """
         configured: dict[str, Any] = super().configure_optimizers()
-        for group in configured["optimizer"].param_groups:
+        optimizer = configured["optimizer"]
+        if self.layer_decay < 1:
+            schedule = configured["lr_scheduler"]["scheduler"].lr_lambdas[0]
+            optimizer = Adam(
+                {"params": parameters, "lr": self.init_lr * self.layer_decay**depth}
+                for depth, parameters in enumerate(self._layer_groups())
+            )
+            scheduler = {"scheduler": LambdaLR(optimizer, schedule), "interval": "step"}
+            configured = {"optimizer": optimizer, "lr_scheduler": scheduler}
+        for group in optimizer.param_groups:
             # Of many small parameters the step's cost is kernel launches, not arithmetic.
             group["fused"] = True
         return configured
+
+    def _layer_groups(self) -> list[list[Parameter]]:
+        """Return the parameters that are no layer of the encoder, and its layers, the last first.
+
+        Chemprop's layers are ``W_o``, after the messages, ``W_h``, which they all share, and
+        ``W_i``, before them.
+        """
+        layers = [getattr(self.message_passing, name) for name in _LAYERS]
+        grouped = [[*layer.parameters()] for layer in layers]
+        known = {id(p) for group in grouped for p in group}
+        return [[p for p in self.parameters() if id(p) not in known], *grouped]
+
+    def on_train_start(self) -> None:
+        """Freeze what is not trained yet, also in a run that goes on within an epoch."""
+        self._freeze()
+
+    def on_train_epoch_start(self) -> None:
+        """Let one more layer train where its epoch has come."""
+        self._freeze()
+
+    def _freeze(self) -> None:
+        if not self.unfreeze_every:
+            return
+        trained = self.trainer.current_epoch // self.unfreeze_every
+        for depth, parameters in enumerate(self._layer_groups()[1:], start=1):
+            for parameter in parameters:
+                parameter.requires_grad_(depth <= trained)
 
     def validation_step(self, batch: TrainingBatch, batch_idx: int = 0) -> Tensor:
         """Add a batch to the validation loss; Chemprop's own step would predict it twice.
@@ -257,7 +312,7 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
     ) -> Tensor:
         """Return the predictor's outputs [B, T] as they are trained: scaled values, logits."""
         outputs: Tensor = self.predictor.ffn(self.fingerprint(bmg, V_d, X_d))
-        return outputs
+        return outputs.float()  # losses are summed in single precision, whatever was multiplied
 
     def in_units(self, preds: Tensor) -> Tensor:
         """Return scaled values in the unit of the training labels, logits as probabilities.
@@ -331,7 +386,10 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
 
 
 def build_network(
-    config: ChempropConfig, task_names: Sequence[str], kinds: Sequence[TaskType]
+    config: ChempropConfig,
+    task_names: Sequence[str],
+    kinds: Sequence[TaskType],
+    n_descriptors: int = 0,
 ) -> MultiTaskMPNN:
     """Build an untrained network; torch's generator draws its weights.
 
@@ -343,15 +401,22 @@ def build_network(
     network = MultiTaskMPNN(
         message_passing,
         AGGREGATION[model.aggregation](),
-        _predictor(config, task_names, kinds, message_passing.output_dim),
+        _predictor(config, task_names, kinds, message_passing.output_dim + n_descriptors),
         batch_norm=model.batch_norm,
         # Chemprop's Noam schedule divides by the epochs after the warm-up.
         warmup_epochs=min(train.warmup_epochs, train.epochs - 1),
         init_lr=train.init_lr or train.peak_lr / 10,
         max_lr=train.peak_lr,
         final_lr=train.final_lr or train.peak_lr / 10,
+        # A placeholder of the right shape, as that of the targets below.
+        X_d_transform=(
+            nn.ScaleTransform(np.zeros(n_descriptors), np.ones(n_descriptors))
+            if n_descriptors
+            else None
+        ),
     )
     network.use_loss(MultiTaskLoss.from_config(train, task_names, kinds), tuple(task_names))
+    network.layer_decay, network.unfreeze_every = train.layer_decay, train.unfreeze_every
     return network
 
 

@@ -129,6 +129,7 @@ from .conformal import IntervalCalibration as IntervalCalibration
 from .conformal import conformity_scores as conformity_scores
 from .conformal import jackknife_plus as jackknife_plus
 from .conformal import needed_points as needed_points
+from .conformal import scores_of_new_groups as scores_of_new_groups
 from .conformal import weighted_quantile as weighted_quantile
 from .metrics import IN_UNITS as IN_UNITS
 from .metrics import LABELS as LABELS

@@ -107,7 +107,8 @@ class MoleculeTable:
     @property
     def of_scales(self) -> tuple[ScaleName, ...]:
         """Scale of each task, ``none`` where targets are in the units of the table."""
-        return self.scales or ("none",) * len(self.task_names)
+        none: tuple[ScaleName, ...] = ("none",)
+        return self.scales or none * len(self.task_names)
 
     def in_units(self) -> MoleculeTable:
         """Return the rows with targets in the units of the table."""

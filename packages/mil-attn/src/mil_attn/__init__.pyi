@@ -26,6 +26,7 @@ from .data._bag_data import BagData as BagData
 from .data._failures import Failure as Failure
 from .data._molecule_features import conformer_molecule as conformer_molecule
 from .data._scaling import FeatureScaler as FeatureScaler
+from .data._smiles import Describe2D as Describe2D
 from .data._smiles import conformers_of as conformers_of
 from .data._source import Progress as Progress
 from .data._source import read_bags as read_bags

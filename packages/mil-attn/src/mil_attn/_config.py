@@ -316,6 +316,10 @@ class Descriptors2DConfig(ConfigModel):
         2048, ge=0, le=65536, description="length of the folded Morgan counts; 0: none"
     )
     morgan_radius: int = Field(2, ge=0, le=10, description="radius of the Morgan counts in bonds")
+    featurizers: str | None = Field(
+        None,
+        description="featurisers of molecule_features instead, joined by +, as rdkit2d+minimol",
+    )
 
 
 def _default_families() -> list[DescriptorSet]:

@@ -1,14 +1,22 @@
 """Models on features, from a table to a run folder and back."""
 
+import json
 import shutil
 from hashlib import blake2b
 
 import numpy as np
 import polars as pl
 import pytest
+from chemprop_multitask import ChempropModel
 from molpool_common import InputError, flag_names, load_config
 from molpool_pipelines.demo import build_demo
-from molpool_pipelines.fitting import TrainAutoConfig, TrainTabularConfig, train_auto, train_tabular
+from molpool_pipelines.fitting import (
+    TrainAutoConfig,
+    TrainBlendConfig,
+    TrainTabularConfig,
+    train_auto,
+    train_tabular,
+)
 from molpool_pipelines.fitting._auto import choose
 from molpool_pipelines.models import LEVEL, PredictConfig, load_model, predict_table
 from molpool_pipelines.runs import read_metrics, read_run_predictions
@@ -46,6 +54,7 @@ def run(table, tmp_path_factory):
         features="morgan_count",
         folds=3,
         mlp={"members": 2, "hidden": 64, "epochs": 30},
+        learning_curve=[0.2, 1],
         data=DataConfig(
             target_columns=TASKS, split_ratios=(0.6, 0.2, 0.2), predict_path=str(table)
         ),
@@ -72,6 +81,19 @@ def test_all_rows_are_in_the_folder_once_and_the_test_rows_have_intervals(run, t
     assert "Intervals" in page
     assert "median width" in page
     assert "Plain shuffling" not in page
+
+
+@pytest.mark.slow
+def test_fewer_rows_say_whether_more_would_help(run):
+    found = read_metrics(run / "metrics.json").splits["test"]
+    fewer, every = found.learning_curve
+    assert (fewer.share, every.share) == (0.2, 1)
+    assert fewer.n < 0.25 * every.n
+    # All of them are the run's own model, to the last digit.
+    assert every.macro["ma_rae"].value == found.macro["ma_rae"].value
+    assert (fewer.macro["ma_rae"].value or 0) > (every.macro["ma_rae"].value or 1)
+    assert found.more_data is not None
+    assert found.more_data in (run / "report.html").read_text()
 
 
 @pytest.mark.slow
@@ -188,8 +210,67 @@ def test_models_that_take_longer_than_the_budget_are_left_out_and_said(table, tm
     assert any(n.startswith("Left out") and "Gaussian process" in n for n in notes)
 
 
-def test_models_are_a_flag():
-    assert "--model" in flag_names(TrainTabularConfig)
+def test_models_and_groups_of_networks_are_flags():
+    for config in (TrainTabularConfig, TrainBlendConfig, TrainAutoConfig):
+        assert {"--model", "--chemprop.groups", "--chemprop.model.message-passing.depth"} <= set(
+            flag_names(config)
+        )
+
+
+SMALL_NETWORKS = {
+    "groups": ["logP"],
+    "model": {"message_passing": {"hidden_size": 16, "depth": 2}},
+    "training": {"epochs": 2},
+}
+
+
+@pytest.mark.slow
+def test_chemprop_networks_are_a_member_of_a_blend(table, tmp_path, capsys):
+    config = TrainBlendConfig(
+        data_path=str(table),
+        save_dir=str(tmp_path / "run"),
+        features="morgan_count",
+        model=["chemprop", "neighbours"],
+        folds=2,
+        baselines="none",
+        chemprop=SMALL_NETWORKS,
+        data=DataConfig(target_columns=TASKS, split_ratios=(0.6, 0.2, 0.2)),
+    )
+    path = train_tabular(config)
+    assert config.chemprop.network.training.loss == "mae"
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Chemprop networks: logP." in said
+    assert "1 networks, 16 wide, depth 2, 2 epochs, fitted 3 times: about" in said
+    members = json.loads((path / "model" / "model.json").read_text())["members"]
+    weights = {member["name"]: member["weights"] for member in members}
+    assert weights["chemprop"]["TPSA"] == 0  # left to the other
+    assert weights["neighbours"]["TPSA"] == 1
+    output = tmp_path / "out.parquet"
+    predict_table(PredictConfig(model_dir=str(path), data_path=str(table), output=str(output)))
+    found = pl.read_parquet(path / "predictions.parquet").filter(pl.col("split") == "test")
+    same = pl.read_parquet(output)[found["row"].cast(pl.Int64) - 1]
+    for column in ("logP", "TPSA", "logP_lower"):
+        np.testing.assert_allclose(same[column], found[column], rtol=1e-5)
+    networks = path / "model" / "member-000-chemprop"
+    assert ChempropModel.load(networks).task_names == ("logP",)
+    shutil.rmtree(networks)
+    with pytest.raises(InputError, match="no file member-000-chemprop"):
+        load_model(path)
+
+
+def test_networks_that_would_take_longer_than_the_budget_are_not_begun(table, tmp_path):
+    config = TrainAutoConfig(
+        data_path=str(table),
+        save_dir=str(tmp_path / "run"),
+        features="morgan_count",
+        model=["mean", "chemprop"],
+        folds=2,
+        time_budget="20s",
+        baselines="none",
+        chemprop={**SMALL_NETWORKS, "training": {"epochs": 1_000_000}},
+    )
+    notes = read_metrics(train_auto(config) / "metrics.json").notes
+    assert any("longer than the time budget: Chemprop" in note for note in notes)
 
 
 @pytest.mark.slow

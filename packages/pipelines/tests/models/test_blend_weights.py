@@ -65,3 +65,16 @@ def test_weights_are_shares_whatever_is_missing(p, n_missing):
     weights = blend_weights(y, p, ("regression",) * 2)
     assert (weights >= 0).all()
     assert weights.sum(axis=0) == pytest.approx(1)
+
+
+def test_a_member_that_leaves_out_a_task_has_no_weight_there_and_loses_none_elsewhere():
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(400, 2))
+    good, bad = y + 0.1 * rng.normal(size=y.shape), y + rng.normal(size=y.shape)
+    partial = y + 0.01 * rng.normal(size=y.shape)
+    partial[:, 1] = np.nan
+    weights = blend_weights(y, np.stack([good, bad, partial]), ("regression",) * 2)
+    np.testing.assert_allclose(weights.sum(axis=0), 1)
+    assert weights[2, 1] == 0
+    assert weights[2, 0] > 0.7
+    assert weights[0, 1] > 0.7

@@ -2,10 +2,21 @@
 
 import numpy as np
 import pytest
+from chemprop_multitask import ChempropConfig
 from molecule_features import featurize
 from molpool_common import InputError
-from molpool_pipelines.models import MEMBERS, Blend, MemberSettings, asks_sd, build_member, mix
-from molpool_pipelines.models._members import load_member, predict_member
+from molpool_pipelines.models import (
+    MEMBERS,
+    Blend,
+    MemberSettings,
+    Molecules,
+    asks_sd,
+    build_member,
+    fit_member,
+    mix,
+    predict_member,
+)
+from molpool_pipelines.models._members import load_member
 
 SMILES = ["C" * n + end for n in range(1, 13) for end in ("", "O", "N", "Cl")]
 SMALL = {
@@ -14,6 +25,16 @@ SMALL = {
     "lightgbm": {"n_estimators": 20, "min_child_samples": 2},
     "forest": {"n_estimators": 10},
     "extra_trees": {"n_estimators": 10},
+    "chemprop": {
+        "config": ChempropConfig.model_validate(
+            {
+                "model": {"message_passing": {"hidden_size": 24}},
+                "training": {"epochs": 20, "batch_size": 8, "learning_rate": 3e-3},
+            }
+        ),
+        "groups": [("a", "b")],
+        "cache": "none",
+    },
 }
 
 
@@ -32,18 +53,23 @@ def labels():
 @pytest.mark.parametrize("name", MEMBERS)
 def test_every_model_predicts_the_same_after_it_was_saved(name, features, tmp_path):
     settings = MemberSettings(
-        features.blocks, ("regression",) * 2, seed=1, find_limits=False, options=SMALL.get(name, {})
+        features.blocks,
+        ("regression",) * 2,
+        seed=1,
+        find_limits=False,
+        options=SMALL.get(name, {}),
+        task_names=("a", "b"),
     )
-    model = build_member(name, settings)
-    model.fit(features.values, labels())
-    mean, sd = predict_member(model, features.values)
+    molecules = Molecules(SMILES, features.values)
+    model = fit_member(build_member(name, settings), molecules, labels(), censoring=None)
+    mean, sd = predict_member(model, molecules)
     error = np.nanmean(np.abs(mean - labels())) / np.nanmean(
         np.abs(labels() - np.nanmean(labels(), 0))
     )
     assert error < (1.01 if name == "mean" else 0.8)
     assert sd.shape == mean.shape
     model.save(tmp_path / "model.npz")
-    again, _ = predict_member(load_member(name, tmp_path / "model.npz"), features.values)
+    again, _ = predict_member(load_member(name, tmp_path / "model.npz"), molecules)
     np.testing.assert_array_equal(again, mean)
 
 
@@ -90,10 +116,11 @@ def test_a_blend_predicts_by_its_weights(features):
         build_member(name, settings).fit(features.values, labels())
         for name in ("mean", "neighbours")
     ]
-    each = [predict_member(m, features.values)[0] for m in members]
+    molecules = Molecules(SMILES, features.values)
+    each = [predict_member(m, molecules)[0] for m in members]
     weights = np.array([[0.2, 1.0], [0.8, 0.0]])
     mean, _ = Blend(("mean", "neighbours"), tuple(members), weights, (True, True)).predict(
-        features.values
+        molecules
     )
     np.testing.assert_allclose(mean[:, 0], 0.2 * each[0][:, 0] + 0.8 * each[1][:, 0])
     np.testing.assert_allclose(mean[:, 1], each[0][:, 1])

@@ -36,8 +36,12 @@ def test_few_labels_are_shrunk_as_the_posterior_of_a_normal_mean():
     covariance = np.full((2, 2), spread) + noise * np.eye(2)
     gain = np.full(2, spread) @ np.linalg.inv(covariance)
     assert learnt.shift[0] == pytest.approx(gain @ new[:, 0], rel=1e-12)
-    left = spread - gain @ np.full(2, spread) + noise
-    assert learnt.factor[0] == pytest.approx(np.sqrt(left / 0.34), rel=1e-12)
+    assert learnt.factor[0] == 1, "what is left to doubt is less, and no interval is narrower"
+    wild = Recentring.learn(np.array([[4.0], [-4.0]]), prior)
+    noise = (20 * 0.09 + 2 * 16) / 21
+    spread = 20 * 0.25 / 21
+    left = noise + spread * noise / (2 * spread + noise)
+    assert wild.factor[0] == pytest.approx(np.sqrt(left / 0.34), rel=1e-12)
 
 
 def test_no_label_changes_nothing_and_many_decide():
@@ -70,7 +74,6 @@ def test_predictions_and_intervals_move_and_still_cover(tmp_path):
         inside.append(((lower[:, 0] <= own[10:]) & (own[10:] <= upper[:, 0])).mean())
         before.append(np.abs(own[10:]).mean())
         after.append(np.abs(own[10:] - moved.probabilities(new)[:, 0]).mean())
-        assert (upper - lower)[0] < (calibration.ends(new, 0.9)[1] * 2)[0]
     # 200 series of 20 rows: the standard error of the share is about .008.
-    assert np.mean(inside) == pytest.approx(0.9, abs=0.035)
+    assert np.mean(inside) > 0.9
     assert np.mean(after) < 0.7 * np.mean(before)

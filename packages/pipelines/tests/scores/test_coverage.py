@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Callable
 
 import numpy as np
+import polars as pl
 import pytest
-from molpool_pipelines.scores import Predictions, score_coverage
+from molpool_pipelines.scores import Predictions, predictions_of, score_coverage
 
 NAN = float("nan")
 
@@ -43,6 +44,15 @@ def test_parts_are_the_whole(made: Callable[..., Predictions]) -> None:
     assert sum(part.n for part in of.by_similarity) == np.isfinite(near).sum()
     (first,) = (part for part in of.by_similarity if part.name == "below 0.3")
     assert first.inside == pytest.approx(inside[near < 0.3].mean())
+
+
+def test_intervals_without_an_end_are_read_and_not_counted() -> None:
+    columns = {"id": ["a", "b"], "t": [1.0, 2.0], "t predicted": [1.0, 2.0]}
+    ends = {"t_lower": [-np.inf, 1.0], "t_upper": [np.inf, 3.0]}
+    found = predictions_of(pl.DataFrame(columns | ends), "model")
+    assert found.lower is not None
+    assert found.lower[0, 0] == -np.inf
+    assert score_coverage(found)["t"].n == 1
 
 
 def test_few_rows_are_one_part_and_classes_have_none(made: Callable[..., Predictions]) -> None:

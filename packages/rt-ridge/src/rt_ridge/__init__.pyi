@@ -12,6 +12,7 @@ from ._estimators import PartialPoolingRidge as PartialPoolingRidge
 from ._estimators import SupercategoryRidge as SupercategoryRidge
 from ._estimators import calibrate_intervals as calibrate_intervals
 from ._plots import plot_drift as plot_drift
+from ._plots import plot_run_residuals as plot_run_residuals
 from ._plots import plot_shift as plot_shift
 from ._plots import plot_shrinkage as plot_shrinkage
 from ._plots import plot_slopes as plot_slopes
@@ -21,14 +22,15 @@ from .prediction._backoff import LEVELS as LEVELS
 from .prediction._backoff import CoefficientPredictor as CoefficientPredictor
 from .prediction._backoff import CompoundEffect as CompoundEffect
 from .prediction._backoff import NoiseVariance as NoiseVariance
-from .prediction._conformal import MAX_RUN_BLOCKS as MAX_RUN_BLOCKS
-from .prediction._conformal import ConformalSketch as ConformalSketch
-from .prediction._conformal import IntervalCalibration as IntervalCalibration
+from .prediction._conformal import HeldOutErrors as HeldOutErrors
+from .prediction._conformal import RunCalibration as RunCalibration
 from .prediction._conformal import outside_range as outside_range
 from .prediction._effects import BackoffLevel as BackoffLevel
 from .prediction._effects import ClassEffect as ClassEffect
 from .prediction._effects import ClassTable as ClassTable
 from .prediction._effects import DescriptorEffect as DescriptorEffect
+from .prediction._parents import ParentExpectation as ParentExpectation
+from .prediction._parents import parent_expectation as parent_expectation
 from .prediction._structure import StructureTable as StructureTable
 from .prediction._summaries import Prediction as Prediction
 from .prediction._summaries import Stage1CoeffSummaries as Stage1CoeffSummaries

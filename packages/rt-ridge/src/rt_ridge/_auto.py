@@ -111,7 +111,7 @@ class AutoRidge(PartialPoolingRidge):
             As for `fit`.
         """
         check_is_fitted(self, "choice_")
-        other = clone(self)
+        other: AutoRidge = clone(self)
         other._descriptors, other._classes = self._descriptors, self._classes
         other._with_groups, other.n_features_in_ = self._with_groups, self.n_features_in_
         other._take(_with_parents(stats), features, self.choice_, same=False)
@@ -214,7 +214,8 @@ def _held_out(
     features: FeatureMap,
     group_col: str,
 ) -> HeldOut:
-    X, y, ids = (part[fold.members[number]] for part in rows)
+    out = fold.members[number]
+    X, y, ids = rows[0][out], rows[1][out], rows[2][out]
     z = fold.regressors(X, features)
     names = [f"z{j}" for j in range(z.shape[1])]
     return HeldOut(fold.name, to_statistics(z, y, ids, names, group_col, "none")[0])

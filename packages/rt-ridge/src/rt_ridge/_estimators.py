@@ -25,14 +25,7 @@ from rt_ridge._errors import RTRidgeError
 from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.hierarchy._linear_system import matched_threads
 from rt_ridge.posterior._artefact import summarise
-from rt_ridge.prediction._conformal import (
-    MAX_RUN_BLOCKS,
-    MIN_ROWS,
-    Extrapolation,
-    IntervalCalibration,
-    count_scores,
-    outside_range,
-)
+from rt_ridge.prediction._conformal import HeldOutErrors, RunCalibration, outside_range
 from rt_ridge.prediction._summaries import Prediction, Stage1CoeffSummaries
 from rt_ridge.prediction._units import in_units
 from rt_ridge.scales import find_scales
@@ -475,7 +468,7 @@ def calibrate_intervals(
     n_folds: int = 10,
     seed: int = 0,
     **known: Any,
-) -> IntervalCalibration:
+) -> RunCalibration:
     """Fit to all but one fold of the runs at a time, and measure the errors on that fold.
 
     Parameters
@@ -495,7 +488,7 @@ def calibrate_intervals(
 
     Returns
     -------
-    IntervalCalibration
+    RunCalibration
         For ``dataclasses.replace(estimator.summaries_, calibration=...)`` of a fit to all rows.
 
     Raises
@@ -510,23 +503,13 @@ def calibrate_intervals(
             f"n_folds: expected 2 to the number of runs, {len(unique)}, and a run for each of "
             f"{len(y)} rows; found {n_folds} and {len(runs)}"
         )
-    z, support = np.empty(len(y)), np.empty(len(y), dtype=np.int64)
-    outside = np.zeros(len(y), dtype=np.bool_)
-    # Folds are for the refits, blocks for the correction of quantiles: a fold holds several.
+    errors, number = HeldOutErrors(), np.searchsorted(unique, runs)
     order = np.random.default_rng(seed).permutation(len(unique))
-    blocks = np.argsort(order)[np.searchsorted(unique, runs)] % MAX_RUN_BLOCKS
     for fold in np.array_split(unique[order], n_folds):
         out = np.isin(runs, fold)
         model = clone(estimator).fit(X[~out], y[~out], ids[~out], **known)
         found = model.predict_levels(X[out], ids[out])
-        z[out] = (y[out] - found.mean) / found.std
-        support[out] = model.summaries_.support(ids[out, 0], ids[out, 1])
-        outside[out] = outside_range(X[out], X[~out].min(axis=0), X[~out].max(axis=0))
-    outside &= ~np.isnan(z)
-    # Too few inside the range to be calibrated by alone.
-    if (~outside & ~np.isnan(z)).sum() < MIN_ROWS:
-        outside[:] = False
-    inside = IntervalCalibration.fit(z[~outside], support[~outside], blocks[~outside])
-    scores = count_scores(np.abs(z[outside]), blocks[outside])
-    ends = (X.min(axis=0), X.max(axis=0))
-    return replace(inside, extrapolation=Extrapolation.fit(*ends, *scores))
+        support = model.summaries_.support(ids[out, 0], ids[out, 1])
+        outside = outside_range(X[out], X[~out].min(axis=0), X[~out].max(axis=0))
+        errors.add((y[out] - found.mean) / found.std, support, number[out], outside)
+    return errors.calibration((X.min(axis=0), X.max(axis=0)))

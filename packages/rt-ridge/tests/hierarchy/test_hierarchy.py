@@ -16,7 +16,7 @@ from rt_ridge._errors import RTRidgeError
 from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.posterior._artefact import ClassTables, DescriptorTables, pair_coefficients
 from rt_ridge.posterior._nodes import NodeTables
-from rt_ridge.selection._candidates import first_candidates, refined_candidates
+from rt_ridge.selection._candidates import first_candidates, other_priors, refined_candidates
 from rt_ridge.statistics._sufficient import GroupParents, SufficientStatistics
 from rt_ridge.tables._compounds import CompoundClasses, CompoundDescriptors
 
@@ -330,6 +330,7 @@ def test_every_candidate_of_a_structure_equals_dense_algebra():
     rows = Rows.random(4)
     stats = rows.statistics()
     first = first_candidates(stats, RidgeConfig())
+    first += [other for c in first for other in other_priors(c, stats)]
     candidates = first + [r for c in first for r in refined_candidates(c, stats)]
     assert len(candidates) > 40
     # Every third: neighbours differ by the intercept's prior or by one σ a group alone.
@@ -662,3 +663,11 @@ def test_what_the_statistics_lack_is_named(config, message):
     stats = replace(Rows.random(0).statistics(), parents=None)
     with pytest.raises(RTRidgeError, match=message):
         Hierarchy(stats, RidgeConfig(**config))
+
+
+def test_the_spread_of_one_pair_is_not_looked_for():
+    rows = Rows.random(0, n_groups=1, n_compounds=1)
+    hierarchy = Hierarchy(rows.statistics(), RidgeConfig(lambda_slopes="estimate"))
+    assert hierarchy.layout.names == ("sigma", "tau_slope")
+    assert "there is one pair" in hierarchy.structure.notes[0]
+    assert Hierarchy(rows.statistics(), RidgeConfig(method="reml")).layout.names[1] == "tau_pair"

@@ -219,7 +219,7 @@ class _Text:
 class _Excel:
     def __init__(self, path: Path, name: str) -> None:
         try:
-            import xlsxwriter
+            import xlsxwriter  # type: ignore[import-untyped]  # it has no types
         except ImportError as error:
             raise ImportError(
                 "Excel files need xlsxwriter, which the extra `excel` installs: "

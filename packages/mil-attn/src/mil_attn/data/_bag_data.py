@@ -31,7 +31,13 @@ from mil_attn.data._checks import (
 )
 from mil_attn.data._failures import Failure
 from mil_attn.data._molecule_features import require_rdkit
-from mil_attn.data._smiles import SmilesFeatures, StageProgress, check_request, seen_of
+from mil_attn.data._smiles import (
+    Describe2D,
+    SmilesFeatures,
+    StageProgress,
+    check_request,
+    seen_of,
+)
 from mil_attn.data._tables import Table, bag_table_fields, joined_fields
 
 
@@ -168,6 +174,7 @@ class BagData:
         workers: int = 1,
         progress: StageProgress | None = None,
         structure: Structure = "given",
+        describe_2d: Describe2D | None = None,
     ) -> Self:
         """Return the molecules of SMILES with conformers, their descriptors and 2D features.
 
@@ -195,6 +202,9 @@ class BagData:
             Called with what is computed and how many molecules of how many are done.
         structure : {"given", "parent", "tautomer"}
             Of which structure features are computed (`molpool_common.structures_of`).
+        describe_2d : callable, optional
+            Computes the 2D features that ``features.descriptors_2d.featurizers`` names: called with
+            SMILES and these names, it returns values, names of the columns and reasons.
 
         Raises
         ------
@@ -205,7 +215,7 @@ class BagData:
         """
         require_rdkit()
         config = features or MoleculeFeaturesConfig()
-        check_request(config, workers)
+        check_request(config, workers, describe_2d)
         names = [str(i + 1) for i in range(len(smiles))] if ids is None else [str(i) for i in ids]
         texts = tuple(text or "" for text in smiles)
         frame = cls(  # the labels are checked before minutes of work
@@ -221,7 +231,7 @@ class BagData:
             smiles=texts,
         )
         seen = seen_of(texts, structure)
-        computed = SmilesFeatures(seen, config, cache, workers, progress)
+        computed = SmilesFeatures(seen, config, cache, workers, progress, describe_2d)
         failures = tuple(f._replace(smiles=texts[f.row]) for f in computed.failures(names, seen))
         failed = {failure.row for failure in failures}
         remaining = [row for row in range(len(frame)) if row not in failed]

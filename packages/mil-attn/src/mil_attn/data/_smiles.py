@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from molpool_common import ContentStore, Keys, Structure, each_group, groups_of, text_keys
+from molpool_common import (
+    ContentStore,
+    Float32Array,
+    Keys,
+    Structure,
+    each_group,
+    groups_of,
+    text_keys,
+)
 
 from mil_attn._config import (
     ConformerConfig,
@@ -56,6 +64,12 @@ Progress = Callable[[int, int], None]
 
 StageProgress = Callable[[str, int, int], None]
 """Called with ``descriptors`` or ``conformers``, how many molecules are done, and of how many."""
+
+Describe2D = Callable[[Sequence[str], str], tuple[Float32Array, tuple[str, ...], Sequence[str]]]
+"""Called with N SMILES and the names of featurisers, joined by +.
+
+It gives values [N, D], the names of the columns, and why a molecule has none, "" where it has.
+"""
 
 _DIED = "the process that computed it died"
 
@@ -229,7 +243,7 @@ class SmilesFeatures:
     ----------
     smiles : sequence of str [N]
         "" where there is none.
-    config, cache, workers, progress
+    config, cache, workers, progress, describe_2d
         As of `BagData.from_smiles`.
     """
 
@@ -240,6 +254,7 @@ class SmilesFeatures:
         cache: str | Path | None,
         workers: int,
         progress: StageProgress | None,
+        describe_2d: Describe2D | None = None,
     ) -> None:
         # A table repeats molecules (salts, replicates), and each costs seconds of embedding.
         texts = list(dict.fromkeys(smiles))
@@ -251,12 +266,22 @@ class SmilesFeatures:
         self.config = config
         self.flat: dict[str, Described] | None = None
         self.deep: dict[str, Instances] | None = None
-        if config.use_2d:
-            two_d = config.descriptors_2d
+        self.names_2d: tuple[str, ...] = ()
+        two_d = config.descriptors_2d
+        if config.use_2d and two_d.featurizers is not None:
+            assert describe_2d is not None, "checked by `check_request`"
+            values, self.names_2d, reasons = describe_2d(texts, two_d.featurizers)
+            none = np.zeros(0, dtype=np.uint16)
+            self.flat = {
+                text: Described(row, none, reason)
+                for text, row, reason in zip(texts, values, reasons, strict=True)
+            }
+        elif config.use_2d:
             flat = described(
                 texts, two_d, cache=folder, workers=workers, progress=counted("descriptors")
             )
             self.flat = dict(zip(texts, flat, strict=True))
+            self.names_2d = names_2d(two_d)
         if config.descriptors_3d:
             deep = instances_of(
                 texts,
@@ -282,7 +307,7 @@ class SmilesFeatures:
         """Return the fields of `BagData` for molecules that all have features."""
         parts: dict[str, Any] = {"x2d": None, "feature_names_2d": ()}
         if self.flat is not None:
-            names = names_2d(self.config.descriptors_2d)
+            names = self.names_2d
             x2d = np.empty((len(smiles), len(names)), dtype=np.float32)
             for row, text in enumerate(smiles):
                 flat = self.flat[text]
@@ -315,10 +340,17 @@ def seen_of(smiles: Sequence[str], structure: Structure) -> Sequence[str]:
     return structures_of(smiles, structure)
 
 
-def check_request(config: MoleculeFeaturesConfig, workers: int) -> None:
+def check_request(
+    config: MoleculeFeaturesConfig, workers: int, describe_2d: Describe2D | None = None
+) -> None:
     """Raise MILError unless there is something to compute, by at least one process."""
     two_d = config.descriptors_2d
-    if config.use_2d and not (two_d.descriptors or two_d.morgan_bits):
+    if config.use_2d and two_d.featurizers is not None and describe_2d is None:
+        raise MILError(
+            "descriptors_2d.featurizers: expected describe_2d with it, which computes them; found "
+            f"none for {two_d.featurizers!r}."
+        )
+    if config.use_2d and not (two_d.descriptors or two_d.morgan_bits or two_d.featurizers):
         raise MILError(
             "descriptors_2d: expected descriptors, morgan_bits or both with use_2d; found neither."
         )

@@ -27,6 +27,7 @@ from molpool_common import (
 
 from mil_attn._config import MILConfig, MILDataConfig, MILRunConfig, TaskKind
 from mil_attn.data._bag_data import BagData
+from mil_attn.data._smiles import Describe2D
 from mil_attn.data._tables import check_one_per_bag, label_matrix, named_bags
 
 Progress = Callable[[str, int, int], None]
@@ -70,6 +71,7 @@ def read_bags(
     labelled: bool = True,
     progress: Progress | None = None,
     read: ReadConfig | None = None,
+    describe_2d: Describe2D | None = None,
 ) -> BagData:
     """Return the bags of a table.
 
@@ -88,6 +90,8 @@ def read_bags(
         Called as molecules are computed.
     read : ReadConfig, optional
         What is known of the files.
+    describe_2d : callable, optional
+        As of `BagData.from_smiles`.
 
     Raises
     ------
@@ -105,7 +109,8 @@ def read_bags(
     _check_weight_columns(data, frame, tasks, where)
     aux = _Auxiliary(data, model, path, read) if labelled and model.aux else None
     if data.kind == "smiles":
-        bags = _from_smiles(data, model.task_kind, frame, where, tasks, aux, progress)
+        kind = model.task_kind
+        bags = _from_smiles(data, kind, frame, where, tasks, aux, progress, describe_2d)
     else:
         bags = _from_tables(data, model, path, frame, tasks, labelled, read)
         bags = bags if aux is None else bags.replace(**aux.of(bags.ids))
@@ -319,6 +324,7 @@ def _from_smiles(
     tasks: Sequence[str],
     aux: _Auxiliary | None,
     progress: Progress | None,
+    describe_2d: Describe2D | None,
 ) -> BagData:
     ids, notes = _names(frame, data.names, where), tuple[str, ...]()
     if data.names is not None:
@@ -334,6 +340,7 @@ def _from_smiles(
         workers=data.workers,
         progress=progress,
         structure=data.structure,
+        describe_2d=describe_2d,
         **({} if aux is None else aux.of(ids)),
     )
     return bags.replace(notes=notes)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from mil_attn._config import MILRunConfig
 from mil_attn._errors import MILError
 from mil_attn.data._bag_data import BagData
+from mil_attn.data._smiles import Describe2D
 from mil_attn.data._source import Progress, read_bags, with_features_of
 from mil_attn.training._folds import hold_out, keys_and_series, split_bags, split_notes
 
@@ -49,7 +50,12 @@ class SplitBags:
     tables: list[tuple[str, BagData]]
 
 
-def read_split_bags(config: MILRunConfig, *, progress: Progress | None = None) -> SplitBags:
+def read_split_bags(
+    config: MILRunConfig,
+    *,
+    progress: Progress | None = None,
+    describe_2d: Describe2D | None = None,
+) -> SplitBags:
     """Read the bags that a configuration names, and divide them as it says.
 
     Parameters
@@ -58,6 +64,8 @@ def read_split_bags(config: MILRunConfig, *, progress: Progress | None = None) -
         With ``data_path``; ``data.test_path`` names a second table, whose bags test.
     progress : callable, optional
         Called as molecules are computed.
+    describe_2d : callable, optional
+        As of `BagData.from_smiles`.
 
     Raises
     ------
@@ -67,13 +75,14 @@ def read_split_bags(config: MILRunConfig, *, progress: Progress | None = None) -
     """
     if config.data_path is None:
         raise InputError("data_path", expected="a table", found="none")
-    first = read_bags(config.data_path, config.data, config, progress=progress, read=config.read)
+    how: dict[str, Any] = {"progress": progress, "read": config.read, "describe_2d": describe_2d}
+    first = read_bags(config.data_path, config.data, config, **how)
     name = Path(config.data_path).name
     if config.data.test_path is None:
         split = split_bags(first, config)
         return SplitBags(first, split, split_notes(first, split, config), [(name, first)])
     own = with_features_of(config.data, first)
-    second = read_bags(config.data.test_path, own, config, progress=progress, read=config.read)
+    second = read_bags(config.data.test_path, own, config, **how)
     tables = [(name, first), (Path(config.data.test_path).name, second)]
     return _of_two(first, second, config, tables)
 

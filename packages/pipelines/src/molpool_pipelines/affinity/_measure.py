@@ -122,7 +122,11 @@ def measure_affinity(
     """
     names = train.task_names
     model = ChempropModel.from_config(
-        architecture, task_names=names, task_types=tuple(task_types), seed=section.seed
+        architecture,
+        task_names=names,
+        task_types=tuple(task_types),
+        n_descriptors=train.n_descriptors,
+        seed=section.seed,
     )
     # Inside a training run: the affinities of a run must not change the weights it then starts
     # from.

@@ -13,6 +13,7 @@ from ._config import TrainTabularCommand as TrainTabularCommand
 from ._config import TrainTabularConfig as TrainTabularConfig
 from ._cross_validation import cross_validate as cross_validate
 from ._inputs import Inputs as Inputs
+from ._inputs import find_descriptors as find_descriptors
 from ._inputs import read_inputs as read_inputs
 from ._inputs import with_groups as with_groups
 from ._jobs import TrainingJob as TrainingJob

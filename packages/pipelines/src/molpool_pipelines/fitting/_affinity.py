@@ -11,7 +11,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-from chemprop_multitask import MoleculeData
 from molpool_common import RunFolder, atomic_path, listed, style
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -33,6 +32,7 @@ from molpool_pipelines.affinity import (
 )
 from molpool_pipelines.fitting._config import TrainChempropConfig
 from molpool_pipelines.fitting._inputs import Inputs
+from molpool_pipelines.fitting._jobs import data_of
 from molpool_pipelines.runs import AFFINITY, DENDROGRAM, GROUPS, HEATMAP, MATRIX
 
 
@@ -119,7 +119,7 @@ def measure_run(console: Console, config: TrainChempropConfig, inputs: Inputs) -
         console=console,
         transient=True,
     )
-    train = MoleculeData.from_table(inputs.tables.train, cache=inputs.graphs)
+    train = data_of(inputs.tables.train, inputs)
     try:
         with progress:
             bar = progress.add_task("", total=None)

@@ -34,8 +34,10 @@ from molpool_pipelines.models import (
     Blend,
     MemberName,
     MemberSettings,
+    Molecules,
     TabularModel,
     build_member,
+    fit_member,
     predict_member,
 )
 from molpool_pipelines.runs import (
@@ -149,6 +151,8 @@ def with_baselines(
     smiles = [*rows.train.modelled, *rows.tested.modelled]
     features = featurize(smiles, FEATURES, cache=cache, progress=_tell_features)
     n = len(rows.train)
+    known = Molecules(rows.train.smiles, features.values[:n])
+    tested = Molecules(rows.tested.smiles, features.values[n:])
     tables: dict[str, MetricTable] = {}
     predicted: dict[str, pl.DataFrame] = {}
     types = dict(zip(rows.tested.task_names, kinds, strict=True))
@@ -158,8 +162,8 @@ def with_baselines(
     for name in told(names, "Simple models", len(names), "models"):
         settings = MemberSettings(features.blocks, tuple(kinds), seed, find_limits=False)
         member = build_member(name, settings)
-        member.fit(features.values[:n], rows.train.targets, censoring=rows.train.censoring)
-        mean, _ = predict_member(member, features.values[n:])
+        fit_member(member, known, rows.train.targets, censoring=rows.train.censoring)
+        mean, _ = predict_member(member, tested)
         # A molecule without features is predicted as the task's mean, not left out: baselines are
         # scored on the rows of the model.
         mean = np.where(np.isnan(mean), np.nanmean(rows.train.targets, axis=0), mean)

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from chemprop_multitask import (
     ChempropError,
+    ChempropModel,
     Ensemble,
     EpochRecord,
     NonFiniteLossError,
@@ -214,8 +215,9 @@ class Fitting:
         # An ensemble of one predicts as its model does, so that unseen rows need no second path.
         ensemble = Ensemble([m.model for m in ensemble_members(self._jobs)])
         # First of all: what took the hours must not wait for what can fail.
-        if len(self._jobs) == 1:
-            model = run.write_file(MODEL, self._jobs[0].model.save)
+        single = ensemble.members[0]
+        if len(ensemble.members) == 1 and isinstance(single, ChempropModel):
+            model = run.write_file(MODEL, single.save)
         else:
             model = run.write_folder(MODELS, ensemble.save)
         files = [model]
@@ -292,7 +294,7 @@ class Fitting:
                     checkpoint_dir=Path(folder),
                     seed=job.seed,
                 )
-        return predict_part(Part("test", inputs.tables.test), jobs, inputs.graphs).mean
+        return predict_part(Part("test", inputs.tables.test), jobs, inputs).mean
 
     def _track(self, files: Sequence[Path]) -> None:
         for split, table in self._results.metrics.items():

@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 from typing import Annotated, ClassVar, Literal, Self
 
-from chemprop_multitask import ModelConfig, SharedChempropConfig
+from chemprop_multitask import (
+    BestEpoch,
+    ChempropConfig,
+    FFNConfig,
+    LossName,
+    MessagePassingConfig,
+    ModelConfig,
+    Precision,
+    SharedChempropConfig,
+    TrainingConfig,
+)
 from mil_attn import MILRunConfig
 from molpool_common import PATH, ConfigModel, short_flag
 from pydantic import Field, field_validator, model_validator
@@ -64,10 +74,39 @@ class TrainChempropConfig(
     Studies configure their trials by it too.
     """
 
+    features: Annotated[str | None, short_flag("--molecule-featurizers")] = Field(
+        None,
+        description="featurisers of descriptors that the predictor takes beside the learned "
+        "fingerprint, joined by +, as rdkit2d+minimol; molecule_features.featurizer_names() lists "
+        "them",
+    )
+    descriptors_path: Annotated[str | None, PATH] = Field(
+        None,
+        description="such descriptors from a file instead: .npz or .npy with a row for each row "
+        "of data_path",
+    )
+
     seed: int = Field(42, ge=0, description="seed of split, weights, shuffling and dropout")
     model: TrainModelConfig = Field(default_factory=TrainModelConfig)
     joint_sampling: JointSamplingConfig = Field(default_factory=JointSamplingConfig)
     task_affinity: TaskAffinityConfig = Field(default_factory=TaskAffinityConfig)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.descriptors_path is None:
+            return self
+        others = {
+            "features": self.features,
+            "data.predict_path": self.data.predict_path,
+            "data.test_path": self.data.test_path,
+            "data.sources": self.data.sources or None,
+        }
+        if given := [key for key, value in others.items() if value is not None]:
+            raise ValueError(
+                f"descriptors_path: expected none beside {given[0]}, as its rows are those of "
+                f"data_path; found {self.descriptors_path!r}"
+            )
+        return self
 
 
 class TrainMILConfig(RunConfig, MILRunConfig):
@@ -91,6 +130,76 @@ class NetworkConfig(ConfigModel):
     )
 
 
+class WideMessagePassingConfig(MessagePassingConfig):
+    """Directed bond message passing (Yang et al. 2019, doi:10.1021/acs.jcim.9b00237)."""
+
+    depth: int = Field(5, ge=1, description="number of message passing steps")
+    hidden_size: int = Field(700, ge=1, description="width of a bond's hidden state")
+
+
+class SmallHeadConfig(FFNConfig):
+    """The predictor on top of the molecule's fingerprint."""
+
+    num_layers: int = Field(1, ge=1, description="hidden layers")
+
+
+class NetworksModelConfig(ModelConfig):
+    """Architecture."""
+
+    message_passing: WideMessagePassingConfig = Field(default_factory=WideMessagePassingConfig)
+    ffn: SmallHeadConfig = Field(default_factory=SmallHeadConfig)
+    from_foundation: Annotated[str | None, PATH] = Field(
+        None, description="file whose message passing weights to start from: a Chemprop model"
+    )
+
+
+class NetworksTrainingConfig(TrainingConfig):
+    """Optimisation; to the end, as rows out of fold weigh the networks."""
+
+    epochs: int = Field(26, ge=1, description="epochs to train")
+    loss: LossName = Field("mae", description="of regression tasks, scaled per task")
+    precision: Precision = Field(
+        "auto",
+        description="of products and activations in training: bf16 is quicker where the processor "
+        "has it, and auto takes it there; weights, steps and predictions stay in single precision",
+    )
+    best_epoch: BestEpoch = Field(
+        "task",
+        description="which epoch's weights are kept where val_share is above 0: model: those of "
+        "the least loss; task: for each task those of its own least loss",
+    )
+
+
+class ChempropMemberConfig(ConfigModel):
+    """Chemprop networks, each of a group of related tasks: wide, with a small head."""
+
+    model: NetworksModelConfig = Field(default_factory=NetworksModelConfig)
+    training: NetworksTrainingConfig = Field(default_factory=NetworksTrainingConfig)
+    groups: list[str] = Field(
+        default_factory=lambda: ["affinity"],
+        min_length=1,
+        description="tasks that share a network, joined by + (LogD+KSOL MPPB+MBPB+MGMB), tasks in "
+        "none are left to the other models; all: one network; each: one for each task; affinity: "
+        "as the tasks' gradients agree in a short training",
+    )
+    networks: int = Field(1, ge=1, description="networks for each group, whose mean predicts")
+    val_share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the training molecules by which the best epochs are chosen; 0: all "
+        "train, to the last epoch",
+    )
+    with_features: bool = Field(
+        False, description="whether the head takes the features beside the learned fingerprint"
+    )
+
+    @property
+    def network(self) -> ChempropConfig:
+        """What each network is and how it is trained."""
+        return ChempropConfig(model=self.model, training=self.training)
+
+
 class TrainTabularConfig(LearningCurveConfig, BaselineConfig, RunConfig, TableConfig):
     """Models on features: data, features, models, how they are mixed and calibrated."""
 
@@ -101,7 +210,8 @@ class TrainTabularConfig(LearningCurveConfig, BaselineConfig, RunConfig, TableCo
     model: list[MemberName] = Field(
         default_factory=lambda: list[MemberName](["mlp"]),
         min_length=1,
-        description="models on the same features, whose mixture predicts",
+        description="models of the same molecules, whose mixture predicts; chemprop takes their "
+        "graphs, the others their features",
     )
     features: str = Field(
         "rdkit2d+morgan_count+minimol",
@@ -132,6 +242,7 @@ class TrainTabularConfig(LearningCurveConfig, BaselineConfig, RunConfig, TableCo
         "bounds, and predictions and intervals end there",
     )
     mlp: NetworkConfig = Field(default_factory=NetworkConfig)
+    chemprop: ChempropMemberConfig = Field(default_factory=ChempropMemberConfig)
 
     @field_validator("time_budget")
     @classmethod
@@ -157,7 +268,8 @@ class TrainBlendConfig(TrainTabularConfig):
     model: list[MemberName] = Field(
         default_factory=lambda: list[MemberName](["lightgbm", "mlp", "gp"]),
         min_length=1,
-        description="models on the same features, whose mixture predicts",
+        description="models of the same molecules, whose mixture predicts; chemprop takes their "
+        "graphs, the others their features",
     )
     weights: Literal["equal", "fitted"] = Field(
         "fitted",

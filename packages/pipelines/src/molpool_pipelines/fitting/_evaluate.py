@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from chemprop_multitask import GraphStore, MoleculeData
+from chemprop_multitask import MoleculeData
 from molpool_common import FloatArray
 
 from molpool_pipelines.fitting._inputs import Inputs
 from molpool_pipelines.fitting._intervals import distance_to
-from molpool_pipelines.fitting._jobs import TrainingJob, ensemble_members
+from molpool_pipelines.fitting._jobs import TrainingJob, data_of, ensemble_members
 from molpool_pipelines.fitting._predicted import PredictedRows
 from molpool_pipelines.fitting._results import Results, results_of
 from molpool_pipelines.runs import SplitName
@@ -33,7 +33,7 @@ def evaluate(inputs: Inputs, jobs: Sequence[TrainingJob]) -> Results:
     jobs : sequence of TrainingJob
         Trained.
     """
-    parts = [predict_part(part, jobs, inputs.graphs) for part in parts_of(inputs, jobs)]
+    parts = [predict_part(part, jobs, inputs) for part in parts_of(inputs, jobs)]
     parts = [replace(part, distance=_distance(part, inputs)) for part in parts]
     return results_of(parts, inputs.task_types)
 
@@ -107,12 +107,10 @@ def _split_part(
     return Part(split, getattr(tables, split), fold, data)
 
 
-def predict_part(
-    part: Part, jobs: Sequence[TrainingJob], graphs: GraphStore | None = None
-) -> PredictedRows:
-    """Let the models of a part predict it; `graphs` may hold its molecules."""
+def predict_part(part: Part, jobs: Sequence[TrainingJob], inputs: Inputs) -> PredictedRows:
+    """Let the models of a part predict it."""
     members = ensemble_members(jobs)
-    data = part.data if part.data is not None else MoleculeData(part.table.modelled, cache=graphs)
+    data = part.data if part.data is not None else data_of(part.table, inputs)
     chosen = [m.model for m in members if part.fold is None or m.fold == part.fold]
     each = np.stack([model.predict(data) for model in chosen])
     return PredictedRows(

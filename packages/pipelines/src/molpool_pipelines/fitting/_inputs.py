@@ -24,7 +24,12 @@ from molpool_common import (
 
 from molpool_pipelines.demo import DEMO_NOTICE
 from molpool_pipelines.fitting._config import TrainChempropConfig, TrainTabularConfig
-from molpool_pipelines.models import PredictConfig, predict_table
+from molpool_pipelines.models import (
+    Descriptors,
+    PredictConfig,
+    predict_table,
+    read_descriptors,
+)
 from molpool_pipelines.runs import (
     TableRows,
     predictions_of_table,
@@ -124,6 +129,8 @@ class Inputs:
         Other molecules, to be predicted after training.
     graphs : GraphStore or None
         Featurised molecules, once there are such.
+    descriptors : Descriptors or None
+        What the predictor takes beside them.
     """
 
     table: MoleculeTable
@@ -134,12 +141,31 @@ class Inputs:
     rows: TableRows
     unseen: Unseen | None = None
     graphs: GraphStore | None = None
+    descriptors: Descriptors | None = None
 
     @property
     def rejected(self) -> pl.DataFrame:
         """Rows of all tables whose SMILES do not parse."""
         own = self.table.dropped
         return own if self.unseen is None else pl.concat([own, self.unseen.rejected])
+
+
+def find_descriptors(config: TrainChempropConfig) -> Descriptors | None:
+    """Return where the descriptors of a run's molecules come from; None where it takes none.
+
+    Raises
+    ------
+    InputError, FeatureError
+        If there is no such file or featuriser.
+    """
+    if config.descriptors_path is not None:
+        return Descriptors(file=read_descriptors(config.descriptors_path))
+    if config.features is None:
+        return None
+    found = Descriptors(config.features, cache=config.data.cache_dir)
+    # A name that there is not is said before anything is featurised.
+    found.signature  # noqa: B018
+    return found
 
 
 def read_inputs(config: TrainConfig, n_folds: int = 1) -> Inputs:

@@ -16,6 +16,7 @@ from chemprop_multitask import (
     GraphStore,
     Member,
     MoleculeData,
+    RowWeights,
     SeparateModels,
     TaskGroup,
     build_model,
@@ -28,14 +29,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sampling_core import JointSamplingConfig, Sampling, sampling_from_config
 
 from molpool_pipelines.fitting._config import TrainChempropConfig
-from molpool_pipelines.fitting._inputs import Inputs
+from molpool_pipelines.fitting._inputs import Inputs, find_descriptors
 from molpool_pipelines.fitting._loop import SamplingLog
 from molpool_pipelines.runs import CHECKPOINTS, LAST_CHECKPOINT
 from molpool_pipelines.tables import MoleculeTable, SplitTables
 
 
 def with_graphs(console: Console, config: TrainChempropConfig, inputs: Inputs) -> Inputs:
-    """Return the inputs with the graphs of all their molecules.
+    """Return the inputs with the graphs of all their molecules, and where descriptors come from.
 
     Parameters
     ----------
@@ -46,6 +47,7 @@ def with_graphs(console: Console, config: TrainChempropConfig, inputs: Inputs) -
     inputs : Inputs
         Molecules of the table and, where there are such, of the table to predict.
     """
+    extra = find_descriptors(config)
     store = GraphStore(cache_folder(config.data.cache_dir))
     smiles = inputs.table.modelled + ([] if inputs.unseen is None else inputs.unseen.modelled)
     progress = Progress(
@@ -64,7 +66,7 @@ def with_graphs(console: Console, config: TrainChempropConfig, inputs: Inputs) -
     console.print(
         f"Graphs: {store.hits} from the cache, {store.misses} featurised.", highlight=False
     )
-    return replace(inputs, graphs=store)
+    return replace(inputs, graphs=store, descriptors=extra)
 
 
 @dataclass(frozen=True)
@@ -184,16 +186,37 @@ def _build(
     seed = member.seed if member else config.seed
     draws = _own_draws(config.joint_sampling, member)
     sampling = sampling_from_config(draws, tables.train.targets, tables.train.quality)
-    names = inputs.table.task_names
-    model = build_model(config, names, inputs.task_types, group, seed=seed)
+    names, extra = inputs.table.task_names, inputs.descriptors
+    model = build_model(
+        config,
+        names,
+        inputs.task_types,
+        group,
+        seed=seed,
+        n_descriptors=0 if extra is None else extra.of(tables.train.take(np.arange(1))).shape[1],
+        descriptors=None if extra is None else extra.signature,
+    )
     model.structure = config.data.structure
     log = _sampling_log(sampling, tables.train)
     # Row weights are part of the data, and members have their own draws of a curriculum.
     if twin is not None and sampling.weights is None:
         return replace(twin, member=member, seed=seed, sampling=sampling, log=log, model=model)
-    train = MoleculeData.from_table(tables.train, weights=sampling.weights, cache=inputs.graphs)
-    val = MoleculeData.from_table(tables.val, cache=inputs.graphs)
+    train = data_of(tables.train, inputs, weights=sampling.weights)
+    val = data_of(tables.val, inputs)
     return TrainingJob(member, group, seed, tables, train, val, sampling, log, model)
+
+
+def data_of(
+    table: MoleculeTable, inputs: Inputs, *, weights: RowWeights | None = None
+) -> MoleculeData:
+    """Return a table's molecules as networks take them, with the run's descriptors."""
+    extra = inputs.descriptors
+    return MoleculeData.from_table(
+        table,
+        weights=weights,
+        descriptors=None if extra is None or not len(table) else extra.of(table),
+        cache=inputs.graphs,
+    )
 
 
 def _sampling_log(sampling: Sampling, train: MoleculeTable) -> SamplingLog | None:
@@ -242,15 +265,14 @@ def ensemble_members(jobs: Sequence[TrainingJob]) -> list[EnsembleMember]:
     for job in jobs:
         number = job.member.number if job.member else 0
         of_member.setdefault(number, []).append(job)
-    return [
-        EnsembleMember(
-            parts[0].fold,
-            parts[0].model
-            if parts[0].group is None
-            else SeparateModels([part.model for part in parts]),
-        )
-        for parts in of_member.values()
-    ]
+    return [EnsembleMember(parts[0].fold, _together(parts)) for parts in of_member.values()]
+
+
+def _together(jobs: Sequence[TrainingJob]) -> ChempropModel | SeparateModels:
+    """Return what the models of one member's groups, or of its tasks' best epochs, make."""
+    models = [model for job in jobs for model in job.model.by_task()]
+    alone = len(models) == 1 and jobs[0].group is None
+    return models[0] if alone else SeparateModels(models)
 
 
 def tables_of(tables: SplitTables, group: TaskGroup) -> SplitTables:

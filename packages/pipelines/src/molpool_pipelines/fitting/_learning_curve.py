@@ -30,6 +30,8 @@ from molpool_pipelines.tables import MoleculeTable, TaskType
 Refit = Callable[[IntArray], FloatArray]
 """Trains on some of the training rows and predicts the tested ones [M, T]."""
 
+_TOO_FEW = "The test molecules have too few labels to tell whether more data would help."
+
 _METRICS = {"regression": "ma_rae", "classification": "roc_auc"}
 
 
@@ -97,7 +99,7 @@ def with_learning_curve(
     more = {
         **results.more.get(split, {}),
         "learning_curve": points,
-        "more_data": answer(found[-2], found[-1], sizes[-2:]),
+        "more_data": answer(found[-2], found[-1], sizes[-2:]) or _TOO_FEW,
     }
     return replace(results, more={**results.more, split: more})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,7 @@ from molpool_pipelines.fitting._loop import (
     on_epoch_end,
 )
 from molpool_pipelines.fitting._results import Results, shown_rows, write_results
+from molpool_pipelines.models import named_features
 from molpool_pipelines.runs import (
     ATTENTION_PAGE,
     ATTENTION_SDF,
@@ -143,7 +145,8 @@ def read_inputs(config: TrainMILConfig, progress: Progress | None = None) -> MIL
         if path is not None and section.kind == "smiles" and config.on_bad_smiles == "error":
             # Before conformers are computed, which takes minutes.
             refuse_bad_smiles(path, section.smiles_column, config.read)
-    found = read_split_bags(config, progress=progress)
+    describe_2d = partial(named_features, cache=section.cache_dir)
+    found = read_split_bags(config, progress=progress, describe_2d=describe_2d)
     data, split = found.data, found.split
     unseen = None
     if section.predict_path:
@@ -156,6 +159,7 @@ def read_inputs(config: TrainMILConfig, progress: Progress | None = None) -> MIL
             labelled=False,
             progress=progress,
             read=config.read,
+            describe_2d=partial(named_features, cache=section.cache_dir),
         )
     tables = found.tables
     if unseen is not None:
@@ -453,14 +457,15 @@ def evaluate_bags(config: TrainMILConfig, inputs: MILInputs, module: MILModule) 
         data = inputs.of(split)
         assert data.labels is not None
         scales = [config.data.transform.get(task, "none") for task in tasks]
-        data = data.replace(labels=from_scale(data.labels, scales))
+        labels = from_scale(data.labels, scales)
+        data = data.replace(labels=labels)
         p = from_scale(predict(module, data), scales)
         frames.append(_frame(data, split, p, module))
-        metrics[split] = task_metrics(data.labels, p, tasks, [config.task_kind] * len(tasks))
+        metrics[split] = task_metrics(labels, p, tasks, [config.task_kind] * len(tasks))
         more[split] = {"fold_score": _fold_score(metrics[split], config.training.min_w)}
         if split == "test" and module.is_classifier:
             found = [
-                _decisions(task, module.thresholds[t], data.labels[:, t], p[:, t])
+                _decisions(task, module.thresholds[t], labels[:, t], p[:, t])
                 for t, task in enumerate(tasks)
             ]
             more[split]["decisions"] = {

@@ -7,21 +7,27 @@ validation. What is saved is fitted to all of those rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from molpool_common import Float32Array, FloatArray, IntArray, RunFolder
+from molpool_common import FloatArray, IntArray, RunFolder
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from molpool_pipelines.fitting._baselines import ReferenceRows, with_baselines
 from molpool_pipelines.fitting._config import TrainTabularConfig, seconds_of
+from molpool_pipelines.fitting._graph_groups import (
+    Groups,
+    check_served,
+    groups_by_affinity,
+    read_groups,
+)
 from molpool_pipelines.fitting._inputs import Inputs, write_unseen
 from molpool_pipelines.fitting._intervals import distance_to
 from molpool_pipelines.fitting._learning_curve import CurveRequest, with_learning_curve
@@ -36,12 +42,15 @@ from molpool_pipelines.fitting._results import (
 from molpool_pipelines.models import (
     WORDS,
     Blend,
+    Member,
     MemberName,
     MemberSettings,
+    Molecules,
     TabularModel,
     asks_sd,
     blend_weights,
     build_member,
+    fit_member,
     mix,
     predict_member,
 )
@@ -50,7 +59,6 @@ from molpool_pipelines.tables import MoleculeTable, exact_labels, fold_rows
 
 if TYPE_CHECKING:
     from molecule_features import Features
-    from multitask_models import MultitaskModel
 
 _ROLLING_FROM = 0.5
 """By time, folds that train on less than this share of the rows are left out: their models know too
@@ -88,21 +96,24 @@ class TrainingRows:
     ----------
     table : MoleculeTable [N]
         Training and validation rows.
-    X : ndarray of float32 [N, F]
-        Features.
+    molecules : Molecules [N]
+        The same as models take them, with their features.
     features : Features
         Of all molecules, for their blocks.
     folds : list of (ndarray, ndarray)
         Rows to train on and rows to predict.
-    of_test : ndarray of float32 [M, F]
-        Of the test rows.
+    tested : Molecules [M]
+        The test rows.
+    groups : list of tuple of str
+        Tasks of each Chemprop network, where the run has such.
     """
 
     table: MoleculeTable
-    X: Float32Array
+    molecules: Molecules
     features: Features
     folds: list[tuple[IntArray, IntArray]]
-    of_test: Float32Array
+    tested: Molecules
+    groups: Groups = field(default_factory=list)
 
     @classmethod
     def of(cls, console: Console, config: TrainTabularConfig, inputs: Inputs) -> TrainingRows:
@@ -116,6 +127,7 @@ class TrainingRows:
         )
         least = _ROLLING_FROM * len(rest) if config.data.split_type == "time" else 0
         folds = [(train, val) for train, val in folds if len(train) >= least]
+        groups = _groups(console, config, inputs, rest, folds)
         smiles = rest.modelled + inputs.tables.test.modelled
         with featurising(console) as progress:
             from molecule_features import featurize
@@ -123,17 +135,59 @@ class TrainingRows:
             features = featurize(
                 smiles, config.features, cache=config.data.cache_dir, progress=progress
             )
-        X = features.values
-        return cls(rest, X[: len(rest)], features, folds, X[len(rest) :])
+        all_of_them = Molecules(smiles, features.values)
+        parts = np.split(np.arange(len(smiles)), [len(rest)])
+        known, of_test = (all_of_them.take(part) for part in parts)
+        return cls(rest, known, features, folds, of_test, groups)
 
     def settings(
         self, config: TrainTabularConfig, kinds: Sequence[Any], name: str
     ) -> MemberSettings:
         """Return what a model is told."""
-        options = config.mlp.model_dump() if name == "mlp" else {}
+        options: dict[str, Any] = {}
+        if name == "mlp":
+            options = config.mlp.model_dump()
+        if name == "chemprop":
+            options = {
+                "config": config.chemprop.network,
+                "groups": self.groups,
+                "n_networks": config.chemprop.networks,
+                "val_share": config.chemprop.val_share,
+                "with_features": config.chemprop.with_features,
+                "cache": config.data.cache_dir,
+            }
         return MemberSettings(
-            self.features.blocks, tuple(kinds), config.seed, config.limits == "auto", options
+            self.features.blocks,
+            tuple(kinds),
+            config.seed,
+            config.limits == "auto",
+            options,
+            self.table.task_names,
         )
+
+
+def _groups(
+    console: Console,
+    config: TrainTabularConfig,
+    inputs: Inputs,
+    table: MoleculeTable,
+    folds: list[tuple[IntArray, IntArray]],
+) -> Groups:
+    """Return the tasks of each Chemprop network; none where the run has no such."""
+    if "chemprop" not in config.model:
+        return []
+    groups = read_groups(config.chemprop.groups, table.task_names)
+    check_served(groups, config.model, table.task_names)
+    if groups is None:
+        # On what trains the first fold: no row that weighs the networks has a say in their groups.
+        train = table.take(folds[0][0])
+        with console.status("Measuring task affinity"):
+            groups = groups_by_affinity(
+                train, inputs.task_types, config.data.cache_dir, config.seed
+            )
+    shown = "; ".join(" + ".join(group) for group in groups)
+    console.print(f"Chemprop networks: {shown}.", highlight=False, markup=False)
+    return groups
 
 
 @contextmanager
@@ -166,7 +220,7 @@ def _fit_and_write(
     weights = _weights(config, exact, found.mean, kinds)
     mean, sd = mix(found.mean, found.sd, weights)
     members = [
-        _fitted(name, rows.settings(config, kinds, name), rows.X, rows.table)
+        _fitted(name, rows.settings(config, kinds, name), rows.molecules, rows.table)
         for name in found.names
     ]
     with_sd = tuple(asks_sd(name, config.model) for name in found.names)
@@ -224,16 +278,17 @@ def _refitted(
     part: IntArray,
 ) -> FloatArray:
     """Return what the blend says of the test rows when trained on some of its rows."""
+    known = rows.molecules.take(part)
     members = tuple(
-        _fitted(name, rows.settings(config, kinds, name), rows.X[part], rows.table.take(part))
+        _fitted(name, rows.settings(config, kinds, name), known, rows.table.take(part))
         for name in blend.names
     )
-    mean, _ = replace(blend, members=members).predict(rows.of_test)
+    mean, _ = replace(blend, members=members).predict(rows.tested)
     # A task without a label among these rows is predicted as 0, which scores it as it deserves.
     return np.nan_to_num(mean)
 
 
-def _limits(members: Sequence[MultitaskModel], labels: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _limits(members: Sequence[Member], labels: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return where intervals end: at the extreme label of an assay that has a limit there.
 
     Not at the limit itself, above which labels of a plateau scatter: what the assay reports of a
@@ -255,17 +310,20 @@ def _facts(
     )
     return {
         "Distinct molecules": len(set(rows.table.groups)),
-        "Features": f"{config.features} ({rows.X.shape[1]} columns)",
+        "Features": f"{config.features} ({rows.molecules.X.shape[1]} columns)",
         "Models and their mean weight": shares,
     }
 
 
 def _fitted(
-    name: Any, settings: MemberSettings, X: Float32Array, table: MoleculeTable
-) -> MultitaskModel:
+    name: Any,
+    settings: MemberSettings,
+    molecules: Molecules,
+    table: MoleculeTable,
+    report: Callable[[str], None] | None = None,
+) -> Member:
     model = build_member(name, settings)
-    model.fit(X, table.targets, censoring=table.censoring)
-    return model
+    return fit_member(model, molecules, table.targets, censoring=table.censoring, report=report)
 
 
 @dataclass(frozen=True)
@@ -331,19 +389,60 @@ def _of_model(
     """Return what one model says out of fold; None where it would take longer than is left."""
     mean, sd = (np.full(rows.table.targets.shape, np.nan) for _ in range(2))
     settings = rows.settings(config, kinds, name)
+    if name == "chemprop" and not _affordable(settings, rows, left, progress):
+        return None
     # Rows that are trained on, over all fits, the last one of all rows included.
     work = len(rows.table) + sum(len(train) for train, _ in rows.folds)
     start = perf_counter()
     done = 0
     for train, val in rows.folds:
-        model = _fitted(name, settings, rows.X[train], rows.table.take(train))
+        model = _fitted(
+            name,
+            settings,
+            rows.molecules.take(train),
+            rows.table.take(train),
+            lambda words: progress.update(bar, description=f"Out of fold: {words}"),
+        )
         with_sd = asks_sd(name, config.model)
-        mean[val], sd[val] = predict_member(model, rows.X[val], with_sd=with_sd)
+        mean[val], sd[val] = predict_member(model, rows.molecules.take(val), with_sd=with_sd)
         done += len(train)
-        progress.advance(bar)
+        progress.update(bar, advance=1, description="Out of fold")
         if left is not None and (perf_counter() - start) * work / done > left:
             return None
     return mean, sd
+
+
+def _affordable(
+    settings: MemberSettings, rows: TrainingRows, left: float | None, progress: Progress
+) -> bool:
+    """Say what Chemprop's networks will take, and return whether that much is left.
+
+    One fold of them may already be longer than the budget, so that it is told before the first.
+    """
+    from molpool_pipelines.models import GraphNetworks
+
+    model = build_member("chemprop", settings)
+    assert isinstance(model, GraphNetworks)
+    molecules, table = rows.molecules, rows.table
+    whole = model.expected_seconds(
+        molecules.smiles, table.targets, features=molecules.X, censoring=table.censoring
+    )
+    work = 1 + sum(len(train) for train, _ in rows.folds) / len(table)
+    seconds = whole * work
+    mp = model.config.model.message_passing
+    progress.console.print(
+        f"Chemprop: {model.n_networks * len(model.groups)} networks, {mp.hidden_size} wide, depth "
+        f"{mp.depth}, {model.config.training.epochs} epochs, fitted {len(rows.folds) + 1} times: "
+        f"about {_minutes(seconds)}.",
+        highlight=False,
+    )
+    return left is None or seconds <= left
+
+
+def _minutes(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} seconds"
+    return f"{seconds / 60:.0f} minutes"
 
 
 def _weights(
@@ -361,7 +460,7 @@ def _of_training(
     seen = np.flatnonzero(~np.isfinite(mean).any(axis=1))
     parts = []
     if len(seen):
-        fitted, spread = blend.predict(rows.X[seen])
+        fitted, spread = blend.predict(rows.molecules.take(seen))
         part = PredictedRows("train", rows.table.take(seen), fitted, spread, with_folds=True)
         parts.append(part)
     for fold, (train, val) in enumerate(rows.folds):
@@ -375,7 +474,7 @@ def _of_training(
 
 
 def _of_test(rows: TrainingRows, inputs: Inputs, blend: Blend) -> PredictedRows:
-    mean, sd = blend.predict(rows.of_test)
+    mean, sd = blend.predict(rows.tested)
     table = inputs.tables.test
     distance = distance_to(rows.table.smiles, table.smiles)
     return PredictedRows("test", table, mean, sd, with_folds=True, distance=distance)

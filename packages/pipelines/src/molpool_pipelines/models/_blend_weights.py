@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from molpool_common import FloatArray, IntArray, TaskType
+from molpool_common import BoolArray, FloatArray, IntArray, TaskType
 
 _ROUNDS = 40
 """Members chosen one after the other, with replacement: weights are multiples of 1/40."""
@@ -22,7 +22,8 @@ def blend_weights(
     y : ndarray [N, T]
         Exact labels, NaN for none.
     predictions : ndarray [M, N, T]
-        Out of fold; NaN where a row was never predicted.
+        Out of fold; NaN where a row was never predicted. A member that predicts no row of a task
+        has no weight there.
     task_types : tuple of {"regression", "classification"}, length T
         What the tasks are: regression is judged by absolute error over that of the mean, classes by
         the squared error of probabilities.
@@ -40,14 +41,16 @@ def blend_weights(
     than their least squares.
     """
     n_members, _, n_tasks = predictions.shape
+    there = np.asarray(np.isfinite(predictions).any(axis=1))
     weights = np.full((n_members, n_tasks), 1 / n_members)
+    predictions = _filled(y, predictions, there)
     rows = [
         np.flatnonzero(np.isfinite(y[:, t]) & np.isfinite(predictions[:, :, t]).all(axis=0))
         for t in range(n_tasks)
     ]
     learnt = [t for t in range(n_tasks) if len(rows[t]) > 1]
     if n_members == 1 or not learnt:
-        return weights
+        return _kept(weights, there)
     powers = [1 if kind == "regression" else 2 for kind in task_types]
     common = _selected(y, predictions, rows, learnt, powers)
     for t in range(n_tasks):
@@ -56,7 +59,30 @@ def blend_weights(
         own = _selected(y, predictions, rows, [t], powers)
         n = len(rows[t])
         weights[:, t] = (n * own + _SHRINKAGE * common) / (n + _SHRINKAGE)
-    return weights
+    return _kept(weights, there)
+
+
+def _filled(y: FloatArray, predictions: FloatArray, there: BoolArray) -> FloatArray:
+    """Return predictions [M, N, T] with the best other's for a member that leaves out a task.
+
+    So the common weights do not hold back a member by a task that it does not have.
+    """
+    filled = predictions.copy()
+    for t in np.flatnonzero(there.any(axis=0) & ~there.all(axis=0)):
+        own = np.flatnonzero(there[:, t])
+        off = np.abs(predictions[own, :, t] - y[:, t])
+        known = np.isfinite(off)
+        mean = np.where(known, off, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        filled[~there[:, t], :, t] = predictions[own[mean.argmin()], :, t]
+    return filled
+
+
+def _kept(weights: FloatArray, there: BoolArray) -> FloatArray:
+    """Return weights [M, T] of the members that predict a task, columns summing to 1."""
+    kept = np.where(there, weights, 0.0)
+    total = kept.sum(axis=0)
+    # A task that nobody predicts keeps them all.
+    return np.where(total > 0, kept / np.where(total > 0, total, 1.0), 1 / len(weights))
 
 
 def _selected(

@@ -39,6 +39,13 @@ LEAST_OF_CLASS = 50
 steps of the isotonic fit, and molecules that the model tells apart become equal."""
 
 
+_DAMAGED = (
+    *(OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error),
+    # A flipped bit may name a compression that there is none of.
+    NotImplementedError,
+)
+"""What reading a damaged archive raises."""
+
 _ORDER = 1e-6
 """Weight of the model's own probability beside the calibrated one."""
 
@@ -300,7 +307,7 @@ class Calibration:
             types: tuple[Any, ...] = tuple(str(kind) for kind in arrays["task_types"])
             floor, ceiling = arrays["floor"], arrays["ceiling"]
             thresholds = arrays.get("thresholds", np.empty(0))
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+        except _DAMAGED as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(

@@ -79,6 +79,11 @@ class PredictConfig(ConfigModel):
     features_2d: Annotated[str | None, PATH] = Field(
         None, description="likewise: table with a row per molecule; by default that of the run"
     )
+    descriptors_path: Annotated[str | None, PATH] = Field(
+        None,
+        description="for Chemprop models trained with such a file: .npz or .npy with a row of "
+        "descriptors for each row of the table",
+    )
     batch_size: int = Field(
         256, ge=1, description="molecules predicted at a time; no prediction depends on it"
     )

@@ -1,6 +1,7 @@
-"""The models on features that a run can name, and how they are made.
+"""The models that a run can name beside one another, and how they are made.
 
-Adding one is a function here and its name in `MemberName`.
+All but Chemprop's networks, which see the graph, are on features. Adding one is a function here and
+its name in `MemberName`.
 """
 
 from __future__ import annotations
@@ -8,17 +9,31 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
-from molpool_common import Float32Array, FloatArray, InputError, TaskType
+from molpool_common import (
+    Float32Array,
+    FloatArray,
+    InputError,
+    IntArray,
+    SignArray,
+    TaskType,
+)
 
 if TYPE_CHECKING:
     from molecule_features import Block
     from multitask_models import MultitaskModel
 
-MemberName = Literal["mlp", "gp", "lightgbm", "forest", "extra_trees", "neighbours", "mean"]
+    from molpool_pipelines.models._graph_networks import GraphNetworks
+
+MemberName = Literal[
+    "mlp", "gp", "lightgbm", "forest", "extra_trees", "neighbours", "mean", "chemprop"
+]
 MEMBERS: tuple[MemberName, ...] = get_args(MemberName)
+
+Member: TypeAlias = "MultitaskModel | GraphNetworks"
+"""What `build_member` gives."""
 
 WORDS: Mapping[MemberName, str] = {
     "mlp": "multi-task network",
@@ -28,6 +43,7 @@ WORDS: Mapping[MemberName, str] = {
     "extra_trees": "extra trees",
     "neighbours": "nearest neighbours",
     "mean": "mean of the task",
+    "chemprop": "Chemprop",
 }
 """What pages call them."""
 
@@ -48,6 +64,8 @@ class MemberSettings:
         Whether floors and ceilings of assays are looked for in the labels.
     options : mapping of str to value
         Parameters of the model that are not its defaults.
+    task_names : tuple of str, length T
+        Of the tasks; models on features do without.
     """
 
     blocks: tuple[Block, ...]
@@ -55,6 +73,7 @@ class MemberSettings:
     seed: int = 0
     find_limits: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
+    task_names: tuple[str, ...] = ()
 
     def common(self) -> dict[str, Any]:
         """Return the parameters that every model takes."""
@@ -65,16 +84,35 @@ class MemberSettings:
         }
 
 
-def build_member(name: MemberName, settings: MemberSettings) -> MultitaskModel:
+def build_member(name: MemberName, settings: MemberSettings) -> Member:
     """Return a model that is not fitted."""
+    if name == "chemprop":
+        return _networks(settings)
     class_name, options = _BUILD[name]
     parameters = settings.common() | options(settings)
     model: MultitaskModel = _model_class(class_name)(**parameters)
     return model
 
 
-def load_member(name: MemberName, path: Path) -> MultitaskModel:
-    """Read a fitted model of a kind, from plain arrays."""
+def _networks(settings: MemberSettings) -> GraphNetworks:
+    # Lightning and chemprop take seconds to import.
+    from molpool_pipelines.models._graph_networks import GraphNetworks
+
+    return GraphNetworks(
+        task_names=settings.task_names,
+        task_types=settings.task_types,
+        find_limits=settings.find_limits,
+        seed=settings.seed,
+        **settings.options,
+    )
+
+
+def load_member(name: MemberName, path: Path) -> Member:
+    """Read a fitted model of a kind."""
+    if name == "chemprop":
+        from molpool_pipelines.models._graph_networks import GraphNetworks
+
+        return GraphNetworks.load(path)
     model: MultitaskModel = _model_class(_BUILD[name][0]).load(path)
     return model
 
@@ -86,29 +124,84 @@ def _model_class(name: str) -> Any:
     return getattr(multitask_models, name)
 
 
+@dataclass(frozen=True)
+class Molecules:
+    """Molecules as models take them.
+
+    Parameters
+    ----------
+    smiles : sequence of str
+        N of them.
+    X : ndarray of float32 [N, F]
+        Their features.
+    """
+
+    smiles: Sequence[str]
+    X: Float32Array
+
+    def take(self, rows: IntArray) -> Molecules:
+        """Return the molecules at these positions."""
+        return Molecules([self.smiles[row] for row in rows], self.X[rows])
+
+
+def fit_member(
+    model: Member,
+    molecules: Molecules,
+    y: FloatArray,
+    *,
+    censoring: SignArray | None,
+    report: Callable[[str], None] | None = None,
+) -> Member:
+    """Fit a model to molecules with labels [N, T], and return it.
+
+    Parameters
+    ----------
+    model : MultitaskModel or GraphNetworks
+        Not fitted.
+    molecules : Molecules
+        N of them.
+    y : ndarray [N, T]
+        Labels; NaN where there is none.
+    censoring : ndarray of int8 [N, T] or None
+        -1 where a label is an upper bound, +1 where it is a lower one.
+    report : callable, optional
+        Told in words where a network stands.
+    """
+    from multitask_models import MultitaskModel
+
+    if isinstance(model, MultitaskModel):
+        return model.fit(molecules.X, y, censoring=censoring)
+    networks = cast("GraphNetworks", model)
+    return networks.fit(
+        molecules.smiles, y, features=molecules.X, censoring=censoring, report=report
+    )
+
+
 def predict_member(
-    model: MultitaskModel, X: Float32Array, *, with_sd: bool = True
+    model: Member, molecules: Molecules, *, with_sd: bool = True
 ) -> tuple[FloatArray, FloatArray]:
     """Return predictions and their standard deviations [N, T], NaN where the model has none.
 
     Parameters
     ----------
-    model : MultitaskModel
+    model : MultitaskModel or GraphNetworks
         Fitted.
-    X : ndarray of float32 [N, F]
-        Features.
+    molecules : Molecules
+        N of them.
     with_sd : bool
         Whether standard deviations are asked for.
     """
-    from multitask_models import ModelError
+    from multitask_models import ModelError, MultitaskModel
 
+    if not isinstance(model, MultitaskModel):
+        return cast("GraphNetworks", model).predict(molecules.smiles, molecules.X)
     if with_sd:
         try:
-            mean, sd = model.predict(X, return_std=True)
+            mean, sd = model.predict(molecules.X, return_std=True)
             return mean, sd
         except ModelError:
             pass  # a model that has none
-    mean = model.predict(X)
+    mean = model.predict(molecules.X)
     return mean, np.full(mean.shape, np.nan)
 
 
@@ -166,7 +259,7 @@ def _nothing(_: MemberSettings) -> dict[str, Any]:
     return {}
 
 
-_BUILD: dict[MemberName, tuple[str, Callable[[MemberSettings], dict[str, Any]]]] = {
+_BUILD: dict[str, tuple[str, Callable[[MemberSettings], dict[str, Any]]]] = {
     "mlp": ("MultitaskMLP", _blocks),
     "gp": ("MultitaskGP", _gp),
     "lightgbm": ("MultitaskLightGBM", _seed),

@@ -6,6 +6,7 @@ Bags are computed from SMILES, or their features stand in tables, which fit into
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +25,7 @@ from mil_attn import (
 from molpool_common import InputError, TaskType, cache_folder, validate_values
 
 from molpool_pipelines.models._config import PredictConfig
+from molpool_pipelines.models._descriptors import named_features
 from molpool_pipelines.models._files import model_files, run_section
 from molpool_pipelines.models._protocol import Kind, Predicted
 
@@ -83,6 +85,7 @@ class MILModel:
                 cache=cache_folder(self.data.cache_dir),
                 workers=self.data.workers,
                 structure=self.data.structure,
+                describe_2d=partial(named_features, cache=self.data.cache_dir),
             )
         except MILError:
             # No molecule of the chunk has features. One alone says why, in its own error.
@@ -121,7 +124,10 @@ class MILModel:
         """Return why a molecule has no features, None where it has."""
         try:
             BagData.from_smiles(
-                [smiles], features=self.data.features, structure=self.data.structure
+                [smiles],
+                features=self.data.features,
+                structure=self.data.structure,
+                describe_2d=partial(named_features, cache=self.data.cache_dir),
             )
         except MILError as error:
             return str(error)
@@ -198,7 +204,14 @@ def predict_bags(config: PredictConfig, model: MILModel) -> tuple[pl.DataFrame, 
     assert config.data_path is not None
     section = model.data.model_copy(update=_tables(config, model))
     tasks = MILConfig(task_kind=model.task_types[0])
-    bags = read_bags(config.data_path, section, tasks, labelled=False, read=config.read)
+    bags = read_bags(
+        config.data_path,
+        section,
+        tasks,
+        labelled=False,
+        read=config.read,
+        describe_2d=partial(named_features, cache=section.cache_dir),
+    )
     failed = {failure.row: failure for failure in bags.failures}
     total = len(bags) + len(failed)
     there = np.array([row for row in range(total) if row not in failed], dtype=np.int64)

@@ -14,6 +14,7 @@ import polars as pl
 from chemprop_multitask import ChempropError
 from molpool_common import (
     SCALE_WORDS,
+    Float32Array,
     FrameWriter,
     InputError,
     IntArray,
@@ -27,6 +28,7 @@ from molpool_common import (
 
 from molpool_pipelines.models._calibration import Calibration
 from molpool_pipelines.models._config import LEVEL, ApplicabilityConfig, PredictConfig
+from molpool_pipelines.models._descriptors import read_descriptors
 from molpool_pipelines.models._files import (
     calibration_file,
     check_model_path,
@@ -462,6 +464,8 @@ class ChunkPredictor:
         What gives intervals, where the run left it.
     levels : sequence of float
         Of the intervals.
+    descriptors : ndarray of float32 or None
+        A row for each row of the table, where the user gave such a file.
     """
 
     model: SavedModel
@@ -472,6 +476,7 @@ class ChunkPredictor:
     note: str | None = None
     calibration: Calibration | None = None
     levels: Sequence[float] = (LEVEL,)
+    descriptors: Float32Array | None = None
 
     @classmethod
     def from_config(cls, config: PredictConfig, model: SavedModel, path: Path) -> ChunkPredictor:
@@ -482,6 +487,7 @@ class ChunkPredictor:
             config.on_bad_smiles == "error",
             calibration=_calibration(path),
             levels=config.level,
+            descriptors=_descriptors(config, model),
         )
         section = config.applicability
         needed = found.calibration is not None and found.calibration.needs_distance
@@ -550,7 +556,19 @@ class ChunkPredictor:
         if self.stop_at_bad:
             _refuse_bad(frame, read.reasons)
         texts = [smiles[i] or "" for i in read.rows.tolist()]
-        return read, self.model.predict(texts, self.batch_size)
+        if self.descriptors is None:
+            return read, self.model.predict(texts, self.batch_size)
+        rows = frame["row"].to_numpy()[read.rows] - 1
+        if rows.max(initial=-1) >= len(self.descriptors):
+            raise InputError(
+                "descriptors_path",
+                expected=f"a row for each row of the table, at least {rows.max() + 1}",
+                found=str(len(self.descriptors)),
+            )
+        from molpool_pipelines.models._chemprop import ChempropModel
+
+        assert isinstance(self.model, ChempropModel)
+        return read, self.model.predict(texts, self.batch_size, self.descriptors[rows])
 
     def _with_intervals(self, predicted: Predicted, found: Nearest | None) -> Predicted:
         if self.calibration is None:
@@ -577,6 +595,18 @@ class ChunkPredictor:
             spread("similarity", found.similarity, read.rows, n),
             pl.Series("nearest", ids, dtype=pl.String),
         ]
+
+
+def _descriptors(config: PredictConfig, model: SavedModel) -> Float32Array | None:
+    if config.descriptors_path is None:
+        return None
+    if model.kind != "chemprop":
+        raise InputError(
+            "descriptors_path",
+            expected="none: no Chemprop model",
+            found=repr(config.descriptors_path),
+        )
+    return read_descriptors(config.descriptors_path)
 
 
 def _calibration(path: Path) -> Calibration | None:

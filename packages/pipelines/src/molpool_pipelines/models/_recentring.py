@@ -102,7 +102,7 @@ class Recentring:
     shift : ndarray [T]
         Added to predictions.
     factor : ndarray [T]
-        By which intervals become wider, or narrower.
+        By which intervals become wider, where the new labels scatter more; at least 1.
     n : ndarray of int64 [T]
         Newly measured labels.
     """
@@ -156,4 +156,6 @@ def _posterior(residuals: FloatArray, between: float, within: float) -> tuple[fl
     spread = (_PRIOR_SERIES * between + seen) / (_PRIOR_SERIES + 1)
     weight = n * spread / (n * spread + noise)
     left = noise + (1 - weight) * spread
-    return weight * mean, float(np.sqrt(left / (within + between)))
+    # Never narrower: a series moves on from the molecules that were measured first, and intervals
+    # that counted on them covered less (docs/predictions.md).
+    return weight * mean, max(1.0, float(np.sqrt(left / (within + between))))

@@ -1,4 +1,4 @@
-"""Models of `molpool-train tabular`, `blend` and `auto`: members on features, and weights."""
+"""Models of `molpool-train tabular`, `blend` and `auto`: members of several kinds, and weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from molpool_common import (
     BoolArray,
-    Float32Array,
     FloatArray,
     InputError,
     ScaleName,
@@ -23,12 +22,18 @@ from molpool_common import (
 )
 
 from molpool_pipelines.models._files import TABULAR
-from molpool_pipelines.models._members import MEMBERS, MemberName, load_member, predict_member
+from molpool_pipelines.models._members import (
+    MEMBERS,
+    MemberName,
+    Molecules,
+    load_member,
+    predict_member,
+)
 from molpool_pipelines.models._protocol import Kind, Predicted
 from molpool_pipelines.runs import TABULAR_FOLDER
 
 if TYPE_CHECKING:
-    from multitask_models import MultitaskModel
+    from molpool_pipelines.models._members import Member
 
 FORMAT = 2
 """Version of the folder."""
@@ -39,13 +44,13 @@ _SAID = 1e-3
 
 @dataclass(frozen=True)
 class Blend:
-    """Members on the same features, mixed by task.
+    """Models of the same molecules, mixed by task.
 
     Parameters
     ----------
     names : tuple of str, length M
         Of the members.
-    members : tuple of MultitaskModel, length M
+    members : tuple of MultitaskModel or GraphNetworks, length M
         Fitted.
     weights : ndarray [M, T]
         Of each member in each task; columns sum to 1.
@@ -54,14 +59,14 @@ class Blend:
     """
 
     names: tuple[MemberName, ...]
-    members: tuple[MultitaskModel, ...]
+    members: tuple[Member, ...]
     weights: FloatArray
     with_sd: tuple[bool, ...]
 
-    def predict(self, X: Float32Array) -> tuple[FloatArray, FloatArray]:
+    def predict(self, molecules: Molecules) -> tuple[FloatArray, FloatArray]:
         """Return predictions and their standard deviations, [N, T] each."""
         each = [
-            predict_member(member, X, with_sd=with_sd)
+            predict_member(member, molecules, with_sd=with_sd)
             for member, with_sd in zip(self.members, self.with_sd, strict=True)
         ]
         return mix(np.stack([m for m, _ in each]), np.stack([s for _, s in each]), self.weights)
@@ -152,7 +157,7 @@ class TabularModel:
         found = featurize(
             seen, self.signature["features"], cache=self._cache, stored=self.signature
         )
-        mean, sd = self.blend.predict(found.values)
+        mean, sd = self.blend.predict(Molecules(seen, found.values))
         gone = np.asarray(np.isnan(mean).all(axis=1))
         reasons = [
             (reason or "no features") if lost else None
@@ -167,7 +172,8 @@ class TabularModel:
         for number, (name, member) in enumerate(
             zip(self.blend.names, self.blend.members, strict=True)
         ):
-            file = f"member-{number:03d}-{name}.npz"
+            # Networks are a folder of files, each of which Chemprop reads.
+            file = f"member-{number:03d}-{name}" + ("" if name == "chemprop" else ".npz")
             member.save(folder / file)
             files.append(file)
         described = {
@@ -230,7 +236,7 @@ class TabularModel:
             )
         if not names or not set(names) <= set(MEMBERS) or "features" not in signature:
             raise _damaged(folder, f"models {list(names)} on features {signature}")
-        if absent := [file.name for file in files if not file.is_file()]:
+        if absent := [file.name for file in files if not file.exists()]:
             raise _damaged(folder, f"no file {listed(absent)}")
         members = tuple(load_member(*pair) for pair in zip(names, files, strict=True))
         blend = Blend(names, members, weights, with_sd)

@@ -146,11 +146,13 @@ def _card(rows: Predictions, of: _Off) -> Card:
 
 
 def _interval(rows: Predictions, row: int, task: int) -> dict[str, Cell]:
-    if rows.lower is None or rows.upper is None or not np.isfinite(rows.lower[row, task]):
+    if rows.lower is None or rows.upper is None:
+        return {}
+    low, high = rows.lower[row, task], rows.upper[row, task]
+    if not (np.isfinite(low) and np.isfinite(high)):
         return {}
     level = "" if rows.level is None else f"{100 * rows.level:g} % "
-    ends = f"{rows.lower[row, task]:.2f} to {rows.upper[row, task]:.2f}"
-    return {f"{level}interval": ends}
+    return {f"{level}interval": f"{low:.2f} to {high:.2f}"}
 
 
 def _cliff_card(found: Predictions, cliff: Cliff) -> Card:

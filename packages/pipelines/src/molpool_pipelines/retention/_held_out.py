@@ -24,7 +24,7 @@ from rt_ridge import (
 )
 
 from molpool_pipelines.retention._config import FitConfig
-from molpool_pipelines.tables import TableFiles
+from molpool_pipelines.retention._covariates import CentredFiles
 
 RUN = "__run"
 """Name of a row's run, or what stands for it."""
@@ -57,7 +57,7 @@ class RunTable:
     ordered: bool
 
     @classmethod
-    def read(cls, config: FitConfig, table: TableFiles, columns: Columns) -> RunTable | None:
+    def read(cls, config: FitConfig, table: CentredFiles, columns: Columns) -> RunTable | None:
         """Read the runs of a table; None where nothing tells them apart.
 
         Raises
@@ -85,7 +85,8 @@ class RunTable:
 
         def matrix(what: str) -> FloatArray:
             names = [f"{what} {name}" for name in columns.covariates]
-            return runs.select(names).to_numpy().reshape(runs.height, len(names))
+            values = runs.select(names).to_numpy().astype(np.float64)
+            return values.reshape(runs.height, len(names))
 
         place = {run: i for i, run in enumerate(runs[RUN].to_list())}
         mean = matrix("sum") / runs["rows"].to_numpy()[:, None]
@@ -106,7 +107,7 @@ class _Reader:
     covariates: tuple[str, ...]
 
     @classmethod
-    def of(cls, config: FitConfig, table: TableFiles, columns: Columns) -> _Reader | None:
+    def of(cls, config: FitConfig, table: CentredFiles, columns: Columns) -> _Reader | None:
         run, order = config.run_col, config.order_col
         # The default name need not be there.
         if run is not None and run not in table:
@@ -139,8 +140,8 @@ class _Reader:
 
     def summed(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return one row per run of a chunk."""
-        values = frame.select(pl.col(c).cast(pl.Float64) for c in self.covariates)
-        values = values.with_columns(self.names(frame).alias(RUN))
+        covariates = [pl.col(c).cast(pl.Float64) for c in self.covariates]
+        values = frame.select(self.names(frame).alias(RUN), *covariates)
         extra: list[pl.Expr] = []
         if self.order is not None:
             values = values.with_columns(frame[self.order].alias("order"))
@@ -156,7 +157,7 @@ class _Reader:
 
 def read_held_out(
     config: FitConfig,
-    table: TableFiles,
+    table: CentredFiles,
     columns: Columns,
     stats: SufficientStatistics,
     features: FeatureMap,
@@ -217,7 +218,7 @@ def _statistics(
     if columns.parent is not None:
         roles["parent"] = columns.parent
     frame = part.select(pl.col(column).alias(role) for role, column in roles.items())
-    frame = pl.concat([frame, pl.DataFrame(z, schema=names)], how="horizontal")
+    frame = frame.with_columns(pl.Series(name, z[:, j]) for j, name in enumerate(names))
     return SufficientStatistics.from_frame(
         frame,
         covariates=names,

@@ -183,8 +183,8 @@ def predictions_of(
         repeat=_numbers(frame, named.repeat, name),
         fold=_numbers(frame, named.fold, name),
         n_bounds=bounded.sum(axis=0),
-        lower=_some(frame, [f"{t}{named.lower}" for t in tasks], name),
-        upper=_some(frame, [f"{t}{named.upper}" for t in tasks], name),
+        lower=_ends(frame, [f"{t}{named.lower}" for t in tasks]),
+        upper=_ends(frame, [f"{t}{named.upper}" for t in tasks]),
         bounds=np.where(bounded, y, np.nan) if bounded.any() else None,
         signs=np.where(bounded, signs, 0).astype(np.int8) if bounded.any() else None,
         times=None if named.time in tasks else _texts(frame, named.time),
@@ -269,6 +269,20 @@ def _numbers(frame: pl.DataFrame, column: str, where: str) -> IntArray | None:
         return None
     numbers = number_column(frame, column, where=where).fill_null(-1)
     return numbers.cast(pl.Int64).to_numpy()
+
+
+def _ends(frame: pl.DataFrame, names: Sequence[str]) -> FloatArray | None:
+    """Return ends of intervals [N, T], which may be infinite; None where there are none."""
+    if not any(c in frame.columns for c in names):
+        return None
+    columns = [
+        frame[c].cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+        if c in frame.columns
+        else np.full(frame.height, np.nan)
+        for c in names
+    ]
+    found = np.stack(columns, axis=1)
+    return None if np.isnan(found).all() else found
 
 
 def _similarity(frame: pl.DataFrame, column: str, where: str) -> FloatArray | None:

@@ -16,6 +16,7 @@ from molpool_common import (
     FloatArray,
     InputError,
     RunFolder,
+    ScaleName,
     did_you_mean,
     from_scale,
 )
@@ -328,7 +329,8 @@ def outer_baselines(
         If the rows are others, which would be a fault of ours.
     """
     tabular, outer = kind.tabular(), kind.outer()
-    scales = tabular.scales or ("none",) * len(kind.tasks)
+    none: tuple[ScaleName, ...] = ("none",)
+    scales = tabular.scales or none * len(kind.tasks)
     labels = from_scale(outer.test.labels, scales)
     # The table was read anew: if it has changed since training, gains would be differences of rows.
     if not np.array_equal(labels, test.labels, equal_nan=True):

@@ -346,11 +346,21 @@ class StructureBuilder:
             layout.add(Scale("sigma_spread", priors.sigma_spread, 1.0, self._count("group")))
             layout.n_offsets = self._count("group")
         if self.pooled:
-            layout.add(Scale("tau_pair", priors.intercept, self.units.rt, pairs))
+            pinned = self._of_one_pair() if pairs == 1 else None
+            layout.add(Scale("tau_pair", priors.intercept, self.units.rt, pairs, pinned))
         if config.lambda_slopes == "estimate" and self.stats.P:
             for name in self._slope_names("tau_slope"):
                 count = pairs * (1 if self.by_covariate else self.stats.P)
                 layout.add(Scale(name, priors.slope, self.units.slope, count))
+
+    def _of_one_pair(self) -> float | None:
+        """Return the spread of pairs where there is one, of which it says nothing."""
+        if self.config.method in ("ml", "reml"):
+            return None
+        prior = self.config.priors.intercept
+        value = prior.scale * (self.units.rt if prior.relative else 1.0)
+        self.structure.notes.append(f"tau_pair kept at {value:.4g}, its prior's: there is one pair")
+        return value
 
     @property
     def by_covariate(self) -> bool:

@@ -116,8 +116,8 @@ class Located:
     def take(self, rows: IntArray) -> Located:
         """Return what is known of some rows."""
         nodes = {name: ids[rows] for name, ids in self.nodes.items()}
-        parts = (self.level, self.source, self.row, self.compound, self.compound_id)
-        return Located(*(part[rows] for part in parts), nodes)
+        kinds = (self.level[rows], self.source[rows])
+        return Located(*kinds, self.row[rows], self.compound[rows], self.compound_id[rows], nodes)
 
 
 @dataclass(frozen=True)

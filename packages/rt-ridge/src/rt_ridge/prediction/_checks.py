@@ -11,7 +11,7 @@ from molpool_common import FloatArray, IntArray
 
 from rt_ridge._errors import RTRidgeError, did_you_mean
 from rt_ridge.prediction._backoff import CoefficientPredictor, CompoundEffect, NoiseVariance
-from rt_ridge.prediction._conformal import IntervalCalibration
+from rt_ridge.prediction._conformal import RunCalibration
 from rt_ridge.prediction._effects import BackoffLevel, ClassEffect, ClassTable, DescriptorEffect
 from rt_ridge.tables._features import FeatureMap
 from rt_ridge.tables._keys import unpack
@@ -30,7 +30,7 @@ def check_summaries(
     coefficients: CoefficientPredictor,
     noise: NoiseVariance,
     n: IntArray,
-    calibration: IntervalCalibration | None,
+    calibration: RunCalibration | None,
 ) -> None:
     """Raise `RTRidgeError` naming the first thing that is wrong; see `Stage1CoeffSummaries`."""
     _check_features(features)
@@ -42,8 +42,8 @@ def check_summaries(
     _check_classes(coefficients.classes, size)
     _check_parents(coefficients)
     _check_noise(noise)
-    if calibration is not None and calibration.extrapolation is not None:
-        _check_array("calibration: low", calibration.extrapolation.low, (len(features.names),))
+    if calibration is not None and calibration.low is not None:
+        _check_array("calibration: low", calibration.low, (len(features.names),))
 
 
 def _check_features(features: FeatureMap) -> None:

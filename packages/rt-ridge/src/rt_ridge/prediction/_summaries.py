@@ -1,7 +1,7 @@
 """The artefact of a fit: coefficients of every pair, what is expected of any other, and its file.
 
-The file is one npz without pickle. In version 1 conformal quantiles were called reach; such files
-are read as well.
+The file is one npz without pickle. Versions 1 and 2 held conformal quantiles instead of the scores
+that they are of, in version 1 under another name; such files are read as well.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from rt_ridge.prediction._backoff import (
     NoiseVariance,
 )
 from rt_ridge.prediction._checks import check_summaries
-from rt_ridge.prediction._conformal import Extrapolation, IntervalCalibration
+from rt_ridge.prediction._conformal import RunCalibration
 from rt_ridge.prediction._effects import BackoffLevel, ClassEffect, ClassTable, DescriptorEffect
 from rt_ridge.prediction._structure import SCORES, StructureTable
 from rt_ridge.tables._features import AnchorExpansion, FeatureMap, ReadingRange
 from rt_ridge.tables._keys import GroupParents, check_ids, find, pack
 
 SCHEMA = "rt_ridge.stage1_coeff_summaries"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _SCALARS = (
     "schema",
@@ -44,8 +44,8 @@ _SCALARS = (
     "range_follow",
 )
 _TABLE = ("ids", "mean", "cov")
-_CALIBRATED = ("coverages", "quantiles", "edges")
-_EXTRAPOLATED = ("low", "high", "quantiles")
+_CALIBRATION = "calibration_"
+_OUTSIDE = ("low", "high", "quantiles")
 _DESCRIBED = ("center", "ids", "values", "mean", "cov", "blind_cov")
 _VERSION_1 = {
     "calibration_reach": "calibration_quantiles",
@@ -71,7 +71,7 @@ class Prediction:
         Index into `LEVELS`.
     support : ndarray of int64, [N], or None
         Training rows of each row's pair, where intervals are calibrated.
-    calibration : IntervalCalibration or None
+    calibration : RunCalibration or None
         Conformal quantiles of runs held out; None: those of a normal distribution.
     extrapolated : ndarray of bool, [N], or None
         Rows whose readings lie outside the range of the training, where it is known.
@@ -82,7 +82,7 @@ class Prediction:
     std_mean: FloatArray
     level_code: npt.NDArray[np.int8]
     support: IntArray | None = None
-    calibration: IntervalCalibration | None = None
+    calibration: RunCalibration | None = None
     extrapolated: BoolArray | None = None
 
     def half_width(self, coverage: float) -> FloatArray:
@@ -135,7 +135,7 @@ class Stage1CoeffSummaries:
         Training rows of each pair.
     method : str
         How the scales were found, for the reader.
-    calibration : IntervalCalibration or None
+    calibration : RunCalibration or None
         Conformal quantiles of runs held out; see `calibrate_intervals`.
     structure : StructureTable or None
         Candidates that were tried, where the structure was chosen.
@@ -153,7 +153,7 @@ class Stage1CoeffSummaries:
     noise: NoiseVariance
     n: IntArray
     method: str = ""
-    calibration: IntervalCalibration | None = None
+    calibration: RunCalibration | None = None
     schema_version: int = SCHEMA_VERSION
     structure: StructureTable | None = None
 
@@ -303,7 +303,7 @@ class Stage1CoeffSummaries:
         found = (str(_take(arrays, "schema", "U")), int(_take(arrays, "schema_version", "iu")))
         if found == (SCHEMA, 1):
             arrays = {_VERSION_1.get(name, name): array for name, array in arrays.items()}
-        elif found != (SCHEMA, SCHEMA_VERSION):
+        elif found not in ((SCHEMA, 2), (SCHEMA, SCHEMA_VERSION)):
             raise RTRidgeError(
                 f"schema ({Path(path).name}): expected {SCHEMA} version {SCHEMA_VERSION};"
                 f" found {found[0]} version {found[1]}"
@@ -363,9 +363,8 @@ def _arrays(summaries: Stage1CoeffSummaries) -> Arrays:
         arrays["structure_names"] = np.array(summaries.structure.names, dtype=np.str_)
         arrays |= _parts("structure", summaries.structure, SCORES)
     if summaries.calibration is not None:
-        arrays |= _parts("calibration", summaries.calibration, _CALIBRATED)
-        if summaries.calibration.extrapolation is not None:
-            arrays |= _parts("extrapolation", summaries.calibration.extrapolation, _EXTRAPOLATED)
+        stored = summaries.calibration.to_arrays()
+        arrays |= {_CALIBRATION + name: array for name, array in stored.items()}
     for level in coefficients.levels:
         arrays |= _parts(f"level_{level.name}", level, _TABLE)
     if coefficients.compound is not None:
@@ -444,19 +443,22 @@ def _range(arrays: Arrays) -> ReadingRange | None:
     return ReadingRange(low, high, float(_take(arrays, "range_follow", "f")))
 
 
-def _calibration(arrays: Arrays) -> IntervalCalibration | None:
+def _calibration(arrays: Arrays) -> RunCalibration | None:
+    if "calibration_scores" in arrays:
+        names = [name for name in arrays if name.startswith(_CALIBRATION)]
+        own = {name.removeprefix(_CALIBRATION): arrays[name] for name in names}
+        return RunCalibration.from_arrays(own)
     if "calibration_quantiles" not in arrays:
         return None
-    extrapolation = None
+    outside = None
     if "extrapolation_quantiles" in arrays:
-        parts = (_take(arrays, f"extrapolation_{part}", "f") for part in _EXTRAPOLATED)
-        extrapolation = Extrapolation(*parts)
-    return IntervalCalibration(
-        _take(arrays, "calibration_coverages", "f"),
-        _take(arrays, "calibration_quantiles", "f"),
-        _take(arrays, "calibration_edges", "i"),
-        extrapolation,
+        low, high, quantiles = (_take(arrays, f"extrapolation_{part}", "f") for part in _OUTSIDE)
+        outside = (low, high, quantiles)
+    coverages, quantiles = (
+        _take(arrays, f"{_CALIBRATION}{part}", "f") for part in ("coverages", "quantiles")
     )
+    edges = _take(arrays, f"{_CALIBRATION}edges", "i")
+    return RunCalibration.of_quantiles(coverages, quantiles, edges, outside)
 
 
 def _coefficients(arrays: Arrays) -> CoefficientPredictor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -69,7 +68,7 @@ class Levels:
 
 
 def first_candidates(stats: SufficientStatistics, config: RidgeConfig) -> list[Candidate]:
-    """Return intercept priors and slope heads that a table can tell apart.
+    """Return slope heads that a table can tell apart, under the widest prior of intercepts.
 
     Parameters
     ----------
@@ -79,11 +78,25 @@ def first_candidates(stats: SufficientStatistics, config: RidgeConfig) -> list[C
         What all candidates have; keys of `STRUCTURE` that are not at their defaults are kept.
     """
     levels = Levels.of(stats)
-    found: list[Candidate] = []
-    for (prior, a), (slopes, b) in product(_priors(levels), _slopes(levels)):
-        changed = _kept(config, {**a, **b})
-        if changed is not None and all(changed != other.config for other in found):
-            found.append(Candidate(f"{prior}, {slopes}", changed))
+    for prior, a in _priors(levels):
+        found: list[Candidate] = []
+        for slopes, b in _slopes(levels):
+            changed = _kept(config, {**a, **b})
+            if changed is not None and all(changed != other.config for other in found):
+                found.append(Candidate(f"{prior}, {slopes}", changed))
+        if found:
+            return found
+    return []
+
+
+def other_priors(candidate: Candidate, stats: SufficientStatistics) -> list[Candidate]:
+    """Return a candidate of `first_candidates` under the narrower priors of intercepts."""
+    slopes = candidate.name.split(", ", maxsplit=1)[1]
+    found = []
+    for prior, changes in _priors(Levels.of(stats)):
+        config = candidate.config.model_copy(update=changes)
+        if config != candidate.config:
+            found.append(Candidate(f"{prior}, {slopes}", config))
     return found
 
 
@@ -127,10 +140,12 @@ def _kept(config: RidgeConfig, changes: dict[str, Any]) -> RidgeConfig | None:
 
 
 def _priors(levels: Levels) -> list[tuple[str, dict[str, Any]]]:
-    """Return what intercepts may be pooled towards; one group has nothing above it."""
+    """Return what intercepts may be pooled towards, the widest first."""
     found: list[tuple[str, dict[str, Any]]] = [("compounds", {"intercept_prior": "comp_hier"})]
+    # One group has nothing above it.
     if levels.groups > 1 and levels.crossed:
-        found.append(("groups and compounds", {"intercept_prior": "comp_hier_supercat"}))
+        wide = ("groups and compounds", {"intercept_prior": "comp_hier_supercat"})
+        return [wide, *found]
     return found
 
 

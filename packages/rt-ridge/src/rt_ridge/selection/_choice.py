@@ -151,7 +151,7 @@ def choose(trials: Sequence[Trial], judge: Judge | None) -> Choice:
     """
     if judge is None:
         order = np.argsort([-t.criterion for t in trials], kind="stable")
-        best = trials[order[0]]
+        best = trials[int(order[0])]
         table = _unmeasured([trials[i] for i in order])
         return Choice((best,), np.ones(1), 1.0, table)
     errors = Errors(trials, judge)
@@ -159,7 +159,7 @@ def choose(trials: Sequence[Trial], judge: Judge | None) -> Choice:
     weights = _stacked(errors, best_at, share)
     taken = np.flatnonzero(weights)
     return Choice(
-        tuple(trials[i] for i in taken),
+        tuple(trials[i] for i in taken.tolist()),
         weights[taken],
         FOLLOW[share],
         _measured(trials, errors, weights, best_at, share),

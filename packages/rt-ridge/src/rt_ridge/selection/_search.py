@@ -12,7 +12,12 @@ from rt_ridge._errors import RTRidgeError
 from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.hierarchy._linear_system import matched_threads
 from rt_ridge.scales._mode import find_mode, with_intervals
-from rt_ridge.selection._candidates import Candidate, first_candidates, refined_candidates
+from rt_ridge.selection._candidates import (
+    Candidate,
+    first_candidates,
+    other_priors,
+    refined_candidates,
+)
 from rt_ridge.selection._choice import Choice, Trial, choose, ranked, settled_choice
 from rt_ridge.selection._held_out import HeldOut
 from rt_ridge.selection._judge import Judge, only_pairs, subset_of
@@ -21,6 +26,9 @@ from rt_ridge.tables._compounds import CompoundClasses, CompoundDescriptors
 
 MAX_PAIRS = 6_000
 """Pairs that a choice is made on: more say the same, and cost time."""
+
+OTHER_PRIORS = 3
+"""Best slope heads that are tried under every prior of intercepts."""
 
 REFINED = 2
 """Best structures that are tried with one σ a group, and with a spread for each covariate."""
@@ -61,6 +69,10 @@ def search(
     trials = searching.tried(first_candidates(some, base))
     if not trials:
         raise searching.refusal
+    for trial in ranked(trials, searching.judge, OTHER_PRIORS):
+        # A prior that the user set stands in every candidate.
+        if base.intercept_prior == RidgeConfig().intercept_prior:
+            trials += searching.tried(other_priors(trial.candidate, some))
     for trial in ranked(trials, searching.judge, REFINED):
         trials += searching.tried(refined_candidates(trial.candidate, some))
     chosen = choose(trials, searching.judge)
@@ -102,9 +114,9 @@ class _Search:
         with matched_threads(hierarchy.system.arrangement.n_dense):
             scales, best = find_mode(hierarchy)
             trial = Trial.of(candidate, hierarchy, scales, best, self.judge)
-        finite = np.isfinite(trial.criterion)
-        if trial.scores is not None:
-            finite &= np.isfinite(trial.scores.log_density(self.judge.n if self.judge else 1)).all()
+        finite = bool(np.isfinite(trial.criterion))
+        if trial.scores is not None and self.judge is not None:
+            finite &= bool(np.isfinite(trial.scores.log_density(self.judge.n)).all())
         if not finite:
             raise RTRidgeError(f"structure: {candidate.name} has no finite score")
         return trial

@@ -15,6 +15,7 @@ from chemprop_multitask import (
     EpochRecord,
     GraphStore,
     MoleculeData,
+    RowWeights,
     SeparateModels,
     TaskGroup,
     ValidationPredictions,
@@ -26,7 +27,8 @@ from sampling_core import Sampling, sampling_from_config
 from task_affinity import select_groups
 
 from molpool_pipelines.affinity import measure_affinity
-from molpool_pipelines.fitting import TrainChempropConfig
+from molpool_pipelines.fitting import TrainChempropConfig, find_descriptors
+from molpool_pipelines.models import Descriptors
 from molpool_pipelines.studies._trials import Direction, FoldResult, OnEpochEnd
 from molpool_pipelines.studies.chemprop._data import (
     FoldScorer,
@@ -152,7 +154,8 @@ class ChempropObjective:
         graphs = GraphStore(cache_folder(config.data.cache_dir))
         # Once for all folds and trials; they take longer than a short training.
         graphs.graphs(data.rest.modelled)
-        self._folds = [_Fold(fold, data.task_types, graphs) for fold in data.folds]
+        extra = find_descriptors(config)
+        self._folds = [_Fold(fold, data.task_types, graphs, extra) for fold in data.folds]
 
     def run_fold(
         self, params: Mapping[str, Any], fold: int, on_epoch_end: OnEpochEnd, seed: int
@@ -177,12 +180,24 @@ class ChempropObjective:
 class _Fold:
     """A fold with its molecules featurised."""
 
-    def __init__(self, fold: InnerFold, kinds: tuple[TaskType, ...], graphs: GraphStore) -> None:
+    def __init__(
+        self,
+        fold: InnerFold,
+        kinds: tuple[TaskType, ...],
+        graphs: GraphStore,
+        descriptors: Descriptors | None,
+    ) -> None:
         self.tables = fold
         self.graphs = graphs
         self.task_types = tuple(kinds[t] for t in fold.columns)
-        self.train = MoleculeData.from_table(fold.train, cache=graphs)
-        self.val = MoleculeData.from_table(fold.val, cache=graphs)
+        self.descriptors = descriptors
+        self.train = self.data(fold.train)
+        self.val = self.data(fold.val)
+
+    def data(self, table: MoleculeTable, weights: RowWeights | None = None) -> MoleculeData:
+        """Return a table's molecules as networks take them."""
+        extra = None if self.descriptors is None else self.descriptors.of(table)
+        return MoleculeData.from_table(table, weights=weights, descriptors=extra, cache=self.graphs)
 
 
 class _Run:
@@ -214,10 +229,9 @@ class _Run:
         train = fold.train
         # Weights change the data, all else of a fold is shared between trials.
         if sampling.weights is not None:
-            train = MoleculeData.from_table(
-                fold.tables.train, weights=sampling.weights, cache=fold.graphs
-            )
-        records = self._model(None).fit(
+            train = fold.data(fold.tables.train, sampling.weights)
+        model = self._model(None)
+        records = model.fit(
             train,
             fold.val,
             sampler=sampling.sampler,
@@ -225,8 +239,11 @@ class _Run:
             on_epoch=on_epoch,
             seed=self._seed,
         )
-        best = _best(records)
-        return self._result(scores[best], [best], len(records))
+        best, parts = _best(records), model.by_task()
+        of_best = scores[best]
+        if len(parts) > 1:  # no single epoch is what a run would keep
+            of_best = self._scorer(SeparateModels(parts).predict(fold.val))
+        return self._result(of_best, [best], len(records))
 
     def of_groups(self, groups: list[TaskGroup], on_epoch_end: OnEpochEnd) -> FoldResult:
         """Train a model of each group; there is a score once all are trained."""
@@ -234,7 +251,7 @@ class _Run:
         for group in groups:
             model = self._model(group)
             records = self._fit_part(model, group)
-            parts.append(model)
+            parts += model.by_task()
             best.append(_best(records))
             epochs = max(epochs, len(records))
         scores = self._scorer(SeparateModels(parts).predict(self._fold.val))
@@ -244,12 +261,12 @@ class _Run:
         return self._result(scores, best, epochs)
 
     def _fit_part(self, model: ChempropModel, group: TaskGroup) -> list[EpochRecord]:
-        tables, graphs = self._fold.tables, self._fold.graphs
+        fold, tables = self._fold, self._fold.tables
         own = tables.train.of_tasks(group.columns)
         sampling = self._sampling(own)
         return model.fit(
-            MoleculeData.from_table(own, weights=sampling.weights, cache=graphs),
-            MoleculeData.from_table(tables.val.of_tasks(group.columns), cache=graphs),
+            fold.data(own, sampling.weights),
+            fold.data(tables.val.of_tasks(group.columns)),
             sampler=sampling.sampler,
             callbacks=sampling.callbacks,
             seed=self._seed,
@@ -266,7 +283,12 @@ class _Run:
     def _model(self, group: TaskGroup | None) -> ChempropModel:
         fold = self._fold
         return build_model(
-            self._config, fold.train.task_names, fold.task_types, group, seed=self._seed
+            self._config,
+            fold.train.task_names,
+            fold.task_types,
+            group,
+            seed=self._seed,
+            n_descriptors=fold.train.n_descriptors,
         )
 
     def _result(self, scores: Mapping[str, float], best: list[int], epochs: int) -> FoldResult:

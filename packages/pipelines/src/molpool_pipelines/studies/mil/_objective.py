@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from mil_attn import (
 from molpool_common import BoolArray, InputError, Split, listed
 from sampling_core import RarePositiveSampler
 
+from molpool_pipelines.models import named_features
 from molpool_pipelines.runs import TableRows, rejected_bags
 from molpool_pipelines.studies._trials import Direction, FoldResult, OnEpochEnd
 from molpool_pipelines.studies.mil._config import HPOMILConfig
@@ -93,7 +94,8 @@ def study_bags(config: HPOMILConfig, progress: Progress | None = None) -> StudyB
         for path in (config.data_path, config.data.test_path):
             if path is not None:
                 refuse_bad_smiles(path, config.data.smiles_column, config.read)
-    found = read_split_bags(config, progress=progress)
+    describe_2d = partial(named_features, cache=config.data.cache_dir)
+    found = read_split_bags(config, progress=progress, describe_2d=describe_2d)
     bags, outer = found.data, found.split
     # Validation bags of the outer split are not its test: trials may use them.
     seen = np.sort(np.concatenate([outer.train, outer.val]))

@@ -16,6 +16,7 @@ from molpool_common import Float32Array, InputError, cache_folder, structures_of
 
 from molpool_pipelines.datasets import sha256
 from molpool_pipelines.fitting import check_machine
+from molpool_pipelines.models import named_features
 from molpool_pipelines.runs import REJECTED, TableRows
 from molpool_pipelines.studies._kinds import (
     BAG_FEATURES,
@@ -204,7 +205,8 @@ def mil_tabular(config: HPOMILConfig) -> TabularStudy:
 
 def mil_outer(config: HPOMILConfig) -> OuterTest:
     """Return the outer test of a study of bags."""
-    found = read_split_bags(config)
+    describe_2d = partial(named_features, cache=config.data.cache_dir)
+    found = read_split_bags(config, describe_2d=describe_2d)
     test = found.data.take(found.split.test)
     return OuterTest(_feature_rows(config, test), tuple(test.ids))
 

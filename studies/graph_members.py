@@ -1,0 +1,139 @@
+"""Do Chemprop networks help a blend of models on features? On earlier ExpansionRx molecules alone.
+
+All models are fitted on the rows before an origin inside the first 80 % (the table follows time)
+and predict those from there to the end of that part; the last 20 % are never read. Each model's
+predictions are kept in a file, so that groups and widths are added one by one:
+
+    uv run python studies/graph_members.py fit --models mlp gp lightgbm --save-dir FOLDER
+    uv run python studies/graph_members.py fit --models chemprop --groups "LogD+KSOL" \
+        --hidden 500 --depth 5 --epochs 26 --save-dir FOLDER --name wide
+    uv run python studies/graph_members.py report --save-dir FOLDER
+
+The report gives each model's error as a share of that of the mean, by end point, and what half a
+Chemprop network changes in the multi-task network on features, where it predicts the end point,
+with its standard error over resamples of the molecules.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from time import perf_counter, process_time
+
+import numpy as np
+import torch
+from chemprop_multitask import ChempropConfig
+from molecule_features import featurize
+from molpool_common import FloatArray
+from molpool_pipelines.models import (
+    MemberSettings,
+    Molecules,
+    build_member,
+    fit_member,
+    predict_member,
+)
+from study_results import table
+from tabular_study import expansion, rae
+
+PART, N_RESAMPLES = 0.8, 1000
+BASE = ("mlp",)
+ON_FEATURES = ("mlp", "gp", "lightgbm")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["fit", "report"])
+    parser.add_argument("--save-dir", type=Path, required=True)
+    parser.add_argument("--models", nargs="+", default=["chemprop"])
+    parser.add_argument("--name", help="of the file of a Chemprop model")
+    parser.add_argument("--groups", nargs="+", default=[], help="tasks joined by +")
+    parser.add_argument("--origin", type=float, default=0.64)
+    parser.add_argument("--hidden", type=int, default=700)
+    parser.add_argument("--depth", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=26)
+    parser.add_argument("--head", type=int, default=300)
+    parser.add_argument("--loss", default="mae")
+    parser.add_argument("--precision", default="bf16")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    smiles, targets, names = expansion()
+    stop, last = (int(share * len(smiles)) for share in (given.origin, PART))
+    if given.what == "report":
+        print(report(given.save_dir, targets[stop:last], names))
+        return
+    given.save_dir.mkdir(parents=True, exist_ok=True)
+    smiles, targets = smiles[:last], targets[:last]
+    features = featurize(smiles, "rdkit2d+morgan_count+minimol")
+    molecules = Molecules(smiles, features.values)
+    train, rest = molecules.take(np.arange(stop)), molecules.take(np.arange(stop, last))
+    for model in given.models:
+        options = networks(given, names) if model == "chemprop" else {}
+        kinds = ("regression",) * len(names)
+        settings = MemberSettings(
+            features.blocks, kinds, given.seed, options=options, task_names=tuple(names)
+        )
+        start, cpu = perf_counter(), process_time()
+        member = build_member(model, settings)
+        fit_member(member, train, targets[:stop], censoring=None, report=print)
+        mean, _ = predict_member(member, rest, with_sd=False)
+        seconds = (perf_counter() - start, process_time() - cpu)
+        np.savez(given.save_dir / f"{given.name or model}.npz", mean=mean, seconds=seconds)
+        print(given.name or model, np.round(rae(targets[stop:last], mean), 3), seconds, flush=True)
+
+
+def networks(given: argparse.Namespace, names: list[str]) -> dict[str, object]:
+    config = ChempropConfig.model_validate(
+        {
+            "model": {
+                "message_passing": {"hidden_size": given.hidden, "depth": given.depth},
+                "ffn": {"num_layers": 1, "hidden_size": given.head},
+            },
+            "training": {
+                "epochs": given.epochs,
+                "loss": given.loss,
+                "precision": given.precision,
+            },
+        }
+    )
+    groups = [tuple(part.strip() for part in group.split("+")) for group in given.groups]
+    return {"config": config, "groups": groups or [tuple(names)]}
+
+
+def report(folder: Path, truth: FloatArray, names: list[str]) -> str:
+    found = {path.stem: np.load(path) for path in sorted(folder.glob("*.npz"))}
+    means = {name: content["mean"] for name, content in found.items()}
+    base = np.mean([means[name] for name in BASE], axis=0)
+    lines = []
+    for name, mean in means.items():
+        lines.append((name, *cells(rae(truth, mean)), f"{found[name]['seconds'][1]:.0f}"))
+    graphs = [name for name in means if name not in ON_FEATURES]
+    for name in graphs:
+        mixed = np.where(np.isfinite(means[name]), (base + means[name]) / 2, base)
+        lines.append((f"with half {name}", *changes(truth, base, mixed), ""))
+    return table(("model", *names, "mean", "CPU s"), lines)
+
+
+def cells(errors: FloatArray) -> list[str]:
+    shown = ["–" if np.isnan(e) or e == 0 else f"{e:.3f}" for e in errors]
+    return [*shown, f"{errors.mean():.3f}"]
+
+
+def changes(truth: FloatArray, base: FloatArray, mixed: FloatArray) -> list[str]:
+    """Return by how much the errors fall, with standard errors over resamples of the rows."""
+    rng, n = np.random.default_rng(0), len(truth)
+    gains = []
+    for _ in range(N_RESAMPLES):
+        rows = rng.integers(0, n, n)
+        gains.append(rae(truth[rows], base[rows]) - rae(truth[rows], mixed[rows]))
+    drawn = np.array(gains)
+    fall = rae(truth, base) - rae(truth, mixed)
+    shown = [
+        "" if not f else f"{f:+.3f} ± {s:.3f}" for f, s in zip(fall, drawn.std(axis=0), strict=True)
+    ]
+    return [*shown, f"{fall.mean():+.3f} ± {drawn.mean(axis=1).std():.3f}"]
+
+
+if __name__ == "__main__":
+    main()
