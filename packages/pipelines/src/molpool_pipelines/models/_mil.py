@@ -126,6 +126,7 @@ class MILModel:
             BagData.from_smiles(
                 [smiles],
                 features=self.data.features,
+                structure=self.data.structure,
                 describe_2d=partial(named_features, cache=self.data.cache_dir),
                 structure=self.data.structure,
             )
