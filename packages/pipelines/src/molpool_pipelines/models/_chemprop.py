@@ -68,7 +68,6 @@ class ChempropModel:
         """
         seen = structures_of(smiles, self._structure)
         gone, reasons = np.zeros(len(smiles), dtype=bool), [""] * len(smiles)
-        smiles = structures_of(smiles, self._ensemble.structure)
         if self._signature is not None:
             descriptors, gone, reasons = stored_descriptors(seen, self._signature)
         found = 0 if descriptors is None else descriptors.shape[1]

@@ -128,7 +128,6 @@ class MILModel:
                 features=self.data.features,
                 structure=self.data.structure,
                 describe_2d=partial(named_features, cache=self.data.cache_dir),
-                structure=self.data.structure,
             )
         except MILError as error:
             return str(error)
