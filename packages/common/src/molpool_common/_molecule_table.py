@@ -55,6 +55,8 @@ class MoleculeTable:
         they are compared as given.
     columns : tuple of str
         All columns of the tables as read, used or not.
+    strata : list of str or None
+        Stratum of each row, within which intervals shall hold; None where none are asked for.
     """
 
     task_names: tuple[str, ...]
@@ -73,6 +75,7 @@ class MoleculeTable:
     given: list[str] | None = None
     n_as_given: int = 0
     columns: tuple[str, ...] = ()
+    strata: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.smiles)
@@ -106,6 +109,7 @@ class MoleculeTable:
             structures=some(self.structures),
             series=some(self.series),
             given=some(self.given),
+            strata=some(self.strata),
         )
 
     def of_tasks(self, columns: Sequence[int]) -> MoleculeTable:
@@ -150,6 +154,7 @@ def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
         given=_stacked_splits(parts),
         n_as_given=sum(p.n_as_given for p in parts),
         columns=tuple(dict.fromkeys(name for p in parts for name in p.columns)),
+        strata=[s for p in parts for s in p.strata or []] if first.strata is not None else None,
     )
 
 

@@ -28,6 +28,7 @@ from .data._molecule_features import conformer_molecule as conformer_molecule
 from .data._scaling import FeatureScaler as FeatureScaler
 from .data._smiles import conformers_of as conformers_of
 from .data._source import Progress as Progress
+from .data._source import bag_column as bag_column
 from .data._source import read_bags as read_bags
 from .data._source import task_columns as task_columns
 from .models._embedder import MLPEmbedderV3Like as MLPEmbedderV3Like

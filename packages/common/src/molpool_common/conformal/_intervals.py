@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 
-from molpool_common._arrays import BoolArray, FloatArray, SignArray, StrArray
+from molpool_common._arrays import BoolArray, FloatArray, IntArray, SignArray, StrArray
 from molpool_common._errors import InputError
 from molpool_common.conformal._difficulty import Difficulty
 from molpool_common.conformal._quantiles import ROUNDING, check_level, weighted_quantile
+
+OTHERS = "other strata"
+"""Stratum of the rows whose own has too few of a task, and of new rows whose stratum has none."""
 
 
 def needed_points(level: float) -> int:
@@ -66,12 +69,15 @@ class IntervalCalibration:
         Density ratio of each score under covariate shift.
     difficulty : Difficulty
         The scale of the scores.
+    rows : tuple of ndarray of int64 [n_t], or None
+        Calibration row that each score is of, by which `weighted` gives them weights.
     """
 
     scores: tuple[FloatArray, ...]
     strata: tuple[StrArray, ...] | None = None
     weights: tuple[FloatArray, ...] | None = None
     difficulty: Difficulty = field(default_factory=Difficulty)
+    rows: tuple[IntArray, ...] | None = None
 
     @classmethod
     def fit(
@@ -83,6 +89,7 @@ class IntervalCalibration:
         names: Sequence[str] = (),
         difficulty: Difficulty | None = None,
         strata: Sequence[str] | None = None,
+        least_rows: int = 0,
         weights: FloatArray | None = None,
         censoring: SignArray | None = None,
     ) -> Self:
@@ -100,6 +107,8 @@ class IntervalCalibration:
             Of the features; by default the powers that shorten the intervals.
         strata : sequence of str, length N, optional
             Stratum of each row (Mondrian).
+        least_rows : int
+            Strata with fewer rows of a task are one stratum in it, `OTHERS`.
         weights : ndarray [N], optional
             Density ratio p(new) / p(calibration) of each row.
         censoring : ndarray of int8 [N, T], optional
@@ -118,14 +127,31 @@ class IntervalCalibration:
             )
         scores = plain / difficulty.scale(features, _shape(y))
         there = np.isfinite(scores)
-        columns = range(y.shape[1])
+        rows = tuple(np.flatnonzero(there[:, t]).astype(np.int64) for t in range(y.shape[1]))
         kept = None if strata is None else np.array(strata, dtype=np.str_)
         return cls(
-            tuple(scores[there[:, t], t] for t in columns),
-            None if kept is None else tuple(kept[there[:, t]] for t in columns),
-            None if weights is None else tuple(weights[there[:, t]] for t in columns),
+            tuple(scores[of, t] for t, of in enumerate(rows)),
+            None if kept is None else tuple(_with_others(kept[of], least_rows) for of in rows),
+            None if weights is None else tuple(weights[of] for of in rows),
             difficulty,
+            rows,
         )
+
+    def weighted(self, weights: FloatArray) -> Self:
+        """Return the same scores with density ratios [N] of the calibration rows.
+
+        Raises
+        ------
+        InputError
+            If the calibration has strata, or does not know of which rows its scores are.
+        """
+        if self.rows is None or self.strata is not None:
+            raise InputError(
+                "weights",
+                expected="a calibration by rows without strata",
+                found="strata" if self.strata is not None else "one of an earlier version",
+            )
+        return replace(self, weights=tuple(weights[of] for of in self.rows))
 
     @property
     def n_points(self) -> tuple[int, ...]:
@@ -157,7 +183,8 @@ class IntervalCalibration:
         features : ndarray [M, T, D], optional
             As in `fit`.
         strata : sequence of str, length M, optional
-            As in `fit`; a stratum that calibrated nothing has infinite intervals.
+            As in `fit`; one that calibrated nothing counts as `OTHERS`, and has infinite intervals
+            where that has none either.
         weights : ndarray [M], optional
             Density ratios, where the calibration has them.
 
@@ -241,6 +268,7 @@ class IntervalCalibration:
         bins = None
         if self.strata is not None and strata is not None:
             bins = self.strata[t]
+            strata = np.where(np.isin(strata, bins), strata, OTHERS)
             # crepes gives a bin that it has not seen an interval of width 0.
             known = np.isin(strata, bins)
         result = np.full(m, np.inf)
@@ -271,6 +299,8 @@ class IntervalCalibration:
             arrays["strata"] = np.concatenate([*self.strata, np.empty(0, dtype=np.str_)])
         if self.weights is not None:
             arrays["weights"] = np.concatenate([*self.weights, np.empty(0)])
+        if self.rows is not None:
+            arrays["rows"] = np.concatenate([*self.rows, np.empty(0, dtype=np.int64)])
         return arrays
 
     @classmethod
@@ -306,7 +336,18 @@ class IntervalCalibration:
         def parts(name: str) -> tuple[Any, ...] | None:
             return tuple(np.split(np.asarray(arrays[name]), cuts)) if name in arrays else None
 
-        return cls(tuple(np.split(scores, cuts)), parts("strata"), parts("weights"), difficulty)
+        return cls(
+            tuple(np.split(scores, cuts)),
+            parts("strata"),
+            parts("weights"),
+            difficulty,
+            parts("rows"),
+        )
+
+
+def _with_others(strata: StrArray, least_rows: int) -> StrArray:
+    names, place, counts = np.unique(strata, return_inverse=True, return_counts=True)
+    return np.where(counts[place] < least_rows, OTHERS, names[place])
 
 
 def _shape(values: FloatArray) -> tuple[int, int]:

@@ -70,7 +70,9 @@ class ReferenceRows:
     @property
     def digest(self) -> str:
         """What tells the training rows, whatever their order."""
-        rows = self.train.origin.select("source", "row").sort("source", "row").rows()
+        # Bags have names alone.
+        names = [c for c in ("source", "row") if c in self.train.origin.columns] or ["id"]
+        rows = self.train.origin.select(names).sort(names).rows()
         return blake2b(repr(rows).encode(), digest_size=16).hexdigest()
 
 

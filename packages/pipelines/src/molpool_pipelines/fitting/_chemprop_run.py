@@ -47,6 +47,7 @@ from molpool_pipelines.fitting._results import (
     shown_rows,
     write_results,
 )
+from molpool_pipelines.fitting._tracked import sources_of, track_results
 from molpool_pipelines.runs import (
     AFFINITY,
     GROUPS,
@@ -215,7 +216,7 @@ class Fitting:
         else:
             model = run.write_folder(MODELS, ensemble.save)
         files = [model]
-        self._results = self._with_baselines(evaluate(inputs, self._jobs))
+        self._results = self._with_baselines(evaluate(self._config, inputs, self._jobs))
         write_rejected(run, inputs.rejected)
         if inputs.unseen is not None:
             mean, sd = ensemble.predict(MoleculeData(inputs.unseen.smiles, cache=inputs.graphs))
@@ -235,7 +236,15 @@ class Fitting:
         self._page = write_results(
             run, self._results, "chemprop", inputs.notes, facts, self._epochs
         )
-        self._track([*files, *([self._page] if self._page else [])])
+        track_results(
+            self._tracker,
+            run.path,
+            self._results,
+            inputs.rows,
+            self._page,
+            files,
+            source=sources_of(self._config),
+        )
 
     def _with_baselines(self, results: Results) -> Results:
         inputs, tables = self._inputs, self._inputs.tables
@@ -258,14 +267,6 @@ class Fitting:
             seed=self._config.seed,
             cache=self._config.data.cache_dir,
         )
-
-    def _track(self, files: Sequence[Path]) -> None:
-        for split, table in self._results.metrics.items():
-            means = {f"{split}/{name}": macro.mean for name, macro in table.macro().items()}
-            # MLflow takes no None.
-            self._tracker.metrics({k: v for k, v in means.items() if v is not None})
-        for file in files:
-            self._tracker.file(file)
 
     def close(self) -> None:
         """Print the table of metrics and where the files are."""

@@ -256,6 +256,7 @@ def _load(config: TrainConfig) -> MoleculeTable:
         qualities=joint.curriculum.qualities if joint else (),
         on_bad_smiles=config.on_bad_smiles,
         read=config.read,
+        strata_column=config.strata_column,
     )
 
 

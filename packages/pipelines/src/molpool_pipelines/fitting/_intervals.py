@@ -7,28 +7,46 @@ test rows get intervals, and show whether these hold.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from molpool_common import FloatArray, parse_smiles
 
 from molpool_pipelines.fitting._predicted import PredictedRows
-from molpool_pipelines.models import LEVEL, Calibration
+from molpool_pipelines.models import LEVEL, Basis, Calibration, Shift, ShiftKind, ShiftModel
 from molpool_pipelines.scores import NearestTraining
-from molpool_pipelines.tables import TaskType
+from molpool_pipelines.tables import MoleculeTable, TaskType
 
 _MOST_PAIRS = 2_000_000_000
 """Pairs of molecules whose similarity takes about a minute; beyond, widths depend on the models'
 own spread alone."""
 
 
+@dataclass(frozen=True)
+class IntervalRequest:
+    """What intervals are asked for.
+
+    Parameters
+    ----------
+    level : float
+        Share of new molecules that they shall cover.
+    limits : (ndarray [T], ndarray [T]) or None
+        Floor and ceiling of each assay, at which they end.
+    basis : Basis or None
+        What the rows that calibrate are to the models that predict them.
+    shift : {"none", "similarity", "structure"}
+        By what those rows are weighted toward the test rows.
+    """
+
+    level: float = LEVEL
+    limits: tuple[FloatArray, FloatArray] | None = None
+    basis: Basis | None = None
+    shift: ShiftKind = "none"
+
+
 def calibrate(
-    parts: Sequence[PredictedRows],
-    kinds: Sequence[TaskType],
-    *,
-    level: float = LEVEL,
-    limits: tuple[FloatArray, FloatArray] | None = None,
+    parts: Sequence[PredictedRows], kinds: Sequence[TaskType], wanted: IntervalRequest
 ) -> tuple[list[PredictedRows], Calibration | None]:
     """Return the rows, those of the test split with intervals, and what gives them.
 
@@ -38,10 +56,8 @@ def calibrate(
         All rows of the run.
     kinds : sequence of {"regression", "classification"}, length T
         Of the tasks.
-    level : float
-        Share of new molecules that the intervals shall cover.
-    limits : (ndarray [T], ndarray [T]), optional
-        Floor and ceiling of each assay.
+    wanted : IntervalRequest
+        Level, limits and weights.
 
     Returns
     -------
@@ -64,16 +80,49 @@ def calibrate(
         sd=_joined([part.sd for part in unseen]),
         distance=_joined([part.distance for part in unseen]),
         censoring=np.concatenate(signs),
-        limits=limits,
+        limits=wanted.limits,
+        strata=_strata(tables),
+        basis=wanted.basis,
     )
-    return [_with_ends(part, calibration, level) for part in parts], calibration
+    shift = _shift(unseen, [part for part in parts if part.split == "test"], wanted.shift)
+    return [_with_ends(part, calibration, wanted.level, shift) for part in parts], calibration
 
 
-def _with_ends(part: PredictedRows, calibration: Calibration, level: float) -> PredictedRows:
+def _strata(tables: Sequence[MoleculeTable]) -> list[str] | None:
+    if any(table.strata is None for table in tables):
+        return None
+    return [stratum for table in tables for stratum in table.strata or []]
+
+
+def _shift(
+    known: Sequence[PredictedRows], new: Sequence[PredictedRows], kind: ShiftKind
+) -> ShiftModel | None:
+    if kind == "none" or not new:
+        return None
+    distances = [_joined([part.distance for part in parts]) for parts in (known, new)]
+    if distances[0] is None or distances[1] is None:
+        return None
+    smiles = [[s for part in parts for s in part.table.smiles] for parts in (known, new)]
+    return ShiftModel(kind, smiles[0], distances[0], smiles[1], distances[1])
+
+
+def _with_ends(
+    part: PredictedRows, calibration: Calibration, level: float, shift: ShiftModel | None
+) -> PredictedRows:
     # Those of rows that calibrate would cover by construction.
     if part.split != "test":
         return part
-    ends = calibration.ends(part.mean, level, sd=part.sd, distance=part.distance)
+    weights: Shift | None = None
+    if shift is not None and part.distance is not None:
+        weights = shift.of(part.table.smiles, part.distance)
+    ends = calibration.ends(
+        part.mean,
+        level,
+        sd=part.sd,
+        distance=part.distance,
+        strata=part.table.strata,
+        shift=weights,
+    )
     # As `predict` gives them: one run, one probability.
     return replace(part, mean=calibration.probabilities(part.mean), ends=ends)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 import torch
 from mil_attn import (
@@ -25,26 +24,27 @@ from mil_attn import (
     export_attention_page,
     export_attention_sdf,
     fit,
-    fold_score,
-    predict,
     read_bags,
     split_bags,
     split_notes,
 )
 from molpool_common import (
-    FloatArray,
     InputError,
-    MetricTable,
     RunFolder,
     Split,
     cache_folder,
     did_you_mean,
     listed,
-    task_metrics,
 )
 from rich.console import Console
 from sampling_core import RarePositiveSampler
 
+from molpool_pipelines.fitting._bag_results import (
+    evaluate_bags,
+    predictions_of_bags,
+    table_of_bags,
+)
+from molpool_pipelines.fitting._baselines import ReferenceRows, with_baselines
 from molpool_pipelines.fitting._config import TrainMILConfig
 from molpool_pipelines.fitting._loop import (
     MILScreen,
@@ -54,7 +54,8 @@ from molpool_pipelines.fitting._loop import (
     metric_table,
     on_epoch_end,
 )
-from molpool_pipelines.fitting._results import Results, shown_rows, write_results
+from molpool_pipelines.fitting._results import Results, against_baselines, shown_rows, write_results
+from molpool_pipelines.fitting._tracked import track_results
 from molpool_pipelines.runs import (
     ATTENTION_PAGE,
     ATTENTION_SDF,
@@ -62,7 +63,6 @@ from molpool_pipelines.runs import (
     LAST_CHECKPOINT,
     MODEL,
     REJECTED,
-    SPLIT,
     SPLITS,
     TableRows,
     Tracker,
@@ -72,7 +72,6 @@ from molpool_pipelines.runs import (
     predictions_of_table,
     rejected_rows,
     tracking,
-    truth_column,
     write_rejected,
 )
 from molpool_pipelines.tables import refuse_bad_smiles
@@ -357,7 +356,11 @@ class MILFitting:
         run, inputs, module = self._run, self._inputs, self._result.module
         # First of all: what took the hours must not wait for what can fail.
         files = [run.write_file(MODEL, module.save)]
-        self._results = evaluate_bags(self._config, inputs, module)
+        self._results = self._with_baselines(
+            evaluate_bags(
+                self._config, {split: inputs.of(split) for split in inputs.splits}, module
+            )
+        )
         write_rejected(run, inputs.rejected)
         self._write_attention(module)
         if inputs.unseen is not None:
@@ -368,8 +371,33 @@ class MILFitting:
             files.append(run.write_text(predictions_of_table("unseen", ".csv"), frame.write_csv()))
         epochs = len(self._result.records)
         self._page = write_results(run, self._results, "mil", inputs.notes, self._facts(), epochs)
-        for file in (*files, *([self._page] if self._page else [])):
-            self._tracker.file(file)
+        track_results(
+            self._tracker,
+            run.path,
+            self._results,
+            inputs.rows,
+            self._page,
+            files,
+            source=str(self._config.data_path),
+            served=self._config.data.kind == "smiles",
+        )
+
+    def _with_baselines(self, results: Results) -> Results:
+        """Return the results with simple models beside them, where bags are of molecules."""
+        train, test = self._inputs.of("train"), self._inputs.of("test")
+        if train.smiles is None or test.smiles is None:
+            return results
+        return with_baselines(
+            self._console,
+            self._run,
+            results,
+            ReferenceRows(table_of_bags(train), table_of_bags(test)),
+            [self._config.task_kind] * len(train.task_names),
+            self._config.baselines,
+            model="the attention model",
+            seed=self._config.seed,
+            cache=self._config.data.cache_dir,
+        )
 
     def _facts(self) -> dict[str, Any]:
         data, split, result = self._inputs.data, self._config.split, self._result
@@ -425,136 +453,10 @@ class MILFitting:
         """Print the table of metrics and where the files are."""
         columns, rows = shown_rows(self._results.metrics["test"])
         self._console.print(metric_table(rows, columns, "Metrics by task, test bags"))
+        for note in (*self._results.notes, *against_baselines(self._results)):
+            self._console.print(note, highlight=False)
         if self._page is not None:
             self._console.print(f"Report: {self._page}", highlight=False, soft_wrap=True)
-
-
-@dataclass(frozen=True)
-class Decisions:
-    """Right and wrong of one task's decisions at its threshold."""
-
-    task: str
-    threshold: float
-    true_positives: int
-    false_positives: int
-    false_negatives: int
-    true_negatives: int
-
-    @property
-    def precision(self) -> float | None:
-        """Share of the called that are positive; None where nothing is called."""
-        return _share(self.true_positives, self.false_positives)
-
-    @property
-    def recall(self) -> float | None:
-        """Share of the positives that are called; None where there is none."""
-        return _share(self.true_positives, self.false_negatives)
-
-    @property
-    def accuracy(self) -> float | None:
-        """Share of right decisions."""
-        right = self.true_positives + self.true_negatives
-        return _share(right, self.false_positives + self.false_negatives)
-
-
-def evaluate_bags(config: TrainMILConfig, inputs: MILInputs, module: MILModule) -> Results:
-    """Predict and score every split."""
-    frames, tasks = [], module.task_names
-    metrics: dict[str, MetricTable] = {}
-    more: dict[str, dict[str, Any]] = {}
-    for split in inputs.splits:
-        data = inputs.of(split)
-        assert data.labels is not None
-        p = predict(module, data)
-        frames.append(_frame(data, split, p, module))
-        metrics[split] = task_metrics(data.labels, p, tasks, [config.task_kind] * len(tasks))
-        more[split] = {"fold_score": _fold_score(metrics[split], config.training.min_w)}
-        if split == "test" and module.is_classifier:
-            found = [
-                _decisions(task, module.thresholds[t], data.labels[:, t], p[:, t])
-                for t, task in enumerate(tasks)
-            ]
-            more[split]["decisions"] = {
-                d.task: {
-                    **vars(d),
-                    "precision": d.precision,
-                    "recall": d.recall,
-                    "accuracy": d.accuracy,
-                }
-                for d in found
-            }
-    return Results(pl.concat(frames), metrics, more=more)
-
-
-def predictions_of_bags(
-    module: MILModule, data: BagData, *, with_failures: bool = False
-) -> pl.DataFrame:
-    """Return predictions of bags without labels.
-
-    Parameters
-    ----------
-    module : MILModule
-        The model.
-    data : BagData
-        The bags.
-    with_failures : bool
-        Whether molecules without features have a row too, with the reason in column ``error``.
-    """
-    columns: dict[str, Any] = {"id": data.ids}
-    p = predict(module, data)
-    for t, task in enumerate(module.task_names):
-        columns[f"{task} predicted"] = p[:, t]
-        if module.is_classifier:
-            columns[f"{task} decision"] = p[:, t] >= module.thresholds[t]
-    frame = pl.DataFrame(columns)
-    if not (with_failures and data.failures):
-        return frame
-    # Where they stood, so that the file joins line by line to the user's table.
-    failed = {f.row: f for f in data.failures}
-    n = len(data) + len(failed)
-    places = [row for row in range(n) if row not in failed] + list(failed)
-    lost = pl.DataFrame(
-        {"id": [f.id for f in failed.values()], "error": [f.reason for f in failed.values()]}
-    )
-    return pl.concat([frame, lost], how="diagonal")[np.argsort(places)]
-
-
-def _frame(data: BagData, split: SplitName, p: FloatArray, module: MILModule) -> pl.DataFrame:
-    assert data.labels is not None
-    columns: dict[str, Any] = {"id": data.ids, SPLIT: [split] * len(data), "instances": data.sizes}
-    if data.smiles is not None:
-        columns["SMILES"] = data.smiles
-    for t, task in enumerate(module.task_names):
-        columns[truth_column(task)] = pl.Series(task, data.labels[:, t]).fill_nan(None)
-        columns[f"{task} predicted"] = p[:, t]
-        if module.is_classifier:
-            columns[f"{task} decision"] = p[:, t] >= module.thresholds[t]
-    return pl.DataFrame(columns)
-
-
-def _fold_score(table: MetricTable, min_w: float) -> float | None:
-    values = [task.values.get("average_precision") for task in table.tasks]
-    defined = [v for v in values if v is not None]
-    # Tasks without a positive have no average precision: counted as 0 they would hide what the
-    # model can do.
-    return fold_score(float(np.mean(defined)), min(defined), min_w) if defined else None
-
-
-def _decisions(task: str, threshold: float, y: FloatArray, p: FloatArray) -> Decisions:
-    # At the threshold counts as positive, as in `predictions_of_bags` and in scikit-learn's curves.
-    called = p >= threshold
-    return Decisions(
-        task,
-        float(threshold),
-        int((called & (y == 1)).sum()),
-        int((called & (y == 0)).sum()),
-        int((~called & (y == 1)).sum()),
-        int((~called & (y == 0)).sum()),
-    )
-
-
-def _share(part: int, rest: int) -> float | None:
-    return part / (part + rest) if part + rest else None
 
 
 def top_molecules(frame: pl.DataFrame, n: int) -> list[str]:

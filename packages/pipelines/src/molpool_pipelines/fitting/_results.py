@@ -13,14 +13,13 @@ import polars as pl
 from molpool_common import (
     IN_UNITS,
     LABELS,
-    FloatArray,
     Interval,
     MetricTable,
     RunFolder,
     task_metrics,
 )
 
-from molpool_pipelines.fitting._intervals import calibrate, coverage
+from molpool_pipelines.fitting._intervals import IntervalRequest, calibrate, coverage
 from molpool_pipelines.fitting._predicted import PredictedRows
 from molpool_pipelines.models import LEVEL, Calibration, Kind
 from molpool_pipelines.reports import run_page
@@ -135,9 +134,7 @@ class Results:
 def results_of(
     parts: Sequence[PredictedRows],
     kinds: Sequence[TaskType],
-    *,
-    level: float = LEVEL,
-    limits: tuple[FloatArray, FloatArray] | None = None,
+    wanted: IntervalRequest = IntervalRequest(),  # noqa: B008  # frozen
 ) -> Results:
     """Score each split, bounds left out, and give the test rows intervals that others calibrate.
 
@@ -147,12 +144,10 @@ def results_of(
         All rows, splits in the order train, val, test.
     kinds : sequence of {"regression", "classification"}
         Of the tasks.
-    level : float
-        Share of new molecules that the intervals shall cover.
-    limits : (ndarray [T], ndarray [T]), optional
-        Floor and ceiling of each assay, at which intervals end.
+    wanted : IntervalRequest
+        What intervals are asked for.
     """
-    parts, calibration = calibrate(parts, kinds, level=level, limits=limits)
+    parts, calibration = calibrate(parts, kinds, wanted)
     tasks = parts[0].table.task_names
     metrics = {}
     for split in SPLITS:
@@ -171,9 +166,13 @@ def results_of(
         pl.concat([_frame(part, kinds, with_ends=with_ends) for part in parts]),
         metrics,
         [task_metrics(reported[0].exact, one, tasks, list(kinds)) for one in alone],
-        {str(p.split): {"intervals": coverage(p, level)} for p in parts if p.ends is not None},
+        {
+            str(p.split): {"intervals": coverage(p, wanted.level)}
+            for p in parts
+            if p.ends is not None
+        },
         calibration,
-        level,
+        wanted.level,
     )
 
 

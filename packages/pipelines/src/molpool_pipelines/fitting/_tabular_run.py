@@ -23,7 +23,7 @@ from molpool_pipelines.fitting._baselines import ReferenceRows, with_baselines
 from molpool_pipelines.fitting._blend_weights import blend_weights
 from molpool_pipelines.fitting._config import TrainTabularConfig, seconds_of
 from molpool_pipelines.fitting._inputs import Inputs, write_unseen
-from molpool_pipelines.fitting._intervals import distance_to
+from molpool_pipelines.fitting._intervals import IntervalRequest, distance_to
 from molpool_pipelines.fitting._loop import interruptible, metric_table
 from molpool_pipelines.fitting._predicted import PredictedRows
 from molpool_pipelines.fitting._results import (
@@ -32,8 +32,10 @@ from molpool_pipelines.fitting._results import (
     shown_rows,
     write_results,
 )
+from molpool_pipelines.fitting._tracked import sources_of, track_results
 from molpool_pipelines.models import (
     WORDS,
+    Basis,
     Blend,
     MemberName,
     MemberSettings,
@@ -43,7 +45,13 @@ from molpool_pipelines.models import (
     mix,
     predict_member,
 )
-from molpool_pipelines.runs import TABULAR_FOLDER, open_folder, tracking, write_rejected
+from molpool_pipelines.runs import (
+    TABULAR_FOLDER,
+    Tracker,
+    open_folder,
+    tracking,
+    write_rejected,
+)
 from molpool_pipelines.tables import MoleculeTable, exact_labels, fold_rows
 
 if TYPE_CHECKING:
@@ -70,9 +78,7 @@ def train_and_write(
         interruptible(run, config.command),
         tracking(config.tracking, path, config.model_dump(mode="json")) as tracker,
     ):
-        page = _fit_and_write(console, config, inputs, rows, run)
-        if page is not None:
-            tracker.file(page)
+        page = _fit_and_write(console, config, inputs, rows, run, tracker)
     if page is not None:
         console.print(f"Report: {page}", highlight=False, soft_wrap=True)
     return path
@@ -154,7 +160,12 @@ def featurising(console: Console) -> Iterator[Any]:
 
 
 def _fit_and_write(
-    console: Console, config: TrainTabularConfig, inputs: Inputs, rows: TrainingRows, run: RunFolder
+    console: Console,
+    config: TrainTabularConfig,
+    inputs: Inputs,
+    rows: TrainingRows,
+    run: RunFolder,
+    tracker: Tracker,
 ) -> Path | None:
     kinds, tasks = inputs.task_types, rows.table.task_names
     found = _out_of_fold(console, config, rows, kinds)
@@ -171,9 +182,9 @@ def _fit_and_write(
     parts = _of_training(rows, mean, sd, blend)
     if len(inputs.tables.test):
         parts.append(_of_test(rows, inputs, blend))
-    results = results_of(
-        parts, kinds, level=config.level, limits=_limits(members, rows.table.targets)
-    )
+    basis: Basis = "rolling origin" if config.data.split_type == "time" else "folds"
+    limits = _limits(members, rows.table.targets)
+    results = results_of(parts, kinds, IntervalRequest(config.level, limits, basis, config.shift))
     if results.reported == "test":
         results = with_baselines(
             console,
@@ -190,6 +201,8 @@ def _fit_and_write(
     saved = model.save(run.path / TABULAR_FOLDER)
     facts = _facts(config, found.names, rows, weights)
     page = write_results(run, results, "tabular", [*inputs.notes, *found.notes], facts, 0)
+    source = sources_of(config)
+    track_results(tracker, run.path, results, inputs.rows, page, [], source=source)
     columns, shown = shown_rows(results.metrics[results.reported])
     console.print(metric_table(shown, columns, f"Metrics by task, {results.reported} molecules"))
     for note in (*found.notes, *results.notes, *against_baselines(results)):

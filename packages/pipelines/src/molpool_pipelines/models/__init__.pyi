@@ -1,7 +1,11 @@
+from ._calibration import Basis as Basis
 from ._calibration import Calibration as Calibration
+from ._config import LEAST_OF_STRATUM as LEAST_OF_STRATUM
 from ._config import LEVEL as LEVEL
+from ._config import SHIFT as SHIFT
 from ._config import ApplicabilityConfig as ApplicabilityConfig
 from ._config import PredictConfig as PredictConfig
+from ._config import ShiftKind as ShiftKind
 from ._files import run_section as run_section
 from ._members import MEMBERS as MEMBERS
 from ._members import WORDS as WORDS
@@ -17,6 +21,10 @@ from ._predict_table import predict_table as predict_table
 from ._protocol import Kind as Kind
 from ._protocol import Predicted as Predicted
 from ._protocol import SavedModel as SavedModel
+from ._served import ServedModel as ServedModel
+from ._served import save_served as save_served
+from ._shift import Shift as Shift
+from ._shift import ShiftModel as ShiftModel
 from ._tabular import Blend as Blend
 from ._tabular import TabularModel as TabularModel
 from ._tabular import mix as mix

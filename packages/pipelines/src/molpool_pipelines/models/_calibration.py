@@ -1,16 +1,16 @@
 """What turns a model's predictions into statements about error: intervals and probabilities.
 
 A run leaves it beside its model, fitted on rows that did not train what predicted them: the
-validation split, or all rows out of fold. It is the same for every kind of model.
+validation split, or all rows out of fold. It is the same for every kind of model, and of bags.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 from zipfile import BadZipFile
 
 import numpy as np
@@ -25,10 +25,24 @@ from molpool_common import (
     needed_points,
 )
 
-from molpool_pipelines.models._config import LEVEL
+from molpool_pipelines.models._config import LEAST_OF_STRATUM, LEVEL
+from molpool_pipelines.models._protocol import Predicted
+from molpool_pipelines.models._shift import Shift
+from molpool_pipelines.runs import LOWER, UPPER
 
-FORMAT = 1
-"""Version of the file."""
+FORMAT = 2
+"""Version of the file. Those of version 1 know neither what they rest on nor their rows."""
+
+Basis = Literal["validation", "later validation", "folds", "random folds", "rolling origin"]
+"""What the calibration rows are to the models that predict them."""
+
+_BASIS_WORDS: dict[Basis, str] = {
+    "validation": "of the validation split",
+    "later validation": "of the validation split, which is later than what trained",
+    "folds": "out of fold",
+    "random folds": "out of random folds, though the split is by time: later ones may do worse",
+    "rolling origin": "each predicted by models of earlier ones",
+}
 
 NEAR = 0.2
 """Added to distances: a molecule that was trained on is predicted with the assay's error, not 0."""
@@ -58,6 +72,8 @@ class Calibration:
         Of classification tasks; empty for the others.
     floor, ceiling : ndarray [T]
         What the assays can report; infinite where they have no limit.
+    basis : Basis or None
+        What the rows are; None of an earlier version.
     """
 
     task_types: tuple[TaskType, ...]
@@ -65,6 +81,7 @@ class Calibration:
     classes: ClassCalibration
     floor: FloatArray
     ceiling: FloatArray
+    basis: Basis | None = None
 
     @classmethod
     def fit(
@@ -77,6 +94,8 @@ class Calibration:
         distance: FloatArray | None = None,
         censoring: SignArray | None = None,
         limits: tuple[FloatArray, FloatArray] | None = None,
+        strata: Sequence[str] | None = None,
+        basis: Basis | None = None,
     ) -> Self:
         """Calibrate by rows that the model has not seen.
 
@@ -94,6 +113,10 @@ class Calibration:
             -1 for labels that are upper bounds, +1 for lower ones.
         limits : (ndarray [T], ndarray [T]), optional
             Floor and ceiling of each assay.
+        strata : sequence of str, length N, optional
+            Stratum of each row, within which intervals shall hold.
+        basis : Basis, optional
+            What the rows are.
         """
         regression = np.array([kind == "regression" for kind in task_types])
         signs = np.zeros(y.shape, dtype=np.int8) if censoring is None else censoring
@@ -107,10 +130,13 @@ class Calibration:
                 features=features.values,
                 names=features.names,
                 censoring=signs,
+                strata=strata,
+                least_rows=LEAST_OF_STRATUM,
             ),
             ClassCalibration.fit(np.where(regression | (signs != 0), np.nan, y), mean),
             np.full(n_tasks, -np.inf) if limits is None else limits[0],
             np.full(n_tasks, np.inf) if limits is None else limits[1],
+            basis,
         )
 
     def ends(
@@ -120,6 +146,8 @@ class Calibration:
         *,
         sd: FloatArray | None = None,
         distance: FloatArray | None = None,
+        strata: Sequence[str] | None = None,
+        shift: Shift | None = None,
     ) -> tuple[FloatArray, FloatArray]:
         """Return lower and upper ends of the intervals; NaN for classes.
 
@@ -131,6 +159,10 @@ class Calibration:
             Share of new molecules to cover.
         sd, distance : ndarray, optional
             As in `fit`, where widths depend on them.
+        strata : sequence of str, length M, optional
+            As in `fit`, where the calibration has strata.
+        shift : Shift, optional
+            Density ratios, where the new molecules are others than those that calibrate.
 
         Returns
         -------
@@ -138,10 +170,13 @@ class Calibration:
             Infinite where too few rows calibrate for the level.
         """
         features = difficulty_features(mean.shape, sd, distance)
-        lower, upper = self.intervals.intervals(
+        intervals = self.intervals if shift is None else self.intervals.weighted(shift.known)
+        lower, upper = intervals.intervals(
             mean,
             level,
             features=features.of(self.intervals.difficulty.names),
+            strata=strata if self.has_strata else None,
+            weights=None if shift is None else shift.new,
             limits=(self.floor, self.ceiling),
         )
         regression = np.array([kind == "regression" for kind in self.task_types])
@@ -158,6 +193,11 @@ class Calibration:
         # Isotonic fits are steps; within one the model's own order stands, and so does its ranking.
         calibrated = (1 - _ORDER) * self.classes.calibrated(mean) + _ORDER * mean
         return np.where(enough, calibrated, mean)
+
+    @property
+    def has_strata(self) -> bool:
+        """Whether intervals hold within strata, which new rows must name."""
+        return self.intervals.strata is not None
 
     @property
     def needs_distance(self) -> bool:
@@ -182,9 +222,15 @@ class Calibration:
         points = self.intervals.n_points
         counts = [points[t] for t in regression]
         span = str(counts[0]) if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
-        words = [f"Intervals at {level:.0%} rest on {span} calibration molecules per task."]
+        which = "" if self.basis is None else f", {_BASIS_WORDS[self.basis]}"
+        words = [f"Intervals at {level:.0%} rest on {span} calibration molecules per task{which}."]
         needed = needed_points(level)
         thin = [tasks[t] for t in regression if points[t] < needed]
+        if self.has_strata:
+            words.append(
+                f"They hold within strata; those with fewer than {LEAST_OF_STRATUM} calibration "
+                "molecules of a task are one."
+            )
         if thin:
             words.append(
                 f"Without intervals, as {level:.0%} needs {needed} calibration molecules: "
@@ -199,6 +245,7 @@ class Calibration:
             "task_types": np.array(self.task_types, dtype=np.str_),
             "floor": self.floor,
             "ceiling": self.ceiling,
+            "basis": np.array(self.basis or ""),
             **{f"intervals.{k}": v for k, v in self.intervals.to_arrays().items()},
             **{f"classes.{k}": v for k, v in self.classes.to_arrays().items()},
         }
@@ -228,6 +275,7 @@ class Calibration:
                 )
             types: tuple[Any, ...] = tuple(str(kind) for kind in arrays["task_types"])
             floor, ceiling = arrays["floor"], arrays["ceiling"]
+            basis = next((b for b in get_args(Basis) if b == str(arrays.get("basis", ""))), None)
         except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
             if isinstance(error, InputError):
                 raise
@@ -240,7 +288,44 @@ class Calibration:
             ClassCalibration.from_arrays(_under("classes.", arrays)),
             floor,
             ceiling,
+            basis,
         )
+
+
+def with_intervals(
+    predicted: Predicted,
+    calibration: Calibration | None,
+    levels: Sequence[float],
+    *,
+    distance: FloatArray | None = None,
+    strata: Sequence[str] | None = None,
+    shift: Shift | None = None,
+) -> Predicted:
+    """Return predictions with intervals and calibrated probabilities, where a run left them.
+
+    Parameters
+    ----------
+    predicted : Predicted
+        Of M molecules or bags.
+    calibration : Calibration or None
+        None gives back the predictions.
+    levels : sequence of float
+        Of the intervals; of several, columns have the level in their name.
+    distance, strata, shift
+        As `Calibration.ends` takes them; where widths need the distance to training molecules and
+        it is not known, there are no intervals.
+    """
+    if calibration is None or (calibration.needs_distance and distance is None):
+        return predicted
+    ends = {}
+    for level in levels:
+        both = calibration.ends(
+            predicted.mean, level, sd=predicted.sd, distance=distance, strata=strata, shift=shift
+        )
+        percent = "" if len(levels) == 1 else f"_{100 * level:g}"
+        for ending, values in zip((LOWER, UPPER), both, strict=True):
+            ends[ending + percent] = values
+    return replace(predicted, mean=calibration.probabilities(predicted.mean), ends=ends)
 
 
 def _under(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from molpool_common import PATH, ConfigModel, ReadConfig
+from molpool_common import PATH, ConfigModel, ReadConfig, short_flag
 from pydantic import Field, field_validator
 
 from molpool_pipelines.tables import ON_BAD_SMILES, OnBadSmiles
@@ -24,6 +24,19 @@ class ApplicabilityConfig(ConfigModel):
 
 LEVEL = 0.9
 """Share of new molecules that intervals cover unless another level is asked for."""
+
+
+LEAST_OF_STRATUM = 19
+"""Calibration rows of a task from which a stratum has its own intervals, as many as 95 % needs."""
+
+ShiftKind = Literal["none", "similarity", "structure"]
+"""By what calibration rows are weighted toward the new molecules."""
+
+SHIFT = (
+    "weigh the molecules that calibrate by how much more often their like is among the new ones: "
+    "by their similarity to training molecules, or by that and their structure; widths then "
+    "answer to a shift of the molecules, at the price of fewer that count"
+)
 
 
 class PredictConfig(ConfigModel):
@@ -75,6 +88,10 @@ class PredictConfig(ConfigModel):
         description="share of new molecules that intervals shall cover, for runs that left a "
         "calibration; several give columns TASK_lower_80, TASK_upper_80 and so on",
     )
+    strata_column: Annotated[str | None, short_flag("--strata-column")] = Field(
+        None, description="column of strata, for runs that have them; by default that of the run"
+    )
+    shift: ShiftKind | None = Field(None, description=f"{SHIFT}; by default as in the run")
     read: ReadConfig = Field(default_factory=ReadConfig)
     applicability: ApplicabilityConfig = Field(default_factory=ApplicabilityConfig)
 

@@ -12,27 +12,30 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 from chemprop_multitask import ChempropError
-from molpool_common import InputError, IntArray, frames_written, listed, parse_smiles
+from molpool_common import FloatArray, InputError, IntArray, frames_written, listed, parse_smiles
 
-from molpool_pipelines.models._calibration import Calibration
-from molpool_pipelines.models._config import LEVEL, ApplicabilityConfig, PredictConfig
+from molpool_pipelines.models._calibration import Calibration, with_intervals
+from molpool_pipelines.models._config import LEVEL, ApplicabilityConfig, PredictConfig, ShiftKind
 from molpool_pipelines.models._files import (
     calibration_file,
+    calibration_smiles,
     check_model_path,
     is_mil,
     is_tabular,
     reads_feature_tables,
+    run_key,
     run_section,
 )
 from molpool_pipelines.models._protocol import Predicted, SavedModel, spread
-from molpool_pipelines.runs import LOWER, UPPER, rejected_rows, write_rejected
+from molpool_pipelines.models._shift import MOST_NEW, ShiftModel
+from molpool_pipelines.runs import rejected_rows, write_rejected
 from molpool_pipelines.scores import (
     Nearest,
     NearestTraining,
     TrainingMolecules,
     training_molecules,
 )
-from molpool_pipelines.tables import TableFiles, TaskType, survey
+from molpool_pipelines.tables import TableFiles, TaskType, strata_of, survey
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
 
 FAR = 0.3
 """Tanimoto similarity below which a molecule counts as unlike all training molecules."""
+
+STRATUM = "stratum\0"
+"""Column of strata in chunks, as no user's column is called."""
 
 _FIRST = 5
 """Rows without a prediction that are named."""
@@ -148,6 +154,8 @@ def predict_table(
         torch.set_num_threads(config.threads)
     model = load_model(model_path)
     predictor = ChunkPredictor.from_config(config, model, model_path)
+    strata = predictor.strata_column(config, model_path, table)
+    predictor = predictor.toward(config, model_path, _sample(table, smiles, total))
     notes = [*table.notes(), *([predictor.note] if predictor.note else [])]
     note = " ".join(notes) or None
     done = PredictedTable(output, len(model.task_names), model.n_members, note=note)
@@ -157,7 +165,8 @@ def predict_table(
     with frames_written(output) as writer:
         # The smaller: conformers of a chunk are held in memory, and 128 molecules of them fill it
         # as thousands of graphs do.
-        for frame in _chunks(table, smiles, names, min(config.chunk_rows, model.chunk_rows)):
+        rows = min(config.chunk_rows, model.chunk_rows)
+        for frame in _chunks(table, smiles, names, rows, strata):
             predicted = predictor.predict(frame)
             done.add(predicted, path.name)
             good = pl.col("error").is_null()
@@ -199,6 +208,10 @@ def load_model(path: Path) -> SavedModel:
 def _predict_feature_tables(config: PredictConfig, model: Path, table: Path) -> PredictedTable:
     from molpool_pipelines.models._mil import MILModel, predict_bags
 
+    if _shift_kind(config, model) != "none":
+        raise InputError(
+            "--shift", expected="none: rows are bags of features", found=repr(config.shift)
+        )
     output = _output(config, table)
     start = perf_counter()
     saved = MILModel.load(model)
@@ -263,14 +276,35 @@ def _output(config: PredictConfig, table: Path) -> Path:
     return path
 
 
-def _chunks(table: TableFiles, smiles: str, names: str | None, rows: int) -> Iterator[pl.DataFrame]:
-    """Yield ``row`` (from 1), ``id`` and ``SMILES``."""
+def _chunks(
+    table: TableFiles, smiles: str, names: str | None, rows: int, strata: str | None = None
+) -> Iterator[pl.DataFrame]:
+    """Yield ``row`` (from 1), ``id`` and ``SMILES``, and the strata as `STRATUM`."""
     done = 0
-    for frame in table.texts([smiles, *([] if names is None else [names])], rows):
+    read = dict.fromkeys(name for name in (smiles, names, strata) if name is not None)
+    for frame in table.texts(list(read), rows):
         row = pl.Series("row", range(done + 1, done + frame.height + 1), dtype=pl.Int64)
         ids = row.cast(pl.String) if names is None else frame[names]
-        yield pl.DataFrame([row, ids.alias("id"), frame[smiles].alias("SMILES")])
+        columns = [row, ids.alias("id"), frame[smiles].alias("SMILES")]
+        if strata is not None:
+            columns.append(frame[strata].alias(STRATUM))
+        yield pl.DataFrame(columns)
         done += frame.height
+
+
+def _sample(table: TableFiles, smiles: str, total: int) -> Callable[[], list[str]]:
+    """Return what reads molecules of a table, evenly over its rows where there are many."""
+
+    def read() -> list[str]:
+        step = max(1, total // MOST_NEW)
+        found: list[str | None] = []
+        done = 0
+        for frame in table.texts([smiles], 1 << 14):
+            found += frame[smiles][-done % step :: step].to_list()
+            done += frame.height
+        return [text for text in found if text]
+
+    return read
 
 
 class _Read(NamedTuple):
@@ -303,6 +337,8 @@ class ChunkPredictor:
         What gives intervals, where the run left it.
     levels : sequence of float
         Of the intervals.
+    shift : ShiftModel or None
+        What weighs the rows that calibrate, where that is asked for.
     """
 
     model: SavedModel
@@ -313,6 +349,7 @@ class ChunkPredictor:
     note: str | None = None
     calibration: Calibration | None = None
     levels: Sequence[float] = (LEVEL,)
+    shift: ShiftModel | None = None
 
     @classmethod
     def from_config(cls, config: PredictConfig, model: SavedModel, path: Path) -> ChunkPredictor:
@@ -325,7 +362,9 @@ class ChunkPredictor:
             levels=config.level,
         )
         section = config.applicability
-        needed = found.calibration is not None and found.calibration.needs_distance
+        needed = found.calibration is not None and (
+            found.calibration.needs_distance or _shift_kind(config, path) != "none"
+        )
         if not section.enabled and not needed:
             return found
         default = ApplicabilityConfig()
@@ -342,6 +381,69 @@ class ChunkPredictor:
             return replace(found, note=note)
         nearest = NearestTraining(training.mols, section.radius, section.n_bits)
         return replace(found, nearest=nearest, training=training)
+
+    def strata_column(self, config: PredictConfig, path: Path, table: TableFiles) -> str | None:
+        """Return the column of strata in a table, where the intervals need one.
+
+        Raises
+        ------
+        InputError
+            If the table has no such column.
+        """
+        if self.calibration is None or not self.calibration.has_strata:
+            if config.strata_column is not None:
+                raise InputError(
+                    "--strata-column",
+                    expected="none: the run's intervals have no strata",
+                    found=repr(config.strata_column),
+                )
+            return None
+        column = config.strata_column or run_key(path, "strata_column")
+        return table.require(str(column), "--strata-column")
+
+    def toward(
+        self, config: PredictConfig, path: Path, sample: Callable[[], list[str]]
+    ) -> ChunkPredictor:
+        """Return the predictor whose intervals are weighted toward a table's molecules.
+
+        Parameters
+        ----------
+        config : PredictConfig
+            Whether they shall be.
+        path : Path
+            The model.
+        sample : callable
+            Reads molecules of the table.
+
+        Raises
+        ------
+        InputError
+            If that is asked for and the run cannot.
+        """
+        kind = _shift_kind(config, path)
+        if kind == "none":
+            return self
+        known = calibration_smiles(path)
+        if self.calibration is None or self.nearest is None or not known:
+            raise InputError(
+                "--shift",
+                expected="a run folder with calibration and predictions of molecules",
+                found=str(path),
+            )
+        shift = ShiftModel(kind, *self._placed(known), *self._placed(sample()))
+        effective = shift.of([], np.empty(0)).effective
+        note = (
+            f"Intervals weighted toward these molecules by {kind}: {len(known)} calibration rows "
+            f"count as {effective:.0f}."
+        )
+        both = note if self.note is None else f"{self.note} {note}"
+        return replace(self, shift=shift, note=both)
+
+    def _placed(self, smiles: Sequence[str]) -> tuple[list[str], FloatArray]:
+        """Return the molecules that parse, and how far they are from those that trained."""
+        assert self.nearest is not None
+        read = _parsed(smiles)
+        return [smiles[i] for i in read.rows.tolist()], 1 - self.nearest.find(read.mols).similarity
 
     def predict(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the rows of a chunk (``row, id, SMILES``) with their predictions.
@@ -361,7 +463,12 @@ class ChunkPredictor:
             read.reasons[place] = reason
         tasks, n = self.model.task_names, frame.height
         found = None if self.nearest is None else self.nearest.find(read.mols)
-        predicted = self._with_intervals(predicted, found)
+        strata = None
+        if STRATUM in frame.columns:
+            strata = strata_of(frame[STRATUM].gather(read.rows))
+            frame = frame.drop(STRATUM)
+        texts = [smiles[i] or "" for i in read.rows.tolist()]
+        predicted = self._with_intervals(predicted, found, strata, texts)
         columns = [
             *frame.get_columns(),
             *predicted.to_columns(tasks, self.model.task_types, read.rows, n),
@@ -393,20 +500,20 @@ class ChunkPredictor:
         texts = [smiles[i] or "" for i in read.rows.tolist()]
         return read, self.model.predict(texts, self.batch_size)
 
-    def _with_intervals(self, predicted: Predicted, found: Nearest | None) -> Predicted:
-        if self.calibration is None:
-            return predicted
+    def _with_intervals(
+        self,
+        predicted: Predicted,
+        found: Nearest | None,
+        strata: Sequence[str] | None,
+        smiles: Sequence[str],
+    ) -> Predicted:
         distance = None if found is None else 1 - found.similarity
-        if self.calibration.needs_distance and distance is None:
-            return predicted
-        ends = {}
-        for level in self.levels:
-            both = self.calibration.ends(predicted.mean, level, sd=predicted.sd, distance=distance)
-            percent = "" if len(self.levels) == 1 else f"_{100 * level:g}"
-            for ending, values in zip((LOWER, UPPER), both, strict=True):
-                ends[ending + percent] = values
-        mean = self.calibration.probabilities(predicted.mean)
-        return replace(predicted, mean=mean, ends=ends)
+        shift = None
+        if self.shift is not None and distance is not None:
+            shift = self.shift.of(smiles, distance)
+        return with_intervals(
+            predicted, self.calibration, self.levels, distance=distance, strata=strata, shift=shift
+        )
 
     def _similarity(self, read: _Read, found: Nearest | None, n: int) -> list[pl.Series]:
         if found is None or self.training is None:
@@ -418,6 +525,12 @@ class ChunkPredictor:
             spread("similarity", found.similarity, read.rows, n),
             pl.Series("nearest", ids, dtype=pl.String),
         ]
+
+
+def _shift_kind(config: PredictConfig, path: Path) -> ShiftKind:
+    if config.shift is not None:
+        return config.shift
+    return run_key(path, "shift") or "none"
 
 
 def _calibration(path: Path) -> Calibration | None:
