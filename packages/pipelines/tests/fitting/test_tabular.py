@@ -8,10 +8,12 @@ import polars as pl
 import pytest
 from molpool_common import InputError, flag_names, load_config
 from molpool_pipelines.demo import build_demo
+from molpool_pipelines.evaluation import compare
 from molpool_pipelines.fitting import TrainAutoConfig, TrainTabularConfig, train_auto, train_tabular
 from molpool_pipelines.fitting._auto import choose
 from molpool_pipelines.models import LEVEL, PredictConfig, load_model, predict_table
 from molpool_pipelines.runs import read_metrics
+from molpool_pipelines.scores import CompareConfig
 from molpool_pipelines.tables import DataConfig
 from multitask_models import ModelError
 
@@ -90,7 +92,29 @@ def test_simple_models_stand_beside_it_on_the_same_rows(run, table, tmp_path):
     output = tmp_path / "out.parquet"
     model = run / "baselines" / "lightgbm"
     predict_table(PredictConfig(model_dir=str(model), data_path=str(table), output=str(output)))
-    assert pl.read_parquet(output)["logP predicted"].null_count() == 0
+    found_again = pl.read_parquet(output)
+    assert found_again["logP predicted"].null_count() == 0
+    saved = pl.read_parquet(model / "predictions.parquet")
+    same = found_again[saved["row"].cast(pl.Int64) - 1]
+    np.testing.assert_allclose(same["logP predicted"], saved["logP predicted"], rtol=1e-6)
+    assert not {"logP_lower", "logP_sd", "fold"} & set(saved.columns)
+
+
+@pytest.mark.slow
+def test_simple_models_are_compared_as_any_model_is(run, table, tmp_path):
+    models = [str(run), str(run / "baselines" / "lightgbm")]
+    stored = read_metrics(run).splits["test"]
+    for more in ({"predictions": models}, {"model_dirs": models, "test_data": str(table)}):
+        output = tmp_path / f"compared-{len(more)}.csv"
+        config = CompareConfig(**more, output=str(output), metrics=["ma_rae"], split="test")
+        found, _ = compare(config)
+        values = {v.model: v.value for v in found.values if v.task == "logP"}
+        if "predictions" in more:
+            assert values[found.models[0]] == stored.tasks["logP"].metrics["ma_rae"].value
+            assert stored.baselines is not None
+            theirs = stored.baselines.models["lightgbm"].tasks["logP"].metrics["ma_rae"].value
+            assert values[found.models[1]] == pytest.approx(theirs, rel=1e-9)
+        assert len(values) == 2
 
 
 @pytest.mark.slow

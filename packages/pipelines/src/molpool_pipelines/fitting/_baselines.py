@@ -27,7 +27,15 @@ from molpool_pipelines.models import (
     build_member,
     predict_member,
 )
-from molpool_pipelines.runs import BASELINE_MODELS, SPLIT, BaselineSet, member_metrics
+from molpool_pipelines.runs import (
+    BASELINE_MODELS,
+    LOWER,
+    PREDICTIONS,
+    SPLIT,
+    UPPER,
+    BaselineSet,
+    member_metrics,
+)
 from molpool_pipelines.scores import (
     CompareConfig,
     Pair,
@@ -143,6 +151,8 @@ def with_baselines(
         blend = Blend((name,), (member,), np.ones((1, len(kinds))), (True,))
         saved = TabularModel(blend, rows.tested.task_names, tuple(kinds), features.signature)
         saved.save(run.path / BASELINE_MODELS / name)
+        of_tested = _with_predictions(results.predictions, split, mean, rows.tested.task_names)
+        run.write_frame(f"{BASELINE_MODELS}/{name}/{PREDICTIONS}", of_tested)
     sentences = _sentences(results, split, predicted, rows.tested.task_names, kinds, model)
     found = BaselineSet(
         trained_on=n,
@@ -152,6 +162,17 @@ def with_baselines(
     )
     more = {**results.more, split: {**results.more.get(split, {}), "baselines": found}}
     return replace(results, more=more)
+
+
+def _with_predictions(
+    frame: pl.DataFrame, split: str, mean: FloatArray, tasks: Sequence[str]
+) -> pl.DataFrame:
+    """Return the rows of a split with another model's predictions, which has no more to say."""
+    frame = frame.filter(pl.col(SPLIT) == split)
+    own = [f"{task}{ending}" for task in tasks for ending in ("_sd", LOWER, UPPER, " decision")]
+    return frame.drop("fold", *own, strict=False).with_columns(
+        pl.Series(f"{task} predicted", mean[:, t]) for t, task in enumerate(tasks)
+    )
 
 
 def _sentences(
