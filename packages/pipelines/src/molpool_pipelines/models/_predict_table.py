@@ -12,22 +12,21 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 from chemprop_multitask import ChempropError
-from molpool_common import FloatArray, InputError, IntArray, frames_written, listed, parse_smiles
+from molpool_common import InputError, IntArray, frames_written, listed, parse_smiles
 
 from molpool_pipelines.models._calibration import Calibration, with_intervals
-from molpool_pipelines.models._config import LEVEL, ApplicabilityConfig, PredictConfig, ShiftKind
+from molpool_pipelines.models._config import LEVEL, ApplicabilityConfig, PredictConfig
 from molpool_pipelines.models._files import (
     calibration_file,
-    calibration_smiles,
     check_model_path,
     is_mil,
     is_tabular,
     reads_feature_tables,
-    run_key,
     run_section,
 )
 from molpool_pipelines.models._protocol import Predicted, SavedModel, spread
-from molpool_pipelines.models._shift import MOST_NEW, ShiftModel
+from molpool_pipelines.models._shift import ShiftModel
+from molpool_pipelines.models._toward import sample_of, shift_kind, shift_toward, strata_column
 from molpool_pipelines.runs import rejected_rows, write_rejected
 from molpool_pipelines.scores import (
     Nearest,
@@ -154,8 +153,8 @@ def predict_table(
         torch.set_num_threads(config.threads)
     model = load_model(model_path)
     predictor = ChunkPredictor.from_config(config, model, model_path)
-    strata = predictor.strata_column(config, model_path, table)
-    predictor = predictor.toward(config, model_path, _sample(table, smiles, total))
+    strata = strata_column(config, model_path, table, predictor.calibration)
+    predictor = _toward(predictor, config, model_path, sample_of(table, smiles, total))
     notes = [*table.notes(), *([predictor.note] if predictor.note else [])]
     note = " ".join(notes) or None
     done = PredictedTable(output, len(model.task_names), model.n_members, note=note)
@@ -208,7 +207,7 @@ def load_model(path: Path) -> SavedModel:
 def _predict_feature_tables(config: PredictConfig, model: Path, table: Path) -> PredictedTable:
     from molpool_pipelines.models._mil import MILModel, predict_bags
 
-    if _shift_kind(config, model) != "none":
+    if shift_kind(config, model) != "none":
         raise InputError(
             "--shift", expected="none: rows are bags of features", found=repr(config.shift)
         )
@@ -292,21 +291,6 @@ def _chunks(
         done += frame.height
 
 
-def _sample(table: TableFiles, smiles: str, total: int) -> Callable[[], list[str]]:
-    """Return what reads molecules of a table, evenly over its rows where there are many."""
-
-    def read() -> list[str]:
-        step = max(1, total // MOST_NEW)
-        found: list[str | None] = []
-        done = 0
-        for frame in table.texts([smiles], 1 << 14):
-            found += frame[smiles][-done % step :: step].to_list()
-            done += frame.height
-        return [text for text in found if text]
-
-    return read
-
-
 class _Read(NamedTuple):
     """Which of N SMILES are molecules: their positions, molecules, and why the others are none."""
 
@@ -363,7 +347,7 @@ class ChunkPredictor:
         )
         section = config.applicability
         needed = found.calibration is not None and (
-            found.calibration.needs_distance or _shift_kind(config, path) != "none"
+            found.calibration.needs_distance or shift_kind(config, path) != "none"
         )
         if not section.enabled and not needed:
             return found
@@ -381,69 +365,6 @@ class ChunkPredictor:
             return replace(found, note=note)
         nearest = NearestTraining(training.mols, section.radius, section.n_bits)
         return replace(found, nearest=nearest, training=training)
-
-    def strata_column(self, config: PredictConfig, path: Path, table: TableFiles) -> str | None:
-        """Return the column of strata in a table, where the intervals need one.
-
-        Raises
-        ------
-        InputError
-            If the table has no such column.
-        """
-        if self.calibration is None or not self.calibration.has_strata:
-            if config.strata_column is not None:
-                raise InputError(
-                    "--strata-column",
-                    expected="none: the run's intervals have no strata",
-                    found=repr(config.strata_column),
-                )
-            return None
-        column = config.strata_column or run_key(path, "strata_column")
-        return table.require(str(column), "--strata-column")
-
-    def toward(
-        self, config: PredictConfig, path: Path, sample: Callable[[], list[str]]
-    ) -> ChunkPredictor:
-        """Return the predictor whose intervals are weighted toward a table's molecules.
-
-        Parameters
-        ----------
-        config : PredictConfig
-            Whether they shall be.
-        path : Path
-            The model.
-        sample : callable
-            Reads molecules of the table.
-
-        Raises
-        ------
-        InputError
-            If that is asked for and the run cannot.
-        """
-        kind = _shift_kind(config, path)
-        if kind == "none":
-            return self
-        known = calibration_smiles(path)
-        if self.calibration is None or self.nearest is None or not known:
-            raise InputError(
-                "--shift",
-                expected="a run folder with calibration and predictions of molecules",
-                found=str(path),
-            )
-        shift = ShiftModel(kind, *self._placed(known), *self._placed(sample()))
-        effective = shift.of([], np.empty(0)).effective
-        note = (
-            f"Intervals weighted toward these molecules by {kind}: {len(known)} calibration rows "
-            f"count as {effective:.0f}."
-        )
-        both = note if self.note is None else f"{self.note} {note}"
-        return replace(self, shift=shift, note=both)
-
-    def _placed(self, smiles: Sequence[str]) -> tuple[list[str], FloatArray]:
-        """Return the molecules that parse, and how far they are from those that trained."""
-        assert self.nearest is not None
-        read = _parsed(smiles)
-        return [smiles[i] for i in read.rows.tolist()], 1 - self.nearest.find(read.mols).similarity
 
     def predict(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the rows of a chunk (``row, id, SMILES``) with their predictions.
@@ -527,10 +448,16 @@ class ChunkPredictor:
         ]
 
 
-def _shift_kind(config: PredictConfig, path: Path) -> ShiftKind:
-    if config.shift is not None:
-        return config.shift
-    return run_key(path, "shift") or "none"
+def _toward(
+    predictor: ChunkPredictor, config: PredictConfig, path: Path, sample: Callable[[], list[str]]
+) -> ChunkPredictor:
+    """Return the predictor, its intervals weighted toward a table's molecules if so asked."""
+    kind = shift_kind(config, path)
+    if kind == "none":
+        return predictor
+    shift, note = shift_toward(kind, path, predictor.calibration, predictor.nearest, sample)
+    both = note if predictor.note is None else f"{predictor.note} {note}"
+    return replace(predictor, shift=shift, note=both)
 
 
 def _calibration(path: Path) -> Calibration | None:
