@@ -1,4 +1,4 @@
-"""What the intervals of a run need to know of a table that is predicted: strata, and its molecules."""
+"""What the intervals of a run need of a table that is predicted: strata, and its molecules."""
 
 from __future__ import annotations
 
