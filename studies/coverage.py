@@ -60,17 +60,11 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
     "aqsoldb": {"target_columns": ["Solubility"], "split_type": "scaffold"},
 }
 
-_LIGHT = "rdkit2d+morgan_count"
 KINDS: Mapping[str, tuple[type[Any], Callable[..., Path], Mapping[str, Any]]] = {
     "light": (
-        TrainBlendConfig,
+        TrainTabularConfig,
         train_tabular,
-        {
-            "features": _LIGHT,
-            "model": ["lightgbm", "mlp"],
-            "mlp": {"members": 2, "epochs": 20},
-            "baselines": "none",
-        },
+        {"features": "rdkit2d", "mlp": {"hidden": 256, "epochs": 30}, "baselines": "none"},
     ),
     "network": (TrainTabularConfig, train_tabular, {"baselines": "none"}),
     "blend": (TrainBlendConfig, train_tabular, {"baselines": "none"}),

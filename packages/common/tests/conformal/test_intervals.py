@@ -221,3 +221,29 @@ def test_weights_given_later_are_those_given_at_once(tmp_path):
     del arrays["rows"]
     with pytest.raises(InputError, match="earlier version"):
         IntervalCalibration.from_arrays(arrays).weighted(weights)
+
+
+def test_a_row_with_several_scores_counts_once():
+    rng = np.random.default_rng(9)
+    y = rng.normal(size=(20, 1))
+    once = IntervalCalibration.fit(y, 0 * y)
+    thrice = IntervalCalibration.fit(
+        np.repeat(y, 3, axis=0), np.zeros((60, 1)), rows=np.repeat(np.arange(20), 3)
+    )
+    again = IntervalCalibration.from_arrays(thrice.to_arrays())
+    assert again.n_points == once.n_points == (20,)
+    assert again.highest_level(0) == once.highest_level(0)
+    for level in (0.5, 0.8, 0.9, 0.95, 0.96):
+        assert again.half_widths((1, 1), level) == once.half_widths((1, 1), level)
+    strata = ["a", "b"] * 10
+    once = IntervalCalibration.fit(y, 0 * y, strata=strata)
+    thrice = IntervalCalibration.fit(
+        np.repeat(y, 3, axis=0),
+        np.zeros((60, 1)),
+        rows=np.repeat(np.arange(20), 3),
+        strata=np.repeat(strata, 3).tolist(),
+    )
+    asked = ["b", "a", "new"]
+    np.testing.assert_array_equal(
+        thrice.half_widths((3, 1), 0.8, strata=asked), once.half_widths((3, 1), 0.8, strata=asked)
+    )

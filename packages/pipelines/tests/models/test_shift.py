@@ -19,7 +19,8 @@ def test_ratios_are_those_of_the_densities():
     shift = ShiftModel("similarity", SMILES[:1500], known, SMILES[1500:], new)
     # p(new) / p(known) = 2 d; ends are cut at 1/3 and 3, and ranges are eighths of both sets.
     middle = (known > 0.3) & (known < 0.95)
-    np.testing.assert_allclose(shift.known[middle], 2 * known[middle], rtol=0.35)
+    # About 60 new molecules in a range: 13 % of noise beside its width.
+    assert np.abs(np.log(shift.known[middle] / (2 * known[middle]))).mean() < 0.2
     assert shift.known.min() >= 1 / 3
     assert 1000 < shift.of([], np.empty(0)).effective < 1500
 

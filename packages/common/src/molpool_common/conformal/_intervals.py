@@ -70,7 +70,8 @@ class IntervalCalibration:
     difficulty : Difficulty
         The scale of the scores.
     rows : tuple of ndarray of int64 [n_t], or None
-        Calibration row that each score is of, by which `weighted` gives them weights.
+        Calibration row that each score is of, by which `weighted` gives them weights. Rows that
+        several models predict have several scores, and count once all the same.
     """
 
     scores: tuple[FloatArray, ...]
@@ -90,6 +91,7 @@ class IntervalCalibration:
         difficulty: Difficulty | None = None,
         strata: Sequence[str] | None = None,
         least_rows: int = 0,
+        rows: IntArray | None = None,
         weights: FloatArray | None = None,
         censoring: SignArray | None = None,
     ) -> Self:
@@ -109,6 +111,9 @@ class IntervalCalibration:
             Stratum of each row (Mondrian).
         least_rows : int
             Strata with fewer rows of a task are one stratum in it, `OTHERS`.
+        rows : ndarray of int64 [N], optional
+            Number of what each is a prediction of, where some are predicted several times; by
+            default each is one of its own.
         weights : ndarray [N], optional
             Density ratio p(new) / p(calibration) of each row.
         censoring : ndarray of int8 [N, T], optional
@@ -127,14 +132,15 @@ class IntervalCalibration:
             )
         scores = plain / difficulty.scale(features, _shape(y))
         there = np.isfinite(scores)
-        rows = tuple(np.flatnonzero(there[:, t]).astype(np.int64) for t in range(y.shape[1]))
+        each = [np.flatnonzero(there[:, t]) for t in range(y.shape[1])]
+        numbers = np.arange(len(y), dtype=np.int64) if rows is None else rows
         kept = None if strata is None else np.array(strata, dtype=np.str_)
         return cls(
-            tuple(scores[of, t] for t, of in enumerate(rows)),
-            None if kept is None else tuple(_with_others(kept[of], least_rows) for of in rows),
-            None if weights is None else tuple(weights[of] for of in rows),
+            tuple(scores[of, t] for t, of in enumerate(each)),
+            None if kept is None else tuple(_with_others(kept[of], least_rows) for of in each),
+            None if weights is None else tuple(weights[of] for of in each),
             difficulty,
-            rows,
+            tuple(numbers[of] for of in each),
         )
 
     def weighted(self, weights: FloatArray) -> Self:
@@ -156,11 +162,13 @@ class IntervalCalibration:
     @property
     def n_points(self) -> tuple[int, ...]:
         """Calibration rows of each task."""
-        return tuple(len(scores) for scores in self.scores)
+        if self.rows is None:
+            return tuple(len(scores) for scores in self.scores)
+        return tuple(len(np.unique(rows)) for rows in self.rows)
 
     def highest_level(self, t: int) -> float:
         """Return the highest level at which task `t` has finite intervals, of all its rows."""
-        n = len(self.scores[t])
+        n = self.n_points[t]
         return n / (n + 1)
 
     def half_widths(
@@ -262,8 +270,9 @@ class IntervalCalibration:
         from crepes import ConformalRegressor
 
         scores = self.scores[t]
-        if self.weights is not None and weights is not None:
-            return weighted_quantile(scores, self.weights[t], weights, level)
+        several = self.n_points[t] < len(scores)
+        if several or (self.weights is not None and weights is not None):
+            return self._weighted_quantiles(t, m, level, strata, weights)
         known: BoolArray = np.full(m, bool(len(scores)))
         bins = None
         if self.strata is not None and strata is not None:
@@ -285,9 +294,39 @@ class IntervalCalibration:
             result[known] = ends[:, 1]
         return result
 
+    def _weighted_quantiles(
+        self,
+        t: int,
+        m: int,
+        level: float,
+        strata: StrArray | None,
+        weights: FloatArray | None,
+    ) -> FloatArray:
+        """Return quantiles of scores that do not all count the same, or not as one row each."""
+        scores = self.scores[t]
+        own = np.ones(len(scores)) if self.weights is None else self.weights[t]
+        new = np.ones(m) if weights is None else weights
+        if strata is None or self.strata is None:
+            return weighted_quantile(scores, own * self._share(t, slice(None)), new, level)
+        result = np.full(m, np.inf)
+        strata = np.where(np.isin(strata, self.strata[t]), strata, OTHERS)
+        for name in np.unique(strata):
+            of, here = self.strata[t] == name, strata == name
+            if of.any():
+                share = self._share(t, of)
+                result[here] = weighted_quantile(scores[of], own[of] * share, new[here], level)
+        return result
+
+    def _share(self, t: int, which: Any) -> float:
+        """Return the rows behind some scores over the number of these."""
+        if self.rows is None:
+            return 1.0
+        rows = self.rows[t][which]
+        return len(np.unique(rows)) / len(rows) if len(rows) else 1.0
+
     def to_arrays(self) -> dict[str, Any]:
         """Return arrays that hold all of it, for an npz file without pickle."""
-        lengths = np.array(self.n_points, dtype=np.int64)
+        lengths = np.array([len(scores) for scores in self.scores], dtype=np.int64)
         arrays: dict[str, Any] = {
             "lengths": lengths,
             "scores": np.concatenate([*self.scores, np.empty(0)]),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from molpool_common import FloatArray, parse_smiles
+from molpool_common import FloatArray, IntArray, parse_smiles
 
 from molpool_pipelines.fitting._predicted import PredictedRows
 from molpool_pipelines.models import LEVEL, Basis, Calibration, Shift, ShiftKind, ShiftModel
@@ -37,12 +37,15 @@ class IntervalRequest:
         What the rows that calibrate are to the models that predict them.
     shift : {"none", "similarity", "structure"}
         By what those rows are weighted toward the test rows.
+    farther : sequence of PredictedRows
+        Validation rows once more, as models of earlier origins predict them.
     """
 
     level: float = LEVEL
     limits: tuple[FloatArray, FloatArray] | None = None
     basis: Basis | None = None
     shift: ShiftKind = "none"
+    farther: Sequence[PredictedRows] = ()
 
 
 def calibrate(
@@ -65,9 +68,10 @@ def calibrate(
         As given where no row validates.
     calibration : Calibration or None
     """
-    unseen = [part for part in parts if part.split == "val"]
-    if not unseen:
+    known = [part for part in parts if part.split == "val"]
+    if not known:
         return list(parts), None
+    unseen = [*known, *wanted.farther]
     tables = [part.table for part in unseen]
     signs = [
         np.zeros(t.targets.shape, dtype=np.int8) if t.censoring is None else t.censoring
@@ -82,10 +86,27 @@ def calibrate(
         censoring=np.concatenate(signs),
         limits=wanted.limits,
         strata=_strata(tables),
+        rows=_numbers(known, wanted.farther),
         basis=wanted.basis,
     )
-    shift = _shift(unseen, [part for part in parts if part.split == "test"], wanted.shift)
+    shift = _shift(known, [part for part in parts if part.split == "test"], wanted.shift)
     return [_with_ends(part, calibration, wanted.level, shift) for part in parts], calibration
+
+
+def _numbers(known: Sequence[PredictedRows], farther: Sequence[PredictedRows]) -> IntArray | None:
+    """Return the place among the validation rows of each row that calibrates."""
+    if not farther:
+        return None
+    places: dict[tuple[str, int], int] = {}
+    for part in (*known, *farther):
+        for place in part.table.origin.select("source", "row").iter_rows():
+            places.setdefault(place, len(places))
+    found = [
+        places[place]
+        for part in (*known, *farther)
+        for place in part.table.origin.select("source", "row").iter_rows()
+    ]
+    return np.array(found, dtype=np.int64)
 
 
 def _strata(tables: Sequence[MoleculeTable]) -> list[str] | None:

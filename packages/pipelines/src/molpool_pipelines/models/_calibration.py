@@ -18,6 +18,7 @@ from molpool_common import (
     ClassCalibration,
     FloatArray,
     InputError,
+    IntArray,
     IntervalCalibration,
     SignArray,
     TaskType,
@@ -95,6 +96,7 @@ class Calibration:
         censoring: SignArray | None = None,
         limits: tuple[FloatArray, FloatArray] | None = None,
         strata: Sequence[str] | None = None,
+        rows: IntArray | None = None,
         basis: Basis | None = None,
     ) -> Self:
         """Calibrate by rows that the model has not seen.
@@ -115,6 +117,8 @@ class Calibration:
             Floor and ceiling of each assay.
         strata : sequence of str, length N, optional
             Stratum of each row, within which intervals shall hold.
+        rows : ndarray of int64 [N], optional
+            Number of the molecule that each is a prediction of, where some have several.
         basis : Basis, optional
             What the rows are.
         """
@@ -132,6 +136,7 @@ class Calibration:
                 censoring=signs,
                 strata=strata,
                 least_rows=LEAST_OF_STRATUM,
+                rows=rows,
             ),
             ClassCalibration.fit(np.where(regression | (signs != 0), np.nan, y), mean),
             np.full(n_tasks, -np.inf) if limits is None else limits[0],

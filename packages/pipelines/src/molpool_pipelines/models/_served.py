@@ -7,6 +7,7 @@ it again: no pickle, and one way to predict.
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -112,14 +113,21 @@ def save_served(run: Path, folder: Path, example: Sequence[str]) -> None:
     InputError
         If the model reads features from tables, which no request of SMILES has.
     """
-    import pandas as pd
-    from mlflow.models import infer_signature
-    from mlflow.pyfunc import save_model
-
     if reads_feature_tables(run):
         raise InputError(
             "model", expected="one that reads SMILES", found="one of bags of features in tables"
         )
+    with warnings.catch_warnings():
+        # MLflow warns of types of its own, and of packages that it does not find.
+        warnings.simplefilter("ignore")
+        _save(run, folder, example)
+
+
+def _save(run: Path, folder: Path, example: Sequence[str]) -> None:
+    import pandas as pd
+    from mlflow.models import infer_signature
+    from mlflow.pyfunc import save_model
+
     model = ServedModel(run)
     given = pd.DataFrame({_SMILES: list(example)})
     if model.strata_column:
