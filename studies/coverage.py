@@ -66,6 +66,15 @@ KINDS: Mapping[str, tuple[type[Any], Callable[..., Path], Mapping[str, Any]]] = 
         train_tabular,
         {"features": "rdkit2d", "mlp": {"hidden": 256, "epochs": 30}, "baselines": "none"},
     ),
+    "small": (
+        TrainTabularConfig,
+        train_tabular,
+        {
+            "features": "rdkit2d",
+            "mlp": {"members": 2, "hidden": 128, "epochs": 20},
+            "baselines": "none",
+        },
+    ),
     "network": (TrainTabularConfig, train_tabular, {"baselines": "none"}),
     "blend": (TrainBlendConfig, train_tabular, {"baselines": "none"}),
     "chemprop": (
@@ -78,7 +87,7 @@ KINDS: Mapping[str, tuple[type[Any], Callable[..., Path], Mapping[str, Any]]] = 
         },
     ),
 }
-"""Configuration, command and settings; `light` and `chemprop` are small, for two cores."""
+"""Configuration, command and settings; `small`, `light` and `chemprop` are for two cores."""
 
 
 def main() -> None:
@@ -179,7 +188,7 @@ def summary(results: Results) -> str:
 
 def _place(share: float, level: float, n: int) -> Sequence[str]:
     """Return level, share and what chance alone would give in 95 % of tests."""
-    low, high = binom.ppf([0.025, 0.975], n, level) / n
+    low, high = (np.asarray(binom.ppf([0.025, 0.975], n, level)) / n).tolist()
     return f"{level:.0%}", f"{share:.1%}", f"{low:.0%} to {high:.0%}"
 
 
@@ -208,7 +217,7 @@ def simulated(draws: int) -> str:
                 half = calibration.half_widths((1, 1), level, **new)
                 inside[how, level] += int(abs(y[n, 0]) <= half[0, 0])
     for (how, level), count in inside.items():
-        low, high = binom.ppf([0.025, 0.975], draws, level) / draws
+        low, high = (np.asarray(binom.ppf([0.025, 0.975], draws, level)) / draws).tolist()
         body.append((how, f"{level:.0%}", f"{count / draws:.1%}", f"{low:.1%} to {high:.1%}"))
     return table(("intervals", "level", "inside", "by chance"), body)
 

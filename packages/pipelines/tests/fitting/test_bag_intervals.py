@@ -61,7 +61,7 @@ def test_values_have_intervals_that_predict_gives_too(tmp_path):
     run, table = trained(tmp_path, "regression", level=0.8, strata_column="series")
     test = pl.read_parquet(run / "predictions.parquet").filter(split="test")
     assert (test["y_lower"] < test["y predicted"]).all()
-    assert test["instances"].min() >= 1
+    assert test["instances"].to_numpy().min() >= 1
     assert "SMILES" not in test.columns
     found = read_metrics(run).splits["test"]
     assert found.intervals["y"]["level"] == 0.8

@@ -51,6 +51,7 @@ def tracked(run):
 
     client = MlflowClient(f"sqlite:///{run.parent / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("ours")
+    assert experiment is not None
     (found,) = client.search_runs([experiment.experiment_id])
     return client, found
 
@@ -102,5 +103,7 @@ def test_the_model_answers_as_predict_does(run, tracked):
     for column in ("LogD predicted", "KSOL_lower", "KSOL_upper"):
         np.testing.assert_allclose(given[column][:3].astype(float), rows[column], rtol=1e-6)
     assert given["error"][3]
-    narrow = model.predict(pd.DataFrame({"SMILES": smiles[:3]}), params={"level": 0.5})
+    narrow = pd.DataFrame(
+        model.predict(pd.DataFrame({"SMILES": smiles[:3]}), params={"level": 0.5})
+    )
     assert (narrow["LogD_upper"].to_numpy() < given["LogD_upper"][:3].astype(float)).all()
