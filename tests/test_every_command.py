@@ -111,6 +111,15 @@ def test_every_command_that_goes_on_with_a_run_may_accept_a_changed_table() -> N
         assert "--accept-changed-table" in flag_names(config), config.__name__
 
 
+def test_every_command_that_gives_intervals_takes_the_same_flags() -> None:
+    for config in (*TRAINING.values(), PredictConfig):
+        flags = flag_names(config)
+        assert {"--level", "--strata-column", "--shift"} <= set(flags), config.__name__
+        for name in ("strata_column", "shift"):
+            # Off unless asked for; predict does as the run did.
+            assert config.model_fields[name].default in (None, "none"), config.__name__
+
+
 def commands(folder: Path, table: Path, models: Sequence[Path]) -> dict[str, Sequence[object]]:
     """Return every command that reads a table of molecules, with the flags that it needs."""
     data = ["--data-path", table]
