@@ -26,6 +26,7 @@ import numpy as np
 import polars as pl
 from claims import Claim, settle
 from molpool_pipelines.datasets import locate
+from molpool_pipelines.runs import read_run_predictions
 
 BAR = 0.5
 EPOCHS, BATCH, SEEDS = 10, 64, (0, 1, 2)
@@ -105,7 +106,7 @@ def main() -> int:
         pl.read_csv(locate("biogen")).select("SMILES", *TASKS).write_csv(table)
         for seed in SEEDS:
             seconds["ours"].append(ours(table, work / f"ours-{seed}", seed))
-            predictions = pl.read_parquet(work / f"ours-{seed}" / "predictions.parquet")
+            predictions = read_run_predictions(work / f"ours-{seed}")
             splits = work / "splits.json"
             splits_of(predictions, splits)
             seconds["theirs"].append(theirs(table, work / f"theirs-{seed}", seed, splits))

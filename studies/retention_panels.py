@@ -88,21 +88,41 @@ def _setups() -> pl.DataFrame:
     return pl.read_csv(path, separator="\t", infer_schema_length=0)
 
 
-def _report(name: str, setups: pl.DataFrame, share: float = 0.0) -> Panel:
-    """Return a RepoRT panel; repeats of a structure in a setup are averaged."""
+def _report(
+    name: str,
+    setups: pl.DataFrame,
+    share: float = 0.0,
+    few: int = FEWEST,
+    n_anchors: int = N_ANCHORS,
+    lacking: int = 0,
+) -> Panel:
+    """Return a RepoRT panel; repeats of a structure in a setup are averaged.
+
+    Parameters
+    ----------
+    name, setups
+        Of the panel.
+    share : float
+        Keep the compounds in at least that share of the setups.
+    few : int
+        Least compounds of a setup.
+    n_anchors, lacking : int
+        How many anchors, and how many setups may lack one: these are left out.
+    """
     path = locate("repo-rt", "report_rt_long.tsv.gz")
     times = pl.read_csv(path, separator="\t", schema_overrides={"setup": pl.String})
     mean = times.group_by(run="setup", compound="inchikey").agg(rt=pl.col("rt_min").mean())
     labels = setups.select("species", run="setup", species_cluster="column_name")
-    long = mean.join(labels, on="run").filter(pl.len().over("run") >= FEWEST)
+    long = mean.join(labels, on="run").filter(pl.len().over("run") >= few)
     long = long.filter(pl.len().over("compound") >= share * long["run"].n_unique())
-    return _panel(name, long, _spread(long, N_ANCHORS))
+    return _panel(name, long, _spread(long, n_anchors, lacking))
 
 
-def _spread(long: pl.DataFrame, count: int) -> list[str]:
-    """Return compounds present in every run, evenly spread over their mean retention time."""
+def _spread(long: pl.DataFrame, count: int, lacking: int = 0) -> list[str]:
+    """Return compounds of (nearly) every run, evenly spread over their mean retention time."""
     found = long.group_by("compound").agg(pl.col("run").n_unique(), pl.col("rt").mean())
-    always = found.filter(pl.col("run") == long["run"].n_unique()).sort("rt", "compound")
+    least = long["run"].n_unique() - lacking
+    always = found.filter(pl.col("run") >= least).sort("rt", "compound")
     places = np.linspace(0, always.height - 1, count).round().astype(int)
     return always["compound"].gather(places).to_list()
 
@@ -115,6 +135,62 @@ def peptides() -> Panel:
     )
     one = pl.lit("peptides")
     return _panel("S9Site54", long.with_columns(species=one, species_cluster=one), _spread(long, 5))
+
+
+def folberth() -> Panel:
+    """Return 35 reversed-phase methods on several columns, which are the species."""
+    between = pl.col("setup").is_between(pl.lit("0067"), pl.lit("0101"))
+    setups = _setups().filter(between).with_columns(species=pl.col("column_name"))
+    packing = setups.with_columns(column_name=pl.col("column_usp_code"))
+    return _report("Folberth RP", packing, few=20, n_anchors=4, lacking=2)
+
+
+def kruve() -> Panel:
+    """Return C18 columns at many pH values; species is column and solvent."""
+    setups = _setups().filter(
+        pl.col("setup").is_between(pl.lit("0266"), pl.lit("0293")),
+        pl.col("column_name").str.contains("C18"),
+    )
+    organic = pl.when(pl.col("eluent_B_meoh").cast(pl.Float64) > 0)
+    solvent = organic.then(pl.lit("MeOH")).otherwise(pl.lit("ACN"))
+    species = pl.col("column_name") + " " + solvent
+    return _report("Kruve C18", setups.with_columns(species=species), few=20, n_anchors=4)
+
+
+def lipidr() -> Panel:
+    """Return lipids of 58 serum samples, blanks and pools; 2 labelled standards are anchors."""
+    table = pl.read_csv(locate("lipid-lipidr", "lipidr_F1_data.csv.gz"), null_values="#N/A")
+    long = table.group_by(run="Replicate", compound="Peptide").agg(
+        rt=pl.col("Retention Time").mean()
+    )
+    labelled = pl.col("compound").str.contains(r"\(?d[79]\)?")
+    anchors = long.filter(labelled)["compound"].unique().sort().to_list()
+    one = pl.lit("serum")
+    long = long.drop_nulls("rt")
+    return _panel("lipidr", long.with_columns(species=one, species_cluster=one), anchors)
+
+
+def maxquant() -> Panel:
+    """Return 15 runs of a peptide mixture as MaxQuant reports them; 5 anchors."""
+    path = locate("peptide-maxquant", "msstatsconvert_maxquant_evidence.csv.gz")
+    table = pl.read_csv(path, infer_schema_length=None, null_values="NA")
+    # A peptide has several features in a run; the most intense is the peptide's own.
+    long = table.group_by(run="Raw.file", compound="Modified.sequence").agg(
+        rt=pl.col("Retention.time").sort_by("Intensity", nulls_last=False).last()
+    )
+    one = pl.lit("peptides")
+    long = long.with_columns(species=one, species_cluster=one).drop_nulls("rt")
+    return _panel("MaxQuant", long, _spread(long, 5))
+
+
+def peptides_srm() -> Panel:
+    """Return 9 peptides in 43 runs of a triple quadrupole, three of which are anchors."""
+    table = pl.read_csv(locate("peptide-msstatsqc", "msstatsqc_QCloudSRM.csv"))
+    long = table.group_by(run="Filename", compound="Precursor").agg(
+        rt=pl.col("RetentionTime").mean()
+    )
+    one = pl.lit("peptides")
+    return _panel("QCloud", long.with_columns(species=one, species_cluster=one), _spread(long, 3))
 
 
 SAMPLES = ("SPL", "BQC", "TQC", "LTR")
@@ -169,6 +245,11 @@ PANELS: dict[str, Callable[[], Panel]] = {
     "BGC": bgc,
     "BGC-pos": lambda: bgc("pos"),
     "S9Site54": peptides,
+    "MaxQuant": maxquant,
+    "QCloud": peptides_srm,
+    "lipidr": lipidr,
+    "Folberth": folberth,
+    "Kruve": kruve,
     "midar-499": lipids_499,
     "midar-153": lipids_153,
 }

@@ -11,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-import polars as pl
 import pytest
 from molpool_pipelines.demo import DEMO_TASKS, build_demo
+from molpool_pipelines.runs import read_run_predictions
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = Path(sys.executable).with_name("molpool-train")
@@ -102,5 +102,5 @@ def test_an_interrupted_run_says_how_to_go_on_and_then_does(tmp_path):
             losses = (e["train_loss"], e["val_loss"])
             assert told.setdefault(e["epoch"], losses) == losses
     assert list(told) == list(range(60))
-    predictions = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
+    predictions = read_run_predictions(tmp_path / "run")
     assert len(predictions) == 150

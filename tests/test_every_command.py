@@ -28,7 +28,7 @@ from molpool_pipelines.fitting import (
     TrainTabularConfig,
 )
 from molpool_pipelines.models import PredictConfig
-from molpool_pipelines.runs import TABLE_ROWS, read_rejected
+from molpool_pipelines.runs import TABLE_ROWS, read_rejected, read_run_predictions
 from molpool_pipelines.scores import CompareConfig, ScoreConfig
 from molpool_pipelines.studies import HPOChempropConfig, HPOMILConfig, RetrainConfig
 from molpool_pipelines.tables import TableConfig
@@ -170,7 +170,7 @@ def test_predictions_have_a_row_for_every_row_or_list_it(
     if on_bad == "keep":
         assert said["row"].to_list() == list(range(1, 13))
         assert wrong["row"].to_list() == list(BAD)
-        assert wrong["LogD predicted"].null_count() == 2
+        assert wrong["LogD"].null_count() == 2
     else:
         assert said["row"].to_list() == [r for r in range(1, 13) if r not in BAD]
 
@@ -187,7 +187,7 @@ def test_scores_are_of_the_rows_that_parse_and_list_the_others(
     ended = run("evaluate score", *flags, "--on-bad-smiles", on_bad, "--n-bootstrap", 0)
     assert ended.code == 0, ended.err
     lost = read_rejected(tmp_path / "out")
-    said = pl.read_parquet(tmp_path / "out" / "predictions.parquet")
+    said = read_run_predictions(tmp_path / "out")
     assert lost["row"].to_list() == list(BAD)
     assert len(said) == (12 if on_bad == "keep" else 10)
     if on_bad == "keep":
@@ -313,7 +313,7 @@ def test_training_uses_or_lists_every_row(table: Path, tmp_path: Path, on_bad: s
     assert ended.code == 0, ended.err
     lost = read_rejected(tmp_path / "run")
     assert lost["row"].to_list() == [*BAD, *BAD], "of the table and of the one to predict"
-    used = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
+    used = read_run_predictions(tmp_path / "run")
     assert sorted([*used["row"], *BAD]) == list(range(1, 33))
     said = pl.read_parquet(tmp_path / "run" / "predictions_t.parquet")
     assert len(said) == (32 if on_bad == "keep" else 30)

@@ -31,7 +31,7 @@ def predicted(folder: Path, units: tuple[float, float]) -> tuple[np.ndarray, dic
     table = ["--data-path", str(folder / "table.csv")]
     assert train(["chemprop", *table, *FLAGS, "--save-dir", str(run)]) == 0
     assert evaluate(["predict", "--model-dir", str(run), *table, "--output", str(out)]) == 0
-    values = pl.read_parquet(out).select("LogP predicted", "LogS predicted").to_numpy()
+    values = pl.read_parquet(out).select("LogP", "LogS").to_numpy()
     metrics = json.loads((run / "metrics.json").read_text())["splits"]["test"]["tasks"]
     return values / np.array(units), metrics
 

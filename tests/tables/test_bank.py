@@ -18,7 +18,7 @@ from molpool_common import (
 )
 from molpool_pipelines.fitting import TrainChempropConfig, read_inputs
 from molpool_pipelines.models import PredictConfig, Predicted, predict_table
-from molpool_pipelines.runs import ColumnsConfig
+from molpool_pipelines.runs import ColumnsConfig, read_run_predictions
 from molpool_pipelines.scores import read_predictions
 from molpool_pipelines.tables import Columns, read_named
 
@@ -138,7 +138,7 @@ def test_predicting(case, tmp_path, monkeypatch):
         assert not output.exists()
         return
     done = predict_table(config)
-    frame = pl.read_parquet(output)
+    frame = read_run_predictions(output.parent, output.name)
     assert (done.rows, done.bad) == (case.rows, case.rejected) == (frame.height, done.bad)
     assert frame["id"].to_list()[: len(NAMES)] == NAMES
     assert frame["error"].count() == case.rejected

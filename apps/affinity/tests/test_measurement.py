@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from molpool_common import read_table
 from task_affinity import AffinityResult, Grouping
 
 pytestmark = pytest.mark.slow
@@ -50,9 +51,13 @@ def test_pictures_and_page_stand_alone(run: Run, small: list[str]) -> None:
     outcome = run(
         *small,
         *("--n-groups", "2", "--plot-heatmap", "out/heat.png", "--plot-dendrogram", "out/tree.svg"),
-        *("--report", "out/report.html"),
+        *("--report", "out/report.html", "--output", "out/matrix.xlsx"),
     )
     assert outcome.code == 0, outcome.err
+    matrix = read_table(Path("out/matrix.xlsx"))
+    assert matrix["task"].to_list() == list(TASKS)
+    stored = AffinityResult.load("task_affinity.npz").matrix
+    np.testing.assert_allclose(matrix.select(TASKS).cast(pl.Float64).to_numpy(), stored)
     assert Path("out/heat.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in Path("out/tree.svg").read_text()
     page = Path("out/report.html").read_text()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -70,3 +71,20 @@ def test_every_command_tells_its_version(
 def test_subcommands_tell_the_version_of_their_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "chemprop", "--version"]) == 0
     assert capsys.readouterr().out == f"molpool-train {version('molpool-train')}\n"
+
+
+class TestDoctor:
+    def test_tables(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["doctor"]) == 0
+        out = capsys.readouterr().out
+        assert f"molpool-common     │ {version('molpool-common')}" in out
+        assert "All that is installed fits together." in out
+
+    def test_json(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["doctor", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["ours"]["molpool"] == version("molpool")
+
+    def test_unknown_argument(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["doctor", "--jsn"]) == 2
+        assert "expected --json or nothing; found '--jsn'" in capsys.readouterr().err

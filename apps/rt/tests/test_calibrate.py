@@ -39,9 +39,10 @@ def coverage(good, folder, run):
     output = run / "out.parquet"
     test = folder / "test.parquet"
     said = good(
-        "predict", "--artefact", run, "--data", test, "--output", output, "--keep-cols", "rt"
+        *("predict", "--artefact", run, "--data", test, "--output", output, "--keep-cols", "rt"),
+        *("--level", "0.95"),
     )
-    inside = pl.col("rt").is_between("lower_95", "upper_95")
+    inside = pl.col("rt_measured").is_between("rt_lower", "rt_upper")
     share = pl.read_parquet(output).select(inside.mean()).item()
     told = good("evaluate", "--artefacts", run, "--data", test, "--save-dir", run / "evaluation")
     table = pl.read_csv(run / "evaluation" / "evaluation.csv").filter(rows="all", support="all")
@@ -53,11 +54,13 @@ def test_intervals_hold_on_new_runs_where_plain_ones_do_not(good, runs, tmp_path
     # 20 % of 300 and of 400 runs are off; the 95 % quantile leaves out a quarter of those rows.
     # Their number scatters by 12 and 10 %, and so the share left out by 0.8 points: 3 are 3.8 sd.
     fit = ("fit", "--data", runs / "train.parquet")
-    plain = good(*fit, "--save-dir", tmp_path / "plain")
-    ended = good(*fit, "--save-dir", tmp_path / "calibrated", *CALIBRATE)
+    plain = good(*fit, "--save-dir", tmp_path / "plain", "--calibrate.enabled", "false")
+    # By default, as there are runs enough.
+    ended = good(*fit, "--save-dir", tmp_path / "calibrated")
     before, said = coverage(good, runs, tmp_path / "plain")
     assert abs(before - 0.95) > 0.03
-    assert "calibrated" not in said + plain.out
+    assert "not calibrated on runs held out" in said
+    assert "Intervals" not in plain.out
     after, said = coverage(good, runs, tmp_path / "calibrated")
     assert abs(after - 0.95) < 0.03
     assert said.count("Intervals are calibrated on runs held out from the fit.") == 1
@@ -65,8 +68,15 @@ def test_intervals_hold_on_new_runs_where_plain_ones_do_not(good, runs, tmp_path
     said = " ".join(ended.out.split())
     assert "calibrated on 3,600 rows of 300 held-out runs in 5 folds" in said
     metrics = json.loads((tmp_path / "calibrated" / "metrics.json").read_text())
-    assert metrics["calibration"] == {"rows": 3600, "runs": 300, "folds": 5}
+    assert _counts(metrics) == {"rows": 3600, "runs": 300, "folds": 5}
+    # The class of the fewest rows, and the runs, of which each is one more than a level needs.
+    assert metrics["calibration"]["highest_level_of_runs"] == 300 / 301
+    assert 0.999 < metrics["calibration"]["highest_level"] < 1
     assert json.loads((tmp_path / "plain" / "metrics.json").read_text())["calibration"] is None
+
+
+def _counts(metrics):
+    return {key: metrics["calibration"][key] for key in ("rows", "runs", "folds")}
 
 
 def test_streams_say_what_all_rows_at_once_say(good, runs, tmp_path):
@@ -84,8 +94,10 @@ def test_streams_say_what_all_rows_at_once_say(good, runs, tmp_path):
     ids = rows.select("species", "comp_id").to_numpy()
     columns = (rows.select("IS_0").to_numpy(), rows["rt"], ids, rows["run"])
     exact = calibrate_intervals(GroupwiseRidge(), *columns, n_folds=20)
-    # Cells of the sketch are 0.1 % wide; a row may fall into the next one by rounding.
-    np.testing.assert_allclose(found.quantiles, exact.quantiles, rtol=2.1e-3)
+    # The same rows in another order: sums differ by rounding.
+    np.testing.assert_allclose(found.intervals.scores[0], exact.intervals.scores[0], rtol=1e-9)
+    np.testing.assert_array_equal(found.classes, exact.classes)
+    assert (found.n_rows, found.n_runs) == (exact.n_rows, exact.n_runs) == (240, 20)
 
 
 def test_a_trial_is_calibrated_on_its_own_rows_and_pairs(good, runs, tmp_path):
@@ -96,7 +108,7 @@ def test_a_trial_is_calibrated_on_its_own_rows_and_pairs(good, runs, tmp_path):
     )
     metrics = json.loads((run / "metrics.json").read_text())
     # 200 runs of one species each, 100 rows a pair.
-    assert metrics["calibration"] == {"rows": 500, "runs": 200, "folds": 5}
+    assert _counts(metrics) == {"rows": 500, "runs": 200, "folds": 5}
 
 
 def test_pairs_of_one_run_cannot_be_calibrated(rt, runs, tmp_path):
@@ -147,3 +159,23 @@ def test_what_cannot_be_calibrated_is_refused(rt, runs, tmp_path, flags, message
     assert ended.code == 2
     assert message.lower() in " ".join(ended.err.split()).lower()
     assert not run.exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "flags", "said"),
+    [
+        (pl.col("run") < 9, (), "9 runs are too few to hold some out, 10 are needed"),
+        (pl.col("run") < 3, (), "expected at most the number of runs, 3, found 5"),
+        (pl.col("comp_id") == 0, (), "at least 200 held-out rows with a prediction"),
+        (pl.lit(value=True), ("--calibrate.run-col", "none"), "no column 'none' of runs"),
+    ],
+)
+def test_a_fit_that_cannot_be_calibrated_says_why(good, runs, tmp_path, rows, flags, said):
+    table = pl.read_parquet(runs / "few.parquet").filter(rows)
+    table.write_parquet(tmp_path / "t.parquet")
+    run = tmp_path / "run"
+    ended = good("fit", "--data", tmp_path / "t.parquet", "--save-dir", run, *flags)
+    assert said in " ".join(ended.out.split())
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["calibration"] is None
+    assert any(said in note for note in metrics["notes"])

@@ -24,7 +24,7 @@ def predictions(good, lab, pooled, ridge, tmp_path_factory):
         output = folder / f"{fit.name}.parquet"
         good(
             *("predict", "--artefact", fit, "--data", lab / "test.parquet"),
-            *("--output", output, "--keep-cols", "rt", "run"),
+            *("--output", output, "--keep-cols", "rt", "run", "--level", "0.8", "0.95"),
         )
         found[fit.name] = pl.read_parquet(output)
     return found
@@ -33,16 +33,18 @@ def predictions(good, lab, pooled, ridge, tmp_path_factory):
 def test_errors_and_coverage_are_those_of_the_predictions(evaluation, predictions):
     frame = pl.read_csv(evaluation / "evaluation.csv")
     for name, predicted in predictions.items():
-        known = predicted.drop_nulls("predicted")
-        error = (known["rt"] - known["predicted"]).to_numpy()
+        known = predicted.drop_nulls("rt")
+        error = (known["rt_measured"] - known["rt"]).to_numpy()
         row = table(frame, name).filter(support="all").row(0, named=True)
         assert row["n"] == known.height
         assert row["n_missing"] == predicted.height - known.height
         assert row["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-9)
         assert row["rmse"] == pytest.approx(np.sqrt((error**2).mean()), rel=1e-9)
-        inside = known["rt"].is_between(known["lower_80"], known["upper_80"]).mean()
+        inside = known["rt_measured"].is_between(known["rt_lower_80"], known["rt_upper_80"]).mean()
         assert row["coverage_80"] == pytest.approx(inside, abs=1e-12)
-        assert row["z_sd"] == pytest.approx((error / known["sd"].to_numpy()).std(ddof=1), rel=1e-9)
+        assert row["z_sd"] == pytest.approx(
+            (error / known["rt_sd"].to_numpy()).std(ddof=1), rel=1e-9
+        )
         pairs = known.with_columns(square=error**2).group_by("species", "comp_id")
         rmse = np.sqrt(pairs.agg(pl.col("square").mean())["square"].to_numpy())
         assert row["pair_rmse_p90"] == pytest.approx(np.percentile(rmse, 90), rel=1e-9)
@@ -52,10 +54,10 @@ def test_errors_and_coverage_are_those_of_the_predictions(evaluation, prediction
 
 def test_fits_are_compared_on_the_rows_that_all_predict(evaluation, predictions):
     frame = pl.read_csv(evaluation / "evaluation.csv")
-    known = predictions["ridge"]["predicted"].is_not_null()
+    known = predictions["ridge"]["rt"].is_not_null()
     for name, predicted in predictions.items():
         both = predicted.filter(known)
-        error = (both["rt"] - both["predicted"]).to_numpy()
+        error = (both["rt_measured"] - both["rt"]).to_numpy()
         row = table(frame, name, "common").filter(support="all").row(0, named=True)
         assert row["n"] == known.sum()
         assert row["rmse"] == pytest.approx(np.sqrt((error**2).mean()), rel=1e-9)
@@ -66,8 +68,8 @@ def test_fits_are_compared_on_the_rows_that_all_predict(evaluation, predictions)
 def test_drift_is_the_mean_of_each_run(evaluation, predictions):
     drift = pl.read_csv(evaluation / "drift.csv").filter(artefact="pooled")
     known = predictions["pooled"]
-    expected = known.group_by("run").agg((pl.col("rt") - pl.col("predicted")).mean()).sort("run")
-    np.testing.assert_allclose(drift["bias"], expected["rt"], atol=1e-12)
+    expected = known.group_by("run").agg((pl.col("rt_measured") - pl.col("rt")).mean()).sort("run")
+    np.testing.assert_allclose(drift["bias"], expected["rt_measured"], atol=1e-12)
     assert drift["n"].sum() == known.height
 
 
@@ -110,7 +112,7 @@ def test_screen_has_the_thinnest_support_first(good, lab, pooled, ridge, tmp_pat
 def test_figures_are_files(good, pooled, evaluation, tmp_path):
     out = tmp_path / "out"
     good("plot", "--runs", pooled, "--evaluation", evaluation, "--save-dir", out)
-    names = {"shrinkage_pooled", "slopes_pooled", "support", "support_common"}
+    names = {"shrinkage_pooled", "residuals_pooled", "slopes_pooled", "support", "support_common"}
     names |= {"drift_pooled", "drift_ridge"}
     assert {p.stem for p in out.glob("*.png")} == names
     assert {p.stem for p in out.glob("*.svg")} == names
@@ -124,7 +126,7 @@ def test_page_and_pdf_hold_the_same(good, pooled, ridge, evaluation, tmp_path):
     page = output.read_text()
     for text in ("Errors and intervals", "By support", "Drift by run", "Fit: pooled", "Fit: ridge"):
         assert text in page
-    assert page.count("<svg") == 7
+    assert page.count("<svg") == 9
     assert not re.search(r'(src|href)="(?!#|data:)', page)
     row = pl.read_csv(evaluation / "evaluation.csv").filter(
         artefact="pooled", rows="all", support="all"
@@ -132,7 +134,7 @@ def test_page_and_pdf_hold_the_same(good, pooled, ridge, evaluation, tmp_path):
     assert f'data-value="{row["rmse"].item()}"' in page
     pdf = output.with_suffix(".pdf").read_bytes()
     assert pdf.startswith(b"%PDF")
-    assert pdf.count(b"/Subtype /Image") >= 7
+    assert pdf.count(b"/Subtype /Image") >= 9
 
 
 def test_rare_pairs_have_rows_of_their_own(good, lab, pooled, ridge, tmp_path):

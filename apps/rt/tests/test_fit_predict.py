@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import polars as pl
 import pytest
-from molpool_common import load_config
+from molpool_common import load_config, table_metadata
 from molpool_pipelines.retention import FitConfig
 from rt_ridge import GroupwiseRidge, Stage1CoeffSummaries, SufficientStatistics
 from sklearn.linear_model import Ridge
@@ -35,8 +36,12 @@ def test_a_fit_leaves_its_record(pooled):
     files = {p.name for p in pooled.iterdir()}
     assert files == {
         *("config.resolved.yaml", "environment.json", "log.jsonl", "metrics.json"),
-        *("coefficients.npz", "statistics.npz"),
+        *("coefficients.npz", "statistics.npz", "residuals.csv", "flagged.csv"),
     }
+
+
+def runs_of(lab):
+    return pl.read_parquet(lab / "train.parquet")["run"].n_unique()
 
 
 def _data(run):
@@ -53,27 +58,39 @@ def test_ridge_of_the_command_is_that_of_scikit_learn(ridge, train):
         np.testing.assert_allclose(summaries.mean[place, 1:], own.coef_, atol=1e-9)
 
 
-@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+READERS = {
+    "parquet": pl.read_parquet,
+    "csv": pl.read_csv,
+    "tsv": partial(pl.read_csv, separator="\t"),
+    "xlsx": pl.read_excel,
+}
+
+
+@pytest.mark.parametrize("suffix", READERS)
 def test_predictions_are_those_of_the_package(good, lab, pooled, tmp_path, suffix):
     output = tmp_path / f"out.{suffix}"
     ended = good(
         *("predict", "--artefact", pooled, "--data", lab / "test.parquet"),
-        *("--output", output, "--keep-cols", "rt", "run"),
+        *("--output", output, "--keep-cols", "rt", "run", "--level", "0.8", "0.95"),
     )
-    frame = pl.read_parquet(output) if suffix == "parquet" else pl.read_csv(output)
+    frame = READERS[suffix](output)
     test = pl.read_parquet(lab / "test.parquet")
     ids = (test[c].to_numpy() for c in ("species", "comp_id", "species_cluster"))
     summaries = Stage1CoeffSummaries.load(pooled / "coefficients.npz")
     expected = summaries.predict(test, *ids)
-    np.testing.assert_allclose(frame["predicted"], expected.mean, rtol=1e-12)
-    np.testing.assert_allclose(frame["sd"], expected.std, rtol=1e-12)
-    # 1.6449 would be 90 %: 1.2816 standard deviations on either side hold 80 %.
-    np.testing.assert_allclose(
-        frame["upper_80"] - frame["lower_80"], 2 * 1.2815515655446004 * expected.std, rtol=1e-9
-    )
+    np.testing.assert_allclose(frame["rt"], expected.mean, rtol=1e-12)
+    np.testing.assert_allclose(frame["rt_sd"], expected.std, rtol=1e-12)
+    np.testing.assert_allclose(frame["rt_measured"], test["rt"], rtol=1e-12)
+    for level in (80, 95):
+        half = expected.half_width(level / 100)
+        np.testing.assert_allclose(frame[f"rt_lower_{level}"], expected.mean - half, rtol=1e-9)
+        np.testing.assert_allclose(frame[f"rt_upper_{level}"], expected.mean + half, rtol=1e-9)
+    about = table_metadata(output)
+    assert about["levels"] == [0.8, 0.95]
+    assert about["target"] == "rt"
+    assert about["calibration"]["runs"] == runs_of(lab)
     assert frame["level"].to_list() == expected.level.tolist()
     assert frame["row"].to_list() == list(range(1, test.height + 1))
-    assert frame["rt"].to_list() == test["rt"].to_list()
     assert "by coefficients of their own pair" in ended.out
 
 
@@ -83,9 +100,9 @@ def test_pairs_that_a_ridge_never_saw_have_no_prediction(good, lab, ridge, tmp_p
     frame = pl.read_parquet(output)
     unseen = frame.filter(pl.col("n_train") == 0)
     assert unseen.height
-    assert unseen["predicted"].null_count() == unseen.height
+    assert unseen["rt"].null_count() == unseen.height
     assert set(unseen["level"]) == {"none"}
-    assert frame.filter(pl.col("n_train") > 0)["predicted"].null_count() == 0
+    assert frame.filter(pl.col("n_train") > 0)["rt"].null_count() == 0
 
 
 def test_files_and_globs_are_one_table(good, lab, train, pooled, tmp_path):

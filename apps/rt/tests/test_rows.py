@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -74,7 +75,7 @@ def test_ids_and_rows_come_out_as_they_came(predict, lab, tmp_path):
     test.write_parquet(tmp_path / "new.parquet")
     plain = predict(tmp_path / "new.parquet", output="p.parquet")
     assert plain["comp_id"].dtype == test["comp_id"].dtype
-    assert plain["predicted"].equals(found["predicted"])
+    assert plain["rt"].equals(found["rt"])
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -92,13 +93,13 @@ def test_rows_that_cannot_be_placed_have_a_reason(predict, lab, tmp_path, suffix
     assert found["reason"].to_list() == [
         *(None, "no comp_id; no run_covariate_1", None, "no run_covariate_1", None, None)
     ]
-    assert found["predicted"].is_null().to_list() == found["reason"].is_not_null().to_list()
+    assert found["rt"].is_null().to_list() == found["reason"].is_not_null().to_list()
     assert found["level"].to_list()[1] == "none"
     test.write_parquet(tmp_path / "full.parquet")
     full = predict(tmp_path / "full.parquet", output="full.csv")
     # A group is placed without its supercategory, and no row depends on its neighbours.
     kept = found["reason"].is_null()
-    assert found.filter(kept)["predicted"].to_list() == full.filter(kept)["predicted"].to_list()
+    assert found.filter(kept)["rt"].to_list() == full.filter(kept)["rt"].to_list()
     rejected = pl.read_csv(tmp_path / "out_rejected.csv")
     assert rejected["row"].to_list() == [2, 4]
     assert not (tmp_path / "full_rejected.csv").exists()
@@ -135,14 +136,29 @@ def test_a_covariate_that_one_file_lacks(rt, good, lab, pooled, tmp_path):
     ended = rt("fit", *files, "--save-dir", tmp_path / "f")
     assert ended.code == 2
     assert "covariates (b.csv)" in ended.err
+    # At the mean of the other file's rows, as if these had been written there.
+    center = ("--absent-covariates", "center", "--model", "ridge")
+    ended = good("fit", *files, "--save-dir", tmp_path / "f", *center)
+    assert "run_covariate_1: at the mean of the other rows in b.csv" in ended.out
+    mean = test.head(5)["run_covariate_1"].mean()
+    test.head(5).with_columns(run_covariate_1=pl.lit(mean)).write_csv(tmp_path / "d.csv")
+    good(
+        *("fit", "--data", tmp_path / "a.csv", tmp_path / "d.csv", "--model", "ridge"),
+        *("--save-dir", tmp_path / "g"),
+    )
+    one, two = (np.load(tmp_path / name / "coefficients.npz") for name in "fg")
+    np.testing.assert_allclose(one["mean"], two["mean"], rtol=1e-9, atol=1e-12)
+    ended = rt("fit", *files, *center, "--feature-center", "none", "--save-dir", tmp_path / "h")
+    assert ended.code == 2
+    assert "feature_center" in ended.err
     found = pl.read_csv(tmp_path / "o.csv")
     mean = pl.read_parquet(lab / "train.parquet")["run_covariate_1"].mean()
     centred = test.head(5).with_columns(run_covariate_1=pl.lit(mean))
     centred.write_parquet(tmp_path / "c.parquet")
     flags = ("--data", tmp_path / "c.parquet", "--output", tmp_path / "c.csv")
     good("predict", "--artefact", pooled, *flags)
-    expected = pl.read_csv(tmp_path / "c.csv")["predicted"].to_list()
-    assert found["predicted"].to_list()[5:] == pytest.approx(expected, rel=1e-9)
+    expected = pl.read_csv(tmp_path / "c.csv")["rt"].to_list()
+    assert found["rt"].to_list()[5:] == pytest.approx(expected, rel=1e-9)
 
 
 def test_rows_in_are_rows_used_and_rows_rejected(good, lab, pooled, ridge, tmp_path):
@@ -201,9 +217,9 @@ def test_without_covariates_every_command_works(good, lab, tmp_path):
     # Every pair's own mean, in closed form.
     predicted = pl.read_csv(tmp_path / "ridge.csv")
     ids = ["species", "comp_id"]
-    means = pl.read_parquet(rows).group_by(ids).agg(pl.col("rt").mean())
+    means = pl.read_parquet(rows).group_by(ids).agg(mean=pl.col("rt").mean())
     joined = predicted.join(means, on=ids, how="left", maintain_order="left")
-    assert joined["predicted"].to_list() == pytest.approx(joined["rt"].to_list(), nan_ok=True)
+    assert joined["rt"].to_list() == pytest.approx(joined["mean"].to_list(), nan_ok=True)
 
 
 def test_one_species_of_one_supercategory_has_no_scale_of_them(good, lab, tmp_path):

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from molpool_common import validate_values
 from molpool_pipelines.fitting import TrainChempropConfig, build_jobs, read_inputs
+from molpool_pipelines.runs import read_run_predictions
 
 TASKS = ["LogD", "KSOL"]
 SIGNS = ["<", "=", ">", ""] * 6
@@ -51,7 +52,7 @@ def test_a_run_with_bounds(run: Any, small: list[str], signed: Path, tmp_path: P
     assert "LogD 6 <, 6 >" in outcome.out
     assert "exact labels only" in " ".join(outcome.out.split())
     assert "exact labels only" in (folder / "report.html").read_text()
-    said = pl.read_parquet(folder / "predictions.parquet")
+    said = read_run_predictions(folder)
     # An empty cell is a value, as "=" is.
     assert said["LogD modifier"].to_list() == [SIGNS[row - 1] or "=" for row in said["row"]]
     assert set(said["KSOL modifier"]) == {"="}

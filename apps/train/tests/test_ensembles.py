@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from molpool_pipelines.runs import read_run_predictions
 
 TASKS = ("LogP", "LogS", "QED")
 UNSEEN = ["CCCCN", "no molecule", "c1ccccc1CCO"]
@@ -47,7 +48,7 @@ def folder(outcome: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def predictions(folder: Path) -> pl.DataFrame:
-    return pl.read_parquet(folder / "predictions.parquet")
+    return read_run_predictions(folder)
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +123,11 @@ class TestPredictions:
 
     def test_unseen_molecules(self, folder: Path, members: Any) -> None:
         said = pl.read_parquet(folder / "predictions_new.parquet")
-        heads = ["row", "SMILES", *(f"{t}{e}" for t in TASKS for e in ("", "_sd")), "error"]
-        assert said.columns == heads
+        ends = ("", "_sd", "_lower", "_upper")
+        last = ("similarity", "nearest", "outside_domain", "error")
+        assert said.columns == ["row", "SMILES", *(t + e for t in TASKS for e in ends), *last]
         assert said["SMILES"].to_list() == UNSEEN
-        assert said.row(1)[2:8] == (None,) * 6
+        assert said.row(1)[2:-1] == (None,) * (4 * len(TASKS) + 3)
         assert [e is None for e in said["error"]] == [True, False, True]
         each = np.stack([m.predict([UNSEEN[0], UNSEEN[2]]) for m in members])
         right = said.filter(pl.col("error").is_null())

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from molpool_common import load_config
 from molpool_pipelines.fitting import TrainMILConfig
+from molpool_pipelines.runs import read_run_predictions
 from sklearn import metrics as peer
 
 RunMIL = Callable[..., tuple[int, str, str]]
@@ -107,7 +108,7 @@ class TestFolder:
         assert load_config(TrainMILConfig, folder / "config.resolved.yaml").seed == 42
 
     def test_metrics_are_those_of_the_predictions(self, folder: Path) -> None:
-        frame = pl.read_parquet(folder / "predictions.parquet")
+        frame = read_run_predictions(folder)
         stored = json.loads((folder / "metrics.json").read_text())["splits"]
         assert frame["split"].unique().sort().to_list() == ["test", "train", "val"]
         for split in ("test", "val", "train"):
@@ -122,7 +123,7 @@ class TestFolder:
         assert (called["easy predicted"] >= decided["threshold"]).all()
 
     def test_thresholds_are_those_of_validation_bags(self, folder: Path) -> None:
-        frame = pl.read_parquet(folder / "predictions.parquet").filter(split="val")
+        frame = read_run_predictions(folder).filter(split="val")
         stored = json.loads((folder / "metrics.json").read_text())["splits"]["test"]["decisions"]
         cut = stored["easy"]["threshold"]
         f1 = [
@@ -132,7 +133,7 @@ class TestFolder:
         assert f1[0] == pytest.approx(max(f1))
 
     def test_attention_has_a_row_an_instance_and_task(self, folder: Path, table: Path) -> None:
-        sides = pl.read_parquet(folder / "predictions.parquet").filter(split="test")
+        sides = read_run_predictions(folder).filter(split="test")
         frame = pl.read_parquet(folder / "attention_test.parquet")
         assert frame.height == 2 * sides["instances"].sum()
         sums = frame.group_by("molecule_id", "task").agg(pl.col("attention").sum())
@@ -141,7 +142,7 @@ class TestFolder:
     def test_page_is_whole_and_says_what_is_rare(self, folder: Path) -> None:
         page = (folder / "report.html").read_text()
         assert page.rstrip().endswith("</html>")
-        for text in ("Rare tasks, drawn more often", "Learning curves", "top attention ="):
+        for text in ("Rare tasks, drawn more often", "Training", "top attention ="):
             assert text in page
         assert not re.search(r"(src|href)=.http", page)
 
@@ -149,7 +150,7 @@ class TestFolder:
         drawn = pl.read_parquet(folder / "sampling.parquet")
         events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
         assert drawn["epoch"].to_list() == [e["epoch"] for e in events if e["event"] == "epoch"]
-        train = pl.read_parquet(folder / "predictions.parquet").filter(split="train")
+        train = read_run_predictions(folder).filter(split="train")
         assert (drawn["labels: rare"] == train.height).all(), "each draw has a label"
         # A rare positive weighs min(1 + 20, 10) = 10, all others 1.
         positives = int(train["rare"].sum())
@@ -169,7 +170,7 @@ class TestFolder:
         self, folder: Path, table: Path
     ) -> None:
         bags = pl.read_csv(table)["bag_id"].n_unique()
-        assert pl.read_parquet(folder / "predictions.parquet").height == bags
+        assert read_run_predictions(folder).height == bags
         assert not (folder / "rejected.csv").exists()
         events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
         named = next(e for e in events if e["event"] == "features")
@@ -205,9 +206,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
     assert f"molpool-train mil --resume --save-dir {tmp_path / 'broken'}" in err
     code, _, err = run("--resume", "true", "--save-dir", tmp_path / "broken")
     assert code == 0, err
-    whole, broken = (
-        pl.read_parquet(tmp_path / name / "predictions.parquet") for name in ("whole", "broken")
-    )
+    whole, broken = (read_run_predictions(tmp_path / name) for name in ("whole", "broken"))
     assert broken.equals(whole)
 
 
@@ -220,7 +219,7 @@ def test_stored_folds_decide_who_tests(run: RunMIL, table: Path, tmp_path: Path)
         *flags,
     )
     assert code == 0, err
-    frame = pl.read_parquet(tmp_path / "run" / "predictions.parquet").filter(split="test")
+    frame = read_run_predictions(tmp_path / "run").filter(split="test")
     assert sorted(frame["id"]) == sorted(f"mol{b}" for b in range(80) if b % 4 == 2)
 
 
@@ -236,10 +235,7 @@ def test_all_that_is_not_tested_may_train(
         *SMALL,
     )
     assert code == 0, err
-    sides = {
-        name: pl.read_parquet(p / "predictions.parquet")
-        for name, p in (("val", folder), ("all", path))
-    }
+    sides = {name: read_run_predictions(p) for name, p in (("val", folder), ("all", path))}
     tested = {name: set(f.filter(split="test")["id"]) for name, f in sides.items()}
     assert tested["all"] == tested["val"]
     assert sides["all"]["split"].value_counts().height == 2
@@ -290,10 +286,10 @@ def test_from_smiles_to_an_sd_file(run: RunMIL, tmp_path: Path) -> None:
     assert "$3Dmol.createViewer" in page
     assert all(f'"id": "{name}"' in page for name, _ in entries)
     unseen = pl.read_csv(tmp_path / "run" / "predictions_unseen.csv")
-    seen = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
+    seen = read_run_predictions(tmp_path / "run")
     both = seen.join(unseen, on="id", suffix=" again")
     assert both.height == frame.height
-    np.testing.assert_allclose(both["active predicted"], both["active predicted again"], rtol=1e-6)
+    np.testing.assert_allclose(both["active predicted"], both["active again"], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

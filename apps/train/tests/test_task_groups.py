@@ -13,6 +13,7 @@ import torch
 from chemprop_multitask import ChempropModel, Ensemble
 from molpool_common import load_config
 from molpool_pipelines.fitting import TrainChempropConfig
+from molpool_pipelines.runs import read_run_predictions
 
 TASKS = ("LogP", "LogS", "QED")
 MEASURED = (
@@ -163,7 +164,7 @@ class TestSeparate:
     def test_predictions_are_the_means_over_members_of_the_serving_groups(
         self, separate: Path
     ) -> None:
-        said = pl.read_parquet(separate / "predictions.parquet")
+        said = read_run_predictions(separate)
         models = [ChempropModel.load(path) for path in sorted((separate / "models").iterdir())]
         smiles = said["SMILES"].to_list()
         for task, group, column in (("LogP", 0, 0), ("LogS", 1, 1), ("QED", 1, 0)):

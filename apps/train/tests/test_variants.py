@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 import pytest
-from molpool_pipelines.runs import read_rejected
+from molpool_pipelines.runs import read_rejected, read_run_predictions
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +62,7 @@ def test_weighted_strategy_shuffles_and_weighs_the_loss(
     folder = tmp_path / "weighted"
     flags = (*CURRICULUM, *weighted, *off)
     assert run(*small, *QUICK, *flags, "--save-dir", folder).code == 0
-    one, other = (pl.read_parquet(path / "predictions.parquet") for path in (plain[1], folder))
+    one, other = (read_run_predictions(path) for path in (plain[1], folder))
     log = pl.read_parquet(folder / "sampling.parquet")
     assert log["phase"].to_list() == ["warmup"]
     weights = log.select("loss weight: high", "loss weight: medium", "loss weight: low").row(0)
@@ -135,7 +135,7 @@ def test_classification(run: Any, demo_csv: Path, small: list[str], tmp_path: Pa
     outcome = run(*small, *table, *ON, *QUICK, "--save-dir", folder)
     assert outcome.code == 0, outcome.err
     assert "ROC AUC" in outcome.out
-    said = pl.read_parquet(folder / "predictions.parquet").filter(split="test").drop_nulls("LogP")
+    said = read_run_predictions(folder).filter(split="test").drop_nulls("LogP")
     assert said["LogP predicted"].is_between(0, 1).all()
     test = json.loads((folder / "metrics.json").read_text())["splits"]["test"]
     scores = {name: m["value"] for name, m in test["tasks"]["LogP"]["metrics"].items()}
@@ -163,7 +163,7 @@ def test_dropped_rows_are_listed(
     assert dropped["row"].to_list() == [3, 8]
     assert dropped["SMILES"].to_list() == ["nonsense", None]
     assert dropped["source"].to_list() == ["holes.csv"] * 2
-    kept = pl.read_parquet(folder / "predictions.parquet")["row"]
+    kept = read_run_predictions(folder)["row"]
     assert sorted(kept) == [r for r in range(1, 151) if r not in (3, 8)]
 
 

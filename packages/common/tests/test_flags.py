@@ -232,3 +232,15 @@ def test_earlier_flags_are_not_in_help(capsys: pytest.CaptureFixture[str]) -> No
     assert "--part.split" in text
     assert "side-name" not in text
     assert "below" not in text
+
+
+def test_values_of_a_repeated_flag_are_gathered() -> None:
+    found = parse("--columns", "a", "--name", "x", "--columns=b", "--columns-of", "c", "d")
+    assert found.columns == ["a", "b", "c", "d"]
+    assert found.name == "x"
+    assert parse("--name", "x", "--name", "y").name == "y", "of one value the last counts"
+
+
+def test_a_mapping_may_be_written_with_equal_signs() -> None:
+    found = parse("--below.weights", "a=1", "--below.weights", "b>=c=2.5")
+    assert found.below.weights == {"a": 1.0, "b>=c": 2.5}

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -167,6 +169,36 @@ class TestResume:
         with pytest.raises(InputError, match="found a folder without one"):
             RunFolder.resume(tmp_path)
         assert os.listdir(tmp_path) == []
+
+
+class TestInterruptedStart:
+    """A process that was killed while it wrote leaves what it was writing."""
+
+    @pytest.fixture
+    def killed(self) -> int:
+        process = subprocess.Popen([sys.executable, "-c", ""])
+        process.wait()
+        return process.pid
+
+    def test_before_the_first_file_had_its_name(self, killed: int, tmp_path: Path) -> None:
+        (tmp_path / f".{MARKER}.{killed}.tmp").write_text("{")
+        run = RunFolder.create(tmp_path)
+        assert sorted(os.listdir(run.path)) == ["checkpoints", MARKER]
+
+    def test_later(self, killed: int, tmp_path: Path) -> None:
+        run = RunFolder.create(tmp_path)
+        (tmp_path / f".model.pt.{killed}.tmp").write_bytes(b"half")
+        (tmp_path / f".report.{killed}.tmp").mkdir()
+        mine = tmp_path / f".other.{os.getpid()}.tmp"  # of a process that is at work
+        mine.write_text("")
+        RunFolder.resume(run.path)
+        assert sorted(os.listdir(tmp_path)) == [mine.name, "checkpoints", MARKER]
+
+    @pytest.mark.parametrize("name", [".notes.tmp", "model.pt.7.tmp", ".git"])
+    def test_files_of_others_are_other_files(self, name: str, tmp_path: Path) -> None:
+        (tmp_path / name).write_text("")
+        with pytest.raises(InputError, match="holds other files"):
+            RunFolder.create(tmp_path)
 
 
 class TestWriting:

@@ -4,8 +4,9 @@ import re
 from xml.etree import ElementTree
 
 import matplotlib as mpl
+import numpy as np
 import pytest
-from molpool_common._plotting import OKABE_ITO, figure_svg, new_figure, style
+from molpool_common._plotting import OKABE_ITO, axes_box, figure_svg, new_figure, style
 
 
 def draw(text: str = "label") -> str:
@@ -84,3 +85,19 @@ def test_hostile_label_is_escaped() -> None:
 def test_colours_are_distinct() -> None:
     assert len(set(OKABE_ITO)) == 8
     assert all(re.fullmatch("#[0-9A-F]{6}", colour) for colour in OKABE_ITO)
+
+
+def test_box_of_axes_is_where_they_are_drawn() -> None:
+    with style():
+        figure = new_figure(4, 3)
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1])
+        svg = figure_svg(figure, whole=True)
+    left, top, right, bottom = axes_box(axes)
+    assert 'viewBox="0 0 288 216"' in svg
+    # The patch of the axes is a path around their four corners.
+    path = re.search(r'id="patch_2">\s*<path d="([^"]*)"', svg)
+    assert path is not None
+    numbers = np.array(re.findall(r"[-\d.]+", path[1]), dtype=float).reshape(-1, 2)
+    np.testing.assert_allclose(numbers.min(axis=0), [left, top], atol=0.01)
+    np.testing.assert_allclose(numbers.max(axis=0), [right, bottom], atol=0.01)

@@ -1,18 +1,27 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from molpool_common import compact_molecules
 from molpool_common._report import (
+    Card,
+    Cards,
     Cell,
     Code,
     Facts,
     Figure,
+    HoverPanel,
+    HoverRows,
+    Lines,
     Part,
     Section,
     Table,
@@ -57,8 +66,10 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def render(*parts: Part, title: str = "T", subtitle: str = "S") -> str:
-    return render_report(title, subtitle, [Section("One", list(parts))])
+def render(
+    *parts: Part, title: str = "T", subtitle: str = "S", rows: HoverRows | None = None
+) -> str:
+    return render_report(title, subtitle, [Section("One", list(parts))], rows=rows)
 
 
 EVERYTHING: tuple[Part, ...] = (
@@ -222,6 +233,88 @@ def test_a_page_may_load_nothing() -> None:
     )
     assert policy.startswith("default-src 'none';")
     assert "http" not in policy
+
+
+def policy_of(html: str) -> str:
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)
+    assert policy is not None
+    return policy[1]
+
+
+def test_scripts_run_by_their_digest_alone() -> None:
+    widget = Widget("<p>w</p>", scripts=["let x = 1;"], data={"d": [1]})
+    html = render(widget, hovered(), rows=ROWS)
+    allowed = re.search(r"script-src ([^;]*)", policy_of(html))
+    assert allowed is not None
+    assert "unsafe-inline" not in allowed[1]
+    run = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    assert len(run) == 3, "sorting, points, and the widget's own"
+    for script in run:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in allowed[1]
+
+
+ROWS = HoverRows(
+    ["M1", HOSTILE],
+    {HOSTILE: [np.array([1.0, 2.0]), np.array([1.5, np.nan])]},
+    {HOSTILE: np.array([0.0, 1.0])},
+    compact_molecules(["CCO", None]),
+)
+
+
+def hovered() -> Figure:
+    panel = HoverPanel(HOSTILE, (0, 0, 1, 1), (0, 1), (0, 1), x=HOSTILE)
+    return Figure(SVG, alt="Points", caption="Read", hover=[panel])
+
+
+class TestHover:
+    def test_points_and_rows_are_plain_values(self) -> None:
+        html = render(hovered(), rows=ROWS)
+        stored = re.search(r'id="hover-rows">(.*?)</script>', html)
+        points = re.search(r'class="points">(.*?)</script>', html)
+        assert stored is not None
+        assert points is not None
+        rows = json.loads(stored[1])
+        assert rows["ids"] == ["M1", HOSTILE]
+        truth = np.frombuffer(base64.b64decode(rows["values"][0][0]), "<f4")
+        assert truth.tolist() == [1, 2]
+        (panel,) = json.loads(points[1])
+        assert panel["task"] == 0
+        assert (panel["x"], panel["y"]) == (HOSTILE, "predicted")
+        column = np.frombuffer(base64.b64decode(rows["columns"][HOSTILE]), "<f4")
+        assert column.tolist() == [0, 1]
+
+    def test_names_are_inert(self) -> None:
+        assert "<script>alert" not in render(hovered(), rows=ROWS)
+
+    def test_is_reached_by_keys_and_says_so(self) -> None:
+        page = Page(render(hovered(), rows=ROWS))
+        (plot,) = (d for d in page.all("div") if d.get("role") == "application")
+        assert plot["tabindex"] == "0"
+        assert "arrow keys" in str(plot["aria-label"])
+
+    def test_without_rows_it_is_a_picture(self) -> None:
+        html = render(hovered())
+        assert 'role="img"' in html
+        assert "hover-rows" not in html
+        assert html.count("<script>") == 1
+
+
+def test_cards_have_pictures_words_and_facts() -> None:
+    cards = Cards([Card(HOSTILE, [SVG, SVG], HOSTILE, {HOSTILE: 0.5}), Card("none", [], "")])
+    html = render(cards)
+    page = Page(html)
+    (picture,) = (d for d in page.all("div") if d.get("class") == "pictures")
+    assert picture["aria-label"] == HOSTILE
+    assert picture["role"] == "img"
+    assert len(page.all("svg")) == 2
+    assert page.texts["strong"] == [HOSTILE, "none"]
+    assert "0.50" in page.texts["dd"]
+    assert "<script>alert" not in html
+
+
+def test_lines_are_a_list() -> None:
+    assert Page(render(Lines(["one", HOSTILE]))).texts["li"] == ["one", HOSTILE]
 
 
 def test_note_is_set_off() -> None:

@@ -1,16 +1,24 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.quiver import Quiver
 from molpool_common import figure_svg
 from rt_ridge._config import SimulateConfig
 from rt_ridge._errors import RTRidgeError
 from rt_ridge._estimators import PartialPoolingRidge
-from rt_ridge._plots import plot_drift, plot_shift, plot_shrinkage, plot_slopes, plot_support
+from rt_ridge._plots import (
+    plot_drift,
+    plot_run_residuals,
+    plot_shift,
+    plot_shrinkage,
+    plot_slopes,
+    plot_support,
+)
+from rt_ridge.prediction._parents import parent_expectation
 from rt_ridge.prediction._summaries import Prediction
 from rt_ridge.statistics._sufficient import SufficientStatistics
 from rt_ridge.studies._baselines import GroupwiseRidge
@@ -29,36 +37,69 @@ def fits() -> tuple[Any, Any]:
     return GroupwiseRidge().fit(stats).summaries_, pooled
 
 
-def test_shrinkage_shows_every_pair_in_both(fits: Any) -> None:
+def test_arrows_go_from_own_estimates_to_pooled_ones(fits: Any) -> None:
     own, pooled = fits
-    left, right, bar = plot_shrinkage(own, pooled, "run_covariate_2").axes
-    points = left.collections[0].get_offsets()
-    np.testing.assert_array_equal(points, np.stack([own.mean[:, 3], pooled.mean[:, 3]], axis=1))
-    assert np.asarray(right.lines[0].get_xdata())[0] == pytest.approx(
-        2.0
-    )  # The rare pairs' two rows.
-    moved = np.abs(own.mean[:, 3] - pooled.mean[:, 3])
-    assert np.asarray(right.lines[0].get_ydata())[0] == pytest.approx(
-        np.median(moved[pooled.n == 2])
+    left, right = plot_shrinkage(own.mean, pooled, "run_covariate_2").axes
+    (arrows,) = [c for c in left.collections if isinstance(c, Quiver)]
+    start, move = np.asarray(arrows.get_offsets()), np.stack([arrows.U, arrows.V], axis=1)
+    np.testing.assert_allclose(start, own.mean[:, [0, 3]])
+    np.testing.assert_allclose(start + move, pooled.mean[:, [0, 3]])
+    # In data coordinates: an arrow of screen units would end anywhere.
+    assert (arrows.angles, arrows.scale_units, arrows.scale) == ("xy", "xy", 1.0)
+    assert (left.get_xlabel(), left.get_ylabel()) == (
+        "expected time, min",
+        "slope of run_covariate_2",
     )
-    assert bar.get_ylabel() == "training rows"
+    share = parent_expectation(pooled).shrinkage(pooled)[:, 3]
+    shown = np.asarray(right.collections[0].get_offsets())
+    np.testing.assert_allclose(shown, np.stack([pooled.n, share], axis=1))
+    # The rare pairs' two rows.
+    assert np.asarray(right.lines[0].get_xdata())[0] == pytest.approx(2.0)
+    assert np.asarray(right.lines[0].get_ydata())[0] == pytest.approx(
+        np.median(share[pooled.n == 2])
+    )
 
 
-def test_shrinkage_needs_pairs_and_regressors_in_common(fits: Any) -> None:
+def test_intercepts_are_drawn_about_their_parents(fits: Any) -> None:
+    own, pooled = fits
+    left, _ = plot_shrinkage(own.mean, pooled, "intercept").axes
+    (arrows,) = [c for c in left.collections if isinstance(c, Quiver)]
+    parent = parent_expectation(pooled).mean[:, 0]
+    start = np.asarray(arrows.get_offsets())
+    np.testing.assert_allclose(start[:, 0], pooled.mean[:, 0])
+    np.testing.assert_allclose(start[:, 1], own.mean[:, 0] - parent)
+    np.testing.assert_allclose(start[:, 1] + arrows.V, pooled.mean[:, 0] - parent)
+
+
+def test_shrinkage_needs_pairs_with_estimates_of_their_own(fits: Any) -> None:
     own, pooled = fits
     with pytest.raises(RTRidgeError, match=r"coefficient: unknown 'run_covariate'\. Did you mean"):
-        plot_shrinkage(own, pooled, "run_covariate")
-    apart = replace(own, coefficients=replace(own.coefficients, keys=own.keys + 10**6))
-    with pytest.raises(RTRidgeError, match="expected pairs that both artefacts have"):
-        plot_shrinkage(apart, pooled)
-    other = replace(own, features=replace(own.features, names=("a", "b", "c", "d")))
-    with pytest.raises(RTRidgeError, match="regressors: expected run_covariate_0"):
-        plot_shrinkage(other, pooled)
+        plot_shrinkage(own.mean, pooled, "run_covariate")
+    with pytest.raises(RTRidgeError, match="expected pairs with estimates of their own"):
+        plot_shrinkage(np.full_like(own.mean, np.nan), pooled)
+    with pytest.raises(RTRidgeError, match="own: expected estimates"):
+        plot_shrinkage(own.mean[:-1], pooled)
+    some = own.mean.copy()
+    some[3:] = np.nan
+    left, _ = plot_shrinkage(some, pooled).axes
+    (arrows,) = [c for c in left.collections if isinstance(c, Quiver)]
+    assert len(np.asarray(arrows.get_offsets())) == 3
 
 
 def test_a_pair_that_stays_put_can_be_drawn(fits: Any) -> None:
-    figure = plot_shrinkage(fits[1], fits[1])
+    figure = plot_shrinkage(fits[1].mean, fits[1])
     assert "training rows" in figure_svg(figure)
+
+
+def test_residuals_of_runs_are_in_order() -> None:
+    mean, low, high = [0.1, -0.2, 0.3], [-1.0, -2.0, -3.0], [1.0, 2.0, 3.0]
+    (only,) = plot_run_residuals(mean, low, high, [0, 0, 0]).axes
+    assert np.asarray(only.lines[1].get_ydata()).tolist() == mean
+    top, bottom = plot_run_residuals(mean, low, high, [0, 2, 0]).axes
+    (ranges,) = top.collections
+    ends = [segment[:, 1].tolist() for segment in ranges.get_segments()]  # type: ignore[attr-defined]
+    assert ends == [list(pair) for pair in zip(low, high, strict=True)]
+    assert [bar.get_height() for bar in bottom.patches] == [0, 2, 0]
 
 
 def test_support_shows_the_table() -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from molpool_common import LABELS, METRICS, Interval, mean_label
-from molpool_pipelines.models import FAR, PredictedTable
+from molpool_pipelines.models import PredictedTable
 from molpool_pipelines.runs import MACRO, rejected_beside
 from molpool_pipelines.scores import (
     Comparison,
@@ -35,13 +35,6 @@ SHOWN = ("mae", "ma_rae", "r2", "spearman", "roc_auc", "average_precision")
 WITH_INTERVAL = ("mae", "ma_rae", "roc_auc", "average_precision")
 """Those among them that are printed with their interval."""
 
-OF = {
-    "quality": "quality",
-    "scaffold": "scaffold",
-    "similarity": "similarity",
-    "labels": "labels",
-}
-
 
 def show_scores(scores: Scores, folder: Path, console: Console) -> None:
     """Print scores, uncertainty, decisions, strata, notes and the folder."""
@@ -50,10 +43,14 @@ def show_scores(scores: Scores, folder: Path, console: Console) -> None:
         own = [m for m in names if METRICS[m].task_type == kind]
         if own:
             console.print(_overall(scores, own))
-    if scores.uncertainty:
-        console.print(_uncertainty(scores))
-    if scores.classes:
-        console.print(_decisions(scores))
+    for there, table in (
+        (scores.uncertainty, _uncertainty),
+        (scores.intervals, _intervals),
+        (scores.bounds, _bounds),
+        (scores.classes, _decisions),
+    ):
+        if there:
+            console.print(table(scores))
     for kind in ("regression", "classification"):
         # Without MAE and R²: units and spread differ between strata, so that neither compares.
         own = [m for m in names if METRICS[m].task_type == kind and m not in {"mae", "r2"}]
@@ -93,6 +90,24 @@ def _uncertainty(scores: Scores) -> Table:
     return table
 
 
+def _intervals(scores: Scores) -> Table:
+    level = scores.prediction_level
+    asked = "" if level is None else f" ({100 * level:g} % asked for)"
+    table = _table(f"Prediction intervals{asked}", "task", "n", "inside, %", "median width")
+    for task, of in scores.intervals.items():
+        table.add_row(task, str(of.n), f"{100 * of.inside:.1f}", _number(of.median_width))
+    return table
+
+
+def _bounds(scores: Scores) -> Table:
+    heads = ("task", "n", "bounds", "MAE with bounds", "contradicted, %", "concordance")
+    table = _table("Labels that are bounds", *heads)
+    for task, of in scores.bounds.items():
+        numbers = (_number(of.mae), f"{100 * of.contradicted:.1f}", _number(of.concordance))
+        table.add_row(task, str(of.n), str(of.n_bounds), *numbers)
+    return table
+
+
 def _decisions(scores: Scores) -> Table:
     table = _table(
         "Decisions and probabilities",
@@ -118,7 +133,7 @@ def _strata(scores: Scores, names: Sequence[str]) -> Table:
             table.add_section()
         cells = (_cell(_summary(stratum, m), with_interval=True) for m in names)
         n = f"{stratum.n} tasks" if stratum.kind == "labels" else str(stratum.n)
-        first = OF[stratum.kind] if stratum.kind != last else ""
+        first = stratum.kind if stratum.kind != last else ""
         table.add_row(first, stratum.name, n, *cells)
         last = stratum.kind
     return table
@@ -229,7 +244,7 @@ def show_prediction(done: PredictedTable, console: Console) -> None:
     if done.far:
         lines.append(
             f"{done.far} molecules are unlike every training molecule (Tanimoto similarity below "
-            f"{FAR:g}): trust their predictions less."
+            f"{done.far_below:g}): trust their predictions less."
         )
     for line in (*lines, f"Predictions: {done.path}"):
         console.print(line, highlight=False, markup=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from evaluate_tables import frame, predictions, shuffled, three
+from molpool_common import read_table
 from molpool_evaluate.cli import main
 from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores import load_comparison
@@ -52,6 +53,14 @@ def test_files_and_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     )
     assert all(len(line) <= 80 for line in out.splitlines() if "/" not in line)
     assert output.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_table_may_be_excel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "c.xlsx"
+    code, _, err = compare(capsys, "--predictions", *write_models(tmp_path), "--output", output)
+    assert code == 0, err
+    found = load_comparison(output)
+    assert read_table(output)["verdict"].to_list() == found.to_frame()["verdict"].to_list()
 
 
 def test_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,7 +192,7 @@ def test_bad_tables_end_with_one_message_and_no_file(
         ((), "at least two"),
         (("--predictions", "a.csv"), "found 1"),
         (("--predictions", "a.csv", "b.csv", "--names", "x"), "one for each of 2 models"),
-        (("--predictions", "a.csv", "b.csv", "--output", "c.txt"), "name of a .csv file"),
+        (("--predictions", "a.csv", "b.csv", "--output", "c.txt"), "name of a table, in .csv"),
         (("--predictions", "a.csv", "b.csv", "--test-data", "t.csv"), "--model-dirs"),
         (("--predictions", "a.csv", "b.csv"), "a.csv"),
         (("--metric", "mae"), "Did you mean '--metrics'?"),

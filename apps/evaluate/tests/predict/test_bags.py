@@ -13,6 +13,7 @@ import torch
 from mil_attn import BagData, MILConfig, MILDataConfig, MILModelConfig, MILModule
 from mil_attn import predict as mil_predict
 from molpool_common import dump_config
+from molpool_pipelines.runs import read_run_predictions
 from numpy.testing import assert_allclose
 from pydantic import BaseModel
 
@@ -64,7 +65,7 @@ def predict(disk: Disk, model: Path, data: Path, *more: object) -> pl.DataFrame:
         "predict", "--model-dir", model, "--data-path", data, "--output", output, *more
     )
     assert ended.code == 0, ended.err
-    return pl.read_parquet(output)
+    return read_run_predictions(output.parent, output.name)
 
 
 def test_bags_of_a_table(disk: Disk, of_bags: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from chemprop_multitask import ChempropConfig, ChempropModel, Ensemble, Separate
 from mil_attn import BagData, MILConfig, MILDataConfig, MILModule
 from mil_attn import predict as mil_predict
 from molpool_common import dump_config
+from molpool_pipelines.runs import read_run_predictions
 from numpy.testing import assert_allclose
 from pydantic import BaseModel
 
@@ -51,7 +52,7 @@ def predict(disk: Disk, model: Path, data: Path, *more: object) -> pl.DataFrame:
         "--overwrite", "true", *more,
     )  # fmt: skip
     assert ended.code == 0, ended.err
-    return pl.read_parquet(output)
+    return read_run_predictions(output.parent, output.name)
 
 
 def test_a_model_over_conformers(disk: Disk, mil: Path, tmp_path: Path) -> None:

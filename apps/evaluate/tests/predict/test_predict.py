@@ -17,6 +17,8 @@ import numpy as np
 import polars as pl
 import pytest
 from chemprop_multitask import ChempropModel, Ensemble
+from molpool_common import table_metadata
+from molpool_pipelines.runs import in_memory, read_run_predictions
 from numpy.testing import assert_allclose
 from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
@@ -30,15 +32,23 @@ def frame_of(disk: Disk, model: Path, data: Path, *more: object) -> pl.DataFrame
         "predict", "--model-dir", model, "--data-path", data, "--output", output, *more
     )
     assert ended.code == 0, ended.err
-    return pl.read_parquet(output)
+    return read_run_predictions(output.parent, output.name)
 
 
-def test_columns_are_those_of_a_run(disk: Disk, single: Path, tmp_path: Path) -> None:
-    frame = frame_of(disk, single, disk.table(tmp_path / "t.csv", disk.smiles))
-    each = [f"{t} predicted" for t in disk.tasks]
-    assert frame.columns == ["row", "id", "SMILES", *each, "similarity", "nearest", "error"]
-    assert frame["row"].to_list() == list(range(1, 31))
-    assert frame["id"].to_list() == [f"m{i}" for i in range(30)]
+def test_the_input_stands_before_the_predictions(disk: Disk, single: Path, tmp_path: Path) -> None:
+    measured = [str(i) for i in range(30)]
+    more = {disk.tasks[0]: measured, "similarity": measured, "row": measured}
+    data = disk.table(tmp_path / "t.csv", disk.smiles, **more)
+    frame = frame_of(disk, single, data)
+    file = next(p for p in tmp_path.glob("out-*.parquet"))
+    first = f"{disk.tasks[0]}_measured"
+    assert pl.read_parquet_schema(file).names() == [
+        *("Name", "Structure", first, "similarity (input)", "row"),
+        *(*disk.tasks, "similarity", "nearest", "outside_domain", "error"),
+    ]
+    assert frame["Name"].to_list() == [f"m{i}" for i in range(30)]
+    assert frame[disk.tasks[0]].to_list() == measured
+    assert frame["outside_domain"].to_list() == (frame["similarity"] < 0.3).to_list()
     assert frame["error"].null_count() == 30
     model = ChempropModel.load(single / "model.pt")
     # Single precision; the loader's batches are of another size.
@@ -71,7 +81,7 @@ def test_numbers_depend_on_no_batch_no_chunk_and_no_format(
     whole = frame_of(disk, ensemble, path)
     for batch, chunk in ((1, 7), (7, 5), (512, 64)):
         frame = frame_of(disk, ensemble, path, "--batch-size", batch, "--chunk-rows", chunk)
-        exact = ["row", "id", "SMILES", "similarity", "nearest", "error"]
+        exact = ["id", "SMILES", "similarity", "nearest", "outside_domain", "error"]
         assert frame.select(exact).equals(whole.select(exact))
         # Sums of other lengths round otherwise; values are of size 20, float32 has 1e-7 of that.
         assert_allclose(disk.predicted(frame), disk.predicted(whole), rtol=1e-6, atol=2e-5)
@@ -87,6 +97,7 @@ def test_csv_holds_what_parquet_does(disk: Disk, single: Path, tmp_path: Path) -
     )  # fmt: skip
     assert ended.code == 0
     read = pl.read_csv(output, infer_schema_length=None, schema_overrides={"error": pl.String})
+    read = in_memory(read, table_metadata(output))
     assert read.columns == whole.columns
     assert_allclose(disk.predicted(read), disk.predicted(whole), rtol=1e-12)
     assert read["nearest"].to_list() == whole["nearest"].to_list()
@@ -101,7 +112,7 @@ def test_molecules_that_do_not_parse_stay_without_predictions(
         frame = frame_of(
             disk, single, data, "--applicability.enabled", applicability, "--chunk-rows", 2
         )
-        assert frame["row"].to_list() == [1, 2, 3, 4, 5, 6]
+        assert frame["id"].to_list() == [f"m{i}" for i in range(6)]
         bad = frame["error"].is_not_null().to_list()
         assert bad == [False, True, True, False, True, True]
         assert np.isnan(disk.predicted(frame)).all(axis=1).tolist() == bad
@@ -139,19 +150,26 @@ def test_similarity_is_rdkits(disk: Disk, single: Path, tmp_path: Path) -> None:
     assert frame["similarity"][:12].to_list() == [1.0] * 12
 
 
-def test_duplicated_ids_are_refused(disk: Disk, single: Path, tmp_path: Path) -> None:
+def test_duplicated_ids_are_refused_where_they_are_to_name_rows(
+    disk: Disk, single: Path, tmp_path: Path
+) -> None:
     data = tmp_path / "t.csv"
     disk.table(data, disk.smiles)
     text = data.read_text().replace("m7,", "m3,").replace("m9,", "m3,").replace("m20,", "m21,")
     data.write_text(text)
-    ended = disk.run("predict", "--model-dir", single, "--data-path", data)
+    frame = frame_of(disk, single, data)
+    # The column is that of the run, whose table had other rows: all are kept, and numbered.
+    assert frame["id"].to_list() == list(range(1, 31))
+    assert frame["Name"][7] == "m3"
+    named = ("--id-column", "Name")
+    ended = disk.run("predict", "--model-dir", single, "--data-path", data, *named)
     assert ended.code == 2
     assert (
         "column 'Name' (t.csv): expected each id once; found 2 ids more than once: "
         "'m3' (3 times), 'm21' (2 times)" in ended.err
     )
     data.write_text(text.replace("m5,", ","))
-    ended = disk.run("predict", "--model-dir", single, "--data-path", data)
+    ended = disk.run("predict", "--model-dir", single, "--data-path", data, *named)
     assert "expected an id in every row; found none in 1 rows: 6" in ended.err
 
 
@@ -179,7 +197,7 @@ def _faults(disk: Disk, single: Path, folder: Path) -> dict[str, tuple[list[Any]
         "empty": ([*model, "--data-path", folder / "empty.csv"], "expected at least one row"),
         "damaged": ([*model, "--data-path", folder / "damaged.parquet"], "a Parquet file"),
         "twice": ([*model, "--data-path", folder / "twice.csv"], "distinct names; found twice"),
-        "ending": ([*model, *data, "--output", folder / "x.xlsx"], "a .parquet or .csv file"),
+        "ending": ([*model, *data, "--output", folder / "x.xslx"], "Did you mean '.xlsx'?"),
         "folder": ([*model, *data, "--output", folder / "no" / "x.csv"], "an existing folder"),
         "there": ([*model, *data, "--output", folder / "there.csv"], "--overwrite true"),
         "itself": ([*model, *data, "--output", good, "--overwrite", "true"], "another file"),
@@ -205,7 +223,7 @@ def test_a_table_without_ids_is_numbered(disk: Disk, single: Path, tmp_path: Pat
     path = tmp_path / "t.csv"
     pl.DataFrame({"Structure": disk.smiles}).write_csv(path)
     frame = frame_of(disk, single, path, "--chunk-rows", 11)
-    assert frame["id"].to_list() == [str(i) for i in range(1, 31)]
+    assert frame["id"].to_list() == list(range(1, 31))
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 import pytest
-from molpool_common import InputError
+from molpool_common import InputError, read_table
 from molpool_evaluate.cli import main
 from molpool_pipelines.runs import ColumnsConfig
 from molpool_pipelines.scores import read_predictions
@@ -100,6 +100,22 @@ def test_files_hold_what_the_table_says(table: Path, tmp_path: Path) -> None:
     # The folder of a test is as long as its name; tables must fit.
     lines = ended.out.replace(str(tmp_path), "").splitlines()
     assert max(len(line) for line in lines) <= 80
+
+
+def test_the_scored_rows_are_a_table(table: Path, tmp_path: Path) -> None:
+    output = tmp_path / "rows.xlsx"
+    arguments = ("--predictions", table, "--save-dir", tmp_path / "out", "--n-bootstrap", 0)
+    ended = score(*arguments, "--output", output)
+    assert ended.code == 0, ended.err
+    again = read_predictions(output)
+    whole = read_predictions(table).of_split("test")
+    assert again.ids.tolist() == whole.ids.tolist()
+    np.testing.assert_allclose(again.y_pred, whole.y_pred, rtol=1e-12)
+    assert "LogD_measured" in read_table(output).columns
+    ended = score(*arguments, "--output", output, "--overwrite", "true")
+    assert ended.code == 0, ended.err
+    ended = score(*arguments, "--output", table, "--overwrite", "true")
+    assert "another file" in ended.err
 
 
 def test_a_truth_of_its_own_is_joined_by_id(table: Path, tmp_path: Path) -> None:

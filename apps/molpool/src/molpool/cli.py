@@ -23,6 +23,7 @@ SUMMARIES = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run molpool and return its exit code."""
     commands = {name: Command(text, partial(_run, name)) for name, text in SUMMARIES.items()}
+    commands["doctor"] = Command("what is installed here, and what does not fit together", _doctor)
     return dispatch(PROG, "Molecular property models where data are thin.", commands, argv)
 
 
@@ -30,6 +31,12 @@ def _run(name: str, argv: Sequence[str]) -> int:
     # Imported when it is named: six command modules together would slow each other's help.
     code: int = import_module(f"molpool_{name}.cli").main(argv)
     return code
+
+
+def _doctor(argv: Sequence[str]) -> int:
+    from molpool._doctor import doctor
+
+    return doctor(argv)
 
 
 if __name__ == "__main__":

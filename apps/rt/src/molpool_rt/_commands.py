@@ -56,7 +56,20 @@ def evaluate(config: rt.EvaluateConfig, arguments: Sequence[str]) -> None:
         evaluation = rt.evaluate(config, status.update)
     evaluation.write(config.open_folder(path, arguments))
     screen.show_evaluation(out, evaluation)
-    out.print(f"{path}: evaluation.json, evaluation.csv", soft_wrap=True)
+    more = [name for name in ("folds.csv", "drift.csv", "rejected.csv") if (path / name).is_file()]
+    out.print(f"{path}: {', '.join(['evaluation.json', 'evaluation.csv', *more])}", soft_wrap=True)
+
+
+def coefficients(config: rt.CoefficientsConfig, arguments: Sequence[str]) -> None:
+    """Write the coefficients of a fit, and name the file."""
+    path, table = rt.write_coefficients(config)
+    console().print(f"{path}: {table.height:,} coefficients", soft_wrap=True)
+
+
+def windows(config: rt.WindowsConfig, arguments: Sequence[str]) -> None:
+    """Write windows of retention time, and name the file."""
+    path, table = rt.write_windows(config)
+    console().print(f"{path}: {table.height:,} windows of {100 * config.level:g} %", soft_wrap=True)
 
 
 def plot(config: rt.PlotConfig, arguments: Sequence[str]) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any, Literal, NamedTuple
 
 import molpool_pipelines.retention as rt
+import polars as pl
 from molpool_common import listed
 from rich.console import Console
 from rich.table import Table
 
 MOST_SCALES = 20
 """Scales on the screen; metrics.json has all of them."""
+
+MOST_STRUCTURES = 6
+"""Structures on the screen, besides those of the fit."""
 
 
 def show_prepared(console: Console, prepared: rt.Prepared) -> None:
@@ -57,22 +61,46 @@ def show_training(console: Console, training: rt.Training) -> None:
         + (f"{len(names)} covariates: {listed(names, 6)}" if names else "no covariates")
         + f" ({training.seconds:.1f} s)"
     )
+    for note in training.notes:
+        console.print(note, highlight=False, markup=False)
 
 
 def show_fitted(console: Console, fitted: rt.Fitted) -> None:
-    """Print the scales with their intervals, diagnostics and notes."""
+    """Print what was chosen, the scales with their intervals, diagnostics and notes."""
+    if fitted.structure:
+        console.print(_structure_table(fitted.structure))
     console.print(scale_table(fitted.estimator.scales_))
     facts = [f"log likelihood {fitted.estimator.log_likelihood_:,.2f}"]
     facts += [f"{name} {v:.4g}" for name, v in fitted.diagnostics.items() if v is not None]
     console.print(", ".join(facts) + f" ({fitted.seconds['fit']:.1f} s)")
     found = fitted.calibrated
     if found is not None:
-        console.print(
-            f"Intervals are calibrated on {found.n_rows:,} rows of {found.n_runs:,} held-out runs"
-            f" in {found.n_folds} folds ({fitted.seconds['calibration']:.1f} s)"
-        )
+        console.print(f"{found.sentence()} ({fitted.seconds['calibration']:.1f} s)")
+    # Those of reading are on the screen already.
+    for note in fitted.said[len(fitted.training.notes) :]:
+        console.print(note, highlight=False, markup=False)
     for note in fitted.notes:
         console.print(f"Note: {note}")
+    if fitted.residuals is not None and fitted.residuals.n_flagged:
+        n, of = fitted.residuals.n_flagged, fitted.residuals.n_rows
+        console.print(f"{n:,} of {of:,} peaks are far off what is expected; flagged.csv lists them")
+
+
+def _structure_table(structures: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the best structures, and those of the fit."""
+    title = "Structures, by errors on runs left out"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("structure")
+    for name in ("weight", "RMSE", "MAE", "log density", "±"):
+        table.add_column(name, justify="right")
+    shown = [row for i, row in enumerate(structures) if i < MOST_STRUCTURES or row["weight"]]
+    for row in shown:
+        weight = f"{row['weight']:.0%}" if row["weight"] else ""
+        keys = ("rmse", "mae", "log_density", "log_density_se")
+        table.add_row(row["name"], weight, *(_number(row[k]) for k in keys))
+    if len(shown) < len(structures):
+        table.caption = f"and {len(structures) - len(shown)} more in metrics.json"
+    return table
 
 
 def show_predictions(console: Console, predictions: rt.PredictionFile) -> None:
@@ -81,6 +109,8 @@ def show_predictions(console: Console, predictions: rt.PredictionFile) -> None:
     console.print(f"{predictions.path}: {n_rows:,} rows", soft_wrap=True)
     if predictions.calibrated:
         console.print("Intervals are calibrated on runs held out from the fit.")
+    for note in predictions.notes:
+        console.print(note, highlight=False, markup=False)
     for level, n in predictions.levels.items():
         said = "by coefficients of their own pair" if level == "pair" else f"by the level {level}"
         if level != "none":
@@ -93,6 +123,8 @@ def show_predictions(console: Console, predictions: rt.PredictionFile) -> None:
 
 def show_evaluation(console: Console, evaluation: rt.Evaluation) -> None:
     """Print a table per fit and, of several, one of all on the rows that all of them predict."""
+    for note in evaluation.notes:
+        console.print(note, highlight=False, markup=False)
     calibrated = [scored.name for scored in evaluation.scored if scored.calibrated]
     if calibrated:
         console.print(f"Intervals calibrated on runs held out: {', '.join(calibrated)}.")
@@ -111,6 +143,8 @@ def show_evaluation(console: Console, evaluation: rt.Evaluation) -> None:
             style="bold",
         )
         console.print(_comparison_table(evaluation))
+    if evaluation.folds is not None:
+        console.print(_fold_table(evaluation.folds))
 
 
 class Steps:
@@ -224,6 +258,29 @@ def _comparison_table(evaluation: rt.Evaluation) -> Table:
         label = f"rare, {rare[0]['support']}"
         table.add_row(label, _number(rare[0]["n"]), *(_number(row["rmse"]) for row in rare))
     return table
+
+
+def _fold_table(folds: pl.DataFrame) -> Table:
+    """Return mean and spread over the folds of each model."""
+    shown = {"rmse": "RMSE", "mae": "MAE", "coverage_80": "80 %", "coverage_95": "95 %"}
+    title = f"Over {folds.select('repeat', 'fold').n_unique()} folds, mean ± sd"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("model")
+    for head in shown.values():
+        table.add_column(head, justify="right")
+    for (name,), part in folds.group_by("artefact", maintain_order=True):
+        known = part.drop_nulls(list(shown))
+        cells = [f"{_mean(known[c]):.3f} ± {_sd(known[c]):.3f}" for c in shown]
+        table.add_row(str(name), *cells)
+    return table
+
+
+def _mean(values: pl.Series) -> float:
+    return float(values.to_numpy().mean()) if len(values) else float("nan")
+
+
+def _sd(values: pl.Series) -> float:
+    return float(values.to_numpy().std(ddof=1)) if len(values) > 1 else 0.0
 
 
 def shift_table(study: rt.ShiftStudy) -> Table:

@@ -19,6 +19,8 @@ COMMANDS = {
     "fit": ("FitConfig", "fit coefficients of every (group, compound)"),
     "predict": ("PredictConfig", "predict a table, with intervals"),
     "evaluate": ("EvaluateConfig", "errors and coverage of fits on other rows"),
+    "coefficients": ("CoefficientsConfig", "a table of the coefficients of a fit"),
+    "windows": ("WindowsConfig", "windows of retention time for an instrument's method"),
     "plot": ("PlotConfig", "figures of fits and of their evaluation"),
     "report": ("ReportConfig", "one HTML page and one PDF of fits and evaluation"),
     "simulate": ("SimulateRunConfig", "write the tables of a synthetic laboratory"),

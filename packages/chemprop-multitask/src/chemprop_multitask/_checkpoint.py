@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from chemprop import nn
 from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
+from molpool_common import UnsafeFileError, load_torch_file
 from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import Module
@@ -79,7 +80,7 @@ def write_model(
 
 
 def read_model(path: str | Path) -> SavedModel:
-    """Read a model of ours, or of `chemprop train`. Only from a trusted source: it is a pickle.
+    """Read a model of ours, or of `chemprop train`.
 
     Raises
     ------
@@ -276,7 +277,7 @@ def load_foundation(message_passing: Module, path: str | Path) -> None:
         Block of the same architecture; changed in place.
     path : str or Path
         A Chemprop model or checkpoint, or a file with ``hyper_parameters`` and ``state_dict`` of
-        the block alone, as CheMeleon has it. Like any torch file, only from a trusted source.
+        the block alone, as CheMeleon has it.
 
     Raises
     ------
@@ -311,13 +312,15 @@ def read_torch_file(path: str | Path, parameter: str) -> dict[str, Any]:
     Raises
     ------
     ChempropError
-        If the file is missing, cut off, or does not hold a dict.
+        If the file is missing, cut off, holds what could run code, or does not hold a dict.
     """
     path = Path(path)
     if not path.is_file():
         raise ChempropError(f"{parameter}: expected a model file; found no file {path}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=False)
+        content = load_torch_file(path)
+    except UnsafeFileError as error:
+        raise ChempropError(f"{parameter}: {error}, in {path}") from None
     except Exception as error:  # torch raises half a dozen kinds for a damaged file
         raise ChempropError(
             f"{parameter}: expected a model file; {path} is cut off, damaged or of another "

@@ -209,7 +209,7 @@ class ChempropModel:
                 # Chemprop keeps classes among its hyperparameters.
                 weights_only=False,
             )
-            self.module.load_state_dict(checkpoints.best_state(weights_only=False))
+            self.module.load_state_dict(checkpoints.best_state())
         return recorder.records
 
     def check_checkpoint(self, path: str | Path) -> Path:

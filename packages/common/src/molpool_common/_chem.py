@@ -19,7 +19,7 @@ from molpool_common._process import heed_ctrl_c
 
 try:
     from rdkit import Chem, rdBase
-    from rdkit.Chem import rdFingerprintGenerator
+    from rdkit.Chem import rdDepictor, rdFingerprintGenerator
     from rdkit.Chem.Scaffolds import MurckoScaffold
 except ImportError as error:
     raise ImportError(
@@ -311,3 +311,18 @@ def smiles_of_blocks(blocks: Sequence[str]) -> list[str | None]:
             mol = Chem.MolFromMolBlock(block)
             smiles.append(None if mol is None else Chem.MolToSmiles(mol))
     return smiles
+
+
+def mol_blocks(smiles: Sequence[str | None]) -> list[str]:
+    """Return mol blocks with two-dimensional coordinates, one without atoms where none parses."""
+    blocks: list[str] = []
+    with rdBase.BlockLogs():
+        for text in smiles:
+            heed_ctrl_c()
+            mol = Chem.MolFromSmiles(text) if text and text.strip() else None
+            if mol is None:
+                mol = Chem.Mol()
+            else:
+                rdDepictor.Compute2DCoords(mol)
+            blocks.append(Chem.MolToMolBlock(mol))
+    return blocks

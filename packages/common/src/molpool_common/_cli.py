@@ -21,8 +21,9 @@ from rich.console import Console
 
 from molpool_common._config import YamlDocument, read_yaml, validate_config, validate_values
 from molpool_common._errors import USER_ERROR, InputError, did_you_mean, nearest
-from molpool_common._flags import Section, flag_names, flag_registry, todays_flags
+from molpool_common._flags import Section, flag_names, flag_registry, list_flags, todays_flags
 from molpool_common._paths import expanded
+from molpool_common._progress import showing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +105,9 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
     the user's to mend and prints its message alone; any other keeps its traceback and gives 1.
     """
     try:
-        with _sigterm_as_interrupt(), _warnings_in_a_line(prog):
+        # On stderr: what a command prints may be read by another.
+        shown = showing(console(stderr=True))
+        with _sigterm_as_interrupt(), _warnings_in_a_line(prog), shown:
             return body() or 0
     except KeyboardInterrupt as interrupt:
         note = str(interrupt) or "Interrupted."
@@ -251,6 +254,7 @@ def _parse_flags(
     renamed = todays_flags(model)
     # Renamed before tyro sees them, so that help shows one spelling only.
     argv = [_todays_flag(argument, renamed) for argument in argv] if renamed else argv
+    argv = _gathered(argv, list_flags(model))
     with flag_registry():
         values, unknown = tyro.cli(
             model,
@@ -266,6 +270,42 @@ def _parse_flags(
         raise _unknown_argument(unknown[0], model)
     # Validated as a whole: flags and file may be right alone and contradict each other.
     return validate_values(model, _overlay(default.model_dump(), cast("dict[str, Any]", values)))
+
+
+def _gathered(argv: list[str], several: Mapping[str, str]) -> list[str]:
+    """Return arguments with the values of a repeated flag behind its first: ``--level .8 .9``.
+
+    Parameters
+    ----------
+    argv : list of str
+        Arguments.
+    several : mapping of str to str
+        Flags that take several values, by each of their spellings.
+    """
+    groups: list[list[str]] = [[]]
+    first: dict[str, list[str]] = {}
+    for argument in argv:
+        flag, equals, value = argument.partition("=")
+        key = several.get(flag.replace("_", "-"))
+        if key is None and _is_flag(argument):
+            groups.append([argument])
+        elif key is None:
+            groups[-1].append(argument)
+        elif key in first:
+            groups.append(first[key])
+            first[key] += [value] if equals else []
+        else:
+            first[key] = [flag, value] if equals else [flag]
+            groups.append(first[key])
+    kept: list[list[str]] = []
+    for group in groups:
+        if not any(group is other for other in kept):
+            kept.append(group)
+    return [argument for group in kept for argument in group]
+
+
+def _is_flag(argument: str) -> bool:
+    return argument.startswith("--") and len(argument) > 2
 
 
 def _todays_flag(argument: str, renamed: Mapping[str, str]) -> str:

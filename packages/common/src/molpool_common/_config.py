@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from molpool_common._errors import InputError, did_you_mean, nearest
+from molpool_common._secrets import without_secrets
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -91,10 +92,9 @@ def validate_values(model: type[ModelT], values: Mapping[str, Any]) -> ModelT:
 
 
 def dump_config(config: BaseModel) -> str:
-    """Return the YAML text that `load_config` reads back to an equal model."""
-    return yaml.safe_dump(
-        config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
-    )
+    """Return the YAML text that `load_config` reads back to an equal model, less its secrets."""
+    values = without_secrets(config.model_dump(mode="json"))
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
 
 
 Key = str | int

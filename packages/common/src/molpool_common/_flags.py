@@ -125,6 +125,10 @@ def _is_mapping(annotation: Any) -> bool:
 def _read_pairs(arguments: list[str]) -> dict[str, str] | str | None:
     if arguments == ["None"]:
         return None
+    # NAME=VALUE says what NAME VALUE says, and every argument has to be of one kind.
+    if arguments and all("=" in argument[1:] for argument in arguments):
+        pairs = [argument.rpartition("=") for argument in arguments]
+        return {name: value for name, _, value in pairs}
     if len(arguments) % 2:
         return " ".join(arguments)
     return dict(zip(arguments[::2], arguments[1::2], strict=True))
@@ -183,6 +187,24 @@ def todays_flags(model: type[BaseModel], prefix: str = "--") -> dict[str, str]:
 
 def _flag(prefix: str, key: str) -> str:
     return prefix + key.replace("_", "-")
+
+
+def list_flags(model: type[BaseModel], prefix: str = "--") -> dict[str, str]:
+    """Return the flags that take several values, by each spelling, with their full name."""
+    found: dict[str, str] = {}
+    for key, field in model.model_fields.items():
+        name = _flag(prefix, key)
+        if is_model(field.annotation):
+            found |= list_flags(cast("type[BaseModel]", field.annotation), f"{name}.")
+        elif _may_be_flag(field) and _takes_several(field.annotation):
+            aliases = (a for m in field.metadata for a in getattr(m, "aliases", None) or ())
+            found |= dict.fromkeys((name, *aliases), name)
+    return found
+
+
+def _takes_several(annotation: Any) -> bool:
+    members = (annotation, *get_args(annotation))
+    return _is_mapping(annotation) or any(get_origin(m) is list for m in members)
 
 
 def flag_names(model: type[BaseModel], prefix: str = "--") -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -16,12 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molpool_common._errors import InputError
+from molpool_common._process import start_ticks
+from molpool_common._secrets import without_secrets
 
 if TYPE_CHECKING:
     import polars as pl
 
 MARKER = "environment.json"
 """The file by which a folder is known as a run: the first one written."""
+
+_TEMPORARY = re.compile(r"\..+\.(?P<process>\d+)\.tmp")
+"""Names under which files and folders are written, before they get their own."""
 
 
 @contextmanager
@@ -98,6 +104,7 @@ class RunFolder:
         if overwrite:
             # The marker goes with the other JSON files, and is written anew next.
             _remove_run(path)
+        _remove_leftovers(path)
         write_text(path / MARKER, json.dumps(environment(arguments), indent=2))
         return cls(path)
 
@@ -114,6 +121,7 @@ class RunFolder:
         if not (path / MARKER).is_file():
             found = "a folder without one" if path.is_dir() else "no such folder"
             raise InputError("--resume", expected="the folder of a run", found=f"{found}: {path}")
+        _remove_leftovers(path)
         return cls(path)
 
     @property
@@ -165,7 +173,7 @@ class RunFolder:
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event}
         # Appended line by line: a killed run keeps all lines but the last.
         with (self.path / "log.jsonl").open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps({**line, **fields}, default=str) + "\n")
+            handle.write(json.dumps(without_secrets({**line, **fields}), default=str) + "\n")
 
 
 def check_free(path: Path, *, overwrite: bool = False) -> None:
@@ -179,7 +187,8 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
             expected="a folder that may be written to",
             found=f"{str(there)!r}, read-only",
         )
-    if not path.is_dir() or not any(path.iterdir()):
+    # A run that was killed before its first file had its name leaves what it was writing.
+    if not path.is_dir() or all(_TEMPORARY.fullmatch(file.name) for file in path.iterdir()):
         return
     if not (path / MARKER).is_file():
         raise InputError(
@@ -195,6 +204,18 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
             hint="Give --resume true to go on with it, --overwrite true to replace it, "
             "or another --save-dir.",
         )
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what processes that were killed were writing to a folder."""
+    for file in path.glob(".*.tmp"):
+        found = _TEMPORARY.fullmatch(file.name)
+        if found is None or start_ticks(int(found["process"])) >= 0:
+            continue
+        if file.is_dir():
+            shutil.rmtree(file, ignore_errors=True)
+        else:
+            file.unlink(missing_ok=True)
 
 
 def _remove_run(path: Path) -> None:
@@ -225,7 +246,7 @@ def environment(arguments: Sequence[str] = ()) -> dict[str, Any]:
     """Return what a later reader needs to repeat a run: versions, platform, command line."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "arguments": list(arguments),
+        "arguments": without_secrets(list(arguments)),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "cpus": os.cpu_count(),

@@ -31,6 +31,7 @@ from torch import Tensor
 from torch.utils.data import Sampler, SequentialSampler
 
 from molpool_common._matmul import fast_matmul
+from molpool_common._torch_files import load_torch_file
 
 Batch = TypeVar("Batch")
 Record = TypeVar("Record")
@@ -358,18 +359,11 @@ class KeepBestAndLast(Checkpoint):  # type: ignore[misc]  # lightning has no typ
             state = pl_module.state_dict()
             self._best_state = {name: value.detach().clone() for name, value in state.items()}
 
-    def best_state(self, *, weights_only: bool = True) -> dict[str, Tensor]:
-        """Return the weights of the best epoch.
-
-        Parameters
-        ----------
-        weights_only : bool
-            Refuse a checkpoint that holds more than plain values and tensors.
-        """
+    def best_state(self) -> dict[str, Tensor]:
+        """Return the weights of the best epoch."""
         if self.best is None:
             return self._best_state
-        content = torch.load(self.best, map_location="cpu", weights_only=weights_only)
-        state: dict[str, Tensor] = content["state_dict"]
+        state: dict[str, Tensor] = load_torch_file(self.best)["state_dict"]
         return state
 
     def _write(self, trainer: pl.Trainer, folder: Path, *names: str) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 
 from molpool_common._arrays import BoolArray, FloatArray, IntArray, SignArray
+from molpool_common._scales import from_scale
+from molpool_common.tables._settings import ScaleName
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class MoleculeTable:
         All columns of the tables as read, used or not.
     strata : list of str or None
         Stratum of each row, within which intervals shall hold; None where none are asked for.
+    scales : tuple of str
+        Scale of each task's `targets`, as `from_scale` takes it; empty where all are in the units
+        of the table.
     """
 
     task_names: tuple[str, ...]
@@ -76,6 +81,7 @@ class MoleculeTable:
     n_as_given: int = 0
     columns: tuple[str, ...] = ()
     strata: list[str] | None = None
+    scales: tuple[ScaleName, ...] = ()
 
     def __len__(self) -> int:
         return len(self.smiles)
@@ -89,6 +95,16 @@ class MoleculeTable:
     def compared(self) -> list[str]:
         """SMILES of the structures that are compared."""
         return self.smiles if self.structures is None else self.structures
+
+    @property
+    def of_scales(self) -> tuple[ScaleName, ...]:
+        """Scale of each task, ``none`` where targets are in the units of the table."""
+        none: tuple[ScaleName, ...] = ("none",)
+        return self.scales or none * len(self.task_names)
+
+    def in_units(self) -> MoleculeTable:
+        """Return the rows with targets in the units of the table."""
+        return replace(self, targets=from_scale(self.targets, self.of_scales), scales=())
 
     def take(self, rows: IntArray) -> MoleculeTable:
         """Return the rows at these positions, in this order."""
@@ -119,6 +135,7 @@ class MoleculeTable:
             task_names=tuple(self.task_names[t] for t in columns),
             targets=self.targets[:, list(columns)],
             censoring=None if self.censoring is None else self.censoring[:, list(columns)],
+            scales=tuple(self.scales[t] for t in columns) if self.scales else (),
         )
         return own.take(np.flatnonzero(np.isfinite(own.targets).any(axis=1)))
 
@@ -129,7 +146,7 @@ def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
     Parameters
     ----------
     parts : sequence of MoleculeTable
-        At least one; equal tasks, and quality and times in all or in none.
+        At least one; equal tasks and scales, and quality and times in all or in none.
     """
     first = parts[0]
     return MoleculeTable(
@@ -155,6 +172,7 @@ def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
         n_as_given=sum(p.n_as_given for p in parts),
         columns=tuple(dict.fromkeys(name for p in parts for name in p.columns)),
         strata=[s for p in parts for s in p.strata or []] if first.strata is not None else None,
+        scales=first.scales,
     )
 
 

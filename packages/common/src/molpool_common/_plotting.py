@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
@@ -111,13 +112,40 @@ def _plain_figure() -> type[Any]:
     return PlainFigure
 
 
-def figure_svg(figure: Figure) -> str:
-    """Return the figure as an ``<svg>`` element that scales with the page."""
+def figure_svg(figure: Figure, *, whole: bool = False) -> str:
+    """Return the figure as an ``<svg>`` element that scales with the page.
+
+    Parameters
+    ----------
+    figure : Figure
+        Drawn with `style`.
+    whole : bool
+        Keep its full size instead of cutting off empty margins, as `axes_box` needs it.
+    """
+    import matplotlib as mpl
+
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    with mpl.rc_context({"savefig.bbox": None} if whole else {}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     # A width in points would overflow a phone; the viewBox keeps the proportions.
     return re.sub(
         r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r' height="[^"]*pt"', "", svg, count=1)
     )
+
+
+def axes_box(axes: Axes) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of axes in the units of ``figure_svg(whole=True)``.
+
+    Parameters
+    ----------
+    axes : Axes
+        Of a figure that has been saved, since layout moves axes until then.
+    """
+    # SVG files of matplotlib are in points, 72 an inch, and count downwards.
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    width, height = (72 * float(side) for side in figure.get_size_inches())
+    place = axes.get_position()
+    return (place.x0 * width, (1 - place.y1) * height, place.x1 * width, (1 - place.y0) * height)

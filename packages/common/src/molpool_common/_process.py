@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 COLLECT_AFTER = 200_000
@@ -110,6 +111,31 @@ def heed_ctrl_c() -> None:
     handler = signal.getsignal(signal.SIGINT)
     if handler is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, handler)
+
+
+def start_ticks(pid: int) -> int:
+    """Return when a process was started; -1 of one that is none, or that only waits to be reaped.
+
+    Where the system does not say, 0 for each that lives.
+    """
+    try:
+        # The name, in brackets, may hold spaces and brackets itself.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return -1 if Path("/proc/self/stat").exists() else _lives(pid)
+    return -1 if fields[0] in "ZX" else int(fields[19])
+
+
+def _lives(pid: int) -> int:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return -1
+    except OverflowError:
+        return -1
+    except PermissionError:
+        pass
+    return 0
 
 
 def _keep_freed_memory() -> None:

@@ -19,7 +19,9 @@ from molpool_common.metrics import (
     roc_auc,
     spearman,
 )
+from rdkit.ML.Scoring import Scoring
 from scipy import stats
+from scipy.integrate import quad
 from sklearn import metrics as sk
 
 # Sums of a few hundred terms in another order: a few ulps times the condition of the sums.
@@ -28,6 +30,55 @@ RTOL = 1e-10
 
 def _relative_absolute_error(y: FloatArray, p: FloatArray) -> float:
     return float(sum(abs(p - y)) / sum(abs(y - sum(y) / len(y))))
+
+
+def _places(y: FloatArray, p: FloatArray, value: Callable[[FloatArray], float]) -> FloatArray:
+    """Return what an active at each place of the ranking is worth, tied places alike.
+
+    By RDKit's own loop: a list with an active at one place only.
+    """
+    n = len(y)
+    worth = np.array([value(np.eye(n)[:, [i]]) for i in range(n)])
+    order = np.argsort(-p, kind="stable")
+    for tie in np.unique(p):
+        worth[p[order] == tie] = worth[p[order] == tie].mean()
+    return np.asarray(worth[np.argsort(order)] * y / y.sum())
+
+
+def _enrichment(share: float) -> Callable[[FloatArray, FloatArray], float]:
+    def value(y: FloatArray, p: FloatArray) -> float:
+        return float(_places(y, p, lambda one: Scoring.CalcEnrichment(one, 0, [share])[0]).sum())
+
+    return value
+
+
+def _bedroc(y: FloatArray, p: FloatArray) -> float:
+    """Of RDKit's RIE, by equation 36 of Truchon and Bayly in its hyperbolic form."""
+    rie = _places(y, p, lambda one: Scoring.CalcRIE(one, 0, 20.0)).sum()
+    share, half = y.mean(), 10.0
+    factor = share * np.sinh(half) / (np.cosh(half) - np.cosh(half - 20.0 * share))
+    return float(rie * factor + 1 / (1 - np.exp(20.0 * (1 - share))))
+
+
+def _log_auc(y: FloatArray, p: FloatArray) -> float:
+    """Integrate scikit-learn's ROC curve over log10 of its rate, and take chance off."""
+    x, up, _ = sk.roc_curve(y, p, drop_intermediate=False)
+    total = 0.0
+    for a, b, low, high in zip(x[:-1], x[1:], up[:-1], up[1:], strict=True):
+        if b > max(a, 1e-3):
+
+            def height(
+                u: float, a: float = a, b: float = b, low: float = low, high: float = high
+            ) -> float:
+                return float(low + (high - low) * (10**u - a) / (b - a))
+
+            total += quad(height, np.log10(max(a, 1e-3)), np.log10(b), epsabs=1e-13)[0]
+    # 14.46 % (Mysinger and Shoichet 2010), here to all digits.
+    return total / 3 - float(quad(lambda u: 10**u, -3, 0, epsabs=1e-13)[0]) / 3
+
+
+def _within(distance: float) -> Callable[[FloatArray, FloatArray], float]:
+    return lambda y, p: sum(abs(a - b) <= distance for a, b in zip(y, p, strict=True)) / len(y)
 
 
 PEERS: dict[str, Callable[[FloatArray, FloatArray], float]] = {
@@ -40,6 +91,14 @@ PEERS: dict[str, Callable[[FloatArray, FloatArray], float]] = {
     "ma_rae": _relative_absolute_error,
     "roc_auc": sk.roc_auc_score,
     "average_precision": sk.average_precision_score,
+    "within_0.3": _within(0.3),
+    "within_0.5": _within(0.5),
+    "within_1": _within(1.0),
+    "ef_1": _enrichment(0.01),
+    "ef_5": _enrichment(0.05),
+    "ef_10": _enrichment(0.10),
+    "bedroc": _bedroc,
+    "log_auc": _log_auc,
 }
 
 
@@ -120,3 +179,31 @@ def test_perfect_correlation_is_at_most_one() -> None:
     for _ in range(200):
         y = rng.normal(size=7)
         assert pearson(y, 3 * y + 1) <= 1
+
+
+def test_early_recognition_of_the_best_the_worst_and_a_random_order() -> None:
+    y = np.array([1.0] * 5 + [0.0] * 95)
+    order = np.arange(100.0)
+    assert METRICS["ef_5"](y, -order) == pytest.approx(20)
+    assert METRICS["bedroc"](y, -order) == pytest.approx(1)
+    assert METRICS["bedroc"](y, order) == pytest.approx(0, abs=1e-12)
+    # All area is under a curve at 1, less that of chance: 1 - 0.1446.
+    assert METRICS["log_auc"](y, -order) == pytest.approx(0.8554, abs=5e-5)
+    nothing_known = np.zeros(100)
+    assert METRICS["ef_1"](y, nothing_known) == pytest.approx(1)
+    assert METRICS["log_auc"](y, nothing_known) == pytest.approx(0, abs=1e-12)
+
+
+def test_enrichment_of_a_shuffled_library_is_that_of_rdkit() -> None:
+    rng = np.random.default_rng(3)
+    y = (rng.random(437) < 0.1).astype(float)
+    p = rng.normal(size=437) + y
+    ranked = np.c_[-p, y][np.argsort(-p)]
+    theirs = Scoring.CalcEnrichment(ranked, 1, [0.01, 0.05, 0.1])
+    assert [METRICS[f"ef_{k}"](y, p) for k in (1, 5, 10)] == pytest.approx(theirs, rel=1e-12)
+    assert METRICS["bedroc"](y, p) == pytest.approx(Scoring.CalcBEDROC(ranked, 1, 20), rel=1e-12)
+
+
+def test_shares_within_count_labels_of_two_decimals() -> None:
+    # 7.3 - 7.0 is more than 0.3 in binary.
+    assert METRICS["within_0.3"]([7.0, 7.0], [7.3, 7.31]) == 0.5

@@ -14,6 +14,7 @@ from molpool_common import (
     PATH,
     ConfigModel,
     ReadConfig,
+    ScaleName,
     did_you_mean,
     short_flag,
     validate_values,
@@ -356,6 +357,11 @@ class MILDataConfig(ConfigModel):
     )
     target_columns: Annotated[list[str], short_flag("--target-columns")] = Field(
         default_factory=list, description="columns to predict; by default `tasks`, or label"
+    )
+    transform: dict[str, ScaleName] = Field(
+        default_factory=dict,
+        description="scale on which a target is learnt: log10, log10p1 (log10 of x + 1), asinh, "
+        "logit (of shares between 0 and 1); predictions come back in the target's own unit",
     )
     weight_columns: list[str] = Field(
         default_factory=list,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from molpool_common import Float32Array, rdkit_version
+from molpool_common import Float32Array, UnsafeFileError, load_torch_file, rdkit_version
 
 from molecule_features._errors import FeatureError, MissingExtraError, missing_extra
 from molecule_features._featurizer import OwnFeaturizer, first_line, read
@@ -151,8 +151,7 @@ class ChempropEmbedding(_Networks):
     Parameters
     ----------
     path : str
-        A file that Chemprop saved (``.pt`` or ``.ckpt``), or CheMeleon's. It is a pickle: only open
-        files that you trust.
+        A file that Chemprop saved (``.pt`` or ``.ckpt``), or CheMeleon's.
     """
 
     def __init__(self, path: str) -> None:
@@ -237,12 +236,13 @@ def _load(path: Path) -> _Network:
     FeatureError
         If the file holds no network that reads single molecules.
     """
-    import torch
     from chemprop.models import MPNN
     from chemprop.models.utils import load_model
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=False)
+        content = load_torch_file(path)
+    except UnsafeFileError as error:
+        raise FeatureError(f"file {str(path)!r}: {error}") from None
     except Exception as error:
         raise FeatureError(
             f"file {str(path)!r}: expected a Chemprop network; found what torch cannot read "

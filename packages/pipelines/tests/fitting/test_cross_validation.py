@@ -21,6 +21,7 @@ from molpool_pipelines.runs import (
     member_metrics,
     open_folder,
     read_metrics,
+    read_run_predictions,
 )
 from molpool_pipelines.scores import read_predictions
 from molpool_pipelines.scores.comparison._paired import pair_rows
@@ -99,7 +100,7 @@ def test_every_molecule_tests_once_a_repeat_and_its_salt_with_it(tmp_path: Path)
     model = Mean()
     path = cross_validate(command(tmp_path, "cv"), model, name="chemprop")
     assert len(model.runs) == 8
-    frame = pl.read_parquet(path / PREDICTIONS)
+    frame = read_run_predictions(path)
     for repeat, rows in frame.group_by("repeat"):
         assert sorted(rows["id"]) == sorted(f"m{k}" for k, s in enumerate(SMILES) if s != "C1CC")
         base = rows.with_columns(pl.col("SMILES").str.split(".").list.first().alias("base"))
@@ -140,9 +141,7 @@ def test_folds_are_written_as_chemprop_reads_them(tmp_path: Path) -> None:
     again = command(tmp_path, "again", data={"split_file": str(path / "splits.json")})
     other = cross_validate(again, Mean(), name="chemprop")
     columns = ["id", "repeat", "fold"]
-    first, second = (
-        pl.read_parquet(p / PREDICTIONS).select(columns).sort(columns) for p in (path, other)
-    )
+    first, second = (read_run_predictions(p).select(columns).sort(columns) for p in (path, other))
     assert first.equals(second)
 
 
@@ -162,7 +161,7 @@ def test_a_stopped_one_goes_on_with_the_fold_it_was_at(tmp_path: Path) -> None:
     cross_validate(config.model_copy(update={"resume": True}), model, name="chemprop")
     assert len(model.runs) == 8
     whole = cross_validate(command(tmp_path, "whole"), Mean(), name="chemprop")
-    first, second = (pl.read_parquet(p / PREDICTIONS) for p in (tmp_path / "cv", whole))
+    first, second = (read_run_predictions(p) for p in (tmp_path / "cv", whole))
     assert first.equals(second)
 
 

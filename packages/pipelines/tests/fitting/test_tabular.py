@@ -12,7 +12,7 @@ from molpool_pipelines.evaluation import compare
 from molpool_pipelines.fitting import TrainAutoConfig, TrainTabularConfig, train_auto, train_tabular
 from molpool_pipelines.fitting._auto import choose
 from molpool_pipelines.models import LEVEL, PredictConfig, load_model, predict_table
-from molpool_pipelines.runs import read_metrics
+from molpool_pipelines.runs import read_metrics, read_run_predictions
 from molpool_pipelines.scores import CompareConfig
 from molpool_pipelines.tables import DataConfig
 from multitask_models import ModelError
@@ -48,6 +48,7 @@ def run(table, tmp_path_factory):
         features="morgan_count",
         folds=3,
         mlp={"members": 2, "hidden": 64, "epochs": 30},
+        learning_curve=[0.2, 1],
         data=DataConfig(
             target_columns=TASKS, split_ratios=(0.6, 0.2, 0.2), predict_path=str(table)
         ),
@@ -57,7 +58,7 @@ def run(table, tmp_path_factory):
 
 @pytest.mark.slow
 def test_all_rows_are_in_the_folder_once_and_the_test_rows_have_intervals(run, table):
-    found = pl.read_parquet(run / "predictions.parquet")
+    found = read_run_predictions(run)
     assert sorted(found["row"]) == list(range(1, 241))
     assert set(found["split"]) == {"val", "test"}
     test = found.filter(pl.col("split") == "test")
@@ -77,11 +78,24 @@ def test_all_rows_are_in_the_folder_once_and_the_test_rows_have_intervals(run, t
 
 
 @pytest.mark.slow
+def test_fewer_rows_say_whether_more_would_help(run):
+    found = read_metrics(run / "metrics.json").splits["test"]
+    fewer, every = found.learning_curve
+    assert (fewer.share, every.share) == (0.2, 1)
+    assert fewer.n < 0.25 * every.n
+    # All of them are the run's own model, to the last digit.
+    assert every.macro["ma_rae"].value == found.macro["ma_rae"].value
+    assert (fewer.macro["ma_rae"].value or 0) > (every.macro["ma_rae"].value or 1)
+    assert found.more_data is not None
+    assert found.more_data in (run / "report.html").read_text()
+
+
+@pytest.mark.slow
 def test_simple_models_stand_beside_it_on_the_same_rows(run, table, tmp_path):
     found = read_metrics(run / "metrics.json").splits["test"].baselines
     assert found is not None
     assert set(found.models) == {"mean", "neighbours", "lightgbm"}
-    rows = pl.read_parquet(run / "predictions.parquet").filter(pl.col("split") != "test")
+    rows = read_run_predictions(run).filter(pl.col("split") != "test")
     assert found.trained_on == rows.height
     same = rows.select("source", "row").sort("source", "row").rows()
     assert found.rows == blake2b(repr(same).encode(), digest_size=16).hexdigest()
@@ -92,12 +106,7 @@ def test_simple_models_stand_beside_it_on_the_same_rows(run, table, tmp_path):
     output = tmp_path / "out.parquet"
     model = run / "baselines" / "lightgbm"
     predict_table(PredictConfig(model_dir=str(model), data_path=str(table), output=str(output)))
-    found_again = pl.read_parquet(output)
-    assert found_again["logP predicted"].null_count() == 0
-    saved = pl.read_parquet(model / "predictions.parquet")
-    same = found_again[saved["row"].cast(pl.Int64) - 1]
-    np.testing.assert_allclose(same["logP predicted"], saved["logP predicted"], rtol=1e-6)
-    assert not {"logP_lower", "logP_sd", "fold"} & set(saved.columns)
+    assert read_run_predictions(output.parent, output.name)["logP predicted"].null_count() == 0
 
 
 @pytest.mark.slow
@@ -122,8 +131,8 @@ def test_simple_models_are_compared_as_any_model_is(run, table, tmp_path):
 def test_predict_gives_the_numbers_and_intervals_of_the_run(run, table, tmp_path):
     output = tmp_path / "out.parquet"
     predict_table(PredictConfig(model_dir=str(run), data_path=str(table), output=str(output)))
-    again = pl.read_parquet(output)
-    found = pl.read_parquet(run / "predictions.parquet").filter(pl.col("split") == "test")
+    again = read_run_predictions(output.parent, output.name)
+    found = read_run_predictions(run).filter(pl.col("split") == "test")
     same = again[found["row"].cast(pl.Int64) - 1]
     for column in ("logP predicted", "logP_sd", "logP_lower", "TPSA_upper"):
         np.testing.assert_allclose(same[column], found[column], rtol=1e-6)
@@ -138,7 +147,7 @@ def test_several_levels_give_nested_intervals(run, table, tmp_path):
         model_dir=str(run), data_path=str(table), output=str(output), level=[0.5, LEVEL]
     )
     predict_table(config)
-    found = pl.read_parquet(output)
+    found = read_run_predictions(output.parent, output.name)
     assert (found["logP_lower_90"] < found["logP_lower_50"]).all()
     assert (found["logP_upper_50"] < found["logP_upper_90"]).all()
     assert "logP_lower" not in found.columns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import unicodedata
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from molpool_common import RunFolder, TableError
-from molpool_pipelines.retention import PrepareConfig, prepare
+from molpool_pipelines.retention import (
+    FitConfig,
+    PredictConfig,
+    PrepareConfig,
+    fit,
+    predict_frames,
+    prepare,
+)
 from molpool_pipelines.retention._identifiers import Identifiers
 from rt_ridge import RTRidgeError
 
@@ -157,3 +165,29 @@ def test_folders_written_before_kinds_were_recorded_are_read(tmp_path):
     done = prepared(data, tmp_path / "b", tmp_path / "a")
     assert done.rows["species"].to_list() == [7, 8]
     assert done.rows["comp_id"].to_list() == [0, 1]
+
+
+@settings(max_examples=12, deadline=None)
+@given(batches(), st.booleans())
+def test_ids_come_out_of_predictions_as_they_went_in(drawn, csv):
+    (rows, *_), species, compound = drawn
+    rows = [*rows, *rows]  # a fit needs two rows
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        suffix = "csv" if csv else "parquet"
+        data = written(folder / f"t.{suffix}", rows, species, compound, csv=csv)
+        done = prepared(data, folder / "p", None)
+        file = [str(folder / "p" / "rows.parquet")]
+        quick = {"model": "ridge", "calibrate": {"enabled": False}, "flag_threshold": None}
+        config = FitConfig(data=file, **quick)
+        fit(config).write(config.open_folder(folder / "f"))
+        ask = PredictConfig(artefact=str(folder / "f"), data=file)
+        found = pl.concat(predict_frames(ask))
+    for which, (name, id_) in enumerate((("species_raw", "species"), ("compound_raw", "comp_id"))):
+        ids = found[name if name in found.columns else id_].cast(pl.String).to_list()
+        spelt = [unicodedata.normalize("NFC", str(row[which])).strip() for row in rows]
+        # A column of numbers holds 7 and 7.0 alike.
+        kind = done.record["ids"]["compound_raw" if which else "species_raw"]
+        expected = [str(int(float(s))) for s in spelt] if kind == "number" else spelt
+        assert ids == expected
+    assert found["rt"].null_count() == 0

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from molpool_common import LABELS, N_RESAMPLES, bootstrap_interval
 from molpool_pipelines.evaluation import compare, score_predictions
-from molpool_pipelines.reports import ReportConfig, _run_page
+from molpool_pipelines.reports import ReportConfig, _metric_tables, _read_run
 from molpool_pipelines.runs import MACRO, read_metrics
 from molpool_pipelines.scores import CompareConfig, Resampling, ScoreConfig, read_predictions
 from molpool_pipelines.studies._scoring import Contender, MacroScore, outer_scores
@@ -55,7 +55,7 @@ def test_page_score_comparison_and_study_have_one_interval(
     found = read_predictions(runs[0]).of_split("test")
     defaults = ReportConfig()
     how = Resampling(defaults.n_bootstrap, defaults.level, defaults.seed)
-    page = _run_page._metric_table(_run_page._read(runs[0]), "test", found, how)
+    page = _metric_tables.metric_table(_read_run.read_run(runs[0]), "test", found, how)
     for t, (task, names) in enumerate(
         [
             ("LogD", ("mae", "ma_rae", "rmse", "r2", "spearman")),

@@ -13,6 +13,8 @@ from molpool_pipelines.studies import _baselines as baselines
 from molpool_pipelines.studies._baselines import (
     BASELINES,
     FOREST,
+    MEAN,
+    NEIGHBOURS,
     BaselineObjective,
     inner_scores,
     predict_tasks,
@@ -27,9 +29,11 @@ from molpool_pipelines.studies._kinds import (
 )
 from molpool_pipelines.studies._scoring import MacroScore
 from sklearn.ensemble import RandomForestRegressor
+from sklearn.neighbors import KNeighborsRegressor
 
 FEW: dict[str, Any] = {
-    name: {**settings, "n_estimators": 30} for name, settings in baselines.DEFAULTS.items()
+    name: {**settings, "n_estimators": 30} if "n_estimators" in settings else settings
+    for name, settings in baselines.DEFAULTS.items()
 }
 FEW[baselines.LIGHTGBM]["learning_rate"] = 0.2
 
@@ -62,7 +66,7 @@ def test_forest_is_sklearns_on_labelled_rows_and_varied_columns(side: FeatureRow
     np.testing.assert_array_equal(found[:, 0], peer.predict(side.features[:, :4]))
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", [name for name in BASELINES if name != MEAN])
 def test_what_can_be_learned_is(side: FeatureRows, name: str) -> None:
     train, val = side.take(np.arange(80)), side.take(np.arange(80, 120))
     p = predict_tasks(name, train, val.features, KINDS, seed=0)
@@ -70,12 +74,31 @@ def test_what_can_be_learned_is(side: FeatureRows, name: str) -> None:
     mae, auc = MacroScore(("ma_rae", None)), MacroScore((None, "roc_auc"))
     error, area = mae(val.labels, p), auc(val.labels, p)
     assert error is not None
-    assert error < 0.7
+    # Neighbours heed all columns alike, of which one matters.
+    assert error < (0.9 if name == NEIGHBOURS else 0.7)
     assert area is not None
-    assert area > 0.9
+    assert area > (0.7 if name == NEIGHBOURS else 0.9)
     assert ((p[:, 1] >= 0) & (p[:, 1] <= 1)).all()
     again = predict_tasks(name, train, val.features, KINDS, seed=0)
     np.testing.assert_array_equal(p, again)
+
+
+def test_the_mean_knows_nothing_else(side: FeatureRows) -> None:
+    found = predict_tasks(MEAN, side, side.features[:3], KINDS, seed=0)
+    expected = np.nanmean(side.labels, axis=0)
+    np.testing.assert_allclose(found, np.tile(expected, (3, 1)), rtol=1e-12)
+
+
+def test_neighbours_are_sklearns_on_scaled_columns(side: FeatureRows) -> None:
+    found = predict_tasks(NEIGHBOURS, side, side.features[:9], KINDS, seed=0)
+    there = ~np.isnan(side.labels[:, 0])
+    x, y = side.features[there, :4].astype(float), side.labels[there, 0]
+    mean = np.nanmean(x, axis=0)
+    x, new = (np.where(np.isnan(v), mean, v) for v in (x, side.features[:9, :4].astype(float)))
+    x, new = ((v - x.mean(axis=0)) / x.std(axis=0) for v in (x, new))
+    peer = KNeighborsRegressor(5, weights="distance").fit(x, y)
+    # The pipeline scales in single precision.
+    np.testing.assert_allclose(found[:, 0], peer.predict(new), rtol=1e-3, atol=1e-3)
 
 
 def test_missing_labels_and_single_classes(side: FeatureRows) -> None:

@@ -17,7 +17,7 @@ Method = Literal["map", "ml", "reml", "laplace", "nuts", "advi"]
 InterceptPrior = Literal["flat", "comp_hier", "comp_hier_supercat"]
 InterceptMode = Literal["explicit", "collapsed"]
 SlopeHeadMode = Literal["none", "global", "cluster_supercat"]
-SlopePooling = Literal["estimate", "pooled"]
+SlopePooling = Literal["estimate", "pooled", "zero"]
 Heads = Literal["none", "cluster", "species"]
 Precision = Annotated[float, Field(gt=0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -122,7 +122,16 @@ class RidgeConfig(ConfigModel):
     lambda_slopes: Precision | list[Precision] | SlopePooling = Field(
         1.0,
         description="ridge precision of slopes over σ⁻², one or one per regressor; estimate: found "
-        "with the scales; pooled: pairs do not differ from their head",
+        "with the scales; pooled: pairs do not differ from their head; zero: no slopes at all",
+    )
+    slope_scales: Literal["shared", "covariate"] = Field(
+        "shared",
+        description="spread of slopes at each level: one of all covariates, or one for each",
+    )
+    standardise: bool = Field(
+        False,
+        description="divide covariates by their standard deviation inside, so that priors, "
+        "lambda_slopes and intervals do not depend on their units; coefficients stay in these",
     )
     sigma: Literal["global", "group"] = Field(
         "global", description="one σ, or one per group, their logarithms pooled"
@@ -182,6 +191,11 @@ class RidgeConfig(ConfigModel):
             raise ValueError(
                 "slope_shrinkage: supercat is of the slopes of groups; expected slope_head_mode "
                 "cluster_supercat or species_slopes; found neither"
+            )
+        if self.lambda_slopes == "zero" and self.slope_effects:
+            raise ValueError(
+                "lambda_slopes: zero leaves slopes out; expected no slope head, found "
+                f"{', '.join(self.slope_effects)}"
             )
         if self.lambda_slopes == "pooled" and not self.slope_effects:
             raise ValueError(

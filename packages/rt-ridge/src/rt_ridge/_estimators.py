@@ -25,19 +25,17 @@ from rt_ridge._errors import RTRidgeError
 from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.hierarchy._linear_system import matched_threads
 from rt_ridge.posterior._artefact import summarise
-from rt_ridge.prediction._conformal import (
-    MAX_RUN_BLOCKS,
-    MIN_ROWS,
-    Extrapolation,
-    IntervalCalibration,
-    count_scores,
-    outside_range,
-)
+from rt_ridge.prediction._conformal import HeldOutErrors, RunCalibration, outside_range
 from rt_ridge.prediction._summaries import Prediction, Stage1CoeffSummaries
+from rt_ridge.prediction._units import in_units
 from rt_ridge.scales import find_scales
 from rt_ridge.scales._posterior import ScalePosterior
 from rt_ridge.scales._sampling import to_inference_data
-from rt_ridge.statistics._sufficient import SufficientStatistics
+from rt_ridge.statistics._sufficient import (
+    SufficientStatistics,
+    spread_of_regressors,
+    standardised,
+)
 from rt_ridge.tables._compounds import CompoundClasses, CompoundDescriptors
 from rt_ridge.tables._features import FeatureCenter, FeatureMap
 
@@ -162,11 +160,7 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _fit_statistics(
         self, stats: SufficientStatistics, config: RidgeConfig, features: FeatureMap
     ) -> None:
-        hierarchy = Hierarchy(stats, config, self._descriptors, self._classes)
-        # Threads of BLAS that wait for each other cost more than small systems gain.
-        with matched_threads(hierarchy.system.arrangement.n_dense):
-            found: ScalePosterior = find_scales(hierarchy)
-            summaries = summarise(hierarchy, found, features)
+        found, summaries = fitted(stats, config, features, (self._descriptors, self._classes))
         # A cached posterior would be that of the fit before.
         self.__dict__.pop("idata_", None)
         self.scale_posterior_ = found
@@ -174,6 +168,42 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.log_likelihood_ = found.log_likelihood
         self.notes_ = found.notes
         self.summaries_ = summaries
+
+
+def fitted(
+    stats: SufficientStatistics,
+    config: RidgeConfig,
+    features: FeatureMap,
+    known: tuple[CompoundDescriptors | None, CompoundClasses | None] = (None, None),
+    scales: ScalePosterior | None = None,
+) -> tuple[ScalePosterior, Stage1CoeffSummaries]:
+    """Fit one model; return its scales, and the artefact with slopes per unit of each regressor.
+
+    Parameters
+    ----------
+    stats : SufficientStatistics
+        Of the regressors as they are.
+    config : RidgeConfig
+        The model.
+    features : FeatureMap
+        From covariates to regressors.
+    known : tuple
+        Descriptors and classes of compounds, if any.
+    scales : ScalePosterior or None
+        Of standardised regressors, where they are known and are of this model's; None: found.
+    """
+    scale = spread_of_regressors(stats) if config.standardise else None
+    seen = stats if scale is None else standardised(stats, scale)
+    hierarchy = Hierarchy(seen, config, *known)
+    # Threads of BLAS that wait for each other cost more than small systems gain.
+    with matched_threads(hierarchy.system.arrangement.n_dense):
+        if scales is None or scales.names != hierarchy.layout.names:
+            scales = find_scales(hierarchy)
+        found, summaries = scales, summarise(hierarchy, scales, features)
+    if scale is None:
+        return found, summaries
+    in_unit = in_units(summaries.coefficients, scale)
+    return found, replace(summaries, features=replace(features, scale=scale), coefficients=in_unit)
 
 
 def as_groups(groups: Any, n_rows: int) -> IntArray:
@@ -248,7 +278,8 @@ class PartialPoolingRidge(PooledRidge):
 
     Parameters
     ----------
-    intercept_mode, intercept_prior, slope_head_mode, lambda_slopes, sigma, compound_slopes, \
+    intercept_mode, intercept_prior, slope_head_mode, lambda_slopes, slope_scales, standardise, \
+sigma, compound_slopes, \
 cluster_slopes, species_slopes, class_slopes, slope_shrinkage, descriptor_heads, \
 descriptor_slopes, descriptor_components, location_mean, location_sd, sigma_fixed, priors, method, \
 sampling, seed
@@ -290,6 +321,8 @@ sampling, seed
         intercept_prior: InterceptPrior = "comp_hier",
         slope_head_mode: SlopeHeadMode = "none",
         lambda_slopes: float | list[float] | str = 1.0,
+        slope_scales: str = "shared",
+        standardise: bool = False,
         sigma: str = "global",
         compound_slopes: bool = False,
         cluster_slopes: bool = False,
@@ -312,6 +345,8 @@ sampling, seed
         self.intercept_prior = intercept_prior
         self.slope_head_mode = slope_head_mode
         self.lambda_slopes = lambda_slopes
+        self.slope_scales = slope_scales
+        self.standardise = standardise
         self.sigma = sigma
         self.compound_slopes = compound_slopes
         self.cluster_slopes = cluster_slopes
@@ -433,7 +468,7 @@ def calibrate_intervals(
     n_folds: int = 10,
     seed: int = 0,
     **known: Any,
-) -> IntervalCalibration:
+) -> RunCalibration:
     """Fit to all but one fold of the runs at a time, and measure the errors on that fold.
 
     Parameters
@@ -453,7 +488,7 @@ def calibrate_intervals(
 
     Returns
     -------
-    IntervalCalibration
+    RunCalibration
         For ``dataclasses.replace(estimator.summaries_, calibration=...)`` of a fit to all rows.
 
     Raises
@@ -468,23 +503,13 @@ def calibrate_intervals(
             f"n_folds: expected 2 to the number of runs, {len(unique)}, and a run for each of "
             f"{len(y)} rows; found {n_folds} and {len(runs)}"
         )
-    z, support = np.empty(len(y)), np.empty(len(y), dtype=np.int64)
-    outside = np.zeros(len(y), dtype=np.bool_)
-    # Folds are for the refits, blocks for the correction of quantiles: a fold holds several.
+    errors, number = HeldOutErrors(), np.searchsorted(unique, runs)
     order = np.random.default_rng(seed).permutation(len(unique))
-    blocks = np.argsort(order)[np.searchsorted(unique, runs)] % MAX_RUN_BLOCKS
     for fold in np.array_split(unique[order], n_folds):
         out = np.isin(runs, fold)
         model = clone(estimator).fit(X[~out], y[~out], ids[~out], **known)
         found = model.predict_levels(X[out], ids[out])
-        z[out] = (y[out] - found.mean) / found.std
-        support[out] = model.summaries_.support(ids[out, 0], ids[out, 1])
-        outside[out] = outside_range(X[out], X[~out].min(axis=0), X[~out].max(axis=0))
-    outside &= ~np.isnan(z)
-    # Too few inside the range to be calibrated by alone.
-    if (~outside & ~np.isnan(z)).sum() < MIN_ROWS:
-        outside[:] = False
-    inside = IntervalCalibration.fit(z[~outside], support[~outside], blocks[~outside])
-    scores = count_scores(np.abs(z[outside]), blocks[outside])
-    ends = (X.min(axis=0), X.max(axis=0))
-    return replace(inside, extrapolation=Extrapolation.fit(*ends, *scores))
+        support = model.summaries_.support(ids[out, 0], ids[out, 1])
+        outside = outside_range(X[out], X[~out].min(axis=0), X[~out].max(axis=0))
+        errors.add((y[out] - found.mean) / found.std, support, number[out], outside)
+    return errors.calibration((X.min(axis=0), X.max(axis=0)))

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from molpool_common import OKABE_ITO, FloatArray, new_figure, style
+from molpool_common import OKABE_ITO, FloatArray, IntArray, new_figure, style
 
-from rt_ridge._errors import RTRidgeError, did_you_mean, listed
+from rt_ridge._errors import RTRidgeError, did_you_mean
 from rt_ridge.prediction._conformal import SUPPORT_EDGES
+from rt_ridge.prediction._parents import parent_expectation
 from rt_ridge.studies._evaluation import COVERAGES
-from rt_ridge.tables._keys import find, unpack
+from rt_ridge.tables._keys import unpack
 
 if TYPE_CHECKING:
     import polars as pl
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from rt_ridge.prediction._summaries import Stage1CoeffSummaries
@@ -30,55 +32,97 @@ _MOST_POINTS = 20_000
 
 
 def plot_shrinkage(
-    own: Stage1CoeffSummaries, pooled: Stage1CoeffSummaries, coefficient: str | None = None
+    own: FloatArray,
+    pooled: Stage1CoeffSummaries,
+    coefficient: str | None = None,
+    *,
+    unit: str = "min",
 ) -> Figure:
-    """Show how far pooling moves the estimates of pairs, and which.
+    """Show where pooling moves the estimates of pairs, and how much their parents weigh in them.
 
     Parameters
     ----------
-    own : Stage1CoeffSummaries
-        Fits of every pair on its own: `GroupwiseRidge`.
+    own : ndarray, [G, D]
+        Intercept and slopes of every pair of `pooled` by its own rows alone; NaN where these are
+        too few.
     pooled : Stage1CoeffSummaries
         The pooled fit of the same table.
     coefficient : str or None
         A regressor, "intercept", or None for the first regressor.
+    unit : str
+        Of the retention times.
     """
     names = _coefficients(pooled)
-    if _coefficients(own) != names:
+    if own.shape != pooled.mean.shape:
         raise RTRidgeError(
-            f"regressors: expected {listed(names[1:])}; found {listed(_coefficients(own)[1:])}"
+            f"own: expected estimates {list(pooled.mean.shape)}; found {list(own.shape)}"
         )
     j = _place(coefficient or names[min(1, len(names) - 1)], names)
-    place = find(own.keys, pooled.keys)
-    rows = _thinned(np.flatnonzero(place >= 0))
-    x, y, n = own.mean[place[rows], j], pooled.mean[rows, j], pooled.n[rows]
+    both = np.flatnonzero(np.isfinite(own[:, j]) & np.isfinite(own[:, 0]))
+    if not len(both):
+        raise RTRidgeError("own: expected pairs with estimates of their own; found none")
+    above = parent_expectation(pooled)
     with style():
         figure = new_figure(9.0, 3.9)
         left, right = figure.subplots(1, 2)
-        ends = [min(x.min(), y.min()), max(x.max(), y.max())]
-        left.plot(ends, ends, color="0.5", linewidth=1, label="not moved")
-        points = left.scatter(x, y, c=np.log10(n), s=8, cmap="viridis", rasterized=len(rows) > 2000)
+        few = both[:: max(1, -(-len(both) // _MOST_ARROWS))]
+        _draw_moves(left, own, pooled, above.mean, few, j)
+        expected = f"expected time, {unit}"
+        if names[j] == "intercept":
+            left.set(xlabel=expected, ylabel=f"time less that of the parent, {unit}")
+        else:
+            left.set(xlabel=expected, ylabel=_coefficient_label(names[j]))
+        left.set_title("from own rows alone to pooled")
+        rows = _thinned(np.arange(len(pooled.n)))
+        n, share = pooled.n[rows], above.shrinkage(pooled)[rows, j]
+        if np.isfinite(share).any():
+            right.scatter(n, share, s=8, alpha=0.3, color=OKABE_ITO[0], rasterized=len(rows) > 2000)
+            right.plot(*_medians(n, share), color=OKABE_ITO[5], marker="o")
         ticks = [v for v in (1, 2, 5, 10, 20, 50, 100, 1000, 10000) if n.min() <= v <= n.max()]
-        bar = figure.colorbar(points, ax=left, label="training rows")
-        bar.set_ticks(np.log10(ticks).tolist(), labels=[str(v) for v in ticks])
-        left.set(
-            xlabel="fitted on its own",
-            ylabel="pooled",
-            title=f"{_coefficient_label(names[j])} of each pair",
-        )
-        # Below the diagonal: shrunken estimates lie above it where they are small.
-        left.legend(loc="lower right")
-        move = np.abs(y - x)
-        right.scatter(n, move, s=8, alpha=0.3, color=OKABE_ITO[0], rasterized=len(rows) > 2000)
-        right.plot(*_medians(n, move), color=OKABE_ITO[5], marker="o", label="median")
-        right.set(xscale="log", xlabel="training rows", ylabel="|pooled - own|")
-        # A log scale has no place for a pair that stays put, nor use for figures of no move.
-        right.set_yscale("log" if move.max() > 0 else "linear")
+        ticks = ticks if len(ticks) > 1 else sorted({int(n.min()), int(n.max())})
+        right.set(xscale="log", xlabel="training rows of the pair", ylim=(-0.03, 1.03))
         right.set_xticks(ticks, [str(v) for v in ticks])
         right.set_xticks([], minor=True)
-        right.set_title("how far pooling moves it")
-        right.legend()
+        right.set_ylabel("share of the parent")
+        right.set_title("what the parent weighs (line: median)")
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
+
+
+_MOST_ARROWS = 80
+"""Pairs that have an arrow; of more an even selection."""
+
+
+def _draw_moves(
+    axes: Axes,
+    own: FloatArray,
+    pooled: Stage1CoeffSummaries,
+    parents: FloatArray,
+    rows: IntArray,
+    j: int,
+) -> None:
+    """Draw an arrow from the own estimate of each pair to the pooled one, and its parent."""
+    start, end, parent = own[rows], pooled.mean[rows], parents[rows]
+    if j:
+        x, y = (start[:, 0], end[:, 0]), (start[:, j], end[:, j])
+        at = (end[:, 0], parent[:, j])
+    else:
+        # Against the time itself no move would be seen.
+        known = np.where(np.isfinite(parent[:, 0]), parent[:, 0], end[:, 0].mean())
+        x, y = (end[:, 0], end[:, 0]), (start[:, 0] - known, end[:, 0] - known)
+        at = (end[:, 0], np.zeros(len(rows)))
+    axes.plot(*at, "_", color="0.55", markersize=9, zorder=1, label="parent")
+    axes.plot(x[0], y[0], "o", color=OKABE_ITO[5], markersize=3, zorder=2, label="own rows alone")
+    axes.plot(x[1], y[1], "o", color=OKABE_ITO[0], markersize=3.5, zorder=4, label="pooled")
+    ends: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1.0}
+    shape: dict[str, Any] = {"width": 0.003, "headwidth": 5.0, "color": "0.35", "zorder": 3}
+    axes.quiver(x[0], y[0], x[1] - x[0], y[1] - y[0], **ends, **shape)
+    # Estimates of a few rows may lie anywhere: those far outside would hide all others.
+    seen = np.concatenate([*y, at[1][np.isfinite(at[1])]])
+    low, high = np.percentile(seen, [2, 98])
+    least, most = min(low, y[1].min()), max(high, y[1].max())
+    room = 0.12 * (most - least) or 1.0
+    axes.set_ylim(least - room, most + room)
 
 
 def plot_support(tables: Mapping[str, pl.DataFrame], *, unit: str = "min") -> Figure:
@@ -196,6 +240,49 @@ def plot_drift(
         bottom.axhline(0, color="0.4", linewidth=1)
         bottom.plot(at, observed_shift - predicted_shift, ".", markersize=4, color=OKABE_ITO[2])
         bottom.set(xlabel="run, in order", ylabel=f"left over, {unit}")
+    return figure
+
+
+def plot_run_residuals(
+    mean: npt.ArrayLike,
+    low: npt.ArrayLike,
+    high: npt.ArrayLike,
+    flagged: npt.ArrayLike,
+    *,
+    unit: str = "min",
+) -> Figure:
+    """Show the residuals of runs one after the other.
+
+    Parameters
+    ----------
+    mean, low, high : array_like, [R]
+        Mean of the residuals of each run, and the range that holds most of them.
+    flagged : array_like of int, [R]
+        Peaks of each run that are far off.
+    unit : str
+        Of the retention times.
+    """
+    centre, least, most = (np.asarray(v, dtype=np.float64) for v in (mean, low, high))
+    counts = np.asarray(flagged)
+    at = np.arange(1, len(centre) + 1)
+    with style():
+        figure = new_figure(9.0, 4.2)
+        any_flagged = bool(counts.any())
+        grid = figure.subplots(
+            1 + any_flagged, 1, sharex=True, squeeze=False, height_ratios=[3, 1][: 1 + any_flagged]
+        )[:, 0]
+        top, last = grid[0], grid[-1]
+        top.axhline(0, color="0.4", linewidth=1)
+        top.vlines(at, least, most, color=OKABE_ITO[4], linewidth=1.2, label="5 to 95 % of rows")
+        top.plot(at, centre, ".", color=OKABE_ITO[0], markersize=5, label="mean")
+        top.set_ylabel(f"residual, {unit}")
+        top.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
+        if any_flagged:
+            last.bar(at, counts, width=0.9, color=OKABE_ITO[5])
+            last.set(ylabel="flagged", ylim=(0, 1.1 * counts.max()))
+            last.locator_params(axis="y", integer=True, nbins=3)
+        last.set_xlabel("run, in the order of the table")
+        last.locator_params(axis="x", integer=True)
     return figure
 
 

@@ -16,6 +16,7 @@ from rt_ridge._errors import RTRidgeError
 from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.posterior._artefact import ClassTables, DescriptorTables, pair_coefficients
 from rt_ridge.posterior._nodes import NodeTables
+from rt_ridge.selection._candidates import first_candidates, other_priors, refined_candidates
 from rt_ridge.statistics._sufficient import GroupParents, SufficientStatistics
 from rt_ridge.tables._compounds import CompoundClasses, CompoundDescriptors
 
@@ -62,6 +63,26 @@ MODELS: dict[str, dict[str, Any]] = {
         "lambda_slopes": "pooled",
     },
     "one sigma a group": {"intercept_prior": "comp_hier_supercat", "sigma": "group"},
+    "one spread a covariate": {
+        "intercept_prior": "comp_hier_supercat",
+        "slope_head_mode": "cluster_supercat",
+        "compound_slopes": True,
+        "lambda_slopes": "estimate",
+        "slope_scales": "covariate",
+    },
+    "flat with one spread a covariate": {
+        "intercept_prior": "flat",
+        "lambda_slopes": "estimate",
+        "slope_scales": "covariate",
+    },
+    "one sigma a group, one spread a covariate": {
+        "intercept_prior": "comp_hier",
+        "sigma": "group",
+        "species_slopes": True,
+        "lambda_slopes": "estimate",
+        "slope_scales": "covariate",
+    },
+    "no slopes": {"intercept_prior": "comp_hier", "lambda_slopes": "zero"},
     "known grand mean": {"intercept_prior": "comp_hier", "location_mean": 3.0, "location_sd": 2.0},
 }
 
@@ -183,16 +204,16 @@ class Dense:
         for j in range(2) if config.slope_effects else ():
             self._add(("w0", j), np.inf)
             for s in range(3) if tree else ():
-                self._add(("w_s", s, j), v["tau_slope_supercategory"])
+                self._add(("w_s", s, j), self.spread("tau_slope_supercategory", j))
             for g in groups if tree or config.species_slopes else ():
                 own = f"[{g % 3}]" if config.slope_shrinkage == "supercat" else ""
-                self._add(("w_g", g, j), v["tau_slope_group" + own])
+                self._add(("w_g", g, j), self.spread("tau_slope_group" + own, j))
             for k in range(2) if config.class_slopes != "none" else ():
                 self._add(("w_k", k, j), v["tau_slope_class"])
                 for s in range(3) if config.class_slopes == "cluster" else ():
                     self._add(("w_sk", (s, k), j), v["tau_slope_supercategory_class"])
             for c in compounds if config.compound_slopes else ():
-                self._add(("w_c", c, j), v["tau_slope_compound"])
+                self._add(("w_c", c, j), self.spread("tau_slope_compound", j))
 
     def _lay_out_described_slopes(self, groups: Any, q: int) -> None:
         deep, v = self.config.descriptor_slopes, self.value
@@ -203,12 +224,16 @@ class Dense:
             for g in groups if deep == "species" else ():
                 self._add(("phi_g", g, q, j), v["tau_theta_slope_group"])
 
+    def spread(self, name: str, j: int) -> float:
+        """Of one level's slopes: one for all covariates, or their own."""
+        return self.value.get(f"{name}[is_{j + 1}]", self.value.get(name, np.nan))
+
     def slope_sd(self, group: int, j: int) -> float:
         given = self.config.lambda_slopes
         if given == "estimate":
             # In units of the common σ, where σ differs by group.
-            return self.value["tau_slope"] * self.sigma(group) / self.value["sigma"]
-        if given == "pooled":
+            return self.spread("tau_slope", j) * self.sigma(group) / self.value["sigma"]
+        if given in ("pooled", "zero"):
             return 0.0
         precision = given[j] if isinstance(given, list) else given
         return self.sigma(group) / np.sqrt(precision)
@@ -299,6 +324,26 @@ def test_likelihood_and_posterior_equal_dense_algebra(model, shape):
         expected = dense.coefficients(k)
         np.testing.assert_allclose(mean[i], expected[0], rtol=1e-7, atol=1e-8)
         np.testing.assert_allclose(cov[i], expected[1], rtol=1e-7, atol=1e-8)
+
+
+def test_every_candidate_of_a_structure_equals_dense_algebra():
+    rows = Rows.random(4)
+    stats = rows.statistics()
+    first = first_candidates(stats, RidgeConfig())
+    first += [other for c in first for other in other_priors(c, stats)]
+    candidates = first + [r for c in first for r in refined_candidates(c, stats)]
+    assert len(candidates) > 40
+    # Every third: neighbours differ by the intercept's prior or by one σ a group alone.
+    for candidate in candidates[::3]:
+        hierarchy = Hierarchy(stats, candidate.config)
+        point, value = scales_of(hierarchy, 5)
+        dense = Dense(rows, candidate.config, value)
+        found = hierarchy.log_likelihood(point)[0]
+        assert found == pytest.approx(dense.log_likelihood(profile=False), rel=RELATIVE)
+        mean, cov = pair_coefficients(hierarchy, hierarchy.state(point))
+        expected = [dense.coefficients(k) for k in dense.pairs]
+        np.testing.assert_allclose(mean, [m for m, _ in expected], rtol=1e-7, atol=1e-8)
+        np.testing.assert_allclose(cov, [c for _, c in expected], rtol=1e-7, atol=1e-8)
 
 
 @pytest.mark.parametrize("profile", [False, True])
@@ -618,3 +663,11 @@ def test_what_the_statistics_lack_is_named(config, message):
     stats = replace(Rows.random(0).statistics(), parents=None)
     with pytest.raises(RTRidgeError, match=message):
         Hierarchy(stats, RidgeConfig(**config))
+
+
+def test_the_spread_of_one_pair_is_not_looked_for():
+    rows = Rows.random(0, n_groups=1, n_compounds=1)
+    hierarchy = Hierarchy(rows.statistics(), RidgeConfig(lambda_slopes="estimate"))
+    assert hierarchy.layout.names == ("sigma", "tau_slope")
+    assert "there is one pair" in hierarchy.structure.notes[0]
+    assert Hierarchy(rows.statistics(), RidgeConfig(method="reml")).layout.names[1] == "tau_pair"

@@ -94,9 +94,9 @@ def put(index: tuple[int, ...], value: float) -> Callable[[Any], Any]:
 BROKEN: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
     "schema": (
         change("schema_version", lambda a: a + 1),
-        r"schema .*version 2; found .* version 3",
+        r"schema .*version 3; found .* version 4",
     ),
-    "schema name": (change("schema", lambda a: np.array("x")), "schema .*; found x version 2"),
+    "schema name": (change("schema", lambda a: np.array("x")), "schema .*; found x version 3"),
     "no keys": (drop("keys"), r"artefact: lacks 'keys'; it has anchor_expansion"),
     "narrow keys": (change("keys", lambda a: a.astype(np.int32)), "keys: expected int64"),
     "text mean": (change("mean", lambda a: a.astype(str)), "mean: expected float64, found <U"),

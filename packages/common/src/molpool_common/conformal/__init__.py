@@ -7,7 +7,11 @@ from molpool_common.conformal._intervals import (
     conformity_scores,
     needed_points,
 )
-from molpool_common.conformal._quantiles import jackknife_plus, weighted_quantile
+from molpool_common.conformal._quantiles import (
+    jackknife_plus,
+    scores_of_new_groups,
+    weighted_quantile,
+)
 
 __all__ = [
     "ClassCalibration",
@@ -16,5 +20,6 @@ __all__ = [
     "conformity_scores",
     "jackknife_plus",
     "needed_points",
+    "scores_of_new_groups",
     "weighted_quantile",
 ]

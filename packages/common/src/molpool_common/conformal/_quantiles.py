@@ -1,4 +1,4 @@
-"""Conformal quantiles that crepes does not have: under covariate shift, and over folds.
+"""Conformal quantiles that crepes does not have: under covariate shift, over folds, over groups.
 
 The plain and the Mondrian quantile are those of crepes.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from molpool_common._arrays import BoolArray, FloatArray
+from molpool_common._arrays import BoolArray, FloatArray, IntArray
 from molpool_common._errors import InputError
 
 _CELLS = 1 << 24
@@ -55,6 +55,47 @@ def weighted_quantile(
     reach = (level - ROUNDING) * (mass + new_weights)
     place = np.searchsorted(total, reach, side="left")
     return np.append(scores[order], np.inf)[place]
+
+
+def scores_of_new_groups(scores: FloatArray, groups: IntArray | FloatArray) -> FloatArray:
+    """Return scores whose quantiles cover rows of groups that are not among them.
+
+    Rows of a group (a run, a plate, a laboratory) err together, so that quantiles of all rows are
+    too narrow for a new group. Each score is put in the place among all rows that it has among the
+    rows of other groups: a k-th smallest of the result covers as many rows, each held against
+    groups other than its own, as a k-th smallest should.
+
+    Parameters
+    ----------
+    scores : ndarray [n]
+        Not negative.
+    groups : ndarray [n]
+        Number of the group of each row.
+
+    Returns
+    -------
+    ndarray [n]
+        Ascending, nowhere below the scores in order; equal to them where each row is a group of its
+        own, or all rows are one.
+
+    Notes
+    -----
+    The leave-one-out calibration of Barber et al. 2021, doi:10.1214/20-AOS1965, with groups for
+    points. What is exchangeable are the groups: of K groups, levels above K / (K + 1) presume that
+    no new group is off as a whole by more than those at hand.
+    """
+    ordered, n = np.sort(scores), len(scores)
+    by_group = np.lexsort((scores, groups))
+    cuts = np.flatnonzero(np.diff(groups[by_group])) + 1
+    if not len(cuts):
+        return ordered
+    parts = []
+    for own in np.split(scores[by_group], cuts):
+        below = np.searchsorted(ordered, own) - np.searchsorted(own, own)
+        # Rounded up, in whole numbers: a rank between two rows is the higher one.
+        parts.append(-(-below * (n - 1) // (n - len(own))))
+    place = np.minimum(np.sort(np.concatenate(parts)), n - 1)
+    return np.asarray(np.maximum(ordered[place], ordered))
 
 
 def jackknife_plus(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from molpool_common._arrays import BoolArray, FloatArray
 from molpool_common._errors import InputError, listed
+from molpool_common.metrics._early import EARLY, of_batch
 
 TaskType = Literal["regression", "classification"]
 Kernel = Callable[[FloatArray, FloatArray], FloatArray]
@@ -189,6 +191,17 @@ def kendall_tau_b(y: FloatArray, p: FloatArray) -> FloatArray:
     return np.array([kendalltau(a, b).statistic for a, b in zip(y, p, strict=True)], dtype=float)
 
 
+def close(y: FloatArray, p: FloatArray, distance: float) -> FloatArray:
+    """Return 1 where a prediction is at most `distance` off, else 0."""
+    # Of labels with two decimals: 7.3 less 7.0 is more than 0.3 in binary.
+    return np.asarray(np.abs(p - y) <= distance + 1e-9, dtype=np.float64)
+
+
+def share_within(y: FloatArray, p: FloatArray, *, distance: float) -> FloatArray:
+    """Share of predictions that are at most `distance` off."""
+    return np.asarray(close(y, p, distance).mean(axis=-1))
+
+
 def roc_area(y: FloatArray, p: FloatArray) -> FloatArray:
     """Mann–Whitney statistic over its maximum: P(a positive scores above a negative), ties half."""
     positives = y.sum(axis=-1)
@@ -259,14 +272,37 @@ average_precision = Metric(
 )
 """Average precision: the step-wise area under the precision-recall curve."""
 
+WITHIN = {"within_0.3": 0.3, "within_0.5": 0.5, "within_1": 1.0}
+"""Distances of the shares within them, in the unit of the target: of labels on a log10 scale,
+within a factor of 2, 3 and 10."""
+
+_TOP_ONLY = {"ef_1": _POSITIVES, "ef_5": _POSITIVES, "ef_10": _POSITIVES}
+
 METRICS: dict[str, Metric] = {
     m.name: m
-    for m in (mae, rmse, r2, pearson, spearman, kendall, ma_rae, roc_auc, average_precision)
+    for m in (
+        *(mae, rmse, r2, pearson, spearman, kendall, ma_rae),
+        *(
+            Metric(name, "regression", True, partial(share_within, distance=distance))
+            for name, distance in WITHIN.items()
+        ),
+        *(roc_auc, average_precision),
+        *(
+            Metric(
+                name,
+                "classification",
+                True,
+                partial(of_batch, formula),
+                (_TOP_ONLY.get(name, _TWO_CLASSES),),
+            )
+            for name, formula in EARLY.items()
+        ),
+    )
 }
 """Every metric by name, in the order of tables."""
 
-IN_UNITS = frozenset({"mae", "rmse"})
-"""Metrics in the unit of their task: their mean over tasks means nothing."""
+IN_UNITS = frozenset({"mae", "rmse", *WITHIN})
+"""Metrics that depend on the unit of their task: their mean over tasks means nothing."""
 
 LABELS = {
     "mae": "MAE",
@@ -276,8 +312,16 @@ LABELS = {
     "pearson": "Pearson",
     "spearman": "Spearman",
     "kendall": "Kendall",
+    "within_0.3": "within 0.3",
+    "within_0.5": "within 0.5",
+    "within_1": "within 1",
     "roc_auc": "ROC AUC",
     "average_precision": "AP",
+    "ef_1": "EF 1 %",
+    "ef_5": "EF 5 %",
+    "ef_10": "EF 10 %",
+    "bedroc": "BEDROC",
+    "log_auc": "LogAUC",
 }
 """Names for readers, in the order of tables: of a single task's value."""
 

@@ -13,15 +13,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from molpool_common._arrays import BoolArray, FloatArray
 from molpool_common._errors import InputError, did_you_mean
-from molpool_common.metrics._metric import METRICS, Metric, UndefinedMetricError, paired
+from molpool_common._progress import tell
+from molpool_common.metrics._early import EARLY, Formula
+from molpool_common.metrics._metric import (
+    METRICS,
+    WITHIN,
+    Metric,
+    UndefinedMetricError,
+    close,
+    paired,
+)
+from molpool_common.metrics._order import Order
 
 N_RESAMPLES = 1000
 """Resamples of an interval, unless others are asked for."""
@@ -150,12 +160,16 @@ def resampled_scores(
         y_true, y_pred = y_true[order], y_pred[:, order]
     labelled = [np.flatnonzero(~np.isnan(y)) for y in y_true.T]
     found: list[dict[str, list[FloatArray]]] = [{m.name: [] for m in ms} for ms in metrics]
+    done = 0
     for counts in draw_counts(len(y_true), n, np.random.default_rng(seed)):
+        tell("Intervals", done, n, "resamples")
+        done += len(counts)
         for t, rows in enumerate(labelled):
             c, y = counts[:, rows], y_true[rows, t]
             for metric in metrics[t]:
                 values = [resampled(metric, y, p[rows, t], c) for p in y_pred]
                 found[t][metric.name].append(np.stack(values, axis=1))
+    tell("Intervals", n, n, "resamples")
     return [{name: np.concatenate(v) for name, v in by_name.items()} for by_name in found]
 
 
@@ -261,32 +275,6 @@ def _defined(metric: Metric, y: FloatArray, p: FloatArray, c: FloatArray) -> Boo
 
 
 @dataclass(frozen=True)
-class _Order:
-    """Rows in rising order of a value, ties together."""
-
-    rows: NDArray[np.intp]
-    first: NDArray[np.intp]
-    last: NDArray[np.intp]
-
-    @classmethod
-    def of(cls, x: FloatArray) -> _Order:
-        """Sort once."""
-        rows = np.argsort(x, kind="stable")
-        _, start, group, size = np.unique(
-            x[rows], return_index=True, return_inverse=True, return_counts=True
-        )
-        return cls(rows, start[group], (start + size - 1)[group])
-
-    def ranks(self, c: FloatArray) -> FloatArray:
-        """Return the mean rank [R, n] of each row among the rows of each resample."""
-        upto = np.zeros((len(c), len(self.rows) + 1))
-        np.cumsum(c[:, self.rows], axis=1, out=upto[:, 1:])
-        ranks = np.empty_like(c)
-        ranks[:, self.rows] = (upto[:, self.first] + 1 + upto[:, self.last + 1]) / 2
-        return ranks
-
-
-@dataclass(frozen=True)
 class _Rows:
     """Truth and prediction, with what all resamples share."""
 
@@ -294,12 +282,12 @@ class _Rows:
     p: FloatArray
 
     @cached_property
-    def y_order(self) -> _Order:
-        return _Order.of(self.y)
+    def y_order(self) -> Order:
+        return Order.of(self.y)
 
     @cached_property
-    def p_order(self) -> _Order:
-        return _Order.of(self.p)
+    def p_order(self) -> Order:
+        return Order.of(self.p)
 
 
 def _total(c: FloatArray, v: FloatArray) -> FloatArray:
@@ -355,12 +343,20 @@ def _roc_auc(rows: _Rows, c: FloatArray) -> FloatArray:
 
 
 def _average_precision(rows: _Rows, c: FloatArray) -> FloatArray:
-    order = _Order.of(-rows.p)
+    order = Order.of(-rows.p)
     c, y = c[:, order.rows], rows.y[order.rows]
     at_least = np.cumsum(c, axis=1)[:, order.last]
     hits = np.cumsum(c * y, axis=1)[:, order.last]
     precision = np.divide(hits, at_least, out=np.zeros_like(c), where=at_least > 0)
     return np.asarray(np.einsum("rn,rn,n->r", precision, c, y) / _total(c, y))
+
+
+def _within(rows: _Rows, c: FloatArray, *, distance: float) -> FloatArray:
+    return np.asarray(_total(c, close(rows.y, rows.p, distance)) / c.sum(axis=1))
+
+
+def _at_top(rows: _Rows, c: FloatArray, *, formula: Formula) -> FloatArray:
+    return formula(rows.y, rows.p, c)
 
 
 def _repeated(metric: Metric, y: FloatArray, p: FloatArray, c: FloatArray) -> FloatArray:
@@ -381,4 +377,6 @@ _FORMULAS: dict[str, Callable[[_Rows, FloatArray], FloatArray]] = {
     "spearman": _spearman,
     "roc_auc": _roc_auc,
     "average_precision": _average_precision,
+    **{name: partial(_within, distance=distance) for name, distance in WITHIN.items()},
+    **{name: partial(_at_top, formula=formula) for name, formula in EARLY.items()},
 }

@@ -29,6 +29,7 @@ _BLOCK = 1 << 18
 _HEAD = 1 << 18
 _SEPARATORS = ",;\t|"
 _LF, _CR, _QUOTE = 10, 13, 34
+_DIGIT = np.isin(np.arange(256), list(b"0123456789"))
 _LETTERS, _HIGH = 100, 0.05
 """Number and share of bytes beyond ASCII above which they are letters of a language."""
 
@@ -347,7 +348,8 @@ def _counted(layout: TextLayout) -> _Count:
     words = _Words(layout.words, separator)
     for block in _blocks(layout.file):
         a = np.frombuffer(block, np.uint8)
-        n_quotes = int(np.count_nonzero(a == _QUOTE)) if layout.quoted else 0
+        quoted = layout.quoted and b'"' in block
+        n_quotes = int(np.count_nonzero(a == _QUOTE)) if quoted else 0
         ends, cuts = a == _LF, a == separator
         if n_quotes or inside:
             quote = a == _QUOTE
@@ -360,7 +362,7 @@ def _counted(layout: TextLayout) -> _Count:
         count.quotes += n_quotes
         count.separators += int(np.count_nonzero(cuts))
         count.lines += int(np.count_nonzero(ends))
-        count.odd |= _blank(a, ends, last)
+        count.odd |= _blank(a, ends, last, returns=b"\r" in block)
         count.words |= words.there(a, ends | cuts)
         last = int(a[-1])
         if count.odd:
@@ -393,20 +395,17 @@ class _Words:
         self._known = set(encoded)
         self._separator = separator
         self._longest = max(map(len, encoded), default=0)
-        self._first = {word[0] for word in encoded}
-        self._second = np.zeros(256, bool)
-        self._second[[word[1] for word in encoded if len(word) > 1]] = True
-        self._second[[separator, _LF, _CR]] = True
+        ends = bytes([separator, _LF, _CR])
+        self._first, self._second = np.zeros(256, bool), np.zeros(256, bool)
+        self._first[[word[0] for word in encoded]] = True
+        self._second[[(word + ends)[1] for word in encoded] + list(ends)] = True
+        self._digits = bool((self._first & _DIGIT).any() or (self._second & _DIGIT).any())
 
     def there(self, block: _Bytes, bounds: BoolArray) -> set[bytes]:
         """Return the words in a block of whole lines, whose cells `bounds` part."""
-        begins = np.zeros(len(block), bool)
-        for byte in self._first:
-            begins |= block == byte
-        begins[1:] &= bounds[:-1]
-        at = np.flatnonzero(begins)
+        at = self._begins(block, bounds)
+        at = at[self._first[block[at]]]
         a = np.concatenate([block, np.full(self._longest + 1, _LF, np.uint8)])
-        # Of a number below zero the second byte tells.
         at = at[self._second[a[at + 1]]]
         if not len(at):
             return set()
@@ -417,6 +416,18 @@ class _Words:
         cells[np.logical_or.accumulate(ends, axis=1)] = 0
         texts = np.ascontiguousarray(cells).view(f"S{self._longest + 1}")
         return self._known & set(np.unique(texts).tolist())
+
+    def _begins(self, block: _Bytes, bounds: BoolArray) -> NDArray[np.intp]:
+        """Return where cells begin that may be words: most cells are empty or numbers."""
+        if self._digits:
+            begins = ~bounds
+        else:
+            # A digit comes first, or second after a sign; below "0", bytes wrap round.
+            other = block - np.uint8(48) > 9
+            begins = other > bounds
+            begins[:-1] &= other[1:]
+        begins[1:] &= bounds[:-1]
+        return np.flatnonzero(begins)
 
 
 def _misplaced(a: _Bytes, quote: BoolArray, outside: BoolArray, sep: int, last: int) -> bool:
@@ -433,16 +444,14 @@ def _misplaced(a: _Bytes, quote: BoolArray, outside: BoolArray, sep: int, last: 
     return bool(bad.any())
 
 
-def _blank(a: _Bytes, ends: BoolArray, last: int) -> bool:
+def _blank(a: _Bytes, ends: BoolArray, last: int, *, returns: bool) -> bool:
     """Return whether there is a blank line, or an end of line that is a carriage return alone."""
     if (ends[0] and last == _LF) or (ends[1:] & ends[:-1]).any():
         return True
-    returns = int(np.count_nonzero(a == _CR))
     if not returns:
         return False
     at = np.flatnonzero(ends)
     before = np.where(at > 0, a[at - 1], last)
     two = np.where(at > 1, a[at - 2], _LF)
-    return returns != np.count_nonzero(before == _CR) or bool(
-        ((before == _CR) & (two == _LF)).any()
-    )
+    alone = np.count_nonzero(a == _CR) != np.count_nonzero(before == _CR)
+    return bool(alone or ((before == _CR) & (two == _LF)).any())

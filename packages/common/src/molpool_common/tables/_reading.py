@@ -253,7 +253,8 @@ def _parsed(layout: TextLayout, rows: int | None = None) -> pl.DataFrame:
             quote_char='"' if layout.quoted else None,
             # Types guessed from the first rows fail at the first text after them.
             infer_schema=False,
-            null_values=list(layout.words),
+            # Empty cells are null without a list to compare with.
+            null_values=list(layout.words) if any(layout.words) else None,
             glob=False,
             n_rows=rows,
         )

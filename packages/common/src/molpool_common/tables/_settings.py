@@ -12,6 +12,9 @@ from molpool_common._config import ConfigModel
 IdSpelling = Literal["auto", "text", "number"]
 """How ids are told apart: by what columns say, as written, or by the number that they are."""
 
+ScaleName = Literal["none", "log10", "log10p1", "asinh", "logit"]
+"""Scale on which a model learns a target; `molpool_common._scales` has the functions."""
+
 MISSING = (
     *("", "NA", "N/A", "NaN", "nan", "null", "None", "n/a", "n.a.", "N.A.", "<NA>", "NULL", "NAN"),
     *("-", "--", "\N{EN DASH}", "\N{EM DASH}", "n.d.", "N.D.", "n.d", "nd", "ND"),

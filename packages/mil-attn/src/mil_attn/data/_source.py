@@ -13,11 +13,13 @@ from molpool_common import (
     InputError,
     ReadConfig,
     cache_folder,
+    did_you_mean,
     listed,
     number_column,
     read_table,
     require_columns,
     text_column,
+    to_scale,
 )
 
 from mil_attn._config import MILConfig, MILDataConfig, MILRunConfig, TaskKind
@@ -105,9 +107,37 @@ def read_bags(
     else:
         bags = _from_tables(data, model, path, frame, tasks, labelled, read)
         bags = bags if aux is None else bags.replace(**aux.of(bags.ids))
+    if tasks and data.transform:
+        bags = bags.replace(labels=_on_scales(bags, data, tasks, where))
     if not (tasks and data.weight_columns):
         return bags
     return bags.replace(weights=_weights(data, frame, bags, where))
+
+
+def _on_scales(bags: BagData, data: MILDataConfig, tasks: Sequence[str], where: str) -> FloatArray:
+    """Return the labels [N, T] on the scales on which they are learnt."""
+    assert bags.labels is not None
+    unknown = [task for task in data.transform if task not in tasks]
+    if unknown:
+        raise InputError(
+            "data.transform",
+            expected="tasks",
+            found=repr(unknown[0]),
+            hint=did_you_mean(unknown[0], list(tasks)),
+        )
+    names = [data.transform.get(task, "none") for task in tasks]
+    found = to_scale(bags.labels, names)
+    bad = np.argwhere(np.isfinite(bags.labels) & ~np.isfinite(found))
+    if len(bad):
+        row, t = bad[0].tolist()
+        raise InputError(
+            f"column {tasks[t]!r}",
+            expected=f"values for which {names[t]} is defined",
+            found=f"{bags.labels[row, t]:g} of bag {bags.ids[row]!r}",
+            where=where,
+            hint=f"{len(bad)} such labels." if len(bad) > 1 else None,
+        )
+    return found
 
 
 def bag_column(

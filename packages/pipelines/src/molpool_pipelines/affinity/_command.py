@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 from chemprop_multitask import ChempropConfig, GraphStore, MoleculeData
-from molpool_common import atomic_path, cache_folder, write_text
+from molpool_common import atomic_path, cache_folder, write_table, write_text
 from molpool_common import console as new_console
 from rich.console import Console
 from task_affinity import AffinityResult, TaskAffinityError, affinity_matrix_to_dataframe
@@ -90,12 +92,21 @@ def _save_matrix(config: AffinityCommandConfig, result: AffinityResult) -> list[
 def _save_what_was_asked_for(measurement: Measurement) -> list[str]:
     config, affinity = measurement.config, measurement.affinity
     wanted: dict[str | None, Callable[[Path], object]] = {
+        config.output: lambda path: write_table(path, _matrix_table(affinity.result)),
         config.save_groups: affinity.grouping.save,
         config.plot_heatmap: lambda path: heatmap(affinity, path),
         config.plot_dendrogram: lambda path: dendrogram(affinity, path),
         config.report: lambda path: write_text(path, affinity_report(measurement)),
     }
     return [_place(path, save) for path, save in wanted.items() if path is not None]
+
+
+def _matrix_table(result: AffinityResult) -> pl.DataFrame:
+    names = list(result.task_names)
+    # A task may be called task itself.
+    first = "task" if "task" not in names else "row task"
+    matrix = pl.DataFrame(np.asarray(result.matrix), schema=names, orient="row")
+    return matrix.insert_column(0, pl.Series(first, names))
 
 
 def _place(path: str | Path, save: Callable[[Path], object]) -> str:

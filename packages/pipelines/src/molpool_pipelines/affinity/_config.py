@@ -25,6 +25,7 @@ _ENDINGS = {
     "plot_dendrogram": _PICTURES,
     "save_groups": (".json",),
     "report": (".html", ".htm"),
+    "output": (".csv", ".tsv", ".parquet", ".xlsx"),
 }
 
 
@@ -55,6 +56,10 @@ class AffinityCommandConfig(TaskAffinityConfig):
     save_path: Annotated[str, PATH] = Field(
         default="task_affinity.npz",
         description="File of the matrix with standard errors; a .csv of the matrix lies beside it.",
+    )
+    output: Annotated[str | None, PATH] = Field(
+        default=None,
+        description="Table of the matrix, a row per task: .csv, .tsv, .parquet or .xlsx.",
     )
     plot_heatmap: Annotated[str | None, PATH] = Field(
         default=None, description="Picture of the matrix: .png, .svg or .pdf."

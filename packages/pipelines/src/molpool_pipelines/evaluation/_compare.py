@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
-from molpool_common import METRICS, InputError, atomic_path, did_you_mean, style, write_text
+from molpool_common import (
+    METRICS,
+    InputError,
+    atomic_path,
+    did_you_mean,
+    style,
+    write_table,
+    write_text,
+)
 
 from molpool_pipelines.evaluation._test_data import overlap_notes, predict_test_data
+from molpool_pipelines.models import path_names
 from molpool_pipelines.reports import comparison_page, summary_figure
 from molpool_pipelines.runs import (
     rejected_beside,
@@ -28,6 +36,9 @@ from molpool_pipelines.scores import (
     read_predictions,
     read_result,
 )
+
+TABLES = (".csv", ".tsv", ".parquet", ".xlsx")
+"""Endings of tables of comparisons, which have no structures."""
 
 FOLDER_FILES = ("metrics", "predictions")
 """Stems of files that are called after their folder."""
@@ -130,16 +141,7 @@ def _model_names(config: CompareConfig, paths: Sequence[Path]) -> list[str]:
     """Return the names asked for, or as much of each path's end as is unique."""
     if config.names:
         return list(config.names)
-    # metrics.json of five runs would otherwise be five models called "metrics".
-    named = [p.absolute().parent if p.stem in FOLDER_FILES else p.absolute() for p in paths]
-    parts = [(*p.parent.parts, p.stem) for p in named]
-    depth = 1
-    names = ["/".join(p[-depth:]) for p in parts]
-    # From the end of the path, as much as it takes: run folders of one date differ further up.
-    while max(Counter(names).values()) > 1 and depth < max(map(len, parts)):
-        depth += 1
-        names = ["/".join(p[-depth:]) for p in parts]
-    return names
+    return path_names(paths, FOLDER_FILES)
 
 
 def _read_models(config: CompareConfig, paths: Sequence[Path]) -> tuple[list[Predictions], str]:
@@ -186,9 +188,11 @@ def _read(config: CompareConfig, path: Path, is_model: bool) -> Predictions:
 
 def _check_output(output: Path, *, overwrite: bool) -> None:
     """Refuse a name that cannot be written before anything is read."""
-    if output.suffix != ".csv":
+    if output.suffix not in TABLES:
         raise InputError(
-            "output", expected="the name of a .csv file; the others go beside it", found=output.name
+            "output",
+            expected=f"the name of a table, in {', '.join(TABLES)}; the others go beside it",
+            found=output.name,
         )
     # The nearest parent that exists: the folder itself is made when there is something to write.
     there = next(p for p in (output, *output.absolute().parents) if p.exists())
@@ -206,15 +210,14 @@ def _check_output(output: Path, *, overwrite: bool) -> None:
 
 def _files_of(output: Path) -> list[Path]:
     """Return all that a comparison writes."""
-    return [output.with_suffix(s) for s in (".csv", ".json", ".png", ".svg", ".html")]
+    return [output, *(output.with_suffix(s) for s in (".json", ".png", ".svg", ".html"))]
 
 
 def write_comparison(found: Comparison, output: Path) -> list[Path]:
     """Write table, JSON, figure and page; each is written atomically."""
     output.parent.mkdir(parents=True, exist_ok=True)
     table, text, *pictures, page = _files_of(output)
-    with atomic_path(table) as temporary:
-        found.to_frame().write_csv(temporary)
+    write_table(table, found.to_frame())
     write_text(text, found.to_json())
     with style():
         figure = summary_figure(found)

@@ -14,22 +14,27 @@ from molpool_common import (
     InputError,
     RunFolder,
     check_free,
+    check_output,
     default_folder,
     read_table,
     read_yaml,
     require_columns,
+    write_table,
 )
 
 from molpool_pipelines.evaluation._test_data import predict_test_data
 from molpool_pipelines.fitting import rows_of_run
-from molpool_pipelines.reports import score_figures
+from molpool_pipelines.reports import score_figures, score_page
 from molpool_pipelines.runs import (
     CONFIG,
     METRICS,
-    PREDICTIONS,
+    REPORT,
     TABLE_ROWS,
+    about_tasks,
+    as_file,
     check_same_table,
     rejected_rows,
+    write_predictions,
     write_rejected,
 )
 from molpool_pipelines.scores import (
@@ -67,6 +72,10 @@ def score_predictions(config: ScoreConfig, arguments: Sequence[str] = ()) -> tup
     source = _source(config)
     path = Path(config.save_dir) if config.save_dir else default_folder(source.stem, "scores")
     check_free(path, overwrite=config.overwrite)
+    output = None if config.output is None else Path(config.output)
+    if output is not None:
+        read = [Path(p) for p in (config.predictions, config.data_path) if p is not None]
+        check_output(output, overwrite=config.overwrite, inputs=read)
     # After the folder, as both are cheap, and before anything is read.
     _check_bins(config)
     changes = _changes(config, source)
@@ -87,9 +96,14 @@ def score_predictions(config: ScoreConfig, arguments: Sequence[str] = ()) -> tup
     frame = found.to_frame()
     if config.on_bad_smiles == "keep" and len(rejected):
         frame = pl.concat([frame, _rows_of_nulls(rejected)], how="diagonal")
-    run.write_frame(PREDICTIONS, frame)  # what `compare --result-files` compares
+    types = dict(zip(found.tasks, found.task_types, strict=True))
+    write_predictions(run, frame, types)  # what `compare --result-files` compares
+    if output is not None:
+        table, said = as_file(frame, types, of_tasks=about_tasks(found.tasks))
+        write_table(output, table, metadata=said)
     for name, figure in score_figures(found, scores).items():
         run.write_file(name, partial(figure.savefig, format="png", dpi=160))
+    run.write_text(REPORT, score_page(found, scores))
     return scores, path
 
 

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from molpool_common import (
@@ -15,12 +14,12 @@ from molpool_common import (
     cache_folder,
     read_table,
     require_columns,
-    validate_values,
 )
 
 from molpool_pipelines.models import (
     ApplicabilityConfig,
     PredictConfig,
+    data_as_run,
     predict_table,
     run_section,
 )
@@ -168,7 +167,7 @@ class _Truth:
             # None at all is refused by the name of the first.
             wanted = list(tasks) or there or targets[:1]
             named = name if name in table.columns else None
-            data = _data_config(section, wanted, named, smiles_column)
+            data = data_as_run(section, wanted, named, smiles_column)
             return cls(*_as_trained(data, path, on_bad_smiles, read))
         if name in table.columns:
             table = table.drop("id", strict=False).with_columns(
@@ -180,28 +179,6 @@ class _Truth:
         if on_bad_smiles == "error" and (smiles_column or "SMILES") in table.columns:
             refuse_bad_smiles(path, smiles_column or "SMILES", read)
         return cls(table, pl.Series(range(1, table.height + 1)), rejected_rows([]))
-
-
-def _data_config(
-    section: Mapping[str, Any], tasks: Sequence[str], name: str | None, smiles_column: str | None
-) -> DataConfig:
-    """Return the run's own section, for some of its tasks and another table."""
-    tasks = tasks or section["target_columns"]
-    of_tasks = {
-        key: {t: v for t, v in (section.get(key) or {}).items() if t in tasks}
-        for key in ("transforms", "modifier_columns")
-    }
-    return validate_values(
-        DataConfig,
-        {
-            "smiles_column": smiles_column or section.get("smiles_column") or "SMILES",
-            "target_columns": list(tasks),
-            "id_column": name,
-            "modifier_suffix": section.get("modifier_suffix"),
-            "cache_dir": section.get("cache_dir") or "auto",
-            **of_tasks,
-        },
-    )
 
 
 def _as_trained(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 from mil_attn import BagData, MILModule, SplitName, bag_column, fold_score, predict
-from molpool_common import FloatArray, MetricTable
+from molpool_common import FloatArray, MetricTable, ScaleName, from_scale
 
 from molpool_pipelines.fitting._config import TrainMILConfig
 from molpool_pipelines.fitting._intervals import IntervalRequest, distance_to
@@ -38,16 +38,15 @@ def evaluate_bags(
     known = data["train"].smiles if "train" in data else None
     parts = []
     for split, bags in data.items():
-        table = table_of_bags(bags, _strata(config, bags))
+        table = table_of_bags(bags, scales_of(config, module.task_names), _strata(config, bags))
         part = PredictedRows(split, table, predicted[split])
         if known is not None and bags.smiles is not None and split != "train":
             part = replace(part, distance=distance_to(known, bags.smiles))
         parts.append(part)
-    basis = "later validation" if config.split.split_type == "time" else "validation"
-    request = IntervalRequest(config.level, basis=basis, shift=config.shift)
+    request = IntervalRequest(config.level, basis="validation", shift=config.shift)
     kinds = [config.task_kind] * len(module.task_names)
     results = results_of(parts, kinds, request)
-    more = {split: dict(results.more.get(split, {})) for split in data}
+    more: dict[str, dict[str, Any]] = {split: dict(results.more.get(split, {})) for split in data}
     for split in data:
         score = _fold_score(results.metrics[split], config.training.min_w)
         more[split]["fold_score"] = score
@@ -74,7 +73,14 @@ def _strata(config: TrainMILConfig, bags: BagData) -> list[str] | None:
     return strata_of(column)
 
 
-def table_of_bags(bags: BagData, strata: list[str] | None = None) -> MoleculeTable:
+def scales_of(config: TrainMILConfig, tasks: Sequence[str]) -> tuple[ScaleName, ...]:
+    """Return the scale on which each task is learnt."""
+    return tuple(config.data.transform.get(task, "none") for task in tasks)
+
+
+def table_of_bags(
+    bags: BagData, scales: tuple[ScaleName, ...] = (), strata: list[str] | None = None
+) -> MoleculeTable:
     """Return labelled bags as a table of molecules has its rows; SMILES are empty where unknown."""
     assert bags.labels is not None
     n = len(bags)
@@ -89,6 +95,7 @@ def table_of_bags(bags: BagData, strata: list[str] | None = None) -> MoleculeTab
         origin=pl.DataFrame({"id": list(bags.ids)}, schema={"id": pl.String}),
         dropped=rejected_rows([]),
         strata=strata,
+        scales=scales,
     )
 
 
@@ -109,6 +116,7 @@ def _of_bags(
     each = np.concatenate(list(predicted.values()))
     for t, task in enumerate(module.task_names):
         called = pl.Series(f"{task} decision", each[:, t] >= module.thresholds[t])
+        frame = frame.drop(called.name, strict=False)
         frame = frame.insert_column(frame.get_column_index(f"{task} predicted") + 1, called)
     return frame
 
@@ -162,7 +170,11 @@ def _all_decisions(
 
 
 def predictions_of_bags(
-    module: MILModule, data: BagData, *, with_failures: bool = False
+    module: MILModule,
+    data: BagData,
+    scales: Sequence[ScaleName],
+    *,
+    with_failures: bool = False,
 ) -> pl.DataFrame:
     """Return predictions of bags without labels.
 
@@ -172,11 +184,13 @@ def predictions_of_bags(
         The model.
     data : BagData
         The bags.
+    scales : sequence of str, length T
+        On which the model says the tasks.
     with_failures : bool
         Whether molecules without features have a row too, with the reason in column ``error``.
     """
     columns: dict[str, Any] = {"id": data.ids}
-    p = predict(module, data)
+    p = from_scale(predict(module, data), scales)
     for t, task in enumerate(module.task_names):
         columns[f"{task} predicted"] = p[:, t]
         if module.is_classifier:

@@ -7,13 +7,23 @@ nothing that these do not know.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from molpool_common import FloatArray, MetricTable, RunFolder, listed, task_metrics
+from molpool_common import (
+    FloatArray,
+    MetricTable,
+    RunFolder,
+    from_scale,
+    listed,
+    task_metrics,
+    tell,
+    told,
+)
 from rich.console import Console
 
 from molpool_pipelines.fitting._config import BaselineChoice
@@ -35,6 +45,7 @@ from molpool_pipelines.runs import (
     UPPER,
     BaselineSet,
     member_metrics,
+    write_predictions,
 )
 from molpool_pipelines.scores import (
     CompareConfig,
@@ -79,8 +90,9 @@ class ReferenceRows:
     def digest(self) -> str:
         """What tells the training rows, whatever their order."""
         # Bags have names alone.
-        names = [c for c in ("source", "row") if c in self.train.origin.columns] or ["id"]
-        rows = self.train.origin.select(names).sort(names).rows()
+        origin = self.train.origin
+        names = ["source", "row"] if "row" in origin.columns else ["id"]
+        rows = origin.select(names).sort(names).rows()
         return blake2b(repr(rows).encode(), digest_size=16).hexdigest()
 
 
@@ -133,12 +145,16 @@ def with_baselines(
 
     console.print(f"Baselines: {listed([WORDS[n] for n in names])}.", highlight=False)
     split = results.reported
-    features = featurize([*rows.train.smiles, *rows.tested.smiles], FEATURES, cache=cache)
+    smiles = [*rows.train.smiles, *rows.tested.smiles]
+    features = featurize(smiles, FEATURES, cache=cache, progress=_tell_features)
     n = len(rows.train)
     tables: dict[str, MetricTable] = {}
-    predicted: dict[str, FloatArray] = {}
-    exact = exact_labels(rows.tested.targets, rows.tested.censoring)
-    for name in names:
+    predicted: dict[str, pl.DataFrame] = {}
+    types = dict(zip(rows.tested.task_names, kinds, strict=True))
+    scales = rows.tested.of_scales
+    in_units = rows.tested.in_units()
+    exact = exact_labels(in_units.targets, in_units.censoring)
+    for name in told(names, "Simple models", len(names), "models"):
         settings = MemberSettings(features.blocks, tuple(kinds), seed, find_limits=False)
         member = build_member(name, settings)
         member.fit(features.values[:n], rows.train.targets, censoring=rows.train.censoring)
@@ -146,22 +162,30 @@ def with_baselines(
         # A molecule without features is predicted as the task's mean, not left out: baselines are
         # scored on the rows of the model.
         mean = np.where(np.isnan(mean), np.nanmean(rows.train.targets, axis=0), mean)
+        mean = from_scale(mean, scales)
         tables[name] = task_metrics(exact, mean, rows.tested.task_names, list(kinds))
-        predicted[name] = mean
         blend = Blend((name,), (member,), np.ones((1, len(kinds))), (True,))
-        saved = TabularModel(blend, rows.tested.task_names, tuple(kinds), features.signature)
+        saved = TabularModel(
+            blend, rows.tested.task_names, tuple(kinds), features.signature, scales=scales
+        )
         saved.save(run.path / BASELINE_MODELS / name)
         of_tested = _with_predictions(results.predictions, split, mean, rows.tested.task_names)
-        run.write_frame(f"{BASELINE_MODELS}/{name}/{PREDICTIONS}", of_tested)
-    sentences = _sentences(results, split, predicted, rows.tested.task_names, kinds, model)
+        write_predictions(run, of_tested, types, f"{BASELINE_MODELS}/{name}/{PREDICTIONS}")
+        predicted[WORDS[name]] = of_tested
+    own = results.predictions.filter(pl.col(SPLIT) == split)
+    pairs = against_best(own, predicted, types, model)
     found = BaselineSet(
         trained_on=n,
         rows=rows.digest,
         models={name: member_metrics(table) for name, table in tables.items()},
-        sentences=sentences,
+        **in_words(pairs),
     )
     more = {**results.more, split: {**results.more.get(split, {}), "baselines": found}}
     return replace(results, more=more)
+
+
+def _tell_features(name: str, done: int, total: int) -> None:
+    tell(f"Features {name}", done, total, "molecules")
 
 
 def _with_predictions(
@@ -175,45 +199,67 @@ def _with_predictions(
     )
 
 
-def _sentences(
-    results: Results,
-    split: str,
-    predicted: dict[str, FloatArray],
-    tasks: Sequence[str],
-    kinds: Sequence[TaskType],
+def against_best(
+    own: pl.DataFrame,
+    others: Mapping[str, pl.DataFrame],
+    types: Mapping[str, TaskType],
     model: str,
-) -> list[str]:
-    """Return, of each task, how the model compares with the best of the baselines."""
-    frame = results.predictions.filter(pl.col(SPLIT) == split)
+) -> list[Pair]:
+    """Return, of each task, the model and the best of the others on the same rows.
+
+    Parameters
+    ----------
+    own : DataFrame
+        Predictions of the model.
+    others : mapping of str to DataFrame
+        Those of others, by what sentences call them, in the same order of rows.
+    types : mapping of str to {"regression", "classification"}
+        Of the tasks.
+    model : str
+        What sentences call the model.
+    """
     # By place: ids may repeat, and all models predict the same rows in one order.
-    frame = frame.with_columns(pl.int_range(pl.len()).cast(pl.String).alias("id")).drop(
-        "fold", strict=False
-    )
-    types = dict(zip(tasks, kinds, strict=True))
-    tables = {model: frame}
-    for name, mean in predicted.items():
-        tables[WORDS[name]] = frame.with_columns(  # type: ignore[index]  # names are of members
-            pl.Series(f"{task} predicted", mean[:, t]) for t, task in enumerate(tasks)
+    placed = {
+        name: frame.with_columns(pl.int_range(pl.len()).cast(pl.String).alias("id")).drop(
+            "fold", "repeat", strict=False
         )
+        for name, frame in ({model: own} | dict(others)).items()
+    }
     paired = pair_rows(
-        [predictions_of(table, name, task_types=types) for name, table in tables.items()],
-        list(tables),
+        [predictions_of(table, name, task_types=types) for name, table in placed.items()],
+        list(placed),
     )
-    metrics = list(dict.fromkeys(_METRICS[kind] for kind in kinds))
+    metrics = list(dict.fromkeys(_METRICS[kind] for kind in types.values()))
     compared = compare_models(paired, CompareConfig(metrics=metrics, design="test_set"))
-    said = []
-    for task in tasks:
+    found = []
+    for task in types:
         pairs = [p for p in compared.pairs if p.task == task and p.a == model]
         pairs = [p for p in pairs if p.difference is not None and p.low is not None]
         if pairs:
-            said.append(_sentence(min(pairs, key=_gain)))
-    return said
+            found.append(min(pairs, key=_gain))
+    return found
+
+
+def in_words(pairs: Sequence[Pair]) -> dict[str, Any]:
+    """Return sentences and verdicts of a `BaselineSet`."""
+    return {
+        "sentences": [_sentence(pair) for pair in pairs],
+        "verdicts": {pair.task: _verdict(pair) for pair in pairs},
+    }
 
 
 def _gain(pair: Pair) -> float:
     """Return by how much the model is better; negative where it is worse."""
     assert pair.difference is not None
     return -pair.difference if pair.metric == "ma_rae" else pair.difference
+
+
+def _verdict(pair: Pair) -> Literal["better", "worse", "not distinguishable"]:
+    assert pair.low is not None
+    assert pair.high is not None
+    if pair.low <= 0 <= pair.high:
+        return "not distinguishable"
+    return "better" if _gain(pair) > 0 else "worse"
 
 
 def _sentence(pair: Pair) -> str:
@@ -223,7 +269,7 @@ def _sentence(pair: Pair) -> str:
     low, high = (-pair.high, -pair.low) if pair.metric == "ma_rae" else (pair.low, pair.high)
     word, sign = ("better", 1) if gain >= 0 else ("worse", -1)
     ends = sorted((sign * low, sign * high))
-    verdict = ": not distinguishable" if low <= 0 <= high else ""
+    verdict = ": not distinguishable" if _verdict(pair) == "not distinguishable" else ""
     return (
         f"{pair.task}: {pair.a} is {word} than {pair.b} by {abs(gain):.3f} {_SHORT[pair.metric]} "
         f"(95 % {ends[0]:.3f} to {ends[1]:.3f}){verdict}."

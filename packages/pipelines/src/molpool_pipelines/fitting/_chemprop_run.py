@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,10 +14,9 @@ from chemprop_multitask import (
     ChempropError,
     Ensemble,
     EpochRecord,
-    MoleculeData,
     NonFiniteLossError,
 )
-from molpool_common import RunFolder, listed
+from molpool_common import FloatArray, IntArray, RunFolder, listed
 from rich.console import Console
 
 from molpool_pipelines.affinity import Affinity
@@ -26,7 +28,7 @@ from molpool_pipelines.fitting._affinity import (
 )
 from molpool_pipelines.fitting._baselines import ReferenceRows, with_baselines
 from molpool_pipelines.fitting._config import TrainChempropConfig
-from molpool_pipelines.fitting._evaluate import evaluate
+from molpool_pipelines.fitting._evaluate import Part, evaluate, predict_part
 from molpool_pipelines.fitting._inputs import Inputs, write_unseen
 from molpool_pipelines.fitting._jobs import (
     TrainingJob,
@@ -35,6 +37,7 @@ from molpool_pipelines.fitting._jobs import (
     ensemble_members,
     with_graphs,
 )
+from molpool_pipelines.fitting._learning_curve import CurveRequest, with_learning_curve
 from molpool_pipelines.fitting._loop import (
     TrainingScreen,
     interruptible,
@@ -58,6 +61,7 @@ from molpool_pipelines.runs import (
     tracking,
     write_rejected,
 )
+from molpool_pipelines.tables import MoleculeTable
 
 
 def train_and_write(
@@ -216,14 +220,9 @@ class Fitting:
         else:
             model = run.write_folder(MODELS, ensemble.save)
         files = [model]
-        self._results = self._with_baselines(evaluate(self._config, inputs, self._jobs))
+        results = self._with_baselines(evaluate(self._config, inputs, self._jobs))
+        self._results = self._with_curve(results)
         write_rejected(run, inputs.rejected)
-        if inputs.unseen is not None:
-            mean, sd = ensemble.predict(MoleculeData(inputs.unseen.smiles, cache=inputs.graphs))
-            # The sample standard deviation of one model is undefined, not 0.
-            spread = sd if len(ensemble.members) > 1 else None
-            self._unseen = write_unseen(run, inputs.unseen, ensemble.task_names, mean, spread)
-            files += self._unseen
         if self._affinity is not None:
             files += [run.path / name for name in (AFFINITY, GROUPS)]
         facts = {
@@ -236,6 +235,11 @@ class Fitting:
         self._page = write_results(
             run, self._results, "chemprop", inputs.notes, facts, self._epochs
         )
+        if inputs.unseen is not None:
+            # As predict does, with what the run has just left.
+            level = self._results.level
+            self._unseen = write_unseen(run, self._config, inputs.unseen, level)
+            files += self._unseen
         track_results(
             self._tracker,
             run.path,
@@ -268,6 +272,38 @@ class Fitting:
             cache=self._config.data.cache_dir,
         )
 
+    def _with_curve(self, results: Results) -> Results:
+        """Return the results with those of models of fewer rows, where that was asked for."""
+        config, inputs = self._config, self._inputs
+        known = set(inputs.tables.test.groups)
+        rows = [i for i, group in enumerate(inputs.table.groups) if group not in known]
+        every = inputs.table.take(np.array(rows, dtype=np.int64))
+        train = inputs.tables.train if len(inputs.folds) == 1 else every
+        asked = CurveRequest(config.learning_curve, train, config.seed)
+
+        def refit(part: IntArray) -> FloatArray:
+            return self._of_fewer(set(train.take(part).units))
+
+        return with_learning_curve(results, asked, inputs.task_types, refit)
+
+    def _of_fewer(self, kept: set[Any]) -> FloatArray:
+        """Return what models trained on some of the molecules say of the test rows."""
+        inputs = self._inputs
+        folds = [replace(of, train=_of_units(of.train, kept)) for of in inputs.folds]
+        fewer = replace(inputs, folds=folds, tables=replace(inputs.tables, train=folds[0].train))
+        jobs = build_jobs(self._config, fewer)
+        for job in jobs:
+            with TemporaryDirectory(prefix="molpool-") as folder:
+                job.model.fit(
+                    job.train,
+                    job.val if len(job.val) else None,
+                    sampler=job.sampling.sampler,
+                    callbacks=[*job.sampling.callbacks],
+                    checkpoint_dir=Path(folder),
+                    seed=job.seed,
+                )
+        return predict_part(Part("test", inputs.tables.test), jobs, inputs.graphs).mean
+
     def close(self) -> None:
         """Print the table of metrics and where the files are."""
         split = self._results.reported
@@ -285,6 +321,10 @@ class Fitting:
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, soft_wrap=True)
+
+
+def _of_units(table: MoleculeTable, kept: set[Any]) -> MoleculeTable:
+    return table.take(np.flatnonzero([unit in kept for unit in table.units]))
 
 
 def _which(job: TrainingJob) -> dict[str, int]:

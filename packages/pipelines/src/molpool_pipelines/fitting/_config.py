@@ -59,8 +59,31 @@ class IntervalConfig(ConfigModel):
         return self
 
 
+class LearningCurveConfig(ConfigModel):
+    """Whether more data would help."""
+
+    learning_curve: list[float] = Field(
+        default_factory=list,
+        description="shares of the training molecules, such as .1 .2 .5 1, on which the model is "
+        "trained besides, to say whether more data would help; each takes as much of a training",
+    )
+
+    @field_validator("learning_curve")
+    @classmethod
+    def _shares(cls, shares: list[float]) -> list[float]:
+        wrong = [share for share in shares if not 0 < share <= 1]
+        if wrong:
+            raise ValueError(f"expected shares above 0, at most 1, found {wrong[0]:g}")
+        return shares
+
+
 class TrainChempropConfig(
-    IntervalConfig, BaselineConfig, RunConfig, TableConfig, SharedChempropConfig
+    IntervalConfig,
+    LearningCurveConfig,
+    BaselineConfig,
+    RunConfig,
+    TableConfig,
+    SharedChempropConfig,
 ):
     """A training run: data, sampling, model, training, where it goes.
 
@@ -94,7 +117,9 @@ class NetworkConfig(ConfigModel):
     )
 
 
-class TrainTabularConfig(IntervalConfig, BaselineConfig, RunConfig, TableConfig):
+class TrainTabularConfig(
+    IntervalConfig, LearningCurveConfig, BaselineConfig, RunConfig, TableConfig
+):
     """Models on features: data, features, models, how they are mixed and calibrated."""
 
     command: ClassVar[str] = "tabular"

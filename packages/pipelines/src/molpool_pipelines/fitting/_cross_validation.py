@@ -26,6 +26,7 @@ from molpool_common import (
     default_folder,
     kfold,
     read_split_file,
+    told,
 )
 from rich.console import Console
 from rich.table import Table
@@ -49,10 +50,10 @@ from molpool_pipelines.runs import (
     CELLS,
     FOLD_SCORES,
     MACRO,
-    PREDICTIONS,
     REPORT,
     SPLIT,
     SPLIT_FILE,
+    BaselineSet,
     MemberMetrics,
     Metrics,
     MetricValue,
@@ -63,6 +64,8 @@ from molpool_pipelines.runs import (
     check_folder,
     open_folder,
     read_metrics,
+    read_run_predictions,
+    write_predictions,
 )
 from molpool_pipelines.runs import METRICS as METRICS_FILE
 from molpool_pipelines.tables import (
@@ -160,10 +163,13 @@ def cross_validate(
         run.write_text(SPLIT_FILE, json.dumps(entries))
     cells = [_cell(config, path, k, *place) for k, place in enumerate(config.cv.cells)]
     with interruptible(run, command):
-        for cell in cells:
+        for cell in told(cells, "Folds", len(cells)):
             _train_cell(console, cell, config.cv, train, resume=config.resume)
         gathered = _gather(run, cells)
     _show(console, gathered, len(cells))
+    said = read_metrics(path).of_reported.baselines
+    for line in [] if said is None else said.sentences:
+        console.print(line, highlight=False)
     console.print(f"Report: {path / REPORT}", highlight=False, soft_wrap=True)
     return path
 
@@ -304,7 +310,7 @@ def _gather(run: RunFolder, cells: Sequence[Cell]) -> pl.DataFrame:
     """Write the test rows of all folds and their scores; return the scores, a row each."""
     frames, scores = [], []
     for cell in cells:
-        frame = pl.read_parquet(cell.path / PREDICTIONS).filter(pl.col(SPLIT) == "test")
+        frame = read_run_predictions(cell.path).filter(pl.col(SPLIT) == "test")
         # Of an ensemble's own folds, which are none of these.
         frame = frame.drop("fold", strict=False).with_columns(
             pl.lit(cell.repeat).cast(pl.Int64).alias("repeat"),
@@ -312,19 +318,18 @@ def _gather(run: RunFolder, cells: Sequence[Cell]) -> pl.DataFrame:
         )
         frames.append(frame)
         scores.append(_scores(cell))
-    run.write_frame(PREDICTIONS, pl.concat(frames, how="diagonal_relaxed"))
     found = pl.concat(scores)
     held = _intervals(cells)
+    types = dict(found.filter(pl.col("type") != "").select("task", "type").unique().rows())
+    write_predictions(run, pl.concat(frames, how="diagonal_relaxed"), types)
     run.write_text(FOLD_SCORES, found.write_csv())
+    means = _means(found, sum(len(frame) for frame in frames))
+    means = means.model_copy(update={"baselines": _baselines(cells, means), "intervals": held})
     metrics = Metrics(
         kind=read_metrics(cells[0].path).kind,
         name=run.path.name,
         reported="test",
-        splits={
-            "test": _means(found, sum(len(frame) for frame in frames)).model_copy(
-                update={"intervals": held}
-            )
-        },
+        splits={"test": means},
         notes=[
             f"Cross-validation: values are means over {len(cells)} folds, each scored by itself "
             f"({FOLD_SCORES}); {MACRO} as in the folds.",
@@ -351,6 +356,20 @@ def _intervals(cells: Sequence[Cell]) -> dict[str, dict[str, Any]]:
             "median_width": sum(one["n"] * one["median_width"] for one in of) / n,
         }
     return found
+
+
+def _baselines(cells: Sequence[Cell], means: SplitMetrics) -> BaselineSet | None:
+    """Return the simple models beside all folds; none beside bags, which have no such."""
+    kind = read_metrics(cells[0].path).kind
+    if kind == "mil":
+        return None
+    # LightGBM takes a while to import, and bags do without.
+    from molpool_pipelines.fitting._gathered import gathered_baselines
+
+    first = [cell.path for cell in cells if cell.repeat == 0]
+    types = {task: of.type for task, of in means.tasks.items()}
+    model = "Chemprop" if kind == "chemprop" else "the model"
+    return gathered_baselines(first, [cell.path for cell in cells], types, model)
 
 
 def _scores(cell: Cell) -> pl.DataFrame:

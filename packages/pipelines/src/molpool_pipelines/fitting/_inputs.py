@@ -6,26 +6,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 from chemprop_multitask import with_listed_groups
 from molpool_common import (
-    FloatArray,
     InputError,
     RunFolder,
     listed,
     parse_smiles,
     read_table,
     require_columns,
+    table_metadata,
     text_column,
+    write_table,
 )
 
 from molpool_pipelines.demo import DEMO_NOTICE
 from molpool_pipelines.fitting._config import TrainChempropConfig, TrainTabularConfig
+from molpool_pipelines.models import PredictConfig, predict_table
 from molpool_pipelines.runs import (
     TableRows,
-    prediction_column,
     predictions_of_table,
+    rejected_beside,
     rejected_note,
     rejected_rows,
 )
@@ -335,47 +336,38 @@ def read_unseen(config: TrainConfig) -> Unseen | None:
     return Unseen(path.name.partition(".")[0], shown, good["SMILES"].to_list(), rejected)
 
 
-def write_unseen(
-    run: RunFolder,
-    unseen: Unseen,
-    task_names: tuple[str, ...],
-    mean: FloatArray,
-    sd: FloatArray | None,
-) -> list[Path]:
-    """Write ``predictions_NAME.parquet`` and ``.csv``: ``TASK`` and, of ensembles, ``TASK_sd``.
-
-    A task called like another column, such as ``row``, is in ``TASK predicted``.
+def write_unseen(run: RunFolder, config: TrainConfig, unseen: Unseen, level: float) -> list[Path]:
+    """Write ``predictions_NAME.parquet`` and ``.csv``, as `molpool-evaluate predict` does.
 
     Parameters
     ----------
     run : RunFolder
-        Where.
+        With its model and calibration.
+    config : TrainConfig
+        Names the table.
     unseen : Unseen
-        N rows, M of them molecules.
-    task_names : tuple of str
-        Names of the T tasks.
-    mean, sd : ndarray [M, T]
-        Predictions and the members' standard deviation.
+        What is known of it.
+    level : float
+        Of the intervals.
 
     Returns
     -------
     list of Path
     """
-    there = unseen.frame["error"].is_null().to_numpy()
-    columns = unseen.frame.drop("error").get_columns()
-    for t, task in enumerate(task_names):
-        for name, values in ((prediction_column(task), mean), (f"{task}_sd", sd)):
-            if values is not None:
-                # Rows without a prediction stay, so that the file joins line by line to the user's
-                # table.
-                column = np.full(len(there), np.nan)
-                column[there] = values[:, t]
-                columns.append(pl.Series(name, column).fill_nan(None))
-    frame = pl.DataFrame(columns)
-    # A column of nulls in each table of predictions would only raise questions.
-    if not there.all():
-        frame = frame.with_columns(unseen.frame["error"])
-    return [
-        run.write_frame(predictions_of_table(unseen.name), frame),
-        run.write_text(predictions_of_table(unseen.name, ".csv"), frame.write_csv()),
-    ]
+    output = run.path / predictions_of_table(unseen.name)
+    predict_table(
+        PredictConfig(
+            model_dir=str(run.path),
+            data_path=config.data.predict_path,
+            output=str(output),
+            overwrite=True,
+            on_bad_smiles=config.on_bad_smiles,
+            level=[level],
+            read=config.read,
+        )
+    )
+    # The rows are in the run's own list.
+    rejected_beside(output).unlink(missing_ok=True)
+    text = run.path / predictions_of_table(unseen.name, ".csv")
+    write_table(text, pl.read_parquet(output), metadata=table_metadata(output))
+    return [output, text]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from molpool_common import FloatArray, IntArray, parse_smiles
+from molpool_common import FloatArray, IntArray, murcko_scaffolds, parse_smiles
 
 from molpool_pipelines.fitting._predicted import PredictedRows
 from molpool_pipelines.models import LEVEL, Basis, Calibration, Shift, ShiftKind, ShiftModel
@@ -94,9 +94,16 @@ def calibrate(
         strata=_strata(tables),
         rows=_numbers(known, wanted.farther),
         basis=wanted.basis,
+        series=_scaffolds([smiles for t in tables for smiles in t.compared]),
     )
     shift = _shift(known, [part for part in parts if part.split == "test"], wanted.shift)
     return [_with_ends(part, calibration, wanted.level, shift) for part in parts], calibration
+
+
+def _scaffolds(smiles: Sequence[str]) -> list[str] | None:
+    """Return the scaffold of each molecule; None where one does not parse."""
+    mols = [mol for mol in parse_smiles(smiles).mols if mol is not None]
+    return murcko_scaffolds(mols) if len(mols) == len(smiles) else None
 
 
 def _numbers(known: Sequence[PredictedRows], farther: Sequence[PredictedRows]) -> IntArray | None:
@@ -151,7 +158,8 @@ def _with_ends(
         shift=weights,
     )
     # As `predict` gives them: one run, one probability.
-    return replace(part, mean=calibration.probabilities(part.mean), ends=ends)
+    mean = calibration.probabilities(part.mean)
+    return replace(part, mean=mean, ends=ends, called=calibration.called(mean))
 
 
 def _joined(each: Sequence[FloatArray | None]) -> FloatArray | None:

@@ -42,6 +42,7 @@ from sampling_core import RarePositiveSampler
 from molpool_pipelines.fitting._bag_results import (
     evaluate_bags,
     predictions_of_bags,
+    scales_of,
     table_of_bags,
 )
 from molpool_pipelines.fitting._baselines import ReferenceRows, with_baselines
@@ -72,6 +73,7 @@ from molpool_pipelines.runs import (
     predictions_of_table,
     rejected_rows,
     tracking,
+    write_predictions,
     write_rejected,
 )
 from molpool_pipelines.tables import refuse_bad_smiles
@@ -366,9 +368,10 @@ class MILFitting:
         if inputs.unseen is not None:
             # Only those that the user asked to drop have no row.
             keep = self._config.on_bad_smiles != "drop"
-            frame = predictions_of_bags(module, inputs.unseen, with_failures=keep)
-            files.append(run.write_frame(predictions_of_table("unseen"), frame))
-            files.append(run.write_text(predictions_of_table("unseen", ".csv"), frame.write_csv()))
+            scales = scales_of(self._config, module.task_names)
+            frame = predictions_of_bags(module, inputs.unseen, scales, with_failures=keep)
+            names = (predictions_of_table("unseen"), predictions_of_table("unseen", ".csv"))
+            files += write_predictions(run, frame, self._results.task_types, *names)
         epochs = len(self._result.records)
         self._page = write_results(run, self._results, "mil", inputs.notes, self._facts(), epochs)
         track_results(
@@ -387,11 +390,12 @@ class MILFitting:
         train, test = self._inputs.of("train"), self._inputs.of("test")
         if train.smiles is None or test.smiles is None:
             return results
+        scales = scales_of(self._config, train.task_names)
         return with_baselines(
             self._console,
             self._run,
             results,
-            ReferenceRows(table_of_bags(train), table_of_bags(test)),
+            ReferenceRows(table_of_bags(train, scales), table_of_bags(test, scales)),
             [self._config.task_kind] * len(train.task_names),
             self._config.baselines,
             model="the attention model",

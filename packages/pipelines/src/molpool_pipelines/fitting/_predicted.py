@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from molpool_common import FloatArray
+from molpool_common import FloatArray, from_scale, spread_from_scale
 
 from molpool_pipelines.runs import SplitName
 from molpool_pipelines.tables import MoleculeTable, exact_labels
@@ -35,6 +35,8 @@ class PredictedRows:
         Lower and upper end of the intervals; infinite where too few rows calibrate.
     distance : ndarray [N] or None
         1 - Tanimoto similarity to the nearest molecule that trained what predicts the row.
+    called : ndarray [N, T] or None
+        Whether class 1 is called, NaN for tasks without a threshold.
     """
 
     split: SplitName
@@ -46,6 +48,22 @@ class PredictedRows:
     each: Sequence[FloatArray] = ()
     ends: tuple[FloatArray, FloatArray] | None = None
     distance: FloatArray | None = None
+    called: FloatArray | None = None
+
+    def in_units(self) -> PredictedRows:
+        """Return the rows with all that is said of them in the units of the table."""
+        names = self.table.of_scales
+        if not self.table.scales:
+            return self
+        ends = self.ends
+        return replace(
+            self,
+            table=self.table.in_units(),
+            mean=from_scale(self.mean, names),
+            sd=None if self.sd is None else spread_from_scale(self.sd, self.mean, names),
+            each=[from_scale(one, names) for one in self.each],
+            ends=None if ends is None else (from_scale(ends[0], names), from_scale(ends[1], names)),
+        )
 
     @property
     def exact(self) -> FloatArray:

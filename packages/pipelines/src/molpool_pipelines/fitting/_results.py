@@ -13,9 +13,12 @@ import polars as pl
 from molpool_common import (
     IN_UNITS,
     LABELS,
+    SCALE_WORDS,
     Interval,
     MetricTable,
     RunFolder,
+    ScaleName,
+    listed,
     task_metrics,
 )
 
@@ -27,18 +30,27 @@ from molpool_pipelines.runs import (
     CALIBRATION,
     LOWER,
     METRICS,
-    PREDICTIONS,
     REPORT,
+    SIMILARITY,
     SPLIT,
     SPLITS,
+    TIME,
     UPPER,
     Metrics,
     SplitMetrics,
+    about_tasks,
     member_metrics,
     reported_split,
     truth_column,
+    write_predictions,
 )
-from molpool_pipelines.scores import Resampling, predictions_of, score_tasks
+from molpool_pipelines.scores import (
+    Predictions,
+    Resampling,
+    bounds_by_task,
+    predictions_of,
+    score_tasks,
+)
 from molpool_pipelines.tables import TaskType
 
 SHOWN: Mapping[TaskType, tuple[str, ...]] = {
@@ -72,6 +84,8 @@ class Results:
         Share of new molecules that they shall cover.
     remarks : tuple of str
         What else the user should know.
+    scales : mapping of str to str
+        Scale on which the models learnt each task; predictions and metrics are in its unit.
     """
 
     predictions: pl.DataFrame
@@ -81,14 +95,21 @@ class Results:
     calibration: Calibration | None = None
     level: float = LEVEL
     remarks: tuple[str, ...] = ()
+    scales: Mapping[str, ScaleName] = field(default_factory=dict)
 
     @property
     def notes(self) -> list[str]:
         """What the user should know of intervals and comparisons."""
+        remarks = [*_scale_notes(self.scales), *self.remarks]
         if self.calibration is None:
-            return list(self.remarks)
+            return remarks
         tasks = [task.task for task in self.metrics[self.reported].tasks]
-        return [*self.calibration.notes(tasks, self.level), *self.remarks]
+        return [*self.calibration.notes(tasks, self.level), *remarks]
+
+    @property
+    def task_types(self) -> dict[str, TaskType]:
+        """What each task is."""
+        return {t.task: t.task_type for table in self.metrics.values() for t in table.tasks}
 
     @property
     def reported(self) -> str:
@@ -109,7 +130,8 @@ class Results:
         """
         # By way of the scoring command's own functions: an interval computed here would differ from
         # it in resamples or seed, and one run would show several.
-        intervals = self._intervals(name)
+        scored = self._scored(name)
+        intervals = self._intervals(scored)
         splits = {}
         for split, table in self.metrics.items():
             reported = split == self.reported
@@ -117,18 +139,33 @@ class Results:
             of = member_metrics(table, intervals if reported else None)
             members = [member_metrics(m) for m in self.by_member] if reported else []
             n = int((self.predictions[SPLIT] == split).sum())
-            more = self.more.get(split, {})
+            more = dict(self.more.get(split, {}))
+            if reported:
+                more["bounds"] = {t: b.to_dict() for t, b in bounds_by_task(scored).items()}
             splits[split] = SplitMetrics(**dict(of), n=n, members=members, **more)
         return Metrics(
             kind=kind, name=name, reported=self.reported, splits=splits, notes=list(notes)
         )
 
-    def _intervals(self, name: str) -> dict[tuple[str, str], Interval]:
+    def _scored(self, name: str) -> Predictions:
+        """Return the rows that count, as `molpool-evaluate score` reads them."""
+        found = predictions_of(self.predictions, name, task_types=self.task_types)
+        return found.of_split(self.reported)
+
+    def _intervals(self, scored: Predictions) -> dict[tuple[str, str], Interval]:
         """Return what `molpool-evaluate score` finds on the same rows, digit by digit."""
-        types = {t.task: t.task_type for table in self.metrics.values() for t in table.tasks}
-        found = predictions_of(self.predictions, name, task_types=types)
-        scored = score_tasks(found.of_split(self.reported), Resampling())
-        return {(s.task, s.metric): s.interval for s in scored if s.interval is not None}
+        found = score_tasks(scored, Resampling())
+        return {(s.task, s.metric): s.interval for s in found if s.interval is not None}
+
+
+def _scale_notes(scales: Mapping[str, ScaleName]) -> list[str]:
+    said = [f"{task} as {SCALE_WORDS[name]}" for task, name in scales.items() if name != "none"]
+    if not said:
+        return []
+    return [
+        f"Learnt on a scale of its own: {listed(said)}; predictions, intervals and metrics are in "
+        "the units of the table."
+    ]
 
 
 def results_of(
@@ -148,6 +185,9 @@ def results_of(
         What intervals are asked for.
     """
     parts, calibration = calibrate(parts, kinds, wanted)
+    scales = parts[0].table.of_scales
+    # Errors are alike on the models' own scale; all that is said after it is in the table's units.
+    parts = [part.in_units() for part in parts]
     tasks = parts[0].table.task_names
     metrics = {}
     for split in SPLITS:
@@ -163,7 +203,9 @@ def results_of(
     # With folds each member predicts other rows: their scores are not comparable.
     alone = reported[0].each if len(reported) == 1 and len(reported[0].each) > 1 else ()
     return Results(
-        pl.concat([_frame(part, kinds, with_ends=with_ends) for part in parts]),
+        # Diagonal: only test rows are called a class, and only rows whose distance to training is
+        # known have a similarity.
+        pl.concat([_frame(p, kinds, with_ends=with_ends) for p in parts], how="diagonal"),
         metrics,
         [task_metrics(reported[0].exact, one, tasks, list(kinds)) for one in alone],
         {
@@ -173,20 +215,12 @@ def results_of(
         },
         calibration,
         wanted.level,
+        scales=dict(zip(tasks, scales, strict=True)),
     )
 
 
 def _frame(part: PredictedRows, kinds: Sequence[TaskType], *, with_ends: bool) -> pl.DataFrame:
-    table = part.table
-    columns: list[pl.Series] = [
-        *table.origin.get_columns(),
-        pl.Series("SMILES", table.smiles),
-        pl.Series(SPLIT, [part.split] * len(table)),
-    ]
-    if table.quality is not None:
-        columns.append(pl.Series("quality", table.quality))
-    if part.with_folds:
-        columns.append(pl.Series("fold", [part.fold] * len(table), dtype=pl.Int64))
+    table, columns = part.table, _row_columns(part)
     for t, task in enumerate(table.task_names):
         columns.append(pl.Series(truth_column(task), table.targets[:, t]).fill_nan(None))
         if table.censoring is not None:
@@ -195,6 +229,9 @@ def _frame(part: PredictedRows, kinds: Sequence[TaskType], *, with_ends: bool) -
         columns.append(pl.Series(f"{task} predicted", part.mean[:, t]))
         if part.sd is not None:
             columns.append(pl.Series(f"{task}_sd", part.sd[:, t]).fill_nan(None))
+        if part.called is not None and np.isfinite(part.called[:, t]).any():
+            called = pl.Series(f"{task} decision", part.called[:, t]).fill_nan(None)
+            columns.append(called.cast(pl.Boolean))
         if with_ends:
             nothing = np.full(part.mean.shape, np.nan)
             if kinds[t] == "classification":
@@ -202,6 +239,26 @@ def _frame(part: PredictedRows, kinds: Sequence[TaskType], *, with_ends: bool) -
             for ending, ends in zip((LOWER, UPPER), part.ends or (nothing, nothing), strict=True):
                 columns.append(pl.Series(task + ending, ends[:, t]).fill_nan(None))
     return pl.DataFrame(columns)
+
+
+def _row_columns(part: PredictedRows) -> list[pl.Series]:
+    """Return what is known of the rows besides their tasks."""
+    table = part.table
+    columns: list[pl.Series] = [
+        *table.origin.get_columns(),
+        pl.Series("SMILES", table.smiles),
+        pl.Series(SPLIT, [part.split] * len(table)),
+    ]
+    if table.quality is not None:
+        columns.append(pl.Series("quality", table.quality))
+    if table.times is not None:
+        # As text: tables write dates and numbers in many ways.
+        columns.append(pl.Series(TIME, [None if t is None else str(t) for t in table.times]))
+    if part.distance is not None:
+        columns.append(pl.Series(SIMILARITY, 1 - part.distance))
+    if part.with_folds:
+        columns.append(pl.Series("fold", [part.fold] * len(table), dtype=pl.Int64))
+    return columns
 
 
 def shown_rows(table: MetricTable) -> tuple[list[str], list[list[Any]]]:
@@ -224,9 +281,11 @@ def mean_row(table: MetricTable, names: Sequence[str]) -> list[Any]:
 
 
 def against_baselines(results: Results) -> list[str]:
-    """Return what the reported split says of the model and the baselines beside it."""
-    found = results.more.get(results.reported, {}).get("baselines")
-    return [] if found is None else list(found.sentences)
+    """Return what the reported split says of the model, the baselines beside it and more data."""
+    more = results.more.get(results.reported, {})
+    found, answer = more.get("baselines"), more.get("more_data")
+    said = [] if found is None else list(found.sentences)
+    return [*said, answer] if answer else said
 
 
 def write_results(
@@ -261,7 +320,14 @@ def write_results(
     """
     if results.calibration is not None:
         run.write_file(CALIBRATION, results.calibration.save)
-    run.write_frame(PREDICTIONS, results.predictions)
+    more = {} if results.calibration is None else {"levels": [results.level]}
+    write_predictions(
+        run,
+        results.predictions,
+        results.task_types,
+        of_tasks=about_tasks(list(results.task_types), results.scales),
+        **more,
+    )
     # After the predictions that they are of: a folder with metrics lacks only the page.
     said = [*notes, *results.notes]
     run.write_json(METRICS, results.record(kind, run.path.name, said).to_dict())

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -20,10 +21,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from molpool_pipelines.fitting._baselines import ReferenceRows, with_baselines
-from molpool_pipelines.fitting._blend_weights import blend_weights
 from molpool_pipelines.fitting._config import TrainTabularConfig, seconds_of
 from molpool_pipelines.fitting._inputs import Inputs, write_unseen
 from molpool_pipelines.fitting._intervals import IntervalRequest, distance_to
+from molpool_pipelines.fitting._learning_curve import CurveRequest, with_learning_curve
 from molpool_pipelines.fitting._loop import interruptible, metric_table
 from molpool_pipelines.fitting._predicted import PredictedRows
 from molpool_pipelines.fitting._results import (
@@ -41,6 +42,7 @@ from molpool_pipelines.models import (
     MemberSettings,
     TabularModel,
     asks_sd,
+    blend_weights,
     build_member,
     mix,
     predict_member,
@@ -223,7 +225,14 @@ def _fit_and_write(
     ]
     with_sd = tuple(asks_sd(name, config.model) for name in found.names)
     blend = Blend(found.names, tuple(members), weights, with_sd)
-    model = TabularModel(blend, tasks, kinds, rows.features.signature, cache=config.data.cache_dir)
+    model = TabularModel(
+        blend,
+        tasks,
+        kinds,
+        rows.features.signature,
+        cache=config.data.cache_dir,
+        scales=rows.table.of_scales,
+    )
     parts = _of_training(rows, mean, sd, blend)
     if len(inputs.tables.test):
         parts.append(_of_test(rows, inputs, blend))
@@ -244,6 +253,9 @@ def _fit_and_write(
             seed=config.seed,
             cache=config.data.cache_dir,
         )
+    asked = CurveRequest(config.learning_curve, rows.table, config.seed)
+    refit = partial(_refitted, config, rows, kinds, blend)
+    results = with_learning_curve(results, asked, kinds, refit)
     write_rejected(run, inputs.rejected)
     saved = model.save(run.path / TABULAR_FOLDER)
     facts = _facts(config, found.names, rows, weights)
@@ -255,16 +267,27 @@ def _fit_and_write(
     for note in (*found.notes, *results.notes, *against_baselines(results)):
         console.print(note, highlight=False)
     if inputs.unseen is not None:
-        files = _write_unseen(run, inputs, model)
+        files = write_unseen(run, config, inputs.unseen, config.level)
         console.print(f"Predictions: {files[-1]}", highlight=False, soft_wrap=True)
     console.print(f"Model: {saved.parent}", highlight=False, soft_wrap=True)
     return page
 
 
-def _write_unseen(run: RunFolder, inputs: Inputs, model: TabularModel) -> list[Path]:
-    assert inputs.unseen is not None
-    found = model.predict(inputs.unseen.smiles, batch_size=1)
-    return write_unseen(run, inputs.unseen, model.task_names, found.mean, found.sd)
+def _refitted(
+    config: TrainTabularConfig,
+    rows: TrainingRows,
+    kinds: Sequence[Any],
+    blend: Blend,
+    part: IntArray,
+) -> FloatArray:
+    """Return what the blend says of the test rows when trained on some of its rows."""
+    members = tuple(
+        _fitted(name, rows.settings(config, kinds, name), rows.X[part], rows.table.take(part))
+        for name in blend.names
+    )
+    mean, _ = replace(blend, members=members).predict(rows.of_test)
+    # A task without a label among these rows is predicted as 0, which scores it as it deserves.
+    return np.nan_to_num(mean)
 
 
 def _limits(members: Sequence[MultitaskModel], labels: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -335,7 +358,12 @@ def _out_of_fold(
     names: list[MemberName] = []
     each: list[tuple[FloatArray, ...]] = []
     notes = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("Out of fold", total=len(config.model) * len(rows.folds))
         for name in config.model:
@@ -349,7 +377,8 @@ def _out_of_fold(
                 continue
             names.append(name)
             each.append(found)
-    return OutOfFold(tuple(names), *(np.stack(of) for of in zip(*each, strict=True)), notes)
+    mean, sd, farther_mean, farther_sd = (np.stack(of) for of in zip(*each, strict=True))
+    return OutOfFold(tuple(names), mean, sd, farther_mean, farther_sd, notes)
 
 
 def _of_model(

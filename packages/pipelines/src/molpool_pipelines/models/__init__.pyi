@@ -1,3 +1,4 @@
+from ._blend_weights import blend_weights as blend_weights
 from ._calibration import Basis as Basis
 from ._calibration import Calibration as Calibration
 from ._config import LEAST_OF_STRATUM as LEAST_OF_STRATUM
@@ -6,6 +7,7 @@ from ._config import SHIFT as SHIFT
 from ._config import ApplicabilityConfig as ApplicabilityConfig
 from ._config import PredictConfig as PredictConfig
 from ._config import ShiftKind as ShiftKind
+from ._files import path_names as path_names
 from ._files import run_section as run_section
 from ._members import MEMBERS as MEMBERS
 from ._members import WORDS as WORDS
@@ -14,13 +16,15 @@ from ._members import MemberSettings as MemberSettings
 from ._members import asks_sd as asks_sd
 from ._members import build_member as build_member
 from ._members import predict_member as predict_member
-from ._predict_table import FAR as FAR
 from ._predict_table import PredictedTable as PredictedTable
 from ._predict_table import load_model as load_model
 from ._predict_table import predict_table as predict_table
 from ._protocol import Kind as Kind
 from ._protocol import Predicted as Predicted
 from ._protocol import SavedModel as SavedModel
+from ._recentring import BiasPrior as BiasPrior
+from ._recentring import Recentring as Recentring
+from ._run_tables import data_as_run as data_as_run
 from ._served import ServedModel as ServedModel
 from ._served import save_served as save_served
 from ._shift import Shift as Shift

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 from zipfile import BadZipFile
@@ -28,6 +28,7 @@ from molpool_common import (
 
 from molpool_pipelines.models._config import LEAST_OF_STRATUM, LEVEL
 from molpool_pipelines.models._protocol import Predicted
+from molpool_pipelines.models._recentring import BiasPrior, Recentring
 from molpool_pipelines.models._shift import Shift
 from molpool_pipelines.runs import LOWER, UPPER
 
@@ -75,6 +76,13 @@ class Calibration:
         What the assays can report; infinite where they have no limit.
     basis : Basis or None
         What the rows are; None of an earlier version.
+    thresholds : ndarray [T]
+        Calibrated probability from which class 1 is called; NaN for regression, and of tasks with
+        too few calibration rows.
+    prior : BiasPrior or None
+        How far series of molecules are off as a whole; None of an earlier version.
+    recentring : Recentring or None
+        What newly measured molecules say.
     """
 
     task_types: tuple[TaskType, ...]
@@ -83,6 +91,13 @@ class Calibration:
     floor: FloatArray
     ceiling: FloatArray
     basis: Basis | None = None
+    thresholds: FloatArray = field(default_factory=lambda: np.empty(0))
+    prior: BiasPrior | None = None
+    recentring: Recentring | None = None
+
+    def __post_init__(self) -> None:
+        if not len(self.thresholds):
+            object.__setattr__(self, "thresholds", np.full(len(self.task_types), np.nan))
 
     @classmethod
     def fit(
@@ -98,6 +113,7 @@ class Calibration:
         strata: Sequence[str] | None = None,
         rows: IntArray | None = None,
         basis: Basis | None = None,
+        series: Sequence[str] | None = None,
     ) -> Self:
         """Calibrate by rows that the model has not seen.
 
@@ -121,12 +137,14 @@ class Calibration:
             Number of the molecule that each is a prediction of, where some have several.
         basis : Basis, optional
             What the rows are.
+        series : sequence of str, length N, optional
+            Scaffold or series of each row, by which bias is told from noise.
         """
         regression = np.array([kind == "regression" for kind in task_types])
         signs = np.zeros(y.shape, dtype=np.int8) if censoring is None else censoring
         features = difficulty_features(mean.shape, sd, distance)
         n_tasks = y.shape[1]
-        return cls(
+        found = cls(
             tuple(task_types),
             IntervalCalibration.fit(
                 np.where(regression, y, np.nan),
@@ -143,6 +161,29 @@ class Calibration:
             np.full(n_tasks, np.inf) if limits is None else limits[1],
             basis,
         )
+        exact = np.where(regression & (signs == 0), y - mean, np.nan)
+        return replace(
+            found,
+            thresholds=found._tuned(np.where(regression | (signs != 0), np.nan, y), mean),
+            prior=None if series is None else BiasPrior.fit(exact, series),
+        )
+
+    def _tuned(self, y: FloatArray, mean: FloatArray) -> FloatArray:
+        """Return the threshold of each task of classes with enough rows."""
+        p = self.probabilities(mean)
+        return np.array(
+            [
+                best_threshold(y[:, t], p[:, t]) if enough else np.nan
+                for t, enough in enumerate(self._enough)
+            ]
+        )
+
+    @property
+    def _enough(self) -> list[bool]:
+        """Whether each task has enough rows of both classes."""
+        return [
+            min(int(c.sum()), len(c) - int(c.sum())) >= LEAST_OF_CLASS for c in self.classes.classes
+        ]
 
     def ends(
         self,
@@ -182,22 +223,41 @@ class Calibration:
             features=features.of(self.intervals.difficulty.names),
             strata=strata if self.has_strata else None,
             weights=None if shift is None else shift.new,
-            limits=(self.floor, self.ceiling),
         )
+        if self.recentring is not None:
+            lower, upper = self.recentring.ends(lower, upper)
+        lower = np.clip(lower, self.floor, self.ceiling)
+        upper = np.clip(upper, self.floor, self.ceiling)
         regression = np.array([kind == "regression" for kind in self.task_types])
         return np.where(regression, lower, np.nan), np.where(regression, upper, np.nan)
 
     def probabilities(self, mean: FloatArray) -> FloatArray:
-        """Return predictions [M, T] with the probabilities of classes calibrated.
+        """Return predictions [M, T], recentred where that is known, and probabilities calibrated.
 
         Those of classes with fewer than `LEAST_OF_CLASS` calibration rows stay the model's.
         """
-        enough = [
-            min(int(c.sum()), len(c) - int(c.sum())) >= LEAST_OF_CLASS for c in self.classes.classes
-        ]
+        if self.recentring is not None:
+            mean = mean + self.recentring.shift
         # Isotonic fits are steps; within one the model's own order stands, and so does its ranking.
         calibrated = (1 - _ORDER) * self.classes.calibrated(mean) + _ORDER * mean
-        return np.where(enough, calibrated, mean)
+        return np.where(self._enough, calibrated, mean)
+
+    def called(self, p: FloatArray) -> FloatArray:
+        """Return whether calibrated probabilities [M, T] reach the thresholds; NaN without one."""
+        return np.where(np.isfinite(self.thresholds + p), p >= self.thresholds, np.nan)
+
+    def described(self, tasks: Sequence[str]) -> dict[str, Any]:
+        """Return how many rows calibrate each task, and what newly measured ones say."""
+        counts = (
+            n if kind == "regression" else len(c)
+            for n, c, kind in zip(
+                self.intervals.n_points, self.classes.classes, self.task_types, strict=True
+            )
+        )
+        found: dict[str, Any] = {"rows": dict(zip(tasks, counts, strict=True))}
+        if self.recentring is not None:
+            found["recalibrated"] = self.recentring.described(tasks)
+        return found
 
     @property
     def has_strata(self) -> bool:
@@ -221,9 +281,18 @@ class Calibration:
         level : float
             Share of new molecules to cover.
         """
+        called = [
+            f"{tasks[t]} {threshold:.2g}"
+            for t, threshold in enumerate(self.thresholds)
+            if np.isfinite(threshold)
+        ]
+        said = [
+            "Class 1 is called from a calibrated probability on that has the highest MCC on the "
+            f"rows that calibrate: {listed(called)}."
+        ]
         regression = [t for t, kind in enumerate(self.task_types) if kind == "regression"]
         if not regression:
-            return []
+            return said if called else []
         points = self.intervals.n_points
         counts = [points[t] for t in regression]
         span = str(counts[0]) if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
@@ -241,7 +310,7 @@ class Calibration:
                 f"Without intervals, as {level:.0%} needs {needed} calibration molecules: "
                 f"{listed(thin)}."
             )
-        return words
+        return [*words, *said] if called else words
 
     def save(self, path: Path) -> None:
         """Write all of it to one npz file of plain arrays."""
@@ -251,6 +320,8 @@ class Calibration:
             "floor": self.floor,
             "ceiling": self.ceiling,
             "basis": np.array(self.basis or ""),
+            "thresholds": self.thresholds,
+            **({} if self.prior is None else self.prior.to_arrays()),
             **{f"intervals.{k}": v for k, v in self.intervals.to_arrays().items()},
             **{f"classes.{k}": v for k, v in self.classes.to_arrays().items()},
         }
@@ -281,6 +352,7 @@ class Calibration:
             types: tuple[Any, ...] = tuple(str(kind) for kind in arrays["task_types"])
             floor, ceiling = arrays["floor"], arrays["ceiling"]
             basis = next((b for b in get_args(Basis) if b == str(arrays.get("basis", ""))), None)
+            thresholds = arrays.get("thresholds", np.empty(0))
         except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
             if isinstance(error, InputError):
                 raise
@@ -294,6 +366,8 @@ class Calibration:
             floor,
             ceiling,
             basis,
+            thresholds,
+            BiasPrior.from_arrays(arrays),
         )
 
 
@@ -331,6 +405,42 @@ def with_intervals(
         for ending, values in zip((LOWER, UPPER), both, strict=True):
             ends[ending + percent] = values
     return replace(predicted, mean=calibration.probabilities(predicted.mean), ends=ends)
+
+
+def best_threshold(y: FloatArray, p: FloatArray) -> float:
+    """Return the probability from which calling class 1 has the highest MCC.
+
+    Parameters
+    ----------
+    y : ndarray [N]
+        Classes, NaN for none.
+    p : ndarray [N]
+        Probabilities of class 1.
+
+    Returns
+    -------
+    float
+        Halfway between two neighbouring probabilities; of equal maxima the one nearest to 1/2.
+
+    References
+    ----------
+    Matthews, Biochim. Biophys. Acta 405 (1975) 442-451. Chosen for classes that are rare, of which
+    accuracy finds none and balanced accuracy too many.
+    """
+    rows = np.isfinite(y) & np.isfinite(p)
+    values, which = np.unique(p[rows], return_inverse=True)
+    positives = np.bincount(which, weights=y[rows], minlength=len(values))
+    counts = np.bincount(which, minlength=len(values))
+    # Called from value k on: all that lie there or above.
+    called = np.cumsum(counts[::-1])[::-1]
+    hits = np.cumsum(positives[::-1])[::-1]
+    n, total = counts.sum(), positives.sum()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mcc = (hits * n - called * total) / np.sqrt(called * (n - called) * total * (n - total))
+    mcc = np.nan_to_num(mcc, nan=0.0)
+    cuts = np.concatenate([[values[0] / 2], (values[1:] + values[:-1]) / 2])
+    best = np.flatnonzero(mcc >= mcc.max() - 1e-12)
+    return float(cuts[best[np.abs(cuts[best] - 0.5).argmin()]])
 
 
 def _under(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:

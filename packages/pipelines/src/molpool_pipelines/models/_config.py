@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import tyro
 from molpool_common import PATH, ConfigModel, ReadConfig, short_flag
 from pydantic import Field, field_validator
 
@@ -17,6 +18,12 @@ class ApplicabilityConfig(ConfigModel):
         True,
         description="add the highest Tanimoto similarity to a training molecule, and its id; needs "
         "a run folder, whose predictions name the training molecules",
+    )
+    threshold: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="similarity below which a molecule counts as outside the model's domain",
     )
     radius: int = Field(2, ge=0, le=6, description="radius of the Morgan fingerprint, in bonds")
     n_bits: int = Field(2048, ge=64, multiple_of=64, description="length of the fingerprint")
@@ -38,14 +45,25 @@ SHIFT = (
     "answer to a shift of the molecules, at the price of fewer that count"
 )
 
+Combination = Literal["mean", "blend", "none"]
+"""What becomes of the predictions of several models."""
+
 
 class PredictConfig(ConfigModel):
-    """Predict the molecules of a table with a saved model."""
+    """Predict the molecules of a table with a saved model, or several."""
 
     model_dir: Annotated[str | None, PATH] = Field(
         None,
         description="run folder of molpool-train chemprop or mil, folder of an ensemble, or model "
         "file",
+    )
+    models: Annotated[list[str], PATH, tyro.conf.arg(metavar="[DIR ...]")] = Field(
+        default_factory=list, description="several of them, instead of model_dir"
+    )
+    combine: Combination = Field(
+        "mean",
+        description="of several models: their mean; a blend by how well they predicted the "
+        "validation rows that they share; or none, columns for each: TASK (MODEL)",
     )
     data_path: Annotated[str | None, PATH] = Field(
         None,
@@ -54,8 +72,8 @@ class PredictConfig(ConfigModel):
     )
     output: Annotated[str | None, PATH] = Field(
         None,
-        description="file to write, .parquet or .csv; by default DATA_predictions.parquet in the "
-        "working folder",
+        description="file to write: .parquet, .csv, .tsv, .xlsx or .sdf; by default "
+        "DATA_predictions.parquet in the working folder",
     )
     overwrite: bool = Field(False, description="replace the output that is there")
     smiles_column: str | None = Field(
@@ -92,6 +110,11 @@ class PredictConfig(ConfigModel):
         None, description="column of strata, for runs that have them; by default that of the run"
     )
     shift: ShiftKind | None = Field(None, description=f"{SHIFT}; by default as in the run")
+    recalibrate: Annotated[str | None, PATH] = Field(
+        None,
+        description="table of newly measured molecules of the same series, with columns as in "
+        "training: predictions are moved by what they show, the more the more they are",
+    )
     read: ReadConfig = Field(default_factory=ReadConfig)
     applicability: ApplicabilityConfig = Field(default_factory=ApplicabilityConfig)
 

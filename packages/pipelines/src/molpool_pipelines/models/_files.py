@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,28 @@ def calibration_file(path: Path) -> Path | None:
     root = path.parent if path.name in {MODELS, TABULAR_FOLDER} else path
     file = root / CALIBRATION
     return file if file.is_file() else None
+
+
+def path_names(paths: Sequence[Path], within: Sequence[str] = ()) -> list[str]:
+    """Return as much of the end of each path as tells it from the others.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Folders or files.
+    within : sequence of str
+        Stems of files that are called after their folder.
+    """
+    # metrics.json of five runs would otherwise be five models called "metrics".
+    named = [p.absolute().parent if p.stem in within else p.absolute() for p in paths]
+    parts = [(*p.parent.parts, p.stem) for p in named]
+    depth = 1
+    names = ["/".join(p[-depth:]) for p in parts]
+    # From the end of the path, as much as it takes: run folders of one date differ further up.
+    while max(Counter(names).values(), default=0) > 1 and depth < max(map(len, parts)):
+        depth += 1
+        names = ["/".join(p[-depth:]) for p in parts]
+    return names
 
 
 def run_section(path: Path, section: str) -> dict[str, Any]:

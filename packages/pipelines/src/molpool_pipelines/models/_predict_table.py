@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 from chemprop_multitask import ChempropError
-from molpool_common import InputError, IntArray, frames_written, listed, parse_smiles
+from molpool_common import (
+    SCALE_WORDS,
+    FrameWriter,
+    InputError,
+    IntArray,
+    ScaleName,
+    check_output,
+    frames_written,
+    listed,
+    parse_smiles,
+    write_table,
+)
 
 from molpool_pipelines.models._calibration import Calibration, with_intervals
 from molpool_pipelines.models._config import LEVEL, ApplicabilityConfig, PredictConfig
@@ -21,27 +32,29 @@ from molpool_pipelines.models._files import (
     check_model_path,
     is_mil,
     is_tabular,
+    path_names,
     reads_feature_tables,
     run_section,
 )
+from molpool_pipelines.models._finished import AboutModel, Combined, scales_of
+from molpool_pipelines.models._output_columns import OutputColumns
 from molpool_pipelines.models._protocol import Predicted, SavedModel, spread
+from molpool_pipelines.models._recentring import Recentring
+from molpool_pipelines.models._run_tables import measured_again
 from molpool_pipelines.models._shift import ShiftModel
 from molpool_pipelines.models._toward import sample_of, shift_kind, shift_toward, strata_column
-from molpool_pipelines.runs import rejected_rows, write_rejected
+from molpool_pipelines.runs import OUTSIDE, as_file, rejected_rows, write_rejected
 from molpool_pipelines.scores import (
     Nearest,
     NearestTraining,
     TrainingMolecules,
     training_molecules,
 )
-from molpool_pipelines.tables import TableFiles, TaskType, strata_of, survey
+from molpool_pipelines.tables import TableFiles, TaskType, exact_labels, strata_of, survey
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-
-FAR = 0.3
-"""Tanimoto similarity below which a molecule counts as unlike all training molecules."""
 
 STRATUM = "stratum\0"
 """Column of strata in chunks, as no user's column is called."""
@@ -65,8 +78,10 @@ class PredictedTable:
     note : str or None
         What the user should know.
     rows, bad, far : int
-        Rows read, those without a prediction, and those of molecules less similar than `FAR` to
-        any training molecule.
+        Rows read, those without a prediction, and those of molecules less similar than `far_below`
+        to any training molecule.
+    far_below : float
+        Tanimoto similarity.
     dropped : bool
         Whether rows without a prediction were left out of the file.
     task_names, task_types : tuple of str
@@ -87,6 +102,7 @@ class PredictedTable:
     rows: int = 0
     bad: int = 0
     far: int = 0
+    far_below: float = 0.3
     dropped: bool = False
     task_names: tuple[str, ...] = ()
     task_types: tuple[TaskType, ...] = ()
@@ -110,8 +126,8 @@ class PredictedTable:
         if wrong.height:
             columns = ("row", "id", pl.lit(source).alias("source"), smiles, "error")
             self.rejected.append(rejected_rows(wrong.select(*columns).rows()))
-        if "similarity" in frame.columns:
-            self.far += int((frame["similarity"] < FAR).sum())
+        if OUTSIDE in frame.columns:
+            self.far += int(frame[OUTSIDE].sum())
 
 
 def predict_table(
@@ -131,50 +147,204 @@ def predict_table(
     InputError, ChempropError, MILError
         If model, table or output are wrong; then nothing is written.
     """
-    model_path = Path(_given(config.model_dir, "--model-dir", "a saved model"))
-    check_model_path(model_path)
+    paths = _model_paths(config)
     table = TableFiles.find(
         [_given(config.data_path, "--data-path", "a table of molecules")], read=config.read
     )
     path = table.files[0]
     # Features in tables are joined by id, which needs all of both tables at once.
-    if reads_feature_tables(model_path):
-        return _predict_feature_tables(config, model_path, path)
+    if any(map(reads_feature_tables, paths)):
+        return _predict_feature_tables(config, paths, path)
     _refuse_features(config)
-    smiles, names = _columns(config, model_path, table)
+    smiles, names = _columns(config, paths[0], table)
     output = _output(config, path)
     # A pass over the ids costs little beside the predictions, gives the bar its length, and refuses
     # repeated ids before hours of work.
-    total = survey(table, names or smiles, distinct=names is not None)
+    total, names, said = _surveyed(config, table, smiles, names)
     # torch takes seconds to import: what is wrong with the table was said before.
     if config.threads is not None:
         import torch
 
         torch.set_num_threads(config.threads)
-    model = load_model(model_path)
-    predictor = ChunkPredictor.from_config(config, model, model_path)
-    strata = strata_column(config, model_path, table, predictor.calibration)
-    predictor = _toward(predictor, config, model_path, sample_of(table, smiles, total))
-    notes = [*table.notes(), *([predictor.note] if predictor.note else [])]
-    note = " ".join(notes) or None
-    done = PredictedTable(output, len(model.task_names), model.n_members, note=note)
+    serving = Serving.load(config, paths).toward(config, table, sample_of(table, smiles, total))
+    notes = [*table.notes(), *said, *serving.notes]
+    done = PredictedTable(
+        output, len(serving.combined.tasks), serving.n_members, note=" ".join(notes) or None
+    )
     done.dropped = config.on_bad_smiles == "drop"
-    done.task_names, done.task_types = model.task_names, model.task_types
+    done.far_below = config.applicability.threshold
+    done.task_names = tuple(serving.combined.tasks)
+    done.task_types = tuple(serving.combined.tasks.values())
     start = perf_counter()
-    with frames_written(output) as writer:
-        # The smaller: conformers of a chunk are held in memory, and 128 molecules of them fill it
-        # as thousands of graphs do.
-        rows = min(config.chunk_rows, model.chunk_rows)
-        for frame in _chunks(table, smiles, names, rows, strata):
-            predicted = predictor.predict(frame)
-            done.add(predicted, path.name)
-            good = pl.col("error").is_null()
-            writer.write(predicted.filter(good) if done.dropped else predicted)
-            if on_progress is not None:
-                on_progress(done.rows, total)
+    # The smaller: conformers of a chunk are held in memory, and 128 molecules of them fill it as
+    # thousands of graphs do.
+    rows = min(config.chunk_rows, serving.chunk_rows)
+    carried = table.frames(table.columns, rows)
+    read = _chunks(table, smiles, names, rows, serving.strata)
+    chunks = zip(read, carried, strict=True)
+    columns = OutputColumns(path.name, smiles, names, serving.combined, config.level)
+    for n in _written(serving, chunks, columns, done):
+        if on_progress is not None:
+            on_progress(n, total)
     done.seconds = perf_counter() - start
     write_rejected(output, pl.concat([rejected_rows([]), *done.rejected]))
     return done
+
+
+def _written(
+    serving: Serving,
+    chunks: Iterable[tuple[pl.DataFrame, pl.DataFrame]],
+    columns: OutputColumns,
+    done: PredictedTable,
+) -> Iterator[int]:
+    """Predict and write frames with what is carried along, and yield the rows that are done."""
+    with ExitStack() as stack:
+        writer: FrameWriter | None = None
+        for frame, carried in chunks:
+            predicted = serving.predict(frame)
+            done.add(predicted, columns.source)
+            rows, about = columns.beside(predicted, carried)
+            if writer is None:
+                # Its description says what the first frame turned out to have.
+                writer = stack.enter_context(
+                    frames_written(done.path, metadata=about, smiles=about["smiles_column"])
+                )
+            writer.write(rows.filter(predicted["error"].is_null()) if done.dropped else rows)
+            yield done.rows
+
+
+def _model_paths(config: PredictConfig) -> list[Path]:
+    if config.models and config.model_dir is not None:
+        raise InputError("--models", expected="one of --model-dir and --models", found="both")
+    given = config.models or [_given(config.model_dir, "--model-dir", "a saved model")]
+    paths = [Path(path) for path in given]
+    for path in paths:
+        check_model_path(path)
+    twice = [str(p) for i, p in enumerate(paths) if p.absolute() in map(Path.absolute, paths[:i])]
+    if twice:
+        raise InputError("--models", expected="different models", found=f"{twice[0]!r} twice")
+    return paths
+
+
+def _surveyed(
+    config: PredictConfig, table: TableFiles, smiles: str, names: str | None
+) -> tuple[int, str | None, list[str]]:
+    """Return the number of rows, the column that names them, and what there is to say of it."""
+    try:
+        return survey(table, names or smiles, distinct=names is not None), names, []
+    except InputError as error:
+        # That of the run's configuration named other rows; one that the user names must.
+        if names is None or config.id_column is not None or "id" not in error.expected:
+            raise
+        note = f"Rows are told by their number, as column {names!r} does not: {error.found}."
+        return survey(table, smiles, distinct=False), None, [note]
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The models that predict a table, and how their predictions become one.
+
+    Parameters
+    ----------
+    predictors : sequence of ChunkPredictor, length M
+        The models.
+    combined : Combined
+        What they are and how they are combined.
+    notes : list of str
+        What the user should know.
+    strata : str or None
+        Column of the table whose values intervals hold within.
+    """
+
+    predictors: Sequence[ChunkPredictor]
+    combined: Combined
+    notes: list[str]
+    strata: str | None = None
+
+    @classmethod
+    def load(cls, config: PredictConfig, paths: Sequence[Path]) -> Serving:
+        """Read the models, recentred by newly measured molecules where there are such."""
+        predictors, about, notes = [], [], []
+        for path, name in zip(paths, path_names(paths), strict=True):
+            model = load_model(path)
+            scales = getattr(model, "scales", None) or scales_of(path, model.task_names)
+            predictor = ChunkPredictor.from_config(config, model, path)
+            if config.recalibrate is not None:
+                predictor, said = _recentred(config, predictor, path, scales)
+                notes += said
+            types = dict(zip(model.task_names, model.task_types, strict=True))
+            far = config.applicability.threshold
+            about.append(
+                AboutModel(name, path, model.kind, types, scales, predictor.calibration, far)
+            )
+            predictors.append(predictor)
+            notes += [predictor.note] if predictor.note else []
+        return cls(predictors, Combined.of(about, config.combine), list(dict.fromkeys(notes)))
+
+    def toward(
+        self, config: PredictConfig, table: TableFiles, sample: Callable[[], list[str]]
+    ) -> Serving:
+        """Return the same with what the intervals need of the table: strata and weights."""
+        paths = [about.path for about in self.combined.models]
+        columns = [
+            strata_column(config, path, table, predictor.calibration)
+            for path, predictor in zip(paths, self.predictors, strict=True)
+        ]
+        weighted = [
+            _toward(predictor, config, path, sample)
+            for path, predictor in zip(paths, self.predictors, strict=True)
+        ]
+        said = [p.note for p in weighted if p.note and p.note not in self.notes]
+        strata = next((column for column in columns if column is not None), None)
+        return replace(self, predictors=weighted, notes=[*self.notes, *said], strata=strata)
+
+    @property
+    def n_members(self) -> int:
+        """Models of which each prediction is a mean."""
+        return sum(predictor.model.n_members for predictor in self.predictors)
+
+    @property
+    def chunk_rows(self) -> int:
+        """Rows to predict at a time at most."""
+        return min(predictor.model.chunk_rows for predictor in self.predictors)
+
+    def predict(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows of a chunk with predictions, in the units of the table."""
+        each = [
+            about.finished(predictor.predict(frame))
+            for about, predictor in zip(self.combined.models, self.predictors, strict=True)
+        ]
+        return self.combined.join(each)
+
+
+def _recentred(
+    config: PredictConfig, predictor: ChunkPredictor, path: Path, scales: tuple[ScaleName, ...]
+) -> tuple[ChunkPredictor, list[str]]:
+    """Return the predictor moved by newly measured molecules, and what they said."""
+    assert config.recalibrate is not None
+    calibration, tasks = predictor.calibration, predictor.model.task_names
+    if calibration is None or calibration.prior is None:
+        raise InputError(
+            "--recalibrate",
+            expected="a run whose calibration says how far series are off",
+            found="none",
+            where=str(path),
+            hint="Runs leave it where rows validate; train again.",
+        )
+    table = measured_again(config, path, tasks, scales)
+    read = _parsed(table.smiles)
+    predicted = predictor.model.predict(table.smiles, predictor.batch_size)
+    assert len(read.rows) == len(table)
+    exact = exact_labels(table.targets, table.censoring)
+    learnt = Recentring.learn(exact - predicted.mean, calibration.prior)
+    said = [
+        f"{task}: {n} new labels, moved by {shift:+.3g}"
+        + ("" if scale == "none" else f" ({SCALE_WORDS[scale]})")
+        for task, n, shift, scale in zip(tasks, learnt.n, learnt.shift, scales, strict=True)
+        if n
+    ]
+    note = f"Recalibrated by {Path(config.recalibrate).name}. {'; '.join(said)}."
+    return replace(predictor, calibration=replace(calibration, recentring=learnt)), [note]
 
 
 def load_model(path: Path) -> SavedModel:
@@ -204,19 +374,31 @@ def load_model(path: Path) -> SavedModel:
     return ChempropModel.load(path)
 
 
-def _predict_feature_tables(config: PredictConfig, model: Path, table: Path) -> PredictedTable:
+def _predict_feature_tables(
+    config: PredictConfig, paths: Sequence[Path], table: Path
+) -> PredictedTable:
     from molpool_pipelines.models._mil import MILModel, predict_bags
 
-    if shift_kind(config, model) != "none":
+    if shift_kind(config, paths[0]) != "none":
         raise InputError(
             "--shift", expected="none: rows are bags of features", found=repr(config.shift)
         )
+    if len(paths) > 1 or config.recalibrate is not None:
+        raise InputError(
+            "--models" if len(paths) > 1 else "--recalibrate",
+            expected="none with a model over bags whose features stand in tables",
+            found=str(len(paths)) if len(paths) > 1 else repr(config.recalibrate),
+        )
     output = _output(config, table)
     start = perf_counter()
-    saved = MILModel.load(model)
-    frame = predict_bags(config, saved)
-    with frames_written(output) as writer:
-        writer.write(frame)
+    saved = MILModel.load(paths[0])
+    types = dict(zip(saved.task_names, saved.task_types, strict=True))
+    scales = scales_of(paths[0], saved.task_names)
+    about = AboutModel(path_names(paths)[0], paths[0], saved.kind, types, scales)
+    frame = about.finished(predict_bags(config, saved))
+    combined = Combined.of([about], "none")
+    rows, said = as_file(frame, types, of_tasks=about.of_tasks(), **combined.described())
+    write_table(output, rows, metadata=said)
     done = PredictedTable(output, len(saved.task_names), saved.n_members, of_bags=True)
     done.task_names, done.task_types = saved.task_names, saved.task_types
     done.add(frame, table.name)
@@ -254,24 +436,7 @@ def _columns(config: PredictConfig, model_path: Path, table: TableFiles) -> tupl
 def _output(config: PredictConfig, table: Path) -> Path:
     stem = table.name.partition(".")[0]
     path = Path(config.output) if config.output else Path(f"{stem}_predictions.parquet")
-    if path.suffix not in {".parquet", ".csv"}:
-        raise InputError("--output", expected="a .parquet or .csv file", found=repr(str(path)))
-    if not path.absolute().parent.is_dir():
-        raise InputError(
-            "--output", expected="a file in an existing folder", found=f"{str(path)!r}"
-        )
-    if not os.access(path.absolute().parent, os.W_OK):
-        raise InputError("--output", expected="a folder that may be written to", found=str(path))
-    # Also with overwrite: the table would be replaced while it is read.
-    if path.exists() and path.samefile(table):
-        raise InputError("--output", expected="another file than data_path", found=str(path))
-    if path.exists() and not config.overwrite:
-        raise InputError(
-            "--output",
-            expected="a new file",
-            found=f"{str(path)!r}, which is there",
-            hint="--overwrite true replaces it.",
-        )
+    check_output(path, overwrite=config.overwrite, inputs=[table])
     return path
 
 

@@ -14,6 +14,7 @@ from molpool_common import (
     Float32Array,
     FloatArray,
     InputError,
+    ScaleName,
     TaskType,
     atomic_path,
     listed,
@@ -113,6 +114,8 @@ class TabularModel:
         Of the features, as `molecule_features.Features.signature` gives it.
     cache : str
         Folder of cached features, ``auto`` for the user's.
+    scales : tuple of str, length T
+        Scale on which the blend says each task, as `from_scale` takes it.
     """
 
     kind: Kind = "tabular"
@@ -125,16 +128,18 @@ class TabularModel:
         task_types: tuple[TaskType, ...],
         signature: Mapping[str, Any],
         cache: str = "auto",
+        scales: tuple[ScaleName, ...] = (),
     ) -> None:
         self.blend = blend
         self.task_names = task_names
         self.task_types = task_types
         self.signature = signature
         self.n_members = len(blend.members)
+        self.scales = scales or ("none",) * len(task_names)
         self._cache = cache
 
     def predict(self, smiles: Sequence[str], batch_size: int) -> Predicted:
-        """Predict molecules; those without any feature have a reason instead."""
+        """Predict molecules, on the scales; those without any feature have a reason instead."""
         from molecule_features import featurize
 
         found = featurize(
@@ -162,6 +167,7 @@ class TabularModel:
             "format": FORMAT,
             "task_names": self.task_names,
             "task_types": self.task_types,
+            "scales": self.scales,
             "features": dict(self.signature),
             "members": [
                 {
@@ -196,6 +202,7 @@ class TabularModel:
             later = described["format"] > FORMAT
             tasks, types = tuple(described["task_names"]), tuple(described["task_types"])
             signature = dict(described["features"])
+            scales = tuple(described.get("scales", ()))
             entries = described["members"]
             names = tuple(entry["name"] for entry in entries)
             files = [folder / entry["file"] for entry in entries]
@@ -216,7 +223,8 @@ class TabularModel:
         if absent := [file.name for file in files if not file.is_file()]:
             raise _damaged(folder, f"no file {listed(absent)}")
         members = tuple(load_member(*pair) for pair in zip(names, files, strict=True))
-        return cls(Blend(names, members, weights, with_sd), tasks, types, signature)
+        blend = Blend(names, members, weights, with_sd)
+        return cls(blend, tasks, types, signature, scales=scales)
 
 
 def _damaged(folder: Path, found: str) -> InputError:

@@ -25,6 +25,7 @@ from molpool_pipelines.reports._comparison_figures import (
     values_figure,
 )
 from molpool_pipelines.reports._parts import page_figure
+from molpool_pipelines.reports._structures import disagreements
 from molpool_pipelines.runs import MACRO
 from molpool_pipelines.scores import (
     NOT_SIGNIFICANT,
@@ -45,6 +46,7 @@ def comparison_page(found: Comparison, name: str) -> str:
     ]
     if found.design != "values":
         sections.append(Section("Differences", _figures(found)))
+    sections += disagreements(found.disagreements)
     sections.append(Section("All pairs", [_pairs(found, metric) for metric in found.metrics]))
     if found.checks:
         sections.append(Section("Assumptions", _assumptions(found)))

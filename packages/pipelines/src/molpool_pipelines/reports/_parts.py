@@ -21,12 +21,10 @@ from molpool_common import (
     style,
 )
 
+from molpool_pipelines.reports._panels import sized
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
-
-
-REM_PER_INCH = 7
-"""Of a figure at its largest: text of 9 points is then that of the page."""
 
 
 def page_figure(
@@ -36,10 +34,7 @@ def page_figure(
     with style():
         picture = draw()
         svg = figure_svg(picture)
-    widest = REM_PER_INCH * picture.get_size_inches()[0]
-    # A narrow figure keeps its size on a phone too, where wide ones scroll from 34rem on.
-    size = f"max-width: {widest:.0f}rem; min-width: min(34rem, {widest:.0f}rem)"
-    return Figure(svg.replace("<svg ", f'<svg style="{size}" ', 1), alt, caption, data)
+    return Figure(sized(svg, picture.get_size_inches()[0]), alt, caption, data)
 
 
 def records(path: Path, event: str) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from molpool_common import (
     Cell,
     Figure,
     FloatArray,
+    IntArray,
     Part,
     Table,
     Text,
@@ -24,17 +25,18 @@ from molpool_common import (
 )
 from sklearn.metrics import roc_curve
 
-from molpool_pipelines.scores import Predictions
+from molpool_pipelines.reports._panels import Points, grid
+from molpool_pipelines.scores import Predictions, score_classes
 
-COLUMNS = 3
 MOST = 24
 """Panels of a figure; of more tasks, those with most labels are plotted."""
-MOST_POINTS = 1000
+MOST_POINTS = 500
 """Points of a task that are listed; of more, every so many in the order of truth."""
+MOST_BARS = 150
+"""Points of a task up to which their intervals are drawn."""
 SHOWN_TASKS = 6
 
 Epoch = Mapping[str, Any]
-Panel = tuple[str, FloatArray, FloatArray]
 
 
 @dataclass(frozen=True)
@@ -78,16 +80,56 @@ class TrainedModel:
         return np.array([np.nan if v is None else v for v in found], dtype=np.float64)
 
 
+@dataclass(frozen=True)
+class Panel:
+    """Labels of a task with their predictions, in the order of the labels.
+
+    Parameters
+    ----------
+    task : str
+        Its name.
+    rows : ndarray of int [n]
+        Rows of the predictions.
+    truth, guess : ndarray [n]
+        Measured and predicted.
+    """
+
+    task: str
+    rows: IntArray
+    truth: FloatArray
+    guess: FloatArray
+
+
+@dataclass(frozen=True)
+class _How:
+    """What all figures of predictions are told: the split, and the numbers."""
+
+    split: str
+    data: Table | None
+
+
 def fits(found: Predictions, split: str) -> list[Part]:
-    """Return predicted against measured values, and ROC curves and scores of both classes."""
+    """Return predicted against measured values, and ROC curves and scores of both classes.
+
+    Parameters
+    ----------
+    found : Predictions
+        Rows of a split.
+    split : str
+        Its name.
+    """
     parts: list[Part] = []
-    for kind, draws in (("regression", [_parity]), ("classification", [_roc, _classes])):
+    for kind, draws in (
+        ("regression", [_parity]),
+        ("classification", [_roc, _classes, _reliability]),
+    ):
         panels, rows = _panels(found, kind)
         if len(panels) > MOST:
             parts.append(Text(f"The {MOST} of {len(panels)} {kind} tasks with most labels."))
         data = Table(["id", "task", "measured", "predicted"], rows)
         for n, draw in enumerate(draws if panels else []):
-            parts.append(draw(panels[:MOST], split, data if n == 0 else None))
+            how = _How(split, data if n == 0 else None)
+            parts.append(draw(found, panels[:MOST], how))
     return parts or [Text("No labels to compare with.")]
 
 
@@ -100,56 +142,58 @@ def _panels(found: Predictions, kind: str) -> tuple[list[Panel], list[list[Cell]
             continue
         # In the order of truth, so that every so many rows of it cover the range.
         at = at[np.argsort(found.y_true[at, t], kind="stable")]
-        panels.append((task, found.y_true[at, t], found.y_pred[at, t]))
+        panels.append(Panel(task, at, found.y_true[at, t], found.y_pred[at, t]))
         rows += [
             [str(found.ids[i]), task, float(found.y_true[i, t]), float(found.y_pred[i, t])]
             for i in at[:: max(1, -(-len(at) // MOST_POINTS))].tolist()
         ]
     if len(panels) > MOST:
         # Stable, and only of too many: otherwise tasks keep the order of the table.
-        panels.sort(key=lambda panel: -len(panel[1]))
+        panels.sort(key=lambda panel: -len(panel.rows))
     return panels, rows
 
 
-def grid(n: int, draw: Any) -> str:
-    """Return `n` panels, `COLUMNS` a row, as SVG; ``draw(axes, i)`` fills each."""
-    rows = -(-n // COLUMNS)
-    with style():
-        figure = new_figure(9, 3.1 * rows)
-        axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
-        for i in range(n):
-            draw(axes[i], i)
-        for unused in axes[n:]:
-            unused.set_visible(False)
-        return figure_svg(figure)
-
-
-def _parity(panels: Sequence[Panel], split: str, data: Table | None) -> Figure:
-    def draw(axes: Any, i: int) -> None:
-        name, truth, guess = panels[i]
+def _parity(found: Predictions, panels: Sequence[Panel], how: _How) -> Figure:
+    def draw(axes: Any, i: int) -> Points:
+        panel = panels[i]
+        truth, guess = panel.truth, panel.guess
         low, high = min(truth.min(), guess.min()), max(truth.max(), guess.max())
         # 1 where all values are equal, as axes need a width.
         pad = 0.04 * (high - low) or 1.0
         ends = (low - pad, high + pad)
         axes.plot(ends, ends, color="black", lw=0.8)
+        _bars(axes, found, panel)
         # Thousands of points as vectors would weigh megabytes.
         points = {"ms": 5, "alpha": 0.3 if len(truth) > 500 else 0.6, "mew": 0}
         axes.plot(truth, guess, ".", color=OKABE_ITO[0], rasterized=True, **points)
         axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel="measured", ylabel="predicted")
-        axes.set_title(f"{name}\n{len(truth)} labels", fontsize=9)
+        axes.set_title(f"{panel.task}\n{len(truth)} labels", fontsize=9)
+        return Points(panel.task)
 
+    svg, hover = grid(len(panels), draw)
     return Figure(
-        grid(len(panels), draw),
-        alt=f"Predicted against measured values of {len(panels)} tasks, {split} rows.",
-        caption="Each point is a molecule; on the line the prediction is right. Values as trained "
-        "on, after conversions. The numbers are in predictions.parquet.",
-        data=data,
+        svg,
+        alt=f"Predicted against measured values of {len(panels)} tasks, {how.split} rows.",
+        caption="Each point is a molecule; on the line the prediction is right. Lines through "
+        "points, where these are few, are their intervals.",
+        data=how.data,
+        hover=hover,
     )
 
 
-def _roc(panels: Sequence[Panel], split: str, data: Table | None) -> Figure:
+def _bars(axes: Any, found: Predictions, panel: Panel) -> None:
+    """Draw the intervals of few points; those of many would cover them."""
+    if found.lower is None or found.upper is None or len(panel.rows) > MOST_BARS:
+        return
+    t = found.tasks.index(panel.task)
+    low, high = found.lower[panel.rows, t], found.upper[panel.rows, t]
+    there = np.isfinite(low) & np.isfinite(high)
+    axes.vlines(panel.truth[there], low[there], high[there], color=OKABE_ITO[0], alpha=0.25, lw=1)
+
+
+def _roc(found: Predictions, panels: Sequence[Panel], how: _How) -> Figure:
     def draw(axes: Any, i: int) -> None:
-        name, truth, guess = panels[i]
+        name, truth, guess = panels[i].task, panels[i].truth, panels[i].guess
         axes.plot((0, 1), (0, 1), color="#9aa5b1", lw=0.8)
         # The panel stays, empty but for the diagonal: a missing one would look like an oversight.
         if 0 < truth.sum() < len(truth):
@@ -160,17 +204,17 @@ def _roc(panels: Sequence[Panel], split: str, data: Table | None) -> Figure:
         axes.set_title(f"{name}\n{int(truth.sum())} of {len(truth)} positive", fontsize=9)
 
     return Figure(
-        grid(len(panels), draw),
-        alt=f"ROC curves of {len(panels)} tasks, {split} rows.",
+        grid(len(panels), draw)[0],
+        alt=f"ROC curves of {len(panels)} tasks, {how.split} rows.",
         caption="The further above the diagonal, the better positives are ranked before negatives. "
         "A task with one class here has no curve.",
-        data=data,
+        data=how.data,
     )
 
 
-def _classes(panels: Sequence[Panel], split: str, data: Table | None) -> Figure:
+def _classes(found: Predictions, panels: Sequence[Panel], how: _How) -> Figure:
     def draw(axes: Any, i: int) -> None:
-        name, truth, guess = panels[i]
+        name, truth, guess = panels[i].task, panels[i].truth, panels[i].guess
         bins = np.linspace(min(0.0, float(guess.min())), max(1.0, float(guess.max())), 21)
         for label, color in ((0.0, OKABE_ITO[0]), (1.0, OKABE_ITO[1])):
             values = guess[truth == label]
@@ -185,10 +229,30 @@ def _classes(panels: Sequence[Panel], split: str, data: Table | None) -> Figure:
         axes.legend()
 
     return Figure(
-        grid(len(panels), draw),
-        alt=f"Scores of either class, {len(panels)} tasks, {split} rows.",
+        grid(len(panels), draw)[0],
+        alt=f"Scores of either class, {len(panels)} tasks, {how.split} rows.",
         caption="How the scores of either class are spread.",
-        data=data,
+        data=how.data,
+    )
+
+
+def _reliability(found: Predictions, panels: Sequence[Panel], how: _How) -> Figure:
+    def draw(axes: Any, i: int) -> None:
+        scores = score_classes(panels[i].truth, panels[i].guess)
+        axes.plot((0, 1), (0, 1), color="#9aa5b1", lw=0.8)
+        if scores is not None and scores.bins:
+            p, share, n = (np.array(of, dtype=float) for of in zip(*scores.bins, strict=True))
+            axes.plot(p, share, color=OKABE_ITO[0], lw=1)
+            axes.scatter(p, share, s=10 + 60 * n / n.max(), color=OKABE_ITO[0])
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+        axes.set(xlabel="predicted probability", ylabel="share of positives")
+        axes.set_title(panels[i].task, fontsize=9)
+
+    return Figure(
+        grid(len(panels), draw)[0],
+        alt=f"Share of positives by predicted probability, {len(panels)} tasks, {how.split} rows.",
+        caption="Whether probabilities are shares: on the diagonal they are, below it they are too "
+        "high. Larger dots are more molecules.",
     )
 
 
@@ -393,7 +457,7 @@ def spread_figure(spreads: Sequence[Spread], split: str) -> Figure:
         axes.set_title(f"{spread.task}\n{len(spread.sd)} labels", fontsize=9)
 
     return Figure(
-        grid(len(shown), draw),
+        grid(len(shown), draw)[0],
         alt=f"Absolute error against the members' spread, {len(shown)} tasks, {split} molecules.",
         caption="Each point is a molecule; below the line its error is less than 2 sd.",
     )

@@ -7,8 +7,6 @@ folder has their files, so that a page of an earlier run has what that run left.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +14,9 @@ import numpy as np
 import polars as pl
 import yaml
 from molpool_common import (
-    IN_UNITS,
-    LABELS,
-    METRICS,
     Cell,
     Facts,
     InputError,
-    MetricTable,
     Part,
     Section,
     Table,
@@ -31,88 +25,37 @@ from molpool_common import (
     mean_label,
     render_report,
     spearman,
-    task_metrics,
 )
 
 from molpool_pipelines.affinity import affinity_sections, read_affinity, score_words
 from molpool_pipelines.reports import _run_figures as figures
+from molpool_pipelines.reports._against import more_data, simple_models
 from molpool_pipelines.reports._config import ReportConfig
-from molpool_pipelines.reports._parts import configuration, records, since_start
+from molpool_pipelines.reports._metric_tables import metric_tables
+from molpool_pipelines.reports._panels import Shown
+from molpool_pipelines.reports._parts import configuration
+from molpool_pipelines.reports._read_run import SPLITS, ReadRun, read_run
 from molpool_pipelines.reports._run_figures import Spread, TrainedModel
+from molpool_pipelines.reports._structures import structures
+from molpool_pipelines.reports._summary import how_made, summary
+from molpool_pipelines.reports._where import intervals, residuals
 from molpool_pipelines.runs import (
     CONFIG,
     DRAW_WEIGHT,
     GROUPS,
-    LOG,
     LOSS_WEIGHT,
     PREDICTIONS,
-    SAMPLING,
-    Metrics,
     attention_of,
-    read_metrics,
 )
-from molpool_pipelines.runs import METRICS as METRICS_FILE
-from molpool_pipelines.scores import Predictions, Resampling, read_predictions, score_tasks
+from molpool_pipelines.scores import (
+    Predictions,
+    Resampling,
+    noise_ceilings,
+)
 
-SPLITS = {"test": "Test", "val": "Validation", "train": "Training", "all": "All"}
 OF_MEMBERS = ("ma_rae", "r2", "spearman", "average_precision", "roc_auc")
-LEAST = 10
-"""Labels from which a task has intervals: resamples of fewer say too little."""
 WORST = 20
 """Rows of the table of largest errors."""
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What the folder of a run holds."""
-
-    folder: Path
-    found: Predictions
-    config: Mapping[str, Any]
-    metrics: Metrics | None
-
-    @cached_property
-    def splits(self) -> dict[str, Predictions]:
-        """The rows of each split, the one that counts first."""
-        there = self.found.splits
-        return {s: self.found.of_split(s) for s in SPLITS if s in there} or {"all": self.found}
-
-    @property
-    def is_tabular(self) -> bool:
-        """Whether its models are on features."""
-        return self.metrics is not None and self.metrics.kind == "tabular"
-
-    @property
-    def reported(self) -> str:
-        """The split that counts."""
-        return next(iter(self.splits))
-
-    @cached_property
-    def models(self) -> list[TrainedModel]:
-        """Its models with their epochs, a resumed epoch once."""
-        by_model: dict[tuple[Any, Any], list[dict[str, Any]]] = {}
-        for entry in since_start(records(self.folder / LOG, "epoch")):
-            by_model.setdefault((entry.get("member"), entry.get("group")), []).append(entry)
-        return [TrainedModel(m, g, epochs) for (m, g), epochs in by_model.items()]
-
-    @cached_property
-    def draws(self) -> pl.DataFrame | None:
-        """What the sampler drew for the first model, a row per epoch."""
-        if not (self.folder / SAMPLING).is_file():
-            return None
-        frame = pl.read_parquet(self.folder / SAMPLING)
-        for which in ("member", "group"):
-            if which in frame.columns:
-                # The first model stands for all: they share α and curriculum and differ by seed.
-                frame = frame.filter(pl.col(which) == pl.col(which).first())
-        return frame
-
-    @property
-    def trained_rows(self) -> Predictions:
-        """Rows that the first model was trained on; all that are not tested, with folds."""
-        wanted = ("train", "val") if self.found.fold is not None else ("train",)
-        split = self.found.split
-        return self.found if split is None else self.found.take(np.isin(split, wanted))
 
 
 def run_page(folder: Path, name: str, config: ReportConfig | None = None) -> str:
@@ -141,18 +84,25 @@ def run_page(folder: Path, name: str, config: ReportConfig | None = None) -> str
             found=f"{str(folder)!r} without it",
             hint="A run writes its predictions when it ends.",
         )
-    run = _read(folder)
+    run = read_run(folder)
     how = config or ReportConfig()
     rows = run.splits[run.reported]
+    shown = Shown(rows)
+    resampling = Resampling(how.n_bootstrap, how.level, how.seed)
+    split = SPLITS[run.reported].lower()
     sections = [
-        Section("Summary", _summary(run)),
-        Section("Metrics by task", _metrics(run, Resampling(how.n_bootstrap, how.level, how.seed))),
-        *_baselines(run),
-        *_intervals(run),
+        # What one acts on first; how it was made last.
+        Section("Summary", summary(run)),
+        Section("Metrics by task", metric_tables(run, resampling)),
+        *_against_others(run, rows),
+        Section("Predicted against measured", figures.fits(rows, split)),
+        *structures(run.found, rows, run.reported),
+        *_worst(rows, run.reported),
+        *intervals(rows),
+        *residuals(rows, shown),
+        how_made(run),
         *_ensemble(run, rows),
         *_groups(run),
-        Section("Predicted against measured", figures.fits(rows, SPLITS[run.reported].lower())),
-        *_worst(rows, run.reported),
         *_curves(run),
         *_sampling_section(run),
         *_decisions(run),
@@ -161,170 +111,23 @@ def run_page(folder: Path, name: str, config: ReportConfig | None = None) -> str
     ]
     tasks, seed = len(run.found.tasks), run.config.get("seed")
     said = f"Training run, {tasks} task{'' if tasks == 1 else 's'}"
-    return render_report(name, said if seed is None else f"{said}, seed {seed}", sections)
+    said = said if seed is None else f"{said}, seed {seed}"
+    return render_report(name, said, sections, rows=shown.rows(sections))
 
 
-def _read(folder: Path) -> _Run:
-    file = folder / CONFIG
-    # Not as a configuration model: a page is written of runs whose keys have since been renamed.
-    config = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    metrics = read_metrics(folder) if (folder / METRICS_FILE).is_file() else None
-    types = {}
-    if metrics is not None and metrics.splits:
-        # Kinds as trained; guessed from the values, a regression task with labels 0 and 1 alone
-        # would change kind.
-        types = {task: of.type for task, of in metrics.of_reported.tasks.items()}
-    return _Run(folder, read_predictions(folder, task_types=types), config, metrics)
-
-
-def _baselines(run: _Run) -> list[Section]:
-    """Return the run's model beside simple ones that were trained on the same rows."""
+def _against_others(run: ReadRun, rows: Predictions) -> list[Section]:
+    """Return the run's model beside simple ones, the noise of the assay and fewer data."""
     metrics = run.metrics
-    if metrics is None or not metrics.splits or metrics.of_reported.baselines is None:
+    if metrics is None or not metrics.splits:
         return []
-    own, found = metrics.of_reported, metrics.of_reported.baselines
-    shown = {"regression": "ma_rae", "classification": "roc_auc"}
-    models = {"this run": own.tasks, **{name: of.tasks for name, of in found.models.items()}}
-    rows = [
-        [
-            task,
-            LABELS[shown[of.type]],
-            *(_of_model(m, task, shown[of.type]) for m in models.values()),
-        ]
-        for task, of in own.tasks.items()
-    ]
-    parts: list[Part] = [Text(line) for line in found.sentences]
-    parts.append(Table(["task", "metric", *models], rows))
-    said = (
-        f"Simple models on RDKit's descriptors and Morgan counts, trained on the same "
-        f"{found.trained_on:,} rows. They are saved under baselines/ and predict as any model does."
-    )
-    return [Section("Against simple models", [Text(said), *parts])]
-
-
-def _intervals(run: _Run) -> list[Section]:
-    """Say how often the intervals of the reported split hold, and how wide they are."""
-    metrics = run.metrics
-    if metrics is None or not metrics.splits or not metrics.of_reported.intervals:
-        return []
-    found = metrics.of_reported.intervals
-    rows = [
-        [task, of["n"], 100 * of["level"], 100 * of["inside"], of["median_width"]]
-        for task, of in found.items()
-    ]
-    said = (
-        "Intervals (TASK_lower and TASK_upper in predictions.parquet) are conformal: molecules "
-        "that the models had not seen say how wide they must be. The share inside scatters where "
-        "labels are few: its standard deviation is √(level · (1 − level) / labels)."
-    )
-    columns = ["task", "labels", "level, %", "inside, %", "median width"]
-    return [Section("Intervals", [Text(said), Table(columns, rows)])]
-
-
-def _of_model(tasks: Mapping[str, Any], task: str, metric: str) -> float | None:
-    value = tasks[task].metrics.get(metric) if task in tasks else None
-    return None if value is None else value.value
-
-
-def _summary(run: _Run) -> list[Part]:
-    found, models = run.found, run.models
-    notes = [] if run.metrics is None else run.metrics.notes
-    parts: list[Part] = [Text(note, note=True) for note in notes]
-    if run.reported == "train":
-        text = "All rows were trained on: these scores say nothing of others."
-        parts.append(Text(text, note=True))
-    elif run.reported == "val":
-        text = (
-            "No row was kept for test. Validation rows chose the epoch, so that their scores are "
-            "somewhat too good."
-        )
-        parts.append(Text(text, note=True))
-    if bounds := int(found.n_bounds.sum()):
-        parts.append(Text(f"{bounds} labels that are bounds are left out of all metrics.", True))
-    facts: dict[str, Cell] = {f"{SPLITS[s]} rows": len(of) for s, of in run.splits.items()}
-    facts["Labels in training"] = int(np.isfinite(run.trained_rows.y_true).sum())
-    facts["Tasks"] = ", ".join(found.tasks)
-    what = "mixture" if run.is_tabular else "members"
-    facts["Uncertainty"] = "none" if found.sd is None else f"standard deviation of the {what}"
-    if models:
-        if len(models) == 1 and models[0].best is not None:
-            facts["Best epoch"] = models[0].epochs[models[0].best]["epoch"] + 1
-        epochs = [e for m in models for e in m.epochs]
-        facts["Models"] = len(models)
-        facts["Epochs" if len(models) == 1 else "Epochs, all models"] = len(epochs)
-        seconds = sum(float(e.get("seconds") or 0) for e in epochs)
-        facts["Training time, s"] = f"{seconds:.1f}"
-    ended = records(run.folder / LOG, "finished")
-    facts |= dict(ended[-1].get("facts", {})) if ended else {}
-    if run.metrics is not None:
-        for split, of in run.metrics.splits.items():
-            if of.fold_score is not None:
-                facts[f"Fold score, {split}"] = of.fold_score
-    return [*parts, Facts(facts, digits=3)]
-
-
-def _metrics(run: _Run, how: Resampling) -> list[Part]:
+    own = metrics.of_reported
     return [
-        # Intervals of the reported split alone: those of training rows would say nothing of new
-        # molecules.
-        _metric_table(run, split, rows, how if split == run.reported else None)
-        for split, rows in run.splits.items()
+        *simple_models(own, noise_ceilings(run.found, rows)),
+        *more_data(own.learning_curve, own.more_data),
     ]
 
 
-def _table_of(rows: Predictions) -> MetricTable:
-    return task_metrics(rows.y_true, rows.y_pred, rows.tasks, rows.task_types)
-
-
-def _metric_table(run: _Run, split: str, found: Predictions, how: Resampling | None) -> Table:
-    """Return a row per task, the mean over tasks last."""
-    scores, macro = _table_of(found), _table_of(found).macro()
-    names = [m for m in LABELS if m in METRICS and METRICS[m].task_type in found.task_types]
-    scored = () if how is None else score_tasks(found, how, names=names)
-    ends = {(s.task, s.metric): s.interval for s in scored if s.n >= LEAST}
-    classes = "classification" in found.task_types
-    heads = ["task", "labels", *(["positives"] if classes else [])]
-    for name in names:
-        heads += [LABELS[name], *(["from", "to"] if how else [])]
-    rows: list[list[Cell]] = []
-    for t, of in enumerate(scores.tasks):
-        row: list[Cell] = [of.task, of.n]
-        if classes:
-            is_class = of.task_type == "classification"
-            row.append(int((found.y_true[:, t] == 1).sum()) if is_class else None)
-        for name in names:
-            row.append(of.values.get(name))
-            if how:
-                interval = ends.get((of.task, name))
-                row += [None, None] if interval is None else [interval.low, interval.high]
-        rows.append(row)
-    mean: list[Cell] = ["mean over tasks", sum(of.n for of in scores.tasks)]
-    mean += [None] if classes else []
-    for name in names:
-        mean.append(macro[name].mean if name in macro and name not in IN_UNITS else None)
-        mean += [None, None] if how else []
-    said = (
-        f" From, to: {100 * how.level:g} % interval, percentile bootstrap over the molecules, "
-        f"{how.n:,} resamples; none below {LEAST} labels."
-        if how
-        else ""
-    )
-    caption = (
-        f"{SPLITS[split]} rows{_of_whom(run, split)}. A dash: undefined there. RAE is MAE over "
-        "the mean absolute deviation of the evaluated values (1 is no better than their mean); its "
-        "mean over tasks is the MA-RAE."
-    )
-    return Table(heads, [*rows, mean], caption=caption + said, totals=1)
-
-
-def _of_whom(run: _Run, split: str) -> str:
-    """Return what a caption says of predictions that are not those of one model."""
-    if run.found.fold is not None and split == "val":
-        return " (all that are not tested), each predicted by the members that did not see it"
-    return "" if run.found.sd is None else ", predicted by the mean of all members"
-
-
-def _ensemble(run: _Run, rows: Predictions) -> list[Section]:
+def _ensemble(run: ReadRun, rows: Predictions) -> list[Section]:
     """Say what the members are, and what their spread is worth."""
     if rows.sd is None:
         return []
@@ -345,7 +148,7 @@ def _ensemble(run: _Run, rows: Predictions) -> list[Section]:
     return [Section("Ensemble", parts)]
 
 
-def _members(run: _Run) -> list[Part]:
+def _members(run: ReadRun) -> list[Part]:
     ensemble = run.config.get("ensemble") or {}
     n_folds = int(ensemble.get("n_folds", 1) or 1)
     alone = [] if run.metrics is None else run.metrics.of_reported.members
@@ -422,7 +225,7 @@ def _spread_table(spreads: Sequence[Spread], split: str) -> Table:
     )
 
 
-def _groups(run: _Run) -> list[Section]:
+def _groups(run: ReadRun) -> list[Section]:
     """Say which groups there are and what made them; nothing where all tasks share one head."""
     # Read, not measured anew: the page is made from the folder alone.
     affinity = read_affinity(run.folder)
@@ -460,7 +263,7 @@ def _groups(run: _Run) -> list[Section]:
     return [Section("Task groups", parts)]
 
 
-def _groups_of(run: _Run) -> tuple[list[list[str]], dict[str, int]]:
+def _groups_of(run: ReadRun) -> tuple[list[list[str]], dict[str, int]]:
     file = run.folder / GROUPS
     said: Mapping[str, Any] = yaml.safe_load(file.read_text()) if file.is_file() else {}
     groups = said.get("groups") or run.config.get("groups") or []
@@ -471,7 +274,7 @@ def _groups_of(run: _Run) -> tuple[list[list[str]], dict[str, int]]:
 
 
 def _group_table(
-    run: _Run, groups: Sequence[Sequence[str]], assignment: Mapping[str, int]
+    run: ReadRun, groups: Sequence[Sequence[str]], assignment: Mapping[str, int]
 ) -> Table:
     models = {m.group: m for m in run.models if m.group is not None}
     one_each = len(models) == len(groups) == len(run.models)
@@ -518,15 +321,15 @@ def _worst(rows: Predictions, split: str) -> list[Section]:
     return [Section("Largest errors", [table])]
 
 
-def _curves(run: _Run) -> list[Section]:
+def _curves(run: ReadRun) -> list[Section]:
     if not run.models:
         return []
     phases = [] if run.draws is None or "phase" not in run.draws else run.draws["phase"].to_list()
     named = [p for p in phases if p is not None]
-    return [Section("Learning curves", [figures.learning_curves(run.models, named)])]
+    return [Section("Training", [figures.learning_curves(run.models, named)])]
 
 
-def _sampling_section(run: _Run) -> list[Section]:
+def _sampling_section(run: ReadRun) -> list[Section]:
     """Compare what an average epoch drew with what the training rows hold."""
     title, frame = "Sampling", run.draws
     if run.is_tabular:
@@ -608,7 +411,7 @@ def _statistics(frame: pl.DataFrame) -> Table:
     )
 
 
-def _decisions(run: _Run) -> list[Section]:
+def _decisions(run: ReadRun) -> list[Section]:
     decisions = {} if run.metrics is None else run.metrics.of_reported.decisions
     if not decisions:
         return []
@@ -623,7 +426,7 @@ def _decisions(run: _Run) -> list[Section]:
     return [Section("Decisions", [Table(heads.split(","), rows, caption=caption)])]
 
 
-def _origin(run: _Run, tasks: Sequence[str]) -> str:
+def _origin(run: ReadRun, tasks: Sequence[str]) -> str:
     """Say where the thresholds are from."""
     if set(tasks) <= set(run.config.get("thresholds") or {}):
         return "which the configuration gives"
@@ -633,7 +436,7 @@ def _origin(run: _Run, tasks: Sequence[str]) -> str:
     return f"which was chosen on validation bags alone (largest {metric})"
 
 
-def _attention(run: _Run) -> list[Section]:
+def _attention(run: ReadRun) -> list[Section]:
     file = run.folder / f"{attention_of('test')}.parquet"
     if not file.is_file():
         return []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from molpool_common import Cell, Code, Facts, Part, Section, Table, Text, render_report
+from molpool_common import Cell, Code, Facts, Lines, Part, Section, Table, Text, render_report
 
 from molpool_pipelines.reports import _study_figures as figures
 from molpool_pipelines.reports._parts import configuration
@@ -157,6 +157,7 @@ def _outer_test(study: StudyTables, name: str, result: Mapping[str, Any], looks:
             "to a choice makes the next score less honest."
         )
         parts.append(Text(again, note=True))
+    parts.append(Lines(_against_others(models, metric)))
     if any(m["outer"] is not None for m in models):
         parts.append(figures.outer_scores(models, metric, result.get("direction")))
     rows: list[list[Cell]] = [
@@ -195,6 +196,23 @@ def _sentence(metric: str, result: Mapping[str, Any]) -> str:
         f"{best['name'].capitalize()}{among}: {metric} {inner}{best['outer']:.4f}{ends} on {rows} "
         "that no trial had seen."
     )
+
+
+def _against_others(models: Sequence[Mapping[str, Any]], metric: str) -> list[str]:
+    """Say of each other model whether the best trial is better on the outer test."""
+    said = []
+    for other in models[1:]:
+        gain, ends = other.get("gain"), other.get("gain_interval")
+        if gain is None or ends is None:
+            continue
+        word, sign = ("better", 1) if gain >= 0 else ("worse", -1)
+        low, high = sorted((sign * ends[0], sign * ends[1]))
+        verdict = ": not distinguishable" if low <= 0 <= high else ""
+        said.append(
+            f"{str(models[0]['name']).capitalize()} is {word} than {other['name']} by "
+            f"{abs(gain):.3f} {metric} (95 % {low:.3f} to {high:.3f}){verdict}."
+        )
+    return said
 
 
 def _with_interval(value: float | None, interval: Sequence[float] | None) -> str | None:

@@ -1,3 +1,8 @@
+from ._coefficients import coefficients as coefficients
+from ._coefficients import windows as windows
+from ._coefficients import write_coefficients as write_coefficients
+from ._coefficients import write_windows as write_windows
+from ._config import CoefficientsConfig as CoefficientsConfig
 from ._config import EvaluateConfig as EvaluateConfig
 from ._config import FitConfig as FitConfig
 from ._config import PlotConfig as PlotConfig
@@ -8,6 +13,7 @@ from ._config import RunConfig as RunConfig
 from ._config import RunModelConfig as RunModelConfig
 from ._config import ShiftRunConfig as ShiftRunConfig
 from ._config import SimulateRunConfig as SimulateRunConfig
+from ._config import WindowsConfig as WindowsConfig
 from ._evaluate import Evaluation as Evaluation
 from ._evaluate import Scored as Scored
 from ._evaluate import evaluate as evaluate
@@ -24,6 +30,8 @@ from ._predict import predict_frames as predict_frames
 from ._prepare import Prepared as Prepared
 from ._prepare import prepare as prepare
 from ._report import report as report
+from ._residuals import Residuals as Residuals
+from ._residuals import residuals as residuals
 from ._run import Step as Step
 from ._run import run as run
 from ._shift import ShiftStudy as ShiftStudy

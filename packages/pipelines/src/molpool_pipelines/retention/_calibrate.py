@@ -1,9 +1,9 @@
 """Intervals from conformal quantiles of the errors on held-out runs.
 
 Every fold of runs is predicted by a fit to the others, and the absolute errors over their standard
-deviation are counted by training rows of the pair: cross-conformal intervals whose exchangeable
-units are runs, not rows (Barber et al. 2021, doi:10.1214/20-AOS1965). One pass over the rows sums
-up each fold, one predicts: statistics and fits of all folds are in memory, never the rows.
+deviation are kept by training rows of the pair: cross-conformal intervals whose exchangeable units
+are runs, not rows (Barber et al. 2021, doi:10.1214/20-AOS1965). One pass over the rows sums up each
+fold, one predicts: statistics and fits of all folds are in memory, never the rows.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ import numpy as np
 import polars as pl
 from molpool_common import FloatArray, InputError, IntArray
 from rt_ridge import (
-    MAX_RUN_BLOCKS,
-    ConformalSketch,
-    IntervalCalibration,
+    HeldOutErrors,
+    RunCalibration,
     Stage1CoeffSummaries,
     SufficientStatistics,
     outside_range,
 )
 
-from molpool_pipelines.retention._predict import Artefact, BatchReader
+from molpool_pipelines.retention._batches import Artefact, BatchReader
 from molpool_pipelines.retention._training import RunFolds, Training, statistics_roles
 
 Fit = Callable[[SufficientStatistics], Stage1CoeffSummaries]
@@ -39,20 +38,40 @@ class Calibrated:
 
     Attributes
     ----------
-    calibration : IntervalCalibration
+    calibration : RunCalibration
         For the artefact.
-    n_rows, n_runs, n_folds : int
-        Held-out rows with a prediction, runs, and folds.
+    n_runs, n_folds : int
+        Runs held out, and folds.
     """
 
-    calibration: IntervalCalibration
-    n_rows: int
+    calibration: RunCalibration
     n_runs: int
     n_folds: int
 
-    def metrics(self) -> dict[str, int]:
+    @property
+    def n_rows(self) -> int:
+        """Held-out rows with a prediction."""
+        return self.calibration.n_rows
+
+    def metrics(self) -> dict[str, float]:
         """Return what metrics.json holds of it."""
-        return {"rows": self.n_rows, "runs": self.n_runs, "folds": self.n_folds}
+        highest = self.calibration.highest_level
+        counts = {"rows": self.n_rows, "runs": self.n_runs, "folds": self.n_folds}
+        return {**counts, "highest_level": highest, "highest_level_of_runs": self.of_runs}
+
+    @property
+    def of_runs(self) -> float:
+        """Level up to which the intervals hold even if runs are off as a whole: K of K + 1 runs."""
+        return self.n_runs / (self.n_runs + 1)
+
+    def sentence(self) -> str:
+        """Return on what intervals rest, and what level they support."""
+        return (
+            f"Intervals are calibrated on {self.n_rows:,} rows of {self.n_runs:,} held-out runs in"
+            f" {self.n_folds} folds, up to {100 * self.calibration.highest_level:.4g} %; above"
+            f" {100 * self.of_runs:.4g} % they presume that no run is off as a whole by more than"
+            " these."
+        )
 
 
 def calibrate(training: Training, folds: RunFolds, fit: Fit) -> Calibrated:
@@ -80,23 +99,24 @@ def calibrate(training: Training, folds: RunFolds, fit: Fit) -> Calibrated:
         for fold in range(folds.n_folds)
     ]
     reader = BatchReader(
-        training.table,
+        training.table.table,
         fits,
         training.config,
         with_target=True,
         extra=[folds.column],
         descriptors=training.descriptors,
+        absent=training.config.absent_covariates,
     )
-    sketch = ConformalSketch()
+    errors = HeldOutErrors()
     for batch in reader.batches(training.config.max_train_rows):
         for fold, rows in folds.split(batch.raw):
             # From the raw frame: a run is a name, which `batch.frame` does not carry.
             runs = folds.positions(batch.raw)[rows]
             held_out = batch.frame.filter(rows)
-            _add_errors(sketch, reader, fits[fold], held_out, runs, pairs, _joint(ranges, fold))
+            _add_errors(errors, reader, fits[fold], held_out, runs, pairs, _joint(ranges, fold))
     # The range of all folds: extrapolation is flagged later against what the final fit saw.
-    calibration = sketch.calibration(_joint(ranges))
-    return Calibrated(calibration, sketch.n_rows, len(folds.order), folds.n_folds)
+    calibration = errors.calibration(_joint(ranges))
+    return Calibrated(calibration, len(folds.order), folds.n_folds)
 
 
 def _sums_by_fold(
@@ -106,7 +126,9 @@ def _sums_by_fold(
     roles = statistics_roles(columns, training.features)
     sums: dict[int, SufficientStatistics] = {}
     ranges: dict[int, Range] = {}
-    for chunk in training.table.chunks([*columns.names, folds.column], most):
+    table = training.table
+    chunks = table.chunks([*columns.names, folds.column], most)
+    for chunk in table.told(chunks, "Reading runs for calibration"):
         for fold, rows in folds.split(chunk.frame):
             part = chunk.frame.filter(rows)
             stats = SufficientStatistics.from_frame(part, **roles)
@@ -146,7 +168,7 @@ def _without(
 
 
 def _add_errors(
-    sketch: ConformalSketch,
+    errors: HeldOutErrors,
     reader: BatchReader,
     fit: Artefact,
     frame: pl.DataFrame,
@@ -164,6 +186,4 @@ def _add_errors(
     # Scaled by the predictive sd before pooling, so that quiet and noisy groups share one quantile.
     z = (frame[reader.config.target_col].to_numpy() - prediction.mean) / prediction.std
     extrapolated = outside_range(fit.summaries.features.covariates(frame), *trained)
-    # Modulo: blocks of runs bound the memory of the sketch; runs that share a block stay
-    # exchangeable.
-    sketch.update(z, support, runs % MAX_RUN_BLOCKS, extrapolated)
+    errors.add(z, support, runs, extrapolated)

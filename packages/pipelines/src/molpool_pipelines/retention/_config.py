@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from molpool_common import (
     PATH,
@@ -23,7 +23,7 @@ from molpool_common import (
     default_folder,
     dump_config,
 )
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from rt_ridge import RidgeConfig, ShiftConfig, SimulateConfig, SlopePooling
 
 Format = Literal["png", "svg", "pdf"]
@@ -36,11 +36,23 @@ COVARIATES = ("IS_*", "RS_*", "ES_*", "run_covariate_*")
 """Internal, recovery and external standards, and what `simulate` calls them."""
 
 
+STRUCTURE_KEYS = (
+    *("intercept_mode", "intercept_prior", "slope_head_mode", "lambda_slopes", "slope_scales"),
+    *("standardise", "sigma", "sigma_fixed", "compound_slopes", "cluster_slopes"),
+    *("species_slopes", "class_slopes", "slope_shrinkage", "descriptor_slopes"),
+    *("location_mean", "location_sd"),
+)
+"""Keys of a model: who gives one has a structure in mind."""
+
 CONFIG = "config.resolved.yaml"
 COEFFICIENTS = "coefficients.npz"
+RESIDUALS, FLAGGED = "residuals.csv", "flagged.csv"
 STATISTICS = "statistics.npz"
 METRICS = "metrics.json"
 EVALUATION = "evaluation.json"
+
+TABLE_FORMATS = (".parquet", ".csv", ".tsv", ".xlsx")
+"""Endings of the tables that commands write."""
 
 Progress = Callable[[str], None]
 """Called with what is being done, for a status line."""
@@ -171,6 +183,20 @@ def free_file(
     return path
 
 
+def free_table(
+    path: str | Path, *, overwrite: bool, inputs: Mapping[str, Sequence[Path]] | None = None
+) -> Path:
+    """Return the table that a command may write, or raise `InputError`; see `free_file`."""
+    found = free_file(path, overwrite=overwrite, inputs=inputs)
+    if found.suffix.lower() not in TABLE_FORMATS:
+        raise InputError(
+            "output",
+            expected=f"a name that ends in {', '.join(TABLE_FORMATS)}",
+            found=repr(found.name),
+        )
+    return found
+
+
 class DataConfig(ConfigModel):
     """The rows that a command reads."""
 
@@ -178,6 +204,19 @@ class DataConfig(ConfigModel):
         default_factory=list,
         description="tables: text, Parquet, Excel; files or quoted patterns",
     )
+
+
+LEVEL = 0.9
+"""Share of new measurements that intervals cover unless another level is asked for."""
+
+
+def _shares(levels: list[float]) -> list[float]:
+    if any(not 0 < level < 1 for level in levels) or len(set(levels)) < len(levels):
+        raise ValueError(f"expected different shares between 0 and 1, found {levels}")
+    return levels
+
+
+Levels = Annotated[list[float], AfterValidator(_shares)]
 
 
 class PrepareConfig(FolderConfig, DataConfig):
@@ -257,10 +296,16 @@ class PrepareConfig(FolderConfig, DataConfig):
 class CalibrateConfig(ConfigModel):
     """Intervals that hold on new runs, whatever the distribution of the errors."""
 
-    enabled: bool = Field(
-        False,
+    enabled: Annotated[
+        Literal["auto", "true", "false"],
+        # Configurations of 2026 hold true and false themselves.
+        BeforeValidator(lambda value: str(value).lower() if isinstance(value, bool) else value),
+    ] = Field(
+        "auto",
         description="take intervals from conformal quantiles of the errors on held-out runs, by "
-        "cross-validation; costs a fit per fold and three more passes over the rows",
+        "cross-validation, which costs a fit per fold and three more passes over the rows; auto: "
+        "where the table has a run in every row and ten runs or more, and the scales are not "
+        "sampled; false: intervals are the model's own",
     )
     run_col: str = Field("run", description="column of the run: its rows have errors in common")
     n_folds: int = Field(5, ge=2, description="folds of runs")
@@ -269,6 +314,12 @@ class CalibrateConfig(ConfigModel):
 class ModelConfig(RidgeConfig):
     """One model: its kind, features, priors, and how its scales are estimated."""
 
+    structure: Literal["auto", "fixed"] | None = Field(
+        None,
+        description="auto: priors of intercepts, slope heads, spreads and σ are chosen by how runs "
+        "left out are predicted, covariates standardised; fixed: as the keys below say. Default: "
+        "fixed where one of them is given, else auto",
+    )
     model: Model = Field(
         "partial_pooling",
         description="partial_pooling; supercategory: groups are supercategories; ridge, lasso: "
@@ -304,6 +355,15 @@ class ModelConfig(RidgeConfig):
         return value
 
     @property
+    def chooses(self) -> bool:
+        """Whether the structure is chosen: by default where none of its keys is given."""
+        if self.model != "partial_pooling":
+            return False
+        fields = RidgeConfig.model_fields
+        given = any(getattr(self, k) != fields[k].get_default() for k in STRUCTURE_KEYS)
+        return self.structure == "auto" or (self.structure is None and not given)
+
+    @property
     def group_column(self) -> str:
         """Column of the group; supercategories are their own."""
         return "species_cluster" if self.model == "supercategory" else self.group_col
@@ -324,6 +384,12 @@ class TableConfig(ConfigModel):
 class TrainingColumnsConfig(TableConfig):
     """Names of the columns that a fit reads besides."""
 
+    absent_covariates: AbsentCovariates = Field(
+        "error",
+        description="covariates that a whole file lacks: refuse, or take their mean over the other "
+        "rows",
+    )
+
     covariates: Names = Field(
         default_factory=lambda: list(COVARIATES),
         description="columns of run covariates, or patterns with * and ?; none of them: no slopes",
@@ -332,6 +398,16 @@ class TrainingColumnsConfig(TableConfig):
         None, description="columns of descriptors; by default those called descriptor_*"
     )
     class_col: str = Field("class_id", description="column of classes: ids or names")
+    run_col: str | None = Field(
+        "run",
+        description="column of the run, whose rows are left out together while a structure is "
+        "chosen; without it rows of equal covariates are of one run",
+    )
+    order_col: str | None = Field(
+        None,
+        description="column of acquisition order: times or numbers; None: by the runs' names, "
+        "numbers in them as numbers",
+    )
 
 
 class FitConfig(FolderConfig, ModelConfig, DataConfig, TrainingColumnsConfig):
@@ -343,6 +419,12 @@ class FitConfig(FolderConfig, ModelConfig, DataConfig, TrainingColumnsConfig):
     )
     classes: str | None = Field(
         None, description="table of compound classes, for class_slopes: the compound's id, class"
+    )
+    flag_threshold: float | None = Field(
+        5.0,
+        gt=0,
+        description="list peaks whose time differs from what their run's other rows lead to expect "
+        "by more than so many of the usual deviations of their compound; None: look for none",
     )
 
 
@@ -360,9 +442,14 @@ class PredictConfig(DataConfig, TableConfig):
     )
     absent_covariates: AbsentCovariates = Field("error", description=_ABSENT)
     output: Annotated[str, PATH] = Field(
-        "predictions.parquet", description="file to write, .parquet or .csv"
+        "predictions.parquet", description="file to write: .parquet, .csv, .tsv or .xlsx"
     )
     overwrite: bool = Field(False, description="replace the file if it exists")
+    level: Levels = Field(
+        default_factory=lambda: [LEVEL],
+        description="share of new measurements that intervals shall cover; several give columns "
+        "RT_lower_80, RT_upper_80 and so on",
+    )
     keep_cols: Names = Field(default_factory=list, description="columns to carry over")
     descriptors: str | None = Field(
         None, description="descriptors of compounds that the fit has not seen"
@@ -391,11 +478,98 @@ class ScoreConfig(TableConfig):
     )
 
 
+class CVConfig(ConfigModel):
+    """Folds, each of which is held out once."""
+
+    folds: int | Literal["all"] = Field(
+        5, description="folds of what split_type divides; all: each run (compound, species) alone"
+    )
+    repeats: int = Field(1, ge=1, description="times that all folds are drawn anew")
+
+    @field_validator("folds")
+    @classmethod
+    def _several(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 2:
+            raise ValueError(f"expected 2 or more, or all; found {value}")
+        return value
+
+
 class EvaluateConfig(FolderConfig, DataConfig, ScoreConfig):
     """Errors and coverage of one or several fits on held-out rows."""
 
     artefacts: OneOrMore = Field(
         default_factory=list, description="run folders of fits, or files, as NAME=PATH or PATH"
+    )
+    split_type: Literal["none", "run", "compound", "species", "time"] = Field(
+        "none",
+        description="none: score the fits as they are on the rows of data. Otherwise fit the same "
+        "models again without some of the rows (by default those that they were fitted to), and "
+        "score them on these: whole runs, compounds or species in folds; time: later runs, by fits "
+        "to all earlier ones",
+    )
+    split_column: str | None = Field(
+        None,
+        description="column that says train, val or test of each row, in any usual spelling: fit "
+        "again to train and val, score test; instead of split_type",
+    )
+    time_column: str | None = Field(
+        None,
+        description="for split_type time: dates, numbers, or names whose number follows time; by "
+        "default runs follow one another as in the table",
+    )
+    split_seed: int = Field(0, ge=0, description="of the folds")
+    cv: CVConfig = Field(default_factory=CVConfig)
+
+    @model_validator(mode="after")
+    def _one_split(self) -> Self:
+        if self.split_column is not None and self.split_type != "none":
+            raise ValueError("split_column: expected none beside split_type, found both")
+        if self.time_column is not None and self.split_type != "time":
+            raise ValueError("time_column: expected split_type time, found another")
+        return self
+
+    @property
+    def refits(self) -> bool:
+        """Whether the models are fitted again."""
+        return self.split_type != "none" or self.split_column is not None
+
+
+class CoefficientsConfig(ConfigModel):
+    """A table of a fit: what, or an instrument method's windows."""
+
+    artefact: Annotated[str | None, PATH] = Field(
+        None, description="run folder of a fit, or its coefficients.npz"
+    )
+    prepared: Annotated[str | None, PATH] = Field(
+        None,
+        description="folder of molpool-rt prepare whose names stand for ids; by default that of "
+        "the rows that were fitted",
+    )
+    unit: str = Field("min", description="of retention times and readings of standards")
+    output: Annotated[str, PATH] = Field(
+        "coefficients.csv", description="file to write: .csv, .tsv, .parquet or .xlsx"
+    )
+    overwrite: bool = Field(False, description="replace the file if it exists")
+
+
+class WindowsConfig(CoefficientsConfig):
+    """Windows of retention time of each compound, for an instrument's method."""
+
+    output: Annotated[str, PATH] = Field(
+        "windows.csv", description="file to write: .csv, .tsv, .parquet or .xlsx"
+    )
+    level: float = Field(
+        0.95, gt=0, lt=1, description="share of new measurements that the windows shall cover"
+    )
+    species: str | None = Field(
+        None, description="name or id of the species; by default windows of each of them"
+    )
+    readings: dict[str, float] = Field(
+        default_factory=dict,
+        description="readings of the run's standards, as IS_1 4.31; others are at their mean",
+    )
+    least_width: float = Field(
+        0.0, ge=0, description="narrowest window, in the unit of the retention time"
     )
 
 

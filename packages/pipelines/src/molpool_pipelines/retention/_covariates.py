@@ -6,16 +6,24 @@ compound that every run has) took in a run. What a whole file lacks is said by f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import polars as pl
-from molpool_common import Fault, InputError, TableError, did_you_mean, listed, table_header
+from molpool_common import (
+    Fault,
+    InputError,
+    TableError,
+    did_you_mean,
+    listed,
+    number_column,
+    table_header,
+)
 
 from molpool_pipelines.retention._config import COVARIATES, PrepareConfig
 from molpool_pipelines.retention._identifiers import COMPOUND, Previous
-from molpool_pipelines.tables import TableFiles
+from molpool_pipelines.tables import TableChunk, TableFiles
 
 FILE, ROW = "__file", "__row"
 """Where a measurement comes from: the file, and its row from 1 below the header."""
@@ -43,15 +51,102 @@ def matching_covariates(table: TableFiles, patterns: Sequence[str]) -> list[str]
     return table.matching(patterns, "covariates") if wild else []
 
 
-def uneven(table: TableFiles, patterns: Sequence[str]) -> dict[str, list[str]]:
-    """Return the covariates that only some files have, by the file that lacks them."""
+def everywhere(table: TableFiles) -> TableFiles:
+    """Return the same files with the columns that any of them has."""
     if len(table.files) == 1:
-        return {}
-    headers = {file: table_header(file, table.key, table.read) for file in table.files}
-    names = list(dict.fromkeys(name for header in headers.values() for name in header))
-    wanted = matching_covariates(TableFiles(table.files, names, table.key), patterns)
-    lacking = {f.name: [n for n in wanted if n not in h] for f, h in headers.items()}
-    return {file: names for file, names in lacking.items() if names}
+        return table
+    headers = [table_header(file, table.key, table.read) for file in table.files]
+    names = list(dict.fromkeys(name for header in headers for name in header))
+    return TableFiles(table.files, names, table.key, table.read)
+
+
+def lacking(table: TableFiles, names: Sequence[str]) -> dict[str, list[str]]:
+    """Return which of some covariates files lack, by file."""
+    headers = {file.name: table_header(file, table.key, table.read) for file in table.files}
+    found = {file: [n for n in names if n not in header] for file, header in headers.items()}
+    return {file: gone for file, gone in found.items() if gone}
+
+
+@dataclass(frozen=True)
+class CentredFiles:
+    """Files of which some lack covariates, which are at their mean in these.
+
+    Parameters
+    ----------
+    table : TableFiles
+        The files.
+    absent : mapping of str to sequence of str
+        Covariates that a file lacks, by file.
+    centers : mapping of str to float
+        The mean of each such covariate.
+    """
+
+    table: TableFiles
+    absent: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    centers: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, table: TableFiles, names: Sequence[str]) -> CentredFiles:
+        """Return files with the means of covariates over the rows that have them."""
+        absent = lacking(table, names) if len(table.files) > 1 else {}
+        return cls(table, absent, _means(table, absent))
+
+    def __contains__(self, column: object) -> bool:
+        return column in self.table
+
+    def require(self, column: str, key: str) -> str:
+        """Return `column`, or raise `InputError` as `TableFiles.require` does."""
+        return self.table.require(column, key)
+
+    @property
+    def notes(self) -> list[str]:
+        """What files lack."""
+        return [
+            f"{listed(list(names))}: at the mean of the other rows in {file}, which lacks them."
+            for file, names in self.absent.items()
+        ]
+
+    def chunks(self, names: Iterable[str], most: int | None = None) -> Iterator[TableChunk]:
+        """Yield rows as `TableFiles.chunks` does."""
+        wanted, left = list(dict.fromkeys(names)), most
+        for table, absent in self._tables():
+            gone = [name for name in wanted if name in absent]
+            for chunk in table.chunks([n for n in wanted if n not in gone], left):
+                filled = chunk.frame.with_columns(pl.lit(self.centers[n]).alias(n) for n in gone)
+                yield TableChunk(filled.select(wanted), chunk.where, chunk.first_row)
+                if left is not None:
+                    left -= chunk.frame.height
+            if left == 0:
+                return
+
+    def told(self, chunks: Iterable[TableChunk], stage: str) -> Iterator[TableChunk]:
+        """Yield chunks and say how far they are, as `TableFiles.told` does."""
+        return self.table.told(chunks, stage)
+
+    def _tables(self) -> Iterator[tuple[TableFiles, Sequence[str]]]:
+        """Yield files one by one with what they lack; all together where none lacks any."""
+        if not self.absent:
+            yield self.table, ()
+            return
+        for file in self.table.files:
+            header = table_header(file, self.table.key, self.table.read)
+            yield (
+                TableFiles([file], header, self.table.key, self.table.read),
+                self.absent.get(file.name, ()),
+            )
+
+
+def _means(table: TableFiles, absent: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """Return the mean of each covariate that some file lacks, over the rows of the others."""
+    sums: dict[str, tuple[float, int]] = {}
+    for name in dict.fromkeys(n for names in absent.values() for n in names):
+        having = [file for file in table.files if name not in absent.get(file.name, ())]
+        total, count = sums.get(name, (0.0, 0))
+        for chunk in TableFiles(having, [name], table.key, table.read).chunks([name]):
+            values = number_column(chunk.frame, name, where=chunk.where).drop_nulls()
+            total, count = total + float(values.sum()), count + len(values)
+        sums[name] = (total, count)
+    return {name: total / max(count, 1) for name, (total, count) in sums.items()}
 
 
 def refuse_absent(absent: Mapping[str, Sequence[str]], cure: str) -> None:
@@ -105,18 +200,14 @@ class CovariatePlan:
         if config.layout == "run_columns":
             # Every run is a column: what else a row says is of its compound.
             return cls([], {}, previous, [])
-        headers = {file: table_header(file, table.key, table.read) for file in table.files}
-        union = list(dict.fromkeys(name for header in headers.values() for name in header))
-        everywhere = TableFiles(table.files, union, table.key)
-        found = matching_covariates(everywhere, config.covariates)
+        found = matching_covariates(everywhere(table), config.covariates)
         names, notes = found, list[str]()
         if previous is not None and previous.covariates is not None:
             anchored = {PREFIX + anchor for anchor in previous.anchors}
             names = [name for name in previous.covariates if name not in anchored]
             if new := [name for name in found if name not in names]:
                 notes.append(f"Left out as earlier tables have no such covariate: {listed(new)}.")
-        lacking = {f.name: [n for n in names if n not in h] for f, h in headers.items()}
-        return cls(names, {f: gone for f, gone in lacking.items() if gone}, previous, notes)
+        return cls(names, lacking(table, names), previous, notes)
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import polars as pl
-from molpool_common import BoolArray, InputError, RunFolder, listed
+from molpool_common import BoolArray, InputError, ReadConfig, RunFolder, listed
 from rt_ridge import (
     CompoundDescriptors,
     EvaluatedChunk,
@@ -25,17 +26,21 @@ from rt_ridge import (
     SupportMetrics,
 )
 
+from molpool_pipelines.retention._batches import Artefact, Batch, BatchReader
 from molpool_pipelines.retention._compounds import read_descriptors
 from molpool_pipelines.retention._config import (
     EVALUATION,
     EvaluateConfig,
+    FitConfig,
     Progress,
     ScoreConfig,
     silent,
 )
+from molpool_pipelines.retention._covariates import FILE, ROW
+from molpool_pipelines.retention._fit import fit
 from molpool_pipelines.retention._identifiers import as_prepared
-from molpool_pipelines.retention._predict import Artefact, Batch, BatchReader
 from molpool_pipelines.retention._rejected import Rejected
+from molpool_pipelines.retention._splits import Cell, Splits, each_cell, refitted
 from molpool_pipelines.runs import write_rejected
 from molpool_pipelines.tables import TableFiles
 
@@ -94,6 +99,11 @@ class Evaluation:
         (predicted at the centre of the covariates), bias, z_mean; and rmse.
     rejected : DataFrame or None
         Rows that not all artefacts predict, or that were left out: row, id, source, reason.
+    notes : list of str
+        How the table was read, and which rows were held out.
+    folds : DataFrame or None
+        Where models were fitted again: artefact, repeat, fold, n, mae, rmse, and coverage and width
+        of the 80 and 95 % intervals, of the rows held out in each fold that the model predicts.
     """
 
     scored: list[Scored]
@@ -102,6 +112,8 @@ class Evaluation:
     n_common: int
     drift: pl.DataFrame | None = None
     rejected: pl.DataFrame | None = None
+    notes: list[str] = field(default_factory=list)
+    folds: pl.DataFrame | None = None
 
     @property
     def rows(self) -> dict[str, int]:
@@ -121,7 +133,7 @@ class Evaluation:
         return pl.concat(parts, how="vertical_relaxed")
 
     def write(self, run: RunFolder) -> None:
-        """Write evaluation.json and evaluation.csv; drift.csv and rejected.csv where there are."""
+        """Write evaluation.json and evaluation.csv; drift, folds and rejected.csv if there are."""
         fits = [
             {key: getattr(scored, key) for key in _PLAIN}
             | {rows: table.to_dicts() for rows, table in scored.tables.items()}
@@ -129,10 +141,13 @@ class Evaluation:
         ]
         # Plain lists rather than a schema: files of version 0.1.0 have these keys too.
         counts = {key: getattr(self, key) for key in _COUNTS}
-        run.write_json(EVALUATION, {**counts, "rows": self.rows, "artefacts": fits})
+        said = {"rows": self.rows, "notes": self.notes, "artefacts": fits}
+        run.write_json(EVALUATION, {**counts, **said})
         run.write_text("evaluation.csv", self.frame().write_csv())
         if self.drift is not None:
             run.write_text("drift.csv", self.drift.write_csv())
+        if self.folds is not None:
+            run.write_text("folds.csv", self.folds.write_csv())
         if self.rejected is not None:
             write_rejected(run, self.rejected)
         run.log("finished", rows=self.n_rows)
@@ -164,9 +179,12 @@ class Evaluation:
                 found=f"{type(error).__name__}: {error}",
                 where=str(path),
             ) from None
-        drift = path.with_name("drift.csv")
-        known = pl.read_csv(drift) if drift.is_file() else None
-        return cls(scored, rows, left_out, common, known)
+        drift, folds = (
+            pl.read_csv(file) if file.is_file() else None
+            for file in (path.with_name("drift.csv"), path.with_name("folds.csv"))
+        )
+        notes = [str(note) for note in content.get("notes", [])]
+        return cls(scored, rows, left_out, common, drift, notes=notes, folds=folds)
 
 
 _COUNTS = ("n_rows", "n_left_out", "n_common")
@@ -195,7 +213,8 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
     Parameters
     ----------
     config : EvaluateConfig
-        Artefacts, tables, bins of support, and which rows count.
+        Artefacts, tables, bins of support, which rows count, and whether models are fitted again
+        without those that they are scored on.
     progress : callable
         Called with what is being done.
 
@@ -206,50 +225,171 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
         value is wrong, or no row is left.
     """
     artefacts = load_artefacts(config.artefacts)
+    if config.refits:
+        return _fitted_again(config, artefacts, progress)
     table = TableFiles.find(config.data, "data", read=config.read)
+    scores = _Scores(as_prepared(config, table), artefacts)
+    scores.add(table, artefacts, progress, f"Evaluating on {table.name}")
+    return scores.evaluation([*table.notes()])
+
+
+def _fitted_again(
+    config: EvaluateConfig, artefacts: Sequence[Artefact], progress: Progress
+) -> Evaluation:
+    """Fit the models of artefacts again without some rows, and score them on these."""
+    fits = refitted(artefacts)
+    given = config.data or fits[0].data
+    read = config.read if config.data else fits[0].read
+    table = TableFiles.find(given, "data", read=read)
     config = as_prepared(config, table)
-    # Its default need not be in a user's table; without it there is no drift.
-    run = config.run_col if config.run_col in table else None
-    reader = BatchReader(
-        table,
-        artefacts,
-        config,
-        with_target=True,
-        extra=[] if run is None else [run],
-        descriptors=_descriptors(config, artefacts),
-        absent=config.absent_covariates,
-    )
-    evaluator = Evaluator(
-        {artefact.name: artefact.summaries for artefact in artefacts},
-        columns=reader.columns,
-        require_seen_group=config.require_seen_group,
-        edges=config.support_edges,
-        rare_rows=config.rare_rows,
-    )
-    drift, rejected = list[pl.DataFrame](), Rejected()
-    for batch in reader.batches(config.max_test_rows):
-        progress(f"Evaluating on {table.name}: {evaluator.n_read:,} rows")
-        found = evaluator.add(batch.frame)
-        _set_aside(rejected, batch, reader, found)
-        if run is not None:
-            drift += [
-                _drift(artefact, batch, reader, run, found.predictions[artefact.name], found.used)
-                for artefact in artefacts
+    splits = Splits.read(config, [as_prepared(fit, table) for fit in fits], table)
+    scores = _Scores(config, artefacts)
+    folds = list[pl.DataFrame]()
+    for number, (cell, train, test) in enumerate(each_cell(splits), start=1):
+        what = f"Fold {number} of {len(splits.cells)}"
+        with TemporaryDirectory() as folder:
+            place = Path(folder)
+            train.write_parquet(place / "train.parquet")
+            test.write_parquet(place / "test.parquet")
+            again = [
+                _again(artefact, as_prepared(own, table), place / "train.parquet", progress, what)
+                for artefact, own in zip(artefacts, fits, strict=True)
             ]
-    # After the loop: whether any row counts is not known before the last batch.
-    if evaluator.n_read == evaluator.n_unseen:
-        why = "of pairs that were seen in training" if config.require_seen_group else "at all"
-        raise InputError(
-            "data",
-            expected=f"rows {why}",
-            found=f"none in {evaluator.n_read:,}",
-            where=table.name,
+            held_out = TableFiles.find([place / "test.parquet"], "data")
+            part = scores.add(held_out, again, progress, f"{what}: evaluating", test)
+        folds += [_of_fold(name, cell, metrics.table()) for name, metrics in part.own.items()]
+    notes = [*table.notes(), f"Models are fitted again: {splits.how}."]
+    found = scores.evaluation(notes)
+    return replace(found, folds=pl.concat(folds, how="vertical_relaxed"))
+
+
+def _again(
+    artefact: Artefact, config: FitConfig, train: Path, progress: Progress, what: str
+) -> Artefact:
+    """Return the fit of a model to some rows."""
+    changed = config.model_copy(
+        update={
+            "data": [str(train)],
+            "read": ReadConfig(),
+            "save_dir": None,
+            # Residuals of the training rows are of no use here.
+            "flag_threshold": None,
+        }
+    )
+    fitted = fit(changed, progress=lambda step: progress(f"{what}, {artefact.name}: {step}"))
+    return Artefact(artefact.name, artefact.path, fitted.summaries)
+
+
+_BY_FOLD = ("n", "mae", "rmse", "coverage_80", "coverage_95", "width_80", "width_95")
+
+
+def _of_fold(name: str, cell: Cell, table: pl.DataFrame) -> pl.DataFrame:
+    place = {"artefact": pl.lit(name), "repeat": pl.lit(cell.repeat), "fold": pl.lit(cell.fold)}
+    return table.tail(1).select(**place, **{column: pl.col(column) for column in _BY_FOLD})
+
+
+class _Scores:
+    """Sums over tables, whose rows fits of the same names predict.
+
+    Parameters
+    ----------
+    config : EvaluateConfig
+        Names of columns, bins, and which rows count.
+    artefacts : sequence of Artefact
+        The fits, or those that are fitted again.
+    """
+
+    def __init__(self, config: EvaluateConfig, artefacts: Sequence[Artefact]) -> None:
+        self.config, self.artefacts = config, artefacts
+        self.evaluator: Evaluator | None = None
+        self.drift = list[pl.DataFrame]()
+        self.rejected = Rejected()
+        self.calibrated = dict[str, bool]()
+
+    def add(
+        self,
+        table: TableFiles,
+        artefacts: Sequence[Artefact],
+        progress: Progress,
+        what: str,
+        origin: pl.DataFrame | None = None,
+    ) -> Evaluator:
+        """Add the rows of a table, and return the sums over these alone.
+
+        Parameters
+        ----------
+        table : TableFiles
+            The rows.
+        artefacts : sequence of Artefact
+            Fits of the names that this was made for.
+        progress, what
+            What is called with how many rows of what there were.
+        origin : DataFrame or None
+            File and row that each row comes from, where these are others.
+        """
+        config = self.config
+        # Its default need not be in a user's table; without it there is no drift.
+        run = config.run_col if config.run_col in table else None
+        reader = BatchReader(
+            table,
+            artefacts,
+            config,
+            with_target=True,
+            extra=[] if run is None else [run],
+            descriptors=_descriptors(config, artefacts),
+            absent=config.absent_covariates,
         )
-    return _evaluation(config, artefacts, evaluator, drift, rejected.frame())
+        found = Evaluator(
+            {artefact.name: artefact.summaries for artefact in artefacts},
+            columns=reader.columns,
+            require_seen_group=config.require_seen_group,
+            edges=config.support_edges,
+            rare_rows=config.rare_rows,
+        )
+        for batch in reader.batches(config.max_test_rows):
+            progress(f"{what}: {found.n_read:,} rows")
+            chunk = found.add(batch.frame)
+            _set_aside(self.rejected, batch, reader, chunk, origin)
+            if run is not None:
+                self.drift += [
+                    _drift(a, batch, reader, run, chunk.predictions[a.name], chunk.used)
+                    for a in artefacts
+                ]
+        self._check(found, table)
+        for artefact in artefacts:
+            there = artefact.summaries.calibration is not None
+            self.calibrated[artefact.name] = self.calibrated.get(artefact.name, True) and there
+        self.evaluator = found if self.evaluator is None else self.evaluator.merge(found)
+        return found
+
+    def _check(self, found: Evaluator, table: TableFiles) -> None:
+        # After the loop: whether any row counts is not known before the last batch.
+        if found.n_read == found.n_unseen:
+            seen = self.config.require_seen_group
+            why = "of pairs that were seen in training" if seen else "at all"
+            raise InputError(
+                "data",
+                expected=f"rows {why}",
+                found=f"none in {found.n_read:,}",
+                where=table.name,
+            )
+
+    def evaluation(self, notes: list[str]) -> Evaluation:
+        """Return what was found."""
+        assert self.evaluator is not None
+        rejected = self.rejected.frame()
+        found = _evaluation(
+            self.config, self.artefacts, self.evaluator, self.drift, rejected, self.calibrated
+        )
+        return replace(found, notes=notes)
 
 
 def _set_aside(
-    rejected: Rejected, batch: Batch, reader: BatchReader, found: EvaluatedChunk
+    rejected: Rejected,
+    batch: Batch,
+    reader: BatchReader,
+    found: EvaluatedChunk,
+    origin: pl.DataFrame | None,
 ) -> None:
     """Take the rows that not all artefacts predict, and those left out."""
     names = list(found.predictions)
@@ -265,6 +405,9 @@ def _set_aside(
     ]
     source = pl.Series([batch.where]).new_from_index(0, len(gone))
     rows = pl.Series(gone + batch.first_row)
+    if origin is not None:
+        came = origin[rows.to_numpy() - 1]
+        source, rows = came[FILE], came[ROW]
     rejected.add(rows, batch.raw[reader.compound].gather(gone), source, pl.Series(reasons))
 
 
@@ -356,6 +499,7 @@ def _evaluation(
     evaluator: Evaluator,
     drift: Sequence[pl.DataFrame],
     rejected: pl.DataFrame,
+    calibrated: Mapping[str, bool],
 ) -> Evaluation:
     result = evaluator.result()
     n_used = evaluator.n_read - evaluator.n_unseen
@@ -367,7 +511,7 @@ def _evaluation(
             group_col=artefact.group_col,
             share_unseen=result.own[artefact.name].share_unseen,
             levels={k: n for k, n in Counter(result.levels[artefact.name]).most_common() if n},
-            calibrated=artefact.summaries.calibration is not None,
+            calibrated=calibrated[artefact.name],
             # `own` is of the rows that this artefact predicts, `metrics` of those that all predict:
             # only the latter may be compared between artefacts.
             table=result.own[artefact.name].table(),

@@ -6,11 +6,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
-from molpool_common import InputError, Table, atomic_path, style
-from rt_ridge import GroupwiseRidge, plot_drift, plot_shrinkage, plot_slopes, plot_support
+from molpool_common import FloatArray, InputError, Table, atomic_path, style
+from rt_ridge import (
+    parent_expectation,
+    plot_drift,
+    plot_run_residuals,
+    plot_shrinkage,
+    plot_slopes,
+    plot_support,
+)
 
+from molpool_pipelines.retention._coefficients import own_estimates
 from molpool_pipelines.retention._config import PlotConfig, ResultsConfig
 from molpool_pipelines.retention._evaluate import Evaluation, nonempty
 from molpool_pipelines.retention._fit import FittedRun
@@ -74,6 +83,10 @@ def plot(config: PlotConfig) -> list[Plot]:
     return plots if evaluation is None else [*plots, *evaluation_plots(evaluation)]
 
 
+FEWEST_SLOPES = 3
+"""Pairs with slopes of their own from which these are drawn, rather than intercepts."""
+
+
 def load_results(config: ResultsConfig) -> tuple[list[FittedRun], Evaluation | None]:
     """Read fits and their evaluation, at least one of either."""
     if not config.runs and config.evaluation is None:
@@ -83,20 +96,18 @@ def load_results(config: ResultsConfig) -> tuple[list[FittedRun], Evaluation | N
 
 
 def fit_plots(run: FittedRun) -> Iterator[Plot]:
-    """Draw what pooling did, and the slopes of the supercategories."""
+    """Draw what pooling did, the residuals of the runs, and the slopes of the supercategories."""
     regressors = run.summaries.features.regressors
     what = regressors[0] if regressors else "intercept"
     pooled = run.metrics["model"] in ("partial_pooling", "supercategory")
     if pooled and run.statistics is not None:
         # Not saved by the fit: from the statistics it takes milliseconds.
-        own = GroupwiseRidge().fit(run.statistics, features=run.summaries.features).summaries_
-        yield Plot(
-            f"shrinkage_{run.name}",
-            plot_shrinkage(own, run.summaries, what),
-            f"Estimates of {what} of each pair, unpooled against pooled.",
-            f"Left: {what} of every pair, fitted alone (ridge, penalty 1) and pooled. Right: the "
-            "difference that pooling makes, by the training rows of the pair.",
-        )
+        own = own_estimates(run.statistics, run.summaries)
+        # With fewer rows than slopes a pair has none of its own.
+        enough = bool(regressors) and np.isfinite(own[:, 1]).sum() >= FEWEST_SLOPES
+        yield _shrinkage(run, own, what if enough else "intercept")
+    if run.runs is not None and run.runs.height > 1:
+        yield _run_residuals(run, run.runs)
     if regressors:
         yield Plot(
             f"slopes_{run.name}",
@@ -106,6 +117,38 @@ def fit_plots(run: FittedRun) -> Iterator[Plot]:
             "whiskers, 1.5 box lengths.",
             _slope_table(run),
         )
+
+
+def _shrinkage(run: FittedRun, own: FloatArray, what: str) -> Plot:
+    j = ("intercept", *run.summaries.features.regressors).index(what)
+    share = parent_expectation(run.summaries).shrinkage(run.summaries)
+    move = np.nanmedian(np.abs(run.summaries.mean - own)[:, j])
+    weight = np.nanmedian(share[:, j]) if np.isfinite(share[:, j]).any() else np.nan
+    told = f" In the median the parent weighs {weight:.2f}." if np.isfinite(weight) else ""
+    slope = what if what == "intercept" else f"the slope of {what}"
+    return Plot(
+        f"shrinkage_{run.name}",
+        plot_shrinkage(own, run.summaries, what),
+        f"Arrows from the estimates of {slope} by each pair's own rows to the pooled ones, and the"
+        f" share of the parent by training rows. The median move is {move:.3g}.{told}",
+        f"Left: {slope} of pairs (80 at most) by least squares of their own rows, the arrow to the"
+        " pooled estimate, and a dash where the level above would expect it. Right: share of that"
+        " level in the pooled estimate, posterior over prior variance, by training rows of the"
+        f" pair.{told}",
+    )
+
+
+def _run_residuals(run: FittedRun, runs: pl.DataFrame) -> Plot:
+    worst = runs.sort(pl.col("mean").abs(), descending=True)["run"][0]
+    return Plot(
+        f"residuals_{run.name}",
+        plot_run_residuals(*(runs[c].to_numpy() for c in ("mean", "low", "high", "flagged"))),
+        f"Residuals of {runs.height} runs in their order: mean, range of 90 % of the rows, and"
+        f" number of flagged peaks. Run {worst} is off most.",
+        "Residuals by run, in the order of the table, each row against the fit to all others: mean"
+        " and range from 5 to 95 % of the rows; below, the peaks that are flagged.",
+        Table(["run", "rows", "mean", "sd", "5 %", "95 %", "flagged"], runs.head(1000).rows()),
+    )
 
 
 def _slope_table(run: FittedRun) -> Table:

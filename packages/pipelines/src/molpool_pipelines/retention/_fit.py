@@ -9,27 +9,35 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 from molpool_common import InputError, RunFolder, load_config
-from rt_ridge import Stage1CoeffSummaries, SufficientStatistics
+from rt_ridge import RTRidgeError, Stage1CoeffSummaries, SufficientStatistics
 
 from molpool_pipelines.retention._calibrate import Calibrated, calibrate
 from molpool_pipelines.retention._config import (
     COEFFICIENTS,
     CONFIG,
+    FLAGGED,
     METRICS,
+    RESIDUALS,
     STATISTICS,
     FitConfig,
     Progress,
     silent,
 )
-from molpool_pipelines.retention._training import Training, build_estimator, read_training
+from molpool_pipelines.retention._residuals import Residuals, residuals
+from molpool_pipelines.retention._training import (
+    RunFolds,
+    Training,
+    build_estimator,
+    read_training,
+)
 
 
 def fit(config: FitConfig, training: Training | None = None, progress: Progress = silent) -> Fitted:
@@ -50,26 +58,53 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
         If tables or configuration are wrong.
     """
     training = read_training(config, progress) if training is None else training
-    known = {"descriptors": training.descriptors, "classes": training.classes}
+    known: dict[str, Any] = {"descriptors": training.descriptors, "classes": training.classes}
     # Estimators without compound effects do not take these arguments.
     known = {name: given for name, given in known.items() if given is not None}
+
+    if training.config.chooses:
+        known["held_out"] = training.held_out
 
     def estimated(stats: SufficientStatistics) -> Any:
         return build_estimator(config).fit(stats, features=training.features, **known)
 
-    progress(f"Fitting by {config.method}")
+    progress("Choosing a structure" if config.chooses else f"Fitting by {config.method}")
     started = time.perf_counter()
     # On all rows: calibration refits for its quantiles only, the coefficients are those of the full
     # fit.
     estimator = estimated(training.stats)
     seconds = {"statistics": training.seconds, "fit": time.perf_counter() - started}
-    if training.folds is None:
-        return Fitted(config, training, estimator, seconds)
-    progress("Calibrating intervals on held-out runs")
-    started = time.perf_counter()
-    calibrated = calibrate(training, training.folds, lambda stats: estimated(stats).summaries_)
-    seconds["calibration"] = time.perf_counter() - started
-    return Fitted(config, training, estimator, seconds, calibrated)
+    calibrated, notes = None, list(training.notes)
+    if training.folds is not None:
+        progress("Calibrating intervals on held-out runs")
+        started = time.perf_counter()
+
+        def of_others(stats: SufficientStatistics) -> Any:
+            # What was chosen stands: a choice within each fold would calibrate another model.
+            return estimator.refit(stats, training.features) if config.chooses else estimated(stats)
+
+        calibrated, why = _calibrated(training, training.folds, of_others)
+        notes += why
+        seconds["calibration"] = time.perf_counter() - started
+    found = None
+    if config.flag_threshold is not None:
+        progress("Holding each row against the fit to all others")
+        started = time.perf_counter()
+        found = residuals(training, estimator.summaries_, config.flag_threshold)
+        seconds["residuals"] = time.perf_counter() - started
+    return Fitted(config, training, estimator, seconds, calibrated, found, notes)
+
+
+def _calibrated(
+    training: Training, folds: RunFolds, estimated: Callable[[SufficientStatistics], Any]
+) -> tuple[Calibrated | None, list[str]]:
+    """Return the calibration; none, and why, where it cannot be and nobody asked for it."""
+    try:
+        return calibrate(training, folds, lambda stats: estimated(stats).summaries_), []
+    except (InputError, RTRidgeError) as error:
+        if training.config.calibrate.enabled == "true":
+            raise
+        return None, [f"Intervals are the model's own, not calibrated: {error}"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +123,10 @@ class Fitted:
         What took how long.
     calibrated : Calibrated or None
         Conformal quantiles, where intervals were to be calibrated.
+    residuals : Residuals or None
+        Of the training rows, where they were looked at.
+    said : list of str
+        How the files were read, and why intervals are not calibrated where they might be.
     """
 
     config: FitConfig
@@ -95,6 +134,8 @@ class Fitted:
     estimator: Any
     seconds: dict[str, float]
     calibrated: Calibrated | None = None
+    residuals: Residuals | None = None
+    said: list[str] = field(default_factory=list)
 
     @property
     def summaries(self) -> Stage1CoeffSummaries:
@@ -116,6 +157,12 @@ class Fitted:
         """What was left out of the model, or estimated at exactly 0."""
         return tuple(getattr(self.estimator, "notes_", ()))
 
+    @property
+    def structure(self) -> list[dict[str, Any]] | None:
+        """Candidates of the structure and their scores, where it was chosen."""
+        table = self.summaries.structure
+        return None if table is None else table.rows()
+
     def metrics(self) -> dict[str, Any]:
         """Return what metrics.json holds."""
         sampled = getattr(self.estimator, "scale_posterior_", None) is not None
@@ -123,13 +170,16 @@ class Fitted:
             "model": self.config.model,
             # ridge and lasso have no scales to estimate.
             "method": self.config.method if sampled else None,
+            "target": self.training.columns.target,
             **self.training.counts(),
             "covariates": list(self.training.features.names),
             "log_likelihood": self.estimator.log_likelihood_,
             "scales": {name: _finite(scale) for name, scale in self.estimator.scales_.items()},
             "diagnostics": self.diagnostics,
             "calibration": None if self.calibrated is None else self.calibrated.metrics(),
-            "notes": list(self.notes),
+            "structure": self.structure,
+            "notes": [*self.said, *self.notes],
+            "flagged": None if self.residuals is None else self.residuals.n_flagged,
             "seconds": self.seconds,
         }
 
@@ -142,6 +192,8 @@ class Fitted:
         if posterior is not None and len(posterior.points) > 1:
             draws = pl.DataFrame(posterior.points, schema=list(posterior.names))
             run.write_frame("scales.parquet", draws.with_columns(weight=posterior.weights))
+        if self.residuals is not None:
+            self.residuals.write(run)
         # Last of the files: `FittedRun.load` takes a folder with metrics for a complete fit.
         run.write_json(METRICS, self.metrics())
         run.log("finished", **self.seconds)
@@ -173,6 +225,8 @@ class FittedRun:
         Keys of the configuration that are not at their default, dotted, one per line.
     statistics : SufficientStatistics or None
         Of the regressors.
+    runs, flagged : DataFrame or None
+        See `Residuals`.
     """
 
     name: str
@@ -180,6 +234,8 @@ class FittedRun:
     metrics: dict[str, Any]
     settings: str
     statistics: SufficientStatistics | None
+    runs: pl.DataFrame | None = None
+    flagged: pl.DataFrame | None = None
 
     @classmethod
     def load(cls, folder: str) -> FittedRun:
@@ -203,7 +259,16 @@ class FittedRun:
             "\n".join(_lines(changed)),
             # Fits of other callers may come without; only the shrinkage plot needs them.
             SufficientStatistics.load(statistics) if statistics.is_file() else None,
+            *(_texts(path / name) for name in (RESIDUALS, FLAGGED)),
         )
+
+
+def _texts(file: Path) -> pl.DataFrame | None:
+    """Return a table of residuals, the names in it as text."""
+    if not file.is_file():
+        return None
+    names = dict.fromkeys(("file", "run", "species", "compound", "candidate"), pl.String)
+    return pl.read_csv(file, schema_overrides=names)
 
 
 def _lines(values: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -21,6 +21,9 @@ Config = TypeVar("Config", bound=ConfigModel)
 
 RECORD, MAPPING, COMPOUNDS = "prepared.json", "mapping.csv", "compounds.csv"
 
+NAMED = {SPECIES: "species", CLUSTER: "species_cluster", COMPOUND: "comp_id"}
+"""Columns of ids by those of their names, as a preparation calls them."""
+
 
 @dataclass(frozen=True)
 class Identifiers:
@@ -181,6 +184,53 @@ class Previous:
             self.clusters.apply(rest[CLUSTER]).alias("species_cluster"),
             rows=pl.lit(0, dtype=pl.UInt32),
         )
+
+
+@dataclass(frozen=True)
+class PreparedNames:
+    """Names of the ids of a prepared table.
+
+    Parameters
+    ----------
+    names : dict of str to dict of int to str
+        By the column of the names, and by id; columns whose names are the ids are left out.
+    """
+
+    names: dict[str, dict[int, str]]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> PreparedNames:
+        """Read the folder of a preparation, or raise `InputError`."""
+        previous = Previous.load(str(folder))
+        each = {
+            SPECIES: previous.species,
+            CLUSTER: previous.clusters,
+            COMPOUND: previous.compounds,
+        }
+        return cls({name: {id_: n for n, id_ in ids.ids.items()} for name, ids in each.items()})
+
+    @classmethod
+    def beside(cls, file: Path) -> PreparedNames:
+        """Return the names of a table that lies in the folder of a preparation; none of another."""
+        folder = file.parent
+        there = all((folder / name).is_file() for name in (RECORD, MAPPING, COMPOUNDS))
+        if not there:
+            return cls({})
+        found = cls.load(folder).names
+        # A number that is its own id says nothing more.
+        telling = {n: ids for n, ids in found.items() if any(str(k) != v for k, v in ids.items())}
+        return cls(telling)
+
+    def of(self, column: str) -> dict[int, str]:
+        """Return the names of a column, by id."""
+        return self.names.get(column, {})
+
+    def apply(self, column: str, ids: pl.Series) -> pl.Series:
+        """Return the name of each id, or the id itself where there is none."""
+        known = self.of(column)
+        text = ids.cast(pl.String)
+        named = ids.replace_strict(known, default=None, return_dtype=pl.String) if known else text
+        return named.fill_null(text).alias(column)
 
 
 def as_prepared(config: Config, table: TableFiles) -> Config:

@@ -24,7 +24,7 @@ from molpool_common import (
     joint_ids,
     listed,
     number_column,
-    read_table,
+    open_table,
     table_header,
 )
 
@@ -108,6 +108,7 @@ def read_raw(
     plan = CovariatePlan.of(config, table, previous)
     parts = [_Part.read(config, table, file, plan) for file in table.files]
     kinds, notes = _agree(parts, previous, config)
+    notes = [*_readings(parts), *notes]
     frame = pl.concat([part.measurements(config, plan, has_target) for part in parts])
     n_read = n_measured = frame.height
     if config.layout != "rows" and config.missing_target != "keep":
@@ -238,6 +239,8 @@ class _Part:
         By the column that they become.
     texts : dict of str to Series
         Ids that agree with those of the other files.
+    said : list of str
+        How the file was read, where it was not as most are.
     """
 
     where: str
@@ -246,12 +249,14 @@ class _Part:
     values: list[str]
     ids: dict[str, IdColumn]
     texts: dict[str, pl.Series]
+    said: list[str]
 
     @classmethod
     def read(
         cls, config: PrepareConfig, table: TableFiles, file: Path, plan: CovariatePlan
     ) -> _Part:
-        frame, where = read_table(file, config.read, key=table.key), file.name
+        frame, reading = open_table(file, config.read, key=table.key)
+        where = file.name
         values = [] if config.layout == "rows" else _value_columns(config, frame, file, plan)
         raw: dict[str, pl.Series] = {}
         for new, old in ((SPECIES, config.species_raw), (CLUSTER, config.cluster_raw)):
@@ -262,7 +267,7 @@ class _Part:
         else:
             raw[COMPOUND] = frame[config.compound_col]
         ids = {new: IdColumn.read(column, where) for new, column in raw.items()}
-        return cls(where, frame, _optional(config, table), values, ids, {})
+        return cls(where, frame, _optional(config, table), values, ids, {}, reading.sentences())
 
     def measurements(
         self, config: PrepareConfig, plan: CovariatePlan, has_target: bool
@@ -321,6 +326,14 @@ class _Part:
         if name not in self.frame.columns:
             return pl.Series(name, [None], dtype=pl.Float64).new_from_index(0, self.frame.height)
         return number_column(self.frame, name, where=self.where)
+
+
+def _readings(parts: Sequence[_Part]) -> list[str]:
+    """Return which files were read, and how."""
+    if len(parts) == 1:
+        return parts[0].said
+    found = f"{len(parts)} files: {listed([part.where for part in parts])}."
+    return [found, *(f"{part.where}: {said}" for part in parts for said in part.said)]
 
 
 def _optional(config: PrepareConfig, table: TableFiles) -> list[str]:

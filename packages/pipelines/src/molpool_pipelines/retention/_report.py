@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import polars as pl
 from fpdf import FPDF
 from fpdf.fonts import FontFace
 from molpool_common import (
@@ -43,6 +44,22 @@ from molpool_pipelines.retention._figures import (
     load_results,
 )
 from molpool_pipelines.retention._fit import FittedRun, standard_deviations
+
+MOST_FLAGGED = 25
+"""Flagged peaks on the page; flagged.csv has more."""
+
+FLAGGED_HEADS = {
+    "run": "run",
+    "species": "species",
+    "compound": "compound",
+    "observed": "measured",
+    "expected": "expected",
+    "difference": "difference",
+    "deviations": "deviations",
+    "candidate": "candidate",
+    "candidate_expected": "expected of it",
+}
+"""Columns of flagged peaks on the page, and their heads."""
 
 MOST_SCALES = 100
 """Scales on the page; metrics.json has all of them."""
@@ -93,14 +110,27 @@ def _evaluation_chapters(evaluation: Evaluation) -> list[Chapter]:
     support = [plot for plot in plots if plot.name.startswith("support")]
     drift = [plot for plot in plots if plot.name.startswith("drift")]
     pieces: list[Piece] = [Text(_headline(evaluation))]
+    pieces += [Text(note, note=True) for note in evaluation.notes]
     if evaluation.n_left_out:
         pieces.append(Text(f"{evaluation.n_left_out:,} rows of pairs never seen are left out."))
     if len(evaluation.scored) > 1:
         pieces.append(_comparison(evaluation))
     pieces += support
     tables = Chapter("By support", [*_support_tables(evaluation)])
+    if evaluation.folds is not None:
+        pieces.append(_folds(evaluation.folds))
     chapters = [Chapter("Errors and intervals", pieces), tables]
     return [*chapters, Chapter("Drift by run", [*drift])] if drift else chapters
+
+
+def _folds(folds: pl.DataFrame) -> Table:
+    heads = ["model", "repeat", "fold", "rows", "MAE", "RMSE"]
+    heads += ["in 80 %", "in 95 %", "width 80 %", "width 95 %"]
+    return Table(
+        heads,
+        [list(row) for row in folds.head(200).rows()],
+        caption="Rows held out in each fold, that each model predicts.",
+    )
 
 
 def _headline(evaluation: Evaluation) -> str:
@@ -175,10 +205,57 @@ def _fit_chapter(run: FittedRun) -> Chapter:
         "Log likelihood": metrics["log_likelihood"],
         **{name: f"{value:.4g}" for name, value in diagnostics.items()},
     }
+    if found := metrics.get("calibration"):
+        facts["Intervals"] = _calibration_words(found)
     facts = {name: value for name, value in facts.items() if value is not None}
     notes: list[Piece] = [Text(note, note=True) for note in metrics["notes"]]
-    pieces: list[Piece] = [Facts(facts), *notes, _scales(run)]
-    return Chapter(f"Fit: {run.name}", [*pieces, *fit_plots(run)])
+    pieces: list[Piece] = [Facts(facts), *notes, *_structures(run), _scales(run)]
+    return Chapter(f"Fit: {run.name}", [*pieces, *fit_plots(run), *_flagged(run)])
+
+
+def _flagged(run: FittedRun) -> Iterator[Piece]:
+    """Yield the peaks that are likely not what they are called, the farthest off."""
+    if run.flagged is None:
+        return
+    total = run.metrics.get("flagged") or run.flagged.height
+    if not run.flagged.height:
+        yield Text("No peak is far off from what its run's other rows lead to expect.")
+        return
+    shown = run.flagged.head(MOST_FLAGGED)
+    yield Table(
+        list(FLAGGED_HEADS.values()),
+        [list(row) for row in shown.select(*FLAGGED_HEADS).rows()],
+        caption=f"Peaks far off from what the fit to all other rows expects, {shown.height} of "
+        f"{total:,}; flagged.csv lists more. Difference: measured less expected time; deviations: "
+        "in usual deviations of the compound. Candidate: a compound of the species that is "
+        "expected where the peak was found.",
+        digits=3,
+    )
+
+
+def _calibration_words(found: dict[str, float]) -> str:
+    """Return on what calibrated intervals rest, and what level they support."""
+    said = f"calibrated on {found['rows']:,} rows of {found['runs']:,} runs held out"
+    # Not said by fits of version 0.2 and before.
+    if "highest_level" in found:
+        said += f", up to {100 * found['highest_level']:.4g} %"
+    return said
+
+
+def _structures(run: FittedRun) -> Iterator[Table]:
+    """Yield the candidates of a structure that was chosen."""
+    # Runs of earlier versions have none.
+    rows = run.metrics.get("structure") or []
+    if rows:
+        columns = ("name", "weight", "rmse", "mae", "error_se", "log_density", "log_density_se")
+        yield Table(
+            ["structure", "weight", "RMSE", "MAE", "± log", "log density", "±"],
+            [[row[name] for name in columns] for row in rows],
+            caption="Structures that were tried, by their errors on runs left out, in the unit of "
+            "the retention time. ±: standard error, over folds of runs, of the logarithm of the "
+            "error over the first's, and of the log predictive density of a row less the first's.",
+            digits=4,
+        )
 
 
 def _scales(run: FittedRun) -> Table:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
@@ -16,12 +16,14 @@ import numpy as np
 import polars as pl
 from molpool_common import BoolArray, InputError, IntArray, listed, validate_values
 from rt_ridge import (
+    AutoRidge,
     Columns,
     CompoundClasses,
     CompoundDescriptors,
     FeatureMap,
     GroupwiseLasso,
     GroupwiseRidge,
+    HeldOut,
     PartialPoolingRidge,
     RidgeConfig,
     SufficientStatistics,
@@ -32,7 +34,14 @@ from rt_ridge import (
 
 from molpool_pipelines.retention._compounds import read_classes, read_descriptors
 from molpool_pipelines.retention._config import FitConfig, ModelConfig, Progress, silent
-from molpool_pipelines.retention._covariates import matching_covariates, refuse_absent, uneven
+from molpool_pipelines.retention._covariates import (
+    CentredFiles,
+    everywhere,
+    lacking,
+    matching_covariates,
+    refuse_absent,
+)
+from molpool_pipelines.retention._held_out import read_held_out, run_names
 from molpool_pipelines.retention._identifiers import as_prepared
 from molpool_pipelines.tables import TableFiles
 
@@ -45,7 +54,7 @@ class Training:
     ----------
     config : FitConfig
         What is asked for.
-    table : TableFiles
+    table : CentredFiles
         The training rows, on disk.
     columns : Columns
         What is read of them.
@@ -59,14 +68,18 @@ class Training:
         Of the compounds.
     folds : RunFolds or None
         Runs that are held out together, where intervals are to be calibrated.
+    held_out : list of HeldOut
+        Sums of runs that are left out together, where the structure is to be chosen.
     seconds : float
         What summing up took.
     n_read : int
         Rows read; those of pairs that `max_groups` did not draw are not in `stats`.
+    notes : list of str
+        How the files were read, and why intervals are not calibrated where they might be.
     """
 
     config: FitConfig
-    table: TableFiles
+    table: CentredFiles
     columns: Columns
     stats: SufficientStatistics
     features: FeatureMap
@@ -75,6 +88,8 @@ class Training:
     folds: RunFolds | None
     seconds: float
     n_read: int
+    notes: list[str]
+    held_out: list[HeldOut] = field(default_factory=list)
 
     @property
     def without_parents(self) -> bool:
@@ -119,15 +134,21 @@ def read_training(config: FitConfig, progress: Progress = silent) -> Training:
     build_estimator(config)
     descriptors, classes = _read_compounds(config)
     # What cannot be calibrated is refused before a long fit.
-    folds = RunFolds.read(config, table) if config.calibrate.enabled else None
+    folds, why = _folds(config, table)
     progress(f"Summing up the rows of {table.name}")
     started = time.perf_counter()
-    stats, features, n_read = _statistics(config, table, columns)
+    files = CentredFiles.of(table, columns.covariates)
+    stats, features, n_read = _statistics(config, files, columns)
     if stats.n_rows < 2:
         raise InputError("data", expected="two rows or more", found="1 row", where=table.name)
+    held_out: list[HeldOut] = []
+    if config.chooses:
+        progress(f"Summing up the runs of {table.name}")
+        held_out, features = read_held_out(config, files, columns, stats, features)
     seconds = time.perf_counter() - started
-    known = (descriptors, classes)
-    return Training(config, table, columns, stats, features, *known, folds, seconds, n_read)
+    known, notes = (descriptors, classes), [*table.notes(), *files.notes, *why]
+    of_rows = (config, files, columns, stats, features)
+    return Training(*of_rows, *known, folds, seconds, n_read, notes, held_out)
 
 
 def training_columns(config: FitConfig, table: TableFiles) -> Columns:
@@ -140,21 +161,30 @@ def training_columns(config: FitConfig, table: TableFiles) -> Columns:
     """
     config = as_prepared(config, table)
     group = table.require(config.group_column, "group_col")
-    # A covariate that some files lack would be left out in silence.
-    refuse_absent(
-        uneven(table, config.covariates),
-        "molpool-rt prepare --absent-covariates center fills them; --covariates leaves them out.",
-    )
+    covariates = matching_covariates(everywhere(table), config.covariates)
+    if config.absent_covariates == "error":
+        # A covariate that some files lack would be left out in silence.
+        refuse_absent(
+            lacking(table, covariates),
+            "--absent-covariates center takes their mean; --covariates leaves them out.",
+        )
+    elif config.feature_center == "none" and lacking(table, covariates):
+        raise InputError(
+            "feature_center",
+            expected="global, with absent_covariates center",
+            found="none",
+            hint="Only about their mean has a covariate no effect there.",
+        )
     parent = config.parent_col
     # The default name need not be there where nothing is pooled by supercategory.
     if parent == group or (parent not in table and not _needs_parents(config)):
         parent = None
     if parent is not None:
         table.require(parent, "parent_col")
-    if config.calibrate.enabled:
+    if config.calibrate.enabled == "true":
         table.require(config.calibrate.run_col, "calibrate.run_col")
     return Columns.of(
-        matching_covariates(table, config.covariates),
+        covariates,
         group=group,
         compound=table.require(config.compound_col, "compound_col"),
         parent=parent,
@@ -204,7 +234,8 @@ def build_estimator(config: ModelConfig) -> Any:
     if config.model == "lasso":
         return GroupwiseLasso(config.alpha, group_col=config.group_column)
     ridge = validate_values(RidgeConfig, config.model_dump(include=set(RidgeConfig.model_fields)))
-    kinds = {"partial_pooling": PartialPoolingRidge, "supercategory": SupercategoryRidge}
+    pooled = AutoRidge if config.chooses else PartialPoolingRidge
+    kinds = {"partial_pooling": pooled, "supercategory": SupercategoryRidge}
     estimator = kinds[config.model].from_config(ridge)
     # Raises where keys are valid one by one and not together.
     estimator.ridge_config()
@@ -215,7 +246,7 @@ def build_estimator(config: ModelConfig) -> Any:
 
 
 def _statistics(
-    config: FitConfig, table: TableFiles, columns: Columns
+    config: FitConfig, table: CentredFiles, columns: Columns
 ) -> tuple[SufficientStatistics, FeatureMap, int]:
     """Sum up the rows and fit the features to them; return how many rows there were, too."""
     plain = _summed(config, table, columns, None)
@@ -236,13 +267,18 @@ def _statistics(
 
 
 def _summed(
-    config: FitConfig, table: TableFiles, columns: Columns, features: FeatureMap | None
+    config: FitConfig, table: CentredFiles, columns: Columns, features: FeatureMap | None
 ) -> SufficientStatistics:
     roles = statistics_roles(columns, features)
+    if config.max_train_rows is None and not table.absent:
+        return SufficientStatistics.from_parquet(table.table.files, read=config.read, **roles)
     if config.max_train_rows is None:
-        return SufficientStatistics.from_parquet(table.files, read=config.read, **roles)
+        parts = table.chunks(columns.names)
+        first, *others = (SufficientStatistics.from_frame(p.frame, **roles) for p in parts)
+        return first.merge(*others)
     # The rows of a trial fit into memory.
-    chunks = [chunk.frame for chunk in table.chunks(columns.names, config.max_train_rows)]
+    told = table.told(table.chunks(columns.names, config.max_train_rows), "Reading")
+    chunks = [chunk.frame for chunk in told]
     frame = pl.concat(chunks) if chunks else pl.DataFrame(schema=columns.names)
     return SufficientStatistics.from_frame(frame, **roles)
 
@@ -269,6 +305,32 @@ def _at_most(n_pairs: int | None, stats: SufficientStatistics, seed: int) -> Suf
 
 
 # --- folds of runs ---
+
+FEWEST_RUNS = 10
+"""Runs from which intervals are calibrated by default: two in each of five folds."""
+
+
+def _folds(config: FitConfig, table: TableFiles) -> tuple[RunFolds | None, list[str]]:
+    """Return the folds of a calibration, or none, with a word why where nobody said so."""
+    section = config.calibrate
+    if section.enabled == "true":
+        return RunFolds.read(config, table), []
+    if section.enabled == "false":
+        return None, []
+    if config.method in ("nuts", "advi") and config.model in ("partial_pooling", "supercategory"):
+        why = f"calibrating them takes {section.n_folds} more fits by {config.method}"
+    elif section.run_col not in table:
+        why = f"there is no column {section.run_col!r} of runs, which --calibrate.run-col names"
+    else:
+        try:
+            folds = RunFolds.read(config, table)
+        except InputError as error:
+            why = f"{error.parameter}: expected {error.expected}, found {error.found}"
+        else:
+            if len(folds.order) >= FEWEST_RUNS:
+                return folds, []
+            why = f"{len(folds.order)} runs are too few to hold some out, {FEWEST_RUNS} are needed"
+    return None, [f"Intervals are the model's own: {why}."]
 
 
 @dataclass(frozen=True)
@@ -305,7 +367,7 @@ class RunFolds:
         n_folds = config.calibrate.n_folds
         names: set[str] = set()
         for chunk in table.chunks([column], config.max_train_rows):
-            runs = _run_names(chunk.frame[column])
+            runs = run_names(chunk.frame[column])
             gaps = runs.is_null().arg_true() + chunk.first_row
             if len(gaps):
                 raise InputError(
@@ -329,7 +391,7 @@ class RunFolds:
 
     def positions(self, frame: pl.DataFrame) -> IntArray:
         """Return the position of the run of each row in the order of runs, [N]."""
-        names = _run_names(frame[self.column])
+        names = run_names(frame[self.column])
         return names.replace_strict(self.order, return_dtype=pl.Int64).to_numpy()
 
     def split(self, frame: pl.DataFrame) -> Iterator[tuple[int, BoolArray]]:
@@ -338,9 +400,3 @@ class RunFolds:
         folds = self.positions(frame) % self.n_folds
         for fold in np.unique(folds).tolist():
             yield fold, folds == fold
-
-
-def _run_names(runs: pl.Series) -> pl.Series:
-    """Return names as text, those of one run alike whether a file holds 3 or "3"."""
-    exact = runs.cast(pl.Int64) if runs.dtype.is_integer() else runs
-    return (exact.fill_nan(None) if exact.dtype.is_float() else exact).cast(pl.String)

@@ -1,21 +1,19 @@
-"""Names of the columns in tables of predictions, and a reader for the names of earlier ones.
+"""Names of the columns in tables of predictions in memory, which files had until 2026.
 
-Of each task ``TASK`` holds the truth, ``TASK modifier`` whether it is a bound, ``TASK predicted``
-the prediction, ``TASK_sd`` its uncertainty, ``TASK_lower`` and ``TASK_upper`` its interval, and
-``TASK decision`` a class at a threshold. A task that is called like a column of ours, such as
-``row`` or ``split``, has its truth in ``TASK truth``. Folds and repeats are numbered from 0.
+`molpool_pipelines.runs._prediction_files` has those of files. Of each task ``TASK`` holds the
+truth, ``TASK modifier`` whether it is a bound, ``TASK predicted`` the prediction, ``TASK_sd`` its
+uncertainty, ``TASK_lower`` and ``TASK_upper`` its interval, and ``TASK decision`` a class at a
+threshold. A task that is called like a column of ours, such as ``row`` or ``split``, has its truth
+in ``TASK truth``. Folds and repeats are numbered from 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from molpool_common import ConfigModel
+from molpool_common import ConfigModel, short_flag
 from pydantic import Field
-
-from molpool_pipelines.runs._folder import PREDICTIONS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,13 +25,19 @@ LOWER, UPPER = "_lower", "_upper"
 """Endings of the columns of a task's interval."""
 
 SPLIT = "split"
+TIME, SIMILARITY, STRATUM = "time", "similarity", "stratum"
+"""Columns of the rows of a run: when measured, how near to training, which series or project."""
+
 EARLIER_SPLIT = "side"
 """What the column of the split was called in 2026; folds were numbered from 1 beside it."""
+
+OUTSIDE = "outside_domain"
+"""Column that says whether a molecule is unlike all training molecules."""
 
 OWN_COLUMNS = frozenset(
     {
         *("id", "source", "row", "SMILES", SPLIT, EARLIER_SPLIT, "quality", "fold", "repeat"),
-        *("instances", "similarity", "nearest", "error"),
+        *("instances", "similarity", "nearest", OUTSIDE, "error", "time", "stratum"),
     }
 )
 """Columns of tables of predictions that are of no task."""
@@ -63,13 +67,25 @@ class ColumnsConfig(ConfigModel):
     repeat: str = Field("repeat", description="which repeat of repeated folds, where there are any")
     fold: str = Field("fold", description="which fold predicted the row, where there are any")
     predicted: str = Field(
-        " predicted", description="ending of a task's predictions: TASK predicted"
+        " predicted",
+        description="ending of a task's predictions in tables of other tools, or of ours until "
+        "2026: TASK predicted; ours say themselves what their columns are",
     )
     sd: str = Field("_sd", description="ending of a task's uncertainty, a standard deviation")
     lower: str = Field(LOWER, description="ending of the lower end of a task's interval")
     upper: str = Field(UPPER, description="ending of its upper end")
     modifier: str = Field(" modifier", description="ending of a task's signs <, = and > of bounds")
     decision: str = Field(" decision", description="ending of a task's decisions at a threshold")
+    time: str = Field("time", description="when rows were measured, where that is known")
+    similarity: str = Field(
+        "similarity",
+        description="Tanimoto similarity to the nearest training molecule, where it is known",
+    )
+    strata: Annotated[list[str], short_flag("--strata-column")] = Field(
+        default_factory=list,
+        description="columns of series, projects or the like, each of whose values is scored by "
+        "itself; by default that of the run's strata_column",
+    )
     tasks: list[str] = Field(
         default_factory=list,
         description="tasks, each with a column of this name that holds the truth; by default all "
@@ -91,11 +107,6 @@ def truth_column_of(task: str, columns: Collection[str]) -> str:
     """Return the column that holds the truth in a table of ours, of today or before, or another."""
     today = truth_column(task)
     return today if today in columns else task
-
-
-def prediction_column(task: str) -> str:
-    """Return the column of a table that holds predictions alone, and so needs no ending."""
-    return f"{task} predicted" if is_reserved(task) else task
 
 
 def split_column(names: Collection[str], wanted: str = SPLIT) -> str | None:
@@ -134,10 +145,3 @@ def with_split(frame: pl.DataFrame, wanted: str = SPLIT) -> pl.DataFrame:
     if folds.dtype.is_integer() and folds.min() == 1:
         frame = frame.with_columns(pl.col("fold") - 1)
     return frame
-
-
-def read_run_predictions(folder: str | Path) -> pl.DataFrame:
-    """Return ``predictions.parquet`` of a run folder, written today or earlier."""
-    import polars as pl
-
-    return with_split(pl.read_parquet(Path(folder) / PREDICTIONS))

@@ -59,7 +59,9 @@ class MemberMetrics(ConfigModel):
 class Stratum(MemberMetrics):
     """The metrics of some of the rows, or of some of the tasks."""
 
-    of: str = Field(description="what tells rows apart: quality, scaffold, similarity, labels")
+    of: str = Field(
+        description="what tells rows apart: quality, time, scaffold, similarity, labels, a column"
+    )
     name: str = Field(description="which of them")
     n: int = Field(description="rows, or for labels tasks")
 
@@ -73,6 +75,16 @@ class BaselineSet(ConfigModel):
     sentences: list[str] = Field(
         default_factory=list, description="of each task, the model against the best of them"
     )
+    verdicts: dict[str, Literal["better", "worse", "not distinguishable"]] = Field(
+        default_factory=dict, description="the same in a word, by task"
+    )
+
+
+class LearningPoint(MemberMetrics):
+    """The metrics of the model trained on a part of the training rows."""
+
+    share: float = Field(description="of the training molecules")
+    n: int = Field(description="training rows")
 
 
 class SplitMetrics(MemberMetrics):
@@ -96,10 +108,19 @@ class SplitMetrics(MemberMetrics):
         description="prediction intervals by task: level, n (labels), inside (share of them) and "
         "median_width",
     )
+    bounds: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="tasks with bounds among their labels: n, n_bounds, mae (a bound counts where "
+        "the prediction contradicts it), contradicted (share of bounds) and concordance",
+    )
     classes: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="score: decisions and calibration of classes by task"
     )
     baselines: BaselineSet | None = Field(None, description="what the model is held against")
+    learning_curve: list[LearningPoint] = Field(
+        default_factory=list, description="metrics of the model trained on fewer rows"
+    )
+    more_data: str | None = Field(None, description="whether more data would help")
     strata: list[Stratum] = Field(default_factory=list, description="score: metrics by stratum")
 
 

@@ -21,7 +21,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from molpool_common import ConfigModel
+from molpool_common import ConfigModel, without_secrets
 from pydantic import Field
 
 ANSWER_SECONDS = 5.0
@@ -150,7 +150,7 @@ class MlflowTracker:
     def parameters(self, values: Mapping[str, Any]) -> None:
         """Log a nested configuration under dotted names."""
         for name, value in _flat(values).items():
-            text = str(value)[:_LONGEST_VALUE]  # more are refused
+            text = without_secrets(str(value))[:_LONGEST_VALUE]  # more are refused
             self._connection.call(self._client.log_param, self.run_id, self._names[name], text)
 
     def file(self, path: Path) -> None:
@@ -236,7 +236,8 @@ class Connection:
             if not self._warned:
                 self._warned = True
                 rest = "Nothing more is logged there" if self._lost else "The rest is logged"
-                _warn(f"MLflow at {_shown(self.uri)}: {_line(error)}. {rest}; the run goes on.")
+                at = without_secrets(self.uri)
+                _warn(f"MLflow at {at}: {_line(error)}. {rest}; the run goes on.")
             return None
 
 
@@ -365,7 +366,7 @@ def _open(config: TrackingConfig, run_dir: Path) -> MlflowTracker | None:
             except Exception as error:  # as in Connection.call
                 why = _line(error)
         instead = "Logged nowhere" if uri == local else f"Logged to {local} instead"
-        _warn(f"MLflow at {_shown(uri)}: {why}. {instead}; the run goes on.")
+        _warn(f"MLflow at {without_secrets(uri)}: {why}. {instead}; the run goes on.")
     return None
 
 
@@ -410,13 +411,7 @@ def _warn(message: str) -> None:
 
 def _line(error: object) -> str:
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")[:300]
-
-
-def _shown(uri: str) -> str:
-    """Return an address without the password that it may hold."""
-    parts = urlsplit(uri)
-    return uri if parts.password is None else uri.replace(f":{parts.password}@", ":***@")
+    return without_secrets(text.splitlines()[0].rstrip("."))[:300]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -42,7 +42,14 @@ class ScoreConfig(ConfigModel):
     save_dir: Annotated[str | None, PATH] = Field(
         None, description="folder to write to; by default scores/NAME-TIME of the predictions"
     )
-    overwrite: bool = Field(False, description="replace the scores in save_dir")
+    output: Annotated[str | None, PATH] = Field(
+        None,
+        description="table of the scored rows, measured and predicted: .parquet, .csv, .tsv, .xlsx "
+        "or .sdf",
+    )
+    overwrite: bool = Field(
+        False, description="replace the scores in save_dir, and the output that is there"
+    )
     split: str | None = Field(
         None,
         description="split to score: train, val, test or all; by default test where rows have a "
@@ -108,7 +115,8 @@ class CompareConfig(ConfigModel):
     )
     output: Annotated[str, PATH] = Field(
         "comparison/comparison.csv",
-        description="table to write; beside it go the same name .json, .html, .png and .svg",
+        description="table to write: .csv, .tsv, .parquet or .xlsx; beside it go the same name "
+        ".json, .html, .png and .svg",
     )
     overwrite: bool = Field(False, description="replace the comparison that is there")
     metrics: list[str] = Field(

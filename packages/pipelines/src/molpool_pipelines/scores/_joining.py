@@ -323,7 +323,8 @@ def _side_by_side(
     # A column called like a task holds its truth, unless it is one of ours that a task shares.
     truths = {t: truth_column(t) for t in tasks}
     rows = rows.drop([truths[t] for t in tasks if t not in bare], strict=False).rename(bare)
-    more = (*(f"{t}{named.modifier}" for t in tasks), named.quality, named.smiles, named.split)
+    own = (named.quality, named.smiles, named.split, named.time, *named.strata)
+    more = (*(f"{t}{named.modifier}" for t in tasks), *own)
     extra = [c for c in more if c in truth.columns and c not in tasks]
     # The truth's own quality and split count, since they belong to the labels that are scored.
     # Tasks without a truth are not scored.
@@ -348,13 +349,15 @@ def _shared(
     frame: pl.DataFrame, truth: pl.DataFrame, named: ColumnsConfig, where: str
 ) -> list[str]:
     """Return the tasks that both tables have."""
-    predicted = [c.removesuffix(named.predicted) for c in frame.columns]
+    ended = _predicted(frame, named)
+    # Beside columns that say themselves predictions, others are what the user's table had.
+    predicted = ended or frame.columns
     other = {
         named.id, named.smiles, named.split, SPLIT, EARLIER_SPLIT, named.quality, named.repeat,
         named.fold, ROW,
     }  # fmt: skip
     # What ends as predictions do is a task, whatever it is called.
-    other -= set(_predicted(frame, named))
+    other -= set(ended)
     both = [t for t in dict.fromkeys(predicted) if t in truth.columns and t not in other]
     if not both:
         raise InputError(

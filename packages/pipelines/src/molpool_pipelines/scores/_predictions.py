@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,20 @@ class Predictions:
         Which repeat of the folds, and which fold predicted the row; -1 where it has none.
     n_bounds : ndarray of int64 [T]
         Labels left out because only a bound is known.
+    lower, upper : ndarray [N, T] or None
+        Ends of intervals, NaN where there are none.
+    bounds : ndarray [N, T] or None
+        Labels that are bounds, NaN where there are none; None without any.
+    signs : ndarray of int8 [N, T] or None
+        -1 where a bound is an upper one (``<``), +1 where it is a lower one (``>``).
+    times : ndarray of object [N] or None
+        When rows were measured, as written.
+    similarity : ndarray [N] or None
+        Tanimoto similarity to the nearest training molecule, NaN where it is not known.
+    level : float or None
+        Share of molecules that the intervals shall cover, where it is known.
+    strata : mapping of str to ndarray of object [N]
+        Series, project or the like of each row, by column.
     notes : tuple of str
         What to know of how they were read: tasks without a truth, how a truth was joined.
     rejected : DataFrame or None
@@ -80,6 +94,14 @@ class Predictions:
     repeat: IntArray | None = None
     fold: IntArray | None = None
     n_bounds: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    lower: FloatArray | None = None
+    upper: FloatArray | None = None
+    bounds: FloatArray | None = None
+    signs: NDArray[np.int8] | None = None
+    times: Texts | None = None
+    similarity: FloatArray | None = None
+    level: float | None = None
+    strata: Mapping[str, Texts] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     rejected: pl.DataFrame | None = None
 
@@ -89,14 +111,14 @@ class Predictions:
     def take(self, rows: NDArray[Any]) -> Predictions:
         """Return some rows, by position or by a mask."""
         by_row = (
-            "ids", "y_true", "y_pred", "sd", "decisions", "split", "quality", "smiles", "repeat",
-            "fold",
-        )  # fmt: skip
+            *("ids", "y_true", "y_pred", "sd", "decisions", "split", "quality", "smiles"),
+            *("repeat", "fold", "lower", "upper", "bounds", "signs", "times", "similarity"),
+        )
         taken: dict[str, Any] = {}
         for name in by_row:
             values = getattr(self, name)
             taken[name] = None if values is None else values[rows]
-        return replace(self, **taken)
+        return replace(self, **taken, strata={k: of[rows] for k, of in self.strata.items()})
 
     @property
     def splits(self) -> list[str]:
@@ -142,14 +164,15 @@ class Predictions:
                     hint=did_you_mean(task, self.tasks),
                 )
         columns = [self.tasks.index(task) for task in tasks]
+        taken: dict[str, Any] = {}
+        for name in ("y_true", "y_pred", "sd", "decisions", "lower", "upper", "bounds", "signs"):
+            values = getattr(self, name)
+            taken[name] = None if values is None else values[:, columns]
         return replace(
             self,
+            **taken,
             tasks=tuple(tasks),
             task_types=tuple(self.task_types[t] for t in columns),
-            y_true=self.y_true[:, columns],
-            y_pred=self.y_pred[:, columns],
-            sd=None if self.sd is None else self.sd[:, columns],
-            decisions=None if self.decisions is None else self.decisions[:, columns],
             n_bounds=self.n_bounds[columns] if len(self.n_bounds) else self.n_bounds,
         )
 

@@ -23,15 +23,20 @@ from molpool_common import (
     number_column,
     read_table,
     require_columns,
+    table_metadata,
 )
 from numpy.typing import NDArray
 
 from molpool_pipelines.runs import (
+    EARLIER_PREDICTED,
     METRICS,
     PREDICTIONS,
+    STRATUM,
     ColumnsConfig,
+    in_memory,
     read_metrics,
     truth_column_of,
+    types_of_file,
     with_split,
 )
 from molpool_pipelines.scores._config import Join
@@ -89,14 +94,21 @@ def read_predictions(
     """
     named = columns or ColumnsConfig()
     file, name = _located(Path(path))
-    frame = with_split(read_table(file, read), named.split)
+    said = table_metadata(file)
+    frame = read_table(file, read)
+    # Another ending than ours is another tool's, or one that the user knows.
+    if named.predicted == EARLIER_PREDICTED:
+        frame = in_memory(frame, said)
+    frame = with_split(frame, named.split)
     require_columns(frame, [named.id], key="columns.id", where=name)
-    known = dict(model_types if model_types is not None else types_of_run(Path(path)))
+    own = types_of_run(Path(path)) or types_of_file(said)
+    known = dict(own if model_types is None else model_types)
     joined = None
     if truth is not None:
         joined = Joining(named, join, on_bad_smiles, read).join(frame, name, Path(truth))
         frame = joined.frame
     found = predictions_of(frame, name, columns=named, task_types=task_types, model_types=known)
+    found = replace(found, level=level_of_run(Path(path)))
     if joined is None:
         return found
     notes = (*joined.notes, *found.notes)
@@ -112,6 +124,15 @@ def types_of_run(path: Path) -> dict[str, TaskType]:
             if metrics.splits:
                 return {task: of.type for task, of in metrics.of_reported.tasks.items()}
     return {}
+
+
+def level_of_run(path: Path) -> float | None:
+    """Return the share that the intervals of a run folder shall cover, where it says so."""
+    if not (path / METRICS).is_file():
+        return None
+    metrics = read_metrics(path)
+    known = metrics.of_reported.intervals if metrics.splits else {}
+    return next((of.get("level") for of in known.values()), None)
 
 
 def predictions_of(
@@ -140,6 +161,7 @@ def predictions_of(
     # Bounds become missing labels: a metric of "< 5" against 4.2 would be arbitrary. Only their
     # count stays.
     exact = exact_labels(y, signs)
+    bounded = np.isfinite(y) & ~np.isfinite(exact)
     kinds, notes = _kinds(exact, tasks, task_types or {}, model_types or {})
     found = Predictions(
         name=name,
@@ -155,7 +177,14 @@ def predictions_of(
         smiles=_texts(frame, named.smiles),
         repeat=_numbers(frame, named.repeat, name),
         fold=_numbers(frame, named.fold, name),
-        n_bounds=(np.isfinite(y) & ~np.isfinite(exact)).sum(axis=0),
+        n_bounds=bounded.sum(axis=0),
+        lower=_ends(frame, [f"{t}{named.lower}" for t in tasks]),
+        upper=_ends(frame, [f"{t}{named.upper}" for t in tasks]),
+        bounds=np.where(bounded, y, np.nan) if bounded.any() else None,
+        signs=np.where(bounded, signs, 0).astype(np.int8) if bounded.any() else None,
+        times=None if named.time in tasks else _texts(frame, named.time),
+        similarity=_similarity(frame, named.similarity, name),
+        strata=_strata(frame, named, name),
         notes=tuple(notes),
     )
     refuse_repeated(_plain(found), named.id, name)
@@ -235,6 +264,33 @@ def _numbers(frame: pl.DataFrame, column: str, where: str) -> IntArray | None:
         return None
     numbers = number_column(frame, column, where=where).fill_null(-1)
     return numbers.cast(pl.Int64).to_numpy()
+
+
+def _ends(frame: pl.DataFrame, names: Sequence[str]) -> FloatArray | None:
+    """Return ends of intervals [N, T], which may be infinite; None where there are none."""
+    if not any(c in frame.columns for c in names):
+        return None
+    columns = [
+        frame[c].cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+        if c in frame.columns
+        else np.full(frame.height, np.nan)
+        for c in names
+    ]
+    found = np.stack(columns, axis=1)
+    return None if np.isnan(found).all() else found
+
+
+def _similarity(frame: pl.DataFrame, column: str, where: str) -> FloatArray | None:
+    found = _some(frame, [column], where)
+    return None if found is None else found[:, 0]
+
+
+def _strata(frame: pl.DataFrame, named: ColumnsConfig, where: str) -> dict[str, Texts]:
+    """Return what tells rows apart, by column: those asked for, or that of the run."""
+    require_columns(frame, named.strata, key="--strata-column", where=where)
+    wanted = named.strata or ([STRATUM] if STRATUM in frame.columns else [])
+    read = {column: _texts(frame, column) for column in wanted}
+    return {column: texts for column, texts in read.items() if texts is not None}
 
 
 def _matrix(frame: pl.DataFrame, names: Sequence[str], where: str) -> FloatArray:

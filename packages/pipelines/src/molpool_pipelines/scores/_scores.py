@@ -11,6 +11,7 @@ from molpool_common import METRICS
 
 from molpool_pipelines.runs import Metrics, SplitMetrics, scores_by_task
 from molpool_pipelines.runs import Stratum as StratumMetrics
+from molpool_pipelines.scores._bounds import BoundScores, score_bounds
 from molpool_pipelines.scores._calibration import (
     ClassScores,
     Uncertainty,
@@ -18,6 +19,7 @@ from molpool_pipelines.scores._calibration import (
     score_uncertainty,
 )
 from molpool_pipelines.scores._config import ScoreConfig
+from molpool_pipelines.scores._coverage import Coverage, score_coverage
 from molpool_pipelines.scores._metrics import Resampling, Scored, score_tasks
 from molpool_pipelines.scores._predictions import Predictions
 from molpool_pipelines.scores._strata import Stratum, TrainingSet, score_strata
@@ -43,12 +45,18 @@ class Scores:
         By task, where there is any.
     classes : mapping of str to ClassScores
         By classification task.
+    intervals : mapping of str to Coverage
+        How often prediction intervals hold, by task that has any.
+    bounds : mapping of str to BoundScores
+        By regression task with bounds among its labels.
     strata : tuple of Stratum
         By what, in order.
     notes : tuple of str
         What was left out.
     level : float
         Of the intervals.
+    prediction_level : float or None
+        Share of molecules that the prediction intervals shall cover, where it is known.
     """
 
     name: str
@@ -57,9 +65,12 @@ class Scores:
     overall: tuple[Scored, ...]
     uncertainty: Mapping[str, Uncertainty] = field(default_factory=dict)
     classes: Mapping[str, ClassScores] = field(default_factory=dict)
+    intervals: Mapping[str, Coverage] = field(default_factory=dict)
+    bounds: Mapping[str, BoundScores] = field(default_factory=dict)
     strata: tuple[Stratum, ...] = ()
     notes: tuple[str, ...] = ()
     level: float = 0.95
+    prediction_level: float | None = None
 
     def of(self, task: str, metric: str) -> Scored | None:
         """Return one of the overall scores, if it is there."""
@@ -90,6 +101,8 @@ class Scores:
             **_by_task(self.overall),
             uncertainty={task: u.to_dict() for task, u in self.uncertainty.items()},
             classes={task: c.to_dict() for task, c in self.classes.items()},
+            intervals={t: c.to_dict(self.prediction_level) for t, c in self.intervals.items()},
+            bounds={task: b.to_dict() for task, b in self.bounds.items()},
             strata=[
                 StratumMetrics(of=s.kind, name=s.name, n=s.n, **_by_task(s.scores))
                 for s in self.strata
@@ -107,12 +120,13 @@ class Scores:
     def _rows(self) -> Iterator[tuple[Any, ...]]:
         for s in self.overall:
             yield _row(None, ALL, s)
-        for task, u in self.uncertainty.items():
-            for name, value in u.numbers().items():
-                yield (None, ALL, task, name, value, None, None, u.n, None)
-        for task, c in self.classes.items():
-            for name, value in c.numbers().items():
-                yield (None, ALL, task, name, value, None, None, c.n, None)
+        numbers = [(t, u.n, u.numbers()) for t, u in self.uncertainty.items()]
+        numbers += [(t, c.n, c.numbers()) for t, c in self.classes.items()]
+        numbers += [(t, i.n, i.numbers()) for t, i in self.intervals.items()]
+        numbers += [(t, b.n, b.numbers()) for t, b in self.bounds.items()]
+        for task, n, by_name in numbers:
+            for name, value in by_name.items():
+                yield (None, ALL, task, name, value, None, None, n, None)
         for stratum in self.strata:
             for s in stratum.scores:
                 yield _row(stratum.kind, stratum.name, s)
@@ -164,16 +178,34 @@ def score(found: Predictions, known: TrainingSet, config: ScoreConfig, split: st
         overall=score_tasks(found, resampling),
         uncertainty={task: u for task, u in uncertain.items() if u is not None},
         classes={task: c for task, c in classes.items() if c is not None},
+        intervals=score_coverage(found, similarity_bins=config.similarity_bins),
+        bounds=bounds_by_task(found),
         strata=tuple(strata),
         notes=(*found.notes, *_bounds_note(found), *notes),
         level=config.level,
+        prediction_level=found.level,
     )
+
+
+def bounds_by_task(found: Predictions) -> dict[str, BoundScores]:
+    """Return the scores of each regression task that has bounds among its labels."""
+    if found.bounds is None or found.signs is None:
+        return {}
+    scored = {
+        task: score_bounds(
+            found.y_true[:, t], found.bounds[:, t], found.signs[:, t], found.y_pred[:, t]
+        )
+        for t, task in enumerate(found.tasks)
+        if found.task_types[t] == "regression"
+    }
+    return {task: of for task, of in scored.items() if of is not None}
 
 
 def _bounds_note(found: Predictions) -> list[str]:
     # `n_bounds` is counted before the split is taken and cannot be attributed to it.
     total = int(found.n_bounds.sum())
-    return [f"{total} labels of all splits are bounds (<, >) and left out."] if total else []
+    said = "are bounds (<, >): metrics leave them out, those with bounds count them."
+    return [f"{total} labels of all splits {said}"] if total else []
 
 
 def _row(kind: str | None, stratum: str, s: Scored) -> tuple[Any, ...]:

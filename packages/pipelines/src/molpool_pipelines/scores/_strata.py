@@ -11,7 +11,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from molpool_common import morgan_fingerprints, murcko_scaffolds, parse_smiles
+from molpool_common import (
+    InputError,
+    morgan_fingerprints,
+    murcko_scaffolds,
+    parse_smiles,
+    parse_times,
+)
 from numpy.typing import NDArray
 
 from molpool_pipelines.scores._metrics import Resampling, Scored, score_tasks
@@ -25,6 +31,9 @@ SHOWN = ("mae", "ma_rae", "rmse", "spearman", "roc_auc", "average_precision")
 """Metrics of strata."""
 
 UNKNOWN = "not known"
+
+_SPANS = 5
+"""Spans of time, where these have labels enough."""
 
 _BLOCK = 4096
 """Training molecules compared at a time: 8 MB of their bits stay in the processor's cache."""
@@ -55,7 +64,8 @@ class Stratum:
     Parameters
     ----------
     kind : str
-        What rows are split by: ``quality``, ``scaffold``, ``similarity``, ``labels``.
+        What rows are split by: ``quality``, ``time``, ``scaffold``, ``similarity``, ``labels``, or
+        a column of series, projects or the like.
     name : str
         Which of them.
     n : int
@@ -108,6 +118,12 @@ def score_strata(
     notes: list[str] = []
     if found.quality is not None:
         strata += _split("quality", found, found.quality, score)
+    for column, names in found.strata.items():
+        strata += _split(column, found, names, score)
+    if found.times is not None:
+        by_time, reason = _by_time(found, score, min_rows)
+        strata += by_time
+        notes += [reason] if reason else []
     if found.smiles is None or not known.smiles:
         lacking = "the rows have no SMILES" if found.smiles is None else "no training molecules"
         notes.append(f"Not by novelty: {lacking}.")
@@ -129,6 +145,26 @@ def _split(
         rows = filled == name
         strata.append(Stratum(kind, name, int(rows.sum()), score(found.take(rows))))
     return strata
+
+
+def _by_time(found: Predictions, score: Score, min_rows: int) -> tuple[list[Stratum], str | None]:
+    """Score spans of time with about as many rows each, the earliest first."""
+    assert found.times is not None
+    there = np.flatnonzero([time is not None for time in found.times])
+    try:
+        when = parse_times(found.times[there].tolist())
+    except InputError as error:
+        return [], f"Not by time: {error}"
+    n = min(_SPANS, len(there) // (2 * min_rows))
+    if n < 2:
+        return [], None
+    spans = np.array_split(there[np.argsort(when, kind="stable")], n)
+    return [
+        Stratum(
+            "time", f"{found.times[s[0]]} to {found.times[s[-1]]}", len(s), score(found.take(s))
+        )
+        for s in spans
+    ], None
 
 
 def _by_novelty(
@@ -227,9 +263,39 @@ class NearestTraining:
 
     def find(self, mols: Sequence[Mol]) -> Nearest:
         """Return the nearest training molecule of each of N molecules."""
-        packed, counts = self._fingerprints(mols)
         best = np.full(len(mols), -1.0)
         row = np.zeros(len(mols), dtype=np.int64)
+        for i, start, similarity in self._blocks(mols):
+            at = int(similarity.argmax())
+            # Strictly, so that of equals the first training row is named, whatever the block size.
+            if similarity[at] > best[i]:
+                best[i], row[i] = similarity[at], start + at
+        return Nearest(best, row)
+
+    def pairs(self, mols: Sequence[Mol], least: float) -> list[tuple[int, int, float]]:
+        """Return pairs of a molecule and a training molecule whose similarity is above `least`.
+
+        Parameters
+        ----------
+        mols : sequence of Mol, length N
+            Compared with all training molecules.
+        least : float
+            Tanimoto similarity, 0 to 1.
+
+        Returns
+        -------
+        list of (int, int, float)
+            Position of each of the two, and their similarity.
+        """
+        return [
+            (i, start + int(at), float(similarity[at]))
+            for i, start, similarity in self._blocks(mols)
+            for at in np.flatnonzero(similarity > least)
+        ]
+
+    def _blocks(self, mols: Sequence[Mol]) -> Iterator[tuple[int, int, NDArray[np.float64]]]:
+        """Yield the similarities of each molecule to the training molecules from a place on."""
+        packed, counts = self._fingerprints(mols)
         # The bits that are on pick rows of the transposed block; their sum counts shared bits.
         on = [np.flatnonzero(bits) for bits in _unpacked(packed)]
         for start in range(0, len(self), _BLOCK):
@@ -241,13 +307,7 @@ class NearestTraining:
                 shared = block[bits].sum(axis=0, dtype=np.uint8 if len(bits) < 256 else np.uint16)
                 union = sizes + counts[i] - shared
                 # Two empty fingerprints have similarity 0, not 0/0.
-                similarity = shared / np.maximum(union, 1)
-                at = int(similarity.argmax())
-                # Strictly, so that of equals the first training row is named, whatever the block
-                # size.
-                if similarity[at] > best[i]:
-                    best[i], row[i] = similarity[at], start + at
-        return Nearest(best, row)
+                yield i, start, shared / np.maximum(union, 1)
 
     def _fingerprints(self, mols: Sequence[Mol]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
         """Return packed bits [N, n_bits / 8] and their number [N]."""

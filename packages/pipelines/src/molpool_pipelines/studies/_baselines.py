@@ -1,4 +1,4 @@
-"""Gradient-boosted trees and a random forest beside a study: under its folds, on its outer test."""
+"""Simple models beside a study: under its folds, on its outer test."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from molpool_common import BoolArray, Float32Array, FloatArray, InputError, RunFolder, did_you_mean
+from molpool_common import (
+    BoolArray,
+    Float32Array,
+    FloatArray,
+    InputError,
+    RunFolder,
+    ScaleName,
+    did_you_mean,
+    from_scale,
+)
 from molpool_common import console as new_console
 
 from molpool_pipelines.runs import BASELINES as BASELINE_FILE
-from molpool_pipelines.runs import read_baselines
+from molpool_pipelines.runs import PREDICTIONS, read_baselines, write_predictions
 from molpool_pipelines.studies._config import HPOError
 from molpool_pipelines.studies._kinds import FeatureRows, StudyKind, TabularStudy
 from molpool_pipelines.studies._outer_test import TestPredictions, with_predictions
@@ -23,7 +32,8 @@ from molpool_pipelines.studies._trials import Direction, FoldResult, OnEpochEnd
 from molpool_pipelines.tables import TaskType
 
 LIGHTGBM, FOREST = "LightGBM", "random forest"
-BASELINES = (LIGHTGBM, FOREST)
+NEIGHBOURS, MEAN = "nearest neighbours", "task mean"
+BASELINES = (LIGHTGBM, FOREST, NEIGHBOURS, MEAN)
 """Names of the baselines."""
 
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
@@ -38,6 +48,8 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "reg_lambda": 1.0,
     },
     FOREST: {"n_estimators": 500, "max_features": "sqrt", "min_samples_leaf": 1},
+    NEIGHBOURS: {"n_neighbors": 5, "weights": "distance"},
+    MEAN: {},
 }
 """Settings that are used as they are: nothing of a baseline is tuned."""
 
@@ -58,7 +70,7 @@ def predict_tasks(
 
     Parameters
     ----------
-    name : {"LightGBM", "random forest"}
+    name : {"LightGBM", "random forest", "nearest neighbours", "task mean"}
         Which.
     train : FeatureRows
         Training rows.
@@ -102,9 +114,11 @@ def predict_tasks(
             continue
         # A forest of a single class has no column for the other, and trees of a constant target
         # have nothing to split.
-        if not columns.any() or (y == y[0]).all():
+        if name == MEAN or not columns.any() or (y == y[0]).all():
             predictions[:, t] = y.mean()
             continue
+        if name == NEIGHBOURS:
+            settings["n_neighbors"] = min(settings["n_neighbors"], len(y))
         model = _model(name, kind, settings, seed, threads)
         with warnings.catch_warnings():
             # Of LightGBM's wrapper: it names the columns of plain arrays itself.
@@ -133,6 +147,8 @@ def _model(name: str, kind: TaskType, settings: Mapping[str, Any], seed: int, th
         # deterministic needs force_col_wise: LightGBM otherwise picks by timing.
         fixed = {"deterministic": True, "force_col_wise": True, "verbosity": -1}
         return boosted(**settings, **fixed, random_state=seed, n_jobs=threads)
+    if name == NEIGHBOURS:
+        return _neighbours(kind, settings, threads)
     from sklearn import ensemble
 
     forest = (
@@ -141,6 +157,22 @@ def _model(name: str, kind: TaskType, settings: Mapping[str, Any], seed: int, th
         else ensemble.RandomForestRegressor
     )
     return forest(**settings, random_state=seed, n_jobs=threads)
+
+
+def _neighbours(kind: TaskType, settings: Mapping[str, Any], threads: int) -> Any:
+    from sklearn import neighbors
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    nearest = (
+        neighbors.KNeighborsClassifier
+        if kind == "classification"
+        else neighbors.KNeighborsRegressor
+    )
+    # Descriptors in units of their own would drown the counts.
+    scale = (SimpleImputer(keep_empty_features=True), StandardScaler())
+    return make_pipeline(*scale, nearest(**settings, n_jobs=threads))
 
 
 @dataclass(frozen=True)
@@ -297,8 +329,11 @@ def outer_baselines(
         If the rows are others, which would be a fault of ours.
     """
     tabular, outer = kind.tabular(), kind.outer()
+    none: tuple[ScaleName, ...] = ("none",)
+    scales = tabular.scales or none * len(kind.tasks)
+    labels = from_scale(outer.test.labels, scales)
     # The table was read anew: if it has changed since training, gains would be differences of rows.
-    if not np.array_equal(outer.test.labels, test.labels, equal_nan=True):
+    if not np.array_equal(labels, test.labels, equal_nan=True):
         raise HPOError("retrain: expected baselines to be tested on the same rows.")
     threads = os.cpu_count() or 1
     known = read_baselines(study)
@@ -320,11 +355,13 @@ def outer_baselines(
         )
         # Without a training label there is no prediction, and without a label here none is scored;
         # NaN would only stop the metrics.
-        contenders.append(Contender(name, np.nan_to_num(predictions), inner[name]))
+        in_units = np.nan_to_num(from_scale(predictions, scales))
+        contenders.append(Contender(name, in_units, inner[name]))
         folder = run.path / name.lower().replace(" ", "-")
         folder.mkdir(exist_ok=True)
         frame = with_predictions(test, kind.tasks, contenders[-1].predictions)
-        run.write_frame(f"{folder.name}/predictions.parquet", frame)
+        types = dict(zip(kind.tasks, tabular.task_types, strict=True))
+        write_predictions(run, frame, types, f"{folder.name}/{PREDICTIONS}")
     return contenders
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from mil_attn import BagData, Descriptors2DConfig, MoleculeFeaturesConfig
-from molpool_common import BoolArray, Float32Array, FloatArray, IntArray
+from molpool_common import BoolArray, Float32Array, FloatArray, IntArray, ScaleName
 
 from molpool_pipelines.runs import TableRows
 from molpool_pipelines.studies._scoring import MacroScore
@@ -77,6 +77,8 @@ class TabularStudy:
         That of the study.
     features : str
         What the features are, for tables.
+    scales : tuple of str [T]
+        Scale of the labels, as `from_scale` takes it; empty where they are in the table's units.
     """
 
     rest: FeatureRows
@@ -85,6 +87,7 @@ class TabularStudy:
     task_types: tuple[TaskType, ...]
     score: MacroScore
     features: str
+    scales: tuple[ScaleName, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -100,34 +100,39 @@ def with_predictions(
     )
 
 
-def mean_unseen(runs: Sequence[Path]) -> pl.DataFrame | None:
+def mean_unseen(runs: Sequence[Path], tasks: Sequence[str]) -> pl.DataFrame | None:
     """Return the mean of several models' predictions of the leaderboard table.
 
     Parameters
     ----------
     runs : sequence of Path
         Run folders, each with one table of predictions of ``data.predict_path``.
+    tasks : sequence of str
+        Their tasks.
 
     Returns
     -------
     DataFrame or None
-        Numbers are means over the runs, with ``NAME_sd`` of two or more; None where there is no
-        such table.
+        With ``TASK_sd`` of two or more; None where there is no such table.
     """
     files = [next(iter(sorted(run.glob("predictions_*.parquet"))), None) for run in runs]
-    frames = [pl.read_parquet(file) for file in files if file is not None]
+    frames = [read_run_predictions(f.parent, f.name) for f in files if f is not None]
     # One model alone has no spread, and its own file is right already.
     if len(frames) < 2:
         return frames[0] if frames else None
-    first = _without(frames[0], " decision")
+    # What one member alone says of itself is not said of the mean.
+    own = (" decision", "_lower", "_upper")
+    first = frames[0].drop([t + end for t in tasks for end in own], strict=False)
     columns = []
-    for name, kind in first.schema.items():
-        if kind.is_float() and not name.endswith("_sd"):
-            numbers = [frame[name].cast(pl.Float64).fill_null(float("nan")) for frame in frames]
-            each = np.stack([column.to_numpy() for column in numbers])
-            columns.append(pl.Series(name, each.mean(axis=0)))
-            columns.append(pl.Series(f"{name}_sd", each.std(axis=0, ddof=1)))
-    return first.with_columns(columns)
+    for task in tasks:
+        # Until 2026 these files had the bare name.
+        name = next(n for n in (f"{task} predicted", task) if n in first.columns)
+        numbers = [frame[name].cast(pl.Float64).fill_null(float("nan")) for frame in frames]
+        each = np.stack([column.to_numpy() for column in numbers])
+        columns.append(pl.Series(f"{task} predicted", each.mean(axis=0)))
+        columns.append(pl.Series(f"{task}_sd", each.std(axis=0, ddof=1)))
+    bare = [task for task in tasks if f"{task} predicted" not in first.columns]
+    return first.drop(bare).with_columns(columns)
 
 
 def _without(frame: pl.DataFrame, *endings: str) -> pl.DataFrame:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from molpool_common import start_ticks
 from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -51,7 +52,7 @@ class WorkerProcess:
     @classmethod
     def here(cls) -> WorkerProcess:
         """Return this process."""
-        return cls(socket.gethostname(), _machine(), os.getpid(), _start_ticks(os.getpid()))
+        return cls(socket.gethostname(), _machine(), os.getpid(), start_ticks(os.getpid()))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> WorkerProcess:
@@ -66,7 +67,7 @@ class WorkerProcess:
         """Return whether the process has ended; None of one on another machine."""
         if self.machine != _machine():
             return None
-        return _start_ticks(self.pid) != self.started
+        return start_ticks(self.pid) != self.started
 
 
 @cache
@@ -78,29 +79,6 @@ def _machine() -> str:
     with suppress(OSError):  # the same number is another process in another container
         parts.append(Path("/proc/self/ns/pid").readlink().name)
     return "/".join(parts)
-
-
-def _start_ticks(pid: int) -> int:
-    """Return when a process was started; -1 of one that is none, or that only waits to be reaped.
-
-    Where the system does not say, 0 for each that lives.
-    """
-    try:
-        # The name, in brackets, may hold spaces and brackets itself.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return -1 if Path("/proc/self/stat").exists() else _lives(pid)
-    return -1 if fields[0] in "ZX" else int(fields[19])
-
-
-def _lives(pid: int) -> int:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return -1
-    except PermissionError:
-        pass
-    return 0
 
 
 PROCESS, HEARTBEAT, LOST, INTERRUPTED = "owner", "heartbeat", "lost", "interrupted"

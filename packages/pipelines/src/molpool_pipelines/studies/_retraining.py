@@ -39,12 +39,13 @@ from molpool_pipelines.runs import (
     LOG,
     MODELS,
     OUTER_SCORES,
-    PREDICTIONS,
     REPORT,
     RETRAINED,
     check_same_table,
     predictions_of_table,
+    write_predictions,
 )
+from molpool_pipelines.scores import types_of_run
 from molpool_pipelines.studies import _member
 from molpool_pipelines.studies._baselines import outer_baselines
 from molpool_pipelines.studies._config import HPOError, RetrainConfig
@@ -297,11 +298,12 @@ def _write_models(
     run: RunFolder, kind: StudyKind, members: Sequence[Path], tests: Sequence[TestPredictions]
 ) -> None:
     run.write_folder(MODELS, lambda folder: kind.join(members, folder))
-    run.write_frame(PREDICTIONS, mean_frame(tests, kind.tasks))
-    unseen = mean_unseen(members)
+    types = types_of_run(members[0])
+    write_predictions(run, mean_frame(tests, kind.tasks), types)
+    unseen = mean_unseen(members, kind.tasks)
     if unseen is not None:
-        run.write_frame(predictions_of_table("unseen"), unseen)
-        run.write_text(predictions_of_table("unseen", ".csv"), unseen.write_csv())
+        files = (predictions_of_table("unseen"), predictions_of_table("unseen", ".csv"))
+        write_predictions(run, unseen, types, *files)
 
 
 def _scores(

@@ -16,7 +16,7 @@ from typing import Any
 import optuna
 import polars as pl
 import yaml
-from molpool_common import InputError, RunFolder, listed
+from molpool_common import InputError, RunFolder, listed, without_secrets
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -30,7 +30,7 @@ from molpool_pipelines.studies._queue import (
     origin,
     retried,
 )
-from molpool_pipelines.studies._storage import masked, open_storage
+from molpool_pipelines.studies._storage import open_storage
 from molpool_pipelines.studies._trials import (
     Direction,
     Problem,
@@ -190,7 +190,7 @@ def _check_same(
             raise InputError(
                 "study.study_name",
                 expected="a new name, or a study of molpool-hpo",
-                found=f"{task.name!r} in {masked(task.storage)}, made by something else",
+                found=f"{task.name!r} in {without_secrets(task.storage)}, made by something else",
             )
         if time.monotonic() > until:
             return False
@@ -207,7 +207,7 @@ def _check_same(
             expected=f"the study {task.name!r} as it was started, or a new name",
             found="; ".join(differences[:5])
             + (f"; and {len(differences) - 5} more" if len(differences) > 5 else ""),
-            where=masked(task.storage),
+            where=without_secrets(task.storage),
         )
     return True
 
@@ -430,7 +430,9 @@ def read_study(folder: str | Path, storage: str | None = None) -> StudySnapshot:
         study = optuna.load_study(study_name=facts["name"], storage=opened)
     except KeyError:
         raise InputError(
-            "--storage", expected=f"the study {facts['name']!r}", found=f"none in {masked(address)}"
+            "--storage",
+            expected=f"the study {facts['name']!r}",
+            found=f"none in {without_secrets(address)}",
         ) from None
     return take_snapshot(study, facts["n_trials"])
 

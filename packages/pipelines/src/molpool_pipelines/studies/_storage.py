@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 from filelock import FileLock
-from molpool_common import InputError
+from molpool_common import InputError, without_secrets
 from optuna.storages import BaseStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -144,7 +144,7 @@ def open_storage(
         raise InputError(
             "study.storage",
             expected="a database that can be reached",
-            found=f"{masked(storage)}: {_reason(error, storage)}",
+            found=f"{without_secrets(storage)}: {_reason(error, storage)}",
         ) from None
     # Wraps the database in Optuna's cache of finished trials.
     return optuna.storages.get_storage(database)
@@ -227,18 +227,6 @@ def _password(storage: str) -> str | None:
     return match["password"] if match else None
 
 
-def masked(storage: str) -> str:
-    """Return a storage as it may be printed: without a password."""
-    password = _password(storage)
-    return storage.replace(f":{password}@", ":…@", 1) if password else storage
-
-
 def journal_path(storage: str | None, folder: Path) -> str:
     """Return the storage of a study whose configuration names none: a journal in its folder."""
     return storage if storage is not None else os.fspath(folder / JOURNAL)
-
-
-def without_password(text: str, storage: str | None) -> str:
-    """Return a text in which a storage may stand as it may be written down: without password."""
-    password = _password(storage) if storage else None
-    return text.replace(f":{password}@", "@") if password else text

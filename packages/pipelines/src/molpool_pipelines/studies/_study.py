@@ -21,6 +21,7 @@ from molpool_common import (
     check_free,
     default_folder,
     dump_config,
+    without_secrets,
 )
 from molpool_common import (
     console as new_console,
@@ -64,8 +65,6 @@ from molpool_pipelines.studies._storage import (
     JOURNAL,
     is_database,
     journal_path,
-    masked,
-    without_password,
 )
 from molpool_pipelines.studies._trials import Problem, StudyWorker, error_text, folds_of, params_of
 from molpool_pipelines.studies._workers import supervise
@@ -315,7 +314,7 @@ def _check_same_study(before: Mapping[str, Any], now: Mapping[str, Any], path: P
 
 def _public(storage: str) -> str:
     if is_database(storage):
-        return without_password(storage, storage)
+        return without_secrets(storage)
     return str(Path(storage).resolve())
 
 
@@ -389,15 +388,14 @@ def run_study(
     # Both built for their errors, before a folder is made.
     SamplerFactory(worker.config, worker.space, worker.seed)
     make_pruner(worker.config, problem.n_folds)
-    public = _without_password(config, settings)
-    arguments = [without_password(a, settings.study.storage) for a in arguments]
     opened = partial(open_folder, worker, path, arguments, overwrite=settings.overwrite)
     # A folder is made for its journal, but not for a database that cannot be reached.
     run = opened() if settings.study.storage is None else None
     storage = worker.open_storage()
     _, is_new = open_study(worker, problem, storage, accept_changed_table=accept)
     run = run or opened()
-    run.write_text(CONFIG, dump_config(public))
+    once = {"overwrite": False, "accept_changed_table": False}
+    run.write_text(CONFIG, dump_config(config.model_copy(update=once)))
     if problem.rejected is not None:
         write_rejected(run, problem.rejected)
     if problem.rows is not None:
@@ -413,7 +411,7 @@ def run_study(
     run.log("started" if is_new else "resumed", arguments=list(arguments), trials=len(known))
     screen = StudyScreen(console, worker.config.n_trials)
     _print_start(screen, worker, path, len(known))
-    with tracking(settings.tracking, path, public.model_dump(mode="json")) as tracker:
+    with tracking(settings.tracking, path, config.model_dump(mode="json")) as tracker:
         recorder = StudyRecorder(queue, problem, run, screen, tracker)
         limit = settings.study.timeout
         deadline = None if limit is None else time.time() + limit
@@ -481,16 +479,6 @@ def _folder(settings: TuningConfig, name: str) -> Path:
     return default_folder(name)
 
 
-def _without_password(config: ConfigT, settings: TuningConfig) -> ConfigT:
-    storage = settings.study.storage
-    public = None if storage is None else without_password(storage, storage)
-    study = settings.study.model_copy(update={"storage": public})
-    # The stored configuration is read by retraining, and by people.
-    return config.model_copy(
-        update={"study": study, "overwrite": False, "accept_changed_table": False}
-    )
-
-
 def _worker(settings: TuningConfig, problem: Problem, path: Path) -> StudyWorker:
     study = settings.study
     return StudyWorker(
@@ -509,9 +497,8 @@ def _print_start(screen: StudyScreen, worker: StudyWorker, path: Path, n_done: i
     what = f"{len(worker.space.sampled)} parameters, {worker.config.n_trials} trials"
     done = f", {n_done} of them done before" if n_done else ""
     who = "1 worker" if worker.config.workers == 1 else f"{worker.config.workers} workers"
-    screen.print(
-        f"Study {worker.name} in {masked(worker.storage)}: {what}{done}, {who}. Folder {path}"
-    )
+    where = without_secrets(worker.storage)
+    screen.print(f"Study {worker.name} in {where}: {what}{done}, {who}. Folder {path}")
 
 
 def _print_end(

@@ -52,6 +52,7 @@ from molpool_pipelines.tables._table_config import (
     DataConfig,
     OnBadSmiles,
     SourceConfig,
+    Step,
 )
 from molpool_pipelines.tables._values import read_signs, reverses_order, transform
 
@@ -252,7 +253,8 @@ class Reading:
         targets = self._converted(table, cells, found.masses)
         if len(self.faults) > before:
             return None
-        return _molecules(table, found, parsed, cells, targets, self._tasks)
+        read = _molecules(table, found, parsed, cells, targets, self._tasks)
+        return replace(read, scales=config.scales)
 
     def _count(self, cells: _Cells | None) -> None:
         if cells is not None:
@@ -354,13 +356,17 @@ class Reading:
             with self._of_task(self._tasks[t]):
                 targets[:, t] = transform(
                     numbers.values.fill_null(np.nan).to_numpy(),
-                    column.transform,
+                    [*column.transform, *self._scale(t)],
                     molar_mass=of_rows,
                     name=column.column,
                     where=table.where,
                     rows=cells.rows,
                 )
         return targets
+
+    def _scale(self, t: int) -> list[Step]:
+        scale = self.wanted.config.transform.get(self._tasks[t], "none")
+        return [] if scale == "none" else [scale]
 
 
 def _molecules(

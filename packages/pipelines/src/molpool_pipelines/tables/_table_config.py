@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 import tyro
-from molpool_common import PATH, ConfigModel, InputError, ReadConfig, short_flag
+from molpool_common import PATH, ConfigModel, InputError, ReadConfig, ScaleName, short_flag
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 SplitType = Literal["random", "scaffold", "time", "cluster", "stratified"]
 TaskType = Literal["regression", "classification"]
-StepName = Literal["log10", "log10p1", "exp10", "ug_per_mL_to_uM"]
+StepName = Literal["log10", "log10p1", "exp10", "ug_per_mL_to_uM", "asinh", "logit"]
 OnBadSmiles = Annotated[
     Literal["error", "drop", "keep"],
     # What `molpool-evaluate predict` called keep in 2026.
@@ -34,7 +34,8 @@ class ColumnSource(ConfigModel):
     column: str = Field(description="name of the column in this source")
     transform: list[Step] = Field(
         default_factory=list,
-        description="conversions in order: log10, log10p1, exp10, ug_per_mL_to_uM, {multiply: x}",
+        description="conversions in order: log10, log10p1, exp10, ug_per_mL_to_uM, asinh, logit, "
+        "{multiply: x}",
     )
     modifier: str | None = Field(
         None, description="column of this source that says <, > or = of each value"
@@ -98,8 +99,14 @@ class DataConfig(ConfigModel):
     )
     transforms: dict[str, list[Step]] = Field(
         default_factory=dict,
-        description="conversions of a target before training: log10, log10p1, exp10, "
-        "ug_per_mL_to_uM, {multiply: x}",
+        description="conversions of a target to the unit in which it is predicted: log10, "
+        "log10p1, exp10, ug_per_mL_to_uM, {multiply: x}",
+    )
+    transform: dict[str, ScaleName] = Field(
+        default_factory=dict,
+        description="scale on which models learn a target: log10, log10p1 (log10 of x + 1), asinh, "
+        "logit (of shares between 0 and 1); predictions and intervals come back in the target's "
+        "own unit",
     )
     modifier_columns: dict[str, str] = Field(
         default_factory=dict,
@@ -208,11 +215,17 @@ class DataConfig(ConfigModel):
                 raise ValueError(
                     f"sources.columns: expected names in target_columns, found {unknown[0]!r}"
                 )
-        for key in ("transforms", "modifier_columns"):
+        for key in ("transforms", "transform", "modifier_columns"):
             unknown = [t for t in getattr(self, key) if t not in self.target_columns]
             if unknown:
                 raise ValueError(f"{key}: expected names in target_columns, found {unknown[0]!r}")
         return self
+
+    @property
+    def scales(self) -> tuple[ScaleName, ...]:
+        """Scale of each target; empty where none is asked for."""
+        found = tuple(self.transform.get(t, "none") for t in self.target_columns)
+        return found if any(name != "none" for name in found) else ()
 
     def tables(self, data_path: str | None) -> list[SourceConfig]:
         """Return the tables to read, each with the columns that are read of it.

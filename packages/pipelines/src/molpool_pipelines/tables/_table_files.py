@@ -20,10 +20,12 @@ from molpool_common import (
     ReadConfig,
     did_you_mean,
     expand_tables,
+    is_parquet,
     listed,
     table_chunks,
     table_header,
     table_reading,
+    tell,
     text_column,
 )
 
@@ -206,24 +208,55 @@ class TableFiles:
                     if not left:
                         return
 
+    def told(self, chunks: Iterable[TableChunk], stage: str) -> Iterator[TableChunk]:
+        """Yield chunks and say how far they are; see `molpool_common.tell`.
+
+        Parameters
+        ----------
+        chunks : iterable of TableChunk
+            Of `chunks`.
+        stage : str
+            What is done with them.
+        """
+        expected, done = sum(_expected_rows(file) for file in self.files), 0
+        for chunk in chunks:
+            done += chunk.frame.height
+            # Never the last of them, as the number of lines of a text file is an estimate.
+            tell(stage, done, max(expected, done + 1), "rows")
+            yield chunk
+        tell(stage, done, done)
+
+    def frames(self, names: Iterable[str], rows: int) -> Iterator[pl.DataFrame]:
+        """Yield the columns as they are read, in frames of exactly `rows` rows but the last."""
+        return _in_frames((chunk.frame for chunk in self.chunks(names, rows=rows)), rows)
+
     def texts(self, names: Iterable[str], rows: int) -> Iterator[pl.DataFrame]:
         """Yield the columns as text, in frames of exactly `rows` rows but the last.
 
         A model's batches then do not depend on how the file is laid out.
         """
-        parts: list[pl.DataFrame] = []
-        waiting = 0
-        for chunk in self.chunks(names, rows=rows):
-            columns = [text_column(chunk.frame, c, where=chunk.where) for c in chunk.frame.columns]
-            parts.append(pl.DataFrame(columns))
-            waiting += chunk.frame.height
-            if waiting >= rows:
-                # Once per frame: joining at every chunk would copy the rows again and again.
-                joined = pl.concat(parts)
-                yield joined.head(rows)
-                parts, waiting = [joined.slice(rows)], waiting - rows
-        if waiting:
-            yield pl.concat(parts)
+        chunks = self.chunks(names, rows=rows)
+        texts = (
+            pl.DataFrame([text_column(c.frame, name, where=c.where) for name in c.frame.columns])
+            for c in chunks
+        )
+        return _in_frames(texts, rows)
+
+
+def _in_frames(chunks: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
+    """Yield the rows of frames in frames of exactly `rows` rows but the last."""
+    parts: list[pl.DataFrame] = []
+    waiting = 0
+    for chunk in chunks:
+        parts.append(chunk)
+        waiting += chunk.height
+        if waiting >= rows:
+            # Once per frame: joining at every chunk would copy the rows again and again.
+            joined = pl.concat(parts)
+            yield joined.head(rows)
+            parts, waiting = [joined.slice(rows)], waiting - rows
+    if waiting:
+        yield pl.concat(parts)
 
 
 def survey(table: TableFiles, column: str, *, distinct: bool) -> int:
@@ -286,3 +319,20 @@ def _refuse_repeated(table: TableFiles, column: str, hashes: Any) -> None:
             f"{listed([f'{name!r} ({n} times)' for name, n in more.items()], limit=5)}",
             where=table.name,
         )
+
+
+_SAMPLE = 1 << 16
+"""Bytes whose lines say how long those of a text file are."""
+
+
+def _expected_rows(file: Path) -> int:
+    """Return about how many rows a file has, 0 where that would take reading it."""
+    if not file.is_file():
+        return 0
+    if is_parquet(file):
+        return int(pl.scan_parquet(file).select(pl.len()).collect().item())
+    with file.open("rb") as text:
+        start = text.read(_SAMPLE)
+    # Compressed files, and those of Excel, have no lines.
+    lines = start.count(b"\n") if b"\0" not in start else 0
+    return round(file.stat().st_size / len(start) * lines) if lines else 0

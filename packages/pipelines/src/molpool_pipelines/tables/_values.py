@@ -29,6 +29,8 @@ _STEPS: dict[StepName, Callable[[FloatArray, FloatArray], FloatArray]] = {
     "log10p1": lambda values, _: np.log10(values + 1.0),
     "exp10": lambda values, _: np.power(10.0, values),
     "ug_per_mL_to_uM": _micromolar,
+    "asinh": lambda values, _: np.arcsinh(values),
+    "logit": lambda values, _: np.log(values) - np.log1p(-values),
 }
 
 
@@ -54,7 +56,7 @@ def transform(
         Values as the table has them; NaN stays NaN.
     steps : sequence of Step
         ``log10``, ``log10p1`` (log10(x + 1)), ``exp10`` (10^x), ``ug_per_mL_to_uM`` (by molar
-        mass), ``{multiply: factor}``.
+        mass), ``asinh``, ``logit`` (log of x / (1 - x)), ``{multiply: factor}``.
     molar_mass : ndarray [N]
         g/mol, average isotopic composition.
     name, where : str

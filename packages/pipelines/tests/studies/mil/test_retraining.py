@@ -20,6 +20,7 @@ import pytest
 import torch
 from mil_attn import MILModule, predict, read_bags, split_bags
 from molpool_common import InputError
+from molpool_pipelines.runs import read_run_predictions
 from molpool_pipelines.studies import _member, _retraining
 from molpool_pipelines.studies._config import RetrainConfig
 from molpool_pipelines.studies._outer_test import read_test_predictions
@@ -93,7 +94,7 @@ class TestTwoBest:
         for member in ("member-000", "member-001", "defaults"):
             run = study / "retrained/best-2" / member
             assert set(read_test_predictions(run, TASKS).frame["id"]) == tested
-            assert len(pl.read_parquet(run / "predictions.parquet")) == 80
+            assert len(read_run_predictions(run)) == 80
         assert two["outer_test_rows"] == len(tested)
 
     def test_epochs_and_thresholds_are_medians_of_the_inner_folds(
@@ -133,7 +134,7 @@ class TestTwoBest:
         assert gain == pytest.approx(best["outer"] - by_name["defaults"]["outer"])
         assert {"LightGBM", "random forest"} <= set(by_name)
         assert by_name["LightGBM"]["inner"] is not None
-        both = pl.read_parquet(folder / "predictions.parquet")
+        both = read_run_predictions(folder)
         np.testing.assert_allclose(both["rare predicted"], mean[:, 1])
         np.testing.assert_allclose(
             both["rare_sd"], np.std([q[:, 1] for q in p[:2]], axis=0, ddof=1)
@@ -148,7 +149,7 @@ class TestTwoBest:
         bags = read_bags(made.data_path, made.data, made, labelled=False)
         each = [predict(MILModule.load(folder / f"models/member-00{i}.pt"), bags) for i in range(2)]
         assert unseen["id"].to_list() == list(bags.ids)
-        np.testing.assert_allclose(unseen["easy predicted"], np.mean(each, axis=0)[:, 0], rtol=1e-6)
+        np.testing.assert_allclose(unseen["easy"], np.mean(each, axis=0)[:, 0], rtol=1e-6)
         assert (folder / "member-000/attention_unseen.parquet").is_file()
 
     def test_page_and_terminal_show_it(

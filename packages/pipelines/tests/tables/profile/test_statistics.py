@@ -12,14 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from molpool_common import MoleculeTable
+from molpool_pipelines.tables.profile._page import scale_note
 from molpool_pipelines.tables.profile._statistics import (
     ALPHAS,
+    TaskProfile,
     overlap,
     profile_duplicates,
     profile_scaffolds,
     profile_tasks,
     quality_mix,
     sampling_settings,
+    suggested_scale,
 )
 
 NAN = math.nan
@@ -211,3 +214,31 @@ def test_one_labelled_row(make_table: MakeTable) -> None:
 
 def test_no_label(make_table: MakeTable) -> None:
     assert sampling_settings(make_table(["C"], [[NAN]])) == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "scale"),
+    [
+        (lambda z: z, "none"),
+        (lambda z: 10**z, "log10"),
+        (lambda z: np.maximum(10**z - 0.5, 0), "log10p1"),
+        (lambda z: np.sinh(3 * z) + (z > 1.5) * 400, "asinh"),
+        (lambda z: 1 / (1 + np.exp(4 - 2 * z)), "logit"),
+        (lambda z: (z > 0).astype(float), "none"),
+        (lambda z: 10 ** z[:20], "none"),
+    ],
+)
+def test_a_scale_is_suggested_where_labels_have_a_tail(labels, scale) -> None:
+    z = np.random.default_rng(0).normal(size=500)
+    assert suggested_scale(labels(z)) == scale
+
+
+def test_the_note_has_the_flag() -> None:
+    tails = [
+        TaskProfile("KSOL (uM)", 9, 9, None, None, None, [], "log10"),
+        TaskProfile("LogD", 9, 9, None, None, None, []),
+    ]
+    said = scale_note(tails)
+    assert said is not None
+    assert said.endswith("--data.transform 'KSOL (uM)=log10'")
+    assert scale_note(tails[1:]) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +11,28 @@ from molpool_common import FloatArray
 from rt_ridge._config import RidgeConfig
 from rt_ridge._errors import RTRidgeError, listed
 from rt_ridge.hierarchy._linear_system import LinearSystem, Solution, arrange, dense_scales
-from rt_ridge.hierarchy._messages import Messages, Shrunk, decompose
-from rt_ridge.hierarchy._structure import CompoundFacts, ScaleLayout, Structure, StructureBuilder
+from rt_ridge.hierarchy._messages import Messages, Shrunk, Spectra, decompose
+from rt_ridge.hierarchy._structure import (
+    CompoundFacts,
+    ScaleLayout,
+    Structure,
+    StructureBuilder,
+    data_units,
+)
 from rt_ridge.statistics._sufficient import SufficientStatistics
 from rt_ridge.tables._compounds import UNCLASSED, CompoundClasses, CompoundDescriptors
 
 SMALLEST = 1e-12
 """Eigenvalue of the covariates' correlation below which they are taken for dependent."""
+
+LEAST = 1e-24
+"""Variance of slopes over σ² that stands for 0, whose precision has no number."""
+
+RESOLUTION = 1e-7
+"""Least noise over the size of retention times."""
+
+NO_ROWS = 1e-12
+"""Rows of a pair that has none: its mean is then known to a variance of 10¹² σ²."""
 
 MeanCov = tuple[FloatArray, FloatArray]
 
@@ -90,10 +106,18 @@ class Hierarchy:
         weights = stats.n / stats.n_rows
         # Times about their mean: its size costs no digits in the sums that follow.
         self.offset = float(weights @ stats.mean_y)
+        # Times that a line fits without error have no σ of their own to find.
+        resolution = RESOLUTION * (abs(self.offset) + data_units(stats).rt)
+        self._rounding = resolution**2 if config.standardise else 0.0
         arrangement = arrange(self.structure.factors, stats.compound_ids)
         self.system = LinearSystem(arrangement, 1 + stats.P if self.with_head else 1)
-        self._spectra = decompose(stats.sxx, stats.sxy, stats.mean_x, self.precision_pattern())
+        self._spectra: Spectra | None = None
         self._shrunk: Shrunk | None = None
+        self._ratios = np.zeros(0)
+        names = [f"tau_slope[{name}]" for name in stats.covariates] if self.by_covariate else []
+        self._slope_places = np.array([self.layout.place(name) for name in names], dtype=np.int64)
+        # Raises where one precision is given for each of more or fewer covariates.
+        self.precision_pattern()
         self._sigma_level = np.unique(stats.group_ids, return_inverse=True)[1]
 
     def _facts(self) -> CompoundFacts:
@@ -138,10 +162,21 @@ class Hierarchy:
             return np.array(given, dtype=float)
         return np.full(size, float(given))
 
+    @property
+    def by_covariate(self) -> bool:
+        """Whether the slopes of pairs have a spread for each covariate."""
+        return self.config.slope_scales == "covariate" and self.config.lambda_slopes == "estimate"
+
+    def slope_ratios(self, scales: FloatArray) -> FloatArray:
+        """Return the variance of each covariate's slopes over σ², [P]."""
+        if not self.by_covariate:
+            return self.psi(scales) / self.precision_pattern()
+        return np.asarray((scales[self._slope_places] / scales[0]) ** 2)
+
     def psi(self, scales: FloatArray) -> float:
         """Return the variance of slopes over σ², as a multiple of the inverse pattern."""
         # Pairs that do not differ from their head are the limit λ → ∞.
-        if self.config.lambda_slopes == "pooled":
+        if self.config.lambda_slopes in ("pooled", "zero"):
             return 0.0
         place = self.layout.place("tau_slope")
         return 1.0 if place is None else float((scales[place] / scales[0]) ** 2)
@@ -149,9 +184,14 @@ class Hierarchy:
     def sigma2(self, scales: FloatArray, offsets: FloatArray) -> FloatArray:
         """Return σ² of each pair, [G]."""
         if not self.layout.n_offsets:
-            return np.full(self.stats.G, scales[0] ** 2)
-        by_group = scales[0] ** 2 * np.exp(2 * scales[1] * offsets)
+            return np.full(self.stats.G, scales[0] ** 2 + self._rounding)
+        by_group = scales[0] ** 2 * np.exp(2 * scales[1] * offsets) + self._rounding
         return np.asarray(by_group[self._sigma_level])
+
+    @property
+    def rows_by_group(self) -> FloatArray:
+        """Return the rows of each group, in ascending order of ids."""
+        return np.bincount(self._sigma_level, self.stats.n).astype(np.float64)
 
     def group_sigma2(self, state: State) -> FloatArray:
         """Return σ² of each group, in ascending order of ids."""
@@ -173,7 +213,7 @@ class Hierarchy:
         sigma2 = self.sigma2(scales, point[self.layout.n_free :])
         place = self.layout.place("tau_pair")
         tau2 = None if place is None else float(scales[place] ** 2)
-        messages = Messages(self._shrink(self.psi(scales)), sigma2, tau2, self.with_head)
+        messages = Messages(self._shrink(scales), sigma2, tau2, self.with_head)
         solution = self.system.solve(
             messages.precision, messages.linear, scales, self.prior, profile=profile
         )
@@ -215,34 +255,70 @@ class Hierarchy:
         """Return mean [G, D] and covariance [G, D, D] of the location of each pair."""
         return pair_locations(self.system, state.solution, state.scales)
 
-    def _shrink(self, psi: float) -> Shrunk:
-        # ψ moves only where λ is estimated; steps in other scales reuse what hangs on it alone.
+    def _shrink(self, scales: FloatArray) -> Shrunk:
+        if self.by_covariate:
+            ratios = self.slope_ratios(scales)
+            # ψ moves only where λ is estimated; steps in other scales reuse what hangs on it alone.
+            if self._shrunk is None or not np.array_equal(self._ratios, ratios):
+                self._ratios = ratios
+                self._shrunk = self._shrunk_at(self._decomposed(1 / np.maximum(ratios, LEAST)), 1.0)
+            return self._shrunk
+        psi = self.psi(scales)
         if self._shrunk is None or self._shrunk.psi != psi:
-            stats = self.stats
-            centred = stats.mean_y - self.offset
-            if stats.mean_low is not None:
-                centred = centred + stats.mean_low[:, -1]
-            n = stats.n.astype(np.float64)
-            self._shrunk = Shrunk(self._spectra, n, centred, stats.syy, psi)
+            if self._spectra is None:
+                self._spectra = self._decomposed(self.precision_pattern())
+            self._shrunk = self._shrunk_at(self._spectra, psi)
         return self._shrunk
+
+    def _decomposed(self, precision: FloatArray) -> Spectra:
+        return decompose(self.stats.sxx, self.stats.sxy, self.stats.mean_x, precision)
+
+    def _shrunk_at(self, spectra: Spectra, psi: float) -> Shrunk:
+        stats = self.stats
+        centred = stats.mean_y - self.offset
+        if stats.mean_low is not None:
+            centred = centred + stats.mean_low[:, -1]
+        # A pair without rows in sums that were taken from says nothing of its location.
+        n = np.maximum(stats.n, NO_ROWS).astype(np.float64)
+        return Shrunk(spectra, n, centred, stats.syy, psi)
+
+    def on(self, stats: SufficientStatistics, spectra: Spectra | None = None) -> Hierarchy:
+        """Return the same model of other rows of the same pairs, some of which may have none.
+
+        Parameters
+        ----------
+        stats : SufficientStatistics
+            Of the same keys.
+        spectra : Spectra or None
+            Theirs at equal precisions, where they are known.
+        """
+        other = copy(self)
+        other.stats, other._spectra, other._shrunk = stats, spectra, None
+        return other
 
     def _gradient(self, state: State, point: FloatArray) -> FloatArray:
         by_psi = self.layout.place("tau_slope") is not None
         moments = self.pair_locations(state)
         found = state.messages.derivatives(*moments, by_psi=by_psi)
         gradient = self._by_effects(state.solution)
-        gradient[0] += found.by_sigma.sum()
+        # What σ adds to the variance; the rest is rounding.
+        by_sigma = found.by_sigma * (1 - self._rounding / state.sigma2)
+        gradient[0] += by_sigma.sum()
         if by_psi:
             # ψ = (τ_slope / σ)²: log σ enters with the opposite sign.
             gradient[0] -= found.by_psi
             gradient[self.layout.place("tau_slope")] += found.by_psi
+        if self.by_covariate:
+            by_each = state.messages.by_covariate(*moments)
+            gradient[0] -= by_each.sum()
+            gradient[self._slope_places] += by_each
         pair = self.layout.place("tau_pair")
         if pair is not None:
             gradient[pair] += found.by_tau
         offsets = point[self.layout.n_free :]
         if not len(offsets):
             return np.asarray(gradient[self.layout.free])
-        by_group = np.bincount(self._sigma_level, found.by_sigma, len(offsets))
+        by_group = np.bincount(self._sigma_level, by_sigma, len(offsets))
         # log σ_g = log σ + spread·offset_g, differentiated by log spread and by the offsets.
         gradient[1] += state.scales[1] * float(by_group @ offsets)
         return np.concatenate([gradient[self.layout.free], by_group * state.scales[1]])

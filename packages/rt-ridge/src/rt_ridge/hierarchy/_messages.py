@@ -271,6 +271,35 @@ class Messages:
         total += 2 * psi * p @ (sp.h * t**2 * cross).sum(axis=1)
         return Derivatives(by_sigma, by_tau, float(total))
 
+    def by_covariate(self, mean: FloatArray, cov: FloatArray) -> FloatArray:
+        """Differentiate by the log spread of each covariate's slopes, at ψ = 1, [P].
+
+        Parameters
+        ----------
+        mean, cov : ndarray, [G, D], [G, D, D]
+            Posterior moments of each pair's location.
+
+        Notes
+        -----
+        Σ E[(w − m)²] / σ²ψ − 1 over pairs, where w − m is taken over √ψ, its prior's own unit, so
+        that no spread is divided by, however small.
+        """
+        s, sp, p = self.shrunk, self.shrunk.spectra, self.p
+        turn = sp.basis / sp.root[:, None]
+        reach = self.sigma2[:, None] * np.einsum("gpq,gq->gp", turn, s.t * sp.h)
+        rho = s.r - np.einsum("gd,gd->g", self.e, mean)
+        left = s.t * (sp.z - sp.d * self.slopes(mean, cov).mean)
+        excess = np.einsum("gpq,gq->gp", turn, left) + (p * rho)[:, None] * reach
+        variance = self.sigma2[:, None] * np.einsum("gpq,gq->gp", turn**2, s.t)
+        variance -= p[:, None] * reach**2
+        by_location = -(p[:, None] * reach)[:, :, None] * self.e[:, None, :]
+        if self.with_head:
+            by_location[:, :, 1:] -= np.matmul(
+                turn * (sp.d * s.t)[:, None, :], sp.basis.transpose(0, 2, 1)
+            )
+        variance += np.einsum("gpd,gde,gpe->gp", by_location, cov, by_location)
+        return np.asarray(((excess**2 + variance) / self.sigma2[:, None] - 1).sum(axis=0))
+
 
 @dataclass(frozen=True)
 class HeadMoments:

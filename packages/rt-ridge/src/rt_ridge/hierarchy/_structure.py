@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -248,8 +249,17 @@ class Structure:
     notes: list[str] = field(default_factory=list)
 
 
-def data_units(stats: SufficientStatistics) -> Units:
-    """Return the spread of target and regressors over all rows."""
+def data_units(stats: SufficientStatistics, *, standardised: bool = False) -> Units:
+    """Return the spread of target and regressors over all rows.
+
+    Parameters
+    ----------
+    stats : SufficientStatistics
+        Of the pairs.
+    standardised : bool
+        Whether regressors have a spread of 1: a slope is then at most of the size of what varies
+        within pairs, not of what compounds differ by.
+    """
     n = stats.n.astype(float)
     total = n.sum()
     centre = n @ stats.mean_y / total
@@ -258,6 +268,9 @@ def data_units(stats: SufficientStatistics) -> Units:
     x = np.sqrt(squares / (total * max(stats.P, 1)))
     # Constant times and covariates have no unit of their own.
     rt = float(rt) if rt > 0 else 1.0
+    if standardised:
+        within = float(np.sqrt(stats.syy.sum() / max(total - stats.G, 1)))
+        return Units(rt, within if within > 0 else rt)
     return Units(rt, rt / float(x) if x > 0 else rt)
 
 
@@ -283,7 +296,7 @@ class StructureBuilder:
         self, stats: SufficientStatistics, config: RidgeConfig, facts: CompoundFacts
     ) -> None:
         self.stats, self.config, self.facts = stats, config, facts
-        self.units = data_units(stats)
+        self.units = data_units(stats, standardised=config.standardise)
         self.structure = Structure()
         self.pooled = config.intercept_prior != "flat"
         self.columns = self._factors()
@@ -333,9 +346,30 @@ class StructureBuilder:
             layout.add(Scale("sigma_spread", priors.sigma_spread, 1.0, self._count("group")))
             layout.n_offsets = self._count("group")
         if self.pooled:
-            layout.add(Scale("tau_pair", priors.intercept, self.units.rt, pairs))
+            pinned = self._of_one_pair() if pairs == 1 else None
+            layout.add(Scale("tau_pair", priors.intercept, self.units.rt, pairs, pinned))
         if config.lambda_slopes == "estimate" and self.stats.P:
-            layout.add(Scale("tau_slope", priors.slope, self.units.slope, pairs * self.stats.P))
+            for name in self._slope_names("tau_slope"):
+                count = pairs * (1 if self.by_covariate else self.stats.P)
+                layout.add(Scale(name, priors.slope, self.units.slope, count))
+
+    def _of_one_pair(self) -> float | None:
+        """Return the spread of pairs where there is one, of which it says nothing."""
+        if self.config.method in ("ml", "reml"):
+            return None
+        prior = self.config.priors.intercept
+        value = prior.scale * (self.units.rt if prior.relative else 1.0)
+        self.structure.notes.append(f"tau_pair kept at {value:.4g}, its prior's: there is one pair")
+        return value
+
+    @property
+    def by_covariate(self) -> bool:
+        """Whether each covariate has spreads of its own."""
+        return self.config.slope_scales == "covariate"
+
+    def _slope_names(self, name: str) -> list[str]:
+        """Return the names of one level's spreads of slopes: one, or one per covariate."""
+        return [f"{name}[{c}]" for c in self.stats.covariates] if self.by_covariate else [name]
 
     def _within_sd(self) -> float | None:
         """Return the standard deviation within pairs about common slopes, None if there is none."""
@@ -435,7 +469,7 @@ class StructureBuilder:
     def _slopes(self) -> None:
         for name in self.config.slope_effects:
             if name == "global":
-                self._slope_columns(name, FLAT)
+                self._slope_columns(name, [FLAT] * self.stats.P)
                 continue
             if name in ("class", CROSSED) and self.facts.classes is None:
                 raise RTRidgeError(
@@ -450,16 +484,19 @@ class StructureBuilder:
                 continue
             self._slope_columns(name, self._slope_scale(name))
 
-    def _slope_scale(self, name: str) -> int | IntArray:
-        """Add the standard deviation of a level's slopes, or one for each supercategory."""
+    def _slope_scale(self, name: str) -> Sequence[int | IntArray]:
+        """Add the standard deviations of a level's slopes; return those of each covariate."""
         prior, unit = self.config.priors.slope, self.units.slope
         if name == "group" and self.config.slope_shrinkage == "supercat":
             self._need_parents("slope_shrinkage: supercat needs")
-            return self._by_parent(SLOPE_SCALES[name], prior, unit)
-        return self.structure.layout.add(Scale(SLOPE_SCALES[name], prior, unit, self._count(name)))
+            return [self._by_parent(SLOPE_SCALES[name], prior, unit)] * self.stats.P
+        names = self._slope_names(SLOPE_SCALES[name])
+        count = self._count(name)
+        places = [self.structure.layout.add(Scale(n, prior, unit, count)) for n in names]
+        return places if self.by_covariate else places * self.stats.P
 
-    def _slope_columns(self, name: str, scale: int | IntArray) -> None:
-        for row in self._slope_rows:
+    def _slope_columns(self, name: str, scales: Sequence[int | IntArray]) -> None:
+        for row, scale in zip(self._slope_rows, scales, strict=True):
             self.columns[name].add(row, scale, NO_DESCRIPTOR)
 
     def _need_parents(self, what: str) -> None:

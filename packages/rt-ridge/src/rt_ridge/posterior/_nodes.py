@@ -179,10 +179,8 @@ class NodeTables:
         layout, P = self.hierarchy.layout, self.hierarchy.stats.P
         variance = np.zeros((self.factors[name].n_levels, 1 + P))
         variance[:, 0] += state.scales[layout.place("tau_pair")] ** 2
-        psi = self.hierarchy.psi(state.scales)
-        variance[:, 1:] += self._new_sigma2(name, state)[:, None] * (
-            psi / self.hierarchy.precision_pattern()
-        )
+        ratios = self.hierarchy.slope_ratios(state.scales)
+        variance[:, 1:] += self._new_sigma2(name, state)[:, None] * ratios
         if name != "group" and "group" in self.factors:
             variance += self._group_variance(name, state)
         if name == "global" and "parent" in self.factors:

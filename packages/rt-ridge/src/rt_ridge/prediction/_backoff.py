@@ -113,6 +113,12 @@ class Located:
     compound_id: IntArray
     nodes: dict[str, IntArray]
 
+    def take(self, rows: IntArray) -> Located:
+        """Return what is known of some rows."""
+        nodes = {name: ids[rows] for name, ids in self.nodes.items()}
+        kinds = (self.level[rows], self.source[rows])
+        return Located(*kinds, self.row[rows], self.compound[rows], self.compound_id[rows], nodes)
+
 
 @dataclass(frozen=True)
 class CoefficientPredictor:

@@ -11,7 +11,7 @@ from molpool_common import FloatArray, IntArray
 
 from rt_ridge._errors import RTRidgeError, did_you_mean
 from rt_ridge.prediction._backoff import CoefficientPredictor, CompoundEffect, NoiseVariance
-from rt_ridge.prediction._conformal import IntervalCalibration
+from rt_ridge.prediction._conformal import RunCalibration
 from rt_ridge.prediction._effects import BackoffLevel, ClassEffect, ClassTable, DescriptorEffect
 from rt_ridge.tables._features import FeatureMap
 from rt_ridge.tables._keys import unpack
@@ -30,7 +30,7 @@ def check_summaries(
     coefficients: CoefficientPredictor,
     noise: NoiseVariance,
     n: IntArray,
-    calibration: IntervalCalibration | None,
+    calibration: RunCalibration | None,
 ) -> None:
     """Raise `RTRidgeError` naming the first thing that is wrong; see `Stage1CoeffSummaries`."""
     _check_features(features)
@@ -42,8 +42,8 @@ def check_summaries(
     _check_classes(coefficients.classes, size)
     _check_parents(coefficients)
     _check_noise(noise)
-    if calibration is not None and calibration.extrapolation is not None:
-        _check_array("calibration: low", calibration.extrapolation.low, (len(features.names),))
+    if calibration is not None and calibration.low is not None:
+        _check_array("calibration: low", calibration.low, (len(features.names),))
 
 
 def _check_features(features: FeatureMap) -> None:
@@ -58,6 +58,19 @@ def _check_features(features: FeatureMap) -> None:
         turned = features.rotation.T @ features.rotation
         if not np.allclose(turned, np.eye(size), rtol=0, atol=1e-8):
             raise RTRidgeError("feature_rotation: expected an orthogonal matrix, found another")
+    if features.scale is not None:
+        _check_array("feature_scale", features.scale, (features.n_coefficients - 1,))
+        if (features.scale <= 0).any():
+            raise RTRidgeError(f"feature_scale: expected > 0, found {features.scale.min()}")
+    if features.range is not None:
+        _check_array("range_low", features.range.low, (size,))
+        _check_array("range_high", features.range.high, (size,))
+        follow = features.range.follow
+        if not 0 <= follow <= 1 or (features.range.low > features.range.high).any():
+            raise RTRidgeError(
+                "range: expected low <= high and a share to follow in [0, 1], found "
+                f"{features.range.low.tolist()}, {features.range.high.tolist()} and {follow}"
+            )
     if features.expansion not in EXPANSIONS:
         hint = did_you_mean(features.expansion, EXPANSIONS)
         raise RTRidgeError(f"anchor_expansion: unknown {features.expansion!r}; {hint}")

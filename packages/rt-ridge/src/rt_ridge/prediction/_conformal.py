@@ -1,11 +1,11 @@
 """Conformal intervals: they hold on runs never seen, whatever the noise looks like.
 
 A normal interval from one σ is too wide for quiet pairs, and too narrow where the rows of a run
-err together or a run lies outside the range of those trained on. The quantiles of the errors are
-measured instead, on held-out runs (split conformal prediction, Lei et al. 2018,
-doi:10.1080/01621459.2017.1307116, with runs for the unit that is exchanged), separately by training
-rows of the pair. For readings outside the range of the training nothing was measured: there an
-interval is at least the normal one.
+err together or a run lies outside the range of those trained on. The errors on held-out runs are
+taken instead (split conformal prediction, Lei et al. 2018, doi:10.1080/01621459.2017.1307116),
+separately by training rows of the pair, as of runs that are not among them: the quantiles are those
+of `molpool_common.IntervalCalibration`, of `molpool_common.scores_of_new_groups`. For readings
+outside the range of the training an interval is at least the normal one.
 
 Scores are absolute errors over the predictive standard deviation, so that a conformal quantile is
 the half-width of an interval in standard deviations.
@@ -13,101 +13,49 @@ the half-width of an interval in standard deviations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from molpool_common import BoolArray, FloatArray, IntArray
+from molpool_common import (
+    BoolArray,
+    FloatArray,
+    InputError,
+    IntArray,
+    IntervalCalibration,
+    StrArray,
+    scores_of_new_groups,
+)
 
 from rt_ridge._errors import RTRidgeError
 
-GRID = np.array([*np.arange(5, 100, 5), 97.5, 99.0]) / 100
-"""Coverages at which conformal quantiles are stored; they are interpolated between them."""
-
 MIN_ROWS = 200
-"""Fewest held-out rows that a bin of support is calibrated by alone: ten above its 95 %."""
+"""Fewest held-out rows that a class of pairs is calibrated by alone: ten above its 95 %."""
 
 MARGIN = 0.1
 """Part of the range of training readings by which a reading may lie outside of it."""
 
-MAX_RUN_BLOCKS = 32
-"""Most blocks that runs are divided into for the leave-one-block-out correction."""
-
 SUPPORT_EDGES = (1, 2, 5, 10, 20, 50, 100)
 """Least number of training rows of each bin; below the first lie the pairs never seen."""
 
-_LEVELS = np.concatenate([np.arange(0.01, 0.9, 0.005), np.arange(0.9, 1.0, 0.0005), [1.0]])
-"""Levels that are tried."""
+_MOST_KEPT = 10_000
+"""Scores of a class that an artefact keeps: every k-th of more, of which quantiles are too wide by
+1 / 10 000 of the rows at most, and never too narrow."""
 
-ACCURACY = 1e-3
-"""Relative width of a sketch's cell: its quantiles are too wide by at most as much, never too \
-narrow."""
+_MOST_COUNTED = 400_000
+"""Held-out rows of a bin that are held in memory: of more, a share drawn at random."""
 
-_LEAST, _MOST = 1e-4, 1e8
-"""Ends of the cells, in standard deviations: below lies one cell, above the largest score."""
-
-_CELLS = np.exp(np.arange(np.log(_LEAST), np.log(_MOST) + ACCURACY, np.log1p(ACCURACY)))
+_OUTSIDE, _UNSEEN = "outside", "0"
+"""Classes of rows outside the range of the training, and of pairs never seen."""
 
 
-def conformal_quantiles(scores: FloatArray, counts: IntArray) -> FloatArray:
-    """Return the scores that cover a next row with the probabilities of `GRID`, [Q].
-
-    Parameters
-    ----------
-    scores : ndarray, [V]
-        Distinct scores, ascending.
-    counts : ndarray of int, [F, V]
-        Held-out rows of each score, by block of runs: by run, or by some runs together where
-        there are more than `MAX_RUN_BLOCKS`.
-
-    Notes
-    -----
-    Rows of a block err together, so that quantiles of the rows at hand are too narrow for a block
-    that is not among them. Each block is covered by quantiles of the others instead, and the level
-    is raised until the blocks' rows are covered as often as they should be: the leave-one-out
-    calibration of Barber et al. 2021, doi:10.1214/20-AOS1965, with blocks for points.
-    """
-    by_block = np.cumsum(counts, axis=1)
-    every = by_block.sum(axis=0)
-    n = int(every[-1])
-    # The next row is one of n + 1 that are exchangeable.
-    level = np.minimum(GRID * (1 + 1 / n), 1.0)
-    filled = by_block[by_block[:, -1] > 0]
-    if len(filled) > 1:
-        covered = sum(_covered(block, every - block) for block in filled) / n
-        enough = np.maximum.accumulate(covered)
-        # Rounding of the shares must not ask for one level more.
-        place = np.searchsorted(enough, GRID - 1e-12)
-        level = np.maximum(level, np.append(_LEVELS, 1.0)[place])
-    return np.asarray(scores[_places(every, level)])
-
-
-def _covered(block: IntArray, others: IntArray) -> FloatArray:
-    """Return how many rows of a block the quantiles of the others cover, at each level."""
-    return np.asarray(block[_places(others, _LEVELS)], dtype=np.float64)
-
-
-def _places(cumulative: IntArray, level: FloatArray) -> IntArray:
-    """Return the places of the quantiles of a cumulative count: the higher of two neighbours."""
-    rank = np.ceil((cumulative[-1] - 1) * level)
-    place = np.searchsorted(cumulative, rank, side="right")
-    return np.asarray(np.minimum(place, len(cumulative) - 1))
-
-
-def normal_quantiles(coverages: FloatArray) -> FloatArray:
-    """Return half the width of a standard normal's central intervals."""
+def normal_quantile(level: Any) -> Any:
+    """Return half the width of a standard normal's central interval, of one level or of many."""
     from scipy.special import ndtri
 
-    return np.asarray(ndtri((1 + coverages) / 2))
-
-
-def count_scores(scores: FloatArray, block: IntArray) -> tuple[FloatArray, IntArray]:
-    """Return distinct scores, ascending, [V], and the rows of each by block, [F, V]."""
-    values, place = np.unique(scores, return_inverse=True)
-    V, F = len(values), int(block.max(initial=0)) + 1
-    return values, np.bincount(block * V + place, minlength=F * V).reshape(F, V)
+    return ndtri((1 + level) / 2)
 
 
 def outside_range(covariates: FloatArray, low: FloatArray, high: FloatArray) -> BoolArray:
@@ -117,185 +65,73 @@ def outside_range(covariates: FloatArray, low: FloatArray, high: FloatArray) -> 
 
 
 @dataclass(frozen=True)
-class Extrapolation:
-    """What is known of rows whose readings lie outside the range of the training.
+class RunCalibration:
+    """Intervals from errors on held-out runs, by training rows of the pair.
+
+    Make one with `HeldOutErrors.calibration`.
 
     Parameters
     ----------
-    low, high : ndarray, [P]
-        Ends of the training readings of each covariate.
-    quantiles : ndarray, [Q]
-        Least half-width of their intervals over the standard deviation, at `GRID`: that of a
-        normal distribution, or of such rows where runs held out had enough of them.
-
-    Raises
-    ------
-    RTRidgeError
-        If shapes disagree, ends are no range, or half-widths do not ascend.
-    """
-
-    low: FloatArray
-    high: FloatArray
-    quantiles: FloatArray
-
-    def __post_init__(self) -> None:
-        if self.low.shape != self.high.shape or self.low.ndim != 1:
-            found = f"{list(self.low.shape)} and {list(self.high.shape)}"
-            raise RTRidgeError(f"calibration: expected ends of each covariate; found {found}")
-        if not (np.isfinite(self.low) & np.isfinite(self.high) & (self.low <= self.high)).all():
-            raise RTRidgeError("calibration: expected finite ends of readings, low <= high")
-        if not np.isfinite(self.quantiles).all() or (np.diff(self.quantiles) < 0).any():
-            raise RTRidgeError("calibration: expected finite quantiles that ascend with coverage")
-
-    @classmethod
-    def fit(
-        cls, low: FloatArray, high: FloatArray, scores: FloatArray, counts: IntArray
-    ) -> Extrapolation:
-        """Measure the quantiles of such rows; see `conformal_quantiles`."""
-        quantiles = normal_quantiles(GRID)
-        if counts.sum() >= MIN_ROWS:
-            quantiles = np.maximum(quantiles, conformal_quantiles(scores, counts))
-        return cls(low, high, quantiles)
-
-    def rows(self, covariates: Any) -> BoolArray:
-        """Return which rows [N, P] lie outside the range."""
-        return outside_range(np.asarray(covariates, dtype=np.float64), self.low, self.high)
-
-
-@dataclass(frozen=True)
-class IntervalCalibration:
-    """Half-widths of central intervals, over the predictive standard deviation.
-
-    Parameters
-    ----------
-    coverages : ndarray, [Q]
-        Nominal coverages, ascending within (0, 1).
-    quantiles : ndarray, [B, Q]
-        Conformal quantiles: half-width of the interval of each coverage over the standard
-        deviation, by bin of support: pairs never seen, then from each edge on.
+    intervals : IntervalCalibration
+        One task, whose scores are in predictive standard deviations; a stratum is a class of pairs.
     edges : ndarray of int64, [B - 1]
         Least support of each bin, ascending from 1.
-    extrapolation : Extrapolation or None
-        What holds for rows whose readings lie outside the range of the training.
+    classes : ndarray of int64, [B]
+        Class of each bin: pairs never seen, then from each edge on.
+    thin : ndarray of bool, [B]
+        Bins of less support than what was measured: intervals are at least those of pairs never
+        seen, or the model's own where these were not measured either.
+    low, high : ndarray, [P], or None
+        Ends of the training readings of each covariate.
+    n_rows, n_runs : int
+        Held-out rows with a prediction, and runs that they are of.
 
     Raises
     ------
     RTRidgeError
-        If shapes disagree, or coverages, edges or half-widths do not ascend.
+        If shapes disagree, edges do not ascend, or ends are no range.
     """
 
-    coverages: FloatArray
-    quantiles: FloatArray
+    intervals: IntervalCalibration
     edges: IntArray
-    extrapolation: Extrapolation | None = None
+    classes: IntArray
+    thin: BoolArray
+    low: FloatArray | None
+    high: FloatArray | None
+    n_rows: int
+    n_runs: int
 
     def __post_init__(self) -> None:
-        shape = (len(self.edges) + 1, len(self.coverages))
-        if self.quantiles.shape != shape or not shape[1]:
+        check_edges(self.edges.tolist())
+        n_bins = len(self.edges) + 1
+        if self.classes.shape != (n_bins,) or self.thin.shape != (n_bins,):
             raise RTRidgeError(
-                f"calibration: expected quantiles [{shape[0]}, {shape[1]}] of edges and coverages;"
-                f" found {list(self.quantiles.shape)}"
+                f"calibration: expected a class of each of {n_bins} bins of support; found"
+                f" {list(self.classes.shape)} and {list(self.thin.shape)}"
             )
-        inside = ((self.coverages > 0) & (self.coverages < 1)).all()
-        if not (inside and _ascends(self.coverages) and self.edges[:1].tolist() == [1]):
-            raise RTRidgeError("calibration: expected coverages in (0, 1) and edges from 1 on")
-        finite = (np.isfinite(self.quantiles) & (self.quantiles >= 0)).all()
-        if not _ascends(self.edges) or not finite:
-            raise RTRidgeError("calibration: expected ascending edges and finite quantiles >= 0")
-        if (np.diff(self.quantiles, axis=1) < 0).any():
-            raise RTRidgeError("calibration: expected quantiles that ascend with coverage")
-        if self.extrapolation is not None and self.extrapolation.quantiles.shape != shape[1:]:
-            found = list(self.extrapolation.quantiles.shape)
-            raise RTRidgeError(
-                f"calibration: expected quantiles [{shape[1]}] outside the range; found {found}"
-            )
+        if len(self.intervals.scores) != 1 or self.intervals.strata is None:
+            raise RTRidgeError("calibration: expected scores of one task, by class; found others")
+        if (self.low is None) != (self.high is None):
+            raise RTRidgeError("calibration: expected both ends of readings or none; found one")
+        if self.low is not None and self.high is not None:
+            _check_range(self.low, self.high)
 
-    @classmethod
-    def fit(
-        cls,
-        z: FloatArray,
-        support: IntArray,
-        blocks: IntArray | None = None,
-        *,
-        edges: Sequence[int] = SUPPORT_EDGES,
-    ) -> IntervalCalibration:
-        """Measure the conformal quantiles of held-out rows.
+    def quantiles(self, level: float) -> tuple[FloatArray, float]:
+        """Return half-widths in standard deviations: of each bin, [B], and least ones outside.
 
-        Parameters
-        ----------
-        z : ndarray, [N]
-            Errors of held-out rows over their predictive standard deviations; NaN is left out.
-        support : ndarray of int, [N]
-            Rows of the pair that the prediction was trained on.
-        blocks : ndarray of int, [N], or None
-            Block of runs that each row belongs to, from 0 on; see `conformal_quantiles`.
-        edges : sequence of int
-            See above. Bins of fewer than `MIN_ROWS` rows take the quantiles of all seen pairs;
-            where no bin of less support has as many, at least those of pairs never seen, and
-            these, if they are as few, the quantiles of all rows, where these are wider than normal.
-
-        Raises
-        ------
-        RTRidgeError
-            If fewer than `MIN_ROWS` rows have a prediction.
+        Infinite where too few rows calibrate for the level.
         """
-        there = ~np.isnan(z)
-        scores, support = np.abs(z[there]), support[there]
-        block = np.zeros(len(scores), dtype=np.int64) if blocks is None else blocks[there]
-        bins = np.searchsorted(edges, support, side="right")
-        counts = np.bincount(bins, minlength=len(edges) + 1)
-
-        def quantiles(chosen: BoolArray) -> FloatArray:
-            rows = chosen[bins]
-            return conformal_quantiles(*count_scores(scores[rows], block[rows]))
-
-        return cls.of_bins(counts, quantiles, edges)
-
-    @classmethod
-    def of_bins(
-        cls, counts: IntArray, quantiles: Callable[[BoolArray], FloatArray], edges: Sequence[int]
-    ) -> IntervalCalibration:
-        """Put together the quantiles of each bin of support, of others for bins of few rows.
-
-        Parameters
-        ----------
-        counts : ndarray of int, [B]
-            Held-out rows of each bin.
-        quantiles : callable
-            From a choice of bins, bool [B], to the quantiles of their rows at `GRID`, [Q].
-        edges : sequence of int, [B - 1]
-            See `fit`.
-
-        Raises
-        ------
-        RTRidgeError
-            As `fit`.
-        """
-        if counts.sum() < MIN_ROWS:
-            raise RTRidgeError(
-                f"calibration: expected at least {MIN_ROWS} held-out rows with a prediction; "
-                f"found {counts.sum()}"
-            )
-        own = np.eye(len(counts), dtype=np.bool_)
-        enough = counts >= MIN_ROWS
-        # Bin 0 is the pairs never seen: their errors are those of back-offs, another distribution,
-        # so they are pooled with seen pairs only where nothing else is left.
-        of_all = quantiles(np.ones(len(counts), dtype=np.bool_))
-        seen = quantiles(~own[0]) if counts[1:].sum() >= MIN_ROWS else of_all
-        normal = normal_quantiles(GRID)
-        table = [quantiles(own[0]) if enough[0] else np.maximum(of_all, normal)]
-        # Less support than all that was measured: between pairs seen and pairs never seen.
-        thin = np.maximum(seen, table[0])
-        for b in range(1, len(counts)):
-            measured = seen if enough[1:b].any() else thin
-            table.append(quantiles(own[b]) if enough[b] else measured)
-        return cls(GRID, np.stack(table), np.array(edges, dtype=np.int64))
+        names = [*self.classes.astype(str), _UNSEEN, _OUTSIDE]
+        found = self.intervals.half_widths((len(names), 1), level, strata=names)[:, 0]
+        known, normal = np.isin(names, self._strata), float(normal_quantile(level))
+        bins, (unseen, outside) = found[:-2], np.where(known[-2:], found[-2:], normal)
+        return np.where(self.thin, np.maximum(bins, unseen), bins), max(float(outside), normal)
 
     def half_width(
         self,
         std: FloatArray,
         support: IntArray,
-        coverage: float,
+        level: float,
         extrapolated: BoolArray | None = None,
     ) -> FloatArray:
         """Return the half-width of each row's central interval.
@@ -306,49 +142,131 @@ class IntervalCalibration:
             Predictive standard deviation.
         support : ndarray of int, [N]
             Training rows of the row's pair.
-        coverage : float
-            Nominal coverage. Above those measured, quantiles are stretched as normal ones are.
+        level : float
+            Nominal coverage.
         extrapolated : ndarray of bool, [N], or None
             Rows whose readings lie outside the range of the training.
         """
-        quantile = np.array([self._at(row, coverage) for row in self.quantiles])
-        quantile = quantile[np.searchsorted(self.edges, support, side="right")]
-        if extrapolated is not None and self.extrapolation is not None:
-            least = self._at(self.extrapolation.quantiles, coverage)
+        bins, outside = self.quantiles(level)
+        quantile = bins[np.searchsorted(self.edges, support, side="right")]
+        if extrapolated is not None:
             # Outside the range of the training an interval may grow but not shrink.
-            quantile = np.where(extrapolated, np.maximum(quantile, least), quantile)
+            quantile = np.where(extrapolated, np.maximum(quantile, outside), quantile)
         return np.asarray(quantile * std)
 
-    def _at(self, quantiles: FloatArray, coverage: float) -> float:
-        """Return the quantile at any coverage, from those [Q] at the coverages measured."""
-        last = self.coverages[-1]
-        # An interval of coverage 0 has no width.
-        ends = np.concatenate([[0.0], self.coverages])
-        at = float(np.interp(min(coverage, last), ends, [0.0, *quantiles]))
-        if coverage > last:
-            wider, widest = (normal_quantiles(np.array([c]))[0] for c in (coverage, last))
-            # Held-out rows say nothing of coverages beyond the last: only the shape of the tail is
-            # assumed.
-            at *= float(wider / widest)
-        return at
+    @property
+    def highest_level(self) -> float:
+        """Highest level at which all bins have intervals."""
+        least = min(int((self._strata == str(name)).sum()) for name in np.unique(self.classes))
+        return least / (least + 1)
+
+    @property
+    def _strata(self) -> StrArray:
+        assert self.intervals.strata is not None
+        return self.intervals.strata[0]
 
     def extrapolated(self, covariates: FloatArray) -> BoolArray | None:
         """Return which rows [N, P] have readings outside the training's range, if it is known."""
-        return None if self.extrapolation is None else self.extrapolation.rows(covariates)
+        if self.low is None or self.high is None:
+            return None
+        return outside_range(np.asarray(covariates, dtype=np.float64), self.low, self.high)
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return all of it as arrays."""
+        ends = {} if self.low is None else {"low": self.low, "high": self.high}
+        counts = np.array([self.n_rows, self.n_runs], dtype=np.int64)
+        own = {"edges": self.edges, "classes": self.classes, "thin": self.thin, "counts": counts}
+        return {**own, **ends, **self.intervals.to_arrays()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Return what `to_arrays` stored.
+
+        Raises
+        ------
+        RTRidgeError
+            If an array is missing or wrong.
+        """
+        try:
+            intervals = IntervalCalibration.from_arrays(arrays)
+            edges, classes, thin, counts = (
+                arrays[name] for name in ("edges", "classes", "thin", "counts")
+            )
+            n_rows, n_runs = (int(count) for count in counts)
+        except KeyError as error:
+            raise RTRidgeError(f"calibration: expected an array {error}; found none") from None
+        except (InputError, TypeError, ValueError) as error:
+            raise RTRidgeError(f"calibration: {error}") from None
+        ends = (arrays.get("low"), arrays.get("high"))
+        return cls(intervals, edges, classes, thin.astype(np.bool_), *ends, n_rows, n_runs)
+
+    @classmethod
+    def of_quantiles(
+        cls,
+        coverages: FloatArray,
+        quantiles: FloatArray,
+        edges: IntArray,
+        outside: tuple[FloatArray, FloatArray, FloatArray] | None = None,
+    ) -> Self:
+        """Return the calibration that artefacts of version 2 and before hold as quantiles.
+
+        Parameters
+        ----------
+        coverages : ndarray, [Q]
+            Ascending within (0, 1), multiples of 0.005.
+        quantiles : ndarray, [B, Q]
+            Half-width over the standard deviation, by bin of support.
+        edges : ndarray of int64, [B - 1]
+            See `RunCalibration`.
+        outside : tuple of ndarray or None
+            low, high [P], and the quantiles [Q] outside that range.
+        """
+        # Scores whose k-th is the quantile of k / 2000, as it is where intervals are made of them.
+        at = np.arange(1, 2_000) / 2_000
+        tables = [*quantiles, *(() if outside is None else [outside[2]])]
+        # Of coverages beyond the last, only the shape of the tail was assumed.
+        stretch = normal_quantile(at) / normal_quantile(coverages[-1])
+        scores = np.array(
+            [
+                np.where(
+                    at > coverages[-1],
+                    table[-1] * stretch,
+                    np.interp(at, [0.0, *coverages], [0.0, *table]),
+                )
+                for table in tables
+            ]
+        )
+        n_bins = len(edges) + 1
+        names = [*map(str, range(n_bins)), *(() if outside is None else [_OUTSIDE])]
+        strata = np.repeat(np.array(names), len(at))
+        ends_of = (None, None) if outside is None else outside[:2]
+        thin = np.zeros(n_bins, dtype=np.bool_)
+        return cls(
+            IntervalCalibration((scores.ravel(),), (strata,)),
+            *(edges, np.arange(n_bins), thin, *ends_of, 0, 0),
+        )
 
 
-class ConformalSketch:
-    """Conformal quantiles from rows that come in chunks, in memory that does not grow with them.
+def _check_range(low: FloatArray, high: FloatArray) -> None:
+    if low.shape != high.shape or low.ndim != 1:
+        found = f"{list(low.shape)} and {list(high.shape)}"
+        raise RTRidgeError(f"calibration: expected ends of each covariate; found {found}")
+    if not (np.isfinite(low) & np.isfinite(high) & (low <= high)).all():
+        raise RTRidgeError("calibration: expected finite ends of readings, low <= high")
 
-    Held-out rows are counted by training rows of their pair and by score, in cells whose edges
-    grow by a constant factor, so that every quantile is known to that factor (Masson et al. 2019,
-    doi:10.14778/3352063.3352135). Counts add: neither the order of the rows nor the chunks matter,
-    and nothing is drawn at random.
+
+@dataclass
+class HeldOutErrors:
+    """Errors on held-out runs, in chunks, in memory that does not grow with them.
 
     Parameters
     ----------
     edges : sequence of int
         Least support of each bin, ascending from 1; pairs never seen have a bin of their own.
+    most : int
+        Rows of a bin that are held; of more, each is kept with the same probability.
+    seed : int
+        Of that draw.
 
     Raises
     ------
@@ -358,95 +276,150 @@ class ConformalSketch:
     Examples
     --------
     >>> import numpy as np
-    >>> from rt_ridge import ConformalSketch
-    >>> sketch = ConformalSketch()
-    >>> for chunk in np.random.default_rng(0).normal(size=(10, 1_000)):
-    ...     sketch.update(chunk, np.full(1_000, 30))
-    >>> half = sketch.calibration().half_width(np.ones(1), np.array([30]), 0.95)
-    >>> bool(abs(half[0] - 1.96) < 0.05)
+    >>> from rt_ridge import HeldOutErrors
+    >>> errors = HeldOutErrors()
+    >>> for run, z in enumerate(np.random.default_rng(0).normal(size=(100, 100))):
+    ...     errors.add(z, np.full(100, 30), np.full(100, run))
+    >>> half = errors.calibration().half_width(np.ones(1), np.array([30]), 0.95)
+    >>> bool(abs(half[0] - 1.96) < 0.1)
     True
     """
 
-    def __init__(self, edges: Sequence[int] = SUPPORT_EDGES) -> None:
-        self.edges = check_edges(edges)
-        # Of each block: a row per bin of support, and one of rows outside the training's range.
-        self._counts: dict[int, IntArray] = {}
-        self._largest = _MOST
+    edges: Sequence[int] = SUPPORT_EDGES
+    most: int = _MOST_COUNTED
+    seed: int = 0
+    n_rows: int = field(default=0, init=False)
+    _parts: dict[int, list[FloatArray]] = field(default_factory=dict, init=False, repr=False)
 
-    @property
-    def n_rows(self) -> int:
-        """Rows counted, those with a prediction."""
-        return int(sum(counts.sum() for counts in self._counts.values()))
+    def __post_init__(self) -> None:
+        self.edges = check_edges(self.edges)
+        self._random = np.random.default_rng(self.seed)
+        self._counts = np.zeros(len(self.edges) + 2, dtype=np.int64)
+        self._runs: set[int] = set()
 
-    def update(
+    def add(
         self,
         z: FloatArray,
         support: IntArray,
-        blocks: IntArray | None = None,
+        runs: IntArray,
         extrapolated: BoolArray | None = None,
     ) -> None:
         """Add a chunk of rows.
 
         Parameters
         ----------
-        z, support, blocks : ndarray, [N]
-            As in `IntervalCalibration.fit`.
+        z : ndarray, [N]
+            Errors of held-out rows over their predictive standard deviations; NaN is left out.
+        support : ndarray of int, [N]
+            Rows of the pair that the prediction was trained on.
+        runs : ndarray of int, [N]
+            Run of each row.
         extrapolated : ndarray of bool, [N], or None
             Rows whose readings lie outside the range of the training.
         """
         there = ~np.isnan(z)
-        scores = np.abs(z[there])
-        shape = (len(self.edges) + 2, len(_CELLS) + 1)
-        bins = np.searchsorted(self.edges, support[there], side="right")
+        bins = np.searchsorted(self.edges, support, side="right")
         if extrapolated is not None:
-            bins = np.where(extrapolated[there], shape[0] - 1, bins)
-        place = bins * shape[1] + np.searchsorted(_CELLS, scores)
-        block = np.zeros(len(scores), dtype=np.int64) if blocks is None else blocks[there]
-        for number in np.unique(block).tolist():
-            counts = self._counts.setdefault(number, np.zeros(shape, dtype=np.int64))
-            found = np.bincount(place[block == number], minlength=counts.size)
-            counts += found.reshape(shape)
-        self._largest = max(self._largest, float(scores.max(initial=0.0)))
+            bins = np.where(extrapolated, len(self._counts) - 1, bins)
+        # Score, run, and the draw that decides whether the row stays: by row, whatever the chunks.
+        rows = np.stack([np.abs(z), runs, self._random.random(len(z))], axis=1)[there]
+        bins = bins[there]
+        self.n_rows += len(rows)
+        self._runs.update(np.unique(runs[there]).tolist())
+        self._counts += np.bincount(bins, minlength=len(self._counts))
+        for number in np.unique(bins).tolist():
+            parts = self._parts.setdefault(number, [])
+            parts.append(rows[bins == number])
+            # Not at every chunk, which would sort the same rows again and again.
+            if sum(map(len, parts)) > 2 * self.most:
+                self._parts[number] = [self._held(number)]
 
-    def calibration(self, ends: tuple[FloatArray, FloatArray] | None = None) -> IntervalCalibration:
-        """Return the calibration of all rows so far; see `IntervalCalibration.fit`.
+    def _held(self, number: int) -> FloatArray:
+        """Return the rows of a bin: of more than are held, those of the smallest draws."""
+        rows = np.concatenate([np.empty((0, 3)), *self._parts.get(number, [])])
+        if len(rows) <= self.most:
+            return rows
+        return rows[np.argpartition(rows[:, 2], self.most)[: self.most]]
+
+    def calibration(self, ends: tuple[FloatArray, FloatArray] | None = None) -> RunCalibration:
+        """Return the calibration of all rows so far.
 
         Parameters
         ----------
         ends : tuple of ndarray, [P] each, or None
             Lowest and highest training reading of each covariate; None: nothing is said of rows
-            outside them, which then count as others.
+            outside them, which then count as pairs with many rows.
 
         Raises
         ------
         RTRidgeError
-            If too few rows have a prediction.
+            If fewer than `MIN_ROWS` rows have a prediction.
         """
-        none = np.zeros((1, len(self.edges) + 2, len(_CELLS) + 1), dtype=np.int64)
-        counts = np.stack(list(self._counts.values())) if self._counts else none
-        scores = np.append(_CELLS, self._largest)
-        inside, outside = counts[:, :-1], counts[:, -1]
-        if ends is None or inside.sum() < MIN_ROWS:
+        if self.n_rows < MIN_ROWS:
+            raise RTRidgeError(
+                f"calibration: expected at least {MIN_ROWS} held-out rows with a prediction; "
+                f"found {self.n_rows}"
+            )
+        inside, outside = self._counts[:-1].copy(), int(self._counts[-1])
+        apart = ends is not None and inside.sum() >= MIN_ROWS
+        if not apart:
             # Too few to distinguish: all are then taken as pairs with rows.
-            inside = inside.copy()
-            inside[:, -1] += outside
-            outside = np.zeros_like(outside)
+            inside[-1] += outside
+        classes, thin = _classes(inside)
+        of_bin = [*map(str, classes), _OUTSIDE if apart else str(classes[-1])]
+        left_out = {_OUTSIDE} if outside < MIN_ROWS else set()
+        edges = np.array(self.edges, dtype=np.int64)
+        low, high = (None, None) if ends is None else ends
+        counts = (self.n_rows, len(self._runs))
+        intervals = self._intervals(of_bin, left_out)
+        return RunCalibration(intervals, edges, classes, thin, low, high, *counts)
 
-        def quantiles(chosen: BoolArray) -> FloatArray:
-            return conformal_quantiles(scores, inside[:, chosen].sum(axis=1))
+    def _intervals(self, of_bin: Sequence[str], left_out: set[str]) -> IntervalCalibration:
+        """Return the scores of each class, from the bins that are of it."""
+        scores = dict[str, FloatArray]()
+        for name in dict.fromkeys(of_bin):
+            numbers = [number for number, own in enumerate(of_bin) if own == name]
+            found = np.concatenate([self._held(number) for number in numbers])
+            if len(found) and name not in left_out:
+                scores[name] = _kept(scores_of_new_groups(found[:, 0], found[:, 1]))
+        strata = np.repeat(list(scores), [len(own) for own in scores.values()])
+        return IntervalCalibration((np.concatenate(list(scores.values())),), (strata,))
 
-        found = IntervalCalibration.of_bins(inside.sum(axis=(0, 2)), quantiles, self.edges)
-        if ends is None:
-            return found
-        return replace(found, extrapolation=Extrapolation.fit(*ends, scores, outside))
+
+def _classes(counts: IntArray) -> tuple[IntArray, BoolArray]:
+    """Return the class of each bin of support, and which are thinner than what was measured.
+
+    Neighbouring bins of pairs that were seen are joined until they have `MIN_ROWS` rows; pairs
+    never seen are a class of their own, or, with fewer rows, of that of the least support: their
+    errors are those of back-offs, another distribution.
+    """
+    classes = np.zeros(len(counts), dtype=np.int64)
+    current = filled = 0
+    for number, count in enumerate(counts[1:], start=1):
+        if filled >= MIN_ROWS or not current:
+            current, filled = number, 0
+        classes[number] = current
+        filled += int(count)
+    if filled < MIN_ROWS and current > 1:
+        classes[classes == current] = classes[current - 1]
+    thin = np.cumsum(np.where(np.arange(len(counts)) > 0, counts, 0)) < MIN_ROWS
+    thin[0] = counts[0] < MIN_ROWS
+    if thin[0]:
+        classes[0] = 1
+    elif counts[1:].sum() < MIN_ROWS:
+        classes[1:] = 0
+    return classes, thin
+
+
+def _kept(scores: FloatArray) -> FloatArray:
+    """Return ascending scores, the largest of every k where there are too many."""
+    k = -(-len(scores) // _MOST_KEPT)
+    # From the last backwards, so that the largest stays.
+    return scores[::-1][::k][::-1]
 
 
 def check_edges(edges: Sequence[int]) -> tuple[int, ...]:
     """Return edges of bins of support, or raise `RTRidgeError` unless they ascend from 1."""
-    if not edges or edges[0] != 1 or any(np.diff(edges) <= 0):
+    if not len(edges) or edges[0] != 1 or any(np.diff(edges) <= 0):
         raise RTRidgeError(f"edges: expected ascending from 1; found {list(edges)}")
     return tuple(int(edge) for edge in edges)
-
-
-def _ascends(values: npt.NDArray[Any]) -> bool:
-    return bool((np.diff(values) > 0).all())

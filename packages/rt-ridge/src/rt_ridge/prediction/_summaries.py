@@ -1,7 +1,7 @@
 """The artefact of a fit: coefficients of every pair, what is expected of any other, and its file.
 
-The file is one npz without pickle. In version 1 conformal quantiles were called reach; such files
-are read as well.
+The file is one npz without pickle. Versions 1 and 2 held conformal quantiles instead of the scores
+that they are of, in version 1 under another name; such files are read as well.
 """
 
 from __future__ import annotations
@@ -17,20 +17,35 @@ from molpool_common import BoolArray, FloatArray, IntArray
 
 from rt_ridge._errors import RTRidgeError, listed
 from rt_ridge._npz import Arrays, read_npz, write_npz
-from rt_ridge.prediction._backoff import LEVELS, CoefficientPredictor, CompoundEffect, NoiseVariance
+from rt_ridge.prediction._backoff import (
+    LEVELS,
+    CoefficientPredictor,
+    CompoundEffect,
+    Located,
+    NoiseVariance,
+)
 from rt_ridge.prediction._checks import check_summaries
-from rt_ridge.prediction._conformal import Extrapolation, IntervalCalibration
+from rt_ridge.prediction._conformal import RunCalibration
 from rt_ridge.prediction._effects import BackoffLevel, ClassEffect, ClassTable, DescriptorEffect
-from rt_ridge.tables._features import AnchorExpansion, FeatureMap
+from rt_ridge.prediction._structure import SCORES, StructureTable
+from rt_ridge.tables._features import AnchorExpansion, FeatureMap, ReadingRange
 from rt_ridge.tables._keys import GroupParents, check_ids, find, pack
 
 SCHEMA = "rt_ridge.stage1_coeff_summaries"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
-_SCALARS = ("schema", "schema_version", "group_col", "method", "anchor_expansion", "sigma2_mean")
+_SCALARS = (
+    "schema",
+    "schema_version",
+    "group_col",
+    "method",
+    "anchor_expansion",
+    "sigma2_mean",
+    "range_follow",
+)
 _TABLE = ("ids", "mean", "cov")
-_CALIBRATED = ("coverages", "quantiles", "edges")
-_EXTRAPOLATED = ("low", "high", "quantiles")
+_CALIBRATION = "calibration_"
+_OUTSIDE = ("low", "high", "quantiles")
 _DESCRIBED = ("center", "ids", "values", "mean", "cov", "blind_cov")
 _VERSION_1 = {
     "calibration_reach": "calibration_quantiles",
@@ -56,11 +71,10 @@ class Prediction:
         Index into `LEVELS`.
     support : ndarray of int64, [N], or None
         Training rows of each row's pair, where intervals are calibrated.
-    calibration : IntervalCalibration or None
+    calibration : RunCalibration or None
         Conformal quantiles of runs held out; None: those of a normal distribution.
     extrapolated : ndarray of bool, [N], or None
-        Rows whose readings lie outside the range of the training, where intervals are
-        calibrated.
+        Rows whose readings lie outside the range of the training, where it is known.
     """
 
     mean: FloatArray
@@ -68,7 +82,7 @@ class Prediction:
     std_mean: FloatArray
     level_code: npt.NDArray[np.int8]
     support: IntArray | None = None
-    calibration: IntervalCalibration | None = None
+    calibration: RunCalibration | None = None
     extrapolated: BoolArray | None = None
 
     def half_width(self, coverage: float) -> FloatArray:
@@ -121,8 +135,10 @@ class Stage1CoeffSummaries:
         Training rows of each pair.
     method : str
         How the scales were found, for the reader.
-    calibration : IntervalCalibration or None
+    calibration : RunCalibration or None
         Conformal quantiles of runs held out; see `calibrate_intervals`.
+    structure : StructureTable or None
+        Candidates that were tried, where the structure was chosen.
 
     Raises
     ------
@@ -137,8 +153,9 @@ class Stage1CoeffSummaries:
     noise: NoiseVariance
     n: IntArray
     method: str = ""
-    calibration: IntervalCalibration | None = None
+    calibration: RunCalibration | None = None
     schema_version: int = SCHEMA_VERSION
+    structure: StructureTable | None = None
 
     def __post_init__(self) -> None:
         check_summaries(self.features, self.coefficients, self.noise, self.n, self.calibration)
@@ -226,13 +243,30 @@ class Stage1CoeffSummaries:
         located = self.coefficients.locate(group_ids, compound_ids, parent_ids)
         mean, variance = self.coefficients.moments(design, located, self._described(descriptors))
         # A new measurement scatters about the expected time by its group's noise.
+        beyond = self.features.beyond(X)
+        if beyond is not None:
+            variance = variance + self._unsure(beyond, located)
         total = variance + self.noise.of(group_ids)
         found = Prediction(mean, np.sqrt(total), np.sqrt(variance), located.level)
+        if beyond is not None:
+            found = replace(found, extrapolated=(beyond != 0).any(axis=1))
         if self.calibration is None:
             return found
         support = self.support(group_ids, compound_ids)
         outside = self.calibration.extrapolated(self.features.covariates(X))
         return replace(found, support=support, calibration=self.calibration, extrapolated=outside)
+
+    def _unsure(self, beyond: FloatArray, located: Located) -> FloatArray:
+        """Return the variance of not knowing how far slopes go on beyond the training, [N]."""
+        variance = np.zeros(len(beyond))
+        rows = np.flatnonzero((beyond != 0).any(axis=1))
+        share = 0.0 if self.features.range is None else self.features.range.unsure
+        if share and len(rows):
+            design = np.concatenate([np.zeros((len(rows), 1)), beyond[rows]], axis=1)
+            mean, spread = self.coefficients.moments(design, located.take(rows))
+            # Of a product with the share: the second moment of the step, times its variance.
+            variance[rows] = share * np.nan_to_num(mean**2 + spread)
+        return variance
 
     def _described(self, descriptors: npt.ArrayLike | None) -> FloatArray | None:
         if descriptors is None:
@@ -269,7 +303,7 @@ class Stage1CoeffSummaries:
         found = (str(_take(arrays, "schema", "U")), int(_take(arrays, "schema_version", "iu")))
         if found == (SCHEMA, 1):
             arrays = {_VERSION_1.get(name, name): array for name, array in arrays.items()}
-        elif found != (SCHEMA, SCHEMA_VERSION):
+        elif found not in ((SCHEMA, 2), (SCHEMA, SCHEMA_VERSION)):
             raise RTRidgeError(
                 f"schema ({Path(path).name}): expected {SCHEMA} version {SCHEMA_VERSION};"
                 f" found {found[0]} version {found[1]}"
@@ -286,6 +320,7 @@ class Stage1CoeffSummaries:
             n=_take(arrays, "n", "i"),
             method=str(_take(arrays, "method", "U")),
             calibration=_calibration(arrays),
+            structure=_structure(arrays),
         )
 
 
@@ -319,10 +354,17 @@ def _arrays(summaries: Stage1CoeffSummaries) -> Arrays:
     }
     if features.rotation is not None:
         arrays["feature_rotation"] = features.rotation
+    if features.scale is not None:
+        arrays["feature_scale"] = features.scale
+    if features.range is not None:
+        arrays |= _parts("range", features.range, ("low", "high"))
+        arrays["range_follow"] = np.array(features.range.follow)
+    if summaries.structure is not None:
+        arrays["structure_names"] = np.array(summaries.structure.names, dtype=np.str_)
+        arrays |= _parts("structure", summaries.structure, SCORES)
     if summaries.calibration is not None:
-        arrays |= _parts("calibration", summaries.calibration, _CALIBRATED)
-        if summaries.calibration.extrapolation is not None:
-            arrays |= _parts("extrapolation", summaries.calibration.extrapolation, _EXTRAPOLATED)
+        stored = summaries.calibration.to_arrays()
+        arrays |= {_CALIBRATION + name: array for name, array in stored.items()}
     for level in coefficients.levels:
         arrays |= _parts(f"level_{level.name}", level, _TABLE)
     if coefficients.compound is not None:
@@ -382,22 +424,41 @@ def _features(arrays: Arrays) -> FeatureMap:
         _take(arrays, "feature_center", "f"),
         rotation,
         cast(AnchorExpansion, str(_take(arrays, "anchor_expansion", "U"))),
+        _take(arrays, "feature_scale", "f") if "feature_scale" in arrays else None,
+        _range(arrays),
     )
 
 
-def _calibration(arrays: Arrays) -> IntervalCalibration | None:
+def _structure(arrays: Arrays) -> StructureTable | None:
+    if "structure_names" not in arrays:
+        return None
+    names = tuple(str(name) for name in _take(arrays, "structure_names", "U"))
+    return StructureTable(names, **{n: _take(arrays, f"structure_{n}", "f") for n in SCORES})
+
+
+def _range(arrays: Arrays) -> ReadingRange | None:
+    if "range_low" not in arrays:
+        return None
+    low, high = (_take(arrays, f"range_{end}", "f") for end in ("low", "high"))
+    return ReadingRange(low, high, float(_take(arrays, "range_follow", "f")))
+
+
+def _calibration(arrays: Arrays) -> RunCalibration | None:
+    if "calibration_scores" in arrays:
+        names = [name for name in arrays if name.startswith(_CALIBRATION)]
+        own = {name.removeprefix(_CALIBRATION): arrays[name] for name in names}
+        return RunCalibration.from_arrays(own)
     if "calibration_quantiles" not in arrays:
         return None
-    extrapolation = None
+    outside = None
     if "extrapolation_quantiles" in arrays:
-        parts = (_take(arrays, f"extrapolation_{part}", "f") for part in _EXTRAPOLATED)
-        extrapolation = Extrapolation(*parts)
-    return IntervalCalibration(
-        _take(arrays, "calibration_coverages", "f"),
-        _take(arrays, "calibration_quantiles", "f"),
-        _take(arrays, "calibration_edges", "i"),
-        extrapolation,
+        low, high, quantiles = (_take(arrays, f"extrapolation_{part}", "f") for part in _OUTSIDE)
+        outside = (low, high, quantiles)
+    coverages, quantiles = (
+        _take(arrays, f"{_CALIBRATION}{part}", "f") for part in ("coverages", "quantiles")
     )
+    edges = _take(arrays, f"{_CALIBRATION}edges", "i")
+    return RunCalibration.of_quantiles(coverages, quantiles, edges, outside)
 
 
 def _coefficients(arrays: Arrays) -> CoefficientPredictor:

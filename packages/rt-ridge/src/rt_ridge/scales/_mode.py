@@ -8,11 +8,13 @@ approximation.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from molpool_common import FloatArray
 from scipy.optimize import minimize
 from scipy.special import gammaln
@@ -25,6 +27,9 @@ from rt_ridge.scales._posterior import TAIL, ScalePosterior
 
 Objective = Callable[[FloatArray], tuple[float, FloatArray]]
 GRADIENT_TOLERANCE = 1e-6
+QUICK_TOLERANCE = 1e-3
+"""Of candidates: scales are then off by a thousandth of their standard deviation."""
+
 MAX_STEPS = 500
 MAX_MOVE = 2.0
 """Of a logarithm, in one box."""
@@ -36,8 +41,20 @@ EDGE = 1e-9
 MAX_CURVATURE = 200
 """Most scales whose curvature is measured, which takes two gradients each."""
 
+RATIO = re.compile(r"tau_slope(\[|$)")
+"""Names of spreads that enter the model over σ: those of pairs' slopes."""
+
+SETTLING = 12
+"""Most steps from where the line search stopped to the mode itself."""
+
+SETTLED = 1e-11
+"""Last of these steps, in a logarithm."""
+
 OFFSET_DRAWS = 32
 """Draws of the offsets of log σ; each is taken with both signs."""
+
+OFFSET_NODES = 7
+"""Nodes of the normal about the mode of each offset, where covariates are standardised."""
 
 NU = 8.0
 """Degrees of freedom of the proposal: tails wider than those of the posterior."""
@@ -56,49 +73,175 @@ def find_map(hierarchy: Hierarchy) -> ScalePosterior:
     offsets of log σ are averaged over a normal about their mode: a group of few rows knows little
     of its σ, and an interval at the most likely one is too narrow.
     """
-    best = mode(hierarchy)
+    return with_intervals(hierarchy, mode(hierarchy))
+
+
+def find_mode(hierarchy: Hierarchy) -> tuple[ScalePosterior, Optimum]:
+    """Climb to about the mode, for candidates of which most are not taken: no intervals."""
+    best = mode(hierarchy, QUICK_TOLERANCE)
+    nothing = np.full(len(best.at), np.nan)
+    return _posterior(hierarchy, best, nothing, nothing), best
+
+
+def with_intervals(hierarchy: Hierarchy, best: Optimum) -> ScalePosterior:
+    """Return the posterior about a mode; see `find_map`."""
     size = len(best.at)
     half = np.full(size, np.nan)
     if 0 < size <= MAX_CURVATURE:
         cov = spread(curvature(hierarchy.log_posterior, best.at))
         half = norm.isf(TAIL) * np.sqrt(np.diagonal(cov))
-    point = hierarchy.natural(best.at)
-    points = _around(hierarchy, best.at)
+        # As it was, to the bit, where nothing is asked of other units.
+        if hierarchy.config.standardise:
+            best = replace(best, at=settled(hierarchy, best.at, cov))
+    low, high = hierarchy.natural(best.at - half), hierarchy.natural(best.at + half)
+    return _posterior(hierarchy, best, low, high)
+
+
+def _posterior(
+    hierarchy: Hierarchy, best: Optimum, low: FloatArray, high: FloatArray
+) -> ScalePosterior:
+    points, weights = _around(hierarchy, best.at)
     return ScalePosterior(
         names=hierarchy.layout.names,
         points=points,
-        weights=np.full(len(points), 1 / len(points)),
-        low=hierarchy.natural(best.at - half),
-        high=hierarchy.natural(best.at + half),
-        log_likelihood=hierarchy.state(point).log_likelihood,
+        weights=weights,
+        low=low,
+        high=high,
+        log_likelihood=hierarchy.state(hierarchy.natural(best.at)).log_likelihood,
         diagnostics={"steps": float(best.steps), "gradient": best.slope},
         notes=tuple(hierarchy.structure.notes),
     )
 
 
-def _around(hierarchy: Hierarchy, centre: FloatArray) -> FloatArray:
-    """Return the mode, or where there are offsets of log σ, points that differ in them alone."""
+def settled(hierarchy: Hierarchy, at: FloatArray, cov: FloatArray) -> FloatArray:
+    """Return a mode to rounding, from one that a line search stopped at.
+
+    Where the search stops depends on its last digits, and so on the units of the table.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+        The model.
+    at : ndarray, [size]
+        Near its mode, in unconstrained coordinates.
+    cov : ndarray, [size, size]
+        Inverse of the curvature there.
+    """
+    gradient = hierarchy.log_posterior(at)[1]
+    for _ in range(SETTLING):
+        step = cov @ gradient
+        moved = at + step
+        found = hierarchy.log_posterior(moved)[1]
+        # The chord method gains digits until only rounding is left.
+        if not np.abs(found).max() < np.abs(gradient).max():
+            break
+        at, gradient = moved, found
+        if np.abs(step).max() < SETTLED:
+            break
+    return at
+
+
+def _around(hierarchy: Hierarchy, centre: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the mode, or where there are offsets of log σ, points that differ in them alone.
+
+    The second array has the points' weights.
+    """
     first, step = hierarchy.layout.n_free, 1e-3
     if not hierarchy.layout.n_offsets:
-        return hierarchy.natural(centre)[None]
+        return hierarchy.natural(centre)[None], np.ones(1)
     shift = np.zeros(len(centre))
     shift[first:] = step
     # One group's σ hardly depends on another's, so that all may move at once.
     slopes = [hierarchy.log_posterior(centre + sign * shift)[1][first:] for sign in (-1, 1)]
     # By the prior alone the curvature is about 1, so that less is an error of differences.
     sd = 1 / np.sqrt(np.maximum((slopes[0] - slopes[1]) / (2 * step), 1.0))
-    draws = np.random.default_rng(hierarchy.config.seed).normal(size=(OFFSET_DRAWS, len(sd)))
-    # Antithetic pairs: every odd moment of the offsets is exact.
-    offsets = np.concatenate([draws, -draws]) * sd
+    if hierarchy.config.standardise:
+        # The same nodes for all groups: no group's depend on how the others are called.
+        nodes, weights = np.polynomial.hermite_e.hermegauss(OFFSET_NODES)
+        offsets, weights = nodes[:, None] * sd, weights / weights.sum()
+    else:
+        draws = np.random.default_rng(hierarchy.config.seed).normal(size=(OFFSET_DRAWS, len(sd)))
+        # Antithetic pairs: every odd moment of the offsets is exact.
+        offsets = np.concatenate([draws, -draws]) * sd
+        weights = np.full(len(offsets), 1 / len(offsets))
     points = np.tile(centre, (len(offsets), 1))
     points[:, first:] += offsets
-    return np.array([hierarchy.natural(phi) for phi in points])
+    return np.array([hierarchy.natural(phi) for phi in points]), weights
 
 
-def mode(hierarchy: Hierarchy) -> Optimum:
+def mode(hierarchy: Hierarchy, tolerance: float = GRADIENT_TOLERANCE) -> Optimum:
     """Return the mode of the log posterior of the unconstrained coordinates."""
-    start = hierarchy.unconstrained(hierarchy.layout.start())
-    return maximise(hierarchy.log_posterior, start, hierarchy.layout.steps())
+    start, steps = hierarchy.unconstrained(hierarchy.layout.start()), hierarchy.layout.steps()
+    if not hierarchy.config.standardise:
+        return maximise(hierarchy.log_posterior, start, steps)
+    ridge = _Centred(hierarchy)
+    best = maximise(ridge.objective, ridge.inward(start), ridge.steps(steps), tolerance=tolerance)
+    return replace(best, at=ridge.outward(best.at))
+
+
+@dataclass(frozen=True)
+class _Centred:
+    """Coordinates in which σ of a group is moved by its own rows, and hardly by other scales.
+
+    log σ_g for the offsets of log σ, and the spreads of slopes over σ for these spreads: where the
+    offsets themselves are moved, σ, its spread and all offsets follow one narrow ridge together.
+    Without groups' σ they are the coordinates as they are.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+        Whose log posterior is climbed.
+    """
+
+    hierarchy: Hierarchy
+
+    @property
+    def _ratios(self) -> npt.NDArray[np.int64]:
+        """Entries of spreads that stand over σ."""
+        names = self.hierarchy.layout.names
+        return np.array([j for j, name in enumerate(names) if RATIO.match(name)], dtype=np.int64)
+
+    @property
+    def _first(self) -> int:
+        return self.hierarchy.layout.n_free
+
+    def inward(self, phi: FloatArray) -> FloatArray:
+        """Return the coordinates of a point that is given by log scales and offsets."""
+        x = phi.copy()
+        if self.hierarchy.layout.n_offsets:
+            x[self._first :] = phi[0] + np.exp(phi[1]) * phi[self._first :]
+            x[self._ratios] -= phi[0]
+        return x
+
+    def outward(self, x: FloatArray) -> FloatArray:
+        """Return log scales and offsets."""
+        phi = x.copy()
+        if self.hierarchy.layout.n_offsets:
+            phi[self._first :] = (x[self._first :] - x[0]) / np.exp(x[1])
+            phi[self._ratios] += x[0]
+        return phi
+
+    def steps(self, steps: FloatArray) -> FloatArray:
+        """Return about the posterior's width in each coordinate, from those of log scales."""
+        moved = steps.copy()
+        if self.hierarchy.layout.n_offsets:
+            rows = self.hierarchy.rows_by_group
+            moved[self._first :] = 1 / np.sqrt(2 * rows + 1)
+            # Given the groups' own, the common σ is known from as many of them.
+            moved[0] = 1 / np.sqrt(2 * len(rows) + 1)
+        return moved
+
+    def objective(self, x: FloatArray) -> tuple[float, FloatArray]:
+        """Return the log posterior, as by log scales and offsets, and its gradient by x."""
+        phi = self.outward(x)
+        value, by_phi = self.hierarchy.log_posterior(phi)
+        gradient = by_phi.copy()
+        if self.hierarchy.layout.n_offsets:
+            spread_, offsets = np.exp(x[1]), phi[self._first :]
+            gradient[self._first :] = by_phi[self._first :] / spread_
+            gradient[0] += by_phi[self._ratios].sum() - gradient[self._first :].sum()
+            gradient[1] -= by_phi[self._first :] @ offsets
+        return value, gradient
 
 
 def find_laplace(hierarchy: Hierarchy) -> ScalePosterior:
@@ -225,7 +368,12 @@ class Optimum:
 
 
 def maximise(
-    objective: Objective, start: FloatArray, steps: FloatArray, lower: FloatArray | None = None
+    objective: Objective,
+    start: FloatArray,
+    steps: FloatArray,
+    lower: FloatArray | None = None,
+    *,
+    tolerance: float = GRADIENT_TOLERANCE,
 ) -> Optimum:
     """Climb from `start` by L-BFGS-B, above `lower` where given.
 
@@ -240,6 +388,8 @@ def maximise(
     lower : ndarray, [size], or None
         Bounds, -inf where there is none. Coordinates without are logarithms and move by at most
         `MAX_MOVE` at a time, since far from the maximum a quadratic model of them overshoots.
+    tolerance : float
+        Largest scaled slope at which the climb ends.
     """
     floor = np.full(len(start), -np.inf) if lower is None else lower
     best = Optimum(start, objective(start)[0], 0.0, 0)
@@ -248,7 +398,7 @@ def maximise(
         free = np.isneginf(floor)
         low = np.where(free, best.at - MAX_MOVE, floor)
         high = np.where(free, best.at + MAX_MOVE, np.inf)
-        found = _climb(objective, best, steps, (low, high))
+        found = _climb(objective, best, steps, (low, high), tolerance)
         best = Optimum(found.at, found.value, found.slope, best.steps + found.steps)
         stopped = (best.at <= low + EDGE) | (best.at >= high - EDGE)
         if not (free & stopped).any():
@@ -257,7 +407,11 @@ def maximise(
 
 
 def _climb(
-    objective: Objective, start: Optimum, steps: FloatArray, box: tuple[FloatArray, FloatArray]
+    objective: Objective,
+    start: Optimum,
+    steps: FloatArray,
+    box: tuple[FloatArray, FloatArray],
+    tolerance: float,
 ) -> Optimum:
     """Climb within a box."""
     low, high = (bound / steps for bound in box)
@@ -271,7 +425,7 @@ def _climb(
         (None if a == -np.inf else a, None if b == np.inf else b)
         for a, b in zip(low, high, strict=True)
     ]
-    options: Any = {"maxiter": MAX_STEPS, "gtol": GRADIENT_TOLERANCE, "ftol": 1e-13, "maxcor": 20}
+    options: Any = {"maxiter": MAX_STEPS, "gtol": tolerance, "ftol": 1e-13, "maxcor": 20}
     found: Any = minimize(
         descend, start.at / steps, jac=True, method="L-BFGS-B", bounds=bounds, options=options
     )

@@ -45,6 +45,9 @@ _SHAPES = {
 _OPTIONAL = ("mean_low", "parents_group", "parents_parent")
 _WHOLE = ("keys", "n", "parents_group", "parents_parent")
 _TEXTS = ("schema", "target", "group_col")
+CONSTANT = 1e-10
+"""Spread of a covariate over its size below which rounding explains it."""
+
 ARRAYS = ("keys", "n", "mean_x", "mean_y", "sxx", "sxy", "syy")
 """Attributes of `SufficientStatistics` that have one row per pair."""
 
@@ -365,6 +368,75 @@ def regressor_statistics(stats: SufficientStatistics, features: FeatureMap) -> S
     return replace(
         stats, mean_x=mean_x, sxx=sxx, sxy=sxy, covariates=features.regressors, mean_low=None
     )
+
+
+def spread_of_regressors(stats: SufficientStatistics) -> FloatArray:
+    """Return the standard deviation of each regressor over the rows, [P].
+
+    Of a constant one, the size of its mean (or 1): its slope cannot be told whatever its unit.
+    """
+    mean, scatter = pooled_moments(stats.n, stats.mean_x, stats.sxx)
+    sd = np.sqrt(np.diagonal(scatter) / stats.n_rows)
+    size = np.abs(stats.mean_x).max(axis=0, initial=0.0)
+    varies = sd > CONSTANT * np.maximum(np.abs(mean), size)
+    return np.where(varies, sd, np.where(size > 0, size, 1.0))
+
+
+def standardised(stats: SufficientStatistics, scale: FloatArray) -> SufficientStatistics:
+    """Return the statistics of regressors over their scale, [P]."""
+    low = None
+    if stats.mean_low is not None:
+        low = stats.mean_low / np.append(scale, 1.0)
+    return replace(
+        stats,
+        mean_x=stats.mean_x / scale,
+        sxx=stats.sxx / np.outer(scale, scale),
+        sxy=stats.sxy / scale,
+        mean_low=low,
+    )
+
+
+def without(total: SufficientStatistics, part: SufficientStatistics) -> SufficientStatistics:
+    """Return the statistics of the rows of `total` that are not of `part`.
+
+    Parameters
+    ----------
+    total, part : SufficientStatistics
+        All rows, and some of them; of the same covariates.
+
+    Returns
+    -------
+    SufficientStatistics
+        Of the same keys as `total`; a pair that has no row left has n = 0, sums of 0 and the means
+        of before.
+    """
+    at = np.searchsorted(total.keys, part.keys)
+    n_t, n_p = total.n[at].astype(np.float64), part.n.astype(np.float64)
+    left = n_t - n_p
+    some = left > 0
+    # Chan's update backwards: the difference of means is over what is left.
+    share = np.where(some, n_p / np.where(some, left, 1.0), 0.0)
+    off = np.concatenate([part.mean_x, part.mean_y[:, None]], axis=1)
+    off -= np.concatenate([total.mean_x[at], total.mean_y[at, None]], axis=1)
+    joint = _joint_scatter(total, at) - _joint_scatter(part, np.arange(len(at)))
+    joint -= (n_t * share)[:, None, None] * off[:, :, None] * off[:, None, :]
+    joint[~some] = 0.0
+    arrays = {name: getattr(total, name).copy() for name in ARRAYS}
+    arrays["n"][at] -= part.n
+    arrays["mean_x"][at] -= share[:, None] * off[:, :-1]
+    arrays["mean_y"][at] -= share * off[:, -1]
+    arrays["sxx"][at], arrays["sxy"][at] = joint[:, :-1, :-1], joint[:, :-1, -1]
+    # A sum of squares is not negative, whatever rounding leaves.
+    arrays["syy"][at] = np.maximum(joint[:, -1, -1], 0.0)
+    return replace(total, **arrays)
+
+
+def _joint_scatter(stats: SufficientStatistics, at: IntArray) -> FloatArray:
+    P = stats.P
+    joint = np.empty((len(at), P + 1, P + 1))
+    joint[:, :P, :P], joint[:, P, P] = stats.sxx[at], stats.syy[at]
+    joint[:, :P, P] = joint[:, P, :P] = stats.sxy[at]
+    return joint
 
 
 def split_moments(moments: Moments) -> dict[str, Any]:

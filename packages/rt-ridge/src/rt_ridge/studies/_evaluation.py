@@ -226,6 +226,25 @@ class Evaluator:
             )
         return y
 
+    def merge(self, *others: Evaluator) -> Evaluator:
+        """Return the sums of this and others, as of folds that fits of the same names predicted."""
+        merged = Evaluator(
+            self.artefacts,
+            columns=self.columns,
+            require_seen_group=self.require_seen_group,
+            edges=next(iter(self.own.values())).edges,
+            rare_rows=self.rare_rows,
+        )
+        every = (self, *others)
+        for name in self.artefacts:
+            for kind in ("metrics", "own", "rare"):
+                first, *rest = (getattr(one, kind)[name] for one in every)
+                getattr(merged, kind)[name] = first.merge(*rest)
+            merged.levels[name] = np.sum([one.levels[name] for one in every], axis=0)
+        for count in ("n_read", "n_unseen", "n_not_common"):
+            setattr(merged, count, sum(getattr(one, count) for one in every))
+        return merged
+
     def result(self) -> Evaluation:
         """Return what was found.
 
@@ -430,10 +449,7 @@ class _Pairs:
         self._parts: list[tuple[IntArray, IntArray, FloatArray, FloatArray]] = []
 
     def add(self, keys: IntArray, bins: IntArray, squares: FloatArray) -> None:
-        unique, place = np.unique(keys, return_inverse=True)
-        at = np.empty(len(unique), dtype=np.int64)
-        at[place] = bins
-        self._parts.append((unique, at, *_sums_of(place, np.ones_like(squares), squares)))
+        self._parts.append(_by_pair(keys, bins, np.ones_like(squares), squares))
         # The first part is already merged: amortised, each row is merged a bounded number of times.
         if sum(len(part[0]) for part in self._parts[1:]) > _COMPACT:
             self._parts = [self._merged()]
@@ -445,20 +461,31 @@ class _Pairs:
         if not self._parts:
             none = np.zeros(0, dtype=np.int64)
             return none, none, np.zeros(0), np.zeros(0)
-        keys, bins, rows, squares = (np.concatenate(c) for c in zip(*self._parts, strict=True))
-        unique, first, place = np.unique(keys, return_index=True, return_inverse=True)
-        return unique, bins[first], *_sums_of(place, rows, squares)
+        return _by_pair(*(np.concatenate(c) for c in zip(*self._parts, strict=True)))
 
     def summary(self, n_bins: int) -> dict[str, object]:
-        _, bins, rows, squares = self._merged()
+        keys, bins, rows, squares = self._merged()
         rmse = np.sqrt(squares / rows)
-        parts = [rmse[bins == b] for b in range(n_bins)] + [rmse]
+        _, _, rows, squares = _by_pair(keys, np.zeros_like(bins), rows, squares)
+        parts = [rmse[bins == b] for b in range(n_bins)] + [np.sqrt(squares / rows)]
         columns: dict[str, object] = {"n_pairs": [len(part) for part in parts]}
         for q in PERCENTILES:
             columns[f"pair_rmse_p{q}"] = [
                 float(np.percentile(part, q)) if len(part) else None for part in parts
             ]
         return columns
+
+
+def _by_pair(
+    keys: IntArray, bins: IntArray, rows: FloatArray, squares: FloatArray
+) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
+    """Return sums over the rows of each pair in each bin; fits of folds differ in support."""
+    order = np.lexsort((keys, bins))
+    keys, bins = keys[order], bins[order]
+    new = np.ones(len(keys), dtype=np.bool_)
+    new[1:] = (np.diff(keys) != 0) | (np.diff(bins) != 0)
+    place = np.cumsum(new) - 1
+    return keys[new], bins[new], *_sums_of(place, rows[order], squares[order])
 
 
 def _sums_of(

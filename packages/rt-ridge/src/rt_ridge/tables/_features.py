@@ -21,6 +21,34 @@ SQUARE = "^2"
 
 
 @dataclass(frozen=True)
+class ReadingRange:
+    """Covariates of the training rows, and how far slopes are followed beyond them.
+
+    Parameters
+    ----------
+    low, high : ndarray, [P]
+        Ends of each covariate.
+    follow : float
+        Share of a slope's effect that is expected beyond the ends, in [0, 1]: 1 follows the line,
+        0 stays at its end, as where a reading so far out is a standard that was misidentified.
+    """
+
+    low: FloatArray
+    high: FloatArray
+    follow: float = 1.0
+
+    def held(self, X: FloatArray) -> FloatArray:
+        """Return covariates [N, P], what lies beyond the ends shortened."""
+        inside = np.clip(X, self.low, self.high)
+        return inside + self.follow * (X - inside)
+
+    @property
+    def unsure(self) -> float:
+        """Variance of the share that is in truth followed: uniform over [0, 1], about `follow`."""
+        return 0.0 if self.follow == 1 else 1 / 12 + (0.5 - self.follow) ** 2
+
+
+@dataclass(frozen=True)
 class FeatureMap:
     """Centre, rotate, and expand covariates by their squares, in this order.
 
@@ -38,12 +66,19 @@ class FeatureMap:
         Orthogonal; regressors are ``(x - center) @ rotation``.
     expansion : {"none", "poly2"}
         "poly2" adds the square of each centred, rotated covariate.
+    scale : ndarray, [D - 1], or None
+        Standard deviation of each regressor, by which the fit divided it where it standardises;
+        slopes are per unit of the regressor itself.
+    range : ReadingRange or None
+        Covariates of the training; None: lines are followed anywhere.
     """
 
     names: tuple[str, ...]
     center: FloatArray
     rotation: FloatArray | None = None
     expansion: AnchorExpansion = "none"
+    scale: FloatArray | None = None
+    range: ReadingRange | None = None
 
     @classmethod
     def plain(cls, names: Sequence[str]) -> FeatureMap:
@@ -116,7 +151,30 @@ class FeatureMap:
         RTRidgeError
             If a covariate is missing, their number is another, or a value is not finite.
         """
-        z = self.covariates(X) - self.center
+        covariates = self.covariates(X)
+        return self._regressors(covariates if self.range is None else self.range.held(covariates))
+
+    def beyond(self, X: Any) -> FloatArray | None:
+        """Return what the line would add to the regressors where readings leave the range.
+
+        Parameters
+        ----------
+        X : array_like, [N, P], or DataFrame
+            Covariates.
+
+        Returns
+        -------
+        ndarray, [N, D - 1], or None
+            From the ends of the training to the readings; None where no range is known.
+        """
+        if self.range is None:
+            return None
+        covariates = self.covariates(X)
+        inside = np.clip(covariates, self.range.low, self.range.high)
+        return self._regressors(covariates) - self._regressors(inside)
+
+    def _regressors(self, covariates: FloatArray) -> FloatArray:
+        z = covariates - self.center
         if self.rotation is not None:
             z = z @ self.rotation
         if self.expansion == "poly2":

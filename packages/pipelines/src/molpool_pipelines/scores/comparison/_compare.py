@@ -15,6 +15,7 @@ from molpool_pipelines.scores.comparison._comparison import (
     Design,
     Pair,
 )
+from molpool_pipelines.scores.comparison._disagreements import largest_disagreements
 from molpool_pipelines.scores.comparison._folds import FoldFindings, compare_on_folds
 from molpool_pipelines.scores.comparison._paired import PairedRows
 from molpool_pipelines.scores.comparison._test_set import Settings, compare_on_test_set
@@ -64,6 +65,7 @@ def compare_models(
         pairs=tuple(pairs),
         checks=tuple(checks),
         notes=tuple(lines),
+        disagreements=tuple(largest_disagreements(data)),
     )
 
 

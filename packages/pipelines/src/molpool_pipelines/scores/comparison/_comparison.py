@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
-from molpool_common import METRICS, InputError
+from molpool_common import METRICS, OUTPUT_FORMATS, InputError
 from pydantic import TypeAdapter, ValidationError
 
 from molpool_pipelines.runs import MACRO
+from molpool_pipelines.scores.comparison._disagreements import Disagreement
 
 KIND = "molpool comparison"
 NOT_SIGNIFICANT = "not significant"
@@ -130,6 +131,8 @@ class Comparison:
         By task and metric.
     notes : tuple of str
         What a reader must know.
+    disagreements : tuple of Disagreement
+        Labels on which the models are furthest apart.
     """
 
     models: tuple[str, ...]
@@ -146,6 +149,7 @@ class Comparison:
     pairs: tuple[Pair, ...]
     checks: tuple[Checks, ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
+    disagreements: tuple[Disagreement, ...] = ()
 
     @property
     def places(self) -> list[tuple[str, str]]:
@@ -270,7 +274,7 @@ def load_comparison(path: str | Path) -> Comparison:
 def _located(path: Path) -> Path:
     if not path.is_dir():
         # Users know the table that they asked for by `output`.
-        return path.with_suffix(".json") if path.suffix == ".csv" else path
+        return path.with_suffix(".json") if path.suffix in OUTPUT_FORMATS else path
     found = [f for f in sorted(path.glob("*.json")) if _stored(f) is not None]
     if len(found) == 1:
         return found[0]

@@ -38,6 +38,8 @@ class PairedRows:
         Finite wherever there is a label.
     n_left_out : int
         Rows that not all models predict, left out on request.
+    smiles : list of str or None, length N; or None
+        The molecules, where a model's predictions name them.
     """
 
     models: tuple[str, ...]
@@ -47,6 +49,7 @@ class PairedRows:
     y_true: FloatArray
     y_pred: FloatArray
     n_left_out: int = 0
+    smiles: list[str | None] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -108,6 +111,7 @@ def pair_rows(
         taken[0].y_true,
         np.stack([model.y_pred for model in taken]),
         len(every) - len(shared),
+        next((m.smiles.tolist() for m in taken if m.smiles is not None), None),
     )
 
 

@@ -299,6 +299,7 @@ def chemprop_tabular(config: HPOChempropConfig) -> TabularStudy:
         task_types=data.task_types,
         score=chemprop_score(config),
         features=MOLECULE_FEATURES,
+        scales=data.rest.scales,
     )
 
 

@@ -197,6 +197,7 @@ def mil_tabular(config: HPOMILConfig) -> TabularStudy:
         task_names=tuple(bags.rest.task_names),
         task_types=(config.task_kind,) * n_tasks,
         score=_score(config.task_kind, n_tasks, min_w),
+        scales=tuple(config.data.transform.get(t, "none") for t in bags.rest.task_names),
         features=BAG_FEATURES if bags.rest.smiles is None else MOLECULE_FEATURES,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,7 +148,9 @@ def _bad_smiles(table: MoleculeTable) -> list[Part]:
 
 
 def _values(profile: Profile) -> list[Part]:
-    parts = _frequent_values(profile.tasks)
+    tails = scale_note(profile.tasks)
+    parts: list[Part] = [] if tails is None else [Text(tails, note=True)]
+    parts += _frequent_values(profile.tasks)
     histograms = value_histograms(profile.table, profile.tasks)
     classes = class_shares(profile.tasks)
     parts += [figure for figure in (histograms, classes) if figure is not None]
@@ -156,6 +159,19 @@ def _values(profile: Profile) -> list[Part]:
     if order:
         parts.append(_value_table([measured[t] for t in order], note))
     return parts
+
+
+def scale_note(tasks: Sequence[TaskProfile]) -> str | None:
+    """Return which tasks have long tails, and the flag that learns them on another scale."""
+    skewed = [task for task in tasks if task.scale != "none"]
+    if not skewed:
+        return None
+    flags = " ".join(shlex.quote(f"{task.name}={task.scale}") for task in skewed)
+    return (
+        f"Values with a long tail: {listed([task.name for task in skewed])}. Large ones would "
+        "decide what a model learns; on another scale they do not, and predictions come back in "
+        f"the table's unit: --data.transform {flags}"
+    )
 
 
 def _frequent_values(tasks: Sequence[TaskProfile]) -> list[Part]:
@@ -355,6 +371,9 @@ def _print(profile: Profile, files: Sequence[Path]) -> None:
     out.print(table)
     if note:
         out.print(note.strip(), style="dim", markup=False)
+    if (tails := scale_note(profile.tasks)) is not None:
+        # To be copied by hand, as the command below.
+        out.print(f"\n{tails}", soft_wrap=True, markup=False)
     training = profile.described.training
     for line in () if training is None else ("", *training.lines):
         # To be copied by hand: never broken over lines.

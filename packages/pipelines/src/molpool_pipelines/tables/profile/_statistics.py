@@ -10,7 +10,15 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
-from molpool_common import FloatArray, IntArray, MoleculeTable, murcko_scaffolds, parse_smiles
+from molpool_common import (
+    FloatArray,
+    IntArray,
+    MoleculeTable,
+    ScaleName,
+    murcko_scaffolds,
+    parse_smiles,
+    to_scale,
+)
 from numpy.typing import NDArray
 from sampling_core import DEFAULT_QUALITIES
 
@@ -60,6 +68,8 @@ class TaskProfile:
         Labels that are 1, where all labels are 0 or 1.
     frequent_values : list of FrequentValue
         For other tasks, the values that more than `FREQUENT` of the labels of a source have.
+    scale : str
+        On which they are much nearer to symmetric, ``none`` where there is none.
     """
 
     name: str
@@ -69,6 +79,7 @@ class TaskProfile:
     sd: float | None
     positives: int | None
     frequent_values: list[FrequentValue]
+    scale: ScaleName = "none"
 
 
 def molecule_numbers(table: MoleculeTable) -> IntArray:
@@ -103,10 +114,49 @@ def _profile(
         quantiles=np.quantile(labels, (0, 0.25, 0.5, 0.75, 1)) if labels.size else None,
         sd=float(labels.std(ddof=1)) if labels.size > 1 else None,
         positives=int(labels.sum()) if binary else None,
+        scale="none" if binary else suggested_scale(labels),
         frequent_values=[]
         if binary
         else _frequent_by_source(labels, source[held], np.unique(source)),
     )
+
+
+_LEAST_LABELS = 30
+"""Labels from which on a shape is told."""
+
+_SKEWED = 1.5
+"""Skewness of the exponential distribution is 2, of the normal one 0."""
+
+
+def suggested_scale(labels: FloatArray) -> ScaleName:
+    """Return the scale on which labels are nearest to symmetric, ``none`` unless it is much nearer.
+
+    Parameters
+    ----------
+    labels : ndarray [N]
+        NaN for none.
+    """
+    values = labels[np.isfinite(labels)]
+    if len(values) < _LEAST_LABELS or len(np.unique(values)) < _LEAST_LABELS / 2:
+        return "none"
+    plain = abs(_skewness(values))
+    if plain < _SKEWED:
+        return "none"
+    low, high = float(values.min()), float(values.max())
+    possible: list[ScaleName] = ["asinh"]
+    if low >= 0:
+        possible = ["log10"] if low > 0 else ["log10p1"]
+    if low > 0 and high < 1:
+        possible.append("logit")
+    found = {name: abs(_skewness(to_scale(values[:, None], [name])[:, 0])) for name in possible}
+    best = min(possible, key=found.__getitem__)
+    return best if found[best] < plain / 2 else "none"
+
+
+def _skewness(values: FloatArray) -> float:
+    off = values - values.mean()
+    spread = float((off**2).mean())
+    return float((off**3).mean()) / spread**1.5 if spread > 0 else 0.0
 
 
 def _frequent_by_source(

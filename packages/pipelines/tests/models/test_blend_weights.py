@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from molpool_pipelines.fitting._blend_weights import blend_weights
+from molpool_pipelines.models._blend_weights import blend_weights
 
 
 def noisy(y, *spreads, seed=0):

@@ -1,0 +1,154 @@
+"""How far a command is and how long it will take: a bar on a terminal, plain lines elsewhere.
+
+Work tells its stages; a command shows them. Without a command, as in a notebook, nobody listens.
+Stages that are through within a second or two are never shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+ItemT = TypeVar("ItemT")
+
+_DELAY = 1.5
+"""Seconds after which a bar appears."""
+
+_EVERY = 10.0
+"""Seconds between plain lines, which a log file keeps."""
+
+_shown: ContextVar[_Stages | None] = ContextVar("stages", default=None)
+
+
+def tell(stage: str, done: int, total: int, unit: str = "") -> None:
+    """Say how far a stage is.
+
+    Parameters
+    ----------
+    stage : str
+        What is done, as a reader sees it.
+    done, total : int
+        How much of how much; a stage ends when they are equal.
+    unit : str
+        What is counted, in the plural.
+    """
+    stages = _shown.get()
+    if stages is not None:
+        stages.tell(stage, done, total, unit)
+
+
+def told(items: Iterable[ItemT], stage: str, total: int, unit: str = "") -> Iterator[ItemT]:
+    """Yield items, and say how far they are; see `tell`."""
+    tell(stage, 0, total, unit)
+    for done, item in enumerate(items, start=1):
+        yield item
+        tell(stage, done, total, unit)
+
+
+@contextmanager
+def showing(console: Console) -> Iterator[None]:
+    """Show what is told while the block runs.
+
+    Parameters
+    ----------
+    console : Console
+        A bar where it is a terminal, else a line every ten seconds.
+    """
+    stages = _Stages(console)
+    token = _shown.set(stages)
+    try:
+        yield
+    finally:
+        _shown.reset(token)
+        stages.close()
+
+
+@dataclass
+class _Stage:
+    began: float
+    said: float
+    bar: TaskID | None = None
+
+
+class _Stages:
+    """The stages that are under way."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._stages: dict[str, _Stage] = {}
+        self._progress: Progress | None = None
+
+    def tell(self, name: str, done: int, total: int, unit: str) -> None:
+        now = monotonic()
+        stage = self._stages.setdefault(name, _Stage(now, now))
+        if done >= total:
+            self._end(name)
+        elif self._console.is_terminal:
+            self._move(stage, name, done, total, now)
+        elif now - stage.said >= _EVERY:
+            stage.said = now
+            left = (
+                f", {_duration((now - stage.began) * (total - done) / done)} left" if done else ""
+            )
+            what = f" {unit}" if unit else ""
+            self._console.print(f"{name}: {done:,} of {total:,}{what}{left}", soft_wrap=True)
+
+    def close(self) -> None:
+        """Take all bars away."""
+        for name in list(self._stages):
+            self._end(name)
+
+    def _move(self, stage: _Stage, name: str, done: int, total: int, now: float) -> None:
+        if stage.bar is None:
+            if now - stage.began < _DELAY:
+                return
+            if self._progress is None:
+                self._progress = _bars(self._console)
+                self._progress.start()
+            stage.bar = self._progress.add_task(name, total=total)
+        assert self._progress is not None
+        self._progress.update(stage.bar, completed=done, total=total)
+
+    def _end(self, name: str) -> None:
+        stage = self._stages.pop(name)
+        if stage.bar is not None and self._progress is not None:
+            self._progress.remove_task(stage.bar)
+        # A bar that stays open would draw over what is printed next.
+        if self._progress is not None and not any(s.bar is not None for s in self._stages.values()):
+            self._progress.stop()
+            self._progress = None
+
+
+def _bars(console: Console) -> Progress:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,102 @@
+"""The page of scored predictions: what a run's page says, of any rows and model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from molpool_common import (
+    LABELS,
+    METRICS,
+    Cell,
+    Part,
+    Section,
+    Table,
+    Text,
+    mean_label,
+    render_report,
+)
+
+from molpool_pipelines.reports import _run_figures as figures
+from molpool_pipelines.reports._panels import Shown
+from molpool_pipelines.reports._structures import structures
+from molpool_pipelines.reports._where import intervals, residuals
+from molpool_pipelines.runs import MACRO
+from molpool_pipelines.scores import Predictions, Scored, Scores, Stratum
+
+
+def score_page(found: Predictions, scores: Scores) -> str:
+    """Return the page as self-contained HTML.
+
+    Parameters
+    ----------
+    found : Predictions
+        The rows that were scored.
+    scores : Scores
+        What was found of them.
+    """
+    shown = Shown(found)
+    sections = [
+        Section("Summary", [Text(note, note=True) for note in scores.notes]),
+        Section("Metrics by task", _metrics(scores)),
+        Section("Predicted against measured", figures.fits(found, scores.split)),
+        *structures(found, found, "all"),
+        *intervals(found),
+        *residuals(found, shown),
+        *_strata(scores.strata),
+    ]
+    sections = [section for section in sections if section.parts]
+    tasks = len(found.tasks)
+    said = f"{scores.n:,} {scores.split} rows, {tasks} task{'' if tasks == 1 else 's'}"
+    return render_report(scores.name, said, sections, rows=shown.rows(sections))
+
+
+def _metrics(scores: Scores) -> list[Part]:
+    """Return a table per kind of task, a row per task and metric."""
+    found: list[Part] = []
+    for kind in ("regression", "classification"):
+        own = [s for s in scores.overall if METRICS[s.metric].task_type == kind]
+        if own:
+            found.append(_table(own, f"{100 * scores.level:g} % intervals over molecules."))
+    return found
+
+
+def _table(scored: Sequence[Scored], caption: str) -> Table:
+    names = [name for name in LABELS if any(s.metric == name for s in scored)]
+    tasks = list(dict.fromkeys(s.task for s in scored))
+    by_place = {(s.task, s.metric): s for s in scored}
+    rows: list[list[Cell]] = []
+    for task in tasks:
+        own = [by_place[task, name] for name in names if (task, name) in by_place]
+        row: list[Cell] = [task, own[0].n]
+        for name in names:
+            s = by_place.get((task, name))
+            row.append(None if s is None else s.value)
+            row += [None, None] if s is None or s.interval is None else list(s.interval)
+        rows.append(row)
+    heads = ["task", "labels", *(h for name in names for h in (LABELS[name], "from", "to"))]
+    return Table(heads, rows, caption=caption, totals=int(MACRO in tasks))
+
+
+def _strata(strata: Sequence[Stratum]) -> list[Section]:
+    """Return the means over tasks by stratum; of a single task, its values."""
+    metrics = [m for m in ("ma_rae", "mae", "roc_auc") if any(_of(s, m) for s in strata)]
+    rows: list[list[Cell]] = []
+    for stratum in strata:
+        row: list[Cell] = [stratum.kind, stratum.name, stratum.n]
+        for metric in metrics:
+            one = _of(stratum, metric)
+            row.append(None if one is None else one.value)
+            row += [None, None] if one is None or one.interval is None else list(one.interval)
+        rows.append(row)
+    heads = ["by", "which", "rows", *(h for m in metrics for h in (mean_label(m), "from", "to"))]
+    caption = (
+        "Means over tasks. RAE of some of the rows is relative to the spread within them, so that "
+        "it may be high where all their values are alike."
+    )
+    return [Section("By group of molecules", [Table(heads, rows, caption=caption)])] if rows else []
+
+
+def _of(stratum: Stratum, metric: str) -> Scored | None:
+    own = [s for s in stratum.scores if s.metric == metric]
+    means = [s for s in own if s.task == MACRO]
+    return means[0] if means else own[0] if len(own) == 1 else None

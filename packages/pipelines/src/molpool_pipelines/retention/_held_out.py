@@ -1,0 +1,229 @@
+"""Runs that are left out while a structure is chosen: which, and the sums of their rows.
+
+One pass over the columns of runs and covariates says what runs there are, and one over the rows
+sums up those of each fold; the rows are never held.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from molpool_common import FloatArray, IntArray
+from rt_ridge import (
+    Columns,
+    FeatureMap,
+    HeldOut,
+    ReadingRange,
+    RunFold,
+    SufficientStatistics,
+    judged_pairs,
+    natural_order,
+    plan_folds,
+)
+
+from molpool_pipelines.retention._config import FitConfig
+from molpool_pipelines.retention._covariates import CentredFiles
+
+RUN = "__run"
+"""Name of a row's run, or what stands for it."""
+
+
+def run_names(runs: pl.Series) -> pl.Series:
+    """Return names as text, those of one run alike whether a file holds 3 or "3"."""
+    exact = runs.cast(pl.Int64) if runs.dtype.is_integer() else runs
+    return (exact.fill_nan(None) if exact.dtype.is_float() else exact).cast(pl.String)
+
+
+@dataclass(frozen=True)
+class RunTable:
+    """Runs in acquisition order, and the range of each one's covariates.
+
+    Attributes
+    ----------
+    place : dict of str to int
+        Number of each run.
+    mean, low, high : ndarray, [R, P]
+        Covariates over the rows of a run.
+    ordered : bool
+        Whether the order is known.
+    """
+
+    place: dict[str, int]
+    mean: FloatArray
+    low: FloatArray
+    high: FloatArray
+    ordered: bool
+
+    @classmethod
+    def read(cls, config: FitConfig, table: CentredFiles, columns: Columns) -> RunTable | None:
+        """Read the runs of a table; None where nothing tells them apart.
+
+        Raises
+        ------
+        InputError
+            If a column that was named is missing.
+        """
+        reader = _Reader.of(config, table, columns)
+        if reader is None:
+            return None
+        parts = [reader.summed(c.frame) for c in table.chunks(reader.read, config.max_train_rows)]
+        sums = [pl.col(f"sum {name}").sum() for name in columns.covariates]
+        lows = [pl.col(f"low {name}").min() for name in columns.covariates]
+        highs = [pl.col(f"high {name}").max() for name in columns.covariates]
+        order = [pl.col("order").min()] if reader.order is not None else []
+        runs = (
+            pl.concat(parts, how="vertical_relaxed")
+            .group_by(RUN)
+            .agg(pl.col("rows").sum(), *sums, *lows, *highs, *order)
+            .sort(RUN)
+        )
+        runs = runs[natural_order(runs[RUN].to_list())]
+        if reader.order is not None:
+            runs = runs.sort("order", maintain_order=True, nulls_last=True)
+
+        def matrix(what: str) -> FloatArray:
+            names = [f"{what} {name}" for name in columns.covariates]
+            values = runs.select(names).to_numpy().astype(np.float64)
+            return values.reshape(runs.height, len(names))
+
+        place = {run: i for i, run in enumerate(runs[RUN].to_list())}
+        mean = matrix("sum") / runs["rows"].to_numpy()[:, None]
+        return cls(place, mean, matrix("low"), matrix("high"), reader.ordered)
+
+    @property
+    def range(self) -> ReadingRange:
+        """Ends of the covariates over all runs."""
+        return ReadingRange(self.low.min(axis=0), self.high.max(axis=0))
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """From the rows of a chunk to their runs."""
+
+    run: str | None
+    order: str | None
+    covariates: tuple[str, ...]
+
+    @classmethod
+    def of(cls, config: FitConfig, table: CentredFiles, columns: Columns) -> _Reader | None:
+        run, order = config.run_col, config.order_col
+        # The default name need not be there.
+        if run is not None and run not in table:
+            if run != "run":
+                table.require(run, "run_col")
+            run = None
+        if order is not None:
+            table.require(order, "order_col")
+        if run is None and not columns.covariates:
+            return None
+        return cls(run, order, tuple(columns.covariates))
+
+    @property
+    def ordered(self) -> bool:
+        """Whether acquisition order is known, if only from the names of runs."""
+        return self.run is not None or self.order is not None
+
+    @property
+    def read(self) -> list[str]:
+        """Columns that are read."""
+        named = [name for name in (self.run, self.order) if name is not None]
+        return list(dict.fromkeys([*named, *self.covariates]))
+
+    def names(self, frame: pl.DataFrame) -> pl.Series:
+        """Return the run of each row; rows of equal covariates are of one where none is named."""
+        if self.run is None:
+            values = frame.select(pl.struct(pl.col(c).cast(pl.Float64) for c in self.covariates))
+            return values.to_series().hash().cast(pl.String)
+        return run_names(frame[self.run]).fill_null("")
+
+    def summed(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return one row per run of a chunk."""
+        covariates = [pl.col(c).cast(pl.Float64) for c in self.covariates]
+        values = frame.select(self.names(frame).alias(RUN), *covariates)
+        extra: list[pl.Expr] = []
+        if self.order is not None:
+            values = values.with_columns(frame[self.order].alias("order"))
+            extra.append(pl.col("order").min())
+        return values.group_by(RUN).agg(
+            pl.len().alias("rows"),
+            *[pl.col(c).sum().alias(f"sum {c}") for c in self.covariates],
+            *[pl.col(c).min().alias(f"low {c}") for c in self.covariates],
+            *[pl.col(c).max().alias(f"high {c}") for c in self.covariates],
+            *extra,
+        )
+
+
+def read_held_out(
+    config: FitConfig,
+    table: CentredFiles,
+    columns: Columns,
+    stats: SufficientStatistics,
+    features: FeatureMap,
+) -> tuple[list[HeldOut], FeatureMap]:
+    """Sum up the rows of runs that are left out together; return also the range of the training.
+
+    Parameters
+    ----------
+    config : FitConfig
+        Columns of the run and of acquisition order.
+    table, columns
+        The training rows, and what is read of them.
+    stats : SufficientStatistics
+        Of all rows; folds are of those of its pairs that a choice is made on.
+    features : FeatureMap
+        From covariates to regressors.
+    """
+    runs = RunTable.read(config, table, columns)
+    if runs is None:
+        return [], features
+    features = replace(features, range=runs.range)
+    folds = plan_folds(runs.mean, runs.low, runs.high, ordered=runs.ordered)
+    reader = _Reader.of(config, table, columns)
+    if not folds or reader is None:
+        return [], features
+    keys = judged_pairs(stats).keys
+    sums: dict[int, SufficientStatistics] = {}
+    wanted = list(dict.fromkeys([*columns.names, *reader.read]))
+    for chunk in table.chunks(wanted, config.max_train_rows):
+        frame = _of_pairs(chunk.frame, columns, keys)
+        if not frame.height:
+            continue
+        places = reader.names(frame).replace_strict(runs.place, return_dtype=pl.Int64).to_numpy()
+        for number, fold in enumerate(folds):
+            part = frame.filter(fold.members[places])
+            if part.height:
+                found = _statistics(part, columns, fold, features)
+                sums[number] = sums[number].merge(found) if number in sums else found
+    return [HeldOut(folds[i].name, sums[i]) for i in sorted(sums)], features
+
+
+def _of_pairs(frame: pl.DataFrame, columns: Columns, keys: IntArray) -> pl.DataFrame:
+    """Return the rows of some pairs."""
+    group, compound = (frame[name].cast(pl.Int64) for name in (columns.group, columns.compound))
+    packed = (group.to_numpy().astype(np.int64) << 32) + compound.to_numpy().astype(np.int64)
+    return frame.filter(np.isin(packed, keys))
+
+
+def _statistics(
+    part: pl.DataFrame, columns: Columns, fold: RunFold, features: FeatureMap
+) -> SufficientStatistics:
+    X = np.empty((part.height, len(columns.covariates)))
+    for place, name in enumerate(columns.covariates):
+        X[:, place] = part[name].cast(pl.Float64).to_numpy()
+    z = fold.regressors(X, features)
+    names = [f"z{j}" for j in range(z.shape[1])]
+    roles = {"group": columns.group, "compound": columns.compound, "y": columns.target}
+    if columns.parent is not None:
+        roles["parent"] = columns.parent
+    frame = part.select(pl.col(column).alias(role) for role, column in roles.items())
+    frame = frame.with_columns(pl.Series(name, z[:, j]) for j, name in enumerate(names))
+    return SufficientStatistics.from_frame(
+        frame,
+        covariates=names,
+        group="group",
+        compound="compound",
+        parent="parent" if columns.parent is not None else None,
+        target="y",
+    )

@@ -1,0 +1,96 @@
+"""Runs that are left out while a structure is chosen: in order, and from chunks as in one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from molpool_common import InputError
+from molpool_pipelines.retention import FitConfig
+from molpool_pipelines.retention._held_out import RunTable
+from molpool_pipelines.retention._training import Training, read_training
+
+
+@pytest.fixture(scope="module")
+def rows() -> pl.DataFrame:
+    """Ten runs of three compounds in an order that neither rows nor names have."""
+    rng = np.random.default_rng(0)
+    runs = np.repeat(np.arange(10), 3)
+    drift = rng.normal(size=10)[runs]
+    time = rng.permutation(10)[runs]
+    return pl.DataFrame(
+        {
+            "run": [f"r{i}" for i in runs],
+            "time": time,
+            "species": np.zeros(30, dtype=np.int64),
+            "species_cluster": np.zeros(30, dtype=np.int64),
+            "comp_id": np.tile(np.arange(3), 10),
+            "IS_1": drift,
+            "rt": 5 + drift + 0.1 * rng.normal(size=30),
+        }
+    ).sample(fraction=1.0, shuffle=True, seed=1)
+
+
+def read(folder: Path, parts: list[pl.DataFrame], **config: object) -> Training:
+    paths = [str(folder / f"{i}.csv") for i in range(len(parts))]
+    for part, path in zip(parts, paths, strict=True):
+        part.write_csv(path)
+    return read_training(FitConfig(data=paths, **config))  # type: ignore[arg-type]
+
+
+def test_sums_of_runs_left_out_are_those_of_their_rows(rows, tmp_path):
+    whole = read(tmp_path, [rows])
+    assert [fold.name for fold in whole.held_out] == [
+        *(f"block {i} of 5" for i in range(1, 6)),
+        *("low end", "high end"),
+    ]
+    block = rows.filter(pl.col("run").is_in(["r2", "r3"])).filter(comp_id=1)
+    found = whole.held_out[1].stats
+    assert found.n.tolist() == [2, 2, 2]
+    assert found.mean_y[1] == pytest.approx(block["rt"].mean())
+    centred = block["IS_1"] - whole.features.center[0]
+    assert found.mean_x[1, 0] == pytest.approx(centred.mean())
+    assert whole.features.range is not None
+    assert whole.features.range.high[0] == pytest.approx(rows["IS_1"].max())
+    parts = read(tmp_path, [rows.head(11), rows.tail(-11)])
+    for a, b in zip(whole.held_out, parts.held_out, strict=True):
+        np.testing.assert_allclose(a.stats.mean_x, b.stats.mean_x, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(a.stats.syy, b.stats.syy, rtol=1e-9, atol=1e-12)
+
+
+def test_what_lies_beyond_the_other_runs_is_summed_beside_the_regressors(rows, tmp_path):
+    ends = read(tmp_path, [rows]).held_out[-1].stats
+    top = rows.sort("IS_1")["IS_1"].unique(maintain_order=True)
+    assert ends.P == 2
+    np.testing.assert_allclose(ends.mean_x[:, 1], top[-1] - top[-2])
+
+
+def test_acquisition_order_is_that_of_its_column(rows, tmp_path):
+    training = read(tmp_path, [rows], order_col="time")
+    table = RunTable.read(training.config, training.table, training.columns)
+    assert table is not None
+    by_time = rows.sort("time")["run"].unique(maintain_order=True).to_list()
+    assert list(table.place) == by_time
+    with pytest.raises(InputError, match="order_col"):
+        read(tmp_path, [rows], order_col="when")
+
+
+def test_rows_of_equal_covariates_are_a_run_where_none_is_named(rows, tmp_path):
+    training = read(tmp_path, [rows.drop("run")])
+    table = RunTable.read(training.config, training.table, training.columns)
+    assert table is not None
+    assert len(table.place) == 10
+    assert not table.ordered
+
+
+def test_a_structure_that_is_given_is_not_chosen(rows, tmp_path):
+    assert read(tmp_path, [rows], lambda_slopes="estimate").held_out == []
+    assert read(tmp_path, [rows], structure="fixed").held_out == []
+    assert len(read(tmp_path, [rows], structure="auto", lambda_slopes="estimate").held_out) == 7
+
+
+def test_tables_without_covariates_have_runs_too(rows, tmp_path):
+    training = read(tmp_path, [rows.drop("IS_1")])
+    assert [fold.stats.P for fold in training.held_out] == [0] * 5

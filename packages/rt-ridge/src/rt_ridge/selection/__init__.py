@@ -1,0 +1,1 @@
+"""Which structure a table asks for: candidates, judged on runs left out."""

@@ -1,0 +1,140 @@
+"""Runs that are left out together, and the sums of their rows.
+
+Blocks are of acquisition order, since drift makes neighbours alike, and of the ends of the
+covariates' range, where a slope that says too much shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from molpool_common import BoolArray, FloatArray
+
+from rt_ridge.statistics._sufficient import SufficientStatistics
+from rt_ridge.tables._features import FeatureMap
+
+N_BLOCKS = 5
+"""Blocks of acquisition order."""
+
+END = 0.1
+"""Share of the runs that is left out at either end of the covariates' range."""
+
+FEWEST_RUNS = 4
+"""Fewest runs of which some are left out."""
+
+FEWEST_AT_ENDS = 10
+"""Fewest runs of which the ends are left out: fewer have none that are not ends."""
+
+
+@dataclass(frozen=True)
+class RunFold:
+    """Runs that are left out together.
+
+    Parameters
+    ----------
+    name : str
+        For the reader: "block 1 of 5", "low end".
+    members : ndarray of bool, [R]
+        Which runs.
+    low, high : ndarray, [P]
+        Ends of the covariates over the other runs.
+    """
+
+    name: str
+    members: BoolArray
+    low: FloatArray
+    high: FloatArray
+
+    def regressors(self, X: FloatArray, features: FeatureMap) -> FloatArray:
+        """Return regressors, and what of them lies beyond the other runs, [N, 2 (D - 1)]."""
+        z = features.transform(X)
+        inside = features.transform(np.clip(X, self.low, self.high))
+        return np.concatenate([z, z - inside], axis=1)
+
+
+def plan_folds(
+    mean: FloatArray, low: FloatArray, high: FloatArray, *, ordered: bool = True
+) -> list[RunFold]:
+    """Return which runs are left out together; none where there are too few.
+
+    Parameters
+    ----------
+    mean, low, high : ndarray, [R, P]
+        Covariates of each run, in acquisition order: over its rows.
+    ordered : bool
+        Whether the order is known. If not, runs are dealt out along the covariates' main
+        direction, so that blocks are alike.
+    """
+    n_runs, n_covariates = mean.shape
+    if n_runs < FEWEST_RUNS:
+        return []
+    n_blocks = min(N_BLOCKS, n_runs)
+    if ordered:
+        blocks = np.array_split(np.arange(n_runs), n_blocks)
+    else:
+        along = np.argsort(principal_scores(mean), kind="stable")
+        blocks = [along[i::n_blocks] for i in range(n_blocks)]
+    chosen = [(f"block {i + 1} of {len(blocks)}", b) for i, b in enumerate(blocks)]
+    if n_covariates and n_runs >= FEWEST_AT_ENDS:
+        order = np.argsort(principal_scores(mean), kind="stable")
+        size = max(1, round(END * n_runs))
+        chosen += [("low end", order[:size]), ("high end", order[-size:])]
+    folds = []
+    for name, runs in chosen:
+        members = np.zeros(n_runs, dtype=np.bool_)
+        members[runs] = True
+        folds.append(RunFold(name, members, low[~members].min(0), high[~members].max(0)))
+    return folds
+
+
+def principal_scores(mean: FloatArray) -> FloatArray:
+    """Return how far each run lies along the main direction of the covariates, [R].
+
+    Covariates are over their standard deviations, so that their units do not matter.
+    """
+    off = mean - mean.mean(axis=0)
+    sd = np.sqrt((off**2).mean(axis=0))
+    z = off / np.where(sd > 0, sd, 1.0)
+    axis = np.linalg.eigh(z.T @ z)[1][:, -1]
+    # An axis has no sign of its own.
+    return np.asarray(z @ (axis * np.sign(axis[np.abs(axis).argmax()])))
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Rows of runs that are left out together, summed up.
+
+    Parameters
+    ----------
+    name : str
+        Of the fold.
+    stats : SufficientStatistics
+        Of the regressors and, after them, of what lies beyond the other runs: 2 P covariates.
+    """
+
+    name: str
+    stats: SufficientStatistics
+
+    @property
+    def n_regressors(self) -> int:
+        """P."""
+        return self.stats.P // 2
+
+
+def natural_order(runs: Sequence[object]) -> npt.NDArray[np.int64]:
+    """Return the places of runs in the order of their names, numbers within them as numbers.
+
+    The nearest to acquisition order that names give: of ``QC_2`` and ``QC_10`` the first is
+    earlier.
+    """
+    return np.array(sorted(range(len(runs)), key=lambda i: _natural(str(runs[i]))), dtype=np.int64)
+
+
+def _natural(name: str) -> tuple[tuple[int, int, str], ...]:
+    import re
+
+    parts = re.split(r"(\d+)", name)
+    return tuple((1, int(p), "") if p.isdigit() else (0, 0, p) for p in parts if p)

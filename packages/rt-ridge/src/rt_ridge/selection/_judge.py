@@ -1,0 +1,193 @@
+"""How well a model predicts rows that were left out, from sums alone.
+
+The statistics of a fold's rows are taken from those of all rows, the model is solved again at its
+scales, and the fold's rows are scored: the sum of squared errors of a line over rows is exact from
+their sums, and their mean predictive variance is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from molpool_common import FloatArray, IntArray
+
+from rt_ridge.hierarchy._hierarchy import Hierarchy
+from rt_ridge.hierarchy._messages import Spectra, decompose
+from rt_ridge.posterior._artefact import pair_coefficients
+from rt_ridge.selection._held_out import HeldOut
+from rt_ridge.statistics._sufficient import SufficientStatistics, standardised, without
+
+FOLLOW = (1.0, 0.5, 0.0)
+"""Shares of a slope that are tried beyond the range of the other runs."""
+
+LOG_2PI = float(np.log(2 * np.pi))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Predictions of the cells of all folds: rows of one pair in one fold.
+
+    Parameters
+    ----------
+    squared : ndarray, [F, K]
+        Sum of squared errors of each cell, for each share that slopes are followed by.
+    variance : ndarray, [F, K]
+        Mean predictive variance of its rows.
+    """
+
+    squared: FloatArray
+    variance: FloatArray
+
+    def log_density(self, n: FloatArray) -> FloatArray:
+        """Return the log predictive density of each cell's rows, [F, K].
+
+        Exact for cells of one row, as a run has of a compound; rows of others share a variance.
+        """
+        density = n * (LOG_2PI + np.log(self.variance)) + self.squared / self.variance
+        return np.asarray(-density / 2)
+
+
+class Judge:
+    """Folds, prepared for models to be scored on.
+
+    Parameters
+    ----------
+    stats : SufficientStatistics
+        Of all rows, in the user's units.
+    held_out : sequence of HeldOut
+        Rows of each fold; all of pairs in `stats`.
+    scale : ndarray, [P]
+        What regressors are divided by.
+    """
+
+    def __init__(
+        self, stats: SufficientStatistics, held_out: Sequence[HeldOut], scale: FloatArray
+    ) -> None:
+        self.stats = standardised(stats, scale)
+        self.folds = [_Fold.of(self.stats, fold, scale) for fold in held_out]
+        self.n = np.concatenate([fold.part.n for fold in self.folds]).astype(np.float64)
+        counts = [fold.part.G for fold in self.folds]
+        self.fold = np.repeat(np.arange(len(counts)), counts)
+
+    def score(self, hierarchy: Hierarchy, point: FloatArray) -> Scores:
+        """Return how a model at given scales predicts each fold from the others.
+
+        Parameters
+        ----------
+        hierarchy : Hierarchy
+            A model of `stats`.
+        point : ndarray
+            Its scales.
+        """
+        found = [fold.score(hierarchy, point) for fold in self.folds]
+        return Scores(
+            np.concatenate([s.squared for s in found], axis=1),
+            np.concatenate([s.variance for s in found], axis=1),
+        )
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """One fold: the sums of its rows, and of the others.
+
+    Parameters
+    ----------
+    others : SufficientStatistics
+        Of the rows that are not left out.
+    spectra : Spectra
+        Theirs at equal precisions: the same for most candidates.
+    part : SufficientStatistics
+        Of regressors and of what lies beyond, of the rows left out.
+    at : ndarray of int64
+        Pairs of its cells.
+    """
+
+    others: SufficientStatistics
+    spectra: Spectra
+    part: SufficientStatistics
+    at: IntArray
+
+    @classmethod
+    def of(cls, stats: SufficientStatistics, held_out: HeldOut, scale: FloatArray) -> _Fold:
+        part = standardised(held_out.stats, np.tile(scale, 2))
+        P = held_out.n_regressors
+        others = without(stats, _leading(part, P, stats.covariates))
+        # What no candidate can know would drown what they differ by.
+        seen = np.isin(part.compound_ids, others.compound_ids[others.n > 0])
+        part = part.subset(seen) if seen.any() else part
+        spectra = decompose(others.sxx, others.sxy, others.mean_x, np.ones(P))
+        return cls(others, spectra, part, np.searchsorted(stats.keys, part.keys))
+
+    def score(self, hierarchy: Hierarchy, point: FloatArray) -> Scores:
+        refitted = hierarchy.on(self.others, self.spectra)
+        state = refitted.state(point)
+        mean, cov = pair_coefficients(refitted, state)
+        mean, cov, noise = mean[self.at], cov[self.at], state.sigma2[self.at]
+        found = [self._errors(mean, cov, follow) for follow in FOLLOW]
+        return Scores(
+            np.stack([squared for squared, _ in found]),
+            np.stack([noise + variance for _, variance in found]),
+        )
+
+    def _errors(
+        self, mean: FloatArray, cov: FloatArray, follow: float
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return squared errors, summed, and mean variances of the line in each cell."""
+        s, P = self.part, self.part.P // 2
+        b, w = mean[:, 0], mean[:, 1:]
+        # Regressors [z, e] become z - (1 - follow) e.
+        turn = np.concatenate([np.eye(P), (follow - 1) * np.eye(P)])
+        mean_x, sxy = s.mean_x @ turn, s.sxy @ turn
+        sxx = np.matmul(turn.T, np.matmul(s.sxx, turn))
+        off = s.mean_y - b - np.einsum("gp,gp->g", mean_x, w)
+        squared = s.syy - 2 * np.einsum("gp,gp->g", w, sxy) + np.einsum("gp,gpq,gq->g", w, sxx, w)
+        # Rounding may take the scatter about a perfect line below 0.
+        squared = np.maximum(squared, 0.0) + s.n * off**2
+        x = np.concatenate([np.ones((len(b), 1)), mean_x], axis=1)
+        variance = np.einsum("gd,gde,ge->g", x, cov, x)
+        variance += np.einsum("gpq,gpq->g", cov[:, 1:, 1:], sxx) / s.n
+        unsure = 0.0 if follow == 1 else 1 / 12 + (0.5 - follow) ** 2
+        if unsure:
+            e = s.mean_x[:, P:]
+            second = s.sxx[:, P:, P:] / s.n[:, None, None] + e[:, :, None] * e[:, None, :]
+            spread = cov[:, 1:, 1:] + w[:, :, None] * w[:, None, :]
+            variance += unsure * np.einsum("gpq,gpq->g", spread, second)
+        return squared, np.maximum(variance, 0.0)
+
+
+def _leading(
+    stats: SufficientStatistics, size: int, names: tuple[str, ...]
+) -> SufficientStatistics:
+    """Return the statistics of the first regressors alone."""
+    low = stats.mean_low
+    if low is not None:
+        low = np.concatenate([low[:, :size], low[:, -1:]], axis=1)
+    return replace(
+        stats,
+        mean_x=stats.mean_x[:, :size],
+        sxx=stats.sxx[:, :size, :size],
+        sxy=stats.sxy[:, :size],
+        covariates=names,
+        mean_low=low,
+    )
+
+
+def subset_of(stats: SufficientStatistics, most: int) -> SufficientStatistics:
+    """Return at most about `most` pairs: all of evenly spaced compounds, or groups.
+
+    Those of whichever there are more of, so that what is shared by pairs is kept.
+    """
+    if most >= stats.G:
+        return stats
+    ids = max(stats.compound_ids, stats.group_ids, key=lambda i: len(np.unique(i)))
+    unique = np.unique(ids)
+    keep = max(2, int(len(unique) * most / stats.G))
+    chosen = unique[np.unique(np.linspace(0, len(unique) - 1, keep).round().astype(np.int64))]
+    return stats.subset(np.isin(ids, chosen))
+
+
+def only_pairs(stats: SufficientStatistics, keys: IntArray) -> SufficientStatistics:
+    """Return the statistics of the pairs with given keys."""
+    return stats.subset(np.isin(stats.keys, keys))

@@ -1,0 +1,129 @@
+"""The search for a structure: candidates fitted, scored, refined, and one or several taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from molpool_common import FloatArray
+
+from rt_ridge._config import RidgeConfig
+from rt_ridge._errors import RTRidgeError
+from rt_ridge.hierarchy._hierarchy import Hierarchy
+from rt_ridge.hierarchy._linear_system import matched_threads
+from rt_ridge.scales._mode import find_mode, with_intervals
+from rt_ridge.selection._candidates import (
+    Candidate,
+    first_candidates,
+    other_priors,
+    refined_candidates,
+)
+from rt_ridge.selection._choice import Choice, Trial, choose, ranked, settled_choice
+from rt_ridge.selection._held_out import HeldOut
+from rt_ridge.selection._judge import Judge, only_pairs, subset_of
+from rt_ridge.statistics._sufficient import SufficientStatistics, standardised
+from rt_ridge.tables._compounds import CompoundClasses, CompoundDescriptors
+
+MAX_PAIRS = 6_000
+"""Pairs that a choice is made on: more say the same, and cost time."""
+
+OTHER_PRIORS = 3
+"""Best slope heads that are tried under every prior of intercepts."""
+
+REFINED = 2
+"""Best structures that are tried with one σ a group, and with a spread for each covariate."""
+
+
+def search(
+    stats: SufficientStatistics,
+    held_out: Sequence[HeldOut],
+    config: RidgeConfig,
+    scale: FloatArray,
+    known: tuple[CompoundDescriptors | None, CompoundClasses | None] = (None, None),
+) -> Choice:
+    """Choose a structure.
+
+    Parameters
+    ----------
+    stats : SufficientStatistics
+        Of all rows.
+    held_out : sequence of HeldOut
+        Folds of runs; empty: marginal likelihoods decide.
+    config : RidgeConfig
+        What all candidates have.
+    scale : ndarray, [P]
+        What regressors are divided by.
+    known : tuple
+        Descriptors and classes of compounds, if any.
+
+    Raises
+    ------
+    RTRidgeError
+        If no candidate can be fitted; the last one's message.
+    """
+    some = judged_pairs(stats)
+    folds = [HeldOut(f.name, only_pairs(f.stats, some.keys)) for f in held_out]
+    folds = [f for f in folds if f.stats.G]
+    searching = _Search(some, folds, scale, known)
+    base = config.model_copy(update={"standardise": True, "method": "map"})
+    trials = searching.tried(first_candidates(some, base))
+    if not trials:
+        raise searching.refusal
+    for trial in ranked(trials, searching.judge, OTHER_PRIORS):
+        # A prior that the user set stands in every candidate.
+        if base.intercept_prior == RidgeConfig().intercept_prior:
+            trials += searching.tried(other_priors(trial.candidate, some))
+    for trial in ranked(trials, searching.judge, REFINED):
+        trials += searching.tried(refined_candidates(trial.candidate, some))
+    chosen = choose(trials, searching.judge)
+    return settled_choice(chosen, [searching.settled(c) for c in chosen.trials], searching.judge)
+
+
+def judged_pairs(stats: SufficientStatistics) -> SufficientStatistics:
+    """Return the pairs that a choice is made on: all, or a part of many."""
+    return subset_of(stats, MAX_PAIRS)
+
+
+class _Search:
+    """Fits candidates one by one; those that cannot be are left out."""
+
+    def __init__(
+        self,
+        stats: SufficientStatistics,
+        folds: Sequence[HeldOut],
+        scale: FloatArray,
+        known: tuple[CompoundDescriptors | None, CompoundClasses | None],
+    ) -> None:
+        self.stats, self.known = standardised(stats, scale), known
+        self.judge = Judge(stats, folds, scale) if folds else None
+        self.refusal = RTRidgeError("structure: expected a candidate, found none")
+
+    def tried(self, candidates: Sequence[Candidate]) -> list[Trial]:
+        """Return trials of the candidates that can be fitted."""
+        found = []
+        for candidate in candidates:
+            try:
+                found.append(self._trial(candidate))
+            except RTRidgeError as error:
+                # Such as global slopes of covariates that are constant: others do without them.
+                self.refusal = error
+        return found
+
+    def _trial(self, candidate: Candidate) -> Trial:
+        hierarchy = Hierarchy(self.stats, candidate.config, *self.known)
+        with matched_threads(hierarchy.system.arrangement.n_dense):
+            scales, best = find_mode(hierarchy)
+            trial = Trial.of(candidate, hierarchy, scales, best, self.judge)
+        finite = bool(np.isfinite(trial.criterion))
+        if trial.scores is not None and self.judge is not None:
+            finite &= bool(np.isfinite(trial.scores.log_density(self.judge.n)).all())
+        if not finite:
+            raise RTRidgeError(f"structure: {candidate.name} has no finite score")
+        return trial
+
+    def settled(self, trial: Trial) -> Trial:
+        """Return a trial with its scales at the mode itself, and their intervals."""
+        hierarchy = Hierarchy(self.stats, trial.candidate.config, *self.known)
+        with matched_threads(hierarchy.system.arrangement.n_dense):
+            scales = with_intervals(hierarchy, trial.best)
+            return Trial.of(trial.candidate, hierarchy, scales, trial.best, self.judge)
