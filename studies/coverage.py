@@ -29,6 +29,7 @@ from molpool_pipelines.fitting import (
     train_tabular,
 )
 from molpool_pipelines.models import PredictConfig, predict_table
+from molpool_pipelines.runs import read_run_predictions
 from scipy.stats import binom
 from study_results import Results, table
 
@@ -129,7 +130,7 @@ def coverage(name: str, run: Path, shift: str) -> dict[str, dict[str, Any]]:
     Widths are of the median interval, in standard deviations of the labels that test.
     """
     output = run.parent / f"{run.name}-{shift}.parquet"
-    test = pl.read_parquet(run / "predictions.parquet").filter(split="test").sort("row")
+    test = read_run_predictions(run).filter(split="test").sort("row")
     new = run.parent / f"{run.name}-test.csv"
     test.select("SMILES").write_csv(new)
     predict_table(

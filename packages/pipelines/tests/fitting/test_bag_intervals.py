@@ -6,7 +6,7 @@ import pytest
 from molpool_common import load_config
 from molpool_pipelines.fitting import TrainMILConfig, train_mil
 from molpool_pipelines.models import Calibration, PredictConfig, predict_table
-from molpool_pipelines.runs import CALIBRATION, read_metrics
+from molpool_pipelines.runs import CALIBRATION, read_metrics, read_run_predictions
 
 SMALL = {
     "data": {"kind": "bags", "target_columns": ["y"]},
@@ -53,13 +53,13 @@ def predicted(run, table, **more):
         model_dir=str(run), data_path=str(table), output=str(output), overwrite=True, **more
     )
     predict_table(config)
-    return pl.read_parquet(output)
+    return read_run_predictions(output.parent, output.name)
 
 
 @pytest.mark.slow
 def test_values_have_intervals_that_predict_gives_too(tmp_path):
     run, table = trained(tmp_path, "regression", level=0.8, strata_column="series")
-    test = pl.read_parquet(run / "predictions.parquet").filter(split="test")
+    test = read_run_predictions(run).filter(split="test")
     assert (test["y_lower"] < test["y predicted"]).all()
     assert test["instances"].to_numpy().min() >= 1
     assert "SMILES" not in test.columns
@@ -82,7 +82,7 @@ def test_classes_have_calibrated_probabilities_and_the_same_decisions(tmp_path):
     run, table = trained(tmp_path, "classification", strata_column="lot")
     calibration = Calibration.load(run / CALIBRATION)
     assert min(np.bincount(calibration.classes.classes[0].astype(int))) > 40
-    test = pl.read_parquet(run / "predictions.parquet").filter(split="test")
+    test = read_run_predictions(run).filter(split="test")
     assert "y_lower" not in test.columns
     decided = read_metrics(run).splits["test"].decisions["y"]
     called = test["y predicted"] >= decided["threshold"]

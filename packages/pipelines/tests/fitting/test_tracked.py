@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from molpool_pipelines.demo import build_demo
 from molpool_pipelines.fitting import TrainTabularConfig, train_tabular
-from molpool_pipelines.runs import TableRows
+from molpool_pipelines.runs import TableRows, read_run_predictions
 
 # MLflow warns of its own types and dependencies.
 pytestmark = [
@@ -92,7 +92,7 @@ def test_the_model_answers_as_predict_does(run, tracked):
     path = client.download_artifacts(found.info.run_id, "model")
     model = pyfunc.load_model(path)
     assert [column.name for column in model.metadata.signature.inputs] == ["SMILES"]
-    rows = pl.read_parquet(run / "predictions.parquet").filter(split="test").head(3)
+    rows = read_run_predictions(run).filter(split="test").head(3)
     smiles = [*rows["SMILES"], "no molecule"]
     request = json.dumps(
         {"dataframe_split": {"columns": ["SMILES"], "data": [[s] for s in smiles]}}

@@ -14,6 +14,7 @@ from molpool_pipelines.fitting import (
     train_mil,
     train_tabular,
 )
+from molpool_pipelines.runs import read_run_predictions
 
 UNIT = 1000.0
 SPLIT = {"target_columns": ["y"], "split_ratios": (0.4, 0.3, 0.3)}
@@ -77,7 +78,7 @@ def test_intervals_change_by_the_unit(kind, tmp_path):
         pl.read_csv(data).drop(drop).write_csv(data)
         values = {**settings, "data_path": str(data), "save_dir": str(tmp_path / f"run{unit:g}")}
         run = train(config.model_validate({**values, "level": 0.8}))
-        frames.append(pl.read_parquet(run / "predictions.parquet").filter(split="test"))
+        frames.append(read_run_predictions(run).filter(split="test"))
     one, other = frames
     spread = float(one["y"].to_numpy().std())
     for column in ("y predicted", "y_lower", "y_upper"):

@@ -104,7 +104,7 @@ def test_weights_are_off_unless_asked_for_and_said(kind, folder, table):
     assert f"by {kind}: 120 calibration rows count as" in (done.note or "")
     small, _ = predicted(path, table, shift=kind, chunk_rows=7)
     assert small.equals(found)
-    assert found["n predicted"].equals(plain["n predicted"])
+    assert found["n"].equals(plain["n"])
 
 
 def test_the_run_decides_where_nothing_is_said(folder, table):
