@@ -143,6 +143,15 @@ def test_every_command_that_compares_molecules_says_by_which_structure() -> None
     assert "standardize" in DescribeOptions.__dataclass_fields__
 
 
+def test_every_command_that_gives_intervals_takes_the_same_flags() -> None:
+    for config in (*TRAINING.values(), PredictConfig):
+        flags = flag_names(config)
+        assert {"--level", "--strata-column", "--shift"} <= set(flags), config.__name__
+        for name in ("strata_column", "shift"):
+            # Off unless asked for; predict does as the run did.
+            assert config.model_fields[name].default in (None, "none"), config.__name__
+
+
 def commands(folder: Path, table: Path, models: Sequence[Path]) -> dict[str, Sequence[object]]:
     """Return every command that reads a table of molecules, with the flags that it needs."""
     data = ["--data-path", table]

@@ -61,6 +61,8 @@ class MoleculeTable:
         All columns of the tables as read, used or not.
     units_of_tasks : tuple of (str or None), length T or 0
         Unit of each task's values, where a header or cells say it.
+    strata : list of str or None
+        Stratum of each row, within which intervals shall hold; None where none are asked for.
     scales : tuple of str
         Scale of each task's `targets`, as `from_scale` takes it; empty where all are in the units
         of the table.
@@ -84,6 +86,7 @@ class MoleculeTable:
     n_as_given: int = 0
     columns: tuple[str, ...] = ()
     units_of_tasks: tuple[str | None, ...] = ()
+    strata: list[str] | None = None
     scales: tuple[ScaleName, ...] = ()
 
     def __len__(self) -> int:
@@ -134,6 +137,7 @@ class MoleculeTable:
             model_smiles=some(self.model_smiles),
             series=some(self.series),
             given=some(self.given),
+            strata=some(self.strata),
         )
 
     def of_tasks(self, columns: Sequence[int]) -> MoleculeTable:
@@ -184,6 +188,7 @@ def stack(parts: Sequence[MoleculeTable]) -> MoleculeTable:
         n_as_given=sum(p.n_as_given for p in parts),
         columns=tuple(dict.fromkeys(name for p in parts for name in p.columns)),
         units_of_tasks=_stacked_units(parts),
+        strata=[s for p in parts for s in p.strata or []] if first.strata is not None else None,
         scales=first.scales,
     )
 

@@ -192,3 +192,58 @@ def test_what_is_needed_and_not_given_is_named():
         scaled.half_widths((1, 1), 0.9)
     with pytest.raises(InputError, match="mean"):
         IntervalCalibration.fit(y, np.zeros((59, 1)))
+
+
+def test_thin_strata_and_unknown_ones_share_an_interval():
+    y = np.concatenate([np.full(40, 1.0), np.full(9, 5.0), np.full(9, 7.0)])[:, None]
+    strata = ["a"] * 40 + ["b"] * 9 + ["c"] * 9
+    calibration = IntervalCalibration.fit(y, 0 * y, strata=strata, least_rows=19)
+    half = calibration.half_widths((4, 1), 0.9, strata=["a", "b", "c", "new"])
+    assert half[:, 0].tolist() == [1.0, 7.0, 7.0, 7.0]
+    # Without any stratum that is thin there is nothing to say of one that is new.
+    whole = IntervalCalibration.fit(y[:40], 0 * y[:40], strata=strata[:40], least_rows=19)
+    assert np.isinf(whole.half_widths((1, 1), 0.9, strata=["new"])).all()
+
+
+def test_weights_given_later_are_those_given_at_once(tmp_path):
+    rng = np.random.default_rng(8)
+    y, mean = rng.normal(size=(2, 60, 2))
+    y[rng.random((60, 2)) < 0.3] = np.nan
+    weights, new = rng.uniform(0.3, 3, 60), rng.uniform(0.3, 3, 5)
+    at_once = IntervalCalibration.fit(y, mean, weights=weights)
+    np.savez(tmp_path / "c.npz", **IntervalCalibration.fit(y, mean).to_arrays())
+    with np.load(tmp_path / "c.npz", allow_pickle=False) as stored:
+        later = IntervalCalibration.from_arrays(dict(stored)).weighted(weights)
+    np.testing.assert_array_equal(
+        at_once.half_widths((5, 2), 0.8, weights=new), later.half_widths((5, 2), 0.8, weights=new)
+    )
+    arrays = IntervalCalibration.fit(y, mean).to_arrays()
+    del arrays["rows"]
+    with pytest.raises(InputError, match="earlier version"):
+        IntervalCalibration.from_arrays(arrays).weighted(weights)
+
+
+def test_a_row_with_several_scores_counts_once():
+    rng = np.random.default_rng(9)
+    y = rng.normal(size=(20, 1))
+    once = IntervalCalibration.fit(y, 0 * y)
+    thrice = IntervalCalibration.fit(
+        np.repeat(y, 3, axis=0), np.zeros((60, 1)), rows=np.repeat(np.arange(20), 3)
+    )
+    again = IntervalCalibration.from_arrays(thrice.to_arrays())
+    assert again.n_points == once.n_points == (20,)
+    assert again.highest_level(0) == once.highest_level(0)
+    for level in (0.5, 0.8, 0.9, 0.95, 0.96):
+        assert again.half_widths((1, 1), level) == once.half_widths((1, 1), level)
+    strata = ["a", "b"] * 10
+    once = IntervalCalibration.fit(y, 0 * y, strata=strata)
+    thrice = IntervalCalibration.fit(
+        np.repeat(y, 3, axis=0),
+        np.zeros((60, 1)),
+        rows=np.repeat(np.arange(20), 3),
+        strata=np.repeat(strata, 3).tolist(),
+    )
+    asked = ["b", "a", "new"]
+    np.testing.assert_array_equal(
+        thrice.half_widths((3, 1), 0.8, strata=asked), once.half_widths((3, 1), 0.8, strata=asked)
+    )

@@ -11,6 +11,7 @@ from chemprop_multitask import ChempropModel
 from molecule_features import FeatureError, FeatureVersionWarning
 from molpool_common import InputError, flag_names, load_config
 from molpool_pipelines.demo import build_demo
+from molpool_pipelines.evaluation import compare
 from molpool_pipelines.fitting import (
     TrainAutoCommand,
     TrainAutoConfig,
@@ -23,6 +24,7 @@ from molpool_pipelines.fitting._auto import choose
 from molpool_pipelines.fitting._related import check_use
 from molpool_pipelines.models import LEVEL, PredictConfig, load_model, predict_table
 from molpool_pipelines.runs import read_metrics, read_run_predictions
+from molpool_pipelines.scores import CompareConfig
 from molpool_pipelines.tables import DataConfig
 from multitask_models import ModelError
 
@@ -116,6 +118,24 @@ def test_simple_models_stand_beside_it_on_the_same_rows(run, table, tmp_path):
     model = run / "baselines" / "lightgbm"
     predict_table(PredictConfig(model_dir=str(model), data_path=str(table), output=str(output)))
     assert read_run_predictions(output.parent, output.name)["logP predicted"].null_count() == 0
+
+
+@pytest.mark.slow
+def test_simple_models_are_compared_as_any_model_is(run, table, tmp_path):
+    models = [str(run), str(run / "baselines" / "lightgbm")]
+    stored = read_metrics(run).splits["test"]
+    for more in ({"predictions": models}, {"model_dirs": models, "test_data": str(table)}):
+        output = str(tmp_path / f"compared-{len(more)}.csv")
+        config = CompareConfig.model_validate({**more, "output": output, "metrics": ["ma_rae"]})
+        found, _ = compare(config)
+        values = {v.model: v.value for v in found.values if v.task == "logP"}
+        if "predictions" in more:
+            own = stored.tasks["logP"].metrics["ma_rae"].value
+            assert values[found.models[0]] == pytest.approx(own, rel=1e-12)
+            assert stored.baselines is not None
+            theirs = stored.baselines.models["lightgbm"].tasks["logP"].metrics["ma_rae"].value
+            assert values[found.models[1]] == pytest.approx(theirs, rel=1e-9)
+        assert len(values) == 2
 
 
 @pytest.mark.slow

@@ -97,3 +97,34 @@ def test_notes_say_how_many_rows_calibrate_and_which_tasks_have_too_few():
         "Without intervals, as 90% needs 9 calibration molecules: LogD.",
     ]
     assert np.isinf(calibration.ends(mean, 0.9)[1][:, 0]).all()
+
+
+def test_a_change_of_unit_changes_all_of_it_by_the_unit():
+    y, mean, sd, distance = (np.array(v) for v in rows(300))
+    kinds = ("regression", "regression")
+    limits = np.array([-1.0, -np.inf]), np.array([1.5, np.inf])
+    one = Calibration.fit(y, mean, kinds, sd=sd, distance=distance, limits=limits)
+    scaled = tuple(1000 * end for end in limits)
+    other = Calibration.fit(
+        1000 * y, 1000 * mean, kinds, sd=1000 * sd, distance=distance, limits=(scaled[0], scaled[1])
+    )
+    for level in (0.5, 0.8, 0.95):
+        ends = one.ends(mean, level, sd=sd, distance=distance)
+        theirs = other.ends(1000 * mean, level, sd=1000 * sd, distance=distance)
+        np.testing.assert_allclose(1000 * np.array(ends), theirs, rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("basis", "words"),
+    [
+        ("validation", "of the validation split"),
+        ("later validation", "later than what trained"),
+        ("random folds", "though the split is by time"),
+        ("rolling origin", "by models of earlier ones"),
+    ],
+)
+def test_notes_say_what_the_rows_are_and_the_file_keeps_it(basis, words, tmp_path):
+    y, mean, *_ = rows(60)
+    calibration = Calibration.fit(y, mean, KINDS, basis=basis)
+    calibration.save(tmp_path / "c.npz")
+    assert words in Calibration.load(tmp_path / "c.npz").notes(["a", "b"])[0]

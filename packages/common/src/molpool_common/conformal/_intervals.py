@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 
-from molpool_common._arrays import BoolArray, FloatArray, SignArray, StrArray
+from molpool_common._arrays import BoolArray, FloatArray, IntArray, SignArray, StrArray
 from molpool_common._errors import InputError
 from molpool_common.conformal._difficulty import Difficulty
 from molpool_common.conformal._quantiles import ROUNDING, check_level, weighted_quantile
+
+OTHERS = "other strata"
+"""Stratum of the rows whose own has too few of a task, and of new rows whose stratum has none."""
 
 
 def needed_points(level: float) -> int:
@@ -66,12 +69,16 @@ class IntervalCalibration:
         Density ratio of each score under covariate shift.
     difficulty : Difficulty
         The scale of the scores.
+    rows : tuple of ndarray of int64 [n_t], or None
+        Calibration row that each score is of, by which `weighted` gives them weights. Rows that
+        several models predict have several scores, and count once all the same.
     """
 
     scores: tuple[FloatArray, ...]
     strata: tuple[StrArray, ...] | None = None
     weights: tuple[FloatArray, ...] | None = None
     difficulty: Difficulty = field(default_factory=Difficulty)
+    rows: tuple[IntArray, ...] | None = None
 
     @classmethod
     def fit(
@@ -83,6 +90,8 @@ class IntervalCalibration:
         names: Sequence[str] = (),
         difficulty: Difficulty | None = None,
         strata: Sequence[str] | None = None,
+        least_rows: int = 0,
+        rows: IntArray | None = None,
         weights: FloatArray | None = None,
         censoring: SignArray | None = None,
     ) -> Self:
@@ -100,6 +109,11 @@ class IntervalCalibration:
             Of the features; by default the powers that shorten the intervals.
         strata : sequence of str, length N, optional
             Stratum of each row (Mondrian).
+        least_rows : int
+            Strata with fewer rows of a task are one stratum in it, `OTHERS`.
+        rows : ndarray of int64 [N], optional
+            Number of what each is a prediction of, where some are predicted several times; by
+            default each is one of its own.
         weights : ndarray [N], optional
             Density ratio p(new) / p(calibration) of each row.
         censoring : ndarray of int8 [N, T], optional
@@ -118,23 +132,43 @@ class IntervalCalibration:
             )
         scores = plain / difficulty.scale(features, _shape(y))
         there = np.isfinite(scores)
-        columns = range(y.shape[1])
+        each = [np.flatnonzero(there[:, t]) for t in range(y.shape[1])]
+        numbers = np.arange(len(y), dtype=np.int64) if rows is None else rows
         kept = None if strata is None else np.array(strata, dtype=np.str_)
         return cls(
-            tuple(scores[there[:, t], t] for t in columns),
-            None if kept is None else tuple(kept[there[:, t]] for t in columns),
-            None if weights is None else tuple(weights[there[:, t]] for t in columns),
+            tuple(scores[of, t] for t, of in enumerate(each)),
+            None if kept is None else tuple(_with_others(kept[of], least_rows) for of in each),
+            None if weights is None else tuple(weights[of] for of in each),
             difficulty,
+            tuple(numbers[of] for of in each),
         )
+
+    def weighted(self, weights: FloatArray) -> Self:
+        """Return the same scores with density ratios [N] of the calibration rows.
+
+        Raises
+        ------
+        InputError
+            If the calibration has strata, or does not know of which rows its scores are.
+        """
+        if self.rows is None or self.strata is not None:
+            raise InputError(
+                "weights",
+                expected="a calibration by rows without strata",
+                found="strata" if self.strata is not None else "one of an earlier version",
+            )
+        return replace(self, weights=tuple(weights[of] for of in self.rows))
 
     @property
     def n_points(self) -> tuple[int, ...]:
         """Calibration rows of each task."""
-        return tuple(len(scores) for scores in self.scores)
+        if self.rows is None:
+            return tuple(len(scores) for scores in self.scores)
+        return tuple(len(np.unique(rows)) for rows in self.rows)
 
     def highest_level(self, t: int) -> float:
         """Return the highest level at which task `t` has finite intervals, of all its rows."""
-        n = len(self.scores[t])
+        n = self.n_points[t]
         return n / (n + 1)
 
     def half_widths(
@@ -157,7 +191,8 @@ class IntervalCalibration:
         features : ndarray [M, T, D], optional
             As in `fit`.
         strata : sequence of str, length M, optional
-            As in `fit`; a stratum that calibrated nothing has infinite intervals.
+            As in `fit`; one that calibrated nothing counts as `OTHERS`, and has infinite intervals
+            where that has none either.
         weights : ndarray [M], optional
             Density ratios, where the calibration has them.
 
@@ -235,12 +270,14 @@ class IntervalCalibration:
         from crepes import ConformalRegressor
 
         scores = self.scores[t]
-        if self.weights is not None and weights is not None:
-            return weighted_quantile(scores, self.weights[t], weights, level)
+        several = self.n_points[t] < len(scores)
+        if several or (self.weights is not None and weights is not None):
+            return self._weighted_quantiles(t, m, level, strata, weights)
         known: BoolArray = np.full(m, bool(len(scores)))
         bins = None
         if self.strata is not None and strata is not None:
             bins = self.strata[t]
+            strata = np.where(np.isin(strata, bins), strata, OTHERS)
             # crepes gives a bin that it has not seen an interval of width 0.
             known = np.isin(strata, bins)
         result = np.full(m, np.inf)
@@ -257,9 +294,39 @@ class IntervalCalibration:
             result[known] = ends[:, 1]
         return result
 
+    def _weighted_quantiles(
+        self,
+        t: int,
+        m: int,
+        level: float,
+        strata: StrArray | None,
+        weights: FloatArray | None,
+    ) -> FloatArray:
+        """Return quantiles of scores that do not all count the same, or not as one row each."""
+        scores = self.scores[t]
+        own = np.ones(len(scores)) if self.weights is None else self.weights[t]
+        new = np.ones(m) if weights is None else weights
+        if strata is None or self.strata is None:
+            return weighted_quantile(scores, own * self._share(t, slice(None)), new, level)
+        result = np.full(m, np.inf)
+        strata = np.where(np.isin(strata, self.strata[t]), strata, OTHERS)
+        for name in np.unique(strata):
+            of, here = self.strata[t] == name, strata == name
+            if of.any():
+                share = self._share(t, of)
+                result[here] = weighted_quantile(scores[of], own[of] * share, new[here], level)
+        return result
+
+    def _share(self, t: int, which: Any) -> float:
+        """Return the rows behind some scores over the number of these."""
+        if self.rows is None:
+            return 1.0
+        rows = self.rows[t][which]
+        return len(np.unique(rows)) / len(rows) if len(rows) else 1.0
+
     def to_arrays(self) -> dict[str, Any]:
         """Return arrays that hold all of it, for an npz file without pickle."""
-        lengths = np.array(self.n_points, dtype=np.int64)
+        lengths = np.array([len(scores) for scores in self.scores], dtype=np.int64)
         arrays: dict[str, Any] = {
             "lengths": lengths,
             "scores": np.concatenate([*self.scores, np.empty(0)]),
@@ -271,6 +338,8 @@ class IntervalCalibration:
             arrays["strata"] = np.concatenate([*self.strata, np.empty(0, dtype=np.str_)])
         if self.weights is not None:
             arrays["weights"] = np.concatenate([*self.weights, np.empty(0)])
+        if self.rows is not None:
+            arrays["rows"] = np.concatenate([*self.rows, np.empty(0, dtype=np.int64)])
         return arrays
 
     @classmethod
@@ -306,7 +375,18 @@ class IntervalCalibration:
         def parts(name: str) -> tuple[Any, ...] | None:
             return tuple(np.split(np.asarray(arrays[name]), cuts)) if name in arrays else None
 
-        return cls(tuple(np.split(scores, cuts)), parts("strata"), parts("weights"), difficulty)
+        return cls(
+            tuple(np.split(scores, cuts)),
+            parts("strata"),
+            parts("weights"),
+            difficulty,
+            parts("rows"),
+        )
+
+
+def _with_others(strata: StrArray, least_rows: int) -> StrArray:
+    names, place, counts = np.unique(strata, return_inverse=True, return_counts=True)
+    return np.where(counts[place] < least_rows, OTHERS, names[place])
 
 
 def _shape(values: FloatArray) -> tuple[int, int]:

@@ -59,6 +59,8 @@ def role_columns(data: MILDataConfig, model: MILConfig) -> list[str]:
         split = model.split
         keys = [key for key in type(split).model_fields if key.endswith("_column")]
         roles += [c for c in (*(getattr(split, key) for key in keys), *split.fold_where) if c]
+    own = [getattr(model, key) for key in type(model).model_fields if key.endswith("_column")]
+    roles += [column for column in own if column]
     roles += [c for c in (data.names, data.instance_column, data.energy_column) if c]
     return list(dict.fromkeys(roles))
 

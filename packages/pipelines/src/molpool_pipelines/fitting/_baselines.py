@@ -95,7 +95,10 @@ class ReferenceRows:
     @property
     def digest(self) -> str:
         """What tells the training rows, whatever their order."""
-        rows = self.train.origin.select("source", "row").sort("source", "row").rows()
+        # Bags have names alone.
+        origin = self.train.origin
+        names = ["source", "row"] if "row" in origin.columns else ["id"]
+        rows = origin.select(names).sort(names).rows()
         return blake2b(repr(rows).encode(), digest_size=16).hexdigest()
 
 

@@ -51,6 +51,7 @@ from molpool_pipelines.fitting._results import (
     shown_rows,
     write_results,
 )
+from molpool_pipelines.fitting._tracked import sources_of, track_results
 from molpool_pipelines.runs import (
     AFFINITY,
     GROUPS,
@@ -221,7 +222,8 @@ class Fitting:
         else:
             model = run.write_folder(MODELS, ensemble.save)
         files = [model]
-        self._results = self._with_curve(self._with_baselines(evaluate(inputs, self._jobs)))
+        results = self._with_baselines(evaluate(self._config, inputs, self._jobs))
+        self._results = self._with_curve(results)
         write_rejected(run, inputs.rejected)
         if self._affinity is not None:
             files += [run.path / name for name in (AFFINITY, GROUPS)]
@@ -240,7 +242,15 @@ class Fitting:
             level = self._results.level
             self._unseen = write_unseen(run, self._config, inputs.unseen, level)
             files += self._unseen
-        self._track([*files, *([self._page] if self._page else [])])
+        track_results(
+            self._tracker,
+            run.path,
+            self._results,
+            inputs.rows,
+            self._page,
+            files,
+            source=sources_of(self._config),
+        )
 
     def _with_baselines(self, results: Results) -> Results:
         inputs, tables = self._inputs, self._inputs.tables
@@ -295,14 +305,6 @@ class Fitting:
                     seed=job.seed,
                 )
         return predict_part(Part("test", inputs.tables.test), jobs, inputs).mean
-
-    def _track(self, files: Sequence[Path]) -> None:
-        for split, table in self._results.metrics.items():
-            means = {f"{split}/{name}": macro.mean for name, macro in table.macro().items()}
-            # MLflow takes no None.
-            self._tracker.metrics({k: v for k, v in means.items() if v is not None})
-        for file in files:
-            self._tracker.file(file)
 
     def close(self) -> None:
         """Print the table of metrics and where the files are."""

@@ -22,7 +22,7 @@ from pydantic import Field, field_validator, model_validator
 from sampling_core import JointSamplingConfig
 from task_affinity import TaskAffinityConfig
 
-from molpool_pipelines.models import MemberName
+from molpool_pipelines.models import LEAST_OF_STRATUM, LEVEL, SHIFT, MemberName, ShiftKind
 from molpool_pipelines.runs import RunConfig
 from molpool_pipelines.tables import ON_BAD_SMILES, OnBadSmiles, TableConfig
 
@@ -48,6 +48,27 @@ class BaselineConfig(ConfigModel):
     )
 
 
+class IntervalConfig(ConfigModel):
+    """What the intervals of a run shall hold for."""
+
+    level: float = Field(
+        LEVEL, gt=0, lt=1, description="share of new molecules that the intervals shall cover"
+    )
+    strata_column: Annotated[str | None, short_flag("--strata-column")] = Field(
+        None,
+        description="column of series, projects or assay versions, each of which calibrates its "
+        f"own intervals; those with fewer than {LEAST_OF_STRATUM} calibration molecules of a task "
+        "do so together",
+    )
+    shift: ShiftKind = Field("none", description=SHIFT)
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if self.strata_column is not None and self.shift != "none":
+            raise ValueError("shift: expected none with strata_column, found both")
+        return self
+
+
 class LearningCurveConfig(ConfigModel):
     """Whether more data would help."""
 
@@ -67,7 +88,12 @@ class LearningCurveConfig(ConfigModel):
 
 
 class TrainChempropConfig(
-    LearningCurveConfig, BaselineConfig, RunConfig, TableConfig, SharedChempropConfig
+    IntervalConfig,
+    LearningCurveConfig,
+    BaselineConfig,
+    RunConfig,
+    TableConfig,
+    SharedChempropConfig,
 ):
     """A training run: data, sampling, model, training, where it goes.
 
@@ -109,7 +135,7 @@ class TrainChempropConfig(
         return self
 
 
-class TrainMILConfig(RunConfig, MILRunConfig):
+class TrainMILConfig(IntervalConfig, BaselineConfig, RunConfig, MILRunConfig):
     """A training run: data, split, model, training, where it goes."""
 
     on_bad_smiles: OnBadSmiles = Field("drop", description=ON_BAD_SMILES)
@@ -234,7 +260,9 @@ class ChempropMemberConfig(ConfigModel):
         return ChempropConfig(model=self.model, training=self.training)
 
 
-class TrainTabularConfig(LearningCurveConfig, BaselineConfig, RunConfig, TableConfig):
+class TrainTabularConfig(
+    IntervalConfig, LearningCurveConfig, BaselineConfig, RunConfig, TableConfig
+):
     """Models on features: data, features, models, how they are mixed and calibrated."""
 
     command: ClassVar[str] = "tabular"
@@ -261,9 +289,6 @@ class TrainTabularConfig(LearningCurveConfig, BaselineConfig, RunConfig, TableCo
         ge=2,
         description="folds of the rows that are not tested, of the split's own kind: rows out of "
         "fold weigh the models and calibrate the intervals",
-    )
-    level: float = Field(
-        0.9, gt=0, lt=1, description="share of new molecules that the intervals shall cover"
     )
     time_budget: str | None = Field(
         None,

@@ -350,11 +350,12 @@ def _gather(run: RunFolder, cells: Sequence[Cell]) -> pl.DataFrame:
         frames.append(frame)
         scores.append(_scores(cell))
     found = pl.concat(scores)
+    held = _intervals(cells)
     types = dict(found.filter(pl.col("type") != "").select("task", "type").unique().rows())
     write_predictions(run, pl.concat(frames, how="diagonal_relaxed"), types)
     run.write_text(FOLD_SCORES, found.write_csv())
     means = _means(found, sum(len(frame) for frame in frames))
-    means = means.model_copy(update={"baselines": _baselines(cells, means)})
+    means = means.model_copy(update={"baselines": _baselines(cells, means), "intervals": held})
     metrics = Metrics(
         kind=read_metrics(cells[0].path).kind,
         name=run.path.name,
@@ -362,12 +363,29 @@ def _gather(run: RunFolder, cells: Sequence[Cell]) -> pl.DataFrame:
         splits={"test": means},
         notes=[
             f"Cross-validation: values are means over {len(cells)} folds, each scored by itself "
-            f"({FOLD_SCORES}); {MACRO} as in the folds."
+            f"({FOLD_SCORES}); {MACRO} as in the folds.",
+            *(["Intervals are of each fold's own rows that its model has not seen."] * bool(held)),
         ],
     )
     run.write_json(METRICS_FILE, metrics.to_dict())
     run.log("finished", folds=len(cells))
     run.write_text(REPORT, run_page(run.path, run.path.name))
+    return found
+
+
+def _intervals(cells: Sequence[Cell]) -> dict[str, dict[str, Any]]:
+    """Return how often the intervals of all folds hold: shares of all labels, mean of widths."""
+    each = [read_metrics(cell.path).splits["test"].intervals for cell in cells]
+    found: dict[str, dict[str, Any]] = {}
+    for task in dict.fromkeys(task for fold in each for task in fold):
+        of = [fold[task] for fold in each if task in fold]
+        n = sum(one["n"] for one in of)
+        found[task] = {
+            "level": of[0]["level"],
+            "n": n,
+            "inside": sum(one["n"] * one["inside"] for one in of) / n,
+            "median_width": sum(one["n"] * one["median_width"] for one in of) / n,
+        }
     return found
 
 

@@ -14,20 +14,24 @@ import numpy as np
 from chemprop_multitask import MoleculeData
 from molpool_common import FloatArray
 
+from molpool_pipelines.fitting._config import TrainChempropConfig
 from molpool_pipelines.fitting._inputs import Inputs
-from molpool_pipelines.fitting._intervals import distance_to
+from molpool_pipelines.fitting._intervals import IntervalRequest, distance_to
 from molpool_pipelines.fitting._jobs import TrainingJob, data_of, ensemble_members
 from molpool_pipelines.fitting._predicted import PredictedRows
 from molpool_pipelines.fitting._results import Results, results_of
+from molpool_pipelines.models import Basis
 from molpool_pipelines.runs import SplitName
 from molpool_pipelines.tables import MoleculeTable, SplitTables
 
 
-def evaluate(inputs: Inputs, jobs: Sequence[TrainingJob]) -> Results:
+def evaluate(config: TrainChempropConfig, inputs: Inputs, jobs: Sequence[TrainingJob]) -> Results:
     """Predict every row and score each split, bounds left out.
 
     Parameters
     ----------
+    config : TrainChempropConfig
+        The run.
     inputs : Inputs
         The rows.
     jobs : sequence of TrainingJob
@@ -35,7 +39,15 @@ def evaluate(inputs: Inputs, jobs: Sequence[TrainingJob]) -> Results:
     """
     parts = [predict_part(part, jobs, inputs) for part in parts_of(inputs, jobs)]
     parts = [replace(part, distance=_distance(part, inputs)) for part in parts]
-    return results_of(parts, inputs.task_types)
+    wanted = IntervalRequest(config.level, basis=_basis(config, inputs), shift=config.shift)
+    return results_of(parts, inputs.task_types, wanted)
+
+
+def _basis(config: TrainChempropConfig, inputs: Inputs) -> Basis:
+    by_time = config.data.split_type == "time"
+    if len(inputs.folds) > 1:
+        return "random folds" if by_time else "folds"
+    return "later validation" if by_time else "validation"
 
 
 def _distance(part: PredictedRows, inputs: Inputs) -> FloatArray | None:

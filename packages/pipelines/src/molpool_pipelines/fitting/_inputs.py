@@ -301,6 +301,7 @@ def _load(config: TrainConfig) -> MoleculeTable:
         on_bad_smiles=config.on_bad_smiles,
         min_labels=config.data.least_labels,
         read=config.read,
+        strata_column=config.strata_column,
     )
 
 

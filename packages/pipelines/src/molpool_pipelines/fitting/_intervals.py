@@ -7,28 +7,53 @@ test rows get intervals, and show whether these hold.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from molpool_common import FloatArray, murcko_scaffolds, parse_smiles
+from molpool_common import FloatArray, IntArray, murcko_scaffolds, parse_smiles
 
 from molpool_pipelines.fitting._predicted import PredictedRows
-from molpool_pipelines.models import LEVEL, Calibration
+from molpool_pipelines.models import LEVEL, Basis, Calibration, Shift, ShiftKind, ShiftModel
 from molpool_pipelines.scores import NearestTraining
-from molpool_pipelines.tables import TaskType
+from molpool_pipelines.tables import MoleculeTable, TaskType
 
 _MOST_PAIRS = 2_000_000_000
 """Pairs of molecules whose similarity takes about a minute; beyond, widths depend on the models'
 own spread alone."""
 
 
+_BY_TIME = ("rolling origin", "later validation", "random folds")
+"""Bases of runs whose split is by time."""
+
+
+@dataclass(frozen=True)
+class IntervalRequest:
+    """What intervals are asked for.
+
+    Parameters
+    ----------
+    level : float
+        Share of new molecules that they shall cover.
+    limits : (ndarray [T], ndarray [T]) or None
+        Floor and ceiling of each assay, at which they end.
+    basis : Basis or None
+        What the rows that calibrate are to the models that predict them.
+    shift : {"none", "similarity", "structure"}
+        By what those rows are weighted toward the test rows.
+    farther : sequence of PredictedRows
+        Validation rows once more, as models of earlier origins predict them.
+    """
+
+    level: float = LEVEL
+    limits: tuple[FloatArray, FloatArray] | None = None
+    basis: Basis | None = None
+    shift: ShiftKind = "none"
+    farther: Sequence[PredictedRows] = ()
+
+
 def calibrate(
-    parts: Sequence[PredictedRows],
-    kinds: Sequence[TaskType],
-    *,
-    level: float = LEVEL,
-    limits: tuple[FloatArray, FloatArray] | None = None,
+    parts: Sequence[PredictedRows], kinds: Sequence[TaskType], wanted: IntervalRequest
 ) -> tuple[list[PredictedRows], Calibration | None]:
     """Return the rows, those of the test split with intervals, and what gives them.
 
@@ -38,10 +63,8 @@ def calibrate(
         All rows of the run.
     kinds : sequence of {"regression", "classification"}, length T
         Of the tasks.
-    level : float
-        Share of new molecules that the intervals shall cover.
-    limits : (ndarray [T], ndarray [T]), optional
-        Floor and ceiling of each assay.
+    wanted : IntervalRequest
+        Level, limits and weights.
 
     Returns
     -------
@@ -49,9 +72,10 @@ def calibrate(
         As given where no row validates.
     calibration : Calibration or None
     """
-    unseen = [part for part in parts if part.split == "val"]
-    if not unseen:
+    known = [part for part in parts if part.split == "val"]
+    if not known:
         return list(parts), None
+    unseen = [*known, *wanted.farther]
     tables = [part.table for part in unseen]
     signs = [
         np.zeros(t.targets.shape, dtype=np.int8) if t.censoring is None else t.censoring
@@ -62,12 +86,18 @@ def calibrate(
         np.concatenate([part.mean for part in unseen]),
         kinds,
         sd=_joined([part.sd for part in unseen]),
-        distance=_joined([part.distance for part in unseen]),
+        # As a project grows its molecules come nearer to those known, and are not told better: on
+        # origins of ExpansionRx widths by distance shrank from one to the next, and covered less.
+        distance=None if wanted.basis in _BY_TIME else _joined([p.distance for p in unseen]),
         censoring=np.concatenate(signs),
-        limits=limits,
+        limits=wanted.limits,
+        strata=_strata(tables),
+        rows=_numbers(known, wanted.farther),
+        basis=wanted.basis,
         series=_scaffolds([smiles for t in tables for smiles in t.compared]),
     )
-    return [_with_ends(part, calibration, level) for part in parts], calibration
+    shift = _shift(known, [part for part in parts if part.split == "test"], wanted.shift)
+    return [_with_ends(part, calibration, wanted.level, shift) for part in parts], calibration
 
 
 def _scaffolds(smiles: Sequence[str]) -> list[str] | None:
@@ -76,11 +106,57 @@ def _scaffolds(smiles: Sequence[str]) -> list[str] | None:
     return murcko_scaffolds(mols) if len(mols) == len(smiles) else None
 
 
-def _with_ends(part: PredictedRows, calibration: Calibration, level: float) -> PredictedRows:
+def _numbers(known: Sequence[PredictedRows], farther: Sequence[PredictedRows]) -> IntArray | None:
+    """Return the place among the validation rows of each row that calibrates."""
+    if not farther:
+        return None
+    places: dict[tuple[str, int], int] = {}
+    for part in (*known, *farther):
+        for place in part.table.origin.select("source", "row").iter_rows():
+            places.setdefault(place, len(places))
+    found = [
+        places[place]
+        for part in (*known, *farther)
+        for place in part.table.origin.select("source", "row").iter_rows()
+    ]
+    return np.array(found, dtype=np.int64)
+
+
+def _strata(tables: Sequence[MoleculeTable]) -> list[str] | None:
+    if any(table.strata is None for table in tables):
+        return None
+    return [stratum for table in tables for stratum in table.strata or []]
+
+
+def _shift(
+    known: Sequence[PredictedRows], new: Sequence[PredictedRows], kind: ShiftKind
+) -> ShiftModel | None:
+    if kind == "none" or not new:
+        return None
+    distances = [_joined([part.distance for part in parts]) for parts in (known, new)]
+    if distances[0] is None or distances[1] is None:
+        return None
+    smiles = [[s for part in parts for s in part.table.smiles] for parts in (known, new)]
+    return ShiftModel(kind, smiles[0], distances[0], smiles[1], distances[1])
+
+
+def _with_ends(
+    part: PredictedRows, calibration: Calibration, level: float, shift: ShiftModel | None
+) -> PredictedRows:
     # Those of rows that calibrate would cover by construction.
     if part.split != "test":
         return part
-    ends = calibration.ends(part.mean, level, sd=part.sd, distance=part.distance)
+    weights: Shift | None = None
+    if shift is not None and part.distance is not None:
+        weights = shift.of(part.table.smiles, part.distance)
+    ends = calibration.ends(
+        part.mean,
+        level,
+        sd=part.sd,
+        distance=part.distance,
+        strata=part.table.strata,
+        shift=weights,
+    )
     # As `predict` gives them: one run, one probability.
     mean = calibration.probabilities(part.mean)
     return replace(part, mean=mean, ends=ends, called=calibration.called(mean))

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 import torch
 from mil_attn import (
@@ -25,29 +24,29 @@ from mil_attn import (
     export_attention_page,
     export_attention_sdf,
     fit,
-    fold_score,
-    predict,
     read_bags,
     read_split_bags,
     with_features_of,
 )
 from molpool_common import (
-    FloatArray,
     InputError,
-    MetricTable,
     RunFolder,
-    ScaleName,
     Split,
     cache_folder,
     did_you_mean,
-    from_scale,
     listed,
     structures_of,
-    task_metrics,
 )
 from rich.console import Console
 from sampling_core import RarePositiveSampler
 
+from molpool_pipelines.fitting._bag_results import (
+    evaluate_bags,
+    predictions_of_bags,
+    scales_of,
+    table_of_bags,
+)
+from molpool_pipelines.fitting._baselines import ReferenceRows, with_baselines
 from molpool_pipelines.fitting._config import TrainMILConfig
 from molpool_pipelines.fitting._loop import (
     MILScreen,
@@ -57,7 +56,8 @@ from molpool_pipelines.fitting._loop import (
     metric_table,
     on_epoch_end,
 )
-from molpool_pipelines.fitting._results import Results, shown_rows, write_results
+from molpool_pipelines.fitting._results import Results, against_baselines, shown_rows, write_results
+from molpool_pipelines.fitting._tracked import track_results
 from molpool_pipelines.models import named_features
 from molpool_pipelines.runs import (
     ATTENTION_PAGE,
@@ -66,7 +66,6 @@ from molpool_pipelines.runs import (
     LAST_CHECKPOINT,
     MODEL,
     REJECTED,
-    SPLIT,
     SPLITS,
     TableRows,
     Tracker,
@@ -76,7 +75,6 @@ from molpool_pipelines.runs import (
     predictions_of_table,
     rejected_bags,
     tracking,
-    truth_column,
     write_predictions,
     write_rejected,
 )
@@ -347,20 +345,50 @@ class MILFitting:
         run, inputs, module = self._run, self._inputs, self._result.module
         # First of all: what took the hours must not wait for what can fail.
         files = [run.write_file(MODEL, module.save)]
-        self._results = evaluate_bags(self._config, inputs, module)
+        self._results = self._with_baselines(
+            evaluate_bags(
+                self._config, {split: inputs.of(split) for split in inputs.splits}, module
+            )
+        )
         write_rejected(run, inputs.rejected)
         self._write_attention(module)
         if inputs.unseen is not None:
             # Only those that the user asked to drop have no row.
             keep = self._config.on_bad_smiles != "drop"
-            scales = [self._config.data.transform.get(t, "none") for t in module.task_names]
+            scales = scales_of(self._config, module.task_names)
             frame = predictions_of_bags(module, inputs.unseen, scales, with_failures=keep)
             names = (predictions_of_table("unseen"), predictions_of_table("unseen", ".csv"))
             files += write_predictions(run, frame, self._results.task_types, *names)
         epochs = len(self._result.records)
         self._page = write_results(run, self._results, "mil", inputs.notes, self._facts(), epochs)
-        for file in (*files, *([self._page] if self._page else [])):
-            self._tracker.file(file)
+        track_results(
+            self._tracker,
+            run.path,
+            self._results,
+            inputs.rows,
+            self._page,
+            files,
+            source=str(self._config.data_path),
+            served=self._config.data.kind == "smiles",
+        )
+
+    def _with_baselines(self, results: Results) -> Results:
+        """Return the results with simple models beside them, where bags are of molecules."""
+        train, test = self._inputs.of("train"), self._inputs.of("test")
+        if train.smiles is None or test.smiles is None:
+            return results
+        scales = scales_of(self._config, train.task_names)
+        return with_baselines(
+            self._console,
+            self._run,
+            results,
+            ReferenceRows(table_of_bags(train, scales), table_of_bags(test, scales)),
+            [self._config.task_kind] * len(train.task_names),
+            self._config.baselines,
+            model="the attention model",
+            seed=self._config.seed,
+            cache=self._config.data.cache_dir,
+        )
 
     def _facts(self) -> dict[str, Any]:
         data, split, result = self._inputs.data, self._config.split, self._result
@@ -416,145 +444,10 @@ class MILFitting:
         """Print the table of metrics and where the files are."""
         columns, rows = shown_rows(self._results.metrics["test"])
         self._console.print(metric_table(rows, columns, "Metrics by task, test bags"))
+        for note in (*self._results.notes, *against_baselines(self._results)):
+            self._console.print(note, highlight=False)
         if self._page is not None:
             self._console.print(f"Report: {self._page}", highlight=False, soft_wrap=True)
-
-
-@dataclass(frozen=True)
-class Decisions:
-    """Right and wrong of one task's decisions at its threshold."""
-
-    task: str
-    threshold: float
-    true_positives: int
-    false_positives: int
-    false_negatives: int
-    true_negatives: int
-
-    @property
-    def precision(self) -> float | None:
-        """Share of the called that are positive; None where nothing is called."""
-        return _share(self.true_positives, self.false_positives)
-
-    @property
-    def recall(self) -> float | None:
-        """Share of the positives that are called; None where there is none."""
-        return _share(self.true_positives, self.false_negatives)
-
-    @property
-    def accuracy(self) -> float | None:
-        """Share of right decisions."""
-        right = self.true_positives + self.true_negatives
-        return _share(right, self.false_positives + self.false_negatives)
-
-
-def evaluate_bags(config: TrainMILConfig, inputs: MILInputs, module: MILModule) -> Results:
-    """Predict and score every split."""
-    frames, tasks = [], module.task_names
-    metrics: dict[str, MetricTable] = {}
-    more: dict[str, dict[str, Any]] = {}
-    for split in inputs.splits:
-        data = inputs.of(split)
-        assert data.labels is not None
-        scales = [config.data.transform.get(task, "none") for task in tasks]
-        labels = from_scale(data.labels, scales)
-        data = data.replace(labels=labels)
-        p = from_scale(predict(module, data), scales)
-        frames.append(_frame(data, split, p, module))
-        metrics[split] = task_metrics(labels, p, tasks, [config.task_kind] * len(tasks))
-        more[split] = {"fold_score": _fold_score(metrics[split], config.training.min_w)}
-        if split == "test" and module.is_classifier:
-            found = [
-                _decisions(task, module.thresholds[t], labels[:, t], p[:, t])
-                for t, task in enumerate(tasks)
-            ]
-            more[split]["decisions"] = {
-                d.task: {
-                    **vars(d),
-                    "precision": d.precision,
-                    "recall": d.recall,
-                    "accuracy": d.accuracy,
-                }
-                for d in found
-            }
-    return Results(pl.concat(frames), metrics, more=more)
-
-
-def predictions_of_bags(
-    module: MILModule,
-    data: BagData,
-    scales: Sequence[ScaleName],
-    *,
-    with_failures: bool = False,
-) -> pl.DataFrame:
-    """Return predictions of bags without labels.
-
-    Parameters
-    ----------
-    module : MILModule
-        The model.
-    data : BagData
-        The bags.
-    scales : sequence of str, length T
-        On which the model says the tasks.
-    with_failures : bool
-        Whether molecules without features have a row too, with the reason in column ``error``.
-    """
-    columns: dict[str, Any] = {"id": data.ids}
-    p = from_scale(predict(module, data), scales)
-    for t, task in enumerate(module.task_names):
-        columns[f"{task} predicted"] = p[:, t]
-        if module.is_classifier:
-            columns[f"{task} decision"] = p[:, t] >= module.thresholds[t]
-    frame = pl.DataFrame(columns)
-    if not (with_failures and data.failures):
-        return frame
-    # Where they stood, so that the file joins line by line to the user's table.
-    failed = {f.row: f for f in data.failures}
-    n = len(data) + len(failed)
-    places = [row for row in range(n) if row not in failed] + list(failed)
-    lost = pl.DataFrame(
-        {"id": [f.id for f in failed.values()], "error": [f.reason for f in failed.values()]}
-    )
-    return pl.concat([frame, lost], how="diagonal")[np.argsort(places)]
-
-
-def _frame(data: BagData, split: SplitName, p: FloatArray, module: MILModule) -> pl.DataFrame:
-    assert data.labels is not None
-    columns: dict[str, Any] = {"id": data.ids, SPLIT: [split] * len(data), "instances": data.sizes}
-    if data.smiles is not None:
-        columns["SMILES"] = data.smiles
-    for t, task in enumerate(module.task_names):
-        columns[truth_column(task)] = pl.Series(task, data.labels[:, t]).fill_nan(None)
-        columns[f"{task} predicted"] = p[:, t]
-        if module.is_classifier:
-            columns[f"{task} decision"] = p[:, t] >= module.thresholds[t]
-    return pl.DataFrame(columns)
-
-
-def _fold_score(table: MetricTable, min_w: float) -> float | None:
-    values = [task.values.get("average_precision") for task in table.tasks]
-    defined = [v for v in values if v is not None]
-    # Tasks without a positive have no average precision: counted as 0 they would hide what the
-    # model can do.
-    return fold_score(float(np.mean(defined)), min(defined), min_w) if defined else None
-
-
-def _decisions(task: str, threshold: float, y: FloatArray, p: FloatArray) -> Decisions:
-    # At the threshold counts as positive, as in `predictions_of_bags` and in scikit-learn's curves.
-    called = p >= threshold
-    return Decisions(
-        task,
-        float(threshold),
-        int((called & (y == 1)).sum()),
-        int((called & (y == 0)).sum()),
-        int((~called & (y == 1)).sum()),
-        int((~called & (y == 0)).sum()),
-    )
-
-
-def _share(part: int, rest: int) -> float | None:
-    return part / (part + rest) if part + rest else None
 
 
 def top_molecules(frame: pl.DataFrame, n: int) -> list[str]:

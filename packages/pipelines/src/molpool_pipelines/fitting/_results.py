@@ -14,7 +14,6 @@ from molpool_common import (
     IN_UNITS,
     LABELS,
     SCALE_WORDS,
-    FloatArray,
     Interval,
     MetricTable,
     RunFolder,
@@ -24,7 +23,7 @@ from molpool_common import (
     unit_of,
 )
 
-from molpool_pipelines.fitting._intervals import calibrate, coverage
+from molpool_pipelines.fitting._intervals import IntervalRequest, calibrate, coverage
 from molpool_pipelines.fitting._predicted import PredictedRows
 from molpool_pipelines.models import LEVEL, Calibration, Kind
 from molpool_pipelines.reports import run_page
@@ -177,9 +176,7 @@ def _scale_notes(scales: Mapping[str, ScaleName]) -> list[str]:
 def results_of(
     parts: Sequence[PredictedRows],
     kinds: Sequence[TaskType],
-    *,
-    level: float = LEVEL,
-    limits: tuple[FloatArray, FloatArray] | None = None,
+    wanted: IntervalRequest = IntervalRequest(),  # noqa: B008  # frozen
 ) -> Results:
     """Score each split, bounds left out, and give the test rows intervals that others calibrate.
 
@@ -189,12 +186,10 @@ def results_of(
         All rows, splits in the order train, val, test.
     kinds : sequence of {"regression", "classification"}
         Of the tasks.
-    level : float
-        Share of new molecules that the intervals shall cover.
-    limits : (ndarray [T], ndarray [T]), optional
-        Floor and ceiling of each assay, at which intervals end.
+    wanted : IntervalRequest
+        What intervals are asked for.
     """
-    parts, calibration = calibrate(parts, kinds, level=level, limits=limits)
+    parts, calibration = calibrate(parts, kinds, wanted)
     scales = parts[0].table.of_scales
     # Errors are alike on the models' own scale; all that is said after it is in the table's units.
     parts = [part.in_units() for part in parts]
@@ -218,9 +213,13 @@ def results_of(
         pl.concat([_frame(p, kinds, with_ends=with_ends) for p in parts], how="diagonal"),
         metrics,
         [task_metrics(reported[0].exact, one, tasks, list(kinds)) for one in alone],
-        {str(p.split): {"intervals": coverage(p, level)} for p in parts if p.ends is not None},
+        {
+            str(p.split): {"intervals": coverage(p, wanted.level)}
+            for p in parts
+            if p.ends is not None
+        },
         calibration,
-        level,
+        wanted.level,
         units=dict(zip(tasks, parts[0].table.units_of_tasks, strict=False)),
         scales=dict(zip(tasks, scales, strict=True)),
     )

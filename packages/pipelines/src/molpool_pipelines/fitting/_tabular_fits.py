@@ -132,6 +132,7 @@ class Fits:
         self.config, self.rows, self.kinds = config, rows, tuple(kinds)
         self._console, self._budget = console, budget
         self.surrogates = Surrogates.of(console, config, rows, budget)
+        self.farther: dict[Plan, tuple[FloatArray, FloatArray]] = {}
 
     def plain(self) -> tuple[Candidates, list[str]]:
         """Return the models of the configuration as tried out of fold, and what had no time."""
@@ -174,6 +175,7 @@ class Fits:
         if left is not None and not always and wanted * work / len(rows.table) > left:
             return None
         start, done = perf_counter(), 0
+        farther: list[tuple[FloatArray, FloatArray]] = []
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         words = f"Out of fold: {plan.words(rows.related)}"
         with Progress(*columns, console=self._console, transient=True) as progress:
@@ -182,15 +184,20 @@ class Fits:
             def report(told: str) -> None:
                 progress.update(bar, description=f"{words}, {told}")
 
-            for train, val in rows.folds:
-                hidden = {rows.table.groups[row] for row in val}
+            for (train, val), beyond in zip(rows.folds, rows.farther, strict=True):
+                both = np.concatenate([val, beyond])
+                hidden = {rows.table.groups[row] for row in both}
                 model = self.fitted(plan, train, hidden, report)
-                mean[val], sd[val] = self._said(model, plan, val)
+                said = self._said(model, plan, both)
+                mean[val], sd[val] = (values[: len(val)] for values in said)
+                farther.append((said[0][len(val) :], said[1][len(val) :]))
                 done += len(train)
                 progress.update(bar, advance=1, description=words)
                 spent = (perf_counter() - start) * work / done
                 if left is not None and not always and spent > left:
                     return None
+        of_folds = zip(*farther, strict=True)
+        self.farther[plan] = tuple(np.concatenate(values) for values in of_folds)  # type: ignore[assignment]  # of pairs
         return mean, sd
 
     def _expected(self, plan: Plan) -> float:
@@ -322,6 +329,12 @@ class Chosen:
     fits: Fits
     verdicts: list[Verdict]
     notes: list[str]
+
+    @property
+    def farther(self) -> tuple[FloatArray, FloatArray]:
+        """What the models say of the farther rows of each fold, mean and sd [M, R, T]."""
+        each = [self.fits.farther[plan] for plan in self.found.plans]
+        return np.stack([mean for mean, _ in each]), np.stack([sd for _, sd in each])
 
 
 def choose_models(

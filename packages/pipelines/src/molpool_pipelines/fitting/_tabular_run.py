@@ -23,7 +23,7 @@ from molpool_pipelines.fitting._config import TrainTabularConfig
 from molpool_pipelines.fitting._distill import write_distilled
 from molpool_pipelines.fitting._draws import check_draws
 from molpool_pipelines.fitting._inputs import Inputs, write_unseen
-from molpool_pipelines.fitting._intervals import distance_to
+from molpool_pipelines.fitting._intervals import IntervalRequest, distance_to
 from molpool_pipelines.fitting._learning_curve import CurveRequest, with_learning_curve
 from molpool_pipelines.fitting._loop import interruptible, metric_table
 from molpool_pipelines.fitting._predicted import PredictedRows
@@ -38,10 +38,12 @@ from molpool_pipelines.fitting._results import (
 )
 from molpool_pipelines.fitting._tabular_fits import Chosen, choose_models, final_blend
 from molpool_pipelines.fitting._tabular_rows import TrainingRows
-from molpool_pipelines.models import WORDS, Blend, Member, TabularModel, mix
+from molpool_pipelines.fitting._tracked import sources_of, track_results
+from molpool_pipelines.models import WORDS, Basis, Blend, Member, TabularModel, mix
 from molpool_pipelines.runs import (
     RELATED,
     TABULAR_FOLDER,
+    Tracker,
     open_folder,
     tracking,
     write_rejected,
@@ -66,9 +68,7 @@ def train_and_write(
         interruptible(run, config.command),
         tracking(config.tracking, path, config.model_dump(mode="json")) as tracker,
     ):
-        page = _fit_and_write(console, config, inputs, rows, run, budget)
-        if page is not None:
-            tracker.file(page)
+        page = _fit_and_write(console, config, inputs, rows, run, budget, tracker)
     if page is not None:
         console.print(f"Report: {page}", highlight=False, soft_wrap=True)
     return path
@@ -81,6 +81,7 @@ def _fit_and_write(
     rows: TrainingRows,
     run: RunFolder,
     budget: Budget,
+    tracker: Tracker,
 ) -> Path | None:
     kinds = inputs.task_types
     chosen = choose_models(console, config, rows, kinds, budget)
@@ -98,8 +99,11 @@ def _fit_and_write(
     parts = _of_training(rows, mean, sd, blend)
     if len(inputs.tables.test):
         parts.append(_of_test(rows, inputs, blend))
+    basis: Basis = "rolling origin" if config.data.split_type == "time" else "folds"
     limits = _limits(blend.members, rows.table.targets)
-    results = results_of(parts, kinds, level=config.level, limits=limits)
+    farther = _farther(rows, *mix(*chosen.farther, chosen.weights))
+    request = IntervalRequest(config.level, limits, basis, config.shift, farther)
+    results = results_of(parts, kinds, request)
     results = _beside(console, config, inputs, rows, run, results, chosen, budget)
     asked = CurveRequest(config.learning_curve, rows.table, config.seed)
     results = with_learning_curve(results, asked, kinds, partial(_refitted, chosen, blend))
@@ -112,6 +116,8 @@ def _fit_and_write(
         run.write_json(RELATED, rows_of_verdicts(chosen.verdicts))
     facts = _facts(config, chosen, rows)
     page = write_results(run, results, "tabular", notes, facts, 0)
+    source = sources_of(config)
+    track_results(tracker, run.path, results, inputs.rows, page, [], source=source)
     columns, shown = shown_rows(results.metrics[results.reported])
     console.print(metric_table(shown, columns, f"Metrics by task, {results.reported} molecules"))
     for note in (*rows.notes, *chosen.notes, *results.notes, *against_baselines(results)):
@@ -205,6 +211,20 @@ def _of_training(
             table = rows.table.take(val)
             distance = distance_to(rows.table.take(train).smiles, table.smiles)
             part = PredictedRows("val", table, mean[val], sd[val], fold, True, distance=distance)
+            parts.append(part)
+    return parts
+
+
+def _farther(rows: TrainingRows, mean: FloatArray, sd: FloatArray) -> list[PredictedRows]:
+    """Return the rows that calibrate once more, as models of earlier origins predict them."""
+    parts, done = [], 0
+    for fold, ((train, _), beyond) in enumerate(zip(rows.folds, rows.farther, strict=True)):
+        here = slice(done, done + len(beyond))
+        done += len(beyond)
+        if len(beyond):
+            table = rows.table.take(beyond)
+            distance = distance_to(rows.table.take(train).smiles, table.smiles)
+            part = PredictedRows("val", table, mean[here], sd[here], fold, distance=distance)
             parts.append(part)
     return parts
 

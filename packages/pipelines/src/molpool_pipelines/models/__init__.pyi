@@ -1,8 +1,12 @@
 from ._blend_weights import blend_weights as blend_weights
+from ._calibration import Basis as Basis
 from ._calibration import Calibration as Calibration
+from ._config import LEAST_OF_STRATUM as LEAST_OF_STRATUM
 from ._config import LEVEL as LEVEL
+from ._config import SHIFT as SHIFT
 from ._config import ApplicabilityConfig as ApplicabilityConfig
 from ._config import PredictConfig as PredictConfig
+from ._config import ShiftKind as ShiftKind
 from ._descriptors import Descriptors as Descriptors
 from ._descriptors import named_features as named_features
 from ._descriptors import read_descriptors as read_descriptors
@@ -29,6 +33,10 @@ from ._protocol import SavedModel as SavedModel
 from ._recentring import BiasPrior as BiasPrior
 from ._recentring import Recentring as Recentring
 from ._run_tables import data_as_run as data_as_run
+from ._served import ServedModel as ServedModel
+from ._served import save_served as save_served
+from ._shift import Shift as Shift
+from ._shift import ShiftModel as ShiftModel
 from ._tabular import Blend as Blend
 from ._tabular import TabularModel as TabularModel
 from ._tabular import mix as mix

@@ -1,7 +1,7 @@
 """What turns a model's predictions into statements about error: intervals and probabilities.
 
 A run leaves it beside its model, fitted on rows that did not train what predicted them: the
-validation split, or all rows out of fold. It is the same for every kind of model.
+validation split, or all rows out of fold. It is the same for every kind of model, and of bags.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 from zipfile import BadZipFile
 
 import numpy as np
@@ -18,6 +18,7 @@ from molpool_common import (
     ClassCalibration,
     FloatArray,
     InputError,
+    IntArray,
     IntervalCalibration,
     SignArray,
     TaskType,
@@ -25,11 +26,25 @@ from molpool_common import (
     needed_points,
 )
 
-from molpool_pipelines.models._config import LEVEL
+from molpool_pipelines.models._config import LEAST_OF_STRATUM, LEVEL
+from molpool_pipelines.models._protocol import Predicted
 from molpool_pipelines.models._recentring import BiasPrior, Recentring
+from molpool_pipelines.models._shift import Shift
+from molpool_pipelines.runs import LOWER, UPPER
 
-FORMAT = 1
-"""Version of the file."""
+FORMAT = 2
+"""Version of the file. Those of version 1 know neither what they rest on nor their rows."""
+
+Basis = Literal["validation", "later validation", "folds", "random folds", "rolling origin"]
+"""What the calibration rows are to the models that predict them."""
+
+_BASIS_WORDS: dict[Basis, str] = {
+    "validation": "of the validation split",
+    "later validation": "of the validation split, which is later than what trained",
+    "folds": "out of fold",
+    "random folds": "out of random folds, though the split is by time: later ones may do worse",
+    "rolling origin": "each predicted by models of earlier ones",
+}
 
 NEAR = 0.2
 """Added to distances: a molecule that was trained on is predicted with the assay's error, not 0."""
@@ -66,6 +81,8 @@ class Calibration:
         Of classification tasks; empty for the others.
     floor, ceiling : ndarray [T]
         What the assays can report; infinite where they have no limit.
+    basis : Basis or None
+        What the rows are; None of an earlier version.
     thresholds : ndarray [T]
         Calibrated probability from which class 1 is called; NaN for regression, and of tasks with
         too few calibration rows.
@@ -80,6 +97,7 @@ class Calibration:
     classes: ClassCalibration
     floor: FloatArray
     ceiling: FloatArray
+    basis: Basis | None = None
     thresholds: FloatArray = field(default_factory=lambda: np.empty(0))
     prior: BiasPrior | None = None
     recentring: Recentring | None = None
@@ -99,6 +117,9 @@ class Calibration:
         distance: FloatArray | None = None,
         censoring: SignArray | None = None,
         limits: tuple[FloatArray, FloatArray] | None = None,
+        strata: Sequence[str] | None = None,
+        rows: IntArray | None = None,
+        basis: Basis | None = None,
         series: Sequence[str] | None = None,
     ) -> Self:
         """Calibrate by rows that the model has not seen.
@@ -117,6 +138,12 @@ class Calibration:
             -1 for labels that are upper bounds, +1 for lower ones.
         limits : (ndarray [T], ndarray [T]), optional
             Floor and ceiling of each assay.
+        strata : sequence of str, length N, optional
+            Stratum of each row, within which intervals shall hold.
+        rows : ndarray of int64 [N], optional
+            Number of the molecule that each is a prediction of, where some have several.
+        basis : Basis, optional
+            What the rows are.
         series : sequence of str, length N, optional
             Scaffold or series of each row, by which bias is told from noise.
         """
@@ -132,10 +159,14 @@ class Calibration:
                 features=features.values,
                 names=features.names,
                 censoring=signs,
+                strata=strata,
+                least_rows=LEAST_OF_STRATUM,
+                rows=rows,
             ),
             ClassCalibration.fit(np.where(regression | (signs != 0), np.nan, y), mean),
             np.full(n_tasks, -np.inf) if limits is None else limits[0],
             np.full(n_tasks, np.inf) if limits is None else limits[1],
+            basis,
         )
         exact = np.where(regression & (signs == 0), y - mean, np.nan)
         return replace(
@@ -168,6 +199,8 @@ class Calibration:
         *,
         sd: FloatArray | None = None,
         distance: FloatArray | None = None,
+        strata: Sequence[str] | None = None,
+        shift: Shift | None = None,
     ) -> tuple[FloatArray, FloatArray]:
         """Return lower and upper ends of the intervals; NaN for classes.
 
@@ -179,6 +212,10 @@ class Calibration:
             Share of new molecules to cover.
         sd, distance : ndarray, optional
             As in `fit`, where widths depend on them.
+        strata : sequence of str, length M, optional
+            As in `fit`, where the calibration has strata.
+        shift : Shift, optional
+            Density ratios, where the new molecules are others than those that calibrate.
 
         Returns
         -------
@@ -186,10 +223,13 @@ class Calibration:
             Infinite where too few rows calibrate for the level.
         """
         features = difficulty_features(mean.shape, sd, distance)
-        lower, upper = self.intervals.intervals(
+        intervals = self.intervals if shift is None else self.intervals.weighted(shift.known)
+        lower, upper = intervals.intervals(
             mean,
             level,
             features=features.of(self.intervals.difficulty.names),
+            strata=strata if self.has_strata else None,
+            weights=None if shift is None else shift.new,
         )
         if self.recentring is not None:
             lower, upper = self.recentring.ends(lower, upper)
@@ -227,6 +267,11 @@ class Calibration:
         return found
 
     @property
+    def has_strata(self) -> bool:
+        """Whether intervals hold within strata, which new rows must name."""
+        return self.intervals.strata is not None
+
+    @property
     def needs_distance(self) -> bool:
         """Whether widths depend on the distance to training molecules."""
         difficulty = self.intervals.difficulty
@@ -258,9 +303,15 @@ class Calibration:
         points = self.intervals.n_points
         counts = [points[t] for t in regression]
         span = str(counts[0]) if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
-        words = [f"Intervals at {level:.0%} rest on {span} calibration molecules per task."]
+        which = "" if self.basis is None else f", {_BASIS_WORDS[self.basis]}"
+        words = [f"Intervals at {level:.0%} rest on {span} calibration molecules per task{which}."]
         needed = needed_points(level)
         thin = [tasks[t] for t in regression if points[t] < needed]
+        if self.has_strata:
+            words.append(
+                f"They hold within strata; those with fewer than {LEAST_OF_STRATUM} calibration "
+                "molecules of a task are one."
+            )
         if thin:
             words.append(
                 f"Without intervals, as {level:.0%} needs {needed} calibration molecules: "
@@ -275,6 +326,7 @@ class Calibration:
             "task_types": np.array(self.task_types, dtype=np.str_),
             "floor": self.floor,
             "ceiling": self.ceiling,
+            "basis": np.array(self.basis or ""),
             "thresholds": self.thresholds,
             **({} if self.prior is None else self.prior.to_arrays()),
             **{f"intervals.{k}": v for k, v in self.intervals.to_arrays().items()},
@@ -306,6 +358,7 @@ class Calibration:
                 )
             types: tuple[Any, ...] = tuple(str(kind) for kind in arrays["task_types"])
             floor, ceiling = arrays["floor"], arrays["ceiling"]
+            basis = next((b for b in get_args(Basis) if b == str(arrays.get("basis", ""))), None)
             thresholds = arrays.get("thresholds", np.empty(0))
         except _DAMAGED as error:
             if isinstance(error, InputError):
@@ -319,9 +372,46 @@ class Calibration:
             ClassCalibration.from_arrays(_under("classes.", arrays)),
             floor,
             ceiling,
+            basis,
             thresholds,
             BiasPrior.from_arrays(arrays),
         )
+
+
+def with_intervals(
+    predicted: Predicted,
+    calibration: Calibration | None,
+    levels: Sequence[float],
+    *,
+    distance: FloatArray | None = None,
+    strata: Sequence[str] | None = None,
+    shift: Shift | None = None,
+) -> Predicted:
+    """Return predictions with intervals and calibrated probabilities, where a run left them.
+
+    Parameters
+    ----------
+    predicted : Predicted
+        Of M molecules or bags.
+    calibration : Calibration or None
+        None gives back the predictions.
+    levels : sequence of float
+        Of the intervals; of several, columns have the level in their name.
+    distance, strata, shift
+        As `Calibration.ends` takes them; where widths need the distance to training molecules and
+        it is not known, there are no intervals.
+    """
+    if calibration is None or (calibration.needs_distance and distance is None):
+        return predicted
+    ends = {}
+    for level in levels:
+        both = calibration.ends(
+            predicted.mean, level, sd=predicted.sd, distance=distance, strata=strata, shift=shift
+        )
+        percent = "" if len(levels) == 1 else f"_{100 * level:g}"
+        for ending, values in zip((LOWER, UPPER), both, strict=True):
+            ends[ending + percent] = values
+    return replace(predicted, mean=calibration.probabilities(predicted.mean), ends=ends)
 
 
 def best_threshold(y: FloatArray, p: FloatArray) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import tyro
-from molpool_common import PATH, ConfigModel, ReadConfig
+from molpool_common import PATH, ConfigModel, ReadConfig, short_flag
 from pydantic import Field, field_validator
 
 from molpool_pipelines.tables import ON_BAD_SMILES, OnBadSmiles
@@ -32,6 +32,18 @@ class ApplicabilityConfig(ConfigModel):
 LEVEL = 0.9
 """Share of new molecules that intervals cover unless another level is asked for."""
 
+
+LEAST_OF_STRATUM = 19
+"""Calibration rows of a task from which a stratum has its own intervals, as many as 95 % needs."""
+
+ShiftKind = Literal["none", "similarity", "structure"]
+"""By what calibration rows are weighted toward the new molecules."""
+
+SHIFT = (
+    "weigh the molecules that calibrate by how much more often their like is among the new ones: "
+    "by their similarity to training molecules, or by that and their structure; widths then "
+    "answer to a shift of the molecules, at the price of fewer that count"
+)
 
 Combination = Literal["mean", "blend", "none"]
 """What becomes of the predictions of several models."""
@@ -99,6 +111,10 @@ class PredictConfig(ConfigModel):
         description="share of new molecules that intervals shall cover, for runs that left a "
         "calibration; several give columns TASK_lower_80, TASK_upper_80 and so on",
     )
+    strata_column: Annotated[str | None, short_flag("--strata-column")] = Field(
+        None, description="column of strata, for runs that have them; by default that of the run"
+    )
+    shift: ShiftKind | None = Field(None, description=f"{SHIFT}; by default as in the run")
     recalibrate: Annotated[str | None, PATH] = Field(
         None,
         description="table of newly measured molecules of the same series, with columns as in "

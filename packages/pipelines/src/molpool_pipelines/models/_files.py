@@ -10,7 +10,7 @@ from typing import Any
 
 from molpool_common import InputError, read_yaml
 
-from molpool_pipelines.runs import CALIBRATION, TABULAR_FOLDER
+from molpool_pipelines.runs import CALIBRATION, PREDICTIONS, SPLIT, TABULAR_FOLDER
 
 CONFIG, MODELS = "config.resolved.yaml", "models"
 TABULAR = "model.json"
@@ -98,10 +98,30 @@ def run_section(path: Path, section: str) -> dict[str, Any]:
 
     Of an ensemble whose folder has none it is that of the first member's run.
     """
+    found = run_key(path, section)
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def run_key(path: Path, key: str) -> Any:
+    """Return what the configuration of a run folder says under a key; None where it has none."""
     root = path.parent if path.name == MODELS else path
     for folder in (root, *sorted(root.glob("member-*"))):
         file = folder / CONFIG
-        found = read_yaml(file).data.get(section) if file.is_file() else None
-        if isinstance(found, dict):
-            return dict(found)
-    return {}
+        found = read_yaml(file).data.get(key) if file.is_file() else None
+        if found is not None:
+            return found
+    return None
+
+
+def calibration_smiles(path: Path) -> list[str] | None:
+    """Return the molecules that calibrate a run, in the order of the calibration's rows.
+
+    None where the folder does not name them.
+    """
+    import polars as pl
+
+    file = (path.parent if path.name in {MODELS, TABULAR_FOLDER} else path) / PREDICTIONS
+    if not file.is_file() or not {SPLIT, "SMILES"} <= set(pl.read_parquet_schema(file)):
+        return None
+    rows = pl.scan_parquet(file).filter(pl.col(SPLIT) == "val").select("SMILES").collect()
+    return rows["SMILES"].to_list()

@@ -19,15 +19,26 @@ from mil_attn import (
     MILDataConfig,
     MILError,
     MILModule,
+    bag_column,
     predict,
     read_bags,
 )
-from molpool_common import InputError, TaskType, cache_folder, validate_values
+from molpool_common import (
+    FloatArray,
+    InputError,
+    TaskType,
+    cache_folder,
+    parse_smiles,
+    validate_values,
+)
 
+from molpool_pipelines.models._calibration import Calibration, with_intervals
 from molpool_pipelines.models._config import PredictConfig
 from molpool_pipelines.models._descriptors import named_features
-from molpool_pipelines.models._files import model_files, run_section
+from molpool_pipelines.models._files import calibration_file, model_files, run_key, run_section
 from molpool_pipelines.models._protocol import Kind, Predicted
+from molpool_pipelines.scores import NearestTraining, training_molecules
+from molpool_pipelines.tables import strata_of
 
 
 class MILModel:
@@ -192,7 +203,7 @@ def predict_bags(config: PredictConfig, model: MILModel) -> tuple[pl.DataFrame, 
     -------
     frame : DataFrame
         ``row`` (of the bag, from 1), ``id``, ``SMILES`` where the table has them; of each task
-        ``TASK predicted``, ``TASK_sd`` and ``TASK decision`` where the model has these;
+        ``TASK predicted``, ``TASK_sd``, intervals and ``TASK decision`` where there are these;
         ``instances``, how many the bag has; ``error``, why a bag has no prediction.
     notes : tuple of str
 
@@ -217,6 +228,9 @@ def predict_bags(config: PredictConfig, model: MILModel) -> tuple[pl.DataFrame, 
     there = np.array([row for row in range(total) if row not in failed], dtype=np.int64)
     reasons = [failed[row].reason if row in failed else None for row in range(total)]
     found = model.predict_bags(bags, config.batch_size)
+    calibration, distance = _calibrated(Path(config.model_dir or ""), bags)
+    strata = _strata(config, section, bags, calibration)
+    found = with_intervals(found, calibration, config.level, distance=distance, strata=strata)
     known = dict(zip(there.tolist(), range(len(bags)), strict=True))
 
     def everywhere(values: Sequence[Any], of_failed: Callable[[Failure], Any]) -> list[Any]:
@@ -233,6 +247,34 @@ def predict_bags(config: PredictConfig, model: MILModel) -> tuple[pl.DataFrame, 
     columns.append(pl.Series("instances", sizes, dtype=pl.Int64))
     columns.append(pl.Series("error", reasons, dtype=pl.String))
     return pl.DataFrame(columns), tuple(bags.notes)
+
+
+def _calibrated(path: Path, bags: BagData) -> tuple[Calibration | None, FloatArray | None]:
+    """Return what gives intervals, and how far molecules are from those that trained."""
+    file = calibration_file(path)
+    calibration = None if file is None else Calibration.load(file)
+    if calibration is None or not calibration.needs_distance or bags.smiles is None:
+        return calibration, None
+    training = training_molecules(path)
+    read = parse_smiles(list(bags.smiles)).mols
+    mols = [mol for mol in read if mol is not None]
+    if training is None or len(mols) < len(read):
+        return calibration, None
+    return calibration, 1 - NearestTraining(training.mols).find(mols).similarity
+
+
+def _strata(
+    config: PredictConfig, section: MILDataConfig, bags: BagData, calibration: Calibration | None
+) -> list[str] | None:
+    if calibration is None or not calibration.has_strata:
+        return None
+    assert config.data_path is not None
+    column = config.strata_column or str(run_key(Path(config.model_dir or ""), "strata_column"))
+    key, read = "--strata-column", config.read
+    values = bag_column(
+        config.data_path, column, bags.ids, section, key=key, optional=True, read=read
+    )
+    return strata_of(values)
 
 
 def _tables(config: PredictConfig, model: MILModel) -> Mapping[str, Any]:

@@ -26,7 +26,7 @@ from molpool_common import (
     write_table,
 )
 
-from molpool_pipelines.models._calibration import Calibration
+from molpool_pipelines.models._calibration import Calibration, with_intervals
 from molpool_pipelines.models._config import LEVEL, ApplicabilityConfig, PredictConfig
 from molpool_pipelines.models._descriptors import read_descriptors
 from molpool_pipelines.models._files import (
@@ -43,25 +43,23 @@ from molpool_pipelines.models._output_columns import OutputColumns
 from molpool_pipelines.models._protocol import Predicted, SavedModel, spread
 from molpool_pipelines.models._recentring import Recentring
 from molpool_pipelines.models._run_tables import measured_again
-from molpool_pipelines.runs import (
-    LOWER,
-    OUTSIDE,
-    UPPER,
-    as_file,
-    rejected_rows,
-    write_rejected,
-)
+from molpool_pipelines.models._shift import ShiftModel
+from molpool_pipelines.models._toward import sample_of, shift_kind, shift_toward, strata_column
+from molpool_pipelines.runs import OUTSIDE, as_file, rejected_rows, write_rejected
 from molpool_pipelines.scores import (
     Nearest,
     NearestTraining,
     TrainingMolecules,
     training_molecules,
 )
-from molpool_pipelines.tables import TableFiles, TaskType, exact_labels, survey
+from molpool_pipelines.tables import TableFiles, TaskType, exact_labels, strata_of, survey
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
+
+STRATUM = "stratum\0"
+"""Column of strata in chunks, as no user's column is called."""
 
 _FIRST = 5
 """Rows without a prediction that are named."""
@@ -170,7 +168,7 @@ def predict_table(
         import torch
 
         torch.set_num_threads(config.threads)
-    serving = Serving.load(config, paths)
+    serving = Serving.load(config, paths).toward(config, table, sample_of(table, smiles, total))
     notes = [*table.notes(), *said, *serving.notes]
     done = PredictedTable(
         output, len(serving.combined.tasks), serving.n_members, note=" ".join(notes) or None
@@ -184,7 +182,8 @@ def predict_table(
     # thousands of graphs do.
     rows = min(config.chunk_rows, serving.chunk_rows)
     carried = table.frames(table.columns, rows)
-    chunks = zip(_chunks(table, smiles, names, rows), carried, strict=True)
+    read = _chunks(table, smiles, names, rows, serving.strata)
+    chunks = zip(read, carried, strict=True)
     columns = OutputColumns(path.name, smiles, names, serving.combined, config.level)
     for n in _written(serving, chunks, columns, done):
         if on_progress is not None:
@@ -255,11 +254,14 @@ class Serving:
         What they are and how they are combined.
     notes : list of str
         What the user should know.
+    strata : str or None
+        Column of the table whose values intervals hold within.
     """
 
     predictors: Sequence[ChunkPredictor]
     combined: Combined
     notes: list[str]
+    strata: str | None = None
 
     @classmethod
     def load(cls, config: PredictConfig, paths: Sequence[Path]) -> Serving:
@@ -280,6 +282,23 @@ class Serving:
             predictors.append(predictor)
             notes += [predictor.note] if predictor.note else []
         return cls(predictors, Combined.of(about, config.combine), list(dict.fromkeys(notes)))
+
+    def toward(
+        self, config: PredictConfig, table: TableFiles, sample: Callable[[], list[str]]
+    ) -> Serving:
+        """Return the same with what the intervals need of the table: strata and weights."""
+        paths = [about.path for about in self.combined.models]
+        columns = [
+            strata_column(config, path, table, predictor.calibration)
+            for path, predictor in zip(paths, self.predictors, strict=True)
+        ]
+        weighted = [
+            _toward(predictor, config, path, sample)
+            for path, predictor in zip(paths, self.predictors, strict=True)
+        ]
+        said = [p.note for p in weighted if p.note and p.note not in self.notes]
+        strata = next((column for column in columns if column is not None), None)
+        return replace(self, predictors=weighted, notes=[*self.notes, *said], strata=strata)
 
     @property
     def n_members(self) -> int:
@@ -362,6 +381,10 @@ def _predict_feature_tables(
 ) -> PredictedTable:
     from molpool_pipelines.models._mil import MILModel, predict_bags
 
+    if shift_kind(config, paths[0]) != "none":
+        raise InputError(
+            "--shift", expected="none: rows are bags of features", found=repr(config.shift)
+        )
     if len(paths) > 1 or config.recalibrate is not None:
         raise InputError(
             "--models" if len(paths) > 1 else "--recalibrate",
@@ -424,13 +447,19 @@ def _output(config: PredictConfig, table: Path) -> Path:
     return path
 
 
-def _chunks(table: TableFiles, smiles: str, names: str | None, rows: int) -> Iterator[pl.DataFrame]:
-    """Yield ``row`` (from 1), ``id`` and ``SMILES``."""
+def _chunks(
+    table: TableFiles, smiles: str, names: str | None, rows: int, strata: str | None = None
+) -> Iterator[pl.DataFrame]:
+    """Yield ``row`` (from 1), ``id`` and ``SMILES``, and the strata as `STRATUM`."""
     done = 0
-    for frame in table.texts([smiles, *([] if names is None else [names])], rows):
+    read = dict.fromkeys(name for name in (smiles, names, strata) if name is not None)
+    for frame in table.texts(list(read), rows):
         row = pl.Series("row", range(done + 1, done + frame.height + 1), dtype=pl.Int64)
         ids = row.cast(pl.String) if names is None else frame[names]
-        yield pl.DataFrame([row, ids.alias("id"), frame[smiles].alias("SMILES")])
+        columns = [row, ids.alias("id"), frame[smiles].alias("SMILES")]
+        if strata is not None:
+            columns.append(frame[strata].alias(STRATUM))
+        yield pl.DataFrame(columns)
         done += frame.height
 
 
@@ -466,6 +495,8 @@ class ChunkPredictor:
         Of the intervals.
     descriptors : ndarray of float32 or None
         A row for each row of the table, where the user gave such a file.
+    shift : ShiftModel or None
+        What weighs the rows that calibrate, where that is asked for.
     """
 
     model: SavedModel
@@ -477,6 +508,7 @@ class ChunkPredictor:
     calibration: Calibration | None = None
     levels: Sequence[float] = (LEVEL,)
     descriptors: Float32Array | None = None
+    shift: ShiftModel | None = None
 
     @classmethod
     def from_config(cls, config: PredictConfig, model: SavedModel, path: Path) -> ChunkPredictor:
@@ -490,7 +522,9 @@ class ChunkPredictor:
             descriptors=_descriptors(config, model),
         )
         section = config.applicability
-        needed = found.calibration is not None and found.calibration.needs_distance
+        needed = found.calibration is not None and (
+            found.calibration.needs_distance or shift_kind(config, path) != "none"
+        )
         if not section.enabled and not needed:
             return found
         default = ApplicabilityConfig()
@@ -526,7 +560,12 @@ class ChunkPredictor:
             read.reasons[place] = reason
         tasks, n = self.model.task_names, frame.height
         found = None if self.nearest is None else self.nearest.find(read.mols)
-        predicted = self._with_intervals(predicted, found)
+        strata = None
+        if STRATUM in frame.columns:
+            strata = strata_of(frame[STRATUM].gather(read.rows))
+            frame = frame.drop(STRATUM)
+        texts = [smiles[i] or "" for i in read.rows.tolist()]
+        predicted = self._with_intervals(predicted, found, strata, texts)
         columns = [
             *frame.get_columns(),
             *predicted.to_columns(tasks, self.model.task_types, read.rows, n),
@@ -570,20 +609,20 @@ class ChunkPredictor:
         assert isinstance(self.model, ChempropModel)
         return read, self.model.predict(texts, self.batch_size, self.descriptors[rows])
 
-    def _with_intervals(self, predicted: Predicted, found: Nearest | None) -> Predicted:
-        if self.calibration is None:
-            return predicted
+    def _with_intervals(
+        self,
+        predicted: Predicted,
+        found: Nearest | None,
+        strata: Sequence[str] | None,
+        smiles: Sequence[str],
+    ) -> Predicted:
         distance = None if found is None else 1 - found.similarity
-        if self.calibration.needs_distance and distance is None:
-            return predicted
-        ends = {}
-        for level in self.levels:
-            both = self.calibration.ends(predicted.mean, level, sd=predicted.sd, distance=distance)
-            percent = "" if len(self.levels) == 1 else f"_{100 * level:g}"
-            for ending, values in zip((LOWER, UPPER), both, strict=True):
-                ends[ending + percent] = values
-        mean = self.calibration.probabilities(predicted.mean)
-        return replace(predicted, mean=mean, ends=ends)
+        shift = None
+        if self.shift is not None and distance is not None:
+            shift = self.shift.of(smiles, distance)
+        return with_intervals(
+            predicted, self.calibration, self.levels, distance=distance, strata=strata, shift=shift
+        )
 
     def _similarity(self, read: _Read, found: Nearest | None, n: int) -> list[pl.Series]:
         if found is None or self.training is None:
@@ -607,6 +646,18 @@ def _descriptors(config: PredictConfig, model: SavedModel) -> Float32Array | Non
             found=repr(config.descriptors_path),
         )
     return read_descriptors(config.descriptors_path)
+
+
+def _toward(
+    predictor: ChunkPredictor, config: PredictConfig, path: Path, sample: Callable[[], list[str]]
+) -> ChunkPredictor:
+    """Return the predictor, its intervals weighted toward a table's molecules if so asked."""
+    kind = shift_kind(config, path)
+    if kind == "none":
+        return predictor
+    shift, note = shift_toward(kind, path, predictor.calibration, predictor.nearest, sample)
+    both = note if predictor.note is None else f"{predictor.note} {note}"
+    return replace(predictor, shift=shift, note=both)
 
 
 def _calibration(path: Path) -> Calibration | None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -50,6 +51,12 @@ class Tracker(Protocol):
     def file(self, path: Path) -> None:
         """Attach a file."""
 
+    def table(self, name: str, digest: str, source: str) -> None:
+        """Say which table is trained on."""
+
+    def folder(self, name: str, build: Callable[[Path], None]) -> None:
+        """Attach a folder, which `build` makes at the path that it is given."""
+
     def nested(
         self, name: str, parameters: Mapping[str, Any], *, failed: bool = False
     ) -> AbstractContextManager[Tracker]:
@@ -64,6 +71,12 @@ class NullTracker:
 
     def file(self, path: Path) -> None:
         """Drop the file."""
+
+    def table(self, name: str, digest: str, source: str) -> None:
+        """Drop what is said."""
+
+    def folder(self, name: str, build: Callable[[Path], None]) -> None:
+        """Build none."""
 
     @contextmanager
     def nested(
@@ -143,6 +156,22 @@ class MlflowTracker:
     def file(self, path: Path) -> None:
         """Attach a file."""
         self._connection.call(self._client.log_artifact, self.run_id, str(path))
+
+    def table(self, name: str, digest: str, source: str) -> None:
+        """Say which table is trained on: MLflow shows it among the run's data sets."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        of = Dataset(name=name, digest=digest, source_type="local", source=source)
+        given = DatasetInput(of, [InputTag("mlflow.data.context", "training")])
+        self._connection.call(self._client.log_inputs, self.run_id, datasets=[given])
+
+    def folder(self, name: str, build: Callable[[Path], None]) -> None:
+        """Attach a folder, which `build` makes at the path that it is given."""
+        with TemporaryDirectory() as temporary:
+            folder = Path(temporary) / name
+            self._connection.call(build, folder)
+            if folder.is_dir():
+                self._connection.call(self._client.log_artifacts, self.run_id, str(folder), name)
 
     def close(self, status: str) -> None:
         """Say how the run ended."""

@@ -1,3 +1,4 @@
+from ._cells import strata_of as strata_of
 from ._duplicates import merge_duplicates as merge_duplicates
 from ._given_split import is_unused as is_unused
 from ._given_split import row_positions as row_positions

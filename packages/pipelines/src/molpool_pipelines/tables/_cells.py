@@ -19,6 +19,9 @@ from molpool_common import (
 
 from molpool_pipelines.tables._table_config import DataConfig, OnBadSmiles, SourceConfig
 
+NO_STRATUM = "none given"
+"""Stratum of rows whose cell is empty."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -43,6 +46,8 @@ class Wanted:
         What named the targets, for messages.
     read : ReadConfig or None
         What is known of the files.
+    strata_column : str or None
+        Column of strata, where intervals shall hold within them.
     """
 
     config: DataConfig
@@ -53,6 +58,7 @@ class Wanted:
     check_times: bool = True
     target_key: str = "data.target_columns"
     read: ReadConfig | None = None
+    strata_column: str | None = None
 
     @property
     def strict(self) -> bool:
@@ -111,6 +117,25 @@ def _check_quality(
         where=where,
         hint=did_you_mean(label, qualities) + (more if len(unknown) > 1 else ""),
     )
+
+
+def read_strata(part: pl.DataFrame, wanted: Wanted, where: str) -> list[str] | None:
+    """Return the stratum of each row, where strata are asked for; empty cells are one of their own.
+
+    Raises
+    ------
+    InputError
+        If the column is missing.
+    """
+    if wanted.strata_column is None:
+        return None
+    require_columns(part, [wanted.strata_column], key="strata_column", where=where)
+    return strata_of(part[wanted.strata_column])
+
+
+def strata_of(column: pl.Series) -> list[str]:
+    """Return the cells of a column as names of strata."""
+    return column.cast(pl.String).fill_null(NO_STRATUM).to_list()
 
 
 def read_times(

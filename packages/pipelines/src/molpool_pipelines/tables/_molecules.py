@@ -41,7 +41,7 @@ from molpool_common import MoleculeTable as MoleculeTable
 
 from molpool_pipelines.datasets import locate
 from molpool_pipelines.runs import rejected_rows
-from molpool_pipelines.tables._cells import Wanted, read_quality, read_times
+from molpool_pipelines.tables._cells import Wanted, read_quality, read_strata, read_times
 from molpool_pipelines.tables._given_split import (
     series_cells,
     split_cells,
@@ -74,6 +74,7 @@ def load_molecules(
     min_labels: int = 2,
     check_times: bool = True,
     read: ReadConfig | None = None,
+    strata_column: str | None = None,
 ) -> MoleculeTable:
     """Read, check, convert and stack the tables that a configuration names.
 
@@ -96,6 +97,8 @@ def load_molecules(
         Whether times must read as times; otherwise they may be names of any kind.
     read : ReadConfig, optional
         What is known of the files.
+    strata_column : str, optional
+        Column of strata, within which intervals shall hold.
 
     Returns
     -------
@@ -108,7 +111,7 @@ def load_molecules(
         several things, all of which it names.
     """
     wanted = Wanted(config, quality_column, qualities, on_bad_smiles, min_labels, check_times)
-    wanted = replace(wanted, read=read)
+    wanted = replace(wanted, read=read, strata_column=strata_column)
     return load_sources(config.tables(data_path), wanted)
 
 
@@ -179,7 +182,7 @@ class _Cells:
         Values of each target as the table has them, and which are bounds; None where it has none.
     signs : list of ndarray or None, length T
         Censoring of each target, where its cells or a column of signs say it.
-    quality, times, given, series : list or None
+    quality, times, given, series, strata : list or None
         Where they are asked for.
     """
 
@@ -190,6 +193,7 @@ class _Cells:
     times: list[Any] | None
     given: list[str] | None
     series: list[Any] | None
+    strata: list[str] | None
 
 
 class Reading:
@@ -312,7 +316,7 @@ class Reading:
         """Read the cells of rows, by position, and note which are wrong."""
         part = table.frame[at] if len(at) < table.frame.height else table.frame
         rows = pl.Series(at + 1)  # the first row below the header is 1
-        quality = times = given = series = None
+        quality = times = given = series = strata = None
         with self.faults.catching():
             quality = read_quality(part, table.source, self.wanted, rows, table.where)
         with self.faults.catching():
@@ -321,9 +325,11 @@ class Reading:
             given = split_cells(part, table.source, self.wanted.config, rows, table.where)
         with self.faults.catching():
             series = series_cells(part, table.source, self.wanted.config, table.where)
+        with self.faults.catching():
+            strata = read_strata(part, self.wanted, table.where)
         numbers = self._numbers(part, table, rows)
         signs = self._signs(part, table, numbers, rows)
-        return _Cells(rows, numbers, signs, quality, times, given, series)
+        return _Cells(rows, numbers, signs, quality, times, given, series, strata)
 
     def _numbers(self, part: pl.DataFrame, table: _Table, rows: pl.Series) -> list[Measured | None]:
         found: list[Measured | None] = [None] * len(self._tasks)
@@ -414,6 +420,7 @@ def _molecules(
         units_of_tasks=tuple(
             _unit(*pair) for pair in zip(table.columns, cells.numbers, strict=True)
         ),
+        strata=cells.strata,
         notes=(*table.notes, *_interpreted(table, cells)),
     )
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 Role = Literal[
     "structure", "target", "auxiliary target", "bound", "id", "instance", "time", "split", "series",
-    "fold", "plate", "weight", "quality", "energy", "feature", "not used",
+    "fold", "plate", "weight", "quality", "energy", "stratum", "feature", "not used",
 ]  # fmt: skip
 
 KEY_ROLES: Mapping[str, Role] = {
@@ -39,6 +39,7 @@ KEY_ROLES: Mapping[str, Role] = {
     "plate_column": "plate",
     "weight_columns": "weight",
     "quality_col": "quality",
+    "strata_column": "stratum",
     "feature_columns": "feature",
 }
 """What a key of a configuration makes of the columns that it names."""

@@ -1,0 +1,233 @@
+"""What a model over bags says of every bag, and how well: intervals, decisions, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from mil_attn import BagData, MILModule, SplitName, bag_column, fold_score, predict
+from molpool_common import FloatArray, MetricTable, ScaleName, from_scale
+
+from molpool_pipelines.fitting._config import TrainMILConfig
+from molpool_pipelines.fitting._intervals import IntervalRequest, distance_to
+from molpool_pipelines.fitting._predicted import PredictedRows
+from molpool_pipelines.fitting._results import Results, results_of
+from molpool_pipelines.models import Calibration
+from molpool_pipelines.runs import SPLIT, rejected_rows
+from molpool_pipelines.tables import MoleculeTable, strata_of
+
+
+def evaluate_bags(
+    config: TrainMILConfig, data: Mapping[SplitName, BagData], module: MILModule
+) -> Results:
+    """Predict and score every split, and give the test bags intervals that validation calibrates.
+
+    Parameters
+    ----------
+    config : TrainMILConfig
+        The run.
+    data : mapping of str to BagData
+        Labelled bags by split.
+    module : MILModule
+        The model.
+    """
+    predicted = {split: predict(module, bags) for split, bags in data.items()}
+    known = data["train"].smiles if "train" in data else None
+    parts = []
+    for split, bags in data.items():
+        table = table_of_bags(bags, scales_of(config, module.task_names), _strata(config, bags))
+        part = PredictedRows(split, table, predicted[split])
+        if known is not None and bags.smiles is not None and split != "train":
+            part = replace(part, distance=distance_to(known, bags.smiles))
+        parts.append(part)
+    request = IntervalRequest(config.level, basis="validation", shift=config.shift)
+    kinds = [config.task_kind] * len(module.task_names)
+    results = results_of(parts, kinds, request)
+    more: dict[str, dict[str, Any]] = {split: dict(results.more.get(split, {})) for split in data}
+    for split in data:
+        score = _fold_score(results.metrics[split], config.training.min_w)
+        more[split]["fold_score"] = score
+    if "test" in data and module.is_classifier:
+        more["test"]["decisions"] = _all_decisions(
+            module, data["test"], predicted["test"], results.calibration
+        )
+    frame = _of_bags(results.predictions, data, predicted, module)
+    return replace(results, predictions=frame, more=more)
+
+
+def _strata(config: TrainMILConfig, bags: BagData) -> list[str] | None:
+    if config.strata_column is None or config.data_path is None:
+        return None
+    column = bag_column(
+        config.data_path,
+        config.strata_column,
+        bags.ids,
+        config.data,
+        key="strata_column",
+        optional=True,
+        read=config.read,
+    )
+    return strata_of(column)
+
+
+def scales_of(config: TrainMILConfig, tasks: Sequence[str]) -> tuple[ScaleName, ...]:
+    """Return the scale on which each task is learnt."""
+    return tuple(config.data.transform.get(task, "none") for task in tasks)
+
+
+def table_of_bags(
+    bags: BagData, scales: tuple[ScaleName, ...] = (), strata: list[str] | None = None
+) -> MoleculeTable:
+    """Return labelled bags as a table of molecules has its rows; SMILES are empty where unknown."""
+    assert bags.labels is not None
+    n = len(bags)
+    return MoleculeTable(
+        task_names=tuple(bags.task_names),
+        smiles=[""] * n if bags.smiles is None else list(bags.smiles),
+        groups=list(bags.ids),
+        targets=bags.labels,
+        quality=None,
+        times=None,
+        hold_out=np.ones(n, dtype=bool),
+        origin=pl.DataFrame({"id": list(bags.ids)}, schema={"id": pl.String}),
+        dropped=rejected_rows([]),
+        strata=strata,
+        scales=scales,
+    )
+
+
+def _of_bags(
+    frame: pl.DataFrame,
+    data: Mapping[SplitName, BagData],
+    predicted: Mapping[SplitName, FloatArray],
+    module: MILModule,
+) -> pl.DataFrame:
+    """Return predictions with the size of each bag and the decisions."""
+    sizes = np.concatenate([bags.sizes for bags in data.values()])
+    if any(bags.smiles is None for bags in data.values()):
+        frame = frame.drop("SMILES")
+    frame = frame.insert_column(frame.get_column_index(SPLIT) + 1, pl.Series("instances", sizes))
+    if not module.is_classifier:
+        return frame
+    # By the model's own probabilities, on which thresholds were chosen.
+    each = np.concatenate(list(predicted.values()))
+    for t, task in enumerate(module.task_names):
+        called = pl.Series(f"{task} decision", each[:, t] >= module.thresholds[t])
+        frame = frame.drop(called.name, strict=False)
+        frame = frame.insert_column(frame.get_column_index(f"{task} predicted") + 1, called)
+    return frame
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Right and wrong of one task's decisions at its threshold."""
+
+    task: str
+    threshold: float
+    true_positives: int
+    false_positives: int
+    false_negatives: int
+    true_negatives: int
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the called that are positive; None where nothing is called."""
+        return _share(self.true_positives, self.false_positives)
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the positives that are called; None where there is none."""
+        return _share(self.true_positives, self.false_negatives)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of right decisions."""
+        right = self.true_positives + self.true_negatives
+        return _share(right, self.false_positives + self.false_negatives)
+
+
+def _all_decisions(
+    module: MILModule, bags: BagData, p: FloatArray, calibration: Calibration | None
+) -> dict[str, dict[str, Any]]:
+    """Return decisions by task; thresholds are of the probabilities that the table shows."""
+    assert bags.labels is not None
+    cuts = np.asarray(module.thresholds, dtype=np.float64)[None, :]
+    shown = cuts if calibration is None else calibration.probabilities(cuts)
+    found: dict[str, dict[str, Any]] = {}
+    for t, task in enumerate(module.task_names):
+        of = _decisions(task, cuts[0, t], bags.labels[:, t], p[:, t])
+        found[task] = {
+            **vars(of),
+            "threshold": float(shown[0, t]),
+            "precision": of.precision,
+            "recall": of.recall,
+            "accuracy": of.accuracy,
+        }
+    return found
+
+
+def predictions_of_bags(
+    module: MILModule,
+    data: BagData,
+    scales: Sequence[ScaleName],
+    *,
+    with_failures: bool = False,
+) -> pl.DataFrame:
+    """Return predictions of bags without labels.
+
+    Parameters
+    ----------
+    module : MILModule
+        The model.
+    data : BagData
+        The bags.
+    scales : sequence of str, length T
+        On which the model says the tasks.
+    with_failures : bool
+        Whether molecules without features have a row too, with the reason in column ``error``.
+    """
+    columns: dict[str, Any] = {"id": data.ids}
+    p = from_scale(predict(module, data), scales)
+    for t, task in enumerate(module.task_names):
+        columns[f"{task} predicted"] = p[:, t]
+        if module.is_classifier:
+            columns[f"{task} decision"] = p[:, t] >= module.thresholds[t]
+    frame = pl.DataFrame(columns)
+    if not (with_failures and data.failures):
+        return frame
+    # Where they stood, so that the file joins line by line to the user's table.
+    failed = {f.row: f for f in data.failures}
+    n = len(data) + len(failed)
+    places = [row for row in range(n) if row not in failed] + list(failed)
+    lost = pl.DataFrame(
+        {"id": [f.id for f in failed.values()], "error": [f.reason for f in failed.values()]}
+    )
+    return pl.concat([frame, lost], how="diagonal")[np.argsort(places)]
+
+
+def _fold_score(table: MetricTable, min_w: float) -> float | None:
+    values = [task.values.get("average_precision") for task in table.tasks]
+    defined = [v for v in values if v is not None]
+    # Tasks without a positive have no average precision: counted as 0 they would hide what the
+    # model can do.
+    return fold_score(float(np.mean(defined)), min(defined), min_w) if defined else None
+
+
+def _decisions(task: str, threshold: float, y: FloatArray, p: FloatArray) -> Decisions:
+    # At the threshold counts as positive, as in `predictions_of_bags` and in scikit-learn's curves.
+    called = p >= threshold
+    return Decisions(
+        task,
+        float(threshold),
+        int((called & (y == 1)).sum()),
+        int((called & (y == 0)).sum()),
+        int((~called & (y == 1)).sum()),
+        int((~called & (y == 0)).sum()),
+    )
+
+
+def _share(part: int, rest: int) -> float | None:
+    return part / (part + rest) if part + rest else None

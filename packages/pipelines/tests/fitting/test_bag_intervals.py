@@ -1,0 +1,94 @@
+"""Runs over bags leave a calibration, and predict by it, like runs over molecules."""
+
+import numpy as np
+import polars as pl
+import pytest
+from molpool_common import load_config
+from molpool_pipelines.fitting import TrainMILConfig, train_mil
+from molpool_pipelines.models import Calibration, PredictConfig, predict_table
+from molpool_pipelines.runs import CALIBRATION, read_metrics, read_run_predictions
+
+SMALL = {
+    "data": {"kind": "bags", "target_columns": ["y"]},
+    "model": {
+        "use_2d": False,
+        "inst_hidden": 16,
+        "inst_layers": 1,
+        "attn_heads": 4,
+        "mixer_hidden": 16,
+        "mixer_layers": 1,
+        "proj_dim": 16,
+    },
+    "training": {"epochs": 3, "batch_size": 32, "accumulate_grad_batches": 1, "lr": 0.005},
+    "split": {"val_ratio": 0.4},
+    "export": {"attention": []},
+}
+
+
+def bags(path, classes):
+    """Write 300 bags of 1 to 3 instances whose first feature tells the target."""
+    rng = np.random.default_rng(0)
+    bag = np.repeat(np.arange(300), rng.integers(1, 4, 300))
+    features = rng.normal(size=(len(bag), 4))
+    y = np.array([features[bag == b, 0].max() for b in range(300)])
+    y = (y > 0.4).astype(float) if classes else y + rng.normal(scale=0.3, size=300)
+    columns = {"bag_id": [f"m{b}" for b in bag], "y": y[bag]}
+    series = np.where(np.arange(300) % 2, "odd", "even")[bag]
+    frame = pl.DataFrame({**columns, "series": series, "lot": rng.normal(size=300)[bag]})
+    features = {f"f{j + 1}": features[:, j] for j in range(4)}
+    frame.with_columns(**features).write_csv(path)
+    return path
+
+
+def trained(tmp_path, kind, **more):
+    table = bags(tmp_path / "bags.csv", kind == "classification")
+    values = {**SMALL, "data_path": str(table), "save_dir": str(tmp_path / "run")}
+    config = TrainMILConfig.model_validate({**values, "task_kind": kind, **more})
+    return train_mil(config), table
+
+
+def predicted(run, table, **more):
+    output = table.with_name("out.parquet")
+    config = PredictConfig(
+        model_dir=str(run), data_path=str(table), output=str(output), overwrite=True, **more
+    )
+    predict_table(config)
+    return read_run_predictions(output.parent, output.name)
+
+
+@pytest.mark.slow
+def test_values_have_intervals_that_predict_gives_too(tmp_path):
+    run, table = trained(tmp_path, "regression", level=0.8, strata_column="series")
+    test = read_run_predictions(run).filter(split="test")
+    assert (test["y_lower"] < test["y predicted"]).all()
+    assert test["instances"].to_numpy().min() >= 1
+    assert "SMILES" not in test.columns
+    found = read_metrics(run).splits["test"]
+    assert found.intervals["y"]["level"] == 0.8
+    assert found.intervals["y"]["n"] == test.height
+    # 60 rows at 80 %: below .6 once in ten thousand.
+    assert found.intervals["y"]["inside"] > 0.6
+    assert any("of the validation split" in note for note in read_metrics(run).notes)
+    assert any("within strata" in note for note in read_metrics(run).notes)
+    again = predicted(run, table, level=[0.8]).join(test.select("id", "y_lower"), on="id")
+    np.testing.assert_allclose(again["y_lower"], again["y_lower_right"], atol=1e-5)
+    two = predicted(run, table, level=[0.5, 0.9])
+    assert (two["y_lower_90"] < two["y_lower_50"]).all()
+    assert load_config(TrainMILConfig, run / "config.resolved.yaml").strata_column == "series"
+
+
+@pytest.mark.slow
+def test_classes_have_calibrated_probabilities_and_the_same_decisions(tmp_path):
+    run, table = trained(tmp_path, "classification", strata_column="lot")
+    calibration = Calibration.load(run / CALIBRATION)
+    assert min(np.bincount(calibration.classes.classes[0].astype(int))) > 40
+    test = read_run_predictions(run).filter(split="test")
+    assert "y_lower" not in test.columns
+    decided = read_metrics(run).splits["test"].decisions["y"]
+    called = test["y predicted"] >= decided["threshold"]
+    assert called.to_list() == test["y decision"].to_list()
+    again = predicted(run, table).join(test.select("id", "y predicted", "y decision"), on="id")
+    np.testing.assert_allclose(again["y predicted"], again["y predicted_right"], atol=1e-5)
+    assert again["y decision"].equals(again["y decision_right"])
+    # A column of strata is no feature, though it is one of numbers.
+    assert '"lot"' not in (run / "log.jsonl").read_text().split('"features"')[1].split("\n")[0]
