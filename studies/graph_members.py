@@ -21,10 +21,12 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
+import polars as pl
 import torch
 from chemprop_multitask import ChempropConfig
 from molecule_features import featurize
 from molpool_common import FloatArray
+from molpool_pipelines.datasets import locate
 from molpool_pipelines.models import (
     MemberSettings,
     Molecules,
@@ -33,7 +35,6 @@ from molpool_pipelines.models import (
     predict_member,
 )
 from study_results import table
-from tabular_study import expansion, rae
 
 PART, N_RESAMPLES = 0.8, 1000
 BASE = ("mlp",)
@@ -81,6 +82,22 @@ def main() -> None:
         seconds = (perf_counter() - start, process_time() - cpu)
         np.savez(given.save_dir / f"{given.name or model}.npz", mean=mean, seconds=seconds)
         print(given.name or model, np.round(rae(targets[stop:last], mean), 3), seconds, flush=True)
+
+
+def expansion() -> tuple[list[str], FloatArray, list[str]]:
+    """Return structures, targets [N, 9] as the challenge scored them, and their names."""
+    frame = pl.read_csv(locate("expansionrx"), infer_schema_length=None)
+    names = frame.columns[2:]
+    targets = frame[:, 2:].cast(pl.Float64).to_numpy().copy()
+    targets[:, 1:] = np.log10(targets[:, 1:] + 1)
+    return frame["SMILES"].to_list(), targets, names
+
+
+def rae(truth: FloatArray, predicted: FloatArray) -> FloatArray:
+    """Return each task's absolute error as a share of that of its scored labels' mean."""
+    known = np.isfinite(truth)
+    off = np.where(known, np.abs(truth - predicted), 0.0).sum(axis=0)
+    return off / np.where(known, np.abs(truth - np.nanmean(truth, axis=0)), 0.0).sum(axis=0)
 
 
 def networks(given: argparse.Namespace, names: list[str]) -> dict[str, object]:
