@@ -25,7 +25,7 @@ from molpool_pipelines.fitting._related_use import (
     sentences,
 )
 from molpool_pipelines.models import PredictConfig, load_model, predict_table
-from molpool_pipelines.runs import read_metrics
+from molpool_pipelines.runs import read_metrics, read_run_predictions
 from molpool_pipelines.tables import DataConfig, load_molecules
 
 DATA = DataConfig(cache_dir="none")
@@ -249,12 +249,12 @@ def run(tmp_path_factory):
 
 @pytest.mark.slow
 def test_the_model_needs_smiles_alone(run, tmp_path):
-    found = pl.read_parquet(run / "predictions.parquet").filter(pl.col("split") == "test")
+    found = read_run_predictions(run).filter(pl.col("split") == "test")
     table = tmp_path / "new.csv"
     found.select("SMILES").write_csv(table)
     output = tmp_path / "out.parquet"
     predict_table(PredictConfig(model_dir=str(run), data_path=str(table), output=str(output)))
-    again = pl.read_parquet(output)
+    again = read_run_predictions(output.parent, output.name)
     np.testing.assert_allclose(again["y predicted"], found["y predicted"], rtol=1e-6)
     assert (run / "related.json").is_file()
 

@@ -372,8 +372,7 @@ def test_a_constant_target_is_predicted_and_said(table, tmp_path):
     )
     notes = read_metrics(run / "metrics.json").notes
     assert any("labels are equal" in note and "same (2.5)" in note for note in notes)
-    found = pl.read_parquet(run / "predictions.parquet")
-    assert set(found["same predicted"]) == {2.5}
+    assert set(read_run_predictions(run)["same predicted"]) == {2.5}
 
 
 @pytest.mark.slow

@@ -173,7 +173,8 @@ class TabularModel:
         self.signature = signature
         self.n_members = len(blend.members)
         self.structure: Structure = structure
-        self.scales = scales or ("none",) * len(task_names)
+        none: tuple[ScaleName, ...] = ("none",)
+        self.scales = scales or none * len(task_names)
         self._cache = cache
 
     def predict(self, smiles: Sequence[str], batch_size: int) -> Predicted:
@@ -206,7 +207,7 @@ class TabularModel:
         surrogates = [f"related-{i:03d}.npz" for i in range(len(self.blend.surrogates))]
         for file, model in zip(surrogates, self.blend.surrogates, strict=True):
             model.save(folder / file)
-        described = {
+        described: dict[str, Any] = {
             # Earlier versions, which would show it what is given, refuse a model of parents.
             "format": self.blend.format if self.structure == "given" else FORMAT,
             "structure": self.structure,
