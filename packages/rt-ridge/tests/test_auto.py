@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,7 @@ def test_a_refit_keeps_the_choice_and_takes_other_rows(model):
     assert PartialPoolingRidge().fit(*rows).summaries_.structure is None
 
 
-ROWS = {
+ROWS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "fewer rows than coefficients": lambda t: {k: v[:4] for k, v in t.items()},
     "constant covariates": lambda t: {**t, "X": np.ones_like(t["X"])},
     "one constant covariate": lambda t: {**t, "X": t["X"] * [1, 0] + [0, 3]},
