@@ -146,8 +146,8 @@ def ridge_of_compound(train: Rows, test: Rows) -> Predicted:
             continue
         model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 3, 13)))
         model.fit(train.X[at], train.y[at])
-        mean[of] = model.predict(test.X[of])
-        residuals[at] = train.y[at] - model.predict(train.X[at])
+        mean[of] = np.asarray(model.predict(test.X[of]))
+        residuals[at] = train.y[at] - np.asarray(model.predict(train.X[at]))
     return mean, spread(residuals, len(mean))
 
 
@@ -166,8 +166,8 @@ def trees_on_residuals(train: Rows, test: Rows) -> Predicted:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(design[0], residuals, categorical_feature=codes)
-        mean = center[test.ids[:, 1]] + model.predict(design[1])
-        left = residuals - model.predict(design[0])
+        mean = center[test.ids[:, 1]] + np.asarray(model.predict(design[1]))
+        left = residuals - np.asarray(model.predict(design[0]))
     return mean, spread(left, len(mean))
 
 

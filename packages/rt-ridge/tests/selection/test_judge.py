@@ -46,7 +46,8 @@ def table() -> dict[str, Any]:
 
 
 def statistics(table: dict[str, Any], keep: Any = slice(None)) -> Any:
-    return to_statistics(*(table[k][keep] for k in ("X", "y", "ids")), NAMES, "species", "none")
+    X, y, ids = (table[k][keep] for k in ("X", "y", "ids"))
+    return to_statistics(X, y, ids, NAMES, "species", "none")
 
 
 def test_rows_taken_from_sums_leave_the_sums_of_the_others(table):
@@ -169,7 +170,8 @@ def test_the_structure_of_a_simulated_table_is_found(shape):
     best = model.structure_.names[0]
     assert shape in best or (shape == "slopes of pairs" and "about 0" in best)
     known = PartialPoolingRidge(lambda_slopes="estimate", slope_head_mode="global").fit(X, y, ids)
-    error = np.abs(model.predict(X, ids) - known.predict(X, ids)).max()
+    ours, theirs = (np.asarray(m.predict(X, ids)) for m in (model, known))
+    error = np.abs(ours - theirs).max()
     assert error < 0.1, "no structure is far from the one that holds all"
 
 
