@@ -20,6 +20,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -133,7 +134,9 @@ def theirs(model: ChempropModel, smiles: list[str], labels: np.ndarray) -> Step:
     own = {k: v for k, v in model.module.state_dict().items() if k in network.state_dict()}
     network.load_state_dict(own, strict=False)
     scaled = (labels - labels.mean(axis=0)) / labels.std(axis=0)
-    points = [MoleculeDatapoint.from_smi(s, y) for s, y in zip(smiles, scaled, strict=True)]
+    points: list[Any] = [
+        MoleculeDatapoint.from_smi(s, y) for s, y in zip(smiles, scaled, strict=True)
+    ]
     loader = build_dataloader(MoleculeDataset(points), MOLECULES, shuffle=False)
     batch = next(iter(loader))
     optimizer = torch.optim.Adam(network.parameters(), 1e-4)

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import process_time
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import polars as pl
@@ -44,6 +44,9 @@ from molpool_pipelines.models import (
 from molpool_pipelines.tables import fold_rows
 from sampling_core import JointSamplingConfig
 from study_results import Results, table
+
+if TYPE_CHECKING:
+    from multitask_models import MultitaskMLP
 
 FEATURES = "rdkit2d+morgan_count+minimol"
 PLAIN_FEATURES = "rdkit2d+morgan_count"
@@ -209,7 +212,7 @@ class Fold:
         )
         sampler = None
         if variant.sampling is not None:
-            epochs = model.get_params()["epochs"]
+            epochs = cast("MultitaskMLP", model).epochs
             sampler = epoch_sampler(variant.sampling, learnt.y, fit.quality, epochs=epochs)
         weights = learnt.weights if heads else None
         # Models on features ask for no SMILES.

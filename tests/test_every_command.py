@@ -367,7 +367,8 @@ def test_runs_and_studies_of_bags_know_their_table(tmp_path: Path) -> None:
     frame.filter(pl.col("bag_id") != "b3").with_columns(changed).write_csv(path)
     retrain = ("hpo retrain", "--study-dir", tmp_path / "study")
     for words in (resume, (*study, "--n-trials", 2), retrain):
-        ended = run(*words)
+        command, *arguments = words
+        ended = run(str(command), *arguments)
         assert ended.code == 2, words
         assert "1 rows gone (row 4 'b3'); 1 labels of 'y' changed" in ended.err
         assert "--accept-changed-table true" in ended.err

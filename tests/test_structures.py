@@ -17,9 +17,11 @@ from molpool_pipelines.fitting import TrainTabularConfig, train_tabular
 from molpool_pipelines.models import (
     Blend,
     MemberSettings,
+    Molecules,
     PredictConfig,
     TabularModel,
     build_member,
+    fit_member,
     load_model,
     predict_table,
 )
@@ -72,7 +74,7 @@ def network(structure: str) -> ChempropModel:
 def features_model(structure: str) -> TabularModel:
     found = featurize(structures_of(BASES, structure), "morgan_count", cache=None)  # type: ignore[arg-type]
     member = build_member("neighbours", MemberSettings(found.blocks, ("regression",)))
-    member.fit(found.values, np.arange(8.0)[:, None])
+    fit_member(member, Molecules(BASES, found.values), np.arange(8.0)[:, None], censoring=None)
     blend = Blend(("neighbours",), (member,), np.ones((1, 1)), (False,))
     return TabularModel(
         blend, ("y",), ("regression",), found.signature, cache="none",
@@ -111,7 +113,10 @@ def test_features_of_bags_are_of_what_is_seen(structure: Any) -> None:
         BagData.from_smiles(smiles, features=config, structure=structure)
         for smiles in (BASES, SALTS)
     ]
-    assert np.array_equal(of[0].x2d, of[1].x2d) == (structure == "parent")
+    one, other = (bags.x2d for bags in of)
+    assert one is not None
+    assert other is not None
+    assert np.array_equal(one, other) == (structure == "parent")
     assert of[1].smiles == tuple(SALTS), "as given"
 
 

@@ -85,7 +85,7 @@ def test_the_licence_of_every_package_is_told():
     for project in map(declared, PROJECTS):
         meta = project["project"]
         lists = (meta.get("dependencies", []), *meta.get("optional-dependencies", {}).values())
-        named |= {re.match(r"[\w.-]+", one)[0] for each in lists for one in each}
+        named |= {re.split(r"[^\w.-]", one)[0] for each in lists for one in each}
     ours = {declared(project)["project"]["name"] for project in PROJECTS}
     assert not named - ours - told
 

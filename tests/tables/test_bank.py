@@ -212,6 +212,7 @@ def test_bags_of_molecules(case, tmp_path):
     inputs = read_bag_inputs(config)
     assert len(inputs.data) + inputs.rejected.height == case.rows
     assert inputs.rejected.height == case.rejected
+    assert inputs.data.labels is not None
     for bag, found in zip(inputs.data.ids, inputs.data.labels, strict=True):
         for t in (0, 1):
             value, _ = case.expected(int(bag), t)

@@ -286,7 +286,7 @@ def test_the_architecture_is_the_foundations_where_none_is_named(
     model = ChempropModel.from_config(config, task_names=TASKS)
     mp = model.config.model.message_passing
     assert (mp.hidden_size, mp.depth, mp.bias, mp.activation) == (24, 4, True, "elu")
-    assert model.module.message_passing.hparams["d_h"] == 24
+    assert model.module.message_passing.hparams["d_h"] == 24  # pyrefly: ignore[bad-typed-dict-key]
     # The model's own file is a foundation as well.
     model.save(tmp_path / "model.pt")
     again = ChempropConfig(model=ModelConfig(from_foundation=str(tmp_path / "model.pt")))

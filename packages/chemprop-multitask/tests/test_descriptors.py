@@ -48,6 +48,8 @@ def test_descriptors_are_scaled_as_scikit_learn_scales_them(described: MoleculeD
     assert described.descriptors is not None
     mean, scale = descriptor_scale(described.descriptors)
     peer = StandardScaler().fit(described.descriptors.astype(np.float64))
+    assert peer.mean_ is not None
+    assert peer.scale_ is not None
     np.testing.assert_allclose(mean, peer.mean_, rtol=1e-12)
     np.testing.assert_allclose(scale, peer.scale_, rtol=1e-12)
     assert described.descriptors[2, 0] == 0  # as in Chemprop's data points
@@ -67,7 +69,7 @@ def test_training_is_chemprops(
     ours = model.module.state_dict()
     mean, scale = np.nanmean(table, axis=0), np.nanstd(table, axis=0)
     # A copy each: a data point overwrites its missing descriptors.
-    points = [
+    points: list[Any] = [
         MoleculeDatapoint.from_smi(s, y, x_d=x.copy())
         for s, y, x in zip(smiles, (table - mean) / scale, descriptors, strict=True)
     ]

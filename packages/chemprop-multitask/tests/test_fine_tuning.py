@@ -23,9 +23,11 @@ class Rates(pl.Callback):  # type: ignore[misc]  # lightning has no types here
         self.rates: list[list[float]] = []
         self.trained: list[list[bool]] = []
 
-    def on_train_batch_start(self, trainer: Any, module: Any, *_: Any) -> None:
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
         self.rates.append([g["lr"] for g in trainer.optimizers[0].param_groups])
-        layers = [getattr(module.message_passing, name).weight for name in LAYERS]
+        layers = [getattr(pl_module.message_passing, name).weight for name in LAYERS]
         self.trained.append([layer.requires_grad for layer in layers])
 
 
@@ -67,9 +69,9 @@ def test_each_task_has_the_weights_of_its_best_epoch(
     twin = ChempropModel.from_config(config, task_names=TASKS)
 
     class Keep(pl.Callback):  # type: ignore[misc]
-        def on_validation_end(self, trainer: Any, module: Any) -> None:
-            twin.module.load_state_dict(module.state_dict())
-            twin.module.units = module.units
+        def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+            twin.module.load_state_dict(pl_module.state_dict())
+            twin.module.units = pl_module.units
             each.append(twin.predict(held_out))
 
     model.fit(data, held_out, callbacks=[Keep()])
@@ -107,7 +109,8 @@ def test_learnt_scales_are_trained_and_stay_out_of_the_file(
     config = settings(loss="mae", loss_average="uncertainty", learning_rate=0.01)
     model = ChempropModel.from_config(config, task_names=TASKS)
     records = model.fit(data, data)
-    assert (model.module.criterion.log_scale.detach().abs() > 1e-3).all()
+    scales: Any = model.module.criterion.log_scale
+    assert (scales.detach().abs() > 1e-3).all()
     assert all(record.val_loss is not None for record in records)
     model.save(tmp_path / "model.pt")
     # Chemprop refuses parameters that its own losses do not have.

@@ -42,7 +42,7 @@ def test_the_input_stands_before_the_predictions(disk: Disk, single: Path, tmp_p
     frame = frame_of(disk, single, data)
     file = next(p for p in tmp_path.glob("out-*.parquet"))
     first = f"{disk.tasks[0]}_measured"
-    assert pl.read_parquet_schema(file).names() == [
+    assert list(pl.read_parquet_schema(file)) == [
         *("Name", "Structure", first, "similarity (input)", "row"),
         *(*disk.tasks, "similarity", "nearest", "outside_domain", "error"),
     ]

@@ -119,7 +119,8 @@ def test_a_split_file_is_of_the_first_table(tmp_path: Path) -> None:
 
 def test_tables_of_other_features_are_not_joined() -> None:
     one, other = (
-        BagData(ids=[name], x2d=np.zeros((1, 1)), feature_names_2d=[name]) for name in "ab"
+        BagData(ids=[name], x2d=np.zeros((1, 1), np.float32), feature_names_2d=[name])
+        for name in "ab"
     )
     with pytest.raises(MILError, match="feature_names_2d"):
         joined_bags(one, other)

@@ -1,6 +1,7 @@
 """Related assays: joined by structure, never of what is tested, kept only where they help."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -200,7 +201,7 @@ def test_verdicts_weigh_a_difference_against_its_error():
 def test_each_task_takes_the_use_that_helps_it_most(screen):
     table, _ = screen
 
-    def verdict(task, use, difference, word="helps"):
+    def verdict(task, use, difference, word: Any = "helps"):
         return Verdict("screen", use, task, "mlp", 9, difference, 0.01, word)
 
     found = [

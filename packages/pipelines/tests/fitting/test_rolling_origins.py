@@ -1,7 +1,7 @@
 """By time, each origin predicts as far ahead as new molecules will be."""
 
 import numpy as np
-from molpool_pipelines.fitting._tabular_run import farther_rows
+from molpool_pipelines.fitting._tabular_rows import farther_rows
 
 
 def test_origins_predict_blocks_up_to_the_horizon():

@@ -59,6 +59,7 @@ def changed(column: Sequence[Any], **at: Any) -> list[Any]:
     return cells
 
 
+WEIGHTS = np.linspace(1, 2, N).tolist()
 NAMES = [f"m{i:02d}" for i in range(N)]
 CASES = {
     "as it should be": Case(),
@@ -94,12 +95,12 @@ CASES = {
         notes=("read without the unit",),
     ),
     "another column": Case(data={"target_columns": ["activ"]}, says="Did you mean 'active'?"),
-    "weights": Case({"w": np.linspace(1, 2, N)}, {"weight_columns": ["w"]}),
+    "weights": Case({"w": WEIGHTS}, {"weight_columns": ["w"]}),
     "a weight that is text": Case(
-        {"w": changed(np.linspace(1, 2, N), r3="heavy")}, {"weight_columns": ["w"]}, says="'heavy'"
+        {"w": changed(WEIGHTS, r3="heavy")}, {"weight_columns": ["w"]}, says="'heavy'"
     ),
     "a weight below 0": Case(
-        {"w": changed(np.linspace(1, 2, N), r3=-1.0)}, {"weight_columns": ["w"]}, says="weights"
+        {"w": changed(WEIGHTS, r3=-1.0)}, {"weight_columns": ["w"]}, says="weights"
     ),
     "a split column": Case(
         {"set": ["Training", "valid", "TEST", ""] * 4},
@@ -205,12 +206,15 @@ def test_permuting_other_columns_changes_no_feature(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     found: list[BagData] = []
     for shuffled in (False, True):
-        others = {name: rng.normal(size=N) for name in ("logd", "plate", "fold")}
-        labels = rng.permutation(ACTIVE) if shuffled else ACTIVE
+        others = {name: rng.normal(size=N).tolist() for name in ("logd", "plate", "fold")}
+        labels = rng.permutation(ACTIVE).tolist() if shuffled else ACTIVE
         case = Case({**others, "active": labels}, {"id_column": "name"})
         path, _ = table(case, tmp_path)
         found.append(read_inputs(configured(case, path)).data)
-    assert np.array_equal(found[0].x2d, found[1].x2d)
+    one, other = (bags.x2d for bags in found)
+    assert one is not None
+    assert other is not None
+    assert np.array_equal(one, other)
     assert found[0].feature_names_2d == found[1].feature_names_2d
 
 

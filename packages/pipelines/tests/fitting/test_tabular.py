@@ -3,6 +3,7 @@
 import json
 import shutil
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -339,7 +340,7 @@ def test_an_interrupted_run_names_the_command_that_goes_on(table, tmp_path, monk
     assert stored.data.target_columns == TASKS
 
 
-QUICK = {
+QUICK: dict[str, Any] = {
     "features": "morgan_count",
     "model": ["mlp"],
     "folds": 2,
@@ -387,16 +388,17 @@ def test_features_that_are_not_there_or_of_another_version(run, tmp_path):
         described["features"][key] = [value]
         (folder / "model.json").write_text(json.dumps(described))
         model = load_model(folder)
-        caught = pytest.warns if issubclass(error, Warning) else pytest.raises
+        caught: Any = pytest.warns if issubclass(error, Warning) else pytest.raises
         with caught(error, match=value):
             model.predict(["CCO"], 1)
 
 
 def test_heads_need_a_network():
-    for more, words in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"model": ["gp"]}, "mlp"),
         ({"joint_sampling": {"enabled": True}}, "joint"),
-    ):
+    ]
+    for more, words in cases:
         config = TrainTabularConfig(related={"tables": ["x.csv"], "use": "heads"}, **more)
         with pytest.raises(InputError, match=words):
             check_use(config.related, config.model, drawn=config.joint_sampling.enabled)

@@ -1,6 +1,7 @@
 """Predictions of one or several models as a table says them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,10 +10,10 @@ from molpool_common import InputError
 from molpool_pipelines.models._files import path_names
 from molpool_pipelines.models._finished import AboutModel, Combined
 
-KINDS = {"y": "regression", "z": "regression"}
+KINDS: dict[str, Any] = {"y": "regression", "z": "regression"}
 
 
-def about(name, scales=("none", "none"), kinds=KINDS):
+def about(name, scales: Any = ("none", "none"), kinds=KINDS):
     return AboutModel(name, Path(name), "tabular", kinds, scales)
 
 

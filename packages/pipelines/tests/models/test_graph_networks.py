@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from chemprop_multitask import ChempropConfig, ChempropModel
+from chemprop_multitask import ChempropConfig, ChempropModel, SeparateModels
 from molpool_common import InputError
 from molpool_pipelines.models import GraphNetworks
 
@@ -94,7 +94,10 @@ def test_held_out_molecules_choose_the_epochs_of_each_task():
         val_share=0.25,
         cache="none",
     ).fit(SMILES, labels())
-    served = [name for part in made.ensemble_.members[0].parts for name in part.serves]
+    assert made.ensemble_ is not None
+    member = made.ensemble_.members[0]
+    assert isinstance(member, SeparateModels)
+    served = [name for part in member.parts for name in part.serves or ()]
     assert sorted(served) == ["chlorine", "length", "twice"]
     assert np.isfinite(made.predict(SMILES)[0][:, :3]).all()
 

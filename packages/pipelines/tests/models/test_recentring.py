@@ -11,7 +11,7 @@ from molpool_pipelines.models._recentring import BiasPrior, Recentring
 def series(rng, n_series=300, rows=8, between=0.5, within=0.3):
     bias = rng.normal(scale=between, size=n_series)
     which = np.repeat(np.arange(n_series), rows)
-    return bias[which] + rng.normal(scale=within, size=len(which)), which.astype(str)
+    return bias[which] + rng.normal(scale=within, size=len(which)), which.astype(str).tolist()
 
 
 def test_the_variances_of_a_simulation_come_back():

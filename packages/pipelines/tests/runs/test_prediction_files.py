@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -17,7 +18,7 @@ from molpool_pipelines.runs import (
 )
 from molpool_pipelines.scores import read_predictions
 
-TYPES = {"LogD": "regression", "tox": "classification"}
+TYPES: dict[str, Any] = {"LogD": "regression", "tox": "classification"}
 ROWS = pl.DataFrame(
     {
         "id": ["a", "b"],
