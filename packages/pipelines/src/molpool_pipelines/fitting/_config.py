@@ -54,7 +54,7 @@ class IntervalConfig(ConfigModel):
     level: float = Field(
         LEVEL, gt=0, lt=1, description="share of new molecules that the intervals shall cover"
     )
-    strata_column: Annotated[str | None, short_flag("--strata-column")] = Field(
+    strata_column: str | None = Field(
         None,
         description="column of series, projects or assay versions, each of which calibrates its "
         f"own intervals; those with fewer than {LEAST_OF_STRATUM} calibration molecules of a task "

@@ -35,6 +35,7 @@ from molpool_pipelines.runs import (
     SIMILARITY,
     SPLIT,
     SPLITS,
+    STRATUM,
     TIME,
     UPPER,
     Metrics,
@@ -260,6 +261,8 @@ def _row_columns(part: PredictedRows) -> list[pl.Series]:
     if table.times is not None:
         # As text: tables write dates and numbers in many ways.
         columns.append(pl.Series(TIME, [None if t is None else str(t) for t in table.times]))
+    if table.strata is not None:
+        columns.append(pl.Series(STRATUM, table.strata))
     if part.distance is not None:
         columns.append(pl.Series(SIMILARITY, 1 - part.distance))
     if part.with_folds:

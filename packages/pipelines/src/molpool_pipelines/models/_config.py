@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import tyro
-from molpool_common import PATH, ConfigModel, ReadConfig, short_flag
+from molpool_common import PATH, ConfigModel, ReadConfig
 from pydantic import Field, field_validator
 
 from molpool_pipelines.tables import ON_BAD_SMILES, OnBadSmiles
@@ -111,7 +111,7 @@ class PredictConfig(ConfigModel):
         description="share of new molecules that intervals shall cover, for runs that left a "
         "calibration; several give columns TASK_lower_80, TASK_upper_80 and so on",
     )
-    strata_column: Annotated[str | None, short_flag("--strata-column")] = Field(
+    strata_column: str | None = Field(
         None, description="column of strata, for runs that have them; by default that of the run"
     )
     shift: ShiftKind | None = Field(None, description=f"{SHIFT}; by default as in the run")

@@ -20,8 +20,16 @@ from molpool_common import InputError
 
 from molpool_pipelines.models._config import LEVEL, PredictConfig
 from molpool_pipelines.models._files import reads_feature_tables, run_key
-from molpool_pipelines.models._predict_table import STRATUM, ChunkPredictor, load_model
-from molpool_pipelines.runs import CALIBRATION, CONFIG, MODEL, MODELS, PREDICTIONS, TABULAR_FOLDER
+from molpool_pipelines.models._predict_table import STRATUM, Serving
+from molpool_pipelines.runs import (
+    CALIBRATION,
+    CONFIG,
+    MODEL,
+    MODELS,
+    PREDICTIONS,
+    TABULAR_FOLDER,
+    as_file,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,9 +51,9 @@ class ServedModel:
     """
 
     def __init__(self, path: Path) -> None:
-        config = PredictConfig(model_dir=str(path))
-        self._predictor = ChunkPredictor.from_config(config, load_model(path), path)
-        calibration = self._predictor.calibration
+        self._serving = Serving.load(PredictConfig(model_dir=str(path)), [path])
+        (predictor,) = self._serving.predictors
+        calibration = predictor.calibration
         has_strata = calibration is not None and calibration.has_strata
         self.strata_column = run_key(path, "strata_column") if has_strata else None
 
@@ -75,13 +83,15 @@ class ServedModel:
                 "input", expected=f"columns {wanted}", found=f"{list(model_input.columns)}"
             )
         level = float((params or {}).get("level", LEVEL))
-        predictor = replace(self._predictor, levels=(level,))
+        predictors = [replace(one, levels=(level,)) for one in self._serving.predictors]
+        serving = replace(self._serving, predictors=predictors)
         frame = self._chunk(model_input)
         found = pl.concat(
-            [predictor.predict(frame[i : i + _ROWS]) for i in range(0, max(len(frame), 1), _ROWS)]
+            [serving.predict(frame[i : i + _ROWS]) for i in range(0, max(len(frame), 1), _ROWS)]
         )
+        table, _ = as_file(found, serving.combined.tasks)
         # Without the row numbers, which are of the request.
-        return pd.DataFrame(found.drop("row", "id").to_dict(as_series=False))
+        return pd.DataFrame(table.drop("row", "id").to_dict(as_series=False))
 
     def _chunk(self, given: pd.DataFrame) -> pl.DataFrame:
         n = len(given)

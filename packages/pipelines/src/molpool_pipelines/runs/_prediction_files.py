@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from molpool_common import RunFolder, ScaleName, TaskType, table_metadata, unit_of, write_table
 
-from molpool_pipelines.runs._columns import OWN_COLUMNS, SPLIT, truth_column_of, with_split
+from molpool_pipelines.runs._columns import OWN_COLUMNS, SPLIT, truth_column, with_split
 from molpool_pipelines.runs._folder import PREDICTIONS
 
 if TYPE_CHECKING:
@@ -157,7 +157,8 @@ def _names_in_memory(task: str, columns: Collection[str]) -> dict[str, str]:
     ends = re.compile(re.escape(task) + r"_((?:lower|upper)_[\d.]+)")
     found |= {m[1]: name for name in columns if (m := ends.fullmatch(name))}
     there = {role: name for role, name in found.items() if name in columns}
-    truth = truth_column_of(task, columns)
+    # Of a task that is called like another's prediction, never the other's column.
+    truth = truth_column(task)
     return there | ({"measured": truth} if truth in columns else {})
 
 
@@ -183,17 +184,11 @@ def in_memory(frame: pl.DataFrame, said: Mapping[str, Any] | None = None) -> pl.
         kept = {role: task + _IN_MEMORY[role] for role in there if role in _IN_MEMORY}
         renamed |= {there[role]: new for role, new in kept.items()}
         if "measured" in there:
-            renamed[there["measured"]] = _measured_in_memory(task)
+            renamed[there["measured"]] = truth_column(task)
     # What is in the way is a column of the user's that no reader of predictions asks for.
     in_the_way = set(renamed.values()) - set(renamed)
     frame = frame.drop([name for name in frame.columns if name in in_the_way]).rename(renamed)
     return _with_names(frame, said or {})
-
-
-def _measured_in_memory(task: str) -> str:
-    from molpool_pipelines.runs._columns import truth_column
-
-    return truth_column(task)
 
 
 def _with_names(frame: pl.DataFrame, said: Mapping[str, Any]) -> pl.DataFrame:

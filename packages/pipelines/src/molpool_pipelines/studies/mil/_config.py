@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
+import tyro
 from mil_attn import MILRunConfig
 from molpool_common import PATH, short_flag
 from pydantic import Field, field_validator, model_validator
 
-from molpool_pipelines.fitting import TrainMILConfig
+from molpool_pipelines.fitting import BaselineChoice, TrainMILConfig
 from molpool_pipelines.studies._config import StudyConfig
 from molpool_pipelines.studies._space import SpaceConfig
 
@@ -60,6 +61,10 @@ class HPOMILConfig(TrainMILConfig):
     )
     resume: bool = Field(
         False, description="of training runs; a study goes on whenever its folder is there"
+    )
+    # Only in the file: as a flag it would be that of study.baselines.
+    baselines: Annotated[BaselineChoice, tyro.conf.Fixed] = Field(
+        "fast", description="of runs: simple models beside those that are retrained"
     )
     study: MILStudyConfig = Field(default_factory=MILStudyConfig)
     space: SpaceConfig = Field(
