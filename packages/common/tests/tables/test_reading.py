@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from molpool_common import (
     MISSING,
     ReadConfig,
+    measured_column,
     missing_words,
     number_column,
     open_table,
@@ -173,3 +174,11 @@ def test_words_are_found_whatever_their_second_letter(word: str, tmp_path: Path)
     frame = open_table(path, ReadConfig(missing=[word]))[0]
     assert frame["a"].to_list() == ["-999.5", None, "99"]
     assert frame["b"].to_list() == [None, "-2", "-9"]
+
+
+def test_a_column_may_be_called_n(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("SMILES,n\nC,>3\nCC,n.d.\nCCC,<1\n")
+    frame, _ = open_table(path)
+    assert measured_column(frame, "n", where="t.csv").values[[0, 2]].tolist() == [3.0, 1.0]
+    assert missing_words(path, ["n"]) == {"n": {"n.d.": 1}}

@@ -233,8 +233,8 @@ def _classes(cells: pl.Series) -> _Found | None:
 
 def _cells(column: pl.Series, unit: str | None, *, measured: bool) -> _Found:
     """Read the cells of a column that are no plain numbers."""
-    distinct = column.value_counts(name="n")
-    texts = distinct[column.name].to_list()
+    distinct = column.alias("cell").value_counts(name="n")
+    texts = distinct["cell"].to_list()
     counts = dict(zip(texts, distinct["n"].to_list(), strict=True))
     read = {text: read_cell(text) for text in texts}
     units = Counter[str]()

@@ -210,9 +210,9 @@ def _words_of(
     words = pl.Series([word for word in read.words if word], dtype=pl.String).implode()
     found = {name: Counter(counts) for name, counts in errors.items()}
     for column in frame.iter_columns():
-        counts = column.filter(column.is_in(words)).value_counts(sort=True, name="n")
-        if counts.height:
-            found.setdefault(column.name, Counter()).update(dict(counts.rows()))
+        counts = _occurrences(column, words)
+        if counts:
+            found.setdefault(column.name, Counter()).update(counts)
     return {name: dict(counts) for name, counts in found.items()}
 
 
@@ -326,10 +326,16 @@ def missing_words(
     words = pl.Series([word for word in read.words if word]).implode()
     found: dict[str, dict[str, int]] = {}
     for i, column in zip(columns, frame.iter_columns(), strict=True):
-        counts = column.filter(column.is_in(words)).value_counts(sort=True, name="n")
-        if counts.height:
-            found[layout.names[i] or ""] = dict(counts.rows())
+        counts = _occurrences(column, words)
+        if counts:
+            found[layout.names[i] or ""] = counts
     return found
+
+
+def _occurrences(column: pl.Series, words: pl.Series) -> dict[str, int]:
+    """Return how often each of some words stands in a column, most often first."""
+    there = column.alias("word").filter(column.is_in(words))
+    return dict(there.value_counts(sort=True, name="n").rows())
 
 
 # --- Parquet ---

@@ -235,7 +235,7 @@ def test_a_scale_is_suggested_where_labels_have_a_tail(labels, scale) -> None:
 
 def test_the_note_has_the_flag() -> None:
     tails = [
-        TaskProfile("KSOL (uM)", 9, 9, None, None, None, [], "log10"),
+        TaskProfile("KSOL (uM)", 9, 9, None, None, None, [], scale="log10"),
         TaskProfile("LogD", 9, 9, None, None, None, []),
     ]
     said = scale_note(tails)
