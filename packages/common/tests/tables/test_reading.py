@@ -180,5 +180,5 @@ def test_a_column_may_be_called_n(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("SMILES,n\nC,>3\nCC,n.d.\nCCC,<1\n")
     frame, _ = open_table(path)
-    assert measured_column(frame, "n", where="t.csv").values[[0, 2]].tolist() == [3.0, 1.0]
+    assert measured_column(frame, "n", where="t.csv").values[[0, 2]].to_list() == [3.0, 1.0]
     assert missing_words(path, ["n"]) == {"n": {"n.d.": 1}}
