@@ -13,7 +13,8 @@ import pytest
 from mil_attn import BagData, MILDataConfig, MILError
 from molpool_common import InputError, validate_values
 from molpool_pipelines.fitting import TrainMILConfig
-from molpool_pipelines.fitting._mil_run import predictions_of_bags, read_inputs
+from molpool_pipelines.fitting._bag_results import predictions_of_bags
+from molpool_pipelines.fitting._mil_run import read_inputs
 
 SMILES = [
     *("CCO", "CCCN", "c1ccccc1O", "CC(=O)OC", "CCCCS", "c1ccncc1C", "CC#N", "CCOCC"),
@@ -191,7 +192,7 @@ def test_every_molecule_has_a_row_of_predictions(
     config.data.predict_path = str(path)
     inputs = read_inputs(config)
     monkeypatch.setattr(
-        "molpool_pipelines.fitting._mil_run.predict",
+        "molpool_pipelines.fitting._bag_results.predict",
         lambda module, data: np.ones((len(data), 1)),
     )
     assert inputs.unseen is not None

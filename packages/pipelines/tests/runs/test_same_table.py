@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mil_attn import BagData
 from molpool_common import InputError, MoleculeTable, RunFolder, SignArray
 from molpool_pipelines.runs import TABLE_ROWS, TableRows, check_same_table
 
@@ -56,6 +57,19 @@ def test_the_order_of_rows_counts_for_nothing(order: list[int]) -> None:
     first, other = rows(table()), rows(table().take(np.array(order)))
     assert first.digest == other.digest
     assert first.changes(other) == []
+
+
+def test_the_order_of_instances_in_a_bag_counts_for_nothing() -> None:
+    def read(instances: list[float]) -> TableRows:
+        values = np.array(instances, dtype=np.float32)[:, None]
+        bags = BagData(ids=["a", "b"], instances=values, offsets=np.array([0, 2, 4]))
+        return TableRows.of_bags(bags, "t.csv", named=True, with_features=True)
+
+    first = read([1, 2, 3, 4])
+    assert first.changes(read([2, 1, 4, 3])) == []
+    assert first.changes(read([1, 3, 2, 4])) == [
+        "2 times, qualities or splits changed (row 1 'a', row 2 'b')"
+    ]
 
 
 def test_both_zeros_are_one_label() -> None:

@@ -101,7 +101,10 @@ def observe(path: Path, folder: Path, leak: Leak | None) -> Observed:
     test = outer_test(config)
     seen: Observed = {place: [] for place in PLACES}
     with pytest.MonkeyPatch.context() as patch:
-        few = {name: {**s, "n_estimators": 5} for name, s in baselines.DEFAULTS.items()}
+        few = {
+            name: {**settings, "n_estimators": 5} if "n_estimators" in settings else settings
+            for name, settings in baselines.DEFAULTS.items()
+        }
         patch.setattr(baselines, "DEFAULTS", few)
         if leak is not None:
             leak(patch, test)

@@ -315,7 +315,7 @@ class Fitting:
         title = f"Metrics by task, {split} molecules{mean}"
         self._console.print(metric_table(rows, columns, title))
         for line in (*self._results.notes, *against_baselines(self._results)):
-            self._say(line)
+            self._console.print(line, highlight=False, markup=False)
         if self._inputs.unseen is not None:
             self._say(f"Predictions: {self._unseen[-1]}")
         if self._page is not None:

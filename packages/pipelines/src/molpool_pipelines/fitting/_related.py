@@ -237,12 +237,20 @@ def _spread(table: MoleculeTable, by: Sequence[str]) -> MoleculeTable:
     targets = np.full((len(table), len(values) * len(table.task_names)), np.nan)
     rows_of = {value: np.flatnonzero([one == value for one in by]) for value in values}
     names: list[str] = []
+    units: list[str | None] = []
     for t, task in enumerate(table.task_names):
         for value in values:
             targets[rows_of[value], len(names)] = table.targets[rows_of[value], t]
             names.append(f"{task} at {value}")
+            units += table.units_of_tasks[t : t + 1]
     # Bounds of text cells are rare here, and would have to be spread alike.
-    return replace(table, targets=targets, task_names=tuple(names), censoring=None)
+    return replace(
+        table,
+        targets=targets,
+        task_names=tuple(names),
+        units_of_tasks=tuple(units),
+        censoring=None,
+    )
 
 
 def _of_enough(found: RelatedTable) -> tuple[RelatedTable | None, list[str]]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 from molpool_common import (
+    Float32Array,
     FloatArray,
     InputError,
     MoleculeTable,
@@ -280,16 +281,19 @@ def _bag_contents(data: BagData, *, with_features: bool) -> list[str]:
     contents = []
     for b in range(len(data)):
         content = hashlib.blake2b(digest_size=16)
-        parts = [
+        parts: list[FloatArray | Float32Array | bytes | None] = [
             None if data.weights is None else data.weights[b],
             *(v[b] for v in data.aux.values()),
         ]
         if with_features:
             if data.instances is not None and data.offsets is not None:
-                parts.append(data.instances[data.offsets[b] : data.offsets[b + 1]])
+                instances = data.instances[data.offsets[b] : data.offsets[b + 1]]
+                # A bag is a set: its instances may stand in any order.
+                parts += sorted(instance.tobytes() for instance in instances)
             parts.append(None if data.x2d is None else data.x2d[b])
         for part in parts:
-            content.update(b"-" if part is None else np.ascontiguousarray(part).tobytes())
+            told = part.tobytes() if isinstance(part, np.ndarray) else part
+            content.update(b"-" if told is None else told)
         contents.append(content.hexdigest())
     return contents
 

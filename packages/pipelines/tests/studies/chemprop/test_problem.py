@@ -74,7 +74,10 @@ def test_a_curriculum_keeps_what_it_moves_on_by() -> None:
 def test_the_two_best_become_one_ensemble(
     make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = {name: {**given, "n_estimators": 5} for name, given in baselines.DEFAULTS.items()}
+    few = {
+        name: {**settings, "n_estimators": 5} if "n_estimators" in settings else settings
+        for name, settings in baselines.DEFAULTS.items()
+    }
     monkeypatch.setattr(baselines, "DEFAULTS", few)
 
     def here(command: list[str], _path: Path) -> None:
