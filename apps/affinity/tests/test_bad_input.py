@@ -32,7 +32,7 @@ def test_task_without_labels_is_named(refused: Refused, write_table: WriteTable)
         (["--affinity-type", "cosin"], "Did you mean 'cosine'?"),
         (["--enabled", "false"], "enabled: expected true"),
         (["--smiles-column", "Smiles"], "Did you mean 'SMILES'?"),
-        (["--target-columns", "LogD", "KSO", "hERG"], "Did you mean 'KSOL'?"),
+        (["--target-columns", "KSO"], "Did you mean 'KSOL'?"),
         (["--device", "cuda:77"], "device: expected auto, cpu or one of"),
         (["--affinity-type", "lookahead", "--estimator", "probe"], "estimator: expected 'exact'"),
         (["--save-path", "x.npy"], "save_path: expected a name in .npz; found x.npy"),

@@ -72,7 +72,8 @@ def test_pictures_and_page_stand_alone(run: Run, small: list[str]) -> None:
         "n_groups: 2",
     ):
         assert text in page
-    assert sorted(p.name for p in Path("out").iterdir()) == ["heat.png", "report.html", "tree.svg"]
+    written = sorted(p.name for p in Path("out").iterdir())
+    assert written == ["heat.png", "matrix.xlsx", "report.html", "tree.svg"]
 
 
 def test_the_same_seed_measures_the_same(run: Run, small: list[str]) -> None:

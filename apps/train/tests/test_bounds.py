@@ -43,8 +43,9 @@ def test_the_model_is_told_of_them(signed: Path) -> None:
 @pytest.mark.slow
 def test_a_run_with_bounds(run: Any, small: list[str], signed: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
+    start = small.index("--data.split-ratios")  # past what is of the demo
     outcome = run(
-        *small, "--data-path", signed, "--target-columns", *TASKS, "--data.id-column", "None",
+        *small[start:], "--data-path", signed, "--target-columns", *TASKS,
         "--data.modifier-suffix", " modifier", "--data.split-ratios", "0.5", "0", "0.5",
         "--training.epochs", 1, "--save-dir", folder,
     )  # fmt: skip

@@ -75,6 +75,7 @@ class TestFolder:
             "metrics.json",
             "predictions.parquet",
             "predictions_new.csv",
+            "predictions_new.csv-metadata.json",
             "predictions_new.parquet",
             "rejected.csv",
             "report.html",
@@ -125,9 +126,10 @@ class TestPredictions:
         said = pl.read_parquet(folder / "predictions_new.parquet")
         ends = ("", "_sd", "_lower", "_upper")
         last = ("similarity", "nearest", "outside_domain", "error")
-        assert said.columns == ["row", "SMILES", *(t + e for t in TASKS for e in ends), *last]
+        given = ["row", "SMILES", "price"]
+        assert said.columns == [*given, *(t + e for t in TASKS for e in ends), *last]
         assert said["SMILES"].to_list() == UNSEEN
-        assert said.row(1)[2:-1] == (None,) * (4 * len(TASKS) + 3)
+        assert said.row(1)[len(given) : -1] == (None,) * (4 * len(TASKS) + 3)
         assert [e is None for e in said["error"]] == [True, False, True]
         each = np.stack([m.predict([UNSEEN[0], UNSEEN[2]]) for m in members])
         right = said.filter(pl.col("error").is_null())

@@ -93,6 +93,7 @@ class TestFolder:
             "attention_test.parquet",
             "attention_train.csv",
             "attention_train.parquet",
+            "calibration.npz",
             "checkpoints/best.ckpt",
             "checkpoints/last.ckpt",
             "config.resolved.yaml",
@@ -284,7 +285,7 @@ def test_from_smiles_to_an_sd_file(run: RunMIL, tmp_path: Path) -> None:
             assert float(entry.GetProp("energy")) == pytest.approx(row["energy"])
     page = (tmp_path / "run" / "attention.html").read_text()
     assert "$3Dmol.createViewer" in page
-    assert all(f'"id": "{name}"' in page for name, _ in entries)
+    assert all(f'"id":"{name}"' in page for name, _ in entries)
     unseen = pl.read_csv(tmp_path / "run" / "predictions_unseen.csv")
     seen = read_run_predictions(tmp_path / "run")
     both = seen.join(unseen, on="id", suffix=" again")

@@ -67,6 +67,7 @@ class TestFolder:
         assert names == {
             *(f"baselines/{n}/model.json" for n in simple),
             *(f"baselines/{n}/member-000-{n}.npz" for n in simple),
+            *(f"baselines/{n}/predictions.parquet" for n in simple),
             "calibration.npz",
             "checkpoints/best.ckpt",
             "checkpoints/last.ckpt",

@@ -210,8 +210,9 @@ def test_a_frozen_foundation_stays_as_it_was(run: Any, small: list[str], tmp_pat
     from chemprop_multitask import ChempropModel
 
     folders = [tmp_path / name for name in ("first", "second")]
-    first = ("--target-columns", "LogP", "QED", "--save-dir", folders[0])
-    assert run(*small, *QUICK, *first).code == 0
+    columns, rest = small.index("--target-columns"), small.index("--data.id-column")
+    two = (*small[:columns], "--target-columns", "LogP", "QED", *small[rest:])
+    assert run(*two, *QUICK, "--save-dir", folders[0]).code == 0
     foundation = ("--from-foundation", folders[0] / "model.pt", "--model.freeze-encoder", "true")
     outcome = run(*small, *QUICK, *foundation, "--save-dir", folders[1])
     assert outcome.code == 0, outcome.err
@@ -299,4 +300,4 @@ def test_tracking_is_logged(trained: Any, tmp_path: Path) -> None:
     assert "train_loss" in logged.data.metrics
     assert "sampling/entropy" in logged.data.metrics
     files = {f.path for f in client.list_artifacts(logged.info.run_id)}
-    assert files == {"model.pt", "report.html"}
+    assert files == {"figures", "model", "model.pt", "report.html"}

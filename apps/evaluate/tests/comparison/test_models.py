@@ -60,7 +60,7 @@ def test_truth_is_in_the_units_that_models_were_trained_in(tmp_path: Path, table
     found = load_comparison(output)
     assert found.models == ("one", "two")
     y = np.log10(pl.read_csv(table)["KSOL"].to_numpy())
-    p = pl.read_parquet(predicted)["KSOL predicted"].to_numpy()
+    p = pl.read_parquet(predicted)["KSOL"].to_numpy()
     value = next(v.value for v in found.values_of("KSOL", "mae") if v.model == "one")
     # Float32 models, batched otherwise.
     assert value == pytest.approx(METRICS["mae"](y, p), rel=1e-5)
