@@ -83,7 +83,7 @@ def main() -> int:
         Claim("seconds to the first paint", paint, MOST_SECONDS, at_most=True),
         Claim(
             "structures as RDKit's SVG, of the page",
-            drawn / size,
+            float(drawn / size),
             5.0,
             ours=f"{size / 1e6:.1f} MB",
             peer=f"{drawn / 1e6:.0f} MB",

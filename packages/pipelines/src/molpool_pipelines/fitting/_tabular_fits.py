@@ -167,6 +167,8 @@ class Fits:
         always : bool
             Whether it is fitted whatever it takes.
         """
+        # Imports its framework, whose seconds say nothing of what fits take.
+        build_member(plan.name, self.rows.settings(self.config, self.kinds, plan))
         rows, left = self.rows, self._budget.left
         mean, sd = (np.full(rows.table.targets.shape, np.nan) for _ in range(2))
         # Rows that are trained on, over all fits, the last one of all rows included.
