@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from molpool_common import LABELS, OKABE_ITO, Cell, Figure, Lines, Part, Section, Table, Text
 
+from molpool_pipelines.reports._metric_tables import LEAST
 from molpool_pipelines.reports._panels import grid
 from molpool_pipelines.runs import LearningPoint, MemberMetrics, SplitMetrics
 from molpool_pipelines.scores import Ceiling
@@ -51,7 +52,7 @@ def _table(
         metric = _METRIC[of.type]
         mine = of.metrics.get(metric)
         row: list[Cell] = [task, LABELS[metric], None if mine is None else mine.value]
-        row += [None, None] if mine is None else [mine.low, mine.high]
+        row += [None, None] if mine is None or of.n < LEAST else [mine.low, mine.high]
         row += [_value(m, task, metric) for m in models.values()]
         if ceilings:
             known = ceilings.get(task) if of.type == "regression" else None
