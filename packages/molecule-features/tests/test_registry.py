@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -110,7 +111,10 @@ def test_another_packages_featuriser_comes_by_its_entry_point(
 
 def test_a_stored_signature_of_the_same_features_is_silent() -> None:
     stored = featurize(["CCO"], "maccs+erg", cache=None).signature
-    featurize(["CCN"], "maccs+erg", cache=None, stored=stored)
+    with warnings.catch_warnings(record=True) as said:
+        found = featurize(["CCN"], "maccs+erg", cache=None, stored=stored)
+    assert not said
+    assert found.signature == stored
 
 
 def test_other_features_than_the_models_are_refused() -> None:

@@ -139,5 +139,9 @@ def test_a_word_that_is_no_split_names_its_row(tmp_path: Path) -> None:
 def test_validation_of_stored_folds_keeps_molecules_together() -> None:
     groups = [k % 8 for k in range(16)]
     number = [0 if k % 8 < 3 else 1 for k in range(16)]
-    for fold in stored_folds(number, groups=groups, val_ratio=0.4):
-        fold.check(groups)
+    folds = stored_folds(number, groups=groups, val_ratio=0.4)
+    assert [len(fold.test) for fold in folds] == [6, 10]
+    for train, val, test in folds:
+        assert len(val)
+        parts = [{groups[row] for row in rows} for rows in (train, val, test)]
+        assert sum(map(len, parts)) == len(set().union(*parts)) == 8
