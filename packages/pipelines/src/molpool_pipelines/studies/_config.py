@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import tyro
 from molpool_common import PATH, USER_ERROR, ConfigModel, InputError, short_flag
 from pydantic import Field, field_validator, model_validator
 
+from molpool_pipelines.fitting import BaselineChoice
 from molpool_pipelines.runs import ACCEPT_CHANGED_TABLE
 from molpool_pipelines.studies._parameters import plain
+from molpool_pipelines.studies._space import SpaceConfig
 
 
 class HPOError(ValueError):
@@ -126,6 +129,24 @@ class StudyConfig(ConfigModel):
     def grace(self) -> int:
         """Seconds without a sign of life after which a trial counts as dead."""
         return self.grace_period or 2 * self.heartbeat_interval
+
+
+class StudyRunConfig(ConfigModel):
+    """What a study of any kind says beside the training configuration that it tunes."""
+
+    save_dir: Annotated[str | None, PATH] = Field(
+        None, description="study folder; by default runs/NAME-TIME of the configuration's name"
+    )
+    resume: bool = Field(False, description="read by molpool-train; a study always goes on")
+    # Only in the file: as a flag it would be that of study.baselines.
+    baselines: Annotated[BaselineChoice, tyro.conf.Fixed] = Field(
+        "fast", description="of runs: simple models beside those that are retrained"
+    )
+    space: SpaceConfig = Field(
+        default_factory=dict,
+        description="parameters to narrow, fix or add, by dotted key: a value, "
+        "{low: …, high: …, log: true} or {choices: […]}, with when: {KEY: VALUE}",
+    )
 
 
 class RetrainConfig(ConfigModel):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-import tyro
 from mil_attn import MILRunConfig
-from molpool_common import PATH, short_flag
+from molpool_common import short_flag
 from pydantic import Field, field_validator, model_validator
 
-from molpool_pipelines.fitting import BaselineChoice, TrainMILConfig
-from molpool_pipelines.studies._config import StudyConfig
-from molpool_pipelines.studies._space import SpaceConfig
+from molpool_pipelines.fitting import TrainMILConfig
+from molpool_pipelines.studies._config import StudyConfig, StudyRunConfig
 
 MILFoldType = Literal[
     "multilabel", "stratified", "scaffold", "cluster", "time", "plate", "random", "stored"
@@ -53,23 +51,10 @@ class MILStudyConfig(StudyConfig):
         return number
 
 
-class HPOMILConfig(TrainMILConfig):
+class HPOMILConfig(StudyRunConfig, TrainMILConfig):
     """A study: data, outer split, model, training as of `molpool-train mil`, study and space."""
 
-    save_dir: Annotated[str | None, PATH] = Field(
-        None, description="study folder; by default runs/NAME-TIME of the configuration's name"
-    )
-    resume: bool = Field(
-        False, description="of training runs; a study goes on whenever its folder is there"
-    )
-    # Only in the file: as a flag it would be that of study.baselines.
-    baselines: Annotated[BaselineChoice, tyro.conf.Fixed] = Field(
-        "fast", description="of runs: simple models beside those that are retrained"
-    )
     study: MILStudyConfig = Field(default_factory=MILStudyConfig)
-    space: SpaceConfig = Field(
-        default_factory=dict, description="what is tried: narrows, fixes or adds to the default"
-    )
 
     @model_validator(mode="after")
     def _columns(self) -> Self:
