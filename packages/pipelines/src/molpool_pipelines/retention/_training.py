@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -26,6 +26,7 @@ from rt_ridge import (
     HeldOut,
     PartialPoolingRidge,
     RidgeConfig,
+    StoredRows,
     SufficientStatistics,
     SupercategoryRidge,
     fit_features,
@@ -41,7 +42,7 @@ from molpool_pipelines.retention._covariates import (
     matching_covariates,
     refuse_absent,
 )
-from molpool_pipelines.retention._held_out import read_held_out, run_names
+from molpool_pipelines.retention._held_out import LeftOut, read_held_out, read_rows, run_names
 from molpool_pipelines.retention._identifiers import as_prepared
 from molpool_pipelines.tables import TableFiles
 
@@ -68,8 +69,10 @@ class Training:
         Of the compounds.
     folds : RunFolds or None
         Runs that are held out together, where intervals are to be calibrated.
-    held_out : list of HeldOut
-        Sums of runs that are left out together, where the structure is to be chosen.
+    left_out : LeftOut or None
+        Runs that are left out together, where the structure is to be chosen.
+    rows : StoredRows or None
+        The rows, where they are weighted.
     seconds : float
         What summing up took.
     n_read : int
@@ -89,7 +92,13 @@ class Training:
     seconds: float
     n_read: int
     notes: list[str]
-    held_out: list[HeldOut] = field(default_factory=list)
+    left_out: LeftOut | None = None
+    rows: StoredRows | None = None
+
+    @property
+    def held_out(self) -> list[HeldOut]:
+        """Sums of runs that are left out together."""
+        return [] if self.left_out is None else self.left_out.sums
 
     @property
     def without_parents(self) -> bool:
@@ -141,14 +150,17 @@ def read_training(config: FitConfig, progress: Progress = silent) -> Training:
     stats, features, n_read = _statistics(config, files, columns)
     if stats.n_rows < 2:
         raise InputError("data", expected="two rows or more", found="1 row", where=table.name)
-    held_out: list[HeldOut] = []
+    left_out = rows = None
     if config.chooses:
         progress(f"Summing up the runs of {table.name}")
-        held_out, features = read_held_out(config, files, columns, stats, features)
+        left_out = read_held_out(config, files, columns, stats, features)
+        features = left_out.features
+    if config.weighs_rows:
+        rows = read_rows(config, files, columns, None if left_out is None else left_out.runs)
     seconds = time.perf_counter() - started
     known, notes = (descriptors, classes), [*table.notes(), *files.notes, *why]
     of_rows = (config, files, columns, stats, features)
-    return Training(*of_rows, *known, folds, seconds, n_read, notes, held_out)
+    return Training(*of_rows, *known, folds, seconds, n_read, notes, left_out, rows)
 
 
 def training_columns(config: FitConfig, table: TableFiles) -> Columns:
@@ -229,10 +241,9 @@ def _read_compounds(
 
 def build_estimator(config: ModelConfig) -> Any:
     """Return the estimator that a configuration stands for, its settings checked."""
-    if config.model == "ridge":
-        return GroupwiseRidge(config.alpha, group_col=config.group_column)
-    if config.model == "lasso":
-        return GroupwiseLasso(config.alpha, group_col=config.group_column)
+    if config.model in ("ridge", "lasso"):
+        baseline = GroupwiseRidge if config.model == "ridge" else GroupwiseLasso
+        return baseline(config.alpha, group_col=config.group_column, **config.robust)
     ridge = validate_values(RidgeConfig, config.model_dump(include=set(RidgeConfig.model_fields)))
     pooled = AutoRidge if config.chooses else PartialPoolingRidge
     kinds = {"partial_pooling": pooled, "supercategory": SupercategoryRidge}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from molpool_common import FloatArray
 
-from rt_ridge._config import RidgeConfig
+from rt_ridge._config import Likelihood, RidgeConfig
 from rt_ridge._errors import RTRidgeError
 from rt_ridge._estimators import PooledRidge
 from rt_ridge.prediction._backoff import CoefficientPredictor, NoiseVariance
 from rt_ridge.prediction._summaries import Stage1CoeffSummaries
+from rt_ridge.robust._rows import StoredRows
 from rt_ridge.statistics._ridge import batched_ridge, collapsed_log_likelihood
 from rt_ridge.statistics._sufficient import SufficientStatistics
 from rt_ridge.tables._features import FeatureCenter, FeatureMap
@@ -29,26 +32,32 @@ class _Groupwise(PooledRidge):
         *,
         group_col: str = "species",
         feature_center: FeatureCenter = "global",
+        likelihood: Likelihood = "gaussian",
+        nu: float | None = None,
+        leave_out: float | None = None,
     ) -> None:
         self.alpha = alpha
         self.group_col = group_col
         self.feature_center = feature_center
+        self.likelihood = likelihood
+        self.nu = nu
+        self.leave_out = leave_out
 
     def ridge_config(self) -> RidgeConfig:
         """Return the model that the intervals stand for: flat intercepts, ridge slopes."""
         if not (np.isfinite(self.alpha) and self.alpha > 0):
             raise RTRidgeError(f"alpha: expected a number > 0; found {self.alpha!r}")
-        return RidgeConfig(
+        own = RidgeConfig(
             intercept_mode="collapsed", intercept_prior="flat", lambda_slopes=float(self.alpha)
         )
+        return RidgeConfig.model_validate({**own.model_dump(), **super().ridge_config().robust})
 
     def _fit_statistics(
         self, stats: SufficientStatistics, config: RidgeConfig, features: FeatureMap
     ) -> None:
         slopes, precision = self._slopes(stats)
         sigma2 = _noise_variance(stats, slopes, precision)
-        covariance = batched_ridge(stats, precision).covariance
-        mean, cov = _with_intercept(stats, slopes, sigma2, covariance)
+        mean, cov = _with_intercept(stats, slopes, precision, sigma2)
         sigma = float(np.sqrt(sigma2))
         self.scales_ = {"sigma": {"mean": sigma, "low": np.nan, "high": np.nan}}
         self.log_likelihood_ = float(
@@ -62,6 +71,28 @@ class _Groupwise(PooledRidge):
             n=stats.n,
             method=type(self).__name__,
         )
+
+    def _fit_rows(
+        self,
+        stats: SufficientStatistics,
+        config: RidgeConfig,
+        features: FeatureMap,
+        rows: StoredRows | None,
+    ) -> None:
+        def fit(weighted: SufficientStatistics) -> Stage1CoeffSummaries:
+            self._fit_statistics(weighted, config, features)
+            found: Stage1CoeffSummaries = self.summaries_
+            return found
+
+        def widened(
+            weighted: SufficientStatistics, wide: SufficientStatistics
+        ) -> Stage1CoeffSummaries:
+            means = fit(weighted)
+            slopes, precision = self._slopes(weighted)
+            cov = _with_intercept(wide, slopes, precision, means.sigma2_mean)[1]
+            return replace(means, coefficients=replace(means.coefficients, cov=cov))
+
+        self._weigh(stats, rows, config, fit, widened)
 
     def _slopes(self, stats: SufficientStatistics) -> tuple[FloatArray, FloatArray]:
         """Return slopes, and the diagonals of the Λ of a normal prior that gives them, [G, P]."""
@@ -82,6 +113,8 @@ class GroupwiseRidge(_Groupwise):
         What the group is called, for the artefact.
     feature_center : {"global", "none"}
         Whether covariates are centred at their mean, where the intercept then stands.
+    likelihood, nu, leave_out
+        See `RidgeConfig`.
 
     Attributes
     ----------
@@ -106,7 +139,7 @@ class GroupwiseLasso(_Groupwise):
     ----------
     alpha : float
         Weight of the absolute slopes against half the mean squared error, > 0.
-    group_col, feature_center
+    group_col, feature_center, likelihood, nu, leave_out
         As in `GroupwiseRidge`.
 
     Attributes
@@ -124,11 +157,15 @@ class GroupwiseLasso(_Groupwise):
         *,
         group_col: str = "species",
         feature_center: FeatureCenter = "global",
+        likelihood: Likelihood = "gaussian",
+        nu: float | None = None,
+        leave_out: float | None = None,
     ) -> None:
-        super().__init__(alpha, group_col=group_col, feature_center=feature_center)
+        known: dict[str, Any] = {"likelihood": likelihood, "nu": nu, "leave_out": leave_out}
+        super().__init__(alpha, group_col=group_col, feature_center=feature_center, **known)
 
     def _slopes(self, stats: SufficientStatistics) -> tuple[FloatArray, FloatArray]:
-        penalty = self.alpha * stats.n.astype(np.float64)
+        penalty = self.alpha * stats.mass
         slopes = groupwise_lasso(stats.sxx, stats.sxy, penalty)
         # |w| is about w² / 2|w0| + |w0| / 2 near w0; the floor keeps slopes at 0 definite.
         floor = 1e-6 * max(float(np.abs(slopes).max(initial=0.0)), 1e-6)
@@ -154,16 +191,17 @@ def _noise_variance(
 
 
 def _with_intercept(
-    stats: SufficientStatistics, slopes: FloatArray, sigma2: float, inverse: FloatArray
+    stats: SufficientStatistics, slopes: FloatArray, precision: FloatArray, sigma2: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return mean and covariance of [b, w]; the line turns about the mean of its rows."""
+    inverse = batched_ridge(stats, precision).covariance
     mean = np.empty((stats.G, stats.P + 1))
     mean[:, 1:] = slopes
     mean[:, 0] = stats.mean_y - np.einsum("gp,gp->g", stats.mean_x, slopes)
     lever = np.einsum("gpq,gq->gp", inverse, stats.mean_x)
     cov = np.empty((stats.G, stats.P + 1, stats.P + 1))
     # b = ȳ − x̄·w, where ȳ and w are independent.
-    cov[:, 0, 0] = 1 / stats.n + np.einsum("gp,gp->g", stats.mean_x, lever)
+    cov[:, 0, 0] = 1 / stats.mass + np.einsum("gp,gp->g", stats.mean_x, lever)
     cov[:, 0, 1:] = cov[:, 1:, 0] = -lever
     cov[:, 1:, 1:] = inverse
     return mean, sigma2 * cov
