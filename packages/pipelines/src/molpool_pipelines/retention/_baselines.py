@@ -33,6 +33,7 @@ from rt_ridge import (
     FeatureMap,
     NoiseVariance,
     Prediction,
+    RTRidgeError,
     Stage1CoeffSummaries,
     calibrate_intervals,
     read_rows,
@@ -396,7 +397,12 @@ def fit_baseline(
     ids = np.stack([rows.keys >> 32, rows.keys & 0xFFFFFFFF], axis=1)
     model = BaselineRidge(kind, columns.covariates, columns.group)
     found = model.fit(X, y, ids).summaries_
-    if run is None or run not in frame.columns or frame[run].n_unique() < FEWEST_RUNS:
+    if run is None or frame[run].n_unique() < FEWEST_RUNS:
         return found
     runs = frame[run].cast(pl.String).fill_null("").to_numpy()
-    return replace(found, calibration=calibrate_intervals(model, X, y, ids, runs, n_folds=5))
+    try:
+        calibration = calibrate_intervals(model, X, y, ids, runs, n_folds=5)
+    except RTRidgeError:
+        # Too few rows, as fits have their own intervals then.
+        return found
+    return replace(found, calibration=calibration)

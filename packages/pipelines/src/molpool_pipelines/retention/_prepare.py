@@ -239,7 +239,7 @@ def _doubtful(config: PrepareConfig, frame: pl.DataFrame) -> list[str]:
     if config.run_col in frame.columns:
         same = [config.run_col, SPECIES, COMPOUND, config.target_col]
         measured = frame.drop_nulls(same)
-        repeated = measured.filter(~measured.select(same).is_first_distinct())
+        repeated = measured.filter(~pl.struct(same).is_first_distinct())
         if repeated.height:
             notes.append(
                 f"{repeated.height:,} rows repeat run, species, compound and time of another to"

@@ -341,6 +341,8 @@ def _folds(config: FitConfig, table: TableFiles) -> tuple[RunFolds | None, list[
             folds = RunFolds.read(config, table)
         except InputError as error:
             why = f"{error.parameter}: expected {error.expected}, found {error.found}"
+            if error.parameter == "calibrate.n_folds":
+                why = f"fewer than {section.n_folds} runs are too few to hold some out"
         else:
             if len(folds.order) >= FEWEST_RUNS:
                 return folds, []

@@ -414,8 +414,7 @@ class StructureBuilder:
         n_pairs, compounds = self.stats.G, self._count("compound")
         # One level cannot be separated from the grand mean, one pair per level not from the pairs.
         if compounds == 1 or (compounds == n_pairs and n_pairs > 1):
-            why = "there is one compound" if compounds == 1 else "no compound has two pairs"
-            self.structure.notes.append(f"tau_compound left out: {why}")
+            self._without_compounds(one=compounds == 1)
         else:
             self.columns["compound"].add(0, self._intercept_scale("tau_compound", compounds))
         if not supercat:
@@ -431,6 +430,21 @@ class StructureBuilder:
             return
         prior, unit = self.config.priors.intercept, self.units.rt
         self.columns["group"].add(0, self._by_parent("tau_group", prior, unit))
+
+    def _without_compounds(self, *, one: bool) -> None:
+        """Say that nothing tells how compounds differ; of one, others may be anywhere."""
+        notes, layout = self.structure.notes, self.structure.layout
+        if not one or not self.config.standardise:
+            why = "there is one compound" if one else "no compound has two pairs"
+            notes.append(f"tau_compound left out: {why}")
+            return
+        # Times have a natural zero: most compounds elute before twice the time of a given one.
+        weights = self.stats.n / self.stats.n_rows
+        size = abs(float(weights @ self.stats.mean_y)) / 2 or self.units.rt
+        prior = self.config.priors.intercept
+        place = layout.add(Scale("tau_compound", prior, self.units.rt, 1, fixed=size))
+        self.columns["compound"].add(0, place)
+        notes.append(f"tau_compound kept at {size:.4g}, half the mean time: there is one compound")
 
     def _intercept_scale(self, name: str, count: int) -> int:
         prior, unit = self.config.priors.intercept, self.units.rt
