@@ -25,9 +25,6 @@ MAX_PARENTS = 50
 
 NO_SLOPES = "no slopes"
 
-FREER = (3.0, 10.0)
-"""Times that slopes of pairs are tried to spread more widely than is likely."""
-
 
 @dataclass(frozen=True)
 class Candidate:
@@ -124,28 +121,6 @@ def refined_candidates(candidate: Candidate, stats: SufficientStatistics) -> lis
         Candidate(f"{candidate.name}, {name}", config)
         for name, config in found
         if config is not None and config != candidate.config
-    ]
-
-
-def freer_candidates(candidate: Candidate, ratio: float) -> list[Candidate]:
-    """Return a candidate whose slopes of pairs are held to their head less than is likely.
-
-    A few rows far off make σ large, and slopes then look small beside it: what is likely is too
-    stiff for all the others.
-
-    Parameters
-    ----------
-    candidate : Candidate
-        Whose `lambda_slopes` is estimated, and one of all covariates.
-    ratio : float
-        The estimate, σ² over the variance of slopes.
-    """
-    return [
-        Candidate(
-            f"{candidate.name}, {times:g} times freer",
-            candidate.config.model_copy(update={"lambda_slopes": ratio / times**2}),
-        )
-        for times in FREER
     ]
 
 

@@ -71,13 +71,6 @@ class Trial:
         allowance = size * float(np.log(hierarchy.stats.n_rows)) / 2
         return cls(candidate, scales, best, scores, scales.log_likelihood - allowance)
 
-    @property
-    def slope_ratio(self) -> float | None:
-        """σ² over the variance of slopes of pairs, where that was found with the other scales."""
-        found = dict(zip(self.scales.names, self.scales.mean, strict=True))
-        tau = found.get("tau_slope")
-        return None if not tau else float((found["sigma"] / tau) ** 2)
-
 
 @dataclass(frozen=True)
 class Choice:

@@ -15,7 +15,6 @@ from rt_ridge.scales._mode import find_mode, with_intervals
 from rt_ridge.selection._candidates import (
     Candidate,
     first_candidates,
-    freer_candidates,
     other_priors,
     refined_candidates,
 )
@@ -76,11 +75,6 @@ def search(
             trials += searching.tried(other_priors(trial.candidate, some))
     for trial in ranked(trials, searching.judge, REFINED):
         trials += searching.tried(refined_candidates(trial.candidate, some))
-    if searching.judge is not None:
-        # Only where runs left out can say so: the likelihood has said its word.
-        estimated = [t for t in trials if t.slope_ratio is not None]
-        for trial in ranked(estimated, searching.judge, REFINED):
-            trials += searching.tried(freer_candidates(trial.candidate, trial.slope_ratio or 1.0))
     chosen = choose(trials, searching.judge)
     return settled_choice(chosen, [searching.settled(c) for c in chosen.trials], searching.judge)
 
