@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -131,11 +131,8 @@ class Centers:
         return Design(X, groups, compounds, center, codes[level])
 
 
-class Step(Protocol):
-    """How rows differ from their centres."""
-
-    def __call__(self, design: Design) -> FloatArray:
-        """Return the difference of each row, [N]."""
+Step = Callable[[Design], FloatArray]
+"""How rows differ from their centres, [N]."""
 
 
 def _nothing(design: Design, rest: FloatArray) -> Step:

@@ -74,7 +74,7 @@ def _descriptors(effect: DescriptorEffect, back: FloatArray) -> DescriptorEffect
     # By descriptor, then by the entries that are regressed on it: intercepts alone, or all.
     count = len(effect.names)
     entries = len(effect.mean) // count
-    tiled = np.kron(np.eye(count), back[:entries, :entries])
+    tiled = np.asarray(np.kron(np.eye(count), back[:entries, :entries]), dtype=np.float64)
     return replace(
         effect,
         mean=tiled @ effect.mean,
