@@ -29,10 +29,11 @@ from rt_ridge.posterior._artefact import summarise
 from rt_ridge.prediction._conformal import HeldOutErrors, RunCalibration, outside_range
 from rt_ridge.prediction._summaries import Prediction, Stage1CoeffSummaries
 from rt_ridge.prediction._tails import Tails
-from rt_ridge.prediction._units import in_units
+from rt_ridge.prediction._units import in_basis, in_units
 from rt_ridge.robust._em import Fit, Widened, settled_fit
 from rt_ridge.robust._rows import StoredRows
 from rt_ridge.scales import find_scales
+from rt_ridge.scales._correlated import find_turn, in_own_basis
 from rt_ridge.scales._mode import Near, find_near
 from rt_ridge.scales._posterior import ScalePosterior
 from rt_ridge.scales._sampling import to_inference_data
@@ -53,6 +54,7 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     group_col = "species"
+    summaries_: Stage1CoeffSummaries
     scales_: dict[str, dict[str, float]]
     log_likelihood_: float
     _descriptors: CompoundDescriptors | None = None
@@ -260,12 +262,34 @@ def fitted(
     scales : ScalePosterior or None
         Of standardised regressors, where they are known and are of this model's; None: found.
     """
+    if config.correlated_slopes and stats.P:
+        return _fitted_correlated(stats, config, features, known)
     hierarchy, scale = _as_seen(stats, config, known)
     # Threads of BLAS that wait for each other cost more than small systems gain.
     with matched_threads(hierarchy.system.arrangement.n_dense):
         if scales is None or scales.names != hierarchy.layout.names:
             scales = find_scales(hierarchy)
         return scales, _per_unit(summarise(hierarchy, scales, features), scale)
+
+
+def _fitted_correlated(
+    stats: SufficientStatistics,
+    config: RidgeConfig,
+    features: FeatureMap,
+    known: tuple[CompoundDescriptors | None, CompoundClasses | None],
+) -> tuple[ScalePosterior, Stage1CoeffSummaries]:
+    """Fit a model with the full covariance of coefficients; see `fitted`."""
+    scale = spread_of_regressors(stats) if config.standardise else None
+    seen = stats if scale is None else standardised(stats, scale)
+    config = config.model_copy(update={"slope_scales": "covariate"})
+    turn = find_turn(seen, lambda turned: Hierarchy(turned, config, *known), find_scales)
+    hierarchy = Hierarchy(turn.of(seen), config, *known)
+    with matched_threads(hierarchy.system.arrangement.n_dense):
+        scales = find_scales(hierarchy)
+        summaries = summarise(hierarchy, scales, features)
+    own = in_basis(summaries.coefficients, turn.back)
+    found = in_own_basis(scales, turn, stats.covariates)
+    return found, _per_unit(replace(summaries, coefficients=own), scale)
 
 
 def fitted_near(
@@ -409,7 +433,8 @@ class PartialPoolingRidge(PooledRidge):
     ----------
     intercept_mode, intercept_prior, slope_head_mode, lambda_slopes, slope_scales, standardise, \
 sigma, compound_slopes, \
-cluster_slopes, species_slopes, class_slopes, slope_shrinkage, descriptor_heads, \
+cluster_slopes, species_slopes, correlated_slopes, class_slopes, slope_shrinkage, \
+descriptor_heads, \
 descriptor_slopes, descriptor_components, location_mean, location_sd, sigma_fixed, likelihood, nu, \
 leave_out, priors, method, sampling, seed
         See `RidgeConfig`.
@@ -458,6 +483,7 @@ leave_out, priors, method, sampling, seed
         compound_slopes: bool = False,
         cluster_slopes: bool = False,
         species_slopes: bool = False,
+        correlated_slopes: bool = False,
         class_slopes: str = "none",
         slope_shrinkage: str = "shared",
         descriptor_heads: str = "none",
@@ -485,6 +511,7 @@ leave_out, priors, method, sampling, seed
         self.compound_slopes = compound_slopes
         self.cluster_slopes = cluster_slopes
         self.species_slopes = species_slopes
+        self.correlated_slopes = correlated_slopes
         self.class_slopes = class_slopes
         self.slope_shrinkage = slope_shrinkage
         self.descriptor_heads = descriptor_heads
@@ -603,7 +630,7 @@ class SupercategoryRidge(PooledRidge):
 
 
 def calibrate_intervals(
-    estimator: PooledRidge,
+    estimator: Any,
     X: Any,
     y: Any,
     groups: Any,

@@ -66,8 +66,10 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
         return build_estimator(config).fit(stats, features=features, **known, **rest)
 
     of_all: dict[str, Any] = {"rows": training.rows}
-    if training.left_out is not None:
-        of_all |= {"held_out": training.held_out, "folds": training.left_out.folds}
+    if config.leaves_runs_out:
+        of_all["held_out"] = training.held_out
+    if config.chooses and training.left_out is not None:
+        of_all["folds"] = training.left_out.folds
 
     progress("Choosing a structure" if config.chooses else f"Fitting by {config.method}")
     started = time.perf_counter()
@@ -82,7 +84,7 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
 
         def of_others(stats: SufficientStatistics) -> Stage1CoeffSummaries:
             # What was chosen stands: a choice within each fold would calibrate another model.
-            again = estimator.refit if config.chooses else estimated
+            again = estimator.refit if config.leaves_runs_out else estimated
             found: Stage1CoeffSummaries = again(stats, features=training.features).summaries_
             return replace(found, tails=estimator.summaries_.tails)
 
@@ -183,6 +185,7 @@ class Fitted:
             "covariates": list(self.training.features.names),
             "log_likelihood": self.estimator.log_likelihood_,
             "scales": {name: _finite(scale) for name, scale in self.estimator.scales_.items()},
+            "priors": list(self.summaries.priors),
             "diagnostics": self.diagnostics,
             "calibration": None if self.calibrated is None else self.calibrated.metrics(),
             "structure": self.structure,

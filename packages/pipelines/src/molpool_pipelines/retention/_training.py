@@ -7,8 +7,8 @@ covariates are squared, and one more over the column of the run where intervals 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -42,8 +42,15 @@ from molpool_pipelines.retention._covariates import (
     matching_covariates,
     refuse_absent,
 )
-from molpool_pipelines.retention._held_out import LeftOut, read_held_out, read_rows, run_names
+from molpool_pipelines.retention._held_out import (
+    LeftOut,
+    RunTable,
+    read_held_out,
+    read_rows,
+    run_names,
+)
 from molpool_pipelines.retention._identifiers import as_prepared
+from molpool_pipelines.retention._plausible import OddTimes
 from molpool_pipelines.tables import TableFiles
 
 
@@ -150,17 +157,30 @@ def read_training(config: FitConfig, progress: Progress = silent) -> Training:
     stats, features, n_read = _statistics(config, files, columns)
     if stats.n_rows < 2:
         raise InputError("data", expected="two rows or more", found="1 row", where=table.name)
-    left_out = rows = None
-    if config.chooses:
+    notes = [*table.notes(), *files.notes, *_odd_times(config, files, columns), *why]
+    left_out = runs = None
+    if config.leaves_runs_out:
         progress(f"Summing up the runs of {table.name}")
-        left_out = read_held_out(config, files, columns, stats, features)
-        features = left_out.features
-    if config.weighs_rows:
-        rows = read_rows(config, files, columns, None if left_out is None else left_out.runs)
+        runs = RunTable.read(config, files, columns)
+        if runs is not None:
+            left_out = read_held_out(config, files, columns, stats, features, runs)
+            features = left_out.features
+            notes += runs.notes()
+            folds = folds and folds.with_twins(runs.twins)
+    rows = read_rows(config, files, columns, runs) if config.weighs_rows else None
     seconds = time.perf_counter() - started
-    known, notes = (descriptors, classes), [*table.notes(), *files.notes, *why]
-    of_rows = (config, files, columns, stats, features)
-    return Training(*of_rows, *known, folds, seconds, n_read, notes, left_out, rows)
+    of_rows = (config, files, columns, stats, features, descriptors, classes)
+    return Training(*of_rows, folds, seconds, n_read, notes, left_out, rows)
+
+
+def _odd_times(config: FitConfig, table: CentredFiles, columns: Columns) -> list[str]:
+    """Return what is said of times that can hardly be any."""
+    odd = OddTimes()
+    for chunk in table.chunks([columns.target], config.max_train_rows):
+        height = chunk.frame.height
+        rows = pl.int_range(chunk.first_row, chunk.first_row + height, eager=True)
+        odd.add(chunk.frame[columns.target], rows)
+    return odd.notes()
 
 
 def training_columns(config: FitConfig, table: TableFiles) -> Columns:
@@ -337,6 +357,8 @@ def _folds(config: FitConfig, table: TableFiles) -> tuple[RunFolds | None, list[
             folds = RunFolds.read(config, table)
         except InputError as error:
             why = f"{error.parameter}: expected {error.expected}, found {error.found}"
+            if error.parameter == "calibrate.n_folds":
+                why = f"fewer than {section.n_folds} runs are too few to hold some out"
         else:
             if len(folds.order) >= FEWEST_RUNS:
                 return folds, []
@@ -399,6 +421,11 @@ class RunFolds:
         # library decides who is held out.
         ordered = sorted(names, key=lambda run: blake2b(f"{config.seed}:{run}".encode()).digest())
         return cls(column, {run: i for i, run in enumerate(ordered)}, n_folds)
+
+    def with_twins(self, twins: Mapping[str, str]) -> RunFolds:
+        """Return folds in which copies of a run are where the run is."""
+        order = {run: self.order[twins.get(run, run)] for run in self.order}
+        return replace(self, order=order)
 
     def positions(self, frame: pl.DataFrame) -> IntArray:
         """Return the position of the run of each row in the order of runs, [N]."""

@@ -151,6 +151,8 @@ class Stage1CoeffSummaries:
         Distribution of errors; σ² is their scale.
     leave_out : float or None
         Distance, in σ, from which training rows were left out.
+    priors : tuple of str
+        Of the scales, in words: ``sigma ~ half_t(4, 0.31)``; none where the method has none.
 
     Raises
     ------
@@ -170,6 +172,7 @@ class Stage1CoeffSummaries:
     structure: StructureTable | None = None
     tails: Tails = NORMAL
     leave_out: float | None = None
+    priors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_summaries(self.features, self.coefficients, self.noise, self.n, self.calibration)
@@ -338,6 +341,7 @@ class Stage1CoeffSummaries:
             structure=_structure(arrays),
             tails=_tails(arrays),
             leave_out=float(arrays["leave_out"]) if "leave_out" in arrays else None,
+            priors=_priors(arrays),
         )
 
 
@@ -377,6 +381,8 @@ def _arrays(summaries: Stage1CoeffSummaries) -> Arrays:
     if features.range is not None:
         arrays |= _parts("range", features.range, ("low", "high"))
         arrays["range_follow"] = np.array(features.range.follow)
+    if summaries.priors:
+        arrays["priors"] = np.array(summaries.priors, dtype=np.str_)
     if summaries.structure is not None:
         arrays["structure_names"] = np.array(summaries.structure.names, dtype=np.str_)
         arrays |= _parts("structure", summaries.structure, SCORES)
@@ -471,6 +477,12 @@ def _tails(arrays: Arrays) -> Tails:
             f"{nu}, {share} and {spread}"
         )
     return Tails(cast(Likelihood, likelihood), nu, share, spread)
+
+
+def _priors(arrays: Arrays) -> tuple[str, ...]:
+    if "priors" not in arrays:
+        return ()
+    return tuple(str(prior) for prior in _take(arrays, "priors", "U"))
 
 
 def _structure(arrays: Arrays) -> StructureTable | None:
