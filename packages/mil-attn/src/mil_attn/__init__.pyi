@@ -16,6 +16,13 @@ from ._config import MILSplitConfig as MILSplitConfig
 from ._config import MoleculeFeaturesConfig as MoleculeFeaturesConfig
 from ._config import SplitName as SplitName
 from ._errors import MILError as MILError
+from ._explanations import Agreement as Agreement
+from ._explanations import Found as Found
+from ._explanations import attention_agreement as attention_agreement
+from ._explanations import explanations as explanations
+from ._explanations import find_witnesses as find_witnesses
+from ._explanations import gradient_effects as gradient_effects
+from ._explanations import shapley_values as shapley_values
 from ._fitting import FitResult as FitResult
 from ._fitting import fit as fit
 from ._fitting import predict as predict
@@ -33,6 +40,7 @@ from .data._source import bag_column as bag_column
 from .data._source import read_bags as read_bags
 from .data._source import task_columns as task_columns
 from .data._source import with_features_of as with_features_of
+from .data._source import witnesses_of as witnesses_of
 from .models._embedder import MLPEmbedderV3Like as MLPEmbedderV3Like
 from .models._embedder import make_residual_mlp_embedder_v3 as make_residual_mlp_embedder_v3
 from .models._model import MILOutput as MILOutput

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from mil_attn import BagData, MILConfig, MILDataConfig, MILError, read_bags
+from mil_attn import BagData, MILConfig, MILDataConfig, MILError, read_bags, witnesses_of
 from molpool_common import InputError, validate_values
 
 QUICK = {
@@ -148,3 +148,23 @@ def test_refuses(
 ) -> None:
     with pytest.raises((InputError, MILError), match=message):
         read(molecules, data, **values)
+
+
+def test_witnesses_are_those_of_the_instances_of_a_bag_wherever_they_stand(tmp_path: Path) -> None:
+    path = tmp_path / "bags.csv"
+    path.write_text("bag_id,label,w,a\nx,1,0,1\ny,1,1,2\nx,1,1,3\nz,0,0,4\ny,1,0,5\nx,1,0,6\n")
+    section = MILDataConfig(kind="bags", witness_column="w")
+    data = read(path, {"kind": "bags", "witness_column": "w"})
+    assert data.feature_names_3d == ("a",)
+    found = witnesses_of(path, data.ids, section)
+    assert data.instances is not None
+    assert dict(zip(data.instances[:, 0].tolist(), found.tolist(), strict=True)) == {
+        **dict.fromkeys((1.0, 4.0, 5.0, 6.0), False),
+        **dict.fromkeys((2.0, 3.0), True),
+    }
+    assert witnesses_of(path, ["z", "y"], section).tolist() == [False, True, False]
+    path.write_text("bag_id,label,w,a\nx,1,2,1\n")
+    with pytest.raises(InputError, match=r"witness_column.*expected 0 or 1.*'?2'? in row 1"):
+        witnesses_of(path, ["x"], section)
+    with pytest.raises(InputError, match="expected a table of instances, found kind smiles"):
+        witnesses_of(path, ["x"], MILDataConfig(witness_column="w"))

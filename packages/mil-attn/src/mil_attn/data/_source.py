@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from molpool_common import (
+    BoolArray,
     FloatArray,
     InputError,
     ReadConfig,
@@ -61,7 +62,8 @@ def role_columns(data: MILDataConfig, model: MILConfig) -> list[str]:
         roles += [c for c in (*(getattr(split, key) for key in keys), *split.fold_where) if c]
     own = [getattr(model, key) for key in type(model).model_fields if key.endswith("_column")]
     roles += [column for column in own if column]
-    roles += [c for c in (data.names, data.instance_column, data.energy_column) if c]
+    own = [data.names, data.instance_column, data.energy_column, data.witness_column]
+    roles += [column for column in own if column]
     return list(dict.fromkeys(roles))
 
 
@@ -244,6 +246,54 @@ def bag_column(
             where=file,
         )
     return pl.Series(name, [by_id.get(bag) for bag in ids], dtype=values.dtype)
+
+
+def witnesses_of(
+    path: str | Path, ids: Sequence[str], data: MILDataConfig, *, read: ReadConfig | None = None
+) -> BoolArray:
+    """Return which instances of bags are known to make them positive.
+
+    Parameters
+    ----------
+    path : str or Path
+        The table of bags; of kind ``features`` its instances are in ``features_3d``.
+    ids : sequence of str
+        Names of the bags.
+    data : MILDataConfig
+        Names ``witness_column``.
+    read : ReadConfig, optional
+        What is known of the file.
+
+    Returns
+    -------
+    ndarray of bool [M]
+        In the order of the instances of these bags.
+
+    Raises
+    ------
+    InputError
+        If there is no such column, or it holds anything but 0 and 1.
+    """
+    if data.kind == "smiles" or data.witness_column is None:
+        raise InputError(
+            "data.witness_column", expected="a table of instances", found=f"kind {data.kind}"
+        )
+    source = Path(path if data.kind == "bags" else data.features_3d or path)
+    frame, where = read_table(source, read), source.name
+    column, names = data.witness_column, data.names or ""
+    require_columns(frame, [column], key="data.witness_column", where=where)
+    values = number_column(frame, column, where=where)
+    wrong = (~values.is_in([0, 1]).fill_null(value=False)).arg_true()
+    if len(wrong):
+        raise InputError(
+            "data.witness_column",
+            expected="0 or 1",
+            found=f"{frame[column][int(wrong[0])]!r} in row {wrong[0] + 1}",
+            where=where,
+        )
+    place = pl.DataFrame({"bag": list(ids), "place": range(len(ids))})
+    rows = pl.DataFrame({"bag": named_bags(frame, names, where)[0], "witness": values == 1})
+    return rows.join(place, on="bag").sort("place", maintain_order=True)["witness"].to_numpy()
 
 
 def all_bag_names(
