@@ -449,6 +449,15 @@ class MILDataConfig(ConfigModel):
     target_columns: Annotated[list[str], short_flag("--target-columns")] = Field(
         default_factory=list, description="columns to predict; by default `tasks`, or label"
     )
+    multiclass: bool = Field(
+        False,
+        description="target columns hold classes, two or more, by name or number: each class is a "
+        "task COLUMN=CLASS, learnt one against the rest, and the likeliest is predicted",
+    )
+    classes: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="with multiclass: classes of a column, in order; by default those of data_path",
+    )
     transform: dict[str, ScaleName] = Field(
         default_factory=dict,
         description="scale on which a target is learnt: log10, log10p1 (log10 of x + 1), asinh, "
@@ -532,6 +541,10 @@ class MILDataConfig(ConfigModel):
             raise ValueError("expected features_3d, features_2d or both with kind features")
         if self.kind != "features" and given:
             raise ValueError(f"{given[0]}: expected with kind features, found with {self.kind}")
+        if self.multiclass and self.transform:
+            raise ValueError("transform: expected of values, found it with multiclass")
+        if self.multiclass and len(self.weight_columns) > 1:
+            raise ValueError("weight_columns: expected one with multiclass, found several")
         if self.kind != "smiles" and self.structure != "given":
             raise ValueError(f"structure: expected with kind smiles, found with {self.kind}")
         if self.aux_path and self.kind == "smiles" and self.id_column is None:

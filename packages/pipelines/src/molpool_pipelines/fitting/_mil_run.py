@@ -374,7 +374,13 @@ class MILFitting:
             # Only those that the user asked to drop have no row.
             keep = self._config.on_bad_smiles != "drop"
             scales = scales_of(self._config, module.task_names)
-            frame = predictions_of_bags(module, inputs.unseen, scales, with_failures=keep)
+            frame = predictions_of_bags(
+                module,
+                inputs.unseen,
+                scales,
+                with_failures=keep,
+                multiclass=self._config.data.multiclass,
+            )
             names = (predictions_of_table("unseen"), predictions_of_table("unseen", ".csv"))
             files += write_predictions(run, frame, self._results.task_types, *names)
         epochs = len(self._result.records)
