@@ -175,7 +175,7 @@ def test_witnesses_are_those_of_the_instances_of_a_bag_wherever_they_stand(tmp_p
     path.write_text("bag_id,label,w,a\nx,1,2,1\n")
     with pytest.raises(InputError, match=r"witness_column.*expected 0 or 1.*'?2'? in row 1"):
         witnesses_of(path, ["x"], section)
-    with pytest.raises(InputError, match="expected a table of instances, found kind smiles"):
+    with pytest.raises(InputError, match="expected a table of instances; found kind smiles"):
         witnesses_of(path, ["x"], MILDataConfig(witness_column="w"))
 
 
@@ -210,7 +210,9 @@ def test_each_class_is_a_task_against_the_rest(tmp_path: Path) -> None:
     assert again.task_names == data.task_names
     np.testing.assert_array_equal(again.labels, [[0, 0, 1, 1, 0, 0]])
     path.write_text("bag_id,kind,grade,a\nx,pink,1,1\n")
-    with pytest.raises(InputError, match=r"'kind'.*expected classes blue, green and red.*'pink'"):
+    with pytest.raises(
+        InputError, match=r"'kind'.*expected classes blue, green.*red; found .*'pink'"
+    ):
         read_bags(path, section, MILConfig())
 
 
@@ -218,8 +220,8 @@ def test_what_is_no_class_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bags.csv"
     path.write_text(CLASSES)
     asked = {"kind": "bags", "multiclass": True, "target_columns": ["kind"]}
-    with pytest.raises(InputError, match="multiclass: expected classification, found regression"):
+    with pytest.raises(InputError, match="multiclass: expected classification; found regression"):
         read(path, asked, task_kind="regression")
     path.write_text("bag_id,kind,a\n" + "".join(f"{b},{b / 7:.3f},1\n" for b in range(60)))
-    with pytest.raises(InputError, match=r"'kind'.*expected 2 to 50 classes, found '0\.000'"):
+    with pytest.raises(InputError, match=r"'kind'.*expected 2 to 50 classes; found '0\.000'"):
         read(path, asked)

@@ -363,7 +363,7 @@ def witnesses_of(
     column, names = data.witness_column, data.names or ""
     require_columns(frame, [column], key="data.witness_column", where=where)
     values = number_column(frame, column, where=where)
-    wrong = (~values.is_in([0, 1]).fill_null(value=False)).arg_true()
+    wrong = (~values.is_in([0.0, 1.0]).fill_null(value=False)).arg_true()
     if len(wrong):
         raise InputError(
             "data.witness_column",
