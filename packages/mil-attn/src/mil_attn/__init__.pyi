@@ -31,6 +31,7 @@ from ._losses import normalize_lambdas as normalize_lambdas
 from ._losses import reg_loss_weighted as reg_loss_weighted
 from .data._bag_data import BagData as BagData
 from .data._failures import Failure as Failure
+from .data._molecule_features import boltzmann_weights as boltzmann_weights
 from .data._molecule_features import conformer_molecule as conformer_molecule
 from .data._scaling import FeatureScaler as FeatureScaler
 from .data._smiles import Describe2D as Describe2D
@@ -62,7 +63,6 @@ from .sets._set_kernels import set_kernels as set_kernels
 from .sets._statistics import STATISTICS as STATISTICS
 from .sets._statistics import StatisticName as StatisticName
 from .sets._statistics import bag_statistics as bag_statistics
-from .sets._statistics import boltzmann_weights as boltzmann_weights
 from .training._folds import bag_folds as bag_folds
 from .training._folds import make_folds as make_folds
 from .training._folds import split_bags as split_bags

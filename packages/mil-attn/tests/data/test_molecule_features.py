@@ -58,7 +58,7 @@ def test_energies_are_those_of_the_positions() -> None:
 
 
 def test_boltzmann_weights_by_hand() -> None:
-    energies = np.array([0.0, 1.0, 0.5, 0.5, np.nan, 2.0, 700.0])
+    energies = np.array([0.0, 1.0, 0.5, 0.5, np.nan, np.nan, 700.0])
     found = boltzmann_weights(energies, np.array([0, 2, 4, 6, 7]))
     # R·T = 0.59248 kcal/mol at 298.15 K; CODATA's R is 8.314462618 J/mol/K.
     ratio = np.exp(-4184 / (8.314462618 * 298.15))

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 RDKIT_ERRORS = (RuntimeError, ValueError, ArithmeticError, IndexError)
 """What RDKit raises for one molecule: broken invariants, failed sanitisation, unknown atoms."""
 
-_GAS_CONSTANT = 0.0019872043
-"""kcal/mol/K."""
+_KT = 0.0019872043 * 298.15
+"""Thermal energy at 25 °C, kcal/mol."""
 
 _MATCHES = 1000
 """Symmetries tried: rings and tert-butyls multiply; past this the best of those tried counts."""
@@ -135,31 +135,32 @@ def embed(smiles: str, config: ConformerConfig) -> Conformers:
             return no_conformers(f"RDKit: {first_line(error)}")
 
 
-def boltzmann_weights(
-    energies: FloatArray, offsets: IntArray, temperature: float = 298.15
-) -> FloatArray:
-    """Return the weight of each conformer among those of its molecule.
+def boltzmann_weights(energies: FloatArray, offsets: IntArray) -> FloatArray:
+    """Return weights of conformers by energy at 25 °C, which sum to 1 in each bag.
 
     Parameters
     ----------
     energies : ndarray [M]
-        kcal/mol. Where one of a molecule is not known (NaN), its conformers weigh the same.
+        kcal/mol; within a bag all known or, for equal weights, none (NaN).
     offsets : ndarray of int [N + 1]
-        Bounds of the molecules, none of them without a conformer.
-    temperature : float
-        In K.
+        Bounds of the bags.
 
-    Returns
-    -------
-    ndarray [M]
-        Sums to 1 over a molecule.
+    Raises
+    ------
+    MILError
+        If a bag has some energies and lacks others.
     """
-    first, sizes = offsets[:-1], np.diff(offsets)
-    lowest = np.repeat(np.minimum.reduceat(energies, first), sizes)
-    weights = np.exp(-(energies - lowest) / (_GAS_CONSTANT * temperature))
-    unknown = np.isnan(np.repeat(np.add.reduceat(energies, first), sizes))
-    weights[unknown] = 1.0
-    return weights / np.repeat(np.add.reduceat(weights, first), sizes)
+    starts, bag = offsets[:-1], np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    known = np.add.reduceat(np.isfinite(energies).astype(np.int64), starts)
+    partly = (known > 0) & (known < np.diff(offsets))
+    if partly.any():
+        raise MILError(
+            "energies: expected one for each instance of a bag, or none; found some in bag number "
+            f"{int(np.argmax(partly))} from 0."
+        )
+    filled = np.where(np.isfinite(energies), energies, 0.0)
+    factors = np.exp((np.minimum.reduceat(filled, starts)[bag] - filled) / _KT)
+    return np.asarray(factors / np.add.reduceat(factors, starts)[bag])
 
 
 def conformer_molecule(smiles: str, conformers: Conformers, config: ConformerConfig) -> Mol:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self, cast
 
@@ -224,22 +224,27 @@ class MILEnsemble(nn.Module):
         self.n_tasks = members[0].n_tasks
         self.in_2d, self.in_3d = members[0].in_2d, members[0].in_3d
 
+    @property
+    def each(self) -> tuple[MILTaskAttnMixerWithAux, ...]:
+        """The members."""
+        return tuple(cast("MILTaskAttnMixerWithAux", member) for member in self.members)
+
     def forward(self, bags: Bags) -> MILOutput:
         """Return the means over members of what they say of a batch."""
-        return mean_output([member(bags) for member in self.members])
+        return mean_output([member(bags) for member in self.each])
 
 
 def mean_output(outputs: Sequence[MILOutput]) -> MILOutput:
     """Return the mean of outputs for the same bags: of logits, so that effects add up too."""
 
-    def mean(of: Callable[[MILOutput], Tensor]) -> Tensor:
-        return torch.stack([of(output) for output in outputs]).mean(0)
+    def mean(values: Iterable[Tensor | None]) -> Tensor:
+        return torch.stack([value for value in values if value is not None]).mean(0)
 
     return MILOutput(
-        mean(lambda o: o.logits),
-        {name: mean(lambda o, name=name: o.aux[name]) for name in outputs[0].aux},
-        None if outputs[0].attention is None else mean(lambda o: cast("Tensor", o.attention)),
-        mean(lambda o: o.z_tasks),
+        mean(o.logits for o in outputs),
+        {name: mean(o.aux[name] for o in outputs) for name in outputs[0].aux},
+        None if outputs[0].attention is None else mean(o.attention for o in outputs),
+        mean(o.z_tasks for o in outputs),
     )
 
 

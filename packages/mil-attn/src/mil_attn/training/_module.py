@@ -242,7 +242,7 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
     def members(self) -> tuple[MILTaskAttnMixerWithAux, ...]:
         """The networks whose mean predicts; mostly one."""
         if isinstance(self.network, MILEnsemble):
-            return tuple(self.network.members)
+            return self.network.each
         return (self.network,)
 
     @property
