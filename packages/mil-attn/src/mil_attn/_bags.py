@@ -214,10 +214,14 @@ def with_targets_of(bags: Bags, order: Tensor) -> Bags:
     def moved(groups: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: values[order] for name, values in groups.items()}
 
-    own = {name: getattr(bags, name) for name in ("labels", "mask", "weights")}
+    def one(values: Tensor | None) -> Tensor | None:
+        return None if values is None else values[order]
+
     return replace(
         bags,
-        **{name: None if values is None else values[order] for name, values in own.items()},
+        labels=one(bags.labels),
+        mask=one(bags.mask),
+        weights=one(bags.weights),
         aux=moved(bags.aux),
         aux_mask=moved(bags.aux_mask),
         aux_weights=moved(bags.aux_weights),
