@@ -72,6 +72,9 @@ class BatchLoader(ResumableLoader[TrainingBatch]):
             None if signs is None else torch.from_numpy(signs > 0),
         )
 
+    def _without_labels(self, batch: TrainingBatch) -> TrainingBatch:
+        return batch._replace(Y=None if batch.Y is None else torch.full_like(batch.Y, torch.nan))
+
 
 class ChempropShuffle(EpochShuffle):
     """Every row once per epoch, in Chemprop's order.

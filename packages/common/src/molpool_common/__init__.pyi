@@ -51,6 +51,7 @@ from ._folders import atomic_path as atomic_path
 from ._folders import cache_folder as cache_folder
 from ._folders import check_free as check_free
 from ._folders import default_folder as default_folder
+from ._folders import environment as environment
 from ._folders import user_cache as user_cache
 from ._folders import write_text as write_text
 from ._ids import IdColumn as IdColumn
@@ -96,6 +97,19 @@ from ._process import tune_process as tune_process
 from ._progress import showing as showing
 from ._progress import tell as tell
 from ._progress import told as told
+from ._ranks import RankLostError as RankLostError
+from ._ranks import first_rank_first as first_rank_first
+from ._ranks import from_first_rank as from_first_rank
+from ._ranks import is_rank as is_rank
+from ._ranks import join_ranks as join_ranks
+from ._ranks import launch as launch
+from ._ranks import leave_ranks as leave_ranks
+from ._ranks import local_world_size as local_world_size
+from ._ranks import of_every_rank as of_every_rank
+from ._ranks import over_ranks as over_ranks
+from ._ranks import rank as rank
+from ._ranks import together as together
+from ._ranks import world_size as world_size
 from ._report import Card as Card
 from ._report import Cards as Cards
 from ._report import Cell as Cell

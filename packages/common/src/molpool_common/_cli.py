@@ -24,6 +24,7 @@ from molpool_common._errors import USER_ERROR, InputError, did_you_mean, nearest
 from molpool_common._flags import Section, flag_names, flag_registry, list_flags, todays_flags
 from molpool_common._paths import expanded
 from molpool_common._progress import showing
+from molpool_common._ranks import rank, speaks, world_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,10 +36,21 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand: its one-line summary and what runs it on the remaining arguments."""
+    """A subcommand.
+
+    Parameters
+    ----------
+    summary : str
+        One line.
+    run : callable
+        Runs it on the remaining arguments.
+    ranks : bool
+        Whether several processes that torchrun starts may run it together.
+    """
 
     summary: str
     run: Callable[[Sequence[str]], int | None]
+    ranks: bool = False
 
 
 def dispatch(
@@ -77,6 +89,14 @@ def _select(
             expected=f"one of {', '.join(commands)}",
             found=repr(name),
             hint=did_you_mean(name, list(commands)),
+        )
+    if world_size() > 1 and not commands[name].ranks:
+        able = [f"{prog} {other}" for other, command in commands.items() if command.ranks]
+        raise InputError(
+            f"{prog} {name}",
+            expected="one process",
+            found=f"{world_size()}, as torchrun started it",
+            hint=f"torchrun is for {' and '.join(able)}." if able else "",
         )
     return commands[name].run(arguments[1:])
 
@@ -124,7 +144,9 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
         code = getattr(error, "exit_code", None)
         if not isinstance(code, int):
             raise
-        sys.stderr.write(f"{prog}: {error}\n")
+        # A file that is missing is missing for each process of a machine.
+        if speaks():
+            sys.stderr.write(f"{prog}: {error}\n")
         return code
 
 
@@ -139,6 +161,8 @@ def _warnings_in_a_line(prog: str) -> Iterator[None]:
         return before(message, category, *place, **line)
 
     warnings.formatwarning = formatted
+    if rank() > 0:  # the first says the same
+        warnings.simplefilter("ignore", UserWarning)
     try:
         yield
     finally:
@@ -339,8 +363,11 @@ def _overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that prints text as it is: a task may be called ``[/red]`` or ``:x:``."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    """Return a console that prints text as it is: a task may be called ``[/red]`` or ``:x:``.
+
+    Of several processes that train together the first prints.
+    """
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, quiet=rank() > 0)
 
 
 def size(count: int) -> str:

@@ -16,6 +16,7 @@ from sampling_core._errors import SamplingError, check_alpha
 from sampling_core._quality import encode_quality, phase_vector, refuse_empty_phases
 from sampling_core._stream import Cell, CellSampler
 from sampling_core._targets import (
+    LabelMask,
     Targets,
     as_targets,
     class_cells,
@@ -34,7 +35,7 @@ class TaskAwareSampler(CellSampler):
 
     Parameters
     ----------
-    targets : array_like, (N, T)
+    targets : array_like, (N, T), or LabelMask
         Labels, NaN where there is none.
     alpha : float
         The exponent α; outside [0, 1] it warns and works.
@@ -55,7 +56,7 @@ class TaskAwareSampler(CellSampler):
 
     def __init__(
         self,
-        targets: ArrayLike,
+        targets: ArrayLike | LabelMask,
         alpha: float = 0.3,
         num_samples: int | None = None,
         seed: int | None = None,

@@ -14,7 +14,7 @@ from typing import Any, Self
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from molpool_common import FloatArray, fast_matmul, listed
+from molpool_common import FloatArray, ResumableLoader, fast_matmul, listed, of_every_rank
 from torch import Tensor
 
 from mil_attn._bags import Bags
@@ -260,7 +260,7 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         """
         loss = self._loss(self(batch), batch, "training")
         if self._trainer is not None:  # one may take a step without
-            self._epoch_loss.add(loss, len(batch))
+            self._epoch_loss.add(loss, self._rows(self.trainer.train_dataloader, batch, batch_idx))
             if self._trainer.is_last_batch:
                 mean = self._epoch_loss.mean()
                 self.log("train_loss", mean, on_step=False, on_epoch=True, batch_size=1)
@@ -270,7 +270,8 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
     def validation_step(self, batch: Bags, batch_idx: int = 0) -> None:
         """Add a batch to the validation loss, and keep its logits for the epoch's metrics."""
         output = self(batch)
-        self.log("val_loss", self._loss(output, batch, "validation"), batch_size=len(batch))
+        rows = self._rows(self.trainer.val_dataloaders, batch, batch_idx)
+        self.log("val_loss", self._loss(output, batch, "validation"), batch_size=rows)
         assert batch.labels is not None
         # Average precision is not a mean over batches: it needs all scores of the epoch.
         self._val_logits.append(output.logits.float().cpu())
@@ -284,7 +285,8 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         MILError
             If no task has a positive in the validation data.
         """
-        logits, labels = torch.cat(self._val_logits), torch.cat(self._val_labels)
+        own = torch.cat(self._val_logits), torch.cat(self._val_labels)
+        logits, labels = (torch.cat(parts) for parts in zip(*of_every_rank(own), strict=True))
         self._val_logits.clear()
         self._val_labels.clear()
         if not self.is_classifier:
@@ -363,6 +365,10 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the loss of the epoch that was broken off."""
         self._epoch_loss.load_state_dict(checkpoint[_SO_FAR])
+
+    def _rows(self, loader: Any, batch: Bags, batch_idx: int) -> int:
+        """Return the number of bags of a batch, of which this rank may have but a share."""
+        return loader.rows_in(batch_idx) if isinstance(loader, ResumableLoader) else len(batch)
 
     def _loss(self, output: MILOutput, batch: Bags, stage: str) -> Tensor:
         total: Tensor = self.objective(output, batch).total

@@ -34,7 +34,10 @@ from molpool_common import (
     Split,
     cache_folder,
     did_you_mean,
+    first_rank_first,
+    leave_ranks,
     listed,
+    rank,
     structures_of,
 )
 from rich.console import Console
@@ -215,7 +218,7 @@ def train_and_write(
     console: Console, config: TrainMILConfig, path: Path, arguments: Sequence[str]
 ) -> Path:
     """Read bags, train, evaluate and write; see `train_mil`."""
-    with features_bar(console) as advance:
+    with first_rank_first(), features_bar(console) as advance:
         inputs = read_inputs(config, advance)
     if config.resume:
         accept = config.accept_changed_table
@@ -223,6 +226,9 @@ def train_and_write(
     for note in inputs.notes:
         console.print(note, highlight=False)
     check_run(config, inputs, path)
+    if rank() > 0:
+        _train_along(config, inputs, path)
+        return path
     run = open_folder(config, path, arguments)
     inputs.rows.write(run)
     with (
@@ -234,9 +240,25 @@ def train_and_write(
         run.log("features", **of)
         fitting = MILFitting(console, config, run, inputs, tracker)
         fitting.train()
+        leave_ranks()
         fitting.write()
     fitting.close()
     return path
+
+
+def _train_along(config: TrainMILConfig, inputs: MILInputs, path: Path) -> None:
+    """Train as one of the ranks that say and write nothing."""
+    last = path / CHECKPOINTS / LAST_CHECKPOINT
+    fit(
+        config,
+        inputs.of("train"),
+        inputs.of("val") if "val" in inputs.splits else None,
+        sampler=rare_positive_sampler(config, inputs),
+        checkpoint_dir=path / CHECKPOINTS,
+        resume_from=last if config.resume and last.exists() else None,
+        seed=config.seed,
+    )
+    leave_ranks()
 
 
 def check_run(config: TrainMILConfig, inputs: MILInputs, path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from molpool_common import console as new_console
-from molpool_common import default_folder
+from molpool_common import default_folder, first_rank_first, from_first_rank, join_ranks, rank
 
 from molpool_pipelines.fitting._auto import choose
 from molpool_pipelines.fitting._config import (
@@ -21,6 +21,7 @@ from molpool_pipelines.fitting._cross_validation import (
     single_run,
 )
 from molpool_pipelines.fitting._inputs import read_inputs, with_groups
+from molpool_pipelines.fitting._together import check_trainer
 from molpool_pipelines.runs import (
     check_accelerator,
     check_folder,
@@ -54,6 +55,7 @@ def train_chemprop(
         If table, configuration or folder are wrong; then nothing has been written.
     """
     if is_command(config):
+        check_trainer(config)
         if config.cv.folds is not None:
             return cross_validate(config, train_chemprop, name=name, arguments=arguments)
         config = single_run(config)
@@ -61,9 +63,9 @@ def train_chemprop(
     check_machine(config)
     # Before the folder is looked at, as a resumed run is compared with groups as lists.
     config = with_groups(config)
-    path = Path(config.save_dir) if config.save_dir else default_folder(name)
-    check_folder(config, path)
-    inputs = read_inputs(config, config.ensemble.n_folds)
+    path = _folder(config, name)
+    with first_rank_first():
+        inputs = read_inputs(config, config.ensemble.n_folds)
     if config.resume:
         accept = config.accept_changed_table
         inputs.notes.extend(check_same_table(path, inputs.rows, accept=accept))
@@ -158,6 +160,18 @@ def train_auto(
     return train_tabular(config, name=name, arguments=arguments, notes=notes)
 
 
+def _folder(config: TrainChempropConfig | TrainMILConfig, name: str) -> Path:
+    """Meet the other processes, if any, and return the run's folder, which the first checks."""
+    join_ranks()
+    path = from_first_rank(
+        lambda: Path(config.save_dir) if config.save_dir else default_folder(name)
+    )
+    with first_rank_first():
+        if rank() == 0:
+            check_folder(config, path)
+    return path
+
+
 def check_machine(config: TrainChempropConfig | TrainMILConfig) -> None:
     """Refuse what this machine does not have, before a table is read.
 
@@ -200,13 +214,13 @@ def train_mil(config: TrainMILConfig, *, name: str = "mil", arguments: Sequence[
         If tables, configuration or folder are wrong; then nothing has been written.
     """
     if is_command(config):
+        check_trainer(config)
         if config.cv.folds is not None:
             return cross_validate(config, train_mil, name=name, arguments=arguments)
         config = single_run(config)
     console = new_console()
     check_machine(config)
-    path = Path(config.save_dir) if config.save_dir else default_folder(name)
-    check_folder(config, path)
+    path = _folder(config, name)
 
     # torch takes seconds to import.
     from molpool_pipelines.fitting._mil_run import train_and_write
