@@ -77,7 +77,11 @@ from ._matmul import fast_matmul as fast_matmul
 from ._molecule_table import MoleculeTable as MoleculeTable
 from ._molecule_table import stack as stack
 from ._parallel import each_group as each_group
+from ._parallel import engine_flags as engine_flags
+from ._parallel import engine_workers as engine_workers
 from ._parallel import groups_of as groups_of
+from ._parallel import mapped as mapped
+from ._parallel import working_on as working_on
 from ._paths import PATH as PATH
 from ._paths import absolute_paths as absolute_paths
 from ._paths import expanded as expanded

@@ -22,6 +22,7 @@ from rich.console import Console
 from molpool_common._config import YamlDocument, read_yaml, validate_config, validate_values
 from molpool_common._errors import USER_ERROR, InputError, did_you_mean, nearest
 from molpool_common._flags import Section, flag_names, flag_registry, list_flags, todays_flags
+from molpool_common._parallel import take_engine, working_on
 from molpool_common._paths import expanded
 from molpool_common._progress import showing
 from molpool_common._ranks import rank, speaks, world_size
@@ -98,7 +99,9 @@ def _select(
             found=f"{world_size()}, as torchrun started it",
             hint=f"torchrun is for {' and '.join(able)}." if able else "",
         )
-    return commands[name].run(arguments[1:])
+    engine, address, rest = take_engine(arguments[1:])
+    with working_on(engine, address):
+        return commands[name].run(rest)
 
 
 def _print_overview(prog: str, description: str, commands: Mapping[str, Command]) -> None:
@@ -286,7 +289,8 @@ def _parse_flags(
             default=default,
             prog=prog,
             description=f"{description}\n\n--config FILE gives any of these keys in YAML; "
-            "flags override it.",
+            "flags override it. --engine dask spreads work on molecules and files over a Dask "
+            "cluster (--scheduler-address tcp://HOST:8786, or this machine's cores).",
             config=(tyro.conf.FlagConversionOff,),
             return_unknown_args=True,
         )

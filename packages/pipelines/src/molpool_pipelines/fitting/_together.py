@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from molpool_common import InputError, is_rank, launch, local_world_size, world_size
+from molpool_common import (
+    InputError,
+    engine_flags,
+    is_rank,
+    launch,
+    local_world_size,
+    world_size,
+)
 
 from molpool_pipelines.fitting._config import TrainChempropCommand, TrainMILCommand
 
@@ -34,7 +41,7 @@ def launched(config: Command, program: str, arguments: Sequence[str]) -> int | N
     if alone or is_rank():
         return None
     _refuse_folds(config)
-    start = ["-c", f"from {program} import main; main()", *arguments]
+    start = ["-c", f"from {program} import main; main()", *arguments, *engine_flags()]
     return launch(start, devices=trainer.devices, num_nodes=trainer.num_nodes)
 
 
