@@ -314,6 +314,7 @@ class ChempropModel:
             self.config.training.batch_size,
             sampler,
             drop_single=training_data and self.config.model.batch_norm,
+            dtype=torch.float64 if self.config.training.precision == "64" else torch.float32,
         )
         if not len(loader) and training_data:
             raise ChempropError(f"data: expected training molecules for a batch; found {len(data)}")

@@ -474,7 +474,7 @@ def _devices(module: pl.LightningModule) -> dict[str, Any]:
     return {
         "devices": local_world_size(),
         "num_nodes": world_size() // local_world_size(),
-        "strategy": DDPStrategy(broadcast_buffers=False, find_unused_parameters=later),
+        "strategy": DDPStrategy(find_unused_parameters=later),
         "sync_batchnorm": normalised,
     }
 

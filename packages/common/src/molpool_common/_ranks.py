@@ -103,12 +103,18 @@ def first_rank_first() -> Iterator[None]:
     if not together():
         yield
         return
-    import torch
-
     if rank() > 0:
-        torch.distributed.barrier()
+        _wait()
     yield
     if rank() == 0:
+        _wait()
+
+
+def _wait() -> None:
+    """Wait until all ranks are here."""
+    import torch
+
+    with _saying_who_is_lost():
         torch.distributed.barrier()
 
 
@@ -119,7 +125,8 @@ def from_first_rank(compute: Callable[[], ValueT]) -> ValueT:
     import torch
 
     box: list[Any] = [compute() if rank() == 0 else None]
-    torch.distributed.broadcast_object_list(box, src=0)
+    with _saying_who_is_lost():
+        torch.distributed.broadcast_object_list(box, src=0)
     return box[0]  # type: ignore[no-any-return]
 
 
@@ -172,17 +179,24 @@ def keeping_step() -> Iterator[None]:
     global _in_step
     _in_step = together()
     try:
+        with _saying_who_is_lost():
+            yield
+    finally:
+        _in_step = False
+
+
+@contextmanager
+def _saying_who_is_lost() -> Iterator[None]:
+    try:
         yield
     except RuntimeError as error:
-        if not _in_step or not _is_of_connection(error):
+        if not together() or not _is_of_connection(error):
             raise
         raise RankLostError(
             f"rank {rank()} of {world_size()} stops: another rank has ended, and says why itself "
-            "unless it was killed. last.ckpt stands; --resume true goes on with it, with any "
-            "number of ranks."
+            "unless it was killed. last.ckpt, where it had one, stands; --resume true goes on with "
+            "it, with any number of ranks."
         ) from None
-    finally:
-        _in_step = False
 
 
 def _is_of_connection(error: RuntimeError) -> bool:
