@@ -50,8 +50,7 @@ class LabelMask:
         packed: list[NDArray[np.uint8]] = []
         n_tasks = 0
         for chunk in chunks:
-            table = as_targets(chunk)
-            assert not isinstance(table, LabelMask)
+            table = as_values(chunk)
             _refuse_infinite(table, slice(0, len(table)), first=sum(map(len, packed)))
             if packed and table.shape[1] != n_tasks:
                 raise SamplingError(
@@ -105,6 +104,14 @@ def as_targets(targets: ArrayLike | LabelMask) -> Targets:
         raise SamplingError(
             f"targets: expected (rows, tasks) with at least one of each, found shape {table.shape}"
         )
+    return table
+
+
+def as_values(targets: ArrayLike | LabelMask) -> NDArray[np.generic]:
+    """Return the label table as `as_targets` does; `SamplingError` where only its mask is given."""
+    table = as_targets(targets)
+    if isinstance(table, LabelMask):
+        raise SamplingError("targets: expected values, whose positives count; found a LabelMask")
     return table
 
 

@@ -128,7 +128,7 @@ def _command(folder: Path) -> str:
     # A blend and auto are tabular runs to whoever reads one; how they were asked for differs.
     found = next((word for word in arguments[1:3] if word in _TRAINED_BY), kind)
     if found not in _TRAINED_BY:
-        raise InputError("RUN", expected="a training run", found=f"one of {kind}: {folder}")
+        raise InputError("RUN", expected="a training run", found=f"{kind!r} in {folder}")
     return found
 
 

@@ -11,7 +11,9 @@ from molpool_common import default_folder, first_rank_first, from_first_rank, jo
 from molpool_pipelines.fitting._auto import choose
 from molpool_pipelines.fitting._config import (
     TrainAutoConfig,
+    TrainChempropCommand,
     TrainChempropConfig,
+    TrainMILCommand,
     TrainMILConfig,
     TrainTabularConfig,
 )
@@ -54,7 +56,7 @@ def train_chemprop(
     InputError, SamplingError, ChempropError, TaskAffinityError
         If table, configuration or folder are wrong; then nothing has been written.
     """
-    if is_command(config):
+    if isinstance(config, TrainChempropCommand):
         check_trainer(config)
         if config.cv.folds is not None:
             return cross_validate(config, train_chemprop, name=name, arguments=arguments)
@@ -213,7 +215,7 @@ def train_mil(config: TrainMILConfig, *, name: str = "mil", arguments: Sequence[
     InputError, MILError, SamplingError
         If tables, configuration or folder are wrong; then nothing has been written.
     """
-    if is_command(config):
+    if isinstance(config, TrainMILCommand):
         check_trainer(config)
         if config.cv.folds is not None:
             return cross_validate(config, train_mil, name=name, arguments=arguments)
