@@ -51,15 +51,14 @@ def chemprop(folder: Path, *, resume: bool = False) -> None:
 
 def mil(folder: Path, *, resume: bool = False) -> None:
     """Train attention in double over bags, in batches of 4, the last of two or three."""
-    import mil_attn.training._loop as loop
     import torch
+    from mil_attn import BagData
     from molpool_pipelines.fitting import TrainMILCommand, train_mil
 
     torch.set_default_dtype(torch.float64)
-    # Batches are made in single precision, which sums over ranks round otherwise.
-    loop.BagLoader._batch = lambda self, rows: self.data.batch(rows).to(  # type: ignore[method-assign]
-        dtype=torch.float64
-    )
+    single = BagData.batch
+    # Batches are made in single precision, in which sums over ranks round otherwise.
+    BagData.batch = lambda self, rows: single(self, rows).to(dtype=torch.float64)  # type: ignore[method-assign]
     config = {
         "data_path": str(folder.parent / "bags.csv"),
         "save_dir": str(folder),

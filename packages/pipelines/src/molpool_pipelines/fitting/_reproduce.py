@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import polars as pl
 from molpool_common import PATH, ConfigModel, InputError, environment
 from molpool_common import console as new_console
@@ -107,9 +108,8 @@ def differences(one: Path, other: Path) -> list[str]:
         unequal = a.ne_missing(b)
         if not unequal.any():
             continue
-        far = ""
-        if a.dtype.is_float():
-            far = f", by at most {(a - b).abs().max():.3g} (mean {(a - b).abs().mean():.3g})"
+        off = (a - b).abs().drop_nulls().to_numpy() if a.dtype.is_float() else np.array([])
+        far = f", by at most {off.max():.3g} (mean {off.mean():.3g})" if len(off) else ""
         rows = f"{int(unequal.sum())} of {before.height} rows"
         said.append(f"{name}: {rows} differ{far}.")
     return said[:_NAMED] + ([f"... and {len(said) - _NAMED} columns."] if said[_NAMED:] else [])
