@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from molpool_common import console as new_console
-from molpool_common import default_folder, first_rank_first, from_first_rank, join_ranks, rank
+from molpool_common import (
+    default_folder,
+    first_rank_first,
+    from_first_rank,
+    join_ranks,
+    rank,
+    read_yaml,
+)
 
 from molpool_pipelines.fitting._auto import choose
 from molpool_pipelines.fitting._config import (
@@ -25,6 +32,7 @@ from molpool_pipelines.fitting._cross_validation import (
 from molpool_pipelines.fitting._inputs import read_inputs, with_groups
 from molpool_pipelines.fitting._together import check_trainer
 from molpool_pipelines.runs import (
+    CONFIG,
     check_accelerator,
     check_folder,
     check_same_table,
@@ -66,6 +74,7 @@ def train_chemprop(
     # Before the folder is looked at, as a resumed run is compared with groups as lists.
     config = with_groups(config)
     path = _folder(config, name)
+    _check_folder(config, path)
     with first_rank_first():
         inputs = read_inputs(config, config.ensemble.n_folds)
     if config.resume:
@@ -163,15 +172,18 @@ def train_auto(
 
 
 def _folder(config: TrainChempropConfig | TrainMILConfig, name: str) -> Path:
-    """Meet the other processes, if any, and return the run's folder, which the first checks."""
+    """Meet the other processes, if any, and return the run's folder."""
     join_ranks()
-    path = from_first_rank(
+    return from_first_rank(
         lambda: Path(config.save_dir) if config.save_dir else default_folder(name)
     )
+
+
+def _check_folder(config: TrainChempropConfig | TrainMILConfig, path: Path) -> None:
+    """Refuse what could not be written or resumed; the first rank says so for all."""
     with first_rank_first():
         if rank() == 0:
             check_folder(config, path)
-    return path
 
 
 def check_machine(config: TrainChempropConfig | TrainMILConfig) -> None:
@@ -223,8 +235,23 @@ def train_mil(config: TrainMILConfig, *, name: str = "mil", arguments: Sequence[
     console = new_console()
     check_machine(config)
     path = _folder(config, name)
+    # Before the folder is looked at, which holds the defaults that were chosen.
+    config = _with_size(config, path) if config.resume else config
+    _check_folder(config, path)
 
     # torch takes seconds to import.
     from molpool_pipelines.fitting._mil_run import train_and_write
 
     return train_and_write(console, config, path, arguments)
+
+
+def _with_size(config: TrainMILConfig, path: Path) -> TrainMILConfig:
+    """Return the configuration of a run that is resumed with the defaults that it was begun with.
+
+    Runs of before there were two sizes were large.
+    """
+    stored = path / CONFIG
+    if config.size != "auto" or not stored.is_file():
+        return config
+    size = read_yaml(stored).data.get("size") or "large"
+    return config.model_copy(update={"size": size}).for_bags(0)
