@@ -26,7 +26,7 @@ import hpo_toy  # noqa: E402  # beside the tests, whose toy model and server are
 import optuna  # noqa: E402
 from optuna.trial import TrialState  # noqa: E402
 
-from conftest import postgres  # noqa: E402
+from conftest import postgres  # noqa: E402  # pyrefly: ignore[missing-module-attribute]
 
 
 class Folders:

@@ -64,6 +64,7 @@ def mil(folder: Path, *, resume: bool = False) -> None:
         "save_dir": str(folder),
         "resume": resume,
         "baselines": "none",
+        "size": "large",  # without what is drawn by chance in small sets
         "data": {
             "kind": "bags",
             "id_column": "bag_id",
