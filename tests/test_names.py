@@ -151,7 +151,7 @@ def test_predict_score_compare_report(run: Path, table: Path, folder: Path) -> N
         *("--output", folder / "comparison.csv", "--n-bootstrap", 100),
     )
     again = folder / "again.html"
-    call(main, "report", "--run", run, "--output", again, "--n-bootstrap", 20)
+    call(main, "report", "--run", run, "--output", again, "--n-bootstrap", 100)
     assert "$x$" in again.read_text()
 
 
