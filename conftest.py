@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -11,6 +12,9 @@ from hypothesis import settings
 
 settings.register_profile("untimed", deadline=None)  # on a busy machine any example may be slow
 settings.load_profile("untimed")
+
+_modules = 0
+"""Modules that had been imported when garbage was last looked for among them."""
 
 # A process a core, so a thread a process, also of the commands that tests start: threads beyond the
 # cores wait for one another. Read when the libraries load, which is after this.
@@ -25,10 +29,19 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-def pytest_collection_finish() -> None:
-    """Look no more for garbage among all that was imported: some libraries collect at each call."""
-    gc.collect()
-    gc.freeze()
+@pytest.fixture(scope="module", autouse=True)
+def no_garbage_in_libraries() -> None:
+    """Keep what was imported out of collections, which some libraries start at each call."""
+    global _modules
+    if len(sys.modules) > _modules + 100:
+        gc.collect()
+        gc.freeze()
+        _modules = len(sys.modules)
+
+
+def pytest_unconfigure() -> None:
+    """Let libraries take themselves down at exit."""
+    gc.unfreeze()
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
