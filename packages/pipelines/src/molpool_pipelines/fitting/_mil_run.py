@@ -27,6 +27,7 @@ from mil_attn import (
     export_attention_sdf,
     find_witnesses,
     fit,
+    predict,
     read_bags,
     read_split_bags,
     with_features_of,
@@ -62,6 +63,7 @@ from molpool_pipelines.fitting._loop import (
 )
 from molpool_pipelines.fitting._results import Results, against_baselines, shown_rows, write_results
 from molpool_pipelines.fitting._tracked import track_results
+from molpool_pipelines.fitting._without_3d import against_2d
 from molpool_pipelines.models import named_features
 from molpool_pipelines.runs import (
     ATTENTION_PAGE,
@@ -368,7 +370,7 @@ class MILFitting:
             )
         )
         write_rejected(run, inputs.rejected)
-        said = (*self._results.remarks, *self._write_attention(module))
+        said = (*self._results.remarks, *self._write_attention(module), *self._of_conformers())
         self._results = replace(self._results, remarks=said)
         if inputs.unseen is not None:
             # Only those that the user asked to drop have no row.
@@ -413,6 +415,18 @@ class MILFitting:
             seed=self._config.seed,
             cache=self._config.data.cache_dir,
         )
+
+    def _of_conformers(self) -> list[str]:
+        """Return what conformers bring, by a model without them."""
+        config, inputs = self._config, self._inputs
+        both = config.model.use_2d and config.model.use_3d
+        if not (both and config.export.without_3d):
+            return []
+        val = inputs.of("val") if "val" in inputs.splits else None
+        test = inputs.of("test")
+        predicted = predict(self._result.module, test)
+        sampler = rare_positive_sampler(config, inputs)
+        return against_2d(config, inputs.of("train"), val, test, predicted, sampler)
 
     def _facts(self) -> dict[str, Any]:
         data, split, result = self._inputs.data, self._config.split, self._result
