@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 USER_ERROR = 2
@@ -60,6 +62,25 @@ def _rebuild(
     parameter: str, expected: str, found: str, where: str | None, hint: str | None
 ) -> InputError:
     return InputError(parameter, expected=expected, found=found, where=where, hint=hint)
+
+
+@contextmanager
+def only_warned(what: str, again: str) -> Iterator[None]:
+    """Warn where the block fails, instead of failing: of figures, without which a result is whole.
+
+    Parameters
+    ----------
+    what : str
+        What is then not written.
+    again : str
+        A sentence that says how to get it after all.
+    """
+    try:
+        yield
+    except Exception as error:  # whatever a figure, a font or a name makes of it
+        warnings.warn(
+            f"{what}: not written ({type(error).__name__}: {error}). {again}", stacklevel=3
+        )
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:
