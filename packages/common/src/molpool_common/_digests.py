@@ -17,7 +17,7 @@ from molpool_common._errors import InputError
 SUMS = "SHA256SUMS"
 _DEPTH = 4
 """Folders above a file in which its digest is looked for: members of blends lie so deep."""
-_APPENDED = {"log.jsonl"}
+_APPENDED = {"log.jsonl", "journal.log"}
 """Files that grow, and have no digest."""
 
 

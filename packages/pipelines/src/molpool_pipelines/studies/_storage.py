@@ -86,17 +86,11 @@ class JournalFile(JournalFileBackend):  # type: ignore[misc]  # untyped to mypy 
             return
         size, _, expected = beside.read_text(encoding="utf-8").strip().partition(" ")
         there = self._path.stat().st_size
-        if there < int(size):
-            found = f"{there}: it was cut"
-        else:
-            found = (
-                "others" if _read_on(self._path, hashlib.sha256(), 0, int(size)) != expected else ""
-            )
-        if found:
+        if _read_on(self._path, hashlib.sha256(), 0, int(size)) != expected:
             raise InputError(
                 "study.storage",
                 expected=f"the {size} bytes that trials have left in the journal",
-                found=found,
+                found=f"{there}: it was cut" if there < int(size) else "others",
                 where=str(self._path),
                 hint=f"Restore it, or remove {beside.name} to take it as it is.",
             )
