@@ -58,7 +58,7 @@ class TestGuarded:
             guarded("p", stop(ZeroDivisionError()))
 
     @pytest.mark.parametrize("wrapped", [False, True])
-    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.ENOENT, errno.EIO])
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EFBIG, errno.EIO])
     def test_a_refusal_of_the_system_is_one_message_with_a_cure(
         self, capsys: pytest.CaptureFixture[str], number: int, wrapped: bool
     ) -> None:

@@ -12,9 +12,11 @@ from ._chem import BadSmiles as BadSmiles
 from ._chem import inchikey_blocks as inchikey_blocks
 from ._chem import inchikeys as inchikeys
 from ._chem import morgan_fingerprints as morgan_fingerprints
+from ._chem import most_atoms as most_atoms
 from ._chem import murcko_scaffolds as murcko_scaffolds
 from ._chem import parse_smiles as parse_smiles
 from ._chem import rdkit_version as rdkit_version
+from ._chem import too_large as too_large
 from ._cli import INTERRUPTED as INTERRUPTED
 from ._cli import Command as Command
 from ._cli import console as console

@@ -148,16 +148,21 @@ _CURES = {
 """What a user can do where the system refuses to read or write."""
 
 
+_OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+
+
 def _refusal(error: BaseException) -> str | None:
     """Return what to say where the system refused, None where the fault is ours."""
     chain = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(cause)
     for one in chain:
-        if isinstance(one, OSError) and one.errno in _CURES:
+        # Some libraries say in words of their own what the disk said; what they missed on the way
+        # is their own affair.
+        if isinstance(one, OSError) and one.errno in (_CURES if one is error else _OF_DISKS):
             name = "" if one.filename is None else f"{str(one.filename)!r}: "
-            cure = f"{_CURES[one.errno]}, then give the command again (--resume goes on with a run)"
-            return f"{name}{one.strerror}. {cure}."
+            again = "then give the command again (--resume goes on with a run)"
+            return f"{name}{one.strerror}. {_CURES[one.errno or 0]}, {again}."
     return None
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from typing import TypeVar
+
+MadeT = TypeVar("MadeT")
 
 USER_ERROR = 2
 """Exit code of a command whose input is wrong."""
@@ -64,9 +66,10 @@ def _rebuild(
     return InputError(parameter, expected=expected, found=found, where=where, hint=hint)
 
 
-@contextmanager
-def only_warned(what: str, again: str) -> Iterator[None]:
-    """Warn where the block fails, instead of failing: of figures, without which a result is whole.
+def only_warned(what: str, again: str, write: Callable[[], MadeT]) -> MadeT | None:
+    """Return what `write` returns; where it fails, warn and return None.
+
+    For figures and pages, without which a result is whole.
 
     Parameters
     ----------
@@ -74,13 +77,16 @@ def only_warned(what: str, again: str) -> Iterator[None]:
         What is then not written.
     again : str
         A sentence that says how to get it after all.
+    write : callable
+        Writes it.
     """
     try:
-        yield
+        return write()
     except Exception as error:  # whatever a figure, a font or a name makes of it
         warnings.warn(
             f"{what}: not written ({type(error).__name__}: {error}). {again}", stacklevel=3
         )
+        return None
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:

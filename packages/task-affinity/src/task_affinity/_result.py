@@ -307,11 +307,14 @@ class AffinityResult:
             If the file is missing, damaged or something else.
         """
         try:
-            arrays = read_npz(path)
-        except (OSError, DamagedFileError) as error:
-            found = error.found if isinstance(error, DamagedFileError) else str(error)
+            arrays: dict[str, Any] = read_npz(path)
+        except DamagedFileError as error:
             raise TaskAffinityError(
-                f"{path}: expected an npz file of affinities; found {found}"
+                f"{path}: expected {error.expected}; found {error.found}"
+            ) from None
+        except OSError as error:
+            raise TaskAffinityError(
+                f"{path}: expected an npz file of affinities; found {error}"
             ) from None
         missing = [name for name in (*_ARRAYS, "task_names", "about") if name not in arrays]
         if missing:

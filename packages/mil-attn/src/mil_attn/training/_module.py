@@ -91,7 +91,7 @@ def read_file(path: str | Path, parameter: str = "model") -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except DamagedFileError:
         raise
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0][:120]
         raise MILError(
             f"{parameter}: expected a complete file that this package wrote; {path}: {reason}"

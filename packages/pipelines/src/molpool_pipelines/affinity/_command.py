@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -101,10 +102,11 @@ def _save_what_was_asked_for(measurement: Measurement) -> list[str]:
         config.report: lambda path: write_text(path, affinity_report(measurement)),
     }
     written = [_place(path, save) for path, save in wanted.items() if path is not None]
+    kept = f"The matrix is, in {config.save_path}, and the groups."
     for path, save in drawn.items():
         if path is not None:
-            with only_warned(path, f"The matrix is, in {config.save_path}, and the groups."):
-                written.append(_place(path, save))
+            name = only_warned(path, kept, partial(_place, path, save))
+            written += [name] if name else []
     return written
 
 

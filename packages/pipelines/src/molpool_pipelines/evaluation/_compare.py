@@ -221,11 +221,15 @@ def write_comparison(found: Comparison, output: Path) -> list[Path]:
     table, text, *pictures, page = _files_of(output)
     write_table(table, found.to_frame())
     write_text(text, found.to_json())
-    again = f"Table and JSON are; molpool-evaluate report --comparison {shlex.quote(str(text))}"
-    with only_warned("figures and page", f"{again} draws the page again."), style():
-        figure = summary_figure(found)
-        for picture in pictures:
-            with atomic_path(picture) as temporary:
-                figure.savefig(temporary, format=picture.suffix[1:], dpi=160)
+
+    def draw() -> None:
+        with style():
+            figure = summary_figure(found)
+            for picture in pictures:
+                with atomic_path(picture) as temporary:
+                    figure.savefig(temporary, format=picture.suffix[1:], dpi=160)
         write_text(page, comparison_page(found, output.stem))
+
+    again = f"molpool-evaluate report --comparison {shlex.quote(str(text))} draws the page again"
+    only_warned("figures and page", f"Table and JSON are; {again}.", draw)
     return [file for file in (table, text, *pictures, page) if file.is_file()]

@@ -109,10 +109,13 @@ def _write(run: RunFolder, config: ScoreConfig, found: Predictions, scores: Scor
     if config.output is not None:
         table, said = as_file(frame, types, of_tasks=about_tasks(found.tasks))
         write_table(Path(config.output), table, metadata=said)
-    with only_warned("figures and page", "Metrics and predictions are; score again for these."):
+
+    def draw() -> None:
         for name, figure in score_figures(found, scores).items():
             run.write_file(name, partial(figure.savefig, format="png", dpi=160))
         run.write_text(REPORT, score_page(found, scores))
+
+    only_warned("figures and page", "Metrics and predictions are; score again for these.", draw)
 
 
 def _rows_of_nulls(rejected: pl.DataFrame) -> pl.DataFrame:

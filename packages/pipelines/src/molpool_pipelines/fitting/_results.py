@@ -348,10 +348,9 @@ def write_results(
 
 def write_page(run: RunFolder) -> Path | None:
     """Write the page of a run from its folder alone; None, with a warning, where that fails."""
-    with only_warned(
+    again = f"molpool-evaluate report --run {shlex.quote(str(run.path))} tries again"
+    return only_warned(
         REPORT,
-        "Model, predictions and metrics are; molpool-evaluate report --run "
-        f"{shlex.quote(str(run.path))} tries again.",
-    ):
-        return run.write_text(REPORT, run_page(run.path, run.path.name))
-    return None
+        f"Model, predictions and metrics are; {again}.",
+        lambda: run.write_text(REPORT, run_page(run.path, run.path.name)),
+    )

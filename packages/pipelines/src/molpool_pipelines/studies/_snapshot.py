@@ -621,7 +621,9 @@ def write_page(run: RunFolder, snapshot: StudySnapshot) -> Path | None:
 
     write_tables(run, snapshot)
     run.write_json(IMPORTANCES, importances(snapshot))
-    again = f"The study is whole; molpool-evaluate report --study {shlex.quote(str(run.path))}"
-    with only_warned(REPORT, f"{again} tries again."):
-        return run.write_text(REPORT, study_page(run.path, snapshot.name))
-    return None
+    again = f"molpool-evaluate report --study {shlex.quote(str(run.path))} tries again"
+    return only_warned(
+        REPORT,
+        f"The study is whole; {again}.",
+        lambda: run.write_text(REPORT, study_page(run.path, snapshot.name)),
+    )
