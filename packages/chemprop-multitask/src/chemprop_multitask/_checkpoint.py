@@ -367,8 +367,8 @@ def read_torch_file(path: str | Path, parameter: str) -> dict[str, Any]:
         raise ChempropError(f"{parameter}: expected a model file; found no file {path}")
     try:
         content = load_torch_file(path)
-    except DamagedFileError:
-        raise
+    except DamagedFileError as error:
+        raise ChempropError(f"{parameter}: {error}") from None
     except UnsafeFileError as error:
         raise ChempropError(f"{parameter}: {error}, in {path}") from None
     except Exception as error:  # torch raises half a dozen kinds for a damaged file

@@ -102,6 +102,7 @@ def check_intact(path: str | Path) -> None:
             expected="parts as their checksums have them",
             found=f"a damaged one, {damaged}",
             where=str(path),
+            hint="Restore it. A checkpoint may be removed: training then starts anew.",
         )
 
 

@@ -89,8 +89,8 @@ def read_file(path: str | Path, parameter: str = "model") -> dict[str, Any]:
         # `weights_only`: a model file from elsewhere must not run code when it is unpickled.
         check_intact(checked(path))
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except DamagedFileError:
-        raise
+    except DamagedFileError as error:
+        raise MILError(f"{parameter}: {error}") from None
     except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0][:120]
         raise MILError(
