@@ -6,7 +6,6 @@ The folders are those of earlier versions, with the digests that every run leave
 from __future__ import annotations
 
 import io
-import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout, suppress
@@ -18,9 +17,7 @@ import pytest
 import torch
 from chemprop_multitask import ChempropError, ChempropModel
 from mil_attn import MILError, MILModule
-from molpool_common import MARKER, DamagedFileError, InputError
-from molpool_common._digests import seal
-from molpool_pipelines.studies._storage import JOURNAL, JournalFile, open_storage
+from molpool_common import MARKER, DamagedFileError, RunFolder
 
 ARCHIVE = Path(__file__).parent / "fixtures" / "runs_2026_11.tar.xz"
 
@@ -34,7 +31,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "grouped.yaml").write_text(f"{config}groups: runs/grouped/groups.json\n")
     # From within: a run in the folder of another has digests of its own.
     for marker in sorted(folder.rglob(MARKER), key=lambda path: -len(path.parts)):
-        seal(marker.parent)
+        with RunFolder.resume(marker.parent):
+            pass
     return folder
 
 
@@ -151,47 +149,3 @@ def test_a_model_from_elsewhere_is_refused_or_the_same(name: str, tmp_path: Path
             assert all(torch.equal(found[k], expected[k]) for k in expected)
             passed += 1
     assert passed < len(places) // 2
-
-
-class TestJournal:
-    """What trials have left in a study's journal is there, and as it was."""
-
-    @pytest.fixture
-    def journal(self, tmp_path: Path) -> Path:
-        path = tmp_path / JOURNAL
-        shutil.copy(f"studies/chemprop/{JOURNAL}", path)
-        # As the end of a trial leaves it.
-        JournalFile(path)._seal()
-        return path
-
-    @staticmethod
-    def opened(path: Path) -> None:
-        open_storage(
-            str(path), heartbeat_interval=60, grace_period=120, stale=lambda study, trial: None
-        )
-
-    def test_whole(self, journal: Path) -> None:
-        self.opened(journal)
-        with journal.open("ab") as file:
-            file.write(b'{"op_code": 5, "torn')  # by a process that was killed
-        self.opened(journal)
-
-    def test_cut_or_changed(self, journal: Path) -> None:
-        sound = journal.read_bytes()
-        for cut in range(0, len(sound), len(sound) // 7):
-            journal.write_bytes(sound[:cut])
-            with pytest.raises(InputError, match=r"it was cut.*Restore it"):
-                self.opened(journal)
-            content = bytearray(sound)
-            content[cut] ^= 1
-            journal.write_bytes(content)
-            with pytest.raises(InputError, match="found others"):
-                self.opened(journal)
-
-    def test_of_an_earlier_version(self, journal: Path) -> None:
-        journal.with_name(f"{JOURNAL}.sha256").unlink()
-        self.opened(journal)
-
-    def test_a_new_one_in_the_place_of_one_that_was_removed(self, journal: Path) -> None:
-        journal.unlink()
-        self.opened(journal)
