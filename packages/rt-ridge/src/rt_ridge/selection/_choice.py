@@ -205,10 +205,19 @@ def _best(errors: Errors, criteria: Sequence[float]) -> tuple[int, int]:
     behind = by_fold[top] - by_fold
     # Densities that differ by less than folds do are no reason either.
     equal = density >= density.max() - np.maximum(_standard_error(behind), ROUNDING)
-    # FOLLOW falls, so that of equal shares the first, the larger, is taken.
     last = np.where(equal, np.asarray(criteria)[:, None], -np.inf)
-    best, share = np.unravel_index(int(np.argmax(last)), last.shape)
-    return int(best), int(share)
+    best = int(np.unravel_index(int(np.argmax(last)), last.shape)[0])
+    return best, _share(log_error[best])
+
+
+def _share(log_error: FloatArray) -> int:
+    """Return the share of slopes to follow beyond the training, by the errors of each, [F]."""
+    if np.ptp(log_error) < ROUNDING:
+        # No slopes, or nothing beyond.
+        return 0
+    # FOLLOW falls. A line that is followed in vain costs more than one that is not: where the
+    # runs left out hardly tell, it is followed the least.
+    return int(np.flatnonzero(log_error <= log_error.min() + TIE)[-1])
 
 
 def _stacked(errors: Errors, best: int, share: int) -> FloatArray:
