@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import subprocess
@@ -55,6 +56,25 @@ class TestGuarded:
     def test_fault_of_ours_keeps_its_traceback(self) -> None:
         with pytest.raises(ZeroDivisionError):
             guarded("p", stop(ZeroDivisionError()))
+
+    @pytest.mark.parametrize("wrapped", [False, True])
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EFBIG, errno.EIO])
+    def test_a_refusal_of_the_system_is_one_message_with_a_cure(
+        self, capsys: pytest.CaptureFixture[str], number: int, wrapped: bool
+    ) -> None:
+        def body() -> None:
+            try:
+                raise OSError(number, os.strerror(number), "run/model.pt")
+            except OSError as error:
+                if wrapped:
+                    raise RuntimeError("of a library") from error
+                raise
+
+        assert guarded("p", body) == 1
+        said = capsys.readouterr().err
+        assert said.startswith(f"p: 'run/model.pt': {os.strerror(number)}. ")
+        assert said.count("\n") == 1
+        assert "--resume" in said
 
     def test_interrupt(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert guarded("p", stop(KeyboardInterrupt())) == 130
@@ -196,6 +216,16 @@ class Whole(ConfigModel):
 
 def parse(*argv: str, **options: Any) -> Whole:
     return parse_config(Whole, argv, prog="p", description="D.", **options)
+
+
+def test_only_what_file_and_flags_say_counts_as_set(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("part: {steps: 3}\n")
+    found = parse("--config", str(file), "--part.rate", "1.0")
+    assert found.model_fields_set == {"part"}
+    assert found.part.model_fields_set == {"steps", "rate"}
+    assert parse("--name", "y").model_fields_set == {"name"}
+    assert parse("--part.steps=2").part.model_fields_set == {"steps"}
 
 
 class TestParseConfig:

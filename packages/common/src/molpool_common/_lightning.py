@@ -30,8 +30,9 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from torch import Tensor
 from torch.utils.data import Sampler, SequentialSampler
 
+from molpool_common._folders import atomic_path
 from molpool_common._matmul import fast_matmul
-from molpool_common._torch_files import load_torch_file
+from molpool_common._torch_files import check_intact, load_torch_file
 
 Batch = TypeVar("Batch")
 Record = TypeVar("Record")
@@ -372,13 +373,15 @@ class KeepBestAndLast(Checkpoint):  # type: ignore[misc]  # lightning has no typ
         folder.mkdir(parents=True, exist_ok=True)
         fresh = folder / "new.ckpt.part"
         trainer.save_checkpoint(fresh)
+        # The one before goes only when the new one is known to be whole.
+        check_intact(fresh)
         for name in names[:-1]:
-            twin = folder / f"{name}.part"
-            shutil.copyfile(fresh, twin)
             # `best.ckpt` first and `last.ckpt` after: a run killed in between resumes from the
             # older last and finds a better best again.
-            os.replace(twin, folder / name)
-        os.replace(fresh, folder / names[-1])
+            with atomic_path(folder / name) as twin:
+                shutil.copyfile(fresh, twin)
+        with atomic_path(folder / names[-1]) as twin:
+            os.replace(fresh, twin)
 
     def _is_better(self, score: float | None) -> bool:
         if score is None or self.best_score is None:
@@ -462,7 +465,7 @@ def fit_module(
     val: ResumableLoader[Any] | None,
     settings: LoopSettings,
     *,
-    monitor: str,
+    monitor: str | None,
     seed: StepSeed,
     recorder: EpochRecorder[Any],
     mode: Literal["max", "min"] = "min",
@@ -482,8 +485,8 @@ def fit_module(
         Batches; without `val` there is no early stopping and the last epoch is the best.
     settings : LoopSettings
         Epochs, patience, clipping, checkpoints, accelerator.
-    monitor : str
-        The logged metric that decides which epoch is best.
+    monitor : str or None
+        The logged metric that decides which epoch is best; None: the last, as without `val`.
     seed : StepSeed
         Seeds dropout.
     recorder : EpochRecorder
@@ -506,16 +509,13 @@ def fit_module(
     KeyboardInterrupt
         At Ctrl-C and SIGTERM; ``last.ckpt`` stands.
     """
-    validated = val is not None
+    judged_by = None if val is None else monitor
     checkpoints = KeepBestAndLast(
-        checkpoint_dir,
-        monitor if validated else None,
-        mode,
-        every_n_steps=settings.checkpoint_every_steps,
+        checkpoint_dir, judged_by, mode, every_n_steps=settings.checkpoint_every_steps
     )
     stopping = (
-        [StopEarly(monitor, mode=mode, patience=settings.patience)]
-        if validated and settings.patience is not None
+        [StopEarly(judged_by, mode=mode, patience=settings.patience)]
+        if judged_by is not None and settings.patience is not None
         else []
     )
     # First in the list: callbacks are restored and called in this order, and those of the caller

@@ -35,10 +35,13 @@ class Scores:
         Sum of squared errors of each cell, for each share that slopes are followed by.
     variance : ndarray, [F, K]
         Mean predictive variance of its rows.
+    lines : ndarray, [K, D]
+        Mean coefficients of each cell's pair, by the rows of the other folds.
     """
 
     squared: FloatArray
     variance: FloatArray
+    lines: FloatArray
 
     def log_density(self, n: FloatArray) -> FloatArray:
         """Return the log predictive density of each cell's rows, [F, K].
@@ -85,7 +88,13 @@ class Judge:
         return Scores(
             np.concatenate([s.squared for s in found], axis=1),
             np.concatenate([s.variance for s in found], axis=1),
+            np.concatenate([s.lines for s in found]),
         )
+
+    def squared_errors(self, lines: FloatArray, follow: float) -> FloatArray:
+        """Return the sum of squared errors of each cell, [K], by coefficients [K, D]."""
+        parts = [f.squared_errors(lines[self.fold == b], follow) for b, f in enumerate(self.folds)]
+        return np.concatenate(parts)
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,7 @@ class _Fold:
     def of(cls, stats: SufficientStatistics, held_out: HeldOut, scale: FloatArray) -> _Fold:
         part = standardised(held_out.stats, np.tile(scale, 2))
         P = held_out.n_regressors
-        others = without(stats, _leading(part, P, stats.covariates))
+        others = without(stats, leading(part, P, stats.covariates))
         # What no candidate can know would drown what they differ by.
         seen = np.isin(part.compound_ids, others.compound_ids[others.n > 0])
         part = part.subset(seen) if seen.any() else part
@@ -129,7 +138,12 @@ class _Fold:
         return Scores(
             np.stack([squared for squared, _ in found]),
             np.stack([noise + variance for _, variance in found]),
+            mean,
         )
+
+    def squared_errors(self, lines: FloatArray, follow: float) -> FloatArray:
+        """Return the sum of squared errors of each cell, by coefficients [K, D]."""
+        return self._errors(lines, np.zeros((*lines.shape, lines.shape[1])), follow)[0]
 
     def _errors(
         self, mean: FloatArray, cov: FloatArray, follow: float
@@ -144,22 +158,20 @@ class _Fold:
         off = s.mean_y - b - np.einsum("gp,gp->g", mean_x, w)
         squared = s.syy - 2 * np.einsum("gp,gp->g", w, sxy) + np.einsum("gp,gpq,gq->g", w, sxx, w)
         # Rounding may take the scatter about a perfect line below 0.
-        squared = np.maximum(squared, 0.0) + s.n * off**2
+        squared = np.maximum(squared, 0.0) + s.mass * off**2
         x = np.concatenate([np.ones((len(b), 1)), mean_x], axis=1)
         variance = np.einsum("gd,gde,ge->g", x, cov, x)
-        variance += np.einsum("gpq,gpq->g", cov[:, 1:, 1:], sxx) / s.n
+        variance += np.einsum("gpq,gpq->g", cov[:, 1:, 1:], sxx) / s.mass
         unsure = 0.0 if follow == 1 else 1 / 12 + (0.5 - follow) ** 2
         if unsure:
             e = s.mean_x[:, P:]
-            second = s.sxx[:, P:, P:] / s.n[:, None, None] + e[:, :, None] * e[:, None, :]
+            second = s.sxx[:, P:, P:] / s.mass[:, None, None] + e[:, :, None] * e[:, None, :]
             spread = cov[:, 1:, 1:] + w[:, :, None] * w[:, None, :]
             variance += unsure * np.einsum("gpq,gpq->g", spread, second)
         return squared, np.maximum(variance, 0.0)
 
 
-def _leading(
-    stats: SufficientStatistics, size: int, names: tuple[str, ...]
-) -> SufficientStatistics:
+def leading(stats: SufficientStatistics, size: int, names: tuple[str, ...]) -> SufficientStatistics:
     """Return the statistics of the first regressors alone."""
     low = stats.mean_low
     if low is not None:
