@@ -363,7 +363,8 @@ def metrics_by_task(
         On which models learnt the tasks; see `Metric.on`.
     """
     asked = list(metrics)
-    of_tasks = zip(task_types, scales or ["none"] * len(task_types), strict=True)
+    none: tuple[ScaleName, ...] = ("none",)
+    of_tasks = zip(task_types, scales or none * len(task_types), strict=True)
     return [[m.on(scale) for m in asked if m.task_type == kind] for kind, scale in of_tasks]
 
 
