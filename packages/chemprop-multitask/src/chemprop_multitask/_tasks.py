@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from molpool_common import InputError, did_you_mean, expanded, listed, validate_values
+from molpool_common import InputError, checked, did_you_mean, expanded, listed, validate_values
 
 from chemprop_multitask._config import SharedChempropConfig
 from chemprop_multitask._errors import ChempropError
@@ -162,7 +162,7 @@ def _read_groups(path: Path) -> tuple[Any, Any]:
             "groups", expected="lists of tasks or a JSON file", found=f"no file {path}"
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(checked(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(
             "groups", expected="a JSON file", found=f"something else ({error})", where=path.name

@@ -12,9 +12,11 @@ from ._chem import BadSmiles as BadSmiles
 from ._chem import inchikey_blocks as inchikey_blocks
 from ._chem import inchikeys as inchikeys
 from ._chem import morgan_fingerprints as morgan_fingerprints
+from ._chem import most_atoms as most_atoms
 from ._chem import murcko_scaffolds as murcko_scaffolds
 from ._chem import parse_smiles as parse_smiles
 from ._chem import rdkit_version as rdkit_version
+from ._chem import too_large as too_large
 from ._cli import INTERRUPTED as INTERRUPTED
 from ._cli import Command as Command
 from ._cli import console as console
@@ -32,6 +34,9 @@ from ._config import load_config as load_config
 from ._config import read_yaml as read_yaml
 from ._config import validate_config as validate_config
 from ._config import validate_values as validate_values
+from ._digests import SUMS as SUMS
+from ._digests import DamagedFileError as DamagedFileError
+from ._digests import checked as checked
 from ._drawing import CompactMolecules as CompactMolecules
 from ._drawing import compact_molecules as compact_molecules
 from ._drawing import draw_molecule as draw_molecule
@@ -40,6 +45,7 @@ from ._errors import USER_ERROR as USER_ERROR
 from ._errors import InputError as InputError
 from ._errors import did_you_mean as did_you_mean
 from ._errors import listed as listed
+from ._errors import only_warned as only_warned
 from ._faults import Fault as Fault
 from ._faults import Faults as Faults
 from ._faults import TableError as TableError
@@ -50,8 +56,10 @@ from ._folders import RunFolder as RunFolder
 from ._folders import atomic_path as atomic_path
 from ._folders import cache_folder as cache_folder
 from ._folders import check_free as check_free
+from ._folders import check_run as check_run
 from ._folders import default_folder as default_folder
 from ._folders import environment as environment
+from ._folders import remove_run as remove_run
 from ._folders import user_cache as user_cache
 from ._folders import write_text as write_text
 from ._ids import IdColumn as IdColumn
@@ -73,15 +81,19 @@ from ._lightning import fit_module as fit_module
 from ._lightning import interruptible as interruptible
 from ._lightning import quiet as quiet
 from ._lightning import seed_step as seed_step
+from ._lock import FolderLock as FolderLock
 from ._matmul import fast_matmul as fast_matmul
 from ._molecule_table import MoleculeTable as MoleculeTable
 from ._molecule_table import stack as stack
+from ._npz import read_npz as read_npz
+from ._parallel import cores as cores
 from ._parallel import each_group as each_group
 from ._parallel import engine_flags as engine_flags
 from ._parallel import engine_workers as engine_workers
 from ._parallel import groups_of as groups_of
 from ._parallel import mapped as mapped
 from ._parallel import working_on as working_on
+from ._parallel import threads as threads
 from ._paths import PATH as PATH
 from ._paths import absolute_paths as absolute_paths
 from ._paths import expanded as expanded
@@ -140,6 +152,7 @@ from ._standardize import changed_smiles as changed_smiles
 from ._standardize import standardize as standardize
 from ._standardize import structures_of as structures_of
 from ._torch_files import UnsafeFileError as UnsafeFileError
+from ._torch_files import check_intact as check_intact
 from ._torch_files import load_torch_file as load_torch_file
 from .conformal import ClassCalibration as ClassCalibration
 from .conformal import Difficulty as Difficulty
@@ -164,6 +177,7 @@ from .metrics import ma_rae as ma_rae
 from .metrics import mae as mae
 from .metrics import mean_label as mean_label
 from .metrics import mean_over_tasks as mean_over_tasks
+from .metrics import metrics_by_task as metrics_by_task
 from .metrics import percentile_interval as percentile_interval
 from .metrics import resampled as resampled
 from .metrics import resampled_scores as resampled_scores

@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 the user's input is wrong (one message, no traceback), 1 a
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import warnings
@@ -152,12 +153,49 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:
         code = getattr(error, "exit_code", None)
-        if not isinstance(code, int):
+        if isinstance(code, int):
+            # A file that is missing is missing for each process of a machine.
+            if speaks():
+                sys.stderr.write(f"{prog}: {error}\n")
+            return code
+        refusal = _refusal(error)
+        if refusal is None:
             raise
-        # A file that is missing is missing for each process of a machine.
-        if speaks():
-            sys.stderr.write(f"{prog}: {error}\n")
-        return code
+        sys.stderr.write(f"{prog}: {refusal}\n")
+        return 1
+
+
+_CURES = {
+    errno.ENOSPC: "Free some space there",
+    errno.EDQUOT: "Free some of the quota",
+    errno.EFBIG: "Raise the limit of file sizes (ulimit -f)",
+    errno.EROFS: "Give a folder that can be written to",
+    errno.EACCES: "Give a folder that can be written to",
+    errno.EPERM: "Give a folder that can be written to",
+    errno.ENOENT: "It, or its folder, was removed or moved meanwhile: put it back",
+    errno.ESTALE: "Its file system went away: mount it again",
+    errno.EIO: "The disk or the network failed: look after it",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n)",
+}
+"""What a user can do where the system refuses to read or write."""
+
+
+_OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+
+
+def _refusal(error: BaseException) -> str | None:
+    """Return what to say where the system refused, None where the fault is ours."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    for one in chain:
+        # Some libraries say in words of their own what the disk said; what they missed on the way
+        # is their own affair.
+        if isinstance(one, OSError) and one.errno in (_CURES if one is error else _OF_DISKS):
+            name = "" if one.filename is None else f"{str(one.filename)!r}: "
+            again = "then give the command again (--resume goes on with a run)"
+            return f"{name}{one.strerror}. {_CURES[one.errno or 0]}, {again}."
+    return None
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from torch import Tensor
 from torch.utils.data import Sampler, SequentialSampler
 
 from molpool_common._errors import InputError
+from molpool_common._folders import atomic_path
 from molpool_common._matmul import fast_matmul
 from molpool_common._ranks import (
     in_step,
@@ -41,7 +42,7 @@ from molpool_common._ranks import (
     together,
     world_size,
 )
-from molpool_common._torch_files import load_torch_file
+from molpool_common._torch_files import check_intact, load_torch_file
 
 Batch = TypeVar("Batch")
 Record = TypeVar("Record")
@@ -428,13 +429,15 @@ class KeepBestAndLast(Checkpoint):  # type: ignore[misc]  # lightning has no typ
 
 
 def _rename(fresh: Path, folder: Path, names: Sequence[str]) -> None:
+    # The one before goes only when the new one is known to be whole.
+    check_intact(fresh)
     for name in names[:-1]:
-        twin = folder / f"{name}.part"
-        shutil.copyfile(fresh, twin)
         # `best.ckpt` first and `last.ckpt` after: a run killed in between resumes from the older
         # last and finds a better best again.
-        os.replace(twin, folder / name)
-    os.replace(fresh, folder / names[-1])
+        with atomic_path(folder / name) as twin:
+            shutil.copyfile(fresh, twin)
+    with atomic_path(folder / names[-1]) as twin:
+        os.replace(fresh, twin)
 
 
 class _OwnSignals(pl.Callback):  # type: ignore[misc]  # lightning has no types here

@@ -8,10 +8,14 @@ them are layers, metrics or settings of the libraries that a model is made of.
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from molpool_common._digests import DamagedFileError, checked
 
 _MODULES = (
     "chemprop.nn.",
@@ -54,6 +58,8 @@ def load_torch_file(path: str | Path) -> Any:
 
     Raises
     ------
+    DamagedFileError
+        If its content is not what was written.
     UnsafeFileError
         If it asks for more than layers, metrics and settings of Chemprop, torch and Lightning.
     Exception
@@ -62,6 +68,7 @@ def load_torch_file(path: str | Path) -> Any:
     import torch
     from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+    check_intact(checked(path))
     names = get_unsafe_globals_in_checkpoint(path)
     found = [(name, _part_of_a_model(name)) for name in names]
     unsafe = sorted(name for name, part in found if part is None)
@@ -72,6 +79,31 @@ def load_torch_file(path: str | Path) -> Any:
         )
     with safe_globals([(part, name) for name, part in found]):
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def check_intact(path: str | Path) -> None:
+    """Hold the parts of a torch archive against their checksums, which torch leaves unread.
+
+    Raises
+    ------
+    DamagedFileError
+        If one is cut or changed. Files that are no archives pass: torch itself refuses those.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error) as error:
+        damaged = str(error)
+    if damaged is not None:
+        raise DamagedFileError(
+            "torch file",
+            expected="parts as their checksums have them",
+            found=f"a damaged one, {damaged}",
+            where=str(path),
+            hint="Restore it. A checkpoint may be removed: training then starts anew.",
+        )
 
 
 def _part_of_a_model(name: str) -> Any:

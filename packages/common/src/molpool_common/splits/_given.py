@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from molpool_common._digests import checked
 from molpool_common._errors import InputError, listed
 from molpool_common.splits._rows import Groups, Indices, Split
 
@@ -136,7 +137,7 @@ def read_split_file(path: str | Path) -> list[GivenSplit]:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(checked(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise _error(f"{error.strerror or error}", path, "a JSON file of splits") from None
     except (ValueError, RecursionError) as error:
