@@ -92,8 +92,8 @@ from ._parallel import engine_flags as engine_flags
 from ._parallel import engine_workers as engine_workers
 from ._parallel import groups_of as groups_of
 from ._parallel import mapped as mapped
-from ._parallel import working_on as working_on
 from ._parallel import threads as threads
+from ._parallel import working_on as working_on
 from ._paths import PATH as PATH
 from ._paths import absolute_paths as absolute_paths
 from ._paths import expanded as expanded

@@ -264,7 +264,7 @@ def _train_along(config: TrainMILConfig, inputs: MILInputs, path: Path) -> None:
         config,
         inputs.of("train"),
         inputs.of("val") if "val" in inputs.splits else None,
-        sampler=rare_positive_sampler(config, inputs),
+        sampler=rare_positive_sampler(config, inputs.of("train"), config.seed),
         checkpoint_dir=path / CHECKPOINTS,
         resume_from=last if config.resume and last.exists() else None,
         seed=config.seed,
