@@ -17,13 +17,14 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel
-from rich.console import Console
 
-from molpool_common._config import YamlDocument, read_yaml, validate_config, validate_values
+from molpool_common._config import validate_config, validate_values
 from molpool_common._errors import USER_ERROR, InputError, did_you_mean, nearest
 from molpool_common._flags import Section, flag_names, flag_registry, list_flags, todays_flags
 from molpool_common._paths import expanded
 from molpool_common._progress import showing
+from molpool_common._screen import console, printable
+from molpool_common._yaml import YamlDocument, read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,7 +125,7 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
         code = getattr(error, "exit_code", None)
         if not isinstance(code, int):
             raise
-        sys.stderr.write(f"{prog}: {error}\n")
+        sys.stderr.write(f"{prog}: {printable(str(error))}\n")
         return code
 
 
@@ -135,7 +136,7 @@ def _warnings_in_a_line(prog: str) -> Iterator[None]:
 
     def formatted(message: Any, category: type[Warning], *place: Any, **line: Any) -> str:
         if category is UserWarning:
-            return f"{prog}: warning: {message}\n"
+            return f"{prog}: warning: {printable(str(message))}\n"
         return before(message, category, *place, **line)
 
     warnings.formatwarning = formatted
@@ -222,7 +223,7 @@ def rewriting(rewrite: Rewrite) -> Migrate:
     def migrate(document: YamlDocument) -> YamlDocument:
         data, notes = rewrite(document.data)
         for note in notes:
-            sys.stderr.write(f"{document.source}: {note}\n")
+            sys.stderr.write(printable(f"{document.source}: {note}\n"))
         return YamlDocument(data, document.source, document.lines) if notes else document
 
     return migrate
@@ -336,17 +337,3 @@ def _overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
         # Only sections merge; a mapping given by flag replaces that of the file.
         merged[key] = _overlay(base[key], value) if isinstance(value, Section) else value
     return merged
-
-
-def console(*, stderr: bool = False) -> Console:
-    """Return a console that prints text as it is: a task may be called ``[/red]`` or ``:x:``."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
-
-
-def size(count: int) -> str:
-    """Return a number of bytes in the largest unit that leaves at least one, powers of 1000."""
-    if count < 1000:
-        return f"{count} B"
-    if count < 1_000_000:
-        return f"{count / 1000:.0f} kB"
-    return f"{count / 1_000_000:.1f} MB"

@@ -53,6 +53,12 @@ class ReadConfig(ConfigModel):
         description="how missing values are written besides empty cells; by default NA, N/A, n.d., "
         "nan, null, None, a dash, the errors of Excel and their like",
     )
+    expansion: float = Field(
+        100,
+        ge=1,
+        description="how many times its size a compressed file (gzip, zstd, Excel, Parquet) may "
+        "take when it is read; below 128 MB any may",
+    )
 
     @field_validator("separator")
     @classmethod

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from molpool_common._errors import InputError, listed
+from molpool_common.tables._expansion import check_size
 from molpool_common.tables._files import opened
 from molpool_common.tables._layout import text_encoding
 from molpool_common.tables._settings import ReadConfig
@@ -46,6 +47,8 @@ def read_sdf(path: Path, read: ReadConfig, key: str) -> tuple[pl.DataFrame, str,
     smiles = smiles_of_blocks(blocks)
     titles = [block.partition("\n")[0].strip() for block in blocks]
     names = dict.fromkeys(name for properties in rows for name in properties)
+    # Each record may bring properties of its own, and each property is a column of all records.
+    check_size(8 * len(names) * len(rows), path, read, key)
     columns: dict[str, list[str | None]] = {SMILES: list(smiles)}
     if any(titles) and NAME not in names:
         columns[NAME] = [title or None for title in titles]
