@@ -24,6 +24,7 @@ from ._cli import parse_config as parse_config
 from ._cli import rewriting as rewriting
 from ._cli import take_config as take_config
 from ._config import ConfigModel as ConfigModel
+from ._config import Seed as Seed
 from ._config import dump_config as dump_config
 from ._config import load_config as load_config
 from ._config import validate_config as validate_config

@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from molpool_common._errors import InputError, did_you_mean, nearest
 from molpool_common._secrets import without_secrets
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+"""A seed that every library takes."""
 
 
 class ConfigModel(BaseModel):

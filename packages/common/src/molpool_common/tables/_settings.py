@@ -74,6 +74,8 @@ class ReadConfig(ConfigModel):
     @classmethod
     def _known(cls, value: str) -> str:
         try:
+            # Raises for codecs that make no text, such as hex, which `lookup` knows too.
+            "".encode("utf-8" if value == "auto" else value)
             return value if value == "auto" else codecs.lookup(value).name
         except LookupError:
             raise ValueError(f"expected auto or an encoding; found {value!r}") from None

@@ -18,6 +18,7 @@ from molpool_common import (
     InputError,
     ReadConfig,
     RunFolder,
+    Seed,
     absolute_paths,
     check_free,
     default_folder,
@@ -289,7 +290,7 @@ class PrepareConfig(FolderConfig, DataConfig):
     like: Annotated[str | None, PATH] = Field(
         None, description="folder of a previous prepare whose ids and medians are used again"
     )
-    seed: int = Field(0, ge=0, description="of the random draw of the cap")
+    seed: Seed = Field(0, description="of the random draw of the cap")
     read: ReadConfig = Field(default_factory=ReadConfig)
 
 
@@ -517,7 +518,7 @@ class EvaluateConfig(FolderConfig, DataConfig, ScoreConfig):
         description="for split_type time: dates, numbers, or names whose number follows time; by "
         "default runs follow one another as in the table",
     )
-    split_seed: int = Field(0, ge=0, description="of the folds")
+    split_seed: Seed = Field(0, description="of the folds")
     cv: CVConfig = Field(default_factory=CVConfig)
 
     @model_validator(mode="after")

@@ -15,8 +15,14 @@ from typing import Any
 
 import optuna
 import polars as pl
-import yaml
-from molpool_common import InputError, RunFolder, listed, without_secrets
+from molpool_common import (
+    InputError,
+    RunFolder,
+    listed,
+    parse_yaml,
+    read_text,
+    without_secrets,
+)
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -259,14 +265,7 @@ def _enqueue(study: Study, trials: Sequence[tuple[str, Mapping[str, Any]]]) -> N
 
 def _read_enqueued(path: Path, task: StudyWorker) -> list[dict[str, Any]]:
     where = "study.enqueue"
-    try:
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(where, expected="a file that can be read", found=str(error)) from None
-    except yaml.YAMLError as error:
-        raise InputError(
-            where, expected="YAML or JSON", found=str(error).replace("\n", " "), where=path.name
-        ) from None
+    read = parse_yaml(read_text(path, where), path.name, where)  # JSON is YAML
     if isinstance(read, dict):
         read = [read]
     if not isinstance(read, list) or not all(isinstance(t, dict) for t in read):
