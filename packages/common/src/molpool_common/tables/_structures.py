@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,20 @@ SMILES = "SMILES"
 
 NAME = "Name"
 """Column of their title lines."""
+
+
+_MEANING = re.compile(r"(?P<space> *)(?:\$\$\$\$|>.*<)")
+"""Lines of a value that would end a record, or head another value."""
+
+
+def sdf_line(line: str) -> str:
+    """Return a line of a title or value that means nothing to a reader; `_plain_line` undoes it."""
+    return f" {line}" if _MEANING.match(line) else line
+
+
+def _plain_line(line: str) -> str:
+    found = _MEANING.match(line)
+    return line[1:] if found is not None and found["space"] else line
 
 
 def read_sdf(path: Path, read: ReadConfig, key: str) -> tuple[pl.DataFrame, str, list[str]]:
@@ -71,12 +86,14 @@ def _sdf_records(path: Path, encoding: str) -> Iterator[list[str]]:
         opened(path) as raw,
         io.TextIOWrapper(raw, encoding=encoding, errors="replace", newline=None) as text,
     ):
-        for line in text:
+        for number, line in enumerate(text):
+            if number == 0:
+                line = line.removeprefix("\ufeff")
             if line.startswith("$$$$"):
                 yield lines
                 lines = []
             else:
-                lines.append(line.removesuffix("\n").removeprefix("\ufeff"))
+                lines.append(line.removesuffix("\n"))
     if any(line.strip() for line in lines):
         yield lines
 
@@ -96,7 +113,7 @@ def _parts(record: list[str]) -> tuple[str, dict[str, str]]:
             properties[name] = "\n".join(values)
             name, values = None, []
         if name is not None:
-            values.append(line)
+            values.append(_plain_line(line))
         elif header:
             name = line[line.find("<") + 1 : line.rfind(">")]
     if name is not None:

@@ -164,7 +164,7 @@ def open_study(
         or the file of trials to enqueue is wrong.
     """
     wanted = identity(problem, task.seed)
-    first = _first_trials(task, problem)
+    first = first_trials(task, problem)
     try:
         study = optuna.create_study(study_name=task.name, storage=storage, direction=task.direction)
     except optuna.exceptions.DuplicatedStudyError:
@@ -247,7 +247,14 @@ def _differences(
     return found
 
 
-def _first_trials(task: StudyWorker, problem: Problem) -> list[tuple[str, dict[str, Any]]]:
+def first_trials(task: StudyWorker, problem: Problem) -> list[tuple[str, dict[str, Any]]]:
+    """Return the trials that a study begins with, each with where it is from.
+
+    Raises
+    ------
+    InputError
+        If the file of ``study.enqueue`` cannot be read, or names other parameters.
+    """
     trials: list[tuple[str, dict[str, Any]]] = []
     # A grid has its own points, and counts no others.
     if task.config.try_defaults and task.config.sampler != "GridSampler":

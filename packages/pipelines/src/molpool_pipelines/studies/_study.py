@@ -53,6 +53,7 @@ from molpool_pipelines.studies._samplers import SamplerFactory, make_pruner
 from molpool_pipelines.studies._snapshot import (
     Counts,
     StudySnapshot,
+    first_trials,
     open_study,
     score,
     seconds_of,
@@ -385,7 +386,8 @@ def run_study(
     for note in (*problem.notes, *changes):
         console.print(note, highlight=False, markup=False)
     worker = _worker(settings, problem, path)
-    # Both built for their errors, before a folder is made.
+    # Made for their errors, before a folder is.
+    first_trials(worker, problem)
     SamplerFactory(worker.config, worker.space, worker.seed)
     make_pruner(worker.config, problem.n_folds)
     opened = partial(open_folder, worker, path, arguments, overwrite=settings.overwrite)
