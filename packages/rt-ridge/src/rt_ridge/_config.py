@@ -139,6 +139,11 @@ class RidgeConfig(ConfigModel):
     compound_slopes: bool = Field(False, description="slope head: deviations by compound")
     cluster_slopes: bool = Field(False, description="slope head: deviations by supercategory")
     species_slopes: bool = Field(False, description="slope head: deviations by group")
+    correlated_slopes: bool = Field(
+        False,
+        description="intercepts and slopes of pairs may be correlated, with a spread for each "
+        "covariate; needs pooled intercepts, lambda_slopes estimate and no slope head but global",
+    )
     class_slopes: Literal["none", "global", "cluster"] = Field(
         "none",
         description="slope head: deviations by class of compound; cluster: also by class within "
@@ -202,7 +207,25 @@ class RidgeConfig(ConfigModel):
                 "lambda_slopes: pooled slopes need a slope head; expected slope_head_mode global "
                 "or cluster_supercat; found none"
             )
+        self._check_correlated()
         return self
+
+    def _check_correlated(self) -> None:
+        if not self.correlated_slopes:
+            return
+        found = {
+            "intercept_prior": self.intercept_prior if self.intercept_prior == "flat" else None,
+            "lambda_slopes": None if self.lambda_slopes == "estimate" else self.lambda_slopes,
+            "slope head": ", ".join(e for e in self.slope_effects if e != "global") or None,
+            "descriptor_slopes": None if self.descriptor_slopes == "none" else "some",
+            "method": None if self.method in ("map", "ml", "reml") else self.method,
+        }
+        wrong = [f"{key} {value}" for key, value in found.items() if value is not None]
+        if wrong:
+            raise ValueError(
+                "correlated_slopes: expected pooled intercepts, lambda_slopes estimate, no slope "
+                f"head but global and method map, ml or reml; found {', '.join(wrong)}"
+            )
 
     @property
     def slope_effects(self) -> tuple[str, ...]:

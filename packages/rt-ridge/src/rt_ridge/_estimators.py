@@ -27,8 +27,9 @@ from rt_ridge.hierarchy._linear_system import matched_threads
 from rt_ridge.posterior._artefact import summarise
 from rt_ridge.prediction._conformal import HeldOutErrors, RunCalibration, outside_range
 from rt_ridge.prediction._summaries import Prediction, Stage1CoeffSummaries
-from rt_ridge.prediction._units import in_units
+from rt_ridge.prediction._units import in_basis, in_units
 from rt_ridge.scales import find_scales
+from rt_ridge.scales._correlated import find_turn, in_own_basis
 from rt_ridge.scales._posterior import ScalePosterior
 from rt_ridge.scales._sampling import to_inference_data
 from rt_ridge.statistics._sufficient import (
@@ -194,12 +195,21 @@ def fitted(
     """
     scale = spread_of_regressors(stats) if config.standardise else None
     seen = stats if scale is None else standardised(stats, scale)
+    turn = None
+    if config.correlated_slopes and stats.P:
+        config = config.model_copy(update={"slope_scales": "covariate"})
+        turn = find_turn(seen, lambda turned: Hierarchy(turned, config, *known), find_scales)
+        seen = turn.of(seen)
     hierarchy = Hierarchy(seen, config, *known)
     # Threads of BLAS that wait for each other cost more than small systems gain.
     with matched_threads(hierarchy.system.arrangement.n_dense):
         if scales is None or scales.names != hierarchy.layout.names:
             scales = find_scales(hierarchy)
         found, summaries = scales, summarise(hierarchy, scales, features)
+    if turn is not None:
+        found = in_own_basis(found, turn, stats.covariates)
+        own = in_basis(summaries.coefficients, turn.back)
+        summaries = replace(summaries, coefficients=own)
     if scale is None:
         return found, summaries
     in_unit = in_units(summaries.coefficients, scale)
@@ -280,7 +290,8 @@ class PartialPoolingRidge(PooledRidge):
     ----------
     intercept_mode, intercept_prior, slope_head_mode, lambda_slopes, slope_scales, standardise, \
 sigma, compound_slopes, \
-cluster_slopes, species_slopes, class_slopes, slope_shrinkage, descriptor_heads, \
+cluster_slopes, species_slopes, correlated_slopes, class_slopes, slope_shrinkage, \
+descriptor_heads, \
 descriptor_slopes, descriptor_components, location_mean, location_sd, sigma_fixed, priors, method, \
 sampling, seed
         See `RidgeConfig`.
@@ -327,6 +338,7 @@ sampling, seed
         compound_slopes: bool = False,
         cluster_slopes: bool = False,
         species_slopes: bool = False,
+        correlated_slopes: bool = False,
         class_slopes: str = "none",
         slope_shrinkage: str = "shared",
         descriptor_heads: str = "none",
@@ -351,6 +363,7 @@ sampling, seed
         self.compound_slopes = compound_slopes
         self.cluster_slopes = cluster_slopes
         self.species_slopes = species_slopes
+        self.correlated_slopes = correlated_slopes
         self.class_slopes = class_slopes
         self.slope_shrinkage = slope_shrinkage
         self.descriptor_heads = descriptor_heads
@@ -459,7 +472,7 @@ class SupercategoryRidge(PooledRidge):
 
 
 def calibrate_intervals(
-    estimator: PooledRidge,
+    estimator: Any,
     X: Any,
     y: Any,
     groups: Any,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +79,22 @@ class MILOutput:
     aux: dict[str, Tensor]
     attention: Tensor | None
     z_tasks: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Mixing:
+    """With which other of its batch each bag is mixed (Zhang et al. 2018, arXiv:1710.09412).
+
+    Attributes
+    ----------
+    share : float
+        What stays of a bag, 0 to 1.
+    partner : LongTensor [B]
+        The bag that makes up the rest.
+    """
+
+    share: float
+    partner: Tensor
 
 
 class MILTaskAttnMixerWithAux(nn.Module):
@@ -167,13 +183,15 @@ class MILTaskAttnMixerWithAux(nn.Module):
             aux={name: len(group.columns) for name, group in config.aux.items()},
         )
 
-    def forward(self, bags: Bags) -> MILOutput:
+    def forward(self, bags: Bags, mixing: Mixing | None = None) -> MILOutput:
         """Predict a batch.
 
         Parameters
         ----------
         bags : Bags
             With `x2d` and `instances` as far as their branches are in use.
+        mixing : Mixing, optional
+            With which bags these are mixed, in training.
 
         Returns
         -------
@@ -184,7 +202,7 @@ class MILTaskAttnMixerWithAux(nn.Module):
         MILError
             If features that a branch needs are missing or of another width.
         """
-        return self.mix(*self.encode(bags), bags.offsets)
+        return self.mix(*self.encode(bags), bags.offsets, mixing)
 
     def encode(self, bags: Bags) -> tuple[Tensor | None, Tensor | None]:
         """Return molecules [B, proj_dim] and instances [M, inst_hidden]; None without a branch."""
@@ -195,7 +213,13 @@ class MILTaskAttnMixerWithAux(nn.Module):
             instances = self.inst_enc(_present("instances", bags.instances, self.in_3d))
         return molecules, instances
 
-    def mix(self, molecules: Tensor | None, instances: Tensor | None, offsets: Tensor) -> MILOutput:
+    def mix(
+        self,
+        molecules: Tensor | None,
+        instances: Tensor | None,
+        offsets: Tensor,
+        mixing: Mixing | None = None,
+    ) -> MILOutput:
         """Predict from what `encode` returned; bags may have lost or gained instances since."""
         branches, attention = [], None
         if molecules is not None:
@@ -205,8 +229,50 @@ class MILTaskAttnMixerWithAux(nn.Module):
             branches.append(self.proj3d(pooled))
             branches = [branch.expand(-1, self.n_tasks, -1) for branch in branches]
         # Without instances nothing differs between tasks before the heads: mixed once.
-        z_tasks = self.mixer(torch.cat(branches, -1)).expand(-1, self.n_tasks, -1)
+        joined = torch.cat(branches, -1)
+        if mixing is not None:
+            joined = torch.lerp(joined[mixing.partner], joined, mixing.share)
+        z_tasks = self.mixer(joined).expand(-1, self.n_tasks, -1)
         return MILOutput(self.heads(z_tasks), self.aux_heads(z_tasks), attention, z_tasks)
+
+
+class MILEnsemble(nn.Module):
+    """Networks of one architecture that are trained side by side, each with weights of its own.
+
+    Parameters
+    ----------
+    members : sequence of MILTaskAttnMixerWithAux
+        At least one.
+    """
+
+    def __init__(self, members: Sequence[MILTaskAttnMixerWithAux]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.n_tasks = members[0].n_tasks
+        self.in_2d, self.in_3d = members[0].in_2d, members[0].in_3d
+
+    @property
+    def each(self) -> tuple[MILTaskAttnMixerWithAux, ...]:
+        """The members."""
+        return tuple(cast("MILTaskAttnMixerWithAux", member) for member in self.members)
+
+    def forward(self, bags: Bags) -> MILOutput:
+        """Return the means over members of what they say of a batch."""
+        return mean_output([member(bags) for member in self.each])
+
+
+def mean_output(outputs: Sequence[MILOutput]) -> MILOutput:
+    """Return the mean of outputs for the same bags: of logits, so that effects add up too."""
+
+    def mean(values: Iterable[Tensor | None]) -> Tensor:
+        return torch.stack([value for value in values if value is not None]).mean(0)
+
+    return MILOutput(
+        mean(o.logits for o in outputs),
+        {name: mean(o.aux[name] for o in outputs) for name in outputs[0].aux},
+        None if outputs[0].attention is None else mean(o.attention for o in outputs),
+        mean(o.z_tasks for o in outputs),
+    )
 
 
 def _encoder(config: MILModelConfig, in_dim: int, part: str) -> MLPEmbedderV3Like:

@@ -62,7 +62,7 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
     # Estimators without compound effects do not take these arguments.
     known = {name: given for name, given in known.items() if given is not None}
 
-    if training.config.chooses:
+    if training.config.leaves_runs_out:
         known["held_out"] = training.held_out
 
     def estimated(stats: SufficientStatistics) -> Any:
@@ -81,7 +81,8 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
 
         def of_others(stats: SufficientStatistics) -> Any:
             # What was chosen stands: a choice within each fold would calibrate another model.
-            return estimator.refit(stats, training.features) if config.chooses else estimated(stats)
+            chosen = config.leaves_runs_out
+            return estimator.refit(stats, training.features) if chosen else estimated(stats)
 
         calibrated, why = _calibrated(training, training.folds, of_others)
         notes += why
@@ -175,6 +176,7 @@ class Fitted:
             "covariates": list(self.training.features.names),
             "log_likelihood": self.estimator.log_likelihood_,
             "scales": {name: _finite(scale) for name, scale in self.estimator.scales_.items()},
+            "priors": list(self.summaries.priors),
             "diagnostics": self.diagnostics,
             "calibration": None if self.calibrated is None else self.calibrated.metrics(),
             "structure": self.structure,

@@ -139,6 +139,8 @@ class Stage1CoeffSummaries:
         Conformal quantiles of runs held out; see `calibrate_intervals`.
     structure : StructureTable or None
         Candidates that were tried, where the structure was chosen.
+    priors : tuple of str
+        Of the scales, in words: ``sigma ~ half_t(4, 0.31)``; none where the method has none.
 
     Raises
     ------
@@ -156,6 +158,7 @@ class Stage1CoeffSummaries:
     calibration: RunCalibration | None = None
     schema_version: int = SCHEMA_VERSION
     structure: StructureTable | None = None
+    priors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_summaries(self.features, self.coefficients, self.noise, self.n, self.calibration)
@@ -321,6 +324,7 @@ class Stage1CoeffSummaries:
             method=str(_take(arrays, "method", "U")),
             calibration=_calibration(arrays),
             structure=_structure(arrays),
+            priors=_priors(arrays),
         )
 
 
@@ -359,6 +363,8 @@ def _arrays(summaries: Stage1CoeffSummaries) -> Arrays:
     if features.range is not None:
         arrays |= _parts("range", features.range, ("low", "high"))
         arrays["range_follow"] = np.array(features.range.follow)
+    if summaries.priors:
+        arrays["priors"] = np.array(summaries.priors, dtype=np.str_)
     if summaries.structure is not None:
         arrays["structure_names"] = np.array(summaries.structure.names, dtype=np.str_)
         arrays |= _parts("structure", summaries.structure, SCORES)
@@ -427,6 +433,12 @@ def _features(arrays: Arrays) -> FeatureMap:
         _take(arrays, "feature_scale", "f") if "feature_scale" in arrays else None,
         _range(arrays),
     )
+
+
+def _priors(arrays: Arrays) -> tuple[str, ...]:
+    if "priors" not in arrays:
+        return ()
+    return tuple(str(prior) for prior in _take(arrays, "priors", "U"))
 
 
 def _structure(arrays: Arrays) -> StructureTable | None:

@@ -113,7 +113,7 @@ class _Fold:
     def of(cls, stats: SufficientStatistics, held_out: HeldOut, scale: FloatArray) -> _Fold:
         part = standardised(held_out.stats, np.tile(scale, 2))
         P = held_out.n_regressors
-        others = without(stats, _leading(part, P, stats.covariates))
+        others = without(stats, leading(part, P, stats.covariates))
         # What no candidate can know would drown what they differ by.
         seen = np.isin(part.compound_ids, others.compound_ids[others.n > 0])
         part = part.subset(seen) if seen.any() else part
@@ -157,9 +157,7 @@ class _Fold:
         return squared, np.maximum(variance, 0.0)
 
 
-def _leading(
-    stats: SufficientStatistics, size: int, names: tuple[str, ...]
-) -> SufficientStatistics:
+def leading(stats: SufficientStatistics, size: int, names: tuple[str, ...]) -> SufficientStatistics:
     """Return the statistics of the first regressors alone."""
     low = stats.mean_low
     if low is not None:

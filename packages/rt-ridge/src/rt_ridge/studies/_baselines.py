@@ -3,29 +3,50 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Self
 
 import numpy as np
 from molpool_common import FloatArray
+from sklearn.base import clone
 
 from rt_ridge._config import RidgeConfig
 from rt_ridge._errors import RTRidgeError
 from rt_ridge._estimators import PooledRidge
 from rt_ridge.prediction._backoff import CoefficientPredictor, NoiseVariance
 from rt_ridge.prediction._summaries import Stage1CoeffSummaries
+from rt_ridge.prediction._units import in_units
+from rt_ridge.selection._held_out import HeldOut
+from rt_ridge.selection._penalty import chosen_penalty, scaled
 from rt_ridge.statistics._ridge import batched_ridge, collapsed_log_likelihood
-from rt_ridge.statistics._sufficient import SufficientStatistics
+from rt_ridge.statistics._sufficient import (
+    SufficientStatistics,
+    spread_of_regressors,
+    standardised,
+)
 from rt_ridge.tables._features import FeatureCenter, FeatureMap
 
 _NO_NOISE = 1e-12
 """Least σ² over the variance of the target, for data that a line fits without error."""
 
 
+RIDGE_PENALTIES = tuple(np.logspace(-3, 3, 13).tolist())
+"""Tried for ridge, in units of a row: covariates are over their standard deviations."""
+
+LASSO_PENALTIES = tuple(np.logspace(-4, 0.5, 10).tolist())
+"""Tried for lasso, in units of the spread of the target within pairs."""
+
+
 class _Groupwise(PooledRidge):
     """Regressions of the pairs one by one, from their statistics."""
 
+    _held_out: Sequence[HeldOut] = ()
+    _chosen: float | None = None
+
     def __init__(
         self,
-        alpha: float = 1.0,
+        alpha: float | None = 1.0,
         *,
         group_col: str = "species",
         feature_center: FeatureCenter = "global",
@@ -34,18 +55,50 @@ class _Groupwise(PooledRidge):
         self.group_col = group_col
         self.feature_center = feature_center
 
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        groups: Any = None,
+        *,
+        held_out: Sequence[HeldOut] = (),
+        features: FeatureMap | None = None,
+    ) -> Self:
+        """Fit to rows, or to their statistics; see `PooledRidge.fit`.
+
+        Parameters
+        ----------
+        X, y, groups, features
+            As there.
+        held_out : sequence of HeldOut
+            With statistics, where `alpha` is None: the runs that it is chosen by.
+        """
+        self._held_out = held_out
+        return super().fit(X, y, groups, features=features)
+
+    def refit(self, stats: SufficientStatistics, features: FeatureMap) -> Self:
+        """Return a fit to other rows by the penalty of this one; this stays as it is."""
+        other: Self = clone(self)
+        other._chosen = self.alpha_
+        return other.fit(stats, features=features)
+
     def ridge_config(self) -> RidgeConfig:
         """Return the model that the intervals stand for: flat intercepts, ridge slopes."""
-        if not (np.isfinite(self.alpha) and self.alpha > 0):
-            raise RTRidgeError(f"alpha: expected a number > 0; found {self.alpha!r}")
+        alpha = 1.0 if self.alpha is None else self.alpha
+        if not (np.isfinite(alpha) and alpha > 0):
+            raise RTRidgeError(f"alpha: expected a number > 0; found {alpha!r}")
         return RidgeConfig(
-            intercept_mode="collapsed", intercept_prior="flat", lambda_slopes=float(self.alpha)
+            intercept_mode="collapsed", intercept_prior="flat", lambda_slopes=float(alpha)
         )
 
     def _fit_statistics(
         self, stats: SufficientStatistics, config: RidgeConfig, features: FeatureMap
     ) -> None:
-        slopes, precision = self._slopes(stats)
+        scale = None if self.alpha is not None else spread_of_regressors(stats)
+        if scale is not None:
+            stats = standardised(stats, scale)
+        self.alpha_ = self._penalty(stats, scale)
+        slopes, precision = self._slopes(stats, self.alpha_)
         sigma2 = _noise_variance(stats, slopes, precision)
         covariance = batched_ridge(stats, precision).covariance
         mean, cov = _with_intercept(stats, slopes, sigma2, covariance)
@@ -54,16 +107,38 @@ class _Groupwise(PooledRidge):
         self.log_likelihood_ = float(
             collapsed_log_likelihood(stats, lambda_slopes=precision, sigma2=sigma2).sum()
         )
+        coefficients = CoefficientPredictor(stats.keys, mean, cov, parents=stats.parents)
+        if scale is not None:
+            coefficients = in_units(coefficients, scale)
+            features = replace(features, scale=scale)
+            self.notes_ = (f"alpha {self.alpha_:.4g} chosen by {self._chosen_by}",)
         self.summaries_ = Stage1CoeffSummaries(
             group_col=stats.group_col,
             features=features,
-            coefficients=CoefficientPredictor(stats.keys, mean, cov, parents=stats.parents),
+            coefficients=coefficients,
             noise=NoiseVariance(sigma2),
             n=stats.n,
             method=type(self).__name__,
         )
 
-    def _slopes(self, stats: SufficientStatistics) -> tuple[FloatArray, FloatArray]:
+    @property
+    def _chosen_by(self) -> str:
+        return "runs left out" if self._held_out else "rule: no runs could be left out"
+
+    def _penalty(self, stats: SufficientStatistics, scale: FloatArray | None) -> float:
+        given = self._chosen if self.alpha is None else self.alpha
+        if given is not None or scale is None:
+            return float(given or 1.0)
+        folds = scaled(self._held_out, scale)
+        return chosen_penalty(
+            stats, folds, lambda part, alpha: self._slopes(part, alpha)[0], self._tried(stats)
+        )
+
+    def _tried(self, stats: SufficientStatistics) -> Sequence[float]:
+        """Return the penalties that are tried, ascending."""
+        raise NotImplementedError
+
+    def _slopes(self, stats: SufficientStatistics, alpha: float) -> tuple[FloatArray, FloatArray]:
         """Return slopes, and the diagonals of the Λ of a normal prior that gives them, [G, P]."""
         raise NotImplementedError
 
@@ -76,8 +151,9 @@ class GroupwiseRidge(_Groupwise):
 
     Parameters
     ----------
-    alpha : float
-        Weight of the squared slopes against the sum of squared errors, > 0.
+    alpha : float or None
+        Weight of the squared slopes against the sum of squared errors, > 0. None: chosen by runs
+        left out, of covariates over their standard deviations.
     group_col : str
         What the group is called, for the artefact.
     feature_center : {"global", "none"}
@@ -92,8 +168,11 @@ class GroupwiseRidge(_Groupwise):
         That σ, in the unit of the target.
     """
 
-    def _slopes(self, stats: SufficientStatistics) -> tuple[FloatArray, FloatArray]:
-        precision = np.full((stats.G, stats.P), float(self.alpha))
+    def _tried(self, stats: SufficientStatistics) -> Sequence[float]:
+        return RIDGE_PENALTIES
+
+    def _slopes(self, stats: SufficientStatistics, alpha: float) -> tuple[FloatArray, FloatArray]:
+        precision = np.full((stats.G, stats.P), alpha)
         return batched_ridge(stats, precision).slopes, precision
 
 
@@ -104,8 +183,9 @@ class GroupwiseLasso(_Groupwise):
 
     Parameters
     ----------
-    alpha : float
-        Weight of the absolute slopes against half the mean squared error, > 0.
+    alpha : float or None
+        Weight of the absolute slopes against half the mean squared error, > 0. None: as in
+        `GroupwiseRidge`.
     group_col, feature_center
         As in `GroupwiseRidge`.
 
@@ -120,15 +200,19 @@ class GroupwiseLasso(_Groupwise):
 
     def __init__(
         self,
-        alpha: float = 0.01,
+        alpha: float | None = 0.01,
         *,
         group_col: str = "species",
         feature_center: FeatureCenter = "global",
     ) -> None:
         super().__init__(alpha, group_col=group_col, feature_center=feature_center)
 
-    def _slopes(self, stats: SufficientStatistics) -> tuple[FloatArray, FloatArray]:
-        penalty = self.alpha * stats.n.astype(np.float64)
+    def _tried(self, stats: SufficientStatistics) -> Sequence[float]:
+        within = float(np.sqrt(stats.syy.sum() / max(stats.n_rows - stats.G, 1)))
+        return [(within or 1.0) * share for share in LASSO_PENALTIES]
+
+    def _slopes(self, stats: SufficientStatistics, alpha: float) -> tuple[FloatArray, FloatArray]:
+        penalty = alpha * stats.n.astype(np.float64)
         slopes = groupwise_lasso(stats.sxx, stats.sxy, penalty)
         # |w| is about w² / 2|w0| + |w0| / 2 near w0; the floor keeps slopes at 0 definite.
         floor = 1e-6 * max(float(np.abs(slopes).max(initial=0.0)), 1e-6)

@@ -1,0 +1,1 @@
+"""Bags as sets: their statistics, kernels between them, and models on these."""
