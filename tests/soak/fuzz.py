@@ -224,27 +224,32 @@ def fault_of(reader: Reader, content: bytes, folder: Path) -> str | None:
     return f"{seconds:.0f} s" if seconds > SLOW else None
 
 
+def some(content: bytes, number: int) -> list[bytes]:
+    """Return fifty damaged files, the same for the same number."""
+    found: list[bytes] = []
+
+    @seed(number)
+    @settings(
+        max_examples=50,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(damaged(content))
+    def collect(example: bytes) -> None:
+        found.append(example)
+
+    collect()
+    return found
+
+
 def examples(reader: Reader, seconds: float, start: int = 0) -> Iterator[bytes]:
     """Yield damaged files until the time is over."""
     content = reader.make()
     end = time.monotonic() + seconds
     for number in count(start):
-        found: list[bytes] = []
-
-        @seed(number)
-        @settings(
-            max_examples=50,
-            database=None,
-            deadline=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(damaged(content))
-        def collect(example: bytes, found: list[bytes] = found) -> None:
-            found.append(example)
-
-        collect()
-        for example in found:
+        for example in some(content, number):
             if time.monotonic() > end:
                 return
             yield example
