@@ -260,6 +260,8 @@ def fuzz(reader: Reader, seconds: float, folder: Path, start: int = 0) -> dict[s
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     kinds: dict[str, bytes] = {}
     tried = 0
+    good = fault_of(reader, reader.make(), folder)  # imports what it needs
+    assert good is None or good.endswith(" s"), good
     for example in examples(reader, seconds, start):
         tried += 1
         fault = fault_of(reader, example, folder)
