@@ -6,18 +6,20 @@ sums up those of each fold; the rows are never held.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 from molpool_common import FloatArray, InputError, IntArray, listed, parse_times
 from rt_ridge import (
+    Chunk,
     Columns,
     FeatureMap,
     HeldOut,
     ReadingRange,
     RunFold,
+    StoredRows,
     SufficientStatistics,
     judged_pairs,
     natural_order,
@@ -184,6 +186,10 @@ class _Reader:
         named = [name for name in (self.run, self.order) if name is not None]
         return list(dict.fromkeys([*named, *self.covariates, self.target]))
 
+    def numbers(self, frame: pl.DataFrame, runs: RunTable) -> IntArray:
+        """Return the number of the run of each row."""
+        return self.names(frame).replace_strict(runs.place, return_dtype=pl.Int64).to_numpy()
+
     def names(self, frame: pl.DataFrame) -> pl.Series:
         """Return the run of each row; rows of equal covariates are of one where none is named."""
         if self.run is None:
@@ -209,6 +215,55 @@ class _Reader:
         )
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Runs that are left out together.
+
+    Attributes
+    ----------
+    sums : list of HeldOut
+        Of their rows.
+    folds : list of RunFold
+        Which they are.
+    features : FeatureMap
+        With the range of the training.
+    runs : RunTable or None
+        All runs.
+    """
+
+    sums: list[HeldOut]
+    folds: list[RunFold]
+    features: FeatureMap
+    runs: RunTable | None = None
+
+
+def read_rows(
+    config: FitConfig, table: CentredFiles, columns: Columns, runs: RunTable | None
+) -> StoredRows:
+    """Return the rows of a table to be gone through again, with their runs where these are known.
+
+    Parameters
+    ----------
+    config : FitConfig
+        Columns of the run and of acquisition order.
+    table, columns
+        The training rows, and what is read of them.
+    runs : RunTable or None
+        Their runs.
+    """
+    reader = None if runs is None else _Reader.of(config, table, columns)
+    wanted = [*columns.names, *([] if reader is None else reader.read)]
+
+    def chunks() -> Iterator[Chunk]:
+        for chunk in table.chunks(wanted, config.max_train_rows):
+            frame = chunk.frame
+            if reader is not None and runs is not None:
+                frame = frame.with_columns(pl.Series(RUN, reader.numbers(frame, runs)))
+            yield Chunk(frame, chunk.where, chunk.first_row)
+
+    return StoredRows.of_chunks(chunks, columns, None if reader is None else RUN)
+
+
 def read_held_out(
     config: FitConfig,
     table: CentredFiles,
@@ -216,8 +271,8 @@ def read_held_out(
     stats: SufficientStatistics,
     features: FeatureMap,
     runs: RunTable,
-) -> tuple[list[HeldOut], FeatureMap]:
-    """Sum up the rows of runs that are left out together; return also the range of the training.
+) -> LeftOut:
+    """Sum up the rows of runs that are left out together.
 
     Parameters
     ----------
@@ -236,7 +291,7 @@ def read_held_out(
     folds = plan_folds(runs.mean, runs.low, runs.high, ordered=runs.ordered)
     reader = _Reader.of(config, table, columns)
     if not folds or reader is None:
-        return [], features
+        return LeftOut([], [], features, runs)
     keys = judged_pairs(stats).keys
     sums: dict[int, SufficientStatistics] = {}
     wanted = list(dict.fromkeys([*columns.names, *reader.read]))
@@ -244,13 +299,14 @@ def read_held_out(
         frame = _of_pairs(chunk.frame, columns, keys)
         if not frame.height:
             continue
-        places = reader.names(frame).replace_strict(runs.place, return_dtype=pl.Int64).to_numpy()
+        places = reader.numbers(frame, runs)
         for number, fold in enumerate(folds):
             part = frame.filter(fold.members[places])
             if part.height:
                 found = _statistics(part, columns, fold, features)
                 sums[number] = sums[number].merge(found) if number in sums else found
-    return [HeldOut(folds[i].name, sums[i]) for i in sorted(sums)], features
+    every = [HeldOut(folds[i].name, sums[i]) for i in sorted(sums)]
+    return LeftOut(every, folds, features, runs)
 
 
 def _of_pairs(frame: pl.DataFrame, columns: Columns, keys: IntArray) -> pl.DataFrame:

@@ -273,7 +273,7 @@ def data_units(stats: SufficientStatistics, *, standardised: bool = False) -> Un
         Whether regressors have a spread of 1: a slope is then at most of the size of what varies
         within pairs, not of what compounds differ by.
     """
-    n = stats.n.astype(float)
+    n = stats.mass
     total = n.sum()
     centre = n @ stats.mean_y / total
     rt = np.sqrt((stats.syy.sum() + n @ (stats.mean_y - centre) ** 2) / total)
@@ -282,7 +282,7 @@ def data_units(stats: SufficientStatistics, *, standardised: bool = False) -> Un
     # Constant times and covariates have no unit of their own.
     rt = float(rt) if rt > 0 else 1.0
     if standardised:
-        within = float(np.sqrt(stats.syy.sum() / max(total - stats.G, 1)))
+        within = float(np.sqrt(stats.syy.sum() / max(stats.n_rows - stats.G, 1)))
         return Units(rt, within if within > 0 else rt)
     return Units(rt, rt / float(x) if x > 0 else rt)
 

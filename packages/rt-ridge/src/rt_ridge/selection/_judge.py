@@ -144,14 +144,14 @@ class _Fold:
         off = s.mean_y - b - np.einsum("gp,gp->g", mean_x, w)
         squared = s.syy - 2 * np.einsum("gp,gp->g", w, sxy) + np.einsum("gp,gpq,gq->g", w, sxx, w)
         # Rounding may take the scatter about a perfect line below 0.
-        squared = np.maximum(squared, 0.0) + s.n * off**2
+        squared = np.maximum(squared, 0.0) + s.mass * off**2
         x = np.concatenate([np.ones((len(b), 1)), mean_x], axis=1)
         variance = np.einsum("gd,gde,ge->g", x, cov, x)
-        variance += np.einsum("gpq,gpq->g", cov[:, 1:, 1:], sxx) / s.n
+        variance += np.einsum("gpq,gpq->g", cov[:, 1:, 1:], sxx) / s.mass
         unsure = 0.0 if follow == 1 else 1 / 12 + (0.5 - follow) ** 2
         if unsure:
             e = s.mean_x[:, P:]
-            second = s.sxx[:, P:, P:] / s.n[:, None, None] + e[:, :, None] * e[:, None, :]
+            second = s.sxx[:, P:, P:] / s.mass[:, None, None] + e[:, :, None] * e[:, None, :]
             spread = cov[:, 1:, 1:] + w[:, :, None] * w[:, None, :]
             variance += unsure * np.einsum("gpq,gpq->g", spread, second)
         return squared, np.maximum(variance, 0.0)
