@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 
@@ -48,8 +47,14 @@ def check_readable(path: Path, key: str, expected: str = "an existing file") -> 
         raise InputError(key, expected=expected, found=f"{name}: {reason.lower()}") from None
     if kind != stat.S_IFREG:
         raise InputError(key, expected=expected, found=f"{_KINDS.get(kind, 'no file')} {name}")
-    if not os.access(path, os.R_OK):
-        raise InputError(key, expected="a file that may be read", found=name)
+    try:
+        with path.open("rb") as handle:
+            handle.read(1)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(
+            key, expected="a file that can be read", found=f"{name}: {reason}"
+        ) from None
 
 
 def read_text(path: Path, key: str, *, encoding: str = "utf-8") -> str:

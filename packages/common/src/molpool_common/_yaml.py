@@ -21,6 +21,9 @@ Key = str | int
 _DEEPEST = 100
 """Levels of mappings and lists."""
 
+_LONGEST = 1_000_000
+"""Characters, which take some seconds to read."""
+
 _MOST = 100_000
 """Keys, items and values, those behind an alias counted wherever it stands."""
 
@@ -115,7 +118,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self._depth > _DEEPEST:
-            raise _too_deep(self.peek_event().start_mark)
+            raise _too_deep(self.peek_event().start_mark)  # type: ignore[no-untyped-call]
         self._depth += 1
         try:
             return super().compose_node(parent, index)
@@ -138,6 +141,10 @@ def _too_deep(mark: yaml.Mark) -> yaml.MarkedYAMLError:
 
 
 def _composed(text: str, where: str, key: str) -> yaml.Node | None:
+    if len(text) > _LONGEST:
+        raise InputError(
+            key, expected=f"at most {_LONGEST:,} characters", found=f"{len(text):,}", where=where
+        )
     try:
         node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
         if node is not None:

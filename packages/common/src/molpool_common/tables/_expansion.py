@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -93,16 +94,13 @@ def _parquet_bytes(file: Path, limit: int) -> int:
     texts += [pl.col(n).bin.size().sum() for n, t in schema.items() if t == pl.Binary]
     texts += [pl.col(n).list.len().sum() * _WORD for n, t in schema.items() if t == pl.List]
     found = lazy.select(texts).collect(engine="streaming").row(0) if texts else ()
-    return fixed + sum(found)
+    return int(fixed + sum(found))
 
 
-def _width(dtype: pl.DataType) -> int:
+def _width(dtype: Any) -> int:
+    """Return the bytes of a value, of texts and lists without what is in them."""
     if isinstance(dtype, pl.Struct):
-        return sum(_width(_instance(part.dtype)) for part in dtype.fields)
+        return sum(_width(part.dtype) for part in dtype.fields)
     if isinstance(dtype, pl.Array):
-        return dtype.size * _width(_instance(dtype.inner))
+        return int(dtype.size) * _width(dtype.inner)
     return _VIEW if dtype in (pl.String, pl.Binary, pl.List) else _WORD
-
-
-def _instance(dtype: type[pl.DataType] | pl.DataType) -> pl.DataType:
-    return dtype() if isinstance(dtype, type) else dtype
