@@ -12,9 +12,11 @@ from ._chem import BadSmiles as BadSmiles
 from ._chem import inchikey_blocks as inchikey_blocks
 from ._chem import inchikeys as inchikeys
 from ._chem import morgan_fingerprints as morgan_fingerprints
+from ._chem import most_atoms as most_atoms
 from ._chem import murcko_scaffolds as murcko_scaffolds
 from ._chem import parse_smiles as parse_smiles
 from ._chem import rdkit_version as rdkit_version
+from ._chem import too_large as too_large
 from ._cli import INTERRUPTED as INTERRUPTED
 from ._cli import Command as Command
 from ._cli import dispatch as dispatch
@@ -29,6 +31,9 @@ from ._config import dump_config as dump_config
 from ._config import load_config as load_config
 from ._config import validate_config as validate_config
 from ._config import validate_values as validate_values
+from ._digests import SUMS as SUMS
+from ._digests import DamagedFileError as DamagedFileError
+from ._digests import checked as checked
 from ._drawing import CompactMolecules as CompactMolecules
 from ._drawing import compact_molecules as compact_molecules
 from ._drawing import draw_molecule as draw_molecule
@@ -37,6 +42,7 @@ from ._errors import USER_ERROR as USER_ERROR
 from ._errors import InputError as InputError
 from ._errors import did_you_mean as did_you_mean
 from ._errors import listed as listed
+from ._errors import only_warned as only_warned
 from ._faults import Fault as Fault
 from ._faults import Faults as Faults
 from ._faults import TableError as TableError
@@ -47,7 +53,9 @@ from ._folders import RunFolder as RunFolder
 from ._folders import atomic_path as atomic_path
 from ._folders import cache_folder as cache_folder
 from ._folders import check_free as check_free
+from ._folders import check_run as check_run
 from ._folders import default_folder as default_folder
+from ._folders import remove_run as remove_run
 from ._folders import user_cache as user_cache
 from ._folders import write_text as write_text
 from ._ids import IdColumn as IdColumn
@@ -71,9 +79,11 @@ from ._lightning import fit_module as fit_module
 from ._lightning import interruptible as interruptible
 from ._lightning import quiet as quiet
 from ._lightning import seed_step as seed_step
+from ._lock import FolderLock as FolderLock
 from ._matmul import fast_matmul as fast_matmul
 from ._molecule_table import MoleculeTable as MoleculeTable
 from ._molecule_table import stack as stack
+from ._npz import read_npz as read_npz
 from ._parallel import each_group as each_group
 from ._parallel import groups_of as groups_of
 from ._paths import PATH as PATH
@@ -123,8 +133,11 @@ from ._standardize import canonical_smiles as canonical_smiles
 from ._standardize import changed_smiles as changed_smiles
 from ._standardize import standardize as standardize
 from ._standardize import structures_of as structures_of
+from ._torch_files import TRUST as TRUST
 from ._torch_files import UnsafeFileError as UnsafeFileError
+from ._torch_files import check_intact as check_intact
 from ._torch_files import load_torch_file as load_torch_file
+from ._torch_files import trusting_files as trusting_files
 from ._yaml import YamlDocument as YamlDocument
 from ._yaml import parse_yaml as parse_yaml
 from ._yaml import read_yaml as read_yaml

@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 the user's input is wrong (one message, no traceback), 1 a
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import warnings
@@ -31,6 +32,7 @@ from molpool_common._flags import (
 from molpool_common._paths import expanded
 from molpool_common._progress import showing
 from molpool_common._screen import console, printable
+from molpool_common._torch_files import trust_files, trusting_files
 from molpool_common._yaml import YamlDocument, read_yaml
 
 if TYPE_CHECKING:
@@ -114,8 +116,8 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
     """
     try:
         # On stderr: what a command prints may be read by another.
-        shown = showing(console(stderr=True))
-        with _sigterm_as_interrupt(), _warnings_in_a_line(prog), shown:
+        shown, untrusting = showing(console(stderr=True)), trusting_files(trusted=False)
+        with _sigterm_as_interrupt(), _warnings_in_a_line(prog), shown, untrusting:
             return body() or 0
     except KeyboardInterrupt as interrupt:
         note = str(interrupt) or "Interrupted."
@@ -130,10 +132,61 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:
         code = getattr(error, "exit_code", None)
-        if not isinstance(code, int):
+        if isinstance(code, int):
+            said = str(error)
+        elif (wrong := _wrong_size(error)) is not None:
+            said, code = wrong, USER_ERROR
+        elif (refusal := _refusal(error)) is not None:
+            said, code = refusal, 1
+        else:
             raise
-        sys.stderr.write(f"{prog}: {printable(str(error))}\n")
+        sys.stderr.write(f"{prog}: {printable(said)}\n")
         return code
+
+
+def _wrong_size(error: Exception) -> str | None:
+    """Return what to say of a name, or a size, that no machine or not this one has."""
+    text = str(error)
+    if isinstance(error, MemoryError) or "can't allocate memory" in text:
+        return f"memory: expected as much as this machine has; found {text or 'more'}."
+    if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        name = str(error.filename)
+        shown = name if len(name) < 100 else f"{name[:100]}..."
+        return f"path: expected one that a file can have; found {shown!r}: {error.strerror}."
+    return None
+
+
+_CURES = {
+    errno.ENOSPC: "Free some space there",
+    errno.EDQUOT: "Free some of the quota",
+    errno.EFBIG: "Raise the limit of file sizes (ulimit -f)",
+    errno.EROFS: "Give a folder that can be written to",
+    errno.EACCES: "Give a folder that can be written to",
+    errno.EPERM: "Give a folder that can be written to",
+    errno.ENOENT: "It, or its folder, was removed or moved meanwhile: put it back",
+    errno.ESTALE: "Its file system went away: mount it again",
+    errno.EIO: "The disk or the network failed: look after it",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n)",
+}
+"""What a user can do where the system refuses to read or write."""
+
+
+_OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+
+
+def _refusal(error: BaseException) -> str | None:
+    """Return what to say where the system refused, None where the fault is ours."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    for one in chain:
+        # Some libraries say in words of their own what the disk said; what they missed on the way
+        # is their own affair.
+        if isinstance(one, OSError) and one.errno in (_CURES if one is error else _OF_DISKS):
+            name = "" if one.filename is None else f"{str(one.filename)!r}: "
+            again = "then give the command again (--resume goes on with a run)"
+            return f"{name}{one.strerror}. {_CURES[one.errno or 0]}, {again}."
+    return None
 
 
 @contextmanager
@@ -280,6 +333,8 @@ def _parse_flags(
     found = validate_values(model, _overlay(default.model_dump(), cast("dict[str, Any]", values)))
     given = {argument.partition("=")[0].replace("_", "-") for argument in argv}
     _mark_given(found, default, given, "--")
+    if getattr(found, "trust_checkpoint", False):
+        trust_files()
     return found
 
 

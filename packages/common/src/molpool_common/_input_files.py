@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import stat
+import zipfile
 from pathlib import Path
 
+from molpool_common._digests import checked
 from molpool_common._errors import InputError, did_you_mean
 
 _KINDS = {
@@ -19,6 +21,12 @@ _MOST_TEXT = 100_000_000
 """Bytes of a text that is read whole: configurations, records of runs."""
 
 _LONGEST_NAME = 200
+
+EXPANSION = 100
+"""How many times its size a file may take when it is read, unless the user says otherwise."""
+
+FREE = 128_000_000
+"""Bytes that any file may take, whatever its size."""
 
 
 def check_readable(path: Path, key: str, expected: str = "an existing file") -> None:
@@ -63,7 +71,8 @@ def read_text(path: Path, key: str, *, encoding: str = "utf-8") -> str:
     Raises
     ------
     InputError
-        If it is not there, of another kind, too large, or no text in this encoding.
+        If it is not there, of another kind, not what a run wrote there, too large, or no text in
+        this encoding.
     """
     check_readable(path, key)
     found = path.stat().st_size
@@ -76,12 +85,36 @@ def read_text(path: Path, key: str, *, encoding: str = "utf-8") -> str:
         )
     try:
         # Files of the kernel say that they are empty and never end.
-        with path.open("rb") as handle:
+        with checked(path).open("rb") as handle:
             return handle.read(_MOST_TEXT).decode(encoding)
     except (OSError, UnicodeError) as error:
         raise InputError(
             key, expected="a readable UTF-8 text file", found=str(error), where=str(path)
         ) from None
+
+
+def unpacked_size(path: Path) -> int:
+    """Return the bytes that the parts of a zip archive take; 0 of another file."""
+    if not zipfile.is_zipfile(path):
+        return 0
+    with zipfile.ZipFile(path) as archive:
+        return sum(part.file_size for part in archive.infolist())
+
+
+def check_unpacked(path: Path, key: str) -> None:
+    """Refuse an archive of arrays or weights that takes far more than its file.
+
+    Ours are not compressed. Tables have a limit of their own, `ReadConfig.expansion`.
+    """
+    found, own = unpacked_size(path), path.stat().st_size
+    if found > max(FREE, EXPANSION * own):
+        raise InputError(
+            key,
+            expected=f"an archive that takes at most {EXPANSION} times its size in memory",
+            found=f"{found // 1_000_000:,} MB in {own / 1e6:,.2f} MB",
+            where=path.name,
+            hint="Write it without compression, as numpy.savez does.",
+        )
 
 
 def _close_name(path: Path) -> str | None:

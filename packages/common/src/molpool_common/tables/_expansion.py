@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,9 @@ from typing import Any
 import polars as pl
 
 from molpool_common._errors import InputError
+from molpool_common._input_files import FREE, unpacked_size
 from molpool_common.tables._files import compression_of, format_of, opened, shards
 from molpool_common.tables._settings import ReadConfig
-
-FREE = 128_000_000
-"""Bytes that any table may take, whatever the size of its file."""
 
 _BLOCK = 1 << 20
 _WORD, _VIEW = 8, 16
@@ -65,7 +62,7 @@ def _expanded(file: Path, limit: int, changed: tuple[int, int]) -> int:
     if kind == "Parquet":
         return _parquet_bytes(file, limit)
     if kind == "Excel":
-        return _zipped_bytes(file)
+        return unpacked_size(file)  # of before 2007 it is not compressed
     if compression_of(file) is None:
         return changed[1]
     total = 0
@@ -73,13 +70,6 @@ def _expanded(file: Path, limit: int, changed: tuple[int, int]) -> int:
         while total <= limit and (block := handle.read(_BLOCK)):
             total += len(block)
     return total
-
-
-def _zipped_bytes(file: Path) -> int:
-    if not zipfile.is_zipfile(file):
-        return 0  # a worksheet of before 2007 is not compressed
-    with zipfile.ZipFile(file) as archive:
-        return sum(entry.file_size for entry in archive.infolist())
 
 
 def _parquet_bytes(file: Path, limit: int) -> int:
@@ -90,7 +80,8 @@ def _parquet_bytes(file: Path, limit: int) -> int:
     fixed = rows * sum(map(_width, schema.values()))
     if fixed > limit:
         return fixed
-    texts = [pl.col(n).str.len_bytes().sum() for n, t in schema.items() if t == pl.String]
+    named = [n for n, t in schema.items() if t in (pl.String, pl.Categorical, pl.Enum)]
+    texts = [pl.col(n).cast(pl.String).str.len_bytes().sum() for n in named]
     texts += [pl.col(n).bin.size().sum() for n, t in schema.items() if t == pl.Binary]
     texts += [pl.col(n).list.len().sum() * _WORD for n, t in schema.items() if t == pl.List]
     found = lazy.select(texts).collect(engine="streaming").row(0) if texts else ()

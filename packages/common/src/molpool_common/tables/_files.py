@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+from molpool_common._digests import checked
 from molpool_common._errors import InputError
 from molpool_common._folders import MARKER
 from molpool_common._input_files import check_readable
@@ -91,7 +92,8 @@ def located(path: str | Path, key: str = "data_path") -> Path:
     """Return the file or folder to read, standard input copied to a file once; checks it."""
     path = Path(path).expanduser()
     check_file(path, key)
-    return _standard_input() if str(path) == STDIN else path
+    # Predictions and prepared rows are read as tables too.
+    return _standard_input() if str(path) == STDIN else checked(path)
 
 
 @cache

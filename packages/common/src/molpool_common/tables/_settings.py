@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from molpool_common._config import ConfigModel
+from molpool_common._input_files import EXPANSION
 
 IdSpelling = Literal["auto", "text", "number"]
 """How ids are told apart: by what columns say, as written, or by the number that they are."""
@@ -54,7 +55,7 @@ class ReadConfig(ConfigModel):
         "nan, null, None, a dash, the errors of Excel and their like",
     )
     expansion: float = Field(
-        100,
+        EXPANSION,
         ge=1,
         description="how many times its size a compressed file (gzip, zstd, Excel, Parquet) may "
         "take when it is read; below 128 MB any may",

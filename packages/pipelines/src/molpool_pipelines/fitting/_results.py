@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from molpool_common import (
     RunFolder,
     ScaleName,
     listed,
+    only_warned,
     task_metrics,
     unit_of,
 )
@@ -342,13 +343,14 @@ def write_results(
     run.write_json(METRICS, results.record(kind, run.path.name, said).to_dict())
     # Before the page, which reads facts and epochs from the log.
     run.log("finished", epochs=epochs, facts=dict(facts))
-    try:
-        return run.write_text(REPORT, run_page(run.path, run.path.name))
-    except Exception as error:  # whatever a figure, a font or a name makes of it
-        run.log("no page", error=repr(error))
-        warnings.warn(
-            f"{REPORT}: not written ({type(error).__name__}: {error}). Model, predictions and"
-            f" metrics are; molpool-evaluate report --run {run.path} tries again.",
-            stacklevel=2,
-        )
-        return None
+    return write_page(run)
+
+
+def write_page(run: RunFolder) -> Path | None:
+    """Write the page of a run from its folder alone; None, with a warning, where that fails."""
+    again = f"molpool-evaluate report --run {shlex.quote(str(run.path))} tries again"
+    return only_warned(
+        REPORT,
+        f"Model, predictions and metrics are; {again}.",
+        lambda: run.write_text(REPORT, run_page(run.path, run.path.name)),
+    )

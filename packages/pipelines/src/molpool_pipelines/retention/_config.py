@@ -106,9 +106,8 @@ class FolderConfig(ConfigModel):
     def free_folder(self, command: str) -> Path:
         """Return where a command may write, or raise `InputError`; makes nothing yet."""
         path = Path(self.save_dir) if self.save_dir else default_folder(command)
-        check_free(path, overwrite=self.overwrite)
-        if self.overwrite:
-            self._spare_inputs(path)
+        check_free(path, overwrite=self.overwrite, restart=True)
+        self._spare_inputs(path)
         return path
 
     def _spare_inputs(self, folder: Path) -> None:
@@ -142,7 +141,7 @@ class FolderConfig(ConfigModel):
         InputError
             If the folder holds something else.
         """
-        run = RunFolder.create(path, overwrite=self.overwrite, arguments=arguments)
+        run = RunFolder.create(path, overwrite=self.overwrite, restart=True, arguments=arguments)
         # A fit is exact linear algebra and leaves no checkpoints; an empty folder would suggest
         # some.
         run.checkpoints.rmdir()

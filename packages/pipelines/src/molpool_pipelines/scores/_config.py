@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 import tyro
-from molpool_common import PATH, ConfigModel, ReadConfig, Seed
+from molpool_common import PATH, TRUST, ConfigModel, ReadConfig, Seed
 from pydantic import Field
 
 from molpool_pipelines.runs import ACCEPT_CHANGED_TABLE, ColumnsConfig
@@ -27,6 +27,7 @@ class ScoreConfig(ConfigModel):
     model_dir: Annotated[str | None, PATH] = Field(
         None, description="instead of predictions: a saved model, which predicts data_path first"
     )
+    trust_checkpoint: bool = Field(False, description=TRUST)
     data_path: Annotated[str | None, PATH] = Field(
         None,
         description="table with the truth, in the units of the predictions; by default it stands "
@@ -103,6 +104,7 @@ class CompareConfig(ConfigModel):
     test_data: Annotated[str | None, PATH] = Field(
         None, description="table with the truth, which all model_dirs predict"
     )
+    trust_checkpoint: bool = Field(False, description=TRUST)
     predictions: Annotated[list[str], PATH, tyro.conf.arg(metavar="[DIR|FILE ...]")] = Field(
         default_factory=list,
         description="run folders or tables of predictions: Parquet, CSV or TSV; with columns "

@@ -14,6 +14,7 @@ from molpool_common import (
     InputError,
     IntArray,
     TaskType,
+    checked,
     did_you_mean,
     listed,
     parse_smiles,
@@ -284,7 +285,7 @@ def training_molecules(path: Path) -> TrainingMolecules | None:
     # With folds each validation row trained the models of the other folds, so that it is known to
     # the ensemble.
     with_folds = "fold" in names
-    frame = pl.read_parquet(file, columns=["id", "SMILES", split, *["fold"] * with_folds])
+    frame = pl.read_parquet(checked(file), columns=["id", "SMILES", split, *["fold"] * with_folds])
     trained = pl.col(split).is_in(["train", "val"] if with_folds else ["train"])
     # By SMILES as written: parsing is the slow part, and exact repeats need it once.
     rows = frame.filter(trained).unique("SMILES", keep="first", maintain_order=True)

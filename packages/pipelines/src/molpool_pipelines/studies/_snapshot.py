@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,9 @@ import polars as pl
 from molpool_common import (
     InputError,
     RunFolder,
+    checked,
     listed,
+    only_warned,
     parse_yaml,
     read_text,
     without_secrets,
@@ -426,7 +429,7 @@ def read_study(folder: str | Path, storage: str | None = None) -> StudySnapshot:
             expected="the folder of a study",
             found=f"no {STUDY} in {str(folder)!r}" if folder.is_dir() else f"no {str(folder)!r}",
         )
-    facts = json.loads(file.read_text(encoding="utf-8"))
+    facts = json.loads(checked(file).read_text(encoding="utf-8"))
     address = storage or facts["storage"] or str(folder / facts["journal"])
     if "://" not in address and not Path(address).is_file():
         raise InputError("--storage", expected="the study's journal file", found=f"no {address!r}")
@@ -611,16 +614,24 @@ def write_tables(run: RunFolder, snapshot: StudySnapshot) -> None:
     """
     run.write_frame(TRIALS, trials_frame(snapshot))
     # What `open_folder` wrote stays: where the study is stored.
-    facts = json.loads((run.path / STUDY).read_text(encoding="utf-8"))
+    facts = json.loads(checked(run.path / STUDY).read_text(encoding="utf-8"))
     known = {key: snapshot.identity[key] for key in ("kind", "metric", "n_folds", "space")}
     run.write_json(STUDY, {**facts, "direction": snapshot.direction, **known})
 
 
-def write_page(run: RunFolder, snapshot: StudySnapshot) -> Path:
-    """Write all tables of a study, and the page that is made from them."""
+def write_page(run: RunFolder, snapshot: StudySnapshot) -> Path | None:
+    """Write all tables of a study, and the page that is made from them.
+
+    None, with a warning, where the page cannot be drawn.
+    """
     # What draws takes seconds to import, which no trial needs to wait for.
     from molpool_pipelines.reports import study_page
 
     write_tables(run, snapshot)
     run.write_json(IMPORTANCES, importances(snapshot))
-    return run.write_text(REPORT, study_page(run.path, snapshot.name))
+    again = f"molpool-evaluate report --study {shlex.quote(str(run.path))} tries again"
+    return only_warned(
+        REPORT,
+        f"The study is whole; {again}.",
+        lambda: run.write_text(REPORT, study_page(run.path, snapshot.name)),
+    )
