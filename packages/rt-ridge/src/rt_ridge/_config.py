@@ -277,6 +277,10 @@ class RidgeConfig(ConfigModel):
         return ("global", *present) if there else ()
 
 
+_MOST = 1_000_000
+"""Species, compounds and so on of a simulated laboratory, which stand in memory."""
+
+
 class SimulateConfig(ConfigModel):
     """A synthetic laboratory: species in clusters, compounds in classes, runs with standards.
 
