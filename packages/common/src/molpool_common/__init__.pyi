@@ -84,8 +84,10 @@ from ._matmul import fast_matmul as fast_matmul
 from ._molecule_table import MoleculeTable as MoleculeTable
 from ._molecule_table import stack as stack
 from ._npz import read_npz as read_npz
+from ._parallel import cores as cores
 from ._parallel import each_group as each_group
 from ._parallel import groups_of as groups_of
+from ._parallel import threads as threads
 from ._paths import PATH as PATH
 from ._paths import absolute_paths as absolute_paths
 from ._paths import expanded as expanded
@@ -164,6 +166,7 @@ from .metrics import ma_rae as ma_rae
 from .metrics import mae as mae
 from .metrics import mean_label as mean_label
 from .metrics import mean_over_tasks as mean_over_tasks
+from .metrics import metrics_by_task as metrics_by_task
 from .metrics import percentile_interval as percentile_interval
 from .metrics import resampled as resampled
 from .metrics import resampled_scores as resampled_scores

@@ -661,6 +661,11 @@ class MILExportConfig(ConfigModel):
     effects: bool = Field(
         True, description="effect of leaving each conformer out, beside its attention"
     )
+    without_3d: bool = Field(
+        True,
+        description="of a model with both branches, train one without conformers in the same way "
+        "and say what they bring",
+    )
     sdf: int = Field(
         20,
         ge=0,

@@ -135,7 +135,7 @@ class TrainChempropConfig(
         return self
 
 
-class TrainMILConfig(IntervalConfig, BaselineConfig, RunConfig, MILRunConfig):
+class TrainMILConfig(IntervalConfig, LearningCurveConfig, BaselineConfig, RunConfig, MILRunConfig):
     """A training run: data, split, model, training, where it goes."""
 
     on_bad_smiles: OnBadSmiles = Field("drop", description=ON_BAD_SMILES)

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from types import FrameType
 
-from molpool_common import INTERRUPTED, end_process, heed_ctrl_c, tune_process
+from molpool_common import INTERRUPTED, cores, end_process, heed_ctrl_c, tune_process
 
 from molpool_pipelines.studies._config import HPOError
 from molpool_pipelines.studies._queue import Queue
@@ -131,13 +131,6 @@ def _stop(workers: list[_Worker]) -> None:
         if worker.process.is_alive():
             worker.process.kill()
             worker.process.join()
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    with suppress(AttributeError):  # Linux alone
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextmanager
