@@ -65,6 +65,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "easy": (largest > 0.7).astype(int)[bag],
             "rare": (largest > np.quantile(largest, 0.87)).astype(int)[bag],
             "fold": (np.arange(80) % 4)[bag],
+            "hot": (features[:, 0] > 0.7).astype(int),
             **{f"f{j + 1}": features[:, j] for j in range(8)},
         }
     )
@@ -77,10 +78,12 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(run: RunMIL, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "first"
     code, out, err = run(
-        *("--data-path", table, "--save-dir", path, "--training.epochs", 8), *SMALL
+        *("--data-path", table, "--save-dir", path, "--training.epochs", 8, *SMALL),
+        *("--data.witness-column", "hot", "--training.threshold-least", 1),
     )
     assert code == 0, err
     assert "macro AP" in out
+    assert "65 training bags are few: what is not given" in " ".join(out.split())
     return path
 
 
@@ -177,6 +180,19 @@ class TestFolder:
         named = next(e for e in events if e["event"] == "features")
         # Neither the targets nor the folds that stand beside them.
         assert named["instances"] == [f"f{j + 1}" for j in range(8)]
+
+    def test_accounts_of_instances_are_held_against_the_truth(self, folder: Path) -> None:
+        notes = json.loads((folder / "metrics.json").read_text())["notes"]
+        (told,) = [note for note in notes if note.startswith("easy: the first instance of")]
+        accounts = ("attention", "leave-one-out", "Shapley", "gradient")
+        assert all(re.search(rf"{account} \d+%", told) for account in accounts)
+        assert sum("the instance of most attention is that of" in note for note in notes) == 2
+
+    def test_few_bags_have_defaults_of_their_own(self, folder: Path) -> None:
+        config = load_config(TrainMILConfig, folder / "config.resolved.yaml")
+        assert config.size == "small"
+        assert config.training.members > 1
+        assert (config.model.inst_hidden, config.training.lr) == (16, 0.005)  # as given
 
     def test_log_tells_each_epoch(self, folder: Path) -> None:
         events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]

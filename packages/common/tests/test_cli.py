@@ -198,6 +198,16 @@ def parse(*argv: str, **options: Any) -> Whole:
     return parse_config(Whole, argv, prog="p", description="D.", **options)
 
 
+def test_only_what_file_and_flags_say_counts_as_set(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("part: {steps: 3}\n")
+    found = parse("--config", str(file), "--part.rate", "1.0")
+    assert found.model_fields_set == {"part"}
+    assert found.part.model_fields_set == {"steps", "rate"}
+    assert parse("--name", "y").model_fields_set == {"name"}
+    assert parse("--part.steps=2").part.model_fields_set == {"steps"}
+
+
 class TestParseConfig:
     @pytest.fixture
     def file(self, tmp_path: Path) -> str:

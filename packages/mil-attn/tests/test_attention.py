@@ -36,7 +36,8 @@ def test_it_is_the_difference_to_the_bag_without_the_instance(
 ) -> None:
     data = make_data(8, task_kind=kind)
     torch.manual_seed(0)
-    module = MILModule.from_data(settings(task_kind=kind), data).eval()
+    members = 1 if kind == "regression" else 2
+    module = MILModule.from_data(settings(task_kind=kind, members=members), data).eval()
     found = leave_one_out(module, data, rows_at_once=rows_at_once, batch_size=3)
     logit: Any = (lambda p: np.log(p / (1 - p))) if kind == "classification" else (lambda p: p)
     whole = logit(predict(module, data))

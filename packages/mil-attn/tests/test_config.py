@@ -137,3 +137,24 @@ def test_survives_yaml(tmp_path: Any) -> None:
     path = tmp_path / "mil.yaml"
     path.write_text(dump_config(config))
     assert load_config(MILConfig, path) == config
+
+
+def test_few_bags_have_defaults_of_their_own_where_no_key_is_given() -> None:
+    given = MILConfig.model_validate({"model": {"inst_hidden": 256}, "training": {"lr": 1e-3}})
+    small = given.for_bags(90)
+    assert small.size == "small"
+    assert (small.model.inst_hidden, small.training.lr) == (256, 1e-3)
+    assert small.model.mixer_hidden < MILConfig().model.mixer_hidden
+    assert small.training.members > 1
+    assert small.for_bags(10_000) == small
+    assert MILConfig.model_validate(small.model_dump()).for_bags(90) == small
+    large = given.for_bags(10_000)
+    assert large == given.model_copy(update={"size": "large"})
+    assert MILConfig(size="large").for_bags(90) == MILConfig(size="large")
+    assert MILConfig(size="small").for_bags(10_000) == MILConfig().for_bags(90)
+
+
+def test_a_default_that_does_not_go_with_what_is_given_is_named() -> None:
+    config = MILConfig.model_validate({"model": {"attn_heads": 128}})
+    with pytest.raises(InputError, match="attn_heads: expected a divisor of inst_hidden"):
+        config.for_bags(90)

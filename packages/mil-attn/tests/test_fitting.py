@@ -180,6 +180,39 @@ def test_thresholds_do_not_depend_on_anything_but_validation(
     np.testing.assert_array_equal(module.thresholds, expected)
 
 
+def test_members_are_networks_of_their_own_whose_mean_logit_predicts(
+    settings: Settings, make_data: MakeData, tmp_path: Path
+) -> None:
+    data = make_data(24)
+    training = {"epochs": 1, "members": 3, "instance_dropout": 0.4}
+    module = fit(settings(aux={}, **training), data).module.eval()
+    bags = module.prepare(data).batch(range(24))
+    with torch.inference_mode():
+        each = [member(bags) for member in module.members]
+        whole = module(bags)
+    logits = torch.stack([output.logits for output in each])
+    assert (logits.std(0) > 0).all()
+    torch.testing.assert_close(whole.logits, logits.mean(0))
+    torch.testing.assert_close(whole.attention, sum(o.attention for o in each) / 3)
+    np.testing.assert_allclose(predict(module, data), logits.mean(0).sigmoid(), rtol=1e-5)
+    module.save(tmp_path / "model.pt")
+    again = MILModule.load(tmp_path / "model.pt")
+    np.testing.assert_array_equal(predict(again, data), predict(module, data))
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_best_epoch_or_the_last_is_kept(
+    keep: str, settings: Settings, make_data: MakeData
+) -> None:
+    config = settings(epochs=3, patience=1, keep=keep, lr=0.3)
+    result = fit(config, make_data(), make_data(seed=1))
+    best = max(result.records, key=lambda r: r.val_macro_ap or 0)
+    if keep == "best":
+        assert result.best_epoch == best.epoch
+    else:
+        assert result.best_epoch == len(result.records) - 1 == 2
+
+
 def test_what_does_not_fit_is_named(
     settings: Settings, make_data: MakeData, tmp_path: Path
 ) -> None:

@@ -82,6 +82,7 @@ def test_resuming_equals_no_stop(settings: Settings, make_data: MakeData, tmp_pa
         accumulate_grad_batches=2,
         gradient_clip=1.0,
         checkpoint_every_steps=1,
+        instance_dropout=0.3,
     )
 
     def run(folder: Path, stop: StopAt | None, resume: bool) -> tuple[FitResult, Any, Drawn]:

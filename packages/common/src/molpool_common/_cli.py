@@ -21,7 +21,14 @@ from rich.console import Console
 
 from molpool_common._config import YamlDocument, read_yaml, validate_config, validate_values
 from molpool_common._errors import USER_ERROR, InputError, did_you_mean, nearest
-from molpool_common._flags import Section, flag_names, flag_registry, list_flags, todays_flags
+from molpool_common._flags import (
+    Section,
+    flag_names,
+    flag_registry,
+    list_flags,
+    section_flags,
+    todays_flags,
+)
 from molpool_common._paths import expanded
 from molpool_common._progress import showing
 
@@ -269,7 +276,25 @@ def _parse_flags(
     if unknown:
         raise _unknown_argument(unknown[0], model)
     # Validated as a whole: flags and file may be right alone and contradict each other.
-    return validate_values(model, _overlay(default.model_dump(), cast("dict[str, Any]", values)))
+    found = validate_values(model, _overlay(default.model_dump(), cast("dict[str, Any]", values)))
+    given = {argument.partition("=")[0].replace("_", "-") for argument in argv}
+    _mark_given(found, default, given, "--")
+    return found
+
+
+def _mark_given(found: BaseModel, default: BaseModel, flags: set[str], prefix: str) -> None:
+    """Count as set what the file or a flag sets, not all that was filled in."""
+    marked = set(default.model_fields_set)
+    for key, flag, aliases in section_flags(type(found), prefix):
+        section, before = getattr(found, key), getattr(default, key)
+        if isinstance(section, BaseModel) and isinstance(before, BaseModel):
+            _mark_given(section, before, flags, f"{flag}.")
+            named = bool(section.model_fields_set)
+        else:
+            named = not flags.isdisjoint((flag, *aliases))
+        if named:
+            marked.add(key)
+    found.__pydantic_fields_set__ = marked
 
 
 def gathered(argv: list[str], several: Mapping[str, str]) -> list[str]:

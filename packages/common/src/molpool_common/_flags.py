@@ -6,7 +6,7 @@ lets `molpool_common._config` word every error with the full dotted key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 import tyro
@@ -205,6 +205,13 @@ def list_flags(model: type[BaseModel], prefix: str = "--") -> dict[str, str]:
 def _takes_several(annotation: Any) -> bool:
     members = (annotation, *get_args(annotation))
     return _is_mapping(annotation) or any(get_origin(m) is list for m in members)
+
+
+def section_flags(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield each key of a section with its flag and the flag's other spellings."""
+    for key, field in model.model_fields.items():
+        aliases = (alias for m in field.metadata for alias in getattr(m, "aliases", None) or ())
+        yield key, _flag(prefix, key), list(aliases)
 
 
 def flag_names(model: type[BaseModel], prefix: str = "--") -> list[str]:

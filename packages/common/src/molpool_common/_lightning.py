@@ -462,7 +462,7 @@ def fit_module(
     val: ResumableLoader[Any] | None,
     settings: LoopSettings,
     *,
-    monitor: str,
+    monitor: str | None,
     seed: StepSeed,
     recorder: EpochRecorder[Any],
     mode: Literal["max", "min"] = "min",
@@ -482,8 +482,8 @@ def fit_module(
         Batches; without `val` there is no early stopping and the last epoch is the best.
     settings : LoopSettings
         Epochs, patience, clipping, checkpoints, accelerator.
-    monitor : str
-        The logged metric that decides which epoch is best.
+    monitor : str or None
+        The logged metric that decides which epoch is best; None: the last, as without `val`.
     seed : StepSeed
         Seeds dropout.
     recorder : EpochRecorder
@@ -506,16 +506,13 @@ def fit_module(
     KeyboardInterrupt
         At Ctrl-C and SIGTERM; ``last.ckpt`` stands.
     """
-    validated = val is not None
+    judged_by = None if val is None else monitor
     checkpoints = KeepBestAndLast(
-        checkpoint_dir,
-        monitor if validated else None,
-        mode,
-        every_n_steps=settings.checkpoint_every_steps,
+        checkpoint_dir, judged_by, mode, every_n_steps=settings.checkpoint_every_steps
     )
     stopping = (
-        [StopEarly(monitor, mode=mode, patience=settings.patience)]
-        if validated and settings.patience is not None
+        [StopEarly(judged_by, mode=mode, patience=settings.patience)]
+        if judged_by is not None and settings.patience is not None
         else []
     )
     # First in the list: callbacks are restored and called in this order, and those of the caller

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from molpool_common import (
 from mil_attn._bags import Bags
 from mil_attn._errors import MILError
 from mil_attn.data._bag_data import BagData
+from mil_attn.models._model import MILTaskAttnMixerWithAux
 from mil_attn.training._loop import BagLoader
 from mil_attn.training._module import MILModule, prediction_device
 
@@ -70,8 +71,9 @@ def leave_one_out(
         raise MILError("model: expected one with a 3D branch; found one of 2D features alone.")
     scaled = module.prepare(data, with_labels=False)
     with prediction_device(module) as device:
+        # The mean logit predicts, so that the mean of the members' effects is the effect.
         parts = [
-            _effects(module, bags.to(device), rows_at_once)
+            np.mean([_effects(m, bags.to(device), rows_at_once) for m in module.members], axis=0)
             for bags in BagLoader(scaled, batch_size)
         ]
     found = np.concatenate(parts) if parts else np.empty((0, len(module.task_names)))
@@ -81,8 +83,7 @@ def leave_one_out(
     return values
 
 
-def _effects(module: MILModule, bags: Bags, rows_at_once: int) -> FloatArray:
-    network = module.network
+def _effects(network: MILTaskAttnMixerWithAux, bags: Bags, rows_at_once: int) -> FloatArray:
     molecules, instances = network.encode(bags)
     assert instances is not None
     complete = network.mix(molecules, instances, bags.offsets).logits
@@ -147,7 +148,7 @@ def attention_frame(module: MILModule, data: BagData, *, effects: bool = True) -
     """
     if module.network.in_3d is None:
         raise MILError("model: expected one with a 3D branch; found one of 2D features alone.")
-    attention, predicted = _outputs(module, data)
+    attention, predicted = attention_and_values(module, data)
     bag_of = np.repeat(np.arange(len(data)), data.sizes)
     n, n_tasks = len(bag_of), len(module.task_names)
     # Instances without names are numbered within their bag, from 0.
@@ -272,7 +273,7 @@ def _write_molecule(writer: object, name: str, mol: Mol, rows: pl.DataFrame) -> 
         writer.write(entry, confId=conformer.GetId())  # type: ignore[attr-defined]
 
 
-def _outputs(module: MILModule, data: BagData) -> tuple[FloatArray, FloatArray]:
+def attention_and_values(module: MILModule, data: BagData) -> tuple[FloatArray, FloatArray]:
     """Return attention [M, T] and predictions [N, T]."""
     scaled = module.prepare(data, with_labels=False)
     attention, values = [], []
@@ -293,6 +294,7 @@ def export_attention_page(
     data: BagData | None = None,
     conformers: int = 8,
     title: str = "Attention",
+    trust: Sequence[str] = (),
 ) -> None:
     """Write a page that shows conformers in three dimensions beside their attention.
 
@@ -313,6 +315,8 @@ def export_attention_page(
         Most conformers of a molecule: those of most attention, the tasks taking turns.
     title : str
         Heading.
+    trust : sequence of str
+        Sentences on what of the page can be trusted.
 
     Raises
     ------
@@ -324,13 +328,14 @@ def export_attention_page(
     wanted = frame.filter(pl.col("molecule_id").is_in(list(mols)))
     rows = {str(key[0]): part for key, part in wanted.group_by("molecule_id", maintain_order=True)}
     entries = [_molecule(n, mols[n], rows[n], len(tasks), conformers) for n in mols if n in rows]
+    place = {} if data is None else {name: n for n, name in enumerate(data.ids)}
     for entry in entries:
-        entry["labels"] = None if data is None else _labels(data, entry["id"], tasks)
+        entry["labels"] = None if data is None else _labels(data, place[entry["id"]], tasks)
     values = {"tasks": tasks, "effects": "effect" in frame.columns, "molecules": entries}
-    write_text(Path(path), _page(title, values))
+    write_text(Path(path), _page(title, values, trust))
 
 
-def _page(title: str, values: Mapping[str, Any]) -> str:
+def _page(title: str, values: Mapping[str, Any], trust: Sequence[str]) -> str:
     n, n_tasks = len(values["molecules"]), len(values["tasks"])
     plurals = [
         f"{k} {what}{'' if k == 1 else 's'}" for k, what in ((n, "molecule"), (n_tasks, "task"))
@@ -343,7 +348,7 @@ def _page(title: str, values: Mapping[str, Any]) -> str:
     )
     sections = [
         Section("Conformers", [widget]),
-        Section("How to read it", [Text(text) for text in _reading(values["effects"])]),
+        Section("How to read it", [Text(text) for text in (*_reading(values["effects"]), *trust)]),
         Section("Drawn with", [Code(DRAWN_BY, _asset("3Dmol.LICENSE.txt"))]),
     ]
     return render_report(title, ", ".join(plurals), sections)
@@ -417,10 +422,10 @@ def _drawing(mol: Mol) -> tuple[dict[str, Any], FloatArray]:
     return {"smiles": smiles, "elements": elements, "bonds": bonds}, positions.round(3)
 
 
-def _labels(data: BagData, name: str, tasks: list[str]) -> list[float | None] | None:
-    """Return a molecule's label of each task, None where there is none."""
+def _labels(data: BagData, bag: int, tasks: list[str]) -> list[float | None] | None:
+    """Return a bag's label of each task, None where there is none."""
     if data.labels is None:
         return None
-    of_bag = dict(zip(data.task_names, data.labels[data.ids.index(name)].tolist(), strict=True))
+    of_bag = dict(zip(data.task_names, data.labels[bag].tolist(), strict=True))
     found = (of_bag.get(task, np.nan) for task in tasks)
     return [None if np.isnan(value) else value for value in found]

@@ -177,6 +177,29 @@ def pack_bags(
     return Bags(rows, offsets_of(sizes), **fields)
 
 
+def drop_instances(bags: Bags, rate: float) -> Bags:
+    """Return bags without a random share of their instances, at least one of each bag.
+
+    Parameters
+    ----------
+    bags : Bags
+        Left as they are where they have no instances.
+    rate : float
+        Chance, 0 to below 1, that an instance is left out. Torch's generator draws.
+    """
+    if rate == 0 or bags.instances is None:
+        return bags
+    sizes, device = bags.sizes, bags.offsets.device
+    bag = torch.repeat_interleave(torch.arange(len(bags), device=device), sizes)
+    # In double precision, so that the number of the bag leaves digits to the draw.
+    draw = torch.rand(len(bag), device=device, dtype=torch.float64)
+    stays = draw >= rate
+    # The largest draw of a bag stays in any case.
+    stays[(bag + draw).argsort()[bags.offsets[1:] - 1]] = True
+    left = torch.zeros_like(sizes).index_add_(0, bag, stays.long())
+    return replace(bags, instances=bags.instances[stays], offsets=offsets_of(left))
+
+
 def pad_bags(rows: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
     """Pad packed rows to the longest bag.
 

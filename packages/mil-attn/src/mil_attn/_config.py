@@ -23,7 +23,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mil_attn._errors import MILError
 
-DescriptorSet = Literal["usrcat", "whim", "autocorr3d", "rdf", "morse", "getaway"]
+DescriptorSet = Literal["usrcat", "shape", "whim", "autocorr3d", "rdf", "morse", "getaway"]
 """Families of 3D descriptors that RDKit computes."""
 
 Kind = Literal["smiles", "bags", "features"]
@@ -39,6 +39,9 @@ ActivationName = Literal["GELU", "SiLU", "Mish", "ReLU", "LeakyReLU"]
 SourceName = Literal["attn_out", "normed_inputs", "inputs"]
 PresetName = Literal["euos25"]
 TaskKind = Literal["classification", "regression"]
+
+FEW_BAGS = 500
+"""Training bags below which a model is small unless told otherwise."""
 
 Width = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -122,6 +125,23 @@ class MILTrainingConfig(ConfigModel):
         "macro_plus_min", description="score of a fold: average precision over tasks and its least"
     )
     min_w: float = Field(0.3, ge=0, le=1, description="weight of the worst task in that score")
+    threshold_least: int = Field(
+        1,
+        ge=1,
+        description="positives and negatives that a task must have among validation bags for a "
+        "decision threshold of its own; with fewer it is 0.5",
+    )
+    keep: Literal["best", "last"] = Field(
+        "best",
+        description="epoch whose weights stay: that of the best validation score, by which "
+        "training stops early too, or the last",
+    )
+    members: int = Field(
+        1, ge=1, description="networks trained at once on the same batches, whose mean predicts"
+    )
+    instance_dropout: Rate = Field(
+        0.0, description="share of a bag's instances left out of a training step, never all"
+    )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = Field(
         "auto", description="where to train; gpu: CUDA or MPS, auto: the same where there is one"
     )
@@ -132,6 +152,11 @@ class MILLossConfig(ConfigModel):
 
     posw_clip: Positive | list[Positive] = Field(
         50.0, description="highest weight of positives, negatives over positives otherwise; by task"
+    )
+    pos_weight: Positive | list[Positive] | None = Field(
+        None,
+        description="weight of positives by task; by default negatives over positives, at most "
+        "posw_clip",
     )
     gamma: NotNegative | list[NotNegative] = Field(
         2.0, description="focal exponent by task; 0 is cross-entropy"
@@ -185,6 +210,11 @@ class MILConfig(ConfigModel):
     training: MILTrainingConfig = Field(default_factory=MILTrainingConfig)
     loss: MILLossConfig = Field(default_factory=MILLossConfig)
     sampling: MILSamplingConfig = Field(default_factory=MILSamplingConfig)
+    size: Literal["auto", "small", "large"] = Field(
+        "auto",
+        description="defaults of the keys of model, training and loss that are not given: those "
+        f"for few bags, for many, or by the number of training bags (few: below {FEW_BAGS})",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -217,6 +247,30 @@ class MILConfig(ConfigModel):
         if name not in _PRESETS:
             raise MILError(f"preset: found {name!r}. {did_you_mean(name, list(_PRESETS))}")
         return cls.model_validate(_PRESETS[name])
+
+    def for_bags(self, n_bags: int) -> Self:
+        """Return a copy whose defaults suit a number of training bags.
+
+        Keys that were given stay. `size` of the copy says what was chosen, ``small`` or ``large``.
+
+        Parameters
+        ----------
+        n_bags : int
+            Bags that train.
+
+        Raises
+        ------
+        InputError
+            If a default does not go with a key that was given.
+        """
+        if self.size == "large" or (self.size == "auto" and n_bags >= FEW_BAGS):
+            return self.model_copy(update={"size": "large"})
+        changes: dict[str, Any] = {"size": "small"}
+        for name, defaults in _FEW.items():
+            section = getattr(self, name)
+            wanted = {k: v for k, v in defaults.items() if k not in section.model_fields_set}
+            changes[name] = validate_values(type(section), section.model_dump() | wanted)
+        return self.model_copy(update=changes)
 
     def with_params(self, params: Mapping[str, Any]) -> Self:
         """Return a copy with hyperparameters as `search_space` names them.
@@ -259,7 +313,31 @@ class MILConfig(ConfigModel):
         return validate_values(type(self), values)
 
 
-_BY_TASK = ("posw_clip", "gamma", "lam")
+_BY_TASK = ("posw_clip", "pos_weight", "gamma", "lam")
+
+_FEW: dict[str, dict[str, Any]] = {
+    "model": {
+        **dict.fromkeys(("mol_hidden", "inst_hidden", "proj_dim", "mixer_hidden"), 64),
+        "mol_layers": 2,
+        "inst_layers": 2,
+        "mixer_layers": 1,
+        "attn_heads": 4,
+        **dict.fromkeys(("mol_dropout", "inst_dropout", "mixer_dropout"), 0.2),
+    },
+    "training": {
+        "epochs": 40,
+        "patience": None,
+        "keep": "last",
+        "members": 5,
+        "lr": 5e-4,
+        "weight_decay": 1e-3,
+        "batch_size": 16,
+        "accumulate_grad_batches": 1,
+        "threshold_least": 10,
+    },
+    "loss": {"gamma": 0.0},
+}
+"""Defaults for few bags, measured in docs/mil.md."""
 
 _PRESETS: dict[str, dict[str, Any]] = {
     "euos25": {
@@ -336,6 +414,11 @@ class MoleculeFeaturesConfig(ConfigModel):
         description="descriptors of each conformer, in this order; none: no conformers",
     )
     descriptors_2d: Descriptors2DConfig = Field(default_factory=Descriptors2DConfig)
+    energies: bool = Field(
+        False,
+        description="two more features of a conformer: its energy above the lowest (kcal/mol) and "
+        "its Boltzmann weight at 298 K among those of its molecule",
+    )
     use_2d: bool = Field(True, description="whether molecules have 2D features")
 
     @field_validator("descriptors_3d")
@@ -365,6 +448,15 @@ class MILDataConfig(ConfigModel):
     )
     target_columns: Annotated[list[str], short_flag("--target-columns")] = Field(
         default_factory=list, description="columns to predict; by default `tasks`, or label"
+    )
+    multiclass: bool = Field(
+        False,
+        description="target columns hold classes, two or more, by name or number: each class is a "
+        "task COLUMN=CLASS, learnt one against the rest, and the likeliest is predicted",
+    )
+    classes: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="with multiclass: classes of a column, in order; by default those of data_path",
     )
     transform: dict[str, ScaleName] = Field(
         default_factory=dict,
@@ -398,6 +490,11 @@ class MILDataConfig(ConfigModel):
     )
     energy_column: str | None = Field(
         None, description="column of features_3d with energies, kcal/mol"
+    )
+    witness_column: str | None = Field(
+        None,
+        description="column of the table of instances: 1 where an instance is known to make its "
+        "bag positive, else 0; no feature, but what attention and effects are held against",
     )
     allow_undefined: bool = Field(
         False, description="take missing features of tables as the mean of the training bags"
@@ -444,6 +541,10 @@ class MILDataConfig(ConfigModel):
             raise ValueError("expected features_3d, features_2d or both with kind features")
         if self.kind != "features" and given:
             raise ValueError(f"{given[0]}: expected with kind features, found with {self.kind}")
+        if self.multiclass and self.transform:
+            raise ValueError("transform: expected of values, found it with multiclass")
+        if self.multiclass and len(self.weight_columns) > 1:
+            raise ValueError("weight_columns: expected one with multiclass, found several")
         if self.kind != "smiles" and self.structure != "given":
             raise ValueError(f"structure: expected with kind smiles, found with {self.kind}")
         if self.aux_path and self.kind == "smiles" and self.id_column is None:

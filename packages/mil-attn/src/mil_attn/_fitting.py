@@ -121,7 +121,12 @@ def fit(
     if val is not None and module.is_classifier:
         assert val.labels is not None
         # On validation labels, never on training's, whose probabilities are too confident.
-        module.thresholds = decision_thresholds(val.labels, predict(module, val), threshold_metric)
+        module.thresholds = decision_thresholds(
+            val.labels,
+            predict(module, val),
+            threshold_metric,
+            least=config.training.threshold_least,
+        )
     return FitResult(module, result.records, result.best_epoch)
 
 

@@ -16,6 +16,7 @@ from mil_attn._config import ConformerConfig, Descriptors2DConfig, DescriptorSet
 from mil_attn.data._molecule_features import (
     SIZES,
     Conformers,
+    boltzmann_weights,
     conformer_molecule,
     describe_conformers,
     describe_molecule,
@@ -54,6 +55,15 @@ def test_energies_are_those_of_the_positions() -> None:
     ]
     # Positions are kept in single precision: 1e-6 Å on bonds of 1e3 kcal/mol/Å².
     np.testing.assert_allclose(found.energies, np.array(energies) - energies[0], atol=1e-3)
+
+
+def test_boltzmann_weights_by_hand() -> None:
+    energies = np.array([0.0, 1.0, 0.5, 0.5, np.nan, np.nan, 700.0])
+    found = boltzmann_weights(energies, np.array([0, 2, 4, 6, 7]))
+    # R·T = 0.59248 kcal/mol at 298.15 K; CODATA's R is 8.314462618 J/mol/K.
+    ratio = np.exp(-4184 / (8.314462618 * 298.15))
+    np.testing.assert_allclose(found[:2], [1 / (1 + ratio), ratio / (1 + ratio)], rtol=1e-6)
+    np.testing.assert_allclose(found[2:], [0.5, 0.5, 0.5, 0.5, 1.0])
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -169,7 +179,8 @@ def test_undefined_descriptors_are_nan(family: DescriptorSet) -> None:
     values = describe_conformers(conformer_molecule("[Na+]", found, ConformerConfig()), [family])
     assert values.shape == (1, SIZES[family])
     assert not np.isinf(values).any()
-    assert (family in ("rdf", "morse")) == bool(np.isfinite(values).all())
+    # Sums over pairs of atoms, and moments, of a single atom are 0.
+    assert (family in ("rdf", "morse", "shape")) == bool(np.isfinite(values).all())
 
 
 def test_2d_descriptors_are_rdkits() -> None:

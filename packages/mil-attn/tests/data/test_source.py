@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from mil_attn import BagData, MILConfig, MILDataConfig, MILError, read_bags
+from mil_attn import (
+    BagData,
+    MILConfig,
+    MILDataConfig,
+    MILError,
+    likeliest_classes,
+    read_bags,
+    with_features_of,
+    witnesses_of,
+)
 from molpool_common import InputError, validate_values
 
 QUICK = {
@@ -148,3 +157,71 @@ def test_refuses(
 ) -> None:
     with pytest.raises((InputError, MILError), match=message):
         read(molecules, data, **values)
+
+
+def test_witnesses_are_those_of_the_instances_of_a_bag_wherever_they_stand(tmp_path: Path) -> None:
+    path = tmp_path / "bags.csv"
+    path.write_text("bag_id,label,w,a\nx,1,0,1\ny,1,1,2\nx,1,1,3\nz,0,0,4\ny,1,0,5\nx,1,0,6\n")
+    section = MILDataConfig(kind="bags", witness_column="w")
+    data = read(path, {"kind": "bags", "witness_column": "w"})
+    assert data.feature_names_3d == ("a",)
+    found = witnesses_of(path, data.ids, section)
+    assert data.instances is not None
+    assert dict(zip(data.instances[:, 0].tolist(), found.tolist(), strict=True)) == {
+        **dict.fromkeys((1.0, 4.0, 5.0, 6.0), False),
+        **dict.fromkeys((2.0, 3.0), True),
+    }
+    assert witnesses_of(path, ["z", "y"], section).tolist() == [False, True, False]
+    path.write_text("bag_id,label,w,a\nx,1,2,1\n")
+    with pytest.raises(InputError, match=r"witness_column.*expected 0 or 1.*'?2'? in row 1"):
+        witnesses_of(path, ["x"], section)
+    with pytest.raises(InputError, match="expected a table of instances; found kind smiles"):
+        witnesses_of(path, ["x"], MILDataConfig(witness_column="w"))
+
+
+CLASSES = "bag_id,kind,grade,a\nx, red ,2.0,1\nx,red,2,2\ny,blue,10.0,3\nz,,1,4\nw,green,,5\n"
+
+
+def test_each_class_is_a_task_against_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "bags.csv"
+    path.write_text(CLASSES)
+    asked = {"kind": "bags", "multiclass": True, "target_columns": ["kind", "grade"]}
+    data = read(path, asked)
+    # Numbers in their order, names in theirs.
+    assert data.task_names == (
+        *("kind=blue", "kind=green", "kind=red"),
+        *("grade=1", "grade=2", "grade=10"),
+    )
+    nan = [np.nan] * 3
+    np.testing.assert_array_equal(
+        data.labels,
+        [[0, 0, 1, 0, 1, 0], [1, 0, 0, 0, 0, 1], [*nan, 1, 0, 0], [0, 1, 0, *nan]],
+    )
+    assert data.feature_names_3d == ("a",)
+    p = np.array([[0.1, 0.9, 0.3, 0.2, 0.1, 0.5], [0.4, 0.1, 0.3, 0.2, 0.1, 0.1]])
+    assert likeliest_classes(data.task_names, p) == {
+        "kind": ["green", "blue"],
+        "grade": ["10", "1"],
+    }
+    # A second table may lack classes, and may not have others.
+    section = with_features_of(MILDataConfig.model_validate(asked), data)
+    path.write_text("bag_id,kind,grade,a\nx,red,1,1\n")
+    again = read_bags(path, section, MILConfig())
+    assert again.task_names == data.task_names
+    np.testing.assert_array_equal(again.labels, [[0, 0, 1, 1, 0, 0]])
+    path.write_text("bag_id,kind,grade,a\nx,pink,1,1\n")
+    with pytest.raises(
+        InputError, match=r"'kind'.*expected classes blue, green.*red; found .*'pink'"
+    ):
+        read_bags(path, section, MILConfig())
+
+
+def test_what_is_no_class_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bags.csv"
+    path.write_text(CLASSES)
+    asked = {"kind": "bags", "multiclass": True, "target_columns": ["kind"]}
+    with pytest.raises(InputError, match="multiclass: expected classification; found regression"):
+        read(path, asked, task_kind="regression")
+    path.write_text("bag_id,kind,a\n" + "".join(f"{b},{b / 7:.3f},1\n" for b in range(60)))
+    with pytest.raises(InputError, match=r"'kind'.*expected 2 to 50 classes; found '0\.000'"):
+        read(path, asked)

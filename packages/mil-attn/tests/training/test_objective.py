@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mil_attn._bags import Bags
-from mil_attn._config import MILConfig
+from mil_attn._config import MILConfig, MILLossConfig
 from mil_attn._errors import MILError
 from mil_attn._losses import MultiTaskFocal
 from mil_attn.models._model import MILOutput
@@ -55,7 +55,13 @@ def test_weights_of_positives_are_ratios_up_to_the_clip() -> None:
     labels[:, 1], labels[0, 1] = 0, 1  # 110 negatives to one positive
     labels[:5, 2] = 0  # no positive
     labels[:5, 3] = 1  # no negative
-    assert positive_weights(labels, [50.0, 50, 30, 20]) == [pytest.approx(0.1), 50, 30, 1]
+    clipped = MILLossConfig(posw_clip=[50.0, 50, 30, 20])
+    assert positive_weights(labels, clipped) == [pytest.approx(0.1), 50, 30, 1]
+    given = MILLossConfig(pos_weight=[3.0, 1, 7, 200], posw_clip=2.0)
+    assert positive_weights(labels, given) == [3, 1, 7, 200]
+    assert positive_weights(labels, MILLossConfig(pos_weight=5.0)) == [5.0] * 4
+    with pytest.raises(MILError, match=r"loss\.pos_weight: expected one number, or one per task"):
+        positive_weights(labels, MILLossConfig(pos_weight=[1.0, 2.0]))
 
 
 def test_numbers_for_other_tasks_are_refused(settings: Settings) -> None:

@@ -104,3 +104,12 @@ def test_wrong_arguments_are_named() -> None:
         decision_thresholds(np.zeros((2, 1)), np.zeros((2, 1)), "F2")
     with pytest.raises(MILError, match=r"found \[2, 1\] and \[3, 1\]"):
         decision_thresholds(np.zeros((2, 1)), np.zeros((3, 1)))
+
+
+def test_a_threshold_takes_enough_labels_of_either_class() -> None:
+    labels = np.array([[0, 0], [1, 0], [1, 0], [1, 1.0]])
+    scores = np.array([[0.1, 0.1], [0.8, 0.2], [0.9, 0.3], [0.95, 0.9]])
+    np.testing.assert_allclose(decision_thresholds(labels, scores), [0.45, 0.6])
+    assert (decision_thresholds(labels, scores, least=2) == 0.5).all()
+    many = np.tile(labels, (2, 1)), np.tile(scores, (2, 1))
+    np.testing.assert_allclose(decision_thresholds(*many, least=2), [0.45, 0.6])

@@ -47,12 +47,17 @@ def trained(tmp_path, kind, **more):
     return train_mil(config), table
 
 
-def predicted(run, table, **more):
+def predicted_file(run, table, **more):
     output = table.with_name("out.parquet")
     config = PredictConfig(
         model_dir=str(run), data_path=str(table), output=str(output), overwrite=True, **more
     )
     predict_table(config)
+    return output
+
+
+def predicted(run, table, **more):
+    output = predicted_file(run, table, **more)
     return read_run_predictions(output.parent, output.name)
 
 
@@ -92,3 +97,24 @@ def test_classes_have_calibrated_probabilities_and_the_same_decisions(tmp_path):
     assert again["y decision"].equals(again["y decision_right"])
     # A column of strata is no feature, though it is one of numbers.
     assert '"lot"' not in (run / "log.jsonl").read_text().split('"features"')[1].split("\n")[0]
+
+
+@pytest.mark.slow
+def test_bags_of_three_classes_are_put_into_the_likeliest(tmp_path):
+    table = bags(tmp_path / "bags.csv", classes=False)
+    frame = pl.read_csv(table)
+    kind = pl.when(pl.col("y") < 0.2).then(pl.lit("low")).when(pl.col("y") < 1).then(pl.lit("mid"))
+    frame.with_columns(y=kind.otherwise(pl.lit("high"))).write_csv(table)
+    data = {**SMALL["data"], "multiclass": True}
+    values = {**SMALL, "data": data, "data_path": str(table), "save_dir": str(tmp_path / "run")}
+    run = train_mil(TrainMILConfig.model_validate(values))
+    test = read_run_predictions(run).filter(split="test")
+    assert {f"y={name} predicted" for name in ("low", "mid", "high")} <= set(test.columns)
+    truth = np.array(["high", "low", "mid"])[
+        test.select("y=high", "y=low", "y=mid").to_numpy().argmax(axis=1)
+    ]
+    right = (truth == test["y class"].to_numpy()).mean()
+    (said,) = [note for note in read_metrics(run).notes if "into the right class" in note]
+    assert said.startswith(f"y: {right:.0%} of {test.height} test bags")
+    again = pl.read_parquet(predicted_file(run, table)).join(test.select("id", "y class"), on="id")
+    assert again["y class"].to_list() == again["y class_right"].to_list()

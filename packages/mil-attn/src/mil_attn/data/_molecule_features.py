@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from molpool_common import BoolArray, Float32Array, FloatArray
+from molpool_common import BoolArray, Float32Array, FloatArray, IntArray
 from numpy.typing import NDArray
 
 from mil_attn._config import ConformerConfig, Descriptors2DConfig, DescriptorSet
@@ -25,18 +25,23 @@ if TYPE_CHECKING:
 RDKIT_ERRORS = (RuntimeError, ValueError, ArithmeticError, IndexError)
 """What RDKit raises for one molecule: broken invariants, failed sanitisation, unknown atoms."""
 
+_KT = 0.0019872043 * 298.15
+"""Thermal energy at 25 °C, kcal/mol."""
+
 _MATCHES = 1000
 """Symmetries tried: rings and tert-butyls multiply; past this the best of those tried counts."""
 
 SIZES: dict[DescriptorSet, int] = {
     "usrcat": 60,
+    "shape": 11,
     "whim": 114,
     "autocorr3d": 80,
     "rdf": 210,
     "morse": 224,
     "getaway": 273,
 }
-"""Values of each family. USRCAT: Schreyer and Blundell, J. Cheminform. 4:27 (2012); the others:
+"""Values of each family. USRCAT: Schreyer and Blundell, J. Cheminform. 4:27 (2012); shape: moments
+and their ratios, Sauer and Schwarz, J. Chem. Inf. Comput. Sci. 43 (2003) 987–1003; the others:
 Todeschini and Consonni, "Molecular Descriptors for Chemoinformatics" (2009)."""
 
 LEFT_OUT = ("Ipc",)
@@ -128,6 +133,34 @@ def embed(smiles: str, config: ConformerConfig) -> Conformers:
             return no_conformers(reason) if mol is None else _embed(mol, config)
         except RDKIT_ERRORS as error:
             return no_conformers(f"RDKit: {first_line(error)}")
+
+
+def boltzmann_weights(energies: FloatArray, offsets: IntArray) -> FloatArray:
+    """Return weights of conformers by energy at 25 °C, which sum to 1 in each bag.
+
+    Parameters
+    ----------
+    energies : ndarray [M]
+        kcal/mol; within a bag all known or, for equal weights, none (NaN).
+    offsets : ndarray of int [N + 1]
+        Bounds of the bags.
+
+    Raises
+    ------
+    MILError
+        If a bag has some energies and lacks others.
+    """
+    starts, bag = offsets[:-1], np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    known = np.add.reduceat(np.isfinite(energies).astype(np.int64), starts)
+    partly = (known > 0) & (known < np.diff(offsets))
+    if partly.any():
+        raise MILError(
+            "energies: expected one for each instance of a bag, or none; found some in bag number "
+            f"{int(np.argmax(partly))} from 0."
+        )
+    filled = np.where(np.isfinite(energies), energies, 0.0)
+    factors = np.exp((np.minimum.reduceat(filled, starts)[bag] - filled) / _KT)
+    return np.asarray(factors / np.add.reduceat(factors, starts)[bag])
 
 
 def conformer_molecule(smiles: str, conformers: Conformers, config: ConformerConfig) -> Mol:
@@ -300,6 +333,7 @@ def _function(family: DescriptorSet) -> Callable[..., Sequence[float]]:
 
     functions: dict[DescriptorSet, Callable[..., Sequence[float]]] = {
         "usrcat": rdMolDescriptors.GetUSRCAT,
+        "shape": _shape,
         "whim": partial(rdMolDescriptors.CalcWHIM, thresh=0.001),
         "autocorr3d": rdMolDescriptors.CalcAUTOCORR3D,
         "rdf": rdMolDescriptors.CalcRDF,
@@ -307,6 +341,13 @@ def _function(family: DescriptorSet) -> Callable[..., Sequence[float]]:
         "getaway": rdMolDescriptors.CalcGETAWAY,
     }
     return functions[family]
+
+
+def _shape(mol: Mol, confId: int) -> list[float]:  # as RDKit calls it
+    """Return moments of inertia, their ratios, gyration, sphericity and planarity."""
+    from rdkit.Chem import Descriptors3D
+
+    return [function(mol, confId=confId) for _, function in Descriptors3D.descList]
 
 
 class Described(NamedTuple):

@@ -50,6 +50,7 @@ from mil_attn.data._feature_cache import (
 from mil_attn.data._molecule_features import (
     Conformers,
     Described,
+    boltzmann_weights,
     conformer_molecule,
     describe_conformers,
     describe_molecule,
@@ -315,13 +316,20 @@ class SmilesFeatures:
                 x2d[row, len(flat.values) :] = flat.counts
             parts |= {"x2d": x2d, "feature_names_2d": names}
         if self.deep is not None:
-            deep = [self.deep[text] for text in smiles]
+            deep, families = [self.deep[text] for text in smiles], self.config.descriptors_3d
             sizes = [len(part.energies) for part in deep]
+            offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+            energies = np.concatenate([part.energies for part in deep])
+            values, names = np.concatenate([part.values for part in deep]), names_3d(families)
+            if self.config.energies:
+                weights = boltzmann_weights(energies, offsets)
+                more = np.column_stack([energies, weights]).astype(np.float32)
+                values, names = np.hstack([values, more]), (*names, "energy", "boltzmann_weight")
             parts |= {
-                "instances": np.concatenate([part.values for part in deep]),
-                "energies": np.concatenate([part.energies for part in deep]),
-                "offsets": np.concatenate([[0], np.cumsum(sizes)]),
-                "feature_names_3d": names_3d(self.config.descriptors_3d),
+                "instances": values,
+                "energies": energies,
+                "offsets": offsets,
+                "feature_names_3d": names,
                 "instance_ids": [
                     f"{name}-{k + 1}"
                     for name, size in zip(ids, sizes, strict=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from molpool_common import (
+    BoolArray,
     FloatArray,
     InputError,
     ReadConfig,
@@ -31,6 +32,9 @@ from mil_attn.data._smiles import Describe2D
 from mil_attn.data._tables import check_one_per_bag, label_matrix, named_bags
 
 Progress = Callable[[str, int, int], None]
+
+MOST_CLASSES = 50
+"""More are rather values."""
 
 
 def task_columns(data: MILDataConfig, model: MILConfig) -> list[str]:
@@ -61,7 +65,8 @@ def role_columns(data: MILDataConfig, model: MILConfig) -> list[str]:
         roles += [c for c in (*(getattr(split, key) for key in keys), *split.fold_where) if c]
     own = [getattr(model, key) for key in type(model).model_fields if key.endswith("_column")]
     roles += [column for column in own if column]
-    roles += [c for c in (data.names, data.instance_column, data.energy_column) if c]
+    own = [data.names, data.instance_column, data.energy_column, data.witness_column]
+    roles += [column for column in own if column]
     return list(dict.fromkeys(roles))
 
 
@@ -110,11 +115,14 @@ def read_bags(
         require_columns(frame, [data.smiles_column], key="data.smiles_column", where=where)
     _check_weight_columns(data, frame, tasks, where)
     aux = _Auxiliary(data, model, path, read) if labelled and model.aux else None
+    if data.multiclass and tasks:
+        frame, tasks = one_against_rest(frame, tasks, data, model.task_kind, where)
     if data.kind == "smiles":
         kind = model.task_kind
         bags = _from_smiles(data, kind, frame, where, tasks, aux, progress, describe_2d)
     else:
-        bags = _from_tables(data, model, path, frame, tasks, labelled, read)
+        source = frame if data.multiclass else path
+        bags = _from_tables(data, model, source, frame, tasks, labelled, read)
         bags = bags if aux is None else bags.replace(**aux.of(bags.ids))
     if tasks and data.transform:
         bags = bags.replace(labels=_on_scales(bags, data, tasks, where))
@@ -123,6 +131,77 @@ def read_bags(
     if not (tasks and data.weight_columns):
         return bags
     return bags.replace(weights=_weights(data, frame, bags, where))
+
+
+def one_against_rest(
+    frame: pl.DataFrame, columns: Sequence[str], data: MILDataConfig, kind: TaskKind, where: str
+) -> tuple[pl.DataFrame, list[str]]:
+    """Return a table with a column of 0 and 1 for each class of each column, and their names.
+
+    Raises
+    ------
+    InputError
+        If the tasks are values, a column has fewer than two classes or very many, or one that is
+        not among those given.
+    """
+    if kind != "classification":
+        raise InputError("data.multiclass", expected="classification", found=kind)
+    names: list[str] = []
+    for column in columns:
+        values = _class_names(frame[column])
+        found = sorted(values.drop_nulls().unique().to_list(), key=_by_number)
+        classes = data.classes.get(column, found)
+        unknown = [name for name in found if name not in classes]
+        if unknown or not 2 <= len(classes) <= MOST_CLASSES:
+            expected = "classes " + listed(classes) if unknown else f"2 to {MOST_CLASSES} classes"
+            shown = listed([repr(name) for name in unknown or found], 5)
+            raise InputError(f"column {column!r}", expected=expected, found=shown, where=where)
+        tasks = [f"{column}={name}" for name in classes]
+        given = [(values == name).cast(pl.Float64) for name in classes]
+        frame = frame.with_columns(**dict(zip(tasks, given, strict=True)))
+        names += tasks
+    return frame.drop(columns), names
+
+
+def _class_names(values: pl.Series) -> pl.Series:
+    """Return classes as text: 1 and 1.0 are one, and so are names however padded."""
+    whole = values.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)
+    numbers = values.cast(pl.Float64, strict=False)
+    if values.null_count() == whole.null_count() and (numbers == whole).all():
+        return whole.cast(pl.String)
+    names = values.cast(pl.String).str.strip_chars()
+    return pl.select(pl.when(names != "").then(names)).to_series()
+
+
+def _by_number(name: str) -> tuple[bool, float, str]:
+    return (True, 0.0, name) if not name.lstrip("-").isdigit() else (False, float(name), name)
+
+
+def classes_of(tasks: Sequence[str]) -> dict[str, tuple[list[str], list[int]]]:
+    """Return the classes of each column, and which tasks they are, of `one_against_rest`."""
+    found: dict[str, tuple[list[str], list[int]]] = {}
+    for t, task in enumerate(tasks):
+        column, _, name = task.partition("=")
+        names, places = found.setdefault(column, ([], []))
+        names.append(name)
+        places.append(t)
+    return found
+
+
+def likeliest_classes(tasks: Sequence[str], probabilities: FloatArray) -> dict[str, list[str]]:
+    """Return the class of highest probability of each column and bag.
+
+    Parameters
+    ----------
+    tasks : sequence of str, length T
+        Of `one_against_rest`.
+    probabilities : ndarray [N, T]
+        Of these tasks.
+    """
+    return {
+        column: [names[k] for k in probabilities[:, places].argmax(axis=1)]
+        for column, (names, places) in classes_of(tasks).items()
+    }
 
 
 def _notes(
@@ -147,7 +226,10 @@ def _notes(
 
 
 def with_features_of(data: MILDataConfig, bags: BagData) -> MILDataConfig:
-    """Return the ``data`` section that names the features of some bags of tables."""
+    """Return the ``data`` section that names the features of some bags of tables, and classes."""
+    classes = {column: names for column, (names, _) in classes_of(bags.task_names).items()}
+    if data.multiclass and not data.classes:
+        data = data.model_copy(update={"classes": classes})
     if data.kind == "smiles":
         return data
     three, two = list(bags.feature_names_3d), list(bags.feature_names_2d)
@@ -246,6 +328,54 @@ def bag_column(
     return pl.Series(name, [by_id.get(bag) for bag in ids], dtype=values.dtype)
 
 
+def witnesses_of(
+    path: str | Path, ids: Sequence[str], data: MILDataConfig, *, read: ReadConfig | None = None
+) -> BoolArray:
+    """Return which instances of bags are known to make them positive.
+
+    Parameters
+    ----------
+    path : str or Path
+        The table of bags; of kind ``features`` its instances are in ``features_3d``.
+    ids : sequence of str
+        Names of the bags.
+    data : MILDataConfig
+        Names ``witness_column``.
+    read : ReadConfig, optional
+        What is known of the file.
+
+    Returns
+    -------
+    ndarray of bool [M]
+        In the order of the instances of these bags.
+
+    Raises
+    ------
+    InputError
+        If there is no such column, or it holds anything but 0 and 1.
+    """
+    if data.kind == "smiles" or data.witness_column is None:
+        raise InputError(
+            "data.witness_column", expected="a table of instances", found=f"kind {data.kind}"
+        )
+    source = Path(path if data.kind == "bags" else data.features_3d or path)
+    frame, where = read_table(source, read), source.name
+    column, names = data.witness_column, data.names or ""
+    require_columns(frame, [column], key="data.witness_column", where=where)
+    values = number_column(frame, column, where=where)
+    wrong = (~values.is_in([0.0, 1.0]).fill_null(value=False)).arg_true()
+    if len(wrong):
+        raise InputError(
+            "data.witness_column",
+            expected="0 or 1",
+            found=f"{frame[column][int(wrong[0])]!r} in row {wrong[0] + 1}",
+            where=where,
+        )
+    place = pl.DataFrame({"bag": list(ids), "place": range(len(ids))})
+    rows = pl.DataFrame({"bag": named_bags(frame, names, where)[0], "witness": values == 1})
+    return rows.join(place, on="bag").sort("place", maintain_order=True)["witness"].to_numpy()
+
+
 def all_bag_names(
     path: str | Path, data: MILDataConfig, read: ReadConfig | None = None
 ) -> list[str]:
@@ -282,7 +412,7 @@ def _weights(data: MILDataConfig, frame: pl.DataFrame, bags: BagData, where: str
 def _from_tables(
     data: MILDataConfig,
     model: MILConfig,
-    path: str | Path,
+    path: str | Path | pl.DataFrame,
     frame: pl.DataFrame,
     tasks: Sequence[str],
     labelled: bool,

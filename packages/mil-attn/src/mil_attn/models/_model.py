@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -207,6 +207,45 @@ class MILTaskAttnMixerWithAux(nn.Module):
         # Without instances nothing differs between tasks before the heads: mixed once.
         z_tasks = self.mixer(torch.cat(branches, -1)).expand(-1, self.n_tasks, -1)
         return MILOutput(self.heads(z_tasks), self.aux_heads(z_tasks), attention, z_tasks)
+
+
+class MILEnsemble(nn.Module):
+    """Networks of one architecture that are trained side by side, each with weights of its own.
+
+    Parameters
+    ----------
+    members : sequence of MILTaskAttnMixerWithAux
+        At least one.
+    """
+
+    def __init__(self, members: Sequence[MILTaskAttnMixerWithAux]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.n_tasks = members[0].n_tasks
+        self.in_2d, self.in_3d = members[0].in_2d, members[0].in_3d
+
+    @property
+    def each(self) -> tuple[MILTaskAttnMixerWithAux, ...]:
+        """The members."""
+        return tuple(cast("MILTaskAttnMixerWithAux", member) for member in self.members)
+
+    def forward(self, bags: Bags) -> MILOutput:
+        """Return the means over members of what they say of a batch."""
+        return mean_output([member(bags) for member in self.each])
+
+
+def mean_output(outputs: Sequence[MILOutput]) -> MILOutput:
+    """Return the mean of outputs for the same bags: of logits, so that effects add up too."""
+
+    def mean(values: Iterable[Tensor | None]) -> Tensor:
+        return torch.stack([value for value in values if value is not None]).mean(0)
+
+    return MILOutput(
+        mean(o.logits for o in outputs),
+        {name: mean(o.aux[name] for o in outputs) for name in outputs[0].aux},
+        None if outputs[0].attention is None else mean(o.attention for o in outputs),
+        mean(o.z_tasks for o in outputs),
+    )
 
 
 def _encoder(config: MILModelConfig, in_dim: int, part: str) -> MLPEmbedderV3Like:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mil_attn._errors import MILError
 from mil_attn.data._bag_data import BagData
+from mil_attn.data._molecule_features import boltzmann_weights
 from mil_attn.data._scaling import ColumnScale, FeatureScaler
 from mil_attn.sets._set_kernels import (
     Sets,
@@ -20,7 +21,7 @@ from mil_attn.sets._set_kernels import (
     mmd_squared,
     set_kernels,
 )
-from mil_attn.sets._statistics import StatisticName, bag_statistics, boltzmann_weights
+from mil_attn.sets._statistics import StatisticName, bag_statistics
 
 BagKernelName = Literal[
     "statistics", "set", "boltzmann", "mi_graph", "mean_map", "mean_min", "hausdorff"

@@ -10,6 +10,7 @@ from molpool_common import Float32Array, FloatArray, IntArray, did_you_mean
 
 from mil_attn._errors import MILError
 from mil_attn.data._bag_data import BagData
+from mil_attn.data._molecule_features import boltzmann_weights
 
 StatisticName = Literal["mean", "min", "max", "sd", "quantiles", "covariance", "boltzmann", "count"]
 STATISTICS: tuple[StatisticName, ...] = get_args(StatisticName)
@@ -18,9 +19,6 @@ _QUANTILES = (0.1, 0.5, 0.9)
 
 _SKETCH = 16
 """Random directions whose covariances within a bag stand for those of all pairs of features."""
-
-_KT = 0.0019872 * 298.15
-"""Thermal energy at 25 °C, kcal/mol."""
 
 
 def bag_statistics(
@@ -64,34 +62,6 @@ def bag_statistics(
         columns.append(data.x2d.astype(np.float64))
         names += data.feature_names_2d
     return np.hstack(columns).astype(np.float32), tuple(names)
-
-
-def boltzmann_weights(energies: FloatArray, offsets: IntArray) -> FloatArray:
-    """Return weights of conformers by energy at 25 °C, which sum to 1 in each bag.
-
-    Parameters
-    ----------
-    energies : ndarray [M]
-        kcal/mol; within a bag all known or, for equal weights, none (NaN).
-    offsets : ndarray of int [N + 1]
-        Bounds of the bags.
-
-    Raises
-    ------
-    MILError
-        If a bag has some energies and lacks others.
-    """
-    starts, bag = offsets[:-1], np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    known = np.add.reduceat(np.isfinite(energies).astype(np.int64), starts)
-    partly = (known > 0) & (known < np.diff(offsets))
-    if partly.any():
-        raise MILError(
-            "energies: expected one for each instance of a bag, or none; found some in bag number "
-            f"{int(np.argmax(partly))} from 0."
-        )
-    filled = np.where(np.isfinite(energies), energies, 0.0)
-    factors = np.exp((np.minimum.reduceat(filled, starts)[bag] - filled) / _KT)
-    return np.asarray(factors / np.add.reduceat(factors, starts)[bag])
 
 
 def _mean(x: FloatArray, data: BagData) -> FloatArray:

@@ -111,7 +111,8 @@ def train_epochs(
     config : MILTrainingConfig
         Epochs, patience, accumulation, clipping, accelerator.
     train, val : BagLoader
-        Batches; without `val` there is no early stopping and the last epoch is the best.
+        Batches; without `val`, or where the configuration keeps the last epoch, there is no early
+        stopping and the last epoch is the best.
     seed : int
         Seed of dropout.
     checkpoint_dir : Path or None
@@ -130,7 +131,7 @@ def train_epochs(
             train,
             val,
             config,
-            monitor=module.monitor,
+            monitor=module.monitor if config.keep == "best" else None,
             # Not by the step, of which the batches of one accumulation have the same.
             seed=StepSeed(seed, per_batch=True),
             recorder=recorder,

@@ -17,15 +17,14 @@ import torch
 from molpool_common import FloatArray, fast_matmul, listed
 from torch import Tensor
 
-from mil_attn._bags import Bags
+from mil_attn._bags import Bags, drop_instances
 from mil_attn._config import MILConfig
 from mil_attn._errors import MILError
 from mil_attn.data._bag_data import BagData
 from mil_attn.data._scaling import ColumnScale, FeatureScaler
-from mil_attn.models._model import MILOutput, MILTaskAttnMixerWithAux
+from mil_attn.models._model import MILEnsemble, MILOutput, MILTaskAttnMixerWithAux
 from mil_attn.training._objective import (
     Objective,
-    by_task,
     check_aux,
     check_labels,
     positive_weights,
@@ -120,8 +119,8 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
 
     Attributes
     ----------
-    network : MILTaskAttnMixerWithAux
-        The model.
+    network : MILTaskAttnMixerWithAux or MILEnsemble
+        The model, or as many as ``training.members`` says.
     objective : Objective
         The loss.
     scaler : FeatureScaler or None
@@ -145,9 +144,14 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         super().__init__()
         self.config = config
         self.task_names = tuple(task_names)
-        self.network = MILTaskAttnMixerWithAux.from_config(
-            config, in_2d=in_2d, in_3d=in_3d, n_tasks=len(self.task_names)
-        )
+        members = [
+            MILTaskAttnMixerWithAux.from_config(
+                config, in_2d=in_2d, in_3d=in_3d, n_tasks=len(self.task_names)
+            )
+            for _ in range(config.training.members)
+        ]
+        # One alone keeps the names of its weights, which earlier files have too.
+        self.network = members[0] if len(members) == 1 else MILEnsemble(members)
         self.objective = Objective(config, len(self.task_names), pos_weight)
         self.scaler: FeatureScaler | None = None
         self.thresholds = np.full(len(self.task_names), 0.5)
@@ -172,14 +176,13 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         check_aux(config, train)
         check_labels(train, tasks, "training")
         assert train.labels is not None
-        clip = by_task("loss.posw_clip", config.loss.posw_clip, len(tasks))
         classes = config.task_kind == "classification"
         module = cls(
             config,
             tasks,
             in_2d=None if train.x2d is None else train.x2d.shape[1],
             in_3d=None if train.instances is None else train.instances.shape[1],
-            pos_weight=positive_weights(train.labels, clip) if classes else None,
+            pos_weight=positive_weights(train.labels, config.loss) if classes else None,
         )
         module.scaler = FeatureScaler.fit(train)
         if not classes:
@@ -236,6 +239,13 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         return logits.cpu().double() * scale + mean
 
     @property
+    def members(self) -> tuple[MILTaskAttnMixerWithAux, ...]:
+        """The networks whose mean predicts; mostly one."""
+        if isinstance(self.network, MILEnsemble):
+            return self.network.each
+        return (self.network,)
+
+    @property
     def is_classifier(self) -> bool:
         """Whether tasks are classes."""
         return self.config.task_kind == "classification"
@@ -251,14 +261,19 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         return output
 
     def training_step(self, batch: Bags, batch_idx: int) -> Tensor:
-        """Return the loss of a batch.
+        """Return the loss of a batch, the mean over members, each with instances of its own.
 
         Raises
         ------
         MILError
             If it is not finite, naming the bags.
         """
-        loss = self._loss(self(batch), batch, "training")
+        rate = self.config.training.instance_dropout
+        losses = [
+            self._loss(member(drop_instances(batch, rate)), batch, "training")
+            for member in self.members
+        ]
+        loss = torch.stack(losses).mean()
         if self._trainer is not None:  # one may take a step without
             self._epoch_loss.add(loss, len(batch))
             if self._trainer.is_last_batch:

@@ -11,7 +11,7 @@ from molpool_common import FloatArray, did_you_mean, listed
 from torch import Tensor, nn
 
 from mil_attn._bags import Bags
-from mil_attn._config import MILConfig
+from mil_attn._config import MILConfig, MILLossConfig
 from mil_attn._errors import MILError
 from mil_attn._losses import MultiTaskFocal, normalize_lambdas, reg_loss_by_task, reg_loss_weighted
 from mil_attn.data._bag_data import BagData
@@ -111,20 +111,25 @@ def by_task(name: str, value: float | Sequence[float], n_tasks: int) -> list[flo
     return list(value)
 
 
-def positive_weights(labels: FloatArray, clip: Sequence[float]) -> list[float]:
-    """Return negatives over positives of each task, at most `clip`.
+def positive_weights(labels: FloatArray, loss: MILLossConfig) -> list[float]:
+    """Return the weight of each task's positives: as given, or negatives over positives.
 
     Parameters
     ----------
     labels : ndarray [N, T]
         Of the training fold: 0, 1 or NaN.
-    clip : sequence of float [T]
-        Largest weight of each task; that of a task without a positive, which has no use for one.
+    loss : MILLossConfig
+        Its `pos_weight`, or its `posw_clip`: the largest weight of each task; that of a task
+        without a positive, which has no use for one.
     """
+    n_tasks = labels.shape[1]
+    if loss.pos_weight is not None:
+        return by_task("loss.pos_weight", loss.pos_weight, n_tasks)
+    clip = by_task("loss.posw_clip", loss.posw_clip, n_tasks)
     positives = (labels == 1).sum(axis=0)
     negatives = (labels == 0).sum(axis=0)
     # Negatives over positives balances the two classes' share of the loss.
-    ratio = np.divide(negatives, positives, out=np.full(len(clip), np.inf), where=positives > 0)
+    ratio = np.divide(negatives, positives, out=np.full(n_tasks, np.inf), where=positives > 0)
     # A task without negatives would not be trained on at all.
     return [float(min(r, c)) if r > 0 else 1.0 for r, c in zip(ratio, clip, strict=True)]
 

@@ -177,13 +177,13 @@ _METRICS: dict[str, Callable[[FloatArray, FloatArray, FloatArray, FloatArray], F
 
 
 def decision_thresholds(
-    labels: ArrayLike, probabilities: ArrayLike, metric: str = "f1"
+    labels: ArrayLike, probabilities: ArrayLike, metric: str = "f1", *, least: int = 1
 ) -> FloatArray:
     """Return, for each task, the probability from which a bag counts as positive.
 
     Of all cuts between distinct probabilities the one at which the metric is largest, halfway
-    between its neighbours; of several the one nearest to 0.5. A task without a positive or without
-    a negative keeps 0.5.
+    between its neighbours; of several the one nearest to 0.5. A task with fewer than `least`
+    positives or negatives keeps 0.5.
 
     Parameters
     ----------
@@ -193,6 +193,8 @@ def decision_thresholds(
         Predictions for the same bags.
     metric : {"f1", "accuracy", "balanced_accuracy", "mcc"}
         What to maximise.
+    least : int
+        Labels of either class that it takes to choose.
 
     Returns
     -------
@@ -216,15 +218,16 @@ def decision_thresholds(
         )
     there = ~np.isnan(y)
     columns = [(y[there[:, t], t], p[there[:, t], t]) for t in range(y.shape[1])]
-    return np.array([_threshold(a, b, _METRICS[metric]) for a, b in columns])
+    return np.array([_threshold(a, b, _METRICS[metric], least) for a, b in columns])
 
 
 def _threshold(
     y: FloatArray,
     p: FloatArray,
     metric: Callable[[FloatArray, FloatArray, FloatArray, FloatArray], FloatArray],
+    least: int,
 ) -> float:
-    if len(np.unique(y)) < 2:
+    if min((y == 1).sum(), (y == 0).sum()) < max(least, 1):
         return 0.5
     values, which = np.unique(p, return_inverse=True)
     positives = np.bincount(which, weights=y)[::-1].cumsum()[::-1]

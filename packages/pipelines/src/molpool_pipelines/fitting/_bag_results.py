@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from mil_attn import BagData, MILModule, SplitName, bag_column, fold_score, predict
+from mil_attn import (
+    BagData,
+    MILModule,
+    SplitName,
+    bag_column,
+    classes_of,
+    fold_score,
+    likeliest_classes,
+    predict,
+)
 from molpool_common import FloatArray, MetricTable, ScaleName, from_scale
 
 from molpool_pipelines.fitting._config import TrainMILConfig
@@ -55,7 +64,28 @@ def evaluate_bags(
             module, data["test"], predicted["test"], results.calibration
         )
     frame = _of_bags(results.predictions, data, predicted, module)
+    if config.data.multiclass:
+        likeliest = likeliest_classes(module.task_names, np.concatenate([*predicted.values()]))
+        frame = frame.with_columns(**{f"{c} class": pl.Series(v) for c, v in likeliest.items()})
+        remarks = (*results.remarks, *_right_classes(data["test"], predicted["test"]))
+        results = replace(results, remarks=remarks)
     return replace(results, predictions=frame, more=more)
+
+
+def _right_classes(bags: BagData, probabilities: FloatArray) -> list[str]:
+    """Return how many bags are put into the right class of each column, and into the largest."""
+    assert bags.labels is not None
+    said = []
+    for column, (names, places) in classes_of(bags.task_names).items():
+        true = bags.labels[:, places]
+        there = ~np.isnan(true).any(axis=1)
+        right = true[there, probabilities[there][:, places].argmax(axis=1)].mean()
+        largest = int(true[there].sum(axis=0).argmax())
+        said.append(
+            f"{column}: {right:.0%} of {there.sum()} test bags are put into the right class "
+            f"({true[there, largest].mean():.0%} are {names[largest]})."
+        )
+    return said
 
 
 def _strata(config: TrainMILConfig, bags: BagData) -> list[str] | None:
@@ -175,6 +205,7 @@ def predictions_of_bags(
     scales: Sequence[ScaleName],
     *,
     with_failures: bool = False,
+    multiclass: bool = False,
 ) -> pl.DataFrame:
     """Return predictions of bags without labels.
 
@@ -188,14 +219,18 @@ def predictions_of_bags(
         On which the model says the tasks.
     with_failures : bool
         Whether molecules without features have a row too, with the reason in column ``error``.
+    multiclass : bool
+        Whether tasks are the classes of columns, of which the likeliest is told.
     """
     columns: dict[str, Any] = {"id": data.ids}
     p = from_scale(predict(module, data), scales)
+    more = {} if not multiclass else likeliest_classes(module.task_names, p)
+    more = {f"{column} class": values for column, values in more.items()}
     for t, task in enumerate(module.task_names):
         columns[f"{task} predicted"] = p[:, t]
         if module.is_classifier:
             columns[f"{task} decision"] = p[:, t] >= module.thresholds[t]
-    frame = pl.DataFrame(columns)
+    frame = pl.DataFrame(columns | more)
     if not (with_failures and data.failures):
         return frame
     # Where they stood, so that the file joins line by line to the user's table.

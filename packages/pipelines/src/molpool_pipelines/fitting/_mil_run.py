@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,16 +17,20 @@ from mil_attn import (
     MILError,
     MILModule,
     SplitName,
+    attention_agreement,
     check_resumable,
     conformer_molecule,
     conformers_of,
+    explanations,
     export_attention,
     export_attention_page,
     export_attention_sdf,
+    find_witnesses,
     fit,
     read_bags,
     read_split_bags,
     with_features_of,
+    witnesses_of,
 )
 from molpool_common import (
     InputError,
@@ -217,6 +221,7 @@ def train_and_write(
     """Read bags, train, evaluate and write; see `train_mil`."""
     with features_bar(console) as advance:
         inputs = read_inputs(config, advance)
+    config = with_size(config, inputs)
     if config.resume:
         accept = config.accept_changed_table
         inputs.notes.extend(check_same_table(path, inputs.rows, accept=accept))
@@ -237,6 +242,18 @@ def train_and_write(
         fitting.write()
     fitting.close()
     return path
+
+
+def with_size(config: TrainMILConfig, inputs: MILInputs) -> TrainMILConfig:
+    """Return the configuration with defaults for as many bags as train, and note which."""
+    n = len(inputs.split.train)
+    chosen = config.for_bags(n)
+    if config.size == "auto" and chosen.size == "small":
+        inputs.notes.append(
+            f"{n} training bags are few: what is not given of model, training and loss is as for "
+            "small sets (--size large: as for large ones)."
+        )
+    return chosen
 
 
 def check_run(config: TrainMILConfig, inputs: MILInputs, path: Path) -> None:
@@ -351,12 +368,19 @@ class MILFitting:
             )
         )
         write_rejected(run, inputs.rejected)
-        self._write_attention(module)
+        said = (*self._results.remarks, *self._write_attention(module))
+        self._results = replace(self._results, remarks=said)
         if inputs.unseen is not None:
             # Only those that the user asked to drop have no row.
             keep = self._config.on_bad_smiles != "drop"
             scales = scales_of(self._config, module.task_names)
-            frame = predictions_of_bags(module, inputs.unseen, scales, with_failures=keep)
+            frame = predictions_of_bags(
+                module,
+                inputs.unseen,
+                scales,
+                with_failures=keep,
+                multiclass=self._config.data.multiclass,
+            )
             names = (predictions_of_table("unseen"), predictions_of_table("unseen", ".csv"))
             files += write_predictions(run, frame, self._results.task_types, *names)
         epochs = len(self._result.records)
@@ -403,13 +427,18 @@ class MILFitting:
             names = [result.module.task_names[t] for t in self._sampler.rare_tasks]
             facts["Rare tasks, drawn more often"] = ", ".join(names)
         weights = sum(p.numel() for p in result.module.network.parameters())
+        if self._config.training.members > 1:
+            facts["Networks"] = self._config.training.members
         # Epochs from 1, as the screen numbers them.
         return facts | {"Weights": weights, "Best epoch": result.best_epoch + 1}
 
-    def _write_attention(self, module: MILModule) -> None:
-        """Write the attention of the splits asked for, and of bags that were not trained on."""
+    def _write_attention(self, module: MILModule) -> list[str]:
+        """Write the attention of the splits asked for, and of bags that were not trained on.
+
+        Returns what of the accounts of instances can be trusted.
+        """
         if module.network.in_3d is None:
-            return
+            return []
         export, of_test, folder = self._config.export, None, self._run.path
         for split in export.attention:
             if split not in self._inputs.splits:
@@ -417,12 +446,14 @@ class MILFitting:
             path = folder / attention_of(split)
             frame = export_attention(module, self._inputs.of(split), path, effects=export.effects)
             of_test = frame if split == "test" else of_test
-        self._write_structures(of_test)
+        said = [] if of_test is None or not export.effects else trust_notes(of_test)
+        self._write_structures(of_test, said)
         if self._inputs.unseen is not None:
             path = folder / attention_of("unseen")
             export_attention(module, self._inputs.unseen, path, effects=export.effects)
+        return said + witness_notes(self._config, module, self._inputs.of("test"))
 
-    def _write_structures(self, of_test: pl.DataFrame | None) -> None:
+    def _write_structures(self, of_test: pl.DataFrame | None, said: Sequence[str]) -> None:
         """Write the conformers of the test molecules of highest predictions, and their page."""
         n, files = (
             self._config.export.sdf,
@@ -438,7 +469,7 @@ class MILFitting:
         mols = structures(self._config, data, top_molecules(of_test, n))
         export_attention_sdf(of_test, mols, files[0])
         title = f"{self._run.path.name}: attention to conformers"
-        export_attention_page(of_test, mols, files[1], data=data, title=title)
+        export_attention_page(of_test, mols, files[1], data=data, title=title, trust=said)
 
     def close(self) -> None:
         """Print the table of metrics and where the files are."""
@@ -448,6 +479,46 @@ class MILFitting:
             self._console.print(note, highlight=False)
         if self._page is not None:
             self._console.print(f"Report: {self._page}", highlight=False, soft_wrap=True)
+
+
+def trust_notes(frame: pl.DataFrame) -> list[str]:
+    """Return whether attention points to what counts, task by task.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Of `mil_attn.attention_frame`, with effects, of bags that were not trained on.
+    """
+    return [agreement.sentence for agreement in attention_agreement(frame)]
+
+
+def witness_notes(config: TrainMILConfig, module: MILModule, data: BagData) -> list[str]:
+    """Return how often each account of instances names one that is known to count.
+
+    Parameters
+    ----------
+    config : TrainMILConfig
+        Names the column that says which these are; without one there is nothing to say.
+    module : MILModule
+        Trained.
+    data : BagData
+        Labelled bags that were not trained on.
+    """
+    if config.data.witness_column is None or not module.is_classifier:
+        return []
+    assert config.data_path is not None
+    source = config.data.test_path or config.data_path
+    witness = witnesses_of(source, data.ids, config.data, read=config.read)
+    found = find_witnesses(explanations(module, data), data, witness)
+    notes = []
+    for task in dict.fromkeys(f.task for f in found):
+        of = [f for f in found if f.task == task]
+        shares = listed([f"{f.account} {f.top:.0%}" for f in of])
+        notes.append(
+            f"{task}: the first instance of {of[0].bags} positive test bags is a witness by "
+            f"{shares}; by chance {of[0].chance:.0%}."
+        )
+    return notes
 
 
 def top_molecules(frame: pl.DataFrame, n: int) -> list[str]:

@@ -96,7 +96,13 @@ def _numbers(results: Results) -> Iterator[tuple[str, float]]:
 
 
 def _more_numbers(split: str, more: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield what intervals cover, and the means of simple models beside the run's own."""
+    """Yield what intervals cover, scores and decisions of bags, and means of simple models."""
+    if more.get("fold_score") is not None:
+        yield f"{split}/fold_score", more["fold_score"]
+    for task, decided in more.get("decisions", {}).items():
+        for name in ("threshold", "precision", "recall", "accuracy"):
+            if decided[name] is not None:
+                yield f"{split}/{task}/decision_{name}", decided[name]
     for task, held in more.get("intervals", {}).items():
         yield f"{split}/{task}/coverage", held["inside"]
         yield f"{split}/{task}/median_width", held["median_width"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from molpool_common import console as new_console
-from molpool_common import default_folder
+from molpool_common import default_folder, read_yaml
 
 from molpool_pipelines.fitting._auto import choose
 from molpool_pipelines.fitting._config import (
@@ -22,6 +22,7 @@ from molpool_pipelines.fitting._cross_validation import (
 )
 from molpool_pipelines.fitting._inputs import read_inputs, with_groups
 from molpool_pipelines.runs import (
+    CONFIG,
     check_accelerator,
     check_folder,
     check_same_table,
@@ -206,9 +207,23 @@ def train_mil(config: TrainMILConfig, *, name: str = "mil", arguments: Sequence[
     console = new_console()
     check_machine(config)
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
+    # Before the folder is looked at, which holds the defaults that were chosen.
+    config = _with_size(config, path) if config.resume else config
     check_folder(config, path)
 
     # torch takes seconds to import.
     from molpool_pipelines.fitting._mil_run import train_and_write
 
     return train_and_write(console, config, path, arguments)
+
+
+def _with_size(config: TrainMILConfig, path: Path) -> TrainMILConfig:
+    """Return the configuration of a run that is resumed with the defaults that it was begun with.
+
+    Runs of before there were two sizes were large.
+    """
+    stored = path / CONFIG
+    if config.size != "auto" or not stored.is_file():
+        return config
+    size = read_yaml(stored).data.get("size") or "large"
+    return config.model_copy(update={"size": size}).for_bags(0)

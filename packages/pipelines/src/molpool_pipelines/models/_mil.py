@@ -20,6 +20,7 @@ from mil_attn import (
     MILError,
     MILModule,
     bag_column,
+    likeliest_classes,
     predict,
     read_bags,
 )
@@ -243,6 +244,9 @@ def predict_bags(config: PredictConfig, model: MILModel) -> tuple[pl.DataFrame, 
     if bags.smiles is not None:
         columns.append(pl.Series("SMILES", everywhere(bags.smiles, lambda f: f.smiles or None)))
     columns += found.to_columns(model.task_names, model.task_types, there, total)
+    if section.multiclass:
+        for name, values in likeliest_classes(model.task_names, found.mean).items():
+            columns.append(pl.Series(f"{name} class", everywhere(values, lambda _: None)))
     sizes = everywhere(bags.sizes.tolist(), lambda _: None)
     columns.append(pl.Series("instances", sizes, dtype=pl.Int64))
     columns.append(pl.Series("error", reasons, dtype=pl.String))

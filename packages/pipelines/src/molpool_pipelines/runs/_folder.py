@@ -177,6 +177,7 @@ def _check_same(stored: RunConfig, config: RunConfig, *, has_table_rows: bool) -
     """Refuse to resume with other settings: the result would belong to neither."""
     free: dict[str, Any] = dict.fromkeys(_OF_ONE_COMMAND, True)
     free["data"] = {"predict_path"}  # other molecules may be predicted at any time
+    free["size"] = True  # what it stands for is compared key by key
     if has_table_rows:
         # The content of the table says whether it is the same, wherever it lies now.
         free["data_path"] = True
