@@ -16,14 +16,12 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from mil_attn import BagData, BagKernelModel, MILConfig, fit, make_folds, stored_folds
 from mil_study import SETS, read_set
 from molpool_common import FloatArray, UndefinedMetricError, roc_auc
-from molpool_pipelines.fitting import out_of_fold
 from molpool_pipelines.models import (
     AttentionMember,
     BagMember,
@@ -92,18 +90,16 @@ def run(results: Results, name: str, models: Sequence[str], repeats: int, order:
                     continue
                 start = time.process_time()
 
-                def fit_one(
-                    _: Any, part: BagData, k: int, model: str = model, seed: int = seed
-                ) -> BagMember:
-                    return fitted(model, part, seed + k + 1)
-
-                tried = out_of_fold([model], train, inner, fit_one)  # type: ignore[list-item]
+                held = np.full(len(train), np.nan)
+                for part in inner:
+                    one = fitted(model, train.take(part.train), seed)
+                    held[part.test] = one.predict_with_sd(train.take(part.test))[0][:, 0]
                 whole = time.process_time()
                 said, _ = fitted(model, train, seed).predict_with_sd(test)
                 results.add(
                     **key,
                     test=np.round(said[:, 0], 5).tolist(),
-                    inner=np.round(tried.mean[0, :, 0], 5).tolist(),
+                    inner=np.round(held, 5).tolist(),
                     seconds=round(time.process_time() - whole, 3),
                     seconds_inner=round(whole - start, 3),
                 )

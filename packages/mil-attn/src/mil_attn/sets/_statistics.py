@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
-from molpool_common import Float32Array, FloatArray, IntArray, did_you_mean
+from molpool_common import Float32Array, FloatArray, did_you_mean
 
 from mil_attn._errors import MILError
 from mil_attn.data._bag_data import BagData

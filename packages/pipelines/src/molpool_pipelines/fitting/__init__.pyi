@@ -1,6 +1,5 @@
 from ._affinity import measure_run as measure_run
-from ._bag_fits import OutOfFold as OutOfFold
-from ._bag_fits import out_of_fold as out_of_fold
+from ._config import BagBlendConfig as BagBlendConfig
 from ._config import BaselineChoice as BaselineChoice
 from ._config import CVConfig as CVConfig
 from ._config import RelatedConfig as RelatedConfig

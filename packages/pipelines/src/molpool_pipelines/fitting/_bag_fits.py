@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,8 +27,8 @@ from molpool_pipelines.models import (
     mix,
 )
 
-FitMember = Callable[[BagMemberName, BagData, int], BagMember]
-"""Fits a model to bags, of which fold, from 0, being told; -1 stands for all bags."""
+FitMember = Callable[[BagMemberName, BagData, Split], BagMember]
+"""Fits a model to the bags of a fold that train, and by those that validate."""
 
 _LEAST_SHARE = 0.05
 """Mean share below which a network of attention is not worth its time, nor its explanation."""
@@ -70,6 +70,8 @@ def out_of_fold(
     folds: Sequence[Split],
     fit: FitMember,
     told: Callable[[str], None] = lambda _: None,
+    known: Mapping[BagMemberName, tuple[FloatArray, FloatArray]] | None = None,
+    keep: Callable[[BagMemberName, FloatArray, FloatArray], None] = lambda *_: None,
 ) -> OutOfFold:
     """Predict each bag by models of the folds that do not hold it.
 
@@ -85,33 +87,46 @@ def out_of_fold(
         Fits a model.
     told : callable
         Told in words what is fitted.
+    known : mapping of str to (ndarray, ndarray), optional
+        What models are known to say, mean and sd.
+    keep : callable
+        Given what each of the others says.
 
     Raises
     ------
     MILError, InputError, ModelError
         If no model can be fitted: that of the first.
     """
-    means, sds, fitted, notes = [], [], [], []
+    said, notes = dict(known or {}), []
     first: Exception | None = None
-    for name in names:
-        mean, sd = (np.full((len(data), len(data.task_names)), np.nan) for _ in range(2))
+    for name in [name for name in names if name not in said]:
         try:
-            for number, fold in enumerate(folds):
-                told(f"{bag_member_words(name)}, fold {number + 1} of {len(folds)}")
-                part = data.take(np.sort(np.concatenate([fold.train, fold.val])))
-                model = fit(name, part, number)
-                mean[fold.test], sd[fold.test] = model.predict_with_sd(data.take(fold.test))
+            said[name] = _one_out_of_fold(name, data, folds, fit, told)
         except (MILError, InputError, ModelError) as error:
             first = first or error
             notes.append(f"Left out, {bag_member_words(name)}: {error}")
             continue
-        means.append(mean)
-        sds.append(sd)
-        fitted.append(name)
+        keep(name, *said[name])
+    fitted = tuple(name for name in names if name in said)
     if not fitted:
         assert first is not None
         raise first
-    return OutOfFold(tuple(fitted), np.stack(means), np.stack(sds), tuple(notes))
+    means, sds = (np.stack([said[name][i] for name in fitted]) for i in range(2))
+    return OutOfFold(fitted, means, sds, tuple(notes))
+
+
+def _one_out_of_fold(
+    name: BagMemberName,
+    data: BagData,
+    folds: Sequence[Split],
+    fit: FitMember,
+    told: Callable[[str], None],
+) -> tuple[FloatArray, FloatArray]:
+    mean, sd = (np.full((len(data), len(data.task_names)), np.nan) for _ in range(2))
+    for number, fold in enumerate(folds):
+        told(f"{bag_member_words(name)}, fold {number + 1} of {len(folds)}")
+        mean[fold.test], sd[fold.test] = fit(name, data, fold).predict_with_sd(data.take(fold.test))
+    return mean, sd
 
 
 def choose(
@@ -167,9 +182,14 @@ def scores(tried: OutOfFold, labels: FloatArray, kind: TaskType) -> str:
 
 
 def thresholds(
-    labels: FloatArray, mean: FloatArray, metric: str, given: dict[str, float], tasks: Sequence[str]
+    labels: FloatArray,
+    mean: FloatArray,
+    metric: str,
+    given: Mapping[str, float],
+    tasks: Sequence[str],
+    least: int,
 ) -> tuple[float, ...]:
     """Return from which probability on class 1 is called, chosen out of fold unless given."""
     there = np.isfinite(mean).all(axis=1)
-    chosen = decision_thresholds(labels[there], mean[there], metric)
-    return tuple(given.get(task, cut) for task, cut in zip(tasks, chosen, strict=True))
+    chosen = decision_thresholds(labels[there], mean[there], metric, least=least)
+    return tuple(float(given.get(task, cut)) for task, cut in zip(tasks, chosen, strict=True))

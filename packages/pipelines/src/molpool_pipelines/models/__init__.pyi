@@ -1,6 +1,7 @@
 from ._bag_members import AttentionMember as AttentionMember
 from ._bag_members import BagBlend as BagBlend
 from ._bag_members import BagMember as BagMember
+from ._bag_members import BagModel as BagModel
 from ._bag_members import fit_bag_member as fit_bag_member
 from ._bag_members import shares as shares
 from ._bag_names import BAG_MEMBERS as BAG_MEMBERS

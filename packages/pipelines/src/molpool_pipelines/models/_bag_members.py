@@ -59,7 +59,11 @@ FORMAT = 1
 
 
 class BagMember(Protocol):
-    """A fitted model of bags."""
+    """A fitted model of bags.
+
+    One that stands alone, as attention and blends can, has `task_names`, `is_classifier` and
+    `thresholds` too (`BagModel`).
+    """
 
     def predict_with_sd(self, data: BagData) -> tuple[FloatArray, FloatArray]:
         """Return predictions and their standard deviations [N, T], NaN where it has none."""
@@ -68,11 +72,45 @@ class BagMember(Protocol):
         """Write it to a file."""
 
 
+class BagModel(Protocol):
+    """A fitted model of bags with decision thresholds [T]."""
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """Names of the tasks."""
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether the tasks are classes."""
+
+    @property
+    def thresholds(self) -> Any:
+        """Probabilities from which on class 1 is called."""
+
+    def predict_with_sd(self, data: BagData) -> tuple[FloatArray, FloatArray]:
+        """Return predictions and their standard deviations [N, T], NaN where it has none."""
+
+
 @dataclass(frozen=True)
 class AttentionMember:
-    """A network of attention over instances, as a member."""
+    """A network of attention over instances, as a member or alone."""
 
     module: MILModule
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """Names of the tasks."""
+        return tuple(self.module.task_names)
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether the tasks are classes."""
+        return self.module.is_classifier
+
+    @property
+    def thresholds(self) -> FloatArray:
+        """Probabilities from which on class 1 is called."""
+        return self.module.thresholds
 
     def predict_with_sd(self, data: BagData) -> tuple[FloatArray, FloatArray]:
         """Return predictions [N, T], and NaN."""
@@ -184,7 +222,7 @@ class BagBlend:
         """Whether the tasks are classes."""
         return self.task_kind == "classification"
 
-    def predict(self, data: BagData) -> tuple[FloatArray, FloatArray]:
+    def predict_with_sd(self, data: BagData) -> tuple[FloatArray, FloatArray]:
         """Return predictions and their standard deviations, [N, T] each."""
         each = [member.predict_with_sd(data) for member in self.members]
         return mix(np.stack([m for m, _ in each]), np.stack([s for _, s in each]), self.weights)

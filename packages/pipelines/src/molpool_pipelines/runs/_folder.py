@@ -86,7 +86,8 @@ class RunConfig(ConfigModel):
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
 
 
-EARLIER = {
+EARLIER: dict[str, Any] = {
+    "blend.models": ["attention"],
     "data.standardize": "none",
     "split.standardize": "none",
     "data.cluster_method": "leaders",
@@ -99,7 +100,7 @@ clustered molecules around leaders.
 """
 
 
-def earlier_settings(model: type[BaseModel], path: Path) -> dict[str, str]:
+def earlier_settings(model: type[BaseModel], path: Path) -> dict[str, Any]:
     """Return what a stored configuration lacks and a run of its time did otherwise than today.
 
     Parameters
@@ -111,8 +112,8 @@ def earlier_settings(model: type[BaseModel], path: Path) -> dict[str, str]:
 
     Returns
     -------
-    dict of str to str
-        Value by dotted key.
+    dict of str to value
+        By dotted key.
     """
     stored = read_yaml(path).data
     found = {}
