@@ -157,9 +157,9 @@ def kruve() -> Panel:
     return _report("Kruve C18", setups.with_columns(species=species), few=20, n_anchors=4)
 
 
-def lipidr() -> Panel:
+def lipidr(method: str = "F1") -> Panel:
     """Return lipids of 58 serum samples, blanks and pools; 2 labelled standards are anchors."""
-    table = pl.read_csv(locate("lipid-lipidr", "lipidr_F1_data.csv.gz"), null_values="#N/A")
+    table = pl.read_csv(locate("lipid-lipidr", f"lipidr_{method}_data.csv.gz"), null_values="#N/A")
     long = table.group_by(run="Replicate", compound="Peptide").agg(
         rt=pl.col("Retention Time").mean()
     )
@@ -191,6 +191,38 @@ def peptides_srm() -> Panel:
     )
     one = pl.lit("peptides")
     return _panel("QCloud", long.with_columns(species=one, species_cluster=one), _spread(long, 3))
+
+
+def peptides_dda() -> Panel:
+    """Return 9 peptides in 38 runs of another laboratory, three of which are anchors."""
+    table = pl.read_csv(locate("peptide-msstatsqc", "msstatsqc_QCloudDDA.csv"))
+    long = table.group_by(run="File_ID", compound="Precursor").agg(
+        rt=pl.col("RetentionTime").mean() / 60
+    )
+    one = pl.lit("peptides")
+    long = long.with_columns(species=one, species_cluster=one).drop_nulls("rt")
+    return _panel("QCloudDDA", long, _spread(long, 3, lacking=2))
+
+
+def polar() -> Panel:
+    """Return polar metabolites in sea water, standards and pools; internal standards are anchors.
+
+    Gross errors of integration are in it.
+    """
+    path = locate("hilic-ingalls", "ingalls_odz_hilicpos_skyline.csv.gz")
+    table = pl.read_csv(path, null_values="#N/A", infer_schema_length=None)
+    table = table.filter(pl.col("Retention Time").is_not_null())
+    matrix = pl.col("Replicate Name").str.split("_").list.get(1)
+    long = table.select(
+        matrix.alias("species"),
+        run="Replicate Name",
+        compound="Precursor Ion Name",
+        rt=pl.col("Retention Time").cast(pl.Float64),
+        standard=pl.col("Protein Name").str.starts_with("Internal"),
+    ).filter(pl.col("species") != "Blk")
+    long = long.with_columns(species_cluster=pl.lit("all"))
+    anchors = _spread(long.filter("standard"), 4, lacking=2)
+    return _panel("polar", long.drop("standard"), anchors)
 
 
 SAMPLES = ("SPL", "BQC", "TQC", "LTR")
@@ -247,7 +279,11 @@ PANELS: dict[str, Callable[[], Panel]] = {
     "S9Site54": peptides,
     "MaxQuant": maxquant,
     "QCloud": peptides_srm,
+    "QCloudDDA": peptides_dda,
     "lipidr": lipidr,
+    "lipidr-A1": lambda: lipidr("A1"),
+    "lipidr-F2": lambda: lipidr("F2"),
+    "polar": polar,
     "Folberth": folberth,
     "Kruve": kruve,
     "midar-499": lipids_499,

@@ -8,7 +8,7 @@ rows. Rows of compounds without any training row are left out where runs are: no
 prints a table per panel: RMSE and median absolute error in minutes with standard errors over the
 folds, share of the rows within 95 % intervals, and their mean width. Models:
 
-auto            `AutoRidge`, nothing set
+auto            `molpool-rt fit`, nothing set: structure chosen, intervals calibrated on runs
 NAME            settings of `PartialPoolingRidge`; the best of each figure is marked with *
 lme4            (1 + anchors || compound), by REML in R, where Rscript and lme4 are there
 ridge           scikit-learn's RidgeCV of each compound on standardised anchors
@@ -16,7 +16,8 @@ LightGBM        trees on the residuals from each compound's mean
 iRT line        in each run, a line from the anchors' mean times to their times there
 mean            of the compound
 
-Intervals of the last four are of the spread of their residuals in the training.
+Intervals of the last four are of the spread of their residuals in the training. The other models
+have their own, which assume that rows of a run err independently of each other.
 """
 
 from __future__ import annotations
@@ -37,12 +38,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import retention_panels as panels
+from molpool_pipelines.retention import FitConfig, Fitted, fit
 from retention_study import N_FOLDS, ids
-from rt_ridge import AutoRidge, PartialPoolingRidge
+from rt_ridge import PartialPoolingRidge
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 WIDE = 1.959964
+LONGEST = 600
+"""Seconds that lme4 may take."""
 DEFAULT = (
     *("S9Site54", "lipidr", "MaxQuant", "Folberth", "Kruve"),
     *("QCloud", "Stoffel", "midar-499"),
@@ -96,19 +100,37 @@ class Rows:
 
 
 Predicted = tuple[Floats, Floats]
-"""Mean and standard deviation of each row."""
+"""Mean of each row, and half the width of its 95 % interval."""
 
 Model = Callable[[Rows, Rows], Predicted]
 
 
-def ours(estimator: Any) -> Model:
-    """Return a model of ours; `AutoRidge` is told the runs."""
+def fit_by_default(train: Rows) -> Fitted:
+    """Fit as the command does where nothing is set."""
+    names = [f"IS_{j}" for j in range(train.X.shape[1])]
+    columns = {"run": train.runs, "rt": train.y}
+    columns |= dict(zip(("species", "comp_id", "species_cluster"), train.ids.T, strict=True))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.parquet"
+        pl.DataFrame({**columns, **dict(zip(names, train.X.T, strict=True))}).write_parquet(path)
+        return fit(FitConfig(data=[str(path)], flag_threshold=None))
+
+
+def by_default(train: Rows, test: Rows) -> Predicted:
+    """Predict as the command does where nothing is set."""
+    found = fit_by_default(train)
+    sys.stderr.write(f"  {'; '.join(found.notes)}\n")
+    prediction = found.summaries.predict(test.X, *test.ids.T)
+    return prediction.mean, prediction.half_width(0.95)
+
+
+def single(given: dict[str, Any]) -> Model:
+    """Return one setting of ours."""
 
     def fitted(train: Rows, test: Rows) -> Predicted:
-        known = {"runs": train.runs} if isinstance(estimator, AutoRidge) else {}
-        found = estimator.fit(train.X, train.y, train.ids, **known)
-        prediction = found.predict_levels(test.X, test.ids)
-        return prediction.mean, prediction.std
+        model = PartialPoolingRidge(**given).fit(train.X, train.y, train.ids)
+        prediction = model.predict_levels(test.X, test.ids)
+        return prediction.mean, prediction.half_width(0.95)
 
     return fitted
 
@@ -129,7 +151,8 @@ def compound_means(train: Rows) -> Floats:
 
 
 def spread(residuals: Floats, size: int) -> Floats:
-    return np.full(size, residuals.std())
+    """Return half the width of 95 % intervals that residuals of the training stand for."""
+    return np.full(size, WIDE * residuals.std())
 
 
 def ridge_of_compound(train: Rows, test: Rows) -> Predicted:
@@ -203,15 +226,15 @@ def lme4(train: Rows, test: Rows) -> Predicted:
             columns = [pl.Series("compound", rows.ids[:, 1]), pl.Series("rt", rows.y)]
             frame.with_columns(columns).write_csv(Path(folder) / f"{name}.csv")
         script = LME4.format(folder, " + ".join(["1", *names]))
-        subprocess.run(["Rscript", "-e", script], check=True, capture_output=True)
+        subprocess.run(["Rscript", "-e", script], check=True, capture_output=True, timeout=LONGEST)
         found = pl.read_csv(Path(folder) / "out.csv")
-    return found["mean"].to_numpy(), found["sigma"].to_numpy()
+    return found["mean"].to_numpy(), WIDE * found["sigma"].to_numpy()
 
 
 def models() -> dict[str, Model]:
     """Return all models by name, those of peers that are installed."""
-    found: dict[str, Model] = {"auto": ours(AutoRidge())}
-    found |= {name: ours(PartialPoolingRidge(**given)) for name, given in SETTINGS.items()}
+    found: dict[str, Model] = {"auto": by_default}
+    found |= {name: single(given) for name, given in SETTINGS.items()}
     if shutil.which("Rscript"):
         found["lme4"] = lme4
     peers: dict[str, Model] = {
@@ -232,26 +255,28 @@ def folds(rows: Rows, what: str, repeats: int) -> Iterator[npt.NDArray[np.bool_]
             yield np.isin(units, part)
 
 
-def study(name: str, what: str, repeats: int, chosen: list[str] | None) -> pl.DataFrame:
+def study(
+    name: str, what: str, repeats: int, chosen: list[str] | None, *, leave: bool = False
+) -> pl.DataFrame:
     """Return one row per model: figures and their standard errors over folds."""
     rows = Rows.of(panels.PANELS[name]())
-    every = {n: m for n, m in models().items() if chosen is None or n in chosen}
+    every = {n: m for n, m in models().items() if chosen is None or (n in chosen) != leave}
     errors: dict[str, list[Predicted]] = {n: [] for n in every}
     seconds = dict.fromkeys(every, 0.0)
     for out in folds(rows, what, repeats):
         train, test = rows.take(~out), rows.take(out)
         if what == "runs":
             test = test.take(np.isin(test.ids[:, 1], train.ids[:, 1]))
-        for model, fit in every.items():
+        for model, model_of in every.items():
             clock = time.perf_counter()
             try:
-                mean, std = fit(train, test)
-            except (ValueError, subprocess.CalledProcessError) as error:
+                mean, half = model_of(train, test)
+            except (ValueError, subprocess.SubprocessError) as error:
                 # Such as slopes of groups that no run is left of.
                 sys.stderr.write(f"{name}, {model}: {str(error)[:160]}\n")
-                mean, std = np.full((2, len(test.y)), np.nan)
+                mean, half = np.full((2, len(test.y)), np.nan)
             seconds[model] += time.perf_counter() - clock
-            errors[model].append((test.y - mean, std))
+            errors[model].append((test.y - mean, half))
     return pl.DataFrame(
         [{"panel": name, "left_out": what, "model": m, **figures(e), "seconds": seconds[m]}
          for m, e in errors.items()]
@@ -260,7 +285,7 @@ def study(name: str, what: str, repeats: int, chosen: list[str] | None) -> pl.Da
 
 def figures(parts: list[Predicted]) -> dict[str, float]:
     """Return RMSE, median error, coverage and width over all rows; ± over folds."""
-    error, std = (np.concatenate([p[i] for p in parts]) for i in range(2))
+    error, half = (np.concatenate([p[i] for p in parts]) for i in range(2))
     by_fold = np.array([[np.sqrt((e**2).mean()), np.median(np.abs(e))] for e, _ in parts])
     se = by_fold.std(axis=0, ddof=1) / np.sqrt(len(parts)) if len(parts) > 1 else (np.nan,) * 2
     return {
@@ -268,8 +293,8 @@ def figures(parts: list[Predicted]) -> dict[str, float]:
         "rmse_se": float(se[0]),
         "median": float(np.median(np.abs(error))),
         "median_se": float(se[1]),
-        "cover95": float((np.abs(error) <= WIDE * std).mean()),
-        "width95": float(2 * WIDE * std.mean()),
+        "cover95": float((np.abs(error) <= half).mean()),
+        "width95": float(2 * half.mean()),
     }
 
 
@@ -295,11 +320,13 @@ def main() -> None:
     parser.add_argument("--left-out", default="runs", choices=("runs", "compounds", "species"))
     parser.add_argument("--repeats", type=int, default=1, help="of the five folds")
     parser.add_argument("--models", nargs="*", help="names; all by default")
+    parser.add_argument("--without", nargs="*", help="names of models that are left out")
     parser.add_argument("--output", type=Path, help="table to write, .csv")
     given = parser.parse_args()
     tables = []
     for name in given.panels or DEFAULT:
-        tables.append(study(name, given.left_out, given.repeats, given.models))
+        chosen, leave = given.models or given.without, given.models is None
+        tables.append(study(name, given.left_out, given.repeats, chosen, leave=leave))
         show(tables[-1])
         if given.output is not None:
             pl.concat(tables).write_csv(given.output)

@@ -84,7 +84,17 @@ def pooled(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ridge(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the run folder of a fit of every pair on its own."""
     folder = tmp_path_factory.mktemp("fits") / "ridge"
-    succeed("fit", "--data", lab / "train.parquet", "--save-dir", folder, "--model", "ridge")
+    succeed(
+        "fit",
+        "--data",
+        lab / "train.parquet",
+        "--save-dir",
+        folder,
+        "--model",
+        "ridge",
+        "--alpha",
+        "1",
+    )
     return folder
 
 

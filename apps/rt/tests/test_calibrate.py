@@ -87,6 +87,7 @@ def test_streams_say_what_all_rows_at_once_say(good, runs, tmp_path):
     run = tmp_path / "run"
     good(
         *("fit", "--data", tmp_path / "part*", "--save-dir", run, "--model", "ridge"),
+        *("--alpha", "1"),
         *(*CALIBRATE, "--calibrate.n-folds", "20"),
     )
     found = Stage1CoeffSummaries.load(run / "coefficients.npz").calibration
@@ -165,7 +166,7 @@ def test_what_cannot_be_calibrated_is_refused(rt, runs, tmp_path, flags, message
     ("rows", "flags", "said"),
     [
         (pl.col("run") < 9, (), "9 runs are too few to hold some out, 10 are needed"),
-        (pl.col("run") < 3, (), "expected at most the number of runs, 3, found 5"),
+        (pl.col("run") < 3, (), "fewer than 5 runs are too few to hold some out"),
         (pl.col("comp_id") == 0, (), "at least 200 held-out rows with a prediction"),
         (pl.lit(value=True), ("--calibrate.run-col", "none"), "no column 'none' of runs"),
     ],

@@ -111,7 +111,7 @@ def test_files_and_globs_are_one_table(good, lab, train, pooled, tmp_path):
     train[:half].write_parquet(tmp_path / "part1.parquet")
     train[half:].write_csv(tmp_path / "part2.csv")
     run = tmp_path / "run"
-    good("fit", "--data", tmp_path / "part*", "--save-dir", run, "--model", "ridge")
+    good("fit", "--data", tmp_path / "part*", "--save-dir", run, "--model", "ridge", "--alpha", "1")
     stats = SufficientStatistics.from_parquet(lab / "train.parquet", covariates=X)
     own = GroupwiseRidge().fit(stats).summaries_
     found = Stage1CoeffSummaries.load(run / "coefficients.npz")

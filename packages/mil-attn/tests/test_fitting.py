@@ -184,7 +184,7 @@ def test_members_are_networks_of_their_own_whose_mean_logit_predicts(
     settings: Settings, make_data: MakeData, tmp_path: Path
 ) -> None:
     data = make_data(24)
-    training = {"epochs": 1, "members": 3, "instance_dropout": 0.4}
+    training = {"epochs": 1, "members": 3, "instance_dropout": 0.4, "mixup": 0.4}
     module = fit(settings(aux={}, **training), data).module.eval()
     bags = module.prepare(data).batch(range(24))
     with torch.inference_mode():

@@ -83,6 +83,7 @@ def test_resuming_equals_no_stop(settings: Settings, make_data: MakeData, tmp_pa
         gradient_clip=1.0,
         checkpoint_every_steps=1,
         instance_dropout=0.3,
+        mixup=0.4,
     )
 
     def run(folder: Path, stop: StopAt | None, resume: bool) -> tuple[FitResult, Any, Drawn]:

@@ -305,3 +305,35 @@ def test_slopes_follow_descriptors_that_a_species_responds_to():
     assert effect.names == ("logp", "logd", "mass")
     with pytest.raises(RTRidgeError, match="descriptor_components: expected at most 3, of 3"):
         PartialPoolingRidge(descriptor_components=4).fit(X, y, groups, descriptors=table)
+
+
+# Log likelihood, sums of means and covariances, and σ² by version 0.1.0 of November 2026.
+GIVEN_STRUCTURES: list[tuple[dict[str, Any], list[float]]] = [
+    ({}, [48.93202984488528, 58.24153937110284, 0.01765686377185237, 0.009086798527589411]),
+    (
+        {"lambda_slopes": "estimate", "slope_head_mode": "global", "compound_slopes": True},
+        [115.71923390861753, 58.36475516879344, 0.0031267385215638524, 0.0023584634851328916],
+    ),
+    (
+        {"intercept_prior": "comp_hier_supercat", "sigma": "group"},
+        [52.40275348402247, 58.241559750918384, 0.016700279771452088, 0.009151551284068346],
+    ),
+    (
+        {"method": "reml"},
+        [49.01774577753952, 58.24153937110283, 0.017435753266689273, 0.008986602463626668],
+    ),
+]
+
+
+@pytest.mark.parametrize(("config", "expected"), GIVEN_STRUCTURES)
+def test_a_structure_that_is_given_stays_what_it_was(config, expected):
+    rng = np.random.default_rng(0)
+    run = np.repeat(np.arange(12), 8)
+    ids = np.stack([np.tile(np.repeat([0, 1], 4), 12), np.tile(np.arange(4), 24), 0 * run], axis=1)
+    X = rng.normal(size=(12, 2))[run]
+    y = 4 + 2.0 * ids[:, 1] + 0.2 * ids[:, 0] + 0.3 * X[:, 0] + 0.05 * rng.normal(size=96)
+    model = PartialPoolingRidge(**config).fit(X, y, ids)
+    found = model.summaries_
+    sums = [model.log_likelihood_, found.mean.sum(), found.cov.sum(), found.noise.mean]
+    # The same to the bit on one machine; libraries of linear algebra differ in the last digits.
+    np.testing.assert_allclose(sums, expected, rtol=1e-9)

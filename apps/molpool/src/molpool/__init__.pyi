@@ -1,8 +1,14 @@
+from molecule_features import MoleculeFeaturizer as MoleculeFeaturizer
 from molpool_common import InputError as InputError
 from molpool_pipelines.affinity import AffinityCommandConfig as AffinityCommandConfig
 from molpool_pipelines.affinity import measure_table as measure_table
 from molpool_pipelines.datasets import locate as locate
 from molpool_pipelines.demo import build_demo as build_demo
+from molpool_pipelines.estimators import AutoClassifier as AutoClassifier
+from molpool_pipelines.estimators import AutoRegressor as AutoRegressor
+from molpool_pipelines.estimators import ChempropClassifier as ChempropClassifier
+from molpool_pipelines.estimators import ChempropRegressor as ChempropRegressor
+from molpool_pipelines.estimators import from_run as from_run
 from molpool_pipelines.evaluation import compare as compare
 from molpool_pipelines.evaluation import score_predictions as score_predictions
 from molpool_pipelines.fitting import TrainChempropConfig as TrainChempropConfig
@@ -15,6 +21,8 @@ from molpool_pipelines.models import predict_table as predict_table
 from molpool_pipelines.scores import CompareConfig as CompareConfig
 from molpool_pipelines.scores import ScoreConfig as ScoreConfig
 from molpool_pipelines.tables import load_molecules as load_molecules
+from multitask_models import MultitaskGP as MultitaskGP
+from multitask_models import MultitaskMLP as MultitaskMLP
 from rt_ridge import PartialPoolingRidge as PartialPoolingRidge
 from sampling_core import CurriculumState as CurriculumState
 from sampling_core import JointSampler as JointSampler

@@ -200,6 +200,34 @@ def drop_instances(bags: Bags, rate: float) -> Bags:
     return replace(bags, instances=bags.instances[stays], offsets=offsets_of(left))
 
 
+def with_targets_of(bags: Bags, order: Tensor) -> Bags:
+    """Return the same bags with the targets that others of the batch have.
+
+    Parameters
+    ----------
+    bags : Bags
+        B bags.
+    order : LongTensor [B]
+        Which bag's targets each gets.
+    """
+
+    def moved(groups: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: values[order] for name, values in groups.items()}
+
+    def one(values: Tensor | None) -> Tensor | None:
+        return None if values is None else values[order]
+
+    return replace(
+        bags,
+        labels=one(bags.labels),
+        mask=one(bags.mask),
+        weights=one(bags.weights),
+        aux=moved(bags.aux),
+        aux_mask=moved(bags.aux_mask),
+        aux_weights=moved(bags.aux_weights),
+    )
+
+
 def pad_bags(rows: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
     """Pad packed rows to the longest bag.
 

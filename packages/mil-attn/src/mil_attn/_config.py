@@ -142,6 +142,11 @@ class MILTrainingConfig(ConfigModel):
     instance_dropout: Rate = Field(
         0.0, description="share of a bag's instances left out of a training step, never all"
     )
+    mixup: NotNegative = Field(
+        0.0,
+        description="each bag is mixed with another of its batch, embeddings and losses alike, in "
+        "shares drawn from Beta(mixup, mixup); 0: not",
+    )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = Field(
         "auto", description="where to train; gpu: CUDA or MPS, auto: the same where there is one"
     )
@@ -329,6 +334,7 @@ _FEW: dict[str, dict[str, Any]] = {
         "patience": None,
         "keep": "last",
         "members": 5,
+        "mixup": 0.4,
         "lr": 5e-4,
         "weight_decay": 1e-3,
         "batch_size": 16,

@@ -12,6 +12,8 @@ from mil_attn import (
     MILTaskAttnMixerWithAux,
     pack_bags,
 )
+from mil_attn.models._model import Mixing
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 SMALL = {
@@ -76,6 +78,21 @@ def test_bags_do_not_know_each_other() -> None:
     for b, bag in enumerate(bags.instances.split(SIZES)):
         alone = model(pack_bags([bag], x2d=bags.x2d[b : b + 1]))
         torch.testing.assert_close(alone.logits[0], together.logits[b], rtol=1e-10, atol=1e-10)
+
+
+def test_bags_are_mixed_in_the_shares_asked_for() -> None:
+    model, bags = model_of().eval(), bags_of(SIZES)
+    swapped = torch.tensor([1, 0, 3, 2])
+
+    def logits(share: float) -> Tensor:
+        return model(bags, Mixing(share, swapped)).logits
+
+    whole = model(bags).logits
+    torch.testing.assert_close(logits(1.0), whole, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(logits(0.0), whole[swapped], rtol=1e-12, atol=1e-12)
+    # A quarter of one with three of the other is the same the other way round.
+    torch.testing.assert_close(logits(0.25), logits(0.75)[swapped], rtol=1e-12, atol=1e-12)
+    assert not torch.allclose(logits(0.25), whole)
 
 
 def test_instances_have_no_order_and_bags_may_repeat() -> None:

@@ -22,7 +22,7 @@ def some_bags(sizes: tuple[int, ...] = (1, 4, 2, 4, 7), **changes: Any) -> BagDa
 
 
 def dense(bag: FloatArray, energies: FloatArray) -> dict[str, FloatArray]:
-    boltzmann = np.exp(-energies / (0.0019872 * 298.15))
+    boltzmann = np.exp(-energies / (0.0019872043 * 298.15))
     return {
         "mean": bag.mean(axis=0),
         "min": bag.min(axis=0),

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from molpool_common import InputError
-from molpool_pipelines.retention import FitConfig
+from molpool_pipelines.retention import FitConfig, fit
 from molpool_pipelines.retention._held_out import RunTable
 from molpool_pipelines.retention._training import Training, read_training
 
@@ -94,3 +94,30 @@ def test_a_structure_that_is_given_is_not_chosen(rows, tmp_path):
 def test_tables_without_covariates_have_runs_too(rows, tmp_path):
     training = read(tmp_path, [rows.drop("IS_1")])
     assert [fold.stats.P for fold in training.held_out] == [0] * 5
+
+
+@pytest.mark.parametrize("likelihood", ["student_t", "contaminated"])
+def test_a_peak_that_is_off_is_weighted_and_listed(rows, tmp_path, likelihood):
+    off = rows.with_columns(rt=pl.when(pl.int_range(30) == 4).then(0.0).otherwise("rt"))
+    off.write_csv(tmp_path / "rows.csv")
+    config = FitConfig(data=[str(tmp_path / "rows.csv")], likelihood=likelihood)
+    fitted = fit(config)
+    assert fitted.metrics()["scales"]["sigma"]["mean"] < 0.2
+    assert fitted.summaries.tails.likelihood == likelihood
+    assert fitted.residuals is not None
+    listed = fitted.residuals.flagged
+    assert listed["row"].to_list() == [5]
+    assert listed["weight"].item() < 0.05
+    expected = off[4, "IS_1"] + 5
+    assert listed["expected"].item() == pytest.approx(expected, abs=0.3)
+
+
+def test_rows_left_out_by_rule_are_counted(rows, tmp_path):
+    off = rows.with_columns(rt=pl.when(pl.int_range(30) == 4).then(0.0).otherwise("rt"))
+    off.write_csv(tmp_path / "rows.csv")
+    config = FitConfig(data=[str(tmp_path / "rows.csv")], leave_out=8.0, flag_threshold=1e3)
+    fitted = fit(config)
+    assert fitted.metrics()["left_out"] == 1
+    assert fitted.residuals is not None
+    assert fitted.residuals.flagged.select("row", "weight").rows() == [(5, 0.0)]
+    assert any("1 row left out" in note for note in fitted.metrics()["notes"])

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from molpool_pipelines.retention import FitConfig, fit
-from molpool_pipelines.retention._residuals import leave_one_out
+from molpool_pipelines.retention._residuals import weighed
 from rt_ridge import GroupwiseRidge, PartialPoolingRidge
 
 N_RUNS, N_COMPOUNDS = 30, 6
@@ -35,7 +35,7 @@ def test_a_row_is_held_against_the_fit_to_all_others(model, tolerance):
     X, y = table.select("IS_0").to_numpy(), table["rt"].to_numpy()
     ids = table.select("species", "comp_id").to_numpy()
     whole = model.fit(X, y, ids).summaries_.predict(X, *ids.T)
-    residual, sd = leave_one_out(y, whole)
+    residual, sd = weighed(y, whole, None).leave_one_out
     noise = whole.std**2 - whole.std_mean**2
     for row in (0, 7, 100):
         kept = np.arange(len(y)) != row
@@ -50,7 +50,7 @@ def test_a_row_alone_has_no_other_to_be_held_against():
     alone = pl.concat([table, table.head(1).with_columns(species=1)], how="vertical_relaxed")
     X, ids = alone.select("IS_0").to_numpy(), alone.select("species", "comp_id").to_numpy()
     found = GroupwiseRidge().fit(X, alone["rt"].to_numpy(), ids).summaries_.predict(X, *ids.T)
-    residual, _ = leave_one_out(alone["rt"].to_numpy(), found)
+    residual, _ = weighed(alone["rt"].to_numpy(), found, None).leave_one_out
     assert np.isnan(residual[-1])
     assert np.isfinite(residual[:-1]).all()
 

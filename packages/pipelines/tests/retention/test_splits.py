@@ -41,8 +41,8 @@ def folder(table, tmp_path_factory):
     path = tmp_path_factory.mktemp("held_out")
     table.write_parquet(path / "t.parquet")
     models: dict[str, dict[str, Any]] = {
-        "ridge": {"model": "ridge"},
-        "pooled": {"intercept_prior": "comp_hier"},
+        "ridge": {"model": "ridge", "alpha": 1.0},
+        "pooled": {"structure": "fixed"},
     }
     for name, keys in models.items():
         config = FitConfig(

@@ -34,6 +34,11 @@ from .prediction._parents import parent_expectation as parent_expectation
 from .prediction._structure import StructureTable as StructureTable
 from .prediction._summaries import Prediction as Prediction
 from .prediction._summaries import Stage1CoeffSummaries as Stage1CoeffSummaries
+from .prediction._tails import Tails as Tails
+from .robust._rows import StoredRows as StoredRows
+from .robust._weights import RowWeights as RowWeights
+from .robust._weights import reweighted as reweighted
+from .robust._weights import row_weights as row_weights
 from .selection._held_out import HeldOut as HeldOut
 from .selection._held_out import RunFold as RunFold
 from .selection._held_out import natural_order as natural_order

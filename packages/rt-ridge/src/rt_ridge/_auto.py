@@ -14,11 +14,24 @@ from sklearn.utils.validation import check_is_fitted
 
 from rt_ridge._config import RidgeConfig
 from rt_ridge._errors import RTRidgeError
-from rt_ridge._estimators import PartialPoolingRidge, as_groups, fitted, to_statistics
-from rt_ridge.selection._choice import Choice
+from rt_ridge._estimators import (
+    PartialPoolingRidge,
+    as_groups,
+    fitted,
+    fitted_near,
+    of_both,
+    to_rows,
+    to_statistics,
+)
+from rt_ridge.prediction._summaries import Stage1CoeffSummaries
+from rt_ridge.robust._folds import weighted_folds
+from rt_ridge.robust._rows import StoredRows
+from rt_ridge.scales._mode import Near
+from rt_ridge.scales._posterior import ScalePosterior
+from rt_ridge.selection._choice import Choice, Trial
 from rt_ridge.selection._held_out import HeldOut, RunFold, natural_order, plan_folds
 from rt_ridge.selection._mixture import mixed
-from rt_ridge.selection._search import MAX_PAIRS, search
+from rt_ridge.selection._search import MAX_PAIRS, judged_pairs, search
 from rt_ridge.statistics._sufficient import SufficientStatistics, spread_of_regressors
 from rt_ridge.tables._compounds import CompoundClasses, CompoundDescriptors
 from rt_ridge.tables._features import FeatureMap, ReadingRange
@@ -67,7 +80,9 @@ class AutoRidge(PartialPoolingRidge):
         *,
         runs: Any = None,
         held_out: Sequence[HeldOut] | None = None,
+        folds: Sequence[RunFold] = (),
         features: FeatureMap | None = None,
+        rows: StoredRows | None = None,
         descriptors: CompoundDescriptors | None = None,
         classes: CompoundClasses | None = None,
     ) -> Self:
@@ -75,24 +90,28 @@ class AutoRidge(PartialPoolingRidge):
 
         Parameters
         ----------
-        X, y, groups, features, descriptors, classes
-            As there. With statistics, the range of `features` is that of the training.
+        X, y, groups, features, rows, descriptors, classes
+            As there; `rows` with the runs that `folds` are of. With statistics, the range of
+            `features` is that of the training.
         runs : array_like, [N], or None
             With rows: the run of each, numbers or names in acquisition order. None: rows of equal
             covariates are of one run, and nothing is known of the order.
         held_out : sequence of HeldOut, or None
             With statistics: the sums of runs that are left out together. None: marginal
             likelihoods decide.
+        folds : sequence of RunFold
+            With `rows`: which runs those are.
 
         Returns
         -------
         self
         """
-        self._held_out = list(held_out or ())
+        self._held_out, self._folds = list(held_out or ()), list(folds)
         self._rows = None
         if not isinstance(X, SufficientStatistics):
             self._rows = (X, y, groups, runs)
-        super().fit(X, y, groups, features=features, descriptors=descriptors, classes=classes)
+        known: dict[str, Any] = {"descriptors": descriptors, "classes": classes}
+        super().fit(X, y, groups, features=features, rows=rows, **known)
         self._rows = None
         return self
 
@@ -114,7 +133,9 @@ class AutoRidge(PartialPoolingRidge):
         other: AutoRidge = clone(self)
         other._descriptors, other._classes = self._descriptors, self._classes
         other._with_groups, other.n_features_in_ = self._with_groups, self.n_features_in_
-        other._take(_with_parents(stats), features, self.choice_, same=False)
+        # Of many pairs a part says all there is to say of the few scales.
+        given = self.choice_.scales if stats.G > MAX_PAIRS else None
+        other._take(_with_parents(stats), features, self.choice_, given)
         return other
 
     def _fit_statistics(
@@ -123,23 +144,89 @@ class AutoRidge(PartialPoolingRidge):
         if self._rows is not None:
             self._held_out, features = self._of_rows(features)
         stats = _with_parents(stats)
-        scale = spread_of_regressors(stats)
-        known = (self._descriptors, self._classes)
-        self._take(stats, features, search(stats, self._held_out, config, scale, known), same=True)
+        choice = self._search(stats, config)
+        self._take(stats, features, choice, choice.scales)
+
+    def _search(self, stats: SufficientStatistics, config: RidgeConfig) -> Choice:
+        return search(stats, self._held_out, config, spread_of_regressors(stats), self._known)
+
+    def _fit_rows(
+        self,
+        stats: SufficientStatistics,
+        config: RidgeConfig,
+        features: FeatureMap,
+        rows: StoredRows | None,
+    ) -> None:
+        """Choose, weigh rows by what was chosen, and choose again by weighted rows."""
+        if self._rows is not None:
+            self._held_out, features = self._of_rows(features)
+            X, y, groups, runs = self._rows
+            number = _numbered(runs, np.asarray(X, dtype=np.float64))[0]
+            rows = to_rows(np.asarray(X), np.asarray(y), groups, number)
+        stats = _with_parents(stats)
+        choice = self._search(stats, config)
+        self._settle(stats, config, features, choice, rows)
+        if self._held_out and rows is not None:
+            unweighted = self._held_out
+            self._held_out = weighted_folds(unweighted, self._folds, rows, self.summaries_)
+            choice = self._search(self.weighted_.stats, config)
+            self._settle(stats, config, features, choice, rows)
+            self._held_out = unweighted
+
+    def _settle(
+        self,
+        stats: SufficientStatistics,
+        config: RidgeConfig,
+        features: FeatureMap,
+        choice: Choice,
+        rows: StoredRows | None,
+    ) -> None:
+        """Fit what was chosen to rows that are weighted until their weights stand."""
+        near: list[Near | None] = [None for _ in choice.trials]
+
+        def fit(weighted: SufficientStatistics) -> Stage1CoeffSummaries:
+            found = []
+            for i, trial in enumerate(choice.trials):
+                model = (self._configured(trial), features, self._known)
+                if given is None:
+                    one, near[i] = fitted_near(weighted, *model, near[i])
+                else:
+                    one = fitted(weighted, *model, given[i])
+                found.append(one[1])
+            return mixed(found, choice.weights)
+
+        def widened(
+            weighted: SufficientStatistics, wide: SufficientStatistics
+        ) -> Stage1CoeffSummaries:
+            self._take(weighted, features, choice, given)
+            means = self.summaries_
+            self._take(wide, features, choice, self._scales)
+            return of_both(means, self.summaries_)
+
+        given: list[ScalePosterior] | None = None
+        tails, some = None, judged_pairs(stats)
+        if rows is not None and some.G < stats.G:
+            # Of many pairs a part says all there is to say of the few scales and of errors.
+            self._weigh(some, rows.of(some.keys), config, fit, widened)
+            tails, given = self.summaries_.tails, self._scales
+        self._weigh(stats, rows, config, fit, widened, tails)
 
     def _take(
-        self, stats: SufficientStatistics, features: FeatureMap, choice: Choice, *, same: bool
+        self,
+        stats: SufficientStatistics,
+        features: FeatureMap,
+        choice: Choice,
+        given: Sequence[ScalePosterior] | None,
     ) -> None:
-        """Fit what was chosen, and mix; `same` rows as of the choice keep its scales."""
+        """Fit what was chosen, and mix; by a method other than map, scales are found again."""
         if features.range is not None:
             features = replace(features, range=replace(features.range, follow=choice.follow))
-        known, fits, notes = (self._descriptors, self._classes), [], list(_sentences(choice))
-        for trial in choice.trials:
-            method = self._method(trial.candidate.config)
-            config = trial.candidate.config.model_copy(update={"method": method})
-            # Of many pairs a part says all there is to say of the few scales.
-            given = trial.scales if method == "map" and (same or stats.G > MAX_PAIRS) else None
-            fits.append(fitted(stats, config, features, known, given))
+        fits, notes = [], list(_sentences(choice))
+        for i, trial in enumerate(choice.trials):
+            config = self._configured(trial)
+            scales = given[i] if given is not None and config.method == "map" else None
+            fits.append(fitted(stats, config, features, self._known, scales))
+        self._scales = [scales for scales, _ in fits]
         first = fits[int(np.argmax(choice.weights))][0]
         self.__dict__.pop("idata_", None)
         self.choice_, self.structure_ = choice, choice.table
@@ -151,10 +238,11 @@ class AutoRidge(PartialPoolingRidge):
         artefact = mixed([summaries for _, summaries in fits], choice.weights)
         self.summaries_ = replace(artefact, structure=choice.table)
 
-    def _method(self, config: RidgeConfig) -> str:
-        """Return how the scales of what was chosen are found: one σ a group needs priors."""
-        likelihood = self.method in ("ml", "reml")
-        return "map" if likelihood and config.sigma == "group" else self.method
+    def _configured(self, trial: Trial) -> RidgeConfig:
+        """Return what was chosen, with how its scales are found: one σ a group needs priors."""
+        config, likelihood = trial.candidate.config, self.method in ("ml", "reml")
+        method = "map" if likelihood and config.sigma == "group" else self.method
+        return config.model_copy(update={"method": method})
 
     def _of_rows(self, features: FeatureMap) -> tuple[list[HeldOut], FeatureMap]:
         assert self._rows is not None
@@ -163,6 +251,7 @@ class AutoRidge(PartialPoolingRidge):
         ids = as_groups(groups, len(X))
         number, ordered = _numbered(runs, X)
         folds = folds_of_rows(number, X, ordered=ordered)
+        self._folds = folds
         found = [_held_out(f, number, (X, y, ids), features, self.group_col) for f in folds]
         ends = (X.min(axis=0), X.max(axis=0)) if len(X) else (np.zeros(0), np.zeros(0))
         return found, replace(features, range=ReadingRange(*ends))

@@ -6,7 +6,7 @@ Priors are those of standard deviations: half-normal, half-t and exponential.
 from __future__ import annotations
 
 from math import lgamma
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from molpool_common import ConfigModel, FloatArray
@@ -18,6 +18,7 @@ InterceptPrior = Literal["flat", "comp_hier", "comp_hier_supercat"]
 InterceptMode = Literal["explicit", "collapsed"]
 SlopeHeadMode = Literal["none", "global", "cluster_supercat"]
 SlopePooling = Literal["estimate", "pooled", "zero"]
+Likelihood = Literal["gaussian", "student_t", "contaminated"]
 Heads = Literal["none", "cluster", "species"]
 Precision = Annotated[float, Field(gt=0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -139,6 +140,11 @@ class RidgeConfig(ConfigModel):
     compound_slopes: bool = Field(False, description="slope head: deviations by compound")
     cluster_slopes: bool = Field(False, description="slope head: deviations by supercategory")
     species_slopes: bool = Field(False, description="slope head: deviations by group")
+    correlated_slopes: bool = Field(
+        False,
+        description="intercepts and slopes of pairs may be correlated, with a spread for each "
+        "covariate; needs pooled intercepts, lambda_slopes estimate and no slope head but global",
+    )
     class_slopes: Literal["none", "global", "cluster"] = Field(
         "none",
         description="slope head: deviations by class of compound; cluster: also by class within "
@@ -166,6 +172,20 @@ class RidgeConfig(ConfigModel):
         None, gt=0, description="its standard deviation; None: flat, as are the global slopes"
     )
     sigma_fixed: float | None = Field(None, gt=0, description="σ where it is known")
+    likelihood: Likelihood = Field(
+        "gaussian",
+        description="distribution of errors: student_t and contaminated (a share of rows with a "
+        "larger σ) weigh rows that are far off less, which takes some passes over the rows",
+    )
+    nu: float | None = Field(
+        None, gt=2, description="degrees of freedom of student_t; None: estimated"
+    )
+    leave_out: float | None = Field(
+        None,
+        gt=2,
+        description="leave out rows that differ from what all others lead to expect by more than "
+        "so many σ, and count them; None: none",
+    )
     priors: ScalePriors = Field(default_factory=ScalePriors, description="priors of the scales")
     method: Method = Field(
         "map", description="how the scales are found; nuts, advi: need rt-ridge[sampling]"
@@ -185,6 +205,15 @@ class RidgeConfig(ConfigModel):
                 f"sigma: one per group needs a prior of their spread; method {self.method} has "
                 "none, expected map, laplace, nuts or advi"
             )
+        if self.weighs_rows and self.method not in ("map", "ml", "reml"):
+            raise ValueError(
+                "likelihood: rows are weighted at one point of the scales; expected method map, "
+                f"ml or reml beside {self.likelihood} or leave_out, found {self.method}"
+            )
+        if self.weighs_rows and self.correlated_slopes:
+            raise ValueError("correlated_slopes: expected likelihood gaussian and no leave_out")
+        if self.nu is not None and self.likelihood != "student_t":
+            raise ValueError(f"nu: expected likelihood student_t; found {self.likelihood}")
         if self.sigma == "group" and self.sigma_fixed is not None:
             raise ValueError("sigma_fixed: expected sigma global; found group")
         if self.slope_shrinkage == "supercat" and "group" not in self.slope_effects:
@@ -202,7 +231,35 @@ class RidgeConfig(ConfigModel):
                 "lambda_slopes: pooled slopes need a slope head; expected slope_head_mode global "
                 "or cluster_supercat; found none"
             )
+        self._check_correlated()
         return self
+
+    def _check_correlated(self) -> None:
+        if not self.correlated_slopes:
+            return
+        found = {
+            "intercept_prior": self.intercept_prior if self.intercept_prior == "flat" else None,
+            "lambda_slopes": None if self.lambda_slopes == "estimate" else self.lambda_slopes,
+            "slope head": ", ".join(e for e in self.slope_effects if e != "global") or None,
+            "descriptor_slopes": None if self.descriptor_slopes == "none" else "some",
+            "method": None if self.method in ("map", "ml", "reml") else self.method,
+        }
+        wrong = [f"{key} {value}" for key, value in found.items() if value is not None]
+        if wrong:
+            raise ValueError(
+                "correlated_slopes: expected pooled intercepts, lambda_slopes estimate, no slope "
+                f"head but global and method map, ml or reml; found {', '.join(wrong)}"
+            )
+
+    @property
+    def weighs_rows(self) -> bool:
+        """Whether rows differ in weight, so that they are gone through more than once."""
+        return self.likelihood != "gaussian" or self.leave_out is not None
+
+    @property
+    def robust(self) -> dict[str, Any]:
+        """The keys of the distribution of errors."""
+        return {"likelihood": self.likelihood, "nu": self.nu, "leave_out": self.leave_out}
 
     @property
     def slope_effects(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from rt_ridge._config import (
     InterceptMode,
     InterceptPrior,
+    Likelihood,
     Method,
     RidgeConfig,
     SamplingConfig,
@@ -27,8 +28,13 @@ from rt_ridge.hierarchy._linear_system import matched_threads
 from rt_ridge.posterior._artefact import summarise
 from rt_ridge.prediction._conformal import HeldOutErrors, RunCalibration, outside_range
 from rt_ridge.prediction._summaries import Prediction, Stage1CoeffSummaries
-from rt_ridge.prediction._units import in_units
+from rt_ridge.prediction._tails import Tails
+from rt_ridge.prediction._units import in_basis, in_units
+from rt_ridge.robust._em import Fit, Widened, settled_fit
+from rt_ridge.robust._rows import StoredRows
 from rt_ridge.scales import find_scales
+from rt_ridge.scales._correlated import find_turn, in_own_basis
+from rt_ridge.scales._mode import Near, find_near
 from rt_ridge.scales._posterior import ScalePosterior
 from rt_ridge.scales._sampling import to_inference_data
 from rt_ridge.statistics._sufficient import (
@@ -38,6 +44,7 @@ from rt_ridge.statistics._sufficient import (
 )
 from rt_ridge.tables._compounds import CompoundClasses, CompoundDescriptors
 from rt_ridge.tables._features import FeatureCenter, FeatureMap
+from rt_ridge.tables._rows import Columns
 
 
 class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -47,6 +54,9 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     group_col = "species"
+    summaries_: Stage1CoeffSummaries
+    scales_: dict[str, dict[str, float]]
+    log_likelihood_: float
     _descriptors: CompoundDescriptors | None = None
     _classes: CompoundClasses | None = None
 
@@ -72,6 +82,7 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         groups: Any = None,
         *,
         features: FeatureMap | None = None,
+        rows: StoredRows | None = None,
     ) -> Self:
         """Fit to rows, or to their sufficient statistics.
 
@@ -86,6 +97,9 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             rows are of one pair.
         features : FeatureMap or None
             With statistics: how their covariates were made from those of a table.
+        rows : StoredRows or None
+            With statistics: the rows, where `likelihood` or `leave_out` weigh them. Statistics of
+            weighted rows are fitted as they are.
 
         Returns
         -------
@@ -105,12 +119,68 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             self.n_features_in_ = len(features.names)
         else:
             X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+            names = self._names(X)
             stats, features = to_statistics(
-                X, y, groups, self._names(X), self.group_col, self.feature_center
+                X, y, groups, names, self.group_col, self.feature_center
             )
+            rows = to_rows(X, y, groups) if config.weighs_rows else None
         self._with_groups = isinstance(X, SufficientStatistics) or groups is not None
-        self._fit_statistics(stats, config, features)
+        if config.weighs_rows and stats.weight is None:
+            self._fit_rows(stats, config, features, rows)
+        else:
+            self._fit_statistics(stats, config, features)
         return self
+
+    def _fit_rows(
+        self,
+        stats: SufficientStatistics,
+        config: RidgeConfig,
+        features: FeatureMap,
+        rows: StoredRows | None,
+    ) -> None:
+        """Fit to rows that are weighted until their weights stand."""
+        near: list[Near | None] = [None]
+
+        def fit(weighted: SufficientStatistics) -> Stage1CoeffSummaries:
+            found, near[0] = fitted_near(weighted, config, features, self._known, near[0])
+            return found[1]
+
+        def widened(
+            weighted: SufficientStatistics, wide: SufficientStatistics
+        ) -> Stage1CoeffSummaries:
+            self._fit_statistics(weighted, config, features)
+            again = fitted(wide, config, features, self._known, self.scale_posterior_)[1]
+            return of_both(self.summaries_, again)
+
+        self._weigh(stats, rows, config, fit, widened)
+
+    @property
+    def _known(self) -> tuple[CompoundDescriptors | None, CompoundClasses | None]:
+        """What is known of compounds."""
+        return self._descriptors, self._classes
+
+    def _weigh(
+        self,
+        stats: SufficientStatistics,
+        rows: StoredRows | None,
+        config: RidgeConfig,
+        fit: Fit,
+        widened: Widened,
+        tails: Tails | None = None,
+    ) -> None:
+        """Fit, weigh, and fit again; see `settled_fit`."""
+        if rows is None:
+            raise RTRidgeError(
+                f"likelihood: {config.likelihood} and leave_out weigh rows; expected rows, or "
+                "statistics and `rows`; found statistics alone"
+            )
+        found = settled_fit(stats, rows, config, fit, widened, tails)
+        self.summaries_, self.weighted_ = found.summaries, found
+        self.log_likelihood_ += found.log_density
+        nothing = {"low": np.nan, "high": np.nan}
+        parameters = found.summaries.tails.parameters
+        self.scales_ = self.scales_ | {n: {"mean": v, **nothing} for n, v in parameters.items()}
+        self.notes_ = (*getattr(self, "notes_", ()), *found.notes)
 
     def predict(
         self, X: Any, groups: Any = None, *, return_std: bool = False
@@ -160,7 +230,7 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _fit_statistics(
         self, stats: SufficientStatistics, config: RidgeConfig, features: FeatureMap
     ) -> None:
-        found, summaries = fitted(stats, config, features, (self._descriptors, self._classes))
+        found, summaries = fitted(stats, config, features, self._known)
         # A cached posterior would be that of the fit before.
         self.__dict__.pop("idata_", None)
         self.scale_posterior_ = found
@@ -192,18 +262,84 @@ def fitted(
     scales : ScalePosterior or None
         Of standardised regressors, where they are known and are of this model's; None: found.
     """
-    scale = spread_of_regressors(stats) if config.standardise else None
-    seen = stats if scale is None else standardised(stats, scale)
-    hierarchy = Hierarchy(seen, config, *known)
+    if config.correlated_slopes and stats.P:
+        return _fitted_correlated(stats, config, features, known)
+    hierarchy, scale = _as_seen(stats, config, known)
     # Threads of BLAS that wait for each other cost more than small systems gain.
     with matched_threads(hierarchy.system.arrangement.n_dense):
         if scales is None or scales.names != hierarchy.layout.names:
             scales = find_scales(hierarchy)
-        found, summaries = scales, summarise(hierarchy, scales, features)
+        return scales, _per_unit(summarise(hierarchy, scales, features), scale)
+
+
+def _fitted_correlated(
+    stats: SufficientStatistics,
+    config: RidgeConfig,
+    features: FeatureMap,
+    known: tuple[CompoundDescriptors | None, CompoundClasses | None],
+) -> tuple[ScalePosterior, Stage1CoeffSummaries]:
+    """Fit a model with the full covariance of coefficients; see `fitted`."""
+    scale = spread_of_regressors(stats) if config.standardise else None
+    seen = stats if scale is None else standardised(stats, scale)
+    config = config.model_copy(update={"slope_scales": "covariate"})
+    turn = find_turn(seen, lambda turned: Hierarchy(turned, config, *known), find_scales)
+    hierarchy = Hierarchy(turn.of(seen), config, *known)
+    with matched_threads(hierarchy.system.arrangement.n_dense):
+        scales = find_scales(hierarchy)
+        summaries = summarise(hierarchy, scales, features)
+    own = in_basis(summaries.coefficients, turn.back)
+    found = in_own_basis(scales, turn, stats.covariates)
+    return found, _per_unit(replace(summaries, coefficients=own), scale)
+
+
+def fitted_near(
+    stats: SufficientStatistics,
+    config: RidgeConfig,
+    features: FeatureMap,
+    known: tuple[CompoundDescriptors | None, CompoundClasses | None],
+    near: Near | None,
+) -> tuple[tuple[ScalePosterior, Stage1CoeffSummaries], Near | None]:
+    """Fit a model to about the same rows as before, its scales near theirs; see `fitted`.
+
+    Parameters
+    ----------
+    stats, config, features, known
+        As in `fitted`.
+    near : Near or None
+        What the fit before returned last.
+    """
+    if config.method != "map":
+        return fitted(stats, config, features, known), None
+    hierarchy, scale = _as_seen(stats, config, known)
+    with matched_threads(hierarchy.system.arrangement.n_dense):
+        scales, near = find_near(hierarchy, near)
+        return (scales, _per_unit(summarise(hierarchy, scales, features), scale)), near
+
+
+def _as_seen(
+    stats: SufficientStatistics,
+    config: RidgeConfig,
+    known: tuple[CompoundDescriptors | None, CompoundClasses | None],
+) -> tuple[Hierarchy, FloatArray | None]:
+    """Return a model of the rows, and what regressors were divided by."""
+    scale = spread_of_regressors(stats) if config.standardise else None
+    seen = stats if scale is None else standardised(stats, scale)
+    return Hierarchy(seen, config, *known), scale
+
+
+def _per_unit(summaries: Stage1CoeffSummaries, scale: FloatArray | None) -> Stage1CoeffSummaries:
+    """Return the artefact with slopes per unit of each regressor."""
     if scale is None:
-        return found, summaries
+        return summaries
     in_unit = in_units(summaries.coefficients, scale)
-    return found, replace(summaries, features=replace(features, scale=scale), coefficients=in_unit)
+    of_unit = replace(summaries.features, scale=scale)
+    return replace(summaries, features=of_unit, coefficients=in_unit)
+
+
+def of_both(means: Stage1CoeffSummaries, covariances: Stage1CoeffSummaries) -> Stage1CoeffSummaries:
+    """Return an artefact with the means of pairs of one and all else of another of its scales."""
+    wide = replace(covariances.coefficients, mean=means.coefficients.mean)
+    return replace(means, coefficients=wide)
 
 
 def as_groups(groups: Any, n_rows: int) -> IntArray:
@@ -229,6 +365,29 @@ def as_groups(groups: Any, n_rows: int) -> IntArray:
     return ids.astype(np.int64)
 
 
+def to_rows(X: FloatArray, y: FloatArray, groups: Any, runs: IntArray | None = None) -> StoredRows:
+    """Return rows in memory to be gone through again; `groups` as for `as_groups`."""
+    frame, columns = _as_table(X, y, as_groups(groups, len(X)))
+    return StoredRows.of_frame(frame, columns, runs)
+
+
+def _as_table(X: FloatArray, y: FloatArray, ids: IntArray) -> tuple[Any, Columns]:
+    """Return a frame of rows and the columns that it has."""
+    import polars as pl
+
+    # Numbered names, since a covariate may be called like a column of ids.
+    inner = [f"x{j}" for j in range(X.shape[1])]
+    known = {"group": ids[:, 0], "compound": ids[:, 1], "rt": y}
+    parent = "parent" if ids.shape[1] == 3 else None
+    if parent is not None:
+        known[parent] = ids[:, 2]
+    frame = pl.DataFrame(X, schema=inner).with_columns(
+        pl.Series(name, values) for name, values in known.items()
+    )
+    columns = Columns.of(inner, group="group", compound="compound", parent=parent, target="rt")
+    return frame, columns
+
+
 def to_statistics(
     X: FloatArray,
     y: FloatArray,
@@ -252,23 +411,17 @@ def to_statistics(
     center : {"global", "none"}
         Whether the covariates are centred at their mean.
     """
-    import polars as pl
-
     ids = as_groups(groups, len(X))
     mean = X.mean(axis=0)
     features = FeatureMap.fit(names, mean, np.eye(len(names)), center=center)
-    # Numbered names, since a covariate may be called like a column of ids.
-    inner = [f"x{j}" for j in range(X.shape[1])]
-    frame = pl.DataFrame(features.transform(X), schema=inner)
-    frame = frame.with_columns(
-        pl.Series("group", ids[:, 0]), pl.Series("compound", ids[:, 1]), pl.Series("rt", y)
-    )
-    parent = None
-    if ids.shape[1] == 3:
-        parent = "parent"
-        frame = frame.with_columns(pl.Series(parent, ids[:, 2]))
+    frame, columns = _as_table(features.transform(X), y, ids)
     stats = SufficientStatistics.from_frame(
-        frame, group="group", compound="compound", parent=parent, covariates=inner, target="rt"
+        frame,
+        covariates=columns.covariates,
+        group=columns.group,
+        compound=columns.compound,
+        parent=columns.parent,
+        target=columns.target,
     )
     return replace(stats, covariates=tuple(names), group_col=group_col), features
 
@@ -280,9 +433,10 @@ class PartialPoolingRidge(PooledRidge):
     ----------
     intercept_mode, intercept_prior, slope_head_mode, lambda_slopes, slope_scales, standardise, \
 sigma, compound_slopes, \
-cluster_slopes, species_slopes, class_slopes, slope_shrinkage, descriptor_heads, \
-descriptor_slopes, descriptor_components, location_mean, location_sd, sigma_fixed, priors, method, \
-sampling, seed
+cluster_slopes, species_slopes, correlated_slopes, class_slopes, slope_shrinkage, \
+descriptor_heads, \
+descriptor_slopes, descriptor_components, location_mean, location_sd, sigma_fixed, likelihood, nu, \
+leave_out, priors, method, sampling, seed
         See `RidgeConfig`.
     feature_center : {"global", "none"}
         With rows: whether covariates are centred at their mean, where the intercept then stands.
@@ -299,6 +453,8 @@ sampling, seed
         Posterior of the scales.
     notes_ : tuple of str
         What was left out of the model, and what was estimated at exactly 0.
+    weighted_ : Settled
+        Where rows differ in weight: their statistics, and the rows left out.
 
     Examples
     --------
@@ -327,6 +483,7 @@ sampling, seed
         compound_slopes: bool = False,
         cluster_slopes: bool = False,
         species_slopes: bool = False,
+        correlated_slopes: bool = False,
         class_slopes: str = "none",
         slope_shrinkage: str = "shared",
         descriptor_heads: str = "none",
@@ -335,6 +492,9 @@ sampling, seed
         location_mean: float = 0.0,
         location_sd: float | None = None,
         sigma_fixed: float | None = None,
+        likelihood: Likelihood = "gaussian",
+        nu: float | None = None,
+        leave_out: float | None = None,
         priors: ScalePriors | None = None,
         method: Method = "map",
         sampling: SamplingConfig | None = None,
@@ -351,6 +511,7 @@ sampling, seed
         self.compound_slopes = compound_slopes
         self.cluster_slopes = cluster_slopes
         self.species_slopes = species_slopes
+        self.correlated_slopes = correlated_slopes
         self.class_slopes = class_slopes
         self.slope_shrinkage = slope_shrinkage
         self.descriptor_heads = descriptor_heads
@@ -359,6 +520,9 @@ sampling, seed
         self.location_mean = location_mean
         self.location_sd = location_sd
         self.sigma_fixed = sigma_fixed
+        self.likelihood = likelihood
+        self.nu = nu
+        self.leave_out = leave_out
         self.priors = priors
         self.method = method
         self.sampling = sampling
@@ -372,6 +536,7 @@ sampling, seed
         groups: Any = None,
         *,
         features: FeatureMap | None = None,
+        rows: StoredRows | None = None,
         descriptors: CompoundDescriptors | None = None,
         classes: CompoundClasses | None = None,
     ) -> Self:
@@ -379,7 +544,7 @@ sampling, seed
 
         Parameters
         ----------
-        X, y, groups, features
+        X, y, groups, features, rows
             Statistics, or the covariates [N, P], retention times [N] and ids [N, 2] or [N, 3].
         descriptors : CompoundDescriptors or None
             Descriptors that intercepts of compounds, and slopes, are regressed on.
@@ -396,7 +561,7 @@ sampling, seed
             If the data lack what the parameters ask for.
         """
         self._descriptors, self._classes = descriptors, classes
-        return super().fit(X, y, groups, features=features)
+        return super().fit(X, y, groups, features=features, rows=rows)
 
 
 class SupercategoryRidge(PooledRidge):
@@ -408,7 +573,7 @@ class SupercategoryRidge(PooledRidge):
         Whether intercepts are pooled towards their compound.
     slope_head_mode : {"none", "global"}
         What slopes are pooled towards.
-    lambda_slopes, sigma, priors, method, sampling, seed
+    lambda_slopes, sigma, likelihood, nu, leave_out, priors, method, sampling, seed
         See `RidgeConfig`.
     feature_center : {"global", "none"}
         With rows: whether covariates are centred at their mean, where the intercept then stands.
@@ -428,12 +593,18 @@ class SupercategoryRidge(PooledRidge):
         slope_head_mode: SlopeHeadMode = "none",
         lambda_slopes: float | list[float] | str = 1.0,
         sigma: str = "global",
+        likelihood: Likelihood = "gaussian",
+        nu: float | None = None,
+        leave_out: float | None = None,
         priors: ScalePriors | None = None,
         method: Method = "map",
         sampling: SamplingConfig | None = None,
         feature_center: FeatureCenter = "global",
         seed: int = 0,
     ) -> None:
+        self.likelihood = likelihood
+        self.nu = nu
+        self.leave_out = leave_out
         self.intercept_prior = intercept_prior
         self.slope_head_mode = slope_head_mode
         self.lambda_slopes = lambda_slopes
@@ -459,7 +630,7 @@ class SupercategoryRidge(PooledRidge):
 
 
 def calibrate_intervals(
-    estimator: PooledRidge,
+    estimator: Any,
     X: Any,
     y: Any,
     groups: Any,

@@ -81,6 +81,22 @@ class MILOutput:
     z_tasks: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Mixing:
+    """With which other of its batch each bag is mixed (Zhang et al. 2018, arXiv:1710.09412).
+
+    Attributes
+    ----------
+    share : float
+        What stays of a bag, 0 to 1.
+    partner : LongTensor [B]
+        The bag that makes up the rest.
+    """
+
+    share: float
+    partner: Tensor
+
+
 class MILTaskAttnMixerWithAux(nn.Module):
     """Predict tasks of a molecule from its own features and those of its conformers.
 
@@ -167,13 +183,15 @@ class MILTaskAttnMixerWithAux(nn.Module):
             aux={name: len(group.columns) for name, group in config.aux.items()},
         )
 
-    def forward(self, bags: Bags) -> MILOutput:
+    def forward(self, bags: Bags, mixing: Mixing | None = None) -> MILOutput:
         """Predict a batch.
 
         Parameters
         ----------
         bags : Bags
             With `x2d` and `instances` as far as their branches are in use.
+        mixing : Mixing, optional
+            With which bags these are mixed, in training.
 
         Returns
         -------
@@ -184,7 +202,7 @@ class MILTaskAttnMixerWithAux(nn.Module):
         MILError
             If features that a branch needs are missing or of another width.
         """
-        return self.mix(*self.encode(bags), bags.offsets)
+        return self.mix(*self.encode(bags), bags.offsets, mixing)
 
     def encode(self, bags: Bags) -> tuple[Tensor | None, Tensor | None]:
         """Return molecules [B, proj_dim] and instances [M, inst_hidden]; None without a branch."""
@@ -195,7 +213,13 @@ class MILTaskAttnMixerWithAux(nn.Module):
             instances = self.inst_enc(_present("instances", bags.instances, self.in_3d))
         return molecules, instances
 
-    def mix(self, molecules: Tensor | None, instances: Tensor | None, offsets: Tensor) -> MILOutput:
+    def mix(
+        self,
+        molecules: Tensor | None,
+        instances: Tensor | None,
+        offsets: Tensor,
+        mixing: Mixing | None = None,
+    ) -> MILOutput:
         """Predict from what `encode` returned; bags may have lost or gained instances since."""
         branches, attention = [], None
         if molecules is not None:
@@ -205,7 +229,10 @@ class MILTaskAttnMixerWithAux(nn.Module):
             branches.append(self.proj3d(pooled))
             branches = [branch.expand(-1, self.n_tasks, -1) for branch in branches]
         # Without instances nothing differs between tasks before the heads: mixed once.
-        z_tasks = self.mixer(torch.cat(branches, -1)).expand(-1, self.n_tasks, -1)
+        joined = torch.cat(branches, -1)
+        if mixing is not None:
+            joined = torch.lerp(joined[mixing.partner], joined, mixing.share)
+        z_tasks = self.mixer(joined).expand(-1, self.n_tasks, -1)
         return MILOutput(self.heads(z_tasks), self.aux_heads(z_tasks), attention, z_tasks)
 
 

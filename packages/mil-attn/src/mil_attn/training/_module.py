@@ -17,12 +17,12 @@ import torch
 from molpool_common import FloatArray, fast_matmul, listed
 from torch import Tensor
 
-from mil_attn._bags import Bags, drop_instances
+from mil_attn._bags import Bags, drop_instances, with_targets_of
 from mil_attn._config import MILConfig
 from mil_attn._errors import MILError
 from mil_attn.data._bag_data import BagData
 from mil_attn.data._scaling import ColumnScale, FeatureScaler
-from mil_attn.models._model import MILEnsemble, MILOutput, MILTaskAttnMixerWithAux
+from mil_attn.models._model import MILEnsemble, MILOutput, MILTaskAttnMixerWithAux, Mixing
 from mil_attn.training._objective import (
     Objective,
     check_aux,
@@ -269,10 +269,7 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
             If it is not finite, naming the bags.
         """
         rate = self.config.training.instance_dropout
-        losses = [
-            self._loss(member(drop_instances(batch, rate)), batch, "training")
-            for member in self.members
-        ]
+        losses = [self._training_loss(m, drop_instances(batch, rate)) for m in self.members]
         loss = torch.stack(losses).mean()
         if self._trainer is not None:  # one may take a step without
             self._epoch_loss.add(loss, len(batch))
@@ -378,6 +375,17 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the loss of the epoch that was broken off."""
         self._epoch_loss.load_state_dict(checkpoint[_SO_FAR])
+
+    def _training_loss(self, network: MILTaskAttnMixerWithAux, batch: Bags) -> Tensor:
+        alpha = self.config.training.mixup
+        if alpha == 0:
+            return self._loss(network(batch), batch, "training")
+        share = float(torch.distributions.Beta(alpha, alpha).sample())
+        partner = torch.randperm(len(batch), device=batch.offsets.device)
+        output = network(batch, Mixing(share, partner))
+        own = self._loss(output, batch, "training")
+        other = self._loss(output, with_targets_of(batch, partner), "training")
+        return share * own + (1 - share) * other
 
     def _loss(self, output: MILOutput, batch: Bags, stage: str) -> Tensor:
         total: Tensor = self.objective(output, batch).total

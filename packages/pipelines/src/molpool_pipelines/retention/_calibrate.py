@@ -20,8 +20,10 @@ from rt_ridge import (
     HeldOutErrors,
     RunCalibration,
     Stage1CoeffSummaries,
+    StoredRows,
     SufficientStatistics,
     outside_range,
+    reweighted,
 )
 
 from molpool_pipelines.retention._batches import Artefact, BatchReader
@@ -74,7 +76,12 @@ class Calibrated:
         )
 
 
-def calibrate(training: Training, folds: RunFolds, fit: Fit) -> Calibrated:
+def calibrate(
+    training: Training,
+    folds: RunFolds,
+    fit: Fit,
+    weighed_by: Stage1CoeffSummaries | None = None,
+) -> Calibrated:
     """Fit to all but one fold of runs, fold by fold, and take quantiles of the errors on it.
 
     Parameters
@@ -85,13 +92,15 @@ def calibrate(training: Training, folds: RunFolds, fit: Fit) -> Calibrated:
         Which runs are held out together.
     fit : callable
         From the statistics of some rows to a fit.
+    weighed_by : Stage1CoeffSummaries or None
+        The fit to all rows, where it weighs those that are fitted.
 
     Raises
     ------
     InputError, RTRidgeError
         If a fold cannot be fitted, or too few rows have a prediction.
     """
-    sums, ranges = _sums_by_fold(training, folds)
+    sums, ranges = _sums_by_fold(training, folds, weighed_by)
     pairs = training.stats.keys
     # All fits are held at once, so that the second pass over the rows serves all folds.
     fits = [
@@ -120,7 +129,7 @@ def calibrate(training: Training, folds: RunFolds, fit: Fit) -> Calibrated:
 
 
 def _sums_by_fold(
-    training: Training, folds: RunFolds
+    training: Training, folds: RunFolds, weighed_by: Stage1CoeffSummaries | None
 ) -> tuple[dict[int, SufficientStatistics], dict[int, Range]]:
     columns, most = training.columns, training.config.max_train_rows
     roles = statistics_roles(columns, training.features)
@@ -132,6 +141,9 @@ def _sums_by_fold(
         for fold, rows in folds.split(chunk.frame):
             part = chunk.frame.filter(rows)
             stats = SufficientStatistics.from_frame(part, **roles)
+            if weighed_by is not None:
+                stored = StoredRows.of_frame(part, columns)
+                stats = reweighted(stats, stored, weighed_by).statistics()
             sums[fold] = sums[fold].merge(stats) if fold in sums else stats
             x = np.empty((part.height, len(columns.covariates)))
             for place, name in enumerate(columns.covariates):

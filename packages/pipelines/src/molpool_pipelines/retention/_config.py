@@ -30,6 +30,7 @@ Format = Literal["png", "svg", "pdf"]
 Model = Literal["partial_pooling", "supercategory", "ridge", "lasso"]
 Layout = Literal["rows", "run_columns", "compound_columns"]
 AbsentCovariates = Literal["error", "center"]
+Baseline = Literal["mean", "ridge", "lasso", "gam", "trees", "irt", "loess"]
 Count = Annotated[int, Field(ge=1)]
 
 COVARIATES = ("IS_*", "RS_*", "ES_*", "run_covariate_*")
@@ -39,7 +40,8 @@ COVARIATES = ("IS_*", "RS_*", "ES_*", "run_covariate_*")
 STRUCTURE_KEYS = (
     *("intercept_mode", "intercept_prior", "slope_head_mode", "lambda_slopes", "slope_scales"),
     *("standardise", "sigma", "sigma_fixed", "compound_slopes", "cluster_slopes"),
-    *("species_slopes", "class_slopes", "slope_shrinkage", "descriptor_slopes"),
+    *("species_slopes", "correlated_slopes", "class_slopes", "slope_shrinkage"),
+    "descriptor_slopes",
     *("location_mean", "location_sd"),
 )
 """Keys of a model: who gives one has a structure in mind."""
@@ -330,7 +332,12 @@ class ModelConfig(RidgeConfig):
         description="ridge precision of slopes over σ⁻², one or one per regressor; estimate: "
         "with the scales; pooled: pairs do not differ from their head",
     )
-    alpha: float = Field(1.0, gt=0, description="ridge, lasso: weight of the penalty")
+    alpha: float | None = Field(
+        None,
+        gt=0,
+        description="ridge, lasso: weight of the penalty; None: chosen by runs left out, of "
+        "covariates over their standard deviations",
+    )
     group_col: str = Field("species", description="column of the group: species or species_cluster")
     anchor_expansion: Literal["none", "poly2"] = Field(
         "none", description="poly2: squares of the covariates too"
@@ -362,6 +369,11 @@ class ModelConfig(RidgeConfig):
         fields = RidgeConfig.model_fields
         given = any(getattr(self, k) != fields[k].get_default() for k in STRUCTURE_KEYS)
         return self.structure == "auto" or (self.structure is None and not given)
+
+    @property
+    def leaves_runs_out(self) -> bool:
+        """Whether something is chosen by runs left out: the structure, or a penalty."""
+        return self.chooses or (self.model in ("ridge", "lasso") and self.alpha is None)
 
     @property
     def group_column(self) -> str:
@@ -515,10 +527,16 @@ class EvaluateConfig(FolderConfig, DataConfig, ScoreConfig):
     time_column: str | None = Field(
         None,
         description="for split_type time: dates, numbers, or names whose number follows time; by "
-        "default runs follow one another as in the table",
+        "default order_col of the fits, or runs follow one another as in the table",
     )
     split_seed: int = Field(0, ge=0, description="of the folds")
     cv: CVConfig = Field(default_factory=CVConfig)
+    baselines: list[Baseline] = Field(
+        default_factory=list,
+        description="models of other kinds, fitted to the same rows as the first artefact and "
+        "scored beside it: mean of the pair; ridge, lasso, gam (splines) of each compound; trees "
+        "(LightGBM); irt (line through the standards of a run), loess (the same, local)",
+    )
 
     @model_validator(mode="after")
     def _one_split(self) -> Self:

@@ -26,6 +26,7 @@ from rt_ridge import (
     SupportMetrics,
 )
 
+from molpool_pipelines.retention._baselines import fit_baselines
 from molpool_pipelines.retention._batches import Artefact, Batch, BatchReader
 from molpool_pipelines.retention._compounds import read_descriptors
 from molpool_pipelines.retention._config import (
@@ -228,7 +229,12 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
     if config.refits:
         return _fitted_again(config, artefacts, progress)
     table = TableFiles.find(config.data, "data", read=config.read)
-    scores = _Scores(as_prepared(config, table), artefacts)
+    if config.baselines:
+        progress("Fitting baselines")
+        first = refitted(artefacts[:1])[0]
+        trained = TableFiles.find(first.data, "data", read=first.read)
+        artefacts += fit_baselines(config.baselines, first, trained)
+    scores = _Scores(as_prepared(config, table))
     scores.add(table, artefacts, progress, f"Evaluating on {table.name}")
     return scores.evaluation([*table.notes()])
 
@@ -243,7 +249,7 @@ def _fitted_again(
     table = TableFiles.find(given, "data", read=read)
     config = as_prepared(config, table)
     splits = Splits.read(config, [as_prepared(fit, table) for fit in fits], table)
-    scores = _Scores(config, artefacts)
+    scores = _Scores(config)
     folds = list[pl.DataFrame]()
     for number, (cell, train, test) in enumerate(each_cell(splits), start=1):
         what = f"Fold {number} of {len(splits.cells)}"
@@ -255,6 +261,8 @@ def _fitted_again(
                 _again(artefact, as_prepared(own, table), place / "train.parquet", progress, what)
                 for artefact, own in zip(artefacts, fits, strict=True)
             ]
+            rows = TableFiles.find([place / "train.parquet"], "data")
+            again += fit_baselines(config.baselines, as_prepared(fits[0], table), rows)
             held_out = TableFiles.find([place / "test.parquet"], "data")
             part = scores.add(held_out, again, progress, f"{what}: evaluating", test)
         folds += [_of_fold(name, cell, metrics.table()) for name, metrics in part.own.items()]
@@ -295,12 +303,11 @@ class _Scores:
     ----------
     config : EvaluateConfig
         Names of columns, bins, and which rows count.
-    artefacts : sequence of Artefact
-        The fits, or those that are fitted again.
     """
 
-    def __init__(self, config: EvaluateConfig, artefacts: Sequence[Artefact]) -> None:
-        self.config, self.artefacts = config, artefacts
+    def __init__(self, config: EvaluateConfig) -> None:
+        self.config = config
+        self.artefacts: Sequence[Artefact] = ()
         self.evaluator: Evaluator | None = None
         self.drift = list[pl.DataFrame]()
         self.rejected = Rejected()
@@ -321,13 +328,13 @@ class _Scores:
         table : TableFiles
             The rows.
         artefacts : sequence of Artefact
-            Fits of the names that this was made for.
+            Fits, of the same names at every call.
         progress, what
             What is called with how many rows of what there were.
         origin : DataFrame or None
             File and row that each row comes from, where these are others.
         """
-        config = self.config
+        config, self.artefacts = self.config, artefacts
         # Its default need not be in a user's table; without it there is no drift.
         run = config.run_col if config.run_col in table else None
         reader = BatchReader(

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from molpool_common import InputError, RunFolder, load_config
-from rt_ridge import RTRidgeError, Stage1CoeffSummaries, SufficientStatistics
+from rt_ridge import FeatureMap, RTRidgeError, Stage1CoeffSummaries, SufficientStatistics
 
 from molpool_pipelines.retention._calibrate import Calibrated, calibrate
 from molpool_pipelines.retention._config import (
@@ -62,28 +62,33 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
     # Estimators without compound effects do not take these arguments.
     known = {name: given for name, given in known.items() if given is not None}
 
-    if training.config.chooses:
-        known["held_out"] = training.held_out
+    def estimated(stats: SufficientStatistics, features: FeatureMap, **rest: Any) -> Any:
+        return build_estimator(config).fit(stats, features=features, **known, **rest)
 
-    def estimated(stats: SufficientStatistics) -> Any:
-        return build_estimator(config).fit(stats, features=training.features, **known)
+    of_all: dict[str, Any] = {"rows": training.rows}
+    if config.leaves_runs_out:
+        of_all["held_out"] = training.held_out
+    if config.chooses and training.left_out is not None:
+        of_all["folds"] = training.left_out.folds
 
     progress("Choosing a structure" if config.chooses else f"Fitting by {config.method}")
     started = time.perf_counter()
     # On all rows: calibration refits for its quantiles only, the coefficients are those of the full
     # fit.
-    estimator = estimated(training.stats)
+    estimator = estimated(training.stats, training.features, **of_all)
     seconds = {"statistics": training.seconds, "fit": time.perf_counter() - started}
     calibrated, notes = None, list(training.notes)
     if training.folds is not None:
         progress("Calibrating intervals on held-out runs")
         started = time.perf_counter()
 
-        def of_others(stats: SufficientStatistics) -> Any:
+        def of_others(stats: SufficientStatistics) -> Stage1CoeffSummaries:
             # What was chosen stands: a choice within each fold would calibrate another model.
-            return estimator.refit(stats, training.features) if config.chooses else estimated(stats)
+            again = estimator.refit if config.leaves_runs_out else estimated
+            found: Stage1CoeffSummaries = again(stats, features=training.features).summaries_
+            return replace(found, tails=estimator.summaries_.tails)
 
-        calibrated, why = _calibrated(training, training.folds, of_others)
+        calibrated, why = _calibrated(training, training.folds, of_others, estimator.summaries_)
         notes += why
         seconds["calibration"] = time.perf_counter() - started
     found = None
@@ -96,11 +101,15 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
 
 
 def _calibrated(
-    training: Training, folds: RunFolds, estimated: Callable[[SufficientStatistics], Any]
+    training: Training,
+    folds: RunFolds,
+    fit: Callable[[SufficientStatistics], Stage1CoeffSummaries],
+    weighed_by: Stage1CoeffSummaries,
 ) -> tuple[Calibrated | None, list[str]]:
     """Return the calibration; none, and why, where it cannot be and nobody asked for it."""
+    weighed = training.config.weighs_rows
     try:
-        return calibrate(training, folds, lambda stats: estimated(stats).summaries_), []
+        return calibrate(training, folds, fit, weighed_by if weighed else None), []
     except (InputError, RTRidgeError) as error:
         if training.config.calibrate.enabled == "true":
             raise
@@ -166,6 +175,7 @@ class Fitted:
     def metrics(self) -> dict[str, Any]:
         """Return what metrics.json holds."""
         sampled = getattr(self.estimator, "scale_posterior_", None) is not None
+        weighted = getattr(self.estimator, "weighted_", None)
         return {
             "model": self.config.model,
             # ridge and lasso have no scales to estimate.
@@ -175,11 +185,13 @@ class Fitted:
             "covariates": list(self.training.features.names),
             "log_likelihood": self.estimator.log_likelihood_,
             "scales": {name: _finite(scale) for name, scale in self.estimator.scales_.items()},
+            "priors": list(self.summaries.priors),
             "diagnostics": self.diagnostics,
             "calibration": None if self.calibrated is None else self.calibrated.metrics(),
             "structure": self.structure,
             "notes": [*self.said, *self.notes],
             "flagged": None if self.residuals is None else self.residuals.n_flagged,
+            "left_out": None if weighted is None else weighted.n_left_out,
             "seconds": self.seconds,
         }
 

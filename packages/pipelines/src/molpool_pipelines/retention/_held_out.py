@@ -6,17 +6,20 @@ sums up those of each fold; the rows are never held.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
-from molpool_common import FloatArray, IntArray
+from molpool_common import FloatArray, InputError, IntArray, listed, parse_times
 from rt_ridge import (
+    Chunk,
     Columns,
     FeatureMap,
     HeldOut,
     ReadingRange,
     RunFold,
+    StoredRows,
     SufficientStatistics,
     judged_pairs,
     natural_order,
@@ -28,6 +31,13 @@ from molpool_pipelines.retention._covariates import CentredFiles
 
 RUN = "__run"
 """Name of a row's run, or what stands for it."""
+
+
+FEWEST_ROWS = 2
+"""Rows of a run up to which it may be like another by chance."""
+
+DIGITS = 10
+"""Of sums over runs that are compared."""
 
 
 def run_names(runs: pl.Series) -> pl.Series:
@@ -48,6 +58,9 @@ class RunTable:
         Covariates over the rows of a run.
     ordered : bool
         Whether the order is known.
+    twins : dict of str to str
+        Runs whose rows are those of an earlier run to the last digit, by their names: these are
+        one run.
     """
 
     place: dict[str, int]
@@ -55,6 +68,7 @@ class RunTable:
     low: FloatArray
     high: FloatArray
     ordered: bool
+    twins: dict[str, str]
 
     @classmethod
     def read(cls, config: FitConfig, table: CentredFiles, columns: Columns) -> RunTable | None:
@@ -69,33 +83,73 @@ class RunTable:
         if reader is None:
             return None
         parts = [reader.summed(c.frame) for c in table.chunks(reader.read, config.max_train_rows)]
-        sums = [pl.col(f"sum {name}").sum() for name in columns.covariates]
-        lows = [pl.col(f"low {name}").min() for name in columns.covariates]
-        highs = [pl.col(f"high {name}").max() for name in columns.covariates]
-        order = [pl.col("order").min()] if reader.order is not None else []
-        runs = (
-            pl.concat(parts, how="vertical_relaxed")
-            .group_by(RUN)
-            .agg(pl.col("rows").sum(), *sums, *lows, *highs, *order)
-            .sort(RUN)
-        )
+        runs = _merged(parts, columns.covariates)
         runs = runs[natural_order(runs[RUN].to_list())]
         if reader.order is not None:
-            runs = runs.sort("order", maintain_order=True, nulls_last=True)
+            runs = _by_time(runs, reader.order)
+        runs, twins = _without_copies(runs)
+        place = {run: i for i, run in enumerate(runs[RUN].to_list())}
+        place |= {copy: place[run] for copy, run in twins.items()}
 
         def matrix(what: str) -> FloatArray:
             names = [f"{what} {name}" for name in columns.covariates]
             values = runs.select(names).to_numpy().astype(np.float64)
             return values.reshape(runs.height, len(names))
 
-        place = {run: i for i, run in enumerate(runs[RUN].to_list())}
         mean = matrix("sum") / runs["rows"].to_numpy()[:, None]
-        return cls(place, mean, matrix("low"), matrix("high"), reader.ordered)
+        return cls(place, mean, matrix("low"), matrix("high"), reader.ordered, twins)
+
+    def notes(self) -> list[str]:
+        """Return what the user should know of the runs."""
+        if not self.twins:
+            return []
+        pairs = listed([f"{copy!r} is {run!r}" for copy, run in self.twins.items()])
+        return [
+            f"{len(self.twins)} runs repeat the rows of another to the last digit ({pairs}): they"
+            " are left out together, but their rows count twice."
+        ]
 
     @property
     def range(self) -> ReadingRange:
         """Ends of the covariates over all runs."""
         return ReadingRange(self.low.min(axis=0), self.high.max(axis=0))
+
+
+def _merged(parts: list[pl.DataFrame], covariates: Sequence[str]) -> pl.DataFrame:
+    """Return one row per run of all chunks, ordered by name."""
+    sums = [pl.col(f"sum {name}").sum() for name in covariates]
+    lows = [pl.col(f"low {name}").min() for name in covariates]
+    highs = [pl.col(f"high {name}").max() for name in covariates]
+    frame = pl.concat(parts, how="vertical_relaxed")
+    order = [pl.col("order").min()] if "order" in frame.columns else []
+    totals = [pl.col("rows").sum(), pl.col("times").sum()]
+    return frame.group_by(RUN).agg(*totals, *sums, *lows, *highs, *order).sort(RUN)
+
+
+def _by_time(runs: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Return runs in the order of a column of times, those without one last."""
+    known = runs.filter(pl.col("order").is_not_null())
+    try:
+        times = parse_times(known["order"].to_list()) if known.height else np.zeros(0)
+    except InputError as error:
+        raise InputError(
+            "order_col",
+            expected=f"times or numbers that follow one another in {column!r}",
+            found=error.found,
+        ) from None
+    order = known[np.argsort(times, kind="stable")]
+    return pl.concat([order, runs.filter(pl.col("order").is_null())])
+
+
+def _without_copies(runs: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Return runs of which none is a copy of an earlier one, and the copies by name."""
+    same = [name for name in runs.columns if name not in (RUN, "order")]
+    # A row or two may agree by chance; sums differ in their last digits with the order of rows.
+    whole = runs.filter(pl.col("rows") > FEWEST_ROWS)
+    whole = whole.with_columns(pl.col(pl.Float64).round_sig_figs(DIGITS))
+    first = whole.group_by(same, maintain_order=True).agg(pl.col(RUN))
+    twins = {copy: names[0] for names in first[RUN].to_list() for copy in names[1:]}
+    return runs.filter(~pl.col(RUN).is_in(list(twins))), twins
 
 
 @dataclass(frozen=True)
@@ -105,6 +159,7 @@ class _Reader:
     run: str | None
     order: str | None
     covariates: tuple[str, ...]
+    target: str
 
     @classmethod
     def of(cls, config: FitConfig, table: CentredFiles, columns: Columns) -> _Reader | None:
@@ -118,7 +173,7 @@ class _Reader:
             table.require(order, "order_col")
         if run is None and not columns.covariates:
             return None
-        return cls(run, order, tuple(columns.covariates))
+        return cls(run, order, tuple(columns.covariates), columns.target)
 
     @property
     def ordered(self) -> bool:
@@ -129,7 +184,11 @@ class _Reader:
     def read(self) -> list[str]:
         """Columns that are read."""
         named = [name for name in (self.run, self.order) if name is not None]
-        return list(dict.fromkeys([*named, *self.covariates]))
+        return list(dict.fromkeys([*named, *self.covariates, self.target]))
+
+    def numbers(self, frame: pl.DataFrame, runs: RunTable) -> IntArray:
+        """Return the number of the run of each row."""
+        return self.names(frame).replace_strict(runs.place, return_dtype=pl.Int64).to_numpy()
 
     def names(self, frame: pl.DataFrame) -> pl.Series:
         """Return the run of each row; rows of equal covariates are of one where none is named."""
@@ -142,10 +201,11 @@ class _Reader:
         """Return one row per run of a chunk."""
         covariates = [pl.col(c).cast(pl.Float64) for c in self.covariates]
         values = frame.select(self.names(frame).alias(RUN), *covariates)
-        extra: list[pl.Expr] = []
+        extra = [pl.col("__time").sum().alias("times")]
+        values = values.with_columns(frame[self.target].cast(pl.Float64).alias("__time"))
         if self.order is not None:
-            values = values.with_columns(frame[self.order].alias("order"))
-            extra.append(pl.col("order").min())
+            values = values.with_columns(frame[self.order].alias("__order"))
+            extra.append(pl.col("__order").min().alias("order"))
         return values.group_by(RUN).agg(
             pl.len().alias("rows"),
             *[pl.col(c).sum().alias(f"sum {c}") for c in self.covariates],
@@ -155,14 +215,64 @@ class _Reader:
         )
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Runs that are left out together.
+
+    Attributes
+    ----------
+    sums : list of HeldOut
+        Of their rows.
+    folds : list of RunFold
+        Which they are.
+    features : FeatureMap
+        With the range of the training.
+    runs : RunTable or None
+        All runs.
+    """
+
+    sums: list[HeldOut]
+    folds: list[RunFold]
+    features: FeatureMap
+    runs: RunTable | None = None
+
+
+def read_rows(
+    config: FitConfig, table: CentredFiles, columns: Columns, runs: RunTable | None
+) -> StoredRows:
+    """Return the rows of a table to be gone through again, with their runs where these are known.
+
+    Parameters
+    ----------
+    config : FitConfig
+        Columns of the run and of acquisition order.
+    table, columns
+        The training rows, and what is read of them.
+    runs : RunTable or None
+        Their runs.
+    """
+    reader = None if runs is None else _Reader.of(config, table, columns)
+    wanted = [*columns.names, *([] if reader is None else reader.read)]
+
+    def chunks() -> Iterator[Chunk]:
+        for chunk in table.chunks(wanted, config.max_train_rows):
+            frame = chunk.frame
+            if reader is not None and runs is not None:
+                frame = frame.with_columns(pl.Series(RUN, reader.numbers(frame, runs)))
+            yield Chunk(frame, chunk.where, chunk.first_row)
+
+    return StoredRows.of_chunks(chunks, columns, None if reader is None else RUN)
+
+
 def read_held_out(
     config: FitConfig,
     table: CentredFiles,
     columns: Columns,
     stats: SufficientStatistics,
     features: FeatureMap,
-) -> tuple[list[HeldOut], FeatureMap]:
-    """Sum up the rows of runs that are left out together; return also the range of the training.
+    runs: RunTable,
+) -> LeftOut:
+    """Sum up the rows of runs that are left out together.
 
     Parameters
     ----------
@@ -174,15 +284,14 @@ def read_held_out(
         Of all rows; folds are of those of its pairs that a choice is made on.
     features : FeatureMap
         From covariates to regressors.
+    runs : RunTable
+        The runs of these rows.
     """
-    runs = RunTable.read(config, table, columns)
-    if runs is None:
-        return [], features
     features = replace(features, range=runs.range)
     folds = plan_folds(runs.mean, runs.low, runs.high, ordered=runs.ordered)
     reader = _Reader.of(config, table, columns)
     if not folds or reader is None:
-        return [], features
+        return LeftOut([], [], features, runs)
     keys = judged_pairs(stats).keys
     sums: dict[int, SufficientStatistics] = {}
     wanted = list(dict.fromkeys([*columns.names, *reader.read]))
@@ -190,13 +299,14 @@ def read_held_out(
         frame = _of_pairs(chunk.frame, columns, keys)
         if not frame.height:
             continue
-        places = reader.names(frame).replace_strict(runs.place, return_dtype=pl.Int64).to_numpy()
+        places = reader.numbers(frame, runs)
         for number, fold in enumerate(folds):
             part = frame.filter(fold.members[places])
             if part.height:
                 found = _statistics(part, columns, fold, features)
                 sums[number] = sums[number].merge(found) if number in sums else found
-    return [HeldOut(folds[i].name, sums[i]) for i in sorted(sums)], features
+    every = [HeldOut(folds[i].name, sums[i]) for i in sorted(sums)]
+    return LeftOut(every, folds, features, runs)
 
 
 def _of_pairs(frame: pl.DataFrame, columns: Columns, keys: IntArray) -> pl.DataFrame:

@@ -30,6 +30,7 @@ from molpool_pipelines.retention._identifiers import (
     Identifiers,
     Previous,
 )
+from molpool_pipelines.retention._plausible import OddTimes
 from molpool_pipelines.retention._raw import RawTable, read_raw
 from molpool_pipelines.retention._rejected import Rejected
 from molpool_pipelines.runs import write_rejected
@@ -67,6 +68,8 @@ def prepare(config: PrepareConfig, progress: Progress = silent) -> Prepared:
     frame, counts = _usable(config, raw, rejected)
     frame, imputer = _imputed(config, frame, raw.covariates, previous)
     frame = _complete(config, frame, raw.covariates, counts, rejected)
+    if raw.has_target:
+        raw.notes.extend(_doubtful(config, frame))
     return _identified(config, raw, frame, imputer, previous, counts, rejected)
 
 
@@ -226,6 +229,23 @@ def _of_libraries(config: PrepareConfig, frame: pl.DataFrame) -> pl.Series:
                 hint=did_you_mean(name, present),
             )
     return frame[config.library_col].is_in(config.libs).fill_null(value=False)
+
+
+def _doubtful(config: PrepareConfig, frame: pl.DataFrame) -> list[str]:
+    """Return what is said of times that can hardly be any, and of rows that stand twice."""
+    odd = OddTimes()
+    odd.add(frame[config.target_col], frame[ROW])
+    notes = odd.notes()
+    if config.run_col in frame.columns:
+        same = [config.run_col, SPECIES, COMPOUND, config.target_col]
+        measured = frame.drop_nulls(same)
+        repeated = measured.filter(~pl.struct(same).is_first_distinct())
+        if repeated.height:
+            notes.append(
+                f"{repeated.height:,} rows repeat run, species, compound and time of another to"
+                f" the last digit (rows {listed(repeated[ROW].to_list())}): is a file read twice?"
+            )
+    return notes
 
 
 # --- ids, and the table that comes out ---

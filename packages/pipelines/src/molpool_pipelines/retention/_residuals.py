@@ -1,9 +1,7 @@
 """Residuals of the training rows: run by run, and peaks that are likely not what they are called.
 
-Every row is held against what the fit would expect without it. For a posterior that is normal given
-the scales this needs no further fit: with the residual e and the leverage h = x·Cx / σ² of a row
-under the posterior covariance C, the row is e / (1 - h) off from the fit to all others, with the
-standard deviation σ / √(1 - h).
+Every row is held against what the fit would expect without it, which needs no further fit: see
+`rt_ridge.RowWeights`.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from molpool_common import FloatArray, RunFolder
-from rt_ridge import Prediction, Stage1CoeffSummaries
+from rt_ridge import Prediction, RowWeights, Stage1CoeffSummaries, row_weights
 
 from molpool_pipelines.retention._batches import Artefact, Batch, BatchReader
 from molpool_pipelines.retention._config import FLAGGED, RESIDUALS
@@ -30,12 +28,9 @@ MOST_FLAGGED = 1_000
 _PRIOR_ROWS = 5
 """Rows that the spread of all compounds counts for beside those of a compound."""
 
-_FULL_LEVERAGE = 0.999
-"""Leverage from which a row is its own prediction, and nothing is known of it without it."""
 
-
-def leave_one_out(y: FloatArray, prediction: Prediction) -> tuple[FloatArray, FloatArray]:
-    """Return how far rows are off from the fit to all others, and the standard deviation, [N] each.
+def weighed(y: FloatArray, prediction: Prediction, leave_out: float | None) -> RowWeights:
+    """Return what a fit makes of rows that it was fitted to.
 
     Parameters
     ----------
@@ -43,16 +38,12 @@ def leave_one_out(y: FloatArray, prediction: Prediction) -> tuple[FloatArray, Fl
         Retention times that were fitted.
     prediction : Prediction
         Of these rows, by that fit.
-
-    Returns
-    -------
-    residual, sd : ndarray, [N]
-        NaN where the others say nothing of a row.
+    leave_out : float or None
+        Distance from which it left rows out.
     """
-    noise = prediction.std**2 - prediction.std_mean**2
-    leverage = prediction.std_mean**2 / noise
-    rest = np.where(leverage < _FULL_LEVERAGE, 1 - leverage, np.nan)
-    return (y - prediction.mean) / rest, np.sqrt(noise / rest)
+    line = prediction.std_mean**2
+    sigma2 = (prediction.std**2 - line) / prediction.tails.variance
+    return row_weights(y - prediction.mean, line, sigma2, prediction.tails, leave_out)
 
 
 @dataclass(frozen=True)
@@ -67,8 +58,9 @@ class Residuals:
     flagged : DataFrame
         Peaks that are farther off than usual, the farthest first: file, row, run, species,
         compound, observed, expected, difference, sd (of the fit), standardised (difference over
-        sd), deviations (that over what is usual of the compound), candidate (the compound of the
-        species that is expected there, where there is one) and candidate_expected.
+        sd), deviations (that over what is usual of the compound), weight (in the fit: 1 of an
+        ordinary row, 0 of one left out), candidate (the compound of the species that is expected
+        there, where there is one) and candidate_expected.
     n_rows, n_flagged : int
         Rows looked at, and peaks flagged, listed or not.
     threshold : float
@@ -126,10 +118,11 @@ def _of_batch(
 ) -> pl.DataFrame:
     frame = batch.frame
     y = frame[reader.config.target_col].to_numpy()
-    residual, sd = leave_one_out(y, reader.predict(artefact, frame))
+    found = weighed(y, reader.predict(artefact, frame), artefact.summaries.leave_out)
+    residual, sd = found.leave_one_out
     n_rows = frame.height
     none = pl.Series([None], dtype=pl.String).new_from_index(0, n_rows)
-    found = pl.DataFrame(
+    rows = pl.DataFrame(
         {
             "file": pl.Series([batch.where]).new_from_index(0, n_rows),
             "row": np.arange(batch.first_row, batch.first_row + n_rows),
@@ -139,10 +132,11 @@ def _of_batch(
             "observed": y,
             "difference": residual,
             "sd": sd,
+            "weight": found.weight,
         }
     )
     # Pairs that a trial did not draw have no fit.
-    return found.filter(pl.col("difference").is_finite())
+    return rows.filter(pl.col("difference").is_finite())
 
 
 def _with_deviations(rows: pl.DataFrame, threshold: float) -> pl.DataFrame:
@@ -159,7 +153,8 @@ def _with_deviations(rows: pl.DataFrame, threshold: float) -> pl.DataFrame:
     usual = ((n * own**2 + _PRIOR_ROWS * shared**2) / (n + _PRIOR_ROWS)).sqrt()
     deviations = pl.when(usual > 0).then(pl.col("standardised") / usual)
     rows = rows.with_columns(deviations=deviations)
-    return rows.with_columns(flag=(pl.col("deviations").abs() > threshold).fill_null(value=False))
+    far = (pl.col("deviations").abs() > threshold).fill_null(value=False)
+    return rows.with_columns(flag=far | (pl.col("weight") == 0))
 
 
 def _by_run(rows: pl.DataFrame) -> pl.DataFrame:
@@ -230,6 +225,7 @@ def _listed(
         "sd",
         "standardised",
         "deviations",
+        "weight",
         names.apply(COMPOUND, joined["candidate"]).alias("candidate"),
         "candidate_expected",
     )

@@ -96,7 +96,8 @@ class Splits:
             )
         groups, place = _places(rows[column])
         if config.split_type == "time":
-            return cls._by_time(config, rows, place, len(groups), table)
+            time_column = config.time_column or _order_column(fits, table)
+            return cls._by_time(config, rows, place, len(groups), table, time_column)
         n_folds = len(groups) if config.cv.folds == "all" else config.cv.folds
         if not 2 <= n_folds <= len(groups):
             raise InputError(
@@ -138,11 +139,12 @@ class Splits:
         place: IntArray,
         n_runs: int,
         table: TableFiles,
+        time_column: str | None,
     ) -> Splits:
         """Divide runs into blocks in their order: each but the first is tested by earlier ones."""
-        order = np.arange(n_runs)
-        if config.time_column is not None:
-            times = parse_times(rows[config.time_column].to_list())
+        order, column = np.arange(n_runs), time_column
+        if column is not None:
+            times = parse_times(rows[column].to_list())
             first = np.full(n_runs, np.inf)
             np.minimum.at(first, place, times)
             order = np.argsort(np.argsort(first, kind="stable"), kind="stable")
@@ -160,7 +162,7 @@ class Splits:
             )
         block = (order * (n_folds + 1) // n_runs)[place]
         cells = [Cell(0, k - 1, block < k, block == k) for k in range(1, n_folds + 1)]
-        by = "as in the table" if config.time_column is None else f"by {config.time_column}"
+        by = "as in the table" if column is None else f"by {column}"
         return cls(rows, f"later runs held out in {n_folds} steps, in order {by}", cells)
 
     def parts(self, cell: Cell) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -199,8 +201,10 @@ def _columns(
         columns = training_columns(fit, table)
         names |= dict.fromkeys(columns.names)
         covariates |= dict.fromkeys(columns.covariates)
-        run = as_prepared(fit, table).calibrate.run_col
-        names |= {run: None} if run in table else {}
+        prepared = as_prepared(fit, table)
+        # What the models are fitted again with, where the table has it.
+        of_runs = (prepared.calibrate.run_col, prepared.run_col, prepared.order_col)
+        names |= {name: None for name in of_runs if name is not None and name in table}
     for key in ("split_column", "time_column"):
         given = getattr(config, key)
         names |= {} if given is None else {table.require(given, key): None}
@@ -209,6 +213,13 @@ def _columns(
     elif config.split_type in ("run", "time"):
         table.require(config.run_col or "run", "run_col")
     return CentredFiles.of(table, list(covariates)), list(names)
+
+
+def _order_column(fits: Sequence[FitConfig], table: TableFiles) -> str | None:
+    """Return the column of acquisition order that the fits have, where the table has it."""
+    return next(
+        (f.order_col for f in fits if f.order_col is not None and f.order_col in table), None
+    )
 
 
 def _group_column(config: EvaluateConfig, fit: FitConfig) -> str:

@@ -7,8 +7,8 @@ covariates are squared, and one more over the column of the run where intervals 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -26,6 +26,7 @@ from rt_ridge import (
     HeldOut,
     PartialPoolingRidge,
     RidgeConfig,
+    StoredRows,
     SufficientStatistics,
     SupercategoryRidge,
     fit_features,
@@ -41,8 +42,15 @@ from molpool_pipelines.retention._covariates import (
     matching_covariates,
     refuse_absent,
 )
-from molpool_pipelines.retention._held_out import read_held_out, run_names
+from molpool_pipelines.retention._held_out import (
+    LeftOut,
+    RunTable,
+    read_held_out,
+    read_rows,
+    run_names,
+)
 from molpool_pipelines.retention._identifiers import as_prepared
+from molpool_pipelines.retention._plausible import OddTimes
 from molpool_pipelines.tables import TableFiles
 
 
@@ -68,8 +76,10 @@ class Training:
         Of the compounds.
     folds : RunFolds or None
         Runs that are held out together, where intervals are to be calibrated.
-    held_out : list of HeldOut
-        Sums of runs that are left out together, where the structure is to be chosen.
+    left_out : LeftOut or None
+        Runs that are left out together, where the structure is to be chosen.
+    rows : StoredRows or None
+        The rows, where they are weighted.
     seconds : float
         What summing up took.
     n_read : int
@@ -89,7 +99,13 @@ class Training:
     seconds: float
     n_read: int
     notes: list[str]
-    held_out: list[HeldOut] = field(default_factory=list)
+    left_out: LeftOut | None = None
+    rows: StoredRows | None = None
+
+    @property
+    def held_out(self) -> list[HeldOut]:
+        """Sums of runs that are left out together."""
+        return [] if self.left_out is None else self.left_out.sums
 
     @property
     def without_parents(self) -> bool:
@@ -141,14 +157,30 @@ def read_training(config: FitConfig, progress: Progress = silent) -> Training:
     stats, features, n_read = _statistics(config, files, columns)
     if stats.n_rows < 2:
         raise InputError("data", expected="two rows or more", found="1 row", where=table.name)
-    held_out: list[HeldOut] = []
-    if config.chooses:
+    notes = [*table.notes(), *files.notes, *_odd_times(config, files, columns), *why]
+    left_out = runs = None
+    if config.leaves_runs_out:
         progress(f"Summing up the runs of {table.name}")
-        held_out, features = read_held_out(config, files, columns, stats, features)
+        runs = RunTable.read(config, files, columns)
+        if runs is not None:
+            left_out = read_held_out(config, files, columns, stats, features, runs)
+            features = left_out.features
+            notes += runs.notes()
+            folds = folds and folds.with_twins(runs.twins)
+    rows = read_rows(config, files, columns, runs) if config.weighs_rows else None
     seconds = time.perf_counter() - started
-    known, notes = (descriptors, classes), [*table.notes(), *files.notes, *why]
-    of_rows = (config, files, columns, stats, features)
-    return Training(*of_rows, *known, folds, seconds, n_read, notes, held_out)
+    of_rows = (config, files, columns, stats, features, descriptors, classes)
+    return Training(*of_rows, folds, seconds, n_read, notes, left_out, rows)
+
+
+def _odd_times(config: FitConfig, table: CentredFiles, columns: Columns) -> list[str]:
+    """Return what is said of times that can hardly be any."""
+    odd = OddTimes()
+    for chunk in table.chunks([columns.target], config.max_train_rows):
+        height = chunk.frame.height
+        rows = pl.int_range(chunk.first_row, chunk.first_row + height, eager=True)
+        odd.add(chunk.frame[columns.target], rows)
+    return odd.notes()
 
 
 def training_columns(config: FitConfig, table: TableFiles) -> Columns:
@@ -229,10 +261,9 @@ def _read_compounds(
 
 def build_estimator(config: ModelConfig) -> Any:
     """Return the estimator that a configuration stands for, its settings checked."""
-    if config.model == "ridge":
-        return GroupwiseRidge(config.alpha, group_col=config.group_column)
-    if config.model == "lasso":
-        return GroupwiseLasso(config.alpha, group_col=config.group_column)
+    if config.model in ("ridge", "lasso"):
+        baseline = GroupwiseRidge if config.model == "ridge" else GroupwiseLasso
+        return baseline(config.alpha, group_col=config.group_column, **config.robust)
     ridge = validate_values(RidgeConfig, config.model_dump(include=set(RidgeConfig.model_fields)))
     pooled = AutoRidge if config.chooses else PartialPoolingRidge
     kinds = {"partial_pooling": pooled, "supercategory": SupercategoryRidge}
@@ -326,6 +357,8 @@ def _folds(config: FitConfig, table: TableFiles) -> tuple[RunFolds | None, list[
             folds = RunFolds.read(config, table)
         except InputError as error:
             why = f"{error.parameter}: expected {error.expected}, found {error.found}"
+            if error.parameter == "calibrate.n_folds":
+                why = f"fewer than {section.n_folds} runs are too few to hold some out"
         else:
             if len(folds.order) >= FEWEST_RUNS:
                 return folds, []
@@ -388,6 +421,11 @@ class RunFolds:
         # library decides who is held out.
         ordered = sorted(names, key=lambda run: blake2b(f"{config.seed}:{run}".encode()).digest())
         return cls(column, {run: i for i, run in enumerate(ordered)}, n_folds)
+
+    def with_twins(self, twins: Mapping[str, str]) -> RunFolds:
+        """Return folds in which copies of a run are where the run is."""
+        order = {run: self.order[twins.get(run, run)] for run in self.order}
+        return replace(self, order=order)
 
     def positions(self, frame: pl.DataFrame) -> IntArray:
         """Return the position of the run of each row in the order of runs, [N]."""

@@ -103,7 +103,7 @@ class Hierarchy:
         self.pooled = config.intercept_prior != "flat"
         if self.with_head:
             check_global_slopes(stats, flat_intercepts=not self.pooled)
-        weights = stats.n / stats.n_rows
+        weights = stats.mass / stats.mass.sum()
         # Times about their mean: its size costs no digits in the sums that follow.
         self.offset = float(weights @ stats.mean_y)
         # Times that a line fits without error have no σ of their own to find.
@@ -279,8 +279,8 @@ class Hierarchy:
         if stats.mean_low is not None:
             centred = centred + stats.mean_low[:, -1]
         # A pair without rows in sums that were taken from says nothing of its location.
-        n = np.maximum(stats.n, NO_ROWS).astype(np.float64)
-        return Shrunk(spectra, n, centred, stats.syy, psi)
+        n, weight = (np.maximum(size, NO_ROWS) for size in (stats.n, stats.mass))
+        return Shrunk(spectra, n, weight, centred, stats.syy, psi)
 
     def on(self, stats: SufficientStatistics, spectra: Spectra | None = None) -> Hierarchy:
         """Return the same model of other rows of the same pairs, some of which may have none.
@@ -361,10 +361,10 @@ def check_global_slopes(stats: SufficientStatistics, *, flat_intercepts: bool) -
     scatter = stats.sxx.sum(axis=0)
     # Pooled intercepts leave what differs between pairs to the slopes too.
     if not flat_intercepts:
-        off = stats.mean_x - np.average(stats.mean_x, axis=0, weights=stats.n)
-        scatter = scatter + (off * stats.n[:, None]).T @ off
+        off = stats.mean_x - np.average(stats.mean_x, axis=0, weights=stats.mass)
+        scatter = scatter + (off * stats.mass[:, None]).T @ off
     sd = np.sqrt(np.diagonal(scatter))
-    size = np.sqrt((stats.n[:, None] * stats.mean_x**2).sum(axis=0)) + sd
+    size = np.sqrt((stats.mass[:, None] * stats.mean_x**2).sum(axis=0)) + sd
     constant = sd <= 1e-10 * size
     if constant.any():
         names = [name for name, bad in zip(stats.covariates, constant, strict=True) if bad]

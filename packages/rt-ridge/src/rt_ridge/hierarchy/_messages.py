@@ -92,14 +92,15 @@ class Shrunk:
     ----------
     spectra : Spectra
         Of the pairs.
-    n, mean_y, syy : ndarray, [G]
-        Rows, mean and centred sum of squares of the target.
+    n, weight, mean_y, syy : ndarray, [G]
+        Rows, the sum of their weights, mean and centred sum of squares of the target.
     psi : float
         1/λ: the variance of slopes over σ², not negative.
     """
 
     spectra: Spectra
     n: FloatArray
+    weight: FloatArray
     mean_y: FloatArray
     syy: FloatArray
     psi: float
@@ -178,8 +179,8 @@ class Messages:
 
     @cached_property
     def noise(self) -> FloatArray:
-        """σ²(1/n + q), [G]."""
-        return self.sigma2 * (1 / self.shrunk.n + self.shrunk.q)
+        """σ²(1/n + q), [G], n the sum of the rows' weights."""
+        return self.sigma2 * (1 / self.shrunk.weight + self.shrunk.q)
 
     @cached_property
     def p(self) -> FloatArray:
@@ -215,7 +216,7 @@ class Messages:
     def constant(self) -> FloatArray:
         """Log likelihood of each pair's rows at location 0, [G]; flat b integrated if flat."""
         s = self.shrunk
-        log_lik = (s.n - 1) * (LOG_2PI + np.log(self.sigma2)) + np.log(s.n)
+        log_lik = (s.n - 1) * (LOG_2PI + np.log(self.sigma2)) + np.log(s.weight)
         log_lik += s.log_det + s.rss / self.sigma2
         if self.tau2 is None:
             # ∫ db leaves 1/√n of the mean's density, and σ²q widens nothing that is observed.

@@ -57,6 +57,15 @@ class Scale:
     fixed: float | None = None
     start: float | None = None
 
+    def described(self) -> str:
+        """Return its name and its prior, in the model's units."""
+        if self.fixed is not None:
+            return f"{self.name} = {self.fixed:.6g}"
+        prior = self.prior
+        size = prior.scale * self.unit if prior.relative else prior.scale
+        freedom = f"{prior.nu:g}, " if prior.family == "half_t" else ""
+        return f"{self.name} ~ {prior.family}({freedom}{size:.6g})"
+
 
 @dataclass
 class ScaleLayout:
@@ -112,6 +121,10 @@ class ScaleLayout:
         values = np.array([np.nan if s.fixed is None else s.fixed for s in self.scales])
         values[self.free] = point[: self.n_free]
         return values
+
+    def described(self) -> tuple[str, ...]:
+        """Return each scale and its prior in words, such as ``tau_pair ~ half_normal(0.31)``."""
+        return tuple(scale.described() for scale in self.scales)
 
     def start(self) -> FloatArray:
         """Return a point to start from: each scale's own, or a part of its unit."""
@@ -260,7 +273,7 @@ def data_units(stats: SufficientStatistics, *, standardised: bool = False) -> Un
         Whether regressors have a spread of 1: a slope is then at most of the size of what varies
         within pairs, not of what compounds differ by.
     """
-    n = stats.n.astype(float)
+    n = stats.mass
     total = n.sum()
     centre = n @ stats.mean_y / total
     rt = np.sqrt((stats.syy.sum() + n @ (stats.mean_y - centre) ** 2) / total)
@@ -269,7 +282,7 @@ def data_units(stats: SufficientStatistics, *, standardised: bool = False) -> Un
     # Constant times and covariates have no unit of their own.
     rt = float(rt) if rt > 0 else 1.0
     if standardised:
-        within = float(np.sqrt(stats.syy.sum() / max(total - stats.G, 1)))
+        within = float(np.sqrt(stats.syy.sum() / max(stats.n_rows - stats.G, 1)))
         return Units(rt, within if within > 0 else rt)
     return Units(rt, rt / float(x) if x > 0 else rt)
 
@@ -346,7 +359,7 @@ class StructureBuilder:
             layout.add(Scale("sigma_spread", priors.sigma_spread, 1.0, self._count("group")))
             layout.n_offsets = self._count("group")
         if self.pooled:
-            pinned = self._of_one_pair() if pairs == 1 else None
+            pinned = self._of_one_pair() if pairs == 1 else self._without_replicates()
             layout.add(Scale("tau_pair", priors.intercept, self.units.rt, pairs, pinned))
         if config.lambda_slopes == "estimate" and self.stats.P:
             for name in self._slope_names("tau_slope"):
@@ -361,6 +374,21 @@ class StructureBuilder:
         value = prior.scale * (self.units.rt if prior.relative else 1.0)
         self.structure.notes.append(f"tau_pair kept at {value:.4g}, its prior's: there is one pair")
         return value
+
+    def _without_replicates(self) -> float | None:
+        """Return the spread of pairs where none has two rows: what is theirs alone is noise.
+
+        Only where compounds are in several pairs, which then tell what is not.
+        """
+        config = self.config
+        # A given structure by `map` and its kin stays what it was: there the prior decides.
+        told = config.method not in ("ml", "reml") and not config.standardise
+        crossed = 1 < self._count("compound") < self.stats.G
+        single = self.stats.n.max(initial=0) <= 1
+        if told or not (crossed and single) or config.sigma_fixed is not None:
+            return None
+        self.structure.notes.append("tau_pair kept at 0: no pair has two rows to tell it from σ")
+        return 0.0
 
     @property
     def by_covariate(self) -> bool:
@@ -386,8 +414,7 @@ class StructureBuilder:
         n_pairs, compounds = self.stats.G, self._count("compound")
         # One level cannot be separated from the grand mean, one pair per level not from the pairs.
         if compounds == 1 or (compounds == n_pairs and n_pairs > 1):
-            why = "there is one compound" if compounds == 1 else "no compound has two pairs"
-            self.structure.notes.append(f"tau_compound left out: {why}")
+            self._without_compounds(one=compounds == 1)
         else:
             self.columns["compound"].add(0, self._intercept_scale("tau_compound", compounds))
         if not supercat:
@@ -403,6 +430,21 @@ class StructureBuilder:
             return
         prior, unit = self.config.priors.intercept, self.units.rt
         self.columns["group"].add(0, self._by_parent("tau_group", prior, unit))
+
+    def _without_compounds(self, *, one: bool) -> None:
+        """Say that nothing tells how compounds differ; of one, others may be anywhere."""
+        notes, layout = self.structure.notes, self.structure.layout
+        if not one or not self.config.standardise:
+            why = "there is one compound" if one else "no compound has two pairs"
+            notes.append(f"tau_compound left out: {why}")
+            return
+        # Times have a natural zero: most compounds elute before twice the time of a given one.
+        weights = self.stats.n / self.stats.n_rows
+        size = abs(float(weights @ self.stats.mean_y)) / 2 or self.units.rt
+        prior = self.config.priors.intercept
+        place = layout.add(Scale("tau_compound", prior, self.units.rt, 1, fixed=size))
+        self.columns["compound"].add(0, place)
+        notes.append(f"tau_compound kept at {size:.4g}, half the mean time: there is one compound")
 
     def _intercept_scale(self, name: str, count: int) -> int:
         prior, unit = self.config.priors.intercept, self.units.rt

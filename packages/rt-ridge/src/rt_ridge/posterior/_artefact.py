@@ -59,6 +59,7 @@ def summarise(
         noise=average.noise(),
         n=stats.n,
         method=hierarchy.config.method,
+        priors=() if hierarchy.config.method in ("ml", "reml") else hierarchy.layout.described(),
     )
 
 

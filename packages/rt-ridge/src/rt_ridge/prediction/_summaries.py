@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import NormalDist
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 from molpool_common import BoolArray, FloatArray, IntArray
 
-from rt_ridge._errors import RTRidgeError, listed
+from rt_ridge._config import Likelihood
+from rt_ridge._errors import RTRidgeError, did_you_mean, listed
 from rt_ridge._npz import Arrays, read_npz, write_npz
 from rt_ridge.prediction._backoff import (
     LEVELS,
@@ -28,6 +28,7 @@ from rt_ridge.prediction._checks import check_summaries
 from rt_ridge.prediction._conformal import RunCalibration
 from rt_ridge.prediction._effects import BackoffLevel, ClassEffect, ClassTable, DescriptorEffect
 from rt_ridge.prediction._structure import SCORES, StructureTable
+from rt_ridge.prediction._tails import NORMAL, Tails
 from rt_ridge.tables._features import AnchorExpansion, FeatureMap, ReadingRange
 from rt_ridge.tables._keys import GroupParents, check_ids, find, pack
 
@@ -42,6 +43,7 @@ _SCALARS = (
     "anchor_expansion",
     "sigma2_mean",
     "range_follow",
+    *("likelihood", "nu", "share", "spread", "leave_out"),
 )
 _TABLE = ("ids", "mean", "cov")
 _CALIBRATION = "calibration_"
@@ -57,7 +59,9 @@ _VERSION_1 = {
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predictive distribution of N rows: normal, unless its intervals were calibrated.
+    """Predictive distribution of N rows: a normal line and an error about it.
+
+    Intervals are theirs, unless they were calibrated.
 
     Attributes
     ----------
@@ -75,6 +79,8 @@ class Prediction:
         Conformal quantiles of runs held out; None: those of a normal distribution.
     extrapolated : ndarray of bool, [N], or None
         Rows whose readings lie outside the range of the training, where it is known.
+    tails : Tails
+        Distribution of errors.
     """
 
     mean: FloatArray
@@ -84,6 +90,7 @@ class Prediction:
     support: IntArray | None = None
     calibration: RunCalibration | None = None
     extrapolated: BoolArray | None = None
+    tails: Tails = NORMAL
 
     def half_width(self, coverage: float) -> FloatArray:
         """Return half the width of each row's central interval, [N].
@@ -101,7 +108,7 @@ class Prediction:
         if not 0 < coverage < 1:
             raise RTRidgeError(f"coverage: expected a number in (0, 1); found {coverage!r}")
         if self.calibration is None or self.support is None:
-            return self.std * NormalDist().inv_cdf((1 + coverage) / 2)
+            return self.tails.half_width(self.std, self.std_mean, coverage)
         return self.calibration.half_width(self.std, self.support, coverage, self.extrapolated)
 
     @property
@@ -114,7 +121,8 @@ class Prediction:
         floats = (self.mean[rows], self.std[rows], self.std_mean[rows])
         support = None if self.support is None else self.support[rows]
         outside = None if self.extrapolated is None else self.extrapolated[rows]
-        return Prediction(*floats, self.level_code[rows], support, self.calibration, outside)
+        given = (support, self.calibration, outside)
+        return Prediction(*floats, self.level_code[rows], *given, tails=self.tails)
 
 
 @dataclass(frozen=True)
@@ -139,6 +147,12 @@ class Stage1CoeffSummaries:
         Conformal quantiles of runs held out; see `calibrate_intervals`.
     structure : StructureTable or None
         Candidates that were tried, where the structure was chosen.
+    tails : Tails
+        Distribution of errors; σ² is their scale.
+    leave_out : float or None
+        Distance, in σ, from which training rows were left out.
+    priors : tuple of str
+        Of the scales, in words: ``sigma ~ half_t(4, 0.31)``; none where the method has none.
 
     Raises
     ------
@@ -156,6 +170,9 @@ class Stage1CoeffSummaries:
     calibration: RunCalibration | None = None
     schema_version: int = SCHEMA_VERSION
     structure: StructureTable | None = None
+    tails: Tails = NORMAL
+    leave_out: float | None = None
+    priors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_summaries(self.features, self.coefficients, self.noise, self.n, self.calibration)
@@ -182,7 +199,7 @@ class Stage1CoeffSummaries:
 
     @property
     def sigma2_mean(self) -> float:
-        """Posterior mean of σ², of groups without their own."""
+        """Posterior mean of σ², of groups without their own; see `Tails` for the variance."""
         return self.noise.mean
 
     @property
@@ -246,8 +263,9 @@ class Stage1CoeffSummaries:
         beyond = self.features.beyond(X)
         if beyond is not None:
             variance = variance + self._unsure(beyond, located)
-        total = variance + self.noise.of(group_ids)
-        found = Prediction(mean, np.sqrt(total), np.sqrt(variance), located.level)
+        total = variance + self.tails.variance * self.noise.of(group_ids)
+        of_rows = (mean, np.sqrt(total), np.sqrt(variance), located.level)
+        found = Prediction(*of_rows, tails=self.tails)
         if beyond is not None:
             found = replace(found, extrapolated=(beyond != 0).any(axis=1))
         if self.calibration is None:
@@ -321,6 +339,9 @@ class Stage1CoeffSummaries:
             method=str(_take(arrays, "method", "U")),
             calibration=_calibration(arrays),
             structure=_structure(arrays),
+            tails=_tails(arrays),
+            leave_out=float(arrays["leave_out"]) if "leave_out" in arrays else None,
+            priors=_priors(arrays),
         )
 
 
@@ -352,6 +373,7 @@ def _arrays(summaries: Stage1CoeffSummaries) -> Arrays:
         "sigma2_group_mean": summaries.noise.group_mean,
         "levels": np.array([level.name for level in coefficients.levels], dtype=np.str_),
     }
+    arrays |= _error_arrays(summaries)
     if features.rotation is not None:
         arrays["feature_rotation"] = features.rotation
     if features.scale is not None:
@@ -359,6 +381,8 @@ def _arrays(summaries: Stage1CoeffSummaries) -> Arrays:
     if features.range is not None:
         arrays |= _parts("range", features.range, ("low", "high"))
         arrays["range_follow"] = np.array(features.range.follow)
+    if summaries.priors:
+        arrays["priors"] = np.array(summaries.priors, dtype=np.str_)
     if summaries.structure is not None:
         arrays["structure_names"] = np.array(summaries.structure.names, dtype=np.str_)
         arrays |= _parts("structure", summaries.structure, SCORES)
@@ -373,6 +397,16 @@ def _arrays(summaries: Stage1CoeffSummaries) -> Arrays:
         arrays |= _parts("parents", coefficients.parents, ("group", "parent"))
     arrays |= _class_arrays(coefficients.classes)
     return arrays | _descriptor_arrays(coefficients.descriptors)
+
+
+def _error_arrays(summaries: Stage1CoeffSummaries) -> Arrays:
+    """Return what a file keeps of errors; nothing where they are normal, as in earlier files."""
+    arrays: Arrays = {}
+    if summaries.tails.likelihood != "gaussian":
+        arrays |= summaries.tails.to_arrays()
+    if summaries.leave_out is not None:
+        arrays["leave_out"] = np.array(summaries.leave_out)
+    return arrays
 
 
 def _class_arrays(effect: ClassEffect | None) -> Arrays:
@@ -427,6 +461,28 @@ def _features(arrays: Arrays) -> FeatureMap:
         _take(arrays, "feature_scale", "f") if "feature_scale" in arrays else None,
         _range(arrays),
     )
+
+
+def _tails(arrays: Arrays) -> Tails:
+    if "likelihood" not in arrays:
+        return NORMAL
+    likelihood = str(_take(arrays, "likelihood", "U"))
+    if likelihood not in get_args(Likelihood):
+        hint = did_you_mean(likelihood, get_args(Likelihood))
+        raise RTRidgeError(f"likelihood: unknown {likelihood!r}; {hint}")
+    nu, share, spread = (float(_take(arrays, name, "f")) for name in ("nu", "share", "spread"))
+    if not (nu > 2 and 0 < share < 1 and spread > 1 and np.isfinite([nu, spread]).all()):
+        raise RTRidgeError(
+            "likelihood: expected nu > 2, a share in (0, 1) and a spread > 1; found "
+            f"{nu}, {share} and {spread}"
+        )
+    return Tails(cast(Likelihood, likelihood), nu, share, spread)
+
+
+def _priors(arrays: Arrays) -> tuple[str, ...]:
+    if "priors" not in arrays:
+        return ()
+    return tuple(str(prior) for prior in _take(arrays, "priors", "U"))
 
 
 def _structure(arrays: Arrays) -> StructureTable | None:

@@ -1,4 +1,4 @@
-"""Coefficients of standardised regressors in the units of the regressors themselves."""
+"""Coefficients of other regressors, such as standardised ones, as those of the regressors."""
 
 from __future__ import annotations
 
@@ -24,48 +24,61 @@ def in_units(coefficients: CoefficientPredictor, scale: FloatArray) -> Coefficie
     scale : ndarray, [D - 1]
         Those standard deviations.
     """
-    per_unit = np.append(1.0, 1 / scale)
+    return in_basis(coefficients, np.diag(np.append(1.0, 1 / scale)))
+
+
+def in_basis(coefficients: CoefficientPredictor, back: FloatArray) -> CoefficientPredictor:
+    """Return coefficients [b, w] that are `back` times those given.
+
+    Parameters
+    ----------
+    coefficients : CoefficientPredictor
+        Of D coefficients.
+    back : ndarray, [D, D]
+        From these to those of the regressors as they are.
+    """
     c = coefficients
     return replace(
         c,
-        mean=c.mean * per_unit,
-        cov=_squared(c.cov, per_unit),
-        levels=tuple(_table(level, per_unit) for level in c.levels),
-        compound=None if c.compound is None else _with_new(c.compound, per_unit),
-        descriptors=None if c.descriptors is None else _descriptors(c.descriptors, per_unit),
-        classes=None if c.classes is None else _classes(c.classes, per_unit),
+        mean=c.mean @ back.T,
+        cov=_squared(c.cov, back),
+        levels=tuple(_table(level, back) for level in c.levels),
+        compound=None if c.compound is None else _with_new(c.compound, back),
+        descriptors=None if c.descriptors is None else _descriptors(c.descriptors, back),
+        classes=None if c.classes is None else _classes(c.classes, back),
     )
 
 
-def _squared(cov: FloatArray, per_unit: FloatArray) -> FloatArray:
-    return cov * np.outer(per_unit, per_unit)
+def _squared(cov: FloatArray, back: FloatArray) -> FloatArray:
+    moved = back @ cov @ back.T
+    return np.asarray((moved + np.swapaxes(moved, -1, -2)) / 2)
 
 
-def _table(table: Table, per_unit: FloatArray) -> Table:
-    return replace(table, mean=table.mean * per_unit, cov=_squared(table.cov, per_unit))
+def _table(table: Table, back: FloatArray) -> Table:
+    return replace(table, mean=table.mean @ back.T, cov=_squared(table.cov, back))
 
 
-def _with_new(table: Table, per_unit: FloatArray) -> Table:
+def _with_new(table: Table, back: FloatArray) -> Table:
     assert not isinstance(table, BackoffLevel)
-    return replace(_table(table, per_unit), new_cov=_squared(table.new_cov, per_unit))
+    return replace(_table(table, back), new_cov=_squared(table.new_cov, back))
 
 
-def _classes(effect: ClassEffect, per_unit: FloatArray) -> ClassEffect:
+def _classes(effect: ClassEffect, back: FloatArray) -> ClassEffect:
     own, within = (
-        None if table is None else _with_new(table, per_unit)
-        for table in (effect.own, effect.within)
+        None if table is None else _with_new(table, back) for table in (effect.own, effect.within)
     )
     return replace(effect, own=own, within=within)
 
 
-def _descriptors(effect: DescriptorEffect, per_unit: FloatArray) -> DescriptorEffect:
+def _descriptors(effect: DescriptorEffect, back: FloatArray) -> DescriptorEffect:
     # By descriptor, then by the entries that are regressed on it: intercepts alone, or all.
-    entries = len(effect.mean) // len(effect.names)
-    tiled = np.tile(per_unit[:entries], len(effect.names))
+    count = len(effect.names)
+    entries = len(effect.mean) // count
+    tiled = np.asarray(np.kron(np.eye(count), back[:entries, :entries]), dtype=np.float64)
     return replace(
         effect,
-        mean=effect.mean * tiled,
+        mean=tiled @ effect.mean,
         cov=_squared(effect.cov, tiled),
-        blind_cov=_squared(effect.blind_cov, per_unit),
+        blind_cov=_squared(effect.blind_cov, back),
         heads=tuple(_table(head, tiled) for head in effect.heads),
     )

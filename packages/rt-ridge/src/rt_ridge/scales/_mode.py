@@ -83,6 +83,65 @@ def find_mode(hierarchy: Hierarchy) -> tuple[ScalePosterior, Optimum]:
     return _posterior(hierarchy, best, nothing, nothing), best
 
 
+@dataclass(frozen=True)
+class Near:
+    """A mode of about the same model.
+
+    Parameters
+    ----------
+    at : ndarray, [size]
+        In unconstrained coordinates.
+    cov : ndarray, [size, size]
+        Inverse of the curvature there.
+    """
+
+    at: FloatArray
+    cov: FloatArray
+
+
+def find_near(hierarchy: Hierarchy, near: Near | None) -> tuple[ScalePosterior, Near | None]:
+    """Return about the mode of a model that differs little from one whose mode is known.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+        The model.
+    near : Near or None
+        The mode of the other, which a few steps lead away from; None: searched for.
+
+    Returns
+    -------
+    ScalePosterior, Near or None
+        Without intervals; where the next model may start, None where there are too many scales.
+    """
+    size = hierarchy.layout.size
+    moved = None if near is None or len(near.at) != size else _beside(hierarchy, near)
+    if moved is None or near is None:
+        moved = mode(hierarchy).at
+        near = None
+        if 0 < size <= MAX_CURVATURE:
+            cov = spread(curvature(hierarchy.log_posterior, moved))
+            near = Near(settled(hierarchy, moved, cov), cov)
+            moved = near.at
+    else:
+        near = replace(near, at=moved)
+    nothing = np.full(size, np.nan)
+    return _posterior(hierarchy, Optimum(moved, 0.0, 0.0, 0), nothing, nothing), near
+
+
+def _beside(hierarchy: Hierarchy, near: Near) -> FloatArray | None:
+    """Return a mode by steps of the chord method, None where these do not lead there."""
+    at, gradient = near.at, hierarchy.log_posterior(near.at)[1]
+    left = float(gradient @ near.cov @ gradient)
+    while left > QUICK_TOLERANCE**2:
+        at = at + np.clip(near.cov @ gradient, -1.0, 1.0)
+        gradient, before = hierarchy.log_posterior(at)[1], left
+        left = float(gradient @ near.cov @ gradient)
+        if not left < before / 4:
+            return None
+    return at
+
+
 def with_intervals(hierarchy: Hierarchy, best: Optimum) -> ScalePosterior:
     """Return the posterior about a mode; see `find_map`."""
     size = len(best.at)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from molpool_common import FloatArray
 
+from rt_ridge._config import SamplingConfig
 from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.scales._mode import Whitening
 from rt_ridge.scales._posterior import ScalePosterior
@@ -26,6 +27,11 @@ WHITE_DEPTH, DEPTH = 2, 8
 """Doublings of a trajectory: three steps cross a standard normal about a quarter turn."""
 MAX_LIKELIHOODS = 200
 """Draws at which the log likelihood is evaluated again for its mean."""
+THOROUGH_TUNE, THOROUGH_ACCEPT = 500, 0.95
+"""Warm-up and acceptance, once short trajectories have left too few effective draws."""
+MOST_REPEATS = 2
+MOST_DRAWS = 4
+"""Times as many draws as before that a repeat takes at most."""
 LEARNING_RATE = 0.01
 """Of Adam: coordinates are whitened, so that a step is a hundredth of a standard deviation."""
 LAST = 0.1
@@ -68,18 +74,20 @@ def find_nuts(hierarchy: Hierarchy) -> ScalePosterior:
     Notes
     -----
     Chains start at random about the mode, in coordinates whitened there, so that short
-    trajectories and a short warm-up do.
+    trajectories and a short warm-up do. Where they do not, as of a scale that the data hardly
+    determine, whose logarithm has a long tail, chains are run again with long trajectories,
+    small steps, and as many draws as the first ones say are needed.
     """
     nutpie = import_extra("nutpie", "method nuts")
-    whitening = Whitening.at_mode(hierarchy)
-    found = _sample(nutpie, whitening, hierarchy.config.seed)
-    phi = whitening.phi(np.asarray(found.posterior["u"]))
-    chains = np.concatenate(
-        [np.exp(phi[..., : hierarchy.layout.n_free]), phi[..., hierarchy.layout.n_free :]], axis=-1
-    )
+    whitening, sampling = Whitening.at_mode(hierarchy), hierarchy.config.sampling
+    chains, trace, diagnostics = _chains(nutpie, whitening, sampling)
+    for _ in range(MOST_REPEATS):
+        # Who asks for few draws wants few.
+        if not _warnings(diagnostics) or sampling.draws * sampling.chains < 2 * MIN_ESS:
+            break
+        sampling = _longer(sampling, diagnostics["ess"])
+        chains, trace, diagnostics = _chains(nutpie, whitening, sampling)
     points = chains.reshape(-1, chains.shape[-1])
-    trace = _trace(hierarchy, chains, found.sample_stats)
-    diagnostics = _diagnostics(trace, found.sample_stats)
     # Each likelihood is a sparse factorisation; a mean over a thinned chain is accurate enough.
     step = max(1, len(points) // MAX_LIKELIHOODS)
     likelihood = [hierarchy.state(point).log_likelihood for point in points[::step]]
@@ -93,11 +101,38 @@ def find_nuts(hierarchy: Hierarchy) -> ScalePosterior:
     )
 
 
-def _sample(nutpie: Any, whitening: Whitening, seed: int) -> Any:
+def _chains(
+    nutpie: Any, whitening: Whitening, sampling: SamplingConfig
+) -> tuple[FloatArray, Any, dict[str, float]]:
+    """Run chains; return their points [chains, draws, size], trace and diagnostics."""
+    hierarchy = whitening.hierarchy
+    found = _sample(nutpie, whitening, sampling)
+    phi = whitening.phi(np.asarray(found.posterior["u"]))
+    first = hierarchy.layout.n_free
+    points = np.concatenate([np.exp(phi[..., :first]), phi[..., first:]], axis=-1)
+    trace = _trace(hierarchy, points, found.sample_stats)
+    return points, trace, _diagnostics(trace, found.sample_stats)
+
+
+def _longer(sampling: SamplingConfig, ess: float) -> SamplingConfig:
+    """Return the effort of a repeat."""
+    # A margin of a half more, for an effective number is itself an estimate.
+    times = min(MOST_DRAWS, max(1.0, 1.5 * MIN_ESS / max(ess, 1.0)))
+    return sampling.model_copy(
+        update={
+            "draws": int(np.ceil(times * sampling.draws)),
+            "tune": max(sampling.tune, THOROUGH_TUNE),
+            "target_accept": max(sampling.target_accept, THOROUGH_ACCEPT),
+            "max_depth": max(sampling.max_depth or 0, DEPTH),
+        }
+    )
+
+
+def _sample(nutpie: Any, whitening: Whitening, sampling: SamplingConfig) -> Any:
     """Run the chains side by side; they share the interpreter, which numpy leaves to itself."""
     from nutpie.compiled_pyfunc import from_pyfunc
 
-    sampling = whitening.hierarchy.config.sampling
+    seed = whitening.hierarchy.config.seed
     size = whitening.hierarchy.layout.size
 
     def make_log_density() -> Callable[[FloatArray], tuple[float, FloatArray]]:

@@ -93,6 +93,11 @@ class Choice:
     follow: float
     table: StructureTable
 
+    @property
+    def scales(self) -> list[ScalePosterior]:
+        """Of each trial, as they were found for the choice."""
+        return [trial.scales for trial in self.trials]
+
 
 class Errors:
     """Errors and densities of trials, by fold.

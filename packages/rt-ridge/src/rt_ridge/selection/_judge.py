@@ -113,7 +113,7 @@ class _Fold:
     def of(cls, stats: SufficientStatistics, held_out: HeldOut, scale: FloatArray) -> _Fold:
         part = standardised(held_out.stats, np.tile(scale, 2))
         P = held_out.n_regressors
-        others = without(stats, _leading(part, P, stats.covariates))
+        others = without(stats, leading(part, P, stats.covariates))
         # What no candidate can know would drown what they differ by.
         seen = np.isin(part.compound_ids, others.compound_ids[others.n > 0])
         part = part.subset(seen) if seen.any() else part
@@ -144,22 +144,20 @@ class _Fold:
         off = s.mean_y - b - np.einsum("gp,gp->g", mean_x, w)
         squared = s.syy - 2 * np.einsum("gp,gp->g", w, sxy) + np.einsum("gp,gpq,gq->g", w, sxx, w)
         # Rounding may take the scatter about a perfect line below 0.
-        squared = np.maximum(squared, 0.0) + s.n * off**2
+        squared = np.maximum(squared, 0.0) + s.mass * off**2
         x = np.concatenate([np.ones((len(b), 1)), mean_x], axis=1)
         variance = np.einsum("gd,gde,ge->g", x, cov, x)
-        variance += np.einsum("gpq,gpq->g", cov[:, 1:, 1:], sxx) / s.n
+        variance += np.einsum("gpq,gpq->g", cov[:, 1:, 1:], sxx) / s.mass
         unsure = 0.0 if follow == 1 else 1 / 12 + (0.5 - follow) ** 2
         if unsure:
             e = s.mean_x[:, P:]
-            second = s.sxx[:, P:, P:] / s.n[:, None, None] + e[:, :, None] * e[:, None, :]
+            second = s.sxx[:, P:, P:] / s.mass[:, None, None] + e[:, :, None] * e[:, None, :]
             spread = cov[:, 1:, 1:] + w[:, :, None] * w[:, None, :]
             variance += unsure * np.einsum("gpq,gpq->g", spread, second)
         return squared, np.maximum(variance, 0.0)
 
 
-def _leading(
-    stats: SufficientStatistics, size: int, names: tuple[str, ...]
-) -> SufficientStatistics:
+def leading(stats: SufficientStatistics, size: int, names: tuple[str, ...]) -> SufficientStatistics:
     """Return the statistics of the first regressors alone."""
     low = stats.mean_low
     if low is not None:

@@ -148,6 +148,8 @@ class Moments:
         The mean is mean + low, the second what rounding took off the first.
     scatter : ndarray, [G, Q, Q]
         Σ (z - z̄)(z - z̄)ᵀ.
+    weight : ndarray, [G], or None
+        Sum of the weights of the rows; None: each weighs 1.
     """
 
     keys: IntArray
@@ -155,6 +157,12 @@ class Moments:
     mean: FloatArray
     low: FloatArray
     scatter: FloatArray
+    weight: FloatArray | None = None
+
+    @property
+    def mass(self) -> FloatArray:
+        """What means are over, [G]."""
+        return self.n.astype(np.float64) if self.weight is None else self.weight
 
     @classmethod
     def empty(cls, keys: IntArray, n_columns: int) -> Moments:
@@ -196,7 +204,7 @@ def moments_of(keys: IntArray, rows: FloatArray, spare: Spare | None = None) -> 
     spare : Spare or None
         Where memory comes from.
     """
-    order, ascending = _sorted(keys)
+    order, ascending = sorted_keys(keys)
     # A key begins where it differs from the one before, the first at 0.
     starts = np.flatnonzero(np.append(len(keys) > 0, ascending[1:] != ascending[:-1]))
     moments = (spare or Spare()).moments(ascending[starts], rows.shape[1])
@@ -204,7 +212,7 @@ def moments_of(keys: IntArray, rows: FloatArray, spare: Spare | None = None) -> 
     block = max(1, _BLOCK_FLOATS // rows.shape[1])
     # One buffer for all blocks: fresh memory is zeroed by the kernel, at the price of the sums.
     buffer = np.empty((max(block, int(moments.n.max(initial=1))), rows.shape[1]))
-    for count, at in _alike(moments.n, block):
+    for count, at in alike(moments.n, block):
         place = order[(starts[at, None] + np.arange(count)).ravel()]
         # `clip` cannot clip here; the default mode would buffer `out`.
         z = rows.take(place, axis=0, out=buffer[: len(place)], mode="clip")
@@ -212,7 +220,7 @@ def moments_of(keys: IntArray, rows: FloatArray, spare: Spare | None = None) -> 
     return moments
 
 
-def _sorted(keys: IntArray) -> tuple[IntArray, IntArray]:
+def sorted_keys(keys: IntArray) -> tuple[IntArray, IntArray]:
     """Return the rows in ascending order of their keys, and the keys in that order."""
     bits = max(len(keys) - 1, 1).bit_length()
     if int(keys.max(initial=0)) >> (63 - bits):
@@ -227,7 +235,7 @@ def _sorted(keys: IntArray) -> tuple[IntArray, IntArray]:
     return order, packed
 
 
-def _alike(n: IntArray, block: int) -> Iterator[tuple[int, IntArray]]:
+def alike(n: IntArray, block: int) -> Iterator[tuple[int, IntArray]]:
     """Yield row counts and keys that have as many, about `block` rows at a time."""
     by_count = np.argsort(n, kind="stable")
     counts, first = np.unique(n[by_count], return_index=True)
@@ -246,7 +254,7 @@ def _fill_in(moments: Moments, at: IntArray, z: FloatArray) -> None:
     # The sum above rounds at the size of the offset, this one at that of the spread.
     low = np.matmul(ones, z) / count
     z -= low[:, None]
-    moments.mean[at], moments.low[at] = _two_sum(mean, low)
+    moments.mean[at], moments.low[at] = two_sum(mean, low)
     moments.scatter[at] = np.matmul(z.transpose(0, 2, 1), z) if count > 1 else 0.0
 
 
@@ -302,25 +310,31 @@ def _widened(a: Moments, keys: IntArray) -> Moments:
     at = np.searchsorted(keys, a.keys)
     wide.n[at], wide.scatter[at] = a.n, a.scatter
     wide.mean[at], wide.low[at] = a.mean, a.low
-    return wide
+    if a.weight is None:
+        return wide
+    weight = np.zeros(len(keys))
+    weight[at] = a.weight
+    return replace(wide, weight=weight)
 
 
 def _add(merged: Moments, at: IntArray | slice, b: Moments, part: slice) -> None:
     """Add the keys `part` of `b` to the entries `at` of `merged`, which may hold no row yet."""
-    n_a, n_b = merged.n[at].astype(np.float64), b.n[part].astype(np.float64)
+    n_a, n_b = merged.mass[at], b.mass[part]
     n = n_a + n_b
     mean, low = merged.mean[at], merged.low[at]
     fresh = (n_a == 0)[:, None]
     mean, low = np.where(fresh, b.mean[part], mean), np.where(fresh, b.low[part], low)
     delta = (b.mean[part] - mean) + (b.low[part] - low)
-    merged.mean[at], merged.low[at] = _two_sum(mean, low + delta * (n_b / n)[:, None])
+    merged.mean[at], merged.low[at] = two_sum(mean, low + delta * (n_b / n)[:, None])
     scaled = delta * np.sqrt(n_a * n_b / n)[:, None]
     between = scaled[:, :, None] * scaled[:, None, :]
     merged.scatter[at] += b.scatter[part] + between
     merged.n[at] += b.n[part]
+    if merged.weight is not None:
+        merged.weight[at] += b.mass[part]
 
 
-def _two_sum(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
+def two_sum(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return a + b rounded and, exactly, what rounding took off (Knuth)."""
     total = a + b
     shift = total - a

@@ -194,7 +194,7 @@ def collapsed_log_likelihood(
     ridge = batched_ridge(stats, lambda_slopes, slope_mean=slope_mean)
     n = stats.n.astype(np.float64)
     # n - 1 and log n: the flat intercept takes one degree of freedom (models.md, section 4).
-    log_lik = (n - 1) * (_LOG_2PI + np.log(variance)) + np.log(n)
+    log_lik = (n - 1) * (_LOG_2PI + np.log(variance)) + np.log(stats.mass)
     log_lik += ridge.log_det + ridge.rss / variance
     if intercept == "flat":
         return np.asarray(-log_lik / 2)
@@ -204,7 +204,7 @@ def collapsed_log_likelihood(
         raise RTRidgeError(f"intercept_sd: expected at least 0; found {float(sd.min())!r}")
     # Variance of x̄·w about ŵ in units of σ²: the intercept is that at x = 0, not at x̄.
     q = np.einsum("gp,gpq,gq->g", stats.mean_x, ridge.covariance, stats.mean_x)
-    spread = sd**2 + variance * (1 / n + q)
+    spread = sd**2 + variance * (1 / stats.mass + q)
     off = stats.mean_y - mean - np.einsum("gp,gp->g", stats.mean_x, ridge.slopes)
     if stats.mean_low is not None:
         # The low-order part of the mean in double-double: a difference of retention times far from

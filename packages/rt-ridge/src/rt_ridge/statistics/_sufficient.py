@@ -39,10 +39,11 @@ _SHAPES = {
     "sxy": "GP",
     "syy": "G",
     "mean_low": "GQ",
+    "weight": "G",
     "parents_group": "M",
     "parents_parent": "M",
 }
-_OPTIONAL = ("mean_low", "parents_group", "parents_parent")
+_OPTIONAL = ("mean_low", "weight", "parents_group", "parents_parent")
 _WHOLE = ("keys", "n", "parents_group", "parents_parent")
 _TEXTS = ("schema", "target", "group_col")
 CONSTANT = 1e-10
@@ -83,6 +84,9 @@ class SufficientStatistics:
     mean_low : ndarray, [G, P + 1], or None
         What rounding to float64 took off the means of [x, y]; it keeps merging exact to the
         spread within a pair even where the target lies far from zero.
+    weight : ndarray, [G], or None
+        Sum of the weights of each pair's rows, where means and sums are weighted; None: each row
+        weighs 1. `n` then counts the rows that weigh anything.
     """
 
     keys: IntArray
@@ -97,6 +101,7 @@ class SufficientStatistics:
     group_col: str = "species"
     parents: GroupParents | None = None
     mean_low: FloatArray | None = None
+    weight: FloatArray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "covariates", tuple(self.covariates))
@@ -233,8 +238,9 @@ class SufficientStatistics:
         arrays = {name: getattr(self, name) for name in ARRAYS}
         for name in ("covariates", "target", "group_col"):
             arrays[name] = np.array(getattr(self, name), dtype=np.str_)
-        if self.mean_low is not None:
-            arrays["mean_low"] = self.mean_low
+        for name in ("mean_low", "weight"):
+            if getattr(self, name) is not None:
+                arrays[name] = getattr(self, name)
         if self.parents is not None:
             arrays["parents_group"] = self.parents.group
             arrays["parents_parent"] = self.parents.parent
@@ -256,6 +262,7 @@ class SufficientStatistics:
             group_col=str(arrays["group_col"]),
             parents=parents,
             mean_low=arrays.get("mean_low"),
+            weight=arrays.get("weight"),
         )
 
     @property
@@ -272,6 +279,11 @@ class SufficientStatistics:
     def n_rows(self) -> int:
         """Number of rows."""
         return int(self.n.sum())
+
+    @property
+    def mass(self) -> FloatArray:
+        """Sum of the weights of each pair's rows, [G]: their number, where each weighs 1."""
+        return self.n.astype(np.float64) if self.weight is None else self.weight
 
     @property
     def group_ids(self) -> IntArray:
@@ -309,7 +321,8 @@ class SufficientStatistics:
         parents = self.parents and self.parents.subset(self.group_ids[mask])
         arrays = {name: getattr(self, name)[mask] for name in ARRAYS}
         low = None if self.mean_low is None else self.mean_low[mask]
-        return replace(self, **arrays, parents=parents, mean_low=low)
+        weight = None if self.weight is None else self.weight[mask]
+        return replace(self, **arrays, parents=parents, mean_low=low, weight=weight)
 
 
 def fit_features(
@@ -328,7 +341,7 @@ def fit_features(
     center, rotation, expansion
         See `FeatureMap.fit`.
     """
-    mean, scatter = pooled_moments(stats.n, stats.mean_x, stats.sxx)
+    mean, scatter = pooled_moments(stats.mass, stats.mean_x, stats.sxx)
     return FeatureMap.fit(
         stats.covariates, mean, scatter, center=center, rotation=rotation, expansion=expansion
     )
@@ -375,8 +388,8 @@ def spread_of_regressors(stats: SufficientStatistics) -> FloatArray:
 
     Of a constant one, the size of its mean (or 1): its slope cannot be told whatever its unit.
     """
-    mean, scatter = pooled_moments(stats.n, stats.mean_x, stats.sxx)
-    sd = np.sqrt(np.diagonal(scatter) / stats.n_rows)
+    mean, scatter = pooled_moments(stats.mass, stats.mean_x, stats.sxx)
+    sd = np.sqrt(np.diagonal(scatter) / stats.mass.sum())
     size = np.abs(stats.mean_x).max(axis=0, initial=0.0)
     varies = sd > CONSTANT * np.maximum(np.abs(mean), size)
     return np.where(varies, sd, np.where(size > 0, size, 1.0))
@@ -411,9 +424,9 @@ def without(total: SufficientStatistics, part: SufficientStatistics) -> Sufficie
         of before.
     """
     at = np.searchsorted(total.keys, part.keys)
-    n_t, n_p = total.n[at].astype(np.float64), part.n.astype(np.float64)
+    n_t, n_p = total.mass[at], part.mass
     left = n_t - n_p
-    some = left > 0
+    some = total.n[at] > part.n
     # Chan's update backwards: the difference of means is over what is left.
     share = np.where(some, n_p / np.where(some, left, 1.0), 0.0)
     off = np.concatenate([part.mean_x, part.mean_y[:, None]], axis=1)
@@ -428,7 +441,10 @@ def without(total: SufficientStatistics, part: SufficientStatistics) -> Sufficie
     arrays["sxx"][at], arrays["sxy"][at] = joint[:, :-1, :-1], joint[:, :-1, -1]
     # A sum of squares is not negative, whatever rounding leaves.
     arrays["syy"][at] = np.maximum(joint[:, -1, -1], 0.0)
-    return replace(total, **arrays)
+    weight = None if total.weight is None else total.weight.copy()
+    if weight is not None:
+        weight[at] = np.where(some, left, 0.0)
+    return replace(total, **arrays, weight=weight)
 
 
 def _joint_scatter(stats: SufficientStatistics, at: IntArray) -> FloatArray:
@@ -450,13 +466,16 @@ def split_moments(moments: Moments) -> dict[str, Any]:
         "syy": scatter[:, -1, -1],
     }
     copies = {name: np.ascontiguousarray(part) for name, part in parts.items()}
-    return {"keys": moments.keys, "n": moments.n, "mean_low": moments.low, **copies}
+    whole = {"keys": moments.keys, "n": moments.n, "weight": moments.weight}
+    return {**whole, "mean_low": moments.low, **copies}
 
 
 def joint_moments(stats: SufficientStatistics) -> Moments:
     """Return the moments of [x, y] that `split_moments` took apart, as arrays of their own."""
     moments = Moments.empty(stats.keys, stats.P + 1)
     moments.n[:] = stats.n
+    if stats.weight is not None:
+        moments = replace(moments, weight=stats.weight.copy())
     moments.mean[:, :-1], moments.mean[:, -1] = stats.mean_x, stats.mean_y
     if stats.mean_low is not None:
         moments.low[:] = stats.mean_low
@@ -547,6 +566,7 @@ def _check_values(arrays: Arrays, where: str) -> None:
     diagonal = np.einsum("gpp->gp", arrays["sxx"])
     for name, bad in (
         ("n", arrays["n"] < 1),
+        ("weight", arrays.get("weight", np.zeros(0)) < 0),
         ("syy", arrays["syy"] < 0),
         ("sxx", (diagonal < 0).any(axis=1)),
     ):

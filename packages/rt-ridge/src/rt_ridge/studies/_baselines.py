@@ -3,67 +3,176 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Self
 
 import numpy as np
 from molpool_common import FloatArray
+from sklearn.base import clone
 
-from rt_ridge._config import RidgeConfig
+from rt_ridge._config import Likelihood, RidgeConfig
 from rt_ridge._errors import RTRidgeError
 from rt_ridge._estimators import PooledRidge
 from rt_ridge.prediction._backoff import CoefficientPredictor, NoiseVariance
 from rt_ridge.prediction._summaries import Stage1CoeffSummaries
+from rt_ridge.prediction._units import in_units
+from rt_ridge.robust._rows import StoredRows
+from rt_ridge.selection._held_out import HeldOut
+from rt_ridge.selection._penalty import chosen_penalty, scaled
 from rt_ridge.statistics._ridge import batched_ridge, collapsed_log_likelihood
-from rt_ridge.statistics._sufficient import SufficientStatistics
+from rt_ridge.statistics._sufficient import (
+    SufficientStatistics,
+    spread_of_regressors,
+    standardised,
+)
 from rt_ridge.tables._features import FeatureCenter, FeatureMap
 
 _NO_NOISE = 1e-12
 """Least σ² over the variance of the target, for data that a line fits without error."""
 
 
+RIDGE_PENALTIES = tuple(np.logspace(-3, 3, 13).tolist())
+"""Tried for ridge, in units of a row: covariates are over their standard deviations."""
+
+LASSO_PENALTIES = tuple(np.logspace(-4, 0.5, 10).tolist())
+"""Tried for lasso, in units of the spread of the target within pairs."""
+
+
 class _Groupwise(PooledRidge):
     """Regressions of the pairs one by one, from their statistics."""
 
+    _held_out: Sequence[HeldOut] = ()
+    _chosen: float | None = None
+
     def __init__(
         self,
-        alpha: float = 1.0,
+        alpha: float | None = 1.0,
         *,
         group_col: str = "species",
         feature_center: FeatureCenter = "global",
+        likelihood: Likelihood = "gaussian",
+        nu: float | None = None,
+        leave_out: float | None = None,
     ) -> None:
         self.alpha = alpha
         self.group_col = group_col
         self.feature_center = feature_center
+        self.likelihood = likelihood
+        self.nu = nu
+        self.leave_out = leave_out
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        groups: Any = None,
+        *,
+        held_out: Sequence[HeldOut] = (),
+        features: FeatureMap | None = None,
+        rows: StoredRows | None = None,
+    ) -> Self:
+        """Fit to rows, or to their statistics; see `PooledRidge.fit`.
+
+        Parameters
+        ----------
+        X, y, groups, features, rows
+            As there.
+        held_out : sequence of HeldOut
+            With statistics, where `alpha` is None: the runs that it is chosen by.
+        """
+        self._held_out = held_out
+        return super().fit(X, y, groups, features=features, rows=rows)
+
+    def refit(self, stats: SufficientStatistics, features: FeatureMap) -> Self:
+        """Return a fit to other rows by the penalty of this one; this stays as it is."""
+        other: Self = clone(self)
+        other._chosen = self.alpha_
+        return other.fit(stats, features=features)
 
     def ridge_config(self) -> RidgeConfig:
         """Return the model that the intervals stand for: flat intercepts, ridge slopes."""
-        if not (np.isfinite(self.alpha) and self.alpha > 0):
-            raise RTRidgeError(f"alpha: expected a number > 0; found {self.alpha!r}")
-        return RidgeConfig(
-            intercept_mode="collapsed", intercept_prior="flat", lambda_slopes=float(self.alpha)
+        alpha = 1.0 if self.alpha is None else self.alpha
+        if not (np.isfinite(alpha) and alpha > 0):
+            raise RTRidgeError(f"alpha: expected a number > 0; found {alpha!r}")
+        own = RidgeConfig(
+            intercept_mode="collapsed", intercept_prior="flat", lambda_slopes=float(alpha)
         )
+        return RidgeConfig.model_validate({**own.model_dump(), **super().ridge_config().robust})
 
     def _fit_statistics(
-        self, stats: SufficientStatistics, config: RidgeConfig, features: FeatureMap
+        self,
+        stats: SufficientStatistics,
+        config: RidgeConfig,
+        features: FeatureMap,
+        wide: SufficientStatistics | None = None,
     ) -> None:
-        slopes, precision = self._slopes(stats)
+        scale = None if self.alpha is not None else spread_of_regressors(stats)
+        wide = stats if wide is None else wide
+        if scale is not None:
+            stats, wide = standardised(stats, scale), standardised(wide, scale)
+        self.alpha_ = self._penalty(stats, scale)
+        slopes, precision = self._slopes(stats, self.alpha_)
         sigma2 = _noise_variance(stats, slopes, precision)
-        covariance = batched_ridge(stats, precision).covariance
-        mean, cov = _with_intercept(stats, slopes, sigma2, covariance)
+        mean = _with_intercept(stats, slopes, precision, sigma2)[0]
+        cov = _with_intercept(wide, slopes, precision, sigma2)[1]
         sigma = float(np.sqrt(sigma2))
         self.scales_ = {"sigma": {"mean": sigma, "low": np.nan, "high": np.nan}}
         self.log_likelihood_ = float(
             collapsed_log_likelihood(stats, lambda_slopes=precision, sigma2=sigma2).sum()
         )
+        coefficients = CoefficientPredictor(stats.keys, mean, cov, parents=stats.parents)
+        if scale is not None:
+            coefficients = in_units(coefficients, scale)
+            features = replace(features, scale=scale)
+            self.notes_ = (f"alpha {self.alpha_:.4g} chosen by {self._chosen_by}",)
         self.summaries_ = Stage1CoeffSummaries(
             group_col=stats.group_col,
             features=features,
-            coefficients=CoefficientPredictor(stats.keys, mean, cov, parents=stats.parents),
+            coefficients=coefficients,
             noise=NoiseVariance(sigma2),
             n=stats.n,
             method=type(self).__name__,
         )
 
-    def _slopes(self, stats: SufficientStatistics) -> tuple[FloatArray, FloatArray]:
+    def _fit_rows(
+        self,
+        stats: SufficientStatistics,
+        config: RidgeConfig,
+        features: FeatureMap,
+        rows: StoredRows | None,
+    ) -> None:
+        self._fit_statistics(stats, config, features)
+        # Runs left out are not weighted: their choice of a penalty stands.
+        given, self._chosen = self._chosen, self.alpha_
+
+        def widened(
+            weighted: SufficientStatistics, wide: SufficientStatistics
+        ) -> Stage1CoeffSummaries:
+            self._fit_statistics(weighted, config, features, wide)
+            return self.summaries_
+
+        self._weigh(stats, rows, config, lambda weighted: widened(weighted, weighted), widened)
+        self._chosen = given
+
+    @property
+    def _chosen_by(self) -> str:
+        return "runs left out" if self._held_out else "rule: no runs could be left out"
+
+    def _penalty(self, stats: SufficientStatistics, scale: FloatArray | None) -> float:
+        given = self._chosen if self.alpha is None else self.alpha
+        if given is not None or scale is None:
+            return float(given or 1.0)
+        folds = scaled(self._held_out, scale)
+        return chosen_penalty(
+            stats, folds, lambda part, alpha: self._slopes(part, alpha)[0], self._tried(stats)
+        )
+
+    def _tried(self, stats: SufficientStatistics) -> Sequence[float]:
+        """Return the penalties that are tried, ascending."""
+        raise NotImplementedError
+
+    def _slopes(self, stats: SufficientStatistics, alpha: float) -> tuple[FloatArray, FloatArray]:
         """Return slopes, and the diagonals of the Λ of a normal prior that gives them, [G, P]."""
         raise NotImplementedError
 
@@ -76,12 +185,15 @@ class GroupwiseRidge(_Groupwise):
 
     Parameters
     ----------
-    alpha : float
-        Weight of the squared slopes against the sum of squared errors, > 0.
+    alpha : float or None
+        Weight of the squared slopes against the sum of squared errors, > 0. None: chosen by runs
+        left out, of covariates over their standard deviations.
     group_col : str
         What the group is called, for the artefact.
     feature_center : {"global", "none"}
         Whether covariates are centred at their mean, where the intercept then stands.
+    likelihood, nu, leave_out
+        See `RidgeConfig`.
 
     Attributes
     ----------
@@ -92,8 +204,11 @@ class GroupwiseRidge(_Groupwise):
         That σ, in the unit of the target.
     """
 
-    def _slopes(self, stats: SufficientStatistics) -> tuple[FloatArray, FloatArray]:
-        precision = np.full((stats.G, stats.P), float(self.alpha))
+    def _tried(self, stats: SufficientStatistics) -> Sequence[float]:
+        return RIDGE_PENALTIES
+
+    def _slopes(self, stats: SufficientStatistics, alpha: float) -> tuple[FloatArray, FloatArray]:
+        precision = np.full((stats.G, stats.P), alpha)
         return batched_ridge(stats, precision).slopes, precision
 
 
@@ -104,9 +219,10 @@ class GroupwiseLasso(_Groupwise):
 
     Parameters
     ----------
-    alpha : float
-        Weight of the absolute slopes against half the mean squared error, > 0.
-    group_col, feature_center
+    alpha : float or None
+        Weight of the absolute slopes against half the mean squared error, > 0. None: as in
+        `GroupwiseRidge`.
+    group_col, feature_center, likelihood, nu, leave_out
         As in `GroupwiseRidge`.
 
     Attributes
@@ -120,15 +236,23 @@ class GroupwiseLasso(_Groupwise):
 
     def __init__(
         self,
-        alpha: float = 0.01,
+        alpha: float | None = 0.01,
         *,
         group_col: str = "species",
         feature_center: FeatureCenter = "global",
+        likelihood: Likelihood = "gaussian",
+        nu: float | None = None,
+        leave_out: float | None = None,
     ) -> None:
-        super().__init__(alpha, group_col=group_col, feature_center=feature_center)
+        known: dict[str, Any] = {"likelihood": likelihood, "nu": nu, "leave_out": leave_out}
+        super().__init__(alpha, group_col=group_col, feature_center=feature_center, **known)
 
-    def _slopes(self, stats: SufficientStatistics) -> tuple[FloatArray, FloatArray]:
-        penalty = self.alpha * stats.n.astype(np.float64)
+    def _tried(self, stats: SufficientStatistics) -> Sequence[float]:
+        within = float(np.sqrt(stats.syy.sum() / max(stats.n_rows - stats.G, 1)))
+        return [(within or 1.0) * share for share in LASSO_PENALTIES]
+
+    def _slopes(self, stats: SufficientStatistics, alpha: float) -> tuple[FloatArray, FloatArray]:
+        penalty = alpha * stats.mass
         slopes = groupwise_lasso(stats.sxx, stats.sxy, penalty)
         # |w| is about w² / 2|w0| + |w0| / 2 near w0; the floor keeps slopes at 0 definite.
         floor = 1e-6 * max(float(np.abs(slopes).max(initial=0.0)), 1e-6)
@@ -154,16 +278,17 @@ def _noise_variance(
 
 
 def _with_intercept(
-    stats: SufficientStatistics, slopes: FloatArray, sigma2: float, inverse: FloatArray
+    stats: SufficientStatistics, slopes: FloatArray, precision: FloatArray, sigma2: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return mean and covariance of [b, w]; the line turns about the mean of its rows."""
+    inverse = batched_ridge(stats, precision).covariance
     mean = np.empty((stats.G, stats.P + 1))
     mean[:, 1:] = slopes
     mean[:, 0] = stats.mean_y - np.einsum("gp,gp->g", stats.mean_x, slopes)
     lever = np.einsum("gpq,gq->gp", inverse, stats.mean_x)
     cov = np.empty((stats.G, stats.P + 1, stats.P + 1))
     # b = ȳ − x̄·w, where ȳ and w are independent.
-    cov[:, 0, 0] = 1 / stats.n + np.einsum("gp,gp->g", stats.mean_x, lever)
+    cov[:, 0, 0] = 1 / stats.mass + np.einsum("gp,gp->g", stats.mean_x, lever)
     cov[:, 0, 1:] = cov[:, 1:, 0] = -lever
     cov[:, 1:, 1:] = inverse
     return mean, sigma2 * cov

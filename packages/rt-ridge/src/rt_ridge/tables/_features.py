@@ -214,14 +214,14 @@ class FeatureMap:
 
 
 def pooled_moments(
-    n: npt.NDArray[np.int64], mean_x: FloatArray, sxx: FloatArray
+    n: npt.NDArray[np.int64] | FloatArray, mean_x: FloatArray, sxx: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Return the mean and scatter over all rows from those of groups.
 
     Parameters
     ----------
-    n : ndarray of int, [G]
-        Rows of each group.
+    n : ndarray, [G]
+        Rows of each group, or the sum of their weights.
     mean_x : ndarray, [G, P]
         Means of the groups.
     sxx : ndarray, [G, P, P]

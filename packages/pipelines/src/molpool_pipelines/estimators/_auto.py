@@ -1,0 +1,87 @@
+"""`molpool-train auto` as estimators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from molpool_common import validate_values
+
+from molpool_pipelines.estimators._molecules import (
+    MoleculeClassifier,
+    MoleculeEstimator,
+    MoleculeRegressor,
+    merged,
+)
+
+
+class _Auto(MoleculeEstimator):
+    def __init__(
+        self,
+        *,
+        time_budget: str | None = "10m",
+        model: Sequence[str] = ("lightgbm", "mlp", "gp"),
+        features: str = "rdkit2d+morgan_count+minimol",
+        options: Mapping[str, Any] | None = None,
+        smiles_column: str | None = None,
+        save_dir: str | Path | None = None,
+        random_state: int = 42,
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(
+            options=options,
+            smiles_column=smiles_column,
+            save_dir=save_dir,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.time_budget = time_budget
+        self.model = model
+        self.features = features
+
+    def _train(self, values: dict[str, Any]) -> None:
+        # What trains takes seconds to import.
+        from molpool_pipelines.fitting import TrainAutoConfig, train_auto
+
+        own = {
+            "time_budget": self.time_budget,
+            "model": list(self.model),
+            "features": self.features,
+            # All molecules train; those out of fold calibrate.
+            "data": {"split_ratios": [1.0, 0.0, 0.0]},
+        }
+        train_auto(validate_values(TrainAutoConfig, merged(own, values)))
+
+
+class AutoRegressor(MoleculeRegressor, _Auto):
+    """A calibrated blend of models on features, within a time budget.
+
+    Parameters
+    ----------
+    time_budget : str or None
+        Time that features and fits may take together, as ``90s`` or ``10m``.
+    model : sequence of str
+        Models that are mixed, as ``molpool-train blend --model`` takes them.
+    features : str
+        Featurisers, joined by ``+``.
+    options, smiles_column, save_dir, random_state, verbose
+        As of `MoleculeEstimator`.
+
+    Examples
+    --------
+    >>> model = AutoRegressor(model=["lightgbm"], features="maccs")  # doctest: +SKIP
+    >>> mean, interval = model.fit(smiles, y).predict(new, return_interval=0.8)  # doctest: +SKIP
+    """
+
+
+class AutoClassifier(MoleculeClassifier, _Auto):
+    """A calibrated blend of classifiers on features, within a time budget.
+
+    Parameters
+    ----------
+    time_budget, model, features
+        As of `AutoRegressor`.
+    options, smiles_column, save_dir, random_state, verbose
+        As of `MoleculeEstimator`.
+    """

@@ -1,0 +1,1 @@
+"""Heavy-tailed errors: rows read again and weighted until their weights stand."""

@@ -1,0 +1,47 @@
+"""Sums of runs left out whose rows are weighted as those of the training are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rt_ridge.prediction._summaries import Stage1CoeffSummaries
+from rt_ridge.robust._rows import StoredRows
+from rt_ridge.robust._weights import Reweighted, weighed
+from rt_ridge.selection._held_out import HeldOut, RunFold
+from rt_ridge.tables._keys import find
+
+
+def weighted_folds(
+    held_out: Sequence[HeldOut],
+    folds: Sequence[RunFold],
+    rows: StoredRows,
+    summaries: Stage1CoeffSummaries,
+) -> list[HeldOut]:
+    """Return the sums of weighted rows of each fold, in one pass over the rows.
+
+    Parameters
+    ----------
+    held_out : sequence of HeldOut
+        Of the rows unweighted.
+    folds : sequence of RunFold
+        Those of the same names, among others.
+    rows : StoredRows
+        With the runs that folds are of.
+    summaries : Stage1CoeffSummaries
+        The fit to all rows that weighs them: a peak that is off should count neither among those
+        that are fitted nor among those that judge.
+    """
+    found = {held.name: Reweighted(held.stats) for held in held_out}
+    of_name = {fold.name: fold for fold in folds}
+    for part in rows:
+        for name, sums in found.items():
+            known = part.of(find(sums.plain.keys, part.keys) >= 0)
+            assert known.run is not None
+            out = known.take(of_name[name].members[known.run])
+            if not len(out.keys):
+                continue
+            z = of_name[name].regressors(out.covariates, summaries.features)
+            x = summaries.features.transform(out.covariates)
+            weights = weighed(out, x, summaries)
+            sums.add(out, z, weights, summaries.tails)
+    return [HeldOut(name, sums.statistics()) for name, sums in found.items()]

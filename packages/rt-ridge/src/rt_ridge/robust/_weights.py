@@ -1,0 +1,206 @@
+"""One pass over the rows: the weight that a fit gives each, and the sums of weighted rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from molpool_common import BoolArray, FloatArray, IntArray
+
+from rt_ridge.prediction._summaries import Stage1CoeffSummaries
+from rt_ridge.prediction._tails import LOG_2PI, Tails
+from rt_ridge.robust._rows import SortedRows, StoredRows
+from rt_ridge.statistics._moments import two_sum
+from rt_ridge.statistics._sufficient import SufficientStatistics
+from rt_ridge.tables._keys import find, unpack
+
+FULL_LEVERAGE = 0.999
+"""Leverage from which a row is its own prediction, and nothing is known of it without it."""
+
+
+@dataclass(frozen=True)
+class RowWeights:
+    """What a fit makes of rows that it was fitted to.
+
+    Parameters
+    ----------
+    residual : ndarray, [N]
+        Times less what is expected.
+    line : ndarray, [N]
+        Variance of what is expected.
+    sigma2 : ndarray, [N]
+        σ².
+    weight : ndarray, [N]
+        Expected precision of each row's error, over σ⁻²; 0 of rows that are left out.
+    """
+
+    residual: FloatArray
+    line: FloatArray
+    sigma2: FloatArray
+    weight: FloatArray
+
+    @property
+    def z2(self) -> FloatArray:
+        """Expected squared errors over σ², the line's own variance counted in, [N]."""
+        return np.asarray((self.residual**2 + self.line) / self.sigma2)
+
+    @property
+    def leave_one_out(self) -> tuple[FloatArray, FloatArray]:
+        """How far rows are off from the fit to all others, and the sd of that, [N] each.
+
+        NaN where the others say nothing of a row. For a line that is normal given the weights this
+        needs no further fit: a row has the leverage h = u x·Cx / σ².
+        """
+        leverage = self.weight * self.line / self.sigma2
+        rest = np.where(leverage < FULL_LEVERAGE, 1 - leverage, np.nan)
+        return self.residual / rest, np.sqrt(self.sigma2 + self.line / rest)
+
+
+def row_weights(
+    residual: FloatArray,
+    line: FloatArray,
+    sigma2: FloatArray,
+    tails: Tails,
+    leave_out: float | None,
+) -> RowWeights:
+    """Return the weights of rows.
+
+    Parameters
+    ----------
+    residual, line, sigma2 : ndarray, [N]
+        See `RowWeights`.
+    tails : Tails
+        Of errors.
+    leave_out : float or None
+        Rows farther from the fit to all others than so many of its standard deviations weigh 0.
+    """
+    found = RowWeights(residual, line, sigma2, np.ones(len(residual)))
+    found = replace(found, weight=tails.weights(found.z2))
+    if leave_out is None:
+        return found
+    off, sd = found.leave_one_out
+    # NaN is not off: nothing is known of such a row without it.
+    return replace(found, weight=np.where(np.abs(off) > leave_out * sd, 0.0, found.weight))
+
+
+@dataclass
+class Reweighted:
+    """Sums of weighted rows.
+
+    Parameters
+    ----------
+    plain : SufficientStatistics
+        Of the rows unweighted: their pairs, and the means that sums are about.
+    """
+
+    plain: SufficientStatistics
+    n_left_out: int = 0
+    log_density: float = 0.0
+    sums: FloatArray = field(default_factory=lambda: np.zeros(4))
+
+    def __post_init__(self) -> None:
+        G, Q = self.plain.G, self.plain.P + 1
+        self._n = np.zeros(G, dtype=np.int64)
+        self._mass, self._first = np.zeros(G), np.zeros((G, Q))
+        self._second = np.zeros((G, Q, Q))
+
+    def add(self, part: SortedRows, z: FloatArray, found: RowWeights, tails: Tails) -> None:
+        """Add the rows of a chunk, all of known pairs.
+
+        Parameters
+        ----------
+        part : SortedRows
+            The rows.
+        z : ndarray, [N, P]
+            Their regressors.
+        found : RowWeights
+            Their weights.
+        tails : Tails
+            That gave them.
+        """
+        u, at = found.weight, np.searchsorted(self.plain.keys, part.keys)
+        starts = np.cumsum(part.n) - part.n
+        values = np.concatenate([z, part.y[:, None]], axis=1)
+        centre = np.concatenate([self.plain.mean_x, self.plain.mean_y[:, None]], axis=1)[at]
+        values -= np.repeat(centre, part.n, axis=0)
+        heavy = values * u[:, None]
+        there = u > 0
+        self._n[at] += np.add.reduceat(there, starts, dtype=np.int64)
+        self._mass[at] += np.add.reduceat(u, starts)
+        self._first[at] += np.add.reduceat(heavy, starts, axis=0)
+        for i in range(values.shape[1]):
+            for j in range(i + 1):
+                products = np.add.reduceat(heavy[:, i] * values[:, j], starts)
+                self._second[at, i, j] += products
+                if i != j:
+                    self._second[at, j, i] += products
+        self.n_left_out += int((~there).sum())
+        z2 = found.z2[there]
+        self.sums += tails.sums(z2)
+        # What the errors' own distribution adds to the normal one of weighted rows.
+        gain = tails.log_density(z2) + (LOG_2PI + u[there] * z2) / 2
+        self.log_density += float(gain.sum())
+
+    def statistics(self) -> SufficientStatistics:
+        """Return the statistics of weighted rows, of pairs that have any."""
+        seen = self._n > 0
+        plain = self.plain.subset(seen)
+        mass, first = self._mass[seen], self._first[seen]
+        shift = first / mass[:, None]
+        mean = np.concatenate([plain.mean_x, plain.mean_y[:, None]], axis=1)
+        mean, low = two_sum(mean, shift)
+        if plain.mean_low is not None:
+            low = low + plain.mean_low
+        scatter = self._second[seen] - first[:, :, None] * shift[:, None, :]
+        # A single row has no scatter, whatever rounding leaves.
+        scatter[self._n[seen] == 1] = 0.0
+        return replace(
+            plain,
+            n=self._n[seen],
+            mean_x=np.ascontiguousarray(mean[:, :-1]),
+            mean_y=mean[:, -1].copy(),
+            sxx=np.ascontiguousarray(scatter[:, :-1, :-1]),
+            sxy=np.ascontiguousarray(scatter[:, :-1, -1]),
+            syy=np.maximum(scatter[:, -1, -1], 0.0),
+            mean_low=low,
+            weight=mass,
+        )
+
+
+def reweighted(
+    plain: SufficientStatistics, rows: StoredRows, summaries: Stage1CoeffSummaries
+) -> Reweighted:
+    """Go through the rows once and weigh each by a fit.
+
+    Parameters
+    ----------
+    plain : SufficientStatistics
+        Of the rows unweighted; rows of pairs that it lacks are passed over.
+    rows : StoredRows
+        The rows.
+    summaries : Stage1CoeffSummaries
+        The fit, its distribution of errors and its rule by which rows are left out.
+    """
+    found = Reweighted(plain)
+    for part in rows:
+        known = part.of(find(plain.keys, part.keys) >= 0)
+        if len(known.keys):
+            z = summaries.features.transform(known.covariates)
+            found.add(known, z, weighed(known, z, summaries), summaries.tails)
+    return found
+
+
+def weighed(part: SortedRows, z: FloatArray, summaries: Stage1CoeffSummaries) -> RowWeights:
+    """Return the weights that a fit gives sorted rows with regressors z [N, P]."""
+    groups, compounds = unpack(part.keys)
+    # A pair that lost all its rows is expected where its levels say.
+    located = summaries.coefficients.locate(groups, compounds, None)
+    each: IntArray = np.repeat(np.arange(len(part.keys)), part.n)
+    design = np.concatenate([np.ones((len(z), 1)), z], axis=1)
+    mean, line = summaries.coefficients.moments(design, located.take(each))
+    nothing: BoolArray = np.isnan(mean)
+    # Where no level says anything, neither does the row's distance from it.
+    residual = np.where(nothing, 0.0, part.y - mean)
+    sigma2 = summaries.noise.of(groups)[each]
+    line = np.where(nothing, 0.0, line)
+    return row_weights(residual, line, sigma2, summaries.tails, summaries.leave_out)
