@@ -20,6 +20,7 @@ from sklearn import metrics as peer
 
 RunMIL = Callable[..., tuple[int, str, str]]
 SMALL = [
+    *("--models", "attention"),
     *("--data.kind", "bags"),
     *("--data.target-columns", "easy", "rare"),
     *("--model.use-2d", "false"),
