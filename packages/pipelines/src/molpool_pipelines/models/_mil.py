@@ -83,8 +83,10 @@ class MILModel:
         if self._blend is not None:
             return self._blend.feature_names_3d or None, self._blend.feature_names_2d or None
         scaler = self._modules[0].scaler
-        of = (None, None) if scaler is None else (scaler.instances, scaler.x2d)
-        return of[0] and of[0].names, of[1] and of[1].names
+        if scaler is None:
+            return None, None
+        three, two = scaler.instances, scaler.x2d
+        return None if three is None else three.names, None if two is None else two.names
 
     @classmethod
     def load(cls, path: Path) -> Self:
