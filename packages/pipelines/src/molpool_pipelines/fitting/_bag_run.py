@@ -8,6 +8,7 @@ all of those bags.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,7 @@ class BlendFitting(MILFitting):
             config,
             train,
             data.take(fold.val) if len(fold.val) else None,
-            sampler=rare_positive_sampler(config, train),
+            sampler=rare_positive_sampler(config, train, config.seed),
             seed=config.seed,
             threshold_metric=config.threshold_metric,
         )
@@ -173,12 +174,24 @@ class BlendFitting(MILFitting):
         every = np.arange(len(data))
         return self._fit(name, data, Split(every, every[:0], every[:0]))
 
+    @property
+    def _learnt(self) -> BagData:
+        """The bags that models are fitted to, those that validate attention among them."""
+        return self._inputs.data.take(self._rest)
+
+    def _refitted(self, part: IntArray) -> FloatArray:
+        """Return what the blend of models of some of these bags says of those that test."""
+        fold = Split(part, part[:0], part[:0])
+        members = tuple(self._fit(name, self._learnt, fold) for name in self._blend.names)
+        mean, _ = replace(self._blend, members=members).predict_with_sd(self._inputs.of("test"))
+        return mean
+
     def _save(self) -> list[Path]:
         files = super()._save() if self._module is not None else []
         return [*files, self._blend.save(self._run.path)]
 
     def _evaluate(self) -> Results:
-        data = self._inputs.data.take(self._rest)
+        data = self._learnt
         mean, sd = self._said
         known = np.isfinite(mean).all(axis=1)
         said = {}

@@ -17,7 +17,7 @@ from chemprop_multitask import (
     TrainingConfig,
 )
 from mil_attn import FEW_BAGS, MILRunConfig
-from molpool_common import PATH, ConfigModel, short_flag
+from molpool_common import PATH, ConfigModel, Seed, short_flag
 from pydantic import Field, field_validator, model_validator
 from sampling_core import JointSamplingConfig
 from task_affinity import TaskAffinityConfig
@@ -122,7 +122,7 @@ class TrainChempropConfig(
         "of data_path",
     )
 
-    seed: int = Field(42, ge=0, description="seed of split, weights, shuffling and dropout")
+    seed: Seed = Field(42, description="seed of split, weights, shuffling and dropout")
     model: TrainModelConfig = Field(default_factory=TrainModelConfig)
     joint_sampling: JointSamplingConfig = Field(default_factory=JointSamplingConfig)
     task_affinity: TaskAffinityConfig = Field(default_factory=TaskAffinityConfig)
@@ -189,7 +189,7 @@ class BagBlendConfig(ConfigModel):
         return few if n < FEW_BAGS else [*few, "lightgbm"]
 
 
-class TrainMILConfig(IntervalConfig, BaselineConfig, RunConfig, MILRunConfig):
+class TrainMILConfig(IntervalConfig, LearningCurveConfig, BaselineConfig, RunConfig, MILRunConfig):
     """A training run: data, split, model, training, where it goes."""
 
     blend: BagBlendConfig = Field(default_factory=BagBlendConfig)
@@ -324,7 +324,7 @@ class TrainTabularConfig(
     command: ClassVar[str] = "tabular"
     """That takes it, and by which an interrupted run goes on."""
 
-    seed: int = Field(42, ge=0, description="seed of split, folds, weights and trees")
+    seed: Seed = Field(42, description="seed of split, folds, weights and trees")
     model: list[MemberName] = Field(
         default_factory=lambda: list[MemberName](["mlp"]),
         min_length=1,

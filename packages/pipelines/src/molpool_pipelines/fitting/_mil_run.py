@@ -16,6 +16,7 @@ from mil_attn import (
     FitResult,
     MILError,
     MILModule,
+    MILRunConfig,
     SplitName,
     attention_agreement,
     check_resumable,
@@ -27,13 +28,16 @@ from mil_attn import (
     export_attention_sdf,
     find_witnesses,
     fit,
+    predict,
     read_bags,
     read_split_bags,
     with_features_of,
     witnesses_of,
 )
 from molpool_common import (
+    FloatArray,
     InputError,
+    IntArray,
     RunFolder,
     Split,
     cache_folder,
@@ -53,6 +57,7 @@ from molpool_pipelines.fitting._bag_results import (
 )
 from molpool_pipelines.fitting._baselines import ReferenceRows, with_baselines
 from molpool_pipelines.fitting._config import TrainMILConfig
+from molpool_pipelines.fitting._learning_curve import CurveRequest, with_learning_curve
 from molpool_pipelines.fitting._loop import (
     MILScreen,
     SamplingLog,
@@ -61,6 +66,7 @@ from molpool_pipelines.fitting._loop import (
 )
 from molpool_pipelines.fitting._results import Results, against_baselines, shown_rows, write_results
 from molpool_pipelines.fitting._tracked import track_results
+from molpool_pipelines.fitting._without_3d import against_2d
 from molpool_pipelines.models import AttentionMember, BagMemberName, BagModel, named_features
 from molpool_pipelines.runs import (
     ATTENTION_PAGE,
@@ -229,7 +235,7 @@ def check_run(config: TrainMILConfig, inputs: MILInputs, path: Path) -> None:
     if "attention" not in models_of(config, inputs):
         return
     # Built for its errors alone.
-    rare_positive_sampler(config, inputs.of("train"))
+    rare_positive_sampler(config, inputs.of("train"), config.seed)
     # The module is thrown away; its initial weights must not advance the generator that the run
     # starts from.
     with torch.random.fork_rng():
@@ -244,19 +250,22 @@ def models_of(config: TrainMILConfig, inputs: MILInputs) -> list[BagMemberName]:
     return config.blend.of_bags(len(inputs.split.train))
 
 
-def rare_positive_sampler(config: TrainMILConfig, train: BagData) -> RarePositiveSampler | None:
-    """Return what draws molecules with a rare positive more often; None where no task is rare."""
+def rare_positive_sampler(
+    config: MILRunConfig, train: BagData, seed: int
+) -> RarePositiveSampler | None:
+    """Return what draws training bags with a rare positive more often; None: draw evenly."""
     if config.task_kind != "classification":
         return None
+    assert train.labels is not None
     sampling = config.sampling
     # Uniform shuffling visits each row once per epoch; sampling with replacement where nothing is
     # rare would lose that for no gain.
     return RarePositiveSampler.if_any_rare(
-        train.labels,  # type: ignore[arg-type]  # checked: it has labels
+        train.labels,
         sampling.rare_prev_thr,
         sampling.rare_oversample_mult,
         sampling.sample_weight_cap,
-        seed=config.seed,
+        seed=seed,
     )
 
 
@@ -298,7 +307,7 @@ class MILFitting:
         self._run = run
         self._inputs = inputs
         self._tracker = tracker
-        self._sampler = rare_positive_sampler(config, inputs.of("train"))
+        self._sampler = rare_positive_sampler(config, inputs.of("train"), config.seed)
         self._log = None if self._sampler is None else _sampling_log(self._sampler, inputs)
 
     def train(self) -> None:
@@ -340,9 +349,11 @@ class MILFitting:
         run, inputs, config = self._run, self._inputs, self._config
         # First of all: what took the hours must not wait for what can fail.
         files = self._save()
-        self._results = self._with_baselines(self._evaluate())
+        self._results = self._with_curve(self._with_baselines(self._evaluate()))
         write_rejected(run, inputs.rejected)
-        accounts = [] if self._module is None else self._write_attention(self._module)
+        accounts = []
+        if self._module is not None:
+            accounts = [*self._write_attention(self._module), *self._of_conformers(self._module)]
         remarks = (*self._results.remarks, *accounts)
         self._results = replace(self._results, remarks=remarks)
         if inputs.unseen is not None:
@@ -400,6 +411,41 @@ class MILFitting:
             seed=self._config.seed,
             cache=self._config.data.cache_dir,
         )
+
+    def _with_curve(self, results: Results) -> Results:
+        """Return the results with those of models of fewer bags, where that was asked for."""
+        config, learnt = self._config, self._learnt
+        table = table_of_bags(learnt, scales_of(config, learnt.task_names))
+        asked = CurveRequest(config.learning_curve, table, config.seed)
+        kinds = [config.task_kind] * len(learnt.task_names)
+        return with_learning_curve(results, asked, kinds, self._refitted)
+
+    @property
+    def _learnt(self) -> BagData:
+        """The bags that models are fitted to."""
+        return self._inputs.of("train")
+
+    def _refitted(self, part: IntArray) -> FloatArray:
+        """Return what a model of some of these bags says of those that test."""
+        config, inputs = self._config, self._inputs
+        fewer = self._learnt.take(part)
+        sampler = rare_positive_sampler(config, fewer, config.seed)
+        val = inputs.of("val") if "val" in inputs.splits else None
+        found = fit(config, fewer, val, sampler=sampler, seed=config.seed)
+        return predict(found.module, inputs.of("test"))
+
+    def _of_conformers(self, module: MILModule) -> list[str]:
+        """Return what conformers bring, by a model without them."""
+        config, inputs = self._config, self._inputs
+        both = config.model.use_2d and config.model.use_3d
+        if not (both and config.export.without_3d):
+            return []
+        val = inputs.of("val") if "val" in inputs.splits else None
+        test = inputs.of("test")
+        predicted = predict(module, test)
+        train = inputs.of("train")
+        sampler = rare_positive_sampler(config, train, config.seed)
+        return against_2d(config, train, val, test, predicted, sampler)
 
     def _facts(self) -> dict[str, Any]:
         data, split = self._inputs.data, self._config.split
