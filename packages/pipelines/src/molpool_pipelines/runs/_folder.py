@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 from molpool_common import (
     MARKER,
     PATH,
+    TRUST,
     ConfigModel,
     InputError,
     RunFolder,
@@ -84,6 +85,7 @@ class RunConfig(ConfigModel):
     resume: bool = Field(False, description="go on with the run in save_dir")
     overwrite: bool = Field(False, description="replace the run in save_dir")
     accept_changed_table: bool = Field(False, description=ACCEPT_CHANGED_TABLE)
+    trust_checkpoint: bool = Field(False, description=TRUST)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
 
 
@@ -230,7 +232,7 @@ def open_folder(config: RunConfig, path: Path, arguments: Sequence[str]) -> RunF
 
 
 def _write_config(run: RunFolder, config: RunConfig) -> None:
-    once = {"resume": False, "overwrite": False, "accept_changed_table": False}
+    once = dict.fromkeys(("resume", "overwrite", "accept_changed_table", "trust_checkpoint"), False)
     stored = absolute_paths(config.model_copy(update=once))
     # Without resume and overwrite, so that the file starts the same run anew.
     run.write_text(CONFIG, dump_config(stored))
