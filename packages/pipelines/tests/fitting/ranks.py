@@ -65,6 +65,7 @@ def mil(folder: Path, *, resume: bool = False) -> None:
         "resume": resume,
         "baselines": "none",
         "size": "large",  # without what is drawn by chance in small sets
+        "blend": {"models": ["attention"]},
         "data": {
             "kind": "bags",
             "id_column": "bag_id",
