@@ -80,6 +80,7 @@ from molpool_pipelines.runs import (
     open_folder,
     predictions_of_table,
     rejected_bags,
+    remember_notes,
     tracking,
     write_predictions,
     write_rejected,
@@ -223,7 +224,9 @@ def train_and_write(
     """Read bags, train, evaluate and write; see `train_mil`."""
     with features_bar(console) as advance:
         inputs = read_inputs(config, advance)
+    n_notes = len(inputs.notes)
     config = with_size(config, inputs)
+    of_size = inputs.notes[n_notes:]
     if config.resume:
         accept = config.accept_changed_table
         inputs.notes.extend(check_same_table(path, inputs.rows, accept=accept))
@@ -239,6 +242,8 @@ def train_and_write(
         data = inputs.data
         of = {"instances": list(data.feature_names_3d), "bags": list(data.feature_names_2d)}
         run.log("features", **of)
+        if not config.accept_changed_table:  # what was noted may be of the earlier table
+            remember_notes(run, inputs.notes, of_size)
         fitting = MILFitting(console, config, run, inputs, tracker)
         fitting.train()
         fitting.write()
@@ -357,7 +362,8 @@ class MILFitting:
             # user take precedence.
             module.thresholds[module.task_names.index(task)] = value
         # Warnings scroll away on the screen; as notes they stay on the run's page.
-        self._inputs.notes.extend(str(w.message) for w in warned if w.category is UserWarning)
+        said = [str(w.message) for w in warned if w.category is UserWarning]
+        remember_notes(self._run, self._inputs.notes, said)
 
     def write(self) -> None:
         """Evaluate, and write model, predictions, attention, metrics and report."""
