@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molpool_pipelines.runs import RunConfig, open_folder
+from molpool_pipelines.runs import RunConfig, _tracking, open_folder
 from molpool_pipelines.runs._tracking import (
     MlflowNames,
     NullTracker,
@@ -165,14 +165,20 @@ def mute() -> Iterator[str]:
 class TestNobodyAnswers:
     @pytest.mark.parametrize("which", ["closed", "mute"])
     def test_the_local_store_takes_over_within_ten_seconds(
-        self, which: str, store: Path, request: pytest.FixtureRequest
+        self,
+        which: str,
+        store: Path,
+        request: pytest.FixtureRequest,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        # It is asked twice. Here it may take less.
+        assert 2 * _tracking.ANSWER_SECONDS <= 10
+        monkeypatch.setattr(_tracking, "ANSWER_SECONDS", 1.0)
         address = request.getfixturevalue(which)
         config = TrackingConfig(enabled=True, uri=address, experiment="ours")
         before = dict(os.environ)
         start = time.monotonic()
         assert silence_of(address) is not None
-        # It is asked once more below; the rest is the local store's own start.
         assert time.monotonic() - start < 10
         with (
             pytest.warns(UserWarning, match=f"MLflow at {address}: .*Logged to sqlite") as said,
@@ -213,7 +219,7 @@ class TestNobodyAnswers:
             raise OSError("no space left on device")
 
         def log_two_metrics(tracker: Tracker) -> None:
-            monkeypatch.setattr(MlflowClient, "log_metric", broken)
+            monkeypatch.setattr(MlflowClient, "log_batch", broken)
             monkeypatch.setattr(MlflowClient, "create_run", broken)
             tracker.metrics({"loss": 1.0}, 1)
             with tracker.nested("trial", {}) as below:

@@ -1,4 +1,5 @@
 from ._affinity import measure_run as measure_run
+from ._config import BagBlendConfig as BagBlendConfig
 from ._config import BaselineChoice as BaselineChoice
 from ._config import CVConfig as CVConfig
 from ._config import RelatedConfig as RelatedConfig
@@ -24,6 +25,7 @@ from ._jobs import build_jobs as build_jobs
 from ._loop import MILScreen as MILScreen
 from ._loop import SamplingLog as SamplingLog
 from ._loop import TrainingScreen as TrainingScreen
+from ._mil_run import rare_positive_sampler as rare_positive_sampler
 from ._related import RelatedTable as RelatedTable
 from ._related import parts_of as parts_of
 from ._related import read_related as read_related

@@ -156,7 +156,8 @@ class Results:
 
     def _scored(self, name: str) -> Predictions:
         """Return the rows that count, as `molpool-evaluate score` reads them."""
-        found = predictions_of(self.predictions, name, task_types=self.task_types)
+        types = self.task_types
+        found = predictions_of(self.predictions, name, task_types=types, scales=self.scales)
         return found.of_split(self.reported)
 
     def _intervals(self, scored: Predictions) -> dict[tuple[str, str], Interval]:
@@ -204,7 +205,7 @@ def results_of(
             # mean over folds, which would weigh small folds more.
             exact = np.concatenate([p.exact for p in of_split])
             mean = np.concatenate([p.mean for p in of_split])
-            metrics[str(split)] = task_metrics(exact, mean, tasks, list(kinds))
+            metrics[str(split)] = task_metrics(exact, mean, tasks, list(kinds), scales)
     reported = [p for p in parts if p.split == reported_split(metrics)]
     with_ends = any(part.ends is not None for part in parts)
     # With folds each member predicts other rows: their scores are not comparable.
@@ -214,7 +215,7 @@ def results_of(
         # known have a similarity.
         pl.concat([_frame(p, kinds, with_ends=with_ends) for p in parts], how="diagonal"),
         metrics,
-        [task_metrics(reported[0].exact, one, tasks, list(kinds)) for one in alone],
+        [task_metrics(reported[0].exact, one, tasks, list(kinds), scales) for one in alone],
         {
             str(p.split): {"intervals": coverage(p, wanted.level)}
             for p in parts

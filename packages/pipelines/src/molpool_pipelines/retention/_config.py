@@ -18,6 +18,7 @@ from molpool_common import (
     InputError,
     ReadConfig,
     RunFolder,
+    Seed,
     absolute_paths,
     check_free,
     default_folder,
@@ -290,7 +291,7 @@ class PrepareConfig(FolderConfig, DataConfig):
     like: Annotated[str | None, PATH] = Field(
         None, description="folder of a previous prepare whose ids and medians are used again"
     )
-    seed: int = Field(0, ge=0, description="of the random draw of the cap")
+    seed: Seed = Field(0, description="of the random draw of the cap")
     read: ReadConfig = Field(default_factory=ReadConfig)
 
 
@@ -528,7 +529,7 @@ class EvaluateConfig(FolderConfig, DataConfig, ScoreConfig):
         description="for split_type time: dates, numbers, or names whose number follows time; by "
         "default order_col of the fits, or runs follow one another as in the table",
     )
-    split_seed: int = Field(0, ge=0, description="of the folds")
+    split_seed: Seed = Field(0, description="of the folds")
     cv: CVConfig = Field(default_factory=CVConfig)
     baselines: list[Baseline] = Field(
         default_factory=list,

@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 from molpool_common import (
     MARKER,
     PATH,
+    TRUST,
     ConfigModel,
     InputError,
     RunFolder,
@@ -40,6 +41,7 @@ LAST_CHECKPOINT = "last.ckpt"
 MODEL = "model.pt"
 MODELS = "models"
 TABULAR_FOLDER = "model"
+BAGS_FOLDER = "bags"
 DISTILLED = "distilled"
 RELATED = "related.json"
 CALIBRATION = "calibration.npz"
@@ -86,10 +88,12 @@ class RunConfig(ConfigModel):
     resume: bool = Field(False, description="go on with the run in save_dir")
     overwrite: bool = Field(False, description="replace the run in save_dir")
     accept_changed_table: bool = Field(False, description=ACCEPT_CHANGED_TABLE)
+    trust_checkpoint: bool = Field(False, description=TRUST)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
 
 
-EARLIER = {
+EARLIER: dict[str, Any] = {
+    "blend.models": ["attention"],
     "data.standardize": "none",
     "split.standardize": "none",
     "data.cluster_method": "leaders",
@@ -102,7 +106,7 @@ clustered molecules around leaders.
 """
 
 
-def earlier_settings(model: type[BaseModel], path: Path) -> dict[str, str]:
+def earlier_settings(model: type[BaseModel], path: Path) -> dict[str, Any]:
     """Return what a stored configuration lacks and a run of its time did otherwise than today.
 
     Parameters
@@ -114,8 +118,8 @@ def earlier_settings(model: type[BaseModel], path: Path) -> dict[str, str]:
 
     Returns
     -------
-    dict of str to str
-        Value by dotted key.
+    dict of str to value
+        By dotted key.
     """
     stored = read_yaml(checked(path)).data
     found = {}
@@ -261,7 +265,7 @@ def _logged_notes(log: Path) -> Iterator[str]:
 
 
 def _write_config(run: RunFolder, config: RunConfig) -> None:
-    once = {"resume": False, "overwrite": False, "accept_changed_table": False}
+    once = dict.fromkeys(("resume", "overwrite", "accept_changed_table", "trust_checkpoint"), False)
     stored = absolute_paths(config.model_copy(update=once))
     # Without resume and overwrite, so that the file starts the same run anew.
     run.write_text(CONFIG, dump_config(stored))

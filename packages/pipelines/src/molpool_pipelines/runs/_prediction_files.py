@@ -228,6 +228,13 @@ def types_of_file(said: Mapping[str, Any] | None) -> dict[str, TaskType]:
     return {task: of["type"] for task, of in said["tasks"].items() if "type" in of}
 
 
+def scales_of_file(said: Mapping[str, Any] | None) -> dict[str, ScaleName]:
+    """Return the scale on which each task was learnt that the description of a file names."""
+    if said is None or "predictions" not in said:
+        return {}
+    return {t: of["transform"] for t, of in said["tasks"].items() if of.get("transform")}
+
+
 def write_predictions(
     run: RunFolder,
     frame: pl.DataFrame,
