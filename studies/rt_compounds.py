@@ -51,7 +51,8 @@ def by_default(train: Rows, test: Rows, file: Path) -> Predicted:
     effect = found.coefficients.descriptors
     assert effect is not None
     z = described(file, test, effect.names)
-    prediction = found.predict(test.X, *test.ids.T, z)
+    groups, compounds, parents = test.ids.T
+    prediction = found.predict(test.X, groups, compounds, parents, z)
     return prediction.mean, prediction.half_width(0.95)
 
 
