@@ -30,8 +30,9 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from torch import Tensor
 from torch.utils.data import Sampler, SequentialSampler
 
+from molpool_common._folders import atomic_path
 from molpool_common._matmul import fast_matmul
-from molpool_common._torch_files import load_torch_file
+from molpool_common._torch_files import check_intact, load_torch_file
 
 Batch = TypeVar("Batch")
 Record = TypeVar("Record")
@@ -372,13 +373,15 @@ class KeepBestAndLast(Checkpoint):  # type: ignore[misc]  # lightning has no typ
         folder.mkdir(parents=True, exist_ok=True)
         fresh = folder / "new.ckpt.part"
         trainer.save_checkpoint(fresh)
+        # The one before goes only when the new one is known to be whole.
+        check_intact(fresh)
         for name in names[:-1]:
-            twin = folder / f"{name}.part"
-            shutil.copyfile(fresh, twin)
             # `best.ckpt` first and `last.ckpt` after: a run killed in between resumes from the
             # older last and finds a better best again.
-            os.replace(twin, folder / name)
-        os.replace(fresh, folder / names[-1])
+            with atomic_path(folder / name) as twin:
+                shutil.copyfile(fresh, twin)
+        with atomic_path(folder / names[-1]) as twin:
+            os.replace(fresh, twin)
 
     def _is_better(self, score: float | None) -> bool:
         if score is None or self.best_score is None:

@@ -21,6 +21,19 @@ GROUP = 4
 """Items that go to a process at once: seconds of work, so that none waits long at the end."""
 
 
+def cores() -> int:
+    """Return how many cores this process may use: on a shared machine fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def threads() -> int:
+    """Return how many threads a library may start: ``OMP_NUM_THREADS``, or one for each core."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() and int(asked) else cores()
+
+
 def groups_of(items: Iterable[ItemT], size: int = GROUP) -> Iterator[list[ItemT]]:
     """Yield lists of `size` items, the last perhaps shorter."""
     group: list[ItemT] = []

@@ -17,15 +17,12 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import Descriptors
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
-from molpool_common._chem import parse_smiles
+from molpool_common._chem import MOST_ATOMS, parse_smiles
 from molpool_common._process import heed_ctrl_c
 from molpool_common.splits import Standardize, Structure
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
-
-MOST_ATOMS = 1000
-"""Heavy atoms above which a structure stays as given: proteins and polymers, no medicinal salts."""
 
 MOST_ATOMS_TAUTOMER = 100
 """Heavy atoms above which tautomers are not enumerated: a peptide of 60 takes a second already."""

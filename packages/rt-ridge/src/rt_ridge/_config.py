@@ -9,7 +9,7 @@ from math import lgamma
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from molpool_common import ConfigModel, FloatArray
+from molpool_common import ConfigModel, FloatArray, Seed
 from pydantic import Field, model_validator
 
 Family = Literal["half_normal", "half_t", "exponential"]
@@ -191,7 +191,7 @@ class RidgeConfig(ConfigModel):
         "map", description="how the scales are found; nuts, advi: need rt-ridge[sampling]"
     )
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
-    seed: int = Field(0, ge=0, description="of every random draw")
+    seed: Seed = Field(0, description="of every random draw")
 
     @model_validator(mode="after")
     def _agree(self) -> RidgeConfig:
@@ -277,13 +277,17 @@ class RidgeConfig(ConfigModel):
         return ("global", *present) if there else ()
 
 
+_MOST = 1_000_000
+"""Species, compounds and so on of a simulated laboratory, which stand in memory."""
+
+
 class SimulateConfig(ConfigModel):
     """A synthetic laboratory: species in clusters, compounds in classes, runs with standards.
 
     Retention times are minutes; covariates and descriptors have no unit.
     """
 
-    seed: int = Field(0, ge=0, description="of every random draw")
+    seed: Seed = Field(0, description="of every random draw")
     n_clusters: Positive = Field(4, description="supercategories")
     n_species: Positive = Field(20, description="species, spread evenly over the clusters")
     n_compounds: Positive = Field(60, description="compounds")
@@ -401,7 +405,7 @@ class ShiftConfig(ConfigModel):
     n_inferred_clusters: int | None = Field(
         None, ge=1, description="clusters that k-means makes; None: as many as there are"
     )
-    seed: int = Field(0, ge=0, description="of the first laboratory; the next have the next seeds")
+    seed: Seed = Field(0, description="of the first laboratory; the next have the next seeds")
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:

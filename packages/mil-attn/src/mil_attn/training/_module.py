@@ -14,7 +14,7 @@ from typing import Any, Self
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from molpool_common import FloatArray, fast_matmul, listed
+from molpool_common import DamagedFileError, FloatArray, check_intact, checked, fast_matmul, listed
 from torch import Tensor
 
 from mil_attn._bags import Bags, drop_instances, with_targets_of
@@ -86,8 +86,11 @@ def read_file(path: str | Path, parameter: str = "model") -> dict[str, Any]:
         )
     try:
         # `weights_only`: a model file from elsewhere must not run code when it is unpickled.
+        check_intact(checked(path))
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except DamagedFileError as error:
+        raise MILError(f"{parameter}: {error}") from None
+    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0][:120]
         raise MILError(
             f"{parameter}: expected a complete file that this package wrote; {path}: {reason}"

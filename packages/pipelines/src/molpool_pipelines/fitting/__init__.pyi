@@ -24,6 +24,7 @@ from ._jobs import build_jobs as build_jobs
 from ._loop import MILScreen as MILScreen
 from ._loop import SamplingLog as SamplingLog
 from ._loop import TrainingScreen as TrainingScreen
+from ._mil_run import rare_positive_sampler as rare_positive_sampler
 from ._related import RelatedTable as RelatedTable
 from ._related import parts_of as parts_of
 from ._related import read_related as read_related

@@ -17,7 +17,7 @@ from chemprop_multitask import (
     TrainingConfig,
 )
 from mil_attn import MILRunConfig
-from molpool_common import PATH, ConfigModel, short_flag
+from molpool_common import PATH, ConfigModel, Seed, short_flag
 from pydantic import Field, field_validator, model_validator
 from sampling_core import JointSamplingConfig
 from task_affinity import TaskAffinityConfig
@@ -112,7 +112,7 @@ class TrainChempropConfig(
         "of data_path",
     )
 
-    seed: int = Field(42, ge=0, description="seed of split, weights, shuffling and dropout")
+    seed: Seed = Field(42, description="seed of split, weights, shuffling and dropout")
     model: TrainModelConfig = Field(default_factory=TrainModelConfig)
     joint_sampling: JointSamplingConfig = Field(default_factory=JointSamplingConfig)
     task_affinity: TaskAffinityConfig = Field(default_factory=TaskAffinityConfig)
@@ -135,7 +135,7 @@ class TrainChempropConfig(
         return self
 
 
-class TrainMILConfig(IntervalConfig, BaselineConfig, RunConfig, MILRunConfig):
+class TrainMILConfig(IntervalConfig, LearningCurveConfig, BaselineConfig, RunConfig, MILRunConfig):
     """A training run: data, split, model, training, where it goes."""
 
     on_bad_smiles: OnBadSmiles = Field("drop", description=ON_BAD_SMILES)
@@ -268,7 +268,7 @@ class TrainTabularConfig(
     command: ClassVar[str] = "tabular"
     """That takes it, and by which an interrupted run goes on."""
 
-    seed: int = Field(42, ge=0, description="seed of split, folds, weights and trees")
+    seed: Seed = Field(42, description="seed of split, folds, weights and trees")
     model: list[MemberName] = Field(
         default_factory=lambda: list[MemberName](["mlp"]),
         min_length=1,

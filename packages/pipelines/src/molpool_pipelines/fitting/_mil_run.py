@@ -16,6 +16,7 @@ from mil_attn import (
     FitResult,
     MILError,
     MILModule,
+    MILRunConfig,
     SplitName,
     attention_agreement,
     check_resumable,
@@ -27,13 +28,16 @@ from mil_attn import (
     export_attention_sdf,
     find_witnesses,
     fit,
+    predict,
     read_bags,
     read_split_bags,
     with_features_of,
     witnesses_of,
 )
 from molpool_common import (
+    FloatArray,
     InputError,
+    IntArray,
     RunFolder,
     Split,
     cache_folder,
@@ -52,6 +56,7 @@ from molpool_pipelines.fitting._bag_results import (
 )
 from molpool_pipelines.fitting._baselines import ReferenceRows, with_baselines
 from molpool_pipelines.fitting._config import TrainMILConfig
+from molpool_pipelines.fitting._learning_curve import CurveRequest, with_learning_curve
 from molpool_pipelines.fitting._loop import (
     MILScreen,
     SamplingLog,
@@ -62,6 +67,7 @@ from molpool_pipelines.fitting._loop import (
 )
 from molpool_pipelines.fitting._results import Results, against_baselines, shown_rows, write_results
 from molpool_pipelines.fitting._tracked import track_results
+from molpool_pipelines.fitting._without_3d import against_2d
 from molpool_pipelines.models import named_features
 from molpool_pipelines.runs import (
     ATTENTION_PAGE,
@@ -260,7 +266,7 @@ def check_run(config: TrainMILConfig, inputs: MILInputs, path: Path) -> None:
     """Refuse before anything is written what could not be trained or gone on with."""
     check_inputs(config, inputs)
     # Built for its errors alone.
-    rare_positive_sampler(config, inputs)
+    rare_positive_sampler(config, inputs.of("train"), config.seed)
     # The module is thrown away; its initial weights must not advance the generator that the run
     # starts from.
     with torch.random.fork_rng():
@@ -270,19 +276,22 @@ def check_run(config: TrainMILConfig, inputs: MILInputs, path: Path) -> None:
         check_resumable(last, module)
 
 
-def rare_positive_sampler(config: TrainMILConfig, inputs: MILInputs) -> RarePositiveSampler | None:
-    """Return what draws molecules with a rare positive more often; None where no task is rare."""
+def rare_positive_sampler(
+    config: MILRunConfig, train: BagData, seed: int
+) -> RarePositiveSampler | None:
+    """Return what draws training bags with a rare positive more often; None: draw evenly."""
     if config.task_kind != "classification":
         return None
+    assert train.labels is not None
     sampling = config.sampling
     # Uniform shuffling visits each row once per epoch; sampling with replacement where nothing is
     # rare would lose that for no gain.
     return RarePositiveSampler.if_any_rare(
-        inputs.of("train").labels,  # type: ignore[arg-type]  # checked: it has labels
+        train.labels,
         sampling.rare_prev_thr,
         sampling.rare_oversample_mult,
         sampling.sample_weight_cap,
-        seed=config.seed,
+        seed=seed,
     )
 
 
@@ -322,7 +331,7 @@ class MILFitting:
         self._run = run
         self._inputs = inputs
         self._tracker = tracker
-        self._sampler = rare_positive_sampler(config, inputs)
+        self._sampler = rare_positive_sampler(config, inputs.of("train"), config.seed)
         self._log = None if self._sampler is None else _sampling_log(self._sampler, inputs)
 
     def train(self) -> None:
@@ -362,13 +371,12 @@ class MILFitting:
         run, inputs, module = self._run, self._inputs, self._result.module
         # First of all: what took the hours must not wait for what can fail.
         files = [run.write_file(MODEL, module.save)]
-        self._results = self._with_baselines(
-            evaluate_bags(
-                self._config, {split: inputs.of(split) for split in inputs.splits}, module
-            )
+        found = evaluate_bags(
+            self._config, {split: inputs.of(split) for split in inputs.splits}, module
         )
+        self._results = self._with_curve(self._with_baselines(found))
         write_rejected(run, inputs.rejected)
-        said = (*self._results.remarks, *self._write_attention(module))
+        said = (*self._results.remarks, *self._write_attention(module), *self._of_conformers())
         self._results = replace(self._results, remarks=said)
         if inputs.unseen is not None:
             # Only those that the user asked to drop have no row.
@@ -413,6 +421,35 @@ class MILFitting:
             seed=self._config.seed,
             cache=self._config.data.cache_dir,
         )
+
+    def _with_curve(self, results: Results) -> Results:
+        """Return the results with those of models of fewer bags, where that was asked for."""
+        config, inputs = self._config, self._inputs
+        train, tasks = inputs.of("train"), inputs.data.task_names
+        table = table_of_bags(train, scales_of(config, tasks))
+        asked = CurveRequest(config.learning_curve, table, config.seed)
+
+        def refit(part: IntArray) -> FloatArray:
+            fewer = train.take(part)
+            sampler = rare_positive_sampler(config, fewer, config.seed)
+            val = inputs.of("val") if "val" in inputs.splits else None
+            found = fit(config, fewer, val, sampler=sampler, seed=config.seed)
+            return predict(found.module, inputs.of("test"))
+
+        return with_learning_curve(results, asked, [config.task_kind] * len(tasks), refit)
+
+    def _of_conformers(self) -> list[str]:
+        """Return what conformers bring, by a model without them."""
+        config, inputs = self._config, self._inputs
+        both = config.model.use_2d and config.model.use_3d
+        if not (both and config.export.without_3d):
+            return []
+        val = inputs.of("val") if "val" in inputs.splits else None
+        test = inputs.of("test")
+        predicted = predict(self._result.module, test)
+        train = inputs.of("train")
+        sampler = rare_positive_sampler(config, train, config.seed)
+        return against_2d(config, train, val, test, predicted, sampler)
 
     def _facts(self) -> dict[str, Any]:
         data, split, result = self._inputs.data, self._config.split, self._result

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from molpool_common import InputError, read_yaml
+from molpool_common import InputError, checked, read_yaml
 
 from molpool_pipelines.runs import CALIBRATION, PREDICTIONS, SPLIT, TABULAR_FOLDER
 
@@ -107,7 +107,7 @@ def run_key(path: Path, key: str) -> Any:
     root = path.parent if path.name == MODELS else path
     for folder in (root, *sorted(root.glob("member-*"))):
         file = folder / CONFIG
-        found = read_yaml(file).data.get(key) if file.is_file() else None
+        found = read_yaml(checked(file)).data.get(key) if file.is_file() else None
         if found is not None:
             return found
     return None
@@ -123,5 +123,5 @@ def calibration_smiles(path: Path) -> list[str] | None:
     file = (path.parent if path.name in {MODELS, TABULAR_FOLDER} else path) / PREDICTIONS
     if not file.is_file() or not {SPLIT, "SMILES"} <= set(pl.read_parquet_schema(file)):
         return None
-    rows = pl.scan_parquet(file).filter(pl.col(SPLIT) == "val").select("SMILES").collect()
+    rows = pl.scan_parquet(checked(file)).filter(pl.col(SPLIT) == "val").select("SMILES").collect()
     return rows["SMILES"].to_list()

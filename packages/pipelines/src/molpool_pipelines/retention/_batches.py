@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import polars as pl
-from molpool_common import MISSING, InputError, IntArray, listed
+from molpool_common import MISSING, InputError, IntArray, checked, listed
 from rt_ridge import (
     Columns,
     CompoundDescriptors,
@@ -87,8 +87,9 @@ class Artefact:
 
     def target(self, given: str) -> str:
         """Return what its fit calls the retention time; the name given where that is not known."""
+        file = checked(self.folder / METRICS)
         try:
-            stored = json.loads((self.folder / METRICS).read_text(encoding="utf-8"))
+            stored = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return given
         return str(stored.get("target") or given) if isinstance(stored, dict) else given

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from molpool_common import BoolArray, InputError, ReadConfig, RunFolder, listed
+from molpool_common import BoolArray, InputError, ReadConfig, RunFolder, checked, listed
 from rt_ridge import (
     CompoundDescriptors,
     EvaluatedChunk,
@@ -169,6 +169,7 @@ class Evaluation:
                 expected=f"a folder with {EVALUATION}",
                 found=f"none in {str(folder)!r}",
             )
+        checked(path)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             scored = [_scored(entry) for entry in content["artefacts"]]
@@ -181,7 +182,7 @@ class Evaluation:
                 where=str(path),
             ) from None
         drift, folds = (
-            pl.read_csv(file) if file.is_file() else None
+            pl.read_csv(checked(file)) if file.is_file() else None
             for file in (path.with_name("drift.csv"), path.with_name("folds.csv"))
         )
         notes = [str(note) for note in content.get("notes", [])]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from molpool_common import InputError, RunFolder, load_config
+from molpool_common import InputError, RunFolder, checked, load_config
 from rt_ridge import FeatureMap, RTRidgeError, Stage1CoeffSummaries, SufficientStatistics
 
 from molpool_pipelines.retention._calibrate import Calibrated, calibrate
@@ -261,13 +261,13 @@ class FittedRun:
                 found=f"{folder!r} without {absent[0]}",
             )
         statistics = path / STATISTICS
-        config = load_config(FitConfig, path / CONFIG)
+        config = load_config(FitConfig, checked(path / CONFIG))
         # Against today's defaults; keys that a fit of an earlier version lacked are then at them.
         changed = config.model_dump(mode="json", exclude_defaults=True)
         return cls(
             path.resolve().name,
             Stage1CoeffSummaries.load(path / COEFFICIENTS),
-            json.loads((path / METRICS).read_text(encoding="utf-8")),
+            json.loads(checked(path / METRICS).read_text(encoding="utf-8")),
             "\n".join(_lines(changed)),
             # Fits of other callers may come without; only the shrinkage plot needs them.
             SufficientStatistics.load(statistics) if statistics.is_file() else None,
@@ -280,7 +280,7 @@ def _texts(file: Path) -> pl.DataFrame | None:
     if not file.is_file():
         return None
     names = dict.fromkeys(("file", "run", "species", "compound", "candidate"), pl.String)
-    return pl.read_csv(file, schema_overrides=names)
+    return pl.read_csv(checked(file), schema_overrides=names)
 
 
 def _lines(values: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -75,6 +75,7 @@ from ._prediction_files import described as described
 from ._prediction_files import file_columns as file_columns
 from ._prediction_files import in_memory as in_memory
 from ._prediction_files import read_run_predictions as read_run_predictions
+from ._prediction_files import scales_of_file as scales_of_file
 from ._prediction_files import types_of_file as types_of_file
 from ._prediction_files import write_predictions as write_predictions
 from ._rejected import REJECTED as REJECTED

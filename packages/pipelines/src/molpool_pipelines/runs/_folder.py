@@ -13,11 +13,14 @@ from typing import Annotated, Any, TypeVar
 from molpool_common import (
     MARKER,
     PATH,
+    TRUST,
     ConfigModel,
     InputError,
     RunFolder,
     absolute_paths,
     check_free,
+    check_run,
+    checked,
     dump_config,
     read_yaml,
     validate_config,
@@ -82,6 +85,7 @@ class RunConfig(ConfigModel):
     resume: bool = Field(False, description="go on with the run in save_dir")
     overwrite: bool = Field(False, description="replace the run in save_dir")
     accept_changed_table: bool = Field(False, description=ACCEPT_CHANGED_TABLE)
+    trust_checkpoint: bool = Field(False, description=TRUST)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
 
 
@@ -113,7 +117,7 @@ def earlier_settings(model: type[BaseModel], path: Path) -> dict[str, str]:
     dict of str to str
         Value by dotted key.
     """
-    stored = read_yaml(path).data
+    stored = read_yaml(checked(path)).data
     found = {}
     for dotted, value in EARLIER.items():
         section, key = dotted.split(".")
@@ -127,7 +131,7 @@ def earlier_settings(model: type[BaseModel], path: Path) -> dict[str, str]:
 
 def load_stored(model: type[ConfigT], path: Path) -> ConfigT:
     """Read the configuration of a run folder as the run of its time understood it."""
-    document = read_yaml(path)
+    document = read_yaml(checked(path))
     for dotted, value in earlier_settings(model, path).items():
         section, key = dotted.split(".")
         document.data[section] = {**(document.data.get(section) or {}), key: value}
@@ -164,8 +168,7 @@ def check_folder(config: RunConfig, path: Path) -> None:
         raise InputError("--overwrite", expected="it or --resume", found="both")
     if config.save_dir is None:
         raise InputError("--resume", expected="--save-dir, the folder of the run", found="none")
-    # For its checks; the folder itself is opened only when the inputs are known to be right.
-    RunFolder.resume(path)
+    check_run(path)
     # A run that died before its configuration was written has nothing to compare with.
     if (path / CONFIG).is_file():
         stored = load_stored(type(config), path / CONFIG)
@@ -216,14 +219,20 @@ def open_folder(config: RunConfig, path: Path, arguments: Sequence[str]) -> RunF
     """
     if config.resume:
         run = RunFolder.resume(path)
+        if not (path / CONFIG).is_file():  # it was killed before
+            _write_config(run, config)
         run.log("resumed", arguments=list(arguments))
         return run
     run = RunFolder.create(path, overwrite=config.overwrite, arguments=arguments)
     for picture in (HEATMAP, DENDROGRAM):  # of a run that was replaced
         (path / picture).unlink(missing_ok=True)
-    once = {"resume": False, "overwrite": False, "accept_changed_table": False}
+    _write_config(run, config)
+    run.log("started", arguments=list(arguments))
+    return run
+
+
+def _write_config(run: RunFolder, config: RunConfig) -> None:
+    once = dict.fromkeys(("resume", "overwrite", "accept_changed_table", "trust_checkpoint"), False)
     stored = absolute_paths(config.model_copy(update=once))
     # Without resume and overwrite, so that the file starts the same run anew.
     run.write_text(CONFIG, dump_config(stored))
-    run.log("started", arguments=list(arguments))
-    return run
