@@ -98,9 +98,9 @@ def _with_columns(
 
 
 def _varies(values: pl.Series) -> bool:
-    known = values.drop_nulls()
-    usual = known.value_counts(sort=True)["count"].max() if len(known) else 0
-    return len(known) - int(usual or 0) >= FEWEST_DIFFERENT
+    """Whether enough compounds differ from what most have."""
+    counts = np.unique(values.drop_nulls().to_numpy(), return_counts=True)[1]
+    return bool(counts.sum() - counts.max(initial=0) >= FEWEST_DIFFERENT)
 
 
 def read_classes(
