@@ -24,8 +24,7 @@ import numpy as np
 import polars as pl
 import retention_panels as panels
 from molpool_pipelines.datasets import locate
-from molpool_pipelines.retention import FitConfig, fit
-from molpool_pipelines.retention._compounds import read_descriptors
+from molpool_pipelines.retention import FitConfig, fit, read_descriptors
 from rt_panels import Predicted, Rows, figures, folds
 
 
