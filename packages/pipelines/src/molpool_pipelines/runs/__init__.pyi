@@ -20,6 +20,7 @@ from ._folder import ACCEPT_CHANGED_TABLE as ACCEPT_CHANGED_TABLE
 from ._folder import AFFINITY as AFFINITY
 from ._folder import ATTENTION_PAGE as ATTENTION_PAGE
 from ._folder import ATTENTION_SDF as ATTENTION_SDF
+from ._folder import BAGS_FOLDER as BAGS_FOLDER
 from ._folder import BASELINE_MODELS as BASELINE_MODELS
 from ._folder import CALIBRATION as CALIBRATION
 from ._folder import CELLS as CELLS

@@ -39,6 +39,7 @@ LAST_CHECKPOINT = "last.ckpt"
 MODEL = "model.pt"
 MODELS = "models"
 TABULAR_FOLDER = "model"
+BAGS_FOLDER = "bags"
 DISTILLED = "distilled"
 RELATED = "related.json"
 CALIBRATION = "calibration.npz"
@@ -89,7 +90,8 @@ class RunConfig(ConfigModel):
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
 
 
-EARLIER = {
+EARLIER: dict[str, Any] = {
+    "blend.models": ["attention"],
     "data.standardize": "none",
     "split.standardize": "none",
     "data.cluster_method": "leaders",
@@ -102,7 +104,7 @@ clustered molecules around leaders.
 """
 
 
-def earlier_settings(model: type[BaseModel], path: Path) -> dict[str, str]:
+def earlier_settings(model: type[BaseModel], path: Path) -> dict[str, Any]:
     """Return what a stored configuration lacks and a run of its time did otherwise than today.
 
     Parameters
@@ -114,8 +116,8 @@ def earlier_settings(model: type[BaseModel], path: Path) -> dict[str, str]:
 
     Returns
     -------
-    dict of str to str
-        Value by dotted key.
+    dict of str to value
+        By dotted key.
     """
     stored = read_yaml(checked(path)).data
     found = {}
