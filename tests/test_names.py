@@ -40,6 +40,7 @@ TINY = [
     *("--data.split-ratios", "0.6", "0.2", "0.2", "--data.id-column", "molecule"),
 ]
 MIL = [
+    *("--models", "attention"),
     *("--data.kind", "bags", "--data.id-column", "bag", "--model.use-2d", "false"),
     *("--model.inst-hidden", "8", "--model.inst-layers", "1", "--model.attn-heads", "2"),
     *("--model.mixer-hidden", "8", "--model.mixer-layers", "1", "--model.proj-dim", "8"),

@@ -20,6 +20,7 @@ from sklearn import metrics as peer
 
 RunMIL = Callable[..., tuple[int, str, str]]
 SMALL = [
+    *("--models", "attention"),
     *("--data.kind", "bags"),
     *("--data.target-columns", "easy", "rare"),
     *("--model.use-2d", "false"),
@@ -282,6 +283,7 @@ def test_from_smiles_to_an_sd_file(run: RunMIL, tmp_path: Path) -> None:
     start = SMALL.index("--model.inst-hidden")  # past what is of bags
     code, _, err = run(
         *("--data-path", tmp_path / "molecules.csv", "--save-dir", tmp_path / "run"),
+        *("--models", "attention"),
         *SMALL[start:],
         *("--data.target-columns", "active", "--data.id-column", "name"),
         *("--data.features.conformers.count", 2, "--data.features.descriptors-2d.morgan-bits", 16),

@@ -156,7 +156,11 @@ def _resumed(
             from molpool_pipelines.runs import earlier_settings
 
             was = earlier_settings(type(config), stored)
-            flags = [word for key, value in was.items() for word in (f"--{key}", value)]
+            flags = [
+                word
+                for key, value in was.items()
+                for word in (f"--{key}", *(value if isinstance(value, list) else [value]))
+            ]
             config = parse(["--config", str(stored), *flags, *argv])
     return config, path.stem if path else name
 

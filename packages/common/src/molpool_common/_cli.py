@@ -18,9 +18,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel
-from rich.console import Console
 
-from molpool_common._config import YamlDocument, read_yaml, validate_config, validate_values
+from molpool_common._config import validate_config, validate_values
 from molpool_common._errors import USER_ERROR, InputError, did_you_mean, nearest
 from molpool_common._flags import (
     Section,
@@ -32,6 +31,9 @@ from molpool_common._flags import (
 )
 from molpool_common._paths import expanded
 from molpool_common._progress import showing
+from molpool_common._screen import console, printable
+from molpool_common._torch_files import trust_files, trusting_files
+from molpool_common._yaml import YamlDocument, read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,8 +116,8 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
     """
     try:
         # On stderr: what a command prints may be read by another.
-        shown = showing(console(stderr=True))
-        with _sigterm_as_interrupt(), _warnings_in_a_line(prog), shown:
+        shown, untrusting = showing(console(stderr=True)), trusting_files(trusted=False)
+        with _sigterm_as_interrupt(), _warnings_in_a_line(prog), shown, untrusting:
             return body() or 0
     except KeyboardInterrupt as interrupt:
         note = str(interrupt) or "Interrupted."
@@ -131,13 +133,27 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
     except Exception as error:
         code = getattr(error, "exit_code", None)
         if isinstance(code, int):
-            sys.stderr.write(f"{prog}: {error}\n")
-            return code
-        refusal = _refusal(error)
-        if refusal is None:
+            said = str(error)
+        elif (wrong := _wrong_size(error)) is not None:
+            said, code = wrong, USER_ERROR
+        elif (refusal := _refusal(error)) is not None:
+            said, code = refusal, 1
+        else:
             raise
-        sys.stderr.write(f"{prog}: {refusal}\n")
-        return 1
+        sys.stderr.write(f"{prog}: {printable(said)}\n")
+        return code
+
+
+def _wrong_size(error: Exception) -> str | None:
+    """Return what to say of a name, or a size, that no machine or not this one has."""
+    text = str(error)
+    if isinstance(error, MemoryError) or "can't allocate memory" in text:
+        return f"memory: expected as much as this machine has; found {text or 'more'}."
+    if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        name = str(error.filename)
+        shown = name if len(name) < 100 else f"{name[:100]}..."
+        return f"path: expected one that a file can have; found {shown!r}: {error.strerror}."
+    return None
 
 
 _CURES = {
@@ -180,7 +196,7 @@ def _warnings_in_a_line(prog: str) -> Iterator[None]:
 
     def formatted(message: Any, category: type[Warning], *place: Any, **line: Any) -> str:
         if category is UserWarning:
-            return f"{prog}: warning: {message}\n"
+            return f"{prog}: warning: {printable(str(message))}\n"
         return before(message, category, *place, **line)
 
     warnings.formatwarning = formatted
@@ -267,7 +283,7 @@ def rewriting(rewrite: Rewrite) -> Migrate:
     def migrate(document: YamlDocument) -> YamlDocument:
         data, notes = rewrite(document.data)
         for note in notes:
-            sys.stderr.write(f"{document.source}: {note}\n")
+            sys.stderr.write(printable(f"{document.source}: {note}\n"))
         return YamlDocument(data, document.source, document.lines) if notes else document
 
     return migrate
@@ -317,6 +333,8 @@ def _parse_flags(
     found = validate_values(model, _overlay(default.model_dump(), cast("dict[str, Any]", values)))
     given = {argument.partition("=")[0].replace("_", "-") for argument in argv}
     _mark_given(found, default, given, "--")
+    if getattr(found, "trust_checkpoint", False):
+        trust_files()
     return found
 
 
@@ -399,17 +417,3 @@ def _overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
         # Only sections merge; a mapping given by flag replaces that of the file.
         merged[key] = _overlay(base[key], value) if isinstance(value, Section) else value
     return merged
-
-
-def console(*, stderr: bool = False) -> Console:
-    """Return a console that prints text as it is: a task may be called ``[/red]`` or ``:x:``."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
-
-
-def size(count: int) -> str:
-    """Return a number of bytes in the largest unit that leaves at least one, powers of 1000."""
-    if count < 1000:
-        return f"{count} B"
-    if count < 1_000_000:
-        return f"{count / 1000:.0f} kB"
-    return f"{count / 1_000_000:.1f} MB"

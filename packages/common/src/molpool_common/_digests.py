@@ -37,8 +37,12 @@ def checked(path: str | Path) -> Path:
     ------
     DamagedFileError
         If the content differs, or a file of the folder is absent.
+    InputError
+        If it is a device or a pipe, which may never end.
     """
     path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(path.name, expected="a file", found=f"the device or pipe {str(path)!r}")
     folder = _sums_above(path)
     if folder is None:
         return path

@@ -243,7 +243,8 @@ def check_free(path: Path, *, overwrite: bool = False, restart: bool = False) ->
     overwrite, restart : bool
         As of `RunFolder.create`.
     """
-    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+    # Also a link that leads nowhere, or to itself, is in the way.
+    there = next(p for p in (path, *path.absolute().parents) if os.path.lexists(p))
     if not there.is_dir():
         raise InputError("save_dir", expected="a folder", found=f"the file {str(there)!r}")
     if not os.access(there, os.W_OK):
@@ -393,6 +394,9 @@ def cache_folder(setting: str | None) -> Path | None:
     if setting is None or setting == "none":
         return None
     if setting != "auto":
-        return Path(setting).expanduser()
+        folder = Path(setting).expanduser()
+        if folder.exists() and not folder.is_dir():
+            raise InputError("cache_dir", expected="a folder", found=f"the file {setting!r}")
+        return folder
     named = os.environ.get(CACHE_VARIABLE)
     return Path(named).expanduser() if named else user_cache() / "molecules"

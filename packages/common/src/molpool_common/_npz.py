@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molpool_common._digests import DamagedFileError, checked
+from molpool_common._errors import InputError
+from molpool_common._input_files import check_unpacked
 
 _OF_DAMAGE = (
     *(OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, SyntaxError),
@@ -39,9 +41,10 @@ def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
     """
     try:
         # Opened here: of a damaged archive, NumPy would leave the file open.
-        with checked(path).open("rb") as handle, np.load(handle, allow_pickle=False) as file:
+        check_unpacked(checked(path), str(path))
+        with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (FileNotFoundError, DamagedFileError):
+    except (FileNotFoundError, InputError):
         raise
     except _OF_DAMAGE as error:
         raise DamagedFileError(

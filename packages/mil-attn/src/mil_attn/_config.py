@@ -15,6 +15,7 @@ from molpool_common import (
     ConfigModel,
     ReadConfig,
     ScaleName,
+    Seed,
     did_you_mean,
     short_flag,
     validate_values,
@@ -386,7 +387,7 @@ class ConformerConfig(ConfigModel):
     largest_fragment: bool = Field(
         True, description="of a salt or mixture, embed the fragment of most heavy atoms alone"
     )
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of the embedding of each molecule")
+    seed: Seed = Field(0, description="seed of the embedding of each molecule")
     max_seconds: int = Field(
         60, ge=0, description="most seconds that a molecule may embed; 0: no limit"
     )
@@ -580,7 +581,7 @@ class MILSplitConfig(ConfigModel):
         description="share of the bags not tested that validate; 0: none, and the last epoch is "
         "kept. Which bags test does not depend on it",
     )
-    split_seed: int | None = Field(None, description="seed of the folds; by default the run's")
+    split_seed: Seed | None = Field(None, description="seed of the folds; by default the run's")
     fold_path: Annotated[str | None, PATH] = Field(
         None, description="for stored: table of folds with the id column; by default data_path"
     )
@@ -679,7 +680,7 @@ class MILRunConfig(MILConfig):
     data_path: Annotated[str | None, PATH] = Field(
         None, description="table of molecules or of instances"
     )
-    seed: int = Field(42, ge=0, description="seed of split, weights, shuffling and dropout")
+    seed: Seed = Field(42, description="seed of split, weights, shuffling and dropout")
     threshold_metric: Literal["f1", "accuracy", "balanced_accuracy", "mcc"] = Field(
         "f1", description="what decision thresholds maximise on validation data"
     )

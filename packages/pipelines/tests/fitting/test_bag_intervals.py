@@ -9,6 +9,7 @@ from molpool_pipelines.models import Calibration, PredictConfig, predict_table
 from molpool_pipelines.runs import CALIBRATION, read_metrics, read_run_predictions
 
 SMALL = {
+    "blend": {"models": ["attention"]},
     "data": {"kind": "bags", "target_columns": ["y"]},
     "model": {
         "use_2d": False,

@@ -1,4 +1,5 @@
 from ._affinity import measure_run as measure_run
+from ._config import BagBlendConfig as BagBlendConfig
 from ._config import BaselineChoice as BaselineChoice
 from ._config import CVConfig as CVConfig
 from ._config import RelatedConfig as RelatedConfig

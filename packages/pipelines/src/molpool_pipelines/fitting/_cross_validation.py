@@ -27,6 +27,7 @@ from molpool_common import (
     read_split_file,
     told,
 )
+from molpool_common import console as new_console
 from rich.console import Console
 from rich.table import Table
 
@@ -143,7 +144,7 @@ def cross_validate(
     InputError
         If table, split or folder are wrong; then nothing has been written.
     """
-    console = Console()
+    console = new_console()
     command = _SINGLE[type(config)][1]
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)

@@ -212,7 +212,7 @@ def train_mil(config: TrainMILConfig, *, name: str = "mil", arguments: Sequence[
     check_folder(config, path)
 
     # torch takes seconds to import.
-    from molpool_pipelines.fitting._mil_run import train_and_write
+    from molpool_pipelines.fitting._bag_run import train_and_write
 
     return train_and_write(console, config, path, arguments)
 

@@ -6,13 +6,16 @@ without knowing which command left it. `docs/run_folder.md` describes them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from molpool_common import (
     MARKER,
     PATH,
+    TRUST,
     ConfigModel,
     InputError,
     RunFolder,
@@ -38,6 +41,7 @@ LAST_CHECKPOINT = "last.ckpt"
 MODEL = "model.pt"
 MODELS = "models"
 TABULAR_FOLDER = "model"
+BAGS_FOLDER = "bags"
 DISTILLED = "distilled"
 RELATED = "related.json"
 CALIBRATION = "calibration.npz"
@@ -84,10 +88,12 @@ class RunConfig(ConfigModel):
     resume: bool = Field(False, description="go on with the run in save_dir")
     overwrite: bool = Field(False, description="replace the run in save_dir")
     accept_changed_table: bool = Field(False, description=ACCEPT_CHANGED_TABLE)
+    trust_checkpoint: bool = Field(False, description=TRUST)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
 
 
-EARLIER = {
+EARLIER: dict[str, Any] = {
+    "blend.models": ["attention"],
     "data.standardize": "none",
     "split.standardize": "none",
     "data.cluster_method": "leaders",
@@ -100,7 +106,7 @@ clustered molecules around leaders.
 """
 
 
-def earlier_settings(model: type[BaseModel], path: Path) -> dict[str, str]:
+def earlier_settings(model: type[BaseModel], path: Path) -> dict[str, Any]:
     """Return what a stored configuration lacks and a run of its time did otherwise than today.
 
     Parameters
@@ -112,8 +118,8 @@ def earlier_settings(model: type[BaseModel], path: Path) -> dict[str, str]:
 
     Returns
     -------
-    dict of str to str
-        Value by dotted key.
+    dict of str to value
+        By dotted key.
     """
     stored = read_yaml(checked(path)).data
     found = {}
@@ -229,8 +235,37 @@ def open_folder(config: RunConfig, path: Path, arguments: Sequence[str]) -> RunF
     return run
 
 
+def remember_notes(run: RunFolder, notes: list[str], new: Sequence[str] = ()) -> None:
+    """Add what was noted before the run was interrupted, and what is new, for the next time too.
+
+    Some is said by training alone, which a resumed run may have behind it.
+
+    Parameters
+    ----------
+    run : RunFolder
+        With the log.
+    notes : list of str
+        What the user should know; extended in place.
+    new : sequence of str
+        What is not found out again when the run is resumed.
+    """
+    earlier = list(_logged_notes(run.path / LOG))
+    for note in new:
+        if note not in earlier:
+            run.log("note", text=note)
+    notes.extend(note for note in (*earlier, *new) if note not in notes)
+
+
+def _logged_notes(log: Path) -> Iterator[str]:
+    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
+        with suppress(ValueError):  # the last line of a process that was killed
+            entry = json.loads(line)
+            if entry.get("event") == "note":
+                yield entry["text"]
+
+
 def _write_config(run: RunFolder, config: RunConfig) -> None:
-    once = {"resume": False, "overwrite": False, "accept_changed_table": False}
+    once = dict.fromkeys(("resume", "overwrite", "accept_changed_table", "trust_checkpoint"), False)
     stored = absolute_paths(config.model_copy(update=once))
     # Without resume and overwrite, so that the file starts the same run anew.
     run.write_text(CONFIG, dump_config(stored))

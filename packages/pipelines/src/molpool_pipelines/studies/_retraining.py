@@ -118,7 +118,7 @@ def _run_process(command: list[str], path: Path) -> None:
     try:
         with _interrupts_deferred():
             # In a session of its own: a Ctrl-C reaches us alone, and we pass it on once.
-            process = subprocess.Popen(command, start_new_session=True)
+            process = subprocess.Popen(command, start_new_session=True)  # noqa: S603  # our own
         code = process.wait()
     except KeyboardInterrupt:
         if process is not None:

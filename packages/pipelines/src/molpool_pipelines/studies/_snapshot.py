@@ -16,8 +16,16 @@ from typing import Any
 
 import optuna
 import polars as pl
-import yaml
-from molpool_common import InputError, RunFolder, checked, listed, only_warned, without_secrets
+from molpool_common import (
+    InputError,
+    RunFolder,
+    checked,
+    listed,
+    only_warned,
+    parse_yaml,
+    read_text,
+    without_secrets,
+)
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -159,7 +167,7 @@ def open_study(
         or the file of trials to enqueue is wrong.
     """
     wanted = identity(problem, task.seed)
-    first = _first_trials(task, problem)
+    first = first_trials(task, problem)
     try:
         study = optuna.create_study(study_name=task.name, storage=storage, direction=task.direction)
     except optuna.exceptions.DuplicatedStudyError:
@@ -242,7 +250,14 @@ def _differences(
     return found
 
 
-def _first_trials(task: StudyWorker, problem: Problem) -> list[tuple[str, dict[str, Any]]]:
+def first_trials(task: StudyWorker, problem: Problem) -> list[tuple[str, dict[str, Any]]]:
+    """Return the trials that a study begins with, each with where it is from.
+
+    Raises
+    ------
+    InputError
+        If the file of ``study.enqueue`` cannot be read, or names other parameters.
+    """
     trials: list[tuple[str, dict[str, Any]]] = []
     # A grid has its own points, and counts no others.
     if task.config.try_defaults and task.config.sampler != "GridSampler":
@@ -260,14 +275,7 @@ def _enqueue(study: Study, trials: Sequence[tuple[str, Mapping[str, Any]]]) -> N
 
 def _read_enqueued(path: Path, task: StudyWorker) -> list[dict[str, Any]]:
     where = "study.enqueue"
-    try:
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(where, expected="a file that can be read", found=str(error)) from None
-    except yaml.YAMLError as error:
-        raise InputError(
-            where, expected="YAML or JSON", found=str(error).replace("\n", " "), where=path.name
-        ) from None
+    read = parse_yaml(read_text(path, where), path.name, where)  # JSON is YAML
     if isinstance(read, dict):
         read = [read]
     if not isinstance(read, list) or not all(isinstance(t, dict) for t in read):

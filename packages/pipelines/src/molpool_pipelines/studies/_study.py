@@ -53,6 +53,7 @@ from molpool_pipelines.studies._samplers import SamplerFactory, make_pruner
 from molpool_pipelines.studies._snapshot import (
     Counts,
     StudySnapshot,
+    first_trials,
     open_study,
     score,
     seconds_of,
@@ -383,7 +384,8 @@ def run_study(
     for note in (*problem.notes, *changes):
         console.print(note, highlight=False, markup=False)
     worker = _worker(settings, problem, path)
-    # Both built for their errors, before a folder is made.
+    # Made for their errors, before a folder is.
+    first_trials(worker, problem)
     SamplerFactory(worker.config, worker.space, worker.seed)
     make_pruner(worker.config, problem.n_folds)
     opened = partial(open_folder, worker, path, arguments, overwrite=settings.overwrite)
@@ -392,7 +394,7 @@ def run_study(
     storage = worker.open_storage()
     _, is_new = open_study(worker, problem, storage, accept_changed_table=accept)
     run = run or opened()
-    once = {"overwrite": False, "accept_changed_table": False}
+    once = dict.fromkeys(("overwrite", "accept_changed_table", "trust_checkpoint"), False)
     run.write_text(CONFIG, dump_config(config.model_copy(update=once)))
     if problem.rejected is not None:
         write_rejected(run, problem.rejected)
