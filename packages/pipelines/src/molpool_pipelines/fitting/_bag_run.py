@@ -40,7 +40,13 @@ from molpool_pipelines.models import (
     fit_bag_member,
     shares,
 )
-from molpool_pipelines.runs import BAGS_FOLDER, check_same_table, open_folder, tracking
+from molpool_pipelines.runs import (
+    BAGS_FOLDER,
+    check_same_table,
+    open_folder,
+    remember_notes,
+    tracking,
+)
 
 _TRIED = "out-of-fold-{}.npz"
 """What a model says of bags out of fold, for a run that is resumed."""
@@ -52,7 +58,9 @@ def train_and_write(
     """Read bags, train, evaluate and write; see `train_mil`."""
     with features_bar(console) as advance:
         inputs = read_inputs(config, advance)
+    n_notes = len(inputs.notes)
     config = with_size(config, inputs)
+    of_size = inputs.notes[n_notes:]
     if config.resume:
         accept = config.accept_changed_table
         inputs.notes.extend(check_same_table(path, inputs.rows, accept=accept))
@@ -68,6 +76,8 @@ def train_and_write(
         data = inputs.data
         of = {"instances": list(data.feature_names_3d), "bags": list(data.feature_names_2d)}
         run.log("features", **of)
+        if not config.accept_changed_table:  # what was noted may be of the earlier table
+            remember_notes(run, inputs.notes, of_size)
         alone = models_of(config, inputs) == ["attention"]
         kind = MILFitting if alone else BlendFitting
         fitting = kind(console, config, run, inputs, tracker)

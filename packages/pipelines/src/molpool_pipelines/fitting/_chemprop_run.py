@@ -59,6 +59,7 @@ from molpool_pipelines.runs import (
     MODELS,
     Tracker,
     open_folder,
+    remember_notes,
     tracking,
     write_rejected,
 )
@@ -83,6 +84,8 @@ def train_and_write(
         check_checkpoints(jobs, path)
     run = open_folder(config, path, arguments)
     inputs.rows.write(run)
+    if not config.accept_changed_table:  # what was noted may be of the earlier table
+        remember_notes(run, inputs.notes)
     # Around all of it: an ensemble can be stopped between two members, or while results are drawn.
     with (
         interruptible(run, "chemprop"),
@@ -193,7 +196,7 @@ class Fitting:
     def _note(self, note: str) -> None:
         """Say what is found during training, and put it on the page; members find the same."""
         if note not in self._inputs.notes:
-            self._inputs.notes.append(note)
+            remember_notes(self._run, self._inputs.notes, [note])
             self._console.print(note, highlight=False, markup=False)
 
     def _sampling_frame(self, job: TrainingJob) -> pl.DataFrame:

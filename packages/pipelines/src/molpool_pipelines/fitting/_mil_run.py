@@ -82,6 +82,7 @@ from molpool_pipelines.runs import (
     attention_of,
     predictions_of_table,
     rejected_bags,
+    remember_notes,
     write_predictions,
     write_rejected,
 )
@@ -345,7 +346,8 @@ class MILFitting:
         self._module: MILModule | None = module
         self._model: BagModel = AttentionMember(module)
         # Warnings scroll away on the screen; as notes they stay on the run's page.
-        self._inputs.notes.extend(str(w.message) for w in warned if w.category is UserWarning)
+        said = [str(w.message) for w in warned if w.category is UserWarning]
+        remember_notes(self._run, self._inputs.notes, said)
 
     def write(self) -> None:
         """Evaluate, and write model, predictions, attention, metrics and report."""
