@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import sys
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -9,6 +12,13 @@ from hypothesis import settings
 
 settings.register_profile("untimed", deadline=None)  # on a busy machine any example may be slow
 settings.load_profile("untimed")
+
+_modules = 0
+"""Modules that had been imported when garbage was last looked for among them."""
+
+# A process a core, so a thread a process, also of the commands that tests start: threads beyond the
+# cores wait for one another. Read when the libraries load, which is after this.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,6 +29,22 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_garbage_in_libraries() -> None:
+    """Keep what was imported out of collections, which some libraries start at each call."""
+    global _modules
+    if len(sys.modules) > _modules + 100:
+        gc.collect()
+        gc.freeze()
+        _modules = len(sys.modules)
+
+
+def pytest_unconfigure() -> None:
+    """Let libraries take themselves down at exit."""
+    gc.unfreeze()
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
     """Keep the tests of a folder in one worker: they share what its fixtures trained."""
     for item in items:

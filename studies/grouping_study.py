@@ -63,6 +63,7 @@ def configuration(seed: int, given: argparse.Namespace, **sections: Any) -> Trai
             "training": {**training, **sections.pop("training", {})},
             "joint_sampling": {**SAMPLING, "seed": seed},
             "seed": seed,
+            "baselines": "none",
             **sections,
         },
     )

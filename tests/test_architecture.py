@@ -6,6 +6,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,13 @@ def owner(path: Path) -> str | None:
     return next((n for n, src in HOMES.items() if path.is_relative_to(src.parent)), None)
 
 
-def imports(path: Path) -> Iterator[Import]:
-    """Yield what a file imports from the workspace, wherever in the file that stands."""
+@cache
+def imports(path: Path) -> list[Import]:
+    """Return what a file imports from the workspace, wherever in the file that stands."""
+    return list(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[Import]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}: relative import"
@@ -68,6 +74,7 @@ def is_module(name: str) -> bool:
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
+@cache
 def exported(package: str) -> set[str]:
     """Return the names in the stub beside a package's ``__init__``, or of the module itself."""
     folder = HOMES[package.split(".")[0]].joinpath(*package.split("."))
@@ -84,6 +91,7 @@ def modules() -> dict[str, Path]:
     return {module_name(path): path for src in SOURCES for path in src.rglob("*.py")}
 
 
+@cache
 def graph() -> dict[str, set[str]]:
     """Return which module imports which."""
     edges: dict[str, set[str]] = defaultdict(set)

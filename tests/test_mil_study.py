@@ -92,33 +92,28 @@ def test_the_study_reads_the_stored_folds(study: ModuleType) -> None:
     assert "| attention pool | 0." in study.tables(found)
 
 
-def test_a_set_has_no_part_in_choosing_its_setting(study: ModuleType) -> None:
+def test_networks_of_all_folds_are_trained_at_once(study: ModuleType) -> None:
     small = importlib.import_module("mil_small")
-    results = small.Results()
-    # The second setting is best on musk1 alone, the base on both others.
-    for name in small.SETS:
-        for setting in list(small.SETTINGS)[:2]:
-            best = (setting == small.BASE) != (name == "musk1")
-            scores = {"accuracy": 0.9 if best else 0.6, "auc": 0.9}
-            results.add(what="validate", set=name, setting=setting, **scores)
-    assert small.chosen("musk1", results) == small.BASE
-    assert small.score(small.BASE, ("tiger",), results) == pytest.approx(0.9)
-    lines = small.tables(results).splitlines()
-    assert lines[2] == f"| {small.BASE} | 0.600, 0.900 | 0.900, 0.900 | 0.900, 0.900 | 0.850 |"
-
-
-@pytest.mark.slow
-@pytest.mark.realdata
-def test_settings_are_validated_on_training_sides(
-    study: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    try:
-        study.read_set("musk1")
-    except (SystemExit, FileNotFoundError) as reason:
-        pytest.skip(str(reason))
-    small = importlib.import_module("mil_small")
-    monkeypatch.setattr(small, "EPOCHS", 1)
-    results = small.Results()
-    small.validate("musk1", [small.BASE], results)
-    (row,) = results.rows
-    assert 0.4 < row["accuracy"] < 1
+    rng = np.random.default_rng(0)
+    offsets = np.arange(0, 61, 3)
+    data = study.BagData(
+        [str(b) for b in range(20)],
+        rng.normal(size=(60, 4)).astype(np.float32),
+        offsets,
+        labels=(np.arange(20) % 2)[:, None].astype(float),
+        task_names=["label"],
+    )
+    fold = np.arange(20) % 5
+    every = {"instances": 0.3, "features": 0.3, "clip": 2.0, "mixup": 0.4}
+    setting = {**small.BASE, **every, "width": 8, "batch": 8}
+    found = small.trained(data, fold, setting, members=2, epochs=10, seed=0)
+    assert list(found) == [10]
+    assert found[10].shape == (20, 2)
+    torch.manual_seed(0)
+    networks = small.Networks(3, 4, setting).eval()
+    x = torch.randn(3, 60, 4)
+    whole = networks(x, torch.arange(20).repeat_interleave(3), 20)
+    alone = networks(x[:, 6:9], torch.zeros(3, dtype=torch.int64), 1)
+    torch.testing.assert_close(whole[:, 2:3], alone)
+    scores = small.scores(np.array([[0.9, 0.2], [0.3, 0.3]]), np.array([1.0, 0.0]))
+    assert (scores["accuracy"], scores["accuracy_of_one"]) == (1.0, 0.75)

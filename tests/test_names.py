@@ -40,6 +40,7 @@ TINY = [
     *("--data.split-ratios", "0.6", "0.2", "0.2", "--data.id-column", "molecule"),
 ]
 MIL = [
+    *("--models", "attention"),
     *("--data.kind", "bags", "--data.id-column", "bag", "--model.use-2d", "false"),
     *("--model.inst-hidden", "8", "--model.inst-layers", "1", "--model.attn-heads", "2"),
     *("--model.mixer-hidden", "8", "--model.mixer-layers", "1", "--model.proj-dim", "8"),
@@ -64,7 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def table(folder: Path) -> Path:
-    demo, rng = build_demo(150, seed=1), np.random.default_rng(0)
+    demo, rng = build_demo(100, seed=1), np.random.default_rng(0)
     logp = demo["LogP"].fill_null(0).to_numpy()
     columns = [pl.Series(name, logp + rng.normal(size=len(logp))) for name in NAMES]
     frame = demo.select(molecule="Molecule Name", SMILES="SMILES").with_columns(columns)
@@ -118,7 +119,7 @@ def test_truth_and_predictions_have_columns_of_their_own(run: Path, table: Path)
 
 def test_the_leaderboard_table(run: Path) -> None:
     frame = pl.read_parquet(run / "predictions_table.parquet")
-    assert frame.height == 150
+    assert frame.height == 100
     for name in NAMES:
         column = f"{name} predicted" if name in OWN_COLUMNS else name
         assert frame[column].dtype == pl.Float64
@@ -148,10 +149,11 @@ def test_predict_score_compare_report(run: Path, table: Path, folder: Path) -> N
         assert all(name in printed for name in NAMES if name != LONG)
     call(
         *(main, "compare", "--predictions", run, run, "--names", "[/x]", "$y$"),
-        *("--output", folder / "comparison.csv"),
+        *("--output", folder / "comparison.csv", "--n-bootstrap", 100),
     )
-    call(main, "report", "--run", run, "--output", folder / "again.html")
-    assert "$x$" in (folder / "again.html").read_text()
+    again = folder / "again.html"
+    call(main, "report", "--run", run, "--output", again, "--n-bootstrap", 100)
+    assert "$x$" in again.read_text()
 
 
 def test_affinity(table: Path, folder: Path) -> None:
@@ -198,7 +200,8 @@ def test_bags(folder: Path) -> None:
         *(evaluate, "predict", "--model-dir", run, "--data-path", folder / "bags.parquet"),
         *("--output", folder / "bags predicted.csv"),
     )
-    call(evaluate, "score", "--predictions", run, "--save-dir", folder / "scores of bags")
+    flags = ("--save-dir", folder / "scores of bags", "--n-bootstrap", 20)
+    call(evaluate, "score", "--predictions", run, *flags)
 
 
 @pytest.mark.parametrize("name", ["", "  "])
@@ -229,6 +232,6 @@ def test_a_page_that_cannot_be_drawn_is_a_warning(
     with pytest.warns(UserWarning, match=r"report\.html: not written .*no such glyph"):
         call(
             *(main, "chemprop", "--data-path", table, "--target-columns", "row", *TINY),
-            *("--save-dir", run),
+            *("--save-dir", run, "--baselines", "none"),
         )
     assert {"model.pt", "metrics.json", "predictions.parquet"} <= {p.name for p in run.iterdir()}

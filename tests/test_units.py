@@ -19,6 +19,7 @@ FLAGS = [
     *("--model.message-passing.hidden-size", "16", "--model.ffn.hidden-size", "16"),
     *("--training.accelerator", "cpu", "--training.epochs", "6", "--training.batch-size", "16"),
     *("--data.split-ratios", "0.6", "0.2", "0.2", "--training.learning-rate", "0.01"),
+    *("--baselines", "none"),
 ]
 
 

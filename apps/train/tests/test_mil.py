@@ -20,6 +20,7 @@ from sklearn import metrics as peer
 
 RunMIL = Callable[..., tuple[int, str, str]]
 SMALL = [
+    *("--models", "attention"),
     *("--data.kind", "bags"),
     *("--data.target-columns", "easy", "rare"),
     *("--model.use-2d", "false"),
@@ -92,6 +93,8 @@ class TestFolder:
     def test_holds_what_the_design_says_and_no_temporary_file(self, folder: Path) -> None:
         names = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
         assert names == {
+            ".lock",
+            "SHA256SUMS",
             "attention_test.csv",
             "attention_test.parquet",
             "attention_train.csv",
@@ -282,6 +285,7 @@ def test_from_smiles_to_an_sd_file(run: RunMIL, tmp_path: Path) -> None:
     start = SMALL.index("--model.inst-hidden")  # past what is of bags
     code, _, err = run(
         *("--data-path", tmp_path / "molecules.csv", "--save-dir", tmp_path / "run"),
+        *("--models", "attention"),
         *SMALL[start:],
         *("--data.target-columns", "active", "--data.id-column", "name"),
         *("--data.features.conformers.count", 2, "--data.features.descriptors-2d.morgan-bits", 16),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import subprocess
@@ -55,6 +56,25 @@ class TestGuarded:
     def test_fault_of_ours_keeps_its_traceback(self) -> None:
         with pytest.raises(ZeroDivisionError):
             guarded("p", stop(ZeroDivisionError()))
+
+    @pytest.mark.parametrize("wrapped", [False, True])
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EFBIG, errno.EIO])
+    def test_a_refusal_of_the_system_is_one_message_with_a_cure(
+        self, capsys: pytest.CaptureFixture[str], number: int, wrapped: bool
+    ) -> None:
+        def body() -> None:
+            try:
+                raise OSError(number, os.strerror(number), "run/model.pt")
+            except OSError as error:
+                if wrapped:
+                    raise RuntimeError("of a library") from error
+                raise
+
+        assert guarded("p", body) == 1
+        said = capsys.readouterr().err
+        assert said.startswith(f"p: 'run/model.pt': {os.strerror(number)}. ")
+        assert said.count("\n") == 1
+        assert "--resume" in said
 
     def test_interrupt(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert guarded("p", stop(KeyboardInterrupt())) == 130

@@ -189,7 +189,7 @@ class TestYaml:
             read_yaml(tmp_path / "quikstart.yaml")
 
     def test_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="expected a YAML file; found the folder"):
+        with pytest.raises(InputError, match="expected an existing file; found the folder"):
             read_yaml(tmp_path)
 
     def test_other_encoding(self, tmp_path: Path) -> None:

@@ -9,8 +9,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 from molpool_common import _folders as runfolder
+from molpool_common._digests import SUMS
 from molpool_common._errors import InputError
 from molpool_common._folders import MARKER, RunFolder, atomic_path, check_free, default_folder
+
+
+def shown(folder: Path) -> list[str]:
+    """Return what a user sees in a folder."""
+    return sorted(name for name in os.listdir(folder) if not name.startswith("."))
 
 
 class TestAtomicPath:
@@ -110,8 +116,9 @@ class TestCreate:
         (old.checkpoints / "best.ckpt").touch()
         (old.path / "notes.txt").write_text("mine")
         (old.path / "photos").mkdir()
+        old.close()
         RunFolder.create(tmp_path / "run", overwrite=True)
-        assert sorted(os.listdir(old.path)) == ["checkpoints", MARKER, "notes.txt", "photos"]
+        assert shown(old.path) == [SUMS, "checkpoints", MARKER, "notes.txt", "photos"]
         assert os.listdir(old.checkpoints) == []
         assert (old.path / "notes.txt").read_text() == "mine"
 
@@ -148,8 +155,9 @@ class TestWriteFolder:
         run.write_folder("models", lambda folder: (folder / "member-000.pt").touch())
         (run.checkpoints / "member-000").mkdir()
         (run.checkpoints / "member-000" / "last.ckpt").touch()
+        run.close()
         RunFolder.create(tmp_path / "run", overwrite=True)
-        assert sorted(os.listdir(run.path)) == ["checkpoints", MARKER]
+        assert shown(run.path) == [SUMS, "checkpoints", MARKER]
         assert os.listdir(run.checkpoints) == []
 
 
@@ -183,7 +191,7 @@ class TestInterruptedStart:
     def test_before_the_first_file_had_its_name(self, killed: int, tmp_path: Path) -> None:
         (tmp_path / f".{MARKER}.{killed}.tmp").write_text("{")
         run = RunFolder.create(tmp_path)
-        assert sorted(os.listdir(run.path)) == ["checkpoints", MARKER]
+        assert shown(run.path) == [SUMS, "checkpoints", MARKER]
 
     def test_later(self, killed: int, tmp_path: Path) -> None:
         run = RunFolder.create(tmp_path)
@@ -191,8 +199,11 @@ class TestInterruptedStart:
         (tmp_path / f".report.{killed}.tmp").mkdir()
         mine = tmp_path / f".other.{os.getpid()}.tmp"  # of a process that is at work
         mine.write_text("")
+        run.close()
         RunFolder.resume(run.path)
-        assert sorted(os.listdir(tmp_path)) == [mine.name, "checkpoints", MARKER]
+        assert (tmp_path / mine.name).exists()
+        assert not (tmp_path / f".model.pt.{killed}.tmp").exists()
+        assert not (tmp_path / f".report.{killed}.tmp").exists()
 
     @pytest.mark.parametrize("name", [".notes.tmp", "model.pt.7.tmp", ".git"])
     def test_files_of_others_are_other_files(self, name: str, tmp_path: Path) -> None:
@@ -237,9 +248,10 @@ class TestWriting:
             path.write_bytes(b"half")
             raise OSError("disk full")
 
+        before = sorted(os.listdir(run.path))
         with pytest.raises(OSError, match="disk full"):
             run.write_file("model.pt", fail)
-        assert sorted(os.listdir(run.path)) == ["checkpoints", MARKER]
+        assert sorted(os.listdir(run.path)) == before
 
     def test_log_lines_have_time_and_fields(self, run: RunFolder) -> None:
         run.log("epoch", loss=0.5, path=Path("x"))

@@ -10,12 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from molpool_common import each_group, groups_of
+from molpool_common import cores, each_group, groups_of, threads
 
 
 def test_groups_are_filled_in_order() -> None:
     assert list(groups_of(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
     assert list(groups_of([], 3)) == []
+
+
+@pytest.mark.parametrize(("asked", "found"), [("3", 3), ("0", None), ("many", None), (None, None)])
+def test_threads_are_those_asked_for_or_one_for_each_core(
+    asked: str | None, found: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert threads() == (found or cores())
 
 
 def test_one_worker_is_this_process() -> None:

@@ -137,7 +137,7 @@ def test_names_a_file_that_is_missing_or_of_other_arrays(tmp_path):
     np.savez(tmp_path / "other.npz", matrix=np.eye(2))
     np.save(tmp_path / "one.npy", np.eye(2))
     for name in ("other.npz", "one.npy"):
-        with pytest.raises(TaskAffinityError, match="found one without"):
+        with pytest.raises(TaskAffinityError, match=r"found one without|npz file of numbers"):
             AffinityResult.load(tmp_path / name)
 
 

@@ -17,7 +17,8 @@ def prepare(config: rt.PrepareConfig, arguments: Sequence[str]) -> None:
     with out.status("Preparing") as status:
         prepared = rt.prepare(config, status.update)
     # Its own configuration: `like` may have changed how gaps are filled.
-    prepared.write(prepared.config.open_folder(path, arguments))
+    with prepared.config.open_folder(path, arguments) as run:
+        prepared.write(run)
     screen.show_prepared(out, prepared)
     for name, rows in prepared.files.items():
         out.print(f"{path / name}: {rows.height:,} rows", soft_wrap=True)
@@ -35,7 +36,8 @@ def fit(config: rt.FitConfig, arguments: Sequence[str]) -> None:
     screen.show_training(out, training)
     with out.status("Fitting") as status:
         fitted = rt.fit(config, training, status.update)
-    fitted.write(config.open_folder(path, arguments))
+    with config.open_folder(path, arguments) as run:
+        fitted.write(run)
     screen.show_fitted(out, fitted)
     file, n_pairs = path / "coefficients.npz", training.stats.G
     out.print(f"{file}: coefficients of {n_pairs:,} pairs", soft_wrap=True)
@@ -54,7 +56,8 @@ def evaluate(config: rt.EvaluateConfig, arguments: Sequence[str]) -> None:
     out, path = console(), config.free_folder("evaluate")
     with out.status("Evaluating") as status:
         evaluation = rt.evaluate(config, status.update)
-    evaluation.write(config.open_folder(path, arguments))
+    with config.open_folder(path, arguments) as run:
+        evaluation.write(run)
     screen.show_evaluation(out, evaluation)
     more = [name for name in ("folds.csv", "drift.csv", "rejected.csv") if (path / name).is_file()]
     out.print(f"{path}: {', '.join(['evaluation.json', 'evaluation.csv', *more])}", soft_wrap=True)
@@ -77,10 +80,10 @@ def plot(config: rt.PlotConfig, arguments: Sequence[str]) -> None:
     path = config.free_folder("plot")
     # All plotted before the folder is made.
     plots = rt.plot(config)
-    run = config.open_folder(path, arguments)
-    for one in plots:
-        _name_files(one.save(run.path, config.formats))
-    run.log("finished", figures=len(plots))
+    with config.open_folder(path, arguments) as run:
+        for one in plots:
+            _name_files(one.save(run.path, config.formats))
+        run.log("finished", figures=len(plots))
 
 
 def report(config: rt.ReportConfig, arguments: Sequence[str]) -> None:
@@ -92,9 +95,9 @@ def simulate(config: rt.SimulateRunConfig, arguments: Sequence[str]) -> None:
     """Write the tables and say where."""
     path = config.free_folder("simulate")
     made = rt.simulate(config)
-    run = config.open_folder(path, arguments)
-    sizes = rt.write_tables(made, run.path, config.format)
-    run.log("finished", **sizes)
+    with config.open_folder(path, arguments) as run:
+        sizes = rt.write_tables(made, run.path, config.format)
+        run.log("finished", **sizes)
     console().print(f"{path}: {screen.sizes(sizes)}", soft_wrap=True)
 
 
@@ -103,7 +106,8 @@ def shift(config: rt.ShiftRunConfig, arguments: Sequence[str]) -> None:
     out, path = console(), config.free_folder("shift")
     with out.status("Simulating") as status:
         study = rt.shift(config, status.update)
-    study.write(config.open_folder(path, arguments))
+    with config.open_folder(path, arguments) as run:
+        study.write(run)
     out.print(screen.shift_table(study))
     files = "shift.csv, shift.json, runs.csv, shift.png, report.html, report.pdf"
     out.print(f"{path}: {files}", soft_wrap=True)

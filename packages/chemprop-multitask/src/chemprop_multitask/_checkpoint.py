@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from chemprop import nn
 from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
-from molpool_common import Structure, UnsafeFileError, load_torch_file
+from molpool_common import DamagedFileError, Structure, UnsafeFileError, load_torch_file
 from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import Module
@@ -367,6 +367,8 @@ def read_torch_file(path: str | Path, parameter: str) -> dict[str, Any]:
         raise ChempropError(f"{parameter}: expected a model file; found no file {path}")
     try:
         content = load_torch_file(path)
+    except DamagedFileError as error:
+        raise ChempropError(f"{parameter}: {error}") from None
     except UnsafeFileError as error:
         raise ChempropError(f"{parameter}: {error}, in {path}") from None
     except Exception as error:  # torch raises half a dozen kinds for a damaged file

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from molpool_common import InputError, did_you_mean, expanded, listed, validate_values
+from molpool_common import (
+    InputError,
+    check_readable,
+    did_you_mean,
+    expanded,
+    listed,
+    read_text,
+    validate_values,
+)
 
 from chemprop_multitask._config import SharedChempropConfig
 from chemprop_multitask._errors import ChempropError
@@ -157,13 +165,12 @@ def with_listed_groups(config: ConfigT, task_names: Sequence[str]) -> ConfigT:
 
 
 def _read_groups(path: Path) -> tuple[Any, Any]:
-    if not path.is_file():
-        raise InputError(
-            "groups", expected="lists of tasks or a JSON file", found=f"no file {path}"
-        )
+    check_readable(path, "groups", "lists of tasks or a JSON file")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = json.loads(read_text(path, "groups"))
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise InputError(
             "groups", expected="a JSON file", found=f"something else ({error})", where=path.name
         ) from None

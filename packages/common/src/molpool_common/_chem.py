@@ -6,6 +6,7 @@ back for the length of a call and let go afterwards.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -30,6 +31,19 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
     from rdkit.Chem.rdFingerprintGenerator import FingerprintGenerator64
     from rdkit.DataStructs import ExplicitBitVect
+
+ATOMS_VARIABLE = "MOLPOOL_MAX_ATOMS"
+"""Environment variable with the number of heavy atoms above which a molecule is rejected."""
+
+MOST_ATOMS = 1000
+"""The number where the variable is not set.
+
+Scaffolds, descriptors and conformers of a protein take minutes to hours, in C++ that heeds no
+signal: scaffolds alone grow with the third power.
+"""
+
+_CHARACTERS = 100
+"""Characters per atom beyond which a text is not read at all."""
 
 _BLOCK_LENGTH = 14
 """Letters of an InChIKey's first block, which hashes formula, connections and hydrogens."""
@@ -92,13 +106,42 @@ class ParsedSmiles:
         return [mol for mol in self.mols if mol is not None]
 
 
+def most_atoms() -> int:
+    """Return the number of heavy atoms above which a molecule is rejected.
+
+    Raises
+    ------
+    InputError
+        If the environment says something else than a number.
+    """
+    text = os.environ.get(ATOMS_VARIABLE, "")
+    if text and not text.isdecimal():
+        raise InputError(ATOMS_VARIABLE, expected="a number of heavy atoms", found=repr(text))
+    return int(text) if text else MOST_ATOMS
+
+
+def too_large(smiles: str) -> str:
+    """Return why a molecule is rejected for its size, "" where it is not; reads no further."""
+    most = most_atoms()
+    # Each heavy atom takes a character or more.
+    if len(smiles) <= most:
+        return ""
+    rest = f"of at most {most} ({ATOMS_VARIABLE} raises it)"
+    if len(smiles) > _CHARACTERS * most:
+        return f"too large: {len(smiles)} characters, {rest}"
+    with rdBase.BlockLogs():
+        rough = _read(smiles, sanitize=False)
+    atoms = 0 if rough is None else rough.GetNumHeavyAtoms()
+    return f"too large: {atoms} heavy atoms, {rest}" if atoms > most else ""
+
+
 def parse_smiles(smiles: Sequence[str | None]) -> ParsedSmiles:
     """Parse SMILES and keep the reason for each that fails.
 
     Parameters
     ----------
     smiles : sequence of str
-        Empty text, None and NaN count as bad.
+        Empty text, None and NaN count as bad, and so do molecules of more than `most_atoms`.
 
     Returns
     -------
@@ -111,13 +154,14 @@ def parse_smiles(smiles: Sequence[str | None]) -> ParsedSmiles:
         for row, text in enumerate(smiles):
             # A numeric NaN stands for an empty cell in what pandas reads.
             given = text if isinstance(text, str) else None
-            mol = _read(given) if given and given.strip() else None
+            large = too_large(given) if given else ""
+            mol = _read(given) if given and given.strip() and not large else None
             # RDKit reads "" as a molecule without atoms, which no model can use.
             if mol is not None and mol.GetNumAtoms() == 0:
                 mol = None
             mols.append(mol)
             if mol is None:
-                bad.append(BadSmiles(row, given, _reason(given)))
+                bad.append(BadSmiles(row, given, large or _reason(given)))
     return ParsedSmiles(mols, bad)
 
 

@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 the user's input is wrong (one message, no traceback), 1 a
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import warnings
@@ -17,9 +18,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel
-from rich.console import Console
 
-from molpool_common._config import YamlDocument, read_yaml, validate_config, validate_values
+from molpool_common._config import validate_config, validate_values
 from molpool_common._errors import USER_ERROR, InputError, did_you_mean, nearest
 from molpool_common._flags import (
     Section,
@@ -29,8 +29,13 @@ from molpool_common._flags import (
     section_flags,
     todays_flags,
 )
+from molpool_common._parallel import take_engine, working_on
 from molpool_common._paths import expanded
 from molpool_common._progress import showing
+from molpool_common._ranks import rank, speaks, world_size
+from molpool_common._screen import console, printable
+from molpool_common._torch_files import trust_files, trusting_files
+from molpool_common._yaml import YamlDocument, read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,10 +47,21 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand: its one-line summary and what runs it on the remaining arguments."""
+    """A subcommand.
+
+    Parameters
+    ----------
+    summary : str
+        One line.
+    run : callable
+        Runs it on the remaining arguments.
+    ranks : bool
+        Whether several processes that torchrun starts may run it together.
+    """
 
     summary: str
     run: Callable[[Sequence[str]], int | None]
+    ranks: bool = False
 
 
 def dispatch(
@@ -85,7 +101,17 @@ def _select(
             found=repr(name),
             hint=did_you_mean(name, list(commands)),
         )
-    return commands[name].run(arguments[1:])
+    if world_size() > 1 and not commands[name].ranks:
+        able = [f"{prog} {other}" for other, command in commands.items() if command.ranks]
+        raise InputError(
+            f"{prog} {name}",
+            expected="one process",
+            found=f"{world_size()}, as torchrun started it",
+            hint=f"torchrun is for {' and '.join(able)}." if able else "",
+        )
+    engine, address, rest = take_engine(arguments[1:])
+    with working_on(engine, address):
+        return commands[name].run(rest)
 
 
 def _print_overview(prog: str, description: str, commands: Mapping[str, Command]) -> None:
@@ -113,8 +139,8 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
     """
     try:
         # On stderr: what a command prints may be read by another.
-        shown = showing(console(stderr=True))
-        with _sigterm_as_interrupt(), _warnings_in_a_line(prog), shown:
+        shown, untrusting = showing(console(stderr=True)), trusting_files(trusted=False)
+        with _sigterm_as_interrupt(), _warnings_in_a_line(prog), shown, untrusting:
             return body() or 0
     except KeyboardInterrupt as interrupt:
         note = str(interrupt) or "Interrupted."
@@ -129,10 +155,63 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:
         code = getattr(error, "exit_code", None)
-        if not isinstance(code, int):
+        if isinstance(code, int):
+            said = str(error)
+        elif (wrong := _wrong_size(error)) is not None:
+            said, code = wrong, USER_ERROR
+        elif (refusal := _refusal(error)) is not None:
+            said, code = refusal, 1
+        else:
             raise
-        sys.stderr.write(f"{prog}: {error}\n")
+        # A file that is missing is missing for each process of a machine.
+        if speaks():
+            sys.stderr.write(f"{prog}: {printable(said)}\n")
         return code
+
+
+def _wrong_size(error: Exception) -> str | None:
+    """Return what to say of a name, or a size, that no machine or not this one has."""
+    text = str(error)
+    if isinstance(error, MemoryError) or "can't allocate memory" in text:
+        return f"memory: expected as much as this machine has; found {text or 'more'}."
+    if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        name = str(error.filename)
+        shown = name if len(name) < 100 else f"{name[:100]}..."
+        return f"path: expected one that a file can have; found {shown!r}: {error.strerror}."
+    return None
+
+
+_CURES = {
+    errno.ENOSPC: "Free some space there",
+    errno.EDQUOT: "Free some of the quota",
+    errno.EFBIG: "Raise the limit of file sizes (ulimit -f)",
+    errno.EROFS: "Give a folder that can be written to",
+    errno.EACCES: "Give a folder that can be written to",
+    errno.EPERM: "Give a folder that can be written to",
+    errno.ENOENT: "It, or its folder, was removed or moved meanwhile: put it back",
+    errno.ESTALE: "Its file system went away: mount it again",
+    errno.EIO: "The disk or the network failed: look after it",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n)",
+}
+"""What a user can do where the system refuses to read or write."""
+
+
+_OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+
+
+def _refusal(error: BaseException) -> str | None:
+    """Return what to say where the system refused, None where the fault is ours."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    for one in chain:
+        # Some libraries say in words of their own what the disk said; what they missed on the way
+        # is their own affair.
+        if isinstance(one, OSError) and one.errno in (_CURES if one is error else _OF_DISKS):
+            name = "" if one.filename is None else f"{str(one.filename)!r}: "
+            again = "then give the command again (--resume goes on with a run)"
+            return f"{name}{one.strerror}. {_CURES[one.errno or 0]}, {again}."
+    return None
 
 
 @contextmanager
@@ -142,10 +221,12 @@ def _warnings_in_a_line(prog: str) -> Iterator[None]:
 
     def formatted(message: Any, category: type[Warning], *place: Any, **line: Any) -> str:
         if category is UserWarning:
-            return f"{prog}: warning: {message}\n"
+            return f"{prog}: warning: {printable(str(message))}\n"
         return before(message, category, *place, **line)
 
     warnings.formatwarning = formatted
+    if rank() > 0:  # the first says the same
+        warnings.simplefilter("ignore", UserWarning)
     try:
         yield
     finally:
@@ -229,7 +310,7 @@ def rewriting(rewrite: Rewrite) -> Migrate:
     def migrate(document: YamlDocument) -> YamlDocument:
         data, notes = rewrite(document.data)
         for note in notes:
-            sys.stderr.write(f"{document.source}: {note}\n")
+            sys.stderr.write(printable(f"{document.source}: {note}\n"))
         return YamlDocument(data, document.source, document.lines) if notes else document
 
     return migrate
@@ -269,7 +350,8 @@ def _parse_flags(
             default=default,
             prog=prog,
             description=f"{description}\n\n--config FILE gives any of these keys in YAML; "
-            "flags override it.",
+            "flags override it. --engine dask spreads work on molecules and files over a Dask "
+            "cluster (--scheduler-address tcp://HOST:8786, or this machine's cores).",
             config=(tyro.conf.FlagConversionOff,),
             return_unknown_args=True,
         )
@@ -279,6 +361,8 @@ def _parse_flags(
     found = validate_values(model, _overlay(default.model_dump(), cast("dict[str, Any]", values)))
     given = {argument.partition("=")[0].replace("_", "-") for argument in argv}
     _mark_given(found, default, given, "--")
+    if getattr(found, "trust_checkpoint", False):
+        trust_files()
     return found
 
 
@@ -361,17 +445,3 @@ def _overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
         # Only sections merge; a mapping given by flag replaces that of the file.
         merged[key] = _overlay(base[key], value) if isinstance(value, Section) else value
     return merged
-
-
-def console(*, stderr: bool = False) -> Console:
-    """Return a console that prints text as it is: a task may be called ``[/red]`` or ``:x:``."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
-
-
-def size(count: int) -> str:
-    """Return a number of bytes in the largest unit that leaves at least one, powers of 1000."""
-    if count < 1000:
-        return f"{count} B"
-    if count < 1_000_000:
-        return f"{count / 1000:.0f} kB"
-    return f"{count / 1_000_000:.1f} MB"

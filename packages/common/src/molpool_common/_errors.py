@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from typing import TypeVar
+
+MadeT = TypeVar("MadeT")
 
 USER_ERROR = 2
 """Exit code of a command whose input is wrong."""
@@ -60,6 +64,29 @@ def _rebuild(
     parameter: str, expected: str, found: str, where: str | None, hint: str | None
 ) -> InputError:
     return InputError(parameter, expected=expected, found=found, where=where, hint=hint)
+
+
+def only_warned(what: str, again: str, write: Callable[[], MadeT]) -> MadeT | None:
+    """Return what `write` returns; where it fails, warn and return None.
+
+    For figures and pages, without which a result is whole.
+
+    Parameters
+    ----------
+    what : str
+        What is then not written.
+    again : str
+        A sentence that says how to get it after all.
+    write : callable
+        Writes it.
+    """
+    try:
+        return write()
+    except Exception as error:  # whatever a figure, a font or a name makes of it
+        warnings.warn(
+            f"{what}: not written ({type(error).__name__}: {error}). {again}", stacklevel=3
+        )
+        return None
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:

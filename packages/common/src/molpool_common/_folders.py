@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from molpool_common._digests import SUMS, record, seal
 from molpool_common._errors import InputError
+from molpool_common._lock import LOCK, OWNER, FolderLock, check_unlocked, was_interrupted
 from molpool_common._process import start_ticks
 from molpool_common._secrets import without_secrets
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 MARKER = "environment.json"
 """The file by which a folder is known as a run: the first one written."""
+
+_FOLDERS = ("folds", "model", "distilled", "baselines")
+"""Folders that are a run's own as a whole: of a cross-validation, of models on features."""
 
 _TEMPORARY = re.compile(r"\..+\.(?P<process>\d+)\.tmp")
 """Names under which files and folders are written, before they get their own."""
@@ -52,6 +57,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as handle:
             # Without it a crash of the machine may leave the new name on an empty file.
             os.fsync(handle.fileno())
+        record(path, temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -64,24 +70,34 @@ def write_text(path: Path, text: str) -> None:
 
 
 class RunFolder:
-    """The files of one run.
+    """The files of one run, which one process at a time writes.
 
-    Make one with `create` or `resume`; neither touches a folder that holds something else.
+    Make one with `create` or `resume`; neither touches a folder that holds something else. As a
+    context it writes the digests of all files at the end of a block that succeeds, and lets the
+    next process have the folder.
 
     Parameters
     ----------
     path : Path
         An existing run folder.
+    lock : FolderLock or None
+        Held until `close`; None where several processes write.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lock: FolderLock | None = None) -> None:
         self.path = path
+        self._lock = lock
         self.checkpoints.mkdir(exist_ok=True)
 
     @classmethod
     def create(
-        cls, path: str | Path, *, overwrite: bool = False, arguments: Sequence[str] = ()
-    ) -> RunFolder:
+        cls,
+        path: str | Path,
+        *,
+        overwrite: bool = False,
+        restart: bool = False,
+        arguments: Sequence[str] = (),
+    ) -> Self:
         """Make a new run folder.
 
         Parameters
@@ -90,39 +106,77 @@ class RunFolder:
             A folder that does not exist, is empty, or (with `overwrite`) holds a run.
         overwrite : bool
             Remove the files of the run that is there.
+        restart : bool
+            Likewise where the run is of this command and was interrupted: of commands that start
+            anew rather than resume.
         arguments : sequence of str
             The command line, for ``environment.json``.
 
         Raises
         ------
         InputError
-            If the folder holds a run and `overwrite` is false, or holds something else.
+            If the folder holds a run and `overwrite` is false, holds something else, or another
+            process writes to it.
         """
         path = Path(path)
-        check_free(path, overwrite=overwrite)
+        check_free(path, overwrite=overwrite, restart=restart)
+        # Before the lock, which says that this command is at work.
+        overwrite = overwrite or (restart and was_interrupted(path))
         path.mkdir(parents=True, exist_ok=True)
-        if overwrite:
-            # The marker goes with the other JSON files, and is written anew next.
-            _remove_run(path)
-        _remove_leftovers(path)
-        write_text(path / MARKER, json.dumps(environment(arguments), indent=2))
-        return cls(path)
+        lock = FolderLock(path)
+        lock.acquire()
+        try:
+            # Once more: another process may have filled it since.
+            _check_content(path, overwrite=overwrite, restart=False)
+            if overwrite:
+                _remove_run(path)
+            _remove_leftovers(path)
+            write_text(path / MARKER, json.dumps(environment(arguments), indent=2))
+            seal(path)
+            return cls(path, lock)
+        except BaseException:
+            lock.release(done=False)
+            raise
 
     @classmethod
-    def resume(cls, path: str | Path) -> RunFolder:
+    def resume(cls, path: str | Path, *, alone: bool = True) -> Self:
         """Open the folder of a run that was interrupted.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder.
+        alone : bool
+            Whether no other process may write meanwhile; several work on one study.
 
         Raises
         ------
         InputError
-            If the folder is missing or is not a run.
+            If the folder is missing or is not a run, or another process writes to it.
         """
         path = Path(path)
-        if not (path / MARKER).is_file():
-            found = "a folder without one" if path.is_dir() else "no such folder"
-            raise InputError("--resume", expected="the folder of a run", found=f"{found}: {path}")
+        check_run(path)
+        lock = FolderLock(path) if alone else None
+        if lock is not None:
+            lock.acquire()
         _remove_leftovers(path)
-        return cls(path)
+        if not (path / SUMS).is_file():  # of an earlier version
+            seal(path)
+        return cls(path, lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._lock is not None:
+            if kind is None:
+                seal(self.path)
+            self._lock.release(done=kind is None)
+
+    def close(self) -> None:
+        """Let other processes write to the folder."""
+        if self._lock is not None:
+            self._lock.release()
 
     @property
     def checkpoints(self) -> Path:
@@ -160,6 +214,9 @@ class RunFolder:
         try:
             temporary.mkdir()
             save(temporary)
+            for file in sorted(temporary.rglob("*")):
+                if file.is_file():
+                    record(path / file.relative_to(temporary), file)
             # A folder cannot be replaced by a rename: between the two lines there is none, which a
             # resumed run repairs.
             shutil.rmtree(path, ignore_errors=True)
@@ -176,9 +233,18 @@ class RunFolder:
             handle.write(json.dumps(without_secrets({**line, **fields}), default=str) + "\n")
 
 
-def check_free(path: Path, *, overwrite: bool = False) -> None:
-    """Raise `InputError` unless a new run may be written to `path`; changes nothing."""
-    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+def check_free(path: Path, *, overwrite: bool = False, restart: bool = False) -> None:
+    """Raise `InputError` unless a new run may be written to `path`; changes nothing.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    overwrite, restart : bool
+        As of `RunFolder.create`.
+    """
+    # Also a link that leads nowhere, or to itself, is in the way.
+    there = next(p for p in (path, *path.absolute().parents) if os.path.lexists(p))
     if not there.is_dir():
         raise InputError("save_dir", expected="a folder", found=f"the file {str(there)!r}")
     if not os.access(there, os.W_OK):
@@ -187,8 +253,22 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
             expected="a folder that may be written to",
             found=f"{str(there)!r}, read-only",
         )
+    # First: who is at work there says more than what lies there.
+    check_unlocked(path)
+    _check_content(path, overwrite=overwrite, restart=restart)
+
+
+def check_run(path: Path) -> None:
+    """Raise `InputError` unless `path` is the folder of a run; changes nothing."""
+    if not (path / MARKER).is_file():
+        found = "a folder without one" if path.is_dir() else "no such folder"
+        raise InputError("--resume", expected="the folder of a run", found=f"{found}: {path}")
+    check_unlocked(path)
+
+
+def _check_content(path: Path, *, overwrite: bool, restart: bool) -> None:
     # A run that was killed before its first file had its name leaves what it was writing.
-    if not path.is_dir() or all(_TEMPORARY.fullmatch(file.name) for file in path.iterdir()):
+    if not path.is_dir() or all(_is_ours(file.name) for file in path.iterdir()):
         return
     if not (path / MARKER).is_file():
         raise InputError(
@@ -196,14 +276,19 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
             expected="a new or empty folder, or one that holds a run",
             found=f"{str(path)!r}, which holds other files",
         )
-    if not overwrite:
+    if not overwrite and not (restart and was_interrupted(path)):
+        resume = "" if restart else "--resume true to go on with it, "
         raise InputError(
             "save_dir",
             expected="a new or empty folder",
             found=f"{str(path)!r}, which holds a run",
-            hint="Give --resume true to go on with it, --overwrite true to replace it, "
-            "or another --save-dir.",
+            hint=f"Give {resume}--overwrite true to replace it, or another --save-dir.",
         )
+
+
+def _is_ours(name: str) -> bool:
+    """Return whether a file says nothing of what a folder holds."""
+    return name in {LOCK, OWNER} or _TEMPORARY.fullmatch(name) is not None
 
 
 def _remove_leftovers(path: Path) -> None:
@@ -218,15 +303,40 @@ def _remove_leftovers(path: Path) -> None:
             file.unlink(missing_ok=True)
 
 
+def remove_run(path: Path) -> None:
+    """Remove what a run left, and its folder where nothing else lies in it.
+
+    Raises
+    ------
+    InputError
+        If another process writes to it.
+    """
+    check_unlocked(path)
+    _remove_run(path)
+    for name in (MARKER, LOCK, OWNER):
+        (path / name).unlink(missing_ok=True)
+    for folder in (path / "checkpoints", path):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
 def _remove_run(path: Path) -> None:
-    """Remove what a run writes, and only that: a stray file of the user's stays."""
-    for pattern in ("*.json", "*.jsonl", "*.yaml", "*.parquet", "*.csv", "*.npz", "*.html", "*.pt"):
-        for file in path.glob(pattern):
-            file.unlink()
+    """Remove what a run writes but its marker, and only that: a stray file of the user's stays.
+
+    From within: a run that lost its models only is resumed as it was, while one that lost its
+    configuration would lend its models to a run of another.
+    """
+    (path / SUMS).unlink(missing_ok=True)
+    for name in _FOLDERS:
+        shutil.rmtree(path / name, ignore_errors=True)
     # One level of folders, of the members of an ensemble, lies below the checkpoints.
-    for pattern in ("checkpoints/*.ckpt*", "checkpoints/member-*/*.ckpt*", "models/*.pt"):
+    inside = ("checkpoints/*.ckpt*", "checkpoints/member-*/*.ckpt*", "models/*.pt")
+    files = ("*.pt", "*.npz", "*.parquet", "*.csv", "*.html", "*.jsonl", "*.json", "*.yaml")
+    for pattern in inside + files:
         for file in path.glob(pattern):
-            file.unlink()
+            # By its marker a folder that was emptied in part can be replaced again.
+            if file.name not in {MARKER, OWNER}:
+                file.unlink()
     for folder in (*path.glob("checkpoints/member-*"), path / "models"):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
@@ -284,6 +394,9 @@ def cache_folder(setting: str | None) -> Path | None:
     if setting is None or setting == "none":
         return None
     if setting != "auto":
-        return Path(setting).expanduser()
+        folder = Path(setting).expanduser()
+        if folder.exists() and not folder.is_dir():
+            raise InputError("cache_dir", expected="a folder", found=f"the file {setting!r}")
+        return folder
     named = os.environ.get(CACHE_VARIABLE)
     return Path(named).expanduser() if named else user_cache() / "molecules"

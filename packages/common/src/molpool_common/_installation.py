@@ -19,6 +19,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from molpool_common._folders import cache_folder, user_cache
+from molpool_common._parallel import cores
 
 LIBRARIES = (
     *("numpy", "polars", "pyarrow", "scikit-learn", "rdkit", "torch", "lightning", "chemprop"),
@@ -88,7 +89,7 @@ def describe_installation() -> Installation:
         platform=platform.platform(),
         ours={name: ours[name].version for name in sorted(ours)},
         libraries={name: found for name in LIBRARIES if (found := _version(name)) is not None},
-        cores=_cores(),
+        cores=cores(),
         memory=_memory(),
         accelerator=_accelerator(),
         caches={str(folder): _size(folder) for folder in _caches()},
@@ -144,13 +145,6 @@ def _extras(found: Distribution) -> Iterator[Extra]:
             and (lack := _unmet(requirement)) is not None
         ]
         yield Extra(f"{found.name}[{extra}]", tuple(lacks))
-
-
-def _cores() -> int:
-    # Of a job on a shared machine, fewer than there are.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory() -> float | None:

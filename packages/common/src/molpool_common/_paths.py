@@ -22,7 +22,27 @@ def expanded(value: Any) -> Any:
     return os.path.expanduser(value) if isinstance(value, str) else value
 
 
-PATH = AfterValidator(expanded)
+_LONGEST, _LONGEST_PATH = 255, 4000
+"""Bytes of the name of a file or folder, and of a path, on the usual file systems."""
+
+
+def _path(value: Any) -> Any:
+    """Return a path that a file system can have, expanded."""
+    for text in value if isinstance(value, list | tuple) else (value,):
+        if not isinstance(text, str) or "://" in text:
+            continue
+        longest = max(text.split("/"), key=len)
+        if "\0" in text:
+            raise ValueError(f"expected a path; found one with a zero byte, {text[:40]!r}")
+        if len(text) > _LONGEST_PATH or len(os.fsencode(longest)) > _LONGEST:
+            found = f"one of {len(text)} characters, {longest[:40]!r}..."
+            raise ValueError(
+                f"expected a path whose names have at most {_LONGEST} bytes; found {found}"
+            )
+    return expanded(value)
+
+
+PATH = AfterValidator(_path)
 """Mark of a key that holds a path or several: ``Annotated[str | None, PATH]``.
 
 The shell leaves `~` alone where it is quoted, and so does YAML.

@@ -15,6 +15,7 @@ from molpool_common.metrics import (
     mae,
     pearson,
     r2,
+    resampled,
     rmse,
     roc_auc,
     spearman,
@@ -207,3 +208,17 @@ def test_enrichment_of_a_shuffled_library_is_that_of_rdkit() -> None:
 def test_shares_within_count_labels_of_two_decimals() -> None:
     # 7.3 - 7.0 is more than 0.3 in binary.
     assert METRICS["within_0.3"]([7.0, 7.0], [7.3, 7.31]) == 0.5
+
+
+def test_shares_within_are_of_decades_where_a_task_is_learnt_on_a_logarithm() -> None:
+    y, p = np.array([1.0, 10.0, 1000.0, 2.0]), np.array([1.9, 30.0, 900.0, -1.0])
+    for name, expected in (("within_0.3", 0.5), ("within_0.5", 0.75), ("within_1", 0.75)):
+        for unit in (1.0, 1e-9):
+            # Factors of 1.9, 3 and 0.9; what is not above 0 is as far off as can be.
+            on = METRICS[name].on("log10")
+            assert on(unit * y, unit * p) == expected
+            drawn = resampled(on, unit * y, unit * p, np.ones((1, 4)))
+            assert drawn.tolist() == [expected]
+    for name in ("mae", "spearman"):
+        assert METRICS[name].on("log10") is METRICS[name]
+    assert METRICS["within_1"].on("asinh") is METRICS["within_1"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -247,13 +247,18 @@ def conformers_of_frame(name: str, mol: Mol, rows: pl.DataFrame) -> list[pl.Data
     MILError
         If the molecule has another number of conformers than the frame.
     """
-    groups = rows.partition_by("conformer_id", maintain_order=True)
-    if mol.GetNumConformers() != len(groups):
+    # A frame has the tasks of one conformer after the other.
+    return list(rows.iter_slices(rows.height // _conformers(name, mol, rows["conformer_id"])))
+
+
+def _conformers(name: str, mol: Mol, named: Iterable[str]) -> int:
+    n = len(set(named))
+    if mol.GetNumConformers() != n:
         raise MILError(
-            f"mols: expected {len(groups)} conformers of {name!r}, as the frame has; "
+            f"mols: expected {n} conformers of {name!r}, as the frame has; "
             f"found {mol.GetNumConformers()}."
         )
-    return groups
+    return n
 
 
 def _write_molecule(writer: object, name: str, mol: Mol, rows: pl.DataFrame) -> None:
@@ -325,8 +330,7 @@ def export_attention_page(
     """
     check_molecules(frame, mols)
     tasks = frame["task"].unique(maintain_order=True).to_list()
-    wanted = frame.filter(pl.col("molecule_id").is_in(list(mols)))
-    rows = {str(key[0]): part for key, part in wanted.group_by("molecule_id", maintain_order=True)}
+    rows = _by_molecule(frame, list(mols))
     entries = [_molecule(n, mols[n], rows[n], len(tasks), conformers) for n in mols if n in rows]
     place = {} if data is None else {name: n for n, name in enumerate(data.ids)}
     for entry in entries:
@@ -374,25 +378,42 @@ def _asset(name: str) -> str:
     return (files("mil_attn") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _molecule(name: str, mol: Mol, rows: pl.DataFrame, n_tasks: int, most: int) -> dict[str, Any]:
+def _by_molecule(frame: pl.DataFrame, names: Collection[str]) -> dict[str, dict[str, list[Any]]]:
+    """Return the columns of a frame as lists, for each of some molecules."""
+    wanted = frame.filter(pl.col("molecule_id").is_in(names)).sort(
+        "molecule_id", maintain_order=True
+    )
+    whole = wanted.to_dict(as_series=False)
+    runs = wanted["molecule_id"].rle().struct.unnest()
+    ends = runs["len"].cum_sum().to_list()
+    found = {}
+    for name, start, end in zip(runs["value"], [0, *ends], ends, strict=False):
+        found[name] = {column: values[start:end] for column, values in whole.items()}
+    return found
+
+
+def _molecule(
+    name: str, mol: Mol, columns: Mapping[str, list[Any]], n_tasks: int, most: int
+) -> dict[str, Any]:
     """Return the plain values that the page draws a molecule from."""
-    groups = conformers_of_frame(name, mol, rows)
-    attention = rows["attention"].to_numpy().reshape(-1, n_tasks)
+    n = _conformers(name, mol, columns["conformer_id"])
+    attention = np.array(columns["attention"]).reshape(n, n_tasks)
+    effects = columns.get("effect", [])
     # rank[k, t]: place of conformer k for task t, from 1.
     rank = 1 + np.argsort(np.argsort(-attention, axis=0, kind="stable"), axis=0)
     structure, positions = _drawing(mol)
     return {
         "id": name,
         **structure,
-        "n": len(groups),
-        "predictions": groups[0]["prediction"].to_list(),
+        "n": n,
+        "predictions": columns["prediction"][:n_tasks],
         "conformers": [
             {
-                "id": groups[k]["conformer_id"][0],
-                "energy": groups[k]["energy"][0],
+                "id": columns["conformer_id"][k * n_tasks],
+                "energy": columns["energy"][k * n_tasks],
                 "attention": attention[k].tolist(),
                 "rank": rank[k].tolist(),
-                "effect": groups[k]["effect"].to_list() if "effect" in rows.columns else None,
+                "effect": effects[k * n_tasks : (k + 1) * n_tasks] or None,
                 "xyz": positions[k].ravel().tolist(),
             }
             # The best place that a task gives decides.

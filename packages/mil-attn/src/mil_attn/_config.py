@@ -15,6 +15,7 @@ from molpool_common import (
     ConfigModel,
     ReadConfig,
     ScaleName,
+    Seed,
     did_you_mean,
     short_flag,
     validate_values,
@@ -386,7 +387,7 @@ class ConformerConfig(ConfigModel):
     largest_fragment: bool = Field(
         True, description="of a salt or mixture, embed the fragment of most heavy atoms alone"
     )
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of the embedding of each molecule")
+    seed: Seed = Field(0, description="seed of the embedding of each molecule")
     max_seconds: int = Field(
         60, ge=0, description="most seconds that a molecule may embed; 0: no limit"
     )
@@ -551,6 +552,10 @@ class MILDataConfig(ConfigModel):
             raise ValueError("transform: expected of values, found it with multiclass")
         if self.multiclass and len(self.weight_columns) > 1:
             raise ValueError("weight_columns: expected one with multiclass, found several")
+        if self.kind == "smiles" and self.witness_column is not None:
+            raise ValueError(
+                "witness_column: expected with a table of instances, found kind smiles"
+            )
         if self.kind != "smiles" and self.structure != "given":
             raise ValueError(f"structure: expected with kind smiles, found with {self.kind}")
         if self.aux_path and self.kind == "smiles" and self.id_column is None:
@@ -580,7 +585,7 @@ class MILSplitConfig(ConfigModel):
         description="share of the bags not tested that validate; 0: none, and the last epoch is "
         "kept. Which bags test does not depend on it",
     )
-    split_seed: int | None = Field(None, description="seed of the folds; by default the run's")
+    split_seed: Seed | None = Field(None, description="seed of the folds; by default the run's")
     fold_path: Annotated[str | None, PATH] = Field(
         None, description="for stored: table of folds with the id column; by default data_path"
     )
@@ -660,6 +665,11 @@ class MILExportConfig(ConfigModel):
     effects: bool = Field(
         True, description="effect of leaving each conformer out, beside its attention"
     )
+    without_3d: bool = Field(
+        True,
+        description="of a model with both branches, train one without conformers in the same way "
+        "and say what they bring",
+    )
     sdf: int = Field(
         20,
         ge=0,
@@ -674,7 +684,7 @@ class MILRunConfig(MILConfig):
     data_path: Annotated[str | None, PATH] = Field(
         None, description="table of molecules or of instances"
     )
-    seed: int = Field(42, ge=0, description="seed of split, weights, shuffling and dropout")
+    seed: Seed = Field(42, description="seed of split, weights, shuffling and dropout")
     threshold_metric: Literal["f1", "accuracy", "balanced_accuracy", "mcc"] = Field(
         "f1", description="what decision thresholds maximise on validation data"
     )

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from mil_attn import BAG_KERNELS, BagData, BagKernelModel, MILError
-from mil_attn.sets._kernel_heads import make_head
+from mil_attn.sets._kernel_heads import _sigmoid, make_head
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, WhiteKernel
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import rbf_kernel
 
 
@@ -60,7 +61,7 @@ def test_rows_left_out_are_those_of_refits() -> None:
     draw = np.random.default_rng(0)
     x, weights = draw.normal(size=(12, 2)), draw.uniform(0.5, 2, 12)
     y = x[:, 0] + 0.1 * draw.normal(size=12)
-    similar = rbf_kernel(x)
+    similar = np.asarray(rbf_kernel(x), dtype=np.float64)
     for machine in make_head("ridge", similar, weights, "regression", 0).machines(y):
         for row in range(len(y)):
             rest = np.delete(np.arange(len(y)), row)
@@ -77,13 +78,40 @@ def test_values_and_spread_are_those_of_a_gaussian_process() -> None:
     x, new = draw.normal(size=(20, 2)), draw.normal(size=(5, 2))
     y = np.sin(x[:, 0])
     y -= y.mean()
-    similar, near = rbf_kernel(x, gamma=0.5), rbf_kernel(new, x, gamma=0.5)
+    similar, near = (np.asarray(rbf_kernel(a, x, gamma=0.5), np.float64) for a in (x, new))
     machine = list(make_head("ridge", similar, np.ones(20), "regression", 0).machines(y))[4]
     kernel = RBF(1.0, "fixed") + WhiteKernel(machine.ridge, "fixed")
     peer = GaussianProcessRegressor(kernel, optimizer=None).fit(x, y)
     mean, sd = peer.predict(new, return_std=True)
     np.testing.assert_allclose(machine.values(near), mean, rtol=0, atol=1e-8)
     np.testing.assert_allclose(machine.sd(near), np.sqrt(machine.scale) * sd, rtol=1e-6)
+
+
+def test_probabilities_are_those_of_a_logistic_regression_on_doubted_labels() -> None:
+    draw = np.random.default_rng(0)
+    y = np.repeat([0.0, 1.0], [14, 6])
+    for apart in (0.5, 20.0):  # the latter has no finite slope without the doubt
+        said, weights = draw.normal(size=20) + apart * y, draw.uniform(0.5, 2, 20)
+        # A label of 7/8 is one of weight 7/8 beside one of the other class of 1/8.
+        target = np.where(y == 1, 7 / 8, 1 / 16)
+        peer = LogisticRegression(C=np.inf, tol=1e-10, max_iter=10_000).fit(
+            np.tile(said, 2)[:, None],
+            np.repeat([1, 0], 20),
+            sample_weight=np.concatenate([weights * target, weights * (1 - target)]),
+        )
+        _, (slope, intercept) = _sigmoid(said, y, weights)
+        np.testing.assert_allclose(
+            (slope, intercept), (peer.coef_[0, 0], peer.intercept_[0]), rtol=1e-3, atol=1e-3
+        )
+
+
+def test_what_knows_nothing_says_the_share_of_positives() -> None:
+    y = np.array([0.0, 0.0, 0.0, 1.0])
+    # Left out, each is predicted by the mean of the others: upside down, that tells the classes.
+    loss, (slope, intercept) = _sigmoid(-y, y, np.ones(4))
+    assert slope == 0
+    assert 1 / (1 + np.exp(-intercept)) == pytest.approx(0.25)
+    assert loss == pytest.approx(0.25 * 0.75)
 
 
 def test_a_saved_model_says_the_same(fitted: BagKernelModel, tmp_path: Path) -> None:

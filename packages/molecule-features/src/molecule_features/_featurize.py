@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from molpool_common import Float32Array, IntArray, cache_folder
+from molpool_common import Float32Array, IntArray, cache_folder, cores
 
 from molecule_features._errors import FeatureError
 from molecule_features._featurizer import Block
@@ -131,14 +131,8 @@ def featurize(
     found = distinct(molecules)
     folder = cache_folder(None if cache is None else os.fspath(cache))
     parts = [Part(featurizer, found, folder, progress) for featurizer in chosen.featurizers]
-    compute(parts, workers or _cores(), max_seconds)
+    compute(parts, workers or cores(), max_seconds)
     return _joined(parts, found, chosen)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _joined(parts: Sequence[Part], found: Molecules, chosen: FeatureSet) -> Features:

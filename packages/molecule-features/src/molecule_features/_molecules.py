@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from molpool_common import IntArray, parse_smiles
+from molpool_common import IntArray, most_atoms, parse_smiles, too_large
 from rdkit import Chem, rdBase
 
 from molecule_features._errors import FeatureError
@@ -15,15 +15,6 @@ from molecule_features._featurizer import first_line
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
-
-MOST_ATOMS = 1000
-"""Heavy atoms past which a molecule is not even brought into canonical order."""
-
-_LONG = 400
-"""Characters of a SMILES past which its atoms are counted first; each takes at least one."""
-
-_LONGEST = 100_000
-"""Characters past which a SMILES is not read at all."""
 
 
 @dataclass(frozen=True)
@@ -96,31 +87,18 @@ def _of_text(text: str, known: dict[Any, tuple[str, int, str]]) -> tuple[str, in
 
 def _read(text: str) -> tuple[str, int, str]:
     """Return canonical SMILES, heavy atoms and "", or the reason why there are none."""
-    if len(text) > _LONG:
-        too_large = _too_large(text)
-        if too_large:
-            return "", 0, too_large
+    # Before it is read: ordering takes minutes for a protein, in C++ that heeds no signal.
+    if large := too_large(text):
+        return "", 0, large
     mol: Mol | None = Chem.MolFromSmiles(text) if text.strip() else None
     if mol is None or mol.GetNumAtoms() == 0:
         return "", 0, f"no molecule: {parse_smiles([text]).bad[0].reason}"
     return _canonical(mol)
 
 
-def _too_large(text: str) -> str:
-    """Return why a long SMILES is refused, "" where it is not.
-
-    Reading and ordering take minutes for a protein, in C++ that heeds no signal.
-    """
-    if len(text) > _LONGEST:
-        return f"too large: {len(text)} characters, of at most {_LONGEST}"
-    rough: Mol | None = Chem.MolFromSmiles(text, sanitize=False)
-    return "" if rough is None else _refused(rough.GetNumHeavyAtoms())
-
-
 def _refused(heavy_atoms: int) -> str:
-    if heavy_atoms <= MOST_ATOMS:
-        return ""
-    return f"too large: {heavy_atoms} heavy atoms, of at most {MOST_ATOMS}"
+    most = most_atoms()
+    return "" if heavy_atoms <= most else f"too large: {heavy_atoms} heavy atoms, of at most {most}"
 
 
 def _of_other(molecule: Any) -> tuple[str, int, str]:

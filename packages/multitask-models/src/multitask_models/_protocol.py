@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any, Literal, NamedTuple, Protocol, Self, overload
 from warnings import warn
-from zipfile import BadZipFile
 
 import numpy as np
-from molpool_common import BoolArray, FloatArray, IntArray, atomic_path, listed
+from molpool_common import (
+    BoolArray,
+    DamagedFileError,
+    FloatArray,
+    IntArray,
+    atomic_path,
+    listed,
+    read_npz,
+)
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -375,15 +380,12 @@ def read_model_file(path: str | Path) -> tuple[dict[str, Any], State]:
         If it is no such file, is damaged, or of a later version.
     """
     try:
-        # Opened here: a damaged archive would stay open in NumPy's hands.
-        with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays: State = read_npz(path)
         meta = json.loads(arrays.pop(_META).tobytes())
-    except (BadZipFile, ValueError, KeyError, EOFError, OSError, TokenError, zlib.error) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
+    except (DamagedFileError, ValueError, KeyError) as error:
+        found = error.found if isinstance(error, DamagedFileError) else str(error)
         raise ModelError(
-            f"{path}: expected a saved model; found a damaged file ({error})."
+            f"{path}: expected a saved model; found a damaged file ({found})."
         ) from error
     if meta["format"] > FORMAT:
         raise ModelError(

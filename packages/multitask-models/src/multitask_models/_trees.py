@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import lightgbm
 import numpy as np
-from molpool_common import BoolArray, FloatArray, IntArray, SignArray
+from molpool_common import BoolArray, FloatArray, IntArray, SignArray, threads
 from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
@@ -184,8 +184,8 @@ class MultitaskLightGBM(_PerTask):
         Share of the rows that a tree sees.
     from_other_tasks : bool
         Give each task's model also the other tasks' predictions; six times the work.
-    n_jobs : int
-        Threads.
+    n_jobs : int or None
+        Threads; None: as many as there may be, by `molpool_common.threads`.
     task_kinds, limits
         As for every model.
     random_state : int
@@ -202,7 +202,7 @@ class MultitaskLightGBM(_PerTask):
         colsample_bytree: float = 0.2,
         subsample: float = 0.8,
         from_other_tasks: bool = False,
-        n_jobs: int = 2,
+        n_jobs: int | None = None,
         task_kinds: TaskKind | Sequence[TaskKind] = "regression",
         limits: Limits = "auto",
         random_state: int = 0,
@@ -230,7 +230,7 @@ class MultitaskLightGBM(_PerTask):
             "subsample": self.subsample,
             "subsample_freq": 1,
             "random_state": self.random_state,
-            "n_jobs": self.n_jobs,
+            "n_jobs": self.n_jobs or threads(),
             "deterministic": True,
             "force_row_wise": True,
             "verbosity": -1,
@@ -313,8 +313,8 @@ class MultitaskForest(_PerTask):
         Fewest rows of a leaf.
     from_other_tasks : bool
         Give each task's forest also the other tasks' predictions; six times the work.
-    n_jobs : int
-        Processes' threads.
+    n_jobs : int or None
+        Threads; None: as many as there may be, by `molpool_common.threads`.
     task_kinds, limits
         As for every model.
     random_state : int
@@ -329,7 +329,7 @@ class MultitaskForest(_PerTask):
         max_features: float = 0.2,
         min_samples_leaf: int = 2,
         from_other_tasks: bool = False,
-        n_jobs: int = 2,
+        n_jobs: int | None = None,
         task_kinds: TaskKind | Sequence[TaskKind] = "regression",
         limits: Limits = "auto",
         random_state: int = 0,
@@ -353,7 +353,7 @@ class MultitaskForest(_PerTask):
             n_estimators=self.n_estimators,
             max_features=self.max_features,
             min_samples_leaf=self.min_samples_leaf,
-            n_jobs=self.n_jobs,
+            n_jobs=self.n_jobs or threads(),
             random_state=self.random_state,
         )
         # Weights of 1 would draw other bootstrap samples than none do.

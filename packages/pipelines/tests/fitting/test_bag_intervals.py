@@ -9,6 +9,7 @@ from molpool_pipelines.models import Calibration, PredictConfig, predict_table
 from molpool_pipelines.runs import CALIBRATION, read_metrics, read_run_predictions
 
 SMALL = {
+    "blend": {"models": ["attention"]},
     "data": {"kind": "bags", "target_columns": ["y"]},
     "model": {
         "use_2d": False,
@@ -63,12 +64,18 @@ def predicted(run, table, **more):
 
 @pytest.mark.slow
 def test_values_have_intervals_that_predict_gives_too(tmp_path):
-    run, table = trained(tmp_path, "regression", level=0.8, strata_column="series")
+    more = {"strata_column": "series", "learning_curve": [0.2]}
+    run, table = trained(tmp_path, "regression", level=0.8, **more)
     test = read_run_predictions(run).filter(split="test")
     assert (test["y_lower"] < test["y predicted"]).all()
     assert test["instances"].to_numpy().min() >= 1
     assert "SMILES" not in test.columns
     found = read_metrics(run).splits["test"]
+    few, every = found.learning_curve
+    assert every.n == read_run_predictions(run).filter(split="train").height
+    assert few.n == round(0.2 * every.n)
+    assert every.tasks["y"].metrics["ma_rae"].value == found.tasks["y"].metrics["ma_rae"].value
+    assert "Would more data help?" in (run / "report.html").read_text()
     assert found.intervals["y"]["level"] == 0.8
     assert found.intervals["y"]["n"] == test.height
     # 60 rows at 80 %: below .6 once in ten thousand.

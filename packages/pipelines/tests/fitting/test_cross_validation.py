@@ -97,7 +97,7 @@ class Mean:
 @pytest.fixture
 def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take longer than all the rest."""
-    monkeypatch.setattr(module, "run_page", lambda *_: "")
+    monkeypatch.setattr(module, "write_page", lambda *_: None)
 
 
 @pytest.mark.usefixtures("no_page")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from molpool_common import flag_names
-from molpool_pipelines.fitting import TrainChempropCommand, TrainTabularCommand
+from molpool_pipelines.fitting import TrainChempropCommand, TrainMILCommand, TrainTabularCommand
 from molpool_pipelines.fitting._learning_curve import answer, nested_parts
 from molpool_pipelines.scores import Predictions
 
@@ -49,7 +49,7 @@ def test_the_answer_follows_what_the_last_data_brought(fewer: float, words: str)
 
 
 def test_shares_are_a_flag_and_between_0_and_1() -> None:
-    assert "--learning-curve" in flag_names(TrainChempropCommand)
-    assert "--learning-curve" in flag_names(TrainTabularCommand)
+    for command in (TrainChempropCommand, TrainTabularCommand, TrainMILCommand):
+        assert "--learning-curve" in flag_names(command), command.__name__
     with pytest.raises(ValueError, match=r"at most 1, found 1\.5"):
         TrainTabularCommand(learning_curve=[0.5, 1.5])

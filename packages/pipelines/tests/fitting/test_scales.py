@@ -31,6 +31,7 @@ def trained(folder, unit, **more):
         features="morgan_count",
         folds=3,
         level=0.8,
+        learning_curve=[0.5],
         baselines="fast" if unit == 1 else "none",
         data=DataConfig.model_validate(data),
     )
@@ -91,13 +92,28 @@ def test_metrics_are_in_the_unit_for_the_run_and_its_score(runs):
     one, other = (of.tasks["S"].metrics for of in metrics.values())
     assert other["mae"].value == pytest.approx(1000 * (one["mae"].value or 0))
     assert other["ma_rae"].value == pytest.approx(one["ma_rae"].value)
+    assert 0 < (one["within_0.3"].value or 0) < (one["within_1"].value or 0) < 1
     found = read_predictions(runs[1.0]).of_split("test")
     scored = {(s.task, s.metric): s.value for s in score_tasks(found, Resampling(0))}
     assert scored["S", "mae"] == one["mae"].value
+    for name in ("within_0.3", "within_0.5", "within_1"):
+        assert other[name].value == one[name].value == scored["S", name], "of decades"
     baselines = metrics[1.0].baselines
     assert baselines is not None
     neighbours = baselines.models["neighbours"].tasks["S"].metrics
     assert neighbours["mae"].value == pytest.approx(one["mae"].value)
+
+
+def test_models_of_fewer_rows_are_scored_in_the_unit_too(runs):
+    curves = [read_metrics(run).splits["test"].learning_curve for run in runs.values()]
+    (one, other), (fewer, every) = curves, curves[0]
+    for mine, theirs in zip(one, other, strict=True):
+        values = [of.tasks["S"].metrics["ma_rae"].value for of in (mine, theirs)]
+        assert values[0] == pytest.approx(values[1], rel=1e-9)
+    rae = read_metrics(runs[1.0]).splits["test"].tasks["S"].metrics["ma_rae"].value
+    assert every.tasks["S"].metrics["ma_rae"].value == pytest.approx(rae)
+    # Half of the molecules, as near as twice the error.
+    assert 0 < (fewer.tasks["S"].metrics["ma_rae"].value or 0) < 2 * (rae or 0)
 
 
 def test_rows_and_measurements_of_the_training_table_come_back(runs):

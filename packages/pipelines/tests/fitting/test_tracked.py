@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from molpool_pipelines.demo import build_demo
 from molpool_pipelines.fitting import TrainTabularConfig, train_tabular
+from molpool_pipelines.fitting._tracked import _more_numbers
 from molpool_pipelines.runs import TableRows, read_run_predictions
 
 # MLflow warns of its own types and dependencies.
@@ -65,6 +66,18 @@ def test_metrics_are_by_split_and_task(run, tracked):
             assert found.data.metrics[f"{split}/{task}/mae"] == mae
     held = stored["test"]["intervals"]["LogD"]
     assert found.data.metrics["test/LogD/coverage"] == held["inside"]
+
+
+def test_scores_and_decisions_of_bags_are_metrics_too():
+    decided = {"threshold": 0.4, "true_positives": 3, "precision": 0.75, "recall": None}
+    more = {"fold_score": 0.6, "decisions": {"active": {**decided, "accuracy": 0.9}}}
+    assert dict(_more_numbers("test", more)) == {
+        "test/fold_score": 0.6,
+        "test/active/decision_threshold": 0.4,
+        "test/active/decision_precision": 0.75,
+        "test/active/decision_accuracy": 0.9,
+    }
+    assert dict(_more_numbers("test", {"fold_score": None})) == {}
 
 
 def test_the_table_is_named_by_its_digest(run, tracked):

@@ -35,6 +35,7 @@ TABULAR = {
     "mlp": {"members": 2, "hidden": 16, "epochs": 4},
 }
 MIL = {
+    "blend": {"models": ["attention"]},
     "task_kind": "regression",
     "data": {"kind": "bags", "target_columns": ["y"]},
     "model": {

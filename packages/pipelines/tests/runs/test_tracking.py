@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from molpool_pipelines.runs import RunConfig, open_folder
+from molpool_pipelines.runs import RunConfig, _tracking, open_folder
 from molpool_pipelines.runs._tracking import (
     MlflowNames,
     NullTracker,
@@ -165,14 +165,20 @@ def mute() -> Iterator[str]:
 class TestNobodyAnswers:
     @pytest.mark.parametrize("which", ["closed", "mute"])
     def test_the_local_store_takes_over_within_ten_seconds(
-        self, which: str, store: Path, request: pytest.FixtureRequest
+        self,
+        which: str,
+        store: Path,
+        request: pytest.FixtureRequest,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        # It is asked twice. Here it may take less.
+        assert 2 * _tracking.ANSWER_SECONDS <= 10
+        monkeypatch.setattr(_tracking, "ANSWER_SECONDS", 1.0)
         address = request.getfixturevalue(which)
         config = TrackingConfig(enabled=True, uri=address, experiment="ours")
         before = dict(os.environ)
         start = time.monotonic()
         assert silence_of(address) is not None
-        # It is asked once more below; the rest is the local store's own start.
         assert time.monotonic() - start < 10
         with (
             pytest.warns(UserWarning, match=f"MLflow at {address}: .*Logged to sqlite") as said,
@@ -213,7 +219,7 @@ class TestNobodyAnswers:
             raise OSError("no space left on device")
 
         def log_two_metrics(tracker: Tracker) -> None:
-            monkeypatch.setattr(MlflowClient, "log_metric", broken)
+            monkeypatch.setattr(MlflowClient, "log_batch", broken)
             monkeypatch.setattr(MlflowClient, "create_run", broken)
             tracker.metrics({"loss": 1.0}, 1)
             with tracker.nested("trial", {}) as below:
@@ -257,7 +263,8 @@ def test_no_file_of_a_run_holds_a_password(tmp_path: Path) -> None:
     run.log("said", where=address, all=[{"uri": address}])
     files = [file for file in run.path.rglob("*") if file.is_file()]
     texts = {file.name: file.read_text() for file in files}
-    assert {"config.resolved.yaml", "environment.json", "log.jsonl"} <= texts.keys()
+    named = {"config.resolved.yaml", "environment.json", "log.jsonl"}
+    assert named <= texts.keys()
     for name, text in texts.items():
         assert "hunter2" not in text, name
-        assert "mlflow.example/x" in text, name
+        assert name not in named or "mlflow.example/x" in text, name

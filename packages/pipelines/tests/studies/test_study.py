@@ -193,7 +193,7 @@ class TestResume:
     def test_folder_of_another_run_is_refused(self, study: Study, tmp_path: Path) -> None:
         (tmp_path / "study").mkdir()
         (tmp_path / "study" / "environment.json").write_text("{}")
-        with pytest.raises(InputError, match="holds another run"):
+        with pytest.raises(InputError, match="which holds a run"):
             study()
 
     def test_overwrite_starts_anew(self, study: Study) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import molpool_common
 import numpy as np
 import numpy.typing as npt
-from molpool_common import atomic_path
+from molpool_common import DamagedFileError, atomic_path
 
 from rt_ridge._errors import RTRidgeError
 
@@ -40,10 +41,8 @@ def read_npz(path: Path, parameter: str) -> Arrays:
     if not path.is_file():
         raise RTRidgeError(f"{parameter}: expected an existing file; found none at {str(path)!r}")
     try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        return molpool_common.read_npz(path)
+    except DamagedFileError as error:
         raise RTRidgeError(
-            f"{parameter} ({path.name}): expected an npz file of numbers and text; found"
-            f" {type(error).__name__}: {error}"
+            f"{parameter} ({path.name}): expected {error.expected}; found {error.found}"
         ) from None

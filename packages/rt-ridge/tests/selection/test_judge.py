@@ -14,7 +14,7 @@ from rt_ridge._estimators import to_statistics
 from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.posterior._artefact import pair_coefficients
 from rt_ridge.selection._candidates import first_candidates
-from rt_ridge.selection._choice import stacking_weights
+from rt_ridge.selection._choice import Errors, _share, _stacked, stacking_weights
 from rt_ridge.selection._held_out import natural_order, plan_folds, principal_scores
 from rt_ridge.selection._judge import FOLLOW, Judge
 from rt_ridge.statistics._sufficient import without
@@ -193,3 +193,45 @@ def rows_of_pairs() -> dict[str, Any]:
         "x": x,
         "rt": 5 + x + 0.1 * rng.normal(size=60),
     }
+
+
+def test_slopes_are_followed_the_least_where_runs_left_out_hardly_tell():
+    # Errors of slopes followed wholly, half, and not at all.
+    assert _share(np.array([0.0, 0.05, 0.1])) == 0
+    assert _share(np.array([0.004, 0.0, 0.006])) == 2
+    assert _share(np.array([0.1, 0.0, 0.02])) == 1
+    assert _share(np.zeros(3)) == 0
+
+
+def test_a_mixture_that_errs_more_than_the_best_alone_is_not_taken(table):
+    stats, features = statistics(table)
+    folds = folds_of_rows(table["runs"], table["X"], ordered=True)
+    parts = (table["X"], table["y"], table["ids"])
+    held = [_held_out(f, table["runs"], parts, features, "species") for f in folds]
+    judge = Judge(stats, held, np.ones(2))
+    rng = np.random.default_rng(0)
+    lines = rng.normal(size=(len(judge.n), 3))
+    found = judge.squared_errors(lines, FOLLOW[0])
+    part = judge.folds[0].part
+    # By hand: n (ȳ - b - w·x̄)² and the scatter about the line.
+    b, w = lines[: part.G, 0], lines[: part.G, 1:]
+    mean_x, sxx, sxy = part.mean_x[:, :2], part.sxx[:, :2, :2], part.sxy[:, :2]
+    expected = part.n * (part.mean_y - b - (mean_x * w).sum(axis=1)) ** 2 + part.syy
+    expected += np.einsum("gp,gpq,gq->g", w, sxx, w) - 2 * (w * sxy).sum(axis=1)
+    np.testing.assert_allclose(found[: part.G], expected, rtol=1e-9)
+    # Each is better in every other cell, so that together they are in every fold.
+    density = 2.0 * np.stack([np.arange(len(judge.n)) % 2, (1 + np.arange(len(judge.n))) % 2])
+    errors = object.__new__(Errors)
+    errors.judge, errors.n, errors.fold = judge, judge.n, judge.fold
+    errors.density = np.repeat(density[:, None], len(FOLLOW), axis=1)
+    best, worse = (
+        np.concatenate([f.part.mean_y for f in judge.folds]),
+        rng.normal(size=len(found)),
+    )
+    errors.lines = [np.column_stack([b, 0 * b, 0 * b]) for b in (best, worse)]
+    errors.squared = np.stack([
+        [judge.squared_errors(lines, share) for share in FOLLOW] for lines in errors.lines
+    ])  # fmt: skip
+    assert _stacked(errors, 0, 0).tolist() == [1, 0]
+    errors.lines = [errors.lines[0]] * 2
+    assert _stacked(errors, 0, 0) == pytest.approx([0.5, 0.5], abs=0.05)

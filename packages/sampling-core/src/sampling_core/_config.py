@@ -54,7 +54,9 @@ class JointSamplingConfig(NullIsAbsent):
     num_samples: int | None = Field(
         default=None, ge=1, description="Draws per epoch; the number of rows if left out."
     )
-    seed: int | None = Field(default=42, ge=0, description="Seed of the draws; null: a fresh one.")
+    seed: int | None = Field(
+        default=42, ge=0, le=2**32 - 1, description="Seed of the draws; null: a fresh one."
+    )
     increment_seed_per_epoch: bool = Field(
         default=True, description="Draw anew each epoch; false repeats the first."
     )

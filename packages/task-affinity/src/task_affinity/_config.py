@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Literal, Self
 
-from molpool_common import ConfigModel
+from molpool_common import ConfigModel, Seed
 from pydantic import Field, field_validator, model_validator
 
 AffinityType = Literal["cosine", "dot_product", "lookahead"]
@@ -90,8 +90,8 @@ class TaskAffinityConfig(ConfigModel):
     device: str = Field(
         default="auto", description="auto (CUDA if there is one), cpu, mps, cuda or cuda:N."
     )
-    seed: int = Field(
-        default=42, ge=0, description="Seed of the shuffling, the probes and the grouping."
+    seed: Seed = Field(
+        default=42, description="Seed of the shuffling, the probes and the grouping."
     )
     log_affinity_matrix: bool = Field(default=True, description="Log the matrix, one row per task.")
 

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from molpool_common import BoolArray, FloatArray, IntArray, did_you_mean, listed, write_text
+from molpool_common import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    checked,
+    did_you_mean,
+    listed,
+    write_text,
+)
 
 from task_affinity._clustering import agglomerative, choose_n_groups, silhouette, spectral
 from task_affinity._config import ClusteringMethod, TaskAffinityConfig
@@ -165,7 +173,7 @@ class Grouping:
             If there is no such file or it holds no groups.
         """
         try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            values = json.loads(checked(path).read_text(encoding="utf-8"))
             return cls(
                 groups=[[str(task) for task in group] for group in values["groups"]],
                 assignment={str(task): int(k) for task, k in values["assignment"].items()},

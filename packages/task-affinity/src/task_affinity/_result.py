@@ -6,14 +6,22 @@ A pair of tasks has an affinity in those batches only that had labels of both.
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from molpool_common import BoolArray, Float32Array, FloatArray, IntArray, atomic_path, listed
+from molpool_common import (
+    BoolArray,
+    DamagedFileError,
+    Float32Array,
+    FloatArray,
+    IntArray,
+    atomic_path,
+    listed,
+    read_npz,
+)
 from numpy.typing import NDArray
 
 from task_affinity._config import TaskAffinityConfig
@@ -299,24 +307,29 @@ class AffinityResult:
             If the file is missing, damaged or something else.
         """
         try:
-            # Opened here, as numpy leaves a damaged archive's file open.
-            with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                arrays = dict(file)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            arrays: dict[str, Any] = read_npz(path)
+        except DamagedFileError as error:
+            raise TaskAffinityError(
+                f"{path}: expected {error.expected}; found {error.found}"
+            ) from None
+        except OSError as error:
             raise TaskAffinityError(
                 f"{path}: expected an npz file of affinities; found {error}"
             ) from None
-        except TypeError:
-            arrays = {}  # a single array, which is no archive
         missing = [name for name in (*_ARRAYS, "task_names", "about") if name not in arrays]
         if missing:
             raise TaskAffinityError(
                 f"{path}: expected an npz file of affinities; found one without {listed(missing)}"
             )
-        about = json.loads(str(arrays.pop("about")))
-        about["config"] = TaskAffinityConfig.model_validate(about["config"])
-        names = tuple(str(name) for name in arrays.pop("task_names"))
-        return cls(task_names=names, **{name: arrays[name] for name in _ARRAYS}, **about)
+        try:
+            about = json.loads(str(arrays.pop("about")))
+            about["config"] = TaskAffinityConfig.model_validate(about["config"])
+            names = tuple(str(name) for name in arrays.pop("task_names"))
+            return cls(task_names=names, **{name: arrays[name] for name in _ARRAYS}, **about)
+        except (ValueError, KeyError, TypeError) as error:
+            raise TaskAffinityError(
+                f"{path}: expected an npz file of affinities; found {error}"
+            ) from None
 
 
 def affinity_matrix_to_dataframe(affinity: Any, task_names: Sequence[str]) -> pd.DataFrame:

@@ -6,8 +6,8 @@ thousand Python calls otherwise. They assume that their metric is defined; `Metr
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -16,7 +16,9 @@ from numpy.typing import ArrayLike
 
 from molpool_common._arrays import BoolArray, FloatArray
 from molpool_common._errors import InputError, listed
+from molpool_common._scales import to_scale
 from molpool_common.metrics._early import EARLY, of_batch
+from molpool_common.tables._settings import ScaleName
 
 TaskType = Literal["regression", "classification"]
 Kernel = Callable[[FloatArray, FloatArray], FloatArray]
@@ -58,6 +60,8 @@ class Metric:
         Formula over a batch: truth and prediction [R, n] to values [R].
     conditions : tuple of Condition
         When it is defined, besides there being a label at all.
+    scale : {"none", "log10", "log10p1", ...}
+        On which values are compared; see `on`.
     """
 
     name: str
@@ -65,6 +69,21 @@ class Metric:
     higher_is_better: bool
     kernel: Kernel
     conditions: tuple[Condition, ...] = ()
+    scale: ScaleName = "none"
+
+    def on(self, scale: ScaleName) -> Metric:
+        """Return the metric for a task whose model works on a scale.
+
+        Distances of `WITHIN` are log10 units where that is a logarithm; all other metrics, and all
+        other scales, are of the task's own unit.
+        """
+        return replace(self, scale=scale) if self.name in WITHIN and scale in _LOGARITHMS else self
+
+    def scaled(self, values: FloatArray) -> FloatArray:
+        """Return values of any shape on the scale of the metric; NaN where it is undefined."""
+        if self.scale == "none":
+            return values
+        return to_scale(values.reshape(-1, 1), [self.scale]).reshape(values.shape)
 
     def __call__(self, y_true: ArrayLike, y_pred: ArrayLike) -> float:
         """Return the value.
@@ -117,7 +136,7 @@ class Metric:
     def _evaluate(self, y: FloatArray, p: FloatArray) -> FloatArray:
         # What overflows or divides by zero is reported as undefined, not warned about.
         with np.errstate(all="ignore"):
-            return self.kernel(y, p)
+            return self.kernel(self.scaled(y), self.scaled(p))
 
 
 def paired(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -276,6 +295,9 @@ WITHIN = {"within_0.3": 0.3, "within_0.5": 0.5, "within_1": 1.0}
 """Distances of the shares within them, in the unit of the target: of labels on a log10 scale,
 within a factor of 2, 3 and 10."""
 
+_LOGARITHMS = ("log10", "log10p1")
+"""Scales on which `WITHIN` is of the scale, not of the unit."""
+
 _TOP_ONLY = {"ef_1": _POSITIVES, "ef_5": _POSITIVES, "ef_10": _POSITIVES}
 
 METRICS: dict[str, Metric] = {
@@ -324,6 +346,26 @@ LABELS = {
     "log_auc": "LogAUC",
 }
 """Names for readers, in the order of tables: of a single task's value."""
+
+
+def metrics_by_task(
+    metrics: Iterable[Metric], task_types: Sequence[TaskType], scales: Sequence[ScaleName] = ()
+) -> list[list[Metric]]:
+    """Return the metrics that each of T tasks has.
+
+    Parameters
+    ----------
+    metrics : iterable of Metric
+        Those that are asked for.
+    task_types : sequence of {"regression", "classification"}, length T
+        Kind of each task.
+    scales : sequence of str, length T, optional
+        On which models learnt the tasks; see `Metric.on`.
+    """
+    asked = list(metrics)
+    none: tuple[ScaleName, ...] = ("none",)
+    of_tasks = zip(task_types, scales or none * len(task_types), strict=True)
+    return [[m.on(scale) for m in asked if m.task_type == kind] for kind, scale in of_tasks]
 
 
 def mean_label(name: str) -> str:

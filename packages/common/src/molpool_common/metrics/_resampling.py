@@ -259,7 +259,8 @@ def resampled(
     values = np.full(len(c), np.nan)
     defined = _defined(metric, y, p, c)
     with np.errstate(all="ignore"):
-        found = formula(_Rows(y, p), c[defined]) if formula else _repeated(metric, y, p, c[defined])
+        rows = _Rows(metric.scaled(y), metric.scaled(p))
+        found = formula(rows, c[defined]) if formula else _repeated(metric, rows, c[defined])
     values[defined] = np.where(np.isfinite(found), found, np.nan)
     return values
 
@@ -359,12 +360,12 @@ def _at_top(rows: _Rows, c: FloatArray, *, formula: Formula) -> FloatArray:
     return formula(rows.y, rows.p, c)
 
 
-def _repeated(metric: Metric, y: FloatArray, p: FloatArray, c: FloatArray) -> FloatArray:
+def _repeated(metric: Metric, rows: _Rows, c: FloatArray) -> FloatArray:
     values = np.empty(len(c))
     for r, times in enumerate(c.astype(np.int64)):
-        rows = np.repeat(np.arange(y.size), times)
+        drawn = np.repeat(np.arange(rows.y.size), times)
         # No closed form over counts: the resample is written out.
-        values[r] = metric.kernel(y[rows][None], p[rows][None])[0]
+        values[r] = metric.kernel(rows.y[drawn][None], rows.p[drawn][None])[0]
     return values
 
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from molpool_common._arrays import FloatArray
 from molpool_common._errors import InputError, did_you_mean, listed
 from molpool_common.metrics._metric import METRICS, TaskType, UndefinedMetricError, check_binary
+from molpool_common.tables._settings import ScaleName
 
 if TYPE_CHECKING:
     import polars as pl
@@ -122,6 +123,7 @@ def task_metrics(
     y_pred: ArrayLike,
     task_names: Sequence[str],
     task_types: Sequence[TaskType] | None = None,
+    scales: Sequence[ScaleName] = (),
 ) -> MetricTable:
     """Score each task on its labelled rows.
 
@@ -136,6 +138,8 @@ def task_metrics(
         Distinct.
     task_types : sequence of {"regression", "classification"}, length T, or None
         None: all regression.
+    scales : sequence of str, length T, optional
+        On which the models learnt the tasks; see `Metric.on`.
 
     Returns
     -------
@@ -155,7 +159,7 @@ def task_metrics(
     _check_shapes(y, p, task_names, types)
     return MetricTable(
         tuple(
-            _score(name, kind, y[:, t], p[:, t])
+            _score(name, kind, y[:, t], p[:, t], scales[t] if scales else "none")
             for t, (name, kind) in enumerate(zip(task_names, types, strict=True))
         )
     )
@@ -178,7 +182,9 @@ def _check_shapes(y: FloatArray, p: FloatArray, names: Sequence[str], types: Seq
         raise InputError("task_names", expected="distinct names", found=listed(repeated))
 
 
-def _score(name: str, kind: str, y: FloatArray, p: FloatArray) -> TaskScore:
+def _score(
+    name: str, kind: str, y: FloatArray, p: FloatArray, scale: ScaleName = "none"
+) -> TaskScore:
     task_type = _task_type(kind, name)
     labelled = ~np.isnan(y)
     _check_finite("y_true", name, np.isinf(y), y)
@@ -193,7 +199,7 @@ def _score(name: str, kind: str, y: FloatArray, p: FloatArray) -> TaskScore:
         if metric.task_type != task_type:
             continue
         try:
-            values[metric.name] = metric(y, p)
+            values[metric.name] = metric.on(scale)(y, p)
         except UndefinedMetricError as reason:
             values[metric.name] = None
             undefined[metric.name] = str(reason)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from molpool_common._errors import InputError, listed
+from molpool_common._input_files import read_text
 from molpool_common.splits._rows import Groups, Indices, Split
 
 SplitName = Literal["train", "val", "test"]
@@ -136,9 +137,9 @@ def read_split_file(path: str | Path) -> list[GivenSplit]:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise _error(f"{error.strerror or error}", path, "a JSON file of splits") from None
+        content = json.loads(read_text(path, "split_file", encoding="utf-8-sig"))
+    except InputError:
+        raise
     except (ValueError, RecursionError) as error:
         raise _error(f"{error}", path, "a JSON file of splits") from None
     return _entries(content, path)

@@ -14,8 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from molpool_common._errors import InputError, did_you_mean
+from molpool_common._digests import checked
+from molpool_common._errors import InputError
 from molpool_common._folders import MARKER
+from molpool_common._input_files import check_readable
 
 STDIN = "-"
 """Name by which standard input is asked for."""
@@ -68,23 +70,15 @@ def expand_tables(text: str | Path, key: str = "data_path") -> list[Path]:
 
 def is_pattern(text: str) -> bool:
     """Return whether a name is none of a file, and has ``*``, ``?`` or ``[`` in it."""
-    return bool(_WILD & set(text)) and not Path(text).exists()
+    return bool(_WILD & set(text)) and not os.path.lexists(text)
 
 
 def check_file(path: Path, key: str = "data_path") -> None:
     """Raise `InputError`, naming the file that is meant, unless `path` is a table's place."""
     path = path.expanduser()
-    if path.is_file() or str(path) == STDIN or (path.is_dir() and shards(path)):
+    if str(path) == STDIN or (path.is_dir() and shards(path)):
         return
-    folder = path.parent
-    names = [p.name for p in folder.iterdir() if p.is_file()] if folder.is_dir() else []
-    hint = did_you_mean(path.name, names) if names else ""
-    raise InputError(
-        key,
-        expected="an existing file",
-        found=f"{'the folder' if path.is_dir() else 'no file'} {str(path)!r}",
-        hint=hint if hint.startswith("Did") else None,
-    )
+    check_readable(path, key)
 
 
 def shards(folder: Path) -> list[Path]:
@@ -98,7 +92,8 @@ def located(path: str | Path, key: str = "data_path") -> Path:
     """Return the file or folder to read, standard input copied to a file once; checks it."""
     path = Path(path).expanduser()
     check_file(path, key)
-    return _standard_input() if str(path) == STDIN else path
+    # Predictions and prepared rows are read as tables too.
+    return _standard_input() if str(path) == STDIN else checked(path)
 
 
 @cache

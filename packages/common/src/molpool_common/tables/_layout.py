@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -283,7 +284,7 @@ def named_columns(header: list[str], where: str) -> tuple[tuple[str | None, ...]
 
 def refuse_repeated(names: list[str], where: str) -> None:
     """Raise `InputError` if two columns have one name."""
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, n in Counter(names).items() if n > 1)
     if twice:
         raise InputError(
             "columns",

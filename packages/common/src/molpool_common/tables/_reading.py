@@ -6,6 +6,8 @@ column is used, so that what is wrong in a column that nobody asked for stops no
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from typing import Any
 import polars as pl
 
 from molpool_common._errors import InputError, listed
+from molpool_common.tables._expansion import check_expansion
 from molpool_common.tables._files import (
     compression_of,
     expand_tables,
@@ -146,6 +149,7 @@ def open_table(
     file = files[0]
     kind = format_of(file)
     with _complaints(file, kind, key):
+        check_expansion(file, read, key)
         if kind == "Parquet":
             frame, reading = _parquet(file), Reading(kind)
         elif kind == "text":
@@ -190,6 +194,7 @@ def _structures(
     from molpool_common.tables._structures import read_sdf, read_smi
 
     read = ReadConfig.model_validate_json(settings)
+    check_expansion(file, read, key)
     reading = Reading(kind, compression_of(file))
     if kind == "Excel":
         frame, name, notes, errors = read_excel(file, read, key)
@@ -431,6 +436,7 @@ def table_chunks(
     file = located(path, key)
     kind = format_of(file)
     with _complaints(file, kind, key):
+        check_expansion(file, read, key)
         if kind == "text":
             frames = _text_frames(file, names, rows, key, read)
         elif kind == "Parquet":
@@ -450,6 +456,7 @@ def table_reading(
     file = located(path, key)
     kind = format_of(file)
     with _complaints(file, kind, key):
+        check_expansion(file, read, key)
         if kind == "Parquet":
             return Reading(kind)
         if kind != "text":
@@ -535,6 +542,8 @@ def _complaints(file: Path, kind: str, key: str) -> Iterator[None]:
         OSError,
         EOFError,
         UnicodeError,
+        zipfile.BadZipFile,
+        zlib.error,
     )
     try:
         yield

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from molpool_common._config import ConfigModel
+from molpool_common._input_files import EXPANSION
 
 IdSpelling = Literal["auto", "text", "number"]
 """How ids are told apart: by what columns say, as written, or by the number that they are."""
@@ -53,6 +54,12 @@ class ReadConfig(ConfigModel):
         description="how missing values are written besides empty cells; by default NA, N/A, n.d., "
         "nan, null, None, a dash, the errors of Excel and their like",
     )
+    expansion: float = Field(
+        EXPANSION,
+        ge=1,
+        description="how many times its size a compressed file (gzip, zstd, Excel, Parquet) may "
+        "take when it is read; below 128 MB any may",
+    )
 
     @field_validator("separator")
     @classmethod
@@ -68,6 +75,8 @@ class ReadConfig(ConfigModel):
     @classmethod
     def _known(cls, value: str) -> str:
         try:
+            # Raises for codecs that make no text, such as hex, which `lookup` knows too.
+            "".encode("utf-8" if value == "auto" else value)
             return value if value == "auto" else codecs.lookup(value).name
         except LookupError:
             raise ValueError(f"expected auto or an encoding; found {value!r}") from None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 
 from molpool_common._errors import InputError, listed
+from molpool_common.tables._expansion import check_size
 from molpool_common.tables._files import opened
 from molpool_common.tables._layout import text_encoding
 from molpool_common.tables._settings import ReadConfig
@@ -18,6 +20,20 @@ SMILES = "SMILES"
 
 NAME = "Name"
 """Column of their title lines."""
+
+
+_MEANING = re.compile(r"(?P<space> *)(?:\$\$\$\$|>.*<)")
+"""Lines of a value that would end a record, or head another value."""
+
+
+def sdf_line(line: str) -> str:
+    """Return a line of a title or value that means nothing to a reader; `_plain_line` undoes it."""
+    return f" {line}" if _MEANING.match(line) else line
+
+
+def _plain_line(line: str) -> str:
+    found = _MEANING.match(line)
+    return line[1:] if found is not None and found["space"] else line
 
 
 def read_sdf(path: Path, read: ReadConfig, key: str) -> tuple[pl.DataFrame, str, list[str]]:
@@ -46,6 +62,8 @@ def read_sdf(path: Path, read: ReadConfig, key: str) -> tuple[pl.DataFrame, str,
     smiles = smiles_of_blocks(blocks)
     titles = [block.partition("\n")[0].strip() for block in blocks]
     names = dict.fromkeys(name for properties in rows for name in properties)
+    # Each record may bring properties of its own, and each property is a column of all records.
+    check_size(8 * len(names) * len(rows), path, read, key)
     columns: dict[str, list[str | None]] = {SMILES: list(smiles)}
     if any(titles) and NAME not in names:
         columns[NAME] = [title or None for title in titles]
@@ -68,12 +86,14 @@ def _sdf_records(path: Path, encoding: str) -> Iterator[list[str]]:
         opened(path) as raw,
         io.TextIOWrapper(raw, encoding=encoding, errors="replace", newline=None) as text,
     ):
-        for line in text:
+        for number, line in enumerate(text):
+            if number == 0:
+                line = line.removeprefix("\ufeff")
             if line.startswith("$$$$"):
                 yield lines
                 lines = []
             else:
-                lines.append(line.removesuffix("\n").removeprefix("\ufeff"))
+                lines.append(line.removesuffix("\n"))
     if any(line.strip() for line in lines):
         yield lines
 
@@ -93,7 +113,7 @@ def _parts(record: list[str]) -> tuple[str, dict[str, str]]:
             properties[name] = "\n".join(values)
             name, values = None, []
         if name is not None:
-            values.append(line)
+            values.append(_plain_line(line))
         elif header:
             name = line[line.find("<") + 1 : line.rfind(">")]
     if name is not None:

@@ -20,6 +20,7 @@ import polars as pl
 from molpool_common._errors import InputError, did_you_mean
 from molpool_common._folders import atomic_path, write_text
 from molpool_common.tables._files import is_parquet
+from molpool_common.tables._structures import sdf_line
 
 OUTPUT_FORMATS = (".parquet", ".csv", ".tsv", ".xlsx", ".sdf")
 """Endings of files that `frames_written` writes, by which it knows their format."""
@@ -78,7 +79,8 @@ def check_output(
     # Also with overwrite: the table would be replaced while it is read.
     if path.exists() and any(other.exists() and path.samefile(other) for other in inputs):
         raise InputError(key, expected="another file than data_path", found=str(path))
-    if path.exists() and not overwrite:
+    # Also a link that leads nowhere.
+    if os.path.lexists(path) and not overwrite:
         raise InputError(
             key,
             expected="a new file",
@@ -340,11 +342,11 @@ class _Structures:
         for block, title, values in rows:
             # The first line of a block is its title.
             first = "" if title is None or title == "" else str(title).splitlines()[0]
-            self._handle.write(first + block[block.index("\n") :])
+            self._handle.write(sdf_line(first) + block[block.index("\n") :])
             for name, value in zip(names, values, strict=True):
                 if value is not None:
                     # A blank line would end the value.
-                    lines = [line for line in value.splitlines() if line.strip()]
+                    lines = [sdf_line(line) for line in value.splitlines() if line.strip()]
                     self._handle.write(f">  <{name}>\n" + "\n".join([*lines, "", ""]))
             self._handle.write("$$$$\n")
 

@@ -36,9 +36,11 @@ def store_of(
     """Return the store of results of these settings and this RDKit; None without a cache."""
     if cache is None:
         return None
-    from molpool_common import rdkit_version
+    from molpool_common import most_atoms, rdkit_version
 
     settings = config.model_dump_json() + ",".join(families)
+    # That a molecule is too large is kept too, and may be taken back.
+    settings += "" if most_atoms() == 1000 else f"atoms {most_atoms()}"
     # Settings and RDKit's version are in the name: changed ones never read stale features.
     digest = blake2b(settings.encode(), digest_size=8).hexdigest()
     return ContentStore(cache / f"{name}-{_FORMAT}-rdkit-{rdkit_version()}-{digest}")

@@ -14,6 +14,7 @@ HeadName = Literal["ridge", "svm"]
 _RIDGES = tuple(10.0 ** (k / 2) for k in range(-6, 4))
 _COSTS = (0.3, 1.0, 3.0, 10.0, 100.0)
 _FOLDS = 5
+_STEPS = 50
 
 _NO_SIGMOID = (np.nan, np.nan)
 
@@ -187,18 +188,27 @@ def _sigmoid(
 ) -> tuple[float, tuple[float, float]]:
     """Return the squared error of probabilities, and slope and intercept of their logit.
 
-    Platt, "Probabilistic outputs for support vector machines" (1999).
+    Platt, "Probabilistic outputs for support vector machines" (1999), by Newton's method.
     """
-    from sklearn.linear_model import LogisticRegression
-
-    unit = max(float(np.abs(said).mean()), 1e-12)
-    x = said[:, None] / unit
-    fitted = LogisticRegression(C=100.0).fit(x, y, sample_weight=weights)
-    slope, intercept = float(fitted.coef_[0, 0]) / unit, float(fitted.intercept_[0])
     share = float(np.average(y, weights=weights))
-    if slope <= 0:
+    start = float(np.log(share / (1 - share)))
+    unit = max(float(np.abs(said).mean()), 1e-12)
+    x = np.column_stack([said / unit, np.ones(len(y))])
+    # As if one label of each class were in doubt: else classes that are apart have no finite slope.
+    n_1, n_0 = y.sum(), (1 - y).sum()
+    target = np.where(y == 1, (n_1 + 1) / (n_1 + 2), 1 / (n_0 + 2))
+    theta = np.array([0.0, start])
+    for _ in range(_STEPS):
+        p = 0.5 + 0.5 * np.tanh(0.5 * (x @ theta))
+        curvature = (x * (weights * p * (1 - p))[:, None]).T @ x + 1e-9 * np.eye(2)
+        step = np.linalg.solve(curvature, x.T @ (weights * (target - p)))
+        # Whole steps may overshoot from where the sigmoid is flat.
+        theta += step / max(1.0, float(np.abs(step).max()))
+        if np.abs(step).max() < 1e-8:
+            break
+    if theta[0] <= 0:
         # Where nothing is learnt, what is left out is predicted as the other class, by its mean:
         # a sigmoid upside down would read that as knowledge.
-        return share * (1 - share), (0.0, float(np.log(share / (1 - share))))
-    off = fitted.predict_proba(x)[:, 1] - y
-    return float(np.average(off**2, weights=weights)), (slope, intercept)
+        return share * (1 - share), (0.0, start)
+    loss = float(np.average((0.5 + 0.5 * np.tanh(0.5 * (x @ theta)) - y) ** 2, weights=weights))
+    return loss, (float(theta[0]) / unit, float(theta[1]))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from chemprop_multitask import ChempropConfig, GraphStore, MoleculeData
-from molpool_common import atomic_path, cache_folder, write_table, write_text
+from molpool_common import atomic_path, cache_folder, only_warned, write_table, write_text
 from molpool_common import console as new_console
 from rich.console import Console
 from task_affinity import AffinityResult, TaskAffinityError, affinity_matrix_to_dataframe
@@ -94,11 +95,19 @@ def _save_what_was_asked_for(measurement: Measurement) -> list[str]:
     wanted: dict[str | None, Callable[[Path], object]] = {
         config.output: lambda path: write_table(path, _matrix_table(affinity.result)),
         config.save_groups: affinity.grouping.save,
+    }
+    drawn: dict[str | None, Callable[[Path], object]] = {
         config.plot_heatmap: lambda path: heatmap(affinity, path),
         config.plot_dendrogram: lambda path: dendrogram(affinity, path),
         config.report: lambda path: write_text(path, affinity_report(measurement)),
     }
-    return [_place(path, save) for path, save in wanted.items() if path is not None]
+    written = [_place(path, save) for path, save in wanted.items() if path is not None]
+    kept = f"The matrix is, in {config.save_path}, and the groups."
+    for path, save in drawn.items():
+        if path is not None:
+            name = only_warned(path, kept, partial(_place, path, save))
+            written += [name] if name else []
+    return written
 
 
 def _matrix_table(result: AffinityResult) -> pl.DataFrame:

@@ -201,7 +201,7 @@ def registry() -> Mapping[str, Dataset]:
     """
     text = files("molpool_pipelines.datasets").joinpath("registry.yaml").read_text("utf-8")
     # The C parser where there is one: the registry is read at the start of commands.
-    entries = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    entries = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  # both are safe
     return MappingProxyType(
         {name: Dataset.model_validate({"name": name, **entry}) for name, entry in entries.items()}
     )

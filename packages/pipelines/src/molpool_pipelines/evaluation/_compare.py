@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from molpool_common import (
     InputError,
     atomic_path,
     did_you_mean,
+    only_warned,
     style,
     write_table,
     write_text,
@@ -219,10 +221,15 @@ def write_comparison(found: Comparison, output: Path) -> list[Path]:
     table, text, *pictures, page = _files_of(output)
     write_table(table, found.to_frame())
     write_text(text, found.to_json())
-    with style():
-        figure = summary_figure(found)
-        for picture in pictures:
-            with atomic_path(picture) as temporary:
-                figure.savefig(temporary, format=picture.suffix[1:], dpi=160)
-    write_text(page, comparison_page(found, output.stem))
-    return [table, text, *pictures, page]
+
+    def draw() -> None:
+        with style():
+            figure = summary_figure(found)
+            for picture in pictures:
+                with atomic_path(picture) as temporary:
+                    figure.savefig(temporary, format=picture.suffix[1:], dpi=160)
+        write_text(page, comparison_page(found, output.stem))
+
+    again = f"molpool-evaluate report --comparison {shlex.quote(str(text))} draws the page again"
+    only_warned("figures and page", f"Table and JSON are; {again}.", draw)
+    return [file for file in (table, text, *pictures, page) if file.is_file()]

@@ -16,6 +16,7 @@ from molpool_common import (
     check_free,
     check_output,
     default_folder,
+    only_warned,
     read_table,
     read_yaml,
     require_columns,
@@ -71,7 +72,7 @@ def score_predictions(config: ScoreConfig, arguments: Sequence[str] = ()) -> tup
     """
     source = _source(config)
     path = Path(config.save_dir) if config.save_dir else default_folder(source.stem, "scores")
-    check_free(path, overwrite=config.overwrite)
+    check_free(path, overwrite=config.overwrite, restart=True)
     output = None if config.output is None else Path(config.output)
     if output is not None:
         read = [Path(p) for p in (config.predictions, config.data_path) if p is not None]
@@ -87,7 +88,14 @@ def score_predictions(config: ScoreConfig, arguments: Sequence[str] = ()) -> tup
     # The training set is of all rows: `found` is one split of them.
     scores = score(found, _training_set(config, source, everything), config, split)
     # Only now, so that rows that cannot be scored leave no folder behind.
-    run = RunFolder.create(path, overwrite=config.overwrite, arguments=arguments)
+    with RunFolder.create(
+        path, overwrite=config.overwrite, restart=True, arguments=arguments
+    ) as run:
+        _write(run, config, found, scores)
+    return scores, path
+
+
+def _write(run: RunFolder, config: ScoreConfig, found: Predictions, scores: Scores) -> None:
     run.checkpoints.rmdir()  # nothing is trained here
     run.write_json(METRICS, scores.to_metrics().to_dict())
     run.write_text("metrics.csv", scores.to_frame().write_csv())
@@ -98,13 +106,16 @@ def score_predictions(config: ScoreConfig, arguments: Sequence[str] = ()) -> tup
         frame = pl.concat([frame, _rows_of_nulls(rejected)], how="diagonal")
     types = dict(zip(found.tasks, found.task_types, strict=True))
     write_predictions(run, frame, types)  # what `compare --result-files` compares
-    if output is not None:
+    if config.output is not None:
         table, said = as_file(frame, types, of_tasks=about_tasks(found.tasks))
-        write_table(output, table, metadata=said)
-    for name, figure in score_figures(found, scores).items():
-        run.write_file(name, partial(figure.savefig, format="png", dpi=160))
-    run.write_text(REPORT, score_page(found, scores))
-    return scores, path
+        write_table(Path(config.output), table, metadata=said)
+
+    def draw() -> None:
+        for name, figure in score_figures(found, scores).items():
+            run.write_file(name, partial(figure.savefig, format="png", dpi=160))
+        run.write_text(REPORT, score_page(found, scores))
+
+    only_warned("figures and page", "Metrics and predictions are; score again for these.", draw)
 
 
 def _rows_of_nulls(rejected: pl.DataFrame) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 from ._affinity import measure_run as measure_run
 from ._config import FEATURES as FEATURES
+from ._config import BagBlendConfig as BagBlendConfig
 from ._config import BaselineChoice as BaselineChoice
 from ._config import CVConfig as CVConfig
 from ._config import RelatedConfig as RelatedConfig
@@ -25,14 +26,19 @@ from ._jobs import build_jobs as build_jobs
 from ._loop import MILScreen as MILScreen
 from ._loop import SamplingLog as SamplingLog
 from ._loop import TrainingScreen as TrainingScreen
+from ._mil_run import rare_positive_sampler as rare_positive_sampler
 from ._related import RelatedTable as RelatedTable
 from ._related import parts_of as parts_of
 from ._related import read_related as read_related
 from ._related import surrogate_columns as surrogate_columns
 from ._related import with_columns as with_columns
 from ._related import with_heads as with_heads
+from ._reproduce import ReproduceConfig as ReproduceConfig
+from ._reproduce import differences as differences
+from ._reproduce import reproduce as reproduce
 from ._rows import read_bag_inputs as read_bag_inputs
 from ._rows import rows_of_run as rows_of_run
+from ._together import launched as launched
 from ._train import check_machine as check_machine
 from ._train import train_auto as train_auto
 from ._train import train_chemprop as train_chemprop

@@ -10,13 +10,11 @@ import numpy as np
 import polars as pl
 from mil_attn import (
     BagData,
-    MILModule,
     SplitName,
     bag_column,
     classes_of,
     fold_score,
     likeliest_classes,
-    predict,
 )
 from molpool_common import FloatArray, MetricTable, ScaleName, from_scale
 
@@ -24,48 +22,86 @@ from molpool_pipelines.fitting._config import TrainMILConfig
 from molpool_pipelines.fitting._intervals import IntervalRequest, distance_to
 from molpool_pipelines.fitting._predicted import PredictedRows
 from molpool_pipelines.fitting._results import Results, results_of
-from molpool_pipelines.models import Calibration
+from molpool_pipelines.models import BagModel, Basis, Calibration
 from molpool_pipelines.runs import SPLIT, rejected_rows
 from molpool_pipelines.tables import MoleculeTable, strata_of
 
 
+@dataclass(frozen=True)
+class SaidOfBags:
+    """Labelled bags of a split with what a model says of them.
+
+    Parameters
+    ----------
+    bags : BagData
+        N of them.
+    mean, sd : ndarray [N, T]
+        Predictions, and their uncertainty, NaN where there is none.
+    distance : ndarray [N] or None
+        1 - Tanimoto similarity to the nearest molecule that trained.
+    """
+
+    bags: BagData
+    mean: FloatArray
+    sd: FloatArray
+    distance: FloatArray | None = None
+
+    @classmethod
+    def of(cls, model: BagModel, bags: BagData, known: BagData | None) -> SaidOfBags:
+        """Return what a model says of bags, and how far they are from those that trained."""
+        distance = None
+        if known is not None and known.smiles is not None and bags.smiles is not None:
+            distance = distance_to(known.smiles, bags.smiles)
+        return cls(bags, *model.predict_with_sd(bags), distance)
+
+
 def evaluate_bags(
-    config: TrainMILConfig, data: Mapping[SplitName, BagData], module: MILModule
+    config: TrainMILConfig,
+    said: Mapping[SplitName, SaidOfBags],
+    model: BagModel,
+    basis: Basis = "validation",
 ) -> Results:
-    """Predict and score every split, and give the test bags intervals that validation calibrates.
+    """Score every split, and give the test bags intervals that validation calibrates.
 
     Parameters
     ----------
     config : TrainMILConfig
         The run.
-    data : mapping of str to BagData
-        Labelled bags by split.
-    module : MILModule
-        The model.
+    said : mapping of str to SaidOfBags
+        By split.
+    model : BagModel
+        What says it of new bags.
+    basis : str
+        What the bags that calibrate are to the models that predict them.
     """
-    predicted = {split: predict(module, bags) for split, bags in data.items()}
-    known = data["train"].smiles if "train" in data else None
-    parts = []
-    for split, bags in data.items():
-        table = table_of_bags(bags, scales_of(config, module.task_names), _strata(config, bags))
-        part = PredictedRows(split, table, predicted[split])
-        if known is not None and bags.smiles is not None and split != "train":
-            part = replace(part, distance=distance_to(known, bags.smiles))
-        parts.append(part)
-    request = IntervalRequest(config.level, basis="validation", shift=config.shift)
-    kinds = [config.task_kind] * len(module.task_names)
+    data = {split: one.bags for split, one in said.items()}
+    predicted = {split: one.mean for split, one in said.items()}
+    tasks = list(model.task_names)
+    with_sd = all(np.isfinite(one.sd).any() for one in said.values())
+    parts = [
+        PredictedRows(
+            split,
+            table_of_bags(one.bags, scales_of(config, tasks), _strata(config, one.bags)),
+            one.mean,
+            one.sd if with_sd else None,
+            distance=one.distance,
+        )
+        for split, one in said.items()
+    ]
+    request = IntervalRequest(config.level, basis=basis, shift=config.shift)
+    kinds = [config.task_kind] * len(tasks)
     results = results_of(parts, kinds, request)
     more: dict[str, dict[str, Any]] = {split: dict(results.more.get(split, {})) for split in data}
     for split in data:
         score = _fold_score(results.metrics[split], config.training.min_w)
         more[split]["fold_score"] = score
-    if "test" in data and module.is_classifier:
+    if "test" in data and model.is_classifier:
         more["test"]["decisions"] = _all_decisions(
-            module, data["test"], predicted["test"], results.calibration
+            model, data["test"], predicted["test"], results.calibration
         )
-    frame = _of_bags(results.predictions, data, predicted, module)
+    frame = _of_bags(results.predictions, data, predicted, model)
     if config.data.multiclass:
-        likeliest = likeliest_classes(module.task_names, np.concatenate([*predicted.values()]))
+        likeliest = likeliest_classes(model.task_names, np.concatenate([*predicted.values()]))
         frame = frame.with_columns(**{f"{c} class": pl.Series(v) for c, v in likeliest.items()})
         remarks = (*results.remarks, *_right_classes(data["test"], predicted["test"]))
         results = replace(results, remarks=remarks)
@@ -133,19 +169,19 @@ def _of_bags(
     frame: pl.DataFrame,
     data: Mapping[SplitName, BagData],
     predicted: Mapping[SplitName, FloatArray],
-    module: MILModule,
+    model: BagModel,
 ) -> pl.DataFrame:
     """Return predictions with the size of each bag and the decisions."""
     sizes = np.concatenate([bags.sizes for bags in data.values()])
     if any(bags.smiles is None for bags in data.values()):
         frame = frame.drop("SMILES")
     frame = frame.insert_column(frame.get_column_index(SPLIT) + 1, pl.Series("instances", sizes))
-    if not module.is_classifier:
+    if not model.is_classifier:
         return frame
     # By the model's own probabilities, on which thresholds were chosen.
     each = np.concatenate(list(predicted.values()))
-    for t, task in enumerate(module.task_names):
-        called = pl.Series(f"{task} decision", each[:, t] >= module.thresholds[t])
+    for t, task in enumerate(model.task_names):
+        called = pl.Series(f"{task} decision", each[:, t] >= model.thresholds[t])
         frame = frame.drop(called.name, strict=False)
         frame = frame.insert_column(frame.get_column_index(f"{task} predicted") + 1, called)
     return frame
@@ -180,14 +216,14 @@ class Decisions:
 
 
 def _all_decisions(
-    module: MILModule, bags: BagData, p: FloatArray, calibration: Calibration | None
+    model: BagModel, bags: BagData, p: FloatArray, calibration: Calibration | None
 ) -> dict[str, dict[str, Any]]:
     """Return decisions by task; thresholds are of the probabilities that the table shows."""
     assert bags.labels is not None
-    cuts = np.asarray(module.thresholds, dtype=np.float64)[None, :]
+    cuts = np.asarray(model.thresholds, dtype=np.float64)[None, :]
     shown = cuts if calibration is None else calibration.probabilities(cuts)
     found: dict[str, dict[str, Any]] = {}
-    for t, task in enumerate(module.task_names):
+    for t, task in enumerate(model.task_names):
         of = _decisions(task, cuts[0, t], bags.labels[:, t], p[:, t])
         found[task] = {
             **vars(of),
@@ -200,7 +236,7 @@ def _all_decisions(
 
 
 def predictions_of_bags(
-    module: MILModule,
+    model: BagModel,
     data: BagData,
     scales: Sequence[ScaleName],
     *,
@@ -211,7 +247,7 @@ def predictions_of_bags(
 
     Parameters
     ----------
-    module : MILModule
+    model : BagModel
         The model.
     data : BagData
         The bags.
@@ -223,13 +259,13 @@ def predictions_of_bags(
         Whether tasks are the classes of columns, of which the likeliest is told.
     """
     columns: dict[str, Any] = {"id": data.ids}
-    p = from_scale(predict(module, data), scales)
-    more = {} if not multiclass else likeliest_classes(module.task_names, p)
+    p = from_scale(model.predict_with_sd(data)[0], scales)
+    more = {} if not multiclass else likeliest_classes(model.task_names, p)
     more = {f"{column} class": values for column, values in more.items()}
-    for t, task in enumerate(module.task_names):
+    for t, task in enumerate(model.task_names):
         columns[f"{task} predicted"] = p[:, t]
-        if module.is_classifier:
-            columns[f"{task} decision"] = p[:, t] >= module.thresholds[t]
+        if model.is_classifier:
+            columns[f"{task} decision"] = p[:, t] >= model.thresholds[t]
     frame = pl.DataFrame(columns | more)
     if not (with_failures and data.failures):
         return frame

@@ -47,6 +47,7 @@ from molpool_pipelines.runs import (
     SPLIT,
     UPPER,
     BaselineSet,
+    about_tasks,
     member_metrics,
     write_predictions,
 )
@@ -171,7 +172,7 @@ def with_baselines(
         # scored on the rows of the model.
         mean = np.where(np.isnan(mean), np.nanmean(rows.train.targets, axis=0), mean)
         mean = from_scale(mean, scales)
-        tables[name] = task_metrics(exact, mean, rows.tested.task_names, list(kinds))
+        tables[name] = task_metrics(exact, mean, rows.tested.task_names, list(kinds), scales)
         blend = Blend((name,), (member,), np.ones((1, len(kinds))), (True,))
         saved = TabularModel(
             blend,
@@ -183,7 +184,9 @@ def with_baselines(
         )
         saved.save(run.path / BASELINE_MODELS / name)
         of_tested = _with_predictions(results.predictions, split, mean, rows.tested.task_names)
-        write_predictions(run, of_tested, types, f"{BASELINE_MODELS}/{name}/{PREDICTIONS}")
+        of_tasks = about_tasks(list(types), dict(zip(types, scales, strict=True)))
+        file = f"{BASELINE_MODELS}/{name}/{PREDICTIONS}"
+        write_predictions(run, of_tested, types, file, of_tasks=of_tasks)
         predicted[WORDS[name]] = of_tested
     own = results.predictions.filter(pl.col(SPLIT) == split)
     pairs = against_best(own, predicted, types, model)

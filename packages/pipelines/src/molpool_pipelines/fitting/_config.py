@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from chemprop_multitask import (
     BestEpoch,
@@ -16,13 +16,20 @@ from chemprop_multitask import (
     SharedChempropConfig,
     TrainingConfig,
 )
-from mil_attn import MILRunConfig
-from molpool_common import PATH, ConfigModel, short_flag
+from mil_attn import FEW_BAGS, MILRunConfig
+from molpool_common import PATH, ConfigModel, Seed, short_flag
 from pydantic import Field, field_validator, model_validator
 from sampling_core import JointSamplingConfig
 from task_affinity import TaskAffinityConfig
 
-from molpool_pipelines.models import LEAST_OF_STRATUM, LEVEL, SHIFT, MemberName, ShiftKind
+from molpool_pipelines.models import (
+    LEAST_OF_STRATUM,
+    LEVEL,
+    SHIFT,
+    BagMemberName,
+    MemberName,
+    ShiftKind,
+)
 from molpool_pipelines.runs import RunConfig
 from molpool_pipelines.tables import ON_BAD_SMILES, OnBadSmiles, TableConfig
 
@@ -37,6 +44,9 @@ class TrainModelConfig(ModelConfig):
         None, description="file whose message passing weights to start from: a Chemprop model"
     )
 
+
+_MANY_BAGS = 20_000
+"""Training bags from which on kernels and forests would take longer than attention."""
 
 BaselineChoice = Literal["none", "fast", "all"]
 
@@ -115,7 +125,7 @@ class TrainChempropConfig(
         "of data_path",
     )
 
-    seed: int = Field(42, ge=0, description="seed of split, weights, shuffling and dropout")
+    seed: Seed = Field(42, description="seed of split, weights, shuffling and dropout")
     model: TrainModelConfig = Field(default_factory=TrainModelConfig)
     joint_sampling: JointSamplingConfig = Field(default_factory=JointSamplingConfig)
     task_affinity: TaskAffinityConfig = Field(default_factory=TaskAffinityConfig)
@@ -138,8 +148,54 @@ class TrainChempropConfig(
         return self
 
 
-class TrainMILConfig(IntervalConfig, BaselineConfig, RunConfig, MILRunConfig):
+class BagBlendConfig(ConfigModel):
+    """Models of the same bags, whose mixture predicts."""
+
+    models: Annotated[list[BagMemberName], short_flag("--models")] = Field(
+        default_factory=list,
+        description="models of bags: attention over instances, kernels between bags, and models on "
+        "statistics of bags (mean, least, largest, sd, count). By default attention, extra_trees, "
+        "minmax_kernel and set_kernel, from 500 training bags on lightgbm too, and from 20 000 on "
+        "attention and lightgbm",
+    )
+    weights: Literal["equal", "fitted"] = Field(
+        "fitted",
+        description="how models are mixed: equally, or by non-negative weights per task that are "
+        "fitted to predictions out of fold",
+    )
+    folds: int = Field(
+        5,
+        ge=2,
+        description="folds of the bags that are not tested, of the split's own kind (with stored "
+        "folds theirs): bags out of fold weigh the models, and calibrate their mixture",
+    )
+    head: Literal["ridge", "svm"] = Field(
+        "ridge",
+        description="what learns on a kernel: kernel ridge, which for values is the mean of a "
+        "Gaussian process, or a support vector machine",
+    )
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _distinct(cls, names: Any) -> Any:
+        if isinstance(names, list) and len(set(names)) < len(names):
+            raise ValueError(f"expected each model once, found {', '.join(names)}")
+        return names
+
+    def of_bags(self, n: int) -> list[BagMemberName]:
+        """Return the models, by default those for `n` training bags."""
+        if self.models:
+            return list(self.models)
+        if n >= _MANY_BAGS:
+            return ["attention", "lightgbm"]
+        few: list[BagMemberName] = ["attention", "extra_trees", "minmax_kernel", "set_kernel"]
+        return few if n < FEW_BAGS else [*few, "lightgbm"]
+
+
+class TrainMILConfig(IntervalConfig, LearningCurveConfig, BaselineConfig, RunConfig, MILRunConfig):
     """A training run: data, split, model, training, where it goes."""
+
+    blend: BagBlendConfig = Field(default_factory=BagBlendConfig)
 
     on_bad_smiles: OnBadSmiles = Field("drop", description=ON_BAD_SMILES)
 
@@ -271,7 +327,7 @@ class TrainTabularConfig(
     command: ClassVar[str] = "tabular"
     """That takes it, and by which an interrupted run goes on."""
 
-    seed: int = Field(42, ge=0, description="seed of split, folds, weights and trees")
+    seed: Seed = Field(42, description="seed of split, folds, weights and trees")
     model: list[MemberName] = Field(
         default_factory=lambda: list[MemberName](["mlp"]),
         min_length=1,
@@ -397,17 +453,43 @@ class CVConfig(ConfigModel):
         return [(r, f) for r in range(self.repeats) for f in range(self.folds or 0)]
 
 
+class TrainerConfig(ConfigModel):
+    """The processes that train one model together, each on its share of every batch."""
+
+    devices: int = Field(
+        1,
+        ge=1,
+        description="processes on this machine, one for each GPU or for some of its cores; the "
+        "model is that of one process",
+    )
+    num_nodes: int = Field(
+        1,
+        ge=1,
+        description="machines, on each of which the same command is started, with MASTER_ADDR, "
+        "MASTER_PORT and NODE_RANK in its environment; torchrun does all of it too",
+    )
+    strategy: Literal["auto", "ddp"] = Field(
+        "auto", description="ddp: Lightning's DDP also with one process; auto: with several only"
+    )
+
+
+class TrainedTogether(ConfigModel):
+    """What models that Lightning trains take besides: how many processes train them."""
+
+    trainer: TrainerConfig = Field(default_factory=TrainerConfig)
+
+
 class CrossValidated(ConfigModel):
     """What every kind of model takes besides: one run, or one for each fold."""
 
     cv: CVConfig = Field(default_factory=CVConfig)
 
 
-class TrainChempropCommand(CrossValidated, TrainChempropConfig):
+class TrainChempropCommand(TrainedTogether, CrossValidated, TrainChempropConfig):
     """What `molpool-train chemprop` takes."""
 
 
-class TrainMILCommand(CrossValidated, TrainMILConfig):
+class TrainMILCommand(TrainedTogether, CrossValidated, TrainMILConfig):
     """What `molpool-train mil` takes."""
 
 

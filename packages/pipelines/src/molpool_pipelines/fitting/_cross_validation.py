@@ -12,7 +12,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import rmtree
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -28,6 +27,7 @@ from molpool_common import (
     read_split_file,
     told,
 )
+from molpool_common import console as new_console
 from rich.console import Console
 from rich.table import Table
 
@@ -46,11 +46,11 @@ from molpool_pipelines.fitting._config import (
     TrainTabularConfig,
 )
 from molpool_pipelines.fitting._loop import interruptible
-from molpool_pipelines.fitting._results import SHOWN
+from molpool_pipelines.fitting._results import SHOWN, write_page
 from molpool_pipelines.fitting._rows import read_bag_inputs
-from molpool_pipelines.reports import run_page
 from molpool_pipelines.runs import (
     CELLS,
+    ENVIRONMENT,
     FOLD_SCORES,
     MACRO,
     REPORT,
@@ -144,7 +144,7 @@ def cross_validate(
     InputError
         If table, split or folder are wrong; then nothing has been written.
     """
-    console = Console()
+    console = new_console()
     command = _SINGLE[type(config)][1]
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
     check_folder(config, path)
@@ -157,9 +157,6 @@ def cross_validate(
     if run.checkpoints.is_dir():
         # Those of the folds are in their own folders.
         run.checkpoints.rmdir()
-    if not config.resume:
-        # Of a cross-validation that is replaced; its folds would pass for those of this one.
-        rmtree(path / CELLS, ignore_errors=True)
     if entries is not None and not (config.resume and (path / SPLIT_FILE).is_file()):
         # On one line: indented, each row would have its own.
         run.write_text(SPLIT_FILE, json.dumps(entries))
@@ -333,7 +330,7 @@ def _train_cell(
         style="bold",
         highlight=False,
     )
-    begun = resume and cell.path.is_dir() and any(cell.path.iterdir())
+    begun = resume and (cell.path / ENVIRONMENT).is_file()
     train(cell.config.model_copy(update={"resume": begun}))
 
 
@@ -369,7 +366,7 @@ def _gather(run: RunFolder, cells: Sequence[Cell]) -> pl.DataFrame:
     )
     run.write_json(METRICS_FILE, metrics.to_dict())
     run.log("finished", folds=len(cells))
-    run.write_text(REPORT, run_page(run.path, run.path.name))
+    write_page(run)
     return found
 
 

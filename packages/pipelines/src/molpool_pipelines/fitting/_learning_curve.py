@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
-from molpool_common import LABELS, FloatArray, IntArray, mean_label, told
+from molpool_common import LABELS, FloatArray, IntArray, from_scale, mean_label, told
 
 from molpool_pipelines.fitting._results import Results
 from molpool_pipelines.runs import MACRO, SPLIT, LearningPoint, scores_by_task
@@ -28,7 +28,7 @@ from molpool_pipelines.scores import (
 from molpool_pipelines.tables import MoleculeTable, TaskType
 
 Refit = Callable[[IntArray], FloatArray]
-"""Trains on some of the training rows and predicts the tested ones [M, T]."""
+"""Trains on some of the training rows and predicts the tested ones [M, T], on the scales."""
 
 _TOO_FEW = "The test molecules have too few labels to tell whether more data would help."
 
@@ -87,7 +87,7 @@ def with_learning_curve(
     found: list[Predictions] = []
     stage = told(zip(shares, parts, strict=True), "Learning curve", len(parts), "trainings")
     for share, part in stage:
-        mean = refit(part)
+        mean = from_scale(refit(part), asked.train.of_scales)
         columns = [pl.Series(f"{t} predicted", mean[:, i]) for i, t in enumerate(tasks)]
         name = f"{100 * share:g} %"
         found.append(predictions_of(frame.with_columns(columns), name, task_types=types))

@@ -36,23 +36,24 @@ if TYPE_CHECKING:
 
 @contextmanager
 def interruptible(run: RunFolder, command: str) -> Iterator[None]:
-    """Log an interruption of whatever a run does in its folder, and say how to go on.
+    """Hold the folder for whatever a run does in it; log an interruption, and say how to go on.
 
     Raises
     ------
     KeyboardInterrupt
         On Ctrl-C or SIGTERM inside the block, with the command that goes on.
     """
-    try:
-        yield
-    except KeyboardInterrupt:
-        # Checkpoints were written by the callbacks already; the log says only that the end is not a
-        # crash.
-        run.log("interrupted")
-        raise KeyboardInterrupt(
-            f"Interrupted. Go on with: molpool-train {command} --resume --save-dir "
-            f"{shlex.quote(str(run.path))}"
-        ) from None
+    with run:
+        try:
+            yield
+        except KeyboardInterrupt:
+            # Checkpoints were written by the callbacks already; the log says only that the end is
+            # not a crash.
+            run.log("interrupted")
+            raise KeyboardInterrupt(
+                f"Interrupted. Go on with: molpool-train {command} --resume --save-dir "
+                f"{shlex.quote(str(run.path))}"
+            ) from None
 
 
 def on_epoch_end(

@@ -16,6 +16,7 @@ from mil_attn import (
     FitResult,
     MILError,
     MILModule,
+    MILRunConfig,
     SplitName,
     attention_agreement,
     check_resumable,
@@ -27,13 +28,17 @@ from mil_attn import (
     export_attention_sdf,
     find_witnesses,
     fit,
+    predict,
     read_bags,
     read_split_bags,
     with_features_of,
     witnesses_of,
 )
 from molpool_common import (
+    BoolArray,
+    FloatArray,
     InputError,
+    IntArray,
     RunFolder,
     Split,
     cache_folder,
@@ -45,6 +50,7 @@ from rich.console import Console
 from sampling_core import RarePositiveSampler
 
 from molpool_pipelines.fitting._bag_results import (
+    SaidOfBags,
     evaluate_bags,
     predictions_of_bags,
     scales_of,
@@ -52,17 +58,17 @@ from molpool_pipelines.fitting._bag_results import (
 )
 from molpool_pipelines.fitting._baselines import ReferenceRows, with_baselines
 from molpool_pipelines.fitting._config import TrainMILConfig
+from molpool_pipelines.fitting._learning_curve import CurveRequest, with_learning_curve
 from molpool_pipelines.fitting._loop import (
     MILScreen,
     SamplingLog,
-    features_bar,
-    interruptible,
     metric_table,
     on_epoch_end,
 )
 from molpool_pipelines.fitting._results import Results, against_baselines, shown_rows, write_results
 from molpool_pipelines.fitting._tracked import track_results
-from molpool_pipelines.models import named_features
+from molpool_pipelines.fitting._without_3d import against_2d
+from molpool_pipelines.models import AttentionMember, BagMemberName, BagModel, named_features
 from molpool_pipelines.runs import (
     ATTENTION_PAGE,
     ATTENTION_SDF,
@@ -74,11 +80,9 @@ from molpool_pipelines.runs import (
     TableRows,
     Tracker,
     attention_of,
-    check_same_table,
-    open_folder,
     predictions_of_table,
     rejected_bags,
-    tracking,
+    remember_notes,
     write_predictions,
     write_rejected,
 )
@@ -215,35 +219,6 @@ def check_inputs(config: TrainMILConfig, inputs: MILInputs) -> None:
             raise MILError(f"thresholds: found {name!r}. {did_you_mean(name, tasks)}")
 
 
-def train_and_write(
-    console: Console, config: TrainMILConfig, path: Path, arguments: Sequence[str]
-) -> Path:
-    """Read bags, train, evaluate and write; see `train_mil`."""
-    with features_bar(console) as advance:
-        inputs = read_inputs(config, advance)
-    config = with_size(config, inputs)
-    if config.resume:
-        accept = config.accept_changed_table
-        inputs.notes.extend(check_same_table(path, inputs.rows, accept=accept))
-    for note in inputs.notes:
-        console.print(note, highlight=False)
-    check_run(config, inputs, path)
-    run = open_folder(config, path, arguments)
-    inputs.rows.write(run)
-    with (
-        interruptible(run, "mil"),
-        tracking(config.tracking, path, config.model_dump(mode="json")) as tracker,
-    ):
-        data = inputs.data
-        of = {"instances": list(data.feature_names_3d), "bags": list(data.feature_names_2d)}
-        run.log("features", **of)
-        fitting = MILFitting(console, config, run, inputs, tracker)
-        fitting.train()
-        fitting.write()
-    fitting.close()
-    return path
-
-
 def with_size(config: TrainMILConfig, inputs: MILInputs) -> TrainMILConfig:
     """Return the configuration with defaults for as many bags as train, and note which."""
     n = len(inputs.split.train)
@@ -259,8 +234,12 @@ def with_size(config: TrainMILConfig, inputs: MILInputs) -> TrainMILConfig:
 def check_run(config: TrainMILConfig, inputs: MILInputs, path: Path) -> None:
     """Refuse before anything is written what could not be trained or gone on with."""
     check_inputs(config, inputs)
-    # Built for its errors alone.
-    rare_positive_sampler(config, inputs)
+    if "attention" not in models_of(config, inputs):
+        return
+    # Built, and read, for their errors alone.
+    rare_positive_sampler(config, inputs.of("train"), config.seed)
+    if config.data.witness_column is not None:
+        _witnesses(config, inputs.of("test"))
     # The module is thrown away; its initial weights must not advance the generator that the run
     # starts from.
     with torch.random.fork_rng():
@@ -270,19 +249,27 @@ def check_run(config: TrainMILConfig, inputs: MILInputs, path: Path) -> None:
         check_resumable(last, module)
 
 
-def rare_positive_sampler(config: TrainMILConfig, inputs: MILInputs) -> RarePositiveSampler | None:
-    """Return what draws molecules with a rare positive more often; None where no task is rare."""
+def models_of(config: TrainMILConfig, inputs: MILInputs) -> list[BagMemberName]:
+    """Return the models of a run."""
+    return config.blend.of_bags(len(inputs.split.train))
+
+
+def rare_positive_sampler(
+    config: MILRunConfig, train: BagData, seed: int
+) -> RarePositiveSampler | None:
+    """Return what draws training bags with a rare positive more often; None: draw evenly."""
     if config.task_kind != "classification":
         return None
+    assert train.labels is not None
     sampling = config.sampling
     # Uniform shuffling visits each row once per epoch; sampling with replacement where nothing is
     # rare would lose that for no gain.
     return RarePositiveSampler.if_any_rare(
-        inputs.of("train").labels,  # type: ignore[arg-type]  # checked: it has labels
+        train.labels,
         sampling.rare_prev_thr,
         sampling.rare_oversample_mult,
         sampling.sample_weight_cap,
-        seed=config.seed,
+        seed=seed,
     )
 
 
@@ -309,6 +296,8 @@ class MILFitting:
         Where numbers are logged besides.
     """
 
+    _words = "the attention model"
+
     def __init__(
         self,
         console: Console,
@@ -322,7 +311,7 @@ class MILFitting:
         self._run = run
         self._inputs = inputs
         self._tracker = tracker
-        self._sampler = rare_positive_sampler(config, inputs)
+        self._sampler = rare_positive_sampler(config, inputs.of("train"), config.seed)
         self._log = None if self._sampler is None else _sampling_log(self._sampler, inputs)
 
     def train(self) -> None:
@@ -354,36 +343,37 @@ class MILFitting:
             # After the fit, which chooses thresholds on the validation split: those given by the
             # user take precedence.
             module.thresholds[module.task_names.index(task)] = value
+        self._module: MILModule | None = module
+        self._model: BagModel = AttentionMember(module)
         # Warnings scroll away on the screen; as notes they stay on the run's page.
-        self._inputs.notes.extend(str(w.message) for w in warned if w.category is UserWarning)
+        said = [str(w.message) for w in warned if w.category is UserWarning]
+        remember_notes(self._run, self._inputs.notes, said)
 
     def write(self) -> None:
         """Evaluate, and write model, predictions, attention, metrics and report."""
-        run, inputs, module = self._run, self._inputs, self._result.module
+        run, inputs, config = self._run, self._inputs, self._config
         # First of all: what took the hours must not wait for what can fail.
-        files = [run.write_file(MODEL, module.save)]
-        self._results = self._with_baselines(
-            evaluate_bags(
-                self._config, {split: inputs.of(split) for split in inputs.splits}, module
-            )
-        )
+        files = self._save()
+        self._results = self._with_curve(self._with_baselines(self._evaluate()))
         write_rejected(run, inputs.rejected)
-        said = (*self._results.remarks, *self._write_attention(module))
-        self._results = replace(self._results, remarks=said)
+        accounts = []
+        if self._module is not None:
+            accounts = [*self._write_attention(self._module), *self._of_conformers(self._module)]
+        remarks = (*self._results.remarks, *accounts)
+        self._results = replace(self._results, remarks=remarks)
         if inputs.unseen is not None:
             # Only those that the user asked to drop have no row.
-            keep = self._config.on_bad_smiles != "drop"
-            scales = scales_of(self._config, module.task_names)
+            keep = config.on_bad_smiles != "drop"
             frame = predictions_of_bags(
-                module,
+                self._model,
                 inputs.unseen,
-                scales,
+                scales_of(config, self._model.task_names),
                 with_failures=keep,
-                multiclass=self._config.data.multiclass,
+                multiclass=config.data.multiclass,
             )
             names = (predictions_of_table("unseen"), predictions_of_table("unseen", ".csv"))
             files += write_predictions(run, frame, self._results.task_types, *names)
-        epochs = len(self._result.records)
+        epochs = 0 if self._module is None else len(self._result.records)
         self._page = write_results(run, self._results, "mil", inputs.notes, self._facts(), epochs)
         track_results(
             self._tracker,
@@ -392,9 +382,22 @@ class MILFitting:
             inputs.rows,
             self._page,
             files,
-            source=str(self._config.data_path),
-            served=self._config.data.kind == "smiles",
+            source=str(config.data_path),
+            served=config.data.kind == "smiles",
         )
+
+    def _save(self) -> list[Path]:
+        """Write the model, and return files of it."""
+        return [self._run.write_file(MODEL, self._result.module.save)]
+
+    def _evaluate(self) -> Results:
+        inputs = self._inputs
+        train = inputs.of("train")
+        said = {
+            split: SaidOfBags.of(self._model, inputs.of(split), None if split == "train" else train)
+            for split in inputs.splits
+        }
+        return evaluate_bags(self._config, said, self._model)
 
     def _with_baselines(self, results: Results) -> Results:
         """Return the results with simple models beside them, where bags are of molecules."""
@@ -409,13 +412,48 @@ class MILFitting:
             ReferenceRows(table_of_bags(train, scales), table_of_bags(test, scales)),
             [self._config.task_kind] * len(train.task_names),
             self._config.baselines,
-            model="the attention model",
+            model=self._words,
             seed=self._config.seed,
             cache=self._config.data.cache_dir,
         )
 
+    def _with_curve(self, results: Results) -> Results:
+        """Return the results with those of models of fewer bags, where that was asked for."""
+        config, learnt = self._config, self._learnt
+        table = table_of_bags(learnt, scales_of(config, learnt.task_names))
+        asked = CurveRequest(config.learning_curve, table, config.seed)
+        kinds = [config.task_kind] * len(learnt.task_names)
+        return with_learning_curve(results, asked, kinds, self._refitted)
+
+    @property
+    def _learnt(self) -> BagData:
+        """The bags that models are fitted to."""
+        return self._inputs.of("train")
+
+    def _refitted(self, part: IntArray) -> FloatArray:
+        """Return what a model of some of these bags says of those that test."""
+        config, inputs = self._config, self._inputs
+        fewer = self._learnt.take(part)
+        sampler = rare_positive_sampler(config, fewer, config.seed)
+        val = inputs.of("val") if "val" in inputs.splits else None
+        found = fit(config, fewer, val, sampler=sampler, seed=config.seed)
+        return predict(found.module, inputs.of("test"))
+
+    def _of_conformers(self, module: MILModule) -> list[str]:
+        """Return what conformers bring, by a model without them."""
+        config, inputs = self._config, self._inputs
+        both = config.model.use_2d and config.model.use_3d
+        if not (both and config.export.without_3d):
+            return []
+        val = inputs.of("val") if "val" in inputs.splits else None
+        test = inputs.of("test")
+        predicted = predict(module, test)
+        train = inputs.of("train")
+        sampler = rare_positive_sampler(config, train, config.seed)
+        return against_2d(config, train, val, test, predicted, sampler)
+
     def _facts(self) -> dict[str, Any]:
-        data, split, result = self._inputs.data, self._config.split, self._result
+        data, split = self._inputs.data, self._config.split
         facts: dict[str, Any] = {}
         if data.instances is not None:
             facts["Instances"] = data.n_instances
@@ -423,14 +461,16 @@ class MILFitting:
         if data.x2d is not None:
             facts["Features of a bag"] = data.x2d.shape[1]
         facts["Split"] = f"{split.split_type}, fold {split.fold}"
+        if self._module is None:
+            return facts
         if self._sampler is not None:
-            names = [result.module.task_names[t] for t in self._sampler.rare_tasks]
+            names = [self._module.task_names[t] for t in self._sampler.rare_tasks]
             facts["Rare tasks, drawn more often"] = ", ".join(names)
-        weights = sum(p.numel() for p in result.module.network.parameters())
+        weights = sum(p.numel() for p in self._module.network.parameters())
         if self._config.training.members > 1:
             facts["Networks"] = self._config.training.members
         # Epochs from 1, as the screen numbers them.
-        return facts | {"Weights": weights, "Best epoch": result.best_epoch + 1}
+        return facts | {"Weights": weights, "Best epoch": self._result.best_epoch + 1}
 
     def _write_attention(self, module: MILModule) -> list[str]:
         """Write the attention of the splits asked for, and of bags that were not trained on.
@@ -506,10 +546,7 @@ def witness_notes(config: TrainMILConfig, module: MILModule, data: BagData) -> l
     """
     if config.data.witness_column is None or not module.is_classifier:
         return []
-    assert config.data_path is not None
-    source = config.data.test_path or config.data_path
-    witness = witnesses_of(source, data.ids, config.data, read=config.read)
-    found = find_witnesses(explanations(module, data), data, witness)
+    found = find_witnesses(explanations(module, data), data, _witnesses(config, data))
     notes = []
     for task in dict.fromkeys(f.task for f in found):
         of = [f for f in found if f.task == task]
@@ -519,6 +556,12 @@ def witness_notes(config: TrainMILConfig, module: MILModule, data: BagData) -> l
             f"{shares}; by chance {of[0].chance:.0%}."
         )
     return notes
+
+
+def _witnesses(config: TrainMILConfig, data: BagData) -> BoolArray:
+    assert config.data_path is not None
+    source = config.data.test_path or config.data_path
+    return witnesses_of(source, data.ids, config.data, read=config.read)
 
 
 def top_molecules(frame: pl.DataFrame, n: int) -> list[str]:

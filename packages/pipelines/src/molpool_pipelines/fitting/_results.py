@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from molpool_common import (
     RunFolder,
     ScaleName,
     listed,
+    only_warned,
     task_metrics,
     unit_of,
 )
@@ -155,7 +156,8 @@ class Results:
 
     def _scored(self, name: str) -> Predictions:
         """Return the rows that count, as `molpool-evaluate score` reads them."""
-        found = predictions_of(self.predictions, name, task_types=self.task_types)
+        types = self.task_types
+        found = predictions_of(self.predictions, name, task_types=types, scales=self.scales)
         return found.of_split(self.reported)
 
     def _intervals(self, scored: Predictions) -> dict[tuple[str, str], Interval]:
@@ -203,7 +205,7 @@ def results_of(
             # mean over folds, which would weigh small folds more.
             exact = np.concatenate([p.exact for p in of_split])
             mean = np.concatenate([p.mean for p in of_split])
-            metrics[str(split)] = task_metrics(exact, mean, tasks, list(kinds))
+            metrics[str(split)] = task_metrics(exact, mean, tasks, list(kinds), scales)
     reported = [p for p in parts if p.split == reported_split(metrics)]
     with_ends = any(part.ends is not None for part in parts)
     # With folds each member predicts other rows: their scores are not comparable.
@@ -213,7 +215,7 @@ def results_of(
         # known have a similarity.
         pl.concat([_frame(p, kinds, with_ends=with_ends) for p in parts], how="diagonal"),
         metrics,
-        [task_metrics(reported[0].exact, one, tasks, list(kinds)) for one in alone],
+        [task_metrics(reported[0].exact, one, tasks, list(kinds), scales) for one in alone],
         {
             str(p.split): {"intervals": coverage(p, wanted.level)}
             for p in parts
@@ -342,13 +344,14 @@ def write_results(
     run.write_json(METRICS, results.record(kind, run.path.name, said).to_dict())
     # Before the page, which reads facts and epochs from the log.
     run.log("finished", epochs=epochs, facts=dict(facts))
-    try:
-        return run.write_text(REPORT, run_page(run.path, run.path.name))
-    except Exception as error:  # whatever a figure, a font or a name makes of it
-        run.log("no page", error=repr(error))
-        warnings.warn(
-            f"{REPORT}: not written ({type(error).__name__}: {error}). Model, predictions and"
-            f" metrics are; molpool-evaluate report --run {run.path} tries again.",
-            stacklevel=2,
-        )
-        return None
+    return write_page(run)
+
+
+def write_page(run: RunFolder) -> Path | None:
+    """Write the page of a run from its folder alone; None, with a warning, where that fails."""
+    again = f"molpool-evaluate report --run {shlex.quote(str(run.path))} tries again"
+    return only_warned(
+        REPORT,
+        f"Model, predictions and metrics are; {again}.",
+        lambda: run.write_text(REPORT, run_page(run.path, run.path.name)),
+    )

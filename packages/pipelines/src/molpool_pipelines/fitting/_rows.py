@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from molpool_common import load_config, read_yaml
+from molpool_common import checked, load_config, read_yaml
 
 from molpool_pipelines.fitting._config import (
     TrainChempropConfig,
@@ -41,7 +41,7 @@ def rows_of_run(folder: Path) -> TableRows:
         If it cannot be read any more.
     """
     file = folder / CONFIG
-    values = read_yaml(file).data
+    values = read_yaml(checked(file)).data
     if "task_kind" in values:
         return read_bag_inputs(load_config(TrainMILConfig, file)).rows
     from molpool_pipelines.fitting._inputs import read_rows

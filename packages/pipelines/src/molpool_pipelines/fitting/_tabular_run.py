@@ -96,6 +96,8 @@ def _fit_and_write(
         structure=config.data.structure,
         scales=rows.table.of_scales,
     )
+    # First of all: what took the hours must not wait for what can fail.
+    saved = model.save(run.path / TABULAR_FOLDER)
     parts = _of_training(rows, mean, sd, blend)
     if len(inputs.tables.test):
         parts.append(_of_test(rows, inputs, blend))
@@ -108,7 +110,6 @@ def _fit_and_write(
     asked = CurveRequest(config.learning_curve, rows.table, config.seed)
     results = with_learning_curve(results, asked, kinds, partial(_refitted, chosen, blend))
     write_rejected(run, inputs.rejected)
-    saved = model.save(run.path / TABULAR_FOLDER)
     notes = [*inputs.notes, *rows.notes, *chosen.notes]
     if config.distill:
         notes.append(write_distilled(console, config, inputs, rows, model, run))

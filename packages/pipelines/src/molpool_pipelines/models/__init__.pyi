@@ -1,3 +1,12 @@
+from ._bag_members import AttentionMember as AttentionMember
+from ._bag_members import BagBlend as BagBlend
+from ._bag_members import BagMember as BagMember
+from ._bag_members import BagModel as BagModel
+from ._bag_members import fit_bag_member as fit_bag_member
+from ._bag_members import shares as shares
+from ._bag_names import BAG_MEMBERS as BAG_MEMBERS
+from ._bag_names import BagMemberName as BagMemberName
+from ._bag_names import bag_member_words as bag_member_words
 from ._blend_weights import blend_weights as blend_weights
 from ._calibration import Basis as Basis
 from ._calibration import Calibration as Calibration

@@ -6,12 +6,10 @@ validation split, or all rows out of fold. It is the same for every kind of mode
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
-from zipfile import BadZipFile
 
 import numpy as np
 from molpool_common import (
@@ -24,6 +22,7 @@ from molpool_common import (
     TaskType,
     listed,
     needed_points,
+    read_npz,
 )
 
 from molpool_pipelines.models._config import LEAST_OF_STRATUM, LEVEL
@@ -53,13 +52,6 @@ LEAST_OF_CLASS = 50
 """Calibration rows of each class from which probabilities are calibrated: fewer leave only some
 steps of the isotonic fit, and molecules that the model tells apart become equal."""
 
-
-_DAMAGED = (
-    *(OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error),
-    # A flipped bit may name a compression that there is none of.
-    NotImplementedError,
-)
-"""What reading a damaged archive raises."""
 
 _ORDER = 1e-6
 """Weight of the model's own probability beside the calibrated one."""
@@ -345,9 +337,7 @@ class Calibration:
             If the file is damaged or of a later version.
         """
         try:
-            # Opened here: of a damaged archive, numpy would leave the file open.
-            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            arrays = read_npz(path)
             if int(arrays["format"]) > FORMAT:
                 raise InputError(
                     "calibration",
@@ -360,7 +350,7 @@ class Calibration:
             floor, ceiling = arrays["floor"], arrays["ceiling"]
             basis = next((b for b in get_args(Basis) if b == str(arrays.get("basis", ""))), None)
             thresholds = arrays.get("thresholds", np.empty(0))
-        except _DAMAGED as error:
+        except (OSError, ValueError, KeyError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import tyro
-from molpool_common import PATH, ConfigModel, ReadConfig
+from molpool_common import PATH, TRUST, ConfigModel, ReadConfig
 from pydantic import Field, field_validator
 
 from molpool_pipelines.tables import ON_BAD_SMILES, OnBadSmiles
@@ -60,6 +60,7 @@ class PredictConfig(ConfigModel):
     models: Annotated[list[str], PATH, tyro.conf.arg(metavar="[DIR ...]")] = Field(
         default_factory=list, description="several of them, instead of model_dir"
     )
+    trust_checkpoint: bool = Field(False, description=TRUST)
     combine: Combination = Field(
         "mean",
         description="of several models: their mean; a blend by how well they predicted the "

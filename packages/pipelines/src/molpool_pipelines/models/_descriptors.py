@@ -6,9 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
-from molpool_common import BoolArray, Float32Array, InputError, MoleculeTable, expanded
+from molpool_common import (
+    BoolArray,
+    Float32Array,
+    InputError,
+    MoleculeTable,
+    check_readable,
+    expanded,
+)
 
 KEY = "descriptors_path"
 
@@ -78,11 +86,12 @@ def read_descriptors(path: str) -> Float32Array:
         If there is no such file, or it holds something else.
     """
     file = Path(expanded(path))
+    check_readable(file, KEY, ".npz or .npy with an array of numbers")
     try:
         content = np.load(file, allow_pickle=False)
         values = content if isinstance(content, np.ndarray) else content[content.files[0]]
         array = np.asarray(values, dtype=np.float32)
-    except (OSError, ValueError, IndexError, TypeError, EOFError) as error:
+    except (OSError, ValueError, IndexError, TypeError, EOFError, MemoryError, BadZipFile) as error:
         raise InputError(
             KEY,
             expected=".npz or .npy with an array of numbers",

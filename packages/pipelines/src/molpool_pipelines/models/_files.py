@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from molpool_common import InputError, read_yaml
+from molpool_common import InputError, checked, read_yaml
 
-from molpool_pipelines.runs import CALIBRATION, PREDICTIONS, SPLIT, TABULAR_FOLDER
+from molpool_pipelines.runs import BAGS_FOLDER, CALIBRATION, PREDICTIONS, SPLIT, TABULAR_FOLDER
 
 CONFIG, MODELS = "config.resolved.yaml", "models"
 TABULAR = "model.json"
+BAG_BLEND = "bags.json"
 _MIL_KEY = b"mil_attn"
 
 
@@ -21,7 +22,8 @@ def check_model_path(path: Path) -> None:
     """Raise `InputError` where there is no model; looks at names only."""
     if not path.exists():
         raise InputError("model_dir", expected="a run folder or a model file", found=f"no {path}")
-    if path.is_dir() and not model_files(path) and not is_tabular(path):
+    known = is_tabular(path) or is_bag_blend(path)
+    if path.is_dir() and not model_files(path) and not known:
         raise InputError(
             "model_dir",
             expected="model.pt or member-*.pt in the folder",
@@ -47,8 +49,15 @@ def is_tabular(path: Path) -> bool:
     return any((folder / TABULAR).is_file() for folder in (path, path / TABULAR_FOLDER))
 
 
+def is_bag_blend(path: Path) -> bool:
+    """Return whether a run folder is of several models over bags."""
+    return (path / BAGS_FOLDER / BAG_BLEND).is_file()
+
+
 def is_mil(path: Path) -> bool:
     """Return whether a model, or the first of an ensemble, is one over bags; reads no weights."""
+    if is_bag_blend(path):
+        return True
     file = next(iter(model_files(path)), path)
     if not file.is_file() or not zipfile.is_zipfile(file):
         return False
@@ -107,7 +116,7 @@ def run_key(path: Path, key: str) -> Any:
     root = path.parent if path.name == MODELS else path
     for folder in (root, *sorted(root.glob("member-*"))):
         file = folder / CONFIG
-        found = read_yaml(file).data.get(key) if file.is_file() else None
+        found = read_yaml(checked(file)).data.get(key) if file.is_file() else None
         if found is not None:
             return found
     return None
@@ -123,5 +132,5 @@ def calibration_smiles(path: Path) -> list[str] | None:
     file = (path.parent if path.name in {MODELS, TABULAR_FOLDER} else path) / PREDICTIONS
     if not file.is_file() or not {SPLIT, "SMILES"} <= set(pl.read_parquet_schema(file)):
         return None
-    rows = pl.scan_parquet(file).filter(pl.col(SPLIT) == "val").select("SMILES").collect()
+    rows = pl.scan_parquet(checked(file)).filter(pl.col(SPLIT) == "val").select("SMILES").collect()
     return rows["SMILES"].to_list()

@@ -29,7 +29,7 @@ from molpool_pipelines.models._calibration import Calibration
 from molpool_pipelines.models._config import Combination
 from molpool_pipelines.models._files import TABULAR, model_files, run_section
 from molpool_pipelines.models._tabular import mix
-from molpool_pipelines.runs import OUTSIDE, TABULAR_FOLDER, about_tasks
+from molpool_pipelines.runs import BAGS_FOLDER, OUTSIDE, TABULAR_FOLDER, about_tasks
 from molpool_pipelines.scores import Predictions, aligned, pair_rows, read_predictions
 
 
@@ -150,7 +150,8 @@ def model_digest(path: Path) -> str:
     folder = next((f for f in folders if (f / TABULAR).is_file()), None)
     # Networks of a blend are a folder within.
     inside = [] if folder is None else sorted(f for f in folder.rglob("*") if f.is_file())
-    files = model_files(path) if folder is None else inside
+    blend = [file for file in sorted(path.glob(f"{BAGS_FOLDER}/*")) if file.is_file()]
+    files = [*model_files(path), *blend] if folder is None else inside
     digest = sha256()
     for file in files:
         with file.open("rb") as handle:

@@ -33,10 +33,17 @@ from molpool_common import (
     validate_values,
 )
 
+from molpool_pipelines.models._bag_members import AttentionMember, BagBlend, BagModel
 from molpool_pipelines.models._calibration import Calibration, with_intervals
 from molpool_pipelines.models._config import PredictConfig
 from molpool_pipelines.models._descriptors import named_features
-from molpool_pipelines.models._files import calibration_file, model_files, run_key, run_section
+from molpool_pipelines.models._files import (
+    calibration_file,
+    is_bag_blend,
+    model_files,
+    run_key,
+    run_section,
+)
 from molpool_pipelines.models._protocol import Kind, Predicted
 from molpool_pipelines.scores import NearestTraining, training_molecules
 from molpool_pipelines.tables import strata_of
@@ -48,22 +55,38 @@ class MILModel:
     Parameters
     ----------
     modules : sequence of MILModule
-        Of the same tasks.
+        Of the same tasks; they are not asked where there is a blend.
     data : MILDataConfig
         What their bags are.
+    blend : BagBlend or None
+        Several models of bags, which predict together.
     """
 
     kind: Kind = "mil"
     chunk_rows = 128
 
-    def __init__(self, modules: Sequence[MILModule], data: MILDataConfig) -> None:
-        self._modules = modules
+    def __init__(
+        self, modules: Sequence[MILModule], data: MILDataConfig, blend: BagBlend | None = None
+    ) -> None:
+        self._modules, self._blend = modules, blend
         self.data = data
-        self.module = modules[0]
-        self.task_names = tuple(self.module.task_names)
-        kind: TaskType = "classification" if self.module.is_classifier else "regression"
+        one: BagModel = AttentionMember(modules[0]) if blend is None else blend
+        self._is_classifier = one.is_classifier
+        self.task_names = one.task_names
+        kind: TaskType = "classification" if one.is_classifier else "regression"
         self.task_types = (kind,) * len(self.task_names)
-        self.n_members = len(modules)
+        self.n_members = len(modules) if blend is None else len(blend.names)
+
+    @property
+    def feature_names(self) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+        """Names of the features of instances and of bags; None where there are none."""
+        if self._blend is not None:
+            return self._blend.feature_names_3d or None, self._blend.feature_names_2d or None
+        scaler = self._modules[0].scaler
+        if scaler is None:
+            return None, None
+        three, two = scaler.instances, scaler.x2d
+        return None if three is None else three.names, None if two is None else two.names
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -75,6 +98,8 @@ class MILModel:
             If there is no configuration, or the members predict different tasks.
         """
         data = validate_values(MILDataConfig, _data_section(path))
+        if is_bag_blend(path):
+            return cls([], data, BagBlend.load(path))
         modules = [MILModule.load(file) for file in model_files(path)]
         tasks = [list(module.task_names) for module in modules]
         other = next((t for t in tasks if t != tasks[0]), None)
@@ -118,18 +143,22 @@ class MILModel:
 
         A class is called where the mean probability reaches the mean of the members' thresholds.
         """
+        if self._blend is not None:
+            found, spread = self._blend.predict_with_sd(bags)
+            calls = found >= np.asarray(self._blend.thresholds) if self._is_classifier else None
+            return Predicted(found, spread, calls, [None] * len(found))
         # Members are averaged as probabilities: that is what thresholds were chosen on.
         each = np.stack([predict(m, bags, batch_size=batch_size) for m in self._modules])
         mean = each.mean(axis=0)
         sd = each.std(axis=0, ddof=1) if len(each) > 1 else None
         called = None
-        if self.module.is_classifier:
+        if self._is_classifier:
             called = mean >= np.mean([m.thresholds for m in self._modules], axis=0)
         return Predicted(mean, sd, called, [None] * len(mean))
 
     def _nothing(self, reasons: list[str | None]) -> Predicted:
         none = np.full((len(reasons), len(self.task_names)), np.nan)
-        called = np.zeros(none.shape, dtype=bool) if self.module.is_classifier else None
+        called = np.zeros(none.shape, dtype=bool) if self._is_classifier else None
         return Predicted(none, none if self.n_members > 1 else None, called, reasons)
 
     def _reason(self, smiles: str) -> str | None:
@@ -288,15 +317,13 @@ def _tables(config: PredictConfig, model: MILModel) -> Mapping[str, Any]:
         update["id_column"] = config.id_column
     if config.smiles_column is not None:
         update["smiles_column"] = config.smiles_column
-    scaler = model.module.scaler
-    three = None if scaler is None else scaler.instances
-    two = None if scaler is None else scaler.x2d
+    three, two = model.feature_names
     # Else all columns but ids would be features, the labels of a table that has them too.
     if model.data.kind == "bags" and three is not None:
-        update["feature_columns"] = list(three.names)
+        update["feature_columns"] = list(three)
     if model.data.kind == "features":
-        update["columns_3d"] = [] if three is None else list(three.names)
-        update["columns_2d"] = [] if two is None else list(two.names)
+        update["columns_3d"] = list(three or ())
+        update["columns_2d"] = list(two or ())
     for key in ("features_3d", "features_2d"):
         given, trained = getattr(config, key), getattr(model.data, key)
         if given is not None and trained is None:

@@ -22,6 +22,7 @@ from molpool_pipelines.models._config import LEVEL, PredictConfig
 from molpool_pipelines.models._files import reads_feature_tables, run_key
 from molpool_pipelines.models._predict_table import STRATUM, Serving
 from molpool_pipelines.runs import (
+    BAGS_FOLDER,
     CALIBRATION,
     CONFIG,
     MODEL,
@@ -34,7 +35,7 @@ from molpool_pipelines.runs import (
 if TYPE_CHECKING:
     import pandas as pd
 
-_NEEDED = (CONFIG, MODEL, MODELS, TABULAR_FOLDER, CALIBRATION, PREDICTIONS)
+_NEEDED = (CONFIG, MODEL, MODELS, TABULAR_FOLDER, BAGS_FOLDER, CALIBRATION, PREDICTIONS)
 """Of a run folder; predictions name the training molecules, and those that calibrate."""
 
 _SMILES = "SMILES"

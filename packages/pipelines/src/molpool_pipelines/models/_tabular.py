@@ -17,6 +17,7 @@ from molpool_common import (
     Structure,
     TaskType,
     atomic_path,
+    checked,
     listed,
     structures_of,
 )
@@ -247,7 +248,7 @@ class TabularModel:
         InputError
             If there is none, or one of a later version.
         """
-        folder = path if (path / TABULAR).is_file() else path / TABULAR_FOLDER
+        folder = checked(path if (path / TABULAR).is_file() else path / TABULAR_FOLDER)
         try:
             described = json.loads((folder / TABULAR).read_text(encoding="utf-8"))
             later = described["format"] > FORMAT

@@ -123,9 +123,7 @@ def _curve(points: list[LearningPoint]) -> Figure:
         axes.set_xticks(n, [f"{k:,}" for k in n], fontsize=8)
         axes.minorticks_off()
         name = LABELS[metrics[i]]
-        axes.set(
-            xlabel="training molecules", ylabel=f"{name}, mean over tasks" if several else name
-        )
+        axes.set(xlabel="training rows", ylabel=f"{name}, mean over tasks" if several else name)
 
     rows: list[list[Cell]] = []
     for point in points:

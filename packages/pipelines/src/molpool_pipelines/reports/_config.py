@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from molpool_common import PATH, ConfigModel
+from molpool_common import PATH, ConfigModel, Seed
 from pydantic import Field
 
 
@@ -23,4 +23,4 @@ class ReportConfig(ConfigModel):
     overwrite: bool = Field(False, description="replace the page that is there")
     level: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals of a run")
     n_bootstrap: int = Field(1000, ge=100, description="resamples for the intervals of a run")
-    seed: int = Field(0, ge=0, description="seed of the resamples")
+    seed: Seed = Field(0, description="seed of the resamples")

@@ -41,11 +41,21 @@ def metric_tables(run: ReadRun, how: Resampling) -> list[Part]:
     return [tables[0], *_further(rows), *_classes(rows), *_bounds(rows), *tables[1:]]
 
 
+FURTHER = {
+    "regression": "Within: share of predictions that are at most so far off, in log10 units of "
+    "tasks that are learnt on that scale (factors of 2, 3 and 10), else in the unit of the task.",
+    "classification": "EF: how many times more actives are among the first 1, 5 or 10 % of the "
+    "ranking than among all. BEDROC (α 20) and LogAUC weigh the top of the ranking; BEDROC is at "
+    "most 1, LogAUC 0 for a random order and at most 0.855.",
+}
+"""What tables say of metrics that need a word, by kind of task."""
+
+
 def _further(rows: Predictions) -> list[Part]:
     """Return the metrics that have no room beside their intervals, a table per kind of task."""
     scores = _table_of(rows).tasks
     found: list[Part] = []
-    for kind, caption in _FURTHER.items():
+    for kind, caption in FURTHER.items():
         names = [n for n in LABELS if METRICS[n].task_type == kind and n not in WITH_INTERVAL]
         cells: list[list[Cell]] = [
             [of.task, *(of.values.get(n) for n in names)] for of in scores if of.task_type == kind
@@ -53,15 +63,6 @@ def _further(rows: Predictions) -> list[Part]:
         if cells:
             found.append(Table(["task", *(LABELS[n] for n in names)], cells, caption=caption))
     return found
-
-
-_FURTHER = {
-    "regression": "Within: share of predictions that are at most so far off, in the unit of the "
-    "task; of values on a log10 scale 0.3, 0.5 and 1 are factors of 2, 3 and 10.",
-    "classification": "EF: how many times more actives are among the first 1, 5 or 10 % of the "
-    "ranking than among all. BEDROC (α 20) and LogAUC weigh the top of the ranking; BEDROC is at "
-    "most 1, LogAUC 0 for a random order and at most 0.855.",
-}
 
 
 def _classes(rows: Predictions) -> list[Part]:
@@ -100,7 +101,7 @@ def _bounds(rows: Predictions) -> list[Part]:
 
 
 def _table_of(rows: Predictions) -> MetricTable:
-    return task_metrics(rows.y_true, rows.y_pred, rows.tasks, rows.task_types)
+    return task_metrics(rows.y_true, rows.y_pred, rows.tasks, rows.task_types, rows.scales)
 
 
 def metric_table(run: ReadRun, split: str, found: Predictions, how: Resampling | None) -> Table:

@@ -17,6 +17,7 @@ from molpool_common import (
     Part,
     Section,
     Table,
+    checked,
     figure_svg,
     style,
 )
@@ -86,7 +87,7 @@ def environment(folder: Path) -> list[Part]:
     if not file.is_file():
         return []
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
+        said = json.loads(checked(file).read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError("environment.json", expected="JSON", found=str(error)) from None
     facts: dict[str, Cell] = {

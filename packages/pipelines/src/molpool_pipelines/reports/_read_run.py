@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import yaml
+from molpool_common import checked
 
 from molpool_pipelines.reports._parts import records, since_start
 from molpool_pipelines.reports._run_figures import TrainedModel
@@ -60,7 +61,7 @@ class ReadRun:
         """What the sampler drew for the first model, a row per epoch."""
         if not (self.folder / SAMPLING).is_file():
             return None
-        frame = pl.read_parquet(self.folder / SAMPLING)
+        frame = pl.read_parquet(checked(self.folder / SAMPLING))
         for which in ("member", "group"):
             if which in frame.columns:
                 # The first model stands for all: they share α and curriculum and differ by seed.

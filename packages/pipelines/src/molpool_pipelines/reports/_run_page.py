@@ -22,6 +22,7 @@ from molpool_common import (
     Table,
     Text,
     UndefinedMetricError,
+    checked,
     mean_label,
     render_report,
     spearman,
@@ -440,7 +441,7 @@ def _attention(run: ReadRun) -> list[Section]:
     file = run.folder / f"{attention_of('test')}.parquet"
     if not file.is_file():
         return []
-    frame = pl.read_parquet(file)
+    frame = pl.read_parquet(checked(file))
     # A bag of one instance has attention 1 whatever the model: it would only raise the means.
     several = frame.filter(pl.len().over("molecule_id", "task") > 1)
     if several.is_empty():

@@ -17,6 +17,7 @@ from molpool_common import (
 )
 
 from molpool_pipelines.reports import _run_figures as figures
+from molpool_pipelines.reports._metric_tables import FURTHER
 from molpool_pipelines.reports._panels import Shown
 from molpool_pipelines.reports._structures import structures
 from molpool_pipelines.reports._where import intervals, residuals
@@ -56,7 +57,8 @@ def _metrics(scores: Scores) -> list[Part]:
     for kind in ("regression", "classification"):
         own = [s for s in scores.overall if METRICS[s.metric].task_type == kind]
         if own:
-            found.append(_table(own, f"{100 * scores.level:g} % intervals over molecules."))
+            caption = f"{100 * scores.level:g} % intervals over molecules."
+            found.append(_table(own, f"{caption} {FURTHER[kind]}"))
     return found
 
 

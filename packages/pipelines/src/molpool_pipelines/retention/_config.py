@@ -18,6 +18,7 @@ from molpool_common import (
     InputError,
     ReadConfig,
     RunFolder,
+    Seed,
     absolute_paths,
     check_free,
     default_folder,
@@ -105,9 +106,8 @@ class FolderConfig(ConfigModel):
     def free_folder(self, command: str) -> Path:
         """Return where a command may write, or raise `InputError`; makes nothing yet."""
         path = Path(self.save_dir) if self.save_dir else default_folder(command)
-        check_free(path, overwrite=self.overwrite)
-        if self.overwrite:
-            self._spare_inputs(path)
+        check_free(path, overwrite=self.overwrite, restart=True)
+        self._spare_inputs(path)
         return path
 
     def _spare_inputs(self, folder: Path) -> None:
@@ -141,7 +141,7 @@ class FolderConfig(ConfigModel):
         InputError
             If the folder holds something else.
         """
-        run = RunFolder.create(path, overwrite=self.overwrite, arguments=arguments)
+        run = RunFolder.create(path, overwrite=self.overwrite, restart=True, arguments=arguments)
         # A fit is exact linear algebra and leaves no checkpoints; an empty folder would suggest
         # some.
         run.checkpoints.rmdir()
@@ -291,7 +291,7 @@ class PrepareConfig(FolderConfig, DataConfig):
     like: Annotated[str | None, PATH] = Field(
         None, description="folder of a previous prepare whose ids and medians are used again"
     )
-    seed: int = Field(0, ge=0, description="of the random draw of the cap")
+    seed: Seed = Field(0, description="of the random draw of the cap")
     read: ReadConfig = Field(default_factory=ReadConfig)
 
 
@@ -407,7 +407,9 @@ class TrainingColumnsConfig(TableConfig):
         description="columns of run covariates, or patterns with * and ?; none of them: no slopes",
     )
     descriptor_cols: Names | None = Field(
-        None, description="columns of descriptors; by default those called descriptor_*"
+        None,
+        description="columns of descriptors; by default those called descriptor_*, or RDKit's of "
+        "the SMILES",
     )
     class_col: str = Field("class_id", description="column of classes: ids or names")
     run_col: str | None = Field(
@@ -427,7 +429,9 @@ class FitConfig(FolderConfig, ModelConfig, DataConfig, TrainingColumnsConfig):
 
     max_train_rows: Count | None = Field(None, description="first rows to fit to: for a trial")
     descriptors: str | None = Field(
-        None, description="table of compound descriptors: the compound's id and numbers"
+        None,
+        description="table of compound descriptors: the compound's id and numbers, or SMILES of "
+        "which RDKit's are computed",
     )
     classes: str | None = Field(
         None, description="table of compound classes, for class_slopes: the compound's id, class"
@@ -529,7 +533,7 @@ class EvaluateConfig(FolderConfig, DataConfig, ScoreConfig):
         description="for split_type time: dates, numbers, or names whose number follows time; by "
         "default order_col of the fits, or runs follow one another as in the table",
     )
-    split_seed: int = Field(0, ge=0, description="of the folds")
+    split_seed: Seed = Field(0, description="of the folds")
     cv: CVConfig = Field(default_factory=CVConfig)
     baselines: list[Baseline] = Field(
         default_factory=list,

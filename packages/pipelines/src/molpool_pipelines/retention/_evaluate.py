@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from molpool_common import BoolArray, InputError, ReadConfig, RunFolder, listed
+from molpool_common import BoolArray, InputError, ReadConfig, RunFolder, checked, listed
 from rt_ridge import (
     CompoundDescriptors,
     EvaluatedChunk,
@@ -169,6 +169,7 @@ class Evaluation:
                 expected=f"a folder with {EVALUATION}",
                 found=f"none in {str(folder)!r}",
             )
+        checked(path)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             scored = [_scored(entry) for entry in content["artefacts"]]
@@ -181,7 +182,7 @@ class Evaluation:
                 where=str(path),
             ) from None
         drift, folds = (
-            pl.read_csv(file) if file.is_file() else None
+            pl.read_csv(checked(file)) if file.is_file() else None
             for file in (path.with_name("drift.csv"), path.with_name("folds.csv"))
         )
         notes = [str(note) for note in content.get("notes", [])]
@@ -248,6 +249,10 @@ def _fitted_again(
     read = config.read if config.data else fits[0].read
     table = TableFiles.find(given, "data", read=read)
     config = as_prepared(config, table)
+    if config.descriptors is None:
+        # Of compounds that are held out.
+        known = next((fit.descriptors for fit in fits if fit.descriptors is not None), None)
+        config = config.model_copy(update={"descriptors": known})
     splits = Splits.read(config, [as_prepared(fit, table) for fit in fits], table)
     scores = _Scores(config)
     folds = list[pl.DataFrame]()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import polars as pl
-from molpool_common import ConfigModel, IdKind, InputError
+from molpool_common import ConfigModel, IdKind, InputError, checked
 from rt_ridge import Imputer, MappingColumns, check_ids, map_species
 
 from molpool_pipelines.tables import TableFiles
@@ -145,9 +145,9 @@ class Previous:
             )
         # Names such as 007 stay text, and a compound may be called as a missing value is written.
         text = {SPECIES: pl.String, CLUSTER: pl.String, COMPOUND: pl.String}
-        mapping = pl.read_csv(path / MAPPING, schema_overrides=text)
-        compounds = pl.read_csv(path / COMPOUNDS, schema_overrides=text)
-        stored = json.loads((path / RECORD).read_text(encoding="utf-8"))
+        mapping = pl.read_csv(checked(path / MAPPING), schema_overrides=text)
+        compounds = pl.read_csv(checked(path / COMPOUNDS), schema_overrides=text)
+        stored = json.loads(checked(path / RECORD).read_text(encoding="utf-8"))
         kinds = stored.get("ids", {})
         return cls(
             Identifiers.from_frame(mapping, SPECIES, "species", kinds.get(SPECIES)),
@@ -242,6 +242,7 @@ def as_prepared(config: Config, table: TableFiles) -> Config:
     record = table.files[0].parent / RECORD
     if not record.is_file():
         return config
+    checked(record)
     try:
         stored = json.loads(record.read_text(encoding="utf-8")).get("columns", {})
     except (ValueError, AttributeError):

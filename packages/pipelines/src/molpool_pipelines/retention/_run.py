@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from molpool_common import MARKER, InputError, RunFolder
+from molpool_common import MARKER, InputError, RunFolder, remove_run
 
 from molpool_pipelines.retention._config import (
     EvaluateConfig,
@@ -63,7 +63,21 @@ def run(
     # Before the folder is made: a mistyped prior of the last model would otherwise stop hours in.
     _check(config)
     fits = {name: _fit_config(config, path, name) for name in config.models}
-    folder = config.open_folder(path, arguments)
+    with config.open_folder(path, arguments) as folder:
+        _fill(config, folder, fits, arguments, on_result, progress)
+    return path
+
+
+def _fill(
+    config: RunConfig,
+    folder: RunFolder,
+    fits: dict[str, FitConfig],
+    arguments: Sequence[str],
+    on_result: Callable[[str, Step], object],
+    progress: Progress,
+) -> None:
+    """Simulate, fit, evaluate and report into an open folder."""
+    path = folder.path
     # The report of a replaced run must not list models that are no longer configured.
     _remove_others(path / "models", fits)
     if not config.train:
@@ -73,7 +87,8 @@ def run(
         training = read_training(model, progress)
         on_result(name, training)
         fitted = fit(model, training, progress)
-        fitted.write(model.open_folder(path / "models" / name, arguments))
+        with model.open_folder(path / "models" / name, arguments) as own:
+            fitted.write(own)
         on_result(name, fitted)
     evaluation = evaluate(_evaluate_config(config, path), progress)
     evaluation.write(folder)
@@ -89,7 +104,6 @@ def run(
             overwrite=True,
         )
     )
-    return path
 
 
 def _check(config: RunConfig) -> None:
@@ -122,11 +136,7 @@ def _remove_others(models: Path, wanted: Collection[str]) -> None:
     for folder in models.glob("*/"):
         # Only folders with the marker of a run: whatever else a user put there stays.
         if folder.name not in wanted and (folder / MARKER).is_file():
-            emptied = RunFolder.create(folder, overwrite=True)
-            emptied.checkpoints.rmdir()
-            (folder / MARKER).unlink()
-            if not any(folder.iterdir()):
-                folder.rmdir()
+            remove_run(folder)
 
 
 def _write_simulated(config: RunConfig, folder: Path) -> dict[str, int]:

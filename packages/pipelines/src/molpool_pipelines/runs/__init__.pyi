@@ -20,6 +20,7 @@ from ._folder import ACCEPT_CHANGED_TABLE as ACCEPT_CHANGED_TABLE
 from ._folder import AFFINITY as AFFINITY
 from ._folder import ATTENTION_PAGE as ATTENTION_PAGE
 from ._folder import ATTENTION_SDF as ATTENTION_SDF
+from ._folder import BAGS_FOLDER as BAGS_FOLDER
 from ._folder import BASELINE_MODELS as BASELINE_MODELS
 from ._folder import CALIBRATION as CALIBRATION
 from ._folder import CELLS as CELLS
@@ -52,6 +53,7 @@ from ._folder import earlier_settings as earlier_settings
 from ._folder import load_stored as load_stored
 from ._folder import open_folder as open_folder
 from ._folder import predictions_of_table as predictions_of_table
+from ._folder import remember_notes as remember_notes
 from ._machine import check_accelerator as check_accelerator
 from ._metrics import MACRO as MACRO
 from ._metrics import SCHEMA_VERSION as SCHEMA_VERSION
@@ -75,6 +77,7 @@ from ._prediction_files import described as described
 from ._prediction_files import file_columns as file_columns
 from ._prediction_files import in_memory as in_memory
 from ._prediction_files import read_run_predictions as read_run_predictions
+from ._prediction_files import scales_of_file as scales_of_file
 from ._prediction_files import types_of_file as types_of_file
 from ._prediction_files import write_predictions as write_predictions
 from ._rejected import REJECTED as REJECTED

@@ -6,18 +6,23 @@ without knowing which command left it. `docs/run_folder.md` describes them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from molpool_common import (
     MARKER,
     PATH,
+    TRUST,
     ConfigModel,
     InputError,
     RunFolder,
     absolute_paths,
     check_free,
+    check_run,
+    checked,
     dump_config,
     read_yaml,
     validate_config,
@@ -36,6 +41,7 @@ LAST_CHECKPOINT = "last.ckpt"
 MODEL = "model.pt"
 MODELS = "models"
 TABULAR_FOLDER = "model"
+BAGS_FOLDER = "bags"
 DISTILLED = "distilled"
 RELATED = "related.json"
 CALIBRATION = "calibration.npz"
@@ -82,10 +88,12 @@ class RunConfig(ConfigModel):
     resume: bool = Field(False, description="go on with the run in save_dir")
     overwrite: bool = Field(False, description="replace the run in save_dir")
     accept_changed_table: bool = Field(False, description=ACCEPT_CHANGED_TABLE)
+    trust_checkpoint: bool = Field(False, description=TRUST)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
 
 
-EARLIER = {
+EARLIER: dict[str, Any] = {
+    "blend.models": ["attention"],
     "data.standardize": "none",
     "split.standardize": "none",
     "data.cluster_method": "leaders",
@@ -98,7 +106,7 @@ clustered molecules around leaders.
 """
 
 
-def earlier_settings(model: type[BaseModel], path: Path) -> dict[str, str]:
+def earlier_settings(model: type[BaseModel], path: Path) -> dict[str, Any]:
     """Return what a stored configuration lacks and a run of its time did otherwise than today.
 
     Parameters
@@ -110,10 +118,10 @@ def earlier_settings(model: type[BaseModel], path: Path) -> dict[str, str]:
 
     Returns
     -------
-    dict of str to str
-        Value by dotted key.
+    dict of str to value
+        By dotted key.
     """
-    stored = read_yaml(path).data
+    stored = read_yaml(checked(path)).data
     found = {}
     for dotted, value in EARLIER.items():
         section, key = dotted.split(".")
@@ -127,7 +135,7 @@ def earlier_settings(model: type[BaseModel], path: Path) -> dict[str, str]:
 
 def load_stored(model: type[ConfigT], path: Path) -> ConfigT:
     """Read the configuration of a run folder as the run of its time understood it."""
-    document = read_yaml(path)
+    document = read_yaml(checked(path))
     for dotted, value in earlier_settings(model, path).items():
         section, key = dotted.split(".")
         document.data[section] = {**(document.data.get(section) or {}), key: value}
@@ -164,8 +172,7 @@ def check_folder(config: RunConfig, path: Path) -> None:
         raise InputError("--overwrite", expected="it or --resume", found="both")
     if config.save_dir is None:
         raise InputError("--resume", expected="--save-dir, the folder of the run", found="none")
-    # For its checks; the folder itself is opened only when the inputs are known to be right.
-    RunFolder.resume(path)
+    check_run(path)
     # A run that died before its configuration was written has nothing to compare with.
     if (path / CONFIG).is_file():
         stored = load_stored(type(config), path / CONFIG)
@@ -216,14 +223,49 @@ def open_folder(config: RunConfig, path: Path, arguments: Sequence[str]) -> RunF
     """
     if config.resume:
         run = RunFolder.resume(path)
+        if not (path / CONFIG).is_file():  # it was killed before
+            _write_config(run, config)
         run.log("resumed", arguments=list(arguments))
         return run
     run = RunFolder.create(path, overwrite=config.overwrite, arguments=arguments)
     for picture in (HEATMAP, DENDROGRAM):  # of a run that was replaced
         (path / picture).unlink(missing_ok=True)
-    once = {"resume": False, "overwrite": False, "accept_changed_table": False}
+    _write_config(run, config)
+    run.log("started", arguments=list(arguments))
+    return run
+
+
+def remember_notes(run: RunFolder, notes: list[str], new: Sequence[str] = ()) -> None:
+    """Add what was noted before the run was interrupted, and what is new, for the next time too.
+
+    Some is said by training alone, which a resumed run may have behind it.
+
+    Parameters
+    ----------
+    run : RunFolder
+        With the log.
+    notes : list of str
+        What the user should know; extended in place.
+    new : sequence of str
+        What is not found out again when the run is resumed.
+    """
+    earlier = list(_logged_notes(run.path / LOG))
+    for note in new:
+        if note not in earlier:
+            run.log("note", text=note)
+    notes.extend(note for note in (*earlier, *new) if note not in notes)
+
+
+def _logged_notes(log: Path) -> Iterator[str]:
+    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
+        with suppress(ValueError):  # the last line of a process that was killed
+            entry = json.loads(line)
+            if entry.get("event") == "note":
+                yield entry["text"]
+
+
+def _write_config(run: RunFolder, config: RunConfig) -> None:
+    once = dict.fromkeys(("resume", "overwrite", "accept_changed_table", "trust_checkpoint"), False)
     stored = absolute_paths(config.model_copy(update=once))
     # Without resume and overwrite, so that the file starts the same run anew.
     run.write_text(CONFIG, dump_config(stored))
-    run.log("started", arguments=list(arguments))
-    return run

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from molpool_common import ConfigModel, InputError, Interval, MetricTable
+from molpool_common import ConfigModel, InputError, Interval, MetricTable, checked
 from pydantic import Field
 
 from molpool_pipelines.runs._columns import SPLITS
@@ -221,7 +221,7 @@ def read_metrics(path: str | Path) -> Metrics:
         If there is none, or it is another file.
     """
     path = Path(path)
-    file = path / METRICS if path.is_dir() else path
+    file = checked(path / METRICS if path.is_dir() else path)
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
         return Metrics.model_validate(data if "schema_version" in data else _of_earlier(data))

@@ -14,7 +14,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molpool_common import RunFolder, ScaleName, TaskType, table_metadata, unit_of, write_table
+from molpool_common import (
+    RunFolder,
+    ScaleName,
+    TaskType,
+    checked,
+    table_metadata,
+    unit_of,
+    write_table,
+)
 
 from molpool_pipelines.runs._columns import OWN_COLUMNS, SPLIT, truth_column, with_split
 from molpool_pipelines.runs._folder import PREDICTIONS
@@ -220,6 +228,13 @@ def types_of_file(said: Mapping[str, Any] | None) -> dict[str, TaskType]:
     return {task: of["type"] for task, of in said["tasks"].items() if "type" in of}
 
 
+def scales_of_file(said: Mapping[str, Any] | None) -> dict[str, ScaleName]:
+    """Return the scale on which each task was learnt that the description of a file names."""
+    if said is None or "predictions" not in said:
+        return {}
+    return {t: of["transform"] for t, of in said["tasks"].items() if of.get("transform")}
+
+
 def write_predictions(
     run: RunFolder,
     frame: pl.DataFrame,
@@ -256,7 +271,7 @@ def read_run_predictions(folder: str | Path, name: str = PREDICTIONS) -> pl.Data
     """
     import polars as pl
 
-    path = Path(folder) / name
+    path = checked(Path(folder) / name)
     frame = in_memory(pl.read_parquet(path), table_metadata(path))
     called = [c for c in frame.columns if c.endswith(" decision")]
     frame = frame.with_columns(pl.col(called).cast(pl.Boolean))

@@ -24,6 +24,7 @@ from molpool_common import (
     MoleculeTable,
     RunFolder,
     SignArray,
+    checked,
     listed,
     text_keys,
 )
@@ -186,7 +187,7 @@ class TableRows:
     def read(cls, folder: str | Path) -> TableRows | None:
         """Return the digests of a run folder; None of one that an earlier version wrote."""
         file = Path(folder) / TABLE_ROWS
-        return cls(pl.read_parquet(file)) if file.is_file() else None
+        return cls(pl.read_parquet(checked(file))) if file.is_file() else None
 
     def changes(self, now: TableRows) -> list[str]:
         """Return what has changed from this table to another, a phrase each; empty if nothing."""

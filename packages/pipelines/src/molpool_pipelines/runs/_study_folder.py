@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from molpool_common import InputError
+from molpool_common import InputError, checked
 
 from molpool_pipelines.runs._folder import METRICS
 
@@ -130,7 +130,7 @@ def read_outer_scores(folder: Path) -> dict[str, dict[str, Any]]:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        read = json.loads(file.read_text(encoding="utf-8"))
+        read = json.loads(checked(file).read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(file.name, expected="JSON", found=str(error), where=str(file)) from None
     if not isinstance(read, dict):
@@ -142,7 +142,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 def _read_trials(file: Path) -> pl.DataFrame:
     try:
-        trials = pl.read_parquet(file)
+        trials = pl.read_parquet(checked(file))
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InputError("--study", expected="files of a study", found=str(error)) from None
     lacking = {"number", "state", "value"} - set(trials.columns)

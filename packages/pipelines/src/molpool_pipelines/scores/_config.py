@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 import tyro
-from molpool_common import PATH, ConfigModel, ReadConfig
+from molpool_common import PATH, TRUST, ConfigModel, ReadConfig, Seed
 from pydantic import Field
 
 from molpool_pipelines.runs import ACCEPT_CHANGED_TABLE, ColumnsConfig
@@ -27,6 +27,7 @@ class ScoreConfig(ConfigModel):
     model_dir: Annotated[str | None, PATH] = Field(
         None, description="instead of predictions: a saved model, which predicts data_path first"
     )
+    trust_checkpoint: bool = Field(False, description=TRUST)
     data_path: Annotated[str | None, PATH] = Field(
         None,
         description="table with the truth, in the units of the predictions; by default it stands "
@@ -67,7 +68,7 @@ class ScoreConfig(ConfigModel):
     )
     n_bootstrap: int = Field(1000, ge=0, description="bootstrap resamples; 0: no intervals")
     level: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals")
-    seed: int = Field(0, ge=0, description="seed of the resamples")
+    seed: Seed = Field(0, description="seed of the resamples")
     min_rows: int = Field(10, ge=2, description="fewest labels of a stratum that is scored")
     similarity_bins: list[float] = Field(
         default_factory=lambda: [0.3, 0.5, 0.7],
@@ -103,6 +104,7 @@ class CompareConfig(ConfigModel):
     test_data: Annotated[str | None, PATH] = Field(
         None, description="table with the truth, which all model_dirs predict"
     )
+    trust_checkpoint: bool = Field(False, description=TRUST)
     predictions: Annotated[list[str], PATH, tyro.conf.arg(metavar="[DIR|FILE ...]")] = Field(
         default_factory=list,
         description="run folders or tables of predictions: Parquet, CSV or TSV; with columns "
@@ -161,7 +163,7 @@ class CompareConfig(ConfigModel):
         description="resamples of the molecules for the differences; values have the interval of "
         "the first 1000, as everywhere",
     )
-    seed: int = Field(0, ge=0, description="seed of the resamples")
+    seed: Seed = Field(0, description="seed of the resamples")
     practical: dict[str, float] = Field(
         default_factory=dict,
         description="smallest difference that matters, by metric: ma_rae 0.05",

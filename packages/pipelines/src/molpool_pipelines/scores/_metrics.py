@@ -15,6 +15,7 @@ from molpool_common import (
     Metric,
     UndefinedMetricError,
     mean_over_tasks,
+    metrics_by_task,
     percentile_interval,
     resampled_scores,
 )
@@ -104,7 +105,7 @@ def score_tasks(
     Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), section 13.3.
     """
     metrics = [METRICS[name] for name in names]
-    by_task = [[m for m in metrics if m.task_type == kind] for kind in found.task_types]
+    by_task = metrics_by_task(metrics, found.task_types, found.scales)
     # One set of resamples for all tasks: those of a mean over tasks are the means of the tasks'
     # resamples, so that correlation between tasks within a molecule is kept.
     resampled_by_task, level = _resampled(found, by_task, resampling), resampling.level

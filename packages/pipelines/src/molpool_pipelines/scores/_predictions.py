@@ -13,7 +13,9 @@ from molpool_common import (
     FloatArray,
     InputError,
     IntArray,
+    ScaleName,
     TaskType,
+    checked,
     did_you_mean,
     listed,
     parse_smiles,
@@ -74,6 +76,8 @@ class Predictions:
         Share of molecules that the intervals shall cover, where it is known.
     strata : mapping of str to ndarray of object [N]
         Series, project or the like of each row, by column.
+    scales : tuple of str, length T, or empty
+        On which the model learnt the tasks, where that is known; values are in units of the table.
     notes : tuple of str
         What to know of how they were read: tasks without a truth, how a truth was joined.
     rejected : DataFrame or None
@@ -102,6 +106,7 @@ class Predictions:
     similarity: FloatArray | None = None
     level: float | None = None
     strata: Mapping[str, Texts] = field(default_factory=dict)
+    scales: tuple[ScaleName, ...] = ()
     notes: tuple[str, ...] = ()
     rejected: pl.DataFrame | None = None
 
@@ -174,6 +179,7 @@ class Predictions:
             tasks=tuple(tasks),
             task_types=tuple(self.task_types[t] for t in columns),
             n_bounds=self.n_bounds[columns] if len(self.n_bounds) else self.n_bounds,
+            scales=tuple(self.scales[t] for t in columns) if self.scales else (),
         )
 
     def to_frame(self) -> pl.DataFrame:
@@ -284,7 +290,7 @@ def training_molecules(path: Path) -> TrainingMolecules | None:
     # With folds each validation row trained the models of the other folds, so that it is known to
     # the ensemble.
     with_folds = "fold" in names
-    frame = pl.read_parquet(file, columns=["id", "SMILES", split, *["fold"] * with_folds])
+    frame = pl.read_parquet(checked(file), columns=["id", "SMILES", split, *["fold"] * with_folds])
     trained = pl.col(split).is_in(["train", "val"] if with_folds else ["train"])
     # By SMILES as written: parsing is the slow part, and exact repeats need it once.
     rows = frame.filter(trained).unique("SMILES", keep="first", maintain_order=True)

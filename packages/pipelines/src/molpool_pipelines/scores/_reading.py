@@ -16,6 +16,7 @@ from molpool_common import (
     InputError,
     IntArray,
     ReadConfig,
+    ScaleName,
     Standardize,
     TaskType,
     did_you_mean,
@@ -36,6 +37,7 @@ from molpool_pipelines.runs import (
     ColumnsConfig,
     in_memory,
     read_metrics,
+    scales_of_file,
     truth_column_of,
     types_of_file,
     with_split,
@@ -112,7 +114,14 @@ def read_predictions(
         joining = Joining(named, join, on_bad_smiles, read, standardize)
         joined = joining.join(frame, name, Path(truth))
         frame = joined.frame
-    found = predictions_of(frame, name, columns=named, task_types=task_types, model_types=known)
+    found = predictions_of(
+        frame,
+        name,
+        columns=named,
+        task_types=task_types,
+        model_types=known,
+        scales=scales_of_file(said),
+    )
     found = replace(found, level=level_of_run(Path(path)))
     if joined is None:
         return found
@@ -147,6 +156,7 @@ def predictions_of(
     columns: ColumnsConfig | None = None,
     task_types: Mapping[str, TaskType] | None = None,
     model_types: Mapping[str, TaskType] | None = None,
+    scales: Mapping[str, ScaleName] | None = None,
 ) -> Predictions:
     """Return the predictions of a table in memory; see `read_predictions`.
 
@@ -156,6 +166,8 @@ def predictions_of(
         As a run writes it, with the truth.
     name : str
         Of the model.
+    scales : mapping of str to str, optional
+        On which it learnt tasks.
     """
     named = columns or ColumnsConfig()
     frame = with_split(frame, named.split)
@@ -190,6 +202,7 @@ def predictions_of(
         times=None if named.time in tasks else _texts(frame, named.time),
         similarity=_similarity(frame, named.similarity, name),
         strata=_strata(frame, named, name),
+        scales=tuple((scales or {}).get(task, "none") for task in tasks),
         notes=tuple(notes),
     )
     refuse_repeated(_plain(found), named.id, name)

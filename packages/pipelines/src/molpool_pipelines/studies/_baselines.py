@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from molpool_common import (
     ScaleName,
     did_you_mean,
     from_scale,
+    threads,
 )
 from molpool_common import console as new_console
 
@@ -297,7 +297,7 @@ def write_baselines(run: RunFolder, kind: StudyKind, metric: str) -> None:
         return
     tabular = kind.tabular()
     _print_start(tabular, f"{len(tabular.folds)} inner folds")
-    scores = inner_scores(tabular, seed=kind.seed, threads=os.cpu_count() or 1)
+    scores = inner_scores(tabular, seed=kind.seed, threads=threads())
     known: dict[str, Any] = {
         "metric": metric,
         "features": tabular.features,
@@ -335,14 +335,13 @@ def outer_baselines(
     # The table was read anew: if it has changed since training, gains would be differences of rows.
     if not np.array_equal(labels, test.labels, equal_nan=True):
         raise HPOError("retrain: expected baselines to be tested on the same rows.")
-    threads = os.cpu_count() or 1
     known = read_baselines(study)
     folds = "" if known else f"{len(tabular.folds)} inner folds and "
     _print_start(tabular, f"{folds}the outer test")
     if known is not None:
         inner = {m["name"]: tuple(m["folds"]) for m in known["models"]}
     else:
-        inner = {s.name: s.folds for s in inner_scores(tabular, seed=kind.seed, threads=threads)}
+        inner = {s.name: s.folds for s in inner_scores(tabular, seed=kind.seed, threads=threads())}
     contenders = []
     for name in BASELINES:
         predictions = predict_tasks(
@@ -351,7 +350,7 @@ def outer_baselines(
             outer.test.features,
             tabular.task_types,
             seed=kind.seed,
-            threads=threads,
+            threads=threads(),
         )
         # Without a training label there is no prediction, and without a label here none is scored;
         # NaN would only stop the metrics.

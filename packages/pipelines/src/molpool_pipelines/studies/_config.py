@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tyro
-from molpool_common import PATH, USER_ERROR, ConfigModel, InputError, short_flag
+from molpool_common import PATH, USER_ERROR, ConfigModel, InputError, Seed, short_flag
 from pydantic import Field, field_validator, model_validator
 
 from molpool_pipelines.fitting import BaselineChoice
@@ -62,8 +62,8 @@ class StudyConfig(ConfigModel):
     timeout: Annotated[float | None, short_flag("--timeout")] = Field(
         None, gt=0, description="seconds after which no further trial is started"
     )
-    seed: int | None = Field(
-        None, ge=0, description="seed of sampler, folds and trials; by default the run's"
+    seed: Seed | None = Field(
+        None, description="seed of sampler, folds and trials; by default the run's"
     )
     workers: Annotated[int, short_flag("--workers")] = Field(
         1, ge=1, description="processes here; the cores are shared out among them"

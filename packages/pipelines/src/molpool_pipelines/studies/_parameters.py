@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-import yaml
-from molpool_common import InputError, did_you_mean, listed
+from molpool_common import InputError, did_you_mean, listed, parse_yaml
 
 # YAML 1.1 reads 1e-4 as text, since it wants a point in a float.
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
@@ -27,8 +26,8 @@ def plain(value: Any) -> Any:
     if _EXPONENT.fullmatch(value):
         return float(value)
     try:
-        read = yaml.safe_load(value)
-    except yaml.YAMLError:
+        read = parse_yaml(value, "")
+    except InputError:
         return value
     if isinstance(read, str) and _EXPONENT.fullmatch(read):
         return float(read)

@@ -20,10 +20,10 @@ import numpy as np
 import yaml
 from molpool_common import (
     INTERRUPTED,
-    MARKER,
     InputError,
     RunFolder,
     absolute_paths,
+    checked,
     dump_config,
     write_text,
 )
@@ -118,7 +118,7 @@ def _run_process(command: list[str], path: Path) -> None:
     try:
         with _interrupts_deferred():
             # In a session of its own: a Ctrl-C reaches us alone, and we pass it on once.
-            process = subprocess.Popen(command, start_new_session=True)
+            process = subprocess.Popen(command, start_new_session=True)  # noqa: S603  # our own
         code = process.wait()
     except KeyboardInterrupt:
         if process is not None:
@@ -208,9 +208,20 @@ def retrain(config: RetrainConfig, *, arguments: Sequence[str] = ()) -> Path:
     changes = check_same_table(config.study, kind.rows(), accept=accept, what="the study")
     for note in changes:
         console.print(note, highlight=False, markup=False)
-    run = _open(config, plan, arguments)
-    if changes:
-        run.log("table changed", notes=changes)
+    with _open(config, plan, arguments) as run:
+        if changes:
+            run.log("table changed", notes=changes)
+        scores = _train_and_score(run, config, kind, snapshot, plan)
+    page = write_page(RunFolder.resume(config.study, alone=False), snapshot)
+    console.print(result_table(snapshot.metric, scores))
+    console.print(f"Models in {run.path}, report {page}", highlight=False, soft_wrap=True)
+    return run.path
+
+
+def _train_and_score(
+    run: RunFolder, config: RetrainConfig, kind: StudyKind, snapshot: StudySnapshot, plan: Plan
+) -> list[OuterScore]:
+    """Train all members, or those that are not there yet, and score them on the outer test."""
     try:
         members = [_train(kind, t, run.path / f"member-{i:03d}") for i, t in enumerate(plan.trials)]
         default = _train(kind, plan.defaults, run.path / "defaults") if plan.defaults else None
@@ -225,10 +236,7 @@ def retrain(config: RetrainConfig, *, arguments: Sequence[str] = ()) -> Path:
     _write_models(run, kind, members, tests[: len(members)])
     scores = _scores(run, config, kind, plan, tests)
     _write_results(run, config, snapshot, plan, scores, len(tests[0]))
-    page = write_page(RunFolder.resume(config.study), snapshot)
-    console.print(result_table(snapshot.metric, scores))
-    console.print(f"Models in {run.path}, report {page}", highlight=False, soft_wrap=True)
-    return run.path
+    return scores
 
 
 def _plan(config: RetrainConfig, snapshot: StudySnapshot) -> Plan:
@@ -257,8 +265,8 @@ def _plan(config: RetrainConfig, snapshot: StudySnapshot) -> Plan:
 def _open(config: RetrainConfig, plan: Plan, arguments: Sequence[str]) -> RunFolder:
     path = config.folder
     wanted = {"trials": plan.numbers()}
-    if (path / MARKER).is_file() and not config.overwrite:
-        before = json.loads((path / PLAN).read_text(encoding="utf-8"))
+    if (path / PLAN).is_file() and not config.overwrite:
+        before = json.loads(checked(path / PLAN).read_text(encoding="utf-8"))
         # By now the study may have better trials: members of two choices must not be mixed.
         if before != wanted:
             raise InputError(
@@ -268,7 +276,7 @@ def _open(config: RetrainConfig, plan: Plan, arguments: Sequence[str]) -> RunFol
                 hint="Give another --name, or --overwrite true.",
             )
         return RunFolder.resume(path)
-    run = RunFolder.create(path, overwrite=config.overwrite, arguments=arguments)
+    run = RunFolder.create(path, overwrite=config.overwrite, restart=True, arguments=arguments)
     if config.overwrite:
         for old in (*path.glob("member-*"), *path.glob("defaults*")):
             if old.is_dir():

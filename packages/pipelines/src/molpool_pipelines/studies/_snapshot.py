@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,16 @@ from typing import Any
 
 import optuna
 import polars as pl
-import yaml
-from molpool_common import InputError, RunFolder, listed, without_secrets
+from molpool_common import (
+    InputError,
+    RunFolder,
+    checked,
+    listed,
+    only_warned,
+    parse_yaml,
+    read_text,
+    without_secrets,
+)
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -158,7 +167,7 @@ def open_study(
         or the file of trials to enqueue is wrong.
     """
     wanted = identity(problem, task.seed)
-    first = _first_trials(task, problem)
+    first = first_trials(task, problem)
     try:
         study = optuna.create_study(study_name=task.name, storage=storage, direction=task.direction)
     except optuna.exceptions.DuplicatedStudyError:
@@ -241,7 +250,14 @@ def _differences(
     return found
 
 
-def _first_trials(task: StudyWorker, problem: Problem) -> list[tuple[str, dict[str, Any]]]:
+def first_trials(task: StudyWorker, problem: Problem) -> list[tuple[str, dict[str, Any]]]:
+    """Return the trials that a study begins with, each with where it is from.
+
+    Raises
+    ------
+    InputError
+        If the file of ``study.enqueue`` cannot be read, or names other parameters.
+    """
     trials: list[tuple[str, dict[str, Any]]] = []
     # A grid has its own points, and counts no others.
     if task.config.try_defaults and task.config.sampler != "GridSampler":
@@ -259,14 +275,7 @@ def _enqueue(study: Study, trials: Sequence[tuple[str, Mapping[str, Any]]]) -> N
 
 def _read_enqueued(path: Path, task: StudyWorker) -> list[dict[str, Any]]:
     where = "study.enqueue"
-    try:
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(where, expected="a file that can be read", found=str(error)) from None
-    except yaml.YAMLError as error:
-        raise InputError(
-            where, expected="YAML or JSON", found=str(error).replace("\n", " "), where=path.name
-        ) from None
+    read = parse_yaml(read_text(path, where), path.name, where)  # JSON is YAML
     if isinstance(read, dict):
         read = [read]
     if not isinstance(read, list) or not all(isinstance(t, dict) for t in read):
@@ -420,7 +429,7 @@ def read_study(folder: str | Path, storage: str | None = None) -> StudySnapshot:
             expected="the folder of a study",
             found=f"no {STUDY} in {str(folder)!r}" if folder.is_dir() else f"no {str(folder)!r}",
         )
-    facts = json.loads(file.read_text(encoding="utf-8"))
+    facts = json.loads(checked(file).read_text(encoding="utf-8"))
     address = storage or facts["storage"] or str(folder / facts["journal"])
     if "://" not in address and not Path(address).is_file():
         raise InputError("--storage", expected="the study's journal file", found=f"no {address!r}")
@@ -605,16 +614,24 @@ def write_tables(run: RunFolder, snapshot: StudySnapshot) -> None:
     """
     run.write_frame(TRIALS, trials_frame(snapshot))
     # What `open_folder` wrote stays: where the study is stored.
-    facts = json.loads((run.path / STUDY).read_text(encoding="utf-8"))
+    facts = json.loads(checked(run.path / STUDY).read_text(encoding="utf-8"))
     known = {key: snapshot.identity[key] for key in ("kind", "metric", "n_folds", "space")}
     run.write_json(STUDY, {**facts, "direction": snapshot.direction, **known})
 
 
-def write_page(run: RunFolder, snapshot: StudySnapshot) -> Path:
-    """Write all tables of a study, and the page that is made from them."""
+def write_page(run: RunFolder, snapshot: StudySnapshot) -> Path | None:
+    """Write all tables of a study, and the page that is made from them.
+
+    None, with a warning, where the page cannot be drawn.
+    """
     # What draws takes seconds to import, which no trial needs to wait for.
     from molpool_pipelines.reports import study_page
 
     write_tables(run, snapshot)
     run.write_json(IMPORTANCES, importances(snapshot))
-    return run.write_text(REPORT, study_page(run.path, snapshot.name))
+    again = f"molpool-evaluate report --study {shlex.quote(str(run.path))} tries again"
+    return only_warned(
+        REPORT,
+        f"The study is whole; {again}.",
+        lambda: run.write_text(REPORT, study_page(run.path, snapshot.name)),
+    )

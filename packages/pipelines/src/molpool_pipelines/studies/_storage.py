@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 from filelock import FileLock
-from molpool_common import InputError, without_secrets
+from molpool_common import InputError, without_secrets, write_text
 from optuna.storages import BaseStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 
 JOURNAL = "journal.log"
+SEALED = ".sha256"
+"""Ending of the file beside a journal that says how much of it there was, and its digest."""
 _ATTEMPTS = 5
 
 Stale = Callable[["Study", "FrozenTrial"], None]
@@ -53,6 +56,7 @@ class JournalFile(JournalFileBackend):  # type: ignore[misc]  # untyped to mypy 
         self._path = path
         # Not NAME.lock: so Optuna calls a link of its own, which plain Optuna would wait for.
         self._file_lock = FileLock(f"{path}.flock")
+        self._digest, self._digested = hashlib.sha256(), 0
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Write records after those of all other processes, in place of one that is torn."""
@@ -66,6 +70,46 @@ class JournalFile(JournalFileBackend):  # type: ignore[misc]  # untyped to mypy 
             file.flush()
             if any(map(_is_forced, logs)):
                 os.fsync(file.fileno())
+                # After it: a machine that goes down must not leave more said than there is.
+                self._seal()
+
+    def check(self) -> None:
+        """Hold what was sealed against what is there.
+
+        Raises
+        ------
+        InputError
+            If the journal is shorter than it was, or the part that was there is not as it was.
+        """
+        beside = Path(f"{self._path}{SEALED}")
+        if not beside.is_file():
+            return
+        size, _, expected = beside.read_text(encoding="utf-8").strip().partition(" ")
+        there = self._path.stat().st_size
+        if _read_on(self._path, hashlib.sha256(), 0, int(size)) != expected:
+            raise InputError(
+                "study.storage",
+                expected=f"the {size} bytes that trials have left in the journal",
+                found=f"{there}: it was cut" if there < int(size) else "others",
+                where=str(self._path),
+                hint=f"Restore it, or remove {beside.name} to take it as it is.",
+            )
+
+    def _seal(self) -> None:
+        size = self._path.stat().st_size
+        # Only what came since: journals of long studies have hundreds of megabytes.
+        text = _read_on(self._path, self._digest, self._digested, size)
+        self._digested = size
+        write_text(Path(f"{self._path}{SEALED}"), f"{size} {text}\n")
+
+
+def _read_on(path: Path, digest: hashlib._Hash, start: int, end: int) -> str:
+    """Return the digest of a file up to `end`, where `digest` is that up to `start`."""
+    with path.open("rb") as file:
+        file.seek(start)
+        while (left := end - file.tell()) > 0 and (block := file.read(min(left, 1 << 20))):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _is_forced(record: dict[str, Any]) -> bool:
@@ -176,9 +220,15 @@ def _open_journal(path: Path) -> BaseStorage:
             expected="a journal file in an existing folder, or a database address",
             found=repr(str(path)),
         )
+    if not path.is_file():
+        Path(f"{path}{SEALED}").unlink(missing_ok=True)  # of a journal that was removed
+    journal = JournalFile(path)
     try:
         path.open("ab").close()
-        return optuna.storages.JournalStorage(JournalFile(path))
+        journal.check()
+        return optuna.storages.JournalStorage(journal)
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             "study.storage",

@@ -13,12 +13,12 @@ from typing import Any, Protocol, TypeVar
 
 import yaml
 from molpool_common import (
-    MARKER,
     ConfigModel,
     InputError,
     RunFolder,
     absolute_paths,
     check_free,
+    checked,
     default_folder,
     dump_config,
     without_secrets,
@@ -53,6 +53,7 @@ from molpool_pipelines.studies._samplers import SamplerFactory, make_pruner
 from molpool_pipelines.studies._snapshot import (
     Counts,
     StudySnapshot,
+    first_trials,
     open_study,
     score,
     seconds_of,
@@ -63,6 +64,7 @@ from molpool_pipelines.studies._snapshot import (
 )
 from molpool_pipelines.studies._storage import (
     JOURNAL,
+    SEALED,
     is_database,
     journal_path,
 )
@@ -260,14 +262,8 @@ def check_folder(settings: TuningConfig, path: Path) -> None:
             found="one in a database, which others may share",
             hint="Give another --study-name.",
         )
-    if settings.overwrite or not (path / MARKER).is_file():
-        check_free(path, overwrite=settings.overwrite)
-    elif not (path / STUDY).is_file():
-        raise InputError(
-            "save_dir",
-            expected="a new folder, or that of a study",
-            found=f"{str(path)!r}, which holds another run",
-        )
+    if settings.overwrite or not (path / STUDY).is_file():
+        check_free(path, overwrite=settings.overwrite, restart=True)
 
 
 def open_folder(
@@ -276,17 +272,20 @@ def open_folder(
     """Make the folder of a study, or open it to go on, and write down which study it is."""
     facts = _facts(worker)
     if (path / STUDY).is_file() and not overwrite:
-        before = json.loads((path / STUDY).read_text(encoding="utf-8"))
+        before = json.loads(checked(path / STUDY).read_text(encoding="utf-8"))
         _check_same_study(before, facts, path)
-        run = RunFolder.resume(path)
+        run = RunFolder.resume(path, alone=False)
         # What was written at the end of an earlier attempt, such as the space, is kept until it is
         # rewritten.
         facts = before | facts
     else:
-        run = RunFolder.create(path, overwrite=overwrite, arguments=arguments)
+        run = RunFolder.create(path, overwrite=overwrite, restart=True, arguments=arguments)
         # `create` removes what any run writes; a journal is of studies alone.
-        (path / JOURNAL).unlink(missing_ok=True)
+        for name in (JOURNAL, JOURNAL + SEALED):
+            (path / name).unlink(missing_ok=True)
     run.write_json(STUDY, facts)
+    # Other commands may work on the study too.
+    run.close()
     return run
 
 
@@ -385,7 +384,8 @@ def run_study(
     for note in (*problem.notes, *changes):
         console.print(note, highlight=False, markup=False)
     worker = _worker(settings, problem, path)
-    # Both built for their errors, before a folder is made.
+    # Made for their errors, before a folder is.
+    first_trials(worker, problem)
     SamplerFactory(worker.config, worker.space, worker.seed)
     make_pruner(worker.config, problem.n_folds)
     opened = partial(open_folder, worker, path, arguments, overwrite=settings.overwrite)
@@ -394,7 +394,7 @@ def run_study(
     storage = worker.open_storage()
     _, is_new = open_study(worker, problem, storage, accept_changed_table=accept)
     run = run or opened()
-    once = {"overwrite": False, "accept_changed_table": False}
+    once = dict.fromkeys(("overwrite", "accept_changed_table", "trust_checkpoint"), False)
     run.write_text(CONFIG, dump_config(config.model_copy(update=once)))
     if problem.rejected is not None:
         write_rejected(run, problem.rejected)
@@ -464,7 +464,9 @@ def _finish(recorder: StudyRecorder, run: RunFolder, tracker: Tracker) -> StudyS
     recorder.update()
     snapshot = recorder.snapshot()
     recorder.write(snapshot)
-    tracker.file(write_page(run, snapshot))
+    page = write_page(run, snapshot)
+    if page is not None:
+        tracker.file(page)
     if snapshot.complete():
         tracker.metrics({snapshot.metric: score(snapshot.complete()[0])})
     return snapshot

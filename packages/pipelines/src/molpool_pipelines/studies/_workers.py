@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from types import FrameType
 
-from molpool_common import INTERRUPTED, end_process, heed_ctrl_c, tune_process
+from molpool_common import INTERRUPTED, cores, end_process, heed_ctrl_c, tune_process
 
 from molpool_pipelines.studies._config import HPOError
 from molpool_pipelines.studies._queue import Queue
@@ -133,13 +133,6 @@ def _stop(workers: list[_Worker]) -> None:
             worker.process.join()
 
 
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    with suppress(AttributeError):  # Linux alone
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 @contextmanager
 def _threads(n: int) -> Iterator[None]:
     """Limit the threads of numerical libraries in processes started meanwhile.
@@ -205,6 +198,6 @@ def _sendable(error: Exception) -> Exception:
     if hasattr(error, "exit_code"):
         with suppress(Exception):
             # Some exceptions pickle and do not come back, which would hang the parent's `recv`.
-            pickle.loads(pickle.dumps(error))
+            pickle.loads(pickle.dumps(error))  # noqa: S301  # made in this line
             return error
     return RuntimeError("".join(traceback.format_exception(error)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 import tyro
-from molpool_common import PATH, ConfigModel, InputError, ReadConfig, ScaleName, short_flag
+from molpool_common import PATH, ConfigModel, InputError, ReadConfig, ScaleName, Seed, short_flag
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 SplitType = Literal["random", "scaffold", "time", "cluster", "stratified"]
@@ -141,7 +141,7 @@ class DataConfig(ConfigModel):
         description="for split_type cluster: Tanimoto distance of Morgan fingerprints up to which "
         "molecules are alike",
     )
-    split_seed: int | None = Field(None, description="seed of the split; by default the run's")
+    split_seed: Seed | None = Field(None, description="seed of the split; by default the run's")
     train_on_val: bool = Field(
         False,
         description="whether rows of the validation split train too, and the last epoch is used; "

@@ -13,8 +13,9 @@ import polars as pl
 import pytest
 from mil_attn import MILConfig, MILError, MILRunConfig, fit, predict
 from molpool_common import InputError, validate_values
+from molpool_pipelines.fitting import rare_positive_sampler
 from molpool_pipelines.studies.mil._config import HPOMILConfig
-from molpool_pipelines.studies.mil._objective import MILObjective, rare_positive_sampler, study_bags
+from molpool_pipelines.studies.mil._objective import MILObjective, study_bags
 from molpool_pipelines.studies.mil._problem import mil_problem
 from sklearn.metrics import average_precision_score
 

@@ -21,7 +21,7 @@ import torch
 from mil_attn import MILModule, predict, read_bags, split_bags
 from molpool_common import InputError
 from molpool_pipelines.runs import read_run_predictions
-from molpool_pipelines.studies import _member, _retraining
+from molpool_pipelines.studies import _baselines, _member, _retraining
 from molpool_pipelines.studies._config import RetrainConfig
 from molpool_pipelines.studies._outer_test import read_test_predictions
 from molpool_pipelines.studies._retraining import retrain
@@ -78,6 +78,9 @@ def two(study: Path) -> dict[str, Any]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_retraining, "_run_process", here)
+        for name in (_baselines.LIGHTGBM, _baselines.FOREST):
+            few = {**_baselines.DEFAULTS[name], "n_estimators": 20}
+            patch.setattr(_baselines, "DEFAULTS", {**_baselines.DEFAULTS, name: few})
         assert "gain" in retrained(study, k=2, defaults=True, baselines=True)
     result: dict[str, Any] = json.loads((study / "retrained/best-2/metrics.json").read_text())
     return result

@@ -2,7 +2,8 @@
 
 Judged is the error of rows left out; where errors do not differ, their log predictive density;
 and last the marginal likelihood. A mixture (stacking: Yao et al. 2018, doi:10.1214/17-BA1091) is
-taken only where it predicts better than the best alone by more than the standard error over folds.
+taken only where it predicts better than the best alone by more than the standard error over folds,
+and its mean does not err more: a few rows far off make densities prefer what fits all the others.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from rt_ridge.selection._candidates import Candidate
 from rt_ridge.selection._judge import FOLLOW, Judge, Scores
 
 TIE = 0.01
-"""Difference of log errors that is no reason to prefer one."""
+"""Difference of log errors, or of log densities of a row, that is no reason to prefer one."""
 
 ROUNDING = 1e-9
 """Difference of log densities of models that do not differ."""
@@ -112,7 +113,8 @@ class Errors:
 
     def __init__(self, trials: Sequence[Trial], judge: Judge) -> None:
         scores = [t.scores for t in trials if t.scores is not None]
-        self.n, self.fold = judge.n, judge.fold
+        self.n, self.fold, self.judge = judge.n, judge.fold, judge
+        self.lines = [s.lines for s in scores]
         self.squared = np.stack([s.squared for s in scores])
         self.density = np.stack([s.log_density(judge.n) for s in scores]) / judge.n
         self.absolute = np.sqrt(self.squared / judge.n)
@@ -120,9 +122,18 @@ class Errors:
     @property
     def log_error(self) -> FloatArray:
         """Mean of log RMSE and log MAE, [C, F]: neither the worst rows nor the bulk alone."""
-        rmse = np.log(np.maximum(self.squared.sum(axis=-1) / self.n.sum(), TINY)) / 2
-        mae = np.log(np.maximum(self.mean(self.absolute), TINY))
+        return self._log_error(self.squared)
+
+    def _log_error(self, squared: FloatArray) -> FloatArray:
+        rmse = np.log(np.maximum(squared.sum(axis=-1) / self.n.sum(), TINY)) / 2
+        mae = np.log(np.maximum(self.mean(np.sqrt(squared / self.n)), TINY))
         return np.asarray((rmse + mae) / 2)
+
+    def of_mixture(self, weights: FloatArray, share: int) -> float:
+        """Return `log_error` of the weighted mean of candidates, [C]."""
+        taken = np.flatnonzero(weights)
+        lines = sum(weights[i] * self.lines[i] for i in taken.tolist())
+        return float(self._log_error(self.judge.squared_errors(np.asarray(lines), FOLLOW[share])))
 
     def by_fold(self, values: FloatArray) -> FloatArray:
         """Return means over the rows of each fold, [..., B]."""
@@ -197,12 +208,21 @@ def _best(errors: Errors, criteria: Sequence[float]) -> tuple[int, int]:
     top = np.unravel_index(int(np.argmax(density)), density.shape)
     by_fold = errors.by_fold(errors.density)
     behind = by_fold[top] - by_fold
-    # Densities that differ by less than folds do are no reason either.
-    equal = density >= density.max() - np.maximum(_standard_error(behind), ROUNDING)
-    # FOLLOW falls, so that of equal shares the first, the larger, is taken.
+    # Densities that differ by less than folds do, or hardly, are no reason either.
+    equal = density >= density.max() - np.maximum(_standard_error(behind), TIE)
     last = np.where(equal, np.asarray(criteria)[:, None], -np.inf)
-    best, share = np.unravel_index(int(np.argmax(last)), last.shape)
-    return int(best), int(share)
+    best = int(np.unravel_index(int(np.argmax(last)), last.shape)[0])
+    return best, _share(log_error[best])
+
+
+def _share(log_error: FloatArray) -> int:
+    """Return the share of slopes to follow beyond the training, by the errors of each, [F]."""
+    if np.ptp(log_error) < ROUNDING:
+        # No slopes, or nothing beyond.
+        return 0
+    # FOLLOW falls. A line that is followed in vain costs more than one that is not: where the
+    # runs left out hardly tell, it is followed the least.
+    return int(np.flatnonzero(log_error <= log_error.min() + TIE)[-1])
 
 
 def _stacked(errors: Errors, best: int, share: int) -> FloatArray:
@@ -217,9 +237,10 @@ def _stacked(errors: Errors, best: int, share: int) -> FloatArray:
     mixture = np.log(weights @ np.exp(density - top)) + top
     gain = errors.by_fold((mixture - density[best])[None])[0]
     # Over folds, for the rows of a run err together.
-    if len(gain) < 2 or gain.mean() <= gain.std(ddof=1) / np.sqrt(len(gain)):
-        return alone
-    return weights
+    clear = len(gain) > 1 and gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain))
+    # Rounding is no error.
+    allowed = errors.log_error[best, share] + ROUNDING
+    return weights if clear and errors.of_mixture(weights, share) <= allowed else alone
 
 
 def stacking_weights(density: FloatArray, n: FloatArray) -> FloatArray:

@@ -35,10 +35,13 @@ class Scores:
         Sum of squared errors of each cell, for each share that slopes are followed by.
     variance : ndarray, [F, K]
         Mean predictive variance of its rows.
+    lines : ndarray, [K, D]
+        Mean coefficients of each cell's pair, by the rows of the other folds.
     """
 
     squared: FloatArray
     variance: FloatArray
+    lines: FloatArray
 
     def log_density(self, n: FloatArray) -> FloatArray:
         """Return the log predictive density of each cell's rows, [F, K].
@@ -85,7 +88,13 @@ class Judge:
         return Scores(
             np.concatenate([s.squared for s in found], axis=1),
             np.concatenate([s.variance for s in found], axis=1),
+            np.concatenate([s.lines for s in found]),
         )
+
+    def squared_errors(self, lines: FloatArray, follow: float) -> FloatArray:
+        """Return the sum of squared errors of each cell, [K], by coefficients [K, D]."""
+        parts = [f.squared_errors(lines[self.fold == b], follow) for b, f in enumerate(self.folds)]
+        return np.concatenate(parts)
 
 
 @dataclass(frozen=True)
@@ -129,7 +138,12 @@ class _Fold:
         return Scores(
             np.stack([squared for squared, _ in found]),
             np.stack([noise + variance for _, variance in found]),
+            mean,
         )
+
+    def squared_errors(self, lines: FloatArray, follow: float) -> FloatArray:
+        """Return the sum of squared errors of each cell, by coefficients [K, D]."""
+        return self._errors(lines, np.zeros((*lines.shape, lines.shape[1])), follow)[0]
 
     def _errors(
         self, mean: FloatArray, cov: FloatArray, follow: float

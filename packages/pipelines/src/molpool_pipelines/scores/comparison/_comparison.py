@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
-from molpool_common import METRICS, OUTPUT_FORMATS, InputError
+from molpool_common import METRICS, OUTPUT_FORMATS, InputError, checked
 from pydantic import TypeAdapter, ValidationError
 
 from molpool_pipelines.runs import MACRO
@@ -287,6 +287,7 @@ def _located(path: Path) -> Path:
 
 
 def _stored(file: Path) -> dict[str, Any] | None:
+    checked(file)
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:

@@ -13,7 +13,7 @@ from functools import cache
 from itertools import combinations
 
 import numpy as np
-from molpool_common import IN_UNITS, FloatArray, InputError, Metric
+from molpool_common import IN_UNITS, FloatArray, InputError, Metric, metrics_by_task
 from numpy.typing import ArrayLike
 
 from molpool_pipelines.runs import MACRO
@@ -100,11 +100,12 @@ def fold_scores(data: PairedRows, metrics: Sequence[Metric]) -> list[FoldScores]
     found: list[FoldScores] = []
     by_metric: dict[str, list[FloatArray]] = {}
     ratio = _ratio([len(r) for r in rows], cells)
-    for t, (task, kind) in enumerate(zip(data.tasks, data.task_types, strict=True)):
+    by_task = metrics_by_task(metrics, data.task_types, data.scales)
+    for t, (task, own_metrics) in enumerate(zip(data.tasks, by_task, strict=True)):
         labelled = [r[~np.isnan(data.y_true[r, t])] for r in rows]
         # Per task: a rare assay may have its labels in few folds, which changes its ratio.
         own = _ratio([len(r) for r in labelled], cells)
-        for metric in (m for m in metrics if m.task_type == kind):
+        for metric in own_metrics:
             tables = [
                 plain_values(metric, data.y_true[r, t], data.y_pred[:, r, t]) for r in labelled
             ]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from molpool_common import FloatArray, InputError, TaskType, listed
+from molpool_common import FloatArray, InputError, ScaleName, TaskType, listed
 from numpy.typing import NDArray
 
 from molpool_pipelines.scores._predictions import Predictions
@@ -40,6 +40,8 @@ class PairedRows:
         Rows that not all models predict, left out on request.
     smiles : list of str or None, length N; or None
         The molecules, where a model's predictions name them.
+    scales : tuple of str, length T, or empty
+        On which a model learnt the tasks: one for all models, so that they are held to one measure.
     """
 
     models: tuple[str, ...]
@@ -50,6 +52,7 @@ class PairedRows:
     y_pred: FloatArray
     n_left_out: int = 0
     smiles: list[str | None] | None = None
+    scales: tuple[ScaleName, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -112,7 +115,14 @@ def pair_rows(
         np.stack([model.y_pred for model in taken]),
         len(every) - len(shared),
         next((m.smiles.tolist() for m in taken if m.smiles is not None), None),
+        _shared_scales(taken),
     )
+
+
+def _shared_scales(models: Sequence[Predictions]) -> tuple[ScaleName, ...]:
+    """Return the first scale that a model has of each task; empty where none has any."""
+    of_tasks = zip(*(m.scales for m in models if m.scales), strict=True)
+    return tuple(next((s for s in own if s != "none"), "none") for own in of_tasks)
 
 
 def _check_names(names: Sequence[str]) -> None:

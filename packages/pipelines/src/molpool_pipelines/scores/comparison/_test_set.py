@@ -15,6 +15,7 @@ from molpool_common import (
     Metric,
     UndefinedMetricError,
     mean_over_tasks,
+    metrics_by_task,
     percentile_interval,
     resampled_scores,
 )
@@ -101,7 +102,7 @@ def compare_on_test_set(
 
 def _score_tasks(data: PairedRows, metrics: Sequence[Metric], settings: Settings) -> list[_Scored]:
     """Score the rows and their resamples, task by task and then the mean over tasks."""
-    by_task = [[m for m in metrics if m.task_type == kind] for kind in data.task_types]
+    by_task = metrics_by_task(metrics, data.task_types, data.scales)
     drawn = resampled_scores(
         data.y_true,
         data.y_pred,

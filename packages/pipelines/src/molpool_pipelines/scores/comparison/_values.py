@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from molpool_common import IN_UNITS, METRICS, InputError, listed
+from molpool_common import IN_UNITS, METRICS, InputError, checked, listed
 
 from molpool_pipelines.runs import (
     MACRO,
@@ -50,7 +50,7 @@ def read_result(path: Path, split: str | None) -> ResultFile:
         If the file is missing, is no JSON or holds no metrics by task.
     """
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(checked(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
             "result_files", expected="metrics as JSON", found=str(error), where=str(path)

@@ -29,8 +29,8 @@ from mil_attn import (
     task_columns,
 )
 from molpool_common import BoolArray, InputError, Split, listed
-from sampling_core import RarePositiveSampler
 
+from molpool_pipelines.fitting import rare_positive_sampler
 from molpool_pipelines.models import named_features
 from molpool_pipelines.runs import TableRows, rejected_bags
 from molpool_pipelines.studies._trials import Direction, FoldResult, OnEpochEnd
@@ -248,23 +248,6 @@ def epoch_score(record: EpochRecord, min_w: float) -> float:
         # The fold score of `mil_attn`, so that a run's own compares with the study's.
         return fold_score(record.val_macro_ap, record.val_min_ap, min_w)
     return float("nan") if record.val_macro_ma_rae is None else record.val_macro_ma_rae
-
-
-def rare_positive_sampler(
-    config: MILRunConfig, train: BagData, seed: int
-) -> RarePositiveSampler | None:
-    """Return what draws training bags with a rare positive more often; None: draw evenly."""
-    if config.task_kind != "classification":
-        return None
-    section = config.sampling
-    assert train.labels is not None
-    return RarePositiveSampler.if_any_rare(
-        train.labels,
-        section.rare_prev_thr,
-        section.rare_oversample_mult,
-        section.sample_weight_cap,
-        seed=seed,
-    )
 
 
 def _numbers(result: FitResult, val: BagData, config: MILRunConfig) -> dict[str, float]:

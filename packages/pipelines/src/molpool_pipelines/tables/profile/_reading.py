@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -235,7 +236,11 @@ def _open(
     """Return the table (of the demo, its first rows), its path, what messages call it, and how."""
     # A file takes precedence over a data set of the same name; an unknown name is a file that is
     # missing.
-    if Path(table).exists() or (table != DEMO and table not in registry()):
+    if os.path.lexists(table) or (table != DEMO and table not in registry()):
+        if file is not None:
+            raise InputError(
+                "--file", expected="a data set of several files beside it", found=f"{table!r}"
+            )
         frame, reading = open_table(table, read, key="TABLE")
         return frame, table, Path(table).name, reading
     if table == DEMO:

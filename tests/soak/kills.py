@@ -1,0 +1,384 @@
+"""Kills writing commands at random moments; what goes on must end as if nothing had been.
+
+    python tests/soak/kills.py --kills 200 --seed 0 [--commands train-chemprop rt-fit ...]
+
+Each kill is a SIGKILL to a command of its own, in half of them at a random moment, in the others
+right at a random change of a file: an open for writing, a rename, a removal. The same command, or
+`--resume`, must then end, and all it leaves must equal what an undisturbed one leaves, to the bit.
+
+Last figures: see `docs/explanation/faults.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import math
+import os
+import random
+import shutil
+import signal
+import sys
+import tarfile
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+ARCHIVE = Path(__file__).parents[1] / "fixtures" / "runs_2026_11.tar.xz"
+TINY = "--config configs/chemprop.yaml --training.epochs 2"
+LIKE = "--species-raw species --cluster-raw species_cluster"
+TREES = (
+    "train tabular --data-path demo.csv --smiles-column SMILES --target-columns LogP LogS "
+    "--model random_forest --features morgan --baselines none --save-dir o"
+)
+STUDY = "--config configs/study.yaml --training.epochs 1 --study.n-trials 2 --study.baselines false"
+PREDICTED = "--model-dir runs/single --data-path unseen.csv"
+
+
+class Written(NamedTuple):
+    """A command, and how to give it again after it was killed."""
+
+    command: str
+    again: str = ""
+    overwrite: bool = False
+
+
+COMMANDS = {
+    "train-chemprop": Written(f"train chemprop {TINY} --save-dir o", "--resume"),
+    "train-ensemble": Written(
+        f"train chemprop {TINY} --ensemble.n-seeds 2 --save-dir o", "--resume"
+    ),
+    "train-cv": Written(f"train chemprop {TINY} --cv.folds 2 --save-dir o", "--resume"),
+    "train-mil": Written("train mil --config configs/bags.yaml --save-dir o", "--resume"),
+    "train-tabular": Written(TREES, "--resume"),
+    "hpo": Written(f"hpo chemprop {STUDY} --save-dir o"),
+    "affinity": Written(
+        "affinity --data-path demo.csv --smiles-column SMILES --target-columns LogP LogS QED "
+        "--save-path o/affinity.npz --save-groups o/groups.json --n-bootstrap 10",
+        overwrite=True,
+    ),
+    "rt-prepare": Written(f"rt prepare --data rt/lab/train.parquet {LIKE} --save-dir o"),
+    "rt-fit": Written("rt fit --data rt/prepared/*.parquet --save-dir o"),
+    "rt-evaluate": Written(
+        "rt evaluate --artefacts rt/ridge rt/pooled --data rt/test/rows.parquet --save-dir o"
+    ),
+    "rt-predict": Written(
+        "rt predict --artefact rt/ridge --data rt/test/rows.parquet --output o/p.parquet",
+        overwrite=True,
+    ),
+    "predict": Written(f"evaluate predict {PREDICTED} --output o/p.parquet", overwrite=True),
+    "score": Written("evaluate score --predictions runs/single --n-bootstrap 100 --save-dir o"),
+    "compare": Written(
+        "evaluate compare --predictions runs/single runs/grouped --n-bootstrap 100 "
+        "--output o/c.csv",
+        overwrite=True,
+    ),
+    "demo": Written("data demo --output o/d.csv --n 30", overwrite=True),
+}
+
+CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree"}
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Kill, go on, compare; returns 1 where something was lost or differs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="start no kill after")
+    parser.add_argument("--commands", nargs="*", default=list(COMMANDS))
+    options = parser.parse_args(argv)
+    end = time.monotonic() + options.seconds
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        with tarfile.open(ARCHIVE) as tar:
+            tar.extractall(root / "tables", filter="data")
+        _import_all()
+        soak = Soak(root, random.Random(options.seed))
+        for number in range(options.kills):
+            if time.monotonic() > end:
+                break
+            soak.kill(options.commands[number % len(options.commands)])
+    return soak.report()
+
+
+class Soak:
+    """Kills and their outcomes.
+
+    Parameters
+    ----------
+    root : Path
+        With the folder ``tables``, in copies of which commands work.
+    draw : Random
+        Draws the moments.
+    """
+
+    def __init__(self, root: Path, draw: random.Random) -> None:
+        self.root = root
+        self.draw = draw
+        self.undisturbed: dict[str, tuple[dict[str, Any], float, int]] = {}
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        self.faults: list[str] = []
+
+    def kill(self, name: str) -> None:
+        """Kill a command once, and see what becomes of it."""
+        written = COMMANDS[name]
+        expected, seconds, changes = self._undisturbed(name)
+        work = self._place(name)
+        if self.draw.random() < 0.5:
+            moment = self.draw.uniform(0.05, seconds)
+            killed = self._run(written.command, work, seconds=moment)
+            where = f"after {moment:.2f} s"
+        else:
+            number = self.draw.randrange(changes)
+            killed = self._run(written.command, work, change=number)
+            where = f"at change {number} of {changes}"
+        before = _listing(work / "o")
+        # Some are quicker than the moment.
+        found = self._go_on(written, work) if killed.code == -signal.SIGKILL else killed
+        fault = _fault(found, expected, work)
+        outcome = "faults" if fault else "killed" if killed.code else "done before"
+        self.outcomes[name, outcome] += 1
+        if fault:
+            self.faults.append(f"{name}, killed {where}: {fault}; had left {before}")
+            sys.stdout.write(self.faults[-1] + "\n")
+            kept = Path(tempfile.mkdtemp(prefix="kill-"))
+            sys.stdout.write(f"kept beside the undisturbed in {kept}\n")
+            shutil.copytree(work / "o", kept / "killed")
+            shutil.copytree(self.root / f"undisturbed-{name}", kept / "undisturbed")
+        shutil.rmtree(work)
+
+    def _go_on(self, written: Written, work: Path) -> Ended:
+        begun = (work / "o" / "environment.json").is_file()
+        again = written.again if begun else ""
+        found = self._run(f"{written.command} {again}", work)
+        if found.code == 2 and "which holds a run" in found.said:
+            # It had come to its end: what is there counts.
+            return self._run("", work)
+        if found.code == 2 and written.overwrite and "is there" in found.said:
+            return self._run(f"{written.command} --overwrite true", work)
+        return found
+
+    def _undisturbed(self, name: str) -> tuple[dict[str, Any], float, int]:
+        if name not in self.undisturbed:
+            work = self._place(name)
+            start = time.monotonic()
+            found = self._run(COMMANDS[name].command, work)
+            seconds = time.monotonic() - start
+            if found.code != 0:
+                raise RuntimeError(f"{name}: {found.said}")
+            self.undisturbed[name] = (found.left, seconds, found.changes)
+            shutil.move(work / "o", self.root / f"undisturbed-{name}")
+            shutil.rmtree(work)
+        return self.undisturbed[name]
+
+    def _place(self, name: str) -> Path:
+        work = self.root / f"work-{name}"
+        shutil.copytree(self.root / "tables", work)
+        (work / "o").mkdir()
+        return work
+
+    def _run(
+        self, command: str, work: Path, *, seconds: float | None = None, change: int | None = None
+    ) -> Ended:
+        """Run a command in a process of its own, which is killed at a moment or a change."""
+        result = self.root / "result.json"
+        result.unlink(missing_ok=True)
+        process = os.fork()
+        if process == 0:
+            _child(command, work, result, change)
+        status = _wait(process, seconds)
+        code = os.waitstatus_to_exitcode(status)
+        said = json.loads(result.read_text()) if result.is_file() else {}
+        return Ended(code, said.get("said", ""), said.get("changes", 0), said.get("left", {}))
+
+    def report(self) -> int:
+        """Print how many were killed, and what was lost."""
+        for name in dict.fromkeys(name for name, _ in self.outcomes):
+            of = [f"{n} {what}" for (own, what), n in sorted(self.outcomes.items()) if own == name]
+            sys.stdout.write(f"{name}: {', '.join(of)}\n")
+        total = sum(self.outcomes.values())
+        sys.stdout.write(f"{total} in all, {len(self.faults)} faults\n")
+        return int(bool(self.faults))
+
+
+class Ended(NamedTuple):
+    """How a command ended: exit code, words, changes of files, and what it left."""
+
+    code: int
+    said: str
+    changes: int
+    left: dict[str, Any]
+
+
+def _wait(process: int, seconds: float | None) -> int:
+    end = math.inf if seconds is None else time.monotonic() + seconds
+    while True:
+        found, status = os.waitpid(process, os.WNOHANG)
+        if found:
+            return status
+        if time.monotonic() > end:
+            os.kill(process, signal.SIGKILL)
+            end = math.inf
+        time.sleep(0.005)
+
+
+def _child(command: str, work: Path, result: Path, change: int | None) -> None:
+    """Run a command and end this process."""
+    os.chdir(work)
+    app, *words = command.split() or [""]
+    words = [str(p) for w in words for p in (sorted(Path().glob(w)) if "*" in w else [w])]
+    sys.argv = [f"molpool-{app}", *words]
+    changes = _kill_at(change)
+    out, err, code = io.StringIO(), io.StringIO(), 1
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            code = _main(app)(words) if app else 0
+    except BaseException as error:
+        err.write(repr(error))
+    made = changes()
+    left = _content(work / "o") if code == 0 else {}
+    result.write_text(json.dumps({"said": err.getvalue(), "changes": made, "left": left}))
+    os._exit(code)
+
+
+def _main(app: str) -> Callable[[Sequence[str]], int]:
+    from importlib import import_module
+
+    found: Callable[[Sequence[str]], int] = import_module(f"molpool_{app}.cli").main
+    return found
+
+
+def _kill_at(change: int | None) -> Callable[[], int]:
+    """Count changes of files, and end this process at one of them; return their number so far."""
+    count, here = 0, os.getcwd()
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal count
+        if event == "open":
+            path, _, flags = arguments
+            writes = isinstance(flags, int) and flags & WRITING and isinstance(path, str)
+            if not writes or not os.path.abspath(path).startswith(here):
+                return
+        elif event not in CHANGES:
+            return
+        if count == change:
+            os.kill(os.getpid(), signal.SIGKILL)
+        count += 1
+
+    sys.addaudithook(hook)
+    return lambda: count
+
+
+def _import_all() -> None:
+    """Import once what every command would: processes are forked from here."""
+    import lightgbm  # noqa: F401
+    import lightning.pytorch  # noqa: F401
+    import molpool_pipelines.affinity
+    import molpool_pipelines.evaluation
+    import molpool_pipelines.fitting
+    import molpool_pipelines.retention
+    import molpool_pipelines.studies  # noqa: F401
+    import torch
+
+    torch.set_num_threads(1)
+    for app in ("train", "hpo", "affinity", "rt", "evaluate", "data"):
+        _main(app)
+
+
+# --- what is compared ---
+
+OF_THE_MOMENT = {
+    *("SHA256SUMS", "environment.json", "log.jsonl", "journal.log", "journal.log.sha256"),
+    "trials.parquet",
+}
+"""Files that say when, in which order and how often."""
+
+UNTOLD = {"time", "seconds", "arguments", "environment.json", "folder", "path", "where"}
+"""Keys that tell of the moment."""
+
+
+def _listing(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    """Return a digest of what each file says, without what it says of the time."""
+    from molpool_common import SUMS, checked
+
+    for sums in folder.rglob(SUMS):
+        for line in sums.read_text().splitlines():
+            checked(sums.parent / line[66:])
+    files = (p for p in sorted(folder.rglob("*")) if p.is_file())
+    found = {}
+    for path in files:
+        name = str(path.relative_to(folder))
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            said = _said(path)
+            if said is not None:
+                found[name] = said
+    return found
+
+
+def _said(path: Path) -> str | None:
+    """Return the digest of a file's content; None of a file that tells of the time alone."""
+    from hashlib import sha256
+
+    import numpy as np
+    import polars as pl
+
+    if path.name in OF_THE_MOMENT:
+        return None
+    if path.suffix in (".html", ".flock", ".sha256", ".ckpt", ".png", ".svg", ".pdf"):
+        return "there"
+    if path.suffix == ".parquet":
+        frame = pl.read_parquet(path)
+        # As text: hashes of frames are not stable between processes.
+        return sha256(frame.write_csv(float_precision=17).encode()).hexdigest()
+    if path.suffix == ".json":
+        return sha256(json.dumps(_without(json.loads(path.read_text()))).encode()).hexdigest()
+    if path.suffix == ".pt":
+        return sha256(repr(_tensors(path)).encode()).hexdigest()
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as file:
+            text = {name: file[name].tobytes().hex() for name in file.files}
+        return sha256(repr(text).encode()).hexdigest()
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def _without(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without(v) for k, v in value.items() if k not in UNTOLD}
+    return [_without(v) for v in value] if isinstance(value, list) else value
+
+
+def _tensors(path: Path) -> list[tuple[str, bytes]]:
+    from molpool_common import load_torch_file
+
+    state = load_torch_file(path)["state_dict"]
+    return [(name, value.numpy().tobytes()) for name, value in sorted(state.items())]
+
+
+def _fault(found: Ended, expected: dict[str, Any], work: Path) -> str:
+    if found.code != 0:
+        return f"exit {found.code}: {found.said.strip()[-600:]}"
+    left = [str(p.relative_to(work)) for p in (work / "o").rglob(".*.tmp")]
+    if left:
+        return f"left behind {left}"
+    differ = sorted(
+        name
+        for name in expected.keys() | found.left.keys()
+        if expected.get(name) != found.left.get(name)
+    )
+    return f"differs: {differ}" if differ else ""
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
