@@ -29,8 +29,10 @@ from molpool_common._flags import (
     section_flags,
     todays_flags,
 )
+from molpool_common._parallel import take_engine, working_on
 from molpool_common._paths import expanded
 from molpool_common._progress import showing
+from molpool_common._ranks import rank, speaks, world_size
 from molpool_common._screen import console, printable
 from molpool_common._torch_files import trust_files, trusting_files
 from molpool_common._yaml import YamlDocument, read_yaml
@@ -45,10 +47,21 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand: its one-line summary and what runs it on the remaining arguments."""
+    """A subcommand.
+
+    Parameters
+    ----------
+    summary : str
+        One line.
+    run : callable
+        Runs it on the remaining arguments.
+    ranks : bool
+        Whether several processes that torchrun starts may run it together.
+    """
 
     summary: str
     run: Callable[[Sequence[str]], int | None]
+    ranks: bool = False
 
 
 def dispatch(
@@ -88,7 +101,17 @@ def _select(
             found=repr(name),
             hint=did_you_mean(name, list(commands)),
         )
-    return commands[name].run(arguments[1:])
+    if world_size() > 1 and not commands[name].ranks:
+        able = [f"{prog} {other}" for other, command in commands.items() if command.ranks]
+        raise InputError(
+            f"{prog} {name}",
+            expected="one process",
+            found=f"{world_size()}, as torchrun started it",
+            hint=f"torchrun is for {' and '.join(able)}." if able else "",
+        )
+    engine, address, rest = take_engine(arguments[1:])
+    with working_on(engine, address):
+        return commands[name].run(rest)
 
 
 def _print_overview(prog: str, description: str, commands: Mapping[str, Command]) -> None:
@@ -140,7 +163,9 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
             said, code = refusal, 1
         else:
             raise
-        sys.stderr.write(f"{prog}: {printable(said)}\n")
+        # A file that is missing is missing for each process of a machine.
+        if speaks():
+            sys.stderr.write(f"{prog}: {printable(said)}\n")
         return code
 
 
@@ -213,6 +238,8 @@ def _warnings_in_a_line(prog: str) -> Iterator[None]:
         return before(message, category, *place, **line)
 
     warnings.formatwarning = formatted
+    if rank() > 0:  # the first says the same
+        warnings.simplefilter("ignore", UserWarning)
     try:
         yield
     finally:
@@ -336,7 +363,8 @@ def _parse_flags(
             default=default,
             prog=prog,
             description=f"{description}\n\n--config FILE gives any of these keys in YAML; "
-            "flags override it.",
+            "flags override it. --engine dask spreads work on molecules and files over a Dask "
+            "cluster (--scheduler-address tcp://HOST:8786, or this machine's cores).",
             config=(tyro.conf.FlagConversionOff,),
             return_unknown_args=True,
         )
