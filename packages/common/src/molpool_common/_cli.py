@@ -157,7 +157,7 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
         code = getattr(error, "exit_code", None)
         if isinstance(code, int):
             said = str(error)
-        elif (wrong := _wrong_size(error)) is not None:
+        elif (wrong := _of_input(error)) is not None:
             said, code = wrong, USER_ERROR
         elif (refusal := _refusal(error)) is not None:
             said, code = refusal, 1
@@ -169,8 +169,8 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
         return code
 
 
-def _wrong_size(error: Exception) -> str | None:
-    """Return what to say of a name, or a size, that no machine or not this one has."""
+def _of_input(error: Exception) -> str | None:
+    """Return what to say of a name or a size that this machine has not, or of a damaged file."""
     text = str(error)
     if isinstance(error, MemoryError) or "can't allocate memory" in text:
         return f"memory: expected as much as this machine has; found {text or 'more'}."
@@ -178,7 +178,20 @@ def _wrong_size(error: Exception) -> str | None:
         name = str(error.filename)
         shown = name if len(name) < 100 else f"{name[:100]}..."
         return f"path: expected one that a file can have; found {shown!r}: {error.strerror}."
+    if isinstance(error, RecursionError) and "/json/" in _innermost(error):
+        return "JSON: expected a file of some levels of lists and objects; found thousands."
+    of = type(error).__module__.partition(".")[0]
+    if of in ("polars", "pyarrow") and "parquet" in text.lower():
+        return f"Parquet: expected a file as it was written; found {text.splitlines()[0]}"
     return None
+
+
+def _innermost(error: Exception) -> str:
+    """Return the file whose code raised an error."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return "" if frame is None else frame.tb_frame.f_code.co_filename
 
 
 _CURES = {
