@@ -23,8 +23,9 @@ RunPrior = Literal["independent", "random_walk"]
 RunEffects = Literal["none", "independent", "random_walk"]
 Heads = Literal["none", "cluster", "species"]
 Precision = Annotated[float, Field(gt=0)]
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
+# Of what a simulated laboratory has, which stands in memory.
+Positive = Annotated[int, Field(ge=1, le=1_000_000)]
+Count = Annotated[int, Field(ge=0, le=1_000_000)]
 Spread = Annotated[float, Field(ge=0)]
 
 
@@ -294,10 +295,6 @@ class RidgeConfig(ConfigModel):
         present = tuple(level for level, there in deviations.items() if there)
         there = present or self.slope_head_mode != "none" or self.descriptor_slopes != "none"
         return ("global", *present) if there else ()
-
-
-_MOST = 1_000_000
-"""Species, compounds and so on of a simulated laboratory, which stand in memory."""
 
 
 class SimulateConfig(ConfigModel):
