@@ -200,7 +200,7 @@ class AutoRidge(PartialPoolingRidge):
         def widened(
             weighted: SufficientStatistics, wide: SufficientStatistics
         ) -> Stage1CoeffSummaries:
-            scales = given or [
+            scales: Sequence[ScalePosterior | None] = given or [
                 settled_scales(weighted, self._configured(trial), self._known, at)
                 for trial, at in zip(choice.trials, near, strict=True)
             ]
