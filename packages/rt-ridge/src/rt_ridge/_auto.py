@@ -20,6 +20,7 @@ from rt_ridge._estimators import (
     fitted_near,
     numbered,
     of_both,
+    settled_scales,
     to_rows,
     to_statistics,
 )
@@ -199,7 +200,11 @@ class AutoRidge(PartialPoolingRidge):
         def widened(
             weighted: SufficientStatistics, wide: SufficientStatistics
         ) -> Stage1CoeffSummaries:
-            self._take(weighted, features, choice, given)
+            scales: Sequence[ScalePosterior | None] = given or [
+                settled_scales(weighted, self._configured(trial), self._known, at)
+                for trial, at in zip(choice.trials, near, strict=True)
+            ]
+            self._take(weighted, features, choice, scales)
             means = self.summaries_
             self._take(wide, features, choice, self._scales)
             return of_both(means, self.summaries_)
@@ -217,7 +222,7 @@ class AutoRidge(PartialPoolingRidge):
         stats: SufficientStatistics,
         features: FeatureMap,
         choice: Choice,
-        given: Sequence[ScalePosterior] | None,
+        given: Sequence[ScalePosterior | None] | None,
     ) -> None:
         """Fit what was chosen, and mix; by a method other than map, scales are found again."""
         if features.range is not None:

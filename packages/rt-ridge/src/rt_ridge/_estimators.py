@@ -38,7 +38,7 @@ from rt_ridge.runs._scales import find_with_runs
 from rt_ridge.runs._system import check_size
 from rt_ridge.scales import find_scales
 from rt_ridge.scales._correlated import find_turn, in_own_basis
-from rt_ridge.scales._mode import Near, find_near
+from rt_ridge.scales._mode import Near, find_from, find_near
 from rt_ridge.scales._posterior import ScalePosterior
 from rt_ridge.scales._sampling import to_inference_data
 from rt_ridge.selection._held_out import natural_order
@@ -189,7 +189,8 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         def widened(
             weighted: SufficientStatistics, wide: SufficientStatistics
         ) -> Stage1CoeffSummaries:
-            self._fit_statistics(weighted, config, features)
+            scales = settled_scales(weighted, config, self._known, near[0])
+            self._keep(*fitted(weighted, config, features, self._known, scales))
             again = fitted(wide, config, features, self._known, self.scale_posterior_)[1]
             return of_both(self.summaries_, again)
 
@@ -273,7 +274,10 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _fit_statistics(
         self, stats: SufficientStatistics, config: RidgeConfig, features: FeatureMap
     ) -> None:
-        found, summaries = fitted(stats, config, features, self._known)
+        self._keep(*fitted(stats, config, features, self._known))
+
+    def _keep(self, found: ScalePosterior, summaries: Stage1CoeffSummaries) -> None:
+        """Take what was fitted."""
         # A cached posterior would be that of the fit before.
         self.__dict__.pop("idata_", None)
         self.scale_posterior_ = found
@@ -357,6 +361,20 @@ def fitted_near(
     with matched_threads(hierarchy.system.arrangement.n_dense):
         scales, near = find_near(hierarchy, near)
         return (scales, _per_unit(summarise(hierarchy, scales, features), scale)), near
+
+
+def settled_scales(
+    stats: SufficientStatistics,
+    config: RidgeConfig,
+    known: tuple[CompoundDescriptors | None, CompoundClasses | None],
+    near: Near | None,
+) -> ScalePosterior | None:
+    """Return the scales of a model from next to their mode, None where that is not known."""
+    if near is None:
+        return None
+    hierarchy, _ = _as_seen(stats, config, known)
+    with matched_threads(hierarchy.system.arrangement.n_dense):
+        return find_from(hierarchy, near)
 
 
 def _as_seen(

@@ -93,10 +93,13 @@ class Near:
         In unconstrained coordinates.
     cov : ndarray, [size, size]
         Inverse of the curvature there.
+    start : ndarray, [size]
+        Where the search for it started.
     """
 
     at: FloatArray
     cov: FloatArray
+    start: FloatArray
 
 
 def find_near(hierarchy: Hierarchy, near: Near | None) -> tuple[ScalePosterior, Near | None]:
@@ -114,19 +117,33 @@ def find_near(hierarchy: Hierarchy, near: Near | None) -> tuple[ScalePosterior, 
     ScalePosterior, Near or None
         Without intervals; where the next model may start, None where there are too many scales.
     """
-    size = hierarchy.layout.size
-    moved = None if near is None or len(near.at) != size else _beside(hierarchy, near)
-    if moved is None or near is None:
-        moved = mode(hierarchy).at
+    size, start = hierarchy.layout.size, hierarchy.unconstrained(hierarchy.layout.start())
+    if near is not None and len(near.at) == size:
+        # The noise moves most, by about what the scatter within pairs does.
+        shift = np.zeros(size)
+        shift[:1] = start[:1] - near.start[:1]
+        near = replace(near, at=near.at + shift, start=start)
+        moved = _beside(hierarchy, near)
+    else:
+        moved = None
+    if moved is None:
+        moved = mode(hierarchy, QUICK_TOLERANCE).at
         near = None
         if 0 < size <= MAX_CURVATURE:
             cov = spread(curvature(hierarchy.log_posterior, moved))
-            near = Near(settled(hierarchy, moved, cov), cov)
+            near = Near(settled(hierarchy, moved, cov), cov, start)
             moved = near.at
-    else:
+    elif near is not None:
         near = replace(near, at=moved)
     nothing = np.full(size, np.nan)
     return _posterior(hierarchy, Optimum(moved, 0.0, 0.0, 0), nothing, nothing), near
+
+
+def find_from(hierarchy: Hierarchy, near: Near) -> ScalePosterior:
+    """Return the mode itself, from next to it, with intervals; see `find_map`."""
+    at = settled(hierarchy, near.at, near.cov)
+    slope = float(np.abs(hierarchy.log_posterior(at)[1] * hierarchy.layout.steps()).max())
+    return with_intervals(hierarchy, Optimum(at, 0.0, slope, 0))
 
 
 def _beside(hierarchy: Hierarchy, near: Near) -> FloatArray | None:
@@ -137,7 +154,7 @@ def _beside(hierarchy: Hierarchy, near: Near) -> FloatArray | None:
         at = at + np.clip(near.cov @ gradient, -1.0, 1.0)
         gradient, before = hierarchy.log_posterior(at)[1], left
         left = float(gradient @ near.cov @ gradient)
-        if not left < before / 4:
+        if not left < before / 2:
             return None
     return at
 
