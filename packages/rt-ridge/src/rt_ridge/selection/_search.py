@@ -24,7 +24,7 @@ from rt_ridge.selection._judge import Judge, only_pairs, subset_of
 from rt_ridge.statistics._sufficient import SufficientStatistics, standardised
 from rt_ridge.tables._compounds import CompoundClasses, CompoundDescriptors
 
-MAX_PAIRS = 6_000
+MAX_PAIRS = 3_000
 """Pairs that a choice is made on: more say the same, and cost time."""
 
 OTHER_PRIORS = 3
