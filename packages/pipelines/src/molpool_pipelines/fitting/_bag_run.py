@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from mil_attn import BagData, bag_folds, fit
-from molpool_common import FloatArray, InputError, IntArray, Split
+from molpool_common import FloatArray, InputError, IntArray, Split, read_npz
 from rich.console import Console
 
 from molpool_pipelines.fitting._bag_fits import OutOfFold, choose, out_of_fold, thresholds
@@ -143,8 +143,8 @@ class BlendFitting(MILFitting):
         known = {}
         for name in models_of(self._config, self._inputs) if self._config.resume else ():
             if of(name).is_file():
-                with np.load(of(name), allow_pickle=False) as file:
-                    known[name] = (file["mean"], file["sd"])
+                arrays = read_npz(of(name))
+                known[name] = (arrays["mean"], arrays["sd"])
 
         def keep(name: BagMemberName, mean: FloatArray, sd: FloatArray) -> None:
             self._run.write_file(
