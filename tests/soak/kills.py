@@ -6,8 +6,8 @@ Each kill is a SIGKILL to a command of its own, in half of them at a random mome
 right at a random change of a file: an open for writing, a rename, a removal. The same command, or
 `--resume`, must then end, and all it leaves must equal what an undisturbed one leaves, to the bit.
 
-Last figures (29 November 2026, two cores under a load of 15 to 20, some 40 s a kill): 16 kills, of rt
-prepare, fit, predict and evaluate, score, predict, train mil and train chemprop, alone and as an
+Last figures (29 November 2026, two cores under a load of 15 to 20, some 40 s a kill): 16 kills, of
+rt prepare, fit, predict and evaluate, score, predict, train mil and train chemprop, alone and as an
 ensemble. One fault: what training notes was lost to a run that was killed after it; mended. The
 hundred kills that this script is for have not been run yet.
 """

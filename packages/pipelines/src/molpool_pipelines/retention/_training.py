@@ -10,11 +10,21 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from molpool_common import BoolArray, InputError, IntArray, listed, validate_values
+from molpool_common import (
+    BoolArray,
+    InputError,
+    IntArray,
+    ReadConfig,
+    engine_workers,
+    listed,
+    mapped,
+    validate_values,
+)
 from rt_ridge import (
     AutoRidge,
     Columns,
@@ -320,6 +330,15 @@ def _summed(
     config: FitConfig, table: CentredFiles, columns: Columns, features: FeatureMap | None
 ) -> SufficientStatistics:
     roles = statistics_roles(columns, features)
+    files = table.table.files
+    if (
+        config.max_train_rows is None
+        and not table.absent
+        and len(files) > 1
+        and engine_workers(1) > 1
+    ):
+        first, *others = mapped(_of_file, (config.read, roles), files)
+        return first.merge(*others)
     if config.max_train_rows is None and not table.absent:
         return SufficientStatistics.from_parquet(table.table.files, read=config.read, **roles)
     if config.max_train_rows is None:
@@ -331,6 +350,12 @@ def _summed(
     chunks = [chunk.frame for chunk in told]
     frame = pl.concat(chunks) if chunks else pl.DataFrame(schema=columns.names)
     return SufficientStatistics.from_frame(frame, **roles)
+
+
+def _of_file(shared: tuple[ReadConfig, dict[str, Any]], file: Path) -> SufficientStatistics:
+    """Sum up one of several files."""
+    read, roles = shared
+    return SufficientStatistics.from_parquet([file], read=read, threads=1, **roles)
 
 
 def statistics_roles(columns: Columns, features: FeatureMap | None) -> dict[str, Any]:
