@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 
-from molpool_common import Command, dispatch
+from molpool_common import Command, dispatch, parse_config
 
 PROG = "molpool"
 SUMMARIES = {
@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, text in SUMMARIES.items()
     }
     commands["doctor"] = Command("what is installed here, and what does not fit together", _doctor)
+    commands["serve"] = Command("a page and a JSON interface of a saved model", _serve)
     return dispatch(PROG, "Molecular property models where data are thin.", commands, argv)
 
 
@@ -40,6 +41,15 @@ def _doctor(argv: Sequence[str]) -> int:
     from molpool._doctor import doctor
 
     return doctor(argv)
+
+
+def _serve(argv: Sequence[str]) -> None:
+    from molpool_pipelines.serving import ServeConfig, serve
+
+    # A run is what it is about, and may stand without its flag.
+    words = ["--model-dir", *argv] if argv and not argv[0].startswith("-") else argv
+    summary = "Answer with a saved model on this machine."
+    serve(parse_config(ServeConfig, words, prog=f"{PROG} serve", description=summary))
 
 
 if __name__ == "__main__":

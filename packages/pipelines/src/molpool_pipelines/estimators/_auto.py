@@ -14,6 +14,7 @@ from molpool_pipelines.estimators._molecules import (
     MoleculeRegressor,
     merged,
 )
+from molpool_pipelines.fitting import FEATURES
 
 
 class _Auto(MoleculeEstimator):
@@ -22,7 +23,7 @@ class _Auto(MoleculeEstimator):
         *,
         time_budget: str | None = "10m",
         model: Sequence[str] = ("lightgbm", "mlp", "gp"),
-        features: str = "rdkit2d+morgan_count+minimol",
+        features: str = FEATURES,
         options: Mapping[str, Any] | None = None,
         smiles_column: str | None = None,
         save_dir: str | Path | None = None,

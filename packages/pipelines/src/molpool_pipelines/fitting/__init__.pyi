@@ -1,4 +1,5 @@
 from ._affinity import measure_run as measure_run
+from ._config import FEATURES as FEATURES
 from ._config import BagBlendConfig as BagBlendConfig
 from ._config import BaselineChoice as BaselineChoice
 from ._config import CVConfig as CVConfig

@@ -33,6 +33,9 @@ from molpool_pipelines.models import (
 from molpool_pipelines.runs import RunConfig
 from molpool_pipelines.tables import ON_BAD_SMILES, OnBadSmiles, TableConfig
 
+FEATURES = "rdkit2d+morgan_count+minimol+admet_fingerprint"
+"""What models on features take unless told otherwise: the best of `studies/accuracy.py`."""
+
 
 class TrainModelConfig(ModelConfig):
     """Architecture."""
@@ -332,7 +335,7 @@ class TrainTabularConfig(
         "graphs, the others their features",
     )
     features: str = Field(
-        "rdkit2d+morgan_count+minimol",
+        FEATURES,
         description="featurisers, joined by +; molecule_features.featurizer_names() lists them",
     )
     weights: Literal["equal", "fitted"] = Field(

@@ -109,7 +109,7 @@ class TrainingRows:
         each = np.split(features.values, ends)
         known, of_test, extra, *others = map(Molecules, parts, each)
         related = [one.with_features(m.X) for one, m in zip(related, others, strict=True)]
-        notes = [*_constant(rest), *notes, *said, *left_out]
+        notes = [*_constant(rest), *notes, *said, *left_out, *_seen(features, rest.task_names)]
         farther = [np.empty(0, dtype=np.int64) for _ in folds]
         if config.data.split_type == "time":
             farther = farther_rows(folds, len(inputs.tables.test) or _HORIZON * len(rest))
@@ -258,6 +258,15 @@ def _affordable(
 
     names, notes = budget.affordable(config.features.split("+"), smiles, compute)
     return "+".join(names), notes
+
+
+def _seen(features: Features, tasks: Sequence[str]) -> list[str]:
+    """Return a sentence per block of features whose network may know the answers."""
+    return [
+        f"{block} comes of networks that learned public values of {listed(seen)}: a test on public "
+        "molecules flatters; --features without it does not."
+        for block, seen in features.seen(tasks).items()
+    ]
 
 
 @contextmanager

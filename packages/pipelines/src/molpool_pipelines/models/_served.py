@@ -75,6 +75,12 @@ class ServedModel:
         InputError
             If a column is missing.
         """
+        return self.described(model_input, float((params or {}).get("level", LEVEL)))[0]
+
+    def described(
+        self, model_input: pd.DataFrame, level: float = LEVEL
+    ) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """Return what `predict` does, and which column says what of which task."""
         import pandas as pd
 
         wanted = [_SMILES, *([self.strata_column] if self.strata_column else [])]
@@ -83,16 +89,16 @@ class ServedModel:
             raise InputError(
                 "input", expected=f"columns {wanted}", found=f"{list(model_input.columns)}"
             )
-        level = float((params or {}).get("level", LEVEL))
         predictors = [replace(one, levels=(level,)) for one in self._serving.predictors]
         serving = replace(self._serving, predictors=predictors)
         frame = self._chunk(model_input)
         found = pl.concat(
             [serving.predict(frame[i : i + _ROWS]) for i in range(0, max(len(frame), 1), _ROWS)]
         )
-        table, _ = as_file(found, serving.combined.tasks)
+        combined = serving.combined
+        table, said = as_file(found, combined.tasks, of_tasks=combined.of_tasks())
         # Without the row numbers, which are of the request.
-        return pd.DataFrame(table.drop("row", "id").to_dict(as_series=False))
+        return pd.DataFrame(table.drop("row", "id").to_dict(as_series=False)), said
 
     def _chunk(self, given: pd.DataFrame) -> pl.DataFrame:
         n = len(given)

@@ -7,7 +7,7 @@ from typing import Any
 
 from molpool_common import InputError, validate_values
 
-from molpool_pipelines.fitting import TrainTabularConfig
+from molpool_pipelines.fitting import FEATURES, TrainTabularConfig
 from molpool_pipelines.studies._space import Space, read_space, value_at, with_values
 from molpool_pipelines.studies.tabular._config import HPOTabularConfig
 
@@ -15,7 +15,7 @@ Declared = dict[str, Any]
 
 _NETWORKS = [["mlp"], ["mlp", "gp"], ["mlp", "lightgbm"]]
 _OTHERS = [["gp"], ["lightgbm"]]
-_FEATURES = ("rdkit2d+morgan_count+minimol", "rdkit2d+morgan_count", "rdkit2d+minimol")
+_FEATURES = (FEATURES, "rdkit2d+morgan_count+minimol", "rdkit2d+morgan_count")
 _SAMPLING = "joint_sampling.enabled"
 
 
