@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MARKER = "environment.json"
 """The file by which a folder is known as a run: the first one written."""
 
-_FOLDERS = ("folds", "model", "distilled", "baselines")
+_FOLDERS = ("folds", "model", "bags", "distilled", "baselines")
 """Folders that are a run's own as a whole: of a cross-validation, of models on features."""
 
 _TEMPORARY = re.compile(r"\..+\.(?P<process>\d+)\.tmp")

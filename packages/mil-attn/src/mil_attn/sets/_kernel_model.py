@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
-from zipfile import BadZipFile
 
 import numpy as np
-from molpool_common import FloatArray, IntArray, TaskType, atomic_path
+from molpool_common import FloatArray, IntArray, TaskType, atomic_path, read_npz
 from numpy.typing import NDArray
 
 from mil_attn._errors import MILError
@@ -223,12 +221,10 @@ class BagKernelModel:
             If the file is missing, damaged or of a later version.
         """
         try:
-            # Opened here: a damaged archive would stay open in NumPy's hands.
-            with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            arrays = read_npz(path)
             described = json.loads(arrays.pop(_META).tobytes())
             later = described["format"] > _FORMAT
-        except (BadZipFile, ValueError, KeyError, EOFError, OSError, zlib.error) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise MILError(
                 f"{path}: expected a model that BagKernelModel.save wrote; found {error}."
             ) from None

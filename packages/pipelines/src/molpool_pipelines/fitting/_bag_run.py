@@ -23,6 +23,7 @@ from molpool_common import (
     leave_ranks,
     listed,
     rank,
+    read_npz,
     together,
 )
 from rich.console import Console
@@ -183,8 +184,8 @@ class BlendFitting(MILFitting):
         known = {}
         for name in models_of(self._config, self._inputs) if self._config.resume else ():
             if of(name).is_file():
-                with np.load(of(name), allow_pickle=False) as file:
-                    known[name] = (file["mean"], file["sd"])
+                arrays = read_npz(of(name))
+                known[name] = (arrays["mean"], arrays["sd"])
 
         def keep(name: BagMemberName, mean: FloatArray, sd: FloatArray) -> None:
             self._run.write_file(

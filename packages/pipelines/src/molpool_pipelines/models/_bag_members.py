@@ -25,7 +25,7 @@ from mil_attn import (
     predict,
 )
 from molecule_features import Block
-from molpool_common import FloatArray, InputError, TaskType, atomic_path, listed
+from molpool_common import FloatArray, InputError, TaskType, atomic_path, checked, listed
 
 from molpool_pipelines.models._bag_names import BAG_MEMBERS, BagMemberName, bag_member_words
 from molpool_pipelines.models._files import BAG_BLEND
@@ -263,8 +263,9 @@ class BagBlend:
             If it is damaged, or of a later version.
         """
         damaged = partial(InputError, "model_dir", expected="a model of bags", where=str(run))
+        file = checked(run / BAGS_FOLDER) / BAG_BLEND
         try:
-            text = (run / BAGS_FOLDER / BAG_BLEND).read_text(encoding="utf-8")
+            text = file.read_text(encoding="utf-8")
             described = json.loads(text)
             later = described["format"] > FORMAT
             tasks = tuple(described["task_names"])
