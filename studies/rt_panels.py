@@ -9,6 +9,7 @@ prints a table per panel: RMSE and median absolute error in minutes with standar
 folds, share of the rows within 95 % intervals, and their mean width. Models:
 
 auto            `molpool-rt fit`, nothing set: structure chosen, intervals calibrated on runs
+auto, LIKELIHOOD  the same with errors of heavy tails
 NAME            settings of `PartialPoolingRidge`; the best of each figure is marked with *
 lme4            (1 + anchors || compound), by REML in R, where Rscript and lme4 are there
 ridge           scikit-learn's RidgeCV of each compound on standardised anchors
@@ -31,6 +32,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,20 +107,20 @@ Predicted = tuple[Floats, Floats]
 Model = Callable[[Rows, Rows], Predicted]
 
 
-def fit_by_default(train: Rows) -> Fitted:
-    """Fit as the command does where nothing is set."""
+def fit_by_default(train: Rows, **keys: Any) -> Fitted:
+    """Fit as the command does where nothing else is set."""
     names = [f"IS_{j}" for j in range(train.X.shape[1])]
     columns = {"run": train.runs, "rt": train.y}
     columns |= dict(zip(("species", "comp_id", "species_cluster"), train.ids.T, strict=True))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.parquet"
         pl.DataFrame({**columns, **dict(zip(names, train.X.T, strict=True))}).write_parquet(path)
-        return fit(FitConfig(data=[str(path)], flag_threshold=None))
+        return fit(FitConfig(data=[str(path)], flag_threshold=None, **keys))
 
 
-def by_default(train: Rows, test: Rows) -> Predicted:
-    """Predict as the command does where nothing is set."""
-    found = fit_by_default(train)
+def by_default(train: Rows, test: Rows, **keys: Any) -> Predicted:
+    """Predict as the command does where nothing else is set."""
+    found = fit_by_default(train, **keys)
     sys.stderr.write(f"  {'; '.join(found.notes)}\n")
     prediction = found.summaries.predict(test.X, *test.ids.T)
     return prediction.mean, prediction.half_width(0.95)
@@ -234,6 +236,8 @@ def lme4(train: Rows, test: Rows) -> Predicted:
 def models() -> dict[str, Model]:
     """Return all models by name, those of peers that are installed."""
     found: dict[str, Model] = {"auto": by_default}
+    for likelihood in ("student_t", "contaminated"):
+        found[f"auto, {likelihood}"] = partial(by_default, likelihood=likelihood)
     found |= {name: single(given) for name, given in SETTINGS.items()}
     if shutil.which("Rscript"):
         found["lme4"] = lme4

@@ -15,6 +15,7 @@ import torch
 from chemprop_multitask import Ensemble, SeparateModels
 from molpool_common import dump_config, load_config, read_yaml, validate_config
 from molpool_data.cli import main as describe
+from molpool_evaluate.cli import main as evaluate
 from molpool_pipelines.datasets import registry
 from molpool_pipelines.demo import build_demo
 from molpool_pipelines.fitting import (
@@ -24,6 +25,7 @@ from molpool_pipelines.fitting import (
     with_groups,
 )
 from molpool_pipelines.retention import RunConfig
+from molpool_pipelines.runs import read_run_predictions
 from molpool_pipelines.studies import HPOChempropConfig, HPOMILConfig
 from molpool_train.cli import main as train
 
@@ -152,6 +154,23 @@ def test_grouped_configurations_train(name, flags, n_groups, panel, tmp_path, ca
         predictor: Any = model.module.predictor
         assert len(predictor.groups) == n_groups
         assert len(json.loads((folder / "groups.json").read_text())["groups"]) == n_groups
+    assert_predicted_as_trained(folder, panel, tasks)
+
+
+def assert_predicted_as_trained(run, panel, tasks):
+    """Predict the table that a run was trained on: its rows, in their order and their units."""
+    output = run / "again.parquet"
+    flags = ["--data-path", str(panel), "--output", str(output)]
+    assert evaluate(["predict", "--model-dir", str(run), *flags]) == 0
+    again, table = read_run_predictions(run, output.name), pl.read_csv(panel)
+    assert again["SMILES"].to_list() == table["SMILES"].to_list()
+    # As written in the table.
+    assert again.select(pl.col(tasks).cast(pl.Float64)).equals(table.select(tasks))
+    columns = [f"{task} predicted" for task in tasks]
+    trained = read_run_predictions(run).sort("row")
+    both = (frame[columns].to_numpy() for frame in (again[trained["row"] - 1], trained))
+    # Float32, in batches of other sizes; labels have a standard deviation of 1.
+    np.testing.assert_allclose(*both, atol=1e-4)
 
 
 @pytest.mark.slow

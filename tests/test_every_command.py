@@ -116,6 +116,18 @@ def test_every_command_that_goes_on_with_a_run_may_accept_a_changed_table() -> N
         assert "--accept-changed-table" in flag_names(config), config.__name__
 
 
+def test_every_command_that_loads_models_of_others_may_be_told_to_trust_them() -> None:
+    for config in (
+        *TRAINING.values(),
+        *STUDIES.values(),
+        PredictConfig,
+        ScoreConfig,
+        CompareConfig,
+    ):
+        assert "--trust-checkpoint" in flag_names(config), config.__name__
+        assert "any code" in (config.model_fields["trust_checkpoint"].description or "")
+
+
 TABLE = {
     *("--data-path", "--smiles-column", "--target-columns", "--id-column", "--on-bad-smiles"),
     *("--standardize", "--structure", "--split-type", "--split-column", "--split-file"),

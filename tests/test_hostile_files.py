@@ -32,7 +32,7 @@ class Payload:
         self.folder = str(folder)
 
     def __reduce__(self) -> Any:
-        return os.mkdir, (self.folder,)
+        return os.makedirs, (self.folder, 0o777, True)
 
 
 def model(**changes: Any) -> ChempropModel:
@@ -81,6 +81,27 @@ def test_a_file_runs_no_code(way: str, files: Path, tmp_path: Path) -> None:
     content = torch.load(files / name, weights_only=False)
     content["extra"] = Payload(tmp_path / "ran")
     torch.save(content, tmp_path / name)
-    with pytest.raises(ValueError, match=r"mkdir|Weights only"):
+    with pytest.raises(ValueError, match=r"makedirs|Weights only"):
         use(tmp_path / name)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_file_runs_code_only_where_that_is_asked_for(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from molpool_evaluate.cli import main
+
+    content = torch.load(files / "model.pt", weights_only=False)
+    content["extra"] = Payload(tmp_path / "ran")
+    torch.save(content, tmp_path / "foreign.pt")
+    (tmp_path / "t.csv").write_text("SMILES\nCCO\nCCN\n")
+    command = ["predict", "--model-dir", str(tmp_path / "foreign.pt"), "--overwrite"]
+    command += ["--data-path", str(tmp_path / "t.csv"), "--output", str(tmp_path / "out.csv")]
+    assert main(command) == 2
+    assert "--trust-checkpoint" in capsys.readouterr().err
+    assert not (tmp_path / "ran").exists()
+    assert main([*command, "--trust-checkpoint"]) == 0
+    (tmp_path / "ran").rmdir()
+    # It is asked for each time.
+    assert main(command) == 2
     assert not (tmp_path / "ran").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from molpool_rt.cli import main
@@ -30,6 +31,21 @@ def test_quickstart_pools_to_honest_intervals(tmp_path, capsys):
     rmse = dict(pooled.select("support", "rmse").rows())
     assert rmse["10-19"] < 0.12
     assert rmse["unseen"] < 0.2
+    assert_predicted_as_trained(out)
     common = found.filter(rows="common", support="all").select("artefact", "rmse").rows()
     errors = dict(common)
     assert errors["partial_pooling"] < 0.5 * min(errors["supercategory"], errors["ridge"])
+
+
+def assert_predicted_as_trained(out: Path) -> None:
+    """Predict the table that a model was fitted to: its rows, in their order, in minutes."""
+    train, predicted = out / "data" / "train.parquet", out / "predicted.parquet"
+    artefact = out / "models" / "partial_pooling"
+    flags = ["--data", str(train), "--output", str(predicted), "--keep-cols", "rt"]
+    assert main(["predict", "--artefact", str(artefact), *flags]) == 0
+    given, said = pl.read_parquet(train), pl.read_parquet(predicted)
+    for column in ("species", "comp_id"):
+        assert said[column].equals(given[column])
+    assert said["rt_measured"].equals(given["rt"], check_names=False)
+    # Noise is 0.1 min; rows of rare pairs are fitted less closely.
+    assert np.sqrt(np.mean((said["rt"] - given["rt"]).to_numpy() ** 2)) < 0.12

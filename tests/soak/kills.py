@@ -149,13 +149,19 @@ class Soak:
         if fault:
             self.faults.append(f"{name}, killed {where}: {fault}; had left {before}")
             sys.stdout.write(self.faults[-1] + "\n")
-            shutil.copytree(work, Path("/tmp") / f"kill-{os.getpid()}-{len(self.faults)}")
+            kept = Path(tempfile.mkdtemp(prefix="kill-"))
+            sys.stdout.write(f"kept beside the undisturbed in {kept}\n")
+            shutil.copytree(work / "o", kept / "killed")
+            shutil.copytree(self.root / f"undisturbed-{name}", kept / "undisturbed")
         shutil.rmtree(work)
 
     def _go_on(self, written: Written, work: Path) -> Ended:
         begun = (work / "o" / "environment.json").is_file()
         again = written.again if begun else ""
         found = self._run(f"{written.command} {again}", work)
+        if found.code == 2 and "which holds a run" in found.said:
+            # It had come to its end: what is there counts.
+            return self._run("", work)
         if found.code == 2 and written.overwrite and "is there" in found.said:
             return self._run(f"{written.command} --overwrite true", work)
         return found
@@ -169,6 +175,7 @@ class Soak:
             if found.code != 0:
                 raise RuntimeError(f"{name}: {found.said}")
             self.undisturbed[name] = (found.left, seconds, found.changes)
+            shutil.move(work / "o", self.root / f"undisturbed-{name}")
             shutil.rmtree(work)
         return self.undisturbed[name]
 
@@ -226,14 +233,14 @@ def _wait(process: int, seconds: float | None) -> int:
 def _child(command: str, work: Path, result: Path, change: int | None) -> None:
     """Run a command and end this process."""
     os.chdir(work)
-    app, *words = command.split()
+    app, *words = command.split() or [""]
     words = [str(p) for w in words for p in (sorted(Path().glob(w)) if "*" in w else [w])]
     sys.argv = [f"molpool-{app}", *words]
     changes = _kill_at(change)
     out, err, code = io.StringIO(), io.StringIO(), 1
     try:
         with redirect_stdout(out), redirect_stderr(err):
-            code = _main(app)(words)
+            code = _main(app)(words) if app else 0
     except BaseException as error:
         err.write(repr(error))
     made = changes()

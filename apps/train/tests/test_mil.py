@@ -93,6 +93,8 @@ class TestFolder:
     def test_holds_what_the_design_says_and_no_temporary_file(self, folder: Path) -> None:
         names = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
         assert names == {
+            ".lock",
+            "SHA256SUMS",
             "attention_test.csv",
             "attention_test.parquet",
             "attention_train.csv",

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import io
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -295,3 +298,21 @@ def test_rewritten_keys_are_told_of(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == ""
     assert migrate(YamlDocument({"old": 1}, "a.yaml")).data == {"new": 1}
     assert capsys.readouterr().err == "a.yaml: old: now new.\n"
+
+
+@pytest.mark.parametrize(
+    ("raising", "says"),
+    [
+        (lambda: [0] * (1 << 60), "memory: expected"),
+        (lambda: Path("x" * 300).stat(), "path: expected one that a file can have"),
+        (lambda: json.loads("[" * 100_000), "JSON: expected"),
+        (lambda: pl.read_parquet(io.BytesIO(b"PAR1 and no more")), "Parquet: expected"),
+    ],
+)
+def test_what_no_machine_has_is_the_users_to_mend(
+    raising: Any, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert guarded("prog", raising) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"prog: {says}"), said
+    assert len(said) < 400

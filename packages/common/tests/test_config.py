@@ -188,6 +188,13 @@ class TestYaml:
         with pytest.raises(InputError, match=r"no file .*Did you mean 'quickstart\.yaml'\?"):
             read_yaml(tmp_path / "quikstart.yaml")
 
+    def test_merged_keys_are_no_repeated_ones(self, tmp_path: Path) -> None:
+        path = tmp_path / "c.yaml"
+        path.write_text("base: &a {x: 1, y: 2}\nmore:\n  <<: *a\n  x: 3\n")
+        document = read_yaml(path)
+        assert document.data["more"] == {"x": 3, "y": 2}
+        assert document.lines[("more", "x")] == 4
+
     def test_folder(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="expected an existing file; found the folder"):
             read_yaml(tmp_path)

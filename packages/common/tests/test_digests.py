@@ -21,9 +21,12 @@ def sums(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
+    def save(folder: Path) -> None:
+        (folder / "a b.pt").write_bytes(b"weights")
+
     with RunFolder.create(tmp_path / "run") as run:
         run.write_text("metrics.json", "{}")
-        run.write_folder("models", lambda folder: (folder / "a b.pt").write_bytes(b"weights"))
+        run.write_folder("models", save)
         (run.checkpoints / "last.ckpt").write_bytes(b"state")
         run.log("finished")
     return run.path

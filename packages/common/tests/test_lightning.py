@@ -56,6 +56,9 @@ class Rows(ResumableLoader[tuple[int, ...]]):
     def _batch(self, rows: Sequence[int]) -> tuple[int, ...]:
         return tuple(map(int, rows))
 
+    def _without_labels(self, batch: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(-row for row in batch)
+
 
 def fresh(seed: int) -> Rows:
     loader = Rows(range(32), 5, Stateful(32, seed))

@@ -22,7 +22,10 @@ SUMMARIES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run molpool and return its exit code."""
-    commands = {name: Command(text, partial(_run, name)) for name, text in SUMMARIES.items()}
+    commands = {
+        name: Command(text, partial(_run, name), ranks=name == "train")
+        for name, text in SUMMARIES.items()
+    }
     commands["doctor"] = Command("what is installed here, and what does not fit together", _doctor)
     return dispatch(PROG, "Molecular property models where data are thin.", commands, argv)
 

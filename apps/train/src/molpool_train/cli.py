@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ConfigT = TypeVar("ConfigT", bound="RunConfig")
 TabularT = TypeVar("TabularT", bound="TrainTabularConfig")
 PROG = "molpool-train"
+_SCRIPT = "molpool_train.script"
 
 
 @dataclass(frozen=True)
@@ -53,22 +54,33 @@ class MigrateOptions:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run molpool-train and return its exit code."""
     commands = {
-        "chemprop": Command("train a multi-task Chemprop model from a table of SMILES", _chemprop),
+        "chemprop": Command(
+            "train a multi-task Chemprop model from a table of SMILES", _chemprop, ranks=True
+        ),
         "auto": Command("train the best model of a table within a time budget", _auto),
         "tabular": Command("train models on features of molecules", _tabular),
         "blend": Command("train several models on features, weighed by task", _blend),
-        "mil": Command("train attention over the conformers of molecules, or other bags", _mil),
+        "mil": Command(
+            "train attention over the conformers of molecules, or other bags", _mil, ranks=True
+        ),
+        "reproduce": Command("train a run again and compare what it predicts", _reproduce),
         "migrate-config": Command("rewrite legacy sampling keys to joint_sampling", _migrate),
     }
-    return dispatch(PROG, "Train molpool models from a table.", commands, argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["--reproduce"]:
+        given[0] = "reproduce"
+    return dispatch(PROG, "Train molpool models from a table.", commands, given)
 
 
-def _chemprop(argv: Sequence[str]) -> None:
+def _chemprop(argv: Sequence[str]) -> int | None:
     config, name = _configuration(argv)
 
-    from molpool_pipelines.fitting import train_chemprop
+    from molpool_pipelines.fitting import launched, train_chemprop
 
+    if (code := launched(config, _SCRIPT, ["chemprop", *argv])) is not None:
+        return code
     train_chemprop(config, name=name, arguments=[PROG, "chemprop", *argv])
+    return None
 
 
 def _auto(argv: Sequence[str]) -> None:
@@ -113,12 +125,28 @@ def _tabular_configuration(
     return _resumed(parse, argv, command)
 
 
-def _mil(argv: Sequence[str]) -> None:
+def _mil(argv: Sequence[str]) -> int | None:
     config, name = _mil_configuration(argv)
 
-    from molpool_pipelines.fitting import train_mil
+    from molpool_pipelines.fitting import launched, train_mil
 
+    if (code := launched(config, _SCRIPT, ["mil", *argv])) is not None:
+        return code
     train_mil(config, name=name, arguments=[PROG, "mil", *argv])
+    return None
+
+
+def _reproduce(argv: Sequence[str]) -> int:
+    from molpool_pipelines.fitting import ReproduceConfig, reproduce
+
+    named = ["--run", *argv] if argv and not argv[0].startswith("-") else argv
+    config = parse_config(
+        ReproduceConfig,
+        named,
+        prog=f"{PROG} reproduce",
+        description="Train a run again from its folder, RUN, and compare what both predict.",
+    )
+    return 0 if reproduce(config, arguments=[PROG, "reproduce", *argv]) else 1
 
 
 def _migrate(argv: Sequence[str]) -> int:

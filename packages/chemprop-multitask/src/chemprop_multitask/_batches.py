@@ -23,13 +23,20 @@ class RowBatchMolGraph(BatchMolGraph):  # type: ignore[misc]  # chemprop has no 
         Featurised molecules.
     rows : sequence of int
         The B of them that make the batch, in this order.
+    dtype : torch.dtype
+        Of the features.
     """
 
-    def __init__(self, graphs: PackedGraphs, rows: Sequence[int]) -> None:
+    def __init__(
+        self, graphs: PackedGraphs, rows: Sequence[int], dtype: torch.dtype = torch.float32
+    ) -> None:
         # Chemprop joins graphs one by one; here the joined arrays are gathered at once.
         for name, array in graphs.flat(rows)._asdict().items():
-            setattr(self, name, torch.from_numpy(array))
+            tensor = torch.from_numpy(array)
+            setattr(self, name, tensor.to(dtype) if tensor.is_floating_point() else tensor)
         self.rows = tuple(rows)
+        # A field of Chemprop's own constructor, which Lightning asks for in double precision.
+        self._BatchMolGraph__size = len(rows)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -44,6 +51,8 @@ class BatchLoader(ResumableLoader[TrainingBatch]):
         N molecules.
     batch_size, sampler, drop_single
         As in `molpool_common.ResumableLoader`.
+    dtype : torch.dtype
+        Of features and labels.
     """
 
     def __init__(
@@ -53,9 +62,11 @@ class BatchLoader(ResumableLoader[TrainingBatch]):
         sampler: Sampler[int] | None = None,
         *,
         drop_single: bool = False,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(data, batch_size, sampler, drop_single=drop_single)
         self.data = data
+        self.dtype = dtype
 
     def _batch(self, rows: Sequence[int]) -> TrainingBatch:
         labels = self.data.labels(rows)
@@ -63,14 +74,19 @@ class BatchLoader(ResumableLoader[TrainingBatch]):
         weights = [self.data.weight(row) for row in rows]
         descriptors = self.data.descriptors
         return TrainingBatch(
-            RowBatchMolGraph(self.data.graphs, rows),
+            RowBatchMolGraph(self.data.graphs, rows, self.dtype),
             None,
-            None if descriptors is None else torch.from_numpy(descriptors[list(rows)]),
-            None if labels is None else torch.from_numpy(labels).float(),
-            torch.tensor(weights, dtype=torch.float).unsqueeze(1),
+            None
+            if descriptors is None
+            else torch.from_numpy(descriptors[list(rows)]).to(self.dtype),
+            None if labels is None else torch.from_numpy(labels).to(self.dtype),
+            torch.tensor(weights, dtype=self.dtype).unsqueeze(1),
             None if signs is None else torch.from_numpy(signs < 0),
             None if signs is None else torch.from_numpy(signs > 0),
         )
+
+    def _without_labels(self, batch: TrainingBatch) -> TrainingBatch:
+        return batch._replace(Y=None if batch.Y is None else torch.full_like(batch.Y, torch.nan))
 
 
 class ChempropShuffle(EpochShuffle):

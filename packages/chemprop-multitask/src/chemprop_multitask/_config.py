@@ -11,7 +11,7 @@ Activation = Literal["relu", "leakyrelu", "prelu", "tanh", "elu"]
 AggregationName = Literal["mean", "sum", "norm"]
 LossName = Literal["auto", "mse", "mae", "huber", "bce", "focal"]
 LossAverage = Literal["task", "cell", "uncertainty"]
-Precision = Literal["auto", "32", "bf16"]
+Precision = Literal["auto", "32", "bf16", "64"]
 BestEpoch = Literal["model", "task"]
 Sharing = Literal["heads", "separate"]
 TaskWeight = Annotated[float, Field(ge=0)]
@@ -115,7 +115,8 @@ class TrainingConfig(ConfigModel):
     precision: Precision = Field(
         "32",
         description="of products and activations in training: bf16 is quicker where the processor "
-        "has it, and auto takes it there; weights, steps and predictions stay in single precision",
+        "has it, and auto takes it there; weights, steps and predictions stay in single precision; "
+        "64: all of training in double",
     )
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = Field(
         "auto", description="where to train; gpu: CUDA or MPS, auto: the same where there is one"

@@ -12,7 +12,7 @@ Graphs of SMILES are cached in memory and, in a `GraphStore` with a folder, on d
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from chemprop.data.molgraph import MolGraph
 from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
-from molpool_common import ContentStore, Float32Array, IntArray, Keys, text_keys
+from molpool_common import ContentStore, Float32Array, IntArray, Keys, mapped, text_keys
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
@@ -286,14 +286,16 @@ def pack(
     todo = np.flatnonzero(position < 0)
     todo = todo[np.argsort(first[todo])]
     position[todo] = sum(map(len, parts)) + np.arange(len(todo))
-    for start in range(0, len(todo), _CHUNK):
-        rows = todo[start : start + _CHUNK]
-        part = _featurised(molecules, first[rows].tolist())
+    chunks = [todo[start : start + _CHUNK] for start in range(0, len(todo), _CHUNK)]
+    texts = ({i: molecules[i] for i in first[rows].tolist()} for rows in chunks)
+    done = 0
+    for rows, part in zip(chunks, mapped(_chunk, None, texts), strict=True):
         if store is not None:
             store.write(keys[rows], part)
         parts.append(part)
+        done += len(rows)
         if progress is not None:
-            progress(start + len(rows), len(todo))
+            progress(done, len(todo))
     if not parts:
         return featurise([])
     graphs = PackedGraphs.concatenate(parts)
@@ -302,7 +304,12 @@ def pack(
     return graphs.take(position[inverse])
 
 
-def _featurised(smiles: Sequence[str], rows: Sequence[int]) -> PackedGraphs:
+def _chunk(_: None, smiles: Mapping[int, str]) -> PackedGraphs:
+    """Featurise SMILES by the rows that they are of."""
+    return _featurised(smiles, list(smiles))
+
+
+def _featurised(smiles: Mapping[int, str], rows: Sequence[int]) -> PackedGraphs:
     """Featurise the quick way, by halves where it does not read one of them."""
     quick = featurise_smiles([smiles[i] for i in rows])
     if quick is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from chemprop.nn.metrics import ChempropMetric
-from molpool_common import did_you_mean
+from molpool_common import did_you_mean, over_ranks
 from torch import Tensor
 from torch.nn import Parameter, functional
 
@@ -68,6 +68,8 @@ class MultiTaskLoss(ChempropMetric):  # type: ignore[misc]  # chemprop has no ty
         self.focal_gamma = focal_gamma
         is_class = torch.tensor([kind == "classification" for kind in kinds])
         self.register_buffer("is_class", is_class, persistent=False)
+        # A batch's sums are those of all ranks already.
+        self.sync_on_compute = False
         # The parent's states of the same names are one number each; a task mean needs one per task.
         if average == "uncertainty":
             self.log_scale = Parameter(torch.zeros(len(kinds)))
@@ -83,7 +85,7 @@ class MultiTaskLoss(ChempropMetric):  # type: ignore[misc]  # chemprop has no ty
         lt_mask: Tensor | None = None,
         gt_mask: Tensor | None = None,
     ) -> None:
-        """Add a batch.
+        """Add a batch; of several ranks each brings a part, and adds the whole.
 
         Parameters
         ----------
@@ -103,8 +105,8 @@ class MultiTaskLoss(ChempropMetric):  # type: ignore[misc]  # chemprop has no ty
         if weights is not None:
             cells = cells * weights.view(-1, 1)
         # A product with the mask would let an infinite loss without a label through as NaN.
-        self.total_loss += torch.where(mask, cells, 0.0).sum(dim=0)
-        self.num_samples += mask.sum(dim=0)
+        self.total_loss += over_ranks(torch.where(mask, cells, 0.0).sum(dim=0))
+        self.num_samples += over_ranks(mask.sum(dim=0))
 
     def compute(self) -> Tensor:
         """Return the average of all that was added; 0 where nothing had a label."""

@@ -44,6 +44,7 @@ from chemprop_multitask._training import (
     BestPerTask,
     EpochRecord,
     Recorder,
+    lightning_precision,
     uses_bf16,
 )
 
@@ -246,11 +247,12 @@ class ChempropModel:
                 checkpoint_dir=None if folder is None else Path(folder),
                 callbacks=[*callbacks, *([self._best] if self._best else [])],
                 resume_from=resume,
-                precision="bf16-mixed" if uses_bf16(self.config.training) else "32-true",
+                precision=lightning_precision(self.config.training),
                 # Chemprop keeps classes among its hyperparameters.
                 weights_only=False,
             )
             self.module.load_state_dict(checkpoints.best_state())
+        self.module.float()  # where it was trained in double
         return recorder.records
 
     def by_task(self) -> list[ChempropModel]:
@@ -312,6 +314,7 @@ class ChempropModel:
             self.config.training.batch_size,
             sampler,
             drop_single=training_data and self.config.model.batch_norm,
+            dtype=torch.float64 if self.config.training.precision == "64" else torch.float32,
         )
         if not len(loader) and training_data:
             raise ChempropError(f"data: expected training molecules for a batch; found {len(data)}")

@@ -14,7 +14,7 @@ from chemprop.nn import UnscaleTransform
 from chemprop.nn.ffn import MLP
 from chemprop.nn.metrics import MSE, ChempropMetric
 from chemprop.nn.predictors import Predictor
-from molpool_common import FloatArray
+from molpool_common import FloatArray, of_every_rank
 from torch import Tensor
 from torch.nn import Identity, Module, ModuleList, Parameter, Sequential
 from torch.optim import Adam
@@ -312,7 +312,8 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
     ) -> Tensor:
         """Return the predictor's outputs [B, T] as they are trained: scaled values, logits."""
         outputs: Tensor = self.predictor.ffn(self.fingerprint(bmg, V_d, X_d))
-        return outputs.float()  # losses are summed in single precision, whatever was multiplied
+        # Losses are summed in single precision at least, whatever was multiplied.
+        return outputs if outputs.dtype == torch.float64 else outputs.float()
 
     def in_units(self, preds: Tensor) -> Tensor:
         """Return scaled values in the unit of the training labels, logits as probabilities.
@@ -361,9 +362,14 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
         self, cells: Tensor, mask: Tensor, batch: TrainingBatch, stage: str
     ) -> NonFiniteLossError:
         bad = (~cells.isfinite() & mask).nonzero().tolist()
+        # Of several ranks each sees a part of the batch.
+        found = [(batch.bmg.rows[b], t) for b, t in bad]
+        cells_of = [cell for own in of_every_rank(found) for cell in own]
+        every = {row for own in of_every_rank(batch.bmg.rows) for row in own}
         # Finite cells can still sum to infinity: then no row is to blame alone.
-        rows = sorted({batch.bmg.rows[b] for b, _ in bad}) or sorted(set(batch.bmg.rows))
-        tasks = [self.task_names[t] for t in sorted({t for _, t in bad})] or list(self.task_names)
+        rows = sorted({row for row, _ in cells_of}) or sorted(every)
+        tasks = [self.task_names[t] for t in sorted({t for _, t in cells_of})]
+        tasks = tasks or list(self.task_names)
         return NonFiniteLossError(stage, self.trainer.current_epoch, rows, tasks)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from molpool_common import EpochRecorder, FloatArray
+from molpool_common import EpochRecorder, FloatArray, over_ranks
 from torch import Tensor
 
 from chemprop_multitask._config import TrainingConfig
@@ -28,6 +28,13 @@ def uses_bf16(training: TrainingConfig) -> bool:
         getattr(cpu, name, bool)()
         for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     )
+
+
+def lightning_precision(training: TrainingConfig) -> str:
+    """Return what Lightning calls the precision of a training."""
+    if training.precision == "64":
+        return "64-true"
+    return "bf16-mixed" if uses_bf16(training) else "32-true"
 
 
 @dataclass(frozen=True)
@@ -128,7 +135,8 @@ class BestPerTask(pl.Callback):  # type: ignore[misc]  # lightning has no types 
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the weights if they are the best of some task."""
-        losses = (self._sums / self._counts).tolist()  # NaN without a label, which is never less
+        sums, counts = over_ranks(self._sums), over_ranks(self._counts)
+        losses = (sums / counts).tolist()  # NaN without a label, which is never less
         better = [t for t, loss in enumerate(losses) if loss < self._least[t]]
         for t in better:
             self._least[t], self.epochs[t] = losses[t], trainer.current_epoch

@@ -342,7 +342,11 @@ def _syntax_message(smiles: str) -> str:
         return "SMILES syntax error"
     with rdBase.CaptureErrorLog() as log:
         Chem.MolFromSmiles(smiles)
-    lines = [line.strip() for line in log.messages.splitlines() if line.strip()]
+    try:
+        messages: str = log.messages
+    except UnicodeDecodeError:  # RDKit cuts long messages, within a letter too
+        return "SMILES syntax error"
+    lines = [line.strip() for line in messages.splitlines() if line.strip()]
     return lines[0].partition("] ")[2] or lines[0] if lines else "SMILES syntax error"
 
 

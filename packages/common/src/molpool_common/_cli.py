@@ -29,8 +29,10 @@ from molpool_common._flags import (
     section_flags,
     todays_flags,
 )
+from molpool_common._parallel import take_engine, working_on
 from molpool_common._paths import expanded
 from molpool_common._progress import showing
+from molpool_common._ranks import rank, speaks, world_size
 from molpool_common._screen import console, printable
 from molpool_common._torch_files import trust_files, trusting_files
 from molpool_common._yaml import YamlDocument, read_yaml
@@ -45,10 +47,21 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand: its one-line summary and what runs it on the remaining arguments."""
+    """A subcommand.
+
+    Parameters
+    ----------
+    summary : str
+        One line.
+    run : callable
+        Runs it on the remaining arguments.
+    ranks : bool
+        Whether several processes that torchrun starts may run it together.
+    """
 
     summary: str
     run: Callable[[Sequence[str]], int | None]
+    ranks: bool = False
 
 
 def dispatch(
@@ -88,7 +101,17 @@ def _select(
             found=repr(name),
             hint=did_you_mean(name, list(commands)),
         )
-    return commands[name].run(arguments[1:])
+    if world_size() > 1 and not commands[name].ranks:
+        able = [f"{prog} {other}" for other, command in commands.items() if command.ranks]
+        raise InputError(
+            f"{prog} {name}",
+            expected="one process",
+            found=f"{world_size()}, as torchrun started it",
+            hint=f"torchrun is for {' and '.join(able)}." if able else "",
+        )
+    engine, address, rest = take_engine(arguments[1:])
+    with working_on(engine, address):
+        return commands[name].run(rest)
 
 
 def _print_overview(prog: str, description: str, commands: Mapping[str, Command]) -> None:
@@ -134,18 +157,20 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
         code = getattr(error, "exit_code", None)
         if isinstance(code, int):
             said = str(error)
-        elif (wrong := _wrong_size(error)) is not None:
+        elif (wrong := _of_input(error)) is not None:
             said, code = wrong, USER_ERROR
         elif (refusal := _refusal(error)) is not None:
             said, code = refusal, 1
         else:
             raise
-        sys.stderr.write(f"{prog}: {printable(said)}\n")
+        # A file that is missing is missing for each process of a machine.
+        if speaks():
+            sys.stderr.write(f"{prog}: {printable(said)}\n")
         return code
 
 
-def _wrong_size(error: Exception) -> str | None:
-    """Return what to say of a name, or a size, that no machine or not this one has."""
+def _of_input(error: Exception) -> str | None:
+    """Return what to say of a name or a size that this machine has not, or of a damaged file."""
     text = str(error)
     if isinstance(error, MemoryError) or "can't allocate memory" in text:
         return f"memory: expected as much as this machine has; found {text or 'more'}."
@@ -153,7 +178,20 @@ def _wrong_size(error: Exception) -> str | None:
         name = str(error.filename)
         shown = name if len(name) < 100 else f"{name[:100]}..."
         return f"path: expected one that a file can have; found {shown!r}: {error.strerror}."
+    if isinstance(error, RecursionError) and "/json/" in _innermost(error):
+        return "JSON: expected a file of some levels of lists and objects; found thousands."
+    of = type(error).__module__.partition(".")[0]
+    if of in ("polars", "pyarrow") and "parquet" in text.lower():
+        return f"Parquet: expected a file as it was written; found {text.splitlines()[0]}"
     return None
+
+
+def _innermost(error: Exception) -> str:
+    """Return the file whose code raised an error."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return "" if frame is None else frame.tb_frame.f_code.co_filename
 
 
 _CURES = {
@@ -200,6 +238,8 @@ def _warnings_in_a_line(prog: str) -> Iterator[None]:
         return before(message, category, *place, **line)
 
     warnings.formatwarning = formatted
+    if rank() > 0:  # the first says the same
+        warnings.simplefilter("ignore", UserWarning)
     try:
         yield
     finally:
@@ -323,7 +363,8 @@ def _parse_flags(
             default=default,
             prog=prog,
             description=f"{description}\n\n--config FILE gives any of these keys in YAML; "
-            "flags override it.",
+            "flags override it. --engine dask spreads work on molecules and files over a Dask "
+            "cluster (--scheduler-address tcp://HOST:8786, or this machine's cores).",
             config=(tyro.conf.FlagConversionOff,),
             return_unknown_args=True,
         )

@@ -27,11 +27,21 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import Sampler, SequentialSampler
 
+from molpool_common._errors import InputError
 from molpool_common._folders import atomic_path
 from molpool_common._matmul import fast_matmul
+from molpool_common._ranks import (
+    in_step,
+    keeping_step,
+    local_world_size,
+    rank,
+    together,
+    world_size,
+)
 from molpool_common._torch_files import check_intact, load_torch_file
 
 Batch = TypeVar("Batch")
@@ -110,6 +120,10 @@ class ResumableLoader(ABC, Generic[Batch]):
     def _batch(self, rows: Sequence[int]) -> Batch:
         """Return the batch of some rows."""
 
+    @abstractmethod
+    def _without_labels(self, batch: Batch) -> Batch:
+        """Return a batch with its labels taken away."""
+
     def __len__(self) -> int:
         full, rest = divmod(len(self.sampler), self.batch_size)
         # A batch of one row has no variance for batch normalisation.
@@ -119,6 +133,8 @@ class ResumableLoader(ABC, Generic[Batch]):
         # Lightning asks for the iterator before it calls the sampler's `set_epoch`; as this is a
         # generator, nothing is drawn until the first batch is taken.
         # A state taken at an epoch's end resumes with the next epoch.
+        # Of several ranks each takes its share of each batch: together they train on the batches of
+        # one process, and what a checkpoint says of the place holds for any number of them.
         start = self._resume_at if self._resume_at < len(self) else 0
         self._resume_at = 0
         # Skipped draws are drawn all the same: the generator then stands where it stood.
@@ -126,7 +142,19 @@ class ResumableLoader(ABC, Generic[Batch]):
         for number in range(start, len(self)):
             # Before the yield: a state taken while the batch is trained on counts it.
             self._handed_out = number + 1
-            yield self._batch(list(islice(rows, self.batch_size)))
+            yield self._share(list(islice(rows, self.batch_size)))
+
+    def _share(self, rows: Sequence[int]) -> Batch:
+        """Return this rank's part of a batch; of one with fewer rows than ranks perhaps nothing."""
+        if not in_step():
+            return self._batch(rows)
+        own = rows[rank() :: world_size()]
+        # No network takes a batch of nothing: a row without labels has no loss and no gradient.
+        return self._batch(own) if own else self._without_labels(self._batch(rows[:1]))
+
+    def rows_in(self, number: int) -> int:
+        """Return how many rows a batch has, over all ranks."""
+        return min(self.batch_size, len(self.sampler) - number * self.batch_size)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of batches handed out and, where it has one, the sampler's state."""
@@ -209,10 +237,12 @@ class StepSeed(pl.Callback):  # type: ignore[misc]  # lightning has no types her
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Seed torch's generators; who trains puts them back at the end."""
+        # Ranks that dropped the same units would train on less noise than one process does.
+        own = [rank()] if trainer.global_rank else []
         if self.per_batch:
-            seed_step(self.seed, trainer.current_epoch, batch_idx)
+            seed_step(self.seed, trainer.current_epoch, batch_idx, *own)
         else:
-            seed_step(self.seed, trainer.global_step)
+            seed_step(self.seed, trainer.global_step, *own)
 
 
 class EpochRecorder(pl.Callback, Generic[Record]):  # type: ignore[misc]  # lightning: no types
@@ -373,15 +403,10 @@ class KeepBestAndLast(Checkpoint):  # type: ignore[misc]  # lightning has no typ
         folder.mkdir(parents=True, exist_ok=True)
         fresh = folder / "new.ckpt.part"
         trainer.save_checkpoint(fresh)
-        # The one before goes only when the new one is known to be whole.
-        check_intact(fresh)
-        for name in names[:-1]:
-            # `best.ckpt` first and `last.ckpt` after: a run killed in between resumes from the
-            # older last and finds a better best again.
-            with atomic_path(folder / name) as twin:
-                shutil.copyfile(fresh, twin)
-        with atomic_path(folder / names[-1]) as twin:
-            os.replace(fresh, twin)
+        if trainer.is_global_zero:
+            _rename(fresh, folder, names)
+        # Without it another rank may look for the file before it is there.
+        trainer.strategy.barrier()
 
     def _is_better(self, score: float | None) -> bool:
         if score is None or self.best_score is None:
@@ -401,6 +426,60 @@ class KeepBestAndLast(Checkpoint):  # type: ignore[misc]  # lightning has no typ
         self.best_score = state_dict["best_score"]
         self.best_epoch = state_dict["best_epoch"]
         self._written_at = state_dict["written_at"]
+
+
+def _rename(fresh: Path, folder: Path, names: Sequence[str]) -> None:
+    # The one before goes only when the new one is known to be whole.
+    check_intact(fresh)
+    for name in names[:-1]:
+        # `best.ckpt` first and `last.ckpt` after: a run killed in between resumes from the older
+        # last and finds a better best again.
+        with atomic_path(folder / name) as twin:
+            shutil.copyfile(fresh, twin)
+    with atomic_path(folder / names[-1]) as twin:
+        os.replace(fresh, twin)
+
+
+class _OwnSignals(pl.Callback):  # type: ignore[misc]  # lightning has no types here
+    """Puts the handler of SIGTERM back that Lightning has replaced.
+
+    Its own tells the other ranks in the midst of whatever they exchange, and both wait for ever.
+    """
+
+    def __init__(self) -> None:
+        self._sigterm = signal.getsignal(signal.SIGTERM)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put it back; Lightning has registered its own by then."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._sigterm)
+
+
+def _devices(module: pl.LightningModule) -> dict[str, Any]:
+    """Return what Lightning's trainer is to train on: one device, or this rank's with the others.
+
+    Raises
+    ------
+    InputError
+        If batch normalisation, which has to see the whole batch, cannot.
+    """
+    if not together():
+        return {"devices": 1}
+    normalised = any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in module.modules())
+    if normalised and not torch.cuda.is_available():
+        raise InputError(
+            "model.batch_norm",
+            expected="false over several processes without a GPU: torch synchronises it on GPUs",
+            found="true",
+        )
+    # Layers that are trained later have no gradient until then.
+    later = bool(getattr(module, "unfreeze_every", 0))
+    return {
+        "devices": local_world_size(),
+        "num_nodes": world_size() // local_world_size(),
+        "strategy": DDPStrategy(find_unused_parameters=later),
+        "sync_batchnorm": normalised,
+    }
 
 
 @contextmanager
@@ -429,6 +508,8 @@ def quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*but have no `val_dataloader`.*")
             warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.. is deprecated.*")
+            # What is logged is the same on each rank already.
+            warnings.filterwarnings("ignore", ".*recommended to use .*sync_dist=True.*")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
@@ -508,6 +589,10 @@ def fit_module(
     ------
     KeyboardInterrupt
         At Ctrl-C and SIGTERM; ``last.ckpt`` stands.
+    RankLostError
+        If another of several ranks ends; ``last.ckpt`` stands.
+    InputError
+        If the model cannot be trained over several ranks.
     """
     judged_by = None if val is None else monitor
     checkpoints = KeepBestAndLast(
@@ -520,11 +605,11 @@ def fit_module(
     )
     # First in the list: callbacks are restored and called in this order, and those of the caller
     # may draw random numbers.
-    exact = [recorder, seed, LoaderPosition(train)]
+    exact = [recorder, seed, LoaderPosition(train), *([_OwnSignals()] if together() else [])]
     with quiet():
         trainer = pl.Trainer(
             accelerator=settings.accelerator,
-            devices=1,
+            **_devices(module),
             max_epochs=settings.epochs,
             gradient_clip_val=settings.gradient_clip,
             callbacks=[*exact, *callbacks, *stopping, checkpoints],
@@ -538,6 +623,6 @@ def fit_module(
             num_sanity_val_steps=0,
             **options,
         )
-        with fast_matmul(trainer.strategy.root_device), interruptible():
+        with fast_matmul(trainer.strategy.root_device), interruptible(), keeping_step():
             trainer.fit(module, train, val, ckpt_path=resume_from, weights_only=weights_only)
     return checkpoints

@@ -1,4 +1,7 @@
-"""Work on many items in several processes, a few items at a time."""
+"""Work on many items in several processes, a few items at a time: here, or on a Dask cluster.
+
+Whatever spreads work goes through `each_group` or `mapped`; `working_on` says where it goes.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,21 @@ import os
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
 from types import ModuleType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from molpool_common._errors import InputError
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+SharedT = TypeVar("SharedT")
 
 GROUP = 4
 """Items that go to a process at once: seconds of work, so that none waits long at the end."""
@@ -66,10 +75,212 @@ def each_group(
     dead : callable
         Result of an item at which a process died: it is tried again alone first.
     """
-    if workers == 1:
+    client = _engine.connected()
+    if client is not None:
+        yield from _on_dask(client, work, iter(groups), dead)
+    elif workers == 1:
         yield from ((group, work(group)) for group in groups)
+    else:
+        yield from _Pool(work, workers, dead).run(iter(groups))
+
+
+@dataclass
+class Engine:
+    """Where work on many molecules or files is spread over processes.
+
+    Parameters
+    ----------
+    name : {"local", "dask"}
+        Processes of this machine, or workers of a Dask cluster.
+    address : str or None
+        Of the Dask scheduler; by default a cluster of this machine's cores.
+    """
+
+    name: str = "local"
+    address: str | None = None
+    client: Any = None
+    closing: ExitStack = field(default_factory=ExitStack)
+
+    def connected(self) -> Any:
+        """Return the client of Dask, connected when it is first asked for; None locally."""
+        if self.name == "dask" and self.client is None:
+            self.client = self.closing.enter_context(_dask(self.address))
+        return self.client
+
+
+_engine = Engine()
+
+
+@contextmanager
+def working_on(name: str | None, address: str | None = None) -> Iterator[None]:
+    """Have `each_group` and `mapped` work on an engine within the block.
+
+    Parameters
+    ----------
+    name : {"local", "dask"} or None
+        The engine; None leaves it as it is.
+    address : str, optional
+        Of the Dask scheduler.
+
+    Raises
+    ------
+    InputError
+        If there is no such engine, or an address without Dask.
+    """
+    global _engine
+    if name is None and address is None:
+        yield
         return
-    yield from _Pool(work, workers, dead).run(iter(groups))
+    if address is not None and name != "dask":
+        raise InputError("--scheduler-address", expected="--engine dask with it", found="none")
+    if name not in ENGINES:
+        raise InputError("--engine", expected=" or ".join(ENGINES), found=repr(name))
+    before, _engine = _engine, Engine(str(name), address)
+    try:
+        with _engine.closing:
+            yield
+    finally:
+        _engine = before
+
+
+ENGINES = ("local", "dask")
+
+
+def engine_flags() -> list[str]:
+    """Return the flags that have another process work on the same engine."""
+    address = [] if _engine.address is None else ["--scheduler-address", _engine.address]
+    return ["--engine", _engine.name, *address]
+
+
+def take_engine(argv: Sequence[str]) -> tuple[str | None, str | None, list[str]]:
+    """Return the engine and address that flags of any command name, and the other arguments."""
+    values: dict[str, str | None] = {"--engine": None, "--scheduler-address": None}
+    rest, arguments = [], iter(argv)
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        flag = flag.replace("_", "-")
+        if flag not in values:
+            rest.append(argument)
+            continue
+        given = value if equals else next(arguments, None)
+        if given is None:
+            raise InputError(flag, expected="a value after it", found="nothing")
+        values[flag] = given
+    return values["--engine"], values["--scheduler-address"], rest
+
+
+def engine_workers(workers: int) -> int:
+    """Return how many processes work where a caller asks for `workers` of this machine."""
+    client = _engine.connected()
+    return workers if client is None else max(2, len(client.nthreads()))
+
+
+def mapped(
+    work: Callable[[SharedT, ItemT], ResultT], shared: SharedT, items: Iterable[ItemT]
+) -> Iterator[ResultT]:
+    """Yield the result of each item in order, from the engine's workers where there are any.
+
+    Parameters
+    ----------
+    work : callable
+        A function of a module, of `shared` and an item.
+    shared : object
+        What all items have in common; goes to each worker once.
+    items : iterable
+        Taken a few ahead of the work only: they may be chunks of a table larger than memory.
+
+    Raises
+    ------
+    RuntimeError
+        If an item ends each process that works on it.
+    """
+    client = _engine.connected()
+    if client is None:
+        yield from (work(shared, item) for item in items)
+        return
+    from distributed import KilledWorker
+
+    common = client.scatter(shared, broadcast=True, hash=False)
+    waiting: deque[Any] = deque()
+    rest = iter(items)
+    try:
+        for _ in range(_AHEAD * engine_workers(1)):
+            waiting.extend(
+                client.submit(work, common, item, pure=False) for item in islice(rest, 1)
+            )
+        while waiting:
+            result = waiting.popleft().result()
+            waiting.extend(
+                client.submit(work, common, item, pure=False) for item in islice(rest, 1)
+            )
+            yield result
+    except KilledWorker as error:
+        raise RuntimeError("dask: each worker that took one of the chunks has ended") from error
+    finally:
+        client.cancel([*waiting])
+
+
+_AHEAD = 4
+"""Items for each worker: the next are there before they are asked for, and few are held at once."""
+
+
+@contextmanager
+def _dask(address: str | None) -> Iterator[Any]:
+    try:
+        from distributed import Client, LocalCluster
+    except ModuleNotFoundError as error:
+        raise ImportError("--engine dask needs Dask: pip install 'molpool-common[dask]'") from error
+    if address is None:
+        # One thread each: RDKit's and torch's own calls hold or fill them.
+        with (
+            LocalCluster(threads_per_worker=1, dashboard_address=None) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
+        return
+    try:
+        client = Client(address, timeout="20s")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "--scheduler-address", expected="a Dask scheduler that answers", found=repr(address)
+        ) from error
+    with client:
+        yield client
+
+
+def _on_dask(
+    client: Any,
+    work: Callable[[Sequence[ItemT]], list[ResultT]],
+    groups: Iterator[list[ItemT]],
+    dead: Callable[[ItemT], ResultT],
+) -> Iterator[tuple[list[ItemT], list[ResultT]]]:
+    """Yield groups with their results as workers are done; of one that dies others take over."""
+    from distributed import KilledWorker, as_completed
+
+    running: dict[Any, list[ItemT]] = {}
+
+    def submitted() -> Iterator[Any]:
+        while len(running) < _AHEAD * max(1, len(client.nthreads())):
+            group = next(groups, None)
+            if group is None:
+                return
+            # Not pure: results go back at once and are not kept by what they were computed from.
+            future = client.submit(work, group, pure=False)
+            running[future] = group
+            yield future
+
+    finished = as_completed(list(submitted()))
+    for future in finished:
+        group = running.pop(future)
+        try:
+            yield group, future.result()
+        except KilledWorker:
+            # The item at which workers die is found one by one.
+            if len(group) == 1:
+                yield group, [dead(group[0])]
+            else:
+                yield from _on_dask(client, work, iter([[item] for item in group]), dead)
+        finished.update(submitted())
 
 
 class _Pool(Generic[ItemT, ResultT]):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.segment import Segment
 
+from molpool_common._ranks import rank
+
 if TYPE_CHECKING:
     from rich.console import ConsoleOptions, RenderableType
 
@@ -43,8 +45,11 @@ class _TextConsole(Console):
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that prints text as it is: a task may be called ``[/red]`` or ``:x:``."""
-    return _TextConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
+    """Return a console that prints text as it is: a task may be called ``[/red]`` or ``:x:``.
+
+    Of several processes that train together the first prints.
+    """
+    return _TextConsole(stderr=stderr, highlight=False, markup=False, emoji=False, quiet=rank() > 0)
 
 
 def size(count: int) -> str:

@@ -18,6 +18,7 @@ from rdkit.Chem import Descriptors
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from molpool_common._chem import MOST_ATOMS, parse_smiles
+from molpool_common._parallel import groups_of, mapped
 from molpool_common._process import heed_ctrl_c
 from molpool_common.splits import Standardize, Structure
 
@@ -37,6 +38,9 @@ _COUNTERIONS = (
     "O=C(O)c1cc2ccccc2c(Cc2c(O)c(C(=O)O)cc3ccccc23)c1O",
 )  # fmt: skip
 """Organic acids, bases and solvents, which may be larger than what they are a salt of."""
+
+_CHUNK = 256
+"""Molecules of which tautomers are looked for at a time: seconds."""
 
 _ORGANIC = (0, 1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53)
 
@@ -81,17 +85,27 @@ def standardize(mols: Sequence[Mol], how: Standardize = "parent") -> Standardize
     """
     if how == "none":
         return Standardized(list(mols), [])
-    result, as_given = [], []
+    # Molecules cost as much to send as a parent takes, and a hundredth of what a tautomer does.
+    size = _CHUNK if how == "tautomer" else max(len(mols), 1)
+    found = [new for part in mapped(_changes, how, groups_of(mols, size)) for new in part]
+    as_given = [row for row, new in enumerate(found) if new is False]
+    result = [
+        new if isinstance(new, Chem.Mol) else mol for mol, new in zip(mols, found, strict=True)
+    ]
+    return Standardized(result, as_given)
+
+
+def _changes(how: Standardize, mols: Sequence[Mol]) -> list[Mol | bool]:
+    """Return structures of molecules; True where a molecule is its own, False where it has none."""
+    found: list[Mol | bool] = []
     with rdBase.BlockLogs():
         try:
-            for row, mol in enumerate(mols):
-                found = _standardized(mol, how)
-                result.append(mol if found is None else found)
-                if found is None:
-                    as_given.append(row)
+            for mol in mols:
+                new = _standardized(mol, how)
+                found.append(new is mol if new is mol or new is None else new)
         finally:
             heed_ctrl_c()
-    return Standardized(result, as_given)
+    return found
 
 
 def structures_of(smiles: Sequence[str], structure: Structure) -> list[str]:

@@ -77,6 +77,8 @@ def read_yaml(path: str | Path, key: str = "--config") -> YamlDocument:
     path = Path(path)
     text = read_text(path, key)
     node = _composed(text, path.name, key)
+    # Before its values are made, which puts what a merge key brings among a mapping's own keys.
+    lines = dict(_key_lines(node, (), path.name)) if node else {}
     data = _value(node, path.name, key)
     if data is None:
         data = {}
@@ -87,7 +89,6 @@ def read_yaml(path: str | Path, key: str = "--config") -> YamlDocument:
             found=f"a {type(data).__name__}",
             where=str(path),
         )
-    lines = dict(_key_lines(node, (), path.name)) if node else {}
     return YamlDocument(data, path.name, lines)
 
 
@@ -212,6 +213,8 @@ def _key_lines(
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # a list or a mapping, which no mapping of Python has as a key
             line = key.start_mark.line + 1
             # YAML itself keeps the last of two equal keys in silence.
             if key.value in seen:

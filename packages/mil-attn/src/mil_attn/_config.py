@@ -552,6 +552,10 @@ class MILDataConfig(ConfigModel):
             raise ValueError("transform: expected of values, found it with multiclass")
         if self.multiclass and len(self.weight_columns) > 1:
             raise ValueError("weight_columns: expected one with multiclass, found several")
+        if self.kind == "smiles" and self.witness_column is not None:
+            raise ValueError(
+                "witness_column: expected with a table of instances, found kind smiles"
+            )
         if self.kind != "smiles" and self.structure != "given":
             raise ValueError(f"structure: expected with kind smiles, found with {self.kind}")
         if self.aux_path and self.kind == "smiles" and self.id_column is None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
-from molpool_common import did_you_mean
+from molpool_common import did_you_mean, over_ranks
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
@@ -23,7 +23,7 @@ def masked_mean(
     *,
     dim: int | None = None,
 ) -> Tensor:
-    """Return the weighted mean of losses over the labels that count.
+    """Return the weighted mean of losses over the labels that count, of all ranks that train.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ def masked_mean(
     if weights is not None:
         share = torch.where(counts, weights.to(cells.dtype), share)
     # Where nothing counts, 0/0 would be NaN; and a product of NaN with 0 as well.
-    summed = (torch.where(counts, cells, 0.0) * share).sum(dim=dim)
-    total = share.sum(dim=dim)
+    summed = over_ranks((torch.where(counts, cells, 0.0) * share).sum(dim=dim))
+    total = over_ranks(share.sum(dim=dim))
     return summed / torch.where(total > 0, total, 1.0)
 
 

@@ -172,11 +172,14 @@ def test_witnesses_are_those_of_the_instances_of_a_bag_wherever_they_stand(tmp_p
         **dict.fromkeys((2.0, 3.0), True),
     }
     assert witnesses_of(path, ["z", "y"], section).tolist() == [False, True, False]
-    path.write_text("bag_id,label,w,a\nx,1,2,1\n")
+    with_two = tmp_path / "two.csv"
+    with_two.write_text("bag_id,label,w,a\nx,1,2,1\n")
     with pytest.raises(InputError, match=r"witness_column.*expected 0 or 1.*'?2'? in row 1"):
-        witnesses_of(path, ["x"], section)
-    with pytest.raises(InputError, match="expected a table of instances; found kind smiles"):
-        witnesses_of(path, ["x"], MILDataConfig(witness_column="w"))
+        witnesses_of(with_two, ["x"], section)
+    with pytest.raises(InputError, match="expected every bag; found no 'q'"):
+        witnesses_of(tmp_path / "bags.csv", ["q"], section)
+    with pytest.raises(InputError, match="witness_column: expected with a table of instances"):
+        validate_values(MILDataConfig, {"witness_column": "w"})
 
 
 CLASSES = "bag_id,kind,grade,a\nx, red ,2.0,1\nx,red,2,2\ny,blue,10.0,3\nz,,1,4\nw,green,,5\n"

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from molpool_common import ContentStore, Float32Array, each_group, groups_of, text_keys
+from molpool_common import (
+    ContentStore,
+    Float32Array,
+    each_group,
+    engine_workers,
+    groups_of,
+    text_keys,
+)
 from numpy.typing import NDArray
 
 from molecule_features._errors import FeatureError
@@ -167,6 +174,7 @@ def compute(parts: Sequence[Part], workers: int, max_seconds: float) -> None:
     max_seconds : float
         Limit for a molecule, where there are several processes.
     """
+    workers = engine_workers(workers)
     work = sum(len(part.todo) * part.seconds for part in parts if part.spreads)
     spread = [part.spreads and workers > 1 and work >= _START_SECONDS for part in parts]
     try:

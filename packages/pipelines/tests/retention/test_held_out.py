@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from molpool_common import InputError
-from molpool_pipelines.retention import FitConfig, fit
+from molpool_pipelines.retention import FitConfig, PredictConfig, fit, predict_frames
 from molpool_pipelines.retention._held_out import RunTable
 from molpool_pipelines.retention._training import Training, read_training
 
@@ -121,3 +121,52 @@ def test_rows_left_out_by_rule_are_counted(rows, tmp_path):
     assert fitted.residuals is not None
     assert fitted.residuals.flagged.select("row", "weight").rows() == [(5, 0.0)]
     assert any("1 row left out" in note for note in fitted.metrics()["notes"])
+
+
+def shifted(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows whose runs are off as a whole by up to 2 minutes."""
+    return rows.with_columns(rt=pl.col("rt") + pl.col("run").str.slice(1).cast(pl.Int64) % 3)
+
+
+def test_runs_that_are_off_as_a_whole_are_predicted_so(rows, tmp_path):
+    off = shifted(rows)
+    off[:24].write_csv(tmp_path / "rows.csv")
+    off[24:].write_csv(tmp_path / "rest.csv")
+    data = [str(tmp_path / "rows.csv")]
+    fitted = fit(FitConfig(data=data, run_effects="independent", lambda_slopes="estimate"))
+    assert fitted.metrics()["scales"]["tau_run"]["mean"] > 0.4
+    fitted.summaries.save(tmp_path / "coefficients.npz")
+    config = PredictConfig(data=[str(tmp_path / "rest.csv")], artefact=str(tmp_path))
+    found = pl.concat(predict_frames(config))
+    seen = off[24:]["run"].is_in(off[:24]["run"].to_list())
+    error = (found["rt"] - off[24:]["rt"]).filter(seen)
+    assert error.abs().max() < 0.6
+    assert found["rt_sd"].filter(seen).max() < 0.6
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"run_col": None}, "run_col"),
+        ({"run_col": "batch"}, "run_col"),
+        ({"model": "ridge"}, "model partial_pooling"),
+        ({"run_effects": "random_walk", "calibrate": {"enabled": True}}, "random walk|random_walk"),
+    ],
+)
+def test_effects_of_runs_need_runs(rows, tmp_path, keys, message):
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, [rows], **{"run_effects": "independent", **keys})
+
+
+def test_calibration_takes_effects_of_runs_off(rows, tmp_path, monkeypatch):
+    monkeypatch.setattr("rt_ridge.prediction._conformal.MIN_ROWS", 10)
+    shifted(rows).write_csv(tmp_path / "rows.csv")
+    config = {"data": [str(tmp_path / "rows.csv")], "lambda_slopes": "estimate"}
+    widths = []
+    for effects in ("none", "independent"):
+        fitted = fit(FitConfig(run_effects=effects, **config))  # type: ignore[arg-type]
+        assert fitted.calibrated is not None
+        found = fitted.summaries.predict(np.zeros((1, 1)), [0], [1], runs=["elsewhere"])
+        widths.append(found.half_width(0.5)[0])
+    # A run never seen is off as before: what is known of seen ones is no use to it.
+    assert 0.5 < widths[1] / widths[0] < 2

@@ -31,12 +31,12 @@ def rt_table(name: str, rt: str, species: str, **rest: pl.Expr | str) -> pl.Data
     return table.select(rt=pl.col(rt).cast(pl.Float64), species=number(species), **columns)
 
 
-def fitted(table: pl.DataFrame, folder: Path, method: str, **keys: Any) -> Fitted:
+def fitted(table: pl.DataFrame, folder: Path, method: Any, **keys: Any) -> Fitted:
     table.write_parquet(folder / "rows.parquet")
-    config = {"structure": "fixed", "feature_center": "none", "flag_threshold": None, **keys}
-    calibrate = {"enabled": False}
+    config: dict[str, Any] = {"structure": "fixed", "feature_center": "none", **keys}
+    config |= {"flag_threshold": None, "calibrate": {"enabled": False}}
     data = [str(folder / "rows.parquet")]
-    return fit(FitConfig(data=data, method=method, calibrate=calibrate, **config))
+    return fit(FitConfig(data=data, method=method, **config))
 
 
 def check(found: Fitted, criterion: float, **scales: float) -> None:

@@ -74,7 +74,9 @@ def more(study: StudySnapshot) -> StudySnapshot:
 def page_of(study: StudySnapshot, folder: Path) -> str:
     run = RunFolder.create(folder / "study")
     run.write_json("study.json", {"name": "toy", "n_trials": study.n_trials})
-    return write_page(run, study).read_text()
+    page = write_page(run, study)
+    assert page is not None
+    return page.read_text()
 
 
 def test_page_has_every_figure_with_its_words_and_numbers(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from .prediction._effects import ClassTable as ClassTable
 from .prediction._effects import DescriptorEffect as DescriptorEffect
 from .prediction._parents import ParentExpectation as ParentExpectation
 from .prediction._parents import parent_expectation as parent_expectation
+from .prediction._run_effects import RunEffects as RunEffects
 from .prediction._structure import StructureTable as StructureTable
 from .prediction._summaries import Prediction as Prediction
 from .prediction._summaries import Stage1CoeffSummaries as Stage1CoeffSummaries

@@ -13,12 +13,12 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from rt_ridge._config import RidgeConfig
-from rt_ridge._errors import RTRidgeError
 from rt_ridge._estimators import (
     PartialPoolingRidge,
     as_groups,
     fitted,
     fitted_near,
+    numbered,
     of_both,
     to_rows,
     to_statistics,
@@ -29,7 +29,7 @@ from rt_ridge.robust._rows import StoredRows
 from rt_ridge.scales._mode import Near
 from rt_ridge.scales._posterior import ScalePosterior
 from rt_ridge.selection._choice import Choice, Trial
-from rt_ridge.selection._held_out import HeldOut, RunFold, natural_order, plan_folds
+from rt_ridge.selection._held_out import HeldOut, RunFold, plan_folds
 from rt_ridge.selection._mixture import mixed
 from rt_ridge.selection._search import MAX_PAIRS, judged_pairs, search
 from rt_ridge.statistics._sufficient import SufficientStatistics, spread_of_regressors
@@ -95,7 +95,8 @@ class AutoRidge(PartialPoolingRidge):
             `features` is that of the training.
         runs : array_like, [N], or None
             With rows: the run of each, numbers or names in acquisition order. None: rows of equal
-            covariates are of one run, and nothing is known of the order.
+            covariates are of one run, and nothing is known of the order. With statistics and
+            `run_effects`: the name of each run.
         held_out : sequence of HeldOut, or None
             With statistics: the sums of runs that are left out together. None: marginal
             likelihoods decide.
@@ -111,7 +112,7 @@ class AutoRidge(PartialPoolingRidge):
         if not isinstance(X, SufficientStatistics):
             self._rows = (X, y, groups, runs)
         known: dict[str, Any] = {"descriptors": descriptors, "classes": classes}
-        super().fit(X, y, groups, features=features, rows=rows, **known)
+        super().fit(X, y, groups, features=features, rows=rows, runs=runs, **known)
         self._rows = None
         return self
 
@@ -238,6 +239,13 @@ class AutoRidge(PartialPoolingRidge):
         artefact = mixed([summaries for _, summaries in fits], choice.weights)
         self.summaries_ = replace(artefact, structure=choice.table)
 
+    def _add_runs(self, stats: SufficientStatistics, rows: StoredRows | None) -> None:
+        super()._add_runs(_with_parents(stats), rows)
+
+    def _model_of_runs(self) -> RidgeConfig:
+        # Of a mixture the heaviest alone.
+        return self._configured(self.choice_.trials[int(np.argmax(self.choice_.weights))])
+
     def _configured(self, trial: Trial) -> RidgeConfig:
         """Return what was chosen, with how its scales are found: one σ a group needs priors."""
         config, likelihood = trial.candidate.config, self.method in ("ml", "reml")
@@ -264,15 +272,7 @@ def _numbered(runs: Any, X: FloatArray) -> tuple[IntArray, bool]:
             return np.zeros(len(X), dtype=np.int64), False
         number = np.unique(X, axis=0, return_inverse=True)[1]
         return np.asarray(number, dtype=np.int64).ravel(), False
-    labels = np.asarray(runs)
-    if labels.shape != (len(X),):
-        raise RTRidgeError(f"runs: expected [{len(X)}]; found shape {list(labels.shape)}")
-    unique, number = np.unique(labels, return_inverse=True)
-    if labels.dtype.kind not in "iufM":
-        place = np.empty(len(unique), dtype=np.int64)
-        place[natural_order(unique.tolist())] = np.arange(len(unique))
-        number = place[number]
-    return np.asarray(number, dtype=np.int64), True
+    return numbered(runs, X)[0], True
 
 
 def folds_of_rows(number: IntArray, X: FloatArray, *, ordered: bool) -> list[RunFold]:

@@ -19,10 +19,13 @@ InterceptMode = Literal["explicit", "collapsed"]
 SlopeHeadMode = Literal["none", "global", "cluster_supercat"]
 SlopePooling = Literal["estimate", "pooled", "zero"]
 Likelihood = Literal["gaussian", "student_t", "contaminated"]
+RunPrior = Literal["independent", "random_walk"]
+RunEffects = Literal["none", "independent", "random_walk"]
 Heads = Literal["none", "cluster", "species"]
 Precision = Annotated[float, Field(gt=0)]
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
+# Of what a simulated laboratory has, which stands in memory.
+Positive = Annotated[int, Field(ge=1, le=1_000_000)]
+Count = Annotated[int, Field(ge=0, le=1_000_000)]
 Spread = Annotated[float, Field(ge=0)]
 
 
@@ -167,6 +170,11 @@ class RidgeConfig(ConfigModel):
     descriptor_components: int | None = Field(
         None, ge=1, description="principal axes of the descriptors to keep; None: all as they are"
     )
+    run_effects: RunEffects = Field(
+        "none",
+        description="a shift that all compounds of a run share: (1|run), independent from run to "
+        "run, or a random walk in their order; by map or reml",
+    )
     location_mean: float = Field(0.0, description="mean of the grand intercept's normal prior")
     location_sd: float | None = Field(
         None, gt=0, description="its standard deviation; None: flat, as are the global slopes"
@@ -205,15 +213,7 @@ class RidgeConfig(ConfigModel):
                 f"sigma: one per group needs a prior of their spread; method {self.method} has "
                 "none, expected map, laplace, nuts or advi"
             )
-        if self.weighs_rows and self.method not in ("map", "ml", "reml"):
-            raise ValueError(
-                "likelihood: rows are weighted at one point of the scales; expected method map, "
-                f"ml or reml beside {self.likelihood} or leave_out, found {self.method}"
-            )
-        if self.weighs_rows and self.correlated_slopes:
-            raise ValueError("correlated_slopes: expected likelihood gaussian and no leave_out")
-        if self.nu is not None and self.likelihood != "student_t":
-            raise ValueError(f"nu: expected likelihood student_t; found {self.likelihood}")
+        self._errors_agree()
         if self.sigma == "group" and self.sigma_fixed is not None:
             raise ValueError("sigma_fixed: expected sigma global; found group")
         if self.slope_shrinkage == "supercat" and "group" not in self.slope_effects:
@@ -251,6 +251,26 @@ class RidgeConfig(ConfigModel):
                 f"head but global and method map, ml or reml; found {', '.join(wrong)}"
             )
 
+    def _errors_agree(self) -> None:
+        """Raise `ValueError` for what heavy tails and effects of runs do not go with."""
+        if self.weighs_rows and self.method not in ("map", "ml", "reml"):
+            raise ValueError(
+                "likelihood: rows are weighted at one point of the scales; expected method map, "
+                f"ml or reml beside {self.likelihood} or leave_out, found {self.method}"
+            )
+        if self.nu is not None and self.likelihood != "student_t":
+            raise ValueError(f"nu: expected likelihood student_t; found {self.likelihood}")
+        if self.weighs_rows and self.correlated_slopes:
+            raise ValueError("correlated_slopes: expected likelihood gaussian and no leave_out")
+        if self.run_effects == "none":
+            return
+        if self.method not in ("map", "reml"):
+            raise ValueError(f"run_effects: expected method map or reml; found {self.method}")
+        if self.weighs_rows or self.correlated_slopes:
+            raise ValueError(
+                "run_effects: expected likelihood gaussian, no leave_out and no correlated_slopes"
+            )
+
     @property
     def weighs_rows(self) -> bool:
         """Whether rows differ in weight, so that they are gone through more than once."""
@@ -275,10 +295,6 @@ class RidgeConfig(ConfigModel):
         present = tuple(level for level, there in deviations.items() if there)
         there = present or self.slope_head_mode != "none" or self.descriptor_slopes != "none"
         return ("global", *present) if there else ()
-
-
-_MOST = 1_000_000
-"""Species, compounds and so on of a simulated laboratory, which stand in memory."""
 
 
 class SimulateConfig(ConfigModel):

@@ -32,11 +32,16 @@ from rt_ridge.prediction._tails import Tails
 from rt_ridge.prediction._units import in_basis, in_units
 from rt_ridge.robust._em import Fit, Widened, settled_fit
 from rt_ridge.robust._rows import StoredRows
+from rt_ridge.runs._cells import RunCells
+from rt_ridge.runs._fit import of_runs, part_of_runs, summarised
+from rt_ridge.runs._scales import find_with_runs
+from rt_ridge.runs._system import check_size
 from rt_ridge.scales import find_scales
 from rt_ridge.scales._correlated import find_turn, in_own_basis
 from rt_ridge.scales._mode import Near, find_near
 from rt_ridge.scales._posterior import ScalePosterior
 from rt_ridge.scales._sampling import to_inference_data
+from rt_ridge.selection._held_out import natural_order
 from rt_ridge.statistics._sufficient import (
     SufficientStatistics,
     spread_of_regressors,
@@ -54,9 +59,12 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     group_col = "species"
+    run_col = "run"
     summaries_: Stage1CoeffSummaries
+    scale_posterior_: ScalePosterior
     scales_: dict[str, dict[str, float]]
     log_likelihood_: float
+    _runs: Any = None
     _descriptors: CompoundDescriptors | None = None
     _classes: CompoundClasses | None = None
 
@@ -99,7 +107,7 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             With statistics: how their covariates were made from those of a table.
         rows : StoredRows or None
             With statistics: the rows, where `likelihood` or `leave_out` weigh them. Statistics of
-            weighted rows are fitted as they are.
+            weighted rows are fitted as they are. With `run_effects`: the rows with their runs.
 
         Returns
         -------
@@ -123,13 +131,46 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             stats, features = to_statistics(
                 X, y, groups, names, self.group_col, self.feature_center
             )
-            rows = to_rows(X, y, groups) if config.weighs_rows else None
+            if config.weighs_rows:
+                rows = to_rows(X, y, groups)
+            elif config.run_effects != "none" and self._runs is not None:
+                number, self._runs = numbered(self._runs, X)
+                rows = to_rows(X, y, groups, number)
         self._with_groups = isinstance(X, SufficientStatistics) or groups is not None
         if config.weighs_rows and stats.weight is None:
             self._fit_rows(stats, config, features, rows)
         else:
             self._fit_statistics(stats, config, features)
+        if config.run_effects != "none":
+            self._add_runs(stats, rows)
         return self
+
+    def _add_runs(self, stats: SufficientStatistics, rows: StoredRows | None) -> None:
+        """Fit once more, with effects of runs."""
+        if rows is None or self._runs is None:
+            raise RTRidgeError("run_effects: expected the run of each row; found none")
+        names = [str(run) for run in np.asarray(self._runs).tolist()]
+        config, features = self._model_of_runs(), self.summaries_.features
+        check_size(stats.G, stats.P, len(names))
+        hierarchy, scale = _as_seen(stats, config, self._known)
+        cells = RunCells.of(stats, rows, features, len(names), scale)
+        # Of many runs a part says all there is to say of the few scales.
+        chosen = part_of_runs(len(names), walk=config.run_effects == "random_walk")
+        part, of_part = hierarchy, cells
+        if len(chosen) < len(names):
+            some = of_runs(stats, rows, features, np.isin(np.arange(len(names)), chosen))
+            part, scale_of_part = _as_seen(some, config, self._known)
+            every = RunCells.of(some, rows, features, len(names), scale_of_part)
+            of_part = every.take(np.arange(some.G), chosen)
+        with matched_threads(max(hierarchy.system.arrangement.n_dense, len(names))):
+            found = find_with_runs(part, of_part, self.scale_posterior_)
+            summaries = summarised(hierarchy, cells, found, features, (names, self.run_col))
+        self.scale_posterior_, self.scales_ = found, found.summary()
+        self.log_likelihood_, self.notes_ = found.log_likelihood, found.notes
+        self.summaries_ = _per_unit(summaries, scale)
+
+    def _model_of_runs(self) -> RidgeConfig:
+        return self.ridge_config()
 
     def _fit_rows(
         self,
@@ -183,7 +224,7 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.notes_ = (*getattr(self, "notes_", ()), *found.notes)
 
     def predict(
-        self, X: Any, groups: Any = None, *, return_std: bool = False
+        self, X: Any, groups: Any = None, *, return_std: bool = False, runs: Any = None
     ) -> FloatArray | tuple[FloatArray, FloatArray]:
         """Predict retention times.
 
@@ -195,6 +236,8 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             Group, compound and, for groups never seen, supercategory of each row.
         return_std : bool
             Return also the standard deviation of a new measurement.
+        runs : array_like, [N], or None
+            With `run_effects`: the run of each row; None: of runs never seen.
 
         Returns
         -------
@@ -203,10 +246,10 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         std : ndarray, [N]
             If `return_std`.
         """
-        prediction = self.predict_levels(X, groups)
+        prediction = self.predict_levels(X, groups, runs)
         return (prediction.mean, prediction.std) if return_std else prediction.mean
 
-    def predict_levels(self, X: Any, groups: Any = None) -> Prediction:
+    def predict_levels(self, X: Any, groups: Any = None, runs: Any = None) -> Prediction:
         """Predict, and say from which level each row was; see `predict`."""
         check_is_fitted(self, "summaries_")
         if groups is None and self._with_groups:
@@ -215,7 +258,7 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         ids = as_groups(groups, len(X))
         parents = ids[:, 2] if ids.shape[1] == 3 else None
         summaries: Stage1CoeffSummaries = self.summaries_
-        return summaries.predict(X, ids[:, 0], ids[:, 1], parents)
+        return summaries.predict(X, ids[:, 0], ids[:, 1], parents, runs=runs)
 
     @cached_property
     def idata_(self) -> Any:
@@ -365,6 +408,29 @@ def as_groups(groups: Any, n_rows: int) -> IntArray:
     return ids.astype(np.int64)
 
 
+def numbered(runs: Any, X: FloatArray) -> tuple[IntArray, Any]:
+    """Return the number of the run of each row in acquisition order, and the runs in it.
+
+    Parameters
+    ----------
+    runs : array_like, [N]
+        Numbers or names, whose order is that of time.
+    X : ndarray, [N, P]
+        The rows.
+    """
+    labels = np.asarray(runs)
+    if labels.shape != (len(X),):
+        raise RTRidgeError(f"runs: expected [{len(X)}]; found shape {list(labels.shape)}")
+    unique, number = np.unique(labels, return_inverse=True)
+    number = np.asarray(number, dtype=np.int64)
+    if labels.dtype.kind in "iufM":
+        return number, unique
+    order = natural_order(unique.tolist())
+    place = np.empty(len(unique), dtype=np.int64)
+    place[order] = np.arange(len(unique))
+    return place[number], unique[order]
+
+
 def to_rows(X: FloatArray, y: FloatArray, groups: Any, runs: IntArray | None = None) -> StoredRows:
     """Return rows in memory to be gone through again; `groups` as for `as_groups`."""
     frame, columns = _as_table(X, y, as_groups(groups, len(X)))
@@ -434,7 +500,7 @@ class PartialPoolingRidge(PooledRidge):
     intercept_mode, intercept_prior, slope_head_mode, lambda_slopes, slope_scales, standardise, \
 sigma, compound_slopes, \
 cluster_slopes, species_slopes, correlated_slopes, class_slopes, slope_shrinkage, \
-descriptor_heads, \
+descriptor_heads, run_effects, \
 descriptor_slopes, descriptor_components, location_mean, location_sd, sigma_fixed, likelihood, nu, \
 leave_out, priors, method, sampling, seed
         See `RidgeConfig`.
@@ -489,6 +555,7 @@ leave_out, priors, method, sampling, seed
         descriptor_heads: str = "none",
         descriptor_slopes: str = "none",
         descriptor_components: int | None = None,
+        run_effects: str = "none",
         location_mean: float = 0.0,
         location_sd: float | None = None,
         sigma_fixed: float | None = None,
@@ -517,6 +584,7 @@ leave_out, priors, method, sampling, seed
         self.descriptor_heads = descriptor_heads
         self.descriptor_slopes = descriptor_slopes
         self.descriptor_components = descriptor_components
+        self.run_effects = run_effects
         self.location_mean = location_mean
         self.location_sd = location_sd
         self.sigma_fixed = sigma_fixed
@@ -537,6 +605,7 @@ leave_out, priors, method, sampling, seed
         *,
         features: FeatureMap | None = None,
         rows: StoredRows | None = None,
+        runs: Any = None,
         descriptors: CompoundDescriptors | None = None,
         classes: CompoundClasses | None = None,
     ) -> Self:
@@ -546,6 +615,8 @@ leave_out, priors, method, sampling, seed
         ----------
         X, y, groups, features, rows
             Statistics, or the covariates [N, P], retention times [N] and ids [N, 2] or [N, 3].
+        runs : array_like, [N] or [R], or None
+            For `run_effects`: the run of each row; with statistics, the name of each run.
         descriptors : CompoundDescriptors or None
             Descriptors that intercepts of compounds, and slopes, are regressed on.
         classes : CompoundClasses or None
@@ -560,7 +631,7 @@ leave_out, priors, method, sampling, seed
         RTRidgeError
             If the data lack what the parameters ask for.
         """
-        self._descriptors, self._classes = descriptors, classes
+        self._descriptors, self._classes, self._runs = descriptors, classes, runs
         return super().fit(X, y, groups, features=features, rows=rows)
 
 

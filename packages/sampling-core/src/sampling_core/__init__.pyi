@@ -21,5 +21,6 @@ from ._samplers import DynamicCurriculumSampler as DynamicCurriculumSampler
 from ._samplers import RarePositiveSampler as RarePositiveSampler
 from ._samplers import TaskAwareSampler as TaskAwareSampler
 from ._stream import Cell as Cell
+from ._targets import LabelMask as LabelMask
 
 __version__: str

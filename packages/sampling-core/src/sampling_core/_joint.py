@@ -18,6 +18,7 @@ from sampling_core._quality import check_length, encode_quality, phase_vector, r
 from sampling_core._stream import Cell, CellSampler
 from sampling_core._targets import (
     COUNT_OFFSET,
+    LabelMask,
     Targets,
     as_targets,
     class_cells,
@@ -40,8 +41,9 @@ class JointSampler(CellSampler):
 
     Parameters
     ----------
-    targets : array_like, (N, T)
-        Labels, NaN where there is none. A row without any is never drawn.
+    targets : array_like, (N, T), or LabelMask
+        Labels, NaN where there is none. A row without any is never drawn. Of a table larger than
+        memory a `LabelMask` is enough.
     quality_labels : sequence of str or column, (N,), or None
         Quality of each row: text, a pandas or polars column of it (categoricals are fastest), or
         integers that number `curriculum_state.qualities`. Needed with a curriculum.
@@ -77,7 +79,7 @@ class JointSampler(CellSampler):
 
     def __init__(
         self,
-        targets: ArrayLike,
+        targets: ArrayLike | LabelMask,
         quality_labels: Any = None,
         curriculum_state: CurriculumState | None = None,
         task_alpha: float | None = None,

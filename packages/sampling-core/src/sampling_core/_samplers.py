@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 from molpool_common import FloatArray, IntArray, listed
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from sampling_core._cells import Codes, normalized
 from sampling_core._curriculum import CurriculumState
@@ -16,8 +16,9 @@ from sampling_core._errors import SamplingError, check_alpha
 from sampling_core._quality import encode_quality, phase_vector, refuse_empty_phases
 from sampling_core._stream import Cell, CellSampler
 from sampling_core._targets import (
-    Targets,
+    LabelMask,
     as_targets,
+    as_values,
     class_cells,
     count_labels,
     inverse_power,
@@ -34,7 +35,7 @@ class TaskAwareSampler(CellSampler):
 
     Parameters
     ----------
-    targets : array_like, (N, T)
+    targets : array_like, (N, T), or LabelMask
         Labels, NaN where there is none.
     alpha : float
         The exponent α; outside [0, 1] it warns and works.
@@ -55,7 +56,7 @@ class TaskAwareSampler(CellSampler):
 
     def __init__(
         self,
-        targets: ArrayLike,
+        targets: ArrayLike | LabelMask,
         alpha: float = 0.3,
         num_samples: int | None = None,
         seed: int | None = None,
@@ -202,7 +203,7 @@ class RarePositiveSampler(CellSampler):
         _check_range("rare_prev_thr", rare_prev_thr, 0.0, 1.0)
         _check_range("rare_oversample_mult", rare_oversample_mult, 0.0, math.inf)
         _check_range("sample_weight_cap", sample_weight_cap, 1.0, math.inf)
-        table = as_targets(targets)
+        table = as_values(targets)
         positives = _count_positives(table)
         labels = count_labels(table)
         self.prevalence = np.divide(
@@ -251,7 +252,7 @@ def _check_range(name: str, value: float, low: float, high: float) -> None:
         raise SamplingError(f"{name}: expected {to}, found {value!r}")
 
 
-def _count_positives(table: Targets) -> IntArray:
+def _count_positives(table: NDArray[np.generic]) -> IntArray:
     """Return the number of positives of each task, refusing what is no 0, 1 or NaN."""
     counts = np.zeros(table.shape[1], dtype=np.int64)
     for rows in row_chunks(*table.shape):
@@ -268,7 +269,7 @@ def _count_positives(table: Targets) -> IntArray:
     return counts
 
 
-def _rare_positives(table: Targets, rare_tasks: IntArray) -> Codes:
+def _rare_positives(table: NDArray[np.generic], rare_tasks: IntArray) -> Codes:
     """Return the number of rare tasks that each row is positive for."""
     # The smallest signed type that holds every count: one byte per row up to 127 rare tasks.
     number = np.empty(len(table), dtype=np.min_scalar_type(-max(len(rare_tasks), 1)))

@@ -5,7 +5,7 @@ Everything walks the table in chunks of rows, so that no mask of its full size i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from molpool_common import BoolArray, FloatArray, IntArray, listed
@@ -14,7 +14,64 @@ from numpy.typing import ArrayLike, NDArray
 from sampling_core._cells import CellRows, Codes, group_rows
 from sampling_core._errors import SamplingError
 
-Targets = NDArray[np.generic]
+
+class LabelMask:
+    """Which labels there are, a bit for each: 60 MB for 20 000 000 rows of 20 tasks.
+
+    The samplers ask no more of a table of labels than this, so that one larger than memory is
+    drawn from too. `RarePositiveSampler` alone looks at values.
+
+    Parameters
+    ----------
+    bits : ndarray of uint8, (N, ceil(T / 8))
+        As `numpy.packbits` packs rows.
+    n_tasks : int
+        The T tasks.
+    """
+
+    def __init__(self, bits: NDArray[np.uint8], n_tasks: int) -> None:
+        self._bits = bits
+        self.shape = (len(bits), n_tasks)
+
+    @classmethod
+    def from_chunks(cls, chunks: Iterable[ArrayLike]) -> LabelMask:
+        """Return the mask of a table that is read chunk after chunk, each looked at once.
+
+        Parameters
+        ----------
+        chunks : iterable of array_like, (n, T)
+            Labels of some rows each, NaN where there is none; all of the same T tasks.
+
+        Raises
+        ------
+        SamplingError
+            If there is no row, a value is infinite, or chunks have different numbers of tasks.
+        """
+        packed: list[NDArray[np.uint8]] = []
+        n_tasks = 0
+        for chunk in chunks:
+            table = as_values(chunk)
+            _refuse_infinite(table, slice(0, len(table)), first=sum(map(len, packed)))
+            if packed and table.shape[1] != n_tasks:
+                raise SamplingError(
+                    f"targets: expected {n_tasks} tasks in each chunk, as in the first; found "
+                    f"{table.shape[1]}"
+                )
+            n_tasks = table.shape[1]
+            packed.append(np.packbits(~np.isnan(table), axis=1))
+        if not packed:
+            raise SamplingError("targets: expected rows, found no chunk of them")
+        return cls(np.concatenate(packed), n_tasks)
+
+    def __len__(self) -> int:
+        return len(self._bits)
+
+    def of(self, rows: slice) -> BoolArray:
+        """Return the mask (n, T) of some rows."""
+        return np.unpackbits(self._bits[rows], axis=1, count=self.shape[1]).view(np.bool_)
+
+
+Targets = NDArray[np.generic] | LabelMask
 
 COUNT_OFFSET = 1e-6
 """Added to a count in the multiplicative weight, as its definition has it."""
@@ -23,7 +80,7 @@ CHUNK_ENTRIES = 1 << 21
 """Entries of the table looked at in one go: temporaries stay at some tens of MB."""
 
 
-def as_targets(targets: ArrayLike) -> Targets:
+def as_targets(targets: ArrayLike | LabelMask) -> Targets:
     """Return the label table as a numeric array (N, T), without a copy where it is one already.
 
     Raises
@@ -31,6 +88,8 @@ def as_targets(targets: ArrayLike) -> Targets:
     SamplingError
         If it holds no numbers, has no row or no column, or more than two axes.
     """
+    if isinstance(targets, LabelMask):
+        return targets
     table = np.asarray(targets)
     if table.dtype.kind not in "fiub":
         try:
@@ -48,6 +107,14 @@ def as_targets(targets: ArrayLike) -> Targets:
     return table
 
 
+def as_values(targets: ArrayLike | LabelMask) -> NDArray[np.generic]:
+    """Return the label table as `as_targets` does; `SamplingError` where only its mask is given."""
+    table = as_targets(targets)
+    if isinstance(table, LabelMask):
+        raise SamplingError("targets: expected values, whose positives count; found a LabelMask")
+    return table
+
+
 def row_chunks(n_rows: int, n_columns: int = 1) -> Iterator[slice]:
     """Yield slices that cover the rows in order, each of about `CHUNK_ENTRIES` entries."""
     step = max(1, CHUNK_ENTRIES // n_columns)
@@ -58,7 +125,7 @@ def row_chunks(n_rows: int, n_columns: int = 1) -> Iterator[slice]:
 def label_masks(table: Targets) -> Iterator[tuple[slice, BoolArray]]:
     """Yield for each chunk of rows its slice and its mask (n, T) of labels."""
     for rows in row_chunks(*table.shape):
-        yield rows, ~np.isnan(table[rows])
+        yield rows, table.of(rows) if isinstance(table, LabelMask) else ~np.isnan(table[rows])
 
 
 def count_labels(table: Targets) -> IntArray:
@@ -71,7 +138,8 @@ def count_labels(table: Targets) -> IntArray:
     """
     counts = np.zeros(table.shape[1], dtype=np.int64)
     for rows, labelled in label_masks(table):
-        _refuse_infinite(table, rows)
+        if not isinstance(table, LabelMask):
+            _refuse_infinite(table, rows)
         counts += np.count_nonzero(labelled, axis=0)
     if not counts.any():
         raise SamplingError(f"targets: no label in any of {len(table)} rows; every value is NaN")
@@ -88,10 +156,11 @@ def count_codes(codes: Codes, n_codes: int) -> IntArray:
     return counts
 
 
-def _refuse_infinite(table: Targets, rows: slice) -> None:
+def _refuse_infinite(table: NDArray[np.generic], rows: slice, first: int = 0) -> None:
     infinite = np.isinf(table[rows])
     if infinite.any():
-        places = [f"row {rows.start + i} column {j}" for i, j in np.argwhere(infinite)[:11]]
+        start = first + rows.start
+        places = [f"row {start + i} column {j}" for i, j in np.argwhere(infinite)[:11]]
         raise SamplingError(
             f"targets: expected finite values or NaN, found infinity at {listed(places)}"
         )

@@ -159,8 +159,12 @@ def table_metadata(path: Path) -> dict[str, Any] | None:
             import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it has no types
         except ImportError:
             return None
-        found = (pq.read_schema(path).metadata or {}).get(_KEY)
-        return None if found is None else dict(json.loads(found))
+        try:
+            found = (pq.read_schema(path).metadata or {}).get(_KEY)
+            return None if found is None else dict(json.loads(found))
+        except (OSError, ValueError, TypeError) as error:
+            said = str(error).splitlines()[0]
+            raise InputError(path.name, expected="a Parquet file", found=said) from None
     beside = metadata_beside(path)
     if not beside.is_file():
         return None

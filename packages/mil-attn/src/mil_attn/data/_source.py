@@ -352,12 +352,9 @@ def witnesses_of(
     Raises
     ------
     InputError
-        If there is no such column, or it holds anything but 0 and 1.
+        If there is no such column, it holds anything but 0 and 1, or a bag is not there.
     """
-    if data.kind == "smiles" or data.witness_column is None:
-        raise InputError(
-            "data.witness_column", expected="a table of instances", found=f"kind {data.kind}"
-        )
+    assert data.witness_column is not None
     source = Path(path if data.kind == "bags" else data.features_3d or path)
     frame, where = read_table(source, read), source.name
     column, names = data.witness_column, data.names or ""
@@ -373,6 +370,11 @@ def witnesses_of(
         )
     place = pl.DataFrame({"bag": list(ids), "place": range(len(ids))})
     rows = pl.DataFrame({"bag": named_bags(frame, names, where)[0], "witness": values == 1})
+    lacking = sorted(set(ids) - set(rows["bag"]))
+    if lacking:
+        raise InputError(
+            "data.witness_column", expected="every bag", found=f"no {lacking[0]!r}", where=where
+        )
     return rows.join(place, on="bag").sort("place", maintain_order=True)["witness"].to_numpy()
 
 

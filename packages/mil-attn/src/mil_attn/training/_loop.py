@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -79,6 +79,11 @@ class BagLoader(ResumableLoader[Bags]):
 
     def _batch(self, rows: Sequence[int]) -> Bags:
         return self.data.batch(rows)
+
+    def _without_labels(self, batch: Bags) -> Bags:
+        none = {name: torch.full_like(values, torch.nan) for name, values in batch.aux.items()}
+        labels = None if batch.labels is None else torch.full_like(batch.labels, torch.nan)
+        return replace(batch, labels=labels, mask=None, aux=none, aux_mask={})
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,16 @@ from typing import Any, Self
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from molpool_common import DamagedFileError, FloatArray, check_intact, checked, fast_matmul, listed
+from molpool_common import (
+    DamagedFileError,
+    FloatArray,
+    ResumableLoader,
+    check_intact,
+    checked,
+    fast_matmul,
+    listed,
+    of_every_rank,
+)
 from torch import Tensor
 
 from mil_attn._bags import Bags, drop_instances, with_targets_of
@@ -275,7 +284,7 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         losses = [self._training_loss(m, drop_instances(batch, rate)) for m in self.members]
         loss = torch.stack(losses).mean()
         if self._trainer is not None:  # one may take a step without
-            self._epoch_loss.add(loss, len(batch))
+            self._epoch_loss.add(loss, self._rows(self.trainer.train_dataloader, batch, batch_idx))
             if self._trainer.is_last_batch:
                 mean = self._epoch_loss.mean()
                 self.log("train_loss", mean, on_step=False, on_epoch=True, batch_size=1)
@@ -285,7 +294,8 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
     def validation_step(self, batch: Bags, batch_idx: int = 0) -> None:
         """Add a batch to the validation loss, and keep its logits for the epoch's metrics."""
         output = self(batch)
-        self.log("val_loss", self._loss(output, batch, "validation"), batch_size=len(batch))
+        rows = self._rows(self.trainer.val_dataloaders, batch, batch_idx)
+        self.log("val_loss", self._loss(output, batch, "validation"), batch_size=rows)
         assert batch.labels is not None
         # Average precision is not a mean over batches: it needs all scores of the epoch.
         self._val_logits.append(output.logits.float().cpu())
@@ -299,7 +309,8 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         MILError
             If no task has a positive in the validation data.
         """
-        logits, labels = torch.cat(self._val_logits), torch.cat(self._val_labels)
+        own = torch.cat(self._val_logits), torch.cat(self._val_labels)
+        logits, labels = (torch.cat(parts) for parts in zip(*of_every_rank(own), strict=True))
         self._val_logits.clear()
         self._val_labels.clear()
         if not self.is_classifier:
@@ -379,11 +390,16 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         """Take up the loss of the epoch that was broken off."""
         self._epoch_loss.load_state_dict(checkpoint[_SO_FAR])
 
+    def _rows(self, loader: Any, batch: Bags, batch_idx: int) -> int:
+        """Return the number of bags of a batch, of which this rank may have but a share."""
+        return loader.rows_in(batch_idx) if isinstance(loader, ResumableLoader) else len(batch)
+
     def _training_loss(self, network: MILTaskAttnMixerWithAux, batch: Bags) -> Tensor:
         alpha = self.config.training.mixup
         if alpha == 0:
             return self._loss(network(batch), batch, "training")
-        share = float(torch.distributions.Beta(alpha, alpha).sample())
+        # One for the batch; each rank mixes the bags of its own part of it.
+        share = of_every_rank(float(torch.distributions.Beta(alpha, alpha).sample()))[0]
         partner = torch.randperm(len(batch), device=batch.offsets.device)
         output = network(batch, Mixing(share, partner))
         own = self._loss(output, batch, "training")

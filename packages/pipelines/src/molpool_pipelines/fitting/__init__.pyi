@@ -32,8 +32,12 @@ from ._related import read_related as read_related
 from ._related import surrogate_columns as surrogate_columns
 from ._related import with_columns as with_columns
 from ._related import with_heads as with_heads
+from ._reproduce import ReproduceConfig as ReproduceConfig
+from ._reproduce import differences as differences
+from ._reproduce import reproduce as reproduce
 from ._rows import read_bag_inputs as read_bag_inputs
 from ._rows import rows_of_run as rows_of_run
+from ._together import launched as launched
 from ._train import check_machine as check_machine
 from ._train import train_auto as train_auto
 from ._train import train_chemprop as train_chemprop

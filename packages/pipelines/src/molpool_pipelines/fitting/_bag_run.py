@@ -14,7 +14,17 @@ from typing import Any
 
 import numpy as np
 from mil_attn import BagData, bag_folds, fit
-from molpool_common import FloatArray, InputError, IntArray, Split
+from molpool_common import (
+    FloatArray,
+    InputError,
+    IntArray,
+    Split,
+    first_rank_first,
+    leave_ranks,
+    listed,
+    rank,
+    together,
+)
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -25,6 +35,7 @@ from molpool_pipelines.fitting._intervals import distance_to
 from molpool_pipelines.fitting._loop import features_bar, interruptible
 from molpool_pipelines.fitting._mil_run import (
     MILFitting,
+    MILInputs,
     check_run,
     models_of,
     rare_positive_sampler,
@@ -41,7 +52,15 @@ from molpool_pipelines.models import (
     fit_bag_member,
     shares,
 )
-from molpool_pipelines.runs import BAGS_FOLDER, check_same_table, open_folder, tracking
+from molpool_pipelines.runs import (
+    BAGS_FOLDER,
+    CHECKPOINTS,
+    LAST_CHECKPOINT,
+    check_same_table,
+    open_folder,
+    remember_notes,
+    tracking,
+)
 
 _TRIED = "out-of-fold-{}.npz"
 """What a model says of bags out of fold, for a run that is resumed."""
@@ -51,15 +70,28 @@ def train_and_write(
     console: Console, config: TrainMILConfig, path: Path, arguments: Sequence[str]
 ) -> Path:
     """Read bags, train, evaluate and write; see `train_mil`."""
-    with features_bar(console) as advance:
+    with first_rank_first(), features_bar(console) as advance:
         inputs = read_inputs(config, advance)
+    n_notes = len(inputs.notes)
     config = with_size(config, inputs)
+    of_size = inputs.notes[n_notes:]
     if config.resume:
         accept = config.accept_changed_table
         inputs.notes.extend(check_same_table(path, inputs.rows, accept=accept))
     for note in inputs.notes:
         console.print(note, highlight=False)
     check_run(config, inputs, path)
+    alone = models_of(config, inputs) == ["attention"]
+    if together() and not alone:
+        raise InputError(
+            "blend.models",
+            expected="attention alone with several processes, which train one network",
+            found=listed(models_of(config, inputs)),
+            hint="--blend.models attention trains no other.",
+        )
+    if rank() > 0:
+        _train_along(config, inputs, path)
+        return path
     run = open_folder(config, path, arguments)
     inputs.rows.write(run)
     with (
@@ -69,13 +101,31 @@ def train_and_write(
         data = inputs.data
         of = {"instances": list(data.feature_names_3d), "bags": list(data.feature_names_2d)}
         run.log("features", **of)
-        alone = models_of(config, inputs) == ["attention"]
+        if not config.accept_changed_table:  # what was noted may be of the earlier table
+            remember_notes(run, inputs.notes, of_size)
         kind = MILFitting if alone else BlendFitting
         fitting = kind(console, config, run, inputs, tracker)
         fitting.train()
+        leave_ranks()
         fitting.write()
     fitting.close()
     return path
+
+
+def _train_along(config: TrainMILConfig, inputs: MILInputs, path: Path) -> None:
+    """Train as one of the ranks that say and write nothing."""
+    last = path / CHECKPOINTS / LAST_CHECKPOINT
+    train = inputs.of("train")
+    fit(
+        config,
+        train,
+        inputs.of("val") if "val" in inputs.splits else None,
+        sampler=rare_positive_sampler(config, train, config.seed),
+        checkpoint_dir=path / CHECKPOINTS,
+        resume_from=last if config.resume and last.exists() else None,
+        seed=config.seed,
+    )
+    leave_ranks()
 
 
 class BlendFitting(MILFitting):

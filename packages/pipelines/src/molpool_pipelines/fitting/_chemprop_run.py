@@ -17,7 +17,16 @@ from chemprop_multitask import (
     EpochRecord,
     NonFiniteLossError,
 )
-from molpool_common import FloatArray, IntArray, RunFolder, listed
+from molpool_common import (
+    FloatArray,
+    IntArray,
+    RunFolder,
+    first_rank_first,
+    from_first_rank,
+    leave_ranks,
+    listed,
+    rank,
+)
 from rich.console import Console
 
 from molpool_pipelines.affinity import Affinity
@@ -59,6 +68,7 @@ from molpool_pipelines.runs import (
     MODELS,
     Tracker,
     open_folder,
+    remember_notes,
     tracking,
     write_rejected,
 )
@@ -76,13 +86,20 @@ def train_and_write(
     # The order is from cheap to dear: checks, graphs, measurement, models. The folder is opened
     # only when all models could be built, so that a refused run leaves nothing behind.
     check_affinity(config, inputs)
-    inputs = with_graphs(console, config, inputs)
-    affinity = find_affinity(console, config, inputs, path)
+    with first_rank_first():
+        inputs = with_graphs(console, config, inputs)
+    measured = inputs
+    affinity = from_first_rank(lambda: find_affinity(console, config, measured, path))
     jobs = build_jobs(applied(config, affinity.grouping) if affinity else config, inputs)
     if config.resume:
         check_checkpoints(jobs, path)
+    if rank() > 0:
+        _train_along(config, jobs, path)
+        return path
     run = open_folder(config, path, arguments)
     inputs.rows.write(run)
+    if not config.accept_changed_table:  # what was noted may be of the earlier table
+        remember_notes(run, inputs.notes)
     # Around all of it: an ensemble can be stopped between two members, or while results are drawn.
     with (
         interruptible(run, "chemprop"),
@@ -92,9 +109,32 @@ def train_and_write(
             write_affinity(run, affinity)
         fitting = Fitting(console, config, run, inputs, jobs, tracker, affinity)
         fitting.train()
+        leave_ranks()
         fitting.write()
     fitting.close()
     return path
+
+
+def _train_along(config: TrainChempropConfig, jobs: Sequence[TrainingJob], path: Path) -> None:
+    """Train as one of the ranks that say and write nothing."""
+    for job in jobs:
+        _share_seed(job)
+        job.model.fit(
+            job.train,
+            job.val if len(job.val) else None,
+            sampler=job.sampling.sampler,
+            callbacks=job.sampling.callbacks,
+            checkpoint_dir=job.checkpoints(path),
+            resume_from=job.last_checkpoint(path) if config.resume else None,
+            seed=job.seed,
+        )
+    leave_ranks()
+
+
+def _share_seed(job: TrainingJob) -> None:
+    """Have all ranks draw the first one's stream, where its seed is not given."""
+    if (sampler := job.sampling.sampler) is not None:
+        sampler.seed = from_first_rank(lambda: sampler.seed)
 
 
 class Fitting:
@@ -166,6 +206,7 @@ class Fitting:
         if title := _title(job, self._jobs):
             self._say(title)
         log = [job.log] if job.log else []
+        _share_seed(job)
         for callback in job.sampling.callbacks:
             callback.on_warning = self._note
         joint = self._config.joint_sampling
@@ -193,7 +234,7 @@ class Fitting:
     def _note(self, note: str) -> None:
         """Say what is found during training, and put it on the page; members find the same."""
         if note not in self._inputs.notes:
-            self._inputs.notes.append(note)
+            remember_notes(self._run, self._inputs.notes, [note])
             self._console.print(note, highlight=False, markup=False)
 
     def _sampling_frame(self, job: TrainingJob) -> pl.DataFrame:

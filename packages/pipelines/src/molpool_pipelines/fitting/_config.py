@@ -450,17 +450,43 @@ class CVConfig(ConfigModel):
         return [(r, f) for r in range(self.repeats) for f in range(self.folds or 0)]
 
 
+class TrainerConfig(ConfigModel):
+    """The processes that train one model together, each on its share of every batch."""
+
+    devices: int = Field(
+        1,
+        ge=1,
+        description="processes on this machine, one for each GPU or for some of its cores; the "
+        "model is that of one process",
+    )
+    num_nodes: int = Field(
+        1,
+        ge=1,
+        description="machines, on each of which the same command is started, with MASTER_ADDR, "
+        "MASTER_PORT and NODE_RANK in its environment; torchrun does all of it too",
+    )
+    strategy: Literal["auto", "ddp"] = Field(
+        "auto", description="ddp: Lightning's DDP also with one process; auto: with several only"
+    )
+
+
+class TrainedTogether(ConfigModel):
+    """What models that Lightning trains take besides: how many processes train them."""
+
+    trainer: TrainerConfig = Field(default_factory=TrainerConfig)
+
+
 class CrossValidated(ConfigModel):
     """What every kind of model takes besides: one run, or one for each fold."""
 
     cv: CVConfig = Field(default_factory=CVConfig)
 
 
-class TrainChempropCommand(CrossValidated, TrainChempropConfig):
+class TrainChempropCommand(TrainedTogether, CrossValidated, TrainChempropConfig):
     """What `molpool-train chemprop` takes."""
 
 
-class TrainMILCommand(CrossValidated, TrainMILConfig):
+class TrainMILCommand(TrainedTogether, CrossValidated, TrainMILConfig):
     """What `molpool-train mil` takes."""
 
 

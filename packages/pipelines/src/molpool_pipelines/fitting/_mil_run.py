@@ -35,6 +35,7 @@ from mil_attn import (
     witnesses_of,
 )
 from molpool_common import (
+    BoolArray,
     FloatArray,
     InputError,
     IntArray,
@@ -81,6 +82,7 @@ from molpool_pipelines.runs import (
     attention_of,
     predictions_of_table,
     rejected_bags,
+    remember_notes,
     write_predictions,
     write_rejected,
 )
@@ -234,8 +236,10 @@ def check_run(config: TrainMILConfig, inputs: MILInputs, path: Path) -> None:
     check_inputs(config, inputs)
     if "attention" not in models_of(config, inputs):
         return
-    # Built for its errors alone.
+    # Built, and read, for their errors alone.
     rare_positive_sampler(config, inputs.of("train"), config.seed)
+    if config.data.witness_column is not None:
+        _witnesses(config, inputs.of("test"))
     # The module is thrown away; its initial weights must not advance the generator that the run
     # starts from.
     with torch.random.fork_rng():
@@ -342,7 +346,8 @@ class MILFitting:
         self._module: MILModule | None = module
         self._model: BagModel = AttentionMember(module)
         # Warnings scroll away on the screen; as notes they stay on the run's page.
-        self._inputs.notes.extend(str(w.message) for w in warned if w.category is UserWarning)
+        said = [str(w.message) for w in warned if w.category is UserWarning]
+        remember_notes(self._run, self._inputs.notes, said)
 
     def write(self) -> None:
         """Evaluate, and write model, predictions, attention, metrics and report."""
@@ -541,10 +546,7 @@ def witness_notes(config: TrainMILConfig, module: MILModule, data: BagData) -> l
     """
     if config.data.witness_column is None or not module.is_classifier:
         return []
-    assert config.data_path is not None
-    source = config.data.test_path or config.data_path
-    witness = witnesses_of(source, data.ids, config.data, read=config.read)
-    found = find_witnesses(explanations(module, data), data, witness)
+    found = find_witnesses(explanations(module, data), data, _witnesses(config, data))
     notes = []
     for task in dict.fromkeys(f.task for f in found):
         of = [f for f in found if f.task == task]
@@ -554,6 +556,12 @@ def witness_notes(config: TrainMILConfig, module: MILModule, data: BagData) -> l
             f"{shares}; by chance {of[0].chance:.0%}."
         )
     return notes
+
+
+def _witnesses(config: TrainMILConfig, data: BagData) -> BoolArray:
+    assert config.data_path is not None
+    source = config.data.test_path or config.data_path
+    return witnesses_of(source, data.ids, config.data, read=config.read)
 
 
 def top_molecules(frame: pl.DataFrame, n: int) -> list[str]:

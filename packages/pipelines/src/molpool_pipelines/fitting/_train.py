@@ -6,12 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from molpool_common import console as new_console
-from molpool_common import default_folder, read_yaml
+from molpool_common import (
+    default_folder,
+    first_rank_first,
+    from_first_rank,
+    join_ranks,
+    rank,
+    read_yaml,
+)
 
 from molpool_pipelines.fitting._auto import choose
 from molpool_pipelines.fitting._config import (
     TrainAutoConfig,
+    TrainChempropCommand,
     TrainChempropConfig,
+    TrainMILCommand,
     TrainMILConfig,
     TrainTabularConfig,
 )
@@ -21,6 +30,7 @@ from molpool_pipelines.fitting._cross_validation import (
     single_run,
 )
 from molpool_pipelines.fitting._inputs import read_inputs, with_groups
+from molpool_pipelines.fitting._together import check_trainer
 from molpool_pipelines.runs import (
     CONFIG,
     check_accelerator,
@@ -54,7 +64,8 @@ def train_chemprop(
     InputError, SamplingError, ChempropError, TaskAffinityError
         If table, configuration or folder are wrong; then nothing has been written.
     """
-    if is_command(config):
+    if isinstance(config, TrainChempropCommand):
+        check_trainer(config)
         if config.cv.folds is not None:
             return cross_validate(config, train_chemprop, name=name, arguments=arguments)
         config = single_run(config)
@@ -62,9 +73,10 @@ def train_chemprop(
     check_machine(config)
     # Before the folder is looked at, as a resumed run is compared with groups as lists.
     config = with_groups(config)
-    path = Path(config.save_dir) if config.save_dir else default_folder(name)
-    check_folder(config, path)
-    inputs = read_inputs(config, config.ensemble.n_folds)
+    path = _folder(config, name)
+    _check_folder(config, path)
+    with first_rank_first():
+        inputs = read_inputs(config, config.ensemble.n_folds)
     if config.resume:
         accept = config.accept_changed_table
         inputs.notes.extend(check_same_table(path, inputs.rows, accept=accept))
@@ -159,6 +171,21 @@ def train_auto(
     return train_tabular(config, name=name, arguments=arguments, notes=notes)
 
 
+def _folder(config: TrainChempropConfig | TrainMILConfig, name: str) -> Path:
+    """Meet the other processes, if any, and return the run's folder."""
+    join_ranks()
+    return from_first_rank(
+        lambda: Path(config.save_dir) if config.save_dir else default_folder(name)
+    )
+
+
+def _check_folder(config: TrainChempropConfig | TrainMILConfig, path: Path) -> None:
+    """Refuse what could not be written or resumed; the first rank says so for all."""
+    with first_rank_first():
+        if rank() == 0:
+            check_folder(config, path)
+
+
 def check_machine(config: TrainChempropConfig | TrainMILConfig) -> None:
     """Refuse what this machine does not have, before a table is read.
 
@@ -200,16 +227,17 @@ def train_mil(config: TrainMILConfig, *, name: str = "mil", arguments: Sequence[
     InputError, MILError, SamplingError
         If tables, configuration or folder are wrong; then nothing has been written.
     """
-    if is_command(config):
+    if isinstance(config, TrainMILCommand):
+        check_trainer(config)
         if config.cv.folds is not None:
             return cross_validate(config, train_mil, name=name, arguments=arguments)
         config = single_run(config)
     console = new_console()
     check_machine(config)
-    path = Path(config.save_dir) if config.save_dir else default_folder(name)
+    path = _folder(config, name)
     # Before the folder is looked at, which holds the defaults that were chosen.
     config = _with_size(config, path) if config.resume else config
-    check_folder(config, path)
+    _check_folder(config, path)
 
     # torch takes seconds to import.
     from molpool_pipelines.fitting._bag_run import train_and_write

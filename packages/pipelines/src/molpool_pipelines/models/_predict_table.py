@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from molpool_common import (
     check_output,
     frames_written,
     listed,
+    mapped,
     parse_smiles,
     write_table,
 )
@@ -202,8 +204,7 @@ def _written(
     """Predict and write frames with what is carried along, and yield the rows that are done."""
     with ExitStack() as stack:
         writer: FrameWriter | None = None
-        for frame, carried in chunks:
-            predicted = serving.predict(frame)
+        for (_, carried), predicted in _predicted(serving, chunks):
             done.add(predicted, columns.source)
             rows, about = columns.beside(predicted, carried)
             if writer is None:
@@ -213,6 +214,21 @@ def _written(
                 )
             writer.write(rows.filter(predicted["error"].is_null()) if done.dropped else rows)
             yield done.rows
+
+
+def _predicted(
+    serving: Serving, chunks: Iterable[tuple[pl.DataFrame, pl.DataFrame]]
+) -> Iterator[tuple[tuple[pl.DataFrame, pl.DataFrame], pl.DataFrame]]:
+    """Yield chunks with their predictions, made by the workers of the engine where it has any."""
+    waiting: deque[tuple[pl.DataFrame, pl.DataFrame]] = deque()
+
+    def frames() -> Iterator[pl.DataFrame]:
+        for chunk in chunks:
+            waiting.append(chunk)
+            yield chunk[0]
+
+    for predicted in mapped(Serving.predict, serving, frames()):
+        yield waiting.popleft(), predicted
 
 
 def _model_paths(config: PredictConfig) -> list[Path]:

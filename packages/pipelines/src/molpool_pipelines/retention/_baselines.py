@@ -271,8 +271,9 @@ class BaselineSummaries(Stage1CoeffSummaries):
         compounds: Any,
         parents: Any = None,
         descriptors: Any = None,
+        runs: Any = None,
     ) -> Prediction:
-        """Predict rows; supercategories and descriptors are of no use here."""
+        """Predict rows; supercategories, descriptors and runs are of no use here."""
         assert self.centers is not None
         assert self.step is not None
         covariates = self.features.covariates(X)

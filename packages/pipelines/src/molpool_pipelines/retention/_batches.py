@@ -32,7 +32,7 @@ from molpool_pipelines.retention._config import (
     AbsentCovariates,
     TableConfig,
 )
-from molpool_pipelines.retention._covariates import CENTER, CentredFiles, lacking
+from molpool_pipelines.retention._covariates import CENTER, CentredFiles, lacking, run_names
 from molpool_pipelines.tables import TableChunk, TableFiles
 
 _LOW = 0xFFFFFFFF
@@ -228,6 +228,8 @@ class BatchReader:
         target = [table.require(config.target_col, "target_col")] if with_target else []
         self.numeric = [*covariates, *(t for t in target if t not in covariates)]
         self.extra, self.descriptors = list(extra), descriptors
+        effects = [a.summaries.runs for a in artefacts]
+        self.runs = list(dict.fromkeys(e.column for e in effects if e and e.column in table))
 
     @property
     def id_columns(self) -> list[str]:
@@ -237,7 +239,7 @@ class BatchReader:
 
     def batches(self, most: int | None = None) -> Iterator[Batch]:
         """Yield the rows, at most the first `most`."""
-        wanted = [*self.id_columns, *self.numeric, *self.extra]
+        wanted = [*self.id_columns, *self.numeric, *self.extra, *self.runs]
         for chunk in self.table.told(self.rows.chunks(wanted, most), "Predicting"):
             yield self._batch(chunk)
 
@@ -266,6 +268,7 @@ class BatchReader:
         if self.with_gaps and self.parent is not None and unknown is not None:
             # A group may be placed without its supercategory.
             frame = frame.with_columns(frame[self.parent].set(unknown, None))
+        frame = frame.with_columns(run_names(whole[name]).alias(name) for name in self.runs)
         if self.descriptors is not None:
             frame = with_descriptors(frame, self.compound, self.descriptors)
         return Batch(chunk.frame, chunk.first_row, chunk.where, frame, gaps)

@@ -27,6 +27,7 @@ from rt_ridge import (
 )
 
 from molpool_pipelines.retention._batches import Artefact, BatchReader
+from molpool_pipelines.retention._covariates import run_names
 from molpool_pipelines.retention._training import RunFolds, Training, statistics_roles
 
 Fit = Callable[[SufficientStatistics], Stage1CoeffSummaries]
@@ -80,7 +81,7 @@ def calibrate(
     training: Training,
     folds: RunFolds,
     fit: Fit,
-    weighed_by: Stage1CoeffSummaries | None = None,
+    of_all: Stage1CoeffSummaries,
 ) -> Calibrated:
     """Fit to all but one fold of runs, fold by fold, and take quantiles of the errors on it.
 
@@ -92,15 +93,15 @@ def calibrate(
         Which runs are held out together.
     fit : callable
         From the statistics of some rows to a fit.
-    weighed_by : Stage1CoeffSummaries or None
-        The fit to all rows, where it weighs those that are fitted.
+    of_all : Stage1CoeffSummaries
+        The fit to all rows: its weights of those that are fitted, and its effects of runs, stand.
 
     Raises
     ------
     InputError, RTRidgeError
         If a fold cannot be fitted, or too few rows have a prediction.
     """
-    sums, ranges = _sums_by_fold(training, folds, weighed_by)
+    sums, ranges = _sums_by_fold(training, folds, of_all)
     pairs = training.stats.keys
     # All fits are held at once, so that the second pass over the rows serves all folds.
     fits = [
@@ -129,21 +130,27 @@ def calibrate(
 
 
 def _sums_by_fold(
-    training: Training, folds: RunFolds, weighed_by: Stage1CoeffSummaries | None
+    training: Training, folds: RunFolds, of_all: Stage1CoeffSummaries
 ) -> tuple[dict[int, SufficientStatistics], dict[int, Range]]:
     columns, most = training.columns, training.config.max_train_rows
     roles = statistics_roles(columns, training.features)
     sums: dict[int, SufficientStatistics] = {}
     ranges: dict[int, Range] = {}
     table = training.table
-    chunks = table.chunks([*columns.names, folds.column], most)
+    effects = of_all.runs
+    shifted = [] if effects is None else [effects.column]
+    chunks = table.chunks([*columns.names, folds.column, *shifted], most)
     for chunk in table.told(chunks, "Reading runs for calibration"):
         for fold, rows in folds.split(chunk.frame):
             part = chunk.frame.filter(rows)
+            if effects is not None:
+                shift = effects.of(run_names(part[effects.column]), part.height)[0]
+                less = part[columns.target].cast(pl.Float64) - pl.Series(shift)
+                part = part.with_columns(less.alias(columns.target))
             stats = SufficientStatistics.from_frame(part, **roles)
-            if weighed_by is not None:
+            if training.config.weighs_rows:
                 stored = StoredRows.of_frame(part, columns)
-                stats = reweighted(stats, stored, weighed_by).statistics()
+                stats = reweighted(stats, stored, of_all).statistics()
             sums[fold] = sums[fold].merge(stats) if fold in sums else stats
             x = np.empty((part.height, len(columns.covariates)))
             for place, name in enumerate(columns.covariates):

@@ -1,8 +1,12 @@
-"""What is known of compounds besides their measurements: descriptors and classes."""
+"""What is known of compounds besides their measurements: descriptors and classes.
+
+Descriptors are columns of a table, or computed from its SMILES.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 import numpy as np
 import polars as pl
@@ -10,6 +14,23 @@ from molpool_common import InputError, ReadConfig, listed, number_column, read_t
 from rt_ridge import CompoundClasses, CompoundDescriptors, check_ids
 
 from molpool_pipelines.tables import TableFiles
+
+DEFAULT = "descriptor_*"
+
+SMILES = ("smiles", "canonical_smiles", "smiles_canonical", "isomeric_smiles")
+"""What a column of structures may be called, in small letters."""
+
+OF_STRUCTURES = (
+    *("MolLogP", "MolMR", "TPSA", "LabuteASA", "MolWt", "HeavyAtomCount", "BertzCT", "qed"),
+    *("NumHDonors", "NumHAcceptors", "NHOHCount", "NOCount", "NumHeteroatoms"),
+    *("NumRotatableBonds", "FractionCSP3", "RingCount", "NumAromaticRings", "NumAliphaticRings"),
+    *("HallKierAlpha", "Kappa2", "Kappa3", "Chi1v", "BCUT2D_LOGPHI", "BCUT2D_LOGPLOW"),
+    *("MaxPartialCharge", "MinPartialCharge", "fr_COO", "fr_NH2", "fr_halogen", "fr_amide"),
+)
+"""RDKit's descriptors that retention depends on: lipophilicity, size, polarity, charge, shape."""
+
+FEWEST_DIFFERENT = 3
+"""Compounds that differ from most others in a descriptor, without which it is left out."""
 
 
 def read_descriptors(
@@ -28,7 +49,8 @@ def read_descriptors(
     compound : str
         Column of the compound's id.
     names : sequence of str or None
-        Columns, or patterns; None: ``descriptor_*``.
+        Columns, or patterns; None: ``descriptor_*``. Those of `OF_STRUCTURES` are computed where
+        the table has SMILES instead.
     read : ReadConfig, optional
         What is known of the file.
 
@@ -38,7 +60,7 @@ def read_descriptors(
         If a column is missing, holds text, or a compound has several rows.
     """
     table, frame = _compounds(path, "descriptors", compound, read)
-    columns = table.matching(names or ["descriptor_*"], "descriptor_cols")
+    frame, columns = _with_columns(table, frame, names)
     repeated, counts = np.unique(frame[compound], return_counts=True)
     if (counts > 1).any():
         raise InputError(
@@ -52,6 +74,33 @@ def read_descriptors(
     # have.
     complete = pl.DataFrame([frame[compound], *numbers]).drop_nulls()
     return CompoundDescriptors.from_frame(complete, compound=compound, columns=columns)
+
+
+def _with_columns(
+    table: TableFiles, frame: pl.DataFrame, names: Sequence[str] | None
+) -> tuple[pl.DataFrame, list[str]]:
+    """Return a table with the columns of descriptors, and their names."""
+    smiles = [name for name in table.columns if name.lower() in SMILES]
+    there = any(fnmatchcase(c, pattern) for c in table.columns for pattern in names or [DEFAULT])
+    computed = set(names or ()) <= set(OF_STRUCTURES)
+    if there or not smiles or not computed:
+        return frame, table.matching(names or [DEFAULT], "descriptor_cols")
+    from molecule_features import featurize
+
+    found = featurize(frame[smiles[0]].cast(pl.String).to_list(), "rdkit2d")
+    place = {name: j for j, name in enumerate(found.names)}
+    values = np.asarray(found.values, dtype=np.float64)[:, [place[n] for n in OF_STRUCTURES]]
+    # A structure that cannot be read has none, as a compound that lacks one.
+    values[[bool(reason) for reason in found.reasons]] = np.nan
+    numbers = pl.DataFrame(values, schema=list(OF_STRUCTURES)).fill_nan(None)
+    kept = list(names or (n for n in OF_STRUCTURES if _varies(numbers[n])))
+    return pl.concat([frame.drop(OF_STRUCTURES, strict=False), numbers], how="horizontal"), kept
+
+
+def _varies(values: pl.Series) -> bool:
+    """Whether enough compounds differ from what most have."""
+    counts = np.unique(values.drop_nulls().to_numpy(), return_counts=True)[1]
+    return bool(counts.sum() - counts.max(initial=0) >= FEWEST_DIFFERENT)
 
 
 def read_classes(

@@ -407,7 +407,9 @@ class TrainingColumnsConfig(TableConfig):
         description="columns of run covariates, or patterns with * and ?; none of them: no slopes",
     )
     descriptor_cols: Names | None = Field(
-        None, description="columns of descriptors; by default those called descriptor_*"
+        None,
+        description="columns of descriptors; by default those called descriptor_*, or RDKit's of "
+        "the SMILES",
     )
     class_col: str = Field("class_id", description="column of classes: ids or names")
     run_col: str | None = Field(
@@ -427,7 +429,9 @@ class FitConfig(FolderConfig, ModelConfig, DataConfig, TrainingColumnsConfig):
 
     max_train_rows: Count | None = Field(None, description="first rows to fit to: for a trial")
     descriptors: str | None = Field(
-        None, description="table of compound descriptors: the compound's id and numbers"
+        None,
+        description="table of compound descriptors: the compound's id and numbers, or SMILES of "
+        "which RDKit's are computed",
     )
     classes: str | None = Field(
         None, description="table of compound classes, for class_slopes: the compound's id, class"

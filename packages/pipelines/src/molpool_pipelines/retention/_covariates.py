@@ -149,6 +149,12 @@ def _means(table: TableFiles, absent: Mapping[str, Sequence[str]]) -> dict[str, 
     return {name: total / max(count, 1) for name, (total, count) in sums.items()}
 
 
+def run_names(runs: pl.Series) -> pl.Series:
+    """Return names as text, those of one run alike whether a file holds 3 or "3"."""
+    exact = runs.cast(pl.Int64) if runs.dtype.is_integer() else runs
+    return (exact.fill_nan(None) if exact.dtype.is_float() else exact).cast(pl.String)
+
+
 def refuse_absent(absent: Mapping[str, Sequence[str]], cure: str) -> None:
     """Raise `TableError` for covariates that whole files lack, by file."""
     faults = [

@@ -249,6 +249,10 @@ def _fitted_again(
     read = config.read if config.data else fits[0].read
     table = TableFiles.find(given, "data", read=read)
     config = as_prepared(config, table)
+    if config.descriptors is None:
+        # Of compounds that are held out.
+        known = next((fit.descriptors for fit in fits if fit.descriptors is not None), None)
+        config = config.model_copy(update={"descriptors": known})
     splits = Splits.read(config, [as_prepared(fit, table) for fit in fits], table)
     scores = _Scores(config)
     folds = list[pl.DataFrame]()

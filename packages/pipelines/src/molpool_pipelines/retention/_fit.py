@@ -63,9 +63,16 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
     known = {name: given for name, given in known.items() if given is not None}
 
     def estimated(stats: SufficientStatistics, features: FeatureMap, **rest: Any) -> Any:
-        return build_estimator(config).fit(stats, features=features, **known, **rest)
+        # Statistics alone know no runs; their effects are taken off before.
+        estimator = build_estimator(config if rest else without_runs)
+        estimator.run_col = config.run_col
+        return estimator.fit(stats, features=features, **known, **rest)
+
+    without_runs = config.model_copy(update={"run_effects": "none"})
 
     of_all: dict[str, Any] = {"rows": training.rows}
+    if training.runs:
+        of_all["runs"] = training.runs
     if config.leaves_runs_out:
         of_all["held_out"] = training.held_out
     if config.chooses and training.left_out is not None:
@@ -86,7 +93,9 @@ def fit(config: FitConfig, training: Training | None = None, progress: Progress 
             # What was chosen stands: a choice within each fold would calibrate another model.
             again = estimator.refit if config.leaves_runs_out else estimated
             found: Stage1CoeffSummaries = again(stats, features=training.features).summaries_
-            return replace(found, tails=estimator.summaries_.tails)
+            effects = estimator.summaries_.runs
+            unseen = None if effects is None else effects.forgotten()
+            return replace(found, tails=estimator.summaries_.tails, runs=unseen)
 
         calibrated, why = _calibrated(training, training.folds, of_others, estimator.summaries_)
         notes += why
@@ -104,12 +113,11 @@ def _calibrated(
     training: Training,
     folds: RunFolds,
     fit: Callable[[SufficientStatistics], Stage1CoeffSummaries],
-    weighed_by: Stage1CoeffSummaries,
+    of_all: Stage1CoeffSummaries,
 ) -> tuple[Calibrated | None, list[str]]:
     """Return the calibration; none, and why, where it cannot be and nobody asked for it."""
-    weighed = training.config.weighs_rows
     try:
-        return calibrate(training, folds, fit, weighed_by if weighed else None), []
+        return calibrate(training, folds, fit, of_all), []
     except (InputError, RTRidgeError) as error:
         if training.config.calibrate.enabled == "true":
             raise

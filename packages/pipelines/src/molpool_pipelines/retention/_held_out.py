@@ -27,7 +27,7 @@ from rt_ridge import (
 )
 
 from molpool_pipelines.retention._config import FitConfig
-from molpool_pipelines.retention._covariates import CentredFiles
+from molpool_pipelines.retention._covariates import CentredFiles, run_names
 
 RUN = "__run"
 """Name of a row's run, or what stands for it."""
@@ -38,12 +38,6 @@ FEWEST_ROWS = 2
 
 DIGITS = 10
 """Of sums over runs that are compared."""
-
-
-def run_names(runs: pl.Series) -> pl.Series:
-    """Return names as text, those of one run alike whether a file holds 3 or "3"."""
-    exact = runs.cast(pl.Int64) if runs.dtype.is_integer() else runs
-    return (exact.fill_nan(None) if exact.dtype.is_float() else exact).cast(pl.String)
 
 
 @dataclass(frozen=True)

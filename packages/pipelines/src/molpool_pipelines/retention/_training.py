@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from molpool_common import BoolArray, InputError, IntArray, listed, validate_values
+from molpool_common import (
+    BoolArray,
+    InputError,
+    IntArray,
+    ReadConfig,
+    engine_workers,
+    listed,
+    mapped,
+    validate_values,
+)
 from rt_ridge import (
     AutoRidge,
     Columns,
@@ -41,13 +51,13 @@ from molpool_pipelines.retention._covariates import (
     lacking,
     matching_covariates,
     refuse_absent,
+    run_names,
 )
 from molpool_pipelines.retention._held_out import (
     LeftOut,
     RunTable,
     read_held_out,
     read_rows,
-    run_names,
 )
 from molpool_pipelines.retention._identifiers import as_prepared
 from molpool_pipelines.retention._plausible import OddTimes
@@ -79,7 +89,9 @@ class Training:
     left_out : LeftOut or None
         Runs that are left out together, where the structure is to be chosen.
     rows : StoredRows or None
-        The rows, where they are weighted.
+        The rows, where they are weighted or runs have effects.
+    runs : list of str
+        Runs in their order, where they have effects.
     seconds : float
         What summing up took.
     n_read : int
@@ -101,6 +113,7 @@ class Training:
     notes: list[str]
     left_out: LeftOut | None = None
     rows: StoredRows | None = None
+    runs: list[str] = field(default_factory=list)
 
     @property
     def held_out(self) -> list[HeldOut]:
@@ -167,10 +180,15 @@ def read_training(config: FitConfig, progress: Progress = silent) -> Training:
             features = left_out.features
             notes += runs.notes()
             folds = folds and folds.with_twins(runs.twins)
-    rows = read_rows(config, files, columns, runs) if config.weighs_rows else None
+    shifted = config.run_effects != "none"
+    if shifted and runs is None:
+        runs = RunTable.read(config, files, columns)
+    again = config.weighs_rows or shifted
+    rows = read_rows(config, files, columns, runs) if again else None
     seconds = time.perf_counter() - started
     of_rows = (config, files, columns, stats, features, descriptors, classes)
-    return Training(*of_rows, folds, seconds, n_read, notes, left_out, rows)
+    names = list(runs.place) if shifted and runs is not None else []
+    return Training(*of_rows, folds, seconds, n_read, notes, left_out, rows, names)
 
 
 def _odd_times(config: FitConfig, table: CentredFiles, columns: Columns) -> list[str]:
@@ -213,6 +231,8 @@ def training_columns(config: FitConfig, table: TableFiles) -> Columns:
         parent = None
     if parent is not None:
         table.require(parent, "parent_col")
+    if config.run_effects != "none":
+        _refuse_without_runs(config, table)
     if config.calibrate.enabled == "true":
         table.require(config.calibrate.run_col, "calibrate.run_col")
     return Columns.of(
@@ -222,6 +242,15 @@ def training_columns(config: FitConfig, table: TableFiles) -> Columns:
         parent=parent,
         target=table.require(config.target_col, "target_col"),
     )
+
+
+def _refuse_without_runs(config: FitConfig, table: TableFiles) -> None:
+    """Raise `InputError` where effects of runs are asked for and there are no runs, or no model."""
+    if config.model != "partial_pooling":
+        raise InputError("run_effects", expected="model partial_pooling", found=config.model)
+    if config.run_col is None:
+        raise InputError("run_col", expected="a column of runs, for run_effects", found="none")
+    table.require(config.run_col, "run_col")
 
 
 def _needs_parents(config: FitConfig) -> bool:
@@ -301,6 +330,15 @@ def _summed(
     config: FitConfig, table: CentredFiles, columns: Columns, features: FeatureMap | None
 ) -> SufficientStatistics:
     roles = statistics_roles(columns, features)
+    files = table.table.files
+    if (
+        config.max_train_rows is None
+        and not table.absent
+        and len(files) > 1
+        and engine_workers(1) > 1
+    ):
+        first, *others = mapped(_of_file, (config.read, roles), files)
+        return first.merge(*others)
     if config.max_train_rows is None and not table.absent:
         return SufficientStatistics.from_parquet(table.table.files, read=config.read, **roles)
     if config.max_train_rows is None:
@@ -312,6 +350,12 @@ def _summed(
     chunks = [chunk.frame for chunk in told]
     frame = pl.concat(chunks) if chunks else pl.DataFrame(schema=columns.names)
     return SufficientStatistics.from_frame(frame, **roles)
+
+
+def _of_file(shared: tuple[ReadConfig, dict[str, Any]], file: Path) -> SufficientStatistics:
+    """Sum up one of several files."""
+    read, roles = shared
+    return SufficientStatistics.from_parquet([file], read=read, threads=1, **roles)
 
 
 def statistics_roles(columns: Columns, features: FeatureMap | None) -> dict[str, Any]:
@@ -341,18 +385,33 @@ FEWEST_RUNS = 10
 """Runs from which intervals are calibrated by default: two in each of five folds."""
 
 
+def _not_calibrated(config: FitConfig, table: TableFiles) -> str | None:
+    """Return why intervals are not calibrated by default, None where they may be."""
+    section = config.calibrate
+    if config.method in ("nuts", "advi") and config.model in ("partial_pooling", "supercategory"):
+        return f"calibrating them takes {section.n_folds} more fits by {config.method}"
+    if config.run_effects == "random_walk":
+        return "runs that are held out would lie within the random walk of the others"
+    if section.run_col not in table:
+        return f"there is no column {section.run_col!r} of runs, which --calibrate.run-col names"
+    return None
+
+
 def _folds(config: FitConfig, table: TableFiles) -> tuple[RunFolds | None, list[str]]:
     """Return the folds of a calibration, or none, with a word why where nobody said so."""
     section = config.calibrate
     if section.enabled == "true":
+        if config.run_effects == "random_walk":
+            raise InputError(
+                "calibrate.enabled",
+                expected="false beside run_effects random_walk: runs left out lie within the walk",
+                found="true",
+            )
         return RunFolds.read(config, table), []
     if section.enabled == "false":
         return None, []
-    if config.method in ("nuts", "advi") and config.model in ("partial_pooling", "supercategory"):
-        why = f"calibrating them takes {section.n_folds} more fits by {config.method}"
-    elif section.run_col not in table:
-        why = f"there is no column {section.run_col!r} of runs, which --calibrate.run-col names"
-    else:
+    why = _not_calibrated(config, table)
+    if why is None:
         try:
             folds = RunFolds.read(config, table)
         except InputError as error:

@@ -6,7 +6,9 @@ without knowing which command left it. `docs/run_folder.md` describes them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -231,6 +233,35 @@ def open_folder(config: RunConfig, path: Path, arguments: Sequence[str]) -> RunF
     _write_config(run, config)
     run.log("started", arguments=list(arguments))
     return run
+
+
+def remember_notes(run: RunFolder, notes: list[str], new: Sequence[str] = ()) -> None:
+    """Add what was noted before the run was interrupted, and what is new, for the next time too.
+
+    Some is said by training alone, which a resumed run may have behind it.
+
+    Parameters
+    ----------
+    run : RunFolder
+        With the log.
+    notes : list of str
+        What the user should know; extended in place.
+    new : sequence of str
+        What is not found out again when the run is resumed.
+    """
+    earlier = list(_logged_notes(run.path / LOG))
+    for note in new:
+        if note not in earlier:
+            run.log("note", text=note)
+    notes.extend(note for note in (*earlier, *new) if note not in notes)
+
+
+def _logged_notes(log: Path) -> Iterator[str]:
+    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
+        with suppress(ValueError):  # the last line of a process that was killed
+            entry = json.loads(line)
+            if entry.get("event") == "note":
+                yield entry["text"]
 
 
 def _write_config(run: RunFolder, config: RunConfig) -> None:

@@ -182,7 +182,7 @@ def pair_coefficients(hierarchy: Hierarchy, state: State) -> MeanCov:
     """
     messages = state.messages
     location, spread = hierarchy.pair_locations(state)
-    mean, cov, slope = _given_location(messages)
+    mean, cov, slope = given_location(messages)
     if messages.with_head:
         mean += np.einsum("gij,gj->gi", slope, location)
         cov += np.matmul(slope, np.matmul(spread, slope.transpose(0, 2, 1)))
@@ -193,7 +193,7 @@ def pair_coefficients(hierarchy: Hierarchy, state: State) -> MeanCov:
     return mean, (cov + cov.transpose(0, 2, 1)) / 2
 
 
-def _given_location(messages: Messages) -> tuple[FloatArray, FloatArray, FloatArray]:
+def given_location(messages: Messages) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return mean, covariance and slope of [b, w] in the location, at location 0."""
     s, sp = messages.shrunk, messages.shrunk.spectra
     n_pairs, size = sp.d.shape

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from molpool_common import BoolArray, FloatArray, IntArray
 
-from rt_ridge._config import Likelihood
+from rt_ridge._config import Likelihood, RunPrior
 from rt_ridge._errors import RTRidgeError, did_you_mean, listed
 from rt_ridge._npz import Arrays, read_npz, write_npz
 from rt_ridge.prediction._backoff import (
@@ -27,6 +27,7 @@ from rt_ridge.prediction._backoff import (
 from rt_ridge.prediction._checks import check_summaries
 from rt_ridge.prediction._conformal import RunCalibration
 from rt_ridge.prediction._effects import BackoffLevel, ClassEffect, ClassTable, DescriptorEffect
+from rt_ridge.prediction._run_effects import RunEffects
 from rt_ridge.prediction._structure import SCORES, StructureTable
 from rt_ridge.prediction._tails import NORMAL, Tails
 from rt_ridge.tables._features import AnchorExpansion, FeatureMap, ReadingRange
@@ -44,6 +45,7 @@ _SCALARS = (
     "sigma2_mean",
     "range_follow",
     *("likelihood", "nu", "share", "spread", "leave_out"),
+    *("run_column", "run_prior", "run_new_variance"),
 )
 _TABLE = ("ids", "mean", "cov")
 _CALIBRATION = "calibration_"
@@ -151,6 +153,8 @@ class Stage1CoeffSummaries:
         Distribution of errors; σ² is their scale.
     leave_out : float or None
         Distance, in σ, from which training rows were left out.
+    runs : RunEffects or None
+        Effects of runs, where the model has them.
     priors : tuple of str
         Of the scales, in words: ``sigma ~ half_t(4, 0.31)``; none where the method has none.
 
@@ -173,6 +177,7 @@ class Stage1CoeffSummaries:
     tails: Tails = NORMAL
     leave_out: float | None = None
     priors: tuple[str, ...] = ()
+    runs: RunEffects | None = None
 
     def __post_init__(self) -> None:
         check_summaries(self.features, self.coefficients, self.noise, self.n, self.calibration)
@@ -229,6 +234,7 @@ class Stage1CoeffSummaries:
         compounds: npt.ArrayLike,
         parents: npt.ArrayLike | None = None,
         descriptors: npt.ArrayLike | None = None,
+        runs: npt.ArrayLike | None = None,
     ) -> Prediction:
         """Predict rows, each from the nearest level that knows its pair.
 
@@ -242,6 +248,8 @@ class Stage1CoeffSummaries:
             Supercategory of each row, for groups that the fit has not seen; -1 where unknown.
         descriptors : array_like, [N, Q], or None
             Descriptors of compounds that the fit has not seen; NaN where unknown.
+        runs : array_like, [N], or None
+            Names of the rows' runs, where the model has effects of runs; None: never seen.
 
         Returns
         -------
@@ -263,6 +271,9 @@ class Stage1CoeffSummaries:
         beyond = self.features.beyond(X)
         if beyond is not None:
             variance = variance + self._unsure(beyond, located)
+        if self.runs is not None:
+            shift, unknown = self.runs.of(runs, len(design))
+            mean, variance = mean + shift, variance + unknown
         total = variance + self.tails.variance * self.noise.of(group_ids)
         of_rows = (mean, np.sqrt(total), np.sqrt(variance), located.level)
         found = Prediction(*of_rows, tails=self.tails)
@@ -342,6 +353,7 @@ class Stage1CoeffSummaries:
             tails=_tails(arrays),
             leave_out=float(arrays["leave_out"]) if "leave_out" in arrays else None,
             priors=_priors(arrays),
+            runs=_runs(arrays),
         )
 
 
@@ -404,6 +416,8 @@ def _error_arrays(summaries: Stage1CoeffSummaries) -> Arrays:
     arrays: Arrays = {}
     if summaries.tails.likelihood != "gaussian":
         arrays |= summaries.tails.to_arrays()
+    if summaries.runs is not None:
+        arrays |= summaries.runs.to_arrays()
     if summaries.leave_out is not None:
         arrays["leave_out"] = np.array(summaries.leave_out)
     return arrays
@@ -477,6 +491,24 @@ def _tails(arrays: Arrays) -> Tails:
             f"{nu}, {share} and {spread}"
         )
     return Tails(cast(Likelihood, likelihood), nu, share, spread)
+
+
+def _runs(arrays: Arrays) -> RunEffects | None:
+    if "run_names" not in arrays:
+        return None
+    prior = str(_take(arrays, "run_prior", "U"))
+    if prior not in get_args(RunPrior):
+        hint = did_you_mean(prior, get_args(RunPrior))
+        raise RTRidgeError(f"run_prior: unknown {prior!r}; {hint}")
+    mean, variance = (_take(arrays, f"run_{name}", "f") for name in ("mean", "variance"))
+    names = tuple(str(name) for name in _take(arrays, "run_names", "U"))
+    new = float(_take(arrays, "run_new_variance", "f"))
+    if not (mean.shape == variance.shape == (len(names),) and new >= 0 and (variance >= 0).all()):
+        raise RTRidgeError(
+            f"run_mean, run_variance: expected one of each of {len(names)} runs, variances >= 0"
+        )
+    column = str(_take(arrays, "run_column", "U"))
+    return RunEffects(column, names, mean, variance, new, cast(RunPrior, prior))
 
 
 def _priors(arrays: Arrays) -> tuple[str, ...]:

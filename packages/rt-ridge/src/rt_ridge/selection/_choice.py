@@ -22,7 +22,7 @@ from rt_ridge.selection._candidates import Candidate
 from rt_ridge.selection._judge import FOLLOW, Judge, Scores
 
 TIE = 0.01
-"""Difference of log errors that is no reason to prefer one."""
+"""Difference of log errors, or of log densities of a row, that is no reason to prefer one."""
 
 ROUNDING = 1e-9
 """Difference of log densities of models that do not differ."""
@@ -208,8 +208,8 @@ def _best(errors: Errors, criteria: Sequence[float]) -> tuple[int, int]:
     top = np.unravel_index(int(np.argmax(density)), density.shape)
     by_fold = errors.by_fold(errors.density)
     behind = by_fold[top] - by_fold
-    # Densities that differ by less than folds do are no reason either.
-    equal = density >= density.max() - np.maximum(_standard_error(behind), ROUNDING)
+    # Densities that differ by less than folds do, or hardly, are no reason either.
+    equal = density >= density.max() - np.maximum(_standard_error(behind), TIE)
     last = np.where(equal, np.asarray(criteria)[:, None], -np.inf)
     best = int(np.unravel_index(int(np.argmax(last)), last.shape)[0])
     return best, _share(log_error[best])

@@ -308,7 +308,9 @@ def predict_frame(
     if effect is not None and set(effect.names) <= set(frame.columns):
         descriptors = frame.select(effect.names).to_numpy()
     groups, compounds = (frame[name].to_numpy() for name in (artefact.group_col, columns.compound))
-    return artefact.predict(frame, groups, compounds, parents, descriptors)
+    effects = artefact.runs
+    runs = frame[effects.column] if effects and effects.column in frame.columns else None
+    return artefact.predict(frame, groups, compounds, parents, descriptors, runs)
 
 
 class SupportMetrics:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from mil_attn import BagData, MILError, read_split_bags, task_columns
-from molpool_common import Float32Array, InputError, cache_folder, structures_of
+from molpool_common import Float32Array, cache_folder, check_readable, structures_of
 
 from molpool_pipelines.datasets import sha256
 from molpool_pipelines.fitting import check_machine
@@ -65,8 +65,7 @@ def mil_problem(config: HPOMILConfig) -> Problem:
     check_machine(config)
     _check_metric(config)
     for path in data_files(config):
-        if not path.is_file():
-            raise InputError("data_path", expected="an existing file", found=repr(str(path)))
+        check_readable(path, "data_path")
     space = mil_space(config)
     cached_bags.cache_clear()  # of an earlier study on a table that has changed since
     with warnings.catch_warnings(record=True) as messages:

@@ -1,0 +1,1 @@
+"""Effects of runs that all their compounds share, crossed with pairs."""
