@@ -7,7 +7,7 @@ all of those bags.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from molpool_common import (
     read_npz,
     together,
 )
+from numpy.typing import NDArray
 from rich.console import Console
 
 from molpool_pipelines.fitting._bag_fits import OutOfFold, choose, out_of_fold, thresholds
@@ -181,15 +182,19 @@ class BlendFitting(MILFitting):
         def of(name: BagMemberName) -> Path:
             return folder / _TRIED.format(name)
 
+        assert data.labels is not None
+        # Of other bags or labels, as of a table that has changed, nothing is kept.
+        of_these = {"ids": np.array(data.ids, dtype=np.str_), "labels": data.labels}
         known = {}
         for name in models_of(self._config, self._inputs) if self._config.resume else ():
-            if of(name).is_file():
-                arrays = read_npz(of(name))
-                known[name] = (arrays["mean"], arrays["sd"])
+            said = _read(of(name), of_these)
+            if said is not None:
+                known[name] = said
 
         def keep(name: BagMemberName, mean: FloatArray, sd: FloatArray) -> None:
             self._run.write_file(
-                f"{BAGS_FOLDER}/{of(name).name}", lambda path: _save(path, mean=mean, sd=sd)
+                f"{BAGS_FOLDER}/{of(name).name}",
+                lambda path: _write(path, mean=mean, sd=sd, **of_these),
             )
 
         with self._console.status("Models out of fold") as status:
@@ -298,6 +303,18 @@ def inner_folds(config: TrainMILConfig, data: BagData) -> list[Split]:
     return folds
 
 
-def _save(path: Path, **arrays: FloatArray) -> None:
+def _write(path: Path, **arrays: NDArray[Any]) -> None:
     with path.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _read(path: Path, of: Mapping[str, NDArray[Any]]) -> tuple[FloatArray, FloatArray] | None:
+    """Return mean and sd of a file of `_write`; None where it is of other bags, or not there."""
+    if not path.is_file():
+        return None
+    file = read_npz(path)
+    same = all(
+        np.array_equal(file[name], values, equal_nan=values.dtype.kind == "f")
+        for name, values in of.items()
+    )
+    return (file["mean"], file["sd"]) if same else None

@@ -11,9 +11,9 @@ import numpy as np
 import optuna
 import polars as pl
 import pytest
-from mil_attn import MILConfig, MILError, MILRunConfig, fit, predict
+from mil_attn import MILConfig, MILError, fit, predict
 from molpool_common import InputError, validate_values
-from molpool_pipelines.fitting import rare_positive_sampler
+from molpool_pipelines.fitting import TrainMILConfig, rare_positive_sampler
 from molpool_pipelines.studies.mil._config import HPOMILConfig
 from molpool_pipelines.studies.mil._objective import MILObjective, study_bags
 from molpool_pipelines.studies.mil._problem import mil_problem
@@ -139,7 +139,8 @@ def test_same_seed_same_score_and_process_apart(config: MakeConfig) -> None:
 
 def test_best_configuration_is_one_of_training(config: MakeConfig) -> None:
     problem = mil_problem(config())
-    resolved = validate_values(MILRunConfig, problem.resolve({**PARAMS, "batch_size": 128}))
+    resolved = validate_values(TrainMILConfig, problem.resolve({**PARAMS, "batch_size": 128}))
+    assert resolved.blend.models == ["attention"]
     assert (resolved.training.lr, resolved.training.batch_size) == (4e-3, 128)
     assert resolved.loss.gamma == [1.0, 2.0]
     assert resolved.training.min_w == 0.3  # that of the comparison, not the sampled one

@@ -8,7 +8,7 @@ from mil_attn import MILRunConfig
 from molpool_common import short_flag
 from pydantic import Field, field_validator, model_validator
 
-from molpool_pipelines.fitting import BagBlendConfig, TrainMILConfig
+from molpool_pipelines.fitting import TrainMILConfig
 from molpool_pipelines.studies._config import StudyConfig, StudyRunConfig
 
 MILFoldType = Literal[
@@ -55,8 +55,6 @@ class HPOMILConfig(StudyRunConfig, TrainMILConfig):
     """A study: data, outer split, model, training as of `molpool-train mil`, study and space."""
 
     study: MILStudyConfig = Field(default_factory=MILStudyConfig)
-    # What is tuned is attention.
-    blend: BagBlendConfig = Field(default_factory=lambda: BagBlendConfig(models=["attention"]))
 
     @model_validator(mode="after")
     def _columns(self) -> Self:

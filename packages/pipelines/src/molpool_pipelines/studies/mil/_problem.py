@@ -107,7 +107,8 @@ def resolve(config: HPOMILConfig, params: Mapping[str, Any]) -> dict[str, Any]:
         # min_w enters no loss, only how a run's fold score is mixed.
         run.training.min_w = config.score_weight
     values: dict[str, Any] = run.model_dump(mode="json")
-    return values | {"blend": config.blend.model_dump(mode="json")}
+    # Alone, whatever stands beside it in a run of the same file: attention is what was tuned.
+    return values | {"blend": {"models": ["attention"]}}
 
 
 def _json(config: HPOMILConfig) -> str:
