@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 from time import process_time
+from typing import Any
 
 import numpy as np
 from claims import Claim, settle
@@ -20,7 +21,7 @@ from rt_ridge import PartialPoolingRidge
 
 CLAIM_RATIO, TOLERANCE, ROUNDS = 6.0, 0.1, 2
 GROUPS, COMPOUNDS, ROWS, COVARIATES = 200, 50, 50, 5
-MODEL = {"lambda_slopes": "estimate", "slope_head_mode": "global", "compound_slopes": True}
+MODEL: dict[str, Any] = {"lambda_slopes": "estimate", "slope_head_mode": "global", "compound_slopes": True}
 
 
 def main(groups: int, compounds: int, rows: int) -> int:

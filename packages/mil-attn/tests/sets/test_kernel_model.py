@@ -82,7 +82,7 @@ def test_values_and_spread_are_those_of_a_gaussian_process() -> None:
     machine = list(make_head("ridge", similar, np.ones(20), "regression", 0).machines(y))[4]
     kernel = RBF(1.0, "fixed") + WhiteKernel(machine.ridge, "fixed")
     peer = GaussianProcessRegressor(kernel, optimizer=None).fit(x, y)
-    mean, sd = peer.predict(new, return_std=True)
+    mean, sd = peer.predict(new, return_std=True)  # pyrefly: ignore[bad-unpacking]
     np.testing.assert_allclose(machine.values(near), mean, rtol=0, atol=1e-8)
     np.testing.assert_allclose(machine.sd(near), np.sqrt(machine.scale) * sd, rtol=1e-6)
 

@@ -34,6 +34,7 @@ def written(folder: Path, kind: str) -> Path:
     data = some_bags(kind=kind)
     assert data.instances is not None
     assert data.labels is not None
+    assert data.ids is not None
     bag = np.repeat(np.arange(len(data)), data.sizes)
     columns = {f"f{j + 1}": data.instances[:, j] for j in range(3)}
     frame = pl.DataFrame({"bag_id": [data.ids[b] for b in bag], "y": data.labels[bag, 0]})

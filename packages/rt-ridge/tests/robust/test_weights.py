@@ -106,9 +106,8 @@ def test_a_pair_that_lost_its_rows_is_expected_where_its_levels_say(rows):
     # A pair of one row, and that one far off where pairs hardly differ.
     table["groups"][0] = [9, 2]
     table["y"][0] = 0.0
-    model = PartialPoolingRidge(
-        leave_out=6.0, likelihood="student_t", priors={"intercept": {"scale": 1e-6}}
-    ).fit(**table)
+    priors: Any = {"intercept": {"scale": 1e-6}}
+    model = PartialPoolingRidge(leave_out=6.0, likelihood="student_t", priors=priors).fit(**table)
     assert model.weighted_.n_left_out == 3
     assert model.summaries_.support([9], [2]) == [0]
     assert model.predict_levels(table["X"][:1], [[9, 2]]).level == ["compound"]

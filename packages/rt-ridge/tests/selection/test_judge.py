@@ -223,7 +223,7 @@ def test_a_mixture_that_errs_more_than_the_best_alone_is_not_taken(table):
     density = 2.0 * np.stack([np.arange(len(judge.n)) % 2, (1 + np.arange(len(judge.n))) % 2])
     errors = object.__new__(Errors)
     errors.judge, errors.n, errors.fold = judge, judge.n, judge.fold
-    errors.density = np.repeat(density[:, None], len(FOLLOW), axis=1)
+    errors.density = np.repeat(density[:, None], len(FOLLOW), axis=1).astype(np.float64)
     best, worse = (
         np.concatenate([f.part.mean_y for f in judge.folds]),
         rng.normal(size=len(found)),
