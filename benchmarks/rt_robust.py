@@ -21,7 +21,11 @@ from rt_ridge import PartialPoolingRidge
 
 CLAIM_RATIO, TOLERANCE, ROUNDS = 6.0, 0.1, 2
 GROUPS, COMPOUNDS, ROWS, COVARIATES = 200, 50, 50, 5
-MODEL: dict[str, Any] = {"lambda_slopes": "estimate", "slope_head_mode": "global", "compound_slopes": True}
+MODEL: dict[str, Any] = {
+    "lambda_slopes": "estimate",
+    "slope_head_mode": "global",
+    "compound_slopes": True,
+}
 
 
 def main(groups: int, compounds: int, rows: int) -> int:

@@ -117,9 +117,9 @@ def test_predictions_are_admet_ais(drugs: list[str]) -> None:
         warnings.simplefilter("ignore")
         from admet_ai import ADMETModel  # pyrefly: ignore[missing-import]
 
-        peer: Any = ADMETModel(
-            include_physchem=False, drugbank_path=None, num_workers=0
-        ).predict(drugs)
+        peer: Any = ADMETModel(include_physchem=False, drugbank_path=None, num_workers=0).predict(
+            drugs
+        )
     names = [name.removeprefix("admet_") for name in found.names[3000:]]
     # Their order of atoms is that of the SMILES, which is canonical here: chiral tags follow it.
     np.testing.assert_allclose(

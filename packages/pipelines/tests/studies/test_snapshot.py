@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import optuna
 import pytest
-from molpool_common import RunFolder
+from molpool_common import InputError, RunFolder
 from molpool_pipelines.reports import study_page
 from molpool_pipelines.studies._show import show
 from molpool_pipelines.studies._snapshot import (
@@ -35,6 +35,12 @@ SPACE: dict[str, BaseDistribution] = {
     "n": IntDistribution(1, 4),
     "kind": CategoricalDistribution(["a", "b<i>", "[1, 2]"]),
 }
+
+
+def test_a_study_whose_identity_is_lost_is_refused() -> None:
+    other = optuna.create_study(study_name="toy")
+    with pytest.raises(InputError, match="one that molpool-hpo made"):
+        take_snapshot(other, 3)
 
 
 def stored(

@@ -117,7 +117,19 @@ def stored_identity(study: Study) -> dict[str, Any]:
     """Return what a study was made as, in the words of today.
 
     Earlier ones called a single task's error a mean, and a weight that is sampled drawn.
+
+    Raises
+    ------
+    InputError
+        If it is none of ours, or its storage has lost what it was made as.
     """
+    if not isinstance(study.user_attrs.get(IDENTITY), Mapping):
+        raise InputError(
+            "study",
+            expected="one that molpool-hpo made",
+            found=f"{study.study_name!r}, whose storage does not say what it was made as",
+            hint="The storage is damaged, or the study another program's.",
+        )
     stored = dict(study.user_attrs[IDENTITY])
     metric = str(stored.get("metric"))
     if metric == "MA-RAE" or (metric == "macro MA-RAE" and _has_one_task(stored)):
