@@ -37,6 +37,7 @@ def test_a_fit_leaves_its_record(pooled):
     assert files == {
         *("config.resolved.yaml", "environment.json", "log.jsonl", "metrics.json"),
         *("coefficients.npz", "statistics.npz", "residuals.csv", "flagged.csv"),
+        *(".lock", "SHA256SUMS"),
     }
 
 

@@ -68,6 +68,8 @@ class TestFolder:
         assert names == {
             *(f"checkpoints/member-00{m}/{n}.ckpt" for m in range(4) for n in ("best", "last")),
             *(f"models/member-00{m}.pt" for m in range(4)),
+            ".lock",
+            "SHA256SUMS",
             "calibration.npz",
             "config.resolved.yaml",
             "environment.json",

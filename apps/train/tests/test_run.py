@@ -68,6 +68,8 @@ class TestFolder:
             *(f"baselines/{n}/model.json" for n in simple),
             *(f"baselines/{n}/member-000-{n}.npz" for n in simple),
             *(f"baselines/{n}/predictions.parquet" for n in simple),
+            ".lock",
+            "SHA256SUMS",
             "calibration.npz",
             "checkpoints/best.ckpt",
             "checkpoints/last.ckpt",
@@ -97,9 +99,10 @@ class TestFolder:
 
     def test_log_tells_the_run_in_order(self, folder: Path) -> None:
         lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-        assert [line["event"] for line in lines] == ["started", "epoch", "epoch", "finished"]
-        assert [line["epoch"] for line in lines[1:3]] == [0, 1]
-        assert all(np.isfinite(line["train_loss"]) for line in lines[1:3])
+        events = [line["event"] for line in lines]
+        assert events == ["started", "note", "epoch", "epoch", "finished"]
+        assert [line["epoch"] for line in lines[2:4]] == [0, 1]
+        assert all(np.isfinite(line["train_loss"]) for line in lines[2:4])
 
 
 class TestPredictions:

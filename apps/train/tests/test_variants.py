@@ -265,7 +265,7 @@ class TestResume:
             assert resumed.equals(whole), name
         events = [line["event"] for line in log_lines(interrupted)]
         assert events == [
-            "started", "epoch", "interrupted", "resumed", "epoch", "epoch", "epoch", "finished",
+            "started", "note", "epoch", "interrupted", "resumed", "epoch", "epoch", "epoch", "finished",
         ]  # fmt: skip
 
     def test_other_settings_are_refused(self, run: Any, interrupted: Path) -> None:
@@ -278,7 +278,7 @@ class TestResume:
         more = ("--overwrite", "--training.epochs", 1)
         assert run(*flags, *more, "--save-dir", interrupted).code == 0
         events = [line["event"] for line in log_lines(interrupted)]
-        assert events == ["started", "epoch", "finished"]
+        assert events == ["started", "note", "epoch", "finished"]
         assert (interrupted / "notes.txt").read_text() == "mine"
 
 

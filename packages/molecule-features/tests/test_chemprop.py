@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +95,7 @@ def test_weights_of_something_else_are_named(tmp_path: Path) -> None:
 
 
 def test_without_admet_ai_the_extra_is_named() -> None:
-    try:
-        import admet_ai  # noqa: F401  # pyrefly: ignore[missing-import]
-    except ImportError:
+    if find_spec("admet_ai") is None:
         with pytest.raises(MissingExtraError, match=r"pip install 'molecule-features\[admet\]'"):
             FeatureSet.named("admet_prediction")
     else:

@@ -153,7 +153,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.warns(CacheWarning, match="Nothing more is cached"):
-        found = featurize(drugs, "maccs", cache=tmp_path / "file")
+        found = featurize(drugs, "maccs", cache=tmp_path / "file" / "below")
     same(found, featurize(drugs, "maccs", cache=None))
 
 

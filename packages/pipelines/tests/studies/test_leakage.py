@@ -200,7 +200,11 @@ def leak_thresholds(patch: pytest.MonkeyPatch, test: BagData) -> None:
     honest = mil_attn.decision_thresholds
     assert test.labels is not None
     share = test.labels.mean(axis=0)
-    patch.setattr(f"{fit.__module__}.decision_thresholds", lambda *a: 0 * honest(*a) + (1 - share))
+
+    def leaking(*given: Any, **options: Any) -> Any:
+        return 0 * honest(*given, **options) + (1 - share)
+
+    patch.setattr(f"{fit.__module__}.decision_thresholds", leaking)
 
 
 def leak_early_stopping(patch: pytest.MonkeyPatch, test: BagData) -> None:

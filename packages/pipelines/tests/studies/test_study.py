@@ -359,7 +359,7 @@ class TestOptions:
             ({"sampler": "GridSampler"}, "space.x: expected choices, whole numbers or a step"),
             ({"pruner_options": {"percentil": 3}}, "an argument of MedianPruner"),
             ({"pruner": "percentile", "pruner_options": {"percentile": 300}}, "between 0 and 100"),
-            ({"enqueue": "nowhere.yaml"}, "study.enqueue: expected a file that can be read"),
+            ({"enqueue": "nowhere.yaml"}, "study.enqueue: expected an existing file"),
         ],
     )
     def test_refused(self, study: Study, settings: dict[str, Any], text: str) -> None:

@@ -114,8 +114,10 @@ class FolderConfig(ConfigModel):
         """Refuse to replace a folder that holds what is read."""
         place = folder.resolve()
         for key in _INPUTS:
-            given = getattr(self, key, None) or []
+            given = getattr(self, key, None)
             texts = [given] if isinstance(given, str) else given
+            # Some commands have a key of that name that is no path.
+            texts = texts if isinstance(texts, list) else []
             for text in texts:
                 found = glob.glob(text) or [text.partition("=")[2] or text]
                 inside = [p for p in map(Path, found) if place in (p.resolve(), p.resolve().parent)]

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 Role = Literal[
     "structure", "target", "auxiliary target", "bound", "id", "instance", "time", "split", "series",
-    "fold", "plate", "weight", "quality", "energy", "stratum", "feature", "not used",
+    "fold", "plate", "weight", "quality", "energy", "stratum", "witness", "feature", "not used",
 ]  # fmt: skip
 
 KEY_ROLES: Mapping[str, Role] = {
@@ -40,6 +40,7 @@ KEY_ROLES: Mapping[str, Role] = {
     "weight_columns": "weight",
     "quality_col": "quality",
     "strata_column": "stratum",
+    "witness_column": "witness",
     "feature_columns": "feature",
 }
 """What a key of a configuration makes of the columns that it names."""
