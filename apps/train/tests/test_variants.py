@@ -265,7 +265,8 @@ class TestResume:
             assert resumed.equals(whole), name
         events = [line["event"] for line in log_lines(interrupted)]
         assert events == [
-            "started", "note", "epoch", "interrupted", "resumed", "epoch", "epoch", "epoch", "finished",
+            "started", "note", "epoch", "interrupted",
+            "resumed", "epoch", "epoch", "epoch", "finished",
         ]  # fmt: skip
 
     def test_other_settings_are_refused(self, run: Any, interrupted: Path) -> None:

@@ -37,7 +37,7 @@ def written(folder: Path, kind: str) -> Path:
     assert data.ids is not None
     bag = np.repeat(np.arange(len(data)), data.sizes)
     columns = {f"f{j + 1}": data.instances[:, j] for j in range(3)}
-    frame = pl.DataFrame({"bag_id": [data.ids[b] for b in bag], "y": data.labels[bag, 0]})
+    frame = pl.DataFrame({"bag_id": np.array(data.ids)[bag], "y": data.labels[bag, 0]})
     frame.with_columns(**columns).write_csv(folder / "bags.csv")
     return folder / "bags.csv"
 
