@@ -77,8 +77,8 @@ def test_a_report_panel_from_file_to_report(pipeline: Pipeline) -> None:
 def test_peptides_that_drift_from_file_to_report(pipeline: Pipeline) -> None:
     found = pipeline("S9Site54", "--intercept-prior", "flat", "--lambda-slopes", "estimate")
     ours, ridge = errors(found)
-    # A penalty of 1 leaves half of the drift in.
-    assert ours < 0.8 * ridge
+    # Whose penalty is chosen on runs left out: one of 1 leaves half of the drift in.
+    assert ours < ridge
     assert coverage(found) > 0.88
 
 

@@ -20,6 +20,19 @@ def shown(folder: Path) -> list[str]:
 
 
 class TestAtomicPath:
+    def test_what_a_killed_writer_left_goes(self, tmp_path: Path) -> None:
+        path = tmp_path / "a[1].txt"
+        # No process has the number 0; this one is at work.
+        dead, alive = (tmp_path / f".a[1].txt.{process}.tmp" for process in (0, os.getppid()))
+        other = tmp_path / ".b.txt.0.tmp"
+        for file in (dead, alive, other):
+            file.write_text("half")
+        with atomic_path(path) as temporary:
+            temporary.write_text("whole")
+        assert not dead.exists()
+        assert alive.exists()
+        assert other.exists()
+
     def test_file_appears_when_the_block_ends(self, tmp_path: Path) -> None:
         path = tmp_path / "a.txt"
         with atomic_path(path) as temporary:

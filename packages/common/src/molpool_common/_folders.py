@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import platform
@@ -51,6 +52,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     # In the same folder, as a rename is atomic only within a file system; by process, so that two
     # writers do not share it.
+    _remove_leftovers(path.parent, path.name)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -291,9 +293,9 @@ def _is_ours(name: str) -> bool:
     return name in {LOCK, OWNER} or _TEMPORARY.fullmatch(name) is not None
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove what processes that were killed were writing to a folder."""
-    for file in path.glob(".*.tmp"):
+def _remove_leftovers(path: Path, name: str | None = None) -> None:
+    """Remove what processes that were killed were writing to a folder: all, or one file of it."""
+    for file in path.glob(".*.tmp" if name is None else f".{glob.escape(name)}.*.tmp"):
         found = _TEMPORARY.fullmatch(file.name)
         if found is None or start_ticks(int(found["process"])) >= 0:
             continue
