@@ -6,6 +6,7 @@ import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -138,7 +139,7 @@ class TestRefusals:
         locked = TestClient(build_app(service, token="word"))
         asked = {"smiles": ["CCO"]}
         assert locked.post("/predict", json=asked).status_code == 401
-        wrong = {"Authorization": "Bearer wörd".encode()}
+        wrong: Any = {"Authorization": "Bearer wörd".encode()}
         assert locked.post("/predict", json=asked, headers=wrong).status_code == 401
         known = {"Authorization": "Bearer word"}
         assert locked.post("/predict", json=asked, headers=known).status_code == 200
