@@ -30,7 +30,7 @@ from molpool_pipelines.models import (
     fit_bag_member,
     mix,
 )
-from scipy.stats import t as student
+from molpool_pipelines.scores import corrected_resampled_t
 from study_results import Results, table
 
 MODELS = (
@@ -53,6 +53,8 @@ BLENDS = {
     "default without attention": DEFAULT[1:],
 }
 INNER, OUTER = 5, 10
+RATIO = 1 / (OUTER - 1)
+"""Bags of a test fold over those that train."""
 
 
 def words(name: str) -> str:
@@ -150,21 +152,16 @@ class Scored:
 
     def error(self, model: str) -> float:
         """Return the standard error of `mean`, which knows that folds share training bags."""
-        return _corrected(self.accuracy[model])
+        values = self.accuracy[model]
+        return corrected_resampled_t(values, RATIO).error if len(values) > 1 else np.nan
 
     def against(self, model: str, other: str) -> tuple[float, float]:
         """Return the mean difference by fold, and its p by the corrected resampled t-test."""
         off = self.accuracy[model] - self.accuracy[other]
-        error = _corrected(off)
-        p = 2 * student.sf(abs(off.mean()) / error, len(off) - 1) if error else 1.0
-        return float(off.mean()), float(p)
-
-
-def _corrected(values: FloatArray) -> float:
-    # Nadeau and Bengio, "Inference for the generalization error" (2003): one over the number of
-    # folds, and the size of the test part over that of training, as folds overlap.
-    n = len(values)
-    return float(np.sqrt(values.var(ddof=1) * (1 / n + 1 / (OUTER - 1)))) if n > 1 else np.nan
+        if len(off) < 2:
+            return float(off.mean()), np.nan
+        found = corrected_resampled_t(off, RATIO)
+        return found.difference, found.p
 
 
 def _auc(y: FloatArray, repeats: Iterable[FloatArray]) -> float:

@@ -115,10 +115,6 @@ class Targets:
         values = values.reshape(len(values), -1)
         return cls(values, names or _numbered(values.shape[1]), is_single)
 
-    def shaped(self, values: FloatArray) -> FloatArray:
-        """Return predictions [N, T, ...] as the labels came."""
-        return values[:, 0] if self.is_single else values
-
 
 def _numbered(n_tasks: int) -> tuple[str, ...]:
     return ("y",) if n_tasks == 1 else tuple(f"y{i}" for i in range(n_tasks))

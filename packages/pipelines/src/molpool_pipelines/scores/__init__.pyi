@@ -38,6 +38,7 @@ from .comparison._comparison import Pair as Pair
 from .comparison._comparison import load_comparison as load_comparison
 from .comparison._comparison import verdict as verdict
 from .comparison._disagreements import Disagreement as Disagreement
+from .comparison._folds import corrected_resampled_t as corrected_resampled_t
 from .comparison._paired import pair_rows as pair_rows
 from .comparison._values import compare_values as compare_values
 from .comparison._values import read_result as read_result

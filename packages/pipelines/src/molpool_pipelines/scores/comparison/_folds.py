@@ -330,6 +330,8 @@ class CorrectedT:
     ----------
     difference : float
         Mean over folds.
+    error : float
+        Its standard error.
     low, high : float
         Its interval, of this pair alone.
     t : float
@@ -341,6 +343,7 @@ class CorrectedT:
     """
 
     difference: float
+    error: float
     low: float
     high: float
     t: float
@@ -393,7 +396,7 @@ def corrected_resampled_t(
     else:
         # Equal differences on all folds: no error to divide by, and any difference is beyond it.
         t, p = (float(np.copysign(np.inf, mean)), 0.0) if mean else (0.0, 1.0)
-    return CorrectedT(mean, mean - half, mean + half, t, p, df)
+    return CorrectedT(mean, error, mean - half, mean + half, t, p, df)
 
 
 LARGEST_RATIO = 9.0
