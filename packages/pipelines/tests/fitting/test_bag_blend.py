@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,12 @@ def test_a_run_blends_simple_models_and_predicts_by_them(tmp_path: Path, kind: s
     weights = [entry["weights"]["y"] for entry in described["members"]]
     assert sum(weights) == pytest.approx(1)
     assert not (run / "model.pt").exists()
-    assert "Models and their mean weight" in (run / "report.html").read_text()
+    page = (run / "report.html").read_text()
+    assert "Models and their mean weight" in page
+    # All bags that are not tested train in the end, though none of them stands as train alone.
+    trained = re.search(r"<dt>Labels in training</dt>\s*<dd>(\d+)</dd>", page)
+    assert trained is not None
+    assert int(trained[1]) == 30
     output = tmp_path / "out.parquet"
     predict_table(PredictConfig(model_dir=str(run), data_path=str(table), output=str(output)))
     again = read_run_predictions(tmp_path, output.name)

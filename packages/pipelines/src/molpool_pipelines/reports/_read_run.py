@@ -79,9 +79,12 @@ class ReadRun:
     @property
     def trained_rows(self) -> Predictions:
         """Rows that the first model was trained on; all that are not tested, with folds."""
-        wanted = ("train", "val") if self.found.fold is not None else ("train",)
         split = self.found.split
-        return self.found if split is None else self.found.take(np.isin(split, wanted))
+        if split is None:
+            return self.found
+        # Where no row trains alone, each was left out of a fold, and all trained in the end.
+        of_folds = self.found.fold is not None or "train" not in split
+        return self.found.take(np.isin(split, ("train", "val") if of_folds else ("train",)))
 
 
 def read_run(folder: Path) -> ReadRun:
