@@ -303,6 +303,8 @@ def _on_dask(
     work: Callable[[Sequence[ItemT]], list[ResultT]],
     groups: Iterator[list[ItemT]],
     dead: Callable[[ItemT], ResultT],
+    *,
+    alone: bool = False,
 ) -> Iterator[tuple[list[ItemT], list[ResultT]]]:
     """Yield groups with their results as workers are done; of one that dies others take over."""
     from distributed import KilledWorker, as_completed
@@ -310,7 +312,9 @@ def _on_dask(
     running: dict[Any, list[ItemT]] = {}
 
     def submitted() -> Iterator[Any]:
-        while len(running) < _AHEAD * max(1, len(client.nthreads())):
+        # Who is at a worker that dies is suspected too: those under suspicion go one by one.
+        most = 1 if alone else _AHEAD * max(1, len(client.nthreads()))
+        while len(running) < most:
             group = next(groups, None)
             if group is None:
                 return
@@ -329,7 +333,8 @@ def _on_dask(
             if len(group) == 1:
                 yield group, [dead(group[0])]
             else:
-                yield from _on_dask(client, work, iter([[item] for item in group]), dead)
+                each = iter([[item] for item in group])
+                yield from _on_dask(client, work, each, dead, alone=True)
         finished.update(submitted())
 
 
