@@ -35,8 +35,9 @@ COMMANDS = {
     "--model forest --save-dir {out}/run",
     "tautomers": f"train tabular --data-path {{here}}/few.csv {MODEL} --features morgan_count "
     "--data.standardize tautomer --data.structure tautomer --model forest --save-dir {out}/run",
-    "conformers": "train mil --data-path {here}/few.csv --data.kind smiles --data.smiles-column "
-    "SMILES --data.target-columns y --task-kind regression --data.cache-dir none --training.epochs 1 --save-dir {out}/run",
+    "conformers": "train mil --data-path {here}/few.csv --data.smiles-column SMILES "
+    "--data.target-columns y --task-kind regression --data.cache-dir none --training.epochs 1 "
+    "--save-dir {out}/run",
     "rt fit": "rt fit --data {here}/rt-0.parquet {here}/rt-1.parquet {here}/rt-2.parquet "
     "--structure fixed --save-dir {out}/rt",
 }
