@@ -33,7 +33,9 @@ PAGES = sorted(
     if "generated" not in p.parts and "_build" not in p.parts
 )
 SCRIPTS = sorted(p for folder in ("gallery", "notebooks") for p in (DOCS / folder).glob("*.py"))
-COMMAND = re.compile(r"^(?:\$ | {4})?(?:uv run )?(molpool(?:-[a-z]+)?) (.*)$", re.MULTILINE)
+COMMAND = re.compile(
+    r"^(?:\$ | {4})?(?:pip install uv && )?(?:uv run )?(molpool(?:-[a-z]+)?) (.*)$"
+)
 CONFIG = "{data_path: assays.csv}\n"
 """Of a configuration that a page names and does not show."""
 
@@ -44,13 +46,15 @@ class Parsed(SystemExit):
 
 def command_lines(text: str) -> Iterator[list[str]]:
     """Yield the words of each command of ours that a page shows, lines joined."""
-    joined = re.sub(r" *\\\n *", " ", text)
-    for program, line in COMMAND.findall(joined):
-        words = shlex.split(line, comments=True)
+    is_code = False
+    for line in re.sub(r" *\\\n *", " ", text).splitlines():
+        is_code ^= line.startswith("```")
+        found = COMMAND.match(line)
+        if found is None or not (is_code or line.startswith("    ")):
+            continue
+        words = shlex.split(found[2], comments=True)
         cut = next((i for i, w in enumerate(words) if w in ("|", "&&", ">", ";")), len(words))
-        # A line of words about a command, or one that stands for several.
-        if not any(w.isupper() and len(w) > 2 and w.isalpha() for w in words[:1]):
-            yield [program, *words[:cut]]
+        yield [found[1], *words[:cut]]
 
 
 def write_configs(page: str, words: list[str]) -> None:
@@ -155,7 +159,7 @@ def test_a_key_is_shown_with_what_it_takes_its_default_and_meaning() -> None:
     found = {key.name: key for key in reference.keys_of(Whole)}
     assert found["mode"] == reference.Key("mode", "a, b", "a", "which")
     assert found["names"] == reference.Key("names", "list of text", "[]", "several")
-    assert found["size"].type == "whole number or none"
+    assert found["size"].type == "whole number ≥ 1 or none"
     assert found["part.share"].type == "number > 0 ≤ 1"
     assert reference.md_cell("of | rows, `a|b` and *") == r"of \| rows, `a\|b` and \*"
 

@@ -185,7 +185,8 @@ def type_words(field: Any) -> str:
         for sign, attribute in ((">", "gt"), ("≥", "ge"), ("<", "lt"), ("≤", "le")):
             if (limit := getattr(mark, attribute, None)) is not None:
                 limits.append(f"{sign} {limit}")
-    return " ".join([annotation_words(field.annotation), *limits])
+    words, none, _ = annotation_words(field.annotation).partition(" or none")
+    return " ".join([words, *limits]) + none
 
 
 SIMPLE = {int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path"}

@@ -7,7 +7,7 @@ From a table in memory to predictions with intervals, without a command.
 
 import numpy as np
 import polars as pl
-from rt_ridge import AutoRidge, SimulateConfig, simulate
+from rt_ridge import LEVELS, AutoRidge, SimulateConfig, simulate
 
 config = SimulateConfig(n_species=6, n_compounds=12, rare_pairs=8, unseen_pairs=8)
 lab = simulate(config)
@@ -35,6 +35,10 @@ prediction = model.predict_levels(
 error = lab.test["rt"].to_numpy() - prediction.mean
 half = prediction.half_width(0.9)
 found = pl.DataFrame(
-    {"level": prediction.level_names, "error": error, "inside": np.abs(error) <= half}
+    {
+        "level": np.array(LEVELS)[prediction.level_code],
+        "error": error,
+        "inside": np.abs(error) <= half,
+    }
 )
 print(found.group_by("level").agg(pl.len(), pl.col("error").abs().mean(), pl.col("inside").mean()))
