@@ -71,6 +71,9 @@ COMMANDS = {
         "train mil --config configs/bags.yaml --blend.models attention forest --save-dir o",
         "--resume",
     ),
+    "train-attention": Written(
+        "train mil --config configs/bags.yaml --models attention --save-dir o", "--resume"
+    ),
     "hpo": Written(f"hpo chemprop {STUDY} --save-dir o"),
     "affinity": Written(
         "affinity --data-path demo.csv --smiles-column SMILES --target-columns LogP LogS QED "
@@ -78,6 +81,9 @@ COMMANDS = {
     ),
     "rt-prepare": Written(f"rt prepare --data rt/lab/train.parquet {LIKE} --save-dir o"),
     "rt-fit": Written("rt fit --data rt/prepared/*.parquet --save-dir o"),
+    "rt-fit-fixed": Written(
+        "rt fit --data rt/prepared/*.parquet --structure fixed --method ml --save-dir o"
+    ),
     "rt-evaluate": Written(
         "rt evaluate --artefacts rt/ridge rt/pooled --data rt/test/rows.parquet --save-dir o"
     ),
