@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -250,7 +251,10 @@ def mapped(
         return
     from distributed import KilledWorker
 
-    common = client.scatter(shared, broadcast=True, hash=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sending large graph")
+        # As what a task computes: scattered, it would be lost with the workers that hold it.
+        common = client.submit(_itself, shared, pure=False)
     waiting: deque[Any] = deque()
     rest = iter(items)
     try:
@@ -268,6 +272,10 @@ def mapped(
         raise RuntimeError("dask: each worker that took one of the chunks has ended") from error
     finally:
         client.cancel([*waiting])
+
+
+def _itself(shared: SharedT) -> SharedT:
+    return shared
 
 
 _AHEAD = 4
