@@ -244,10 +244,11 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
         """
         preds = self.scaled(batch.bmg, batch.V_d, batch.X_d)
         wrong = None if self.skipped is None else self._wrong(preds, batch)
+        loss = None
         if wrong is None:
             loss = self._loss(self.criterion, preds, batch, "training")
         else:
-            loss = self._skip(wrong)
+            self._skip(wrong)
         if self._trainer is not None and self._trainer.is_last_batch:
             # The criterion has summed up the epoch itself; to log it at each step takes its time.
             self.log("train_loss", self.criterion, batch_size=len(batch.bmg), on_epoch=True)
