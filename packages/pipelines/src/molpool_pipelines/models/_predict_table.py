@@ -25,6 +25,7 @@ from molpool_common import (
     listed,
     mapped,
     parse_smiles,
+    tell,
     write_table,
 )
 
@@ -134,17 +135,13 @@ class PredictedTable:
             self.far += int(frame[OUTSIDE].sum())
 
 
-def predict_table(
-    config: PredictConfig, *, on_progress: Callable[[int, int], None] | None = None
-) -> PredictedTable:
+def predict_table(config: PredictConfig) -> PredictedTable:
     """Predict the molecules of a table and write one file.
 
     Parameters
     ----------
     config : PredictConfig
         Model, table, output.
-    on_progress : callable, optional
-        Called with the rows that are done, and with all.
 
     Raises
     ------
@@ -188,8 +185,7 @@ def predict_table(
     chunks = zip(read, carried, strict=True)
     columns = OutputColumns(path.name, smiles, names, serving.combined, config.level)
     for n in _written(serving, chunks, columns, done):
-        if on_progress is not None:
-            on_progress(n, total)
+        tell("Predicting", n, total, "molecules")
     done.seconds = perf_counter() - start
     write_rejected(output, pl.concat([rejected_rows([]), *done.rejected]))
     return done
