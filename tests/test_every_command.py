@@ -166,7 +166,7 @@ def test_every_command_that_gives_intervals_takes_the_same_flags() -> None:
 
 
 def test_every_command_that_scores_does_so_by_strata() -> None:
-    for config in (ScoreConfig, CompareConfig, EvaluateConfig, RunConfig):
+    for config in (ScoreConfig, EvaluateConfig, RunConfig):
         assert "--strata-column" in flag_names(config), config.__name__
 
 

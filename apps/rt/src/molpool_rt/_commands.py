@@ -59,11 +59,8 @@ def evaluate(config: rt.EvaluateConfig, arguments: Sequence[str]) -> None:
     with config.open_folder(path, arguments) as run:
         evaluation.write(run)
     screen.show_evaluation(out, evaluation)
-    more = [
-        name
-        for name in ("folds.csv", "drift.csv", "strata.csv", "rejected.csv")
-        if (path / name).is_file()
-    ]
+    tables = ("folds.csv", "drift.csv", "strata.csv", "rejected.csv")
+    more = [name for name in tables if (path / name).is_file()]
     out.print(f"{path}: {', '.join(['evaluation.json', 'evaluation.csv', *more])}", soft_wrap=True)
 
 
