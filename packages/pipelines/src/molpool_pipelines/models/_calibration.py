@@ -270,7 +270,9 @@ class Calibration:
         powers = dict(zip(difficulty.names, difficulty.powers, strict=True))
         return powers.get("distance", 0.0) > 0
 
-    def notes(self, tasks: Sequence[str], level: float = LEVEL) -> list[str]:
+    def notes(
+        self, tasks: Sequence[str], level: float = LEVEL, noun: str = "molecule"
+    ) -> list[str]:
         """Return what the user should know of intervals at a level.
 
         Parameters
@@ -279,6 +281,8 @@ class Calibration:
             Names of the tasks.
         level : float
             Share of new molecules to cover.
+        noun : str
+            What a row is.
         """
         called = [
             f"{tasks[t]} {threshold:.2g}"
@@ -296,17 +300,17 @@ class Calibration:
         counts = [points[t] for t in regression]
         span = str(counts[0]) if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
         which = "" if self.basis is None else f", {_BASIS_WORDS[self.basis]}"
-        words = [f"Intervals at {level:.0%} rest on {span} calibration molecules per task{which}."]
+        words = [f"Intervals at {level:.0%} rest on {span} calibration {noun}s per task{which}."]
         needed = needed_points(level)
         thin = [tasks[t] for t in regression if points[t] < needed]
         if self.has_strata:
             words.append(
                 f"They hold within strata; those with fewer than {LEAST_OF_STRATUM} calibration "
-                "molecules of a task are one."
+                f"{noun}s of a task are one."
             )
         if thin:
             words.append(
-                f"Without intervals, as {level:.0%} needs {needed} calibration molecules: "
+                f"Without intervals, as {level:.0%} needs {needed} calibration {noun}s: "
                 f"{listed(thin)}."
             )
         return [*words, *said] if called else words

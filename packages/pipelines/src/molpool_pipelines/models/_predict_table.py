@@ -22,6 +22,7 @@ from molpool_common import (
     ScaleName,
     check_output,
     frames_written,
+    is_parquet,
     listed,
     mapped,
     parse_smiles,
@@ -183,7 +184,9 @@ def predict_table(config: PredictConfig) -> PredictedTable:
     carried = table.frames(table.columns, rows)
     read = _chunks(table, smiles, names, rows, serving.strata)
     chunks = zip(read, carried, strict=True)
-    columns = OutputColumns(path.name, smiles, names, serving.combined, config.level)
+    # Text and worksheets have what was measured as it was written; Parquet has a type for numbers.
+    numbers = table.of_numbers(done.task_names) if is_parquet(output) else frozenset[str]()
+    columns = OutputColumns(path.name, smiles, names, serving.combined, config.level, numbers)
     for n in _written(serving, chunks, columns, done):
         tell("Predicting", n, total, "molecules")
     done.seconds = perf_counter() - start
