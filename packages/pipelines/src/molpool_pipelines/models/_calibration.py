@@ -34,14 +34,17 @@ from molpool_pipelines.runs import LOWER, UPPER
 FORMAT = 2
 """Version of the file. Those of version 1 know neither what they rest on nor their rows."""
 
-Basis = Literal["validation", "later validation", "folds", "random folds", "rolling origin"]
-"""What the calibration rows are to the models that predict them."""
+Basis = Literal[
+    "validation", "later validation", "folds", "random folds", "spans of time", "rolling origin"
+]
+"""What the calibration rows are to the models that predict them; runs of 2026 have random folds."""
 
 _BASIS_WORDS: dict[Basis, str] = {
     "validation": "of the validation split",
     "later validation": "of the validation split, which is later than what trained",
     "folds": "out of fold",
     "random folds": "out of random folds, though the split is by time: later ones may do worse",
+    "spans of time": "out of fold, folds being spans of time",
     "rolling origin": "each predicted by models of earlier ones",
 }
 
