@@ -163,7 +163,8 @@ class AffinityScreen:
         """Draw where the measurement stands, twice a second at most."""
         now = time.monotonic()
         if not self._live.is_started:
-            tell("Measuring", progress.step, progress.n_steps, "steps")
+            if progress.n_steps is not None:
+                tell("Measuring", progress.step, progress.n_steps, "steps")
             return
         if now - self._rendered_at < _SECONDS:
             return

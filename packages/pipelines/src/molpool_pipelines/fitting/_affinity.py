@@ -116,7 +116,9 @@ def measure_run(config: TrainChempropConfig, inputs: Inputs) -> AffinityResult:
             config,
             train,
             inputs.task_types,
-            on_step=lambda now: tell("Measuring task affinity", now.step, now.n_steps, "steps"),
+            on_step=lambda now: tell(
+                "Measuring task affinity", now.step, now.n_steps or 0, "steps"
+            ),
         )
     except KeyboardInterrupt:
         # The run folder does not exist yet, so that there is nothing to resume from.
