@@ -68,6 +68,8 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
 
 _NETWORK = {"message_passing": {"hidden_size": 128}, "ffn": {"hidden_size": 128}}
 _CHEMPROP = {"baselines": "none", "model": _NETWORK, "training": {"epochs": 20}}
+_NARROW = {"message_passing": {"hidden_size": 64}, "ffn": {"hidden_size": 64}}
+_TINY: dict[str, Any] = {"baselines": "none", "model": _NARROW, "training": {"epochs": 10}}
 _MLP = {"members": 2, "hidden": 128, "epochs": 20}
 _SMALL = {"features": "rdkit2d", "mlp": _MLP, "baselines": "none"}
 
@@ -85,7 +87,7 @@ KINDS: Mapping[str, tuple[type[Any], Callable[..., Path], Mapping[str, Any]]] = 
     "chemprop-folds": (
         TrainChempropConfig,
         train_chemprop,
-        {**_CHEMPROP, "ensemble": {"n_folds": 5}},
+        {**_TINY, "ensemble": {"n_folds": 3}},
     ),
     "chemprop-origins": (
         TrainTabularConfig,
@@ -93,7 +95,8 @@ KINDS: Mapping[str, tuple[type[Any], Callable[..., Path], Mapping[str, Any]]] = 
         {
             **_SMALL,
             "model": ["chemprop"],
-            "chemprop": {"model": _NETWORK, "training": {"epochs": 20}, "groups": ["all"]},
+            "folds": 3,
+            "chemprop": {k: _TINY[k] for k in ("model", "training")} | {"groups": ["all"]},
         },
     ),
 }
