@@ -60,6 +60,9 @@ COMMANDS = {
     ),
     "train-cv": Written(f"train chemprop {TINY} --cv.folds 2 --save-dir o", "--resume"),
     "train-mil": Written("train mil --config configs/bags.yaml --save-dir o", "--resume"),
+    "train-attention": Written(
+        "train mil --config configs/bags.yaml --models attention --save-dir o", "--resume"
+    ),
     "train-tabular": Written(TREES, "--resume"),
     "hpo": Written(f"hpo chemprop {STUDY} --save-dir o"),
     "affinity": Written(
@@ -68,6 +71,9 @@ COMMANDS = {
     ),
     "rt-prepare": Written(f"rt prepare --data rt/lab/train.parquet {LIKE} --save-dir o"),
     "rt-fit": Written("rt fit --data rt/prepared/*.parquet --save-dir o"),
+    "rt-fit-fixed": Written(
+        "rt fit --data rt/prepared/*.parquet --structure fixed --method ml --save-dir o"
+    ),
     "rt-evaluate": Written(
         "rt evaluate --artefacts rt/ridge rt/pooled --data rt/test/rows.parquet --save-dir o"
     ),
