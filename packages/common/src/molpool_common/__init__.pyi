@@ -111,6 +111,7 @@ from ._process import objects_kept as objects_kept
 from ._process import run_script as run_script
 from ._process import start_ticks as start_ticks
 from ._process import tune_process as tune_process
+from ._progress import doing as doing
 from ._progress import showing as showing
 from ._progress import tell as tell
 from ._progress import told as told

@@ -18,6 +18,7 @@ from molpool_common import (
     engine_workers,
     groups_of,
     may_be_slow,
+    tell,
     text_keys,
 )
 from numpy.typing import NDArray
@@ -133,6 +134,7 @@ class Part:
         if len(self._new) >= _FILE_ROWS:
             self.write()
         self._done += len(items)
+        tell(f"Features {self.featurizer.name}", self._done, len(self.todo), "molecules")
         if self._progress is not None:
             self._progress(self.featurizer.name, self._done, len(self.todo))
 

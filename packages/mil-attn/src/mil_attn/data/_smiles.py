@@ -23,6 +23,7 @@ from molpool_common import (
     each_group,
     ending_after,
     groups_of,
+    tell,
     text_keys,
 )
 
@@ -289,8 +290,13 @@ class SmilesFeatures:
         texts = list(dict.fromkeys(smiles))
         folder = None if cache is None else Path(cache)
 
-        def counted(stage: str) -> Callable[[int, int], None] | None:
-            return None if progress is None else partial(progress, stage)
+        def counted(stage: str) -> Progress:
+            def told(done: int, total: int) -> None:
+                tell(stage.capitalize(), done, total, "molecules")
+                if progress is not None:
+                    progress(stage, done, total)
+
+            return told
 
         self.config = config
         self.flat: dict[str, Described] | None = None
