@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from chemprop.data.datasets import Datum
-from chemprop.data.molgraph import MolGraph
 from molpool_common import (
     Float32Array,
     FloatArray,
@@ -25,6 +23,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from torch.utils.data import Dataset
 
+from chemprop_multitask._chemprop import Datum, MolGraph
 from chemprop_multitask._errors import ChempropError
 from chemprop_multitask._featurise import GraphStore, Progress, pack
 from chemprop_multitask._tasks import TaskType
