@@ -8,6 +8,7 @@ import weakref
 import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _RUN, _TABLE = "run", "table.parquet"
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class MoleculeEstimator(BaseEstimator):  # type: ignore[misc]
     """A model of molecules, trained as its command trains it; the run is `run_`.
 
@@ -63,20 +65,11 @@ class MoleculeEstimator(BaseEstimator):  # type: ignore[misc]
 
     task_type: ClassVar[str]
 
-    def __init__(
-        self,
-        *,
-        options: Mapping[str, Any] | None = None,
-        smiles_column: str | None = None,
-        save_dir: str | Path | None = None,
-        random_state: int = 42,
-        verbose: bool = False,
-    ) -> None:
-        self.options = options
-        self.smiles_column = smiles_column
-        self.save_dir = save_dir
-        self.random_state = random_state
-        self.verbose = verbose
+    options: Mapping[str, Any] | None = None
+    smiles_column: str | None = None
+    save_dir: str | Path | None = None
+    random_state: int = 42
+    verbose: bool = False
 
     def _train(self, values: dict[str, Any]) -> None:
         """Train by the values of a configuration."""
