@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from molpool_common import InputError, checked, read_yaml
+from molpool_common import InputError, checked, listed, read_yaml
 
 from molpool_pipelines.runs import BAGS_FOLDER, CALIBRATION, PREDICTIONS, SPLIT, TABULAR_FOLDER
 
@@ -71,6 +73,55 @@ def is_mil(path: Path) -> bool:
 def reads_feature_tables(path: Path) -> bool:
     """Return whether a model over bags takes features from tables, not from SMILES."""
     return is_mil(path) and str(run_section(path, "data").get("kind", "smiles")) != "smiles"
+
+
+class BlendFile(NamedTuple):
+    """What the file of a blend says of its M members.
+
+    `weights` are [M, T] nested lists, `described` is all that stands in the file.
+    """
+
+    described: dict[str, Any]
+    task_names: tuple[str, ...]
+    names: tuple[Any, ...]
+    files: list[Path]
+    weights: list[list[float]]
+
+
+def read_blend(
+    file: Path, root: Path, *, what: str, known: Sequence[str], latest: int
+) -> BlendFile:
+    """Read the file of a blend whose members' files stand in `root`.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, of a later version than `latest`, names a member that is not `known`, or
+        a member's file is not there.
+    """
+    damaged = partial(InputError, "model_dir", expected=what, where=str(root))
+    try:
+        described = json.loads(file.read_text(encoding="utf-8"))
+        later = described["format"] > latest
+        tasks, entries = tuple(described["task_names"]), described["members"]
+        names = tuple(entry["name"] for entry in entries)
+        files = [root / entry["file"] for entry in entries]
+        weights = [[entry["weights"][task] for task in tasks] for entry in entries]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise damaged(found=f"{type(error).__name__}: {error}") from None
+    if later:
+        raise InputError(
+            "model_dir",
+            expected=f"format {latest}",
+            found=str(described["format"]),
+            where=str(root),
+            hint="A later version of molpool wrote it.",
+        )
+    if not names or not set(names) <= set(known):
+        raise damaged(found=f"models {list(names)}")
+    if absent := [file.name for file in files if not file.exists()]:
+        raise damaged(found=f"no file {listed(absent)}")
+    return BlendFile(described, tasks, names, files, weights)
 
 
 def calibration_file(path: Path) -> Path | None:

@@ -22,7 +22,7 @@ from molpool_common import (
     structures_of,
 )
 
-from molpool_pipelines.models._files import TABULAR
+from molpool_pipelines.models._files import TABULAR, read_blend
 from molpool_pipelines.models._members import (
     MEMBERS,
     MemberName,
@@ -249,40 +249,30 @@ class TabularModel:
             If there is none, or one of a later version.
         """
         folder = checked(path if (path / TABULAR).is_file() else path / TABULAR_FOLDER)
+        what = "a model on features"
+        found = read_blend(folder / TABULAR, folder, what=what, known=MEMBERS, latest=FORMAT)
+        described, entries = found.described, found.described["members"]
         try:
-            described = json.loads((folder / TABULAR).read_text(encoding="utf-8"))
-            later = described["format"] > FORMAT
-            tasks, types = tuple(described["task_names"]), tuple(described["task_types"])
+            types = tuple(described["task_types"])
             signature = dict(described["features"])
             scales = tuple(described.get("scales", ()))
-            entries = described["members"]
-            names = tuple(entry["name"] for entry in entries)
-            files = [folder / entry["file"] for entry in entries]
             with_sd = tuple(bool(entry["sd"]) for entry in entries)
             structure = described.get("structure", "given")
-            weights = np.array([[entry["weights"][task] for task in tasks] for entry in entries])
             inputs = tuple(tuple(entry.get("surrogates", ())) for entry in entries)
             related = [folder / name for name in described.get("surrogates", ())]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise _damaged(folder, f"{type(error).__name__}: {error}") from None
-        if later:
-            raise InputError(
-                "model_dir",
-                expected=f"format {FORMAT}",
-                found=str(described["format"]),
-                where=str(folder),
-                hint="A later version of molpool wrote it.",
-            )
-        if not names or not set(names) <= set(MEMBERS) or "features" not in signature:
-            raise _damaged(folder, f"models {list(names)} on features {signature}")
-        if absent := [file.name for file in (*files, *related) if not file.exists()]:
+        if "features" not in signature:
+            raise _damaged(folder, f"features {signature}")
+        if absent := [file.name for file in related if not file.exists()]:
             raise _damaged(folder, f"no file {listed(absent)}")
-        members = tuple(load_member(*pair) for pair in zip(names, files, strict=True))
+        members = tuple(load_member(*pair) for pair in zip(found.names, found.files, strict=True))
         surrogates = _surrogates(related)
         if any(not 0 <= i < len(surrogates) for taken in inputs for i in taken):
             raise _damaged(folder, f"{len(surrogates)} surrogates, and members of others")
-        blend = Blend(names, members, weights, with_sd, surrogates, inputs)
-        return cls(blend, tasks, types, signature, scales=scales, structure=structure)
+        weights = np.array(found.weights)
+        blend = Blend(found.names, members, weights, with_sd, surrogates, inputs)
+        return cls(blend, found.task_names, types, signature, scales=scales, structure=structure)
 
 
 def _surrogates(files: Sequence[Path]) -> tuple[MultitaskModel, ...]:
