@@ -219,10 +219,11 @@ class MoleculeData(Dataset[Datum]):
         if self.descriptors is not None and scaling.descriptors is not None:
             mean, scale = scaling.descriptors
             twin.descriptors = np.asarray((self.descriptors - mean) / scale, np.float32)
-        twin.graphs = self.graphs.with_rows(
-            _scaled_beyond(self.graphs.atom_rows, OWN[0], scaling.atoms),
-            _scaled_beyond(self.graphs.bond_rows, OWN[1], scaling.bonds),
-        )
+        if scaling.atoms is not None or scaling.bonds is not None:
+            twin.graphs = self.graphs.with_rows(
+                _scaled_beyond(self.graphs.atom_rows, OWN[0], scaling.atoms),
+                _scaled_beyond(self.graphs.bond_rows, OWN[1], scaling.bonds),
+            )
         return twin
 
 

@@ -69,7 +69,7 @@ class MultitaskGP(MultitaskModel):
     learning_labels : int
         Labels, about, from which scales are learned; an iteration costs their cube.
     max_iter : int
-        Iterations of that search; with bounds or Student's t a fifth more.
+        Iterations of that search.
     degrees_of_freedom : float or None
         Of Student's t noise; None: normal noise.
     exact_labels : int
@@ -207,7 +207,7 @@ class MultitaskGP(MultitaskModel):
             scales.noise,
             self.degrees_of_freedom,
         )
-        scales, more = learn_scales(likelihood, scales, self.max_iter)
+        scales, more = learn_scales(likelihood, scales, self.max_iter - first)
         self.n_iter_ += more
         return scales
 
