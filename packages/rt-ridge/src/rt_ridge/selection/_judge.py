@@ -68,7 +68,7 @@ class Judge:
     def __init__(
         self, stats: SufficientStatistics, held_out: Sequence[HeldOut], scale: FloatArray
     ) -> None:
-        self.stats = standardised(stats, scale)
+        self.stats, self.scale = standardised(stats, scale), scale
         self.folds = [_Fold.of(self.stats, fold, scale) for fold in held_out]
         self.n = np.concatenate([fold.part.n for fold in self.folds]).astype(np.float64)
         counts = [fold.part.G for fold in self.folds]
@@ -103,6 +103,8 @@ class _Fold:
 
     Parameters
     ----------
+    name : str
+        Of the fold.
     others : SufficientStatistics
         Of the rows that are not left out.
     spectra : Spectra
@@ -113,6 +115,7 @@ class _Fold:
         Pairs of its cells.
     """
 
+    name: str
     others: SufficientStatistics
     spectra: Spectra
     part: SufficientStatistics
@@ -127,7 +130,8 @@ class _Fold:
         seen = np.isin(part.compound_ids, others.compound_ids[others.n > 0])
         part = part.subset(seen) if seen.any() else part
         spectra = decompose(others.sxx, others.sxy, others.mean_x, np.ones(P))
-        return cls(others, spectra, part, np.searchsorted(stats.keys, part.keys))
+        at = np.searchsorted(stats.keys, part.keys)
+        return cls(held_out.name, others, spectra, part, at)
 
     def score(self, hierarchy: Hierarchy, point: FloatArray) -> Scores:
         refitted = hierarchy.on(self.others, self.spectra)
