@@ -135,7 +135,7 @@ class Errors:
         self.n, self.fold, self.judge = judge.n, judge.fold, judge
         self.lines = [s.lines for s in scores]
         self.squared = np.stack([s.squared for s in scores])
-        self.density = np.stack([s.log_density(judge.n) for s in scores]) / judge.n
+        self.density = np.stack([s.log_density for s in scores]) / judge.n
         self.absolute = np.sqrt(self.squared / judge.n)
 
     @property

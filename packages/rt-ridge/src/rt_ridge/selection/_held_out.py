@@ -149,10 +149,18 @@ class HeldOut:
         Of the fold.
     stats : SufficientStatistics
         Of the regressors and, after them, of what lies beyond the other runs: 2 P covariates.
+    weighted : SufficientStatistics or None
+        The same of rows as they are weighted where they are fitted; None: alike.
     """
 
     name: str
     stats: SufficientStatistics
+    weighted: SufficientStatistics | None = None
+
+    def of(self, keys: IntArray) -> HeldOut:
+        """Return the rows of some pairs."""
+        parts = (self.stats, self.weighted)
+        return HeldOut(self.name, *(s and s.subset(np.isin(s.keys, keys)) for s in parts))
 
     @property
     def n_regressors(self) -> int:

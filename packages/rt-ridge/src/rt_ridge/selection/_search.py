@@ -20,7 +20,7 @@ from rt_ridge.selection._candidates import (
 )
 from rt_ridge.selection._choice import Choice, Trial, choose, ranked, settled_choice
 from rt_ridge.selection._held_out import HeldOut
-from rt_ridge.selection._judge import Judge, only_pairs, subset_of
+from rt_ridge.selection._judge import Judge, subset_of
 from rt_ridge.statistics._sufficient import SufficientStatistics, standardised
 from rt_ridge.tables._compounds import CompoundClasses, CompoundDescriptors
 
@@ -62,8 +62,7 @@ def search(
         If no candidate can be fitted; the last one's message.
     """
     some = judged_pairs(stats)
-    folds = [HeldOut(f.name, only_pairs(f.stats, some.keys)) for f in held_out]
-    folds = [f for f in folds if f.stats.G]
+    folds = [f for f in (fold.of(some.keys) for fold in held_out) if f.stats.G]
     searching = _Search(some, folds, scale, known)
     base = config.model_copy(update={"standardise": True, "method": "map"})
     trials = searching.tried(first_candidates(some, base))
@@ -120,8 +119,8 @@ class _Search:
             scales, best = find_mode(hierarchy, None if like is None else like.scales)
             trial = Trial.of(candidate, hierarchy, scales, best, self.judge)
         finite = bool(np.isfinite(trial.criterion))
-        if trial.scores is not None and self.judge is not None:
-            finite &= bool(np.isfinite(trial.scores.log_density(self.judge.n)).all())
+        if trial.scores is not None:
+            finite &= bool(np.isfinite(trial.scores.log_density).all())
         if not finite:
             raise RTRidgeError(f"structure: {candidate.name} has no finite score")
         return trial
