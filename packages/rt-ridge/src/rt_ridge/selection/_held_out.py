@@ -159,8 +159,10 @@ class HeldOut:
 
     def of(self, keys: IntArray) -> HeldOut:
         """Return the rows of some pairs."""
-        parts = (self.stats, self.weighted)
-        return HeldOut(self.name, *(s and s.subset(np.isin(s.keys, keys)) for s in parts))
+        weighted = self.weighted
+        if weighted is not None:
+            weighted = weighted.subset(np.isin(weighted.keys, keys))
+        return HeldOut(self.name, self.stats.subset(np.isin(self.stats.keys, keys)), weighted)
 
     @property
     def n_regressors(self) -> int:

@@ -144,14 +144,15 @@ class _Fold:
         squared = np.stack([squared for squared, _ in found])
         variance = np.stack([noise + variance for _, variance in found])
         if self.weighted is None:
-            return Scores(squared, variance, _density(self.part.n, squared, variance), mean)
+            return Scores(squared, variance, _density(self.part.mass, squared, variance), mean)
+        # Of rows that weigh nothing, 0.
+        density = np.zeros_like(squared)
         place = find(self.part.keys, self.weighted.keys)
-        density, s = np.zeros_like(squared), self.weighted.subset(place >= 0)
-        place = place[place >= 0]
-        fold = replace(self, part=s)
+        part, place = self.weighted.subset(place >= 0), place[place >= 0]
+        fold = replace(self, part=part)
         for row, follow in enumerate(FOLLOW):
             heavy = fold._errors(mean[place], cov[place], follow)[0]
-            density[row, place] = _density(s.mass, heavy, variance[row, place])
+            density[row, place] = _density(part.mass, heavy, variance[row, place])
         return Scores(squared, variance, density, mean)
 
     def squared_errors(self, lines: FloatArray, follow: float) -> FloatArray:
