@@ -58,7 +58,7 @@ REFERENCES = ("fisher", "mi_svm")
 """Of one task and of instances alone."""
 NETWORKS = ("attention", "mean_pool")
 MODELS = (*CHEAP, *REFERENCES, *NETWORKS)
-ALONE = (*REFERENCES, "mean_pool")
+ALONE = (*REFERENCES, "mean_pool", "forest")
 """Never part of a blend, so that no inner folds are needed."""
 OWN_WORDS = {
     "minmax_svm": "support vectors, least and largest values",
@@ -69,8 +69,8 @@ OWN_WORDS = {
     "blend without attention": "default blend without attention",
 }
 
-EUOS, FOLDS, VALIDATION, THIN = "euos25", 5, 0.15, 3
-"""A third of the molecules that `mil_euos_study.py` draws, but all of the rarest kind."""
+EUOS, FOLDS, VALIDATION, THIN = "euos25", 5, 0.15, 6
+"""A sixth of the molecules that `mil_euos_study.py` draws, but all of the rarest kind."""
 INNER = 5
 
 
