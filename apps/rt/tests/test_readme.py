@@ -8,8 +8,8 @@ from pathlib import Path
 
 import molpool_pipelines.retention as rt
 import pytest
-from molpool_common import flag_names, parse_config
-from molpool_rt.cli import COMMANDS
+from molpool_common import flag_names
+from molpool_rt.cli import PROGRAM
 
 APP = Path(__file__).parents[1]
 ROOT = APP.parents[1]
@@ -33,14 +33,13 @@ def test_commands_that_are_shown_can_be_parsed(document, monkeypatch):
     shown = list(commands(document.read_text(encoding="utf-8")))
     assert shown
     for name, *arguments in shown:
-        model = getattr(rt, COMMANDS[name][0])
-        assert parse_config(model, arguments, prog=name, description="")
+        assert PROGRAM.commands[name].parse(name, arguments)
 
 
 @pytest.mark.skipif(not GUIDE.is_file(), reason="the guide lies in the workspace")
 def test_flags_that_the_guide_names_exist():
     flags = set(re.findall(r"`(--[a-z.-]+)", GUIDE.read_text(encoding="utf-8")))
-    known = {f for model, *_ in COMMANDS.values() for f in flag_names(getattr(rt, model))}
+    known = {f for command in PROGRAM.commands.values() for f in flag_names(command.model())}
     assert flags <= known
 
 
