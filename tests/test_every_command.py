@@ -6,6 +6,7 @@ An option that works in one command and is forgotten in the next is the fault th
 from __future__ import annotations
 
 import io
+import json
 import shlex
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
