@@ -374,7 +374,15 @@ class MILFitting:
             names = (predictions_of_table("unseen"), predictions_of_table("unseen", ".csv"))
             files += write_predictions(run, frame, self._results.task_types, *names)
         epochs = 0 if self._module is None else len(self._result.records)
-        self._page = write_results(run, self._results, "mil", inputs.notes, self._facts(), epochs)
+        self._page = write_results(
+            run,
+            self._results,
+            "mil",
+            inputs.notes,
+            self._facts(),
+            epochs,
+            page=config.page,
+        )
         track_results(
             self._tracker,
             run.path,
