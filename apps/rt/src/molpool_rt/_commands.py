@@ -13,8 +13,17 @@ from molpool_rt import _screen as screen
 
 
 def prepare(config: rt.PrepareConfig, arguments: Sequence[str]) -> None:
-    """Prepare, leave a folder, and say what was dropped, capped and filled."""
-    out, path = console(), config.free_folder("prepare")
+    """Prepare, leave a folder for each cap, and say what was dropped, capped and filled."""
+    each = config.each_cap()
+    # All folders before the first is written.
+    paths = [one.free_folder("prepare") for one in each]
+    for one, path in zip(each, paths, strict=True):
+        _prepare(one, path, arguments)
+    answer(folders=paths)
+
+
+def _prepare(config: rt.PrepareConfig, path: Path, arguments: Sequence[str]) -> None:
+    out = console()
     with out.status("Preparing") as status:
         prepared = rt.prepare(config, status.update)
     # Its own configuration: `like` may have changed how gaps are filled.

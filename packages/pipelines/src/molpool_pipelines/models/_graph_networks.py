@@ -129,7 +129,7 @@ class GraphNetworks:
             data = self._data(group, rows, labels, smiles, features)
             val = self._data(group, val_rows, labels, smiles, features) if len(val_rows) else None
             model = self._network(group, seed, data)
-            named = f"{group.number + 1} of {len(self.groups)}"
+            named = f"{group.number} ({len(self.groups)} in all)"
             model.fit(data, val, on_epoch=_telling(report, named, model.config), seed=seed)
             parts.setdefault(number, []).extend(model.by_task())
         self.ensemble_ = _ensemble(list(parts.values()))
