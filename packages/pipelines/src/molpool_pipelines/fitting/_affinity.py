@@ -28,6 +28,7 @@ from molpool_pipelines.affinity import (
     heatmap,
     labelled_rows,
     measure_affinity,
+    printing_matrix,
     read_affinity,
 )
 from molpool_pipelines.fitting._config import TrainChempropConfig
@@ -121,7 +122,8 @@ def measure_run(console: Console, config: TrainChempropConfig, inputs: Inputs) -
     )
     train = data_of(inputs.tables.train, inputs)
     try:
-        with progress:
+        # It is printed when the bar is gone.
+        with printing_matrix(None, 0), progress:
             bar = progress.add_task("", total=None)
             return measure_affinity(
                 config.task_affinity,
