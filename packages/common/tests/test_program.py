@@ -14,6 +14,7 @@ from molpool_common import PATH, Command, ConfigModel, InputError, Program, answ
 from molpool_common._completion import completion_script
 from molpool_common._flags import with_subject
 from molpool_common._parallel import engine_flags
+from molpool_common._ranks import _STARTED
 from pydantic import Field
 
 
@@ -34,9 +35,13 @@ class Options(ConfigModel):
     layers: Layers = Field(default_factory=Layers)
 
 
+STDOUT = [1]
+"""What a library in C writes to."""
+
+
 def _work(options: Options, argv: Sequence[str]) -> int | None:
     console().print(f"width {options.layers.width}")
-    os.write(1, b"from a library\n")
+    os.write(STDOUT[0], b"from a library\n")
     answer(
         steps=[("p", "predict", "--run", "a b")],
         width=options.layers.width,
@@ -106,9 +111,13 @@ class TestSelection:
     def test_several_processes_run_only_what_can_be_run_together(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setenv("WORLD_SIZE", "2")
-        monkeypatch.setenv("RANK", "0")
-        monkeypatch.setenv("LOCAL_RANK", "0")
+        for name, value in {
+            _STARTED: "x",
+            "WORLD_SIZE": "2",
+            "RANK": "0",
+            "LOCAL_RANK": "0",
+        }.items():
+            monkeypatch.setenv(name, value)
         assert PROGRAM(["fit"]) == 2
         assert "molpool-common fit: expected one process; found 2" in capsys.readouterr().err
 
@@ -191,6 +200,7 @@ class TestHelp:
 
 class TestAnswer:
     def run(self, capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+        STDOUT[0] = sys.stdout.fileno()
         code = PROGRAM(["fit", *words])
         captured = capfd.readouterr()
         return code, captured.out, captured.err
@@ -214,7 +224,7 @@ class TestAnswer:
             "exit_code": 0,
             "width": 300,
             "names": ["é"],
-            "arguments": ["--names", "é"],
+            "arguments": ["--names", "é", *engine_flags()],
             "scores": [0.5, None],
             "run": "runs",
             "next": ["p predict --run 'a b'"],

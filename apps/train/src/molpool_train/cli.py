@@ -134,7 +134,7 @@ PROGRAM = Program(
             partial(_train, "chemprop", "train_chemprop"),
             example="--data-path molecules.csv --target-columns LogD KSOL --training.epochs 50",
             first=(
-                *_TABLE, "--training.epochs", "--ensemble.n-members", "--features", "--cv.folds",
+                *_TABLE, "--training.epochs", "--ensemble.n-seeds", "--features", "--cv.folds",
                 "--seed",
             ),
             migrate=_todays_sampling,

@@ -28,6 +28,9 @@ _ALWAYS = {
 _LEFT = 30
 """Columns that flags take, where they fit."""
 
+_WIDEST = 70
+"""Longest list of choices that stands behind a flag; longer ones stand in its text."""
+
 
 def help_asked(argv: Sequence[str]) -> list[str] | None:
     """Return the sections of which help is asked, None where it is not; ``first`` and ``all``."""
@@ -157,8 +160,13 @@ def _wrapped(line: str) -> list[str]:
 
 
 def _lines(flag: Flag, head: str) -> list[str]:
-    text = f"{flag.text} (default: {flag.default})" if flag.default else flag.text
-    return _entry(f"{head} {flag.metavar}", text)
+    text, metavar = flag.text, flag.metavar
+    if len(metavar) > _WIDEST:
+        text += f"; among {', '.join(flag.choices)}"
+        metavar = "[NAME ...]" if flag.n_values is None else "NAME"
+    return _entry(
+        f"{head} {metavar}", f"{text} (default: {flag.default})" if flag.default else text
+    )
 
 
 def _entry(head: str, text: str) -> list[str]:

@@ -76,7 +76,7 @@ def test_names_of_ones_own_and_gaps(lab: tuple[pd.DataFrame, pd.DataFrame]) -> N
     y = train.pop("minutes").where(train.index % 7 != 0)
     model = RetentionRidge(
         group_col="matrix", compound_col="compound", parent_col="kind",
-        covariates=["run_covariate_0"], options=OPTIONS,
+        covariates=["run_covariate_0", "run_covariate_1"], options=OPTIONS,
     ).fit(train, y)  # fmt: skip
     assert model.target_ == "minutes"
     assert model.score(test, test["minutes"]) > 0.5
