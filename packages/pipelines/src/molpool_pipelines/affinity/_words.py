@@ -205,8 +205,9 @@ def printing_matrix(console: Console | None, n_tasks: int) -> Iterator[None]:
     Without a console nothing is printed, which task_affinity does itself where nobody listens.
     """
     logger = logging.getLogger("task_affinity")
-    many = console is None or n_tasks > MOST_PRINTED
-    handler = logging.NullHandler() if many else _ConsoleHandler(console)
+    handler: logging.Handler = logging.NullHandler()
+    if console is not None and n_tasks <= MOST_PRINTED:
+        handler = _ConsoleHandler(console)
     # The library's own messages; a handler on the root logger would print those of others too.
     level = logger.level
     logger.addHandler(handler)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from molpool_common import FloatArray, InputError, validate_values
+from molpool_common import InputError, IntArray, validate_values
 from sklearn.utils.validation import check_is_fitted
 
 from molpool_pipelines.estimators._estimator import merged
@@ -110,7 +110,7 @@ def _is_instances(X: Any) -> bool:
     return np.ndim(first) == 2
 
 
-def _instances(X: Any, names: Sequence[str] | None = None) -> tuple[pl.DataFrame, FloatArray]:
+def _instances(X: Any, names: Sequence[str] | None = None) -> tuple[pl.DataFrame, IntArray]:
     """Return a table of all instances, and the number of each one's bag.
 
     Parameters

@@ -86,7 +86,7 @@ def _as_text(value: Any) -> Any:
 OneOrMore = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
 Paths = Annotated[OneOrMore, PATH]
 Names = Annotated[list[str], BeforeValidator(lambda v: _as_text(_split_at_commas(v)))]
-Caps = Annotated[list[Count], BeforeValidator(_split_at_commas)]
+Caps = Annotated[list[int], BeforeValidator(_split_at_commas)]
 
 
 _INPUTS = (
@@ -306,6 +306,8 @@ class PrepareConfig(FolderConfig, DataConfig):
     def _one_of_two(self) -> Self:
         if self.cap is not None and self.caps:
             raise ValueError("caps: expected one of cap and caps, found both")
+        if any(cap < 1 for cap in self.caps):
+            raise ValueError(f"caps: expected numbers of rows from 1 on, found {self.caps}")
         return self
 
     def each_cap(self) -> list[PrepareConfig]:

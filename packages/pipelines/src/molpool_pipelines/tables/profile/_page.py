@@ -353,7 +353,7 @@ def _print(profile: Profile, files: Sequence[Path]) -> None:
     for note in profile.described.notes:
         out.print(note, markup=False)
     facts = {**profile.described.facts, **profile.facts()}
-    answer(files=files, notes=profile.described.notes, **facts)
+    answer(files=files, notes=profile.described.notes, profile=facts)
     width = max(map(len, facts))
     for name, value in facts.items():
         shown = f"{value:,}" if isinstance(value, int) else value
