@@ -22,11 +22,9 @@ def _predict(config: PredictConfig, argv: Sequence[str]) -> None:
     from molpool_pipelines.models import predict_table
     from molpool_pipelines.runs import rejected_beside
 
-    from molpool_evaluate._screen import molecules_bar, show_prediction
+    from molpool_evaluate._screen import show_prediction
 
-    console = new_console()
-    with molecules_bar(console) as on_progress:
-        done = predict_table(config, on_progress=on_progress)
+    done = predict_table(config)
     rejected = rejected_beside(done.path) if done.bad else None
     answer(
         files=[done.path, *([rejected] if rejected else [])],
@@ -36,7 +34,7 @@ def _predict(config: PredictConfig, argv: Sequence[str]) -> None:
         tasks=list(done.task_names),
         seconds=done.seconds,
     )
-    show_prediction(done, console)
+    show_prediction(done, new_console())
 
 
 def _score(config: ScoreConfig, argv: Sequence[str]) -> None:
