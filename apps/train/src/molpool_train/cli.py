@@ -54,7 +54,7 @@ def _train(name: str, function: str, config: Any, argv: Sequence[str]) -> int | 
     """Train, in several processes where that is asked for, and say what comes next."""
     config, run_name = _resumed(PROGRAM.commands[name], name, config, argv)
 
-    from molpool_pipelines import fitting
+    import molpool_pipelines.fitting as fitting
 
     if PROGRAM.commands[name].ranks:
         code = fitting.launched(config, _SCRIPT, [name, *argv])
