@@ -60,6 +60,7 @@ html_theme = "furo"
 html_title = "molpool"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_show_sourcelink = False
 html_theme_options = {
     # Text and links of both schemes have a contrast of 4.5 to 1 or more.
