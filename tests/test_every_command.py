@@ -28,6 +28,7 @@ from molpool_pipelines.fitting import (
     TrainTabularCommand,
 )
 from molpool_pipelines.models import PredictConfig
+from molpool_pipelines.retention import EvaluateConfig, RunConfig
 from molpool_pipelines.runs import TABLE_ROWS, read_rejected, read_run_predictions
 from molpool_pipelines.scores import CompareConfig, ScoreConfig
 from molpool_pipelines.studies import (
@@ -162,6 +163,11 @@ def test_every_command_that_gives_intervals_takes_the_same_flags() -> None:
         for name in ("strata_column", "shift"):
             # Off unless asked for; predict does as the run did.
             assert config.model_fields[name].default in (None, "none"), config.__name__
+
+
+def test_every_command_that_scores_does_so_by_strata() -> None:
+    for config in (ScoreConfig, EvaluateConfig, RunConfig):
+        assert "--strata-column" in flag_names(config), config.__name__
 
 
 def commands(folder: Path, table: Path, models: Sequence[Path]) -> dict[str, Sequence[object]]:

@@ -34,12 +34,9 @@ def _predict(argv: Sequence[str]) -> None:
     # After parsing, here and below: help and refused flags need no model library.
     from molpool_pipelines.models import predict_table
 
-    from molpool_evaluate._screen import molecules_bar, show_prediction
+    from molpool_evaluate._screen import show_prediction
 
-    console = new_console()
-    with molecules_bar(console) as on_progress:
-        done = predict_table(config, on_progress=on_progress)
-    show_prediction(done, console)
+    show_prediction(predict_table(config), new_console())
 
 
 def _score(argv: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import molpool_pipelines.retention as rt
-from molpool_common import console
+from molpool_common import console, doing
 
 from molpool_rt import _screen as screen
 
@@ -14,8 +14,8 @@ from molpool_rt import _screen as screen
 def prepare(config: rt.PrepareConfig, arguments: Sequence[str]) -> None:
     """Prepare, leave a folder, and say what was dropped, capped and filled."""
     out, path = console(), config.free_folder("prepare")
-    with out.status("Preparing") as status:
-        prepared = rt.prepare(config, status.update)
+    with doing("Preparing") as step:
+        prepared = rt.prepare(config, step)
     # Its own configuration: `like` may have changed how gaps are filled.
     with prepared.config.open_folder(path, arguments) as run:
         prepared.write(run)
@@ -30,12 +30,12 @@ def fit(config: rt.FitConfig, arguments: Sequence[str]) -> None:
     """Fit, leave a run folder, and print the scales."""
     # The folder is checked first and made last: a fit that fails leaves nothing behind.
     out, path = console(), config.free_folder("fit")
-    with out.status("Reading") as status:
+    with doing("Reading") as step:
         # Read apart from the fit, so that its counts are on the screen while the fit runs.
-        training = rt.read_training(config, status.update)
+        training = rt.read_training(config, step)
     screen.show_training(out, training)
-    with out.status("Fitting") as status:
-        fitted = rt.fit(config, training, status.update)
+    with doing("Fitting") as step:
+        fitted = rt.fit(config, training, step)
     with config.open_folder(path, arguments) as run:
         fitted.write(run)
     screen.show_fitted(out, fitted)
@@ -46,20 +46,21 @@ def fit(config: rt.FitConfig, arguments: Sequence[str]) -> None:
 def predict(config: rt.PredictConfig, arguments: Sequence[str]) -> None:
     """Predict, write the file, and say how many rows came from which level."""
     out = console()
-    with out.status("Predicting") as status:
-        predictions = rt.predict(config, status.update)
+    with doing("Predicting") as step:
+        predictions = rt.predict(config, step)
     screen.show_predictions(out, predictions)
 
 
 def evaluate(config: rt.EvaluateConfig, arguments: Sequence[str]) -> None:
     """Evaluate, leave a folder, and print the tables, the thinnest support first."""
     out, path = console(), config.free_folder("evaluate")
-    with out.status("Evaluating") as status:
-        evaluation = rt.evaluate(config, status.update)
+    with doing("Evaluating") as step:
+        evaluation = rt.evaluate(config, step)
     with config.open_folder(path, arguments) as run:
         evaluation.write(run)
     screen.show_evaluation(out, evaluation)
-    more = [name for name in ("folds.csv", "drift.csv", "rejected.csv") if (path / name).is_file()]
+    tables = ("folds.csv", "drift.csv", "strata.csv", "rejected.csv")
+    more = [name for name in tables if (path / name).is_file()]
     out.print(f"{path}: {', '.join(['evaluation.json', 'evaluation.csv', *more])}", soft_wrap=True)
 
 
@@ -104,8 +105,8 @@ def simulate(config: rt.SimulateRunConfig, arguments: Sequence[str]) -> None:
 def shift(config: rt.ShiftRunConfig, arguments: Sequence[str]) -> None:
     """Run the study, leave tables, figure and page, and print the errors."""
     out, path = console(), config.free_folder("shift")
-    with out.status("Simulating") as status:
-        study = rt.shift(config, status.update)
+    with doing("Simulating") as step:
+        study = rt.shift(config, step)
     with config.open_folder(path, arguments) as run:
         study.write(run)
     out.print(screen.shift_table(study))
@@ -116,8 +117,8 @@ def shift(config: rt.ShiftRunConfig, arguments: Sequence[str]) -> None:
 def run(config: rt.RunConfig, arguments: Sequence[str]) -> None:
     """Do all of it, print each result as it comes, and name the report."""
     out = console()
-    with out.status("Starting") as status:
-        path = rt.run(config, arguments, screen.Steps(out), status.update)
+    with doing("Starting") as step:
+        path = rt.run(config, arguments, screen.Steps(out), step)
     files = "report.html, report.pdf, evaluation.json, models/"
     out.print(f"{path}: {files}", soft_wrap=True)
 

@@ -11,6 +11,7 @@ from ._cache import text_keys as text_keys
 from ._chem import BadSmiles as BadSmiles
 from ._chem import inchikey_blocks as inchikey_blocks
 from ._chem import inchikeys as inchikeys
+from ._chem import may_be_slow as may_be_slow
 from ._chem import morgan_fingerprints as morgan_fingerprints
 from ._chem import most_atoms as most_atoms
 from ._chem import murcko_scaffolds as murcko_scaffolds
@@ -87,6 +88,7 @@ from ._molecule_table import stack as stack
 from ._npz import read_npz as read_npz
 from ._parallel import cores as cores
 from ._parallel import each_group as each_group
+from ._parallel import ending_after as ending_after
 from ._parallel import engine_flags as engine_flags
 from ._parallel import engine_workers as engine_workers
 from ._parallel import groups_of as groups_of
@@ -109,6 +111,7 @@ from ._process import objects_kept as objects_kept
 from ._process import run_script as run_script
 from ._process import start_ticks as start_ticks
 from ._process import tune_process as tune_process
+from ._progress import doing as doing
 from ._progress import showing as showing
 from ._progress import tell as tell
 from ._progress import told as told

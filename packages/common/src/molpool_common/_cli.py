@@ -11,7 +11,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -144,7 +144,8 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
             return body() or 0
     except KeyboardInterrupt as interrupt:
         note = str(interrupt) or "Interrupted."
-        sys.stderr.write(f"\n{prog}: {note}\n")
+        with suppress(KeyboardInterrupt):  # the user is impatient
+            sys.stderr.write(f"\n{prog}: {note}\n")
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): nobody is left to read a message.

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
+from molpool_common import tell
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -124,7 +125,7 @@ class AffinityScreen:
     Parameters
     ----------
     console : Console
-        Where to render; nothing is rendered where that is no terminal.
+        Where to render; where that is no terminal, steps are told alone.
     task_names : sequence of str
         The tasks.
     symmetric : bool
@@ -161,7 +162,11 @@ class AffinityScreen:
     def __call__(self, progress: AffinityProgress) -> None:
         """Draw where the measurement stands, twice a second at most."""
         now = time.monotonic()
-        if not self._live.is_started or now - self._rendered_at < _SECONDS:
+        if not self._live.is_started:
+            if progress.n_steps is not None:
+                tell("Measuring", progress.step, progress.n_steps, "steps")
+            return
+        if now - self._rendered_at < _SECONDS:
             return
         self._rendered_at = now
         self._progress.update(self._bar, completed=progress.step, total=progress.n_steps)

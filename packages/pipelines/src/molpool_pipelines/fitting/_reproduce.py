@@ -80,7 +80,8 @@ def reproduce(config: ReproduceConfig, *, arguments: Sequence[str] = ()) -> bool
     stored: Any = load_stored(model, folder / CONFIG)
     # The run of then is logged already; its copy is no further result.
     tracking = stored.tracking.model_copy(update={"enabled": False})
-    update = {"save_dir": str(again), "tracking": tracking}
+    # One that was gone on with begins anew here.
+    update = {"save_dir": str(again), "tracking": tracking, "resume": False}
     train(stored.model_copy(update=update), name=again.name, arguments=arguments)
     console = new_console()
     found = [*_other_rows(folder, again), *differences(folder, again)]

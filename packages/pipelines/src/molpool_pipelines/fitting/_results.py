@@ -110,7 +110,8 @@ class Results:
         if self.calibration is None:
             return remarks
         tasks = [task.task for task in self.metrics[self.reported].tasks]
-        return [*self.calibration.notes(tasks, self.level), *remarks]
+        noun = "molecule" if "SMILES" in self.predictions.columns else "bag"
+        return [*self.calibration.notes(tasks, self.level, noun), *remarks]
 
     @property
     def task_types(self) -> dict[str, TaskType]:

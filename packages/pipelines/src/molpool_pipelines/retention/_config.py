@@ -490,6 +490,11 @@ class ScoreConfig(TableConfig):
         2, description="most training rows of a (species, compound) that is scored as rare"
     )
     run_col: str | None = Field("run", description="column of the run, for drift; None: no drift")
+    strata_column: Names = Field(
+        default_factory=list,
+        description="columns of matrices, methods, libraries or the like, each of whose values is "
+        "scored by itself",
+    )
     descriptors: str | None = Field(
         None,
         description="table of descriptors, for compounds that a fit with descriptors has not seen",

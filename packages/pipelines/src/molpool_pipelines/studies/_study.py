@@ -21,6 +21,7 @@ from molpool_common import (
     checked,
     default_folder,
     dump_config,
+    tell,
     without_secrets,
 )
 from molpool_common import (
@@ -115,6 +116,7 @@ class StudyScreen:
         others = f"{counts.pruned} pruned, {counts.failed} failed, {counts.running} running"
         # Lines of ended trials are printed either way; a bar would fill a log file.
         if not self._console.is_terminal:
+            tell("Study", counts.done, self._n_trials, "trials")
             return
         if self._task is None:
             self._progress.start()
