@@ -93,10 +93,11 @@ def api_page(module: str, names: dict[str, str]) -> str:
     by_kind: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for name, source in sorted(names.items(), key=lambda item: item[0].lower()):
         value = getattr(found, name)
-        if source.startswith("."):
+        if source.startswith(".") and is_own(module, value):
             by_kind[kind_of(value)].append(entry(module, name, value))
         else:
-            line = f":py:obj:`{source}.{name}`"
+            home = value.__module__.split(".")[0] if source.startswith(".") else source
+            line = f":py:obj:`{home}.{name}`"
             by_kind[kind_of(value)].append(f"``{name}``: see {line}.\n")
     first = (found.__doc__ or "").strip().partition("\n")[0]
     parts = [heading(module, "="), first, ""]
@@ -104,6 +105,12 @@ def api_page(module: str, names: dict[str, str]) -> str:
         if entries:
             parts += [heading(kind, "-"), *entries]
     return "\n".join(parts)
+
+
+def is_own(module: str, value: object) -> bool:
+    """Return whether a name's package made it, rather than passing it on."""
+    made_in = getattr(value, "__module__", module)
+    return str(made_in).split(".")[0] == module.split(".")[0] or kind_of(value) == "Constants"
 
 
 def heading(text: str, line: str) -> str:
@@ -148,8 +155,9 @@ def documented(module: str, name: str) -> str:
 def skip_library_members(
     _app: Any, what: str, name: str, member: Any, skip: bool, _options: Any
 ) -> bool | None:
-    """Leave out members without a docstring of ours."""
-    return True if not getattr(member, "__doc__", None) else (skip or None)
+    """Leave out members without a docstring, and those that scikit-learn adds to estimators."""
+    is_added = re.fullmatch(r"set_\w+_request", name) is not None
+    return True if is_added or not getattr(member, "__doc__", None) else (skip or None)
 
 
 @dataclass(frozen=True)
