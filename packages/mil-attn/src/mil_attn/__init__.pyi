@@ -16,6 +16,7 @@ from ._config import MILSplitConfig as MILSplitConfig
 from ._config import MoleculeFeaturesConfig as MoleculeFeaturesConfig
 from ._config import SplitName as SplitName
 from ._errors import MILError as MILError
+from ._errors import NonFiniteLossError as NonFiniteLossError
 from ._explanations import Agreement as Agreement
 from ._explanations import Found as Found
 from ._explanations import attention_agreement as attention_agreement

@@ -119,6 +119,11 @@ class MILTrainingConfig(ConfigModel):
     batch_size: int = Field(128, ge=1, description="bags per batch")
     accumulate_grad_batches: int = Field(8, ge=1, description="batches per step")
     gradient_clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
+    non_finite: Literal["stop", "skip"] = Field(
+        "stop",
+        description="at a training batch whose loss is NaN or infinite: stop, naming its bags, or "
+        "skip it, counted",
+    )
     checkpoint_every_steps: int | None = Field(
         50, ge=1, description="steps between checkpoints within an epoch; None: only at its end"
     )
@@ -400,7 +405,9 @@ class ConformerConfig(ConfigModel):
     )
     seed: Seed = Field(0, description="seed of the embedding of each molecule")
     max_seconds: int = Field(
-        60, ge=0, description="most seconds that a molecule may embed; 0: no limit"
+        60,
+        ge=0,
+        description="most seconds that a molecule may embed, and be described; 0: no limit",
     )
 
 

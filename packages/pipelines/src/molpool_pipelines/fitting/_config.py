@@ -502,3 +502,12 @@ class TrainBlendCommand(CrossValidated, TrainBlendConfig):
 
 class TrainAutoCommand(CrossValidated, TrainAutoConfig):
     """What `molpool-train auto` takes."""
+
+
+class ReproduceConfig(ConfigModel):
+    """Which run is trained again, and where."""
+
+    run: Annotated[str | None, PATH] = Field(None, description="folder of a finished training run")
+    save_dir: Annotated[str | None, PATH] = Field(
+        None, description="where the second run goes; by default RUN-reproduced"
+    )
