@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 KILLS = Path(__file__).parent / "soak" / "kills.py"
-QUICK = ("rt-prepare", "rt-fit", "score", "predict", "train-mil")
+QUICK = ("rt-prepare", "rt-fit-fixed", "score", "predict", "train-attention")
 """Commands that take a second or less."""
 
 

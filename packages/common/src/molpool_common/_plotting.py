@@ -122,17 +122,27 @@ def figure_svg(figure: Figure, *, whole: bool = False) -> str:
     whole : bool
         Keep its full size instead of cutting off empty margins, as `axes_box` needs it.
     """
-    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     buffer = io.StringIO()
-    with mpl.rc_context({"savefig.bbox": None} if whole else {}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    # `savefig` would draw everything twice, once to nowhere for the layout, which drawing does too.
+    canvas: Any = FigureCanvasSVG(figure)
+    canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
+    if not whole:
+        svg = re.sub(r'viewBox="[^"]*"', f'viewBox="{_drawn(figure)}"', svg, count=1)
     # A width in points would overflow a phone; the viewBox keeps the proportions.
     return re.sub(
         r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r' height="[^"]*pt"', "", svg, count=1)
     )
+
+
+def _drawn(figure: Figure) -> str:
+    """Return the box of what is drawn, with a margin of a tenth of an inch, as SVG counts it."""
+    box = figure.get_tightbbox().padded(0.1)
+    top = float(figure.get_size_inches()[1]) - box.y1
+    return " ".join(f"{72 * side:.6g}" for side in (box.x0, top, box.width, box.height))
 
 
 def axes_box(axes: Axes) -> tuple[float, float, float, float]:

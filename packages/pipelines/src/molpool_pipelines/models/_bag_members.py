@@ -261,18 +261,24 @@ class BagBlend:
         InputError
             If it is damaged, or of a later version.
         """
-        file = checked(run / BAGS_FOLDER) / BAG_BLEND
-        found = read_blend(file, run, what="a model of bags", known=BAG_MEMBERS, latest=FORMAT)
-        described = found.described
+        found = read_blend(
+            checked(run / BAGS_FOLDER) / BAG_BLEND,
+            run,
+            what="a model of bags",
+            latest=FORMAT,
+            known=BAG_MEMBERS,
+            needs=("thresholds", "task_kind", "feature_names_3d", "feature_names_2d"),
+        )
+        names = cast("tuple[BagMemberName, ...]", found.names)
         return cls(
-            found.names,
-            tuple(_load(*pair) for pair in zip(found.names, found.files, strict=True)),
+            names,
+            tuple(_load(*pair) for pair in zip(names, found.files, strict=True)),
             np.array(found.weights),
-            tuple(described["thresholds"]),
-            found.task_names,
-            described["task_kind"],
-            tuple(described["feature_names_3d"]),
-            tuple(described["feature_names_2d"]),
+            tuple(found.described["thresholds"]),
+            found.tasks,
+            found.described["task_kind"],
+            tuple(found.described["feature_names_3d"]),
+            tuple(found.described["feature_names_2d"]),
         )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from molpool_common import FloatArray, InputError, IntArray
+from molpool_common import FloatArray, InputError, IntArray, told
 from rt_ridge import (
     HeldOutErrors,
     RunCalibration,
@@ -106,7 +106,7 @@ def calibrate(
     # All fits are held at once, so that the second pass over the rows serves all folds.
     fits = [
         Artefact(f"fold {fold}", Path(), fit(_without(fold, sums, pairs)))
-        for fold in range(folds.n_folds)
+        for fold in told(range(folds.n_folds), "Fits without held-out runs", folds.n_folds)
     ]
     reader = BatchReader(
         training.table.table,
@@ -148,7 +148,7 @@ def _sums_by_fold(
                 less = part[columns.target].cast(pl.Float64) - pl.Series(shift)
                 part = part.with_columns(less.alias(columns.target))
             stats = SufficientStatistics.from_frame(part, **roles)
-            if training.config.weighs_rows:
+            if of_all.weighs_rows:
                 stored = StoredRows.of_frame(part, columns)
                 stats = reweighted(stats, stored, of_all).statistics()
             sums[fold] = sums[fold].merge(stats) if fold in sums else stats
