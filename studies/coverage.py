@@ -2,11 +2,14 @@
 
 A run is trained by the command's own function with the table's split; the rows that test are used
 in nothing but the last count. ExpansionRx is split by time (the last 20 % of the rows), Biogen and
-AqSolDB by scaffold. `--simulate` counts over draws of exchangeable rows instead, where coverage is
-known. docs/explanation/intervals.md reports the tables.
+AqSolDB by scaffold. Panels of retention times are fitted as `molpool-rt fit` does where nothing is
+set, and each fifth of the runs is predicted by fits to the others. `--simulate` counts over draws
+of exchangeable rows instead, where coverage is known. docs/explanation/intervals.md reports the
+tables.
 
     uv run python studies/coverage.py --results coverage.jsonl --runs runs \\
-        --tables expansionrx biogen aqsoldb --kinds blend chemprop
+        --tables expansionrx biogen aqsoldb --kinds small-blend chemprop \\
+        --panels S9Site54 lipidr MaxQuant
     uv run python studies/coverage.py --simulate 1000
 """
 
@@ -17,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import molpool_pipelines.retention as rt
 import numpy as np
 import polars as pl
 from molpool_common import IntervalCalibration
@@ -30,6 +34,7 @@ from molpool_pipelines.fitting import (
 )
 from molpool_pipelines.models import PredictConfig, predict_table
 from molpool_pipelines.runs import read_run_predictions
+from retention_panels import PANELS
 from scipy.stats import binom
 from study_results import Results, table
 
@@ -61,40 +66,48 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
     "aqsoldb": {"target_columns": ["Solubility"], "split_type": "scaffold"},
 }
 
+_NETWORK = {"message_passing": {"hidden_size": 128}, "ffn": {"hidden_size": 128}}
+_CHEMPROP = {"baselines": "none", "model": _NETWORK, "training": {"epochs": 20}}
+_NARROW = {"message_passing": {"hidden_size": 64}, "ffn": {"hidden_size": 64}}
+_TINY: dict[str, Any] = {"baselines": "none", "model": _NARROW, "training": {"epochs": 10}}
+_MLP = {"members": 2, "hidden": 128, "epochs": 20}
+_SMALL = {"features": "rdkit2d", "mlp": _MLP, "baselines": "none"}
+
 KINDS: Mapping[str, tuple[type[Any], Callable[..., Path], Mapping[str, Any]]] = {
     "light": (
         TrainTabularConfig,
         train_tabular,
         {"features": "rdkit2d", "mlp": {"hidden": 256, "epochs": 30}, "baselines": "none"},
     ),
-    "small": (
+    "small": (TrainTabularConfig, train_tabular, _SMALL),
+    "network": (TrainTabularConfig, train_tabular, {"baselines": "none"}),
+    "blend": (TrainBlendConfig, train_tabular, {"baselines": "none"}),
+    "small-blend": (TrainBlendConfig, train_tabular, {**_SMALL, "model": ["lightgbm", "mlp"]}),
+    "chemprop": (TrainChempropConfig, train_chemprop, _CHEMPROP),
+    "chemprop-folds": (
+        TrainChempropConfig,
+        train_chemprop,
+        {**_TINY, "ensemble": {"n_folds": 3}},
+    ),
+    "chemprop-origins": (
         TrainTabularConfig,
         train_tabular,
         {
-            "features": "rdkit2d",
-            "mlp": {"members": 2, "hidden": 128, "epochs": 20},
-            "baselines": "none",
-        },
-    ),
-    "network": (TrainTabularConfig, train_tabular, {"baselines": "none"}),
-    "blend": (TrainBlendConfig, train_tabular, {"baselines": "none"}),
-    "chemprop": (
-        TrainChempropConfig,
-        train_chemprop,
-        {
-            "baselines": "none",
-            "model": {"message_passing": {"hidden_size": 128}, "ffn": {"hidden_size": 128}},
-            "training": {"epochs": 20},
+            **_SMALL,
+            "model": ["chemprop"],
+            "folds": 3,
+            "chemprop": {k: _TINY[k] for k in ("model", "training")} | {"groups": ["all"]},
         },
     ),
 }
-"""Configuration, command and settings; `small`, `light` and `chemprop` are for two cores."""
+"""Configuration, command and settings; all but `network` and `blend` are for two cores."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--tables", nargs="+", default=list(TABLES), choices=list(TABLES))
+    parser.add_argument("--tables", nargs="*", default=list(TABLES), choices=list(TABLES))
     parser.add_argument("--kinds", nargs="+", default=["light"], choices=list(KINDS))
+    parser.add_argument("--panels", nargs="*", default=[], choices=list(PANELS))
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
     parser.add_argument("--results", type=Path, help="file of JSON lines to go on with")
     parser.add_argument("--shift", default="none", choices=["none", "similarity", "structure"])
@@ -110,6 +123,9 @@ def main() -> None:
             if not results.has(**key):
                 run = trained(name, kind, given.runs)
                 results.add(**key, tasks=coverage(name, run, given.shift))
+    for name in given.panels:
+        if not results.has(panel=name):
+            results.add(panel=name, of=coverage_of_runs(name, given.runs))
     print(summary(results))
 
 
@@ -163,28 +179,71 @@ def coverage(name: str, run: Path, shift: str) -> dict[str, dict[str, Any]]:
     return tasks
 
 
+def coverage_of_runs(name: str, folder: Path) -> dict[str, Any]:
+    """Return, of a panel, rows of runs left out, and of each level the share inside and the width.
+
+    Widths are means, in minutes.
+    """
+    path = folder / f"{name}.parquet"
+    folder.mkdir(parents=True, exist_ok=True)
+    panel = PANELS[name]()
+    panel.rows.write_parquet(path)
+    config = rt.FitConfig(data=[str(path)], covariates=list(panel.anchors), flag_threshold=None)
+    with config.open_folder(folder / f"{name}-fit") as run:
+        rt.fit(config).write(run)
+    given = rt.EvaluateConfig(artefacts=[str(folder / f"{name}-fit")], split_type="run")
+    found = rt.evaluate(given).scored[0].table.row(-1, named=True)
+    levels = [level for level in LEVELS if f"coverage_{100 * level:g}" in found]
+    of = {
+        str(level): {
+            "inside": found[f"coverage_{100 * level:g}"],
+            "width": found[f"width_{100 * level:g}"],
+        }
+        for level in levels
+    }
+    return {"n": found["n"], **of}
+
+
 def summary(results: Results) -> str:
-    """Return a table of means over tasks, and one of the tasks that are off."""
-    body, off = [], []
-    for row in results.rows:
+    """Return a table of means over tasks, one of all tasks, and one of those that are off."""
+    rows = [row for row in results.rows if "tasks" in row]
+    panels = {row["panel"]: row["of"] for row in results.rows if "panel" in row}
+    if panels:
+        rows.append({"table": "panels", "kind": "auto", "shift": "none", "tasks": panels})
+    means, every, off = [], [], []
+    for row in rows:
         tasks: Mapping[str, Any] = row["tasks"]
-        line = [row["table"], row["kind"], row["shift"], str(len(tasks))]
-        for level in LEVELS:
-            inside = np.array([of[f"{level}"]["inside"] for of in tasks.values()])
-            width = np.mean([of[f"{level}"]["width"] for of in tasks.values()])
-            held = "" if abs(inside.mean() - level) <= WITHIN[level][0] else " *"
-            line.append(f"{100 * inside.mean():.1f}{held} ({width:.2f})")
-            for task, of in tasks.items():
-                share, n = of[f"{level}"]["inside"], of["n"]
-                if abs(share - level) > WITHIN[level][1]:
-                    off.append((row["table"], row["kind"], task, str(n), *_place(share, level, n)))
-        body.append(line)
-    heads = ("table", "run", "shift", "tasks", *(f"{level:.0%} (width)" for level in LEVELS))
-    first = table(heads, body)
-    if not off:
-        return first
-    more = table(("table", "run", "task", "labels", "level", "inside", "by chance"), off)
-    return f"{first}\n\n{more}"
+        place = (row["table"], row["kind"], row["shift"])
+        means.append([*place, str(len(tasks)), *(_mean(tasks, level) for level in LEVELS)])
+        for task, of in tasks.items():
+            every.append([*place[:2], task, str(of["n"]), *(_cell(of, level) for level in LEVELS)])
+            off += [
+                (*place[:2], task, str(of["n"]), *_place(of[f"{level}"]["inside"], level, of["n"]))
+                for level in LEVELS
+                if f"{level}" in of and abs(of[f"{level}"]["inside"] - level) > WITHIN[level][1]
+            ]
+    levels = [f"{level:.0%} (width)" for level in LEVELS]
+    tables = [table(("table", "run", "shift", "tasks", *levels), means)]
+    tables.append(table(("table", "run", "task", "labels", *levels), every))
+    if off:
+        heads = ("table", "run", "task", "labels", "level", "inside", "by chance")
+        tables.append(table(heads, off))
+    return "\n\n".join(tables)
+
+
+def _mean(tasks: Mapping[str, Any], level: float) -> str:
+    """Return share inside and width, means over tasks; * where coverage is off."""
+    found = [of[f"{level}"] for of in tasks.values() if f"{level}" in of]
+    if not found:
+        return "–"
+    inside, width = (float(np.mean([of[key] for of in found])) for key in ("inside", "width"))
+    held = "" if abs(inside - level) <= WITHIN[level][0] else " *"
+    return f"{100 * inside:.1f}{held} ({width:.2f})"
+
+
+def _cell(of: Mapping[str, Any], level: float) -> str:
+    found = of.get(f"{level}")
+    return "–" if found is None else f"{100 * found['inside']:.1f} ({found['width']:.2f})"
 
 
 def _place(share: float, level: float, n: int) -> Sequence[str]:

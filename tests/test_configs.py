@@ -174,6 +174,38 @@ def assert_predicted_as_trained(run, panel, tasks):
 
 
 @pytest.mark.slow
+def test_the_configuration_of_bags_trains(tmp_path):
+    tasks = load_config(TrainMILConfig, ROOT / "configs" / "mil_euos25.yaml").data.target_columns
+    rng = np.random.default_rng(0)
+    table = tmp_path / "euos25.csv"
+    smiles = build_demo(60, seed=2)["SMILES"][:30]
+    columns = {task: rng.integers(0, 2, 30) for task in tasks}
+    pl.DataFrame({"ID": [f"EOS{i}" for i in range(30)], "SMILES": smiles, **columns}).write_csv(
+        table
+    )
+    small = [
+        *("--data.features.conformers.count", "2", "--data.features.descriptors-3d", "usrcat"),
+        *("--data.features.descriptors-2d.featurizers", "maccs", "--data.workers", "1"),
+        *("--model.mol-hidden", "8", "--model.inst-hidden", "8", "--model.attn-heads", "2"),
+        *("--training.epochs", "1", "--split.n-folds", "3", "--baselines", "none"),
+        *("--data.cache-dir", str(tmp_path / "cache"), "--training.accelerator", "cpu"),
+    ]
+    config, run = str(ROOT / "configs" / "mil_euos25.yaml"), tmp_path / "run"
+    where = ["--data-path", str(table), "--save-dir", str(run)]
+    assert train(["mil", "--config", config, *small, *where]) == 0
+    output = run / "again.parquet"
+    flags = ["--model-dir", str(run), "--data-path", str(table), "--output", str(output)]
+    assert evaluate(["predict", *flags]) == 0
+    again, trained = read_run_predictions(run, output.name), read_run_predictions(run)
+    assert again["SMILES"].to_list() == smiles.to_list()
+    columns = ["id", *(f"{task} predicted" for task in tasks)]
+    found = trained.select(columns).join(again.select(columns), on="id", suffix=" again")
+    assert found.height == 30
+    for task in columns[1:]:
+        np.testing.assert_allclose(found[f"{task} again"], found[task], atol=1e-4)
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
 def test_a_device_that_is_not_there_is_said(panel, tmp_path, capsys):
     config = ROOT / "configs" / "chemprop_task_affinity_advanced.yaml"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from molpool_common import console, size
+from molpool_common import answer, console, size, tell
 from molpool_pipelines.datasets import (
     DATA_VARIABLE,
     DataFile,
@@ -21,9 +19,7 @@ from molpool_pipelines.datasets import (
     find,
     registry,
 )
-from rich.console import Console
 from rich.padding import Padding
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 
 class Place(StrEnum):
@@ -77,10 +73,9 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join([name.ljust(widths[0]), *numbers, *words]).rstrip()
 
 
-def print_json() -> None:
-    """Print every entry with its addresses and where each file was found."""
-    entries = [_as_json(entry) for entry in registry().values()]
-    sys.stdout.write(json.dumps(entries, indent=2, ensure_ascii=False) + "\n")
+def registry_values() -> list[dict[str, Any]]:
+    """Return every entry with its addresses and where each file was found."""
+    return [_as_json(entry) for entry in registry().values()]
 
 
 def _as_json(entry: Dataset) -> dict[str, Any]:
@@ -105,31 +100,23 @@ def _file_as_json(entry: Dataset, file: DataFile) -> dict[str, Any]:
     }
 
 
-class _Bar:
-    """Shows the bytes of a fetch as one bar and keeps what became of each file."""
+class _Bytes:
+    """Tells how many bytes of a fetch are there and keeps what became of each file."""
 
-    def __init__(self, entry: Dataset, err: Console) -> None:
-        # On stderr and gone at the end, so that a pipe gets the report alone.
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            console=err,
-            transient=True,
-            disable=not err.is_terminal,
-        )
-        self.task = self.progress.add_task(entry.name, total=entry.bytes)
+    def __init__(self, entry: Dataset) -> None:
+        self.entry, self.there = entry, 0
         self.done: list[tuple[Path, Outcome]] = []
 
     def advanced(self, file: DataFile, count: int) -> None:
-        """Move the bar by the bytes that came."""
-        self.progress.advance(self.task, count)
+        """Count the bytes that came."""
+        self.there += count
+        tell(f"Fetching {self.entry.name}", self.there // 1000, self.entry.bytes // 1000, "kB")
 
     def finished(self, file: DataFile, path: Path, outcome: Outcome) -> None:
-        """Keep the outcome; a file that was there moves the bar at once."""
+        """Keep the outcome; a file that was there counts at once."""
         self.done.append((path, outcome))
         if outcome is Outcome.PRESENT:
-            self.progress.advance(self.task, file.bytes)
+            self.advanced(file, file.bytes)
 
 
 def fetch_and_report(name: str, into: Path | None) -> None:
@@ -141,16 +128,22 @@ def fetch_and_report(name: str, into: Path | None) -> None:
         As `molpool_pipelines.datasets.fetch`; what was fetched until then is printed all the same.
     """
     entry = dataset(name)
-    bar = _Bar(entry, console(stderr=True))
+    came = _Bytes(entry)
     try:
-        with bar.progress:
-            fetch(name, into=into, progress=bar)
+        fetch(name, into=into, progress=came)
     finally:
-        if bar.done:
-            _report(entry, bar.done)
+        if came.done:
+            _report(entry, came.done)
 
 
 def _report(entry: Dataset, done: list[tuple[Path, Outcome]]) -> None:
+    answer(
+        files=[path for path, _ in done],
+        outcomes=[str(outcome) for _, outcome in done],
+        licence=entry.licence.model_dump(mode="json"),
+        citation=entry.citation,
+        notes=list(entry.notes),
+    )
     out = console()
     for path, outcome in done:
         # A path is to be copied by hand or by a pipe: it is never broken over lines.

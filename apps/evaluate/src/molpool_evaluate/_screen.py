@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from molpool_common import LABELS, METRICS, Interval, mean_label
@@ -18,16 +17,7 @@ from molpool_pipelines.scores import (
     method,
 )
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
-from rich.text import Text
 
 SHOWN = ("mae", "ma_rae", "r2", "spearman", "roc_auc", "average_precision")
 """Metrics of the table, at most four of them, for those tasks that have them."""
@@ -248,32 +238,3 @@ def show_prediction(done: PredictedTable, console: Console) -> None:
         )
     for line in (*lines, f"Predictions: {done.path}"):
         console.print(line, highlight=False, markup=False)
-
-
-class _Rate(TextColumn):
-    """Molecules per second so far."""
-
-    def __init__(self) -> None:
-        super().__init__("")
-
-    def render(self, task: Task) -> Text:
-        """Return the rate, or nothing before there is one."""
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.0f} molecules/s")
-
-
-@contextmanager
-def molecules_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar while the block runs; gives what is called with molecules done and all."""
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
-    with progress:
-        bar = progress.add_task("Predicting", total=None)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)

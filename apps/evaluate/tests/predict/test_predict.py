@@ -37,17 +37,20 @@ def frame_of(disk: Disk, model: Path, data: Path, *more: object) -> pl.DataFrame
 
 def test_the_input_stands_before_the_predictions(disk: Disk, single: Path, tmp_path: Path) -> None:
     measured = [str(i) for i in range(30)]
-    more = {disk.tasks[0]: measured, "similarity": measured, "row": measured}
+    bounds = ["<3", *measured[1:]]
+    more = dict(zip(disk.tasks, (measured, bounds), strict=False))
+    more |= {"similarity": measured, "row": measured}
     data = disk.table(tmp_path / "t.csv", disk.smiles, **more)
     frame = frame_of(disk, single, data)
     file = next(p for p in tmp_path.glob("out-*.parquet"))
-    first = f"{disk.tasks[0]}_measured"
+    first, second = (f"{task}_measured" for task in disk.tasks[:2])
     assert list(pl.read_parquet_schema(file)) == [
-        *("Name", "Structure", first, "similarity (input)", "row"),
+        *("Name", "Structure", first, second, "similarity (input)", "row"),
         *(*disk.tasks, "similarity", "nearest", "outside_domain", "error"),
     ]
     assert frame["Name"].to_list() == [f"m{i}" for i in range(30)]
-    assert frame[disk.tasks[0]].to_list() == measured
+    assert frame[disk.tasks[0]].to_list() == [*range(30)], "numbers where all of it is"
+    assert pl.read_parquet(file)[second].to_list() == bounds
     assert frame["outside_domain"].to_list() == (frame["similarity"] < 0.3).to_list()
     assert frame["error"].null_count() == 30
     model = ChempropModel.load(single / "model.pt")

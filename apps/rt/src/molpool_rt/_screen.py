@@ -143,6 +143,9 @@ def show_evaluation(console: Console, evaluation: rt.Evaluation) -> None:
             style="bold",
         )
         console.print(_comparison_table(evaluation))
+    if evaluation.strata is not None:
+        for part in evaluation.strata.partition_by("column", maintain_order=True):
+            console.print(_strata_table(part))
     if evaluation.folds is not None:
         console.print(_fold_table(evaluation.folds))
 
@@ -257,6 +260,18 @@ def _comparison_table(evaluation: rt.Evaluation) -> Table:
     if rare[0]["n"]:
         label = f"rare, {rare[0]['support']}"
         table.add_row(label, _number(rare[0]["n"]), *(_number(row["rmse"]) for row in rare))
+    return table
+
+
+def _strata_table(strata: pl.DataFrame) -> Table:
+    """Return errors and coverage of each stratum of one column."""
+    title = f"By {strata['column'][0]}"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    shown = strata.drop("column", "width_80", "width_95")
+    for head in ("model", "stratum", "rows", "MAE", "RMSE", "bias", "80 %", "95 %"):
+        table.add_column(head, justify="left" if head in ("model", "stratum") else "right")
+    for row in shown.iter_rows():
+        table.add_row(*(_cell(value, 3) for value in row))
     return table
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from chemprop.data.molgraph import MolGraph
 from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
-from molpool_common import ContentStore, Float32Array, IntArray, Keys, mapped, text_keys
+from molpool_common import ContentStore, Float32Array, IntArray, Keys, mapped, tell, text_keys
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
@@ -294,6 +294,7 @@ def pack(
             store.write(keys[rows], part)
         parts.append(part)
         done += len(rows)
+        tell("Featurising", done, len(todo), "molecules")
         if progress is not None:
             progress(done, len(todo))
     if not parts:

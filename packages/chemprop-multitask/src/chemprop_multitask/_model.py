@@ -36,7 +36,7 @@ from chemprop_multitask._data import (
     descriptor_scale,
     label_scale,
 )
-from chemprop_multitask._errors import ChempropError
+from chemprop_multitask._errors import ChempropError, NonFiniteLossError
 from chemprop_multitask._network import MultiTaskMPNN, build_network
 from chemprop_multitask._tasks import TaskType, resolve_task_types
 from chemprop_multitask._training import (
@@ -229,6 +229,7 @@ class ChempropModel:
             self._check_descriptors(data)
         resume = self.check_checkpoint(resume_from) if resume_from is not None else None
         scaling = self._fit_scaling(train)
+        self.module.skipped = None if self.config.training.non_finite == "stop" else []
         self.module.train()  # a prediction before has left dropout switched off
         recorder = Recorder(on_epoch)
         by_task = self.config.training.best_epoch == "task" and val is not None
@@ -254,6 +255,11 @@ class ChempropModel:
             self.module.load_state_dict(checkpoints.best_state())
         self.module.float()  # where it was trained in double
         return recorder.records
+
+    @property
+    def skipped(self) -> list[NonFiniteLossError]:
+        """Batches that the last `fit` left out, as ``training.non_finite: skip`` has it."""
+        return self.module.skipped or []
 
     def by_task(self) -> list[ChempropModel]:
         """Return the models that predict the tasks, each of the tasks whose best epoch it is of.

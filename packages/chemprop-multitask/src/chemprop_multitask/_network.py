@@ -27,6 +27,7 @@ from chemprop_multitask._message_passing import FastBondMessagePassing, aggregat
 from chemprop_multitask._tasks import TaskType, resolve_groups, resolve_task_types
 
 _PARTIAL = "train_loss_so_far"
+_SKIPPED = "skipped"
 
 _LAYERS = ("W_o", "W_h", "W_i")
 
@@ -192,6 +193,8 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
     layer_decay: float = 1.0
     unfreeze_every: int = 0
     units: tuple[Tensor, Tensor] | None = None
+    skipped: list[NonFiniteLossError] | None = None
+    """Batches that were left out of training for their loss; None where the first stops it."""
 
     def use_units(self, mean: FloatArray, scale: FloatArray) -> None:
         """Take the mean and scale [T] of the training labels; 0 and 1 for classes.
@@ -231,17 +234,21 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
         H = self.bn(H)
         return H if X_d is None else torch.cat((H, self.X_d_transform(X_d)), dim=1)
 
-    def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch.
+    def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor | None:
+        """Return the loss of a batch, None of one that is skipped.
 
         Raises
         ------
         NonFiniteLossError
-            If it is not finite.
+            If it is not finite, or that of no batch of the epoch is.
         """
-        loss = self._loss(
-            self.criterion, self.scaled(batch.bmg, batch.V_d, batch.X_d), batch, "training"
-        )
+        preds = self.scaled(batch.bmg, batch.V_d, batch.X_d)
+        wrong = None if self.skipped is None else self._wrong(preds, batch)
+        loss = None
+        if wrong is None:
+            loss = self._loss(self.criterion, preds, batch, "training")
+        else:
+            self._skip(wrong)
         if self._trainer is not None and self._trainer.is_last_batch:
             # The criterion has summed up the epoch itself; to log it at each step takes its time.
             self.log("train_loss", self.criterion, batch_size=len(batch.bmg), on_epoch=True)
@@ -347,6 +354,21 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
             return torch.zeros(self.n_tasks), torch.ones(self.n_tasks)
         return transform.mean[0].cpu().double(), transform.scale[0].cpu().double()
 
+    def _wrong(self, preds: Tensor, batch: TrainingBatch) -> NonFiniteLossError | None:
+        """Return what is wrong with a batch, before its loss is added to those of the epoch."""
+        mask, targets = batch.Y.isfinite(), batch.Y.nan_to_num(nan=0.0)
+        cells = self.criterion.cells(preds.detach(), targets, batch.lt_mask, batch.gt_mask)
+        if torch.where(mask, cells * batch.w, 0.0).sum().isfinite():
+            return None
+        return self._not_finite(cells * batch.w, mask, batch, "training")
+
+    def _skip(self, wrong: NonFiniteLossError) -> None:
+        assert self.skipped is not None
+        self.skipped.append(wrong)
+        # Weights that are not finite themselves never give a loss again.
+        if self.trainer.is_last_batch and not self.criterion.num_samples.any():
+            raise wrong
+
     def _loss(
         self, criterion: MultiTaskLoss, preds: Tensor, batch: TrainingBatch, stage: str
     ) -> Tensor:
@@ -374,6 +396,8 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the running epoch's loss has summed up; at its end that is over."""
+        if self.skipped:
+            checkpoint[_SKIPPED] = [(s.stage, s.epoch, s.rows, s.tasks) for s in self.skipped]
         epoch_loop = self.trainer.fit_loop.epoch_loop
         if not epoch_loop.batch_progress.is_last_batch:
             checkpoint[_PARTIAL] = {
@@ -384,6 +408,8 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the sums of the epoch that was broken off."""
+        if self.skipped is not None:
+            self.skipped = [NonFiniteLossError(*of) for of in checkpoint.get(_SKIPPED, ())]
         if (partial := checkpoint.get(_PARTIAL)) is not None:
             with torch.no_grad():
                 self.criterion.total_loss.copy_(partial["total_loss"])

@@ -6,7 +6,7 @@ Stages that are through within a second or two are never shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -48,9 +48,35 @@ def tell(stage: str, done: int, total: int, unit: str = "") -> None:
 def told(items: Iterable[ItemT], stage: str, total: int, unit: str = "") -> Iterator[ItemT]:
     """Yield items, and say how far they are; see `tell`."""
     tell(stage, 0, total, unit)
-    for done, item in enumerate(items, start=1):
-        yield item
-        tell(stage, done, total, unit)
+    try:
+        for done, item in enumerate(items, start=1):
+            yield item
+            tell(stage, done, total, unit)
+    finally:
+        # Also where the reader has had enough.
+        tell(stage, total, total)
+
+
+@contextmanager
+def doing(words: str) -> Iterator[Callable[[str], None]]:
+    """Say what is done in the block, step by step, where nobody knows how far it is.
+
+    Parameters
+    ----------
+    words : str
+        The first step.
+
+    Yields
+    ------
+    callable
+        Takes the words of each step that follows.
+    """
+    stages = _shown.get()
+    if stages is None:
+        yield lambda _words: None
+        return
+    with stages.steps(words) as step:
+        yield step
 
 
 @contextmanager
@@ -74,8 +100,14 @@ def showing(console: Console) -> Iterator[None]:
 @dataclass
 class _Stage:
     began: float
+    first: int
     said: float
     bar: TaskID | None = None
+
+    def left(self, done: int, total: int, now: float) -> str:
+        """Return how long it will take, in words; what was done before it began tells nothing."""
+        new = done - self.first
+        return f", {_duration((now - self.began) * (total - done) / new)} left" if new > 0 else ""
 
 
 class _Stages:
@@ -88,32 +120,47 @@ class _Stages:
 
     def tell(self, name: str, done: int, total: int, unit: str) -> None:
         now = monotonic()
-        stage = self._stages.setdefault(name, _Stage(now, now))
+        stage = self._stages.setdefault(name, _Stage(now, done, now))
         if done >= total:
             self._end(name)
         elif self._console.is_terminal:
-            self._move(stage, name, done, total, now)
+            self._move(stage, name, done, total, unit, now)
         elif now - stage.said >= _EVERY:
             stage.said = now
-            left = (
-                f", {_duration((now - stage.began) * (total - done) / done)} left" if done else ""
-            )
             what = f" {unit}" if unit else ""
+            left = stage.left(done, total, now)
             self._console.print(f"{name}: {done:,} of {total:,}{what}{left}", soft_wrap=True)
+
+    @contextmanager
+    def steps(self, words: str) -> Iterator[Callable[[str], None]]:
+        """Show steps: a spinner on a terminal, elsewhere those that others took a while before."""
+        if self._console.is_terminal:
+            with self._console.status(words) as status:
+                yield status.update
+            return
+        said = monotonic() - _EVERY + _DELAY
+
+        def step(words: str) -> None:
+            nonlocal said
+            if monotonic() - said >= _EVERY:
+                said = monotonic()
+                self._console.print(words, soft_wrap=True)
+
+        yield step
 
     def close(self) -> None:
         """Take all bars away."""
         for name in list(self._stages):
             self._end(name)
 
-    def _move(self, stage: _Stage, name: str, done: int, total: int, now: float) -> None:
+    def _move(self, stage: _Stage, name: str, done: int, total: int, unit: str, now: float) -> None:
         if stage.bar is None:
             if now - stage.began < _DELAY:
                 return
             if self._progress is None:
                 self._progress = _bars(self._console)
                 self._progress.start()
-            stage.bar = self._progress.add_task(name, total=total)
+            stage.bar = self._progress.add_task(name, total=total, completed=done, unit=unit)
         assert self._progress is not None
         self._progress.update(stage.bar, completed=done, total=total)
 
@@ -140,6 +187,7 @@ def _bars(console: Console) -> Progress:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}", markup=False),
         TimeRemainingColumn(),
         console=console,
         transient=True,

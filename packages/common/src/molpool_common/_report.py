@@ -373,7 +373,7 @@ def _figure(figure: Figure, tasks: Sequence[str]) -> Markup:
         "The arrow keys go from point to point.",
         Markup(figure.svg),
         figure.caption,
-        "The pointer, or the arrow keys, show the molecule of a point; a click keeps it.",
+        "The pointer, or the arrow keys, show id and values of a point; a click keeps them.",
         _json("class", "points", [_hover_panel(panel, tasks) for panel in hover]),
         data,
     )

@@ -36,7 +36,7 @@ def test_command_training_and_hpo_measure_the_same(
     command = validate_values(AffinityCommandConfig, section | rows)
     console = Console(quiet=True)
     inputs = read_inputs(run)
-    trained = measure_run(console, run, inputs)
+    trained = measure_run(run, inputs)
     measured = _measure(command, read_measured(command), console)
     # A trial keeps the groups alone; what it makes them of is seen on the way.
     of_trial: list[AffinityResult] = []

@@ -13,7 +13,6 @@ from chemprop_multitask import BatchLoader, ChempropModel, MoleculeData, cell_lo
 from molpool_common import InputError, validate_values
 from molpool_pipelines.fitting import Inputs, TrainChempropConfig, measure_run, read_inputs
 from molpool_pipelines.fitting._affinity import check_affinity
-from rich.console import Console
 from task_affinity import AffinityResult, ChempropLosses, TaskAffinityError
 
 TASKS = ("LogP", "LogS", "QED")
@@ -35,7 +34,7 @@ def configuration(path: Path, affinity: Settings, **more: Any) -> TrainChempropC
 
 
 def measured(config: TrainChempropConfig, inputs: Inputs) -> AffinityResult:
-    return measure_run(Console(quiet=True), config, inputs)
+    return measure_run(config, inputs)
 
 
 @pytest.fixture(scope="module")

@@ -120,6 +120,7 @@ def test_a_change_of_unit_changes_all_of_it_by_the_unit():
         ("validation", "of the validation split"),
         ("later validation", "later than what trained"),
         ("random folds", "though the split is by time"),
+        ("spans of time", "folds being spans of time"),
         ("rolling origin", "by models of earlier ones"),
     ],
 )

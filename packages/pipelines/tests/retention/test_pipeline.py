@@ -73,7 +73,9 @@ def fit_config(path):
 
 def evaluate_config(path):
     return EvaluateConfig(
-        artefacts=[f"pooled={path / 'fit'}"], data=[str(path / "test" / "rows.parquet")]
+        artefacts=[f"pooled={path / 'fit'}"],
+        data=[str(path / "test" / "rows.parquet")],
+        strata_column=["species", "run"],
     )
 
 
@@ -120,6 +122,36 @@ def test_an_evaluation_is_of_the_predictions(folder, tmp_path):
     assert row["coverage_95"] == pytest.approx(inside, abs=1e-12)
 
 
+def test_strata_are_means_over_their_predictions(folder, tmp_path):
+    strata = Evaluation.load(folder / "evaluation").strata
+    assert strata is not None
+    assert strata["column"].unique(maintain_order=True).to_list() == ["species", "run"]
+    predicted = pl.concat(predict_frames(predict_config(folder, tmp_path / "unused.csv")))
+    error = pl.col("rt_measured") - pl.col("rt")
+    width = pl.col("rt_upper_95") - pl.col("rt_lower_95")
+    expected = (
+        predicted.drop_nulls(["rt", "rt_measured"])
+        .group_by(pl.col("species").cast(pl.String).alias("stratum"))
+        .agg(
+            pl.len().cast(pl.Int64).alias("n"),
+            error.abs().mean().alias("mae"),
+            (error**2).mean().sqrt().alias("rmse"),
+            error.mean().alias("bias"),
+            pl.col("rt_measured")
+            .is_between("rt_lower_95", "rt_upper_95")
+            .mean()
+            .alias("coverage_95"),
+            width.mean().alias("width_95"),
+        )
+        .sort("stratum")
+    )
+    found = strata.filter(pl.col("column") == "species").select(expected.columns)
+    assert found["n"].to_list() == expected["n"].to_list()
+    np.testing.assert_allclose(
+        found.drop("stratum").to_numpy(), expected.drop("stratum").to_numpy(), rtol=1e-9
+    )
+
+
 def test_what_is_written_is_what_was_returned(folder):
     config = evaluate_config(folder)
     again, stored = evaluate(config), Evaluation.load(folder / "evaluation")
@@ -127,6 +159,9 @@ def test_what_is_written_is_what_was_returned(folder):
     assert again.drift is not None
     assert stored.drift is not None
     assert again.drift.equals(stored.drift)
+    assert again.strata is not None
+    assert stored.strata is not None
+    assert again.strata.equals(stored.strata)
     assert again.scored[0].calibrated
     assert stored.scored[0].calibrated
     assert FittedRun.load(str(folder / "fit")).metrics["calibration"]["folds"] == 3

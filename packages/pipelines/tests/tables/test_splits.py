@@ -128,6 +128,24 @@ class TestFolds:
             assert fold.n_left_out == len(fold.val) == 8
             assert len(fold.train) == 2 * 16 + 2
 
+    def test_those_of_a_time_split_are_spans_of_time(self, tmp_path: Path) -> None:
+        # Methane is the latest, and was measured in 1990 too.
+        dated = [*range(2029, 1999, -1), 1990]
+        both = replace(table(tmp_path, ["C"]), times=dated, hold_out=np.ones(31, dtype=bool))
+        settings = config(split_type="time", time_column="when", split_ratios=(0.7, 0.1, 0.2))
+        sides = split_table(both, settings, seed=0)
+        folds = fold_tables(both, sides, settings, 3, seed=0)
+        first = {
+            s: min(w for s2, w in zip(both.smiles, dated, strict=True) if s2 == s) for s in ALKANES
+        }
+        spans = [sorted({first[s] for s in fold.val.smiles}) for fold in folds]
+        each = [when for span in spans for when in span]
+        assert sorted(each) == each, "one after the other"
+        rest = {first[s] for s in ALKANES} - {first[s] for s in sides.test.smiles}
+        assert set(each) == rest
+        assert max(map(len, spans)) - min(map(len, spans)) <= 1
+        assert all(len(f.train) + len(f.val) == len(both) - len(sides.test) for f in folds)
+
     def test_one_fold_is_the_split_itself(self, tmp_path: Path) -> None:
         one = table(tmp_path, [])
         sides = split_table(one, config(), 0)

@@ -194,7 +194,8 @@ def plot_slopes(summaries: Stage1CoeffSummaries, coefficient: str | None = None)
         axes.set_xticks(range(1, len(largest) + 1), [str(i) for i in largest])
         axes.set(xlabel=_parent_label(summaries), ylabel=_coefficient_label(names[j]))
         rest = len(ids) - len(largest)
-        axes.set_title("pairs of each" + (f", {rest} smaller ones left out" if rest else ""))
+        left_out = f", {rest} smaller ones left out" if rest else ""
+        axes.set_title(f"pairs of each {_parent_label(summaries)}{left_out}")
     return figure
 
 

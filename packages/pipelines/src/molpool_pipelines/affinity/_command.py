@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from chemprop_multitask import ChempropConfig, GraphStore, MoleculeData
-from molpool_common import atomic_path, cache_folder, only_warned, write_table, write_text
+from molpool_common import (
+    answer,
+    atomic_path,
+    cache_folder,
+    doing,
+    only_warned,
+    write_table,
+    write_text,
+)
 from molpool_common import console as new_console
 from rich.console import Console
 from task_affinity import AffinityResult, TaskAffinityError, affinity_matrix_to_dataframe
@@ -50,13 +58,14 @@ def measure_table(config: AffinityCommandConfig, *, arguments: Sequence[str] = (
     seconds = time.perf_counter() - start
     # Before grouping: the matrix is what took the time, and a grouping that fails must not lose it.
     written = _save_matrix(config, result)
-    affinity = _group(config, result, console)
+    affinity = _group(config, result)
     if file := write_rejected(Path(config.save_path), inputs.rejected):
         written.append(str(file))
     print_outcome(console, inputs.notes, affinity)
     measurement = Measurement(config, inputs, affinity, seconds, arguments)
-    with console.status("Drawing"):
+    with doing("Drawing"):
         written += _save_what_was_asked_for(measurement)
+    answer(files=written, groups=affinity.grouping.groups, notes=inputs.notes, seconds=seconds)
     console.print(f"Took {seconds:.0f} s. Wrote {', '.join(written)}", markup=False)
 
 
@@ -72,9 +81,9 @@ def _measure(config: AffinityCommandConfig, inputs: Inputs, console: Console) ->
         return measure_affinity(section, ChempropConfig(), train, inputs.task_types, on_step=screen)
 
 
-def _group(config: AffinityCommandConfig, result: AffinityResult, console: Console) -> Affinity:
+def _group(config: AffinityCommandConfig, result: AffinityResult) -> Affinity:
     try:
-        with console.status(f"Grouping {result.config.n_bootstrap} resamples of the batches"):
+        with doing(f"Grouping {result.config.n_bootstrap} resamples of the batches"):
             return group_tasks(result)
     except TaskAffinityError as error:
         raise TaskAffinityError(f"{error}. The matrix is kept in {config.save_path}.") from None

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
+from molpool_common import tell
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -124,7 +125,7 @@ class AffinityScreen:
     Parameters
     ----------
     console : Console
-        Where to render; nothing is rendered where that is no terminal.
+        Where to render; where that is no terminal, steps are told alone.
     task_names : sequence of str
         The tasks.
     symmetric : bool
@@ -161,7 +162,11 @@ class AffinityScreen:
     def __call__(self, progress: AffinityProgress) -> None:
         """Draw where the measurement stands, twice a second at most."""
         now = time.monotonic()
-        if not self._live.is_started or now - self._rendered_at < _SECONDS:
+        if not self._live.is_started:
+            if progress.n_steps is not None:
+                tell("Measuring", progress.step, progress.n_steps, "steps")
+            return
+        if now - self._rendered_at < _SECONDS:
             return
         self._rendered_at = now
         self._progress.update(self._bar, completed=progress.step, total=progress.n_steps)
@@ -199,13 +204,15 @@ def pair_table(pairs: Sequence[Pair], *, symmetric: bool, title: str | None = No
 
 
 @contextmanager
-def printing_matrix(console: Console, n_tasks: int) -> Iterator[None]:
-    """Print what task_affinity logs inside the block, unless a matrix would flood the screen."""
-    if n_tasks > MOST_PRINTED:
-        yield
-        return
+def printing_matrix(console: Console | None, n_tasks: int) -> Iterator[None]:
+    """Print what task_affinity logs inside the block, unless a matrix would flood the screen.
+
+    Without a console nothing is printed, which task_affinity does itself where nobody listens.
+    """
     logger = logging.getLogger("task_affinity")
-    handler = _ConsoleHandler(console)
+    handler: logging.Handler = logging.NullHandler()
+    if console is not None and n_tasks <= MOST_PRINTED:
+        handler = _ConsoleHandler(console)
     # The library's own messages; a handler on the root logger would print those of others too.
     level = logger.level
     logger.addHandler(handler)

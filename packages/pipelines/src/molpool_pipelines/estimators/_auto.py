@@ -8,11 +8,11 @@ from typing import Any
 
 from molpool_common import validate_values
 
+from molpool_pipelines.estimators._estimator import merged
 from molpool_pipelines.estimators._molecules import (
     MoleculeClassifier,
     MoleculeEstimator,
     MoleculeRegressor,
-    merged,
 )
 from molpool_pipelines.fitting import FEATURES
 

@@ -9,12 +9,12 @@ from typing import Any
 from molpool_common import Float32Array, validate_values
 from sklearn.utils.validation import check_is_fitted
 
+from molpool_pipelines.estimators._estimator import merged
 from molpool_pipelines.estimators._inputs import smiles_of
 from molpool_pipelines.estimators._molecules import (
     MoleculeClassifier,
     MoleculeEstimator,
     MoleculeRegressor,
-    merged,
 )
 from molpool_pipelines.runs import MODEL
 

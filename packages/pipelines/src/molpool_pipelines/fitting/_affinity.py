@@ -11,9 +11,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from molpool_common import RunFolder, atomic_path, listed, style
+from molpool_common import RunFolder, atomic_path, doing, listed, style, tell
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sampling_core import sampling_from_config
 from task_affinity import AffinityResult, Grouping, affinity_matrix_to_dataframe, format_matrix
 
@@ -28,6 +27,7 @@ from molpool_pipelines.affinity import (
     heatmap,
     labelled_rows,
     measure_affinity,
+    printing_matrix,
     read_affinity,
 )
 from molpool_pipelines.fitting._config import TrainChempropConfig
@@ -92,43 +92,36 @@ def find_affinity(
     """
     if not config.task_affinity.enabled:
         return None
-    with console.status("Grouping resamples of the batches"):
+    with doing("Grouping resamples of the batches"):
         # A second measurement could end in other groups, whose heads the checkpoints do not fit.
         affinity = read_affinity(path) if config.resume else None
     if affinity is not None:
         console.print("Task affinity: from the run folder, not measured again.", highlight=False)
     else:
-        result = measure_run(console, config, inputs)
+        result = measure_run(config, inputs)
         if config.task_affinity.log_affinity_matrix:
             _say(console, _matrix_text(result))
-        with console.status("Grouping resamples of the batches"):
+        with doing("Grouping resamples of the batches"):
             # Without a limit each of the bootstrap resamples would run its own search of seconds.
             affinity = group_tasks(result, most_tag=MOST_TAG)
     _say(console, _groups_text(affinity.grouping, config.sharing))
     return affinity
 
 
-def measure_run(console: Console, config: TrainChempropConfig, inputs: Inputs) -> AffinityResult:
-    """Measure on the training split with the run's architecture, with a bar on the screen."""
-    progress = Progress(
-        TextColumn("Measuring task affinity"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("steps"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
+def measure_run(config: TrainChempropConfig, inputs: Inputs) -> AffinityResult:
+    """Measure on the training split with the run's architecture."""
     train = data_of(inputs.tables.train, inputs)
     try:
-        with progress:
-            bar = progress.add_task("", total=None)
+        # It is printed when the bar is gone.
+        with printing_matrix(None, 0):
             return measure_affinity(
                 config.task_affinity,
                 config,
                 train,
                 inputs.task_types,
-                on_step=lambda now: progress.update(bar, completed=now.step, total=now.n_steps),
+                on_step=lambda now: tell(
+                    "Measuring task affinity", now.step, now.n_steps or 0, "steps"
+                ),
             )
     except KeyboardInterrupt:
         # The run folder does not exist yet, so that there is nothing to resume from.

@@ -16,6 +16,7 @@ from molpool_common import (
     UndefinedMetricError,
     mae,
     roc_auc,
+    told,
 )
 from multitask_models import ModelError
 
@@ -69,7 +70,6 @@ def out_of_fold(
     data: BagData,
     folds: Sequence[Split],
     fit: FitMember,
-    told: Callable[[str], None] = lambda _: None,
     known: Mapping[BagMemberName, tuple[FloatArray, FloatArray]] | None = None,
     keep: Callable[[BagMemberName, FloatArray, FloatArray], None] = lambda *_: None,
 ) -> OutOfFold:
@@ -85,8 +85,6 @@ def out_of_fold(
         Of these bags; train and val of a fold are fitted to.
     fit : callable
         Fits a model.
-    told : callable
-        Told in words what is fitted.
     known : mapping of str to (ndarray, ndarray), optional
         What models are known to say, mean and sd.
     keep : callable
@@ -101,7 +99,7 @@ def out_of_fold(
     first: Exception | None = None
     for name in [name for name in names if name not in said]:
         try:
-            said[name] = _one_out_of_fold(name, data, folds, fit, told)
+            said[name] = _one_out_of_fold(name, data, folds, fit)
         except (MILError, InputError, ModelError) as error:
             first = first or error
             notes.append(f"Left out, {bag_member_words(name)}: {error}")
@@ -120,11 +118,9 @@ def _one_out_of_fold(
     data: BagData,
     folds: Sequence[Split],
     fit: FitMember,
-    told: Callable[[str], None],
 ) -> tuple[FloatArray, FloatArray]:
     mean, sd = (np.full((len(data), len(data.task_names)), np.nan) for _ in range(2))
-    for number, fold in enumerate(folds):
-        told(f"{bag_member_words(name)}, fold {number + 1} of {len(folds)}")
+    for fold in told(folds, f"Out of fold, {bag_member_words(name)}", len(folds), "folds"):
         mean[fold.test], sd[fold.test] = fit(name, data, fold).predict_with_sd(data.take(fold.test))
     return mean, sd
 

@@ -33,7 +33,7 @@ from molpool_pipelines.fitting._bag_fits import OutOfFold, choose, out_of_fold, 
 from molpool_pipelines.fitting._bag_results import SaidOfBags, evaluate_bags
 from molpool_pipelines.fitting._config import TrainMILConfig
 from molpool_pipelines.fitting._intervals import distance_to
-from molpool_pipelines.fitting._loop import features_bar, interruptible
+from molpool_pipelines.fitting._loop import interruptible
 from molpool_pipelines.fitting._mil_run import (
     MILFitting,
     MILInputs,
@@ -71,8 +71,8 @@ def train_and_write(
     console: Console, config: TrainMILConfig, path: Path, arguments: Sequence[str]
 ) -> Path:
     """Read bags, train, evaluate and write; see `train_mil`."""
-    with first_rank_first(), features_bar(console) as advance:
-        inputs = read_inputs(config, advance)
+    with first_rank_first():
+        inputs = read_inputs(config)
     n_notes = len(inputs.notes)
     config = with_size(config, inputs)
     of_size = inputs.notes[n_notes:]
@@ -197,16 +197,8 @@ class BlendFitting(MILFitting):
                 lambda path: _write(path, mean=mean, sd=sd, **of_these),
             )
 
-        with self._console.status("Models out of fold") as status:
-            return out_of_fold(
-                models_of(self._config, self._inputs),
-                data,
-                self._folds,
-                self._fit,
-                told=lambda words: status.update(f"Out of fold: {words}"),
-                known=known,
-                keep=keep,
-            )
+        names = models_of(self._config, self._inputs)
+        return out_of_fold(names, data, self._folds, self._fit, known=known, keep=keep)
 
     def _fit(self, name: BagMemberName, data: BagData, fold: Split) -> BagMember:
         config = self._config

@@ -22,7 +22,6 @@ from molpool_common import (
     from_scale,
     listed,
     task_metrics,
-    tell,
     told,
 )
 from rich.console import Console
@@ -153,7 +152,7 @@ def with_baselines(
     console.print(f"Baselines: {listed([WORDS[n] for n in names])}.", highlight=False)
     split = results.reported
     smiles = [*rows.train.modelled, *rows.tested.modelled]
-    features = featurize(smiles, FEATURES, cache=cache, progress=_tell_features)
+    features = featurize(smiles, FEATURES, cache=cache)
     n = len(rows.train)
     known = Molecules(smiles[:n], features.values[:n])
     tested = Molecules(smiles[n:], features.values[n:])
@@ -198,10 +197,6 @@ def with_baselines(
     )
     more = {**results.more, split: {**results.more.get(split, {}), "baselines": found}}
     return replace(results, more=more)
-
-
-def _tell_features(name: str, done: int, total: int) -> None:
-    tell(f"Features {name}", done, total, "molecules")
 
 
 def _with_predictions(

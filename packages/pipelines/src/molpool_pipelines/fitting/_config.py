@@ -16,7 +16,7 @@ from chemprop_multitask import (
     SharedChempropConfig,
     TrainingConfig,
 )
-from mil_attn import FEW_BAGS, MILRunConfig
+from mil_attn import MILRunConfig
 from molpool_common import PATH, ConfigModel, Seed, short_flag
 from pydantic import Field, field_validator, model_validator
 from sampling_core import JointSamplingConfig
@@ -155,8 +155,8 @@ class BagBlendConfig(ConfigModel):
         default_factory=list,
         description="models of bags: attention over instances, kernels between bags, and models on "
         "statistics of bags (mean, least, largest, sd, count). By default attention, extra_trees, "
-        "minmax_kernel and set_kernel, from 500 training bags on lightgbm too, and from 20 000 on "
-        "attention and lightgbm",
+        "lightgbm, minmax_kernel and mmd_kernel, from 20 000 training bags on attention and "
+        "lightgbm",
     )
     weights: Literal["equal", "fitted"] = Field(
         "fitted",
@@ -188,8 +188,7 @@ class BagBlendConfig(ConfigModel):
             return list(self.models)
         if n >= _MANY_BAGS:
             return ["attention", "lightgbm"]
-        few: list[BagMemberName] = ["attention", "extra_trees", "minmax_kernel", "set_kernel"]
-        return few if n < FEW_BAGS else [*few, "lightgbm"]
+        return ["attention", "extra_trees", "lightgbm", "minmax_kernel", "mmd_kernel"]
 
 
 class TrainMILConfig(IntervalConfig, LearningCurveConfig, BaselineConfig, RunConfig, MILRunConfig):
@@ -503,3 +502,12 @@ class TrainBlendCommand(CrossValidated, TrainBlendConfig):
 
 class TrainAutoCommand(CrossValidated, TrainAutoConfig):
     """What `molpool-train auto` takes."""
+
+
+class ReproduceConfig(ConfigModel):
+    """Which run is trained again, and where."""
+
+    run: Annotated[str | None, PATH] = Field(None, description="folder of a finished training run")
+    save_dir: Annotated[str | None, PATH] = Field(
+        None, description="where the second run goes; by default RUN-reproduced"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from molpool_common import FloatArray, RunFolder, TaskType, task_metrics
+from molpool_common import FloatArray, RunFolder, TaskType, doing, task_metrics
 from rich.console import Console
 
 from molpool_pipelines.fitting._config import TrainTabularConfig
@@ -55,7 +55,7 @@ def write_distilled(
     """
     known, more = rows.molecules, rows.unlabelled
     molecules = Molecules([*known.smiles, *more.smiles], np.concatenate([known.X, more.X]))
-    with console.status(f"Distilling into one network, {len(molecules.X)} molecules"):
+    with doing(f"Distilling into one network, {len(molecules.X)} molecules"):
         taught, _ = model.blend.predict(molecules)
         student = build_member("mlp", _settings(config, rows, model.task_types))
         fit_member(student, molecules, taught, censoring=None)

@@ -46,7 +46,7 @@ def evaluate(config: TrainChempropConfig, inputs: Inputs, jobs: Sequence[Trainin
 def _basis(config: TrainChempropConfig, inputs: Inputs) -> Basis:
     by_time = config.data.split_type == "time"
     if len(inputs.folds) > 1:
-        return "random folds" if by_time else "folds"
+        return "spans of time" if by_time else "folds"
     return "later validation" if by_time else "validation"
 
 

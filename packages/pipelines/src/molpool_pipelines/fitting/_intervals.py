@@ -23,7 +23,7 @@ _MOST_PAIRS = 2_000_000_000
 own spread alone."""
 
 
-_BY_TIME = ("rolling origin", "later validation", "random folds")
+_BY_TIME = ("rolling origin", "later validation", "spans of time")
 """Bases of runs whose split is by time."""
 
 

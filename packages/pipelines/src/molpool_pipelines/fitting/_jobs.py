@@ -25,7 +25,6 @@ from chemprop_multitask import (
 )
 from molpool_common import cache_folder
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sampling_core import JointSamplingConfig, Sampling, sampling_from_config
 
 from molpool_pipelines.fitting._config import TrainChempropConfig
@@ -50,19 +49,8 @@ def with_graphs(console: Console, config: TrainChempropConfig, inputs: Inputs) -
     extra = find_descriptors(config)
     store = GraphStore(cache_folder(config.data.cache_dir))
     smiles = inputs.table.modelled + ([] if inputs.unseen is None else inputs.unseen.modelled)
-    progress = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("molecules"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
-    with progress:
-        bar = progress.add_task("Featurising", total=None)
-        # All molecules at once, before any job: members and groups share the graphs.
-        store.graphs(smiles, lambda n, total: progress.update(bar, completed=n, total=total))
+    # All molecules at once, before any job: members and groups share the graphs.
+    store.graphs(smiles)
     console.print(
         f"Graphs: {store.hits} from the cache, {store.misses} featurised.", highlight=False
     )

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import lightning.pytorch as pl
 import numpy as np
 import polars as pol
-from molpool_common import BoolArray, FloatArray, RunFolder
+from molpool_common import BoolArray, FloatArray, RunFolder, tell
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from sampling_core import (
     PHASES,
@@ -31,7 +30,6 @@ from molpool_pipelines.runs import DRAW_WEIGHT, LOSS_WEIGHT, SAMPLING, Tracker
 if TYPE_CHECKING:
     from chemprop_multitask import EpochRecord
     from mil_attn import EpochRecord as MILEpochRecord
-    from mil_attn import Progress as ReadProgress
 
 
 @contextmanager
@@ -212,8 +210,11 @@ def _columns(which: BoolArray, what: str, tasks: Sequence[str]) -> dict[str, Boo
     return {f"{what}: {task}": of_task for task, of_task in zip(tasks, which.T, strict=True)}
 
 
+_STAGE = "Training"
+
+
 class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightning has no types here
-    """A progress bar over all batches, and a line for each epoch that ends.
+    """Tells how far a training is, and prints a line for each epoch that ends.
 
     Parameters
     ----------
@@ -232,42 +233,36 @@ class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightni
         self._sampling = sampling
         self._best = float("inf")
         self._header_printed = False
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("batches"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
+        self._silent = False
 
     def disable(self) -> None:
-        """Lightning asks for this on ranks other than the first: nothing is rendered there."""
-        self._progress.disable = True
+        """Lightning asks for this on ranks other than the first: nothing is told there."""
+        self._silent = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the bar at the batch the run is at."""
-        total = self._epochs * trainer.num_training_batches
-        self._bar = self._progress.add_task("Training", total=total, completed=_done(trainer))
-        self._progress.start()
+        """Begin at the batch the run is at."""
+        self._tell(trainer)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any, **__: Any
     ) -> None:
-        """Move the bar."""
-        epoch = f"Epoch {trainer.current_epoch + 1}/{self._epochs}"
-        self._progress.update(self._bar, completed=_done(trainer), description=epoch)
+        """Say how far the training is."""
+        self._tell(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Close the bar."""
-        self._progress.stop()
+        """End, however many epochs were left."""
+        tell(_STAGE, 1, 1)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Close the bar, so that the message stands alone."""
-        self._progress.stop()
+        """End, so that the message stands alone."""
+        tell(_STAGE, 1, 1)
+
+    def _tell(self, trainer: pl.Trainer) -> None:
+        if not self._silent:
+            total = self._epochs * int(trainer.num_training_batches)
+            tell(_STAGE, _done(trainer), total, "batches")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best loss so far, for the star of a resumed run."""
@@ -293,7 +288,7 @@ class TrainingScreen(pl.callbacks.ProgressBar):  # type: ignore[misc]  # lightni
         self._print("  ".join(f"{show(values):>{width}}" for _, width, show in columns))
 
     def _print(self, line: str, style: str | None = None) -> None:
-        self._progress.console.print(line, style=style, highlight=False, markup=False)
+        self._console.print(line, style=style, highlight=False, markup=False)
 
 
 def _done(trainer: pl.Trainer) -> int:
@@ -344,7 +339,7 @@ def _cell(value: Any) -> str:
 
 
 class MILScreen(TrainingScreen):
-    """A progress bar over all batches, and a line for each epoch that ends.
+    """Tells how far a training is, and prints a line for each epoch that ends.
 
     Parameters
     ----------
@@ -381,30 +376,3 @@ class MILScreen(TrainingScreen):
 
 def _score_cell(value: float | None) -> str:
     return f"{'–':>8}" if value is None else f"{value:>8.4f}"
-
-
-@contextmanager
-def features_bar(console: Console) -> Iterator[ReadProgress]:
-    """Give the progress callback of `read_bags`, rendered as a bar per stage."""
-    bars: dict[str, Any] = {}
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("molecules"),
-        TimeRemainingColumn(),
-    )
-    progress = Progress(*columns, console=console, transient=True)
-
-    def advance(stage: str, done: int, total: int) -> None:
-        # Not before: a bar without a task leaves an empty line behind.
-        progress.start()
-        if stage not in bars:
-            bars[stage] = progress.add_task(stage.capitalize(), total=total)
-        progress.update(bars[stage], completed=done, total=total)
-
-    try:
-        yield advance
-    finally:
-        if bars:
-            progress.stop()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from molpool_common import Float32Array, FloatArray, IntArray
+from molpool_common import Float32Array, FloatArray, IntArray, doing, told
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from molpool_pipelines.fitting._budget import Budget
 from molpool_pipelines.fitting._config import TrainTabularConfig
@@ -74,9 +73,7 @@ class Surrogates:
     notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(
-        cls, console: Console, config: TrainTabularConfig, rows: TrainingRows, budget: Budget
-    ) -> Surrogates:
+    def of(cls, config: TrainTabularConfig, rows: TrainingRows, budget: Budget) -> Surrogates:
         """Fit them; none where related tables are heads alone.
 
         A table of which they would take more than half of the time that is left is dropped.
@@ -86,7 +83,7 @@ class Surrogates:
         part = parts_of(molecules, rows.folds, seed=config.seed)
         for related in list(rows.related) if config.related.use != "heads" else ():
             left = budget.left
-            with console.status(f"Learning {related.name}"):
+            with doing(f"Learning {related.name}"):
                 if left is not None:
                     wanted = seconds_to_learn(related, molecules, part, blocks)
                     if wanted > left / 2:
@@ -131,7 +128,7 @@ class Fits:
     ) -> None:
         self.config, self.rows, self.kinds = config, rows, tuple(kinds)
         self._console, self._budget = console, budget
-        self.surrogates = Surrogates.of(console, config, rows, budget)
+        self.surrogates = Surrogates.of(config, rows, budget)
         self.farther: dict[Plan, tuple[FloatArray, FloatArray]] = {}
 
     def plain(self) -> tuple[Candidates, list[str]]:
@@ -178,26 +175,19 @@ class Fits:
             return None
         start, done = perf_counter(), 0
         farther: list[tuple[FloatArray, FloatArray]] = []
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        words = f"Out of fold: {plan.words(rows.related)}"
-        with Progress(*columns, console=self._console, transient=True) as progress:
-            bar = progress.add_task(words, total=len(rows.folds))
-
-            def report(told: str) -> None:
-                progress.update(bar, description=f"{words}, {told}")
-
-            for (train, val), beyond in zip(rows.folds, rows.farther, strict=True):
-                both = np.concatenate([val, beyond])
-                hidden = {rows.table.groups[row] for row in both}
-                model = self.fitted(plan, train, hidden, report)
-                said = self._said(model, plan, both)
-                mean[val], sd[val] = (values[: len(val)] for values in said)
-                farther.append((said[0][len(val) :], said[1][len(val) :]))
-                done += len(train)
-                progress.update(bar, advance=1, description=words)
-                spent = (perf_counter() - start) * work / done
-                if left is not None and not always and spent > left:
-                    return None
+        folds = zip(rows.folds, rows.farther, strict=True)
+        words = f"Out of fold, {plan.words(rows.related)}"
+        for (train, val), beyond in told(folds, words, len(rows.folds), "folds"):
+            both = np.concatenate([val, beyond])
+            hidden = {rows.table.groups[row] for row in both}
+            model = self.fitted(plan, train, hidden)
+            said = self._said(model, plan, both)
+            mean[val], sd[val] = (values[: len(val)] for values in said)
+            farther.append((said[0][len(val) :], said[1][len(val) :]))
+            done += len(train)
+            spent = (perf_counter() - start) * work / done
+            if left is not None and not always and spent > left:
+                return None
         of_folds = zip(*farther, strict=True)
         self.farther[plan] = tuple(np.concatenate(values) for values in of_folds)  # type: ignore[assignment]  # of pairs
         return mean, sd
@@ -255,7 +245,6 @@ class Fits:
         plan: Plan,
         at: IntArray,
         hidden: Collection[str],
-        report: Callable[[str], None] | None = None,
     ) -> Member:
         """Return a model fitted to some rows, and to related labels of molecules not hidden.
 
@@ -267,8 +256,6 @@ class Fits:
             The rows.
         hidden : collection of str
             Keys of molecules of which related tables tell it nothing.
-        report : callable, optional
-            Told in words where a network stands.
         """
         table, molecules = self.rows.table.take(at), self._inputs(plan, at)
         if not plan.heads:
@@ -279,7 +266,6 @@ class Fits:
                 table.targets,
                 censoring=table.censoring,
                 sampler=self._sampler(plan, table),
-                report=report,
             )
         related = [self.rows.related[i].without(hidden) for i in plan.heads]
         learnt = with_heads(molecules.X, table, self.kinds, related, self.config.related.weight)
@@ -404,7 +390,8 @@ def final_blend(chosen: Chosen) -> Blend:
     """Return the chosen models fitted to all rows that are not tested."""
     fits, plans = chosen.fits, chosen.found.plans
     every = np.arange(len(fits.rows.table))
-    members = tuple(fits.fitted(plan, every, ()) for plan in plans)
+    stage = told(plans, "Fitting to all rows", len(plans), "models")
+    members = tuple(fits.fitted(plan, every, ()) for plan in stage)
     used = sorted({i for plan in plans for i in plan.surrogates})
     return Blend(
         tuple(plan.name for plan in plans),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +11,13 @@ import numpy as np
 from molpool_common import (
     InputError,
     IntArray,
+    doing,
     listed,
     read_table,
     require_columns,
     text_column,
 )
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from molpool_pipelines.fitting._budget import Budget
 from molpool_pipelines.fitting._config import TrainTabularConfig
@@ -101,10 +100,9 @@ class TrainingRows:
         parts += [one.table.modelled for one in related]
         every = [smiles for part in parts for smiles in part]
         names, left_out = _affordable(config, every, budget)
-        with featurising(console) as progress:
-            from molecule_features import featurize
+        from molecule_features import featurize
 
-            features = featurize(every, names, cache=config.data.cache_dir, progress=progress)
+        features = featurize(every, names, cache=config.data.cache_dir)
         ends = np.cumsum([len(part) for part in parts])[:-1]
         each = np.split(features.values, ends)
         known, of_test, extra, *others = map(Molecules, parts, each)
@@ -191,7 +189,7 @@ def _groups(
     if groups is None:
         # On what trains the first fold: no row that weighs the networks has a say in their groups.
         train = table.take(folds[0][0])
-        with console.status("Measuring task affinity"):
+        with doing("Measuring task affinity"):
             groups = groups_by_affinity(
                 train, inputs.task_types, config.data.cache_dir, config.seed
             )
@@ -267,24 +265,3 @@ def _seen(features: Features, tasks: Sequence[str]) -> list[str]:
         "molecules flatters; --features without it does not."
         for block, seen in features.seen(tasks).items()
     ]
-
-
-@contextmanager
-def featurising(console: Console) -> Iterator[Any]:
-    """Give the progress callback of `featurize`, rendered as a bar per featuriser."""
-    bars: dict[str, Any] = {}
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("molecules"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-
-        def advance(name: str, done: int, total: int) -> None:
-            if name not in bars:
-                bars[name] = progress.add_task(f"Features {name}", total=total)
-            progress.update(bars[name], completed=done, total=total)
-
-        yield advance

@@ -34,14 +34,17 @@ from molpool_pipelines.runs import LOWER, UPPER
 FORMAT = 2
 """Version of the file. Those of version 1 know neither what they rest on nor their rows."""
 
-Basis = Literal["validation", "later validation", "folds", "random folds", "rolling origin"]
-"""What the calibration rows are to the models that predict them."""
+Basis = Literal[
+    "validation", "later validation", "folds", "random folds", "spans of time", "rolling origin"
+]
+"""What the calibration rows are to the models that predict them; runs of 2026 have random folds."""
 
 _BASIS_WORDS: dict[Basis, str] = {
     "validation": "of the validation split",
     "later validation": "of the validation split, which is later than what trained",
     "folds": "out of fold",
     "random folds": "out of random folds, though the split is by time: later ones may do worse",
+    "spans of time": "out of fold, folds being spans of time",
     "rolling origin": "each predicted by models of earlier ones",
 }
 
@@ -270,7 +273,9 @@ class Calibration:
         powers = dict(zip(difficulty.names, difficulty.powers, strict=True))
         return powers.get("distance", 0.0) > 0
 
-    def notes(self, tasks: Sequence[str], level: float = LEVEL) -> list[str]:
+    def notes(
+        self, tasks: Sequence[str], level: float = LEVEL, noun: str = "molecule"
+    ) -> list[str]:
         """Return what the user should know of intervals at a level.
 
         Parameters
@@ -279,6 +284,8 @@ class Calibration:
             Names of the tasks.
         level : float
             Share of new molecules to cover.
+        noun : str
+            What a row is.
         """
         called = [
             f"{tasks[t]} {threshold:.2g}"
@@ -296,17 +303,17 @@ class Calibration:
         counts = [points[t] for t in regression]
         span = str(counts[0]) if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
         which = "" if self.basis is None else f", {_BASIS_WORDS[self.basis]}"
-        words = [f"Intervals at {level:.0%} rest on {span} calibration molecules per task{which}."]
+        words = [f"Intervals at {level:.0%} rest on {span} calibration {noun}s per task{which}."]
         needed = needed_points(level)
         thin = [tasks[t] for t in regression if points[t] < needed]
         if self.has_strata:
             words.append(
                 f"They hold within strata; those with fewer than {LEAST_OF_STRATUM} calibration "
-                "molecules of a task are one."
+                f"{noun}s of a task are one."
             )
         if thin:
             words.append(
-                f"Without intervals, as {level:.0%} needs {needed} calibration molecules: "
+                f"Without intervals, as {level:.0%} needs {needed} calibration {noun}s: "
                 f"{listed(thin)}."
             )
         return [*words, *said] if called else words

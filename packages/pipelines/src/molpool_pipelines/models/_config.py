@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import tyro
-from molpool_common import PATH, TRUST, ConfigModel, ReadConfig
+from molpool_common import PATH, TRUST, ConfigModel, ReadConfig, short_flag
 from pydantic import Field, field_validator
 
 from molpool_pipelines.tables import ON_BAD_SMILES, OnBadSmiles
@@ -52,7 +52,7 @@ Combination = Literal["mean", "blend", "none"]
 class PredictConfig(ConfigModel):
     """Predict the molecules of a table with a saved model, or several."""
 
-    model_dir: Annotated[str | None, PATH] = Field(
+    model_dir: Annotated[str | None, PATH, short_flag("--run")] = Field(
         None,
         description="run folder of molpool-train chemprop or mil, folder of an ensemble, or model "
         "file",

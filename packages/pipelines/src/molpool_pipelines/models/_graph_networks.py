@@ -30,14 +30,13 @@ from molpool_common import (
     SignArray,
     TaskType,
     cache_folder,
+    tell,
     write_text,
 )
 from multitask_models import AssayLimits, Labels, find_limits
 
 DESCRIBED = "networks.json"
 """What stands beside the networks in their folder."""
-
-Report = Callable[[str], None]
 
 
 class GraphNetworks:
@@ -100,7 +99,6 @@ class GraphNetworks:
         *,
         features: Float32Array | None = None,
         censoring: SignArray | None = None,
-        report: Report | None = None,
     ) -> Self:
         """Fit to molecules and labels.
 
@@ -114,8 +112,6 @@ class GraphNetworks:
             Features of the molecules.
         censoring : ndarray of int8 [N, T], optional
             -1 where a label is an upper bound, +1 where it is a lower one.
-        report : callable, optional
-            Told in words of each epoch.
 
         Raises
         ------
@@ -129,8 +125,9 @@ class GraphNetworks:
             data = self._data(group, rows, labels, smiles, features)
             val = self._data(group, val_rows, labels, smiles, features) if len(val_rows) else None
             model = self._network(group, seed, data)
-            named = f"{group.number + 1} of {len(self.groups)}"
-            model.fit(data, val, on_epoch=_telling(report, named, model.config), seed=seed)
+            stage = f"Network of group {group.number} ({len(self.groups)} in all)"
+            model.fit(data, val, on_epoch=_telling(stage, model.config), seed=seed)
+            tell(stage, 1, 1)  # it may have stopped early
             parts.setdefault(number, []).extend(model.by_task())
         self.ensemble_ = _ensemble(list(parts.values()))
         return self
@@ -312,11 +309,6 @@ def _config_of(ensemble: Ensemble | None) -> ChempropConfig:
     return (first.parts[0] if isinstance(first, SeparateModels) else first).config
 
 
-def _telling(
-    report: Report | None, named: str, config: ChempropConfig
-) -> Callable[[EpochRecord], None] | None:
-    if report is None:
-        return None
-    return lambda record: report(
-        f"Network {named}, epoch {record.epoch + 1}/{config.training.epochs}"
-    )
+def _telling(stage: str, config: ChempropConfig) -> Callable[[EpochRecord], None]:
+    total = config.training.epochs
+    return lambda record: tell(stage, record.epoch + 1, total, "epochs")

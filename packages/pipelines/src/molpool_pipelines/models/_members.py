@@ -152,7 +152,6 @@ def fit_member(
     censoring: SignArray | None,
     sample_weight: FloatArray | None = None,
     sampler: RowSampler | None = None,
-    report: Callable[[str], None] | None = None,
 ) -> Member:
     """Fit a model to molecules with labels [N, T], and return it.
 
@@ -170,8 +169,6 @@ def fit_member(
         Of the rows, for models on features.
     sampler : RowSampler or None
         Draws rows, for the network on features.
-    report : callable, optional
-        Told in words where a network stands.
     """
     from multitask_models import MultitaskModel
 
@@ -180,9 +177,7 @@ def fit_member(
             molecules.X, y, censoring=censoring, sample_weight=sample_weight, sampler=sampler
         )
     networks = cast("GraphNetworks", model)
-    return networks.fit(
-        molecules.smiles, y, features=molecules.X, censoring=censoring, report=report
-    )
+    return networks.fit(molecules.smiles, y, features=molecules.X, censoring=censoring)
 
 
 def predict_member(

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import polars as pl
+from molpool_common import number_column
 
 from molpool_pipelines.models._files import run_section
 from molpool_pipelines.models._finished import Combined
@@ -33,6 +34,8 @@ class OutputColumns:
         The models.
     levels : sequence of float
         Of the intervals.
+    numbers : set of str
+        Columns of the input that are text there and numbers in the output.
     """
 
     source: str
@@ -40,6 +43,7 @@ class OutputColumns:
     names: str | None
     combined: Combined
     levels: Sequence[float]
+    numbers: frozenset[str] = frozenset()
 
     def beside(
         self, predicted: pl.DataFrame, carried: pl.DataFrame
@@ -57,6 +61,9 @@ class OutputColumns:
         about = self._about
         frame, said = as_file(own, self.combined.tasks, of_tasks=self.combined.of_tasks(), **about)
         renamed = self._renamed(carried.columns, said, frame.columns)
+        carried = carried.with_columns(
+            number_column(carried, name, where=self.source) for name in self.numbers
+        )
         said["id_column"] = "row" if self.names is None else renamed[self.names]
         said["smiles_column"] = renamed[self.smiles]
         first = ["row"] if self.names is None else []

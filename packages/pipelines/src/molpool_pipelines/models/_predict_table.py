@@ -22,9 +22,11 @@ from molpool_common import (
     ScaleName,
     check_output,
     frames_written,
+    is_parquet,
     listed,
     mapped,
     parse_smiles,
+    tell,
     write_table,
 )
 
@@ -134,17 +136,13 @@ class PredictedTable:
             self.far += int(frame[OUTSIDE].sum())
 
 
-def predict_table(
-    config: PredictConfig, *, on_progress: Callable[[int, int], None] | None = None
-) -> PredictedTable:
+def predict_table(config: PredictConfig) -> PredictedTable:
     """Predict the molecules of a table and write one file.
 
     Parameters
     ----------
     config : PredictConfig
         Model, table, output.
-    on_progress : callable, optional
-        Called with the rows that are done, and with all.
 
     Raises
     ------
@@ -186,10 +184,11 @@ def predict_table(
     carried = table.frames(table.columns, rows)
     read = _chunks(table, smiles, names, rows, serving.strata)
     chunks = zip(read, carried, strict=True)
-    columns = OutputColumns(path.name, smiles, names, serving.combined, config.level)
+    # Text and worksheets have what was measured as it was written; Parquet has a type for numbers.
+    numbers = table.of_numbers(done.task_names) if is_parquet(output) else frozenset[str]()
+    columns = OutputColumns(path.name, smiles, names, serving.combined, config.level, numbers)
     for n in _written(serving, chunks, columns, done):
-        if on_progress is not None:
-            on_progress(n, total)
+        tell("Predicting", n, total, "molecules")
     done.seconds = perf_counter() - start
     write_rejected(output, pl.concat([rejected_rows([]), *done.rejected]))
     return done

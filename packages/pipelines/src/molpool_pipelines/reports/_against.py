@@ -84,7 +84,7 @@ def _words(task: str, of: Ceiling) -> str:
     )
 
 
-def more_data(points: list[LearningPoint], sentence: str | None) -> list[Section]:
+def more_data(points: list[LearningPoint], sentence: str | None, noun: str) -> list[Section]:
     """Return the error by the size of the training set, and whether more data would help.
 
     Parameters
@@ -93,14 +93,16 @@ def more_data(points: list[LearningPoint], sentence: str | None) -> list[Section
         Fewest rows first.
     sentence : str or None
         The answer.
+    noun : str
+        What a row is.
     """
     if not points:
         return []
     said: list[Part] = [Text(sentence)] if sentence else []
-    return [Section("Would more data help?", [*said, _curve(points)])]
+    return [Section("Would more data help?", [*said, _curve(points, noun)])]
 
 
-def _curve(points: list[LearningPoint]) -> Figure:
+def _curve(points: list[LearningPoint], noun: str) -> Figure:
     metrics = [m for m in ("ma_rae", "roc_auc") if all(m in p.macro for p in points)]
     single = next(iter(points[0].tasks))
     several = len(points[0].tasks) > 1
@@ -130,11 +132,11 @@ def _curve(points: list[LearningPoint]) -> Figure:
         for metric in metrics:
             of = value(point, metric)
             rows.append([100 * point.share, point.n, LABELS[metric], of.value, of.low, of.high])
-    heads = ["share, %", "training molecules", "metric", "value", "95 % from", "to"]
+    heads = ["share, %", f"training {noun}s", "metric", "value", "95 % from", "to"]
     return Figure(
         grid(len(metrics), draw)[0],
-        alt="Error on the same test molecules by the number of training molecules.",
-        caption="The model trained on parts of the training molecules, each within the next, and "
-        "tested on the same molecules. Band: 95 % interval over these.",
+        alt=f"Error on the same test {noun}s by the number of training {noun}s.",
+        caption=f"The model trained on parts of the training {noun}s, each within the next, and "
+        f"tested on the same {noun}s. Band: 95 % interval over these.",
         data=Table(heads, rows),
     )

@@ -134,7 +134,8 @@ def metric_table(run: ReadRun, split: str, found: Predictions, how: Resampling |
         mean.append(macro[name].mean if name in macro and name not in IN_UNITS else None)
         mean += [None, None] if how else []
     said = (
-        f" From, to: {100 * how.level:g} % interval, percentile bootstrap over the molecules, "
+        f" From, to: {100 * how.level:g} % interval, percentile bootstrap over the "
+        f"{run.found.noun}s, "
         f"{how.n:,} resamples; none below {LEAST} labels."
         if how
         else ""

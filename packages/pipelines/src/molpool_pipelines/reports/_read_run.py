@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -98,4 +98,7 @@ def read_run(folder: Path) -> ReadRun:
         # Kinds as trained; guessed from the values, a regression task with labels 0 and 1 alone
         # would change kind.
         types = {task: of.type for task, of in metrics.of_reported.tasks.items()}
-    return ReadRun(folder, read_predictions(folder, task_types=types), config, metrics)
+    found = read_predictions(folder, task_types=types)
+    if found.smiles is None:
+        found = replace(found, noun="bag")
+    return ReadRun(folder, found, config, metrics)

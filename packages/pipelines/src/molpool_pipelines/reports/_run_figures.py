@@ -182,7 +182,7 @@ def _parity(found: Predictions, panels: Sequence[Panel], how: _How) -> Figure:
     return Figure(
         svg,
         alt=f"Predicted against measured values of {len(panels)} tasks, {how.split} rows.",
-        caption="Each point is a molecule; on the line the prediction is right. Lines through "
+        caption=f"Each point is a {found.noun}; on the line the prediction is right. Lines through "
         "points, where these are few, are their intervals.",
         data=how.data,
         hover=hover,
@@ -260,7 +260,7 @@ def _reliability(found: Predictions, panels: Sequence[Panel], how: _How) -> Figu
         grid(len(panels), draw)[0],
         alt=f"Share of positives by predicted probability, {len(panels)} tasks, {how.split} rows.",
         caption="Whether probabilities are shares: on the diagonal they are, below it they are too "
-        "high. Larger dots are more molecules.",
+        f"high. Larger dots are more {found.noun}s.",
     )
 
 
@@ -449,9 +449,19 @@ class Spread:
 
 
 def spread_figure(
-    spreads: Sequence[Spread], split: str, units: Mapping[str, str] | None = None
+    spreads: Sequence[Spread], rows: str, units: Mapping[str, str] | None = None
 ) -> Figure:
-    """Draw absolute errors against the spread of the members, a panel per task."""
+    """Draw absolute errors against the spread of the members, a panel per task.
+
+    Parameters
+    ----------
+    spreads : sequence of Spread
+        Of the tasks.
+    rows : str
+        What points are, in the plural.
+    units : mapping of str to str, optional
+        Of tasks that have one.
+    """
     shown = sorted(spreads, key=lambda s: -len(s.sd))[:MOST] if len(spreads) > MOST else spreads
 
     def draw(axes: Any, i: int) -> None:
@@ -470,8 +480,8 @@ def spread_figure(
 
     return Figure(
         grid(len(shown), draw)[0],
-        alt=f"Absolute error against the members' spread, {len(shown)} tasks, {split} molecules.",
-        caption="Each point is a molecule; below the line its error is less than 2 sd.",
+        alt=f"Absolute error against the members' spread, {len(shown)} tasks, {rows}.",
+        caption=f"Points are {rows}; below the line the error is less than 2 sd.",
     )
 
 

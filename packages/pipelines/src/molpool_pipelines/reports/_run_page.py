@@ -124,7 +124,7 @@ def _against_others(run: ReadRun, rows: Predictions) -> list[Section]:
     own = metrics.of_reported
     return [
         *simple_models(own, noise_ceilings(run.found, rows)),
-        *more_data(own.learning_curve, own.more_data),
+        *more_data(own.learning_curve, own.more_data, rows.noun),
     ]
 
 
@@ -145,7 +145,8 @@ def _ensemble(run: ReadRun, rows: Predictions) -> list[Section]:
     spreads = _spreads(rows)
     if spreads:
         name = SPLITS[run.reported].lower()
-        parts += [_spread_table(spreads, name), figures.spread_figure(spreads, name, run.units)]
+        parts += [_spread_table(spreads, name)]
+        parts += [figures.spread_figure(spreads, f"{name} {rows.noun}s", run.units)]
     return [Section("Ensemble", parts)]
 
 
@@ -174,8 +175,8 @@ def _members(run: ReadRun) -> list[Part]:
     caption = "The models of the members; seeds and folds count from 0."
     if alone:
         caption += (
-            f" Means over tasks on the {run.reported} molecules: of each alone, and of the mean of "
-            "their predictions."
+            f" Means over tasks on the {run.reported} {run.found.noun}s: of each alone, and of the "
+            "mean of their predictions."
         )
     heads += [mean_label(n) for n in names]
     return [Table(heads, rows, caption=caption, totals=1 if alone else 0)] if rows else []
@@ -317,7 +318,7 @@ def _worst(rows: Predictions, split: str) -> list[Section]:
         [row for _, row in entries[:WORST]],
         caption=f"The {len(entries[:WORST])} largest errors of {SPLITS[split].lower()} rows, by "
         "the standard deviation of the task's measured values. Look at these first: a wrong "
-        "label and a molecule unlike the others both stand here.",
+        f"label and a {rows.noun} unlike the others both stand here.",
     )
     return [Section("Largest errors", [table])]
 
@@ -423,7 +424,10 @@ def _decisions(run: ReadRun) -> list[Section]:
         accuracy = right / n if n else None
         rows.append([task, *(of[k] for k in keys), of["precision"], of["recall"], accuracy])
     heads = "task,threshold,true +,false +,false −,true −,precision,recall,accuracy"
-    caption = f"Test bags called positive from the threshold on, {_origin(run, list(decisions))}."
+    caption = (
+        f"Test {run.found.noun}s called positive from the threshold on, "
+        f"{_origin(run, list(decisions))}."
+    )
     return [Section("Decisions", [Table(heads.split(","), rows, caption=caption)])]
 
 
@@ -432,9 +436,9 @@ def _origin(run: ReadRun, tasks: Sequence[str]) -> str:
     if set(tasks) <= set(run.config.get("thresholds") or {}):
         return "which the configuration gives"
     if "val" not in run.splits:
-        return "0.5 where the configuration gives none, since no bag validates"
+        return f"0.5 where the configuration gives none, since no {run.found.noun} validates"
     metric = str(run.config.get("threshold_metric", "score")).replace("_", " ")
-    return f"which was chosen on validation bags alone (largest {metric})"
+    return f"which was chosen on validation {run.found.noun}s alone (largest {metric})"
 
 
 def _attention(run: ReadRun) -> list[Section]:

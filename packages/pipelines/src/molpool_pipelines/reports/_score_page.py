@@ -38,12 +38,12 @@ def score_page(found: Predictions, scores: Scores) -> str:
     shown = Shown(found)
     sections = [
         Section("Summary", [Text(note, note=True) for note in scores.notes]),
-        Section("Metrics by task", _metrics(scores)),
+        Section("Metrics by task", _metrics(scores, found.noun)),
         Section("Predicted against measured", figures.fits(found, scores.split)),
         *structures(found, found, "all"),
         *intervals(found),
         *residuals(found, shown),
-        *_strata(scores.strata),
+        *_strata(scores.strata, found.noun),
     ]
     sections = [section for section in sections if section.parts]
     tasks = len(found.tasks)
@@ -51,13 +51,13 @@ def score_page(found: Predictions, scores: Scores) -> str:
     return render_report(scores.name, said, sections, rows=shown.rows(sections))
 
 
-def _metrics(scores: Scores) -> list[Part]:
+def _metrics(scores: Scores, noun: str) -> list[Part]:
     """Return a table per kind of task, a row per task and metric."""
     found: list[Part] = []
     for kind in ("regression", "classification"):
         own = [s for s in scores.overall if METRICS[s.metric].task_type == kind]
         if own:
-            caption = f"{100 * scores.level:g} % intervals over molecules."
+            caption = f"{100 * scores.level:g} % intervals over {noun}s."
             found.append(_table(own, f"{caption} {FURTHER[kind]}"))
     return found
 
@@ -79,7 +79,7 @@ def _table(scored: Sequence[Scored], caption: str) -> Table:
     return Table(heads, rows, caption=caption, totals=int(MACRO in tasks))
 
 
-def _strata(strata: Sequence[Stratum]) -> list[Section]:
+def _strata(strata: Sequence[Stratum], noun: str) -> list[Section]:
     """Return the means over tasks by stratum; of a single task, its values."""
     metrics = [m for m in ("ma_rae", "mae", "roc_auc") if any(_of(s, m) for s in strata)]
     rows: list[list[Cell]] = []
@@ -95,7 +95,8 @@ def _strata(strata: Sequence[Stratum]) -> list[Section]:
         "Means over tasks. RAE of some of the rows is relative to the spread within them, so that "
         "it may be high where all their values are alike."
     )
-    return [Section("By group of molecules", [Table(heads, rows, caption=caption)])] if rows else []
+    title = f"By group of {noun}s"
+    return [Section(title, [Table(heads, rows, caption=caption)])] if rows else []
 
 
 def _of(stratum: Stratum, metric: str) -> Scored | None:

@@ -47,7 +47,7 @@ def _headline(run: ReadRun) -> str:
             over = "" if n == 1 else f", mean over {n} tasks"
             label = LABELS[name] if n == 1 else mean_label(name)
             words.append(f"{label} {macro[name].mean:.2f}{over} ({scale})")
-    noun = "bags" if rows.smiles is None else "molecules"
+    noun = f"{rows.noun}s"
     whose = {
         "test": f"test {noun} that the model has not seen",
         "val": f"validation {noun}",

@@ -83,8 +83,9 @@ def residuals(rows: Predictions, shown: Shown) -> list[Section]:
         svg,
         alt=f"Errors of {len(tasks)} tasks against {', '.join(names)}.",
         caption="Predicted less measured: above the line the prediction is too high. Orange: the "
-        "size of the error, up and down, as a rolling mean over a tenth of the molecules. Where it "
-        "widens, predictions are worth less; points that are mostly on one side are a bias.",
+        f"size of the error, up and down, as a rolling mean over a tenth of the {rows.noun}s. "
+        "Where it widens, predictions are worth less; points that are mostly on one side are a "
+        "bias.",
         hover=hover,
     )
     near = _errors_by_similarity(rows)
@@ -157,22 +158,22 @@ def intervals(rows: Predictions) -> list[Section]:
     if not found:
         return []
     level = rows.level
-    parts: list[Part] = [Text(_sentence(found, level)), _table(found, level)]
+    parts: list[Part] = [Text(_sentence(found, level, rows.noun)), _table(found, level)]
     drawn = {task: of for task, of in found.items() if len(of.by_prediction) > 1}
     if drawn:
-        parts.append(_figure(drawn, level))
+        parts.append(_figure(drawn, level, rows.noun))
     near = _by_similarity(found, level)
     return [Section("Intervals", [*parts, *([near] if near else [])])]
 
 
-def _sentence(found: Mapping[str, Coverage], level: float | None) -> str:
+def _sentence(found: Mapping[str, Coverage], level: float | None, noun: str) -> str:
     n = sum(of.n for of in found.values())
     inside = sum(of.n * of.inside for of in found.values()) / n
     asked = "" if level is None else f", {100 * level:g} % were asked for"
     return (
         f"{100 * inside:.1f} % of {n:,} measured values are within their intervals{asked}. The "
-        "width of an interval comes from molecules that the models had not seen, and is larger "
-        "where these were predicted worse. It speaks of molecules like those: of others, such as "
+        f"width of an interval comes from {noun}s that the models had not seen, and is larger "
+        f"where these were predicted worse. It speaks of {noun}s like those: of others, such as "
         "a new series, it may hold less often."
     )
 
@@ -193,7 +194,7 @@ def _by_chance(level: float, n: int) -> tuple[float, float]:
     return float(binom.ppf(0.025, n, level)) / n, float(binom.ppf(0.975, n, level)) / n
 
 
-def _figure(found: Mapping[str, Coverage], level: float | None) -> Figure:
+def _figure(found: Mapping[str, Coverage], level: float | None, noun: str) -> Figure:
     tasks = list(found)
 
     def draw(axes: Any, i: int) -> None:
@@ -218,7 +219,7 @@ def _figure(found: Mapping[str, Coverage], level: float | None) -> Figure:
     return Figure(
         grid(len(tasks), draw, height=2.4)[0],
         alt=f"Share of values within their intervals by prediction, {len(tasks)} tasks.",
-        caption="Share within the intervals for each tenth of the molecules by prediction. Line: "
+        caption=f"Share within the intervals for each tenth of the {noun}s by prediction. Line: "
         "what was asked for; grey: where chance puts 95 % of such shares.",
         data=Table(heads, rows, digits=2),
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from molpool_common import FloatArray, InputError, IntArray
+from molpool_common import FloatArray, InputError, IntArray, told
 from rt_ridge import (
     HeldOutErrors,
     RunCalibration,
@@ -106,7 +106,7 @@ def calibrate(
     # All fits are held at once, so that the second pass over the rows serves all folds.
     fits = [
         Artefact(f"fold {fold}", Path(), fit(_without(fold, sums, pairs)))
-        for fold in range(folds.n_folds)
+        for fold in told(range(folds.n_folds), "Fits without held-out runs", folds.n_folds)
     ]
     reader = BatchReader(
         training.table.table,

@@ -17,17 +17,22 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from molpool_common import BoolArray, InputError, ReadConfig, RunFolder, checked, listed
+from molpool_common import InputError, ReadConfig, RunFolder, checked, listed, told
 from rt_ridge import (
     CompoundDescriptors,
     EvaluatedChunk,
     Evaluator,
-    Prediction,
     SupportMetrics,
 )
 
 from molpool_pipelines.retention._baselines import fit_baselines
 from molpool_pipelines.retention._batches import Artefact, Batch, BatchReader
+from molpool_pipelines.retention._by_column import (
+    drift_sums,
+    mean_drift,
+    mean_strata,
+    strata_sums,
+)
 from molpool_pipelines.retention._compounds import read_descriptors
 from molpool_pipelines.retention._config import (
     EVALUATION,
@@ -102,6 +107,9 @@ class Evaluation:
         Rows that not all artefacts predict, or that were left out: row, id, source, reason.
     notes : list of str
         How the table was read, and which rows were held out.
+    strata : DataFrame or None
+        artefact, column, stratum, n, and of the rows of each stratum that the model predicts: mae,
+        rmse, bias, coverage and mean width of the 80 and 95 % intervals.
     folds : DataFrame or None
         Where models were fitted again: artefact, repeat, fold, n, mae, rmse, and coverage and width
         of the 80 and 95 % intervals, of the rows held out in each fold that the model predicts.
@@ -115,6 +123,7 @@ class Evaluation:
     rejected: pl.DataFrame | None = None
     notes: list[str] = field(default_factory=list)
     folds: pl.DataFrame | None = None
+    strata: pl.DataFrame | None = None
 
     @property
     def rows(self) -> dict[str, int]:
@@ -134,7 +143,7 @@ class Evaluation:
         return pl.concat(parts, how="vertical_relaxed")
 
     def write(self, run: RunFolder) -> None:
-        """Write evaluation.json and evaluation.csv; drift, folds and rejected.csv if there are."""
+        """Write evaluation.json and .csv; drift, strata, folds and rejected.csv if there are."""
         fits = [
             {key: getattr(scored, key) for key in _PLAIN}
             | {rows: table.to_dicts() for rows, table in scored.tables.items()}
@@ -145,10 +154,9 @@ class Evaluation:
         said = {"rows": self.rows, "notes": self.notes, "artefacts": fits}
         run.write_json(EVALUATION, {**counts, **said})
         run.write_text("evaluation.csv", self.frame().write_csv())
-        if self.drift is not None:
-            run.write_text("drift.csv", self.drift.write_csv())
-        if self.folds is not None:
-            run.write_text("folds.csv", self.folds.write_csv())
+        for name in _TABLES:
+            if (table := getattr(self, name)) is not None:
+                run.write_text(f"{name}.csv", table.write_csv())
         if self.rejected is not None:
             write_rejected(run, self.rejected)
         run.log("finished", rows=self.n_rows)
@@ -181,14 +189,19 @@ class Evaluation:
                 found=f"{type(error).__name__}: {error}",
                 where=str(path),
             ) from None
-        drift, folds = (
-            pl.read_csv(checked(file)) if file.is_file() else None
-            for file in (path.with_name("drift.csv"), path.with_name("folds.csv"))
-        )
+        files = {name: path.with_name(f"{name}.csv") for name in _TABLES}
+        # Strata called 1 and 2 are names all the same.
+        text = {"column": pl.String, "stratum": pl.String}
+        tables = {
+            name: pl.read_csv(checked(file), schema_overrides=text)
+            for name, file in files.items()
+            if file.is_file()
+        }
         notes = [str(note) for note in content.get("notes", [])]
-        return cls(scored, rows, left_out, common, drift, notes=notes, folds=folds)
+        return cls(scored, rows, left_out, common, notes=notes, **tables)
 
 
+_TABLES = ("drift", "strata", "folds")
 _COUNTS = ("n_rows", "n_left_out", "n_common")
 _PLAIN = ("name", "path", "method", "group_col", "share_unseen", "levels", "calibrated")
 
@@ -256,7 +269,8 @@ def _fitted_again(
     splits = Splits.read(config, [as_prepared(fit, table) for fit in fits], table)
     scores = _Scores(config)
     folds = list[pl.DataFrame]()
-    for number, (cell, train, test) in enumerate(each_cell(splits), start=1):
+    cells = told(each_cell(splits), "Held-out folds", len(splits.cells))
+    for number, (cell, train, test) in enumerate(cells, start=1):
         what = f"Fold {number} of {len(splits.cells)}"
         with TemporaryDirectory() as folder:
             place = Path(folder)
@@ -315,6 +329,7 @@ class _Scores:
         self.artefacts: Sequence[Artefact] = ()
         self.evaluator: Evaluator | None = None
         self.drift = list[pl.DataFrame]()
+        self.strata = list[pl.DataFrame]()
         self.rejected = Rejected()
         self.calibrated = dict[str, bool]()
 
@@ -342,12 +357,13 @@ class _Scores:
         config, self.artefacts = self.config, artefacts
         # Its default need not be in a user's table; without it there is no drift.
         run = config.run_col if config.run_col in table else None
+        strata = [table.require(name, "strata_column") for name in config.strata_column]
         reader = BatchReader(
             table,
             artefacts,
             config,
             with_target=True,
-            extra=[] if run is None else [run],
+            extra=list(dict.fromkeys([*([] if run is None else [run]), *strata])),
             descriptors=_descriptors(config, artefacts),
             absent=config.absent_covariates,
         )
@@ -362,11 +378,11 @@ class _Scores:
             progress(f"{what}: {found.n_read:,} rows")
             chunk = found.add(batch.frame)
             _set_aside(self.rejected, batch, reader, chunk, origin)
-            if run is not None:
-                self.drift += [
-                    _drift(a, batch, reader, run, chunk.predictions[a.name], chunk.used)
-                    for a in artefacts
-                ]
+            for a in artefacts:
+                of_rows = (chunk.predictions[a.name], chunk.used)
+                if run is not None:
+                    self.drift.append(drift_sums(a, batch, reader, run, *of_rows))
+                self.strata += strata_sums(a, batch, config.target_col, strata, *of_rows)
         self._check(found, table)
         for artefact in artefacts:
             there = artefact.summaries.calibration is not None
@@ -389,11 +405,12 @@ class _Scores:
     def evaluation(self, notes: list[str]) -> Evaluation:
         """Return what was found."""
         assert self.evaluator is not None
-        rejected = self.rejected.frame()
         found = _evaluation(
-            self.config, self.artefacts, self.evaluator, self.drift, rejected, self.calibrated
+            self.config, self.artefacts, self.evaluator, self.rejected.frame(), self.calibrated
         )
-        return replace(found, notes=notes)
+        names = [artefact.name for artefact in self.artefacts]
+        drift, strata = mean_drift(self.drift, names), mean_strata(self.strata, names)
+        return replace(found, drift=drift, strata=strata, notes=notes)
 
 
 def _set_aside(
@@ -453,63 +470,10 @@ def _descriptors(config: ScoreConfig, artefacts: Sequence[Artefact]) -> Compound
     return read_descriptors(config.descriptors, config.compound_col, names, read=config.read)
 
 
-def _drift(
-    artefact: Artefact,
-    batch: Batch,
-    reader: BatchReader,
-    run: str,
-    prediction: Prediction,
-    used: BoolArray,
-) -> pl.DataFrame:
-    """Return sums over the rows of each run; rmse: of the squares."""
-    y = batch.frame[reader.config.target_col]
-    center = artefact.summaries.feature_center
-    # The covariates at their centre: what the pair would elute at without the drift that standards
-    # show.
-    still = batch.frame.with_columns(
-        pl.lit(value).alias(name)
-        for name, value in zip(artefact.summaries.feature_names, center, strict=True)
-    )
-    error = y - prediction.mean
-    frame = pl.DataFrame(
-        {
-            "run": batch.raw[run].cast(pl.String),
-            "observed": y,
-            "predicted": prediction.mean,
-            "without_drift": reader.predict(artefact, still).mean,
-            "bias": error,
-            "z_mean": error / prediction.std,
-            "rmse": error**2,
-        }
-    )
-    rows = frame.filter(pl.Series(used) & pl.col("bias").is_not_nan())
-    # Sums rather than means: a run may lie in several batches, and means of parts cannot be joined.
-    sums = rows.group_by("run").agg(pl.len().alias("n"), pl.exclude("run").sum())
-    return sums.select(pl.lit(artefact.name).alias("artefact"), pl.all())
-
-
-def _mean_drift(parts: Sequence[pl.DataFrame], names: Sequence[str]) -> pl.DataFrame | None:
-    if not parts:
-        return None
-    sums = pl.concat(parts).group_by("artefact", "run").sum()
-    # Only where every name is a number.
-    numbers = sums["run"].cast(pl.Int64, strict=False)
-    if numbers.null_count() == sums["run"].null_count():
-        # Run 10 comes after run 9, also in tables of text.
-        sums = sums.with_columns(numbers)
-    place = {name: j for j, name in enumerate(names)}
-    order = pl.col("artefact").replace_strict(place, return_dtype=pl.Int64)
-    means = sums.with_columns(pl.exclude("artefact", "run", "n") / pl.col("n"))
-    # The root last: until here the column held sums of squares.
-    means = means.with_columns(pl.col("n").cast(pl.Int64), pl.col("rmse").sqrt())
-    return means.sort(order, "run")
-
-
 def _evaluation(
     config: ScoreConfig,
     artefacts: Sequence[Artefact],
     evaluator: Evaluator,
-    drift: Sequence[pl.DataFrame],
     rejected: pl.DataFrame,
     calibrated: Mapping[str, bool],
 ) -> Evaluation:
@@ -532,9 +496,8 @@ def _evaluation(
         )
         for artefact in artefacts
     ]
-    means = _mean_drift(drift, [artefact.name for artefact in artefacts])
     n_common = n_used - result.n_not_common
-    return Evaluation(scored, n_used, result.n_unseen, n_common, means, rejected)
+    return Evaluation(scored, n_used, result.n_unseen, n_common, rejected=rejected)
 
 
 def _rare(metrics: SupportMetrics, most: int) -> pl.DataFrame:

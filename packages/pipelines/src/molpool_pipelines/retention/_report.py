@@ -120,7 +120,21 @@ def _evaluation_chapters(evaluation: Evaluation) -> list[Chapter]:
     if evaluation.folds is not None:
         pieces.append(_folds(evaluation.folds))
     chapters = [Chapter("Errors and intervals", pieces), tables]
+    if evaluation.strata is not None:
+        chapters.append(Chapter("By stratum", [*_strata(evaluation.strata)]))
     return [*chapters, Chapter("Drift by run", [*drift])] if drift else chapters
+
+
+def _strata(strata: pl.DataFrame) -> Iterator[Table]:
+    heads = ["model", "stratum", "rows", "MAE", "RMSE", "bias"]
+    heads += ["in 80 %", "width 80 %", "in 95 %", "width 95 %"]
+    for part in strata.partition_by("column", maintain_order=True):
+        yield Table(
+            heads,
+            [list(row) for row in part.drop("column").rows()],
+            caption=f"Rows that a model predicts, by {part['column'][0]}. Bias: mean of measured "
+            "less predicted time; widths are means.",
+        )
 
 
 def _folds(folds: pl.DataFrame) -> Table:

@@ -208,6 +208,7 @@ def _columns(
     for key in ("split_column", "time_column"):
         given = getattr(config, key)
         names |= {} if given is None else {table.require(given, key): None}
+    names |= {table.require(name, "strata_column"): None for name in config.strata_column}
     if config.run_col is not None and config.run_col in table:
         names[config.run_col] = None
     elif config.split_type in ("run", "time"):

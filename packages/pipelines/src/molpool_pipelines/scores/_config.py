@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import tyro
-from molpool_common import PATH, TRUST, ConfigModel, ReadConfig, Seed
-from pydantic import Field
+from molpool_common import PATH, TRUST, ConfigModel, ReadConfig, Seed, short_flag
+from pydantic import Field, model_validator
 
 from molpool_pipelines.runs import ACCEPT_CHANGED_TABLE, ColumnsConfig
 from molpool_pipelines.tables import ON_BAD_SMILES, OnBadSmiles
@@ -24,7 +24,7 @@ class ScoreConfig(ConfigModel):
     predictions: Annotated[str | None, PATH, tyro.conf.arg(metavar="DIR|FILE")] = Field(
         None, description="run folder, or table of predictions: Parquet, CSV or TSV"
     )
-    model_dir: Annotated[str | None, PATH] = Field(
+    model_dir: Annotated[str | None, PATH, short_flag("--run")] = Field(
         None, description="instead of predictions: a saved model, which predicts data_path first"
     )
     trust_checkpoint: bool = Field(False, description=TRUST)
@@ -187,3 +187,12 @@ class CompareConfig(ConfigModel):
     )
     read: ReadConfig = Field(default_factory=ReadConfig)
     columns: ColumnsConfig = Field(default_factory=ColumnsConfig)
+
+    @model_validator(mode="after")
+    def _without_strata(self) -> Self:
+        if self.columns.strata:
+            raise ValueError(
+                "columns.strata: expected none, as models are compared on all rows together; found "
+                f"{', '.join(self.columns.strata)}. molpool-evaluate score shows each stratum."
+            )
+        return self

@@ -82,6 +82,8 @@ class Predictions:
         What to know of how they were read: tasks without a truth, how a truth was joined.
     rejected : DataFrame or None
         Rows of the truth that have no prediction, as `rejected_rows` has them.
+    noun : str
+        What a row is.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Predictions:
     scales: tuple[ScaleName, ...] = ()
     notes: tuple[str, ...] = ()
     rejected: pl.DataFrame | None = None
+    noun: str = "molecule"
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -204,6 +204,7 @@ def predictions_of(
         strata=_strata(frame, named, name),
         scales=tuple((scales or {}).get(task, "none") for task in tasks),
         notes=tuple(notes),
+        noun="molecule" if named.smiles in frame.columns else "row",
     )
     refuse_repeated(_plain(found), named.id, name)
     _refuse_unpredicted(found, named)

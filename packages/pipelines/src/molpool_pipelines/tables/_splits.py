@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from molpool_common import InputError, IntArray, MoleculeTable, kfold, listed, split
+from molpool_common import InputError, IntArray, MoleculeTable, kfold, listed, parse_times, split
 
 from molpool_pipelines.tables._given_split import given_parts
 from molpool_pipelines.tables._table_config import DataConfig
@@ -147,9 +147,10 @@ def fold_tables(
     tables : SplitTables
         Its split; the test split stays as it is.
     config : DataConfig
-        Split type: folds keep scaffolds or clusters together as the split does. Folds of a time
-        split are of random molecules, since a member trained on the earliest rows alone would be
-        a weak one; its test split is later than all of them.
+        Split type: folds keep scaffolds or clusters together as the split does. Those of a time
+        split are spans of time, each validated by members trained on all others: on the earliest
+        rows alone a member would be a weak one, and among random molecules a row has its own
+        series on either side.
     n_folds : int
         One gives back `tables`.
     seed : int
@@ -173,13 +174,31 @@ def fold_tables(
     rest = table.take(np.flatnonzero([unit not in tested for unit in table.units]))
     folds = fold_rows(
         rest,
-        # Folds in time would leave the earliest rows without a model that validates them.
-        "random" if config.split_type == "time" else config.split_type,
+        config.split_type,
         n_folds,
         seed=config.split_seed if config.split_seed is not None else seed,
+        names=_spans_of_time(rest, n_folds) if config.split_type == "time" else None,
         config=config,
     )
     return [_assembled(rest, train, val, tables.test, config) for train, val in folds]
+
+
+def _spans_of_time(table: MoleculeTable, n: int) -> dict[str, str]:
+    """Return in which of `n` spans of about as many rows each molecule was first measured."""
+    held = table.take(np.flatnonzero(table.hold_out))
+    first: dict[str, float] = {}
+    for group, when in zip(held.groups, parse_times(held.times or []).tolist(), strict=True):
+        first[group] = min(when, first.get(group, np.inf))
+    _, moment = np.unique([first[group] for group in held.groups], return_inverse=True)
+    rows = np.bincount(moment)
+    span = ((np.cumsum(rows) - rows) * n // len(held))[moment]
+    if len(np.unique(span)) < n:
+        raise InputError(
+            "ensemble.n_folds",
+            expected=f"at most as many folds as there are spans of time, {len(np.unique(span))}",
+            found=str(n),
+        )
+    return dict(zip(held.groups, (f"{number:06d}" for number in span.tolist()), strict=True))
 
 
 def fold_rows(

@@ -22,6 +22,7 @@ from molpool_common import (
     expand_tables,
     is_parquet,
     listed,
+    number_column,
     table_chunks,
     table_header,
     table_reading,
@@ -226,6 +227,13 @@ class TableFiles:
             yield chunk
         tell(stage, done, done)
 
+    def of_numbers(self, names: Iterable[str]) -> frozenset[str]:
+        """Return which of these columns hold text that is numbers and gaps alone, in every row."""
+        left = {name for name in names if name in self}
+        for chunk in self.chunks(sorted(left), rows=_SURVEY_ROWS) if left else ():
+            left = {name for name in left if _is_numbers(chunk.frame, name)}
+        return frozenset(left)
+
     def frames(self, names: Iterable[str], rows: int) -> Iterator[pl.DataFrame]:
         """Yield the columns as they are read, in frames of exactly `rows` rows but the last."""
         return _in_frames((chunk.frame for chunk in self.chunks(names, rows=rows)), rows)
@@ -241,6 +249,16 @@ class TableFiles:
             for c in chunks
         )
         return _in_frames(texts, rows)
+
+
+def _is_numbers(frame: pl.DataFrame, name: str) -> bool:
+    if frame[name].dtype != pl.String:
+        return False
+    try:
+        number_column(frame, name, where="")
+    except InputError:
+        return False
+    return True
 
 
 def _in_frames(chunks: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:

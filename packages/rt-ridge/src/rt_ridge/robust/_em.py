@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from molpool_common import FloatArray
+from molpool_common import FloatArray, told
 
 from rt_ridge._config import RidgeConfig
 from rt_ridge.prediction._summaries import Stage1CoeffSummaries
@@ -135,7 +135,7 @@ class _Passes:
     ) -> None:
         """Go over the rows until their weights stand."""
         self.tails, self.change = tails, np.inf
-        for _ in range(MOST_PASSES):
+        for _ in told(range(MOST_PASSES), "Weighing rows, at most", MOST_PASSES, "passes"):
             before = replace(self.summaries, tails=self.tails, leave_out=leave_out)
             self.last = reweighted(self.plain, self.rows, before)
             self.summaries = self.fit(self.last.statistics())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from molpool_common import FloatArray
+from molpool_common import FloatArray, told
 
 from rt_ridge._config import RidgeConfig
 from rt_ridge._errors import RTRidgeError
@@ -76,7 +76,8 @@ def search(
     for trial in ranked(trials, searching.judge, REFINED):
         trials += searching.tried(refined_candidates(trial.candidate, some))
     chosen = choose(trials, searching.judge)
-    return settled_choice(chosen, [searching.settled(c) for c in chosen.trials], searching.judge)
+    last = told(chosen.trials, "Scales of structures", len(chosen.trials))
+    return settled_choice(chosen, [searching.settled(trial) for trial in last], searching.judge)
 
 
 def judged_pairs(stats: SufficientStatistics) -> SufficientStatistics:
@@ -101,7 +102,7 @@ class _Search:
     def tried(self, candidates: Sequence[Candidate]) -> list[Trial]:
         """Return trials of the candidates that can be fitted."""
         found = []
-        for candidate in candidates:
+        for candidate in told(candidates, "Structures", len(candidates)):
             try:
                 found.append(self._trial(candidate))
             except RTRidgeError as error:

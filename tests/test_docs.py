@@ -1,0 +1,177 @@
+"""What the pages show works: command lines parse, names exist, every flag is in the reference."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from unittest import mock
+
+import pytest
+from molpool_common import Command, ConfigModel, flag_names
+from pydantic import Field
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+sys.path.insert(0, str(DOCS / "_ext"))
+
+import reference  # noqa: E402
+import typed  # noqa: E402
+
+PAGES = sorted(
+    p
+    for p in (*ROOT.glob("*.md"), *ROOT.glob("*/*/README.md"), *DOCS.glob("**/*.md"))
+    if "generated" not in p.parts and "_build" not in p.parts
+)
+SCRIPTS = sorted(p for folder in ("gallery", "notebooks") for p in (DOCS / folder).glob("*.py"))
+COMMAND = re.compile(
+    r"^(?:\$ | {4})?(?:pip install uv && )?(?:uv run )?(molpool(?:-[a-z]+)?) (.*)$"
+)
+CONFIG = "{data_path: assays.csv}\n"
+"""Of a configuration that a page names and does not show."""
+
+
+class Parsed(SystemExit):
+    """Ends a command once its arguments are understood."""
+
+
+def command_lines(text: str) -> Iterator[list[str]]:
+    """Yield the words of each command of ours that a page shows, lines joined."""
+    is_code = False
+    for line in re.sub(r" *\\\n *", " ", text).splitlines():
+        is_code ^= line.startswith("```")
+        found = COMMAND.match(line)
+        if found is None or not (is_code or line.startswith("    ")):
+            continue
+        words = shlex.split(found[2], comments=True)
+        cut = next((i for i, w in enumerate(words) if w in ("|", "&&", ">", ";")), len(words))
+        yield [found[1], *words[:cut]]
+
+
+def write_configs(page: str, words: list[str]) -> None:
+    """Write the configurations that a command line names, as the page shows them."""
+    shown = {s.kind.split()[1]: s.text for s in typed.steps(page) if s.kind.startswith("file ")}
+    for flag, value in pairwise(words):
+        if flag == "--config" and not Path(value).exists():
+            Path(value).write_text(shown.get(value, CONFIG), encoding="utf-8")
+
+
+def stop_after_parsing() -> Any:
+    """Return within what a command parses its arguments and does nothing else."""
+    parse = Command.parse
+
+    def parse_and_stop(command: Command, *arguments: Any) -> None:
+        parse(command, *arguments)
+        raise Parsed(0)
+
+    return mock.patch.object(Command, "parse", parse_and_stop)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_command_line_is_understood_by_its_command(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    text = page.read_text(encoding="utf-8")
+    lines = list(command_lines(text))
+    wrong = []
+    for program, *words in lines:
+        if program == "molpool" and words[0] in reference.APPS:
+            program = f"molpool-{words.pop(0)}"
+        write_configs(text, words)
+        cli = importlib.import_module(f"{program.replace('-', '_')}.cli")
+        with stop_after_parsing():
+            if cli.main(words):
+                wrong.append(f"{program} {shlex.join(words)}: {capsys.readouterr().err}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("app", reference.APPS)
+def test_the_readme_of_an_app_shows_every_command_of_it(app: str) -> None:
+    text = (ROOT / "apps" / app / "README.md").read_text(encoding="utf-8")
+    words = reference.program_of(app).commands
+    assert not [w for w in words if w and not re.search(rf"[ `#]{w}\b", text)]
+
+
+def public(module: str) -> set[str] | None:
+    """Return the public names of a module of ours, None of another's."""
+    found = [*ROOT.glob(f"*/*/src/{module.replace('.', '/')}/__init__.pyi")]
+    return set(reference.public_names(found[0])) if found else None
+
+
+def imported(source: str) -> Iterator[tuple[str, str]]:
+    """Yield the names that a script imports, with their modules."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize("path", [*SCRIPTS, *PAGES], ids=lambda p: str(p.relative_to(ROOT)))
+def test_names_that_snippets_import_are_public(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    blocks = [text] if path.suffix == ".py" else re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    for module, name in (pair for block in blocks for pair in imported(block)):
+        names = public(module)
+        assert names is None or name in names, f"{module}.{name}"
+
+
+def test_each_picture_and_notebook_is_numbered_and_titled() -> None:
+    for path in SCRIPTS:
+        assert re.match(r"(plot_\d\d|run_\d)_", path.name), path.name
+        title, rule, *_ = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))).split("\n")
+        assert set(rule) == {"="}
+        assert len(rule) == len(title), path.name
+
+
+class Part(ConfigModel):
+    share: float = Field(0.5, gt=0, le=1, description="of | rows")
+
+
+class Whole(ConfigModel):
+    mode: Literal["a", "b"] = Field("a", description="which")
+    names: list[str] = Field(default_factory=list, description="several")
+    size: Annotated[int | None, Field(ge=1)] = Field(None, description="how many")
+    part: Part = Field(default_factory=Part)
+
+
+def test_a_key_is_shown_with_what_it_takes_its_default_and_meaning() -> None:
+    found = {key.name: key for key in reference.keys_of(Whole)}
+    assert found["mode"] == reference.Key("mode", "a, b", "a", "which")
+    assert found["names"] == reference.Key("names", "list of text", "[]", "several")
+    assert found["size"].type == "whole number ≥ 1 or none"
+    assert found["part.share"].type == "number > 0 ≤ 1"
+    assert reference.md_cell("of | rows, `a|b` and *") == r"of \| rows, `a\|b` and \*"
+
+
+def test_the_reference_has_every_flag_of_every_command() -> None:
+    pages = list(reference.commands())
+    assert len({page.prog for page in pages}) == len(pages) > 25
+    for page in pages:
+        keys = {"--" + key.name.replace("_", "-") for key in reference.keys_of(page.model)}
+        aliases = {f for f in flag_names(page.model) if f not in keys}
+        # What is left are short spellings of keys that have a dotted name.
+        assert not {f for f in aliases if "." in f}, page.prog
+
+
+def test_a_page_is_typed_as_it_stands(tmp_path: Path) -> None:
+    page = (
+        "```console\n$ pip install this\n$ echo 3.5 of \\\n   4   # both\n```\n\n"
+        "```text\n1.25 of 7\n```\n\n```{code-block} yaml\n:caption: a.yaml\nkey: 1\n```\n"
+    )
+    found = list(typed.steps(page))
+    assert [s.kind for s in found] == ["command", "command", "text", "file a.yaml"]
+    printed = ""
+    for step in found:
+        printed = typed.perform(step, tmp_path, printed)
+    assert (tmp_path / "a.yaml").read_text() == "key: 1\n"
+    with pytest.raises(AssertionError, match="not printed"):
+        typed.perform(typed.Step("text", "5 of none"), tmp_path, printed)
+    with pytest.raises(AssertionError, match="exit code 3"):
+        typed.perform(typed.Step("command", "exit 3"), tmp_path, "")
