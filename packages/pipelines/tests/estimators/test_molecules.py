@@ -138,7 +138,8 @@ class TestRegressor:
         assert isinstance(again, AutoRegressor)
         np.testing.assert_array_equal(again.predict(frame[:6]), fitted.predict(frame[:6]))
 
-    def test_the_page_of_the_run(self, fitted: AutoRegressor) -> None:
+    def test_the_page_of_the_run_is_drawn_when_asked_for(self, fitted: AutoRegressor) -> None:
+        (fitted.run_ / "report.html").unlink(missing_ok=True)
         shown = fitted.report()._repr_html_()
         assert shown.startswith("<iframe srcdoc=")
         # All of the page is inside the attribute.
