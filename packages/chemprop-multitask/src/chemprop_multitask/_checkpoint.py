@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import Module
 
-from chemprop_multitask._chemprop import SimpleMoleculeMolGraphFeaturizer, nn
+from chemprop_multitask._chemprop import nn
 from chemprop_multitask._config import (
     ChempropConfig,
     FFNConfig,
