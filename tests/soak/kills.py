@@ -125,6 +125,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--commands", nargs="*", default=list(COMMANDS))
     parser.add_argument("--signals", nargs="*", default=["kill"], choices=SIGNALS)
     options = parser.parse_args(argv)
+    # A shell's jobs in the background ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     end = time.monotonic() + options.seconds
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
