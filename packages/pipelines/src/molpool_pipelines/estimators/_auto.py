@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Unpack
 
 from molpool_common import validate_values
 
@@ -12,6 +11,7 @@ from molpool_pipelines.estimators._estimator import merged
 from molpool_pipelines.estimators._molecules import (
     MoleculeClassifier,
     MoleculeEstimator,
+    MoleculeParameters,
     MoleculeRegressor,
 )
 from molpool_pipelines.fitting import FEATURES
@@ -24,19 +24,9 @@ class _Auto(MoleculeEstimator):
         time_budget: str | None = "10m",
         model: Sequence[str] = ("lightgbm", "mlp", "gp"),
         features: str = FEATURES,
-        options: Mapping[str, Any] | None = None,
-        smiles_column: str | None = None,
-        save_dir: str | Path | None = None,
-        random_state: int = 42,
-        verbose: bool = False,
+        **of_molecules: Unpack[MoleculeParameters],
     ) -> None:
-        super().__init__(
-            options=options,
-            smiles_column=smiles_column,
-            save_dir=save_dir,
-            random_state=random_state,
-            verbose=verbose,
-        )
+        super().__init__(**of_molecules)
         self.time_budget = time_budget
         self.model = model
         self.features = features

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,7 @@ from molpool_pipelines.estimators._inputs import Targets
 from molpool_pipelines.estimators._molecules import (
     MoleculeClassifier,
     MoleculeEstimator,
+    MoleculeParameters,
     MoleculeRegressor,
 )
 from molpool_pipelines.models import PredictConfig, predict_table, run_section
@@ -33,19 +34,9 @@ class _Bags(MoleculeEstimator):
         *,
         models: Sequence[str] = (),
         epochs: int | None = None,
-        options: Mapping[str, Any] | None = None,
-        smiles_column: str | None = None,
-        save_dir: str | Path | None = None,
-        random_state: int = 42,
-        verbose: bool = False,
+        **of_molecules: Unpack[MoleculeParameters],
     ) -> None:
-        super().__init__(
-            options=options,
-            smiles_column=smiles_column,
-            save_dir=save_dir,
-            random_state=random_state,
-            verbose=verbose,
-        )
+        super().__init__(**of_molecules)
         self.models = models
         self.epochs = epochs
 

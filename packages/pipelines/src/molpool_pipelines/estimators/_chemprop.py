@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from molpool_common import Float32Array, validate_values
 from sklearn.utils.validation import check_is_fitted
@@ -14,6 +12,7 @@ from molpool_pipelines.estimators._inputs import smiles_of
 from molpool_pipelines.estimators._molecules import (
     MoleculeClassifier,
     MoleculeEstimator,
+    MoleculeParameters,
     MoleculeRegressor,
 )
 from molpool_pipelines.runs import MODEL
@@ -28,19 +27,9 @@ class _Chemprop(MoleculeEstimator):
         depth: int = 3,
         features: str | None = None,
         val_share: float = 0.1,
-        options: Mapping[str, Any] | None = None,
-        smiles_column: str | None = None,
-        save_dir: str | Path | None = None,
-        random_state: int = 42,
-        verbose: bool = False,
+        **of_molecules: Unpack[MoleculeParameters],
     ) -> None:
-        super().__init__(
-            options=options,
-            smiles_column=smiles_column,
-            save_dir=save_dir,
-            random_state=random_state,
-            verbose=verbose,
-        )
+        super().__init__(**of_molecules)
         self.epochs = epochs
         self.hidden_size = hidden_size
         self.depth = depth

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 import narwhals as nw
 import numpy as np
@@ -14,7 +14,12 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.utils.validation import check_is_fitted
 
-from molpool_pipelines.estimators._estimator import RunEstimator, like, mean_score
+from molpool_pipelines.estimators._estimator import (
+    RunEstimator,
+    RunParameters,
+    like,
+    mean_score,
+)
 from molpool_pipelines.estimators._inputs import Targets, smiles_of
 from molpool_pipelines.models import LEVEL, ServedModel
 
@@ -22,6 +27,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _TABLE = "table.parquet"
+
+
+class MoleculeParameters(RunParameters, total=False):
+    """Parameters of every estimator of molecules."""
+
+    smiles_column: str | None
 
 
 class MoleculeEstimator(RunEstimator):
@@ -33,17 +44,10 @@ class MoleculeEstimator(RunEstimator):
 
     Parameters
     ----------
-    options : mapping or None
-        Keys of the command's configuration as in YAML, such as ``{"mlp": {"epochs": 10}}``; they
-        go before the other parameters.
     smiles_column : str or None
         Of a frame; by default ``SMILES`` in any case, or the only column of text.
-    save_dir : str, path or None
-        Run folder to write; None: one that goes with the estimator.
-    random_state : int
-        Seed.
-    verbose : bool
-        Whether the run prints what the command prints.
+    options, save_dir, random_state, verbose
+        As of `RunEstimator`.
 
     Attributes
     ----------
@@ -58,19 +62,10 @@ class MoleculeEstimator(RunEstimator):
     task_type: ClassVar[str]
 
     def __init__(
-        self,
-        *,
-        options: Mapping[str, Any] | None = None,
-        smiles_column: str | None = None,
-        save_dir: str | Path | None = None,
-        random_state: int = 42,
-        verbose: bool = False,
+        self, *, smiles_column: str | None = None, **of_run: Unpack[RunParameters]
     ) -> None:
-        self.options = options
+        super().__init__(**of_run)
         self.smiles_column = smiles_column
-        self.save_dir = save_dir
-        self.random_state = random_state
-        self.verbose = verbose
 
     def _train(self, values: dict[str, Any]) -> None:
         """Train by the values of a configuration."""

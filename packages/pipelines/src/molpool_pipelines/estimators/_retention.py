@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import narwhals as nw
 import numpy as np
@@ -15,7 +15,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from molpool_pipelines.estimators._estimator import RunEstimator, like, mean_score
+from molpool_pipelines.estimators._estimator import RunEstimator, RunParameters, like, mean_score
 from molpool_pipelines.estimators._inputs import Targets
 from molpool_pipelines.estimators._report import Report
 from molpool_pipelines.runs import CONFIG, REPORT, load_stored
@@ -61,21 +61,15 @@ class RetentionRidge(RegressorMixin, RunEstimator):  # type: ignore[misc]
         run_col: str | None = "run",
         covariates: Sequence[str] | None = None,
         model: str = "partial_pooling",
-        options: Mapping[str, Any] | None = None,
-        save_dir: str | Path | None = None,
-        random_state: int = 42,
-        verbose: bool = False,
+        **of_run: Unpack[RunParameters],
     ) -> None:
+        super().__init__(**of_run)
         self.group_col = group_col
         self.compound_col = compound_col
         self.parent_col = parent_col
         self.run_col = run_col
         self.covariates = covariates
         self.model = model
-        self.options = options
-        self.save_dir = save_dir
-        self.random_state = random_state
-        self.verbose = verbose
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit coefficients of every (group, compound) to rows [N] and their times [N].
@@ -196,8 +190,9 @@ class RetentionRidge(RegressorMixin, RunEstimator):  # type: ignore[misc]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        # A frame, which no array stands for.
+        tags.input_tags.two_d_array = False
         tags.input_tags.categorical = True
-        tags.input_tags.string = True
         tags.no_validation = True
         return tags
 
