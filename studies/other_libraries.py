@@ -4,9 +4,9 @@
     uv run python studies/other_libraries.py
 
 Of November 2026, all as expected: scikit-mol 0.6.1, MolPipeline 0.13.1 and skrub 0.11.0 (molecules
-and fingerprints into estimators, columns of a frame, data operations), MLflow 3.17.2 (a model that
-is saved, loaded, and asked through pyfunc; as cloudpickle, since a pickle brings its run) and joblib
-(cross-validation in two workers).
+and fingerprints into estimators, columns of a frame, data operations), MLflow 3.17.2 (a model
+that is saved, loaded, and asked through pyfunc; as cloudpickle, since a pickle brings its run),
+joblib (cross-validation in two workers).
 """
 
 from __future__ import annotations
