@@ -121,6 +121,16 @@ class PackedGraphs:
             self.end[bonds],
         )
 
+    def with_features(self, atoms: Float32Array, bonds: Float32Array) -> PackedGraphs:
+        """Return the same molecules with more features of each atom [A, n] and bond [B, m]."""
+        changes: dict[str, Any] = {}
+        for kind, more in (("atom", atoms), ("bond", bonds)):
+            if more.shape[1]:
+                own = getattr(self, f"{kind}_rows")[getattr(self, f"{kind}s")]
+                changes[f"{kind}_rows"] = np.hstack([own, more])
+                changes[f"{kind}s"] = np.arange(len(more), dtype=np.uint32)
+        return replace(self, **changes)
+
     def with_rows(self, atom_rows: Float32Array, bond_rows: Float32Array) -> PackedGraphs:
         """Return the same molecules with other rows of features, as many as before."""
         return replace(self, atom_rows=atom_rows, bond_rows=bond_rows)

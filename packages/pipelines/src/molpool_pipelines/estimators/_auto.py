@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Unpack
+from dataclasses import dataclass
+from typing import Any
 
 from molpool_common import validate_values
 
@@ -11,25 +12,16 @@ from molpool_pipelines.estimators._estimator import merged
 from molpool_pipelines.estimators._molecules import (
     MoleculeClassifier,
     MoleculeEstimator,
-    MoleculeParameters,
     MoleculeRegressor,
 )
 from molpool_pipelines.fitting import FEATURES
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class _Auto(MoleculeEstimator):
-    def __init__(
-        self,
-        *,
-        time_budget: str | None = "10m",
-        model: Sequence[str] = ("lightgbm", "mlp", "gp"),
-        features: str = FEATURES,
-        **of_molecules: Unpack[MoleculeParameters],
-    ) -> None:
-        super().__init__(**of_molecules)
-        self.time_budget = time_budget
-        self.model = model
-        self.features = features
+    time_budget: str | None = "10m"
+    model: Sequence[str] = ("lightgbm", "mlp", "gp")
+    features: str = FEATURES
 
     def _train(self, values: dict[str, Any]) -> None:
         # What trains takes seconds to import.

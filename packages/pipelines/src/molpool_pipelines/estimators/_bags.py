@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -17,7 +18,6 @@ from molpool_pipelines.estimators._inputs import Targets
 from molpool_pipelines.estimators._molecules import (
     MoleculeClassifier,
     MoleculeEstimator,
-    MoleculeParameters,
     MoleculeRegressor,
 )
 from molpool_pipelines.models import PredictConfig, predict_table, run_section
@@ -28,17 +28,10 @@ if TYPE_CHECKING:
 _BAG = "bag_id"
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class _Bags(MoleculeEstimator):
-    def __init__(
-        self,
-        *,
-        models: Sequence[str] = (),
-        epochs: int | None = None,
-        **of_molecules: Unpack[MoleculeParameters],
-    ) -> None:
-        super().__init__(**of_molecules)
-        self.models = models
-        self.epochs = epochs
+    models: Sequence[str] = ()
+    epochs: int | None = None
 
     def _table(self, X: Any, targets: Targets) -> pl.DataFrame:
         if not _is_instances(X):

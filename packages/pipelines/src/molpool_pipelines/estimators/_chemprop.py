@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from dataclasses import dataclass
+from typing import Any
 
 from molpool_common import Float32Array, validate_values
 from sklearn.utils.validation import check_is_fitted
@@ -12,29 +13,18 @@ from molpool_pipelines.estimators._inputs import smiles_of
 from molpool_pipelines.estimators._molecules import (
     MoleculeClassifier,
     MoleculeEstimator,
-    MoleculeParameters,
     MoleculeRegressor,
 )
 from molpool_pipelines.runs import MODEL
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class _Chemprop(MoleculeEstimator):
-    def __init__(
-        self,
-        *,
-        epochs: int = 50,
-        hidden_size: int = 300,
-        depth: int = 3,
-        features: str | None = None,
-        val_share: float = 0.1,
-        **of_molecules: Unpack[MoleculeParameters],
-    ) -> None:
-        super().__init__(**of_molecules)
-        self.epochs = epochs
-        self.hidden_size = hidden_size
-        self.depth = depth
-        self.features = features
-        self.val_share = val_share
+    epochs: int = 50
+    hidden_size: int = 300
+    depth: int = 3
+    features: str | None = None
+    val_share: float = 0.1
 
     def _train(self, values: dict[str, Any]) -> None:
         # What trains takes seconds to import.

@@ -8,10 +8,10 @@ import weakref
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, redirect_stderr, redirect_stdout
-from inspect import Parameter, signature
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any, Self, TypedDict
+from typing import Any, Self
 
 import narwhals as nw
 import numpy as np
@@ -24,15 +24,7 @@ from molpool_pipelines.estimators._report import Report
 _RUN = "run"
 
 
-class RunParameters(TypedDict, total=False):
-    """Parameters of every run."""
-
-    options: Mapping[str, Any] | None
-    save_dir: str | Path | None
-    random_state: int
-    verbose: bool
-
-
+@dataclass(kw_only=True, eq=False, repr=False)
 class RunEstimator(BaseEstimator):  # type: ignore[misc]
     """What a command trains, as it trains it; the run is `run_`.
 
@@ -54,30 +46,10 @@ class RunEstimator(BaseEstimator):  # type: ignore[misc]
         The run folder, which every command reads.
     """
 
-    def __init__(
-        self,
-        *,
-        options: Mapping[str, Any] | None = None,
-        save_dir: str | Path | None = None,
-        random_state: int = 42,
-        verbose: bool = False,
-    ) -> None:
-        self.options = options
-        self.save_dir = save_dir
-        self.random_state = random_state
-        self.verbose = verbose
-
-    def __init_subclass__(cls, **more: Any) -> None:
-        """Let a class say its own parameters alone; those that it hands on are its own too."""
-        super().__init_subclass__(**more)
-        if "__init__" in vars(cls):
-            above = signature(super(cls, cls).__init__).parameters
-            own = signature(cls.__init__)
-            kept = [p for p in own.parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
-            named = {p.name for p in kept}
-            kept += [p for name, p in above.items() if name not in named]
-            # What scikit-learn, help and pages of the site look at.
-            cls.__init__.__signature__ = own.replace(parameters=kept)  # type: ignore[attr-defined]
+    options: Mapping[str, Any] | None = None
+    save_dir: str | Path | None = None
+    random_state: int = 42
+    verbose: bool = False
 
     def _run_in(
         self, folder: Path, values: Mapping[str, Any], train: Callable[..., object]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import narwhals as nw
 import numpy as np
@@ -14,12 +15,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.utils.validation import check_is_fitted
 
-from molpool_pipelines.estimators._estimator import (
-    RunEstimator,
-    RunParameters,
-    like,
-    mean_score,
-)
+from molpool_pipelines.estimators._estimator import RunEstimator, like, mean_score
 from molpool_pipelines.estimators._inputs import Targets, smiles_of
 from molpool_pipelines.models import LEVEL, ServedModel
 
@@ -29,12 +25,7 @@ if TYPE_CHECKING:
 _TABLE = "table.parquet"
 
 
-class MoleculeParameters(RunParameters, total=False):
-    """Parameters of every estimator of molecules."""
-
-    smiles_column: str | None
-
-
+@dataclass(kw_only=True, eq=False, repr=False)
 class MoleculeEstimator(RunEstimator):
     """A model of molecules, trained as its command trains it; the run is `run_`.
 
@@ -44,10 +35,17 @@ class MoleculeEstimator(RunEstimator):
 
     Parameters
     ----------
+    options : mapping or None
+        Keys of the command's configuration as in YAML, such as ``{"mlp": {"epochs": 10}}``; they
+        go before the other parameters.
     smiles_column : str or None
         Of a frame; by default ``SMILES`` in any case, or the only column of text.
-    options, save_dir, random_state, verbose
-        As of `RunEstimator`.
+    save_dir : str, path or None
+        Run folder to write; None: one that goes with the estimator.
+    random_state : int
+        Seed.
+    verbose : bool
+        Whether the run prints what the command prints.
 
     Attributes
     ----------
@@ -61,11 +59,7 @@ class MoleculeEstimator(RunEstimator):
 
     task_type: ClassVar[str]
 
-    def __init__(
-        self, *, smiles_column: str | None = None, **of_run: Unpack[RunParameters]
-    ) -> None:
-        super().__init__(**of_run)
-        self.smiles_column = smiles_column
+    smiles_column: str | None = None
 
     def _train(self, values: dict[str, Any]) -> None:
         """Train by the values of a configuration."""

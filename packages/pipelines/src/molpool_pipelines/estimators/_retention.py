@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self
 
 import narwhals as nw
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from molpool_pipelines.estimators._estimator import RunEstimator, RunParameters, like, mean_score
+from molpool_pipelines.estimators._estimator import RunEstimator, like, mean_score
 from molpool_pipelines.estimators._inputs import Targets
 from molpool_pipelines.estimators._report import Report
 from molpool_pipelines.runs import CONFIG, REPORT, load_stored
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _TABLE = "table.parquet"
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class RetentionRidge(RegressorMixin, RunEstimator):  # type: ignore[misc]
     """Retention times of compounds in groups of runs, with partially pooled drift.
 
@@ -52,24 +54,12 @@ class RetentionRidge(RegressorMixin, RunEstimator):  # type: ignore[misc]
         The run folder, which every command of ``molpool-rt`` reads.
     """
 
-    def __init__(
-        self,
-        *,
-        group_col: str = "species",
-        compound_col: str = "comp_id",
-        parent_col: str | None = "species_cluster",
-        run_col: str | None = "run",
-        covariates: Sequence[str] | None = None,
-        model: str = "partial_pooling",
-        **of_run: Unpack[RunParameters],
-    ) -> None:
-        super().__init__(**of_run)
-        self.group_col = group_col
-        self.compound_col = compound_col
-        self.parent_col = parent_col
-        self.run_col = run_col
-        self.covariates = covariates
-        self.model = model
+    group_col: str = "species"
+    compound_col: str = "comp_id"
+    parent_col: str | None = "species_cluster"
+    run_col: str | None = "run"
+    covariates: Sequence[str] | None = None
+    model: str = "partial_pooling"
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit coefficients of every (group, compound) to rows [N] and their times [N].
