@@ -13,14 +13,12 @@ import shutil
 import tomllib
 import types
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
-from unittest import mock
 
+from molpool_common import Program
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
@@ -265,63 +263,31 @@ class CommandPage:
 
     prog: str
     description: str
-    model: type[BaseModel] | None
-    help: str
-
-
-class Stop(SystemExit):
-    """Ends a command before it does anything."""
+    model: type[BaseModel]
+    example: str
 
 
 def commands() -> Iterator[CommandPage]:
     """Yield every command of every app."""
-    for app in APPS:
-        cli = importlib.import_module(f"molpool_{app}.cli")
-        for words in subcommands(cli):
-            yield described(cli, words)
-    cli = importlib.import_module("molpool.cli")
-    for words in subcommands(cli):
-        if words[0] not in APPS:
-            yield described(cli, words)
+    for app in (*APPS, ""):
+        program = program_of(app)
+        for name, command in program.commands.items():
+            prog = f"{program.name} {name}".rstrip()
+            yield CommandPage(prog, command.about, command.model(), command.example)
 
 
-def subcommands(cli: Any) -> list[list[str]]:
-    """Return the words of each subcommand; of an app that is one command, none."""
-    if not hasattr(cli, "dispatch"):
-        return [[]]
-    seen: list[list[str]] = []
-
-    def note(_prog: str, _description: str, names: Any, _argv: Any = None) -> int:
-        seen.extend([name] for name in names)
-        return 0
-
-    with mock.patch.object(cli, "dispatch", note):
-        cli.main([])
-    return seen
-
-
-def described(cli: Any, words: list[str]) -> CommandPage:
-    """Return a command's page from the call that would parse its arguments, or from its help."""
-    seen: list[CommandPage] = []
-
-    def note(model: Any, _argv: Any, *, prog: str, description: str, **_more: Any) -> None:
-        seen.append(CommandPage(prog, description, model, ""))
-        raise Stop(0)
-
-    screen = StringIO()
-    wide = mock.patch.dict("os.environ", COLUMNS="96")
-    with redirect_stdout(screen), wide, mock.patch.object(cli, "parse_config", note, create=True):
-        cli.main([*words, "--help"])
-    text = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue())
-    return seen[0] if seen else CommandPage(" ".join([cli.PROG, *words]), "", None, text)
+def program_of(app: str) -> Program:
+    """Return the program of an app; of none, `molpool` itself."""
+    program: Program = importlib.import_module(
+        f"molpool_{app}.cli" if app else "molpool.cli"
+    ).PROGRAM
+    return program
 
 
 def command_page(command: CommandPage) -> str:
     """Return the page of a command."""
     head = [heading(command.prog, "="), escaped(command.description), ""]
-    if command.model is None:
-        help_lines = [f"   {line}" for line in command.help.rstrip().splitlines()]
-        return "\n".join([*head, ".. code-block:: text", "", *help_lines, ""])
+    head += [".. code-block:: text", "", f"   {command.prog} {command.example}", ""]
     note = (
         "Every key is a flag, underscores written as dashes: "
         "``training.batch_size`` is ``--training.batch-size``. "

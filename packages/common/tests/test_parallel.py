@@ -12,11 +12,8 @@ from typing import Any
 
 import pytest
 from molpool_common import (
-    Command,
     cores,
-    dispatch,
     each_group,
-    engine_flags,
     groups_of,
     mapped,
     threads,
@@ -101,27 +98,3 @@ def test_without_an_engine_items_are_worked_on_as_they_are_asked_for() -> None:
     assert next(results) == 0
     assert asked == [0]
     assert list(results) == [10, 20]
-
-
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (["--engine", "spark"], "--engine: expected local or dask; found 'spark'"),
-        (["--scheduler-address=tcp://x:1"], "--scheduler-address: expected --engine dask"),
-        (["--engine"], "--engine: expected a value after it; found nothing"),
-    ],
-)
-def test_engines_that_there_are(
-    flags: list[str], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = Command("nothing", lambda argv: pytest.fail(f"ran with {argv}"))
-    assert dispatch("prog", "Nothing.", {"do": command}, ["do", *flags]) == 2
-    assert said in capsys.readouterr().err
-
-
-def test_the_engine_is_no_argument_of_the_command() -> None:
-    seen: list[list[str]] = []
-    command = Command("nothing", lambda argv: seen.append([*argv, *engine_flags()]))
-    given = ["do", "--engine", "local", "--x", "1"]
-    assert dispatch("prog", "Nothing.", {"do": command}, given) == 0
-    assert seen == [["--x", "1", "--engine", "local"]]

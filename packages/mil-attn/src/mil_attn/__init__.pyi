@@ -6,7 +6,6 @@ from ._attention import leave_one_out as leave_one_out
 from ._bags import Bags as Bags
 from ._bags import pack_bags as pack_bags
 from ._bags import pad_bags as pad_bags
-from ._config import FEW_BAGS as FEW_BAGS
 from ._config import ConformerConfig as ConformerConfig
 from ._config import Descriptors2DConfig as Descriptors2DConfig
 from ._config import MILConfig as MILConfig

@@ -279,7 +279,13 @@ class Fitting:
             "Loss": self._loss,
         }
         self._page = write_results(
-            run, self._results, "chemprop", inputs.notes, facts, self._epochs
+            run,
+            self._results,
+            "chemprop",
+            inputs.notes,
+            facts,
+            self._epochs,
+            page=self._config.page,
         )
         if inputs.unseen is not None:
             # As predict does, with what the run has just left.
