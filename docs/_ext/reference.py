@@ -287,7 +287,8 @@ def program_of(app: str) -> Program:
 def command_page(command: CommandPage) -> str:
     """Return the page of a command."""
     head = [heading(command.prog, "="), escaped(command.description), ""]
-    head += [".. code-block:: text", "", f"   {command.prog} {command.example}", ""]
+    indented = command.example.replace("\n", "\n   ")
+    head += [".. code-block:: text", "", f"   {command.prog} {indented}", ""]
     note = (
         "Every key is a flag, underscores written as dashes: "
         "``training.batch_size`` is ``--training.batch-size``. "
