@@ -136,9 +136,10 @@ def figure_svg(figure: Figure, *, whole: bool = False) -> str:
     svg = svg[svg.index("<svg") :]
     if not whole:
         svg = re.sub(r'viewBox="[^"]*"', f'viewBox="{_drawn(figure)}"', svg, count=1)
-    # A width in points would overflow a phone, and without a bound a narrow figure would be blown up
-    # to the width of the page; the viewBox keeps the proportions.
-    bound = f'style="max-width: {_REM_PER_INCH * figure.get_size_inches()[0]:.0f}rem"'
+    # A width in points would overflow a phone, and without a bound a narrow figure would be as wide
+    # as the page; the viewBox keeps the proportions. Wide ones scroll on a phone, from 34rem on.
+    most = f"{_REM_PER_INCH * figure.get_size_inches()[0]:.0f}rem"
+    bound = f'style="max-width: {most}; min-width: min(34rem, {most})"'
     svg = re.sub(r' height="[^"]*pt"', "", svg, count=1)
     return re.sub(r'(<svg[^>]*?) width="[^"]*"', rf"\1 {bound}", svg, count=1)
 
