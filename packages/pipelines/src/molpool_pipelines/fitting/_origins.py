@@ -1,7 +1,8 @@
 """Models of earlier origins, whose errors on later rows calibrate intervals under a time split.
 
-Validation rows lie just before the test rows and chose the epoch: their errors are smaller than those
-farther ahead. As far ahead as the test rows reach, models of fewer rows say how large these are.
+Validation rows lie just before the test rows and chose the epoch: their errors are smaller than
+those farther ahead. As far ahead as the test rows reach, models of fewer rows say how large these
+are.
 """
 
 from __future__ import annotations
@@ -57,9 +58,7 @@ def of_earlier_origins(
         stage = told(origins, "Models of earlier origins", len(origins))
         return [_predicted(config, inputs, rest, *origin) for origin in stage], []
     except (InputError, ChempropError) as error:
-        return [], [
-            f"Intervals rest on the validation rows alone, without earlier origins: {error}"
-        ]
+        return [], [f"Validation rows alone calibrate, without earlier origins: {error}"]
 
 
 def _predicted(
