@@ -71,7 +71,7 @@ def _predicted(
     """Return later rows as models of the rows before them predict them."""
     before, ahead = table.take(known), table.take(later)
     train, val = fold_rows(before, "time", _BLOCKS_OF_VAL - 1, seed=config.seed)[-1]
-    tables = SplitTables(before.take(train), before.take(val), ahead)
+    tables = SplitTables(before.take(train), before.take(val), ahead, n_left_out=0)
     jobs = build_jobs(config, replace(inputs, folds=[tables], tables=tables))
     fit_aside(jobs)
     return predict_part(Part("val", ahead), jobs, inputs)
