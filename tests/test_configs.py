@@ -175,7 +175,7 @@ def assert_predicted_as_trained(run, panel, tasks):
 
 @pytest.mark.slow
 def test_the_configuration_of_bags_trains(tmp_path):
-    tasks = load_config(TrainMILConfig, ROOT / "configs" / "mil_euos25.yaml").data.target_columns
+    tasks = read_yaml(ROOT / "configs" / "mil_euos25.yaml")["tasks"]
     rng = np.random.default_rng(0)
     table = tmp_path / "euos25.csv"
     smiles = build_demo(100, seed=2)["SMILES"][:30]
