@@ -22,7 +22,8 @@ extensions = [
     "reference",
 ]
 exclude_patterns = ["_build", "gallery/*", "notebooks/*", "_ext"]
-suppress_warnings = ["config.cache"]  # the order of the gallery is a class
+# The order of the gallery is a class; a type such as `Columns` is the name of several.
+suppress_warnings = ["config.cache", "ref.python"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -59,6 +60,7 @@ html_theme = "furo"
 html_title = "molpool"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_show_sourcelink = False
 html_theme_options = {
     # Text and links of both schemes have a contrast of 4.5 to 1 or more.

@@ -87,8 +87,11 @@ def models(quick: bool) -> dict[str, mil_peers.Model]:
     }
 
 
-def drawn(frame: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
-    """Return the subsample, with what each molecule counts for in `weight`."""
+def drawn(frame: pl.DataFrame, seed: int = 0, thin: int = 1) -> pl.DataFrame:
+    """Return the subsample, with what each molecule counts for in `weight`.
+
+    Of all but the rarest kind one in `thin` of what this study draws.
+    """
     stratum = (
         pl.when(pl.col(RAREST) == 1)
         .then(pl.lit("rarest"))
@@ -102,6 +105,7 @@ def drawn(frame: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
     parts = []
     for name, one_in in ONE_IN.items():
         part = frame.filter(stratum=name)
+        one_in *= 1 if name == "rarest" else thin
         sample = part.sample(-(-len(part) // one_in), seed=seed)
         parts.append(sample.with_columns(weight=pl.lit(len(part) / max(len(sample), 1))))
     return pl.concat(parts).sort("ID")

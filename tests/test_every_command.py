@@ -6,6 +6,8 @@ An option that works in one command and is forgotten in the next is the fault th
 from __future__ import annotations
 
 import io
+import json
+import shlex
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
@@ -17,7 +19,9 @@ import polars as pl
 import pytest
 import yaml
 from chemprop_multitask import ChempropConfig, ChempropModel
-from molpool_common import ReadConfig, dump_config, flag_names
+from molpool.cli import PROGRAM as MOLPOOL
+from molpool.cli import SUMMARIES
+from molpool_common import Command, Program, ReadConfig, dump_config, flag_names, flags_of
 from molpool_data.cli import DescribeOptions
 from molpool_pipelines.affinity import AffinityCommandConfig
 from molpool_pipelines.fitting import (
@@ -109,7 +113,7 @@ def test_every_command_that_reads_molecules_says_what_becomes_of_bad_smiles() ->
         field = config.model_fields["on_bad_smiles"]
         described = field.description or ""
         assert all(word in described for word in ("error", "drop", "keep", "rejected.csv"))
-    assert "on_bad_smiles" in DescribeOptions.__dataclass_fields__
+    assert "--on-bad-smiles" in flag_names(DescribeOptions)
 
 
 def test_every_command_that_goes_on_with_a_run_may_accept_a_changed_table() -> None:
@@ -127,6 +131,35 @@ def test_every_command_that_loads_models_of_others_may_be_told_to_trust_them() -
     ):
         assert "--trust-checkpoint" in flag_names(config), config.__name__
         assert "any code" in (config.model_fields["trust_checkpoint"].description or "")
+
+
+PROGRAMS: tuple[Program, ...] = (
+    MOLPOOL,
+    *(import_module(f"molpool_{name}.cli").PROGRAM for name in SUMMARIES),
+)
+EVERY = [(p.name, name, command) for p in PROGRAMS for name, command in p.commands.items()]
+
+
+@pytest.mark.parametrize(
+    ("program", "name", "command"), EVERY, ids=[f"{p} {n}".strip() for p, n, _ in EVERY]
+)
+def test_every_command_explains_itself_in_one_screen_or_two(
+    program: str, name: str, command: Command
+) -> None:
+    prog = f"{program} {name}".strip()
+    words = shlex.split(command.example.partition(" > ")[0])
+    assert command.parse(prog, [word for word in words if word != "--json"])
+    flags = {flag for one in flags_of(command.model()) for flag in one.names}
+    assert set(command.first) <= flags
+    assert len(command.first) <= 10
+    assert command.first or len(flags) <= 20, "what matters first, where there are many"
+    page = command.help(prog, ["first"])
+    assert f"  {prog} {command.example[:20]}" in page
+    assert max(map(len, page.splitlines())) <= 80
+    assert len(page.splitlines()) <= 75
+    for text in ("--quiet", "--json", "--version"):
+        assert text in page
+    assert all(one.text for one in flags_of(command.model())), "each says what it means"
 
 
 TABLE = {
@@ -153,7 +186,7 @@ def test_every_command_that_trains_reads_and_divides_tables_by_the_same_flags() 
 def test_every_command_that_compares_molecules_says_by_which_structure() -> None:
     for config in (*TRAINING.values(), *STUDIES.values(), AffinityCommandConfig, ScoreConfig):
         assert "--standardize" in flag_names(config), config.__name__
-    assert "standardize" in DescribeOptions.__dataclass_fields__
+    assert "--standardize" in flag_names(DescribeOptions)
 
 
 def test_every_command_that_gives_intervals_takes_the_same_flags() -> None:
@@ -200,8 +233,11 @@ def test_error_refuses_the_table_and_names_the_rows(
 ) -> None:
     before = set(tmp_path.iterdir())
     flags = commands(tmp_path, table, models)[name]
-    ended = run(name, *flags, "--on-bad-smiles", "error")
+    ended = run(name, *flags, "--on-bad-smiles", "error", "--json")
     assert ended.code == 2, ended.out
+    said = json.loads(ended.out)
+    assert said == {"command": f"molpool-{name}", "exit_code": 2, "error": said["error"]}
+    assert said["error"] in ended.err
     assert "'nonsense' in row 3" in ended.err, ended.err
     assert "--on-bad-smiles" in ended.err
     assert set(tmp_path.iterdir()) == before, "nothing is written"
@@ -212,8 +248,11 @@ def test_predictions_have_a_row_for_every_row_or_list_it(
     on_bad: str, table: Path, models: list[Path], tmp_path: Path
 ) -> None:
     flags = commands(tmp_path, table, models)["evaluate predict"]
-    ended = run("evaluate predict", *flags, "--on-bad-smiles", on_bad)
+    ended = run("evaluate predict", *flags, "--on-bad-smiles", on_bad, "--json")
     assert ended.code == 0, ended.err
+    answered = json.loads(ended.out)
+    assert (answered["rows"], answered["not_predicted"]) == (12, 2)
+    assert answered["files"] == [str(tmp_path / n) for n in ("out.csv", "out_rejected.csv")]
     said = pl.read_csv(tmp_path / "out.csv")
     lost = pl.read_csv(tmp_path / "out_rejected.csv")
     assert lost["row"].to_list() == list(BAD)
@@ -236,8 +275,9 @@ def test_scores_are_of_the_rows_that_parse_and_list_the_others(
     on_bad: str, table: Path, models: list[Path], tmp_path: Path
 ) -> None:
     flags = commands(tmp_path, table, models)["evaluate score"]
-    ended = run("evaluate score", *flags, "--on-bad-smiles", on_bad, "--n-bootstrap", 0)
+    ended = run("evaluate score", *flags, "--on-bad-smiles", on_bad, "--n-bootstrap", 0, "--json")
     assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["metrics"]["splits"]["all"]["tasks"].keys() == {"LogD", "KSOL"}
     lost = read_rejected(tmp_path / "out")
     said = read_run_predictions(tmp_path / "out")
     assert lost["row"].to_list() == list(BAD)
@@ -258,8 +298,9 @@ def test_comparisons_and_profiles_list_them_beside_their_files(
         ("evaluate compare", "out_rejected.csv", few),
         ("data describe", "profile_rejected.csv", []),
     ):
-        ended = run(name, *every[name], *more, "--on-bad-smiles", on_bad)
+        ended = run(name, *every[name], *more, "--on-bad-smiles", on_bad, "--json")
         assert ended.code == 0, ended.err
+        assert str(tmp_path / file) in json.loads(ended.out)["files"]
         assert pl.read_csv(tmp_path / file)["row"].to_list() == list(BAD), name
 
 
@@ -334,8 +375,9 @@ def test_studies_and_their_retraining_know_their_table(
         "hpo chemprop", "--data-path", path, *SMALL, "--save-dir", tmp_path / "study",
         "--study.n-folds", 2,
     )  # fmt: skip
-    ended = run(*study, "--n-trials", 1)
+    ended = run(*study, "--n-trials", 1, "--json")
     assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["best"]["trial"] == 0
     best = yaml.safe_load((tmp_path / "study" / "best.yaml").read_text())
     assert Path(best["data_path"]) == path
     grow()
@@ -405,9 +447,13 @@ def test_training_uses_or_lists_every_row(table: Path, tmp_path: Path, on_bad: s
     pl.concat([whole.select("SMILES", "LogD"), more]).write_csv(table)
     ended = run(
         "train chemprop", "--data-path", table, *SMALL, "--save-dir", tmp_path / "run",
-        "--on-bad-smiles", on_bad, "--predict-path", table,
+        "--on-bad-smiles", on_bad, "--predict-path", table, "--json",
     )  # fmt: skip
     assert ended.code == 0, ended.err
+    answered = json.loads(ended.out)
+    assert answered["run"] == str(tmp_path / "run")
+    assert answered["metrics"]["kind"] == "chemprop"
+    assert answered["next"][0].startswith("molpool-evaluate predict --run ")
     lost = read_rejected(tmp_path / "run")
     assert lost["row"].to_list() == [*BAD, *BAD], "of the table and of the one to predict"
     used = read_run_predictions(tmp_path / "run")

@@ -107,8 +107,8 @@ def test_nothing_is_tracked_that_should_not_be():
 
 def test_readme_names_the_two_commands():
     text = (ROOT / "README.md").read_text()
-    first = "pip install uv && uv run molpool-train chemprop --config configs/quickstart.yaml"
-    assert first in text
+    assert "pip install uv && uv run molpool-train auto --data.dataset demo" in text
+    assert "uv run molpool-train chemprop --config configs/quickstart.yaml" in text
     assert "uv run pytest" in text
     assert "uv run pytest" in (ROOT / ".ci/run").read_text()
 

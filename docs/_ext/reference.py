@@ -13,14 +13,12 @@ import shutil
 import tomllib
 import types
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
-from unittest import mock
+from typing import Any, Literal, Union, get_args, get_origin
 
+from molpool_common import Program
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
@@ -51,7 +49,7 @@ def write_reference(_app: Any) -> None:
     for project in PROJECTS:
         write_project(project)
     for command in commands():
-        page = OUT / "commands" / f"{command.prog.replace(' ', '-')}.md"
+        page = OUT / "commands" / f"{command.prog.replace(' ', '-')}.rst"
         page.write_text(command_page(command), encoding="utf-8")
 
 
@@ -95,10 +93,11 @@ def api_page(module: str, names: dict[str, str]) -> str:
     by_kind: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for name, source in sorted(names.items(), key=lambda item: item[0].lower()):
         value = getattr(found, name)
-        if source.startswith("."):
+        if source.startswith(".") and is_own(module, value):
             by_kind[kind_of(value)].append(entry(module, name, value))
         else:
-            line = f":py:obj:`{source}.{name}`"
+            home = value.__module__.split(".")[0] if source.startswith(".") else source
+            line = f":py:obj:`{home}.{name}`"
             by_kind[kind_of(value)].append(f"``{name}``: see {line}.\n")
     first = (found.__doc__ or "").strip().partition("\n")[0]
     parts = [heading(module, "="), first, ""]
@@ -106,6 +105,12 @@ def api_page(module: str, names: dict[str, str]) -> str:
         if entries:
             parts += [heading(kind, "-"), *entries]
     return "\n".join(parts)
+
+
+def is_own(module: str, value: object) -> bool:
+    """Return whether a name's package made it, rather than passing it on."""
+    made_in = getattr(value, "__module__", module)
+    return str(made_in).split(".")[0] == module.split(".")[0] or kind_of(value) == "Constants"
 
 
 def heading(text: str, line: str) -> str:
@@ -150,8 +155,9 @@ def documented(module: str, name: str) -> str:
 def skip_library_members(
     _app: Any, what: str, name: str, member: Any, skip: bool, _options: Any
 ) -> bool | None:
-    """Leave out members without a docstring of ours."""
-    return True if not getattr(member, "__doc__", None) else (skip or None)
+    """Leave out members without a docstring, and those that scikit-learn adds to estimators."""
+    is_added = re.fullmatch(r"set_\w+_request", name) is not None
+    return True if is_added or not getattr(member, "__doc__", None) else (skip or None)
 
 
 @dataclass(frozen=True)
@@ -174,7 +180,7 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[Key]:
             continue
         meaning = " ".join((field.description or "").split())
         aliases = [a for mark in field.metadata for a in getattr(mark, "aliases", None) or ()]
-        short = ", ".join(f"`{alias}`" for alias in aliases)
+        short = "".join(f" or ``{alias}``" for alias in aliases)
         yield Key(prefix + name, type_words(field), default_words(field), meaning, short)
 
 
@@ -204,7 +210,7 @@ def annotation_words(annotation: Any) -> str:
         return ", ".join(str(a) for a in arguments)
     if hasattr(annotation, "__metadata__"):
         return annotation_words(arguments[0])
-    if origin in (types.UnionType, __import__("typing").Union):
+    if origin in (types.UnionType, Union):
         return " or ".join(dict.fromkeys(annotation_words(a) for a in arguments))
     if origin in (list, tuple):
         inner = list(dict.fromkeys(annotation_words(a) for a in arguments if a is not Ellipsis))
@@ -235,8 +241,8 @@ def rst_table(keys: list[Key]) -> str:
     lines = [".. list-table::", "   :header-rows: 1", "   :class: flags", ""]
     lines += ["   * - key", "     - takes", "     - default", "     - meaning"]
     for key in keys:
-        cells = (f"``{key.name}``", key.type, code(key.default), key.meaning)
-        lines += [f"   * - {escaped(cells[0])}", *(f"     - {escaped(c)}" for c in cells[1:])]
+        cells = (code(key.name) + key.short, key.type, code(key.default), key.meaning)
+        lines += [f"   * - {cells[0]}", *(f"     - {escaped(cell)}" for cell in cells[1:])]
     return "\n".join(lines)
 
 
@@ -257,80 +263,38 @@ class CommandPage:
 
     prog: str
     description: str
-    model: type[BaseModel] | None
-    help: str
-
-
-class Stop(SystemExit):
-    """Ends a command before it does anything."""
+    model: type[BaseModel]
+    example: str
 
 
 def commands() -> Iterator[CommandPage]:
     """Yield every command of every app."""
-    for app in APPS:
-        cli = importlib.import_module(f"molpool_{app}.cli")
-        for words in subcommands(cli):
-            yield described(cli, words)
-    cli = importlib.import_module("molpool.cli")
-    for words in subcommands(cli):
-        if words[0] not in APPS:
-            yield described(cli, words)
+    for app in (*APPS, ""):
+        program = program_of(app)
+        for name, command in program.commands.items():
+            prog = f"{program.name} {name}".rstrip()
+            yield CommandPage(prog, command.about, command.model(), command.example)
 
 
-def subcommands(cli: Any) -> list[list[str]]:
-    """Return the words of each subcommand; of an app that is one command, none."""
-    if not hasattr(cli, "dispatch"):
-        return [[]]
-    seen: list[list[str]] = []
-
-    def note(_prog: str, _description: str, names: Any, _argv: Any = None) -> int:
-        seen.extend([name] for name in names)
-        return 0
-
-    with mock.patch.object(cli, "dispatch", note):
-        cli.main([])
-    return seen
-
-
-def described(cli: Any, words: list[str]) -> CommandPage:
-    """Return a command's page from the call that would parse its arguments, or from its help."""
-    seen: list[CommandPage] = []
-
-    def note(model: Any, _argv: Any, *, prog: str, description: str, **_more: Any) -> None:
-        seen.append(CommandPage(prog, description, model, ""))
-        raise Stop(0)
-
-    screen = StringIO()
-    wide = mock.patch.dict("os.environ", COLUMNS="96")
-    with redirect_stdout(screen), wide, mock.patch.object(cli, "parse_config", note, create=True):
-        cli.main([*words, "--help"])
-    text = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue())
-    return seen[0] if seen else CommandPage(" ".join([cli.PROG, *words]), "", None, text)
+def program_of(app: str) -> Program:
+    """Return the program of an app; of none, `molpool` itself."""
+    program: Program = importlib.import_module(
+        f"molpool_{app}.cli" if app else "molpool.cli"
+    ).PROGRAM
+    return program
 
 
 def command_page(command: CommandPage) -> str:
     """Return the page of a command."""
-    head = [f"# {command.prog}", "", command.description, ""]
-    if command.model is None:
-        return "\n".join([*head, "```text", command.help.rstrip(), "```", ""])
+    head = [heading(command.prog, "="), escaped(command.description), ""]
+    indented = command.example.replace("\n", "\n   ")
+    head += [".. code-block:: text", "", f"   {command.prog} {indented}", ""]
     note = (
         "Every key is a flag, underscores written as dashes: "
-        "`training.batch_size` is `--training.batch-size`. "
-        "`--config FILE` gives any of them in YAML, and flags override the file."
+        "``training.batch_size`` is ``--training.batch-size``. "
+        "``--config FILE`` gives any of them in YAML, and flags override the file."
     )
-    rows = ["| key | takes | default | meaning |", "| --- | --- | --- | --- |"]
-    for key in keys_of(command.model):
-        name = f"`{key.name}`" + (f" or {key.short}" if key.short else "")
-        cells = (name, key.type, f"`{key.default}`", key.meaning)
-        rows.append("| " + " | ".join(md_cell(c) for c in cells) + " |")
-    return "\n".join([*head, note, "", *rows, ""])
-
-
-def md_cell(text: str) -> str:
-    """Return a text that stays within its cell of a Markdown table."""
-    text = text.replace("|", r"\|")
-    parts = re.split(r"(`[^`]+`)", text)
-    return "".join(p if p.startswith("`") else re.sub(r"([*_<\[])", r"\\\1", p) for p in parts)
+    return "\n".join([*head, note, "", rst_table(list(keys_of(command.model))), ""])
 
 
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?\)")
@@ -357,10 +321,9 @@ def links_from(text: str, base: Path) -> str:
     def moved(match: re.Match[str]) -> str:
         mark, words, path, anchor = match.groups()
         target = (base / path).resolve()
-        if (target if target.is_dir() else target.parent) in PROJECTS:
-            target = (
-                OUT / "packages" / f"{PROJECTS[target if target.is_dir() else target.parent]}.md"
-            )
+        project = PROJECTS.get(target if target.is_dir() else target.parent)
+        if project is not None:
+            target = OUT / "packages" / f"{project}.md"
         if DOCS in target.parents:
             return f"{mark}[{words}](/{target.relative_to(DOCS)}{anchor or ''})"
         return f"{words} (`{target.relative_to(ROOT)}`)" if target.exists() else match[0]

@@ -1,10 +1,12 @@
 """Kills writing commands at random moments; what goes on must end as if nothing had been.
 
     python tests/soak/kills.py --kills 200 --seed 0 [--commands train-chemprop rt-fit ...]
+                               [--signals kill term ctrl-c]
 
-Each kill is a SIGKILL to a command of its own, in half of them at a random moment, in the others
-right at a random change of a file: an open for writing, a rename, a removal. The same command, or
-`--resume`, must then end, and all it leaves must equal what an undisturbed one leaves, to the bit.
+Each kill is a SIGKILL to a command of its own (or SIGTERM, or Ctrl-C twice, which must end it in a
+message), in half of them at a random moment, in the others right at a random change of a file: an
+open for writing, a rename, a removal. The same command, or `--resume`, must then end, and all it
+leaves must equal what an undisturbed one leaves, to the bit.
 
 Last figures (29 November 2026, two cores under a load of 15 to 20, some 40 s a kill): 16 kills, of
 rt prepare, fit, predict and evaluate, score, predict, train mil and train chemprop, alone and as an
@@ -38,9 +40,10 @@ ARCHIVE = Path(__file__).parents[1] / "fixtures" / "runs_2026_11.tar.xz"
 TINY = "--config configs/chemprop.yaml --training.epochs 2"
 LIKE = "--species-raw species --cluster-raw species_cluster"
 TREES = (
-    "train tabular --data-path demo.csv --smiles-column SMILES --target-columns LogP LogS "
-    "--model forest --features morgan_count --baselines none --save-dir o"
+    "--data-path demo.csv --smiles-column SMILES --target-columns LogP LogS "
+    "--features morgan_count --baselines none --save-dir o"
 )
+MODELS = f"{TREES} --model forest lightgbm --folds 2"
 STUDY = "--config configs/study.yaml --training.epochs 1 --study.n-trials 2 --study.baselines false"
 PREDICTED = "--model-dir runs/single --data-path unseen.csv"
 
@@ -60,10 +63,17 @@ COMMANDS = {
     ),
     "train-cv": Written(f"train chemprop {TINY} --cv.folds 2 --save-dir o", "--resume"),
     "train-mil": Written("train mil --config configs/bags.yaml --save-dir o", "--resume"),
+    "train-tabular": Written(f"train tabular {TREES} --model forest", "--resume"),
+    "train-tabular-cv": Written(f"train tabular {TREES} --model forest --cv.folds 2", "--resume"),
+    "train-blend": Written(f"train blend {MODELS}", "--resume"),
+    "train-auto": Written(f"train auto {MODELS} --time-budget 1h", "--resume"),
+    "train-mil-blend": Written(
+        "train mil --config configs/bags.yaml --blend.models attention forest --save-dir o",
+        "--resume",
+    ),
     "train-attention": Written(
         "train mil --config configs/bags.yaml --models attention --save-dir o", "--resume"
     ),
-    "train-tabular": Written(TREES, "--resume"),
     "hpo": Written(f"hpo chemprop {STUDY} --save-dir o"),
     "affinity": Written(
         "affinity --data-path demo.csv --smiles-column SMILES --target-columns LogP LogS QED "
@@ -84,12 +94,23 @@ COMMANDS = {
     "predict": Written(f"evaluate predict {PREDICTED} --output o/p.parquet", overwrite=True),
     "score": Written("evaluate score --predictions runs/single --n-bootstrap 100 --save-dir o"),
     "compare": Written(
-        "evaluate compare --predictions runs/single runs/grouped --n-bootstrap 100 "
-        "--output o/c.csv",
+        "evaluate compare --predictions runs/single runs/grouped --common-rows true "
+        "--n-bootstrap 100 --output o/c.csv",
         overwrite=True,
     ),
     "demo": Written("data demo --output o/d.csv --n 100", overwrite=True),
+    "fetch": Written("data fetch biogen --into o"),
 }
+
+SIGNALS = {
+    "kill": (signal.SIGKILL,),
+    "term": (signal.SIGTERM,),
+    "ctrl-c": (signal.SIGINT, signal.SIGINT),
+}
+STOPPED = (-signal.SIGKILL, -signal.SIGTERM, 130)
+"""Exit codes of what was stopped; by SIGTERM itself only before a command has begun."""
+DEAF = 60.0
+"""Seconds after which a command has not heard a signal."""
 
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -102,6 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=math.inf, help="start no kill after")
     parser.add_argument("--commands", nargs="*", default=list(COMMANDS))
+    parser.add_argument("--signals", nargs="*", default=["kill"], choices=SIGNALS)
     options = parser.parse_args(argv)
     end = time.monotonic() + options.seconds
     with tempfile.TemporaryDirectory() as folder:
@@ -109,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with tarfile.open(ARCHIVE) as tar:
             tar.extractall(root / "tables", filter="data")
         _import_all()
-        soak = Soak(root, random.Random(options.seed))
+        soak = Soak(root, random.Random(options.seed), options.signals)
         for number in range(options.kills):
             if time.monotonic() > end:
                 break
@@ -127,34 +149,41 @@ class Soak:
         With the folder ``tables``, in copies of which commands work.
     draw : Random
         Draws the moments.
+    signals : sequence of str
+        Keys of `SIGNALS`, one of which is drawn for each.
     """
 
-    def __init__(self, root: Path, draw: random.Random) -> None:
+    def __init__(self, root: Path, draw: random.Random, signals: Sequence[str]) -> None:
         self.root = root
         self.draw = draw
+        self.signals = signals
         self.undisturbed: dict[str, tuple[dict[str, Any], float, int]] = {}
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.faults: list[str] = []
 
     def kill(self, name: str) -> None:
-        """Kill a command once, and see what becomes of it."""
+        """Stop a command once, and see what becomes of it."""
         written = COMMANDS[name]
         expected, seconds, changes = self._undisturbed(name)
         work = self._place(name)
+        how = self.draw.choice(self.signals)
         if self.draw.random() < 0.5:
             moment = self.draw.uniform(0.05, seconds)
-            killed = self._run(written.command, work, seconds=moment)
+            killed = self._run(written.command, work, SIGNALS[how], seconds=moment)
             where = f"after {moment:.2f} s"
         else:
             number = self.draw.randrange(changes)
-            killed = self._run(written.command, work, change=number)
+            killed = self._run(written.command, work, SIGNALS[how], change=number)
             where = f"at change {number} of {changes}"
+        where = f"{where} ({how})"
         before = _listing(work / "o")
+        fault = "its message has a traceback" if "Traceback" in killed.said else ""
         # Some are quicker than the moment.
-        found = self._go_on(written, work) if killed.code == -signal.SIGKILL else killed
-        fault = _fault(found, expected, work)
+        found = self._go_on(written, work) if killed.code in STOPPED else killed
+        fault = fault or _fault(found, expected, work)
         outcome = "faults" if fault else "killed" if killed.code else "done before"
         self.outcomes[name, outcome] += 1
+        sys.stdout.write(f"{name}, {where}: {outcome}\n")
         if fault:
             self.faults.append(f"{name}, killed {where}: {fault}; had left {before}")
             sys.stdout.write(self.faults[-1] + "\n")
@@ -195,15 +224,24 @@ class Soak:
         return work
 
     def _run(
-        self, command: str, work: Path, *, seconds: float | None = None, change: int | None = None
+        self,
+        command: str,
+        work: Path,
+        signals: Sequence[int] = (),
+        *,
+        seconds: float | None = None,
+        change: int | None = None,
     ) -> Ended:
-        """Run a command in a process of its own, which is killed at a moment or a change."""
+        """Run a command in a process of its own, which is sent signals at a moment or a change."""
         result = self.root / "result.json"
         result.unlink(missing_ok=True)
         process = os.fork()
         if process == 0:
-            _child(command, work, result, change)
-        status = _wait(process, seconds)
+            try:
+                _child(command, work, result, signals, change)
+            finally:  # stopped before it began
+                os._exit(130)
+        status = _wait(process, signals, seconds)
         code = os.waitstatus_to_exitcode(status)
         said = json.loads(result.read_text()) if result.is_file() else {}
         return Ended(code, said.get("said", ""), said.get("changes", 0), said.get("left", {}))
@@ -227,25 +265,32 @@ class Ended(NamedTuple):
     left: dict[str, Any]
 
 
-def _wait(process: int, seconds: float | None) -> int:
+def _wait(process: int, signals: Sequence[int], seconds: float | None) -> int:
     end = math.inf if seconds is None else time.monotonic() + seconds
+    heard = True
     while True:
         found, status = os.waitpid(process, os.WNOHANG)
         if found:
             return status
-        if time.monotonic() > end:
-            os.kill(process, signal.SIGKILL)
-            end = math.inf
+        if time.monotonic() > end and heard:
+            for number in signals:
+                os.kill(process, number)
+                time.sleep(0.02)
+            heard, end = False, time.monotonic() + DEAF
+        elif time.monotonic() > end:
+            raise RuntimeError(f"deaf to {signals} for {DEAF:.0f} s: process {process}")
         time.sleep(0.005)
 
 
-def _child(command: str, work: Path, result: Path, change: int | None) -> None:
+def _child(
+    command: str, work: Path, result: Path, signals: Sequence[int], change: int | None
+) -> None:
     """Run a command and end this process."""
     os.chdir(work)
     app, *words = command.split() or [""]
     words = [str(p) for w in words for p in (sorted(Path().glob(w)) if "*" in w else [w])]
     sys.argv = [f"molpool-{app}", *words]
-    changes = _kill_at(change)
+    changes = _stop_at(change, signals)
     out, err, code = io.StringIO(), io.StringIO(), 1
     try:
         with redirect_stdout(out), redirect_stderr(err):
@@ -265,8 +310,8 @@ def _main(app: str) -> Callable[[Sequence[str]], int]:
     return found
 
 
-def _kill_at(change: int | None) -> Callable[[], int]:
-    """Count changes of files, and end this process at one of them; return their number so far."""
+def _stop_at(change: int | None, signals: Sequence[int]) -> Callable[[], int]:
+    """Count changes of files, and send signals at one of them; return what says the number."""
     count, here = 0, os.getcwd()
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -278,9 +323,10 @@ def _kill_at(change: int | None) -> Callable[[], int]:
                 return
         elif event not in CHANGES:
             return
-        if count == change:
-            os.kill(os.getpid(), signal.SIGKILL)
         count += 1
+        if count - 1 == change:
+            for number in signals:
+                os.kill(os.getpid(), number)
 
     sys.addaudithook(hook)
     return lambda: count

@@ -87,4 +87,4 @@ class TestDoctor:
 
     def test_unknown_argument(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["doctor", "--jsn"]) == 2
-        assert "expected --json or nothing; found '--jsn'" in capsys.readouterr().err
+        assert "flag: expected a known one; found '--jsn'" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import molpool_rt
 import pytest
 from molpool_common import flag_names
 from molpool_pipelines.retention import FitConfig
+from molpool_rt.cli import PROGRAM
 
 pytestmark = pytest.mark.core
 
@@ -43,7 +44,7 @@ def test_the_command_is_installed():
 
 @pytest.mark.slow
 def test_help_imports_nothing_heavy():
-    lines = ("--help", "fit --help", "run --help")
+    lines = ("--help", *(f"{name} --help-all" for name in PROGRAM.commands))
     ended = subprocess.run(
         [sys.executable, "-c", RUNNER, *lines], capture_output=True, text=True, check=True
     )

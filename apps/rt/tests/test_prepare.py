@@ -138,3 +138,22 @@ def test_colliding_ids_are_listed(good, raw, tmp_path):
     found = pl.read_csv(tmp_path / "out" / "collisions.csv")
     assert found.select("id", "name", "libraries").rows() == [(3, "C03", 208), (3, "X", 209)]
     assert "2 ids or names collide" in ended.out
+
+
+def test_several_caps_leave_a_folder_each(good, raw, tmp_path):
+    file = tmp_path / "raw.parquet"
+    raw.write_parquet(file)
+    words = ("prepare", "--data", file, *RAW, "--seed", "3")
+    ended = good(*words, "--save-dir", tmp_path / "all", "--caps", "1,3", "--json")
+    folders = [tmp_path / "all" / name for name in ("cap1", "cap3")]
+    assert json.loads(ended.out)["folders"] == [str(folder) for folder in folders]
+    good(*words, "--save-dir", tmp_path / "one", "--cap", "3")
+    assert rows(folders[1]).equals(rows(tmp_path / "one"))
+    per_pair = rows(folders[0]).group_by("species", "comp_id").len()["len"]
+    assert set(per_pair) == {1}
+
+
+def test_one_of_cap_and_caps(rt, tmp_path):
+    ended = rt("prepare", "--data", tmp_path / "raw.csv", "--cap", "3", "--caps", "1,3")
+    assert ended.code == 2
+    assert "caps: expected one of cap and caps" in ended.err

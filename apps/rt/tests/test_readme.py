@@ -8,7 +8,7 @@ from pathlib import Path
 import molpool_pipelines.retention as rt
 import pytest
 from molpool_common import flag_names
-from molpool_rt.cli import COMMANDS
+from molpool_rt.cli import PROGRAM
 
 GUIDE = Path(__file__).parents[3] / "docs" / "retention.md"
 
@@ -16,7 +16,7 @@ GUIDE = Path(__file__).parents[3] / "docs" / "retention.md"
 @pytest.mark.skipif(not GUIDE.is_file(), reason="the guide lies in the workspace")
 def test_flags_that_the_guide_names_exist():
     flags = set(re.findall(r"`(--[a-z.-]+)", GUIDE.read_text(encoding="utf-8")))
-    known = {f for model, *_ in COMMANDS.values() for f in flag_names(getattr(rt, model))}
+    known = {f for command in PROGRAM.commands.values() for f in flag_names(command.model())}
     assert flags <= known
 
 

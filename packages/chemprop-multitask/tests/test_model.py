@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -224,9 +225,43 @@ def test_a_loss_that_is_not_finite_names_epoch_rows_and_tasks(
 
 
 def test_weights_that_overflow_name_the_batch(data: MoleculeData, settings: Any) -> None:
-    model = ChempropModel.from_config(settings(learning_rate=1e30), task_names=TASKS)
+    options = {"learning_rate": 1e30}
+    model = ChempropModel.from_config(settings(**options), task_names=TASKS)
     with pytest.raises(ChempropError, match=r"training loss in epoch 1: .* tasks 'a', 'b', 'c'"):
         model.fit(data)
+    # To skip batches cures no weights.
+    model = ChempropModel.from_config(settings(**options, non_finite="skip"), task_names=TASKS)
+    with pytest.raises(ChempropError, match=r"training loss in epoch [12]: "):
+        model.fit(data)
+
+
+class OneInfinite:
+    """Weights of 1, but for row 18."""
+
+    def __len__(self) -> int:
+        return 32
+
+    def __getitem__(self, rows: Any) -> Any:
+        return np.where(np.arange(32) == 17, np.inf, 1.0)[rows]
+
+
+def test_a_batch_without_a_finite_loss_is_skipped_and_counted(
+    smiles: list[str], table: NDArray[np.float64], settings: Any, tmp_path: Path
+) -> None:
+    data = MoleculeData(smiles, table, task_names=TASKS, weights=OneInfinite())
+    config = settings(epochs=2, batch_size=8, non_finite="skip")
+    model = ChempropModel.from_config(config, task_names=TASKS)
+    records = model.fit(data, checkpoint_dir=tmp_path)
+    assert [s.epoch for s in model.skipped] == [0, 1]
+    assert all(s.rows == (17,) for s in model.skipped)
+    assert np.isfinite([r.train_loss for r in records]).all()
+    assert np.isfinite(model.predict(smiles)).all()
+    again = ChempropModel.from_config(config, task_names=TASKS)
+    again.fit(data, resume_from=tmp_path / "last.ckpt")
+    assert [s.epoch for s in again.skipped] == [0, 1]
+    stopping = ChempropModel.from_config(settings(epochs=2, batch_size=8), task_names=TASKS)
+    with pytest.raises(ChempropError, match=r"training loss in epoch 1: .* in rows 18 of"):
+        stopping.fit(data)
 
 
 @pytest.mark.parametrize(

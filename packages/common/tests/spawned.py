@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from molpool_common import each_group, groups_of
+from molpool_common import each_group, ending_after, groups_of, mapped, working_on
 
 
 def squares(numbers: Sequence[int]) -> list[int]:
@@ -22,6 +25,38 @@ def die() -> dict[int, int]:
     """Return what comes of a process that dies."""
     groups = each_group(squares, groups_of(range(12), 3), 2, lambda _: -1)
     return dict(sorted((i, r) for group, done in groups for i, r in zip(group, done, strict=True)))
+
+
+def hang(numbers: Sequence[int]) -> list[int]:
+    """Square numbers; at 7 hold Python's lock for ever, as RDKit's long calls do."""
+    with ending_after(1):
+        if 7 in numbers:
+            re.match("(a+)+$", "a" * 60 + "b")
+    return [n * n for n in numbers]
+
+
+def aside() -> dict[int, int]:
+    """Return what comes of one process, and another for 6 and 7."""
+    groups = each_group(hang, groups_of(range(8), 4), 1, lambda _: -1, aside=lambda n: n > 5)
+    return dict(sorted((i, r) for group, done in groups for i, r in zip(group, done, strict=True)))
+
+
+def once(folder: str, number: int) -> int:
+    """Square a number; the first process that has 3 dies."""
+    if number == 3 and not (died := Path(folder) / "died").exists():
+        died.touch()
+        os._exit(3)
+    return number * number
+
+
+def dask(folder: str) -> dict[str, Any]:
+    """Return what comes of a Dask cluster of this machine, whose workers die."""
+    # By default the fourth death is one too many: each takes seconds.
+    os.environ["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "1"
+    with working_on("dask"):
+        once_dead = list(mapped(once, folder, range(8)))
+        found = die()
+    return {"once": once_dead, "die": found, "died": (Path(folder) / "died").exists()}
 
 
 def pids(numbers: Sequence[int]) -> list[int]:
@@ -42,7 +77,8 @@ def leave() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "die":
-        sys.stdout.write(json.dumps(die()))
-    else:
+    if sys.argv[1] == "leave":
         leave()
+    sys.stdout.write(
+        json.dumps({"die": die, "aside": aside, "dask": dask}[sys.argv[1]](*sys.argv[2:]))
+    )

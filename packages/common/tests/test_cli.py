@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from molpool_common._cli import (
-    Command,
-    dispatch,
     guarded,
     parse_config,
     rewriting,
@@ -154,42 +151,6 @@ def test_ctrl_c_is_heeded_again_after_a_library_took_it_away() -> None:
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-class TestDispatch:
-    def run(self, *argv: str) -> tuple[int, list[Sequence[str]]]:
-        seen: list[Sequence[str]] = []
-
-        def fit(arguments: Sequence[str]) -> None:
-            seen.append(arguments)
-
-        commands = {"fit": Command("fit it", fit), "predict": Command("predict it", lambda _: 5)}
-        return dispatch("p", "Does things.", commands, argv), seen
-
-    def test_hands_over_the_rest(self) -> None:
-        assert self.run("fit", "--a", "fit") == (0, [["--a", "fit"]])
-
-    def test_returns_the_commands_code(self) -> None:
-        assert self.run("predict")[0] == 5
-
-    @pytest.mark.parametrize(("argv", "code"), [(("-h",), 0), (("--help",), 0), ((), 2)])
-    def test_overview(
-        self, argv: tuple[str, ...], code: int, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        assert self.run(*argv)[0] == code
-        text = capsys.readouterr().out
-        assert text.startswith("usage: p COMMAND")
-        assert "  fit      fit it\n  predict  predict it\n" in text
-
-    def test_unknown_command(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert self.run("pedict")[0] == 2
-        assert capsys.readouterr().err == (
-            "p: command: expected one of fit, predict; found 'pedict'. Did you mean 'predict'?\n"
-        )
-
-    def test_arguments_of_the_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sys, "argv", ["p", "go"])
-        assert dispatch("p", "D.", {"go": Command("", lambda _: 9)}) == 9
 
 
 class TestTakeConfig:

@@ -267,6 +267,7 @@ class Settings:
     gradient_clip: float | None = None
     checkpoint_every_steps: int | None = 1
     accelerator: str = "cpu"
+    non_finite: str = "stop"
 
 
 @dataclass(frozen=True)

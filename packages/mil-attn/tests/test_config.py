@@ -152,6 +152,10 @@ def test_few_bags_have_defaults_of_their_own_where_no_key_is_given() -> None:
     assert large == given.model_copy(update={"size": "large"})
     assert MILConfig(size="large").for_bags(90) == MILConfig(size="large")
     assert MILConfig(size="small").for_bags(10_000) == MILConfig().for_bags(90)
+    medium = MILConfig().for_bags(1000)
+    assert (medium.size, medium.training.batch_size) == ("medium", 64)
+    assert medium.model == MILConfig().for_bags(90).model
+    assert MILConfig().for_bags(5000) == MILConfig(size="large")
 
 
 def test_a_default_that_does_not_go_with_what_is_given_is_named() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -260,3 +261,27 @@ def test_fault_a_model_of_a_run_that_cannot_be_read_again(
     again = MILModule.load(tmp_path / "model.pt")
     assert again.config.model_dump() == settings().model_dump()
     np.testing.assert_array_equal(predict(again, data), predict(module, data))
+
+
+def test_a_batch_without_a_finite_loss_is_skipped_and_counted(
+    settings: Settings, make_data: MakeData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = MILModule._loss
+    taken = 0
+
+    def infinite_at_third(self: MILModule, output: Any, batch: Any, stage: str) -> torch.Tensor:
+        nonlocal taken
+        taken += stage == "training"
+        if taken in bad and stage == "training":
+            output = replace(output, logits=output.logits * torch.inf)
+        return step(self, output, batch, stage)
+
+    monkeypatch.setattr(MILModule, "_loss", infinite_at_third)
+    options = {"epochs": 2, "batch_size": 8, "accumulate_grad_batches": 1, "non_finite": "skip"}
+    bad = {3}
+    with pytest.warns(UserWarning, match=r"1 training batches were skipped .* in epoch 1: "):
+        result = fit(settings(**options), make_data())
+    assert np.isfinite([r.train_loss for r in result.records]).all()
+    taken, bad = 0, set(range(100))
+    with pytest.raises(MILError, match="training loss in epoch 1"):
+        fit(settings(**options), make_data())

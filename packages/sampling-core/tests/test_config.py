@@ -49,13 +49,15 @@ def test_dump_reads_back() -> None:
     ],
 )
 def test_task_alpha_is_short_for_task_oversampling(data: dict[str, Any]) -> None:
-    section = JointSamplingConfig.model_validate(data).task_oversampling
-    assert (section.enabled, section.alpha) == (True, 0.1)
+    config = JointSamplingConfig.model_validate(data)
+    section = config.task_oversampling
+    assert (section.enabled, section.alpha, config.task_alpha) == (True, 0.1, 0.1)
 
 
 def test_null_task_alpha_switches_tasks_off() -> None:
     config = JointSamplingConfig.model_validate({"task_alpha": None})
     assert not config.task_oversampling.enabled
+    assert config.task_alpha is None
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1])

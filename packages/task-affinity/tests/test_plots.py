@@ -123,3 +123,15 @@ def test_bad_input(tmp_path: Path) -> None:
         plot_task_dendrogram(np.ones((1, 1)), ["a"])
     with pytest.raises(TaskAffinityError, match="n_groups"):
         plot_task_dendrogram(matrix, names, n_groups=6)
+
+
+@pytest.mark.parametrize(
+    ("draw", "name"),
+    [
+        (plot_task_affinity_heatmap, "task_affinity_heatmap.png"),
+        (plot_task_dendrogram, "task_affinity_dendrogram.png"),
+    ],
+)
+def test_a_folder_takes_a_figure_under_its_usual_name(draw, name, tmp_path: Path) -> None:
+    draw(*affinity(3), save_path=tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [name]

@@ -251,6 +251,21 @@ def test_logs_the_matrix(make_toy, caplog):
     assert sum("Task affinity matrix computed:\n  a: [1.000 " in m for m in caplog.messages) == 1
 
 
+def test_prints_the_matrix_where_nobody_listens(make_toy, capsys, monkeypatch):
+    monkeypatch.setattr("task_affinity._run.logger", logging.Logger("alone"))
+    measure(make_toy(), names=["a", "b", "c"])
+    assert capsys.readouterr().out.startswith("Task affinity matrix computed:\n  a: [1.000 ")
+
+
+def test_a_dot_product_is_a_cosine_unless_told_otherwise(make_toy):
+    cosine, product, other = (
+        measure(make_toy(), affinity_type=kind, normalize_gradients=unit).matrix
+        for kind, unit in (("cosine", True), ("dot_product", True), ("dot_product", False))
+    )
+    np.testing.assert_array_equal(cosine, product)
+    assert np.abs(cosine - other).max() > 1e-3
+
+
 def test_formats_a_matrix_as_users_know_it():
     text = format_matrix(np.array([[1, -0.156], [0.2345, 1]]), ["LogD", "hERG"])
     assert text == ("Task affinity matrix computed:\n  LogD: [1.000 -0.156]\n  hERG: [0.234 1.000]")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from molpool_common import console, size, tell
+from molpool_common import answer, console, size, tell
 from molpool_pipelines.datasets import (
     DATA_VARIABLE,
     DataFile,
@@ -75,10 +73,9 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join([name.ljust(widths[0]), *numbers, *words]).rstrip()
 
 
-def print_json() -> None:
-    """Print every entry with its addresses and where each file was found."""
-    entries = [_as_json(entry) for entry in registry().values()]
-    sys.stdout.write(json.dumps(entries, indent=2, ensure_ascii=False) + "\n")
+def registry_values() -> list[dict[str, Any]]:
+    """Return every entry with its addresses and where each file was found."""
+    return [_as_json(entry) for entry in registry().values()]
 
 
 def _as_json(entry: Dataset) -> dict[str, Any]:
@@ -140,6 +137,13 @@ def fetch_and_report(name: str, into: Path | None) -> None:
 
 
 def _report(entry: Dataset, done: list[tuple[Path, Outcome]]) -> None:
+    answer(
+        files=[path for path, _ in done],
+        outcomes=[str(outcome) for _, outcome in done],
+        licence=entry.licence.model_dump(mode="json"),
+        citation=entry.citation,
+        notes=list(entry.notes),
+    )
     out = console()
     for path, outcome in done:
         # A path is to be copied by hand or by a pipe: it is never broken over lines.

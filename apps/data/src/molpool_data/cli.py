@@ -2,190 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal
 
-import tyro
-from molpool_common import Command, InputError, ReadConfig, console, dispatch, expanded, gathered
+from molpool_common import (
+    PATH,
+    Command,
+    ConfigModel,
+    InputError,
+    Program,
+    ReadConfig,
+    answer,
+    console,
+)
+from pydantic import Field
 
 PROG = "molpool-data"
-_Options = TypeVar("_Options")
 
 
-@dataclass(frozen=True)
-class ListOptions:
-    """List every data set of the registry, with its licence and where it lies.
-
-    Attributes
-    ----------
-    json
-        Print JSON with files, addresses, checksums, columns and caveats instead of a table.
-    """
-
-    json: bool = False
+class ListOptions(ConfigModel):
+    """List every data set of the registry, with its licence and where it lies."""
 
 
-@dataclass(frozen=True)
-class FetchOptions:
-    """Copy or download a data set, verify every file, and print its terms.
+class FetchOptions(ConfigModel):
+    """Copy or download a data set, verify every file, and print its terms."""
 
-    The folders of the environment variable MOLPOOL_DATA come before the network.
-
-    Attributes
-    ----------
-    name
-        Name of the data set, as `molpool-data list` gives it.
-    into
-        Data folder to put it in; by default the cache, where molpool finds it.
-    """
-
-    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
-    into: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-
-
-@dataclass(frozen=True)
-class DemoOptions:
-    """Write the synthetic demo table; nothing in it was measured.
-
-    Six computed properties with noise, labels 40:1, qualities high, medium and low.
-
-    Attributes
-    ----------
-    output
-        File to write, .csv or .parquet.
-    n
-        Number of molecules, at least 100.
-    seed
-        Seed of the molecules, labels, qualities and noise.
-    overwrite
-        Replace the file if it exists.
-    """
-
-    output: Path = Path("demo.csv")
-    n: int = 1500
-    seed: int = 0
-    overwrite: bool = False
-
-
-@dataclass(frozen=True)
-class DescribeOptions:
-    """Write a profile of a table: labels, values, overlap, scaffolds, duplicates, sampling.
-
-    It also says all that training would refuse, and a command line that works. Rows are one
-    molecule where the first block of their InChIKey is equal, so stereoisomers count as one.
-
-    Attributes
-    ----------
-    table
-        A file: text, Parquet, Excel, SDF or SMILES; or a data set by name
-        (`molpool-data list`), or demo.
-    file
-        Which file of the data set, where it has several.
-    config
-        Training configuration whose data section is described instead of TABLE.
-    smiles_column
-        Column of SMILES; by default SMILES in any case.
-    target_columns
-        Columns of the tasks; by default all columns of numbers.
-    quality_column
-        Column of quality labels; by default Quality where it is there.
-    id_column
-        Column of molecule names, to tell rows by.
-    on_bad_smiles
-        Rows whose SMILES do not parse: error refuses the table; drop and keep leave them out, and
-        list them beside the page in a file that ends in _rejected.csv.
-    standardize
-        Structure by which rows are one molecule: as given; the parent, without counterions and
-        charges; or its canonical tautomer (slow). By default that of the configuration, or parent.
-    output
-        Page to write.
-    overwrite
-        Replace the page if it exists.
-    read
-        How the file is read.
-    """
-
-    table: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="TABLE")] = None
-    file: str | None = None
-    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    smiles_column: str | None = None
-    target_columns: tuple[str, ...] = ()
-    quality_column: str | None = None
-    id_column: str | None = None
-    on_bad_smiles: Literal["error", "drop", "keep"] = "drop"
-    standardize: Literal["none", "parent", "tautomer"] | None = None
-    output: Path = Path("profile.html")
-    overwrite: bool = False
-    read: ReadConfig = field(default_factory=ReadConfig)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code: 0 done, 2 wrong input, 1 a fault of ours."""
-    return dispatch(
-        PROG,
-        "Public data sets by name with checksum and licence, profiles of tables, and a demo.",
-        {
-            "list": Command("the data sets, their licence and where they lie", _list),
-            "fetch": Command("copy or download one, verified", _fetch),
-            "describe": Command("write an HTML profile of a table", _describe),
-            "demo": Command("write the synthetic demo table", _demo),
-        },
-        argv,
+    name: str | None = Field(
+        None, description="name of the data set, as molpool-data list gives it"
+    )
+    into: Annotated[str | None, PATH] = Field(
+        None, description="data folder to put it in; by default the cache, where molpool finds it"
     )
 
 
-def _parse(options: Callable[..., _Options], command: str, argv: Sequence[str]) -> _Options:
-    settings: tuple[Any, ...] = (tyro.conf.FlagCreatePairsOff,)
-    given = gathered(_todays(expanded(list(argv))), _SEVERAL)
-    return tyro.cli(options, prog=f"{PROG} {command}", args=given, config=settings)
+class DemoOptions(ConfigModel):
+    """Write the synthetic demo table; nothing in it was measured."""
+
+    earlier_keys: ClassVar[Mapping[str, str]] = {"force": "overwrite"}
+
+    output: Annotated[str, PATH] = Field("demo.csv", description="file to write, .csv or .parquet")
+    n: int = Field(1500, description="number of molecules, at least 100")
+    seed: int = Field(0, description="seed of the molecules, labels, qualities and noise")
+    overwrite: bool = Field(False, description="replace the file if it exists")
 
 
-_SEVERAL = {"--target-columns": "--target-columns", "--read.missing": "--read.missing"}
-"""Flags of several values, which may be given more than once."""
+class DescribeOptions(ConfigModel):
+    """Write a profile of a table: labels, values, overlap, scaffolds, duplicates, sampling."""
 
-_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    earlier_keys: ClassVar[Mapping[str, str]] = {"force": "overwrite"}
+
+    table: Annotated[str | None, PATH] = Field(
+        None,
+        description="a file: text, Parquet, Excel, SDF or SMILES; or a data set by name "
+        "(molpool-data list), or demo",
+    )
+    file: str | None = Field(None, description="which file of the data set, where it has several")
+    config: Annotated[str | None, PATH] = Field(
+        None, description="training configuration whose data section is described instead of TABLE"
+    )
+    smiles_column: str | None = Field(
+        None, description="column of SMILES; by default SMILES in any case"
+    )
+    target_columns: list[str] = Field(
+        default_factory=list,
+        description="columns of the tasks; by default all columns of numbers",
+    )
+    quality_column: str | None = Field(
+        None, description="column of quality labels; by default Quality where it is there"
+    )
+    id_column: str | None = Field(None, description="column of molecule names, to tell rows by")
+    on_bad_smiles: Literal["error", "drop", "keep"] = Field(
+        "drop",
+        description="rows whose SMILES do not parse: error refuses the table; drop and keep leave "
+        "them out, and list them beside the page in a file that ends in _rejected.csv",
+    )
+    standardize: Literal["none", "parent", "tautomer"] | None = Field(
+        None,
+        description="structure by which rows are one molecule: as given; the parent, without "
+        "counterions and charges; or its canonical tautomer (slow). By default that of the "
+        "configuration, or parent",
+    )
+    output: Annotated[str, PATH] = Field("profile.html", description="page to write")
+    overwrite: bool = Field(False, description="replace the page if it exists")
+    read: ReadConfig = Field(default_factory=ReadConfig)
 
 
-def _todays(argv: Sequence[str]) -> list[str]:
-    """Return arguments with ``--overwrite`` as other commands take it, alone or with a word.
+def _list(options: ListOptions, argv: Sequence[str]) -> None:
+    from molpool_data._data_sets import print_table, registry_values
 
-    It was called ``--force`` here in 2026.
-    """
-    words: list[str] = []
-    arguments = list(argv)
-    while arguments:
-        word = arguments.pop(0)
-        flag, _, value = word.partition("=")
-        if flag not in ("--force", "--overwrite"):
-            words.append(word)
-            continue
-        if not value and arguments and arguments[0].casefold() in _WORDS:
-            value = arguments.pop(0)
-        words += ["--overwrite"] if _WORDS.get(value.casefold(), True) else []
-    return words
+    answer(data_sets=registry_values())
+    print_table()
 
 
-def _list(argv: Sequence[str]) -> None:
-    options = _parse(ListOptions, "list", argv)
-    from molpool_data._data_sets import print_json, print_table
-
-    if options.json:
-        print_json()
-    else:
-        print_table()
-
-
-def _fetch(argv: Sequence[str]) -> None:
-    options = _parse(FetchOptions, "fetch", argv)
+def _fetch(options: FetchOptions, argv: Sequence[str]) -> None:
+    if options.name is None:
+        hint = "molpool-data list names them."
+        raise InputError("NAME", expected="the name of a data set", found="none", hint=hint)
     from molpool_data._data_sets import fetch_and_report
 
-    fetch_and_report(options.name, options.into)
+    fetch_and_report(options.name, None if options.into is None else Path(options.into))
 
 
-def _describe(argv: Sequence[str]) -> None:
-    options = _parse(DescribeOptions, "describe", argv)
+def _describe(options: DescribeOptions, argv: Sequence[str]) -> None:
     if (options.table is None) == (options.config is None):
         raise InputError(
             "TABLE",
@@ -194,14 +114,18 @@ def _describe(argv: Sequence[str]) -> None:
         )
     from molpool_pipelines.tables import Columns, describe_and_report, read_configured, read_named
 
-    _check_output(options.output, overwrite=options.overwrite)
+    output = Path(options.output)
+    _check_output(output, overwrite=options.overwrite)
     if options.config is not None:
         described = read_configured(
-            options.config, options.quality_column, options.on_bad_smiles, options.standardize
+            Path(options.config), options.quality_column, options.on_bad_smiles, options.standardize
         )
     else:
         columns = Columns(
-            options.smiles_column, options.id_column, options.quality_column, options.target_columns
+            options.smiles_column,
+            options.id_column,
+            options.quality_column,
+            tuple(options.target_columns),
         )
         described = read_named(
             options.table or "",
@@ -211,12 +135,11 @@ def _describe(argv: Sequence[str]) -> None:
             options.read,
             options.standardize or "parent",
         )
-    describe_and_report(described, options.output)
+    describe_and_report(described, output)
 
 
-def _demo(argv: Sequence[str]) -> None:
-    options = _parse(DemoOptions, "demo", argv)
-    output = options.output
+def _demo(options: DemoOptions, argv: Sequence[str]) -> None:
+    output = Path(options.output)
     if output.suffix.lower() not in (".csv", ".parquet"):
         raise InputError(
             "--output", expected="a name that ends in .csv or .parquet", found=repr(str(output))
@@ -226,10 +149,13 @@ def _demo(argv: Sequence[str]) -> None:
     from molpool_pipelines.demo import DEMO_NOTICE, DEMO_TASKS, write_demo
 
     table = write_demo(output, n=options.n, seed=options.seed)
+    counts = {task: table[task].count() for task in DEMO_TASKS}
+    train = ("molpool-train", "auto", "--data-path", output, "--target-columns", "LogP")
+    answer(files=[output], rows=options.n, labels=counts, steps=[train])
     out = console()
     note = f"wrote {output}: {options.n:,} molecules, seed {options.seed}"
     out.print(note, soft_wrap=True, markup=False)
-    labels = ", ".join(f"{task} {table[task].count():,}" for task in DEMO_TASKS)
+    labels = ", ".join(f"{task} {count:,}" for task, count in counts.items())
     out.print(f"labels: {labels}", markup=False)
     out.print(DEMO_NOTICE, style="bold", markup=False)
 
@@ -245,3 +171,51 @@ def _check_output(output: Path, *, overwrite: bool) -> None:
             found=f"{str(output)!r}, which exists",
             hint=None if output.is_dir() else "Give --overwrite to replace it.",
         )
+
+
+PROGRAM = Program(
+    PROG,
+    "Public data sets by name with checksum and licence, profiles of tables, and a demo.",
+    {
+        "list": Command(
+            "list the data sets, their licence and where they lie",
+            "molpool_data.cli:ListOptions",
+            _list,
+            example="--json",
+            takes_file=False,
+        ),
+        "fetch": Command(
+            "copy or download a data set, verified; folders of MOLPOOL_DATA before the network",
+            "molpool_data.cli:FetchOptions",
+            _fetch,
+            example="openadmet-expansionrx --into data",
+            subject="--name",
+            takes_file=False,
+        ),
+        "describe": Command(
+            "write an HTML profile of a table, all that training would refuse in it, and a command "
+            "line that works",
+            "molpool_data.cli:DescribeOptions",
+            _describe,
+            example="molecules.csv --output profile.html",
+            subject="--table",
+            takes_file=False,
+        ),
+        "demo": Command(
+            "write the synthetic demo table: six computed properties with noise",
+            "molpool_data.cli:DemoOptions",
+            _demo,
+            example="--output demo.csv --n 500",
+            takes_file=False,
+        ),
+    },
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0 done, 2 wrong input, 1 a fault of ours."""
+    return PROGRAM(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,8 +6,11 @@ from molpool_pipelines.datasets import locate as locate
 from molpool_pipelines.demo import build_demo as build_demo
 from molpool_pipelines.estimators import AutoClassifier as AutoClassifier
 from molpool_pipelines.estimators import AutoRegressor as AutoRegressor
+from molpool_pipelines.estimators import BagClassifier as BagClassifier
+from molpool_pipelines.estimators import BagRegressor as BagRegressor
 from molpool_pipelines.estimators import ChempropClassifier as ChempropClassifier
 from molpool_pipelines.estimators import ChempropRegressor as ChempropRegressor
+from molpool_pipelines.estimators import RetentionRidge as RetentionRidge
 from molpool_pipelines.estimators import from_run as from_run
 from molpool_pipelines.evaluation import compare as compare
 from molpool_pipelines.evaluation import score_predictions as score_predictions

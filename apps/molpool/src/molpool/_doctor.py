@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from molpool_common import InputError, Installation, console, describe_installation, size
+from molpool_common import (
+    ConfigModel,
+    Installation,
+    answer,
+    console,
+    describe_installation,
+    size,
+)
 from rich.table import Table
 
-USAGE = """usage: molpool doctor [--json]
 
-What is installed, on what machine, and what does not fit together; the exit code is 1 if something
-does not.
-
-options:
-  --json      print one JSON object instead of tables
-  -h, --help  show this text
-
-example:
-  molpool doctor --json > doctor.json
-"""
+class DoctorOptions(ConfigModel):
+    """What is installed, on what machine, and what does not fit together."""
 
 
-def doctor(argv: Sequence[str]) -> int:
-    """Print the installation; return 1 if something does not fit together.
-
-    Raises
-    ------
-    InputError
-        For an argument that it does not have.
-    """
-    if {"-h", "--help"} & set(argv):
-        sys.stdout.write(USAGE)
-        return 0
-    unknown = [word for word in argv if word != "--json"]
-    if unknown:
-        raise InputError("molpool doctor", expected="--json or nothing", found=repr(unknown[0]))
+def doctor(options: DoctorOptions, argv: Sequence[str]) -> int:
+    """Print the installation; return 1 if something does not fit together."""
     found = describe_installation()
-    if argv:
-        sys.stdout.write(json.dumps(asdict(found), indent=2) + "\n")
-    else:
-        _print(found)
+    answer(**asdict(found))
+    _print(found)
     return 1 if found.problems else 0
 
 

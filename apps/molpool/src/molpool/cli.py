@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from functools import partial
-from importlib import import_module
+from typing import TYPE_CHECKING
 
-from molpool_common import Command, dispatch, parse_config
+from molpool_common import Command, Program
+
+if TYPE_CHECKING:
+    from molpool_pipelines.serving import ServeConfig
+
+    from molpool._doctor import DoctorOptions
 
 PROG = "molpool"
 SUMMARIES = {
@@ -20,36 +24,45 @@ SUMMARIES = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run molpool and return its exit code."""
-    commands = {
-        name: Command(text, partial(_run, name), ranks=name == "train")
-        for name, text in SUMMARIES.items()
-    }
-    commands["doctor"] = Command("what is installed here, and what does not fit together", _doctor)
-    commands["serve"] = Command("a page and a JSON interface of a saved model", _serve)
-    return dispatch(PROG, "Molecular property models where data are thin.", commands, argv)
-
-
-def _run(name: str, argv: Sequence[str]) -> int:
-    # Imported when it is named: six command modules together would slow each other's help.
-    code: int = import_module(f"molpool_{name}.cli").main(argv)
-    return code
-
-
-def _doctor(argv: Sequence[str]) -> int:
+def _doctor(options: DoctorOptions, argv: Sequence[str]) -> int:
     from molpool._doctor import doctor
 
-    return doctor(argv)
+    return doctor(options, argv)
 
 
-def _serve(argv: Sequence[str]) -> None:
-    from molpool_pipelines.serving import ServeConfig, serve
+def _serve(config: ServeConfig, argv: Sequence[str]) -> None:
+    from molpool_pipelines.serving import serve
 
-    # A run is what it is about, and may stand without its flag.
-    words = ["--model-dir", *argv] if argv and not argv[0].startswith("-") else argv
-    summary = "Answer with a saved model on this machine."
-    serve(parse_config(ServeConfig, words, prog=f"{PROG} serve", description=summary))
+    serve(config)
+
+
+PROGRAM = Program(
+    PROG,
+    "Molecular property models where data are thin.",
+    {
+        "doctor": Command(
+            "what is installed here, on what machine, and what does not fit together: exit code 1",
+            "molpool._doctor:DoctorOptions",
+            _doctor,
+            example="--json > doctor.json",
+            takes_file=False,
+        ),
+        "serve": Command(
+            "a page and a JSON interface of a saved model on this machine",
+            "molpool_pipelines.serving:ServeConfig",
+            _serve,
+            example="runs/auto --port 8000",
+            # A run is what it is about, and may stand without its flag.
+            subject="--model-dir",
+        ),
+    },
+    parts={name: (f"molpool_{name}.cli:PROGRAM", text) for name, text in SUMMARIES.items()},
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run molpool and return its exit code."""
+    return PROGRAM(argv)
 
 
 if __name__ == "__main__":

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import molpool_pipelines.retention as rt
-from molpool_common import console, doing
+from molpool_common import answer, console, doing
 
 from molpool_rt import _screen as screen
 
 
 def prepare(config: rt.PrepareConfig, arguments: Sequence[str]) -> None:
-    """Prepare, leave a folder, and say what was dropped, capped and filled."""
-    out, path = console(), config.free_folder("prepare")
+    """Prepare, leave a folder for each cap, and say what was dropped, capped and filled."""
+    each = config.each_cap()
+    # All folders before the first is written.
+    paths = [one.free_folder("prepare") for one in each]
+    for one, path in zip(each, paths, strict=True):
+        _prepare(one, path, arguments)
+    answer(folders=paths)
+
+
+def _prepare(config: rt.PrepareConfig, path: Path, arguments: Sequence[str]) -> None:
+    out = console()
     with doing("Preparing") as step:
         prepared = rt.prepare(config, step)
     # Its own configuration: `like` may have changed how gaps are filled.
     with prepared.config.open_folder(path, arguments) as run:
         prepared.write(run)
+    files = [path / name for name in prepared.files]
+    fit = ("molpool-rt", "fit", "--data", *files, "--save-dir", "runs/rt")
+    answer(run=path, files=files, counts=prepared.counts, notes=prepared.notes, steps=[fit])
     screen.show_prepared(out, prepared)
     for name, rows in prepared.files.items():
         out.print(f"{path / name}: {rows.height:,} rows", soft_wrap=True)
@@ -38,6 +51,9 @@ def fit(config: rt.FitConfig, arguments: Sequence[str]) -> None:
         fitted = rt.fit(config, training, step)
     with config.open_folder(path, arguments) as run:
         fitted.write(run)
+    _answer_json(path, rt.METRICS)
+    predict_new = ("molpool-rt", "predict", "--artefact", path, "--data", "NEW.csv")
+    answer(steps=[(*predict_new, "--output", "predictions.csv")])
     screen.show_fitted(out, fitted)
     file, n_pairs = path / "coefficients.npz", training.stats.G
     out.print(f"{file}: coefficients of {n_pairs:,} pairs", soft_wrap=True)
@@ -48,6 +64,13 @@ def predict(config: rt.PredictConfig, arguments: Sequence[str]) -> None:
     out = console()
     with doing("Predicting") as step:
         predictions = rt.predict(config, step)
+    answer(
+        files=[f for f in (predictions.path, predictions.rejected) if f is not None],
+        levels=predictions.levels,
+        reasons=predictions.reasons,
+        calibrated=predictions.calibrated,
+        notes=predictions.notes,
+    )
     screen.show_predictions(out, predictions)
 
 
@@ -58,6 +81,7 @@ def evaluate(config: rt.EvaluateConfig, arguments: Sequence[str]) -> None:
         evaluation = rt.evaluate(config, step)
     with config.open_folder(path, arguments) as run:
         evaluation.write(run)
+    _answer_json(path, rt.EVALUATION)
     screen.show_evaluation(out, evaluation)
     tables = ("folds.csv", "drift.csv", "strata.csv", "rejected.csv")
     more = [name for name in tables if (path / name).is_file()]
@@ -67,12 +91,14 @@ def evaluate(config: rt.EvaluateConfig, arguments: Sequence[str]) -> None:
 def coefficients(config: rt.CoefficientsConfig, arguments: Sequence[str]) -> None:
     """Write the coefficients of a fit, and name the file."""
     path, table = rt.write_coefficients(config)
+    answer(files=[path], rows=table.height)
     console().print(f"{path}: {table.height:,} coefficients", soft_wrap=True)
 
 
 def windows(config: rt.WindowsConfig, arguments: Sequence[str]) -> None:
     """Write windows of retention time, and name the file."""
     path, table = rt.write_windows(config)
+    answer(files=[path], rows=table.height)
     console().print(f"{path}: {table.height:,} windows of {100 * config.level:g} %", soft_wrap=True)
 
 
@@ -82,8 +108,7 @@ def plot(config: rt.PlotConfig, arguments: Sequence[str]) -> None:
     # All plotted before the folder is made.
     plots = rt.plot(config)
     with config.open_folder(path, arguments) as run:
-        for one in plots:
-            _name_files(one.save(run.path, config.formats))
+        _name_files([file for one in plots for file in one.save(run.path, config.formats)])
         run.log("finished", figures=len(plots))
 
 
@@ -99,6 +124,7 @@ def simulate(config: rt.SimulateRunConfig, arguments: Sequence[str]) -> None:
     with config.open_folder(path, arguments) as run:
         sizes = rt.write_tables(made, run.path, config.format)
         run.log("finished", **sizes)
+    answer(run=path, sizes=sizes)
     console().print(f"{path}: {screen.sizes(sizes)}", soft_wrap=True)
 
 
@@ -109,6 +135,7 @@ def shift(config: rt.ShiftRunConfig, arguments: Sequence[str]) -> None:
         study = rt.shift(config, step)
     with config.open_folder(path, arguments) as run:
         study.write(run)
+    _answer_json(path, "shift.json")
     out.print(screen.shift_table(study))
     files = "shift.csv, shift.json, runs.csv, shift.png, report.html, report.pdf"
     out.print(f"{path}: {files}", soft_wrap=True)
@@ -119,10 +146,18 @@ def run(config: rt.RunConfig, arguments: Sequence[str]) -> None:
     out = console()
     with doing("Starting") as step:
         path = rt.run(config, arguments, screen.Steps(out), step)
+    _answer_json(path, rt.EVALUATION)
     files = "report.html, report.pdf, evaluation.json, models/"
     out.print(f"{path}: {files}", soft_wrap=True)
 
 
+def _answer_json(path: Path, name: str) -> None:
+    """Answer with a folder and with what a file of it holds."""
+    found = json.loads((path / name).read_text(encoding="utf-8"))
+    answer(run=path, **{name.removesuffix(".json"): found})
+
+
 def _name_files(files: Sequence[Path]) -> None:
+    answer(files=files)
     for file in files:
         console().print(str(file), soft_wrap=True)

@@ -1,49 +1,100 @@
-"""Entry point of molpool-rt. Heavy imports happen once a command really runs."""
+"""The commands of molpool-rt. Heavy imports happen once a command really runs."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-import molpool_pipelines.retention as rt
-from molpool_common import Command, dispatch, parse_config
+from molpool_common import Command, Program
 
 PROG = "molpool-rt"
 
-# Command, which is a function of `_commands`: its configuration, its summary.
-COMMANDS = {
-    "prepare": ("PrepareConfig", "check a table, give nested ids, cap, fill gaps"),
-    "fit": ("FitConfig", "fit coefficients of every (group, compound)"),
-    "predict": ("PredictConfig", "predict a table, with intervals"),
-    "evaluate": ("EvaluateConfig", "errors and coverage of fits on other rows"),
-    "coefficients": ("CoefficientsConfig", "a table of the coefficients of a fit"),
-    "windows": ("WindowsConfig", "windows of retention time for an instrument's method"),
-    "plot": ("PlotConfig", "figures of fits and of their evaluation"),
-    "report": ("ReportConfig", "one HTML page and one PDF of fits and evaluation"),
-    "simulate": ("SimulateRunConfig", "write the tables of a synthetic laboratory"),
-    "shift": ("ShiftRunConfig", "the covariate-shift study on simulated laboratories"),
-    "run": ("RunConfig", "simulate or take tables, fit, evaluate, report: all in one"),
-}
+
+def _command(
+    name: str, config: str, summary: str, example: str, first: tuple[str, ...] = ()
+) -> Command:
+    def run(options: Any, argv: Sequence[str]) -> None:
+        work: Callable[..., None] = getattr(import_module("molpool_rt._commands"), name)
+        work(options, [PROG, name, *argv])
+
+    where = f"molpool_pipelines.retention:{config}"
+    return Command(summary, where, run, example=example, first=first)
+
+
+_COMMANDS = (
+    (
+        "prepare", "PrepareConfig", "check a table, give nested ids, cap, fill gaps",
+        "--data peaks.csv --species-raw study --compound-col compound --target-col rt "
+        "--save-dir prepared",
+        ("--data", "--save-dir", "--layout", "--species-raw", "--cluster-raw", "--compound-col",
+         "--target-col", "--run-col", "--covariates", "--like"),
+    ),
+    (
+        "fit", "FitConfig", "fit coefficients of every (group, compound)",
+        "--data prepared/prepared.csv --save-dir runs/rt",
+        ("--data", "--save-dir", "--model", "--structure", "--compound-col", "--target-col",
+         "--covariates", "--run-col", "--likelihood", "--run-effects"),
+    ),
+    (
+        "predict", "PredictConfig", "predict a table, with intervals",
+        "--artefact runs/rt --data new_runs.csv --output predicted.csv",
+        ("--artefact", "--data", "--output", "--level", "--compound-col", "--keep-cols",
+         "--absent-covariates", "--descriptors", "--overwrite"),
+    ),
+    (
+        "evaluate", "EvaluateConfig", "errors and coverage of fits on other rows",
+        "--artefacts runs/rt --data later_runs.csv --save-dir runs/rt-evaluated",
+        ("--artefacts", "--data", "--save-dir", "--baselines", "--split-type", "--cv.folds",
+         "--run-col", "--require-seen-group", "--rare-rows", "--overwrite"),
+    ),
+    (
+        "coefficients", "CoefficientsConfig", "a table of the coefficients of a fit",
+        "--artefact runs/rt --output coefficients.csv",
+    ),
+    (
+        "windows", "WindowsConfig", "windows of retention time for an instrument's method",
+        "--artefact runs/rt --prepared prepared --level 0.95 --output windows.csv",
+    ),
+    (
+        "plot", "PlotConfig", "figures of fits and of their evaluation",
+        "--runs runs/rt --evaluation runs/rt-evaluated --save-dir figures",
+    ),
+    (
+        "report", "ReportConfig", "one HTML page and one PDF of fits and evaluation",
+        "--runs runs/rt --evaluation runs/rt-evaluated --output report.html",
+    ),
+    (
+        "simulate", "SimulateRunConfig", "write the tables of a synthetic laboratory",
+        "--n-species 20 --n-compounds 50 --save-dir laboratory",
+        ("--save-dir", "--n-species", "--n-clusters", "--n-compounds", "--n-covariates",
+         "--runs-per-species", "--test-runs-per-species", "--noise-sd", "--format", "--seed"),
+    ),
+    (
+        "shift", "ShiftRunConfig", "the covariate-shift study on simulated laboratories",
+        "--replicates 5 --save-dir runs/shift",
+        ("--save-dir", "--replicates", "--anchors", "--alpha", "--bins", "--inferred-clusters",
+         "--simulate.n-species", "--simulate.n-compounds", "--seed", "--overwrite"),
+    ),
+    (
+        "run", "RunConfig", "simulate or take tables, fit, evaluate, report: all in one",
+        "--train prepared/train.csv --test prepared/test.csv --save-dir runs/rt",
+        ("--train", "--test", "--save-dir", "--compound-col", "--target-col", "--covariates",
+         "--run-col", "--descriptors", "--title", "--overwrite"),
+    ),
+)  # fmt: skip
+
+PROGRAM = Program(
+    PROG,
+    "Retention times with partially pooled drift: fit, predict, evaluate.",
+    {row[0]: _command(*row) for row in _COMMANDS},
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run molpool-rt and return its exit code: 0 done, 2 wrong input, 1 a fault of ours."""
-    commands = {
-        name: Command(summary, partial(_run, name)) for name, (_, summary) in COMMANDS.items()
-    }
-    title = "Retention times with partially pooled drift: fit, predict, evaluate."
-    return dispatch(PROG, title, commands, argv)
-
-
-def _run(name: str, argv: Sequence[str]) -> None:
-    config, summary = COMMANDS[name]
-    model: Any = getattr(rt, config)
-    description = summary[0].upper() + summary[1:] + "."
-    options = parse_config(model, argv, prog=f"{PROG} {name}", description=description)
-    getattr(import_module("molpool_rt._commands"), name)(options, [PROG, name, *argv])
+    return PROGRAM(argv)
 
 
 if __name__ == "__main__":

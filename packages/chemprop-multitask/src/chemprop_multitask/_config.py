@@ -109,6 +109,11 @@ class TrainingConfig(ConfigModel):
         "trained, the head alone at first; 0: all from the start",
     )
     gradient_clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
+    non_finite: Literal["stop", "skip"] = Field(
+        "stop",
+        description="at a training batch whose loss is NaN or infinite: stop, naming rows and "
+        "tasks, or skip it, counted",
+    )
     checkpoint_every_steps: int | None = Field(
         200, ge=1, description="steps between checkpoints within an epoch; None: only at its end"
     )

@@ -7,26 +7,32 @@ from typing import Any
 
 import numpy as np
 import torch
-from chemprop import nn
-from chemprop.data.collate import BatchMolGraph, TrainingBatch
-from chemprop.models import MPNN
-from chemprop.nn import UnscaleTransform
-from chemprop.nn.ffn import MLP
-from chemprop.nn.metrics import MSE, ChempropMetric
-from chemprop.nn.predictors import Predictor
 from molpool_common import FloatArray, of_every_rank
 from torch import Tensor
 from torch.nn import Identity, Module, ModuleList, Parameter, Sequential
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
+from chemprop_multitask._chemprop import (
+    MLP,
+    MPNN,
+    MSE,
+    BatchMolGraph,
+    ChempropMetric,
+    Predictor,
+    TrainingBatch,
+    UnscaleTransform,
+    nn,
+)
 from chemprop_multitask._config import ChempropConfig, MessagePassingConfig
+from chemprop_multitask._data import OWN, Scaling
 from chemprop_multitask._errors import NonFiniteLossError
 from chemprop_multitask._losses import MultiTaskLoss
 from chemprop_multitask._message_passing import FastBondMessagePassing, aggregate
 from chemprop_multitask._tasks import TaskType, resolve_groups, resolve_task_types
 
 _PARTIAL = "train_loss_so_far"
+_SKIPPED = "skipped"
 
 _LAYERS = ("W_o", "W_h", "W_i")
 
@@ -192,6 +198,8 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
     layer_decay: float = 1.0
     unfreeze_every: int = 0
     units: tuple[Tensor, Tensor] | None = None
+    skipped: list[NonFiniteLossError] | None = None
+    """Batches that were left out of training for their loss; None where the first stops it."""
 
     def use_units(self, mean: FloatArray, scale: FloatArray) -> None:
         """Take the mean and scale [T] of the training labels; 0 and 1 for classes.
@@ -216,6 +224,24 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
         for own, fitted in ((self.X_d_transform.mean, mean), (self.X_d_transform.scale, scale)):
             own.copy_(torch.from_numpy(fitted).float()[None])
 
+    @property
+    def n_graph_features(self) -> tuple[int, int]:
+        """Number of features of an atom and of a bond that it takes beyond Chemprop's own."""
+        taken = self.message_passing.hparams
+        return int(taken["d_v"] - OWN[0]), int(taken["d_e"] - OWN[1])
+
+    def use_graph_scale(self, scaling: Scaling) -> None:
+        """Take the mean and scale of such features, which its file holds as Chemprop's do."""
+        transform = self.message_passing.graph_transform
+        for fitted, name, own in (
+            (scaling.atoms, "V_transform", OWN[0]),
+            (scaling.bonds, "E_transform", OWN[1]),
+        ):
+            if fitted is not None:
+                part = getattr(transform, name)
+                for buffer, values in zip((part.mean, part.scale), fitted, strict=True):
+                    buffer[:, own:] = torch.from_numpy(values).float()
+
     def use_loss(self, loss: MultiTaskLoss, task_names: tuple[str, ...]) -> None:
         """Train and validate with a loss of these tasks from here on."""
         self.predictor.criterion = loss
@@ -231,17 +257,21 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
         H = self.bn(H)
         return H if X_d is None else torch.cat((H, self.X_d_transform(X_d)), dim=1)
 
-    def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch.
+    def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor | None:
+        """Return the loss of a batch, None of one that is skipped.
 
         Raises
         ------
         NonFiniteLossError
-            If it is not finite.
+            If it is not finite, or that of no batch of the epoch is.
         """
-        loss = self._loss(
-            self.criterion, self.scaled(batch.bmg, batch.V_d, batch.X_d), batch, "training"
-        )
+        preds = self.scaled(batch.bmg, batch.V_d, batch.X_d)
+        wrong = None if self.skipped is None else self._wrong(preds, batch)
+        loss = None
+        if wrong is None:
+            loss = self._loss(self.criterion, preds, batch, "training")
+        else:
+            self._skip(wrong)
         if self._trainer is not None and self._trainer.is_last_batch:
             # The criterion has summed up the epoch itself; to log it at each step takes its time.
             self.log("train_loss", self.criterion, batch_size=len(batch.bmg), on_epoch=True)
@@ -347,6 +377,21 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
             return torch.zeros(self.n_tasks), torch.ones(self.n_tasks)
         return transform.mean[0].cpu().double(), transform.scale[0].cpu().double()
 
+    def _wrong(self, preds: Tensor, batch: TrainingBatch) -> NonFiniteLossError | None:
+        """Return what is wrong with a batch, before its loss is added to those of the epoch."""
+        mask, targets = batch.Y.isfinite(), batch.Y.nan_to_num(nan=0.0)
+        cells = self.criterion.cells(preds.detach(), targets, batch.lt_mask, batch.gt_mask)
+        if torch.where(mask, cells * batch.w, 0.0).sum().isfinite():
+            return None
+        return self._not_finite(cells * batch.w, mask, batch, "training")
+
+    def _skip(self, wrong: NonFiniteLossError) -> None:
+        assert self.skipped is not None
+        self.skipped.append(wrong)
+        # Weights that are not finite themselves never give a loss again.
+        if self.trainer.is_last_batch and not self.criterion.num_samples.any():
+            raise wrong
+
     def _loss(
         self, criterion: MultiTaskLoss, preds: Tensor, batch: TrainingBatch, stage: str
     ) -> Tensor:
@@ -374,6 +419,8 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the running epoch's loss has summed up; at its end that is over."""
+        if self.skipped:
+            checkpoint[_SKIPPED] = [(s.stage, s.epoch, s.rows, s.tasks) for s in self.skipped]
         epoch_loop = self.trainer.fit_loop.epoch_loop
         if not epoch_loop.batch_progress.is_last_batch:
             checkpoint[_PARTIAL] = {
@@ -384,6 +431,8 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the sums of the epoch that was broken off."""
+        if self.skipped is not None:
+            self.skipped = [NonFiniteLossError(*of) for of in checkpoint.get(_SKIPPED, ())]
         if (partial := checkpoint.get(_PARTIAL)) is not None:
             with torch.no_grad():
                 self.criterion.total_loss.copy_(partial["total_loss"])
@@ -396,6 +445,7 @@ def build_network(
     task_names: Sequence[str],
     kinds: Sequence[TaskType],
     n_descriptors: int = 0,
+    n_graph_features: tuple[int, int] = (0, 0),
 ) -> MultiTaskMPNN:
     """Build an untrained network; torch's generator draws its weights.
 
@@ -403,7 +453,7 @@ def build_network(
     opens its files without this package.
     """
     model, train = config.model, config.training
-    message_passing = _message_passing(config.model.message_passing)
+    message_passing = _message_passing(config.model.message_passing, *n_graph_features)
     network = MultiTaskMPNN(
         message_passing,
         AGGREGATION[model.aggregation](),
@@ -426,7 +476,14 @@ def build_network(
     return network
 
 
-def _message_passing(mp: MessagePassingConfig) -> Any:
+def _message_passing(mp: MessagePassingConfig, n_atom: int, n_bond: int) -> Any:
+    sizes: dict[str, Any] = {}
+    if n_atom or n_bond:
+        # Placeholders of the right shape, as those of descriptors and targets.
+        both = zip((n_atom, n_bond), OWN, strict=True)
+        scales = [nn.ScaleTransform(np.zeros(n), np.ones(n), pad=own) for n, own in both]
+        sizes = {"d_v": OWN[0] + n_atom, "d_e": OWN[1] + n_bond}
+        sizes["graph_transform"] = nn.GraphTransform(*scales)
     return (FastBondMessagePassing if mp.fast else nn.BondMessagePassing)(
         d_h=mp.hidden_size,
         depth=mp.depth,
@@ -434,6 +491,7 @@ def _message_passing(mp: MessagePassingConfig) -> Any:
         activation=mp.activation,
         bias=mp.bias,
         undirected=mp.undirected,
+        **sizes,
     )
 
 

@@ -1,3 +1,4 @@
+from ._answer import answer as answer
 from ._arrays import BoolArray as BoolArray
 from ._arrays import Float32Array as Float32Array
 from ._arrays import FloatArray as FloatArray
@@ -11,6 +12,7 @@ from ._cache import text_keys as text_keys
 from ._chem import BadSmiles as BadSmiles
 from ._chem import inchikey_blocks as inchikey_blocks
 from ._chem import inchikeys as inchikeys
+from ._chem import may_be_slow as may_be_slow
 from ._chem import morgan_fingerprints as morgan_fingerprints
 from ._chem import most_atoms as most_atoms
 from ._chem import murcko_scaffolds as murcko_scaffolds
@@ -18,8 +20,6 @@ from ._chem import parse_smiles as parse_smiles
 from ._chem import rdkit_version as rdkit_version
 from ._chem import too_large as too_large
 from ._cli import INTERRUPTED as INTERRUPTED
-from ._cli import Command as Command
-from ._cli import dispatch as dispatch
 from ._cli import gathered as gathered
 from ._cli import guarded as guarded
 from ._cli import parse_config as parse_config
@@ -46,7 +46,9 @@ from ._errors import only_warned as only_warned
 from ._faults import Fault as Fault
 from ._faults import Faults as Faults
 from ._faults import TableError as TableError
+from ._flags import Flag as Flag
 from ._flags import flag_names as flag_names
+from ._flags import flags_of as flags_of
 from ._flags import short_flag as short_flag
 from ._folders import MARKER as MARKER
 from ._folders import RunFolder as RunFolder
@@ -87,6 +89,7 @@ from ._molecule_table import stack as stack
 from ._npz import read_npz as read_npz
 from ._parallel import cores as cores
 from ._parallel import each_group as each_group
+from ._parallel import ending_after as ending_after
 from ._parallel import engine_flags as engine_flags
 from ._parallel import engine_workers as engine_workers
 from ._parallel import groups_of as groups_of
@@ -109,10 +112,13 @@ from ._process import objects_kept as objects_kept
 from ._process import run_script as run_script
 from ._process import start_ticks as start_ticks
 from ._process import tune_process as tune_process
+from ._program import Command as Command
+from ._program import Program as Program
 from ._progress import doing as doing
 from ._progress import showing as showing
 from ._progress import tell as tell
 from ._progress import told as told
+from ._put_off import put_off as put_off
 from ._ranks import RankLostError as RankLostError
 from ._ranks import first_rank_first as first_rank_first
 from ._ranks import from_first_rank as from_first_rank

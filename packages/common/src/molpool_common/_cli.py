@@ -11,8 +11,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -20,19 +19,19 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from pydantic import BaseModel
 
 from molpool_common._config import validate_config, validate_values
-from molpool_common._errors import USER_ERROR, InputError, did_you_mean, nearest
+from molpool_common._errors import USER_ERROR, InputError, nearest
 from molpool_common._flags import (
     Section,
+    check_values,
     flag_names,
     flag_registry,
     list_flags,
     section_flags,
     todays_flags,
 )
-from molpool_common._parallel import take_engine, working_on
 from molpool_common._paths import expanded
 from molpool_common._progress import showing
-from molpool_common._ranks import rank, speaks, world_size
+from molpool_common._ranks import rank, speaks
 from molpool_common._screen import console, printable
 from molpool_common._torch_files import trust_files, trusting_files
 from molpool_common._yaml import YamlDocument, read_yaml
@@ -45,84 +44,8 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 INTERRUPTED = 130
 
 
-@dataclass(frozen=True)
-class Command:
-    """A subcommand.
-
-    Parameters
-    ----------
-    summary : str
-        One line.
-    run : callable
-        Runs it on the remaining arguments.
-    ranks : bool
-        Whether several processes that torchrun starts may run it together.
-    """
-
-    summary: str
-    run: Callable[[Sequence[str]], int | None]
-    ranks: bool = False
-
-
-def dispatch(
-    prog: str, description: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None
-) -> int:
-    """Run the subcommand that `argv` names and return the exit code of the process.
-
-    Parameters
-    ----------
-    prog : str
-        Name of the program.
-    description : str
-        One sentence for ``--help``.
-    commands : mapping of str to Command
-        The subcommands.
-    argv : sequence of str, optional
-        Arguments without the program name; those of the process by default.
-    """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    return guarded(prog, lambda: _select(prog, description, commands, arguments))
-
-
-def _select(
-    prog: str, description: str, commands: Mapping[str, Command], arguments: list[str]
-) -> int | None:
-    # Without arguments the overview is shown as help for a mistake, hence the exit code of one.
-    if not arguments or arguments[0] in {"-h", "--help"}:
-        _print_overview(prog, description, commands)
-        return 0 if arguments else USER_ERROR
-    if arguments[0] == "--version":
-        return _print_version(prog)
-    name = arguments[0]
-    if name not in commands:
-        raise InputError(
-            "command",
-            expected=f"one of {', '.join(commands)}",
-            found=repr(name),
-            hint=did_you_mean(name, list(commands)),
-        )
-    if world_size() > 1 and not commands[name].ranks:
-        able = [f"{prog} {other}" for other, command in commands.items() if command.ranks]
-        raise InputError(
-            f"{prog} {name}",
-            expected="one process",
-            found=f"{world_size()}, as torchrun started it",
-            hint=f"torchrun is for {' and '.join(able)}." if able else "",
-        )
-    engine, address, rest = take_engine(arguments[1:])
-    with working_on(engine, address):
-        return commands[name].run(rest)
-
-
-def _print_overview(prog: str, description: str, commands: Mapping[str, Command]) -> None:
-    width = max(map(len, commands))
-    lines = [f"usage: {prog} COMMAND [OPTIONS]", "", description, "", "commands:"]
-    lines += [f"  {name:<{width}}  {command.summary}" for name, command in commands.items()]
-    lines += ["", f"'{prog} COMMAND --help' lists the options of a command."]
-    sys.stdout.write("\n".join(lines) + "\n")
-
-
-def _print_version(prog: str) -> int:
+def print_version(prog: str) -> int:
+    """Print the version of the distribution that a program comes with, and return 0."""
     # A program is named like the distribution that it comes with.
     from importlib.metadata import version
 
@@ -144,29 +67,36 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
             return body() or 0
     except KeyboardInterrupt as interrupt:
         note = str(interrupt) or "Interrupted."
-        sys.stderr.write(f"\n{prog}: {note}\n")
+        with suppress(KeyboardInterrupt):  # the user is impatient
+            sys.stderr.write(f"\n{prog}: {note}\n")
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): nobody is left to read a message.
         sys.stderr.close()
         return 0
     except SystemExit as end:
-        # tyro ends so after --help, and after its own message about a flag without a value.
+        # tyro ends so after messages of its own.
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:
-        code = getattr(error, "exit_code", None)
-        if isinstance(code, int):
-            said = str(error)
-        elif (wrong := _of_input(error)) is not None:
-            said, code = wrong, USER_ERROR
-        elif (refusal := _refusal(error)) is not None:
-            said, code = refusal, 1
-        else:
+        found = fault(error)
+        if found is None:
             raise
+        code, said = found
         # A file that is missing is missing for each process of a machine.
         if speaks():
             sys.stderr.write(f"{prog}: {printable(said)}\n")
         return code
+
+
+def fault(error: Exception) -> tuple[int, str] | None:
+    """Return exit code and message of what the user can mend; None where the fault is ours."""
+    code = getattr(error, "exit_code", None)
+    if isinstance(code, int):
+        return code, str(error)
+    if (wrong := _of_input(error)) is not None:
+        return USER_ERROR, wrong
+    refusal = _refusal(error)
+    return None if refusal is None else (1, refusal)
 
 
 def _of_input(error: Exception) -> str | None:
@@ -275,6 +205,7 @@ def parse_config(
     prog: str,
     description: str,
     migrate: Migrate | None = None,
+    takes_file: bool = True,
 ) -> ModelT:
     """Fill a configuration model from ``--config FILE`` and from flags that override it.
 
@@ -288,6 +219,8 @@ def parse_config(
         For ``--help``.
     migrate : callable, optional
         Rewrites the parsed file before validation (legacy keys).
+    takes_file : bool
+        Whether ``--config`` is such a file, and no key of the model.
 
     Returns
     -------
@@ -297,12 +230,8 @@ def parse_config(
     ------
     InputError
         For anything wrong in the file or in a flag's value, and for an unknown flag.
-    SystemExit
-        With code 0 for ``--help`` and ``--version``, 2 for a flag without its value (by tyro).
     """
-    if "--version" in argv:
-        raise SystemExit(_print_version(prog))
-    path, rest = take_config(argv)
+    path, rest = take_config(argv) if takes_file else (None, expanded(list(argv)))
     document = read_yaml(path) if path else None
     if document and migrate:
         document = migrate(document)
@@ -356,15 +285,16 @@ def _parse_flags(
     # Renamed before tyro sees them, so that help shows one spelling only.
     argv = [_todays_flag(argument, renamed) for argument in argv] if renamed else argv
     argv = gathered(argv, list_flags(model))
+    check_values(argv, model)
     with flag_registry():
         values, unknown = tyro.cli(
             model,
             args=argv,
             default=default,
             prog=prog,
-            description=f"{description}\n\n--config FILE gives any of these keys in YAML; "
-            "flags override it. --engine dask spreads work on molecules and files over a Dask "
-            "cluster (--scheduler-address tcp://HOST:8786, or this machine's cores).",
+            description=description,
+            # Help is the program's: it knows what matters first.
+            add_help=False,
             config=(tyro.conf.FlagConversionOff,),
             return_unknown_args=True,
         )

@@ -6,8 +6,11 @@ lets `molpool_common._config` word every error with the full dotted key.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, cast, get_args, get_origin
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 import tyro
 from pydantic import BaseModel
@@ -22,8 +25,11 @@ from tyro.constructors import (
 )
 
 from molpool_common._config import is_model
+from molpool_common._errors import InputError
+from molpool_common._paths import PATH
 
-_WORDS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
+WORDS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
+"""What can be said of a flag that is on or off."""
 
 
 class Section(dict[str, Any]):
@@ -65,7 +71,7 @@ def _boolean(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
 
 def _read_boolean(arguments: list[str]) -> bool | str:
     text = " ".join(arguments)
-    return _WORDS.get(text.casefold(), text) if arguments else True
+    return WORDS.get(text.casefold(), text) if arguments else True
 
 
 def _number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
@@ -225,3 +231,175 @@ def flag_names(model: type[BaseModel], prefix: str = "--") -> list[str]:
             names.append(name)
             names += [alias for m in field.metadata for alias in getattr(m, "aliases", None) or ()]
     return names
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag as help and completion show it.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Its spellings, the shortest first.
+    section, about : str
+        Dotted name of its section, empty at the top, and what the section is.
+    metavar : str
+        What stands behind it.
+    text, default : str
+        What it means, and its default, empty where that is nothing.
+    choices : tuple of str
+        What may stand behind it, if only some words may.
+    n_values : int or None
+        How many values stand behind it; None: any number.
+    """
+
+    names: tuple[str, ...]
+    section: str
+    about: str
+    metavar: str
+    text: str
+    default: str
+    choices: tuple[str, ...]
+    n_values: int | None
+
+
+def flags_of(model: type[BaseModel], default: BaseModel | None = None) -> Iterator[Flag]:
+    """Yield every flag of a configuration model, its own before those of sections."""
+    yield from _flags_in(model, model() if default is None else default, "")
+
+
+def _flags_in(model: type[BaseModel], values: BaseModel, section: str) -> Iterator[Flag]:
+    inner = []
+    for key, name, aliases in section_flags(model, f"--{section}." if section else "--"):
+        field, value = model.model_fields[key], getattr(values, key)
+        if is_model(field.annotation):
+            inner.append((field.annotation, value, name.removeprefix("--")))
+        elif _may_be_flag(field):
+            kinds = _kinds(field.annotation)
+            yield Flag(
+                names=tuple(sorted((name, *aliases), key=len)),
+                section=section,
+                about=" ".join((model.__doc__ or "").partition("\n\n")[0].split()),
+                metavar=_metavar(field, kinds),
+                text=field.description or "",
+                default=_shown(value),
+                choices=_choices(kinds),
+                n_values=_n_values(kinds),
+            )
+    for annotation, value, name in inner:
+        yield from _flags_in(cast("type[BaseModel]", annotation), value, name)
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """Return what a value may be, besides absent."""
+    if get_origin(annotation) in (Union, UnionType):
+        return [kind for member in get_args(annotation) for kind in _kinds(member)]
+    kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    return [] if kind is type(None) else [kind]
+
+
+_NAMES = {int: "INT", float: "FLOAT", bool: "[{true,false}]"}
+
+
+def _metavar(field: FieldInfo, kinds: Sequence[Any]) -> str:
+    own = [m.metavar for m in field.metadata if getattr(m, "metavar", None)]
+    if own:
+        return str(own[-1])
+    text = "PATH" if PATH in field.metadata else "TEXT"
+    return "|".join(dict.fromkeys(_metavar_of(kind, text) for kind in kinds))
+
+
+def _metavar_of(kind: Any, text: str) -> str:
+    origin, members = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return "{" + ",".join(map(str, members)) + "}"
+    if origin is tuple and Ellipsis not in members:
+        return " ".join(_metavar_of(member, text) for member in members)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return "[KEY VALUE ...]"
+    if origin in (list, tuple):
+        inner = "|".join(_metavar_of(k, text) for k in _kinds(members[0]))
+        return f"[{inner} ...]"
+    return _NAMES.get(kind, text)
+
+
+def _choices(kinds: Sequence[Any]) -> tuple[str, ...]:
+    if kinds == [bool]:
+        return ("true", "false")
+    inner = [k for kind in kinds for k in (get_args(kind) if get_origin(kind) is list else [kind])]
+    if any(get_origin(kind) is not Literal for kind in inner):
+        return ()
+    return tuple(str(choice) for kind in inner for choice in get_args(kind))
+
+
+def _n_values(kinds: Sequence[Any]) -> int | None:
+    origins = {get_origin(kind) for kind in kinds}
+    if kinds == [bool] or list in origins or any(_is_mapping(kind) for kind in kinds):
+        return None
+    return max((len(get_args(k)) for k in kinds if get_origin(k) is tuple), default=1)
+
+
+def _shown(value: Any) -> str:
+    if value is None or value in ("", [], (), {}):
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return " ".join(f"{key} {inner}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    return str(value)
+
+
+def check_values(argv: Sequence[str], model: type[BaseModel]) -> None:
+    """Raise `InputError` for a flag without its value, or with too few of them.
+
+    Parameters
+    ----------
+    argv : sequence of str
+        Arguments.
+    model : type of BaseModel
+        Whose flags they are.
+    """
+    wanted = {name: one.n_values for one in flags_of(model) for name in one.names if one.n_values}
+    for place, word in enumerate(argv):
+        n = wanted.get(word.replace("_", "-"), 0)
+        there = list(takewhile(lambda value: not value.startswith("--"), argv[place + 1 :][:n]))
+        if len(there) < n:
+            expected = "a value after it" if n == 1 else f"{n} values after it"
+            raise InputError(word, expected=expected, found=" ".join(there) or "nothing")
+
+
+def with_subject(argv: Sequence[str], subject: str, model: type[BaseModel]) -> list[str]:
+    """Return arguments in which values that stand without a flag have that of the subject.
+
+    Parameters
+    ----------
+    argv : sequence of str
+        Arguments.
+    subject : str
+        The flag that they leave out.
+    model : type of BaseModel
+        Whose flags say which values are theirs.
+    """
+    flags = {name: flag for flag in flags_of(model) for name in flag.names}
+    todays = todays_flags(model)
+    bare: list[str] = []
+    rest: list[str] = []
+    flag, room = None, 0
+    for word in argv:
+        name, equals, _ = word.partition("=")
+        if word.startswith("--") and len(word) > 2:
+            name = name.replace("_", "-")
+            flag = flags.get(todays.get(name, name))
+            n = None if flag is None else flag.n_values
+            room = 0 if equals else len(argv) if n is None else n
+            rest.append(word)
+        elif room == 0 or (
+            flag and flag.choices == ("true", "false") and word.casefold() not in WORDS
+        ):
+            bare.append(word)
+        else:
+            rest.append(word)
+            room -= 1
+    return [subject, *bare, *rest] if bare else rest

@@ -23,17 +23,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
-from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import Sampler, SequentialSampler
 
 from molpool_common._errors import InputError
 from molpool_common._folders import atomic_path
 from molpool_common._matmul import fast_matmul
+from molpool_common._put_off import put_off
 from molpool_common._ranks import (
     in_step,
     keeping_step,
@@ -43,6 +41,11 @@ from molpool_common._ranks import (
     world_size,
 )
 from molpool_common._torch_files import check_intact, load_torch_file
+
+with put_off("torch._dynamo", "scipy.signal"):
+    import lightning.pytorch as pl
+    from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+    from lightning.pytorch.strategies import DDPStrategy
 
 Batch = TypeVar("Batch")
 Record = TypeVar("Record")
@@ -455,16 +458,19 @@ class _OwnSignals(pl.Callback):  # type: ignore[misc]  # lightning has no types 
             signal.signal(signal.SIGTERM, self._sigterm)
 
 
-def _devices(module: pl.LightningModule) -> dict[str, Any]:
+def _devices(module: pl.LightningModule, settings: LoopSettings) -> dict[str, Any]:
     """Return what Lightning's trainer is to train on: one device, or this rank's with the others.
 
     Raises
     ------
     InputError
-        If batch normalisation, which has to see the whole batch, cannot.
+        If batch normalisation, which has to see the whole batch, cannot, or batches are skipped,
+        which Lightning does not allow a rank.
     """
     if not together():
         return {"devices": 1}
+    if settings.non_finite == "skip":
+        raise InputError("training.non_finite", expected="stop over processes", found="skip")
     normalised = any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in module.modules())
     if normalised and not torch.cuda.is_available():
         raise InputError(
@@ -507,6 +513,8 @@ def quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*but have no `val_dataloader`.*")
+            # A batch that is skipped, which is counted and told.
+            warnings.filterwarnings("ignore", ".*`training_step` returned `None`.*")
             warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.. is deprecated.*")
             # What is logged is the same on each rank already.
             warnings.filterwarnings("ignore", ".*recommended to use .*sync_dist=True.*")
@@ -538,6 +546,10 @@ class LoopSettings(Protocol):
     @property
     def accelerator(self) -> str:
         """Where to train."""
+
+    @property
+    def non_finite(self) -> str:
+        """What becomes of a batch whose loss is not finite: ``stop`` or ``skip``."""
 
 
 def fit_module(
@@ -609,7 +621,7 @@ def fit_module(
     with quiet():
         trainer = pl.Trainer(
             accelerator=settings.accelerator,
-            **_devices(module),
+            **_devices(module, settings),
             max_epochs=settings.epochs,
             gradient_clip_val=settings.gradient_clip,
             callbacks=[*exact, *callbacks, *stopping, checkpoints],

@@ -5,11 +5,13 @@ Whatever spreads work goes through `each_group` or `mapped`; `working_on` says w
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import signal
 import sys
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -60,6 +62,8 @@ def each_group(
     groups: Iterable[list[ItemT]],
     workers: int,
     dead: Callable[[ItemT], ResultT],
+    *,
+    aside: Callable[[ItemT], bool] | None = None,
 ) -> Iterator[tuple[list[ItemT], list[ResultT]]]:
     """Yield groups with their results as they are done, in any order.
 
@@ -74,14 +78,61 @@ def each_group(
         Processes; 1 works in this one.
     dead : callable
         Result of an item at which a process died: it is tried again alone first.
+    aside : callable, optional
+        Whether an item may take for ever: where one process would do, another one works on it,
+        which `ending_after` ends.
     """
     client = _engine.connected()
     if client is not None:
         yield from _on_dask(client, work, iter(groups), dead)
-    elif workers == 1:
-        yield from ((group, work(group)) for group in groups)
-    else:
+    elif workers > 1:
         yield from _Pool(work, workers, dead).run(iter(groups))
+    else:
+        yield from _here(work, groups, dead, aside)
+
+
+def _here(
+    work: Callable[[Sequence[ItemT]], list[ResultT]],
+    groups: Iterable[list[ItemT]],
+    dead: Callable[[ItemT], ResultT],
+    aside: Callable[[ItemT], bool] | None,
+) -> Iterator[tuple[list[ItemT], list[ResultT]]]:
+    """Yield groups worked on in this process, and at the end what is left aside in another."""
+    rest: list[list[ItemT]] = []
+    for group in groups:
+        here: list[ItemT] = []
+        slow: list[ItemT] = []
+        for item in group:
+            (slow if aside is not None and aside(item) else here).append(item)
+        if slow:
+            rest.append(slow)
+        if here:
+            yield here, work(here)
+    if rest:
+        yield from _Pool(work, 1, dead).run(iter(rest))
+
+
+@contextmanager
+def ending_after(seconds: float) -> Iterator[None]:
+    """End this process where the block takes longer; its item is then `dead`.
+
+    Only a worker of `each_group` ends, never the process that the user started.
+
+    Parameters
+    ----------
+    seconds : float
+        The limit; 0 for none.
+    """
+    if not seconds or multiprocessing.parent_process() is None:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere:
+        # A thread in C, which does not wait for Python: RDKit's long calls hold its lock.
+        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 @dataclass
@@ -200,7 +251,10 @@ def mapped(
         return
     from distributed import KilledWorker
 
-    common = client.scatter(shared, broadcast=True, hash=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sending large graph")
+        # As what a task computes: scattered, it would be lost with the workers that hold it.
+        common = client.submit(_itself, shared, pure=False)
     waiting: deque[Any] = deque()
     rest = iter(items)
     try:
@@ -218,6 +272,10 @@ def mapped(
         raise RuntimeError("dask: each worker that took one of the chunks has ended") from error
     finally:
         client.cancel([*waiting])
+
+
+def _itself(shared: SharedT) -> SharedT:
+    return shared
 
 
 _AHEAD = 4
@@ -253,6 +311,8 @@ def _on_dask(
     work: Callable[[Sequence[ItemT]], list[ResultT]],
     groups: Iterator[list[ItemT]],
     dead: Callable[[ItemT], ResultT],
+    *,
+    alone: bool = False,
 ) -> Iterator[tuple[list[ItemT], list[ResultT]]]:
     """Yield groups with their results as workers are done; of one that dies others take over."""
     from distributed import KilledWorker, as_completed
@@ -260,7 +320,9 @@ def _on_dask(
     running: dict[Any, list[ItemT]] = {}
 
     def submitted() -> Iterator[Any]:
-        while len(running) < _AHEAD * max(1, len(client.nthreads())):
+        # Who is at a worker that dies is suspected too: those under suspicion go one by one.
+        most = 1 if alone else _AHEAD * max(1, len(client.nthreads()))
+        while len(running) < most:
             group = next(groups, None)
             if group is None:
                 return
@@ -279,7 +341,8 @@ def _on_dask(
             if len(group) == 1:
                 yield group, [dead(group[0])]
             else:
-                yield from _on_dask(client, work, iter([[item] for item in group]), dead)
+                each = iter([[item] for item in group])
+                yield from _on_dask(client, work, each, dead, alone=True)
         finished.update(submitted())
 
 
@@ -311,6 +374,11 @@ class _Pool(Generic[ItemT, ResultT]):
                 if broken:
                     yield from self._one_by_one(broken)
                 self._fill(groups)
+        except BaseException:
+            # Ctrl-C and SIGTERM do not wait for what nobody takes any more.
+            for process in [*self._executor._processes.values()]:
+                process.kill()
+            raise
         finally:
             self._executor.shutdown(wait=True, cancel_futures=True)
 

@@ -54,7 +54,12 @@ def run_script(module: str) -> NoReturn:
     # Registered first, and so run last: exit functions run in reverse order.
     atexit.register(leaving.leave)
     tune_process()
-    leaving.code = import_module(module).main()
+    try:
+        leaving.code = import_module(module).main()
+    except KeyboardInterrupt:  # while it is imported
+        leaving.code = 130
+    # A second Ctrl-C comes while the first is being obeyed: what is left takes no time.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(leaving.code)
 
 

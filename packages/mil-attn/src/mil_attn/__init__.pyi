@@ -6,7 +6,6 @@ from ._attention import leave_one_out as leave_one_out
 from ._bags import Bags as Bags
 from ._bags import pack_bags as pack_bags
 from ._bags import pad_bags as pad_bags
-from ._config import FEW_BAGS as FEW_BAGS
 from ._config import ConformerConfig as ConformerConfig
 from ._config import Descriptors2DConfig as Descriptors2DConfig
 from ._config import MILConfig as MILConfig
@@ -17,6 +16,7 @@ from ._config import MILSplitConfig as MILSplitConfig
 from ._config import MoleculeFeaturesConfig as MoleculeFeaturesConfig
 from ._config import SplitName as SplitName
 from ._errors import MILError as MILError
+from ._errors import NonFiniteLossError as NonFiniteLossError
 from ._explanations import Agreement as Agreement
 from ._explanations import Found as Found
 from ._explanations import attention_agreement as attention_agreement

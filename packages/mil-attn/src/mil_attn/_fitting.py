@@ -118,6 +118,11 @@ def fit(
         )
         module.load_state_dict(result.best_state)
     module.cpu()
+    if module.skipped:
+        n, first = len(module.skipped), module.skipped[0]
+        warnings.warn(
+            f"{n} training batches were skipped for their loss. The first: {first}", stacklevel=2
+        )
     if val is not None and module.is_classifier:
         assert val.labels is not None
         # On validation labels, never on training's, whose probabilities are too confident.

@@ -105,7 +105,8 @@ def featurize(
         Processes; by default as many as this process may use cores, and one where the work takes
         about a second.
     max_seconds : float
-        Limit for a molecule and featuriser, held where several processes work.
+        Limit for a molecule and featuriser, past which its process ends; 0 for none. Long SMILES
+        go to another process even where one would do.
     stored : mapping, optional
         `Features.signature` of the features that a model was trained on.
     progress : callable, optional

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
-import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from hashlib import blake2b
@@ -16,8 +14,10 @@ from molpool_common import (
     ContentStore,
     Float32Array,
     each_group,
+    ending_after,
     engine_workers,
     groups_of,
+    may_be_slow,
     tell,
     text_keys,
 )
@@ -174,7 +174,7 @@ def compute(parts: Sequence[Part], workers: int, max_seconds: float) -> None:
     workers : int
         Processes at most.
     max_seconds : float
-        Limit for a molecule, where there are several processes.
+        Limit for a molecule; 0 for none.
     """
     workers = engine_workers(workers)
     work = sum(len(part.todo) * part.seconds for part in parts if part.spreads)
@@ -191,11 +191,14 @@ def compute(parts: Sequence[Part], workers: int, max_seconds: float) -> None:
 
 
 def _compute(parts: Sequence[Part], numbers: Sequence[int], count: int, seconds: float) -> None:
-    limit = None if count == 1 else seconds
     featurizers = {i: parts[i].featurizer for i in numbers}
-    work = partial(_computed, featurizers=featurizers, limit=limit)
+    work = partial(_computed, featurizers=featurizers, limit=seconds)
     groups = chain.from_iterable(parts[i].groups(i) for i in numbers)
-    for items, results in each_group(work, groups, count, partial(_dead, limit)):
+
+    def aside(item: _Item) -> bool:
+        return bool(seconds) and parts[item.part].spreads and may_be_slow(item.smiles)
+
+    for items, results in each_group(work, groups, count, partial(_dead, seconds), aside=aside):
         parts[items[0].part].take(items, results)
 
 
@@ -215,28 +218,20 @@ def _smallest(values: Float32Array) -> NDArray[Any]:
     return values
 
 
-def _dead(limit: float | None, _: _Item) -> _Done:
+def _dead(limit: float, _: _Item) -> _Done:
     """Return what becomes of a molecule at which a process ended."""
-    return _Done(None, f"its process died, of memory or past the limit of {limit} s", keep=False)
+    return _Done(None, f"its process died, of memory or past the limit of {limit:g} s", keep=False)
 
 
 def _computed(
-    items: Sequence[_Item], featurizers: dict[int, Featurizer], limit: float | None
+    items: Sequence[_Item], featurizers: dict[int, Featurizer], limit: float
 ) -> list[_Done]:
     """Return what becomes of a group of molecules; a process whose time is up ends itself."""
     featurizer = featurizers[items[0].part]
-    smiles = [item.smiles for item in items]
-    if limit is None:
-        return _each(featurizer, smiles)
     # What has to be imported or loaded first does not count against the molecules.
     featurizer.transform([])
-    with open(os.devnull, "w") as nowhere:
-        # A thread in C, which does not wait for Python: RDKit's long calls hold its lock.
-        faulthandler.dump_traceback_later(limit, exit=True, file=nowhere)
-        try:
-            return _each(featurizer, smiles)
-        finally:
-            faulthandler.cancel_dump_traceback_later()
+    with ending_after(limit):
+        return _each(featurizer, [item.smiles for item in items])
 
 
 def _each(featurizer: Featurizer, smiles: Sequence[str]) -> list[_Done]:

@@ -66,6 +66,12 @@ class JointSamplingConfig(NullIsAbsent):
     log_to_mlflow: bool = Field(default=True, description="Send those statistics to MLflow too.")
 
     @property
+    def task_alpha(self) -> float | None:
+        """The short form: α of the part that looks at tasks, None where it is off."""
+        part = self.task_oversampling
+        return part.alpha if part.enabled else None
+
+    @property
     def needs_quality(self) -> bool:
         """Whether rows must have quality labels."""
         return self.enabled and self.curriculum.enabled

@@ -38,12 +38,15 @@ class TaskAffinityConfig(ConfigModel):
     affinity_type: AffinityType = Field(
         default="cosine",
         description=(
-            "cosine or dot_product of the tasks' gradients; lookahead: fall of one task's loss"
-            " after a step on another's (TAG; row receives from column)."
+            "cosine or dot_product of the tasks' gradients, which are the same unless"
+            " normalize_gradients is false; lookahead: fall of one task's loss after a step on"
+            " another's (TAG; row receives from column)."
         ),
     )
     normalize_gradients: bool = Field(
-        default=True, description="Scale gradients to unit length before dot products."
+        default=True,
+        description="Scale gradients to unit length before dot products, which makes cosines of"
+        " them; false: dot_product is normalised at the end, by the mean over all batches.",
     )
     estimator: Estimator = Field(
         default="auto",
@@ -93,7 +96,10 @@ class TaskAffinityConfig(ConfigModel):
     seed: Seed = Field(
         default=42, description="Seed of the shuffling, the probes and the grouping."
     )
-    log_affinity_matrix: bool = Field(default=True, description="Log the matrix, one row per task.")
+    log_affinity_matrix: bool = Field(
+        default=True,
+        description="Log the matrix, one row per task; print it where nobody listens to logs.",
+    )
 
     @property
     def normalizes_means(self) -> bool:

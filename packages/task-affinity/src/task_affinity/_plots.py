@@ -59,7 +59,7 @@ def plot_task_affinity_heatmap(
         A diverging colour map of matplotlib's; its middle stands for 0. In the default, red is
         negative and blue positive.
     save_path : str, Path or None
-        Where to write the figure, in the format of the name's ending.
+        Where to write the figure: a file, in the format of its name's ending, or a folder.
     standard_errors : array_like [T, T] or None
         Written behind the entries.
 
@@ -92,7 +92,7 @@ def plot_task_affinity_heatmap(
         names = [names[i] for i in order]
         _draw_matrix(axes, matrix[np.ix_(order, order)], errors, names, cmap)
         axes.set_title(title)
-    _save(figure, save_path)
+    _save(figure, save_path, "task_affinity_heatmap.png")
     return figure
 
 
@@ -118,7 +118,7 @@ def plot_task_dendrogram(
     figsize : tuple of float or None
         Width and height in inches; by the number of tasks if left out.
     save_path : str, Path or None
-        Where to write the figure, in the format of the name's ending.
+        Where to write the figure: a file, in the format of its name's ending, or a folder.
     n_groups : int or None
         Colour as many groups as the tree is cut into.
 
@@ -143,7 +143,7 @@ def plot_task_dendrogram(
         axes = figure.add_subplot()
         _draw_tree(axes, matrix, names, n_groups)
         axes.set_title(title)
-    _save(figure, save_path)
+    _save(figure, save_path, "task_affinity_dendrogram.png")
     return figure
 
 
@@ -268,10 +268,12 @@ def _label_inches(names: list[str]) -> float:
     return 0.08 * min(40, max(map(len, names)))  # longer ones are shortened
 
 
-def _save(figure: Figure, path: str | Path | None) -> None:
+def _save(figure: Figure, path: str | Path | None, name: str) -> None:
     if path is None:
         return
     path = Path(path)
+    if path.is_dir():
+        path /= name
     if not path.parent.is_dir():
         raise TaskAffinityError(
             f"save_path: expected a file in an existing folder; found {str(path)!r}"

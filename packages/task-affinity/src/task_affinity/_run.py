@@ -7,6 +7,7 @@ configuration chooses the device and what is measured.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -378,7 +379,7 @@ class TaskAffinityComputer:
             model.to(home).train(was_training)
         self.result_ = run.result()
         if self.config.log_affinity_matrix:
-            logger.info("%s", format_matrix(self.result_.matrix, self.result_.task_names))
+            _log_matrix(format_matrix(self.result_.matrix, self.result_.task_names))
         return self.result_
 
     def compute_chemprop(
@@ -501,6 +502,14 @@ def compute_task_affinity(
     computer = TaskAffinityComputer(config)
     matrix, names = computer.compute_from_dataframe(df_train, smiles_col, target_cols)
     return matrix, names, select_groups(matrix, names, config).groups
+
+
+def _log_matrix(text: str) -> None:
+    """Log a text; print it where logs go nowhere, as in a notebook."""
+    if logger.hasHandlers():
+        logger.info("%s", text)
+    else:
+        sys.stdout.write(text + "\n")
 
 
 def format_matrix(matrix: FloatArray, task_names: Sequence[str]) -> str:

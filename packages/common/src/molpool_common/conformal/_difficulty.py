@@ -43,7 +43,7 @@ class Difficulty:
         Parameters
         ----------
         errors : ndarray [N, T]
-            |y - prediction| on rows that the model has not seen; NaN without label.
+            ``|y - prediction|`` on rows that the model has not seen; NaN without label.
         features : ndarray [N, T, D]
             Non-negative, larger where predictions are worse.
         names : sequence of str, length D

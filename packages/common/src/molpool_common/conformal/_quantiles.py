@@ -106,7 +106,7 @@ def jackknife_plus(
     Parameters
     ----------
     residuals : ndarray [n]
-        |y - mean of the models that have not seen the row|.
+        ``|y - mean|``, the mean of the models that have not seen the row.
     predictions : ndarray [M, K]
         Of the new rows by the K models.
     unseen : ndarray of bool [n, K]

@@ -98,9 +98,9 @@ def frames_written(
     Parameters
     ----------
     path : Path
-        Ending in one of `OUTPUT_FORMATS`; any other name is Parquet, one row group per frame (needs
-        the extra ``parquet``; Excel the extra ``excel``, SDF the extra ``chem``). If the block
-        raises, nothing is left of it.
+        Ending in one of `OUTPUT_FORMATS`; any other name is Parquet, one row group per frame, each
+        page with a checksum that `read_table` looks at (needs the extra ``parquet``; Excel the
+        extra ``excel``, SDF the extra ``chem``). If the block raises, nothing is left of it.
     metadata : mapping, optional
         What JSON can hold; `table_metadata` reads it back.
     smiles : str, optional
@@ -200,7 +200,9 @@ class _Parquet:
             said = json.dumps(self._metadata, ensure_ascii=False).encode()
             table = table.replace_schema_metadata({_KEY: said})
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._path, table.schema, compression="zstd")
+            self._writer = pq.ParquetWriter(
+                self._path, table.schema, compression="zstd", write_page_checksum=True
+            )
         self._writer.write_table(table)
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ from molpool_common import (
     Keys,
     Structure,
     each_group,
+    ending_after,
     groups_of,
     tell,
     text_keys,
@@ -73,7 +74,7 @@ Describe2D = Callable[[Sequence[str], str], tuple[Float32Array, tuple[str, ...],
 It gives values [N, D], the names of the columns, and why a molecule has none, "" where it has.
 """
 
-_DIED = "the process that computed it died"
+_DIED = "the process that computed it died, of memory or past the limit of {} s"
 
 
 class _Task(NamedTuple):
@@ -126,7 +127,8 @@ def instances_of(
     todo = [_Task(i, text) for i, text in enumerate(smiles) if i not in results]
 
     def died(_: _Task) -> _Done:
-        return _Done(no_instances(families, _DIED), keep=False)
+        reason = _DIED.format(config.max_seconds)
+        return _Done(no_instances(families, reason), keep=False)
 
     work = partial(_instances, config=config, families=tuple(families))
     groups = _with_conformers(todo, keys, conformers)
@@ -134,7 +136,8 @@ def instances_of(
         CacheWriter(store, pack_instances) as ours,
         CacheWriter(conformers, pack_conformers) as theirs,
     ):
-        for task, done in _each(each_group(work, groups, workers, died), len(todo), progress):
+        spread = each_group(work, groups, workers, died, aside=_may_be_slow)
+        for task, done in _each(spread, len(todo), progress):
             results[task.position] = done.result
             if done.conformers is not None:
                 theirs.put(keys[task.position], done.conformers)
@@ -147,6 +150,7 @@ def described(
     smiles: Sequence[str],
     config: Descriptors2DConfig,
     *,
+    max_seconds: int,
     cache: Path | None = None,
     workers: int = 1,
     progress: Progress | None = None,
@@ -158,12 +162,13 @@ def described(
     todo = [_Task(i, text) for i, text in enumerate(smiles) if i not in results]
 
     def died(_: _Task) -> _Done:
-        return _Done(nothing_described(config, _DIED), keep=False)
+        return _Done(nothing_described(config, _DIED.format(max_seconds)), keep=False)
 
-    work = partial(_described, config=config)
+    work = partial(_described, config=config, max_seconds=max_seconds)
     groups = groups_of(todo, CHUNK)
     with CacheWriter(store, pack_described) as ours:
-        for task, done in _each(each_group(work, groups, workers, died), len(todo), progress):
+        spread = each_group(work, groups, workers, died, aside=_may_be_slow)
+        for task, done in _each(spread, len(todo), progress):
             results[task.position] = done.result
             if done.keep:
                 ours.put(keys[task.position], done.result)
@@ -192,7 +197,12 @@ def conformers_of(
 def _instances(
     tasks: Sequence[_Task], config: ConformerConfig, families: tuple[DescriptorSet, ...]
 ) -> list[_Done]:
-    return [_instances_of_one(task, config, families) for task in tasks]
+    found = []
+    _load()
+    for task in tasks:
+        with ending_after(config.max_seconds):
+            found.append(_instances_of_one(task, config, families))
+    return found
 
 
 def _instances_of_one(
@@ -206,8 +216,26 @@ def _instances_of_one(
     return _Done(Instances(values, conformers.energies, ""), new)
 
 
-def _described(tasks: Sequence[_Task], config: Descriptors2DConfig) -> list[_Done]:
-    return [_Done(describe_molecule(task.smiles, config)) for task in tasks]
+def _described(
+    tasks: Sequence[_Task], config: Descriptors2DConfig, max_seconds: int
+) -> list[_Done]:
+    found = []
+    _load()
+    for task in tasks:
+        with ending_after(max_seconds):
+            found.append(_Done(describe_molecule(task.smiles, config)))
+    return found
+
+
+def _load() -> None:
+    """Import what a worker needs, which is not to count against its first molecule."""
+    from rdkit.Chem import Descriptors, rdDistGeom, rdForceFieldHelpers  # noqa: F401
+
+
+def _may_be_slow(task: _Task) -> bool:
+    from molpool_common import may_be_slow
+
+    return may_be_slow(task.smiles)
 
 
 def _with_conformers(
@@ -285,7 +313,12 @@ class SmilesFeatures:
             }
         elif config.use_2d:
             flat = described(
-                texts, two_d, cache=folder, workers=workers, progress=counted("descriptors")
+                texts,
+                two_d,
+                max_seconds=config.conformers.max_seconds,
+                cache=folder,
+                workers=workers,
+                progress=counted("descriptors"),
             )
             self.flat = dict(zip(texts, flat, strict=True))
             self.names_2d = names_2d(two_d)

@@ -126,29 +126,52 @@ def mean_kernels(a: Sets, b: Sets | None = None, *, gamma: float, n: int) -> Flo
     other = a if b is None else b
     centre = other.instances.mean(axis=0)
     left, right = _factor(a, gamma, centre, left=True), _factor(other, gamma, centre, left=False)
-    weights = torch.from_numpy(other.member_weights)
-    rooms = [torch.empty(_rows(a) * _rows(other), dtype=torch.float64) for _ in range(2)]
+    summed = _Sums(other, _rows(a))
+    # Fresh memory of each block would cost as much as its sums.
+    room = torch.empty(_rows(a) * _rows(other), dtype=torch.float64)
     found = np.empty((n, len(a), len(other)))
     for i in _blocks(a.offsets):
-        of_a = slice(int(a.offsets[i.start]), int(a.offsets[i.stop]))
+        of_a = _members(a, i)
         for j in _blocks(other.offsets):
             if b is None and j.stop <= i.start:
                 continue
-            of_b = slice(int(other.offsets[j.start]), int(other.offsets[j.stop]))
-            # Fresh memory of each block would cost as much as its sums.
+            of_b = _members(other, j)
             shape = of_a.stop - of_a.start, of_b.stop - of_b.start
-            pairs, weighed = (room[: shape[0] * shape[1]].view(shape) for room in rooms)
+            pairs = room[: shape[0] * shape[1]].view(shape)
             torch.mm(left[of_a], right[of_b].T, out=pairs).exp_()
             for k in range(n):
                 if k:
                     pairs.square_()
-                torch.mul(pairs, weights[of_b], out=weighed)
-                by_set = np.add.reduceat(weighed.numpy(), _starts(other, j), axis=1)
+                by_set = summed(pairs, j)
                 by_set *= a.member_weights[of_a, None]
                 found[k, i, j] = np.add.reduceat(by_set, _starts(a, i))
             if b is None:
                 found[:, j, i] = found[:, i, j].transpose(0, 2, 1)
     return found
+
+
+class _Sums:
+    """Weighted sums of columns over the members of each set."""
+
+    def __init__(self, sets: Sets, rows: int) -> None:
+        self._sets = sets
+        weights, starts = sets.member_weights, sets.offsets[:-1]
+        # Members that weigh the same are weighed once they are summed: that spares a pass over all
+        # pairs, and the memory of it.
+        self._even = np.array_equal(weights, np.repeat(weights[starts], sets.sizes))
+        self._room = torch.empty(0 if self._even else rows * _rows(sets), dtype=torch.float64)
+
+    def __call__(self, pairs: Tensor, block: slice) -> FloatArray:
+        """Return the sums [R, sets of the block] of rows [R, members of the block]."""
+        sets, members = self._sets, _members(self._sets, block)
+        starts = _starts(sets, block)
+        if self._even:
+            found = np.add.reduceat(pairs.numpy(), starts, axis=1)
+            found *= sets.member_weights[members.start + starts]
+            return np.asarray(found)
+        weights = torch.from_numpy(sets.member_weights[members])
+        weighed = torch.mul(pairs, weights, out=self._room[: pairs.numel()].view(pairs.shape))
+        return np.asarray(np.add.reduceat(weighed.numpy(), starts, axis=1))
 
 
 def set_kernel(a: Sets, b: Sets | None = None, *, gamma: float) -> FloatArray:
@@ -299,6 +322,11 @@ def _factor(sets: Sets, gamma: float, centre: FloatArray, *, left: bool) -> Tens
 def _starts(sets: Sets, block: slice) -> IntArray:
     """Return where each set of a block begins in it."""
     return np.asarray(sets.offsets[block] - sets.offsets[block.start])
+
+
+def _members(sets: Sets, block: slice) -> slice:
+    """Return the instances of a block of sets."""
+    return slice(int(sets.offsets[block.start]), int(sets.offsets[block.stop]))
 
 
 def _rows(sets: Sets) -> int:

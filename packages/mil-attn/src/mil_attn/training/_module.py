@@ -28,7 +28,7 @@ from torch import Tensor
 
 from mil_attn._bags import Bags, drop_instances, with_targets_of
 from mil_attn._config import MILConfig
-from mil_attn._errors import MILError
+from mil_attn._errors import MILError, NonFiniteLossError
 from mil_attn.data._bag_data import BagData
 from mil_attn.data._scaling import ColumnScale, FeatureScaler
 from mil_attn.models._model import MILEnsemble, MILOutput, MILTaskAttnMixerWithAux, Mixing
@@ -44,6 +44,7 @@ from mil_attn.training._score import average_precisions, macro_ma_rae
 KEY = "mil_attn"
 
 _SO_FAR = "train_loss_so_far"
+_SKIPPED = "skipped"
 
 
 class RunningMean:
@@ -61,6 +62,9 @@ class RunningMean:
         # Not `+=`, which would write into the tensor that the caller holds.
         self._sum = self._sum + value.detach() * weight
         self._weight += weight
+
+    def __bool__(self) -> bool:
+        return bool(self._weight)
 
     def mean(self) -> Tensor | float:
         """Return the mean."""
@@ -172,6 +176,7 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         self.register_buffer("label_scale", torch.ones(len(self.task_names)))
         self._units: tuple[FloatArray, FloatArray] | None = None
         self._epoch_loss = RunningMean()
+        self.skipped: list[str] = []
         self._val_logits: list[Tensor] = []
         self._val_labels: list[Tensor] = []
 
@@ -272,19 +277,33 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         output: MILOutput = self.network(bags)
         return output
 
-    def training_step(self, batch: Bags, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Bags, batch_idx: int) -> Tensor | None:
         """Return the loss of a batch, the mean over members, each with instances of its own.
+
+        Of a batch that is skipped, None.
 
         Raises
         ------
-        MILError
-            If it is not finite, naming the bags.
+        NonFiniteLossError
+            If it is not finite, naming the bags, or that of no batch of the epoch is.
         """
         rate = self.config.training.instance_dropout
-        losses = [self._training_loss(m, drop_instances(batch, rate)) for m in self.members]
-        loss = torch.stack(losses).mean()
+        try:
+            losses = [self._training_loss(m, drop_instances(batch, rate)) for m in self.members]
+        except NonFiniteLossError as error:
+            if self.config.training.non_finite == "stop":
+                raise
+            # Weights that are not finite themselves never give a loss again.
+            if self.trainer.is_last_batch and not self._epoch_loss:
+                raise
+            self.skipped.append(str(error))
+            loss = None
+        else:
+            loss = torch.stack(losses).mean()
         if self._trainer is not None:  # one may take a step without
-            self._epoch_loss.add(loss, self._rows(self.trainer.train_dataloader, batch, batch_idx))
+            if loss is not None:
+                rows = self._rows(self.trainer.train_dataloader, batch, batch_idx)
+                self._epoch_loss.add(loss, rows)
             if self._trainer.is_last_batch:
                 mean = self._epoch_loss.mean()
                 self.log("train_loss", mean, on_step=False, on_epoch=True, batch_size=1)
@@ -385,10 +404,12 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         """Let a checkpoint say what it is of, so that `load` reads it."""
         checkpoint[KEY] = self.describe()
         checkpoint[_SO_FAR] = self._epoch_loss.state_dict()
+        checkpoint[_SKIPPED] = self.skipped
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the loss of the epoch that was broken off."""
         self._epoch_loss.load_state_dict(checkpoint[_SO_FAR])
+        self.skipped = list(checkpoint.get(_SKIPPED, ()))
 
     def _rows(self, loader: Any, batch: Bags, batch_idx: int) -> int:
         """Return the number of bags of a batch, of which this rank may have but a share."""
@@ -409,7 +430,7 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
     def _loss(self, output: MILOutput, batch: Bags, stage: str) -> Tensor:
         total: Tensor = self.objective(output, batch).total
         if not total.isfinite():
-            raise MILError(self._not_finite(output, batch, stage))
+            raise NonFiniteLossError(self._not_finite(output, batch, stage))
         return total
 
     def _not_finite(self, output: MILOutput, batch: Bags, stage: str) -> str:

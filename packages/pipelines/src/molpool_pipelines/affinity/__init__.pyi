@@ -15,4 +15,5 @@ from ._measure import labelled_rows as labelled_rows
 from ._measure import measure_affinity as measure_affinity
 from ._page import affinity_sections as affinity_sections
 from ._words import MOST_PRINTED as MOST_PRINTED
+from ._words import printing_matrix as printing_matrix
 from ._words import score_words as score_words

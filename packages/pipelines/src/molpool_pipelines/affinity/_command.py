@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from chemprop_multitask import ChempropConfig, GraphStore, MoleculeData
-from molpool_common import atomic_path, cache_folder, doing, only_warned, write_table, write_text
+from molpool_common import (
+    answer,
+    atomic_path,
+    cache_folder,
+    doing,
+    only_warned,
+    write_table,
+    write_text,
+)
 from molpool_common import console as new_console
 from rich.console import Console
 from task_affinity import AffinityResult, TaskAffinityError, affinity_matrix_to_dataframe
@@ -57,6 +65,7 @@ def measure_table(config: AffinityCommandConfig, *, arguments: Sequence[str] = (
     measurement = Measurement(config, inputs, affinity, seconds, arguments)
     with doing("Drawing"):
         written += _save_what_was_asked_for(measurement)
+    answer(files=written, groups=affinity.grouping.groups, notes=inputs.notes, seconds=seconds)
     console.print(f"Took {seconds:.0f} s. Wrote {', '.join(written)}", markup=False)
 
 

@@ -204,13 +204,15 @@ def pair_table(pairs: Sequence[Pair], *, symmetric: bool, title: str | None = No
 
 
 @contextmanager
-def printing_matrix(console: Console, n_tasks: int) -> Iterator[None]:
-    """Print what task_affinity logs inside the block, unless a matrix would flood the screen."""
-    if n_tasks > MOST_PRINTED:
-        yield
-        return
+def printing_matrix(console: Console | None, n_tasks: int) -> Iterator[None]:
+    """Print what task_affinity logs inside the block, unless a matrix would flood the screen.
+
+    Without a console nothing is printed, which task_affinity does itself where nobody listens.
+    """
     logger = logging.getLogger("task_affinity")
-    handler = _ConsoleHandler(console)
+    handler: logging.Handler = logging.NullHandler()
+    if console is not None and n_tasks <= MOST_PRINTED:
+        handler = _ConsoleHandler(console)
     # The library's own messages; a handler on the root logger would print those of others too.
     level = logger.level
     logger.addHandler(handler)

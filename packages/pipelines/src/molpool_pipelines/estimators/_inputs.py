@@ -115,6 +115,13 @@ class Targets:
         values = values.reshape(len(values), -1)
         return cls(values, names or _numbered(values.shape[1]), is_single)
 
+    def check_rows(self, n: int, what: str) -> None:
+        """Raise `InputError` unless there is a row for each of `n` molecules or bags."""
+        if n != len(self.values):
+            raise InputError(
+                "y", expected=f"a row for each of {n} {what}", found=str(len(self.values))
+            )
+
 
 def _numbered(n_tasks: int) -> tuple[str, ...]:
     return ("y",) if n_tasks == 1 else tuple(f"y{i}" for i in range(n_tasks))

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import io
-import shutil
-import weakref
-import zipfile
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, redirect_stderr, redirect_stdout
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import narwhals as nw
 import numpy as np
 import polars as pl
 from molpool_common import BoolArray, FloatArray, InputError, listed
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.utils.validation import check_is_fitted
 
+from molpool_pipelines.estimators._estimator import RunEstimator, like, mean_score
 from molpool_pipelines.estimators._inputs import Targets, smiles_of
-from molpool_pipelines.estimators._report import Report
 from molpool_pipelines.models import LEVEL, ServedModel
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_RUN, _TABLE = "run", "table.parquet"
+_TABLE = "table.parquet"
 
 
-class MoleculeEstimator(BaseEstimator):  # type: ignore[misc]
+@dataclass(kw_only=True, eq=False, repr=False)
+class MoleculeEstimator(RunEstimator):
     """A model of molecules, trained as its command trains it; the run is `run_`.
 
     X is a list, an array, a series or a frame of SMILES or RDKit molecules; y has NaN where a
@@ -63,20 +59,7 @@ class MoleculeEstimator(BaseEstimator):  # type: ignore[misc]
 
     task_type: ClassVar[str]
 
-    def __init__(
-        self,
-        *,
-        options: Mapping[str, Any] | None = None,
-        smiles_column: str | None = None,
-        save_dir: str | Path | None = None,
-        random_state: int = 42,
-        verbose: bool = False,
-    ) -> None:
-        self.options = options
-        self.smiles_column = smiles_column
-        self.save_dir = save_dir
-        self.random_state = random_state
-        self.verbose = verbose
+    smiles_column: str | None = None
 
     def _train(self, values: dict[str, Any]) -> None:
         """Train by the values of a configuration."""
@@ -90,32 +73,27 @@ class MoleculeEstimator(BaseEstimator):  # type: ignore[misc]
         InputError
             If molecules, labels or options are wrong.
         """
-        smiles = smiles_of(X, self.smiles_column)
         targets = Targets.of(self._encoded(y))
-        if len(smiles) != len(targets.values):
-            raise InputError(
-                "y",
-                expected=f"a row for each of {len(smiles)} molecules",
-                found=str(len(targets.values)),
-            )
+        table, values = self._table(X, targets), self._values(X, targets)
         folder = self._own_folder()
-        table = {"SMILES": smiles} | dict(zip(targets.names, targets.values.T, strict=True))
-        pl.DataFrame(table, strict=False).fill_nan(None).write_parquet(folder / _TABLE)
-        values = merged(
-            {
-                "data_path": str(folder / _TABLE),
-                "save_dir": str(self.save_dir or folder / _RUN),
-                "seed": self.random_state,
-                "task_type": self.task_type,
-                "data": {"target_columns": list(targets.names)},
-            },
-            self.options or {},
-        )
-        quiet = nullcontext() if self.verbose else redirect_stdout(io.StringIO())
-        also = nullcontext() if self.verbose else redirect_stderr(io.StringIO())
-        with quiet, also:
-            self._train(values)
-        return self.attached(Path(values["save_dir"]), targets.names, is_single=targets.is_single)
+        table.write_parquet(folder / _TABLE)
+        run = self._run_in(folder, {"data_path": str(folder / _TABLE), **values}, self._train)
+        return self.attached(run, targets.names, is_single=targets.is_single)
+
+    def _table(self, X: Any, targets: Targets) -> pl.DataFrame:
+        """Return the table that trains."""
+        smiles = smiles_of(X, self.smiles_column)
+        targets.check_rows(len(smiles), "molecules")
+        columns = {"SMILES": smiles} | dict(zip(targets.names, targets.values.T, strict=True))
+        return pl.DataFrame(columns, strict=False).fill_nan(None)
+
+    def _values(self, X: Any, targets: Targets) -> dict[str, Any]:
+        """Return what the configuration says of that table."""
+        return {
+            "task_type": self.task_type,
+            "page": False,
+            "data": {"target_columns": list(targets.names)},
+        }
 
     def _encoded(self, y: Any) -> Any:
         return y
@@ -134,27 +112,20 @@ class MoleculeEstimator(BaseEstimator):  # type: ignore[misc]
         is_single : bool or None
             Whether predictions are [N], of one task; None: where there is one.
         """
-        self.run_ = run
         self.task_names_ = tuple(task_names)
         self.n_features_in_ = 1
         self._is_single = len(task_names) == 1 if is_single is None else is_single
-        self._served: ServedModel | None = None
-        return self
-
-    def _own_folder(self) -> Path:
-        """Return a new folder that goes with this object."""
-        folder = Path(mkdtemp(prefix="molpool-"))
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        return folder
+        return self._attached(run)
 
     def _predicted(self, X: Any, level: float) -> pd.DataFrame:
         import pandas as pd
 
         check_is_fitted(self, "run_")
         smiles = pd.DataFrame({"SMILES": smiles_of(X, self.smiles_column)}, dtype=object)
-        if self._served is None:
-            self._served = ServedModel(self.run_)
-        return self._served.predict(smiles, {"level": level})
+        if self._loaded is None:
+            self._loaded = ServedModel(self.run_)
+        found: pd.DataFrame = self._loaded.predict(smiles, {"level": level})
+        return found
 
     def predict_table(self, X: Any, *, level: float = LEVEL) -> Any:
         """Return what ``molpool-evaluate predict`` writes, as a frame.
@@ -163,14 +134,7 @@ class MoleculeEstimator(BaseEstimator):  # type: ignore[misc]
         the nearest training molecule and whether a molecule is outside the domain. Of the library
         of X, with its index where X is of pandas; of pandas where X is no frame and no series.
         """
-        found = self._predicted(X, level)
-        native = nw.from_native(X, allow_series=True, eager_only=True, pass_through=True)
-        if not isinstance(native, (nw.DataFrame, nw.Series)):
-            return found
-        if native.implementation.is_pandas():
-            return found.set_axis(nw.to_native(native).index)
-        columns = {name: found[name].to_list() for name in found.columns}
-        return nw.from_dict(columns, backend=native.implementation).to_native()
+        return like(self._predicted(X, level), X)
 
     def _column(self, found: pd.DataFrame, suffix: str = "") -> FloatArray:
         """Return a column of each task [N, T], NaN where a run has none."""
@@ -183,26 +147,6 @@ class MoleculeEstimator(BaseEstimator):  # type: ignore[misc]
                 for task in self.task_names_
             ]
         )
-
-    def report(self) -> Report:
-        """Return the page of the run, which a notebook shows."""
-        check_is_fitted(self, "run_")
-        return Report.of(self.run_)
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        if "run_" in state:
-            # The files go along, as another process or machine has no such folder.
-            state["_files"], state["_served"] = _packed(state.pop("run_")), None
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        files = state.pop("_files", None)
-        super().__setstate__(state)
-        if files is not None:
-            self.run_ = self._own_folder() / _RUN
-            with zipfile.ZipFile(io.BytesIO(files)) as archive:
-                archive.extractall(self.run_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -248,7 +192,7 @@ class MoleculeRegressor(RegressorMixin, MoleculeEstimator):  # type: ignore[misc
 
     def score(self, X: Any, y: Any) -> float:
         """Return the mean over tasks of R2 on the labels that there are."""
-        return _mean_score(r2_score, Targets.of(y).values, self._column(self._predicted(X, LEVEL)))
+        return mean_score(r2_score, Targets.of(y).values, self._column(self._predicted(X, LEVEL)))
 
 
 class MoleculeClassifier(ClassifierMixin, MoleculeEstimator):  # type: ignore[misc]
@@ -261,6 +205,14 @@ class MoleculeClassifier(ClassifierMixin, MoleculeEstimator):  # type: ignore[mi
     """
 
     task_type = "classification"
+
+    def attached(
+        self, run: Path, task_names: Sequence[str], *, is_single: bool | None = None
+    ) -> Self:
+        """Take a run folder as what was fitted; its classes are 0 and 1 unless y said others."""
+        if not hasattr(self, "classes_"):
+            self.classes_ = np.array([0, 1])
+        return super().attached(run, task_names, is_single=is_single)
 
     def _encoded(self, y: Any) -> Any:
         if np.ndim(y) != 1:
@@ -310,36 +262,7 @@ class MoleculeClassifier(ClassifierMixin, MoleculeEstimator):  # type: ignore[mi
     def score(self, X: Any, y: Any) -> float:
         """Return the mean over tasks of the area under the ROC curve."""
         truth = Targets.of(self._truth(y)).values
-        return _mean_score(roc_auc_score, truth, self._column(self._predicted(X, LEVEL)))
+        return mean_score(roc_auc_score, truth, self._column(self._predicted(X, LEVEL)))
 
     def _truth(self, y: Any) -> Any:
         return np.asarray(y) == self.classes_[1] if self._is_single else y
-
-
-def _mean_score(score: Any, truth: FloatArray, predicted: FloatArray) -> float:
-    found = []
-    for own, said in zip(truth.T, predicted.T, strict=True):
-        known = np.isfinite(own) & np.isfinite(said)
-        # Neither of one label nor of equal ones is there a score.
-        if len(np.unique(own[known])) > 1:
-            found.append(score(own[known], said[known]))
-    return float(np.mean(found)) if found else np.nan
-
-
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested values of which those of `over` go first."""
-    found = dict(base)
-    for key, given in over.items():
-        inner = found.get(key)
-        if isinstance(inner, Mapping) and isinstance(given, Mapping):
-            given = merged(inner, given)
-        found[key] = given
-    return found
-
-
-def _packed(run: Path) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(f for f in run.rglob("*") if f.is_file()):
-            archive.write(file, file.relative_to(run))
-    return buffer.getvalue()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from molpool_common import InputError
+from molpool_common import write_text
 
-_PAGE = "report.html"
+from molpool_pipelines.runs import REPORT
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,19 @@ class Report:
 
     @classmethod
     def of(cls, run: Path) -> Self:
-        """Return the page of a run folder.
+        """Return the page of a run folder, written where there is none yet.
 
         Raises
         ------
         InputError
-            If it has none.
+            If the folder is none of a finished run.
         """
-        path = run / _PAGE
+        path = run / REPORT
         if not path.is_file():
-            raise InputError(
-                "run",
-                expected=f"a {_PAGE}",
-                found="none",
-                where=str(run),
-                hint=f"molpool-evaluate report --model-dir {run} writes it.",
-            )
+            # What draws takes a second to import.
+            from molpool_pipelines.reports import run_page
+
+            write_text(path, run_page(run, run.name))
         return cls(path)
 
     def _repr_html_(self) -> str:

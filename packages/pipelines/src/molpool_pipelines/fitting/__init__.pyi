@@ -4,6 +4,7 @@ from ._config import BagBlendConfig as BagBlendConfig
 from ._config import BaselineChoice as BaselineChoice
 from ._config import CVConfig as CVConfig
 from ._config import RelatedConfig as RelatedConfig
+from ._config import ReproduceConfig as ReproduceConfig
 from ._config import TrainAutoCommand as TrainAutoCommand
 from ._config import TrainAutoConfig as TrainAutoConfig
 from ._config import TrainBlendCommand as TrainBlendCommand
@@ -33,7 +34,6 @@ from ._related import read_related as read_related
 from ._related import surrogate_columns as surrogate_columns
 from ._related import with_columns as with_columns
 from ._related import with_heads as with_heads
-from ._reproduce import ReproduceConfig as ReproduceConfig
 from ._reproduce import differences as differences
 from ._reproduce import reproduce as reproduce
 from ._rows import read_bag_inputs as read_bag_inputs

@@ -27,6 +27,7 @@ from molpool_pipelines.affinity import (
     heatmap,
     labelled_rows,
     measure_affinity,
+    printing_matrix,
     read_affinity,
 )
 from molpool_pipelines.fitting._config import TrainChempropConfig
@@ -111,15 +112,17 @@ def measure_run(config: TrainChempropConfig, inputs: Inputs) -> AffinityResult:
     """Measure on the training split with the run's architecture."""
     train = data_of(inputs.tables.train, inputs)
     try:
-        return measure_affinity(
-            config.task_affinity,
-            config,
-            train,
-            inputs.task_types,
-            on_step=lambda now: tell(
-                "Measuring task affinity", now.step, now.n_steps or 0, "steps"
-            ),
-        )
+        # It is printed when the bar is gone.
+        with printing_matrix(None, 0):
+            return measure_affinity(
+                config.task_affinity,
+                config,
+                train,
+                inputs.task_types,
+                on_step=lambda now: tell(
+                    "Measuring task affinity", now.step, now.n_steps or 0, "steps"
+                ),
+            )
     except KeyboardInterrupt:
         # The run folder does not exist yet, so that there is nothing to resume from.
         raise KeyboardInterrupt(

@@ -199,6 +199,9 @@ class Fitting:
                 self._run.log("failed", error=str(error))
                 # The model knows rows of its training split only; users know lines of their files.
                 raise ChempropError(error.describe(_places(error, job))) from None
+            if skipped := job.model.skipped:
+                first = skipped[0].describe(_places(skipped[0], job))
+                self._note(f"{len(skipped)} training batches were skipped. The first: {first}")
             self._trained.append(job)
 
     def _fit(self, job: TrainingJob) -> list[EpochRecord]:
@@ -278,7 +281,13 @@ class Fitting:
             "Loss": self._loss,
         }
         self._page = write_results(
-            run, self._results, "chemprop", inputs.notes, facts, self._epochs
+            run,
+            self._results,
+            "chemprop",
+            inputs.notes,
+            facts,
+            self._epochs,
+            page=self._config.page,
         )
         if inputs.unseen is not None:
             # As predict does, with what the run has just left.

@@ -16,7 +16,7 @@ from chemprop_multitask import (
     SharedChempropConfig,
     TrainingConfig,
 )
-from mil_attn import FEW_BAGS, MILRunConfig
+from mil_attn import MILRunConfig
 from molpool_common import PATH, ConfigModel, Seed, short_flag
 from pydantic import Field, field_validator, model_validator
 from sampling_core import JointSamplingConfig
@@ -27,6 +27,7 @@ from molpool_pipelines.models import (
     LEVEL,
     SHIFT,
     BagMemberName,
+    FeatureFilesConfig,
     MemberName,
     ShiftKind,
 )
@@ -107,6 +108,7 @@ class TrainChempropConfig(
     RunConfig,
     TableConfig,
     SharedChempropConfig,
+    FeatureFilesConfig,
 ):
     """A training run: data, sampling, model, training, where it goes.
 
@@ -119,12 +121,6 @@ class TrainChempropConfig(
         "fingerprint, joined by +, as rdkit2d+minimol; molecule_features.featurizer_names() lists "
         "them",
     )
-    descriptors_path: Annotated[str | None, PATH] = Field(
-        None,
-        description="such descriptors from a file instead: .npz or .npy with a row for each row "
-        "of data_path",
-    )
-
     origins: int = Field(
         2,
         ge=0,
@@ -140,18 +136,19 @@ class TrainChempropConfig(
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if self.descriptors_path is None:
-            return self
+        of_atoms = self.atom_features_path is not None or self.bond_features_path is not None
         others = {
-            "features": self.features,
+            "features": self.features if self.descriptors_path else None,
             "data.predict_path": self.data.predict_path,
             "data.test_path": self.data.test_path,
             "data.sources": self.data.sources or None,
+            "data.structure": of_atoms and self.data.structure != "given",
         }
-        if given := [key for key, value in others.items() if value is not None]:
+        given = [key for key, value in others.items() if value]
+        if self.files and given:
             raise ValueError(
-                f"descriptors_path: expected none beside {given[0]}, as its rows are those of "
-                f"data_path; found {self.descriptors_path!r}"
+                f"{self.files[0]}: expected none beside {given[0]}, as its rows are those of "
+                f"data_path as given; found {getattr(self, self.files[0])!r}"
             )
         return self
 
@@ -163,8 +160,8 @@ class BagBlendConfig(ConfigModel):
         default_factory=list,
         description="models of bags: attention over instances, kernels between bags, and models on "
         "statistics of bags (mean, least, largest, sd, count). By default attention, extra_trees, "
-        "minmax_kernel and set_kernel, from 500 training bags on lightgbm too, and from 20 000 on "
-        "attention and lightgbm",
+        "lightgbm, minmax_kernel and mmd_kernel, from 20 000 training bags on attention and "
+        "lightgbm",
     )
     weights: Literal["equal", "fitted"] = Field(
         "fitted",
@@ -196,8 +193,7 @@ class BagBlendConfig(ConfigModel):
             return list(self.models)
         if n >= _MANY_BAGS:
             return ["attention", "lightgbm"]
-        few: list[BagMemberName] = ["attention", "extra_trees", "minmax_kernel", "set_kernel"]
-        return few if n < FEW_BAGS else [*few, "lightgbm"]
+        return ["attention", "extra_trees", "lightgbm", "minmax_kernel", "mmd_kernel"]
 
 
 class TrainMILConfig(IntervalConfig, LearningCurveConfig, BaselineConfig, RunConfig, MILRunConfig):
@@ -511,3 +507,12 @@ class TrainBlendCommand(CrossValidated, TrainBlendConfig):
 
 class TrainAutoCommand(CrossValidated, TrainAutoConfig):
     """What `molpool-train auto` takes."""
+
+
+class ReproduceConfig(ConfigModel):
+    """Which run is trained again, and where."""
+
+    run: Annotated[str | None, PATH] = Field(None, description="folder of a finished training run")
+    save_dir: Annotated[str | None, PATH] = Field(
+        None, description="where the second run goes; by default RUN-reproduced"
+    )

@@ -222,10 +222,10 @@ def with_size(config: TrainMILConfig, inputs: MILInputs) -> TrainMILConfig:
     """Return the configuration with defaults for as many bags as train, and note which."""
     n = len(inputs.split.train)
     chosen = config.for_bags(n)
-    if config.size == "auto" and chosen.size == "small":
+    if config.size == "auto" and chosen.size != "large":
         inputs.notes.append(
-            f"{n} training bags are few: what is not given of model, training and loss is as for "
-            "small sets (--size large: as for large ones)."
+            f"{n} training bags: what is not given of model, training and loss is as for "
+            f"{chosen.size} sets (--size large: as for large ones)."
         )
     return chosen
 
@@ -373,7 +373,15 @@ class MILFitting:
             names = (predictions_of_table("unseen"), predictions_of_table("unseen", ".csv"))
             files += write_predictions(run, frame, self._results.task_types, *names)
         epochs = 0 if self._module is None else len(self._result.records)
-        self._page = write_results(run, self._results, "mil", inputs.notes, self._facts(), epochs)
+        self._page = write_results(
+            run,
+            self._results,
+            "mil",
+            inputs.notes,
+            self._facts(),
+            epochs,
+            page=config.page,
+        )
         track_results(
             self._tracker,
             run.path,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
-from molpool_common import PATH, ConfigModel, InputError, environment
+from molpool_common import ConfigModel, InputError, answer, environment
 from molpool_common import console as new_console
-from pydantic import Field
 
 from molpool_pipelines.fitting._config import (
+    ReproduceConfig,
     TrainAutoCommand,
     TrainBlendCommand,
     TrainChempropCommand,
@@ -40,15 +40,6 @@ _TRAINED_BY: dict[str, tuple[type[ConfigModel], Callable[..., Path]]] = {
 _OF_MACHINE = ("python", "platform", "cpus")
 _NAMED = 5
 """Differences that are named."""
-
-
-class ReproduceConfig(ConfigModel):
-    """Which run is trained again, and where."""
-
-    run: Annotated[str | None, PATH] = Field(None, description="folder of a finished training run")
-    save_dir: Annotated[str | None, PATH] = Field(
-        None, description="where the second run goes; by default RUN-reproduced"
-    )
 
 
 def reproduce(config: ReproduceConfig, *, arguments: Sequence[str] = ()) -> bool:
@@ -80,10 +71,12 @@ def reproduce(config: ReproduceConfig, *, arguments: Sequence[str] = ()) -> bool
     stored: Any = load_stored(model, folder / CONFIG)
     # The run of then is logged already; its copy is no further result.
     tracking = stored.tracking.model_copy(update={"enabled": False})
-    update = {"save_dir": str(again), "tracking": tracking}
+    # One that was gone on with begins anew here.
+    update = {"save_dir": str(again), "tracking": tracking, "resume": False}
     train(stored.model_copy(update=update), name=again.name, arguments=arguments)
     console = new_console()
     found = [*_other_rows(folder, again), *differences(folder, again)]
+    answer(run=folder, again=again, equal=not found, differences=found)
     for line in found:
         console.print(line, soft_wrap=True)
     if not found:

@@ -307,6 +307,8 @@ def write_results(
     notes: Sequence[str],
     facts: Mapping[str, Any],
     epochs: int,
+    *,
+    page: bool = True,
 ) -> Path | None:
     """Write predictions, metrics and, from the folder alone, the page of the run.
 
@@ -324,6 +326,8 @@ def write_results(
         For the summary of the page.
     epochs : int
         Of all models.
+    page : bool
+        Whether the page is written.
 
     Returns
     -------
@@ -345,7 +349,7 @@ def write_results(
     run.write_json(METRICS, results.record(kind, run.path.name, said).to_dict())
     # Before the page, which reads facts and epochs from the log.
     run.log("finished", epochs=epochs, facts=dict(facts))
-    return write_page(run)
+    return write_page(run) if page else None
 
 
 def write_page(run: RunFolder) -> Path | None:

@@ -116,7 +116,7 @@ def _fit_and_write(
     if chosen.verdicts:
         run.write_json(RELATED, rows_of_verdicts(chosen.verdicts))
     facts = _facts(config, chosen, rows)
-    page = write_results(run, results, "tabular", notes, facts, 0)
+    page = write_results(run, results, "tabular", notes, facts, 0, page=config.page)
     source = sources_of(config)
     track_results(tracker, run.path, results, inputs.rows, page, [], source=source)
     columns, shown = shown_rows(results.metrics[results.reported])

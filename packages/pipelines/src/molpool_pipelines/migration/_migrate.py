@@ -16,6 +16,7 @@ from molpool_common import (
     USER_ERROR,
     InputError,
     YamlDocument,
+    answer,
     atomic_path,
     read_yaml,
     validate_config,
@@ -238,6 +239,10 @@ def _print_table(outcomes: Sequence[Outcome], *, dry_run: bool) -> None:
         table.add_column(column, overflow="fold")
     for outcome in outcomes:
         table.add_row(_plain(str(outcome.path)), outcome.state, _plain("\n".join(outcome.notes)))
+    answer(
+        files=[{"file": o.path, "outcome": o.state, "notes": list(o.notes)} for o in outcomes],
+        dry_run=dry_run,
+    )
     if outcomes:
         console.print(table)
     counts = {s: sum(o.state == s for o in outcomes) for s in ("migrated", "unchanged", "failed")}

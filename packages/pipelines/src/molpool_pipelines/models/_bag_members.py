@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, Self, cast
 
@@ -25,10 +24,10 @@ from mil_attn import (
     predict,
 )
 from molecule_features import Block
-from molpool_common import FloatArray, InputError, TaskType, atomic_path, checked, listed
+from molpool_common import FloatArray, TaskType, atomic_path, checked
 
 from molpool_pipelines.models._bag_names import BAG_MEMBERS, BagMemberName, bag_member_words
-from molpool_pipelines.models._files import BAG_BLEND
+from molpool_pipelines.models._files import BAG_BLEND, read_blend
 from molpool_pipelines.models._members import (
     Member,
     MemberName,
@@ -262,35 +261,24 @@ class BagBlend:
         InputError
             If it is damaged, or of a later version.
         """
-        damaged = partial(InputError, "model_dir", expected="a model of bags", where=str(run))
-        file = checked(run / BAGS_FOLDER) / BAG_BLEND
-        try:
-            text = file.read_text(encoding="utf-8")
-            described = json.loads(text)
-            later = described["format"] > FORMAT
-            tasks = tuple(described["task_names"])
-            names = tuple(entry["name"] for entry in described["members"])
-            files = [run / entry["file"] for entry in described["members"]]
-            each = [[e["weights"][task] for task in tasks] for e in described["members"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise damaged(found=f"{type(error).__name__}: {error}") from None
-        if later:
-            raise damaged(
-                found=f"format {described['format']}", hint="A later version of molpool wrote it."
-            )
-        if not names or not set(names) <= set(BAG_MEMBERS):
-            raise damaged(found=f"models {list(names)}")
-        if absent := [file.name for file in files if not file.is_file()]:
-            raise damaged(found=f"no file {listed(absent)}")
+        found = read_blend(
+            checked(run / BAGS_FOLDER) / BAG_BLEND,
+            run,
+            what="a model of bags",
+            latest=FORMAT,
+            known=BAG_MEMBERS,
+            needs=("thresholds", "task_kind", "feature_names_3d", "feature_names_2d"),
+        )
+        names = cast("tuple[BagMemberName, ...]", found.names)
         return cls(
             names,
-            tuple(_load(*pair) for pair in zip(names, files, strict=True)),
-            np.array(each),
-            tuple(described["thresholds"]),
-            tasks,
-            described["task_kind"],
-            tuple(described["feature_names_3d"]),
-            tuple(described["feature_names_2d"]),
+            tuple(_load(*pair) for pair in zip(names, found.files, strict=True)),
+            np.array(found.weights),
+            tuple(found.described["thresholds"]),
+            found.tasks,
+            found.described["task_kind"],
+            tuple(found.described["feature_names_3d"]),
+            tuple(found.described["feature_names_2d"]),
         )
 
 

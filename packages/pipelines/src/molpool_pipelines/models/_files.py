@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from molpool_common import InputError, checked, read_yaml
+from molpool_common import InputError, checked, listed, read_yaml
 
 from molpool_pipelines.runs import BAGS_FOLDER, CALIBRATION, PREDICTIONS, SPLIT, TABULAR_FOLDER
 
@@ -78,6 +81,88 @@ def calibration_file(path: Path) -> Path | None:
     root = path.parent if path.name in {MODELS, TABULAR_FOLDER} else path
     file = root / CALIBRATION
     return file if file.is_file() else None
+
+
+@dataclass(frozen=True)
+class BlendFile:
+    """What the file of a blend says.
+
+    Parameters
+    ----------
+    described : dict
+        All of it.
+    tasks : tuple of str, length T
+        The tasks.
+    names, files : tuple, length M
+        Of its members.
+    weights : list of list of float, [M, T]
+        Of its members by task.
+    surrogates : tuple of Path
+        Models whose predictions some members take.
+    """
+
+    described: Mapping[str, Any]
+    tasks: tuple[str, ...]
+    names: tuple[str, ...]
+    files: tuple[Path, ...]
+    weights: list[list[float]]
+    surrogates: tuple[Path, ...]
+
+
+def read_blend(
+    file: Path,
+    base: Path,
+    *,
+    what: str,
+    latest: int,
+    known: Collection[str],
+    needs: Collection[str],
+) -> BlendFile:
+    """Read what a blend is made of, and look whether the files of its members are there.
+
+    Parameters
+    ----------
+    file : Path
+        The description, JSON.
+    base : Path
+        Folder that files of members are named from.
+    what : str
+        What the folder should hold, in words.
+    latest : int
+        The version of the file that is understood.
+    known : collection of str
+        Names of members that there are.
+    needs : collection of str
+        What else the file must hold.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or of a later version.
+    """
+    damaged = partial(InputError, "model_dir", expected=what, where=str(base))
+    try:
+        described = json.loads(file.read_text(encoding="utf-8"))
+        later = described["format"] > latest
+        tasks, entries = tuple(described["task_names"]), described["members"]
+        names = tuple(entry["name"] for entry in entries)
+        files = tuple(base / entry["file"] for entry in entries)
+        weights = [[float(entry["weights"][task]) for task in tasks] for entry in entries]
+        surrogates = tuple(base / name for name in described.get("surrogates", ()))
+        lacking = [key for key in needs if key not in described]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise damaged(found=f"{type(error).__name__}: {error}") from None
+    if later:
+        raise damaged(
+            found=f"format {described['format']}", hint="A later version of molpool wrote it."
+        )
+    if lacking:
+        raise damaged(found=f"no {listed(lacking)} in {file.name}")
+    if not names or not set(names) <= set(known):
+        raise damaged(found=f"models {list(names)}")
+    if absent := [path.name for path in (*files, *surrogates) if not path.exists()]:
+        raise damaged(found=f"no file {listed(absent)}")
+    return BlendFile(described, tasks, names, files, weights, surrogates)
 
 
 def path_names(paths: Sequence[Path], within: Sequence[str] = ()) -> list[str]:

@@ -125,7 +125,7 @@ class GraphNetworks:
             data = self._data(group, rows, labels, smiles, features)
             val = self._data(group, val_rows, labels, smiles, features) if len(val_rows) else None
             model = self._network(group, seed, data)
-            stage = f"Network {group.number + 1} of {len(self.groups)}"
+            stage = f"Network of group {group.number} ({len(self.groups)} in all)"
             model.fit(data, val, on_epoch=_telling(stage, model.config), seed=seed)
             tell(stage, 1, 1)  # it may have stopped early
             parts.setdefault(number, []).extend(model.by_task())

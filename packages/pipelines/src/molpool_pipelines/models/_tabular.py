@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from molpool_common import (
@@ -18,11 +18,10 @@ from molpool_common import (
     TaskType,
     atomic_path,
     checked,
-    listed,
     structures_of,
 )
 
-from molpool_pipelines.models._files import TABULAR
+from molpool_pipelines.models._files import TABULAR, read_blend
 from molpool_pipelines.models._members import (
     MEMBERS,
     MemberName,
@@ -249,40 +248,42 @@ class TabularModel:
             If there is none, or one of a later version.
         """
         folder = checked(path if (path / TABULAR).is_file() else path / TABULAR_FOLDER)
-        try:
-            described = json.loads((folder / TABULAR).read_text(encoding="utf-8"))
-            later = described["format"] > FORMAT
-            tasks, types = tuple(described["task_names"]), tuple(described["task_types"])
-            signature = dict(described["features"])
-            scales = tuple(described.get("scales", ()))
-            entries = described["members"]
-            names = tuple(entry["name"] for entry in entries)
-            files = [folder / entry["file"] for entry in entries]
-            with_sd = tuple(bool(entry["sd"]) for entry in entries)
-            structure = described.get("structure", "given")
-            weights = np.array([[entry["weights"][task] for task in tasks] for entry in entries])
-            inputs = tuple(tuple(entry.get("surrogates", ())) for entry in entries)
-            related = [folder / name for name in described.get("surrogates", ())]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _damaged(folder, f"{type(error).__name__}: {error}") from None
-        if later:
+        found = read_blend(
+            folder / TABULAR,
+            folder,
+            what="a model on features",
+            latest=FORMAT,
+            known=MEMBERS,
+            needs=("task_types", "features"),
+        )
+        described, entries = found.described, found.described["members"]
+        inputs = tuple(tuple(entry.get("surrogates", ())) for entry in entries)
+        surrogates, signature = _surrogates(found.surrogates), described["features"]
+        known = isinstance(signature, dict) and "features" in signature
+        if not known or any(not 0 <= i < len(surrogates) for taken in inputs for i in taken):
             raise InputError(
                 "model_dir",
-                expected=f"format {FORMAT}",
-                found=str(described["format"]),
+                expected="a model on features",
+                found=f"features {signature}, {len(surrogates)} surrogates, members of {inputs}",
                 where=str(folder),
-                hint="A later version of molpool wrote it.",
             )
-        if not names or not set(names) <= set(MEMBERS) or "features" not in signature:
-            raise _damaged(folder, f"models {list(names)} on features {signature}")
-        if absent := [file.name for file in (*files, *related) if not file.exists()]:
-            raise _damaged(folder, f"no file {listed(absent)}")
-        members = tuple(load_member(*pair) for pair in zip(names, files, strict=True))
-        surrogates = _surrogates(related)
-        if any(not 0 <= i < len(surrogates) for taken in inputs for i in taken):
-            raise _damaged(folder, f"{len(surrogates)} surrogates, and members of others")
-        blend = Blend(names, members, weights, with_sd, surrogates, inputs)
-        return cls(blend, tasks, types, signature, scales=scales, structure=structure)
+        names = cast("tuple[MemberName, ...]", found.names)
+        blend = Blend(
+            names,
+            tuple(load_member(*pair) for pair in zip(names, found.files, strict=True)),
+            np.array(found.weights),
+            tuple(bool(entry.get("sd")) for entry in entries),
+            surrogates,
+            inputs,
+        )
+        return cls(
+            blend,
+            found.tasks,
+            tuple(described["task_types"]),
+            signature,
+            scales=tuple(described.get("scales", ())),
+            structure=described.get("structure", "given"),
+        )
 
 
 def _surrogates(files: Sequence[Path]) -> tuple[MultitaskModel, ...]:
@@ -292,7 +293,3 @@ def _surrogates(files: Sequence[Path]) -> tuple[MultitaskModel, ...]:
     from multitask_models import MultitaskMLP
 
     return tuple(MultitaskMLP.load(file) for file in files)
-
-
-def _damaged(folder: Path, found: str) -> InputError:
-    return InputError("model_dir", expected="a model on features", found=found, where=str(folder))

@@ -3,6 +3,9 @@ from ._coefficients import windows as windows
 from ._coefficients import write_coefficients as write_coefficients
 from ._coefficients import write_windows as write_windows
 from ._compounds import read_descriptors as read_descriptors
+from ._config import COEFFICIENTS as COEFFICIENTS
+from ._config import EVALUATION as EVALUATION
+from ._config import METRICS as METRICS
 from ._config import CoefficientsConfig as CoefficientsConfig
 from ._config import EvaluateConfig as EvaluateConfig
 from ._config import FitConfig as FitConfig

@@ -86,6 +86,7 @@ def _as_text(value: Any) -> Any:
 OneOrMore = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
 Paths = Annotated[OneOrMore, PATH]
 Names = Annotated[list[str], BeforeValidator(lambda v: _as_text(_split_at_commas(v)))]
+Caps = Annotated[list[int], BeforeValidator(_split_at_commas)]
 
 
 _INPUTS = (
@@ -272,6 +273,11 @@ class PrepareConfig(FolderConfig, DataConfig):
     cap: Count | None = Field(
         None, description="most rows per (species, compound), drawn at random"
     )
+    caps: Caps = Field(
+        default_factory=list,
+        description="several caps, as 5,100: a folder cap5, cap100, ... of each in save_dir, drawn "
+        "from the same rows by the same seed",
+    )
     compound_name: str | None = Field(
         None, description="column of compound names, for the report of colliding ids"
     )
@@ -295,6 +301,22 @@ class PrepareConfig(FolderConfig, DataConfig):
     )
     seed: Seed = Field(0, description="of the random draw of the cap")
     read: ReadConfig = Field(default_factory=ReadConfig)
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if self.cap is not None and self.caps:
+            raise ValueError("caps: expected one of cap and caps, found both")
+        if any(cap < 1 for cap in self.caps):
+            raise ValueError(f"caps: expected numbers of rows from 1 on, found {self.caps}")
+        return self
+
+    def each_cap(self) -> list[PrepareConfig]:
+        """Return a configuration of each of `caps`, or this one."""
+        folder = Path(self.save_dir) if self.save_dir else default_folder("prepare")
+        return [
+            self.model_copy(update={"cap": cap, "caps": [], "save_dir": str(folder / f"cap{cap}")})
+            for cap in self.caps
+        ] or [self]
 
 
 class CalibrateConfig(ConfigModel):

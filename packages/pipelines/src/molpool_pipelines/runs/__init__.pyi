@@ -68,6 +68,7 @@ from ._metrics import TaskMetrics as TaskMetrics
 from ._metrics import member_metrics as member_metrics
 from ._metrics import read_metrics as read_metrics
 from ._metrics import reported_split as reported_split
+from ._metrics import run_summary as run_summary
 from ._metrics import scores_by_task as scores_by_task
 from ._prediction_files import EARLIER_PREDICTED as EARLIER_PREDICTED
 from ._prediction_files import MEASURED as MEASURED

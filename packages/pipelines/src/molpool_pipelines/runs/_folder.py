@@ -89,6 +89,9 @@ class RunConfig(ConfigModel):
     overwrite: bool = Field(False, description="replace the run in save_dir")
     accept_changed_table: bool = Field(False, description=ACCEPT_CHANGED_TABLE)
     trust_checkpoint: bool = Field(False, description=TRUST)
+    page: bool = Field(
+        True, description="write report.html; molpool-evaluate report --run RUN writes it later"
+    )
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
 
 

@@ -16,7 +16,7 @@ from molpool_common import ConfigModel, InputError, Interval, MetricTable, check
 from pydantic import Field
 
 from molpool_pipelines.runs._columns import SPLITS
-from molpool_pipelines.runs._folder import METRICS
+from molpool_pipelines.runs._folder import METRICS, REPORT
 
 SCHEMA_VERSION = 2
 """Files without a version are those of version 1."""
@@ -205,6 +205,16 @@ def member_metrics(
             for name, m in table.macro().items()
         },
     )
+
+
+def run_summary(run: Path) -> dict[str, Any]:
+    """Return folder, page and metrics of a run, for the answer of a command."""
+    page = run / REPORT
+    return {
+        "run": run,
+        "report": page if page.is_file() else None,
+        "metrics": read_metrics(run).model_dump(mode="json", exclude_defaults=True),
+    }
 
 
 def read_metrics(path: str | Path) -> Metrics:

@@ -35,9 +35,9 @@ class Uncertainty:
         Area between the curve of `observed` over `levels` and the diagonal, 0 to 0.5.
     ence : float or None
         Expected normalised calibration error: over bins of equal size by uncertainty, the mean of
-        |RMV - RMSE| / RMV. None with fewer than `BIN_ROWS` rows.
+        ``|RMV - RMSE| / RMV``. None with fewer than `BIN_ROWS` rows.
     rank_correlation : float or None
-        Spearman correlation of |error| and uncertainty; None where one of them is constant.
+        Spearman correlation of ``|error|`` and uncertainty; None where one of them is constant.
     coverage_95 : float
         Share of the truth within 1.96 standard deviations.
     spread : float
@@ -213,7 +213,8 @@ class ClassScores:
     bins : tuple of (float, float, int)
         Mean probability, share of positives and rows, by tenths of the probability.
     ece : float
-        Expected calibration error: mean of |probability - share| over the bins, weighted by rows.
+        Expected calibration error: mean of ``|probability - share|`` over the bins, weighted by
+        rows.
     brier : float
         Mean squared difference of probability and class.
     threshold : float or None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
 import tyro
-from molpool_common import PATH, TRUST, ConfigModel, ReadConfig, Seed
+from molpool_common import PATH, TRUST, ConfigModel, ReadConfig, Seed, short_flag
 from pydantic import Field, model_validator
 
 from molpool_pipelines.runs import ACCEPT_CHANGED_TABLE, ColumnsConfig
@@ -24,7 +24,7 @@ class ScoreConfig(ConfigModel):
     predictions: Annotated[str | None, PATH, tyro.conf.arg(metavar="DIR|FILE")] = Field(
         None, description="run folder, or table of predictions: Parquet, CSV or TSV"
     )
-    model_dir: Annotated[str | None, PATH] = Field(
+    model_dir: Annotated[str | None, PATH, short_flag("--run")] = Field(
         None, description="instead of predictions: a saved model, which predicts data_path first"
     )
     trust_checkpoint: bool = Field(False, description=TRUST)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from molpool_common import PATH, ConfigModel
+from molpool_common import PATH, ConfigModel, short_flag
 from pydantic import Field
 
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -14,7 +14,7 @@ LOOPBACK = ("127.0.0.1", "localhost")
 class ServeConfig(ConfigModel):
     """Answer with a saved model on this machine: a page for people, JSON for programs."""
 
-    model_dir: Annotated[str | None, PATH] = Field(
+    model_dir: Annotated[str | None, PATH, short_flag("--run")] = Field(
         None, description="run folder of molpool-train, or a model file"
     )
     host: str = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from molpool_common import answer
 from molpool_common import console as new_console
 from rich.console import Console
 from rich.table import Table
@@ -19,7 +20,7 @@ from molpool_pipelines.studies._snapshot import (
     seconds_of,
     state_of,
 )
-from molpool_pipelines.studies._study import summary
+from molpool_pipelines.studies._study import study_summary, summary
 from molpool_pipelines.studies._trials import as_text, error_text, folds_of, params_of
 
 _MOST_PARAMETERS = 6
@@ -38,6 +39,7 @@ def show(snapshot: StudySnapshot, n_best: int = 0, folder: Path | None = None) -
     folder : Path, optional
         Its folder, where baselines and scores on the outer test may lie.
     """
+    answer(**study_summary(snapshot, folder))
     console = new_console()
     identity, metric = snapshot.identity, snapshot.metric
     lines = [

@@ -17,6 +17,7 @@ from molpool_common import (
     InputError,
     RunFolder,
     absolute_paths,
+    answer,
     check_free,
     checked,
     default_folder,
@@ -497,6 +498,29 @@ def _worker(settings: TuningConfig, problem: Problem, path: Path) -> StudyWorker
     )
 
 
+def study_summary(snapshot: StudySnapshot, folder: Path | None) -> dict[str, Any]:
+    """Return a study, its best trial and all others, for the answer of a command."""
+    again = retried(snapshot.trials)
+    trials = [
+        {
+            "trial": trial.number,
+            "state": state_of(trial, again),
+            "score": score(trial) if trial in snapshot.complete() else None,
+            "seconds": seconds_of(trial),
+            "parameters": params_of(trial),
+        }
+        for trial in snapshot.trials
+    ]
+    best = [trial.number for trial in snapshot.complete()[:1]]
+    return {
+        "study": folder,
+        "metric": snapshot.metric,
+        "direction": snapshot.direction,
+        "best": next((t for t in trials if t["trial"] in best), None),
+        "trials": trials,
+    }
+
+
 def _print_start(screen: StudyScreen, worker: StudyWorker, path: Path, n_done: int) -> None:
     what = f"{len(worker.space.sampled)} parameters, {worker.config.n_trials} trials"
     done = f", {n_done} of them done before" if n_done else ""
@@ -517,5 +541,7 @@ def _print_end(
         last = f" The last error: {errors[-1]}" if errors else ""
         raise HPOError(f"study {worker.name!r}: expected a trial that completes; found none.{last}")
     best = complete[0]
+    retrain = ("molpool-hpo", "retrain", "--study-dir", path)
+    answer(steps=[retrain], **study_summary(snapshot, path))
     screen.print(f"Best {snapshot.metric}: {score(best):.4f} (trial {best.number}), in {path}")
     return 0

@@ -69,6 +69,7 @@ def settled_fit(
     fit: Fit,
     widened: Widened,
     known: Tails | None = None,
+    start: Settled | None = None,
 ) -> Settled:
     """Fit, weigh and fit again.
 
@@ -87,10 +88,14 @@ def settled_fit(
         have heavy tails, to the fit: its scales and means by the first, covariances by the second.
     known : Tails or None
         The distribution of errors, where it is not to be estimated.
+    start : Settled or None
+        A fit of a model that is much the same, to these rows: where weights start.
     """
-    tails = known or Tails.start(config.likelihood, config.nu)
-    passes = _Passes(plain, rows, fit, fit(plain))
-    if config.leave_out is not None and config.likelihood == "gaussian":
+    tails = known or Tails.start(config.errors, config.nu)
+    if start is not None and known is None:
+        tails = start.summaries.tails
+    passes = _Passes(plain, rows, fit, fit(plain if start is None else start.stats))
+    if start is None and config.leave_out is not None and config.errors == "gaussian":
         # From the normal fit itself: peaks that are off hide one another.
         passes.go(UNMASKING, None, lambda tails, _: tails)
     fixed = known is not None or config.nu is not None

@@ -129,7 +129,8 @@ def _sampling(qualities: Sequence[str] | None) -> Declared:
 def _grouping(config: TrainChempropConfig, n_tasks: int) -> Declared:
     section = config.task_affinity
     on = {f"{AFFINITY}.enabled": True}
-    kinds = ["cosine", "dot_product"]
+    # At unit length a dot product is a cosine: a trial of each would be the same trial twice.
+    kinds = ["cosine"] if section.normalize_gradients else ["cosine", "dot_product"]
     if section.estimator != "probe" and section.clustering_method != "spectral":
         kinds.append("lookahead")  # no product of gradients, and not symmetric
     return {

@@ -17,6 +17,7 @@ from molpool_common import (
     Section,
     Table,
     Text,
+    answer,
     console,
     listed,
     render_report,
@@ -352,6 +353,7 @@ def _print(profile: Profile, files: Sequence[Path]) -> None:
     for note in profile.described.notes:
         out.print(note, markup=False)
     facts = {**profile.described.facts, **profile.facts()}
+    answer(files=files, notes=profile.described.notes, profile=facts)
     width = max(map(len, facts))
     for name, value in facts.items():
         shown = f"{value:,}" if isinstance(value, int) else value

@@ -15,6 +15,7 @@ from molpool_common import (
     IntArray,
     MoleculeTable,
     ScaleName,
+    groups_of,
     murcko_scaffolds,
     parse_smiles,
     to_scale,
@@ -318,8 +319,11 @@ class ScaffoldProfile:
 def profile_scaffolds(table: MoleculeTable, n_largest: int = 10) -> ScaffoldProfile:
     """Count scaffolds; a molecule has that of its first row."""
     first = np.unique(molecule_numbers(table), return_index=True)[1]
-    mols = parse_smiles([table.smiles[i] for i in first]).require_all()
-    counts = Counter(murcko_scaffolds(mols))
+    counts: Counter[str] = Counter()
+    # A molecule in memory takes a hundred times its SMILES.
+    for rows in groups_of(first.tolist(), _AT_A_TIME):
+        mols = parse_smiles([table.smiles[i] for i in rows]).require_all()
+        counts.update(murcko_scaffolds(mols))
     # Molecules without a ring have the empty scaffold, which is no family.
     n_acyclic = counts.pop("", 0)
     by_size = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -331,6 +335,9 @@ def profile_scaffolds(table: MoleculeTable, n_largest: int = 10) -> ScaffoldProf
         largest=by_size[:n_largest],
     )
 
+
+_AT_A_TIME = 10_000
+"""Molecules of which scaffolds are made at a time."""
 
 ALPHAS = (0.0, 0.3, 0.5, 1.0)
 

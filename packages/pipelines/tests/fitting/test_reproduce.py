@@ -1,0 +1,71 @@
+"""A run that is trained again from its folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from molpool_common import InputError
+from molpool_pipelines.demo import build_demo
+from molpool_pipelines.fitting import (
+    ReproduceConfig,
+    TrainTabularConfig,
+    differences,
+    reproduce,
+    train_tabular,
+)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A forest of a few trees' time, on molecules with made-up labels."""
+    folder = tmp_path_factory.mktemp("reproduced")
+    smiles = build_demo(n=120)["SMILES"].to_list()
+    labels = np.random.default_rng(0).normal(size=120)
+    pl.DataFrame({"SMILES": smiles, "y": labels}).write_csv(folder / "table.csv")
+    config = TrainTabularConfig.model_validate(
+        {
+            "data_path": str(folder / "table.csv"),
+            "save_dir": str(folder / "run"),
+            "features": "morgan_count",
+            "baselines": "none",
+            "model": ["forest"],
+            "folds": 2,
+            "data": {"target_columns": ["y"], "cache_dir": "none"},
+        }
+    )
+    return train_tabular(config)
+
+
+def test_the_same_table_gives_the_same_bits_and_another_is_told(
+    run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    again = tmp_path / "again"
+    assert reproduce(ReproduceConfig(run=str(run), save_dir=str(again)))
+    assert "Equal to the bit" in capsys.readouterr().out
+    assert differences(run, again) == []
+
+    table = run.parent / "table.csv"
+    kept = tmp_path / "kept.csv"
+    shutil.copyfile(table, kept)
+    frame = pl.read_csv(table)
+    frame.with_columns(y=pl.col("y") + (pl.int_range(pl.len()) == 3)).write_csv(table)
+    try:
+        assert not reproduce(ReproduceConfig(run=str(run), save_dir=str(tmp_path / "other")))
+    finally:
+        shutil.copyfile(kept, table)
+    said = capsys.readouterr().out
+    assert "The table is another one: " in said
+    assert "y: 1 of 120 rows differ, by at most 1 (mean " in said
+
+
+def test_what_is_no_finished_run_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"RUN: expected the folder of a training run, with"):
+        reproduce(ReproduceConfig(run=str(tmp_path)))
+    with pytest.raises(InputError, match="expected a new or empty folder"):
+        reproduce(ReproduceConfig(run=str(run), save_dir=str(run)))

@@ -1,0 +1,134 @@
+"""The same commands here and on a Dask cluster of this machine, a worker of which is killed too.
+
+    python tests/soak/engines.py [--rows 5000] [--only predict ...]
+
+Each command must leave the same numbers, to 1e-10, under ``--engine local``, ``--engine dask`` and
+``--engine dask`` with a worker killed at a random moment. Printed are seconds of the clock and of
+the processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import psutil
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "studies"))
+
+from scaling import molecules, retention_times  # its tables, as large as one asks
+
+MODEL = "--smiles-column SMILES --target-columns y z --baselines none --data.cache-dir none"
+COMMANDS = {
+    "predict": "evaluate predict --model-dir {here}/model --data-path {here}/m.csv "
+    "--chunk-rows 500 --output {out}/p.parquet",
+    "features": f"train tabular --data-path {{here}}/m.csv {MODEL} --features rdkit2d "
+    "--model forest --save-dir {out}/run",
+    "tautomers": f"train tabular --data-path {{here}}/few.csv {MODEL} --features morgan_count "
+    "--data.standardize tautomer --data.structure tautomer --model forest --save-dir {out}/run",
+    "conformers": "train mil --data-path {here}/few.csv --data.smiles-column SMILES "
+    "--data.target-columns y --task-kind regression --data.cache-dir none --training.epochs 1 "
+    "--save-dir {out}/run",
+    "rt fit": "rt fit --data {here}/rt-0.parquet {here}/rt-1.parquet {here}/rt-2.parquet "
+    "--structure fixed --save-dir {out}/rt",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run every command in the three ways; returns 1 where numbers differ."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=5000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", default=list(COMMANDS), choices=COMMANDS)
+    options = parser.parse_args(argv)
+    draw, wrong = random.Random(options.seed), 0
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        molecules(options.rows).write_csv(here / "m.csv")
+        molecules(options.rows).sample(options.rows // 50, seed=0).write_csv(here / "few.csv")
+        for i in range(3):
+            retention_times(options.rows * 20).write_parquet(here / f"rt-{i}.parquet")
+        train = f"train chemprop --data-path {here}/few.csv {MODEL} --training.epochs 1"
+        run(f"{train} --save-dir {here}/model")
+        for name in options.only:
+            wrong += not same(name, COMMANDS[name], here, draw)
+    return int(wrong > 0)
+
+
+def same(name: str, command: str, here: Path, draw: random.Random) -> bool:
+    """Run a command in the three ways, say what it took, and whether numbers are the same."""
+    found: dict[str, dict[str, pl.DataFrame]] = {}
+    wall = 1.0
+    for way in ("local", "dask", "killed"):
+        out = here / f"{name}-{way}".replace(" ", "-")
+        out.mkdir()
+        engine = "local" if way == "local" else "dask"
+        moment = draw.uniform(0.3, 0.9) * wall if way == "killed" else None
+        wall, cpu, killed = run(f"{command.format(here=here, out=out)} --engine {engine}", moment)
+        found[way] = dict(numbers(out))
+        off = max(map(difference, found["local"].values(), found[way].values()), default=np.inf)
+        word = f"{way}, {killed} dead" if way == "killed" else way
+        print(f"{name}, {word}: {wall:.1f} s, {cpu:.1f} s of the processor, off by {off:.1g}")
+        sys.stdout.flush()
+        if found[way].keys() != found["local"].keys() or off > 1e-10:
+            print(f"{name}: DIFFERS")
+            return False
+    return True
+
+
+def run(command: str, kill_after: float | None = None) -> tuple[float, float, int]:
+    """Run a command; return seconds of the clock and of processors, and how many workers died."""
+    app, *words = command.split()
+    program = Path(sys.executable).with_name(f"molpool-{app}")
+    begun = time.monotonic()
+    process = subprocess.Popen([str(program), *words], stdout=subprocess.DEVNULL)
+    killed = 0
+    while kill_after is not None and process.poll() is None:
+        time.sleep(0.05)
+        if time.monotonic() - begun > kill_after and (workers := _workers(process.pid)):
+            workers[0].kill()
+            killed, kill_after = 1, None
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"exit {os.waitstatus_to_exitcode(status)}: {command}")
+    return time.monotonic() - begun, used.ru_utime + used.ru_stime, killed
+
+
+def _workers(pid: int) -> list[psutil.Process]:
+    children = psutil.Process(pid).children(recursive=True)
+    return [c for c in children if "spawn_main" in " ".join(c.cmdline())]
+
+
+def numbers(folder: Path) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Yield the columns of numbers that a command left."""
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.name in ("predictions.parquet", "p.parquet"):
+            yield name, pl.read_parquet(path).select(pl.selectors.numeric())
+        elif path.name == "coefficients.npz":
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {k: file[k].ravel() for k in file.files if file[k].dtype.kind in "fi"}
+            for key, values in arrays.items():
+                yield f"{name}/{key}", pl.DataFrame({key: values})
+
+
+def difference(one: pl.DataFrame, other: pl.DataFrame) -> float:
+    """Return the largest difference, relative where numbers are above 1."""
+    a, b = (f.cast(pl.Float64).fill_null(np.nan).to_numpy() for f in (one, other))
+    if a.shape != b.shape or (np.isnan(a) != np.isnan(b)).any():
+        return float("inf")
+    off = np.abs(a - b) / np.maximum(np.abs(a), 1)
+    return float(np.nanmax(off)) if np.isfinite(off).any() else 0.0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
