@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from graph_members import expansion, rae
 from molecule_features import Features, featurize
-from molpool_common import FloatArray
+from molpool_common import Float32Array, FloatArray
 from multitask_models import MultitaskMLP
 from scipy.stats import spearmanr
 from study_results import Results, table
@@ -118,7 +118,7 @@ def measure_all(
         results.add(**key, matrix=matrix, seconds=process_time() - start)
 
 
-def scaled(features: Features, n: int) -> FloatArray:
+def scaled(features: Features, n: int) -> Float32Array:
     """Return features [n, F]: counts as logarithms, other columns standardised and drawn in."""
     parts = []
     for block in features.blocks:
@@ -153,7 +153,10 @@ def report(results: Results, names: list[str]) -> str:
     together = np.mean(
         [r["errors"] for r in results.of(origin=1, tasks=list(range(n_tasks)))], axis=0
     )
-    rows = [("none", alone, None), ("all others", together, None)]
+    rows: list[tuple[str, FloatArray, float | None]] = [
+        ("none", alone, None),
+        ("all others", together, None),
+    ]
     rows.append(("any one, mean", alone - np.nanmean(helps[1], axis=1), None))
     rows.append(("the best of the earlier origin", *chosen(errors[1], helps[0], helps[1])))
     for measure in MEASURES:
