@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from chemprop import nn
 from molpool_common import DamagedFileError, Structure, UnsafeFileError, load_torch_file
 from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import Module
 
+from chemprop_multitask._chemprop import nn
 from chemprop_multitask._config import (
     ChempropConfig,
     FFNConfig,

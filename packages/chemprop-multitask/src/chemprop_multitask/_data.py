@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from chemprop.data.datasets import Datum
-from chemprop.data.molgraph import MolGraph
-from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
 from molpool_common import (
     Float32Array,
     FloatArray,
@@ -27,6 +24,7 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from torch.utils.data import Dataset
 
+from chemprop_multitask._chemprop import Datum, MolGraph, SimpleMoleculeMolGraphFeaturizer
 from chemprop_multitask._errors import ChempropError
 from chemprop_multitask._featurise import GraphStore, Progress, pack
 from chemprop_multitask._packed import PackedGraphs

@@ -12,7 +12,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from molpool_common import FloatArray, StepSeed, Structure, fast_matmul, fit_module
@@ -28,6 +27,7 @@ from chemprop_multitask._checkpoint import (
     use_foundation,
     write_model,
 )
+from chemprop_multitask._chemprop import pytorch as pl
 from chemprop_multitask._config import ChempropConfig
 from chemprop_multitask._data import (
     MoleculeData,

@@ -7,19 +7,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from chemprop import nn
-from chemprop.data.collate import BatchMolGraph, TrainingBatch
-from chemprop.models import MPNN
-from chemprop.nn import UnscaleTransform
-from chemprop.nn.ffn import MLP
-from chemprop.nn.metrics import MSE, ChempropMetric
-from chemprop.nn.predictors import Predictor
 from molpool_common import FloatArray, of_every_rank
 from torch import Tensor
 from torch.nn import Identity, Module, ModuleList, Parameter, Sequential
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
+from chemprop_multitask._chemprop import (
+    MLP,
+    MPNN,
+    MSE,
+    BatchMolGraph,
+    ChempropMetric,
+    Predictor,
+    TrainingBatch,
+    UnscaleTransform,
+    nn,
+)
 from chemprop_multitask._config import ChempropConfig, MessagePassingConfig
 from chemprop_multitask._data import OWN, Scaling
 from chemprop_multitask._errors import NonFiniteLossError

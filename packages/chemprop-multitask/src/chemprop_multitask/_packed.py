@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from chemprop.data.molgraph import MolGraph
 from molpool_common import Float32Array, IntArray
 from numpy.typing import NDArray
+
+from chemprop_multitask._chemprop import MolGraph
 
 Codes = NDArray[np.unsignedinteger[Any]]
 
