@@ -113,6 +113,7 @@ VARIANTS: dict[str, Variant] = {
     "mlp of 4": Variant("mlp"),
     "mlp of 4, no ADMET-AI": Variant("mlp", features=NO_ADMET),
     "gp": Variant("gp"),
+    "gp, no limits": Variant("gp", {"limits": None}),
     "mlp, no limits": Variant("mlp", {**ONE, "limits": None}),
     "mlp, tobit": Variant("mlp", {**ONE, "censored_loss": "tobit"}),
     "mlp, tasks alike": Variant("mlp", {**ONE, "task_power": 1.0}),

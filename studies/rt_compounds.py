@@ -3,7 +3,7 @@
 Compounds are left out whole, in five folds, of panels of RepoRT; every model predicts their rows
 from RDKit's descriptors and the anchors of the run.
 
-    python studies/rt_compounds.py Stoffel BGC-pos --output compounds.csv
+    python studies/rt_compounds.py Kruve Folberth Stoffel --output compounds.csv
 
 auto            `molpool-rt fit --descriptors`, nothing else set
 trees           LightGBM on descriptors, anchors and species; intervals from the errors on a fifth
@@ -28,15 +28,22 @@ from molpool_pipelines.retention import FitConfig, fit, read_descriptors
 from rt_panels import Predicted, Rows, figures, folds
 
 
-def structures(panel: panels.Panel, folder: Path) -> Path:
-    """Write ids and SMILES of the compounds of a panel, and return the file."""
+def described(panel: panels.Panel, folder: Path) -> Path:
+    """Write ids and descriptors of the compounds of a panel, and return the file.
+
+    They are those that `molpool-rt fit --descriptors` computes of a table with SMILES.
+    """
     named = panel.named.select("compound").with_columns(comp_id=panel.rows["comp_id"]).unique()
     path = locate("repo-rt", "report_rt_long.tsv.gz")
     table = pl.read_csv(path, separator="\t", columns=["inchikey", "smiles_canonical"])
     known = table.unique("inchikey").rename({"inchikey": "compound", "smiles_canonical": "smiles"})
     file = folder / "compounds.csv"
     named.join(known, on="compound").sort("comp_id").select("comp_id", "smiles").write_csv(file)
-    return file
+    found = read_descriptors(str(file), "comp_id")
+    schema = [f"descriptor_{name}" for name in found.names]
+    frame = pl.DataFrame(found.values, schema=schema).with_columns(comp_id=pl.Series(found.ids))
+    frame.write_parquet(folder / "compounds.parquet")
+    return folder / "compounds.parquet"
 
 
 def by_default(train: Rows, test: Rows, file: Path) -> Predicted:
@@ -47,17 +54,15 @@ def by_default(train: Rows, test: Rows, file: Path) -> Predicted:
     path = file.with_name("rows.parquet")
     pl.DataFrame({**columns, **dict(zip(names, train.X.T, strict=True))}).write_parquet(path)
     found = fit(FitConfig(data=[str(path)], descriptors=str(file), flag_threshold=None)).summaries
-    effect = found.coefficients.descriptors
-    assert effect is not None
-    z = described(file, test, effect.names)
+    z = descriptors(file, test)
     groups, compounds, parents = test.ids.T
     prediction = found.predict(test.X, groups, compounds, parents, z)
     return prediction.mean, prediction.half_width(0.95)
 
 
-def described(file: Path, rows: Rows, names: Any = None) -> Any:
+def descriptors(file: Path, rows: Rows) -> Any:
     """Return the descriptors of the compound of each row, NaN where there are none."""
-    table = read_descriptors(str(file), "comp_id", names)
+    table = read_descriptors(str(file), "comp_id")
     place = np.searchsorted(table.ids, rows.ids[:, 1]).clip(max=len(table.ids) - 1)
     known = table.ids[place] == rows.ids[:, 1]
     return np.where(known[:, None], table.values[place], np.nan)
@@ -68,7 +73,7 @@ def trees(train: Rows, test: Rows, file: Path) -> Predicted:
     from lightgbm import LGBMRegressor
 
     def design(rows: Rows) -> Any:
-        return np.column_stack([described(file, rows), rows.X, rows.ids[:, 0]])
+        return np.column_stack([descriptors(file, rows), rows.X, rows.ids[:, 0]])
 
     def fitted(rows: Rows) -> Any:
         model = LGBMRegressor(n_estimators=300, learning_rate=0.05, n_jobs=1, verbose=-1, seed=0)
@@ -99,7 +104,7 @@ def study(name: str) -> pl.DataFrame:
     models = {"auto": by_default, "trees": trees, "mean of the run": mean_of_run}
     found: dict[str, list[Predicted]] = {model: [] for model in models}
     with tempfile.TemporaryDirectory() as folder:
-        file = structures(panel, Path(folder))
+        file = described(panel, Path(folder))
         for out in folds(rows, "compounds", 1):
             train, test = rows.take(~out), rows.take(out)
             for model, predict in models.items():
@@ -111,7 +116,7 @@ def study(name: str) -> pl.DataFrame:
 def main() -> None:
     """Read the command line and run the study."""
     parser = argparse.ArgumentParser(description="Compounds that were never measured")
-    parser.add_argument("panels", nargs="*", default=["Stoffel", "BGC-pos"])
+    parser.add_argument("panels", nargs="*", default=["Kruve", "Folberth", "Stoffel"])
     parser.add_argument("--output", type=Path, help="table to write, .csv")
     given = parser.parse_args()
     tables = []

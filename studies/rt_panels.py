@@ -1,7 +1,8 @@
 """The chosen structure on public panels, beside single settings of ours and other tools.
 
-Runs (or compounds, or species) are left out whole, in five folds; every model predicts the same
-rows. Rows of compounds without any training row are left out where runs are: nobody knows them.
+Runs (or compounds, species, single rows) are left out whole, in five folds; every model predicts
+the same rows. Rows of compounds without any training row are left out where runs are: nobody knows
+them.
 
     python studies/rt_panels.py S9Site54 lipidr --repeats 2 --output panels.csv
 
@@ -9,7 +10,8 @@ prints a table per panel: RMSE and median absolute error in minutes with standar
 folds, share of the rows within 95 % intervals, and their mean width. Models:
 
 auto            `molpool-rt fit`, nothing set: structure chosen, intervals calibrated on runs
-auto, LIKELIHOOD  the same with errors of heavy tails
+auto, LIKELIHOOD  the same with errors of that distribution
+auto, runs PRIOR  the same with normal errors and effects of runs
 NAME            settings of `PartialPoolingRidge`; the best of each figure is marked with *
 lme4            (1 + anchors || compound), by REML in R, where Rscript and lme4 are there
 ridge           scikit-learn's RidgeCV of each compound on standardised anchors
@@ -122,7 +124,8 @@ def by_default(train: Rows, test: Rows, **keys: Any) -> Predicted:
     """Predict as the command does where nothing else is set."""
     found = fit_by_default(train, **keys)
     sys.stderr.write(f"  {'; '.join(found.notes)}\n")
-    prediction = found.summaries.predict(test.X, *test.ids.T)
+    effects = {} if found.summaries.runs is None else {"runs": test.runs}
+    prediction = found.summaries.predict(test.X, *test.ids.T, **effects)
     return prediction.mean, prediction.half_width(0.95)
 
 
@@ -236,8 +239,10 @@ def lme4(train: Rows, test: Rows) -> Predicted:
 def models() -> dict[str, Model]:
     """Return all models by name, those of peers that are installed."""
     found: dict[str, Model] = {"auto": by_default}
-    for likelihood in ("student_t", "contaminated"):
+    for likelihood in ("gaussian", "student_t", "contaminated"):
         found[f"auto, {likelihood}"] = partial(by_default, likelihood=likelihood)
+    for prior in ("independent", "random_walk"):
+        found[f"auto, runs {prior}"] = partial(by_default, run_effects=prior)
     found |= {name: single(given) for name, given in SETTINGS.items()}
     if shutil.which("Rscript"):
         found["lme4"] = lme4
@@ -251,8 +256,9 @@ def models() -> dict[str, Model]:
 
 
 def folds(rows: Rows, what: str, repeats: int) -> Iterator[npt.NDArray[np.bool_]]:
-    """Yield the rows left out, a fifth of the runs, compounds or species at a time."""
-    units = {"runs": rows.runs, "compounds": rows.ids[:, 1], "species": rows.ids[:, 0]}[what]
+    """Yield the rows left out, a fifth of the runs, compounds, species or rows at a time."""
+    by = {"runs": rows.runs, "compounds": rows.ids[:, 1], "species": rows.ids[:, 0]}
+    units = by.get(what, np.arange(len(rows.y)))
     for seed in range(repeats):
         unique = np.random.default_rng(seed).permutation(np.unique(units))
         for part in np.array_split(unique, min(N_FOLDS, len(unique))):
@@ -269,7 +275,7 @@ def study(
     seconds = dict.fromkeys(every, 0.0)
     for out in folds(rows, what, repeats):
         train, test = rows.take(~out), rows.take(out)
-        if what == "runs":
+        if what in ("runs", "rows"):
             test = test.take(np.isin(test.ids[:, 1], train.ids[:, 1]))
         for model, model_of in every.items():
             clock = time.perf_counter()
@@ -321,7 +327,8 @@ def main() -> None:
     """Read the command line and run the study."""
     parser = argparse.ArgumentParser(description="The chosen structure on public panels")
     parser.add_argument("panels", nargs="*", help=f"of {', '.join(panels.PANELS)}")
-    parser.add_argument("--left-out", default="runs", choices=("runs", "compounds", "species"))
+    units = ("runs", "compounds", "species", "rows")
+    parser.add_argument("--left-out", default="runs", choices=units)
     parser.add_argument("--repeats", type=int, default=1, help="of the five folds")
     parser.add_argument("--models", nargs="*", help="names; all by default")
     parser.add_argument("--without", nargs="*", help="names of models that are left out")

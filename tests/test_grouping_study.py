@@ -8,9 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import polars as pl
 import pytest
 from molpool_common import InputError
 from molpool_pipelines.datasets import locate
+from molpool_pipelines.fitting import TrainChempropConfig
 
 STUDIES = Path(__file__).parents[1] / "studies"
 
@@ -60,10 +62,22 @@ def test_study_trains_groups_and_goes_on_where_it_stopped(
     docs: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     try:
-        locate("expansionrx")
+        path = locate("expansionrx")
     except InputError as error:
         pytest.skip(str(error))
     study = importlib.import_module("grouping_study")
+    # An eighth of the molecules, spread over the whole programme.
+    pl.read_csv(path)[::8].write_csv(tmp_path / "eighth.csv")
+    whole = study.configuration
+
+    def eighth(*given: object, **sections: object) -> TrainChempropConfig:
+        config = whole(*given, **sections)
+        (source,) = config.data.sources
+        cut = {"dataset": None, "path": str(tmp_path / "eighth.csv")}
+        data = config.data.model_copy(update={"sources": [source.model_copy(update=cut)]})
+        return config.model_copy(update={"data": data})
+
+    monkeypatch.setattr(study, "configuration", eighth)
     monkeypatch.setitem(study.SAMPLING, "num_samples", 64)
     out = tmp_path / "results.jsonl"
     words = ["study", "train", str(out), "--epochs", "1", "--seeds", "0", "--only", "one model"]

@@ -94,8 +94,8 @@ COMMANDS = {
     "predict": Written(f"evaluate predict {PREDICTED} --output o/p.parquet", overwrite=True),
     "score": Written("evaluate score --predictions runs/single --n-bootstrap 100 --save-dir o"),
     "compare": Written(
-        "evaluate compare --predictions runs/single runs/grouped --n-bootstrap 100 "
-        "--output o/c.csv",
+        "evaluate compare --predictions runs/single runs/grouped --common-rows true "
+        "--n-bootstrap 100 --output o/c.csv",
         overwrite=True,
     ),
     "demo": Written("data demo --output o/d.csv --n 100", overwrite=True),
@@ -183,6 +183,7 @@ class Soak:
         fault = fault or _fault(found, expected, work)
         outcome = "faults" if fault else "killed" if killed.code else "done before"
         self.outcomes[name, outcome] += 1
+        sys.stdout.write(f"{name}, {where}: {outcome}\n")
         if fault:
             self.faults.append(f"{name}, killed {where}: {fault}; had left {before}")
             sys.stdout.write(self.faults[-1] + "\n")

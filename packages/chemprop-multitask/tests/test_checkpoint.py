@@ -281,7 +281,10 @@ def test_the_architecture_is_the_foundations_where_none_is_named(
 ) -> None:
     path = tmp_path / "foundation.pt"
     block = nn.BondMessagePassing(d_h=24, depth=4, bias=True, activation="elu")
-    torch.save({"hyper_parameters": block.hparams, "state_dict": block.state_dict()}, path)
+    # As CheMeleon's file: plain values, which torch reads without running code.
+    plain = {name: value for name, value in block.hparams.items() if name != "cls"}
+    torch.save({"hyper_parameters": plain, "state_dict": block.state_dict()}, path)
+    torch.load(path, weights_only=True)
     config = ChempropConfig(model=ModelConfig(from_foundation=str(path)))
     model = ChempropModel.from_config(config, task_names=TASKS)
     mp = model.config.model.message_passing

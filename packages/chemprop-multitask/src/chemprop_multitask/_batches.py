@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from chemprop.data.collate import BatchMolGraph, TrainingBatch
 from molpool_common import EpochShuffle, ResumableLoader
 from torch.utils.data import Sampler
 
+from chemprop_multitask._chemprop import BatchMolGraph, TrainingBatch
 from chemprop_multitask._data import MoleculeData
 from chemprop_multitask._packed import PackedGraphs
 

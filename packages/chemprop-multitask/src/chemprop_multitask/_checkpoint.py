@@ -9,19 +9,19 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from chemprop import nn
-from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
 from molpool_common import DamagedFileError, Structure, UnsafeFileError, load_torch_file
 from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import Module
 
+from chemprop_multitask._chemprop import nn
 from chemprop_multitask._config import (
     ChempropConfig,
     FFNConfig,
     MessagePassingConfig,
     ModelConfig,
 )
+from chemprop_multitask._data import OWN
 from chemprop_multitask._errors import ChempropError
 from chemprop_multitask._losses import LOG_SCALE, MultiTaskLoss
 from chemprop_multitask._message_passing import FastBondMessagePassing
@@ -68,11 +68,17 @@ def write_model(
     structure: Structure = "given",
 ) -> None:
     """Write a model so that `chemprop predict` opens it."""
-    ours = {"config": _plain(config), "task_types": list(task_types), "structure": structure}
+    ours: dict[str, Any] = {
+        "config": _plain(config),
+        "task_types": list(task_types),
+        "structure": structure,
+    }
     if serves is not None:
         ours["serves"] = dict(serves)
     if descriptors is not None:
         ours["descriptors"] = dict(descriptors)
+    if any(network.n_graph_features):
+        ours["graph_features"] = list(network.n_graph_features)
     if network.units is not None:
         # As plain floats: Chemprop's transform, which stands in the state, is in single precision.
         ours["label_mean"], ours["label_scale"] = (part.tolist() for part in network.units)
@@ -103,7 +109,8 @@ def read_model(path: str | Path) -> SavedModel:
         what = repr(missing[0]) if missing else "message passing"
         raise ChempropError(f"model: expected a Chemprop model; {path} has no {what}")
     hparams = content["hyper_parameters"]
-    _check_features(path, hparams)
+    own_part = content.get(_KEY, {})
+    _check_features(path, hparams, own_part.get("graph_features", (0, 0)))
     config, kinds = _ours(path, content) if _KEY in content else _foreign(path, hparams)
     own = {}
     if config.model.message_passing.fast:
@@ -113,7 +120,6 @@ def read_model(path: str | Path) -> SavedModel:
     names = content.get("output_columns") or [f"task {t + 1}" for t in range(network.n_tasks)]
     kinds = kinds if len(kinds) == network.n_tasks else kinds * network.n_tasks
     network.use_loss(MultiTaskLoss.from_config(config.training, names, kinds), tuple(names))
-    own_part = content.get(_KEY, {})
     if "label_mean" in own_part:
         network.use_units(np.array(own_part["label_mean"]), np.array(own_part["label_scale"]))
     serves, descriptors = own_part.get("serves"), own_part.get("descriptors")
@@ -238,13 +244,13 @@ def _architecture(hparams: Mapping[str, Any]) -> ModelConfig:
     )
 
 
-def _check_features(path: str | Path, hparams: Mapping[str, Any]) -> None:
+def _check_features(path: str | Path, hparams: Mapping[str, Any], more: Sequence[int]) -> None:
     mp = hparams["message_passing"]
     if not issubclass(mp["cls"], nn.BondMessagePassing):
         raise ChempropError(
             f"model: expected BondMessagePassing; found {mp['cls'].__name__} in {path}"
         )
-    ours = SimpleMoleculeMolGraphFeaturizer().shape
+    ours = tuple(own + n for own, n in zip(OWN, more, strict=True))
     if (mp["d_v"], mp["d_e"]) != ours:
         raise ChempropError(
             f"model: expected atom and bond features of the default featuriser, {ours[0]} and "

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from chemprop.data.datasets import Datum
-from chemprop.data.molgraph import MolGraph
 from molpool_common import (
     Float32Array,
     FloatArray,
+    IntArray,
     MoleculeTable,
     Structure,
     listed,
@@ -25,9 +24,17 @@ from numpy.typing import NDArray
 from rdkit import Chem
 from torch.utils.data import Dataset
 
+from chemprop_multitask._chemprop import Datum, MolGraph, SimpleMoleculeMolGraphFeaturizer
 from chemprop_multitask._errors import ChempropError
 from chemprop_multitask._featurise import GraphStore, Progress, pack
+from chemprop_multitask._packed import PackedGraphs
 from chemprop_multitask._tasks import TaskType
+
+OWN = SimpleMoleculeMolGraphFeaturizer().shape
+"""Number of Chemprop's own features of an atom and of a bond."""
+
+OfGraphs = Sequence[NDArray[np.floating]]
+"""Features [A, F] of the atoms, or [B, G] of the bonds, of each of N molecules."""
 
 _ROUNDING = 1e-14
 """Spread of equal labels over their size: means of repeats differ by a few units of 2.2e-16."""
@@ -36,12 +43,15 @@ _ROUNDING = 1e-14
 class Scaling(NamedTuple):
     """How targets [N, T] and descriptors [N, D] enter training: less a mean, over a scale.
 
-    `descriptors` are mean and scale [D] of the descriptors, None where there are none.
+    `descriptors` are mean and scale [D] of the descriptors, None where there are none; `atoms` and
+    `bonds` those of what atoms and bonds have beyond Chemprop's own features.
     """
 
     mean: FloatArray
     scale: FloatArray
     descriptors: tuple[FloatArray, FloatArray] | None = None
+    atoms: tuple[FloatArray, FloatArray] | None = None
+    bonds: tuple[FloatArray, FloatArray] | None = None
 
 
 class RowWeights(Protocol):
@@ -74,6 +84,9 @@ class MoleculeData(Dataset[Datum]):
     descriptors : ndarray [N, D], optional
         Features of the molecules that the predictor takes beside the learned fingerprint,
         Chemprop's ``X_d``, as they are: the model scales them. NaN counts as 0, as in Chemprop.
+    atom_features, bond_features : sequence of ndarray [A, F] and [B, G], length N, optional
+        Features of a molecule's atoms and bonds, in RDKit's order, that the message passing takes
+        beside Chemprop's own, its ``V_f`` and ``E_f``; as they are, and NaN as 0.
     cache : GraphStore, str or Path, optional
         Where graphs of SMILES are cached between runs: a store, or its folder. By default they are
         cached in memory only.
@@ -101,6 +114,8 @@ class MoleculeData(Dataset[Datum]):
         weights: RowWeights | None = None,
         censoring: NDArray[np.int8] | None = None,
         descriptors: NDArray[np.floating] | None = None,
+        atom_features: OfGraphs | None = None,
+        bond_features: OfGraphs | None = None,
         cache: GraphStore | str | Path | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -116,7 +131,7 @@ class MoleculeData(Dataset[Datum]):
         self._weights = weights
         self._scaled = self.targets
         store = GraphStore(cache) if isinstance(cache, str | Path) else cache
-        self.graphs = pack(molecules, store, progress)
+        self.graphs = _with_features(pack(molecules, store, progress), atom_features, bond_features)
 
     @classmethod
     def from_table(
@@ -124,8 +139,8 @@ class MoleculeData(Dataset[Datum]):
         table: MoleculeTable,
         *,
         weights: RowWeights | None = None,
-        descriptors: NDArray[np.floating] | None = None,
         cache: GraphStore | str | Path | None = None,
+        **features: Any,
     ) -> MoleculeData:
         """Return the molecules of a table with its targets and bounds; see the class.
 
@@ -135,10 +150,10 @@ class MoleculeData(Dataset[Datum]):
             N molecules.
         weights : RowWeights, optional
             Loss weight of each row.
-        descriptors : ndarray [N, D], optional
-            Of its molecules.
         cache : GraphStore, str or Path, optional
             Where graphs are cached.
+        **features
+            `descriptors`, `atom_features` and `bond_features` of its molecules.
         """
         return cls(
             table.modelled,
@@ -146,8 +161,8 @@ class MoleculeData(Dataset[Datum]):
             task_names=table.task_names,
             weights=weights,
             censoring=table.censoring,
-            descriptors=descriptors,
             cache=cache,
+            **features,
         )
 
     @classmethod
@@ -185,6 +200,13 @@ class MoleculeData(Dataset[Datum]):
         """Number of descriptors of a molecule, D."""
         return 0 if self.descriptors is None else self.descriptors.shape[1]
 
+    @property
+    def n_graph_features(self) -> tuple[int, int]:
+        """Number of features of an atom and of a bond beyond Chemprop's own."""
+        rows = self.graphs.atom_rows, self.graphs.bond_rows
+        atoms, bonds = (table.shape[1] - own for table, own in zip(rows, OWN, strict=True))
+        return atoms, bonds
+
     def scaled(self, scaling: Scaling) -> MoleculeData:
         """Return the same molecules, graphs shared, with targets and descriptors scaled."""
         # Without `__init__`, which would check and featurise all molecules again.
@@ -195,6 +217,11 @@ class MoleculeData(Dataset[Datum]):
         if self.descriptors is not None and scaling.descriptors is not None:
             mean, scale = scaling.descriptors
             twin.descriptors = np.asarray((self.descriptors - mean) / scale, np.float32)
+        if scaling.atoms is not None or scaling.bonds is not None:
+            twin.graphs = self.graphs.with_rows(
+                _scaled_beyond(self.graphs.atom_rows, OWN[0], scaling.atoms),
+                _scaled_beyond(self.graphs.bond_rows, OWN[1], scaling.bonds),
+            )
         return twin
 
 
@@ -237,6 +264,55 @@ def _checked_descriptors(descriptors: NDArray[np.floating] | None, n: int) -> Fl
             f"row {row + 1}, column {column + 1}"
         )
     return np.nan_to_num(array, nan=0.0)
+
+
+def _with_features(
+    graphs: PackedGraphs, atoms: OfGraphs | None, bonds: OfGraphs | None
+) -> PackedGraphs:
+    if atoms is None and bonds is None:
+        return graphs
+    return graphs.with_features(
+        _joined(atoms, np.diff(graphs.atom_start), "atom"),
+        _joined(bonds, np.diff(graphs.bond_start), "bond"),
+    )
+
+
+def _joined(given: OfGraphs | None, counts: IntArray, kind: str) -> Float32Array:
+    """Return features of all molecules' atoms or bonds, molecule after molecule."""
+    if given is None:
+        return np.empty((int(counts.sum()), 0), dtype=np.float32)
+    key = f"{kind}_features"
+    if len(given) != len(counts):
+        raise ChempropError(
+            f"{key}: expected an array for each of {len(counts)} molecules; found {len(given)}"
+        )
+    with np.errstate(over="ignore"):
+        arrays = [np.asarray(one, dtype=np.float32) for one in given]
+    width = next((a.shape[1] for a in arrays if a.ndim == 2 and len(a)), 0)
+    for row, (array, n) in enumerate(zip(arrays, counts.tolist(), strict=True)):
+        if len(array) != n or (n and array.shape != (n, width)):
+            raise ChempropError(
+                f"{key}: expected shape {(n, width)}, a row for each {kind} of the molecule in row "
+                f"{row + 1}; found {array.shape}"
+            )
+        if np.isinf(array).any():
+            raise ChempropError(
+                f"{key}: expected finite values in single precision, or NaN; found infinity in "
+                f"row {row + 1}"
+            )
+    there = [array for array in arrays if len(array)]
+    joined: Float32Array = np.concatenate([np.empty((0, width), dtype=np.float32), *there])
+    return np.nan_to_num(joined, copy=False, nan=0.0)
+
+
+def _scaled_beyond(
+    rows: Float32Array, own: int, scale: tuple[FloatArray, FloatArray] | None
+) -> Float32Array:
+    """Return rows with the columns after the first `own` less their mean, over their scale."""
+    if scale is None:
+        return rows
+    more = (rows[:, own:] - scale[0]) / scale[1]
+    return np.hstack([rows[:, :own], more.astype(np.float32)])
 
 
 _SIGNS = {"": 0, "=": 0, "<": -1, "<=": -1, ">": 1, ">=": 1}
@@ -367,3 +443,21 @@ def check_labels(data: MoleculeData, task_names: Sequence[str], kinds: Sequence[
                 f"task {task_names[task]!r}: expected classes without < and >; "
                 f"found one in row {row + 1}"
             )
+
+
+def scaling_of(data: MoleculeData, task_names: Sequence[str], kinds: Sequence[TaskType]) -> Scaling:
+    """Return how training data with targets are scaled.
+
+    Raises
+    ------
+    ChempropError
+        If a task has no label.
+    """
+    assert data.targets is not None
+    graphs, (atoms, bonds) = data.graphs, data.n_graph_features
+    return Scaling(
+        *label_scale(data.targets, task_names, kinds),
+        None if data.descriptors is None else descriptor_scale(data.descriptors),
+        descriptor_scale(graphs.atom_rows[graphs.atoms][:, OWN[0] :]) if atoms else None,
+        descriptor_scale(graphs.bond_rows[graphs.bonds][:, OWN[1] :]) if bonds else None,
+    )

@@ -29,6 +29,7 @@ def build_model(
     *,
     seed: int,
     n_descriptors: int = 0,
+    n_graph_features: tuple[int, int] = (0, 0),
     descriptors: Mapping[str, Any] | None = None,
 ) -> ChempropModel:
     """Return an untrained model of all tasks or of a group.
@@ -47,15 +48,21 @@ def build_model(
         Seed of its weights.
     n_descriptors : int
         Number of descriptors that it takes beside molecules.
+    n_graph_features : (int, int)
+        Number of features of an atom and of a bond that it takes beyond Chemprop's own.
     descriptors : mapping, optional
-        What they are; see `ChempropModel`.
+        What the descriptors are; see `ChempropModel`.
 
     Raises
     ------
     ChempropError
         If architecture, loss, groups or foundation do not fit.
     """
-    taken: dict[str, Any] = {"n_descriptors": n_descriptors, "descriptors": descriptors}
+    taken: dict[str, Any] = {
+        "n_descriptors": n_descriptors,
+        "n_graph_features": n_graph_features,
+        "descriptors": descriptors,
+    }
     if group is None:
         return ChempropModel.from_config(
             config, task_names=task_names, task_types=task_types, seed=seed, **taken

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from chemprop.data.molgraph import MolGraph
-from chemprop.featurizers import SimpleMoleculeMolGraphFeaturizer
 from molpool_common import ContentStore, Float32Array, IntArray, Keys, mapped, tell, text_keys
 from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 
+from chemprop_multitask._chemprop import MolGraph, SimpleMoleculeMolGraphFeaturizer
 from chemprop_multitask._errors import ChempropError
 from chemprop_multitask._packed import FlatGraph, PackedGraphs
 

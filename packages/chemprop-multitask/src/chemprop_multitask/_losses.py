@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from chemprop.nn.metrics import ChempropMetric
 from molpool_common import did_you_mean, over_ranks
 from torch import Tensor
 from torch.nn import Parameter, functional
 
+from chemprop_multitask._chemprop import ChempropMetric
 from chemprop_multitask._config import LossAverage, TrainingConfig
 from chemprop_multitask._errors import ChempropError
 from chemprop_multitask._tasks import TaskType

@@ -12,12 +12,11 @@ from inspect import signature
 from typing import Any, NamedTuple, Self
 
 import torch
-from chemprop import nn
-from chemprop.data import BatchMolGraph
-from chemprop.nn import BondMessagePassing
 from torch import Tensor, addmm
 from torch.nn import Linear, Module, ReLU
 from torch.nn.functional import embedding_bag, pad
+
+from chemprop_multitask._chemprop import BatchMolGraph, BondMessagePassing, nn
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from molpool_common import FloatArray, StepSeed, Structure, fast_matmul, fit_module
@@ -28,13 +27,13 @@ from chemprop_multitask._checkpoint import (
     use_foundation,
     write_model,
 )
+from chemprop_multitask._chemprop import pytorch as pl
 from chemprop_multitask._config import ChempropConfig
 from chemprop_multitask._data import (
     MoleculeData,
     Scaling,
     check_labels,
-    descriptor_scale,
-    label_scale,
+    scaling_of,
 )
 from chemprop_multitask._errors import ChempropError, NonFiniteLossError
 from chemprop_multitask._network import MultiTaskMPNN, build_network
@@ -110,6 +109,11 @@ class ChempropModel:
         """Number of descriptors that it takes beside molecules."""
         return self.module.n_descriptors
 
+    @property
+    def n_graph_features(self) -> tuple[int, int]:
+        """Number of features of an atom and of a bond that it takes beyond Chemprop's own."""
+        return self.module.n_graph_features
+
     @classmethod
     def from_config(
         cls,
@@ -120,6 +124,7 @@ class ChempropModel:
         task_types: Sequence[TaskType] | None = None,
         serves: Mapping[str, int] | None = None,
         n_descriptors: int = 0,
+        n_graph_features: tuple[int, int] = (0, 0),
         descriptors: Mapping[str, Any] | None = None,
         seed: int = 42,
     ) -> ChempropModel:
@@ -139,8 +144,10 @@ class ChempropModel:
             For a model of some tasks of a `SeparateModels`: those that it predicts there.
         n_descriptors : int
             Number of descriptors that its predictor takes beside the fingerprint.
+        n_graph_features : (int, int)
+            Number of features of an atom and of a bond beyond Chemprop's own.
         descriptors : mapping, optional
-            What they are; see the class.
+            What the descriptors are; see the class.
         seed : int
             Seed of the initial weights; the global generator is left as it was.
 
@@ -154,7 +161,7 @@ class ChempropModel:
         config = as_foundation(config)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            module = build_network(config, task_names, kinds, n_descriptors)
+            module = build_network(config, task_names, kinds, n_descriptors, n_graph_features)
         use_foundation(module.message_passing, config.model)
         return cls(config, task_names, kinds, module, serves=serves, descriptors=descriptors)
 
@@ -219,14 +226,14 @@ class ChempropModel:
         Raises
         ------
         ChempropError
-            If the data's tasks or descriptors are not the model's, a task has no training label, a
+            If the data's tasks or features are not the model's, a task has no training label, a
             loss is not finite (names epoch, rows and tasks), or the checkpoint is of another model.
         """
         check_labels(train, self.task_names, self.task_types)
         if val is not None:
             check_labels(val, self.task_names, self.task_types)
         for data in (train, val):
-            self._check_descriptors(data)
+            self._check_features(data)
         resume = self.check_checkpoint(resume_from) if resume_from is not None else None
         scaling = self._fit_scaling(train)
         self.module.skipped = None if self.config.training.non_finite == "stop" else []
@@ -289,7 +296,11 @@ class ChempropModel:
     ) -> ChempropModel:
         with torch.random.fork_rng(devices=[]):
             module = build_network(
-                self.config, self.task_names, self.task_types, self.n_descriptors
+                self.config,
+                self.task_names,
+                self.task_types,
+                self.n_descriptors,
+                self.n_graph_features,
             )
         module.load_state_dict(state)
         module.units = self.module.units
@@ -328,17 +339,25 @@ class ChempropModel:
 
     def _fit_scaling(self, train: MoleculeData) -> Scaling:
         """Return how the training data are scaled; the module's own scaling is set to it."""
-        scaling = _scaling(self, train)
+        scaling = scaling_of(train, self.task_names, self.task_types)
         self.module.use_units(scaling.mean, scaling.scale)
         if scaling.descriptors is not None:
             self.module.use_descriptor_scale(*scaling.descriptors)
+        self.module.use_graph_scale(scaling)
         return scaling
 
-    def _check_descriptors(self, data: MoleculeData | None) -> None:
+    def _check_features(self, data: MoleculeData | None) -> None:
         if data is not None and data.n_descriptors != self.n_descriptors:
             raise ChempropError(
                 f"descriptors: expected {self.n_descriptors or 'none'} of each molecule, as the "
                 f"model takes them; found {data.n_descriptors or 'none'}"
+            )
+        if data is not None and data.n_graph_features != self.n_graph_features:
+            atoms, bonds = self.n_graph_features
+            raise ChempropError(
+                f"atom_features, bond_features: expected {atoms} of each atom and {bonds} of each "
+                f"bond, as the model takes them; found {data.n_graph_features[0]} and "
+                f"{data.n_graph_features[1]}"
             )
 
     def predict(
@@ -362,10 +381,10 @@ class ChempropModel:
         Raises
         ------
         ChempropError
-            If the data have not the descriptors that the model takes.
+            If the data have not the features that the model takes.
         """
         data = MoleculeData.seen_as(molecules, self.structure)
-        self._check_descriptors(data)
+        self._check_features(data)
         self.module.eval()
         device = next(self.module.parameters()).device
         parts = []
@@ -421,13 +440,6 @@ class ChempropModel:
         )
 
 
-def _scaling(model: ChempropModel, train: MoleculeData) -> Scaling:
-    """Return how a model's training data are scaled."""
-    assert train.targets is not None
-    own = None if train.descriptors is None else descriptor_scale(train.descriptors)
-    return Scaling(*label_scale(train.targets, model.task_names, model.task_types), own)
-
-
 def shuffled_batches(
     model: ChempropModel, train: MoleculeData, batch_size: int, seed: int
 ) -> BatchLoader:
@@ -452,7 +464,7 @@ def shuffled_batches(
     if train.targets is None:
         raise ChempropError("data: expected targets; found none")
     return BatchLoader(
-        train.scaled(_scaling(model, train)),
+        train.scaled(scaling_of(train, model.task_names, model.task_types)),
         batch_size,
         ChempropShuffle(len(train), seed),
         drop_single=model.config.model.batch_norm,

@@ -7,20 +7,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from chemprop import nn
-from chemprop.data.collate import BatchMolGraph, TrainingBatch
-from chemprop.models import MPNN
-from chemprop.nn import UnscaleTransform
-from chemprop.nn.ffn import MLP
-from chemprop.nn.metrics import MSE, ChempropMetric
-from chemprop.nn.predictors import Predictor
 from molpool_common import FloatArray, of_every_rank
 from torch import Tensor
 from torch.nn import Identity, Module, ModuleList, Parameter, Sequential
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
+from chemprop_multitask._chemprop import (
+    MLP,
+    MPNN,
+    MSE,
+    BatchMolGraph,
+    ChempropMetric,
+    Predictor,
+    TrainingBatch,
+    UnscaleTransform,
+    nn,
+)
 from chemprop_multitask._config import ChempropConfig, MessagePassingConfig
+from chemprop_multitask._data import OWN, Scaling
 from chemprop_multitask._errors import NonFiniteLossError
 from chemprop_multitask._losses import MultiTaskLoss
 from chemprop_multitask._message_passing import FastBondMessagePassing, aggregate
@@ -218,6 +223,24 @@ class MultiTaskMPNN(MPNN):  # type: ignore[misc]  # chemprop has no types here
         """Take the mean and scale [D] of the descriptors, which its file holds as Chemprop's do."""
         for own, fitted in ((self.X_d_transform.mean, mean), (self.X_d_transform.scale, scale)):
             own.copy_(torch.from_numpy(fitted).float()[None])
+
+    @property
+    def n_graph_features(self) -> tuple[int, int]:
+        """Number of features of an atom and of a bond that it takes beyond Chemprop's own."""
+        taken = self.message_passing.hparams
+        return int(taken["d_v"] - OWN[0]), int(taken["d_e"] - OWN[1])
+
+    def use_graph_scale(self, scaling: Scaling) -> None:
+        """Take the mean and scale of such features, which its file holds as Chemprop's do."""
+        transform = self.message_passing.graph_transform
+        for fitted, name, own in (
+            (scaling.atoms, "V_transform", OWN[0]),
+            (scaling.bonds, "E_transform", OWN[1]),
+        ):
+            if fitted is not None:
+                part = getattr(transform, name)
+                for buffer, values in zip((part.mean, part.scale), fitted, strict=True):
+                    buffer[:, own:] = torch.from_numpy(values).float()
 
     def use_loss(self, loss: MultiTaskLoss, task_names: tuple[str, ...]) -> None:
         """Train and validate with a loss of these tasks from here on."""
@@ -422,6 +445,7 @@ def build_network(
     task_names: Sequence[str],
     kinds: Sequence[TaskType],
     n_descriptors: int = 0,
+    n_graph_features: tuple[int, int] = (0, 0),
 ) -> MultiTaskMPNN:
     """Build an untrained network; torch's generator draws its weights.
 
@@ -429,7 +453,7 @@ def build_network(
     opens its files without this package.
     """
     model, train = config.model, config.training
-    message_passing = _message_passing(config.model.message_passing)
+    message_passing = _message_passing(config.model.message_passing, *n_graph_features)
     network = MultiTaskMPNN(
         message_passing,
         AGGREGATION[model.aggregation](),
@@ -452,7 +476,14 @@ def build_network(
     return network
 
 
-def _message_passing(mp: MessagePassingConfig) -> Any:
+def _message_passing(mp: MessagePassingConfig, n_atom: int, n_bond: int) -> Any:
+    sizes: dict[str, Any] = {}
+    if n_atom or n_bond:
+        # Placeholders of the right shape, as those of descriptors and targets.
+        both = zip((n_atom, n_bond), OWN, strict=True)
+        scales = [nn.ScaleTransform(np.zeros(n), np.ones(n), pad=own) for n, own in both]
+        sizes = {"d_v": OWN[0] + n_atom, "d_e": OWN[1] + n_bond}
+        sizes["graph_transform"] = nn.GraphTransform(*scales)
     return (FastBondMessagePassing if mp.fast else nn.BondMessagePassing)(
         d_h=mp.hidden_size,
         depth=mp.depth,
@@ -460,6 +491,7 @@ def _message_passing(mp: MessagePassingConfig) -> Any:
         activation=mp.activation,
         bias=mp.bias,
         undirected=mp.undirected,
+        **sizes,
     )
 
 

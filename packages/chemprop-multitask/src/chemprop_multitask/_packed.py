@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from chemprop.data.molgraph import MolGraph
 from molpool_common import Float32Array, IntArray
 from numpy.typing import NDArray
+
+from chemprop_multitask._chemprop import MolGraph
 
 Codes = NDArray[np.unsignedinteger[Any]]
 
@@ -120,6 +121,16 @@ class PackedGraphs:
             self.begin[bonds],
             self.end[bonds],
         )
+
+    def with_features(self, atoms: Float32Array, bonds: Float32Array) -> PackedGraphs:
+        """Return the same molecules with more features of each atom [A, n] and bond [B, m]."""
+        changes: dict[str, Any] = {}
+        for kind, more in (("atom", atoms), ("bond", bonds)):
+            if more.shape[1]:
+                own = getattr(self, f"{kind}_rows")[getattr(self, f"{kind}s")]
+                changes[f"{kind}_rows"] = np.hstack([own, more])
+                changes[f"{kind}s"] = np.arange(len(more), dtype=np.uint32)
+        return replace(self, **changes)
 
     def with_rows(self, atom_rows: Float32Array, bond_rows: Float32Array) -> PackedGraphs:
         """Return the same molecules with other rows of features, as many as before."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from molpool_common import EpochRecorder, FloatArray, over_ranks
 from torch import Tensor
 
+from chemprop_multitask._chemprop import pytorch as pl
 from chemprop_multitask._config import TrainingConfig
 
 MONITOR = "val_loss"

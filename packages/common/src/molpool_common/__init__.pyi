@@ -118,6 +118,7 @@ from ._progress import doing as doing
 from ._progress import showing as showing
 from ._progress import tell as tell
 from ._progress import told as told
+from ._put_off import put_off as put_off
 from ._ranks import RankLostError as RankLostError
 from ._ranks import first_rank_first as first_rank_first
 from ._ranks import from_first_rank as from_first_rank

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -366,8 +367,9 @@ def environment(arguments: Sequence[str] = ()) -> dict[str, Any]:
     }
 
 
+@cache
 def _packages() -> dict[str, str]:
-    """Return the version of each distribution, its metadata parsed once, of some 200 a while."""
+    """Return the version of each distribution: metadata of some 250, parsed once a process."""
     read = (d.metadata for d in distributions())
     return dict(sorted({m["Name"]: m["Version"] for m in read if m}.items()))
 

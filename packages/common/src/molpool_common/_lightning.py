@@ -23,17 +23,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
-from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import Sampler, SequentialSampler
 
 from molpool_common._errors import InputError
 from molpool_common._folders import atomic_path
 from molpool_common._matmul import fast_matmul
+from molpool_common._put_off import put_off
 from molpool_common._ranks import (
     in_step,
     keeping_step,
@@ -43,6 +41,11 @@ from molpool_common._ranks import (
     world_size,
 )
 from molpool_common._torch_files import check_intact, load_torch_file
+
+with put_off("torch._dynamo", "scipy.signal"):
+    import lightning.pytorch as pl
+    from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+    from lightning.pytorch.strategies import DDPStrategy
 
 Batch = TypeVar("Batch")
 Record = TypeVar("Record")

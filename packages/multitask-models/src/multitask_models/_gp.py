@@ -149,12 +149,12 @@ class MultitaskGP(MultitaskModel):
         self._blocks = build_blocks(x, self.blocks, self.kernels)
         self._prepared = [block.prepare(x) for block in self._blocks]
         self._scales = self._learned(pairs) if self.scales is None else self._given(self.scales)
-        self._pairs, solver = settle_sites(
+        self._pairs, self._alpha, solver = settle_sites(
             self._factorise, pairs, self._scales.noise, self.degrees_of_freedom
         )
-        self._solver: Solver | None = solver
         self.solver_ = solver.name
-        self._alpha = solver.solve(self._pairs.y)
+        # That of censored labels is made when standard deviations are asked for.
+        self._solver: Solver | None = None if pairs.side.any() else solver
 
     def _check_parameters(self) -> None:
         for name in ("rank", "max_iter"):
@@ -187,7 +187,7 @@ class MultitaskGP(MultitaskModel):
         return given
 
     def _learned(self, pairs: Pairs) -> Scales:
-        """Return scales from some labels; censored and outlying ones are replaced in between."""
+        """Return scales from some labels; censored and outlying ones are replaced soon."""
         n_tasks = len(self._spread)
         features = np.hstack(self._prepared)
         chosen = pairs.take(
@@ -195,17 +195,19 @@ class MultitaskGP(MultitaskModel):
         )
         likelihood = Likelihood(self._blocks, self._prepared, chosen)
         start = first_scales(chosen, n_tasks, min(self.rank, n_tasks - 1), len(self._blocks))
-        scales, self.n_iter_ = learn_scales(likelihood, start, self.max_iter)
-        if not chosen.side.any() and self.degrees_of_freedom is None:
+        plain = not chosen.side.any() and self.degrees_of_freedom is None
+        first = self.max_iter if plain else self.max_iter // 5
+        scales, self.n_iter_ = learn_scales(likelihood, start, first)
+        if plain:
             return scales
         kernel = np.tensordot(scales.weights, likelihood.kernels(scales), axes=1)
-        likelihood.pairs, _ = settle_sites(
+        likelihood.pairs, *_ = settle_sites(
             partial(DenseSolver, kernel, scales),
             likelihood.pairs,
             scales.noise,
             self.degrees_of_freedom,
         )
-        scales, more = learn_scales(likelihood, scales, self.max_iter)
+        scales, more = learn_scales(likelihood, scales, self.max_iter - first)
         self.n_iter_ += more
         return scales
 

@@ -1,11 +1,13 @@
 """Censored and outlying labels of a Gaussian process, as normal ones of other value and variance.
 
 A label that is known to lie beyond a limit has the likelihood Phi(side (f - limit) / sigma) (Tobin
-1958). It is log-concave, so that the posterior of f has one mode; there the likelihood is replaced
-by the normal one of the same slope and curvature (Laplace's approximation). Where the model already
-expects a value well beyond the limit, the label says nothing. Outliers follow Student's t: a
-label's noise variance is divided by u = (nu + 1) / (nu + E z^2), z its residual over the noise's
-standard deviation (Tipping and Lawrence 2005, doi:10.1016/j.neucom.2005.02.016).
+1958). It is log-concave, so that the posterior of f has one mode, which expectation-maximisation
+finds with one factorisation: labels beyond a limit are put where the model expects them, time and
+again. There the likelihood is replaced by the normal one of the same slope and curvature (Laplace's
+approximation). Where the model already expects a value well beyond the limit, the label says
+nothing. Outliers follow Student's t: a label's noise variance is divided by
+u = (nu + 1) / (nu + E z^2), z its residual over the noise's standard deviation (Tipping and
+Lawrence 2005, doi:10.1016/j.neucom.2005.02.016).
 """
 
 from __future__ import annotations
@@ -14,21 +16,23 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from molpool_common import BoolArray, FloatArray
+from molpool_common import FloatArray
 from scipy.special import log_ndtr
 
 from multitask_models._gp_likelihood import Pairs
 from multitask_models._gp_solver import Solver
 
-IMPUTATIONS = 30
-"""Steps of expectation-maximisation before Newton's: a solve each, no factorisation."""
+IMPUTATIONS = 50
+"""Steps of expectation-maximisation at most: a solve each, no factorisation. Some ten do."""
 
-IMPUTED = 1e-3
-"""A change of f, in standard deviations of the labels, below which Newton's method takes over; it
-squares the error at each step."""
+IMPUTED = 1e-4
+"""Change of an imputed label, in standard deviations of the labels, below which all stand."""
+
+MEMORY = 6
+"""Earlier steps that an accelerated one is mixed from."""
 
 STEPS = 20
-"""Factorisations at most; Newton's method takes one to three, Student's t five to ten."""
+"""Factorisations at most; bounds take one, Student's t five to ten."""
 
 LEAST_CURVATURE = 1e-8
 """Of a censored label, times the noise variance: less is nothing in double precision."""
@@ -42,8 +46,8 @@ def settle_sites(
     pairs: Pairs,
     noise_by_task: FloatArray,
     degrees_of_freedom: float | None,
-) -> tuple[Pairs, Solver]:
-    """Return labels whose censored and outlying ones are replaced, and the solver of these.
+) -> tuple[Pairs, FloatArray, Solver]:
+    """Return labels whose censored and outlying ones are replaced, and C^-1 y [n] of these.
 
     Parameters
     ----------
@@ -55,40 +59,62 @@ def settle_sites(
         Noise variances.
     degrees_of_freedom : float, optional
         Of Student's t; normal noise by default.
+
+    Returns
+    -------
+    sites : Pairs
+        The labels.
+    alpha : FloatArray [n]
+        Their C^-1 y.
+    solver : Solver
+        Of these labels, with the noise in the place of the variances of censored ones.
     """
-    solver = factorise(pairs)
-    censored = pairs.side != 0
-    if not censored.any() and degrees_of_freedom is None:
-        return pairs, solver
     sites = pairs
-    fitted = _imputed(solver, pairs, pairs.noise(noise_by_task), censored)
-    for _ in range(STEPS):
-        weight = pairs.weight
-        if degrees_of_freedom is not None:
-            weight = _student(sites, solver, noise_by_task, pairs, fitted, degrees_of_freedom)
-        change_of_weights = float(np.abs((weight - sites.weight) / pairs.weight).max())
-        sites = replace(sites, weight=weight)
-        sites = _tobit(pairs, sites, fitted, pairs.noise(noise_by_task), censored)
+    for step in range(STEPS):
         solver = factorise(sites)
-        step = sites.y - sites.noise(noise_by_task) * solver.solve(sites.y) - fitted
-        fitted = fitted + step
-        settled = degrees_of_freedom is None or change_of_weights < WEIGHT_CHANGE
-        if settled and np.abs(step).max() < IMPUTED:
+        noise = sites.noise(noise_by_task)
+        imputed = _imputed(solver, sites, noise)
+        alpha = solver.solve(imputed)
+        fitted = imputed - noise * alpha
+        if degrees_of_freedom is None or step == STEPS - 1:
             break
-    return sites, solver
+        weight = _student(sites, solver, noise_by_task, pairs, fitted, degrees_of_freedom)
+        if np.abs((weight - sites.weight) / pairs.weight).max() < WEIGHT_CHANGE:
+            break
+        sites = replace(sites, weight=weight)
+    return _tobit(sites, fitted, alpha, noise), alpha, solver
 
 
-def _imputed(solver: Solver, pairs: Pairs, noise: FloatArray, censored: BoolArray) -> FloatArray:
-    """Return f [n] near its mode: labels beyond a limit are put where the model expects them."""
-    y = pairs.y.copy()
-    fitted = y - noise * solver.solve(y)
+def _imputed(solver: Solver, pairs: Pairs, noise: FloatArray) -> FloatArray:
+    """Return labels [n], censored ones where the model expects them given all others.
+
+    The mode of f is a fixed point: y = f + noise d log p / df where a label is censored. Plain
+    steps to it take long where noise is small; they are mixed by Anderson's method (1965,
+    doi:10.1145/321296.321305), as long as that brings them nearer.
+    """
+    y, censored = pairs.y.copy(), pairs.side != 0
+    values: list[FloatArray] = []
+    steps: list[FloatArray] = []
     for _ in range(IMPUTATIONS if censored.any() else 0):
+        fitted = y - noise * solver.solve(y)
         slope, _ = _slope_and_curvature(pairs, fitted, noise)
-        y[censored] = (fitted + noise * slope)[censored]
-        before, fitted = fitted, y - noise * solver.solve(y)
-        if np.abs(fitted - before).max() < IMPUTED:
+        step = (fitted + noise * slope - y)[censored]
+        if np.abs(step).max() < IMPUTED:
             break
-    return fitted
+        if steps and step @ step > steps[-1] @ steps[-1]:
+            values, steps = [], []
+        values, steps = [*values, y[censored]][-MEMORY:], [*steps, step][-MEMORY:]
+        y[censored] += step - _mixing(values, steps)
+    return y
+
+
+def _mixing(values: list[FloatArray], steps: list[FloatArray]) -> FloatArray | float:
+    """Return what Anderson's method takes from the last step, from values and steps so far."""
+    if len(values) < 2:
+        return 0.0
+    by_step, by_value = np.diff(steps, axis=0).T, np.diff(values, axis=0).T
+    shares = np.linalg.lstsq(by_step, steps[-1], rcond=1e-10)[0]
+    return np.asarray((by_value + by_step) @ shares)
 
 
 def _slope_and_curvature(
@@ -101,16 +127,20 @@ def _slope_and_curvature(
     return pairs.side * hazard / sd, hazard * (hazard + beyond) / noise
 
 
-def _tobit(
-    pairs: Pairs, sites: Pairs, fitted: FloatArray, noise: FloatArray, censored: BoolArray
-) -> Pairs:
-    """Return the sites with the normal likelihoods of the censored labels at `fitted`."""
-    slope, curvature = _slope_and_curvature(pairs, fitted, noise)
-    curvature = np.maximum(curvature, LEAST_CURVATURE / noise)
+def _tobit(pairs: Pairs, fitted: FloatArray, alpha: FloatArray, noise: FloatArray) -> Pairs:
+    """Return the labels, censored ones as normal ones of their likelihood at `fitted`.
+
+    `alpha` is its slope there, which is also C^-1 y of the labels that are returned.
+    """
+    censored = pairs.side != 0
+    if not censored.any():
+        return pairs
+    _, curvature = _slope_and_curvature(pairs, fitted, noise)
+    site = 1 / np.maximum(curvature, LEAST_CURVATURE / noise)
     return replace(
-        sites,
-        y=np.where(censored, fitted + slope / curvature, pairs.y),
-        site=np.where(censored, 1 / curvature, pairs.site),
+        pairs,
+        y=np.where(censored, fitted + site * alpha, pairs.y),
+        site=np.where(censored, site, pairs.site),
     )
 
 

@@ -67,6 +67,14 @@ def test_what_lies_beyond_the_other_runs_is_summed_beside_the_regressors(rows, t
     np.testing.assert_allclose(ends.mean_x[:, 1], top[-1] - top[-2])
 
 
+def test_blocks_are_of_each_groups_runs_where_a_run_is_of_one(rows, tmp_path):
+    number = pl.col("run").str.slice(1).cast(pl.Int64)
+    nested = read(tmp_path, [rows.with_columns(species=(number >= 5).cast(pl.Int64))])
+    assert nested.left_out is not None
+    blocks = [fold.members.nonzero()[0].tolist() for fold in nested.left_out.folds[:5]]
+    assert blocks == [[i, i + 5] for i in range(5)]
+
+
 def test_acquisition_order_is_that_of_its_column(rows, tmp_path):
     training = read(tmp_path, [rows], order_col="time")
     table = RunTable.read(training.config, training.table, training.columns)
@@ -96,14 +104,14 @@ def test_tables_without_covariates_have_runs_too(rows, tmp_path):
     assert [fold.stats.P for fold in training.held_out] == [0] * 5
 
 
-@pytest.mark.parametrize("likelihood", ["student_t", "contaminated"])
+@pytest.mark.parametrize("likelihood", ["auto", "student_t", "contaminated"])
 def test_a_peak_that_is_off_is_weighted_and_listed(rows, tmp_path, likelihood):
     off = rows.with_columns(rt=pl.when(pl.int_range(30) == 4).then(0.0).otherwise("rt"))
     off.write_csv(tmp_path / "rows.csv")
     config = FitConfig(data=[str(tmp_path / "rows.csv")], likelihood=likelihood)
     fitted = fit(config)
     assert fitted.metrics()["scales"]["sigma"]["mean"] < 0.2
-    assert fitted.summaries.tails.likelihood == likelihood
+    assert fitted.summaries.tails.likelihood == likelihood.replace("auto", "student_t")
     assert fitted.residuals is not None
     listed = fitted.residuals.flagged
     assert listed["row"].to_list() == [5]
@@ -142,6 +150,24 @@ def test_runs_that_are_off_as_a_whole_are_predicted_so(rows, tmp_path):
     error = (found["rt"] - off[24:]["rt"]).filter(seen)
     assert (error.abs() < 0.6).all()
     assert (found["rt_sd"].filter(seen) < 0.6).all()
+
+
+def test_offsets_of_batches_are_effects_of_a_column_of_batches(rows, tmp_path):
+    number = pl.col("run").str.slice(1).cast(pl.Int64)
+    batches = rows.with_columns(batch=pl.format("b{}", number // 4))
+    off = batches.with_columns(rt=pl.col("rt") + 2.0 * (number // 4 == 1))
+    known = number.is_in([3, 7, 9]).not_()
+    off.filter(known).write_csv(tmp_path / "rows.csv")
+    off.filter(~known).write_csv(tmp_path / "rest.csv")
+    keys = {"run_effects": "independent", "run_col": "batch", "lambda_slopes": "estimate"}
+    fitted = fit(FitConfig(data=[str(tmp_path / "rows.csv")], **keys))  # type: ignore[arg-type]
+    assert fitted.summaries.runs is not None
+    assert fitted.summaries.runs.names == ("b0", "b1", "b2")
+    fitted.summaries.save(tmp_path / "coefficients.npz")
+    # New runs of batches that were seen are off as their batches are.
+    config = PredictConfig(data=[str(tmp_path / "rest.csv")], artefact=str(tmp_path))
+    found = pl.concat(predict_frames(config))
+    assert ((found["rt"] - off.filter(~known)["rt"]).abs() < 0.6).all()
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ from .selection._held_out import HeldOut as HeldOut
 from .selection._held_out import RunFold as RunFold
 from .selection._held_out import natural_order as natural_order
 from .selection._held_out import plan_folds as plan_folds
+from .selection._held_out import runs_of_one as runs_of_one
 from .selection._search import judged_pairs as judged_pairs
 from .statistics._ridge import batched_ridge as batched_ridge
 from .statistics._ridge import collapsed_log_likelihood as collapsed_log_likelihood

@@ -25,14 +25,16 @@ from rt_ridge._estimators import (
     to_statistics,
 )
 from rt_ridge.prediction._summaries import Stage1CoeffSummaries
+from rt_ridge.robust._em import ABOUT, SETTLED, Settled
 from rt_ridge.robust._folds import weighted_folds
 from rt_ridge.robust._rows import StoredRows
+from rt_ridge.robust._trial import looks_heavy, predicts_better
 from rt_ridge.scales._mode import Near
 from rt_ridge.scales._posterior import ScalePosterior
 from rt_ridge.selection._choice import Choice, Trial
-from rt_ridge.selection._held_out import HeldOut, RunFold, plan_folds
+from rt_ridge.selection._held_out import HeldOut, RunFold, plan_folds, runs_of_one
 from rt_ridge.selection._mixture import mixed
-from rt_ridge.selection._search import MAX_PAIRS, judged_pairs, search
+from rt_ridge.selection._search import judged_pairs, most_pairs, search
 from rt_ridge.statistics._sufficient import SufficientStatistics, spread_of_regressors
 from rt_ridge.tables._compounds import CompoundClasses, CompoundDescriptors
 from rt_ridge.tables._features import FeatureMap, ReadingRange
@@ -73,6 +75,9 @@ class AutoRidge(PartialPoolingRidge):
     False
     """
 
+    _first: Choice | None = None
+    """By unweighted rows, where it was made before."""
+
     def fit(
         self,
         X: Any,
@@ -108,13 +113,14 @@ class AutoRidge(PartialPoolingRidge):
         -------
         self
         """
-        self._held_out, self._folds = list(held_out or ()), list(folds)
+        self._held_out, self._folds, self._stored = list(held_out or ()), list(folds), rows
         self._rows = None
+        self.__dict__.pop("weighted_", None)
         if not isinstance(X, SufficientStatistics):
             self._rows = (X, y, groups, runs)
         known: dict[str, Any] = {"descriptors": descriptors, "classes": classes}
         super().fit(X, y, groups, features=features, rows=rows, runs=runs, **known)
-        self._rows = None
+        self._rows = self._stored = None
         return self
 
     def ridge_config(self) -> RidgeConfig:
@@ -136,7 +142,7 @@ class AutoRidge(PartialPoolingRidge):
         other._descriptors, other._classes = self._descriptors, self._classes
         other._with_groups, other.n_features_in_ = self._with_groups, self.n_features_in_
         # Of many pairs a part says all there is to say of the few scales.
-        given = self.choice_.scales if stats.G > MAX_PAIRS else None
+        given = self.choice_.scales if most_pairs(stats) < stats.G else None
         other._take(_with_parents(stats), features, self.choice_, given)
         return other
 
@@ -148,6 +154,50 @@ class AutoRidge(PartialPoolingRidge):
         stats = _with_parents(stats)
         choice = self._search(stats, config)
         self._take(stats, features, choice, choice.scales)
+        if config.tries_tails and choice.judge is not None and stats.weight is None:
+            self._try_tails(stats, config, features, choice)
+
+    def _try_tails(
+        self,
+        stats: SufficientStatistics,
+        config: RidgeConfig,
+        features: FeatureMap,
+        choice: Choice,
+    ) -> None:
+        """Take a t for errors where runs left out are predicted better so.
+
+        Of many pairs on a part: it says all there is to say of errors.
+        """
+        rows = self._rows_again()
+        if rows is None:
+            return
+        some = judged_pairs(stats)
+        part = rows.of(some.keys)
+        if not looks_heavy(part, self.summaries_):
+            return
+        other: AutoRidge = clone(self).set_params(likelihood="student_t")
+        runs_out: dict[str, Any] = {"held_out": self._held_out, "folds": self._folds}
+        known: dict[str, Any] = {"descriptors": self._descriptors, "classes": self._classes}
+        other._first = choice
+        other.fit(some, features=features, rows=part, **runs_out, **known)
+        if not predicts_better(other.choice_, choice, self._folds, part, features):
+            self.notes_ = (*self.notes_, "errors of heavy tails tried: runs left out gain nothing")
+            return
+        if some.G < stats.G:
+            config = config.model_copy(update={"likelihood": "student_t"})
+            self._settle(stats, config, features, other.choice_, rows, of_part=other)
+        else:
+            of_fit = {k: v for k, v in vars(other).items() if k.endswith("_") or k == "_scales"}
+            self.__dict__ |= of_fit
+        self.notes_ = (*self.notes_, "errors of heavy tails (student_t): runs left out gain by it")
+
+    def _rows_again(self) -> StoredRows | None:
+        """Return the rows to be gone through again, None where statistics alone are known."""
+        if self._rows is None:
+            return self._stored
+        X, y, groups, runs = self._rows
+        number = _numbered(runs, np.asarray(X, dtype=np.float64))[0]
+        return to_rows(np.asarray(X), np.asarray(y), groups, number)
 
     def _search(self, stats: SufficientStatistics, config: RidgeConfig) -> Choice:
         return search(stats, self._held_out, config, spread_of_regressors(stats), self._known)
@@ -162,18 +212,23 @@ class AutoRidge(PartialPoolingRidge):
         """Choose, weigh rows by what was chosen, and choose again by weighted rows."""
         if self._rows is not None:
             self._held_out, features = self._of_rows(features)
-            X, y, groups, runs = self._rows
-            number = _numbered(runs, np.asarray(X, dtype=np.float64))[0]
-            rows = to_rows(np.asarray(X), np.asarray(y), groups, number)
+            rows = self._rows_again()
         stats = _with_parents(stats)
-        choice = self._search(stats, config)
-        self._settle(stats, config, features, choice, rows)
-        if self._held_out and rows is not None:
-            unweighted = self._held_out
-            self._held_out = weighted_folds(unweighted, self._folds, rows, self.summaries_)
-            choice = self._search(self.weighted_.stats, config)
+        choice = self._first or self._search(stats, config)
+        if not (self._held_out and rows is not None):
             self._settle(stats, config, features, choice, rows)
-            self._held_out = unweighted
+            return
+        # Rows are first weighted by one structure: others would weigh them much the same.
+        some = judged_pairs(stats)
+        part = rows if some.G == stats.G else rows.of(some.keys)
+        self._settle(some, config, features, choice.alone, part, settled=ABOUT)
+        unweighted, first = self._held_out, self.weighted_
+        self._held_out = weighted_folds(unweighted, self._folds, part, self.summaries_)
+        choice = self._search(first.stats, config)
+        self._held_out = unweighted
+        self._settle(some, config, features, choice, part, start=first)
+        if some.G < stats.G:
+            self._settle(stats, config, features, choice, rows, of_part=self)
 
     def _settle(
         self,
@@ -182,8 +237,15 @@ class AutoRidge(PartialPoolingRidge):
         features: FeatureMap,
         choice: Choice,
         rows: StoredRows | None,
+        *,
+        start: Settled | None = None,
+        settled: float = SETTLED,
+        of_part: AutoRidge | None = None,
     ) -> None:
-        """Fit what was chosen to rows that are weighted until their weights stand."""
+        """Fit what was chosen to rows that are weighted until their weights stand.
+
+        Of many pairs scales and errors are known from a part.
+        """
         near: list[Near | None] = [None for _ in choice.trials]
 
         def fit(weighted: SufficientStatistics) -> Stage1CoeffSummaries:
@@ -209,13 +271,9 @@ class AutoRidge(PartialPoolingRidge):
             self._take(wide, features, choice, self._scales)
             return of_both(means, self.summaries_)
 
-        given: list[ScalePosterior] | None = None
-        tails, some = None, judged_pairs(stats)
-        if rows is not None and some.G < stats.G:
-            # Of many pairs a part says all there is to say of the few scales and of errors.
-            self._weigh(some, rows.of(some.keys), config, fit, widened)
-            tails, given = self.summaries_.tails, self._scales
-        self._weigh(stats, rows, config, fit, widened, tails)
+        tails = None if of_part is None else of_part.summaries_.tails
+        given = None if of_part is None else of_part._scales
+        self._weigh(stats, rows, config, fit, widened, tails, start, settled)
 
     def _take(
         self,
@@ -238,7 +296,7 @@ class AutoRidge(PartialPoolingRidge):
         self.choice_, self.structure_ = choice, choice.table
         self.scale_posterior_, self.scales_ = first, first.summary()
         self.log_likelihood_ = first.log_likelihood
-        if stats.G > MAX_PAIRS:
+        if most_pairs(stats) < stats.G:
             notes.append(f"scales found on part of the {stats.G} pairs")
         self.notes_ = (*first.notes, *notes)
         artefact = mixed([summaries for _, summaries in fits], choice.weights)
@@ -263,7 +321,7 @@ class AutoRidge(PartialPoolingRidge):
         X, y = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
         ids = as_groups(groups, len(X))
         number, ordered = _numbered(runs, X)
-        folds = folds_of_rows(number, X, ordered=ordered)
+        folds = folds_of_rows(number, X, ordered=ordered, groups=ids[:, 0])
         self._folds = folds
         found = [_held_out(f, number, (X, y, ids), features, self.group_col) for f in folds]
         ends = (X.min(axis=0), X.max(axis=0)) if len(X) else (np.zeros(0), np.zeros(0))
@@ -280,7 +338,9 @@ def _numbered(runs: Any, X: FloatArray) -> tuple[IntArray, bool]:
     return numbered(runs, X)[0], True
 
 
-def folds_of_rows(number: IntArray, X: FloatArray, *, ordered: bool) -> list[RunFold]:
+def folds_of_rows(
+    number: IntArray, X: FloatArray, *, ordered: bool, groups: IntArray | None = None
+) -> list[RunFold]:
     """Return the runs that are left out together, of rows in memory.
 
     Parameters
@@ -291,6 +351,8 @@ def folds_of_rows(number: IntArray, X: FloatArray, *, ordered: bool) -> list[Run
         Covariates.
     ordered : bool
         Whether the order is known.
+    groups : ndarray of int64, [N], or None
+        Group of each row.
     """
     n_runs = int(number.max(initial=-1)) + 1
     shape = (n_runs, X.shape[1])
@@ -298,7 +360,14 @@ def folds_of_rows(number: IntArray, X: FloatArray, *, ordered: bool) -> list[Run
     np.add.at(total, number, X)
     np.minimum.at(low, number, X)
     np.maximum.at(high, number, X)
-    return plan_folds(total / np.bincount(number)[:, None], low, high, ordered=ordered)
+    ends = None
+    if groups is not None and len(groups):
+        first, last = np.full(n_runs, groups.max()), np.full(n_runs, groups.min())
+        np.minimum.at(first, number, groups)
+        np.maximum.at(last, number, groups)
+        ends = runs_of_one(first, last)
+    mean = total / np.bincount(number)[:, None]
+    return plan_folds(mean, low, high, ordered=ordered, groups=ends)
 
 
 def _held_out(

@@ -19,6 +19,7 @@ InterceptMode = Literal["explicit", "collapsed"]
 SlopeHeadMode = Literal["none", "global", "cluster_supercat"]
 SlopePooling = Literal["estimate", "pooled", "zero"]
 Likelihood = Literal["gaussian", "student_t", "contaminated"]
+LikelihoodKey = Literal["auto", "gaussian", "student_t", "contaminated"]
 RunPrior = Literal["independent", "random_walk"]
 RunEffects = Literal["none", "independent", "random_walk"]
 Heads = Literal["none", "cluster", "species"]
@@ -180,10 +181,12 @@ class RidgeConfig(ConfigModel):
         None, gt=0, description="its standard deviation; None: flat, as are the global slopes"
     )
     sigma_fixed: float | None = Field(None, gt=0, description="σ where it is known")
-    likelihood: Likelihood = Field(
-        "gaussian",
+    likelihood: LikelihoodKey = Field(
+        "auto",
         description="distribution of errors: student_t and contaminated (a share of rows with a "
-        "larger σ) weigh rows that are far off less, which takes some passes over the rows",
+        "larger σ) weigh rows that are far off less, which takes some passes over the rows; auto: "
+        "student_t where a structure is chosen and runs left out are predicted better so, else "
+        "gaussian",
     )
     nu: float | None = Field(
         None, gt=2, description="degrees of freedom of student_t; None: estimated"
@@ -256,7 +259,7 @@ class RidgeConfig(ConfigModel):
         if self.weighs_rows and self.method not in ("map", "ml", "reml"):
             raise ValueError(
                 "likelihood: rows are weighted at one point of the scales; expected method map, "
-                f"ml or reml beside {self.likelihood} or leave_out, found {self.method}"
+                f"ml or reml beside {self.errors} or leave_out, found {self.method}"
             )
         if self.nu is not None and self.likelihood != "student_t":
             raise ValueError(f"nu: expected likelihood student_t; found {self.likelihood}")
@@ -272,9 +275,21 @@ class RidgeConfig(ConfigModel):
             )
 
     @property
+    def errors(self) -> Likelihood:
+        """Distribution of errors where none is chosen."""
+        return "gaussian" if self.likelihood == "auto" else self.likelihood
+
+    @property
     def weighs_rows(self) -> bool:
         """Whether rows differ in weight, so that they are gone through more than once."""
-        return self.likelihood != "gaussian" or self.leave_out is not None
+        return self.errors != "gaussian" or self.leave_out is not None
+
+    @property
+    def tries_tails(self) -> bool:
+        """Whether heavy tails of errors may be tried where a structure is chosen."""
+        plain = self.run_effects == "none" and not self.correlated_slopes
+        of_point = self.method in ("map", "ml", "reml")
+        return self.likelihood == "auto" and plain and of_point and self.leave_out is None
 
     @property
     def robust(self) -> dict[str, Any]:

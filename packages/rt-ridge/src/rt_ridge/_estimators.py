@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from rt_ridge._config import (
     InterceptMode,
     InterceptPrior,
-    Likelihood,
+    LikelihoodKey,
     Method,
     RidgeConfig,
     SamplingConfig,
@@ -30,7 +30,7 @@ from rt_ridge.prediction._conformal import HeldOutErrors, RunCalibration, outsid
 from rt_ridge.prediction._summaries import Prediction, Stage1CoeffSummaries
 from rt_ridge.prediction._tails import Tails
 from rt_ridge.prediction._units import in_basis, in_units
-from rt_ridge.robust._em import Fit, Widened, settled_fit
+from rt_ridge.robust._em import SETTLED, Fit, Settled, Widened, settled_fit
 from rt_ridge.robust._rows import StoredRows
 from rt_ridge.runs._cells import RunCells
 from rt_ridge.runs._fit import of_runs, part_of_runs, summarised
@@ -209,14 +209,16 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         fit: Fit,
         widened: Widened,
         tails: Tails | None = None,
+        start: Settled | None = None,
+        settled: float = SETTLED,
     ) -> None:
         """Fit, weigh, and fit again; see `settled_fit`."""
         if rows is None:
             raise RTRidgeError(
-                f"likelihood: {config.likelihood} and leave_out weigh rows; expected rows, or "
+                f"likelihood: {config.errors} and leave_out weigh rows; expected rows, or "
                 "statistics and `rows`; found statistics alone"
             )
-        found = settled_fit(stats, rows, config, fit, widened, tails)
+        found = settled_fit(stats, rows, config, fit, widened, tails, start, settled)
         self.summaries_, self.weighted_ = found.summaries, found
         self.log_likelihood_ += found.log_density
         nothing = {"low": np.nan, "high": np.nan}
@@ -577,7 +579,7 @@ leave_out, priors, method, sampling, seed
         location_mean: float = 0.0,
         location_sd: float | None = None,
         sigma_fixed: float | None = None,
-        likelihood: Likelihood = "gaussian",
+        likelihood: LikelihoodKey = "auto",
         nu: float | None = None,
         leave_out: float | None = None,
         priors: ScalePriors | None = None,
@@ -682,7 +684,7 @@ class SupercategoryRidge(PooledRidge):
         slope_head_mode: SlopeHeadMode = "none",
         lambda_slopes: float | list[float] | str = 1.0,
         sigma: str = "global",
-        likelihood: Likelihood = "gaussian",
+        likelihood: LikelihoodKey = "gaussian",
         nu: float | None = None,
         leave_out: float | None = None,
         priors: ScalePriors | None = None,

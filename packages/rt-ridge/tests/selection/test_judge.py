@@ -15,7 +15,7 @@ from rt_ridge.hierarchy._hierarchy import Hierarchy
 from rt_ridge.posterior._artefact import pair_coefficients
 from rt_ridge.selection._candidates import first_candidates
 from rt_ridge.selection._choice import Errors, _share, _stacked, stacking_weights
-from rt_ridge.selection._held_out import natural_order, plan_folds, principal_scores
+from rt_ridge.selection._held_out import natural_order, plan_folds, principal_scores, runs_of_one
 from rt_ridge.selection._judge import FOLLOW, Judge
 from rt_ridge.statistics._sufficient import without
 from scipy.optimize import minimize
@@ -141,6 +141,28 @@ def test_folds_are_blocks_of_order_and_ends_of_the_range():
     assert [sorted(drift[f.members, 0]) for f in ends] == [[0, 1], [18, 19]]
     assert (ends[0].low[0], ends[1].high[0]) == (2, 17)
     assert plan_folds(drift[:3], drift[:3], drift[:3]) == []
+
+
+def test_no_block_leaves_a_whole_group_out():
+    drift = np.arange(28.0)[:, None]
+    groups = np.repeat([3, 1, 2], [12, 13, 3])
+    folds = plan_folds(drift, drift, drift, groups=groups)[:5]
+    assert np.stack([f.members for f in folds]).sum(axis=0).tolist() == [1] * 28
+    for fold in folds:
+        assert set(groups[~fold.members]) == {1, 2, 3}
+    assert folds[1].members.nonzero()[0].tolist() == [3, 4, 5, 15, 16, 17, 26]
+    # Neither what groups are called nor whether order is known changes that.
+    named = plan_folds(drift, drift, drift, groups=np.array([0, 7, 5, 9])[groups])
+    assert [f.members.tolist() for f in named[:5]] == [f.members.tolist() for f in folds]
+    dealt = plan_folds(drift, drift, drift, groups=groups, ordered=False)[:5]
+    assert all(set(groups[~fold.members]) == {1, 2, 3} for fold in dealt)
+
+
+def test_a_run_is_of_a_group_where_all_its_rows_are():
+    nested = np.array([0, 0, 4])
+    np.testing.assert_array_equal(runs_of_one(nested, nested), nested)
+    assert runs_of_one(np.array([0, 0]), np.array([0, 1])) is None
+    assert runs_of_one(np.array([2, 2]), np.array([2, 2])) is None
 
 
 def test_scores_along_the_main_direction_do_not_depend_on_units():

@@ -126,6 +126,7 @@ def measure_affinity(
         task_names=names,
         task_types=tuple(task_types),
         n_descriptors=train.n_descriptors,
+        n_graph_features=train.n_graph_features,
         seed=section.seed,
     )
     # Inside a training run: the affinities of a run must not change the weights it then starts

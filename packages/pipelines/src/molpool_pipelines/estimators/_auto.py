@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from molpool_common import validate_values
@@ -17,29 +17,11 @@ from molpool_pipelines.estimators._molecules import (
 from molpool_pipelines.fitting import FEATURES
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class _Auto(MoleculeEstimator):
-    def __init__(
-        self,
-        *,
-        time_budget: str | None = "10m",
-        model: Sequence[str] = ("lightgbm", "mlp", "gp"),
-        features: str = FEATURES,
-        options: Mapping[str, Any] | None = None,
-        smiles_column: str | None = None,
-        save_dir: str | Path | None = None,
-        random_state: int = 42,
-        verbose: bool = False,
-    ) -> None:
-        super().__init__(
-            options=options,
-            smiles_column=smiles_column,
-            save_dir=save_dir,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.time_budget = time_budget
-        self.model = model
-        self.features = features
+    time_budget: str | None = "10m"
+    model: Sequence[str] = ("lightgbm", "mlp", "gp")
+    features: str = FEATURES
 
     def _train(self, values: dict[str, Any]) -> None:
         # What trains takes seconds to import.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -27,27 +28,10 @@ if TYPE_CHECKING:
 _BAG = "bag_id"
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class _Bags(MoleculeEstimator):
-    def __init__(
-        self,
-        *,
-        models: Sequence[str] = (),
-        epochs: int | None = None,
-        options: Mapping[str, Any] | None = None,
-        smiles_column: str | None = None,
-        save_dir: str | Path | None = None,
-        random_state: int = 42,
-        verbose: bool = False,
-    ) -> None:
-        super().__init__(
-            options=options,
-            smiles_column=smiles_column,
-            save_dir=save_dir,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.models = models
-        self.epochs = epochs
+    models: Sequence[str] = ()
+    epochs: int | None = None
 
     def _table(self, X: Any, targets: Targets) -> pl.DataFrame:
         if not _is_instances(X):

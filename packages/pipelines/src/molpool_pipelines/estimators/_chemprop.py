@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from molpool_common import Float32Array, validate_values
@@ -19,33 +18,13 @@ from molpool_pipelines.estimators._molecules import (
 from molpool_pipelines.runs import MODEL
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class _Chemprop(MoleculeEstimator):
-    def __init__(
-        self,
-        *,
-        epochs: int = 50,
-        hidden_size: int = 300,
-        depth: int = 3,
-        features: str | None = None,
-        val_share: float = 0.1,
-        options: Mapping[str, Any] | None = None,
-        smiles_column: str | None = None,
-        save_dir: str | Path | None = None,
-        random_state: int = 42,
-        verbose: bool = False,
-    ) -> None:
-        super().__init__(
-            options=options,
-            smiles_column=smiles_column,
-            save_dir=save_dir,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.epochs = epochs
-        self.hidden_size = hidden_size
-        self.depth = depth
-        self.features = features
-        self.val_share = val_share
+    epochs: int = 50
+    hidden_size: int = 300
+    depth: int = 3
+    features: str | None = None
+    val_share: float = 0.1
 
     def _train(self, values: dict[str, Any]) -> None:
         # What trains takes seconds to import.

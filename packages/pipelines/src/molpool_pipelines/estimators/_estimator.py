@@ -8,6 +8,7 @@ import weakref
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Self
@@ -23,6 +24,7 @@ from molpool_pipelines.estimators._report import Report
 _RUN = "run"
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class RunEstimator(BaseEstimator):  # type: ignore[misc]
     """What a command trains, as it trains it; the run is `run_`.
 
@@ -44,10 +46,10 @@ class RunEstimator(BaseEstimator):  # type: ignore[misc]
         The run folder, which every command reads.
     """
 
-    options: Mapping[str, Any] | None
-    save_dir: str | Path | None
-    random_state: int
-    verbose: bool
+    options: Mapping[str, Any] | None = None
+    save_dir: str | Path | None = None
+    random_state: int = 42
+    verbose: bool = False
 
     def _run_in(
         self, folder: Path, values: Mapping[str, Any], train: Callable[..., object]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _TABLE = "table.parquet"
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class MoleculeEstimator(RunEstimator):
     """A model of molecules, trained as its command trains it; the run is `run_`.
 
@@ -57,20 +59,7 @@ class MoleculeEstimator(RunEstimator):
 
     task_type: ClassVar[str]
 
-    def __init__(
-        self,
-        *,
-        options: Mapping[str, Any] | None = None,
-        smiles_column: str | None = None,
-        save_dir: str | Path | None = None,
-        random_state: int = 42,
-        verbose: bool = False,
-    ) -> None:
-        self.options = options
-        self.smiles_column = smiles_column
-        self.save_dir = save_dir
-        self.random_state = random_state
-        self.verbose = verbose
+    smiles_column: str | None = None
 
     def _train(self, values: dict[str, Any]) -> None:
         """Train by the values of a configuration."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _TABLE = "table.parquet"
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class RetentionRidge(RegressorMixin, RunEstimator):  # type: ignore[misc]
     """Retention times of compounds in groups of runs, with partially pooled drift.
 
@@ -52,30 +54,12 @@ class RetentionRidge(RegressorMixin, RunEstimator):  # type: ignore[misc]
         The run folder, which every command of ``molpool-rt`` reads.
     """
 
-    def __init__(
-        self,
-        *,
-        group_col: str = "species",
-        compound_col: str = "comp_id",
-        parent_col: str | None = "species_cluster",
-        run_col: str | None = "run",
-        covariates: Sequence[str] | None = None,
-        model: str = "partial_pooling",
-        options: Mapping[str, Any] | None = None,
-        save_dir: str | Path | None = None,
-        random_state: int = 42,
-        verbose: bool = False,
-    ) -> None:
-        self.group_col = group_col
-        self.compound_col = compound_col
-        self.parent_col = parent_col
-        self.run_col = run_col
-        self.covariates = covariates
-        self.model = model
-        self.options = options
-        self.save_dir = save_dir
-        self.random_state = random_state
-        self.verbose = verbose
+    group_col: str = "species"
+    compound_col: str = "comp_id"
+    parent_col: str | None = "species_cluster"
+    run_col: str | None = "run"
+    covariates: Sequence[str] | None = None
+    model: str = "partial_pooling"
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit coefficients of every (group, compound) to rows [N] and their times [N].
@@ -196,8 +180,9 @@ class RetentionRidge(RegressorMixin, RunEstimator):  # type: ignore[misc]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        # A frame, which no array stands for.
+        tags.input_tags.two_d_array = False
         tags.input_tags.categorical = True
-        tags.input_tags.string = True
         tags.no_validation = True
         return tags
 

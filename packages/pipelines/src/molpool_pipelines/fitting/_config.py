@@ -27,6 +27,7 @@ from molpool_pipelines.models import (
     LEVEL,
     SHIFT,
     BagMemberName,
+    FeatureFilesConfig,
     MemberName,
     ShiftKind,
 )
@@ -107,6 +108,7 @@ class TrainChempropConfig(
     RunConfig,
     TableConfig,
     SharedChempropConfig,
+    FeatureFilesConfig,
 ):
     """A training run: data, sampling, model, training, where it goes.
 
@@ -119,12 +121,14 @@ class TrainChempropConfig(
         "fingerprint, joined by +, as rdkit2d+minimol; molecule_features.featurizer_names() lists "
         "them",
     )
-    descriptors_path: Annotated[str | None, PATH] = Field(
-        None,
-        description="such descriptors from a file instead: .npz or .npy with a row for each row "
-        "of data_path",
+    origins: int = Field(
+        2,
+        ge=0,
+        le=10,
+        description="for a split by time without folds: models trained besides on the rows up to "
+        "so many origins in their later half, whose errors on the rows that follow calibrate the "
+        "intervals; two take about as long as the run's own training. 0: validation rows alone",
     )
-
     seed: Seed = Field(42, description="seed of split, weights, shuffling and dropout")
     model: TrainModelConfig = Field(default_factory=TrainModelConfig)
     joint_sampling: JointSamplingConfig = Field(default_factory=JointSamplingConfig)
@@ -132,18 +136,19 @@ class TrainChempropConfig(
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if self.descriptors_path is None:
-            return self
+        of_atoms = self.atom_features_path is not None or self.bond_features_path is not None
         others = {
-            "features": self.features,
+            "features": self.features if self.descriptors_path else None,
             "data.predict_path": self.data.predict_path,
             "data.test_path": self.data.test_path,
             "data.sources": self.data.sources or None,
+            "data.structure": of_atoms and self.data.structure != "given",
         }
-        if given := [key for key, value in others.items() if value is not None]:
+        given = [key for key, value in others.items() if value]
+        if self.files and given:
             raise ValueError(
-                f"descriptors_path: expected none beside {given[0]}, as its rows are those of "
-                f"data_path; found {self.descriptors_path!r}"
+                f"{self.files[0]}: expected none beside {given[0]}, as its rows are those of "
+                f"data_path as given; found {getattr(self, self.files[0])!r}"
             )
         return self
 

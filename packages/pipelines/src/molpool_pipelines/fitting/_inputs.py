@@ -26,9 +26,9 @@ from molpool_pipelines.demo import DEMO_NOTICE
 from molpool_pipelines.fitting._config import TrainChempropConfig, TrainTabularConfig
 from molpool_pipelines.models import (
     Descriptors,
+    FeatureFiles,
     PredictConfig,
     predict_table,
-    read_descriptors,
 )
 from molpool_pipelines.runs import (
     TableRows,
@@ -158,11 +158,9 @@ def find_descriptors(config: TrainChempropConfig) -> Descriptors | None:
     InputError, FeatureError
         If there is no such file or featuriser.
     """
-    if config.descriptors_path is not None:
-        return Descriptors(file=read_descriptors(config.descriptors_path))
-    if config.features is None:
+    if config.features is None and not config.files:
         return None
-    found = Descriptors(config.features, cache=config.data.cache_dir)
+    found = Descriptors(config.features, FeatureFiles.read(config), config.data.cache_dir)
     # A name that there is not is said before anything is featurised.
     found.signature  # noqa: B018
     return found

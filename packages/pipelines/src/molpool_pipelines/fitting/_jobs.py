@@ -174,14 +174,15 @@ def _build(
     seed = member.seed if member else config.seed
     draws = _own_draws(config.joint_sampling, member)
     sampling = sampling_from_config(draws, tables.train.targets, tables.train.quality)
-    names, extra = inputs.table.task_names, inputs.descriptors
+    extra, one = inputs.descriptors, data_of(tables.train.take(np.arange(1)), inputs)
     model = build_model(
         config,
-        names,
+        inputs.table.task_names,
         inputs.task_types,
         group,
         seed=seed,
-        n_descriptors=0 if extra is None else extra.of(tables.train.take(np.arange(1))).shape[1],
+        n_descriptors=one.n_descriptors,
+        n_graph_features=one.n_graph_features,
         descriptors=None if extra is None else extra.signature,
     )
     model.structure = config.data.structure
@@ -197,14 +198,9 @@ def _build(
 def data_of(
     table: MoleculeTable, inputs: Inputs, *, weights: RowWeights | None = None
 ) -> MoleculeData:
-    """Return a table's molecules as networks take them, with the run's descriptors."""
-    extra = inputs.descriptors
-    return MoleculeData.from_table(
-        table,
-        weights=weights,
-        descriptors=None if extra is None or not len(table) else extra.of(table),
-        cache=inputs.graphs,
-    )
+    """Return a table's molecules as networks take them, with the run's extra features."""
+    features = {} if inputs.descriptors is None else inputs.descriptors.of(table)
+    return MoleculeData.from_table(table, weights=weights, cache=inputs.graphs, **features)
 
 
 def _sampling_log(sampling: Sampling, train: MoleculeTable) -> SamplingLog | None:

@@ -14,9 +14,11 @@ from ._config import LEAST_OF_STRATUM as LEAST_OF_STRATUM
 from ._config import LEVEL as LEVEL
 from ._config import SHIFT as SHIFT
 from ._config import ApplicabilityConfig as ApplicabilityConfig
+from ._config import FeatureFilesConfig as FeatureFilesConfig
 from ._config import PredictConfig as PredictConfig
 from ._config import ShiftKind as ShiftKind
 from ._descriptors import Descriptors as Descriptors
+from ._descriptors import FeatureFiles as FeatureFiles
 from ._descriptors import named_features as named_features
 from ._descriptors import read_descriptors as read_descriptors
 from ._files import path_names as path_names

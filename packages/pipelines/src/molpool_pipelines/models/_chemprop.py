@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from chemprop_multitask import Ensemble, MoleculeData, SeparateModels
-from molpool_common import Float32Array, InputError, structures_of
+from molpool_common import InputError, structures_of
 
-from molpool_pipelines.models._descriptors import stored_descriptors
+from molpool_pipelines.models._descriptors import KEYS, stored_descriptors
 from molpool_pipelines.models._protocol import Kind, Predicted
+
+_WORDS = ("descriptors", "features of each atom", "features of each bond")
 
 
 class ChempropModel:
@@ -34,6 +36,7 @@ class ChempropModel:
         first = ensemble.members[0]
         part = first.parts[0] if isinstance(first, SeparateModels) else first
         self._n_descriptors, self._signature = part.n_descriptors, part.descriptors
+        self._n_of_atoms, self._n_of_bonds = part.n_graph_features
         self._structure = part.structure
 
     @classmethod
@@ -48,7 +51,7 @@ class ChempropModel:
         return cls(Ensemble.load(path))
 
     def predict(
-        self, smiles: Sequence[str], batch_size: int, descriptors: Float32Array | None = None
+        self, smiles: Sequence[str], batch_size: int, features: Mapping[str, Any] | None = None
     ) -> Predicted:
         """Predict molecules whose SMILES RDKit reads.
 
@@ -58,27 +61,30 @@ class ChempropModel:
             N molecules.
         batch_size : int
             Molecules predicted at a time.
-        descriptors : ndarray of float32 [N, D], optional
-            Of a model that takes some which no name says.
+        features : mapping, optional
+            Of a model that takes some which no name says: those of files.
 
         Raises
         ------
         InputError
-            If the model takes descriptors of a file and none are given, or the other way round.
+            If the model takes features of a file and none are given, or the other way round.
         """
         seen = structures_of(smiles, self._structure)
         gone, reasons = np.zeros(len(smiles), dtype=bool), [""] * len(smiles)
+        given = dict(features or {})
         if self._signature is not None:
-            descriptors, gone, reasons = stored_descriptors(seen, self._signature)
-        found = 0 if descriptors is None else descriptors.shape[1]
-        if found != self._n_descriptors:
-            raise InputError(
-                "descriptors_path",
-                expected=f"{self._n_descriptors or 'no'} descriptors, as the model takes them",
-                found=str(found or "none"),
-                hint="A model that was trained with --descriptors-path needs those of the table.",
-            )
-        data = MoleculeData(seen, descriptors=descriptors)
+            given["descriptors"], gone, reasons = stored_descriptors(seen, self._signature)
+        data = MoleculeData(seen, **given)
+        taken = (self._n_descriptors, self._n_of_atoms, self._n_of_bonds)
+        found = (data.n_descriptors, *data.n_graph_features)
+        for key, what, wanted, n in zip(KEYS, _WORDS, taken, found, strict=True):
+            if n != wanted:
+                raise InputError(
+                    f"{key}_path",
+                    expected=f"{wanted or 'no'} {what}, as the model takes them",
+                    found=str(n or "none"),
+                    hint="A model that was trained with such a file needs that of the table.",
+                )
         mean, sd = self._ensemble.predict(data, batch_size=batch_size)
         mean[gone], sd[gone] = np.nan, np.nan
         why = [

@@ -49,7 +49,31 @@ Combination = Literal["mean", "blend", "none"]
 """What becomes of the predictions of several models."""
 
 
-class PredictConfig(ConfigModel):
+class FeatureFilesConfig(ConfigModel):
+    """Files of features that Chemprop models take beside their own, a row for each of the table."""
+
+    descriptors_path: Annotated[str | None, PATH] = Field(
+        None,
+        description="for Chemprop: .npz or .npy with a row of descriptors, which the predictor "
+        "takes beside the learned fingerprint, for each row of the table",
+    )
+    atom_features_path: Annotated[str | None, PATH] = Field(
+        None,
+        description="for Chemprop: .npz with an array for each row of the table (arr_0, arr_1, "
+        "...), whose rows are features of the molecule's atoms in the order of its SMILES; the "
+        "message passing takes them beside its own",
+    )
+    bond_features_path: Annotated[str | None, PATH] = Field(
+        None, description="likewise, of the molecule's bonds in RDKit's order"
+    )
+
+    @property
+    def files(self) -> list[str]:
+        """Keys of the files that are named."""
+        return [key for key in FeatureFilesConfig.model_fields if getattr(self, key) is not None]
+
+
+class PredictConfig(FeatureFilesConfig):
     """Predict the molecules of a table with a saved model, or several."""
 
     model_dir: Annotated[str | None, PATH, short_flag("--run")] = Field(
@@ -91,11 +115,6 @@ class PredictConfig(ConfigModel):
     )
     features_2d: Annotated[str | None, PATH] = Field(
         None, description="likewise: table with a row per molecule; by default that of the run"
-    )
-    descriptors_path: Annotated[str | None, PATH] = Field(
-        None,
-        description="for Chemprop models trained with such a file: .npz or .npy with a row of "
-        "descriptors for each row of the table",
     )
     batch_size: int = Field(
         256, ge=1, description="molecules predicted at a time; no prediction depends on it"

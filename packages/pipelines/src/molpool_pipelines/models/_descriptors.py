@@ -1,11 +1,11 @@
-"""Extra descriptors of molecules for Chemprop models: computed by name, or read from a file."""
+"""Extra features of molecules for Chemprop models: computed by name, or read from files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 from zipfile import BadZipFile
 
 import numpy as np
@@ -13,68 +13,122 @@ from molpool_common import (
     BoolArray,
     Float32Array,
     InputError,
+    IntArray,
     MoleculeTable,
     check_readable,
     expanded,
 )
 
-KEY = "descriptors_path"
+if TYPE_CHECKING:
+    from molpool_pipelines.models._config import FeatureFilesConfig
+
+
+@dataclass(frozen=True)
+class FeatureFiles:
+    """Features that files have of the rows of a table.
+
+    Parameters
+    ----------
+    descriptors : ndarray of float32 [N, D] or None
+        Of the molecules.
+    atom_features, bond_features : list of ndarray [A, F] and [B, G], length N, or None
+        Of each molecule's atoms and bonds.
+    """
+
+    descriptors: Float32Array | None = None
+    atom_features: list[Float32Array] | None = None
+    bond_features: list[Float32Array] | None = None
+
+    @classmethod
+    def read(cls, config: FeatureFilesConfig) -> Self:
+        """Read what a configuration names.
+
+        Raises
+        ------
+        InputError
+            If there is no such file, or it holds something else.
+        """
+        table, atoms, bonds = (getattr(config, f"{name}_path") for name in KEYS)
+        return cls(
+            None if table is None else read_descriptors(table),
+            None if atoms is None else read_arrays(atoms, "atom_features_path"),
+            None if bonds is None else read_arrays(bonds, "bond_features_path"),
+        )
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, name) is not None for name in KEYS)
+
+    def of_rows(self, rows: IntArray) -> dict[str, Any]:
+        """Return the features of rows [M], from 0, as `MoleculeData` takes them.
+
+        Raises
+        ------
+        InputError
+            If a file has fewer rows than are asked for.
+        """
+        found: dict[str, Any] = {}
+        for name in KEYS:
+            values = getattr(self, name)
+            if values is None:
+                continue
+            if rows.max(initial=-1) >= len(values):
+                raise InputError(
+                    f"{name}_path",
+                    expected=f"a row for each row of the table, at least {rows.max() + 1}",
+                    found=str(len(values)),
+                )
+            found[name] = (
+                values[rows] if name == "descriptors" else [values[row] for row in rows.tolist()]
+            )
+        return found
+
+
+KEYS = tuple(field.name for field in fields(FeatureFiles))
+"""What files may have, each under the key of its name and `_path`."""
 
 
 @dataclass(frozen=True)
 class Descriptors:
-    """Where the descriptors of a run's molecules come from: `features`, or the rows of a file.
+    """Where the extra features of a run's molecules come from: `features`, or the rows of files.
 
     Parameters
     ----------
     features : str or None
         Featurisers joined by +.
-    file : ndarray of float32 [N, D] or None
-        A row for each row of the table.
+    files : FeatureFiles
+        Rows for each row of the table.
     cache : str
         Folder of cached features, ``auto`` for the user's.
     """
 
     features: str | None = None
-    file: Float32Array | None = None
+    files: FeatureFiles = FeatureFiles()
     cache: str = "auto"
 
     @property
     def signature(self) -> dict[str, Any] | None:
-        """What a model stores to have them computed again; None of a file."""
+        """What a model stores to have descriptors computed again; None of a file."""
         if self.features is None:
             return None
         from molecule_features import FeatureSet
 
         return FeatureSet.named(self.features).signature()
 
-    def of(self, table: MoleculeTable) -> Float32Array:
-        """Return the descriptors [N, D] of a table's molecules.
+    def of(self, table: MoleculeTable) -> dict[str, Any]:
+        """Return the features of a table's molecules, as `MoleculeData` takes them.
 
         Raises
         ------
         InputError
             If a file has fewer rows than the table.
         """
-        if self.file is None:
-            return self.of_smiles(table.modelled)
-        rows = table.origin["row"].to_numpy() - 1
-        if len(rows) and rows.max() >= len(self.file):
-            raise InputError(
-                KEY,
-                expected=f"a row for each row of the table, at least {rows.max() + 1}",
-                found=str(len(self.file)),
-            )
-        found: Float32Array = self.file[rows]
+        found = self.files.of_rows(table.origin["row"].to_numpy() - 1)
+        if self.features is not None and len(table):
+            from molecule_features import featurize
+
+            values = featurize(table.modelled, self.features, cache=self.cache).values
+            found["descriptors"] = values
         return found
-
-    def of_smiles(self, smiles: Sequence[str]) -> Float32Array:
-        """Return the descriptors [N, D] of molecules, by `features`."""
-        assert self.features is not None
-        from molecule_features import featurize
-
-        values: Float32Array = featurize(smiles, self.features, cache=self.cache).values
-        return values
 
 
 def read_descriptors(path: str) -> Float32Array:
@@ -85,27 +139,52 @@ def read_descriptors(path: str) -> Float32Array:
     InputError
         If there is no such file, or it holds something else.
     """
-    file = Path(expanded(path))
-    check_readable(file, KEY, ".npz or .npy with an array of numbers")
-    try:
-        content = np.load(file, allow_pickle=False)
-        values = content if isinstance(content, np.ndarray) else content[content.files[0]]
-        array = np.asarray(values, dtype=np.float32)
-    except (OSError, ValueError, IndexError, TypeError, EOFError, MemoryError, BadZipFile) as error:
-        raise InputError(
-            KEY,
-            expected=".npz or .npy with an array of numbers",
-            found=f"{type(error).__name__}: {error}",
-            where=str(file),
-        ) from None
+    array = _arrays(path, "descriptors_path")[0]
     if array.ndim != 2 or not array.shape[1]:
         raise InputError(
-            KEY,
+            "descriptors_path",
             expected="a row for each molecule, one or more columns",
             found=f"shape {array.shape}",
-            where=str(file),
+            where=path,
         )
     return array
+
+
+def read_arrays(path: str, key: str) -> list[Float32Array]:
+    """Read a file as Chemprop's ``--atom-features-path`` has it: ``.npz``, an array a molecule.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it holds something else.
+    """
+    arrays = _arrays(path, key)
+    for number, array in enumerate(arrays, start=1):
+        if array.ndim != 2 or not array.shape[1]:
+            raise InputError(
+                key,
+                expected="for each molecule a row for each atom or bond, one or more columns",
+                found=f"shape {array.shape} of row {number}",
+                where=path,
+            )
+    return arrays
+
+
+def _arrays(path: str, key: str) -> list[Float32Array]:
+    """Return the arrays of a file as they were written: ``arr_0``, ``arr_1`` and so on."""
+    file, expected = Path(expanded(path)), ".npz or .npy with arrays of numbers"
+    check_readable(file, key, expected)
+    try:
+        content = np.load(file, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return [np.asarray(content, dtype=np.float32)]
+        if not content.files:
+            raise ValueError("no array")
+        return [np.asarray(content[name], dtype=np.float32) for name in content.files]
+    except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, BadZipFile) as error:
+        raise InputError(
+            key, expected=expected, found=f"{type(error).__name__}: {error}", where=str(file)
+        ) from None
 
 
 def stored_descriptors(

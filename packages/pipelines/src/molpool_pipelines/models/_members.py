@@ -229,11 +229,6 @@ def _blocks(settings: MemberSettings) -> dict[str, Any]:
     return {"blocks": widths, "random_state": settings.seed}
 
 
-def _gp(settings: MemberSettings) -> dict[str, Any]:
-    # Bounds at the limits of assays would take several times as long.
-    return {**_blocks(settings), "limits": None}
-
-
 def _seed(settings: MemberSettings) -> dict[str, Any]:
     return {"random_state": settings.seed}
 
@@ -271,7 +266,7 @@ def _nothing(_: MemberSettings) -> dict[str, Any]:
 
 _BUILD: dict[str, tuple[str, Callable[[MemberSettings], dict[str, Any]]]] = {
     "mlp": ("MultitaskMLP", _blocks),
-    "gp": ("MultitaskGP", _gp),
+    "gp": ("MultitaskGP", _blocks),
     "lightgbm": ("MultitaskLightGBM", _seed),
     "forest": ("MultitaskForest", _random),
     "extra_trees": ("MultitaskForest", _extra),

@@ -15,7 +15,6 @@ import polars as pl
 from chemprop_multitask import ChempropError
 from molpool_common import (
     SCALE_WORDS,
-    Float32Array,
     FrameWriter,
     InputError,
     IntArray,
@@ -32,7 +31,7 @@ from molpool_common import (
 
 from molpool_pipelines.models._calibration import Calibration, with_intervals
 from molpool_pipelines.models._config import LEVEL, ApplicabilityConfig, PredictConfig
-from molpool_pipelines.models._descriptors import read_descriptors
+from molpool_pipelines.models._descriptors import FeatureFiles
 from molpool_pipelines.models._files import (
     calibration_file,
     check_model_path,
@@ -236,7 +235,7 @@ def _model_paths(config: PredictConfig) -> list[Path]:
     given = config.models or [_given(config.model_dir, "--model-dir", "a saved model")]
     paths = [Path(path) for path in given]
     for path in paths:
-        check_model_path(path)
+        check_model_path(path, "models" if config.models else "model_dir")
     twice = [str(p) for i, p in enumerate(paths) if p.absolute() in map(Path.absolute, paths[:i])]
     if twice:
         raise InputError("--models", expected="different models", found=f"{twice[0]!r} twice")
@@ -508,7 +507,7 @@ class ChunkPredictor:
         What gives intervals, where the run left it.
     levels : sequence of float
         Of the intervals.
-    descriptors : ndarray of float32 or None
+    files : FeatureFiles
         A row for each row of the table, where the user gave such a file.
     shift : ShiftModel or None
         What weighs the rows that calibrate, where that is asked for.
@@ -522,7 +521,7 @@ class ChunkPredictor:
     note: str | None = None
     calibration: Calibration | None = None
     levels: Sequence[float] = (LEVEL,)
-    descriptors: Float32Array | None = None
+    files: FeatureFiles = field(default_factory=FeatureFiles)
     shift: ShiftModel | None = None
 
     @classmethod
@@ -534,7 +533,7 @@ class ChunkPredictor:
             config.on_bad_smiles == "error",
             calibration=_calibration(path),
             levels=config.level,
-            descriptors=_descriptors(config, model),
+            files=_files(config, model),
         )
         section = config.applicability
         needed = found.calibration is not None and (
@@ -610,19 +609,13 @@ class ChunkPredictor:
         if self.stop_at_bad:
             _refuse_bad(frame, read.reasons)
         texts = [smiles[i] or "" for i in read.rows.tolist()]
-        if self.descriptors is None:
+        if not self.files:
             return read, self.model.predict(texts, self.batch_size)
-        rows = frame["row"].to_numpy()[read.rows] - 1
-        if rows.max(initial=-1) >= len(self.descriptors):
-            raise InputError(
-                "descriptors_path",
-                expected=f"a row for each row of the table, at least {rows.max() + 1}",
-                found=str(len(self.descriptors)),
-            )
         from molpool_pipelines.models._chemprop import ChempropModel
 
         assert isinstance(self.model, ChempropModel)
-        return read, self.model.predict(texts, self.batch_size, self.descriptors[rows])
+        features = self.files.of_rows(frame["row"].to_numpy()[read.rows] - 1)
+        return read, self.model.predict(texts, self.batch_size, features)
 
     def _with_intervals(
         self,
@@ -651,16 +644,11 @@ class ChunkPredictor:
         ]
 
 
-def _descriptors(config: PredictConfig, model: SavedModel) -> Float32Array | None:
-    if config.descriptors_path is None:
-        return None
-    if model.kind != "chemprop":
-        raise InputError(
-            "descriptors_path",
-            expected="none: no Chemprop model",
-            found=repr(config.descriptors_path),
-        )
-    return read_descriptors(config.descriptors_path)
+def _files(config: PredictConfig, model: SavedModel) -> FeatureFiles:
+    if config.files and model.kind != "chemprop":
+        key = config.files[0]
+        raise InputError(key, expected="none: no Chemprop model", found=repr(getattr(config, key)))
+    return FeatureFiles.read(config)
 
 
 def _toward(

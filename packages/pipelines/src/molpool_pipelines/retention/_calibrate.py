@@ -148,7 +148,7 @@ def _sums_by_fold(
                 less = part[columns.target].cast(pl.Float64) - pl.Series(shift)
                 part = part.with_columns(less.alias(columns.target))
             stats = SufficientStatistics.from_frame(part, **roles)
-            if training.config.weighs_rows:
+            if of_all.weighs_rows:
                 stored = StoredRows.of_frame(part, columns)
                 stats = reweighted(stats, stored, of_all).statistics()
             sums[fold] = sums[fold].merge(stats) if fold in sums else stats

@@ -24,6 +24,7 @@ from rt_ridge import (
     judged_pairs,
     natural_order,
     plan_folds,
+    runs_of_one,
 )
 
 from molpool_pipelines.retention._config import FitConfig
@@ -52,6 +53,8 @@ class RunTable:
         Covariates over the rows of a run.
     ordered : bool
         Whether the order is known.
+    groups : ndarray of int64, [R], or None
+        What each run is a run of; None where a run is of several groups.
     twins : dict of str to str
         Runs whose rows are those of an earlier run to the last digit, by their names: these are
         one run.
@@ -62,6 +65,7 @@ class RunTable:
     low: FloatArray
     high: FloatArray
     ordered: bool
+    groups: IntArray | None
     twins: dict[str, str]
 
     @classmethod
@@ -91,7 +95,8 @@ class RunTable:
             return values.reshape(runs.height, len(names))
 
         mean = matrix("sum") / runs["rows"].to_numpy()[:, None]
-        return cls(place, mean, matrix("low"), matrix("high"), reader.ordered, twins)
+        groups = runs_of_one(*(runs[f"{end} group"].to_numpy() for end in ("first", "last")))
+        return cls(place, mean, matrix("low"), matrix("high"), reader.ordered, groups, twins)
 
     def notes(self) -> list[str]:
         """Return what the user should know of the runs."""
@@ -117,6 +122,7 @@ def _merged(parts: list[pl.DataFrame], covariates: Sequence[str]) -> pl.DataFram
     frame = pl.concat(parts, how="vertical_relaxed")
     order = [pl.col("order").min()] if "order" in frame.columns else []
     totals = [pl.col("rows").sum(), pl.col("times").sum()]
+    totals += [pl.col("first group").min(), pl.col("last group").max()]
     return frame.group_by(RUN).agg(*totals, *sums, *lows, *highs, *order).sort(RUN)
 
 
@@ -154,6 +160,7 @@ class _Reader:
     order: str | None
     covariates: tuple[str, ...]
     target: str
+    group: str
 
     @classmethod
     def of(cls, config: FitConfig, table: CentredFiles, columns: Columns) -> _Reader | None:
@@ -167,7 +174,7 @@ class _Reader:
             table.require(order, "order_col")
         if run is None and not columns.covariates:
             return None
-        return cls(run, order, tuple(columns.covariates), columns.target)
+        return cls(run, order, tuple(columns.covariates), columns.target, columns.group)
 
     @property
     def ordered(self) -> bool:
@@ -178,7 +185,7 @@ class _Reader:
     def read(self) -> list[str]:
         """Columns that are read."""
         named = [name for name in (self.run, self.order) if name is not None]
-        return list(dict.fromkeys([*named, *self.covariates, self.target]))
+        return list(dict.fromkeys([*named, *self.covariates, self.target, self.group]))
 
     def numbers(self, frame: pl.DataFrame, runs: RunTable) -> IntArray:
         """Return the number of the run of each row."""
@@ -196,7 +203,12 @@ class _Reader:
         covariates = [pl.col(c).cast(pl.Float64) for c in self.covariates]
         values = frame.select(self.names(frame).alias(RUN), *covariates)
         extra = [pl.col("__time").sum().alias("times")]
-        values = values.with_columns(frame[self.target].cast(pl.Float64).alias("__time"))
+        extra.append(pl.col("__group").min().alias("first group"))
+        extra.append(pl.col("__group").max().alias("last group"))
+        values = values.with_columns(
+            frame[self.target].cast(pl.Float64).alias("__time"),
+            frame[self.group].cast(pl.Int64).alias("__group"),
+        )
         if self.order is not None:
             values = values.with_columns(frame[self.order].alias("__order"))
             extra.append(pl.col("__order").min().alias("order"))
@@ -282,7 +294,8 @@ def read_held_out(
         The runs of these rows.
     """
     features = replace(features, range=runs.range)
-    folds = plan_folds(runs.mean, runs.low, runs.high, ordered=runs.ordered)
+    ends = (runs.mean, runs.low, runs.high)
+    folds = plan_folds(*ends, ordered=runs.ordered, groups=runs.groups)
     reader = _Reader.of(config, table, columns)
     if not folds or reader is None:
         return LeftOut([], [], features, runs)

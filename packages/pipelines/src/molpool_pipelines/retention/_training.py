@@ -183,7 +183,7 @@ def read_training(config: FitConfig, progress: Progress = silent) -> Training:
     shifted = config.run_effects != "none"
     if shifted and runs is None:
         runs = RunTable.read(config, files, columns)
-    again = config.weighs_rows or shifted
+    again = config.weighs_rows or shifted or (left_out is not None and config.tries_tails)
     rows = read_rows(config, files, columns, runs) if again else None
     seconds = time.perf_counter() - started
     of_rows = (config, files, columns, stats, features, descriptors, classes)

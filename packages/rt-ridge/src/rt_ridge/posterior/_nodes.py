@@ -367,6 +367,8 @@ class _LevelPart:
         self.level, self.weights = node.levels.get(e.name), node.weights.get(e.name)
         self.shares = [share for share in node.shares if share.name == e.name]
         self.means = [share.means(e.n_levels) for share in self.shares]
+        # Products of the weights of two means serve every pair of columns.
+        self._both: dict[tuple[int, int], tuple[csr_array, IntArray]] = {}
 
     def add(self, on_dense: FloatArray, mean: FloatArray, own: FloatArray) -> None:
         """Add means, own covariances, and what falls on the dense columns, in place."""
@@ -407,9 +409,13 @@ class _LevelPart:
 
     def _overlap(self, p: int, q: int, inverse: FloatArray) -> FloatArray:
         """Return the sum over levels of two means' weights times `inverse`, [N]."""
-        size = self.means[q].shape[0]
-        code, place = np.unique(self.shares[p].at * size + self.shares[q].at, return_inverse=True)
-        both = self.means[p][code // size].multiply(self.means[q][code % size])
+        if (p, q) not in self._both:
+            size = self.means[q].shape[0]
+            code = self.shares[p].at * size + self.shares[q].at
+            code, place = np.unique(code, return_inverse=True)
+            both = self.means[p][code // size].multiply(self.means[q][code % size])
+            self._both[p, q] = csr_array(both), place
+        both, place = self._both[p, q]
         return np.asarray((both @ inverse)[place])
 
     def _gain(self, i: int, level: IntArray) -> FloatArray:

@@ -223,6 +223,11 @@ class Stage1CoeffSummaries:
         return self.features.rotation
 
     @property
+    def weighs_rows(self) -> bool:
+        """Whether training rows differ in weight."""
+        return self.tails != NORMAL or self.leave_out is not None
+
+    @property
     def anchor_expansion(self) -> str:
         """Whether squares are added: "none" or "poly2"."""
         return self.features.expansion

@@ -1,4 +1,4 @@
-"""Sums of runs left out whose rows are weighted as those of the training are."""
+"""Sums of runs left out, their rows weighted as in the training, to be taken from its sums."""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ def weighted_folds(
     rows : StoredRows
         With the runs that folds are of.
     summaries : Stage1CoeffSummaries
-        The fit to all rows that weighs them: a peak that is off should count neither among those
-        that are fitted nor among those that judge.
+        The fit to all rows that weighs them.
     """
     found = {held.name: Reweighted(held.stats) for held in held_out}
     of_name = {fold.name: fold for fold in folds}
@@ -44,4 +43,4 @@ def weighted_folds(
             x = summaries.features.transform(out.covariates)
             weights = weighed(out, x, summaries)
             sums.add(out, z, weights, summaries.tails)
-    return [HeldOut(name, sums.statistics()) for name, sums in found.items()]
+    return [HeldOut(name, sums.plain, sums.statistics()) for name, sums in found.items()]

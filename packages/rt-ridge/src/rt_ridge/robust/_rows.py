@@ -125,7 +125,8 @@ class StoredRows:
         """Return the rows of some pairs, given by their keys in ascending order."""
 
         def parts() -> Iterator[SortedRows]:
-            for part in self:
+            # Past what this keeps in memory: the rows of some pairs are kept by themselves.
+            for part in self._parts() if self._kept is None else self._kept:
                 yield part.of(find(keys, part.keys) >= 0)
 
         return StoredRows(parts)

@@ -120,17 +120,21 @@ class Reweighted:
         """
         u, at = found.weight, np.searchsorted(self.plain.keys, part.keys)
         starts = np.cumsum(part.n) - part.n
-        values = np.concatenate([z, part.y[:, None]], axis=1)
-        centre = np.concatenate([self.plain.mean_x, self.plain.mean_y[:, None]], axis=1)[at]
-        values -= np.repeat(centre, part.n, axis=0)
-        heavy = values * u[:, None]
+        # Column by column, each of them contiguous.
+        values = [
+            column - np.repeat(centre[at], part.n)
+            for column, centre in zip(
+                [*z.T, part.y], [*self.plain.mean_x.T, self.plain.mean_y], strict=True
+            )
+        ]
         there = u > 0
         self._n[at] += np.add.reduceat(there, starts, dtype=np.int64)
         self._mass[at] += np.add.reduceat(u, starts)
-        self._first[at] += np.add.reduceat(heavy, starts, axis=0)
-        for i in range(values.shape[1]):
+        for i, column in enumerate(values):
+            heavy = column * u
+            self._first[at, i] += np.add.reduceat(heavy, starts)
             for j in range(i + 1):
-                products = np.add.reduceat(heavy[:, i] * values[:, j], starts)
+                products = np.add.reduceat(heavy * values[j], starts)
                 self._second[at, i, j] += products
                 if i != j:
                     self._second[at, j, i] += products

@@ -76,11 +76,37 @@ def find_map(hierarchy: Hierarchy) -> ScalePosterior:
     return with_intervals(hierarchy, mode(hierarchy))
 
 
-def find_mode(hierarchy: Hierarchy) -> tuple[ScalePosterior, Optimum]:
-    """Climb to about the mode, for candidates of which most are not taken: no intervals."""
-    best = mode(hierarchy, QUICK_TOLERANCE)
+def find_mode(
+    hierarchy: Hierarchy, like: ScalePosterior | None = None
+) -> tuple[ScalePosterior, Optimum]:
+    """Climb to about the mode, for candidates of which most are not taken: no intervals.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+        The model.
+    like : ScalePosterior or None
+        Scales of another model of the same rows, from which those of the same names start.
+    """
+    start = hierarchy.layout.start()
+    if like is not None:
+        start = _started(hierarchy, start, dict(zip(like.names, like.mean.tolist(), strict=True)))
+    best = mode(hierarchy, QUICK_TOLERANCE, start)
     nothing = np.full(len(best.at), np.nan)
     return _posterior(hierarchy, best, nothing, nothing), best
+
+
+def _started(hierarchy: Hierarchy, start: FloatArray, known: dict[str, float]) -> FloatArray:
+    """Return a point to start from, with the scales that are known of another model."""
+    found, n = start.copy(), hierarchy.layout.n_free
+    for place, name in enumerate(hierarchy.layout.names):
+        # One spread of all covariates stands for that of each.
+        value = known.get(name, known.get(name.partition("[")[0]))
+        if value is not None:
+            # A scale that stood at 0 has no slope there to leave it by.
+            ends = (start[place] / 10, start[place] * 10) if place < n else (value, value)
+            found[place] = np.clip(value, *ends)
+    return found
 
 
 @dataclass(frozen=True)
@@ -245,9 +271,12 @@ def _around(hierarchy: Hierarchy, centre: FloatArray) -> tuple[FloatArray, Float
     return np.array([hierarchy.natural(phi) for phi in points]), weights
 
 
-def mode(hierarchy: Hierarchy, tolerance: float = GRADIENT_TOLERANCE) -> Optimum:
+def mode(
+    hierarchy: Hierarchy, tolerance: float = GRADIENT_TOLERANCE, start: FloatArray | None = None
+) -> Optimum:
     """Return the mode of the log posterior of the unconstrained coordinates."""
-    start, steps = hierarchy.unconstrained(hierarchy.layout.start()), hierarchy.layout.steps()
+    point = hierarchy.layout.start() if start is None else start
+    start, steps = hierarchy.unconstrained(point), hierarchy.layout.steps()
     if not hierarchy.config.standardise:
         return maximise(hierarchy.log_posterior, start, steps)
     ridge = _Centred(hierarchy)

@@ -2,8 +2,9 @@
 
 Judged is the error of rows left out; where errors do not differ, their log predictive density;
 and last the marginal likelihood. A mixture (stacking: Yao et al. 2018, doi:10.1214/17-BA1091) is
-taken only where it predicts better than the best alone by more than the standard error over folds,
-and its mean does not err more: a few rows far off make densities prefer what fits all the others.
+taken only where it predicts better than the best alone by more than a tie, and than the standard
+error over folds, and its mean does not err more: a few rows far off make densities prefer what fits
+all the others.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from rt_ridge.selection._candidates import Candidate
 from rt_ridge.selection._judge import FOLLOW, Judge, Scores
 
 TIE = 0.01
-"""Difference of log errors, or of log densities of a row, that is no reason to prefer one."""
+"""Difference of log errors that is no reason to prefer one."""
+
+DENSITY_TIE = 0.02
+"""Difference of log densities of a row that is none: the best of twenty gains it by chance."""
 
 ROUNDING = 1e-9
 """Difference of log densities of models that do not differ."""
@@ -87,17 +91,32 @@ class Choice:
         Share of slopes that is followed beyond the training's range.
     table : StructureTable
         All candidates, for the reader.
+    judge : Judge or None
+        Who scored them.
     """
 
     trials: tuple[Trial, ...]
     weights: FloatArray
     follow: float
     table: StructureTable
+    judge: Judge | None = None
+
+    @property
+    def alone(self) -> Choice:
+        """The heaviest candidate without the others."""
+        first = (self.trials[int(np.argmax(self.weights))],)
+        return replace(self, trials=first, weights=np.ones(1))
 
     @property
     def scales(self) -> list[ScalePosterior]:
         """Of each trial, as they were found for the choice."""
         return [trial.scales for trial in self.trials]
+
+    @property
+    def lines(self) -> FloatArray:
+        """Mean coefficients of each cell of the judge's folds, by the other folds, [K, D]."""
+        found = [t.scores.lines for t in self.trials if t.scores is not None]
+        return np.asarray(np.tensordot(self.weights, np.stack(found), 1))
 
 
 class Errors:
@@ -116,7 +135,7 @@ class Errors:
         self.n, self.fold, self.judge = judge.n, judge.fold, judge
         self.lines = [s.lines for s in scores]
         self.squared = np.stack([s.squared for s in scores])
-        self.density = np.stack([s.log_density(judge.n) for s in scores]) / judge.n
+        self.density = np.stack([s.log_density for s in scores]) / judge.n
         self.absolute = np.sqrt(self.squared / judge.n)
 
     @property
@@ -179,6 +198,7 @@ def choose(trials: Sequence[Trial], judge: Judge | None) -> Choice:
         weights[taken],
         FOLLOW[share],
         _measured(trials, errors, weights, best_at, share),
+        judge,
     )
 
 
@@ -202,14 +222,17 @@ def settled_choice(choice: Choice, trials: Sequence[Trial], judge: Judge | None)
 
 def _best(errors: Errors, criteria: Sequence[float]) -> tuple[int, int]:
     """Return the best candidate and share to follow: by error, then density, then likelihood."""
-    log_error = errors.log_error
-    tied = log_error <= log_error.min() + TIE
+    log_error, by_fold = errors.log_error, errors.log_error_by_fold()
+    least = np.unravel_index(int(np.argmin(log_error)), log_error.shape)
+    unsure = _standard_error(by_fold - by_fold[least])
+    # fmin: of one fold nothing is known of what folds differ by.
+    tied = log_error <= log_error[least] + np.fmax(TIE, np.fmin(unsure, 2 * TIE))
     density = np.where(tied, errors.mean(errors.density), -np.inf)
     top = np.unravel_index(int(np.argmax(density)), density.shape)
     by_fold = errors.by_fold(errors.density)
     behind = by_fold[top] - by_fold
     # Densities that differ by less than folds do, or hardly, are no reason either.
-    equal = density >= density.max() - np.maximum(_standard_error(behind), TIE)
+    equal = density >= density.max() - np.maximum(_standard_error(behind), DENSITY_TIE)
     last = np.where(equal, np.asarray(criteria)[:, None], -np.inf)
     best = int(np.unravel_index(int(np.argmax(last)), last.shape)[0])
     return best, _share(log_error[best])
@@ -237,7 +260,7 @@ def _stacked(errors: Errors, best: int, share: int) -> FloatArray:
     mixture = np.log(weights @ np.exp(density - top)) + top
     gain = errors.by_fold((mixture - density[best])[None])[0]
     # Over folds, for the rows of a run err together.
-    clear = len(gain) > 1 and gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain))
+    clear = len(gain) > 1 and gain.mean() > max(gain.std(ddof=1) / np.sqrt(len(gain)), DENSITY_TIE)
     # Rounding is no error.
     allowed = errors.log_error[best, share] + ROUNDING
     return weights if clear and errors.of_mixture(weights, share) <= allowed else alone
@@ -307,9 +330,13 @@ def _unmeasured(trials: Sequence[Trial]) -> StructureTable:
 
 
 def ranked(trials: Sequence[Trial], judge: Judge | None, most: int) -> list[Trial]:
-    """Return the most promising trials, best first."""
+    """Return the most promising trials, best first, and the one that would be taken of all."""
     if judge is None:
-        order = np.argsort([-t.criterion for t in trials], kind="stable")
+        order = np.argsort([-t.criterion for t in trials], kind="stable")[:most]
     else:
-        order = np.argsort(Errors(trials, judge).log_error.min(axis=1), kind="stable")
-    return [trials[i] for i in order[:most]]
+        errors = Errors(trials, judge)
+        order = np.argsort(errors.log_error.min(axis=1), kind="stable")[:most]
+        # What would be taken of these may err a little more than the best of them.
+        best = _best(errors, [t.criterion for t in trials])[0]
+        order = order if best in order else np.append(order, best)
+    return [trials[i] for i in order]

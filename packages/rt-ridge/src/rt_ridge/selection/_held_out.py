@@ -1,7 +1,9 @@
 """Runs that are left out together, and the sums of their rows.
 
 Blocks are of acquisition order, since drift makes neighbours alike, and of the ends of the
-covariates' range, where a slope that says too much shows.
+covariates' range, where a slope that says too much shows. Where every run is of one group, as an
+injection is of one sample, blocks are of the order within each group: whole groups are left out by
+none, since new runs are mostly of groups that were seen.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from molpool_common import BoolArray, FloatArray
+from molpool_common import BoolArray, FloatArray, IntArray
 
 from rt_ridge.statistics._sufficient import SufficientStatistics
 from rt_ridge.tables._features import FeatureMap
@@ -56,7 +58,12 @@ class RunFold:
 
 
 def plan_folds(
-    mean: FloatArray, low: FloatArray, high: FloatArray, *, ordered: bool = True
+    mean: FloatArray,
+    low: FloatArray,
+    high: FloatArray,
+    *,
+    ordered: bool = True,
+    groups: IntArray | None = None,
 ) -> list[RunFold]:
     """Return which runs are left out together; none where there are too few.
 
@@ -67,17 +74,17 @@ def plan_folds(
     ordered : bool
         Whether the order is known. If not, runs are dealt out along the covariates' main
         direction, so that blocks are alike.
+    groups : ndarray of int64, [R], or None
+        What each run is a run of; None: runs are of all groups.
     """
     n_runs, n_covariates = mean.shape
     if n_runs < FEWEST_RUNS:
         return []
     n_blocks = min(N_BLOCKS, n_runs)
-    if ordered:
-        blocks = np.array_split(np.arange(n_runs), n_blocks)
-    else:
-        along = np.argsort(principal_scores(mean), kind="stable")
-        blocks = [along[i::n_blocks] for i in range(n_blocks)]
-    chosen = [(f"block {i + 1} of {len(blocks)}", b) for i, b in enumerate(blocks)]
+    order = np.arange(n_runs) if ordered else np.argsort(principal_scores(mean), kind="stable")
+    of_run = _blocks(order, n_blocks, groups, dealt=not ordered)
+    blocks = [np.flatnonzero(of_run == i) for i in range(n_blocks)]
+    chosen = [(f"block {i + 1} of {n_blocks}", b) for i, b in enumerate(blocks) if len(b)]
     if n_covariates and n_runs >= FEWEST_AT_ENDS:
         order = np.argsort(principal_scores(mean), kind="stable")
         size = max(1, round(END * n_runs))
@@ -88,6 +95,35 @@ def plan_folds(
         members[runs] = True
         folds.append(RunFold(name, members, low[~members].min(0), high[~members].max(0)))
     return folds
+
+
+def _blocks(order: IntArray, n_blocks: int, groups: IntArray | None, *, dealt: bool) -> IntArray:
+    """Return the block of each run, [R]: neighbours within each group, or dealt out in turn."""
+    groups = np.zeros_like(order) if groups is None else groups
+    block, turn = np.empty_like(order), 0
+    # By their first run: what groups are called does not matter.
+    for group in dict.fromkeys(groups[order].tolist()):
+        runs = order[groups[order] == group]
+        if dealt or len(runs) < n_blocks:
+            # On from where the last group ended, so that blocks are of about a size.
+            block[runs] = (turn + np.arange(len(runs))) % n_blocks
+            turn += len(runs)
+            continue
+        for i, part in enumerate(np.array_split(runs, n_blocks)):
+            block[part] = i
+    return block
+
+
+def runs_of_one(low: IntArray, high: IntArray) -> IntArray | None:
+    """Return the group of each run, None where a run is of several or all are of one.
+
+    Parameters
+    ----------
+    low, high : ndarray of int64, [R]
+        Least and greatest group of the rows of each run.
+    """
+    one = (low == high).all() and len(np.unique(low)) > 1
+    return low if one else None
 
 
 def principal_scores(mean: FloatArray) -> FloatArray:
@@ -113,10 +149,20 @@ class HeldOut:
         Of the fold.
     stats : SufficientStatistics
         Of the regressors and, after them, of what lies beyond the other runs: 2 P covariates.
+    weighted : SufficientStatistics or None
+        The same of rows as they are weighted where they are fitted; None: alike.
     """
 
     name: str
     stats: SufficientStatistics
+    weighted: SufficientStatistics | None = None
+
+    def of(self, keys: IntArray) -> HeldOut:
+        """Return the rows of some pairs."""
+        weighted = self.weighted
+        if weighted is not None:
+            weighted = weighted.subset(np.isin(weighted.keys, keys))
+        return HeldOut(self.name, self.stats.subset(np.isin(self.stats.keys, keys)), weighted)
 
     @property
     def n_regressors(self) -> int:

@@ -18,6 +18,7 @@ from rt_ridge.hierarchy._messages import Spectra, decompose
 from rt_ridge.posterior._artefact import pair_coefficients
 from rt_ridge.selection._held_out import HeldOut
 from rt_ridge.statistics._sufficient import SufficientStatistics, standardised, without
+from rt_ridge.tables._keys import find
 
 FOLLOW = (1.0, 0.5, 0.0)
 """Shares of a slope that are tried beyond the range of the other runs."""
@@ -35,21 +36,17 @@ class Scores:
         Sum of squared errors of each cell, for each share that slopes are followed by.
     variance : ndarray, [F, K]
         Mean predictive variance of its rows.
+    log_density : ndarray, [F, K]
+        Log predictive density of its rows, as they are weighted: exact for cells of one row, as a
+        run has of a compound; rows of others share a variance.
     lines : ndarray, [K, D]
         Mean coefficients of each cell's pair, by the rows of the other folds.
     """
 
     squared: FloatArray
     variance: FloatArray
+    log_density: FloatArray
     lines: FloatArray
-
-    def log_density(self, n: FloatArray) -> FloatArray:
-        """Return the log predictive density of each cell's rows, [F, K].
-
-        Exact for cells of one row, as a run has of a compound; rows of others share a variance.
-        """
-        density = n * (LOG_2PI + np.log(self.variance)) + self.squared / self.variance
-        return np.asarray(-density / 2)
 
 
 class Judge:
@@ -60,7 +57,8 @@ class Judge:
     stats : SufficientStatistics
         Of all rows, in the user's units.
     held_out : sequence of HeldOut
-        Rows of each fold; all of pairs in `stats`.
+        Rows of each fold; all of pairs in `stats`. Where rows are weighted, errors are those of
+        each row alike: those to come have no weights yet.
     scale : ndarray, [P]
         What regressors are divided by.
     """
@@ -68,7 +66,7 @@ class Judge:
     def __init__(
         self, stats: SufficientStatistics, held_out: Sequence[HeldOut], scale: FloatArray
     ) -> None:
-        self.stats = standardised(stats, scale)
+        self.stats, self.scale = standardised(stats, scale), scale
         self.folds = [_Fold.of(self.stats, fold, scale) for fold in held_out]
         self.n = np.concatenate([fold.part.n for fold in self.folds]).astype(np.float64)
         counts = [fold.part.G for fold in self.folds]
@@ -88,6 +86,7 @@ class Judge:
         return Scores(
             np.concatenate([s.squared for s in found], axis=1),
             np.concatenate([s.variance for s in found], axis=1),
+            np.concatenate([s.log_density for s in found], axis=1),
             np.concatenate([s.lines for s in found]),
         )
 
@@ -103,31 +102,38 @@ class _Fold:
 
     Parameters
     ----------
+    name : str
+        Of the fold.
     others : SufficientStatistics
         Of the rows that are not left out.
     spectra : Spectra
         Theirs at equal precisions: the same for most candidates.
     part : SufficientStatistics
         Of regressors and of what lies beyond, of the rows left out.
+    weighted : SufficientStatistics or None
+        The same as they are weighted, where they are.
     at : ndarray of int64
         Pairs of its cells.
     """
 
+    name: str
     others: SufficientStatistics
     spectra: Spectra
     part: SufficientStatistics
+    weighted: SufficientStatistics | None
     at: IntArray
 
     @classmethod
     def of(cls, stats: SufficientStatistics, held_out: HeldOut, scale: FloatArray) -> _Fold:
-        part = standardised(held_out.stats, np.tile(scale, 2))
-        P = held_out.n_regressors
-        others = without(stats, leading(part, P, stats.covariates))
+        part, P = standardised(held_out.stats, np.tile(scale, 2)), held_out.n_regressors
+        weighted = held_out.weighted and standardised(held_out.weighted, np.tile(scale, 2))
+        others = without(stats, leading(weighted or part, P, stats.covariates))
         # What no candidate can know would drown what they differ by.
         seen = np.isin(part.compound_ids, others.compound_ids[others.n > 0])
         part = part.subset(seen) if seen.any() else part
         spectra = decompose(others.sxx, others.sxy, others.mean_x, np.ones(P))
-        return cls(others, spectra, part, np.searchsorted(stats.keys, part.keys))
+        at = np.searchsorted(stats.keys, part.keys)
+        return cls(held_out.name, others, spectra, part, weighted, at)
 
     def score(self, hierarchy: Hierarchy, point: FloatArray) -> Scores:
         refitted = hierarchy.on(self.others, self.spectra)
@@ -135,11 +141,19 @@ class _Fold:
         mean, cov = pair_coefficients(refitted, state)
         mean, cov, noise = mean[self.at], cov[self.at], state.sigma2[self.at]
         found = [self._errors(mean, cov, follow) for follow in FOLLOW]
-        return Scores(
-            np.stack([squared for squared, _ in found]),
-            np.stack([noise + variance for _, variance in found]),
-            mean,
-        )
+        squared = np.stack([squared for squared, _ in found])
+        variance = np.stack([noise + variance for _, variance in found])
+        if self.weighted is None:
+            return Scores(squared, variance, _density(self.part.mass, squared, variance), mean)
+        # Of rows that weigh nothing, 0.
+        density = np.zeros_like(squared)
+        place = find(self.part.keys, self.weighted.keys)
+        part, place = self.weighted.subset(place >= 0), place[place >= 0]
+        fold = replace(self, part=part)
+        for row, follow in enumerate(FOLLOW):
+            heavy = fold._errors(mean[place], cov[place], follow)[0]
+            density[row, place] = _density(part.mass, heavy, variance[row, place])
+        return Scores(squared, variance, density, mean)
 
     def squared_errors(self, lines: FloatArray, follow: float) -> FloatArray:
         """Return the sum of squared errors of each cell, by coefficients [K, D]."""
@@ -171,6 +185,11 @@ class _Fold:
         return squared, np.maximum(variance, 0.0)
 
 
+def _density(n: FloatArray, squared: FloatArray, variance: FloatArray) -> FloatArray:
+    """Return log densities of n rows that share a variance."""
+    return np.asarray(-(n * (LOG_2PI + np.log(variance)) + squared / variance) / 2)
+
+
 def leading(stats: SufficientStatistics, size: int, names: tuple[str, ...]) -> SufficientStatistics:
     """Return the statistics of the first regressors alone."""
     low = stats.mean_low
@@ -198,8 +217,3 @@ def subset_of(stats: SufficientStatistics, most: int) -> SufficientStatistics:
     keep = max(2, int(len(unique) * most / stats.G))
     chosen = unique[np.unique(np.linspace(0, len(unique) - 1, keep).round().astype(np.int64))]
     return stats.subset(np.isin(ids, chosen))
-
-
-def only_pairs(stats: SufficientStatistics, keys: IntArray) -> SufficientStatistics:
-    """Return the statistics of the pairs with given keys."""
-    return stats.subset(np.isin(stats.keys, keys))

@@ -20,12 +20,12 @@ from rt_ridge.selection._candidates import (
 )
 from rt_ridge.selection._choice import Choice, Trial, choose, ranked, settled_choice
 from rt_ridge.selection._held_out import HeldOut
-from rt_ridge.selection._judge import Judge, only_pairs, subset_of
+from rt_ridge.selection._judge import Judge, subset_of
 from rt_ridge.statistics._sufficient import SufficientStatistics, standardised
 from rt_ridge.tables._compounds import CompoundClasses, CompoundDescriptors
 
-MAX_PAIRS = 3_000
-"""Pairs that a choice is made on: more say the same, and cost time."""
+MAX_PAIRS, MANY_COVARIATES = 3_000, 5
+"""Pairs that a choice is made on, of that many covariates: more say the same, and cost time."""
 
 OTHER_PRIORS = 3
 """Best slope heads that are tried under every prior of intercepts."""
@@ -62,8 +62,7 @@ def search(
         If no candidate can be fitted; the last one's message.
     """
     some = judged_pairs(stats)
-    folds = [HeldOut(f.name, only_pairs(f.stats, some.keys)) for f in held_out]
-    folds = [f for f in folds if f.stats.G]
+    folds = [f for f in (fold.of(some.keys) for fold in held_out) if f.stats.G]
     searching = _Search(some, folds, scale, known)
     base = config.model_copy(update={"standardise": True, "method": "map"})
     trials = searching.tried(first_candidates(some, base))
@@ -72,9 +71,9 @@ def search(
     for trial in ranked(trials, searching.judge, OTHER_PRIORS):
         # A prior that the user set stands in every candidate.
         if base.intercept_prior == RidgeConfig().intercept_prior:
-            trials += searching.tried(other_priors(trial.candidate, some))
+            trials += searching.tried(other_priors(trial.candidate, some), trial)
     for trial in ranked(trials, searching.judge, REFINED):
-        trials += searching.tried(refined_candidates(trial.candidate, some))
+        trials += searching.tried(refined_candidates(trial.candidate, some), trial)
     chosen = choose(trials, searching.judge)
     last = told(chosen.trials, "Scales of structures", len(chosen.trials))
     return settled_choice(chosen, [searching.settled(trial) for trial in last], searching.judge)
@@ -82,7 +81,12 @@ def search(
 
 def judged_pairs(stats: SufficientStatistics) -> SufficientStatistics:
     """Return the pairs that a choice is made on: all, or a part of many."""
-    return subset_of(stats, MAX_PAIRS)
+    return subset_of(stats, most_pairs(stats))
+
+
+def most_pairs(stats: SufficientStatistics) -> int:
+    """Return how many pairs a choice is made on: fewer of many covariates, which say more each."""
+    return int(MAX_PAIRS * min(1.0, ((1 + MANY_COVARIATES) / (1 + stats.P)) ** 2))
 
 
 class _Search:
@@ -99,25 +103,25 @@ class _Search:
         self.judge = Judge(stats, folds, scale) if folds else None
         self.refusal = RTRidgeError("structure: expected a candidate, found none")
 
-    def tried(self, candidates: Sequence[Candidate]) -> list[Trial]:
-        """Return trials of the candidates that can be fitted."""
+    def tried(self, candidates: Sequence[Candidate], like: Trial | None = None) -> list[Trial]:
+        """Return trials of the candidates that can be fitted, much like one that was."""
         found = []
         for candidate in told(candidates, "Structures", len(candidates)):
             try:
-                found.append(self._trial(candidate))
+                found.append(self._trial(candidate, like))
             except RTRidgeError as error:
                 # Such as global slopes of covariates that are constant: others do without them.
                 self.refusal = error
         return found
 
-    def _trial(self, candidate: Candidate) -> Trial:
+    def _trial(self, candidate: Candidate, like: Trial | None) -> Trial:
         hierarchy = Hierarchy(self.stats, candidate.config, *self.known)
         with matched_threads(hierarchy.system.arrangement.n_dense):
-            scales, best = find_mode(hierarchy)
+            scales, best = find_mode(hierarchy, None if like is None else like.scales)
             trial = Trial.of(candidate, hierarchy, scales, best, self.judge)
         finite = bool(np.isfinite(trial.criterion))
-        if trial.scores is not None and self.judge is not None:
-            finite &= bool(np.isfinite(trial.scores.log_density(self.judge.n)).all())
+        if trial.scores is not None:
+            finite &= bool(np.isfinite(trial.scores.log_density).all())
         if not finite:
             raise RTRidgeError(f"structure: {candidate.name} has no finite score")
         return trial

@@ -11,7 +11,7 @@ import numpy as np
 from molpool_common import FloatArray
 from sklearn.base import clone
 
-from rt_ridge._config import Likelihood, RidgeConfig
+from rt_ridge._config import LikelihoodKey, RidgeConfig
 from rt_ridge._errors import RTRidgeError
 from rt_ridge._estimators import PooledRidge
 from rt_ridge.prediction._backoff import CoefficientPredictor, NoiseVariance
@@ -51,7 +51,7 @@ class _Groupwise(PooledRidge):
         *,
         group_col: str = "species",
         feature_center: FeatureCenter = "global",
-        likelihood: Likelihood = "gaussian",
+        likelihood: LikelihoodKey = "gaussian",
         nu: float | None = None,
         leave_out: float | None = None,
     ) -> None:
@@ -240,7 +240,7 @@ class GroupwiseLasso(_Groupwise):
         *,
         group_col: str = "species",
         feature_center: FeatureCenter = "global",
-        likelihood: Likelihood = "gaussian",
+        likelihood: LikelihoodKey = "gaussian",
         nu: float | None = None,
         leave_out: float | None = None,
     ) -> None:

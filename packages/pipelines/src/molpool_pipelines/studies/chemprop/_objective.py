@@ -196,8 +196,8 @@ class _Fold:
 
     def data(self, table: MoleculeTable, weights: RowWeights | None = None) -> MoleculeData:
         """Return a table's molecules as networks take them."""
-        extra = None if self.descriptors is None else self.descriptors.of(table)
-        return MoleculeData.from_table(table, weights=weights, descriptors=extra, cache=self.graphs)
+        extra = {} if self.descriptors is None else self.descriptors.of(table)
+        return MoleculeData.from_table(table, weights=weights, cache=self.graphs, **extra)
 
 
 class _Run:
@@ -289,6 +289,7 @@ class _Run:
             group,
             seed=self._seed,
             n_descriptors=fold.train.n_descriptors,
+            n_graph_features=fold.train.n_graph_features,
         )
 
     def _result(self, scores: Mapping[str, float], best: list[int], epochs: int) -> FoldResult:
