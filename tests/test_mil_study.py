@@ -121,7 +121,9 @@ def test_networks_of_all_folds_are_trained_at_once(study: ModuleType) -> None:
 
 # Fisher vectors see means and spreads of a bag, no single instance; by chance 0.8 is one in 170.
 @pytest.mark.parametrize(("name", "least"), [("MISVM", 0.9), ("FisherVectors", 0.8)])
-def test_references_learn_which_instance_makes_a_bag_positive(study: ModuleType, name: str) -> None:
+def test_references_learn_which_instance_makes_a_bag_positive(
+    study: ModuleType, name: str, least: float
+) -> None:
     pytest.importorskip("sklearn")
     assert study.SETS  # the folder of the studies is on the path
     draw = np.random.default_rng(0)
