@@ -125,7 +125,8 @@ def test_names_that_snippets_import_are_public(path: Path) -> None:
 def test_each_picture_and_notebook_is_numbered_and_titled() -> None:
     for path in SCRIPTS:
         assert re.match(r"(plot_\d\d|run_\d)_", path.name), path.name
-        title, rule, *_ = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))).split("\n")
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        title, rule, *_ = text.splitlines()
         assert set(rule) == {"="}
         assert len(rule) == len(title), path.name
 
@@ -147,7 +148,7 @@ def test_a_key_is_shown_with_what_it_takes_its_default_and_meaning() -> None:
     assert found["names"] == reference.Key("names", "list of text", "[]", "several")
     assert found["size"].type == "whole number ≥ 1 or none"
     assert found["part.share"].type == "number > 0 ≤ 1"
-    assert reference.md_cell("of | rows, `a|b` and *") == r"of \| rows, `a\|b` and \*"
+    assert reference.escaped("of | rows, ``a|b`` and *") == r"of \| rows, ``a|b`` and \*"
 
 
 def test_the_reference_has_every_flag_of_every_command() -> None:

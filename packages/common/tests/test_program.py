@@ -144,6 +144,21 @@ class TestSelection:
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--layers.width"], "--layers.width: expected a value after it; found nothing."),
+        (["--data_path", "--dry-run"], "--data_path: expected a value after it; found nothing."),
+        (["--ratio", "1"], "--ratio: expected 2 values after it; found 1."),
+    ],
+)
+def test_a_flag_without_its_value(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert PROGRAM(["fit", *words]) == 2
+    assert capsys.readouterr().err == f"molpool-common: {said}\n"
+
+
+@pytest.mark.parametrize(
     ("argv", "expected"),
     [
         (["a", "b", "--mode", "mean"], ["--names", "a", "b", "--mode", "mean"]),

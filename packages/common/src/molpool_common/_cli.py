@@ -22,6 +22,7 @@ from molpool_common._config import validate_config, validate_values
 from molpool_common._errors import USER_ERROR, InputError, nearest
 from molpool_common._flags import (
     Section,
+    check_values,
     flag_names,
     flag_registry,
     list_flags,
@@ -74,7 +75,7 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
         sys.stderr.close()
         return 0
     except SystemExit as end:
-        # tyro ends so after --help, and after its own message about a flag without a value.
+        # tyro ends so after messages of its own.
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:
         found = fault(error)
@@ -229,8 +230,6 @@ def parse_config(
     ------
     InputError
         For anything wrong in the file or in a flag's value, and for an unknown flag.
-    SystemExit
-        With code 2 for a flag without its value (by tyro).
     """
     path, rest = take_config(argv) if takes_file else (None, expanded(list(argv)))
     document = read_yaml(path) if path else None
@@ -286,6 +285,7 @@ def _parse_flags(
     # Renamed before tyro sees them, so that help shows one spelling only.
     argv = [_todays_flag(argument, renamed) for argument in argv] if renamed else argv
     argv = gathered(argv, list_flags(model))
+    check_values(argv, model)
     with flag_registry():
         values, unknown = tyro.cli(
             model,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
@@ -24,6 +25,7 @@ from tyro.constructors import (
 )
 
 from molpool_common._config import is_model
+from molpool_common._errors import InputError
 from molpool_common._paths import PATH
 
 WORDS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
@@ -347,6 +349,25 @@ def _shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return " ".join(map(str, value))
     return str(value)
+
+
+def check_values(argv: Sequence[str], model: type[BaseModel]) -> None:
+    """Raise `InputError` for a flag without its value, or with too few of them.
+
+    Parameters
+    ----------
+    argv : sequence of str
+        Arguments.
+    model : type of BaseModel
+        Whose flags they are.
+    """
+    wanted = {name: one.n_values for one in flags_of(model) for name in one.names if one.n_values}
+    for place, word in enumerate(argv):
+        n = wanted.get(word.replace("_", "-"), 0)
+        there = list(takewhile(lambda value: not value.startswith("--"), argv[place + 1 :][:n]))
+        if len(there) < n:
+            expected = "a value after it" if n == 1 else f"{n} values after it"
+            raise InputError(word, expected=expected, found=" ".join(there) or "nothing")
 
 
 def with_subject(argv: Sequence[str], subject: str, model: type[BaseModel]) -> list[str]:

@@ -9,8 +9,6 @@ import pandas as pd
 import pytest
 from molpool_common import FloatArray, InputError
 from molpool_pipelines.estimators import BagClassifier, BagRegressor, from_run
-from sklearn.base import clone
-from sklearn.utils import estimator_checks
 
 OPTIONS = {"baselines": "none", "blend": {"folds": 2}}
 
@@ -84,16 +82,3 @@ def test_classes_of_bags() -> None:
     assert model.classes_.tolist() == ["hit", "none"]
     assert set(model.predict(new)) <= {"hit", "none"}
     assert model.score(new, np.where(truth > np.median(y), "hit", "none")) > 0.8
-
-
-@pytest.mark.parametrize("kind", [BagRegressor, BagClassifier])
-def test_conventions(kind: type[BagRegressor]) -> None:
-    for check in (
-        "check_no_attributes_set_in_init",
-        "check_parameters_default_constructible",
-        "check_get_params_invariance",
-        "check_set_params",
-        "check_estimator_cloneable",
-    ):
-        getattr(estimator_checks, check)(kind.__name__, kind())
-    assert clone(kind(epochs=3)).epochs == 3

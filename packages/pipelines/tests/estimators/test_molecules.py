@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,23 @@ import pandas as pd
 import polars as pl
 import pytest
 from molpool_common import InputError
-from molpool_pipelines.estimators import AutoClassifier, AutoRegressor, ChempropRegressor, from_run
+from molpool_pipelines.estimators import (
+    AutoClassifier,
+    AutoRegressor,
+    BagClassifier,
+    BagRegressor,
+    ChempropClassifier,
+    ChempropRegressor,
+    RetentionRidge,
+    RunEstimator,
+    from_run,
+)
+from molpool_pipelines.fitting import TrainAutoConfig, TrainChempropConfig
 from molpool_pipelines.models import PredictConfig, predict_table
+from molpool_pipelines.retention import FitConfig
+from pydantic import BaseModel
 from sklearn.base import clone
+from sklearn.exceptions import SkipTestWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.utils import estimator_checks
 
@@ -182,21 +197,61 @@ class TestInScikitLearn:
         assert copied.get_params() == fitted.get_params()
         assert not hasattr(copied, "run_")
 
-    @pytest.mark.parametrize("kind", [AutoRegressor, AutoClassifier, ChempropRegressor])
     @pytest.mark.parametrize(
-        "check",
-        # The others of `check_estimator` fit arrays of numbers, of which molecules are none.
+        "kind",
         [
+            *(AutoRegressor, AutoClassifier, ChempropRegressor, ChempropClassifier),
+            *(BagRegressor, BagClassifier, RetentionRidge),
+        ],
+    )
+    def test_conventions(self, kind: type[RunEstimator]) -> None:
+        # By their tags they take no arrays of numbers, which all other checks would fit.
+        with pytest.warns(SkipTestWarning, match="requires input"):
+            estimator_checks.check_estimator(kind())
+        for check in (
             "check_no_attributes_set_in_init",
             "check_parameters_default_constructible",
             "check_get_params_invariance",
             "check_set_params",
             "check_estimator_cloneable",
             "check_estimator_repr",
-        ],
-    )
-    def test_conventions(self, kind: type[AutoRegressor], check: str) -> None:
-        getattr(estimator_checks, check)(kind.__name__, kind())
+        ):
+            getattr(estimator_checks, check)(kind.__name__, kind())
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "keys"),
+    [
+        (
+            AutoRegressor,
+            TrainAutoConfig,
+            {k: k for k in ("time_budget", "model", "features")} | {"random_state": "seed"},
+        ),
+        (
+            ChempropRegressor,
+            TrainChempropConfig,
+            {
+                "epochs": "training.epochs",
+                "hidden_size": "model.message_passing.hidden_size",
+                "depth": "model.message_passing.depth",
+                "features": "features",
+                "random_state": "seed",
+            },
+        ),
+        (
+            RetentionRidge,
+            FitConfig,
+            {k: k for k in ("group_col", "compound_col", "parent_col", "run_col", "model")},
+        ),
+    ],
+)
+def test_defaults_are_those_of_the_commands(
+    kind: type[RunEstimator], config: type[BaseModel], keys: dict[str, str]
+) -> None:
+    parameters = kind().get_params()
+    for name, key in keys.items():
+        value = attrgetter(key)(config())
+        assert parameters[name] == (tuple(value) if isinstance(value, list) else value), name
 
 
 @pytest.mark.usefixtures("one_thread")

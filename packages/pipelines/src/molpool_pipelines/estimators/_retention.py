@@ -180,8 +180,9 @@ class RetentionRidge(RegressorMixin, RunEstimator):  # type: ignore[misc]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        # A frame, which no array stands for.
+        tags.input_tags.two_d_array = False
         tags.input_tags.categorical = True
-        tags.input_tags.string = True
         tags.no_validation = True
         return tags
 

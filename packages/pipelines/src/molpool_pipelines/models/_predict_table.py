@@ -235,7 +235,7 @@ def _model_paths(config: PredictConfig) -> list[Path]:
     given = config.models or [_given(config.model_dir, "--model-dir", "a saved model")]
     paths = [Path(path) for path in given]
     for path in paths:
-        check_model_path(path)
+        check_model_path(path, "models" if config.models else "model_dir")
     twice = [str(p) for i, p in enumerate(paths) if p.absolute() in map(Path.absolute, paths[:i])]
     if twice:
         raise InputError("--models", expected="different models", found=f"{twice[0]!r} twice")
@@ -287,7 +287,7 @@ class Serving:
             predictor = ChunkPredictor.from_config(config, model, path)
             if config.recalibrate is not None:
                 predictor, said = _recentred(config, predictor, path, scales)
-                notes += said
+                notes += said if len(paths) == 1 else [f"{name}: {note}" for note in said]
             types = dict(zip(model.task_names, model.task_types, strict=True))
             far = config.applicability.threshold
             about.append(
