@@ -125,6 +125,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--commands", nargs="*", default=list(COMMANDS))
     parser.add_argument("--signals", nargs="*", default=["kill"], choices=SIGNALS)
     options = parser.parse_args(argv)
+    # A shell's jobs in the background ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     end = time.monotonic() + options.seconds
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -200,7 +202,8 @@ class Soak:
         if found.code == 2 and "which holds a run" in found.said:
             # It had come to its end: what is there counts.
             return self._run("", work)
-        if found.code == 2 and written.overwrite and "is there" in found.said:
+        there = "which is there" in found.said or "which exists" in found.said
+        if found.code == 2 and written.overwrite and there:
             return self._run(f"{written.command} --overwrite true", work)
         return found
 
@@ -317,11 +320,14 @@ def _stop_at(change: int | None, signals: Sequence[int]) -> Callable[[], int]:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal count
         if event == "open":
-            path, _, flags = arguments
-            writes = isinstance(flags, int) and flags & WRITING and isinstance(path, str)
-            if not writes or not os.path.abspath(path).startswith(here):
+            flags = arguments[2]
+            if not (isinstance(flags, int) and flags & WRITING):
                 return
         elif event not in CHANGES:
+            return
+        path = arguments[0]
+        # Bytecode is written by the first run alone.
+        if not isinstance(path, (str, os.PathLike)) or not os.path.abspath(path).startswith(here):
             return
         count += 1
         if count - 1 == change:
