@@ -74,7 +74,9 @@ PIPELINES = {
         f"affinity --data-path {{table}} {LABELS} --save-path {{out}}.npz", 31_623
     ),
     "rt prepare": Pipeline(
-        "rt prepare --data {here}/rt-{n}.parquet --species-raw species --save-dir {out}", 1_000_000
+        "rt prepare --data {here}/rt-{n}.parquet --species-raw species "
+        "--cluster-raw species_cluster --save-dir {out}",
+        1_000_000,
     ),
     "rt fit": Pipeline(
         "rt fit --data {here}/rt-{n}.parquet --structure fixed --save-dir {out}", 1_000_000
