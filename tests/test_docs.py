@@ -147,7 +147,7 @@ def test_a_key_is_shown_with_what_it_takes_its_default_and_meaning() -> None:
     assert found["names"] == reference.Key("names", "list of text", "[]", "several")
     assert found["size"].type == "whole number ≥ 1 or none"
     assert found["part.share"].type == "number > 0 ≤ 1"
-    assert reference.md_cell("of | rows, `a|b` and *") == r"of \| rows, `a\|b` and \*"
+    assert reference.escaped("of | rows, ``a|b`` and *") == r"of \| rows, ``a|b`` and \*"
 
 
 def test_the_reference_has_every_flag_of_every_command() -> None:

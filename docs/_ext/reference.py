@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from molpool_common import Program
 from pydantic import BaseModel
@@ -49,7 +49,7 @@ def write_reference(_app: Any) -> None:
     for project in PROJECTS:
         write_project(project)
     for command in commands():
-        page = OUT / "commands" / f"{command.prog.replace(' ', '-')}.md"
+        page = OUT / "commands" / f"{command.prog.replace(' ', '-')}.rst"
         page.write_text(command_page(command), encoding="utf-8")
 
 
@@ -180,7 +180,7 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[Key]:
             continue
         meaning = " ".join((field.description or "").split())
         aliases = [a for mark in field.metadata for a in getattr(mark, "aliases", None) or ()]
-        short = ", ".join(f"`{alias}`" for alias in aliases)
+        short = "".join(f" or ``{alias}``" for alias in aliases)
         yield Key(prefix + name, type_words(field), default_words(field), meaning, short)
 
 
@@ -210,7 +210,7 @@ def annotation_words(annotation: Any) -> str:
         return ", ".join(str(a) for a in arguments)
     if hasattr(annotation, "__metadata__"):
         return annotation_words(arguments[0])
-    if origin in (types.UnionType, __import__("typing").Union):
+    if origin in (types.UnionType, Union):
         return " or ".join(dict.fromkeys(annotation_words(a) for a in arguments))
     if origin in (list, tuple):
         inner = list(dict.fromkeys(annotation_words(a) for a in arguments if a is not Ellipsis))
@@ -241,8 +241,8 @@ def rst_table(keys: list[Key]) -> str:
     lines = [".. list-table::", "   :header-rows: 1", "   :class: flags", ""]
     lines += ["   * - key", "     - takes", "     - default", "     - meaning"]
     for key in keys:
-        cells = (f"``{key.name}``", key.type, code(key.default), key.meaning)
-        lines += [f"   * - {escaped(cells[0])}", *(f"     - {escaped(c)}" for c in cells[1:])]
+        cells = (code(key.name) + key.short, key.type, code(key.default), key.meaning)
+        lines += [f"   * - {cells[0]}", *(f"     - {escaped(cell)}" for cell in cells[1:])]
     return "\n".join(lines)
 
 
@@ -286,26 +286,15 @@ def program_of(app: str) -> Program:
 
 def command_page(command: CommandPage) -> str:
     """Return the page of a command."""
-    head = [f"# {command.prog}", "", command.description, ""]
-    head += ["```text", f"{command.prog} {command.example}", "```", ""]
+    head = [heading(command.prog, "="), escaped(command.description), ""]
+    indented = command.example.replace("\n", "\n   ")
+    head += [".. code-block:: text", "", f"   {command.prog} {indented}", ""]
     note = (
         "Every key is a flag, underscores written as dashes: "
-        "`training.batch_size` is `--training.batch-size`. "
-        "`--config FILE` gives any of them in YAML, and flags override the file."
+        "``training.batch_size`` is ``--training.batch-size``. "
+        "``--config FILE`` gives any of them in YAML, and flags override the file."
     )
-    rows = ["| key | takes | default | meaning |", "| --- | --- | --- | --- |"]
-    for key in keys_of(command.model):
-        name = f"`{key.name}`" + (f" or {key.short}" if key.short else "")
-        cells = (name, key.type, f"`{key.default}`", key.meaning)
-        rows.append("| " + " | ".join(md_cell(c) for c in cells) + " |")
-    return "\n".join([*head, note, "", *rows, ""])
-
-
-def md_cell(text: str) -> str:
-    """Return a text that stays within its cell of a Markdown table."""
-    text = text.replace("|", r"\|")
-    parts = re.split(r"(`[^`]+`)", text)
-    return "".join(p if p.startswith("`") else re.sub(r"([*_<\[])", r"\\\1", p) for p in parts)
+    return "\n".join([*head, note, "", rst_table(list(keys_of(command.model))), ""])
 
 
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?\)")
@@ -332,10 +321,9 @@ def links_from(text: str, base: Path) -> str:
     def moved(match: re.Match[str]) -> str:
         mark, words, path, anchor = match.groups()
         target = (base / path).resolve()
-        if (target if target.is_dir() else target.parent) in PROJECTS:
-            target = (
-                OUT / "packages" / f"{PROJECTS[target if target.is_dir() else target.parent]}.md"
-            )
+        project = PROJECTS.get(target if target.is_dir() else target.parent)
+        if project is not None:
+            target = OUT / "packages" / f"{project}.md"
         if DOCS in target.parents:
             return f"{mark}[{words}](/{target.relative_to(DOCS)}{anchor or ''})"
         return f"{words} (`{target.relative_to(ROOT)}`)" if target.exists() else match[0]
