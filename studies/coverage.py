@@ -84,6 +84,7 @@ KINDS: Mapping[str, tuple[type[Any], Callable[..., Path], Mapping[str, Any]]] = 
     "blend": (TrainBlendConfig, train_tabular, {"baselines": "none"}),
     "small-blend": (TrainBlendConfig, train_tabular, {**_SMALL, "model": ["lightgbm", "mlp"]}),
     "chemprop": (TrainChempropConfig, train_chemprop, _CHEMPROP),
+    "chemprop-narrow": (TrainChempropConfig, train_chemprop, _TINY),
     "chemprop-folds": (
         TrainChempropConfig,
         train_chemprop,

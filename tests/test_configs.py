@@ -175,10 +175,10 @@ def assert_predicted_as_trained(run, panel, tasks):
 
 @pytest.mark.slow
 def test_the_configuration_of_bags_trains(tmp_path):
-    tasks = load_config(TrainMILConfig, ROOT / "configs" / "mil_euos25.yaml").data.target_columns
+    tasks = read_yaml(ROOT / "configs" / "mil_euos25.yaml")["tasks"]
     rng = np.random.default_rng(0)
     table = tmp_path / "euos25.csv"
-    smiles = build_demo(60, seed=2)["SMILES"][:30]
+    smiles = build_demo(100, seed=2)["SMILES"][:30]
     columns = {task: rng.integers(0, 2, 30) for task in tasks}
     pl.DataFrame({"ID": [f"EOS{i}" for i in range(30)], "SMILES": smiles, **columns}).write_csv(
         table

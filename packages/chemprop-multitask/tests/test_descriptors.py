@@ -82,7 +82,7 @@ def test_training_is_chemprops(
     smiles: list[str],
     table: NDArray[np.float64],
     descriptors: NDArray[np.float32],
-    of_graphs: dict[str, list[NDArray[np.float32]]],
+    of_graphs: dict[str, Any],
     described: MoleculeData,
     settings: Any,
 ) -> None:
@@ -142,7 +142,7 @@ def test_training_is_chemprops(
 def test_chemprop_predict_takes_the_file_and_the_features(
     smiles: list[str],
     descriptors: NDArray[np.float32],
-    of_graphs: dict[str, list[NDArray[np.float32]]],
+    of_graphs: dict[str, Any],
     described: MoleculeData,
     settings: Any,
     tmp_path: Path,

@@ -112,6 +112,10 @@ def _plain_figure() -> type[Any]:
     return PlainFigure
 
 
+_REM_PER_INCH = 7
+"""Of a figure at its largest: text of 9 points is then that of the page."""
+
+
 def figure_svg(figure: Figure, *, whole: bool = False) -> str:
     """Return the figure as an ``<svg>`` element that scales with the page.
 
@@ -132,10 +136,12 @@ def figure_svg(figure: Figure, *, whole: bool = False) -> str:
     svg = svg[svg.index("<svg") :]
     if not whole:
         svg = re.sub(r'viewBox="[^"]*"', f'viewBox="{_drawn(figure)}"', svg, count=1)
-    # A width in points would overflow a phone; the viewBox keeps the proportions.
-    return re.sub(
-        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r' height="[^"]*pt"', "", svg, count=1)
-    )
+    # A width in points would overflow a phone, and without a bound a narrow figure would be as wide
+    # as the page; the viewBox keeps the proportions. Wide ones scroll on a phone, from 34rem on.
+    most = f"{_REM_PER_INCH * figure.get_size_inches()[0]:.0f}rem"
+    bound = f'style="max-width: {most}; min-width: min(34rem, {most})"'
+    svg = re.sub(r' height="[^"]*pt"', "", svg, count=1)
+    return re.sub(r'(<svg[^>]*?) width="[^"]*"', rf"\1 {bound}", svg, count=1)
 
 
 def _drawn(figure: Figure) -> str:

@@ -25,7 +25,7 @@ from rt_ridge._estimators import (
     to_statistics,
 )
 from rt_ridge.prediction._summaries import Stage1CoeffSummaries
-from rt_ridge.robust._em import Settled
+from rt_ridge.robust._em import ABOUT, SETTLED, Settled
 from rt_ridge.robust._folds import weighted_folds
 from rt_ridge.robust._rows import StoredRows
 from rt_ridge.robust._trial import looks_heavy, predicts_better
@@ -221,7 +221,7 @@ class AutoRidge(PartialPoolingRidge):
         # Rows are first weighted by one structure: others would weigh them much the same.
         some = judged_pairs(stats)
         part = rows if some.G == stats.G else rows.of(some.keys)
-        self._settle(some, config, features, choice.alone, part)
+        self._settle(some, config, features, choice.alone, part, settled=ABOUT)
         unweighted, first = self._held_out, self.weighted_
         self._held_out = weighted_folds(unweighted, self._folds, part, self.summaries_)
         choice = self._search(first.stats, config)
@@ -239,6 +239,7 @@ class AutoRidge(PartialPoolingRidge):
         rows: StoredRows | None,
         *,
         start: Settled | None = None,
+        settled: float = SETTLED,
         of_part: AutoRidge | None = None,
     ) -> None:
         """Fit what was chosen to rows that are weighted until their weights stand.
@@ -272,7 +273,7 @@ class AutoRidge(PartialPoolingRidge):
 
         tails = None if of_part is None else of_part.summaries_.tails
         given = None if of_part is None else of_part._scales
-        self._weigh(stats, rows, config, fit, widened, tails, start)
+        self._weigh(stats, rows, config, fit, widened, tails, start, settled)
 
     def _take(
         self,

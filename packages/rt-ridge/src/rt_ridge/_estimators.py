@@ -30,7 +30,7 @@ from rt_ridge.prediction._conformal import HeldOutErrors, RunCalibration, outsid
 from rt_ridge.prediction._summaries import Prediction, Stage1CoeffSummaries
 from rt_ridge.prediction._tails import Tails
 from rt_ridge.prediction._units import in_basis, in_units
-from rt_ridge.robust._em import Fit, Settled, Widened, settled_fit
+from rt_ridge.robust._em import SETTLED, Fit, Settled, Widened, settled_fit
 from rt_ridge.robust._rows import StoredRows
 from rt_ridge.runs._cells import RunCells
 from rt_ridge.runs._fit import of_runs, part_of_runs, summarised
@@ -210,6 +210,7 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         widened: Widened,
         tails: Tails | None = None,
         start: Settled | None = None,
+        settled: float = SETTLED,
     ) -> None:
         """Fit, weigh, and fit again; see `settled_fit`."""
         if rows is None:
@@ -217,7 +218,7 @@ class PooledRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 f"likelihood: {config.errors} and leave_out weigh rows; expected rows, or "
                 "statistics and `rows`; found statistics alone"
             )
-        found = settled_fit(stats, rows, config, fit, widened, tails, start)
+        found = settled_fit(stats, rows, config, fit, widened, tails, start, settled)
         self.summaries_, self.weighted_ = found.summaries, found
         self.log_likelihood_ += found.log_density
         nothing = {"low": np.nan, "high": np.nan}

@@ -154,9 +154,10 @@ def plot_support(tables: Mapping[str, pl.DataFrame], *, unit: str = "min") -> Fi
         left.set_ylim(bottom=0)
         right.set(ylim=(0, 104), ylabel="rows inside, %", xlabel="training rows of the pair")
         right.set_title("coverage of 50, 80 and 95 % intervals")
-        left.legend()
         for axes in (left, right):
             axes.tick_params(axis="x", rotation=35)
+        names = left.get_legend_handles_labels()
+        figure.legend(*names, loc="outside lower center", ncols=min(len(tables), 4))
     return figure
 
 

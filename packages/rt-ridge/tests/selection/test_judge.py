@@ -159,7 +159,8 @@ def test_no_block_leaves_a_whole_group_out():
 
 
 def test_a_run_is_of_a_group_where_all_its_rows_are():
-    assert runs_of_one(np.array([0, 0, 4]), np.array([0, 0, 4])).tolist() == [0, 0, 4]
+    nested = np.array([0, 0, 4])
+    np.testing.assert_array_equal(runs_of_one(nested, nested), nested)
     assert runs_of_one(np.array([0, 0]), np.array([0, 1])) is None
     assert runs_of_one(np.array([2, 2]), np.array([2, 2])) is None
 

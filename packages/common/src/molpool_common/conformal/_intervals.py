@@ -157,6 +157,13 @@ class IntervalCalibration:
                 expected="a calibration by rows without strata",
                 found="strata" if self.strata is not None else "one of an earlier version",
             )
+        if max((int(of.max(initial=-1)) for of in self.rows), default=-1) >= len(weights):
+            raise InputError(
+                "weights",
+                expected="of all rows that calibrate",
+                found=f"of {len(weights)}: others are of earlier origins, where --shift is none",
+                hint="Train with the same --shift.",
+            )
         return replace(self, weights=tuple(weights[of] for of in self.rows))
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -54,6 +53,7 @@ from molpool_pipelines.fitting._loop import (
     metric_table,
     on_epoch_end,
 )
+from molpool_pipelines.fitting._origins import fit_aside, of_earlier_origins
 from molpool_pipelines.fitting._results import (
     Results,
     against_baselines,
@@ -266,8 +266,10 @@ class Fitting:
         else:
             model = run.write_folder(MODELS, ensemble.save)
         files = [model]
-        results = self._with_baselines(evaluate(self._config, inputs, self._jobs))
-        self._results = self._with_curve(results)
+        farther, notes = of_earlier_origins(self._applied, inputs)
+        results = evaluate(self._config, inputs, self._jobs, farther)
+        results = replace(results, remarks=(*results.remarks, *notes))
+        self._results = self._with_curve(self._with_baselines(results))
         write_rejected(run, inputs.rejected)
         if self._affinity is not None:
             files += [run.path / name for name in (AFFINITY, GROUPS)]
@@ -338,22 +340,19 @@ class Fitting:
 
         return with_learning_curve(results, asked, inputs.task_types, refit)
 
+    @property
+    def _applied(self) -> TrainChempropConfig:
+        """The run with the groups that were measured."""
+        affinity = self._affinity
+        return self._config if affinity is None else applied(self._config, affinity.grouping)
+
     def _of_fewer(self, kept: set[Any]) -> FloatArray:
         """Return what models trained on some of the molecules say of the test rows."""
         inputs = self._inputs
         folds = [replace(of, train=_of_units(of.train, kept)) for of in inputs.folds]
         fewer = replace(inputs, folds=folds, tables=replace(inputs.tables, train=folds[0].train))
-        jobs = build_jobs(self._config, fewer)
-        for job in jobs:
-            with TemporaryDirectory(prefix="molpool-") as folder:
-                job.model.fit(
-                    job.train,
-                    job.val if len(job.val) else None,
-                    sampler=job.sampling.sampler,
-                    callbacks=[*job.sampling.callbacks],
-                    checkpoint_dir=Path(folder),
-                    seed=job.seed,
-                )
+        jobs = build_jobs(self._applied, fewer)
+        fit_aside(jobs)
         return predict_part(Part("test", inputs.tables.test), jobs, inputs).mean
 
     def close(self) -> None:

@@ -121,6 +121,14 @@ class TrainChempropConfig(
         "fingerprint, joined by +, as rdkit2d+minimol; molecule_features.featurizer_names() lists "
         "them",
     )
+    origins: int = Field(
+        2,
+        ge=0,
+        le=10,
+        description="for a split by time without folds: models trained besides on the rows up to "
+        "so many origins in their later half, whose errors on the rows that follow calibrate the "
+        "intervals; two take about as long as the run's own training. 0: validation rows alone",
+    )
     seed: Seed = Field(42, description="seed of split, weights, shuffling and dropout")
     model: TrainModelConfig = Field(default_factory=TrainModelConfig)
     joint_sampling: JointSamplingConfig = Field(default_factory=JointSamplingConfig)

@@ -25,7 +25,12 @@ from molpool_pipelines.runs import SplitName
 from molpool_pipelines.tables import MoleculeTable, SplitTables
 
 
-def evaluate(config: TrainChempropConfig, inputs: Inputs, jobs: Sequence[TrainingJob]) -> Results:
+def evaluate(
+    config: TrainChempropConfig,
+    inputs: Inputs,
+    jobs: Sequence[TrainingJob],
+    farther: Sequence[PredictedRows] = (),
+) -> Results:
     """Predict every row and score each split, bounds left out.
 
     Parameters
@@ -36,10 +41,13 @@ def evaluate(config: TrainChempropConfig, inputs: Inputs, jobs: Sequence[Trainin
         The rows.
     jobs : sequence of TrainingJob
         Trained.
+    farther : sequence of PredictedRows
+        Rows that calibrate besides, as models of earlier origins predict them.
     """
     parts = [predict_part(part, jobs, inputs) for part in parts_of(inputs, jobs)]
     parts = [replace(part, distance=_distance(part, inputs)) for part in parts]
-    wanted = IntervalRequest(config.level, basis=_basis(config, inputs), shift=config.shift)
+    basis: Basis = "rolling origin" if farther else _basis(config, inputs)
+    wanted = IntervalRequest(config.level, basis=basis, shift=config.shift, farther=farther)
     return results_of(parts, inputs.task_types, wanted)
 
 

@@ -21,14 +21,14 @@ BAG_BLEND = "bags.json"
 _MIL_KEY = b"mil_attn"
 
 
-def check_model_path(path: Path) -> None:
-    """Raise `InputError` where there is no model; looks at names only."""
+def check_model_path(path: Path, key: str = "model_dir") -> None:
+    """Raise `InputError` that names `key` where there is no model; looks at names only."""
     if not path.exists():
-        raise InputError("model_dir", expected="a run folder or a model file", found=f"no {path}")
+        raise InputError(key, expected="a run folder or a model file", found=f"no {path}")
     known = is_tabular(path) or is_bag_blend(path)
     if path.is_dir() and not model_files(path) and not known:
         raise InputError(
-            "model_dir",
+            key,
             expected="model.pt or member-*.pt in the folder",
             found="none",
             where=str(path),

@@ -235,7 +235,7 @@ def _model_paths(config: PredictConfig) -> list[Path]:
     given = config.models or [_given(config.model_dir, "--model-dir", "a saved model")]
     paths = [Path(path) for path in given]
     for path in paths:
-        check_model_path(path)
+        check_model_path(path, "models" if config.models else "model_dir")
     twice = [str(p) for i, p in enumerate(paths) if p.absolute() in map(Path.absolute, paths[:i])]
     if twice:
         raise InputError("--models", expected="different models", found=f"{twice[0]!r} twice")

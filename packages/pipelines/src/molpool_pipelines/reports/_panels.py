@@ -26,9 +26,6 @@ COLUMNS = 3
 MOST_ROWS = 10_000
 """Rows whose points say what they are: with pictures these weigh about three megabytes."""
 
-REM_PER_INCH = 7
-"""Of a figure at its largest: text of 9 points is then that of the page."""
-
 
 @dataclass(frozen=True)
 class Points:
@@ -122,12 +119,4 @@ def grid(
         for at, of in zip(axes, points, strict=False)
         if of is not None
     ]
-    return sized(svg, 3 * columns), hover
-
-
-def sized(svg: str, inches: float) -> str:
-    """Return a figure no wider than its text is worth."""
-    widest = REM_PER_INCH * inches
-    # A narrow figure keeps its size on a phone too, where wide ones scroll from 34rem on.
-    size = f"max-width: {widest:.0f}rem; min-width: min(34rem, {widest:.0f}rem)"
-    return svg.replace("<svg ", f'<svg style="{size}" ', 1)
+    return svg, hover

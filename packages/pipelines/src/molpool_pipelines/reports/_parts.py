@@ -22,8 +22,6 @@ from molpool_common import (
     style,
 )
 
-from molpool_pipelines.reports._panels import sized
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
@@ -35,7 +33,7 @@ def page_figure(
     with style():
         picture = draw()
         svg = figure_svg(picture)
-    return Figure(sized(svg, picture.get_size_inches()[0]), alt, caption, data)
+    return Figure(svg, alt, caption, data)
 
 
 def records(path: Path, event: str) -> list[dict[str, Any]]:

@@ -312,10 +312,11 @@ def _worst(rows: Predictions, split: str) -> list[Section]:
     if not entries:
         return []
     entries.sort(key=lambda e: (-e[0], str(e[1][:2])))
-    heads = ["id", "task", "measured", "predicted", "error", "error / sd", "SMILES"]
+    heads = ["id", "task", "measured", "predicted", "error", "error / sd"]
+    heads += [] if rows.smiles is None else ["SMILES"]
     table = Table(
         heads,
-        [row for _, row in entries[:WORST]],
+        [row[: len(heads)] for _, row in entries[:WORST]],
         caption=f"The {len(entries[:WORST])} largest errors of {SPLITS[split].lower()} rows, by "
         "the standard deviation of the task's measured values. Look at these first: a wrong "
         f"label and a {rows.noun} unlike the others both stand here.",
@@ -334,7 +335,7 @@ def _curves(run: ReadRun) -> list[Section]:
 def _sampling_section(run: ReadRun) -> list[Section]:
     """Compare what an average epoch drew with what the training rows hold."""
     title, frame = "Sampling", run.draws
-    if run.is_tabular:
+    if run.is_tabular or (frame is None and not run.models):
         return []  # trees and processes draw no rows
     if frame is None:
         text = "Plain shuffling, or no statistics: every training row once per epoch."

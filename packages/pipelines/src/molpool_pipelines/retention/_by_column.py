@@ -104,13 +104,9 @@ def mean_strata(parts: Sequence[pl.DataFrame], names: Sequence[str]) -> pl.DataF
         return None
     means = _means(parts, ["artefact", "column", "stratum"])
     columns = list(dict.fromkeys(means["column"].to_list()))
-    return means.sort(
-        _place(names),
-        pl.col("column").replace_strict(
-            {name: j for j, name in enumerate(columns)}, return_dtype=pl.Int64
-        ),
-        "stratum",
-    )
+    # Stratum 10 comes after stratum 9.
+    number = pl.col("stratum").cast(pl.Float64, strict=False)
+    return means.sort(_place(names), _place(columns, "column"), number, "stratum", nulls_last=True)
 
 
 def _means(parts: Sequence[pl.DataFrame], by: Sequence[str]) -> pl.DataFrame:
@@ -120,7 +116,7 @@ def _means(parts: Sequence[pl.DataFrame], by: Sequence[str]) -> pl.DataFrame:
     return means.with_columns(pl.col("n").cast(pl.Int64), pl.col("rmse").sqrt())
 
 
-def _place(names: Sequence[str]) -> pl.Expr:
-    """Return the place of a row's fit."""
+def _place(names: Sequence[str], column: str = "artefact") -> pl.Expr:
+    """Return the place of a row's name among some."""
     places = {name: j for j, name in enumerate(names)}
-    return pl.col("artefact").replace_strict(places, return_dtype=pl.Int64)
+    return pl.col(column).replace_strict(places, return_dtype=pl.Int64)

@@ -173,7 +173,8 @@ def evaluation_plots(evaluation: Evaluation) -> Iterator[Plot]:
     """Draw error and coverage by support, and the drift of the runs."""
     own = {s.name: s.table for s in evaluation.scored}
     yield _support("support", own, "All rows that each model predicts, by the training rows of")
-    if len(own) > 1:
+    # Where all models predict all rows, the rows that all predict are the same.
+    if any(not s.common.equals(s.table) for s in evaluation.scored):
         common = {s.name: s.common for s in evaluation.scored}
         first = evaluation.scored[0].name
         text = (

@@ -288,9 +288,6 @@ def _scales(run: FittedRun) -> Table:
 
 # --- pages of any content ---
 
-REM_PER_INCH = 7
-"""Of a figure at its largest: text of 9 points is then that of the page."""
-
 Piece = Text | Facts | Table | Code | Plot
 
 
@@ -334,9 +331,6 @@ def _part(piece: Piece) -> Part:
         return piece
     with style():
         svg = figure_svg(piece.figure)
-    # Without a bound a narrow figure would be blown up to the width of the page.
-    widest = REM_PER_INCH * piece.figure.get_size_inches()[0]
-    svg = svg.replace("<svg ", f'<svg style="max-width: {widest:.0f}rem" ', 1)
     return Figure(svg, piece.alt, piece.caption, piece.data)
 
 

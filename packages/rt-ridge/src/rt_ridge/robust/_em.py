@@ -27,6 +27,9 @@ MOST_PASSES = 50
 SETTLED = 1e-4
 """Change of log σ, of ν's logarithm and, over σ, of intercepts at which weights stand."""
 
+ABOUT = 1e-2
+"""The same where weights are only to start from."""
+
 UNMASKING = Tails("student_t", 4.0)
 """Errors by which rows are weighted before any is left out."""
 
@@ -70,6 +73,7 @@ def settled_fit(
     widened: Widened,
     known: Tails | None = None,
     start: Settled | None = None,
+    settled: float = SETTLED,
 ) -> Settled:
     """Fit, weigh and fit again.
 
@@ -90,11 +94,14 @@ def settled_fit(
         The distribution of errors, where it is not to be estimated.
     start : Settled or None
         A fit of a model that is much the same, to these rows: where weights start.
+    settled : float
+        Change at which weights stand.
     """
     tails = known or Tails.start(config.errors, config.nu)
     if start is not None and known is None:
         tails = start.summaries.tails
-    passes = _Passes(plain, rows, fit, fit(plain if start is None else start.stats))
+    first = fit(plain if start is None else start.stats)
+    passes = _Passes(plain, rows, fit, first, settled)
     if start is None and config.leave_out is not None and config.errors == "gaussian":
         # From the normal fit itself: peaks that are off hide one another.
         passes.go(UNMASKING, None, lambda tails, _: tails)
@@ -115,7 +122,7 @@ def settled_fit(
         last.log_density,
         last.n_left_out,
         passes.count,
-        _sentences(last.n_left_out, config, settled=passes.change <= SETTLED),
+        _sentences(last.n_left_out, config, settled=passes.change <= settled),
     )
 
 
@@ -127,6 +134,7 @@ class _Passes:
     rows: StoredRows
     fit: Fit
     summaries: Stage1CoeffSummaries
+    settled: float
     tails: Tails = NORMAL
     last: Reweighted | None = None
     count: int = 0
@@ -148,7 +156,7 @@ class _Passes:
             by_tails = abs(float(np.log(moved.variance / self.tails.variance)))
             self.change = max(_change(before, self.summaries), by_tails)
             self.tails, self.count = moved, self.count + 1
-            if self.change <= SETTLED:
+            if self.change <= self.settled:
                 break
 
 
