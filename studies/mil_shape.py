@@ -50,19 +50,17 @@ def features(conformers: dict[str, Any], families: list[str]) -> MoleculeFeature
     )
 
 
-def drawn() -> list[str]:
+def drawn(n: int) -> list[str]:
     """Return small molecules of EUOS25, drawn at random."""
     chem = import_module("rdkit.Chem")
-    frame = pl.read_csv(table_folder() / "euos25_train.csv.gz").sample(
-        3 * MOLECULES, seed=0, shuffle=True
-    )
+    frame = pl.read_csv(table_folder() / "euos25_train.csv.gz").sample(3 * n, seed=0, shuffle=True)
     mols = [(smiles, chem.MolFromSmiles(smiles)) for smiles in frame["SMILES"]]
-    return [s for s, mol in mols if mol.GetNumHeavyAtoms() <= HEAVY_ATOMS][:MOLECULES]
+    return [s for s, mol in mols if mol.GetNumHeavyAtoms() <= HEAVY_ATOMS][:n]
 
 
 def bags(given: argparse.Namespace) -> BagData:
     """Return the molecules with their conformers, and their asphericity as the label."""
-    smiles = drawn()
+    smiles = drawn(given.molecules)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         made = BagData.from_smiles(smiles, features=features(TRUTH, ["shape"]), cache=given.cache)
@@ -116,6 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("results", type=Path)
     parser.add_argument("--cache", type=Path, help="folder of computed features")
+    parser.add_argument("--molecules", type=int, default=MOLECULES)
     given = parser.parse_args()
     torch.set_num_threads(1)
     results = Results(given.results)

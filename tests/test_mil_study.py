@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from mil_attn import pack_bags
+from mil_attn import BagData, pack_bags
 
 STUDIES = Path(__file__).parents[1] / "studies"
 
@@ -117,3 +117,24 @@ def test_networks_of_all_folds_are_trained_at_once(study: ModuleType) -> None:
     torch.testing.assert_close(whole[:, 2:3], alone)
     scores = small.scores(np.array([[0.9, 0.2], [0.3, 0.3]]), np.array([1.0, 0.0]))
     assert (scores["accuracy"], scores["accuracy_of_one"]) == (1.0, 0.75)
+
+
+# Fisher vectors see means and spreads of a bag, no single instance; by chance 0.8 is one in 170.
+@pytest.mark.parametrize(("name", "least"), [("MISVM", 0.9), ("FisherVectors", 0.8)])
+def test_references_learn_which_instance_makes_a_bag_positive(
+    study: ModuleType, name: str, least: float
+) -> None:
+    pytest.importorskip("sklearn")
+    assert study.SETS  # the folder of the studies is on the path
+    draw = np.random.default_rng(0)
+    sizes = np.full(80, 3)
+    x = draw.normal(size=(sizes.sum(), 4))
+    y = np.arange(80) % 2
+    x[3 * np.flatnonzero(y), 0] += 5  # one of three instances of a positive bag
+    ids, offsets = [str(i) for i in range(80)], np.r_[0, sizes.cumsum()]
+    data = BagData(ids, x, offsets, labels=y[:, None], task_names=["y"])
+    model = getattr(importlib.import_module("bag_references"), name)()
+    model.fit(data.take(range(60)), seed=0)
+    said, sd = model.predict_with_sd(data.take(range(60, 80)))
+    assert said.shape == sd.shape == (20, 1)
+    assert ((said[:, 0] >= 0.5) == y[60:]).mean() >= least
