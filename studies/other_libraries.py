@@ -65,7 +65,7 @@ def mlflow() -> Any:
     model = quick().fit(SMILES, Y)
     with tempfile.TemporaryDirectory() as folder:
         mlflow.sklearn.save_model(model, f"{folder}/m", serialization_format="cloudpickle")
-        read = mlflow.sklearn.load_model(f"{folder}/m")
+        read: Any = mlflow.sklearn.load_model(f"{folder}/m")
         np.testing.assert_array_equal(read.predict(SMILES[:3]), model.predict(SMILES[:3]))
         return mlflow.pyfunc.load_model(f"{folder}/m").predict(TABLE[["SMILES"]][:3])
 

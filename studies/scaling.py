@@ -37,8 +37,8 @@ RINGS = (
 )
 GROUPS = """
 C CC CCC C(C)C CCCC CC(C)C N NC N(C)C O OC OCC F Cl Br C#N C(F)(F)F C(=O)N C(=O)NC C(=O)O C(=O)OC
-S(C)(=O)=O S(N)(=O)=O SC C1CC1 N1CCOCC1 N1CCCCC1 CO CCO CN CCN C(C)(C)C NC(C)=O c1ccccc1 c1ccncc1
-c1ccccc1F c1ccccc1C n1cccn1 OC(F)F OCCO CC#N C=C C#C CCl CBr CF OCC1CC1
+S(C)(=O)=O S(N)(=O)=O SC C3CC3 N3CCOCC3 N3CCCCC3 CO CCO CN CCN C(C)(C)C NC(C)=O c3ccccc3 c3ccncc3
+c3ccccc3F c3ccccc3C n3cccn3 OC(F)F OCCO CC#N C=C C#C CCl CBr CF OCC3CC3
 """
 """Three of these at a ring make some 600 000 molecules."""
 

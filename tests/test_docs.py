@@ -125,7 +125,8 @@ def test_names_that_snippets_import_are_public(path: Path) -> None:
 def test_each_picture_and_notebook_is_numbered_and_titled() -> None:
     for path in SCRIPTS:
         assert re.match(r"(plot_\d\d|run_\d)_", path.name), path.name
-        title, rule, *_ = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))).split("\n")
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        title, rule, *_ = text.splitlines()
         assert set(rule) == {"="}
         assert len(rule) == len(title), path.name
 

@@ -24,7 +24,9 @@ def test_a_project_is_found_by_its_name(check: dict[str, Any]) -> None:
     project = check["Project"].named("sampling-core")
     assert project.folder == ROOT / "packages" / "sampling-core"
     assert (project.module, project.extras) == ("sampling_core", ("lightning",))
-    with pytest.raises(check["Failed"], match=r"expected one of .*molpool.*; found 'sampling'"):
+    with pytest.raises(
+        check["FailedError"], match=r"expected one of .*molpool.*; found 'sampling'"
+    ):
         check["Project"].named("sampling")
 
 

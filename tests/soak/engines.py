@@ -5,6 +5,10 @@
 Each command must leave the same numbers, to 1e-10, under ``--engine local``, ``--engine dask`` and
 ``--engine dask`` with a worker killed at a random moment. Printed are seconds of the clock and of
 the processor.
+
+Last figures (29 November 2026, two cores under a load of 17): predict of 4 000 molecules in chunks
+of 500, the same bits; 6.7 s of the processor here, 27.6 s on two workers, which import torch each.
+The other commands, and the worker that is killed, have not been run; `test_parallel.py` kills some.
 """
 
 from __future__ import annotations

@@ -287,7 +287,7 @@ class Serving:
             predictor = ChunkPredictor.from_config(config, model, path)
             if config.recalibrate is not None:
                 predictor, said = _recentred(config, predictor, path, scales)
-                notes += said
+                notes += said if len(paths) == 1 else [f"{name}: {note}" for note in said]
             types = dict(zip(model.task_names, model.task_types, strict=True))
             far = config.applicability.threshold
             about.append(

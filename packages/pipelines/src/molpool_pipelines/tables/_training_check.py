@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from molpool_common import Fault, Faults, InputError, TableError
+import numpy as np
+from molpool_common import Fault, Faults, InputError, MoleculeTable, TableError
 
 from molpool_pipelines.tables._cells import Wanted
 from molpool_pipelines.tables._molecules import Reading
@@ -52,7 +53,10 @@ class TrainingCheck:
 
 
 def check_training(
-    sources: Sequence[SourceConfig], wanted: Wanted, command: Sequence[str]
+    sources: Sequence[SourceConfig],
+    wanted: Wanted,
+    command: Sequence[str],
+    table: MoleculeTable | None = None,
 ) -> TrainingCheck:
     """Return what training would say of tables.
 
@@ -64,7 +68,14 @@ def check_training(
         What is read of them.
     command : sequence of str
         The command that trains on them, without targets and without what bad SMILES ask for.
+    table : MoleculeTable, optional
+        What was read of them as `wanted` has it; where no row was left out, it says all.
     """
+    if table is not None and table.dropped.is_empty():
+        labels = np.isfinite(table.targets).sum(axis=0)
+        if (labels >= _LEAST).all():
+            flags = [*command, "--target-columns", *wanted.config.target_columns]
+            return TrainingCheck((), shlex.join(flags))
     strict = replace(wanted, on_bad_smiles="error", min_labels=_LEAST)
     reading = _read(sources, strict)
     faults = tuple(reading.faults)

@@ -227,7 +227,7 @@ def _checked(
         table = load_sources(sources, wanted)
     except InputError as error:
         raise check_training(sources, wanted, command).refuse(error) from None
-    return table, check_training(sources, wanted, command)
+    return table, check_training(sources, wanted, command, table)
 
 
 def _open(
