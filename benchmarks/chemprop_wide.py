@@ -114,6 +114,7 @@ def ours(model: ChempropModel, smiles: list[str], labels: np.ndarray, bf16: bool
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             loss = own.module.training_step(batch, 0)
+        assert loss is not None  # None would be a batch that was skipped
         loss.backward()
         optimizer.step()
         return float(loss.detach())

@@ -52,7 +52,7 @@ class MISVM(_Reference):
         right = []
         for cost in COSTS:
             parts = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(y, y)
-            right.append(sum(self._right(train, y, *part, cost) for part in parts))
+            right.append(sum(self._right(train, y, kept, held, cost) for kept, held in parts))
         x = _rows(self._scaler.transform(train))
         self._machine = _alternated(x, train.bounds, y, COSTS[int(np.argmax(right))])
         return self

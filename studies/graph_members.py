@@ -77,7 +77,7 @@ def main() -> None:
         )
         start, cpu = perf_counter(), process_time()
         member = build_member(model, settings)
-        fit_member(member, train, targets[:stop], censoring=None, report=print)
+        fit_member(member, train, targets[:stop], censoring=None)
         mean, _ = predict_member(member, rest, with_sd=False)
         seconds = (perf_counter() - start, process_time() - cpu)
         np.savez(given.save_dir / f"{given.name or model}.npz", mean=mean, seconds=seconds)

@@ -30,7 +30,6 @@ import numpy as np
 import yaml
 from molpool_common import validate_values
 from molpool_pipelines.fitting import Inputs, TrainChempropConfig, read_inputs
-from rich.console import Console
 from task_affinity import AffinityResult, TaskGrouper
 
 SHIPPED = Path(__file__).parent.parent / "configs" / "expansionrx.yaml"
@@ -74,7 +73,7 @@ def measured(inputs: Inputs, given: argparse.Namespace, **section: Any) -> Affin
     from molpool_pipelines.fitting import measure_run
 
     config = configuration(0, given, task_affinity={"n_bootstrap": 0, **section})
-    return measure_run(Console(quiet=True), config, inputs)
+    return measure_run(config, inputs)
 
 
 def settings(inputs: Inputs, seed: int, given: argparse.Namespace) -> dict[str, Callable[[], Any]]:

@@ -128,8 +128,8 @@ def test_references_learn_which_instance_makes_a_bag_positive(
     assert study.SETS  # the folder of the studies is on the path
     draw = np.random.default_rng(0)
     sizes = np.full(80, 3)
-    x = draw.normal(size=(sizes.sum(), 4))
-    y = np.arange(80) % 2
+    x = draw.normal(size=(sizes.sum(), 4)).astype(np.float32)
+    y = (np.arange(80) % 2).astype(np.float64)
     x[3 * np.flatnonzero(y), 0] += 5  # one of three instances of a positive bag
     ids, offsets = [str(i) for i in range(80)], np.r_[0, sizes.cumsum()]
     data = BagData(ids, x, offsets, labels=y[:, None], task_names=["y"])

@@ -147,13 +147,14 @@ def small(demo_csv: Path) -> list[str]:
         *("--training.accelerator", "cpu"),
         *("--training.epochs", "2"),
         *("--baselines", "none"),
+        *("--page", "false"),
     ]
 
 
 @pytest.fixture(scope="session")
 def plain(run: Run, small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A run of one epoch that shuffles; not to be changed."""
+    """A run of one epoch that shuffles, and its page; not to be changed."""
     folder = tmp_path_factory.mktemp("plain") / "run"
-    outcome = run(*small, "--training.epochs", 1, "--save-dir", folder)
+    outcome = run(*small, "--page", "true", "--training.epochs", 1, "--save-dir", folder)
     assert outcome.code == 0, outcome.err
     return outcome, folder

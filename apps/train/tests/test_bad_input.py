@@ -267,4 +267,5 @@ def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     from molpool_train.cli import main
 
     assert main(["chempro"]) == 2
-    check_contains(capsys.readouterr().err, "expected one of chemprop", "Did you mean 'chemprop'?")
+    message = capsys.readouterr().err
+    check_contains(message, "expected one of auto, chemprop", "Did you mean 'chemprop'?")

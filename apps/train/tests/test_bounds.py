@@ -45,7 +45,7 @@ def test_a_run_with_bounds(run: Any, small: list[str], signed: Path, tmp_path: P
     folder = tmp_path / "run"
     start = small.index("--data.split-ratios")  # past what is of the demo
     outcome = run(
-        *small[start:], "--data-path", signed, "--target-columns", *TASKS,
+        *small[start:], "--page", "true", "--data-path", signed, "--target-columns", *TASKS,
         "--data.modifier-suffix", " modifier", "--data.split-ratios", "0.5", "0", "0.5",
         "--training.epochs", 1, "--save-dir", folder,
     )  # fmt: skip

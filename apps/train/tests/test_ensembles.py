@@ -27,6 +27,7 @@ def flags(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[st
     path.write_text("SMILES,price\n" + "".join(f"{s},1\n" for s in UNSEEN))
     return [
         *small,
+        *("--page", "true"),
         *("--ensemble.n-seeds", "2", "--ensemble.n-folds", "2"),
         *("--predict-path", str(path), "--on-bad-smiles", "keep"),
         *ON,

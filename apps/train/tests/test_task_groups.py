@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def outcome(run: Any, small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("runs") / "measured"
-    result = run(*small, *MEASURED, "--save-dir", folder)
+    result = run(*small, *MEASURED, "--page", "true", "--save-dir", folder)
     assert result.code == 0, result.err
     return result, folder
 
@@ -137,7 +137,7 @@ def separate_flags(small: list[str], tmp_path_factory: pytest.TempPathFactory) -
         "joint_sampling: {enabled: true}\n"
         "training: {task_weights: {LogP: 2.0}}\n"
     )
-    return ["--config", str(config), *small]
+    return ["--config", str(config), *small, "--page", "true"]
 
 
 @pytest.fixture(scope="module")

@@ -285,7 +285,7 @@ class TestResume:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # mlflow's own use of its dependencies
 def test_tracking_is_logged(trained: Any, tmp_path: Path) -> None:
-    _, folder = trained(*ON, *QUICK, "--tracking.enabled", "true")
+    _, folder = trained(*ON, *QUICK, "--page", "true", "--tracking.enabled", "true")
 
     from mlflow import MlflowClient
 

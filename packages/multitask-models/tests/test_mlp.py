@@ -340,6 +340,6 @@ EXPECTED_FAILURES = {
 
 @pytest.mark.slow
 def test_it_is_an_estimator_of_scikit_learn() -> None:
-    model = MultitaskMLP(members=1, hidden=32, epochs=30, batch_size=16, dropout=0.1)
+    model = MultitaskMLP(members=1, hidden=32, epochs=10, batch_size=16, dropout=0.1)
     check: Any = check_estimator  # its stubs are of an earlier release
     check(model, expected_failed_checks=EXPECTED_FAILURES, on_skip=None)
