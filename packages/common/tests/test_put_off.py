@@ -14,7 +14,7 @@ from molpool_common import put_off
 @pytest.fixture
 def late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A module that nobody has loaded, with a class and a function."""
-    code = "class Box:\n  def __init__(self, n): self.n = n\ndef double(n): return 2 * n\n"
+    code = "LIMIT = 7\nclass Box:\n  sides = 6\n  def __init__(self, n): self.n = n\ndef double(n): return 2 * n\n"
     (tmp_path / "molpool_late.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "molpool_late", raising=False)
@@ -41,9 +41,19 @@ def test_who_imports_afterwards_has_the_module_itself(late: str) -> None:
 
         with pytest.raises(AttributeError):
             waiting.__path__  # noqa: B018
+    assert late not in sys.modules
+    assert waiting.LIMIT == 7
     import molpool_late as loaded  # pyrefly: ignore[missing-import]
 
     assert loaded.double(1) == 2
+    assert waiting.Box is loaded.Box
+
+
+def test_attributes_of_a_class_are_those_of_the_loaded_one(late: str) -> None:
+    with put_off(late):
+        from molpool_late import Box  # pyrefly: ignore[missing-import]
+    assert Box.sides == 6
+    assert late in sys.modules
 
 
 def test_what_is_loaded_stays_as_it_is() -> None:

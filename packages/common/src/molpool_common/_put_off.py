@@ -22,7 +22,8 @@ COMPILER = "torch._dynamo"
 def put_off(*modules: str) -> Iterator[None]:
     """Let what is imported within the block import names of some modules without loading these.
 
-    A class or function that is imported so is loaded when it is called. As long as nobody has
+    A class or function that is imported so is loaded when it is called or asked for an attribute,
+    and a module kept from the block is itself from the end of the block on. As long as nobody has
     loaded the module, nothing is an instance of its classes.
 
     Parameters
@@ -57,6 +58,9 @@ class _Waiting(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if sys.modules.get(self.__name__) is not self:
+            # The block is over: whoever kept the module itself gets what it holds.
+            return getattr(import_module(self.__name__), name)
         # A decorator, called while classes are made.
         if self.__name__ == COMPILER and name == "disable":
             return _not_compiled
@@ -69,8 +73,16 @@ class _Later(type):
     of: str
 
     def __call__(cls, *arguments: Any, **options: Any) -> Any:
+        return cls._loaded()(*arguments, **options)
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(cls._loaded(), name)
+
+    def _loaded(cls) -> Any:
         _forget(cls.of)
-        return getattr(import_module(cls.of), cls.__name__)(*arguments, **options)
+        return getattr(import_module(cls.of), cls.__name__)
 
     def __instancecheck__(cls, instance: Any) -> bool:
         module = _loaded(cls.of)
