@@ -11,8 +11,9 @@ leaves must equal what an undisturbed one leaves, to the bit.
 Last figures (29 November 2026, two cores under a load of 15 to 19, half a minute to two a kill): 30
 SIGKILLs at work, of rt prepare, fit, predict and evaluate, score, predict, compare, demo, fetch and
 train mil, 15 more of commands that were quicker than the moment, and one Ctrl-C twice: no fault of
-the commands; two that were logged were faults of this script. Before that, 16 with one fault, mended: what training notes was lost to a run that was
-killed after it. The hundred kills, and training but of bags since, have not been run.
+the commands; two that were logged were faults of this script. Before that, 16 with one fault,
+mended: what training notes was lost to a run that was killed after it. The hundred kills, and
+training but of bags since, have not been run.
 """
 
 from __future__ import annotations

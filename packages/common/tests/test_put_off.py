@@ -14,7 +14,8 @@ from molpool_common import put_off
 @pytest.fixture
 def late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A module that nobody has loaded, with a class and a function."""
-    code = "LIMIT = 7\nclass Box:\n  sides = 6\n  def __init__(self, n): self.n = n\ndef double(n): return 2 * n\n"
+    box = "class Box:\n  sides = 6\n  def __init__(self, n): self.n = n\n"
+    code = f"LIMIT = 7\n{box}def double(n): return 2 * n\n"
     (tmp_path / "molpool_late.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "molpool_late", raising=False)
