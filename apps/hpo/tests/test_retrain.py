@@ -31,4 +31,6 @@ def test_needs_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert main(["show", "--study-dir", str(tmp_path)]) == 2
     assert "--study-dir: expected the folder of a study" in capsys.readouterr().err
     assert main(["show", "--study-dir", str(tmp_path), "--best", "-1"]) == 2
-    assert "--best: expected 0 or more" in capsys.readouterr().err
+    assert (
+        "best: expected a number greater than or equal to 0; found '-1'" in capsys.readouterr().err
+    )

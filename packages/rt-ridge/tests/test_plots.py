@@ -110,13 +110,13 @@ def test_support_shows_the_table() -> None:
     prediction = Prediction(rng.normal(size=n), np.ones(n), np.ones(n), np.zeros(n, dtype=np.int8))
     metrics.update(rng.normal(size=n), prediction, rng.integers(1, 30, n), np.arange(n))
     table = metrics.table()
-    left, right = plot_support({"one": table, "two": table}).axes
+    figure = plot_support({"one": table, "two": table})
+    left, right = figure.axes
     shown = np.asarray(left.lines[1].get_ydata())
     np.testing.assert_array_equal(shown, table["rmse"].to_numpy()[:-1])
     assert np.isnan(shown[0])  # No unseen pair.
     assert [np.asarray(line.get_ydata())[0] for line in right.lines[-3:]] == [50, 80, 95]
-    legend = left.get_legend()
-    assert legend is not None
+    (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["one", "two"]
     with pytest.raises(RTRidgeError, match="tables: expected at least one"):
         plot_support({})

@@ -102,7 +102,7 @@ def _resumed(command: Command, name: str, config: Any, argv: Sequence[str]) -> t
             flags = [
                 word
                 for key, value in was.items()
-                for word in (f"--{key}", *(value if isinstance(value, list) else [value]))
+                for word in (f"--{key}", *(value if isinstance(value, list) else [str(value)]))
             ]
             config = command.parse(f"{PROG} {name}", ["--config", str(stored), *flags, *argv])
     return config, path.stem if path else name

@@ -18,6 +18,7 @@ def test_what_came_later_is_as_it_was_all_of_it(tmp_path: Path) -> None:
     ):
         assert found.data.standardize == "none"
         assert found.data.cluster_method == "leaders"
+        assert found.origins == 0
     file.write_text("data: {target_columns: [y]}\nsplit: {n_folds: 3}\n")
     of_bags = as_begun(TrainMILConfig(), tmp_path).split
     assert (of_bags.standardize, of_bags.cluster_method) == ("none", "leaders")
@@ -25,5 +26,6 @@ def test_what_came_later_is_as_it_was_all_of_it(tmp_path: Path) -> None:
 
 def test_what_is_stored_stays(tmp_path: Path) -> None:
     file = tmp_path / CONFIG
-    file.write_text("data: {target_columns: [y], standardize: parent, cluster_method: butina}\n")
+    data = "data: {target_columns: [y], standardize: parent, cluster_method: butina}"
+    file.write_text(f"{data}\norigins: 2\n")
     assert earlier_settings(TrainChempropConfig, file) == {}

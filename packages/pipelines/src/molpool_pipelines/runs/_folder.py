@@ -101,6 +101,8 @@ EARLIER: dict[str, Any] = {
     "split.standardize": "none",
     "data.cluster_method": "leaders",
     "split.cluster_method": "leaders",
+    "study.space_version": 1,
+    "origins": 0,
 }
 """What runs did before there was a key for it, by key.
 
@@ -127,21 +129,32 @@ def earlier_settings(model: type[BaseModel], path: Path) -> dict[str, Any]:
     stored = read_yaml(checked(path)).data
     found = {}
     for dotted, value in EARLIER.items():
-        section, key = dotted.split(".")
-        fields = model.model_fields
-        of = fields[section].annotation if section in fields else None
-        known = isinstance(of, type) and issubclass(of, BaseModel) and key in of.model_fields
-        if known and key not in (stored.get(section) or {}):
+        section, _, key = dotted.rpartition(".")
+        of = _section(model, section)
+        inside = (stored.get(section) or {}) if section else stored
+        if of is not None and key in of.model_fields and key not in inside:
             found[dotted] = value
     return found
+
+
+def _section(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """Return the model of a section, or of all where there is no name; None where none has it."""
+    if not name:
+        return model
+    field = model.model_fields.get(name)
+    of = None if field is None else field.annotation
+    return of if isinstance(of, type) and issubclass(of, BaseModel) else None
 
 
 def load_stored(model: type[ConfigT], path: Path) -> ConfigT:
     """Read the configuration of a run folder as the run of its time understood it."""
     document = read_yaml(checked(path))
     for dotted, value in earlier_settings(model, path).items():
-        section, key = dotted.split(".")
-        document.data[section] = {**(document.data.get(section) or {}), key: value}
+        section, _, key = dotted.rpartition(".")
+        if section:
+            document.data[section] = {**(document.data.get(section) or {}), key: value}
+        else:
+            document.data[key] = value
     return validate_config(model, document)
 
 
@@ -150,9 +163,12 @@ def as_begun(config: ConfigT, folder: Path) -> ConfigT:
     file = folder / CONFIG
     update: dict[str, Any] = {}
     for dotted, value in (earlier_settings(type(config), file) if file.is_file() else {}).items():
-        section, key = dotted.split(".")
-        own = update.get(section, getattr(config, section))
-        update[section] = own.model_copy(update={key: value})
+        section, _, key = dotted.rpartition(".")
+        if section:
+            own = update.get(section, getattr(config, section))
+            update[section] = own.model_copy(update={key: value})
+        else:
+            update[key] = value
     return config.model_copy(update=update)
 
 

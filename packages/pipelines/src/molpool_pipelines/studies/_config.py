@@ -85,6 +85,11 @@ class StudyConfig(ConfigModel):
     default_space: bool = Field(
         True, description="whether `space` changes the model's own space or starts from nothing"
     )
+    space_version: Literal[1, 2] = Field(
+        2,
+        description="of the model's own space: 1 also tries dot products of gradients where they "
+        "are cosines; a study begun with one goes on with it",
+    )
     baselines: Annotated[bool, short_flag("--baselines")] = Field(
         False,
         description="score LightGBM and a random forest on Morgan counts and 2D descriptors under "

@@ -102,6 +102,8 @@ def _content(identity: Mapping[str, Any]) -> dict[str, Any]:
     if not settings:
         return dict(identity)
     settings.pop("data_path", None)
+    if not settings.get("origins"):  # as before there was the key
+        settings.pop("origins", None)
     data = _without_later(settings.get("data", {}))
     sources = [
         {k: v for k, v in _without_later(s).items() if k != "path"} for s in data.get("sources", [])

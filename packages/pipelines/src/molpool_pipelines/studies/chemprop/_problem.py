@@ -136,7 +136,8 @@ def _space(config: HPOChempropConfig, data: StudyData) -> Space:
     if config.study.default_space:
         labels = set(data.rest.quality or ())
         qualities = config.joint_sampling.curriculum.qualities if len(labels) > 1 else None
-        default = default_space(config, len(data.task_names), qualities)
+        version = config.study.space_version
+        default = default_space(config, len(data.task_names), qualities, version=version)
         if "training.learning_rate" in config.space:  # max_lr would go before it
             del default["training.max_lr"]
     return read_space(config.space, default, type(config))

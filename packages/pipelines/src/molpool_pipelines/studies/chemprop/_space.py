@@ -22,7 +22,11 @@ MOST_GROUPS = 8
 
 
 def default_space(
-    config: TrainChempropConfig, n_tasks: int, qualities: Sequence[str] | None
+    config: TrainChempropConfig,
+    n_tasks: int,
+    qualities: Sequence[str] | None,
+    *,
+    version: int = 2,
 ) -> Declared:
     """Return the default space, in the form of `space:`.
 
@@ -38,10 +42,12 @@ def default_space(
         Number of tasks; groups need two.
     qualities : sequence of str or None
         Quality labels, from best to worst; None where rows have none, and so no curriculum.
+    version : int
+        ``study.space_version``.
     """
     space = _architecture(config) | _optimiser(config) | _sampling(qualities)
     if n_tasks > 1 and config.groups is None:
-        space |= _grouping(config, n_tasks)
+        space |= _grouping(config, n_tasks, version)
     return space
 
 
@@ -126,11 +132,12 @@ def _sampling(qualities: Sequence[str] | None) -> Declared:
     return space
 
 
-def _grouping(config: TrainChempropConfig, n_tasks: int) -> Declared:
+def _grouping(config: TrainChempropConfig, n_tasks: int, version: int) -> Declared:
     section = config.task_affinity
     on = {f"{AFFINITY}.enabled": True}
     # At unit length a dot product is a cosine: a trial of each would be the same trial twice.
-    kinds = ["cosine"] if section.normalize_gradients else ["cosine", "dot_product"]
+    same = section.normalize_gradients and version > 1
+    kinds = ["cosine"] if same else ["cosine", "dot_product"]
     if section.estimator != "probe" and section.clustering_method != "spectral":
         kinds.append("lookahead")  # no product of gradients, and not symmetric
     return {
