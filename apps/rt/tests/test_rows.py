@@ -198,7 +198,10 @@ def test_without_covariates_every_command_works(good, lab, tmp_path):
         "map": ("--calibrate.enabled", "true", "--calibrate.n-folds", "3"),
         "ml": ("--method", "ml", "--lambda-slopes", "estimate"),
         "laplace": ("--method", "laplace", "--intercept-prior", "comp_hier_supercat"),
-        "poly": ("--anchor-expansion", "poly2", "--feature-rotation", "pca"),
+        "poly": (
+            *("--anchor-expansion", "poly2", "--feature-rotation", "pca"),
+            *("--likelihood", "gaussian"),
+        ),
         "ridge": ("--model", "ridge"),
         "lasso": ("--model", "lasso"),
         "supercategory": ("--model", "supercategory"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ _CASCADE = 0.5
 """Weight of drug-likeness (in sds of QED) in who is measured, against standard Gumbel noise."""
 
 
+@lru_cache(maxsize=4)
 def build_demo(n: int = 1500, seed: int = 0) -> pl.DataFrame:
     """Build the synthetic demo table. Nothing in it was measured.
 
