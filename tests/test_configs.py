@@ -99,7 +99,7 @@ TINY = [
     *("--model.message-passing.depth", "2", "--model.message-passing.hidden-size", "8"),
     *("--model.ffn.num-layers", "1", "--model.ffn.hidden-size", "8"),
     *("--training.epochs", "1", "--training.accelerator", "cpu"),
-    *("--task-affinity.n-bootstrap", "2", "--baselines", "none"),
+    *("--task-affinity.n-bootstrap", "2", "--baselines", "none", "--page", "false"),
 ]
 
 

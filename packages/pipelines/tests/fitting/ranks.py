@@ -32,6 +32,7 @@ def chemprop(folder: Path, *, resume: bool = False) -> None:
         "save_dir": str(folder),
         "resume": resume,
         "baselines": "none",
+        "page": resume,
         "data": {
             "cache_dir": str(folder.parent / "cache"),
             "id_column": "Molecule Name",
@@ -64,6 +65,7 @@ def mil(folder: Path, *, resume: bool = False) -> None:
         "save_dir": str(folder),
         "resume": resume,
         "baselines": "none",
+        "page": resume,
         "size": "large",  # without what is drawn by chance in small sets
         "blend": {"models": ["attention"]},
         "data": {

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from rdkit import Chem
 
 SMALL = {
+    "page": False,
     "baselines": "none",
     "model": {"message_passing": {"hidden_size": 8}, "ffn": {"hidden_size": 8}},
     "training": {"epochs": 1, "accelerator": "cpu"},

@@ -244,6 +244,7 @@ def run(tmp_path_factory):
         related={"tables": [screened, random]},
         data=DataConfig(target_columns=["y"], split_ratios=(0.6, 0.1, 0.3), cache_dir="none"),
         baselines="none",
+        page=False,
     )
     return train_tabular(config)
 

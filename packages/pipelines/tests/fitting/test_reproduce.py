@@ -34,6 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "save_dir": str(folder / "run"),
             "features": "morgan_count",
             "baselines": "none",
+            "page": False,
             "model": ["neighbours"],
             "folds": 2,
             "data": {"target_columns": ["y"], "cache_dir": "none"},

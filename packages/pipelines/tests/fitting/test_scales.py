@@ -31,6 +31,7 @@ def trained(folder, unit, **more):
         features="morgan_count",
         folds=3,
         level=0.8,
+        page=False,
         learning_curve=[0.5],
         baselines="fast" if unit == 1 else "none",
         data=DataConfig.model_validate(data),

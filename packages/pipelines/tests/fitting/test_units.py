@@ -19,6 +19,7 @@ from molpool_pipelines.runs import read_run_predictions
 UNIT = 1000.0
 SPLIT = {"target_columns": ["y"], "split_ratios": (0.4, 0.3, 0.3)}
 CHEMPROP = {
+    "page": False,
     "baselines": "none",
     "data": SPLIT,
     "model": {"message_passing": {"hidden_size": 16, "depth": 2}, "ffn": {"hidden_size": 16}},
@@ -26,6 +27,7 @@ CHEMPROP = {
     "ensemble": {"n_seeds": 2},
 }
 TABULAR = {
+    "page": False,
     "baselines": "none",
     "data": SPLIT,
     "features": "morgan_count",
@@ -35,6 +37,7 @@ TABULAR = {
     "mlp": {"members": 2, "hidden": 16, "epochs": 4},
 }
 MIL = {
+    "page": False,
     "blend": {"models": ["attention"]},
     "task_kind": "regression",
     "data": {"kind": "bags", "target_columns": ["y"]},

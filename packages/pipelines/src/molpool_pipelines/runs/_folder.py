@@ -172,7 +172,7 @@ def as_begun(config: ConfigT, folder: Path) -> ConfigT:
     return config.model_copy(update=update)
 
 
-_OF_ONE_COMMAND = ("resume", "overwrite", "accept_changed_table", "save_dir", "tracking")
+_OF_ONE_COMMAND = ("resume", "overwrite", "accept_changed_table", "save_dir", "tracking", "page")
 """Keys that say nothing of what is trained."""
 
 
