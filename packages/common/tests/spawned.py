@@ -54,7 +54,25 @@ def once(folder: str, number: int) -> int:
     return number * number
 
 
-def dask(folder: str) -> dict[str, Any]:
+def cubes(numbers: Sequence[int]) -> list[int]:
+    """Return third powers."""
+    return [n**3 for n in numbers]
+
+
+def power(exponent: int, number: int) -> int:
+    """Return a power of a number."""
+    return int(number**exponent)
+
+
+def dask() -> dict[str, Any]:
+    """Return what a Dask cluster of this machine makes of groups and of items."""
+    with working_on("dask"):
+        groups = each_group(cubes, groups_of(range(12), 3), 2, lambda _: -1)
+        of_groups = sorted(r for _, done in groups for r in done)
+        return {"groups": of_groups, "items": list(mapped(power, 2, range(8)))}
+
+
+def dying_on_dask(folder: str) -> dict[str, Any]:
     """Return what comes of a Dask cluster of this machine, whose workers die."""
     # By default the fourth death is one too many: each takes seconds.
     os.environ["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "1"
@@ -84,5 +102,7 @@ def leave() -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "leave":
         leave()
-    found = dask(sys.argv[2]) if sys.argv[1] == "dask" else local()
+    found = {"dask": dask, "dying-on-dask": dying_on_dask, "local": local}[sys.argv[1]](
+        *sys.argv[2:]
+    )
     sys.stdout.write(json.dumps(found))

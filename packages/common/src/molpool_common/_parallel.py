@@ -291,7 +291,7 @@ def _dask(address: str | None) -> Iterator[Any]:
     if address is None:
         # One thread each: RDKit's and torch's own calls hold or fill them.
         with (
-            LocalCluster(threads_per_worker=1, dashboard_address=None) as cluster,
+            LocalCluster(threads_per_worker=1, dashboard_address=":0") as cluster,
             Client(cluster) as client,
         ):
             yield client
