@@ -19,7 +19,6 @@ from molpool_common import (
     threads,
 )
 
-
 HANGS = pytest.mark.xfail(
     run=False, reason="clusters of this machine hang in a third of runs while it is busy"
 )
