@@ -270,8 +270,11 @@ class TestAnswer:
     def test_flags_may_be_taken_back(self, capfd: pytest.CaptureFixture[str]) -> None:
         assert "width 300" in self.run(capfd, "--quiet", "false", "--json=no")[1]
 
-    def test_nobody_asks_in_a_notebook(self) -> None:
-        answer(width=3)
+    def test_nobody_asks_in_a_notebook(self, capfd: pytest.CaptureFixture[str]) -> None:
+        answer(unasked=3)
+        assert capfd.readouterr() == ("", "")
+        # Nor is it kept for the next command that is asked.
+        assert "unasked" not in json.loads(self.run(capfd, "--json")[1])
 
 
 class TestCompletion:
