@@ -449,7 +449,7 @@ class MILFitting:
     def _of_conformers(self, module: MILModule) -> list[str]:
         """Return what conformers bring, by a model without them."""
         config, inputs = self._config, self._inputs
-        both = config.model.use_2d and config.model.use_3d
+        both = module.network.in_2d is not None and module.network.in_3d is not None
         if not (both and config.export.without_3d):
             return []
         val = inputs.of("val") if "val" in inputs.splits else None
