@@ -54,7 +54,7 @@ class MILModelConfig(ConfigModel):
     """Architecture of `MILTaskAttnMixerWithAux`."""
 
     use_2d: bool = Field(
-        True, description="branch of molecule features, where there are any (of bags there are none)"
+        True, description="branch of molecule features, where there are any (bags have none)"
     )
     use_3d: bool = Field(
         True, description="branch of instances (conformers), where there are any"
