@@ -221,7 +221,7 @@ def said(
     part = of.data.take(rest)
     start = time.process_time()
     inner: list[Any] = []
-    if model not in ALONE:
+    if model not in ALONE and given.inner:
         held = np.full((len(part), of.labels.shape[1]), np.nan)
         for within in of.inner(rest, seed, given.inner):
             one = fitted(model, part, within, seed, given.members)
@@ -267,7 +267,10 @@ class Scored:
 
     def _blend(self, name: str, models: Sequence[str]) -> None:
         """Add the scores of models mixed by what they say out of the inner folds."""
-        each = [{key[1:] for key in self.rows if key[0] == model} for model in models]
+        each = [
+            {key[1:] for key, row in self.rows.items() if key[0] == model and row["inner"]}
+            for model in models
+        ]
         shared = sorted(set.intersection(*each))
         weights, scores, seconds = [], {}, 0.0
         for cell in shared:
@@ -424,7 +427,9 @@ def main() -> None:
     parser.add_argument(
         "--at-once", action="store_true", help="networks as `mil_small.py` trains them, no EUOS25"
     )
-    parser.add_argument("--inner", type=int, default=5, help="inner folds, for weights of blends")
+    parser.add_argument(
+        "--inner", type=int, default=5, help="inner folds, for weights of blends; 0: none"
+    )
     parser.add_argument("--cache", type=Path, help="folder of computed features of molecules")
     given = parser.parse_args()
     torch.set_num_threads(1)
