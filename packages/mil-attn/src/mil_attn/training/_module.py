@@ -357,8 +357,9 @@ class MILModule(pl.LightningModule):  # type: ignore[misc]  # lightning has no t
         parameters = [p for p in self.network.parameters() if p.requires_grad]
         training = self.config.training
         # One pass over all weights: of small networks the optimiser took a fifth of the time.
-        rates = {"lr": training.lr, "weight_decay": training.weight_decay}
-        return torch.optim.AdamW(parameters, fused=True, **rates)
+        return torch.optim.AdamW(
+            parameters, lr=training.lr, weight_decay=training.weight_decay, fused=True
+        )
 
     def describe(self) -> dict[str, Any]:
         """Return, as plain values, all that is needed to build the model again."""
