@@ -233,8 +233,8 @@ def show_prediction(done: PredictedTable, console: Console) -> None:
         )
     if done.far:
         lines.append(
-            f"{done.far} molecules are unlike every training molecule (Tanimoto similarity below "
-            f"{done.far_below:g}): trust their predictions less."
+            f"Unlike every training molecule (Tanimoto similarity below {done.far_below:g}): "
+            f"{done.far}. Trust their predictions less."
         )
     for line in (*lines, f"Predictions: {done.path}"):
         console.print(line, highlight=False, markup=False)
