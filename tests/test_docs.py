@@ -201,6 +201,23 @@ def test_a_page_is_typed_as_it_stands(tmp_path: Path) -> None:
         typed.perform(typed.Step("command", "exit 3"), tmp_path, "")
 
 
+def test_a_line_of_a_page_is_run_with_less_to_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = shown.smaller("molpool", ["train", "auto", "--cv.folds", "5", "--model", "gp"])
+    assert words[:6] == ["train", "auto", "--cv.folds", "2", "--model", "gp"]
+    assert words[6:] == ["--features", "maccs", "--folds", "2", "--baselines", "none"]
+    monkeypatch.chdir(tmp_path)
+    lines = "molpool-data demo --output a.csv --n 100\n$ molpool-data describe b.csv"
+    (tmp_path / "a.md").write_text(f"```console\n$ {lines}\n$ molpool-data fetch biogen\n```\n")
+    (_, good), (line, wrong) = shown.run_page(tmp_path / "a.md")
+    assert good is None
+    assert (tmp_path / "a.csv").is_file()
+    assert line == "molpool-data describe b.csv"
+    assert wrong is not None
+    assert wrong.startswith("exit code 2")
+
+
 def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text(
         '<a id="top" href="b.html#part"></a><a href="#top"></a><a href="https://e.org/x"></a>'

@@ -41,11 +41,18 @@ GRAPH = {
     "--baselines": "none",
 }
 FEATURES = {"--model": "lightgbm", "--features": "maccs", "--folds": "2", "--baselines": "none"}
-BAGS = {"--models": "attention minmax_kernel", "--training.epochs": "1", "--blend.folds": "2"}
+BAGS = {
+    "--models": "attention minmax_kernel",
+    "--training.epochs": "1",
+    "--training.members": "1",
+    "--blend.folds": "2",
+    "--data.features.conformers.count": "2",
+    "--baselines": "none",
+}
 SMALL: Mapping[str, Mapping[str, str]] = {
     "train chemprop": GRAPH,
     "train auto": FEATURES,
-    "train mil": BAGS | {"--data.features.conformers.count": "2", "--baselines": "none"},
+    "train mil": BAGS,
     "hpo chemprop": {k: v for k, v in GRAPH.items() if "model" not in k},
     "hpo tabular": {"--model": "lightgbm", "--features": "maccs", "--n-trials": "2"},
     "affinity": {"--every-n-steps": "3", "--n-bootstrap": "4"},
@@ -133,8 +140,8 @@ def write_tables(folder: Path) -> None:
     new.write_parquet(folder / "library.parquet")
     with gzip.open(folder / "library.smi.gz", "wt") as file:
         file.write("".join(f"{smiles} {name}\n" for name, smiles in new.iter_rows()))
-    for name in ("screen", "molecules"):
-        screen.write_csv(folder / f"{name}.csv")
+    screen.write_csv(folder / "screen.csv")
+    screen[:40].write_csv(folder / "molecules.csv")
     assays.select("SMILES", "pIC50").write_csv(folder / "doses.csv")
     with gzip.open(folder / "screen.csv.gz", "wb") as packed:
         assays.select(
@@ -261,20 +268,20 @@ def main(pages: list[str]) -> int:
         write_retention_times(start)
         write_runs(start)
         for path in paths:
-            began = time.process_time()
             place = Path(temporary) / "page"
             shutil.copytree(start, place)
             os.chdir(place)
+            began = time.process_time()
             for line, wrong in run_page(path):
                 count += 1
+                took, began = time.process_time() - began, time.process_time()
+                sys.stdout.write(f"{took:6.1f} s CPU  {path.relative_to(ROOT)}: {line[:90]}\n")
+                sys.stdout.flush()
                 if wrong is not None:
                     failed += 1
                     sys.stderr.write(f"{path.relative_to(ROOT)}: {line}\n    {wrong}\n")
             os.chdir(start)
             shutil.rmtree(place)
-            took = time.process_time() - began
-            sys.stdout.write(f"{took:6.1f} s CPU  {path.relative_to(ROOT)}\n")
-            sys.stdout.flush()
     sys.stdout.write(f"{count} command lines, {failed} failed\n")
     return 1 if failed else 0
 
