@@ -53,7 +53,7 @@ SMALL: Mapping[str, Mapping[str, str]] = {
     "train chemprop": GRAPH,
     "train auto": FEATURES,
     "train mil": BAGS,
-    "hpo chemprop": {k: v for k, v in GRAPH.items() if "model" not in k},
+    "hpo chemprop": {"--training.epochs": "1"},
     "hpo tabular": {"--model": "lightgbm", "--features": "maccs", "--n-trials": "2"},
     "affinity": {"--every-n-steps": "3", "--n-bootstrap": "4"},
     "rt shift": {"--replicates": "1", "--anchors": "0", "--simulate.n-compounds": "8"},
@@ -110,7 +110,7 @@ def write_tables(folder: Path) -> None:
     from molpool_pipelines.demo import build_demo
 
     rng = np.random.default_rng(0)
-    demo = build_demo(100, seed=0)[:90]
+    demo, others = build_demo(100, seed=0)[:90], build_demo(100, seed=1)[:20]
     n, value = demo.height, demo["LogP"].fill_null(2.0).to_numpy()
     columns = {
         name: value + rng.normal(size=n) for name in ("LogD", "PAMPA", "hERG", "CLint", "pIC50")
@@ -132,7 +132,7 @@ def write_tables(folder: Path) -> None:
     for name in ("assays", "table", "small", "train", "esol", "measured", "admet_train",
                  "measured_last_week", "data/admet_test"):  # fmt: skip
         assays.write_csv(folder / f"{name}.csv")
-    assays[60:].with_columns(SMILES="C" + pl.col("SMILES")).write_csv(folder / "test.csv")
+    others.select(Name="Molecule Name", SMILES="SMILES", LogD="LogP").write_csv(folder / "test.csv")
     new = assays[:8].select("Name", "SMILES")
     for name in ("new", "designs"):
         new.write_csv(folder / f"{name}.csv")
@@ -173,9 +173,10 @@ def write_retention_times(folder: Path) -> None:
             time_of = 3 + compound + 0.3 * group + 0.1 * drift + 0.02 * rng.normal()
             rows.append((f"run{run_number:02}", group, group // 2, compound, drift, time_of))
     names = ["run", "species", "species_cluster", "comp_id", "IS_1", "rt"]
+    matrix = pl.col("species").replace_strict([0, 1, 2], ["plasma", "serum", "urine"])
     raw = pl.DataFrame(rows, schema=names, orient="row").with_columns(
-        species_raw="species", species_group_raw="species_cluster", lib=pl.lit(208),
-        species_matrix_type=pl.col("species"), group=pl.col("species_cluster"),
+        species_raw=matrix, species_group_raw="species_cluster", lib=pl.lit(208),
+        species_matrix_type=matrix, group=pl.col("species_cluster"),
         is_istd=pl.lit(0), compound=pl.format("c{}", "comp_id"),
     )  # fmt: skip
     standard = raw.unique("run").with_columns(
@@ -241,6 +242,8 @@ def run_page(page: Path) -> Iterator[tuple[str, str | None]]:
         line = shlex.join([program, *words])
         if any(part in f"{line} " for part in PASSED_OVER):
             continue
+        for path in Path.cwd().glob("*_predictions*"):
+            path.unlink()
         for flag, value in pairwise(words):
             # What the page writes is not there yet, but what it goes on with is.
             if flag in ("--save-dir", "--output") and "--resume" not in words:
