@@ -31,8 +31,11 @@ COMMAND = re.compile(
     r"^(?:\$ | {4})?(?:pip install uv && )?(?:uv run |torchrun .*--no-python )?"
     r"(molpool(?:-[a-z]+)?) (.*)$"
 )
-PASSED_OVER = ("fetch ", "--scheduler-address", "serve ", "--features rdkit2d+minimol")
-"""Asks a network, a cluster, a reader, weights that are an extra."""
+PASSED_OVER = (
+    *("fetch ", "configs/expansionrx", "--scheduler-address", "serve "),
+    "--features rdkit2d+minimol",
+)
+"""Asks a network, tables of a network, a cluster, a reader, weights that are an extra."""
 
 GRAPH = {
     "--training.epochs": "1",
@@ -56,7 +59,13 @@ SMALL: Mapping[str, Mapping[str, str]] = {
     "hpo chemprop": {"--training.epochs": "1"},
     "hpo tabular": {"--model": "lightgbm", "--features": "maccs", "--n-trials": "2"},
     "affinity": {"--every-n-steps": "3", "--n-bootstrap": "4"},
-    "rt shift": {"--replicates": "1", "--anchors": "0", "--simulate.n-compounds": "8"},
+    "rt shift": {
+        "--replicates": "1",
+        "--anchors": "0",
+        "--simulate.n-compounds": "8",
+        "--simulate.rare-pairs": "2",
+        "--simulate.unseen-pairs": "2",
+    },
 }
 """What a line gets that does not say it."""
 LESS = {
@@ -169,7 +178,7 @@ def write_retention_times(folder: Path) -> None:
     for run_number in range(24):
         group = run_number % 3
         drift = rng.normal()
-        for compound in range(6):
+        for compound in range(12):
             time_of = 3 + compound + 0.3 * group + 0.1 * drift + 0.02 * rng.normal()
             rows.append((f"run{run_number:02}", group, group // 2, compound, drift, time_of))
     names = ["run", "species", "species_cluster", "comp_id", "IS_1", "rt"]
@@ -218,6 +227,16 @@ def write_runs(folder: Path) -> None:
                  "models/affinity/multi_head"):  # fmt: skip
         shutil.copytree(folder / "runs/assays", folder / name)
     shutil.copy(folder / "runs/assays/model.pt", folder / "theirs.pt")
+    prepare = ("prepare", "--data", "panels/train.csv", "--save-dir", "named")
+    run("molpool-rt", *prepare, "--covariates", "IS_1")
+    for name, model in (
+        ("rt", "partial_pooling"),
+        ("pooled", "partial_pooling"),
+        ("ridge", "ridge"),
+    ):
+        rows = ("--data", "named/rows.parquet", "--model", model, "--structure", "fixed")
+        run("molpool-rt", "fit", *rows, "--save-dir", f"runs/{name}")
+    shutil.copytree(folder / "runs/pooled", folder / "runs/other")
     for name in ("eval_n2", "eval_n3"):
         (folder / "results" / name).mkdir(parents=True)
         shutil.copy(folder / "runs/assays/metrics.json", folder / "results" / name)
