@@ -33,9 +33,9 @@ COMMAND = re.compile(
 )
 PASSED_OVER = (
     *("fetch ", "configs/expansionrx", "--scheduler-address", "serve "),
-    "--features rdkit2d+minimol",
+    *("--features rdkit2d+minimol", "runs/..."),
 )
-"""Asks a network, tables of a network, a cluster, a reader, weights that are an extra."""
+"""Asks a network, its tables, a cluster, a reader, weights of an extra, a folder without a name."""
 
 GRAPH = {
     "--training.epochs": "1",
@@ -104,8 +104,6 @@ def run(program: str, *words: str) -> str:
 def smaller(program: str, words: list[str]) -> list[str]:
     """Return the words of a command with less to train."""
     words = [LESS.get(before, word) for before, word in pairwise([program, *words])]
-    # A study folder of one's own, and the port of a library that the page does not name.
-    words = ["runs/study" if word == "runs/..." else word for word in words]
     name = " ".join([program.removeprefix("molpool-").removeprefix("molpool"), *words]).strip()
     own = next((SMALL[key] for key in SMALL if name.startswith(key)), {})
     given = set(words)
@@ -261,8 +259,10 @@ def run_page(page: Path) -> Iterator[tuple[str, str | None]]:
         line = shlex.join([program, *words])
         if any(part in f"{line} " for part in PASSED_OVER):
             continue
-        for path in Path.cwd().glob("*_predictions*"):
-            path.unlink()
+        # What a line writes where it names no file.
+        for pattern in ("*_predictions*", "profile.html", "demo.csv"):
+            for path in Path.cwd().glob(pattern):
+                path.unlink()
         for flag, value in pairwise(words):
             # What the page writes is not there yet, but what it goes on with is.
             if flag in ("--save-dir", "--output") and "--resume" not in words:
