@@ -57,6 +57,11 @@ SMALL: Mapping[str, Mapping[str, str]] = {
     "train auto": FEATURES,
     "train mil": BAGS,
     "hpo chemprop": {"--training.epochs": "1"},
+    "hpo mil": {
+        "--task-kind": "regression",
+        "--training.epochs": "1",
+        "--data.features.conformers.count": "2",
+    },
     "hpo tabular": {"--model": "lightgbm", "--features": "maccs", "--n-trials": "2"},
     "affinity": {"--every-n-steps": "3", "--n-bootstrap": "4"},
     "rt shift": {
