@@ -117,34 +117,57 @@ def smaller(program: str, words: list[str]) -> list[str]:
     return words + [w for k, v in own.items() if k not in given for w in (k, *v.split())]
 
 
-def write_tables(folder: Path) -> None:
-    """Write the tables that pages name."""
+def assays_of_pages() -> pl.DataFrame:
+    """Return a table with the columns that pages name."""
     from molpool_pipelines.demo import build_demo
 
     rng = np.random.default_rng(0)
-    demo, others = build_demo(100, seed=0)[:90], build_demo(100, seed=1)[:20]
+    demo = build_demo(100, seed=0)[:90]
     n, value = demo.height, demo["LogP"].fill_null(2.0).to_numpy()
-    columns = {
-        name: value + rng.normal(size=n) for name in ("LogD", "PAMPA", "hERG", "CLint", "pIC50")
-    } | {
-        name: 10 ** (value / 3 + 0.2 * rng.normal(size=n)) for name in ("KSOL", "HLM CLint", "IC50")
-    }
-    assays = demo.select(Name="Molecule Name", SMILES="SMILES").with_columns(
-        **columns,
+    linear = {k: value + rng.normal(size=n) for k in ("LogD", "PAMPA", "hERG", "CLint", "pIC50")}
+    noise = {k: 0.2 * rng.normal(size=n) for k in ("KSOL", "HLM CLint", "IC50")}
+    fifths = np.array(["test", "val", "train", "train", "train"])
+    return demo.select(Name="Molecule Name", SMILES="SMILES").with_columns(
+        **linear,
+        **{k: 10 ** (value / 3 + by) for k, by in noise.items()},
         MGMB=pl.Series([v if i % 4 == 0 else None for i, v in enumerate(value)]),
-        IC50_sign=pl.Series(["<" if i % 9 == 0 else "=" for i in range(n)]),
-        split=pl.Series(
-            ["test" if i % 5 == 0 else "val" if i % 5 == 1 else "train" for i in range(n)]
-        ),
+        IC50_sign=pl.Series(np.where(np.arange(n) % 9, "=", "<")),
+        active=pl.Series(value > np.median(value)).cast(int),
+        split=pl.Series(fifths[np.arange(n) % 5]),
     )
-    screen = assays.select(
-        "SMILES", ID="Name", active=pl.Series(value > np.median(value)).cast(int)
-    )
+
+
+def write_tables(folder: Path) -> None:
+    """Write the tables of molecules that pages name."""
+    from molpool_pipelines.demo import build_demo
+
+    table = assays_of_pages()
+    assays = table.drop("active")
     (folder / "data").mkdir()
     for name in ("assays", "table", "small", "train", "esol", "measured", "admet_train",
                  "measured_last_week", "data/admet_test"):  # fmt: skip
         assays.write_csv(folder / f"{name}.csv")
-    others.select(Name="Molecule Name", SMILES="SMILES", LogD="LogP").write_csv(folder / "test.csv")
+    others = build_demo(100, seed=1)[:20].select("SMILES", Name="Molecule Name", LogD="LogP")
+    others.write_csv(folder / "test.csv")
+    screen = table.select("SMILES", "active", ID="Name")
+    screen.write_csv(folder / "screen.csv")
+    screen[:40].write_csv(folder / "molecules.csv")
+    assays.select("SMILES", "pIC50").write_csv(folder / "doses.csv")
+    doses = pl.Series(np.arange(len(assays)) % 2 * 9e-6 + 1e-6)
+    related = assays.select("SMILES", log2_fc_estimate="hERG", concentration_M=doses)
+    write_packed(related, folder / "screen.csv.gz")
+
+
+def write_packed(table: pl.DataFrame, path: Path) -> None:
+    """Write a table as compressed CSV."""
+    with gzip.open(path, "wb") as file:
+        table.write_csv(file)
+
+
+def write_other_inputs(folder: Path) -> None:
+    """Write molecules to predict, given splits and descriptors, and bags."""
+    rng = np.random.default_rng(0)
+    assays = pl.read_csv(folder / "assays.csv")
     new = assays[:8].select("Name", "SMILES")
     for name in ("new", "designs"):
         new.write_csv(folder / f"{name}.csv")
@@ -152,26 +175,16 @@ def write_tables(folder: Path) -> None:
     new.write_parquet(folder / "library.parquet")
     with gzip.open(folder / "library.smi.gz", "wt") as file:
         file.write("".join(f"{smiles} {name}\n" for name, smiles in new.iter_rows()))
-    screen.write_csv(folder / "screen.csv")
-    screen[:40].write_csv(folder / "molecules.csv")
-    assays.select("SMILES", "pIC50").write_csv(folder / "doses.csv")
-    with gzip.open(folder / "screen.csv.gz", "wb") as packed:
-        assays.select(
-            "SMILES",
-            log2_fc_estimate="hERG",
-            concentration_M=pl.Series(np.arange(n) % 2 * 9e-6 + 1e-6),
-        ).write_csv(packed)
-    rows = np.arange(n)
-    parts = {"train": rows[:60], "val": rows[60:75], "test": rows[75:]}
-    (folder / "splits.json").write_text(json.dumps([{k: v.tolist() for k, v in parts.items()}]))
-    np.savez(folder / "extra.npz", rng.normal(size=(n, 3)))
+    rows = list(range(len(assays)))
+    split = {"train": rows[:60], "val": rows[60:75], "test": rows[75:]}
+    (folder / "splits.json").write_text(json.dumps([split]))
+    np.savez(folder / "extra.npz", rng.normal(size=(len(assays), 3)))
     bags = pl.DataFrame({"bag_id": np.arange(240) // 3}).with_columns(
         label=pl.col("bag_id") % 2, witness=(pl.col("bag_id") % 2) * (pl.int_range(240) % 3 == 0),
         **{f"f{i}": pl.Series(rng.normal(size=240)) for i in (1, 2, 3)},
     )  # fmt: skip
     bags.write_csv(folder / "bags.csv")
-    with gzip.open(folder / "musk1.csv.gz", "wb") as packed:
-        bags.drop("witness").write_csv(packed)
+    write_packed(bags.drop("witness"), folder / "musk1.csv.gz")
 
 
 def write_retention_times(folder: Path) -> None:
@@ -292,6 +305,7 @@ def main(pages: list[str]) -> int:
         start.mkdir()
         os.chdir(start)
         write_tables(start)
+        write_other_inputs(start)
         write_retention_times(start)
         write_runs(start)
         for path in paths:
