@@ -25,7 +25,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from molpool_common import OKABE_ITO, new_figure, style
-from sampling_core import JointSampler, LabelMask
 from scipy.optimize import least_squares
 from study_results import Results, table
 
@@ -155,6 +154,9 @@ def run(results: Results, names: list[str], most: int) -> None:
 
 def index(n: int) -> None:
     """Build the sampler's index of n rows, chunk by chunk, and draw a thousand of them."""
+    # Not above: what torch takes would count in the memory of each command that is started.
+    from sampling_core import JointSampler, LabelMask
+
     rng = np.random.default_rng(0)
     chunks = (rng.random((min(n, 100_000), 20)) for _ in range(0, n, 100_000))
     mask = LabelMask.from_chunks(np.where(chunk < 0.3, chunk, np.nan) for chunk in chunks)
@@ -233,11 +235,13 @@ def figure(results: Results, path: Path) -> None:
             measured(results).items(), OKABE_ITO, strict=False
         ):
             found = fit(n, seconds)
-            grid = np.geomspace(n[0], 1e6, 100)
+            grid = np.geomspace(n[0], max(1e6, n[-1]), 100)
             label = f"{name} (n^{found.exponent:.2f})"
             axes.plot(grid, found.seconds(grid), color=colour, lw=1, label=label)
             axes.plot(n, seconds, "o", color=colour, ms=4)
         axes.set(xscale="log", yscale="log", xlabel="rows", ylabel="processor seconds")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:,.8g}")
         axes.legend(loc="upper left", fontsize=8)
         drawn.savefig(path, metadata={"Date": None})
 

@@ -10,7 +10,7 @@ curriculum stay what they were.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -203,7 +203,7 @@ def molecule_numbers(table: MoleculeTable, *, within: bool = False) -> IntArray:
     -------
     ndarray of int64 [N]
     """
-    columns = {"molecule": table.groups}
+    columns: dict[str, Any] = {"molecule": table.groups}
     if within:
         apart = {"quality": table.quality, "given": table.given, "hold_out": table.hold_out}
         columns |= {name: column for name, column in apart.items() if column is not None}
