@@ -222,7 +222,7 @@ def with_size(config: TrainMILConfig, inputs: MILInputs) -> TrainMILConfig:
     """Return the configuration with defaults for as many bags as train, and note which."""
     n = len(inputs.split.train)
     chosen = config.for_bags(n)
-    if config.size == "auto" and chosen.size != "large":
+    if chosen.size != "large":
         inputs.notes.append(
             f"{n} training bags: what is not given of model, training and loss is as for "
             f"{chosen.size} sets (--size large: as for large ones)."
