@@ -22,8 +22,8 @@ ItemT = TypeVar("ItemT")
 _DELAY = 1.5
 """Seconds after which a bar appears."""
 
-_EVERY = 10.0
-"""Seconds between plain lines, which a log file keeps."""
+_FIRST, _EVERY = 2.0, 10.0
+"""Seconds after which the first plain line comes, and between those, which a log file keeps."""
 
 _shown: ContextVar[_Stages | None] = ContextVar("stages", default=None)
 
@@ -120,7 +120,7 @@ class _Stages:
 
     def tell(self, name: str, done: int, total: int, unit: str) -> None:
         now = monotonic()
-        stage = self._stages.setdefault(name, _Stage(now, done, now))
+        stage = self._stages.setdefault(name, _Stage(now, done, now - _EVERY + _FIRST))
         if done >= total:
             self._end(name)
         elif self._console.is_terminal:
