@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from threading import Timer
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
@@ -133,20 +134,25 @@ class _Stages:
 
     @contextmanager
     def steps(self, words: str) -> Iterator[Callable[[str], None]]:
-        """Show steps: a spinner on a terminal, elsewhere those that others took a while before."""
+        """Show steps: a spinner on a terminal, elsewhere a line for each that takes a while."""
         if self._console.is_terminal:
             with self._console.status(words) as status:
                 yield status.update
             return
-        said = monotonic() - _EVERY + _DELAY
+        waiting: list[Timer] = []
 
         def step(words: str) -> None:
-            nonlocal said
-            if monotonic() - said >= _EVERY:
-                said = monotonic()
-                self._console.print(words, soft_wrap=True)
+            while waiting:
+                waiting.pop().cancel()
+            waiting.append(Timer(_FIRST, self._console.print, [words], {"soft_wrap": True}))
+            waiting[0].daemon = True  # an interrupted command does not wait for it
+            waiting[0].start()
 
-        yield step
+        step(words)
+        try:
+            yield step
+        finally:
+            waiting.pop().cancel()
 
     def close(self) -> None:
         """Take all bars away."""

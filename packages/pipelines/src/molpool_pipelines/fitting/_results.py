@@ -18,6 +18,7 @@ from molpool_common import (
     MetricTable,
     RunFolder,
     ScaleName,
+    doing,
     listed,
     only_warned,
     task_metrics,
@@ -353,8 +354,9 @@ def write_results(
 def write_page(run: RunFolder) -> Path | None:
     """Write the page of a run from its folder alone; None, with a warning, where that fails."""
     again = f"molpool-evaluate report --run {shlex.quote(str(run.path))} tries again"
-    return only_warned(
-        REPORT,
-        f"Model, predictions and metrics are; {again}.",
-        lambda: run.write_text(REPORT, run_page(run.path, run.path.name)),
-    )
+    with doing("Drawing the page"):
+        return only_warned(
+            REPORT,
+            f"Model, predictions and metrics are; {again}.",
+            lambda: run.write_text(REPORT, run_page(run.path, run.path.name)),
+        )

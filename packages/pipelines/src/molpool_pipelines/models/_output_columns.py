@@ -12,10 +12,8 @@ from molpool_common import number_column
 
 from molpool_pipelines.models._files import run_section
 from molpool_pipelines.models._finished import Combined
+from molpool_pipelines.models._protocol import GIVEN
 from molpool_pipelines.runs import MEASURED, as_file
-
-_GIVEN = " (input)"
-"""Added to a column of the input that is called like one of ours."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class OutputColumns:
                 new = _free(wanted, taken | (set(carried) - {name}))
                 said["tasks"][task]["columns"]["measured"] = new
             elif name in taken:
-                new = _free(f"{name}{_GIVEN}", taken | set(carried))
+                new = _free(f"{name}{GIVEN}", taken | set(carried))
             taken.add(new)
             found[name] = new
         return found

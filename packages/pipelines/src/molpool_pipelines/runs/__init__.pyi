@@ -12,6 +12,7 @@ from ._columns import TIME as TIME
 from ._columns import UPPER as UPPER
 from ._columns import ColumnsConfig as ColumnsConfig
 from ._columns import SplitName as SplitName
+from ._columns import is_reserved as is_reserved
 from ._columns import split_column as split_column
 from ._columns import truth_column as truth_column
 from ._columns import truth_column_of as truth_column_of
