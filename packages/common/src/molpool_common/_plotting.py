@@ -128,6 +128,10 @@ def figure_svg(figure: Figure, *, whole: bool = False) -> str:
     """
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
+    engine = figure.get_layout_engine()
+    if engine is not None and whole and any(a.get_aspect() != "auto" for a in figure.axes):
+        # Axes of fixed proportions shrink after a first layout, and their titles move.
+        engine.execute(figure)
     buffer = io.StringIO()
     # `savefig` would draw everything twice, once to nowhere for the layout, which drawing does too.
     canvas: Any = FigureCanvasSVG(figure)
