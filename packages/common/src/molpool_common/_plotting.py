@@ -107,6 +107,10 @@ def _plain_figure() -> type[Any]:
                 # A letter that the font lacks is a letter that the page's font has.
                 warnings.filterwarnings("ignore", "Glyph .* missing from font")
                 warnings.filterwarnings("ignore", ".*Matplotlib currently does not support")
+                engine = self.get_layout_engine()
+                if engine is not None and any(a.get_aspect() != "auto" for a in self.axes):
+                    # Axes of fixed proportions shrink after a first layout, and their titles move.
+                    engine.execute(self)
                 super().draw(renderer)
 
     return PlainFigure
@@ -128,10 +132,6 @@ def figure_svg(figure: Figure, *, whole: bool = False) -> str:
     """
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-    engine = figure.get_layout_engine()
-    if engine is not None and whole and any(a.get_aspect() != "auto" for a in figure.axes):
-        # Axes of fixed proportions shrink after a first layout, and their titles move.
-        engine.execute(figure)
     buffer = io.StringIO()
     # `savefig` would draw everything twice, once to nowhere for the layout, which drawing does too.
     canvas: Any = FigureCanvasSVG(figure)
