@@ -234,7 +234,7 @@ def _classes(found: Predictions, panels: Sequence[Panel], how: _How) -> Figure:
                 axes.hist(values, bins=list(bins), weights=weights, **bars)
         axes.set(xlabel="score", ylabel="share of the class")
         axes.set_title(name, fontsize=9)
-        axes.legend()
+        axes.legend(loc="best")
 
     return Figure(
         grid(len(panels), draw)[0],
