@@ -2,7 +2,8 @@
 
 Tables and splits: ExpansionRx by time (rolling origins inside the first 80 % of the rows, which
 follow time; `--last` scores the last 20 %, to be looked at once per recipe), Biogen and AqSolDB by
-scaffold, PXR by clusters of similar molecules, EUOS25 and Tox21 by scaffold. Features are computed
+scaffold, PXR by clusters of similar molecules and by series around its potent ones (`pxr
+analogues`), EUOS25 and Tox21 by scaffold. Features are computed
 once and not counted in CPU seconds. ADMET-AI's networks learned AqSolDB: there `--features` leaves
 them out. Each result is a line of JSON, so that a study goes on where it
 was stopped; `--write` makes a table of them for a page, `--figure` draws error against CPU seconds.
@@ -127,7 +128,13 @@ VARIANTS: dict[str, Variant] = {
 BLENDS: dict[str, tuple[str, ...]] = {
     "mlp of 4 + gp": ("mlp of 4", "gp"),
     "mlp of 4 + gp + lightgbm": ("mlp of 4", "gp", "lightgbm"),
+    "mlp + gp": ("mlp", "gp"),
     "mlp + gp, related as features": ("mlp, related as features", "gp, related as features"),
+    "mlp + gp + lightgbm, related as features": (
+        "mlp, related as features",
+        "gp, related as features",
+        "lightgbm, related as features",
+    ),
 }
 """Plain means, of models that are fitted anyway."""
 
@@ -247,7 +254,8 @@ class Fold:
         keys = [groups[row] for row in self._train]
         # Out of fold as the study's own folds are: at random, rows to fit would have better
         # predictions than those that are scored, and models would trust them too much.
-        fit, split = self._rows.table.take(self._train), self._rows.split
+        fit = self._rows.table.take(self._train)
+        split = {"analogues": "cluster"}.get(self._rows.split, self._rows.split)
         folds = [] if split == "time" else fold_rows(fit, split, PARTS, seed=self._seed)
         part = parts_of(keys, folds, seed=self._seed)
         columns[self._train], model = surrogate_columns(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from molecule_features import Features, featurize
-from molpool_common import IntArray, ReadConfig, TaskType
+from molpool_common import IntArray, ReadConfig, TaskType, split
 from molpool_pipelines.datasets import data_folders, locate
 from molpool_pipelines.fitting import RelatedConfig, RelatedTable, read_related
 from molpool_pipelines.tables import (
@@ -32,6 +32,12 @@ TIERS = ("G5", "G3", "G1", "G2", "G4")
 
 LARGEST = 12_000
 """Rows of a table that are used, from the first on: of EUOS25 a sixth."""
+
+SIMILAR = 0.35
+"""Tanimoto similarity to a potent molecule from which others are its analogues."""
+
+LEAST_ANALOGUES, HELD_OUT, ANALOGUE_FOLDS = 5, 0.1, 2
+"""Molecules of a series that is held out, share of the rows in a fold, and folds."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +73,49 @@ class Rows:
 
     def folds(self, seed: int, *, last: bool) -> list[tuple[IntArray, IntArray]]:
         """Return rows to fit and rows to score; of time the same for every seed."""
+        if self.split == "analogues":
+            return analogue_folds(self.table)
+        if self.split == "scaffold, 80/10/10":
+            return [_as_commands_split(self.table, seed)]
         if self.split != "time":
             return fold_rows(self.table, self.split, FOLDS, seed=seed)
         n = len(self.table)
         shares = LAST if last else ORIGINS
         return [(np.arange(int(a * n)), np.arange(int(a * n), int(b * n))) for a, b in shares]
+
+
+def _as_commands_split(table: MoleculeTable, seed: int) -> tuple[IntArray, IntArray]:
+    """Return rows to fit and to score as commands split by scaffold: large blocks train.
+
+    Among five folds each block is held out once: of AqSolDB all molecules without a ring in the
+    first, and all whose scaffold is benzene in the second.
+    """
+    parts = split("scaffold", seed=seed, smiles=table.smiles, groups=table.groups)
+    return np.sort(np.concatenate([parts.train, parts.val])), parts.test
+
+
+def analogue_folds(table: MoleculeTable) -> list[tuple[IntArray, IntArray]]:
+    """Return folds that hold out the series around the most potent molecules, as a project does.
+
+    From the most potent on, a molecule and all that are similar are a series; those of five or more
+    are dealt to the folds in turn until each has its share. All other rows are fitted.
+    """
+    counts = featurize(table.smiles, "morgan_count").values
+    bits = (counts > 0).astype(np.float32)
+    on, free = bits.sum(axis=1), np.ones(len(table), dtype=bool)
+    held: list[list[int]] = [[] for _ in range(ANALOGUE_FOLDS)]
+    for centre in np.argsort(-table.targets[:, 0], kind="stable").tolist():
+        smallest = min(held, key=len)
+        if len(smallest) >= HELD_OUT * len(table):
+            break
+        common = bits @ bits[centre]
+        similar = common / (on + on[centre] - common)
+        series = np.flatnonzero(free & (similar >= SIMILAR))
+        if free[centre] and len(series) >= LEAST_ANALOGUES:
+            free[series] = False
+            smallest += series.tolist()
+    every = np.arange(len(table))
+    return [(np.setdiff1d(every, rows), np.sort(np.array(rows))) for rows in held]
 
 
 def _rows(
@@ -115,7 +159,7 @@ _BIOGEN = [
 ]  # fmt: skip
 
 
-def _pxr() -> Rows:
+def _pxr(kind: str) -> Rows:
     # Not in the registry: no public address of the very files is known.
     folder = next(f for f in data_folders() if (f / "admet" / "pxr").is_dir()) / "admet" / "pxr"
     related = RelatedConfig(
@@ -124,7 +168,12 @@ def _pxr() -> Rows:
         by="concentration_M",
     )
     data = {"target_columns": ["pEC50"]}
-    return _rows("pxr", folder / "pxr_train.csv", "cluster", data, related=related)
+    return _rows("pxr", folder / "pxr_train.csv", kind, data, related=related)
+
+
+def _aqsoldb(kind: str) -> Rows:
+    data = {"target_columns": ["Solubility"]}
+    return _rows("aqsoldb", locate("aqsoldb"), kind, data, quality="Group")
 
 
 _TOX21 = [
@@ -139,14 +188,10 @@ _EUOS25 = [
 TABLES: dict[str, Callable[[], Rows]] = {
     "expansionrx": _expansion,
     "biogen": lambda: _rows("biogen", locate("biogen"), "scaffold", {"target_columns": _BIOGEN}),
-    "aqsoldb": lambda: _rows(
-        "aqsoldb",
-        locate("aqsoldb"),
-        "scaffold",
-        {"target_columns": ["Solubility"]},
-        quality="Group",
-    ),
-    "pxr": _pxr,
+    "aqsoldb": lambda: _aqsoldb("scaffold"),
+    "aqsoldb split": lambda: _aqsoldb("scaffold, 80/10/10"),
+    "pxr": lambda: _pxr("cluster"),
+    "pxr analogues": lambda: _pxr("analogues"),
     "euos25": lambda: _rows("euos25", locate("euos25"), "scaffold", {"target_columns": _EUOS25}),
     "tox21": lambda: _rows(
         "tox21",

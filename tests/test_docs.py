@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from unittest import mock
 
 import pytest
+from molpool.cli import PROGRAM as MOLPOOL
 from molpool_common import Command, ConfigModel, flag_names
 from pydantic import Field
 
@@ -31,7 +32,8 @@ PAGES = sorted(
 )
 SCRIPTS = sorted(p for folder in ("gallery", "notebooks") for p in (DOCS / folder).glob("*.py"))
 COMMAND = re.compile(
-    r"^(?:\$ | {4})?(?:pip install uv && )?(?:uv run )?(molpool(?:-[a-z]+)?) (.*)$"
+    r"^(?:\$ | {4})?(?:pip install uv && )?(?:uv run |torchrun .*--no-python )?"
+    r"(molpool(?:-[a-z]+)?) (.*)$"
 )
 CONFIG = "{data_path: assays.csv}\n"
 """Of a configuration that a page names and does not show."""
@@ -91,6 +93,42 @@ def test_every_command_line_is_understood_by_its_command(
             if cli.main(words):
                 wrong.append(f"{program} {shlex.join(words)}: {capsys.readouterr().err}")
     assert not wrong, "\n".join(wrong)
+
+
+FLAGS = {words: {n for flag in own for n in flag.names} for words, own in MOLPOOL.flags().items()}
+"""Flags of each command by its words; none of a program that needs a command."""
+SHARED = {"--help", "--help-all", "--version", "--quiet", "--json", "--completion"}
+SHARED |= {"--config", "--engine", "--scheduler-address"}
+OTHERS = ("chemprop predict", "torchrun", "mlflow")
+SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
+FLAG = re.compile(r"(?<![\w-])--[a-z][\w.-]*\w")
+
+
+def flags_of_scripts(text: str) -> set[str]:
+    """Return the flags of the studies and scripts that a text names."""
+    found = (ROOT / name for name in set(re.findall(r"(?:studies|scripts)/[\w-]+(?:\.py)?", text)))
+    sources = (path.read_text(encoding="utf-8") for path in found if path.is_file())
+    return {flag for source in sources for flag in FLAG.findall(source)}
+
+
+def flags_of_command(span: str) -> set[str]:
+    """Return the flags of the command that a text begins with, those of all where it is none."""
+    words = tuple(span.removeprefix("uv run ").split())
+    if words[:1] not in FLAGS:
+        return set().union(*FLAGS.values())
+    depth = next(i for i in range(len(words), 0, -1) if words[:i] in FLAGS)
+    unknown = words[depth : depth + 1]
+    assert FLAGS[words[:depth]] or not unknown or not re.match("[a-z]", unknown[0]), span
+    return FLAGS[words[:depth]]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_commands_and_flags_within_text_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    of_scripts = flags_of_scripts(text)
+    for span in (" ".join(found.split()) for found in SPAN.findall(text)):
+        if not span.startswith(OTHERS):
+            assert set(FLAG.findall(span)) <= SHARED | of_scripts | flags_of_command(span), span
 
 
 @pytest.mark.parametrize("app", reference.APPS)

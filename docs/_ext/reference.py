@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-from molpool_common import Program
+from molpool_common import Program, flag_names
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
@@ -294,7 +294,16 @@ def command_page(command: CommandPage) -> str:
         "``training.batch_size`` is ``--training.batch-size``. "
         "``--config FILE`` gives any of them in YAML, and flags override the file."
     )
-    return "\n".join([*head, note, "", rst_table(list(keys_of(command.model))), ""])
+    keys = list(keys_of(command.model))
+    flags = set(flag_names(command.model))
+    if inner := [key.name for key in keys if flag_of(key) not in flags]:
+        note += f" In the file alone: {', '.join(map(code, inner))}."
+    return "\n".join([*head, note, "", rst_table(keys), ""])
+
+
+def flag_of(key: Key) -> str:
+    """Return the flag of a key that has one."""
+    return f"--{key.name.replace('_', '-')}"
 
 
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?\)")

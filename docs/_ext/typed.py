@@ -1,15 +1,17 @@
-"""Types what a page of Markdown shows, as a reader would: ``typed.py PAGE...``.
+"""Types what a page of Markdown shows, as a reader would: ``typed.py [--keep FOLDER] PAGE...``.
 
 Blocks called ``console`` are commands, ``python`` is executed, a ``code-block`` with a caption is
 written to the file of that name, and each line of a ``text`` block must come in what was printed
-before it, whatever its numbers. Each page has an empty folder of its own. Exits with 1 where a
-command fails.
+before it, whatever its numbers. Each page has an empty folder of its own, which `--keep` keeps for
+a look, with all that was printed. Exits with 1 where a command fails.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -90,24 +92,44 @@ def perform(step: Step, folder: Path, printed: str) -> str:
     return done.stdout
 
 
-def main(pages: list[str]) -> int:
+def cpu_seconds() -> float:
+    """Return the CPU time of all that this process started and that has ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def type_page(page: Path, folder: Path) -> None:
+    """Do all that a page asks for in a folder; tell how long each step took."""
+    printed, began = "", cpu_seconds()
+    with (folder / "typed.txt").open("w", encoding="utf-8") as record:
+        for step in steps(page.read_text(encoding="utf-8")):
+            before, start = cpu_seconds(), time.monotonic()
+            printed = perform(step, folder, printed)
+            if step.kind in ("command", "python"):
+                record.write(f"$ {step.text}\n{printed}\n")
+                record.flush()
+                took = f"{cpu_seconds() - before:6.1f} s CPU {time.monotonic() - start:6.1f} s"
+                sys.stdout.write(f"{took}  {page.stem}: {step.text.splitlines()[0][:90]}\n")
+                sys.stdout.flush()
+    sys.stdout.write(f"{cpu_seconds() - began:6.1f} s CPU in all: {page.stem}\n")
+
+
+def main(arguments: list[str]) -> int:
     """Type every page and return the exit code."""
+    parser = argparse.ArgumentParser(description="Type what pages show, as a reader would.")
+    parser.add_argument("pages", nargs="+", type=Path)
+    parser.add_argument("--keep", type=Path, help="folder that keeps each page's folder")
+    given = parser.parse_args(arguments)
     failed = 0
-    for page in map(Path, pages):
-        printed = ""
-        with TemporaryDirectory() as folder:
-            for step in steps(page.read_text(encoding="utf-8")):
-                began = time.monotonic()
-                try:
-                    printed = perform(step, Path(folder), printed)
-                except AssertionError as error:
-                    sys.stderr.write(f"{page}: {error}\n")
-                    failed += 1
-                    break
-                if step.kind in ("command", "python"):
-                    first = step.text.splitlines()[0][:90]
-                    sys.stdout.write(f"{time.monotonic() - began:6.1f} s  {page.stem}: {first}\n")
-                    sys.stdout.flush()
+    for page in given.pages:
+        with TemporaryDirectory() as temporary:
+            folder = Path(temporary) if given.keep is None else given.keep / page.stem
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                type_page(page, folder)
+            except AssertionError as error:
+                sys.stderr.write(f"{page}: {error}\n")
+                failed += 1
     return 1 if failed else 0
 
 

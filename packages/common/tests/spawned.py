@@ -76,6 +76,8 @@ def dying_on_dask(folder: str) -> dict[str, Any]:
     """Return what comes of a Dask cluster of this machine, whose workers die."""
     # By default the fourth death is one too many: each takes seconds.
     os.environ["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "1"
+    # As on a machine so busy that no worker starts anew within the 15 s that Dask waits for it.
+    os.environ["DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT"] = "10ms"
     with working_on("dask"):
         once_dead = list(mapped(once, folder, range(8)))
         found = die()

@@ -177,6 +177,8 @@ def test_every_flag_of_a_model() -> None:
         (list[str], True),
         (tuple[float, float], True),
         (dict[str, float], True),
+        (dict[str, Annotated[float, Field(ge=0)]] | None, True),
+        (list[Annotated[list[int], Field(min_length=1)]], False),
         (dict[str, Literal["a", "b"]], True),
         (dict[str, list[str]], False),
         (dict[str, dict[str, float]], False),

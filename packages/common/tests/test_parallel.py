@@ -19,10 +19,6 @@ from molpool_common import (
     threads,
 )
 
-HANGS = pytest.mark.xfail(
-    run=False, reason="clusters of this machine hang in a third of runs while it is busy"
-)
-
 
 def test_groups_are_filled_in_order() -> None:
     assert list(groups_of(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
@@ -69,14 +65,13 @@ def test_a_process_that_dies_or_hangs_costs_one_molecule() -> None:
 
 
 @pytest.mark.slow
-@HANGS
 def test_dask_gives_what_one_process_gives() -> None:
     pytest.importorskip("distributed", reason="Dask is an extra")
     found = run("dask")
     assert found == {"groups": [n**3 for n in range(12)], "items": [n * n for n in range(8)]}
 
 
-@HANGS
+@pytest.mark.slow
 def test_dask_takes_nothing_but_time_where_a_worker_dies(tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="Dask is an extra")
     found = run("dying-on-dask", tmp_path)

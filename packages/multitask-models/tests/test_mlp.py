@@ -44,6 +44,27 @@ def test_it_learns() -> None:
     assert (error < alone / 2).all()
 
 
+def test_predictions_are_linear_in_what_encode_returns() -> None:
+    X, Y = problem()
+    model = network(epochs=2).fit(X, Y)
+    X[3] = np.nan
+    units = model.encode(X)
+    assert units.shape == (80, 2 * 16)
+    known = np.isfinite(units).all(axis=1)
+    assert np.flatnonzero(~known).tolist() == [3]
+    design = np.column_stack([units[known], np.ones(known.sum())]).astype(np.float64)
+    mean = model.predict(X, latent=True)[known]
+    found, *_ = np.linalg.lstsq(design, mean, rcond=None)
+    # 79 rows by 33 columns: what is not linear would be left over. Units are float32.
+    np.testing.assert_allclose(design @ found, mean, rtol=0, atol=1e-4)
+
+
+def test_nothing_is_encoded_where_nothing_was_learned() -> None:
+    X, _ = problem()
+    with pytest.raises(ModelError, match="encode: expected a task"):
+        network().fit(X, np.ones(len(X))).encode(X)
+
+
 @pytest.mark.parametrize("n_sparse", [0, 8])
 @pytest.mark.parametrize("tobit", [False, True])
 def test_packed_networks_are_those_that_train_alone(tobit: bool, n_sparse: int) -> None:

@@ -157,13 +157,17 @@ _PAIRS: PrimitiveConstructorSpec[Any] = PrimitiveConstructorSpec(
 def has_flag(annotation: Any) -> bool:
     """Return whether a field can be written as one flag; others are for the YAML file alone."""
     origin, arguments = get_origin(annotation), get_args(annotation)
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        return all(get_origin(a) in (None, Literal) and not is_model(a) for a in arguments)
-    if origin in (list, tuple):
+    if origin in (list, tuple) or (isinstance(origin, type) and issubclass(origin, Mapping)):
         # Words to choose from are one flag as text is; lists within lists are not.
-        return all(get_origin(a) in (None, Literal) and not is_model(a) for a in arguments)
+        return all(_is_one_word(a) for a in arguments)
     # A section of its own has flags for its keys; one that may be absent has none.
     return all(has_flag(a) and not is_model(a) for a in arguments)
+
+
+def _is_one_word(annotation: Any) -> bool:
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return get_origin(annotation) in (None, Literal) and not is_model(annotation)
 
 
 def _may_be_flag(field: FieldInfo) -> bool:

@@ -285,12 +285,16 @@ _AHEAD = 4
 @contextmanager
 def _dask(address: str | None) -> Iterator[Any]:
     try:
+        from dask import config
         from distributed import Client, LocalCluster
     except ModuleNotFoundError as error:
         raise ImportError("--engine dask needs Dask: pip install 'molpool-common[dask]'") from error
     if address is None:
-        # One thread each: RDKit's and torch's own calls hold or fill them.
+        # One thread each: RDKit's and torch's own calls hold or fill them. A worker that died may
+        # take a while to start anew on a busy machine: given up after 15 s, as is Dask's default,
+        # it is not replaced, and what it had to do would wait for ever.
         with (
+            config.set({"distributed.deploy.lost-worker-timeout": "1d"}),
             LocalCluster(threads_per_worker=1, dashboard_address=":0") as cluster,
             Client(cluster) as client,
         ):

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from molpool_common import FloatArray
-from numpy.typing import NDArray
+from molpool_common import Float32Array, FloatArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from multitask_models._errors import ModelError
@@ -17,6 +17,7 @@ from multitask_models._mlp_inputs import InputScaling
 from multitask_models._mlp_network import (
     Recipe,
     TrainingRows,
+    hidden_of,
     outputs_of,
     residual_deviation,
     train,
@@ -135,6 +136,27 @@ class MultitaskMLP(MultitaskModel):
         self._weights = train(rows, recipe, seeds, sampler)
         deviation = residual_deviation(self._weights, rows, recipe, seeds)
         self._noise = np.where(self._classification, 0.0, self._spread * deviation)
+
+    def encode(self, X: ArrayLike) -> Float32Array:
+        """Return what the heads see of molecules [N, F]: the last hidden units of all members.
+
+        Returns
+        -------
+        ndarray of float32 [N, members * hidden]
+            NaN for rows without any feature.
+
+        Raises
+        ------
+        ModelError
+            If no task had labels that differ, so that nothing was learned.
+        """
+        features, featured = self._features(X)
+        if not self._varying.any():
+            raise ModelError("encode: expected a task with labels that differ; found none.")
+        units = np.full((len(features), self.members * self.hidden), np.nan, dtype=np.float32)
+        hidden = hidden_of(self._weights, self._scaling.transform(features[featured]))
+        units[featured] = hidden.swapaxes(0, 1).reshape(-1, units.shape[1])
+        return units
 
     def _member_means(self, X: NDArray[Any]) -> FloatArray:
         """Return each network's predictions, [k, N, T]."""

@@ -6,7 +6,7 @@ its own random stream, so that it becomes what it would have become alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -306,6 +306,17 @@ def _forward(
     dropout: _Dropout | None = None,
 ) -> Tensor:
     """Return outputs [k, B, T] of inputs [k, B, D] and entries of the sparse ones."""
+    units = _hidden(weights, dense, sparse, dropout)
+    return torch.baddbmm(weights["head.bias"], units, weights["head.weight"])
+
+
+def _hidden(
+    weights: Weights,
+    dense: Tensor,
+    sparse: tuple[Tensor, Tensor, Tensor] | None,
+    dropout: _Dropout | None = None,
+) -> Tensor:
+    """Return the units [k, B, H] that the head sees."""
     first = torch.baddbmm(weights["input.bias"], dense, weights["input.weight"])
     if sparse is not None:
         positions, starts, values = sparse
@@ -324,7 +335,7 @@ def _forward(
     inner = _activated(weights, "block", second)
     if dropout is not None:
         inner = dropout.hidden(inner)
-    return torch.baddbmm(weights["head.bias"], hidden + inner, weights["head.weight"])
+    return hidden + inner
 
 
 def _activated(weights: Weights, name: str, linear: Tensor) -> Tensor:
@@ -398,6 +409,18 @@ def residual_deviation(
 @torch.no_grad()
 def outputs_of(weights: Weights, inputs: Float32Array) -> FloatArray:
     """Return the outputs [k, N, T] of trained networks."""
+    return _by_rows(_forward, weights, inputs).double().numpy()
+
+
+def hidden_of(weights: Weights, inputs: Float32Array) -> Float32Array:
+    """Return the units [k, N, H] that the heads of trained networks see."""
+    units: Float32Array = _by_rows(_hidden, weights, inputs).numpy()
+    return units
+
+
+def _by_rows(
+    layers: Callable[[Weights, Tensor, None], Tensor], weights: Weights, inputs: Float32Array
+) -> Tensor:
     k = len(weights["head.bias"])
     weights = {
         **weights,
@@ -405,5 +428,4 @@ def outputs_of(weights: Weights, inputs: Float32Array) -> FloatArray:
     }
     chunks = torch.split(torch.from_numpy(inputs), PREDICTED_ROWS)
     with fast_matmul():
-        parts = [_forward(weights, chunk.expand(k, -1, -1), None) for chunk in chunks]
-    return torch.cat(parts, dim=1).double().numpy()
+        return torch.cat([layers(weights, c.expand(k, -1, -1), None) for c in chunks], dim=1)

@@ -280,15 +280,7 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
 
         Without `spread` the mean is all that may be used of them.
         """
-        check_is_fitted(self, "single_values_")
-        features: NDArray[Any] = validate_data(
-            self,
-            X,
-            reset=False,
-            ensure_all_finite="allow-nan",
-            dtype=[np.float64, np.float32],
-        )
-        featured = _featured(features)
+        features, featured = self._features(X)
         shape = (len(features), len(self.single_values_))
         mean, noise = np.full(shape, np.nan), np.full(shape[1], np.nan)
         mean[featured] = self.single_values_
@@ -306,6 +298,18 @@ class MultitaskModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
             elif spreads is not None:
                 spreads[place] = learned.spread
         return Latent(mean, spreads, noise)
+
+    def _features(self, X: ArrayLike) -> tuple[NDArray[Any], BoolArray]:
+        """Return features [N, F] and which rows have any [N]."""
+        check_is_fitted(self, "single_values_")
+        features: NDArray[Any] = validate_data(
+            self,
+            X,
+            reset=False,
+            ensure_all_finite="allow-nan",
+            dtype=[np.float64, np.float32],
+        )
+        return features, _featured(features)
 
     def _shaped(self, values: FloatArray) -> FloatArray:
         return values[:, 0] if self._flat else values

@@ -165,6 +165,15 @@ class TestRegressor:
         assert read.run_ != fitted.run_
         np.testing.assert_array_equal(read.predict(frame[:3]), fitted.predict(frame[:3]))
 
+    def test_networks_encode(self, frame: pd.DataFrame, fitted: AutoRegressor) -> None:
+        mlp = {"members": 1, "hidden": 8, "epochs": 1}
+        model = AutoRegressor(model=["mlp"], features="maccs", options={**OPTIONS, "mlp": mlp})
+        found = model.fit(frame["SMILES"][:40], frame["LogP"][:40]).encode(["CCO", None, "no"])
+        assert found.shape == (3, 8)
+        assert np.isfinite(found).all(axis=1).tolist() == [True, False, False]
+        with pytest.raises(InputError, match=r"network on features \(mlp\); found neighbours"):
+            fitted.encode(["CCO"])
+
 
 class TestClassifier:
     def test_classes_of_any_name(self, frame: pd.DataFrame, classifier: AutoClassifier) -> None:

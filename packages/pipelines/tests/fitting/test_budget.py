@@ -41,3 +41,11 @@ def test_what_is_left_shrinks():
     assert before is not None
     assert budget.left is not None
     assert budget.left < before < 1
+
+
+def test_what_is_promised_is_not_left():
+    budget = Budget("100s")
+    budget.promise(60)
+    assert budget.left is not None
+    assert 25 < budget.left < 30
+    assert not budget.is_over

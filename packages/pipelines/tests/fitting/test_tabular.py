@@ -23,6 +23,7 @@ from molpool_pipelines.fitting import (
 )
 from molpool_pipelines.fitting._auto import choose
 from molpool_pipelines.fitting._related import check_use
+from molpool_pipelines.fitting._tabular_fits import Fits
 from molpool_pipelines.models import LEVEL, PredictConfig, load_model, predict_table
 from molpool_pipelines.runs import read_metrics, read_run_predictions
 from molpool_pipelines.scores import CompareConfig
@@ -232,6 +233,33 @@ def test_models_that_take_longer_than_the_budget_are_left_out_and_said(table, tm
     run = train_auto(config)
     notes = read_metrics(run / "metrics.json").notes
     assert any(n.startswith("Left out") and "Gaussian process" in n for n in notes)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "weighed", "said"),
+    [
+        ({"neighbours": 1e9, "mean": 0.0}, {"mean"}, "Left out, as it would take longer"),
+        ({"neighbours": 1e9, "mean": 1e6}, {"mean"}, "with one model alone: mean of the task"),
+        ({"neighbours": 0.0, "mean": 0.0, "lightgbm": 1e9}, {"mean", "neighbours"}, "LightGBM"),
+    ],
+)
+def test_a_budget_is_for_the_cheapest_first(table, tmp_path, monkeypatch, seconds, weighed, said):
+    monkeypatch.setattr(Fits, "_expected", lambda self, plan: seconds.get(plan.name, 0.0))
+    config = TrainAutoConfig(
+        data_path=str(table),
+        save_dir=str(tmp_path / "run"),
+        features="morgan_count",
+        model=["neighbours", "mean"],
+        folds=2,
+        time_budget="1h",
+        page=False,
+    )
+    path = train_auto(config)
+    assert set(load_model(path).blend.names) == weighed
+    metrics = read_metrics(path / "metrics.json")
+    assert any(said in note for note in metrics.notes)
+    beside = metrics.splits["test"].baselines
+    assert ("lightgbm" in beside.models) == ("lightgbm" not in seconds)
 
 
 def test_models_and_groups_of_networks_are_flags():

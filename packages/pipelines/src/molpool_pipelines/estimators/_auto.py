@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from molpool_common import validate_values
+from molpool_common import Float32Array, validate_values
+from sklearn.utils.validation import check_is_fitted
 
 from molpool_pipelines.estimators._estimator import merged
+from molpool_pipelines.estimators._inputs import smiles_of
 from molpool_pipelines.estimators._molecules import (
     MoleculeClassifier,
     MoleculeEstimator,
     MoleculeRegressor,
 )
 from molpool_pipelines.fitting import FEATURES
+from molpool_pipelines.models import TabularModel
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -35,6 +38,18 @@ class _Auto(MoleculeEstimator):
             "data": {"split_ratios": [1.0, 0.0, 0.0]},
         }
         train_auto(validate_values(TrainAutoConfig, merged(own, values)))
+
+    def encode(self, X: Any) -> Float32Array:
+        """Return the last hidden units [N, H] of the blend's networks, NaN for what does not parse.
+
+        Raises
+        ------
+        InputError
+            If there is no ``mlp`` among the models.
+        """
+        check_is_fitted(self, "run_")
+        smiles = [text or "" for text in smiles_of(X, self.smiles_column)]
+        return TabularModel.load(self.run_).encode(smiles)
 
 
 class AutoRegressor(MoleculeRegressor, _Auto):

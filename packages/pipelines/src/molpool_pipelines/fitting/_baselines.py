@@ -67,6 +67,12 @@ _OF: dict[BaselineChoice, tuple[MemberName, ...]] = {
     "all": ("mean", "neighbours", "lightgbm", "forest"),
 }
 
+
+def baseline_names(which: BaselineChoice) -> tuple[MemberName, ...]:
+    """Return the simple models of a choice."""
+    return _OF[which]
+
+
 _LEAST_ROWS = 20
 """Rows of a test split on which no difference could be told are not worth the time."""
 
@@ -108,7 +114,7 @@ def with_baselines(
     results: Results,
     rows: ReferenceRows,
     kinds: Sequence[TaskType],
-    which: BaselineChoice,
+    names: Sequence[MemberName],
     *,
     model: str,
     seed: int,
@@ -128,7 +134,7 @@ def with_baselines(
         What to train and to compare on.
     kinds : sequence of {"regression", "classification"}, length T
         Of the tasks.
-    which : {"none", "fast", "all"}
+    names : sequence of str
         Which baselines.
     model : str
         What sentences call the run's own model.
@@ -137,7 +143,6 @@ def with_baselines(
     cache : str
         Folder of cached features.
     """
-    names = _OF[which]
     if not names:
         return results
     if len(rows.tested) < _LEAST_ROWS:

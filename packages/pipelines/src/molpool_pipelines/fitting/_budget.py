@@ -14,7 +14,7 @@ _FEATURES = 0.4
 """Share of the budget that features may take; the first featuriser is never left out."""
 
 _FINAL = 0.1
-"""Share of the budget that is kept for what comes after the models: baselines, files, the page."""
+"""Share of the budget that is kept for what comes after the models: intervals, files, the page."""
 
 
 class Budget:
@@ -29,6 +29,11 @@ class Budget:
     def __init__(self, text: str | None) -> None:
         self.seconds = None if text is None else seconds_of(text)
         self._start = perf_counter()
+        self._promised = 0.0
+
+    def promise(self, seconds: float) -> None:
+        """Keep time for what is done later, such as a fit to all rows of a model just tried."""
+        self._promised += seconds
 
     @property
     def spent(self) -> float:
@@ -38,7 +43,9 @@ class Budget:
     @property
     def left(self) -> float | None:
         """Seconds that models may still take; None without an end."""
-        return None if self.seconds is None else (1 - _FINAL) * self.seconds - self.spent
+        if self.seconds is None:
+            return None
+        return (1 - _FINAL) * self.seconds - self.spent - self._promised
 
     @property
     def is_over(self) -> bool:

@@ -35,7 +35,7 @@ from molpool_pipelines.fitting._affinity import (
     find_affinity,
     write_affinity,
 )
-from molpool_pipelines.fitting._baselines import ReferenceRows, with_baselines
+from molpool_pipelines.fitting._baselines import ReferenceRows, baseline_names, with_baselines
 from molpool_pipelines.fitting._config import TrainChempropConfig
 from molpool_pipelines.fitting._evaluate import Part, evaluate, predict_part
 from molpool_pipelines.fitting._inputs import Inputs, write_unseen
@@ -320,7 +320,7 @@ class Fitting:
             results,
             ReferenceRows(train, tested, self._config.data.structure),
             inputs.task_types,
-            self._config.baselines,
+            baseline_names(self._config.baselines),
             model="Chemprop",
             seed=self._config.seed,
             cache=self._config.data.cache_dir,

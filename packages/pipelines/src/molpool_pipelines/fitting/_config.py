@@ -355,8 +355,9 @@ class TrainTabularConfig(
     )
     time_budget: str | None = Field(
         None,
-        description="time that features and fits may take together, as 90s, 10m or 2h; what would "
-        "take longer is left out, which is said; one model is always fitted",
+        description="time that the run may take, as 90s, 10m or 2h; what would take longer is "
+        "left out, which is said; one model is always fitted, and learning curves and distillation "
+        "come on top",
     )
     limits: Literal["auto", "none"] = Field(
         "auto",
@@ -425,8 +426,9 @@ class TrainAutoConfig(TrainBlendConfig):
 
     time_budget: str | None = Field(
         "10m",
-        description="time that features and fits may take together, as 90s, 10m or 2h; what would "
-        "take longer is left out, which is said; one model is always fitted",
+        description="time that the run may take, as 90s, 10m or 2h; what would take longer is "
+        "left out, which is said; one model is always fitted, and learning curves and distillation "
+        "come on top",
     )
     choose_split: bool = Field(
         True,

@@ -56,7 +56,7 @@ from molpool_pipelines.fitting._bag_results import (
     scales_of,
     table_of_bags,
 )
-from molpool_pipelines.fitting._baselines import ReferenceRows, with_baselines
+from molpool_pipelines.fitting._baselines import ReferenceRows, baseline_names, with_baselines
 from molpool_pipelines.fitting._config import TrainMILConfig
 from molpool_pipelines.fitting._learning_curve import CurveRequest, with_learning_curve
 from molpool_pipelines.fitting._loop import (
@@ -418,7 +418,7 @@ class MILFitting:
             results,
             ReferenceRows(table_of_bags(train, scales), table_of_bags(test, scales)),
             [self._config.task_kind] * len(train.task_names),
-            self._config.baselines,
+            baseline_names(self._config.baselines),
             model=self._words,
             seed=self._config.seed,
             cache=self._config.data.cache_dir,

@@ -11,6 +11,7 @@ import numpy as np
 from molpool_common import Float32Array, FloatArray, IntArray, doing, told
 from rich.console import Console
 
+from molpool_pipelines.fitting._baselines import baseline_names
 from molpool_pipelines.fitting._budget import Budget
 from molpool_pipelines.fitting._config import TrainTabularConfig
 from molpool_pipelines.fitting._draws import epoch_sampler
@@ -35,6 +36,7 @@ from molpool_pipelines.models import (
     WORDS,
     Blend,
     Member,
+    MemberName,
     Molecules,
     asks_sd,
     blend_weights,
@@ -52,6 +54,13 @@ _PILOT = 0.125
 
 _LEAST_PILOT = 64
 """Rows below which no pilot is worth it."""
+
+_GROWTH: dict[MemberName, float] = {"gp": 2.2, "lightgbm": 1.3}
+"""Power of the rows with which the time of a fit grows, as measured from 80 to 1 400 rows: of the
+others by 1."""
+
+_BESIDE = 0.25
+"""Share of the budget that one of the simple models beside the run's own may take."""
 
 
 @dataclass
@@ -130,28 +139,46 @@ class Fits:
         self._console, self._budget = console, budget
         self.surrogates = Surrogates.of(config, rows, budget)
         self.farther: dict[Plan, tuple[FloatArray, FloatArray]] = {}
+        self._seconds: dict[Plan, float] = {}
+
+    def beside(self, names: Sequence[MemberName]) -> tuple[list[MemberName], list[str]]:
+        """Return the simple models that the time budget allows, and what it does not.
+
+        Their time is kept from the run's own models, which come first.
+        """
+        if self._budget.seconds is None or not len(self.rows.tested.smiles):
+            return list(names), []
+        wanted = {name: self._expected(Plan(name)) for name in names}
+        kept = [name for name in names if wanted[name] < _BESIDE * self._budget.seconds]
+        self._budget.promise(sum(wanted[name] for name in kept))
+        return kept, [
+            f"Left out of the simple models beside it, as it would take about {wanted[name]:.0f} s "
+            f"of the time budget: {WORDS[name]}."
+            for name in names
+            if name not in kept
+        ]
 
     def plain(self) -> tuple[Candidates, list[str]]:
         """Return the models of the configuration as tried out of fold, and what had no time."""
-        found, left_out = Candidates(), []
-        for name in self.config.model:
-            said = self.try_out(Plan(name))
-            if said is None:
-                left_out.append(name)
-            else:
-                found.add(Plan(name), *said)
+        names = list(dict.fromkeys(self.config.model))
+        if self._budget.seconds is not None:
+            # The cheapest first, so that as many as possible have their turn.
+            names.sort(key=lambda name: self._expected(Plan(name)))
+        tried = {name: self.try_out(Plan(name)) for name in names}
         notes = []
-        if not found.plans:
+        if all(said is None for said in tried.values()):
             # There is none to fall back on.
-            first = left_out.pop(0)
-            said = self.try_out(Plan(first), always=True)
-            assert said is not None
-            found.add(Plan(first), *said)
-            notes.append(f"{WORDS[first].capitalize()} alone, and longer than the time budget.")
-        notes += [
-            f"Left out, as it would take longer than the time budget: {WORDS[name]}."
-            for name in left_out
-        ]
+            tried[names[0]] = self.try_out(Plan(names[0]), always=True)
+            notes.append(f"Longer than the time budget, with one model alone: {WORDS[names[0]]}.")
+        found = Candidates()
+        for name in dict.fromkeys(self.config.model):
+            said = tried[name]
+            if said is not None:
+                found.add(Plan(name), *said)
+            else:
+                notes.append(
+                    f"Left out, as it would take longer than the time budget: {WORDS[name]}."
+                )
         return found, notes
 
     def try_out(self, plan: Plan, *, always: bool = False) -> tuple[FloatArray, FloatArray] | None:
@@ -164,13 +191,13 @@ class Fits:
         always : bool
             Whether it is fitted whatever it takes.
         """
-        # Imports its framework, whose seconds say nothing of what fits take.
-        build_member(plan.name, self.rows.settings(self.config, self.kinds, plan))
         rows, left = self.rows, self._budget.left
         mean, sd = (np.full(rows.table.targets.shape, np.nan) for _ in range(2))
         # Rows that are trained on, over all fits, the last one of all rows included.
         work = len(rows.table) + sum(len(train) for train, _ in rows.folds)
         wanted = self._expected(plan) if left is not None or plan.name == "chemprop" else 0.0
+        # Asked anew, as what it takes was perhaps tried just now.
+        left = self._budget.left
         if left is not None and not always and wanted * work / len(rows.table) > left:
             return None
         start, done = perf_counter(), 0
@@ -188,24 +215,31 @@ class Fits:
             spent = (perf_counter() - start) * work / done
             if left is not None and not always and spent > left:
                 return None
+        self._budget.promise((perf_counter() - start) * len(rows.table) / done)
         of_folds = zip(*farther, strict=True)
         self.farther[plan] = tuple(np.concatenate(values) for values in of_folds)  # type: ignore[assignment]  # of pairs
         return mean, sd
 
     def _expected(self, plan: Plan) -> float:
-        """Return about how many seconds a fit to all rows takes."""
-        if plan.name == "chemprop":
-            return self._of_networks()
+        """Return about how many seconds a fit to all rows takes; each is told but once."""
+        if plan not in self._seconds:
+            # Imports its framework, whose seconds say nothing of what fits take.
+            build_member(plan.name, self.rows.settings(self.config, self.kinds, plan))
+            told_of = self._of_networks if plan.name == "chemprop" else self._of_pilot
+            self._seconds[plan] = told_of(plan)
+        return self._seconds[plan]
+
+    def _of_pilot(self, plan: Plan) -> float:
+        """Return what a fit to an eighth of the rows tells of one to all."""
         n = len(self.rows.table)
         some = np.random.default_rng(self.config.seed).permutation(n)[: int(_PILOT * n)]
         if len(some) < _LEAST_PILOT:
             return 0.0
         start = perf_counter()
         self.fitted(plan, np.sort(some), ())
-        # As if time grew with rows: the fold that follows tells better.
-        return (perf_counter() - start) * n / len(some)
+        return (perf_counter() - start) * float((n / len(some)) ** _GROWTH.get(plan.name, 1.0))
 
-    def _of_networks(self) -> float:
+    def _of_networks(self, plan: Plan) -> float:
         """Say what Chemprop's networks will take, told from a few steps; return that of one fit.
 
         One fold of them may already be longer than the budget, so that it is told before the first.
@@ -213,7 +247,7 @@ class Fits:
         from molpool_pipelines.models import GraphNetworks
 
         rows = self.rows
-        settings = rows.settings(self.config, self.kinds, Plan("chemprop"))
+        settings = rows.settings(self.config, self.kinds, plan)
         model = build_member("chemprop", settings)
         assert isinstance(model, GraphNetworks)
         molecules, table = rows.molecules, rows.table
@@ -310,6 +344,8 @@ class Chosen:
         What each related table brings.
     notes : list of str
         What was left out, and what related tables bring.
+    beside : list of str
+        Simple models that are held beside them.
     """
 
     found: Candidates
@@ -317,6 +353,7 @@ class Chosen:
     fits: Fits
     verdicts: list[Verdict]
     notes: list[str]
+    beside: list[MemberName]
 
     @property
     def farther(self) -> tuple[FloatArray, FloatArray]:
@@ -334,6 +371,7 @@ def choose_models(
 ) -> Chosen:
     """Try the models out of fold, with and without related tables, and weigh them."""
     fits = Fits(console, config, rows, kinds, budget)
+    beside, without = fits.beside(baseline_names(config.baselines))
     found, notes = fits.plain()
     uses, tables, verdicts, said = _uses(fits, found)
     names = [plan.name for plan in found.plans if plan == Plan(plan.name)]
@@ -356,7 +394,8 @@ def choose_models(
     kept = [i for i in range(len(weights)) if not rows.related or weights[i].max(initial=0) > 0]
     columns = (found.plans, found.mean, found.sd)
     left = Candidates(*([column[i] for i in kept] for column in columns))  # type: ignore[arg-type]  # each of its kind
-    return Chosen(left, weights[kept], fits, verdicts, [*fits.surrogates.notes, *notes, *said])
+    every = [*fits.surrogates.notes, *notes, *said, *without]
+    return Chosen(left, weights[kept], fits, verdicts, every, beside)
 
 
 def _uses(

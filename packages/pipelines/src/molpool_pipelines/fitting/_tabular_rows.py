@@ -95,6 +95,7 @@ class TrainingRows:
         folds = _folds(config, rest)
         groups = _groups(console, config, inputs, rest, folds)
         related, notes = read_related(config.related, config.read, config.data, tested)
+        notes += [_shared(one, rest) for one in related]
         more, said = read_unlabelled(config, tested)
         parts = [rest.modelled, inputs.tables.test.modelled, more]
         parts += [one.table.modelled for one in related]
@@ -196,6 +197,12 @@ def _groups(
     shown = "; ".join(" + ".join(group) for group in groups)
     console.print(f"Chemprop networks: {shown}.", highlight=False, markup=False)
     return groups
+
+
+def _shared(related: RelatedTable, table: MoleculeTable) -> str:
+    """Return a sentence of how many molecules a related table shares with the rows of the run."""
+    both = len(set(related.table.groups) & set(table.groups))
+    return f"{related.name}: of its {len(related.table)} molecules {both} train here too."
 
 
 def _constant(table: MoleculeTable) -> list[str]:

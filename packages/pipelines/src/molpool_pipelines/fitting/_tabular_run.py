@@ -56,11 +56,11 @@ def train_and_write(
     inputs: Inputs,
     path: Path,
     arguments: Sequence[str],
+    budget: Budget,
 ) -> Path:
     """Featurise, predict out of fold, fit, evaluate and write; see `train_tabular`."""
     check_draws(config.joint_sampling, config.model)
     check_use(config.related, config.model, drawn=config.joint_sampling.enabled)
-    budget = Budget(config.time_budget)
     rows = TrainingRows.of(console, config, inputs, budget)
     run = open_folder(config, path, arguments)
     inputs.rows.write(run)
@@ -141,7 +141,7 @@ def _beside(
     budget: Budget,
 ) -> Results:
     """Return the results with baselines beside them, where there are test rows and time."""
-    if results.reported != "test" or config.baselines == "none":
+    if results.reported != "test" or not chosen.beside:
         return results
     if budget.is_over:
         said = "No simple models beside it: the time budget is spent."
@@ -153,7 +153,7 @@ def _beside(
         results,
         ReferenceRows(rows.table, inputs.tables.test, config.data.structure),
         inputs.task_types,
-        config.baselines,
+        chosen.beside,
         model="the blend" if len(names) > 1 else f"the {WORDS[next(iter(names))]}",
         seed=config.seed,
         cache=config.data.cache_dir,

@@ -16,6 +16,7 @@ from molpool_common import (
 )
 
 from molpool_pipelines.fitting._auto import choose
+from molpool_pipelines.fitting._budget import Budget
 from molpool_pipelines.fitting._config import (
     TrainAutoConfig,
     TrainChempropCommand,
@@ -125,6 +126,7 @@ def train_tabular(
                 new_console().print(note, highlight=False)
             return cross_validate(config, train_tabular, name=name, arguments=arguments)
         config = single_run(config)
+    budget = Budget(config.time_budget)
     console = new_console()
     check_tracking(config.tracking)
     path = Path(config.save_dir) if config.save_dir else default_folder(name)
@@ -140,7 +142,7 @@ def train_tabular(
     # torch takes seconds to import: what is wrong with the table was said before.
     from molpool_pipelines.fitting._tabular_run import train_and_write
 
-    return train_and_write(console, config, inputs, path, arguments)
+    return train_and_write(console, config, inputs, path, arguments, budget)
 
 
 def train_auto(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 from molpool_common import (
     BoolArray,
+    Float32Array,
     FloatArray,
     InputError,
     ScaleName,
@@ -73,18 +74,45 @@ class Blend:
 
     def predict(self, molecules: Molecules) -> tuple[FloatArray, FloatArray]:
         """Return predictions and their standard deviations, [N, T] each."""
-        said = [
-            np.asarray(model.predict(molecules.X), dtype=np.float32) for model in self.surrogates
-        ]
         n_tasks = self.weights.shape[1]
         means, sds = [], []
-        for i, (member, with_sd) in enumerate(zip(self.members, self.with_sd, strict=True)):
-            X = np.hstack([molecules.X, *(said[j] for j in self.taken(i))])
-            mean, sd = predict_member(member, Molecules(molecules.smiles, X), with_sd=with_sd)
+        seen = self._seen(molecules)
+        for member, own, with_sd in zip(self.members, seen, self.with_sd, strict=True):
+            mean, sd = predict_member(member, own, with_sd=with_sd)
             # Heads of related assays come after those of the tasks.
             means.append(mean[:, :n_tasks])
             sds.append(sd[:, :n_tasks])
         return mix(np.stack(means), np.stack(sds), self.weights)
+
+    def _seen(self, molecules: Molecules) -> Iterator[Molecules]:
+        """Yield what each member sees of molecules."""
+        said = [
+            np.asarray(model.predict(molecules.X), dtype=np.float32) for model in self.surrogates
+        ]
+        for i in range(len(self.members)):
+            X = np.hstack([molecules.X, *(said[j] for j in self.taken(i))])
+            yield Molecules(molecules.smiles, X)
+
+    def encode(self, molecules: Molecules) -> Float32Array:
+        """Return the last hidden units [N, H] of the networks on features.
+
+        Raises
+        ------
+        InputError
+            If no member is one.
+        """
+        # torch takes seconds to import.
+        from multitask_models import MultitaskMLP
+
+        found = [
+            member.encode(own.X)
+            for member, own in zip(self.members, self._seen(molecules), strict=True)
+            if isinstance(member, MultitaskMLP)
+        ]
+        if not found:
+            names = ", ".join(self.names)
+            raise InputError("model", expected="a network on features (mlp)", found=names)
+        return np.hstack(found)
 
     def taken(self, member: int) -> tuple[int, ...]:
         """Return the surrogates whose predictions a member takes."""
@@ -179,19 +207,34 @@ class TabularModel:
 
     def predict(self, smiles: Sequence[str], batch_size: int) -> Predicted:
         """Predict molecules, on the scales; those without any feature have a reason instead."""
+        molecules, known = self._read(smiles)
+        mean, sd = self.blend.predict(molecules)
+        gone = np.asarray(np.isnan(mean).all(axis=1))
+        reasons = [
+            (reason or "no features") if lost else None
+            for reason, lost in zip(known, gone, strict=True)
+        ]
+        return Predicted(mean, sd, None, reasons)
+
+    def encode(self, smiles: Sequence[str]) -> Float32Array:
+        """Return the last hidden units [N, H] of its networks, NaN for molecules not featurised.
+
+        Raises
+        ------
+        InputError
+            If none of its members is a network on features.
+        """
+        return self.blend.encode(self._read(smiles)[0])
+
+    def _read(self, smiles: Sequence[str]) -> tuple[Molecules, Sequence[str | None]]:
+        """Return molecules with their features, and why one has none."""
         from molecule_features import featurize
 
         seen = structures_of(smiles, self.structure)
         found = featurize(
             seen, self.signature["features"], cache=self._cache, stored=self.signature
         )
-        mean, sd = self.blend.predict(Molecules(seen, found.values))
-        gone = np.asarray(np.isnan(mean).all(axis=1))
-        reasons = [
-            (reason or "no features") if lost else None
-            for reason, lost in zip(found.reasons, gone, strict=True)
-        ]
-        return Predicted(mean, sd, None, reasons)
+        return Molecules(seen, found.values), found.reasons
 
     def save(self, folder: Path) -> Path:
         """Write the members and what they are into a folder; return the file that names them."""
