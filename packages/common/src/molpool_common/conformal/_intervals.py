@@ -46,7 +46,7 @@ def coverage_range(n: int, level: float) -> tuple[float, float]:
     from scipy.stats import beta
 
     place = int(np.ceil((n + 1) * (level - ROUNDING)))
-    low, high = beta.ppf([0.025, 0.975], place, n + 1 - place).tolist()
+    low, high = np.asarray(beta.ppf([0.025, 0.975], place, n + 1 - place)).tolist()
     return low, high
 
 
